@@ -1,0 +1,78 @@
+//! What every subcommand shares: the global options and the output streams.
+
+use std::io::{IsTerminal, Write};
+
+use crate::cli::Failure;
+
+/// Options that every subcommand takes.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct GlobalOptions {
+    /// Say more on standard error: -v shows each request to a registry, -vv its headers too (never a
+    /// secret)
+    #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = "Global options")]
+    pub verbose: u8,
+
+    /// Print nothing on standard error but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Global options")]
+    pub quiet: bool,
+}
+
+/// How a result is printed.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OutputFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs: one JSON document, with a schema in schemas/
+    Json,
+}
+
+/// What every subcommand is given.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// How much to say on standard error: 0 errors and results, 1 requests, 2 headers too.
+    pub verbosity: u8,
+    /// Whether progress may be shown: standard error is a terminal and `--quiet` was not given.
+    pub progress: bool,
+}
+
+impl Context {
+    /// The context for the given options and this process's streams.
+    pub fn new(options: &GlobalOptions) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        Self { verbosity: options.verbose, progress: terminal && !options.quiet && options.verbose == 0 }
+    }
+
+    /// Writes a result to standard output, with terminal styles where it is a terminal.
+    ///
+    /// # Errors
+    ///
+    /// Where standard output cannot be written (a full disk). A closed pipe is no fault: the reader
+    /// has seen what it wanted.
+    pub fn print(&self, text: &str) -> Result<(), Failure> {
+        let mut stdout = anstream::stdout().lock();
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(Failure::undecided(&WriteError { source: error }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes a document as indented JSON with a final newline.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::print`].
+    pub fn print_json(&self, document: &impl serde::Serialize) -> Result<(), Failure> {
+        let mut text = serde_json::to_string_pretty(document).map_err(|error| Failure::undecided(&error))?;
+        text.push('\n');
+        self.print(&text)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("could not write to standard output")]
+struct WriteError {
+    source: std::io::Error,
+}

@@ -1,0 +1,81 @@
+//! The command line: one file a subcommand, arguments in two stages (what was typed, then what is
+//! ready to run), rendering, and the mapping of errors to exit codes. Nothing below this module
+//! prints.
+
+pub mod context;
+pub mod failure;
+pub mod registry_options;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+pub use context::{Context, OutputFormat};
+pub use failure::{Exit, Failure};
+
+/// Will this application run on that machine? Answered from a few kilobytes, before anything large
+/// is pulled.
+#[derive(Parser, Debug)]
+#[command(name = "compat", version, propagate_version = true, max_term_width = 100)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub global: context::GlobalOptions,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands; each has its file in this folder.
+#[derive(Subcommand, Debug)]
+pub enum Command {}
+
+/// Runs the program with the given arguments (the first is the name it was called by) and returns
+/// its exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = with_subcommand_of_name(arguments.into_iter().collect());
+    let parsed = Arguments::command()
+        .try_get_matches_from(arguments)
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    let arguments = match parsed {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version go to standard output and are no fault; the rest is wrong usage.
+            let code = if error.use_stderr() { Exit::Usage } else { Exit::Success };
+            let _ = error.print();
+            return code.into();
+        }
+    };
+    let context = Context::new(&arguments.global);
+    match run(arguments.command, &context) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            failure.print();
+            failure.exit.into()
+        }
+    }
+}
+
+/// Runs one subcommand.
+fn run(command: Command, _context: &Context) -> Result<Exit, Failure> {
+    match command {}
+}
+
+/// The names under which the one binary answers, busybox-style, and the subcommand each stands for.
+const PROGRAM_NAMES: &[(&str, &str)] = &[("compat-gen", "gen"), ("compat-cli", "check")];
+
+/// Inserts the subcommand that the program's own name stands for: `compat-gen FILE` is
+/// `compat gen FILE`.
+fn with_subcommand_of_name(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let Some(called) = arguments.first().and_then(|name| Path::new(name).file_name()) else {
+        return vec!["compat".into()];
+    };
+    let subcommand =
+        PROGRAM_NAMES.iter().find(|(name, _)| called == *name).map(|(_, subcommand)| *subcommand);
+    if let Some(subcommand) = subcommand {
+        arguments.insert(1, subcommand.into());
+        arguments[0] = "compat".into();
+    }
+    arguments
+}

@@ -1,0 +1,1 @@
+//! The options of every subcommand that talks to a registry.

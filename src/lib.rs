@@ -1,0 +1,15 @@
+//! `compat` tells whether an application or a container image will run on a machine, and why not,
+//! from a few kilobytes in a registry and before anything large is pulled.
+//!
+//! The rooms of the house, from the ground up; lower never imports higher (see
+//! `docs/architecture.md`, a test holds the order):
+//!
+//! - [`elf`]: bytes of one object -> its facts; [`spec`]: the specification document;
+//!   [`sys`]: the operating system, and the only unsafe code;
+//! - [`host`]: a root file system as the loader sees it; [`registry`]: references, transfer, referrers;
+//! - [`loader`]: what would `ld.so` do;
+//! - [`generate`]: objects -> specification; [`check`]: specification x host -> report;
+//! - [`cli`]: arguments, rendering, exit codes.
+
+pub mod cli;
+pub mod spec;

@@ -1,0 +1,10 @@
+//! The media types that others depend on (`docs/media-types.md`).
+
+/// The `artifactType` of a compatibility artifact's manifest.
+pub const ARTIFACT_TYPE: &str = "application/vnd.compatlib.compatibility.v1";
+
+/// The media type of the first layer: the specification as JSON.
+pub const SPEC: &str = "application/vnd.compatlib.compatibility.spec.v1+json";
+
+/// The title annotation (`org.opencontainers.image.title`) of the specification's layer.
+pub const SPEC_TITLE: &str = "compat.json";

@@ -1,0 +1,3 @@
+//! The specification: what an application needs, as a document.
+
+pub mod media_type;
