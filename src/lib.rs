@@ -12,4 +12,7 @@
 //! - [`cli`]: arguments, rendering, exit codes.
 
 pub mod cli;
+pub mod elf;
+pub mod host;
 pub mod spec;
+pub mod sys;
