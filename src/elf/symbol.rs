@@ -44,11 +44,37 @@ pub struct Wanted<'a> {
     pub name: &'a [u8],
     /// Its GNU hash.
     pub gnu_hash: u32,
-    /// The version's name and whether an unversioned definition is refused.
-    pub version: Option<(&'a str, bool)>,
+    /// Which versions of it will do.
+    pub version: VersionRule<'a>,
     /// Whether an undefined symbol with a value (the canonical entry of a program's procedure
     /// linkage table) counts as a definition: not for calls and thread-local variables.
     pub accept_undefined: bool,
+}
+
+/// Which versions of a symbol satisfy a reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VersionRule<'a> {
+    /// The reference names no version.
+    Unversioned,
+    /// The reference names a version.
+    Named {
+        /// Its name.
+        name: &'a str,
+        /// An unversioned definition does not satisfy it.
+        refuses_unversioned: bool,
+    },
+    /// The loader takes no notice of versions (musl): any definition that is not hidden will do.
+    Ignored,
+}
+
+impl<'a> VersionRule<'a> {
+    /// The rule of a reference for a loader that knows versions.
+    pub fn of(reference: Option<VersionReference<'a>>) -> Self {
+        match reference {
+            Some(version) => Self::Named { name: version.name, refuses_unversioned: version.hidden },
+            None => Self::Unversioned,
+        }
+    }
 }
 
 impl<'a> Wanted<'a> {
@@ -58,7 +84,7 @@ impl<'a> Wanted<'a> {
         Self {
             name: import.name,
             gnu_hash: gnu_hash(import.name),
-            version: import.version.map(|version| (version.name, version.hidden)),
+            version: VersionRule::of(import.version),
             accept_undefined: !through_table,
         }
     }
@@ -260,15 +286,16 @@ impl SymbolTable {
             return true;
         };
         match wanted.version {
-            Some((name, refuses_base)) => {
+            VersionRule::Named { name, refuses_unversioned } => {
                 let entry = self.entry(index);
                 let same = entry.is_some_and(|entry| entry.name == name);
-                let base = entry.is_none() && index & HIDDEN == 0 && !refuses_base;
+                let base = entry.is_none() && index & HIDDEN == 0 && !refuses_unversioned;
                 search.exact |= same || base;
             }
-            None if index & !HIDDEN < 3 => search.exact = true,
-            None if index & HIDDEN == 0 => search.versioned += 1,
-            None => {}
+            VersionRule::Unversioned if index & !HIDDEN < 3 => search.exact = true,
+            VersionRule::Unversioned if index & HIDDEN == 0 => search.versioned += 1,
+            VersionRule::Unversioned => {}
+            VersionRule::Ignored => search.exact |= index & HIDDEN == 0,
         }
         search.exact
     }

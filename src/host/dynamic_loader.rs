@@ -80,6 +80,11 @@ impl DynamicLoader {
         }
     }
 
+    /// Whether it is musl's.
+    pub fn is_musl(&self) -> bool {
+        self.flavour == Flavour::Musl
+    }
+
     /// The file that lists musl's directories instead of the default ones, beside the loader itself:
     /// `/etc/ld-musl-x86_64.path` for `/lib/ld-musl-x86_64.so.1`.
     pub fn musl_path_file(&self) -> String {

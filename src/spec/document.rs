@@ -294,3 +294,31 @@ impl Specification {
         self.objects.iter().find(|object| object.path == path)
     }
 }
+
+impl Object {
+    /// An object about which nothing but this is known.
+    pub fn new(path: &str, kind: ObjectKind, machine: &str, class: u8) -> Self {
+        Self {
+            path: path.to_owned(),
+            kind,
+            machine: machine.to_owned(),
+            class,
+            big_endian: false,
+            os_abi: None,
+            interpreter: None,
+            soname: None,
+            needed: Vec::new(),
+            filter: Vec::new(),
+            auxiliary: Vec::new(),
+            rpath: None,
+            runpath: None,
+            flags: Vec::new(),
+            isa: None,
+            kernel: None,
+            build_id: None,
+            wants: Vec::new(),
+            unversioned: Symbols::default(),
+            provides: None,
+        }
+    }
+}
