@@ -12,4 +12,5 @@
 //! - [`cli`]: arguments, rendering, exit codes.
 
 pub mod cli;
+pub mod registry;
 pub mod spec;
