@@ -17,5 +17,6 @@ pub mod elf;
 pub mod generate;
 pub mod host;
 pub mod loader;
+pub mod registry;
 pub mod spec;
 pub mod sys;
