@@ -16,7 +16,8 @@ use crate::loader::{self, Environment, HostFiles, Load, ScopeFiles};
 use crate::spec::Specification;
 
 pub use report::{
-    Exactness, Finding, HostSummary, Impact, REPORT_IDENTIFIER, Report, Source, Subject, Verdict,
+    Exactness, Finding, HostSummary, Impact, Matter, REPORT_IDENTIFIER, Remark, Report, Source, Subject,
+    Verdict,
 };
 
 /// What a check is to assume.

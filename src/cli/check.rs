@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::check::{self, Host, Options, Report, Source, Verdict};
 use crate::cli::context::OutputFormat;
-use crate::cli::source::{self, SourceOptions};
+use crate::cli::source::{self, Origin, SourceOptions};
 use crate::cli::{Context, Exit, Failure, report};
 use crate::elf::{IsaLevel, KernelVersion};
 use crate::spec;
@@ -55,7 +55,8 @@ pub struct Arguments {
 }
 
 fn parse_level(text: &str) -> Result<IsaLevel, String> {
-    IsaLevel::from_name(text).ok_or_else(|| "expected x86-64-v1, x86-64-v2, x86-64-v3 or x86-64-v4".to_owned())
+    IsaLevel::from_name(text)
+        .ok_or_else(|| "expected x86-64-v1, x86-64-v2, x86-64-v3 or x86-64-v4".to_owned())
 }
 
 fn parse_kernel(text: &str) -> Result<KernelVersion, String> {
@@ -75,8 +76,7 @@ pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
         Failure { message: format!("{}: {}", arguments.source, failure.message), ..failure }
     })?;
     let mut report = check::check(&specification, &host);
-    report.source =
-        Some(Source { reference: arguments.source, digest: fetched.digest.clone(), level: fetched.level() });
+    report.source = Some(source_of(arguments.source, &fetched.origin));
     match arguments.format {
         OutputFormat::Text => context.print(&report::render(&report))?,
         OutputFormat::Json => context.print_json(&report)?,
@@ -105,6 +105,12 @@ fn host(arguments: &Arguments) -> Result<Host, Failure> {
 struct RootError {
     directory: PathBuf,
     source: std::io::Error,
+}
+
+fn source_of(reference: String, origin: &Origin) -> Source {
+    match origin {
+        Origin::Stdin | Origin::File(_) => Source { reference, digest: None, level: None },
+    }
 }
 
 fn exit(report: &Report) -> Exit {

@@ -34,13 +34,24 @@ pub struct Context {
     pub verbosity: u8,
     /// Whether progress may be shown: standard error is a terminal and `--quiet` was not given.
     pub progress: bool,
+    /// Whether `--quiet` was given.
+    pub quiet: bool,
 }
 
 impl Context {
     /// The context for the given options and this process's streams.
     pub fn new(options: &GlobalOptions) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        Self { verbosity: options.verbose, progress: terminal && !options.quiet && options.verbose == 0 }
+        let quiet = options.quiet;
+        Self { verbosity: options.verbose, progress: terminal && !quiet && options.verbose == 0, quiet }
+    }
+
+    /// Says something on standard error that the user should know and that is no failure.
+    pub fn warn(&self, message: &str) {
+        if !self.quiet {
+            let style = anstyle::AnsiColor::Yellow.on_default().bold();
+            anstream::eprintln!("{style}note{style:#}: {message}");
+        }
     }
 
     /// Writes a result to standard output, with terminal styles where it is a terminal.

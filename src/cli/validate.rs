@@ -53,9 +53,8 @@ pub struct PlacedFault {
 pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let mut all = Vec::new();
     for file in &arguments.files {
-        let bytes = read(file).map_err(|source| {
-            Failure::undecided(&ReadError { file: file.clone(), source })
-        })?;
+        let bytes =
+            read(file).map_err(|source| Failure::undecided(&ReadError { file: file.clone(), source }))?;
         let faults: Vec<_> = faults(&bytes)
             .into_iter()
             .map(|fault| PlacedFault { place: fault.place, message: fault.message })
@@ -82,7 +81,8 @@ fn read(file: &Path) -> std::io::Result<Vec<u8>> {
 
 fn faults(bytes: &[u8]) -> Vec<Fault> {
     let whole = |message: String| vec![Fault { place: String::new(), message }];
-    if let Err(error @ (spec::Error::TooLarge { .. } | spec::Error::NewerVersion { .. })) = spec::parse(bytes) {
+    if let Err(error @ (spec::Error::TooLarge { .. } | spec::Error::NewerVersion { .. })) = spec::parse(bytes)
+    {
         return whole(error.to_string());
     }
     match serde_json::from_slice(bytes) {

@@ -164,7 +164,8 @@ impl Reader {
             Content::Object(facts) if facts.form == Form::Other => {
                 return Err(Error::NotLoadable { path: path() });
             }
-            Content::Object(facts) => self.add_object(real, *facts, &metadata),
+            // By the name it was called: xzcat rather than the xz that it links to.
+            Content::Object(facts) => self.add_object(&named_as(shown, real), *facts, &metadata),
             Content::Script(script) => {
                 let name = script.path.clone();
                 self.scope.scripts.push(script);
@@ -284,6 +285,11 @@ impl Reader {
         self.scope.members.sort_by(|a, b| a.path.cmp(&b.path));
         self.scope
     }
+}
+
+/// The real path of a file, with the name that it was asked for by.
+fn named_as(shown: &Path, real: &Path) -> PathBuf {
+    shown.file_name().map_or_else(|| real.to_owned(), |name| real.with_file_name(name))
 }
 
 /// Whether the kernel starts the file with raised privileges (`AT_SECURE`).

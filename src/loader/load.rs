@@ -66,9 +66,6 @@ pub struct LoadedObject {
     /// Whether it is part of the scope rather than of the host.
     pub in_scope: bool,
     identity: Identity,
-    /// Whether anything asks for it (the loader itself is there from the start, in the scope only when
-    /// it is asked for).
-    pub(super) needed: bool,
 }
 
 /// What became of a program's start.
@@ -80,17 +77,6 @@ pub struct Load {
     pub problems: Vec<Problem>,
     /// Symbols that a library leaves to the program that loads it.
     pub left_to_program: Vec<String>,
-}
-
-impl Load {
-    /// The loader is there from the start, but in the scope only when something asks for it.
-    fn leave_out_unneeded_loader(&mut self) {
-        let Some(loader) = self.objects.iter().position(|object| !object.needed) else { return };
-        self.objects.remove(loader);
-        for object in &mut self.objects {
-            object.loaded_by = object.loaded_by.map(|by| if by > loader { by - 1 } else { by });
-        }
-    }
 }
 
 /// The program to be loaded.
@@ -113,13 +99,12 @@ pub(super) fn load(
     let facts = Arc::clone(&program.opened.facts);
     let kernel = environment.platform.kernel.filter(|_| !loader.knows_relr);
     let search = Search::new(files, environment, loader, Fit { program: &facts, kernel });
-    let mut loading = Loading { search, loader, load: Load::default() };
+    let waiting = LoadedObject::of_loader(loader, loader_file);
+    let mut loading = Loading { search, loader, waiting: Some(waiting), load: Load::default() };
     loading.add_program(program);
-    loading.add_loader(loader_file);
     loading.add_preloads();
     loading.add_dependencies();
     let mut load = loading.load;
-    load.leave_out_unneeded_loader();
     if !loader.is_musl() {
         version::check(&mut load, loader);
     }
@@ -132,6 +117,8 @@ pub(super) fn load(
 struct Loading<'a> {
     search: Search<'a>,
     loader: &'a DynamicLoader,
+    /// The loader itself: loaded from the start, in the scope from when something asks for it.
+    waiting: Option<LoadedObject>,
     load: Load,
 }
 
@@ -148,7 +135,23 @@ impl LoadedObject {
             loaded_by: None,
             rule: Rule::Program,
             identity: program.opened.identity,
-            needed: true,
+        }
+    }
+}
+
+impl LoadedObject {
+    fn of_loader(loader: &DynamicLoader, opened: Opened) -> Self {
+        let names = std::iter::once(loader.path.clone()).chain(opened.facts.soname.clone());
+        Self {
+            path: loader.path.clone(),
+            shown: loader.path.clone(),
+            origin: directory_of(&loader.path),
+            names: names.collect(),
+            facts: opened.facts,
+            loaded_by: None,
+            rule: Rule::Interpreter,
+            in_scope: false,
+            identity: opened.identity,
         }
     }
 }
@@ -158,15 +161,6 @@ impl Loading<'_> {
         let real = self.search.files().real_path(&program.path);
         let program = LoadedObject { origin: directory_of(&real), ..LoadedObject::alone(program) };
         self.load.objects.push(program);
-    }
-
-    fn add_loader(&mut self, opened: Opened) {
-        let path = self.loader.path.clone();
-        let names = std::iter::once(path.clone()).chain(opened.facts.soname.clone()).collect();
-        self.push(opened, path, names, None, Rule::Interpreter);
-        if let Some(loader) = self.load.objects.last_mut() {
-            loader.needed = false;
-        }
     }
 
     /// Objects that `/etc/ld.so.preload` names; one that is missing is passed over (ld.so(8)).
@@ -189,12 +183,9 @@ impl Loading<'_> {
     fn add_dependencies(&mut self) {
         let mut index = 0;
         while index < self.load.objects.len() {
-            // The loader's own needs matter only once something asks for the loader; it has none.
-            if self.load.objects[index].needed || self.load.objects[index].rule == Rule::Interpreter {
-                let facts = Arc::clone(&self.load.objects[index].facts);
-                for dependency in &facts.needed {
-                    self.add_dependency(dependency, index);
-                }
+            let facts = Arc::clone(&self.load.objects[index].facts);
+            for dependency in &facts.needed {
+                self.add_dependency(dependency, index);
             }
             index += 1;
         }
@@ -203,8 +194,7 @@ impl Loading<'_> {
     fn add_dependency(&mut self, dependency: &Dependency, requester: usize) {
         let object = &self.load.objects[requester];
         let name = self.search.expand(&dependency.name, object);
-        if let Some(loaded) = self.find_loaded(&name) {
-            self.load.objects[loaded].needed = true;
+        if self.is_loaded(&name, requester) {
             return;
         }
         let wanted_by = self.load.objects[requester].shown.clone();
@@ -237,36 +227,26 @@ impl Loading<'_> {
         }
     }
 
-    /// The loaded object that satisfies a name without a search: by a name it was asked for before, or
+    /// Whether a loaded object satisfies a name without a search: by a name it was asked for before, or
     /// by its soname.
-    fn find_loaded(&mut self, name: &str) -> Option<usize> {
-        if self.loader.is_musl() {
-            return self.find_loaded_by_musl(name);
+    fn is_loaded(&mut self, name: &str, requester: usize) -> bool {
+        let is_musl = self.loader.is_musl();
+        if self.waiting.as_ref().is_some_and(|loader| goes_by(loader, name, is_musl)) {
+            self.admit_loader(requester);
         }
-        let objects = &mut self.load.objects;
-        let found = objects.iter().position(|object| {
-            object.names.iter().any(|known| known == name)
-                || object.path == name
-                || object.facts.soname.as_deref() == Some(name)
-        })?;
-        if !objects[found].names.iter().any(|known| known == name) {
-            objects[found].names.push(name.to_owned());
+        let Some(object) = self.load.objects.iter_mut().find(|object| goes_by(object, name, is_musl)) else {
+            return false;
+        };
+        if !object.names.iter().any(|known| known == name) {
+            object.names.push(name.to_owned());
         }
-        Some(found)
+        true
     }
 
-    /// musl: the C library's names lead to the loader itself; others by the name asked for only.
-    fn find_loaded_by_musl(&self, name: &str) -> Option<usize> {
-        const RESERVED: [&str; 7] = ["c.", "pthread.", "rt.", "m.", "dl.", "util.", "xnet."];
-        let is_builtin =
-            name.strip_prefix("lib").is_some_and(|rest| RESERVED.iter().any(|known| rest.starts_with(known)));
-        let objects = &self.load.objects;
-        if is_builtin {
-            return objects.iter().position(|object| object.rule == Rule::Interpreter);
-        }
-        objects.iter().position(|object| {
-            object.names.iter().any(|known| known == name && !known.contains('/')) || object.path == name
-        })
+    /// Puts the loader itself into the scope.
+    fn admit_loader(&mut self, requester: usize) {
+        let loader = self.waiting.take();
+        self.load.objects.extend(loader.map(|loader| LoadedObject { loaded_by: Some(requester), ..loader }));
     }
 
     fn push(
@@ -277,9 +257,11 @@ impl Loading<'_> {
         loaded_by: Option<usize>,
         rule: Rule,
     ) {
+        if self.waiting.as_ref().is_some_and(|loader| loader.identity == opened.identity) {
+            self.admit_loader(loaded_by.unwrap_or(0));
+        }
         let known = self.load.objects.iter_mut().find(|object| object.identity == opened.identity);
         if let Some(object) = known {
-            object.needed = true;
             object.names.extend(names);
             return;
         }
@@ -293,9 +275,25 @@ impl Loading<'_> {
             loaded_by,
             rule,
             identity: opened.identity,
-            needed: true,
         });
     }
+}
+
+/// Whether an object that is loaded satisfies a name.
+fn goes_by(object: &LoadedObject, name: &str, is_musl: bool) -> bool {
+    let has_name = object.names.iter().any(|known| known == name) || object.path == name;
+    match is_musl {
+        // musl: the C library's names lead to the loader itself, others by the name asked for only.
+        true if object.rule == Rule::Interpreter => has_name || is_musl_builtin(name),
+        true => has_name,
+        false => has_name || object.facts.soname.as_deref() == Some(name),
+    }
+}
+
+/// The libraries that musl's loader stands for itself (`reserved` in `ldso/dynlink.c`).
+fn is_musl_builtin(name: &str) -> bool {
+    const RESERVED: [&str; 7] = ["c.", "pthread.", "rt.", "m.", "dl.", "util.", "xnet."];
+    name.strip_prefix("lib").is_some_and(|rest| RESERVED.iter().any(|known| rest.starts_with(known)))
 }
 
 fn directory_of(path: &str) -> String {
