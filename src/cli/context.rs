@@ -32,6 +32,8 @@ pub enum OutputFormat {
 pub struct Context {
     /// How much to say on standard error: 0 errors and results, 1 requests, 2 headers too.
     pub verbosity: u8,
+    /// Whether nothing but errors may be said on standard error.
+    pub quiet: bool,
     /// Whether progress may be shown: standard error is a terminal and `--quiet` was not given.
     pub progress: bool,
 }
@@ -40,7 +42,8 @@ impl Context {
     /// The context for the given options and this process's streams.
     pub fn new(options: &GlobalOptions) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        Self { verbosity: options.verbose, progress: terminal && !options.quiet && options.verbose == 0 }
+        let progress = terminal && !options.quiet && options.verbose == 0;
+        Self { verbosity: options.verbose, quiet: options.quiet, progress }
     }
 
     /// Writes a result to standard output, with terminal styles where it is a terminal.

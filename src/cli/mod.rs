@@ -2,9 +2,20 @@
 //! ready to run), rendering, and the mapping of errors to exit codes. Nothing below this module
 //! prints.
 
+pub mod attach;
+pub mod cache;
 pub mod context;
+pub mod copy;
+pub mod delete;
+pub mod discover;
+pub mod document;
 pub mod failure;
+pub mod inspect;
+pub mod progress;
+pub mod pull;
+pub mod push;
 pub mod registry_options;
+pub mod source;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -29,7 +40,16 @@ pub struct Arguments {
 
 /// The subcommands; each has its file in this folder.
 #[derive(Subcommand, Debug)]
-pub enum Command {}
+pub enum Command {
+    Push(push::PushArguments),
+    Pull(pull::PullArguments),
+    Attach(attach::AttachArguments),
+    Discover(discover::DiscoverArguments),
+    Inspect(inspect::InspectArguments),
+    Copy(copy::CopyArguments),
+    Delete(delete::DeleteArguments),
+    Cache(cache::CacheArguments),
+}
 
 /// Runs the program with the given arguments (the first is the name it was called by) and returns
 /// its exit code.
@@ -58,8 +78,17 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// Runs one subcommand.
-fn run(command: Command, _context: &Context) -> Result<Exit, Failure> {
-    match command {}
+fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
+    match &command {
+        Command::Push(arguments) => push::run(arguments, context),
+        Command::Pull(arguments) => pull::run(arguments, context),
+        Command::Attach(arguments) => attach::run(arguments, context),
+        Command::Discover(arguments) => discover::run(arguments, context),
+        Command::Inspect(arguments) => inspect::run(arguments, context),
+        Command::Copy(arguments) => copy::run(arguments, context),
+        Command::Delete(arguments) => delete::run(arguments, context),
+        Command::Cache(arguments) => cache::run(arguments, context),
+    }
 }
 
 /// The names under which the one binary answers, busybox-style, and the subcommand each stands for.

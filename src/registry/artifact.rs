@@ -65,7 +65,8 @@ pub fn pack(specification: &[u8], options: PackOptions) -> Result<Packed> {
         subject: options.subject.as_ref().map(Descriptor::bare),
         annotations: options.annotations,
     };
-    let bytes = serde_json::to_vec(&manifest).map_err(|error| Error::malformed("artifact", error.to_string()))?;
+    let bytes =
+        serde_json::to_vec(&manifest).map_err(|error| Error::malformed("artifact", error.to_string()))?;
     if bytes.len() as u64 > limit::MANIFEST {
         return Err(Error::TooLarge { what: "the artifact's manifest".into(), limit: limit::MANIFEST });
     }
@@ -158,7 +159,9 @@ pub fn recognise(resolved: &Resolved) -> Result<Kind> {
         None if image.layers.len() == 1 => {
             layers.next().ok_or_else(|| Error::malformed(what(), "it has no layer"))?
         }
-        None => return Err(Error::malformed(what(), format!("it has no layer of type {}", media_type::SPEC))),
+        None => {
+            return Err(Error::malformed(what(), format!("it has no layer of type {}", media_type::SPEC)));
+        }
     };
     Ok(Kind::Compatibility(Box::new(Artifact {
         descriptor: resolved.descriptor.clone(),

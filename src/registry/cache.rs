@@ -222,7 +222,8 @@ impl Cache {
     /// [`Error::Io`] where the folder is there but cannot be read or changed.
     pub fn prune(&self, age: Option<Duration>) -> Result<Pruned> {
         let Some(root) = &self.root else { return Ok(Pruned::default()) };
-        let old = |modified: SystemTime, age: Duration| modified.elapsed().is_ok_and(|elapsed| elapsed >= age);
+        let old =
+            |modified: SystemTime, age: Duration| modified.elapsed().is_ok_and(|elapsed| elapsed >= age);
         let mut pruned = Pruned::default();
         let folders = ["blobs/sha256", "blobs/sha384", "blobs/sha512", NAMES, LISTS];
         for folder in folders.map(|folder| root.join(folder)) {

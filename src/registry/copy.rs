@@ -133,7 +133,8 @@ impl Copier<'_> {
 
     async fn blob(&mut self, blob: &Descriptor) -> Result<()> {
         // Layers that no registry holds (`urls`, as Windows base layers have) are left where they are.
-        let foreign = blob.other.get("urls").and_then(|urls| urls.as_array()).is_some_and(|urls| !urls.is_empty());
+        let foreign =
+            blob.other.get("urls").and_then(|urls| urls.as_array()).is_some_and(|urls| !urls.is_empty());
         if foreign || !self.seen.insert(blob.digest.clone()) {
             return Ok(());
         }

@@ -263,18 +263,24 @@ impl Error {
                 ));
             }
             Self::Denied { .. } => "the account may lack the right, or the repository may not exist",
-            Self::Status { status: 405, .. } => "this registry does not allow it (deletion is often disabled)",
+            Self::Status { status: 405, .. } => {
+                "this registry does not allow it (deletion is often disabled)"
+            }
             Self::Status { status: 429, .. } => "the registry limits the rate of requests: try again later",
             Self::Transport { source, .. } => return transport_hint(source.as_ref()),
             Self::TimedOut { .. } => "give it longer with --timeout SECONDS",
             Self::NotListed { .. } => "run the same command again: what was sent is not sent twice",
             Self::Offline { .. } => "run it once without --offline to fill the cache",
-            Self::Layout { .. } => "`compat push` and `compat copy` make one where the folder is missing or empty",
+            Self::Layout { .. } => {
+                "`compat push` and `compat copy` make one where the folder is missing or empty"
+            }
             Self::OtherArtifact { .. } => "see what it is with `compat inspect`",
             Self::InvalidReference { reference, .. } if reference.starts_with("oci:") => {
                 "a layout is oci:DIR, oci:DIR:TAG or oci:DIR@sha256:…"
             }
-            Self::InvalidReference { .. } => "a reference is HOST/NAME:TAG, HOST/NAME@sha256:… or oci:DIR:TAG",
+            Self::InvalidReference { .. } => {
+                "a reference is HOST/NAME:TAG, HOST/NAME@sha256:… or oci:DIR:TAG"
+            }
             _ => return None,
         };
         Some(hint.into())

@@ -68,12 +68,7 @@ pub struct FindOptions {
 ///
 /// [`Error::NoArtifact`] where none is attached, [`Error::OtherArtifact`] for an artifact of
 /// another type, or what went wrong.
-pub async fn find(
-    store: &Store,
-    cache: &Cache,
-    location: &Location,
-    options: &FindOptions,
-) -> Result<Found> {
+pub async fn find(store: &Store, cache: &Cache, location: &Location, options: &FindOptions) -> Result<Found> {
     let finder = Finder { store, cache, location, offline: options.offline && location.is_remote() };
     let source = finder.resolve(&location.selector).await?;
     let (level, chosen, candidates) = match artifact::recognise(&source)? {
@@ -89,9 +84,7 @@ pub async fn find(
     };
     let resolved = finder.resolve(&Selector::Digest(chosen.digest.clone())).await?;
     match artifact::recognise(&resolved)? {
-        Kind::Compatibility(artifact) => {
-            finder.finish(*artifact, source.descriptor, level, candidates).await
-        }
+        Kind::Compatibility(artifact) => finder.finish(*artifact, source.descriptor, level, candidates).await,
         _ => {
             let reference = store.display(&Selector::Digest(chosen.digest));
             Err(artifact::other(&reference, "another manifest than the listing of referrers says"))

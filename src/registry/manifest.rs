@@ -157,11 +157,7 @@ impl Descriptor {
 /// [`Error::DigestMismatch`].
 pub fn verify_digest(digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
     let actual = digest.same_algorithm_of(bytes);
-    if actual == *digest {
-        Ok(())
-    } else {
-        Err(Error::DigestMismatch { expected: digest.clone(), actual })
-    }
+    if actual == *digest { Ok(()) } else { Err(Error::DigestMismatch { expected: digest.clone(), actual }) }
 }
 
 /// An image manifest (or docker's, or the withdrawn artifact manifest).
@@ -259,7 +255,12 @@ impl Index {
     /// The platforms of the index, as text, without those that stand for none (`unknown/unknown`).
     pub fn platforms(&self) -> Vec<String> {
         let known = |platform: &&Platform| platform.os != "unknown";
-        self.manifests.iter().filter_map(|d| d.platform.as_ref()).filter(known).map(ToString::to_string).collect()
+        self.manifests
+            .iter()
+            .filter_map(|d| d.platform.as_ref())
+            .filter(known)
+            .map(ToString::to_string)
+            .collect()
     }
 }
 

@@ -68,7 +68,8 @@ pub struct Sources {
 impl Sources {
     /// The files that podman and docker use, as the environment places them.
     pub fn of_environment() -> Self {
-        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let variable =
+            |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let home = variable("HOME");
         let run = variable("XDG_RUNTIME_DIR").unwrap_or_else(|| {
             PathBuf::from("/run/containers").join(rustix::process::getuid().as_raw().to_string())

@@ -124,7 +124,9 @@ impl Layout {
         }
         match (found.len(), found.pop()) {
             (1, Some(only)) => Ok(only),
-            (0, _) => Err(Error::NotFound { what: format!("a manifest in {}", self.display(&Selector::Only)) }),
+            (0, _) => {
+                Err(Error::NotFound { what: format!("a manifest in {}", self.display(&Selector::Only)) })
+            }
             (count, _) => Err(Error::InvalidReference {
                 reference: self.display(&Selector::Only),
                 reason: format!("it has {count} manifests, name one of the tags {}", self.tags()?.join(", ")),

@@ -76,7 +76,10 @@ impl Layout {
             names.into_iter().find(|name| {
                 let name = name.to_string_lossy();
                 // What another process that creates the same layout may have made already.
-                !(name.starts_with(".compat") || name == "blobs" || name == "index.json" || name == "oci-layout")
+                !(name.starts_with(".compat")
+                    || name == "blobs"
+                    || name == "index.json"
+                    || name == "oci-layout")
             })
         });
         if let Some(name) = strange {

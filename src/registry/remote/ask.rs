@@ -219,7 +219,11 @@ fn clean(text: &str, most: usize) -> String {
 /// Whether a 400 is what servers of TLS answer to plain HTTP (Go's, nginx's, Apache's).
 fn is_tls_complaint(body: &[u8]) -> bool {
     let text = String::from_utf8_lossy(body).to_ascii_lowercase();
-    ["http request to an https server", "plain http request was sent to https port", "speaking plain http to an ssl"]
-        .iter()
-        .any(|complaint| text.contains(complaint))
+    [
+        "http request to an https server",
+        "plain http request was sent to https port",
+        "speaking plain http to an ssl",
+    ]
+    .iter()
+    .any(|complaint| text.contains(complaint))
 }

@@ -63,7 +63,9 @@ impl Scanner<'_> {
     fn token(&mut self) -> Option<String> {
         let end = self
             .rest
-            .find(|character: char| !(character.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~/:".contains(character)))
+            .find(|character: char| {
+                !(character.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~/:".contains(character))
+            })
             .unwrap_or(self.rest.len());
         if end == 0 {
             return None;

@@ -38,9 +38,15 @@ mod tests {
 
     #[test]
     fn relative_and_absolute_targets_are_followed_on_the_same_host() {
-        assert_eq!(next_of("</v2/a/x?last=b&n=1>; rel=\"next\"").unwrap(), "https://h:5000/v2/a/x?last=b&n=1");
+        assert_eq!(
+            next_of("</v2/a/x?last=b&n=1>; rel=\"next\"").unwrap(),
+            "https://h:5000/v2/a/x?last=b&n=1"
+        );
         assert_eq!(next_of("<?last=b>; rel=next").unwrap(), "https://h:5000/v2/a/tags/list?last=b");
-        assert_eq!(next_of("<https://h:5000/y>;rel=\"prev\", <https://h:5000/z>; rel=\"next\"").unwrap(), "https://h:5000/z");
+        assert_eq!(
+            next_of("<https://h:5000/y>;rel=\"prev\", <https://h:5000/z>; rel=\"next\"").unwrap(),
+            "https://h:5000/z"
+        );
         assert_eq!(next_of("<https://evil/z>; rel=\"next\""), None);
         assert_eq!(next_of("<http://h:5000/z>; rel=\"next\""), None);
         assert_eq!(next_of("</z>; rel=\"last\""), None);

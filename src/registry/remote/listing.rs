@@ -74,7 +74,9 @@ impl Repository {
         };
         match resolved.parse()? {
             Manifest::Index(index) => Ok(Some((index, resolved))),
-            Manifest::Image(_) => Err(Error::malformed(self.display(&tag), "it is not an index of referrers")),
+            Manifest::Image(_) => {
+                Err(Error::malformed(self.display(&tag), "it is not an index of referrers"))
+            }
         }
     }
 

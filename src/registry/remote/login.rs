@@ -24,11 +24,11 @@ use url::Url;
 use super::super::credential::{Credential, Found};
 use super::super::error::{Error, Result};
 use super::super::limit;
+use super::ask::{error_text, status_error};
 use super::challenge::{self, Challenge};
 use super::client::{Client, authority, is_loopback};
 use super::exchange::{Answer, Body, Request};
 use super::redact;
-use super::ask::{error_text, status_error};
 use super::repository::Access;
 use super::retry::Repeat;
 
@@ -93,7 +93,12 @@ impl Client {
         } else if find("basic").is_some() && before.is_none_or(|login| login.header.is_none()) {
             basic_login(request, refusal, found)?
         } else {
-            return Err(unauthorized(&key.host, request, refusal, before.and_then(|login| login.origin.as_deref())));
+            return Err(unauthorized(
+                &key.host,
+                request,
+                refusal,
+                before.and_then(|login| login.origin.as_deref()),
+            ));
         };
         self.remember_login(key.clone(), login.clone());
         Ok(login)
@@ -287,7 +292,10 @@ fn basic_header(username: &str, password: &str) -> Result<HeaderValue> {
 
 fn secret_header(text: &str) -> Result<HeaderValue> {
     let mut header = HeaderValue::from_str(text).map_err(|_| {
-        Error::malformed(AUTHORIZATION.as_str(), "a token or password has characters that no header can carry")
+        Error::malformed(
+            AUTHORIZATION.as_str(),
+            "a token or password has characters that no header can carry",
+        )
     })?;
     header.set_sensitive(true);
     Ok(header)

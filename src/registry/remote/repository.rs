@@ -112,7 +112,8 @@ impl Repository {
     pub async fn manifest_digest(&self, selector: &Selector) -> Result<Option<Digest>> {
         let reference = reference_of(selector);
         let what = self.display(&reference);
-        let mut ask = Ask::read(format!("manifests/{reference}"), &what, limit::MANIFEST).accepting_manifests();
+        let mut ask =
+            Ask::read(format!("manifests/{reference}"), &what, limit::MANIFEST).accepting_manifests();
         ask.method = Method::HEAD;
         let answer = self.ask(ask).await?;
         match answer.status.as_u16() {
