@@ -7,6 +7,7 @@ use crate::cli::context::OutputFormat;
 use crate::cli::source::{self, Origin, SourceOptions};
 use crate::cli::{Context, Exit, Failure, report};
 use crate::elf::{IsaLevel, KernelVersion};
+use crate::registry::Level;
 use crate::spec;
 
 const EXAMPLES: &str = "\
@@ -110,6 +111,18 @@ struct RootError {
 fn source_of(reference: String, origin: &Origin) -> Source {
     match origin {
         Origin::Stdin | Origin::File(_) => Source { reference, digest: None, level: None },
+        Origin::Artifact { digest, level, .. } => {
+            Source { reference, digest: Some(digest.to_string()), level: Some(level_name(level).to_owned()) }
+        }
+    }
+}
+
+fn level_name(level: &Level) -> &'static str {
+    match level {
+        Level::Artifact => "artifact",
+        Level::Manifest => "manifest",
+        Level::Platform(_) => "platform",
+        Level::Index => "index",
     }
 }
 

@@ -32,10 +32,10 @@ pub enum OutputFormat {
 pub struct Context {
     /// How much to say on standard error: 0 errors and results, 1 requests, 2 headers too.
     pub verbosity: u8,
+    /// Whether nothing but errors may be said on standard error.
+    pub quiet: bool,
     /// Whether progress may be shown: standard error is a terminal and `--quiet` was not given.
     pub progress: bool,
-    /// Whether `--quiet` was given.
-    pub quiet: bool,
 }
 
 impl Context {
