@@ -111,3 +111,138 @@ impl Report {
         self.subjects.push(Subject { path: subject.to_owned(), verdict: worst.verdict() });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::elf::{KernelVersion, Machine};
+    use crate::loader::Problem;
+    use crate::spec::{LibraryNeed, Object, ObjectKind, Symbols, VersionNeed};
+
+    /// A program of this machine that needs libc.so.6, changed by the test.
+    fn program(change: impl FnOnce(&mut Object)) -> Specification {
+        let machine = Machine::of_this_program();
+        let usual = crate::host::DynamicLoader::usual_path(machine, crate::elf::Class::Elf64, false);
+        let mut object = Object {
+            interpreter: usual.map(str::to_owned),
+            needed: vec!["libc.so.6".to_owned()],
+            ..Object::new("app", ObjectKind::Executable, &machine.to_string(), 64)
+        };
+        change(&mut object);
+        Specification { subjects: vec!["app".to_owned()], objects: vec![object], ..Specification::new() }
+    }
+
+    fn wants(version: &str, symbol: &str) -> LibraryNeed {
+        let symbols = Symbols { symbols: vec![symbol.to_owned()], ..Symbols::default() };
+        let version = VersionNeed { version: version.to_owned(), optional: false, symbols };
+        LibraryNeed { library: "libc.so.6".to_owned(), versions: vec![version] }
+    }
+
+    fn report(specification: &Specification) -> Report {
+        check(specification, &Host::this_machine(&Options::default()))
+    }
+
+    fn problems(report: &Report) -> Vec<&Problem> {
+        report
+            .findings
+            .iter()
+            .filter_map(|finding| match &finding.matter {
+                Matter::Problem(problem) => Some(problem),
+                Matter::Remark(_) => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_program_that_needs_nothing_special_is_compatible() {
+        let report = report(&program(|_| {}));
+        assert_eq!((report.verdict, report.findings.len()), (Verdict::Compatible, 0), "{report:?}");
+    }
+
+    #[test]
+    fn a_missing_version_is_told_with_the_newest_that_there_is() {
+        let report = report(&program(|object| object.wants.push(wants("GLIBC_2.999", "printf"))));
+        assert_eq!(report.verdict, Verdict::Incompatible);
+        // The symbol of that version is not told again.
+        let [Problem::VersionMissing { version, highest: Some(highest), .. }] = problems(&report)[..] else {
+            panic!("{report:?}");
+        };
+        assert_eq!(version, "GLIBC_2.999");
+        assert!(highest.starts_with("GLIBC_2."), "{highest}");
+    }
+
+    #[test]
+    fn a_missing_symbol_of_a_version_that_is_there_is_found() {
+        let report = report(&program(|object| object.wants.push(wants("GLIBC_2.34", "no_such_function"))));
+        assert!(matches!(problems(&report)[..], [Problem::SymbolMissing { lazy: false, .. }]), "{report:?}");
+        assert_eq!(report.verdict, Verdict::Incompatible);
+    }
+
+    #[test]
+    fn a_symbol_that_is_only_called_lets_the_program_start() {
+        let report = report(&program(|object| object.unversioned.lazy.push("no_such_function".to_owned())));
+        assert_eq!(report.findings[0].impact, Impact::Misbehaves);
+        assert_eq!(report.verdict, Verdict::Incompatible);
+    }
+
+    #[test]
+    fn another_machine_a_newer_cpu_and_a_newer_kernel_are_incompatible() {
+        let other = report(&program(|object| object.machine = "s390".to_owned()));
+        assert!(matches!(problems(&other)[..], [Problem::WrongMachine { .. }]), "{other:?}");
+        let unknown = report(&program(|object| object.machine = "toaster".to_owned()));
+        assert!(matches!(problems(&unknown)[..], [Problem::WrongMachine { .. }]), "{unknown:?}");
+        let kernel = report(&program(|object| object.kernel = Some("999.0.0".to_owned())));
+        assert!(matches!(problems(&kernel)[..], [Problem::KernelTooOld { .. }]), "{kernel:?}");
+        let options = Options { kernel: Some(KernelVersion(999, 0, 0)), ..Options::default() };
+        let assumed = check(
+            &program(|object| object.kernel = Some("999.0.0".to_owned())),
+            &Host::this_machine(&options),
+        );
+        assert_eq!(assumed.verdict, Verdict::Compatible);
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn a_cpu_level_is_compared_with_the_one_that_is_assumed() {
+        let specification = program(|object| object.isa = Some(0b100));
+        for (level, verdict) in [("x86-64-v2", Verdict::Incompatible), ("x86-64-v3", Verdict::Compatible)] {
+            let options = Options { isa: IsaLevel::from_name(level), ..Options::default() };
+            assert_eq!(check(&specification, &Host::this_machine(&options)).verdict, verdict, "{level}");
+        }
+    }
+
+    #[test]
+    fn a_document_of_compat_lib_is_checked_by_its_names() {
+        let document = |library: &str| {
+            let text = format!(
+                r#"{{"version": "0.0.1", "attributes": {{"llnl.compatlib.executable-name": "xz",
+                "llnl.compatlib.library-name.0": "linux-vdso.so.1",
+                "llnl.compatlib.library-name.1": "{library}"}}}}"#
+            );
+            crate::spec::parse(text.as_bytes()).unwrap()
+        };
+        let found = report(&document("libc.so.6"));
+        assert_eq!((found.verdict, found.exactness), (Verdict::Compatible, Exactness::Names));
+        assert!(matches!(found.findings[0].matter, Matter::Remark(Remark::NamesOnly { names: 1 })));
+        let missing = report(&document("libnowhere.so.7"));
+        assert_eq!(missing.verdict, Verdict::Incompatible);
+        assert!(matches!(problems(&missing)[0], Problem::LibraryMissing { .. }));
+    }
+
+    #[test]
+    fn a_document_that_says_nothing_is_undecided() {
+        let report = report(&Specification::new());
+        assert_eq!(report.verdict, Verdict::Undecided);
+        assert!(matches!(report.findings[0].matter, Matter::Remark(Remark::NothingToCheck {})));
+    }
+
+    #[test]
+    fn a_report_round_trips_through_its_json() {
+        let report = report(&program(|object| object.wants.push(wants("GLIBC_2.999", "printf"))));
+        let text = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+        let schema = crate::spec::schema::of::<Report>(REPORT_IDENTIFIER);
+        let document = serde_json::to_value(&report).unwrap();
+        assert!(jsonschema::is_valid(&schema, &document));
+    }
+}

@@ -401,4 +401,42 @@ mod tests {
         let error = Object::parse(bytes).unwrap_err();
         assert!(matches!(error, Error::OutOfBounds { what: "the program header table", .. }), "{error}");
     }
+
+    /// Every reader of one object.
+    fn read_everything(object: &Object) {
+        for import in object.imports() {
+            object.satisfies(&Wanted::of(&import));
+        }
+        object.definitions();
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    proptest::proptest! {
+        /// Invariant: bytes that were an object until some were overwritten are read or refused, in
+        /// bounded time, without a panic.
+        #[test]
+        fn overwritten_bytes_never_panic(
+            places in proptest::collection::vec((0.0..1.0_f64, proptest::num::u8::ANY), 1..24),
+            in_header in proptest::bool::ANY,
+        ) {
+            let mut bytes = std::fs::read("/lib64/ld-linux-x86-64.so.2").expect("a glibc system");
+            let reach = if in_header { 1024 } else { bytes.len() };
+            for (place, byte) in places {
+                bytes[(place * reach as f64) as usize] = byte;
+            }
+            if let Ok(object) = Object::parse(bytes.into()) {
+                read_everything(&object);
+            }
+        }
+
+        /// Invariant: arbitrary bytes behind the magic number are read or refused without a panic.
+        #[test]
+        fn random_bytes_never_panic(tail in proptest::collection::vec(proptest::num::u8::ANY, 0..2048)) {
+            let mut bytes = b"\x7fELF\x02\x01\x01\x00".to_vec();
+            bytes.extend(tail);
+            if let Ok(object) = Object::parse(bytes.into()) {
+                read_everything(&object);
+            }
+        }
+    }
 }
