@@ -20,9 +20,9 @@ pub struct Workspace {
 impl Workspace {
     /// A fresh folder.
     pub fn new(name: &str) -> Self {
-        let prefix: String = name.chars().take(60).collect();
+        let prefix = format!("compat-{}-", name.chars().take(60).collect::<String>());
         let mut builder = tempfile::Builder::new();
-        builder.prefix(&format!("compat-{prefix}-"));
+        builder.prefix(&prefix);
         builder.disable_cleanup(std::env::var_os("COMPAT_TEST_KEEP").is_some());
         let folder = builder.tempdir().expect("a temporary folder");
         fs::create_dir(folder.path().join("home")).expect("a home in the workspace");
