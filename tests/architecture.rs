@@ -234,7 +234,9 @@ fn skipped(text: &str, before: Option<char>) -> usize {
         let escaped = text.starts_with("'\\");
         let end = text.char_indices().skip(if escaped { 3 } else { 2 }).find(|(_, c)| *c == '\'');
         let limit = if escaped { 12 } else { 6 };
-        return end.filter(|(end, _)| *end < limit && (escaped || text[1..*end].chars().count() == 1)).map_or(0, |(end, _)| end + 1);
+        return end
+            .filter(|(end, _)| *end < limit && (escaped || text[1..*end].chars().count() == 1))
+            .map_or(0, |(end, _)| end + 1);
     }
     if text.starts_with('r') && !before.is_some_and(is_word) {
         let hashes = text[1..].chars().take_while(|character| *character == '#').count();

@@ -187,8 +187,12 @@ fn serve(mut stream: TcpStream, handler: &Handler, records: &Mutex<Vec<Recorded>
             records.push(Recorded { method, target, authorization, status });
         }
         match reply {
-            Reply::Whole(response) if write_response(&mut stream, &request, &response).is_ok() => {}
-            Reply::Whole(_) => return,
+            Reply::Whole(response) => {
+                let last = request.value("connection").is_some_and(|value| value == "close");
+                if write_response(&mut stream, &request, &response).is_err() || last {
+                    return;
+                }
+            }
             Reply::Raw(_, write) => return write(&mut stream),
         }
     }

@@ -1,5 +1,6 @@
 //! What the cases stand on: workspaces, real servers, our own faulty server, witnesses, roots.
 
+pub mod artifact;
 pub mod case;
 pub mod compat;
 pub mod docker;
