@@ -51,9 +51,8 @@ fn attach_and_discover(workspace: &Workspace, kind: Kind) {
     let by_digest = registry.by_digest("demo/app", &put.digest);
     assert_eq!(discovered(&discover(workspace, &by_digest)), attached);
     workspace.compat(["discover", &image]).ok().says(&attached[0]);
-    let seen = workspace
-        .compat(["inspect", "--format", "json", &registry.by_digest("demo/app", &attached[0])])
-        .ok();
+    let seen =
+        workspace.compat(["inspect", "--format", "json", &registry.by_digest("demo/app", &attached[0])]).ok();
     assert_eq!(seen.json()["manifest"]["subject"]["digest"], put.digest.as_str());
     workspace.compat(["check", &image]).ok();
 }

@@ -148,7 +148,8 @@ fn tls(workspace: &Workspace) {
     let registry = DockerRegistry::start(workspace, &Settings { tls: Some(tls), ..Settings::default() });
     workspace.write("a.json", "{}");
     let reference = format!("{}/demo:1", registry.local_name());
-    let with_ca = ["push", "--plain-http=false", "--ca-file", text(&authority), &reference, "a.json:application/json"];
+    let with_ca =
+        ["push", "--plain-http=false", "--ca-file", text(&authority), &reference, "a.json:application/json"];
     let (certificate, key) = (text(&client.certificate), text(&client.key));
     oras(workspace, &[&with_ca[..], &["--cert-file", certificate, "--key-file", key]].concat());
     let mut without = Command::new(tool("oras"));

@@ -26,8 +26,9 @@ fn platform_first(workspace: &Workspace, kind: Kind) {
     attach(workspace, &image, "index");
     specification(workspace, "platform.json", "platform");
     let platform = format!("linux/{}", architecture());
-    let attached =
-        workspace.compat(["attach", "--format", "json", "--platform", &platform, &image, "platform.json"]).ok();
+    let attached = workspace
+        .compat(["attach", "--format", "json", "--platform", &platform, &image, "platform.json"])
+        .ok();
     let found = discover(workspace, &image);
     assert_eq!(discovered(&found).len(), 2);
     let json = found.json();
