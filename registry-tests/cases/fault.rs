@@ -169,13 +169,14 @@ fn redirect_loop(workspace: &Workspace) {
     assert!(registry.requests().len() < 100, "{}", lines(&registry.requests()));
 }
 
-/// A registry that sends its clients to a stranger for tokens. Where the realm's host is another, a
-/// password for the registry is not for it.
+/// A registry that names a stranger's realm in plain HTTP, where everybody on the way reads along. The
+/// name leads nowhere: the proxy that is asked for it is the stranger.
 fn foreign_realm(workspace: &Workspace) {
     let stranger = stranger();
-    let Prepared { reference, .. } = guarded(workspace, Some(stranger.url()));
+    let Prepared { reference, .. } = guarded(workspace, Some("http://auth.example".to_owned()));
     let encoded = encode_base64(&format!("alice:{PASSWORD}"));
-    let run = workspace.compat(["-vv", "check", "--no-cache", &reference]).with(LOGIN).input(PASSWORD).run();
+    let run = workspace.compat(["-vv", "check", "--no-cache", &reference]).with(LOGIN).input(PASSWORD);
+    let run = run.env("http_proxy", stranger.url()).env("no_proxy", "127.0.0.1,localhost").run();
     run.fails_clearly().never_says(&encoded);
     assert_no_credentials(&stranger);
 }

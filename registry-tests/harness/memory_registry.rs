@@ -104,13 +104,6 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
-    /// An honest registry with one rule that it breaks.
-    pub fn with_rule(rule: Rule) -> Self {
-        Self { rules: vec![rule], ..Self::default() }
-    }
-}
-
 #[derive(Default)]
 struct Store {
     blobs: HashMap<String, Vec<u8>>,
