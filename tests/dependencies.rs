@@ -76,43 +76,47 @@ fn packages() -> Vec<Value> {
 }
 
 /// Whether an SPDX expression can be met with the allowed licences: `OR` (and the old `/`) is a
-/// choice, `AND` takes all, parentheses group.
+/// choice, `AND` takes all, parentheses group. What cannot be read is not allowed.
 fn is_allowed(expression: &str) -> bool {
     let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
     let mut rest = &words[..];
-    either(&mut rest) && rest.is_empty()
+    either(&mut rest) == Some(true) && rest.is_empty()
 }
 
-fn either(words: &mut &[&str]) -> bool {
-    let mut allowed = all(words);
+fn either(words: &mut &[&str]) -> Option<bool> {
+    let mut allowed = all(words)?;
     while take(words, "OR") {
-        allowed |= all(words);
+        allowed |= all(words)?;
     }
-    allowed
+    Some(allowed)
 }
 
-fn all(words: &mut &[&str]) -> bool {
-    let mut allowed = one(words);
+fn all(words: &mut &[&str]) -> Option<bool> {
+    let mut allowed = one(words)?;
     while take(words, "AND") {
-        allowed &= one(words);
+        allowed &= one(words)?;
     }
-    allowed
+    Some(allowed)
 }
 
-fn one(words: &mut &[&str]) -> bool {
+fn one(words: &mut &[&str]) -> Option<bool> {
     if take(words, "(") {
-        let allowed = either(words);
-        return take(words, ")") && allowed;
+        let allowed = either(words)?;
+        return take(words, ")").then_some(allowed);
     }
-    let Some((first, rest)) = words.split_first() else { return false };
-    *words = rest;
+    let licence = next(words)?;
     if take(words, "WITH") {
-        let Some((exception, rest)) = words.split_first() else { return false };
-        *words = rest;
-        return ALLOWED.contains(&format!("{first} WITH {exception}").as_str());
+        let exception = next(words)?;
+        return Some(ALLOWED.contains(&format!("{licence} WITH {exception}").as_str()));
     }
-    ALLOWED.contains(first)
+    Some(ALLOWED.contains(&licence))
+}
+
+fn next<'a>(words: &mut &[&'a str]) -> Option<&'a str> {
+    let (first, rest) = words.split_first()?;
+    *words = rest;
+    Some(first)
 }
 
 fn take(words: &mut &[&str], word: &str) -> bool {

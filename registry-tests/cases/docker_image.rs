@@ -2,13 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use crate::harness::artifact::{PROGRAM, push};
-use crate::harness::case::{DOCKER, DOCKERD, tool};
+use crate::harness::case::{DOCKER, DOCKERD};
 use crate::harness::compat::BINARY;
 use crate::harness::docker::Docker;
-use crate::harness::process::run;
 use crate::harness::{Case, Kind, Registry, Requirement, Workspace, root};
 
 pub fn cases() -> Vec<Case> {
@@ -54,11 +52,8 @@ fn from_scratch(workspace: &Workspace, docker: &Docker) {
 
 /// An image with another libc or none: the binary is brought along.
 fn mounted(workspace: &Workspace, docker: &Docker) {
-    let busybox = workspace.folder("busybox");
-    fs::create_dir_all(busybox.join("bin")).expect("folders of a root");
-    fs::copy(tool("busybox"), busybox.join("bin/sh")).expect("a shell of the root");
-    import(workspace, docker, "busybox", &busybox);
-    import(workspace, docker, "small", &root::minimal(workspace, "small", Path::new(PROGRAM)));
+    docker.import("busybox", &root::busybox(workspace));
+    docker.import("small", &root::minimal(workspace, "small", Path::new(PROGRAM)));
     let binary = format!("{BINARY}:/compat:ro");
     let layouts = format!("{}:/layouts:ro", workspace.text("layouts"));
     let base = ["run", "--rm", "--network=none", "-v", &binary, "-v", &layouts];
@@ -67,11 +62,4 @@ fn mounted(workspace: &Workspace, docker: &Docker) {
     assert!(!success && stdout.contains("ld-linux"), "an image without libc: {stdout}{stderr}");
     docker.run(&[&base[..], &["compat-tests:small"], &check].concat());
     docker.run(&[&base[..], &["compat-tests:small", "/compat", "gen", PROGRAM]].concat());
-}
-
-fn import(workspace: &Workspace, docker: &Docker, tag: &str, folder: &Path) {
-    let archive = workspace.text(format!("{tag}.tar"));
-    let mut command = Command::new(tool("tar"));
-    run(workspace, command.arg("-C").arg(folder).args(["-cf", &archive, "."]));
-    docker.run(&["import", &archive, &format!("compat-tests:{tag}")]);
 }

@@ -3,7 +3,10 @@
 use std::process::Command;
 use std::time::Duration;
 
-use crate::harness::case::{CC, DOCKER_REGISTRY, HTPASSWD, OLAREG, OPENSSL, ORAS, SKOPEO, tool};
+use crate::harness::case::{
+    CC, DEBOOTSTRAP, DOCKER, DOCKER_REGISTRY, DOCKERD, HTPASSWD, OLAREG, OPENSSL, ORAS, SKOPEO, tool,
+};
+use crate::harness::docker::Docker;
 use crate::harness::docker_registry::{Auth, DockerRegistry, ServerTls, Settings};
 use crate::harness::http::{Request, send};
 use crate::harness::image::Place;
@@ -15,7 +18,7 @@ use crate::harness::recorder::{Recorder, uploads};
 use crate::harness::skopeo::manifest;
 use crate::harness::tls::{Authority, text};
 use crate::harness::token_server::TokenServer;
-use crate::harness::{Case, Kind, Registry, Workspace, root};
+use crate::harness::{Case, Kind, Registry, Requirement, Workspace, root};
 
 pub fn cases() -> Vec<Case> {
     let mut cases = vec![
@@ -28,6 +31,12 @@ pub fn cases() -> Vec<Case> {
         Case::new("harness::docker_registry_asks_for_passwords", &[DOCKER_REGISTRY, HTPASSWD], passwords),
         Case::new("harness::docker_registry_takes_our_tokens", &[DOCKER_REGISTRY, OPENSSL, ORAS], tokens),
         Case::new("harness::docker_registry_speaks_tls", &[DOCKER_REGISTRY, OPENSSL, ORAS], tls),
+        Case::new(
+            "harness::the_engine_runs_an_imported_image",
+            &[DOCKER, DOCKERD, Requirement::Tool("busybox"), Requirement::Root],
+            engine,
+        ),
+        Case::new("harness::an_older_debian_is_made", &[DEBOOTSTRAP, Requirement::Root], older_debian),
         Case::new("harness::olareg_gives_tokens", &[OLAREG, HTPASSWD, ORAS], olareg_tokens),
     ];
     for kind in Kind::SERVERS {
@@ -165,6 +174,22 @@ fn olareg_tokens(workspace: &Workspace) {
     let login = ["--plain-http", "-u", "alice", "-p", "secret"];
     oras(workspace, &[&["push"], &login[..], &[&reference, "a.json:application/json"]].concat());
     oras(workspace, &["pull", "--plain-http", &reference, "-o", "pulled"]);
+}
+
+fn engine(workspace: &Workspace) {
+    let docker = Docker::start(workspace);
+    docker.import("busybox", &root::busybox(workspace));
+    let said =
+        docker.run(&["run", "--rm", "--network=none", "compat-tests:busybox", "/bin/sh", "-c", "echo hello"]);
+    assert_eq!(said.trim(), "hello");
+}
+
+/// The loader's answers differ from this machine's own: something to tell apart.
+fn older_debian(workspace: &Workspace) {
+    let root = root::debian(workspace, "bullseye");
+    let guest = root::Guest::new(workspace, &root, std::path::Path::new("/usr/bin/env"));
+    let answer = root::ask_loader(workspace, &root, &guest.path);
+    assert!(answer.missing_versions.contains(&("libc.so.6".into(), "GLIBC_2.34".into())), "{answer:?}");
 }
 
 fn put(workspace: &Workspace, kind: Kind) {

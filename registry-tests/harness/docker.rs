@@ -15,12 +15,14 @@ pub struct Docker<'a> {
     workspace: &'a Workspace,
     socket: Option<String>,
     guard: Option<Guard>,
+    /// The engine's own state; a workspace's path would be too long for its sockets.
+    state: Option<tempfile::TempDir>,
 }
 
 impl<'a> Docker<'a> {
     /// Uses the engine that runs, or starts one.
     pub fn start(workspace: &'a Workspace) -> Self {
-        let mut docker = Self { workspace, socket: None, guard: None };
+        let mut docker = Self { workspace, socket: None, guard: None, state: None };
         if !docker.answers() {
             docker.launch();
         }
@@ -37,6 +39,14 @@ impl<'a> Docker<'a> {
         outcome(self.workspace, self.command().args(arguments))
     }
 
+    /// Makes the image `compat-tests:TAG` of a folder.
+    pub fn import(&self, tag: &str, folder: &Path) {
+        let archive = self.workspace.text(format!("{tag}.tar"));
+        let mut command = Command::new(tool("tar"));
+        run(self.workspace, command.arg("-C").arg(folder).args(["-cf", &archive, "."]));
+        self.run(&["import", &archive, &format!("compat-tests:{tag}")]);
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(tool("docker"));
         // The classic builder: the other one is a plugin that few machines of tests have.
@@ -51,16 +61,21 @@ impl<'a> Docker<'a> {
 
     /// No bridge and no rules of a firewall: nothing of this machine's network is touched.
     fn launch(&mut self) {
-        let folder = self.workspace.folder("engine");
-        let at = |name: &str| folder.join(name);
+        let state = tempfile::Builder::new().prefix("ce-").tempdir().expect("a folder for the engine");
+        let at = |name: &str| state.path().join(name);
         let socket = format!("unix://{}", at("engine.sock").display());
         let mut command = Command::new(tool("dockerd"));
         command.args(["--bridge=none", "--iptables=false", "--ip6tables=false", "-H", &socket]);
         command.arg("--data-root").arg(at("data")).arg("--exec-root").arg(at("exec"));
         command.arg("--pidfile").arg(at("engine.pid"));
-        self.guard = Some(Guard::spawn(self.workspace, "dockerd", &mut command));
+        let mut guard = Guard::spawn(self.workspace, "dockerd", &mut command);
         self.socket = Some(socket);
-        let ready = wait_until(Duration::from_secs(60), || self.answers());
+        let mut ended = false;
+        let ready = wait_until(Duration::from_secs(60), || {
+            ended = !guard.alive();
+            ended || self.answers()
+        }) && !ended;
+        (self.guard, self.state) = (Some(guard), Some(state));
         assert!(ready, "the container engine does not answer within a minute");
     }
 }
@@ -69,7 +84,9 @@ impl Drop for Docker<'_> {
     fn drop(&mut self) {
         if let Some(mut guard) = self.guard.take() {
             guard.terminate(Duration::from_secs(30));
-            unmount_below(self.workspace.root());
+        }
+        if let Some(state) = self.state.take() {
+            unmount_below(state.path());
         }
     }
 }

@@ -65,6 +65,14 @@ pub fn minimal(workspace: &Workspace, name: &str, program: &Path) -> PathBuf {
     root
 }
 
+/// A root with a static shell and no libc at all.
+pub fn busybox(workspace: &Workspace) -> PathBuf {
+    let root = workspace.folder("busybox");
+    fs::create_dir_all(root.join("bin")).expect("folders of a root");
+    fs::copy(tool("busybox"), root.join("bin/sh")).expect("a shell of the root");
+    root
+}
+
 /// Copies a file to the same path in a root, links followed.
 pub fn copy_into(root: &Path, file: &Path) {
     let target = inside(root, file);
