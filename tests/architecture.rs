@@ -151,7 +151,9 @@ fn imports(code: &str) -> BTreeSet<String> {
         let rest = &code[position + marker.len()..];
         match rest.trim_start().strip_prefix('{') {
             Some(group) => found.extend(heads_of_group(group)),
-            None => found.insert(word_at(rest)).then_some(()).unwrap_or_default(),
+            None => {
+                found.insert(word_at(rest));
+            }
         }
     }
     found

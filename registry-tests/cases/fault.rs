@@ -16,6 +16,9 @@ use crate::harness::{Case, Workspace};
 /// Every failing command must end by then: far above the limits given to it, far below for ever.
 const BOUND: Duration = Duration::from_secs(40);
 
+/// As much of a flood as may be taken before the connection is closed.
+const FLOOD_LIMIT: u64 = 256 << 20;
+
 const LOGIN: [&str; 3] = ["--username", "alice", "--password-stdin"];
 const PASSWORD: &str = "hunter2-secret";
 
@@ -100,6 +103,8 @@ fn fails(workspace: &Workspace, rule: Rule) {
     let pull = ["pull", "--timeout", "3", "--retries", "2", &reference, "-o", "pulled.json"];
     workspace.compat(pull).within(BOUND).run().fails_clearly();
     assert!(!workspace.path("pulled.json").exists(), "a file was written from a body that is wrong");
+    // Two commands, each body bounded; what the sockets hold is little beside it.
+    assert!(registry.flooded() < FLOOD_LIMIT, "{} bytes of a flood were taken", registry.flooded());
 }
 
 fn recovers(workspace: &Workspace, rule: Rule) {

@@ -1,5 +1,6 @@
 //! Runs of `compat` itself, and the only place that knows the shape of its JSON.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
@@ -261,9 +262,26 @@ pub fn verdict(output: &Output) -> String {
     json["verdict"].as_str().unwrap_or_else(|| panic!("no verdict in {json:#}")).to_owned()
 }
 
-/// Every text in the findings of `check --format json`, as one: findings are asserted by what they name.
-pub fn findings(output: &Output) -> String {
-    output.json()["findings"].to_string()
+/// The libraries that the findings of `check --format json` miss.
+pub fn missing_libraries(output: &Output) -> BTreeSet<String> {
+    let findings = findings(output, "library-missing");
+    findings.iter().map(|finding| field(finding, "library")).collect()
+}
+
+/// The symbol versions that the findings miss, with the library that lacks them.
+pub fn missing_versions(output: &Output) -> BTreeSet<(String, String)> {
+    let findings = findings(output, "version-missing");
+    findings.iter().map(|finding| (field(finding, "library"), field(finding, "version"))).collect()
+}
+
+fn findings(output: &Output, kind: &str) -> Vec<Value> {
+    let json = output.json();
+    let findings = json["findings"].as_array().unwrap_or_else(|| panic!("no findings in {json:#}"));
+    findings.iter().filter(|finding| finding["kind"] == kind).cloned().collect()
+}
+
+fn field(finding: &Value, name: &str) -> String {
+    finding[name].as_str().unwrap_or_else(|| panic!("no {name} in {finding:#}")).to_owned()
 }
 
 /// Which level of an index answered: the platform's manifest or the index itself.

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::io::Write;
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -117,6 +118,7 @@ struct Store {
 struct Inner {
     settings: Mutex<Settings>,
     store: Mutex<Store>,
+    flooded: Arc<AtomicU64>,
 }
 
 /// The registry, stopped on drop.
@@ -128,7 +130,11 @@ pub struct MemoryRegistry {
 impl MemoryRegistry {
     /// Starts it on a free port.
     pub fn start(settings: Settings) -> Self {
-        let inner = Arc::new(Inner { settings: Mutex::new(settings), store: Mutex::new(Store::default()) });
+        let inner = Arc::new(Inner {
+            settings: Mutex::new(settings),
+            store: Mutex::new(Store::default()),
+            flooded: Arc::default(),
+        });
         let handler = inner.clone();
         Self { server: Server::start(move |request| handler.reply(request)), inner }
     }
@@ -163,6 +169,11 @@ impl MemoryRegistry {
         self.inner.settings().tokens = Some(tokens);
     }
 
+    /// How many bytes of floods were taken from us.
+    pub fn flooded(&self) -> u64 {
+        self.inner.flooded.load(Ordering::SeqCst)
+    }
+
     /// All requests so far.
     pub fn requests(&self) -> Vec<Recorded> {
         self.server.requests()
@@ -192,7 +203,7 @@ impl Inner {
         }
         let response = self.refuse_without_token(request).unwrap_or_else(|| self.answer(request));
         match fault {
-            Some(fault) => spoil(response, fault),
+            Some(fault) => spoil(response, fault, self.flooded.clone()),
             None => Reply::Whole(response),
         }
     }
@@ -418,7 +429,7 @@ fn error(status: u16, code: &str) -> Response {
 }
 
 /// Does what the fault says to an honest answer.
-fn spoil(mut response: Response, fault: Fault) -> Reply {
+fn spoil(mut response: Response, fault: Fault, flooded: Arc<AtomicU64>) -> Reply {
     let status = response.status;
     let length = response.body.len();
     let stated = |headers: &[(String, String)], length: &str| {
@@ -449,7 +460,7 @@ fn spoil(mut response: Response, fault: Fault) -> Reply {
         }
         Fault::Flood => {
             let bytes = stated(&response.headers, "Connection: close\r\n");
-            Reply::Raw(status, Box::new(move |stream| flood(stream, &bytes)))
+            Reply::Raw(status, Box::new(move |stream| flood(stream, &bytes, &flooded)))
         }
         Fault::Hang(time) => {
             let bytes = stated(&response.headers, &format!("Content-Length: {length}\r\n"));
@@ -469,7 +480,7 @@ fn write_and_close(stream: &mut TcpStream, bytes: &[u8], reset: bool) {
 }
 
 /// Writes until the reader closes, but never more than 4 GiB.
-fn flood(stream: &mut TcpStream, head: &[u8]) {
+fn flood(stream: &mut TcpStream, head: &[u8], flooded: &AtomicU64) {
     let _ = stream.set_write_timeout(Some(Duration::from_secs(30)));
     let chunk = vec![b' '; 1 << 16];
     let mut open = stream.write_all(head).is_ok();
@@ -478,6 +489,7 @@ fn flood(stream: &mut TcpStream, head: &[u8]) {
             return;
         }
         open = stream.write_all(&chunk).is_ok();
+        flooded.fetch_add(chunk.len() as u64, Ordering::SeqCst);
     }
 }
 
