@@ -1,6 +1,6 @@
 //! The dependencies' licences, read from `cargo metadata`: permissive ones only, and all from the
-//! crates' registry. It is what `cargo deny check licenses bans sources` would say, without minutes
-//! of building a tool.
+//! crates' registry. It is what `cargo deny check licenses bans sources` would say, without building
+//! a tool first.
 
 use std::process::Command;
 
