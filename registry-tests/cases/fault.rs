@@ -42,6 +42,14 @@ pub fn cases() -> Vec<Case> {
             cases.push(Case::new(name, &[], move |workspace| fails(workspace, rule)));
         }
     }
+    let lie = Rule::always("GET", "/manifests/", Fault::OtherDigestHeader);
+    cases.push(Case::new(
+        "fault::a_lie_about_the_digest_of_a_manifest_is_one_clear_error",
+        &[],
+        |workspace| {
+            fails(workspace, lie);
+        },
+    ));
     for (name, fault) in passing() {
         for (part, target) in [("manifest", "/manifests/"), ("blob", "/blobs/")] {
             let name = format!("fault::{name}_of_a_{part}_twice_is_retried");

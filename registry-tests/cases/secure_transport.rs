@@ -109,8 +109,10 @@ fn bad_files(workspace: &Workspace) {
     ] {
         workspace.compat(["push", &reference]).with(flags).run().fails_clearly().says(named);
     }
-    // One half of a pair is wrong usage.
-    workspace.compat(["push", "--cert-file", certificate, &reference]).run().exits(2);
+    // A certificate without its key is of no use, and a key without its certificate is wrong usage.
+    let certificate_alone = ["--ca-file", text(&authority), "--cert-file", certificate];
+    workspace.compat(["push", &reference]).with(certificate_alone).run().fails_clearly().says(certificate);
+    workspace.compat(["push", "--key-file", key, &reference]).run().exits(2);
 }
 
 /// A name that is not loopback's, led to our own server by a proxy: what arrives there shows the scheme.
