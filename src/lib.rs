@@ -11,5 +11,12 @@
 //! - [`generate`]: objects -> specification; [`check`]: specification x host -> report;
 //! - [`cli`]: arguments, rendering, exit codes.
 
+pub mod check;
 pub mod cli;
+pub mod elf;
+pub mod generate;
+pub mod host;
+pub mod loader;
+pub mod registry;
 pub mod spec;
+pub mod sys;

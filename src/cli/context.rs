@@ -32,6 +32,8 @@ pub enum OutputFormat {
 pub struct Context {
     /// How much to say on standard error: 0 errors and results, 1 requests, 2 headers too.
     pub verbosity: u8,
+    /// Whether nothing but errors may be said on standard error.
+    pub quiet: bool,
     /// Whether progress may be shown: standard error is a terminal and `--quiet` was not given.
     pub progress: bool,
 }
@@ -40,7 +42,16 @@ impl Context {
     /// The context for the given options and this process's streams.
     pub fn new(options: &GlobalOptions) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        Self { verbosity: options.verbose, progress: terminal && !options.quiet && options.verbose == 0 }
+        let quiet = options.quiet;
+        Self { verbosity: options.verbose, progress: terminal && !quiet && options.verbose == 0, quiet }
+    }
+
+    /// Says something on standard error that the user should know and that is no failure.
+    pub fn warn(&self, message: &str) {
+        if !self.quiet {
+            let style = anstyle::AnsiColor::Yellow.on_default().bold();
+            anstream::eprintln!("{style}note{style:#}: {message}");
+        }
     }
 
     /// Writes a result to standard output, with terminal styles where it is a terminal.

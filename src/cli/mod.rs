@@ -2,9 +2,26 @@
 //! ready to run), rendering, and the mapping of errors to exit codes. Nothing below this module
 //! prints.
 
+pub mod attach;
+pub mod cache;
+pub mod check;
 pub mod context;
+pub mod copy;
+pub mod delete;
+pub mod discover;
+pub mod document;
 pub mod failure;
+pub mod r#gen;
+pub mod inspect;
+pub mod manual;
+pub mod progress;
+pub mod pull;
+pub mod push;
 pub mod registry_options;
+pub mod report;
+pub mod schema;
+pub mod source;
+pub mod validate;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -29,7 +46,22 @@ pub struct Arguments {
 
 /// The subcommands; each has its file in this folder.
 #[derive(Subcommand, Debug)]
-pub enum Command {}
+pub enum Command {
+    Gen(r#gen::Arguments),
+    Check(check::Arguments),
+    Push(push::PushArguments),
+    Pull(pull::PullArguments),
+    Attach(attach::AttachArguments),
+    Discover(discover::DiscoverArguments),
+    Inspect(inspect::InspectArguments),
+    Copy(copy::CopyArguments),
+    Delete(delete::DeleteArguments),
+    Cache(cache::CacheArguments),
+    Validate(validate::Arguments),
+    Schema(schema::Arguments),
+    Completions(manual::CompletionArguments),
+    Man(manual::ManArguments),
+}
 
 /// Runs the program with the given arguments (the first is the name it was called by) and returns
 /// its exit code.
@@ -58,8 +90,23 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// Runs one subcommand.
-fn run(command: Command, _context: &Context) -> Result<Exit, Failure> {
-    match command {}
+fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
+    match command {
+        Command::Gen(arguments) => r#gen::run(arguments, context),
+        Command::Check(arguments) => check::run(arguments, context),
+        Command::Push(arguments) => push::run(&arguments, context),
+        Command::Pull(arguments) => pull::run(&arguments, context),
+        Command::Attach(arguments) => attach::run(&arguments, context),
+        Command::Discover(arguments) => discover::run(&arguments, context),
+        Command::Inspect(arguments) => inspect::run(&arguments, context),
+        Command::Copy(arguments) => copy::run(&arguments, context),
+        Command::Delete(arguments) => delete::run(&arguments, context),
+        Command::Cache(arguments) => cache::run(&arguments, context),
+        Command::Validate(arguments) => validate::run(&arguments, context),
+        Command::Schema(arguments) => schema::run(&arguments, context),
+        Command::Completions(arguments) => manual::completions(&arguments, context),
+        Command::Man(arguments) => manual::man(&arguments, context),
+    }
 }
 
 /// The names under which the one binary answers, busybox-style, and the subcommand each stands for.

@@ -1,1 +1,162 @@
-//! The options of every subcommand that talks to a registry.
+//! The options of every subcommand that talks to a registry, and what is made of them.
+
+use std::io::{IsTerminal as _, Read as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::progress::Display;
+use super::{Context, Exit, Failure};
+use crate::registry::credential::{Credential, Sources};
+use crate::registry::{Cache, Client, ClientOptions, Error, TlsOptions, cache};
+
+/// How registries are talked to.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Registry options")]
+pub struct RegistryOptions {
+    /// Use plain HTTP (loopback hosts need no flag)
+    #[arg(long, env = "COMPAT_PLAIN_HTTP", value_parser = clap::builder::FalseyValueParser::new())]
+    pub plain_http: bool,
+
+    /// Accept any TLS certificate
+    #[arg(long, visible_alias = "insecure-skip-tls-verify")]
+    pub insecure: bool,
+
+    /// Trust the certificate authorities in this PEM file too
+    #[arg(long, value_name = "FILE", env = "COMPAT_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
+
+    /// Present this client certificate (PEM) to the registry
+    #[arg(long, value_name = "FILE")]
+    pub cert_file: Option<PathBuf>,
+
+    /// The client certificate's key (PEM), where it is not in the same file
+    #[arg(long, value_name = "FILE", requires = "cert_file")]
+    pub key_file: Option<PathBuf>,
+
+    /// Read credentials from this file only, else from those of podman and docker [env:
+    /// REGISTRY_AUTH_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub authfile: Option<PathBuf>,
+
+    /// Log in with this name
+    #[arg(long, short = 'u', value_name = "NAME", env = "COMPAT_USERNAME", requires = "password_stdin")]
+    pub username: Option<String>,
+
+    /// Read the password from standard input
+    #[arg(long, requires = "username")]
+    pub password_stdin: bool,
+
+    /// Give up when nothing has moved for this many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, env = "COMPAT_TIMEOUT",
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub timeout: u64,
+
+    /// Repeat a request this often after a reset, 429 or a server's fault
+    #[arg(long, value_name = "COUNT", default_value_t = 3, env = "COMPAT_RETRIES",
+          value_parser = clap::value_parser!(u32).range(0..=20))]
+    pub retries: u32,
+}
+
+/// Where artifacts are kept once they are pulled.
+#[derive(clap::Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Cache options")]
+pub struct CacheOptions {
+    /// Keep artifacts in this folder instead of $XDG_CACHE_HOME/compat
+    #[arg(long, value_name = "DIR", env = "COMPAT_CACHE_DIR")]
+    pub cache_dir: Option<PathBuf>,
+
+    /// Keep nothing, and use nothing that was kept
+    #[arg(long, conflicts_with = "cache_dir")]
+    pub no_cache: bool,
+}
+
+/// A client with what shows its work, and the runtime it works on.
+pub struct Session {
+    /// The client.
+    pub client: Client,
+    display: Arc<Display>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl RegistryOptions {
+    /// Makes these options ready to run. Credentials given with them are for `host` only.
+    ///
+    /// # Errors
+    ///
+    /// Where the password cannot be read.
+    pub fn session(&self, host: Option<&str>, context: &Context) -> Result<Session, Failure> {
+        let mut credentials = Sources::of_environment();
+        if let Some(file) = &self.authfile {
+            credentials.file = Some(file.clone());
+        }
+        if let (Some(username), Some(host)) = (&self.username, host) {
+            let credential = Credential::Password { username: username.clone(), password: read_password()? };
+            credentials.explicit = Some((host.to_owned(), credential));
+        }
+        let options = ClientOptions {
+            plain_http: self.plain_http,
+            tls: TlsOptions {
+                ca_file: self.ca_file.clone(),
+                cert_file: self.cert_file.clone(),
+                key_file: self.key_file.clone(),
+                insecure: self.insecure,
+            },
+            credentials,
+            timeout: Duration::from_secs(self.timeout),
+            retries: self.retries,
+        };
+        let display = Arc::new(Display::new(context));
+        let client = Client::new(options, display.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::undecided(&error))?;
+        Ok(Session { client, display, runtime })
+    }
+}
+
+impl CacheOptions {
+    /// The cache that these options mean.
+    pub fn open(&self, session: &Session) -> Cache {
+        let root = if self.no_cache { None } else { self.cache_dir.clone().or_else(cache::default_folder) };
+        Cache::new(root, session.display.clone())
+    }
+}
+
+impl Session {
+    /// Runs a task of the registry to its end; its error becomes the subcommand's failure.
+    ///
+    /// # Errors
+    ///
+    /// What the task failed with.
+    pub fn run<T>(&self, task: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
+        let outcome = self.runtime.block_on(task);
+        self.display.finish();
+        outcome.map_err(|error| failure(&error))
+    }
+}
+
+/// What a registry's error means for a subcommand.
+pub fn failure(error: &Error) -> Failure {
+    let exit = if error.is_usage() { Exit::Usage } else { Exit::Undecided };
+    Failure { exit, ..Failure::undecided(error) }.with_hint(error.hint())
+}
+
+/// Reads the password as `docker login --password-stdin` does: all of standard input without its
+/// final line end.
+fn read_password() -> Result<String, Failure> {
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        return Err(Failure::usage("--password-stdin: standard input is a terminal")
+            .with_hint("pipe the password in: `… --password-stdin < FILE`".to_owned()));
+    }
+    let mut text = String::new();
+    stdin.lock().take(1 << 20).read_to_string(&mut text).map_err(|error| Failure::undecided(&error))?;
+    let password =
+        text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+    if password.is_empty() {
+        return Err(Failure::usage("--password-stdin: standard input is empty"));
+    }
+    Ok(password.to_owned())
+}

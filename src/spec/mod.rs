@@ -1,3 +1,23 @@
 //! The specification: what an application needs, as a document.
+//!
+//! Format: `docs/specification.md`; schema: `schemas/specification.json`, generated from the types
+//! in [`document`]. A superset of compat-lib 0.0.1, whose documents are read as they are. This
+//! module has no I/O: it takes and gives bytes.
 
+pub mod attribute;
+pub mod document;
 pub mod media_type;
+mod read;
+pub mod schema;
+
+pub use document::{
+    ClosureEntry, Definitions, LibraryNeed, Object, ObjectFlag, ObjectKind, Provision, Script, Specification,
+    Symbols, VersionNeed,
+};
+pub use read::{Error, parse};
+
+/// The version that this program writes.
+pub const VERSION: &str = "1.0.0";
+
+/// The largest document that is read, in bytes.
+pub const MAXIMUM_SIZE: usize = 32 * 1024 * 1024;

@@ -1,0 +1,51 @@
+//! Documents that list names only: those of compat-lib 0.0.1.
+
+use crate::check::Host;
+use crate::check::report::{Exactness, Finding, Impact, Remark, Report};
+use crate::elf::Class;
+use crate::host::DynamicLoader;
+use crate::loader::{self, ScopeFiles};
+use crate::spec::{Object, ObjectKind, Specification, attribute};
+
+/// Checks whether a program that needs the listed libraries, and nothing else, would load.
+pub(super) fn check(specification: &Specification, host: &Host, report: &mut Report) {
+    let names = attribute::library_names(&specification.attributes);
+    // The kernel's own object is a name of the closure and no file.
+    let libraries: Vec<&str> = names.into_iter().filter(|name| !is_kernels_own(name)).collect();
+    if libraries.is_empty() {
+        return;
+    }
+    report.exactness = Exactness::Names;
+    let executable = specification.attributes.get(attribute::EXECUTABLE_NAME);
+    let subject = executable.cloned().unwrap_or_else(|| "application".to_owned());
+    let imagined = imagined_program(&subject, &libraries, host);
+    let files = ScopeFiles::new(&imagined, &host.files);
+    let load = loader::start_subject(&imagined, &subject, &files, &host.environment);
+    report.add(&subject, &load);
+    let remark = Remark::NamesOnly { names: libraries.len() };
+    report.add_finding(Finding::remark(Impact::Note, remark, vec![subject]));
+}
+
+fn is_kernels_own(name: &str) -> bool {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    file.starts_with("linux-vdso.so") || file.starts_with("linux-gate.so")
+}
+
+/// A program of this host's machine that needs the given libraries.
+fn imagined_program(name: &str, libraries: &[&str], host: &Host) -> Specification {
+    let machine = host.environment.platform.machine;
+    let wants_musl =
+        libraries.iter().any(|library| library.contains("ld-musl-") || library.starts_with("libc.musl-"));
+    let interpreter = match wants_musl {
+        true => Some(DynamicLoader::usual_musl_path(machine)),
+        false => {
+            DynamicLoader::usual_path(machine, Class::Elf64, cfg!(target_endian = "big")).map(str::to_owned)
+        }
+    };
+    let object = Object {
+        interpreter,
+        needed: libraries.iter().map(|library| (*library).to_owned()).collect(),
+        ..Object::new(name, ObjectKind::Executable, &machine.to_string(), Class::Elf64.bits())
+    };
+    Specification { subjects: vec![name.to_owned()], objects: vec![object], ..Specification::new() }
+}

@@ -1,0 +1,222 @@
+//! The report: findings and the verdict, one form for text, JSON and services.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::loader::{Effect, Problem};
+
+/// The identifier of the report's schema.
+pub const REPORT_IDENTIFIER: &str = "urn:compatlib:schema:report:1";
+
+/// Whether the application will run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It will.
+    Compatible,
+    /// It will not, or it will fail later.
+    Incompatible,
+    /// It cannot be told.
+    Undecided,
+}
+
+/// How exact the answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exactness {
+    /// Names, versions and symbols were compared.
+    Symbols,
+    /// The document had nothing but the names of libraries.
+    Names,
+}
+
+/// What a finding means for the application, from the least to the worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Impact {
+    /// Nothing; something to know.
+    Note,
+    /// The loader prints a warning and goes on.
+    Warning,
+    /// It cannot be told what would happen.
+    Undecided,
+    /// The application starts, and fails or misbehaves later.
+    Misbehaves,
+    /// The application does not start.
+    DoesNotStart,
+}
+
+impl Impact {
+    /// The verdict when this is the worst finding.
+    pub fn verdict(self) -> Verdict {
+        match self {
+            Self::Note | Self::Warning => Verdict::Compatible,
+            Self::Undecided => Verdict::Undecided,
+            Self::Misbehaves | Self::DoesNotStart => Verdict::Incompatible,
+        }
+    }
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Matter {
+    /// The loader would object.
+    Problem(Problem),
+    /// Something else that the reader should know.
+    Remark(Remark),
+}
+
+/// What the loader would not object to, and the reader should know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum Remark {
+    /// The document lists the names of libraries only, so versions and symbols were not compared.
+    NamesOnly {
+        /// How many names.
+        names: usize,
+    },
+    /// The document names nothing that could be checked.
+    NothingToCheck {},
+    /// Symbols that a library expects from the program that loads it.
+    LeftToProgram {
+        /// The library.
+        object: String,
+        /// The symbols.
+        symbols: Vec<String>,
+    },
+}
+
+/// One reason for or against.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// What it means for the application.
+    pub impact: Impact,
+    /// What was found.
+    #[serde(flatten)]
+    pub matter: Matter,
+    /// The subjects it was found for.
+    pub subjects: Vec<String>,
+    /// What the loader or the kernel would print.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+impl Finding {
+    pub(super) fn of_problem(problem: &Problem, subject: &str) -> Self {
+        let impact = match problem.effect() {
+            Effect::Warns => Impact::Warning,
+            Effect::Undecided => Impact::Undecided,
+            Effect::Misbehaves => Impact::Misbehaves,
+            Effect::Refuses => Impact::DoesNotStart,
+        };
+        let message = problem.loader_message();
+        Self { impact, matter: Matter::Problem(problem.clone()), subjects: vec![subject.to_owned()], message }
+    }
+
+    pub(super) fn left_to_program(subject: &str, symbols: &[String]) -> Self {
+        let remark = Remark::LeftToProgram { object: subject.to_owned(), symbols: symbols.to_vec() };
+        Self::remark(Impact::Note, remark, vec![subject.to_owned()])
+    }
+
+    pub(super) fn remark(impact: Impact, remark: Remark, subjects: Vec<String>) -> Self {
+        Self { impact, matter: Matter::Remark(remark), subjects, message: None }
+    }
+}
+
+/// The verdict on one subject.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Subject {
+    /// Its path in the scope.
+    pub path: String,
+    /// The verdict on it.
+    pub verdict: Verdict,
+}
+
+/// The host that was compared with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HostSummary {
+    /// The folder of its root file system; `/` is this machine.
+    pub root: String,
+    /// The machine of its CPU.
+    pub machine: String,
+    /// The x86-64 level of its CPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isa: Option<String>,
+    /// Its kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
+}
+
+/// Where the specification came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Source {
+    /// What was asked for.
+    pub reference: String,
+    /// The digest of the artifact's manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// The manifest that the artifact was attached to: `artifact` (none), `manifest`, `platform` or
+    /// `index`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
+}
+
+/// The findings and the verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// The identifier of this document's schema.
+    #[serde(rename = "$schema")]
+    pub schema: String,
+    /// Whether the application will run.
+    pub verdict: Verdict,
+    /// How exact the answer is.
+    pub exactness: Exactness,
+    /// Where the specification came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// What it was compared with.
+    pub host: HostSummary,
+    /// The verdict on each subject.
+    pub subjects: Vec<Subject>,
+    /// The reasons, the worst first.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    pub(super) fn new(host: HostSummary) -> Self {
+        Self {
+            schema: REPORT_IDENTIFIER.to_owned(),
+            verdict: Verdict::Undecided,
+            exactness: Exactness::Symbols,
+            source: None,
+            host,
+            subjects: Vec::new(),
+            findings: Vec::new(),
+        }
+    }
+
+    /// Adds a finding, or its subjects to the same finding.
+    pub(super) fn add_finding(&mut self, finding: Finding) {
+        match self.findings.iter_mut().find(|known| known.matter == finding.matter) {
+            Some(known) => known.subjects.extend(finding.subjects),
+            None => self.findings.push(finding),
+        }
+    }
+
+    /// Draws the verdict from the findings.
+    pub(super) fn concluded(mut self) -> Self {
+        if self.subjects.is_empty() && self.findings.is_empty() {
+            let finding = Finding::remark(Impact::Undecided, Remark::NothingToCheck {}, Vec::new());
+            self.findings.push(finding);
+        }
+        self.findings.sort_by_key(|finding| std::cmp::Reverse(finding.impact));
+        let worst = self.findings.first().map_or(Impact::Note, |finding| finding.impact);
+        self.verdict = worst.verdict();
+        self
+    }
+}

@@ -1,0 +1,138 @@
+//! `compat attach`: a specification becomes a referrer of an image.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::registry_options::{RegistryOptions, Session};
+use super::source::{parse_location, parse_platform};
+use super::{Context, Exit, Failure, OutputFormat, document};
+use crate::registry::referrers::ListedBy;
+use crate::registry::{
+    Access, Attached, Descriptor, Error, Location, PackOptions, Platform, Store, attach, discover, pack,
+};
+
+/// Attach a specification to an image
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  compat attach ghcr.io/org/app:1.0                 attach compat.json
+  compat attach --platform linux/arm64 ghcr.io/org/app:1.0 arm64.json
+  compat gen ./app | compat attach oci:images:app -
+
+Of an index of several platforms, the specification is attached to the index itself unless --platform
+names one of its manifests. The image is not changed. The command succeeds only once the registry lists
+what was attached; the same attachment twice is one.")]
+pub struct AttachArguments {
+    /// The image: HOST/NAME:TAG, HOST/NAME@DIGEST or oci:DIR:TAG
+    #[arg(value_name = "IMAGE")]
+    image: String,
+
+    /// The specification; - is standard input
+    #[arg(value_name = "FILE", default_value = "compat.json")]
+    file: PathBuf,
+
+    /// Attach to this platform's manifest of an index
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
+    platform: Option<Platform>,
+
+    /// Add an annotation to the artifact; may be given more than once
+    #[arg(long, short = 'a', value_name = "KEY=VALUE", value_parser = document::parse_annotation)]
+    annotation: Vec<(String, String)>,
+
+    /// How the result is printed
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    format: OutputFormat,
+
+    #[command(flatten)]
+    registry: RegistryOptions,
+}
+
+/// What an attach did.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct AttachReport {
+    /// The image as it was understood.
+    pub image: String,
+    /// The digest of the manifest that the artifact is attached to.
+    pub subject: String,
+    /// The digest of the artifact's manifest.
+    pub digest: String,
+    /// The size of the artifact's manifest in bytes.
+    pub size: u64,
+    /// Whether anything had to be sent: false where the same artifact was attached already.
+    pub sent: bool,
+    /// How it is found: `referrers` (the registry lists it) or `fallback-tag`.
+    pub listed_by: String,
+}
+
+/// Runs `compat attach`.
+///
+/// # Errors
+///
+/// Where the document or image is none, or the registry does not list what was attached.
+pub fn run(arguments: &AttachArguments, context: &Context) -> Result<Exit, Failure> {
+    let location = parse_location(&arguments.image)?;
+    let specification = document::read_specification(&arguments.file)?;
+    let annotations = document::annotations(&arguments.annotation)?;
+    let session = arguments.registry.session(location.host(), context)?;
+    let platform = arguments.platform.as_ref();
+    let (subject, attached) = work(&session, &location, platform, &specification, annotations)?;
+    let report = AttachReport {
+        image: location.to_string(),
+        subject: subject.digest.to_string(),
+        digest: attached.descriptor.digest.to_string(),
+        size: attached.descriptor.size,
+        sent: attached.sent,
+        listed_by: match attached.listed_by {
+            ListedBy::Registry => "referrers".to_owned(),
+            ListedBy::FallbackTag => "fallback-tag".to_owned(),
+        },
+    };
+    match arguments.format {
+        OutputFormat::Json => context.print_json(&report)?,
+        OutputFormat::Text => {
+            let verb = if report.sent { "attached" } else { "already attached:" };
+            let (artifact, subject) =
+                (location.with_digest(&attached.descriptor.digest), location.with_digest(&subject.digest));
+            context.print(&format!("{verb} {artifact}\nto {subject}\n"))?;
+        }
+    }
+    Ok(Exit::Success)
+}
+
+fn work(
+    session: &Session,
+    location: &Location,
+    platform: Option<&Platform>,
+    specification: &[u8],
+    annotations: crate::registry::manifest::Annotations,
+) -> Result<(Descriptor, Attached), Failure> {
+    let store = Store::new(&session.client, &location.place, Access::Push);
+    let task = async {
+        let subject = discover::subject(&store, location, platform).await?;
+        let packed = pack(specification, PackOptions { subject: Some(subject.clone()), annotations })?;
+        let attached = attach(&store, &subject, &packed).await?;
+        Ok::<_, Error>((subject, attached))
+    };
+    session.run(task)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::registry_options::failure;
+    use super::*;
+
+    #[test]
+    fn an_artifact_that_is_not_listed_is_a_failure_with_a_way_out() {
+        let subject = Descriptor::empty();
+        let error = Error::NotListed {
+            artifact: subject.digest.clone(),
+            subject: "h/a@sha256:1".into(),
+            reason: "its referrers API does not list it".into(),
+        };
+        let failure = failure(&error);
+        insta::assert_snapshot!(failure.message, @"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a was pushed, but the referrers of h/a@sha256:1 do not show it: its referrers API does not list it");
+        assert_eq!(failure.exit, Exit::Undecided);
+        assert!(failure.hint.is_some());
+    }
+}

@@ -1,0 +1,212 @@
+//! `compat inspect`: what lies under a reference.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::registry_options::RegistryOptions;
+use super::source::parse_location;
+use super::{Context, Exit, Failure, OutputFormat};
+use crate::registry::artifact::{Kind, recognise};
+use crate::registry::manifest::Annotations;
+use crate::registry::{Access, Descriptor, Error, Manifest, Resolved, Store, limit};
+
+/// Show what lies under a reference: the manifest, and the specification of an artifact
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  compat inspect ghcr.io/org/app-compat:1.0
+  compat inspect --format json oci:images:app
+
+Nothing of an image but its manifest is fetched.")]
+pub struct InspectArguments {
+    /// What to look at: HOST/NAME:TAG, HOST/NAME@DIGEST or oci:DIR:TAG
+    #[arg(value_name = "REFERENCE")]
+    reference: String,
+
+    /// How the result is printed
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    format: OutputFormat,
+
+    #[command(flatten)]
+    registry: RegistryOptions,
+}
+
+/// What lies under a reference.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InspectReport {
+    /// The reference as it was understood.
+    pub reference: String,
+    /// What it is: `compatibility`, `image`, `index` or `other`.
+    pub kind: String,
+    /// The manifest's digest.
+    pub digest: String,
+    /// The manifest's media type.
+    pub media_type: String,
+    /// The manifest's size in bytes.
+    pub size: u64,
+    /// The type of an artifact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
+    /// The digest of the manifest that this one is attached to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// The annotations.
+    #[serde(skip_serializing_if = "Annotations::is_empty")]
+    pub annotations: Annotations,
+    /// The configuration and the layers of a manifest, or the manifests of an index.
+    pub contents: Vec<Content>,
+    /// What the specification of a compatibility artifact says of itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub specification: Option<SpecificationSummary>,
+}
+
+/// Something that a manifest refers to.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Content {
+    /// What it is: `config`, `layer` or `manifest`.
+    pub role: String,
+    /// Its digest.
+    pub digest: String,
+    /// Its media type.
+    pub media_type: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The platform of a manifest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// Its annotations.
+    #[serde(skip_serializing_if = "Annotations::is_empty")]
+    pub annotations: Annotations,
+}
+
+/// What a specification says of itself.
+#[derive(Debug, Default, Serialize, schemars::JsonSchema)]
+pub struct SpecificationSummary {
+    /// Its version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Its size in bytes.
+    pub size: usize,
+    /// How many attributes it has.
+    pub attributes: usize,
+    /// The names of its other parts.
+    pub parts: Vec<String>,
+}
+
+/// Runs `compat inspect`.
+///
+/// # Errors
+///
+/// Where nothing is there, or it cannot be read.
+pub fn run(arguments: &InspectArguments, context: &Context) -> Result<Exit, Failure> {
+    let location = parse_location(&arguments.reference)?;
+    let session = arguments.registry.session(location.host(), context)?;
+    let store = Store::new(&session.client, &location.place, Access::Pull);
+    let report = session.run(async {
+        let resolved = store.manifest(&location.selector).await?;
+        inspect(&store, location.to_string(), &resolved).await
+    })?;
+    match arguments.format {
+        OutputFormat::Json => context.print_json(&report)?,
+        OutputFormat::Text => context.print(&render(&report))?,
+    }
+    Ok(Exit::Success)
+}
+
+async fn inspect(store: &Store, reference: String, resolved: &Resolved) -> Result<InspectReport, Error> {
+    let manifest = resolved.parse()?;
+    let mut specification = None;
+    let kind = match recognise(resolved)? {
+        Kind::Compatibility(artifact) => {
+            let bytes = store.blob(&artifact.specification, limit::SPECIFICATION).await?;
+            specification = Some(summary(&bytes));
+            "compatibility"
+        }
+        Kind::Image => "image",
+        Kind::Index(_) => "index",
+        Kind::Other(_) => "other",
+    };
+    Ok(InspectReport {
+        reference,
+        kind: kind.to_owned(),
+        digest: resolved.descriptor.digest.to_string(),
+        media_type: resolved.descriptor.media_type.clone(),
+        size: resolved.descriptor.size,
+        artifact_type: manifest.kind().filter(|_| kind != "image").map(str::to_owned),
+        subject: manifest.subject().map(|subject| subject.digest.to_string()),
+        annotations: manifest.annotations().clone(),
+        contents: contents(&manifest),
+        specification,
+    })
+}
+
+fn contents(manifest: &Manifest) -> Vec<Content> {
+    let content = |role: &str, descriptor: &Descriptor| Content {
+        role: role.to_owned(),
+        digest: descriptor.digest.to_string(),
+        media_type: descriptor.media_type.clone(),
+        size: descriptor.size,
+        platform: descriptor.platform.as_ref().map(ToString::to_string),
+        annotations: descriptor.annotations.clone(),
+    };
+    match manifest {
+        Manifest::Image(image) => {
+            let config = image.config.iter().map(|config| content("config", config));
+            config.chain(image.layers.iter().map(|layer| content("layer", layer))).collect()
+        }
+        Manifest::Index(index) => index.manifests.iter().map(|entry| content("manifest", entry)).collect(),
+    }
+}
+
+fn summary(bytes: &[u8]) -> SpecificationSummary {
+    let mut summary = SpecificationSummary { size: bytes.len(), ..SpecificationSummary::default() };
+    let Ok(serde_json::Value::Object(document)) = serde_json::from_slice(bytes) else { return summary };
+    for (name, value) in &document {
+        match name.as_str() {
+            "version" => summary.version = value.as_str().map(str::to_owned),
+            "attributes" => summary.attributes = value.as_object().map_or(0, serde_json::Map::len),
+            name if name.starts_with('$') => {}
+            name => summary.parts.push(name.to_owned()),
+        }
+    }
+    summary
+}
+
+fn render(report: &InspectReport) -> String {
+    let mut text = format!("{}\n", report.reference);
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "  {name:<14} {value}");
+    };
+    line("kind", &report.kind);
+    line("digest", &report.digest);
+    line("media type", &report.media_type);
+    line("size", &format!("{} bytes", report.size));
+    if let Some(kind) = &report.artifact_type {
+        line("artifact type", kind);
+    }
+    if let Some(subject) = &report.subject {
+        line("attached to", subject);
+    }
+    for (key, value) in &report.annotations {
+        line("annotation", &format!("{key}={value}"));
+    }
+    for content in &report.contents {
+        let what = content.platform.as_deref().unwrap_or(&content.media_type);
+        line(&content.role, &format!("{} {what} ({} bytes)", content.digest, content.size));
+    }
+    if let Some(specification) = &report.specification {
+        let version = specification.version.as_deref().unwrap_or("(none)");
+        let mut parts = specification.parts.join(", ");
+        if parts.is_empty() {
+            parts = "attributes only".into();
+        }
+        line(
+            "specification",
+            &format!("version {version}, {} attributes, {parts}", specification.attributes),
+        );
+    }
+    text
+}

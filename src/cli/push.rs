@@ -1,0 +1,93 @@
+//! `compat push`: a specification becomes an artifact under a name of its own.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::registry_options::{RegistryOptions, failure};
+use super::source::parse_location;
+use super::{Context, Exit, Failure, OutputFormat, document};
+use crate::registry::{Access, PackOptions, Selector, Store, pack, push};
+
+/// Push a specification to a registry or an image layout
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  compat push ghcr.io/org/app-compat:1.0            push compat.json
+  compat gen ./app | compat push ghcr.io/org/app-compat:1.0 -
+  compat push oci:artifacts:app compat.json         into an image layout, no registry needed
+
+The same document pushed twice has the same digest, and nothing is sent again. SOURCE_DATE_EPOCH, where
+it is set, becomes the artifact's creation time.")]
+pub struct PushArguments {
+    /// Where to: HOST/NAME:TAG or oci:DIR:TAG (without a tag: found by its digest only)
+    #[arg(value_name = "REFERENCE")]
+    reference: String,
+
+    /// The specification; - is standard input
+    #[arg(value_name = "FILE", default_value = "compat.json")]
+    file: PathBuf,
+
+    /// Add an annotation to the artifact; may be given more than once
+    #[arg(long, short = 'a', value_name = "KEY=VALUE", value_parser = document::parse_annotation)]
+    annotation: Vec<(String, String)>,
+
+    /// How the result is printed
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    format: OutputFormat,
+
+    #[command(flatten)]
+    registry: RegistryOptions,
+}
+
+/// What a push did.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct PushReport {
+    /// The reference as it was understood.
+    pub reference: String,
+    /// The digest of the artifact's manifest.
+    pub digest: String,
+    /// The size of the artifact's manifest in bytes.
+    pub size: u64,
+    /// Whether anything had to be sent: false where the same artifact was there already.
+    pub sent: bool,
+}
+
+/// Runs `compat push`.
+///
+/// # Errors
+///
+/// Where the document is none, or the store does not take it.
+pub fn run(arguments: &PushArguments, context: &Context) -> Result<Exit, Failure> {
+    let location = parse_location(&arguments.reference)?;
+    let specification = document::read_specification(&arguments.file)?;
+    let annotations = document::annotations(&arguments.annotation)?;
+    let packed = pack(&specification, PackOptions { subject: None, annotations }).map_err(|e| failure(&e))?;
+    if let Selector::Digest(digest) = &location.selector
+        && *digest != packed.descriptor.digest
+    {
+        return Err(Failure::usage(format!(
+            "the artifact's digest is {}, not {digest}: push to a tag",
+            packed.descriptor.digest
+        )));
+    }
+    let session = arguments.registry.session(location.host(), context)?;
+    let store = Store::new(&session.client, &location.place, Access::Push);
+    let pushed = session.run(push(&store, location.tag(), &packed))?;
+    let report = PushReport {
+        reference: location.to_string(),
+        digest: pushed.descriptor.digest.to_string(),
+        size: pushed.descriptor.size,
+        sent: pushed.sent,
+    };
+    match arguments.format {
+        OutputFormat::Json => context.print_json(&report)?,
+        OutputFormat::Text => {
+            let verb = if report.sent { "pushed" } else { "already there:" };
+            let shown = location.with_digest(&pushed.descriptor.digest);
+            let name = location.tag().map(|_| format!(" as {location}")).unwrap_or_default();
+            context.print(&format!("{verb} {shown}{name}\n"))?;
+        }
+    }
+    Ok(Exit::Success)
+}

@@ -1,0 +1,323 @@
+//! A report as text for people: what is missing, who wants it, what the host has instead.
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+
+use crate::check::{Exactness, Finding, Impact, Matter, Remark, Report, Verdict};
+use crate::loader::Problem;
+
+/// How many names of one kind are listed before the rest is counted.
+const MOST_NAMES: usize = 8;
+
+/// The report as text, with terminal styles.
+pub fn render(report: &Report) -> String {
+    let mut text = String::new();
+    let (word, style) = match report.verdict {
+        Verdict::Compatible => ("compatible", AnsiColor::Green.on_default().bold()),
+        Verdict::Incompatible => ("incompatible", AnsiColor::Red.on_default().bold()),
+        Verdict::Undecided => ("undecided", AnsiColor::Yellow.on_default().bold()),
+    };
+    let _ = writeln!(text, "{style}{word}{style:#}: {}", headline(report));
+    for group in groups(&report.findings) {
+        render_group(&mut text, &group);
+    }
+    if let Some(note) = footnote(report) {
+        let _ = writeln!(text, "{note}");
+    }
+    text
+}
+
+fn headline(report: &Report) -> String {
+    let place = match report.host.root.as_str() {
+        "/" => "this machine".to_owned(),
+        root => format!("the root {root}"),
+    };
+    let subjects = names(report.subjects.iter().map(|subject| subject.path.as_str()));
+    let is_one = report.subjects.len() == 1;
+    let misbehaves = report.findings.iter().any(|finding| finding.impact == Impact::Misbehaves);
+    let refuses = report.findings.iter().any(|finding| finding.impact == Impact::DoesNotStart);
+    match report.verdict {
+        Verdict::Compatible if is_one => format!("{subjects} runs on {place}"),
+        Verdict::Compatible => format!("{subjects} run on {place}"),
+        Verdict::Incompatible if misbehaves && !refuses => {
+            format!("{} would start on {place} and fail later", failing(report))
+        }
+        Verdict::Incompatible => format!("{} would not start on {place}", failing(report)),
+        Verdict::Undecided => format!("cannot tell whether {subjects} runs on {place}"),
+    }
+}
+
+fn failing(report: &Report) -> String {
+    let failing = report.subjects.iter().filter(|subject| subject.verdict == Verdict::Incompatible);
+    names(failing.map(|subject| subject.path.as_str()))
+}
+
+/// Names for a sentence: a few, then how many more.
+fn names<'a>(all: impl Iterator<Item = &'a str>) -> String {
+    let all: Vec<&str> = all.collect();
+    match all.len() {
+        0 => "the application".to_owned(),
+        count if count > MOST_NAMES => {
+            format!("{} and {} more", all[..MOST_NAMES].join(", "), count - MOST_NAMES)
+        }
+        _ => all.join(", "),
+    }
+}
+
+/// Findings that are told together: the missing versions of one library, the missing symbols of one
+/// object.
+struct Group<'a> {
+    impact: Impact,
+    sentence: String,
+    details: Vec<String>,
+    findings: Vec<&'a Finding>,
+}
+
+fn groups(findings: &[Finding]) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for finding in findings {
+        match groups.iter_mut().find(|group| is_told_with(group.findings[0], finding)) {
+            Some(group) => group.findings.push(finding),
+            None => groups.push(Group {
+                impact: finding.impact,
+                sentence: String::new(),
+                details: Vec::new(),
+                findings: vec![finding],
+            }),
+        }
+    }
+    groups.iter_mut().for_each(Group::tell);
+    groups
+}
+
+fn is_told_with(first: &Finding, other: &Finding) -> bool {
+    use Matter::Problem as P;
+    match (&first.matter, &other.matter) {
+        (
+            P(Problem::VersionMissing { path: a, wanted_by: b, highest: c, .. }),
+            P(Problem::VersionMissing { path: x, wanted_by: y, highest: z, .. }),
+        ) => (a, b, c) == (x, y, z),
+        (
+            P(Problem::SymbolMissing { library: a, wanted_by: b, version: c, lazy: d, .. }),
+            P(Problem::SymbolMissing { library: w, wanted_by: x, version: y, lazy: z, .. }),
+        ) => (a, b, c, d) == (w, x, y, z),
+        _ => false,
+    }
+}
+
+impl Group<'_> {
+    fn tell(&mut self) {
+        let first = self.findings[0];
+        match &first.matter {
+            Matter::Problem(problem) => {
+                self.sentence = self.problem(problem);
+                self.details = details(problem);
+            }
+            Matter::Remark(remark) => self.sentence = describe_remark(remark),
+        }
+        self.details.extend(first.message.iter().map(|message| format!("ld.so: {message}")));
+    }
+
+    fn problem(&self, problem: &Problem) -> String {
+        match problem {
+            Problem::VersionMissing { library, wanted_by, highest, .. } => {
+                let wanted = names(self.findings.iter().filter_map(|finding| missing_version(finding)));
+                match highest {
+                    Some(highest) => format!("{library} here ends at {highest}, {wanted_by} wants {wanted}"),
+                    None => format!("{library} here has no {wanted}, which {wanted_by} wants"),
+                }
+            }
+            Problem::SymbolMissing { library, wanted_by, version, lazy, .. } => {
+                let symbols = names(self.findings.iter().filter_map(|finding| missing_symbol(finding)));
+                let of = match (library, version) {
+                    (Some(library), Some(version)) => format!(" of version {version} ({library})"),
+                    _ => String::new(),
+                };
+                let when = if *lazy { "; it would fail at the first call" } else { "" };
+                format!("nothing here defines {symbols}{of}, which {wanted_by} wants{when}")
+            }
+            other => describe(other),
+        }
+    }
+}
+
+fn missing_version(finding: &Finding) -> Option<&str> {
+    match &finding.matter {
+        Matter::Problem(Problem::VersionMissing { version, .. }) => Some(version),
+        _ => None,
+    }
+}
+
+fn missing_symbol(finding: &Finding) -> Option<&str> {
+    match &finding.matter {
+        Matter::Problem(Problem::SymbolMissing { symbol, .. }) => Some(symbol),
+        _ => None,
+    }
+}
+
+/// One problem in a sentence.
+fn describe(problem: &Problem) -> String {
+    match problem {
+        Problem::WrongMachine { object, machine, host } => {
+            format!("{object} is for {machine}, and this machine is {host}")
+        }
+        Problem::NotAProgram { object, reason } => format!("{object} cannot be started: {reason}"),
+        Problem::InterpreterMissing { object, interpreter, reason } => {
+            format!("{interpreter}, the interpreter of {object}, cannot be used here: {reason}")
+        }
+        Problem::InterpreterUnknown { object, interpreter } => {
+            format!("{interpreter}, the loader of {object}, is neither glibc's nor musl's")
+        }
+        Problem::ScriptTooDeep { object } => format!("{object} leads through more than five scripts"),
+        Problem::ProgramMissing { object, program, .. } => {
+            format!("{program}, which {object} runs by env, is not in PATH here")
+        }
+        Problem::LibraryMissing { library, wanted_by, .. } => {
+            format!("{library} is not here, {wanted_by} wants it")
+        }
+        Problem::LibraryUnusable { library, wanted_by, path, .. } => {
+            format!("{library}, which {wanted_by} wants, cannot be used: {path}")
+        }
+        Problem::VersionUnknown { library, wanted_by, .. } => {
+            format!("{library} here has no versions to compare, {wanted_by} wants some")
+        }
+        Problem::RelrUndeclared { library, wanted_by, .. } => {
+            format!("{wanted_by} has packed relocations (DT_RELR) without asking {library} for them")
+        }
+        Problem::RelrUnknown { object } => {
+            format!("{object} has packed relocations (DT_RELR), which the loader here does not know")
+        }
+        Problem::IsaTooLow { object, wanted, host, .. } => {
+            format!("{object} needs a CPU of level {wanted}, and this one is {host}")
+        }
+        Problem::KernelTooOld { object, wanted, host } => {
+            format!("{object} was built for Linux {wanted} and newer, and this is {host}")
+        }
+        Problem::VersionMissing { .. } | Problem::SymbolMissing { .. } => String::new(),
+    }
+}
+
+/// What helps to find the cause.
+fn details(problem: &Problem) -> Vec<String> {
+    match problem {
+        Problem::VersionMissing { path, .. } => vec![format!("found: {path}")],
+        Problem::LibraryMissing { searched, rejected, .. } => {
+            let searched = searched.iter().map(String::as_str);
+            let mut lines = vec![format!("searched: {}", names_or_nothing(searched))];
+            lines.extend(rejected.iter().map(|file| format!("passed over: {} ({})", file.path, file.reason)));
+            lines
+        }
+        Problem::ProgramMissing { searched, .. } => {
+            vec![format!("searched: {}", names_or_nothing(searched.iter().map(String::as_str)))]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn names_or_nothing<'a>(all: impl Iterator<Item = &'a str>) -> String {
+    let all: Vec<&str> = all.collect();
+    if all.is_empty() { "nothing but the loader's cache".to_owned() } else { all.join(", ") }
+}
+
+fn describe_remark(remark: &Remark) -> String {
+    match remark {
+        Remark::NamesOnly { names } => {
+            format!("the document has nothing but {names} names: versions and symbols were not compared")
+        }
+        Remark::NothingToCheck {} => "the document names nothing that can be checked".to_owned(),
+        Remark::LeftToProgram { object, symbols } => {
+            let listed = names(symbols.iter().map(String::as_str));
+            format!("{object} leaves {listed} to the program that loads it")
+        }
+    }
+}
+
+fn render_group(text: &mut String, group: &Group<'_>) {
+    let (mark, style) = match group.impact {
+        Impact::DoesNotStart | Impact::Misbehaves => ("x", AnsiColor::Red.on_default().bold()),
+        Impact::Undecided => ("?", AnsiColor::Yellow.on_default().bold()),
+        Impact::Warning => ("!", AnsiColor::Yellow.on_default()),
+        Impact::Note => ("-", Style::new()),
+    };
+    let _ = writeln!(text, "  {style}{mark}{style:#} {}", group.sentence);
+    let dim = Style::new().dimmed();
+    for line in &group.details {
+        let _ = writeln!(text, "    {dim}{line}{dim:#}");
+    }
+}
+
+fn footnote(report: &Report) -> Option<String> {
+    let source = report.source.as_ref()?;
+    let level = match source.level.as_deref() {
+        Some("platform") => "attached to the image of this platform",
+        Some("index") => "attached to the image's index",
+        Some("manifest") => "attached to the image",
+        _ => return None,
+    };
+    let exact = if report.exactness == Exactness::Names { ", names only" } else { "" };
+    Some(format!("decided by {} {level}{exact}", source.digest.as_deref().unwrap_or("the artifact")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{HostSummary, Subject};
+
+    fn report(problems: &[Problem]) -> Report {
+        let host = HostSummary { root: "/srv/old".into(), machine: "x86_64".into(), isa: None, kernel: None };
+        let finding = |problem: &Problem| Finding {
+            impact: Impact::DoesNotStart,
+            matter: Matter::Problem(problem.clone()),
+            subjects: vec!["git".to_owned()],
+            message: problem.loader_message(),
+        };
+        Report {
+            schema: String::new(),
+            verdict: Verdict::Incompatible,
+            exactness: Exactness::Symbols,
+            source: None,
+            host,
+            subjects: vec![Subject { path: "git".to_owned(), verdict: Verdict::Incompatible }],
+            findings: problems.iter().map(finding).collect(),
+        }
+    }
+
+    fn plain(report: &Report) -> String {
+        anstream::adapter::strip_str(&render(report)).to_string()
+    }
+
+    #[test]
+    fn the_missing_versions_of_a_library_are_told_in_one_sentence() {
+        let missing = |version: &str| Problem::VersionMissing {
+            library: "libc.so.6".into(),
+            path: "/lib/x86_64-linux-gnu/libc.so.6".into(),
+            version: version.into(),
+            wanted_by: "git".into(),
+            highest: Some("GLIBC_2.31".into()),
+        };
+        let report = report(&[missing("GLIBC_2.34"), missing("GLIBC_2.33")]);
+        insta::assert_snapshot!(plain(&report), @"
+        incompatible: git would not start on the root /srv/old
+          x libc.so.6 here ends at GLIBC_2.31, git wants GLIBC_2.34, GLIBC_2.33
+            found: /lib/x86_64-linux-gnu/libc.so.6
+            ld.so: /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.34' not found (required by git)
+        ");
+    }
+
+    #[test]
+    fn a_missing_library_is_told_with_where_it_was_looked_for() {
+        let report = report(&[Problem::LibraryMissing {
+            library: "libz.so.1".into(),
+            wanted_by: "git".into(),
+            searched: vec!["/lib".into(), "/usr/lib".into()],
+            rejected: Vec::new(),
+        }]);
+        insta::assert_snapshot!(plain(&report), @"
+        incompatible: git would not start on the root /srv/old
+          x libz.so.1 is not here, git wants it
+            searched: /lib, /usr/lib
+            ld.so: libz.so.1: cannot open shared object file: No such file or directory
+        ");
+    }
+}

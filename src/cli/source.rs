@@ -1,0 +1,208 @@
+//! Where a specification comes from: standard input, a file, a reference, an image layout.
+
+use std::fmt;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::registry_options::{CacheOptions, RegistryOptions, failure};
+use super::{Context, Failure};
+use crate::registry::location::LAYOUT_PREFIX;
+use crate::registry::{
+    Access, Digest, Error, FindOptions, Found, Level, Location, Platform, Store, find, limit,
+};
+
+/// How a specification is fetched.
+#[derive(clap::Args, Clone, Debug)]
+pub struct SourceOptions {
+    /// Ask no registry: use only what is in the cache
+    #[arg(long, conflicts_with = "no_cache", help_heading = "Cache options")]
+    pub offline: bool,
+
+    /// The platform wanted of an index (default: this machine's)
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
+    pub platform: Option<Platform>,
+
+    #[command(flatten)]
+    pub cache: CacheOptions,
+
+    #[command(flatten)]
+    pub registry: RegistryOptions,
+}
+
+/// A platform as a user types it.
+///
+/// # Errors
+///
+/// Where it is none.
+pub fn parse_platform(text: &str) -> Result<Platform, Error> {
+    Platform::parse(text)
+}
+
+/// A specification's bytes with the place they came from.
+#[derive(Clone, Debug)]
+pub struct FetchedSpecification {
+    /// The document, as it is stored.
+    pub bytes: Bytes,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// Where a specification came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Standard input.
+    Stdin,
+    /// A file.
+    File(PathBuf),
+    /// An artifact in a registry or layout.
+    Artifact {
+        /// The reference as it was understood.
+        reference: String,
+        /// The artifact's manifest.
+        digest: Digest,
+        /// Which level answered.
+        level: Level,
+        /// How many artifacts are attached there; the newest was taken.
+        candidates: usize,
+    },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdin => formatter.write_str("standard input"),
+            Self::File(path) => write!(formatter, "{}", path.display()),
+            Self::Artifact { reference, digest, level: Level::Artifact, .. } => {
+                if reference.ends_with(digest.as_str()) {
+                    formatter.write_str(reference)
+                } else {
+                    write!(formatter, "{reference} ({digest})")
+                }
+            }
+            Self::Artifact { reference, digest, level, candidates } => {
+                match level {
+                    Level::Platform(platform) => {
+                        write!(formatter, "{digest}, attached to {reference} for {platform}")?;
+                    }
+                    Level::Index => write!(formatter, "{digest}, attached to the index {reference}")?,
+                    _ => write!(formatter, "{digest}, attached to {reference}")?,
+                }
+                if *candidates > 1 {
+                    write!(formatter, " (the newest of {candidates})")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A level as JSON names it.
+pub fn level_name(level: &Level) -> &'static str {
+    match level {
+        Level::Artifact => "artifact",
+        Level::Manifest => "manifest",
+        Level::Platform(_) => "platform",
+        Level::Index => "index",
+    }
+}
+
+/// Fetches a specification: `-` is standard input, then an `oci:` layout, then a file that exists,
+/// then a reference.
+///
+/// # Errors
+///
+/// Wrong usage where the text is neither; undecided where nothing is there or it cannot be fetched.
+pub fn fetch_specification(
+    source: &str,
+    options: &SourceOptions,
+    context: &Context,
+) -> Result<FetchedSpecification, Failure> {
+    if source == "-" {
+        return Ok(FetchedSpecification { bytes: read_stdin()?, origin: Origin::Stdin });
+    }
+    if !source.starts_with(LAYOUT_PREFIX) && is_file(source) {
+        let path = PathBuf::from(source);
+        return Ok(FetchedSpecification { bytes: read_file(&path)?, origin: Origin::File(path) });
+    }
+    let location = parse_location(source)?;
+    let found = fetch_found(&location, options, context)?;
+    let origin = Origin::Artifact {
+        reference: location.to_string(),
+        digest: found.artifact.descriptor.digest.clone(),
+        level: found.level,
+        candidates: found.candidates,
+    };
+    Ok(FetchedSpecification { bytes: found.specification, origin })
+}
+
+/// Fetches the artifact for a location.
+fn fetch_found(location: &Location, options: &SourceOptions, context: &Context) -> Result<Found, Failure> {
+    let session = options.registry.session(location.host(), context)?;
+    let cache = options.cache.open(&session);
+    let store = Store::new(&session.client, &location.place, Access::Pull);
+    let find_options = FindOptions {
+        platform: options.platform.clone().unwrap_or_else(Platform::host),
+        platform_named: options.platform.is_some(),
+        offline: options.offline,
+    };
+    session.run(find::find(&store, &cache, location, &find_options))
+}
+
+/// Parses a reference as typed; what looks like a path gets a hint.
+///
+/// # Errors
+///
+/// Wrong usage.
+pub fn parse_location(source: &str) -> Result<Location, Failure> {
+    let path = source.starts_with(['/', '.', '~']) || Path::new(source).exists();
+    let json = source.ends_with(".json") && !source.contains('/');
+    if path || json {
+        let kind = if Path::new(source).is_dir() { "is a folder" } else { "does not exist" };
+        let hint = if Path::new(source).is_dir() {
+            Some(format!("an image layout is written {LAYOUT_PREFIX}{source}"))
+        } else {
+            None
+        };
+        let failure = Failure { exit: super::Exit::Undecided, ..Failure::usage(format!("{source} {kind}")) };
+        return Err(failure.with_hint(hint));
+    }
+    Location::parse(source).map_err(|error| failure(&error))
+}
+
+/// Whether a text names a file to read: also a pipe, as shells make for `<(…)`.
+fn is_file(source: &str) -> bool {
+    std::fs::metadata(source).is_ok_and(|found| !found.is_dir())
+}
+
+/// Reads a document from a file, or from standard input for `-`.
+///
+/// # Errors
+///
+/// Where it cannot be read or is too large.
+pub fn read_document(path: &Path) -> Result<Bytes, Failure> {
+    if path == Path::new("-") { read_stdin() } else { read_file(path) }
+}
+
+fn read_stdin() -> Result<Bytes, Failure> {
+    read_bounded(std::io::stdin().lock(), Path::new("standard input"))
+}
+
+fn read_file(path: &Path) -> Result<Bytes, Failure> {
+    let file = std::fs::File::open(path).map_err(|error| failure(&Error::io("read", path)(error)))?;
+    read_bounded(file, path)
+}
+
+fn read_bounded(reader: impl std::io::Read, path: &Path) -> Result<Bytes, Failure> {
+    let mut bytes = Vec::new();
+    reader
+        .take(limit::SPECIFICATION + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| failure(&Error::io("read", path)(error)))?;
+    if bytes.len() as u64 > limit::SPECIFICATION {
+        let what = path.display().to_string();
+        return Err(failure(&Error::TooLarge { what, limit: limit::SPECIFICATION }));
+    }
+    Ok(bytes.into())
+}

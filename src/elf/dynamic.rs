@@ -1,0 +1,163 @@
+//! The dynamic section (gABI chapter 5, "Dynamic Section"; GNU tags in `elf.h`).
+
+use goblin::elf::dynamic as tag;
+
+use crate::elf::reader::Reader;
+
+const DT_FILTER: u64 = 0x7fff_ffff;
+const DT_AUXILIARY: u64 = 0x7fff_fffd;
+const DT_RELR: u64 = 36;
+const DF_1_NODEFLIB: u64 = 0x800;
+const DF_1_NOOPEN: u64 = 0x40;
+
+/// What the dynamic section says, names resolved.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dynamic {
+    /// The name others link against it by.
+    pub soname: Option<String>,
+    /// The libraries it asks for, in order.
+    pub needed: Vec<Dependency>,
+    /// `DT_RPATH`, elements separated by `:`.
+    pub rpath: Option<String>,
+    /// `DT_RUNPATH`, elements separated by `:`.
+    pub runpath: Option<String>,
+    /// Flags that change how it is loaded.
+    pub flags: Flags,
+}
+
+/// One library asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dependency {
+    /// The name as written, tokens and all.
+    pub name: String,
+    /// How it is asked for.
+    pub kind: DependencyKind,
+}
+
+/// How a library is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DependencyKind {
+    /// `DT_NEEDED`.
+    Needed,
+    /// `DT_FILTER`: symbols are looked up there first; its absence is fatal.
+    Filter,
+    /// `DT_AUXILIARY`: symbols are looked up there first; its absence is not.
+    Auxiliary,
+}
+
+/// Flags of the dynamic section that change how an object is loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// All symbols are bound at start (`DT_BIND_NOW`, `DF_BIND_NOW`, `DF_1_NOW`).
+    pub bind_now: bool,
+    /// Its own definitions come first for itself (`DT_SYMBOLIC`, `DF_SYMBOLIC`).
+    pub symbolic: bool,
+    /// The default directories are not searched for it (`DF_1_NODEFLIB`).
+    pub no_default_libraries: bool,
+    /// It is a position-independent executable (`DF_1_PIE`).
+    pub pie: bool,
+    /// It must not be opened by `dlopen` (`DF_1_NOOPEN`).
+    pub no_open: bool,
+    /// It has packed relative relocations (`DT_RELR`).
+    pub relr: bool,
+}
+
+/// Addresses and sizes of the tables, as the dynamic section gives them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tables {
+    pub string_table: Option<u64>,
+    pub string_size: u64,
+    pub symbol_table: Option<u64>,
+    pub gnu_hash: Option<u64>,
+    pub sysv_hash: Option<u64>,
+    pub version_symbols: Option<u64>,
+    pub version_needs: Option<u64>,
+    pub version_definitions: Option<u64>,
+    /// Address, size in bytes, whether the entries carry an addend.
+    pub relocations: Vec<(u64, u64, bool)>,
+    pub jump_slots: Option<u64>,
+    pub jump_slots_size: u64,
+    pub jump_slots_with_addend: bool,
+}
+
+/// The raw entries: tables, flags, and string offsets to be resolved.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Entries {
+    pub tables: Tables,
+    pub flags: Flags,
+    pub soname: Option<u64>,
+    pub rpath: Option<u64>,
+    pub runpath: Option<u64>,
+    pub needed: Vec<(u64, DependencyKind)>,
+    rel: (Option<u64>, u64),
+    rela: (Option<u64>, u64),
+}
+
+impl Entries {
+    /// Reads entries up to `DT_NULL` or the end of `data`.
+    pub fn parse(reader: Reader<'_>) -> Self {
+        let mut entries = Self::default();
+        let word = reader.word_size();
+        for at in (0..).step_by(2 * word) {
+            let (Some(tag), Some(value)) = (reader.word(at), reader.word(at + word)) else { break };
+            if tag == tag::DT_NULL {
+                break;
+            }
+            entries.take(tag, value);
+        }
+        for (table, with_addend) in [(entries.rela, true), (entries.rel, false)] {
+            if let (Some(address), size @ 1..) = table {
+                entries.tables.relocations.push((address, size, with_addend));
+            }
+        }
+        entries
+    }
+
+    fn take(&mut self, tag: u64, value: u64) {
+        let tables = &mut self.tables;
+        match tag {
+            tag::DT_NEEDED => self.needed.push((value, DependencyKind::Needed)),
+            DT_FILTER => self.needed.push((value, DependencyKind::Filter)),
+            DT_AUXILIARY => self.needed.push((value, DependencyKind::Auxiliary)),
+            tag::DT_SONAME => self.soname = Some(value),
+            tag::DT_RPATH => self.rpath = Some(value),
+            tag::DT_RUNPATH => self.runpath = Some(value),
+            tag::DT_STRTAB => tables.string_table = Some(value),
+            tag::DT_STRSZ => tables.string_size = value,
+            tag::DT_SYMTAB => tables.symbol_table = Some(value),
+            tag::DT_GNU_HASH => tables.gnu_hash = Some(value),
+            tag::DT_HASH => tables.sysv_hash = Some(value),
+            tag::DT_VERSYM => tables.version_symbols = Some(value),
+            tag::DT_VERNEED => tables.version_needs = Some(value),
+            tag::DT_VERDEF => tables.version_definitions = Some(value),
+            tag::DT_RELA => self.rela.0 = Some(value),
+            tag::DT_RELASZ => self.rela.1 = value,
+            tag::DT_REL => self.rel.0 = Some(value),
+            tag::DT_RELSZ => self.rel.1 = value,
+            tag::DT_JMPREL => tables.jump_slots = Some(value),
+            tag::DT_PLTRELSZ => tables.jump_slots_size = value,
+            tag::DT_PLTREL => tables.jump_slots_with_addend = value == tag::DT_RELA,
+            _ => self.take_flag(tag, value),
+        }
+    }
+
+    fn take_flag(&mut self, tag: u64, value: u64) {
+        let flags = &mut self.flags;
+        match tag {
+            tag::DT_BIND_NOW => flags.bind_now = true,
+            tag::DT_SYMBOLIC => flags.symbolic = true,
+            tag::DT_FLAGS => {
+                flags.bind_now |= value & tag::DF_BIND_NOW != 0;
+                flags.symbolic |= value & tag::DF_SYMBOLIC != 0;
+            }
+            tag::DT_FLAGS_1 => {
+                flags.bind_now |= value & tag::DF_1_NOW != 0;
+                flags.no_default_libraries |= value & DF_1_NODEFLIB != 0;
+                flags.pie |= value & tag::DF_1_PIE != 0;
+                flags.no_open |= value & DF_1_NOOPEN != 0;
+            }
+            DT_RELR => flags.relr = true,
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! What can be wrong with the bytes of an object.
+
+/// Why bytes are not an object that can be read.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    /// The first four bytes are not `\x7fELF`.
+    #[error("not an ELF file")]
+    NotElf,
+    /// The file ends before its ELF header does.
+    #[error("the file ends inside its ELF header ({length} bytes)")]
+    TooShort {
+        /// How long the file is, in bytes.
+        length: usize,
+    },
+    /// The ELF header or the program headers contradict the format.
+    #[error("malformed ELF header: {0}")]
+    MalformedHeader(String),
+    /// A table that the headers promise lies outside the file.
+    #[error("{what} at file offset {offset:#x} lies outside the file ({length} bytes); is it truncated?")]
+    OutOfBounds {
+        /// Which table.
+        what: &'static str,
+        /// Where it was said to be.
+        offset: u64,
+        /// How long the file is, in bytes.
+        length: usize,
+    },
+    /// The dynamic section names an address that no segment holds.
+    #[error("{what} at address {address:#x} lies in no loadable segment")]
+    Unmapped {
+        /// Which table.
+        what: &'static str,
+        /// The virtual address.
+        address: u64,
+    },
+    /// A table is inconsistent in itself.
+    #[error("malformed {what}: {why}")]
+    Malformed {
+        /// Which table.
+        what: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+}

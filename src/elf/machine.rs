@@ -1,0 +1,133 @@
+//! Machines, classes and byte orders by the names that people use for them.
+
+use std::fmt;
+
+use goblin::elf::header;
+
+/// The machine an object was built for (`e_machine`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Machine(pub u16);
+
+/// The machines with a name: `e_machine`, the name that `uname -m` prints there.
+const NAMES: &[(u16, &str)] = &[
+    (header::EM_X86_64, "x86_64"),
+    (header::EM_386, "i386"),
+    (header::EM_AARCH64, "aarch64"),
+    (header::EM_ARM, "arm"),
+    (header::EM_RISCV, "riscv"),
+    (header::EM_PPC64, "ppc64"),
+    (header::EM_PPC, "ppc"),
+    (header::EM_S390, "s390"),
+    (header::EM_MIPS, "mips"),
+    (header::EM_SPARCV9, "sparc64"),
+    (header::EM_IA_64, "ia64"),
+    (258, "loongarch"),
+];
+
+impl Machine {
+    /// AMD64.
+    pub const X86_64: Self = Self(header::EM_X86_64);
+    /// Intel 80386 and its successors in 32-bit mode.
+    pub const I386: Self = Self(header::EM_386);
+    /// Arm in 64-bit state.
+    pub const AARCH64: Self = Self(header::EM_AARCH64);
+    /// Arm in 32-bit state.
+    pub const ARM: Self = Self(header::EM_ARM);
+    /// RISC-V.
+    pub const RISCV: Self = Self(header::EM_RISCV);
+    /// 64-bit PowerPC.
+    pub const PPC64: Self = Self(header::EM_PPC64);
+    /// S/390 and z/Architecture.
+    pub const S390: Self = Self(header::EM_S390);
+    /// LoongArch.
+    pub const LOONGARCH: Self = Self(258);
+
+    /// The machine this program was compiled for.
+    pub fn of_this_program() -> Self {
+        if cfg!(target_arch = "x86_64") {
+            Self::X86_64
+        } else if cfg!(target_arch = "aarch64") {
+            Self::AARCH64
+        } else if cfg!(target_arch = "riscv64") {
+            Self::RISCV
+        } else if cfg!(target_arch = "powerpc64") {
+            Self::PPC64
+        } else if cfg!(target_arch = "s390x") {
+            Self::S390
+        } else {
+            Self(0)
+        }
+    }
+
+    /// The machine with the given name, as printed by [`fmt::Display`].
+    pub fn from_name(name: &str) -> Option<Self> {
+        let named = NAMES.iter().find(|(_, known)| *known == name).map(|(number, _)| Self(*number));
+        named.or_else(|| name.strip_prefix("machine-")?.parse().ok().map(Self))
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match NAMES.iter().find(|(number, _)| *number == self.0) {
+            Some((_, name)) => formatter.write_str(name),
+            None => write!(formatter, "machine-{}", self.0),
+        }
+    }
+}
+
+impl fmt::Debug for Machine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+/// The width of addresses (`EI_CLASS`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// 32 bits.
+    Elf32,
+    /// 64 bits.
+    Elf64,
+}
+
+impl Class {
+    /// The width in bits: 32 or 64.
+    pub fn bits(self) -> u8 {
+        match self {
+            Self::Elf32 => 32,
+            Self::Elf64 => 64,
+        }
+    }
+
+    /// The class with the given width in bits.
+    pub fn from_bits(bits: u8) -> Option<Self> {
+        match bits {
+            32 => Some(Self::Elf32),
+            64 => Some(Self::Elf64),
+            _ => None,
+        }
+    }
+}
+
+/// The byte order (`EI_DATA`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Endian {
+    /// Least significant byte first.
+    Little,
+    /// Most significant byte first.
+    Big,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip_and_an_unknown_machine_keeps_its_number() {
+        for machine in [Machine::X86_64, Machine::AARCH64, Machine::RISCV, Machine(9999)] {
+            assert_eq!(Machine::from_name(&machine.to_string()), Some(machine));
+        }
+        assert_eq!(Machine(9999).to_string(), "machine-9999");
+        assert_eq!(Machine::from_name("toaster"), None);
+    }
+}

@@ -1,0 +1,36 @@
+//! The bytes of one ELF object -> its facts: headers, dynamic section, versions, symbols, notes.
+//!
+//! No I/O: callers hand in the bytes (usually a mapping of the file) and keep them alive through
+//! [`bytes::Bytes`]. Everything is read the way the dynamic loader reads it, through the program
+//! headers and the dynamic section; section headers are never needed, so stripped files are equal
+//! to others.
+//!
+//! Sources: the System V gABI (chapters 4 and 5), the GNU extensions in glibc's `elf.h` and
+//! `elf/dl-lookup.c`, the processor supplements. `goblin` reads the ELF header and the program
+//! headers; tables reached through the dynamic section (symbols, hashes, versions, relocations) are
+//! read here in place, because goblin copies and decodes each whole table when the loader needs a
+//! handful of its entries.
+//!
+//! Hostile input returns an [`Error`] or is left out; nothing here panics, and no allocation is
+//! larger than the file itself allows.
+
+mod dynamic;
+mod error;
+mod hash;
+mod machine;
+mod note;
+mod object;
+mod reader;
+mod relocation;
+mod symbol;
+mod version;
+
+pub use dynamic::{Dependency, DependencyKind, Dynamic, Flags};
+pub use error::Error;
+pub use hash::{gnu_hash, sysv_hash};
+pub use machine::{Class, Endian, Machine};
+pub use note::{IsaLevel, KernelVersion, Notes};
+pub use object::{Kind, Object};
+pub use relocation::Uses;
+pub use symbol::{Definition, Import, VersionReference, VersionRule, Visibility, Wanted};
+pub use version::{DefinedVersion, NeededVersion, VersionNeed};

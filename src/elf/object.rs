@@ -1,0 +1,404 @@
+//! One object: its header, segments and everything reached from them.
+
+use bytes::Bytes;
+use goblin::container::{Container, Ctx};
+use goblin::elf::header::{self, Header};
+use goblin::elf::program_header::{self as segment, ProgramHeader};
+
+use crate::elf::dynamic::{Entries, Tables};
+use crate::elf::reader::Reader;
+use crate::elf::symbol::SymbolTable;
+use crate::elf::{
+    Class, DefinedVersion, Definition, Dependency, Dynamic, Endian, Error, Import, Machine, Notes, Uses,
+    VersionNeed, Wanted, relocation, version,
+};
+
+/// What kind of file the ELF header says it is (`e_type`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `ET_EXEC`: an executable for fixed addresses.
+    Executable,
+    /// `ET_DYN`: a shared object or a position-independent executable.
+    Shared,
+    /// `ET_REL`, `ET_CORE` or another: nothing that is run or loaded.
+    Other(u16),
+}
+
+/// The facts of one ELF object.
+#[derive(Clone, Debug)]
+pub struct Object {
+    data: Bytes,
+    /// The width of addresses.
+    pub class: Class,
+    /// The byte order.
+    pub endian: Endian,
+    /// The machine it is for.
+    pub machine: Machine,
+    /// `EI_OSABI`.
+    pub os_abi: u8,
+    /// What kind of file it is.
+    pub kind: Kind,
+    /// The program interpreter (`PT_INTERP`).
+    pub interpreter: Option<String>,
+    /// The dynamic section; `None` when the object has none.
+    pub dynamic: Option<Dynamic>,
+    /// What its notes say.
+    pub notes: Notes,
+    /// The versions it needs of others (`DT_VERNEED`).
+    pub version_needs: Vec<VersionNeed>,
+    /// The versions it defines (`DT_VERDEF`); `None` when it has no such table.
+    pub version_definitions: Option<Vec<DefinedVersion>>,
+    symbols: Option<SymbolTable>,
+    /// File ranges of the relocations, and whether the entries carry an addend.
+    relocations: Vec<(usize, usize, bool)>,
+}
+
+/// Segments and the bytes they lie in.
+struct Segments<'a> {
+    reader: Reader<'a>,
+    headers: Vec<ProgramHeader>,
+}
+
+impl Segments<'_> {
+    /// The file offset of a virtual address, and how many bytes of its segment follow it.
+    fn offset(&self, address: u64) -> Option<(usize, usize)> {
+        self.headers.iter().filter(|header| header.p_type == segment::PT_LOAD).find_map(|header| {
+            let inside = address.checked_sub(header.p_vaddr).filter(|inside| *inside < header.p_filesz)?;
+            let offset = usize::try_from(header.p_offset.checked_add(inside)?).ok()?;
+            let left = usize::try_from(header.p_filesz - inside).ok()?;
+            Some((offset, left.min(self.reader.data.len().checked_sub(offset)?)))
+        })
+    }
+
+    fn table(&self, what: &'static str, address: Option<u64>) -> Result<Option<usize>, Error> {
+        let Some(address) = address else { return Ok(None) };
+        match self.offset(address) {
+            Some((offset, _)) => Ok(Some(offset)),
+            None => Err(Error::Unmapped { what, address }),
+        }
+    }
+
+    /// The bytes of a segment that the file has.
+    fn bytes(&self, what: &'static str, header: &ProgramHeader) -> Result<Reader<'_>, Error> {
+        let range = usize::try_from(header.p_offset).ok().zip(usize::try_from(header.p_filesz).ok());
+        let data = range.and_then(|(start, size)| self.reader.data.get(start..start.checked_add(size)?));
+        let out_of_bounds =
+            || Error::OutOfBounds { what, offset: header.p_offset, length: self.reader.data.len() };
+        Ok(Reader { data: data.ok_or_else(out_of_bounds)?, ..self.reader })
+    }
+
+    fn find(&self, kind: u32) -> Option<&ProgramHeader> {
+        self.headers.iter().find(|header| header.p_type == kind)
+    }
+}
+
+impl Object {
+    /// Reads an object from its bytes. Only a small part of them is looked at now; symbols are read
+    /// when they are asked for.
+    ///
+    /// # Errors
+    ///
+    /// Where the bytes are no ELF object, or one whose headers or dynamic tables lie outside the
+    /// file or contradict each other.
+    pub fn parse(data: Bytes) -> Result<Self, Error> {
+        let bytes = data.clone();
+        let (header, reader) = parse_header(&bytes)?;
+        let machine = Machine(header.e_machine);
+        let segments = Segments { reader, headers: parse_segments(&header, reader)? };
+        let mut object = Self {
+            data,
+            class: reader.class,
+            endian: reader.endian,
+            machine,
+            os_abi: header.e_ident[header::EI_OSABI],
+            kind: match header.e_type {
+                header::ET_EXEC => Kind::Executable,
+                header::ET_DYN => Kind::Shared,
+                other => Kind::Other(other),
+            },
+            interpreter: interpreter(&segments)?,
+            dynamic: None,
+            notes: notes(&segments, machine),
+            version_needs: Vec::new(),
+            version_definitions: None,
+            symbols: None,
+            relocations: Vec::new(),
+        };
+        if let Some(entries) = dynamic_entries(&segments)? {
+            object.take_dynamic(&segments, &entries)?;
+        }
+        Ok(object)
+    }
+
+    fn take_dynamic(&mut self, segments: &Segments<'_>, entries: &Entries) -> Result<(), Error> {
+        let reader = segments.reader;
+        let tables = &entries.tables;
+        let strings = strings(segments, tables)?;
+        let string = |offset: u64| string_at(reader, strings, offset);
+        self.dynamic = Some(resolve_names(entries, string)?);
+        if let Some(at) = segments.table("the version needs", tables.version_needs)? {
+            self.version_needs = version::parse_needs(reader, at, string)?;
+        }
+        if let Some(at) = segments.table("the version definitions", tables.version_definitions)? {
+            self.version_definitions = Some(version::parse_definitions(reader, at, string)?);
+        }
+        let definitions = self.version_definitions.as_deref().unwrap_or_default();
+        let versions = version::entries(&self.version_needs, definitions);
+        if let Some(symbols) = segments.table("the symbol table", tables.symbol_table)? {
+            self.symbols = Some(SymbolTable {
+                symbols,
+                strings,
+                gnu_hash: segments.table("the GNU hash table", tables.gnu_hash)?,
+                sysv_hash: segments.table("the hash table", tables.sysv_hash)?,
+                versions: segments.table("the symbol versions", tables.version_symbols)?,
+                entries: versions,
+            });
+        }
+        self.relocations = relocation_ranges(segments, tables)?;
+        Ok(())
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        Reader { data: &self.data, class: self.class, endian: self.endian }
+    }
+
+    /// Whether the object is a program: something that the kernel starts rather than something that
+    /// others link against.
+    pub fn is_program(&self) -> bool {
+        match self.kind {
+            Kind::Executable => true,
+            Kind::Shared => {
+                self.interpreter.is_some() || self.dynamic.as_ref().is_some_and(|dynamic| dynamic.flags.pie)
+            }
+            Kind::Other(_) => false,
+        }
+    }
+
+    /// Whether the object is a program that the kernel starts without a dynamic loader.
+    pub fn is_static(&self) -> bool {
+        self.is_program() && self.interpreter.is_none()
+    }
+
+    /// What it wants from others: the symbols of its relocations that it does not define itself, in
+    /// the order of its symbol table.
+    pub fn imports(&self) -> Vec<Import<'_>> {
+        let Some(symbols) = &self.symbols else { return Vec::new() };
+        let reader = self.reader();
+        let entry = SymbolTable::entry_size(self.class);
+        let count = self.data.len().saturating_sub(symbols.symbols) / entry;
+        let mut uses = Vec::new();
+        for (offset, size, with_addend) in &self.relocations {
+            if let Some(data) = self.data.get(*offset..*offset + *size) {
+                let table = Reader { data, ..reader };
+                relocation::collect(table, self.machine, *with_addend, count, &mut uses);
+            }
+        }
+        symbols.imports(reader, &uses, &self.version_needs)
+    }
+
+    /// Everything it defines that others can bind to, in the order of its symbol table.
+    pub fn definitions(&self) -> Vec<Definition<'_>> {
+        self.symbols.as_ref().map(|symbols| symbols.definitions(self.reader())).unwrap_or_default()
+    }
+
+    /// Whether this object satisfies a reference, by the loader's rules of names and versions.
+    pub fn satisfies(&self, wanted: &Wanted<'_>) -> bool {
+        self.symbols.as_ref().is_some_and(|symbols| symbols.satisfies(self.reader(), wanted))
+    }
+
+    /// Whether definitions carry versions at all (`DT_VERSYM`).
+    pub fn has_symbol_versions(&self) -> bool {
+        self.symbols.as_ref().is_some_and(|symbols| symbols.versions.is_some())
+    }
+
+    /// The whole file.
+    pub fn bytes(&self) -> &Bytes {
+        &self.data
+    }
+}
+
+fn parse_header(data: &[u8]) -> Result<(Header, Reader<'_>), Error> {
+    if !data.starts_with(header::ELFMAG) {
+        return Err(Error::NotElf);
+    }
+    let too_short = Error::TooShort { length: data.len() };
+    let class = match data.get(header::EI_CLASS) {
+        Some(&header::ELFCLASS32) => Class::Elf32,
+        Some(&header::ELFCLASS64) => Class::Elf64,
+        Some(other) => return Err(Error::MalformedHeader(format!("class {other} is neither 1 nor 2"))),
+        None => return Err(too_short),
+    };
+    let endian = match data.get(header::EI_DATA) {
+        Some(&header::ELFDATA2LSB) => Endian::Little,
+        Some(&header::ELFDATA2MSB) => Endian::Big,
+        Some(other) => return Err(Error::MalformedHeader(format!("byte order {other} is neither 1 nor 2"))),
+        None => return Err(too_short),
+    };
+    let size = if class == Class::Elf64 { 64 } else { 52 };
+    if data.len() < size {
+        return Err(too_short);
+    }
+    let header = goblin::elf::Elf::parse_header(data).map_err(|e| Error::MalformedHeader(e.to_string()))?;
+    Ok((header, Reader { data, class, endian }))
+}
+
+fn parse_segments(header: &Header, reader: Reader<'_>) -> Result<Vec<ProgramHeader>, Error> {
+    let container = if reader.class == Class::Elf64 { Container::Big } else { Container::Little };
+    let endian = match reader.endian {
+        Endian::Little => goblin::container::Endian::Little,
+        Endian::Big => goblin::container::Endian::Big,
+    };
+    let context = Ctx::new(container, endian);
+    let count = usize::from(header.e_phnum);
+    let size = ProgramHeader::size(context);
+    if count > 0 && usize::from(header.e_phentsize) != size {
+        let why = format!("program headers of {} bytes, not {size}", header.e_phentsize);
+        return Err(Error::MalformedHeader(why));
+    }
+    let out_of_bounds = || Error::OutOfBounds {
+        what: "the program header table",
+        offset: header.e_phoff,
+        length: reader.data.len(),
+    };
+    let offset = usize::try_from(header.e_phoff).map_err(|_| out_of_bounds())?;
+    let end = offset.checked_add(count * size).ok_or_else(out_of_bounds)?;
+    if end > reader.data.len() {
+        return Err(out_of_bounds());
+    }
+    ProgramHeader::parse(reader.data, offset, count, context)
+        .map_err(|error| Error::MalformedHeader(error.to_string()))
+}
+
+fn interpreter(segments: &Segments<'_>) -> Result<Option<String>, Error> {
+    let Some(header) = segments.find(segment::PT_INTERP) else { return Ok(None) };
+    let reader = segments.bytes("the interpreter's name", header)?;
+    let name = reader.string(0).ok_or_else(|| Error::Malformed {
+        what: "interpreter's name",
+        why: "it does not end with a NUL byte".to_owned(),
+    })?;
+    Ok(Some(String::from_utf8_lossy(name).into_owned()))
+}
+
+fn notes(segments: &Segments<'_>, machine: Machine) -> Notes {
+    const PT_GNU_PROPERTY: u32 = 0x6474_e553;
+    let mut notes = Notes::default();
+    for header in &segments.headers {
+        if !matches!(header.p_type, segment::PT_NOTE | PT_GNU_PROPERTY) {
+            continue;
+        }
+        if let Ok(reader) = segments.bytes("the notes", header) {
+            let align = if header.p_align == 8 { 8 } else { 4 };
+            notes.read(reader, align, machine);
+        }
+    }
+    notes
+}
+
+fn dynamic_entries(segments: &Segments<'_>) -> Result<Option<Entries>, Error> {
+    let Some(header) = segments.find(segment::PT_DYNAMIC) else { return Ok(None) };
+    if header.p_filesz == 0 {
+        return Ok(None);
+    }
+    Ok(Some(Entries::parse(segments.bytes("the dynamic section", header)?)))
+}
+
+fn strings(segments: &Segments<'_>, tables: &Tables) -> Result<(usize, usize), Error> {
+    let Some(address) = tables.string_table else { return Ok((0, 0)) };
+    let unmapped = Error::Unmapped { what: "the dynamic string table", address };
+    let (offset, left) = segments.offset(address).ok_or(unmapped)?;
+    let size = usize::try_from(tables.string_size).unwrap_or(usize::MAX);
+    if size > left {
+        return Err(Error::OutOfBounds {
+            what: "the dynamic string table",
+            offset: offset as u64,
+            length: segments.reader.data.len(),
+        });
+    }
+    Ok((offset, size))
+}
+
+fn string_at(reader: Reader<'_>, (start, size): (usize, usize), offset: u64) -> Option<&[u8]> {
+    let data = reader.data.get(start..start.checked_add(size)?)?;
+    Reader { data, ..reader }.string(usize::try_from(offset).ok()?)
+}
+
+fn resolve_names<'a>(entries: &Entries, string: impl Fn(u64) -> Option<&'a [u8]>) -> Result<Dynamic, Error> {
+    let text = |offset: u64| -> Result<String, Error> {
+        let bytes = string(offset).ok_or_else(|| Error::Malformed {
+            what: "dynamic section",
+            why: format!("the name at offset {offset:#x} lies outside the string table"),
+        })?;
+        Ok(String::from_utf8_lossy(bytes).into_owned())
+    };
+    let dependency = |(name, kind): &(u64, _)| Ok(Dependency { name: text(*name)?, kind: *kind });
+    Ok(Dynamic {
+        soname: entries.soname.map(text).transpose()?,
+        needed: entries.needed.iter().map(dependency).collect::<Result<_, Error>>()?,
+        rpath: entries.rpath.map(text).transpose()?,
+        runpath: entries.runpath.map(text).transpose()?,
+        flags: entries.flags,
+    })
+}
+
+fn relocation_ranges(segments: &Segments<'_>, tables: &Tables) -> Result<Vec<(usize, usize, bool)>, Error> {
+    let jump_slots = tables
+        .jump_slots
+        .filter(|_| tables.jump_slots_size > 0)
+        .map(|address| (address, tables.jump_slots_size, tables.jump_slots_with_addend));
+    let all = tables.relocations.iter().copied().chain(jump_slots);
+    all.map(|(address, size, with_addend)| {
+        let unmapped = Error::Unmapped { what: "the relocations", address };
+        let (offset, left) = segments.offset(address).ok_or(unmapped)?;
+        match usize::try_from(size) {
+            Ok(size) if size <= left => Ok((offset, size, with_addend)),
+            _ => Err(Error::OutOfBounds {
+                what: "the relocations",
+                offset: offset as u64,
+                length: segments.reader.data.len(),
+            }),
+        }
+    })
+    .collect()
+}
+
+/// The uses of an import that are bound lazily unless the object asks for immediate binding.
+impl Import<'_> {
+    /// Whether its absence stops the start even when symbols are bound lazily.
+    pub fn is_fatal_at_start(&self) -> bool {
+        !self.weak && self.uses != Uses::JUMP_SLOT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn this_program() -> Bytes {
+        std::fs::read("/proc/self/exe").expect("a program can read itself").into()
+    }
+
+    #[test]
+    fn a_program_is_read_whole_and_truncated_anywhere_without_a_panic() {
+        let bytes = this_program();
+        let object = Object::parse(bytes.clone()).unwrap();
+        assert!(object.is_program());
+        assert_eq!(object.machine, Machine::of_this_program());
+        for length in (0..4096).chain((4096..bytes.len()).step_by(bytes.len() / 512)) {
+            if let Ok(object) = Object::parse(bytes.slice(..length)) {
+                object.imports();
+                object.definitions();
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_names_what_is_wrong() {
+        let message = |bytes: &'static [u8]| Object::parse(bytes.into()).unwrap_err().to_string();
+        assert_eq!(message(b"#!/bin/sh\n"), "not an ELF file");
+        assert_eq!(message(b"\x7fELF"), "the file ends inside its ELF header (4 bytes)");
+        assert_eq!(message(b"\x7fELF\x07"), "malformed ELF header: class 7 is neither 1 nor 2");
+        let bytes = this_program().slice(..64);
+        let error = Object::parse(bytes).unwrap_err();
+        assert!(matches!(error, Error::OutOfBounds { what: "the program header table", .. }), "{error}");
+    }
+}

@@ -1,0 +1,70 @@
+//! Bounded reads from the bytes of an object in its own byte order.
+
+use crate::elf::{Class, Endian};
+
+/// Reads integers from bytes; every read outside them is `None`.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'a> {
+    pub data: &'a [u8],
+    pub class: Class,
+    pub endian: Endian,
+}
+
+impl<'a> Reader<'a> {
+    fn array<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.data.get(offset..offset.checked_add(N)?)?.try_into().ok()
+    }
+
+    pub fn u8(&self, offset: usize) -> Option<u8> {
+        self.data.get(offset).copied()
+    }
+
+    #[inline]
+    pub fn u16(&self, offset: usize) -> Option<u16> {
+        self.array(offset).map(|bytes| match self.endian {
+            Endian::Little => u16::from_le_bytes(bytes),
+            Endian::Big => u16::from_be_bytes(bytes),
+        })
+    }
+
+    #[inline]
+    pub fn u32(&self, offset: usize) -> Option<u32> {
+        self.array(offset).map(|bytes| match self.endian {
+            Endian::Little => u32::from_le_bytes(bytes),
+            Endian::Big => u32::from_be_bytes(bytes),
+        })
+    }
+
+    #[inline]
+    pub fn u64(&self, offset: usize) -> Option<u64> {
+        self.array(offset).map(|bytes| match self.endian {
+            Endian::Little => u64::from_le_bytes(bytes),
+            Endian::Big => u64::from_be_bytes(bytes),
+        })
+    }
+
+    /// An address-sized integer.
+    #[inline]
+    pub fn word(&self, offset: usize) -> Option<u64> {
+        match self.class {
+            Class::Elf32 => self.u32(offset).map(u64::from),
+            Class::Elf64 => self.u64(offset),
+        }
+    }
+
+    /// The size of an address in bytes.
+    pub fn word_size(&self) -> usize {
+        match self.class {
+            Class::Elf32 => 4,
+            Class::Elf64 => 8,
+        }
+    }
+
+    /// The bytes from `offset` up to the next NUL. `None` when there is no NUL before the end.
+    #[inline]
+    pub fn string(&self, offset: usize) -> Option<&'a [u8]> {
+        let tail = self.data.get(offset..)?;
+        let end = tail.iter().position(|byte| *byte == 0)?;
+        Some(&tail[..end])
+    }
+}

@@ -1,0 +1,414 @@
+//! Dynamic symbols: what an object imports, what it exports, and the loader's own look-up.
+//!
+//! Source: `do_lookup_x` and `check_match` in glibc's `elf/dl-lookup.c`; the layout of the GNU hash
+//! table from the same file and from `bfd/elflink.c`'s description of `.gnu.hash`.
+
+use goblin::elf::sym;
+
+use crate::elf::reader::Reader;
+use crate::elf::version::VersionEntry;
+use crate::elf::{Class, Uses, VersionNeed, gnu_hash, sysv_hash};
+
+const SHN_UNDEF: u16 = 0;
+const SHN_ABS: u16 = 0xfff1;
+const HIDDEN: u16 = 0x8000;
+
+/// A symbol that an object wants from others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Import<'a> {
+    /// Its name, as bytes.
+    pub name: &'a [u8],
+    /// Its absence is not an error.
+    pub weak: bool,
+    /// How relocations refer to it.
+    pub uses: Uses,
+    /// The version it was linked against; `None` for an unversioned reference.
+    pub version: Option<VersionReference<'a>>,
+}
+
+/// The version of a reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VersionReference<'a> {
+    /// The library it was found in when the object was linked.
+    pub library: &'a str,
+    /// The version's name.
+    pub name: &'a str,
+    /// An unversioned definition does not satisfy it.
+    pub hidden: bool,
+}
+
+/// What a look-up asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The symbol's name.
+    pub name: &'a [u8],
+    /// Its GNU hash.
+    pub gnu_hash: u32,
+    /// Which versions of it will do.
+    pub version: VersionRule<'a>,
+    /// Whether an undefined symbol with a value (the canonical entry of a program's procedure
+    /// linkage table) counts as a definition: not for calls and thread-local variables.
+    pub accept_undefined: bool,
+}
+
+/// Which versions of a symbol satisfy a reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VersionRule<'a> {
+    /// The reference names no version.
+    Unversioned,
+    /// The reference names a version.
+    Named {
+        /// Its name.
+        name: &'a str,
+        /// An unversioned definition does not satisfy it.
+        refuses_unversioned: bool,
+    },
+    /// The loader takes no notice of versions (musl): any definition that is not hidden will do.
+    Ignored,
+}
+
+impl<'a> VersionRule<'a> {
+    /// The rule of a reference for a loader that knows versions.
+    pub fn of(reference: Option<VersionReference<'a>>) -> Self {
+        match reference {
+            Some(version) => Self::Named { name: version.name, refuses_unversioned: version.hidden },
+            None => Self::Unversioned,
+        }
+    }
+}
+
+impl<'a> Wanted<'a> {
+    /// What the loader looks up for an import.
+    pub fn of(import: &Import<'a>) -> Self {
+        let through_table = import.uses.contains(Uses::JUMP_SLOT) || import.uses.contains(Uses::TLS);
+        Self {
+            name: import.name,
+            gnu_hash: gnu_hash(import.name),
+            version: VersionRule::of(import.version),
+            accept_undefined: !through_table,
+        }
+    }
+}
+
+/// Whether a definition is the default one of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visibility {
+    /// An unversioned reference may bind to it.
+    Default,
+    /// Only references to its version bind to it (`name@VERSION`).
+    Hidden,
+}
+
+/// A symbol that an object offers to others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Definition<'a> {
+    /// Its name, as bytes.
+    pub name: &'a [u8],
+    /// Its version; `None` for the base version or an object without versions.
+    pub version: Option<&'a str>,
+    /// Whether it is the default of its name.
+    pub visibility: Visibility,
+    /// It is undefined but has a value: the canonical entry of a program's procedure linkage table.
+    pub undefined: bool,
+}
+
+/// File offsets of the tables that a look-up reads.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SymbolTable {
+    pub symbols: usize,
+    pub strings: (usize, usize),
+    pub gnu_hash: Option<usize>,
+    pub sysv_hash: Option<usize>,
+    pub versions: Option<usize>,
+    pub entries: Vec<Option<VersionEntry>>,
+}
+
+/// One entry of the symbol table.
+#[derive(Clone, Copy)]
+struct Symbol {
+    name: u32,
+    info: u8,
+    other: u8,
+    section: u16,
+    value: u64,
+}
+
+impl Symbol {
+    fn parse(reader: Reader<'_>, at: usize) -> Option<Self> {
+        let name = reader.u32(at)?;
+        Some(match reader.class {
+            Class::Elf64 => Self {
+                name,
+                info: reader.u8(at + 4)?,
+                other: reader.u8(at + 5)?,
+                section: reader.u16(at + 6)?,
+                value: reader.u64(at + 8)?,
+            },
+            Class::Elf32 => Self {
+                name,
+                value: u64::from(reader.u32(at + 4)?),
+                info: reader.u8(at + 12)?,
+                other: reader.u8(at + 13)?,
+                section: reader.u16(at + 14)?,
+            },
+        })
+    }
+
+    fn binding(&self) -> u8 {
+        self.info >> 4
+    }
+
+    fn kind(&self) -> u8 {
+        self.info & 0xf
+    }
+
+    /// Whether others can bind to it at all: named, visible, with a value, of a kind that counts.
+    fn is_offered(&self) -> bool {
+        let has_value = self.value != 0 || self.section == SHN_ABS || self.kind() == sym::STT_TLS;
+        let kind_counts = matches!(
+            self.kind(),
+            sym::STT_NOTYPE
+                | sym::STT_OBJECT
+                | sym::STT_FUNC
+                | sym::STT_COMMON
+                | sym::STT_TLS
+                | sym::STT_GNU_IFUNC
+        );
+        let visible = !matches!(self.other & 3, sym::STV_HIDDEN | sym::STV_INTERNAL);
+        let bound = matches!(self.binding(), sym::STB_GLOBAL | sym::STB_WEAK | sym::STB_GNU_UNIQUE);
+        has_value && kind_counts && visible && bound
+    }
+}
+
+impl SymbolTable {
+    /// The size of one symbol in bytes.
+    pub fn entry_size(class: Class) -> usize {
+        match class {
+            Class::Elf32 => 16,
+            Class::Elf64 => 24,
+        }
+    }
+
+    fn symbol(&self, reader: Reader<'_>, index: usize) -> Option<Symbol> {
+        let offset = index.checked_mul(Self::entry_size(reader.class))?;
+        Symbol::parse(reader, self.symbols.checked_add(offset)?)
+    }
+
+    fn name<'a>(&self, reader: Reader<'a>, symbol: &Symbol) -> Option<&'a [u8]> {
+        let (start, size) = self.strings;
+        let strings = Reader { data: reader.data.get(start..start.checked_add(size)?)?, ..reader };
+        strings.string(symbol.name as usize)
+    }
+
+    /// The entry of `DT_VERSYM`: the version index with the hidden bit.
+    fn version_index(&self, reader: Reader<'_>, index: usize) -> Option<u16> {
+        reader.u16(self.versions?.checked_add(index.checked_mul(2)?)?)
+    }
+
+    fn entry(&self, index: u16) -> Option<&VersionEntry> {
+        self.entries.get(usize::from(index & !HIDDEN))?.as_ref()
+    }
+
+    /// The imports among the symbols that `uses` (indexed by symbol) refers to.
+    pub fn imports<'a>(
+        &'a self,
+        reader: Reader<'a>,
+        uses: &[Uses],
+        needs: &'a [VersionNeed],
+    ) -> Vec<Import<'a>> {
+        let used = uses.iter().enumerate().filter(|(_, uses)| !uses.is_empty());
+        used.filter_map(|(index, uses)| {
+            let symbol = self.symbol(reader, index)?;
+            let wanted = symbol.section == SHN_UNDEF || uses.contains(Uses::COPY);
+            let name = self.name(reader, &symbol)?;
+            if !wanted || name.is_empty() || symbol.binding() == sym::STB_LOCAL {
+                return None;
+            }
+            let version = self.version_index(reader, index).and_then(|index| self.entry(index));
+            let version = version.map(|entry| VersionReference {
+                library: entry.need.map_or("", |need| needs[need].library.as_str()),
+                name: &entry.name,
+                hidden: entry.hidden,
+            });
+            Some(Import { name, weak: symbol.binding() == sym::STB_WEAK, uses: *uses, version })
+        })
+        .collect()
+    }
+
+    /// Every definition that others can bind to.
+    pub fn definitions<'a>(&'a self, reader: Reader<'a>) -> Vec<Definition<'a>> {
+        (1..self.count(reader)).filter_map(|index| self.definition(reader, index)).collect()
+    }
+
+    fn definition<'a>(&'a self, reader: Reader<'a>, index: usize) -> Option<Definition<'a>> {
+        let symbol = self.symbol(reader, index)?;
+        if !symbol.is_offered() {
+            return None;
+        }
+        let version_index = self.version_index(reader, index).unwrap_or(1);
+        let hidden = version_index & HIDDEN != 0;
+        Some(Definition {
+            name: self.name(reader, &symbol)?,
+            version: self.entry(version_index).map(|entry| entry.name.as_str()),
+            visibility: if hidden { Visibility::Hidden } else { Visibility::Default },
+            undefined: symbol.section == SHN_UNDEF,
+        })
+    }
+
+    /// How many symbols the hash tables reach.
+    fn count(&self, reader: Reader<'_>) -> usize {
+        let most = reader.data.len().saturating_sub(self.symbols) / Self::entry_size(reader.class);
+        let sysv = self.sysv_hash.and_then(|at| reader.u32(at + 4)).map(|count| count as usize);
+        let count = sysv.or_else(|| GnuHash::parse(reader, self.gnu_hash?)?.count(reader));
+        count.unwrap_or(0).min(most)
+    }
+
+    /// Whether this object satisfies a reference: the loader's look-up in one object.
+    pub fn satisfies(&self, reader: Reader<'_>, wanted: &Wanted<'_>) -> bool {
+        let mut search = Match::default();
+        if let Some(table) = self.gnu_hash.and_then(|at| GnuHash::parse(reader, at)) {
+            table.visit(reader, wanted.gnu_hash, |index| self.examine(reader, index, wanted, &mut search));
+        } else if let Some(at) = self.sysv_hash {
+            visit_sysv(reader, at, wanted.name, |index| self.examine(reader, index, wanted, &mut search));
+        }
+        search.found()
+    }
+
+    /// Looks at one symbol of a hash chain (`check_match`); returns whether the search is over.
+    fn examine(&self, reader: Reader<'_>, index: usize, wanted: &Wanted<'_>, search: &mut Match) -> bool {
+        let Some(symbol) = self.symbol(reader, index) else { return false };
+        let counts = symbol.is_offered() && (wanted.accept_undefined || symbol.section != SHN_UNDEF);
+        if !counts || self.name(reader, &symbol) != Some(wanted.name) {
+            return false;
+        }
+        let Some(index) = self.version_index(reader, index) else {
+            search.exact = true;
+            return true;
+        };
+        match wanted.version {
+            VersionRule::Named { name, refuses_unversioned } => {
+                let entry = self.entry(index);
+                let same = entry.is_some_and(|entry| entry.name == name);
+                let base = entry.is_none() && index & HIDDEN == 0 && !refuses_unversioned;
+                search.exact |= same || base;
+            }
+            VersionRule::Unversioned if index & !HIDDEN < 3 => search.exact = true,
+            VersionRule::Unversioned if index & HIDDEN == 0 => search.versioned += 1,
+            VersionRule::Unversioned => {}
+            VersionRule::Ignored => search.exact |= index & HIDDEN == 0,
+        }
+        search.exact
+    }
+}
+
+/// What a look-up has met so far.
+#[derive(Default)]
+struct Match {
+    exact: bool,
+    /// Non-hidden versioned definitions met by an unversioned reference: a sole one is taken.
+    versioned: usize,
+}
+
+impl Match {
+    fn found(&self) -> bool {
+        self.exact || self.versioned == 1
+    }
+}
+
+/// The header of a GNU hash table and where its parts lie.
+struct GnuHash {
+    bucket_count: usize,
+    symbol_offset: usize,
+    bloom_count: usize,
+    bloom_shift: u32,
+    bloom: usize,
+    buckets: usize,
+    chain: usize,
+}
+
+impl GnuHash {
+    fn parse(reader: Reader<'_>, at: usize) -> Option<Self> {
+        let bucket_count = reader.u32(at)? as usize;
+        let symbol_offset = reader.u32(at + 4)? as usize;
+        let bloom_count = reader.u32(at.checked_add(8)?)? as usize;
+        let bloom_shift = reader.u32(at + 12)?;
+        let bloom = at + 16;
+        let buckets = bloom.checked_add(bloom_count.checked_mul(reader.word_size())?)?;
+        let chain = buckets.checked_add(bucket_count.checked_mul(4)?)?;
+        let usable = bucket_count > 0 && bloom_count > 0 && chain <= reader.data.len();
+        usable.then_some(Self {
+            bucket_count,
+            symbol_offset,
+            bloom_count,
+            bloom_shift,
+            bloom,
+            buckets,
+            chain,
+        })
+    }
+
+    /// Whether the Bloom filter lets the hash through.
+    fn may_hold(&self, reader: Reader<'_>, hash: u32) -> bool {
+        let bits = u32::from(reader.class.bits());
+        let word = (hash / bits) as usize % self.bloom_count;
+        let filter = reader.word(self.bloom + word * reader.word_size()).unwrap_or(u64::MAX);
+        let second = hash.checked_shr(self.bloom_shift).unwrap_or(0);
+        filter >> (hash % bits) & filter >> (second % bits) & 1 != 0
+    }
+
+    /// Calls `examine` with each symbol whose hash is equal, until it says that it has seen enough.
+    fn visit(&self, reader: Reader<'_>, hash: u32, mut examine: impl FnMut(usize) -> bool) {
+        if !self.may_hold(reader, hash) {
+            return;
+        }
+        let bucket = hash as usize % self.bucket_count;
+        let Some(first @ 1..) = reader.u32(self.buckets + bucket * 4) else { return };
+        let mut index = first as usize;
+        while let Some(chained) = self.chained(reader, index) {
+            if (chained ^ hash) >> 1 == 0 && examine(index) {
+                return;
+            }
+            if chained & 1 != 0 {
+                return;
+            }
+            index += 1;
+        }
+    }
+
+    fn chained(&self, reader: Reader<'_>, index: usize) -> Option<u32> {
+        let place = index.checked_sub(self.symbol_offset)?.checked_mul(4)?;
+        reader.u32(self.chain.checked_add(place)?)
+    }
+
+    /// One past the last symbol that the table holds.
+    fn count(&self, reader: Reader<'_>) -> Option<usize> {
+        let buckets = (0..self.bucket_count).filter_map(|bucket| reader.u32(self.buckets + bucket * 4));
+        let mut index = buckets.max()? as usize;
+        if index == 0 {
+            return Some(self.symbol_offset);
+        }
+        while self.chained(reader, index)? & 1 == 0 {
+            index += 1;
+        }
+        Some(index + 1)
+    }
+}
+
+/// As [`GnuHash::visit`], for a System V table. A chain that loops ends after as many steps as the
+/// table has entries.
+fn visit_sysv(reader: Reader<'_>, at: usize, name: &[u8], mut examine: impl FnMut(usize) -> bool) {
+    let (Some(bucket_count @ 1..), Some(chain_count)) = (reader.u32(at), reader.u32(at + 4)) else { return };
+    let (bucket_count, chain_count) = (bucket_count as usize, chain_count as usize);
+    let buckets = at + 8;
+    let place = |index: usize| buckets.checked_add(index.checked_mul(4)?);
+    let bucket = sysv_hash(name) as usize % bucket_count;
+    let mut next = place(bucket).and_then(|at| reader.u32(at));
+    for _ in 0..chain_count.min(reader.data.len() / 4) {
+        let Some(index @ 1..) = next else { return };
+        if examine(index as usize) {
+            return;
+        }
+        let chained = bucket_count.checked_add(index as usize);
+        next = chained.and_then(place).and_then(|at| reader.u32(at));
+    }
+}

@@ -1,0 +1,190 @@
+//! Symbol versions: what an object needs (`DT_VERNEED`) and what it defines (`DT_VERDEF`).
+//!
+//! Source: "ELF Symbol Versioning" (U. Drepper), the structures in `elf.h`, and
+//! `_dl_check_map_versions` in glibc's `elf/dl-version.c`, which fills the same table from them.
+
+use crate::elf::reader::Reader;
+use crate::elf::{Error, sysv_hash};
+
+const VER_FLG_BASE: u16 = 1;
+const VER_FLG_WEAK: u16 = 2;
+/// A version index has 15 bits; no well-formed object has more entries than that.
+const MAXIMUM_ENTRIES: usize = 0x8000;
+
+/// The versions an object needs of one library.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionNeed {
+    /// The library, by the name the link editor knew it by (its soname).
+    pub library: String,
+    /// The versions, in the order of the file.
+    pub versions: Vec<NeededVersion>,
+}
+
+/// One needed version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NeededVersion {
+    /// Its name, such as `GLIBC_2.34`.
+    pub name: String,
+    /// Its absence is not fatal (`VER_FLG_WEAK`).
+    pub weak: bool,
+    /// The System V hash the object stores for it.
+    pub(super) hash: u32,
+    /// Its version index in this object, with the hidden bit.
+    pub(super) index: u16,
+}
+
+/// One version that an object defines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefinedVersion {
+    /// Its name; of the base version this is the object's own name.
+    pub name: String,
+    /// Whether it is the base version, which no reference can ask for.
+    pub base: bool,
+    pub(super) hash: u32,
+    pub(super) index: u16,
+}
+
+/// One version index of an object: what the entries of `DT_VERSYM` point to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct VersionEntry {
+    pub name: String,
+    pub hash: u32,
+    /// A reference to this version does not accept an unversioned definition.
+    pub hidden: bool,
+    /// The index into the needs of the library it comes from; `None` for a defined version.
+    pub need: Option<usize>,
+}
+
+/// Reads the needs at `offset`; `string` looks a name up in the dynamic string table.
+pub(super) fn parse_needs<'a>(
+    reader: Reader<'a>,
+    offset: usize,
+    string: impl Fn(u64) -> Option<&'a [u8]>,
+) -> Result<Vec<VersionNeed>, Error> {
+    let mut needs = Vec::new();
+    let mut budget = MAXIMUM_ENTRIES;
+    let mut at = offset;
+    loop {
+        let (library, auxiliary, next) = read(|| {
+            Some((
+                reader.u32(at + 4)?,
+                reader.u32(at.checked_add(8)?)? as usize,
+                reader.u32(at + 12)? as usize,
+            ))
+        })?;
+        let library = text(string(u64::from(library)))?;
+        let versions = needed_versions(reader, at.saturating_add(auxiliary), &string, &mut budget)?;
+        needs.push(VersionNeed { library, versions });
+        match next {
+            0 => return Ok(needs),
+            _ => at = at.saturating_add(next),
+        }
+    }
+}
+
+fn needed_versions<'a>(
+    reader: Reader<'a>,
+    offset: usize,
+    string: &impl Fn(u64) -> Option<&'a [u8]>,
+    budget: &mut usize,
+) -> Result<Vec<NeededVersion>, Error> {
+    let mut versions = Vec::new();
+    let mut at = offset;
+    loop {
+        *budget = budget.checked_sub(1).ok_or_else(|| malformed("more entries than version indices"))?;
+        let (hash, flags, index, name, next) = read(|| {
+            Some((
+                reader.u32(at)?,
+                reader.u16(at + 4)?,
+                reader.u16(at + 6)?,
+                reader.u32(at + 8)?,
+                reader.u32(at + 12)? as usize,
+            ))
+        })?;
+        let name = text(string(u64::from(name)))?;
+        versions.push(NeededVersion { name, weak: flags & VER_FLG_WEAK != 0, hash, index });
+        match next {
+            0 => return Ok(versions),
+            _ => at = at.saturating_add(next),
+        }
+    }
+}
+
+/// Reads the definitions at `offset`.
+pub(super) fn parse_definitions<'a>(
+    reader: Reader<'a>,
+    offset: usize,
+    string: impl Fn(u64) -> Option<&'a [u8]>,
+) -> Result<Vec<DefinedVersion>, Error> {
+    let mut versions = Vec::new();
+    let mut at = offset;
+    loop {
+        if versions.len() == MAXIMUM_ENTRIES {
+            return Err(malformed("more entries than version indices"));
+        }
+        let (flags, index, hash, auxiliary, next) = read(|| {
+            Some((
+                reader.u16(at.checked_add(2)?)?,
+                reader.u16(at + 4)?,
+                reader.u32(at.checked_add(8)?)?,
+                reader.u32(at + 12)? as usize,
+                reader.u32(at + 16)? as usize,
+            ))
+        })?;
+        let name = read(|| reader.u32(at.checked_add(auxiliary)?))?;
+        let name = text(string(u64::from(name)))?;
+        versions.push(DefinedVersion { name, base: flags & VER_FLG_BASE != 0, hash, index });
+        match next {
+            0 => return Ok(versions),
+            _ => at = at.saturating_add(next),
+        }
+    }
+}
+
+/// The table from version index to version, as the loader builds it: the base definition has no name
+/// that a reference could match.
+pub(super) fn entries(needs: &[VersionNeed], definitions: &[DefinedVersion]) -> Vec<Option<VersionEntry>> {
+    let mut table: Vec<Option<VersionEntry>> = Vec::new();
+    let mut put = |index: u16, entry: VersionEntry| {
+        let index = usize::from(index & 0x7fff);
+        if table.len() <= index {
+            table.resize(index + 1, None);
+        }
+        table[index] = Some(entry);
+    };
+    for (need, library) in needs.iter().enumerate() {
+        for version in &library.versions {
+            let hidden = version.index & 0x8000 != 0;
+            let entry =
+                VersionEntry { name: version.name.clone(), hash: version.hash, hidden, need: Some(need) };
+            put(version.index, entry);
+        }
+    }
+    for version in definitions.iter().filter(|version| !version.base) {
+        let entry =
+            VersionEntry { name: version.name.clone(), hash: version.hash, hidden: false, need: None };
+        put(version.index, entry);
+    }
+    table
+}
+
+impl NeededVersion {
+    /// A needed version as a specification names it: the hash follows from the name.
+    pub fn named(name: impl Into<String>, weak: bool) -> Self {
+        let name = name.into();
+        Self { hash: sysv_hash(name.as_bytes()), name, weak, index: 0 }
+    }
+}
+
+fn read<T>(fields: impl FnOnce() -> Option<T>) -> Result<T, Error> {
+    fields().ok_or_else(|| malformed("an entry lies outside the file"))
+}
+
+fn text(bytes: Option<&[u8]>) -> Result<String, Error> {
+    let bytes = bytes.ok_or_else(|| malformed("a name lies outside the string table"))?;
+    Ok(String::from_utf8_lossy(bytes).into_owned())
+}
+
+fn malformed(why: &str) -> Error {
+    Error::Malformed { what: "version table", why: why.to_owned() }
+}

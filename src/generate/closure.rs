@@ -1,0 +1,106 @@
+//! The closure: what the subjects load on the host at hand.
+
+use std::collections::HashSet;
+
+use crate::generate::scope::Scope;
+use crate::loader::{self, Environment, HostFiles, Load, LoadedObject, Problem, Rule, ScopeFiles};
+use crate::spec::{ClosureEntry, Specification};
+
+/// What the loads of all subjects came to.
+#[derive(Default)]
+pub(super) struct Closure {
+    /// The objects outside the scope.
+    pub entries: Vec<ClosureEntry>,
+    /// The sonames of all libraries, inside and outside the scope, in the order of loading.
+    pub names: Vec<String>,
+    /// The names of all symbols that some object wants from others.
+    pub referenced: HashSet<String>,
+    pub notes: Vec<String>,
+}
+
+/// Loads every subject. Libraries of a folder that no subject reaches become subjects of their own.
+pub(super) fn find(
+    scope: &Scope,
+    specification: &mut Specification,
+    host: &HostFiles,
+    environment: &Environment,
+) -> Closure {
+    let mut closure = Closure::default();
+    let mut reached = HashSet::new();
+    let copy = specification.clone();
+    let files = ScopeFiles::new(&copy, host);
+    let environment = loader::environment_of(&copy, &files, environment);
+    for subject in &scope.subjects {
+        closure.add(&loader::start_subject(&copy, subject, &files, &environment), &mut reached);
+    }
+    for member in scope.members.iter().filter(|member| !member.facts.is_program()) {
+        if !reached.contains(&member.path) && !scope.subjects.contains(&member.path) {
+            let load = loader::start_subject(&copy, &member.path, &files, &environment);
+            closure.add(&load, &mut reached);
+            specification.subjects.push(member.path.clone());
+        }
+    }
+    closure
+}
+
+impl Closure {
+    fn add(&mut self, load: &Load, reached: &mut HashSet<String>) {
+        for object in &load.objects {
+            self.add_object(object, load);
+            reached.insert(object.shown.clone());
+        }
+        for problem in &load.problems {
+            self.add_problem(problem);
+        }
+    }
+
+    fn add_object(&mut self, object: &LoadedObject, load: &Load) {
+        let imports = object.facts.imports();
+        self.referenced
+            .extend(imports.iter().map(|import| String::from_utf8_lossy(import.name).into_owned()));
+        if object.rule == Rule::Program {
+            return;
+        }
+        let by = &load.objects[object.loaded_by.unwrap_or(0)];
+        let name = object.names.first().unwrap_or(&object.path);
+        self.names.push(object.facts.soname.as_ref().unwrap_or(name).clone());
+        if object.in_scope || self.entries.iter().any(|entry| entry.path.as_ref() == Some(&object.path)) {
+            return;
+        }
+        self.entries.push(ClosureEntry {
+            name: name.clone(),
+            path: Some(object.path.clone()),
+            build_id: object.facts.build_id.clone(),
+            needed_by: shown_name(by),
+        });
+    }
+
+    fn add_problem(&mut self, problem: &Problem) {
+        if let Problem::LibraryMissing { library, wanted_by, .. } = problem
+            && !self.entries.iter().any(|entry| entry.name == *library && entry.path.is_none())
+        {
+            self.entries.push(ClosureEntry {
+                name: library.clone(),
+                path: None,
+                build_id: None,
+                needed_by: wanted_by.clone(),
+            });
+            self.names.push(library.clone());
+        }
+        let note = match problem.loader_message() {
+            Some(message) => format!("here too it would not run: {message}"),
+            None => return,
+        };
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+}
+
+/// The name of an object in the closure's terms: its path in the scope, or the name it was asked for.
+fn shown_name(object: &LoadedObject) -> String {
+    match object.in_scope {
+        true => object.shown.clone(),
+        false => object.names.first().unwrap_or(&object.path).clone(),
+    }
+}

@@ -1,0 +1,53 @@
+//! Whether the answer depends on where the scope lies on the machine.
+
+use std::path::{Component, Path, PathBuf};
+
+use crate::generate::scope::{Member, Scope};
+
+/// The scope's folder when something in it names an absolute path inside it, or leaves it by
+/// `$ORIGIN`; else `None`, so that the same files give the same document wherever they lie.
+pub(super) fn where_it_matters(scope: &Scope) -> Option<String> {
+    let matters = scope.members.iter().any(|member| depends_on_place(scope, member));
+    matters.then(|| scope.directory.to_string_lossy().into_owned())
+}
+
+fn depends_on_place(scope: &Scope, member: &Member) -> bool {
+    let facts = &member.facts;
+    let lists = [&facts.rpath, &facts.runpath].into_iter().flatten();
+    let elements = lists.flat_map(|list| list.split(':'));
+    let paths =
+        facts.needed.iter().map(|dependency| dependency.name.as_str()).filter(|name| name.contains('/'));
+    let interpreter = facts.interpreter.as_deref();
+    elements.chain(paths).chain(interpreter).any(|path| is_tied(scope, member, path))
+}
+
+fn is_tied(scope: &Scope, member: &Member, path: &str) -> bool {
+    let from_origin = ["$ORIGIN", "${ORIGIN}"].iter().find_map(|token| path.strip_prefix(token));
+    match from_origin {
+        Some(rest) => {
+            let object = scope.directory.join(&member.path);
+            let origin = object.parent().unwrap_or(&scope.directory);
+            !owns(scope, &normalise(&origin.join(rest.trim_start_matches('/'))))
+        }
+        None => path.starts_with('/') && owns(scope, &normalise(Path::new(path))),
+    }
+}
+
+/// Whether a path lies in a folder that belongs to the scope as a whole.
+fn owns(scope: &Scope, path: &Path) -> bool {
+    scope.folders.iter().any(|folder| path.starts_with(folder))
+}
+
+fn normalise(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => {
+                normal.pop();
+            }
+            Component::CurDir => {}
+            other => normal.push(other),
+        }
+    }
+    normal
+}

@@ -1,0 +1,147 @@
+//! The facts of one object as the specification writes them.
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::elf::{DependencyKind, Import, Uses, Visibility};
+use crate::generate::scope::Member;
+use crate::loader::{Facts, Form};
+use crate::spec::{
+    Definitions, LibraryNeed, Object, ObjectFlag, ObjectKind, Provision, Symbols, VersionNeed,
+};
+
+/// Describes one object.
+pub(super) fn specify(member: &Member) -> Object {
+    let facts = &member.facts;
+    let imports = facts.imports();
+    let names = |kind: DependencyKind| -> Vec<String> {
+        facts.needed.iter().filter(|d| d.kind == kind).map(|d| d.name.clone()).collect()
+    };
+    Object {
+        path: member.path.clone(),
+        kind: if facts.is_program() { ObjectKind::Executable } else { ObjectKind::Library },
+        machine: facts.machine.to_string(),
+        class: facts.class.bits(),
+        big_endian: facts.big_endian,
+        os_abi: Some(facts.os_abi).filter(|abi| !matches!(abi, 0 | 3)),
+        interpreter: facts.interpreter.clone(),
+        soname: facts.soname.clone(),
+        needed: names(DependencyKind::Needed),
+        filter: names(DependencyKind::Filter),
+        auxiliary: names(DependencyKind::Auxiliary),
+        rpath: facts.rpath.clone(),
+        runpath: facts.runpath.clone(),
+        flags: flags(facts),
+        isa: facts.isa.map(|isa| isa.0),
+        kernel: facts.kernel.map(|kernel| kernel.to_string()),
+        build_id: facts.build_id.clone(),
+        wants: wants(facts, &imports),
+        unversioned: symbols(imports.iter().filter(|import| import.version.is_none())),
+        provides: provision(facts),
+    }
+}
+
+fn flags(facts: &Facts) -> Vec<ObjectFlag> {
+    let flags = &facts.flags;
+    let all = [
+        (facts.form == Form::FixedExecutable, ObjectFlag::FixedAddress),
+        (!facts.has_dynamic_section, ObjectFlag::NoDynamicSection),
+        (flags.bind_now, ObjectFlag::BindNow),
+        (flags.symbolic, ObjectFlag::Symbolic),
+        (flags.no_default_libraries, ObjectFlag::NoDefaultLibraries),
+        (flags.relr, ObjectFlag::Relr),
+        (facts.secure, ObjectFlag::Secure),
+    ];
+    all.into_iter().filter(|(set, _)| *set).map(|(_, flag)| flag).collect()
+}
+
+fn wants(facts: &Facts, imports: &[Import<'_>]) -> Vec<LibraryNeed> {
+    let of_library = |(library, versions): &(String, Vec<(String, bool)>)| LibraryNeed {
+        library: library.clone(),
+        versions: versions
+            .iter()
+            .map(|(version, optional)| {
+                let is_of = |import: &&Import<'_>| {
+                    import.version.is_some_and(|v| v.library == *library && v.name == *version)
+                };
+                let symbols = symbols(imports.iter().filter(is_of));
+                VersionNeed { version: version.clone(), optional: *optional, symbols }
+            })
+            .collect(),
+    };
+    facts.version_needs.iter().map(of_library).collect()
+}
+
+/// Sorts imports into the lists of their uses, each list by name.
+fn symbols<'a>(imports: impl Iterator<Item = &'a Import<'a>>) -> Symbols {
+    let mut lists = Symbols::default();
+    for import in imports {
+        let name = String::from_utf8_lossy(import.name).into_owned();
+        let uses = import.uses;
+        if import.weak {
+            lists.weak.push(name);
+            continue;
+        }
+        if uses.contains(Uses::JUMP_SLOT) {
+            lists.lazy.push(name.clone());
+        }
+        if uses.contains(Uses::COPY) {
+            lists.copy.push(name.clone());
+        }
+        if uses.contains(Uses::DATA) || uses.contains(Uses::TLS) {
+            lists.symbols.push(name);
+        }
+    }
+    for list in [&mut lists.symbols, &mut lists.lazy, &mut lists.copy, &mut lists.weak] {
+        list.sort_unstable();
+        list.dedup();
+    }
+    lists
+}
+
+fn provision(facts: &Facts) -> Option<Provision> {
+    let object = facts.object()?;
+    let mut by_version: BTreeMap<Option<&str>, Definitions> = BTreeMap::new();
+    let definitions = object.definitions();
+    for definition in &definitions {
+        let entry = by_version.entry(definition.version).or_default();
+        let list = match definition.visibility {
+            _ if definition.undefined => &mut entry.canonical,
+            Visibility::Default => &mut entry.symbols,
+            Visibility::Hidden => &mut entry.hidden,
+        };
+        list.push(String::from_utf8_lossy(definition.name).into_owned());
+    }
+    let mut provision = Provision {
+        versions: facts.version_definitions.clone(),
+        symbol_versions: object.has_symbol_versions(),
+        definitions: Vec::new(),
+    };
+    for (version, mut definitions) in by_version {
+        definitions.version = version.map(str::to_owned);
+        for list in [&mut definitions.symbols, &mut definitions.hidden, &mut definitions.canonical] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        provision.definitions.push(definitions);
+    }
+    let is_empty = provision.definitions.is_empty() && provision.versions.is_none();
+    (!is_empty).then_some(provision)
+}
+
+/// Drops from the programs what nothing refers to: a program's exports matter only where an object
+/// binds to them. A library keeps all of its own, for libraries of other hosts.
+pub(super) fn keep_referenced_definitions(objects: &mut [Object], referenced: &HashSet<String>) {
+    for object in objects.iter_mut().filter(|object| object.kind == ObjectKind::Executable) {
+        let Some(provides) = &mut object.provides else { continue };
+        for definitions in &mut provides.definitions {
+            let lists = [&mut definitions.symbols, &mut definitions.hidden, &mut definitions.canonical];
+            lists.into_iter().for_each(|list| list.retain(|name| referenced.contains(name)));
+        }
+        let is_empty =
+            |d: &Definitions| d.symbols.is_empty() && d.hidden.is_empty() && d.canonical.is_empty();
+        provides.definitions.retain(|definitions| !is_empty(definitions));
+        if provides.definitions.is_empty() && provides.versions.is_none() {
+            object.provides = None;
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! The scope: which files belong to the application, and which of them the verdict is about.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use crate::elf;
+use crate::loader::{Facts, Form, parse_script};
+use crate::spec::Script;
+use crate::sys;
+
+/// Folders deeper than this are not walked.
+const MAXIMUM_DEPTH: usize = 128;
+
+/// Why no specification can be derived.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or folder cannot be read.
+    #[error("could not read {}", path.display())]
+    Read {
+        /// Which one.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A named file is an ELF object that cannot be understood.
+    #[error("could not read the ELF object {}", path.display())]
+    Elf {
+        /// Which one.
+        path: PathBuf,
+        /// Why not.
+        source: elf::Error,
+    },
+    /// A named file is neither an ELF object nor a script.
+    #[error("{} is neither an ELF object nor a script", path.display())]
+    Neither {
+        /// Which one.
+        path: PathBuf,
+    },
+    /// A named file is an object file or a core dump.
+    #[error("{} is an ELF file that is neither a program nor a library", path.display())]
+    NotLoadable {
+        /// Which one.
+        path: PathBuf,
+    },
+    /// A folder holds no object and no script.
+    #[error("no ELF object and no script in {}", path.display())]
+    Empty {
+        /// Which folder.
+        path: PathBuf,
+    },
+}
+
+impl Error {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Neither { .. } => Some("name the program itself, or the folder that holds it"),
+            Self::NotLoadable { .. } => Some("link it first: only programs and libraries are loaded"),
+            Self::Read { .. } | Self::Elf { .. } | Self::Empty { .. } => None,
+        }
+    }
+}
+
+/// One object of the scope.
+pub(super) struct Member {
+    /// Its path in the scope.
+    pub path: String,
+    pub facts: Facts,
+}
+
+/// The files of an application.
+#[derive(Default)]
+pub(super) struct Scope {
+    /// The folder that paths are relative to.
+    pub directory: PathBuf,
+    /// Folders that belong to the scope as a whole.
+    pub folders: Vec<PathBuf>,
+    pub members: Vec<Member>,
+    pub scripts: Vec<Script>,
+    /// Links to members and between folders of the scope.
+    pub links: BTreeMap<String, String>,
+    pub subjects: Vec<String>,
+    pub notes: Vec<String>,
+}
+
+impl Scope {
+    /// The name of the first program, else of the first script or library.
+    pub fn executable_name(&self) -> Option<&str> {
+        let program = self.members.iter().find(|member| member.facts.is_program());
+        let first = program.map(|member| &member.path).or_else(|| self.subjects.first())?;
+        first.rsplit('/').next()
+    }
+
+    fn relative(&self, path: &Path) -> String {
+        path.strip_prefix(&self.directory).unwrap_or(path).to_string_lossy().into_owned()
+    }
+}
+
+/// Reads everything that the named paths hold.
+pub(super) fn read(paths: &[PathBuf]) -> Result<Scope, Error> {
+    let read_error = |path: &Path| {
+        let path = path.to_owned();
+        move |source| Error::Read { path, source }
+    };
+    let mut named = Vec::new();
+    for path in paths {
+        let real = fs::canonicalize(path).map_err(read_error(path))?;
+        let is_folder = fs::metadata(&real).map_err(read_error(path))?.is_dir();
+        named.push((path, real, is_folder));
+    }
+    let mut scope = Scope::default();
+    let roots = named.iter().map(|(_, real, is_folder)| match is_folder {
+        true => real.as_path(),
+        false => real.parent().unwrap_or(real),
+    });
+    scope.directory = common_ancestor(roots);
+    scope.folders =
+        named.iter().filter(|(_, _, is_folder)| *is_folder).map(|named| named.1.clone()).collect();
+    let mut reader = Reader { scope, seen: HashMap::new(), links: Vec::new() };
+    for (path, real, is_folder) in named {
+        match is_folder {
+            true => reader.read_folder(path, &real)?,
+            false => reader.read_named(path, &real)?,
+        }
+    }
+    Ok(reader.finish())
+}
+
+fn common_ancestor<'a>(paths: impl Iterator<Item = &'a Path>) -> PathBuf {
+    let shared = |a: PathBuf, b: &Path| {
+        let same = a.components().zip(b.components()).take_while(|(a, b)| a == b);
+        same.map(|(component, _)| component).collect::<PathBuf>()
+    };
+    let mut paths = paths;
+    let first = paths.next().map(Path::to_owned).unwrap_or_default();
+    paths.fold(first, shared)
+}
+
+struct Reader {
+    scope: Scope,
+    /// Path in the scope by device and inode, so that a hard link is a second name of one object.
+    seen: HashMap<(u64, u64), String>,
+    /// Links met on the way: where they are.
+    links: Vec<PathBuf>,
+}
+
+/// What a file turned out to be.
+enum Content {
+    Object(Box<Facts>),
+    Script(Script),
+    Other,
+}
+
+impl Reader {
+    fn read_named(&mut self, shown: &Path, real: &Path) -> Result<(), Error> {
+        let path = || shown.to_owned();
+        let (content, metadata) = self.content(real, shown)?;
+        let added = match content {
+            Content::Object(facts) if facts.form == Form::Other => {
+                return Err(Error::NotLoadable { path: path() });
+            }
+            // By the name it was called: xzcat rather than the xz that it links to.
+            Content::Object(facts) => self.add_object(&named_as(shown, real), *facts, &metadata),
+            Content::Script(script) => {
+                let name = script.path.clone();
+                self.scope.scripts.push(script);
+                name
+            }
+            Content::Other => return Err(Error::Neither { path: path() }),
+        };
+        if !self.scope.subjects.contains(&added) {
+            self.scope.subjects.push(added);
+        }
+        Ok(())
+    }
+
+    fn read_folder(&mut self, shown: &Path, real: &Path) -> Result<(), Error> {
+        let before = (self.scope.members.len(), self.scope.scripts.len());
+        self.walk(real, 0)?;
+        if before == (self.scope.members.len(), self.scope.scripts.len()) {
+            return Err(Error::Empty { path: shown.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Reads a folder in the order of names, so that the same files give the same document.
+    fn walk(&mut self, folder: &Path, depth: usize) -> Result<(), Error> {
+        let read_error = |source| Error::Read { path: folder.to_owned(), source };
+        let mut entries =
+            fs::read_dir(folder).map_err(read_error)?.collect::<io::Result<Vec<_>>>().map_err(read_error)?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let kind = entry.file_type().map_err(read_error)?;
+            let path = entry.path();
+            if kind.is_symlink() {
+                self.links.push(path);
+            } else if kind.is_dir() && depth < MAXIMUM_DEPTH {
+                self.walk(&path, depth + 1)?;
+            } else if kind.is_file() {
+                self.read_member(&path);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a file of a folder when it is an object, or a script that can be executed.
+    fn read_member(&mut self, path: &Path) {
+        match self.content(path, path) {
+            Ok((Content::Object(facts), _)) if facts.form == Form::Other => {}
+            Ok((Content::Object(facts), metadata)) => {
+                let is_program = facts.is_program();
+                let added = self.add_object(path, *facts, &metadata);
+                if is_program {
+                    self.scope.subjects.push(added);
+                }
+            }
+            Ok((Content::Script(script), metadata)) if metadata.permissions().mode() & 0o111 != 0 => {
+                self.scope.subjects.push(script.path.clone());
+                self.scope.scripts.push(script);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+                self.scope.notes.push(format!("passed over: {error}{}", cause.unwrap_or_default()));
+            }
+        }
+    }
+
+    fn content(&self, path: &Path, shown: &Path) -> Result<(Content, Metadata), Error> {
+        let read_error = |source| Error::Read { path: shown.to_owned(), source };
+        let mut file = File::open(path).map_err(read_error)?;
+        let metadata = file.metadata().map_err(read_error)?;
+        let mut head = Vec::new();
+        Read::by_ref(&mut file).take(4096).read_to_end(&mut head).map_err(read_error)?;
+        if head.starts_with(b"\x7fELF") {
+            let data: Bytes = sys::map(&file).map_err(read_error)?;
+            let parsed = elf::Object::parse(data);
+            let object = parsed.map_err(|source| Error::Elf { path: shown.to_owned(), source })?;
+            let mut facts = Facts::of_object(object);
+            facts.secure = is_secure(path, &metadata);
+            return Ok((Content::Object(Box::new(facts)), metadata));
+        }
+        let content = match parse_script(&head) {
+            Some(Ok(script)) => Content::Script(Script {
+                path: self.scope.relative(path),
+                interpreter: script.interpreter,
+                argument: script.argument,
+            }),
+            _ => Content::Other,
+        };
+        Ok((content, metadata))
+    }
+
+    /// Adds an object under its path; another name of one that is there becomes a link to it.
+    fn add_object(&mut self, real: &Path, facts: Facts, metadata: &Metadata) -> String {
+        let path = self.scope.relative(real);
+        let identity = (metadata.dev(), metadata.ino());
+        if let Some(known) = self.seen.get(&identity) {
+            if *known != path {
+                self.scope.links.insert(path, known.clone());
+            }
+            return known.clone();
+        }
+        self.seen.insert(identity, path.clone());
+        self.scope.members.push(Member { path: path.clone(), facts });
+        path
+    }
+
+    /// Keeps the links that lead to a member or to a folder of the scope.
+    fn finish(mut self) -> Scope {
+        for link in std::mem::take(&mut self.links) {
+            let Ok(target) = fs::canonicalize(&link) else { continue };
+            let inside = self.scope.folders.iter().any(|folder| target.starts_with(folder));
+            let target_path = self.scope.relative(&target);
+            let is_member = || self.scope.members.iter().any(|member| member.path == target_path);
+            if inside && (target.is_dir() || is_member()) {
+                self.scope.links.insert(self.scope.relative(&link), target_path);
+            }
+        }
+        self.scope.members.sort_by(|a, b| a.path.cmp(&b.path));
+        self.scope
+    }
+}
+
+/// The real path of a file, with the name that it was asked for by.
+fn named_as(shown: &Path, real: &Path) -> PathBuf {
+    shown.file_name().map_or_else(|| real.to_owned(), |name| real.with_file_name(name))
+}
+
+/// Whether the kernel starts the file with raised privileges (`AT_SECURE`).
+fn is_secure(path: &Path, metadata: &Metadata) -> bool {
+    const SET_ID: u32 = 0o6000;
+    let mut buffer = [0_u8; 64];
+    metadata.mode() & SET_ID != 0
+        || rustix::fs::getxattr(path, "security.capability", &mut buffer).is_ok_and(|length| length > 0)
+}

@@ -1,0 +1,15 @@
+//! A host: a root file system as the dynamic loader sees it, with its CPU and kernel.
+//!
+//! [`Root`] walks paths inside its own root, [`Platform`] says what CPU and kernel there are,
+//! [`DynamicLoader`] what the loader's own file tells about how it searches, [`LibraryCache`] what
+//! `ld.so.cache` holds. Nothing here decides which file a name resolves to: that is `loader`.
+
+mod dynamic_loader;
+mod library_cache;
+mod platform;
+mod root;
+
+pub use dynamic_loader::{DynamicLoader, Flavour};
+pub use library_cache::{CacheEntry, LibraryCache};
+pub use platform::Platform;
+pub use root::{Identity, Root, WalkError};

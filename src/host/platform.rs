@@ -1,0 +1,72 @@
+//! The CPU and the kernel of a host.
+
+use crate::elf::{IsaLevel, KernelVersion, Machine};
+
+/// What programs run on: a CPU and a kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Platform {
+    /// The machine of the CPU.
+    pub machine: Machine,
+    /// The x86-64 levels it has; `None` on other machines.
+    pub isa: Option<IsaLevel>,
+    /// The Linux kernel's version; `None` when it is not known.
+    pub kernel: Option<KernelVersion>,
+}
+
+impl Platform {
+    /// This machine's.
+    pub fn of_this_machine() -> Self {
+        let release = rustix::system::uname();
+        let kernel = KernelVersion::parse(&release.release().to_string_lossy());
+        Self { machine: Machine::of_this_program(), isa: isa_of_this_cpu(), kernel }
+    }
+
+    /// Whether the kernel can start programs for `machine` besides its own: the 32-bit ancestors that
+    /// 64-bit kernels usually still run.
+    pub fn runs(&self, machine: Machine) -> bool {
+        let compatible = [(Machine::X86_64, Machine::I386), (Machine::AARCH64, Machine::ARM)];
+        self.machine == machine || compatible.contains(&(self.machine, machine))
+    }
+}
+
+/// The levels of this CPU (x86-64 psABI, table "Micro-Architecture Levels").
+#[cfg(target_arch = "x86_64")]
+fn isa_of_this_cpu() -> Option<IsaLevel> {
+    use std::arch::is_x86_feature_detected as has;
+    let v2 = has!("cmpxchg16b")
+        && has!("popcnt")
+        && has!("sse3")
+        && has!("sse4.1")
+        && has!("sse4.2")
+        && has!("ssse3");
+    let v3 = v2
+        && has!("avx")
+        && has!("avx2")
+        && has!("bmi1")
+        && has!("bmi2")
+        && has!("f16c")
+        && has!("fma")
+        && has!("lzcnt")
+        && has!("movbe");
+    let v4 =
+        v3 && has!("avx512f") && has!("avx512bw") && has!("avx512cd") && has!("avx512dq") && has!("avx512vl");
+    Some(IsaLevel::up_to(1 + u32::from(v2) + u32::from(v3) + u32::from(v4)))
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn isa_of_this_cpu() -> Option<IsaLevel> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_a_kernel_and_runs_its_own_programs() {
+        let platform = Platform::of_this_machine();
+        assert!(platform.kernel.is_some());
+        assert!(platform.runs(Machine::of_this_program()));
+        assert!(!platform.runs(Machine(9999)));
+    }
+}

@@ -1,0 +1,283 @@
+//! A root file system and the walk of paths inside it.
+//!
+//! In a foreign root every symbolic link, absolute or not, and every `..` is resolved inside that
+//! root (path_resolution(7), as after a chroot): nothing ever leads out into ours. Links are
+//! followed one component at a time and each component is looked at only once; the final file is
+//! opened without following links.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Component, Path, PathBuf};
+
+use bytes::Bytes;
+use rustix::io::Errno;
+
+use crate::sys;
+
+/// How many links the kernel follows in one path (MAXSYMLINKS).
+const MAXIMUM_LINKS: usize = 40;
+
+/// What makes two paths the same file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// The device.
+    pub device: u64,
+    /// The inode number.
+    pub inode: u64,
+}
+
+impl Identity {
+    fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+/// Why a path leads to no file.
+#[derive(Debug, thiserror::Error)]
+pub enum WalkError {
+    /// There is nothing at the path.
+    #[error("No such file or directory")]
+    NotFound,
+    /// Something in the middle of the path is no directory.
+    #[error("Not a directory")]
+    NotDirectory,
+    /// It may not be read.
+    #[error("Permission denied")]
+    Denied,
+    /// More than 40 links were followed.
+    #[error("Too many levels of symbolic links")]
+    Loop,
+    /// It is a directory, device, pipe or socket.
+    #[error("not a regular file")]
+    NotRegular,
+    /// Reading failed.
+    #[error(transparent)]
+    Io(io::Error),
+}
+
+impl From<io::Error> for WalkError {
+    fn from(error: io::Error) -> Self {
+        match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::NOENT | Errno::NAMETOOLONG) => Self::NotFound,
+            Some(Errno::NOTDIR) => Self::NotDirectory,
+            Some(Errno::ACCESS | Errno::PERM) => Self::Denied,
+            Some(Errno::LOOP) => Self::Loop,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+/// One component as the file system shows it.
+#[derive(Clone)]
+enum Node {
+    Directory,
+    Link(PathBuf),
+    Other,
+}
+
+/// A root file system: this machine's, or a folder that holds another's.
+#[derive(Debug)]
+pub struct Root {
+    directory: PathBuf,
+    nodes: RefCell<HashMap<PathBuf, Node>>,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Directory => "directory",
+            Self::Link(_) => "link",
+            Self::Other => "other",
+        })
+    }
+}
+
+impl Root {
+    /// This machine's root.
+    pub fn of_this_machine() -> Self {
+        Self { directory: PathBuf::from("/"), nodes: RefCell::default() }
+    }
+
+    /// The root that a folder holds.
+    ///
+    /// # Errors
+    ///
+    /// Where the folder does not exist or is none.
+    pub fn at(directory: &Path) -> io::Result<Self> {
+        let directory = fs::canonicalize(directory)?;
+        if !fs::metadata(&directory)?.is_dir() {
+            return Err(Errno::NOTDIR.into());
+        }
+        Ok(Self { directory, nodes: RefCell::default() })
+    }
+
+    /// The folder, as a path of this machine.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Whether this is the root of this machine itself.
+    pub fn is_this_machine(&self) -> bool {
+        self.directory == Path::new("/")
+    }
+
+    /// The path without any link in it, absolute inside this root, that `path` (absolute, or relative
+    /// to the root) leads to.
+    ///
+    /// # Errors
+    ///
+    /// Where there is nothing, or the way there is blocked.
+    pub fn resolve(&self, path: &Path) -> Result<PathBuf, WalkError> {
+        let mut walked = PathBuf::from("/");
+        let mut ahead: Vec<PathBuf> = components_reversed(path);
+        let mut links = 0;
+        while let Some(component) = ahead.pop() {
+            if component == Path::new("..") {
+                walked.pop();
+                continue;
+            }
+            let next = walked.join(&component);
+            match self.node(&next)? {
+                Node::Directory => walked = next,
+                Node::Other if ahead.is_empty() => walked = next,
+                Node::Other => return Err(WalkError::NotDirectory),
+                Node::Link(target) => {
+                    links += 1;
+                    if links > MAXIMUM_LINKS {
+                        return Err(WalkError::Loop);
+                    }
+                    if target.is_absolute() {
+                        walked = PathBuf::from("/");
+                    }
+                    ahead.extend(components_reversed(&target));
+                }
+            }
+        }
+        Ok(walked)
+    }
+
+    /// Opens the regular file at `path`, for reading; what is no regular file is never opened, so that
+    /// no pipe or device can block or be disturbed.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no such file or it may not be read.
+    pub fn open(&self, path: &Path) -> Result<(File, Identity), WalkError> {
+        let place = self.outside(&self.resolve(path)?);
+        let metadata = fs::symlink_metadata(&place)?;
+        if !metadata.is_file() {
+            return Err(WalkError::NotRegular);
+        }
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(place)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(WalkError::NotRegular);
+        }
+        Ok((file, Identity::of(&metadata)))
+    }
+
+    /// The bytes of the regular file at `path`, mapped.
+    ///
+    /// # Errors
+    ///
+    /// As [`Root::open`].
+    pub fn map(&self, path: &Path) -> Result<(Bytes, Identity), WalkError> {
+        let (file, identity) = self.open(path)?;
+        Ok((sys::map(&file)?, identity))
+    }
+
+    /// What the file system says of the file or folder at `path`, links followed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Root::resolve`].
+    pub fn metadata(&self, path: &Path) -> Result<Metadata, WalkError> {
+        Ok(fs::symlink_metadata(self.outside(&self.resolve(path)?))?)
+    }
+
+    /// Whether the path leads to a regular file that anyone may execute.
+    pub fn is_executable(&self, path: &Path) -> bool {
+        self.metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o111 != 0)
+    }
+
+    /// A path of this root as a path of this machine. `inside` must be free of links.
+    fn outside(&self, inside: &Path) -> PathBuf {
+        self.directory.join(inside.strip_prefix("/").unwrap_or(inside))
+    }
+
+    fn node(&self, inside: &Path) -> Result<Node, WalkError> {
+        if let Some(node) = self.nodes.borrow().get(inside) {
+            return Ok(node.clone());
+        }
+        let place = self.outside(inside);
+        let kind = fs::symlink_metadata(&place)?.file_type();
+        let node = if kind.is_dir() {
+            Node::Directory
+        } else if kind.is_symlink() {
+            Node::Link(fs::read_link(&place)?)
+        } else {
+            debug_assert!(
+                kind.is_file()
+                    || kind.is_fifo()
+                    || kind.is_socket()
+                    || kind.is_char_device()
+                    || kind.is_block_device()
+            );
+            Node::Other
+        };
+        self.nodes.borrow_mut().insert(inside.to_owned(), node.clone());
+        Ok(node)
+    }
+}
+
+/// The names and `..` of a path, last first.
+fn components_reversed(path: &Path) -> Vec<PathBuf> {
+    let kept = path.components().rev().filter(|c| matches!(c, Component::Normal(_) | Component::ParentDir));
+    kept.map(|component| PathBuf::from(component.as_os_str())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// A root with a file `etc/inside` and whatever links the test makes.
+    fn root() -> (tempfile::TempDir, Root) {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("etc")).unwrap();
+        fs::write(folder.path().join("etc/inside"), "in").unwrap();
+        let root = Root::at(folder.path()).unwrap();
+        (folder, root)
+    }
+
+    #[test]
+    fn links_and_parents_never_lead_out_of_the_root() {
+        let (folder, root) = root();
+        symlink("/etc/inside", folder.path().join("absolute")).unwrap();
+        symlink("../../../../etc/inside", folder.path().join("climbing")).unwrap();
+        symlink("/", folder.path().join("etc/top")).unwrap();
+        for path in ["/absolute", "climbing", "/etc/top/etc/top/absolute", "/../../etc/inside"] {
+            assert_eq!(root.resolve(Path::new(path)).unwrap(), Path::new("/etc/inside"), "{path}");
+            assert_eq!(&root.map(Path::new(path)).unwrap().0[..], b"in");
+        }
+        symlink("/etc/passwd", folder.path().join("passwd")).unwrap();
+        assert!(matches!(root.open(Path::new("/passwd")), Err(WalkError::NotFound)));
+    }
+
+    #[test]
+    fn loops_files_as_directories_and_pipes_are_errors() {
+        let (folder, root) = root();
+        symlink("b", folder.path().join("a")).unwrap();
+        symlink("a", folder.path().join("b")).unwrap();
+        assert!(matches!(root.resolve(Path::new("/a")), Err(WalkError::Loop)));
+        assert!(matches!(root.resolve(Path::new("/etc/inside/x")), Err(WalkError::NotDirectory)));
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        assert!(matches!(root.open(Path::new("/pipe")), Err(WalkError::NotRegular)));
+        assert!(matches!(root.open(Path::new("/etc")), Err(WalkError::NotRegular)));
+    }
+}

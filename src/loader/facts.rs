@@ -1,0 +1,318 @@
+//! What the loader reads of one object, whether from its file or from a specification.
+
+use std::collections::HashMap;
+
+use crate::elf::{
+    self, Class, Dependency, DependencyKind, Flags, Import, IsaLevel, KernelVersion, Kind, Machine, Uses,
+    VersionReference, VersionRule, Wanted,
+};
+use crate::spec;
+
+/// What kind of object it is to the loader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// An executable for fixed addresses (`ET_EXEC`).
+    FixedExecutable,
+    /// A position-independent executable.
+    Executable,
+    /// A shared library.
+    Library,
+    /// Neither executable nor library (`ET_REL`, `ET_CORE`).
+    Other,
+}
+
+/// The facts of one object.
+#[derive(Debug)]
+pub struct Facts {
+    /// The machine it is for.
+    pub machine: Machine,
+    /// The width of its addresses.
+    pub class: Class,
+    /// Most significant byte first.
+    pub big_endian: bool,
+    /// `EI_OSABI`.
+    pub os_abi: u8,
+    /// What it is.
+    pub form: Form,
+    /// Whether it has a dynamic section.
+    pub has_dynamic_section: bool,
+    /// The loader it names.
+    pub interpreter: Option<String>,
+    /// Its own name.
+    pub soname: Option<String>,
+    /// What it needs, in order.
+    pub needed: Vec<Dependency>,
+    /// `DT_RPATH`.
+    pub rpath: Option<String>,
+    /// `DT_RUNPATH`.
+    pub runpath: Option<String>,
+    /// Flags of the dynamic section.
+    pub flags: Flags,
+    /// The x86-64 levels it says it needs.
+    pub isa: Option<IsaLevel>,
+    /// The oldest kernel it was built for.
+    pub kernel: Option<KernelVersion>,
+    /// Its build-id in hexadecimal.
+    pub build_id: Option<String>,
+    /// It runs with raised privileges.
+    pub secure: bool,
+    /// The versions it needs: library, then version and whether it may be absent.
+    pub version_needs: Vec<(String, Vec<(String, bool)>)>,
+    /// The versions it defines, base version left out; `None` without such a table.
+    pub version_definitions: Option<Vec<String>>,
+    symbols: Symbols,
+}
+
+/// Where the symbols are.
+#[derive(Debug)]
+enum Symbols {
+    /// In the object's file.
+    Object(Box<elf::Object>),
+    /// In a specification.
+    Listed(Listed),
+}
+
+#[derive(Debug, Default)]
+struct Listed {
+    imports: Vec<ListedImport>,
+    definitions: HashMap<String, Vec<ListedDefinition>>,
+    has_versions: bool,
+    /// The version whose definitions an unversioned reference takes even when hidden (index 2).
+    first_version: Option<String>,
+}
+
+#[derive(Debug)]
+struct ListedImport {
+    name: String,
+    weak: bool,
+    uses: Uses,
+    version: Option<(String, String)>,
+}
+
+#[derive(Debug)]
+struct ListedDefinition {
+    version: Option<String>,
+    hidden: bool,
+    undefined: bool,
+}
+
+impl Facts {
+    /// The facts of an object that was read from its file.
+    pub fn of_object(object: elf::Object) -> Self {
+        let dynamic = object.dynamic.clone();
+        let has_dynamic_section = dynamic.is_some();
+        let dynamic = dynamic.unwrap_or_default();
+        let version_needs = object.version_needs.iter().map(|need| {
+            let versions = need.versions.iter().map(|version| (version.name.clone(), version.weak));
+            (need.library.clone(), versions.collect())
+        });
+        let version_definitions = object.version_definitions.as_ref().map(|versions| {
+            versions.iter().filter(|version| !version.base).map(|version| version.name.clone()).collect()
+        });
+        Self {
+            machine: object.machine,
+            class: object.class,
+            big_endian: object.endian == elf::Endian::Big,
+            os_abi: object.os_abi,
+            form: match object.kind {
+                Kind::Executable => Form::FixedExecutable,
+                Kind::Shared if dynamic.flags.pie => Form::Executable,
+                Kind::Shared => Form::Library,
+                Kind::Other(_) => Form::Other,
+            },
+            has_dynamic_section,
+            interpreter: object.interpreter.clone(),
+            soname: dynamic.soname,
+            needed: dynamic.needed,
+            rpath: dynamic.rpath,
+            runpath: dynamic.runpath,
+            flags: dynamic.flags,
+            isa: object.notes.isa,
+            kernel: object.notes.kernel,
+            build_id: object.notes.build_id.as_deref().map(hexadecimal),
+            secure: false,
+            version_needs: version_needs.collect(),
+            version_definitions,
+            symbols: Symbols::Object(Box::new(object)),
+        }
+    }
+
+    /// The facts of an object that a specification describes. `None` when it names a machine or class
+    /// that this program does not know.
+    pub fn of_specified(object: &spec::Object) -> Option<Self> {
+        let has = |flag| object.flags.contains(&flag);
+        let fixed = has(spec::ObjectFlag::FixedAddress);
+        let provides = object.provides.as_ref();
+        Some(Self {
+            machine: Machine::from_name(&object.machine)?,
+            class: Class::from_bits(object.class)?,
+            big_endian: object.big_endian,
+            os_abi: object.os_abi.unwrap_or(0),
+            form: match object.kind {
+                spec::ObjectKind::Executable if fixed => Form::FixedExecutable,
+                spec::ObjectKind::Executable => Form::Executable,
+                spec::ObjectKind::Library => Form::Library,
+            },
+            has_dynamic_section: !has(spec::ObjectFlag::NoDynamicSection),
+            interpreter: object.interpreter.clone(),
+            soname: object.soname.clone(),
+            needed: specified_dependencies(object),
+            rpath: object.rpath.clone(),
+            runpath: object.runpath.clone(),
+            flags: Flags {
+                bind_now: has(spec::ObjectFlag::BindNow),
+                symbolic: has(spec::ObjectFlag::Symbolic),
+                no_default_libraries: has(spec::ObjectFlag::NoDefaultLibraries),
+                pie: object.kind == spec::ObjectKind::Executable && !fixed,
+                no_open: false,
+                relr: has(spec::ObjectFlag::Relr),
+            },
+            isa: object.isa.map(IsaLevel),
+            kernel: object.kernel.as_deref().and_then(KernelVersion::parse),
+            build_id: object.build_id.clone(),
+            secure: has(spec::ObjectFlag::Secure),
+            version_needs: specified_versions(object),
+            version_definitions: provides.and_then(|provides| provides.versions.clone()),
+            symbols: Symbols::Listed(Listed::of(object)),
+        })
+    }
+
+    /// The object itself, when the facts were read from its file.
+    pub fn object(&self) -> Option<&elf::Object> {
+        match &self.symbols {
+            Symbols::Object(object) => Some(object),
+            Symbols::Listed(_) => None,
+        }
+    }
+
+    /// Whether it is a program that the kernel starts.
+    pub fn is_program(&self) -> bool {
+        match self.form {
+            Form::FixedExecutable | Form::Executable => true,
+            Form::Library => self.interpreter.is_some(),
+            Form::Other => false,
+        }
+    }
+
+    /// The symbols it wants from others.
+    pub fn imports(&self) -> Vec<Import<'_>> {
+        match &self.symbols {
+            Symbols::Object(object) => object.imports(),
+            Symbols::Listed(listed) => listed.imports(),
+        }
+    }
+
+    /// Whether it satisfies a reference.
+    pub fn satisfies(&self, wanted: &Wanted<'_>) -> bool {
+        match &self.symbols {
+            Symbols::Object(object) => object.satisfies(wanted),
+            Symbols::Listed(listed) => listed.satisfies(wanted),
+        }
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn specified_dependencies(object: &spec::Object) -> Vec<Dependency> {
+    let kinds = [
+        (&object.filter, DependencyKind::Filter),
+        (&object.auxiliary, DependencyKind::Auxiliary),
+        (&object.needed, DependencyKind::Needed),
+    ];
+    let named = kinds.into_iter().flat_map(|(names, kind)| names.iter().map(move |name| (name, kind)));
+    named.map(|(name, kind)| Dependency { name: name.clone(), kind }).collect()
+}
+
+fn specified_versions(object: &spec::Object) -> Vec<(String, Vec<(String, bool)>)> {
+    let of_library = |need: &spec::LibraryNeed| {
+        let versions = need.versions.iter().map(|need| (need.version.clone(), need.optional));
+        (need.library.clone(), versions.collect())
+    };
+    object.wants.iter().map(of_library).collect()
+}
+
+impl Listed {
+    fn of(object: &spec::Object) -> Self {
+        let mut listed = Self::default();
+        listed.add_imports(&object.unversioned, None);
+        for need in &object.wants {
+            for version in &need.versions {
+                listed.add_imports(&version.symbols, Some((&need.library, &version.version)));
+            }
+        }
+        if let Some(provides) = &object.provides {
+            listed.has_versions = provides.symbol_versions;
+            listed.first_version = provides.versions.as_ref().and_then(|versions| versions.first().cloned());
+            provides.definitions.iter().for_each(|definitions| listed.add_definitions(definitions));
+        }
+        listed
+    }
+
+    fn add_imports(&mut self, symbols: &spec::Symbols, version: Option<(&String, &String)>) {
+        let lists = [
+            (&symbols.symbols, Uses::DATA, false),
+            (&symbols.lazy, Uses::JUMP_SLOT, false),
+            (&symbols.copy, Uses::COPY, false),
+            (&symbols.weak, Uses::DATA, true),
+        ];
+        for (names, uses, weak) in lists {
+            self.imports.extend(names.iter().map(|name| ListedImport {
+                name: name.clone(),
+                weak,
+                uses,
+                version: version.map(|(library, version)| (library.clone(), version.clone())),
+            }));
+        }
+    }
+
+    fn add_definitions(&mut self, definitions: &spec::Definitions) {
+        let lists = [
+            (&definitions.symbols, false, false),
+            (&definitions.hidden, true, false),
+            (&definitions.canonical, false, true),
+        ];
+        for (names, hidden, undefined) in lists {
+            for name in names {
+                let version = definitions.version.clone();
+                let definition = ListedDefinition { version, hidden, undefined };
+                self.definitions.entry(name.clone()).or_default().push(definition);
+            }
+        }
+    }
+
+    fn imports(&self) -> Vec<Import<'_>> {
+        self.imports.iter().map(ListedImport::as_import).collect()
+    }
+
+    fn satisfies(&self, wanted: &Wanted<'_>) -> bool {
+        let Some(definitions) = std::str::from_utf8(wanted.name).ok().and_then(|n| self.definitions.get(n))
+        else {
+            return false;
+        };
+        let counting = || definitions.iter().filter(|d| wanted.accept_undefined || !d.undefined);
+        if !self.has_versions {
+            return counting().next().is_some();
+        }
+        match wanted.version {
+            VersionRule::Named { name, refuses_unversioned } => counting().any(|d| match &d.version {
+                Some(version) => version == name,
+                None => !d.hidden && !refuses_unversioned,
+            }),
+            VersionRule::Unversioned => {
+                let is_first = |d: &ListedDefinition| d.version.is_none() || d.version == self.first_version;
+                counting().any(is_first) || counting().filter(|d| !d.hidden).count() == 1
+            }
+            VersionRule::Ignored => counting().any(|d| !d.hidden),
+        }
+    }
+}
+
+impl ListedImport {
+    fn as_import(&self) -> Import<'_> {
+        let version = self.version.as_ref();
+        let version = version.map(|(library, name)| VersionReference { library, name, hidden: false });
+        Import { name: self.name.as_bytes(), weak: self.weak, uses: self.uses, version }
+    }
+}

@@ -1,0 +1,42 @@
+//! What would the dynamic loader do: which file every needed name resolves to, which versions and
+//! symbols bind, and why not.
+//!
+//! The phases, in the loader's order:
+//!
+//! 1. [`start`](start()): the kernel's part. Scripts to their interpreters, machine, `PT_INTERP`.
+//! 2. `load`: the objects, breadth-first from the program, each name resolved by `search`.
+//! 3. `version`: every needed version against the object that is to provide it.
+//! 4. `binding`: every symbol of every relocation against the global scope.
+//!
+//! Where the real loader stops at its first error, this one goes on and collects all of them; the
+//! problems are in the order in which the loader would meet them. Objects come from a [`Files`]: a
+//! host's root, or a specification's scope laid over one. Nothing is executed.
+//!
+//! Sources: glibc `elf/dl-load.c`, `dl-deps.c`, `dl-version.c`, `dl-lookup.c`, `dl-cache.c`; musl
+//! `ldso/dynlink.c`; ld.so(8); execve(2).
+//!
+//! Not modelled: `LD_PRELOAD` and `LD_AUDIT` of the environment, `dlopen` at run time.
+
+mod binding;
+mod candidate;
+mod facts;
+mod files;
+mod load;
+mod problem;
+mod script;
+mod search;
+mod start;
+mod subject;
+mod token;
+mod version;
+
+pub use facts::{Facts, Form};
+pub use files::{Files, HostFiles, OpenError, Opened, ScopeFiles};
+pub use load::{Load, LoadedObject, Rule};
+pub use problem::{Effect, Problem, Rejection};
+pub use script::{ParsedScript, parse_script};
+pub use start::{Environment, Start, start, start_script_line};
+pub use subject::{environment_of, start_subject};
+
+/// How exactly a dependency on a program named by `env` is searched: the usual `PATH` of a shell.
+pub const DEFAULT_PROGRAM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -1,0 +1,224 @@
+//! What the loader would object to, and in which words.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What a problem does to the start of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    /// The loader prints a warning and goes on.
+    Warns,
+    /// It cannot be told what would happen.
+    Undecided,
+    /// The program starts and then fails or misbehaves.
+    Misbehaves,
+    /// The program does not start.
+    Refuses,
+}
+
+/// One reason why a program does not load, or would misbehave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum Problem {
+    /// The program is for another machine.
+    WrongMachine {
+        /// The program.
+        object: String,
+        /// The machine it is for.
+        machine: String,
+        /// The machine there is.
+        host: String,
+    },
+    /// The file is neither an ELF program nor a script.
+    NotAProgram {
+        /// The file.
+        object: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The interpreter that a program or script names is not there.
+    InterpreterMissing {
+        /// The program or script.
+        object: String,
+        /// The interpreter it names.
+        interpreter: String,
+        /// Why it cannot be used.
+        reason: String,
+    },
+    /// The program names a dynamic loader that is neither glibc's nor musl's.
+    InterpreterUnknown {
+        /// The program.
+        object: String,
+        /// The loader it names.
+        interpreter: String,
+    },
+    /// A script leads through more scripts than the kernel follows.
+    ScriptTooDeep {
+        /// The script.
+        object: String,
+    },
+    /// The program that a script asks `env` for is nowhere in PATH.
+    ProgramMissing {
+        /// The script.
+        object: String,
+        /// The program.
+        program: String,
+        /// The directories that were searched.
+        searched: Vec<String>,
+    },
+    /// A needed library is found nowhere.
+    LibraryMissing {
+        /// Its name.
+        library: String,
+        /// The first object that wants it.
+        wanted_by: String,
+        /// The directories that were searched, in order.
+        searched: Vec<String>,
+        /// Files of that name that cannot be used.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        rejected: Vec<Rejection>,
+    },
+    /// A file was found, and the loader stops at it.
+    LibraryUnusable {
+        /// The name.
+        library: String,
+        /// The file.
+        path: String,
+        /// The first object that wants it.
+        wanted_by: String,
+        /// What the loader says of it.
+        reason: String,
+    },
+    /// A library lacks a version that is needed of it.
+    VersionMissing {
+        /// The library.
+        library: String,
+        /// Its file.
+        path: String,
+        /// The version.
+        version: String,
+        /// The object that needs it.
+        wanted_by: String,
+        /// The newest version of the same family that the library has.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        highest: Option<String>,
+    },
+    /// Versions are needed of a library that defines none.
+    VersionUnknown {
+        /// The library.
+        library: String,
+        /// Its file.
+        path: String,
+        /// The object that needs them.
+        wanted_by: String,
+    },
+    /// A program with packed relocations asks for a libc that does not declare to know them.
+    RelrUndeclared {
+        /// The libc.
+        library: String,
+        /// Its file.
+        path: String,
+        /// The object.
+        wanted_by: String,
+    },
+    /// An object has packed relocations, and the loader is too old to apply them.
+    RelrUnknown {
+        /// The object.
+        object: String,
+    },
+    /// A symbol is defined nowhere.
+    SymbolMissing {
+        /// Its name.
+        symbol: String,
+        /// The version wanted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<String>,
+        /// The library it was in when the object was linked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        library: Option<String>,
+        /// The object that wants it.
+        wanted_by: String,
+        /// Only called: the program starts, and fails at the first call.
+        lazy: bool,
+    },
+    /// An object says that it needs a newer CPU.
+    IsaTooLow {
+        /// The object.
+        object: String,
+        /// The level it needs.
+        wanted: String,
+        /// The level there is.
+        host: String,
+        /// Whether the loader refuses it, rather than let it fail at the first unknown instruction.
+        refused: bool,
+    },
+    /// An object was built for a newer kernel.
+    KernelTooOld {
+        /// The object.
+        object: String,
+        /// The oldest kernel it was built for.
+        wanted: String,
+        /// The kernel there is.
+        host: String,
+    },
+}
+
+/// A file that has the right name and cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Rejection {
+    /// The file.
+    pub path: String,
+    /// Why it was passed over.
+    pub reason: String,
+}
+
+impl Problem {
+    /// What it does to the start of the program.
+    pub fn effect(&self) -> Effect {
+        match self {
+            Self::VersionUnknown { .. } => Effect::Warns,
+            Self::InterpreterUnknown { .. } => Effect::Undecided,
+            Self::SymbolMissing { lazy: true, .. }
+            | Self::IsaTooLow { refused: false, .. }
+            | Self::RelrUnknown { .. }
+            | Self::KernelTooOld { .. } => Effect::Misbehaves,
+            _ => Effect::Refuses,
+        }
+    }
+
+    /// What the loader or the kernel would print, where it prints something.
+    pub fn loader_message(&self) -> Option<String> {
+        match self {
+            Self::WrongMachine { object, .. } => {
+                Some(format!("{object}: cannot execute binary file: Exec format error"))
+            }
+            Self::InterpreterMissing { object, interpreter, .. } => {
+                Some(format!("{object}: {interpreter}: bad interpreter: No such file or directory"))
+            }
+            Self::ProgramMissing { program, .. } => {
+                Some(format!("env: '{program}': No such file or directory"))
+            }
+            Self::LibraryMissing { library, .. } => {
+                Some(format!("{library}: cannot open shared object file: No such file or directory"))
+            }
+            Self::LibraryUnusable { path, reason, .. } => Some(format!("{path}: {reason}")),
+            Self::VersionMissing { path, version, wanted_by, .. } => {
+                Some(format!("{path}: version `{version}' not found (required by {wanted_by})"))
+            }
+            Self::VersionUnknown { path, wanted_by, .. } => {
+                Some(format!("{path}: no version information available (required by {wanted_by})"))
+            }
+            Self::RelrUndeclared { path, wanted_by, .. } => {
+                Some(format!("{path}: version `GLIBC_ABI_DT_RELR' not found (required by {wanted_by})"))
+            }
+            Self::SymbolMissing { symbol, version, wanted_by, .. } => Some(match version {
+                Some(version) => format!("{wanted_by}: undefined symbol: {symbol}, version {version}"),
+                None => format!("{wanted_by}: undefined symbol: {symbol}"),
+            }),
+            Self::IsaTooLow { object, refused: true, .. } => {
+                Some(format!("{object}: CPU ISA level is lower than required"))
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! The cache of artifacts once pulled: `$XDG_CACHE_HOME/compat`, else `~/.cache/compat`.
+//!
+//! On disk: `blobs/ALGORITHM/HEX` is content, verified again when it is read; `names/HEX.json` says
+//! which manifest a tag had, `lists/HEX.json` what was attached to a manifest, each with the time it
+//! was seen. Names and lists are used offline only: they change. Every file is written to a temporary
+//! name and renamed, so any number of processes can share the folder, without locks.
+//!
+//! A cache never makes anything fail: what cannot be read is fetched again, what cannot be written is
+//! left out, with one note.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::digest::Digest;
+use super::error::{Error, Result};
+use super::limit;
+use super::manifest::{Descriptor, Resolved, media_type_of};
+use super::observer::Observer;
+
+const BLOBS: &str = "blobs";
+const NAMES: &str = "names";
+const LISTS: &str = "lists";
+
+/// The cache, or none.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    root: Option<PathBuf>,
+    observer: Arc<dyn Observer>,
+    complained: Arc<AtomicBool>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct NameRecord {
+    reference: String,
+    descriptor: Descriptor,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ListRecord {
+    subject: String,
+    referrers: Vec<Descriptor>,
+}
+
+/// One entry of the cache, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// A reference, or the digest of content.
+    pub name: String,
+    /// What it is: `content`, `tag` or `list`.
+    pub kind: &'static str,
+    /// The digest behind a tag.
+    pub digest: Option<Digest>,
+    /// Its size on disk.
+    pub size: u64,
+    /// When it was last written.
+    pub modified: SystemTime,
+    path: PathBuf,
+}
+
+/// What a pruning removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// How many entries.
+    pub entries: usize,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+/// The folder that the environment gives, if it gives one.
+pub fn default_folder() -> Option<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let caches = variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")));
+    caches.map(|caches| caches.join("compat"))
+}
+
+impl Cache {
+    /// The cache in a folder; without one, nothing is kept.
+    pub fn new(root: Option<PathBuf>, observer: Arc<dyn Observer>) -> Self {
+        Self { root, observer, complained: Arc::default() }
+    }
+
+    /// The folder.
+    pub fn root(&self) -> Option<&Path> {
+        self.root.as_deref()
+    }
+
+    fn blob_path(&self, digest: &Digest) -> Option<PathBuf> {
+        Some(self.root.as_ref()?.join(BLOBS).join(digest.algorithm()).join(digest.hex()))
+    }
+
+    fn record_path(&self, folder: &str, key: &str) -> Option<PathBuf> {
+        let name = format!("{}.json", Digest::of(key.as_bytes()).hex());
+        Some(self.root.as_ref()?.join(folder).join(name))
+    }
+
+    /// Content by its digest, verified.
+    pub fn blob(&self, digest: &Digest, limit: u64) -> Option<Bytes> {
+        let path = self.blob_path(digest)?;
+        let bytes = read(&path, limit)?;
+        if digest.same_algorithm_of(&bytes) != *digest {
+            // A disk that lies, or a writer that is not this program: fetched again, written again.
+            let _ = fs::remove_file(&path);
+            return None;
+        }
+        Some(bytes.into())
+    }
+
+    /// Keeps content.
+    pub fn keep_blob(&self, digest: &Digest, bytes: &[u8]) {
+        if let Some(path) = self.blob_path(digest).filter(|path| !path.exists()) {
+            self.write(&path, bytes);
+        }
+    }
+
+    /// A manifest by its digest.
+    pub fn manifest(&self, digest: &Digest) -> Option<Resolved> {
+        let bytes = self.blob(digest, limit::MANIFEST)?;
+        let mut descriptor = Descriptor::of(media_type_of(&bytes, None), &bytes);
+        descriptor.digest = digest.clone();
+        Some(Resolved { descriptor, bytes })
+    }
+
+    /// Keeps a manifest.
+    pub fn keep_manifest(&self, resolved: &Resolved) {
+        self.keep_blob(&resolved.descriptor.digest, &resolved.bytes);
+    }
+
+    /// The manifest that a tag had when it was last seen.
+    pub fn tagged(&self, place: &str, tag: &str) -> Option<Resolved> {
+        let key = format!("{place}:{tag}");
+        let record: NameRecord = parse(&self.record_path(NAMES, &key)?)?;
+        let digest = record.descriptor.digest.clone();
+        let mut resolved = self.manifest(&digest).filter(|_| record.reference == key)?;
+        resolved.descriptor.media_type = record.descriptor.media_type;
+        Some(resolved)
+    }
+
+    /// Keeps what a tag means now.
+    pub fn keep_tag(&self, place: &str, tag: &str, descriptor: &Descriptor) {
+        let reference = format!("{place}:{tag}");
+        let Some(path) = self.record_path(NAMES, &reference) else { return };
+        self.write_record(&path, &NameRecord { reference, descriptor: descriptor.bare() });
+    }
+
+    /// What was attached to a manifest when it was last seen.
+    pub fn referrers(&self, place: &str, subject: &Digest) -> Option<Vec<Descriptor>> {
+        let key = format!("{place}@{subject}");
+        let record: ListRecord = parse(&self.record_path(LISTS, &key)?)?;
+        (record.subject == key).then_some(record.referrers)
+    }
+
+    /// Keeps what is attached to a manifest now.
+    pub fn keep_referrers(&self, place: &str, subject: &Digest, referrers: &[Descriptor]) {
+        let subject = format!("{place}@{subject}");
+        let Some(path) = self.record_path(LISTS, &subject) else { return };
+        self.write_record(&path, &ListRecord { subject, referrers: referrers.to_vec() });
+    }
+
+    fn write_record(&self, path: &Path, record: &impl Serialize) {
+        if let Ok(bytes) = serde_json::to_vec(record) {
+            self.write(path, &bytes);
+        }
+    }
+
+    /// Writes a file; a failure is noted once.
+    fn write(&self, path: &Path, bytes: &[u8]) {
+        let folder = path.parent().unwrap_or(path);
+        let outcome = fs::create_dir_all(folder).and_then(|()| {
+            let mut temporary = tempfile::Builder::new().prefix(".compat-").tempfile_in(folder)?;
+            temporary.write_all(bytes)?;
+            temporary.persist(path).map_err(|error| error.error)?;
+            Ok(())
+        });
+        if let Err(error) = outcome
+            && !self.complained.swap(true, Ordering::Relaxed)
+        {
+            let root = self.root.as_deref().unwrap_or(path).display();
+            self.observer.note(&format!("going on without the cache in {root}: {error}"));
+        }
+    }
+
+    /// Everything in the cache.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the folder is there but cannot be read.
+    pub fn entries(&self) -> Result<Vec<Entry>> {
+        let Some(root) = &self.root else { return Ok(Vec::new()) };
+        let mut entries = Vec::new();
+        for algorithm in ["sha256", "sha384", "sha512"] {
+            for (path, name, size, modified) in files(&root.join(BLOBS).join(algorithm))? {
+                let name = format!("{algorithm}:{name}");
+                entries.push(Entry { name, kind: "content", digest: None, size, modified, path });
+            }
+        }
+        for (path, _, size, modified) in files(&root.join(NAMES))? {
+            if let Some(NameRecord { reference, descriptor }) = parse(&path) {
+                let digest = Some(descriptor.digest);
+                entries.push(Entry { name: reference, kind: "tag", digest, size, modified, path });
+            }
+        }
+        for (path, _, size, modified) in files(&root.join(LISTS))? {
+            if let Some(ListRecord { subject, .. }) = parse(&path) {
+                entries.push(Entry { name: subject, kind: "list", digest: None, size, modified, path });
+            }
+        }
+        entries.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+        Ok(entries)
+    }
+
+    /// Removes entries that were last written longer ago than `age`, or all.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the folder is there but cannot be read or changed.
+    pub fn prune(&self, age: Option<Duration>) -> Result<Pruned> {
+        let Some(root) = &self.root else { return Ok(Pruned::default()) };
+        let old =
+            |modified: SystemTime, age: Duration| modified.elapsed().is_ok_and(|elapsed| elapsed >= age);
+        let mut pruned = Pruned::default();
+        let folders = ["blobs/sha256", "blobs/sha384", "blobs/sha512", NAMES, LISTS];
+        for folder in folders.map(|folder| root.join(folder)) {
+            for (path, name, size, modified) in files_with_temporary(&folder)? {
+                // A temporary file that is young is being written.
+                let abandoned = old(modified, Duration::from_secs(3600));
+                let wanted = age.is_none_or(|age| old(modified, age));
+                if if name.starts_with('.') { !abandoned } else { !wanted } {
+                    continue;
+                }
+                match fs::remove_file(&path) {
+                    Ok(()) => {
+                        pruned.entries += 1;
+                        pruned.bytes += size;
+                    }
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(Error::io("remove", path)(error)),
+                }
+            }
+        }
+        Ok(pruned)
+    }
+}
+
+type FoundFile = (PathBuf, String, u64, SystemTime);
+
+fn files(folder: &Path) -> Result<Vec<FoundFile>> {
+    let mut found = files_with_temporary(folder)?;
+    found.retain(|(_, name, _, _)| !name.starts_with('.'));
+    Ok(found)
+}
+
+fn files_with_temporary(folder: &Path) -> Result<Vec<FoundFile>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io("list", folder)(error)),
+    };
+    // What another process removed meanwhile is not there.
+    let file = |entry: std::io::Result<fs::DirEntry>| {
+        let entry = entry.ok()?;
+        let metadata = entry.metadata().ok().filter(fs::Metadata::is_file)?;
+        let name = entry.file_name().into_string().ok()?;
+        Some((entry.path(), name, metadata.len(), metadata.modified().ok()?))
+    };
+    Ok(entries.filter_map(file).collect())
+}
+
+fn read(path: &Path, limit: u64) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path).ok()?.take(limit + 1).read_to_end(&mut bytes).ok()?;
+    (bytes.len() as u64 <= limit).then_some(bytes)
+}
+
+fn parse<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&read(path, limit::SPECIFICATION)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::observer::Silent;
+    use super::*;
+
+    fn cache(root: &Path) -> Cache {
+        Cache::new(Some(root.to_owned()), Arc::new(Silent))
+    }
+
+    #[test]
+    fn content_that_was_changed_on_disk_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(folder.path());
+        let digest = Digest::of(b"abc");
+        cache.keep_blob(&digest, b"abc");
+        assert_eq!(cache.blob(&digest, 10).unwrap(), &b"abc"[..]);
+        let path = cache.blob_path(&digest).unwrap();
+        fs::write(&path, "abX").unwrap();
+        assert_eq!(cache.blob(&digest, 10), None);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_cache_that_cannot_be_written_is_no_failure_and_is_noted_once() {
+        #[derive(Debug, Default)]
+        struct Notes(std::sync::Mutex<Vec<String>>);
+        impl Observer for Notes {
+            fn note(&self, text: &str) {
+                self.0.lock().unwrap().push(text.into());
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        let notes = Arc::new(Notes::default());
+        let cache = Cache::new(Some(file), notes.clone());
+        cache.keep_blob(&Digest::of(b"a"), b"a");
+        cache.keep_blob(&Digest::of(b"b"), b"b");
+        let notes = notes.0.lock().unwrap();
+        assert_eq!(notes.len(), 1, "{notes:?}");
+        assert!(cache.entries().is_err() || cache.entries().unwrap().is_empty());
+    }
+
+    #[test]
+    fn names_and_lists_are_kept_and_pruned() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(folder.path());
+        let bytes = Bytes::from_static(br#"{"schemaVersion":2,"layers":[]}"#);
+        let resolved = Resolved { descriptor: Descriptor::of("m", &bytes), bytes };
+        cache.keep_manifest(&resolved);
+        cache.keep_tag("h/a", "1", &resolved.descriptor);
+        cache.keep_referrers("h/a", &resolved.descriptor.digest, std::slice::from_ref(&resolved.descriptor));
+        assert_eq!(cache.tagged("h/a", "1").unwrap().bytes, resolved.bytes);
+        assert_eq!(cache.referrers("h/a", &resolved.descriptor.digest).unwrap().len(), 1);
+        assert!(cache.tagged("h/a", "2").is_none());
+        assert_eq!(cache.entries().unwrap().len(), 3);
+        assert_eq!(cache.prune(Some(Duration::from_secs(60))).unwrap().entries, 0);
+        assert_eq!(cache.prune(None).unwrap().entries, 3);
+        assert!(cache.entries().unwrap().is_empty());
+    }
+
+    #[test]
+    fn many_writers_share_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let digest = Digest::of(b"shared");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let cache = cache(folder.path());
+                    for _ in 0..20 {
+                        cache.keep_blob(&digest, b"shared");
+                        assert_eq!(cache.blob(&digest, 10).unwrap(), &b"shared"[..]);
+                        cache.keep_tag("h/a", "1", &Descriptor::of("m", b"shared"));
+                    }
+                });
+            }
+        });
+        assert_eq!(cache(folder.path()).entries().unwrap().len(), 2);
+    }
+}

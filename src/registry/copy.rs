@@ -1,0 +1,177 @@
+//! Copying from one place to another, byte for byte: the same digests on both sides.
+//!
+//! An index takes its manifests with it, and with `recursive` everything takes its referrers, and
+//! theirs. Children go before parents and subjects before referrers, so that the target never holds
+//! something that points to nothing. Blobs stream through; only manifests are held in memory.
+
+use std::collections::HashSet;
+
+use super::blob::BlobSource;
+use super::digest::Digest;
+use super::error::{Error, Result};
+use super::limit;
+use super::location::Selector;
+use super::manifest::{Descriptor, Manifest, Resolved};
+use super::observer::Observer;
+use super::referrers;
+use super::store::{Name, Store};
+
+/// What a copy did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Copied {
+    /// The manifest's descriptor, the same on both sides.
+    pub digest: Option<Digest>,
+    /// How many manifests were written.
+    pub manifests: usize,
+    /// How many blobs were sent.
+    pub blobs: usize,
+    /// How many bytes were sent.
+    pub bytes: u64,
+    /// How many referrers were looked at.
+    pub referrers: usize,
+}
+
+/// Copies a manifest with all it refers to.
+///
+/// # Errors
+///
+/// Where either side fails; what was copied by then stays.
+pub async fn copy(
+    source: &Store,
+    selector: &Selector,
+    target: &Store,
+    tag: Option<&str>,
+    recursive: bool,
+    observer: &dyn Observer,
+) -> Result<Copied> {
+    let root = source.manifest(selector).await?;
+    let mut copier =
+        Copier { source, target, recursive, observer, seen: HashSet::new(), copied: Copied::default() };
+    copier.copied.digest = Some(root.descriptor.digest.clone());
+    copier.tree(root, tag.map_or(Name::Digest, Name::Tag)).await?;
+    Ok(copier.copied)
+}
+
+struct Copier<'a> {
+    source: &'a Store,
+    target: &'a Store,
+    recursive: bool,
+    observer: &'a dyn Observer,
+    seen: HashSet<Digest>,
+    copied: Copied,
+}
+
+/// What is left to do, as a stack: recursion would let others decide how deep it goes.
+enum Step {
+    /// Copy a manifest's content, then the manifest.
+    Manifest(Descriptor),
+    /// Write a manifest whose content is there.
+    Write { resolved: Resolved, tag: Option<String>, child: bool },
+    /// Copy what refers to a manifest.
+    Referrers(Digest),
+}
+
+impl Copier<'_> {
+    async fn tree(&mut self, root: Resolved, name: Name<'_>) -> Result<()> {
+        let tag = match name {
+            Name::Tag(tag) => Some(tag.to_owned()),
+            _ => None,
+        };
+        self.seen.insert(root.descriptor.digest.clone());
+        let mut steps = Vec::new();
+        self.plan(root, tag, false, &mut steps).await?;
+        while let Some(step) = steps.pop() {
+            match step {
+                Step::Manifest(descriptor) => {
+                    if !self.seen.insert(descriptor.digest.clone()) {
+                        continue;
+                    }
+                    let selector = Selector::Digest(descriptor.digest);
+                    let resolved = self.source.manifest(&selector).await?;
+                    self.plan(resolved, None, true, &mut steps).await?;
+                }
+                Step::Write { resolved, tag, child } => self.write(&resolved, tag.as_deref(), child).await?,
+                Step::Referrers(subject) => {
+                    for referrer in self.source.referrers(&subject, None).await? {
+                        self.copied.referrers += 1;
+                        steps.push(Step::Manifest(referrer));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies the blobs of an image at once; of an index, plans its manifests.
+    async fn plan(
+        &mut self,
+        resolved: Resolved,
+        tag: Option<String>,
+        child: bool,
+        steps: &mut Vec<Step>,
+    ) -> Result<()> {
+        if self.seen.len() + steps.len() > limit::GRAPH {
+            let what = self.source.display(&Selector::Digest(resolved.descriptor.digest));
+            return Err(Error::malformed(what, format!("it leads to more than {} manifests", limit::GRAPH)));
+        }
+        let manifest = resolved.parse()?;
+        // A stack: what is pushed last is done first.
+        if self.recursive {
+            steps.push(Step::Referrers(resolved.descriptor.digest.clone()));
+        }
+        steps.push(Step::Write { resolved, tag, child });
+        match manifest {
+            Manifest::Image(image) => {
+                for blob in image.config.iter().chain(&image.layers) {
+                    self.blob(blob).await?;
+                }
+            }
+            Manifest::Index(index) => steps.extend(index.manifests.into_iter().map(Step::Manifest)),
+        }
+        Ok(())
+    }
+
+    async fn blob(&mut self, blob: &Descriptor) -> Result<()> {
+        // Layers that no registry holds (`urls`, as Windows base layers have) are left where they are.
+        let foreign =
+            blob.other.get("urls").and_then(|urls| urls.as_array()).is_some_and(|urls| !urls.is_empty());
+        if foreign || !self.seen.insert(blob.digest.clone()) {
+            return Ok(());
+        }
+        self.observer.expect(blob.size);
+        if self.target.push_blob(blob, &BlobSource::Stored(self.source.clone())).await? {
+            self.copied.blobs += 1;
+            self.copied.bytes += blob.size;
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, resolved: &Resolved, tag: Option<&str>, child: bool) -> Result<()> {
+        let descriptor = &resolved.descriptor;
+        let selector = match tag {
+            Some(tag) => Selector::Tag(tag.to_owned()),
+            None => Selector::Digest(descriptor.digest.clone()),
+        };
+        let manifest = resolved.parse()?;
+        let present = self.target.manifest_digest(&selector).await?.as_ref() == Some(&descriptor.digest);
+        let name = match tag {
+            Some(tag) => Name::Tag(tag),
+            None if child => Name::Child,
+            None => Name::Digest,
+        };
+        let mut announced = false;
+        let layout = matches!(self.target, Store::Layout(_));
+        // In a layout, being there and being listed are two things; writing again costs nothing.
+        if !present || layout {
+            announced = self.target.put_manifest(name, descriptor, &resolved.bytes).await?;
+            self.copied.manifests += usize::from(!present);
+        }
+        if let (Store::Remote(repository), Some(subject)) = (self.target, manifest.subject()) {
+            let mut entry = descriptor.bare();
+            entry.artifact_type = manifest.kind().map(str::to_owned);
+            entry.annotations = manifest.annotations().clone();
+            referrers::ensure_listed(repository, subject, &entry, announced).await?;
+        }
+        Ok(())
+    }
+}

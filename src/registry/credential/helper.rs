@@ -1,0 +1,109 @@
+//! Credential helpers: `docker-credential-NAME get` reads the server's name from standard input and
+//! answers `{"ServerURL", "Username", "Secret"}` (docker-credential-helpers). Bounded in time and
+//! output; what a helper says on standard error is not shown, it may hold secrets.
+
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+use super::super::error::{Error, Result};
+use super::Credential;
+
+/// How long a helper may take.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// How much it may say.
+const OUTPUT: u64 = 64 << 10;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    secret: String,
+}
+
+/// Asks a helper for a host's credential; none where it has none.
+pub(super) fn ask(name: &str, host: &str) -> Result<Option<Credential>> {
+    let program = format!("docker-credential-{name}");
+    let fault = |reason: String| Error::Helper { helper: program.clone(), reason };
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
+        return Err(fault("its name is not a program's".into()));
+    }
+    let server = if host == "docker.io" { "https://index.docker.io/v1/" } else { host };
+    let mut child = Command::new(&program)
+        .arg("get")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| fault(format!("could not be started: {error}")))?;
+    // A helper that does not read its input is its own fault; its answer tells.
+    let _ = child.stdin.take().map(|mut stdin| stdin.write_all(server.as_bytes()));
+    let (output, success) = wait(&mut child).map_err(fault)?;
+    if !success {
+        let text = String::from_utf8_lossy(&output);
+        return if text.contains("credentials not found") || text.contains("no credentials server URL") {
+            Ok(None)
+        } else {
+            Err(fault("failed".into()))
+        };
+    }
+    let answer: Answer =
+        serde_json::from_slice(&output).map_err(|_| fault("its answer is not the expected JSON".into()))?;
+    Ok(match (answer.username.as_str(), answer.secret) {
+        (_, secret) if secret.is_empty() => None,
+        ("<token>", secret) => Some(Credential::Identity(secret)),
+        (username, password) => Some(Credential::Password { username: username.into(), password }),
+    })
+}
+
+/// Collects the output and the exit status, within the deadline.
+fn wait(child: &mut Child) -> std::result::Result<(Vec<u8>, bool), String> {
+    let Some(stdout) = child.stdout.take() else { return Err("has no output".into()) };
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut output = Vec::new();
+        let read = stdout.take(OUTPUT + 1).read_to_end(&mut output);
+        let _ = sender.send(read.map(|_| output));
+    });
+    let start = Instant::now();
+    let outcome = match receiver.recv_timeout(DEADLINE) {
+        Ok(Ok(output)) if output.len() as u64 > OUTPUT => Err("said too much".to_owned()),
+        Ok(Ok(output)) => Ok(output),
+        Ok(Err(error)) => Err(format!("its answer could not be read: {error}")),
+        Err(_) => Err(format!("gave no answer within {} s", DEADLINE.as_secs())),
+    };
+    let outcome = outcome.and_then(|output| Ok((output, exit(child, start)?)));
+    if outcome.is_err() {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    outcome
+}
+
+fn exit(child: &mut Child, start: Instant) -> std::result::Result<bool, String> {
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Ok(status.success()),
+            Ok(None) if start.elapsed() > DEADLINE => return Err("did not end".into()),
+            Ok(None) => std::thread::sleep(Duration::from_millis(5)),
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_helper_that_is_not_there_is_named() {
+        let shown = |name: &str| ask(name, "h").unwrap_err().to_string();
+        insta::assert_snapshot!(shown("compat-none"), @"credential helper docker-credential-compat-none: could not be started: No such file or directory (os error 2)");
+        insta::assert_snapshot!(shown("../x"), @"credential helper docker-credential-../x: its name is not a program's");
+    }
+}

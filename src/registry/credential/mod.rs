@@ -1,0 +1,121 @@
+//! Credentials, from wherever people keep them.
+//!
+//! In this order, the first that has something for the host wins: those given explicitly; the file
+//! named with `--authfile` or `REGISTRY_AUTH_FILE` (then no other file is looked at); podman's
+//! `auth.json` in the run-time directory, then in the configuration directory; docker's
+//! `config.json`. Of each file: the helper named for the host (`credHelpers`), the entries of `auths`
+//! from the longest repository prefix to the host alone, the helper for all hosts (`credsStore`).
+//!
+//! Nothing is read before a registry has asked for credentials. Formats: containers-auth.json(5) and
+//! docker's `config.json`.
+
+mod file;
+mod helper;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::error::Result;
+pub use file::AuthFile;
+
+/// What proves who one is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// A user's name and password.
+    Password {
+        /// The name.
+        username: String,
+        /// The password.
+        password: String,
+    },
+    /// A refresh token, exchanged for access tokens (`identitytoken`).
+    Identity(String),
+    /// An access token, sent as it is (`registrytoken`).
+    Bearer(String),
+}
+
+impl fmt::Debug for Credential {
+    /// Never shows the secret.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Password { username, .. } => write!(formatter, "Password({username:?}, …)"),
+            Self::Identity(_) => formatter.write_str("Identity(…)"),
+            Self::Bearer(_) => formatter.write_str("Bearer(…)"),
+        }
+    }
+}
+
+/// A credential with the place it came from, for messages.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The credential.
+    pub credential: Credential,
+    /// Where it came from.
+    pub origin: String,
+}
+
+/// Where credentials are looked for.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// Given explicitly, for this host only.
+    pub explicit: Option<(String, Credential)>,
+    /// The only file to look at; it must exist.
+    pub file: Option<PathBuf>,
+    /// The files to look at where they exist.
+    pub files: Vec<PathBuf>,
+}
+
+impl Sources {
+    /// The files that podman and docker use, as the environment places them.
+    pub fn of_environment() -> Self {
+        let variable =
+            |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let home = variable("HOME");
+        let run = variable("XDG_RUNTIME_DIR").unwrap_or_else(|| {
+            PathBuf::from("/run/containers").join(rustix::process::getuid().as_raw().to_string())
+        });
+        let config = variable("XDG_CONFIG_HOME").or_else(|| home.as_ref().map(|home| home.join(".config")));
+        let docker = variable("DOCKER_CONFIG").or_else(|| home.as_ref().map(|home| home.join(".docker")));
+        let podman = if variable("XDG_RUNTIME_DIR").is_some() {
+            run.join("containers/auth.json")
+        } else {
+            run.join("auth.json")
+        };
+        let files = [
+            Some(podman),
+            config.map(|config| config.join("containers/auth.json")),
+            docker.map(|docker| docker.join("config.json")),
+        ];
+        Self {
+            explicit: None,
+            file: variable("REGISTRY_AUTH_FILE"),
+            files: files.into_iter().flatten().collect(),
+        }
+    }
+
+    /// The credential for a repository, where there is one.
+    ///
+    /// # Errors
+    ///
+    /// Where a file cannot be read or understood, or a helper fails.
+    pub fn find(&self, host: &str, repository: &str) -> Result<Option<Found>> {
+        if let Some((explicit_host, credential)) = &self.explicit
+            && explicit_host == host
+        {
+            let origin = "the command line".to_owned();
+            return Ok(Some(Found { credential: credential.clone(), origin }));
+        }
+        if let Some(file) = &self.file {
+            return AuthFile::open(file)?.find(host, repository);
+        }
+        for file in &self.files {
+            if !file.exists() {
+                continue;
+            }
+            if let Some(found) = AuthFile::open(file)?.find(host, repository)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+}

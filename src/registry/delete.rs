@@ -1,0 +1,47 @@
+//! Deleting a manifest, and its trace in the list of its subject's referrers.
+
+use super::digest::Digest;
+use super::error::{Error, Result};
+use super::location::Selector;
+use super::referrers;
+use super::store::Store;
+
+/// What a deletion did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deletion {
+    /// The manifest that is gone.
+    pub digest: Digest,
+    /// Whether it was taken out of the index under its subject's fallback tag.
+    pub unlisted: bool,
+}
+
+/// Deletes a manifest, with every tag it has.
+///
+/// # Errors
+///
+/// [`Error::NotFound`]; [`Error::Status`] with 405 where the registry does not allow it.
+pub async fn delete(store: &Store, selector: &Selector) -> Result<Deletion> {
+    let repository = match store {
+        Store::Layout(layout) => {
+            let deleted = layout.delete(selector).await?;
+            return Ok(Deletion { digest: deleted.digest, unlisted: false });
+        }
+        Store::Remote(repository) => repository,
+    };
+    let resolved = repository.manifest(selector).await?;
+    let digest = resolved.descriptor.digest.clone();
+    repository.delete_manifest(digest.as_str()).await?;
+    // The entry goes after the manifest: someone who repairs the list in between sees that it is gone.
+    let subject = resolved.parse().ok().and_then(|manifest| manifest.subject().cloned());
+    let Some(subject) = subject else { return Ok(Deletion { digest, unlisted: false }) };
+    let by_api = repository.referrers_api(&subject.digest, None).await?.is_some();
+    let unlisted = if by_api {
+        false
+    } else {
+        match referrers::remove_from_fallback(repository, &subject.digest, &digest).await {
+            Err(Error::NotFound { .. }) => false,
+            outcome => outcome?,
+        }
+    };
+    Ok(Deletion { digest, unlisted })
+}

@@ -1,0 +1,107 @@
+//! What is attached to an image: the index, its platforms, and the referrers of each, and theirs.
+
+use std::collections::HashSet;
+
+use super::digest::Digest;
+use super::error::{Error, Result};
+use super::find::no_platform;
+use super::limit;
+use super::location::{Location, Selector};
+use super::manifest::{Descriptor, Manifest};
+use super::platform::Platform;
+use super::store::Store;
+
+/// One manifest with what belongs to it.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The manifest.
+    pub descriptor: Descriptor,
+    /// The manifests of an index.
+    pub manifests: Vec<Node>,
+    /// What is attached.
+    pub referrers: Vec<Node>,
+}
+
+/// How to look.
+#[derive(Clone, Debug, Default)]
+pub struct DiscoverOptions {
+    /// Only this platform of an index.
+    pub platform: Option<Platform>,
+    /// Only referrers of this type.
+    pub artifact_type: Option<String>,
+}
+
+/// Lists what is attached to an image.
+///
+/// # Errors
+///
+/// Where it cannot be listed: a refusal is not an empty list.
+pub async fn discover(store: &Store, location: &Location, options: &DiscoverOptions) -> Result<Node> {
+    let resolved = store.manifest(&location.selector).await?;
+    let mut walk = Walk { store, options, seen: HashSet::new() };
+    let mut root = walk.node(resolved.descriptor.clone(), 0).await?;
+    let Manifest::Index(index) = resolved.parse()? else { return Ok(root) };
+    let manifests = match &options.platform {
+        None => index.manifests,
+        Some(platform) => match index.best_for(platform) {
+            Some(manifest) => vec![manifest.clone()],
+            None => return Err(no_platform(&location.to_string(), &index, platform)),
+        },
+    };
+    for manifest in manifests {
+        root.manifests.push(walk.node(manifest, 0).await?);
+    }
+    Ok(root)
+}
+
+/// The manifest that an artifact is attached to: what the location names, or one platform of it.
+///
+/// # Errors
+///
+/// [`Error::NotFound`], [`Error::NoPlatform`], or what went wrong.
+pub async fn subject(store: &Store, location: &Location, platform: Option<&Platform>) -> Result<Descriptor> {
+    let resolved = store.manifest(&location.selector).await?;
+    let Some(platform) = platform else { return Ok(resolved.descriptor.bare()) };
+    match resolved.parse()? {
+        Manifest::Image(_) => Err(Error::InvalidOption {
+            option: "--platform",
+            reason: format!("{location} is one manifest, not an index of platforms"),
+        }),
+        Manifest::Index(index) => match index.best_for(platform) {
+            Some(manifest) => {
+                // What the index says of its size could be wrong; what is there is what counts.
+                let selector = Selector::Digest(manifest.digest.clone());
+                Ok(store.manifest(&selector).await?.descriptor.bare())
+            }
+            None => Err(no_platform(&location.to_string(), &index, platform)),
+        },
+    }
+}
+
+/// How deep referrers of referrers are followed.
+const DEPTH: usize = 4;
+
+struct Walk<'a> {
+    store: &'a Store,
+    options: &'a DiscoverOptions,
+    seen: HashSet<Digest>,
+}
+
+impl Walk<'_> {
+    async fn node(&mut self, descriptor: Descriptor, depth: usize) -> Result<Node> {
+        let mut node = Node { descriptor, manifests: Vec::new(), referrers: Vec::new() };
+        if depth >= DEPTH || !self.seen.insert(node.descriptor.digest.clone()) {
+            return Ok(node);
+        }
+        if self.seen.len() > limit::GRAPH {
+            let what = self.store.display(&Selector::Digest(node.descriptor.digest));
+            return Err(Error::malformed(what, format!("more than {} manifests belong to it", limit::GRAPH)));
+        }
+        let wanted = self.options.artifact_type.as_deref();
+        for referrer in self.store.referrers(&node.descriptor.digest, wanted).await? {
+            // The next level is asked for too: a signature of an artifact is attached to it.
+            node.referrers.push(Box::pin(self.node(referrer, depth + 1)).await?);
+        }
+        Ok(node)
+    }
+}

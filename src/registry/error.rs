@@ -1,0 +1,342 @@
+//! What can go wrong between this program and a registry, a layout or the cache.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::digest::Digest;
+
+/// The result of a registry operation.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a registry operation failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// What was typed is no reference.
+    #[error("invalid reference {reference:?}: {reason}")]
+    InvalidReference {
+        /// What was typed.
+        reference: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// What was typed is no platform.
+    #[error("invalid platform {platform:?}: it is OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT")]
+    InvalidPlatform {
+        /// What was typed.
+        platform: String,
+    },
+    /// An option cannot be used as it was given.
+    #[error("{option}: {reason}")]
+    InvalidOption {
+        /// The option.
+        option: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nothing lies under this name.
+    #[error("{what} was not found")]
+    NotFound {
+        /// The reference or digest with its place.
+        what: String,
+    },
+    /// The image is there, but no compatibility artifact is attached to it.
+    #[error("no compatibility artifact is attached to {image}")]
+    NoArtifact {
+        /// The image.
+        image: String,
+    },
+    /// An index has no manifest for a platform.
+    #[error("{image} has no manifest for {platform} (it has {offered})")]
+    NoPlatform {
+        /// The index.
+        image: String,
+        /// What was asked for.
+        platform: String,
+        /// What it has.
+        offered: String,
+    },
+    /// An artifact of another kind.
+    #[error("{reference} is not a compatibility artifact: {reason}")]
+    OtherArtifact {
+        /// The artifact.
+        reference: String,
+        /// What it is.
+        reason: String,
+    },
+    /// The registry wants credentials, or others.
+    #[error("could not {action}: {host} refused it: {detail} (401)")]
+    Unauthorized {
+        /// The registry, or its token service.
+        host: String,
+        /// What was tried.
+        action: String,
+        /// What the registry said, and which credentials were tried.
+        detail: String,
+    },
+    /// The credentials are good, but not for this.
+    #[error("could not {action}: {host} denied it: {detail} (403)")]
+    Denied {
+        /// The registry, or its token service.
+        host: String,
+        /// What was tried.
+        action: String,
+        /// What the registry said.
+        detail: String,
+    },
+    /// An answer that is neither success nor one of the above.
+    #[error("could not {action}: {host} answered {status}{detail}")]
+    Status {
+        /// The registry.
+        host: String,
+        /// What was tried.
+        action: String,
+        /// The status.
+        status: u16,
+        /// What the registry said, with its separator.
+        detail: String,
+    },
+    /// No answer: no connection, a reset, TLS.
+    #[error("could not {action}: no answer from {host}")]
+    Transport {
+        /// The registry.
+        host: String,
+        /// What was tried.
+        action: String,
+        /// Whether another try may go better.
+        transient: bool,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Nothing moved for too long.
+    #[error("could not {action}: {host} made no progress for {} s", after.as_secs())]
+    TimedOut {
+        /// The registry.
+        host: String,
+        /// What was tried.
+        action: String,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// A redirect, realm or upload address that is not followed.
+    #[error("{host} sent this client to {target}, which was not followed: {reason}")]
+    Redirect {
+        /// The registry.
+        host: String,
+        /// Where it pointed to, without secrets.
+        target: String,
+        /// Why it was not followed.
+        reason: String,
+    },
+    /// More than is accepted.
+    #[error("{what} is larger than {limit} bytes")]
+    TooLarge {
+        /// What is too large.
+        what: String,
+        /// The bound.
+        limit: u64,
+    },
+    /// Content that is not what its digest says.
+    #[error("content of {expected} was expected, but {actual} was received")]
+    DigestMismatch {
+        /// What was asked for.
+        expected: Digest,
+        /// What came.
+        actual: Digest,
+    },
+    /// Content of another size than its descriptor says.
+    #[error("{digest} should have {expected} bytes, but {actual} were received")]
+    SizeMismatch {
+        /// What was asked for.
+        digest: Digest,
+        /// What the descriptor says.
+        expected: u64,
+        /// What came.
+        actual: u64,
+    },
+    /// Something that cannot be understood.
+    #[error("{what} is malformed: {reason}")]
+    Malformed {
+        /// What it is.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file with certificates, keys or credentials cannot be used.
+    #[error("{path}: {reason}", path = path.display())]
+    Settings {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A credential helper failed.
+    #[error("credential helper {helper}: {reason}")]
+    Helper {
+        /// The program.
+        helper: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// An image layout that is none.
+    #[error("{path} is not an OCI image layout: {reason}", path = path.display())]
+    Layout {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file could not be read or written.
+    #[error("could not {action} {path}", path = path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// An artifact was pushed but no listing shows it.
+    #[error("{artifact} was pushed, but the referrers of {subject} do not show it: {reason}")]
+    NotListed {
+        /// The artifact.
+        artifact: Digest,
+        /// The manifest it was attached to.
+        subject: String,
+        /// How it was looked for.
+        reason: String,
+    },
+    /// Something that would need the network in offline mode.
+    #[error("{what} is not in the cache, and --offline forbids to ask a registry")]
+    Offline {
+        /// What is missing.
+        what: String,
+    },
+}
+
+impl Error {
+    /// A [`Error::Malformed`].
+    pub fn malformed(what: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Malformed { what: what.into(), reason: reason.into() }
+    }
+
+    /// An [`Error::Io`] for a path.
+    pub fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// Whether the user typed something that can never work.
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::InvalidReference { .. } | Self::InvalidPlatform { .. } | Self::InvalidOption { .. }
+        )
+    }
+
+    /// Whether nothing was there, as opposed to something having gone wrong.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound { .. } | Self::NoArtifact { .. } | Self::NoPlatform { .. })
+    }
+
+    /// Whether the same thing may work when it is tried again at once.
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::Transport { transient: true, .. } | Self::Status { status: 408 | 500 | 502..=504, .. }
+        )
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoArtifact { image } => {
+                return Some(format!(
+                    "make one with `compat gen PATH -o compat.json`, then `compat attach {image} compat.json`"
+                ));
+            }
+            Self::NoPlatform { .. } => "choose one of them with --platform OS/ARCHITECTURE",
+            Self::Unauthorized { host, .. } => {
+                return Some(format!(
+                    "log in with `podman login {host}` or `docker login {host}`, or give --username and \
+                     --password-stdin"
+                ));
+            }
+            Self::Denied { .. } => "the account may lack the right, or the repository may not exist",
+            Self::Status { status: 405, .. } => {
+                "this registry does not allow it (deletion is often disabled)"
+            }
+            Self::Status { status: 429, .. } => "the registry limits the rate of requests: try again later",
+            Self::Transport { source, .. } => return transport_hint(source.as_ref()),
+            Self::TimedOut { .. } => "give it longer with --timeout SECONDS",
+            Self::NotListed { .. } => "run the same command again: what was sent is not sent twice",
+            Self::Offline { .. } => "run it once without --offline to fill the cache",
+            Self::Layout { .. } => {
+                "`compat push` and `compat copy` make one where the folder is missing or empty"
+            }
+            Self::OtherArtifact { .. } => "see what it is with `compat inspect`",
+            Self::InvalidReference { reference, .. } if reference.starts_with("oci:") => {
+                "a layout is oci:DIR, oci:DIR:TAG or oci:DIR@sha256:…"
+            }
+            Self::InvalidReference { .. } => {
+                "a reference is HOST/NAME:TAG, HOST/NAME@sha256:… or oci:DIR:TAG"
+            }
+            _ => return None,
+        };
+        Some(hint.into())
+    }
+}
+
+/// The faults of a connection that a user can mend.
+fn transport_hint(source: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut text = source.to_string();
+    let mut cause = source.source();
+    while let Some(error) = cause {
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    let hint = if text.contains("UnknownIssuer") || text.contains("certificate") {
+        "name the authority that signed the registry's certificate with --ca-file"
+    } else if text.contains("InvalidContentType") || text.contains("corrupt message") {
+        "the registry may speak plain HTTP: allow it with --plain-http"
+    } else {
+        return None;
+    };
+    Some(hint.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_user_can_do_is_said() {
+        let hint = |error: Error| format!("{error}\n{}", error.hint().unwrap_or_default());
+        insta::assert_snapshot!(hint(Error::NoArtifact { image: "ghcr.io/a/b:1".into() }), @r"
+        no compatibility artifact is attached to ghcr.io/a/b:1
+        make one with `compat gen PATH -o compat.json`, then `compat attach ghcr.io/a/b:1 compat.json`
+        ");
+        insta::assert_snapshot!(hint(Error::Unauthorized {
+            host: "ghcr.io".into(), action: "read a/b:1".into(), detail: "no credentials were found".into()
+        }), @r"
+        could not read a/b:1: ghcr.io refused it: no credentials were found (401)
+        log in with `podman login ghcr.io` or `docker login ghcr.io`, or give --username and --password-stdin
+        ");
+        insta::assert_snapshot!(hint(Error::TimedOut {
+            host: "h".into(), action: "read a/b:1".into(), after: Duration::from_secs(30)
+        }), @r"
+        could not read a/b:1: h made no progress for 30 s
+        give it longer with --timeout SECONDS
+        ");
+        insta::assert_snapshot!(hint(Error::Status {
+            host: "h".into(), action: "delete a/b@sha256:1".into(), status: 405, detail: ": UNSUPPORTED".into()
+        }), @r"
+        could not delete a/b@sha256:1: h answered 405: UNSUPPORTED
+        this registry does not allow it (deletion is often disabled)
+        ");
+        insta::assert_snapshot!(hint(Error::Offline { what: "a/b:1".into() }), @r"
+        a/b:1 is not in the cache, and --offline forbids to ask a registry
+        run it once without --offline to fill the cache
+        ");
+    }
+}

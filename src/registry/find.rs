@@ -1,0 +1,264 @@
+//! From what a user typed to a compatibility document, in as few requests as there can be.
+//!
+//! The manifest is resolved (one request). If it is a compatibility artifact, that is it. If it is an
+//! image, its referrers are looked at; if it is an index, those of the manifest for the wanted platform
+//! first, which needs no request for that manifest itself, then those of the index. The artifact's
+//! manifest is fetched, and the document is embedded in it unless it is large. Never is a
+//! configuration or a layer of an image asked for.
+//!
+//! At most: tag, referrers of the platform's manifest (404), its fallback tag (404), the fallback tag
+//! of the index (that there is no API is known by then), the artifact: five requests, and two more for
+//! a challenge and its token.
+
+use bytes::Bytes;
+
+use super::artifact::{self, Artifact, Kind};
+use super::cache::Cache;
+use super::digest::Digest;
+use super::error::{Error, Result};
+use super::limit;
+use super::location::{Location, Selector};
+use super::manifest::{CREATED, Descriptor, Index, Resolved};
+use super::platform::Platform;
+use super::store::Store;
+use crate::spec::media_type;
+
+/// Where the document was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// The reference names the artifact itself.
+    Artifact,
+    /// It is attached to the image.
+    Manifest,
+    /// It is attached to the manifest of a platform, which the index has.
+    Platform(Platform),
+    /// It is attached to the index.
+    Index,
+}
+
+/// A document with the way it was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The document's bytes, verified.
+    pub specification: Bytes,
+    /// The artifact.
+    pub artifact: Artifact,
+    /// The manifest that the reference named.
+    pub source: Descriptor,
+    /// Which level answered.
+    pub level: Level,
+    /// How many artifacts are attached there; the newest was taken.
+    pub candidates: usize,
+}
+
+/// How to look.
+#[derive(Clone, Debug)]
+pub struct FindOptions {
+    /// The platform wanted of an index.
+    pub platform: Platform,
+    /// Whether the user named the platform: then an index without it is an error.
+    pub platform_named: bool,
+    /// Ask no registry.
+    pub offline: bool,
+}
+
+/// Finds the compatibility document for a location.
+///
+/// # Errors
+///
+/// [`Error::NoArtifact`] where none is attached, [`Error::OtherArtifact`] for an artifact of
+/// another type, or what went wrong.
+pub async fn find(store: &Store, cache: &Cache, location: &Location, options: &FindOptions) -> Result<Found> {
+    let finder = Finder { store, cache, location, offline: options.offline && location.is_remote() };
+    let source = finder.resolve(&location.selector).await?;
+    let (level, chosen, candidates) = match artifact::recognise(&source)? {
+        Kind::Compatibility(artifact) => {
+            return finder.finish(*artifact, source.descriptor, Level::Artifact, 1).await;
+        }
+        Kind::Index(index) => finder.of_index(&index, &source.descriptor.digest, options).await?,
+        Kind::Image => finder.of_image(&source.descriptor.digest).await?,
+        Kind::Other(kind) => match finder.of_image(&source.descriptor.digest).await {
+            Err(Error::NoArtifact { image }) => return Err(artifact::other(&image, &kind)),
+            other => other?,
+        },
+    };
+    let resolved = finder.resolve(&Selector::Digest(chosen.digest.clone())).await?;
+    match artifact::recognise(&resolved)? {
+        Kind::Compatibility(artifact) => finder.finish(*artifact, source.descriptor, level, candidates).await,
+        _ => {
+            let reference = store.display(&Selector::Digest(chosen.digest));
+            Err(artifact::other(&reference, "another manifest than the listing of referrers says"))
+        }
+    }
+}
+
+struct Finder<'a> {
+    store: &'a Store,
+    cache: &'a Cache,
+    location: &'a Location,
+    offline: bool,
+}
+
+type Chosen = (Level, Descriptor, usize);
+
+impl Finder<'_> {
+    async fn of_image(&self, digest: &Digest) -> Result<Chosen> {
+        let found = self.referrers(digest).await?;
+        let count = found.len();
+        let chosen = newest(found).ok_or_else(|| self.no_artifact())?;
+        Ok((Level::Manifest, chosen, count))
+    }
+
+    async fn of_index(&self, index: &Index, digest: &Digest, options: &FindOptions) -> Result<Chosen> {
+        if let Some(manifest) = index.best_for(&options.platform) {
+            let found = self.referrers(&manifest.digest).await?;
+            let count = found.len();
+            if let Some(chosen) = newest(found) {
+                let platform = manifest.platform.clone().unwrap_or_default();
+                return Ok((Level::Platform(platform), chosen, count));
+            }
+        } else if options.platform_named {
+            return Err(no_platform(&self.location.to_string(), index, &options.platform));
+        }
+        let found = self.referrers(digest).await?;
+        let count = found.len();
+        let chosen = newest(found).ok_or_else(|| self.no_artifact())?;
+        Ok((Level::Index, chosen, count))
+    }
+
+    fn no_artifact(&self) -> Error {
+        Error::NoArtifact { image: self.location.to_string() }
+    }
+
+    /// A manifest: by digest from the cache, by tag only when offline.
+    async fn resolve(&self, selector: &Selector) -> Result<Resolved> {
+        if !self.location.is_remote() {
+            return self.store.manifest(selector).await;
+        }
+        let place = self.location.place.to_string();
+        let cached = match selector {
+            Selector::Digest(digest) => self.cache.manifest(digest),
+            Selector::Tag(tag) if self.offline => self.cache.tagged(&place, tag),
+            _ => None,
+        };
+        if let Some(resolved) = cached {
+            return Ok(resolved);
+        }
+        if self.offline {
+            return Err(Error::Offline { what: self.store.display(selector) });
+        }
+        let resolved = self.store.manifest(selector).await?;
+        self.cache.keep_manifest(&resolved);
+        if let Selector::Tag(tag) = selector {
+            self.cache.keep_tag(&place, tag, &resolved.descriptor);
+        }
+        Ok(resolved)
+    }
+
+    async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
+        let kind = Some(media_type::ARTIFACT_TYPE);
+        if !self.location.is_remote() {
+            return self.store.referrers(subject, kind).await;
+        }
+        let place = self.location.place.to_string();
+        if self.offline {
+            return self.cache.referrers(&place, subject).ok_or_else(|| Error::Offline {
+                what: format!("the list of what is attached to {place}@{subject}"),
+            });
+        }
+        let found = self.store.referrers(subject, kind).await?;
+        self.cache.keep_referrers(&place, subject, &found);
+        Ok(found)
+    }
+
+    async fn finish(
+        &self,
+        artifact: Artifact,
+        source: Descriptor,
+        level: Level,
+        candidates: usize,
+    ) -> Result<Found> {
+        let specification = self.specification(&artifact).await?;
+        Ok(Found { specification, artifact, source, level, candidates })
+    }
+
+    async fn specification(&self, artifact: &Artifact) -> Result<Bytes> {
+        let layer = &artifact.specification;
+        if let Some(bytes) = layer.embedded()? {
+            return Ok(bytes);
+        }
+        if !self.location.is_remote() {
+            return self.store.blob(layer, limit::SPECIFICATION).await;
+        }
+        if let Some(bytes) = self.cache.blob(&layer.digest, limit::SPECIFICATION) {
+            layer.verify(&bytes)?;
+            return Ok(bytes);
+        }
+        if self.offline {
+            let what = self.store.display(&Selector::Digest(layer.digest.clone()));
+            return Err(Error::Offline { what });
+        }
+        let bytes = self.store.blob(layer, limit::SPECIFICATION).await?;
+        self.cache.keep_blob(&layer.digest, &bytes);
+        Ok(bytes)
+    }
+}
+
+/// The failure of an index that lacks a platform.
+pub(super) fn no_platform(image: &str, index: &Index, platform: &Platform) -> Error {
+    let offered = index.platforms();
+    let offered = if offered.is_empty() { "none".to_owned() } else { offered.join(", ") };
+    Error::NoPlatform { image: image.to_owned(), platform: platform.to_string(), offered }
+}
+
+/// The newest by the time its annotation gives; without one it counts as the oldest. Of equals the
+/// one with the highest digest: any rule will do as long as every machine follows it.
+pub fn newest(found: Vec<Descriptor>) -> Option<Descriptor> {
+    found.into_iter().max_by(|a, b| {
+        let created = |entry: &Descriptor| entry.annotations.get(CREATED).and_then(|time| sortable(time));
+        created(a).cmp(&created(b)).then_with(|| a.digest.cmp(&b.digest))
+    })
+}
+
+/// An RFC 3339 time as something that sorts: UTC as it is, others by their offset.
+fn sortable(time: &str) -> Option<(i64, String)> {
+    let digits = |range: std::ops::Range<usize>| time.get(range)?.parse::<i64>().ok();
+    let (year, month, day) = (digits(0..4)?, digits(5..7)?, digits(8..10)?);
+    let (hour, minute, second) = (digits(11..13)?, digits(14..16)?, digits(17..19)?);
+    let rest = time.get(19..)?;
+    let (fraction, zone) = rest.split_at(rest.find(['Z', 'z', '+', '-'])?);
+    let offset = match zone.get(..1)? {
+        "+" => zone.get(1..3)?.parse::<i64>().ok()? * 60 + zone.get(4..6)?.parse::<i64>().ok()?,
+        "-" => -(zone.get(1..3)?.parse::<i64>().ok()? * 60 + zone.get(4..6)?.parse::<i64>().ok()?),
+        _ => 0,
+    };
+    // Months of 31 days everywhere: only the order matters, and an offset never spans a month's end
+    // by more than a day.
+    let minutes = ((year * 12 + month) * 31 + day) * 1440 + hour * 60 + minute - offset;
+    Some((minutes * 60 + second, fraction.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_artifact_is_taken_and_ties_are_broken_the_same_way_everywhere() {
+        let entry = |content: &str, created: Option<&str>| {
+            let mut entry = Descriptor::of("x", content.as_bytes());
+            entry.annotations.extend(created.map(|time| (CREATED.to_owned(), time.to_owned())));
+            entry
+        };
+        let old = entry("a", Some("2024-01-01T00:00:00Z"));
+        let new = entry("b", Some("2024-06-01T01:00:00+02:00"));
+        let newer = entry("c", Some("2024-05-31T23:30:00Z"));
+        let none = entry("d", None);
+        let all = vec![newer.clone(), none, old, new];
+        assert_eq!(newest(all), Some(newer));
+        let (a, b) = (entry("a", None), entry("b", None));
+        assert_eq!(newest(vec![a.clone(), b.clone()]), newest(vec![b, a]));
+        assert_eq!(newest(vec![]), None);
+        assert_eq!(sortable("2024"), None);
+        assert_eq!(sortable("é024-01-01T00:00:00Z"), None);
+    }
+}

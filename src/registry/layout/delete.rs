@@ -1,0 +1,84 @@
+//! Deleting from a layout: the entries of `index.json`, then the blobs that nothing refers to now.
+
+use std::collections::HashSet;
+use std::fs;
+
+use super::super::digest::Digest;
+use super::super::error::{Error, Result};
+use super::super::limit;
+use super::super::location::Selector;
+use super::super::manifest::{Descriptor, Index, Manifest};
+use super::{Layout, file};
+
+/// What a deletion removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deleted {
+    /// The manifest.
+    pub digest: Digest,
+    /// How many blobs went with it.
+    pub blobs: usize,
+}
+
+impl Layout {
+    /// Deletes a manifest with all its tags, and the blobs that only it referred to.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`], or where the folder cannot be written.
+    pub async fn delete(&self, selector: &Selector) -> Result<Deleted> {
+        let digest = self.manifest(selector)?.descriptor.digest;
+        let mut outcome = Ok(HashSet::new());
+        let lock = self
+            .change_index(|index| {
+                outcome = self.remove(index, &digest);
+                outcome.is_ok()
+            })
+            .await?;
+        let gone = outcome?;
+        // Still under the lock: nobody else can list a manifest that refers to what is removed here.
+        let blobs = gone.iter().filter(|gone| fs::remove_file(self.blob_path(gone)).is_ok()).count();
+        drop(lock);
+        Ok(Deleted { digest, blobs })
+    }
+
+    /// Takes a manifest out of an index; what nothing refers to then.
+    fn remove(&self, index: &mut Index, digest: &Digest) -> Result<HashSet<Digest>> {
+        let mut before = self.reachable(&index.manifests)?;
+        before.insert(digest.clone());
+        let mut kept = index.manifests.clone();
+        kept.retain(|entry| entry.digest != *digest);
+        let after = self.reachable(&kept)?;
+        index.manifests = kept;
+        Ok(before.difference(&after).cloned().collect())
+    }
+
+    /// Everything that these manifests lead to.
+    fn reachable(&self, roots: &[Descriptor]) -> Result<HashSet<Digest>> {
+        let mut seen = HashSet::new();
+        let mut open: Vec<Digest> = roots.iter().map(|entry| entry.digest.clone()).collect();
+        while let Some(digest) = open.pop() {
+            if !seen.insert(digest.clone()) {
+                continue;
+            }
+            if seen.len() > limit::GRAPH * 100 {
+                return Err(Error::malformed(self.root.display().to_string(), "it refers to too much"));
+            }
+            let path = self.blob_path(&digest);
+            // What is larger than a manifest, or does not parse as one, leads nowhere.
+            if fs::metadata(&path).map_or(true, |found| found.len() > limit::MANIFEST) {
+                continue;
+            }
+            let Some(bytes) = file::read(&path, limit::MANIFEST)? else { continue };
+            match Manifest::parse("", None, &bytes) {
+                Ok(Manifest::Image(image)) => {
+                    open.extend(image.config.iter().chain(&image.layers).map(|entry| entry.digest.clone()));
+                }
+                Ok(Manifest::Index(index)) => {
+                    open.extend(index.manifests.iter().map(|entry| entry.digest.clone()));
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(seen)
+    }
+}

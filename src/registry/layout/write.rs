@@ -1,0 +1,131 @@
+//! Writing to a layout.
+
+use std::fs;
+use std::io::Write as _;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+
+use super::super::blob::BlobSource;
+use super::super::error::{Error, Result};
+use super::super::manifest::{Descriptor, Index, Manifest, REF_NAME};
+use super::super::store::Name;
+use super::{Layout, as_referrer, file};
+
+const VERSION: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+
+impl Layout {
+    /// Writes a blob unless it is there; says whether it was written.
+    ///
+    /// # Errors
+    ///
+    /// Where the source is not what its descriptor says, or the disk is full.
+    pub async fn push_blob(&self, descriptor: &Descriptor, source: &BlobSource) -> Result<bool> {
+        let path = self.blob_path(&descriptor.digest);
+        if self.has_blob(descriptor) {
+            return Ok(false);
+        }
+        let folder = path.parent().unwrap_or(&self.root);
+        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        let mut reader = source.open(descriptor).await?;
+        let mut temporary = file::temporary(folder)?;
+        while let Some(chunk) = reader.next().await {
+            temporary.write_all(&chunk?).map_err(Error::io("write", &path))?;
+        }
+        file::persist(temporary, &path)?;
+        Ok(true)
+    }
+
+    /// Writes a manifest, and lists it unless it is a child.
+    ///
+    /// # Errors
+    ///
+    /// Where the folder holds something else, or cannot be written.
+    pub async fn put_manifest(&self, name: Name<'_>, descriptor: &Descriptor, bytes: &Bytes) -> Result<()> {
+        self.create()?;
+        self.push_blob(descriptor, &BlobSource::Bytes(bytes.clone())).await?;
+        let what = descriptor.digest.as_str();
+        let manifest = Manifest::parse(what, Some(&descriptor.media_type), bytes)?;
+        let mut entry = as_referrer(descriptor, &manifest);
+        let referrer = manifest.subject().is_some();
+        if !referrer {
+            entry.annotations.clear();
+            entry.artifact_type = None;
+        }
+        match name {
+            Name::Child if !referrer => {}
+            Name::Child | Name::Digest => {
+                self.change_index(|index| list(index, entry)).await?;
+            }
+            Name::Tag(tag) => {
+                entry.annotations.insert(REF_NAME.into(), tag.to_owned());
+                self.change_index(|index| tag_entry(index, tag, entry)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the folder a layout, where it is missing or empty.
+    fn create(&self) -> Result<()> {
+        let marker = self.root.join("oci-layout");
+        if marker.exists() {
+            return Ok(());
+        }
+        let strange = fs::read_dir(&self.root).ok().and_then(|entries| {
+            let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
+            names.into_iter().find(|name| {
+                let name = name.to_string_lossy();
+                // What another process that creates the same layout may have made already.
+                !(name.starts_with(".compat")
+                    || name == "blobs"
+                    || name == "index.json"
+                    || name == "oci-layout")
+            })
+        });
+        if let Some(name) = strange {
+            let reason = format!("it is not empty, it holds {}", name.to_string_lossy());
+            return Err(Error::Layout { path: self.root.clone(), reason });
+        }
+        let blobs = self.root.join("blobs/sha256");
+        fs::create_dir_all(&blobs).map_err(Error::io("create", &blobs))?;
+        file::write(&marker, VERSION)
+    }
+
+    /// Changes `index.json` under the lock, which is handed out; `change` says whether there is
+    /// anything to write.
+    pub(super) async fn change_index(&self, change: impl FnOnce(&mut Index) -> bool) -> Result<file::Lock> {
+        let lock = file::lock(&self.root.join(".compat.lock")).await?;
+        let mut index = if self.index_path().exists() { self.index()? } else { Index::default() };
+        if !change(&mut index) && self.index_path().exists() {
+            return Ok(lock);
+        }
+        let bytes = serde_json::to_vec(&index)
+            .map_err(|error| Error::malformed(self.index_path().display().to_string(), error.to_string()))?;
+        file::write(&self.index_path(), &bytes)?;
+        Ok(lock)
+    }
+}
+
+/// Lists a manifest that has no tag.
+fn list(index: &mut Index, entry: Descriptor) -> bool {
+    if index.manifests.iter().any(|known| known.digest == entry.digest) {
+        return false;
+    }
+    index.manifests.push(entry);
+    true
+}
+
+/// Gives a tag to a manifest, and takes it from another. An entry without a name for the same
+/// manifest says no more than the one with it.
+fn tag_entry(index: &mut Index, tag: &str, entry: Descriptor) -> bool {
+    if index.manifests.contains(&entry) {
+        return false;
+    }
+    let named = |known: &Descriptor| known.annotations.get(REF_NAME).map(String::as_str) == Some(tag);
+    index.manifests.retain(|known| {
+        let same = known.digest == entry.digest;
+        !(named(known) || (same && !known.annotations.contains_key(REF_NAME)))
+    });
+    index.manifests.push(entry);
+    true
+}

@@ -1,0 +1,27 @@
+//! The bounds on what is read from a registry or a layout (`docs/limits.md`): nothing that others
+//! control is read without one.
+
+use std::time::Duration;
+
+/// The largest manifest or index (what the distribution specification asks registries to accept).
+pub const MANIFEST: u64 = 4 << 20;
+/// The largest compatibility document.
+pub const SPECIFICATION: u64 = 32 << 20;
+/// The largest document that is embedded in its descriptor, so that reading it costs no request.
+pub const EMBEDDED: usize = 128 << 10;
+/// The largest answer of a token service.
+pub const TOKEN_ANSWER: u64 = 1 << 20;
+/// How much of an error's body is looked at; the rest is ignored.
+pub const ERROR_BODY: u64 = 64 << 10;
+/// The largest page of a listing.
+pub const PAGE: u64 = 4 << 20;
+/// The most pages of a listing.
+pub const PAGES: usize = 100;
+/// The most redirects of one request.
+pub const REDIRECTS: usize = 5;
+/// The longest `Retry-After` that is waited for.
+pub const RETRY_AFTER: Duration = Duration::from_secs(60);
+/// The largest file with credentials or settings.
+pub const SETTINGS_FILE: u64 = 4 << 20;
+/// The most manifests that one recursive copy or listing walks through.
+pub const GRAPH: usize = 10_000;

@@ -1,0 +1,269 @@
+//! Where a manifest lies: in a registry (`ghcr.io/org/app:tag`) or in an image layout
+//! (`oci:DIR:TAG`). Parsing only; nothing here touches the network or a file.
+//!
+//! Registry references follow distribution's grammar and docker's normalisation of short names
+//! (`xz` is `docker.io/library/xz:latest`), as [`oci_spec::distribution::Reference`] implements
+//! them; bracketed IPv6 addresses are understood on top.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use oci_spec::distribution::Reference;
+
+use super::Error;
+use super::digest::Digest;
+
+/// What starts the text of a location in an image layout.
+pub const LAYOUT_PREFIX: &str = "oci:";
+
+/// Which manifest of a repository or layout is meant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Selector {
+    /// The one that carries this tag.
+    Tag(String),
+    /// The one with this digest.
+    Digest(Digest),
+    /// The only one there is (image layouts only).
+    Only,
+}
+
+/// The repository part of a location: where manifests and blobs lie together.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// A repository of a registry.
+    Repository {
+        /// Host, with a port where one was given.
+        host: String,
+        /// The repository's name.
+        name: String,
+    },
+    /// A folder in the OCI image layout.
+    Layout(PathBuf),
+}
+
+/// A place and the manifest in it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Location {
+    /// The repository or layout.
+    pub place: Place,
+    /// The manifest in it.
+    pub selector: Selector,
+}
+
+impl Location {
+    /// Parses what a user typed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidReference`] with the reason.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        match text.strip_prefix(LAYOUT_PREFIX) {
+            Some(layout) => parse_layout(text, layout),
+            None => parse_reference(text),
+        }
+    }
+
+    /// The same place, another manifest.
+    #[must_use]
+    pub fn with_digest(&self, digest: &Digest) -> Self {
+        Self { place: self.place.clone(), selector: Selector::Digest(digest.clone()) }
+    }
+
+    /// The tag, where the manifest is named by one.
+    pub fn tag(&self) -> Option<&str> {
+        match &self.selector {
+            Selector::Tag(tag) => Some(tag),
+            _ => None,
+        }
+    }
+
+    /// Whether the location is in a registry.
+    pub fn is_remote(&self) -> bool {
+        matches!(self.place, Place::Repository { .. })
+    }
+
+    /// The registry's host, where there is one.
+    pub fn host(&self) -> Option<&str> {
+        match &self.place {
+            Place::Repository { host, .. } => Some(host),
+            Place::Layout(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Repository { host, name } => write!(formatter, "{host}/{name}"),
+            Self::Layout(path) => write!(formatter, "{LAYOUT_PREFIX}{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.selector {
+            Selector::Tag(tag) => write!(formatter, "{}:{tag}", self.place),
+            Selector::Digest(digest) => write!(formatter, "{}@{digest}", self.place),
+            Selector::Only => write!(formatter, "{}", self.place),
+        }
+    }
+}
+
+impl FromStr for Location {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text)
+    }
+}
+
+fn invalid(text: &str, reason: impl Into<String>) -> Error {
+    Error::InvalidReference { reference: text.chars().take(300).collect(), reason: reason.into() }
+}
+
+fn parse_layout(text: &str, layout: &str) -> Result<Location, Error> {
+    let (path, selector) = match layout.rsplit_once('@') {
+        Some((path, digest)) if digest.contains(':') && !digest.contains('/') => {
+            let digest = Digest::parse(digest).map_err(|error| invalid(text, error.to_string()))?;
+            (path, Selector::Digest(digest))
+        }
+        _ => match layout.rsplit_once(':') {
+            Some((path, tag)) if !tag.contains('/') => (path, Selector::Tag(layout_tag(text, tag)?)),
+            _ => (layout, Selector::Only),
+        },
+    };
+    if path.is_empty() {
+        return Err(invalid(text, "it names no folder"));
+    }
+    if path.contains('\0') {
+        return Err(invalid(text, "the folder's name has a NUL byte"));
+    }
+    Ok(Location { place: Place::Layout(PathBuf::from(path)), selector })
+}
+
+/// Checks a tag as the distribution specification writes it. Layouts allow more (image-spec,
+/// `annotations.md`), but what could not be copied to a registry helps nobody.
+fn layout_tag(text: &str, tag: &str) -> Result<String, Error> {
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let valid = tag.len() <= 128
+        && tag.bytes().next().is_some_and(word)
+        && tag.bytes().all(|byte| word(byte) || matches!(byte, b'.' | b'-'));
+    if valid { Ok(tag.to_owned()) } else { Err(invalid(text, format!("{tag:?} is not a tag"))) }
+}
+
+fn parse_reference(text: &str) -> Result<Location, Error> {
+    if let Some((scheme, _)) = text.split_once("://") {
+        return Err(invalid(text, format!("leave out {scheme}://, a reference is HOST/NAME:TAG")));
+    }
+    if text.trim() != text {
+        return Err(invalid(text, "it begins or ends with white space"));
+    }
+    // The grammar of the crate has no IPv6 address; a name stands in for it while the rest is parsed.
+    let (address, rest) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, rest)) => {
+            let address: std::net::Ipv6Addr =
+                address.parse().map_err(|_| invalid(text, format!("{address:?} is not an IPv6 address")))?;
+            (Some(address), format!("ipv6.invalid{rest}"))
+        }
+        None => (None, text.to_owned()),
+    };
+    let reference: Reference = rest.parse().map_err(|error| explain(text, &error))?;
+    let host = match address {
+        Some(address) => reference.registry().replacen("ipv6.invalid", &format!("[{address}]"), 1),
+        None => reference.registry().to_owned(),
+    };
+    let selector = match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => {
+            Selector::Digest(Digest::parse(digest).map_err(|error| invalid(text, error.to_string()))?)
+        }
+        (None, tag) => Selector::Tag(tag.unwrap_or("latest").to_owned()),
+    };
+    check_port(text, &host)?;
+    Ok(Location { place: Place::Repository { host, name: reference.repository().to_owned() }, selector })
+}
+
+fn check_port(text: &str, host: &str) -> Result<(), Error> {
+    match host.rsplit_once(':') {
+        Some((_, port)) if !port.ends_with(']') && port.parse::<u16>().is_err() => {
+            Err(invalid(text, format!("{port} is not a port")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The crate knows one reason for most faults; the usual ones deserve better.
+fn explain(text: &str, error: &oci_spec::distribution::ParseError) -> Error {
+    use oci_spec::distribution::ParseError;
+    let name = text.split(['@']).next().unwrap_or(text);
+    let after_host = name.split_once('/').map_or(name, |(_, rest)| rest);
+    let repository = after_host.split(':').next().unwrap_or(after_host);
+    if text.is_empty() {
+        return invalid(text, "it is empty");
+    }
+    if matches!(error, ParseError::ReferenceInvalidFormat)
+        && repository.chars().any(|character| character.is_ascii_uppercase())
+    {
+        return invalid(text, "the repository's name must be lower case");
+    }
+    invalid(text, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn shown(text: &str) -> String {
+        Location::parse(text).map_or_else(|error| error.to_string(), |location| location.to_string())
+    }
+
+    #[test]
+    fn short_names_are_normalised_as_docker_does() {
+        assert_eq!(shown("xz"), "docker.io/library/xz:latest");
+        assert_eq!(shown("org/xz:5"), "docker.io/org/xz:5");
+        assert_eq!(shown("index.docker.io/xz"), "docker.io/library/xz:latest");
+        assert_eq!(shown("localhost/xz"), "localhost/xz:latest");
+    }
+
+    #[test]
+    fn hosts_ports_and_digests_are_kept() {
+        assert_eq!(shown("localhost:5000/x:1"), "localhost:5000/x:1");
+        assert_eq!(shown("127.0.0.1:5000/a/b/c"), "127.0.0.1:5000/a/b/c:latest");
+        assert_eq!(shown("[::1]:5000/x:1"), "[::1]:5000/x:1");
+        assert_eq!(shown(&format!("ghcr.io/a/b:1@sha256:{HEX}")), format!("ghcr.io/a/b@sha256:{HEX}"));
+    }
+
+    #[test]
+    fn layouts_are_named_by_folder_and_tag_or_digest() {
+        assert_eq!(shown("oci:/a/b:v1"), "oci:/a/b:v1");
+        assert_eq!(shown("oci:a:b/c"), "oci:a:b/c");
+        assert_eq!(Location::parse("oci:a:b/c").unwrap().selector, Selector::Only);
+        assert_eq!(Location::parse("oci:dir").unwrap().selector, Selector::Only);
+        assert_eq!(shown(&format!("oci:../d@sha256:{HEX}")), format!("oci:../d@sha256:{HEX}"));
+    }
+
+    #[test]
+    fn faults_are_explained() {
+        insta::assert_snapshot!(shown(""), @r#"invalid reference "": it is empty"#);
+        insta::assert_snapshot!(shown("https://ghcr.io/a"), @r#"invalid reference "https://ghcr.io/a": leave out https://, a reference is HOST/NAME:TAG"#);
+        insta::assert_snapshot!(shown("ghcr.io/Org/App:1"), @r#"invalid reference "ghcr.io/Org/App:1": the repository's name must be lower case"#);
+        insta::assert_snapshot!(shown("localhost:99999/x"), @r#"invalid reference "localhost:99999/x": 99999 is not a port"#);
+        insta::assert_snapshot!(shown("oci::tag"), @r#"invalid reference "oci::tag": it names no folder"#);
+        insta::assert_snapshot!(shown("oci:dir:"), @r#"invalid reference "oci:dir:": "" is not a tag"#);
+        insta::assert_snapshot!(shown("a@sha256:12"), @r#"invalid reference "a@sha256:12": invalid reference format"#);
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_never_panics_and_what_parses_parses_again(text in "(oci:)?[\\[a-zA-Z0-9:/@._\\]-]{0,40}|\\PC{0,40}") {
+            if let Ok(location) = Location::parse(&text) {
+                let shown = location.to_string();
+                prop_assert_eq!(Location::parse(&shown).unwrap().to_string(), shown);
+            }
+        }
+    }
+}

@@ -1,0 +1,422 @@
+//! Manifests and indexes as they come from others: read leniently, kept whole.
+//!
+//! `oci-spec` has these types too. They are not used here for two reasons: their annotations are hash
+//! maps, so the same manifest is written differently each time, and they drop what they do not know,
+//! so the fallback tag's index, which belongs to every client at once, would lose what others wrote.
+//! The media types' names are theirs.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use oci_spec::image::MediaType;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+
+use super::Error;
+use super::digest::Digest;
+use super::platform::Platform;
+
+/// Annotations, in the order of their keys.
+pub type Annotations = BTreeMap<String, String>;
+
+/// The media type of the OCI image manifest.
+pub const IMAGE_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// The media type of the OCI image index.
+pub const IMAGE_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// The media type of docker's image manifest.
+pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+/// The media type of docker's manifest list.
+pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+/// The media type of the OCI artifact manifest, withdrawn before image-spec 1.1, still in registries.
+pub const ARTIFACT_MANIFEST: &str = "application/vnd.oci.artifact.manifest.v1+json";
+/// The media type of the OCI empty descriptor.
+pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+/// What the OCI empty descriptor describes.
+pub const EMPTY_BYTES: &[u8] = b"{}";
+/// The annotation that names a manifest in an image layout.
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// The annotation with the time of creation.
+pub const CREATED: &str = "org.opencontainers.image.created";
+/// The annotation with a layer's file name.
+pub const TITLE: &str = "org.opencontainers.image.title";
+
+/// The manifest types asked for, as an `Accept` header.
+pub const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, \
+     application/vnd.oci.image.index.v1+json, \
+     application/vnd.docker.distribution.manifest.v2+json, \
+     application/vnd.docker.distribution.manifest.list.v2+json, \
+     application/vnd.oci.artifact.manifest.v1+json";
+
+/// A descriptor: what lies under a digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// The media type of the content.
+    pub media_type: String,
+    /// The digest of the content.
+    pub digest: Digest,
+    /// The size of the content in bytes.
+    pub size: u64,
+    /// The artifact type of the manifest described.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
+    /// The platform of the image described.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+    /// The annotations.
+    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: Annotations,
+    /// The content itself, as base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// What else the descriptor says.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+impl Descriptor {
+    /// The descriptor of `bytes`.
+    pub fn of(media_type: impl Into<String>, bytes: &[u8]) -> Self {
+        Self {
+            media_type: media_type.into(),
+            digest: Digest::of(bytes),
+            size: bytes.len() as u64,
+            artifact_type: None,
+            platform: None,
+            annotations: Annotations::new(),
+            data: None,
+            other: Map::new(),
+        }
+    }
+
+    /// The OCI empty descriptor, with its content embedded.
+    pub fn empty() -> Self {
+        Self { data: Some("e30=".into()), ..Self::of(EMPTY, EMPTY_BYTES) }
+    }
+
+    /// Only media type, digest and size: what a `subject` should be.
+    #[must_use]
+    pub fn bare(&self) -> Self {
+        Self {
+            media_type: self.media_type.clone(),
+            digest: self.digest.clone(),
+            size: self.size,
+            artifact_type: None,
+            platform: None,
+            annotations: Annotations::new(),
+            data: None,
+            other: Map::new(),
+        }
+    }
+
+    /// Whether the descriptor says it is a manifest or an index.
+    pub fn is_manifest(&self) -> bool {
+        matches!(
+            self.media_type.as_str(),
+            IMAGE_MANIFEST | IMAGE_INDEX | DOCKER_MANIFEST | DOCKER_LIST | ARTIFACT_MANIFEST
+        )
+    }
+
+    /// The embedded content, verified against digest and size; none where nothing is embedded.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] where the data is not base64, [`Error::SizeMismatch`] and
+    /// [`Error::DigestMismatch`] where it is not what the descriptor describes.
+    pub fn embedded(&self) -> Result<Option<Bytes>, Error> {
+        use base64::Engine as _;
+        let Some(data) = &self.data else { return Ok(None) };
+        let bytes = base64::engine::general_purpose::STANDARD.decode(data).map_err(|error| {
+            Error::malformed(format!("the data embedded for {}", self.digest), error.to_string())
+        })?;
+        self.verify(&bytes)?;
+        Ok(Some(Bytes::from(bytes)))
+    }
+
+    /// Verifies content against size and digest.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SizeMismatch`] and [`Error::DigestMismatch`].
+    pub fn verify(&self, bytes: &[u8]) -> Result<(), Error> {
+        if bytes.len() as u64 != self.size {
+            return Err(Error::SizeMismatch {
+                digest: self.digest.clone(),
+                expected: self.size,
+                actual: bytes.len() as u64,
+            });
+        }
+        verify_digest(&self.digest, bytes)
+    }
+}
+
+/// Verifies that `bytes` have this digest.
+///
+/// # Errors
+///
+/// [`Error::DigestMismatch`].
+pub fn verify_digest(digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
+    let actual = digest.same_algorithm_of(bytes);
+    if actual == *digest { Ok(()) } else { Err(Error::DigestMismatch { expected: digest.clone(), actual }) }
+}
+
+/// An image manifest (or docker's, or the withdrawn artifact manifest).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageManifest {
+    /// Always 2; the artifact manifest has none.
+    #[serde(default)]
+    pub schema_version: u32,
+    /// The manifest's own media type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+    /// What kind of artifact this is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
+    /// The configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<Descriptor>,
+    /// The layers.
+    #[serde(default, alias = "blobs", deserialize_with = "null_is_empty")]
+    pub layers: Vec<Descriptor>,
+    /// The manifest that this one refers to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Descriptor>,
+    /// The annotations.
+    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: Annotations,
+}
+
+impl ImageManifest {
+    /// The artifact type: what the manifest says, else its configuration's media type
+    /// (distribution-spec, "listing referrers").
+    pub fn kind(&self) -> Option<&str> {
+        let stated = self.artifact_type.as_deref().filter(|kind| !kind.is_empty());
+        stated.or_else(|| self.config.as_ref().map(|config| config.media_type.as_str()))
+    }
+}
+
+/// An index (or docker's manifest list).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Index {
+    /// Always 2.
+    #[serde(default)]
+    pub schema_version: u32,
+    /// The index's own media type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+    /// What kind of artifact this is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
+    /// The manifests.
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub manifests: Vec<Descriptor>,
+    /// The manifest that this one refers to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Descriptor>,
+    /// The annotations.
+    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: Annotations,
+    /// What else the index says.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self {
+            schema_version: 2,
+            media_type: Some(IMAGE_INDEX.into()),
+            artifact_type: None,
+            manifests: Vec::new(),
+            subject: None,
+            annotations: Annotations::new(),
+            other: Map::new(),
+        }
+    }
+}
+
+impl Index {
+    /// The manifest that suits a platform best: of equals, the first.
+    pub fn best_for(&self, wanted: &Platform) -> Option<&Descriptor> {
+        let mut best: Option<(u32, &Descriptor)> = None;
+        for descriptor in &self.manifests {
+            let rank = descriptor.platform.as_ref().and_then(|platform| platform.suits(wanted));
+            if let Some(rank) = rank
+                && best.is_none_or(|(other, _)| rank > other)
+            {
+                best = Some((rank, descriptor));
+            }
+        }
+        best.map(|(_, descriptor)| descriptor)
+    }
+
+    /// The platforms of the index, as text, without those that stand for none (`unknown/unknown`).
+    pub fn platforms(&self) -> Vec<String> {
+        let known = |platform: &&Platform| platform.os != "unknown";
+        self.manifests
+            .iter()
+            .filter_map(|d| d.platform.as_ref())
+            .filter(known)
+            .map(ToString::to_string)
+            .collect()
+    }
+}
+
+/// What a manifest's bytes turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Manifest {
+    /// One image or artifact.
+    Image(ImageManifest),
+    /// Several manifests.
+    Index(Index),
+}
+
+impl Manifest {
+    /// Parses a manifest. The body's own `mediaType` wins over what was said about it; without
+    /// either, the fields decide.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] naming `what`.
+    pub fn parse(what: &str, media_type: Option<&str>, bytes: &[u8]) -> Result<Self, Error> {
+        let malformed = |error: serde_json::Error| Error::malformed(what, error.to_string());
+        let shape: Shape = serde_json::from_slice(bytes).map_err(malformed)?;
+        if shape.schema_version == Some(1) {
+            return Err(Error::malformed(what, "docker's manifest of schema 1 is not supported"));
+        }
+        let media_type = shape.media_type.as_deref().or(media_type).unwrap_or_default();
+        let index = match media_type {
+            IMAGE_INDEX | DOCKER_LIST => true,
+            IMAGE_MANIFEST | DOCKER_MANIFEST | ARTIFACT_MANIFEST => false,
+            _ if shape.manifests.is_some() => true,
+            _ if shape.config.is_some() || shape.layers.is_some() => false,
+            other => return Err(Error::malformed(what, format!("{other:?} is no manifest's media type"))),
+        };
+        if index {
+            Ok(Self::Index(serde_json::from_slice(bytes).map_err(malformed)?))
+        } else {
+            Ok(Self::Image(serde_json::from_slice(bytes).map_err(malformed)?))
+        }
+    }
+
+    /// The manifest that this one refers to.
+    pub fn subject(&self) -> Option<&Descriptor> {
+        match self {
+            Self::Image(image) => image.subject.as_ref(),
+            Self::Index(index) => index.subject.as_ref(),
+        }
+    }
+
+    /// The artifact type that a listing of referrers shows for this manifest.
+    pub fn kind(&self) -> Option<&str> {
+        match self {
+            Self::Image(image) => image.kind(),
+            Self::Index(index) => index.artifact_type.as_deref(),
+        }
+    }
+
+    /// The annotations.
+    pub fn annotations(&self) -> &Annotations {
+        match self {
+            Self::Image(image) => &image.annotations,
+            Self::Index(index) => &index.annotations,
+        }
+    }
+}
+
+/// Enough of a manifest to tell what it is.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Shape {
+    schema_version: Option<u32>,
+    media_type: Option<String>,
+    manifests: Option<serde::de::IgnoredAny>,
+    config: Option<serde::de::IgnoredAny>,
+    layers: Option<serde::de::IgnoredAny>,
+}
+
+/// A manifest's bytes with their descriptor: digest and size have been verified.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// Media type, digest and size.
+    pub descriptor: Descriptor,
+    /// The bytes as they are stored.
+    pub bytes: Bytes,
+}
+
+impl Resolved {
+    /// Parses the bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`].
+    pub fn parse(&self) -> Result<Manifest, Error> {
+        let what = format!("manifest {}", self.descriptor.digest);
+        Manifest::parse(&what, Some(&self.descriptor.media_type), &self.bytes)
+    }
+}
+
+/// The media type of a manifest: what its body says, else what was said about it.
+pub fn media_type_of(bytes: &[u8], stated: Option<&str>) -> String {
+    let own = serde_json::from_slice::<Shape>(bytes).ok().and_then(|shape| shape.media_type);
+    let stated = stated.and_then(|stated| stated.split(';').next()).map(str::trim);
+    match (own, stated) {
+        (Some(own), _) if !own.is_empty() => own,
+        (_, Some(stated)) if !stated.is_empty() => stated.to_owned(),
+        _ => MediaType::ImageManifest.to_string(),
+    }
+}
+
+/// Go clients write an empty list or map as `null`.
+fn null_is_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn null_lists_and_unknown_fields_are_read() {
+        let text = br#"{"schemaVersion":2,"manifests":null,"annotations":null,"surprise":{"a":[1]}}"#;
+        let Manifest::Index(index) = Manifest::parse("x", None, text).unwrap() else { panic!() };
+        assert_eq!(index.other["surprise"]["a"][0], 1);
+        assert!(serde_json::to_string(&index).unwrap().contains("surprise"));
+    }
+
+    #[test]
+    fn what_is_no_manifest_is_an_error() {
+        let shown = |text: &[u8]| Manifest::parse("manifest x", None, text).unwrap_err().to_string();
+        insta::assert_snapshot!(shown(b"<html>"), @"manifest x is malformed: expected value at line 1 column 1");
+        insta::assert_snapshot!(shown(b"{}"), @r#"manifest x is malformed: "" is no manifest's media type"#);
+        insta::assert_snapshot!(shown(br#"{"schemaVersion":1}"#), @"manifest x is malformed: docker's manifest of schema 1 is not supported");
+    }
+
+    #[test]
+    fn embedded_data_that_lies_is_refused() {
+        let mut descriptor = Descriptor::empty();
+        assert_eq!(descriptor.embedded().unwrap().unwrap(), EMPTY_BYTES);
+        descriptor.data = Some("e31=".into());
+        assert!(descriptor.embedded().is_err());
+        descriptor.data = Some("W10=".into());
+        assert!(matches!(descriptor.embedded(), Err(Error::DigestMismatch { .. })));
+        descriptor.data = Some("e30K".into());
+        assert!(matches!(descriptor.embedded(), Err(Error::SizeMismatch { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_manifests_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), text in "[{}\\[\\]\":,a-z0-9]{0,80}") {
+            let _ = Manifest::parse("x", None, &bytes);
+            let _ = Manifest::parse("x", Some(IMAGE_INDEX), text.as_bytes());
+            let _ = media_type_of(&bytes, None);
+        }
+    }
+}

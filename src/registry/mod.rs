@@ -1,0 +1,43 @@
+//! Talking to registries and OCI image layouts: references, credentials, transfer, referrers, the
+//! cache.
+//!
+//! A [`Location`] says where something lies, a [`Client`] how registries are talked to, a [`Store`]
+//! is one repository or layout. On top of these are the operations: [`push()`], [`attach`],
+//! [`find`](find::find), [`copy`](copy::copy), [`delete`](delete::delete), [`discover`](discover::discover).
+//!
+//! Everything that comes from outside is bounded ([`limit`]) and verified against its digest before
+//! it is used. Nothing in here prints: whoever wants to know is an [`Observer`].
+
+pub mod artifact;
+pub mod blob;
+pub mod cache;
+pub mod copy;
+pub mod credential;
+pub mod delete;
+pub mod digest;
+pub mod discover;
+pub mod error;
+pub mod find;
+pub mod layout;
+pub mod limit;
+pub mod location;
+pub mod manifest;
+pub mod observer;
+pub mod platform;
+pub mod push;
+pub mod referrers;
+pub mod remote;
+pub mod store;
+
+pub use artifact::{PackOptions, Packed, pack};
+pub use cache::Cache;
+pub use digest::Digest;
+pub use error::{Error, Result};
+pub use find::{FindOptions, Found, Level};
+pub use location::{Location, Place, Selector};
+pub use manifest::{Descriptor, Manifest, Resolved};
+pub use observer::{Observer, Silent};
+pub use platform::Platform;
+pub use push::{Attached, Pushed, attach, push};
+pub use remote::{Access, Client, ClientOptions, TlsOptions};
+pub use store::{Name, Store};

@@ -1,0 +1,176 @@
+//! Platforms of an index, and which of them suits a host.
+//!
+//! The names are Go's (`linux/amd64/v3`), as the image specification wants them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+
+/// Operating system, architecture and variant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Platform {
+    /// The operating system, as in `GOOS`.
+    #[serde(default)]
+    pub os: String,
+    /// The architecture, as in `GOARCH`.
+    #[serde(default)]
+    pub architecture: String,
+    /// The architecture's variant (`v7` of arm, `v3` of amd64).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// What else the platform says (`os.version`, `os.features`).
+    #[serde(flatten)]
+    pub other: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Platform {
+    /// The platform that this program was built for. It has no variant: the CPU's level is the
+    /// caller's to find out and to add with [`Platform::with_variant`].
+    pub fn host() -> Self {
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "x86" => "386",
+            "aarch64" => "arm64",
+            "powerpc64" if cfg!(target_endian = "little") => "ppc64le",
+            "powerpc64" => "ppc64",
+            "loongarch64" => "loong64",
+            other => other,
+        };
+        Self { os: "linux".into(), architecture: architecture.into(), ..Self::default() }
+    }
+
+    /// The same platform with a variant.
+    #[must_use]
+    pub fn with_variant(mut self, variant: impl Into<String>) -> Self {
+        self.variant = Some(variant.into());
+        self
+    }
+
+    /// Parses `os/architecture[/variant]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidPlatform`].
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let invalid = || Error::InvalidPlatform { platform: text.chars().take(100).collect() };
+        let part = |part: &str| {
+            let valid = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+            let ok = !part.is_empty() && part.bytes().all(valid);
+            if ok { Ok(part.to_ascii_lowercase()) } else { Err(invalid()) }
+        };
+        let mut parts = text.split('/');
+        let os = part(parts.next().unwrap_or_default())?;
+        let architecture = normal_architecture(&part(parts.next().unwrap_or_default())?);
+        let variant = parts.next().map(part).transpose()?;
+        if parts.next().is_some() {
+            return Err(invalid());
+        }
+        Ok(Self { os, architecture, variant, ..Self::default() })
+    }
+
+    /// How well `self`, a platform of an index, suits `wanted`: none where it does not, the higher
+    /// the better.
+    pub fn suits(&self, wanted: &Self) -> Option<u32> {
+        if self.os != wanted.os || normal_architecture(&self.architecture) != wanted.architecture {
+            return None;
+        }
+        let (own, limit) = (self.level(), wanted.level());
+        match (own, limit) {
+            // Of arm and of amd64, each level runs what was built for the lower ones.
+            (Some(own), Some(limit)) if own <= limit => Some(10 + own),
+            (Some(_), Some(_)) => None,
+            // The host's level is not known: the lowest is the safe one.
+            (Some(own), None) => Some(10_u32.saturating_sub(own)),
+            (None, None) if self.variant == wanted.variant => Some(100),
+            (None, _) => wanted.variant.is_none().then_some(1),
+        }
+    }
+
+    /// The variant as a number that orders the architecture's variants. No variant is the first one.
+    fn level(&self) -> Option<u32> {
+        let default = match self.architecture.as_str() {
+            "amd64" | "x86_64" => Some(1),
+            "arm64" | "aarch64" => Some(8),
+            _ => None,
+        };
+        match &self.variant {
+            None => default,
+            Some(variant) => variant.strip_prefix('v').and_then(|level| {
+                level.split('.').next().and_then(|level| level.parse().ok()).filter(|level| *level < 100)
+            }),
+        }
+    }
+}
+
+fn normal_architecture(architecture: &str) -> String {
+    match architecture {
+        "x86_64" | "x86-64" => "amd64",
+        "aarch64" => "arm64",
+        "armhf" | "armel" => "arm",
+        "i386" | "i686" | "x86" => "386",
+        other => other,
+    }
+    .to_owned()
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.os, self.architecture)?;
+        match &self.variant {
+            Some(variant) => write!(formatter, "/{variant}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl FromStr for Platform {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn best<'a>(offered: &[&'a str], wanted: &str) -> Option<&'a str> {
+        let wanted = Platform::parse(wanted).unwrap();
+        let suits = |text: &&str| Platform::parse(text).unwrap().suits(&wanted);
+        offered
+            .iter()
+            .filter_map(|text| Some((suits(text)?, *text)))
+            .max_by_key(|(rank, _)| *rank)
+            .map(|(_, text)| text)
+    }
+
+    #[test]
+    fn the_highest_level_not_above_the_host_is_chosen() {
+        let offered = ["linux/amd64", "linux/amd64/v2", "linux/amd64/v3", "linux/arm64"];
+        assert_eq!(best(&offered, "linux/amd64/v4"), Some("linux/amd64/v3"));
+        assert_eq!(best(&offered, "linux/amd64/v2"), Some("linux/amd64/v2"));
+        assert_eq!(best(&offered, "linux/amd64"), Some("linux/amd64"));
+        assert_eq!(best(&offered, "linux/arm64/v8"), Some("linux/arm64"));
+        assert_eq!(best(&offered, "linux/s390x"), None);
+        assert_eq!(best(&["linux/amd64/v3"], "linux/amd64"), None);
+    }
+
+    #[test]
+    fn arm_runs_what_was_built_for_older_arm() {
+        let offered = ["linux/arm/v5", "linux/arm/v6", "linux/arm/v7"];
+        assert_eq!(best(&offered, "linux/arm/v6"), Some("linux/arm/v6"));
+        assert_eq!(best(&offered, "linux/arm"), Some("linux/arm/v5"));
+    }
+
+    #[test]
+    fn a_platform_is_two_or_three_words() {
+        assert_eq!(Platform::parse("linux/x86_64/v3").unwrap().to_string(), "linux/amd64/v3");
+        for text in ["", "linux", "linux/", "/amd64", "a/b/c/d", "linux/am d64"] {
+            assert!(Platform::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Referrers of a manifest in a registry: listing, and the fallback tag.
+//!
+//! Registries without the referrers API keep them in an index under the tag `sha256-HEX`
+//! (distribution-spec, "referrers tag schema"), which every client reads, changes and writes back.
+//! Nothing makes that atomic: `If-Match` is ignored by most of these registries, so two writers at
+//! once lose one entry, and no one is told. What is done about it here:
+//!
+//! - Each writer remembers every entry it has seen and puts back those that vanish (unless their
+//!   manifest was deleted), so any one of the concurrent writers repairs the loss of any other.
+//! - Between reading and writing nothing else happens: the time in which another's write can be
+//!   overwritten is one request and its answer.
+//! - After its entry is there, a writer keeps reading for a while before it believes it. The while
+//!   is a multiple of the slowest request it has seen, and longer once it has seen others at work: a
+//!   writer that read before and writes after has done so by then, and what it overwrote is put back.
+//! - Who loses waits a random time before trying again. All of it is bounded; at the end the entry
+//!   is there, or the command fails.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::digest::Digest;
+use super::error::{Error, Result};
+use super::location::Selector;
+use super::manifest::{Descriptor, IMAGE_INDEX, Index};
+use super::remote::Repository;
+
+/// How long a writer tries.
+const DEADLINE: Duration = Duration::from_secs(120);
+/// The least time an entry must have been there, alone and among other writers.
+const QUIET: (Duration, Duration) = (Duration::from_millis(600), Duration::from_millis(1800));
+/// The most.
+const LONGEST: Duration = Duration::from_secs(15);
+/// How many times in a row it must have been seen.
+const READS: u32 = 4;
+
+/// Lists the referrers of `subject`: by the API, else by the fallback tag.
+///
+/// # Errors
+///
+/// Where the registry refuses, or does not answer.
+pub async fn list(
+    repository: &Repository,
+    subject: &Digest,
+    artifact_type: Option<&str>,
+) -> Result<Vec<Descriptor>> {
+    if let Some(found) = repository.referrers_api(subject, artifact_type).await? {
+        return Ok(found);
+    }
+    Ok(repository.fallback_index(subject).await?.map(|(index, _)| index.manifests).unwrap_or_default())
+}
+
+/// How an entry came to be listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListedBy {
+    /// The registry's referrers API, or the layout's own index.
+    Registry,
+    /// The fallback tag.
+    FallbackTag,
+}
+
+/// Makes sure that a pushed manifest is listed among the referrers of its subject.
+///
+/// `announced` is whether the registry said, when it took the manifest, that it does so itself.
+///
+/// # Errors
+///
+/// [`Error::NotListed`] where it is not seen in the end.
+pub async fn ensure_listed(
+    repository: &Repository,
+    subject: &Descriptor,
+    entry: &Descriptor,
+    announced: bool,
+) -> Result<ListedBy> {
+    let api = seen_by_api(repository, subject, entry, if announced { 6 } else { 1 }).await?;
+    if api == Some(true) {
+        return Ok(ListedBy::Registry);
+    }
+    FallbackTag::new(repository, &subject.digest).add(entry.clone()).await?;
+    // A registry with the API is asked by others through the API: only what it lists counts.
+    if api.is_some() && seen_by_api(repository, subject, entry, 4).await? != Some(true) {
+        return Err(not_listed(repository, &subject.digest, entry, "its referrers API does not list it"));
+    }
+    Ok(ListedBy::FallbackTag)
+}
+
+/// Whether the API lists an entry, asking again a few times; none where there is no API.
+async fn seen_by_api(
+    repository: &Repository,
+    subject: &Descriptor,
+    entry: &Descriptor,
+    times: u32,
+) -> Result<Option<bool>> {
+    for time in 0..times {
+        if time > 0 {
+            tokio::time::sleep(Duration::from_millis(100 << time)).await;
+        }
+        match repository.referrers_api(&subject.digest, None).await? {
+            None => return Ok(None),
+            Some(found) if found.iter().any(|known| known.digest == entry.digest) => return Ok(Some(true)),
+            Some(_) => {}
+        }
+    }
+    Ok(Some(false))
+}
+
+fn not_listed(repository: &Repository, subject: &Digest, entry: &Descriptor, reason: &str) -> Error {
+    Error::NotListed {
+        artifact: entry.digest.clone(),
+        subject: repository.display(subject.as_str()),
+        reason: reason.to_owned(),
+    }
+}
+
+/// A change of the index under a fallback tag, seen through until it lasts.
+struct FallbackTag<'a> {
+    repository: &'a Repository,
+    subject: &'a Digest,
+    start: Instant,
+    slowest: Duration,
+    /// Whether others were seen writing meanwhile.
+    contended: bool,
+    written: bool,
+    /// Entries of others whose manifest was looked for and found.
+    confirmed: HashSet<Digest>,
+}
+
+impl<'a> FallbackTag<'a> {
+    fn new(repository: &'a Repository, subject: &'a Digest) -> Self {
+        Self {
+            repository,
+            subject,
+            start: Instant::now(),
+            slowest: Duration::ZERO,
+            contended: false,
+            written: false,
+            confirmed: HashSet::new(),
+        }
+    }
+
+    /// Adds an entry.
+    async fn add(&mut self, entry: Descriptor) -> Result<()> {
+        let mut known = vec![entry.clone()];
+        let mut quiet: Option<(Instant, u32)> = None;
+        let mut waited = false;
+        while self.start.elapsed() < DEADLINE {
+            let mut index = self.read().await?;
+            let lost: Vec<Descriptor> = missing(&known, &index);
+            for other in missing(&index.manifests, &Index { manifests: known.clone(), ..Index::default() }) {
+                self.contended |= self.written;
+                known.push(other);
+            }
+            if lost.is_empty() {
+                if self.has_settled(&mut quiet) {
+                    return Ok(());
+                }
+                self.doze().await;
+                continue;
+            }
+            quiet = None;
+            if self.forget_deleted(&entry.digest, &lost, &mut known).await? {
+                continue;
+            }
+            if self.written && !waited {
+                self.contended = true;
+                waited = true;
+                self.back_off().await;
+                continue;
+            }
+            index.manifests.extend(lost);
+            self.write(&index).await?;
+            waited = false;
+        }
+        Err(not_listed(self.repository, self.subject, &entry, "other writers kept overwriting it"))
+    }
+
+    /// Removes an entry; says whether it was there.
+    async fn remove(&mut self, digest: &Digest) -> Result<bool> {
+        let mut quiet: Option<(Instant, u32)> = None;
+        while self.start.elapsed() < DEADLINE {
+            let mut index = self.read().await?;
+            let before = index.manifests.len();
+            index.manifests.retain(|known| known.digest != *digest);
+            if index.manifests.len() == before {
+                if !self.written || self.has_settled(&mut quiet) {
+                    return Ok(self.written);
+                }
+                self.doze().await;
+                continue;
+            }
+            quiet = None;
+            if self.written {
+                self.contended = true;
+                self.back_off().await;
+                index = self.read().await?;
+                index.manifests.retain(|known| known.digest != *digest);
+            }
+            self.write(&index).await?;
+        }
+        let entry = Descriptor { digest: digest.clone(), ..Descriptor::empty() };
+        Err(not_listed(self.repository, self.subject, &entry, "other writers kept putting it back"))
+    }
+
+    async fn read(&mut self) -> Result<Index> {
+        let start = Instant::now();
+        let found = self.repository.fallback_index(self.subject).await?;
+        self.slowest = self.slowest.max(start.elapsed());
+        Ok(found.map(|(index, _)| index).unwrap_or_default())
+    }
+
+    async fn write(&mut self, index: &Index) -> Result<()> {
+        let tag = self.subject.fallback_tag();
+        let bytes = serde_json::to_vec(index)
+            .map_err(|error| Error::malformed(self.repository.display(&tag), error.to_string()))?;
+        let media_type = index.media_type.clone().unwrap_or_else(|| IMAGE_INDEX.to_owned());
+        let descriptor = Descriptor::of(media_type, &bytes);
+        let start = Instant::now();
+        let outcome = self.repository.put_manifest(Some(&tag), &descriptor, &Bytes::from(bytes)).await;
+        self.slowest = self.slowest.max(start.elapsed());
+        self.written = true;
+        match outcome {
+            Ok(_) => Ok(()),
+            // Someone else was faster, or the connection broke: the next read tells what is there.
+            Err(Error::Status { status: 409 | 412, .. }) => {
+                self.contended = true;
+                Ok(())
+            }
+            Err(error) if error.is_transient() => {
+                self.back_off().await;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Forgets entries of others that vanished because their manifests were deleted; says whether
+    /// any had to be looked for, in which time the index may have changed.
+    async fn forget_deleted(
+        &mut self,
+        own: &Digest,
+        lost: &[Descriptor],
+        known: &mut Vec<Descriptor>,
+    ) -> Result<bool> {
+        let mut looked = false;
+        for entry in lost {
+            if entry.digest == *own || self.confirmed.contains(&entry.digest) {
+                continue;
+            }
+            looked = true;
+            let selector = Selector::Digest(entry.digest.clone());
+            if self.repository.manifest_digest(&selector).await?.is_some() {
+                self.confirmed.insert(entry.digest.clone());
+            } else {
+                known.retain(|known| known.digest != entry.digest);
+            }
+        }
+        Ok(looked)
+    }
+
+    fn has_settled(&self, quiet: &mut Option<(Instant, u32)>) -> bool {
+        let (since, reads) = quiet.get_or_insert((Instant::now(), 0));
+        *reads += 1;
+        *reads >= READS && since.elapsed() >= self.window()
+    }
+
+    fn window(&self) -> Duration {
+        let (least, factor) = if self.contended { (QUIET.1, 20) } else { (QUIET.0, 10) };
+        (self.slowest * factor).clamp(least, LONGEST)
+    }
+
+    /// Waits a part of the window, not always the same.
+    async fn doze(&self) {
+        let most = u64::try_from(self.window().as_millis()).unwrap_or(u64::MAX) / 3;
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(most / 2..=most))).await;
+    }
+
+    /// Waits a random time, longer on a slow registry.
+    async fn back_off(&self) {
+        let most = u64::try_from(self.slowest.as_millis()).unwrap_or(u64::MAX).clamp(20, 500) * 4;
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(0..=most))).await;
+    }
+}
+
+/// The entries of `wanted` that an index lacks.
+fn missing(wanted: &[Descriptor], index: &Index) -> Vec<Descriptor> {
+    let has = |digest: &Digest| index.manifests.iter().any(|entry| entry.digest == *digest);
+    wanted.iter().filter(|entry| !has(&entry.digest)).cloned().collect()
+}
+
+/// Takes a deleted referrer out of the index under the fallback tag, where the registry keeps one;
+/// says whether it was there.
+///
+/// # Errors
+///
+/// Where the index cannot be read or written.
+pub async fn remove_from_fallback(repository: &Repository, subject: &Digest, entry: &Digest) -> Result<bool> {
+    FallbackTag::new(repository, subject).remove(entry).await
+}

@@ -1,0 +1,229 @@
+//! How a repository is asked: addresses, logins, plain HTTP or TLS, and what a refusal says.
+
+use std::fmt::Write as _;
+
+use reqwest::Method;
+use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
+use serde::Deserialize;
+use url::Url;
+
+use super::super::error::{Error, Result};
+use super::super::manifest;
+use super::client::Scheme;
+use super::exchange::{Answer, Body, Request};
+use super::login::{self, Login};
+use super::repository::Repository;
+use super::retry::Repeat;
+
+/// A request in the terms of a repository.
+pub(super) struct Ask {
+    pub method: Method,
+    pub target: Target,
+    pub headers: Vec<(HeaderName, String)>,
+    pub body: Body,
+    pub repeat: Repeat,
+    /// What it is for, as a verb with its object.
+    pub action: String,
+    /// The most bytes of a successful answer's body.
+    pub limit: u64,
+}
+
+/// Where a request goes.
+pub(super) enum Target {
+    /// To a path and query below `/v2/NAME/`.
+    Path(String),
+    /// To an address that the registry gave.
+    Url(Url),
+}
+
+impl Ask {
+    /// A request that only reads.
+    pub fn read(path: String, what: &str, limit: u64) -> Self {
+        Self {
+            method: Method::GET,
+            target: Target::Path(path),
+            headers: Vec::new(),
+            body: Body::Empty,
+            repeat: Repeat::Always,
+            action: format!("read {what}"),
+            limit,
+        }
+    }
+
+    /// The same, with the manifest types that are understood.
+    pub fn accepting_manifests(mut self) -> Self {
+        self.headers.push((ACCEPT, manifest::ACCEPT.to_owned()));
+        self
+    }
+}
+
+impl Repository {
+    /// Sends a request and wants success; a 404 is "not found".
+    pub(super) async fn ask_ok(&self, ask: Ask, what: &str) -> Result<Answer> {
+        let action = ask.action.clone();
+        let answer = self.ask(ask).await?;
+        match answer.status.as_u16() {
+            200 => Ok(answer),
+            404 => Err(Error::NotFound { what: what.to_owned() }),
+            _ => Err(self.failure(&answer, &action)),
+        }
+    }
+
+    /// Sends a request, logging in when asked to. A 401 comes back as an answer only for a body that
+    /// cannot be sent again; the login is renewed by then.
+    pub(super) async fn ask(&self, ask: Ask) -> Result<Answer> {
+        let mut request = self.request(ask)?;
+        let mut rounds = 0;
+        loop {
+            let login = self.client.login(&self.key);
+            let answer = self.send_guessing(&mut request, login.as_ref()).await?;
+            let (base, _) = self.client.base(&self.key.host)?;
+            let foreign = answer.url.origin() != base.origin();
+            if answer.status != 401 || foreign {
+                return Ok(answer);
+            }
+            let again = rounds == 0
+                || (rounds == 1 && login.as_ref().is_some_and(|login| login::wants_more(login, &answer)));
+            if !again {
+                return Err(login::refused_login(&self.key.host, &request, &answer, login.as_ref()));
+            }
+            self.client.log_in(&self.key, &request, &answer, login.as_ref()).await?;
+            if matches!(request.body, Body::Stream(..)) {
+                return Ok(answer);
+            }
+            rounds += 1;
+        }
+    }
+
+    /// Sends a request; where plain HTTP was only a guess and the answer is that of a host that
+    /// wants TLS, sends it again in TLS.
+    async fn send_guessing(&self, request: &mut Request, login: Option<&Login>) -> Result<Answer> {
+        let (base, scheme) = self.client.base(&self.key.host)?;
+        // The login is the registry's: an address elsewhere that the registry gave gets none.
+        let own = request.url.origin() == base.origin();
+        let header = login.and_then(|login| login.header.as_ref()).filter(|_| own);
+        let outcome = self.client.exchange(request, header).await;
+        if scheme != Scheme::GuessedHttp || !own {
+            return outcome;
+        }
+        let wants_tls = match &outcome {
+            Ok(answer) => answer.status == 400 && is_tls_complaint(&answer.body),
+            Err(Error::Transport { transient, .. }) => *transient,
+            Err(_) => false,
+        };
+        if !wants_tls {
+            if outcome.is_ok() {
+                self.client.settle(&self.key.host, Scheme::Http);
+            }
+            return outcome;
+        }
+        let plain = request.url.clone();
+        self.client.settle(&self.key.host, Scheme::Https);
+        let _ = request.url.set_scheme("https");
+        let second = self.client.exchange(request, None).await;
+        match (second, outcome) {
+            // A connection that broke says nothing of TLS; the first failure is the one to report.
+            (Err(_), Err(first)) => {
+                self.client.settle(&self.key.host, Scheme::GuessedHttp);
+                request.url = plain;
+                Err(first)
+            }
+            (second, _) => second,
+        }
+    }
+
+    pub(super) fn request(&self, ask: Ask) -> Result<Request> {
+        let (base, _) = self.client.base(&self.key.host)?;
+        let url = match ask.target {
+            Target::Path(path) => base
+                .join(&format!("v2/{}/{path}", self.key.name))
+                .map_err(|error| Error::malformed(self.display(&path), error.to_string()))?,
+            Target::Url(url) => url,
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in ask.headers {
+            let value = HeaderValue::from_str(&value)
+                .map_err(|_| Error::malformed(format!("header {name}"), "it is not plain text"))?;
+            headers.insert(name, value);
+        }
+        let registry = self.key.host.clone();
+        let Ask { method, body, repeat, action, limit, .. } = ask;
+        Ok(Request { method, url, headers, body, repeat, action, limit, registry })
+    }
+
+    /// The failure that an answer stands for.
+    pub(super) fn failure(&self, answer: &Answer, action: &str) -> Error {
+        let host = self.key.host.clone();
+        let action = action.to_owned();
+        let said = error_text(answer);
+        let or = |default: &str| if said.is_empty() { default.to_owned() } else { said.clone() };
+        match answer.status.as_u16() {
+            401 => Error::Unauthorized { host, action, detail: or("the credentials were not accepted") },
+            403 => Error::Denied { host, action, detail: or("no reason was given") },
+            status => {
+                let mut detail = if said.is_empty() { said } else { format!(": {said}") };
+                if let Some(wait) = answer.header("retry-after").filter(|_| status == 429 || status == 503) {
+                    let _ = write!(detail, " (it asks to wait: {})", clean(wait, 40));
+                }
+                Error::Status { host, action, status, detail }
+            }
+        }
+    }
+}
+
+/// The failure that a status stands for which has no meaning of its own.
+pub(super) fn status_error(host: &str, request: &Request, answer: &Answer, status: u16) -> Error {
+    let said = error_text(answer);
+    let detail = if said.is_empty() { said } else { format!(": {said}") };
+    Error::Status { host: host.to_owned(), action: request.action.clone(), status, detail }
+}
+
+#[derive(Deserialize)]
+struct ErrorBody {
+    #[serde(default)]
+    errors: Vec<ErrorEntry>,
+    /// What token services say.
+    #[serde(default)]
+    details: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ErrorEntry {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+/// What a registry said about a failure, in one short line without control characters.
+pub(super) fn error_text(answer: &Answer) -> String {
+    let Ok(body) = serde_json::from_slice::<ErrorBody>(&answer.body) else {
+        let html = answer.header("content-type").is_some_and(|kind| kind.contains("html"));
+        let text = String::from_utf8_lossy(&answer.body);
+        return if html { "an HTML page".to_owned() } else { clean(text.trim(), 120) };
+    };
+    let mut text = body.details.unwrap_or_default();
+    for error in body.errors.iter().take(3) {
+        let separator = if text.is_empty() { "" } else { "; " };
+        let colon = if error.code.is_empty() || error.message.is_empty() { "" } else { ": " };
+        let _ = write!(text, "{separator}{}{colon}{}", error.code, error.message);
+    }
+    clean(&text, 300)
+}
+
+/// Text from outside, fit to be shown.
+fn clean(text: &str, most: usize) -> String {
+    text.chars().take(most).map(|character| if character.is_control() { ' ' } else { character }).collect()
+}
+
+/// Whether a 400 is what servers of TLS answer to plain HTTP (Go's, nginx's, Apache's).
+fn is_tls_complaint(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body).to_ascii_lowercase();
+    [
+        "http request to an https server",
+        "plain http request was sent to https port",
+        "speaking plain http to an ssl",
+    ]
+    .iter()
+    .any(|complaint| text.contains(complaint))
+}

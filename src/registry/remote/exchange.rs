@@ -1,0 +1,388 @@
+//! One request and its answer: redirects, repetition, bounds on time and size. Knows nothing of
+//! registries.
+//!
+//! `Authorization` goes to the origin (scheme, host and port) that the request was made for, never to
+//! one it was redirected to. A redirect from TLS to plain HTTP is not followed.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Method, StatusCode};
+use url::Url;
+
+use super::super::blob::BlobReader;
+use super::super::error::{Error, Result};
+use super::super::limit;
+use super::super::observer::{RequestEvent, ResponseEvent};
+use super::client::{Client, authority};
+use super::redact;
+use super::retry::{self, Repeat};
+
+/// What is sent with a request.
+pub enum Body {
+    /// Nothing.
+    Empty,
+    /// These bytes, as often as needed.
+    Bytes(Bytes),
+    /// A stream of known length; it can be sent once.
+    Stream(Mutex<Option<BlobReader>>, u64),
+}
+
+/// A request.
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The address.
+    pub url: Url,
+    /// The headers, without `Authorization`.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Body,
+    /// Whether it may be sent twice.
+    pub repeat: Repeat,
+    /// What it is for, as a verb with its object: `read a/b:1`.
+    pub action: String,
+    /// The most bytes of a successful answer's body.
+    pub limit: u64,
+    /// The registry on whose behalf this is sent.
+    pub registry: String,
+}
+
+/// An answer with its body.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The address that answered, after redirects.
+    pub url: Url,
+    /// The body; of an error, its beginning.
+    pub body: Bytes,
+}
+
+/// An answer whose body has not been read.
+pub struct Opened {
+    response: reqwest::Response,
+    url: Url,
+}
+
+impl Answer {
+    /// A header's value, where it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+impl Client {
+    /// Sends a request and reads the answer, repeating what is worth it.
+    pub(super) async fn exchange(&self, request: &Request, login: Option<&HeaderValue>) -> Result<Answer> {
+        let mut attempt = 0;
+        loop {
+            let outcome = match self.start(request, login).await {
+                Ok(opened) => self.finish(request, opened).await,
+                Err(error) => Err(error),
+            };
+            match self.pause_before_next(request, &outcome, attempt) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return outcome,
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Sends a request and hands out its body as a stream; an answer that is no success is read.
+    pub(super) async fn exchange_stream(
+        &self,
+        request: &Request,
+        login: Option<&HeaderValue>,
+    ) -> Result<std::result::Result<BlobReader, Answer>> {
+        let mut attempt = 0;
+        loop {
+            let outcome = match self.start(request, login).await {
+                Ok(opened) if opened.response.status() == StatusCode::OK => {
+                    return Ok(Ok(self.body_stream(request, opened)));
+                }
+                Ok(opened) => self.finish(request, opened).await,
+                Err(error) => Err(error),
+            };
+            match self.pause_before_next(request, &outcome, attempt) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return outcome.map(Err),
+            }
+            attempt += 1;
+        }
+    }
+
+    fn pause_before_next(
+        &self,
+        request: &Request,
+        outcome: &Result<Answer>,
+        attempt: u32,
+    ) -> Option<Duration> {
+        if attempt >= self.options().retries || matches!(request.body, Body::Stream(..)) {
+            return None;
+        }
+        match outcome {
+            Ok(answer) if retry::worth_repeating(answer.status.as_u16(), request.repeat) => {
+                let wanted = answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+                retry::pause(attempt, wanted, SystemTime::now())
+            }
+            Err(error) if error.is_transient() && request.repeat == Repeat::Always => {
+                retry::pause(attempt, None, SystemTime::now())
+            }
+            _ => None,
+        }
+    }
+
+    /// One try, with its redirects, up to the end of the answer's headers.
+    async fn start(&self, request: &Request, login: Option<&HeaderValue>) -> Result<Opened> {
+        let mut url = request.url.clone();
+        for _ in 0..=limit::REDIRECTS {
+            let same_origin = url.origin() == request.url.origin();
+            let login = login.filter(|_| same_origin);
+            let response = self.send(request, &url, login).await?;
+            let Some(target) = redirect_target(request, &url, &response)? else {
+                return Ok(Opened { response, url });
+            };
+            url = target;
+        }
+        Err(refused(request, &url, format!("more than {} redirects", limit::REDIRECTS)))
+    }
+
+    async fn send(
+        &self,
+        request: &Request,
+        url: &Url,
+        login: Option<&HeaderValue>,
+    ) -> Result<reqwest::Response> {
+        let mut headers = request.headers.clone();
+        if let Some(login) = login {
+            headers.insert(AUTHORIZATION, login.clone());
+        }
+        let pulse = Arc::new(Pulse::new());
+        let body = self.outgoing(request, &mut headers, &pulse)?;
+        let connection = self.connection(url, &request.registry)?;
+        let shown = redact::url(url);
+        let method = request.method.as_str();
+        self.observer().request(&RequestEvent { method, url: &shown, headers: &redact::headers(&headers) });
+        let start = Instant::now();
+        let mut builder = connection.request(request.method.clone(), url.clone()).headers(headers);
+        if let Some(body) = body {
+            builder = builder.body(body);
+        }
+        let outcome = with_idle(builder.send(), &pulse, self.options().timeout).await;
+        let (status, headers) = match &outcome {
+            Some(Ok(response)) => (Some(response.status().as_u16()), redact::headers(response.headers())),
+            _ => (None, Vec::new()),
+        };
+        let elapsed = start.elapsed();
+        self.observer().response(&ResponseEvent { method, url: &shown, status, headers: &headers, elapsed });
+        match outcome {
+            Some(Ok(response)) => Ok(response),
+            Some(Err(error)) => Err(transport(url, request, error)),
+            None => Err(self.timed_out(url, request)),
+        }
+    }
+
+    fn outgoing(
+        &self,
+        request: &Request,
+        headers: &mut HeaderMap,
+        pulse: &Arc<Pulse>,
+    ) -> Result<Option<reqwest::Body>> {
+        match &request.body {
+            Body::Empty => Ok(None),
+            Body::Bytes(bytes) => Ok(Some(bytes.clone().into())),
+            Body::Stream(stream, size) => {
+                let stream = stream.lock().ok().and_then(|mut stream| stream.take());
+                let stream = stream.ok_or_else(|| {
+                    refused(request, &request.url, "the body cannot be sent a second time".into())
+                })?;
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(*size));
+                let (pulse, observer) = (pulse.clone(), self.shared_observer());
+                let watched = stream.inspect(move |item| {
+                    pulse.beat();
+                    observer.transferred(item.as_ref().map_or(0, |chunk| chunk.len() as u64));
+                });
+                Ok(Some(reqwest::Body::wrap_stream(watched)))
+            }
+        }
+    }
+
+    /// Reads the body of an answer, within the bounds.
+    async fn finish(&self, request: &Request, mut opened: Opened) -> Result<Answer> {
+        let status = opened.response.status();
+        let headers = opened.response.headers().clone();
+        let bound = if status.is_success() { request.limit } else { limit::ERROR_BODY };
+        if status.is_success() && opened.response.content_length().is_some_and(|length| length > bound) {
+            return Err(Error::TooLarge { what: format!("the answer to {}", request.action), limit: bound });
+        }
+        // A body that is held in memory is small: drop by drop it may not come forever.
+        let deadline = Instant::now() + self.options().timeout * 4;
+        let mut body = BytesMut::new();
+        loop {
+            let patience = self.options().timeout.min(deadline.saturating_duration_since(Instant::now()));
+            let chunk = match tokio::time::timeout(patience, opened.response.chunk()).await {
+                Err(_) => return Err(self.timed_out(&opened.url, request)),
+                Ok(Err(_)) if !status.is_success() => break,
+                Ok(Err(error)) => return Err(transport(&opened.url, request, error)),
+                Ok(Ok(None)) => break,
+                Ok(Ok(Some(chunk))) => chunk,
+            };
+            if body.len() as u64 + chunk.len() as u64 > bound {
+                if status.is_success() {
+                    let what = format!("the answer to {}", request.action);
+                    return Err(Error::TooLarge { what, limit: bound });
+                }
+                break;
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer { status, headers, url: opened.url, body: body.freeze() })
+    }
+
+    fn body_stream(&self, request: &Request, opened: Opened) -> BlobReader {
+        let state = (self.clone(), opened, request.action.clone());
+        Box::pin(futures_util::stream::try_unfold(state, |(client, mut opened, action)| async move {
+            let chunk = tokio::time::timeout(client.options().timeout, opened.response.chunk()).await;
+            let host = authority(&opened.url);
+            match chunk {
+                Err(_) => Err(Error::TimedOut { host, action, after: client.options().timeout }),
+                Ok(Err(error)) => Err(transport_error(host, action, error)),
+                Ok(Ok(None)) => Ok(None),
+                Ok(Ok(Some(chunk))) => {
+                    client.observer().transferred(chunk.len() as u64);
+                    Ok(Some((chunk, (client, opened, action))))
+                }
+            }
+        }))
+    }
+
+    fn timed_out(&self, url: &Url, request: &Request) -> Error {
+        let after = self.options().timeout;
+        Error::TimedOut { host: authority(url), action: request.action.clone(), after }
+    }
+}
+
+/// Where an answer sends the request to, if it does and if it may.
+fn redirect_target(request: &Request, from: &Url, response: &reqwest::Response) -> Result<Option<Url>> {
+    let status = response.status().as_u16();
+    let reading = request.method == Method::GET || request.method == Method::HEAD;
+    let follow = match status {
+        301 | 302 | 303 => reading,
+        307 | 308 => reading || !matches!(request.body, Body::Stream(..)),
+        _ => false,
+    };
+    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+    let Some(location) = location.filter(|_| follow) else { return Ok(None) };
+    let target = from
+        .join(location)
+        .map_err(|error| Error::malformed(format!("a redirect of {}", authority(from)), error.to_string()))?;
+    check_target(&request.registry, from, &target)?;
+    Ok(Some(target))
+}
+
+/// Whether an address that a registry pointed to may be used at all.
+pub(super) fn check_target(registry: &str, from: &Url, target: &Url) -> Result<()> {
+    let reason = match (from.scheme(), target.scheme()) {
+        ("https", "http") => "it leads from TLS to plain HTTP",
+        (_, "http" | "https") if target.host_str().is_some() => return Ok(()),
+        _ => "it is no HTTP address",
+    };
+    Err(Error::Redirect { host: registry.to_owned(), target: redact::url(target), reason: reason.to_owned() })
+}
+
+fn refused(request: &Request, target: &Url, reason: String) -> Error {
+    Error::Redirect { host: request.registry.clone(), target: redact::url(target), reason }
+}
+
+fn transport(url: &Url, request: &Request, error: reqwest::Error) -> Error {
+    transport_error(authority(url), request.action.clone(), error)
+}
+
+fn transport_error(host: String, action: String, error: reqwest::Error) -> Error {
+    // What the sending side of a stream failed with is the cause; the connection is its victim.
+    let mut cause = std::error::Error::source(&error);
+    while let Some(source) = cause {
+        if let Some(own) = source.downcast_ref::<Error>() {
+            return Error::Transport { host, action, transient: false, source: own.to_string().into() };
+        }
+        cause = source.source();
+    }
+    let transient = is_transient(&error);
+    // The address is in the message already, and it may hold a secret.
+    let text = causes(&error.without_url());
+    Error::Transport { host, action, transient, source: text.into() }
+}
+
+/// Whether the connection broke, as opposed to never having come about.
+fn is_transient(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+            if matches!(error.kind(), ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof) {
+                return true;
+            }
+        }
+        cause = error.source();
+    }
+    !(error.is_connect() || error.is_builder() || error.is_timeout())
+}
+
+/// The causes of an error in one line, each said once.
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !parts.iter().any(|part| part.contains(&text)) {
+            parts.push(text);
+        }
+        cause = error.source();
+    }
+    // The outermost says only that sending failed.
+    if parts.len() > 1 && parts[0].starts_with("error sending request") {
+        parts.remove(0);
+    }
+    parts.join(": ")
+}
+
+/// When something last moved.
+struct Pulse {
+    start: Instant,
+    last: AtomicU64,
+}
+
+impl Pulse {
+    fn new() -> Self {
+        Self { start: Instant::now(), last: AtomicU64::new(0) }
+    }
+
+    fn beat(&self) {
+        let elapsed = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(elapsed, Ordering::Relaxed);
+    }
+
+    fn last(&self) -> Instant {
+        self.start + Duration::from_millis(self.last.load(Ordering::Relaxed))
+    }
+}
+
+/// Waits for a future as long as the pulse beats; none when it stopped for `idle`.
+async fn with_idle<T>(future: impl Future<Output = T>, pulse: &Pulse, idle: Duration) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    loop {
+        let deadline = pulse.last() + idle;
+        match tokio::time::timeout_at(deadline.into(), &mut future).await {
+            Ok(value) => return Some(value),
+            Err(_) if pulse.last() + idle > deadline => {}
+            Err(_) => return None,
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! Proving who one is, when asked (distribution's "token authentication").
+//!
+//! A request goes out with what worked before, or with nothing. On a 401 the challenge is read, the
+//! credentials are looked up, and for a bearer challenge one token is fetched that covers all that
+//! this run wants of the repository. The token serves until its `expires_in` has passed, which is
+//! a hint, or until the registry answers 401 again.
+//!
+//! Where credentials may go: to the registry they are kept for, and to the realm that it names if
+//! the realm speaks TLS, or is the registry's own host, or if both are this machine. A registry that
+//! speaks TLS and names a realm in plain HTTP is not followed at all.
+//!
+//! Where the token service refuses the credentials and only reading is wanted, an anonymous token is
+//! tried, with a note: an expired login must not hide what is public.
+
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use bytes::Bytes;
+use reqwest::Method;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use serde::Deserialize;
+use url::Url;
+
+use super::super::credential::{Credential, Found};
+use super::super::error::{Error, Result};
+use super::super::limit;
+use super::ask::{error_text, status_error};
+use super::challenge::{self, Challenge};
+use super::client::{Client, authority, is_loopback};
+use super::exchange::{Answer, Body, Request};
+use super::redact;
+use super::repository::Access;
+use super::retry::Repeat;
+
+/// What a login is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LoginKey {
+    /// The registry.
+    pub host: String,
+    /// The repository.
+    pub name: String,
+    /// What is wanted of it.
+    pub access: Access,
+}
+
+/// What is sent to prove who one is.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// The `Authorization` header; none for anonymous access without a token.
+    pub header: Option<HeaderValue>,
+    /// The scope of the token.
+    scope: String,
+    /// Where the credentials came from, for messages.
+    origin: Option<String>,
+    /// When the token is said to expire.
+    expires: Option<Instant>,
+}
+
+impl Login {
+    /// Whether the token is said to be good still.
+    pub fn is_current(&self) -> bool {
+        self.expires.is_none_or(|expires| Instant::now() < expires)
+    }
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    token: Option<String>,
+    access_token: Option<String>,
+    expires_in: Option<f64>,
+}
+
+impl Client {
+    /// Answers a 401: finds credentials, fetches a token. `before` is the login that was refused.
+    pub(super) async fn log_in(
+        &self,
+        key: &LoginKey,
+        request: &Request,
+        refusal: &Answer,
+        before: Option<&Login>,
+    ) -> Result<Login> {
+        let challenges: Vec<Challenge> = refusal
+            .headers
+            .get_all(WWW_AUTHENTICATE)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(challenge::parse)
+            .collect();
+        let find = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme == scheme);
+        let found = self.options().credentials.find(&key.host, &key.name)?;
+        let login = if let Some(challenge) = find("bearer") {
+            self.log_in_with_token(key, request, challenge, found).await?
+        } else if find("basic").is_some() && before.is_none_or(|login| login.header.is_none()) {
+            basic_login(request, refusal, found)?
+        } else {
+            return Err(unauthorized(
+                &key.host,
+                request,
+                refusal,
+                before.and_then(|login| login.origin.as_deref()),
+            ));
+        };
+        self.remember_login(key.clone(), login.clone());
+        Ok(login)
+    }
+
+    async fn log_in_with_token(
+        &self,
+        key: &LoginKey,
+        request: &Request,
+        challenge: &Challenge,
+        found: Option<Found>,
+    ) -> Result<Login> {
+        let scope = merge_scopes(&wanted_scope(key), challenge.parameter("scope").unwrap_or_default());
+        if let Some(Found { credential: Credential::Bearer(token), origin }) = &found {
+            let header = secret_header(&format!("Bearer {token}"))?;
+            return Ok(Login { header: Some(header), scope, origin: Some(origin.clone()), expires: None });
+        }
+        let realm = realm_of(request, challenge, found.is_some())?;
+        let service = challenge.parameter("service").unwrap_or_default();
+        let anonymous = token_request(request, &realm, service, &scope, None)?;
+        let answer = match &found {
+            Some(found) => {
+                let with = token_request(request, &realm, service, &scope, Some(&found.credential))?;
+                let answer = self.exchange(&with.0, with.1.as_ref()).await?;
+                if matches!(answer.status.as_u16(), 400 | 401 | 403) && key.access == Access::Pull {
+                    let second = self.exchange(&anonymous.0, None).await?;
+                    if second.status.is_success() {
+                        let host = &key.host;
+                        let origin = &found.origin;
+                        self.observer().note(&format!(
+                            "{host} refused the credentials from {origin}; going on without them"
+                        ));
+                    }
+                    if second.status.is_success() { second } else { answer }
+                } else {
+                    answer
+                }
+            }
+            None => self.exchange(&anonymous.0, None).await?,
+        };
+        let origin = found.map(|found| found.origin);
+        token_login(&realm, request, &answer, scope, origin)
+    }
+}
+
+/// Whether another login could help, where one was refused: the registry may have asked for a scope
+/// that was not known before.
+pub(super) fn wants_more(login: &Login, refusal: &Answer) -> bool {
+    let asked = refusal
+        .headers
+        .get_all(WWW_AUTHENTICATE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(challenge::parse)
+        .find_map(|challenge| challenge.parameter("scope").map(str::to_owned));
+    asked.is_some_and(|asked| merge_scopes(&login.scope, &asked) != login.scope)
+}
+
+/// The failure of a 401 that no login helps against.
+pub(super) fn unauthorized(host: &str, request: &Request, refusal: &Answer, origin: Option<&str>) -> Error {
+    let tried = match origin {
+        Some(origin) => format!("the credentials from {origin} were not accepted"),
+        None => "no credentials were found".to_owned(),
+    };
+    let said = error_text(refusal);
+    let detail = if said.is_empty() { tried } else { format!("{tried}; it said {said}") };
+    Error::Unauthorized { host: host.to_owned(), action: request.action.clone(), detail }
+}
+
+pub(super) fn refused_login(host: &str, request: &Request, refusal: &Answer, login: Option<&Login>) -> Error {
+    unauthorized(host, request, refusal, login.and_then(|login| login.origin.as_deref()))
+}
+
+fn basic_login(request: &Request, refusal: &Answer, found: Option<Found>) -> Result<Login> {
+    let Some(Found { credential, origin }) = found else {
+        return Err(unauthorized(&request.registry, request, refusal, None));
+    };
+    let header = match &credential {
+        Credential::Password { username, password } => basic_header(username, password)?,
+        Credential::Bearer(token) | Credential::Identity(token) => secret_header(&format!("Bearer {token}"))?,
+    };
+    Ok(Login { header: Some(header), scope: String::new(), origin: Some(origin), expires: None })
+}
+
+/// The realm's address, where it may be asked at all.
+fn realm_of(request: &Request, challenge: &Challenge, credentials: bool) -> Result<Url> {
+    let text = challenge.parameter("realm").unwrap_or_default();
+    let realm = request.url.join(text).map_err(|error| {
+        Error::malformed(format!("the token realm of {}", request.registry), error.to_string())
+    })?;
+    if text.is_empty() {
+        return Err(Error::malformed(format!("the challenge of {}", request.registry), "it names no realm"));
+    }
+    check_realm(&request.url, &realm, credentials).map_err(|reason| Error::Redirect {
+        host: request.registry.clone(),
+        target: redact::url(&realm),
+        reason: reason.to_owned(),
+    })?;
+    Ok(realm)
+}
+
+/// The rule of the module's header.
+fn check_realm(registry: &Url, realm: &Url, credentials: bool) -> std::result::Result<(), &'static str> {
+    if realm.scheme() == "https" && realm.host_str().is_some() {
+        return Ok(());
+    }
+    if realm.scheme() != "http" {
+        return Err("a token realm is an HTTP address");
+    }
+    if registry.scheme() == "https" {
+        return Err("a registry that speaks TLS must not ask for tokens from plain HTTP");
+    }
+    let same = registry.host_str() == realm.host_str();
+    if same || (is_loopback(&authority(registry)) && is_loopback(&authority(realm))) || !credentials {
+        return Ok(());
+    }
+    Err("credentials are not sent to another host over plain HTTP")
+}
+
+/// The request for a token, and the header that proves who asks.
+fn token_request(
+    request: &Request,
+    realm: &Url,
+    service: &str,
+    scope: &str,
+    credential: Option<&Credential>,
+) -> Result<(Request, Option<HeaderValue>)> {
+    let mut url = realm.clone();
+    let mut headers = HeaderMap::new();
+    let mut login = None;
+    let (method, body) = if let Some(Credential::Identity(token)) = credential {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "refresh_token")
+            .append_pair("service", service)
+            .append_pair("client_id", "compat")
+            .append_pair("scope", scope)
+            .append_pair("refresh_token", token);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        (Method::POST, Body::Bytes(Bytes::from(form.finish())))
+    } else {
+        if let Some(Credential::Password { username, password }) = credential {
+            login = Some(basic_header(username, password)?);
+        }
+        let mut query = url.query_pairs_mut();
+        if !service.is_empty() {
+            query.append_pair("service", service);
+        }
+        for scope in scope.split(' ').filter(|scope| !scope.is_empty()) {
+            query.append_pair("scope", scope);
+        }
+        drop(query);
+        (Method::GET, Body::Empty)
+    };
+    let repeat = if method == Method::GET { Repeat::Always } else { Repeat::IfRefused };
+    let (action, registry) = (request.action.clone(), request.registry.clone());
+    Ok((Request { method, url, headers, body, repeat, action, limit: limit::TOKEN_ANSWER, registry }, login))
+}
+
+fn token_login(
+    realm: &Url,
+    request: &Request,
+    answer: &Answer,
+    scope: String,
+    origin: Option<String>,
+) -> Result<Login> {
+    let host = authority(realm);
+    match answer.status.as_u16() {
+        200..=299 => {}
+        400 | 401 => return Err(unauthorized(&host, request, answer, origin.as_deref())),
+        403 => {
+            let detail = error_text(answer);
+            return Err(Error::Denied { host, action: request.action.clone(), detail });
+        }
+        status => return Err(status_error(&host, request, answer, status)),
+    }
+    let malformed = |reason: &str| Error::malformed(format!("the token answer of {host}"), reason);
+    // The reason of a syntax error is not shown: it could quote the token.
+    let parsed: TokenAnswer =
+        serde_json::from_slice(&answer.body).map_err(|_| malformed("it is not the expected JSON"))?;
+    let token = parsed.token.or(parsed.access_token).filter(|token| !token.is_empty());
+    let token = token.ok_or_else(|| malformed("it has no token"))?;
+    let seconds = parsed.expires_in.filter(|seconds| (1.0..1e9).contains(seconds));
+    let expires = seconds.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
+    Ok(Login { header: Some(secret_header(&format!("Bearer {token}"))?), scope, origin, expires })
+}
+
+fn basic_header(username: &str, password: &str) -> Result<HeaderValue> {
+    let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{username}:{password}"));
+    secret_header(&format!("Basic {encoded}"))
+}
+
+fn secret_header(text: &str) -> Result<HeaderValue> {
+    let mut header = HeaderValue::from_str(text).map_err(|_| {
+        Error::malformed(
+            AUTHORIZATION.as_str(),
+            "a token or password has characters that no header can carry",
+        )
+    })?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+fn wanted_scope(key: &LoginKey) -> String {
+    format!("repository:{}:{}", key.name, key.access.actions())
+}
+
+/// The union of two scopes: actions on the same resource are put together.
+fn merge_scopes(ours: &str, theirs: &str) -> String {
+    let mut merged: Vec<(String, Vec<String>)> = Vec::new();
+    for scope in ours.split(' ').chain(theirs.split(' ')).filter(|scope| !scope.is_empty()) {
+        let (resource, actions) = scope.rsplit_once(':').unwrap_or((scope, ""));
+        let at = merged.iter().position(|(known, _)| known == resource).unwrap_or_else(|| {
+            merged.push((resource.to_owned(), Vec::new()));
+            merged.len() - 1
+        });
+        for action in actions.split(',').filter(|action| !action.is_empty()) {
+            if !merged[at].1.iter().any(|known| known == action) {
+                merged[at].1.push(action.to_owned());
+            }
+        }
+    }
+    let text = |(resource, actions): &(String, Vec<String>)| format!("{resource}:{}", actions.join(","));
+    merged.iter().map(text).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_is_asked_once_for_all_that_is_wanted() {
+        let merged = merge_scopes("repository:a/b:pull,push", "repository:a/b:pull");
+        assert_eq!(merged, "repository:a/b:pull,push");
+        let merged = merge_scopes("repository:a/b:pull", "repository:a/b:pull,push repository:c:pull");
+        assert_eq!(merged, "repository:a/b:pull,push repository:c:pull");
+        assert_eq!(merge_scopes("repository:h:80/a:pull", ""), "repository:h:80/a:pull");
+    }
+
+    #[test]
+    fn credentials_go_to_no_foreign_realm_in_the_clear() {
+        let check = |registry: &str, realm: &str, credentials| {
+            check_realm(&Url::parse(registry).unwrap(), &Url::parse(realm).unwrap(), credentials).is_ok()
+        };
+        assert!(check("https://registry-1.docker.io/", "https://auth.docker.io/token", true));
+        assert!(!check("https://r/", "http://r/token", false));
+        assert!(check("http://localhost:5000/", "http://127.0.0.1:5001/token", true));
+        assert!(check("http://r:5000/", "http://r/token", true));
+        assert!(!check("http://r:5000/", "http://evil/token", true));
+        assert!(check("http://r:5000/", "http://other/token", false));
+        assert!(!check("http://localhost/", "http://evil/token", true));
+        assert!(!check("http://localhost/", "ftp://localhost/token", false));
+    }
+}

@@ -1,0 +1,27 @@
+//! Registries over HTTP: the OCI distribution specification 1.1, on `reqwest`.
+//!
+//! Why not `oci-client`: it has no fallback tag, no paging, no repetition, no deletion, asks `/v2/`
+//! before every anonymous request, and holds what it moves in memory. What this module promises
+//! (logins renewed in the middle of a push, `certs.d`, bounds on everything) would have had to be
+//! written around it anyway, so HTTP is spoken in this one place.
+//!
+//! From the bottom up: [`exchange`] sends one request (redirects, repetition, bounds), [`client`]
+//! keeps what is shared by a run, [`login`] answers challenges, [`ask`] puts these together for a
+//! repository, [`repository`], [`upload`] and [`listing`] are the specification's operations.
+
+mod ask;
+mod challenge;
+mod client;
+mod exchange;
+mod link;
+mod listing;
+mod login;
+pub mod redact;
+mod repository;
+mod retry;
+mod tls;
+mod upload;
+
+pub use client::{Client, ClientOptions, is_loopback};
+pub use repository::{Accepted, Access, Repository};
+pub use tls::TlsOptions;

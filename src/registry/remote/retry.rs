@@ -1,0 +1,112 @@
+//! When a request is sent again, and how long to wait before.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::super::limit;
+
+/// What may be repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// Sending it twice does what sending it once does.
+    Always,
+    /// Only where the registry surely did not act on it: a refused connection's retry, or 429.
+    IfRefused,
+}
+
+/// Whether an answer with this status is worth another try.
+pub fn worth_repeating(status: u16, repeat: Repeat) -> bool {
+    match status {
+        429 => true,
+        408 | 500 | 502 | 503 | 504 => repeat == Repeat::Always,
+        _ => false,
+    }
+}
+
+/// How long to wait before try number `attempt` (from 0), or none where the server wants a longer
+/// pause than is waited for.
+pub fn pause(attempt: u32, retry_after: Option<&str>, now: SystemTime) -> Option<Duration> {
+    if let Some(wanted) = retry_after.and_then(|value| retry_after_of(value, now)) {
+        return (wanted <= limit::RETRY_AFTER).then_some(wanted);
+    }
+    let base = 250_u64 << attempt.min(6);
+    Some(Duration::from_millis(base / 2 + fastrand::u64(0..=base / 2)))
+}
+
+/// `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3).
+pub fn retry_after_of(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = parse_date(value)?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT`, the only form of a date that senders may use.
+fn parse_date(text: &str) -> Option<SystemTime> {
+    let (_, rest) = text.split_once(", ")?;
+    let mut words = rest.split(' ');
+    let day: u64 = words.next()?.parse().ok()?;
+    let month = words.next()?;
+    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let month = months.iter().position(|name| *name == month)? as u64 + 1;
+    let year: u64 = words.next()?.parse().ok()?;
+    let mut clock = words.next()?.split(':').map(|part| part.parse::<u64>().ok());
+    let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
+    if words.next() != Some("GMT") || !(1970..=9999).contains(&year) || !(1..=31).contains(&day) {
+        return None;
+    }
+    if hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let days = days_since_1970(year, month, day);
+    Some(UNIX_EPOCH + Duration::from_secs(days * 86_400 + hour * 3600 + minute * 60 + second))
+}
+
+/// Days from 1970-01-01 in the proleptic Gregorian calendar (Howard Hinnant's `days_from_civil`).
+fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year / 400;
+    let year_of_era = year % 400;
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn seconds_and_dates_are_understood() {
+        let now = UNIX_EPOCH + Duration::from_secs(784_111_770);
+        assert_eq!(retry_after_of("120", now), Some(Duration::from_secs(120)));
+        assert_eq!(retry_after_of("Sun, 06 Nov 1994 08:49:37 GMT", now), Some(Duration::from_secs(7)));
+        assert_eq!(retry_after_of("Sun, 06 Nov 1970 08:49:37 GMT", now), Some(Duration::ZERO));
+        assert_eq!(retry_after_of("soon", now), None);
+    }
+
+    #[test]
+    fn a_pause_is_bounded_and_a_longer_one_is_not_waited_for() {
+        assert_eq!(pause(0, Some("2"), UNIX_EPOCH), Some(Duration::from_secs(2)));
+        assert_eq!(pause(0, Some("3600"), UNIX_EPOCH), None);
+        assert!(pause(0, None, UNIX_EPOCH).unwrap() <= Duration::from_millis(250));
+        assert!(pause(40, None, UNIX_EPOCH).unwrap() <= Duration::from_secs(16));
+    }
+
+    #[test]
+    fn what_must_not_happen_twice_is_repeated_only_when_it_was_refused() {
+        assert!(worth_repeating(503, Repeat::Always));
+        assert!(!worth_repeating(503, Repeat::IfRefused));
+        assert!(worth_repeating(429, Repeat::IfRefused));
+        assert!(!worth_repeating(501, Repeat::Always));
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_dates_never_panic(text in "\\PC{0,40}|[A-Z][a-z]{2}, [0-9]{1,20} [A-Z][a-z]{2} [0-9]{1,20} [0-9:]{0,30} GMT") {
+            let _ = retry_after_of(&text, UNIX_EPOCH);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Pushing a blob: is it there, begin (`POST`), send (`PUT`). Begun again from the start where the
+//! connection broke or the login ran out in between: an upload session is not trusted to have kept
+//! anything.
+
+use std::sync::Mutex;
+
+use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, LOCATION};
+use url::Url;
+
+use super::super::blob::BlobSource;
+use super::super::error::{Error, Result};
+use super::super::limit;
+use super::super::manifest::Descriptor;
+use super::ask::{Ask, Target};
+use super::exchange::{Answer, Body};
+use super::repository::Repository;
+use super::retry::{self, Repeat};
+
+impl Repository {
+    /// Pushes a blob unless it is there; says whether it was sent.
+    ///
+    /// # Errors
+    ///
+    /// Where the registry does not take it, or the source cannot be read.
+    pub async fn push_blob(&self, descriptor: &Descriptor, source: &BlobSource) -> Result<bool> {
+        let mut attempt = 0;
+        loop {
+            if self.has_blob(&descriptor.digest).await? {
+                return Ok(false);
+            }
+            let outcome = self.upload(descriptor, source).await;
+            let again = match &outcome {
+                Ok(Some(_)) => return outcome.map(|_| true),
+                // The login ran out while the blob was sent, and has been renewed.
+                Ok(None) => true,
+                Err(error) => error.is_transient(),
+            };
+            if !again || attempt >= self.client.options().retries {
+                let what = self.display(descriptor.digest.as_str());
+                let host = self.host().to_owned();
+                return outcome.and(Err(Error::Unauthorized {
+                    host,
+                    action: format!("write {what}"),
+                    detail: "each new login ran out while it was sent".into(),
+                }));
+            }
+            if let Some(pause) = retry::pause(attempt, None, std::time::SystemTime::now()) {
+                tokio::time::sleep(pause).await;
+            }
+            attempt += 1;
+        }
+    }
+
+    /// One try; none where the login ran out on the way.
+    async fn upload(&self, descriptor: &Descriptor, source: &BlobSource) -> Result<Option<()>> {
+        let what = self.display(descriptor.digest.as_str());
+        let action = format!("write {what}");
+        let begin = Ask {
+            method: Method::POST,
+            target: Target::Path("blobs/uploads/".into()),
+            headers: Vec::new(),
+            body: Body::Empty,
+            repeat: Repeat::IfRefused,
+            action: action.clone(),
+            limit: limit::ERROR_BODY,
+        };
+        let answer = self.ask(begin).await?;
+        match answer.status.as_u16() {
+            201 => return Ok(Some(())),
+            200..=299 => {}
+            _ => return Err(self.failure(&answer, &action)),
+        }
+        let url = self.upload_address(&answer, descriptor)?;
+        let (body, in_memory) = match source {
+            BlobSource::Bytes(bytes) => (Body::Bytes(bytes.clone()), true),
+            BlobSource::Stored(_) => {
+                let stream = source.open(descriptor).await?;
+                (Body::Stream(Mutex::new(Some(stream)), descriptor.size), false)
+            }
+        };
+        let send = Ask {
+            method: Method::PUT,
+            target: Target::Url(url),
+            headers: vec![(CONTENT_TYPE, "application/octet-stream".into())],
+            body,
+            repeat: Repeat::IfRefused,
+            action: action.clone(),
+            limit: limit::ERROR_BODY,
+        };
+        let answer = self.ask(send).await?;
+        match answer.status.as_u16() {
+            200..=299 => {
+                if in_memory {
+                    self.client.observer().transferred(descriptor.size);
+                }
+                Ok(Some(()))
+            }
+            401 => Ok(None),
+            _ => Err(self.failure(&answer, &action)),
+        }
+    }
+
+    /// Where the blob is to be sent: another host is sent the blob, but never the login, and never
+    /// in the clear by a registry that speaks TLS itself.
+    fn upload_address(&self, answer: &Answer, descriptor: &Descriptor) -> Result<Url> {
+        let what = format!("the upload address given by {}", self.host());
+        let location = answer.header(LOCATION.as_str());
+        let location = location.ok_or_else(|| Error::malformed(&what, "there is none"))?;
+        let mut url =
+            answer.url.join(location).map_err(|error| Error::malformed(&what, error.to_string()))?;
+        super::exchange::check_target(self.host(), &answer.url, &url)?;
+        url.query_pairs_mut().append_pair("digest", descriptor.digest.as_str());
+        Ok(url)
+    }
+}

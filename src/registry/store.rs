@@ -1,0 +1,163 @@
+//! One interface to both kinds of place: a repository of a registry and an image layout.
+
+use bytes::Bytes;
+
+use super::blob::{BlobReader, BlobSource};
+use super::digest::Digest;
+use super::error::Result;
+use super::layout::Layout;
+use super::location::{Place, Selector};
+use super::manifest::{Descriptor, Resolved};
+use super::remote::{Access, Client, Repository};
+
+/// A repository or a layout.
+#[derive(Clone, Debug)]
+pub enum Store {
+    /// A repository of a registry.
+    Remote(Repository),
+    /// An image layout.
+    Layout(Layout),
+}
+
+/// Under what a manifest is put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name<'a> {
+    /// Under a tag.
+    Tag(&'a str),
+    /// Under its digest, to be found by it (a layout lists it).
+    Digest,
+    /// Under its digest, because another manifest names it (a layout does not list it).
+    Child,
+}
+
+impl Store {
+    /// The store at a place, to be used in the given way.
+    pub fn new(client: &Client, place: &Place, access: Access) -> Self {
+        match place {
+            Place::Repository { host, name } => {
+                Self::Remote(Repository::new(client.clone(), host, name, access))
+            }
+            Place::Layout(path) => Self::Layout(Layout::new(path)),
+        }
+    }
+
+    /// Fetches a manifest; verified where it is named by a digest.
+    ///
+    /// # Errors
+    ///
+    /// [`super::Error::NotFound`], or what went wrong.
+    pub async fn manifest(&self, selector: &Selector) -> Result<Resolved> {
+        match self {
+            Self::Remote(repository) => repository.manifest(selector).await,
+            Self::Layout(layout) => layout.manifest(selector),
+        }
+    }
+
+    /// The digest of a manifest, where the store has it and says so.
+    ///
+    /// # Errors
+    ///
+    /// Where the store cannot be asked.
+    pub async fn manifest_digest(&self, selector: &Selector) -> Result<Option<Digest>> {
+        match self {
+            Self::Remote(repository) => repository.manifest_digest(selector).await,
+            Self::Layout(layout) => layout.manifest_digest(selector),
+        }
+    }
+
+    /// Fetches a blob into memory, verified: from its descriptor where it is embedded there.
+    ///
+    /// # Errors
+    ///
+    /// [`super::Error::TooLarge`] beyond `limit`, or what went wrong.
+    pub async fn blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Bytes> {
+        if let Some(bytes) = descriptor.embedded()? {
+            return Ok(bytes);
+        }
+        match self {
+            Self::Remote(repository) => repository.blob(descriptor, limit).await,
+            Self::Layout(layout) => layout.blob(descriptor, limit),
+        }
+    }
+
+    /// Opens a blob as a stream that verifies what passes.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read.
+    pub async fn open_blob(&self, descriptor: &Descriptor) -> Result<BlobReader> {
+        match self {
+            Self::Remote(repository) => repository.open_blob(descriptor).await,
+            Self::Layout(layout) => layout.open_blob(descriptor),
+        }
+    }
+
+    /// Pushes a blob unless it is there; says whether it was sent.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read or written.
+    pub async fn push_blob(&self, descriptor: &Descriptor, source: &BlobSource) -> Result<bool> {
+        match self {
+            Self::Remote(repository) => repository.push_blob(descriptor, source).await,
+            Self::Layout(layout) => layout.push_blob(descriptor, source).await,
+        }
+    }
+
+    /// Puts a manifest; says whether the store keeps the subject's referrers itself.
+    ///
+    /// # Errors
+    ///
+    /// Where the store does not take it.
+    pub async fn put_manifest(&self, name: Name<'_>, descriptor: &Descriptor, bytes: &Bytes) -> Result<bool> {
+        match (self, name) {
+            (Self::Remote(repository), Name::Tag(tag)) => {
+                Ok(repository.put_manifest(Some(tag), descriptor, bytes).await?.keeps_referrers)
+            }
+            (Self::Remote(repository), Name::Digest | Name::Child) => {
+                Ok(repository.put_manifest(None, descriptor, bytes).await?.keeps_referrers)
+            }
+            (Self::Layout(layout), name) => layout.put_manifest(name, descriptor, bytes).await.map(|()| true),
+        }
+    }
+
+    /// The manifests that refer to `subject`, of one artifact type where one is given.
+    ///
+    /// # Errors
+    ///
+    /// Where they cannot be listed: a refusal is not an empty list.
+    pub async fn referrers(&self, subject: &Digest, artifact_type: Option<&str>) -> Result<Vec<Descriptor>> {
+        let mut found = match self {
+            Self::Remote(repository) => super::referrers::list(repository, subject, artifact_type).await?,
+            Self::Layout(layout) => layout.referrers(subject)?,
+        };
+        if let Some(artifact_type) = artifact_type {
+            found.retain(|descriptor| descriptor.artifact_type.as_deref() == Some(artifact_type));
+        }
+        Ok(found)
+    }
+
+    /// All tags.
+    ///
+    /// # Errors
+    ///
+    /// Where they cannot be listed.
+    pub async fn tags(&self) -> Result<Vec<String>> {
+        match self {
+            Self::Remote(repository) => repository.tags().await,
+            Self::Layout(layout) => layout.tags(),
+        }
+    }
+
+    /// How a manifest of this store is named to people.
+    pub fn display(&self, selector: &Selector) -> String {
+        match self {
+            Self::Remote(repository) => repository.display(&match selector {
+                Selector::Tag(tag) => tag.clone(),
+                Selector::Digest(digest) => digest.to_string(),
+                Selector::Only => "latest".to_owned(),
+            }),
+            Self::Layout(layout) => layout.display(selector),
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! The types of the document. Field order is the order in which they are written; a field that is
+//! empty is left out. Written canonically: same inputs, same bytes.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::spec::schema::{self, IDENTIFIER};
+
+/// What an application needs of the machine it is to run on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(title = "Specification")]
+pub struct Specification {
+    /// The identifier of this document's schema.
+    #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// The version of the format, MAJOR.MINOR.PATCH. Readers refuse a newer major version.
+    #[schemars(regex(pattern = r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)$"))]
+    pub version: String,
+    /// Free attributes: reverse-DNS keys with string values. Those of compat-lib 0.0.1
+    /// (llnl.compatlib.executable-name, llnl.compatlib.library-name.N) are filled as it did.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::attributes")]
+    pub attributes: BTreeMap<String, String>,
+    /// Where the scope lies on the machine, as an absolute path. Only given when the answer depends on
+    /// it: something in the scope names an absolute path inside it, or leaves it by $ORIGIN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
+    /// Directories that the application's start puts into LD_LIBRARY_PATH; relative ones lie in the
+    /// scope.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub library_path: Vec<String>,
+    /// What the verdict is about: paths of objects and scripts in the scope.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subjects: Vec<String>,
+    /// The ELF objects of the scope: what the application brings along.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub objects: Vec<Object>,
+    /// The scripts among the subjects.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scripts: Vec<Script>,
+    /// Symbolic links of the scope that lead to its objects and directories: path to target, both
+    /// relative to the scope.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub links: BTreeMap<String, String>,
+    /// The libraries outside the scope that were loaded when this was generated, and from where. For
+    /// people; a check does not depend on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub closure: Vec<ClosureEntry>,
+}
+
+/// One ELF object of the scope.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Object {
+    /// Its path, relative to the scope.
+    pub path: String,
+    /// What it is.
+    pub kind: ObjectKind,
+    /// The machine it is for, by the name that `uname -m` gives (x86_64, aarch64, …).
+    pub machine: String,
+    /// The width of its addresses in bits.
+    #[schemars(schema_with = "schema::class")]
+    pub class: u8,
+    /// Whether its integers are stored most significant byte first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub big_endian: bool,
+    /// EI_OSABI of the ELF header when it is neither 0 (System V) nor 3 (GNU).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub os_abi: Option<u8>,
+    /// The dynamic loader it names (PT_INTERP).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interpreter: Option<String>,
+    /// The name others link against it by (DT_SONAME).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soname: Option<String>,
+    /// Needed libraries, in order (DT_NEEDED).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needed: Vec<String>,
+    /// Libraries it is a filter for (DT_FILTER); needed too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filter: Vec<String>,
+    /// Libraries it is an auxiliary filter for (DT_AUXILIARY); optional.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub auxiliary: Vec<String>,
+    /// DT_RPATH, elements separated by ":".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rpath: Option<String>,
+    /// DT_RUNPATH, elements separated by ":".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runpath: Option<String>,
+    /// Flags that change how it is loaded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<ObjectFlag>,
+    /// The x86-64 levels it says it needs, as the mask of GNU_PROPERTY_X86_ISA_1_NEEDED: bit 0 is the
+    /// baseline, bit 1 is x86-64-v2, and so on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isa: Option<u32>,
+    /// The oldest Linux kernel it was built for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9]+\.[0-9]+\.[0-9]+$"))]
+    pub kernel: Option<String>,
+    /// Its build-id in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^([0-9a-f]{2})*$"))]
+    pub build_id: Option<String>,
+    /// The versions and symbols it wants of each library.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wants: Vec<LibraryNeed>,
+    /// The symbols it wants without saying of which version.
+    #[serde(default, skip_serializing_if = "Symbols::is_empty")]
+    pub unversioned: Symbols,
+    /// What it offers to others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provides: Option<Provision>,
+}
+
+/// What an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ObjectKind {
+    /// A program that the kernel starts.
+    Executable,
+    /// A library that others load.
+    Library,
+}
+
+/// A flag that changes how an object is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ObjectFlag {
+    /// ET_EXEC: the program is built for fixed addresses.
+    FixedAddress,
+    /// It has no dynamic section.
+    NoDynamicSection,
+    /// All symbols are bound at start.
+    BindNow,
+    /// Its own definitions come first for itself.
+    Symbolic,
+    /// The default directories are not searched for it.
+    NoDefaultLibraries,
+    /// It has packed relative relocations (DT_RELR).
+    Relr,
+    /// It runs with raised privileges (set-user-ID, set-group-ID or file capabilities), so that the
+    /// loader ignores LD_LIBRARY_PATH.
+    Secure,
+    /// A flag that this reader does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What an object wants of one library.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LibraryNeed {
+    /// The library, by its soname.
+    pub library: String,
+    /// The versions, in the order of the file.
+    pub versions: Vec<VersionNeed>,
+}
+
+/// One version wanted of a library, and the symbols of that version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VersionNeed {
+    /// The version's name, such as GLIBC_2.34.
+    pub version: String,
+    /// Its absence does not stop the start (VER_FLG_WEAK).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
+    /// The symbols.
+    #[serde(flatten)]
+    pub symbols: Symbols,
+}
+
+/// Wanted symbols by the way in which they are used. A symbol used in several ways is in each list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Symbols {
+    /// Bound at start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub symbols: Vec<String>,
+    /// Only called: bound at the first call, unless all are bound at start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lazy: Vec<String>,
+    /// Copied from the library into the program at start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copy: Vec<String>,
+    /// May be absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub weak: Vec<String>,
+}
+
+impl Symbols {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        [&self.symbols, &self.lazy, &self.copy, &self.weak].iter().all(|list| list.is_empty())
+    }
+}
+
+/// What an object offers to others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Provision {
+    /// The versions it defines, without the base version; absent when it has no such table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub versions: Option<Vec<String>>,
+    /// Whether its symbols carry versions (DT_VERSYM).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub symbol_versions: bool,
+    /// The symbols it defines, by version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub definitions: Vec<Definitions>,
+}
+
+/// The symbols that an object defines in one version.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Definitions {
+    /// The version's name; absent for the base version and for objects without versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The symbols of which this is the default version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub symbols: Vec<String>,
+    /// The symbols that only a reference to this version binds to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hidden: Vec<String>,
+    /// Functions that the program does not define but has the canonical address of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub canonical: Vec<String>,
+}
+
+/// A script among the subjects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Script {
+    /// Its path, relative to the scope.
+    pub path: String,
+    /// The interpreter that its first line names.
+    pub interpreter: String,
+    /// The argument on its first line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub argument: Option<String>,
+}
+
+/// A library outside the scope, as found at generation time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClosureEntry {
+    /// The name it was asked for by.
+    pub name: String,
+    /// Where it was found; absent when it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Its build-id in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build_id: Option<String>,
+    /// The first object that asked for it: a path in the scope, or a name in this list.
+    pub needed_by: String,
+}
+
+impl Specification {
+    /// An empty document of the version that this program writes.
+    pub fn new() -> Self {
+        Self {
+            schema: Some(IDENTIFIER.to_owned()),
+            version: crate::spec::VERSION.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// The document in its canonical form: compact JSON in the order of the fields, attributes and
+    /// links sorted by key, a final newline.
+    ///
+    /// # Panics
+    ///
+    /// Never: the types hold nothing that JSON cannot.
+    pub fn to_canonical_json(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec(self).expect("a specification is plain data");
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// Whether the document lists names only: one of compat-lib 0.0.1, or with nothing but attributes.
+    pub fn is_names_only(&self) -> bool {
+        self.objects.is_empty() && self.scripts.is_empty()
+    }
+
+    /// The object at a path of the scope.
+    pub fn object(&self, path: &str) -> Option<&Object> {
+        self.objects.iter().find(|object| object.path == path)
+    }
+}
+
+impl Object {
+    /// An object about which nothing but this is known.
+    pub fn new(path: &str, kind: ObjectKind, machine: &str, class: u8) -> Self {
+        Self {
+            path: path.to_owned(),
+            kind,
+            machine: machine.to_owned(),
+            class,
+            big_endian: false,
+            os_abi: None,
+            interpreter: None,
+            soname: None,
+            needed: Vec::new(),
+            filter: Vec::new(),
+            auxiliary: Vec::new(),
+            rpath: None,
+            runpath: None,
+            flags: Vec::new(),
+            isa: None,
+            kernel: None,
+            build_id: None,
+            wants: Vec::new(),
+            unversioned: Symbols::default(),
+            provides: None,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Bytes -> document.
+
+use crate::spec::{MAXIMUM_SIZE, Specification};
+
+/// The major versions that this program reads: compat-lib's and its own.
+const MAJOR_VERSIONS: std::ops::RangeInclusive<u64> = 0..=1;
+
+/// Why bytes are not a specification that can be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is larger than any specification may be.
+    #[error("the document has {length} bytes, more than the limit of {MAXIMUM_SIZE}")]
+    TooLarge {
+        /// Its size in bytes.
+        length: usize,
+    },
+    /// It is not JSON, or its fields are not what the format says.
+    #[error("not a compatibility specification")]
+    Syntax(#[source] serde_json::Error),
+    /// It has no version that can be understood.
+    #[error("not a compatibility specification: its version {0:?} is not MAJOR.MINOR.PATCH")]
+    Version(String),
+    /// It was written by a newer program.
+    #[error("the specification has version {version}, and this program reads up to version 1")]
+    NewerVersion {
+        /// The document's version.
+        version: String,
+    },
+}
+
+impl Error {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NewerVersion { .. } => Some("use a newer compat, or generate the specification anew"),
+            Self::Syntax(_) => Some("`compat validate FILE` names the place of each fault"),
+            Self::TooLarge { .. } | Self::Version(_) => None,
+        }
+    }
+}
+
+/// Only what tells the version, so that a newer document is refused for its version rather than for
+/// a field of it.
+#[derive(serde::Deserialize)]
+struct Versioned {
+    version: String,
+}
+
+/// Reads a specification; what it does not know it ignores.
+///
+/// # Errors
+///
+/// Where the bytes are too many, not a specification, or of a newer major version.
+pub fn parse(bytes: &[u8]) -> Result<Specification, Error> {
+    if bytes.len() > MAXIMUM_SIZE {
+        return Err(Error::TooLarge { length: bytes.len() });
+    }
+    let Versioned { version } = serde_json::from_slice(bytes).map_err(Error::Syntax)?;
+    let numbers: Option<Vec<u64>> = version.split('.').map(|number| number.parse().ok()).collect();
+    match numbers.as_deref() {
+        Some([major, _, _]) if MAJOR_VERSIONS.contains(major) => {}
+        Some([_, _, _]) => return Err(Error::NewerVersion { version }),
+        _ => return Err(Error::Version(version)),
+    }
+    serde_json::from_slice(bytes).map_err(Error::Syntax)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_of_compat_lib_is_read_as_it_is() {
+        let text = br#"{"version": "0.0.1", "attributes": {"llnl.compatlib.executable-name": "xz",
+            "llnl.compatlib.library-name.0": "libc.so.6"}}"#;
+        let document = parse(text).unwrap();
+        assert!(document.is_names_only());
+        assert_eq!(document.attributes["llnl.compatlib.executable-name"], "xz");
+    }
+
+    #[test]
+    fn a_newer_major_version_is_refused_and_a_newer_minor_one_is_read() {
+        let newer = parse(br#"{"version": "2.0.0", "objects": "of another kind"}"#).unwrap_err();
+        insta::assert_snapshot!(newer, @"the specification has version 2.0.0, and this program reads up to version 1");
+        assert!(parse(br#"{"version": "1.9.0", "news": [1, 2]}"#).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_specification_is_refused() {
+        for text in ["", "[]", "{}", "<html>", r#"{"version": 1}"#, r#"{"version": "one"}"#] {
+            assert!(parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}

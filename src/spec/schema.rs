@@ -1,0 +1,111 @@
+//! The JSON schema of the document, generated from its types, and validation against it.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::Value;
+
+use crate::spec::{Specification, attribute};
+
+/// The identifier of the schema of major version 1.
+pub const IDENTIFIER: &str = "urn:compatlib:schema:specification:1";
+
+/// One place where a document differs from its schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The place, as a JSON pointer (RFC 6901); empty for the whole document.
+    pub place: String,
+    /// What is wrong there.
+    pub message: String,
+}
+
+/// The schema of a type as JSON (draft 2020-12), with the given identifier.
+pub fn of<T: JsonSchema>(identifier: &str) -> Value {
+    let mut schema = SchemaGenerator::default().into_root_schema_for::<T>();
+    schema.insert("$id".to_owned(), identifier.into());
+    schema.to_value()
+}
+
+/// The schema of the specification.
+pub fn specification() -> Value {
+    of::<Specification>(IDENTIFIER)
+}
+
+/// Every fault of a document: against the schema, and names that lead nowhere.
+///
+/// # Panics
+///
+/// Never: the schema is generated from the types, and a test compiles it.
+pub fn faults(document: &Value) -> Vec<Fault> {
+    let validator = jsonschema::validator_for(&specification()).expect("the generated schema is valid");
+    let mut faults: Vec<_> = validator
+        .iter_errors(document)
+        .map(|error| Fault { place: error.instance_path().to_string(), message: error.to_string() })
+        .collect();
+    if faults.is_empty() {
+        faults.extend(dangling_names(document));
+    }
+    faults
+}
+
+/// Subjects that are neither an object nor a script of the document.
+fn dangling_names(document: &Value) -> Vec<Fault> {
+    let Ok(document) = serde_json::from_value::<Specification>(document.clone()) else { return Vec::new() };
+    let known =
+        |path: &String| document.object(path).is_some() || document.scripts.iter().any(|s| s.path == *path);
+    let subjects = document.subjects.iter().enumerate().filter(|(_, path)| !known(path));
+    subjects
+        .map(|(index, path)| Fault {
+            place: format!("/subjects/{index}"),
+            message: format!("{path:?} is the path of no object and no script"),
+        })
+        .collect()
+}
+
+pub(super) fn attributes(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "propertyNames": { "pattern": attribute::KEY_PATTERN },
+        "additionalProperties": { "type": "string" }
+    })
+}
+
+pub(super) fn class(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "integer", "enum": [32, 64] })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(text: &str) -> Vec<String> {
+        let document = serde_json::from_str(text).unwrap();
+        faults(&document).into_iter().map(|fault| fault.place).collect()
+    }
+
+    #[test]
+    fn what_the_program_writes_is_valid() {
+        let document = serde_json::to_value(Specification::new()).unwrap();
+        assert_eq!(faults(&document), []);
+    }
+
+    #[test]
+    fn each_fault_is_named_with_its_place() {
+        assert_eq!(places("[]"), [""]);
+        assert_eq!(places(r#"{"attributes": {}}"#), [""]);
+        assert_eq!(places(r#"{"version": "1.0"}"#), ["/version"]);
+        assert_eq!(places(r#"{"version": "1.0.0", "attributes": {"org.a": 1}}"#), ["/attributes/org.a"]);
+        let object = r#"{"path": "a", "kind": "executable", "machine": "x86_64", "class": 31}"#;
+        assert_eq!(
+            places(&format!(r#"{{"version": "1.0.0", "objects": [{object}]}}"#)),
+            ["/objects/0/class"]
+        );
+        assert_eq!(places(r#"{"version": "1.0.0", "subjects": ["a"]}"#), ["/subjects/0"]);
+    }
+
+    #[test]
+    fn the_pattern_and_the_function_for_keys_agree() {
+        for key in ["org.example.mpi", "io.x", "mpi", "org..mpi", "org.-mpi", "org.mpi-", "a.b_c"] {
+            let text = format!(r#"{{"version": "1.0.0", "attributes": {{"{key}": ""}}}}"#);
+            assert_eq!(places(&text).is_empty(), attribute::is_key(key), "{key}");
+        }
+    }
+}
