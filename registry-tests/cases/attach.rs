@@ -1,7 +1,7 @@
 //! Attaching to images and finding what is attached, with the referrers API and without.
 
 use crate::harness::artifact::{attach, discover, specification};
-use crate::harness::compat::{digest_of, discovered};
+use crate::harness::compat::{digest_of, discovered, discovered_subject, inspected_subject};
 use crate::harness::image::Place;
 use crate::harness::memory_registry::{MemoryRegistry, Referrers};
 use crate::harness::{Case, Kind, Registry, Workspace};
@@ -47,13 +47,13 @@ fn attach_and_discover(workspace: &Workspace, kind: Kind) {
     attached.sort();
     let found = discover(workspace, &image);
     assert_eq!(discovered(&found), attached);
-    assert_eq!(found.json()["subject"]["digest"], put.digest.as_str());
+    assert_eq!(discovered_subject(&found), put.digest);
     let by_digest = registry.by_digest("demo/app", &put.digest);
     assert_eq!(discovered(&discover(workspace, &by_digest)), attached);
     workspace.compat(["discover", &image]).ok().says(&attached[0]);
     let seen =
         workspace.compat(["inspect", "--format", "json", &registry.by_digest("demo/app", &attached[0])]).ok();
-    assert_eq!(seen.json()["manifest"]["subject"]["digest"], put.digest.as_str());
+    assert_eq!(inspected_subject(&seen), put.digest);
     workspace.compat(["check", &image]).ok();
 }
 

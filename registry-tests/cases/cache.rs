@@ -119,6 +119,8 @@ fn list_and_prune(workspace: &Workspace) {
     let short = &digest["sha256:".len()..][..12];
     workspace.compat(["cache", "ls"]).ok().says(short);
     workspace.compat(["cache", "prune"]).ok();
+    workspace.compat(["cache", "ls"]).ok().says(short);
+    workspace.compat(["cache", "prune", "--all"]).ok();
     workspace.compat(["cache", "ls"]).ok().never_says(short);
     workspace.compat(["check", "--offline", &reference]).run().fails_clearly();
 }

@@ -149,7 +149,7 @@ fn failing_helper(workspace: &Workspace) {
 }
 
 fn password_stdin(workspace: &Workspace) {
-    let Basic { reference, .. } = basic(workspace);
+    let Basic { registry: _registry, reference } = basic(workspace);
     works(workspace, &reference, |run| {
         run.with(["--username", "alice", "--password-stdin"]).input(format!("{PASSWORD}\n"))
     });
@@ -165,7 +165,7 @@ fn wrong_password(workspace: &Workspace) {
 }
 
 fn none(workspace: &Workspace) {
-    let Basic { reference, .. } = basic(workspace);
+    let Basic { registry: _registry, reference } = basic(workspace);
     let run = workspace.compat(["check", &reference]).run().fails_clearly();
     run.says("401").says("hint:").never_says("none found");
 }
@@ -198,7 +198,7 @@ fn expired(workspace: &Workspace) {
 }
 
 fn broken_file(workspace: &Workspace) {
-    let Basic { reference, .. } = basic(workspace);
+    let Basic { registry: _registry, reference } = basic(workspace);
     workspace.write("mine.json", "{\"auths\": ");
     let run = workspace.compat(["check", "--authfile", "mine.json", &reference]).run();
     run.fails_clearly().says("mine.json");

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::harness::artifact::{attach, push, specification};
+use crate::harness::artifact::{attach, push, put_plain, specification};
 use crate::harness::case::{HTPASSWD, OLAREG};
 use crate::harness::compat::Output;
 use crate::harness::http::{Reply, Response, Server};
@@ -92,10 +92,12 @@ struct Prepared {
     reference: String,
 }
 
+/// The artifact as other clients push it, its specification in a blob only: ours carry it in the
+/// manifest too, so that no blob need be fetched.
 fn prepared(workspace: &Workspace) -> Prepared {
     let registry = MemoryRegistry::honest();
+    put_plain(workspace, &Place::server(&registry.address(), "demo"), "1");
     let reference = format!("{}/demo:1", registry.address());
-    push(workspace, &reference, "a");
     Prepared { registry, reference }
 }
 
@@ -186,7 +188,8 @@ fn redirect_loop(workspace: &Workspace) {
 /// name leads nowhere: the proxy that is asked for it is the stranger.
 fn foreign_realm(workspace: &Workspace) {
     let stranger = stranger();
-    let Prepared { reference, .. } = guarded(workspace, Some("http://auth.example".to_owned()));
+    let Prepared { registry: _registry, reference } =
+        guarded(workspace, Some("http://auth.example".to_owned()));
     let encoded = encode_base64(&format!("alice:{PASSWORD}"));
     let run = workspace.compat(["-vv", "check", "--no-cache", &reference]).with(LOGIN).input(PASSWORD);
     let run = run.env("http_proxy", stranger.url()).env("no_proxy", "127.0.0.1,localhost").run();

@@ -66,7 +66,7 @@ fn honest(workspace: &Workspace) {
         workspace,
         &["attach", "--plain-http", &reference, "--artifact-type", "a/c", "a.json:application/json"],
     );
-    assert_eq!(discovered(workspace, &reference).len(), 1);
+    assert_eq!(discovered(workspace, &reference, Kind::Olareg).len(), 1);
     oras(workspace, &["pull", "--plain-http", &reference, "-o", "pulled"]);
     assert_eq!(workspace.read("pulled/a.json"), b"{}");
 }

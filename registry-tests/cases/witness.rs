@@ -54,7 +54,7 @@ fn oras_discovers(workspace: &Workspace, kind: Kind) {
     Place::of(&registry, "demo/app").image("1", "x");
     let mut attached = vec![attach(workspace, &image, "a"), attach(workspace, &image, "b")];
     attached.sort();
-    assert_eq!(oras::discovered(workspace, &image), attached);
+    assert_eq!(oras::discovered(workspace, &image, kind), attached);
 }
 
 fn we_discover(workspace: &Workspace, kind: Kind) {
@@ -63,9 +63,10 @@ fn we_discover(workspace: &Workspace, kind: Kind) {
     Place::of(&registry, "demo/app").image("1", "x");
     specification(workspace, "compat.json", "a");
     let layer = format!("compat.json:{SPEC_TYPE}");
-    let attach_it = ["attach", "--plain-http", "--artifact-type", ARTIFACT_TYPE, &image, &layer];
-    oras(workspace, &attach_it);
-    let theirs = oras::discovered(workspace, &image);
+    let way = if kind == Kind::Olareg { "v1.1-referrers-api" } else { "v1.1-referrers-tag" };
+    let options = ["--plain-http", "--distribution-spec", way, "--artifact-type", ARTIFACT_TYPE];
+    oras(workspace, &[&["attach"], &options[..], &[&image, &layer]].concat());
+    let theirs = oras::discovered(workspace, &image, kind);
     assert_eq!((theirs.len(), discovered(&discover(workspace, &image))), (1, theirs.clone()));
     workspace.compat(["check", &image]).ok();
     // Ours beside theirs: neither hides the other.
@@ -73,7 +74,7 @@ fn we_discover(workspace: &Workspace, kind: Kind) {
     let mut both = vec![theirs[0].clone(), ours];
     both.sort();
     assert_eq!(discovered(&discover(workspace, &image)), both);
-    assert_eq!(oras::discovered(workspace, &image), both);
+    assert_eq!(oras::discovered(workspace, &image, kind), both);
 }
 
 fn skopeo_copies(workspace: &Workspace, kind: Kind) {

@@ -220,9 +220,7 @@ impl Output {
 
 /// The digest in the output of `push --format json`, `attach --format json` or `inspect --format json`.
 pub fn digest_of(output: &Output) -> String {
-    let json = output.json();
-    let digest = json.get("digest").or_else(|| json.get("descriptor")?.get("digest"));
-    digest.and_then(Value::as_str).unwrap_or_else(|| panic!("no digest in {json:#}")).to_owned()
+    field(&output.json(), "digest")
 }
 
 /// Whether `push --format json` says that something was sent.
@@ -247,13 +245,39 @@ pub fn discovered(output: &Output) -> Vec<String> {
 }
 
 /// The digests of the referrers of the subject itself.
-pub fn referrer_digests(object: &Value) -> Vec<String> {
+fn referrer_digests(object: &Value) -> Vec<String> {
     let referrers = object["referrers"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let digest = |referrer: &Value| {
-        let digest = referrer.get("digest").or_else(|| referrer.get("descriptor")?.get("digest"));
-        digest.and_then(Value::as_str).map(str::to_owned)
-    };
-    referrers.iter().filter_map(digest).collect()
+    referrers.iter().map(|referrer| field(referrer, "digest")).collect()
+}
+
+/// The digest of the image that `discover --format json` looked at.
+pub fn discovered_subject(output: &Output) -> String {
+    field(&output.json(), "digest")
+}
+
+/// What `discover --format json` shows below one manifest of an index.
+pub fn discovered_below(output: &Output, manifest: &str) -> Vec<String> {
+    let json = output.json();
+    let manifests = json["manifests"].as_array().unwrap_or_else(|| panic!("no manifests in {json:#}"));
+    let found = manifests.iter().find(|shown| shown["digest"] == manifest);
+    referrer_digests(found.unwrap_or_else(|| panic!("{manifest} is not shown in {json:#}")))
+}
+
+/// The subject's digest in `inspect --format json`.
+pub fn inspected_subject(output: &Output) -> String {
+    field(&output.json(), "subject")
+}
+
+/// The artifact type in `inspect --format json`.
+pub fn inspected_type(output: &Output) -> String {
+    field(&output.json(), "artifactType")
+}
+
+/// The media types of config and layers in `inspect --format json`, in this order.
+pub fn inspected_contents(output: &Output) -> Vec<String> {
+    let json = output.json();
+    let contents = json["contents"].as_array().unwrap_or_else(|| panic!("no contents in {json:#}"));
+    contents.iter().map(|content| field(content, "mediaType")).collect()
 }
 
 /// The verdict of `check --format json`.
