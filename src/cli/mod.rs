@@ -27,6 +27,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use context::{Context, OutputFormat};
@@ -72,7 +73,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         .and_then(|matches| Arguments::from_arg_matches(&matches));
     let arguments = match parsed {
         Ok(arguments) => arguments,
-        Err(error) => {
+        Err(mut error) => {
+            keep_nearest_suggestion(&mut error);
             // Help and version go to standard output and are no fault; the rest is wrong usage.
             let code = if error.use_stderr() { Exit::Usage } else { Exit::Success };
             let _ = error.print();
@@ -86,6 +88,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             failure.print();
             failure.exit.into()
         }
+    }
+}
+
+/// A mistyped subcommand is answered with the one that is nearest to it.
+fn keep_nearest_suggestion(error: &mut clap::Error) {
+    // clap lists them from the least to the most similar.
+    if let Some(ContextValue::Strings(similar)) = error.get(ContextKind::SuggestedSubcommand)
+        && let Some(nearest) = similar.last().cloned()
+    {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![nearest]));
     }
 }
 
@@ -125,4 +137,42 @@ fn with_subcommand_of_name(mut arguments: Vec<OsString>) -> Vec<OsString> {
         arguments[0] = "compat".into();
     }
     arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(arguments: &[&str]) -> String {
+        let mut error = Arguments::command().try_get_matches_from(arguments).unwrap_err();
+        keep_nearest_suggestion(&mut error);
+        error.to_string()
+    }
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_mistyped_subcommand_is_answered_with_the_nearest_one() {
+        insta::assert_snapshot!(error(&["compat", "chek", "x"]), @"
+        error: unrecognized subcommand 'chek'
+
+          tip: a similar subcommand exists: 'check'
+
+        Usage: compat [OPTIONS] <COMMAND>
+
+        For more information, try '--help'.
+        ");
+        assert!(error(&["compat", "psuh"]).contains("'push'"));
+    }
+
+    #[test]
+    fn the_old_names_stand_for_subcommands() {
+        let expanded = |name: &str| with_subcommand_of_name(vec![name.into(), "x".into()]);
+        assert_eq!(expanded("/usr/local/bin/compat-gen"), ["compat", "gen", "x"]);
+        assert_eq!(expanded("compat-cli"), ["compat", "check", "x"]);
+        assert_eq!(expanded("/usr/bin/compat"), ["/usr/bin/compat", "x"]);
+    }
 }

@@ -116,7 +116,7 @@ impl Group<'_> {
             }
             Matter::Remark(remark) => self.sentence = describe_remark(remark),
         }
-        self.details.extend(first.message.iter().map(|message| format!("ld.so: {message}")));
+        self.details.extend(first.message.iter().map(|message| format!("would print: {message}")));
     }
 
     fn problem(&self, problem: &Problem) -> String {
@@ -301,7 +301,7 @@ mod tests {
         incompatible: git would not start on the root /srv/old
           x libc.so.6 here ends at GLIBC_2.31, git wants GLIBC_2.34, GLIBC_2.33
             found: /lib/x86_64-linux-gnu/libc.so.6
-            ld.so: /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.34' not found (required by git)
+            would print: /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.34' not found (required by git)
         ");
     }
 
@@ -317,7 +317,7 @@ mod tests {
         incompatible: git would not start on the root /srv/old
           x libz.so.1 is not here, git wants it
             searched: /lib, /usr/lib
-            ld.so: libz.so.1: cannot open shared object file: No such file or directory
+            would print: libz.so.1: cannot open shared object file: No such file or directory
         ");
     }
 }

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::check::{REPORT_IDENTIFIER, Report};
-use crate::cli::{Context, Exit, Failure, r#gen, validate};
+use crate::cli::{
+    Context, Exit, Failure, attach, cache, copy, delete, discover, r#gen, inspect, pull, push, validate,
+};
 use crate::spec::schema;
 
 /// Print the JSON schemas of the documents that compat writes
@@ -27,8 +29,22 @@ pub fn all() -> Vec<(&'static str, Value)> {
     vec![
         ("specification", schema::specification()),
         ("report", schema::of::<Report>(REPORT_IDENTIFIER)),
-        ("validation", schema::of::<Vec<validate::Validation>>("urn:compatlib:schema:validation:1")),
+        ("validation", output::<Vec<validate::Validation>>("validation")),
+        ("push", output::<push::PushReport>("push")),
+        ("pull", output::<pull::PullReport>("pull")),
+        ("attach", output::<attach::AttachReport>("attach")),
+        ("discover", output::<discover::DiscoverReport>("discover")),
+        ("inspect", output::<inspect::InspectReport>("inspect")),
+        ("copy", output::<copy::CopyReport>("copy")),
+        ("delete", output::<delete::DeleteReport>("delete")),
+        ("cache-list", output::<cache::CacheList>("cache-list")),
+        ("cache-pruned", output::<cache::CachePruned>("cache-pruned")),
     ]
+}
+
+/// The schema of what a subcommand prints with `--format json`.
+fn output<T: schemars::JsonSchema>(name: &str) -> Value {
+    schema::of::<T>(&format!("urn:compatlib:schema:{name}:1"))
 }
 
 /// Runs the subcommand.
@@ -53,6 +69,22 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
             let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
             let hint = format!("there are {}", names.join(", "));
             Err(Failure::usage(format!("there is no schema {wanted:?}")).with_hint(hint))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_schema_has_a_name_and_an_identifier_of_its_own_and_compiles() {
+        let all = all();
+        let identifiers: std::collections::HashSet<_> =
+            all.iter().map(|(_, s)| s["$id"].to_string()).collect();
+        assert_eq!(identifiers.len(), all.len());
+        for (name, schema) in all {
+            assert!(jsonschema::validator_for(&schema).is_ok(), "{name}");
         }
     }
 }

@@ -121,7 +121,10 @@ mod tests {
         let text = br#"{"version": "1.0.0", "attributes": {"mpi": "openmpi"}, "subjects": 1}"#;
         let faults = faults(text).into_iter().map(|f| PlacedFault { place: f.place, message: f.message });
         let validation = Validation { file: "a.json".into(), valid: false, faults: faults.collect() };
-        insta::assert_snapshot!(render(&[validation]), @"");
+        insta::assert_snapshot!(render(&[validation]), @r#"
+        a.json: /attributes: "mpi" does not match "^[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)+$"
+        a.json: /subjects: 1 is not of type "array"
+        "#);
     }
 
     #[test]

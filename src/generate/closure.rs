@@ -31,12 +31,13 @@ pub(super) fn find(
     let files = ScopeFiles::new(&copy, host);
     let environment = loader::environment_of(&copy, &files, environment);
     for subject in &scope.subjects {
-        closure.add(&loader::start_subject(&copy, subject, &files, &environment), &mut reached);
+        let load = loader::start_subject(&copy, subject, &files, &environment);
+        closure.add(subject, &load, &mut reached);
     }
     for member in scope.members.iter().filter(|member| !member.facts.is_program()) {
         if !reached.contains(&member.path) && !scope.subjects.contains(&member.path) {
             let load = loader::start_subject(&copy, &member.path, &files, &environment);
-            closure.add(&load, &mut reached);
+            closure.add(&member.path, &load, &mut reached);
             specification.subjects.push(member.path.clone());
         }
     }
@@ -44,9 +45,9 @@ pub(super) fn find(
 }
 
 impl Closure {
-    fn add(&mut self, load: &Load, reached: &mut HashSet<String>) {
+    fn add(&mut self, subject: &str, load: &Load, reached: &mut HashSet<String>) {
         for object in &load.objects {
-            self.add_object(object, load);
+            self.add_object(object, load, subject);
             reached.insert(object.shown.clone());
         }
         for problem in &load.problems {
@@ -54,11 +55,12 @@ impl Closure {
         }
     }
 
-    fn add_object(&mut self, object: &LoadedObject, load: &Load) {
+    fn add_object(&mut self, object: &LoadedObject, load: &Load, subject: &str) {
         let imports = object.facts.imports();
         self.referenced
             .extend(imports.iter().map(|import| String::from_utf8_lossy(import.name).into_owned()));
         if object.rule == Rule::Program {
+            self.add_interpreter_of_script(object, subject);
             return;
         }
         let by = &load.objects[object.loaded_by.unwrap_or(0)];
@@ -72,6 +74,20 @@ impl Closure {
             path: Some(object.path.clone()),
             build_id: object.facts.build_id.clone(),
             needed_by: shown_name(by),
+        });
+    }
+
+    /// A program outside the scope is there because a script names it.
+    fn add_interpreter_of_script(&mut self, program: &LoadedObject, subject: &str) {
+        let is_known = |entry: &ClosureEntry| entry.path.as_ref() == Some(&program.path);
+        if program.in_scope || self.entries.iter().any(is_known) {
+            return;
+        }
+        self.entries.push(ClosureEntry {
+            name: program.path.clone(),
+            path: Some(program.path.clone()),
+            build_id: program.facts.build_id.clone(),
+            needed_by: subject.to_owned(),
         });
     }
 

@@ -79,6 +79,18 @@ pub struct Load {
     pub left_to_program: Vec<String>,
 }
 
+impl Load {
+    /// Adds what another program that is started besides came to.
+    pub(super) fn append(&mut self, other: Self) {
+        let before = self.objects.len();
+        for mut object in other.objects {
+            object.loaded_by = object.loaded_by.map(|by| by + before);
+            self.objects.push(object);
+        }
+        self.problems.extend(other.problems);
+    }
+}
+
 /// The program to be loaded.
 pub(super) struct Program {
     pub opened: Opened,

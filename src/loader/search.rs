@@ -42,8 +42,11 @@ struct Attempt<'s, 'a> {
     rejected: Vec<Rejection>,
 }
 
-/// The end of a search: what it found, and where.
-type Hit = Option<(Result<Opened, String>, String)>;
+/// A file at which a search ends: the object, or why the start ends with it.
+struct Hit {
+    opened: Result<Opened, String>,
+    path: String,
+}
 
 impl<'a> Search<'a> {
     /// Prepares the searches for one program.
@@ -97,8 +100,8 @@ impl<'a> Search<'a> {
             false => attempt.in_glibc_order(requester, objects),
         };
         match found {
-            Some(((Ok(opened), path), rule)) => Outcome::Found(opened, path, rule),
-            Some(((Err(reason), path), _)) => Outcome::Stopped { path, reason },
+            Some((Hit { opened: Ok(opened), path }, rule)) => Outcome::Found(opened, path, rule),
+            Some((Hit { opened: Err(reason), path }, _)) => Outcome::Stopped { path, reason },
             None => Outcome::Missing { searched: attempt.searched, rejected: attempt.rejected },
         }
     }
@@ -141,10 +144,10 @@ impl<'a> Search<'a> {
 }
 
 impl Attempt<'_, '_> {
-    fn open(&mut self, path: String) -> Hit {
+    fn open(&mut self, path: String) -> Option<Hit> {
         match self.search.fit.judge(self.search.files, &path) {
-            Verdict::Use(opened) => Some((Ok(opened), path)),
-            Verdict::Stop(reason) => Some((Err(reason), path)),
+            Verdict::Use(opened) => Some(Hit { opened: Ok(opened), path }),
+            Verdict::Stop(reason) => Some(Hit { opened: Err(reason), path }),
             Verdict::Pass(reason) => {
                 if reason != "No such file or directory" && reason != "Not a directory" {
                     self.rejected.push(Rejection { path, reason });
@@ -154,7 +157,7 @@ impl Attempt<'_, '_> {
         }
     }
 
-    fn in_directories(&mut self, directories: &[String]) -> Hit {
+    fn in_directories(&mut self, directories: &[String]) -> Option<Hit> {
         for directory in directories {
             if !self.searched.contains(directory) {
                 self.searched.push(directory.clone());
@@ -170,11 +173,7 @@ impl Attempt<'_, '_> {
         None
     }
 
-    fn in_glibc_order(
-        &mut self,
-        requester: usize,
-        objects: &[LoadedObject],
-    ) -> Option<((Result<Opened, String>, String), Rule)> {
+    fn in_glibc_order(&mut self, requester: usize, objects: &[LoadedObject]) -> Option<(Hit, Rule)> {
         if objects[requester].facts.runpath.is_none() {
             for holder in rpath_holders(requester, objects) {
                 let object = &objects[holder];
@@ -206,7 +205,7 @@ impl Attempt<'_, '_> {
         self.in_directories(&search.default_directories).map(|hit| (hit, Rule::DefaultDirectory))
     }
 
-    fn in_cache(&mut self, requester: &LoadedObject) -> Hit {
+    fn in_cache(&mut self, requester: &LoadedObject) -> Option<Hit> {
         let program = self.search.fit.program;
         let flags = LibraryCache::required_flags(program.machine, program.class);
         let entries = self.search.cache.as_ref()?.find(self.name);
@@ -227,11 +226,7 @@ impl Attempt<'_, '_> {
         self.open(path)
     }
 
-    fn in_musl_order(
-        &mut self,
-        requester: usize,
-        objects: &[LoadedObject],
-    ) -> Option<((Result<Opened, String>, String), Rule)> {
+    fn in_musl_order(&mut self, requester: usize, objects: &[LoadedObject]) -> Option<(Hit, Rule)> {
         let library_path = self.search.library_path(&objects[0]);
         if let Some(hit) = self.in_directories(&library_path) {
             return Some((hit, Rule::LibraryPath));

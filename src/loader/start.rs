@@ -102,8 +102,7 @@ fn follow(
     };
     if let Some(program) = searched_program(interpreter, argument) {
         let searched = start_searched(shown, program, files, environment, depth);
-        load.problems.extend(searched.problems);
-        load.objects.extend(searched.objects);
+        load.append(searched);
     }
     load
 }
