@@ -1,0 +1,126 @@
+//! The cache of artifacts: by digest no request, by tag one, offline none, and safe for many at once.
+
+use crate::harness::artifact::{attach, push};
+use crate::harness::image::Place;
+use crate::harness::memory_registry::MemoryRegistry;
+use crate::harness::recorder::lines;
+use crate::harness::{Case, Workspace};
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new("cache::the_second_check_by_digest_makes_no_request", &[], by_digest),
+        Case::new("cache::the_second_check_by_tag_makes_one_request", &[], by_tag),
+        Case::new("cache::offline_makes_no_request", &[], offline),
+        Case::new("cache::offline_without_the_artifact_fails_clearly", &[], offline_without),
+        Case::new("cache::a_moved_tag_is_seen", &[], moved_tag),
+        Case::new("cache::many_processes_fill_it_at_once", &[], many),
+        Case::new("cache::a_damaged_entry_is_fetched_again", &[], damaged),
+        Case::new("cache::it_is_listed_and_pruned", &[], list_and_prune),
+    ]
+}
+
+fn registry_with(workspace: &Workspace, salt: &str) -> (MemoryRegistry, String, String) {
+    let registry = MemoryRegistry::honest();
+    let reference = format!("{}/demo:1", registry.address());
+    let digest = push(workspace, &reference, salt);
+    (registry, reference, digest)
+}
+
+fn check(workspace: &Workspace, reference: &str) {
+    workspace.compat(["check", reference]).ok();
+}
+
+fn assert_requests(registry: &MemoryRegistry, count: usize) {
+    let requests = registry.requests();
+    assert_eq!(requests.len(), count, "requests:\n{}", lines(&requests));
+}
+
+fn by_digest(workspace: &Workspace) {
+    let (registry, _, digest) = registry_with(workspace, "a");
+    let reference = format!("{}/demo@{digest}", registry.address());
+    check(workspace, &reference);
+    registry.forget();
+    check(workspace, &reference);
+    assert_requests(&registry, 0);
+    workspace.compat(["check", "--no-cache", &reference]).ok();
+    assert!(!registry.requests().is_empty(), "--no-cache used the cache");
+}
+
+fn by_tag(workspace: &Workspace) {
+    let (registry, reference, _) = registry_with(workspace, "a");
+    check(workspace, &reference);
+    registry.forget();
+    check(workspace, &reference);
+    assert_requests(&registry, 1);
+}
+
+fn offline(workspace: &Workspace) {
+    let (registry, reference, digest) = registry_with(workspace, "a");
+    Place::server(&registry.address(), "app").image("1", "x");
+    let image = format!("{}/app:1", registry.address());
+    attach(workspace, &image, "b");
+    check(workspace, &reference);
+    check(workspace, &image);
+    registry.forget();
+    let by_digest = format!("{}/demo@{digest}", registry.address());
+    for source in [&reference, &by_digest, &image] {
+        workspace.compat(["check", "--offline", source]).ok();
+    }
+    assert_requests(&registry, 0);
+}
+
+fn offline_without(workspace: &Workspace) {
+    let (registry, reference, _) = registry_with(workspace, "a");
+    registry.forget();
+    workspace.compat(["check", "--offline", &reference]).run().fails_clearly().says("offline");
+    assert_requests(&registry, 0);
+}
+
+fn moved_tag(workspace: &Workspace) {
+    let (_registry, reference, _) = registry_with(workspace, "a");
+    check(workspace, &reference);
+    let moved = push(workspace, &reference, "b");
+    workspace.compat(["check", "--format", "json", &reference]).ok().says(&moved);
+}
+
+fn many(workspace: &Workspace) {
+    let (_registry, reference, _) = registry_with(workspace, "a");
+    let running: Vec<_> = (0..16).map(|_| workspace.compat(["check", &reference]).start()).collect();
+    for running in running {
+        running.wait().exits(0);
+    }
+    workspace.compat(["check", "--offline", &reference]).ok();
+}
+
+/// Whatever lies in the cache is verified by its digest before it is believed.
+fn damaged(workspace: &Workspace) {
+    let (_registry, reference, _) = registry_with(workspace, "a");
+    check(workspace, &reference);
+    let mut spoilt = 0;
+    spoil(&workspace.path("cache"), &mut spoilt);
+    assert!(spoilt > 0, "the cache is empty");
+    check(workspace, &reference);
+}
+
+fn spoil(folder: &std::path::Path, spoilt: &mut u32) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            spoil(&path, spoilt);
+        } else if std::fs::write(&path, b"{\"broken\": ").is_ok() {
+            *spoilt += 1;
+        }
+    }
+}
+
+fn list_and_prune(workspace: &Workspace) {
+    let (_registry, reference, digest) = registry_with(workspace, "a");
+    check(workspace, &reference);
+    let short = &digest["sha256:".len()..][..12];
+    workspace.compat(["cache", "ls"]).ok().says(short);
+    workspace.compat(["cache", "prune"]).ok();
+    workspace.compat(["cache", "ls"]).ok().says(short);
+    workspace.compat(["cache", "prune", "--all"]).ok();
+    workspace.compat(["cache", "ls"]).ok().never_says(short);
+    workspace.compat(["check", "--offline", &reference]).run().fails_clearly();
+}

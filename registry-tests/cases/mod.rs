@@ -1,0 +1,41 @@
+//! The cases, one file a theme.
+
+mod attach;
+mod cache;
+mod credential;
+mod docker_image;
+mod fault;
+mod harness_works;
+mod input;
+mod main_job;
+mod platform;
+mod request;
+mod round_trip;
+mod secure_transport;
+mod token;
+mod witness;
+
+use crate::harness::Case;
+
+/// All cases of all themes.
+pub fn all() -> Vec<Case> {
+    [
+        harness_works::cases(),
+        input::cases(),
+        round_trip::cases(),
+        attach::cases(),
+        witness::cases(),
+        platform::cases(),
+        request::cases(),
+        cache::cases(),
+        credential::cases(),
+        token::cases(),
+        secure_transport::cases(),
+        fault::cases(),
+        main_job::cases(),
+        docker_image::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

@@ -1,0 +1,101 @@
+//! Other people's clients: what we write they read, what they write we read, digest for digest.
+
+use crate::harness::artifact::{attach, discover, push, specification};
+use crate::harness::case::{ORAS, SKOPEO};
+use crate::harness::compat::{ARTIFACT_TYPE, SPEC_TYPE, digest_of, discovered};
+use crate::harness::image::Place;
+use crate::harness::oras::{self, oras};
+use crate::harness::skopeo;
+use crate::harness::{Case, Kind, Registry, Workspace};
+
+pub fn cases() -> Vec<Case> {
+    let mut cases = vec![Case::new("witness::oras_reads_our_layout", &[ORAS], layout)];
+    for kind in Kind::SERVERS {
+        let mut case = |name: &str, run: fn(&Workspace, Kind)| {
+            let name = format!("witness::{name}_on_{}", kind.name());
+            let requirements = kind.requirements(&[ORAS, SKOPEO]);
+            cases.push(Case::new(name, &requirements, move |workspace| run(workspace, kind)));
+        };
+        case("oras_pulls_what_we_push", oras_pulls);
+        case("we_pull_what_oras_pushes", we_pull);
+        case("oras_discovers_what_we_attach", oras_discovers);
+        case("we_discover_what_oras_attaches", we_discover);
+        case("skopeo_reads_and_copies_what_we_push", skopeo_copies);
+    }
+    cases
+}
+
+fn oras_pulls(workspace: &Workspace, kind: Kind) {
+    let registry = Registry::start(workspace, kind);
+    let reference = registry.tagged("demo/app", "1");
+    let digest = push(workspace, &reference, "a");
+    assert_eq!(oras::digest(workspace, &reference), digest);
+    oras(workspace, &["pull", "--plain-http", &reference, "-o", "pulled"]);
+    assert_eq!(workspace.read("pulled/compat.json"), workspace.read("a.json"));
+}
+
+fn we_pull(workspace: &Workspace, kind: Kind) {
+    let registry = Registry::start(workspace, kind);
+    let reference = registry.tagged("demo/app", "1");
+    specification(workspace, "compat.json", "a");
+    let layer = format!("compat.json:{SPEC_TYPE}");
+    let push = ["push", "--plain-http", "--artifact-type", ARTIFACT_TYPE, &reference, &layer];
+    oras(workspace, &push);
+    workspace.compat(["pull", &reference, "-o", "pulled.json"]).ok();
+    assert_eq!(workspace.read("pulled.json"), workspace.read("compat.json"));
+    let seen = workspace.compat(["inspect", "--format", "json", &reference]).ok();
+    assert_eq!(digest_of(&seen), oras::digest(workspace, &reference));
+    workspace.compat(["check", &reference]).ok();
+}
+
+fn oras_discovers(workspace: &Workspace, kind: Kind) {
+    let registry = Registry::start(workspace, kind);
+    let image = registry.tagged("demo/app", "1");
+    Place::of(&registry, "demo/app").image("1", "x");
+    let mut attached = vec![attach(workspace, &image, "a"), attach(workspace, &image, "b")];
+    attached.sort();
+    assert_eq!(oras::discovered(workspace, &image, kind), attached);
+}
+
+fn we_discover(workspace: &Workspace, kind: Kind) {
+    let registry = Registry::start(workspace, kind);
+    let image = registry.tagged("demo/app", "1");
+    Place::of(&registry, "demo/app").image("1", "x");
+    specification(workspace, "compat.json", "a");
+    let layer = format!("compat.json:{SPEC_TYPE}");
+    let way = if kind == Kind::Olareg { "v1.1-referrers-api" } else { "v1.1-referrers-tag" };
+    let options = ["--plain-http", "--distribution-spec", way, "--artifact-type", ARTIFACT_TYPE];
+    oras(workspace, &[&["attach"], &options[..], &[&image, &layer]].concat());
+    let theirs = oras::discovered(workspace, &image, kind);
+    assert_eq!((theirs.len(), discovered(&discover(workspace, &image))), (1, theirs.clone()));
+    workspace.compat(["check", &image]).ok();
+    // Ours beside theirs: neither hides the other.
+    let ours = attach(workspace, &image, "b");
+    let mut both = vec![theirs[0].clone(), ours];
+    both.sort();
+    assert_eq!(discovered(&discover(workspace, &image)), both);
+    assert_eq!(oras::discovered(workspace, &image, kind), both);
+}
+
+fn skopeo_copies(workspace: &Workspace, kind: Kind) {
+    let registry = Registry::start(workspace, kind);
+    let reference = registry.tagged("demo/app", "1");
+    let digest = push(workspace, &reference, "a");
+    let (manifest, seen) = skopeo::manifest(workspace, &reference);
+    assert_eq!(seen, digest);
+    assert_eq!(manifest["layers"][0]["mediaType"], SPEC_TYPE);
+    skopeo::copy_to_layout(workspace, &reference, "copied", "1");
+    let copied = format!("oci:{}:1", workspace.text("copied"));
+    let ours = workspace.compat(["inspect", "--format", "json", &copied]).ok();
+    assert_eq!(digest_of(&ours), digest);
+    workspace.compat(["check", &copied]).ok();
+}
+
+fn layout(workspace: &Workspace) {
+    let registry = Registry::start(workspace, Kind::Layout);
+    let image = registry.tagged("demo", "1");
+    Place::of(&registry, "demo").image("1", "x");
+    let attached = attach(workspace, &image, "a");
+    let seen = oras(workspace, &["discover", "--oci-layout", image.trim_start_matches("oci:")]);
+    assert!(seen.contains(&attached), "{seen}");
+}

@@ -1,0 +1,56 @@
+//! Specifications for cases that are not about their content.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::Workspace;
+use super::compat::{ARTIFACT_TYPE, Output, SPEC_TYPE, digest_of};
+use super::image::Place;
+
+/// A small program of this machine that is linked dynamically.
+pub const PROGRAM: &str = "/usr/bin/env";
+
+/// Generates a specification; the salt makes it another one.
+pub fn specification(workspace: &Workspace, file: &str, salt: &str) -> PathBuf {
+    let attribute = format!("org.example.salt={salt}");
+    workspace.compat(["gen", "-o", file, "--attribute", &attribute, PROGRAM]).ok();
+    workspace.path(file)
+}
+
+/// Puts an artifact without any program's help: manifest and blobs, nothing embedded.
+pub fn put_plain(workspace: &Workspace, place: &Place, tag: &str) -> String {
+    let document = std::fs::read(specification(workspace, "plain.json", "plain")).expect("a specification");
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "artifactType": ARTIFACT_TYPE,
+        "config": {
+            "mediaType": "application/vnd.oci.empty.v1+json", "digest": place.blob(b"{}"), "size": 2,
+        },
+        "layers": [{
+            "mediaType": SPEC_TYPE, "digest": place.blob(&document), "size": document.len(),
+            "annotations": {"org.opencontainers.image.title": "compat.json"},
+        }],
+    });
+    place.manifest(Some(tag), "application/vnd.oci.image.manifest.v1+json", &manifest)
+}
+
+/// Pushes a specification and returns the artifact's digest.
+pub fn push(workspace: &Workspace, reference: &str, salt: &str) -> String {
+    let file = format!("{salt}.json");
+    specification(workspace, &file, salt);
+    digest_of(&workspace.compat(["push", "--format", "json", reference, &file]).ok())
+}
+
+/// Attaches a specification to an image and returns the artifact's digest.
+pub fn attach(workspace: &Workspace, image: &str, salt: &str) -> String {
+    let file = format!("{salt}.json");
+    specification(workspace, &file, salt);
+    digest_of(&workspace.compat(["attach", "--format", "json", image, &file]).ok())
+}
+
+/// What `discover` shows.
+pub fn discover(workspace: &Workspace, image: &str) -> Output {
+    workspace.compat(["discover", "--format", "json", image]).ok()
+}

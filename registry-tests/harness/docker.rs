@@ -1,0 +1,103 @@
+//! The container engine: the one that runs, or one of our own on a private socket, stopped and
+//! cleaned away afterwards.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use super::Workspace;
+use super::case::tool;
+use super::process::{Guard, outcome, run, wait_until};
+
+/// The engine, with the containers and images of one case.
+pub struct Docker<'a> {
+    workspace: &'a Workspace,
+    socket: Option<String>,
+    guard: Option<Guard>,
+    /// The engine's own state; a workspace's path would be too long for its sockets.
+    state: Option<tempfile::TempDir>,
+}
+
+impl<'a> Docker<'a> {
+    /// Uses the engine that runs, or starts one.
+    pub fn start(workspace: &'a Workspace) -> Self {
+        let mut docker = Self { workspace, socket: None, guard: None, state: None };
+        if !docker.answers() {
+            docker.launch();
+        }
+        docker
+    }
+
+    /// Runs the client, which must succeed.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        run(self.workspace, self.command().args(arguments))
+    }
+
+    /// Runs the client: whether it succeeded, and both outputs.
+    pub fn outcome(&self, arguments: &[&str]) -> (bool, String, String) {
+        outcome(self.workspace, self.command().args(arguments))
+    }
+
+    /// Makes the image `compat-tests:TAG` of a folder.
+    pub fn import(&self, tag: &str, folder: &Path) {
+        let archive = self.workspace.text(format!("{tag}.tar"));
+        let mut command = Command::new(tool("tar"));
+        run(self.workspace, command.arg("-C").arg(folder).args(["-cf", &archive, "."]));
+        self.run(&["import", &archive, &format!("compat-tests:{tag}")]);
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(tool("docker"));
+        // The classic builder: the other one is a plugin that few machines of tests have.
+        command.env("DOCKER_BUILDKIT", "0").env("HOME", self.workspace.home());
+        command.envs(self.socket.as_ref().map(|socket| ("DOCKER_HOST", socket)));
+        command
+    }
+
+    fn answers(&self) -> bool {
+        outcome(self.workspace, self.command().args(["version", "--format", "{{.Server.Version}}"])).0
+    }
+
+    /// No bridge and no rules of a firewall: nothing of this machine's network is touched.
+    fn launch(&mut self) {
+        let state = tempfile::Builder::new().prefix("ce-").tempdir().expect("a folder for the engine");
+        let at = |name: &str| state.path().join(name);
+        let socket = format!("unix://{}", at("engine.sock").display());
+        let mut command = Command::new(tool("dockerd"));
+        command.args(["--bridge=none", "--iptables=false", "--ip6tables=false", "-H", &socket]);
+        command.arg("--data-root").arg(at("data")).arg("--exec-root").arg(at("exec"));
+        command.arg("--pidfile").arg(at("engine.pid"));
+        let mut guard = Guard::spawn(self.workspace, "dockerd", &mut command);
+        self.socket = Some(socket);
+        let mut ended = false;
+        let ready = wait_until(Duration::from_secs(60), || {
+            ended = !guard.alive();
+            ended || self.answers()
+        }) && !ended;
+        (self.guard, self.state) = (Some(guard), Some(state));
+        assert!(ready, "the container engine does not answer within a minute");
+    }
+}
+
+impl Drop for Docker<'_> {
+    fn drop(&mut self) {
+        if let Some(mut guard) = self.guard.take() {
+            guard.terminate(Duration::from_secs(30));
+        }
+        if let Some(state) = self.state.take() {
+            unmount_below(state.path());
+        }
+    }
+}
+
+/// What an engine that was killed left mounted would keep the workspace from being removed.
+fn unmount_below(folder: &Path) {
+    let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let places = table.lines().filter_map(|line| line.split_whitespace().nth(1));
+    let mut below: Vec<&str> = places.filter(|place| Path::new(place).starts_with(folder)).collect();
+    below.reverse();
+    for place in below {
+        let _ = Command::new("umount").arg("--lazy").arg(place).status();
+    }
+}

@@ -1,0 +1,69 @@
+//! A reverse proxy in front of a registry that keeps what passes: how many requests a command
+//! makes, and which.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use super::http::{Recorded, Reply, Server, encode};
+
+/// The proxy; clients talk to its address instead of the registry's.
+pub struct Recorder {
+    server: Server,
+}
+
+impl Recorder {
+    /// Records what goes to `HOST:PORT`. The `Host` header stays the client's, so that the registry
+    /// writes its `Location`s with the proxy's address.
+    pub fn before(upstream: &str) -> Self {
+        let upstream = upstream.to_owned();
+        let server = Server::start(move |request| {
+            let mut answer = Vec::new();
+            let sent = TcpStream::connect(&upstream).and_then(|mut stream| {
+                stream.write_all(&encode(&upstream, request))?;
+                stream.read_to_end(&mut answer)
+            });
+            if sent.is_err() {
+                answer = b"HTTP/1.1 502 x\r\nContent-Length: 0\r\n\r\n".to_vec();
+            }
+            let status = String::from_utf8_lossy(answer.get(9..12).unwrap_or_default()).parse().unwrap_or(0);
+            Reply::Raw(status, Box::new(move |client| drop(client.write_all(&answer))))
+        });
+        Self { server }
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub fn address(&self) -> String {
+        self.server.address()
+    }
+
+    /// All requests so far.
+    pub fn requests(&self) -> Vec<Recorded> {
+        self.server.requests()
+    }
+
+    /// Forgets the requests so far.
+    pub fn forget(&self) {
+        self.server.forget();
+    }
+}
+
+/// The requests that send content: bodies of blobs and manifests.
+pub fn uploads(requests: &[Recorded]) -> Vec<String> {
+    let sends = |request: &&Recorded| matches!(request.method.as_str(), "POST" | "PUT" | "PATCH");
+    requests.iter().filter(sends).map(line).collect()
+}
+
+/// The requests that fetch a blob's body.
+pub fn blob_reads(requests: &[Recorded]) -> Vec<String> {
+    let reads = |request: &&Recorded| request.method == "GET" && request.target.contains("/blobs/");
+    requests.iter().filter(reads).map(line).collect()
+}
+
+/// The requests as lines, for messages.
+pub fn lines(requests: &[Recorded]) -> String {
+    requests.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn line(request: &Recorded) -> String {
+    format!("{} {} -> {}", request.method, request.target, request.status)
+}

@@ -1,0 +1,315 @@
+//! The house's rules as tests (`docs/architecture.md`): who may import whom, where unsafe code and
+//! printing live, who may use which crate, and how long a file may be.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The modules by rank; lower never imports higher, and nothing imports its own rank.
+const RANKS: &[&[&str]] = &[
+    &["elf", "spec", "trace", "sys"],
+    &["host", "mirror", "registry"],
+    &["image", "loader", "record", "spindle"],
+    &["generate", "check"],
+    &["server"],
+    &["cli"],
+];
+
+/// What only one module may use, besides `src/main.rs`, which holds nothing of it.
+const KEPT_APART: &[(&str, &[&str])] = &[
+    ("cli", &["clap", "clap_complete", "clap_mangen", "anstream", "indicatif"]),
+    ("cli", &["print!", "println!", "eprint!", "eprintln!", "dbg!"]),
+    ("mirror", &["fuser"]),
+    ("server", &["tonic"]),
+    ("registry", &["reqwest"]),
+    ("sys", &["unsafe"]),
+];
+
+/// The longest file, in lines.
+const FILE_LIMIT: usize = 600;
+
+/// Files that may be longer, each with its reason.
+const LONG_FILES: &[(&str, &str)] = &[];
+
+#[test]
+fn a_module_imports_only_lower_ranks() {
+    let faults: Vec<String> = sources("src").iter().flat_map(import_faults).collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn what_is_kept_apart_stays_in_its_module() {
+    let faults: Vec<String> = sources("src").iter().flat_map(apartness_faults).collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn files_are_short() {
+    let mut faults = Vec::new();
+    for folder in ["src", "tests", "registry-tests", "benches"] {
+        for source in sources(folder) {
+            let lines = source.text.lines().count();
+            let excepted = LONG_FILES.iter().any(|(path, _)| *path == source.path);
+            if lines > FILE_LIMIT && !excepted {
+                faults.push(format!("{}: {lines} lines, {FILE_LIMIT} is the limit", source.path));
+            }
+            if lines <= FILE_LIMIT && excepted {
+                faults.push(format!("{}: no longer needs its exception", source.path));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn every_module_has_a_rank() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for entry in fs::read_dir(root).expect("src").flatten() {
+        let name = entry.file_name().into_string().expect("a module's name is text");
+        let module = name.trim_end_matches(".rs");
+        let known = matches!(module, "lib" | "main") || rank(module).is_some();
+        assert!(known, "src/{name} has no rank: give it one here and in docs/architecture.md");
+    }
+}
+
+/// One file of the crate.
+struct Source {
+    /// From the repository's root.
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// The module of `src/` that the file belongs to: `src/elf/parse.rs` and `src/elf.rs` to `elf`.
+    fn module(&self) -> &str {
+        let inner = self.path.strip_prefix("src/").unwrap_or(&self.path);
+        inner.split('/').next().unwrap_or(inner).trim_end_matches(".rs")
+    }
+}
+
+fn sources(folder: &str) -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    collect(&root.join(folder), &mut files);
+    files.sort();
+    let source = |file: &PathBuf| Source {
+        path: file.strip_prefix(root).expect("a file of the repository").display().to_string(),
+        text: fs::read_to_string(file).expect("a source file is text"),
+    };
+    files.iter().map(source).collect()
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+fn rank(module: &str) -> Option<usize> {
+    RANKS.iter().position(|modules| modules.contains(&module))
+}
+
+fn import_faults(source: &Source) -> Vec<String> {
+    let module = source.module();
+    let Some(own) = rank(module) else { return Vec::new() };
+    let mut faults = Vec::new();
+    for imported in imports(&code_of(&source.text)) {
+        let allowed = imported == module || rank(&imported).is_none_or(|rank| rank < own);
+        if !allowed {
+            faults.push(format!("{}: `{module}` imports `{imported}`, which is not below it", source.path));
+        }
+    }
+    faults
+}
+
+fn apartness_faults(source: &Source) -> Vec<String> {
+    let words = words(&code_of(&source.text));
+    let mut faults = Vec::new();
+    for (owner, things) in KEPT_APART {
+        for thing in *things {
+            if source.module() != *owner && words.contains(*thing) {
+                faults.push(format!("{}: `{thing}` belongs to src/{owner}/ alone", source.path));
+            }
+        }
+    }
+    faults
+}
+
+/// The modules named in `crate::module` and `crate::{module::…, other}`.
+fn imports(code: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (position, marker) in code.match_indices("crate::") {
+        let before = code[..position].chars().next_back();
+        if before.is_some_and(|before| is_word(before) || before == ':') {
+            continue;
+        }
+        let rest = &code[position + marker.len()..];
+        match rest.trim_start().strip_prefix('{') {
+            Some(group) => found.extend(heads_of_group(group)),
+            None => {
+                found.insert(word_at(rest));
+            }
+        }
+    }
+    found
+}
+
+/// The first word of each member of a `use` group, whose opening brace is behind us.
+fn heads_of_group(group: &str) -> Vec<String> {
+    let (mut depth, mut heads, mut start) = (1, Vec::new(), true);
+    let mut rest = group;
+    while let Some(character) = rest.chars().next() {
+        match character {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' => start |= depth == 1,
+            _ if start && is_word(character) => {
+                heads.push(word_at(rest));
+                start = false;
+            }
+            _ => {}
+        }
+        if depth == 0 {
+            break;
+        }
+        rest = &rest[character.len_utf8()..];
+    }
+    heads
+}
+
+/// Every word of the code that could be a crate, a macro (with its `!`) or a keyword.
+fn words(code: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut rest = code;
+    while let Some(start) = rest.find(is_word) {
+        let word = word_at(&rest[start..]);
+        rest = &rest[start + word.len()..];
+        if rest.starts_with('!') && !rest.starts_with("!=") {
+            found.insert(format!("{word}!"));
+        } else if rest.starts_with("::") || word == "unsafe" {
+            found.insert(word);
+        }
+    }
+    found
+}
+
+fn word_at(text: &str) -> String {
+    text.chars().take_while(|character| is_word(*character)).collect()
+}
+
+fn is_word(character: char) -> bool {
+    character.is_alphanumeric() || character == '_'
+}
+
+/// The code without comments and without what stands in string literals.
+fn code_of(text: &str) -> String {
+    let mut code = String::new();
+    let mut rest = text;
+    while let Some(character) = rest.chars().next() {
+        let skipped = skipped(rest, code.chars().next_back());
+        if skipped > 0 {
+            code.push(' ');
+            rest = &rest[skipped..];
+        } else {
+            code.push(character);
+            rest = &rest[character.len_utf8()..];
+        }
+    }
+    code
+}
+
+/// How long the comment, string or character literal is that stands here; 0 for code.
+fn skipped(text: &str, before: Option<char>) -> usize {
+    if text.starts_with("//") {
+        return text.find('\n').unwrap_or(text.len());
+    }
+    if text.starts_with("/*") {
+        return text.find("*/").map_or(text.len(), |end| end + 2);
+    }
+    if text.starts_with('\'') {
+        // A character literal, but not a lifetime.
+        let escaped = text.starts_with("'\\");
+        let end = text.char_indices().skip(if escaped { 3 } else { 2 }).find(|(_, c)| *c == '\'');
+        let limit = if escaped { 12 } else { 6 };
+        return end
+            .filter(|(end, _)| *end < limit && (escaped || text[1..*end].chars().count() == 1))
+            .map_or(0, |(end, _)| end + 1);
+    }
+    if text.starts_with('r') && !before.is_some_and(is_word) {
+        let hashes = text[1..].chars().take_while(|character| *character == '#').count();
+        if text[1 + hashes..].starts_with('"') {
+            let close = format!("\"{}", "#".repeat(hashes));
+            let body = 2 + hashes;
+            return text[body..].find(&close).map_or(text.len(), |end| body + end + close.len());
+        }
+    }
+    if text.starts_with('"') {
+        let mut escaped = false;
+        for (position, character) in text.char_indices().skip(1) {
+            match character {
+                '\\' if !escaped => escaped = true,
+                '"' if !escaped => return position + 1,
+                _ => escaped = false,
+            }
+        }
+        return text.len();
+    }
+    0
+}
+
+/// The rules above are worth what their scanner is worth.
+mod scanner {
+    use super::*;
+
+    fn sample(path: &str, text: &str) -> Source {
+        Source { path: path.to_owned(), text: text.to_owned() }
+    }
+
+    #[test]
+    fn finds_an_import_of_a_higher_rank() {
+        let faults = import_faults(&sample("src/loader/search.rs", "use crate::check::Report;\n"));
+        assert_eq!(faults, ["src/loader/search.rs: `loader` imports `check`, which is not below it"]);
+    }
+
+    #[test]
+    fn finds_an_import_of_the_same_rank_in_a_group() {
+        let text = "use crate::{elf::{self, Object}, image, spec};\n";
+        let faults = import_faults(&sample("src/loader/mod.rs", text));
+        assert_eq!(faults, ["src/loader/mod.rs: `loader` imports `image`, which is not below it"]);
+    }
+
+    #[test]
+    fn finds_a_path_in_the_middle_of_code() {
+        let text = "fn f<'a>(x: &'a str) -> crate::cli::Exit { todo() }";
+        assert_eq!(import_faults(&sample("src/elf.rs", text)).len(), 1);
+    }
+
+    #[test]
+    fn takes_lower_ranks_and_the_module_itself() {
+        let text = "use crate::loader::scope;\nuse crate::elf::Object;\nuse mycrate::check;\n";
+        assert!(import_faults(&sample("src/loader/mod.rs", text)).is_empty());
+    }
+
+    #[test]
+    fn comments_and_strings_are_no_code() {
+        let text = "//! see [`crate::cli`]\n/* crate::cli */ let quote = '\"'; let s = \"crate::cli \\\" println!\";\n\
+                    let raw = r#\"crate::check \" \"#; // unsafe\n";
+        let source = sample("src/elf/mod.rs", text);
+        assert!(import_faults(&source).is_empty() && apartness_faults(&source).is_empty());
+        assert!(code_of(text).contains("let raw ="));
+    }
+
+    #[test]
+    fn finds_what_is_kept_apart() {
+        let text = "use reqwest::Client;\nfn f() { println!(\"x\"); unsafe { g() } }\n";
+        let faults = apartness_faults(&sample("src/loader/mod.rs", text));
+        assert_eq!(faults.len(), 3, "{faults:?}");
+        assert!(apartness_faults(&sample("src/cli/mod.rs", "fn f() { println!(\"x\") }")).is_empty());
+        assert!(apartness_faults(&sample("src/elf/mod.rs", "let unsafe_code = println != 3;")).is_empty());
+    }
+}

@@ -1,0 +1,146 @@
+//! The dependencies' licences, read from `cargo metadata`: permissive ones only, and all from the
+//! crates' registry. It is what `cargo deny check licenses bans sources` would say, without building
+//! a tool first.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+/// The licences that the project takes, by their SPDX names.
+const ALLOWED: &[&str] = &[
+    "0BSD",
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSL-1.0",
+    "CC0-1.0",
+    "CDLA-Permissive-2.0",
+    "ISC",
+    "MIT",
+    "MIT-0",
+    "MPL-2.0",
+    "Unicode-3.0",
+    "Unlicense",
+    "Zlib",
+];
+
+/// Crates that the design decided against, each with its reason.
+const BANNED: &[(&str, &str)] = &[
+    ("openssl-sys", "TLS is rustls, so that the binary stays static"),
+    ("native-tls", "TLS is rustls, so that the binary stays static"),
+    ("oci-distribution", "deprecated, its new name is oci-client"),
+];
+
+#[test]
+fn every_licence_is_permissive() {
+    let refused: Vec<String> = packages()
+        .iter()
+        .filter(|package| !package["license"].as_str().is_some_and(is_allowed))
+        .map(|package| format!("{} {}: {}", package["name"], package["version"], package["license"]))
+        .collect();
+    assert!(refused.is_empty(), "{}", refused.join("\n"));
+}
+
+#[test]
+fn every_dependency_comes_from_the_registry() {
+    let elsewhere: Vec<String> = packages()
+        .iter()
+        .filter(|package| package["name"] != "compat")
+        .filter(|package| !package["source"].as_str().is_some_and(|source| source.starts_with("registry+")))
+        .map(|package| format!("{}: {}", package["name"], package["source"]))
+        .collect();
+    assert!(elsewhere.is_empty(), "{}", elsewhere.join("\n"));
+}
+
+#[test]
+fn no_banned_crate_is_used() {
+    let packages = packages();
+    for (name, reason) in BANNED {
+        assert!(packages.iter().all(|package| package["name"] != *name), "{name}: {reason}");
+    }
+}
+
+/// The packages that are built for this machine, our own among them.
+fn packages() -> Vec<Value> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let output = Command::new(cargo)
+        .args(["metadata", "--format-version=1", "--locked", "--offline", "--filter-platform", &target])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("metadata is JSON");
+    metadata["packages"].as_array().expect("metadata lists packages").clone()
+}
+
+/// Whether an SPDX expression can be met with the allowed licences: `OR` (and the old `/`) is a
+/// choice, `AND` takes all, parentheses group. What cannot be read is not allowed.
+fn is_allowed(expression: &str) -> bool {
+    let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
+    let words: Vec<&str> = spaced.split_whitespace().collect();
+    let mut rest = &words[..];
+    either(&mut rest) == Some(true) && rest.is_empty()
+}
+
+fn either(words: &mut &[&str]) -> Option<bool> {
+    let mut allowed = all(words)?;
+    while take(words, "OR") {
+        allowed |= all(words)?;
+    }
+    Some(allowed)
+}
+
+fn all(words: &mut &[&str]) -> Option<bool> {
+    let mut allowed = one(words)?;
+    while take(words, "AND") {
+        allowed &= one(words)?;
+    }
+    Some(allowed)
+}
+
+fn one(words: &mut &[&str]) -> Option<bool> {
+    if take(words, "(") {
+        let allowed = either(words)?;
+        return take(words, ")").then_some(allowed);
+    }
+    let licence = next(words)?;
+    if take(words, "WITH") {
+        let exception = next(words)?;
+        return Some(ALLOWED.contains(&format!("{licence} WITH {exception}").as_str()));
+    }
+    Some(ALLOWED.contains(&licence))
+}
+
+fn next<'a>(words: &mut &[&'a str]) -> Option<&'a str> {
+    let (first, rest) = words.split_first()?;
+    *words = rest;
+    Some(first)
+}
+
+fn take(words: &mut &[&str], word: &str) -> bool {
+    let found = words.first() == Some(&word);
+    if found {
+        *words = &words[1..];
+    }
+    found
+}
+
+#[test]
+fn licence_expressions_are_understood() {
+    for good in [
+        "MIT",
+        "MIT OR GPL-3.0",
+        "GPL-3.0/MIT",
+        "(MIT OR GPL-2.0) AND ISC",
+        "Apache-2.0 WITH LLVM-exception OR GPL-2.0",
+    ] {
+        assert!(is_allowed(good), "{good}");
+    }
+    for bad in
+        ["GPL-3.0", "MIT AND GPL-3.0", "MIT OR", "", "(MIT", "GPL-2.0 WITH Classpath-exception", "MIT MIT"]
+    {
+        assert!(!is_allowed(bad), "{bad}");
+    }
+}
