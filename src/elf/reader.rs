@@ -64,7 +64,7 @@ impl<'a> Reader<'a> {
     #[inline]
     pub fn string(&self, offset: usize) -> Option<&'a [u8]> {
         let tail = self.data.get(offset..)?;
-        let end = tail.iter().position(|byte| *byte == 0)?;
+        let end = memchr::memchr(0, tail)?;
         Some(&tail[..end])
     }
 }

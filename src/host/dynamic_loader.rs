@@ -123,15 +123,7 @@ fn contains(data: &[u8], needle: &[u8]) -> bool {
 }
 
 fn find(data: &[u8], needle: &[u8]) -> Option<usize> {
-    let first = *needle.first()?;
-    let mut from = 0;
-    while let Some(at) = data.get(from..)?.iter().position(|byte| *byte == first) {
-        if data[from + at..].starts_with(needle) {
-            return Some(from + at);
-        }
-        from += at + 1;
-    }
-    None
+    memchr::memmem::find(data, needle)
 }
 
 /// The whole NUL-terminated string that ends as given (with its NUL).

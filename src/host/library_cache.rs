@@ -5,7 +5,9 @@
 //! extensions, 12 bytes unused), entries of 24 bytes (flags, key, value, OS version, hwcap), strings.
 //! Key and value are offsets from the start of the new format, which may follow an old-format cache.
 
-use std::collections::HashMap;
+use std::cmp::Ordering;
+
+use bytes::Bytes;
 
 use crate::elf::{Class, Machine};
 
@@ -30,34 +32,68 @@ pub struct CacheEntry {
     pub legacy_hwcap: bool,
 }
 
-/// The entries by name, in the order of the file.
-#[derive(Clone, Debug, Default)]
+/// The entries, looked up in place as the loader does.
+#[derive(Clone, Debug)]
 pub struct LibraryCache {
-    entries: HashMap<String, Vec<CacheEntry>>,
+    data: Bytes,
+    count: usize,
+    subdirectories: Vec<String>,
 }
 
 impl LibraryCache {
     /// Reads a cache. A corrupt one is `None`: the loader ignores it as a whole.
-    pub fn parse(data: &[u8]) -> Option<Self> {
+    pub fn parse(data: &Bytes) -> Option<Self> {
         let data = new_format(data)?;
-        let count = u32_at(data, 20)? as usize;
+        let count = u32_at(&data, 20)? as usize;
         let entries_end = HEADER_SIZE.checked_add(count.checked_mul(ENTRY_SIZE)?)?;
-        let strings_size = u32_at(data, 24)? as usize;
+        let strings_size = u32_at(&data, 24)? as usize;
         if entries_end.checked_add(strings_size)? > data.len() {
             return None;
         }
-        let subdirectories = subdirectories(data).unwrap_or_default();
-        let mut cache = Self::default();
-        for at in (HEADER_SIZE..entries_end).step_by(ENTRY_SIZE) {
-            let Some((name, entry)) = entry(data, at, &subdirectories) else { continue };
-            cache.entries.entry(name).or_default().push(entry);
-        }
-        Some(cache)
+        let subdirectories = subdirectories(&data).unwrap_or_default();
+        Some(Self { data, count, subdirectories })
     }
 
-    /// The entries for a name.
-    pub fn find(&self, name: &str) -> &[CacheEntry] {
-        self.entries.get(name).map_or(&[], Vec::as_slice)
+    /// The entries for a name, in the order of the file.
+    pub fn find(&self, name: &str) -> Vec<CacheEntry> {
+        let (mut left, mut right) = (0, self.count);
+        while left < right {
+            let middle = left + (right - left) / 2;
+            match self.compare(name, middle) {
+                // The names are in descending order.
+                Some(Ordering::Less) => left = middle + 1,
+                Some(Ordering::Greater) => right = middle,
+                Some(Ordering::Equal) => return self.entries_around(name, middle),
+                None => return Vec::new(),
+            }
+        }
+        Vec::new()
+    }
+
+    fn compare(&self, name: &str, index: usize) -> Option<Ordering> {
+        let key = u32_at(&self.data, HEADER_SIZE + index * ENTRY_SIZE + 4)?;
+        Some(compare_names(name.as_bytes(), bytes_at(&self.data, key)?))
+    }
+
+    fn entries_around(&self, name: &str, index: usize) -> Vec<CacheEntry> {
+        let is_same = |index: &usize| self.compare(name, *index) == Some(Ordering::Equal);
+        let first = (0..index).rev().take_while(is_same).last().unwrap_or(index);
+        (first..self.count).take_while(is_same).filter_map(|index| self.entry(index)).collect()
+    }
+
+    fn entry(&self, index: usize) -> Option<CacheEntry> {
+        let at = HEADER_SIZE + index * ENTRY_SIZE;
+        let data = &self.data;
+        let flags = u32_at(data, at)? as i32;
+        let path = string_at(data, u32_at(data, at + 8)?)?;
+        let hwcap = u64::from(u32_at(data, at + 16)?) | u64::from(u32_at(data, at + 20)?) << 32;
+        // Bits 32 to 41 of an extension entry are the ISA level; the others must be clear.
+        let is_extension = (hwcap >> 32) & !0x3ff == HWCAP_EXTENSION >> 32;
+        let subdirectory = match is_extension {
+            true => Some(self.subdirectories.get(hwcap as u32 as usize)?.clone()),
+            false => None,
+        };
+        Some(CacheEntry { path, flags, subdirectory, legacy_hwcap: !is_extension && hwcap != 0 })
     }
 
     /// The flags that an entry for the given machine has (`_dl_cache_check_flags`: they must be equal).
@@ -77,32 +113,47 @@ impl LibraryCache {
     }
 }
 
+/// The order of the cache: digits as numbers, and after everything else (`_dl_cache_libcmp`).
+fn compare_names(mut a: &[u8], mut b: &[u8]) -> Ordering {
+    loop {
+        let (first, second) = (a.first().copied(), b.first().copied());
+        let is_digit = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_digit());
+        match (is_digit(first), is_digit(second)) {
+            (true, true) => {
+                let order = number(&mut a).cmp(&number(&mut b));
+                if order != Ordering::Equal {
+                    return order;
+                }
+            }
+            (true, false) => return Ordering::Greater,
+            (false, true) => return Ordering::Less,
+            (false, false) if first != second || first.is_none() => return first.cmp(&second),
+            (false, false) => (a, b) = (&a[1..], &b[1..]),
+        }
+    }
+}
+
+/// Takes the number that `text` begins with.
+fn number(text: &mut &[u8]) -> u32 {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (number, rest) = text.split_at(digits);
+    *text = rest;
+    number.iter().fold(0, |value: u32, digit| value.wrapping_mul(10).wrapping_add(u32::from(digit - b'0')))
+}
+
 /// The part of the file in the new format: all of it, or what follows an old-format cache.
-fn new_format(data: &[u8]) -> Option<&[u8]> {
+fn new_format(data: &Bytes) -> Option<Bytes> {
     if data.starts_with(MAGIC) {
-        return Some(data);
+        return Some(data.clone());
     }
     if !data.starts_with(OLD_MAGIC) {
         return None;
     }
     // The old header is 16 bytes (the magic padded, a count), its entries 12; the new one is aligned to 8.
     let old_size = (u32_at(data, 12)? as usize).checked_mul(12)?.checked_add(16)?;
-    let data = data.get(old_size.checked_next_multiple_of(8)?..)?;
+    let start = old_size.checked_next_multiple_of(8)?;
+    let data = (start <= data.len()).then(|| data.slice(start..))?;
     data.starts_with(MAGIC).then_some(data)
-}
-
-fn entry(data: &[u8], at: usize, subdirectories: &[String]) -> Option<(String, CacheEntry)> {
-    let flags = u32_at(data, at)? as i32;
-    let name = string_at(data, u32_at(data, at + 4)?)?;
-    let path = string_at(data, u32_at(data, at + 8)?)?;
-    let hwcap = u64::from(u32_at(data, at + 16)?) | u64::from(u32_at(data, at + 20)?) << 32;
-    // Bits 32 to 41 of an extension entry are the ISA level; the others must be clear.
-    let is_extension = (hwcap >> 32) & !0x3ff == HWCAP_EXTENSION >> 32;
-    let subdirectory = match is_extension {
-        true => Some(subdirectories.get(hwcap as u32 as usize)?.clone()),
-        false => None,
-    };
-    Some((name, CacheEntry { path, flags, subdirectory, legacy_hwcap: !is_extension && hwcap != 0 }))
 }
 
 /// The names of the hwcaps sub-directories, from the extension table.
@@ -129,10 +180,14 @@ fn u32_at(data: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes))
 }
 
-fn string_at(data: &[u8], offset: u32) -> Option<String> {
+fn bytes_at(data: &[u8], offset: u32) -> Option<&[u8]> {
     let tail = data.get(offset as usize..)?;
-    let end = tail.iter().position(|byte| *byte == 0)?;
-    Some(String::from_utf8_lossy(&tail[..end]).into_owned())
+    let end = memchr::memchr(0, tail)?;
+    Some(&tail[..end])
+}
+
+fn string_at(data: &[u8], offset: u32) -> Option<String> {
+    bytes_at(data, offset).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
 }
 
 #[cfg(test)]
@@ -158,7 +213,7 @@ mod tests {
 
     #[test]
     fn entries_are_found_by_name_with_their_subdirectory() {
-        let cache = LibraryCache::parse(&sample()).unwrap();
+        let cache = LibraryCache::parse(&sample().into()).unwrap();
         let found = cache.find("libx.so");
         assert_eq!(found[0].subdirectory.as_deref(), Some("x86-64-v3"));
         assert_eq!(found[1].subdirectory, None);
@@ -167,12 +222,23 @@ mod tests {
     }
 
     #[test]
+    fn names_are_ordered_with_their_digits_as_numbers() {
+        assert_eq!(compare_names(b"libx.so.10", b"libx.so.9"), Ordering::Greater);
+        assert_eq!(compare_names(b"libx.so.1", b"libx.so"), Ordering::Greater);
+        assert_eq!(compare_names(b"liba", b"libb"), Ordering::Less);
+        assert_eq!(compare_names(b"lib1", b"libz"), Ordering::Greater);
+        assert_eq!(compare_names(b"lib01", b"lib1"), Ordering::Equal);
+    }
+
+    #[test]
     fn a_truncated_cache_is_ignored_or_shorter_and_never_a_panic() {
-        let data = sample();
+        let data = Bytes::from(sample());
         for length in 0..data.len() {
-            LibraryCache::parse(&data[..length]);
+            if let Some(cache) = LibraryCache::parse(&data.slice(..length)) {
+                cache.find("libx.so");
+            }
         }
-        assert!(LibraryCache::parse(&data[..HEADER_SIZE + 10]).is_none());
-        assert!(LibraryCache::parse(b"").is_none());
+        assert!(LibraryCache::parse(&data.slice(..HEADER_SIZE + 10)).is_none());
+        assert!(LibraryCache::parse(&Bytes::new()).is_none());
     }
 }

@@ -209,7 +209,7 @@ impl Attempt<'_, '_> {
         let program = self.search.fit.program;
         let flags = LibraryCache::required_flags(program.machine, program.class);
         let entries = self.search.cache.as_ref()?.find(self.name);
-        let fitting = entries.iter().filter(|entry| entry.flags == flags && !entry.legacy_hwcap);
+        let fitting = entries.into_iter().filter(|entry| entry.flags == flags && !entry.legacy_hwcap);
         // The best sub-directory that this CPU has; a plain entry before any of them ends the choice.
         let rank = |subdirectory: &Option<String>| match subdirectory {
             None => Some(usize::MAX),
@@ -219,7 +219,7 @@ impl Attempt<'_, '_> {
             }
         };
         let ranked = fitting.filter_map(|entry| Some((rank(&entry.subdirectory)?, entry)));
-        let path = ranked.min_by_key(|(rank, _)| *rank)?.1.path.clone();
+        let path = ranked.min_by_key(|(rank, _)| *rank)?.1.path;
         if requester.facts.flags.no_default_libraries && self.search.is_default_directory(&path) {
             return None;
         }
