@@ -274,7 +274,7 @@ fn redirect_target(request: &Request, from: &Url, response: &reqwest::Response) 
     let status = response.status().as_u16();
     let reading = request.method == Method::GET || request.method == Method::HEAD;
     let follow = match status {
-        301 | 302 | 303 => reading,
+        301..=303 => reading,
         307 | 308 => reading || !matches!(request.body, Body::Stream(..)),
         _ => false,
     };

@@ -19,6 +19,8 @@ mod login;
 pub mod redact;
 mod repository;
 mod retry;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod upload;
 
