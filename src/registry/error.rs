@@ -295,6 +295,14 @@ impl Error {
     }
 }
 
+/// An error with its causes in one line.
+pub(super) fn chain(error: &Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
 /// The faults of a connection that a user can mend.
 fn transport_hint(source: &(dyn std::error::Error + 'static)) -> Option<String> {
     let text = source.to_string();

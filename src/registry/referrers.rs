@@ -216,7 +216,7 @@ impl<'a> FallbackTag<'a> {
         let media_type = index.media_type.clone().unwrap_or_else(|| IMAGE_INDEX.to_owned());
         let descriptor = Descriptor::of(media_type, &bytes);
         let start = Instant::now();
-        let outcome = self.repository.put_manifest(Some(&tag), &descriptor, &Bytes::from(bytes)).await;
+        let outcome = self.repository.put_fallback_index(&tag, &descriptor, &Bytes::from(bytes)).await;
         self.slowest = self.slowest.max(start.elapsed());
         self.written = true;
         match outcome {

@@ -61,6 +61,8 @@ fn manifest() -> Reply {
     Reply::new(200).with("content-type", IMAGE_MANIFEST).body(MANIFEST)
 }
 
+static MANIFEST_BYTES: Bytes = Bytes::from_static(MANIFEST);
+
 /// A registry that wants a bearer token, which its own `/token` gives out.
 fn bearer(got: &Got, good: &str, inner: impl Fn(&Got) -> Reply) -> Reply {
     let host = got.header("host").unwrap_or_default();
@@ -211,11 +213,8 @@ fn what_must_not_be_done_twice_is_not_repeated() {
             |_, before| if before == 0 { Reply::new(429).with("retry-after", "0") } else { Reply::new(500) },
         );
     let descriptor = Descriptor::of(IMAGE_MANIFEST, MANIFEST);
-    let put = async {
-        repository(&server, Access::Push)
-            .put_manifest(Some("1"), &descriptor, &Bytes::from_static(MANIFEST))
-            .await
-    };
+    let repository = repository(&server, Access::Push);
+    let put = repository.put_fallback_index("sha256-1", &descriptor, &MANIFEST_BYTES);
     assert!(matches!(run(put), Err(Error::Status { status: 500, .. })));
     assert_eq!(server.seen().len(), 2);
 }
