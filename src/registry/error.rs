@@ -247,6 +247,12 @@ impl Error {
         )
     }
 
+    /// Whether a registry did not see a blob that a manifest refers to. docker-registry says so too
+    /// while someone else is pushing the same blob: it writes its links in place.
+    pub fn is_blob_unknown(&self) -> bool {
+        matches!(self, Self::Status { status: 400 | 404, detail, .. } if detail.contains("BLOB_UNKNOWN"))
+    }
+
     /// Whether the other side speaks TLS, but one of the two does not trust the other.
     pub fn is_about_certificates(&self) -> bool {
         matches!(self, Self::Transport { source, .. } if is_about_certificates(&source.to_string()))
