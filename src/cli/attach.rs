@@ -91,10 +91,10 @@ pub fn run(arguments: &AttachArguments, context: &Context) -> Result<Exit, Failu
     match arguments.format {
         OutputFormat::Json => context.print_json(&report)?,
         OutputFormat::Text => {
-            let verb = if report.sent { "attached" } else { "already attached:" };
+            let note = if report.sent { "" } else { " (it was there already: nothing was sent)" };
             let (artifact, subject) =
                 (location.with_digest(&attached.descriptor.digest), location.with_digest(&subject.digest));
-            context.print(&format!("{verb} {artifact}\nto {subject}\n"))?;
+            context.print(&format!("attached {artifact}\nto {subject}{note}\n"))?;
         }
     }
     Ok(Exit::Success)

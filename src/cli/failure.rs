@@ -55,7 +55,8 @@ impl Failure {
 
     /// Prints the failure to standard error.
     pub fn print(&self) {
-        anstream::eprint!("{}", self.render());
+        // Nobody to tell is no reason to end with another code.
+        let _ = std::io::Write::write_all(&mut anstream::stderr(), self.render().as_bytes());
     }
 
     /// The failure as text, with terminal styles.

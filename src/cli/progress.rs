@@ -1,6 +1,7 @@
 //! What is shown on standard error while a registry is talked to: requests with `-v`, their headers
 //! with `-vv`, notes, and a progress bar when it takes more than a moment.
 
+use std::io::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -67,9 +68,13 @@ impl Display {
     }
 
     fn say(&self, line: &str) {
+        // Nobody to tell is no reason to stop.
+        let print = || {
+            let _ = writeln!(anstream::stderr(), "{line}");
+        };
         match self.bar.get() {
-            Some(bar) => bar.suspend(|| anstream::eprintln!("{line}")),
-            None => anstream::eprintln!("{line}"),
+            Some(bar) => bar.suspend(print),
+            None => print(),
         }
     }
 

@@ -62,9 +62,13 @@ pub fn run(arguments: &PullArguments, context: &Context) -> Result<Exit, Failure
     super::source::parse_location(&arguments.reference)?;
     let fetched = fetch_specification(&arguments.reference, &arguments.source, context)?;
     if arguments.output == Path::new("-") {
-        let text = String::from_utf8_lossy(&fetched.bytes);
-        context.print(&text)?;
-        return Ok(Exit::Success);
+        let mut stdout = std::io::stdout().lock();
+        return match stdout.write_all(&fetched.bytes).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(failure(&Error::io("write", "standard output")(error)))
+            }
+            _ => Ok(Exit::Success),
+        };
     }
     replace(&arguments.output, &fetched.bytes)?;
     let Origin::Artifact { reference, digest, level, candidates } = &fetched.origin else {

@@ -83,10 +83,10 @@ pub fn run(arguments: &PushArguments, context: &Context) -> Result<Exit, Failure
     match arguments.format {
         OutputFormat::Json => context.print_json(&report)?,
         OutputFormat::Text => {
-            let verb = if report.sent { "pushed" } else { "already there:" };
+            let note = if report.sent { "" } else { " (it was there already: nothing was sent)" };
             let shown = location.with_digest(&pushed.descriptor.digest);
             let name = location.tag().map(|_| format!(" as {location}")).unwrap_or_default();
-            context.print(&format!("{verb} {shown}{name}\n"))?;
+            context.print(&format!("pushed {shown}{name}{note}\n"))?;
         }
     }
     Ok(Exit::Success)

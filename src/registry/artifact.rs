@@ -144,7 +144,7 @@ pub struct Artifact {
 /// [`Error::Malformed`], also for an artifact of our type without a specification.
 pub fn recognise(resolved: &Resolved) -> Result<Kind> {
     let image = match resolved.parse()? {
-        Manifest::Index(index) => return Ok(Kind::Index(Box::new(index))),
+        Manifest::Index(index) => return Ok(Kind::Index(index)),
         Manifest::Image(image) => image,
     };
     let kind = image.kind().unwrap_or_default().to_owned();
@@ -190,7 +190,7 @@ mod tests {
     fn the_same_specification_is_the_same_artifact() {
         let pack = || pack(br#"{"version":"1.0.0"}"#, PackOptions::default()).unwrap();
         assert_eq!(pack().bytes, pack().bytes);
-        insta::assert_snapshot!(String::from_utf8_lossy(&pack().bytes), @r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","artifactType":"application/vnd.compatlib.compatibility.v1","config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2,"data":"e30="},"layers":[{"mediaType":"application/vnd.compatlib.compatibility.spec.v1+json","digest":"sha256:1b5c58bd7c9baf0d3fe3dbd8ae4171efcbe8e51e01eb08efe0ff3b6cc4b4d0d7","size":19,"annotations":{"org.opencontainers.image.title":"compat.json"},"data":"eyJ2ZXJzaW9uIjoiMS4wLjAifQ=="}]}"#);
+        insta::assert_snapshot!(String::from_utf8_lossy(&pack().bytes), @r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","artifactType":"application/vnd.compatlib.compatibility.v1","config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2,"data":"e30="},"layers":[{"mediaType":"application/vnd.compatlib.compatibility.spec.v1+json","digest":"sha256:2afa0f3c420ac37f226ceed715865e390c67593793f413018af33d8a79f56b9f","size":19,"annotations":{"org.opencontainers.image.title":"compat.json"},"data":"eyJ2ZXJzaW9uIjoiMS4wLjAifQ=="}]}"#);
     }
 
     #[test]

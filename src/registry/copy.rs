@@ -5,6 +5,7 @@
 //! something that points to nothing. Blobs stream through; only manifests are held in memory.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use super::blob::BlobSource;
 use super::digest::Digest;
@@ -146,6 +147,17 @@ impl Copier<'_> {
         Ok(())
     }
 
+    /// Puts a manifest; where the registry does not see its blobs yet, once more.
+    async fn put(&self, name: Name<'_>, resolved: &Resolved) -> Result<bool> {
+        match self.target.put_manifest(name, &resolved.descriptor, &resolved.bytes).await {
+            Err(error) if error.is_blob_unknown() => {
+                tokio::time::sleep(Duration::from_millis(fastrand::u64(200..=600))).await;
+                self.target.put_manifest(name, &resolved.descriptor, &resolved.bytes).await
+            }
+            outcome => outcome,
+        }
+    }
+
     async fn write(&mut self, resolved: &Resolved, tag: Option<&str>, child: bool) -> Result<()> {
         let descriptor = &resolved.descriptor;
         let selector = match tag {
@@ -163,7 +175,7 @@ impl Copier<'_> {
         let layout = matches!(self.target, Store::Layout(_));
         // In a layout, being there and being listed are two things; writing again costs nothing.
         if !present || layout {
-            announced = self.target.put_manifest(name, descriptor, &resolved.bytes).await?;
+            announced = self.put(name, resolved).await?;
             self.copied.manifests += usize::from(!present);
         }
         if let (Store::Remote(repository), Some(subject)) = (self.target, manifest.subject()) {

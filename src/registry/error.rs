@@ -247,6 +247,17 @@ impl Error {
         )
     }
 
+    /// Whether a registry did not see a blob that a manifest refers to. docker-registry says so too
+    /// while someone else is pushing the same blob: it writes its links in place.
+    pub fn is_blob_unknown(&self) -> bool {
+        matches!(self, Self::Status { status: 400 | 404, detail, .. } if detail.contains("BLOB_UNKNOWN"))
+    }
+
+    /// Whether the other side speaks TLS, but one of the two does not trust the other.
+    pub fn is_about_certificates(&self) -> bool {
+        matches!(self, Self::Transport { source, .. } if is_about_certificates(&source.to_string()))
+    }
+
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
@@ -267,6 +278,9 @@ impl Error {
                 "this registry does not allow it (deletion is often disabled)"
             }
             Self::Status { status: 429, .. } => "the registry limits the rate of requests: try again later",
+            Self::Status { status: 400, detail, .. } if detail.contains("HTTPS") => {
+                "the registry speaks TLS: leave out --plain-http"
+            }
             Self::Transport { source, .. } => return transport_hint(source.as_ref()),
             Self::TimedOut { .. } => "give it longer with --timeout SECONDS",
             Self::NotListed { .. } => "run the same command again: what was sent is not sent twice",
@@ -287,15 +301,18 @@ impl Error {
     }
 }
 
+/// An error with its causes in one line.
+pub(super) fn chain(error: &Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
 /// The faults of a connection that a user can mend.
 fn transport_hint(source: &(dyn std::error::Error + 'static)) -> Option<String> {
-    let mut text = source.to_string();
-    let mut cause = source.source();
-    while let Some(error) = cause {
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    let hint = if text.contains("UnknownIssuer") || text.contains("certificate") {
+    let text = source.to_string();
+    let hint = if is_about_certificates(&text) {
         "name the authority that signed the registry's certificate with --ca-file"
     } else if text.contains("InvalidContentType") || text.contains("corrupt message") {
         "the registry may speak plain HTTP: allow it with --plain-http"
@@ -303,6 +320,10 @@ fn transport_hint(source: &(dyn std::error::Error + 'static)) -> Option<String> 
         return None;
     };
     Some(hint.into())
+}
+
+fn is_about_certificates(text: &str) -> bool {
+    text.contains("UnknownIssuer") || text.contains("certificate")
 }
 
 #[cfg(test)]

@@ -127,7 +127,12 @@ impl Finder<'_> {
     }
 
     fn no_artifact(&self) -> Error {
-        Error::NoArtifact { image: self.location.to_string() }
+        let image = self.location.to_string();
+        if self.offline {
+            // What was not there when it was last asked for may be there now.
+            return Error::Offline { what: format!("a compatibility artifact attached to {image}") };
+        }
+        Error::NoArtifact { image }
     }
 
     /// A manifest: by digest from the cache, by tag only when offline.

@@ -268,9 +268,9 @@ impl Index {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Manifest {
     /// One image or artifact.
-    Image(ImageManifest),
+    Image(Box<ImageManifest>),
     /// Several manifests.
-    Index(Index),
+    Index(Box<Index>),
 }
 
 impl Manifest {
@@ -295,9 +295,9 @@ impl Manifest {
             other => return Err(Error::malformed(what, format!("{other:?} is no manifest's media type"))),
         };
         if index {
-            Ok(Self::Index(serde_json::from_slice(bytes).map_err(malformed)?))
+            Ok(Self::Index(Box::new(serde_json::from_slice(bytes).map_err(malformed)?)))
         } else {
-            Ok(Self::Image(serde_json::from_slice(bytes).map_err(malformed)?))
+            Ok(Self::Image(Box::new(serde_json::from_slice(bytes).map_err(malformed)?)))
         }
     }
 
@@ -386,7 +386,7 @@ mod tests {
     #[test]
     fn null_lists_and_unknown_fields_are_read() {
         let text = br#"{"schemaVersion":2,"manifests":null,"annotations":null,"surprise":{"a":[1]}}"#;
-        let Manifest::Index(index) = Manifest::parse("x", None, text).unwrap() else { panic!() };
+        let Manifest::Index(index) = Manifest::parse("x", Some(IMAGE_INDEX), text).unwrap() else { panic!() };
         assert_eq!(index.other["surprise"]["a"][0], 1);
         assert!(serde_json::to_string(&index).unwrap().contains("surprise"));
     }

@@ -27,8 +27,7 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// The platform that this program was built for. It has no variant: the CPU's level is the
-    /// caller's to find out and to add with [`Platform::with_variant`].
+    /// The platform of this machine, with the variant of its CPU where that is known.
     pub fn host() -> Self {
         let architecture = match std::env::consts::ARCH {
             "x86_64" => "amd64",
@@ -39,7 +38,8 @@ impl Platform {
             "loongarch64" => "loong64",
             other => other,
         };
-        Self { os: "linux".into(), architecture: architecture.into(), ..Self::default() }
+        let variant = cpu_level().map(str::to_owned);
+        Self { os: "linux".into(), architecture: architecture.into(), variant, ..Self::default() }
     }
 
     /// The same platform with a variant.
@@ -103,6 +103,28 @@ impl Platform {
             }),
         }
     }
+}
+
+/// The level of the x86-64 psABI that this CPU and kernel support.
+#[cfg(target_arch = "x86_64")]
+fn cpu_level() -> Option<&'static str> {
+    macro_rules! all {
+        ($($feature:tt),+) => { $(std::arch::is_x86_feature_detected!($feature))&&+ };
+    }
+    let v2 = all!("cmpxchg16b", "popcnt", "sse3", "ssse3", "sse4.1", "sse4.2");
+    let v3 = v2 && all!("avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "lzcnt", "movbe");
+    let v4 = v3 && all!("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl");
+    Some(match (v2, v3, v4) {
+        (_, _, true) => "v4",
+        (_, true, _) => "v3",
+        (true, _, _) => "v2",
+        _ => "v1",
+    })
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn cpu_level() -> Option<&'static str> {
+    None
 }
 
 fn normal_architecture(architecture: &str) -> String {

@@ -1,6 +1,8 @@
 //! Pushing and attaching artifacts: what is there already is not sent again, and what was attached
 //! has been seen in a listing.
 
+use std::time::Duration;
+
 use super::artifact::Packed;
 use super::blob::BlobSource;
 use super::error::Result;
@@ -8,6 +10,9 @@ use super::location::Selector;
 use super::manifest::Descriptor;
 use super::referrers::{self, ListedBy};
 use super::store::{Name, Store};
+
+/// How often a manifest is sent again whose blobs the registry does not see.
+const ATTEMPTS: u32 = 5;
 
 /// What a push did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +48,7 @@ pub async fn push(store: &Store, tag: Option<&str>, packed: &Packed) -> Result<P
     if store.manifest_digest(&selector).await? == Some(descriptor.digest.clone()) {
         return Ok(Pushed { descriptor, sent: false });
     }
-    push_blobs(store, packed).await?;
-    store.put_manifest(tag.map_or(Name::Digest, Name::Tag), &descriptor, &packed.bytes).await?;
+    send(store, tag.map_or(Name::Digest, Name::Tag), packed).await?;
     Ok(Pushed { descriptor, sent: true })
 }
 
@@ -61,8 +65,7 @@ pub async fn attach(store: &Store, subject: &Descriptor, packed: &Packed) -> Res
     {
         return Ok(Attached { descriptor, sent: false, listed_by });
     }
-    push_blobs(store, packed).await?;
-    let announced = store.put_manifest(Name::Digest, &descriptor, &packed.bytes).await?;
+    let announced = send(store, Name::Digest, packed).await?;
     let listed_by = match store {
         Store::Remote(repository) => {
             referrers::ensure_listed(repository, subject, &descriptor, announced).await?
@@ -80,6 +83,21 @@ async fn listed(store: &Store, subject: &Descriptor, entry: &Descriptor) -> Resu
     let found = store.referrers(&subject.digest, None).await?;
     let listed_by = if by_registry { ListedBy::Registry } else { ListedBy::FallbackTag };
     Ok(found.iter().any(|known| known.digest == entry.digest).then_some(listed_by))
+}
+
+/// Sends the blobs and the manifest; says what [`Store::put_manifest`] says.
+async fn send(store: &Store, name: Name<'_>, packed: &Packed) -> Result<bool> {
+    let mut attempt = 0;
+    loop {
+        push_blobs(store, packed).await?;
+        match store.put_manifest(name, &packed.descriptor, &packed.bytes).await {
+            Err(error) if error.is_blob_unknown() && attempt < ATTEMPTS => {
+                attempt += 1;
+                tokio::time::sleep(Duration::from_millis(fastrand::u64(20..=100) << attempt)).await;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 async fn push_blobs(store: &Store, packed: &Packed) -> Result<()> {

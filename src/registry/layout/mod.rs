@@ -280,3 +280,6 @@ pub(super) fn as_referrer(entry: &Descriptor, manifest: &Manifest) -> Descriptor
     descriptor.annotations = manifest.annotations().clone();
     descriptor
 }
+
+#[cfg(test)]
+mod tests;

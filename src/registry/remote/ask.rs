@@ -106,12 +106,8 @@ impl Repository {
         if scheme != Scheme::GuessedHttp || !own {
             return outcome;
         }
-        let wants_tls = match &outcome {
-            Ok(answer) => answer.status == 400 && is_tls_complaint(&answer.body),
-            Err(Error::Transport { transient, .. }) => *transient,
-            Err(_) => false,
-        };
-        if !wants_tls {
+        let hint = tls_hint(request, &outcome);
+        if hint == TlsHint::None {
             if outcome.is_ok() {
                 self.client.settle(&self.key.host, Scheme::Http);
             }
@@ -120,15 +116,14 @@ impl Repository {
         let plain = request.url.clone();
         self.client.settle(&self.key.host, Scheme::Https);
         let _ = request.url.set_scheme("https");
-        let second = self.client.exchange(request, None).await;
-        match (second, outcome) {
-            // A connection that broke says nothing of TLS; the first failure is the one to report.
-            (Err(_), Err(first)) => {
+        match self.client.exchange(request, None).await {
+            // What said nothing of TLS may have meant what it said: then the first outcome counts.
+            Err(error) if hint == TlsHint::Vague && !error.is_about_certificates() => {
                 self.client.settle(&self.key.host, Scheme::GuessedHttp);
                 request.url = plain;
-                Err(first)
+                outcome
             }
-            (second, _) => second,
+            second => second,
         }
     }
 
@@ -214,6 +209,24 @@ pub(super) fn error_text(answer: &Answer) -> String {
 /// Text from outside, fit to be shown.
 fn clean(text: &str, most: usize) -> String {
     text.chars().take(most).map(|character| if character.is_control() { ' ' } else { character }).collect()
+}
+
+/// What the outcome of a request in plain HTTP says about TLS.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum TlsHint {
+    None,
+    Vague,
+    Clear,
+}
+
+fn tls_hint(request: &Request, outcome: &Result<Answer>) -> TlsHint {
+    match outcome {
+        Ok(answer) if answer.status == 400 && is_tls_complaint(&answer.body) => TlsHint::Clear,
+        // The answer to HEAD has no body to say why.
+        Ok(answer) if answer.status == 400 && request.method == Method::HEAD => TlsHint::Vague,
+        Err(Error::Transport { transient: true, .. }) => TlsHint::Vague,
+        _ => TlsHint::None,
+    }
 }
 
 /// Whether a 400 is what servers of TLS answer to plain HTTP (Go's, nginx's, Apache's).

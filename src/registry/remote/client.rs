@@ -138,8 +138,9 @@ impl Client {
     /// The HTTP client for an address. `registry` is the host of the registry that is talked to;
     /// where it points elsewhere, the client certificate given by the user stays at home.
     pub(super) fn connection(&self, url: &Url, registry: &str) -> Result<reqwest::Client> {
-        let authority = authority(url);
-        let own = authority == registry || (registry == "docker.io" && authority.ends_with(".docker.io"));
+        // A reference may name the scheme's own port, an address does not: origins are compared.
+        let own = self.base(registry)?.0.origin() == url.origin();
+        let authority = if own { registry.to_owned() } else { authority(url) };
         let key = format!("{}://{authority} {own}", url.scheme());
         if let Some(client) = locked(&self.0.connections).get(&key) {
             return Ok(client.clone());

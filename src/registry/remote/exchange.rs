@@ -274,7 +274,7 @@ fn redirect_target(request: &Request, from: &Url, response: &reqwest::Response) 
     let status = response.status().as_u16();
     let reading = request.method == Method::GET || request.method == Method::HEAD;
     let follow = match status {
-        301 | 302 | 303 => reading,
+        301..=303 => reading,
         307 | 308 => reading || !matches!(request.body, Body::Stream(..)),
         _ => false,
     };
@@ -310,7 +310,8 @@ fn transport_error(host: String, action: String, error: reqwest::Error) -> Error
     let mut cause = std::error::Error::source(&error);
     while let Some(source) = cause {
         if let Some(own) = source.downcast_ref::<Error>() {
-            return Error::Transport { host, action, transient: false, source: own.to_string().into() };
+            let (transient, source) = (own.is_transient(), super::super::error::chain(own).into());
+            return Error::Transport { host, action, transient, source };
         }
         cause = source.source();
     }
@@ -335,6 +336,9 @@ fn is_transient(error: &reqwest::Error) -> bool {
     !(error.is_connect() || error.is_builder() || error.is_timeout())
 }
 
+/// Causes that say only that something failed.
+const OUTER_CAUSES: &[&str] = &["error sending request", "client error (", "tcp connect error"];
+
 /// The causes of an error in one line, each said once.
 pub(super) fn causes(error: &dyn std::error::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
@@ -346,8 +350,7 @@ pub(super) fn causes(error: &dyn std::error::Error) -> String {
         }
         cause = error.source();
     }
-    // The outermost says only that sending failed.
-    if parts.len() > 1 && parts[0].starts_with("error sending request") {
+    while parts.len() > 1 && OUTER_CAUSES.iter().any(|outer| parts[0].starts_with(outer)) {
         parts.remove(0);
     }
     parts.join(": ")

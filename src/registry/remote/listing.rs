@@ -73,7 +73,7 @@ impl Repository {
             Err(error) => return Err(error),
         };
         match resolved.parse()? {
-            Manifest::Index(index) => Ok(Some((index, resolved))),
+            Manifest::Index(index) => Ok(Some((*index, resolved))),
             Manifest::Image(_) => {
                 Err(Error::malformed(self.display(&tag), "it is not an index of referrers"))
             }

@@ -5,9 +5,9 @@
 //! (logins renewed in the middle of a push, `certs.d`, bounds on everything) would have had to be
 //! written around it anyway, so HTTP is spoken in this one place.
 //!
-//! From the bottom up: [`exchange`] sends one request (redirects, repetition, bounds), [`client`]
-//! keeps what is shared by a run, [`login`] answers challenges, [`ask`] puts these together for a
-//! repository, [`repository`], [`upload`] and [`listing`] are the specification's operations.
+//! From the bottom up: `exchange` sends one request (redirects, repetition, bounds), `client`
+//! keeps what is shared by a run, `login` answers challenges, `ask` puts these together for a
+//! repository, `repository`, `upload` and `listing` are the specification's operations.
 
 mod ask;
 mod challenge;
@@ -19,6 +19,8 @@ mod login;
 pub mod redact;
 mod repository;
 mod retry;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod upload;
 

@@ -1,0 +1,151 @@
+//! Layouts in temporary folders.
+
+use std::fs;
+
+use super::super::blob::BlobSource;
+use super::super::store::{Name, Store};
+use super::super::{PackOptions, attach, pack, push};
+use super::*;
+
+fn run<T>(task: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(task)
+}
+
+fn layout() -> (tempfile::TempDir, Layout) {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = Layout::new(&folder.path().join("layout"));
+    (folder, layout)
+}
+
+fn packed(text: &str) -> super::super::Packed {
+    pack(format!("{{\"version\":\"{text}\"}}").as_bytes(), PackOptions::default()).unwrap()
+}
+
+fn push_image(layout: &Layout) -> Descriptor {
+    let store = Store::Layout(layout.clone());
+    run(push(&store, Some("app"), &packed("image"))).unwrap().descriptor
+}
+
+fn attach_to(layout: &Layout, subject: &Descriptor, text: &str) -> Descriptor {
+    let options = PackOptions { subject: Some(subject.clone()), ..PackOptions::default() };
+    let packed = pack(format!("{{\"version\":\"{text}\"}}").as_bytes(), options).unwrap();
+    run(attach(&Store::Layout(layout.clone()), subject, &packed)).unwrap().descriptor
+}
+
+#[test]
+fn what_is_pushed_is_found_by_tag_by_digest_and_alone() {
+    let (_folder, layout) = layout();
+    let descriptor = push_image(&layout);
+    for selector in [Selector::Tag("app".into()), Selector::Digest(descriptor.digest.clone()), Selector::Only]
+    {
+        assert_eq!(layout.manifest(&selector).unwrap().descriptor.digest, descriptor.digest);
+    }
+    let again = run(push(&Store::Layout(layout.clone()), Some("app"), &packed("image"))).unwrap();
+    assert!(!again.sent);
+    assert_eq!(layout.tags().unwrap(), ["app"]);
+}
+
+#[test]
+fn a_referrer_is_listed_and_does_not_hide_the_only_image() {
+    let (_folder, layout) = layout();
+    let image = push_image(&layout);
+    let referrer = attach_to(&layout, &image, "1");
+    assert_eq!(attach_to(&layout, &image, "1").digest, referrer.digest);
+    let found = layout.referrers(&image.digest).unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].artifact_type.as_deref(), Some(crate::spec::media_type::ARTIFACT_TYPE));
+    assert_eq!(layout.manifest(&Selector::Only).unwrap().descriptor.digest, image.digest);
+}
+
+#[test]
+fn a_tag_that_moves_leaves_the_old_manifest_readable() {
+    let (_folder, layout) = layout();
+    let old = push_image(&layout);
+    let store = Store::Layout(layout.clone());
+    let new = run(push(&store, Some("app"), &packed("new"))).unwrap().descriptor;
+    assert_eq!(layout.manifest(&Selector::Tag("app".into())).unwrap().descriptor.digest, new.digest);
+    assert!(layout.manifest(&Selector::Digest(old.digest)).is_ok());
+}
+
+#[test]
+fn deleting_a_referrer_keeps_what_the_image_needs() {
+    let (_folder, layout) = layout();
+    let image = push_image(&layout);
+    let referrer = attach_to(&layout, &image, "1");
+    let deleted = run(layout.delete(&Selector::Digest(referrer.digest))).unwrap();
+    // The manifest and its document; the empty configuration is the image's too.
+    assert_eq!(deleted.blobs, 2);
+    assert!(layout.referrers(&image.digest).unwrap().is_empty());
+    let manifest = layout.manifest(&Selector::Only).unwrap().parse().unwrap();
+    let Manifest::Image(image) = manifest else { panic!() };
+    assert!(layout.has_blob(&image.layers[0]) && layout.has_blob(&image.config.unwrap()));
+}
+
+#[test]
+fn many_attach_at_once_and_nothing_is_lost() {
+    let (_folder, layout) = layout();
+    let image = push_image(&layout);
+    std::thread::scope(|scope| {
+        for number in 0..16 {
+            let (layout, image) = (&layout, &image);
+            scope.spawn(move || attach_to(layout, image, &number.to_string()));
+        }
+    });
+    assert_eq!(layout.referrers(&image.digest).unwrap().len(), 16);
+}
+
+#[test]
+fn many_create_one_layout_at_once() {
+    let (_folder, layout) = layout();
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let layout = &layout;
+            scope.spawn(move || {
+                let tag = format!("t{number}");
+                run(push(&Store::Layout(layout.clone()), Some(&tag), &packed(&tag))).unwrap();
+            });
+        }
+    });
+    assert_eq!(layout.tags().unwrap().len(), 8);
+}
+
+#[test]
+fn a_blob_that_is_not_what_it_says_is_neither_written_nor_read() {
+    let (_folder, layout) = layout();
+    push_image(&layout);
+    let lie = Descriptor { digest: Digest::of(b"other"), ..Descriptor::of("x", b"bytes") };
+    assert!(run(layout.push_blob(&lie, &BlobSource::Bytes(Bytes::from_static(b"bytes")))).is_err());
+    assert!(!layout.has_blob(&lie));
+    let image = layout.manifest(&Selector::Only).unwrap();
+    fs::write(layout.blob_path(&image.descriptor.digest), vec![b' '; image.bytes.len()]).unwrap();
+    assert!(matches!(layout.manifest(&Selector::Only), Err(Error::DigestMismatch { .. })));
+}
+
+#[test]
+fn what_is_no_layout_is_named_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = Layout::new(folder.path());
+    let shown = |layout: &Layout| {
+        let error = layout.manifest(&Selector::Only).unwrap_err().to_string();
+        error.replace(&folder.path().display().to_string(), "DIR")
+    };
+    insta::assert_snapshot!(shown(&Layout::new(&folder.path().join("none"))), @"DIR/none is not an OCI image layout: the folder does not exist");
+    insta::assert_snapshot!(shown(&layout), @"DIR is not an OCI image layout: it has no file oci-layout");
+    fs::write(folder.path().join("oci-layout"), "{}").unwrap();
+    insta::assert_snapshot!(shown(&layout), @"DIR is not an OCI image layout: its imageLayoutVersion is not 1");
+    fs::write(folder.path().join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    insta::assert_snapshot!(shown(&layout), @"DIR is not an OCI image layout: it has no file index.json");
+    fs::write(folder.path().join("index.json"), "[").unwrap();
+    insta::assert_snapshot!(shown(&layout), @"DIR/index.json is malformed: invalid type: sequence, expected struct Index at line 1 column 0");
+}
+
+#[test]
+fn a_folder_with_something_else_is_not_made_a_layout() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("thesis.txt"), "").unwrap();
+    let descriptor = Descriptor::of("application/vnd.oci.image.manifest.v1+json", b"{}");
+    let put = Layout::new(folder.path());
+    let error = run(put.put_manifest(Name::Tag("x"), &descriptor, &Bytes::from_static(b"{}"))).unwrap_err();
+    let shown = error.to_string().replace(&folder.path().display().to_string(), "DIR");
+    insta::assert_snapshot!(shown, @"DIR is not an OCI image layout: it is not empty, it holds thesis.txt");
+}
