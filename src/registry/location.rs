@@ -2,17 +2,15 @@
 //! (`oci:DIR:TAG`). Parsing only; nothing here touches the network or a file.
 //!
 //! Registry references follow distribution's grammar and docker's normalisation of short names
-//! (`xz` is `docker.io/library/xz:latest`), as [`oci_spec::distribution::Reference`] implements
-//! them; bracketed IPv6 addresses are understood on top.
+//! (`reference`).
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use oci_spec::distribution::Reference;
-
 use super::Error;
 use super::digest::Digest;
+use super::reference::{self, is_tag};
 
 /// What starts the text of a location in an image layout.
 pub const LAYOUT_PREFIX: &str = "oci:";
@@ -143,14 +141,10 @@ fn parse_layout(text: &str, layout: &str) -> Result<Location, Error> {
     Ok(Location { place: Place::Layout(PathBuf::from(path)), selector })
 }
 
-/// Checks a tag as the distribution specification writes it. Layouts allow more (image-spec,
+/// A tag as the distribution specification writes it. Layouts allow more (image-spec,
 /// `annotations.md`), but what could not be copied to a registry helps nobody.
 fn layout_tag(text: &str, tag: &str) -> Result<String, Error> {
-    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let valid = tag.len() <= 128
-        && tag.bytes().next().is_some_and(word)
-        && tag.bytes().all(|byte| word(byte) || matches!(byte, b'.' | b'-'));
-    if valid { Ok(tag.to_owned()) } else { Err(invalid(text, format!("{tag:?} is not a tag"))) }
+    if is_tag(tag) { Ok(tag.to_owned()) } else { Err(invalid(text, format!("{tag:?} is not a tag"))) }
 }
 
 fn parse_reference(text: &str) -> Result<Location, Error> {
@@ -160,54 +154,18 @@ fn parse_reference(text: &str) -> Result<Location, Error> {
     if text.trim() != text {
         return Err(invalid(text, "it begins or ends with white space"));
     }
-    // The grammar of the crate has no IPv6 address; a name stands in for it while the rest is parsed.
-    let (address, rest) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, rest)) => {
-            let address: std::net::Ipv6Addr =
-                address.parse().map_err(|_| invalid(text, format!("{address:?} is not an IPv6 address")))?;
-            (Some(address), format!("ipv6.invalid{rest}"))
-        }
-        None => (None, text.to_owned()),
-    };
-    let reference: Reference = rest.parse().map_err(|error| explain(text, &error))?;
-    let host = match address {
-        Some(address) => reference.registry().replacen("ipv6.invalid", &format!("[{address}]"), 1),
-        None => reference.registry().to_owned(),
-    };
-    let selector = match (reference.digest(), reference.tag()) {
-        (Some(digest), _) => {
+    if text.is_empty() {
+        return Err(invalid(text, "it is empty"));
+    }
+    let parts = reference::parse(text).map_err(|reason| invalid(text, reason))?;
+    let selector = match parts.digest {
+        Some(digest) => {
             Selector::Digest(Digest::parse(digest).map_err(|error| invalid(text, error.to_string()))?)
         }
-        (None, tag) => Selector::Tag(tag.unwrap_or("latest").to_owned()),
+        None => Selector::Tag(parts.tag.unwrap_or("latest").to_owned()),
     };
-    check_port(text, &host)?;
-    Ok(Location { place: Place::Repository { host, name: reference.repository().to_owned() }, selector })
-}
-
-fn check_port(text: &str, host: &str) -> Result<(), Error> {
-    match host.rsplit_once(':') {
-        Some((_, port)) if !port.ends_with(']') && port.parse::<u16>().is_err() => {
-            Err(invalid(text, format!("{port} is not a port")))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The crate knows one reason for most faults; the usual ones deserve better.
-fn explain(text: &str, error: &oci_spec::distribution::ParseError) -> Error {
-    use oci_spec::distribution::ParseError;
-    let name = text.split(['@']).next().unwrap_or(text);
-    let after_host = name.split_once('/').map_or(name, |(_, rest)| rest);
-    let repository = after_host.split(':').next().unwrap_or(after_host);
-    if text.is_empty() {
-        return invalid(text, "it is empty");
-    }
-    if matches!(error, ParseError::ReferenceInvalidFormat)
-        && repository.chars().any(|character| character.is_ascii_uppercase())
-    {
-        return invalid(text, "the repository's name must be lower case");
-    }
-    invalid(text, error.to_string())
+    let name = if parts.official { format!("library/{}", parts.name) } else { parts.name.to_owned() };
+    Ok(Location { place: Place::Repository { host: parts.host.to_owned(), name }, selector })
 }
 
 #[cfg(test)]
@@ -254,7 +212,7 @@ mod tests {
         insta::assert_snapshot!(shown("localhost:99999/x"), @r#"invalid reference "localhost:99999/x": 99999 is not a port"#);
         insta::assert_snapshot!(shown("oci::tag"), @r#"invalid reference "oci::tag": it names no folder"#);
         insta::assert_snapshot!(shown("oci:dir:"), @r#"invalid reference "oci:dir:": "" is not a tag"#);
-        insta::assert_snapshot!(shown("a@sha256:12"), @r#"invalid reference "a@sha256:12": invalid reference format"#);
+        insta::assert_snapshot!(shown("a@sha256:12"), @r#"invalid reference "a@sha256:12": "sha256:12" is not a digest: the algorithm is not followed by its number of lower-case hex digits"#);
     }
 
     proptest! {

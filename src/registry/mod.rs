@@ -25,6 +25,7 @@ pub mod manifest;
 pub mod observer;
 pub mod platform;
 pub mod push;
+mod reference;
 pub mod referrers;
 pub mod remote;
 pub mod store;
