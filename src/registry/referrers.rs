@@ -28,6 +28,8 @@ use super::remote::Repository;
 
 /// How long a writer tries.
 const DEADLINE: Duration = Duration::from_secs(120);
+/// How often it writes: where nothing lasts, no other writer is the cause.
+const WRITES: u32 = 60;
 /// The least time an entry must have been there, alone and among other writers.
 const QUIET: (Duration, Duration) = (Duration::from_millis(600), Duration::from_millis(1800));
 /// The most.
@@ -121,7 +123,7 @@ struct FallbackTag<'a> {
     slowest: Duration,
     /// Whether others were seen writing meanwhile.
     contended: bool,
-    written: bool,
+    writes: u32,
     /// Entries of others whose manifest was looked for and found.
     confirmed: HashSet<Digest>,
 }
@@ -134,7 +136,7 @@ impl<'a> FallbackTag<'a> {
             start: Instant::now(),
             slowest: Duration::ZERO,
             contended: false,
-            written: false,
+            writes: 0,
             confirmed: HashSet::new(),
         }
     }
@@ -144,11 +146,11 @@ impl<'a> FallbackTag<'a> {
         let mut known = vec![entry.clone()];
         let mut quiet: Option<(Instant, u32)> = None;
         let mut waited = false;
-        while self.start.elapsed() < DEADLINE {
+        while self.may_go_on() {
             let mut index = self.read().await?;
             let lost: Vec<Descriptor> = missing(&known, &index);
             for other in missing(&index.manifests, &Index { manifests: known.clone(), ..Index::default() }) {
-                self.contended |= self.written;
+                self.contended |= self.writes > 0;
                 known.push(other);
             }
             if lost.is_empty() {
@@ -162,7 +164,7 @@ impl<'a> FallbackTag<'a> {
             if self.forget_deleted(&entry.digest, &lost, &mut known).await? {
                 continue;
             }
-            if self.written && !waited {
+            if self.writes > 0 && !waited {
                 self.contended = true;
                 waited = true;
                 self.back_off().await;
@@ -178,19 +180,19 @@ impl<'a> FallbackTag<'a> {
     /// Removes an entry; says whether it was there.
     async fn remove(&mut self, digest: &Digest) -> Result<bool> {
         let mut quiet: Option<(Instant, u32)> = None;
-        while self.start.elapsed() < DEADLINE {
+        while self.may_go_on() {
             let mut index = self.read().await?;
             let before = index.manifests.len();
             index.manifests.retain(|known| known.digest != *digest);
             if index.manifests.len() == before {
-                if !self.written || self.has_settled(&mut quiet) {
-                    return Ok(self.written);
+                if self.writes == 0 || self.has_settled(&mut quiet) {
+                    return Ok(self.writes > 0);
                 }
                 self.doze().await;
                 continue;
             }
             quiet = None;
-            if self.written {
+            if self.writes > 0 {
                 self.contended = true;
                 self.back_off().await;
                 index = self.read().await?;
@@ -229,7 +231,7 @@ impl<'a> FallbackTag<'a> {
         let start = Instant::now();
         let outcome = self.repository.put_fallback_index(&tag, &descriptor, &Bytes::from(bytes)).await;
         self.slowest = self.slowest.max(start.elapsed());
-        self.written = true;
+        self.writes += 1;
         match outcome {
             Ok(_) => Ok(()),
             // Someone else was faster, or the connection broke: the next read tells what is there.
@@ -267,6 +269,10 @@ impl<'a> FallbackTag<'a> {
             }
         }
         Ok(looked)
+    }
+
+    fn may_go_on(&self) -> bool {
+        self.start.elapsed() < DEADLINE && self.writes < WRITES
     }
 
     fn has_settled(&self, quiet: &mut Option<(Instant, u32)>) -> bool {

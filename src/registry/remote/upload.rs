@@ -54,24 +54,8 @@ impl Repository {
 
     /// One try; none where the login ran out on the way.
     async fn upload(&self, descriptor: &Descriptor, source: &BlobSource) -> Result<Option<()>> {
-        let what = self.display(descriptor.digest.as_str());
-        let action = format!("write {what}");
-        let begin = Ask {
-            method: Method::POST,
-            target: Target::Path("blobs/uploads/".into()),
-            headers: Vec::new(),
-            body: Body::Empty,
-            repeat: Repeat::IfRefused,
-            action: action.clone(),
-            limit: limit::ERROR_BODY,
-        };
-        let answer = self.ask(begin).await?;
-        match answer.status.as_u16() {
-            201 => return Ok(Some(())),
-            200..=299 => {}
-            _ => return Err(self.failure(&answer, &action)),
-        }
-        let url = self.upload_address(&answer, descriptor)?;
+        let action = format!("write {}", self.display(descriptor.digest.as_str()));
+        let Some(url) = self.begin(descriptor, &action).await? else { return Ok(Some(())) };
         let (body, in_memory) = match source {
             BlobSource::Bytes(bytes) => (Body::Bytes(bytes.clone()), true),
             BlobSource::Stored(_) => {
@@ -91,13 +75,31 @@ impl Repository {
         let answer = self.ask(send).await?;
         match answer.status.as_u16() {
             200..=299 => {
-                if in_memory {
-                    self.client.observer().transferred(descriptor.size);
-                }
+                // A stream has said on its way how much of it was sent.
+                self.client.observer().transferred(if in_memory { descriptor.size } else { 0 });
                 Ok(Some(()))
             }
             401 => Ok(None),
             _ => Err(self.failure(&answer, &action)),
+        }
+    }
+
+    /// Begins an upload: where to send the blob, or none where the registry has it already.
+    async fn begin(&self, descriptor: &Descriptor, action: &str) -> Result<Option<Url>> {
+        let begin = Ask {
+            method: Method::POST,
+            target: Target::Path("blobs/uploads/".into()),
+            headers: Vec::new(),
+            body: Body::Empty,
+            repeat: Repeat::IfRefused,
+            action: action.to_owned(),
+            limit: limit::ERROR_BODY,
+        };
+        let answer = self.ask(begin).await?;
+        match answer.status.as_u16() {
+            201 => Ok(None),
+            200..=299 => self.upload_address(&answer, descriptor).map(Some),
+            _ => Err(self.failure(&answer, action)),
         }
     }
 

@@ -124,3 +124,24 @@ fn what_is_in_the_cache_needs_no_network() {
     let error = run(find(&store, &cache, &other, &options(true))).unwrap_err();
     assert!(matches!(error, Error::Offline { .. }), "{error}");
 }
+
+#[test]
+fn an_artifact_that_the_api_never_lists_is_a_failure() {
+    let server = Server::start(|got, _| match (got.method.as_str(), got.path.contains("/referrers/")) {
+        (_, true) => Reply::new(200)
+            .with("content-type", IMAGE_INDEX)
+            .body(&br#"{"schemaVersion":2,"manifests":[]}"#[..]),
+        ("PUT", _) => Reply::new(201),
+        ("POST", _) => Reply::new(202).with("location", "/v2/org/app/blobs/uploads/1"),
+        // Its fallback tag lists what others attached, and keeps nothing of what is written.
+        _ => Reply::new(404),
+    });
+    let store = Store::Remote(repository(&server, Access::Push));
+    let subject = Descriptor::of(IMAGE_MANIFEST, MANIFEST);
+    let options = PackOptions { subject: Some(subject.clone()), ..PackOptions::default() };
+    let packed = pack(br#"{"version":"1.0.0"}"#, options).unwrap();
+    let task =
+        async { tokio::time::timeout(Duration::from_secs(2), attach(&store, &subject, &packed)).await };
+    // It is still trying, or has failed: what it never does is to succeed.
+    assert!(!matches!(run(task), Ok(Ok(_))));
+}
