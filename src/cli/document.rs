@@ -8,6 +8,7 @@ use super::Failure;
 use super::source::read_document;
 use crate::registry::manifest::Annotations;
 use crate::registry::{artifact, manifest};
+use crate::spec;
 
 /// Reads a document and makes sure that it is one.
 ///
@@ -17,29 +18,18 @@ use crate::registry::{artifact, manifest};
 pub fn read_specification(path: &Path) -> Result<Bytes, Failure> {
     let bytes = read_document(path)?;
     let name = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
-    check(&bytes).map_err(|reason| {
+    spec::parse(&bytes).map_err(|source| {
         let hint = "make one with `compat gen PATH -o compat.json`, check it with `compat validate`";
-        Failure::undecided(&NotASpecification { name, reason }).with_hint(hint.to_owned())
+        Failure::undecided(&NotASpecification { name, source }).with_hint(hint.to_owned())
     })?;
     Ok(bytes)
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("{name} is not a specification: {reason}")]
+#[error("{name} cannot be pushed")]
 struct NotASpecification {
     name: String,
-    reason: String,
-}
-
-/// The least that every version of the specification has.
-fn check(bytes: &[u8]) -> Result<(), String> {
-    let document: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    let object = document.as_object().ok_or("it is not a JSON object")?;
-    match object.get("version") {
-        Some(version) if version.is_string() => Ok(()),
-        Some(_) => Err("its version is not a string".to_owned()),
-        None => Err("it has no version".to_owned()),
-    }
+    source: spec::Error,
 }
 
 /// An annotation as typed: `KEY=VALUE`.
@@ -75,11 +65,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_specification_is_told_apart() {
-        assert!(check(br#"{"version":"0.0.1","attributes":{}}"#).is_ok());
-        insta::assert_snapshot!(check(b"[]").unwrap_err(), @"it is not a JSON object");
-        insta::assert_snapshot!(check(b"{}").unwrap_err(), @"it has no version");
-        insta::assert_snapshot!(check(br#"{"version":1}"#).unwrap_err(), @"its version is not a string");
-        insta::assert_snapshot!(check(b"ELF").unwrap_err(), @"expected value at line 1 column 1");
+    fn what_is_no_specification_is_named_and_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("compat.json");
+        let refused = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            let message = read_specification(&file).unwrap_err().message;
+            message.replace(&folder.path().display().to_string(), "")
+        };
+        insta::assert_snapshot!(refused("[]"), @"/compat.json cannot be pushed: not a compatibility specification: it is no JSON object");
+        insta::assert_snapshot!(refused("{}"), @"/compat.json cannot be pushed: not a compatibility specification: its version is null, not MAJOR.MINOR.PATCH");
+        insta::assert_snapshot!(refused(r#"{"version":"2.0.0"}"#), @"/compat.json cannot be pushed: the specification has version 2.0.0, and this program reads up to version 1");
+        std::fs::write(&file, r#"{"version":"0.0.1","attributes":{}}"#).unwrap();
+        assert!(read_specification(&file).is_ok());
     }
 }

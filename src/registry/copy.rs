@@ -182,7 +182,8 @@ impl Copier<'_> {
             let mut entry = descriptor.bare();
             entry.artifact_type = manifest.kind().map(str::to_owned);
             entry.annotations = manifest.annotations().clone();
-            referrers::ensure_listed(repository, subject, &entry, announced).await?;
+            let pushed = referrers::Pushed { subject, entry: &entry, bytes: &resolved.bytes, announced };
+            referrers::ensure_listed(repository, pushed).await?;
         }
         Ok(())
     }

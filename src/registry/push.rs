@@ -68,7 +68,8 @@ pub async fn attach(store: &Store, subject: &Descriptor, packed: &Packed) -> Res
     let announced = send(store, Name::Digest, packed).await?;
     let listed_by = match store {
         Store::Remote(repository) => {
-            referrers::ensure_listed(repository, subject, &descriptor, announced).await?
+            let pushed = referrers::Pushed { subject, entry: &descriptor, bytes: &packed.bytes, announced };
+            referrers::ensure_listed(repository, pushed).await?
         }
         Store::Layout(_) => ListedBy::Registry,
     };

@@ -62,20 +62,30 @@ pub enum ListedBy {
     FallbackTag,
 }
 
+/// A manifest that was pushed and is to be listed among the referrers of its subject.
+#[derive(Clone, Copy, Debug)]
+pub struct Pushed<'a> {
+    /// The manifest whose referrers it is to be among.
+    pub subject: &'a Descriptor,
+    /// How it is to be listed.
+    pub entry: &'a Descriptor,
+    /// Its bytes.
+    pub bytes: &'a Bytes,
+    /// Whether the registry said, when it took the manifest, that it lists it itself.
+    pub announced: bool,
+}
+
 /// Makes sure that a pushed manifest is listed among the referrers of its subject.
-///
-/// `announced` is whether the registry said, when it took the manifest, that it does so itself.
 ///
 /// # Errors
 ///
 /// [`Error::NotListed`] where it is not seen in the end.
-pub async fn ensure_listed(
-    repository: &Repository,
-    subject: &Descriptor,
-    entry: &Descriptor,
-    announced: bool,
-) -> Result<ListedBy> {
-    let api = seen_by_api(repository, subject, entry, if announced { 6 } else { 1 }).await?;
+pub async fn ensure_listed(repository: &Repository, pushed: Pushed<'_>) -> Result<ListedBy> {
+    let (subject, entry) = (pushed.subject, pushed.entry);
+    let api = match pushed.announced {
+        true => kept_by_api(repository, pushed).await?,
+        false => seen_by_api(repository, subject, entry, 1).await?,
+    };
     if api == Some(true) {
         return Ok(ListedBy::Registry);
     }
@@ -85,6 +95,39 @@ pub async fn ensure_listed(
         return Err(not_listed(repository, &subject.digest, entry, "its referrers API does not list it"));
     }
     Ok(ListedBy::FallbackTag)
+}
+
+/// Whether the API lists an entry and goes on doing so. A registry that announces it and yet lets
+/// concurrent pushes overwrite each other's entries is given the manifest again, and then watched
+/// for longer.
+async fn kept_by_api(repository: &Repository, pushed: Pushed<'_>) -> Result<Option<bool>> {
+    const TRIES: u32 = 12;
+    let mut wanted = 2;
+    for time in 0..TRIES {
+        match stays_listed(repository, pushed, wanted).await? {
+            Some(false) => {}
+            answer => return Ok(answer),
+        }
+        wanted = READS + 2;
+        let most = 100_u64 << time.min(4);
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(most / 2..=most))).await;
+        repository.put_manifest(None, pushed.entry, pushed.bytes).await?;
+    }
+    Ok(Some(false))
+}
+
+/// Whether the API lists an entry `times` times in a row; none where there is no API.
+async fn stays_listed(repository: &Repository, pushed: Pushed<'_>, times: u32) -> Result<Option<bool>> {
+    for time in 0..times {
+        if time > 0 {
+            tokio::time::sleep(Duration::from_millis(fastrand::u64(100..=300))).await;
+        }
+        let seen = seen_by_api(repository, pushed.subject, pushed.entry, 1).await?;
+        if seen != Some(true) {
+            return Ok(seen);
+        }
+    }
+    Ok(Some(true))
 }
 
 /// Whether the API lists an entry, asking again a few times; none where there is no API.

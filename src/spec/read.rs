@@ -17,8 +17,11 @@ pub enum Error {
     /// It is not JSON, or its fields are not what the format says.
     #[error("not a compatibility specification")]
     Syntax(#[source] serde_json::Error),
+    /// It is JSON, but no object.
+    #[error("not a compatibility specification: it is no JSON object")]
+    NotAnObject,
     /// It has no version that can be understood.
-    #[error("not a compatibility specification: its version {0:?} is not MAJOR.MINOR.PATCH")]
+    #[error("not a compatibility specification: its version is {0}, not MAJOR.MINOR.PATCH")]
     Version(String),
     /// It was written by a newer program.
     #[error("the specification has version {version}, and this program reads up to version 1")]
@@ -34,7 +37,7 @@ impl Error {
         match self {
             Self::NewerVersion { .. } => Some("use a newer compat, or generate the specification anew"),
             Self::Syntax(_) => Some("`compat validate FILE` names the place of each fault"),
-            Self::TooLarge { .. } | Self::Version(_) => None,
+            Self::TooLarge { .. } | Self::Version(_) | Self::NotAnObject => None,
         }
     }
 }
@@ -43,7 +46,8 @@ impl Error {
 /// a field of it.
 #[derive(serde::Deserialize)]
 struct Versioned {
-    version: String,
+    #[serde(default)]
+    version: serde_json::Value,
 }
 
 /// Reads a specification; what it does not know it ignores.
@@ -55,12 +59,24 @@ pub fn parse(bytes: &[u8]) -> Result<Specification, Error> {
     if bytes.len() > MAXIMUM_SIZE {
         return Err(Error::TooLarge { length: bytes.len() });
     }
-    let Versioned { version } = serde_json::from_slice(bytes).map_err(Error::Syntax)?;
+    // Derived readers take an array for an object; JSON's own white space may come first.
+    let first = bytes.iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
+    let is_object = first == Some(&b'{');
+    let Versioned { version } = match is_object {
+        true => serde_json::from_slice(bytes).map_err(Error::Syntax)?,
+        false => match serde_json::from_slice::<serde::de::IgnoredAny>(bytes) {
+            Ok(_) => return Err(Error::NotAnObject),
+            Err(error) => return Err(Error::Syntax(error)),
+        },
+    };
+    let serde_json::Value::String(version) = version else {
+        return Err(Error::Version(version.to_string()));
+    };
     let numbers: Option<Vec<u64>> = version.split('.').map(|number| number.parse().ok()).collect();
     match numbers.as_deref() {
         Some([major, _, _]) if MAJOR_VERSIONS.contains(major) => {}
         Some([_, _, _]) => return Err(Error::NewerVersion { version }),
-        _ => return Err(Error::Version(version)),
+        _ => return Err(Error::Version(format!("{version:?}"))),
     }
     serde_json::from_slice(bytes).map_err(Error::Syntax)
 }

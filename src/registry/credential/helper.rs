@@ -49,7 +49,7 @@ pub(super) fn ask(name: &str, host: &str) -> Result<Option<Credential>> {
         return if text.contains("credentials not found") || text.contains("no credentials server URL") {
             Ok(None)
         } else {
-            Err(fault("failed".into()))
+            Err(fault(failure_words(&text)))
         };
     }
     let answer: Answer =
@@ -59,6 +59,21 @@ pub(super) fn ask(name: &str, host: &str) -> Result<Option<Credential>> {
         ("<token>", secret) => Some(Credential::Identity(secret)),
         (username, password) => Some(Credential::Password { username: username.into(), password }),
     })
+}
+
+/// What a helper that failed says for itself: helpers print the reason on standard output
+/// (docker-credential-helpers, `credentials/error.go`). Only its first line, without control characters.
+fn failure_words(output: &str) -> String {
+    const MOST: usize = 200;
+    let line = output.lines().map(str::trim).find(|line| !line.is_empty());
+    match line {
+        // An answer that holds a secret is no reason.
+        Some(line) if !line.contains(['{', '}']) => {
+            let words: String = line.chars().filter(|c| !c.is_control()).take(MOST).collect();
+            format!("failed: {words}")
+        }
+        _ => "failed".to_owned(),
+    }
 }
 
 /// Collects the output and the exit status, within the deadline.
