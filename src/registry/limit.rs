@@ -1,4 +1,4 @@
-//! The bounds on what is read from a registry or a layout (`docs/limits.md`): nothing that others
+//! The bounds on what is read from a registry or a layout (`docs/registries.md`): nothing that others
 //! control is read without one.
 
 use std::time::Duration;
