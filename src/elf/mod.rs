@@ -32,5 +32,5 @@ pub use machine::{Class, Endian, Machine};
 pub use note::{IsaLevel, KernelVersion, Notes};
 pub use object::{Kind, Object};
 pub use relocation::Uses;
-pub use symbol::{Definition, Import, VersionReference, VersionRule, Visibility, Wanted};
+pub use symbol::{Definition, Import, ImportEntry, VersionReference, VersionRule, Visibility, Wanted};
 pub use version::{DefinedVersion, NeededVersion, VersionNeed};

@@ -9,8 +9,8 @@ use crate::elf::dynamic::{Entries, Tables};
 use crate::elf::reader::Reader;
 use crate::elf::symbol::SymbolTable;
 use crate::elf::{
-    Class, DefinedVersion, Definition, Dependency, Dynamic, Endian, Error, Import, Machine, Notes, Uses,
-    VersionNeed, Wanted, relocation, version,
+    Class, DefinedVersion, Definition, Dependency, Dynamic, Endian, Error, Import, ImportEntry, Machine,
+    Notes, Uses, VersionNeed, Wanted, relocation, version,
 };
 
 /// What kind of file the ELF header says it is (`e_type`).
@@ -182,6 +182,19 @@ impl Object {
     /// What it wants from others: the symbols of its relocations that it does not define itself, in
     /// the order of its symbol table.
     pub fn imports(&self) -> Vec<Import<'_>> {
+        self.import_entries().iter().map(|entry| self.import(entry)).collect()
+    }
+
+    /// What an entry of [`Object::import_entries`] of this object says.
+    pub fn import(&self, entry: &ImportEntry) -> Import<'_> {
+        match &self.symbols {
+            Some(symbols) => symbols.import(self.reader(), entry, &self.version_needs),
+            None => Import::default(),
+        }
+    }
+
+    /// [`Object::imports`] in a form to be kept: without a borrow of the object.
+    pub fn import_entries(&self) -> Vec<ImportEntry> {
         let Some(symbols) = &self.symbols else { return Vec::new() };
         let reader = self.reader();
         let entry = SymbolTable::entry_size(self.class);
@@ -193,7 +206,7 @@ impl Object {
                 relocation::collect(table, self.machine, *with_addend, count, &mut uses);
             }
         }
-        symbols.imports(reader, &uses, &self.version_needs)
+        symbols.import_entries(reader, &uses)
     }
 
     /// Everything it defines that others can bind to, in the order of its symbol table.

@@ -14,16 +14,28 @@ const SHN_ABS: u16 = 0xfff1;
 const HIDDEN: u16 = 0x8000;
 
 /// A symbol that an object wants from others.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Import<'a> {
     /// Its name, as bytes.
     pub name: &'a [u8],
     /// Its absence is not an error.
     pub weak: bool,
+    /// Its GNU hash.
+    pub gnu_hash: u32,
     /// How relocations refer to it.
     pub uses: Uses,
     /// The version it was linked against; `None` for an unversioned reference.
     pub version: Option<VersionReference<'a>>,
+}
+
+/// An import as the tables of its object give it; [`crate::elf::Object::import`] says what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImportEntry {
+    name: u32,
+    gnu_hash: u32,
+    version: u16,
+    weak: bool,
+    uses: Uses,
 }
 
 /// The version of a reference.
@@ -83,7 +95,7 @@ impl<'a> Wanted<'a> {
         let through_table = import.uses.contains(Uses::JUMP_SLOT) || import.uses.contains(Uses::TLS);
         Self {
             name: import.name,
-            gnu_hash: gnu_hash(import.name),
+            gnu_hash: import.gnu_hash,
             version: VersionRule::of(import.version),
             accept_undefined: !through_table,
         }
@@ -195,9 +207,21 @@ impl SymbolTable {
     }
 
     fn name<'a>(&self, reader: Reader<'a>, symbol: &Symbol) -> Option<&'a [u8]> {
+        self.string(reader, symbol.name)
+    }
+
+    fn string<'a>(&self, reader: Reader<'a>, offset: u32) -> Option<&'a [u8]> {
         let (start, size) = self.strings;
         let strings = Reader { data: reader.data.get(start..start.checked_add(size)?)?, ..reader };
-        strings.string(symbol.name as usize)
+        strings.string(offset as usize)
+    }
+
+    /// Whether the string at `offset` is `wanted`, without looking for the end of a longer one.
+    fn is_string(&self, reader: Reader<'_>, offset: u32, wanted: &[u8]) -> bool {
+        let (start, size) = self.strings;
+        let strings = reader.data.get(start..start.saturating_add(size));
+        let tail = strings.and_then(|strings| strings.get(offset as usize..)).unwrap_or_default();
+        tail.get(wanted.len()) == Some(&0) && tail.starts_with(wanted)
     }
 
     /// The entry of `DT_VERSYM`: the version index with the hidden bit.
@@ -210,12 +234,7 @@ impl SymbolTable {
     }
 
     /// The imports among the symbols that `uses` (indexed by symbol) refers to.
-    pub fn imports<'a>(
-        &'a self,
-        reader: Reader<'a>,
-        uses: &[Uses],
-        needs: &'a [VersionNeed],
-    ) -> Vec<Import<'a>> {
+    pub fn import_entries(&self, reader: Reader<'_>, uses: &[Uses]) -> Vec<ImportEntry> {
         let used = uses.iter().enumerate().filter(|(_, uses)| !uses.is_empty());
         used.filter_map(|(index, uses)| {
             let symbol = self.symbol(reader, index)?;
@@ -224,15 +243,36 @@ impl SymbolTable {
             if !wanted || name.is_empty() || symbol.binding() == sym::STB_LOCAL {
                 return None;
             }
-            let version = self.version_index(reader, index).and_then(|index| self.entry(index));
-            let version = version.map(|entry| VersionReference {
-                library: entry.need.map_or("", |need| needs[need].library.as_str()),
-                name: &entry.name,
-                hidden: entry.hidden,
-            });
-            Some(Import { name, weak: symbol.binding() == sym::STB_WEAK, uses: *uses, version })
+            Some(ImportEntry {
+                name: symbol.name,
+                gnu_hash: gnu_hash(name),
+                version: self.version_index(reader, index).unwrap_or(0),
+                weak: symbol.binding() == sym::STB_WEAK,
+                uses: *uses,
+            })
         })
         .collect()
+    }
+
+    /// What an entry of [`SymbolTable::import_entries`] says.
+    pub fn import<'a>(
+        &'a self,
+        reader: Reader<'a>,
+        entry: &ImportEntry,
+        needs: &'a [VersionNeed],
+    ) -> Import<'a> {
+        let version = self.entry(entry.version).map(|version| VersionReference {
+            library: version.need.map_or("", |need| needs[need].library.as_str()),
+            name: &version.name,
+            hidden: version.hidden,
+        });
+        Import {
+            name: self.string(reader, entry.name).unwrap_or_default(),
+            gnu_hash: entry.gnu_hash,
+            weak: entry.weak,
+            uses: entry.uses,
+            version,
+        }
     }
 
     /// Every definition that others can bind to.
@@ -278,7 +318,7 @@ impl SymbolTable {
     fn examine(&self, reader: Reader<'_>, index: usize, wanted: &Wanted<'_>, search: &mut Match) -> bool {
         let Some(symbol) = self.symbol(reader, index) else { return false };
         let counts = symbol.is_offered() && (wanted.accept_undefined || symbol.section != SHN_UNDEF);
-        if !counts || self.name(reader, &symbol) != Some(wanted.name) {
+        if !counts || !self.is_string(reader, symbol.name, wanted.name) {
             return false;
         }
         let Some(index) = self.version_index(reader, index) else {

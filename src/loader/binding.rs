@@ -1,25 +1,32 @@
 //! Symbols: every reference of every relocation against the global scope.
 //!
 //! Source: `_dl_lookup_symbol_x` in glibc's `elf/dl-lookup.c`; musl `find_sym` and `do_relocs`.
+//!
+//! What is asked is whether a reference is satisfied by any object of the scope, so the order of the
+//! scope does not matter, and the answer for one pair of objects is the same in every program that
+//! loads both. [`Memo`] keeps these answers: over a whole system each pair is looked at once. A
+//! reference with a version is looked for in the library that the version names before all others.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use crate::elf::{Import, Uses, VersionRule, Wanted};
 use crate::host::DynamicLoader;
-use crate::loader::{Load, LoadedObject, Problem};
+use crate::loader::{Facts, Load, LoadedObject, Problem};
 
 /// Adds the symbols that are defined nowhere. For a library on its own (`is_program` is false),
 /// its own unresolved symbols are left to the program that will load it.
-pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool) {
+pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, memo: &Memo) {
     let known = Known::of(load);
-    let mut scope =
-        Scope { objects: &load.objects, ignores_versions: loader.is_musl(), found: HashMap::new() };
+    let scope = Scope { objects: &load.objects, ignores_versions: loader.is_musl(), memo };
+    let binds_now = loader.is_musl() || load.objects.first().is_some_and(|o| o.facts.flags.bind_now);
     let mut problems = Vec::new();
     let mut left = Vec::new();
-    let binds_now = loader.is_musl() || load.objects.first().is_some_and(|o| o.facts.flags.bind_now);
     for (index, object) in load.objects.iter().enumerate() {
-        for import in object.facts.imports() {
-            if import.weak || known.explains(object, &import) || scope.satisfies(&import) {
+        for import in scope.unsatisfied(object) {
+            let import = object.facts.import(import as usize);
+            if known.explains(object, &import) {
                 continue;
             }
             if !is_program && index == 0 {
@@ -30,7 +37,6 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool) {
             problems.push(missing(object, &import, lazy));
         }
     }
-    drop(scope);
     load.problems.extend(problems);
     load.left_to_program = left;
 }
@@ -45,33 +51,130 @@ fn missing(object: &LoadedObject, import: &Import<'_>, lazy: bool) -> Problem {
     }
 }
 
-/// The global scope, with the answers given so far.
+/// Answers that hold in every program.
+#[derive(Debug, Default)]
+pub(super) struct Memo {
+    /// The strong references of an object, by its number.
+    references: RefCell<HashMap<u64, Rc<References>>>,
+    /// Which references of a group one object leaves unsatisfied.
+    leftovers: RefCell<HashMap<Question, Rc<[u32]>>>,
+}
+
+/// The object that wants, the group of its references, the object that is asked, whether versions are
+/// ignored, whether the one that is asked is the program.
+type Question = (u64, usize, u64, bool, bool);
+
+/// The references of one object that must be satisfied, by the library that they name.
+#[derive(Debug)]
+struct References {
+    /// The library, and indices of imports; the last group names none.
+    groups: Vec<(Option<String>, Rc<[u32]>)>,
+}
+
+impl References {
+    fn of(facts: &Facts) -> Self {
+        let mut named: Vec<(String, Vec<u32>)> = Vec::new();
+        let mut unnamed = Vec::new();
+        for index in 0..facts.import_count() {
+            let import = facts.import(index);
+            let Ok(number) = u32::try_from(index) else { break };
+            if import.weak {
+                continue;
+            }
+            match import.version.filter(|version| !version.library.is_empty()) {
+                Some(version) => match named.iter_mut().find(|(library, _)| library == version.library) {
+                    Some((_, group)) => group.push(number),
+                    None => named.push((version.library.to_owned(), vec![number])),
+                },
+                None => unnamed.push(number),
+            }
+        }
+        let mut groups: Vec<_> =
+            named.into_iter().map(|(library, group)| (Some(library), group.into())).collect();
+        groups.push((None, unnamed.into()));
+        Self { groups }
+    }
+}
+
 struct Scope<'a> {
     objects: &'a [LoadedObject],
     ignores_versions: bool,
-    found: HashMap<Question<'a>, bool>,
+    memo: &'a Memo,
 }
 
-/// What an answer depends on: name, version, whether an undefined definition counts, whether the
-/// program itself is passed over.
-type Question<'a> = (&'a [u8], Option<&'a str>, bool, bool);
+impl Scope<'_> {
+    /// The references of an object that nothing in the scope satisfies, in the order of its imports.
+    fn unsatisfied(&self, object: &LoadedObject) -> Vec<u32> {
+        let references = self.references(&object.facts);
+        let mut unsatisfied = Vec::new();
+        for (number, (library, group)) in references.groups.iter().enumerate() {
+            if group.is_empty() {
+                continue;
+            }
+            let named = library.as_deref().and_then(|library| self.position(library));
+            let others = (0..self.objects.len()).filter(|index| Some(*index) != named);
+            unsatisfied.extend(self.left_by_all(
+                &object.facts,
+                number,
+                group,
+                named.into_iter().chain(others),
+            ));
+        }
+        unsatisfied.sort_unstable();
+        unsatisfied
+    }
 
-impl<'a> Scope<'a> {
-    fn satisfies(&mut self, import: &Import<'a>) -> bool {
-        let mut wanted = Wanted::of(import);
-        if self.ignores_versions {
-            wanted.version = VersionRule::Ignored;
+    fn references(&self, facts: &Facts) -> Rc<References> {
+        let mut known = self.memo.references.borrow_mut();
+        Rc::clone(known.entry(facts.number).or_insert_with(|| Rc::new(References::of(facts))))
+    }
+
+    fn position(&self, library: &str) -> Option<usize> {
+        self.objects.iter().position(|object| object.goes_by(library))
+    }
+
+    /// What is left of a group when every object has been asked.
+    fn left_by_all(
+        &self,
+        facts: &Facts,
+        number: usize,
+        group: &Rc<[u32]>,
+        providers: impl Iterator<Item = usize>,
+    ) -> Vec<u32> {
+        let mut left: Option<Vec<u32>> = None;
+        for provider in providers {
+            let leftover = self.left_by(facts, number, group, provider);
+            match &mut left {
+                None => left = Some(leftover.to_vec()),
+                Some(left) => left.retain(|index| leftover.binary_search(index).is_ok()),
+            }
+            if left.as_ref().is_some_and(Vec::is_empty) {
+                break;
+            }
         }
-        let skips_program = import.uses.contains(Uses::COPY);
-        let version = import.version.map(|version| version.name);
-        let question = (import.name, version, wanted.accept_undefined, skips_program);
-        if let Some(answer) = self.found.get(&question) {
-            return *answer;
+        left.unwrap_or_else(|| group.to_vec())
+    }
+
+    /// What one object leaves unsatisfied of a whole group.
+    fn left_by(&self, facts: &Facts, number: usize, group: &Rc<[u32]>, provider: usize) -> Rc<[u32]> {
+        let asked = &self.objects[provider].facts;
+        let question = (facts.number, number, asked.number, self.ignores_versions, provider == 0);
+        if let Some(known) = self.memo.leftovers.borrow().get(&question) {
+            return Rc::clone(known);
         }
-        let scope = &self.objects[usize::from(skips_program).min(self.objects.len())..];
-        let answer = scope.iter().any(|object| object.facts.satisfies(&wanted));
-        self.found.insert(question, answer);
-        answer
+        let satisfies = |index: &&u32| {
+            let import = facts.import(**index as usize);
+            let mut wanted = Wanted::of(&import);
+            if self.ignores_versions {
+                wanted.version = VersionRule::Ignored;
+            }
+            // A copy relocation looks for the variable everywhere but in the program.
+            let passed_over = provider == 0 && import.uses.contains(Uses::COPY);
+            !passed_over && asked.satisfies(&wanted)
+        };
+        let leftover: Rc<[u32]> = group.iter().filter(|index| !satisfies(index)).copied().collect();
+        self.memo.leftovers.borrow_mut().insert(question, Rc::clone(&leftover));
+        leftover
     }
 }
 

@@ -1,10 +1,12 @@
 //! What the loader reads of one object, whether from its file or from a specification.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::elf::{
     self, Class, Dependency, DependencyKind, Flags, Import, IsaLevel, KernelVersion, Kind, Machine, Uses,
-    VersionReference, VersionRule, Wanted,
+    VersionReference, VersionRule, Wanted, gnu_hash,
 };
 use crate::spec;
 
@@ -60,14 +62,16 @@ pub struct Facts {
     pub version_needs: Vec<(String, Vec<(String, bool)>)>,
     /// The versions it defines, base version left out; `None` without such a table.
     pub version_definitions: Option<Vec<String>>,
+    /// Tells this object from every other one that was read.
+    pub(super) number: u64,
     symbols: Symbols,
 }
 
 /// Where the symbols are.
 #[derive(Debug)]
 enum Symbols {
-    /// In the object's file.
-    Object(Box<elf::Object>),
+    /// In the object's file; its imports are read once.
+    Object(Box<elf::Object>, OnceLock<Vec<elf::ImportEntry>>),
     /// In a specification.
     Listed(Listed),
 }
@@ -84,6 +88,7 @@ struct Listed {
 #[derive(Debug)]
 struct ListedImport {
     name: String,
+    gnu_hash: u32,
     weak: bool,
     uses: Uses,
     version: Option<(String, String)>,
@@ -133,7 +138,8 @@ impl Facts {
             secure: false,
             version_needs: version_needs.collect(),
             version_definitions,
-            symbols: Symbols::Object(Box::new(object)),
+            number: next_number(),
+            symbols: Symbols::Object(Box::new(object), OnceLock::new()),
         }
     }
 
@@ -173,6 +179,7 @@ impl Facts {
             secure: has(spec::ObjectFlag::Secure),
             version_needs: specified_versions(object),
             version_definitions: provides.and_then(|provides| provides.versions.clone()),
+            number: next_number(),
             symbols: Symbols::Listed(Listed::of(object)),
         })
     }
@@ -180,7 +187,7 @@ impl Facts {
     /// The object itself, when the facts were read from its file.
     pub fn object(&self) -> Option<&elf::Object> {
         match &self.symbols {
-            Symbols::Object(object) => Some(object),
+            Symbols::Object(object, _) => Some(object),
             Symbols::Listed(_) => None,
         }
     }
@@ -196,19 +203,43 @@ impl Facts {
 
     /// The symbols it wants from others.
     pub fn imports(&self) -> Vec<Import<'_>> {
+        (0..self.import_count()).map(|index| self.import(index)).collect()
+    }
+
+    /// How many symbols it wants from others.
+    pub fn import_count(&self) -> usize {
         match &self.symbols {
-            Symbols::Object(object) => object.imports(),
-            Symbols::Listed(listed) => listed.imports(),
+            Symbols::Object(object, entries) => entries.get_or_init(|| object.import_entries()).len(),
+            Symbols::Listed(listed) => listed.imports.len(),
+        }
+    }
+
+    /// One of the symbols it wants from others.
+    ///
+    /// # Panics
+    ///
+    /// Where `index` is not less than [`Facts::import_count`].
+    pub fn import(&self, index: usize) -> Import<'_> {
+        match &self.symbols {
+            Symbols::Object(object, entries) => {
+                object.import(&entries.get_or_init(|| object.import_entries())[index])
+            }
+            Symbols::Listed(listed) => listed.imports[index].as_import(),
         }
     }
 
     /// Whether it satisfies a reference.
     pub fn satisfies(&self, wanted: &Wanted<'_>) -> bool {
         match &self.symbols {
-            Symbols::Object(object) => object.satisfies(wanted),
+            Symbols::Object(object, _) => object.satisfies(wanted),
             Symbols::Listed(listed) => listed.satisfies(wanted),
         }
     }
+}
+
+fn next_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
@@ -260,6 +291,7 @@ impl Listed {
         for (names, uses, weak) in lists {
             self.imports.extend(names.iter().map(|name| ListedImport {
                 name: name.clone(),
+                gnu_hash: gnu_hash(name.as_bytes()),
                 weak,
                 uses,
                 version: version.map(|(library, version)| (library.clone(), version.clone())),
@@ -280,10 +312,6 @@ impl Listed {
                 self.definitions.entry(name.clone()).or_default().push(definition);
             }
         }
-    }
-
-    fn imports(&self) -> Vec<Import<'_>> {
-        self.imports.iter().map(ListedImport::as_import).collect()
     }
 
     fn satisfies(&self, wanted: &Wanted<'_>) -> bool {
@@ -313,6 +341,12 @@ impl ListedImport {
     fn as_import(&self) -> Import<'_> {
         let version = self.version.as_ref();
         let version = version.map(|(library, name)| VersionReference { library, name, hidden: false });
-        Import { name: self.name.as_bytes(), weak: self.weak, uses: self.uses, version }
+        Import {
+            name: self.name.as_bytes(),
+            gnu_hash: self.gnu_hash,
+            weak: self.weak,
+            uses: self.uses,
+            version,
+        }
     }
 }

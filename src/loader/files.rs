@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::elf;
 use crate::host::{self, Root, WalkError};
-use crate::loader::Facts;
+use crate::loader::{Facts, Memory};
 use crate::spec::{self, Specification};
 
 /// What makes two opened files the same object.
@@ -98,6 +98,9 @@ pub trait Files {
     /// Whether there is a regular file that may be executed.
     fn is_executable(&self, path: &str) -> bool;
 
+    /// What is remembered about the host below.
+    fn memory(&self) -> &Memory;
+
     /// A path as people should see it.
     fn shown(&self, path: &str) -> String {
         path.to_owned()
@@ -110,12 +113,13 @@ pub struct HostFiles {
     root: Root,
     paths: RefCell<HashMap<String, Result<Opened, OpenError>>>,
     objects: RefCell<HashMap<host::Identity, Result<Arc<Facts>, OpenError>>>,
+    memory: Memory,
 }
 
 impl HostFiles {
     /// The files of a root.
     pub fn new(root: Root) -> Self {
-        Self { root, paths: RefCell::default(), objects: RefCell::default() }
+        Self { root, paths: RefCell::default(), objects: RefCell::default(), memory: Memory::default() }
     }
 
     /// The root.
@@ -166,6 +170,10 @@ impl Files for HostFiles {
     fn is_executable(&self, path: &str) -> bool {
         self.root.is_executable(Path::new(path))
     }
+
+    fn memory(&self) -> &Memory {
+        &self.memory
+    }
 }
 
 /// A specification's scope laid over a host: the scope's objects hide the host's files.
@@ -204,6 +212,10 @@ impl<'a> ScopeFiles<'a> {
 
     /// The path in the scope, links followed, that an absolute path leads to.
     fn inside(&self, path: &str) -> Option<String> {
+        // Most paths are the host's own: only `..` could lead from one of those into the scope.
+        if !path.starts_with(&self.location) && !path.contains("..") {
+            return None;
+        }
         let normal = normalise(path);
         let inside = normal.strip_prefix(&self.location)?.strip_prefix('/')?;
         let mut walked = PathBuf::new();
@@ -246,6 +258,10 @@ impl Files for ScopeFiles<'_> {
     fn is_executable(&self, path: &str) -> bool {
         self.inside(path).is_some_and(|inside| self.objects.contains_key(&inside))
             || self.below.is_executable(path)
+    }
+
+    fn memory(&self) -> &Memory {
+        self.below.memory()
     }
 
     /// Objects of the scope by their path in it.

@@ -122,7 +122,7 @@ pub(super) fn load(
     }
     start::check_platform(&mut load, loader.checks_isa, environment);
     let is_program = facts.is_program();
-    binding::check(&mut load, loader, is_program);
+    binding::check(&mut load, loader, is_program, &files.memory().bindings);
     load
 }
 
@@ -135,6 +135,11 @@ struct Loading<'a> {
 }
 
 impl LoadedObject {
+    /// Whether a version's library name means this object.
+    pub(super) fn goes_by(&self, library: &str) -> bool {
+        self.names.iter().any(|name| name == library) || self.facts.soname.as_deref() == Some(library)
+    }
+
     /// The program, alone in its scope.
     pub(super) fn alone(program: Program) -> Self {
         Self {

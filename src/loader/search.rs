@@ -3,6 +3,8 @@
 //! glibc: ld.so(8) and `_dl_map_object` in `elf/dl-load.c`; musl: `load_library` in
 //! `ldso/dynlink.c`. Sub-directories for the CPU: `elf/dl-hwcaps.c` and its `_split` for each machine.
 
+use std::sync::Arc;
+
 use crate::elf::Machine;
 use crate::host::{DynamicLoader, LibraryCache};
 use crate::loader::candidate::{Fit, Verdict};
@@ -27,7 +29,7 @@ pub(super) struct Search<'a> {
     environment: &'a Environment,
     loader: &'a DynamicLoader,
     fit: Fit<'a>,
-    cache: Option<LibraryCache>,
+    cache: Option<Arc<LibraryCache>>,
     /// The sub-directories searched in each directory, best first, ending with the directory itself.
     subdirectories: Vec<String>,
     /// musl's directories from its path file, when there is one.
@@ -56,7 +58,7 @@ impl<'a> Search<'a> {
         loader: &'a DynamicLoader,
         fit: Fit<'a>,
     ) -> Self {
-        let cache = files.read(&loader.cache_path).ok().and_then(|data| LibraryCache::parse(&data));
+        let cache = files.memory().library_cache(files, &loader.cache_path);
         let musl_directories =
             || files.read(&loader.musl_path_file()).ok().map(|data| musl_directories(&data));
         let default_directories = match loader.is_musl() {

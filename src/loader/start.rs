@@ -1,6 +1,7 @@
 //! The start of a program: the kernel's part, then the loader's (execve(2), `fs/binfmt_elf.c`).
 
-use crate::host::{DynamicLoader, Platform};
+use crate::host::DynamicLoader;
+use crate::host::Platform;
 use crate::loader::load::{self, Program};
 use crate::loader::script::searched_program;
 use crate::loader::{
@@ -158,11 +159,7 @@ fn start_object(start: &Start<'_>, opened: Opened, files: &dyn Files, environmen
         Ok(opened) => opened,
         Err(reason) => return missing(reason),
     };
-    let data = match files.read(&path) {
-        Ok(data) => data,
-        Err(error) => return missing(error.to_string()),
-    };
-    match DynamicLoader::parse(&interpreter, &data, facts.machine, facts.class) {
+    match files.memory().dynamic_loader(files, &path, facts.machine, facts.class) {
         Some(loader) => load::load(program, &loader, loader_file, files, environment),
         None => Load::of(Problem::InterpreterUnknown { object: shown, interpreter }),
     }

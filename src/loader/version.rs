@@ -32,10 +32,7 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader) {
 
 /// The loaded object that goes by the name of a library.
 fn provider<'a>(load: &'a Load, library: &str) -> Option<&'a LoadedObject> {
-    let goes_by = |object: &&LoadedObject| {
-        object.names.iter().any(|name| name == library) || object.facts.soname.as_deref() == Some(library)
-    };
-    load.objects.iter().find(goes_by)
+    load.objects.iter().find(|object| object.goes_by(library))
 }
 
 fn unsatisfied(

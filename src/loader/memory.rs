@@ -1,0 +1,49 @@
+//! What was found out about a host and holds for every program that is started on it: each object,
+//! loader and cache is read once, each pair of objects bound once.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::elf::{Class, Machine};
+use crate::host::{DynamicLoader, LibraryCache};
+use crate::loader::Files;
+use crate::loader::binding;
+
+/// What is remembered about the files of one host.
+#[derive(Debug, Default)]
+pub struct Memory {
+    loaders: RefCell<HashMap<String, Option<Arc<DynamicLoader>>>>,
+    caches: RefCell<HashMap<String, Option<Arc<LibraryCache>>>>,
+    pub(super) bindings: binding::Memo,
+}
+
+impl Memory {
+    /// The facts of the loader at `path`; `None` when it is no loader that is known.
+    pub(super) fn dynamic_loader(
+        &self,
+        files: &dyn Files,
+        path: &str,
+        machine: Machine,
+        class: Class,
+    ) -> Option<Arc<DynamicLoader>> {
+        if let Some(known) = self.loaders.borrow().get(path) {
+            return known.clone();
+        }
+        let data = files.read(path).ok();
+        let loader = data.and_then(|data| DynamicLoader::parse(path, &data, machine, class)).map(Arc::new);
+        self.loaders.borrow_mut().insert(path.to_owned(), loader.clone());
+        loader
+    }
+
+    /// The cache at `path`; `None` when there is none or it is corrupt.
+    pub(super) fn library_cache(&self, files: &dyn Files, path: &str) -> Option<Arc<LibraryCache>> {
+        if let Some(known) = self.caches.borrow().get(path) {
+            return known.clone();
+        }
+        let data = files.read(path).ok();
+        let cache = data.and_then(|data| LibraryCache::parse(&data)).map(Arc::new);
+        self.caches.borrow_mut().insert(path.to_owned(), cache.clone());
+        cache
+    }
+}
