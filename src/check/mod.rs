@@ -12,7 +12,7 @@ use std::path::Path;
 
 use crate::elf::IsaLevel;
 use crate::host::{Platform, Root};
-use crate::loader::{self, Environment, HostFiles, Load, ScopeFiles};
+use crate::loader::{Application, Environment, HostFiles, Load, ScopeFiles};
 use crate::spec::Specification;
 
 pub use report::{
@@ -82,21 +82,29 @@ impl Host {
 
 /// Compares a specification with a host.
 pub fn check(specification: &Specification, host: &Host) -> Report {
-    let mut report = Report::new(host.summary());
     if specification.is_names_only() {
-        names::check(specification, host, &mut report);
-        return report.concluded();
+        return names::check(specification, host);
     }
-    let files = ScopeFiles::new(specification, &host.files);
-    let environment = loader::environment_of(specification, &files, &host.environment);
-    for subject in &specification.subjects {
-        let load = loader::start_subject(specification, subject, &files, &environment);
-        report.add(subject, &load);
-    }
+    check_application(&Application::of_specification(specification), host)
+}
+
+/// Starts each subject of an application on a host.
+pub fn check_application(application: &Application, host: &Host) -> Report {
+    let mut report = Report::new(host.summary());
+    report.add_application(application, host);
     report.concluded()
 }
 
 impl Report {
+    /// Adds what became of the start of each subject.
+    fn add_application(&mut self, application: &Application, host: &Host) {
+        let files = ScopeFiles::new(application, &host.files);
+        let environment = application.environment(&files, &host.environment);
+        for subject in &application.subjects {
+            self.add(subject, &application.start(subject, &files, &environment));
+        }
+    }
+
     /// Adds what became of the start of one subject.
     fn add(&mut self, subject: &str, load: &Load) {
         let mut worst = Impact::Note;

@@ -4,26 +4,26 @@ use crate::check::Host;
 use crate::check::report::{Exactness, Finding, Impact, Remark, Report};
 use crate::elf::Class;
 use crate::host::DynamicLoader;
-use crate::loader::{self, ScopeFiles};
+use crate::loader::Application;
 use crate::spec::{Object, ObjectKind, Specification, attribute};
 
 /// Checks whether a program that needs the listed libraries, and nothing else, would load.
-pub(super) fn check(specification: &Specification, host: &Host, report: &mut Report) {
+pub(super) fn check(specification: &Specification, host: &Host) -> Report {
+    let mut report = Report::new(host.summary());
     let names = attribute::library_names(&specification.attributes);
     // The kernel's own object is a name of the closure and no file.
     let libraries: Vec<&str> = names.into_iter().filter(|name| !is_kernels_own(name)).collect();
     if libraries.is_empty() {
-        return;
+        return report.concluded();
     }
     report.exactness = Exactness::Names;
     let executable = specification.attributes.get(attribute::EXECUTABLE_NAME);
     let subject = executable.cloned().unwrap_or_else(|| "application".to_owned());
     let imagined = imagined_program(&subject, &libraries, host);
-    let files = ScopeFiles::new(&imagined, &host.files);
-    let load = loader::start_subject(&imagined, &subject, &files, &host.environment);
-    report.add(&subject, &load);
+    report.add_application(&Application::of_specification(&imagined), host);
     let remark = Remark::NamesOnly { names: libraries.len() };
     report.add_finding(Finding::remark(Impact::Note, remark, vec![subject]));
+    report.concluded()
 }
 
 fn is_kernels_own(name: &str) -> bool {

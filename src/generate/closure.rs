@@ -2,9 +2,8 @@
 
 use std::collections::HashSet;
 
-use crate::generate::scope::Scope;
-use crate::loader::{self, Environment, HostFiles, Load, LoadedObject, Problem, Rule, ScopeFiles};
-use crate::spec::{ClosureEntry, Specification};
+use crate::loader::{Application, Environment, HostFiles, Load, LoadedObject, Problem, Rule, ScopeFiles};
+use crate::spec::ClosureEntry;
 
 /// What the loads of all subjects came to.
 #[derive(Default)]
@@ -19,28 +18,27 @@ pub(super) struct Closure {
 }
 
 /// Loads every subject. Libraries of a folder that no subject reaches become subjects of their own.
-pub(super) fn find(
-    scope: &Scope,
-    specification: &mut Specification,
-    host: &HostFiles,
-    environment: &Environment,
-) -> Closure {
+pub(super) fn find(application: &mut Application, host: &HostFiles, environment: &Environment) -> Closure {
     let mut closure = Closure::default();
-    let mut reached = HashSet::new();
-    let copy = specification.clone();
-    let files = ScopeFiles::new(&copy, host);
-    let environment = loader::environment_of(&copy, &files, environment);
-    for subject in &scope.subjects {
-        let load = loader::start_subject(&copy, subject, &files, &environment);
-        closure.add(subject, &load, &mut reached);
-    }
-    for member in scope.members.iter().filter(|member| !member.facts.is_program()) {
-        if !reached.contains(&member.path) && !scope.subjects.contains(&member.path) {
-            let load = loader::start_subject(&copy, &member.path, &files, &environment);
-            closure.add(&member.path, &load, &mut reached);
-            specification.subjects.push(member.path.clone());
+    let mut unreached = Vec::new();
+    {
+        let files = ScopeFiles::new(application, host);
+        let environment = application.environment(&files, environment);
+        let mut reached = HashSet::new();
+        let mut load = |subject: &String, reached: &mut HashSet<String>| {
+            closure.add(subject, &application.start(subject, &files, &environment), reached);
+        };
+        for subject in &application.subjects {
+            load(subject, &mut reached);
+        }
+        for (path, facts) in &application.objects {
+            if !facts.is_program() && !reached.contains(path) && !application.subjects.contains(path) {
+                load(path, &mut reached);
+                unreached.push(path.clone());
+            }
         }
     }
+    application.subjects.extend(unreached);
     closure
 }
 

@@ -2,30 +2,30 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::generate::scope::{Member, Scope};
+use crate::generate::scope::Scope;
+use crate::loader::Facts;
 
 /// The scope's folder when something in it names an absolute path inside it, or leaves it by
 /// `$ORIGIN`; else `None`, so that the same files give the same document wherever they lie.
 pub(super) fn where_it_matters(scope: &Scope) -> Option<String> {
-    let matters = scope.members.iter().any(|member| depends_on_place(scope, member));
+    let matters = scope.application.objects.iter().any(|(path, facts)| depends_on_place(scope, path, facts));
     matters.then(|| scope.directory.to_string_lossy().into_owned())
 }
 
-fn depends_on_place(scope: &Scope, member: &Member) -> bool {
-    let facts = &member.facts;
+fn depends_on_place(scope: &Scope, object: &str, facts: &Facts) -> bool {
     let lists = [&facts.rpath, &facts.runpath].into_iter().flatten();
     let elements = lists.flat_map(|list| list.split(':'));
     let paths =
         facts.needed.iter().map(|dependency| dependency.name.as_str()).filter(|name| name.contains('/'));
     let interpreter = facts.interpreter.as_deref();
-    elements.chain(paths).chain(interpreter).any(|path| is_tied(scope, member, path))
+    elements.chain(paths).chain(interpreter).any(|path| is_tied(scope, object, path))
 }
 
-fn is_tied(scope: &Scope, member: &Member, path: &str) -> bool {
+fn is_tied(scope: &Scope, object: &str, path: &str) -> bool {
     let from_origin = ["$ORIGIN", "${ORIGIN}"].iter().find_map(|token| path.strip_prefix(token));
     match from_origin {
         Some(rest) => {
-            let object = scope.directory.join(&member.path);
+            let object = scope.directory.join(object);
             let origin = object.parent().unwrap_or(&scope.directory);
             !owns(scope, &normalise(&origin.join(rest.trim_start_matches('/'))))
         }

@@ -12,7 +12,7 @@ mod scope;
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
-use crate::loader::{Environment, HostFiles};
+use crate::loader::{Application, Environment, HostFiles};
 use crate::spec::{Specification, attribute};
 
 pub use scope::Error;
@@ -28,6 +28,16 @@ pub struct Options {
     pub library_path: Vec<String>,
 }
 
+/// An application as its files show it.
+#[derive(Debug)]
+pub struct Read {
+    /// The application.
+    pub application: Application,
+    /// Files that were passed over.
+    pub notes: Vec<String>,
+    executable_name: Option<String>,
+}
+
 /// A specification and what was noticed on the way.
 #[derive(Debug)]
 pub struct Generated {
@@ -37,38 +47,51 @@ pub struct Generated {
     pub notes: Vec<String>,
 }
 
-/// Derives the specification of what `options` names, as found on the host that `files` and
-/// `environment` describe.
+/// Reads the application that `options` names: what it brings along, and what of it is started.
 ///
 /// # Errors
 ///
 /// Where a named file does not exist, cannot be read, or is neither an ELF object nor a script, or a
 /// folder holds nothing of the kind.
-pub fn generate(options: &Options, files: &HostFiles, environment: &Environment) -> Result<Generated, Error> {
-    let scope = scope::read(&options.paths)?;
-    let mut specification = Specification::new();
-    specification.objects = scope.members.iter().map(object::specify).collect();
-    specification.scripts.clone_from(&scope.scripts);
-    specification.links.clone_from(&scope.links);
-    specification.library_path.clone_from(&options.library_path);
-    specification.location = location::where_it_matters(&scope);
-    specification.subjects.clone_from(&scope.subjects);
+pub fn read(options: &Options) -> Result<Read, Error> {
+    let mut scope = scope::read(&options.paths)?;
+    scope.application.library_path.clone_from(&options.library_path);
+    scope.application.location = location::where_it_matters(&scope);
+    let executable_name = scope.executable_name().map(str::to_owned);
+    Ok(Read { application: scope.application, notes: scope.notes, executable_name })
+}
 
-    let closure = closure::find(&scope, &mut specification, files, environment);
+/// Derives the specification of what `options` names, as found on the host that `files` and
+/// `environment` describe.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn generate(options: &Options, files: &HostFiles, environment: &Environment) -> Result<Generated, Error> {
+    let mut read = read(options)?;
+    let closure = closure::find(&mut read.application, files, environment);
+    let application = &read.application;
+    let mut specification = Specification::new();
+    let objects = application.objects.iter();
+    specification.objects = objects.map(|(path, facts)| object::specify(path, facts)).collect();
     object::keep_referenced_definitions(&mut specification.objects, &closure.referenced);
+    specification.scripts.clone_from(&application.scripts);
+    specification.links.clone_from(&application.links);
+    specification.library_path.clone_from(&application.library_path);
+    specification.location.clone_from(&application.location);
+    specification.subjects.clone_from(&application.subjects);
+    specification.attributes = attributes(options, read.executable_name, &closure.names);
     specification.closure = closure.entries;
-    specification.attributes = attributes(options, &scope, &closure.names);
-    let mut notes = scope.notes;
-    notes.extend(closure.notes);
-    Ok(Generated { specification, notes })
+    read.notes.extend(closure.notes);
+    Ok(Generated { specification, notes: read.notes })
 }
 
 /// The user's attributes and those of compat-lib: the executable's name, and every library of the
 /// closure by soname, in the order in which the loader maps them.
-fn attributes(options: &Options, scope: &scope::Scope, names: &[String]) -> BTreeMap<String, String> {
+fn attributes(options: &Options, executable: Option<String>, names: &[String]) -> BTreeMap<String, String> {
     let mut attributes = BTreeMap::new();
-    if let Some(name) = scope.executable_name() {
-        attributes.insert(attribute::EXECUTABLE_NAME.to_owned(), name.to_owned());
+    if let Some(name) = executable {
+        attributes.insert(attribute::EXECUTABLE_NAME.to_owned(), name);
     }
     let mut seen = HashSet::new();
     let distinct = names.iter().filter(|name| seen.insert(name.as_str()));

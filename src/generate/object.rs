@@ -3,21 +3,19 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::elf::{DependencyKind, Import, Uses, Visibility};
-use crate::generate::scope::Member;
 use crate::loader::{Facts, Form};
 use crate::spec::{
     Definitions, LibraryNeed, Object, ObjectFlag, ObjectKind, Provision, Symbols, VersionNeed,
 };
 
 /// Describes one object.
-pub(super) fn specify(member: &Member) -> Object {
-    let facts = &member.facts;
+pub(super) fn specify(path: &str, facts: &Facts) -> Object {
     let imports = facts.imports();
     let names = |kind: DependencyKind| -> Vec<String> {
         facts.needed.iter().filter(|d| d.kind == kind).map(|d| d.name.clone()).collect()
     };
     Object {
-        path: member.path.clone(),
+        path: path.to_owned(),
         kind: if facts.is_program() { ObjectKind::Executable } else { ObjectKind::Library },
         machine: facts.machine.to_string(),
         class: facts.class.bits(),

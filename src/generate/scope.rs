@@ -1,15 +1,16 @@
 //! The scope: which files belong to the application, and which of them the verdict is about.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::elf;
-use crate::loader::{Facts, Form, parse_script};
+use crate::loader::{Application, Facts, Form, parse_script};
 use crate::spec::Script;
 use crate::sys;
 
@@ -66,13 +67,6 @@ impl Error {
     }
 }
 
-/// One object of the scope.
-pub(super) struct Member {
-    /// Its path in the scope.
-    pub path: String,
-    pub facts: Facts,
-}
-
 /// The files of an application.
 #[derive(Default)]
 pub(super) struct Scope {
@@ -80,19 +74,15 @@ pub(super) struct Scope {
     pub directory: PathBuf,
     /// Folders that belong to the scope as a whole.
     pub folders: Vec<PathBuf>,
-    pub members: Vec<Member>,
-    pub scripts: Vec<Script>,
-    /// Links to members and between folders of the scope.
-    pub links: BTreeMap<String, String>,
-    pub subjects: Vec<String>,
+    pub application: Application,
     pub notes: Vec<String>,
 }
 
 impl Scope {
     /// The name of the first program, else of the first script or library.
     pub fn executable_name(&self) -> Option<&str> {
-        let program = self.members.iter().find(|member| member.facts.is_program());
-        let first = program.map(|member| &member.path).or_else(|| self.subjects.first())?;
+        let program = self.application.objects.iter().find(|(_, facts)| facts.is_program());
+        let first = program.map(|(path, _)| path).or_else(|| self.application.subjects.first())?;
         first.rsplit('/').next()
     }
 
@@ -168,21 +158,21 @@ impl Reader {
             Content::Object(facts) => self.add_object(&named_as(shown, real), *facts, &metadata),
             Content::Script(script) => {
                 let name = script.path.clone();
-                self.scope.scripts.push(script);
+                self.scope.application.scripts.push(script);
                 name
             }
             Content::Other => return Err(Error::Neither { path: path() }),
         };
-        if !self.scope.subjects.contains(&added) {
-            self.scope.subjects.push(added);
+        if !self.scope.application.subjects.contains(&added) {
+            self.scope.application.subjects.push(added);
         }
         Ok(())
     }
 
     fn read_folder(&mut self, shown: &Path, real: &Path) -> Result<(), Error> {
-        let before = (self.scope.members.len(), self.scope.scripts.len());
+        let before = (self.scope.application.objects.len(), self.scope.application.scripts.len());
         self.walk(real, 0)?;
-        if before == (self.scope.members.len(), self.scope.scripts.len()) {
+        if before == (self.scope.application.objects.len(), self.scope.application.scripts.len()) {
             return Err(Error::Empty { path: shown.to_owned() });
         }
         Ok(())
@@ -216,12 +206,12 @@ impl Reader {
                 let is_program = facts.is_program();
                 let added = self.add_object(path, *facts, &metadata);
                 if is_program {
-                    self.scope.subjects.push(added);
+                    self.scope.application.subjects.push(added);
                 }
             }
             Ok((Content::Script(script), metadata)) if metadata.permissions().mode() & 0o111 != 0 => {
-                self.scope.subjects.push(script.path.clone());
-                self.scope.scripts.push(script);
+                self.scope.application.subjects.push(script.path.clone());
+                self.scope.application.scripts.push(script);
             }
             Ok(_) => {}
             Err(error) => {
@@ -262,12 +252,12 @@ impl Reader {
         let identity = (metadata.dev(), metadata.ino());
         if let Some(known) = self.seen.get(&identity) {
             if *known != path {
-                self.scope.links.insert(path, known.clone());
+                self.scope.application.links.insert(path, known.clone());
             }
             return known.clone();
         }
         self.seen.insert(identity, path.clone());
-        self.scope.members.push(Member { path: path.clone(), facts });
+        self.scope.application.objects.push((path.clone(), Arc::new(facts)));
         path
     }
 
@@ -277,12 +267,12 @@ impl Reader {
             let Ok(target) = fs::canonicalize(&link) else { continue };
             let inside = self.scope.folders.iter().any(|folder| target.starts_with(folder));
             let target_path = self.scope.relative(&target);
-            let is_member = || self.scope.members.iter().any(|member| member.path == target_path);
+            let is_member = || self.scope.application.object(&target_path).is_some();
             if inside && (target.is_dir() || is_member()) {
-                self.scope.links.insert(self.scope.relative(&link), target_path);
+                self.scope.application.links.insert(self.scope.relative(&link), target_path);
             }
         }
-        self.scope.members.sort_by(|a, b| a.path.cmp(&b.path));
+        self.scope.application.objects.sort_by(|a, b| a.0.cmp(&b.0));
         self.scope
     }
 }

@@ -1,4 +1,4 @@
-//! Where the loader's objects come from: a host's root, or a specification's scope laid over one.
+//! Where the loader's objects come from: a host's root, or an application's scope laid over one.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -9,8 +9,7 @@ use bytes::Bytes;
 
 use crate::elf;
 use crate::host::{self, Root, WalkError};
-use crate::loader::{Facts, Memory};
-use crate::spec::{self, Specification};
+use crate::loader::{Application, Facts, Memory};
 
 /// What makes two opened files the same object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -176,7 +175,7 @@ impl Files for HostFiles {
     }
 }
 
-/// A specification's scope laid over a host: the scope's objects hide the host's files.
+/// An application's scope laid over a host: the scope's objects hide the host's files.
 pub struct ScopeFiles<'a> {
     location: String,
     objects: HashMap<String, Opened>,
@@ -188,21 +187,14 @@ pub struct ScopeFiles<'a> {
 const ANYWHERE: &str = "/.compat/scope";
 
 impl<'a> ScopeFiles<'a> {
-    /// Lays the scope of `specification` over `below`. Objects for machines that this program does not
-    /// know are left out.
-    pub fn new(specification: &'a Specification, below: &'a dyn Files) -> Self {
-        let location = specification.location.as_deref().unwrap_or(ANYWHERE).trim_end_matches('/').to_owned();
-        let known = specification.objects.iter().enumerate().filter_map(|(number, object)| {
-            let facts = Arc::new(Facts::of_specified(object)?);
-            let opened = Opened { identity: Identity::Scope(number), facts };
-            Some((object.path.clone(), opened))
+    /// Lays the scope of an application over `below`.
+    pub fn new(application: &'a Application, below: &'a dyn Files) -> Self {
+        let location = application.location.as_deref().unwrap_or(ANYWHERE).trim_end_matches('/').to_owned();
+        let opened = application.objects.iter().enumerate().map(|(number, (path, facts))| {
+            let opened = Opened { identity: Identity::Scope(number), facts: Arc::clone(facts) };
+            (path.clone(), opened)
         });
-        Self { objects: known.collect(), location, links: &specification.links, below }
-    }
-
-    /// Whether the object of a specification is for a machine that this program knows.
-    pub fn knows(&self, object: &spec::Object) -> bool {
-        self.objects.contains_key(&object.path)
+        Self { objects: opened.collect(), location, links: &application.links, below }
     }
 
     /// The absolute path of something in the scope.

@@ -17,6 +17,7 @@
 //!
 //! Not modelled: `LD_PRELOAD` and `LD_AUDIT` of the environment, `dlopen` at run time.
 
+mod application;
 mod binding;
 mod candidate;
 mod facts;
@@ -27,10 +28,10 @@ mod problem;
 mod script;
 mod search;
 mod start;
-mod subject;
 mod token;
 mod version;
 
+pub use application::Application;
 pub use facts::{Facts, Form};
 pub use files::{Files, HostFiles, OpenError, Opened, ScopeFiles};
 pub use load::{Load, LoadedObject, Rule};
@@ -38,7 +39,6 @@ pub use memory::Memory;
 pub use problem::{Effect, Problem, Rejection};
 pub use script::{ParsedScript, parse_script};
 pub use start::{Environment, Start, start, start_script_line};
-pub use subject::{environment_of, start_subject};
 
 /// How exactly a dependency on a program named by `env` is searched: the usual `PATH` of a shell.
 pub const DEFAULT_PROGRAM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
