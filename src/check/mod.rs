@@ -85,24 +85,23 @@ pub fn check(specification: &Specification, host: &Host) -> Report {
     if specification.is_names_only() {
         return names::check(specification, host);
     }
-    check_application(&Application::of_specification(specification), host)
+    let mut report = Report::new(host.summary());
+    report.add_application(&Application::of_specification(specification), host, false);
+    report.concluded()
 }
 
-/// Starts each subject of an application on a host.
+/// Starts each subject of an application on a host, and each of its libraries that none of them loads.
 pub fn check_application(application: &Application, host: &Host) -> Report {
     let mut report = Report::new(host.summary());
-    report.add_application(application, host);
+    report.add_application(application, host, true);
     report.concluded()
 }
 
 impl Report {
     /// Adds what became of the start of each subject.
-    fn add_application(&mut self, application: &Application, host: &Host) {
+    fn add_application(&mut self, application: &Application, host: &Host, all: bool) {
         let files = ScopeFiles::new(application, &host.files);
-        let environment = application.environment(&files, &host.environment);
-        for subject in &application.subjects {
-            self.add(subject, &application.start(subject, &files, &environment));
-        }
+        application.start_all(&files, &host.environment, all, |subject, load| self.add(subject, load));
     }
 
     /// Adds what became of the start of one subject.

@@ -208,6 +208,20 @@ impl Report {
         }
     }
 
+    /// Adds what was found about another application on the same host. How exact the whole is, is how
+    /// exact its least exact part is.
+    pub fn merge(mut self, other: Self) -> Self {
+        if other.exactness == Exactness::Names {
+            self.exactness = Exactness::Names;
+        }
+        self.source = None;
+        self.subjects.extend(other.subjects);
+        for finding in other.findings {
+            self.add_finding(finding);
+        }
+        self.concluded()
+    }
+
     /// Draws the verdict from the findings.
     pub(super) fn concluded(mut self) -> Self {
         if self.subjects.is_empty() && self.findings.is_empty() {

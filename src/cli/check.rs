@@ -1,12 +1,14 @@
 //! `compat check`: specification x host -> report and exit code.
 
-use std::path::PathBuf;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use crate::check::{self, Host, Options, Report, Source, Verdict};
 use crate::cli::context::OutputFormat;
 use crate::cli::source::{self, Origin, SourceOptions};
 use crate::cli::{Context, Exit, Failure, report};
 use crate::elf::{IsaLevel, KernelVersion};
+use crate::generate;
 use crate::registry::Level;
 use crate::spec;
 
@@ -16,6 +18,7 @@ Examples:
   compat check ghcr.io/org/app-compat:tag    an artifact
   compat check oci:./layout:tag              the same in an OCI image layout
   compat check compat.json --root /srv/node  a file, against another root file system
+  compat check ./app /usr/bin/git            programs and folders themselves: an exact ldd
 
 Exit code: 0 compatible, 1 incompatible, 2 wrong usage, 3 could not decide (no artifact found, or a
 registry or I/O error).";
@@ -27,9 +30,10 @@ registry or I/O error).";
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// An artifact or image in a registry, an image layout (oci:DIR:TAG), a file, or "-"
-    #[arg(value_name = "SOURCE")]
-    source: String,
+    /// Artifacts or images in a registry, image layouts (oci:DIR:TAG), specifications ("-" is standard
+    /// input), or programs, libraries and folders themselves
+    #[arg(value_name = "SOURCE", required = true)]
+    sources: Vec<String>,
 
     /// Compare with the root file system in DIR instead of this machine's
     #[arg(long, value_name = "DIR")]
@@ -71,18 +75,65 @@ fn parse_kernel(text: &str) -> Result<KernelVersion, String> {
 /// Where the specification cannot be had or read, or the root not be looked at.
 pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
     let host = host(&arguments)?;
-    let fetched = source::fetch_specification(&arguments.source, &arguments.fetch, context)?;
-    let specification = spec::parse(&fetched.bytes).map_err(|error| {
-        let failure = Failure::undecided(&error).with_hint(error.hint().map(str::to_owned));
-        Failure { message: format!("{}: {}", arguments.source, failure.message), ..failure }
-    })?;
-    let mut report = check::check(&specification, &host);
-    report.source = Some(source_of(arguments.source, &fetched.origin));
+    let mut whole: Option<Report> = None;
+    let mut failed = None;
+    for source in &arguments.sources {
+        match judge(source, &arguments, &host, context) {
+            Ok(report) => {
+                whole = Some(match whole {
+                    Some(whole) => whole.merge(report),
+                    None => report,
+                });
+            }
+            // One of many that cannot be had does not keep the others from their verdict.
+            Err(failure) if arguments.sources.len() > 1 => {
+                failure.print();
+                failed = Some(Exit::Undecided);
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    let Some(report) = whole else { return Ok(Exit::Undecided) };
     match arguments.format {
         OutputFormat::Text => context.print(&report::render(&report))?,
         OutputFormat::Json => context.print_json(&report)?,
     }
-    Ok(exit(&report))
+    Ok(match exit(&report) {
+        Exit::Success => failed.unwrap_or(Exit::Success),
+        other => other,
+    })
+}
+
+/// The report on one source.
+fn judge(source: &str, arguments: &Arguments, host: &Host, context: &Context) -> Result<Report, Failure> {
+    if is_application(source) {
+        let options = generate::Options { paths: vec![source.into()], ..generate::Options::default() };
+        let read = generate::read(&options)
+            .map_err(|error| Failure::undecided(&error).with_hint(error.hint().map(str::to_owned)))?;
+        read.notes.iter().for_each(|note| context.warn(note));
+        return Ok(check::check_application(&read.application, host));
+    }
+    let fetched = source::fetch_specification(source, &arguments.fetch, context)?;
+    let specification = spec::parse(&fetched.bytes).map_err(|error| {
+        let failure = Failure::undecided(&error).with_hint(error.hint().map(str::to_owned));
+        Failure { message: format!("{source}: {}", failure.message), ..failure }
+    })?;
+    let mut report = check::check(&specification, host);
+    report.source = Some(source_of(source.to_owned(), &fetched.origin));
+    Ok(report)
+}
+
+/// Whether a source is a program, library, script or folder rather than a document or a reference.
+fn is_application(source: &str) -> bool {
+    let path = Path::new(source);
+    if path.is_dir() {
+        return true;
+    }
+    let mut head = [0; 4];
+    let read = std::fs::metadata(path)
+        .is_ok_and(|metadata| metadata.is_file())
+        .then(|| std::fs::File::open(path).and_then(|mut file| file.read(&mut head)));
+    matches!(read, Some(Ok(length)) if head[..length].starts_with(b"\x7fELF") || head[..length].starts_with(b"#!"))
 }
 
 fn host(arguments: &Arguments) -> Result<Host, Failure> {

@@ -20,33 +20,17 @@ pub(super) struct Closure {
 /// Loads every subject. Libraries of a folder that no subject reaches become subjects of their own.
 pub(super) fn find(application: &mut Application, host: &HostFiles, environment: &Environment) -> Closure {
     let mut closure = Closure::default();
-    let mut unreached = Vec::new();
-    {
-        let files = ScopeFiles::new(application, host);
-        let environment = application.environment(&files, environment);
-        let mut reached = HashSet::new();
-        let mut load = |subject: &String, reached: &mut HashSet<String>| {
-            closure.add(subject, &application.start(subject, &files, &environment), reached);
-        };
-        for subject in &application.subjects {
-            load(subject, &mut reached);
-        }
-        for (path, facts) in &application.objects {
-            if !facts.is_program() && !reached.contains(path) && !application.subjects.contains(path) {
-                load(path, &mut reached);
-                unreached.push(path.clone());
-            }
-        }
-    }
+    let files = ScopeFiles::new(application, host);
+    let unreached =
+        application.start_all(&files, environment, true, |subject, load| closure.add(subject, load));
     application.subjects.extend(unreached);
     closure
 }
 
 impl Closure {
-    fn add(&mut self, subject: &str, load: &Load, reached: &mut HashSet<String>) {
+    fn add(&mut self, subject: &str, load: &Load) {
         for object in &load.objects {
             self.add_object(object, load, subject);
-            reached.insert(object.shown.clone());
         }
         for problem in &load.problems {
             self.add_problem(problem);

@@ -1,7 +1,7 @@
 //! An application: the objects it brings along, and which of them are started; from its files or from
 //! a specification alike.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use crate::loader::{Environment, Facts, Load, Problem, ScopeFiles, Start, start, start_script_line};
@@ -53,7 +53,7 @@ impl Application {
 
     /// The environment with the directories that the application itself puts into `LD_LIBRARY_PATH`;
     /// those of the scope come first.
-    pub fn environment(&self, files: &ScopeFiles<'_>, environment: &Environment) -> Environment {
+    fn environment(&self, files: &ScopeFiles<'_>, environment: &Environment) -> Environment {
         let own = self.library_path.iter().map(|directory| match directory.starts_with('/') {
             true => directory.clone(),
             false => files.path_of(directory),
@@ -63,8 +63,37 @@ impl Application {
         Environment { library_path, ..environment.clone() }
     }
 
+    /// Starts every subject, and tells `visit` of each. Where `all` is set, so are the libraries of the
+    /// scope that none of them loads; their paths are returned.
+    pub fn start_all(
+        &self,
+        files: &ScopeFiles<'_>,
+        environment: &Environment,
+        all: bool,
+        mut visit: impl FnMut(&str, &Load),
+    ) -> Vec<String> {
+        let environment = self.environment(files, environment);
+        let mut reached: HashSet<String> = self.subjects.iter().cloned().collect();
+        let mut start = |subject: &str, reached: &mut HashSet<String>| {
+            let load = self.start(subject, files, &environment);
+            reached.extend(load.objects.iter().filter(|object| object.in_scope).map(|o| o.shown.clone()));
+            visit(subject, &load);
+        };
+        for subject in &self.subjects {
+            start(subject, &mut reached);
+        }
+        let mut unreached = Vec::new();
+        for (path, facts) in self.objects.iter().filter(|_| all) {
+            if !facts.is_program() && !reached.contains(path) {
+                start(path, &mut reached);
+                unreached.push(path.clone());
+            }
+        }
+        unreached
+    }
+
     /// Starts one subject as far as its entry point.
-    pub fn start(&self, subject: &str, files: &ScopeFiles<'_>, environment: &Environment) -> Load {
+    fn start(&self, subject: &str, files: &ScopeFiles<'_>, environment: &Environment) -> Load {
         if let Some(script) = self.scripts.iter().find(|script| script.path == subject) {
             let argument = script.argument.as_deref();
             return start_script_line(subject, &script.interpreter, argument, files, environment);
