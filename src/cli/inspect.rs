@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::registry_options::RegistryOptions;
 use super::source::parse_location;
 use super::{Context, Exit, Failure, OutputFormat};
-use crate::registry::artifact::{Kind, recognise};
+use crate::registry::artifact::{self, Kind, recognise};
 use crate::registry::manifest::Annotations;
 use crate::registry::{Access, Descriptor, Error, Manifest, Resolved, Store, limit};
 
@@ -121,8 +121,9 @@ async fn inspect(store: &Store, reference: String, resolved: &Resolved) -> Resul
     let mut specification = None;
     let kind = match recognise(resolved)? {
         Kind::Compatibility(artifact) => {
-            let bytes = store.blob(&artifact.specification, limit::SPECIFICATION).await?;
-            specification = Some(summary(&bytes));
+            let layer = &artifact.specification;
+            let content = store.blob(layer, limit::SPECIFICATION).await?;
+            specification = Some(summary(&artifact::document(layer, content)?));
             "compatibility"
         }
         Kind::Image => "image",

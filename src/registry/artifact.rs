@@ -4,9 +4,12 @@
 //! configuration, and the specification as its first layer (`docs/media-types.md`). It holds no time
 //! of its own and its fields have a fixed order, so the same specification, annotations and subject
 //! are the same bytes wherever they are packed; `SOURCE_DATE_EPOCH` adds a `created` annotation. A
-//! small specification is embedded in its descriptor too, so that reading it costs no request.
+//! specification that is small, if need be after compression, is embedded in its descriptor too, so that
+//! reading it costs no request.
 //!
 //! No I/O in here.
+
+use std::io::Read as _;
 
 use base64::Engine as _;
 use bytes::Bytes;
@@ -51,10 +54,10 @@ pub fn pack(specification: &[u8], options: PackOptions) -> Result<Packed> {
     if specification.len() as u64 > limit::SPECIFICATION {
         return Err(Error::TooLarge { what: "the specification".into(), limit: limit::SPECIFICATION });
     }
-    let mut layer = Descriptor::of(media_type::SPEC, specification);
+    let (mut layer, content) = layer(specification)?;
     layer.annotations.insert(TITLE.into(), media_type::SPEC_TITLE.into());
-    if specification.len() <= limit::EMBEDDED {
-        layer.data = Some(base64::engine::general_purpose::STANDARD.encode(specification));
+    if content.len() <= limit::EMBEDDED {
+        layer.data = Some(base64::engine::general_purpose::STANDARD.encode(&content));
     }
     let manifest = ImageManifest {
         schema_version: 2,
@@ -73,11 +76,42 @@ pub fn pack(specification: &[u8], options: PackOptions) -> Result<Packed> {
     let mut descriptor = Descriptor::of(IMAGE_MANIFEST, &bytes);
     descriptor.artifact_type = manifest.artifact_type;
     descriptor.annotations = manifest.annotations;
-    let blobs = vec![
-        (Descriptor::empty(), Bytes::from_static(EMPTY_BYTES)),
-        (layer, Bytes::copy_from_slice(specification)),
-    ];
+    let blobs = vec![(Descriptor::empty(), Bytes::from_static(EMPTY_BYTES)), (layer, content)];
     Ok(Packed { descriptor, bytes: bytes.into(), blobs })
+}
+
+/// The level of zstd that large specifications are compressed with.
+const COMPRESSION_LEVEL: i32 = 19;
+
+/// The specification's layer: as it is while it fits into its descriptor, else compressed.
+fn layer(specification: &[u8]) -> Result<(Descriptor, Bytes)> {
+    if specification.len() <= limit::EMBEDDED {
+        let content = Bytes::copy_from_slice(specification);
+        return Ok((Descriptor::of(media_type::SPEC, specification), content));
+    }
+    let content = zstd::bulk::compress(specification, COMPRESSION_LEVEL)
+        .map_err(|error| Error::malformed("specification", error.to_string()))?;
+    Ok((Descriptor::of(media_type::SPEC_COMPRESSED, &content), content.into()))
+}
+
+/// The document that a specification's layer holds.
+///
+/// # Errors
+///
+/// [`Error::Malformed`] where it does not decompress, [`Error::TooLarge`] where it would be too large.
+pub fn document(layer: &Descriptor, content: Bytes) -> Result<Bytes> {
+    if layer.media_type != media_type::SPEC_COMPRESSED {
+        return Ok(content);
+    }
+    let what = || format!("specification {}", layer.digest);
+    let malformed = |error: std::io::Error| Error::malformed(what(), error.to_string());
+    let decoder = zstd::stream::read::Decoder::new(&content[..]).map_err(malformed)?;
+    let mut document = Vec::new();
+    decoder.take(limit::SPECIFICATION + 1).read_to_end(&mut document).map_err(malformed)?;
+    if document.len() as u64 > limit::SPECIFICATION {
+        return Err(Error::TooLarge { what: what(), limit: limit::SPECIFICATION });
+    }
+    Ok(document.into())
 }
 
 /// The `created` annotation that `SOURCE_DATE_EPOCH` asks for, if it is set.
@@ -87,28 +121,14 @@ pub fn pack(specification: &[u8], options: PackOptions) -> Result<Packed> {
 /// [`Error::InvalidOption`] where the variable is no number of seconds.
 pub fn created_of_environment() -> Result<Option<(String, String)>> {
     let Some(value) = std::env::var_os("SOURCE_DATE_EPOCH") else { return Ok(None) };
-    let seconds = value.to_str().and_then(|value| value.trim().parse::<u64>().ok());
-    match seconds.filter(|seconds| *seconds < 253_402_300_800) {
-        Some(seconds) => Ok(Some((CREATED.to_owned(), rfc3339(seconds)))),
+    let seconds = value.to_str().and_then(|value| value.trim().parse::<u32>().ok().map(i64::from));
+    match seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok()) {
+        Some(time) => Ok(Some((CREATED.to_owned(), time.to_string()))),
         None => Err(Error::InvalidOption {
             option: "SOURCE_DATE_EPOCH",
             reason: format!("{:?} is not a number of seconds since 1970", value.to_string_lossy()),
         }),
     }
-}
-
-/// A time of the Gregorian calendar in UTC (Howard Hinnant's `civil_from_days`).
-fn rfc3339(seconds: u64) -> String {
-    let days = seconds / 86_400 + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 /// What a manifest turned out to be.
@@ -153,7 +173,10 @@ pub fn recognise(resolved: &Resolved) -> Result<Kind> {
     }
     let what = || format!("artifact {}", resolved.descriptor.digest);
     let mut layers = image.layers.iter();
-    let specification = match layers.clone().find(|layer| layer.media_type == media_type::SPEC) {
+    let is_ours = |layer: &&Descriptor| {
+        [media_type::SPEC, media_type::SPEC_COMPRESSED].contains(&layer.media_type.as_str())
+    };
+    let specification = match layers.clone().find(is_ours) {
         Some(layer) => layer,
         // Before the layer had a type of its own, the only layer was it.
         None if image.layers.len() == 1 => {
@@ -219,9 +242,22 @@ mod tests {
     }
 
     #[test]
-    fn times_are_written_as_rfc3339() {
-        assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
-        assert_eq!(rfc3339(951_827_696), "2000-02-29T12:34:56Z");
-        assert_eq!(rfc3339(1_767_225_599), "2025-12-31T23:59:59Z");
+    fn a_large_specification_is_compressed_and_still_embedded() {
+        let specification =
+            format!(r#"{{"version":"1.0.0","attributes":{{"org.a":"{}"}}}}"#, "x".repeat(1 << 20));
+        let packed = pack(specification.as_bytes(), PackOptions::default()).unwrap();
+        let (layer, content) = &packed.blobs[1];
+        assert_eq!(layer.media_type, media_type::SPEC_COMPRESSED);
+        assert!(layer.data.is_some() && content.len() < 1000);
+        assert_eq!(document(layer, content.clone()).unwrap(), specification.as_bytes());
+    }
+
+    #[test]
+    fn what_decompresses_to_too_much_or_not_at_all_is_refused() {
+        let bomb = zstd::bulk::compress(&vec![b' '; limit::SPECIFICATION as usize + 1], 1).unwrap();
+        let layer = Descriptor::of(media_type::SPEC_COMPRESSED, &bomb);
+        assert!(matches!(document(&layer, bomb.into()), Err(Error::TooLarge { .. })));
+        let layer = Descriptor::of(media_type::SPEC_COMPRESSED, b"not zstd");
+        assert!(matches!(document(&layer, Bytes::from_static(b"not zstd")), Err(Error::Malformed { .. })));
     }
 }

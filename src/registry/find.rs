@@ -188,7 +188,11 @@ impl Finder<'_> {
     }
 
     async fn specification(&self, artifact: &Artifact) -> Result<Bytes> {
-        let layer = &artifact.specification;
+        let content = self.specification_layer(&artifact.specification).await?;
+        artifact::document(&artifact.specification, content)
+    }
+
+    async fn specification_layer(&self, layer: &Descriptor) -> Result<Bytes> {
         if let Some(bytes) = layer.embedded()? {
             return Ok(bytes);
         }
@@ -225,22 +229,9 @@ pub fn newest(found: Vec<Descriptor>) -> Option<Descriptor> {
     })
 }
 
-/// An RFC 3339 time as something that sorts: UTC as it is, others by their offset.
-fn sortable(time: &str) -> Option<(i64, String)> {
-    let digits = |range: std::ops::Range<usize>| time.get(range)?.parse::<i64>().ok();
-    let (year, month, day) = (digits(0..4)?, digits(5..7)?, digits(8..10)?);
-    let (hour, minute, second) = (digits(11..13)?, digits(14..16)?, digits(17..19)?);
-    let rest = time.get(19..)?;
-    let (fraction, zone) = rest.split_at(rest.find(['Z', 'z', '+', '-'])?);
-    let offset = match zone.get(..1)? {
-        "+" => zone.get(1..3)?.parse::<i64>().ok()? * 60 + zone.get(4..6)?.parse::<i64>().ok()?,
-        "-" => -(zone.get(1..3)?.parse::<i64>().ok()? * 60 + zone.get(4..6)?.parse::<i64>().ok()?),
-        _ => 0,
-    };
-    // Months of 31 days everywhere: only the order matters, and an offset never spans a month's end
-    // by more than a day.
-    let minutes = ((year * 12 + month) * 31 + day) * 1440 + hour * 60 + minute - offset;
-    Some((minutes * 60 + second, fraction.to_owned()))
+/// An RFC 3339 time.
+fn sortable(time: &str) -> Option<jiff::Timestamp> {
+    time.parse().ok()
 }
 
 #[cfg(test)]
