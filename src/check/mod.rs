@@ -29,6 +29,8 @@ pub struct Options {
     pub isa: Option<IsaLevel>,
     /// The kernel instead of this machine's.
     pub kernel: Option<crate::elf::KernelVersion>,
+    /// The program of the host that loads the libraries in question.
+    pub host_program: Option<String>,
 }
 
 /// A machine, or what stands for one.
@@ -64,7 +66,12 @@ impl Host {
         let library_path = options.library_path.clone();
         Self {
             files: HostFiles::new(root),
-            environment: Environment { platform, library_path, working_directory },
+            environment: Environment {
+                platform,
+                library_path,
+                working_directory,
+                host_program: options.host_program.clone(),
+            },
         }
     }
 

@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crate::check::{self, Host, Options, Report, Source, Verdict};
+use crate::check::{self, Host, Impact, Options, Report, Source, Verdict};
 use crate::cli::context::OutputFormat;
 use crate::cli::source::{self, Origin, SourceOptions};
 use crate::cli::{Context, Exit, Failure, report};
@@ -50,6 +50,14 @@ pub struct Arguments {
     /// Assume this kernel version, such as 5.14.0
     #[arg(long, value_name = "VERSION", value_parser = parse_kernel)]
     kernel: Option<KernelVersion>,
+
+    /// Let what would start and fail later pass: exit 0 for it too
+    #[arg(long)]
+    accept_risk: bool,
+
+    /// Check libraries as loaded by this program (a path of the root), rather than on their own
+    #[arg(long, value_name = "PATH")]
+    host_program: Option<PathBuf>,
 
     /// How to print the report
     #[arg(long, value_enum, default_value_t)]
@@ -98,7 +106,7 @@ pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
         OutputFormat::Text => context.print(&report::render(&report))?,
         OutputFormat::Json => context.print_json(&report)?,
     }
-    Ok(match exit(&report) {
+    Ok(match exit(&report, arguments.accept_risk) {
         Exit::Success => failed.unwrap_or(Exit::Success),
         other => other,
     })
@@ -142,6 +150,7 @@ fn host(arguments: &Arguments) -> Result<Host, Failure> {
         library_path: arguments.library_path.clone().or_else(from_environment),
         isa: arguments.cpu,
         kernel: arguments.kernel,
+        host_program: arguments.host_program.as_ref().map(|path| path.to_string_lossy().into_owned()),
     };
     match &arguments.root {
         None => Ok(Host::this_machine(&options)),
@@ -177,8 +186,10 @@ fn level_name(level: &Level) -> &'static str {
     }
 }
 
-fn exit(report: &Report) -> Exit {
+fn exit(report: &Report, accept_risk: bool) -> Exit {
+    let refuses = report.findings.iter().any(|finding| finding.impact == Impact::DoesNotStart);
     match report.verdict {
+        Verdict::Incompatible if accept_risk && !refuses => Exit::Success,
         Verdict::Compatible => Exit::Success,
         Verdict::Incompatible => Exit::Incompatible,
         Verdict::Undecided => Exit::Undecided,

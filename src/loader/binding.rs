@@ -24,7 +24,8 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, m
     let mut problems = Vec::new();
     let mut left = Vec::new();
     for (index, object) in load.objects.iter().enumerate() {
-        for import in scope.unsatisfied(object) {
+        let visible = if index < load.global { load.global } else { load.objects.len() };
+        for import in scope.unsatisfied(object, visible) {
             let import = object.facts.import(import as usize);
             if known.explains(object, &import) {
                 continue;
@@ -103,8 +104,9 @@ struct Scope<'a> {
 }
 
 impl Scope<'_> {
-    /// The references of an object that nothing in the scope satisfies, in the order of its imports.
-    fn unsatisfied(&self, object: &LoadedObject) -> Vec<u32> {
+    /// The references of an object that none of the first `visible` objects satisfies, in the order of
+    /// its imports.
+    fn unsatisfied(&self, object: &LoadedObject, visible: usize) -> Vec<u32> {
         let references = self.references(&object.facts);
         let mut unsatisfied = Vec::new();
         for (number, (library, group)) in references.groups.iter().enumerate() {
@@ -112,7 +114,8 @@ impl Scope<'_> {
                 continue;
             }
             let named = library.as_deref().and_then(|library| self.position(library));
-            let others = (0..self.objects.len()).filter(|index| Some(*index) != named);
+            let named = named.filter(|index| *index < visible);
+            let others = (0..visible).filter(|index| Some(*index) != named);
             unsatisfied.extend(self.left_by_all(
                 &object.facts,
                 number,

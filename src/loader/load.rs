@@ -77,6 +77,8 @@ pub struct Load {
     pub problems: Vec<Problem>,
     /// Symbols that a library leaves to the program that loads it.
     pub left_to_program: Vec<String>,
+    /// How many objects are in the global scope; the rest was opened later, and only those see it.
+    pub(super) global: usize,
 }
 
 impl Load {
@@ -100,9 +102,10 @@ pub(super) struct Program {
     pub shown: String,
 }
 
-/// Loads a program or library with the given loader.
+/// Loads a program or library with the given loader, and then what the program loads itself.
 pub(super) fn load(
     program: Program,
+    plugin: Option<Program>,
     loader: &DynamicLoader,
     loader_file: Opened,
     files: &dyn Files,
@@ -115,8 +118,14 @@ pub(super) fn load(
     let mut loading = Loading { search, loader, waiting: Some(waiting), load: Load::default() };
     loading.add_program(program);
     loading.add_preloads();
-    loading.add_dependencies();
+    loading.add_dependencies(0);
+    let global = loading.load.objects.len();
+    if let Some(plugin) = plugin {
+        loading.add_plugin(plugin);
+        loading.add_dependencies(global);
+    }
     let mut load = loading.load;
+    load.global = global;
     if !loader.is_musl() {
         version::check(&mut load, loader);
     }
@@ -197,8 +206,18 @@ impl Loading<'_> {
         }
     }
 
-    fn add_dependencies(&mut self) {
-        let mut index = 0;
+    /// The library that the program opens once it runs (dlopen(3)).
+    fn add_plugin(&mut self, plugin: Program) {
+        let known = self.load.objects.iter().any(|object| object.identity == plugin.opened.identity);
+        if !known {
+            let origin = directory_of(&self.search.files().real_path(&plugin.path));
+            let plugin = LoadedObject { origin, loaded_by: Some(0), ..LoadedObject::alone(plugin) };
+            self.load.objects.push(plugin);
+        }
+    }
+
+    /// Loads what the objects from number `index` on need, breadth-first.
+    fn add_dependencies(&mut self, mut index: usize) {
         while index < self.load.objects.len() {
             let facts = Arc::clone(&self.load.objects[index].facts);
             for dependency in &facts.needed {

@@ -20,6 +20,8 @@ pub struct Environment {
     pub library_path: Option<String>,
     /// The working directory, absolute.
     pub working_directory: String,
+    /// The program that loads the libraries in question; without it they are loaded on their own.
+    pub host_program: Option<String>,
 }
 
 /// A program or library, or a script, and how it is started.
@@ -143,7 +145,15 @@ fn start_object(start: &Start<'_>, opened: Opened, files: &dyn Files, environmen
         let reason = "a relocatable object or a core dump, nothing that runs".to_owned();
         return Load::of(Problem::NotAProgram { object: shown, reason });
     }
-    let program = Program { opened, path: start.path.to_owned(), shown: shown.clone() };
+    let subject = Program { opened, path: start.path.to_owned(), shown: shown.clone() };
+    let (program, plugin) = match &environment.host_program {
+        Some(path) if !facts.is_program() => match host_program(path, files) {
+            Ok(program) => (program, Some(subject)),
+            Err(problem) => return Load::of(problem),
+        },
+        _ => (subject, None),
+    };
+    let facts = std::sync::Arc::clone(&program.opened.facts);
     let Some(interpreter) = interpreter_of(&facts) else {
         return static_program(program, environment);
     };
@@ -160,8 +170,18 @@ fn start_object(start: &Start<'_>, opened: Opened, files: &dyn Files, environmen
         Err(reason) => return missing(reason),
     };
     match files.memory().dynamic_loader(files, &path, facts.machine, facts.class) {
-        Some(loader) => load::load(program, &loader, loader_file, files, environment),
+        Some(loader) => load::load(program, plugin, &loader, loader_file, files, environment),
         None => Load::of(Problem::InterpreterUnknown { object: shown, interpreter }),
+    }
+}
+
+/// The program that is to load a library.
+fn host_program(path: &str, files: &dyn Files) -> Result<Program, Problem> {
+    let refused = |reason: String| Problem::NotAProgram { object: path.to_owned(), reason };
+    let opened = files.open(path).map_err(|error| refused(error.to_string()))?;
+    match opened.facts.is_program() && opened.facts.interpreter.is_some() {
+        true => Ok(Program { opened, path: path.to_owned(), shown: path.to_owned() }),
+        false => Err(refused("not a program that could load libraries".to_owned())),
     }
 }
 
