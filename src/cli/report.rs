@@ -182,6 +182,16 @@ fn describe(problem: &Problem) -> String {
         Problem::VersionUnknown { library, wanted_by, .. } => {
             format!("{library} here has no versions to compare, {wanted_by} wants some")
         }
+        Problem::VersionedLibraryNotLoaded { library, wanted_by } => {
+            format!("{wanted_by} wants versions of {library}, and nothing that it needs goes by that name")
+        }
+        Problem::VersionlessProvider { library, wanted_by, symbol, .. } => {
+            format!("{library} here defines {symbol} without the version that {wanted_by} wants")
+        }
+        Problem::MixedLibc { library, release, loader, loader_release } => {
+            let other = loader_release.as_deref().unwrap_or("an older release");
+            format!("{library} is of {release}, and the loader {loader} of {other}: they work only together")
+        }
         Problem::RelrUndeclared { library, wanted_by, .. } => {
             format!("{wanted_by} has packed relocations (DT_RELR) without asking {library} for them")
         }
@@ -191,7 +201,7 @@ fn describe(problem: &Problem) -> String {
         Problem::IsaTooLow { object, wanted, host, .. } => {
             format!("{object} needs a CPU of level {wanted}, and this one is {host}")
         }
-        Problem::KernelTooOld { object, wanted, host } => {
+        Problem::KernelTooOld { object, wanted, host, .. } => {
             format!("{object} was built for Linux {wanted} and newer, and this is {host}")
         }
         Problem::VersionMissing { .. } | Problem::SymbolMissing { .. } => String::new(),

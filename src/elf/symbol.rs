@@ -335,7 +335,12 @@ impl SymbolTable {
             VersionRule::Unversioned if index & !HIDDEN < 3 => search.exact = true,
             VersionRule::Unversioned if index & HIDDEN == 0 => search.versioned += 1,
             VersionRule::Unversioned => {}
-            VersionRule::Ignored => search.exact |= index & HIDDEN == 0,
+            // musl's `find_sym` knows no indirect functions and no absolute symbol at zero.
+            VersionRule::Ignored => {
+                let known = symbol.kind() != sym::STT_GNU_IFUNC
+                    && (symbol.value != 0 || symbol.kind() == sym::STT_TLS);
+                search.exact |= known && index & HIDDEN == 0;
+            }
         }
         search.exact
     }

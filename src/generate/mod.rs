@@ -77,6 +77,7 @@ pub fn generate(options: &Options, files: &HostFiles, environment: &Environment)
     object::keep_referenced_definitions(&mut specification.objects, &closure.referenced);
     specification.scripts.clone_from(&application.scripts);
     specification.links.clone_from(&application.links);
+    specification.unusable.clone_from(&application.unusable);
     specification.library_path.clone_from(&application.library_path);
     specification.location.clone_from(&application.location);
     specification.subjects.clone_from(&application.subjects);

@@ -113,7 +113,8 @@ pub(super) fn load(
 ) -> Load {
     let facts = Arc::clone(&program.opened.facts);
     let kernel = environment.platform.kernel.filter(|_| !loader.knows_relr);
-    let search = Search::new(files, environment, loader, Fit { program: &facts, kernel });
+    let fit = Fit { program: &facts, kernel, is_musl: loader.is_musl(), is_old: !loader.knows_relr };
+    let search = Search::new(files, environment, loader, fit);
     let waiting = LoadedObject::of_loader(loader, loader_file);
     let mut loading = Loading { search, loader, waiting: Some(waiting), load: Load::default() };
     loading.add_program(program);
@@ -124,12 +125,12 @@ pub(super) fn load(
         loading.add_plugin(plugin);
         loading.add_dependencies(global);
     }
-    let mut load = loading.load;
+    let Loading { mut load, waiting, .. } = loading;
     load.global = global;
     if !loader.is_musl() {
-        version::check(&mut load, loader);
+        version::check(&mut load, loader, waiting.as_ref());
     }
-    start::check_platform(&mut load, loader.checks_isa, environment);
+    start::check_platform(&mut load, Some(loader), environment);
     let is_program = facts.is_program();
     binding::check(&mut load, loader, is_program, &files.memory().bindings);
     load
@@ -144,16 +145,17 @@ struct Loading<'a> {
 }
 
 impl LoadedObject {
-    /// Whether a version's library name means this object.
+    /// Whether a version's library name means this object: only names that something asked for count,
+    /// its soname among them when it was asked for (`_dl_name_match_p`).
     pub(super) fn goes_by(&self, library: &str) -> bool {
-        self.names.iter().any(|name| name == library) || self.facts.soname.as_deref() == Some(library)
+        self.names.iter().any(|name| name == library)
     }
 
     /// The program, alone in its scope.
     pub(super) fn alone(program: Program) -> Self {
         Self {
             origin: directory_of(&program.path),
-            names: program.opened.facts.soname.iter().cloned().collect(),
+            names: Vec::new(),
             in_scope: program.opened.is_in_scope(),
             path: program.path,
             shown: program.shown,
@@ -200,8 +202,9 @@ impl Loading<'_> {
         let names =
             uncommented.flat_map(|line| line.split([' ', '\t', ':', ','])).filter(|name| !name.is_empty());
         for name in names {
-            if let Outcome::Found(opened, path, _) = self.search.find(name, 0, &self.load.objects) {
-                self.push(opened, path, vec![name.to_owned()], Some(0), Rule::Preload);
+            let name = self.search.expand(name, &self.load.objects[0]);
+            if let Outcome::Found(opened, path, _) = self.search.find(&name, 0, &self.load.objects) {
+                self.push(opened, path, vec![name], Some(0), Rule::Preload);
             }
         }
     }
@@ -228,6 +231,13 @@ impl Loading<'_> {
     }
 
     fn add_dependency(&mut self, dependency: &Dependency, requester: usize) {
+        // musl reads DT_NEEDED only.
+        if self.loader.is_musl() && dependency.kind != DependencyKind::Needed {
+            return;
+        }
+        if self.is_token_refused(dependency, requester) {
+            return;
+        }
         let object = &self.load.objects[requester];
         let name = self.search.expand(&dependency.name, object);
         if self.is_loaded(&name, requester) {
@@ -247,6 +257,23 @@ impl Loading<'_> {
                 self.object_once(Problem::LibraryMissing { library: name, wanted_by, searched, rejected });
             }
         }
+    }
+
+    /// A program with raised privileges may not use tokens in needed names (`expand_dst`).
+    fn is_token_refused(&mut self, dependency: &Dependency, requester: usize) -> bool {
+        let object = &self.load.objects[requester];
+        let is_refused =
+            object.rule == Rule::Program && object.facts.secure && dependency.name.contains("$ORIGIN");
+        if is_refused && !self.loader.is_musl() {
+            let problem = Problem::LibraryUnusable {
+                library: dependency.name.clone(),
+                path: object.shown.clone(),
+                wanted_by: object.shown.clone(),
+                reason: "DST not allowed in SUID/SGID programs".to_owned(),
+            };
+            self.object_once(problem);
+        }
+        is_refused
     }
 
     /// Notes a problem unless the same library was already found wanting.
@@ -341,8 +368,8 @@ fn directory_of(path: &str) -> String {
 
 /// Opens the file of a loader, whatever kind of object it is.
 pub(super) fn open_loader(files: &dyn Files, path: &str, program: &Facts) -> Result<Opened, String> {
-    match (Fit { program, kernel: None }).judge(files, path) {
+    match (Fit { program, kernel: None, is_musl: false, is_old: false }).judge(files, path) {
         Verdict::Use(opened) => Ok(opened),
-        Verdict::Pass(reason) | Verdict::Stop(reason) => Err(reason),
+        Verdict::Pass(reason) | Verdict::EndList(reason) | Verdict::Stop(reason) => Err(reason),
     }
 }

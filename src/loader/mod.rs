@@ -32,7 +32,7 @@ mod token;
 mod version;
 
 pub use application::Application;
-pub use facts::{Facts, Form};
+pub use facts::{Facts, Fault, Form};
 pub use files::{Files, HostFiles, OpenError, Opened, ScopeFiles};
 pub use load::{Load, LoadedObject, Rule};
 pub use memory::Memory;

@@ -92,9 +92,19 @@ fn follow(
         false => format!("{}/{interpreter}", environment.working_directory.trim_end_matches('/')),
     };
     let next = Start { path: &path, shown: &path };
+    if files.open(&path).is_ok() && !files.is_executable(&path) {
+        return Load::of(Problem::InterpreterMissing {
+            object: shown.to_owned(),
+            interpreter: interpreter.to_owned(),
+            reason: "Permission denied".to_owned(),
+        });
+    }
     let mut load = match files.open(&path) {
         Ok(opened) => start_object(&next, opened, files, environment),
-        Err(OpenError::NotElf | OpenError::TooShort) => start_script(&next, files, environment, depth - 1),
+        Err(OpenError::NotElf | OpenError::TooShort) => match depth.checked_sub(1) {
+            Some(depth) => start_script(&next, files, environment, depth),
+            None => return Load::of(Problem::ScriptTooDeep { object: shown.to_owned() }),
+        },
         Err(error) => {
             return Load::of(Problem::InterpreterMissing {
                 object: shown.to_owned(),
@@ -166,6 +176,9 @@ fn start_object(start: &Start<'_>, opened: Opened, files: &dyn Files, environmen
         false => format!("{}/{interpreter}", environment.working_directory.trim_end_matches('/')),
     };
     let loader_file = match load::open_loader(files, &path, &facts) {
+        Ok(_) if facts.interpreter.is_some() && !files.is_executable(&path) => {
+            return missing("Permission denied".to_owned());
+        }
         Ok(opened) => opened,
         Err(reason) => return missing(reason),
     };
@@ -191,7 +204,9 @@ fn interpreter_of(facts: &Facts) -> Option<String> {
     if facts.interpreter.is_some() || facts.is_program() {
         return facts.interpreter.clone();
     }
-    let wants_musl = facts.needed.iter().any(|dependency| dependency.name.starts_with("libc.musl-"));
+    // musl's C library is called libc.so, or by its machine; glibc's is libc.so.6.
+    let is_musls = |name: &str| name == "libc.so" || name.starts_with("libc.musl-");
+    let wants_musl = facts.needed.iter().any(|dependency| is_musls(&dependency.name));
     if wants_musl {
         return Some(DynamicLoader::usual_musl_path(facts.machine));
     }
@@ -202,13 +217,16 @@ fn interpreter_of(facts: &Facts) -> Option<String> {
 /// A program without a loader: what remains is the CPU and the kernel.
 fn static_program(program: Program, environment: &Environment) -> Load {
     let mut load = Load { objects: vec![LoadedObject::alone(program)], ..Load::default() };
-    check_platform(&mut load, false, environment);
+    check_platform(&mut load, None, environment);
     load
 }
 
-/// Checks the CPU levels and kernels that the objects of a loaded program were built for; `refused` says
-/// whether the loader refuses objects for a newer CPU.
-pub(super) fn check_platform(load: &mut Load, refused: bool, environment: &Environment) {
+/// Checks the CPU levels and kernels that the objects of a loaded program were built for; with
+/// what the loader, if there is one, makes of them.
+pub(super) fn check_platform(load: &mut Load, loader: Option<&DynamicLoader>, environment: &Environment) {
+    let refused = loader.is_some_and(|loader| loader.checks_isa);
+    let is_static = load.objects.first().is_some_and(|object| object.facts.interpreter.is_none())
+        && load.objects.len() == 1;
     let platform = &environment.platform;
     let mut problems = Vec::new();
     for object in &load.objects {
@@ -219,11 +237,14 @@ pub(super) fn check_platform(load: &mut Load, refused: bool, environment: &Envir
             let (wanted, host) = (wanted.to_string(), host.to_string());
             problems.push(Problem::IsaTooLow { object: shown(), wanted, host, refused });
         }
+        if object.facts.flags.relr && loader.is_some_and(|loader| !loader.knows_relr) {
+            problems.push(Problem::RelrUnknown { object: shown() });
+        }
         if let (Some(wanted), Some(host)) = (object.facts.kernel, platform.kernel)
             && wanted > host
         {
             let (wanted, host) = (wanted.to_string(), host.to_string());
-            problems.push(Problem::KernelTooOld { object: shown(), wanted, host });
+            problems.push(Problem::KernelTooOld { object: shown(), wanted, host, ignored: !is_static });
         }
     }
     load.problems.extend(problems);
