@@ -286,7 +286,7 @@ fn parse_header(data: &[u8]) -> Result<(Header, Reader<'_>), Error> {
     let class = match data.get(header::EI_CLASS) {
         Some(&header::ELFCLASS32) => Class::Elf32,
         Some(&header::ELFCLASS64) => Class::Elf64,
-        Some(other) => return Err(Error::MalformedHeader(format!("class {other} is neither 1 nor 2"))),
+        Some(other) => return Err(Error::UnknownClass(*other)),
         None => return Err(too_short),
     };
     let endian = match data.get(header::EI_DATA) {

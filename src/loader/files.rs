@@ -77,6 +77,7 @@ impl From<elf::Error> for OpenError {
         match error {
             elf::Error::NotElf => Self::NotElf,
             elf::Error::TooShort { .. } => Self::TooShort,
+            elf::Error::UnknownClass(_) => Self::Absent("wrong ELF class".to_owned()),
             other => Self::Malformed(other),
         }
     }
@@ -133,8 +134,17 @@ impl HostFiles {
         &self.root
     }
 
+    /// What an error means to a search: one in a folder that is not there is no more than its absence.
+    fn failure(&self, path: &str, error: WalkError) -> OpenError {
+        let is_in_folder = Path::new(path).parent().is_some_and(|folder| self.root.resolve(folder).is_ok());
+        match OpenError::from(error) {
+            OpenError::Blocked(reason) if !is_in_folder => OpenError::Absent(reason),
+            other => other,
+        }
+    }
+
     fn open_anew(&self, path: &str) -> Result<Opened, OpenError> {
-        let (data, identity) = self.root.map(Path::new(path))?;
+        let (data, identity) = self.root.map(Path::new(path)).map_err(|error| self.failure(path, error))?;
         if let Some(known) = self.objects.borrow().get(&identity) {
             return known.clone().map(|facts| Opened { identity: Identity::Host(identity), facts });
         }
@@ -148,7 +158,7 @@ impl HostFiles {
 const HEADER_SIZE: usize = 64;
 
 fn parse(data: Bytes) -> Result<Facts, OpenError> {
-    if data.len() < HEADER_SIZE && !data.starts_with(b"\x7fELF\x01") {
+    if data.len() < HEADER_SIZE {
         return Err(OpenError::TooShort);
     }
     Ok(Facts::of_object(elf::Object::parse(data)?))

@@ -294,6 +294,10 @@ impl Loading<'_> {
     /// by its soname.
     fn is_loaded(&mut self, name: &str, requester: usize) -> bool {
         let is_musl = self.loader.is_musl();
+        if matches!(name, "linux-vdso.so.1" | "linux-gate.so.1") && !is_musl {
+            // The kernel's own object is there before everything else.
+            return true;
+        }
         if self.waiting.as_ref().is_some_and(|loader| goes_by(loader, name, is_musl)) {
             self.admit_loader(requester);
         }

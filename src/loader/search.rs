@@ -173,6 +173,21 @@ impl<'a> Search<'a> {
         list.split([':', ';']).map(directory).collect()
     }
 
+    /// Whether the loader takes an entry of the cache that is for the given legacy capabilities: the bit
+    /// of `tls`, and on x86-64 those of `dl_hwcap` and of the platform (`dl-procinfo.h` before 2.37).
+    fn has_legacy_hwcaps(&self, wanted: u64) -> bool {
+        const TLS: u64 = 1 << 63;
+        const X86_64: u64 = 1;
+        const AVX512_1: u64 = 1 << 1;
+        const HASWELL: u64 = 1 << 48;
+        let platform = &self.environment.platform;
+        let level = platform.isa.filter(|_| platform.is_intel).map_or(1, |isa| isa.highest());
+        let mut known = TLS | X86_64;
+        known |= if level >= 3 { HASWELL } else { 0 };
+        known |= if level >= 4 { AVX512_1 } else { 0 };
+        wanted == 0 || (self.loader.searches_legacy_hwcaps && wanted & !known == 0)
+    }
+
     fn is_default_directory(&self, path: &str) -> bool {
         let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
         let is_in = |default: &String| {
@@ -255,10 +270,9 @@ impl Attempt<'_, '_> {
         let program = self.search.fit.program;
         let flags = LibraryCache::required_flags(program.machine, program.class);
         let entries = self.search.cache.as_ref()?.find(self.name);
-        let fitting = entries.into_iter().filter(|entry| {
-            let is_known = !entry.legacy_hwcap || self.search.loader.searches_legacy_hwcaps;
-            entry.flags == flags && is_known
-        });
+        let fitting = entries
+            .into_iter()
+            .filter(|entry| entry.flags == flags && self.search.has_legacy_hwcaps(entry.legacy_hwcaps));
         // The best sub-directory that this CPU has; a plain entry before any of them ends the choice.
         let rank = |subdirectory: &Option<String>| match subdirectory {
             None => Some(usize::MAX),
