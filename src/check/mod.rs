@@ -94,6 +94,9 @@ pub fn check(specification: &Specification, host: &Host) -> Report {
     }
     let mut report = Report::new(host.summary());
     report.add_application(&Application::of_specification(specification), host, false);
+    if specification.detail.is_some() {
+        report.tell_names_only(specification.objects.iter().map(|object| object.needed.len()).sum());
+    }
     report.concluded()
 }
 

@@ -208,6 +208,13 @@ impl Report {
         }
     }
 
+    /// Tells that names were all that the document had.
+    pub(super) fn tell_names_only(&mut self, names: usize) {
+        self.exactness = Exactness::Names;
+        let subjects = self.subjects.iter().map(|subject| subject.path.clone()).collect();
+        self.add_finding(Finding::remark(Impact::Note, Remark::NamesOnly { names }, subjects));
+    }
+
     /// Adds what was found about another application on the same host. How exact the whole is, is how
     /// exact its least exact part is.
     pub fn merge(mut self, other: Self) -> Self {

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 use crate::loader::{Application, Environment, HostFiles};
-use crate::spec::{Specification, attribute};
+use crate::spec::{Detail, Specification, Symbols, attribute};
 
 pub use scope::Error;
 
@@ -26,6 +26,8 @@ pub struct Options {
     pub attributes: BTreeMap<String, String>,
     /// Directories that the application's start puts into `LD_LIBRARY_PATH`.
     pub library_path: Vec<String>,
+    /// Leave out versions and symbols.
+    pub names_only: bool,
 }
 
 /// An application as its files show it.
@@ -83,8 +85,21 @@ pub fn generate(options: &Options, files: &HostFiles, environment: &Environment)
     specification.subjects.clone_from(&application.subjects);
     specification.attributes = attributes(options, read.executable_name, &closure.names);
     specification.closure = closure.entries;
+    if options.names_only {
+        leave_names(&mut specification);
+    }
     read.notes.extend(closure.notes);
     Ok(Generated { specification, notes: read.notes })
+}
+
+/// Leaves nothing of versions and symbols.
+fn leave_names(specification: &mut Specification) {
+    specification.detail = Some(Detail::Names);
+    for object in &mut specification.objects {
+        object.wants.clear();
+        object.unversioned = Symbols::default();
+        object.provides = None;
+    }
 }
 
 /// The user's attributes and those of compat-lib: the executable's name, and every library of the

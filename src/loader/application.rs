@@ -43,7 +43,10 @@ impl Application {
         };
         for object in &specification.objects {
             match Facts::of_specified(object) {
-                Some(facts) => application.objects.push((object.path.clone(), Arc::new(facts))),
+                Some(mut facts) => {
+                    facts.names_only = specification.detail.is_some();
+                    application.objects.push((object.path.clone(), Arc::new(facts)));
+                }
                 None => application.foreign.push((object.path.clone(), object.machine.clone())),
             }
         }

@@ -36,7 +36,7 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, m
             }
             problems.push(missing(object, &import, is_lazy(object, &import, loader)));
         }
-        if stops_without_versions {
+        if stops_without_versions && !object.facts.names_only {
             problems.extend(scope.versionless(object, loader));
         }
     }
@@ -141,7 +141,8 @@ impl Scope<'_> {
         let named = references.groups.iter().enumerate().filter_map(|(number, (library, group))| {
             let position = self.position(library.as_deref()?)?;
             let provider = &self.objects[position];
-            (!provider.facts.has_symbol_versions()).then_some((number, group, position, provider))
+            (!provider.facts.has_symbol_versions() && !provider.facts.names_only)
+                .then_some((number, group, position, provider))
         });
         let mut problems = Vec::new();
         for (number, group, position, provider) in named {
@@ -195,6 +196,10 @@ impl Scope<'_> {
     /// What one object leaves unsatisfied of a whole group.
     fn left_by(&self, facts: &Facts, number: usize, group: &Rc<[u32]>, provider: usize) -> Rc<[u32]> {
         let asked = &self.objects[provider].facts;
+        if asked.names_only {
+            // What it defines is not known, and it is as good as everything: names are all that is asked.
+            return Rc::from([]);
+        }
         let question = (facts.number, number, asked.number, self.ignores_versions, provider == 0);
         if let Some(known) = self.memo.leftovers.borrow().get(&question) {
             return Rc::clone(known);

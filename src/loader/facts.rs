@@ -82,6 +82,8 @@ pub struct Facts {
     pub build_id: Option<String>,
     /// It runs with raised privileges.
     pub secure: bool,
+    /// Nothing is known of its versions and symbols.
+    pub names_only: bool,
     /// The release of the C library that it is, when it is one or its loader.
     pub release: Option<String>,
     /// The versions it needs: library, then version and whether it may be absent.
@@ -163,6 +165,7 @@ impl Facts {
             kernel: object.notes.kernel,
             build_id: object.notes.build_id.as_deref().map(hexadecimal),
             secure: false,
+            names_only: false,
             release: release(&object, dynamic.soname.as_deref()),
             version_needs: version_needs.collect(),
             version_definitions,
@@ -206,6 +209,7 @@ impl Facts {
             kernel: object.kernel.as_deref().and_then(KernelVersion::parse),
             build_id: object.build_id.clone(),
             secure: has(spec::ObjectFlag::Secure),
+            names_only: false,
             release: object.release.clone(),
             version_needs: specified_versions(object),
             version_definitions: provides.and_then(|provides| provides.versions.clone()),

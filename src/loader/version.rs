@@ -20,6 +20,7 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, waiting: Option<&Lo
             declares |= versions.iter().any(|(version, _)| version == RELR_MARKER);
             let mut all = load.objects.iter().chain(waiting);
             match all.find(|provider| provider.goes_by(library)) {
+                Some(provider) if provider.facts.names_only => {}
                 Some(provider) => problems.extend(unsatisfied(object, library, versions, provider)),
                 None if is_known_to_be_missing(load, library) => {}
                 None => problems.push(Problem::VersionedLibraryNotLoaded {

@@ -19,6 +19,9 @@ pub struct Specification {
     /// The version of the format, MAJOR.MINOR.PATCH. Readers refuse a newer major version.
     #[schemars(regex(pattern = r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)$"))]
     pub version: String,
+    /// How much the objects tell; absent means everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Detail>,
     /// Free attributes: reverse-DNS keys with string values. Those of compat-lib 0.0.1
     /// (llnl.compatlib.executable-name, llnl.compatlib.library-name.N) are filled as it did.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -53,6 +56,17 @@ pub struct Specification {
     /// people; a check does not depend on it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub closure: Vec<ClosureEntry>,
+}
+
+/// How much the objects of a document tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Detail {
+    /// The names of libraries, and neither versions nor symbols.
+    Names,
+    /// Something that this reader does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 /// One ELF object of the scope.
