@@ -111,7 +111,7 @@ impl Finding {
             Effect::Misbehaves => Impact::Misbehaves,
             Effect::Refuses => Impact::DoesNotStart,
         };
-        let message = problem.loader_message();
+        let message = problem.loader_message().filter(|_| impact != Impact::Undecided);
         Self { impact, matter: Matter::Problem(problem.clone()), subjects: vec![subject.to_owned()], message }
     }
 
@@ -138,8 +138,11 @@ pub struct Subject {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HostSummary {
-    /// The folder of its root file system; `/` is this machine.
+    /// The folder of its root file system, or the file of its profile; `/` is this machine.
     pub root: String,
+    /// Whether it is a saved host.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub saved: bool,
     /// The machine of its CPU.
     pub machine: String,
     /// The x86-64 level of its CPU.

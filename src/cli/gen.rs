@@ -69,7 +69,7 @@ pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
         names_only: arguments.names_only,
     };
     let host = Host::this_machine(&crate::check::Options::default());
-    let generated = generate::generate(&options, &host.files, &host.environment);
+    let generated = generate::generate(&options, host.files.as_ref(), &host.environment);
     let Generated { specification, notes } =
         generated.map_err(|error| Failure::undecided(&error).with_hint(error.hint().map(str::to_owned)))?;
     for note in notes {

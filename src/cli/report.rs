@@ -30,6 +30,7 @@ pub fn render(report: &Report) -> String {
 
 fn headline(report: &Report) -> String {
     let place = match report.host.root.as_str() {
+        root if report.host.saved => format!("the host saved in {root}"),
         "/" => "this machine".to_owned(),
         root => format!("the root {root}"),
     };
@@ -215,7 +216,8 @@ fn details(problem: &Problem) -> Vec<String> {
         Problem::LibraryMissing { searched, rejected, .. } => {
             let searched = searched.iter().map(String::as_str);
             let mut lines = vec![format!("searched: {}", names_or_nothing(searched))];
-            lines.extend(rejected.iter().map(|file| format!("passed over: {} ({})", file.path, file.reason)));
+            let passed_over = rejected.iter().take(MOST_NAMES);
+            lines.extend(passed_over.map(|file| format!("passed over: {} ({})", file.path, file.reason)));
             lines
         }
         Problem::ProgramMissing { searched, .. } => {
@@ -275,7 +277,13 @@ mod tests {
     use crate::check::{HostSummary, Subject};
 
     fn report(problems: &[Problem]) -> Report {
-        let host = HostSummary { root: "/srv/old".into(), machine: "x86_64".into(), isa: None, kernel: None };
+        let host = HostSummary {
+            root: "/srv/old".into(),
+            saved: false,
+            machine: "x86_64".into(),
+            isa: None,
+            kernel: None,
+        };
         let finding = |problem: &Problem| Finding {
             impact: Impact::DoesNotStart,
             matter: Matter::Problem(problem.clone()),

@@ -7,14 +7,16 @@
 mod closure;
 mod location;
 mod object;
+mod profile;
 mod scope;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
-use crate::loader::{Application, Environment, HostFiles};
+use crate::loader::{Application, Environment, Files};
 use crate::spec::{Detail, Specification, Symbols, attribute};
 
+pub use profile::{ProfileOptions, profile};
 pub use scope::Error;
 
 /// What to derive a specification from.
@@ -69,7 +71,7 @@ pub fn read(options: &Options) -> Result<Read, Error> {
 /// # Errors
 ///
 /// As [`read`].
-pub fn generate(options: &Options, files: &HostFiles, environment: &Environment) -> Result<Generated, Error> {
+pub fn generate(options: &Options, files: &dyn Files, environment: &Environment) -> Result<Generated, Error> {
     let mut read = read(options)?;
     let closure = closure::find(&mut read.application, files, environment);
     let application = &read.application;

@@ -4,10 +4,14 @@
 //! `ld.so` as adjacent NUL-terminated strings; what it checks shows in the messages it can print.
 //! musl's defaults are constants of its `ldso/dynlink.c`. Nothing is ever executed.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::elf::{Class, Machine};
 
 /// Whose loader it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub enum Flavour {
     /// The GNU C library, with its version where the file tells it (2.33 and newer do).
     Glibc {
@@ -19,7 +23,8 @@ pub enum Flavour {
 }
 
 /// The facts of one dynamic loader.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct DynamicLoader {
     /// The path that programs name it by.
     pub path: String,

@@ -54,6 +54,11 @@ impl LibraryCache {
         Some(Self { data, count, subdirectories })
     }
 
+    /// The paths of all entries.
+    pub fn paths(&self) -> Vec<String> {
+        (0..self.count).filter_map(|index| self.entry(index)).map(|entry| entry.path).collect()
+    }
+
     /// The entries for a name, in the order of the file.
     pub fn find(&self, name: &str) -> Vec<CacheEntry> {
         let (mut left, mut right) = (0, self.count);

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::elf;
-use crate::host::{self, Root, WalkError};
+use crate::elf::{self, Class, Machine};
+use crate::host::{self, DynamicLoader, Root, WalkError};
 use crate::loader::{Application, Facts, Memory};
 
 /// What makes two opened files the same object.
@@ -18,6 +18,8 @@ pub enum Identity {
     Host(host::Identity),
     /// An object of the scope, by its number.
     Scope(usize),
+    /// An object of a saved host, by its number.
+    Profile(usize),
 }
 
 /// An object that was opened.
@@ -107,6 +109,12 @@ pub trait Files {
 
     /// What is remembered about the host below.
     fn memory(&self) -> &Memory;
+
+    /// The facts of the loader at `path`; `None` when it is no loader that is known.
+    fn dynamic_loader(&self, path: &str, machine: Machine, class: Class) -> Option<Arc<DynamicLoader>> {
+        let data = self.read(path).ok()?;
+        DynamicLoader::parse(path, &data, machine, class).map(Arc::new)
+    }
 
     /// A path as people should see it.
     fn shown(&self, path: &str) -> String {
@@ -348,6 +356,10 @@ impl Files for ScopeFiles<'_> {
 
     fn memory(&self) -> &Memory {
         self.below.memory()
+    }
+
+    fn dynamic_loader(&self, path: &str, machine: Machine, class: Class) -> Option<Arc<DynamicLoader>> {
+        self.below.dynamic_loader(path, machine, class)
     }
 
     /// Objects of the scope by their path in it.

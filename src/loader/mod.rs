@@ -25,6 +25,7 @@ mod files;
 mod load;
 mod memory;
 mod problem;
+mod profile_files;
 mod script;
 mod search;
 mod start;
@@ -37,6 +38,7 @@ pub use files::{Files, HostFiles, OpenError, Opened, ScopeFiles};
 pub use load::{Load, LoadedObject, Rule};
 pub use memory::Memory;
 pub use problem::{Effect, Problem, Rejection};
+pub use profile_files::ProfileFiles;
 pub use script::{ParsedScript, parse_script};
 pub use start::{Environment, Start, start, start_script_line};
 

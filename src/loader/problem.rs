@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::loader::profile_files::UNRECORDED;
+
 /// What a problem does to the start of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
@@ -214,6 +216,13 @@ impl Problem {
         match self {
             Self::VersionUnknown { .. } | Self::KernelTooOld { ignored: true, .. } => Effect::Warns,
             Self::InterpreterUnknown { .. } => Effect::Undecided,
+            // The host may have it where its profile does not look.
+            Self::LibraryMissing { rejected, .. }
+                if rejected.iter().any(|file| file.reason == UNRECORDED) =>
+            {
+                Effect::Undecided
+            }
+            Self::InterpreterMissing { reason, .. } if reason == UNRECORDED => Effect::Undecided,
             Self::SymbolMissing { lazy: true, .. }
             | Self::IsaTooLow { refused: false, .. }
             | Self::RelrUnknown { .. }

@@ -9,6 +9,7 @@ use crate::elf::Machine;
 use crate::host::{DynamicLoader, LibraryCache};
 use crate::loader::candidate::{Fit, Verdict};
 use crate::loader::load::{LoadedObject, Rule};
+use crate::loader::profile_files::UNRECORDED;
 use crate::loader::token::Tokens;
 use crate::loader::{Environment, Files, Opened, Rejection};
 
@@ -204,7 +205,9 @@ impl Attempt<'_, '_> {
             Verdict::Use(opened) => Some(Hit { opened: Ok(opened), path }),
             Verdict::Stop(reason) => Some(Hit { opened: Err(reason), path }),
             Verdict::Pass(reason) => {
-                if reason != "No such file or directory" && reason != "Not a directory" {
+                let is_told =
+                    self.rejected.iter().any(|file| file.reason == UNRECORDED && reason == UNRECORDED);
+                if reason != "No such file or directory" && reason != "Not a directory" && !is_told {
                     self.rejected.push(Rejection { path, reason });
                 }
                 None
