@@ -19,6 +19,7 @@ use super::limit;
 use super::manifest::{
     Annotations, CREATED, Descriptor, EMPTY_BYTES, IMAGE_MANIFEST, ImageManifest, Manifest, Resolved, TITLE,
 };
+use super::text::shown;
 use crate::spec::media_type;
 
 /// Media types of configurations that say "this is an image".
@@ -197,7 +198,7 @@ pub fn recognise(resolved: &Resolved) -> Result<Kind> {
 /// The refusal of an artifact of another type.
 pub fn other(reference: &str, kind: &str) -> Error {
     let kind = if kind.is_empty() { "no type" } else { kind };
-    let reason = format!("it is {}", kind.chars().take(200).collect::<String>());
+    let reason = format!("it is {}", shown(kind, 200));
     Error::OtherArtifact { reference: reference.to_owned(), reason }
 }
 
@@ -240,6 +241,8 @@ mod tests {
 
     #[test]
     fn another_artifact_is_refused_with_its_type() {
+        let steering = other("h/a:1", "a\u{1b}[2K\nerror: b").to_string();
+        assert!(!steering.contains(char::is_control), "{steering:?}");
         insta::assert_snapshot!(other("h/a:1", "application/vnd.cncf.helm.config.v1+json"), @"h/a:1 is not a compatibility artifact: it is application/vnd.cncf.helm.config.v1+json");
     }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::digest::Digest;
+use super::text::shown;
 
 /// The result of a registry operation.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -136,6 +137,14 @@ pub enum Error {
         /// The bound.
         limit: u64,
     },
+    /// A manifest refers to something that the store does not have.
+    #[error("{manifest} refers to {missing}, which is not there")]
+    BlobUnknown {
+        /// The manifest.
+        manifest: String,
+        /// What it refers to.
+        missing: Digest,
+    },
     /// Content that is not what its digest says.
     #[error("content of {expected} was expected, but {actual} was received")]
     DigestMismatch {
@@ -217,7 +226,7 @@ pub enum Error {
 impl Error {
     /// A [`Error::Malformed`].
     pub fn malformed(what: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Malformed { what: what.into(), reason: reason.into() }
+        Self::Malformed { what: shown(&what.into(), 1000), reason: shown(&reason.into(), 500) }
     }
 
     /// An [`Error::Io`] for a path.
@@ -250,7 +259,11 @@ impl Error {
     /// Whether a registry did not see a blob that a manifest refers to. docker-registry says so too
     /// while someone else is pushing the same blob: it writes its links in place.
     pub fn is_blob_unknown(&self) -> bool {
-        matches!(self, Self::Status { status: 400 | 404, detail, .. } if detail.contains("BLOB_UNKNOWN"))
+        match self {
+            Self::BlobUnknown { .. } => true,
+            Self::Status { status: 400 | 404, detail, .. } => detail.contains("BLOB_UNKNOWN"),
+            _ => false,
+        }
     }
 
     /// Whether the other side speaks TLS, but one of the two does not trust the other.
@@ -283,7 +296,9 @@ impl Error {
             }
             Self::Transport { source, .. } => return transport_hint(source.as_ref()),
             Self::TimedOut { .. } => "give it longer with --timeout SECONDS",
-            Self::NotListed { .. } => "run the same command again: what was sent is not sent twice",
+            Self::NotListed { .. } | Self::BlobUnknown { .. } => {
+                "run the same command again: what was sent is not sent twice"
+            }
             Self::Offline { .. } => "run it once without --offline to fill the cache",
             Self::Layout { .. } => {
                 "`compat push` and `compat copy` make one where the folder is missing or empty"
