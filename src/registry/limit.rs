@@ -23,5 +23,7 @@ pub const REDIRECTS: usize = 5;
 pub const RETRY_AFTER: Duration = Duration::from_secs(60);
 /// The largest file with credentials or settings.
 pub const SETTINGS_FILE: u64 = 4 << 20;
+/// How many indexes may lie in each other in what is copied.
+pub const NESTING: usize = 8;
 /// The most manifests that one recursive copy or listing walks through.
 pub const GRAPH: usize = 10_000;

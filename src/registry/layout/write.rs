@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 
 use super::super::blob::BlobSource;
+use super::super::digest::Digest;
 use super::super::error::{Error, Result};
 use super::super::manifest::{Descriptor, Index, Manifest, REF_NAME};
 use super::super::store::Name;
@@ -55,14 +56,26 @@ impl Layout {
         match name {
             Name::Child if !referrer => {}
             Name::Child | Name::Digest => {
-                self.change_index(|index| list(index, entry)).await?;
+                self.change_whole(&descriptor.digest, |index| list(index, entry)).await?;
             }
             Name::Tag(tag) => {
                 entry.annotations.insert(REF_NAME.into(), tag.to_owned());
-                self.change_index(|index| tag_entry(index, tag, entry)).await?;
+                self.change_whole(&descriptor.digest, |index| tag_entry(index, tag, entry)).await?;
             }
         }
         Ok(())
+    }
+
+    /// Changes `index.json` for a manifest that has all it leads to: a deletion may have taken away
+    /// what was there when it was pushed. Looked at under the lock, so that nothing is lost after it.
+    async fn change_whole(&self, root: &Digest, change: impl FnOnce(&mut Index) -> bool) -> Result<()> {
+        let mut outcome = Ok(());
+        self.change_index(|index| {
+            outcome = self.check_whole(root);
+            outcome.is_ok() && change(index)
+        })
+        .await?;
+        outcome
     }
 
     /// Makes the folder a layout, where it is missing or empty.
