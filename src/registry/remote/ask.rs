@@ -9,6 +9,7 @@ use url::Url;
 
 use super::super::error::{Error, Result};
 use super::super::manifest;
+use super::super::text::shown;
 use super::client::Scheme;
 use super::exchange::{Answer, Body, Request};
 use super::login::{self, Login};
@@ -77,9 +78,7 @@ impl Repository {
         loop {
             let login = self.client.login(&self.key);
             let answer = self.send_guessing(&mut request, login.as_ref()).await?;
-            let (base, _) = self.client.base(&self.key.host)?;
-            let foreign = answer.url.origin() != base.origin();
-            if answer.status != 401 || foreign {
+            if answer.status != 401 || self.is_foreign(&answer)? {
                 return Ok(answer);
             }
             let again = rounds == 0
@@ -93,6 +92,12 @@ impl Repository {
             }
             rounds += 1;
         }
+    }
+
+    /// Whether another origin than the registry's answered: its challenge gets no credentials.
+    pub(super) fn is_foreign(&self, answer: &Answer) -> Result<bool> {
+        let (base, _) = self.client.base(&self.key.host)?;
+        Ok(answer.url.origin() != base.origin())
     }
 
     /// Sends a request; where plain HTTP was only a guess and the answer is that of a host that
@@ -143,7 +148,7 @@ impl Repository {
         }
         let registry = self.key.host.clone();
         let Ask { method, body, repeat, action, limit, .. } = ask;
-        Ok(Request { method, url, headers, body, repeat, action, limit, registry })
+        Ok(Request { method, url, headers, body, repeat, action, limit, registry, secret: false })
     }
 
     /// The failure that an answer stands for.
@@ -158,7 +163,7 @@ impl Repository {
             status => {
                 let mut detail = if said.is_empty() { said } else { format!(": {said}") };
                 if let Some(wait) = answer.header("retry-after").filter(|_| status == 429 || status == 503) {
-                    let _ = write!(detail, " (it asks to wait: {})", clean(wait, 40));
+                    let _ = write!(detail, " (it asks to wait: {})", shown(wait, 40));
                 }
                 Error::Status { host, action, status, detail }
             }
@@ -195,7 +200,7 @@ pub(super) fn error_text(answer: &Answer) -> String {
     let Ok(body) = serde_json::from_slice::<ErrorBody>(&answer.body) else {
         let html = answer.header("content-type").is_some_and(|kind| kind.contains("html"));
         let text = String::from_utf8_lossy(&answer.body);
-        return if html { "an HTML page".to_owned() } else { clean(text.trim(), 120) };
+        return if html { "an HTML page".to_owned() } else { shown(text.trim(), 120) };
     };
     let mut text = body.details.unwrap_or_default();
     for error in body.errors.iter().take(3) {
@@ -203,12 +208,7 @@ pub(super) fn error_text(answer: &Answer) -> String {
         let colon = if error.code.is_empty() || error.message.is_empty() { "" } else { ": " };
         let _ = write!(text, "{separator}{}{colon}{}", error.code, error.message);
     }
-    clean(&text, 300)
-}
-
-/// Text from outside, fit to be shown.
-fn clean(text: &str, most: usize) -> String {
-    text.chars().take(most).map(|character| if character.is_control() { ' ' } else { character }).collect()
+    shown(&text, 300)
 }
 
 /// What the outcome of a request in plain HTTP says about TLS.

@@ -2,6 +2,7 @@
 
 mod attaching;
 mod server;
+mod trust;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
