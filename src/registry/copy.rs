@@ -70,7 +70,7 @@ enum Step {
     /// Copy a manifest's content, then the manifest, which lies in so many indexes.
     Manifest(Digest, usize),
     /// Write a manifest whose content is there.
-    Write { resolved: Resolved, tag: Option<String>, child: bool },
+    Write { resolved: Box<Resolved>, tag: Option<String>, child: bool },
     /// Copy what refers to a manifest.
     Referrers(Digest),
 }
@@ -129,7 +129,7 @@ impl Copier<'_> {
         if self.recursive {
             steps.push(Step::Referrers(resolved.descriptor.digest.clone()));
         }
-        steps.push(Step::Write { resolved, tag, child: depth > 0 });
+        steps.push(Step::Write { resolved: Box::new(resolved), tag, child: depth > 0 });
         match manifest {
             Manifest::Image(image) => {
                 for blob in image.config.iter().chain(&image.layers) {
