@@ -84,9 +84,9 @@ pub fn pack(specification: &[u8], options: PackOptions) -> Result<Packed> {
 /// The level of zstd that large specifications are compressed with.
 const COMPRESSION_LEVEL: i32 = 19;
 
-/// The specification's layer: as it is while it fits into its descriptor, else compressed.
+/// The specification's layer: as it is while it is small, else compressed.
 fn layer(specification: &[u8]) -> Result<(Descriptor, Bytes)> {
-    if specification.len() <= limit::EMBEDDED {
+    if specification.len() <= limit::PLAIN {
         let content = Bytes::copy_from_slice(specification);
         return Ok((Descriptor::of(media_type::SPEC, specification), content));
     }
@@ -255,6 +255,15 @@ mod tests {
         assert_eq!(layer.media_type, media_type::SPEC_COMPRESSED);
         assert!(layer.data.is_some() && content.len() < 1000);
         assert_eq!(document(layer, content.clone()).unwrap(), specification.as_bytes());
+    }
+
+    #[test]
+    fn what_compresses_badly_is_embedded_too_while_a_manifest_can_hold_it() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let noise: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(limit::PLAIN * 2).collect();
+        let packed = pack(&noise, PackOptions::default()).unwrap();
+        assert!(packed.blobs[1].1.len() > limit::PLAIN);
+        assert!(packed.blobs[1].0.data.is_some() && packed.bytes.len() as u64 <= limit::MANIFEST);
     }
 
     #[test]

@@ -7,8 +7,11 @@ use std::time::Duration;
 pub const MANIFEST: u64 = 4 << 20;
 /// The largest compatibility document.
 pub const SPECIFICATION: u64 = 32 << 20;
-/// The largest document that is embedded in its descriptor, so that reading it costs no request.
-pub const EMBEDDED: usize = 128 << 10;
+/// The largest document that is stored as it is: a larger one is compressed.
+pub const PLAIN: usize = 128 << 10;
+/// The largest content, if need be compressed, that is embedded in its descriptor, so that reading it
+/// costs no request.
+pub const EMBEDDED: usize = 2 << 20;
 /// The largest answer of a token service.
 pub const TOKEN_ANSWER: u64 = 1 << 20;
 /// How much of an error's body is looked at; the rest is ignored.
