@@ -96,6 +96,8 @@ pub enum Error {
         status: u16,
         /// What the registry said, with its separator.
         detail: String,
+        /// How long it asks to wait.
+        retry_after: Option<Duration>,
     },
     /// No answer: no connection, a reset, TLS.
     #[error("could not {action}: no answer from {host}")]
@@ -252,8 +254,14 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Transport { transient: true, .. } | Self::Status { status: 408 | 500 | 502..=504, .. }
+            Self::Transport { transient: true, .. }
+                | Self::Status { status: 408 | 429 | 500 | 502..=504, .. }
         )
+    }
+
+    /// How long the registry asks to wait before another try.
+    pub fn retry_after(&self) -> Option<Duration> {
+        if let Self::Status { retry_after, .. } = self { *retry_after } else { None }
     }
 
     /// Whether a registry did not see a blob that a manifest refers to. docker-registry says so too
@@ -365,7 +373,8 @@ mod tests {
         give it longer with --timeout SECONDS
         ");
         insta::assert_snapshot!(hint(Error::Status {
-            host: "h".into(), action: "delete a/b@sha256:1".into(), status: 405, detail: ": UNSUPPORTED".into()
+            host: "h".into(), action: "delete a/b@sha256:1".into(), status: 405, detail: ": UNSUPPORTED".into(),
+            retry_after: None
         }), @r"
         could not delete a/b@sha256:1: h answered 405: UNSUPPORTED
         this registry does not allow it (deletion is often disabled)

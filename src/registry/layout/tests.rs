@@ -185,3 +185,12 @@ fn a_copy_does_not_go_into_indexes_without_end() {
     let error = copy_of(&(limit::NESTING + 1).to_string()).unwrap_err();
     assert!(error.to_string().contains("it lies in more than 8 indexes"), "{error}");
 }
+
+#[test]
+fn a_foreign_folder_is_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("letter.txt"), "").unwrap();
+    let store = Store::Layout(Layout::new(folder.path()));
+    assert!(run(push(&store, Some("app"), &packed("image"))).is_err());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}

@@ -1,6 +1,7 @@
 //! How a repository is asked: addresses, logins, plain HTTP or TLS, and what a refusal says.
 
 use std::fmt::Write as _;
+use std::time::SystemTime;
 
 use reqwest::Method;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
@@ -14,7 +15,7 @@ use super::client::Scheme;
 use super::exchange::{Answer, Body, Request};
 use super::login::{self, Login};
 use super::repository::Repository;
-use super::retry::Repeat;
+use super::retry::{Repeat, retry_after_of};
 
 /// A request in the terms of a repository.
 pub(super) struct Ask {
@@ -162,10 +163,12 @@ impl Repository {
             403 => Error::Denied { host, action, detail: or("no reason was given") },
             status => {
                 let mut detail = if said.is_empty() { said } else { format!(": {said}") };
-                if let Some(wait) = answer.header("retry-after").filter(|_| status == 429 || status == 503) {
+                let wait = answer.header("retry-after").filter(|_| status == 429 || status == 503);
+                let retry_after = wait.and_then(|wait| retry_after_of(wait, SystemTime::now()));
+                if let Some(wait) = wait {
                     let _ = write!(detail, " (it asks to wait: {})", shown(wait, 40));
                 }
-                Error::Status { host, action, status, detail }
+                Error::Status { host, action, status, detail, retry_after }
             }
         }
     }
@@ -175,7 +178,7 @@ impl Repository {
 pub(super) fn status_error(host: &str, request: &Request, answer: &Answer, status: u16) -> Error {
     let said = error_text(answer);
     let detail = if said.is_empty() { said } else { format!(": {said}") };
-    Error::Status { host: host.to_owned(), action: request.action.clone(), status, detail }
+    Error::Status { host: host.to_owned(), action: request.action.clone(), status, detail, retry_after: None }
 }
 
 #[derive(Deserialize)]

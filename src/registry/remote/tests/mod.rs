@@ -2,6 +2,7 @@
 
 mod attaching;
 mod server;
+mod streaming;
 mod trust;
 
 use std::sync::{Arc, Mutex};
