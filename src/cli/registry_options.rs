@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal as _, Read as _};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -159,6 +160,24 @@ fn once(cell: &OnceLock<String>, read: impl FnOnce() -> Result<String, Failure>)
     }
 }
 
+/// Takes standard input, which only one reader can have.
+///
+/// # Errors
+///
+/// Wrong usage where it was taken already.
+pub fn claim_stdin() -> Result<(), Failure> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    claim(&TAKEN)
+}
+
+fn claim(taken: &AtomicBool) -> Result<(), Failure> {
+    if taken.swap(true, Ordering::Relaxed) {
+        return Err(Failure::usage("standard input is wanted twice, as `-` or for --password-stdin")
+            .with_hint("name a file instead of `-`".to_owned()));
+    }
+    Ok(())
+}
+
 /// Reads the password as `docker login --password-stdin` does: all of standard input without its
 /// final line end.
 fn read_password() -> Result<String, Failure> {
@@ -167,6 +186,7 @@ fn read_password() -> Result<String, Failure> {
         return Err(Failure::usage("--password-stdin: standard input is a terminal")
             .with_hint("pipe the password in: `… --password-stdin < FILE`".to_owned()));
     }
+    claim_stdin()?;
     let mut text = String::new();
     stdin.lock().take(1 << 20).read_to_string(&mut text).map_err(|error| Failure::undecided(&error))?;
     let password =
@@ -186,6 +206,15 @@ mod tests {
         let cell = OnceLock::new();
         assert_eq!(once(&cell, || Ok("secret".into())).unwrap(), "secret");
         assert_eq!(once(&cell, || Err(Failure::usage("read twice"))).unwrap(), "secret");
+    }
+
+    #[test]
+    fn standard_input_is_read_for_one_purpose() {
+        let taken = AtomicBool::new(false);
+        claim(&taken).unwrap();
+        let failure = claim(&taken).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.message.contains("--password-stdin"), "{}", failure.message);
     }
 
     #[test]

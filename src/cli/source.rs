@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::registry_options::{CacheOptions, RegistryOptions, failure};
+use super::registry_options::{CacheOptions, RegistryOptions, claim_stdin, failure};
 use super::{Context, Failure};
 use crate::registry::location::LAYOUT_PREFIX;
 use crate::registry::{
@@ -189,6 +189,7 @@ pub fn read_document(path: &Path) -> Result<Bytes, Failure> {
 }
 
 fn read_stdin() -> Result<Bytes, Failure> {
+    claim_stdin()?;
     read_bounded(std::io::stdin().lock(), Path::new("standard input"))
 }
 
