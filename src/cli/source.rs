@@ -161,7 +161,12 @@ pub fn parse_location(source: &str) -> Result<Location, Failure> {
     if path || json {
         let found = Path::new(source);
         let (kind, hint) = if found.is_dir() {
-            ("is a folder", Some(format!("an image layout is written {LAYOUT_PREFIX}{source}")))
+            (
+                "is a folder",
+                Some(format!(
+                    "write ./{source} for what is in it, {LAYOUT_PREFIX}{source} for an image layout"
+                )),
+            )
         } else if found.exists() {
             let hint = "a reference is HOST/NAME:TAG, HOST/NAME@sha256:… or oci:DIR:TAG";
             ("is a file, not a reference", Some(hint.to_owned()))
