@@ -106,6 +106,7 @@ pub struct Finding {
 impl Finding {
     pub(super) fn of_problem(problem: &Problem, subject: &str) -> Self {
         let impact = match problem.effect() {
+            Effect::None => Impact::Note,
             Effect::Warns => Impact::Warning,
             Effect::Undecided => Impact::Undecided,
             Effect::Misbehaves => Impact::Misbehaves,

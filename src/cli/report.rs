@@ -191,6 +191,11 @@ fn describe(problem: &Problem) -> String {
         Problem::IsaTooLow { object, wanted, host, .. } => {
             format!("{object} needs a CPU of level {wanted}, and this one is {host}")
         }
+        Problem::DlopenMissing { sonames, feature, description, wanted_by, .. } => {
+            let purpose = description.as_ref().or(feature.as_ref());
+            let purpose = purpose.map(|purpose| format!(" ({purpose})")).unwrap_or_default();
+            format!("{}, which {wanted_by} opens when it runs{purpose}, is not here", sonames.join(" or "))
+        }
         Problem::KernelTooOld { object, wanted, host } => {
             format!("{object} was built for Linux {wanted} and newer, and this is {host}")
         }
@@ -202,7 +207,8 @@ fn describe(problem: &Problem) -> String {
 fn details(problem: &Problem) -> Vec<String> {
     match problem {
         Problem::VersionMissing { path, .. } => vec![format!("found: {path}")],
-        Problem::LibraryMissing { searched, rejected, .. } => {
+        Problem::LibraryMissing { searched, rejected, .. }
+        | Problem::DlopenMissing { searched, rejected, .. } => {
             let searched = searched.iter().map(String::as_str);
             let mut lines = vec![format!("searched: {}", names_or_nothing(searched))];
             lines.extend(rejected.iter().map(|file| format!("passed over: {} ({})", file.path, file.reason)));

@@ -34,6 +34,7 @@ pub(super) fn specify(path: &str, facts: &Facts) -> Object {
         build_id: facts.build_id.clone(),
         wants: wants(facts, &imports),
         unversioned: symbols(imports.iter().filter(|import| import.version.is_none())),
+        dlopen: facts.dlopen.clone(),
         provides: provision(facts),
     }
 }

@@ -3,9 +3,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::spec::DlopenPriority;
+
 /// What a problem does to the start of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
+    /// Nothing; something is not there that need not be.
+    None,
     /// The loader prints a warning and goes on.
     Warns,
     /// It cannot be told what would happen.
@@ -152,6 +156,26 @@ pub enum Problem {
         /// Whether the loader refuses it, rather than let it fail at the first unknown instruction.
         refused: bool,
     },
+    /// A library that an object says it opens by itself once it runs is found under none of its names.
+    DlopenMissing {
+        /// The names it is tried under, the preferred one first.
+        sonames: Vec<String>,
+        /// What it is for, in a word.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        feature: Option<String>,
+        /// What it is for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        description: Option<String>,
+        /// How much depends on it.
+        priority: DlopenPriority,
+        /// The object that says so.
+        wanted_by: String,
+        /// The directories that were searched, in order.
+        searched: Vec<String>,
+        /// Files of that name that cannot be used.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        rejected: Vec<Rejection>,
+    },
     /// An object was built for a newer kernel.
     KernelTooOld {
         /// The object.
@@ -176,12 +200,15 @@ impl Problem {
     /// What it does to the start of the program.
     pub fn effect(&self) -> Effect {
         match self {
-            Self::VersionUnknown { .. } => Effect::Warns,
+            Self::DlopenMissing { priority: DlopenPriority::Suggested, .. } => Effect::None,
+            Self::VersionUnknown { .. }
+            | Self::DlopenMissing { priority: DlopenPriority::Recommended, .. } => Effect::Warns,
             Self::InterpreterUnknown { .. } => Effect::Undecided,
             Self::SymbolMissing { lazy: true, .. }
             | Self::IsaTooLow { refused: false, .. }
             | Self::RelrUnknown { .. }
-            | Self::KernelTooOld { .. } => Effect::Misbehaves,
+            | Self::KernelTooOld { .. }
+            | Self::DlopenMissing { priority: DlopenPriority::Required, .. } => Effect::Misbehaves,
             _ => Effect::Refuses,
         }
     }

@@ -11,7 +11,7 @@ mod read;
 pub mod schema;
 
 pub use document::{
-    ClosureEntry, Definitions, LibraryNeed, Object, ObjectFlag, ObjectKind, Provision, Script, Specification,
+    ClosureEntry, Definitions, DlopenNeed, DlopenPriority, LibraryNeed, Object, ObjectFlag, ObjectKind, Provision, Script, Specification,
     Symbols, VersionNeed,
 };
 pub use read::{Error, parse};
