@@ -67,7 +67,7 @@ pub struct Arguments {
     fetch: SourceOptions,
 }
 
-fn parse_level(text: &str) -> Result<IsaLevel, String> {
+pub(super) fn parse_level(text: &str) -> Result<IsaLevel, String> {
     IsaLevel::from_name(text)
         .ok_or_else(|| "expected x86-64-v1, x86-64-v2, x86-64-v3 or x86-64-v4".to_owned())
 }
@@ -134,9 +134,11 @@ fn judge(source: &str, arguments: &Arguments, host: &Host, context: &Context) ->
 /// Whether a source is a program, library, script or folder rather than a document or a reference.
 fn is_application(source: &str) -> bool {
     let path = Path::new(source);
-    if path.is_dir() {
-        return true;
-    }
+    path.is_dir() || is_startable(path)
+}
+
+/// Whether a file is an ELF object or a script.
+pub(super) fn is_startable(path: &Path) -> bool {
     let mut head = [0; 4];
     let read = std::fs::metadata(path)
         .is_ok_and(|metadata| metadata.is_file())
@@ -163,9 +165,9 @@ fn host(arguments: &Arguments) -> Result<Host, Failure> {
 
 #[derive(Debug, thiserror::Error)]
 #[error("could not look at the root {}", directory.display())]
-struct RootError {
-    directory: PathBuf,
-    source: std::io::Error,
+pub(super) struct RootError {
+    pub directory: PathBuf,
+    pub source: std::io::Error,
 }
 
 fn source_of(reference: String, origin: &Origin) -> Source {

@@ -54,7 +54,7 @@ fn failing(report: &Report) -> String {
 }
 
 /// Names for a sentence: a few, then how many more.
-fn names<'a>(all: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn names<'a>(all: impl Iterator<Item = &'a str>) -> String {
     let all: Vec<&str> = all.collect();
     match all.len() {
         0 => "the application".to_owned(),
@@ -157,7 +157,7 @@ fn missing_symbol(finding: &Finding) -> Option<&str> {
 }
 
 /// One problem in a sentence.
-fn describe(problem: &Problem) -> String {
+pub(super) fn describe(problem: &Problem) -> String {
     match problem {
         Problem::WrongMachine { object, machine, host } => {
             format!("{object} is for {machine}, and this machine is {host}")

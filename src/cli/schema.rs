@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::check::{REPORT_IDENTIFIER, Report};
 use crate::cli::{
-    Context, Exit, Failure, attach, cache, copy, delete, discover, r#gen, inspect, pull, push, validate,
+    Context, Exit, Failure, attach, cache, copy, delete, discover, r#gen, inspect, pull, push, tree,
+    validate,
 };
 use crate::spec::schema;
 
@@ -29,6 +30,7 @@ pub fn all() -> Vec<(&'static str, Value)> {
     vec![
         ("specification", schema::specification()),
         ("report", schema::of::<Report>(REPORT_IDENTIFIER)),
+        ("tree", schema::of::<tree::TreeReport>(tree::IDENTIFIER)),
         ("validation", output::<Vec<validate::Validation>>("validation")),
         ("push", output::<push::PushReport>("push")),
         ("pull", output::<pull::PullReport>("pull")),

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use crate::loader::{Application, Environment, HostFiles};
 use crate::spec::{Specification, attribute};
 
-pub use scope::Error;
+pub use scope::{Error, is_secure};
 
 /// What to derive a specification from.
 #[derive(Clone, Debug, Default)]
