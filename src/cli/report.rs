@@ -191,10 +191,13 @@ pub(super) fn describe(problem: &Problem) -> String {
         Problem::IsaTooLow { object, wanted, host, .. } => {
             format!("{object} needs a CPU of level {wanted}, and this one is {host}")
         }
-        Problem::DlopenMissing { sonames, feature, description, wanted_by, .. } => {
-            let purpose = description.as_ref().or(feature.as_ref());
+        Problem::DlopenMissing { need, wanted_by, .. } => {
+            let purpose = need.description.as_ref().or(need.feature.as_ref());
             let purpose = purpose.map(|purpose| format!(" ({purpose})")).unwrap_or_default();
-            format!("{}, which {wanted_by} opens when it runs{purpose}, is not here", sonames.join(" or "))
+            format!(
+                "{}, which {wanted_by} opens when it runs{purpose}, is not here",
+                need.sonames.join(" or ")
+            )
         }
         Problem::KernelTooOld { object, wanted, host } => {
             format!("{object} was built for Linux {wanted} and newer, and this is {host}")

@@ -6,8 +6,7 @@ use serde_json::Value;
 
 use crate::check::{REPORT_IDENTIFIER, Report};
 use crate::cli::{
-    Context, Exit, Failure, attach, cache, copy, delete, discover, r#gen, inspect, pull, push, tree,
-    validate,
+    Context, Exit, Failure, attach, cache, copy, delete, discover, r#gen, inspect, pull, push, tree, validate,
 };
 use crate::spec::schema;
 

@@ -109,5 +109,7 @@ impl Load {
 
 /// The kinds of relocation that are looked up differently (`elf_machine_type_class`).
 fn classes(uses: Uses) -> impl Iterator<Item = Uses> {
-    [Uses::COPY, Uses::DATA, Uses::JUMP_SLOT, Uses::TLS].into_iter().filter(move |class| uses.contains(*class))
+    [Uses::COPY, Uses::DATA, Uses::JUMP_SLOT, Uses::TLS]
+        .into_iter()
+        .filter(move |class| uses.contains(*class))
 }

@@ -70,10 +70,7 @@ impl Attempt {
 
     fn problem(&self, need: &DlopenNeed, wanted_by: String) -> Problem {
         Problem::DlopenMissing {
-            sonames: need.sonames.clone(),
-            feature: need.feature.clone(),
-            description: need.description.clone(),
-            priority: need.priority,
+            need: Box::new(need.clone()),
             wanted_by,
             searched: self.searched.clone(),
             rejected: self.rejected.clone(),

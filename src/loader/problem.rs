@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::spec::DlopenPriority;
+use crate::spec::{DlopenNeed, DlopenPriority};
 
 /// What a problem does to the start of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -158,16 +158,9 @@ pub enum Problem {
     },
     /// A library that an object says it opens by itself once it runs is found under none of its names.
     DlopenMissing {
-        /// The names it is tried under, the preferred one first.
-        sonames: Vec<String>,
-        /// What it is for, in a word.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        feature: Option<String>,
-        /// What it is for.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        description: Option<String>,
-        /// How much depends on it.
-        priority: DlopenPriority,
+        /// What the object says of it.
+        #[serde(flatten)]
+        need: Box<DlopenNeed>,
         /// The object that says so.
         wanted_by: String,
         /// The directories that were searched, in order.
@@ -200,15 +193,17 @@ impl Problem {
     /// What it does to the start of the program.
     pub fn effect(&self) -> Effect {
         match self {
-            Self::DlopenMissing { priority: DlopenPriority::Suggested, .. } => Effect::None,
-            Self::VersionUnknown { .. }
-            | Self::DlopenMissing { priority: DlopenPriority::Recommended, .. } => Effect::Warns,
+            Self::DlopenMissing { need, .. } => match need.priority {
+                DlopenPriority::Required => Effect::Misbehaves,
+                DlopenPriority::Recommended => Effect::Warns,
+                DlopenPriority::Suggested => Effect::None,
+            },
+            Self::VersionUnknown { .. } => Effect::Warns,
             Self::InterpreterUnknown { .. } => Effect::Undecided,
             Self::SymbolMissing { lazy: true, .. }
             | Self::IsaTooLow { refused: false, .. }
             | Self::RelrUnknown { .. }
-            | Self::KernelTooOld { .. }
-            | Self::DlopenMissing { priority: DlopenPriority::Required, .. } => Effect::Misbehaves,
+            | Self::KernelTooOld { .. } => Effect::Misbehaves,
             _ => Effect::Refuses,
         }
     }

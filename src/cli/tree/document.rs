@@ -33,10 +33,10 @@ pub struct Tree {
     /// The objects in the order of loading: the program first.
     pub objects: Vec<TreeObject>,
     /// What the loader or the kernel objects to, in the order in which it would.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<TreeProblem>,
     /// Symbols that a library leaves to the program that loads it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_to_program: Vec<String>,
     /// The ways that lead to one library, where that was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,7 +50,7 @@ pub struct TreeObject {
     /// Its file.
     pub path: String,
     /// The names under which it is known to be loaded.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
     /// Its own name.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,7 +67,7 @@ pub struct TreeObject {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loaded_by: Option<usize>,
     /// What it asks for, in order.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<TreeEdge>,
     /// Where each of its symbols would be bound from, where that was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -142,13 +142,13 @@ pub struct TreeBinding {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<usize>,
     /// It may be absent.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub weak: bool,
     /// Only called: bound at the first call, unless all are bound at start.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lazy: bool,
     /// Copied into the program.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub copy: bool,
 }
 

@@ -89,8 +89,7 @@ pub struct Arguments {
 /// Where a file or the root cannot be looked at.
 pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let host = host(arguments)?;
-    let mut report =
-        TreeReport { schema: IDENTIFIER.to_owned(), host: host.summary(), trees: Vec::new() };
+    let mut report = TreeReport { schema: IDENTIFIER.to_owned(), host: host.summary(), trees: Vec::new() };
     let mut failed = None;
     for path in &arguments.paths {
         match tree(path, arguments, &host) {
@@ -134,7 +133,7 @@ fn tree(path: &Path, arguments: &Arguments, host: &Host) -> Result<Tree, Failure
     let shown = path.to_string_lossy();
     match inside(path, arguments, host) {
         Some(place) => {
-            let file = file_of(&place, host).unwrap_or_else(|| path.to_owned());
+            let file = file_of(path, &place, host)?;
             refuse_what_is_no_program(path, &file)?;
             let subject = if arguments.root.is_some() { &place } else { &*shown };
             let environment = environment(&file, host);
@@ -158,16 +157,18 @@ fn inside(path: &Path, arguments: &Arguments, host: &Host) -> Option<String> {
 }
 
 /// The file at a path of the root, as a path of this machine without links.
-fn file_of(place: &str, host: &Host) -> Option<PathBuf> {
+fn file_of(path: &Path, place: &str, host: &Host) -> Result<PathBuf, Failure> {
     let root = host.files.root();
-    let real = root.resolve(Path::new(place)).ok()?;
-    Some(root.directory().join(real.strip_prefix("/").ok()?))
+    let real = root.resolve(Path::new(place)).map_err(|error| {
+        let message = format!("could not read {}: {error}", path.display());
+        Failure { exit: Exit::Undecided, message, hint: None }
+    })?;
+    Ok(root.directory().join(real.strip_prefix("/").unwrap_or(&real)))
 }
 
 fn refuse_what_is_no_program(path: &Path, file: &Path) -> Result<(), Failure> {
-    let metadata = std::fs::metadata(file).map_err(|source| {
-        Failure::undecided(&generate::Error::Read { path: path.to_owned(), source })
-    })?;
+    let metadata = std::fs::metadata(file)
+        .map_err(|source| Failure::undecided(&generate::Error::Read { path: path.to_owned(), source }))?;
     if metadata.is_dir() {
         let hint = "name a program in it; compat check takes whole folders";
         let message = format!("{} is a folder", path.display());

@@ -28,7 +28,9 @@ fn parties(problem: &Problem) -> Option<(&str, Option<&str>)> {
         | Problem::VersionMissing { library, wanted_by, .. }
         | Problem::VersionUnknown { library, wanted_by, .. }
         | Problem::RelrUndeclared { library, wanted_by, .. } => (wanted_by, Some(library)),
-        Problem::DlopenMissing { sonames, wanted_by, .. } => (wanted_by, sonames.first().map(String::as_str)),
+        Problem::DlopenMissing { need, wanted_by, .. } => {
+            (wanted_by, need.sonames.first().map(String::as_str))
+        }
         Problem::SymbolMissing { wanted_by, .. } => (wanted_by, None),
         Problem::WrongMachine { object, .. }
         | Problem::NotAProgram { object, .. }

@@ -75,7 +75,7 @@ fn told(problem: &TreeProblem) -> Vec<String> {
         Problem::LibraryMissing { searched, rejected, .. }
         | Problem::DlopenMissing { searched, rejected, .. } => lines.extend(sought(searched, rejected)),
         Problem::VersionMissing { highest: Some(highest), .. } => {
-            lines.push(dimmed(&format!("the newest there is {highest}")));
+            lines.push(dimmed(&format!("  the newest there is {highest}")));
         }
         _ => {}
     }
@@ -142,9 +142,8 @@ impl Renderer<'_> {
             let (branch, rail) = branches(need + 1 == needs.len());
             let _ = writeln!(self.text, "{indent}{branch}{}", line(tree, edge));
             let indent = format!("{indent}{rail}");
-            let deeper = edge.loaded().filter(|loaded| {
-                depth < self.depth && !tree.objects[*loaded].needs.is_empty()
-            });
+            let deeper =
+                edge.loaded().filter(|loaded| depth < self.depth && !tree.objects[*loaded].needs.is_empty());
             let own_rail = if deeper.is_some() { "│   " } else { "    " };
             let at = Place { object, need: Some(need) };
             self.lines(&format!("{indent}{own_rail}"), &problems(tree, Some(at)));
@@ -184,7 +183,9 @@ fn line(tree: &Tree, edge: &TreeEdge) -> String {
         };
     };
     match edge.known_by {
-        None if object.path == edge.name => format!("{name} {}", dimmed(&format!("({})", rule(&object.found)))),
+        None if object.path == edge.name => {
+            format!("{name} {}", dimmed(&format!("({})", rule(&object.found))))
+        }
         None => format!("{name} => {} {}", object.path, dimmed(&format!("({})", rule(&object.found)))),
         Some(KnownBy::Name) => format!("{name} {}", dimmed("(already loaded)")),
         Some(KnownBy::Soname) => {

@@ -20,7 +20,7 @@ pub struct Why {
     /// Each way: the program, then the names that lead on; the shortest first.
     pub chains: Vec<Vec<String>>,
     /// There are more.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
 }
 
