@@ -51,11 +51,13 @@ pub fn conclusion(tree: &Tree) -> String {
 /// The problems of one place, one line each, and what helps to find their cause.
 pub fn problems(tree: &Tree, at: Option<Place>) -> Vec<String> {
     let here: Vec<&TreeProblem> = tree.problems.iter().filter(|problem| problem.at == at).collect();
-    let mut lines: Vec<String> = here.iter().take(MOST_PROBLEMS).flat_map(|problem| told(problem)).collect();
+    let mut said: Vec<String> = here.iter().take(MOST_PROBLEMS).flat_map(|problem| told(problem)).collect();
     if here.len() > MOST_PROBLEMS {
-        lines.push(format!("and {} more", here.len() - MOST_PROBLEMS));
+        said.push(format!("and {} more", here.len() - MOST_PROBLEMS));
     }
-    lines
+    // The versions that one library lacks share what it has.
+    let later = |at: usize| said[at + 1..].contains(&said[at]);
+    (0..said.len()).filter(|at| !later(*at)).map(|at| said[at].clone()).collect()
 }
 
 fn told(problem: &TreeProblem) -> Vec<String> {
@@ -114,7 +116,8 @@ impl Renderer<'_> {
         let loader = own.and_then(|root| tree.objects[*root].interpreter.as_deref());
         let loader = loader.map(|loader| dimmed(&format!(" (started by {loader})"))).unwrap_or_default();
         let _ = writeln!(self.text, "{bold}{}{bold:#}{loader}", tree.subject);
-        self.lines("", &problems(tree, None));
+        let rail = if roots.is_empty() { "    " } else { "│   " };
+        self.lines(rail, &problems(tree, None));
         match (own, roots.len()) {
             (Some(root), 1) => self.below(*root, "", 1),
             // A script: the programs that it leads to; or a library and the program that opens it.

@@ -204,7 +204,7 @@ fn what_never_loads_is_told_below_the_first_line() {
     }];
     insta::assert_snapshot!(plain(&tree(&tree_of, usize::MAX)), @"
     /opt/app/bin/app
-    x /opt/app/bin/app: cannot execute binary file: Exec format error
+        x /opt/app/bin/app: cannot execute binary file: Exec format error
     /opt/app/bin/app: would not start
     ");
 }
