@@ -11,8 +11,8 @@ use std::io;
 use std::path::Path;
 
 use crate::elf::IsaLevel;
-use crate::host::{Platform, Root};
-use crate::loader::{Application, Environment, HostFiles, Load, ScopeFiles};
+use crate::host::{Platform, Profile, Root};
+use crate::loader::{Application, Environment, Files, HostFiles, Load, ProfileFiles, ScopeFiles};
 use crate::spec::Specification;
 
 pub use report::{
@@ -34,12 +34,15 @@ pub struct Options {
 }
 
 /// A machine, or what stands for one.
-#[derive(Debug)]
 pub struct Host {
     /// Its files.
-    pub files: HostFiles,
+    pub files: Box<dyn Files>,
     /// Its CPU and kernel, and what a start there depends on.
     pub environment: Environment,
+    /// What it is called: the folder of its root, or the file of its profile.
+    name: String,
+    /// Whether it is read from a profile.
+    saved: bool,
 }
 
 impl Host {
@@ -47,7 +50,8 @@ impl Host {
     pub fn this_machine(options: &Options) -> Self {
         let working_directory = std::env::current_dir()
             .map_or_else(|_| "/".to_owned(), |path| path.to_string_lossy().into_owned());
-        Self::new(Root::of_this_machine(), working_directory, options)
+        let files = HostFiles::new(Root::of_this_machine());
+        Self::new(Box::new(files), "/".to_owned(), Platform::of_this_machine(), working_directory, options)
     }
 
     /// The root file system in a folder, with this machine's CPU and kernel.
@@ -56,30 +60,49 @@ impl Host {
     ///
     /// Where the folder cannot be read.
     pub fn at(directory: &Path, options: &Options) -> io::Result<Self> {
-        Ok(Self::new(Root::at(directory)?, "/".to_owned(), options))
+        let root = Root::at(directory)?;
+        let name = root.directory().to_string_lossy().into_owned();
+        let files = Box::new(HostFiles::new(root));
+        Ok(Self::new(files, name, Platform::of_this_machine(), "/".to_owned(), options))
     }
 
-    fn new(root: Root, working_directory: String, options: &Options) -> Self {
-        let mut platform = Platform::of_this_machine();
+    /// A saved host.
+    pub fn of_profile(profile: Profile, name: String, options: &Options) -> Self {
+        let platform = profile.platform();
+        let files = Box::new(ProfileFiles::new(profile));
+        let saved = true;
+        Self { saved, ..Self::new(files, name, platform, "/".to_owned(), options) }
+    }
+
+    /// The files of a root; of this machine without one.
+    ///
+    /// # Errors
+    ///
+    /// Where the folder cannot be read.
+    pub fn root_files(directory: Option<&Path>) -> io::Result<HostFiles> {
+        Ok(HostFiles::new(directory.map_or_else(|| Ok(Root::of_this_machine()), Root::at)?))
+    }
+
+    fn new(
+        files: Box<dyn Files>,
+        name: String,
+        mut platform: Platform,
+        working_directory: String,
+        options: &Options,
+    ) -> Self {
         platform.isa = options.isa.or(platform.isa);
         platform.kernel = options.kernel.or(platform.kernel);
-        let library_path = options.library_path.clone();
-        Self {
-            files: HostFiles::new(root),
-            environment: Environment {
-                platform,
-                library_path,
-                working_directory,
-                host_program: options.host_program.clone(),
-            },
-        }
+        let (library_path, host_program) = (options.library_path.clone(), options.host_program.clone());
+        let environment = Environment { platform, library_path, working_directory, host_program };
+        Self { files, environment, name, saved: false }
     }
 
     /// What a report says of this host.
     pub fn summary(&self) -> HostSummary {
         let platform = &self.environment.platform;
         HostSummary {
-            root: self.files.root().directory().to_string_lossy().into_owned(),
+            root: self.name.clone(),
+            saved: self.saved,
             machine: platform.machine.to_string(),
             isa: platform.isa.map(|isa| isa.to_string()),
             kernel: platform.kernel.map(|kernel| kernel.to_string()),
@@ -94,6 +117,9 @@ pub fn check(specification: &Specification, host: &Host) -> Report {
     }
     let mut report = Report::new(host.summary());
     report.add_application(&Application::of_specification(specification), host, false);
+    if specification.detail.is_some() {
+        report.tell_names_only(specification.objects.iter().map(|object| object.needed.len()).sum());
+    }
     report.concluded()
 }
 
@@ -107,7 +133,7 @@ pub fn check_application(application: &Application, host: &Host) -> Report {
 impl Report {
     /// Adds what became of the start of each subject.
     fn add_application(&mut self, application: &Application, host: &Host, all: bool) {
-        let files = ScopeFiles::new(application, &host.files);
+        let files = ScopeFiles::new(application, host.files.as_ref());
         application.start_all(&files, &host.environment, all, |subject, load| self.add(subject, load));
     }
 

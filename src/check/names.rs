@@ -1,7 +1,7 @@
 //! Documents that list names only: those of compat-lib 0.0.1.
 
 use crate::check::Host;
-use crate::check::report::{Exactness, Finding, Impact, Remark, Report};
+use crate::check::report::Report;
 use crate::elf::Class;
 use crate::host::DynamicLoader;
 use crate::loader::Application;
@@ -16,13 +16,11 @@ pub(super) fn check(specification: &Specification, host: &Host) -> Report {
     if libraries.is_empty() {
         return report.concluded();
     }
-    report.exactness = Exactness::Names;
     let executable = specification.attributes.get(attribute::EXECUTABLE_NAME);
     let subject = executable.cloned().unwrap_or_else(|| "application".to_owned());
     let imagined = imagined_program(&subject, &libraries, host);
     report.add_application(&Application::of_specification(&imagined), host, false);
-    let remark = Remark::NamesOnly { names: libraries.len() };
-    report.add_finding(Finding::remark(Impact::Note, remark, vec![subject]));
+    report.tell_names_only(libraries.len());
     report.concluded()
 }
 

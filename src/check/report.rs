@@ -118,7 +118,7 @@ pub struct Finding {
 impl Finding {
     pub(super) fn of_problem(problem: &Problem, subject: &str) -> Self {
         let impact = problem.effect().into();
-        let message = problem.loader_message();
+        let message = problem.loader_message().filter(|_| impact != Impact::Undecided);
         Self { impact, matter: Matter::Problem(problem.clone()), subjects: vec![subject.to_owned()], message }
     }
 
@@ -145,8 +145,11 @@ pub struct Subject {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HostSummary {
-    /// The folder of its root file system; `/` is this machine.
+    /// The folder of its root file system, or the file of its profile; `/` is this machine.
     pub root: String,
+    /// Whether it is a saved host.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub saved: bool,
     /// The machine of its CPU.
     pub machine: String,
     /// The x86-64 level of its CPU.
@@ -213,6 +216,13 @@ impl Report {
             Some(known) => known.subjects.extend(finding.subjects),
             None => self.findings.push(finding),
         }
+    }
+
+    /// Tells that names were all that the document had.
+    pub(super) fn tell_names_only(&mut self, names: usize) {
+        self.exactness = Exactness::Names;
+        let subjects = self.subjects.iter().map(|subject| subject.path.clone()).collect();
+        self.add_finding(Finding::remark(Impact::Note, Remark::NamesOnly { names }, subjects));
     }
 
     /// Adds what was found about another application on the same host. How exact the whole is, is how

@@ -9,6 +9,7 @@ use crate::cli::source::{self, Origin, SourceOptions};
 use crate::cli::{Context, Exit, Failure, report};
 use crate::elf::{IsaLevel, KernelVersion};
 use crate::generate;
+use crate::host::{MAXIMUM_PROFILE_SIZE, Profile};
 use crate::registry::Level;
 use crate::spec;
 
@@ -38,6 +39,10 @@ pub struct Arguments {
     /// Compare with the root file system in DIR instead of this machine's
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+
+    /// Compare with a saved host (compat host) instead of this machine
+    #[arg(long, value_name = "FILE", conflicts_with = "root")]
+    host: Option<PathBuf>,
 
     /// Assume this LD_LIBRARY_PATH [default: that of the environment, without --root]
     #[arg(long, value_name = "DIRS")]
@@ -147,13 +152,18 @@ pub(super) fn is_startable(path: &Path) -> bool {
 }
 
 fn host(arguments: &Arguments) -> Result<Host, Failure> {
-    let from_environment = || std::env::var("LD_LIBRARY_PATH").ok().filter(|_| arguments.root.is_none());
+    let from_environment = || {
+        std::env::var("LD_LIBRARY_PATH").ok().filter(|_| arguments.root.is_none() && arguments.host.is_none())
+    };
     let options = Options {
         library_path: arguments.library_path.clone().or_else(from_environment),
         isa: arguments.cpu,
         kernel: arguments.kernel,
         host_program: arguments.host_program.as_ref().map(|path| path.to_string_lossy().into_owned()),
     };
+    if let Some(file) = &arguments.host {
+        return saved_host(file, &options);
+    }
     match &arguments.root {
         None => Ok(Host::this_machine(&options)),
         Some(directory) => Host::at(directory, &options).map_err(|source| {
@@ -161,6 +171,20 @@ fn host(arguments: &Arguments) -> Result<Host, Failure> {
             Failure::undecided(&error)
         }),
     }
+}
+
+pub(super) fn saved_host(file: &Path, options: &Options) -> Result<Host, Failure> {
+    let name = file.display().to_string();
+    let failed = |error: &dyn std::error::Error| {
+        let failure = Failure::undecided(error);
+        Failure { message: format!("{name}: {}", failure.message), ..failure }
+    };
+    let mut bytes = Vec::new();
+    std::fs::File::open(file)
+        .and_then(|file| file.take(MAXIMUM_PROFILE_SIZE as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|error| failed(&error))?;
+    let profile = Profile::parse(&bytes).map_err(|error| failed(&error))?;
+    Ok(Host::of_profile(profile, name, options))
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -42,6 +42,10 @@ pub struct Arguments {
     /// ones lie in the folder
     #[arg(long, value_name = "DIRS", value_delimiter = ':')]
     library_path: Vec<String>,
+
+    /// Leave out versions and symbols: smaller, and a check compares names only
+    #[arg(long)]
+    names_only: bool,
 }
 
 fn parse_attribute(text: &str) -> Result<(String, String), String> {
@@ -62,9 +66,10 @@ pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
         paths: arguments.paths,
         attributes: arguments.attributes.into_iter().collect::<BTreeMap<_, _>>(),
         library_path: arguments.library_path,
+        names_only: arguments.names_only,
     };
     let host = Host::this_machine(&crate::check::Options::default());
-    let generated = generate::generate(&options, &host.files, &host.environment);
+    let generated = generate::generate(&options, host.files.as_ref(), &host.environment);
     let Generated { specification, notes } =
         generated.map_err(|error| Failure::undecided(&error).with_hint(error.hint().map(str::to_owned)))?;
     for note in notes {

@@ -12,6 +12,7 @@ pub mod discover;
 pub mod document;
 pub mod failure;
 pub mod r#gen;
+pub mod host;
 pub mod inspect;
 pub mod manual;
 pub mod progress;
@@ -60,6 +61,7 @@ pub enum Command {
     Copy(copy::CopyArguments),
     Delete(delete::DeleteArguments),
     Cache(cache::CacheArguments),
+    Host(host::Arguments),
     Validate(validate::Arguments),
     Schema(schema::Arguments),
     Completions(manual::CompletionArguments),
@@ -117,6 +119,7 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
         Command::Copy(arguments) => copy::run(&arguments, context),
         Command::Delete(arguments) => delete::run(&arguments, context),
         Command::Cache(arguments) => cache::run(&arguments, context),
+        Command::Host(arguments) => host::run(&arguments, context),
         Command::Validate(arguments) => validate::run(&arguments, context),
         Command::Schema(arguments) => schema::run(&arguments, context),
         Command::Completions(arguments) => manual::completions(&arguments, context),

@@ -30,6 +30,7 @@ pub fn render(report: &Report) -> String {
 
 fn headline(report: &Report) -> String {
     let place = match report.host.root.as_str() {
+        root if report.host.saved => format!("the host saved in {root}"),
         "/" => "this machine".to_owned(),
         root => format!("the root {root}"),
     };
@@ -182,6 +183,16 @@ pub(super) fn describe(problem: &Problem) -> String {
         Problem::VersionUnknown { library, wanted_by, .. } => {
             format!("{library} here has no versions to compare, {wanted_by} wants some")
         }
+        Problem::VersionedLibraryNotLoaded { library, wanted_by } => {
+            format!("{wanted_by} wants versions of {library}, and nothing that it needs goes by that name")
+        }
+        Problem::VersionlessProvider { library, wanted_by, symbol, .. } => {
+            format!("{library} here defines {symbol} without the version that {wanted_by} wants")
+        }
+        Problem::MixedLibc { library, release, loader, loader_release } => {
+            let other = loader_release.as_deref().unwrap_or("an older release");
+            format!("{library} is of {release}, and the loader {loader} of {other}: they work only together")
+        }
         Problem::RelrUndeclared { library, wanted_by, .. } => {
             format!("{wanted_by} has packed relocations (DT_RELR) without asking {library} for them")
         }
@@ -199,7 +210,7 @@ pub(super) fn describe(problem: &Problem) -> String {
                 need.sonames.join(" or ")
             )
         }
-        Problem::KernelTooOld { object, wanted, host } => {
+        Problem::KernelTooOld { object, wanted, host, .. } => {
             format!("{object} was built for Linux {wanted} and newer, and this is {host}")
         }
         Problem::VersionMissing { .. } | Problem::SymbolMissing { .. } => String::new(),
@@ -214,7 +225,8 @@ fn details(problem: &Problem) -> Vec<String> {
         | Problem::DlopenMissing { searched, rejected, .. } => {
             let searched = searched.iter().map(String::as_str);
             let mut lines = vec![format!("searched: {}", names_or_nothing(searched))];
-            lines.extend(rejected.iter().map(|file| format!("passed over: {} ({})", file.path, file.reason)));
+            let passed_over = rejected.iter().take(MOST_NAMES);
+            lines.extend(passed_over.map(|file| format!("passed over: {} ({})", file.path, file.reason)));
             lines
         }
         Problem::ProgramMissing { searched, .. } => {
@@ -274,7 +286,13 @@ mod tests {
     use crate::check::{HostSummary, Subject};
 
     fn report(problems: &[Problem]) -> Report {
-        let host = HostSummary { root: "/srv/old".into(), machine: "x86_64".into(), isa: None, kernel: None };
+        let host = HostSummary {
+            root: "/srv/old".into(),
+            saved: false,
+            machine: "x86_64".into(),
+            isa: None,
+            kernel: None,
+        };
         let finding = |problem: &Problem| Finding {
             impact: Impact::DoesNotStart,
             matter: Matter::Problem(problem.clone()),

@@ -8,6 +8,7 @@ use crate::check::{REPORT_IDENTIFIER, Report};
 use crate::cli::{
     Context, Exit, Failure, attach, cache, copy, delete, discover, r#gen, inspect, pull, push, tree, validate,
 };
+use crate::host::{PROFILE_IDENTIFIER, Profile};
 use crate::spec::schema;
 
 /// Print the JSON schemas of the documents that compat writes
@@ -30,6 +31,7 @@ pub fn all() -> Vec<(&'static str, Value)> {
         ("specification", schema::specification()),
         ("report", schema::of::<Report>(REPORT_IDENTIFIER)),
         ("tree", schema::of::<tree::TreeReport>(tree::IDENTIFIER)),
+        ("host", schema::of::<Profile>(PROFILE_IDENTIFIER)),
         ("validation", output::<Vec<validate::Validation>>("validation")),
         ("push", output::<push::PushReport>("push")),
         ("pull", output::<pull::PullReport>("pull")),

@@ -12,6 +12,9 @@ pub enum Error {
         /// How long the file is, in bytes.
         length: usize,
     },
+    /// The class is neither 32 nor 64 bits.
+    #[error("malformed ELF header: class {0} is neither 1 nor 2")]
+    UnknownClass(u8),
     /// The ELF header or the program headers contradict the format.
     #[error("malformed ELF header: {0}")]
     MalformedHeader(String),

@@ -32,7 +32,7 @@ pub use error::Error;
 pub use hash::{gnu_hash, sysv_hash};
 pub use machine::{Class, Endian, Machine};
 pub use note::{IsaLevel, KernelVersion, Notes};
-pub use object::{Kind, Object};
+pub use object::{Alignment, Kind, Object};
 pub use relocation::Uses;
 pub use symbol::{Definition, Import, ImportEntry, VersionReference, VersionRule, Visibility, Wanted};
 pub use version::{DefinedVersion, NeededVersion, VersionNeed};

@@ -24,6 +24,32 @@ pub enum Kind {
     Other(u16),
 }
 
+/// The smallest page: what segments must be aligned to at the least.
+const PAGE_SIZE: u64 = 4096;
+
+/// How the loadable segments of an object are aligned in the file and in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alignment {
+    /// Every address and its file offset are equal modulo the page size: all loaders ask for that.
+    pub to_pages: bool,
+    /// Every segment's own alignment is a multiple of the page size, and kept: loaders before glibc
+    /// 2.36 ask for that too.
+    pub as_stated: bool,
+}
+
+impl Alignment {
+    fn of(segments: &Segments<'_>) -> Self {
+        let loads = || segments.headers.iter().filter(|header| header.p_type == segment::PT_LOAD);
+        let skew = |header: &ProgramHeader| header.p_vaddr.wrapping_sub(header.p_offset);
+        Self {
+            to_pages: loads().all(|header| skew(header) % PAGE_SIZE == 0),
+            as_stated: loads().all(|header| {
+                header.p_align % PAGE_SIZE == 0 && skew(header) & header.p_align.wrapping_sub(1) == 0
+            }),
+        }
+    }
+}
+
 /// The facts of one ELF object.
 #[derive(Clone, Debug)]
 pub struct Object {
@@ -36,6 +62,10 @@ pub struct Object {
     pub machine: Machine,
     /// `EI_OSABI`.
     pub os_abi: u8,
+    /// What glibc's loader would object to in the identification bytes, in its words.
+    pub identification_fault: Option<&'static str>,
+    /// How the loadable segments are aligned.
+    pub alignment: Alignment,
     /// What kind of file it is.
     pub kind: Kind,
     /// The program interpreter (`PT_INTERP`).
@@ -60,6 +90,21 @@ struct Segments<'a> {
 }
 
 impl Segments<'_> {
+    /// Everything that would be mapped must be in the file: a page behind its end is a bus error.
+    fn check_extent(&self) -> Result<(), Error> {
+        let length = self.reader.data.len();
+        let is_cut = |header: &&ProgramHeader| {
+            let end = header.p_offset.checked_add(header.p_filesz);
+            header.p_type == segment::PT_LOAD && end.is_none_or(|end| end > length as u64)
+        };
+        match self.headers.iter().find(is_cut) {
+            Some(header) => {
+                Err(Error::OutOfBounds { what: "a loadable segment", offset: header.p_offset, length })
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The file offset of a virtual address, and how many bytes of its segment follow it.
     fn offset(&self, address: u64) -> Option<(usize, usize)> {
         self.headers.iter().filter(|header| header.p_type == segment::PT_LOAD).find_map(|header| {
@@ -105,12 +150,15 @@ impl Object {
         let (header, reader) = parse_header(&bytes)?;
         let machine = Machine(header.e_machine);
         let segments = Segments { reader, headers: parse_segments(&header, reader)? };
+        segments.check_extent()?;
         let mut object = Self {
             data,
             class: reader.class,
             endian: reader.endian,
             machine,
             os_abi: header.e_ident[header::EI_OSABI],
+            identification_fault: identification_fault(&header),
+            alignment: Alignment::of(&segments),
             kind: match header.e_type {
                 header::ET_EXEC => Kind::Executable,
                 header::ET_DYN => Kind::Shared,
@@ -250,7 +298,7 @@ fn parse_header(data: &[u8]) -> Result<(Header, Reader<'_>), Error> {
     let class = match data.get(header::EI_CLASS) {
         Some(&header::ELFCLASS32) => Class::Elf32,
         Some(&header::ELFCLASS64) => Class::Elf64,
-        Some(other) => return Err(Error::MalformedHeader(format!("class {other} is neither 1 nor 2"))),
+        Some(other) => return Err(Error::UnknownClass(*other)),
         None => return Err(too_short),
     };
     let endian = match data.get(header::EI_DATA) {
@@ -265,6 +313,25 @@ fn parse_header(data: &[u8]) -> Result<(Header, Reader<'_>), Error> {
     }
     let header = goblin::elf::Elf::parse_header(data).map_err(|e| Error::MalformedHeader(e.to_string()))?;
     Ok((header, Reader { data, class, endian }))
+}
+
+/// The checks of `open_verify` in glibc's `elf/dl-load.c` that come after class, byte order and ABI.
+fn identification_fault(header: &Header) -> Option<&'static str> {
+    const EI_ABIVERSION: usize = 8;
+    const EI_PAD: usize = 9;
+    const GNU_ABI_VERSIONS: u8 = 4;
+    let ident = &header.e_ident;
+    if ident[header::EI_VERSION] != header::EV_CURRENT {
+        return Some("ELF file version ident does not match current one");
+    }
+    let allowed = if ident[header::EI_OSABI] == header::ELFOSABI_GNU { GNU_ABI_VERSIONS } else { 0 };
+    if ident[EI_ABIVERSION] > allowed {
+        return Some("ELF file ABI version invalid");
+    }
+    if ident[EI_PAD..].iter().any(|byte| *byte != 0) {
+        return Some("nonzero padding in e_ident");
+    }
+    (header.e_version != 1).then_some("ELF file version does not match current one")
 }
 
 fn parse_segments(header: &Header, reader: Reader<'_>) -> Result<Vec<ProgramHeader>, Error> {

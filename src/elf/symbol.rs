@@ -342,6 +342,12 @@ impl SymbolTable {
         if !counts || !self.is_string(reader, symbol.name, wanted.name) {
             return false;
         }
+        // musl's `find_sym` knows no indirect functions and no absolute symbol at zero.
+        let is_unknown_to_musl =
+            symbol.kind() == sym::STT_GNU_IFUNC || (symbol.value == 0 && symbol.kind() != sym::STT_TLS);
+        if wanted.version == VersionRule::Ignored && is_unknown_to_musl {
+            return false;
+        }
         let Some(index) = self.version_index(reader, index) else {
             search.exact = true;
             return true;

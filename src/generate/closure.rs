@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::loader::{Application, Environment, HostFiles, Load, LoadedObject, Problem, Rule, ScopeFiles};
+use crate::loader::{Application, Environment, Files, Load, LoadedObject, Problem, Rule, ScopeFiles};
 use crate::spec::ClosureEntry;
 
 /// What the loads of all subjects came to.
@@ -18,7 +18,7 @@ pub(super) struct Closure {
 }
 
 /// Loads every subject. Libraries of a folder that no subject reaches become subjects of their own.
-pub(super) fn find(application: &mut Application, host: &HostFiles, environment: &Environment) -> Closure {
+pub(super) fn find(application: &mut Application, host: &dyn Files, environment: &Environment) -> Closure {
     let mut closure = Closure::default();
     let files = ScopeFiles::new(application, host);
     let unreached =

@@ -9,7 +9,8 @@ use crate::loader::Facts;
 /// `$ORIGIN`; else `None`, so that the same files give the same document wherever they lie.
 pub(super) fn where_it_matters(scope: &Scope) -> Option<String> {
     let matters = scope.application.objects.iter().any(|(path, facts)| depends_on_place(scope, path, facts));
-    matters.then(|| scope.directory.to_string_lossy().into_owned())
+    let listed = scope.application.library_path.iter().any(|directory| directory.contains("ORIGIN"));
+    (matters || listed).then(|| scope.directory.to_string_lossy().into_owned())
 }
 
 fn depends_on_place(scope: &Scope, object: &str, facts: &Facts) -> bool {
@@ -29,6 +30,8 @@ fn is_tied(scope: &Scope, object: &str, path: &str) -> bool {
             let origin = object.parent().unwrap_or(&scope.directory);
             !owns(scope, &normalise(&origin.join(rest.trim_start_matches('/'))))
         }
+        // Where the token is in the middle, nobody can tell what it leads to elsewhere.
+        None if path.contains("$ORIGIN") || path.contains("${ORIGIN}") => true,
         None => path.starts_with('/') && owns(scope, &normalise(Path::new(path))),
     }
 }

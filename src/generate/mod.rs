@@ -7,14 +7,16 @@
 mod closure;
 mod location;
 mod object;
+mod profile;
 mod scope;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
-use crate::loader::{Application, Environment, HostFiles};
-use crate::spec::{Specification, attribute};
+use crate::loader::{Application, Environment, Files};
+use crate::spec::{Detail, Specification, Symbols, attribute};
 
+pub use profile::{ProfileOptions, profile};
 pub use scope::{Error, is_secure};
 
 /// What to derive a specification from.
@@ -26,6 +28,8 @@ pub struct Options {
     pub attributes: BTreeMap<String, String>,
     /// Directories that the application's start puts into `LD_LIBRARY_PATH`.
     pub library_path: Vec<String>,
+    /// Leave out versions and symbols.
+    pub names_only: bool,
 }
 
 /// An application as its files show it.
@@ -67,7 +71,7 @@ pub fn read(options: &Options) -> Result<Read, Error> {
 /// # Errors
 ///
 /// As [`read`].
-pub fn generate(options: &Options, files: &HostFiles, environment: &Environment) -> Result<Generated, Error> {
+pub fn generate(options: &Options, files: &dyn Files, environment: &Environment) -> Result<Generated, Error> {
     let mut read = read(options)?;
     let closure = closure::find(&mut read.application, files, environment);
     let application = &read.application;
@@ -77,13 +81,27 @@ pub fn generate(options: &Options, files: &HostFiles, environment: &Environment)
     object::keep_referenced_definitions(&mut specification.objects, &closure.referenced);
     specification.scripts.clone_from(&application.scripts);
     specification.links.clone_from(&application.links);
+    specification.unusable.clone_from(&application.unusable);
     specification.library_path.clone_from(&application.library_path);
     specification.location.clone_from(&application.location);
     specification.subjects.clone_from(&application.subjects);
     specification.attributes = attributes(options, read.executable_name, &closure.names);
     specification.closure = closure.entries;
+    if options.names_only {
+        leave_names(&mut specification);
+    }
     read.notes.extend(closure.notes);
     Ok(Generated { specification, notes: read.notes })
+}
+
+/// Leaves nothing of versions and symbols.
+fn leave_names(specification: &mut Specification) {
+    specification.detail = Some(Detail::Names);
+    for object in &mut specification.objects {
+        object.wants.clear();
+        object.unversioned = Symbols::default();
+        object.provides = None;
+    }
 }
 
 /// The user's attributes and those of compat-lib: the executable's name, and every library of the

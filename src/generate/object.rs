@@ -32,6 +32,7 @@ pub(super) fn specify(path: &str, facts: &Facts) -> Object {
         isa: facts.isa.map(|isa| isa.0),
         kernel: facts.kernel.map(|kernel| kernel.to_string()),
         build_id: facts.build_id.clone(),
+        release: facts.release.clone(),
         wants: wants(facts, &imports),
         unversioned: symbols(imports.iter().filter(|import| import.version.is_none())),
         dlopen: facts.dlopen.clone(),
@@ -43,6 +44,7 @@ fn flags(facts: &Facts) -> Vec<ObjectFlag> {
     let flags = &facts.flags;
     let all = [
         (facts.form == Form::FixedExecutable, ObjectFlag::FixedAddress),
+        (facts.form == Form::Executable, ObjectFlag::Pie),
         (!facts.has_dynamic_section, ObjectFlag::NoDynamicSection),
         (flags.bind_now, ObjectFlag::BindNow),
         (flags.symbolic, ObjectFlag::Symbolic),

@@ -1,6 +1,6 @@
 //! The scope: which files belong to the application, and which of them the verdict is about.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -190,6 +190,7 @@ impl Reader {
             if kind.is_symlink() {
                 self.links.push(path);
             } else if kind.is_dir() && depth < MAXIMUM_DEPTH {
+                self.note_unusable(&path, "cannot read file data: Is a directory");
                 self.walk(&path, depth + 1)?;
             } else if kind.is_file() {
                 self.read_member(&path);
@@ -201,7 +202,9 @@ impl Reader {
     /// Adds a file of a folder when it is an object, or a script that can be executed.
     fn read_member(&mut self, path: &Path) {
         match self.content(path, path) {
-            Ok((Content::Object(facts), _)) if facts.form == Form::Other => {}
+            Ok((Content::Object(facts), _)) if facts.form == Form::Other => {
+                self.note_unusable(path, "only ET_DYN and ET_EXEC can be loaded");
+            }
             Ok((Content::Object(facts), metadata)) => {
                 let is_program = facts.is_program();
                 let added = self.add_object(path, *facts, &metadata);
@@ -213,12 +216,37 @@ impl Reader {
                 self.scope.application.subjects.push(script.path.clone());
                 self.scope.application.scripts.push(script);
             }
-            Ok(_) => {}
+            Ok((_, metadata)) => {
+                let is_short = metadata.len() < 64;
+                self.note_unusable(path, if is_short { "file too short" } else { "invalid ELF header" });
+            }
             Err(error) => {
+                self.note_unusable(path, "cannot be read as an ELF object");
                 let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
                 self.scope.notes.push(format!("passed over: {error}{}", cause.unwrap_or_default()));
             }
         }
+    }
+
+    /// Remembers what has the name of a library and is none; what nothing needs is forgotten again.
+    fn note_unusable(&mut self, path: &Path, reason: &str) {
+        let is_named_so = path.file_name().is_some_and(|name| name.to_string_lossy().contains(".so"));
+        if is_named_so {
+            let path = self.scope.relative(path);
+            self.scope.application.unusable.insert(path, reason.to_owned());
+        }
+    }
+
+    /// Forgets the paths whose name no object needs.
+    fn keep_needed_unusable(&mut self) {
+        let application = &mut self.scope.application;
+        let objects = &application.objects;
+        let names = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+        let needed: HashSet<String> = objects
+            .iter()
+            .flat_map(|(_, facts)| facts.needed.iter().map(|dependency| names(&dependency.name)))
+            .collect();
+        application.unusable.retain(|path, _| needed.contains(&names(path)));
     }
 
     fn content(&self, path: &Path, shown: &Path) -> Result<(Content, Metadata), Error> {
@@ -261,18 +289,28 @@ impl Reader {
         path
     }
 
-    /// Keeps the links that lead to a member or to a folder of the scope.
+    /// Keeps the links that lead to a member or to a folder of the scope, and those that lead out of it
+    /// from a place where the loader may look.
     fn finish(mut self) -> Scope {
         for link in std::mem::take(&mut self.links) {
             let Ok(target) = fs::canonicalize(&link) else { continue };
+            let path = self.scope.relative(&link);
             let inside = self.scope.folders.iter().any(|folder| target.starts_with(folder));
-            let target_path = self.scope.relative(&target);
-            let is_member = || self.scope.application.object(&target_path).is_some();
-            if inside && (target.is_dir() || is_member()) {
-                self.scope.application.links.insert(self.scope.relative(&link), target_path);
+            let name = link.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let may_be_searched =
+                if target.is_dir() { name.starts_with("lib") } else { name.contains(".so") };
+            if inside {
+                let target_path = self.scope.relative(&target);
+                if target.is_dir() || self.scope.application.object(&target_path).is_some() {
+                    self.scope.application.links.insert(path, target_path);
+                }
+            } else if may_be_searched {
+                let target = target.to_string_lossy().into_owned();
+                self.scope.application.links.insert(path, target);
             }
         }
         self.scope.application.objects.sort_by(|a, b| a.0.cmp(&b.0));
+        self.keep_needed_unusable();
         self.scope
     }
 }

@@ -4,10 +4,14 @@
 //! `ld.so` as adjacent NUL-terminated strings; what it checks shows in the messages it can print.
 //! musl's defaults are constants of its `ldso/dynlink.c`. Nothing is ever executed.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::elf::{Class, Machine};
 
 /// Whose loader it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub enum Flavour {
     /// The GNU C library, with its version where the file tells it (2.33 and newer do).
     Glibc {
@@ -19,7 +23,8 @@ pub enum Flavour {
 }
 
 /// The facts of one dynamic loader.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct DynamicLoader {
     /// The path that programs name it by.
     pub path: String,
@@ -27,7 +32,7 @@ pub struct DynamicLoader {
     pub flavour: Flavour,
     /// The directories it searches last, without a trailing slash.
     pub default_directories: Vec<String>,
-    /// Where it looks for its cache.
+    /// Where glibc's looks for its cache, and musl's for its list of directories.
     pub cache_path: String,
     /// What `$LIB` stands for.
     pub lib_token: String,
@@ -46,7 +51,7 @@ impl DynamicLoader {
     /// musl's.
     pub fn parse(path: &str, data: &[u8], machine: Machine, class: Class) -> Option<Self> {
         if contains(data, b"musl libc") || contains(data, b"/etc/ld-musl-") {
-            return Some(Self::musl(path));
+            return Some(Self::musl(path, data));
         }
         let cache_path = string_ending_with(data, b"/ld.so.cache\0")?;
         let searches_hwcaps = contains(data, b"glibc-hwcaps");
@@ -65,18 +70,19 @@ impl DynamicLoader {
         })
     }
 
-    fn musl(path: &str) -> Self {
+    fn musl(path: &str, data: &[u8]) -> Self {
+        // Packed relocations are applied from 1.2.4 on; without a version in sight the file is new enough.
+        let knows_relr = musl_version(data).is_none_or(|version| version >= (1, 2, 4));
         Self {
             path: path.to_owned(),
             flavour: Flavour::Musl,
             default_directories: ["/lib", "/usr/local/lib", "/usr/lib"].map(String::from).to_vec(),
-            cache_path: String::new(),
+            cache_path: string_ending_with(data, b".path\0").unwrap_or_default(),
             lib_token: "lib".to_owned(),
             searches_hwcaps: false,
             searches_legacy_hwcaps: false,
             checks_isa: false,
-            // musl 1.2.4 and newer apply DT_RELR; no string of the file tells.
-            knows_relr: true,
+            knows_relr,
         }
     }
 
@@ -85,13 +91,25 @@ impl DynamicLoader {
         self.flavour == Flavour::Musl
     }
 
+    /// Whether it is a glibc's older than the given version. One that does not tell is: they do from
+    /// 2.33 on.
+    pub fn is_older_than(&self, major: u32, minor: u32) -> bool {
+        match self.flavour {
+            Flavour::Glibc { version } => version.is_none_or(|version| version < (major, minor)),
+            Flavour::Musl => false,
+        }
+    }
+
     /// The file that lists musl's directories instead of the default ones, beside the loader itself:
-    /// `/etc/ld-musl-x86_64.path` for `/lib/ld-musl-x86_64.so.1`.
+    /// `/etc/ld-musl-x86_64.path` for a loader in `/lib` (`ldso/dynlink.c`: relative to the folder above
+    /// its own).
     pub fn musl_path_file(&self) -> String {
-        let (directory, file) = self.path.rsplit_once('/').unwrap_or(("", &self.path));
+        let directory = self.path.rsplit_once('/').map_or("", |(directory, _)| directory);
         let prefix = directory.rsplit_once('/').map_or("", |(prefix, _)| prefix);
-        let name = file.split(".so").next().unwrap_or(file);
-        format!("{prefix}/etc/{name}.path")
+        let named = self.cache_path.rsplit('/').next().filter(|name| name.starts_with("ld-musl-"));
+        let own = self.path.rsplit('/').next().unwrap_or_default().split(".so").next().unwrap_or_default();
+        let name = named.map_or_else(|| format!("{own}.path"), str::to_owned);
+        format!("{prefix}/etc/{name}")
     }
 
     /// The path of the usual glibc loader of a machine (`RTLD` in glibc's `shlib-versions`), for
@@ -141,6 +159,15 @@ fn glibc_version(data: &[u8]) -> Option<(u32, u32)> {
     let text = std::str::from_utf8(data.get(at..at + 8)?).ok()?;
     let mut numbers = text.split('.').map(|number| number.parse().ok());
     Some((numbers.next()??, numbers.next()??))
+}
+
+/// The version that musl's `libc.so` has as a string of its own.
+fn musl_version(data: &[u8]) -> Option<(u32, u32, u32)> {
+    data.split(|byte| *byte == 0).filter(|string| (5..=12).contains(&string.len())).find_map(|string| {
+        let mut numbers = std::str::from_utf8(string).ok()?.split('.').map(|number| number.parse().ok());
+        let version = (numbers.next()??, numbers.next()??, numbers.next()??);
+        numbers.next().is_none().then_some(version)
+    })
 }
 
 /// The longest run of adjacent strings that each begin and end with a slash and name a library folder.

@@ -28,8 +28,8 @@ pub struct CacheEntry {
     pub flags: i32,
     /// The sub-directory of `glibc-hwcaps` it lies in, such as `x86-64-v3`.
     pub subdirectory: Option<String>,
-    /// It is for one of the legacy hardware capabilities.
-    pub legacy_hwcap: bool,
+    /// The legacy hardware capabilities that it is for, as a mask (before glibc 2.37).
+    pub legacy_hwcaps: u64,
 }
 
 /// The entries, looked up in place as the loader does.
@@ -52,6 +52,11 @@ impl LibraryCache {
         }
         let subdirectories = subdirectories(&data).unwrap_or_default();
         Some(Self { data, count, subdirectories })
+    }
+
+    /// The paths of all entries.
+    pub fn paths(&self) -> Vec<String> {
+        (0..self.count).filter_map(|index| self.entry(index)).map(|entry| entry.path).collect()
     }
 
     /// The entries for a name, in the order of the file.
@@ -93,7 +98,7 @@ impl LibraryCache {
             true => Some(self.subdirectories.get(hwcap as u32 as usize)?.clone()),
             false => None,
         };
-        Some(CacheEntry { path, flags, subdirectory, legacy_hwcap: !is_extension && hwcap != 0 })
+        Some(CacheEntry { path, flags, subdirectory, legacy_hwcaps: if is_extension { 0 } else { hwcap } })
     }
 
     /// The flags that an entry for the given machine has (`_dl_cache_check_flags`: they must be equal).

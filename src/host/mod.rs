@@ -7,9 +7,11 @@
 mod dynamic_loader;
 mod library_cache;
 mod platform;
+mod profile;
 mod root;
 
 pub use dynamic_loader::{DynamicLoader, Flavour};
 pub use library_cache::{CacheEntry, LibraryCache};
 pub use platform::Platform;
+pub use profile::{MAXIMUM_PROFILE_SIZE, PROFILE_IDENTIFIER, Profile, ProfileError};
 pub use root::{Identity, Root, WalkError};

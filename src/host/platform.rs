@@ -9,6 +9,8 @@ pub struct Platform {
     pub machine: Machine,
     /// The x86-64 levels it has; `None` on other machines.
     pub isa: Option<IsaLevel>,
+    /// Whether the CPU is Intel's: glibc searches some sub-directories on those only.
+    pub is_intel: bool,
     /// The Linux kernel's version; `None` when it is not known.
     pub kernel: Option<KernelVersion>,
 }
@@ -18,7 +20,7 @@ impl Platform {
     pub fn of_this_machine() -> Self {
         let release = rustix::system::uname();
         let kernel = KernelVersion::parse(&release.release().to_string_lossy());
-        Self { machine: Machine::of_this_program(), isa: isa_of_this_cpu(), kernel }
+        Self { machine: Machine::of_this_program(), isa: isa_of_this_cpu(), is_intel: is_intel(), kernel }
     }
 
     /// Whether the kernel can start programs for `machine` besides its own: the 32-bit ancestors that
@@ -27,6 +29,18 @@ impl Platform {
         let compatible = [(Machine::X86_64, Machine::I386), (Machine::AARCH64, Machine::ARM)];
         self.machine == machine || compatible.contains(&(self.machine, machine))
     }
+}
+
+/// Whether the vendor that CPUID leaf 0 names is Intel.
+#[cfg(target_arch = "x86_64")]
+fn is_intel() -> bool {
+    let leaf = std::arch::x86_64::__cpuid(0);
+    [leaf.ebx, leaf.edx, leaf.ecx].map(u32::to_le_bytes).concat() == b"GenuineIntel"
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn is_intel() -> bool {
+    false
 }
 
 /// The levels of this CPU (x86-64 psABI, table "Micro-Architecture Levels").

@@ -18,6 +18,9 @@ pub struct Application {
     pub foreign: Vec<(String, String)>,
     /// Links of the scope: path to target.
     pub links: BTreeMap<String, String>,
+    /// Paths at which the loader would stop, with its words: they have the name of a needed library and
+    /// are none.
+    pub unusable: BTreeMap<String, String>,
     /// Scripts among the subjects.
     pub scripts: Vec<Script>,
     /// Directories that its start puts into `LD_LIBRARY_PATH`.
@@ -32,6 +35,7 @@ impl Application {
         let mut application = Self {
             location: specification.location.clone(),
             links: specification.links.clone(),
+            unusable: specification.unusable.clone(),
             scripts: specification.scripts.clone(),
             library_path: specification.library_path.clone(),
             subjects: specification.subjects.clone(),
@@ -39,7 +43,10 @@ impl Application {
         };
         for object in &specification.objects {
             match Facts::of_specified(object) {
-                Some(facts) => application.objects.push((object.path.clone(), Arc::new(facts))),
+                Some(mut facts) => {
+                    facts.names_only = specification.detail.is_some();
+                    application.objects.push((object.path.clone(), Arc::new(facts)));
+                }
                 None => application.foreign.push((object.path.clone(), object.machine.clone())),
             }
         }

@@ -20,7 +20,7 @@ use crate::loader::{Facts, Load, LoadedObject, Problem};
 pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, memo: &Memo) {
     let known = Known::of(load);
     let scope = Scope { objects: &load.objects, ignores_versions: loader.is_musl(), memo };
-    let binds_now = loader.is_musl() || load.objects.first().is_some_and(|o| o.facts.flags.bind_now);
+    let stops_without_versions = !loader.is_musl() && loader.is_older_than(2, 41);
     let mut problems = Vec::new();
     let mut left = Vec::new();
     for (index, object) in load.objects.iter().enumerate() {
@@ -34,12 +34,19 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, m
                 left.push(String::from_utf8_lossy(import.name).into_owned());
                 continue;
             }
-            let lazy = import.uses.is_lazy() && !binds_now && !object.facts.flags.bind_now;
-            problems.push(missing(object, &import, lazy));
+            problems.push(missing(object, &import, is_lazy(object, &import, loader)));
+        }
+        if stops_without_versions && !object.facts.names_only {
+            problems.extend(scope.versionless(object, loader));
         }
     }
     load.problems.extend(problems);
     load.left_to_program = left;
+}
+
+/// Whether a reference is looked up at the first call only.
+fn is_lazy(object: &LoadedObject, import: &Import<'_>, loader: &DynamicLoader) -> bool {
+    import.uses.is_lazy() && !loader.is_musl() && !object.facts.flags.bind_now
 }
 
 fn missing(object: &LoadedObject, import: &Import<'_>, lazy: bool) -> Problem {
@@ -127,6 +134,34 @@ impl Scope<'_> {
         unsatisfied
     }
 
+    /// Versioned references of an object that reach a library of the right name whose definitions carry
+    /// no versions.
+    fn versionless(&self, object: &LoadedObject, loader: &DynamicLoader) -> Vec<Problem> {
+        let references = self.references(&object.facts);
+        let named = references.groups.iter().enumerate().filter_map(|(number, (library, group))| {
+            let position = self.position(library.as_deref()?)?;
+            let provider = &self.objects[position];
+            (!provider.facts.has_symbol_versions() && !provider.facts.names_only)
+                .then_some((number, group, position, provider))
+        });
+        let mut problems = Vec::new();
+        for (number, group, position, provider) in named {
+            let earlier = self.left_by_all(&object.facts, number, group, 0..position);
+            let own = self.left_by(&object.facts, number, group, position);
+            let reach = earlier.iter().filter(|index| own.binary_search(index).is_err());
+            let imports: Vec<_> = reach.map(|index| object.facts.import(*index as usize)).collect();
+            let Some(first) = imports.first() else { continue };
+            problems.push(Problem::VersionlessProvider {
+                library: first.version.map_or_else(String::new, |version| version.library.to_owned()),
+                path: provider.shown.clone(),
+                wanted_by: object.shown.clone(),
+                symbol: String::from_utf8_lossy(first.name).into_owned(),
+                lazy: imports.iter().all(|import| is_lazy(object, import, loader)),
+            });
+        }
+        problems
+    }
+
     fn references(&self, facts: &Facts) -> Rc<References> {
         let mut known = self.memo.references.borrow_mut();
         Rc::clone(known.entry(facts.number).or_insert_with(|| Rc::new(References::of(facts))))
@@ -161,6 +196,10 @@ impl Scope<'_> {
     /// What one object leaves unsatisfied of a whole group.
     fn left_by(&self, facts: &Facts, number: usize, group: &Rc<[u32]>, provider: usize) -> Rc<[u32]> {
         let asked = &self.objects[provider].facts;
+        if asked.names_only {
+            // What it defines is not known, and it is as good as everything: names are all that is asked.
+            return Rc::from([]);
+        }
         let question = (facts.number, number, asked.number, self.ignores_versions, provider == 0);
         if let Some(known) = self.memo.leftovers.borrow().get(&question) {
             return Rc::clone(known);

@@ -3,7 +3,7 @@
 //! Source: `open_verify` and `_dl_map_object_from_fd` in glibc's `elf/dl-load.c`.
 
 use crate::elf::{KernelVersion, Machine};
-use crate::loader::{Facts, Files, Form, OpenError, Opened};
+use crate::loader::{Facts, Fault, Files, Form, OpenError, Opened};
 
 /// `ELFOSABI_NONE`, `ELFOSABI_GNU`, and on Arm `ELFOSABI_ARM_AEABI`.
 fn is_known_abi(os_abi: u8, machine: Machine) -> bool {
@@ -17,6 +17,8 @@ pub(super) enum Verdict {
     Use(Opened),
     /// It is passed over, silently.
     Pass(String),
+    /// It is passed over, and so is the rest of the list of directories that led to it.
+    EndList(String),
     /// The start ends here.
     Stop(String),
 }
@@ -27,6 +29,10 @@ pub(super) struct Fit<'a> {
     pub program: &'a Facts,
     /// The kernel, for a loader that passes over libraries for newer ones (before glibc 2.36).
     pub kernel: Option<KernelVersion>,
+    /// The loader is musl's.
+    pub is_musl: bool,
+    /// The loader is older than glibc 2.36.
+    pub is_old: bool,
 }
 
 impl Fit<'_> {
@@ -35,8 +41,27 @@ impl Fit<'_> {
         let opened = match files.open(path) {
             Ok(opened) => opened,
             Err(OpenError::Absent(reason)) => return Verdict::Pass(reason),
+            Err(OpenError::Blocked(reason)) if self.is_musl => return Verdict::Stop(reason),
+            Err(OpenError::Blocked(reason)) => return Verdict::EndList(reason),
             Err(error) => return Verdict::Stop(error.to_string()),
         };
+        match self.is_musl {
+            true => self.judge_for_musl(opened),
+            false => self.judge_for_glibc(opened),
+        }
+    }
+
+    /// musl takes the first file that opens, and looks at little of it (`map_library`).
+    fn judge_for_musl(&self, opened: Opened) -> Verdict {
+        let facts = &opened.facts;
+        let is_foreign = facts.class != self.program.class || facts.big_endian != self.program.big_endian;
+        if is_foreign || facts.form == Form::Other {
+            return Verdict::Stop("Exec format error".to_owned());
+        }
+        Verdict::Use(opened)
+    }
+
+    fn judge_for_glibc(&self, opened: Opened) -> Verdict {
         let facts = &opened.facts;
         if facts.class != self.program.class {
             return Verdict::Pass("wrong ELF class".to_owned());
@@ -44,6 +69,9 @@ impl Fit<'_> {
         if facts.big_endian != self.program.big_endian {
             let order = if self.program.big_endian { "big" } else { "little" };
             return Verdict::Stop(format!("ELF file data encoding not {order}-endian"));
+        }
+        if let Some(Fault::Always(words)) = facts.fault.filter(|_| facts.machine == self.program.machine) {
+            return Verdict::Stop(words.to_owned());
         }
         if facts.machine != self.program.machine {
             return Verdict::Pass(format!("for {}, not {}", facts.machine, self.program.machine));
@@ -60,6 +88,9 @@ impl Fit<'_> {
     fn reason_to_stop(&self, facts: &Facts) -> Option<&'static str> {
         if !is_known_abi(facts.os_abi, facts.machine) {
             return Some("ELF file OS ABI invalid");
+        }
+        if let Some(Fault::BeforeRelr(words)) = facts.fault.filter(|_| self.is_old) {
+            return Some(words);
         }
         match facts.form {
             Form::Other => Some("only ET_DYN and ET_EXEC can be loaded"),

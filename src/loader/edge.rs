@@ -52,6 +52,8 @@ pub enum EdgeOutcome {
         /// Why it is this file.
         rule: Rule,
     },
+    /// The kernel's own object, which is there before everything else (vdso(7)).
+    Kernel,
     /// Nothing that could be used.
     Missing,
 }
@@ -66,6 +68,8 @@ pub enum KnownBy {
     Soname,
     /// A search led to the same file.
     File,
+    /// It is the kernel's own object, and no file.
+    Kernel,
 }
 
 impl Edge {
@@ -73,7 +77,7 @@ impl Edge {
     pub fn target(&self) -> Option<usize> {
         match self.outcome {
             EdgeOutcome::Loaded(index) | EdgeOutcome::Known(index, _) => Some(index),
-            EdgeOutcome::Available { .. } | EdgeOutcome::Missing => None,
+            EdgeOutcome::Available { .. } | EdgeOutcome::Kernel | EdgeOutcome::Missing => None,
         }
     }
 

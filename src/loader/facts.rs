@@ -23,6 +23,28 @@ pub enum Form {
     Other,
 }
 
+/// What is wrong with an object that can be read and not be loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Every glibc refuses it, in these words.
+    Always(&'static str),
+    /// A glibc before 2.36 refuses it.
+    BeforeRelr(&'static str),
+}
+
+impl Fault {
+    fn of(object: &elf::Object) -> Option<Self> {
+        if let Some(words) = object.identification_fault {
+            return Some(Self::Always(words));
+        }
+        if !object.alignment.to_pages {
+            return Some(Self::Always("ELF load command address/offset not page-aligned"));
+        }
+        let stated = object.alignment.as_stated;
+        (!stated).then_some(Self::BeforeRelr("ELF load command alignment not page-aligned"))
+    }
+}
+
 /// The facts of one object.
 #[derive(Debug)]
 pub struct Facts {
@@ -34,6 +56,8 @@ pub struct Facts {
     pub big_endian: bool,
     /// `EI_OSABI`.
     pub os_abi: u8,
+    /// What glibc's loader would object to in its first bytes or the alignment of its segments.
+    pub fault: Option<Fault>,
     /// What it is.
     pub form: Form,
     /// Whether it has a dynamic section.
@@ -58,6 +82,10 @@ pub struct Facts {
     pub build_id: Option<String>,
     /// It runs with raised privileges.
     pub secure: bool,
+    /// Nothing is known of its versions and symbols.
+    pub names_only: bool,
+    /// The release of the C library that it is, when it is one or its loader.
+    pub release: Option<String>,
     /// The versions it needs: library, then version and whether it may be absent.
     pub version_needs: Vec<(String, Vec<(String, bool)>)>,
     /// The versions it defines, base version left out; `None` without such a table.
@@ -121,6 +149,7 @@ impl Facts {
             class: object.class,
             big_endian: object.endian == elf::Endian::Big,
             os_abi: object.os_abi,
+            fault: Fault::of(&object),
             form: match object.kind {
                 Kind::Executable => Form::FixedExecutable,
                 Kind::Shared if dynamic.flags.pie => Form::Executable,
@@ -129,7 +158,7 @@ impl Facts {
             },
             has_dynamic_section,
             interpreter: object.interpreter.clone(),
-            soname: dynamic.soname,
+            soname: dynamic.soname.clone(),
             needed: dynamic.needed,
             rpath: dynamic.rpath,
             runpath: dynamic.runpath,
@@ -138,6 +167,8 @@ impl Facts {
             kernel: object.notes.kernel,
             build_id: object.notes.build_id.as_deref().map(hexadecimal),
             secure: false,
+            names_only: false,
+            release: release(&object, dynamic.soname.as_deref()),
             version_needs: version_needs.collect(),
             version_definitions,
             dlopen: object.notes.dlopen.iter().map(noted).collect(),
@@ -157,10 +188,11 @@ impl Facts {
             class: Class::from_bits(object.class)?,
             big_endian: object.big_endian,
             os_abi: object.os_abi.unwrap_or(0),
+            fault: None,
             form: match object.kind {
                 spec::ObjectKind::Executable if fixed => Form::FixedExecutable,
-                spec::ObjectKind::Executable => Form::Executable,
-                spec::ObjectKind::Library => Form::Library,
+                spec::ObjectKind::Executable if has(spec::ObjectFlag::Pie) => Form::Executable,
+                spec::ObjectKind::Executable | spec::ObjectKind::Library => Form::Library,
             },
             has_dynamic_section: !has(spec::ObjectFlag::NoDynamicSection),
             interpreter: object.interpreter.clone(),
@@ -172,7 +204,7 @@ impl Facts {
                 bind_now: has(spec::ObjectFlag::BindNow),
                 symbolic: has(spec::ObjectFlag::Symbolic),
                 no_default_libraries: has(spec::ObjectFlag::NoDefaultLibraries),
-                pie: object.kind == spec::ObjectKind::Executable && !fixed,
+                pie: has(spec::ObjectFlag::Pie),
                 no_open: false,
                 relr: has(spec::ObjectFlag::Relr),
             },
@@ -180,6 +212,8 @@ impl Facts {
             kernel: object.kernel.as_deref().and_then(KernelVersion::parse),
             build_id: object.build_id.clone(),
             secure: has(spec::ObjectFlag::Secure),
+            names_only: false,
+            release: object.release.clone(),
             version_needs: specified_versions(object),
             version_definitions: provides.and_then(|provides| provides.versions.clone()),
             dlopen: object.dlopen.clone(),
@@ -193,6 +227,14 @@ impl Facts {
         match &self.symbols {
             Symbols::Object(object, _) => Some(object),
             Symbols::Listed(_) => None,
+        }
+    }
+
+    /// Whether its definitions carry versions.
+    pub fn has_symbol_versions(&self) -> bool {
+        match &self.symbols {
+            Symbols::Object(object, _) => object.has_symbol_versions(),
+            Symbols::Listed(listed) => listed.has_versions,
         }
     }
 
@@ -253,6 +295,18 @@ impl Facts {
 fn next_number() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// What glibc's `libc.so.6` and `ld.so` say of their release: `(Debian GLIBC 2.36-9) stable release
+/// version 2.36`. The loader says it from 2.33 on.
+fn release(object: &elf::Object, soname: Option<&str>) -> Option<String> {
+    let is_part = soname.is_some_and(|name| name.starts_with("libc.so.") || name.starts_with("ld"));
+    let data = object.bytes();
+    let version = memchr::memmem::find(data, b" release version ").filter(|_| is_part)?;
+    let start = data[..version].iter().rposition(|byte| *byte == b'(' || *byte == 0)?;
+    let end = version + memchr::memchr2(b'\n', 0, &data[version..])?;
+    let text = std::str::from_utf8(&data[start..end]).ok()?;
+    Some(text.trim_end_matches('.').to_owned())
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

@@ -1,14 +1,14 @@
 //! Where the loader's objects come from: a host's root, or an application's scope laid over one.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::elf;
-use crate::host::{self, Root, WalkError};
+use crate::elf::{self, Class, Machine};
+use crate::host::{self, DynamicLoader, Root, WalkError};
 use crate::loader::{Application, Facts, Memory};
 
 /// What makes two opened files the same object.
@@ -18,6 +18,8 @@ pub enum Identity {
     Host(host::Identity),
     /// An object of the scope, by its number.
     Scope(usize),
+    /// An object of a saved host, by its number.
+    Profile(usize),
 }
 
 /// An object that was opened.
@@ -42,6 +44,12 @@ pub enum OpenError {
     /// The path could not be opened; the text of the system's error.
     #[error("{0}")]
     Absent(String),
+    /// The path could not be opened for a reason that ends the search of a list of directories.
+    #[error("{0}")]
+    Blocked(String),
+    /// The file is known to be unusable; what the loader says of it.
+    #[error("{0}")]
+    Unusable(String),
     /// There is something else than a regular file.
     #[error("cannot read file data: Is a directory")]
     NotRegular,
@@ -60,6 +68,7 @@ impl From<WalkError> for OpenError {
     fn from(error: WalkError) -> Self {
         match error {
             WalkError::NotRegular => Self::NotRegular,
+            WalkError::Loop | WalkError::Io(_) => Self::Blocked(error.to_string()),
             other => Self::Absent(other.to_string()),
         }
     }
@@ -70,6 +79,7 @@ impl From<elf::Error> for OpenError {
         match error {
             elf::Error::NotElf => Self::NotElf,
             elf::Error::TooShort { .. } => Self::TooShort,
+            elf::Error::UnknownClass(_) => Self::Absent("wrong ELF class".to_owned()),
             other => Self::Malformed(other),
         }
     }
@@ -100,6 +110,12 @@ pub trait Files {
     /// What is remembered about the host below.
     fn memory(&self) -> &Memory;
 
+    /// The facts of the loader at `path`; `None` when it is no loader that is known.
+    fn dynamic_loader(&self, path: &str, machine: Machine, class: Class) -> Option<Arc<DynamicLoader>> {
+        let data = self.read(path).ok()?;
+        DynamicLoader::parse(path, &data, machine, class).map(Arc::new)
+    }
+
     /// A path as people should see it.
     fn shown(&self, path: &str) -> String {
         path.to_owned()
@@ -126,8 +142,17 @@ impl HostFiles {
         &self.root
     }
 
+    /// What an error means to a search: one in a folder that is not there is no more than its absence.
+    fn failure(&self, path: &str, error: WalkError) -> OpenError {
+        let is_in_folder = Path::new(path).parent().is_some_and(|folder| self.root.resolve(folder).is_ok());
+        match OpenError::from(error) {
+            OpenError::Blocked(reason) if !is_in_folder => OpenError::Absent(reason),
+            other => other,
+        }
+    }
+
     fn open_anew(&self, path: &str) -> Result<Opened, OpenError> {
-        let (data, identity) = self.root.map(Path::new(path))?;
+        let (data, identity) = self.root.map(Path::new(path)).map_err(|error| self.failure(path, error))?;
         if let Some(known) = self.objects.borrow().get(&identity) {
             return known.clone().map(|facts| Opened { identity: Identity::Host(identity), facts });
         }
@@ -141,7 +166,7 @@ impl HostFiles {
 const HEADER_SIZE: usize = 64;
 
 fn parse(data: Bytes) -> Result<Facts, OpenError> {
-    if data.len() < HEADER_SIZE && !data.starts_with(b"\x7fELF\x01") {
+    if data.len() < HEADER_SIZE {
         return Err(OpenError::TooShort);
     }
     Ok(Facts::of_object(elf::Object::parse(data)?))
@@ -179,12 +204,27 @@ impl Files for HostFiles {
 pub struct ScopeFiles<'a> {
     location: String,
     objects: HashMap<String, Opened>,
-    links: &'a BTreeMap<String, String>,
+    /// The folders that the scope has, by their paths in it.
+    folders: HashSet<String>,
+    application: &'a Application,
     below: &'a dyn Files,
 }
 
 /// Where a scope lies whose place does not matter: a folder that no host has.
 const ANYWHERE: &str = "/.compat/scope";
+
+/// How many links are followed in one path.
+const MAXIMUM_LINKS: usize = 40;
+
+/// Where an absolute path leads.
+enum Place {
+    /// To a path in the scope.
+    Inside(String),
+    /// To a path of the host below.
+    Below(String),
+    /// To nothing.
+    Nowhere,
+}
 
 impl<'a> ScopeFiles<'a> {
     /// Lays the scope of an application over `below`.
@@ -194,7 +234,14 @@ impl<'a> ScopeFiles<'a> {
             let opened = Opened { identity: Identity::Scope(number), facts: Arc::clone(facts) };
             (path.clone(), opened)
         });
-        Self { objects: opened.collect(), location, links: &application.links, below }
+        let mut folders = HashSet::new();
+        let paths = application.objects.iter().map(|(path, _)| path);
+        for path in paths.chain(application.links.keys()).chain(application.unusable.keys()) {
+            let ends = path.match_indices('/').map(|(end, _)| path[..end].to_owned());
+            folders.extend(ends);
+        }
+        folders.extend(application.links.values().filter(|target| !target.starts_with('/')).cloned());
+        Self { objects: opened.collect(), location, folders, application, below }
     }
 
     /// The absolute path of something in the scope.
@@ -202,35 +249,86 @@ impl<'a> ScopeFiles<'a> {
         format!("{}/{path}", self.location)
     }
 
-    /// The path in the scope, links followed, that an absolute path leads to.
-    fn inside(&self, path: &str) -> Option<String> {
-        // Most paths are the host's own: only `..` could lead from one of those into the scope.
-        if !path.starts_with(&self.location) && !path.contains("..") {
-            return None;
-        }
-        let normal = normalise(path);
-        let inside = normal.strip_prefix(&self.location)?.strip_prefix('/')?;
-        let mut walked = PathBuf::new();
-        let mut ahead: Vec<String> = inside.split('/').rev().map(str::to_owned).collect();
+    /// Walks an absolute path: links are followed and `..` taken where they stand, as the kernel does.
+    fn walk(&self, path: &str) -> Place {
+        let inside = path.strip_prefix(&self.location).and_then(|rest| rest.strip_prefix('/'));
+        let Some(inside) = inside else {
+            // Only `..` could lead from one of the host's own paths into the scope.
+            let normal =
+                if path.contains("..") { normalise(path) } else { return Place::Below(path.to_owned()) };
+            return match normal.strip_prefix(&self.location).is_some_and(|rest| rest.starts_with('/')) {
+                true => self.walk(&normal),
+                false => Place::Below(path.to_owned()),
+            };
+        };
+        let mut walked: Vec<&str> = Vec::new();
+        let mut ahead: Vec<&str> = inside.split('/').rev().collect();
         let mut followed = 0;
         while let Some(component) = ahead.pop() {
-            walked.push(component);
-            if let Some(target) = self.links.get(&*walked.to_string_lossy()) {
+            match component {
+                "" | "." => continue,
+                ".." if walked.pop().is_some() => continue,
+                ".." => return self.leave(&ahead),
+                name => walked.push(name),
+            }
+            let here = walked.join("/");
+            if let Some((_, target)) = self.application.links.get_key_value(&here) {
                 followed += 1;
-                if followed > 40 {
-                    return None;
+                if followed > MAXIMUM_LINKS {
+                    return Place::Nowhere;
                 }
-                ahead.extend(target.split('/').rev().map(str::to_owned));
+                if target.starts_with('/') {
+                    return Place::Below(joined(target, &ahead));
+                }
                 walked.clear();
+                ahead.extend(target.split('/').rev());
+            } else if !ahead.is_empty() && !self.folders.contains(&here) {
+                return self.unknown(&here, &ahead);
             }
         }
-        Some(walked.to_string_lossy().into_owned())
+        Place::Inside(walked.join("/"))
     }
+
+    /// A path that leaves the scope upwards.
+    fn leave(&self, ahead: &[&str]) -> Place {
+        let above = self.location.rsplit_once('/').map_or("", |(above, _)| above);
+        Place::Below(joined(above, ahead))
+    }
+
+    /// A path through a folder that the scope does not have: the host may, where the scope lies there.
+    fn unknown(&self, here: &str, ahead: &[&str]) -> Place {
+        match self.application.location {
+            Some(_) => Place::Below(joined(&self.path_of(here), ahead)),
+            None => Place::Nowhere,
+        }
+    }
+
+    fn object(&self, inside: &str) -> Option<&Opened> {
+        self.objects.get(inside)
+    }
+}
+
+/// A path followed by components of which the next one is last.
+fn joined(path: &str, ahead: &[&str]) -> String {
+    let mut whole = path.to_owned();
+    for component in ahead.iter().rev() {
+        whole.push('/');
+        whole.push_str(component);
+    }
+    whole
 }
 
 impl Files for ScopeFiles<'_> {
     fn open(&self, path: &str) -> Result<Opened, OpenError> {
-        match self.inside(path).and_then(|inside| self.objects.get(&inside)) {
+        let inside = match self.walk(path) {
+            Place::Inside(inside) => inside,
+            Place::Below(path) => return self.below.open(&path),
+            Place::Nowhere => return Err(WalkError::NotFound.into()),
+        };
+        if let Some(reason) = self.application.unusable.get(&inside) {
+            return Err(OpenError::Unusable(reason.clone()));
+        }
+        match self.object(&inside) {
             Some(object) => Ok(object.clone()),
             None => self.below.open(path),
         }
@@ -241,25 +339,33 @@ impl Files for ScopeFiles<'_> {
     }
 
     fn real_path(&self, path: &str) -> String {
-        match self.inside(path) {
-            Some(inside) if self.objects.contains_key(&inside) => self.path_of(&inside),
+        match self.walk(path) {
+            Place::Inside(inside) if self.object(&inside).is_some() => self.path_of(&inside),
+            Place::Below(path) => self.below.real_path(&path),
             _ => self.below.real_path(path),
         }
     }
 
     fn is_executable(&self, path: &str) -> bool {
-        self.inside(path).is_some_and(|inside| self.objects.contains_key(&inside))
-            || self.below.is_executable(path)
+        match self.walk(path) {
+            Place::Inside(inside) if self.object(&inside).is_some() => true,
+            Place::Below(path) => self.below.is_executable(&path),
+            _ => self.below.is_executable(path),
+        }
     }
 
     fn memory(&self) -> &Memory {
         self.below.memory()
     }
 
+    fn dynamic_loader(&self, path: &str, machine: Machine, class: Class) -> Option<Arc<DynamicLoader>> {
+        self.below.dynamic_loader(path, machine, class)
+    }
+
     /// Objects of the scope by their path in it.
     fn shown(&self, path: &str) -> String {
-        match self.inside(path) {
-            Some(inside) if self.objects.contains_key(&inside) => inside,
+        match self.walk(path) {
+            Place::Inside(inside) if self.object(&inside).is_some() => inside,
             _ => path.to_owned(),
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::elf::DependencyKind;
+use crate::elf::{Dependency, DependencyKind};
 use crate::host::DynamicLoader;
 use crate::loader::candidate::{Fit, Verdict};
 use crate::loader::files::Identity;
@@ -122,7 +122,8 @@ pub(super) fn load(
 ) -> Load {
     let facts = Arc::clone(&program.opened.facts);
     let kernel = environment.platform.kernel.filter(|_| !loader.knows_relr);
-    let search = Search::new(files, environment, loader, Fit { program: &facts, kernel });
+    let fit = Fit { program: &facts, kernel, is_musl: loader.is_musl(), is_old: !loader.knows_relr };
+    let search = Search::new(files, environment, loader, fit);
     let waiting = LoadedObject::of_loader(loader, loader_file);
     let mut loading = Loading { search, loader, waiting: Some(waiting), load: Load::default() };
     loading.add_program(program);
@@ -133,13 +134,13 @@ pub(super) fn load(
         loading.add_plugin(plugin);
         loading.add_dependencies(global);
     }
-    let mut load = loading.load;
+    let Loading { mut load, waiting, .. } = loading;
     load.global = global;
     load.ignores_versions = loader.is_musl();
     if !loader.is_musl() {
-        version::check(&mut load, loader);
+        version::check(&mut load, loader, waiting.as_ref());
     }
-    start::check_platform(&mut load, loader.checks_isa, environment);
+    start::check_platform(&mut load, Some(loader), environment);
     let is_program = facts.is_program();
     binding::check(&mut load, loader, is_program, &files.memory().bindings);
     dlopen::look_up(&loading.search, &mut load, loader.is_musl());
@@ -155,16 +156,17 @@ struct Loading<'a> {
 }
 
 impl LoadedObject {
-    /// Whether a version's library name means this object.
+    /// Whether a version's library name means this object: only names that something asked for count,
+    /// its soname among them when it was asked for (`_dl_name_match_p`).
     pub(super) fn goes_by(&self, library: &str) -> bool {
-        self.names.iter().any(|name| name == library) || self.facts.soname.as_deref() == Some(library)
+        self.names.iter().any(|name| name == library)
     }
 
     /// The program, alone in its scope.
     pub(super) fn alone(program: Program) -> Self {
         Self {
             origin: directory_of(&program.path),
-            names: program.opened.facts.soname.iter().cloned().collect(),
+            names: Vec::new(),
             in_scope: program.opened.is_in_scope(),
             path: program.path,
             shown: program.shown,
@@ -213,10 +215,10 @@ impl Loading<'_> {
         let names =
             uncommented.flat_map(|line| line.split([' ', '\t', ':', ','])).filter(|name| !name.is_empty());
         for name in names {
-            if let Outcome::Found(opened, path, _) = self.search.find(name, 0, &self.load.objects) {
-                let outcome = self.push(opened, path, vec![name.to_owned()], Some(0), Rule::Preload);
-                let edge = Edge { name: name.to_owned(), kind: EdgeKind::Preload, outcome };
-                self.load.objects[0].edges.push(edge);
+            let name = self.search.expand(name, &self.load.objects[0]);
+            if let Outcome::Found(opened, path, _) = self.search.find(&name, 0, &self.load.objects) {
+                let outcome = self.push(opened, path, vec![name.clone()], Some(0), Rule::Preload);
+                self.load.objects[0].edges.push(Edge { name, kind: EdgeKind::Preload, outcome });
             }
         }
     }
@@ -236,8 +238,15 @@ impl Loading<'_> {
         while index < self.load.objects.len() {
             let facts = Arc::clone(&self.load.objects[index].facts);
             for dependency in &facts.needed {
+                // musl reads DT_NEEDED only.
+                if self.loader.is_musl() && dependency.kind != DependencyKind::Needed {
+                    continue;
+                }
                 let name = self.search.expand(&dependency.name, &self.load.objects[index]);
-                let outcome = self.add_dependency(&name, dependency.kind, index);
+                let outcome = match self.is_token_refused(dependency, index) {
+                    true => EdgeOutcome::Missing,
+                    false => self.add_dependency(&name, dependency.kind, index),
+                };
                 let edge = Edge { name, kind: dependency.kind.into(), outcome };
                 self.load.objects[index].edges.push(edge);
             }
@@ -267,6 +276,23 @@ impl Loading<'_> {
         EdgeOutcome::Missing
     }
 
+    /// A program with raised privileges may not use tokens in needed names (`expand_dst`).
+    fn is_token_refused(&mut self, dependency: &Dependency, requester: usize) -> bool {
+        let object = &self.load.objects[requester];
+        let is_refused =
+            object.rule == Rule::Program && object.facts.secure && dependency.name.contains("$ORIGIN");
+        if is_refused && !self.loader.is_musl() {
+            let problem = Problem::LibraryUnusable {
+                library: dependency.name.clone(),
+                path: object.shown.clone(),
+                wanted_by: object.shown.clone(),
+                reason: "DST not allowed in SUID/SGID programs".to_owned(),
+            };
+            self.object_once(problem);
+        }
+        is_refused
+    }
+
     /// Notes a problem unless the same library was already found wanting.
     fn object_once(&mut self, problem: Problem) {
         let is_same = |known: &Problem| match (known, &problem) {
@@ -285,6 +311,9 @@ impl Loading<'_> {
     /// by its soname.
     fn already_loaded(&mut self, name: &str, requester: usize) -> Option<EdgeOutcome> {
         let is_musl = self.loader.is_musl();
+        if matches!(name, "linux-vdso.so.1" | "linux-gate.so.1") && !is_musl {
+            return Some(EdgeOutcome::Kernel);
+        }
         let admits = self.waiting.as_ref().is_some_and(|loader| goes_by(loader, name, is_musl));
         if admits {
             self.admit_loader(requester);
@@ -365,8 +394,8 @@ fn directory_of(path: &str) -> String {
 
 /// Opens the file of a loader, whatever kind of object it is.
 pub(super) fn open_loader(files: &dyn Files, path: &str, program: &Facts) -> Result<Opened, String> {
-    match (Fit { program, kernel: None }).judge(files, path) {
+    match (Fit { program, kernel: None, is_musl: false, is_old: false }).judge(files, path) {
         Verdict::Use(opened) => Ok(opened),
-        Verdict::Pass(reason) | Verdict::Stop(reason) => Err(reason),
+        Verdict::Pass(reason) | Verdict::EndList(reason) | Verdict::Stop(reason) => Err(reason),
     }
 }

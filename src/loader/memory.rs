@@ -30,8 +30,7 @@ impl Memory {
         if let Some(known) = self.loaders.borrow().get(path) {
             return known.clone();
         }
-        let data = files.read(path).ok();
-        let loader = data.and_then(|data| DynamicLoader::parse(path, &data, machine, class)).map(Arc::new);
+        let loader = files.dynamic_loader(path, machine, class);
         self.loaders.borrow_mut().insert(path.to_owned(), loader.clone());
         loader
     }

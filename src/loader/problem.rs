@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::loader::profile_files::UNRECORDED;
 use crate::spec::{DlopenNeed, DlopenPriority};
 
 /// What a problem does to the start of the program.
@@ -116,6 +117,40 @@ pub enum Problem {
         /// The object that needs them.
         wanted_by: String,
     },
+    /// An object needs versions of a library by a name that no loaded object goes by, as happens after
+    /// its needed names were edited.
+    VersionedLibraryNotLoaded {
+        /// The library.
+        library: String,
+        /// The object that needs them.
+        wanted_by: String,
+    },
+    /// A versioned symbol is found in a library of the right name without versions, at which a loader
+    /// before glibc 2.41 stops.
+    VersionlessProvider {
+        /// The library.
+        library: String,
+        /// Its file.
+        path: String,
+        /// The object that wants the symbol.
+        wanted_by: String,
+        /// One such symbol.
+        symbol: String,
+        /// All of them are only called: the program starts, and fails at the first call.
+        lazy: bool,
+    },
+    /// libc and the loader are of different builds.
+    MixedLibc {
+        /// The libc.
+        library: String,
+        /// Its release.
+        release: String,
+        /// The loader.
+        loader: String,
+        /// The loader's release, where it tells.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        loader_release: Option<String>,
+    },
     /// A program with packed relocations asks for a libc that does not declare to know them.
     RelrUndeclared {
         /// The libc.
@@ -177,6 +212,8 @@ pub enum Problem {
         wanted: String,
         /// The kernel there is.
         host: String,
+        /// Whether the loader takes no notice of it (glibc 2.36 and newer, and every musl).
+        ignored: bool,
     },
 }
 
@@ -193,16 +230,28 @@ impl Problem {
     /// What it does to the start of the program.
     pub fn effect(&self) -> Effect {
         match self {
-            Self::DlopenMissing { need, .. } => match need.priority {
-                DlopenPriority::Required => Effect::Misbehaves,
-                DlopenPriority::Recommended => Effect::Warns,
+            Self::DlopenMissing { need, rejected, .. } => match need.priority {
                 DlopenPriority::Suggested => Effect::None,
+                DlopenPriority::Recommended => Effect::Warns,
+                DlopenPriority::Required if rejected.iter().any(|file| file.reason == UNRECORDED) => {
+                    Effect::Undecided
+                }
+                DlopenPriority::Required => Effect::Misbehaves,
             },
-            Self::VersionUnknown { .. } => Effect::Warns,
+            Self::VersionUnknown { .. } | Self::KernelTooOld { ignored: true, .. } => Effect::Warns,
             Self::InterpreterUnknown { .. } => Effect::Undecided,
+            // The host may have it where its profile does not look.
+            Self::LibraryMissing { rejected, .. }
+                if rejected.iter().any(|file| file.reason == UNRECORDED) =>
+            {
+                Effect::Undecided
+            }
+            Self::InterpreterMissing { reason, .. } if reason == UNRECORDED => Effect::Undecided,
             Self::SymbolMissing { lazy: true, .. }
             | Self::IsaTooLow { refused: false, .. }
             | Self::RelrUnknown { .. }
+            | Self::VersionlessProvider { lazy: true, .. }
+            | Self::MixedLibc { .. }
             | Self::KernelTooOld { .. } => Effect::Misbehaves,
             _ => Effect::Refuses,
         }
@@ -230,6 +279,14 @@ impl Problem {
             Self::VersionUnknown { path, wanted_by, .. } => {
                 Some(format!("{path}: no version information available (required by {wanted_by})"))
             }
+            Self::VersionedLibraryNotLoaded { .. } => {
+                Some("Inconsistency detected by ld.so: dl-version.c: Assertion `needed != NULL' failed!".to_owned())
+            }
+            Self::VersionlessProvider { .. } => Some(
+                "Inconsistency detected by ld.so: dl-lookup.c: check_match: Assertion `version->filename == NULL \
+                 || ! _dl_name_match_p (version->filename, map)' failed!"
+                    .to_owned(),
+            ),
             Self::RelrUndeclared { path, wanted_by, .. } => {
                 Some(format!("{path}: version `GLIBC_ABI_DT_RELR' not found (required by {wanted_by})"))
             }

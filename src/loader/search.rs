@@ -9,6 +9,7 @@ use crate::elf::Machine;
 use crate::host::{DynamicLoader, LibraryCache};
 use crate::loader::candidate::{Fit, Verdict};
 use crate::loader::load::{LoadedObject, Rule};
+use crate::loader::profile_files::UNRECORDED;
 use crate::loader::token::Tokens;
 use crate::loader::{Environment, Files, Opened, Rejection};
 
@@ -42,6 +43,8 @@ struct Attempt<'s, 'a> {
     name: &'s str,
     searched: Vec<String>,
     rejected: Vec<Rejection>,
+    /// A file could not be opened in a way that ends the list of directories it is in.
+    list_ended: bool,
 }
 
 /// A file at which a search ends: the object, or why the start ends with it.
@@ -76,7 +79,8 @@ impl<'a> Search<'a> {
 
     /// The tokens of an object that was found in `origin`.
     fn tokens<'t>(&'t self, origin: &'t str) -> Tokens<'t> {
-        let has_v3 = self.environment.platform.isa.is_some_and(|isa| isa.highest() >= 3);
+        let platform = &self.environment.platform;
+        let has_v3 = platform.is_intel && platform.isa.is_some_and(|isa| isa.highest() >= 3);
         let platform = match self.fit.program.machine {
             Machine::X86_64 if has_v3 && !self.loader.is_musl() => "haswell",
             Machine::X86_64 => "x86_64",
@@ -90,12 +94,16 @@ impl<'a> Search<'a> {
 
     /// Replaces the tokens in a needed name of `requester`.
     pub fn expand(&self, name: &str, requester: &LoadedObject) -> String {
+        if self.loader.is_musl() {
+            return name.to_owned();
+        }
         self.tokens(&requester.origin).expand(name)
     }
 
     /// Looks for `name` on behalf of the object `requester` of `objects`.
     pub fn find(&self, name: &str, requester: usize, objects: &[LoadedObject]) -> Outcome {
-        let mut attempt = Attempt { search: self, name, searched: Vec::new(), rejected: Vec::new() };
+        let mut attempt =
+            Attempt { search: self, name, searched: Vec::new(), rejected: Vec::new(), list_ended: false };
         let found = match name.contains('/') {
             true => attempt.open(self.absolute(name)).map(|hit| (hit, Rule::Path)),
             false if self.loader.is_musl() => attempt.in_musl_order(requester, objects),
@@ -115,24 +123,70 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The directories of a path list, tokens replaced; an empty element is the working directory.
-    fn directories(&self, list: &str, separators: &[char], origin: &str) -> Vec<String> {
-        let tokens = self.tokens(origin);
+    /// The directories of an object's RPATH or RUNPATH, tokens replaced; for glibc an empty element is
+    /// the working directory. `$ORIGIN` in a program with raised privileges counts only where it leads
+    /// to a default directory.
+    fn directories_of(&self, list: &str, object: &LoadedObject, program: &LoadedObject) -> Vec<String> {
+        if self.loader.is_musl() {
+            return self.musl_directories_of(list, object);
+        }
+        let is_guarded = program.facts.secure && object.rule == Rule::Program;
+        let tokens = self.tokens(&object.origin);
+        let elements = list.split(':').filter_map(|element| {
+            let directory = match element {
+                "" => self.environment.working_directory.clone(),
+                element => self.absolute(&tokens.expand(element)),
+            };
+            let uses_origin = element.contains("$ORIGIN") || element.contains("${ORIGIN}");
+            let is_trusted = || self.default_directories.contains(&directory);
+            (!is_guarded || !uses_origin || is_trusted()).then_some(directory)
+        });
+        elements.collect()
+    }
+
+    /// musl knows `$ORIGIN` only: any other `$`, or one in a program with raised privileges, voids the
+    /// whole list (`fixup_rpath`). Empty elements are passed over.
+    fn musl_directories_of(&self, list: &str, object: &LoadedObject) -> Vec<String> {
+        let expanded = list.replace("${ORIGIN}", &object.origin).replace("$ORIGIN", &object.origin);
+        let is_void = expanded.contains('$') || (object.facts.secure && expanded != list);
+        if is_void {
+            return Vec::new();
+        }
+        expanded.split([':', '\n']).filter(|element| !element.is_empty()).map(|e| self.absolute(e)).collect()
+    }
+
+    fn library_path(&self, program: &LoadedObject) -> Vec<String> {
+        let Some(list) = self.environment.library_path.as_deref().filter(|list| !list.is_empty()) else {
+            return Vec::new();
+        };
+        if program.facts.secure {
+            return Vec::new();
+        }
+        if self.loader.is_musl() {
+            let elements = list.split([':', '\n']).filter(|element| !element.is_empty());
+            return elements.map(|element| self.absolute(element)).collect();
+        }
+        let tokens = self.tokens(&program.origin);
         let directory = |element: &str| match element {
             "" => self.environment.working_directory.clone(),
             element => self.absolute(&tokens.expand(element)),
         };
-        list.split(separators).map(directory).collect()
+        list.split([':', ';']).map(directory).collect()
     }
 
-    fn library_path(&self, program: &LoadedObject) -> Vec<String> {
-        match &self.environment.library_path {
-            Some(list) if !program.facts.secure && !list.is_empty() => {
-                let separators: &[char] = if self.loader.is_musl() { &[':', '\n'] } else { &[':', ';'] };
-                self.directories(list, separators, &program.origin)
-            }
-            _ => Vec::new(),
-        }
+    /// Whether the loader takes an entry of the cache that is for the given legacy capabilities: the bit
+    /// of `tls`, and on x86-64 those of `dl_hwcap` and of the platform (`dl-procinfo.h` before 2.37).
+    fn has_legacy_hwcaps(&self, wanted: u64) -> bool {
+        const TLS: u64 = 1 << 63;
+        const X86_64: u64 = 1;
+        const AVX512_1: u64 = 1 << 1;
+        const HASWELL: u64 = 1 << 48;
+        let platform = &self.environment.platform;
+        let level = platform.isa.filter(|_| platform.is_intel).map_or(1, |isa| isa.highest());
+        let mut known = TLS | X86_64;
+        known |= if level >= 3 { HASWELL } else { 0 };
+        known |= if level >= 4 { AVX512_1 } else { 0 };
+        wanted == 0 || (self.loader.searches_legacy_hwcaps && wanted & !known == 0)
     }
 
     fn is_default_directory(&self, path: &str) -> bool {
@@ -151,15 +205,23 @@ impl Attempt<'_, '_> {
             Verdict::Use(opened) => Some(Hit { opened: Ok(opened), path }),
             Verdict::Stop(reason) => Some(Hit { opened: Err(reason), path }),
             Verdict::Pass(reason) => {
-                if reason != "No such file or directory" && reason != "Not a directory" {
+                let is_told =
+                    self.rejected.iter().any(|file| file.reason == UNRECORDED && reason == UNRECORDED);
+                if reason != "No such file or directory" && reason != "Not a directory" && !is_told {
                     self.rejected.push(Rejection { path, reason });
                 }
+                None
+            }
+            Verdict::EndList(reason) => {
+                self.rejected.push(Rejection { path, reason });
+                self.list_ended = true;
                 None
             }
         }
     }
 
     fn in_directories(&mut self, directories: &[String]) -> Option<Hit> {
+        self.list_ended = false;
         for directory in directories {
             if !self.searched.contains(directory) {
                 self.searched.push(directory.clone());
@@ -167,7 +229,7 @@ impl Attempt<'_, '_> {
             for subdirectory in &self.search.subdirectories {
                 let directory = directory.trim_end_matches('/');
                 let hit = self.open(format!("{directory}/{subdirectory}{}", self.name));
-                if hit.is_some() {
+                if hit.is_some() || self.list_ended {
                     return hit;
                 }
             }
@@ -180,7 +242,7 @@ impl Attempt<'_, '_> {
             for holder in rpath_holders(requester, objects) {
                 let object = &objects[holder];
                 let list = object.facts.rpath.as_deref().unwrap_or_default();
-                let directories = self.search.directories(list, &[':'], &object.origin);
+                let directories = self.search.directories_of(list, object, &objects[0]);
                 if let Some(hit) = self.in_directories(&directories) {
                     return Some((hit, Rule::Rpath { object: object.shown.clone() }));
                 }
@@ -192,7 +254,7 @@ impl Attempt<'_, '_> {
         }
         let object = &objects[requester];
         if let Some(list) = object.facts.runpath.as_deref().filter(|list| !list.is_empty()) {
-            let directories = self.search.directories(list, &[':'], &object.origin);
+            let directories = self.search.directories_of(list, object, &objects[0]);
             if let Some(hit) = self.in_directories(&directories) {
                 return Some((hit, Rule::Runpath { object: object.shown.clone() }));
             }
@@ -211,7 +273,9 @@ impl Attempt<'_, '_> {
         let program = self.search.fit.program;
         let flags = LibraryCache::required_flags(program.machine, program.class);
         let entries = self.search.cache.as_ref()?.find(self.name);
-        let fitting = entries.into_iter().filter(|entry| entry.flags == flags && !entry.legacy_hwcap);
+        let fitting = entries
+            .into_iter()
+            .filter(|entry| entry.flags == flags && self.search.has_legacy_hwcaps(entry.legacy_hwcaps));
         // The best sub-directory that this CPU has; a plain entry before any of them ends the choice.
         let rank = |subdirectory: &Option<String>| match subdirectory {
             None => Some(usize::MAX),
@@ -237,7 +301,7 @@ impl Attempt<'_, '_> {
         while let Some(index) = holder {
             let object = &objects[index];
             if let Some(list) = object.facts.runpath.as_deref().or(object.facts.rpath.as_deref()) {
-                let directories = self.search.directories(list, &[':', '\n'], &object.origin);
+                let directories = self.search.directories_of(list, object, &objects[0]);
                 if let Some(hit) = self.in_directories(&directories) {
                     return Some((hit, Rule::Runpath { object: object.shown.clone() }));
                 }
@@ -286,7 +350,7 @@ fn subdirectories(loader: &DynamicLoader, environment: &Environment, machine: Ma
         all.extend(levels.map(|level| format!("glibc-hwcaps/x86-64-v{level}/")));
     }
     if loader.searches_legacy_hwcaps && is_x86_64 {
-        all.extend(legacy_subdirectories(level));
+        all.extend(legacy_subdirectories(if environment.platform.is_intel { level } else { 1 }));
     }
     all.push(String::new());
     all

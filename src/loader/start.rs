@@ -8,8 +8,27 @@ use crate::loader::{
     DEFAULT_PROGRAM_PATH, Facts, Files, Form, Load, LoadedObject, OpenError, Opened, Problem, parse_script,
 };
 
-/// How many scripts may lead to one another.
-const MAXIMUM_SCRIPTS: usize = 5;
+/// How far a chain of scripts has come.
+#[derive(Clone, Copy, Debug)]
+struct Depth {
+    /// How many scripts the kernel still follows in one execve(2).
+    scripts: usize,
+    /// How many programs `env` may still be asked for: each is an execve of its own, and without a bound
+    /// a script that names itself would go on for ever.
+    searches: usize,
+}
+
+impl Depth {
+    const START: Self = Self { scripts: 5, searches: 16 };
+
+    fn after_script(self) -> Option<Self> {
+        Some(Self { scripts: self.scripts.checked_sub(1)?, ..self })
+    }
+
+    fn after_search(self) -> Option<Self> {
+        Some(Self { searches: self.searches.checked_sub(1)?, ..Self::START })
+    }
+}
 
 /// What the start of a program depends on besides the files.
 #[derive(Clone, Debug)]
@@ -37,9 +56,7 @@ pub struct Start<'a> {
 pub fn start(start: &Start<'_>, files: &dyn Files, environment: &Environment) -> Load {
     match files.open(start.path) {
         Ok(opened) => start_object(start, opened, files, environment),
-        Err(OpenError::NotElf | OpenError::TooShort) => {
-            start_script(start, files, environment, MAXIMUM_SCRIPTS)
-        }
+        Err(OpenError::NotElf | OpenError::TooShort) => start_script(start, files, environment, Depth::START),
         Err(error) => {
             Load::of(Problem::NotAProgram { object: start.shown.to_owned(), reason: error.to_string() })
         }
@@ -54,7 +71,7 @@ pub fn start_script_line(
     files: &dyn Files,
     environment: &Environment,
 ) -> Load {
-    follow(shown, interpreter, argument, files, environment, MAXIMUM_SCRIPTS)
+    follow(shown, interpreter, argument, files, environment, Depth::START)
 }
 
 impl Load {
@@ -64,7 +81,7 @@ impl Load {
     }
 }
 
-fn start_script(start: &Start<'_>, files: &dyn Files, environment: &Environment, depth: usize) -> Load {
+fn start_script(start: &Start<'_>, files: &dyn Files, environment: &Environment, depth: Depth) -> Load {
     let object = start.shown.to_owned();
     let script = files.read(start.path).ok().and_then(|data| parse_script(&data));
     match script {
@@ -72,7 +89,7 @@ fn start_script(start: &Start<'_>, files: &dyn Files, environment: &Environment,
             Load::of(Problem::NotAProgram { object, reason: "neither an ELF object nor a script".to_owned() })
         }
         Some(Err(reason)) => Load::of(Problem::NotAProgram { object, reason: reason.to_owned() }),
-        Some(Ok(_)) if depth == 0 => Load::of(Problem::ScriptTooDeep { object }),
+        Some(Ok(_)) if depth.scripts == 0 => Load::of(Problem::ScriptTooDeep { object }),
         Some(Ok(script)) => {
             follow(start.shown, &script.interpreter, script.argument.as_deref(), files, environment, depth)
         }
@@ -85,16 +102,26 @@ fn follow(
     argument: Option<&str>,
     files: &dyn Files,
     environment: &Environment,
-    depth: usize,
+    depth: Depth,
 ) -> Load {
     let path = match interpreter.starts_with('/') {
         true => interpreter.to_owned(),
         false => format!("{}/{interpreter}", environment.working_directory.trim_end_matches('/')),
     };
     let next = Start { path: &path, shown: &path };
+    if files.open(&path).is_ok() && !files.is_executable(&path) {
+        return Load::of(Problem::InterpreterMissing {
+            object: shown.to_owned(),
+            interpreter: interpreter.to_owned(),
+            reason: "Permission denied".to_owned(),
+        });
+    }
     let mut load = match files.open(&path) {
         Ok(opened) => start_object(&next, opened, files, environment),
-        Err(OpenError::NotElf | OpenError::TooShort) => start_script(&next, files, environment, depth - 1),
+        Err(OpenError::NotElf | OpenError::TooShort) => match depth.after_script() {
+            Some(depth) => start_script(&next, files, environment, depth),
+            None => return Load::of(Problem::ScriptTooDeep { object: shown.to_owned() }),
+        },
         Err(error) => {
             return Load::of(Problem::InterpreterMissing {
                 object: shown.to_owned(),
@@ -116,16 +143,18 @@ fn start_searched(
     program: &str,
     files: &dyn Files,
     environment: &Environment,
-    depth: usize,
+    depth: Depth,
 ) -> Load {
+    let Some(depth) = depth.after_search() else {
+        return Load::of(Problem::ScriptTooDeep { object: shown.to_owned() });
+    };
     if program.contains('/') {
         return follow(shown, program, None, files, environment, depth);
     }
     let directories = DEFAULT_PROGRAM_PATH.split(':');
     let mut paths = directories.clone().map(|directory| format!("{directory}/{program}"));
     match paths.find(|path| files.is_executable(path)) {
-        Some(path) if depth > 0 => follow(shown, &path, None, files, environment, depth - 1),
-        Some(_) => Load::of(Problem::ScriptTooDeep { object: shown.to_owned() }),
+        Some(path) => follow(shown, &path, None, files, environment, depth),
         None => Load::of(Problem::ProgramMissing {
             object: shown.to_owned(),
             program: program.to_owned(),
@@ -166,6 +195,9 @@ fn start_object(start: &Start<'_>, opened: Opened, files: &dyn Files, environmen
         false => format!("{}/{interpreter}", environment.working_directory.trim_end_matches('/')),
     };
     let loader_file = match load::open_loader(files, &path, &facts) {
+        Ok(_) if facts.interpreter.is_some() && !files.is_executable(&path) => {
+            return missing("Permission denied".to_owned());
+        }
         Ok(opened) => opened,
         Err(reason) => return missing(reason),
     };
@@ -191,7 +223,9 @@ fn interpreter_of(facts: &Facts) -> Option<String> {
     if facts.interpreter.is_some() || facts.is_program() {
         return facts.interpreter.clone();
     }
-    let wants_musl = facts.needed.iter().any(|dependency| dependency.name.starts_with("libc.musl-"));
+    // musl's C library is called libc.so, or by its machine; glibc's is libc.so.6.
+    let is_musls = |name: &str| name == "libc.so" || name.starts_with("libc.musl-");
+    let wants_musl = facts.needed.iter().any(|dependency| is_musls(&dependency.name));
     if wants_musl {
         return Some(DynamicLoader::usual_musl_path(facts.machine));
     }
@@ -202,13 +236,16 @@ fn interpreter_of(facts: &Facts) -> Option<String> {
 /// A program without a loader: what remains is the CPU and the kernel.
 fn static_program(program: Program, environment: &Environment) -> Load {
     let mut load = Load { objects: vec![LoadedObject::alone(program)], ..Load::default() };
-    check_platform(&mut load, false, environment);
+    check_platform(&mut load, None, environment);
     load
 }
 
-/// Checks the CPU levels and kernels that the objects of a loaded program were built for; `refused` says
-/// whether the loader refuses objects for a newer CPU.
-pub(super) fn check_platform(load: &mut Load, refused: bool, environment: &Environment) {
+/// Checks the CPU levels and kernels that the objects of a loaded program were built for; with
+/// what the loader, if there is one, makes of them.
+pub(super) fn check_platform(load: &mut Load, loader: Option<&DynamicLoader>, environment: &Environment) {
+    let refused = loader.is_some_and(|loader| loader.checks_isa);
+    let is_static = load.objects.first().is_some_and(|object| object.facts.interpreter.is_none())
+        && load.objects.len() == 1;
     let platform = &environment.platform;
     let mut problems = Vec::new();
     for object in &load.objects {
@@ -219,11 +256,14 @@ pub(super) fn check_platform(load: &mut Load, refused: bool, environment: &Envir
             let (wanted, host) = (wanted.to_string(), host.to_string());
             problems.push(Problem::IsaTooLow { object: shown(), wanted, host, refused });
         }
+        if object.facts.flags.relr && loader.is_some_and(|loader| !loader.knows_relr) {
+            problems.push(Problem::RelrUnknown { object: shown() });
+        }
         if let (Some(wanted), Some(host)) = (object.facts.kernel, platform.kernel)
             && wanted > host
         {
             let (wanted, host) = (wanted.to_string(), host.to_string());
-            problems.push(Problem::KernelTooOld { object: shown(), wanted, host });
+            problems.push(Problem::KernelTooOld { object: shown(), wanted, host, ignored: !is_static });
         }
     }
     load.problems.extend(problems);

@@ -3,13 +3,14 @@
 //! Source: `_dl_check_map_versions` and `match_symbol` in glibc's `elf/dl-version.c`.
 
 use crate::host::DynamicLoader;
-use crate::loader::{Facts, Load, LoadedObject, Problem};
+use crate::loader::{Facts, Load, LoadedObject, Problem, Rule};
 
 /// The version by which a libc declares that it applies packed relocations (glibc 2.36).
 const RELR_MARKER: &str = "GLIBC_ABI_DT_RELR";
 
-/// Adds the version problems of every loaded object.
-pub(super) fn check(load: &mut Load, loader: &DynamicLoader) {
+/// Adds the version problems of every loaded object. `waiting` is the loader itself while nothing asked
+/// for it: it is no part of the scope, but among the objects that versions are looked up in.
+pub(super) fn check(load: &mut Load, loader: &DynamicLoader, waiting: Option<&LoadedObject>) {
     let mut problems = Vec::new();
     for object in &load.objects {
         let mut names_libc = false;
@@ -17,22 +18,59 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader) {
         for (library, versions) in &object.facts.version_needs {
             names_libc |= library.starts_with("libc.so.");
             declares |= versions.iter().any(|(version, _)| version == RELR_MARKER);
-            if let Some(provider) = provider(load, library) {
-                problems.extend(unsatisfied(object, library, versions, provider));
+            let mut all = load.objects.iter().chain(waiting);
+            match all.find(|provider| provider.goes_by(library)) {
+                Some(provider) if provider.facts.names_only => {}
+                Some(provider) => problems.extend(unsatisfied(object, library, versions, provider)),
+                None if is_known_to_be_missing(load, library) => {}
+                None => problems.push(Problem::VersionedLibraryNotLoaded {
+                    library: library.clone(),
+                    wanted_by: object.shown.clone(),
+                }),
             }
         }
-        if object.facts.flags.relr && !loader.knows_relr {
-            problems.push(Problem::RelrUnknown { object: object.shown.clone() });
-        } else if object.facts.flags.relr && loader.knows_relr && names_libc && !declares {
+        if object.facts.flags.relr && loader.knows_relr && names_libc && !declares {
             problems.extend(undeclared(load, object));
         }
     }
     load.problems.extend(problems);
+    mixed_libc(load, waiting);
 }
 
-/// The loaded object that goes by the name of a library.
-fn provider<'a>(load: &'a Load, library: &str) -> Option<&'a LoadedObject> {
-    load.objects.iter().find(|object| object.goes_by(library))
+fn is_known_to_be_missing(load: &Load, library: &str) -> bool {
+    load.problems.iter().any(|problem| match problem {
+        Problem::LibraryMissing { library: known, .. } | Problem::LibraryUnusable { library: known, .. } => {
+            known == library || known.ends_with(&format!("/{library}"))
+        }
+        _ => false,
+    })
+}
+
+/// libc and its loader share private data: those of two builds do not work together, whatever their
+/// symbols say. A loader before 2.33 does not tell its release.
+fn mixed_libc(load: &mut Load, waiting: Option<&LoadedObject>) {
+    let is_loader = |object: &&LoadedObject| object.rule == Rule::Interpreter;
+    let libc = load.objects.iter().find(|object| object.goes_by("libc.so.6"));
+    let loader = load.objects.iter().find(is_loader).or(waiting);
+    let (Some(libc), Some(loader)) = (libc, loader) else { return };
+    let (Some(release), other) = (&libc.facts.release, &loader.facts.release) else { return };
+    let is_old = |release: &String| {
+        let minor = release.rsplit("2.").next().and_then(|minor| minor.parse::<u32>().ok());
+        minor.is_some_and(|minor| minor < 33)
+    };
+    let belong_together = match other {
+        Some(other) => other == release,
+        None => is_old(release),
+    };
+    if !belong_together {
+        let problem = Problem::MixedLibc {
+            library: libc.shown.clone(),
+            release: release.clone(),
+            loader: loader.shown.clone(),
+            loader_release: other.clone(),
+        };
+        load.problems.push(problem);
+    }
 }
 
 fn unsatisfied(
@@ -60,7 +98,7 @@ fn unsatisfied(
 }
 
 fn undeclared(load: &Load, object: &LoadedObject) -> Option<Problem> {
-    let libc = provider(load, "libc.so.6")?;
+    let libc = load.objects.iter().find(|object| object.goes_by("libc.so.6"))?;
     Some(Problem::RelrUndeclared {
         library: "libc.so.6".to_owned(),
         path: libc.shown.clone(),

@@ -19,6 +19,9 @@ pub struct Specification {
     /// The version of the format, MAJOR.MINOR.PATCH. Readers refuse a newer major version.
     #[schemars(regex(pattern = r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)$"))]
     pub version: String,
+    /// How much the objects tell; absent means everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Detail>,
     /// Free attributes: reverse-DNS keys with string values. Those of compat-lib 0.0.1
     /// (llnl.compatlib.executable-name, llnl.compatlib.library-name.N) are filled as it did.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -41,14 +44,29 @@ pub struct Specification {
     /// The scripts among the subjects.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scripts: Vec<Script>,
-    /// Symbolic links of the scope that lead to its objects and directories: path to target, both
-    /// relative to the scope.
+    /// Symbolic links of the scope: path to target. A target in the scope is relative to it, another one
+    /// absolute.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub links: BTreeMap<String, String>,
+    /// Paths of the scope at which the loader would stop, because they have the name of a needed library
+    /// and are none: path to what it would say.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unusable: BTreeMap<String, String>,
     /// The libraries outside the scope that were loaded when this was generated, and from where. For
     /// people; a check does not depend on it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub closure: Vec<ClosureEntry>,
+}
+
+/// How much the objects of a document tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Detail {
+    /// The names of libraries, and neither versions nor symbols.
+    Names,
+    /// Something that this reader does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 /// One ELF object of the scope.
@@ -106,6 +124,9 @@ pub struct Object {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^([0-9a-f]{2})*$"))]
     pub build_id: Option<String>,
+    /// The release of the GNU C library that it says it is part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
     /// The versions and symbols it wants of each library.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wants: Vec<LibraryNeed>,
@@ -137,6 +158,8 @@ pub enum ObjectKind {
 pub enum ObjectFlag {
     /// ET_EXEC: the program is built for fixed addresses.
     FixedAddress,
+    /// DF_1_PIE: it is a position-independent executable, which cannot be loaded as a library.
+    Pie,
     /// It has no dynamic section.
     NoDynamicSection,
     /// All symbols are bound at start.
@@ -359,6 +382,7 @@ impl Object {
             isa: None,
             kernel: None,
             build_id: None,
+            release: None,
             wants: Vec::new(),
             unversioned: Symbols::default(),
             dlopen: Vec::new(),

@@ -214,6 +214,7 @@ impl TreeEdge {
             object: edge.target(),
             known_by: match edge.outcome {
                 EdgeOutcome::Known(_, known_by) => Some(known_by),
+                EdgeOutcome::Kernel => Some(KnownBy::Kernel),
                 _ => None,
             },
             available: match &edge.outcome {
@@ -233,6 +234,11 @@ impl TreeEdge {
     /// Whether it has to be there for the start.
     pub fn is_mandatory(&self) -> bool {
         matches!(self.kind, EdgeKind::Needed | EdgeKind::Filter)
+    }
+
+    /// Whether it is the kernel's own object.
+    pub fn is_kernels(&self) -> bool {
+        self.known_by == Some(KnownBy::Kernel)
     }
 }
 

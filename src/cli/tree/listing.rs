@@ -23,7 +23,11 @@ pub fn flat(tree: &Tree, with_subject: bool) -> String {
                 true => writeln!(text, "\t{} ({why})", edge.name),
                 false => writeln!(text, "\t{} => {} ({why})", edge.name, object.path),
             };
-        } else if edge.is_mandatory() && edge.object.is_none() && !missing.contains(&edge.name.as_str()) {
+        } else if edge.is_mandatory()
+            && edge.object.is_none()
+            && !edge.is_kernels()
+            && !missing.contains(&edge.name.as_str())
+        {
             missing.push(&edge.name);
             let red = AnsiColor::Red.on_default().bold();
             let _ = writeln!(text, "\t{} => {red}not found{red:#}", edge.name);

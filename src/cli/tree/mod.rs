@@ -9,11 +9,12 @@ mod why;
 use std::path::{Path, PathBuf};
 
 use crate::check::{Host, Options, Verdict};
-use crate::cli::check::{RootError, is_startable, parse_level};
+use crate::cli::check::{RootError, is_startable, parse_level, saved_host};
 use crate::cli::context::OutputFormat;
 use crate::cli::{Context, Exit, Failure};
 use crate::elf::IsaLevel;
 use crate::generate;
+use crate::host::Root;
 use crate::loader::{Environment, Load, ScopeFiles, Start, start};
 
 pub use document::{
@@ -49,7 +50,11 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
 
-    /// Assume this LD_LIBRARY_PATH [default: that of the environment, without --root]
+    /// Resolve on a saved host (compat host) instead of this machine
+    #[arg(long, value_name = "FILE", conflicts_with = "root")]
+    host: Option<PathBuf>,
+
+    /// Assume this LD_LIBRARY_PATH [default: that of the environment, without --root or --host]
     #[arg(long, value_name = "DIRS")]
     library_path: Option<String>,
 
@@ -110,13 +115,17 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
 }
 
 fn host(arguments: &Arguments) -> Result<Host, Failure> {
-    let from_environment = || std::env::var("LD_LIBRARY_PATH").ok().filter(|_| arguments.root.is_none());
+    let is_elsewhere = arguments.root.is_some() || arguments.host.is_some();
+    let from_environment = || std::env::var("LD_LIBRARY_PATH").ok().filter(|_| !is_elsewhere);
     let options = Options {
         library_path: arguments.library_path.clone().or_else(from_environment),
         isa: arguments.cpu,
         host_program: arguments.host_program.as_ref().map(|path| path.to_string_lossy().into_owned()),
         ..Options::default()
     };
+    if let Some(file) = &arguments.host {
+        return saved_host(file, &options);
+    }
     match &arguments.root {
         None => Ok(Host::this_machine(&options)),
         Some(directory) => Host::at(directory, &options)
@@ -131,13 +140,16 @@ fn tree(path: &Path, arguments: &Arguments, host: &Host) -> Result<Tree, Failure
         tree
     };
     let shown = path.to_string_lossy();
-    match inside(path, arguments, host) {
-        Some(place) => {
-            let file = file_of(path, &place, host)?;
+    match inside(path, arguments) {
+        Some((root, place)) => {
+            let file = file_of(path, &place, &root)?;
             refuse_what_is_no_program(path, &file)?;
             let subject = if arguments.root.is_some() { &place } else { &*shown };
             let environment = environment(&file, host);
-            Ok(load(subject, &start(&Start { path: &place, shown: subject }, &host.files, &environment)))
+            Ok(load(
+                subject,
+                &start(&Start { path: &place, shown: subject }, host.files.as_ref(), &environment),
+            ))
         }
         None => {
             refuse_what_is_no_program(path, path)?;
@@ -146,19 +158,26 @@ fn tree(path: &Path, arguments: &Arguments, host: &Host) -> Result<Tree, Failure
     }
 }
 
-/// The path of a file in the root that it is to be started in; `None` when it lies outside.
-fn inside(path: &Path, arguments: &Arguments, host: &Host) -> Option<String> {
+/// The root that a file is to be started in where it lies, and its path there; `None` when it lies
+/// outside, or the host is not made of files.
+fn inside(path: &Path, arguments: &Arguments) -> Option<(Root, String)> {
+    if arguments.host.is_some() {
+        return None;
+    }
     let absolute = std::path::absolute(path).ok()?;
-    let Some(root) = &arguments.root else { return Some(absolute.to_string_lossy().into_owned()) };
-    let typed = std::path::absolute(root).ok()?;
-    let roots = [typed.as_path(), host.files.root().directory()];
-    let inside = roots.into_iter().find_map(|root| absolute.strip_prefix(root).ok())?;
-    Some(format!("/{}", inside.to_string_lossy()))
+    let Some(typed) = &arguments.root else {
+        return Some((Root::of_this_machine(), absolute.to_string_lossy().into_owned()));
+    };
+    let root = Root::at(typed).ok()?;
+    let typed = std::path::absolute(typed).ok()?;
+    let names = [typed.as_path(), root.directory()];
+    let inside = names.into_iter().find_map(|name| absolute.strip_prefix(name).ok())?;
+    let place = format!("/{}", inside.to_string_lossy());
+    Some((root, place))
 }
 
 /// The file at a path of the root, as a path of this machine without links.
-fn file_of(path: &Path, place: &str, host: &Host) -> Result<PathBuf, Failure> {
-    let root = host.files.root();
+fn file_of(path: &Path, place: &str, root: &Root) -> Result<PathBuf, Failure> {
     let real = root.resolve(Path::new(place)).map_err(|error| {
         let message = format!("could not read {}: {error}", path.display());
         Failure { exit: Exit::Undecided, message, hint: None }
@@ -192,7 +211,7 @@ fn carried(path: &Path, host: &Host, load: impl Fn(&str, &Load) -> Tree) -> Resu
     let options = generate::Options { paths: vec![path.to_owned()], ..generate::Options::default() };
     let read = generate::read(&options)
         .map_err(|error| Failure::undecided(&error).with_hint(error.hint().map(str::to_owned)))?;
-    let files = ScopeFiles::new(&read.application, &host.files);
+    let files = ScopeFiles::new(&read.application, host.files.as_ref());
     let mut tree = None;
     read.application.start_all(&files, &host.environment, false, |subject, started| {
         tree = Some(load(subject, started));

@@ -27,11 +27,14 @@ fn parties(problem: &Problem) -> Option<(&str, Option<&str>)> {
         | Problem::LibraryUnusable { library, wanted_by, .. }
         | Problem::VersionMissing { library, wanted_by, .. }
         | Problem::VersionUnknown { library, wanted_by, .. }
+        | Problem::VersionedLibraryNotLoaded { library, wanted_by }
+        | Problem::VersionlessProvider { library, wanted_by, .. }
         | Problem::RelrUndeclared { library, wanted_by, .. } => (wanted_by, Some(library)),
         Problem::DlopenMissing { need, wanted_by, .. } => {
             (wanted_by, need.sonames.first().map(String::as_str))
         }
         Problem::SymbolMissing { wanted_by, .. } => (wanted_by, None),
+        Problem::MixedLibc { library, .. } => (library, None),
         Problem::WrongMachine { object, .. }
         | Problem::NotAProgram { object, .. }
         | Problem::InterpreterMissing { object, .. }

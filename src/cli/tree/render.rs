@@ -69,7 +69,9 @@ fn told(problem: &TreeProblem) -> Vec<String> {
     };
     let said = problem.message.clone().unwrap_or_else(|| report::describe(&problem.problem));
     let when = match problem.problem {
-        Problem::SymbolMissing { lazy: true, .. } => ", at the first call",
+        Problem::SymbolMissing { lazy: true, .. } | Problem::VersionlessProvider { lazy: true, .. } => {
+            ", at the first call"
+        }
         _ => "",
     };
     let mut lines = vec![format!("{style}{mark}{style:#} {said}{when}")];
@@ -181,6 +183,7 @@ fn line(tree: &Tree, edge: &TreeEdge) -> String {
     }
     let Some(object) = edge.object.map(|object| &tree.objects[object]) else {
         return match edge.is_mandatory() {
+            _ if edge.is_kernels() => format!("{name} {}", dimmed("(the kernel's own)")),
             true => format!("{name} => {red}not found{red:#}"),
             false => format!("{name} => not found"),
         };
@@ -190,7 +193,7 @@ fn line(tree: &Tree, edge: &TreeEdge) -> String {
             format!("{name} {}", dimmed(&format!("({})", rule(&object.found))))
         }
         None => format!("{name} => {} {}", object.path, dimmed(&format!("({})", rule(&object.found)))),
-        Some(KnownBy::Name) => format!("{name} {}", dimmed("(already loaded)")),
+        Some(KnownBy::Name | KnownBy::Kernel) => format!("{name} {}", dimmed("(already loaded)")),
         Some(KnownBy::Soname) => {
             format!("{name} {}", dimmed(&format!("(already loaded: the soname of {})", object.path)))
         }

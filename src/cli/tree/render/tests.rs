@@ -259,8 +259,13 @@ fn ways_through_a_dense_graph_are_bounded() {
 
 #[test]
 fn the_document_fits_its_schema() {
-    let host =
-        crate::check::HostSummary { root: "/".into(), machine: "x86_64".into(), isa: None, kernel: None };
+    let host = crate::check::HostSummary {
+        root: "/".into(),
+        saved: false,
+        machine: "x86_64".into(),
+        isa: None,
+        kernel: None,
+    };
     let identifier = crate::cli::tree::IDENTIFIER;
     let mut tree = troubled();
     tree.why = Some(why::find(&tree, "libz.so.1"));

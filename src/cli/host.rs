@@ -1,0 +1,64 @@
+//! `compat host`: a host -> profile.
+
+use std::path::{Path, PathBuf};
+
+use crate::check::{Host, Options};
+use crate::cli::{Context, Exit, Failure, r#gen};
+use crate::generate::{self, ProfileOptions};
+
+const EXAMPLES: &str = "\
+Examples:
+  compat host -o node.json.zst                         this machine
+  compat check ghcr.io/org/app:1 --host node.json.zst  a verdict for it, anywhere
+  compat host --minimal -o node.json                   only the core libraries";
+
+/// Save what this machine provides, to check against it elsewhere
+///
+/// The profile has the libraries of the directories that the loader searches, with their versions,
+/// symbols and own needs, the loader's cache, the CPU and the kernel. A verdict from it is the verdict on
+/// the machine; what it does not record is undecided.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Write to FILE instead of standard output; compressed when its name ends with .zst
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Save the root file system in DIR instead of this machine's
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+
+    /// Only the libraries that come with the C library and the compiler
+    #[arg(long)]
+    minimal: bool,
+
+    /// Record the libraries in DIR too; may be repeated
+    #[arg(long = "directory", value_name = "DIR")]
+    directories: Vec<String>,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+///
+/// Where the root cannot be looked at, or the profile not be written.
+pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
+    let files = Host::root_files(arguments.root.as_deref()).map_err(|error| Failure::undecided(&error))?;
+    let host = Host::this_machine(&Options::default());
+    let options = ProfileOptions { minimal: arguments.minimal, directories: arguments.directories.clone() };
+    let profile = generate::profile(&files, &host.environment.platform, &options);
+    let bytes = profile.to_json();
+    match arguments.output.as_deref() {
+        None => context.print(&String::from_utf8_lossy(&bytes))?,
+        Some(path) if path == Path::new("-") => context.print(&String::from_utf8_lossy(&bytes))?,
+        Some(path) => {
+            let is_compressed = path.extension().is_some_and(|extension| extension == "zst");
+            let bytes = match is_compressed {
+                true => zstd::bulk::compress(&bytes, 19).map_err(|error| Failure::undecided(&error))?,
+                false => bytes,
+            };
+            r#gen::write_file(path, &bytes)?;
+        }
+    }
+    Ok(Exit::Success)
+}

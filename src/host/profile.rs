@@ -1,0 +1,179 @@
+//! A saved host: what its loader would find, as a document, so that a verdict can be had for a machine
+//! that is not at hand.
+//!
+//! Format: JSON, `schemas/host.json`; compressed with zstd where the file's name ends with `.zst`. It
+//! carries every library of the directories that the loaders search without being told to, with its
+//! versions, symbols and own needs; the loaders' own facts; the cache as it is; the programs in PATH
+//! with their needs, for scripts. Nothing in it depends on the time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::elf::{IsaLevel, KernelVersion, Machine};
+use crate::host::{DynamicLoader, Platform};
+use crate::spec::{Object, Script};
+
+/// The identifier of the schema.
+pub const PROFILE_IDENTIFIER: &str = "urn:compatlib:schema:host:1";
+
+/// The version that this program writes.
+const VERSION: &str = "1.0.0";
+
+/// The largest profile that is read, in bytes, before and after compression.
+pub const MAXIMUM_PROFILE_SIZE: usize = 256 * 1024 * 1024;
+
+/// A saved host.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Profile {
+    /// The identifier of this document's schema.
+    #[serde(rename = "$schema")]
+    pub schema: String,
+    /// The version of the format. Readers refuse a newer major version.
+    pub version: String,
+    /// The machine of the CPU, by its `uname -m` name.
+    pub machine: String,
+    /// The x86-64 levels of the CPU: bit 0 is the baseline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isa: Option<u32>,
+    /// Whether the CPU is Intel's.
+    #[serde(default)]
+    pub intel: bool,
+    /// The kernel's version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
+    /// Whether everything in `directories` is recorded; else only the core libraries are.
+    pub complete: bool,
+    /// The directories that were recorded.
+    pub directories: BTreeSet<String>,
+    /// Links: absolute path to the path that it leads to in the end.
+    pub links: BTreeMap<String, String>,
+    /// The dynamic loaders.
+    pub loaders: Vec<DynamicLoader>,
+    /// The libraries, each by its absolute path.
+    pub libraries: Vec<Object>,
+    /// The programs in PATH, by their absolute paths; without versions and symbols.
+    pub programs: Vec<Object>,
+    /// The scripts in PATH, by their absolute paths.
+    pub scripts: Vec<Script>,
+    /// Files that loaders read, in base64.
+    pub files: BTreeMap<String, String>,
+}
+
+/// Why bytes are no profile that can be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// It is too large, before or after compression.
+    #[error("the host profile is larger than {MAXIMUM_PROFILE_SIZE} bytes")]
+    TooLarge,
+    /// It is compressed and cannot be decompressed.
+    #[error("the host profile cannot be decompressed")]
+    Compression(#[source] std::io::Error),
+    /// It is no profile.
+    #[error("not a host profile")]
+    Syntax(#[source] serde_json::Error),
+    /// A newer program wrote it.
+    #[error("the host profile has version {0}, and this program reads up to version 1")]
+    NewerVersion(String),
+}
+
+impl Profile {
+    /// An empty profile of a platform.
+    pub fn new(platform: &Platform) -> Self {
+        Self {
+            schema: PROFILE_IDENTIFIER.to_owned(),
+            version: VERSION.to_owned(),
+            machine: platform.machine.to_string(),
+            isa: platform.isa.map(|isa| isa.0),
+            intel: platform.is_intel,
+            kernel: platform.kernel.map(|kernel| kernel.to_string()),
+            complete: true,
+            ..Self::default()
+        }
+    }
+
+    /// The CPU and the kernel.
+    pub fn platform(&self) -> Platform {
+        Platform {
+            machine: Machine::from_name(&self.machine).unwrap_or(Machine(0)),
+            isa: self.isa.map(IsaLevel),
+            is_intel: self.intel,
+            kernel: self.kernel.as_deref().and_then(KernelVersion::parse),
+        }
+    }
+
+    /// The document, compact, with a final newline.
+    ///
+    /// # Panics
+    ///
+    /// Never: the types hold nothing that JSON cannot.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec(self).expect("a profile is plain data");
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// Reads a profile, compressed or not.
+    ///
+    /// # Errors
+    ///
+    /// Where the bytes are too many, no profile, or of a newer major version.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ProfileError> {
+        const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+        if bytes.len() > MAXIMUM_PROFILE_SIZE {
+            return Err(ProfileError::TooLarge);
+        }
+        let decompressed;
+        let text = match bytes.starts_with(ZSTD_MAGIC) {
+            true => {
+                decompressed = decompress(bytes)?;
+                &decompressed[..]
+            }
+            false => bytes,
+        };
+        let profile: Self = serde_json::from_slice(text).map_err(ProfileError::Syntax)?;
+        match profile.version.split('.').next().and_then(|major| major.parse::<u64>().ok()) {
+            Some(1) => Ok(profile),
+            _ => Err(ProfileError::NewerVersion(profile.version)),
+        }
+    }
+}
+
+fn decompress(bytes: &[u8]) -> Result<Vec<u8>, ProfileError> {
+    use std::io::Read as _;
+    let decoder = zstd::stream::read::Decoder::new(bytes).map_err(ProfileError::Compression)?;
+    let mut text = Vec::new();
+    let limit = MAXIMUM_PROFILE_SIZE as u64 + 1;
+    decoder.take(limit).read_to_end(&mut text).map_err(ProfileError::Compression)?;
+    match text.len() > MAXIMUM_PROFILE_SIZE {
+        true => Err(ProfileError::TooLarge),
+        false => Ok(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_round_trips_compressed_or_not() {
+        let profile = Profile::new(&Platform::of_this_machine());
+        let text = profile.to_json();
+        assert_eq!(Profile::parse(&text).unwrap(), profile);
+        let compressed = zstd::bulk::compress(&text, 3).unwrap();
+        assert_eq!(Profile::parse(&compressed).unwrap(), profile);
+        assert_eq!(profile.platform(), Platform::of_this_machine());
+    }
+
+    #[test]
+    fn what_is_no_profile_is_refused() {
+        for text in [&b""[..], b"{}", b"\x28\xb5\x2f\xfdx"] {
+            assert!(Profile::parse(text).is_err());
+        }
+        let newer = Profile { version: "2.0.0".to_owned(), ..Profile::default() };
+        let error = Profile::parse(&newer.to_json()).unwrap_err();
+        insta::assert_snapshot!(error, @"the host profile has version 2.0.0, and this program reads up to version 1");
+    }
+}
