@@ -95,7 +95,7 @@ fn whole_root(workspace: &Workspace) {
 }
 
 /// Compiles a source of the fixtures.
-fn compile(workspace: &Workspace, source: &str, output: &str, arguments: &[&str]) {
+pub(super) fn compile(workspace: &Workspace, source: &str, output: &str, arguments: &[&str]) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("registry-tests/fixtures").join(source);
     let mut command = Command::new(tool("cc"));
     command.arg(source).arg("-o").arg(workspace.path(output)).args(arguments);

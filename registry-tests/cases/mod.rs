@@ -13,6 +13,7 @@ mod request;
 mod round_trip;
 mod secure_transport;
 mod token;
+mod tree;
 mod witness;
 
 use crate::harness::Case;
@@ -33,6 +34,7 @@ pub fn all() -> Vec<Case> {
         secure_transport::cases(),
         fault::cases(),
         main_job::cases(),
+        tree::cases(),
         docker_image::cases(),
     ]
     .into_iter()

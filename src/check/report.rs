@@ -57,6 +57,18 @@ impl Impact {
     }
 }
 
+impl From<Effect> for Impact {
+    fn from(effect: Effect) -> Self {
+        match effect {
+            Effect::None => Self::Note,
+            Effect::Warns => Self::Warning,
+            Effect::Undecided => Self::Undecided,
+            Effect::Misbehaves => Self::Misbehaves,
+            Effect::Refuses => Self::DoesNotStart,
+        }
+    }
+}
+
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -112,12 +124,7 @@ pub struct Finding {
 
 impl Finding {
     pub(super) fn of_problem(problem: &Problem, subject: &str) -> Self {
-        let impact = match problem.effect() {
-            Effect::Warns => Impact::Warning,
-            Effect::Undecided => Impact::Undecided,
-            Effect::Misbehaves => Impact::Misbehaves,
-            Effect::Refuses => Impact::DoesNotStart,
-        };
+        let impact = problem.effect().into();
         let message = problem.loader_message().filter(|_| impact != Impact::Undecided);
         Self { impact, matter: Matter::Problem(problem.clone()), subjects: vec![subject.to_owned()], message }
     }

@@ -72,7 +72,7 @@ pub struct Arguments {
     fetch: SourceOptions,
 }
 
-fn parse_level(text: &str) -> Result<IsaLevel, String> {
+pub(super) fn parse_level(text: &str) -> Result<IsaLevel, String> {
     IsaLevel::from_name(text)
         .ok_or_else(|| "expected x86-64-v1, x86-64-v2, x86-64-v3 or x86-64-v4".to_owned())
 }
@@ -144,6 +144,11 @@ fn is_application(source: &str) -> bool {
     if path.is_dir() {
         return looks_like_path;
     }
+    is_startable(path)
+}
+
+/// Whether a file is an ELF object or a script.
+pub(super) fn is_startable(path: &Path) -> bool {
     let mut head = [0; 4];
     let read = std::fs::metadata(path)
         .is_ok_and(|metadata| metadata.is_file())
@@ -173,7 +178,7 @@ fn host(arguments: &Arguments) -> Result<Host, Failure> {
     }
 }
 
-fn saved_host(file: &Path, options: &Options) -> Result<Host, Failure> {
+pub(super) fn saved_host(file: &Path, options: &Options) -> Result<Host, Failure> {
     let name = file.display().to_string();
     let failed = |error: &dyn std::error::Error| {
         let failure = Failure::undecided(error);
@@ -189,9 +194,9 @@ fn saved_host(file: &Path, options: &Options) -> Result<Host, Failure> {
 
 #[derive(Debug, thiserror::Error)]
 #[error("could not look at the root {}", directory.display())]
-struct RootError {
-    directory: PathBuf,
-    source: std::io::Error,
+pub(super) struct RootError {
+    pub directory: PathBuf,
+    pub source: std::io::Error,
 }
 
 fn source_of(reference: String, origin: &Origin) -> Source {

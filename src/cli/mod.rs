@@ -22,6 +22,7 @@ pub mod registry_options;
 pub mod report;
 pub mod schema;
 pub mod source;
+pub mod tree;
 pub mod validate;
 
 use std::ffi::OsString;
@@ -51,6 +52,7 @@ pub struct Arguments {
 pub enum Command {
     Gen(r#gen::Arguments),
     Check(check::Arguments),
+    Tree(tree::Arguments),
     Push(push::PushArguments),
     Pull(pull::PullArguments),
     Attach(attach::AttachArguments),
@@ -108,6 +110,7 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
     match command {
         Command::Gen(arguments) => r#gen::run(arguments, context),
         Command::Check(arguments) => check::run(arguments, context),
+        Command::Tree(arguments) => tree::run(&arguments, context),
         Command::Push(arguments) => push::run(&arguments, context),
         Command::Pull(arguments) => pull::run(&arguments, context),
         Command::Attach(arguments) => attach::run(&arguments, context),

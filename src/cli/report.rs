@@ -60,7 +60,7 @@ fn failing(report: &Report) -> String {
 }
 
 /// Names for a sentence: a few, then how many more.
-fn names<'a>(all: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn names<'a>(all: impl Iterator<Item = &'a str>) -> String {
     let all: Vec<&str> = all.collect();
     match all.len() {
         0 => "the application".to_owned(),
@@ -163,7 +163,7 @@ fn missing_symbol(finding: &Finding) -> Option<&str> {
 }
 
 /// One problem in a sentence.
-fn describe(problem: &Problem) -> String {
+pub(super) fn describe(problem: &Problem) -> String {
     match problem {
         Problem::WrongMachine { object, machine, host } => {
             format!("{object} is for {machine}, and this machine is {host}")
@@ -207,6 +207,14 @@ fn describe(problem: &Problem) -> String {
         Problem::IsaTooLow { object, wanted, host, .. } => {
             format!("{object} needs a CPU of level {wanted}, and this one is {host}")
         }
+        Problem::DlopenMissing { need, wanted_by, .. } => {
+            let purpose = need.description.as_ref().or(need.feature.as_ref());
+            let purpose = purpose.map(|purpose| format!(" ({purpose})")).unwrap_or_default();
+            format!(
+                "{}, which {wanted_by} opens when it runs{purpose}, is not here",
+                need.sonames.join(" or ")
+            )
+        }
         Problem::KernelTooOld { object, wanted, host, .. } => {
             format!("{object} was built for Linux {wanted} and newer, and this is {host}")
         }
@@ -218,7 +226,8 @@ fn describe(problem: &Problem) -> String {
 fn details(problem: &Problem) -> Vec<String> {
     match problem {
         Problem::VersionMissing { path, .. } => vec![format!("found: {path}")],
-        Problem::LibraryMissing { searched, rejected, .. } => {
+        Problem::LibraryMissing { searched, rejected, .. }
+        | Problem::DlopenMissing { searched, rejected, .. } => {
             let searched = searched.iter().map(String::as_str);
             let mut lines = vec![format!("searched: {}", names_or_nothing(searched))];
             let passed_over = rejected.iter().take(MOST_NAMES);

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::check::{REPORT_IDENTIFIER, Report};
 use crate::cli::{
-    Context, Exit, Failure, attach, cache, copy, delete, discover, r#gen, inspect, pull, push, validate,
+    Context, Exit, Failure, attach, cache, copy, delete, discover, r#gen, inspect, pull, push, tree, validate,
 };
 use crate::host::{PROFILE_IDENTIFIER, Profile};
 use crate::spec::schema;
@@ -30,6 +30,7 @@ pub fn all() -> Vec<(&'static str, Value)> {
     vec![
         ("specification", schema::specification()),
         ("report", schema::of::<Report>(REPORT_IDENTIFIER)),
+        ("tree", schema::of::<tree::TreeReport>(tree::IDENTIFIER)),
         ("host", schema::of::<Profile>(PROFILE_IDENTIFIER)),
         ("validation", output::<Vec<validate::Validation>>("validation")),
         ("push", output::<push::PushReport>("push")),

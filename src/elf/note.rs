@@ -1,4 +1,4 @@
-//! Notes: build-id, ABI tag, GNU properties.
+//! Notes: build-id, ABI tag, GNU properties, libraries opened at run time.
 //!
 //! Sources: gABI "Note Section"; glibc `elf.h` (`NT_GNU_ABI_TAG`, `NT_GNU_BUILD_ID`,
 //! `NT_GNU_PROPERTY_TYPE_0`); the x86-64 psABI, "Program Property" (`GNU_PROPERTY_X86_ISA_1_NEEDED`).
@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::elf::reader::Reader;
-use crate::elf::{Class, Machine};
+use crate::elf::{Class, DlopenNote, Machine, dlopen};
 
 const NT_GNU_ABI_TAG: u32 = 1;
 const NT_GNU_BUILD_ID: u32 = 3;
@@ -23,6 +23,8 @@ pub struct Notes {
     pub kernel: Option<KernelVersion>,
     /// The x86-64 instruction set it says it needs.
     pub isa: Option<IsaLevel>,
+    /// The libraries that it opens by itself once it runs.
+    pub dlopen: Vec<DlopenNote>,
 }
 
 /// A Linux kernel version, its first three numbers.
@@ -87,8 +89,12 @@ impl Notes {
     pub(super) fn read(&mut self, reader: Reader<'_>, align: usize, machine: Machine) {
         let mut at = 0;
         while let Some(note) = Note::parse(reader, at, align) {
-            if note.name == b"GNU" {
-                self.take(reader, &note, machine);
+            match note.name {
+                b"GNU" => self.take(reader, &note, machine),
+                b"FDO" if note.kind == dlopen::NT_FDO_DLOPEN_METADATA => {
+                    dlopen::read(note.description, &mut self.dlopen);
+                }
+                _ => {}
             }
             at = note.next;
         }
@@ -176,6 +182,26 @@ mod tests {
         assert_eq!(KernelVersion::parse("6.1.0-18-amd64"), Some(KernelVersion(6, 1, 0)));
         assert_eq!(KernelVersion::parse("5.14"), Some(KernelVersion(5, 14, 0)));
         assert_eq!(KernelVersion::parse("unknown"), None);
+    }
+
+    #[test]
+    fn notes_about_libraries_opened_at_run_time_are_found_by_owner_and_type() {
+        let json = b"[{\"soname\":[\"liba.so.1\"]}]\0\0\0\0\0\0";
+        let note = |owner: &[u8; 4], kind: u32| {
+            let mut data = 4_u32.to_le_bytes().to_vec();
+            data.extend(u32::try_from(json.len()).unwrap().to_le_bytes());
+            data.extend(kind.to_le_bytes());
+            data.extend(owner);
+            data.extend(json);
+            data
+        };
+        let all = [note(b"FDO\0", 0x407c_0c0a), note(b"FDO\0", 0xcafe_1a7e), note(b"XYZ\0", 0x407c_0c0a)];
+        let data = all.concat();
+        let mut notes = Notes::default();
+        let reader = Reader { data: &data, class: Class::Elf64, endian: Endian::Little };
+        notes.read(reader, 4, Machine::X86_64);
+        assert_eq!(notes.dlopen.len(), 1);
+        assert_eq!(notes.dlopen[0].sonames, ["liba.so.1"]);
     }
 
     #[test]

@@ -244,6 +244,18 @@ impl Object {
     /// [`Object::imports`] in a form to be kept: without a borrow of the object.
     pub fn import_entries(&self) -> Vec<ImportEntry> {
         let Some(symbols) = &self.symbols else { return Vec::new() };
+        symbols.import_entries(self.reader(), &self.uses(symbols))
+    }
+
+    /// Every symbol that it has looked up by name, its own too, in the order of its symbol table.
+    pub fn references(&self) -> Vec<Import<'_>> {
+        let Some(symbols) = &self.symbols else { return Vec::new() };
+        let entries = symbols.reference_entries(self.reader(), &self.uses(symbols));
+        entries.iter().map(|entry| self.import(entry)).collect()
+    }
+
+    /// How the relocations refer to each symbol, by its index.
+    fn uses(&self, symbols: &SymbolTable) -> Vec<Uses> {
         let reader = self.reader();
         let entry = SymbolTable::entry_size(self.class);
         let count = self.data.len().saturating_sub(symbols.symbols) / entry;
@@ -254,7 +266,7 @@ impl Object {
                 relocation::collect(table, self.machine, *with_addend, count, &mut uses);
             }
         }
-        symbols.import_entries(reader, &uses)
+        uses
     }
 
     /// Everything it defines that others can bind to, in the order of its symbol table.

@@ -26,6 +26,8 @@ pub struct Import<'a> {
     pub uses: Uses,
     /// The version it was linked against; `None` for an unversioned reference.
     pub version: Option<VersionReference<'a>>,
+    /// The object defines it itself, and no other object can come before it (`STV_PROTECTED`).
+    pub protected: bool,
 }
 
 /// An import as the tables of its object give it; [`crate::elf::Object::import`] says what it is.
@@ -35,6 +37,7 @@ pub struct ImportEntry {
     gnu_hash: u32,
     version: u16,
     weak: bool,
+    protected: bool,
     uses: Uses,
 }
 
@@ -235,12 +238,28 @@ impl SymbolTable {
 
     /// The imports among the symbols that `uses` (indexed by symbol) refers to.
     pub fn import_entries(&self, reader: Reader<'_>, uses: &[Uses]) -> Vec<ImportEntry> {
+        let wanted = |symbol: &Symbol, uses: Uses| symbol.section == SHN_UNDEF || uses.contains(Uses::COPY);
+        self.entries_where(reader, uses, wanted)
+    }
+
+    /// All symbols that `uses` refers to and the loader looks up, whoever defines them.
+    pub fn reference_entries(&self, reader: Reader<'_>, uses: &[Uses]) -> Vec<ImportEntry> {
+        let is_looked_up =
+            |symbol: &Symbol, _| !matches!(symbol.other & 3, sym::STV_HIDDEN | sym::STV_INTERNAL);
+        self.entries_where(reader, uses, is_looked_up)
+    }
+
+    fn entries_where(
+        &self,
+        reader: Reader<'_>,
+        uses: &[Uses],
+        wanted: impl Fn(&Symbol, Uses) -> bool,
+    ) -> Vec<ImportEntry> {
         let used = uses.iter().enumerate().filter(|(_, uses)| !uses.is_empty());
         used.filter_map(|(index, uses)| {
             let symbol = self.symbol(reader, index)?;
-            let wanted = symbol.section == SHN_UNDEF || uses.contains(Uses::COPY);
             let name = self.name(reader, &symbol)?;
-            if !wanted || name.is_empty() || symbol.binding() == sym::STB_LOCAL {
+            if !wanted(&symbol, *uses) || name.is_empty() || symbol.binding() == sym::STB_LOCAL {
                 return None;
             }
             Some(ImportEntry {
@@ -248,6 +267,7 @@ impl SymbolTable {
                 gnu_hash: gnu_hash(name),
                 version: self.version_index(reader, index).unwrap_or(0),
                 weak: symbol.binding() == sym::STB_WEAK,
+                protected: symbol.section != SHN_UNDEF && symbol.other & 3 == sym::STV_PROTECTED,
                 uses: *uses,
             })
         })
@@ -272,6 +292,7 @@ impl SymbolTable {
             weak: entry.weak,
             uses: entry.uses,
             version,
+            protected: entry.protected,
         }
     }
 

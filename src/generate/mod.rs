@@ -17,7 +17,7 @@ use crate::loader::{Application, Environment, Files};
 use crate::spec::{Detail, Specification, Symbols, attribute};
 
 pub use profile::{ProfileOptions, profile};
-pub use scope::Error;
+pub use scope::{Error, is_secure};
 
 /// What to derive a specification from.
 #[derive(Clone, Debug, Default)]

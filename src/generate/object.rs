@@ -35,6 +35,7 @@ pub(super) fn specify(path: &str, facts: &Facts) -> Object {
         release: facts.release.clone(),
         wants: wants(facts, &imports),
         unversioned: symbols(imports.iter().filter(|import| import.version.is_none())),
+        dlopen: facts.dlopen.clone(),
         provides: provision(facts),
     }
 }

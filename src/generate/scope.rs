@@ -321,7 +321,7 @@ fn named_as(shown: &Path, real: &Path) -> PathBuf {
 }
 
 /// Whether the kernel starts the file with raised privileges (`AT_SECURE`).
-fn is_secure(path: &Path, metadata: &Metadata) -> bool {
+pub fn is_secure(path: &Path, metadata: &Metadata) -> bool {
     const SET_ID: u32 = 0o6000;
     let mut buffer = [0_u8; 64];
     metadata.mode() & SET_ID != 0

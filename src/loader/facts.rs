@@ -90,6 +90,8 @@ pub struct Facts {
     pub version_needs: Vec<(String, Vec<(String, bool)>)>,
     /// The versions it defines, base version left out; `None` without such a table.
     pub version_definitions: Option<Vec<String>>,
+    /// The libraries that it opens by itself once it runs, as its notes say.
+    pub dlopen: Vec<spec::DlopenNeed>,
     /// Tells this object from every other one that was read.
     pub(super) number: u64,
     symbols: Symbols,
@@ -169,6 +171,7 @@ impl Facts {
             release: release(&object, dynamic.soname.as_deref()),
             version_needs: version_needs.collect(),
             version_definitions,
+            dlopen: object.notes.dlopen.iter().map(noted).collect(),
             number: next_number(),
             symbols: Symbols::Object(Box::new(object), OnceLock::new()),
         }
@@ -213,6 +216,7 @@ impl Facts {
             release: object.release.clone(),
             version_needs: specified_versions(object),
             version_definitions: provides.and_then(|provides| provides.versions.clone()),
+            dlopen: object.dlopen.clone(),
             number: next_number(),
             symbols: Symbols::Listed(Listed::of(object)),
         })
@@ -246,6 +250,15 @@ impl Facts {
     /// The symbols it wants from others.
     pub fn imports(&self) -> Vec<Import<'_>> {
         (0..self.import_count()).map(|index| self.import(index)).collect()
+    }
+
+    /// The symbols that it has looked up by name. Those of its own are among them where they are known:
+    /// a specification lists what it wants from others.
+    pub fn references(&self) -> Vec<Import<'_>> {
+        match &self.symbols {
+            Symbols::Object(object, _) => object.references(),
+            Symbols::Listed(_) => self.imports(),
+        }
     }
 
     /// How many symbols it wants from others.
@@ -298,6 +311,20 @@ fn release(object: &elf::Object, soname: Option<&str>) -> Option<String> {
 
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A note in the words of the specification.
+fn noted(note: &elf::DlopenNote) -> spec::DlopenNeed {
+    spec::DlopenNeed {
+        sonames: note.sonames.clone(),
+        feature: note.feature.clone(),
+        description: note.description.clone(),
+        priority: match note.priority {
+            elf::Priority::Required => spec::DlopenPriority::Required,
+            elf::Priority::Recommended => spec::DlopenPriority::Recommended,
+            elf::Priority::Suggested => spec::DlopenPriority::Suggested,
+        },
+    }
 }
 
 fn specified_dependencies(object: &spec::Object) -> Vec<Dependency> {
@@ -401,6 +428,7 @@ impl ListedImport {
             weak: self.weak,
             uses: self.uses,
             version,
+            protected: false,
         }
     }
 }

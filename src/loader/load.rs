@@ -14,7 +14,10 @@ use crate::host::DynamicLoader;
 use crate::loader::candidate::{Fit, Verdict};
 use crate::loader::files::Identity;
 use crate::loader::search::{Outcome, Search};
-use crate::loader::{Environment, Facts, Files, Opened, Problem, binding, start, version};
+use crate::loader::{
+    Edge, EdgeKind, EdgeOutcome, Environment, Facts, Files, KnownBy, Opened, Problem, binding, dlopen, start,
+    version,
+};
 
 /// Why an object is where it was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -65,6 +68,8 @@ pub struct LoadedObject {
     pub rule: Rule,
     /// Whether it is part of the scope rather than of the host.
     pub in_scope: bool,
+    /// What it asks for, in order; of the program, the preloads first.
+    pub edges: Vec<Edge>,
     identity: Identity,
 }
 
@@ -79,6 +84,8 @@ pub struct Load {
     pub left_to_program: Vec<String>,
     /// How many objects are in the global scope; the rest was opened later, and only those see it.
     pub(super) global: usize,
+    /// The loader takes no notice of versions (musl).
+    pub(super) ignores_versions: bool,
 }
 
 impl Load {
@@ -87,9 +94,11 @@ impl Load {
         let before = self.objects.len();
         for mut object in other.objects {
             object.loaded_by = object.loaded_by.map(|by| by + before);
+            object.edges = object.edges.into_iter().map(|edge| edge.shifted(before)).collect();
             self.objects.push(object);
         }
         self.problems.extend(other.problems);
+        self.ignores_versions |= other.ignores_versions;
     }
 }
 
@@ -127,12 +136,14 @@ pub(super) fn load(
     }
     let Loading { mut load, waiting, .. } = loading;
     load.global = global;
+    load.ignores_versions = loader.is_musl();
     if !loader.is_musl() {
         version::check(&mut load, loader, waiting.as_ref());
     }
     start::check_platform(&mut load, Some(loader), environment);
     let is_program = facts.is_program();
     binding::check(&mut load, loader, is_program, &files.memory().bindings);
+    dlopen::look_up(&loading.search, &mut load, loader.is_musl());
     load
 }
 
@@ -162,6 +173,7 @@ impl LoadedObject {
             facts: program.opened.facts,
             loaded_by: None,
             rule: Rule::Program,
+            edges: Vec::new(),
             identity: program.opened.identity,
         }
     }
@@ -179,6 +191,7 @@ impl LoadedObject {
             loaded_by: None,
             rule: Rule::Interpreter,
             in_scope: false,
+            edges: Vec::new(),
             identity: opened.identity,
         }
     }
@@ -204,7 +217,8 @@ impl Loading<'_> {
         for name in names {
             let name = self.search.expand(name, &self.load.objects[0]);
             if let Outcome::Found(opened, path, _) = self.search.find(&name, 0, &self.load.objects) {
-                self.push(opened, path, vec![name], Some(0), Rule::Preload);
+                let outcome = self.push(opened, path, vec![name.clone()], Some(0), Rule::Preload);
+                self.load.objects[0].edges.push(Edge { name, kind: EdgeKind::Preload, outcome });
             }
         }
     }
@@ -224,39 +238,42 @@ impl Loading<'_> {
         while index < self.load.objects.len() {
             let facts = Arc::clone(&self.load.objects[index].facts);
             for dependency in &facts.needed {
-                self.add_dependency(dependency, index);
+                // musl reads DT_NEEDED only.
+                if self.loader.is_musl() && dependency.kind != DependencyKind::Needed {
+                    continue;
+                }
+                let name = self.search.expand(&dependency.name, &self.load.objects[index]);
+                let outcome = match self.is_token_refused(dependency, index) {
+                    true => EdgeOutcome::Missing,
+                    false => self.add_dependency(&name, dependency.kind, index),
+                };
+                let edge = Edge { name, kind: dependency.kind.into(), outcome };
+                self.load.objects[index].edges.push(edge);
             }
             index += 1;
         }
     }
 
-    fn add_dependency(&mut self, dependency: &Dependency, requester: usize) {
-        // musl reads DT_NEEDED only.
-        if self.loader.is_musl() && dependency.kind != DependencyKind::Needed {
-            return;
-        }
-        if self.is_token_refused(dependency, requester) {
-            return;
-        }
-        let object = &self.load.objects[requester];
-        let name = self.search.expand(&dependency.name, object);
-        if self.is_loaded(&name, requester) {
-            return;
+    fn add_dependency(&mut self, name: &str, kind: DependencyKind, requester: usize) -> EdgeOutcome {
+        if let Some(outcome) = self.already_loaded(name, requester) {
+            return outcome;
         }
         let wanted_by = self.load.objects[requester].shown.clone();
-        let is_optional = dependency.kind == DependencyKind::Auxiliary;
-        match self.search.find(&name, requester, &self.load.objects) {
+        let library = name.to_owned();
+        let is_optional = kind == DependencyKind::Auxiliary;
+        match self.search.find(name, requester, &self.load.objects) {
             Outcome::Found(opened, path, rule) => {
-                self.push(opened, path, vec![name], Some(requester), rule);
+                return self.push(opened, path, vec![library], Some(requester), rule);
             }
             _ if is_optional => {}
             Outcome::Stopped { path, reason } => {
-                self.object_once(Problem::LibraryUnusable { library: name, path, wanted_by, reason });
+                self.object_once(Problem::LibraryUnusable { library, path, wanted_by, reason });
             }
             Outcome::Missing { searched, rejected } => {
-                self.object_once(Problem::LibraryMissing { library: name, wanted_by, searched, rejected });
+                self.object_once(Problem::LibraryMissing { library, wanted_by, searched, rejected });
             }
         }
+        EdgeOutcome::Missing
     }
 
     /// A program with raised privileges may not use tokens in needed names (`expand_dst`).
@@ -290,24 +307,27 @@ impl Loading<'_> {
         }
     }
 
-    /// Whether a loaded object satisfies a name without a search: by a name it was asked for before, or
+    /// The loaded object that satisfies a name without a search: by a name it was asked for before, or
     /// by its soname.
-    fn is_loaded(&mut self, name: &str, requester: usize) -> bool {
+    fn already_loaded(&mut self, name: &str, requester: usize) -> Option<EdgeOutcome> {
         let is_musl = self.loader.is_musl();
         if matches!(name, "linux-vdso.so.1" | "linux-gate.so.1") && !is_musl {
-            // The kernel's own object is there before everything else.
-            return true;
+            return Some(EdgeOutcome::Kernel);
         }
-        if self.waiting.as_ref().is_some_and(|loader| goes_by(loader, name, is_musl)) {
+        let admits = self.waiting.as_ref().is_some_and(|loader| goes_by(loader, name, is_musl));
+        if admits {
             self.admit_loader(requester);
         }
-        let Some(object) = self.load.objects.iter_mut().find(|object| goes_by(object, name, is_musl)) else {
-            return false;
+        let index = self.load.objects.iter().position(|object| goes_by(object, name, is_musl))?;
+        let object = &mut self.load.objects[index];
+        let known_by = match object.names.iter().any(|known| known == name) || object.path == name {
+            true => KnownBy::Name,
+            false => KnownBy::Soname,
         };
         if !object.names.iter().any(|known| known == name) {
             object.names.push(name.to_owned());
         }
-        true
+        Some(if admits { EdgeOutcome::Loaded(index) } else { EdgeOutcome::Known(index, known_by) })
     }
 
     /// Puts the loader itself into the scope.
@@ -323,14 +343,14 @@ impl Loading<'_> {
         names: Vec<String>,
         loaded_by: Option<usize>,
         rule: Rule,
-    ) {
+    ) -> EdgeOutcome {
         if self.waiting.as_ref().is_some_and(|loader| loader.identity == opened.identity) {
             self.admit_loader(loaded_by.unwrap_or(0));
         }
-        let known = self.load.objects.iter_mut().find(|object| object.identity == opened.identity);
-        if let Some(object) = known {
-            object.names.extend(names);
-            return;
+        let known = self.load.objects.iter().position(|object| object.identity == opened.identity);
+        if let Some(index) = known {
+            self.load.objects[index].names.extend(names);
+            return EdgeOutcome::Known(index, KnownBy::File);
         }
         self.load.objects.push(LoadedObject {
             origin: directory_of(&path),
@@ -341,13 +361,15 @@ impl Loading<'_> {
             facts: opened.facts,
             loaded_by,
             rule,
+            edges: Vec::new(),
             identity: opened.identity,
         });
+        EdgeOutcome::Loaded(self.load.objects.len() - 1)
     }
 }
 
 /// Whether an object that is loaded satisfies a name.
-fn goes_by(object: &LoadedObject, name: &str, is_musl: bool) -> bool {
+pub(super) fn goes_by(object: &LoadedObject, name: &str, is_musl: bool) -> bool {
     let has_name = object.names.iter().any(|known| known == name) || object.path == name;
     match is_musl {
         // musl: the C library's names lead to the loader itself, others by the name asked for only.

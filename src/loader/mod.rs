@@ -5,6 +5,7 @@
 //!
 //! 1. [`start`](start()): the kernel's part. Scripts to their interpreters, machine, `PT_INTERP`.
 //! 2. `load`: the objects, breadth-first from the program, each name resolved by `search`.
+//!    Libraries that an object's notes say it opens later are looked for by `dlopen`.
 //! 3. `version`: every needed version against the object that is to provide it.
 //! 4. `binding`: every symbol of every relocation against the global scope.
 //!
@@ -15,11 +16,15 @@
 //! Sources: glibc `elf/dl-load.c`, `dl-deps.c`, `dl-version.c`, `dl-lookup.c`, `dl-cache.c`; musl
 //! `ldso/dynlink.c`; ld.so(8); execve(2).
 //!
-//! Not modelled: `LD_PRELOAD` and `LD_AUDIT` of the environment, `dlopen` at run time.
+//! Not modelled: `LD_PRELOAD` and `LD_AUDIT` of the environment, what `dlopen` loads at run time
+//! beyond whether it is there.
 
 mod application;
 mod binding;
+mod bound;
 mod candidate;
+mod dlopen;
+mod edge;
 mod facts;
 mod files;
 mod load;
@@ -33,6 +38,8 @@ mod token;
 mod version;
 
 pub use application::Application;
+pub use bound::{Bindings, Bound};
+pub use edge::{Edge, EdgeKind, EdgeOutcome, KnownBy};
 pub use facts::{Facts, Fault, Form};
 pub use files::{Files, HostFiles, OpenError, Opened, ScopeFiles};
 pub use load::{Load, LoadedObject, Rule};

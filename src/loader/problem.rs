@@ -4,10 +4,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::loader::profile_files::UNRECORDED;
+use crate::spec::{DlopenNeed, DlopenPriority};
 
 /// What a problem does to the start of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
+    /// Nothing; something is not there that need not be.
+    None,
     /// The loader prints a warning and goes on.
     Warns,
     /// It cannot be told what would happen.
@@ -188,6 +191,19 @@ pub enum Problem {
         /// Whether the loader refuses it, rather than let it fail at the first unknown instruction.
         refused: bool,
     },
+    /// A library that an object says it opens by itself once it runs is found under none of its names.
+    DlopenMissing {
+        /// What the object says of it.
+        #[serde(flatten)]
+        need: Box<DlopenNeed>,
+        /// The object that says so.
+        wanted_by: String,
+        /// The directories that were searched, in order.
+        searched: Vec<String>,
+        /// Files of that name that cannot be used.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        rejected: Vec<Rejection>,
+    },
     /// An object was built for a newer kernel.
     KernelTooOld {
         /// The object.
@@ -214,6 +230,14 @@ impl Problem {
     /// What it does to the start of the program.
     pub fn effect(&self) -> Effect {
         match self {
+            Self::DlopenMissing { need, rejected, .. } => match need.priority {
+                DlopenPriority::Suggested => Effect::None,
+                DlopenPriority::Recommended => Effect::Warns,
+                DlopenPriority::Required if rejected.iter().any(|file| file.reason == UNRECORDED) => {
+                    Effect::Undecided
+                }
+                DlopenPriority::Required => Effect::Misbehaves,
+            },
             Self::VersionUnknown { .. } | Self::KernelTooOld { ignored: true, .. } => Effect::Warns,
             Self::InterpreterUnknown { .. } => Effect::Undecided,
             // The host may have it where its profile does not look.

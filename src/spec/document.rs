@@ -133,6 +133,10 @@ pub struct Object {
     /// The symbols it wants without saying of which version.
     #[serde(default, skip_serializing_if = "Symbols::is_empty")]
     pub unversioned: Symbols,
+    /// The libraries that it says it opens by itself once it runs (the note .note.dlopen), in the order
+    /// of the file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dlopen: Vec<DlopenNeed>,
     /// What it offers to others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provides: Option<Provision>,
@@ -196,6 +200,45 @@ pub struct VersionNeed {
     /// The symbols.
     #[serde(flatten)]
     pub symbols: Symbols,
+}
+
+/// A library that an object opens by itself once it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DlopenNeed {
+    /// The names it is tried under, the preferred one first.
+    #[schemars(length(min = 1))]
+    pub sonames: Vec<String>,
+    /// What it is for, in a word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feature: Option<String>,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// How much depends on it; recommended when absent.
+    #[serde(default, skip_serializing_if = "DlopenPriority::is_default")]
+    pub priority: DlopenPriority,
+}
+
+/// How much depends on a library that is opened at run time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DlopenPriority {
+    /// Nothing works without it.
+    Required,
+    /// Only a full installation has it.
+    Suggested,
+    /// It should be there.
+    #[default]
+    #[serde(other)]
+    Recommended,
+}
+
+impl DlopenPriority {
+    /// Whether it is what a note that says nothing means.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Wanted symbols by the way in which they are used. A symbol used in several ways is in each list.
@@ -342,6 +385,7 @@ impl Object {
             release: None,
             wants: Vec::new(),
             unversioned: Symbols::default(),
+            dlopen: Vec::new(),
             provides: None,
         }
     }

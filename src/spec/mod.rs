@@ -11,8 +11,8 @@ mod read;
 pub mod schema;
 
 pub use document::{
-    ClosureEntry, Definitions, Detail, LibraryNeed, Object, ObjectFlag, ObjectKind, Provision, Script,
-    Specification, Symbols, VersionNeed,
+    ClosureEntry, Definitions, Detail, DlopenNeed, DlopenPriority, LibraryNeed, Object, ObjectFlag,
+    ObjectKind, Provision, Script, Specification, Symbols, VersionNeed,
 };
 pub use read::{Error, parse};
 

@@ -1,0 +1,243 @@
+//! `compat tree`: which file every needed name resolves to and why, and where the trouble is.
+
+mod document;
+mod listing;
+mod place;
+mod render;
+mod why;
+
+use std::path::{Path, PathBuf};
+
+use crate::check::{Host, Options, Verdict};
+use crate::cli::check::{RootError, is_startable, parse_level, saved_host};
+use crate::cli::context::OutputFormat;
+use crate::cli::{Context, Exit, Failure};
+use crate::elf::IsaLevel;
+use crate::generate;
+use crate::host::Root;
+use crate::loader::{Environment, Load, ScopeFiles, Start, start};
+
+pub use document::{
+    Available, IDENTIFIER, Place, Tree, TreeBinding, TreeEdge, TreeObject, TreeProblem, TreeReport,
+};
+pub use why::Why;
+
+const EXAMPLES: &str = "\
+Examples:
+  compat tree /usr/bin/git                         what git loads, from where, and by which rule
+  compat tree --flat ./app                         the same as a list, as ldd prints it
+  compat tree --why libz.so.1 /usr/bin/git         every way that leads to a library
+  compat tree --bindings ./app                     which symbol would be bound from where
+  compat tree --root /srv/node ./app               this program on another root file system
+  compat tree --root /srv/node /srv/node/bin/sh    a program of that root, where it lies
+
+With --root, a path inside DIR is a program of that root; another one is carried over to it.
+
+Exit code: 0 it loads, 1 it does not or misbehaves, 2 wrong usage, 3 it could not be told.";
+
+/// Show how each needed name resolves, and why
+///
+/// Nothing is executed: the files alone tell what the dynamic loader would do. A library that several
+/// objects ask for is shown where the loader first meets it, and marked everywhere else.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Programs, libraries and scripts
+    #[arg(value_name = "PATH", required = true)]
+    paths: Vec<PathBuf>,
+
+    /// Resolve in the root file system in DIR instead of this machine's
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+
+    /// Resolve on a saved host (compat host) instead of this machine
+    #[arg(long, value_name = "FILE", conflicts_with = "root")]
+    host: Option<PathBuf>,
+
+    /// Assume this LD_LIBRARY_PATH [default: that of the environment, without --root or --host]
+    #[arg(long, value_name = "DIRS")]
+    library_path: Option<String>,
+
+    /// Assume a CPU of this level: x86-64-v1 to x86-64-v4
+    #[arg(long, value_name = "LEVEL", value_parser = parse_level)]
+    cpu: Option<IsaLevel>,
+
+    /// Show libraries as loaded by this program (a path of the root), rather than on their own
+    #[arg(long, value_name = "PROGRAM")]
+    host_program: Option<PathBuf>,
+
+    /// List the libraries in the order of loading, as ldd does
+    #[arg(long, conflicts_with_all = ["why", "bindings"])]
+    flat: bool,
+
+    /// Show every way that leads to the library NAME
+    #[arg(long, value_name = "NAME", conflicts_with = "bindings")]
+    why: Option<String>,
+
+    /// Show from which object each symbol would be bound
+    #[arg(long)]
+    bindings: bool,
+
+    /// Show no more than N levels
+    #[arg(long, value_name = "N", conflicts_with_all = ["flat", "why", "bindings"])]
+    depth: Option<usize>,
+
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    format: OutputFormat,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+///
+/// Where a file or the root cannot be looked at.
+pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
+    let host = host(arguments)?;
+    let mut report = TreeReport { schema: IDENTIFIER.to_owned(), host: host.summary(), trees: Vec::new() };
+    let mut failed = None;
+    for path in &arguments.paths {
+        match tree(path, arguments, &host) {
+            Ok(tree) => report.trees.push(tree),
+            // One of many that cannot be read does not keep the others from being shown.
+            Err(failure) if arguments.paths.len() > 1 => {
+                failure.print();
+                failed = Some(Exit::Undecided);
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    match arguments.format {
+        OutputFormat::Json => context.print_json(&report)?,
+        OutputFormat::Text => context.print(&text(&report, arguments))?,
+    }
+    Ok(exit(&report, failed))
+}
+
+fn host(arguments: &Arguments) -> Result<Host, Failure> {
+    let is_elsewhere = arguments.root.is_some() || arguments.host.is_some();
+    let from_environment = || std::env::var("LD_LIBRARY_PATH").ok().filter(|_| !is_elsewhere);
+    let options = Options {
+        library_path: arguments.library_path.clone().or_else(from_environment),
+        isa: arguments.cpu,
+        host_program: arguments.host_program.as_ref().map(|path| path.to_string_lossy().into_owned()),
+        ..Options::default()
+    };
+    if let Some(file) = &arguments.host {
+        return saved_host(file, &options);
+    }
+    match &arguments.root {
+        None => Ok(Host::this_machine(&options)),
+        Some(directory) => Host::at(directory, &options)
+            .map_err(|source| Failure::undecided(&RootError { directory: directory.clone(), source })),
+    }
+}
+
+fn tree(path: &Path, arguments: &Arguments, host: &Host) -> Result<Tree, Failure> {
+    let load = |subject: &str, load: &Load| {
+        let mut tree = Tree::new(subject, load, arguments.bindings);
+        tree.why = arguments.why.as_ref().map(|name| why::find(&tree, name));
+        tree
+    };
+    let shown = path.to_string_lossy();
+    match inside(path, arguments) {
+        Some((root, place)) => {
+            let file = file_of(path, &place, &root)?;
+            refuse_what_is_no_program(path, &file)?;
+            let subject = if arguments.root.is_some() { &place } else { &*shown };
+            let environment = environment(&file, host);
+            Ok(load(
+                subject,
+                &start(&Start { path: &place, shown: subject }, host.files.as_ref(), &environment),
+            ))
+        }
+        None => {
+            refuse_what_is_no_program(path, path)?;
+            carried(path, host, load)
+        }
+    }
+}
+
+/// The root that a file is to be started in where it lies, and its path there; `None` when it lies
+/// outside, or the host is not made of files.
+fn inside(path: &Path, arguments: &Arguments) -> Option<(Root, String)> {
+    if arguments.host.is_some() {
+        return None;
+    }
+    let absolute = std::path::absolute(path).ok()?;
+    let Some(typed) = &arguments.root else {
+        return Some((Root::of_this_machine(), absolute.to_string_lossy().into_owned()));
+    };
+    let root = Root::at(typed).ok()?;
+    let typed = std::path::absolute(typed).ok()?;
+    let names = [typed.as_path(), root.directory()];
+    let inside = names.into_iter().find_map(|name| absolute.strip_prefix(name).ok())?;
+    let place = format!("/{}", inside.to_string_lossy());
+    Some((root, place))
+}
+
+/// The file at a path of the root, as a path of this machine without links.
+fn file_of(path: &Path, place: &str, root: &Root) -> Result<PathBuf, Failure> {
+    let real = root.resolve(Path::new(place)).map_err(|error| {
+        let message = format!("could not read {}: {error}", path.display());
+        Failure { exit: Exit::Undecided, message, hint: None }
+    })?;
+    Ok(root.directory().join(real.strip_prefix("/").unwrap_or(&real)))
+}
+
+fn refuse_what_is_no_program(path: &Path, file: &Path) -> Result<(), Failure> {
+    let metadata = std::fs::metadata(file)
+        .map_err(|source| Failure::undecided(&generate::Error::Read { path: path.to_owned(), source }))?;
+    if metadata.is_dir() {
+        let hint = "name a program in it; compat check takes whole folders";
+        let message = format!("{} is a folder", path.display());
+        return Err(Failure { exit: Exit::Undecided, message, hint: Some(hint.to_owned()) });
+    }
+    match is_startable(file) {
+        true => Ok(()),
+        false => Err(Failure::undecided(&generate::Error::Neither { path: path.to_owned() })),
+    }
+}
+
+/// The environment in which the kernel starts a file: no `LD_LIBRARY_PATH` for raised privileges.
+fn environment(file: &Path, host: &Host) -> Environment {
+    let secure = std::fs::metadata(file).is_ok_and(|metadata| generate::is_secure(file, &metadata));
+    let library_path = host.environment.library_path.clone().filter(|_| !secure);
+    Environment { library_path, ..host.environment.clone() }
+}
+
+/// A file from outside the root, as if it were brought there.
+fn carried(path: &Path, host: &Host, load: impl Fn(&str, &Load) -> Tree) -> Result<Tree, Failure> {
+    let options = generate::Options { paths: vec![path.to_owned()], ..generate::Options::default() };
+    let read = generate::read(&options)
+        .map_err(|error| Failure::undecided(&error).with_hint(error.hint().map(str::to_owned)))?;
+    let files = ScopeFiles::new(&read.application, host.files.as_ref());
+    let mut tree = None;
+    read.application.start_all(&files, &host.environment, false, |subject, started| {
+        tree = Some(load(subject, started));
+    });
+    tree.ok_or_else(|| Failure::undecided(&generate::Error::Neither { path: path.to_owned() }))
+}
+
+fn text(report: &TreeReport, arguments: &Arguments) -> String {
+    let many = report.trees.len() > 1;
+    let render = |tree: &Tree| match () {
+        () if arguments.flat => listing::flat(tree, many),
+        () if arguments.bindings => listing::bindings(tree),
+        () => match &tree.why {
+            Some(why) => listing::chains(tree, why),
+            None => render::tree(tree, arguments.depth.unwrap_or(usize::MAX)),
+        },
+    };
+    let separator = if many && !arguments.flat { "\n" } else { "" };
+    report.trees.iter().map(render).collect::<Vec<_>>().join(separator)
+}
+
+fn exit(report: &TreeReport, failed: Option<Exit>) -> Exit {
+    let has = |verdict| report.trees.iter().any(|tree| tree.verdict == verdict);
+    match () {
+        () if has(Verdict::Incompatible) => Exit::Incompatible,
+        () if has(Verdict::Undecided) => Exit::Undecided,
+        () => failed.unwrap_or(Exit::Success),
+    }
+}

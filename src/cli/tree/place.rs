@@ -1,0 +1,59 @@
+//! Where in the tree a problem belongs: at the name that an object asks for, or at the object itself.
+
+use crate::cli::tree::document::{Place, TreeObject};
+use crate::loader::{EdgeKind, Problem};
+
+/// The place of a problem; `None` when it is about something that was never loaded.
+pub fn of(problem: &Problem, objects: &[TreeObject]) -> Option<Place> {
+    let (wanted_by, library) = parties(problem)?;
+    let mut found = None;
+    for (object, node) in objects.iter().enumerate().filter(|(_, node)| node.path == wanted_by) {
+        let need = library.and_then(|library| need(problem, node, library, objects));
+        // An object of two programs that one script starts is there twice.
+        if need.is_some() || found.is_none() {
+            found = Some(Place { object, need });
+        }
+        if need.is_some() {
+            break;
+        }
+    }
+    found
+}
+
+/// The object that is in trouble, and the library with which.
+fn parties(problem: &Problem) -> Option<(&str, Option<&str>)> {
+    Some(match problem {
+        Problem::LibraryMissing { library, wanted_by, .. }
+        | Problem::LibraryUnusable { library, wanted_by, .. }
+        | Problem::VersionMissing { library, wanted_by, .. }
+        | Problem::VersionUnknown { library, wanted_by, .. }
+        | Problem::VersionedLibraryNotLoaded { library, wanted_by }
+        | Problem::VersionlessProvider { library, wanted_by, .. }
+        | Problem::RelrUndeclared { library, wanted_by, .. } => (wanted_by, Some(library)),
+        Problem::DlopenMissing { need, wanted_by, .. } => {
+            (wanted_by, need.sonames.first().map(String::as_str))
+        }
+        Problem::SymbolMissing { wanted_by, .. } => (wanted_by, None),
+        Problem::MixedLibc { library, .. } => (library, None),
+        Problem::WrongMachine { object, .. }
+        | Problem::NotAProgram { object, .. }
+        | Problem::InterpreterMissing { object, .. }
+        | Problem::InterpreterUnknown { object, .. }
+        | Problem::ScriptTooDeep { object }
+        | Problem::ProgramMissing { object, .. }
+        | Problem::RelrUnknown { object }
+        | Problem::IsaTooLow { object, .. }
+        | Problem::KernelTooOld { object, .. } => (object, None),
+    })
+}
+
+/// The name of `library` among those that an object asks for.
+fn need(problem: &Problem, object: &TreeObject, library: &str, objects: &[TreeObject]) -> Option<usize> {
+    let at_run_time = matches!(problem, Problem::DlopenMissing { .. });
+    object.needs.iter().position(|edge| {
+        let is_dlopen = matches!(edge.kind, EdgeKind::Dlopen { .. });
+        let target = edge.object.map(|target| &objects[target]);
+        let is_library = edge.name == library || target.is_some_and(|target| target.goes_by(library));
+        is_dlopen == at_run_time && is_library
+    })
+}

@@ -1,0 +1,222 @@
+//! The tree as text for people.
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+
+use crate::check::{Impact, Verdict};
+use crate::cli::report;
+use crate::cli::tree::document::{Place, Tree, TreeEdge, TreeProblem};
+use crate::loader::{EdgeKind, KnownBy, Problem, Rejection, Rule};
+use crate::spec::DlopenPriority;
+
+/// How many problems of one place are told before the rest is counted.
+const MOST_PROBLEMS: usize = 8;
+
+/// The tree with its trouble, no deeper than `depth`, with terminal styles.
+pub fn tree(tree: &Tree, depth: usize) -> String {
+    let mut renderer = Renderer { tree, depth, text: String::new() };
+    renderer.subject();
+    renderer.text.push_str(&conclusion(tree));
+    renderer.text
+}
+
+/// Why an object is the file that it is.
+pub fn rule(rule: &Rule) -> String {
+    match rule {
+        Rule::Program => "the program".to_owned(),
+        Rule::Interpreter => "the program's interpreter".to_owned(),
+        Rule::Preload => "/etc/ld.so.preload".to_owned(),
+        Rule::Path => "path".to_owned(),
+        Rule::Rpath { object } => format!("rpath of {object}"),
+        Rule::LibraryPath => "LD_LIBRARY_PATH".to_owned(),
+        Rule::Runpath { object } => format!("runpath of {object}"),
+        Rule::Cache => "ld.so.cache".to_owned(),
+        Rule::DefaultDirectory => "default directory".to_owned(),
+    }
+}
+
+/// What the whole comes to, when there is trouble.
+pub fn conclusion(tree: &Tree) -> String {
+    let refuses = tree.problems.iter().any(|problem| problem.impact == Impact::DoesNotStart);
+    let (word, style) = match tree.verdict {
+        Verdict::Compatible => return String::new(),
+        Verdict::Incompatible if refuses => ("would not start", AnsiColor::Red.on_default().bold()),
+        Verdict::Incompatible => ("would start and fail later", AnsiColor::Red.on_default().bold()),
+        Verdict::Undecided => ("cannot be told", AnsiColor::Yellow.on_default().bold()),
+    };
+    format!("{style}{}: {word}{style:#}\n", tree.subject)
+}
+
+/// The problems of one place, one line each, and what helps to find their cause.
+pub fn problems(tree: &Tree, at: Option<Place>) -> Vec<String> {
+    let here: Vec<&TreeProblem> = tree.problems.iter().filter(|problem| problem.at == at).collect();
+    let mut said: Vec<String> = here.iter().take(MOST_PROBLEMS).flat_map(|problem| told(problem)).collect();
+    if here.len() > MOST_PROBLEMS {
+        said.push(format!("and {} more", here.len() - MOST_PROBLEMS));
+    }
+    // The versions that one library lacks share what it has.
+    let later = |at: usize| said[at + 1..].contains(&said[at]);
+    (0..said.len()).filter(|at| !later(*at)).map(|at| said[at].clone()).collect()
+}
+
+fn told(problem: &TreeProblem) -> Vec<String> {
+    let (mark, style) = match problem.impact {
+        Impact::DoesNotStart | Impact::Misbehaves => ("x", AnsiColor::Red.on_default().bold()),
+        Impact::Undecided => ("?", AnsiColor::Yellow.on_default().bold()),
+        Impact::Warning => ("!", AnsiColor::Yellow.on_default()),
+        Impact::Note => ("-", Style::new()),
+    };
+    let said = problem.message.clone().unwrap_or_else(|| report::describe(&problem.problem));
+    let when = match problem.problem {
+        Problem::SymbolMissing { lazy: true, .. } | Problem::VersionlessProvider { lazy: true, .. } => {
+            ", at the first call"
+        }
+        _ => "",
+    };
+    let mut lines = vec![format!("{style}{mark}{style:#} {said}{when}")];
+    match &problem.problem {
+        Problem::LibraryMissing { searched, rejected, .. }
+        | Problem::DlopenMissing { searched, rejected, .. } => lines.extend(sought(searched, rejected)),
+        Problem::VersionMissing { highest: Some(highest), .. } => {
+            lines.push(dimmed(&format!("  the newest there is {highest}")));
+        }
+        _ => {}
+    }
+    lines
+}
+
+/// Where a library was looked for, and what was met on the way.
+fn sought(searched: &[String], rejected: &[Rejection]) -> Vec<String> {
+    let all = match searched {
+        [] => "nothing but the loader's cache".to_owned(),
+        all => all.join(", "),
+    };
+    let passed_over = rejected.iter().map(|file| format!("passed over: {} ({})", file.path, file.reason));
+    let lines = std::iter::once(format!("searched: {all}")).chain(passed_over);
+    lines.map(|line| dimmed(&format!("  {line}"))).collect()
+}
+
+fn dimmed(text: &str) -> String {
+    let dim = Style::new().dimmed();
+    format!("{dim}{text}{dim:#}")
+}
+
+struct Renderer<'a> {
+    tree: &'a Tree,
+    depth: usize,
+    text: String,
+}
+
+impl Renderer<'_> {
+    /// The first line and everything below it.
+    fn subject(&mut self) {
+        let tree = self.tree;
+        let roots: Vec<usize> = tree.roots().collect();
+        let bold = Style::new().bold();
+        let own = roots.first().filter(|root| tree.objects[**root].path == tree.subject);
+        let loader = own.and_then(|root| tree.objects[*root].interpreter.as_deref());
+        let loader = loader.map(|loader| dimmed(&format!(" (started by {loader})"))).unwrap_or_default();
+        let _ = writeln!(self.text, "{bold}{}{bold:#}{loader}", tree.subject);
+        let rail = if roots.is_empty() { "    " } else { "│   " };
+        self.lines(rail, &problems(tree, None));
+        match (own, roots.len()) {
+            (Some(root), 1) => self.below(*root, "", 1),
+            // A script: the programs that it leads to; or a library and the program that opens it.
+            _ => {
+                for (number, root) in roots.iter().enumerate() {
+                    let (branch, indent) = branches(number + 1 == roots.len());
+                    let _ = writeln!(self.text, "{branch}{}", tree.objects[*root].path);
+                    self.below(*root, indent, 2);
+                }
+            }
+        }
+        if !tree.left_to_program.is_empty() {
+            let symbols = report::names(tree.left_to_program.iter().map(String::as_str));
+            self.lines("", &[format!("- leaves {symbols} to the program that loads it")]);
+        }
+    }
+
+    /// The problems of an object and what it asks for.
+    fn below(&mut self, object: usize, indent: &str, depth: usize) {
+        let tree = self.tree;
+        let needs = if depth > self.depth { &[][..] } else { &tree.objects[object].needs[..] };
+        let rail = if needs.is_empty() { "    " } else { "│   " };
+        self.lines(&format!("{indent}{rail}"), &problems(tree, Some(Place { object, need: None })));
+        for (need, edge) in needs.iter().enumerate() {
+            let (branch, rail) = branches(need + 1 == needs.len());
+            let _ = writeln!(self.text, "{indent}{branch}{}", line(tree, edge));
+            let indent = format!("{indent}{rail}");
+            let deeper =
+                edge.loaded().filter(|loaded| depth < self.depth && !tree.objects[*loaded].needs.is_empty());
+            let own_rail = if deeper.is_some() { "│   " } else { "    " };
+            let at = Place { object, need: Some(need) };
+            self.lines(&format!("{indent}{own_rail}"), &problems(tree, Some(at)));
+            if let Some(loaded) = edge.loaded() {
+                self.below(loaded, &indent, depth + 1);
+            }
+        }
+    }
+
+    fn lines(&mut self, indent: &str, lines: &[String]) {
+        for line in lines {
+            let _ = writeln!(self.text, "{indent}{line}");
+        }
+    }
+}
+
+/// What stands before a line, and before the lines below it.
+fn branches(is_last: bool) -> (&'static str, &'static str) {
+    if is_last { ("└── ", "    ") } else { ("├── ", "│   ") }
+}
+
+/// One name and what it resolves to.
+fn line(tree: &Tree, edge: &TreeEdge) -> String {
+    let name = match kind(edge.kind) {
+        Some(kind) => format!("{} ({kind})", edge.name),
+        None => edge.name.clone(),
+    };
+    let red = AnsiColor::Red.on_default().bold();
+    if let Some(available) = &edge.available {
+        let file = dimmed(&format!("({})", rule(&available.found)));
+        return format!("{name} => {} {file}", available.path);
+    }
+    let Some(object) = edge.object.map(|object| &tree.objects[object]) else {
+        return match edge.is_mandatory() {
+            _ if edge.is_kernels() => format!("{name} {}", dimmed("(the kernel's own)")),
+            true => format!("{name} => {red}not found{red:#}"),
+            false => format!("{name} => not found"),
+        };
+    };
+    match edge.known_by {
+        None if object.path == edge.name => {
+            format!("{name} {}", dimmed(&format!("({})", rule(&object.found))))
+        }
+        None => format!("{name} => {} {}", object.path, dimmed(&format!("({})", rule(&object.found)))),
+        Some(KnownBy::Name | KnownBy::Kernel) => format!("{name} {}", dimmed("(already loaded)")),
+        Some(KnownBy::Soname) => {
+            format!("{name} {}", dimmed(&format!("(already loaded: the soname of {})", object.path)))
+        }
+        Some(KnownBy::File) => {
+            format!("{name} {}", dimmed(&format!("(already loaded: the same file as {})", object.path)))
+        }
+    }
+}
+
+/// How a name is asked for, unless it is simply needed.
+fn kind(kind: EdgeKind) -> Option<&'static str> {
+    match kind {
+        EdgeKind::Needed => None,
+        EdgeKind::Filter => Some("filter"),
+        EdgeKind::Auxiliary => Some("auxiliary filter"),
+        EdgeKind::Preload => Some("preload"),
+        EdgeKind::Dlopen { priority } => Some(match priority {
+            DlopenPriority::Required => "dlopen, required",
+            DlopenPriority::Recommended => "dlopen, recommended",
+            DlopenPriority::Suggested => "dlopen, suggested",
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! Libraries that objects say they open by themselves once they run: is there a file for each?
+//!
+//! Advice (`.note.dlopen`): what such a library needs itself is not looked at. The search is that of
+//! dlopen(3) called from the object that carries the note.
+
+use std::sync::Arc;
+
+use crate::loader::load::goes_by;
+use crate::loader::search::{Outcome, Search};
+use crate::loader::{Edge, EdgeKind, EdgeOutcome, KnownBy, Load, Problem, Rejection};
+use crate::spec::DlopenNeed;
+
+/// Looks up every library that a loaded object says it opens, and adds an edge for each and a problem
+/// for each that is not there.
+pub(super) fn look_up(search: &Search<'_>, load: &mut Load, is_musl: bool) {
+    for index in 0..load.objects.len() {
+        let facts = Arc::clone(&load.objects[index].facts);
+        for need in &facts.dlopen {
+            let attempt = Attempt::of(need, index, search, load, is_musl);
+            if attempt.edge.outcome == EdgeOutcome::Missing {
+                let problem = attempt.problem(need, load.objects[index].shown.clone());
+                load.problems.push(problem);
+            }
+            load.objects[index].edges.push(attempt.edge);
+        }
+    }
+}
+
+/// The search for one library under all of its names.
+struct Attempt {
+    edge: Edge,
+    searched: Vec<String>,
+    rejected: Vec<Rejection>,
+}
+
+impl Attempt {
+    fn of(need: &DlopenNeed, requester: usize, search: &Search<'_>, load: &Load, is_musl: bool) -> Self {
+        let name = need.sonames.first().cloned().unwrap_or_default();
+        let kind = EdgeKind::Dlopen { priority: need.priority };
+        let edge = Edge { name, kind, outcome: EdgeOutcome::Missing };
+        let mut attempt = Self { edge, searched: Vec::new(), rejected: Vec::new() };
+        for soname in &need.sonames {
+            let name = search.expand(soname, &load.objects[requester]);
+            let known = load.objects.iter().position(|object| goes_by(object, &name, is_musl));
+            let outcome = match known {
+                Some(index) => EdgeOutcome::Known(index, KnownBy::Name),
+                None => attempt.search(&name, requester, search, load),
+            };
+            if outcome != EdgeOutcome::Missing {
+                attempt.edge = Edge { name, kind, outcome };
+                break;
+            }
+        }
+        attempt
+    }
+
+    fn search(&mut self, name: &str, requester: usize, search: &Search<'_>, load: &Load) -> EdgeOutcome {
+        match search.find(name, requester, &load.objects) {
+            Outcome::Found(_, path, rule) => return EdgeOutcome::Available { path, rule },
+            Outcome::Stopped { path, reason } => self.rejected.push(Rejection { path, reason }),
+            Outcome::Missing { searched, rejected } => {
+                let new = searched.into_iter().filter(|directory| !self.searched.contains(directory));
+                let new: Vec<String> = new.collect();
+                self.searched.extend(new);
+                self.rejected.extend(rejected);
+            }
+        }
+        EdgeOutcome::Missing
+    }
+
+    fn problem(&self, need: &DlopenNeed, wanted_by: String) -> Problem {
+        Problem::DlopenMissing {
+            need: Box::new(need.clone()),
+            wanted_by,
+            searched: self.searched.clone(),
+            rejected: self.rejected.clone(),
+        }
+    }
+}
