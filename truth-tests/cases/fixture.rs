@@ -1,0 +1,1 @@
+pub fn check_reader() {}

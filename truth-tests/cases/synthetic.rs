@@ -1,0 +1,1 @@
+pub fn all() -> Vec<crate::harness::Case> { Vec::new() }
