@@ -12,7 +12,7 @@ use crate::harness::case::DEBOOTSTRAP;
 use crate::harness::{Case, Comparison, Figures, Requirement, Scene, Workspace, exception, model, root};
 
 /// The pairs `PROGRAMS:ROOT` that are always run; `this` is this machine.
-const USUAL: [&str; 3] = ["this:this", "this:bullseye", "bullseye:bookworm"];
+const USUAL: [&str; 4] = ["this:this", "this:bullseye", "bookworm:bullseye", "bullseye:bookworm"];
 
 /// Names other pairs to run instead, separated by commas: Debian releases, `this`, or folders.
 const VARIABLE: &str = "COMPAT_TRUTH_PAIRS";

@@ -14,6 +14,8 @@ pub struct Comparison {
     pub lazy: (bool, bool),
     /// The same with immediate binding.
     pub now: (bool, bool),
+    /// Whether the model expects it to start and then to fail.
+    pub misbehaves: bool,
     /// Whether there were sets to compare.
     pub has_sets: bool,
     /// Everything that differs.
@@ -34,12 +36,13 @@ impl Comparison {
         differences.extend(model.specification_differs.iter().map(|how| format!("specification: {how}")));
         let runs = [("lazy", &truth.lazy, false), ("now", &truth.now, true)];
         let verdicts = runs.map(|(mode, run, now)| verdict(scene, mode, run, &model, now, &mut differences));
+        let misbehaves = model.misbehaves();
         let has_sets = truth.sets.is_some();
         if let Some(sets) = truth.sets {
             let (sets, ours) = (sets.without_consequences(), model.sets.without_consequences());
             differences.extend(sets.differences(&ours));
         }
-        Self { lazy: verdicts[0], now: verdicts[1], has_sets, differences }
+        Self { lazy: verdicts[0], now: verdicts[1], misbehaves, has_sets, differences }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The answer of `compat`: from the files, and from the specification that it derives from them.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use compat::check::{Host, Options};
@@ -118,17 +119,13 @@ fn specified(
     Ok(Application::of_specification(&read))
 }
 
+/// Compared without order: a document keeps no order of the symbols of one object.
 fn difference(files: &Model, specification: &Model) -> Option<String> {
+    let told = |model: &Model| model.problems.iter().map(|p| format!("{p:?}")).collect::<BTreeSet<_>>();
+    let (ours, theirs) = (told(files), told(specification));
     let mut lines = files.sets.differences(&specification.sets);
-    for (a, b) in files.problems.iter().zip(&specification.problems) {
-        if a != b {
-            lines.push(format!("{a:?} is from the specification {b:?}"));
-            break;
-        }
-    }
-    if files.problems.len() != specification.problems.len() {
-        lines.push(format!("{} problems, {}", files.problems.len(), specification.problems.len()));
-    }
+    lines.extend(ours.difference(&theirs).map(|problem| format!("lacks {problem}")));
+    lines.extend(theirs.difference(&ours).map(|problem| format!("adds {problem}")));
     (!lines.is_empty()).then(|| lines.join("; "))
 }
 
