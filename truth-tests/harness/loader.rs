@@ -95,15 +95,25 @@ impl Scene {
     fn trace(&self, interpreter: &str) -> Option<Sets> {
         if let Some(loader) = &self.musl {
             let run = self.run(&[], loader, "ldd", Some(&self.path), false);
-            let text = run.text.replace(&self.path, self.shown());
-            return Sets::parse(&text, self.shown(), interpreter);
+            return self.sets(&run, interpreter);
         }
         let variables = ["LD_TRACE_LOADED_OBJECTS=1", "LD_WARN=1", "LD_BIND_NOW=1"];
         let run = self.run(&variables, &self.path, self.shown(), None, false);
         match run.end {
-            End::Exit(0 | 1) => Sets::parse(&run.text, self.shown(), interpreter),
+            End::Exit(0 | 1) => self.sets(&run, interpreter),
             _ => None,
         }
+    }
+
+    /// The sets of a trace; what was found by a relative path is named absolutely.
+    fn sets(&self, run: &Run, interpreter: &str) -> Option<Sets> {
+        let mut sets = Sets::parse(&run.text, self.shown(), interpreter)?;
+        let absolute = |(name, path): (String, String)| match path.starts_with('/') {
+            true => (name, path),
+            false => (name, format!("{}/{path}", self.directory.trim_end_matches('/'))),
+        };
+        sets.resolved = sets.resolved.into_iter().map(absolute).collect();
+        Some(sets)
     }
 
     fn run(
@@ -125,7 +135,12 @@ impl Scene {
         let output = command.stdin(Stdio::null()).output().expect("the starter starts");
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let end = parse_end(said.trim()).unwrap_or_else(|| panic!("{command:?}: {said}"));
-        Run { end, text: String::from_utf8_lossy(&output.stderr).into_owned() }
+        let mut text = String::from_utf8_lossy(&output.stderr).into_owned();
+        if self.musl.is_some() {
+            // musl names the program by its path, whatever it is called by.
+            text = text.replace(&self.path, self.shown());
+        }
+        Run { end, text }
     }
 }
 
