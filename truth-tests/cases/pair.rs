@@ -31,7 +31,8 @@ pub fn all() -> Vec<Case> {
 }
 
 fn case(pair: String) -> Case {
-    let (programs, root) = pair.split_once(':').unwrap_or_else(|| panic!("{VARIABLE}: PROGRAMS:ROOT, not {pair}"));
+    let (programs, root) =
+        pair.split_once(':').unwrap_or_else(|| panic!("{VARIABLE}: PROGRAMS:ROOT, not {pair}"));
     let (programs, root) = (programs.to_owned(), root.to_owned());
     let mut requirements = vec![Requirement::Root, Requirement::Tool("gcc")];
     if [&programs, &root].into_iter().any(|name| name != "this" && !name.contains('/')) {
@@ -152,7 +153,8 @@ impl<'a> Scratch<'a> {
         let name = program.rsplit('/').next().unwrap_or(program);
         let path = format!("{}/{name}", self.folder);
         let source = root::inside(self.from, Path::new(program));
-        fs::copy(&source, self.outside(&path)).unwrap_or_else(|error| panic!("{}: {error}", source.display()));
+        fs::copy(&source, self.outside(&path))
+            .unwrap_or_else(|error| panic!("{}: {error}", source.display()));
         path
     }
 

@@ -27,13 +27,14 @@ const CASE: &str = "case";
 
 /// What every object is compiled with: nothing of this machine's C library gets in, and nothing that
 /// differs from one compiler's defaults to another's.
-const FLAGS: [&str; 10] = [
+const FLAGS: [&str; 11] = [
     "-w",
     "-O1",
     "-fPIC",
     "-nostdlib",
     "-fno-stack-protector",
     "-fcf-protection=none",
+    "-ftls-model=initial-exec",
     "-L.",
     "-Wl,--no-as-needed",
     "-Wl,-z,lazy",
@@ -176,7 +177,8 @@ impl Known<'_> {
 static KNOWN: Mutex<BTreeMap<u64, Vec<u8>>> = Mutex::new(BTreeMap::new());
 
 fn hash_folder(folder: &Path, hasher: &mut DefaultHasher) {
-    let mut entries: Vec<PathBuf> = fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    let mut entries: Vec<PathBuf> =
+        fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
     entries.sort();
     for entry in entries {
         entry.file_name().hash(hasher);

@@ -17,7 +17,8 @@ const VARIABLE: &str = "COMPAT_TRUTH_LIBCS";
 /// Every case of every fixture.
 pub fn all() -> Vec<Case> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("truth-tests/fixtures");
-    let mut files: Vec<PathBuf> = fs::read_dir(&folder).expect("fixtures").flatten().map(|e| e.path()).collect();
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(&folder).expect("fixtures").flatten().map(|e| e.path()).collect();
     files.sort();
     files.iter().flat_map(|file| of_file(file)).collect()
 }
@@ -80,6 +81,7 @@ fn unexpected(comparison: &Comparison, expected: Option<Outcome>) -> Option<Stri
         Outcome::Refused => !lazy,
     };
     let expected = expected?;
-    let what = format!("expected: {expected:?}; loader: lazy {lazy}, now {now}; compat: misbehaves {misbehaves}");
+    let what =
+        format!("expected: {expected:?}; loader: lazy {lazy}, now {now}; compat: misbehaves {misbehaves}");
     (!is_so).then_some(what)
 }

@@ -58,13 +58,12 @@ fn verdict(
     let (started, expected) = (run.end == End::Entry, model.loads(now));
     // A crash on the way to the entry point is what "will misbehave" warns of.
     let crashed = matches!(run.end, End::Signal(_)) && model.misbehaves() && expected;
-    let is_musl = scene.musl.is_some();
     if started != expected && !crashed {
         let cause = run.cause(scene.shown()).unwrap_or_default();
         let ours = model.cause(now);
         differences.push(format!("{mode}: {:?} ({cause}), compat: {}", run.end, told(ours)));
     } else if let (false, Some(problem), Some(cause)) = (expected, model.cause(now), run.cause(scene.shown()))
-        && !is_cause(problem, &cause, &run.end, is_musl)
+        && !is_cause(problem, &cause, &run.end, scene)
     {
         differences.push(format!("{mode}: first cause: {cause}, compat: {}", told(Some(problem))));
     }
@@ -73,19 +72,26 @@ fn verdict(
 
 /// Whether a problem is what the loader printed. The kernel's reasons are compared by its error alone.
 /// musl prints the same facts in words of its own, compared by the names in them.
-fn is_cause(problem: &Problem, cause: &str, end: &End, is_musl: bool) -> bool {
-    if matches!(end, End::NotExecuted(_)) {
+fn is_cause(problem: &Problem, cause: &str, end: &End, scene: &Scene) -> bool {
+    let is_musl = scene.musl.is_some();
+    if let End::NotExecuted(errno) = end {
+        if let Problem::ScriptTooDeep { .. } = problem {
+            return *errno == rustix::io::Errno::LOOP.raw_os_error();
+        }
         let text = cause.split(" (os error").next().unwrap_or(cause);
         return told(Some(problem)).contains(text);
     }
     match problem {
-        Problem::LibraryMissing { library, .. } if is_musl => {
+        Problem::LibraryMissing { library, .. } | Problem::LibraryUnusable { library, .. } if is_musl => {
             cause.starts_with(&format!("Error loading shared library {library}: "))
         }
         Problem::SymbolMissing { symbol, wanted_by, .. } if is_musl => {
             cause == format!("Error relocating {wanted_by}: {symbol}: symbol not found")
         }
-        _ => problem.loader_message().as_deref() == Some(cause),
+        _ => problem.loader_message().is_some_and(|message| {
+            // What the loader says of the program itself begins with its name once, not twice.
+            message == cause || message.strip_prefix(&format!("{}: ", scene.shown())) == Some(cause)
+        }),
     }
 }
 
@@ -145,7 +151,10 @@ impl Figures {
 impl fmt::Display for Figures {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { programs, with_sets, equal, lazy, now } = self;
-        writeln!(formatter, "{programs} programs, {equal} equal in everything, {with_sets} with sets to compare")?;
+        writeln!(
+            formatter,
+            "{programs} programs, {equal} equal in everything, {with_sets} with sets to compare"
+        )?;
         writeln!(formatter, "  lazy: {lazy}")?;
         write!(formatter, "  now:  {now}")
     }

@@ -89,6 +89,9 @@ impl Scene {
     pub fn truth(&self, interpreter: Option<&str>) -> Truth {
         let lazy = self.run(&[], &self.path, self.shown(), None, true);
         let now = self.run(&["LD_BIND_NOW=1"], &self.path, self.shown(), None, true);
+        // musl's trace is another start, which neither the kernel nor raised privileges have a part in.
+        let same_start = !matches!(lazy.end, End::NotExecuted(_)) && (self.musl.is_none() || self.user == 0);
+        let interpreter = interpreter.filter(|_| same_start);
         Truth { lazy, now, sets: interpreter.and_then(|interpreter| self.trace(interpreter)) }
     }
 
@@ -116,14 +119,7 @@ impl Scene {
         Some(sets)
     }
 
-    fn run(
-        &self,
-        variables: &[&str],
-        path: &str,
-        name: &str,
-        argument: Option<&str>,
-        to_entry: bool,
-    ) -> Run {
+    fn run(&self, variables: &[&str], path: &str, name: &str, argument: Option<&str>, to_entry: bool) -> Run {
         let mut command = Command::new(starter());
         if !to_entry {
             command.arg("-r");
@@ -181,8 +177,9 @@ impl Run {
         let own = format!("{shown}: ");
         let mut lines = self.text.lines().map(|line| line.strip_prefix(&own).unwrap_or(line));
         let line = lines.find(|line| !line.contains("no version information available"))?;
-        let prefixes = ["error while loading shared libraries: ", "symbol lookup error: ", "relocation error: "];
-        let stripped = prefixes.iter().find_map(|prefix| line.strip_prefix(prefix)).unwrap_or(line);
-        Some(stripped.to_owned())
+        // A script's interpreter calls itself by its own path.
+        let introductions = ["error while loading shared libraries: ", "symbol lookup error: "];
+        let stripped = introductions.iter().find_map(|introduction| line.split_once(introduction));
+        Some(stripped.map_or(line, |(_, cause)| cause).to_owned())
     }
 }

@@ -132,7 +132,7 @@ fn difference(files: &Model, specification: &Model) -> Option<String> {
 impl Sets {
     fn add(&mut self, problem: &Problem) {
         match problem.clone() {
-            Problem::LibraryMissing { library, .. } => {
+            Problem::LibraryMissing { library, .. } | Problem::LibraryUnusable { library, .. } => {
                 self.missing_libraries.insert(library);
             }
             Problem::VersionMissing { path, version, wanted_by, .. } => {
