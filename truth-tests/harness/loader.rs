@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use compat::host::Root;
+
 use super::Sets;
 use super::case::tool;
 
@@ -97,7 +99,9 @@ impl Scene {
 
     fn trace(&self, interpreter: &str) -> Option<Sets> {
         if let Some(loader) = &self.musl {
-            let run = self.run(&[], loader, "ldd", Some(&self.path), false);
+            // Called ldd, it takes $ORIGIN from the path it is given; at a start, from the real one.
+            let real = Root::at(&self.root).ok()?.resolve(Path::new(&self.path)).ok()?;
+            let run = self.run(&[], loader, "ldd", real.to_str(), false);
             return self.sets(&run, interpreter);
         }
         let variables = ["LD_TRACE_LOADED_OBJECTS=1", "LD_WARN=1", "LD_BIND_NOW=1"];
@@ -135,6 +139,7 @@ impl Scene {
         if self.musl.is_some() {
             // musl names the program by its path, whatever it is called by.
             text = text.replace(&self.path, self.shown());
+            text = argument.map_or(text.clone(), |argument| text.replace(argument, self.shown()));
         }
         Run { end, text }
     }
@@ -176,7 +181,10 @@ impl Run {
         }
         let own = format!("{shown}: ");
         let mut lines = self.text.lines().map(|line| line.strip_prefix(&own).unwrap_or(line));
-        let line = lines.find(|line| !line.contains("no version information available"))?;
+        let is_warning = |line: &str| {
+            line.contains("no version information available") || line.contains(": weak version `")
+        };
+        let line = lines.find(|line| !is_warning(line))?;
         // A script's interpreter calls itself by its own path.
         let introductions = ["error while loading shared libraries: ", "symbol lookup error: "];
         let stripped = introductions.iter().find_map(|introduction| line.split_once(introduction));

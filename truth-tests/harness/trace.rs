@@ -20,13 +20,17 @@ pub struct Sets {
 }
 
 impl Sets {
-    /// Reads a trace. `None` where the loader broke it off. `interpreter` is left out of the objects.
+    /// Reads a trace. `None` where the loader broke it off, and of a program that needs nothing itself: it
+    /// is traced as "statically linked", whatever is preloaded. `interpreter` is left out of the objects.
     pub fn parse(text: &str, shown: &str, interpreter: &str) -> Option<Self> {
         let mut sets = Self::default();
         let own = format!("{shown}: ");
         for line in text.lines() {
             let line = line.strip_prefix(&own).unwrap_or(line);
-            if line.contains("error while loading shared libraries") || line.starts_with("Inconsistency") {
+            let is_void = line.contains("error while loading shared libraries")
+                || line.starts_with("Inconsistency")
+                || line == "\tstatically linked";
+            if is_void {
                 return None;
             }
             sets.read_line(line, interpreter);
@@ -60,7 +64,7 @@ impl Sets {
         let (name, path) = (without_address(name), without_address(place));
         if place == "not found" {
             self.missing_libraries.insert(name);
-        } else if path != interpreter && !name.starts_with("linux-vdso.so") && object != "statically linked" {
+        } else if path != interpreter && !name.starts_with("linux-vdso.so") {
             self.resolved.insert((name, path));
         }
     }
