@@ -102,7 +102,10 @@ impl Scene {
             // Called ldd, it takes $ORIGIN from the path it is given; at a start, from the real one.
             let real = Root::at(&self.root).ok()?.resolve(Path::new(&self.path)).ok()?;
             let run = self.run(&[], loader, "ldd", real.to_str(), false);
-            return self.sets(&run, interpreter);
+            return match run.end {
+                End::Exit(_) => self.sets(&run, interpreter),
+                _ => None,
+            };
         }
         let variables = ["LD_TRACE_LOADED_OBJECTS=1", "LD_WARN=1", "LD_BIND_NOW=1"];
         let run = self.run(&variables, &self.path, self.shown(), None, false);
