@@ -32,6 +32,13 @@ pub struct Compat<'a> {
     deadline: Duration,
 }
 
+impl Workspace {
+    /// A run of `compat` in this workspace.
+    pub fn compat<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Compat<'_> {
+        Compat::new(self, arguments)
+    }
+}
+
 /// What a run gave.
 #[derive(Debug, Clone)]
 pub struct Output {

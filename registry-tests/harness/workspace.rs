@@ -6,8 +6,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use super::compat::Compat;
-
 /// Logs longer than this are printed from their end.
 const LOG_LIMIT: usize = 8_000;
 
@@ -73,11 +71,6 @@ impl Workspace {
     /// Remembers what a program did, for the dump.
     pub fn note(&self, text: impl Into<String>) {
         self.diary.lock().expect("no case panics while it notes").push(text.into());
-    }
-
-    /// A run of `compat` in this workspace.
-    pub fn compat<A: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Compat<'_> {
-        Compat::new(self, arguments)
     }
 
     fn dump(&self) {

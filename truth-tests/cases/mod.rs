@@ -1,0 +1,20 @@
+//! The cases: the harness itself, pairs of programs and roots, synthetic objects.
+
+mod fixture;
+mod pair;
+mod sandbox;
+mod synthetic;
+
+use crate::harness::{Case, exception, trace};
+
+/// Every case.
+pub fn all() -> Vec<Case> {
+    let mut cases = vec![
+        Case::new("harness::the_trace_is_read", &[], |_| trace::check_reader()),
+        Case::new("harness::the_exceptions_are_read", &[], |_| exception::check_reader()),
+        Case::new("harness::the_directives_are_read", &[], |_| fixture::check_reader()),
+    ];
+    cases.extend(pair::all());
+    cases.extend(synthetic::all());
+    cases
+}

@@ -1,0 +1,161 @@
+//! The loader's answer against the model's.
+
+use std::fmt;
+
+use compat::loader::Problem;
+
+use super::loader::{End, Run};
+use super::{Model, Scene, Truth};
+
+/// What came of comparing one program.
+#[derive(Debug)]
+pub struct Comparison {
+    /// Reached its entry point with lazy binding: really, and by the model.
+    pub lazy: (bool, bool),
+    /// The same with immediate binding.
+    pub now: (bool, bool),
+    /// Whether the model expects it to start and then to fail.
+    pub misbehaves: bool,
+    /// Whether there were sets to compare.
+    pub has_sets: bool,
+    /// Everything that differs.
+    pub differences: Vec<String>,
+}
+
+impl Comparison {
+    /// Asks both and compares.
+    pub fn of(scene: &Scene, host: &compat::check::Host) -> Self {
+        let model = Model::of(scene, host);
+        let truth = scene.truth(model.interpreter.as_deref());
+        Self::between(scene, truth, model)
+    }
+
+    fn between(scene: &Scene, truth: Truth, model: Model) -> Self {
+        let mut differences = Vec::new();
+        differences.extend(model.failed.iter().map(|why| format!("compat gives no answer: {why}")));
+        differences.extend(model.specification_differs.iter().map(|how| format!("specification: {how}")));
+        let runs = [("lazy", &truth.lazy, false), ("now", &truth.now, true)];
+        let verdicts = runs.map(|(mode, run, now)| verdict(scene, mode, run, &model, now, &mut differences));
+        let misbehaves = model.misbehaves();
+        let has_sets = truth.sets.is_some();
+        if let Some(sets) = truth.sets {
+            let (sets, ours) = (sets.without_consequences(), model.sets.without_consequences());
+            differences.extend(sets.differences(&ours));
+        }
+        Self { lazy: verdicts[0], now: verdicts[1], misbehaves, has_sets, differences }
+    }
+}
+
+/// The two verdicts on one start, and what differs between them or in the first cause.
+fn verdict(
+    scene: &Scene,
+    mode: &str,
+    run: &Run,
+    model: &Model,
+    now: bool,
+    differences: &mut Vec<String>,
+) -> (bool, bool) {
+    let (started, expected) = (run.end == End::Entry, model.loads(now));
+    // A crash on the way to the entry point is what "will misbehave" warns of.
+    let crashed = matches!(run.end, End::Signal(_)) && model.misbehaves() && expected;
+    if started != expected && !crashed {
+        let cause = run.cause(scene.shown()).unwrap_or_default();
+        let ours = model.cause(now);
+        differences.push(format!("{mode}: {:?} ({cause}), compat: {}", run.end, told(ours)));
+    } else if let (false, Some(problem), Some(cause)) = (expected, model.cause(now), run.cause(scene.shown()))
+        && !is_cause(problem, &cause, &run.end, scene)
+    {
+        differences.push(format!("{mode}: first cause: {cause}, compat: {}", told(Some(problem))));
+    }
+    (started || crashed, expected)
+}
+
+/// Whether a problem is what the loader printed. The kernel's reasons are compared by its error alone.
+/// musl prints the same facts in words of its own, compared by the names in them.
+fn is_cause(problem: &Problem, cause: &str, end: &End, scene: &Scene) -> bool {
+    let is_musl = scene.musl.is_some();
+    if let End::NotExecuted(errno) = end {
+        if let Problem::ScriptTooDeep { .. } = problem {
+            return *errno == rustix::io::Errno::LOOP.raw_os_error();
+        }
+        let text = cause.split(" (os error").next().unwrap_or(cause);
+        return told(Some(problem)).contains(text);
+    }
+    match problem {
+        Problem::LibraryMissing { library, .. } | Problem::LibraryUnusable { library, .. } if is_musl => {
+            cause.starts_with(&format!("Error loading shared library {library}: "))
+        }
+        Problem::SymbolMissing { symbol, wanted_by, .. } if is_musl => {
+            cause == format!("Error relocating {wanted_by}: {symbol}: symbol not found")
+        }
+        _ => problem.loader_message().is_some_and(|message| {
+            // What the loader says of the program itself begins with its name once, not twice.
+            message == cause || message.strip_prefix(&format!("{}: ", scene.shown())) == Some(cause)
+        }),
+    }
+}
+
+fn told(problem: Option<&Problem>) -> String {
+    match problem {
+        None => "loads".to_owned(),
+        Some(problem) => match problem.loader_message() {
+            Some(message) => format!("{message} [{problem:?}]"),
+            None => format!("{problem:?}"),
+        },
+    }
+}
+
+/// How many programs did what.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Matrix {
+    cells: [[usize; 2]; 2],
+}
+
+impl Matrix {
+    fn add(&mut self, (truth, model): (bool, bool)) {
+        self.cells[usize::from(!truth)][usize::from(!model)] += 1;
+    }
+}
+
+impl fmt::Display for Matrix {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [[both, false_refusal], [false_load, neither]] = self.cells;
+        write!(
+            formatter,
+            "both load {both}, both refuse {neither}, only compat loads {false_load}, only the loader loads {false_refusal}"
+        )
+    }
+}
+
+/// The figures of many comparisons.
+#[derive(Debug, Default)]
+pub struct Figures {
+    programs: usize,
+    with_sets: usize,
+    equal: usize,
+    lazy: Matrix,
+    now: Matrix,
+}
+
+impl Figures {
+    /// Counts one comparison.
+    pub fn add(&mut self, comparison: &Comparison) {
+        self.programs += 1;
+        self.with_sets += usize::from(comparison.has_sets);
+        self.equal += usize::from(comparison.differences.is_empty());
+        self.lazy.add(comparison.lazy);
+        self.now.add(comparison.now);
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { programs, with_sets, equal, lazy, now } = self;
+        writeln!(
+            formatter,
+            "{programs} programs, {equal} equal in everything, {with_sets} with sets to compare"
+        )?;
+        writeln!(formatter, "  lazy: {lazy}")?;
+        write!(formatter, "  now:  {now}")
+    }
+}

@@ -1,0 +1,196 @@
+//! The loader's own answer: a program really started inside a root, and the loader's trace.
+//!
+//! `fixtures/entry.c` starts the program under ptrace and ends it at its entry point, so nothing of the
+//! program itself runs but the constructors of its libraries.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use compat::host::Root;
+
+use super::Sets;
+use super::case::tool;
+
+/// A program and how it is started.
+#[derive(Debug, Clone)]
+pub struct Scene {
+    /// The folder that holds the root; `/` is this machine.
+    pub root: PathBuf,
+    /// The program's path inside the root.
+    pub path: String,
+    /// The working directory inside the root.
+    pub directory: String,
+    /// The user it runs as.
+    pub user: u32,
+    /// `LD_LIBRARY_PATH`.
+    pub library_path: Option<String>,
+    /// The loader's path when it is musl's.
+    pub musl: Option<String>,
+}
+
+/// How a start ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// At the program's entry point.
+    Entry,
+    /// The loader gave up, with this exit code.
+    Exit(i32),
+    /// By a signal.
+    Signal(i32),
+    /// The kernel did not start it, for this reason.
+    NotExecuted(i32),
+    /// It did not end.
+    Timeout,
+}
+
+/// One run, and what the loader printed.
+#[derive(Debug)]
+pub struct Run {
+    /// How it ended.
+    pub end: End,
+    /// Both outputs.
+    pub text: String,
+}
+
+/// What the loader did.
+#[derive(Debug)]
+pub struct Truth {
+    /// Started with lazy binding.
+    pub lazy: Run,
+    /// Started with immediate binding.
+    pub now: Run,
+    /// The sets; `None` where the trace was broken off, or the program is none for a trace.
+    pub sets: Option<Sets>,
+}
+
+impl Scene {
+    /// A program of a root, started by root in `/` with nothing special.
+    pub fn new(root: &Path, path: &str) -> Self {
+        Self {
+            root: root.to_owned(),
+            path: path.to_owned(),
+            directory: "/".to_owned(),
+            user: 0,
+            library_path: None,
+            musl: None,
+        }
+    }
+
+    /// The name by which the program calls itself in the loader's messages.
+    pub fn shown(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or(&self.path)
+    }
+
+    /// The program's path on this machine.
+    pub fn outside(&self) -> PathBuf {
+        super::root::inside(&self.root, Path::new(&self.path))
+    }
+
+    /// Asks the loader. `interpreter` is the program's, where it has one.
+    pub fn truth(&self, interpreter: Option<&str>) -> Truth {
+        let lazy = self.run(&[], &self.path, self.shown(), None, true);
+        let now = self.run(&["LD_BIND_NOW=1"], &self.path, self.shown(), None, true);
+        // musl's trace is another start, which neither the kernel nor raised privileges have a part in.
+        let same_start = !matches!(lazy.end, End::NotExecuted(_)) && (self.musl.is_none() || self.user == 0);
+        let interpreter = interpreter.filter(|_| same_start);
+        Truth { lazy, now, sets: interpreter.and_then(|interpreter| self.trace(interpreter)) }
+    }
+
+    fn trace(&self, interpreter: &str) -> Option<Sets> {
+        if let Some(loader) = &self.musl {
+            // Called ldd, it takes $ORIGIN from the path it is given; at a start, from the real one.
+            let real = Root::at(&self.root).ok()?.resolve(Path::new(&self.path)).ok()?;
+            let run = self.run(&[], loader, "ldd", real.to_str(), false);
+            return match run.end {
+                End::Exit(_) => self.sets(&run, interpreter),
+                _ => None,
+            };
+        }
+        let variables = ["LD_TRACE_LOADED_OBJECTS=1", "LD_WARN=1", "LD_BIND_NOW=1"];
+        let run = self.run(&variables, &self.path, self.shown(), None, false);
+        match run.end {
+            End::Exit(0 | 1) => self.sets(&run, interpreter),
+            _ => None,
+        }
+    }
+
+    /// The sets of a trace; what was found by a relative path is named absolutely.
+    fn sets(&self, run: &Run, interpreter: &str) -> Option<Sets> {
+        let mut sets = Sets::parse(&run.text, self.shown(), interpreter)?;
+        let absolute = |(name, path): (String, String)| match path.starts_with('/') {
+            true => (name, path),
+            false => (name, format!("{}/{path}", self.directory.trim_end_matches('/'))),
+        };
+        sets.resolved = sets.resolved.into_iter().map(absolute).collect();
+        Some(sets)
+    }
+
+    fn run(&self, variables: &[&str], path: &str, name: &str, argument: Option<&str>, to_entry: bool) -> Run {
+        let mut command = Command::new(starter());
+        if !to_entry {
+            command.arg("-r");
+        }
+        command.arg(&self.root).args([&self.directory, &self.user.to_string(), name, path]);
+        command.args(variables);
+        command.args(self.library_path.iter().map(|list| format!("LD_LIBRARY_PATH={list}")));
+        command.args(argument.map(|argument| ["--", argument]).into_iter().flatten());
+        let output = command.stdin(Stdio::null()).output().expect("the starter starts");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let end = parse_end(said.trim()).unwrap_or_else(|| panic!("{command:?}: {said}"));
+        let mut text = String::from_utf8_lossy(&output.stderr).into_owned();
+        if self.musl.is_some() {
+            // musl names the program by its path, whatever it is called by.
+            text = text.replace(&self.path, self.shown());
+            text = argument.map_or(text.clone(), |argument| text.replace(argument, self.shown()));
+        }
+        Run { end, text }
+    }
+}
+
+fn parse_end(said: &str) -> Option<End> {
+    let (word, number) = said.split_once(' ').unwrap_or((said, "0"));
+    let number = number.parse().ok()?;
+    Some(match word {
+        "entry" => End::Entry,
+        "exit" => End::Exit(number),
+        "signal" => End::Signal(number),
+        "exec" => End::NotExecuted(number),
+        "timeout" => End::Timeout,
+        _ => return None,
+    })
+}
+
+/// The helper that starts programs, compiled once.
+fn starter() -> &'static Path {
+    static STARTER: OnceLock<PathBuf> = OnceLock::new();
+    STARTER.get_or_init(|| {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("truth-tests/fixtures/entry.c");
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let binary = folder.join(format!("entry-{}", std::process::id()));
+        let finished = folder.join("entry");
+        let status = Command::new(tool("gcc")).args(["-O1", "-Wall", "-o"]).arg(&binary).arg(source).status();
+        assert!(status.is_ok_and(|status| status.success()), "gcc cannot compile entry.c");
+        std::fs::rename(&binary, &finished).expect("the helper takes its name");
+        finished
+    })
+}
+
+impl Run {
+    /// Why the start failed: the first line of the loader that is no mere warning, in its words alone.
+    pub fn cause(&self, shown: &str) -> Option<String> {
+        if let End::NotExecuted(errno) = self.end {
+            return Some(std::io::Error::from_raw_os_error(errno).to_string());
+        }
+        let own = format!("{shown}: ");
+        let mut lines = self.text.lines().map(|line| line.strip_prefix(&own).unwrap_or(line));
+        let is_warning = |line: &str| {
+            line.contains("no version information available") || line.contains(": weak version `")
+        };
+        let line = lines.find(|line| !is_warning(line))?;
+        // A script's interpreter calls itself by its own path.
+        let introductions = ["error while loading shared libraries: ", "symbol lookup error: "];
+        let stripped = introductions.iter().find_map(|introduction| line.split_once(introduction));
+        Some(stripped.map_or(line, |(_, cause)| cause).to_owned())
+    }
+}

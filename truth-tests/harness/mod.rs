@@ -1,0 +1,26 @@
+//! The real loader's answer, the model's answer, and the comparison of the two.
+
+#[expect(dead_code, reason = "shared with the registry tests, which require other things too")]
+#[path = "../../registry-tests/harness/case.rs"]
+pub mod case;
+pub mod comparison;
+pub mod exception;
+pub mod loader;
+pub mod model;
+#[expect(dead_code, reason = "shared with the registry tests, which start servers too")]
+#[path = "../../registry-tests/harness/process.rs"]
+pub mod process;
+#[expect(dead_code, reason = "shared with the registry tests, which ask the loader of a few programs")]
+#[path = "../../registry-tests/harness/root.rs"]
+pub mod root;
+pub mod trace;
+#[expect(dead_code, reason = "shared with the registry tests, which use more of it")]
+#[path = "../../registry-tests/harness/workspace.rs"]
+pub mod workspace;
+
+pub use case::{Case, Requirement};
+pub use comparison::{Comparison, Figures};
+pub use loader::{Scene, Truth};
+pub use model::Model;
+pub use trace::Sets;
+pub use workspace::Workspace;

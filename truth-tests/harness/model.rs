@@ -1,0 +1,161 @@
+//! The answer of `compat`: from the files, and from the specification that it derives from them.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use compat::check::{Host, Options};
+use compat::generate;
+use compat::loader::{Application, Effect, Environment, Load, Problem, Rule, ScopeFiles};
+use compat::spec;
+
+use super::{Scene, Sets};
+
+/// What `compat` says of one program.
+#[derive(Debug, Default)]
+pub struct Model {
+    /// What it objects to, in the loader's order.
+    pub problems: Vec<Problem>,
+    /// The sets.
+    pub sets: Sets,
+    /// The loader of the program, where it is one.
+    pub interpreter: Option<String>,
+    /// Why there is no answer at all.
+    pub failed: Option<String>,
+    /// How the answer from the specification differs from the one from the files.
+    pub specification_differs: Option<String>,
+}
+
+/// A host for many programs: its files are read once.
+pub fn host(root: &Path) -> Host {
+    Host::at(root, &Options::default()).unwrap_or_else(|error| panic!("{}: {error}", root.display()))
+}
+
+impl Model {
+    /// Asks about a program that is in the root.
+    pub fn of(scene: &Scene, host: &Host) -> Self {
+        let options = generate::Options { paths: vec![scene.outside()], ..generate::Options::default() };
+        let mut application = match generate::read(&options) {
+            Ok(read) => read.application,
+            Err(error) => return Self { failed: Some(chain(&error)), ..Self::default() },
+        };
+        let environment = Environment {
+            library_path: scene.library_path.clone(),
+            working_directory: scene.directory.clone(),
+            ..host.environment.clone()
+        };
+        let location = location(scene, host);
+        application.location = Some(location.clone());
+        let interpreter = application.objects.first().and_then(|(_, facts)| facts.interpreter.clone());
+        let mut model = Self::started(&application, host, &environment);
+        model.interpreter = interpreter;
+        model.specification_differs = match specified(&options, host, &environment, &location) {
+            Ok(application) => difference(&model, &Self::started(&application, host, &environment)),
+            Err(error) => Some(error),
+        };
+        model
+    }
+
+    fn started(application: &Application, host: &Host, environment: &Environment) -> Self {
+        let files = ScopeFiles::new(application, &host.files);
+        let mut model = Self::default();
+        application.start_all(&files, environment, false, |_, load| model.add(load));
+        model
+    }
+
+    fn add(&mut self, load: &Load) {
+        for object in &load.objects {
+            if !matches!(object.rule, Rule::Program | Rule::Interpreter) {
+                let name = object.names.first().cloned().unwrap_or_default();
+                self.sets.resolved.insert((name, object.shown.clone()));
+            }
+        }
+        for problem in &load.problems {
+            self.sets.add(problem);
+        }
+        self.problems.extend(load.problems.iter().cloned());
+    }
+
+    /// Whether it would get to its entry point.
+    pub fn loads(&self, now: bool) -> bool {
+        self.failed.is_none() && !self.problems.iter().any(|problem| stops(problem, now))
+    }
+
+    /// Whether it is expected to start and then to fail.
+    pub fn misbehaves(&self) -> bool {
+        self.problems.iter().any(|problem| problem.effect() == Effect::Misbehaves)
+    }
+
+    /// The first problem that keeps it from its entry point.
+    pub fn cause(&self, now: bool) -> Option<&Problem> {
+        self.problems.iter().find(|problem| stops(problem, now))
+    }
+}
+
+/// Whether a problem ends the start.
+fn stops(problem: &Problem, now: bool) -> bool {
+    matches!(problem.effect(), Effect::Refuses | Effect::Undecided)
+        || now && matches!(problem, Problem::SymbolMissing { .. })
+}
+
+/// The folder of the program inside the root, links followed.
+fn location(scene: &Scene, host: &Host) -> String {
+    let real = host.files.root().resolve(Path::new(&scene.path));
+    let real = real.unwrap_or_else(|error| panic!("{}: {error}", scene.path));
+    real.parent().expect("a program is in a folder").to_string_lossy().into_owned()
+}
+
+/// The application as its own specification describes it, written and read again.
+fn specified(
+    options: &generate::Options,
+    host: &Host,
+    environment: &Environment,
+    location: &str,
+) -> Result<Application, String> {
+    let generated = generate::generate(options, &host.files, environment).map_err(|error| chain(&error))?;
+    let mut specification = generated.specification;
+    specification.location = Some(location.to_owned());
+    let bytes = serde_json::to_vec(&specification).map_err(|error| chain(&error))?;
+    let read = spec::parse(&bytes).map_err(|error| chain(&error))?;
+    Ok(Application::of_specification(&read))
+}
+
+/// Compared without order: a document keeps no order of the symbols of one object.
+fn difference(files: &Model, specification: &Model) -> Option<String> {
+    let told = |model: &Model| model.problems.iter().map(|p| format!("{p:?}")).collect::<BTreeSet<_>>();
+    let (ours, theirs) = (told(files), told(specification));
+    let mut lines = files.sets.differences(&specification.sets);
+    lines.extend(ours.difference(&theirs).map(|problem| format!("lacks {problem}")));
+    lines.extend(theirs.difference(&ours).map(|problem| format!("adds {problem}")));
+    (!lines.is_empty()).then(|| lines.join("; "))
+}
+
+impl Sets {
+    fn add(&mut self, problem: &Problem) {
+        match problem.clone() {
+            Problem::LibraryMissing { library, .. } | Problem::LibraryUnusable { library, .. } => {
+                self.missing_libraries.insert(library);
+            }
+            Problem::VersionMissing { path, version, wanted_by, .. } => {
+                self.missing_versions.insert((version, path, wanted_by));
+            }
+            Problem::VersionUnknown { path, wanted_by, .. } => {
+                self.unversioned.insert((path, wanted_by));
+            }
+            Problem::SymbolMissing { symbol, version, wanted_by, .. } => {
+                self.missing_symbols.insert((symbol, version.unwrap_or_default(), wanted_by));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
