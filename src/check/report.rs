@@ -90,6 +90,13 @@ pub enum Remark {
     },
     /// The document names nothing that could be checked.
     NothingToCheck {},
+    /// One of several sources could not be had.
+    SourceFailed {
+        /// The source.
+        source: String,
+        /// Why not.
+        reason: String,
+    },
     /// Symbols that a library expects from the program that loads it.
     LeftToProgram {
         /// The library.
@@ -216,6 +223,15 @@ impl Report {
             Some(known) => known.subjects.extend(finding.subjects),
             None => self.findings.push(finding),
         }
+    }
+
+    /// The part of a report that stands for a source that could not be had: whatever the others say, the
+    /// whole is undecided at the best.
+    pub fn of_failed_source(host: HostSummary, source: &str, reason: &str) -> Self {
+        let mut report = Self::new(host);
+        let remark = Remark::SourceFailed { source: source.to_owned(), reason: reason.to_owned() };
+        report.add_finding(Finding::remark(Impact::Undecided, remark, Vec::new()));
+        report.concluded()
     }
 
     /// Tells that names were all that the document had.

@@ -89,7 +89,6 @@ fn parse_kernel(text: &str) -> Result<KernelVersion, String> {
 pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
     let host = host(&arguments)?;
     let mut whole: Option<Report> = None;
-    let mut failed = None;
     for source in &arguments.sources {
         match judge(source, &arguments, &host, context) {
             Ok(report) => {
@@ -101,7 +100,11 @@ pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
             // One of many that cannot be had does not keep the others from their verdict.
             Err(failure) if arguments.sources.len() > 1 => {
                 failure.print();
-                failed = Some(Exit::Undecided);
+                let report = Report::of_failed_source(host.summary(), source, &failure.message);
+                whole = Some(match whole {
+                    Some(whole) => whole.merge(report),
+                    None => report,
+                });
             }
             Err(failure) => return Err(failure),
         }
@@ -111,10 +114,7 @@ pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
         OutputFormat::Text => context.print(&report::render(&report))?,
         OutputFormat::Json => context.print_json(&report)?,
     }
-    Ok(match exit(&report, arguments.accept_risk) {
-        Exit::Success => failed.unwrap_or(Exit::Success),
-        other => other,
-    })
+    Ok(exit(&report, arguments.accept_risk))
 }
 
 /// The report on one source.
@@ -139,7 +139,12 @@ fn judge(source: &str, arguments: &Arguments, host: &Host, context: &Context) ->
 /// Whether a source is a program, library, script or folder rather than a document or a reference.
 fn is_application(source: &str) -> bool {
     let path = Path::new(source);
-    path.is_dir() || is_startable(path)
+    // A folder must look like a path: what a reference means must not depend on the working directory.
+    let looks_like_path = source.starts_with(['/', '.', '~']) || source.ends_with('/');
+    match path.is_dir() {
+        true => looks_like_path,
+        false => is_startable(path),
+    }
 }
 
 /// Whether a file is an ELF object or a script.

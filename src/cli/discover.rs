@@ -9,6 +9,7 @@ use super::source::{parse_location, parse_platform};
 use super::{Context, Exit, Failure, OutputFormat};
 use crate::registry::discover::{DiscoverOptions, Node, discover};
 use crate::registry::manifest::Annotations;
+use crate::registry::text::shown;
 use crate::registry::{Access, Platform, Store};
 
 /// List what is attached to an image: to its index, to each platform, and to what is attached
@@ -140,7 +141,7 @@ fn children(manifest: &DiscoveredManifest, indent: &str, text: &mut String) {
 fn label(manifest: &DiscoveredManifest) -> String {
     let kind = manifest.platform.as_ref().or(manifest.artifact_type.as_ref());
     match kind {
-        Some(kind) => format!("{kind} {}", manifest.digest),
+        Some(kind) => format!("{} {}", shown(kind, 120), manifest.digest),
         None => manifest.digest.clone(),
     }
 }
@@ -164,7 +165,8 @@ mod tests {
 
     #[test]
     fn the_tree_shows_the_index_its_platforms_and_what_is_attached() {
-        let artifact = |digest| DiscoveredManifest { artifact_type: Some("a/b".into()), ..manifest(digest) };
+        let artifact =
+            |digest| DiscoveredManifest { artifact_type: Some("a/b\n".into()), ..manifest(digest) };
         let platform = |digest, name: &str| DiscoveredManifest {
             platform: Some(name.into()),
             referrers: vec![artifact("sha256:3")],
@@ -179,11 +181,11 @@ mod tests {
         insta::assert_snapshot!(render(&report), @r"
         h/a:1
         sha256:0
-        ├── a/b sha256:4
+        ├── a/b  sha256:4
         ├── linux/amd64 sha256:1
-        │   └── a/b sha256:3
+        │   └── a/b  sha256:3
         └── linux/arm64 sha256:2
-            └── a/b sha256:3
+            └── a/b  sha256:3
         ");
     }
 }

@@ -9,6 +9,7 @@ use super::source::parse_location;
 use super::{Context, Exit, Failure, OutputFormat};
 use crate::registry::artifact::{self, Kind, recognise};
 use crate::registry::manifest::Annotations;
+use crate::registry::text::shown;
 use crate::registry::{Access, Descriptor, Error, Manifest, Resolved, Store, limit};
 
 /// Show what lies under a reference: the manifest, and the specification of an artifact
@@ -179,7 +180,7 @@ fn summary(bytes: &[u8]) -> SpecificationSummary {
 fn render(report: &InspectReport) -> String {
     let mut text = format!("{}\n", report.reference);
     let mut line = |name: &str, value: &str| {
-        let _ = writeln!(text, "  {name:<14} {value}");
+        let _ = writeln!(text, "  {name:<14} {}", shown(value, 500));
     };
     line("kind", &report.kind);
     line("digest", &report.digest);

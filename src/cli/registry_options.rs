@@ -2,12 +2,14 @@
 
 use std::io::{IsTerminal as _, Read as _};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::progress::Display;
 use super::{Context, Exit, Failure};
 use crate::registry::credential::{Credential, Sources};
+use crate::registry::text::shown;
 use crate::registry::{Cache, Client, ClientOptions, Error, TlsOptions, cache};
 
 /// How registries are talked to.
@@ -40,7 +42,7 @@ pub struct RegistryOptions {
     pub authfile: Option<PathBuf>,
 
     /// Log in with this name
-    #[arg(long, short = 'u', value_name = "NAME", env = "COMPAT_USERNAME", requires = "password_stdin")]
+    #[arg(long, short = 'u', value_name = "NAME", requires = "password_stdin")]
     pub username: Option<String>,
 
     /// Read the password from standard input
@@ -91,7 +93,7 @@ impl RegistryOptions {
             credentials.file = Some(file.clone());
         }
         if let (Some(username), Some(host)) = (&self.username, host) {
-            let credential = Credential::Password { username: username.clone(), password: read_password()? };
+            let credential = Credential::Password { username: username.clone(), password: password()? };
             credentials.explicit = Some((host.to_owned(), credential));
         }
         let options = ClientOptions {
@@ -140,7 +142,40 @@ impl Session {
 /// What a registry's error means for a subcommand.
 pub fn failure(error: &Error) -> Failure {
     let exit = if error.is_usage() { Exit::Usage } else { Exit::Undecided };
-    Failure { exit, ..Failure::undecided(error) }.with_hint(error.hint())
+    let failure = Failure::undecided(error);
+    // What a registry wrote may be in it.
+    Failure { exit, message: shown(&failure.message, 4000), ..failure }.with_hint(error.hint())
+}
+
+/// The password: standard input is read once, however many sources are asked.
+fn password() -> Result<String, Failure> {
+    static PASSWORD: OnceLock<String> = OnceLock::new();
+    once(&PASSWORD, read_password)
+}
+
+fn once(cell: &OnceLock<String>, read: impl FnOnce() -> Result<String, Failure>) -> Result<String, Failure> {
+    match cell.get() {
+        Some(known) => Ok(known.clone()),
+        None => read().map(|read| cell.get_or_init(|| read).clone()),
+    }
+}
+
+/// Takes standard input, which only one reader can have.
+///
+/// # Errors
+///
+/// Wrong usage where it was taken already.
+pub fn claim_stdin() -> Result<(), Failure> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    claim(&TAKEN)
+}
+
+fn claim(taken: &AtomicBool) -> Result<(), Failure> {
+    if taken.swap(true, Ordering::Relaxed) {
+        return Err(Failure::usage("standard input is wanted twice, as `-` or for --password-stdin")
+            .with_hint("name a file instead of `-`".to_owned()));
+    }
+    Ok(())
 }
 
 /// Reads the password as `docker login --password-stdin` does: all of standard input without its
@@ -151,6 +186,7 @@ fn read_password() -> Result<String, Failure> {
         return Err(Failure::usage("--password-stdin: standard input is a terminal")
             .with_hint("pipe the password in: `… --password-stdin < FILE`".to_owned()));
     }
+    claim_stdin()?;
     let mut text = String::new();
     stdin.lock().take(1 << 20).read_to_string(&mut text).map_err(|error| Failure::undecided(&error))?;
     let password =
@@ -159,4 +195,38 @@ fn read_password() -> Result<String, Failure> {
         return Err(Failure::usage("--password-stdin: standard input is empty"));
     }
     Ok(password.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_is_read_once() {
+        let cell = OnceLock::new();
+        assert_eq!(once(&cell, || Ok("secret".into())).unwrap(), "secret");
+        assert_eq!(once(&cell, || Err(Failure::usage("read twice"))).unwrap(), "secret");
+    }
+
+    #[test]
+    fn standard_input_is_read_for_one_purpose() {
+        let taken = AtomicBool::new(false);
+        claim(&taken).unwrap();
+        let failure = claim(&taken).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.message.contains("--password-stdin"), "{}", failure.message);
+    }
+
+    #[test]
+    fn what_a_registry_wrote_does_not_steer_the_terminal() {
+        let error = Error::NotFound { what: "h/a\u{1b}[2K\nerror: b".into() };
+        assert!(!failure(&error).message.contains(char::is_control));
+    }
+
+    #[test]
+    fn a_name_is_taken_from_the_command_line_only() {
+        let command = <RegistryOptions as clap::Args>::augment_args(clap::Command::new("x"));
+        let name = command.get_arguments().find(|argument| argument.get_id() == "username").unwrap();
+        assert!(name.get_env().is_none());
+    }
 }

@@ -18,7 +18,7 @@ pub fn render(report: &Report) -> String {
         Verdict::Incompatible => ("incompatible", AnsiColor::Red.on_default().bold()),
         Verdict::Undecided => ("undecided", AnsiColor::Yellow.on_default().bold()),
     };
-    let _ = writeln!(text, "{style}{word}{style:#}: {}", headline(report));
+    let _ = writeln!(text, "{style}{word}{style:#}: {}", printable(&headline(report)));
     for group in groups(&report.findings) {
         render_group(&mut text, &group);
     }
@@ -26,6 +26,11 @@ pub fn render(report: &Report) -> String {
         let _ = writeln!(text, "{note}");
     }
     text
+}
+
+/// A line of the report: names come from documents of strangers, and must not steer the terminal.
+pub(super) fn printable(line: &str) -> String {
+    crate::registry::text::shown(line, 4000)
 }
 
 fn headline(report: &Report) -> String {
@@ -246,6 +251,7 @@ fn describe_remark(remark: &Remark) -> String {
         Remark::NamesOnly { names } => {
             format!("the document has nothing but {names} names: versions and symbols were not compared")
         }
+        Remark::SourceFailed { source, reason } => format!("{source} could not be had: {reason}"),
         Remark::NothingToCheck {} => "the document names nothing that can be checked".to_owned(),
         Remark::LeftToProgram { object, symbols } => {
             let listed = names(symbols.iter().map(String::as_str));
@@ -261,10 +267,10 @@ fn render_group(text: &mut String, group: &Group<'_>) {
         Impact::Warning => ("!", AnsiColor::Yellow.on_default()),
         Impact::Note => ("-", Style::new()),
     };
-    let _ = writeln!(text, "  {style}{mark}{style:#} {}", group.sentence);
+    let _ = writeln!(text, "  {style}{mark}{style:#} {}", printable(&group.sentence));
     let dim = Style::new().dimmed();
     for line in &group.details {
-        let _ = writeln!(text, "    {dim}{line}{dim:#}");
+        let _ = writeln!(text, "    {dim}{}{dim:#}", printable(line));
     }
 }
 

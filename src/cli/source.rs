@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::registry_options::{CacheOptions, RegistryOptions, failure};
+use super::registry_options::{CacheOptions, RegistryOptions, claim_stdin, failure};
 use super::{Context, Failure};
 use crate::registry::location::LAYOUT_PREFIX;
 use crate::registry::{
@@ -159,11 +159,19 @@ pub fn parse_location(source: &str) -> Result<Location, Failure> {
     let path = source.starts_with(['/', '.', '~']) || Path::new(source).exists();
     let json = source.ends_with(".json") && !source.contains('/');
     if path || json {
-        let kind = if Path::new(source).is_dir() { "is a folder" } else { "does not exist" };
-        let hint = if Path::new(source).is_dir() {
-            Some(format!("an image layout is written {LAYOUT_PREFIX}{source}"))
+        let found = Path::new(source);
+        let (kind, hint) = if found.is_dir() {
+            (
+                "is a folder",
+                Some(format!(
+                    "write ./{source} for what is in it, {LAYOUT_PREFIX}{source} for an image layout"
+                )),
+            )
+        } else if found.exists() {
+            let hint = "a reference is HOST/NAME:TAG, HOST/NAME@sha256:… or oci:DIR:TAG";
+            ("is a file, not a reference", Some(hint.to_owned()))
         } else {
-            None
+            ("does not exist", None)
         };
         let failure = Failure { exit: super::Exit::Undecided, ..Failure::usage(format!("{source} {kind}")) };
         return Err(failure.with_hint(hint));
@@ -186,6 +194,7 @@ pub fn read_document(path: &Path) -> Result<Bytes, Failure> {
 }
 
 fn read_stdin() -> Result<Bytes, Failure> {
+    claim_stdin()?;
     read_bounded(std::io::stdin().lock(), Path::new("standard input"))
 }
 
@@ -205,4 +214,19 @@ fn read_bounded(reader: impl std::io::Read, path: &Path) -> Result<Bytes, Failur
         return Err(failure(&Error::TooLarge { what, limit: limit::SPECIFICATION }));
     }
     Ok(bytes.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_where_a_reference_is_expected_is_called_a_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let failure = parse_location(&file.path().display().to_string()).unwrap_err();
+        assert!(failure.message.ends_with("is a file, not a reference"), "{}", failure.message);
+        assert!(failure.hint.is_some());
+        let missing = parse_location("./no-such-file").unwrap_err();
+        assert_eq!(missing.message, "./no-such-file does not exist");
+    }
 }

@@ -19,6 +19,7 @@ use super::limit;
 use super::manifest::{
     Annotations, CREATED, Descriptor, EMPTY_BYTES, IMAGE_MANIFEST, ImageManifest, Manifest, Resolved, TITLE,
 };
+use super::text::shown;
 use crate::spec::media_type;
 
 /// Media types of configurations that say "this is an image".
@@ -83,9 +84,9 @@ pub fn pack(specification: &[u8], options: PackOptions) -> Result<Packed> {
 /// The level of zstd that large specifications are compressed with.
 const COMPRESSION_LEVEL: i32 = 19;
 
-/// The specification's layer: as it is while it fits into its descriptor, else compressed.
+/// The specification's layer: as it is while it is small, else compressed.
 fn layer(specification: &[u8]) -> Result<(Descriptor, Bytes)> {
-    if specification.len() <= limit::EMBEDDED {
+    if specification.len() <= limit::PLAIN {
         let content = Bytes::copy_from_slice(specification);
         return Ok((Descriptor::of(media_type::SPEC, specification), content));
     }
@@ -197,7 +198,7 @@ pub fn recognise(resolved: &Resolved) -> Result<Kind> {
 /// The refusal of an artifact of another type.
 pub fn other(reference: &str, kind: &str) -> Error {
     let kind = if kind.is_empty() { "no type" } else { kind };
-    let reason = format!("it is {}", kind.chars().take(200).collect::<String>());
+    let reason = format!("it is {}", shown(kind, 200));
     Error::OtherArtifact { reference: reference.to_owned(), reason }
 }
 
@@ -240,6 +241,8 @@ mod tests {
 
     #[test]
     fn another_artifact_is_refused_with_its_type() {
+        let steering = other("h/a:1", "a\u{1b}[2K\nerror: b").to_string();
+        assert!(!steering.contains(char::is_control), "{steering:?}");
         insta::assert_snapshot!(other("h/a:1", "application/vnd.cncf.helm.config.v1+json"), @"h/a:1 is not a compatibility artifact: it is application/vnd.cncf.helm.config.v1+json");
     }
 
@@ -252,6 +255,15 @@ mod tests {
         assert_eq!(layer.media_type, media_type::SPEC_COMPRESSED);
         assert!(layer.data.is_some() && content.len() < 1000);
         assert_eq!(document(layer, content.clone()).unwrap(), specification.as_bytes());
+    }
+
+    #[test]
+    fn what_compresses_badly_is_embedded_too_while_a_manifest_can_hold_it() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let noise: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(limit::PLAIN * 2).collect();
+        let packed = pack(&noise, PackOptions::default()).unwrap();
+        assert!(packed.blobs[1].1.len() > limit::PLAIN);
+        assert!(packed.blobs[1].0.data.is_some() && packed.bytes.len() as u64 <= limit::MANIFEST);
     }
 
     #[test]

@@ -46,8 +46,8 @@ pub async fn copy(
     observer: &dyn Observer,
 ) -> Result<Copied> {
     let root = source.manifest(selector).await?;
-    let mut copier =
-        Copier { source, target, recursive, observer, seen: HashSet::new(), copied: Copied::default() };
+    let (seen, blobs, copied) = (HashSet::new(), HashSet::new(), Copied::default());
+    let mut copier = Copier { source, target, recursive, observer, seen, blobs, copied };
     copier.copied.digest = Some(root.descriptor.digest.clone());
     copier.tree(root, tag.map_or(Name::Digest, Name::Tag)).await?;
     Ok(copier.copied)
@@ -58,16 +58,19 @@ struct Copier<'a> {
     target: &'a Store,
     recursive: bool,
     observer: &'a dyn Observer,
+    /// The manifests that were looked at.
     seen: HashSet<Digest>,
+    /// The blobs that were looked at.
+    blobs: HashSet<Digest>,
     copied: Copied,
 }
 
 /// What is left to do, as a stack: recursion would let others decide how deep it goes.
 enum Step {
-    /// Copy a manifest's content, then the manifest.
-    Manifest(Descriptor),
+    /// Copy a manifest's content, then the manifest, which lies in so many indexes.
+    Manifest(Digest, usize),
     /// Write a manifest whose content is there.
-    Write { resolved: Resolved, tag: Option<String>, child: bool },
+    Write { resolved: Box<Resolved>, tag: Option<String>, child: bool },
     /// Copy what refers to a manifest.
     Referrers(Digest),
 }
@@ -80,22 +83,21 @@ impl Copier<'_> {
         };
         self.seen.insert(root.descriptor.digest.clone());
         let mut steps = Vec::new();
-        self.plan(root, tag, false, &mut steps).await?;
+        self.plan(root, tag, 0, &mut steps).await?;
         while let Some(step) = steps.pop() {
             match step {
-                Step::Manifest(descriptor) => {
-                    if !self.seen.insert(descriptor.digest.clone()) {
+                Step::Manifest(digest, depth) => {
+                    if !self.seen.insert(digest.clone()) {
                         continue;
                     }
-                    let selector = Selector::Digest(descriptor.digest);
-                    let resolved = self.source.manifest(&selector).await?;
-                    self.plan(resolved, None, true, &mut steps).await?;
+                    let resolved = self.source.manifest(&Selector::Digest(digest)).await?;
+                    self.plan(resolved, None, depth, &mut steps).await?;
                 }
                 Step::Write { resolved, tag, child } => self.write(&resolved, tag.as_deref(), child).await?,
                 Step::Referrers(subject) => {
                     for referrer in self.source.referrers(&subject, None).await? {
                         self.copied.referrers += 1;
-                        steps.push(Step::Manifest(referrer));
+                        steps.push(Step::Manifest(referrer.digest, 1));
                     }
                 }
             }
@@ -108,36 +110,51 @@ impl Copier<'_> {
         &mut self,
         resolved: Resolved,
         tag: Option<String>,
-        child: bool,
+        depth: usize,
         steps: &mut Vec<Step>,
     ) -> Result<()> {
+        let what = || self.source.display(&Selector::Digest(resolved.descriptor.digest.clone()));
         if self.seen.len() + steps.len() > limit::GRAPH {
-            let what = self.source.display(&Selector::Digest(resolved.descriptor.digest));
-            return Err(Error::malformed(what, format!("it leads to more than {} manifests", limit::GRAPH)));
+            return Err(Error::malformed(
+                what(),
+                format!("it leads to more than {} manifests", limit::GRAPH),
+            ));
+        }
+        // Each index is held until its manifests are written.
+        if depth > limit::NESTING {
+            return Err(Error::malformed(what(), format!("it lies in more than {} indexes", limit::NESTING)));
         }
         let manifest = resolved.parse()?;
         // A stack: what is pushed last is done first.
         if self.recursive {
             steps.push(Step::Referrers(resolved.descriptor.digest.clone()));
         }
-        steps.push(Step::Write { resolved, tag, child });
+        steps.push(Step::Write { resolved: Box::new(resolved), tag, child: depth > 0 });
         match manifest {
             Manifest::Image(image) => {
                 for blob in image.config.iter().chain(&image.layers) {
                     self.blob(blob).await?;
                 }
             }
-            Manifest::Index(index) => steps.extend(index.manifests.into_iter().map(Step::Manifest)),
+            Manifest::Index(index) => {
+                steps
+                    .extend(index.manifests.into_iter().map(|entry| Step::Manifest(entry.digest, depth + 1)));
+            }
         }
         Ok(())
     }
 
     async fn blob(&mut self, blob: &Descriptor) -> Result<()> {
         // Layers that no registry holds (`urls`, as Windows base layers have) are left where they are.
-        let foreign =
-            blob.other.get("urls").and_then(|urls| urls.as_array()).is_some_and(|urls| !urls.is_empty());
-        if foreign || !self.seen.insert(blob.digest.clone()) {
+        if blob.is_foreign() || !self.blobs.insert(blob.digest.clone()) {
             return Ok(());
+        }
+        if self.blobs.len() > limit::GRAPH * 100 {
+            let what = self.source.display(&Selector::Digest(blob.digest.clone()));
+            return Err(Error::malformed(
+                what,
+                format!("it is one of more than {} blobs", limit::GRAPH * 100),
+            ));
         }
         self.observer.expect(blob.size);
         if self.target.push_blob(blob, &BlobSource::Stored(self.source.clone())).await? {
@@ -147,15 +164,42 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Puts a manifest; where the registry does not see its blobs yet, once more.
+    /// Puts a manifest; where the target does not see what it leads to, that is sent again first.
     async fn put(&self, name: Name<'_>, resolved: &Resolved) -> Result<bool> {
         match self.target.put_manifest(name, &resolved.descriptor, &resolved.bytes).await {
             Err(error) if error.is_blob_unknown() => {
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(200..=600))).await;
+                self.resend(resolved).await?;
                 self.target.put_manifest(name, &resolved.descriptor, &resolved.bytes).await
             }
             outcome => outcome,
         }
+    }
+
+    /// Sends again what a manifest leads to and the target does not have (any more).
+    async fn resend(&self, root: &Resolved) -> Result<()> {
+        let root_digest = &root.descriptor.digest;
+        let (mut open, mut order) = (vec![root_digest.clone()], Vec::new());
+        while let Some(digest) = open.pop() {
+            if order.contains(&digest) {
+                continue;
+            }
+            match self.source.manifest(&Selector::Digest(digest.clone())).await?.parse()? {
+                Manifest::Image(image) => {
+                    let blobs = image.config.iter().chain(&image.layers).filter(|blob| !blob.is_foreign());
+                    for blob in blobs {
+                        self.target.push_blob(blob, &BlobSource::Stored(self.source.clone())).await?;
+                    }
+                }
+                Manifest::Index(index) => open.extend(index.manifests.into_iter().map(|entry| entry.digest)),
+            }
+            order.push(digest);
+        }
+        for digest in order.into_iter().rev().filter(|digest| digest != root_digest) {
+            let child = self.source.manifest(&Selector::Digest(digest)).await?;
+            self.target.put_manifest(Name::Child, &child.descriptor, &child.bytes).await?;
+        }
+        Ok(())
     }
 
     async fn write(&mut self, resolved: &Resolved, tag: Option<&str>, child: bool) -> Result<()> {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::digest::Digest;
+use super::text::shown;
 
 /// The result of a registry operation.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -95,6 +96,8 @@ pub enum Error {
         status: u16,
         /// What the registry said, with its separator.
         detail: String,
+        /// How long it asks to wait.
+        retry_after: Option<Duration>,
     },
     /// No answer: no connection, a reset, TLS.
     #[error("could not {action}: no answer from {host}")]
@@ -135,6 +138,14 @@ pub enum Error {
         what: String,
         /// The bound.
         limit: u64,
+    },
+    /// A manifest refers to something that the store does not have.
+    #[error("{manifest} refers to {missing}, which is not there")]
+    BlobUnknown {
+        /// The manifest.
+        manifest: String,
+        /// What it refers to.
+        missing: Digest,
     },
     /// Content that is not what its digest says.
     #[error("content of {expected} was expected, but {actual} was received")]
@@ -217,7 +228,7 @@ pub enum Error {
 impl Error {
     /// A [`Error::Malformed`].
     pub fn malformed(what: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Malformed { what: what.into(), reason: reason.into() }
+        Self::Malformed { what: shown(&what.into(), 1000), reason: shown(&reason.into(), 500) }
     }
 
     /// An [`Error::Io`] for a path.
@@ -243,14 +254,24 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Transport { transient: true, .. } | Self::Status { status: 408 | 500 | 502..=504, .. }
+            Self::Transport { transient: true, .. }
+                | Self::Status { status: 408 | 429 | 500 | 502..=504, .. }
         )
+    }
+
+    /// How long the registry asks to wait before another try.
+    pub fn retry_after(&self) -> Option<Duration> {
+        if let Self::Status { retry_after, .. } = self { *retry_after } else { None }
     }
 
     /// Whether a registry did not see a blob that a manifest refers to. docker-registry says so too
     /// while someone else is pushing the same blob: it writes its links in place.
     pub fn is_blob_unknown(&self) -> bool {
-        matches!(self, Self::Status { status: 400 | 404, detail, .. } if detail.contains("BLOB_UNKNOWN"))
+        match self {
+            Self::BlobUnknown { .. } => true,
+            Self::Status { status: 400 | 404, detail, .. } => detail.contains("BLOB_UNKNOWN"),
+            _ => false,
+        }
     }
 
     /// Whether the other side speaks TLS, but one of the two does not trust the other.
@@ -283,7 +304,9 @@ impl Error {
             }
             Self::Transport { source, .. } => return transport_hint(source.as_ref()),
             Self::TimedOut { .. } => "give it longer with --timeout SECONDS",
-            Self::NotListed { .. } => "run the same command again: what was sent is not sent twice",
+            Self::NotListed { .. } | Self::BlobUnknown { .. } => {
+                "run the same command again: what was sent is not sent twice"
+            }
             Self::Offline { .. } => "run it once without --offline to fill the cache",
             Self::Layout { .. } => {
                 "`compat push` and `compat copy` make one where the folder is missing or empty"
@@ -350,7 +373,8 @@ mod tests {
         give it longer with --timeout SECONDS
         ");
         insta::assert_snapshot!(hint(Error::Status {
-            host: "h".into(), action: "delete a/b@sha256:1".into(), status: 405, detail: ": UNSUPPORTED".into()
+            host: "h".into(), action: "delete a/b@sha256:1".into(), status: 405, detail: ": UNSUPPORTED".into(),
+            retry_after: None
         }), @r"
         could not delete a/b@sha256:1: h answered 405: UNSUPPORTED
         this registry does not allow it (deletion is often disabled)

@@ -21,6 +21,7 @@ use super::location::{Location, Selector};
 use super::manifest::{CREATED, Descriptor, Index, Resolved};
 use super::platform::Platform;
 use super::store::Store;
+use super::text::listed;
 use crate::spec::media_type;
 
 /// Where the document was found.
@@ -153,6 +154,17 @@ impl Finder<'_> {
             return Err(Error::Offline { what: self.store.display(selector) });
         }
         let resolved = self.store.manifest(selector).await?;
+        // What is no manifest must not be found again offline.
+        if let Err(error) = resolved.parse() {
+            let reason = match error {
+                Error::Malformed { reason, .. } => reason,
+                other => other.to_string(),
+            };
+            return Err(Error::malformed(
+                self.store.display(selector),
+                format!("it is no manifest: {reason}"),
+            ));
+        }
         self.cache.keep_manifest(&resolved);
         if let Selector::Tag(tag) = selector {
             self.cache.keep_tag(&place, tag, &resolved.descriptor);
@@ -216,7 +228,7 @@ impl Finder<'_> {
 /// The failure of an index that lacks a platform.
 pub(super) fn no_platform(image: &str, index: &Index, platform: &Platform) -> Error {
     let offered = index.platforms();
-    let offered = if offered.is_empty() { "none".to_owned() } else { offered.join(", ") };
+    let offered = if offered.is_empty() { "none".to_owned() } else { listed(&offered) };
     Error::NoPlatform { image: image.to_owned(), platform: platform.to_string(), offered }
 }
 

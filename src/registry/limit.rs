@@ -7,8 +7,11 @@ use std::time::Duration;
 pub const MANIFEST: u64 = 4 << 20;
 /// The largest compatibility document.
 pub const SPECIFICATION: u64 = 32 << 20;
-/// The largest document that is embedded in its descriptor, so that reading it costs no request.
-pub const EMBEDDED: usize = 128 << 10;
+/// The largest document that is stored as it is: a larger one is compressed.
+pub const PLAIN: usize = 128 << 10;
+/// The largest content, if need be compressed, that is embedded in its descriptor, so that reading it
+/// costs no request.
+pub const EMBEDDED: usize = 2 << 20;
 /// The largest answer of a token service.
 pub const TOKEN_ANSWER: u64 = 1 << 20;
 /// How much of an error's body is looked at; the rest is ignored.
@@ -23,5 +26,7 @@ pub const REDIRECTS: usize = 5;
 pub const RETRY_AFTER: Duration = Duration::from_secs(60);
 /// The largest file with credentials or settings.
 pub const SETTINGS_FILE: u64 = 4 << 20;
+/// How many indexes may lie in each other in what is copied.
+pub const NESTING: usize = 8;
 /// The most manifests that one recursive copy or listing walks through.
 pub const GRAPH: usize = 10_000;

@@ -117,6 +117,12 @@ impl Descriptor {
         )
     }
 
+    /// Whether no registry holds the content (`urls`, as Windows base layers have).
+    pub fn is_foreign(&self) -> bool {
+        let urls = self.other.get("urls").and_then(Value::as_array);
+        urls.is_some_and(|urls| !urls.is_empty())
+    }
+
     /// The embedded content, verified against digest and size; none where nothing is embedded.
     ///
     /// # Errors
@@ -358,13 +364,17 @@ impl Resolved {
     }
 }
 
-/// The media type of a manifest: what its body says, else what was said about it.
+/// The media type of a manifest: what its body says, else what was said about it, else what it
+/// looks like.
 pub fn media_type_of(bytes: &[u8], stated: Option<&str>) -> String {
-    let own = serde_json::from_slice::<Shape>(bytes).ok().and_then(|shape| shape.media_type);
+    let shape = serde_json::from_slice::<Shape>(bytes).ok();
+    let index = shape.as_ref().is_some_and(|shape| shape.manifests.is_some());
+    let own = shape.and_then(|shape| shape.media_type);
     let stated = stated.and_then(|stated| stated.split(';').next()).map(str::trim);
     match (own, stated) {
         (Some(own), _) if !own.is_empty() => own,
         (_, Some(stated)) if !stated.is_empty() => stated.to_owned(),
+        _ if index => MediaType::ImageIndex.to_string(),
         _ => MediaType::ImageManifest.to_string(),
     }
 }
@@ -389,6 +399,13 @@ mod tests {
         let Manifest::Index(index) = Manifest::parse("x", Some(IMAGE_INDEX), text).unwrap() else { panic!() };
         assert_eq!(index.other["surprise"]["a"][0], 1);
         assert!(serde_json::to_string(&index).unwrap().contains("surprise"));
+    }
+
+    #[test]
+    fn without_a_stated_type_the_fields_decide() {
+        assert_eq!(media_type_of(br#"{"schemaVersion":2,"manifests":[]}"#, None), IMAGE_INDEX);
+        assert_eq!(media_type_of(br#"{"schemaVersion":2,"layers":[]}"#, Some("")), IMAGE_MANIFEST);
+        assert_eq!(media_type_of(br#"{"manifests":[]}"#, Some(DOCKER_LIST)), DOCKER_LIST);
     }
 
     #[test]

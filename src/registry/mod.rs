@@ -29,6 +29,7 @@ mod reference;
 pub mod referrers;
 pub mod remote;
 pub mod store;
+pub mod text;
 
 pub use artifact::{PackOptions, Packed, pack};
 pub use cache::Cache;

@@ -282,7 +282,8 @@ impl<'a> FallbackTag<'a> {
                 self.contended = true;
                 Ok(())
             }
-            Err(error) if error.is_transient() => {
+            // A rate limit has been waited for as long as it may be.
+            Err(error) if error.is_transient() && !matches!(error, Error::Status { status: 429, .. }) => {
                 self.back_off().await;
                 Ok(())
             }

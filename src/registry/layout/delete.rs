@@ -52,6 +52,38 @@ impl Layout {
         Ok(before.difference(&after).cloned().collect())
     }
 
+    /// Whether everything is there that a manifest leads to, but for what no store holds (`urls`).
+    pub(super) fn check_whole(&self, root: &Digest) -> Result<()> {
+        let mut seen = HashSet::new();
+        let mut open = vec![(root.clone(), root.clone(), true)];
+        while let Some((digest, parent, is_manifest)) = open.pop() {
+            if !seen.insert(digest.clone()) {
+                continue;
+            }
+            let missing = || Error::BlobUnknown {
+                manifest: self.display(&Selector::Digest(parent.clone())),
+                missing: digest.clone(),
+            };
+            let path = self.blob_path(&digest);
+            if !is_manifest {
+                path.is_file().then_some(()).ok_or_else(missing)?;
+                continue;
+            }
+            let bytes = file::read(&path, limit::MANIFEST)?.ok_or_else(missing)?;
+            let next = |entry: &Descriptor, is_manifest| (entry.digest.clone(), digest.clone(), is_manifest);
+            match Manifest::parse(digest.as_str(), None, &bytes)? {
+                Manifest::Image(image) => {
+                    let blobs = image.config.iter().chain(&image.layers);
+                    open.extend(blobs.filter(|blob| !blob.is_foreign()).map(|blob| next(blob, false)));
+                }
+                Manifest::Index(index) => {
+                    open.extend(index.manifests.iter().map(|entry| next(entry, true)));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Everything that these manifests lead to.
     fn reachable(&self, roots: &[Descriptor]) -> Result<HashSet<Digest>> {
         let mut seen = HashSet::new();

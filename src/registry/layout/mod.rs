@@ -27,6 +27,7 @@ use super::error::{Error, Result};
 use super::limit;
 use super::location::Selector;
 use super::manifest::{Descriptor, Index, Manifest, REF_NAME, Resolved, media_type_of};
+use super::text::listed;
 
 pub use delete::Deleted;
 
@@ -129,7 +130,7 @@ impl Layout {
             }
             (count, _) => Err(Error::InvalidReference {
                 reference: self.display(&Selector::Only),
-                reason: format!("it has {count} manifests, name one of the tags {}", self.tags()?.join(", ")),
+                reason: format!("it has {count} manifests, name one of the tags {}", listed(&self.tags()?)),
             }),
         }
     }

@@ -149,3 +149,48 @@ fn a_folder_with_something_else_is_not_made_a_layout() {
     let shown = error.to_string().replace(&folder.path().display().to_string(), "DIR");
     insta::assert_snapshot!(shown, @"DIR is not an OCI image layout: it is not empty, it holds thesis.txt");
 }
+
+#[test]
+fn a_manifest_whose_blobs_were_deleted_meanwhile_is_not_listed_and_is_sent_again() {
+    let (_folder, layout) = layout();
+    let packed = packed("image");
+    for (blob, bytes) in &packed.blobs {
+        run(layout.push_blob(blob, &BlobSource::Bytes(bytes.clone()))).unwrap();
+    }
+    fs::remove_file(layout.blob_path(&packed.blobs[1].0.digest)).unwrap();
+    let error = run(layout.put_manifest(Name::Tag("app"), &packed.descriptor, &packed.bytes)).unwrap_err();
+    assert!(error.is_blob_unknown(), "{error}");
+    assert!(layout.tags().unwrap().is_empty());
+    push_image(&layout);
+    assert_eq!(layout.tags().unwrap(), ["app"]);
+}
+
+#[test]
+fn a_copy_does_not_go_into_indexes_without_end() {
+    let (folder, layout) = layout();
+    let mut inner = push_image(&layout);
+    let copy_of = |tag: &str| {
+        let target = Store::Layout(Layout::new(&folder.path().join(tag)));
+        let source = Store::Layout(layout.clone());
+        let selector = Selector::Tag(tag.into());
+        run(super::super::copy::copy(&source, &selector, &target, Some("x"), false, &super::super::Silent))
+    };
+    for depth in 1..=limit::NESTING + 1 {
+        let index = Index { manifests: vec![inner.bare()], ..Index::default() };
+        let bytes = Bytes::from(serde_json::to_vec(&index).unwrap());
+        inner = Descriptor::of(super::super::manifest::IMAGE_INDEX, &bytes);
+        run(layout.put_manifest(Name::Tag(&depth.to_string()), &inner, &bytes)).unwrap();
+    }
+    assert_eq!(copy_of(&limit::NESTING.to_string()).unwrap().manifests, limit::NESTING + 1);
+    let error = copy_of(&(limit::NESTING + 1).to_string()).unwrap_err();
+    assert!(error.to_string().contains("it lies in more than 8 indexes"), "{error}");
+}
+
+#[test]
+fn a_foreign_folder_is_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("letter.txt"), "").unwrap();
+    let store = Store::Layout(Layout::new(folder.path()));
+    assert!(run(push(&store, Some("app"), &packed("image"))).is_err());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}

@@ -2,17 +2,23 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 
 use super::super::blob::BlobSource;
+use super::super::digest::Digest;
 use super::super::error::{Error, Result};
 use super::super::manifest::{Descriptor, Index, Manifest, REF_NAME};
 use super::super::store::Name;
 use super::{Layout, as_referrer, file};
 
 const VERSION: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// How often a blob is read again whose source broke off.
+const ATTEMPTS: u32 = 3;
 
 impl Layout {
     /// Writes a blob unless it is there; says whether it was written.
@@ -25,15 +31,28 @@ impl Layout {
         if self.has_blob(descriptor) {
             return Ok(false);
         }
+        self.create()?;
+        let mut attempt = 0;
+        loop {
+            match self.write_blob(descriptor, source, &path).await {
+                Err(error) if error.is_transient() && attempt < ATTEMPTS => {
+                    attempt += 1;
+                    tokio::time::sleep(Duration::from_millis(fastrand::u64(50..=150) << attempt)).await;
+                }
+                outcome => return outcome.map(|()| true),
+            }
+        }
+    }
+
+    async fn write_blob(&self, descriptor: &Descriptor, source: &BlobSource, path: &Path) -> Result<()> {
         let folder = path.parent().unwrap_or(&self.root);
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         let mut reader = source.open(descriptor).await?;
         let mut temporary = file::temporary(folder)?;
         while let Some(chunk) = reader.next().await {
-            temporary.write_all(&chunk?).map_err(Error::io("write", &path))?;
+            temporary.write_all(&chunk?).map_err(Error::io("write", path))?;
         }
-        file::persist(temporary, &path)?;
-        Ok(true)
+        file::persist(temporary, path)
     }
 
     /// Writes a manifest, and lists it unless it is a child.
@@ -55,14 +74,26 @@ impl Layout {
         match name {
             Name::Child if !referrer => {}
             Name::Child | Name::Digest => {
-                self.change_index(|index| list(index, entry)).await?;
+                self.change_whole(&descriptor.digest, |index| list(index, entry)).await?;
             }
             Name::Tag(tag) => {
                 entry.annotations.insert(REF_NAME.into(), tag.to_owned());
-                self.change_index(|index| tag_entry(index, tag, entry)).await?;
+                self.change_whole(&descriptor.digest, |index| tag_entry(index, tag, entry)).await?;
             }
         }
         Ok(())
+    }
+
+    /// Changes `index.json` for a manifest that has all it leads to: a deletion may have taken away
+    /// what was there when it was pushed. Looked at under the lock, so that nothing is lost after it.
+    async fn change_whole(&self, root: &Digest, change: impl FnOnce(&mut Index) -> bool) -> Result<()> {
+        let mut outcome = Ok(());
+        self.change_index(|index| {
+            outcome = self.check_whole(root);
+            outcome.is_ok() && change(index)
+        })
+        .await?;
+        outcome
     }
 
     /// Makes the folder a layout, where it is missing or empty.

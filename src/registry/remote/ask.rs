@@ -1,6 +1,7 @@
 //! How a repository is asked: addresses, logins, plain HTTP or TLS, and what a refusal says.
 
 use std::fmt::Write as _;
+use std::time::SystemTime;
 
 use reqwest::Method;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
@@ -9,11 +10,12 @@ use url::Url;
 
 use super::super::error::{Error, Result};
 use super::super::manifest;
+use super::super::text::shown;
 use super::client::Scheme;
 use super::exchange::{Answer, Body, Request};
 use super::login::{self, Login};
 use super::repository::Repository;
-use super::retry::Repeat;
+use super::retry::{Repeat, retry_after_of};
 
 /// A request in the terms of a repository.
 pub(super) struct Ask {
@@ -77,9 +79,7 @@ impl Repository {
         loop {
             let login = self.client.login(&self.key);
             let answer = self.send_guessing(&mut request, login.as_ref()).await?;
-            let (base, _) = self.client.base(&self.key.host)?;
-            let foreign = answer.url.origin() != base.origin();
-            if answer.status != 401 || foreign {
+            if answer.status != 401 || self.is_foreign(&answer)? {
                 return Ok(answer);
             }
             let again = rounds == 0
@@ -93,6 +93,12 @@ impl Repository {
             }
             rounds += 1;
         }
+    }
+
+    /// Whether another origin than the registry's answered: its challenge gets no credentials.
+    pub(super) fn is_foreign(&self, answer: &Answer) -> Result<bool> {
+        let (base, _) = self.client.base(&self.key.host)?;
+        Ok(answer.url.origin() != base.origin())
     }
 
     /// Sends a request; where plain HTTP was only a guess and the answer is that of a host that
@@ -143,7 +149,7 @@ impl Repository {
         }
         let registry = self.key.host.clone();
         let Ask { method, body, repeat, action, limit, .. } = ask;
-        Ok(Request { method, url, headers, body, repeat, action, limit, registry })
+        Ok(Request { method, url, headers, body, repeat, action, limit, registry, secret: false })
     }
 
     /// The failure that an answer stands for.
@@ -157,10 +163,12 @@ impl Repository {
             403 => Error::Denied { host, action, detail: or("no reason was given") },
             status => {
                 let mut detail = if said.is_empty() { said } else { format!(": {said}") };
-                if let Some(wait) = answer.header("retry-after").filter(|_| status == 429 || status == 503) {
-                    let _ = write!(detail, " (it asks to wait: {})", clean(wait, 40));
+                let wait = answer.header("retry-after").filter(|_| status == 429 || status == 503);
+                let retry_after = wait.and_then(|wait| retry_after_of(wait, SystemTime::now()));
+                if let Some(wait) = wait {
+                    let _ = write!(detail, " (it asks to wait: {})", shown(wait, 40));
                 }
-                Error::Status { host, action, status, detail }
+                Error::Status { host, action, status, detail, retry_after }
             }
         }
     }
@@ -170,7 +178,7 @@ impl Repository {
 pub(super) fn status_error(host: &str, request: &Request, answer: &Answer, status: u16) -> Error {
     let said = error_text(answer);
     let detail = if said.is_empty() { said } else { format!(": {said}") };
-    Error::Status { host: host.to_owned(), action: request.action.clone(), status, detail }
+    Error::Status { host: host.to_owned(), action: request.action.clone(), status, detail, retry_after: None }
 }
 
 #[derive(Deserialize)]
@@ -195,7 +203,7 @@ pub(super) fn error_text(answer: &Answer) -> String {
     let Ok(body) = serde_json::from_slice::<ErrorBody>(&answer.body) else {
         let html = answer.header("content-type").is_some_and(|kind| kind.contains("html"));
         let text = String::from_utf8_lossy(&answer.body);
-        return if html { "an HTML page".to_owned() } else { clean(text.trim(), 120) };
+        return if html { "an HTML page".to_owned() } else { shown(text.trim(), 120) };
     };
     let mut text = body.details.unwrap_or_default();
     for error in body.errors.iter().take(3) {
@@ -203,12 +211,7 @@ pub(super) fn error_text(answer: &Answer) -> String {
         let colon = if error.code.is_empty() || error.message.is_empty() { "" } else { ": " };
         let _ = write!(text, "{separator}{}{colon}{}", error.code, error.message);
     }
-    clean(&text, 300)
-}
-
-/// Text from outside, fit to be shown.
-fn clean(text: &str, most: usize) -> String {
-    text.chars().take(most).map(|character| if character.is_control() { ' ' } else { character }).collect()
+    shown(&text, 300)
 }
 
 /// What the outcome of a request in plain HTTP says about TLS.

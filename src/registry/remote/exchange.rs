@@ -50,6 +50,8 @@ pub struct Request {
     pub limit: u64,
     /// The registry on whose behalf this is sent.
     pub registry: String,
+    /// Whether it carries credentials of its own: then no redirect leads it to another origin.
+    pub secret: bool,
 }
 
 /// An answer with its body.
@@ -284,6 +286,9 @@ fn redirect_target(request: &Request, from: &Url, response: &reqwest::Response) 
         .join(location)
         .map_err(|error| Error::malformed(format!("a redirect of {}", authority(from)), error.to_string()))?;
     check_target(&request.registry, from, &target)?;
+    if request.secret && target.origin() != request.url.origin() {
+        return Err(refused(request, &target, "credentials are not sent to another host".into()));
+    }
     Ok(Some(target))
 }
 

@@ -1,21 +1,41 @@
 //! The `Link` header of a paged listing (RFC 8288): the target of `rel="next"`.
 
-use url::Url;
+use reqwest::header::{HeaderMap, LINK};
+use url::{Position, Url};
 
-/// The next page's address, resolved against the page it came from. Only one on the same host is
-/// an answer: a listing does not send its readers elsewhere.
-pub fn next(header: &str, page: &Url) -> Option<Url> {
+/// The next page's address, resolved against the page it came from; none where no header names one.
+///
+/// A listing does not send its readers elsewhere: of an address with another origin, which a
+/// registry behind a proxy gives because it does not know its own, path and query count.
+pub fn next(headers: &HeaderMap, page: &Url) -> Result<Option<Url>, String> {
+    for value in headers.get_all(LINK) {
+        if let Some(target) = target_of(&String::from_utf8_lossy(value.as_bytes()))? {
+            let fault = |reason: &str| format!("the address of its next page is unusable: {reason}");
+            let url = page.join(target.trim()).map_err(|error| fault(&error.to_string()))?;
+            if !matches!(url.scheme(), "http" | "https") {
+                return Err(fault("it is no HTTP address"));
+            }
+            let own = page.join(&url[Position::BeforePath..Position::AfterQuery]);
+            return own.map(Some).map_err(|error| fault(&error.to_string()));
+        }
+    }
+    Ok(None)
+}
+
+/// The target of `rel="next"` in one header.
+fn target_of(header: &str) -> Result<Option<String>, String> {
     let mut rest = header;
     while let Some(start) = rest.find('<') {
-        let (target, after) = rest[start + 1..].split_once('>')?;
+        let Some((target, after)) = rest[start + 1..].split_once('>') else {
+            return Err("its Link header has no end".to_owned());
+        };
         let parameters = after.split_once('<').map_or(after, |(parameters, _)| parameters);
         if has_next(parameters) {
-            let url = page.join(target.trim()).ok()?;
-            return (url.origin() == page.origin()).then_some(url);
+            return Ok(Some(target.to_owned()));
         }
         rest = after;
     }
-    None
+    Ok(None)
 }
 
 fn has_next(parameters: &str) -> bool {
@@ -32,8 +52,20 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn page() -> Url {
+        Url::parse("https://h:5000/v2/a/tags/list?n=1").unwrap()
+    }
+
+    fn next_in(headers: &[&str]) -> Result<Option<String>, String> {
+        let mut map = HeaderMap::new();
+        for header in headers {
+            map.append(LINK, reqwest::header::HeaderValue::from_bytes(header.as_bytes()).unwrap());
+        }
+        next(&map, &page()).map(|url| url.map(Into::into))
+    }
+
     fn next_of(header: &str) -> Option<String> {
-        next(header, &Url::parse("https://h:5000/v2/a/tags/list?n=1").unwrap()).map(Into::into)
+        next_in(&[header]).unwrap()
     }
 
     #[test]
@@ -47,15 +79,30 @@ mod tests {
             next_of("<https://h:5000/y>;rel=\"prev\", <https://h:5000/z>; rel=\"next\"").unwrap(),
             "https://h:5000/z"
         );
-        assert_eq!(next_of("<https://evil/z>; rel=\"next\""), None);
-        assert_eq!(next_of("<http://h:5000/z>; rel=\"next\""), None);
         assert_eq!(next_of("</z>; rel=\"last\""), None);
+    }
+
+    #[test]
+    fn another_spelling_of_the_host_is_not_the_end_of_the_listing() {
+        for origin in ["https://elsewhere", "http://h:5000", "http://127.0.0.1", "//h"] {
+            let next = next_of(&format!("<{origin}/v2/z?last=b>; rel=\"next\""));
+            assert_eq!(next.as_deref(), Some("https://h:5000/v2/z?last=b"), "{origin}");
+        }
+        let second = next_in(&["</a>; rel=\"first\"", "</b>; rel=\"next\""]).unwrap();
+        assert_eq!(second.as_deref(), Some("https://h:5000/b"));
+    }
+
+    #[test]
+    fn a_next_page_that_cannot_be_reached_is_an_error() {
+        assert!(next_in(&["<http://[>; rel=\"next\""]).is_err());
+        assert!(next_in(&["<mailto:a>; rel=\"next\""]).is_err());
+        assert!(next_in(&["</z; rel=\"next\""]).is_err());
     }
 
     proptest! {
         #[test]
         fn hostile_headers_never_panic(header in "[<>;=,\"a-z:/é ]{0,60}") {
-            let _ = next_of(&header);
+            let _ = next_in(&[&header]);
         }
     }
 }

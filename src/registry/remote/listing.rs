@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use reqwest::header::{ACCEPT, LINK};
+use reqwest::header::ACCEPT;
 use serde::Deserialize;
 use url::Url;
 
@@ -111,7 +111,8 @@ impl Repository {
         loop {
             seen.insert(answer.url.clone());
             take(&answer)?;
-            let next = answer.header(LINK.as_str()).and_then(|header| link::next(header, &answer.url));
+            let next =
+                link::next(&answer.headers, &answer.url).map_err(|reason| Error::malformed(what, reason))?;
             let Some(next) = next.filter(|next| !seen.contains(next)) else { return Ok(()) };
             if seen.len() >= limit::PAGES {
                 return Err(Error::malformed(what, format!("it has more than {} pages", limit::PAGES)));

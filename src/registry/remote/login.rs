@@ -254,7 +254,8 @@ fn token_request(
     };
     let repeat = if method == Method::GET { Repeat::Always } else { Repeat::IfRefused };
     let (action, registry) = (request.action.clone(), request.registry.clone());
-    Ok((Request { method, url, headers, body, repeat, action, limit: limit::TOKEN_ANSWER, registry }, login))
+    let (limit, secret) = (limit::TOKEN_ANSWER, credential.is_some());
+    Ok((Request { method, url, headers, body, repeat, action, limit, registry, secret }, login))
 }
 
 fn token_login(
@@ -267,7 +268,8 @@ fn token_login(
     let host = authority(realm);
     match answer.status.as_u16() {
         200..=299 => {}
-        400 | 401 => return Err(unauthorized(&host, request, answer, origin.as_deref())),
+        // Named is who wants the login, which is not always who gives out tokens.
+        400 | 401 => return Err(unauthorized(&request.registry, request, answer, origin.as_deref())),
         403 => {
             let detail = error_text(answer);
             return Err(Error::Denied { host, action: request.action.clone(), detail });

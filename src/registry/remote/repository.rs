@@ -219,12 +219,11 @@ impl Repository {
         let mut ask = Ask::read(format!("blobs/{digest}"), &what, limit::ERROR_BODY);
         ask.method = Method::HEAD;
         let answer = self.ask(ask).await?;
-        let (base, _) = self.client.base(self.host())?;
         match answer.status.as_u16() {
             200 => Ok(true),
             404 | 405 => Ok(false),
             // A storage service that this was handed to may not know the method: then it is sent.
-            _ if answer.url.origin() != base.origin() => Ok(false),
+            _ if self.is_foreign(&answer)? => Ok(false),
             _ => Err(self.failure(&answer, &format!("read {what}"))),
         }
     }
@@ -271,7 +270,7 @@ impl Repository {
             let header = login.as_ref().and_then(|login| login.header.as_ref());
             match self.client.exchange_stream(&request, header).await? {
                 Ok(stream) => return Ok(blob::verified(stream, descriptor)),
-                Err(answer) if answer.status == 401 && !fresh => {
+                Err(answer) if answer.status == 401 && !fresh && !self.is_foreign(&answer)? => {
                     self.client.log_in(&self.key, &request, &answer, login.as_ref()).await?;
                     fresh = true;
                 }

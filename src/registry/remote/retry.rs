@@ -25,7 +25,12 @@ pub fn worth_repeating(status: u16, repeat: Repeat) -> bool {
 /// How long to wait before try number `attempt` (from 0), or none where the server wants a longer
 /// pause than is waited for.
 pub fn pause(attempt: u32, retry_after: Option<&str>, now: SystemTime) -> Option<Duration> {
-    if let Some(wanted) = retry_after.and_then(|value| retry_after_of(value, now)) {
+    pause_of(attempt, retry_after.and_then(|value| retry_after_of(value, now)))
+}
+
+/// The same, where it is known how long the server wants to be left alone.
+pub fn pause_of(attempt: u32, wanted: Option<Duration>) -> Option<Duration> {
+    if let Some(wanted) = wanted {
         return (wanted <= limit::RETRY_AFTER).then_some(wanted);
     }
     let base = 250_u64 << attempt.min(6);

@@ -70,7 +70,11 @@ impl HostTls {
     }
 
     fn read_folder(&mut self, folder: &Path) -> Result<()> {
-        let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(fault(folder, format!("could not be read: {error}"))),
+        };
         let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
         paths.sort();
         for path in paths {
@@ -196,5 +200,13 @@ mod tests {
         insta::assert_snapshot!(shown(&ca), @"DIR/ca.pem: no PEM certificate in it");
         let cert = TlsOptions { cert_file: Some(path), ..TlsOptions::default() };
         insta::assert_snapshot!(shown(&cert), @"DIR/ca.pem: not a PEM certificate with its PEM key");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_read_is_an_error_and_a_missing_one_is_none() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = HostTls::default().read_folder(file.path()).unwrap_err();
+        assert!(matches!(error, Error::Settings { .. }), "{error}");
+        HostTls::default().read_folder(&file.path().with_extension("missing")).unwrap();
     }
 }

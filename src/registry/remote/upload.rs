@@ -36,7 +36,9 @@ impl Repository {
                 Ok(None) => true,
                 Err(error) => error.is_transient(),
             };
-            if !again || attempt >= self.client.options().retries {
+            let wanted = outcome.as_ref().err().and_then(Error::retry_after);
+            let pause = retry::pause_of(attempt, wanted).filter(|_| again);
+            let Some(pause) = pause.filter(|_| attempt < self.client.options().retries) else {
                 let what = self.display(descriptor.digest.as_str());
                 let host = self.host().to_owned();
                 return outcome.and(Err(Error::Unauthorized {
@@ -44,10 +46,8 @@ impl Repository {
                     action: format!("write {what}"),
                     detail: "each new login ran out while it was sent".into(),
                 }));
-            }
-            if let Some(pause) = retry::pause(attempt, None, std::time::SystemTime::now()) {
-                tokio::time::sleep(pause).await;
-            }
+            };
+            tokio::time::sleep(pause).await;
             attempt += 1;
         }
     }

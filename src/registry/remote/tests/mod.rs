@@ -2,6 +2,8 @@
 
 mod attaching;
 mod server;
+mod streaming;
+mod trust;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
