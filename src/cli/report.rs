@@ -29,7 +29,7 @@ pub fn render(report: &Report) -> String {
 }
 
 /// A line of the report: names come from documents of strangers, and must not steer the terminal.
-fn printable(line: &str) -> String {
+pub(super) fn printable(line: &str) -> String {
     crate::registry::text::shown(line, 4000)
 }
 

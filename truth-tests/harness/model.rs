@@ -56,7 +56,7 @@ impl Model {
     }
 
     fn started(application: &Application, host: &Host, environment: &Environment) -> Self {
-        let files = ScopeFiles::new(application, &host.files);
+        let files = ScopeFiles::new(application, host.files.as_ref());
         let mut model = Self::default();
         application.start_all(&files, environment, false, |_, load| model.add(load));
         model
@@ -99,9 +99,9 @@ fn stops(problem: &Problem, now: bool) -> bool {
 
 /// The folder of the program inside the root, links followed.
 fn location(scene: &Scene, host: &Host) -> String {
-    let real = host.files.root().resolve(Path::new(&scene.path));
-    let real = real.unwrap_or_else(|error| panic!("{}: {error}", scene.path));
-    real.parent().expect("a program is in a folder").to_string_lossy().into_owned()
+    let real = host.files.real_path(&scene.path);
+    let folder = Path::new(&real).parent().expect("a program is in a folder");
+    folder.to_string_lossy().into_owned()
 }
 
 /// The application as its own specification describes it, written and read again.
@@ -111,7 +111,8 @@ fn specified(
     environment: &Environment,
     location: &str,
 ) -> Result<Application, String> {
-    let generated = generate::generate(options, &host.files, environment).map_err(|error| chain(&error))?;
+    let generated =
+        generate::generate(options, host.files.as_ref(), environment).map_err(|error| chain(&error))?;
     let mut specification = generated.specification;
     specification.location = Some(location.to_owned());
     let bytes = serde_json::to_vec(&specification).map_err(|error| chain(&error))?;

@@ -3,6 +3,7 @@
 mod document;
 mod listing;
 mod place;
+mod printable;
 mod render;
 mod why;
 
@@ -107,11 +108,15 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
             Err(failure) => return Err(failure),
         }
     }
+    let exit = exit(&report, failed);
     match arguments.format {
         OutputFormat::Json => context.print_json(&report)?,
-        OutputFormat::Text => context.print(&text(&report, arguments))?,
+        OutputFormat::Text => {
+            report.trees.iter_mut().for_each(printable::make);
+            context.print(&text(&report, arguments))?;
+        }
     }
-    Ok(exit(&report, failed))
+    Ok(exit)
 }
 
 fn host(arguments: &Arguments) -> Result<Host, Failure> {

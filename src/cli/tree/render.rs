@@ -74,12 +74,14 @@ fn told(problem: &TreeProblem) -> Vec<String> {
         }
         _ => "",
     };
+    let said = report::printable(&said);
     let mut lines = vec![format!("{style}{mark}{style:#} {said}{when}")];
     match &problem.problem {
         Problem::LibraryMissing { searched, rejected, .. }
         | Problem::DlopenMissing { searched, rejected, .. } => lines.extend(sought(searched, rejected)),
         Problem::VersionMissing { highest: Some(highest), .. } => {
-            lines.push(dimmed(&format!("  the newest there is {highest}")));
+            let newest = format!("  the newest there is {highest}");
+            lines.push(dimmed(&report::printable(&newest)));
         }
         _ => {}
     }
@@ -94,7 +96,7 @@ fn sought(searched: &[String], rejected: &[Rejection]) -> Vec<String> {
     };
     let passed_over = rejected.iter().map(|file| format!("passed over: {} ({})", file.path, file.reason));
     let lines = std::iter::once(format!("searched: {all}")).chain(passed_over);
-    lines.map(|line| dimmed(&format!("  {line}"))).collect()
+    lines.map(|line| dimmed(&format!("  {}", report::printable(&line)))).collect()
 }
 
 fn dimmed(text: &str) -> String {

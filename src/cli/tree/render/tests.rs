@@ -244,6 +244,22 @@ fn every_way_to_a_library_is_told_the_shortest_first() {
 }
 
 #[test]
+fn names_of_strangers_do_not_steer_the_terminal() {
+    let mut hostile = sample(&[Problem::RelrUnknown { object: "/opt/app/bin/app".into() }]);
+    hostile.objects[0].needs = vec![needed("lib\u{1b}[2J.so", None, None)];
+    hostile.problems[0].message = Some("a\u{1b}]0;b\nc".into());
+    crate::cli::tree::printable::make(&mut hostile);
+    let text = tree(&hostile, 1);
+    let escapes = text.matches('\u{1b}').count();
+    // Nothing but our own styles: what they are stripped of holds no escape.
+    assert_eq!(escapes, text.matches("\u{1b}[").count());
+    insta::assert_snapshot!(plain(&text).lines().skip(1).take(2).collect::<Vec<_>>().join("\n"), @r"
+    │   x a\u{1b}]0;b c
+    └── lib\u{1b}[2J.so => not found
+    ");
+}
+
+#[test]
 fn ways_through_a_dense_graph_are_bounded() {
     let mut dense = sample(&[]);
     let all = 40;

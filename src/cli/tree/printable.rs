@@ -1,0 +1,45 @@
+//! A tree whose names are fit to be shown: they come from strangers' files, and must not steer the
+//! terminal. The document for programs has them as they are.
+
+use crate::cli::report::printable;
+use crate::cli::tree::document::{Tree, TreeEdge, TreeObject};
+use crate::loader::Rule;
+
+/// Makes every name of a tree printable. Problems are when they are told.
+pub fn make(tree: &mut Tree) {
+    change(&mut tree.subject);
+    tree.objects.iter_mut().for_each(object);
+    tree.left_to_program.iter_mut().for_each(change);
+    let chains = tree.why.iter_mut().flat_map(|why| &mut why.chains);
+    chains.flatten().for_each(change);
+}
+
+fn object(object: &mut TreeObject) {
+    change(&mut object.path);
+    object.interpreter.iter_mut().for_each(change);
+    object.names.iter_mut().chain(&mut object.soname).for_each(change);
+    rule(&mut object.found);
+    object.needs.iter_mut().for_each(edge);
+    for binding in object.bindings.iter_mut().flatten() {
+        change(&mut binding.symbol);
+        binding.version.iter_mut().for_each(change);
+    }
+}
+
+fn edge(edge: &mut TreeEdge) {
+    change(&mut edge.name);
+    if let Some(available) = &mut edge.available {
+        change(&mut available.path);
+        rule(&mut available.found);
+    }
+}
+
+fn rule(rule: &mut Rule) {
+    if let Rule::Rpath { object } | Rule::Runpath { object } = rule {
+        change(object);
+    }
+}
+
+fn change(text: &mut String) {
+    *text = printable(text);
+}
