@@ -12,6 +12,14 @@ pub enum Error {
         /// How long the file is, in bytes.
         length: usize,
     },
+    /// The entries of the program header table have another size than the class says.
+    #[error("malformed ELF header: program headers of {stated} bytes, not {expected}")]
+    EntrySize {
+        /// The size in the ELF header.
+        stated: u16,
+        /// The size of the class.
+        expected: usize,
+    },
     /// The class is neither 32 nor 64 bits.
     #[error("malformed ELF header: class {0} is neither 1 nor 2")]
     UnknownClass(u8),

@@ -344,8 +344,7 @@ fn parse_segments(header: &Header, reader: Reader<'_>) -> Result<Vec<ProgramHead
     let count = usize::from(header.e_phnum);
     let size = ProgramHeader::size(context);
     if count > 0 && usize::from(header.e_phentsize) != size {
-        let why = format!("program headers of {} bytes, not {size}", header.e_phentsize);
-        return Err(Error::MalformedHeader(why));
+        return Err(Error::EntrySize { stated: header.e_phentsize, expected: size });
     }
     let out_of_bounds = || Error::OutOfBounds {
         what: "the program header table",

@@ -23,7 +23,8 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, m
     let stops_without_versions = !loader.is_musl() && loader.is_older_than(2, 41);
     let mut problems = Vec::new();
     let mut left = Vec::new();
-    for (index, object) in load.objects.iter().enumerate() {
+    for index in relocation_order(load.objects.len(), loader.is_musl()) {
+        let object = &load.objects[index];
         let visible = if index < load.global { load.global } else { load.objects.len() };
         for import in scope.unsatisfied(object, visible) {
             let import = object.facts.import(import as usize);
@@ -42,6 +43,15 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, m
     }
     load.problems.extend(problems);
     load.left_to_program = left;
+}
+
+/// The order in which objects are relocated: glibc from the last loaded to the program, musl the libraries
+/// first and the program last.
+fn relocation_order(count: usize, is_musl: bool) -> Vec<usize> {
+    match is_musl {
+        true => (1..count).chain(0..count.min(1)).collect(),
+        false => (0..count).rev().collect(),
+    }
 }
 
 /// Whether a reference is looked up at the first call only.

@@ -50,8 +50,9 @@ pub enum OpenError {
     /// The file is known to be unusable; what the loader says of it.
     #[error("{0}")]
     Unusable(String),
-    /// There is something else than a regular file.
-    #[error("cannot read file data: Is a directory")]
+    /// There is something else than a regular file: what glibc says of a folder (its message has the
+    /// number, EISDIR).
+    #[error("cannot read file data: Error 21")]
     NotRegular,
     /// The file is shorter than an ELF header.
     #[error("file too short")]
@@ -79,6 +80,9 @@ impl From<elf::Error> for OpenError {
         match error {
             elf::Error::NotElf => Self::NotElf,
             elf::Error::TooShort { .. } => Self::TooShort,
+            elf::Error::EntrySize { .. } => {
+                Self::Unusable("ELF file's phentsize not the expected size".to_owned())
+            }
             elf::Error::UnknownClass(_) => Self::Absent("wrong ELF class".to_owned()),
             other => Self::Malformed(other),
         }

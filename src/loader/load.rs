@@ -278,10 +278,13 @@ impl Loading<'_> {
 
     /// A program with raised privileges may not use tokens in needed names (`expand_dst`).
     fn is_token_refused(&mut self, dependency: &Dependency, requester: usize) -> bool {
+        if self.loader.is_musl() {
+            return false;
+        }
         let object = &self.load.objects[requester];
         let is_refused =
             object.rule == Rule::Program && object.facts.secure && dependency.name.contains("$ORIGIN");
-        if is_refused && !self.loader.is_musl() {
+        if is_refused {
             let problem = Problem::LibraryUnusable {
                 library: dependency.name.clone(),
                 path: object.shown.clone(),

@@ -263,8 +263,8 @@ impl Problem {
             Self::WrongMachine { object, .. } => {
                 Some(format!("{object}: cannot execute binary file: Exec format error"))
             }
-            Self::InterpreterMissing { object, interpreter, .. } => {
-                Some(format!("{object}: {interpreter}: bad interpreter: No such file or directory"))
+            Self::InterpreterMissing { object, interpreter, reason } => {
+                Some(format!("{object}: {interpreter}: bad interpreter: {reason}"))
             }
             Self::ProgramMissing { program, .. } => {
                 Some(format!("env: '{program}': No such file or directory"))
@@ -272,7 +272,11 @@ impl Problem {
             Self::LibraryMissing { library, .. } => {
                 Some(format!("{library}: cannot open shared object file: No such file or directory"))
             }
-            Self::LibraryUnusable { path, reason, .. } => Some(format!("{path}: {reason}")),
+            Self::LibraryUnusable { library, path, reason, .. } => {
+                // These are said of the name that was asked for.
+                let of_name = reason.starts_with("cannot dynamically load") || reason.starts_with("DST not");
+                Some(format!("{}: {reason}", if of_name { library } else { path }))
+            }
             Self::VersionMissing { path, version, wanted_by, .. } => {
                 Some(format!("{path}: version `{version}' not found (required by {wanted_by})"))
             }

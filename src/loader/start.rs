@@ -126,7 +126,7 @@ fn follow(
             return Load::of(Problem::InterpreterMissing {
                 object: shown.to_owned(),
                 interpreter: interpreter.to_owned(),
-                reason: error.to_string(),
+                reason: interpreter_words(&error),
             });
         }
     };
@@ -199,11 +199,22 @@ fn start_object(start: &Start<'_>, opened: Opened, files: &dyn Files, environmen
             return missing("Permission denied".to_owned());
         }
         Ok(opened) => opened,
+        Err(_) if matches!(files.open(&path), Err(OpenError::NotRegular)) => {
+            return missing("Permission denied".to_owned());
+        }
         Err(reason) => return missing(reason),
     };
     match files.memory().dynamic_loader(files, &path, facts.machine, facts.class) {
         Some(loader) => load::load(program, plugin, &loader, loader_file, files, environment),
         None => Load::of(Problem::InterpreterUnknown { object: shown, interpreter }),
+    }
+}
+
+/// What the kernel says of an interpreter that cannot be started.
+fn interpreter_words(error: &OpenError) -> String {
+    match error {
+        OpenError::NotRegular => "Permission denied".to_owned(),
+        other => other.to_string(),
     }
 }
 

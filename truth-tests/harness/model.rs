@@ -94,7 +94,7 @@ impl Model {
 /// Whether a problem ends the start.
 fn stops(problem: &Problem, now: bool) -> bool {
     matches!(problem.effect(), Effect::Refuses | Effect::Undecided)
-        || now && matches!(problem, Problem::SymbolMissing { .. })
+        || now && matches!(problem, Problem::SymbolMissing { .. } | Problem::VersionlessProvider { .. })
 }
 
 /// The folder of the program inside the root, links followed.
