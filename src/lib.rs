@@ -17,6 +17,7 @@ pub mod elf;
 pub mod generate;
 pub mod host;
 pub mod loader;
+pub mod mirror;
 pub mod registry;
 pub mod spec;
 pub mod sys;

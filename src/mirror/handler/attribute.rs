@@ -1,0 +1,166 @@
+//! Attributes: asking, changing, and those of the volume.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs::{Access, AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid};
+use rustix::io::Errno;
+
+use super::file;
+use crate::mirror::node::Node;
+use crate::mirror::observer::Action;
+use crate::mirror::protocol::{Body, change, write_attributes, write_statx, write_volume_statistics};
+use crate::mirror::volume::{Request, Volume, self_path};
+
+/// Answers `FUSE_GETATTR`.
+pub(in crate::mirror) fn get(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    let node = volume.table.node(request.header.node)?;
+    let stat = volume.stat(&node)?;
+    write_attributes(out, &stat, volume.validity(&stat));
+    Ok(())
+}
+
+/// Answers `FUSE_STATX`, which comes when the time of birth is asked for.
+pub(in crate::mirror) fn statx(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    let node = volume.table.node(request.header.node)?;
+    let stat = volume.stat(&node)?;
+    write_statx(out, &stat, volume.validity(&stat));
+    Ok(())
+}
+
+/// `struct fuse_setattr_in`, without what is not used.
+struct Change {
+    valid: u32,
+    handle: u64,
+    size: u64,
+    accessed: Timespec,
+    modified: Timespec,
+    mode: u32,
+    user: u32,
+    group: u32,
+}
+
+impl Change {
+    fn read(mut body: Body<'_>) -> Result<Self, Errno> {
+        let valid = body.u32()?;
+        body.u32()?;
+        let (handle, size) = (body.u64()?, body.u64()?);
+        body.u64()?;
+        let (accessed, modified) = (body.u64()? as i64, body.u64()? as i64);
+        body.u64()?;
+        let (accessed_part, modified_part) = (body.u32()?, body.u32()?);
+        body.u32()?;
+        let mode = body.u32()?;
+        body.u32()?;
+        let (user, group) = (body.u32()?, body.u32()?);
+        let time = |seconds, part: u32| Timespec { tv_sec: seconds, tv_nsec: part.into() };
+        let (accessed, modified) = (time(accessed, accessed_part), time(modified, modified_part));
+        Ok(Self { valid, handle, size, accessed, modified, mode, user, group })
+    }
+
+    fn has(&self, what: u32) -> bool {
+        self.valid & what != 0
+    }
+
+    /// The times to set, where any are.
+    fn times(&self) -> Option<Timestamps> {
+        let one = |set, now, time: Timespec| match (self.has(set), self.has(now)) {
+            (_, true) => Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
+            (true, false) => time,
+            (false, false) => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        };
+        let any =
+            change::ACCESSED | change::MODIFIED | change::ACCESSED_NOW | change::MODIFIED_NOW;
+        self.has(any).then(|| Timestamps {
+            last_access: one(change::ACCESSED, change::ACCESSED_NOW, self.accessed),
+            last_modification: one(change::MODIFIED, change::MODIFIED_NOW, self.modified),
+        })
+    }
+}
+
+/// Answers `FUSE_SETATTR`: owner, mode, size, times, in an order in which none undoes another.
+pub(in crate::mirror) fn set(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    let change = Change::read(request.body)?;
+    let (node, handle) = volume.handle(request.header.node)?;
+    if change.has(change::USER | change::GROUP) {
+        let user = change.has(change::USER).then(|| Uid::from_raw(change.user));
+        let group = change.has(change::GROUP).then(|| Gid::from_raw(change.group));
+        rustix::fs::chownat(&*handle, c"", user, group, AtFlags::EMPTY_PATH)?;
+    }
+    if change.has(change::MODE) {
+        let mode = Mode::from_raw_mode(change.mode & 0o7777);
+        rustix::fs::chmod(self_path(&handle), mode)?;
+    }
+    if change.has(change::SIZE) {
+        let result = truncate(volume, request, &change, &node, &handle);
+        let action = Action::Truncate { size: change.size };
+        volume.tell(request.caller(), || node.path(), action, result.err());
+        result?;
+    }
+    if let Some(times) = change.times() {
+        set_times(&node, &handle, &times)?;
+    }
+    drop(handle);
+    let stat = volume.stat(&node)?;
+    write_attributes(out, &stat, volume.validity(&stat));
+    Ok(())
+}
+
+fn truncate(
+    volume: &Volume,
+    request: &Request<'_>,
+    change: &Change,
+    node: &Arc<Node>,
+    handle: &OwnedFd,
+) -> Result<(), Errno> {
+    let guard = change.has(change::KILL_SET_ID).then(|| request.credentials.without_set_id());
+    let result = if change.has(change::HANDLE) {
+        let open = volume.files.find(change.handle)?;
+        rustix::fs::ftruncate(file::file_of(volume, &open)?, change.size)
+    } else if node.kind == libc::S_IFREG {
+        rustix::fs::ftruncate(volume.reopen(handle, libc::O_WRONLY as u32)?, change.size)
+    } else {
+        Err(Errno::INVAL)
+    };
+    drop(guard);
+    result
+}
+
+fn set_times(node: &Node, handle: &OwnedFd, times: &Timestamps) -> Result<(), Errno> {
+    if node.is_link() {
+        return rustix::fs::utimensat(handle.as_fd(), c"", times, AtFlags::EMPTY_PATH);
+    }
+    rustix::fs::utimensat(rustix::fs::CWD, self_path(handle), times, AtFlags::empty())
+}
+
+/// Answers `FUSE_ACCESS`, which comes only where the kernel leaves permissions to the server: in a user
+/// namespace with one user, as whom this process asks.
+pub(in crate::mirror) fn access(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
+    let mask = { request.body }.u32()?;
+    let (_, handle) = volume.handle(request.header.node)?;
+    let wanted = Access::from_bits_truncate(mask);
+    rustix::fs::access(self_path(&handle), wanted)
+}
+
+/// Answers `FUSE_STATFS`.
+pub(in crate::mirror) fn volume(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    let (_, handle) = volume.handle(request.header.node)?;
+    write_volume_statistics(out, &rustix::fs::fstatvfs(&*handle)?);
+    Ok(())
+}

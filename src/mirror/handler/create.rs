@@ -1,0 +1,174 @@
+//! Making files, folders, links and nodes, as the caller.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::file::{register, write_opened};
+use crate::mirror::attribute;
+use crate::mirror::node::Node;
+use crate::mirror::observer::Action;
+use crate::mirror::open_file::next_open;
+use crate::mirror::protocol::write_entry;
+use crate::mirror::volume::{Request, Volume, self_path};
+
+/// Answers `FUSE_SYMLINK`.
+pub(in crate::mirror) fn symbolic_link(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    let mut body = request.body;
+    let (name, target) = (body.name()?, body.name()?);
+    made(volume, request, out, name, 0, Action::SymbolicLink { target }, |folder| {
+        rustix::fs::symlinkat(target, folder, name)
+    })
+}
+
+/// Answers `FUSE_MKNOD`.
+pub(in crate::mirror) fn node(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    let mut body = request.body;
+    let (mode, device, mask) = (body.u32()?, body.u32()?, body.u32()?);
+    body.u32()?;
+    let name = body.name()?;
+    let kind = FileType::from_raw_mode(mode);
+    // As the kernel's `new_encode_dev` packs it.
+    let device = rustix::fs::makedev(device >> 8 & 0xfff, device & 0xff | device >> 12 & 0xf_ff00);
+    made(volume, request, out, name, mask, Action::MakeNode { mode }, |folder| {
+        rustix::fs::mknodat(folder, name, kind, Mode::from_raw_mode(mode & 0o7777), device)
+    })
+}
+
+/// Answers `FUSE_MKDIR`.
+pub(in crate::mirror) fn folder(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    let mut body = request.body;
+    let (mode, mask, name) = (body.u32()?, body.u32()?, body.name()?);
+    made(volume, request, out, name, mask, Action::MakeFolder { mode }, |folder| {
+        rustix::fs::mkdirat(folder, name, Mode::from_raw_mode(mode & 0o7777))
+    })
+}
+
+/// Makes something in a folder, tells of it, and answers with its node.
+fn made(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+    name: &[u8],
+    mask: u32,
+    action: Action<'_>,
+    make: impl FnOnce(&OwnedFd) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    let (parent, folder) = volume.handle(request.header.node)?;
+    let assumed = request.credentials.assume(&request.header, request.supplementary, mask);
+    let result = make(&folder);
+    drop(assumed);
+    let result = result.and_then(|()| volume.answer_entry(out, &parent, &folder, name).map(drop));
+    volume.tell(request.caller(), || parent.path_of(name), action, result.err());
+    result
+}
+
+/// Answers `FUSE_LINK`.
+pub(in crate::mirror) fn hard_link(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    let mut body = request.body;
+    let (source, name) = (body.u64()?, body.name()?);
+    let (node, handle) = volume.handle(source)?;
+    let from = if volume.is_observed() { volume.placed(node.path()) } else { Vec::new() };
+    let (parent, folder) = volume.handle(request.header.node)?;
+    // The right to name any descriptor needs CAP_DAC_READ_SEARCH; the link in /proc needs none.
+    let result = rustix::fs::linkat(CWD, self_path(&handle), &*folder, name, AtFlags::SYMLINK_FOLLOW)
+        .and_then(|()| volume.answer_entry(out, &parent, &folder, name).map(drop));
+    volume.tell(request.caller(), || parent.path_of(name), Action::HardLink { from: &from }, result.err());
+    result
+}
+
+/// Answers `FUSE_CREATE`: makes a file, if there is none, and opens it.
+pub(in crate::mirror) fn file(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    let mut body = request.body;
+    let (flags, mode, mask) = (body.u32()?, body.u32()?, body.u32()?);
+    body.u32()?;
+    let name = body.name()?;
+    let (parent, folder) = volume.handle(request.header.node)?;
+    let wanted = OFlags::CREATE | OFlags::NOFOLLOW;
+    let file = create(request, &folder, name, (flags, mode, mask), wanted);
+    let open = next_open();
+    let result = file.and_then(|file| {
+        let stat = attribute::of_file(&file)?;
+        let node = volume.table.found(&stat, &parent, name);
+        write_entry(out, node.number, &stat, volume.validity(&stat));
+        answer_opened(volume, request, out, &node, file, (open, flags))
+    });
+    let action = Action::Create { open, flags, mode };
+    volume.tell(request.caller(), || parent.path_of(name), action, result.err());
+    result
+}
+
+/// Answers `FUSE_TMPFILE`: a file without a name.
+pub(in crate::mirror) fn unnamed(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    let mut body = request.body;
+    let (flags, mode, mask) = (body.u32()?, body.u32()?, body.u32()?);
+    let (parent, folder) = volume.handle(request.header.node)?;
+    let wanted = OFlags::TMPFILE;
+    let file = create(request, &folder, b".", (flags & !(libc::O_CREAT as u32), mode, mask), wanted)?;
+    let stat = attribute::of_file(&file)?;
+    let handle = rustix::fs::open(self_path(&file), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let node = volume.table.made_unnamed(&stat, |number| Node::unnamed(number, &stat, &parent, handle));
+    let open = next_open();
+    write_entry(out, node.number, &stat, volume.validity(&stat));
+    answer_opened(volume, request, out, &node, file, (open, flags))?;
+    volume.tell(request.caller(), || node.path(), Action::Create { open, flags, mode }, None);
+    Ok(())
+}
+
+/// Makes and opens a file as the caller; `how` is flags, mode and creation mask.
+fn create(
+    request: &Request<'_>,
+    folder: &OwnedFd,
+    name: &[u8],
+    how: (u32, u32, u32),
+    wanted: OFlags,
+) -> Result<OwnedFd, Errno> {
+    let (flags, mode, mask) = how;
+    let flags = flags & !(libc::O_DIRECT as u32) & !Action::EXECUTE;
+    let flags = OFlags::from_bits_retain(flags) | wanted | OFlags::CLOEXEC;
+    let assumed = request.credentials.assume(&request.header, request.supplementary, mask);
+    let file = rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(mode & 0o7777));
+    drop(assumed);
+    file
+}
+
+fn answer_opened(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+    node: &Arc<Node>,
+    file: OwnedFd,
+    (open, flags): (u64, u32),
+) -> Result<(), Errno> {
+    let backing = register(volume, node, file.as_fd());
+    let file = backing.is_none().then(|| File::from(file));
+    write_opened(volume, request, out, node, (open, flags), (backing, file));
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! Extended attributes, access control lists among them.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustix::fs::XattrFlags;
+use rustix::io::Errno;
+
+use crate::mirror::protocol::{OUT_HEADER, ReplyExt};
+use crate::mirror::volume::{Request, Volume, self_path};
+
+/// `FUSE_SETXATTR_ACL_KILL_SGID`.
+const KILLS_SET_ID: u32 = 1 << 0;
+
+/// A path whose last part is not followed, and the descriptor that it leads through.
+fn path_of(volume: &Volume, request: &Request<'_>) -> Result<(PathBuf, Arc<OwnedFd>, bool), Errno> {
+    let node = volume.table.node(request.header.node)?;
+    if node.is_link()
+        && let Some((parent, name)) = node.named_place()
+    {
+        let folder = volume.handles.open(&parent)?;
+        let name: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(&name);
+        return Ok((self_path(&folder).join(name), folder, true));
+    }
+    let handle = volume.handles.open(&node)?;
+    Ok((self_path(&handle), handle, false))
+}
+
+/// Answers `FUSE_SETXATTR`.
+pub(in crate::mirror) fn set(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
+    let mut body = request.body;
+    let (size, flags, kills) = (body.u32()? as usize, body.u32()?, body.u32()?);
+    body.u32()?;
+    let name = body.name()?;
+    let value = body.bytes(size)?;
+    let (path, _handle, link) = path_of(volume, request)?;
+    let flags = XattrFlags::from_bits_retain(flags);
+    let guard = (kills & KILLS_SET_ID != 0).then(|| request.credentials.without_set_id());
+    let result = if link {
+        rustix::fs::lsetxattr(path, name, value, flags)
+    } else {
+        rustix::fs::setxattr(path, name, value, flags)
+    };
+    drop(guard);
+    result
+}
+
+/// Answers `FUSE_GETXATTR`.
+pub(in crate::mirror) fn get(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    let mut body = request.body;
+    let size = body.u32()? as usize;
+    body.u32()?;
+    let name = body.name()?;
+    let (path, _handle, link) = path_of(volume, request)?;
+    fill(out, size, |buffer| {
+        if link {
+            rustix::fs::lgetxattr(&path, name, buffer)
+        } else {
+            rustix::fs::getxattr(&path, name, buffer)
+        }
+    })
+}
+
+/// Answers `FUSE_LISTXATTR`.
+pub(in crate::mirror) fn list(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    let size = { request.body }.u32()? as usize;
+    let (path, _handle, link) = path_of(volume, request)?;
+    fill(out, size, |buffer| {
+        if link { rustix::fs::llistxattr(&path, buffer) } else { rustix::fs::listxattr(&path, buffer) }
+    })
+}
+
+/// Answers with as many bytes as asked for, or, for none, with how many there are.
+fn fill(
+    out: &mut Vec<u8>,
+    size: usize,
+    read: impl FnOnce(&mut [u8]) -> Result<usize, Errno>,
+) -> Result<(), Errno> {
+    if size == 0 {
+        let needed = read(&mut [])?;
+        out.put_u32(needed as u32);
+        out.put_u32(0);
+        return Ok(());
+    }
+    out.resize(OUT_HEADER + size.min(1 << 16), 0);
+    let count = read(&mut out[OUT_HEADER..])?;
+    out.truncate(OUT_HEADER + count);
+    Ok(())
+}
+
+/// Answers `FUSE_REMOVEXATTR`.
+pub(in crate::mirror) fn remove(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
+    let name = { request.body }.name()?;
+    let (path, _handle, link) = path_of(volume, request)?;
+    if link { rustix::fs::lremovexattr(path, name) } else { rustix::fs::removexattr(path, name) }
+}

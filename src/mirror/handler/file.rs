@@ -1,0 +1,220 @@
+//! Open files: opening, reading, writing, closing.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rustix::io::Errno;
+
+use crate::mirror::node::Node;
+use crate::mirror::observer::{Action, Caller, Traffic};
+use crate::mirror::open_file::{OpenFile, next_open};
+use crate::mirror::protocol::{OUT_HEADER, ReplyExt, opened};
+use crate::mirror::session::LARGEST;
+use crate::mirror::volume::{Request, Volume};
+use crate::sys;
+
+/// `FUSE_OPEN_KILL_SUIDGID`.
+const OPEN_KILLS_SET_ID: u32 = 1 << 0;
+/// `FUSE_WRITE_CACHE`: pages that were written through a mapping.
+const FROM_CACHE: u32 = 1 << 0;
+/// `FUSE_WRITE_KILL_SUIDGID`.
+const WRITE_KILLS_SET_ID: u32 = 1 << 2;
+/// `FUSE_FSYNC_FDATASYNC`.
+const DATA_ONLY: u32 = 1 << 0;
+
+/// Answers `FUSE_OPEN`.
+pub(in crate::mirror) fn open(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    let mut body = request.body;
+    let (flags, open_flags) = (body.u32()?, body.u32()?);
+    let node = volume.table.node(request.header.node)?;
+    let open = next_open();
+    let result = open_node(volume, request, &node, flags, open_flags);
+    let action = Action::Open { open, flags };
+    volume.tell(request.caller(), || node.path(), action, result.as_ref().err().copied());
+    write_opened(volume, request, out, &node, (open, flags), result?);
+    Ok(())
+}
+
+/// Either the number of a registration for passthrough, or the opened file.
+type Opened = (Option<u32>, Option<File>);
+
+fn open_node(
+    volume: &Volume,
+    request: &Request<'_>,
+    node: &Arc<Node>,
+    flags: u32,
+    open_flags: u32,
+) -> Result<Opened, Errno> {
+    let handle = volume.handles.open(node)?;
+    let truncates = flags & libc::O_TRUNC as u32 != 0;
+    let guard = (truncates && open_flags & OPEN_KILLS_SET_ID != 0).then(|| request.credentials.without_set_id());
+    let file = if truncates { Some(volume.reopen(&handle, flags)?) } else { None };
+    drop(guard);
+    if let Some(number) = register(volume, node, handle.as_fd()) {
+        return Ok((Some(number), None));
+    }
+    let opened = match file {
+        Some(file) => Ok(file),
+        None => volume.reopen(&handle, flags),
+    };
+    match opened {
+        Ok(file) => Ok((None, Some(File::from(file)))),
+        Err(error) => {
+            node.with_opens(|opens| opens.served -= 1);
+            Err(error)
+        }
+    }
+}
+
+/// Counts an open of the node, by passthrough where that is possible, and tells the registration's
+/// number. All opens of a file at one time are of the same sort; the kernel refuses others.
+pub(super) fn register(volume: &Volume, node: &Node, file: BorrowedFd<'_>) -> Option<u32> {
+    node.with_opens(|opens| {
+        if opens.passed > 0 {
+            opens.passed += 1;
+            return Some(opens.backing);
+        }
+        let possible = opens.served == 0 && volume.passthrough.load(Ordering::Relaxed);
+        if possible && node.kind == libc::S_IFREG {
+            match sys::open_backing(volume.device.as_fd(), file) {
+                Ok(number) => {
+                    (opens.passed, opens.backing) = (1, number);
+                    return Some(number);
+                }
+                Err(_) => volume.give_up_passthrough(),
+            }
+        }
+        opens.served += 1;
+        None
+    })
+}
+
+/// Takes an open back; the last one by passthrough ends the registration.
+fn unregister(volume: &Volume, node: &Node, passed: bool) {
+    node.with_opens(|opens| {
+        if !passed {
+            opens.served -= 1;
+            return;
+        }
+        opens.passed -= 1;
+        if opens.passed == 0 {
+            // It fails only where the connection is gone, and the registration with it.
+            let _ = sys::close_backing(volume.device.as_fd(), opens.backing);
+        }
+    });
+}
+
+/// Keeps an open under its number and writes `struct fuse_open_out`.
+pub(super) fn write_opened(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+    node: &Arc<Node>,
+    (open, flags): (u64, u32),
+    (backing, file): Opened,
+) {
+    let flags = flags & !(libc::O_TRUNC as u32);
+    volume.files.insert(open, OpenFile::new(Arc::clone(node), request.caller(), flags, file));
+    out.put_u64(open);
+    out.put_u32(if backing.is_some() { opened::PASSTHROUGH } else { opened::KEEP_CACHE });
+    out.put_u32(backing.unwrap_or(0));
+}
+
+/// The file of an open, opened now where the kernel went past this process so far.
+pub(super) fn file_of<'a>(volume: &Volume, open: &'a OpenFile) -> Result<&'a File, Errno> {
+    open.file(|| {
+        let handle = volume.handles.open(&open.node)?;
+        volume.reopen(&handle, open.flags).map(File::from)
+    })
+}
+
+/// Answers `FUSE_READ`.
+pub(in crate::mirror) fn read(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    let mut body = request.body;
+    let (number, offset, size) = (body.u64()?, body.u64()?, body.u32()?.min(LARGEST));
+    let open = volume.files.find(number)?;
+    let file = file_of(volume, &open)?;
+    out.resize(OUT_HEADER + size as usize, 0);
+    let count = rustix::io::pread(file, &mut out[OUT_HEADER..], offset)?;
+    out.truncate(OUT_HEADER + count);
+    if open.read.fetch_add(count as u64, Ordering::Relaxed) == 0 && count > 0 {
+        volume.tell(open.opened_by, || open.node.path(), Action::FirstRead { open: number }, None);
+    }
+    Ok(())
+}
+
+/// Answers `FUSE_WRITE`.
+pub(in crate::mirror) fn write(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    let mut body = request.body;
+    let (number, offset, size, write_flags) = (body.u64()?, body.u64()?, body.u32()?, body.u32()?);
+    body.bytes(16)?;
+    let data = body.bytes(size as usize)?;
+    let open = volume.files.find(number)?;
+    let guard = (write_flags & WRITE_KILLS_SET_ID != 0).then(|| request.credentials.without_set_id());
+    let appends = open.flags & libc::O_APPEND as u32 != 0;
+    let written = if appends && write_flags & FROM_CACHE != 0 {
+        // Pages go where they belong, through whichever open the kernel took.
+        let handle = volume.handles.open(&open.node)?;
+        write_all(volume.reopen(&handle, libc::O_WRONLY as u32)?.as_fd(), data, offset)
+    } else {
+        write_all(file_of(volume, &open)?.as_fd(), data, offset)
+    };
+    drop(guard);
+    let written = written?;
+    open.written.fetch_add(written as u64, Ordering::Relaxed);
+    out.put_u32(written as u32);
+    out.put_u32(0);
+    Ok(())
+}
+
+/// Writes everything; an error after a part was written tells the part.
+fn write_all(file: BorrowedFd<'_>, data: &[u8], offset: u64) -> Result<usize, Errno> {
+    let mut done = 0;
+    while done < data.len() {
+        match rustix::io::pwrite(file, &data[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(Errno::INTR) => {}
+            Err(error) if done == 0 => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
+}
+
+/// Answers `FUSE_RELEASE`: the last descriptor of an open is gone.
+pub(in crate::mirror) fn release(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
+    let number = { request.body }.u64()?;
+    let open = volume.files.remove(number)?;
+    unregister(volume, &open.node, open.passed);
+    let traffic = (!open.passed).then(|| Traffic {
+        read: open.read.load(Ordering::Relaxed),
+        written: open.written.load(Ordering::Relaxed),
+    });
+    let caller = Caller { thread: 0, ..open.opened_by };
+    volume.tell(caller, || open.node.path(), Action::Close { open: number, traffic }, None);
+    Ok(())
+}
+
+/// Answers `FUSE_FSYNC`.
+pub(in crate::mirror) fn sync(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
+    let mut body = request.body;
+    let (number, flags) = (body.u64()?, body.u32()?);
+    let open = volume.files.find(number)?;
+    let file = file_of(volume, &open)?;
+    if flags & DATA_ONLY != 0 { rustix::fs::fdatasync(file) } else { rustix::fs::fsync(file) }
+}

@@ -1,0 +1,130 @@
+//! Open folders.
+
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::{RawDir, SeekFrom};
+use rustix::io::Errno;
+
+use crate::mirror::observer::{Action, Caller};
+use crate::mirror::open_file::{OpenFolder, next_open};
+use crate::mirror::protocol::{OUT_HEADER, ReplyExt};
+use crate::mirror::volume::{Request, Volume};
+
+/// `struct fuse_dirent` without its name, and `struct fuse_entry_out`, in bytes.
+const ENTRY: usize = 24;
+const NODE: usize = 128;
+
+/// Answers `FUSE_OPENDIR`.
+pub(in crate::mirror) fn open(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    let node = volume.table.node(request.header.node)?;
+    let open = next_open();
+    let folder = volume.handles.open(&node).and_then(|handle| {
+        volume.reopen(&handle, (libc::O_RDONLY | libc::O_DIRECTORY) as u32)
+    });
+    let error = folder.as_ref().err().copied();
+    volume.tell(request.caller(), || node.path(), Action::OpenFolder { open }, error);
+    let folder = Mutex::new((folder?, 0));
+    volume.folders.insert(open, OpenFolder { node, opened_by: request.caller(), folder });
+    out.put_u64(open);
+    out.put_u64(0);
+    Ok(())
+}
+
+/// Answers `FUSE_READDIR`.
+pub(in crate::mirror) fn read(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    read_entries(volume, request, out, false)
+}
+
+/// Answers `FUSE_READDIRPLUS`: the entries with their nodes.
+pub(in crate::mirror) fn read_plus(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    read_entries(volume, request, out, true)
+}
+
+fn read_entries(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+    plus: bool,
+) -> Result<(), Errno> {
+    let mut body = request.body;
+    let (number, offset, size) = (body.u64()?, body.u64()?, body.u32()? as usize);
+    let open = volume.folders.find(number)?;
+    let mut place = open.folder.lock().unwrap_or_else(PoisonError::into_inner);
+    let (folder, stands_at) = &mut *place;
+    if *stands_at != offset {
+        rustix::fs::seek(&*folder, SeekFrom::Start(offset))?;
+        *stands_at = offset;
+    }
+    // Entries take about that much less room in the kernel's form; what does not fit is read again.
+    let room = if plus { size / 4 } else { size }.clamp(1024, 1 << 16);
+    let mut buffer = vec![MaybeUninit::uninit(); room];
+    let mut entries = RawDir::new(&*folder, &mut buffer);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        let needed = ENTRY + if plus { NODE } else { 0 } + name.len().next_multiple_of(8);
+        if out.len() - OUT_HEADER + needed > size {
+            rustix::fs::seek(&*folder, SeekFrom::Start(*stands_at))?;
+            break;
+        }
+        if plus {
+            write_node(volume, out, &open, folder, name);
+        }
+        *stands_at = entry.next_entry_cookie();
+        out.put_u64(entry.ino());
+        out.put_u64(*stands_at);
+        out.put_u32(name.len() as u32);
+        out.put_u32(entry.file_type().as_raw_mode() >> 12);
+        out.extend_from_slice(name);
+        out.put_zeros(name.len().next_multiple_of(8) - name.len());
+        if entries.is_buffer_empty() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the node of an entry, or zeros for what needs none or is gone meanwhile.
+fn write_node(volume: &Volume, out: &mut Vec<u8>, open: &OpenFolder, folder: &OwnedFd, name: &[u8]) {
+    let dots = name == b"." || name == b"..";
+    if dots || volume.answer_entry(out, &open.node, folder, name).is_err() {
+        out.put_zeros(NODE);
+    }
+}
+
+/// Answers `FUSE_RELEASEDIR`.
+pub(in crate::mirror) fn release(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
+    let number = { request.body }.u64()?;
+    let open = volume.folders.remove(number)?;
+    let caller = Caller { thread: 0, ..open.opened_by };
+    volume.tell(caller, || open.node.path(), Action::CloseFolder { open: number }, None);
+    Ok(())
+}
+
+/// Answers `FUSE_FSYNCDIR`.
+pub(in crate::mirror) fn sync(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
+    let open = volume.folders.find({ request.body }.u64()?)?;
+    let place = open.folder.lock().unwrap_or_else(PoisonError::into_inner);
+    rustix::fs::fsync(&place.0)
+}
+
+/// Answers `FUSE_SYNCFS`.
+pub(in crate::mirror) fn sync_volume(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
+    let (_, handle) = volume.handle(request.header.node)?;
+    let folder = volume.reopen(&handle, libc::O_RDONLY as u32)?;
+    rustix::fs::syncfs(&folder)
+}

@@ -1,0 +1,10 @@
+//! The answers, one file a kind of request.
+
+pub mod attribute;
+pub mod create;
+pub mod extended;
+pub mod file;
+pub mod folder;
+pub mod name;
+pub mod remove;
+pub mod space;

@@ -1,0 +1,108 @@
+//! Taking names away and moving them. What loses its last name while it is in use keeps a descriptor.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use crate::mirror::attribute;
+use crate::mirror::node::Node;
+use crate::mirror::observer::Action;
+use crate::mirror::volume::{Request, Volume};
+
+/// Answers `FUSE_UNLINK`.
+pub(in crate::mirror) fn unlink(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
+    remove(volume, request, AtFlags::empty(), Action::Unlink)
+}
+
+/// Answers `FUSE_RMDIR`.
+pub(in crate::mirror) fn folder(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
+    remove(volume, request, AtFlags::REMOVEDIR, Action::RemoveFolder)
+}
+
+fn remove(volume: &Volume, request: &Request<'_>, flags: AtFlags, action: Action<'_>) -> Result<(), Errno> {
+    let name = { request.body }.name()?;
+    let (parent, folder) = volume.handle(request.header.node)?;
+    let victim = Known::find(volume, &folder, name);
+    let result = rustix::fs::unlinkat(&*folder, name, flags);
+    if let (Ok(()), Some(victim)) = (&result, victim) {
+        victim.lost(&parent, name);
+    }
+    volume.tell(request.caller(), || parent.path_of(name), action, result.err());
+    result
+}
+
+/// A node that a name leads to, with a descriptor that outlives the name.
+struct Known {
+    node: Arc<Node>,
+    handle: OwnedFd,
+}
+
+impl Known {
+    /// What the kernel knows of this name.
+    fn find(volume: &Volume, folder: &OwnedFd, name: &[u8]) -> Option<Self> {
+        let stat = attribute::of_name(folder.as_fd(), name).ok()?;
+        let node = volume.table.known(&stat)?;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let handle = rustix::fs::openat(folder, name, flags, Mode::empty()).ok()?;
+        Some(Self { node, handle })
+    }
+
+    /// The name is gone. A file that has others and is not open will be found by those.
+    fn lost(self, parent: &Arc<Node>, name: &[u8]) {
+        let last = attribute::of_file(&self.handle).is_ok_and(|stat| stat.stx_nlink == 0);
+        let keep = last || self.node.is_folder() || self.node.is_open();
+        self.node.lost(parent, name, keep.then_some(self.handle));
+    }
+}
+
+/// Answers `FUSE_RENAME`.
+pub(in crate::mirror) fn rename(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
+    let mut body = request.body;
+    let target = body.u64()?;
+    move_name(volume, request, target, RenameFlags::empty(), (body.name()?, body.name()?))
+}
+
+/// Answers `FUSE_RENAME2`.
+pub(in crate::mirror) fn rename_with_flags(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
+    let mut body = request.body;
+    let (target, flags) = (body.u64()?, body.u32()?);
+    body.u32()?;
+    let flags = RenameFlags::from_bits_retain(flags);
+    move_name(volume, request, target, flags, (body.name()?, body.name()?))
+}
+
+fn move_name(
+    volume: &Volume,
+    request: &Request<'_>,
+    target: u64,
+    flags: RenameFlags,
+    (from, to): (&[u8], &[u8]),
+) -> Result<(), Errno> {
+    let (old_parent, old_folder) = volume.handle(request.header.node)?;
+    let (new_parent, new_folder) = volume.handle(target)?;
+    let moved = Known::find(volume, &old_folder, from);
+    let replaced = Known::find(volume, &new_folder, to);
+    let result = rustix::fs::renameat_with(&*old_folder, from, &*new_folder, to, flags);
+    let path = if volume.is_observed() { volume.placed(new_parent.path_of(to)) } else { Vec::new() };
+    let action = Action::Rename { to: &path, flags: flags.bits() };
+    volume.tell(request.caller(), || old_parent.path_of(from), action, result.err());
+    result?;
+    let same = matches!((&moved, &replaced), (Some(a), Some(b)) if Arc::ptr_eq(&a.node, &b.node));
+    // Two names of one file stay as they are (rename(2)).
+    if same {
+        return Ok(());
+    }
+    if let Some(replaced) = replaced {
+        if flags.contains(RenameFlags::EXCHANGE) {
+            replaced.node.moved(&old_parent, from);
+        } else {
+            replaced.lost(&new_parent, to);
+        }
+    }
+    if let Some(moved) = moved {
+        moved.node.moved(&new_parent, to);
+    }
+    Ok(())
+}

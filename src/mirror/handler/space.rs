@@ -1,0 +1,88 @@
+//! Space in files: reserving, punching, finding and copying it; and the flags of lsattr(1).
+
+use rustix::fs::{FallocateFlags, IFlags, SeekFrom};
+use rustix::io::Errno;
+
+use super::file::file_of;
+use crate::mirror::protocol::ReplyExt;
+use crate::mirror::volume::{Request, Volume};
+
+/// `FUSE_IOCTL_DIR`.
+const ON_FOLDER: u32 = 1 << 4;
+
+/// Answers `FUSE_FALLOCATE`.
+pub(in crate::mirror) fn allocate(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
+    let mut body = request.body;
+    let (number, offset, length, mode) = (body.u64()?, body.u64()?, body.u64()?, body.u32()?);
+    let open = volume.files.find(number)?;
+    let mode = FallocateFlags::from_bits_retain(mode);
+    rustix::fs::fallocate(file_of(volume, &open)?, mode, offset, length)
+}
+
+/// Answers `FUSE_LSEEK`: data or hole, the kernel knows the others itself.
+pub(in crate::mirror) fn seek(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    let mut body = request.body;
+    let (number, offset, whence) = (body.u64()?, body.u64()?, body.u32()?);
+    let open = volume.files.find(number)?;
+    let place = match whence as i32 {
+        libc::SEEK_DATA => SeekFrom::Data(offset),
+        libc::SEEK_HOLE => SeekFrom::Hole(offset),
+        _ => return Err(Errno::INVAL),
+    };
+    out.put_u64(rustix::fs::seek(file_of(volume, &open)?, place)?);
+    Ok(())
+}
+
+/// Answers `FUSE_COPY_FILE_RANGE`.
+pub(in crate::mirror) fn copy_range(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    let mut body = request.body;
+    let (source, mut from, _) = (body.u64()?, body.u64()?, body.u64()?);
+    let (target, mut to, length) = (body.u64()?, body.u64()?, body.u64()?);
+    let (source, target) = (volume.files.find(source)?, volume.files.find(target)?);
+    let (input, output) = (file_of(volume, &source)?, file_of(volume, &target)?);
+    // The answer has 32 bits for the length.
+    let length = usize::try_from(length).unwrap_or(usize::MAX).min(0x7fff_f000);
+    let copied = rustix::fs::copy_file_range(input, Some(&mut from), output, Some(&mut to), length);
+    out.put_u32(copied? as u32);
+    out.put_u32(0);
+    Ok(())
+}
+
+/// Answers `FUSE_IOCTL`: the file's flags (ioctl_iflags(2)); nothing else is known.
+pub(in crate::mirror) fn control(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    const GET_FLAGS: u32 = 0x8008_6601;
+    const SET_FLAGS: u32 = 0x4008_6602;
+    let mut body = request.body;
+    let (number, flags, command) = (body.u64()?, body.u32()?, body.u32()?);
+    body.bytes(16)?;
+    if command != GET_FLAGS && command != SET_FLAGS {
+        return Err(Errno::NOTTY);
+    }
+    let node =
+        if flags & ON_FOLDER != 0 { volume.folders.find(number)?.node.number } else { volume.files.find(number)?.node.number };
+    let (_, handle) = volume.handle(node)?;
+    let file = volume.reopen(&handle, (libc::O_RDONLY | libc::O_NONBLOCK) as u32)?;
+    let mut answer = None;
+    if command == GET_FLAGS {
+        answer = Some(rustix::fs::ioctl_getflags(&file)?);
+    } else {
+        rustix::fs::ioctl_setflags(&file, IFlags::from_bits_retain(body.u32()?))?;
+    }
+    out.put_zeros(16);
+    if let Some(flags) = answer {
+        out.put_u32(flags.bits());
+    }
+    Ok(())
+}

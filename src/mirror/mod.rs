@@ -1,0 +1,31 @@
+//! The mirror: a root file system shown once more through FUSE, with nothing changed in what programs
+//! see, and with a hook for whoever watches ([`Observer`]). Nothing of recording is in here.
+//!
+//! The kernel's protocol (`linux/fuse.h`) is spoken directly ([`protocol`]): every volume of the root is
+//! one FUSE mount with a device number of its own, answered by threads that each have their own
+//! descriptor of the connection ([`Session`]). Files are reached by descriptors and names in folders,
+//! in bytes, never by paths ([`node`], [`handle_cache`]). Where the kernel allows it, reads and writes of
+//! open files go past this process altogether (FUSE passthrough, Linux 6.9).
+//!
+//! Locking: each node, the table of nodes, the cache of descriptors and each table of opens have a lock
+//! of their own. While a node's lock is held no other is taken; the table's may be held when a node's is
+//! taken, never the other way round.
+//!
+//! What it does not do: it does not mount, start anything or enter namespaces.
+
+pub mod attribute;
+mod dispatch;
+mod handle_cache;
+mod handler;
+mod identity;
+mod node;
+mod observer;
+mod open_file;
+mod protocol;
+mod session;
+mod table;
+mod volume;
+
+pub use observer::{Action, Caller, Event, Observer, Traffic};
+pub use session::{DEVICE, Session};
+pub use volume::{Options, Volume};

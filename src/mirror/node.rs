@@ -1,0 +1,227 @@
+//! A node: a file that the kernel knows by a number. It is found again by its name in its parent's
+//! folder, so that a node costs memory and no descriptor; the identity tells when somebody else has put
+//! another file there. Files that lost their last name keep a descriptor.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{Mode, OFlags, Statx};
+use rustix::io::Errno;
+
+use super::attribute::{self, Identity};
+
+/// One file of the mirrored root.
+#[derive(Debug)]
+pub struct Node {
+    /// The kernel's number.
+    pub number: u64,
+    /// Which file it is.
+    pub identity: Identity,
+    /// The type bits of the mode (`S_IFMT`).
+    pub kind: u32,
+    /// Whether the descriptor was used since the cache looked last.
+    pub used: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    place: Place,
+    /// An `O_PATH` descriptor: kept by the cache for folders, for good where `pinned`.
+    handle: Option<Arc<OwnedFd>>,
+    pinned: bool,
+    opens: Opens,
+}
+
+/// How the node is found.
+#[derive(Clone, Debug)]
+enum Place {
+    /// The mirrored root.
+    Root,
+    /// A name in a folder.
+    Named { parent: Arc<Node>, name: Box<[u8]> },
+    /// No name is left; the last one is kept for those who ask.
+    Gone { parent: Arc<Node>, name: Box<[u8]> },
+}
+
+/// How the file is open now. The kernel wants all opens of a file to be of one sort, and those by
+/// passthrough to share one registration.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Opens {
+    /// Opens that are served by reads and writes.
+    pub served: u32,
+    /// Opens by passthrough.
+    pub passed: u32,
+    /// The number of the registration, while `passed` is not 0.
+    pub backing: u32,
+}
+
+impl Node {
+    /// The root of a mirror, which keeps its descriptor.
+    pub fn root(number: u64, handle: OwnedFd, stat: &Statx) -> Arc<Self> {
+        Self::new(number, stat, Place::Root, Some(Arc::new(handle)))
+    }
+
+    /// What is called `name` in `parent`.
+    pub fn named(number: u64, stat: &Statx, parent: &Arc<Self>, name: &[u8]) -> Arc<Self> {
+        let place = Place::Named { parent: Arc::clone(parent), name: name.into() };
+        Self::new(number, stat, place, None)
+    }
+
+    /// A file without a name, held by its descriptor; `parent` is the folder it was made in.
+    pub fn unnamed(number: u64, stat: &Statx, parent: &Arc<Self>, handle: OwnedFd) -> Arc<Self> {
+        let name = format!("#{}", stat.stx_ino).into_bytes().into();
+        let place = Place::Gone { parent: Arc::clone(parent), name };
+        Self::new(number, stat, place, Some(Arc::new(handle)))
+    }
+
+    fn new(number: u64, stat: &Statx, place: Place, handle: Option<Arc<OwnedFd>>) -> Arc<Self> {
+        let pinned = handle.is_some();
+        let state = State { place, handle, pinned, opens: Opens::default() };
+        Arc::new(Self {
+            number,
+            identity: Identity::of(stat),
+            kind: attribute::kind(stat),
+            used: AtomicBool::new(false),
+            state: Mutex::new(state),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A thread that panicked held this for a few assignments, each of which is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it is a folder.
+    pub fn is_folder(&self) -> bool {
+        self.kind == libc::S_IFDIR
+    }
+
+    /// Whether it is a symbolic link.
+    pub fn is_link(&self) -> bool {
+        self.kind == libc::S_IFLNK
+    }
+
+    /// The descriptor, where there is one now.
+    pub fn held(&self) -> Option<Arc<OwnedFd>> {
+        self.used.store(true, Ordering::Relaxed);
+        self.state().handle.clone()
+    }
+
+    /// Gives the cache's descriptor to the node, unless it has one.
+    pub fn hold(&self, handle: &Arc<OwnedFd>) {
+        self.state().handle.get_or_insert_with(|| Arc::clone(handle));
+    }
+
+    /// Takes the cache's descriptor away; what is pinned stays.
+    pub fn release(&self) {
+        let mut state = self.state();
+        if !state.pinned {
+            state.handle = None;
+        }
+    }
+
+    /// Where it is: folder and name; nothing for the root and for what has no name.
+    pub fn named_place(&self) -> Option<(Arc<Self>, Box<[u8]>)> {
+        match &self.state().place {
+            Place::Named { parent, name } => Some((Arc::clone(parent), name.clone())),
+            Place::Root | Place::Gone { .. } => None,
+        }
+    }
+
+    /// It has been found or put at this place.
+    pub fn moved(self: &Arc<Self>, parent: &Arc<Self>, name: &[u8]) {
+        let mut state = self.state();
+        match &state.place {
+            Place::Root => return,
+            Place::Named { parent: old, name: same } if Arc::ptr_eq(old, parent) && **same == *name => return,
+            Place::Named { .. } | Place::Gone { .. } => {}
+        }
+        let place = Place::Named { parent: Arc::clone(parent), name: name.into() };
+        let old = std::mem::replace(&mut state.place, place);
+        drop(state);
+        drop(old);
+    }
+
+    /// It has lost this name. `handle` keeps it reachable, where it must be.
+    pub fn lost(&self, parent: &Arc<Self>, name: &[u8], handle: Option<OwnedFd>) {
+        let mut state = self.state();
+        if let Some(handle) = handle {
+            state.handle = Some(Arc::new(handle));
+            state.pinned = true;
+        }
+        let place = std::mem::replace(&mut state.place, Place::Root);
+        state.place = match place {
+            Place::Named { parent: old, name: same } if Arc::ptr_eq(&old, parent) && *same == *name => {
+                Place::Gone { parent: old, name: same }
+            }
+            other => other,
+        };
+    }
+
+    /// Opens the node itself (`O_PATH`), checked to be the same file.
+    ///
+    /// # Errors
+    ///
+    /// `ESTALE` where it is not to be found any more, and those of openat(2).
+    pub fn open_path(
+        &self,
+        parent_of: impl Fn(&Arc<Self>) -> Result<Arc<OwnedFd>, Errno>,
+    ) -> Result<OwnedFd, Errno> {
+        let (parent, name) = self.named_place().ok_or(Errno::STALE)?;
+        let folder = parent_of(&parent)?;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&folder, &*name, flags, Mode::empty()).map_err(stale)?;
+        if Identity::of(&attribute::of_file(&file)?) == self.identity { Ok(file) } else { Err(Errno::STALE) }
+    }
+
+    /// Changes how it is counted as open.
+    pub fn with_opens<T>(&self, change: impl FnOnce(&mut Opens) -> T) -> T {
+        change(&mut self.state().opens)
+    }
+
+    /// Whether it is open.
+    pub fn is_open(&self) -> bool {
+        let opens = self.state().opens;
+        opens.served + opens.passed > 0
+    }
+
+    /// Its path from the root of the mirror, begun with `/`; what has no name shows the last one it had.
+    pub fn path(&self) -> Vec<u8> {
+        let mut names = Vec::new();
+        let mut place = self.state().place.clone();
+        while let Place::Named { parent, name } | Place::Gone { parent, name } = place {
+            names.push(name);
+            // Folders that others moved about outside may seem to contain each other.
+            if names.len() > super::handle_cache::DEEPEST {
+                break;
+            }
+            place = parent.state().place.clone();
+        }
+        let mut path = Vec::with_capacity(64);
+        for name in names.iter().rev() {
+            path.push(b'/');
+            path.extend_from_slice(name);
+        }
+        if path.is_empty() {
+            path.push(b'/');
+        }
+        path
+    }
+
+    /// The path of `name` in this folder.
+    pub fn path_of(&self, name: &[u8]) -> Vec<u8> {
+        let mut path = self.path();
+        if path.last() != Some(&b'/') {
+            path.push(b'/');
+        }
+        path.extend_from_slice(name);
+        path
+    }
+}
+
+/// Somebody else has taken the name away: the kernel is to look again.
+fn stale(error: Errno) -> Errno {
+    if error == Errno::NOENT || error == Errno::NOTDIR { Errno::STALE } else { error }
+}

@@ -1,0 +1,107 @@
+//! Open files and folders: what a handle that the kernel holds stands for.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use rustix::io::Errno;
+
+use super::node::Node;
+
+/// Numbers for opens, never the same twice in one process, across all its mirrors.
+static LAST_OPEN: AtomicU64 = AtomicU64::new(0);
+
+/// One open file.
+#[derive(Debug)]
+pub struct OpenFile {
+    pub node: Arc<Node>,
+    /// Who opened it: the release does not tell.
+    pub opened_by: super::observer::Caller,
+    /// The flags of open(2).
+    pub flags: u32,
+    /// Whether the kernel reads and writes past this process. The file is then opened here when
+    /// something else is asked of it.
+    pub passed: bool,
+    pub read: AtomicU64,
+    pub written: AtomicU64,
+    file: OnceLock<File>,
+}
+
+impl OpenFile {
+    /// An open by passthrough, or, with a file, one that is served.
+    pub fn new(node: Arc<Node>, opened_by: super::observer::Caller, flags: u32, file: Option<File>) -> Self {
+        let passed = file.is_none();
+        let file = file.map(OnceLock::from).unwrap_or_default();
+        let (read, written) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { node, opened_by, flags, passed, read, written, file }
+    }
+
+    /// The file, opened by `open` if it is not yet.
+    ///
+    /// # Errors
+    ///
+    /// Those of `open`.
+    pub fn file(&self, open: impl FnOnce() -> Result<File, Errno>) -> Result<&File, Errno> {
+        if let Some(file) = self.file.get() {
+            return Ok(file);
+        }
+        // Two threads may both open it; one of the files is closed again.
+        let file = open()?;
+        Ok(self.file.get_or_init(|| file))
+    }
+}
+
+/// One open folder, and where the reader of its entries stands.
+#[derive(Debug)]
+pub struct OpenFolder {
+    pub node: Arc<Node>,
+    pub opened_by: super::observer::Caller,
+    /// The descriptor, with the place at which it stands.
+    pub folder: Mutex<(OwnedFd, u64)>,
+}
+
+/// What is open, by the number of the open.
+#[derive(Debug)]
+pub struct OpenTable<T> {
+    open: Mutex<HashMap<u64, Arc<T>>>,
+}
+
+impl<T> Default for OpenTable<T> {
+    fn default() -> Self {
+        Self { open: Mutex::default() }
+    }
+}
+
+/// A number for an open that begins.
+pub fn next_open() -> u64 {
+    LAST_OPEN.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+impl<T> OpenTable<T> {
+    /// Keeps what was opened under its number.
+    pub fn insert(&self, number: u64, opened: T) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(number, Arc::new(opened));
+    }
+
+    /// What is open under this number.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` where nothing is.
+    pub fn find(&self, number: u64) -> Result<Arc<T>, Errno> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.get(&number).cloned().ok_or(Errno::BADF)
+    }
+
+    /// It is not open any more.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` where it was not.
+    pub fn remove(&self, number: u64) -> Result<Arc<T>, Errno> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.remove(&number).ok_or(Errno::BADF)
+    }
+}

@@ -1,0 +1,37 @@
+//! The kernel's FUSE protocol, version 7 (`linux/fuse.h`): numbers, and how messages are read and
+//! written. Everything is in the machine's own byte order.
+
+mod attribute;
+mod feature;
+mod message;
+mod operation;
+
+pub use attribute::{Validity, write_attributes, write_entry, write_statx, write_volume_statistics};
+pub use feature::{Feature, Greeting, write_greeting};
+pub use message::{Body, Header, OUT_HEADER, ReplyExt};
+pub use operation::Operation;
+
+/// The root's node (`FUSE_ROOT_ID`).
+pub const ROOT: u64 = 1;
+
+/// `FOPEN_*`: what an answer to an open tells the kernel.
+pub mod opened {
+    /// The page cache of the file stays valid.
+    pub const KEEP_CACHE: u32 = 1 << 1;
+    /// Reads and writes go to the registered file.
+    pub const PASSTHROUGH: u32 = 1 << 7;
+}
+
+/// `FATTR_*`: what a change of attributes sets.
+pub mod change {
+    pub const MODE: u32 = 1 << 0;
+    pub const USER: u32 = 1 << 1;
+    pub const GROUP: u32 = 1 << 2;
+    pub const SIZE: u32 = 1 << 3;
+    pub const ACCESSED: u32 = 1 << 4;
+    pub const MODIFIED: u32 = 1 << 5;
+    pub const HANDLE: u32 = 1 << 6;
+    pub const ACCESSED_NOW: u32 = 1 << 7;
+    pub const MODIFIED_NOW: u32 = 1 << 8;
+    pub const KILL_SET_ID: u32 = 1 << 11;
+}

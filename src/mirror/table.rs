@@ -1,0 +1,122 @@
+//! The nodes that the kernel knows, by number and by identity, counted as the kernel counts: each answer
+//! with a node adds one, a forget takes as many away as it says.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::Statx;
+use rustix::io::Errno;
+
+use super::attribute::{self, Identity};
+use super::node::Node;
+use super::protocol::ROOT;
+
+/// All nodes of one session.
+#[derive(Debug)]
+pub struct Table {
+    inner: Mutex<Inner>,
+    /// The node that is never forgotten.
+    pub root: Arc<Node>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    by_number: HashMap<u64, Known>,
+    by_identity: HashMap<Identity, u64>,
+    last: u64,
+}
+
+#[derive(Debug)]
+struct Known {
+    node: Arc<Node>,
+    lookups: u64,
+}
+
+impl Table {
+    /// A table that knows the root alone.
+    pub fn new(root: Arc<Node>) -> Self {
+        let mut inner = Inner { last: ROOT, ..Inner::default() };
+        inner.by_identity.insert(root.identity, ROOT);
+        inner.by_number.insert(ROOT, Known { node: Arc::clone(&root), lookups: 1 });
+        Self { inner: Mutex::new(inner), root }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The node of a number.
+    ///
+    /// # Errors
+    ///
+    /// `ESTALE` for one that was forgotten.
+    pub fn node(&self, number: u64) -> Result<Arc<Node>, Errno> {
+        if number == ROOT {
+            return Ok(Arc::clone(&self.root));
+        }
+        self.inner().by_number.get(&number).map(|known| Arc::clone(&known.node)).ok_or(Errno::STALE)
+    }
+
+    /// The node of a file, where the kernel knows it.
+    pub fn known(&self, stat: &Statx) -> Option<Arc<Node>> {
+        let inner = self.inner();
+        let number = inner.by_identity.get(&Identity::of(stat))?;
+        inner.by_number.get(number).map(|known| Arc::clone(&known.node))
+    }
+
+    /// Counts one look-up of the file called `name` in `parent`, and tells its node.
+    pub fn found(&self, stat: &Statx, parent: &Arc<Node>, name: &[u8]) -> Arc<Node> {
+        let node = self.counted(stat, |number| Node::named(number, stat, parent, name));
+        node.moved(parent, name);
+        node
+    }
+
+    /// Counts one look-up of a file without a name.
+    pub fn made_unnamed(&self, stat: &Statx, make: impl FnOnce(u64) -> Arc<Node>) -> Arc<Node> {
+        self.counted(stat, make)
+    }
+
+    fn counted(&self, stat: &Statx, make: impl FnOnce(u64) -> Arc<Node>) -> Arc<Node> {
+        let identity = Identity::of(stat);
+        let mut inner = self.inner();
+        if let Some(number) = inner.by_identity.get(&identity).copied()
+            && let Some(known) = inner.by_number.get_mut(&number)
+            // A number that was given anew where the time of birth is not known.
+            && known.node.kind == attribute::kind(stat)
+        {
+            known.lookups += 1;
+            return Arc::clone(&known.node);
+        }
+        inner.last += 1;
+        let number = inner.last;
+        let node = make(number);
+        inner.by_identity.insert(identity, number);
+        inner.by_number.insert(number, Known { node: Arc::clone(&node), lookups: 1 });
+        node
+    }
+
+    /// The kernel takes back `count` look-ups.
+    pub fn forget(&self, number: u64, count: u64) {
+        let mut inner = self.inner();
+        let Some(known) = inner.by_number.get_mut(&number) else { return };
+        known.lookups = known.lookups.saturating_sub(count);
+        if known.lookups > 0 || number == ROOT {
+            return;
+        }
+        let forgotten = inner.by_number.remove(&number);
+        if let Some(Known { node, .. }) = &forgotten
+            && inner.by_identity.get(&node.identity) == Some(&number)
+        {
+            inner.by_identity.remove(&node.identity);
+        }
+        drop(inner);
+        // Closes its descriptor and lets go of its parents, which needs no lock.
+        drop(forgotten);
+    }
+
+    /// How many nodes the kernel knows.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.inner().by_number.len()
+    }
+}

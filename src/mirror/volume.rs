@@ -1,0 +1,223 @@
+//! One mirrored volume: what all threads that serve it share.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::fs::{Access, AtFlags, Mode, OFlags, Statx};
+use rustix::io::Errno;
+
+use super::attribute;
+use super::handle_cache::HandleCache;
+use super::identity::Credentials;
+use super::node::Node;
+use super::observer::{Action, Caller, Event, Observer};
+use super::open_file::{OpenFile, OpenFolder, OpenTable};
+use super::protocol::{Body, Header, ROOT, Validity, write_entry};
+use super::table::Table;
+
+/// How a volume is mirrored.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the volume lies in the mirror, begun with `/`; paths of events start with it.
+    pub place: Vec<u8>,
+    /// The only user and group of the session's user namespace; nothing where the session can act for
+    /// any user.
+    pub only_user: Option<(u32, u32)>,
+    /// How long the kernel may remember names and attributes. Names that lead nowhere are asked for
+    /// each time.
+    pub remember: Duration,
+    /// How deep file systems are stacked below: 1 for one that lies on a device or in memory, 2 for an
+    /// overlay.
+    pub depth: u32,
+    /// How many descriptors may be held for folders.
+    pub descriptors: usize,
+}
+
+/// A volume and what the kernel knows of it.
+pub struct Volume {
+    pub(super) device: OwnedFd,
+    pub(super) options: Options,
+    pub(super) table: Table,
+    pub(super) handles: HandleCache,
+    pub(super) files: OpenTable<OpenFile>,
+    pub(super) folders: OpenTable<OpenFolder>,
+    /// Whether reads may go past this process; given up at the first refusal.
+    pub(super) passthrough: AtomicBool,
+    /// Whether the volume has access control lists.
+    pub(super) acl: bool,
+    observer: Option<Arc<dyn Observer>>,
+}
+
+impl std::fmt::Debug for Volume {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Volume").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// One request while it is answered.
+pub(super) struct Request<'a> {
+    pub header: Header,
+    pub body: Body<'a>,
+    /// The caller's group that matters for a creation.
+    pub supplementary: Option<u32>,
+    pub credentials: &'a Credentials,
+}
+
+impl Request<'_> {
+    pub fn caller(&self) -> Caller {
+        Caller { thread: self.header.thread, user: self.header.user, group: self.header.group }
+    }
+}
+
+impl Volume {
+    /// A volume: `device` is the open `/dev/fuse` that is or will be mounted, `root` the folder or file
+    /// to mirror (`O_PATH` is enough).
+    ///
+    /// # Errors
+    ///
+    /// Where the root cannot be looked at.
+    pub fn new(
+        device: OwnedFd,
+        root: OwnedFd,
+        options: Options,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Result<Self, Errno> {
+        let stat = attribute::of_file(&root)?;
+        let acl = options.only_user.is_none() && has_access_lists(&root);
+        let handles = HandleCache::new(options.descriptors);
+        Ok(Self {
+            device,
+            table: Table::new(Node::root(ROOT, root, &stat)),
+            handles,
+            files: OpenTable::default(),
+            folders: OpenTable::default(),
+            passthrough: AtomicBool::new(false),
+            acl,
+            options,
+            observer,
+        })
+    }
+
+    /// The node of a number with a descriptor of it.
+    pub(super) fn handle(&self, number: u64) -> Result<(Arc<Node>, Arc<OwnedFd>), Errno> {
+        let node = self.table.node(number)?;
+        let handle = self.handles.open(&node)?;
+        Ok((node, handle))
+    }
+
+    /// The node's attributes, without opening it where its folder is at hand.
+    pub(super) fn stat(&self, node: &Arc<Node>) -> Result<Statx, Errno> {
+        let mut stat = match node.held() {
+            Some(handle) => attribute::of_file(&*handle)?,
+            None => self.stat_by_name(node)?,
+        };
+        self.show(&mut stat, || self.may_write(node));
+        Ok(stat)
+    }
+
+    fn stat_by_name(&self, node: &Arc<Node>) -> Result<Statx, Errno> {
+        let (parent, name) = node.named_place().ok_or(Errno::STALE)?;
+        let folder = self.handles.open(&parent)?;
+        let stat = attribute::of_name(folder.as_fd(), &name).map_err(|error| match error {
+            Errno::NOENT => Errno::STALE,
+            other => other,
+        })?;
+        if attribute::Identity::of(&stat) == node.identity { Ok(stat) } else { Err(Errno::STALE) }
+    }
+
+    fn may_write(&self, node: &Arc<Node>) -> bool {
+        let handle = self.handles.open(node);
+        handle.is_ok_and(|handle| rustix::fs::access(self_path(&*handle), Access::WRITE_OK).is_ok())
+    }
+
+    /// In a user namespace with one user, all other owners have no number, and the kernel lets nobody
+    /// write to what they own. Where the user may write all the same (`/tmp`), the user is shown.
+    fn show(&self, stat: &mut Statx, may_write: impl FnOnce() -> bool) {
+        let Some((user, group)) = self.options.only_user else { return };
+        let foreign = stat.stx_uid != user || stat.stx_gid != group;
+        if foreign && attribute::kind(stat) != libc::S_IFLNK && (stat.stx_uid == user || may_write()) {
+            (stat.stx_uid, stat.stx_gid) = (user, group);
+        }
+    }
+
+    /// Looks at `name` in `parent`, counts a look-up of it and writes the answer.
+    pub(super) fn answer_entry(
+        &self,
+        out: &mut Vec<u8>,
+        parent: &Arc<Node>,
+        folder: &OwnedFd,
+        name: &[u8],
+    ) -> Result<(Arc<Node>, Statx), Errno> {
+        let mut stat = attribute::of_name(folder.as_fd(), name)?;
+        let node = self.table.found(&stat, parent, name);
+        self.show(&mut stat, || {
+            rustix::fs::accessat(folder, name, Access::WRITE_OK, AtFlags::empty()).is_ok()
+        });
+        write_entry(out, node.number, &stat, self.validity(&stat));
+        Ok((node, stat))
+    }
+
+    /// How long the kernel may remember the file. A file with several names is looked up each time, so
+    /// that its node shows the name that was used last.
+    pub(super) fn validity(&self, stat: &Statx) -> Validity {
+        let attributes = self.options.remember;
+        let several = stat.stx_nlink > 1 && attribute::kind(stat) != libc::S_IFDIR;
+        Validity { entry: if several { Duration::ZERO } else { attributes }, attributes }
+    }
+
+    /// Whether anybody wants to be told.
+    pub(super) fn is_observed(&self) -> bool {
+        self.observer.is_some()
+    }
+
+    /// Tells the observer; `path` is only made where there is one.
+    pub(super) fn tell(
+        &self,
+        caller: Caller,
+        path: impl FnOnce() -> Vec<u8>,
+        action: Action<'_>,
+        error: Option<Errno>,
+    ) {
+        if let Some(observer) = &self.observer {
+            let path = self.placed(path());
+            observer.observe(&Event { caller, path: &path, action, error });
+        }
+    }
+
+    /// A path of this volume as a path of the whole mirror.
+    pub(super) fn placed(&self, path: Vec<u8>) -> Vec<u8> {
+        match (&*self.options.place, &*path) {
+            (b"/", _) => path,
+            (place, b"/") => place.to_vec(),
+            (place, inner) => [place, inner].concat(),
+        }
+    }
+
+    /// Opens what a descriptor stands for, with these flags of open(2).
+    pub(super) fn reopen(&self, handle: &OwnedFd, flags: u32) -> Result<OwnedFd, Errno> {
+        // The mirror's pages need no alignment, and the link in /proc must be followed.
+        let unwanted = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_DIRECT;
+        let flags = flags & !(unwanted as u32) & !Action::EXECUTE;
+        let flags = OFlags::from_bits_retain(flags) | OFlags::CLOEXEC;
+        rustix::fs::open(self_path(handle), flags, Mode::empty())
+    }
+
+    /// Reads go past this process no more, as the kernel refused it.
+    pub(super) fn give_up_passthrough(&self) {
+        self.passthrough.store(false, Ordering::Relaxed);
+    }
+}
+
+/// The name of a descriptor in `/proc`, through which a file is reached again.
+pub(super) fn self_path(file: &OwnedFd) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+}
+
+fn has_access_lists(root: &OwnedFd) -> bool {
+    let mut none = [0_u8; 0];
+    let answer = rustix::fs::getxattr(self_path(root), c"system.posix_acl_access", &mut none[..]);
+    matches!(answer, Ok(_) | Err(Errno::NODATA | Errno::RANGE))
+}

@@ -1,0 +1,93 @@
+//! Signals that are waited for instead of handled.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::time::Duration;
+
+/// A set of signals.
+#[derive(Clone, Copy)]
+pub struct SignalSet(libc::sigset_t);
+
+impl std::fmt::Debug for SignalSet {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("SignalSet")
+    }
+}
+
+impl SignalSet {
+    /// The set of these signals, by their numbers.
+    pub fn of(signals: &[i32]) -> Self {
+        let mut set = MaybeUninit::uninit();
+        // SAFETY: `sigemptyset` initialises the set; `sigaddset` refuses what is no signal.
+        unsafe {
+            libc::sigemptyset(set.as_mut_ptr());
+            for signal in signals {
+                libc::sigaddset(set.as_mut_ptr(), *signal);
+            }
+            Self(set.assume_init())
+        }
+    }
+}
+
+/// A signal that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Its number.
+    pub signal: i32,
+    /// Whether a process sent it, and not the kernel on behalf of a terminal or a child.
+    pub sent: bool,
+}
+
+/// Blocks signals in this thread, and in the threads and processes that it starts; tells the set that was
+/// blocked before.
+pub fn block(signals: &SignalSet) -> SignalSet {
+    let mut before = MaybeUninit::uninit();
+    // SAFETY: both sets live through the call, which initialises the second; it fails only for an
+    // unknown first argument.
+    unsafe {
+        libc::sigemptyset(before.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const signals.0, before.as_mut_ptr());
+        SignalSet(before.assume_init())
+    }
+}
+
+/// Blocks exactly these signals again.
+pub fn restore(signals: &SignalSet) {
+    // SAFETY: the set lives through the call.
+    unsafe {
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const signals.0, std::ptr::null_mut());
+    }
+}
+
+/// Ignores a signal in this process and in what it executes (`ignored`), or leaves it to the system.
+/// Tells whether it was ignored before.
+pub fn ignore(signal: i32, ignored: bool) -> bool {
+    let action = if ignored { libc::SIG_IGN } else { libc::SIG_DFL };
+    // SAFETY: no handler of ours is installed; the system's own are always valid.
+    unsafe { libc::signal(signal, action) == libc::SIG_IGN }
+}
+
+/// Waits for one of these signals, which must be blocked; nothing when the time is over.
+///
+/// # Errors
+///
+/// Those of sigtimedwait(2).
+pub fn wait_for(signals: &SignalSet, limit: Duration) -> io::Result<Option<Received>> {
+    let mut information = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let limit = libc::timespec {
+        tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: limit.subsec_nanos().into(),
+    };
+    // SAFETY: all three live through the call, and the second is valid as zeros.
+    let result = unsafe { libc::sigtimedwait(&raw const signals.0, information.as_mut_ptr(), &raw const limit) };
+    if result < 0 {
+        let error = io::Error::last_os_error();
+        return match error.raw_os_error() {
+            Some(libc::EAGAIN | libc::EINTR) => Ok(None),
+            _ => Err(error),
+        };
+    }
+    // SAFETY: it is valid as zeros, and the call has filled it in.
+    let code = unsafe { information.assume_init() }.si_code;
+    Ok(Some(Received { signal: result, sent: code <= 0 }))
+}
