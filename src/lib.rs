@@ -14,10 +14,13 @@
 pub mod check;
 pub mod cli;
 pub mod elf;
+pub mod enter;
 pub mod generate;
 pub mod host;
 pub mod loader;
 pub mod mirror;
+pub mod record;
 pub mod registry;
 pub mod spec;
 pub mod sys;
+pub mod trace;

@@ -6,21 +6,28 @@ use std::process::ExitCode;
 
 /// The exit codes, the same in every subcommand (`docs/exit-codes.md`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Exit {
-    /// Compatible, or done.
-    Success = 0,
-    /// Incompatible (for `validate`: not valid).
-    Incompatible = 1,
-    /// Wrong usage.
-    Usage = 2,
-    /// Could not decide: nothing found, registry or I/O error.
-    Undecided = 3,
+    /// 0: compatible, or done.
+    Success,
+    /// 1: incompatible (for `validate`: not valid).
+    Incompatible,
+    /// 2: wrong usage.
+    Usage,
+    /// 3: could not decide: nothing found, registry or I/O error.
+    Undecided,
+    /// That of a command that was run.
+    Command(u8),
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        ExitCode::from(exit as u8)
+        ExitCode::from(match exit {
+            Exit::Success => 0,
+            Exit::Incompatible => 1,
+            Exit::Usage => 2,
+            Exit::Undecided => 3,
+            Exit::Command(code) => code,
+        })
     }
 }
 

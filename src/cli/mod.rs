@@ -18,6 +18,7 @@ pub mod manual;
 pub mod progress;
 pub mod pull;
 pub mod push;
+pub mod record;
 pub mod registry_options;
 pub mod report;
 pub mod schema;
@@ -62,6 +63,7 @@ pub enum Command {
     Delete(delete::DeleteArguments),
     Cache(cache::CacheArguments),
     Host(host::Arguments),
+    Record(record::Arguments),
     Validate(validate::Arguments),
     Schema(schema::Arguments),
     Completions(manual::CompletionArguments),
@@ -120,6 +122,7 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
         Command::Delete(arguments) => delete::run(&arguments, context),
         Command::Cache(arguments) => cache::run(&arguments, context),
         Command::Host(arguments) => host::run(&arguments, context),
+        Command::Record(arguments) => record::run(arguments, context),
         Command::Validate(arguments) => validate::run(&arguments, context),
         Command::Schema(arguments) => schema::run(&arguments, context),
         Command::Completions(arguments) => manual::completions(&arguments, context),
@@ -128,7 +131,7 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
 }
 
 /// The names under which the one binary answers, busybox-style, and the subcommand each stands for.
-const PROGRAM_NAMES: &[(&str, &str)] = &[("compat-gen", "gen"), ("compat-cli", "check")];
+const PROGRAM_NAMES: &[(&str, &str)] = &[("compat-gen", "gen"), ("compat-cli", "check"), ("fs-record", "record")];
 
 /// Inserts the subcommand that the program's own name stands for: `compat-gen FILE` is
 /// `compat gen FILE`.
@@ -139,6 +142,9 @@ fn with_subcommand_of_name(mut arguments: Vec<OsString>) -> Vec<OsString> {
     let subcommand =
         PROGRAM_NAMES.iter().find(|(name, _)| called == *name).map(|(_, subcommand)| *subcommand);
     if let Some(subcommand) = subcommand {
+        if called == "fs-record" {
+            record::with_long_options(&mut arguments);
+        }
         arguments.insert(1, subcommand.into());
         arguments[0] = "compat".into();
     }

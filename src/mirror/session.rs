@@ -6,7 +6,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::JoinHandle;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -33,7 +32,6 @@ const STACK: usize = 32 << 20;
 #[derive(Debug)]
 pub struct Session {
     shared: Arc<Shared>,
-    first: JoinHandle<()>,
 }
 
 #[derive(Debug)]
@@ -44,33 +42,30 @@ struct Shared {
 }
 
 impl Session {
-    /// Serves a volume that is mounted already.
+    /// Serves a volume that is mounted already, until it is unmounted or this process ends.
     ///
     /// # Errors
     ///
     /// Where no thread can be started.
     pub fn start(volume: Arc<Volume>) -> io::Result<Self> {
         let shared = Arc::new(Shared { volume, threads: AtomicUsize::new(1), waiting: AtomicUsize::new(0) });
-        let first = spawn(&shared)?;
-        Ok(Self { shared, first })
+        spawn(&shared)?;
+        Ok(Self { shared })
     }
 
-    /// Waits until the volume is unmounted.
-    pub fn wait(self) {
-        // A thread ends by itself; that it panicked has been answered for in its requests.
-        let _ = self.first.join();
-        while self.shared.threads.load(Ordering::Acquire) > 0 {
-            std::thread::sleep(std::time::Duration::from_millis(1));
-        }
+    /// Whether a request is being answered.
+    pub fn is_busy(&self) -> bool {
+        self.shared.waiting.load(Ordering::Acquire) < self.shared.threads.load(Ordering::Acquire)
     }
 }
 
-fn spawn(shared: &Arc<Shared>) -> io::Result<JoinHandle<()>> {
+fn spawn(shared: &Arc<Shared>) -> io::Result<()> {
     let shared = Arc::clone(shared);
     std::thread::Builder::new().name("mirror".to_owned()).stack_size(STACK).spawn(move || {
         serve(&shared);
         shared.threads.fetch_sub(1, Ordering::Release);
-    })
+    })?;
+    Ok(())
 }
 
 fn serve(shared: &Arc<Shared>) {

@@ -101,6 +101,11 @@ impl Volume {
         })
     }
 
+    /// The device, which is ready to be read while a request waits.
+    pub fn device(&self) -> &OwnedFd {
+        &self.device
+    }
+
     /// The node of a number with a descriptor of it.
     pub(super) fn handle(&self, number: u64) -> Result<(Arc<Node>, Arc<OwnedFd>), Errno> {
         let node = self.table.node(number)?;

@@ -1,0 +1,140 @@
+//! However it ends, nothing is left: no mount, no process, and a log that is whole.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::harness::case::Case;
+use crate::harness::recorder::{command, descendants, log, wait_until};
+use crate::harness::recording::read;
+
+/// The cases.
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new("ending::a_killed_supervisor_leaves_nothing", &[], |folder| kill_at_random(folder, Who::Supervisor)),
+        Case::new("ending::a_killed_server_leaves_nothing", &[], |folder| kill_at_random(folder, Who::Server)),
+        Case::new("ending::a_killed_command_leaves_nothing", &[], |folder| kill_at_random(folder, Who::Command)),
+        Case::new("ending::a_terminated_run_ends_as_its_command", &[], terminated),
+        Case::new("ending::a_failing_command_removes_nothing", &[], failing),
+    ]
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Who {
+    Supervisor,
+    Server,
+    Command,
+}
+
+/// How often each is killed.
+const ROUNDS: u32 = 34;
+
+/// Writes, reads and removes for ever, in two processes.
+const BUSY: &str = "work() { while :; do echo $1 > file-$1; cat /etc/passwd file-$1 > copy-$1; rm -f copy-$1
+    mkdir d-$1; rmdir d-$1; ls / > /dev/null; done; }; work 1 & work 2";
+
+fn kill_at_random(folder: &Path, who: Who) {
+    let mounts = mount_count();
+    for round in 0..ROUNDS {
+        let mut child = start(folder, BUSY);
+        // From before the mirror is mounted to well within the work.
+        std::thread::sleep(Duration::from_millis(u64::from(round) * 13 % 250));
+        let inside = descendants(&child);
+        let signal = if round % 3 == 0 && who != Who::Server { Signal::TERM } else { Signal::KILL };
+        match who {
+            Who::Supervisor => kill(child.id(), signal),
+            // The first child is the server, the second becomes the command.
+            Who::Server => inside.first().into_iter().for_each(|process| kill(*process, signal)),
+            Who::Command => {
+                inside.get(1).into_iter().for_each(|process| kill(*process, signal));
+                // Its children go on; a signal to the run ends them.
+                wait_until("the signal", || kill_until_gone(&mut child));
+            }
+        }
+        if inside.is_empty() {
+            kill(child.id(), Signal::KILL);
+        }
+        let _ = child.wait();
+        wait_until("the end of all processes", || inside.iter().all(|process| is_gone(*process)));
+        assert_eq!(mount_count(), mounts, "a mount is left");
+        if who == Who::Supervisor && signal == Signal::TERM {
+            continue;
+        }
+        check_log(folder);
+    }
+}
+
+/// The log is whole, or the run was killed before there was one.
+fn check_log(folder: &Path) {
+    // Where the supervisor was killed the server writes the last line, and nobody waits for it.
+    let complete = || fs::read_to_string(log(folder)).is_ok_and(|text| {
+        text.is_empty() || text.lines().last().is_some_and(|line| line.starts_with("{\"end\""))
+    });
+    if log(folder).exists() {
+        wait_until("the last line", complete);
+        if fs::metadata(log(folder)).expect("a log").len() > 0 {
+            read(&log(folder));
+        }
+    }
+}
+
+fn kill_until_gone(child: &mut Child) -> bool {
+    if child.try_wait().expect("a child").is_some() {
+        return true;
+    }
+    kill(child.id(), Signal::TERM);
+    false
+}
+
+fn start(folder: &Path, script: &str) -> Child {
+    let _ = fs::remove_file(log(folder));
+    let mut command = command(folder, &["sh", "-c", script]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().expect("the program starts")
+}
+
+fn kill(process: u32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(process as i32) {
+        let _ = kill_process(pid, signal);
+    }
+}
+
+fn is_gone(process: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // Whoever lost its parent waits for nobody we know; dead is gone.
+    stat.is_empty() || stat.contains(") Z ") || !fs::read(format!("/proc/{process}/environ")).is_ok_and(is_ours)
+}
+
+/// Numbers of processes are given anew: ours have a variable that others have not.
+fn is_ours(environment: Vec<u8>) -> bool {
+    let marker = b"COMPAT_RECORD_TEST=";
+    environment.windows(marker.len()).any(|window| window == marker) || environment.is_empty()
+}
+
+fn mount_count() -> usize {
+    let table = fs::read_to_string("/proc/self/mountinfo").expect("a mount table");
+    table.lines().filter(|line| line.contains(" - fuse ")).count()
+}
+
+fn terminated(folder: &Path) {
+    let mut child = start(folder, "trap 'echo asked > asked; exit 5' TERM; echo ready > ready; while :; do sleep 0.05; done");
+    wait_until("the start", || folder.join("ready").exists());
+    kill(child.id(), Signal::TERM);
+    assert_eq!(child.wait().expect("a child").code(), Some(5));
+    assert!(folder.join("asked").exists());
+    assert_eq!(read(&log(folder)).end.code, Some(5));
+}
+
+fn failing(folder: &Path) {
+    fs::create_dir(folder.join("kept")).expect("a folder");
+    fs::write(folder.join("kept/file"), "kept").expect("a file");
+    let mut child = start(folder, "(while :; do echo x > kept/busy; done) & cd kept; exit 3");
+    std::thread::sleep(Duration::from_millis(300));
+    kill(child.id(), Signal::TERM);
+    assert_eq!(child.wait().expect("a child").code(), Some(3));
+    assert_eq!(fs::read_to_string(folder.join("kept/file")).expect("it is there"), "kept");
+    assert!(folder.join("kept/busy").exists());
+}

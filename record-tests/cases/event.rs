@@ -1,0 +1,168 @@
+//! What is in a recording.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use compat::trace::{Kind, Name};
+
+use crate::harness::case::Case;
+use crate::harness::recorder::{COMPAT, assert_code, command, finish, log, record};
+use crate::harness::recording::{Recording, read};
+
+/// The cases.
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new("event::header_and_end_frame_the_log", &[], frame),
+        Case::new("event::each_kind_is_recorded_with_its_facts", &[], kinds),
+        Case::new("event::each_miss_is_recorded_each_time", &[], misses),
+        Case::new("event::processes_are_named", &["python3"], processes),
+        Case::new("event::opens_have_numbers_of_their_own_and_are_closed", &["python3"], opens),
+        Case::new("event::names_are_bytes", &[], names),
+        Case::new("event::globs_select_what_is_recorded", &[], globs),
+        Case::new("event::the_old_name_and_spellings_work", &[], old_name),
+        Case::new("event::what_is_left_behind_is_recorded_to_its_end", &[], background),
+    ]
+}
+
+fn recorded(folder: &Path, script: &str) -> Recording {
+    assert_code(&record(folder, &["sh", "-c", script]), 0);
+    read(&log(folder))
+}
+
+fn frame(folder: &Path) {
+    let recording = recorded(folder, "cat /etc/passwd > /dev/null; exit 0");
+    let header = &recording.header;
+    assert_eq!(header.command[..2], [Name::from(&b"sh"[..]), Name::from(&b"-c"[..])]);
+    assert_eq!(header.folder.0, folder.as_os_str().as_bytes());
+    assert!(header.started > 1_700_000_000_000_000_000 && !header.kernel.is_empty());
+    let end = &recording.end;
+    assert_eq!((end.end.as_str(), end.code, end.dropped), ("exited", Some(0), Some(0)));
+    assert_eq!(end.events, Some(recording.events.len() as u64));
+    assert_eq!(end.counts.values().sum::<u64>(), recording.events.len() as u64);
+    assert!(recording.events.is_sorted_by_key(|event| event.t), "the order is that of time");
+}
+
+fn kinds(folder: &Path) {
+    let script = "echo hello > new; cat new; ln -s target link; readlink link; ln new further; mkdir -m 700 made
+        mv new moved; mkfifo pipe; truncate -s 3 moved; ls made; rm moved; rmdir made";
+    let recording = recorded(folder, script);
+    let find = |kind: Kind, name: &str| {
+        let path = folder.join(name);
+        let found = recording.events.iter().find(|event| {
+            event.event == kind && event.path.0 == path.as_os_str().as_bytes() && event.error.is_none()
+        });
+        found.unwrap_or_else(|| panic!("no {kind:?} of {name}"))
+    };
+    let other = |kind, name: &str| find(kind, name).other.clone().map(|other| other.text().into_owned());
+    let at = |name: &str| Some(folder.join(name).display().to_string());
+    assert!(find(Kind::Create, "new").open.is_some() && find(Kind::Create, "new").mode.is_some());
+    assert!(find(Kind::Open, "new").flags.is_some());
+    assert_eq!(other(Kind::SymbolicLink, "link").as_deref(), Some("target"));
+    find(Kind::ReadLink, "link");
+    assert_eq!(other(Kind::HardLink, "further"), at("new"));
+    assert_eq!(find(Kind::MakeFolder, "made").mode.map(|mode| mode & 0o777), Some(0o700));
+    assert_eq!(other(Kind::Rename, "new"), at("moved"));
+    find(Kind::MakeNode, "pipe");
+    assert_eq!(find(Kind::Truncate, "moved").size, Some(3));
+    find(Kind::OpenFolder, "made");
+    find(Kind::CloseFolder, "made");
+    find(Kind::Unlink, "moved");
+    find(Kind::RemoveFolder, "made");
+    let exec = recording.events.iter().any(|event| event.exec && event.path.text().ends_with("/cat"));
+    assert!(exec, "executions are opens of their own sort");
+}
+
+fn misses(folder: &Path) {
+    let recording = recorded(folder, "for i in 1 2 3; do test -e missing/x; done; test -e /etc/passwd/x; true");
+    let missing = folder.join("missing");
+    let count = recording.events.iter().filter(|event| {
+        event.path.0 == missing.as_os_str().as_bytes() && event.error.as_deref() == Some("ENOENT")
+    });
+    assert_eq!(count.count(), 3);
+}
+
+fn processes(folder: &Path) {
+    let script = "import threading, os\n\
+        thread = threading.Thread(target=lambda: open('by-thread', 'w').close()); thread.start(); thread.join()\n\
+        if os.fork() == 0: open('by-child', 'w').close(); os._exit(0)\n\
+        os.wait()\n\
+        os.system('exec cat /etc/hostname >/dev/null 2>&1')";
+    assert_code(&record(folder, &["python3", "-c", script]), 0);
+    let recording = read(&log(folder));
+    let created = |name: &str| {
+        let path = folder.join(name);
+        let mut events = recording.events.iter();
+        events.find(|event| event.event == Kind::Create && event.path.0 == path.as_os_str().as_bytes()).expect(name)
+    };
+    let (thread, child) = (created("by-thread"), created("by-child"));
+    assert_ne!(thread.tid, thread.pid);
+    assert_eq!(child.ppid, thread.pid);
+    assert!(thread.exe.text().contains("/python3"), "{:?}", thread.exe);
+    let cat = recording.events.iter().find(|event| event.path.text() == "/etc/hostname" && event.event == Kind::Open);
+    let exe = cat.expect("cat opens it").exe.text().into_owned();
+    assert!(exe.ends_with("/cat"), "{exe}");
+}
+
+fn opens(folder: &Path) {
+    let script = "import os\nfor i in range(50):\n  a = os.open('/etc/passwd', 0); b = os.open('/etc/passwd', 0); os.close(a)\n  \
+        os.close(b)\nopen('kept', 'w'); os._exit(0)";
+    assert_code(&record(folder, &["python3", "-c", script]), 0);
+    let recording = read(&log(folder));
+    let numbers = |kinds: &[Kind]| {
+        let taken = recording.events.iter().filter(|event| kinds.contains(&event.event));
+        taken.filter_map(|event| event.open).collect::<Vec<u64>>()
+    };
+    let mut opened = numbers(&[Kind::Open, Kind::Create, Kind::OpenFolder]);
+    let count = opened.len();
+    opened.sort_unstable();
+    opened.dedup();
+    assert_eq!(opened.len(), count, "a number is used once");
+    let mut closed = numbers(&[Kind::Close, Kind::CloseFolder]);
+    closed.sort_unstable();
+    assert_eq!(closed, opened, "what was open at the end is closed, too");
+}
+
+fn names(folder: &Path) {
+    let name = std::ffi::OsStr::from_bytes(b"a \xff\n\"\\b");
+    assert_code(&record(folder, &["touch".as_ref(), name]), 0);
+    let path = folder.join(name);
+    assert!(path.exists());
+    let text = fs::read_to_string(log(folder)).expect("a log of text");
+    assert!(text.contains("{\"hex\":\""), "bytes that are no text are written in hexadecimal");
+    let recording = read(&log(folder));
+    let created = recording.events.iter().find(|event| event.event == Kind::Create).expect("it was made");
+    assert_eq!(created.path.0, path.as_os_str().as_bytes());
+}
+
+fn globs(folder: &Path) {
+    let mut run = std::process::Command::new(COMPAT);
+    run.args(["record", "-o", "run.jsonl", "--include", "/etc/**", "--exclude", "/etc/pass*", "--"]);
+    run.args(["cat", "/etc/passwd", "/etc/group"]).current_dir(folder);
+    assert_code(&finish(run, b""), 0);
+    let paths = read(&log(folder)).paths(&[Kind::Open], |_| true);
+    assert!(paths.contains("/etc/group"), "{paths:?}");
+    assert!(paths.iter().all(|path| path.starts_with("/etc/") && path != "/etc/passwd"), "{paths:?}");
+}
+
+fn old_name(folder: &Path) {
+    std::os::unix::fs::symlink(COMPAT, folder.join("fs-record")).expect("a link");
+    let mut run = std::process::Command::new(folder.join("fs-record"));
+    run.args(["-out", "run.log", "-format", "compat-lib", "cat", "/etc/passwd"]).current_dir(folder);
+    let output = finish(run, b"");
+    assert_code(&output, 0);
+    let text = fs::read_to_string(folder.join("run.log")).expect("a log");
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    let opened = lines.iter().find(|line| line[4..].starts_with(&["Open", "/etc/passwd"])).expect("an open");
+    let closed = ["Close", "/etc/passwd", opened[6]];
+    assert!(lines.iter().any(|line| line[4..] == closed), "{text}");
+    assert_eq!(lines.last().map(|line| line[4]), Some("Complete"));
+}
+
+fn background(folder: &Path) {
+    let mut run = command(folder, &["sh", "-c", "(sleep 0.5; echo late > late) & exit 9"]);
+    run.env("COMPAT_TEST", "1");
+    assert_code(&finish(run, b""), 9);
+    assert!(folder.join("late").exists());
+    assert!(read(&log(folder)).paths(&[Kind::Create], |_| true).iter().any(|path| path.ends_with("/late")));
+}

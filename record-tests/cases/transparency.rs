@@ -1,0 +1,158 @@
+//! The command finds everything as it is: what it can ask has the same answer as without the mirror.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use crate::harness::case::Case;
+use crate::harness::recorder::{assert_code, command, finish, record};
+
+/// The cases.
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new("transparency::exit_codes_are_the_commands", &[], exit_codes),
+        Case::new("transparency::signals_end_as_128_and_their_number", &[], signals),
+        Case::new("transparency::a_command_that_is_missing_is_127_one_that_is_no_program_126", &[], no_command),
+        Case::new("transparency::arguments_input_environment_and_folder_are_kept", &[], surroundings),
+        Case::new("transparency::user_groups_limits_and_mask_are_kept", &["setpriv"], identity),
+        Case::new("transparency::files_belong_to_who_made_them", &["setpriv"], ownership),
+        Case::new("transparency::a_file_tree_looks_the_same", &["find"], same_tree),
+        Case::new("transparency::files_behave_as_on_their_file_system", &["python3"], behaviour),
+        Case::new("transparency::device_numbers_stay_apart", &["stat"], devices),
+        Case::new("transparency::nothing_can_be_written_with_read_only", &[], read_only),
+        Case::new("transparency::a_terminal_program_works", &["script", "bash"], terminal),
+    ]
+}
+
+fn exit_codes(folder: &Path) {
+    for code in [0, 1, 2, 3, 126, 127, 128, 200, 255] {
+        assert_code(&record(folder, &["sh", "-c", &format!("exit {code}")]), code);
+    }
+}
+
+fn signals(folder: &Path) {
+    for (name, number) in [("TERM", 15), ("KILL", 9), ("SEGV", 11), ("INT", 2), ("HUP", 1), ("USR1", 10)] {
+        assert_code(&record(folder, &["sh", "-c", &format!("kill -{name} $$")]), 128 + number);
+    }
+}
+
+fn no_command(folder: &Path) {
+    let output = record(folder, &["there-is-no-such-program"]);
+    assert_code(&output, 127);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("could not execute there-is-no-such-program: No such file"), "{text}");
+    fs::write(folder.join("text"), "no program").expect("a file");
+    assert_code(&record(folder, &["./text"]), 126);
+}
+
+fn surroundings(folder: &Path) {
+    let script = "import os, sys\n\
+        print(sys.argv[1:] == [sys.argv[1], 'a b', ''], os.fsencode(sys.argv[1]))\n\
+        print(os.getcwd(), os.environ['COMPAT_TEST'], sys.stdin.read())";
+    fs::create_dir(folder.join("in here")).expect("a folder");
+    let name = std::ffi::OsStr::from_bytes(b"\xff\n\"x");
+    let arguments: Vec<&std::ffi::OsStr> =
+        vec!["python3".as_ref(), "-c".as_ref(), script.as_ref(), name, "a b".as_ref(), "".as_ref()];
+    let mut run = command(folder, &arguments);
+    run.env("COMPAT_TEST", "ä").current_dir(folder.join("in here"));
+    let output = finish(run, b"the input");
+    assert_code(&output, 0);
+    let expected = format!("True b'\\xff\\n\"x'\n{}/in here ä the input\n", folder.display());
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+}
+
+/// What a command says with and without the mirror, from the same folder.
+fn assert_same(folder: &Path, arguments: &[&str]) {
+    let mut native = Command::new(arguments[0]);
+    native.args(&arguments[1..]).current_dir(folder);
+    let native = finish(native, b"");
+    let recorded = record(folder, arguments);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert_eq!(text(&recorded.stderr), text(&native.stderr));
+    assert_eq!(text(&recorded.stdout), text(&native.stdout));
+    assert_eq!(recorded.status.code(), native.status.code());
+}
+
+fn identity(folder: &Path) {
+    assert_same(folder, &["sh", "-c", "umask 027; id; ulimit -a; umask; cat /proc/self/limits"]);
+    let user = ["setpriv", "--reuid=1234", "--regid=1235", "--groups=1236,1237", "id"];
+    assert_same(folder, &user);
+    assert_same(folder, &["sh", "-c", "grep -E '^(Cap|Sig|NoNewPrivs|Uid|Gid|Groups)' /proc/self/status"]);
+}
+
+fn ownership(folder: &Path) {
+    fs::create_dir(folder.join("shared")).expect("a folder");
+    let script = "chown 0:1236 shared; chmod 2775 shared
+        setpriv --reuid=1234 --regid=1235 --groups=1236 sh -c '
+            umask 002; cd shared; echo a > file; mkdir folder; ln -s file link; mkfifo pipe
+            install -m 2755 /dev/null set-group; ln file name'
+        setpriv --reuid=1234 --regid=1235 --clear-groups sh -c 'echo b > shared/refused' 2>/dev/null
+        echo $?; cd shared; stat -c '%n %U %u %G %g %a %h %F' *; rm -r * ";
+    let mut run = command(folder, &["sh", "-c", script]);
+    run.env("LC_ALL", "C");
+    // The folder of the case itself is the owner's alone.
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("our folder");
+    let recorded = finish(run, b"");
+    let mut native = Command::new("sh");
+    native.args(["-c", script]).current_dir(folder).env("LC_ALL", "C");
+    let native = finish(native, b"");
+    assert_eq!(String::from_utf8_lossy(&recorded.stdout), String::from_utf8_lossy(&native.stdout));
+    assert!(String::from_utf8_lossy(&native.stdout).contains("set-group"), "the script did its work");
+}
+
+fn same_tree(folder: &Path) {
+    let format = "%p %i %n %m %U %G %s %T@ %l\\n";
+    assert_same(folder, &["find", "/usr/lib/python3", "/etc", "/usr/share/doc/libc6", "-printf", format]);
+    assert_same(folder, &["ls", "-lanR", "/etc"]);
+}
+
+fn behaviour(folder: &Path) {
+    let script = include_str!("../fixtures/behaviour.py");
+    let native = folder.join("native");
+    let mirrored = folder.join("mirrored");
+    fs::create_dir(&native).expect("a folder");
+    fs::create_dir(&mirrored).expect("a folder");
+    let mut run = Command::new("python3");
+    run.args(["-c", script]).current_dir(&native);
+    let native = finish(run, b"");
+    assert_code(&native, 0);
+    let mut run = command(folder, &["python3", "-c", script]);
+    run.current_dir(&mirrored);
+    let mirrored = finish(run, b"");
+    assert_code(&mirrored, 0);
+    assert_eq!(String::from_utf8_lossy(&mirrored.stdout), String::from_utf8_lossy(&native.stdout));
+}
+
+fn devices(folder: &Path) {
+    let output = record(folder, &["stat", "-c", "%d", "/", "/proc", "/dev", "/usr"]);
+    assert_code(&output, 0);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let numbers: Vec<&str> = text.lines().collect();
+    assert_eq!(numbers.len(), 4, "{text}");
+    assert!(numbers[0] != numbers[1] && numbers[0] != numbers[2] && numbers[1] != numbers[2], "{text}");
+    assert_same(folder, &["stat", "-c", "%d", "/proc/version", "/dev/null"]);
+}
+
+fn read_only(folder: &Path) {
+    let mut run = Command::new(crate::harness::recorder::COMPAT);
+    run.args(["record", "--read-only", "-o", "log", "--", "sh", "-c", "echo a > file"]).current_dir(folder);
+    let output = finish(run, b"");
+    assert_ne!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("Read-only file system"));
+    assert!(!folder.join("file").exists());
+}
+
+fn terminal(folder: &Path) {
+    let inner = format!("{} record -o log -- bash --norc -i", crate::harness::recorder::COMPAT);
+    let mut run = Command::new("script");
+    run.args(["-qec", &inner, "/dev/null"]).current_dir(folder).env("PS1", "> ");
+    // Job control: a stopped job comes back, and the shell owns the terminal.
+    let input = b"sleep 100 &\nkill -STOP %1; sleep 0.2; jobs; kill -KILL %1\ntty; exit 7\n";
+    let output = finish(run, input);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(7), "{text}");
+    assert!(text.contains("Stopped") && text.contains("/dev/pts/"), "{text}");
+    assert!(!text.contains("no job control"), "{text}");
+}

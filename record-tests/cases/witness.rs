@@ -1,0 +1,85 @@
+//! The sets of paths are those that strace(1) sees of the same run.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use compat::trace::{Event, Kind};
+
+use crate::harness::case::Case;
+use crate::harness::recorder::{log, record};
+use crate::harness::{recording, witness};
+
+/// The cases.
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new("witness::a_compiler", &["strace", "gcc"], compiler),
+        Case::new("witness::python_with_imports", &["strace", "python3"], python),
+        Case::new("witness::a_search_for_libraries", &["strace", "gcc"], libraries),
+        Case::new("witness::a_shell_script", &["strace"], shell),
+    ]
+}
+
+fn compiler(folder: &Path) {
+    fs::write(folder.join("a.c"), "#include <stdio.h>\n#include <math.h>\nint main(void) { return puts(\"a\"); }\n")
+        .expect("a file");
+    compare(folder, &["gcc", "-O1", "-o", "a", "a.c", "-lm"]);
+}
+
+fn python(folder: &Path) {
+    compare(folder, &["python3", "-c", "import json, ssl, sqlite3, email, xml.dom, logging, asyncio, csv"]);
+}
+
+fn shell(folder: &Path) {
+    compare(folder, &["sh", "-c", "for i in a b c; do echo $i > $i; cat $i missing-$i; done; mv a d; rm b; ls -l"]);
+}
+
+fn libraries(folder: &Path) {
+    let build = "for i in 1 2 3 4 5 6 7 8 9; do mkdir -p l$i; echo \"int f$i(void){return $i;}\" > f.c
+        gcc -shared -fPIC -o l$i/libf$i.so f.c; done
+        echo 'int main(void){return 0;}' > m.c
+        gcc -Wl,--no-as-needed -o m m.c $(for i in 1 2 3 4 5 6 7 8 9; do echo -Ll$i -lf$i; done)";
+    let built = std::process::Command::new("sh").args(["-ec", build]).current_dir(folder).status();
+    assert!(built.expect("a shell").success());
+    let path: Vec<String> = (1..10).rev().map(|number| format!("{}/l{number}", folder.display())).collect();
+    let setting = format!("LD_LIBRARY_PATH={}", path.join(":"));
+    compare(folder, &["env", &setting, "./m"]);
+}
+
+/// Runs a command under strace, and both recorded, and compares.
+fn compare(folder: &Path, arguments: &[&str]) {
+    let mut command = vec!["strace", "-f", "-y", "-s", "8192", "-e", "trace=%file", "-o", "strace.out"];
+    command.extend(arguments);
+    let output = record(folder, &command);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let witness = witness::read(&folder.join("strace.out"));
+    let recording = recording::read(&log(folder));
+    let theirs = |event: &Event| !event.exe.text().ends_with("/strace");
+    let opened = recording.paths(&[Kind::Open, Kind::OpenFolder], |event| theirs(event) && !event.exec);
+    let created = recording.paths(&[Kind::Create], theirs);
+    let executed = recording.paths(&[Kind::Open], |event| event.exec);
+    // What exists is opened, not created, also with O_CREAT.
+    let all: BTreeSet<String> = opened.union(&created).cloned().collect();
+    let witnessed: BTreeSet<String> = witness.opened.union(&witness.created).cloned().collect();
+    assert_sets("opened", &all, &mirrored(&witnessed));
+    assert!(created.is_subset(&witness.created), "created: {created:?}\nwitness: {:?}", witness.created);
+    assert_sets("missed", &recording.missed(theirs), &mirrored(&witness.missed));
+    assert!(mirrored(&witness.executed).is_subset(&executed), "{executed:?}");
+    assert!(!witnessed.is_empty() && !witness.executed.is_empty(), "strace has seen something");
+}
+
+/// What lies in a folder that is mirrored.
+fn mirrored(paths: &BTreeSet<String>) -> BTreeSet<String> {
+    let through = ["/proc", "/dev", "/sys", "/run"];
+    let outside = |path: &&String| !through.iter().any(|folder| path.starts_with(folder));
+    paths.iter().filter(outside).cloned().collect()
+}
+
+fn assert_sets(what: &str, recorded: &BTreeSet<String>, witnessed: &BTreeSet<String>) {
+    let only_recorded: Vec<_> = recorded.difference(witnessed).collect();
+    let only_witnessed: Vec<_> = witnessed.difference(recorded).collect();
+    assert!(
+        only_recorded.is_empty() && only_witnessed.is_empty(),
+        "{what}: only recorded {only_recorded:?}\nonly strace {only_witnessed:?}"
+    );
+}

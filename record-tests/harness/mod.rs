@@ -1,0 +1,6 @@
+//! What the cases stand on: a requirement check, the recorder as users start it, strace as the witness.
+
+pub mod case;
+pub mod recorder;
+pub mod recording;
+pub mod witness;

@@ -1,0 +1,112 @@
+//! The recorder as users start it.
+
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// The program under test.
+pub const COMPAT: &str = env!("CARGO_BIN_EXE_compat");
+
+/// How long a recorded command may take.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// Where a case's log is.
+pub fn log(folder: &Path) -> PathBuf {
+    folder.join("run.jsonl")
+}
+
+/// `compat record -o LOG -- COMMAND`, ready to be started.
+pub fn command<S: AsRef<OsStr>>(folder: &Path, arguments: &[S]) -> Command {
+    let mut command = Command::new(COMPAT);
+    command.arg("record").arg("-o").arg(log(folder)).arg("--").args(arguments);
+    command.current_dir(folder).env("COMPAT_RECORD_TEST", "1");
+    command
+}
+
+/// Runs a command recorded.
+pub fn record<S: AsRef<OsStr>>(folder: &Path, arguments: &[S]) -> Output {
+    finish(command(folder, arguments), b"")
+}
+
+/// Runs a command to its end with this input.
+///
+/// # Panics
+///
+/// Where it takes too long: it is killed then.
+pub fn finish(mut command: Command, input: &[u8]) -> Output {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || {
+        let _ = stdin.write_all(&input);
+    });
+    let process = child.id();
+    let guard = std::thread::spawn(move || {
+        let deadline = Instant::now() + LIMIT;
+        while Instant::now() < deadline {
+            if !Path::new(&format!("/proc/{process}/fd/0")).exists() && is_gone(process) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        if let Some(pid) = rustix::process::Pid::from_raw(process as i32) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    });
+    let output = child.wait_with_output().expect("it ends");
+    writer.join().expect("the writer ends");
+    guard.join().expect("the guard ends");
+    output
+}
+
+fn is_gone(process: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    stat.is_empty() || stat.contains(") Z ")
+}
+
+/// Asserts that a run ended with this code, showing what it said.
+pub fn assert_code(output: &Output, code: i32) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "stdout: {}\nstderr: {}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+}
+
+/// Waits for something to become true.
+pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what} did not happen in 30 s");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The processes of a recorded run: all that descend from it.
+pub fn descendants(child: &Child) -> Vec<u32> {
+    let mut found = vec![child.id()];
+    let mut next = 0;
+    while next < found.len() {
+        found.extend(children_of(found[next]));
+        next += 1;
+    }
+    found.remove(0);
+    found
+}
+
+fn children_of(parent: u32) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_child = |process: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        let fields = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().nth(1).map(str::to_owned));
+        fields.flatten().is_some_and(|field| field == parent.to_string())
+    };
+    numbers.filter(is_child).collect()
+}

@@ -1,0 +1,59 @@
+//! A recording as sets of paths.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use compat::trace::{End, Event, Header, Kind, Line};
+
+/// A whole recording.
+pub struct Recording {
+    pub header: Header,
+    pub events: Vec<Event>,
+    pub end: End,
+}
+
+/// Reads a log, which must be whole.
+pub fn read(path: &Path) -> Recording {
+    let text = std::fs::read_to_string(path).expect("a log of text");
+    assert!(text.ends_with('\n'), "the last line is cut: {:?}", text.lines().last());
+    let parse = |line: &str| -> Line {
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}"))
+    };
+    let mut lines: Vec<Line> = text.lines().map(parse).collect();
+    let (first, last) = (lines.remove(0), lines.pop());
+    let Line::Header(header) = first else { panic!("no header: {first:?}") };
+    let Some(Line::End(end)) = last else { panic!("no end: {last:?}") };
+    let event = |line| if let Line::Event(event) = line { event } else { panic!("no event: {line:?}") };
+    Recording { header, events: lines.into_iter().map(event).collect(), end }
+}
+
+impl Recording {
+    /// The paths of successful events of these kinds that `wanted` takes.
+    pub fn paths(&self, kinds: &[Kind], wanted: impl Fn(&Event) -> bool) -> BTreeSet<String> {
+        let taken = self.events.iter().filter(|event| kinds.contains(&event.event) && event.error.is_none());
+        taken.filter(|event| wanted(event)).map(|event| event.path.text().into_owned()).collect()
+    }
+
+    /// The paths that were looked for and not found, without those that the same thread made at once.
+    pub fn missed(&self, wanted: impl Fn(&Event) -> bool) -> BTreeSet<String> {
+        let mut missed = BTreeSet::new();
+        for (position, event) in self.events.iter().enumerate() {
+            if event.event != Kind::Lookup || event.error.as_deref() != Some("ENOENT") || !wanted(event) {
+                continue;
+            }
+            let next = self.events[position + 1..].iter().find(|next| next.tid == event.tid);
+            let made = next.is_some_and(|next| {
+                let makes = matches!(
+                    next.event,
+                    Kind::Create | Kind::MakeFolder | Kind::SymbolicLink | Kind::HardLink | Kind::MakeNode
+                );
+                let moves = next.event == Kind::Rename && next.other.as_ref() == Some(&event.path);
+                (makes && next.path == event.path) || moves
+            });
+            if !made {
+                missed.insert(event.path.text().into_owned());
+            }
+        }
+        missed
+    }
+}

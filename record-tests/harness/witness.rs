@@ -1,0 +1,88 @@
+//! What strace(1) saw of the same run: the program runs under strace, and strace in the mirror.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+/// The paths that programs opened and looked for in vain.
+#[derive(Debug, Default)]
+pub struct Witness {
+    pub opened: BTreeSet<String>,
+    /// Opened with `O_CREAT`.
+    pub created: BTreeSet<String>,
+    pub missed: BTreeSet<String>,
+    pub executed: BTreeSet<String>,
+}
+
+/// Reads what `strace -f -y -e trace=%file -o FILE` wrote.
+pub fn read(file: &Path) -> Witness {
+    let text = String::from_utf8_lossy(&std::fs::read(file).expect("strace's file")).into_owned();
+    let mut witness = Witness::default();
+    let mut unfinished: HashMap<String, String> = HashMap::new();
+    for line in text.lines() {
+        let Some((process, rest)) = line.split_once(' ') else { continue };
+        let rest = rest.trim_start();
+        if let Some(begun) = rest.strip_suffix("<unfinished ...>") {
+            unfinished.insert(process.to_owned(), begun.to_owned());
+        } else if let Some((_, ended)) = rest.split_once(" resumed>") {
+            let begun = unfinished.remove(process).unwrap_or_default();
+            witness.take(&format!("{begun}{ended}"));
+        } else {
+            witness.take(rest);
+        }
+    }
+    witness
+}
+
+impl Witness {
+    fn take(&mut self, call: &str) {
+        let Some((name, arguments)) = call.split_once('(') else { return };
+        let Some((arguments, result)) = arguments.rsplit_once(" = ") else { return };
+        let Some(path) = path_of(arguments) else { return };
+        let opens = matches!(name, "open" | "openat" | "openat2" | "creat");
+        if result.contains("ENOENT") {
+            if name != "execve" {
+                self.missed.extend(first_missing(&path));
+            }
+        } else if result.starts_with('-') || result.starts_with('?') {
+        } else if name == "execve" {
+            self.executed.extend(real(&path));
+        } else if opens && !arguments.contains("O_PATH") {
+            // With -y the result shows what was opened, links followed.
+            let opened = result.split_once('<').and_then(|(_, rest)| rest.rsplit_once('>'));
+            let Some((opened, _)) = opened else { return };
+            let set = if arguments.contains("O_CREAT") { &mut self.created } else { &mut self.opened };
+            set.insert(opened.trim_end_matches(" (deleted)").to_owned());
+        }
+    }
+}
+
+/// The first quoted argument, taken from the folder that stands before it.
+fn path_of(arguments: &str) -> Option<PathBuf> {
+    let (before, rest) = arguments.split_once('"')?;
+    let (path, _) = rest.split_once('"')?;
+    let folder = before.split_once('<').and_then(|(_, rest)| rest.rsplit_once('>')).map(|(folder, _)| folder);
+    Some(Path::new(folder.unwrap_or("/")).join(path))
+}
+
+/// The path with its links followed, as far as it goes.
+fn real(path: &Path) -> Option<String> {
+    path.canonicalize().ok().map(|path| path.display().to_string())
+}
+
+/// The first part of a path that is not there: that is what is looked up.
+fn first_missing(path: &Path) -> Option<String> {
+    let mut reached = PathBuf::from("/");
+    for part in path.components().skip(1) {
+        let next = reached.join(part);
+        match next.canonicalize() {
+            Ok(real) => reached = real,
+            // A link that leads nowhere: what it names is missing.
+            Err(_) if next.is_symlink() => {
+                let target = std::fs::read_link(&next).ok()?;
+                return first_missing(&reached.join(target));
+            }
+            Err(_) => return Some(next.display().to_string()),
+        }
+    }
+    None
+}

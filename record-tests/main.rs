@@ -1,0 +1,15 @@
+//! End-to-end tests of the recorder, and with it of the mirror: real programs in a mirror of the root.
+//!
+//! One trial a case (`cases/`). A requirement that this machine lacks shows as ignored with its reason;
+//! with `CI=true` it is a failure. One case: `cargo test --test record -- NAME`.
+
+mod cases;
+mod harness;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = libtest_mimic::Arguments::from_args();
+    let trials = cases::all().into_iter().map(harness::case::Case::into_trial).collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}

@@ -1,0 +1,98 @@
+//! What becomes of each mount in the mirror: mirrored as a volume, or bound through as it is.
+
+use std::path::PathBuf;
+
+use super::mount_table::{Mount, lies_in, parse};
+
+/// File systems that are views of the kernel and of devices; a mirror of them would be none.
+const KERNEL: &[&str] = &[
+    "autofs", "bdev", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs",
+    "efivarfs", "fusectl", "hugetlbfs", "mqueue", "nsfs", "proc", "pstore", "rpc_pipefs", "securityfs",
+    "selinuxfs", "sysfs", "tracefs",
+];
+
+/// Folders of kernel file systems and of sockets, which would not join what is outside.
+const THROUGH: &[&str] = &["/proc", "/dev", "/sys", "/run", "/tmp/.X11-unix", "/tmp/.ICE-unix"];
+
+/// The mounts in the order in which they are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+}
+
+/// One mount of the mirror.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A volume that is mirrored.
+    Mirror(Mount),
+    /// A folder or file that is bound, with what is mounted in it.
+    Bind(Vec<u8>),
+}
+
+impl Plan {
+    /// The plan for a mount table. `sockets` are further folders to bind; those that are not there are
+    /// left out by `exists`.
+    pub fn new(table: &[u8], sockets: &[PathBuf], exists: impl Fn(&[u8]) -> bool) -> Self {
+        let mounts = parse(table);
+        let mut bound: Vec<Vec<u8>> = THROUGH.iter().map(|place| place.as_bytes().to_vec()).collect();
+        bound.extend(sockets.iter().map(|folder| folder.as_os_str().as_encoded_bytes().to_vec()));
+        let kernel = mounts.iter().filter(|mount| is_kernels(mount)).map(|mount| mount.place.clone());
+        bound.extend(kernel.filter(|place| place != b"/"));
+        bound.retain(|place| exists(place));
+        bound.sort();
+        bound.dedup();
+        let all = bound.clone();
+        bound.retain(|place| !all.iter().any(|other| other != place && lies_in(place, other)));
+        let mut steps = Vec::new();
+        for mount in mounts {
+            let through = bound.iter().any(|place| lies_in(&mount.place, place));
+            if !through {
+                steps.push(Step::Mirror(mount));
+            }
+        }
+        // A folder is bound after the volume that it lies in is there.
+        steps.extend(bound.into_iter().map(Step::Bind));
+        Self { steps }
+    }
+}
+
+fn is_kernels(mount: &Mount) -> bool {
+    KERNEL.iter().any(|kind| mount.kind == kind.as_bytes())
+}
+
+/// How deep the file system is stacked, as FUSE passthrough counts.
+pub fn depth_of(mount: &Mount) -> u32 {
+    if matches!(&*mount.kind, b"overlay" | b"ecryptfs" | b"aufs") { 2 } else { 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &[u8] = b"\
+27 1 0:40 / / rw - overlay overlay rw
+22 27 0:21 / /proc rw - proc proc rw
+24 27 0:6 / /dev rw - tmpfs tmpfs rw
+25 24 0:6 / /dev/pts rw - devpts devpts rw
+33 27 254:0 /x /etc/hosts rw - ext4 /dev/vda rw
+34 27 0:50 / /cgroup rw - cgroup2 cgroup rw
+35 27 0:51 / /data rw - nfs4 server rw
+";
+
+    #[test]
+    fn volumes_are_mirrored_and_the_kernels_own_bound() {
+        let here = |place: &[u8]| place != b"/sys" && !place.starts_with(b"/tmp");
+        let plan = Plan::new(TABLE, &["/tmp/ssh-1".into(), "/run/user/1".into()], here);
+        let steps: Vec<String> = plan.steps.iter().map(text).collect();
+        assert_eq!(steps, ["mirror /", "mirror /etc/hosts", "mirror /data", "bind /cgroup", "bind /dev", "bind /proc", "bind /run"]);
+        let Step::Mirror(root) = &plan.steps[0] else { panic!("the root comes first") };
+        assert_eq!(depth_of(root), 2);
+    }
+
+    fn text(step: &Step) -> String {
+        match step {
+            Step::Mirror(mount) => format!("mirror {}", String::from_utf8_lossy(&mount.place)),
+            Step::Bind(place) => format!("bind {}", String::from_utf8_lossy(place)),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Recording: a command in a mirror, and a log of what it touched.
+//!
+//! The mirror tells the [`Recorder`] of each request before the caller gets its answer; the recorder adds
+//! the time and the process and hands it to the log's thread, in order. A full queue makes callers wait:
+//! nothing is dropped.
+
+mod log;
+mod process;
+mod recorder;
+mod service;
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::enter::{self, Outcome};
+use crate::trace::{Format, Header, Name, VERSION};
+pub use recorder::Selection;
+use service::RecordingService;
+
+/// What is recorded, how, and where the log goes.
+#[derive(Debug)]
+pub struct Options {
+    /// The program and its arguments.
+    pub command: Vec<OsString>,
+    /// Where it runs; the current directory otherwise.
+    pub folder: Option<PathBuf>,
+    /// Whether the mirror cannot be written to.
+    pub read_only: bool,
+    /// The log; it is replaced.
+    pub out: PathBuf,
+    pub format: Format,
+    /// Which paths are recorded.
+    pub selection: Selection,
+}
+
+/// Why nothing was recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("could not write {}", path.display())]
+    Log { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Enter(#[from] enter::Error),
+}
+
+/// Runs the command in a mirror of the root and writes what it touched.
+///
+/// # Errors
+///
+/// Where the log or the mirror cannot be made; nothing was run then, and no log is left.
+pub fn record(options: &Options) -> Result<Outcome, Error> {
+    let failed = |source| Error::Log { path: options.out.clone(), source };
+    let log = log::open(&options.out).map_err(failed)?;
+    let entering = enter::Options {
+        command: options.command.clone(),
+        folder: options.folder.clone(),
+        read_only: options.read_only,
+    };
+    let mut service = RecordingService::new(log, options, header(options));
+    let outcome = enter::run(&entering, &mut service);
+    if outcome.is_err() {
+        // It is ours and empty: it was made above, for this run.
+        let _ = std::fs::remove_file(&options.out);
+    }
+    Ok(outcome?)
+}
+
+fn header(options: &Options) -> Header {
+    let system = rustix::system::uname();
+    let folder = options.folder.clone().or_else(|| std::env::current_dir().ok()).unwrap_or_default();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Header {
+        compat_recording: VERSION,
+        command: options.command.iter().map(|argument| Name::from(argument.as_bytes())).collect(),
+        folder: Name::from(folder.as_os_str().as_bytes()),
+        host: system.nodename().to_string_lossy().into_owned(),
+        kernel: system.release().to_string_lossy().into_owned(),
+        image: IMAGE_VARIABLES.iter().find_map(|name| std::env::var(name).ok()),
+        started: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
+    }
+}
+
+/// The variables in which container runtimes name the image; `COMPAT_IMAGE` is for whoever starts one
+/// that names none.
+const IMAGE_VARIABLES: &[&str] = &["COMPAT_IMAGE", "APPTAINER_CONTAINER", "SINGULARITY_CONTAINER"];

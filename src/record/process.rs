@@ -1,0 +1,98 @@
+//! Who a thread is: its process, that one's parent and program. A request names a thread only, and by
+//! the time the log is written it may be gone, so it is asked while the thread waits for its answer.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::ffi::OsStringExt as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::trace::Name;
+
+/// What is known of a thread.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    pub pid: u32,
+    pub ppid: u32,
+    pub exe: Name,
+}
+
+/// For how long a thread's number is taken to mean the same thread: the system gives numbers anew, but
+/// not within that time.
+const TRUSTED: Duration = Duration::from_millis(500);
+
+/// An execution is asked for some requests before the program has changed: its own file, its
+/// interpreter, theirs.
+const AFTER_EXECUTION: u32 = 8;
+
+/// The threads that were seen.
+#[derive(Debug, Default)]
+pub struct ProcessTable {
+    threads: Mutex<HashMap<u32, Known>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    process: Arc<Process>,
+    until: Instant,
+    changing: u32,
+}
+
+impl ProcessTable {
+    /// The process of a thread.
+    pub fn of(&self, thread: u32, now: Instant, executes: bool) -> Arc<Process> {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = threads.get_mut(&thread) {
+            if executes {
+                known.changing = AFTER_EXECUTION;
+            } else if known.changing > 0 {
+                known.changing -= 1;
+            }
+            if now < known.until && (executes || known.changing == 0) {
+                return Arc::clone(&known.process);
+            }
+        }
+        drop(threads);
+        let process = Arc::new(read(thread));
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        if threads.len() > 65_536 {
+            threads.retain(|_, known| known.until > now);
+        }
+        let changing = threads.get(&thread).map_or(0, |known| known.changing);
+        let changing = if executes { AFTER_EXECUTION } else { changing };
+        let known = Known { process: Arc::clone(&process), until: now + TRUSTED, changing };
+        threads.insert(thread, known);
+        process
+    }
+}
+
+/// Asks the kernel. A thread of another user namespace may not tell its program.
+fn read(thread: u32) -> Process {
+    let status = fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|value| value.trim().parse().ok())
+    };
+    let exe = fs::read_link(format!("/proc/{thread}/exe")).unwrap_or_default();
+    Process {
+        pid: field("Tgid:").unwrap_or(thread),
+        ppid: field("PPid:").unwrap_or(0),
+        exe: Name(exe.into_os_string().into_vec()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_is_known_with_its_process() {
+        let own = std::process::id();
+        let thread = rustix::thread::gettid().as_raw_nonzero().get() as u32;
+        let process = ProcessTable::default().of(thread, Instant::now(), false);
+        assert_eq!(process.pid, own);
+        assert_eq!(process.ppid, std::os::unix::process::parent_id());
+        let exe = std::env::current_exe().expect("a test has a program");
+        assert_eq!(process.exe.text(), exe.to_string_lossy());
+    }
+}

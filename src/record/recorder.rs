@@ -1,0 +1,165 @@
+//! From what the mirror tells to events.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use globset::GlobSet;
+
+use super::log::Queue;
+use super::process::{Process, ProcessTable};
+use crate::mirror::{Action, Observer, Traffic};
+use crate::trace::{Event, Kind, Name, error_name};
+
+/// Which paths are recorded: those that an inclusion matches, or all without one, less the excluded.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    pub include: Option<GlobSet>,
+    pub exclude: Option<GlobSet>,
+}
+
+impl Selection {
+    fn takes(&self, path: &[u8]) -> bool {
+        let path: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(path);
+        let included = self.include.as_ref().is_none_or(|globs| globs.is_match(path));
+        included && !self.exclude.as_ref().is_some_and(|globs| globs.is_match(path))
+    }
+}
+
+/// Turns requests into events and queues them.
+#[derive(Debug)]
+pub struct Recorder {
+    queue: Arc<Queue>,
+    selection: Selection,
+    processes: ProcessTable,
+    /// Who opened what is open: a release does not tell.
+    openers: Mutex<HashMap<u64, (u32, Arc<Process>)>>,
+    /// Whether the command has been started; what its process does before is ours.
+    begun: AtomicBool,
+}
+
+impl Recorder {
+    /// A recorder that waits for the command to begin.
+    pub fn new(queue: Arc<Queue>, selection: Selection) -> Self {
+        Self {
+            queue,
+            selection,
+            processes: ProcessTable::default(),
+            openers: Mutex::default(),
+            begun: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on everything is recorded.
+    pub fn begin(&self) {
+        self.begun.store(true, Ordering::Release);
+    }
+
+    fn process(&self, event: &crate::mirror::Event<'_>, now: Instant) -> (u32, Arc<Process>) {
+        if let Action::Close { open, .. } | Action::CloseFolder { open } = event.action {
+            let mut openers = self.openers.lock().unwrap_or_else(PoisonError::into_inner);
+            return openers.remove(&open).unwrap_or_default();
+        }
+        let thread = event.caller.thread;
+        let executes = matches!(event.action, Action::Open { flags, .. } if flags & Action::EXECUTE != 0);
+        let process = self.processes.of(thread, now, executes);
+        if let Some(open) = open_of(&event.action).filter(|_| event.error.is_none())
+            && !matches!(event.action, Action::FirstRead { .. })
+        {
+            let mut openers = self.openers.lock().unwrap_or_else(PoisonError::into_inner);
+            openers.insert(open, (thread, Arc::clone(&process)));
+        }
+        (thread, process)
+    }
+}
+
+impl Observer for Recorder {
+    fn observe(&self, event: &crate::mirror::Event<'_>) {
+        if !self.begun.load(Ordering::Acquire) {
+            return;
+        }
+        let (tid, process) = self.process(event, Instant::now());
+        let closes = matches!(event.action, Action::Close { .. } | Action::CloseFolder { .. });
+        // A close whose open came before the beginning has no opener.
+        if (closes && tid == 0) || !self.selection.takes(event.path) {
+            return;
+        }
+        self.queue.put(to_event(event, tid, &process));
+    }
+}
+
+/// The number of the open that an action is about.
+fn open_of(action: &Action<'_>) -> Option<u64> {
+    match action {
+        Action::Open { open, .. }
+        | Action::Create { open, .. }
+        | Action::OpenFolder { open }
+        | Action::FirstRead { open }
+        | Action::Close { open, .. }
+        | Action::CloseFolder { open } => Some(*open),
+        _ => None,
+    }
+}
+
+fn to_event(event: &crate::mirror::Event<'_>, tid: u32, process: &Process) -> Event {
+    let flags = match event.action {
+        Action::Open { flags, .. } | Action::Create { flags, .. } => Some(flags & !Action::EXECUTE),
+        Action::Rename { flags, .. } => Some(flags).filter(|flags| *flags != 0),
+        _ => None,
+    };
+    let other = match event.action {
+        Action::Rename { to: other, .. }
+        | Action::SymbolicLink { target: other }
+        | Action::HardLink { from: other } => Some(Name::from(other)),
+        _ => None,
+    };
+    let mode = match event.action {
+        Action::Create { mode, .. } | Action::MakeFolder { mode } | Action::MakeNode { mode } => Some(mode),
+        _ => None,
+    };
+    let traffic = match event.action {
+        Action::Close { traffic, .. } => traffic,
+        _ => None,
+    };
+    Event {
+        t: 0,
+        event: kind_of(&event.action),
+        path: Name::from(event.path),
+        error: event.error.map(|error| error_name(error.raw_os_error()).into_owned()),
+        open: open_of(&event.action).filter(|_| event.error.is_none()),
+        flags,
+        exec: matches!(event.action, Action::Open { flags, .. } if flags & Action::EXECUTE != 0),
+        other,
+        mode,
+        size: if let Action::Truncate { size } = event.action { Some(size) } else { None },
+        read: traffic.map(|Traffic { read, .. }| read),
+        written: traffic.map(|Traffic { written, .. }| written),
+        pid: process.pid,
+        tid,
+        ppid: process.ppid,
+        exe: process.exe.clone(),
+        uid: event.caller.user,
+    }
+}
+
+fn kind_of(action: &Action<'_>) -> Kind {
+    match action {
+        Action::Lookup => Kind::Lookup,
+        Action::Open { .. } => Kind::Open,
+        Action::Create { .. } => Kind::Create,
+        Action::OpenFolder { .. } => Kind::OpenFolder,
+        Action::FirstRead { .. } => Kind::FirstRead,
+        Action::Close { .. } => Kind::Close,
+        Action::CloseFolder { .. } => Kind::CloseFolder,
+        Action::ReadLink => Kind::ReadLink,
+        Action::SymbolicLink { .. } => Kind::SymbolicLink,
+        Action::HardLink { .. } => Kind::HardLink,
+        Action::MakeFolder { .. } => Kind::MakeFolder,
+        Action::MakeNode { .. } => Kind::MakeNode,
+        Action::Unlink => Kind::Unlink,
+        Action::RemoveFolder => Kind::RemoveFolder,
+        Action::Rename { .. } => Kind::Rename,
+        Action::Truncate { .. } => Kind::Truncate,
+    }
+}

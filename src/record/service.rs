@@ -1,0 +1,113 @@
+//! The recording as what serves the mirror's volumes.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::log::{self, Queue};
+use super::recorder::Recorder;
+use crate::enter::{End, Mounted, Service, Users};
+use crate::mirror::{self, Observer, Session, Volume};
+use crate::trace::{self, Format, Header};
+
+/// For how long the kernel may remember names and attributes that lead somewhere.
+const REMEMBER: Duration = Duration::from_secs(1);
+
+/// How long the last requests may take when all processes have ended.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Records what the mirror tells.
+#[derive(Debug)]
+pub struct RecordingService {
+    log: File,
+    format: Format,
+    header: Header,
+    queue: Arc<Queue>,
+    recorder: Arc<Recorder>,
+    volumes: Vec<Arc<Volume>>,
+    sessions: Vec<Session>,
+    writer: Option<JoinHandle<io::Result<trace::End>>>,
+}
+
+impl RecordingService {
+    /// A service that writes to this log.
+    pub fn new(log: File, options: &super::Options, header: Header) -> Self {
+        let queue = Queue::new(Instant::now());
+        let recorder = Arc::new(Recorder::new(Arc::clone(&queue), options.selection.clone()));
+        let (volumes, sessions) = (Vec::new(), Vec::new());
+        Self { log, format: options.format, header, queue, recorder, volumes, sessions, writer: None }
+    }
+
+    fn start_log(&mut self) -> io::Result<()> {
+        if self.writer.is_none() {
+            let queue = Arc::clone(&self.queue);
+            self.writer = Some(log::start(self.log.try_clone()?, self.format, &self.header, queue)?);
+        }
+        Ok(())
+    }
+
+    /// Waits until every request that has come is answered: files that the last process left open are
+    /// closed by then.
+    fn drain(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline && self.sessions.iter().zip(&self.volumes).any(is_busy) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+fn is_busy((session, volume): (&Session, &Arc<Volume>)) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let device = volume.device();
+    let waiting = poll(&mut [PollFd::new(&device.as_fd(), PollFlags::IN)], Some(&now));
+    waiting.is_ok_and(|count| count > 0) || session.is_busy()
+}
+
+impl Service for RecordingService {
+    fn mounted(&mut self, mounted: Mounted) -> io::Result<()> {
+        self.start_log()?;
+        let only_user = match mounted.users {
+            Users::Many => None,
+            Users::One { user, group } => Some((user, group)),
+        };
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
+        let options = mirror::Options {
+            place: mounted.place,
+            only_user,
+            remember: REMEMBER,
+            depth: mounted.depth,
+            // The other half is for files that are open.
+            descriptors: usize::try_from(limit / 4).unwrap_or(usize::MAX).min(16_384),
+        };
+        let observer: Arc<dyn Observer> = Arc::<Recorder>::clone(&self.recorder);
+        let volume = Volume::new(mounted.device, mounted.root, options, Some(observer))?;
+        let volume = Arc::new(volume);
+        self.sessions.push(Session::start(Arc::clone(&volume))?);
+        self.volumes.push(volume);
+        Ok(())
+    }
+
+    fn begin(&mut self, _command: u32) {
+        self.recorder.begin();
+    }
+
+    fn end(&mut self, end: End) {
+        self.drain();
+        match end {
+            End::Code(code) => self.queue.end("exited", Some(code)),
+            End::Killed => self.queue.end("supervisor killed", None),
+        }
+        // A log that could not be written has no last line, which is what tells it.
+        let _ = self.writer.take().map(JoinHandle::join);
+    }
+
+    fn server_killed(&mut self) {
+        // Nobody else writes to it any more, and nobody is left to be told of an error.
+        let _ = log::repair(&mut self.log, self.format, "server killed");
+    }
+}

@@ -1,0 +1,149 @@
+//! The lines of a recording.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::name::Name;
+
+/// The version of the format; a reader refuses a higher one.
+pub const VERSION: u32 = 1;
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Line {
+    Header(Header),
+    End(End),
+    Event(Event),
+}
+
+/// The first line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// The version of the format ([`VERSION`]).
+    pub compat_recording: u32,
+    /// The program and its arguments.
+    pub command: Vec<Name>,
+    /// Where it ran.
+    pub folder: Name,
+    /// The machine's name.
+    pub host: String,
+    /// The kernel's release.
+    pub kernel: String,
+    /// The image, where the container's environment names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// When the command was started: nanoseconds since 1970. Times of events count from here.
+    pub started: u64,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    Lookup,
+    Open,
+    Create,
+    OpenFolder,
+    FirstRead,
+    Close,
+    CloseFolder,
+    ReadLink,
+    SymbolicLink,
+    HardLink,
+    MakeFolder,
+    MakeNode,
+    Unlink,
+    RemoveFolder,
+    Rename,
+    Truncate,
+}
+
+impl Kind {
+    /// The word that stands for it in a recording.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Lookup => "lookup",
+            Self::Open => "open",
+            Self::Create => "create",
+            Self::OpenFolder => "open-folder",
+            Self::FirstRead => "first-read",
+            Self::Close => "close",
+            Self::CloseFolder => "close-folder",
+            Self::ReadLink => "read-link",
+            Self::SymbolicLink => "symbolic-link",
+            Self::HardLink => "hard-link",
+            Self::MakeFolder => "make-folder",
+            Self::MakeNode => "make-node",
+            Self::Unlink => "unlink",
+            Self::RemoveFolder => "remove-folder",
+            Self::Rename => "rename",
+            Self::Truncate => "truncate",
+        }
+    }
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Nanoseconds since the start.
+    pub t: u64,
+    pub event: Kind,
+    pub path: Name,
+    /// Why it failed (`ENOENT`); nothing where it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The number of the open, which no other open of the recording has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open: Option<u64>,
+    /// The flags of open(2) or renameat2(2), as the machine numbers them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flags: Option<u32>,
+    /// The file was opened to be executed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exec: bool,
+    /// Where a rename leads, what a symbolic link holds, or the name a hard link was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other: Option<Name>,
+    /// The mode asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<u32>,
+    /// The new size, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Bytes read and written, where they went through the mirror and not past it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<u64>,
+    /// The process, its thread, its parent.
+    pub pid: u32,
+    pub tid: u32,
+    pub ppid: u32,
+    /// The program that the process executes.
+    pub exe: Name,
+    pub uid: u32,
+}
+
+/// The last line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// How it ended: `exited`, or who was killed.
+    pub end: String,
+    /// The command's exit code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+    /// Nanoseconds since the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub t: Option<u64>,
+    /// How many events were written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<u64>,
+    /// How many were not: none ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<u64>,
+    /// How many of each kind.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub counts: BTreeMap<Kind, u64>,
+}

@@ -1,0 +1,12 @@
+//! The recording: what a run touched. One JSON object a line: a [`Header`], any number of [`Event`]s, an
+//! [`End`] (`docs/recording.md` describes them for readers). No file system is touched here.
+
+mod document;
+mod name;
+mod text;
+mod write;
+
+pub use document::{End, Event, Header, Kind, Line, VERSION};
+pub use name::Name;
+pub use text::error_name;
+pub use write::{Format, Writer};
