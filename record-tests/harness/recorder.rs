@@ -80,7 +80,7 @@ pub fn assert_code(output: &Output, code: i32) {
 }
 
 /// Waits for something to become true.
-pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !condition() {
         assert!(Instant::now() < deadline, "{what} did not happen in 30 s");

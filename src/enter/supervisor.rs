@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, set_child_subreaper, waitpid,
+    Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, set_child_subreaper, wait, waitpid,
 };
 
 use super::control::{Message, Report};
@@ -142,7 +142,7 @@ impl Supervisor {
     fn reap(&mut self) -> bool {
         let options = WaitOptions::NOHANG | WaitOptions::UNTRACED;
         loop {
-            match waitpid(None, options) {
+            match wait(options) {
                 Ok(Some((pid, status))) => self.take_in(pid, status),
                 Ok(None) => return self.code.is_some() && self.nothing_left(),
                 // Not even a server.
@@ -184,7 +184,7 @@ impl Supervisor {
     }
 
     fn reap_all(&mut self) {
-        while let Ok(Some((pid, status))) = waitpid(None, WaitOptions::NOHANG) {
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             self.take_in(pid, status);
         }
     }
