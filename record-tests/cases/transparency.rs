@@ -19,6 +19,8 @@ pub fn cases() -> Vec<Case> {
         Case::new("transparency::files_belong_to_who_made_them", &["setpriv"], ownership),
         Case::new("transparency::a_file_tree_looks_the_same", &["find"], same_tree),
         Case::new("transparency::files_behave_as_on_their_file_system", &["python3"], behaviour),
+        Case::new("transparency::an_ordinary_user_needs_no_privilege", &["setpriv", "unshare"], ordinary_user),
+        Case::new("transparency::without_any_right_nothing_is_run", &["setpriv", "unshare"], no_right),
         Case::new("transparency::device_numbers_stay_apart", &["stat"], devices),
         Case::new("transparency::nothing_can_be_written_with_read_only", &[], read_only),
         Case::new("transparency::a_terminal_program_works", &["script", "bash"], terminal),
@@ -111,7 +113,7 @@ fn same_tree(folder: &Path) {
 fn behaviour(folder: &Path) {
     let script = include_str!("../fixtures/behaviour.py");
     let native = folder.join("native");
-    let mirrored = folder.join("mirrored");
+    let mirrored = folder.join("mirror");
     fs::create_dir(&native).expect("a folder");
     fs::create_dir(&mirrored).expect("a folder");
     let mut run = Command::new("python3");
@@ -123,6 +125,44 @@ fn behaviour(folder: &Path) {
     let mirrored = finish(run, b"");
     assert_code(&mirrored, 0);
     assert_eq!(String::from_utf8_lossy(&mirrored.stdout), String::from_utf8_lossy(&native.stdout));
+}
+
+/// Runs as a user without privilege, who may open the device as on most systems.
+fn as_user(folder: &Path, mode: &str, script: &str) -> std::process::Output {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("our folder");
+    let compat = crate::harness::recorder::COMPAT;
+    fs::copy(compat, folder.join("compat")).expect("a copy that anybody may execute");
+    let outer = format!(
+        "mknod fuse c 10 229; chmod {mode} fuse; mount --bind fuse /dev/fuse
+        exec setpriv --reuid=1234 --regid=1235 --clear-groups --no-new-privs \\
+            ./compat record -o run.jsonl -- sh -c \"$1\""
+    );
+    let mut run = Command::new("unshare");
+    run.args(["-m", "sh", "-c", &outer, "sh", script]).current_dir(folder);
+    finish(run, b"")
+}
+
+fn ordinary_user(folder: &Path) {
+    let script = "id -u; id -g; pwd; echo a > file && cat file; stat -c '%u %g' file; echo b > /tmp/compat-$$ && \
+        rm /tmp/compat-$$ && echo in tmp; cat /etc/shadow 2>&1 | grep -c denied; echo x 2>/dev/null > /etc/x || echo refused
+        chmod 600 file; mkdir d; mv file d; ls d; exit 6";
+    let output = as_user(folder, "666", script);
+    assert_code(&output, 6);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let expected = format!("1234\n1235\n{}\na\n1234 1235\nin tmp\n1\nrefused\nfile\n", folder.display());
+    assert_eq!(text, expected, "{}", String::from_utf8_lossy(&output.stderr));
+    let recording = crate::harness::recording::read(&crate::harness::recorder::log(folder));
+    assert!(recording.missed(|_| true).contains("/etc/x"), "misses are recorded as for root");
+}
+
+fn no_right(folder: &Path) {
+    let output = as_user(folder, "600", "echo run > run");
+    assert_code(&output, 3);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("could not open /dev/fuse: Permission denied"), "{text}");
+    assert!(text.contains("--device /dev/fuse --cap-add SYS_ADMIN"), "{text}");
+    assert!(!folder.join("run").exists() && !crate::harness::recorder::log(folder).exists());
 }
 
 fn devices(folder: &Path) {

@@ -40,9 +40,8 @@ impl Witness {
         let Some(path) = path_of(arguments) else { return };
         let opens = matches!(name, "open" | "openat" | "openat2" | "creat");
         if result.contains("ENOENT") {
-            if name != "execve" {
-                self.missed.extend(first_missing(&path));
-            }
+            // What was made since was missing itself.
+            self.missed.extend(first_missing(&path).or_else(|| in_real_folder(&path)));
         } else if result.starts_with('-') || result.starts_with('?') {
         } else if name == "execve" {
             self.executed.extend(real(&path));
@@ -67,6 +66,12 @@ fn path_of(arguments: &str) -> Option<PathBuf> {
 /// The path with its links followed, as far as it goes.
 fn real(path: &Path) -> Option<String> {
     path.canonicalize().ok().map(|path| path.display().to_string())
+}
+
+/// The path with the links of its folder followed.
+fn in_real_folder(path: &Path) -> Option<String> {
+    let folder = path.parent()?.canonicalize().ok()?;
+    Some(folder.join(path.file_name()?).display().to_string())
 }
 
 /// The first part of a path that is not there: that is what is looked up.
