@@ -27,12 +27,14 @@ pub struct Start<'a> {
     pub before: SignalSet,
 }
 
+/// The signals that ask for an end.
+const ENDING: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
+
 /// The signals that are waited for: they are the command's business, or tell of it.
 pub fn signals() -> SignalSet {
-    let ending = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
     let others = [libc::SIGCHLD, libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM];
     let stopping = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
-    SignalSet::of(&[&ending[..], &others, &stopping].concat())
+    SignalSet::of(&[&ENDING[..], &others, &stopping].concat())
 }
 
 /// Starts and waits.
@@ -58,7 +60,7 @@ pub fn run(start: Start<'_>, service: &mut dyn Service) -> Result<Outcome, Error
         child::run(start, child::Pipes { server: to_server, answer, report }, supervisor);
     };
     drop((start.volumes, report, answer));
-    let mut supervisor = Supervisor { server, command, earlier, to_server, code: None };
+    let mut supervisor = Supervisor { server, command, earlier, to_server, code: None, asked_to_end: false };
     supervisor.supervise(from_command, service)
 }
 
@@ -70,6 +72,8 @@ struct Supervisor {
     to_server: PipeWriter,
     /// The command's exit code, when it has ended.
     code: Option<i32>,
+    /// Whether somebody has asked this process to end.
+    asked_to_end: bool,
 }
 
 impl Supervisor {
@@ -90,6 +94,9 @@ impl Supervisor {
             let received = sys::wait_for(&signals, Duration::from_secs(1)).map_err(failed)?;
             if let Some(received) = received.filter(|received| received.sent) {
                 self.pass_on(received.signal);
+            }
+            if self.asked_to_end && self.code.is_some() {
+                inside::end_all(&[self.server]);
             }
         }
         let outcome = self.outcome(reported);
@@ -203,14 +210,13 @@ impl Supervisor {
         }
     }
 
-    /// A signal that somebody sent to this process is meant for the command; when that has ended, for
-    /// what it left behind.
-    fn pass_on(&self, signal: i32) {
+    /// A signal that somebody sent to this process is meant for the command. What that leaves behind
+    /// when it has ended is waited for, unless an end was asked for.
+    fn pass_on(&mut self, signal: i32) {
         let Some(named) = Signal::from_named_raw(signal) else { return };
-        if self.code.is_none() {
+        self.asked_to_end |= ENDING.contains(&signal);
+        if self.code.is_none() && signal != libc::SIGCHLD {
             let _ = kill_process(self.command, named);
-        } else if signal != libc::SIGCHLD {
-            inside::end_all(&[self.server]);
         }
     }
 }
