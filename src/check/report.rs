@@ -1,5 +1,8 @@
 //! The report: findings and the verdict, one form for text, JSON and services.
 
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -58,7 +61,7 @@ impl Impact {
 }
 
 /// What was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Matter {
     /// The loader would object.
@@ -68,7 +71,7 @@ pub enum Matter {
 }
 
 /// What the loader would not object to, and the reader should know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Remark {
     /// The document lists the names of libraries only, so versions and symbols were not compared.
@@ -185,6 +188,32 @@ pub struct Report {
     pub subjects: Vec<Subject>,
     /// The reasons, the worst first.
     pub findings: Vec<Finding>,
+    /// The findings by what was found, while they are gathered.
+    #[serde(skip)]
+    #[schemars(skip)]
+    gathered: Gathered,
+}
+
+/// Findings by the hash of what was found, so that any number of them is told apart in one pass.
+#[derive(Clone, Debug, Default)]
+struct Gathered {
+    hasher: RandomState,
+    places: HashMap<u64, Vec<usize>>,
+}
+
+/// It is no part of what a report says.
+impl PartialEq for Gathered {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Gathered {}
+
+impl Gathered {
+    fn add(&mut self, finding: &Finding, place: usize) {
+        self.places.entry(self.hasher.hash_one(&finding.matter)).or_default().push(place);
+    }
 }
 
 impl Report {
@@ -197,14 +226,25 @@ impl Report {
             host,
             subjects: Vec::new(),
             findings: Vec::new(),
+            gathered: Gathered::default(),
         }
     }
 
     /// Adds a finding, or its subjects to the same finding.
     pub(super) fn add_finding(&mut self, finding: Finding) {
-        match self.findings.iter_mut().find(|known| known.matter == finding.matter) {
-            Some(known) => known.subjects.extend(finding.subjects),
-            None => self.findings.push(finding),
+        if self.gathered.places.is_empty() {
+            for (place, known) in self.findings.iter().enumerate() {
+                self.gathered.add(known, place);
+            }
+        }
+        let places = self.gathered.places.get(&self.gathered.hasher.hash_one(&finding.matter));
+        let same = |place: &&usize| self.findings[**place].matter == finding.matter;
+        match places.and_then(|places| places.iter().find(same)) {
+            Some(place) => self.findings[*place].subjects.extend(finding.subjects),
+            None => {
+                self.gathered.add(&finding, self.findings.len());
+                self.findings.push(finding);
+            }
         }
     }
 
@@ -224,6 +264,7 @@ impl Report {
 
     /// Draws the verdict from the findings.
     pub(super) fn concluded(mut self) -> Self {
+        self.gathered = Gathered::default();
         if self.subjects.is_empty() && self.findings.is_empty() {
             let finding = Finding::remark(Impact::Undecided, Remark::NothingToCheck {}, Vec::new());
             self.findings.push(finding);

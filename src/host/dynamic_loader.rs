@@ -41,6 +41,9 @@ pub struct DynamicLoader {
     pub knows_relr: bool,
 }
 
+/// The most directories that are taken for compiled-in defaults: loaders have two to six.
+const MOST_DIRECTORIES: usize = 64;
+
 impl DynamicLoader {
     /// Reads the facts from the bytes of the loader at `path`. `None` when it is neither glibc's nor
     /// musl's.
@@ -163,7 +166,7 @@ fn default_directories(data: &[u8]) -> Option<Vec<String>> {
         run.clear();
     }
     let text = |bytes: &&[u8]| String::from_utf8_lossy(&bytes[..bytes.len() - 1]).into_owned();
-    (!best.is_empty()).then(|| best.iter().map(text).collect())
+    (1..=MOST_DIRECTORIES).contains(&best.len()).then(|| best.iter().map(text).collect())
 }
 
 fn usual_directories(_: Machine, class: Class) -> Vec<String> {

@@ -19,6 +19,12 @@ const EXTENSION_MAGIC: u32 = 0xeaa4_2174;
 const EXTENSION_TAG_HWCAPS: u32 = 1;
 const HWCAP_EXTENSION: u64 = 1 << 62;
 
+/// No path that a kernel opens is longer, its NUL included (`PATH_MAX`). Longer strings are not read:
+/// any number of entries may share one.
+const LONGEST_STRING: usize = 4096;
+/// The most entries that are read for one name, and the most sub-directories: machines have a few.
+const MOST_ENTRIES: usize = 256;
+
 /// One entry for a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheEntry {
@@ -77,8 +83,8 @@ impl LibraryCache {
 
     fn entries_around(&self, name: &str, index: usize) -> Vec<CacheEntry> {
         let is_same = |index: &usize| self.compare(name, *index) == Some(Ordering::Equal);
-        let first = (0..index).rev().take_while(is_same).last().unwrap_or(index);
-        (first..self.count).take_while(is_same).filter_map(|index| self.entry(index)).collect()
+        let first = (0..index).rev().take(MOST_ENTRIES).take_while(is_same).last().unwrap_or(index);
+        (first..self.count).take(MOST_ENTRIES).take_while(is_same).filter_map(|index| self.entry(index)).collect()
     }
 
     fn entry(&self, index: usize) -> Option<CacheEntry> {
@@ -169,7 +175,7 @@ fn subdirectories(data: &[u8]) -> Option<Vec<String>> {
             let offset = u32_at(data, section + 8)? as usize;
             let size = u32_at(data, section + 12)? as usize;
             let words = data.get(offset..offset.checked_add(size)?)?.chunks_exact(4);
-            return words.map(|word| string_at(data, u32_at(word, 0)?)).collect();
+            return words.take(MOST_ENTRIES).map(|word| string_at(data, u32_at(word, 0)?)).collect();
         }
     }
     None
@@ -182,7 +188,7 @@ fn u32_at(data: &[u8], at: usize) -> Option<u32> {
 
 fn bytes_at(data: &[u8], offset: u32) -> Option<&[u8]> {
     let tail = data.get(offset as usize..)?;
-    let end = memchr::memchr(0, tail)?;
+    let end = memchr::memchr(0, &tail[..tail.len().min(LONGEST_STRING)])?;
     Some(&tail[..end])
 }
 

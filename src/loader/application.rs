@@ -1,11 +1,15 @@
 //! An application: the objects it brings along, and which of them are started; from its files or from
 //! a specification alike.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::loader::{Environment, Facts, Load, Problem, ScopeFiles, Start, start, start_script_line};
 use crate::spec::{Script, Specification};
+
+/// How much is done for one application: objects loaded and problems found, over all that is started.
+/// A whole distribution's programs with their libraries take a hundredth of it.
+const MOST_EFFORT: usize = 1 << 22;
 
 /// What a verdict is about.
 #[derive(Debug, Default)]
@@ -74,8 +78,16 @@ impl Application {
     ) -> Vec<String> {
         let environment = self.environment(files, environment);
         let mut reached: HashSet<String> = self.subjects.iter().cloned().collect();
+        let special = Special::of(self);
+        let mut left = MOST_EFFORT;
         let mut start = |subject: &str, reached: &mut HashSet<String>| {
-            let load = self.start(subject, files, &environment);
+            let load = match left {
+                0 => Load::of(not_started(subject)),
+                _ => self.start(subject, &special, files, &environment),
+            };
+            // A problem is told with each subject that has it.
+            let told = load.problems.len().saturating_mul(1 + subject.len() / 64);
+            left = left.saturating_sub(1 + load.objects.len() + told);
             reached.extend(load.objects.iter().filter(|object| object.in_scope).map(|o| o.shown.clone()));
             visit(subject, &load);
         };
@@ -93,18 +105,43 @@ impl Application {
     }
 
     /// Starts one subject as far as its entry point.
-    fn start(&self, subject: &str, files: &ScopeFiles<'_>, environment: &Environment) -> Load {
-        if let Some(script) = self.scripts.iter().find(|script| script.path == subject) {
+    fn start(
+        &self,
+        subject: &str,
+        special: &Special<'_>,
+        files: &ScopeFiles<'_>,
+        environment: &Environment,
+    ) -> Load {
+        if let Some(script) = special.scripts.get(subject) {
             let argument = script.argument.as_deref();
             return start_script_line(subject, &script.interpreter, argument, files, environment);
         }
-        if let Some((_, machine)) = self.foreign.iter().find(|(path, _)| path == subject) {
+        if let Some(machine) = special.foreign.get(subject) {
             return Load::of(Problem::WrongMachine {
                 object: subject.to_owned(),
-                machine: machine.clone(),
+                machine: (*machine).to_owned(),
                 host: environment.platform.machine.to_string(),
             });
         }
         start(&Start { path: &files.path_of(subject), shown: subject }, files, environment)
     }
+}
+
+/// The subjects that are no objects for this machine, by path; of several the first counts.
+struct Special<'a> {
+    scripts: HashMap<&'a str, &'a Script>,
+    foreign: HashMap<&'a str, &'a str>,
+}
+
+impl<'a> Special<'a> {
+    fn of(application: &'a Application) -> Self {
+        let scripts = application.scripts.iter().rev().map(|script| (script.path.as_str(), script));
+        let foreign = application.foreign.iter().rev().map(|(path, machine)| (path.as_str(), machine.as_str()));
+        Self { scripts: scripts.collect(), foreign: foreign.collect() }
+    }
+}
+
+fn not_started(subject: &str) -> Problem {
+    let reason = "not looked at: the programs before it have too many libraries or problems".to_owned();
+    Problem::NotAProgram { object: subject.to_owned(), reason }
 }

@@ -19,7 +19,8 @@ use crate::loader::{Facts, Load, LoadedObject, Problem};
 /// its own unresolved symbols are left to the program that will load it.
 pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, memo: &Memo) {
     let known = Known::of(load);
-    let scope = Scope { objects: &load.objects, ignores_versions: loader.is_musl(), memo };
+    let by_name = load.by_name();
+    let scope = Scope { objects: &load.objects, by_name, ignores_versions: loader.is_musl(), memo };
     let binds_now = loader.is_musl() || load.objects.first().is_some_and(|o| o.facts.flags.bind_now);
     let mut problems = Vec::new();
     let mut left = Vec::new();
@@ -51,6 +52,11 @@ fn missing(object: &LoadedObject, import: &Import<'_>, lazy: bool) -> Problem {
     }
 }
 
+/// How many libraries get a group of their own. The group tells only who is asked first.
+const MOST_GROUPS: usize = 256;
+/// How many answers are remembered.
+const MOST_ANSWERS: usize = 1 << 20;
+
 /// Answers that hold in every program.
 #[derive(Debug, Default)]
 pub(super) struct Memo {
@@ -74,6 +80,7 @@ struct References {
 impl References {
     fn of(facts: &Facts) -> Self {
         let mut named: Vec<(String, Vec<u32>)> = Vec::new();
+        let mut known: HashMap<String, usize> = HashMap::new();
         let mut unnamed = Vec::new();
         for index in 0..facts.import_count() {
             let import = facts.import(index);
@@ -82,9 +89,13 @@ impl References {
                 continue;
             }
             match import.version.filter(|version| !version.library.is_empty()) {
-                Some(version) => match named.iter_mut().find(|(library, _)| library == version.library) {
-                    Some((_, group)) => group.push(number),
-                    None => named.push((version.library.to_owned(), vec![number])),
+                Some(version) => match known.get(version.library) {
+                    Some(group) => named[*group].1.push(number),
+                    None if named.len() < MOST_GROUPS => {
+                        known.insert(version.library.to_owned(), named.len());
+                        named.push((version.library.to_owned(), vec![number]));
+                    }
+                    None => unnamed.push(number),
                 },
                 None => unnamed.push(number),
             }
@@ -98,6 +109,7 @@ impl References {
 
 struct Scope<'a> {
     objects: &'a [LoadedObject],
+    by_name: HashMap<&'a str, usize>,
     ignores_versions: bool,
     memo: &'a Memo,
 }
@@ -130,7 +142,7 @@ impl Scope<'_> {
     }
 
     fn position(&self, library: &str) -> Option<usize> {
-        self.objects.iter().position(|object| object.goes_by(library))
+        self.by_name.get(library).copied()
     }
 
     /// What is left of a group when every object has been asked.
@@ -173,7 +185,10 @@ impl Scope<'_> {
             !passed_over && asked.satisfies(&wanted)
         };
         let leftover: Rc<[u32]> = group.iter().filter(|index| !satisfies(index)).copied().collect();
-        self.memo.leftovers.borrow_mut().insert(question, Rc::clone(&leftover));
+        let mut leftovers = self.memo.leftovers.borrow_mut();
+        if leftovers.len() < MOST_ANSWERS {
+            leftovers.insert(question, Rc::clone(&leftover));
+        }
         leftover
     }
 }

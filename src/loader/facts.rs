@@ -1,8 +1,8 @@
 //! What the loader reads of one object, whether from its file or from a specification.
 
 use std::collections::HashMap;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::elf::{
     self, Class, Dependency, DependencyKind, Flags, Import, IsaLevel, KernelVersion, Kind, Machine, Uses,
@@ -82,7 +82,7 @@ struct Listed {
     definitions: HashMap<String, Vec<ListedDefinition>>,
     has_versions: bool,
     /// The version whose definitions an unversioned reference takes even when hidden (index 2).
-    first_version: Option<String>,
+    first_version: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -91,12 +91,13 @@ struct ListedImport {
     gnu_hash: u32,
     weak: bool,
     uses: Uses,
-    version: Option<(String, String)>,
+    /// The library and the version, one text for all symbols of the version.
+    version: Option<Arc<(String, String)>>,
 }
 
 #[derive(Debug)]
 struct ListedDefinition {
-    version: Option<String>,
+    version: Option<Arc<str>>,
     hidden: bool,
     undefined: bool,
 }
@@ -270,18 +271,20 @@ impl Listed {
         listed.add_imports(&object.unversioned, None);
         for need in &object.wants {
             for version in &need.versions {
-                listed.add_imports(&version.symbols, Some((&need.library, &version.version)));
+                listed.add_imports(&version.symbols, Some((need.library.clone(), version.version.clone())));
             }
         }
         if let Some(provides) = &object.provides {
             listed.has_versions = provides.symbol_versions;
-            listed.first_version = provides.versions.as_ref().and_then(|versions| versions.first().cloned());
+            listed.first_version = 
+                provides.versions.as_ref().and_then(|versions| versions.first()).map(|first| first.as_str().into());
             provides.definitions.iter().for_each(|definitions| listed.add_definitions(definitions));
         }
         listed
     }
 
-    fn add_imports(&mut self, symbols: &spec::Symbols, version: Option<(&String, &String)>) {
+    fn add_imports(&mut self, symbols: &spec::Symbols, version: Option<(String, String)>) {
+        let version = version.map(Arc::new);
         let lists = [
             (&symbols.symbols, Uses::DATA, false),
             (&symbols.lazy, Uses::JUMP_SLOT, false),
@@ -294,12 +297,13 @@ impl Listed {
                 gnu_hash: gnu_hash(name.as_bytes()),
                 weak,
                 uses,
-                version: version.map(|(library, version)| (library.clone(), version.clone())),
+                version: version.clone(),
             }));
         }
     }
 
     fn add_definitions(&mut self, definitions: &spec::Definitions) {
+        let version: Option<Arc<str>> = definitions.version.as_deref().map(Into::into);
         let lists = [
             (&definitions.symbols, false, false),
             (&definitions.hidden, true, false),
@@ -307,8 +311,7 @@ impl Listed {
         ];
         for (names, hidden, undefined) in lists {
             for name in names {
-                let version = definitions.version.clone();
-                let definition = ListedDefinition { version, hidden, undefined };
+                let definition = ListedDefinition { version: version.clone(), hidden, undefined };
                 self.definitions.entry(name.clone()).or_default().push(definition);
             }
         }
@@ -325,7 +328,7 @@ impl Listed {
         }
         match wanted.version {
             VersionRule::Named { name, refuses_unversioned } => counting().any(|d| match &d.version {
-                Some(version) => version == name,
+                Some(version) => **version == *name,
                 None => !d.hidden && !refuses_unversioned,
             }),
             VersionRule::Unversioned => {
@@ -339,7 +342,7 @@ impl Listed {
 
 impl ListedImport {
     fn as_import(&self) -> Import<'_> {
-        let version = self.version.as_ref();
+        let version = self.version.as_deref();
         let version = version.map(|(library, name)| VersionReference { library, name, hidden: false });
         Import {
             name: self.name.as_bytes(),

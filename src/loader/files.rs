@@ -137,6 +137,12 @@ impl HostFiles {
     }
 }
 
+/// How many paths are remembered: every place that a search looks at is one.
+const MOST_PATHS: usize = 1 << 18;
+
+/// The longest path that the kernel takes, its NUL included (PATH_MAX).
+pub(super) const MAXIMUM_PATH: usize = 4096;
+
 /// The size of the ELF header of the 64-bit class, which the loader reads first.
 const HEADER_SIZE: usize = 64;
 
@@ -153,7 +159,10 @@ impl Files for HostFiles {
             return known.clone();
         }
         let opened = self.open_anew(path);
-        self.paths.borrow_mut().insert(path.to_owned(), opened.clone());
+        let mut paths = self.paths.borrow_mut();
+        if paths.len() < MOST_PATHS {
+            paths.insert(path.to_owned(), opened.clone());
+        }
         opened
     }
 
@@ -208,6 +217,9 @@ impl<'a> ScopeFiles<'a> {
         if !path.starts_with(&self.location) && !path.contains("..") {
             return None;
         }
+        if path.len() >= MAXIMUM_PATH {
+            return None;
+        }
         let normal = normalise(path);
         let inside = normal.strip_prefix(&self.location)?.strip_prefix('/')?;
         let mut walked = PathBuf::new();
@@ -217,7 +229,7 @@ impl<'a> ScopeFiles<'a> {
             walked.push(component);
             if let Some(target) = self.links.get(&*walked.to_string_lossy()) {
                 followed += 1;
-                if followed > 40 {
+                if followed > 40 || target.len() >= MAXIMUM_PATH {
                     return None;
                 }
                 ahead.extend(target.split('/').rev().map(str::to_owned));

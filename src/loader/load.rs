@@ -4,6 +4,7 @@
 //! `_dl_map_object_from_fd` in `elf/dl-load.c` (names and identities of what is already loaded); musl
 //! `load_deps` and `load_library`.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -15,6 +16,10 @@ use crate::loader::candidate::{Fit, Verdict};
 use crate::loader::files::Identity;
 use crate::loader::search::{Outcome, Search};
 use crate::loader::{Environment, Facts, Files, Opened, Problem, binding, start, version};
+
+/// The most objects of one program: more than the largest programs have by far. Each is asked for the
+/// symbols of each other.
+const MOST_OBJECTS: usize = 4096;
 
 /// Why an object is where it was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -80,6 +85,17 @@ pub struct Load {
 }
 
 impl Load {
+    /// The objects by the names that a version's library name may mean them by, the first of each name.
+    pub(super) fn by_name(&self) -> HashMap<&str, usize> {
+        let mut known = HashMap::new();
+        for (index, object) in self.objects.iter().enumerate() {
+            for name in object.names.iter().chain(&object.facts.soname) {
+                known.entry(name.as_str()).or_insert(index);
+            }
+        }
+        known
+    }
+
     /// Adds what another program that is started besides came to.
     pub(super) fn append(&mut self, other: Self) {
         let before = self.objects.len();
@@ -112,7 +128,7 @@ pub(super) fn load(
     let kernel = environment.platform.kernel.filter(|_| !loader.knows_relr);
     let search = Search::new(files, environment, loader, Fit { program: &facts, kernel });
     let waiting = LoadedObject::of_loader(loader, loader_file);
-    let mut loading = Loading { search, loader, waiting: Some(waiting), load: Load::default() };
+    let mut loading = Loading { search, loader, waiting: Some(waiting), load: Load::default(), index: Index::default() };
     loading.add_program(program);
     loading.add_preloads();
     loading.add_dependencies();
@@ -132,14 +148,36 @@ struct Loading<'a> {
     /// The loader itself: loaded from the start, in the scope from when something asks for it.
     waiting: Option<LoadedObject>,
     load: Load,
+    index: Index,
+}
+
+/// What was met so far: there may be as many objects and names as a document has room for.
+#[derive(Default)]
+struct Index {
+    /// The objects that are loaded, by each name that a needed name may mean them by.
+    names: HashMap<String, usize>,
+    files: HashMap<Identity, usize>,
+    /// musl's loader, which stands for several libraries.
+    musl: Option<usize>,
+    /// Paths and sonames that were asked for.
+    asked: HashSet<String>,
+    /// Names that were found wanting.
+    wanting: HashSet<(std::mem::Discriminant<Problem>, String)>,
+}
+
+impl Index {
+    /// Of several objects with a name, the first one loaded counts.
+    fn add_name(&mut self, name: &str, object: usize) {
+        match self.names.get_mut(name) {
+            Some(known) => *known = object.min(*known),
+            None => {
+                self.names.insert(name.to_owned(), object);
+            }
+        }
+    }
 }
 
 impl LoadedObject {
-    /// Whether a version's library name means this object.
-    pub(super) fn goes_by(&self, library: &str) -> bool {
-        self.names.iter().any(|name| name == library) || self.facts.soname.as_deref() == Some(library)
-    }
-
     /// The program, alone in its scope.
     pub(super) fn alone(program: Program) -> Self {
         Self {
@@ -177,7 +215,7 @@ impl Loading<'_> {
     fn add_program(&mut self, program: Program) {
         let real = self.search.files().real_path(&program.path);
         let program = LoadedObject { origin: directory_of(&real), ..LoadedObject::alone(program) };
-        self.load.objects.push(program);
+        self.admit(program);
     }
 
     /// Objects that `/etc/ld.so.preload` names; one that is missing is passed over (ld.so(8)).
@@ -215,6 +253,11 @@ impl Loading<'_> {
             return;
         }
         let wanted_by = self.load.objects[requester].shown.clone();
+        if self.load.objects.len() >= MOST_OBJECTS {
+            let reason = format!("not loaded: the program has {MOST_OBJECTS} libraries already");
+            self.object_once(Problem::LibraryUnusable { path: name.clone(), library: name, wanted_by, reason });
+            return;
+        }
         let is_optional = dependency.kind == DependencyKind::Auxiliary;
         match self.search.find(&name, requester, &self.load.objects) {
             Outcome::Found(opened, path, rule) => {
@@ -232,14 +275,11 @@ impl Loading<'_> {
 
     /// Notes a problem unless the same library was already found wanting.
     fn object_once(&mut self, problem: Problem) {
-        let is_same = |known: &Problem| match (known, &problem) {
-            (Problem::LibraryMissing { library: a, .. }, Problem::LibraryMissing { library: b, .. })
-            | (Problem::LibraryUnusable { library: a, .. }, Problem::LibraryUnusable { library: b, .. }) => {
-                a == b
-            }
-            _ => false,
+        let (Problem::LibraryMissing { library, .. } | Problem::LibraryUnusable { library, .. }) = &problem
+        else {
+            return;
         };
-        if !self.load.problems.iter().any(is_same) {
+        if self.index.wanting.insert((std::mem::discriminant(&problem), library.clone())) {
             self.load.problems.push(problem);
         }
     }
@@ -251,19 +291,41 @@ impl Loading<'_> {
         if self.waiting.as_ref().is_some_and(|loader| goes_by(loader, name, is_musl)) {
             self.admit_loader(requester);
         }
-        let Some(object) = self.load.objects.iter_mut().find(|object| goes_by(object, name, is_musl)) else {
+        let builtin = self.index.musl.filter(|_| is_musl_builtin(name));
+        let Some(index) = self.index.names.get(name).copied().into_iter().chain(builtin).min() else {
             return false;
         };
-        if !object.names.iter().any(|known| known == name) {
+        let object = &mut self.load.objects[index];
+        let is_own = name == object.path || object.facts.soname.as_deref() == Some(name);
+        let is_new = (is_own || builtin.is_some()) && self.index.asked.insert(name.to_owned());
+        if is_new && !object.names.iter().any(|known| known == name) {
             object.names.push(name.to_owned());
         }
         true
     }
 
+    /// Adds an object to the scope.
+    fn admit(&mut self, object: LoadedObject) {
+        let number = self.load.objects.len();
+        for name in object.names.iter().chain([&object.path]) {
+            self.index.add_name(name, number);
+        }
+        match &object.facts.soname {
+            Some(soname) if !self.loader.is_musl() => self.index.add_name(soname, number),
+            _ => {}
+        }
+        if self.loader.is_musl() && object.rule == Rule::Interpreter {
+            self.index.musl = Some(number);
+        }
+        self.index.files.entry(object.identity).or_insert(number);
+        self.load.objects.push(object);
+    }
+
     /// Puts the loader itself into the scope.
     fn admit_loader(&mut self, requester: usize) {
-        let loader = self.waiting.take();
-        self.load.objects.extend(loader.map(|loader| LoadedObject { loaded_by: Some(requester), ..loader }));
+        if let Some(loader) = self.waiting.take() {
+            self.admit(LoadedObject { loaded_by: Some(requester), ..loader });
+        }
     }
 
     fn push(
@@ -277,12 +339,12 @@ impl Loading<'_> {
         if self.waiting.as_ref().is_some_and(|loader| loader.identity == opened.identity) {
             self.admit_loader(loaded_by.unwrap_or(0));
         }
-        let known = self.load.objects.iter_mut().find(|object| object.identity == opened.identity);
-        if let Some(object) = known {
-            object.names.extend(names);
+        if let Some(known) = self.index.files.get(&opened.identity).copied() {
+            names.iter().for_each(|name| self.index.add_name(name, known));
+            self.load.objects[known].names.extend(names);
             return;
         }
-        self.load.objects.push(LoadedObject {
+        self.admit(LoadedObject {
             origin: directory_of(&path),
             in_scope: opened.is_in_scope(),
             shown: self.search.files().shown(&path),

@@ -17,7 +17,7 @@ pub enum Effect {
 }
 
 /// One reason why a program does not load, or would misbehave.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Problem {
     /// The program is for another machine.
@@ -164,7 +164,7 @@ pub enum Problem {
 }
 
 /// A file that has the right name and cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Rejection {
     /// The file.
     pub path: String,

@@ -3,14 +3,23 @@
 //! glibc: ld.so(8) and `_dl_map_object` in `elf/dl-load.c`; musl: `load_library` in
 //! `ldso/dynlink.c`. Sub-directories for the CPU: `elf/dl-hwcaps.c` and its `_split` for each machine.
 
+use std::cell::Cell;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::elf::Machine;
 use crate::host::{DynamicLoader, LibraryCache};
 use crate::loader::candidate::{Fit, Verdict};
+use crate::loader::files::MAXIMUM_PATH;
 use crate::loader::load::{LoadedObject, Rule};
 use crate::loader::token::Tokens;
 use crate::loader::{Environment, Files, Opened, Rejection};
+
+/// How many directories are looked into for one program. A program with hundreds of libraries, each with
+/// a RUNPATH of hundreds of directories, stays below.
+const MOST_PLACES: usize = 1 << 20;
+/// What is said of the name at which these are used up.
+const TOO_MANY_PLACES: &str = "not searched for: too many directories for one program";
 
 /// What a search came to.
 #[derive(Debug)]
@@ -34,6 +43,8 @@ pub(super) struct Search<'a> {
     subdirectories: Vec<String>,
     /// musl's directories from its path file, when there is one.
     default_directories: Vec<String>,
+    /// How many directories may still be looked into.
+    places: Cell<usize>,
 }
 
 /// One search under way.
@@ -66,7 +77,8 @@ impl<'a> Search<'a> {
             false => loader.default_directories.clone(),
         };
         let subdirectories = subdirectories(loader, environment, fit.program.machine);
-        Self { files, environment, loader, fit, cache, subdirectories, default_directories }
+        let places = Cell::new(MOST_PLACES);
+        Self { files, environment, loader, fit, cache, subdirectories, default_directories, places }
     }
 
     /// The loader's files.
@@ -90,11 +102,17 @@ impl<'a> Search<'a> {
 
     /// Replaces the tokens in a needed name of `requester`.
     pub fn expand(&self, name: &str, requester: &LoadedObject) -> String {
-        self.tokens(&requester.origin).expand(name)
+        match name.len() < MAXIMUM_PATH {
+            true => self.tokens(&requester.origin).expand(name),
+            false => name.to_owned(),
+        }
     }
 
     /// Looks for `name` on behalf of the object `requester` of `objects`.
     pub fn find(&self, name: &str, requester: usize, objects: &[LoadedObject]) -> Outcome {
+        if self.places.get() == 0 {
+            return Outcome::Stopped { path: name.to_owned(), reason: TOO_MANY_PLACES.to_owned() };
+        }
         let mut attempt = Attempt { search: self, name, searched: Vec::new(), rejected: Vec::new() };
         let found = match name.contains('/') {
             true => attempt.open(self.absolute(name)).map(|hit| (hit, Rule::Path)),
@@ -104,7 +122,7 @@ impl<'a> Search<'a> {
         match found {
             Some((Hit { opened: Ok(opened), path }, rule)) => Outcome::Found(opened, path, rule),
             Some((Hit { opened: Err(reason), path }, _)) => Outcome::Stopped { path, reason },
-            None => Outcome::Missing { searched: attempt.searched, rejected: attempt.rejected },
+            None => Outcome::Missing { searched: attempt.searched(), rejected: attempt.rejected },
         }
     }
 
@@ -116,23 +134,32 @@ impl<'a> Search<'a> {
     }
 
     /// The directories of a path list, tokens replaced; an empty element is the working directory.
-    fn directories(&self, list: &str, separators: &[char], origin: &str) -> Vec<String> {
+    fn directories<'s>(
+        &'s self,
+        list: &'s str,
+        separators: &'static [char],
+        origin: &'s str,
+    ) -> impl Iterator<Item = String> + 's {
         let tokens = self.tokens(origin);
-        let directory = |element: &str| match element {
+        let directory = move |element: &str| match element {
             "" => self.environment.working_directory.clone(),
             element => self.absolute(&tokens.expand(element)),
         };
-        list.split(separators).map(directory).collect()
+        list.split(separators).filter(|element| element.len() < MAXIMUM_PATH).map(directory)
     }
 
-    fn library_path(&self, program: &LoadedObject) -> Vec<String> {
-        match &self.environment.library_path {
-            Some(list) if !program.facts.secure && !list.is_empty() => {
-                let separators: &[char] = if self.loader.is_musl() { &[':', '\n'] } else { &[':', ';'] };
-                self.directories(list, separators, &program.origin)
-            }
-            _ => Vec::new(),
-        }
+    fn library_path<'s>(&'s self, program: &'s LoadedObject) -> impl Iterator<Item = String> + 's {
+        let list = self.environment.library_path.as_deref();
+        let list = list.filter(|list| !program.facts.secure && !list.is_empty());
+        let separators: &[char] = if self.loader.is_musl() { &[':', '\n'] } else { &[':', ';'] };
+        list.into_iter().flat_map(move |list| self.directories(list, separators, &program.origin))
+    }
+
+    /// Takes from the places that may be looked at; whether there were as many.
+    fn spend(&self, places: usize) -> bool {
+        let left = self.places.get().checked_sub(places);
+        self.places.set(left.unwrap_or(0));
+        left.is_some()
     }
 
     fn is_default_directory(&self, path: &str) -> bool {
@@ -159,10 +186,17 @@ impl Attempt<'_, '_> {
         }
     }
 
-    fn in_directories(&mut self, directories: &[String]) -> Option<Hit> {
-        for directory in directories {
-            if !self.searched.contains(directory) {
-                self.searched.push(directory.clone());
+    /// The directories that were searched, each once.
+    fn searched(&self) -> Vec<String> {
+        let mut known = HashSet::new();
+        self.searched.iter().filter(|directory| known.insert(directory.as_str())).cloned().collect()
+    }
+
+    fn in_directories(&mut self, directories: impl Iterator<Item = String>) -> Option<Hit> {
+        for directory in directories.filter(|directory| directory.len() < MAXIMUM_PATH) {
+            // A long name takes the place of several: it is told with every name that is not found.
+            if !self.search.spend(1 + directory.len() / 64) {
+                return Some(Hit { opened: Err(TOO_MANY_PLACES.to_owned()), path: self.name.to_owned() });
             }
             for subdirectory in &self.search.subdirectories {
                 let directory = directory.trim_end_matches('/');
@@ -171,29 +205,58 @@ impl Attempt<'_, '_> {
                     return hit;
                 }
             }
+            self.searched.push(directory);
         }
         None
     }
 
+    fn in_default_directories(&mut self) -> Option<(Hit, Rule)> {
+        let search = self.search;
+        let hit = self.in_directories(search.default_directories.iter().cloned())?;
+        Some((hit, Rule::DefaultDirectory))
+    }
+
+    /// The objects whose RPATH counts for `requester`: itself, those that loaded it, and the program. An
+    /// object with a RUNPATH has no RPATH.
+    fn rpath_holders(&self, requester: usize, objects: &[LoadedObject]) -> Vec<usize> {
+        let mut chain = Vec::new();
+        let mut holder = Some(requester);
+        while let Some(index) = holder {
+            chain.push(index);
+            holder = objects[index].loaded_by;
+        }
+        // A chain of thousands of libraries, each asked for by one before, is walked for each of them.
+        self.search.spend(chain.len() / 16);
+        if !chain.contains(&0) {
+            chain.push(0);
+        }
+        let has_rpath = |index: &usize| {
+            let facts = &objects[*index].facts;
+            facts.runpath.is_none() && facts.rpath.as_deref().is_some_and(|list| !list.is_empty())
+        };
+        chain.retain(has_rpath);
+        chain
+    }
+
     fn in_glibc_order(&mut self, requester: usize, objects: &[LoadedObject]) -> Option<(Hit, Rule)> {
         if objects[requester].facts.runpath.is_none() {
-            for holder in rpath_holders(requester, objects) {
+            for holder in self.rpath_holders(requester, objects) {
                 let object = &objects[holder];
                 let list = object.facts.rpath.as_deref().unwrap_or_default();
                 let directories = self.search.directories(list, &[':'], &object.origin);
-                if let Some(hit) = self.in_directories(&directories) {
+                if let Some(hit) = self.in_directories(directories) {
                     return Some((hit, Rule::Rpath { object: object.shown.clone() }));
                 }
             }
         }
         let library_path = self.search.library_path(&objects[0]);
-        if let Some(hit) = self.in_directories(&library_path) {
+        if let Some(hit) = self.in_directories(library_path) {
             return Some((hit, Rule::LibraryPath));
         }
         let object = &objects[requester];
         if let Some(list) = object.facts.runpath.as_deref().filter(|list| !list.is_empty()) {
             let directories = self.search.directories(list, &[':'], &object.origin);
-            if let Some(hit) = self.in_directories(&directories) {
+            if let Some(hit) = self.in_directories(directories) {
                 return Some((hit, Rule::Runpath { object: object.shown.clone() }));
             }
         }
@@ -203,8 +266,7 @@ impl Attempt<'_, '_> {
         if object.facts.flags.no_default_libraries {
             return None;
         }
-        let search = self.search;
-        self.in_directories(&search.default_directories).map(|hit| (hit, Rule::DefaultDirectory))
+        self.in_default_directories()
     }
 
     fn in_cache(&mut self, requester: &LoadedObject) -> Option<Hit> {
@@ -230,43 +292,23 @@ impl Attempt<'_, '_> {
 
     fn in_musl_order(&mut self, requester: usize, objects: &[LoadedObject]) -> Option<(Hit, Rule)> {
         let library_path = self.search.library_path(&objects[0]);
-        if let Some(hit) = self.in_directories(&library_path) {
+        if let Some(hit) = self.in_directories(library_path) {
             return Some((hit, Rule::LibraryPath));
         }
         let mut holder = Some(requester);
         while let Some(index) = holder {
             let object = &objects[index];
+            self.search.spend(usize::from(index % 16 == 0));
             if let Some(list) = object.facts.runpath.as_deref().or(object.facts.rpath.as_deref()) {
                 let directories = self.search.directories(list, &[':', '\n'], &object.origin);
-                if let Some(hit) = self.in_directories(&directories) {
+                if let Some(hit) = self.in_directories(directories) {
                     return Some((hit, Rule::Runpath { object: object.shown.clone() }));
                 }
             }
             holder = object.loaded_by;
         }
-        let search = self.search;
-        self.in_directories(&search.default_directories).map(|hit| (hit, Rule::DefaultDirectory))
+        self.in_default_directories()
     }
-}
-
-/// The objects whose RPATH counts for `requester`: itself, those that loaded it, and the program. An
-/// object with a RUNPATH has no RPATH.
-fn rpath_holders(requester: usize, objects: &[LoadedObject]) -> Vec<usize> {
-    let mut chain = Vec::new();
-    let mut holder = Some(requester);
-    while let Some(index) = holder {
-        chain.push(index);
-        holder = objects[index].loaded_by;
-    }
-    if !chain.contains(&0) {
-        chain.push(0);
-    }
-    let has_rpath = |index: &usize| {
-        let facts = &objects[*index].facts;
-        facts.runpath.is_none() && facts.rpath.as_deref().is_some_and(|list| !list.is_empty())
-    };
-    chain.retain(has_rpath);
-    chain
 }
 
 fn musl_directories(data: &[u8]) -> Vec<String> {

@@ -92,6 +92,9 @@ fn follow(
     let next = Start { path: &path, shown: &path };
     let mut load = match files.open(&path) {
         Ok(opened) => start_object(&next, opened, files, environment),
+        Err(OpenError::NotElf | OpenError::TooShort) if depth == 0 => {
+            return Load::of(Problem::ScriptTooDeep { object: shown.to_owned() });
+        }
         Err(OpenError::NotElf | OpenError::TooShort) => start_script(&next, files, environment, depth - 1),
         Err(error) => {
             return Load::of(Problem::InterpreterMissing {
