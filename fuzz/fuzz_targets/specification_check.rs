@@ -22,11 +22,29 @@ const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
 
 /// Names and paths that mean something to one another.
 const NAMES: &[&str] = &[
-    "a", "b", "lib/a", "lib/b", "lib", "..", "../a", "lib/../a", "./a", "", "/", "/a", "/app/lib/b", "a/b/a",
-    "libc.so.6", "$ORIGIN", "$ORIGIN/../lib:$LIB:${PLATFORM}", "$ORIGIN/b", ":", LOADER, "/lib", "\u{e9}\n",
+    "a",
+    "b",
+    "lib/a",
+    "lib/b",
+    "lib",
+    "..",
+    "../a",
+    "lib/../a",
+    "",
+    "/",
+    "/app/lib/b",
+    "a/b/a",
+    "libc.so.6",
+    "$ORIGIN",
+    "$ORIGIN/../lib:$LIB:${PLATFORM}",
+    ":",
+    LOADER,
+    "/lib",
+    "\u{e9}\n",
 ];
 /// Symbols and versions.
-const WORDS: &[&str] = &["printf", "GLIBC_2.34", "GLIBC_2.9", "GLIBC_ABI_DT_RELR", "V", "V_1.99999999999999999999", "", "x"];
+const WORDS: &[&str] =
+    &["printf", "GLIBC_2.34", "GLIBC_2.9", "GLIBC_ABI_DT_RELR", "V", "V_1.99999999999999999999", "", "x"];
 
 #[derive(Debug)]
 struct Document(Specification);
@@ -132,7 +150,11 @@ fn object(source: &mut Unstructured<'_>) -> Result<Object> {
 
 fn want(source: &mut Unstructured<'_>) -> Result<LibraryNeed> {
     let versions = some(source, 2, |source| {
-        Ok(VersionNeed { version: word(source)?, optional: bool::arbitrary(source)?, symbols: symbols(source)? })
+        Ok(VersionNeed {
+            version: word(source)?,
+            optional: bool::arbitrary(source)?,
+            symbols: symbols(source)?,
+        })
     })?;
     Ok(LibraryNeed { library: name(source)?, versions })
 }

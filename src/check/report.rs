@@ -217,7 +217,7 @@ impl Gathered {
 }
 
 impl Report {
-    pub(super) fn new(host: HostSummary) -> Self {
+    pub(crate) fn new(host: HostSummary) -> Self {
         Self {
             schema: REPORT_IDENTIFIER.to_owned(),
             verdict: Verdict::Undecided,

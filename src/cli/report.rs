@@ -272,15 +272,11 @@ mod tests {
             subjects: vec!["git".to_owned()],
             message: problem.loader_message(),
         };
-        Report {
-            schema: String::new(),
-            verdict: Verdict::Incompatible,
-            exactness: Exactness::Symbols,
-            source: None,
-            host,
-            subjects: vec![Subject { path: "git".to_owned(), verdict: Verdict::Incompatible }],
-            findings: problems.iter().map(finding).collect(),
-        }
+        let mut report = Report::new(host);
+        report.verdict = Verdict::Incompatible;
+        report.subjects = vec![Subject { path: "git".to_owned(), verdict: Verdict::Incompatible }];
+        report.findings = problems.iter().map(finding).collect();
+        report
     }
 
     fn plain(report: &Report) -> String {

@@ -18,6 +18,8 @@
 mod dynamic;
 mod error;
 mod hash;
+#[cfg(test)]
+mod hostile;
 mod machine;
 mod name;
 mod note;

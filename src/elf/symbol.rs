@@ -448,8 +448,8 @@ impl GnuHash {
         }
         let bucket = hash as usize % self.bucket_count;
         let Some(first @ 1..) = reader.u32(self.buckets + bucket * 4) else { return };
-        let mut index = first as usize;
-        for _ in 0..LONGEST_LOOK_UP {
+        let first = first as usize;
+        for index in first..first.saturating_add(LONGEST_LOOK_UP) {
             let Some(chained) = self.chained(reader, index) else { return };
             if (chained ^ hash) >> 1 == 0 && examine(index) {
                 return;
@@ -457,7 +457,6 @@ impl GnuHash {
             if chained & 1 != 0 {
                 return;
             }
-            index += 1;
         }
     }
 

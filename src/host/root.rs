@@ -275,6 +275,13 @@ mod tests {
     }
 
     #[test]
+    fn a_path_that_the_kernel_would_not_take_leads_nowhere() {
+        let (_folder, root) = root();
+        assert!(root.resolve(Path::new(&"etc/../".repeat(100))).is_ok());
+        assert!(matches!(root.resolve(Path::new(&"etc/../".repeat(1_000_000))), Err(WalkError::NotFound)));
+    }
+
+    #[test]
     fn loops_files_as_directories_and_pipes_are_errors() {
         let (folder, root) = root();
         symlink("b", folder.path().join("a")).unwrap();

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::loader::{Environment, Facts, Load, Problem, ScopeFiles, Start, start, start_script_line};
 use crate::spec::{Script, Specification};
 
-/// How much is done for one application: objects loaded and problems found, over all that is started.
-/// A whole distribution's programs with their libraries take a hundredth of it.
+/// How much is done for one application, over all that is started: objects loaded, directories searched,
+/// text of problems. The programs of a whole distribution take a tenth of it.
 const MOST_EFFORT: usize = 1 << 22;
 
 /// What a verdict is about.
@@ -85,9 +85,7 @@ impl Application {
                 0 => Load::of(not_started(subject)),
                 _ => self.start(subject, &special, files, &environment),
             };
-            // A problem is told with each subject that has it.
-            let told = load.problems.len().saturating_mul(1 + subject.len() / 64);
-            left = left.saturating_sub(1 + load.objects.len() + told);
+            left = left.saturating_sub(effort(subject, &load));
             reached.extend(load.objects.iter().filter(|object| object.in_scope).map(|o| o.shown.clone()));
             visit(subject, &load);
         };
@@ -136,9 +134,17 @@ struct Special<'a> {
 impl<'a> Special<'a> {
     fn of(application: &'a Application) -> Self {
         let scripts = application.scripts.iter().rev().map(|script| (script.path.as_str(), script));
-        let foreign = application.foreign.iter().rev().map(|(path, machine)| (path.as_str(), machine.as_str()));
+        let foreign =
+            application.foreign.iter().rev().map(|(path, machine)| (path.as_str(), machine.as_str()));
         Self { scripts: scripts.collect(), foreign: foreign.collect() }
     }
+}
+
+fn effort(subject: &str, load: &Load) -> usize {
+    let size = |problem| serde_json::to_vec(problem).map_or(0, |text| text.len());
+    // A problem is told with each subject that has it.
+    let told = load.problems.iter().map(size).sum::<usize>() / 16 * (1 + subject.len() / 64);
+    1 + load.objects.len() + load.effort + told
 }
 
 fn not_started(subject: &str) -> Problem {

@@ -7,7 +7,7 @@
 //! loads both. [`Memo`] keeps these answers: over a whole system each pair is looked at once. A
 //! reference with a version is looked for in the library that the version names before all others.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
@@ -20,7 +20,13 @@ use crate::loader::{Facts, Load, LoadedObject, Problem};
 pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, memo: &Memo) {
     let known = Known::of(load);
     let by_name = load.by_name();
-    let scope = Scope { objects: &load.objects, by_name, ignores_versions: loader.is_musl(), memo };
+    let scope = Scope {
+        objects: &load.objects,
+        by_name,
+        ignores_versions: loader.is_musl(),
+        asked: Cell::new(0),
+        memo,
+    };
     let binds_now = loader.is_musl() || load.objects.first().is_some_and(|o| o.facts.flags.bind_now);
     let mut problems = Vec::new();
     let mut left = Vec::new();
@@ -38,6 +44,8 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, m
             problems.push(missing(object, &import, lazy));
         }
     }
+    let asked = scope.asked.get();
+    load.effort += asked;
     load.problems.extend(problems);
     load.left_to_program = left;
 }
@@ -111,6 +119,8 @@ struct Scope<'a> {
     objects: &'a [LoadedObject],
     by_name: HashMap<&'a str, usize>,
     ignores_versions: bool,
+    /// How many objects were asked for the references of a group.
+    asked: Cell<usize>,
     memo: &'a Memo,
 }
 
@@ -156,6 +166,7 @@ impl Scope<'_> {
         let mut left: Option<Vec<u32>> = None;
         for provider in providers {
             let leftover = self.left_by(facts, number, group, provider);
+            self.asked.set(self.asked.get() + 1);
             match &mut left {
                 None => left = Some(leftover.to_vec()),
                 Some(left) => left.retain(|index| leftover.binary_search(index).is_ok()),

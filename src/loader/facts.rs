@@ -276,8 +276,11 @@ impl Listed {
         }
         if let Some(provides) = &object.provides {
             listed.has_versions = provides.symbol_versions;
-            listed.first_version = 
-                provides.versions.as_ref().and_then(|versions| versions.first()).map(|first| first.as_str().into());
+            listed.first_version = provides
+                .versions
+                .as_ref()
+                .and_then(|versions| versions.first())
+                .map(|first| first.as_str().into());
             provides.definitions.iter().for_each(|definitions| listed.add_definitions(definitions));
         }
         listed

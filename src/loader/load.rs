@@ -82,6 +82,8 @@ pub struct Load {
     pub problems: Vec<Problem>,
     /// Symbols that a library leaves to the program that loads it.
     pub left_to_program: Vec<String>,
+    /// What it took: directories looked into, and objects asked for the symbols of others.
+    pub(super) effort: usize,
 }
 
 impl Load {
@@ -104,6 +106,7 @@ impl Load {
             self.objects.push(object);
         }
         self.problems.extend(other.problems);
+        self.effort += other.effort;
     }
 }
 
@@ -128,11 +131,13 @@ pub(super) fn load(
     let kernel = environment.platform.kernel.filter(|_| !loader.knows_relr);
     let search = Search::new(files, environment, loader, Fit { program: &facts, kernel });
     let waiting = LoadedObject::of_loader(loader, loader_file);
-    let mut loading = Loading { search, loader, waiting: Some(waiting), load: Load::default(), index: Index::default() };
+    let mut loading =
+        Loading { search, loader, waiting: Some(waiting), load: Load::default(), index: Index::default() };
     loading.add_program(program);
     loading.add_preloads();
     loading.add_dependencies();
-    let mut load = loading.load;
+    let places = loading.search.places_spent();
+    let mut load = Load { effort: places, ..loading.load };
     if !loader.is_musl() {
         version::check(&mut load, loader);
     }
@@ -255,7 +260,12 @@ impl Loading<'_> {
         let wanted_by = self.load.objects[requester].shown.clone();
         if self.load.objects.len() >= MOST_OBJECTS {
             let reason = format!("not loaded: the program has {MOST_OBJECTS} libraries already");
-            self.object_once(Problem::LibraryUnusable { path: name.clone(), library: name, wanted_by, reason });
+            self.object_once(Problem::LibraryUnusable {
+                path: name.clone(),
+                library: name,
+                wanted_by,
+                reason,
+            });
             return;
         }
         let is_optional = dependency.kind == DependencyKind::Auxiliary;

@@ -17,7 +17,7 @@ use crate::loader::{Environment, Files, Opened, Rejection};
 
 /// How many directories are looked into for one program. A program with hundreds of libraries, each with
 /// a RUNPATH of hundreds of directories, stays below.
-const MOST_PLACES: usize = 1 << 20;
+const MOST_PLACES: usize = 1 << 18;
 /// What is said of the name at which these are used up.
 const TOO_MANY_PLACES: &str = "not searched for: too many directories for one program";
 
@@ -153,6 +153,11 @@ impl<'a> Search<'a> {
         let list = list.filter(|list| !program.facts.secure && !list.is_empty());
         let separators: &[char] = if self.loader.is_musl() { &[':', '\n'] } else { &[':', ';'] };
         list.into_iter().flat_map(move |list| self.directories(list, separators, &program.origin))
+    }
+
+    /// How many directories were looked into.
+    pub fn places_spent(&self) -> usize {
+        MOST_PLACES - self.places.get()
     }
 
     /// Takes from the places that may be looked at; whether there were as many.

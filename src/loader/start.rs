@@ -211,3 +211,36 @@ pub(super) fn check_platform(load: &mut Load, refused: bool, environment: &Envir
     }
     load.problems.extend(problems);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::host::Root;
+    use crate::loader::HostFiles;
+
+    #[test]
+    fn scripts_that_lead_through_env_to_scripts_end_where_the_kernel_does() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("usr/bin")).unwrap();
+        let write = |name: &str, text: &str| {
+            let path = root.path().join("usr/bin").join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        };
+        // More than the 64 bytes of an ELF header, or the file would be too short for one.
+        let line = |interpreter: &str| format!("#!{interpreter}\n{}", "#".repeat(64));
+        write("env", &line("/usr/bin/env a"));
+        write("a", &line("/usr/bin/env a"));
+        let files = HostFiles::new(Root::at(root.path()).unwrap());
+        let environment = Environment {
+            platform: Platform::of_this_machine(),
+            library_path: None,
+            working_directory: "/".to_owned(),
+        };
+        let load = start(&Start { path: "/usr/bin/a", shown: "a" }, &files, &environment);
+        assert!(load.problems.iter().all(|problem| matches!(problem, Problem::ScriptTooDeep { .. })));
+        assert!(!load.problems.is_empty());
+    }
+}
