@@ -54,6 +54,24 @@ pub struct Start<'a> {
 /// Starts a program as far as its entry point, and says what would become of it. A library is loaded
 /// as by a program that needs nothing else.
 pub fn start(start: &Start<'_>, files: &dyn Files, environment: &Environment) -> Load {
+    files.memory().budget.refill(0);
+    honest(start_object_or_script(start, files, environment), files)
+}
+
+/// What a start came to that may have been cut short: then what it found missing may be there.
+pub(super) fn honest(load: Load, files: &dyn Files) -> Load {
+    match files.memory().budget.problem() {
+        Some(problem) if !load.problems.contains(&problem) => Load::of(problem),
+        _ => load,
+    }
+}
+
+/// Starts what is at a path.
+pub(super) fn start_object_or_script(
+    start: &Start<'_>,
+    files: &dyn Files,
+    environment: &Environment,
+) -> Load {
     match files.open(start.path) {
         Ok(opened) => start_object(start, opened, files, environment),
         Err(OpenError::NotElf | OpenError::TooShort) => start_script(start, files, environment, Depth::START),

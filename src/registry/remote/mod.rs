@@ -10,10 +10,10 @@
 //! repository, `repository`, `upload` and `listing` are the specification's operations.
 
 mod ask;
-mod challenge;
+pub mod challenge;
 mod client;
 mod exchange;
-mod link;
+pub mod link;
 mod listing;
 mod login;
 pub mod redact;
