@@ -14,11 +14,9 @@ use compat::spec::{
     Definitions, LibraryNeed, Object, ObjectFlag, ObjectKind, Provision, Script, Specification, Symbols,
     VersionNeed,
 };
+use compat_fuzz::{LOADER, root};
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
-
-/// Where the loader lies in the root, and what most objects name.
-const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
 
 /// Names and paths that mean something to one another.
 const NAMES: &[&str] = &[
@@ -174,14 +172,6 @@ fn provision(source: &mut Unstructured<'_>) -> Result<Provision> {
 
 thread_local! {
     static ROOT: RefCell<TempDir> = RefCell::new(root());
-}
-
-fn root() -> TempDir {
-    let root = tempfile::tempdir().expect("a temporary folder");
-    let loader = root.path().join(LOADER.trim_start_matches('/'));
-    std::fs::create_dir_all(loader.parent().expect("a folder")).expect("a folder");
-    std::fs::write(loader, compat_fuzz::dynamic_loader()).expect("a file");
-    root
 }
 
 fuzz_target!(|document: Document| {

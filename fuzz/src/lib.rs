@@ -1,6 +1,9 @@
-//! What several targets need: a small ELF object around given bytes.
+//! What several targets need: a small ELF object around given bytes, and a small root.
+
+use std::path::Path;
 
 use compat::elf::Machine;
+use tempfile::TempDir;
 
 const HEADER: usize = 64;
 const SEGMENT: usize = 56;
@@ -30,6 +33,38 @@ pub fn dynamic_loader() -> Vec<u8> {
     bytes.extend([0; 16]);
     bytes.extend(strings);
     bytes
+}
+
+/// The dynamic loader of a root of [`root`], and what most programs name.
+pub const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
+
+/// A root that holds nothing but a dynamic loader.
+///
+/// # Panics
+///
+/// Where the temporary folder cannot be written.
+pub fn root() -> TempDir {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    write_executable(&root.path().join(LOADER.trim_start_matches('/')), &dynamic_loader());
+    root
+}
+
+/// Writes a file that may be executed, and the folders that it needs.
+///
+/// # Panics
+///
+/// Where it cannot be written.
+pub fn write_executable(path: &Path, content: &[u8]) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+    std::fs::write(path, content).expect("a file");
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).expect("its mode");
+}
+
+/// Two files in one input: the first begins after two bytes that tell its length.
+pub fn two_files(data: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = data.split_first_chunk::<2>()?;
+    rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))
 }
 
 fn header(machine: Machine, segments: u16) -> Vec<u8> {

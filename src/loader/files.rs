@@ -357,12 +357,13 @@ fn folders<'a>(application: &'a Application, spend: impl Fn(&str) -> bool) -> Ha
 }
 
 /// What looking a path of the scope up takes of the budget.
-fn cost_of_lookup(path: &str) -> usize {
+pub(super) fn cost_of_lookup(path: &str) -> usize {
     1 + path.len() / 16
 }
 
-fn push_component(path: &mut String, name: &str) {
-    if !path.is_empty() {
+/// Adds a component to a path.
+pub(super) fn push_component(path: &mut String, name: &str) {
+    if !path.is_empty() && !path.ends_with('/') {
         path.push('/');
     }
     path.push_str(name);

@@ -187,6 +187,7 @@ impl<'a> Search<'a> {
         let mut directories = Vec::new();
         for element in self.elements(list, SEPARATORS) {
             let expanded = element.replace("${ORIGIN}", &object.origin).replace("$ORIGIN", &object.origin);
+            self.spend(expanded.len() / 16);
             let parts = expanded.split(SEPARATORS).filter(|part| !part.is_empty());
             directories.extend(parts.map(|part| self.absolute(part)));
         }
