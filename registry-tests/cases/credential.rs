@@ -191,6 +191,13 @@ fn expired(workspace: &Workspace) {
     workspace.write("home/.docker/config.json", auths(&registry.address(), "expired"));
     workspace.compat(["check", "--no-cache", &reference]).ok();
     workspace.compat(["push", &format!("{}/public/app:2", registry.address())]).run().fails_clearly();
+    // The same of a token that was kept itself.
+    let kept = json!({"auths": {registry.address(): {"registrytoken": "expired"}}}).to_string();
+    workspace.write("home/.docker/config.json", kept);
+    let run = workspace.compat(["check", "--no-cache", &reference]).ok();
+    run.says("refused the credentials from");
+    workspace.compat(["push", &format!("{}/public/app:2", registry.address())]).run().fails_clearly();
+    workspace.write("home/.docker/config.json", auths(&registry.address(), "expired"));
     let attached = workspace.compat(["discover", "--format", "json", &reference]).ok();
     assert!(discovered(&attached).is_empty());
     workspace.write("home/.docker/config.json", auths(&registry.address(), PASSWORD));

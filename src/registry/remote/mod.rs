@@ -16,6 +16,7 @@ mod exchange;
 pub mod link;
 mod listing;
 mod login;
+mod proxy;
 pub mod redact;
 mod repository;
 mod retry;
