@@ -57,6 +57,9 @@ pub fn root() -> TempDir {
 pub fn write_executable(path: &Path, content: &[u8]) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+    // A file that is cut short and written anew is brought to disk by some file systems, which takes as
+    // long as a hundred runs; a new one is not.
+    let _ = std::fs::remove_file(path);
     std::fs::write(path, content).expect("a file");
     std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).expect("its mode");
 }

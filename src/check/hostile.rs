@@ -44,11 +44,11 @@ fn report(specification: &Specification) -> Report {
 
 /// What took too much, where the report says so; and what it says is not "compatible".
 fn exceeded(report: &Report) -> Option<Effort> {
-    let efforts = report.findings.iter().filter_map(|finding| match &finding.matter {
+    let mut efforts = report.findings.iter().filter_map(|finding| match &finding.matter {
         Matter::Problem(Problem::EffortExceeded { effort }) => Some(*effort),
         _ => None,
     });
-    let effort = efforts.last();
+    let effort = efforts.next_back();
     assert!(effort.is_none() || report.verdict != Verdict::Compatible);
     effort
 }

@@ -346,7 +346,7 @@ impl<'a> ScopeFiles<'a> {
 }
 
 /// The folders that the paths of an application lead through, until `spend` ends it.
-fn folders<'a>(application: &'a Application, spend: impl Fn(&str) -> bool) -> HashSet<&'a str> {
+fn folders(application: &Application, spend: impl Fn(&str) -> bool) -> HashSet<&str> {
     let paths = application.objects.iter().map(|(path, _)| path);
     let paths = paths.chain(application.links.keys()).chain(application.unusable.keys());
     let paths = paths.filter(|path| path.len() < MAXIMUM_PATH);
