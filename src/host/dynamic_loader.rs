@@ -7,7 +7,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::elf::{Class, Machine};
+use crate::elf::{self, Class, Machine};
 
 /// Whose loader it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -50,6 +50,7 @@ impl DynamicLoader {
     /// Reads the facts from the bytes of the loader at `path`. `None` when it is neither glibc's nor
     /// musl's.
     pub fn parse(path: &str, data: &[u8], machine: Machine, class: Class) -> Option<Self> {
+        let data = &*elf::constants(data).concat();
         if contains(data, b"musl libc") || contains(data, b"/etc/ld-musl-") {
             return Some(Self::musl(path, data));
         }
