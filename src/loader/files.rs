@@ -344,6 +344,12 @@ impl<'a> ScopeFiles<'a> {
         }
     }
 
+    /// The path under which the files below know what is not in the scope: where the scope is a whole root,
+    /// only its own links lead there.
+    fn seen_below(&self, path: &str, inside: &str) -> String {
+        if self.is_whole_root() { self.path_of(inside) } else { path.to_owned() }
+    }
+
     fn object(&self, inside: &str) -> Option<&Opened> {
         self.objects.get(inside)
     }
@@ -371,12 +377,15 @@ impl Files for ScopeFiles<'_> {
         }
         match self.object(&inside) {
             Some(object) => Ok(object.clone()),
-            None => self.below.open(path),
+            None => self.below.open(&self.seen_below(path, &inside)),
         }
     }
 
     fn read(&self, path: &str) -> Result<Bytes, OpenError> {
-        self.below.read(path)
+        match self.walk(path) {
+            Place::Inside(inside) => self.below.read(&self.seen_below(path, &inside)),
+            _ => self.below.read(path),
+        }
     }
 
     fn real_path(&self, path: &str) -> String {
@@ -390,8 +399,9 @@ impl Files for ScopeFiles<'_> {
     fn is_executable(&self, path: &str) -> bool {
         match self.walk(path) {
             Place::Inside(inside) if self.object(&inside).is_some() => true,
+            Place::Inside(inside) => self.below.is_executable(&self.seen_below(path, &inside)),
             Place::Below(path) => self.below.is_executable(&path),
-            _ => self.below.is_executable(path),
+            Place::Nowhere => false,
         }
     }
 
