@@ -78,20 +78,20 @@ pub struct Object {
     pub version_needs: Vec<VersionNeed>,
     /// The versions it defines (`DT_VERDEF`); `None` when it has no such table.
     pub version_definitions: Option<Vec<DefinedVersion>>,
-    symbols: Option<SymbolTable>,
+    pub(super) symbols: Option<SymbolTable>,
     /// File ranges of the relocations, and whether the entries carry an addend.
-    relocations: Vec<(usize, usize, bool)>,
+    pub(super) relocations: Vec<(usize, usize, bool)>,
 }
 
 /// Segments and the bytes they lie in.
-struct Segments<'a> {
-    reader: Reader<'a>,
-    headers: Vec<ProgramHeader>,
+pub(super) struct Segments<'a> {
+    pub reader: Reader<'a>,
+    pub headers: Vec<ProgramHeader>,
 }
 
 impl Segments<'_> {
     /// Everything that would be mapped must be in the file: a page behind its end is a bus error.
-    fn check_extent(&self) -> Result<(), Error> {
+    pub fn check_extent(&self) -> Result<(), Error> {
         let length = self.reader.data.len();
         let is_cut = |header: &&ProgramHeader| {
             let end = header.p_offset.checked_add(header.p_filesz);
@@ -115,7 +115,7 @@ impl Segments<'_> {
         })
     }
 
-    fn table(&self, what: &'static str, address: Option<u64>) -> Result<Option<usize>, Error> {
+    pub fn table(&self, what: &'static str, address: Option<u64>) -> Result<Option<usize>, Error> {
         let Some(address) = address else { return Ok(None) };
         match self.offset(address) {
             Some((offset, _)) => Ok(Some(offset)),
@@ -206,7 +206,7 @@ impl Object {
         Ok(())
     }
 
-    fn reader(&self) -> Reader<'_> {
+    pub(super) fn reader(&self) -> Reader<'_> {
         Reader { data: &self.data, class: self.class, endian: self.endian }
     }
 
@@ -255,7 +255,7 @@ impl Object {
     }
 
     /// How the relocations refer to each symbol, by its index.
-    fn uses(&self, symbols: &SymbolTable) -> Vec<Uses> {
+    pub(super) fn uses(&self, symbols: &SymbolTable) -> Vec<Uses> {
         let reader = self.reader();
         let entry = SymbolTable::entry_size(self.class);
         let count = self.data.len().saturating_sub(symbols.symbols) / entry;
@@ -290,7 +290,7 @@ impl Object {
     }
 }
 
-fn parse_header(data: &[u8]) -> Result<(Header, Reader<'_>), Error> {
+pub(super) fn parse_header(data: &[u8]) -> Result<(Header, Reader<'_>), Error> {
     if !data.starts_with(header::ELFMAG) {
         return Err(Error::NotElf);
     }
@@ -334,7 +334,7 @@ fn identification_fault(header: &Header) -> Option<&'static str> {
     (header.e_version != 1).then_some("ELF file version does not match current one")
 }
 
-fn parse_segments(header: &Header, reader: Reader<'_>) -> Result<Vec<ProgramHeader>, Error> {
+pub(super) fn parse_segments(header: &Header, reader: Reader<'_>) -> Result<Vec<ProgramHeader>, Error> {
     let container = if reader.class == Class::Elf64 { Container::Big } else { Container::Little };
     let endian = match reader.endian {
         Endian::Little => goblin::container::Endian::Little,
@@ -391,7 +391,7 @@ fn notes(segments: &Segments<'_>, machine: Machine) -> Notes {
     notes
 }
 
-fn dynamic_entries(segments: &Segments<'_>) -> Result<Option<Entries>, Error> {
+pub(super) fn dynamic_entries(segments: &Segments<'_>) -> Result<Option<Entries>, Error> {
     let Some(header) = segments.find(segment::PT_DYNAMIC) else { return Ok(None) };
     if header.p_filesz == 0 {
         return Ok(None);
@@ -399,7 +399,7 @@ fn dynamic_entries(segments: &Segments<'_>) -> Result<Option<Entries>, Error> {
     Ok(Some(Entries::parse(segments.bytes("the dynamic section", header)?)))
 }
 
-fn strings(segments: &Segments<'_>, tables: &Tables) -> Result<(usize, usize), Error> {
+pub(super) fn strings(segments: &Segments<'_>, tables: &Tables) -> Result<(usize, usize), Error> {
     let Some(address) = tables.string_table else { return Ok((0, 0)) };
     let unmapped = Error::Unmapped { what: "the dynamic string table", address };
     let (offset, left) = segments.offset(address).ok_or(unmapped)?;
