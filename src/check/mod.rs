@@ -82,6 +82,17 @@ impl Host {
         Self::new(files, name, Platform::of_this_machine(), working_directory, drivers, options)
     }
 
+    /// Its platform as indexes of images name it.
+    pub fn oci_platform(&self) -> crate::registry::Platform {
+        let platform = &self.environment.platform;
+        let name = platform.machine.to_string();
+        let of_machine = crate::registry::Platform::of_machine(&name);
+        match platform.isa {
+            Some(isa) => of_machine.with_variant(format!("v{}", isa.highest())),
+            None => of_machine,
+        }
+    }
+
     /// Its drivers; `None` where nothing is known of them.
     pub fn drivers(&self) -> Option<Drivers> {
         match &self.drivers {

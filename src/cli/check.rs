@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use crate::check::{self, Host, Impact, Options, Report, Source, Verdict};
 use crate::cli::context::OutputFormat;
+use crate::cli::image::{self as derive, Choice, DeriveOptions};
 use crate::cli::source::{self, Origin, SourceOptions};
 use crate::cli::{Context, Exit, Failure, report};
 use crate::elf::{IsaLevel, KernelVersion};
 use crate::generate;
 use crate::host::{MAXIMUM_PROFILE_SIZE, Profile};
-use crate::registry::Level;
+use crate::image;
+use crate::registry::{Level, Platform};
 use crate::spec;
 
 const EXAMPLES: &str = "\
@@ -63,6 +65,14 @@ pub struct Arguments {
     /// Check libraries as loaded by this program (a path of the root), rather than on their own
     #[arg(long, value_name = "PATH")]
     host_program: Option<PathBuf>,
+
+    /// Derive what an image needs from its layers where no artifact is attached; also for archives
+    /// (docker-archive:FILE, oci-archive:FILE) and unpacked roots (dir:PATH)
+    #[arg(long, conflicts_with = "offline")]
+    generate: bool,
+
+    #[command(flatten)]
+    derive: DeriveOptions,
 
     /// How to print the report
     #[arg(long, value_enum, default_value_t)]
@@ -119,6 +129,13 @@ pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
 
 /// The report on one source.
 fn judge(source: &str, arguments: &Arguments, host: &Host, context: &Context) -> Result<Report, Failure> {
+    let platform = arguments.fetch.platform.clone().unwrap_or_else(|| host.oci_platform());
+    if arguments.generate
+        && let Ok(image @ (image::Source::Archive { .. } | image::Source::Folder(_))) =
+            image::Source::parse(source)
+    {
+        return judge_image(&image, platform, arguments, host, context);
+    }
     if is_application(source) {
         let options = generate::Options { paths: vec![source.into()], ..generate::Options::default() };
         let read = generate::read(&options)
@@ -126,7 +143,11 @@ fn judge(source: &str, arguments: &Arguments, host: &Host, context: &Context) ->
         read.notes.iter().for_each(|note| context.warn(note));
         return Ok(check::check_application(&read.application, host));
     }
-    let fetched = source::fetch_specification(source, &arguments.fetch, context)?;
+    let Some(fetched) =
+        source::find_specification(source, &arguments.fetch, &platform, arguments.generate, context)?
+    else {
+        return judge_image(&derive::parse_source(source)?, platform, arguments, host, context);
+    };
     let specification = spec::parse(&fetched.bytes).map_err(|error| {
         let failure = Failure::undecided(&error).with_hint(error.hint().map(str::to_owned));
         Failure { message: format!("{source}: {}", failure.message), ..failure }
@@ -134,6 +155,27 @@ fn judge(source: &str, arguments: &Arguments, host: &Host, context: &Context) ->
     let mut report = check::check(&specification, host);
     report.source = Some(source_of(source.to_owned(), &fetched.origin));
     Ok(report)
+}
+
+/// The report on an image without an artifact, derived from its layers.
+fn judge_image(
+    source: &image::Source,
+    platform: Platform,
+    arguments: &Arguments,
+    host: &Host,
+    context: &Context,
+) -> Result<Report, Failure> {
+    let session = derive::session(source, &arguments.fetch.registry, context)?;
+    let options = derive::options(&arguments.derive, [], false);
+    let mut report = None;
+    derive::derive(source, &Choice::Best(platform), &options, &session, context, |derived| {
+        let digest = derived.descriptor.map(|descriptor| descriptor.digest.to_string());
+        let level = Some("generated".to_owned());
+        let source = Source { reference: source.to_string(), digest, level };
+        report = Some(Report { source: Some(source), ..check::check(&derived.specification, host) });
+        Ok(())
+    })?;
+    report.ok_or_else(|| Failure::usage(format!("{source} holds no image")))
 }
 
 /// Whether a source is a program, library, script or folder rather than a document or a reference.
@@ -166,13 +208,20 @@ fn host(arguments: &Arguments) -> Result<Host, Failure> {
         kernel: arguments.kernel,
         host_program: arguments.host_program.as_ref().map(|path| path.to_string_lossy().into_owned()),
     };
-    if let Some(file) = &arguments.host {
-        return saved_host(file, &options);
-    }
-    match &arguments.root {
-        None => Ok(Host::this_machine(&options)),
-        Some(directory) => Host::at(directory, &options).map_err(|source| {
-            let error = RootError { directory: directory.clone(), source };
+    host_of(arguments.root.as_deref(), arguments.host.as_deref(), &options)
+}
+
+/// The host that options name: a root, a saved host, or this machine.
+///
+/// # Errors
+///
+/// Where it cannot be read.
+pub(super) fn host_of(root: Option<&Path>, saved: Option<&Path>, options: &Options) -> Result<Host, Failure> {
+    match (saved, root) {
+        (Some(file), _) => saved_host(file, options),
+        (None, None) => Ok(Host::this_machine(options)),
+        (None, Some(directory)) => Host::at(directory, options).map_err(|source| {
+            let error = RootError { directory: directory.to_owned(), source };
             Failure::undecided(&error)
         }),
     }

@@ -144,11 +144,16 @@ fn members(file: &mut File) -> io::Result<HashMap<String, Member>> {
             tar::EntryType::Regular => {
                 let extent = Extent { offset: entry.raw_file_position(), size: entry.size() };
                 if extent.offset.checked_add(extent.size).is_none_or(|end| end > length) {
-                    return Err(io::Error::other(format!("it ends in the middle of {}", merge::shown(&name))));
+                    return Err(io::Error::other(format!(
+                        "it ends in the middle of {}",
+                        merge::shown(&name)
+                    )));
                 }
                 Some(Member::File(extent))
             }
-            tar::EntryType::Link => Some(Member::Link(member_name(&path::components(&target).map_err(invalid)?))),
+            tar::EntryType::Link => {
+                Some(Member::Link(member_name(&path::components(&target).map_err(invalid)?)))
+            }
             tar::EntryType::Symlink => {
                 let target = [folder.join(&b'/'), target].join(&b'/');
                 Some(Member::Link(member_name(&path::components(&target).map_err(invalid)?)))

@@ -93,12 +93,18 @@ impl State {
     fn count(&mut self, header: &Header) -> Result<(), Fault> {
         self.entries += 1;
         if self.entries > self.limits.entries {
-            return Err(Fault::Limit { what: "the number of the image's entries", limit: self.limits.entries });
+            return Err(Fault::Limit {
+                what: "the number of the image's entries",
+                limit: self.limits.entries,
+            });
         }
         if header.has_holes {
             self.filled = self.filled.saturating_add(header.size);
             if self.filled > self.limits.unpacked {
-                return Err(Fault::Limit { what: "the size in bytes of sparse files", limit: self.limits.unpacked });
+                return Err(Fault::Limit {
+                    what: "the size in bytes of sparse files",
+                    limit: self.limits.unpacked,
+                });
             }
         }
         Ok(())
@@ -201,4 +207,3 @@ impl Wanted {
 
 /// How often a layer is read again at most.
 pub(super) const ROUNDS: usize = limit::HARD_LINK_ROUNDS;
-

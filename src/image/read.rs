@@ -107,13 +107,16 @@ async fn read_layers(listing: &Listing, entry: &Entry, limits: &Limits) -> Resul
 async fn parts(listing: &Listing, entry: &Entry) -> Result<Parts> {
     match (&entry.content, &listing.blobs, &entry.descriptor) {
         (Content::Read(parts), ..) => Ok(parts.clone()),
-        (Content::Manifest, Some(blobs), Some(descriptor)) => match blobs.manifest(descriptor).await?.parse()? {
-            Manifest::Image(manifest) => Parts::of(&listing.source, blobs, &manifest).await,
-            Manifest::Index(_) => {
-                let what = format!("manifest {}", descriptor.digest);
-                Err(registry::Error::malformed(what, "it is an index, but was said to be an image").into())
+        (Content::Manifest, Some(blobs), Some(descriptor)) => {
+            match blobs.manifest(descriptor).await?.parse()? {
+                Manifest::Image(manifest) => Parts::of(&listing.source, blobs, &manifest).await,
+                Manifest::Index(_) => {
+                    let what = format!("manifest {}", descriptor.digest);
+                    Err(registry::Error::malformed(what, "it is an index, but was said to be an image")
+                        .into())
+                }
             }
-        },
+        }
         _ => Err(Error::NotAnImage { what: listing.source.to_string(), reason: "it is a folder".to_owned() }),
     }
 }
@@ -250,7 +253,12 @@ fn start(
     Ok(Work { decode, apply, read })
 }
 
-fn run(state: &mut State, number: u32, pass: Pass, mut blocks: decode::Blocks) -> std::result::Result<(), Fault> {
+fn run(
+    state: &mut State,
+    number: u32,
+    pass: Pass,
+    mut blocks: decode::Blocks,
+) -> std::result::Result<(), Fault> {
     let Pass::Apply(diff_id) = pass else {
         state.search(&mut blocks)?;
         blocks.drain();

@@ -106,7 +106,9 @@ mod tests {
         assert_eq!(known.provider("libmpi.so.40").as_deref(), Some("MPI"));
         assert_eq!(known.provider("libcudart.so.12"), None);
         assert_eq!(known.provider("libc.so.6"), None);
-        let own = HostLibraries { own: vec![("libsite*".into(), "site".into()), ("libmpi.so.*".into(), "site".into())] };
+        let own = HostLibraries {
+            own: vec![("libsite*".into(), "site".into()), ("libmpi.so.*".into(), "site".into())],
+        };
         assert_eq!(own.provider("libsite.so.3").as_deref(), Some("site"));
         assert_eq!(own.provider("libmpi.so.40").as_deref(), Some("site"));
     }

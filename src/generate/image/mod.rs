@@ -17,7 +17,9 @@ use crate::elf::{IsaLevel, Machine};
 use crate::generate::{Generated, attributes, leave_names, object};
 use crate::host::{LibraryCache, Platform};
 use crate::image::{Config, Tree};
-use crate::loader::{EdgeKind, EdgeOutcome, Environment, Facts, Files as _, Form, Load, Problem, Start, start};
+use crate::loader::{
+    EdgeKind, EdgeOutcome, Environment, Facts, Files as _, Form, Load, Problem, Start, start,
+};
 use crate::spec::{CacheLine, HostLibrary, Image, Specification, Symbols, VersionNeed};
 use files::{Seen, TreeFiles, relative};
 
@@ -66,7 +68,9 @@ impl ImageError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NoCommand => Some("name a program with --executable, or take every object with --all"),
-            Self::CommandMissing { .. } => Some("--executable names other programs, --all takes every object"),
+            Self::CommandMissing { .. } => {
+                Some("--executable names other programs, --all takes every object")
+            }
             Self::NotInImage { .. } => Some("paths are absolute, in the image's own root"),
             Self::Empty => None,
         }
@@ -164,7 +168,9 @@ fn environments(tree: &Tree, config: &Config) -> Vec<Environment> {
     let environment = |level: Option<u32>, is_intel: bool| Environment {
         platform: Platform { machine, isa: level.map(IsaLevel::up_to), is_intel, kernel: None },
         library_path: config.variable("LD_LIBRARY_PATH").map(str::to_owned),
-        working_directory: Some(config.working_dir.clone()).filter(|p| !p.is_empty()).unwrap_or("/".to_owned()),
+        working_directory: Some(config.working_dir.clone())
+            .filter(|p| !p.is_empty())
+            .unwrap_or("/".to_owned()),
         program_path: config.variable("PATH").unwrap_or(subject::DEFAULT_PATH).to_owned(),
         host_program: None,
     };
@@ -293,9 +299,10 @@ impl Survey {
             versions: Vec::new(),
             symbols: Symbols::default(),
         });
-        let wanting = load.objects.iter().filter(|object| {
-            object.facts.needed.iter().any(|dependency| dependency.name == library)
-        });
+        let wanting = load
+            .objects
+            .iter()
+            .filter(|object| object.facts.needed.iter().any(|dependency| dependency.name == library));
         for object in wanting {
             let path = relative(&object.shown);
             if entry.wanted_by.contains(&path) {
@@ -332,8 +339,9 @@ impl Survey {
         let referenced = |object: &crate::spec::Object| expects_host && is_core(object.soname.as_deref());
         object::keep_referenced(&mut specification.objects, &self.referenced, referenced);
         specification.scripts = seen.scripts.into_values().collect();
-        let relative_paths =
-            |map: BTreeMap<String, String>| map.into_iter().map(|(path, text)| (relative(&path), text)).collect();
+        let relative_paths = |map: BTreeMap<String, String>| {
+            map.into_iter().map(|(path, text)| (relative(&path), text)).collect()
+        };
         let targets = seen.links.into_iter().map(|(path, target)| (path, relative(&target))).collect();
         specification.links = relative_paths(targets);
         specification.unusable = relative_paths(seen.unusable);
@@ -387,7 +395,8 @@ fn wanted_without_version(libraries: &mut [HostLibrary], seen: &Seen) {
     if libraries.is_empty() {
         return;
     }
-    let defined = |wanted: &crate::elf::Wanted<'_>| seen.objects.values().any(|facts| facts.satisfies(wanted));
+    let defined =
+        |wanted: &crate::elf::Wanted<'_>| seen.objects.values().any(|facts| facts.satisfies(wanted));
     for library in libraries {
         for path in &library.wanted_by {
             let Some(facts) = seen.objects.get(&format!("/{path}")) else { continue };

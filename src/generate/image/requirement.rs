@@ -13,7 +13,8 @@ pub(super) fn requirements(config: &Config) -> Vec<Requirement> {
         return Vec::new();
     }
     let mut requirements = Vec::new();
-    let is_disabled = matches!(config.variable("NVIDIA_DISABLE_REQUIRE"), Some("1" | "true" | "TRUE" | "True"));
+    let is_disabled =
+        matches!(config.variable("NVIDIA_DISABLE_REQUIRE"), Some("1" | "true" | "TRUE" | "True"));
     if !is_disabled {
         let mut variables: Vec<&str> =
             config.env.iter().filter_map(|entry| entry.split_once('=')).map(|(name, _)| name).collect();
@@ -22,7 +23,8 @@ pub(super) fn requirements(config: &Config) -> Vec<Requirement> {
         for variable in variables.into_iter().filter(|name| name.starts_with("NVIDIA_REQUIRE_")) {
             let constraint = config.variable(variable).unwrap_or_default().trim().to_owned();
             if !constraint.is_empty() {
-                requirements.push(Requirement::NvidiaConstraint { variable: variable.to_owned(), constraint });
+                requirements
+                    .push(Requirement::NvidiaConstraint { variable: variable.to_owned(), constraint });
             }
         }
     }
@@ -32,7 +34,8 @@ pub(super) fn requirements(config: &Config) -> Vec<Requirement> {
         "all" => "compute,graphics,utility,video",
         list => list,
     };
-    let mut capabilities: Vec<&str> = capabilities.split(',').map(str::trim).filter(|c| !c.is_empty()).collect();
+    let mut capabilities: Vec<&str> =
+        capabilities.split(',').map(str::trim).filter(|c| !c.is_empty()).collect();
     capabilities.sort_unstable();
     capabilities.dedup();
     let capability = |name: &str| Requirement::NvidiaCapability { capability: name.to_owned() };
@@ -45,7 +48,8 @@ mod tests {
     use super::*;
 
     fn of(env: &[&str]) -> Vec<String> {
-        let config = Config { env: env.iter().map(|entry| (*entry).to_owned()).collect(), ..Config::default() };
+        let config =
+            Config { env: env.iter().map(|entry| (*entry).to_owned()).collect(), ..Config::default() };
         let shown = |requirement: Requirement| match requirement {
             Requirement::NvidiaConstraint { variable, constraint } => format!("{variable}: {constraint}"),
             Requirement::NvidiaCapability { capability } => capability,
@@ -61,7 +65,8 @@ mod tests {
             "NVIDIA_DRIVER_CAPABILITIES=compute,utility",
             "NVIDIA_REQUIRE_CUDA=cuda>=12.2 brand=tesla,driver>=470,driver<471",
         ];
-        let expected = ["NVIDIA_REQUIRE_CUDA: cuda>=12.2 brand=tesla,driver>=470,driver<471", "compute", "utility"];
+        let expected =
+            ["NVIDIA_REQUIRE_CUDA: cuda>=12.2 brand=tesla,driver>=470,driver<471", "compute", "utility"];
         assert_eq!(of(&env), expected);
     }
 
@@ -69,7 +74,8 @@ mod tests {
     fn an_image_that_asks_for_no_gpu_requires_nothing() {
         assert!(of(&["NVIDIA_REQUIRE_CUDA=cuda>=12.2"]).is_empty());
         assert!(of(&["NVIDIA_VISIBLE_DEVICES=void", "NVIDIA_REQUIRE_CUDA=cuda>=12.2"]).is_empty());
-        let disabled = ["NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_DISABLE_REQUIRE=1", "NVIDIA_REQUIRE_CUDA=cuda>=9"];
+        let disabled =
+            ["NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_DISABLE_REQUIRE=1", "NVIDIA_REQUIRE_CUDA=cuda>=9"];
         assert_eq!(of(&disabled), ["compute", "utility"]);
     }
 }

@@ -10,8 +10,18 @@ use super::files::{TreeFiles, relative};
 pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Programs that only start the one that their arguments name.
-const WRAPPERS: &[&str] =
-    &["tini", "tini-static", "dumb-init", "catatonit", "docker-init", "env", "exec", "gosu", "su-exec", "nice"];
+const WRAPPERS: &[&str] = &[
+    "tini",
+    "tini-static",
+    "dumb-init",
+    "catatonit",
+    "docker-init",
+    "env",
+    "exec",
+    "gosu",
+    "su-exec",
+    "nice",
+];
 
 /// Shells whose `-c` takes a command.
 const SHELLS: &[&str] = &["sh", "bash", "dash", "ash", "busybox"];
