@@ -16,6 +16,7 @@ pub mod cli;
 pub mod elf;
 pub mod generate;
 pub mod host;
+pub mod image;
 pub mod loader;
 pub mod registry;
 pub mod spec;

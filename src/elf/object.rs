@@ -79,9 +79,9 @@ pub struct Object {
     pub version_needs: Vec<VersionNeed>,
     /// The versions it defines (`DT_VERDEF`); `None` when it has no such table.
     pub version_definitions: Option<Vec<DefinedVersion>>,
-    symbols: Option<SymbolTable>,
+    pub(super) symbols: Option<SymbolTable>,
     /// File ranges of the relocations, and whether the entries carry an addend.
-    relocations: Vec<(usize, usize, bool)>,
+    pub(super) relocations: Vec<(usize, usize, bool)>,
 }
 
 /// The most libraries that an object may need: more than the largest programs have by far, few
@@ -89,14 +89,14 @@ pub struct Object {
 const MAXIMUM_NEEDED: usize = 4096;
 
 /// Segments and the bytes they lie in.
-struct Segments<'a> {
-    reader: Reader<'a>,
-    headers: Vec<ProgramHeader>,
+pub(super) struct Segments<'a> {
+    pub reader: Reader<'a>,
+    pub headers: Vec<ProgramHeader>,
 }
 
 impl Segments<'_> {
     /// Everything that would be mapped must be in the file: a page behind its end is a bus error.
-    fn check_extent(&self) -> Result<(), Error> {
+    pub fn check_extent(&self) -> Result<(), Error> {
         let length = self.reader.data.len();
         let is_cut = |header: &&ProgramHeader| {
             let end = header.p_offset.checked_add(header.p_filesz);
@@ -120,7 +120,7 @@ impl Segments<'_> {
         })
     }
 
-    fn table(&self, what: &'static str, address: Option<u64>) -> Result<Option<usize>, Error> {
+    pub fn table(&self, what: &'static str, address: Option<u64>) -> Result<Option<usize>, Error> {
         let Some(address) = address else { return Ok(None) };
         match self.offset(address) {
             Some((offset, _)) => Ok(Some(offset)),
@@ -211,7 +211,7 @@ impl Object {
         Ok(())
     }
 
-    fn reader(&self) -> Reader<'_> {
+    pub(super) fn reader(&self) -> Reader<'_> {
         Reader { data: &self.data, class: self.class, endian: self.endian }
     }
 
@@ -260,7 +260,7 @@ impl Object {
     }
 
     /// How the relocations refer to each symbol, by its index.
-    fn uses(&self, symbols: &SymbolTable) -> Vec<Uses> {
+    pub(super) fn uses(&self, symbols: &SymbolTable) -> Vec<Uses> {
         let reader = self.reader();
         let entry = SymbolTable::entry_size(self.class);
         let count = self.data.len().saturating_sub(symbols.symbols) / entry;
@@ -295,7 +295,7 @@ impl Object {
     }
 }
 
-fn parse_header(data: &[u8]) -> Result<(Header, Reader<'_>), Error> {
+pub(super) fn parse_header(data: &[u8]) -> Result<(Header, Reader<'_>), Error> {
     if !data.starts_with(header::ELFMAG) {
         return Err(Error::NotElf);
     }
@@ -339,7 +339,7 @@ fn identification_fault(header: &Header) -> Option<&'static str> {
     (header.e_version != 1).then_some("ELF file version does not match current one")
 }
 
-fn parse_segments(header: &Header, reader: Reader<'_>) -> Result<Vec<ProgramHeader>, Error> {
+pub(super) fn parse_segments(header: &Header, reader: Reader<'_>) -> Result<Vec<ProgramHeader>, Error> {
     let container = if reader.class == Class::Elf64 { Container::Big } else { Container::Little };
     let endian = match reader.endian {
         Endian::Little => goblin::container::Endian::Little,
@@ -363,6 +363,12 @@ fn parse_segments(header: &Header, reader: Reader<'_>) -> Result<Vec<ProgramHead
     }
     ProgramHeader::parse(reader.data, offset, count, context)
         .map_err(|error| Error::MalformedHeader(error.to_string()))
+}
+
+/// The program headers of an ELF file.
+pub(super) fn program_headers(data: &[u8]) -> Result<Vec<ProgramHeader>, Error> {
+    let (header, reader) = parse_header(data)?;
+    parse_segments(&header, reader)
 }
 
 fn interpreter(segments: &Segments<'_>) -> Result<Option<String>, Error> {
@@ -394,7 +400,7 @@ fn notes(segments: &Segments<'_>, machine: Machine) -> Notes {
     notes
 }
 
-fn dynamic_entries(segments: &Segments<'_>) -> Result<Option<Entries>, Error> {
+pub(super) fn dynamic_entries(segments: &Segments<'_>) -> Result<Option<Entries>, Error> {
     let Some(header) = segments.find(segment::PT_DYNAMIC) else { return Ok(None) };
     if header.p_filesz == 0 {
         return Ok(None);
@@ -402,7 +408,7 @@ fn dynamic_entries(segments: &Segments<'_>) -> Result<Option<Entries>, Error> {
     Ok(Some(Entries::parse(segments.bytes("the dynamic section", header)?)))
 }
 
-fn strings(segments: &Segments<'_>, tables: &Tables) -> Result<(usize, usize), Error> {
+pub(super) fn strings(segments: &Segments<'_>, tables: &Tables) -> Result<(usize, usize), Error> {
     let Some(address) = tables.string_table else { return Ok((0, 0)) };
     let unmapped = Error::Unmapped { what: "the dynamic string table", address };
     let (offset, left) = segments.offset(address).ok_or(unmapped)?;

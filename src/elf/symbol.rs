@@ -3,6 +3,8 @@
 //! Source: `do_lookup_x` and `check_match` in glibc's `elf/dl-lookup.c`; the layout of the GNU hash
 //! table from the same file and from `bfd/elflink.c`'s description of `.gnu.hash`.
 
+use std::ops::Range;
+
 use goblin::elf::sym;
 
 use crate::elf::name::room_for_symbols;
@@ -355,11 +357,32 @@ impl SymbolTable {
     }
 
     /// How many symbols the hash tables reach.
-    fn count(&self, reader: Reader<'_>) -> usize {
+    pub fn count(&self, reader: Reader<'_>) -> usize {
         let most = reader.data.len().saturating_sub(self.symbols) / Self::entry_size(reader.class);
         let sysv = self.sysv_hash.and_then(|at| reader.u32(at + 4)).map(|count| count as usize);
         let count = sysv.or_else(|| GnuHash::parse(reader, self.gnu_hash?)?.count(reader));
         count.unwrap_or(0).min(most)
+    }
+
+    /// The file ranges of the hash tables, for a symbol table of `count` entries.
+    pub fn hash_ranges(&self, reader: Reader<'_>, count: usize) -> Vec<Range<usize>> {
+        let mut ranges = Vec::new();
+        if let Some(at) = self.gnu_hash {
+            let end = GnuHash::parse(reader, at).map(|table| {
+                let chained = count.saturating_sub(table.symbol_offset);
+                table.chain.saturating_add(chained.saturating_mul(4))
+            });
+            ranges.push(at..end.unwrap_or(at.saturating_add(16)));
+        }
+        if let (Some(at), Some(buckets), Some(chain)) = (
+            self.sysv_hash,
+            self.sysv_hash.and_then(|at| reader.u32(at)),
+            self.sysv_hash.and_then(|at| reader.u32(at + 4)),
+        ) {
+            let words = (buckets as usize).saturating_add(chain as usize).saturating_add(2);
+            ranges.push(at..at.saturating_add(words.saturating_mul(4)));
+        }
+        ranges
     }
 
     /// Whether this object satisfies a reference: the loader's look-up in one object.

@@ -143,6 +143,42 @@ pub(super) fn parse_definitions(
     }
 }
 
+/// Where the needs at `offset` end in the file; they have been read without an error.
+pub(super) fn needs_end(reader: Reader<'_>, offset: usize) -> usize {
+    chain_end(reader, offset, 16, 12, |at, end| {
+        let auxiliary = at.saturating_add(reader.u32(at.saturating_add(8)).unwrap_or(0) as usize);
+        *end = (*end).max(chain_end(reader, auxiliary, 16, 12, |_, _| {}));
+    })
+}
+
+/// Where the definitions at `offset` end in the file; they have been read without an error.
+pub(super) fn definitions_end(reader: Reader<'_>, offset: usize) -> usize {
+    chain_end(reader, offset, 20, 16, |at, end| {
+        let auxiliary = at.saturating_add(reader.u32(at.saturating_add(12)).unwrap_or(0) as usize);
+        *end = (*end).max(auxiliary.saturating_add(8));
+    })
+}
+
+/// The end of a chain of entries of `size` bytes, whose distance to the next one stands at `link`.
+fn chain_end(
+    reader: Reader<'_>,
+    offset: usize,
+    size: usize,
+    link: usize,
+    mut visit: impl FnMut(usize, &mut usize),
+) -> usize {
+    let (mut at, mut end) = (offset, offset);
+    for _ in 0..MAXIMUM_ENTRIES {
+        end = end.max(at.saturating_add(size));
+        visit(at, &mut end);
+        match reader.u32(at.saturating_add(link)) {
+            None | Some(0) => break,
+            Some(next) => at = at.saturating_add(next as usize),
+        }
+    }
+    end
+}
+
 /// The table from version index to version, as the loader builds it: the base definition has no name
 /// that a reference could match.
 pub(super) fn entries(needs: &[VersionNeed], definitions: &[DefinedVersion]) -> Vec<Option<VersionEntry>> {

@@ -140,7 +140,8 @@ impl Application {
                 host: environment.platform.machine.to_string(),
             });
         }
-        let start = Start { path: &files.path_of(subject), shown: subject };
+        let shown = files.subject(subject);
+        let start = Start { path: &files.path_of(subject), shown: &shown };
         honest(start_object_or_script(&start, files, environment), files)
     }
 }

@@ -62,6 +62,7 @@ impl Attempt {
         match search.find(name, requester, &load.objects) {
             Outcome::Found(_, path, rule) => return EdgeOutcome::Available { path, rule },
             Outcome::Stopped { path, reason } => self.rejected.push(Rejection { path, reason }),
+            Outcome::NotInjected { rejected, .. } => self.rejected.extend(rejected),
             Outcome::Missing { searched, rejected } => {
                 self.searched.extend(searched);
                 self.rejected.extend(rejected);

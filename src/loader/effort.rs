@@ -54,12 +54,17 @@ impl Budget {
 
     /// Takes from what is left; whether there was as much. Once there was not, there is nothing more.
     pub fn spend(&self, effort: Effort, units: usize) -> bool {
-        let left = self.left.get().checked_sub(units as u64);
-        self.left.set(left.unwrap_or(0));
-        if left.is_none() && self.exceeded.get().is_none() {
-            self.exceeded.set(Some(effort));
+        match self.left.get().checked_sub(units as u64) {
+            Some(left) => self.left.set(left),
+            None => self.exceed(effort),
         }
-        left.is_some()
+        self.exceeded.get().is_none()
+    }
+
+    /// Ends what is left.
+    pub fn exceed(&self, effort: Effort) {
+        self.left.set(0);
+        self.exceeded.set(self.exceeded.get().or(Some(effort)));
     }
 
     /// What took too much, once something did.

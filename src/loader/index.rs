@@ -66,7 +66,9 @@ impl Index {
     /// Notes that a library is missing or unusable; whether that is new.
     pub fn is_newly_wanting(&mut self, problem: &Problem) -> bool {
         match problem {
-            Problem::LibraryMissing { library, .. } | Problem::LibraryUnusable { library, .. } => {
+            Problem::LibraryMissing { library, .. }
+            | Problem::HostLibraryMissing { library, .. }
+            | Problem::LibraryUnusable { library, .. } => {
                 self.wanting.insert((std::mem::discriminant(problem), library.clone()))
             }
             _ => true,

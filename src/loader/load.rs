@@ -55,6 +55,8 @@ pub enum Rule {
     Cache,
     /// A directory that the loader searches last.
     DefaultDirectory,
+    /// A container runtime brings it from the host.
+    Injected,
 }
 
 /// One object in the program's scope.
@@ -325,6 +327,9 @@ impl Loading<'_> {
             _ if is_optional => {}
             Outcome::Stopped { path, reason } => {
                 self.object_once(Problem::LibraryUnusable { library, path, wanted_by, reason });
+            }
+            Outcome::NotInjected { provider, rejected } => {
+                self.object_once(Problem::HostLibraryMissing { library, provider, wanted_by, rejected });
             }
             Outcome::Missing { searched, rejected } => {
                 self.object_once(Problem::LibraryMissing { library, wanted_by, searched, rejected });

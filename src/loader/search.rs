@@ -13,7 +13,7 @@ use crate::loader::files::MAXIMUM_PATH;
 use crate::loader::load::{LoadedObject, Rule};
 use crate::loader::profile_files::UNRECORDED;
 use crate::loader::token::Tokens;
-use crate::loader::{Effort, Environment, Files, Opened, Rejection};
+use crate::loader::{Effort, Environment, Files, Injection, Opened, Rejection};
 
 /// What looking at one path takes of the budget, besides its length.
 const COST_OF_PATH: usize = 8;
@@ -29,6 +29,8 @@ pub(super) enum Outcome {
     Found(Opened, String, Rule),
     /// A file at which the start ends.
     Stopped { path: String, reason: String },
+    /// Nothing, where a container runtime should have brought the host's.
+    NotInjected { provider: String, rejected: Vec<Rejection> },
     /// Nothing.
     Missing { searched: Vec<String>, rejected: Vec<Rejection> },
 }
@@ -129,7 +131,7 @@ impl<'a> Search<'a> {
         match found {
             Some((Hit { opened: Ok(opened), path }, rule)) => Outcome::Found(opened, path, rule),
             Some((Hit { opened: Err(reason), path }, _)) => Outcome::Stopped { path, reason },
-            None => Outcome::Missing { searched: attempt.searched(), rejected: attempt.rejected },
+            None => attempt.injected(objects[requester].rule == Rule::Injected),
         }
     }
 
@@ -266,6 +268,20 @@ impl Attempt<'_, '_> {
     fn searched(&self) -> Vec<String> {
         let mut known = HashSet::new();
         self.searched.iter().filter(|directory| known.insert(directory.as_str())).cloned().collect()
+    }
+
+    /// What no search finds may be brought from the host.
+    fn injected(mut self, by_injected: bool) -> Outcome {
+        match self.search.files.injected(self.name, self.search.fit.program, by_injected) {
+            Injection::Found(opened, path) => Outcome::Found(opened, path, Rule::Injected),
+            Injection::Absent { provider, recorded } => {
+                let path = self.name.to_owned();
+                let unknown = (!recorded).then(|| Rejection { path, reason: UNRECORDED.to_owned() });
+                self.rejected.extend(unknown);
+                Outcome::NotInjected { provider, rejected: self.rejected }
+            }
+            Injection::NotExpected => Outcome::Missing { searched: self.searched(), rejected: self.rejected },
+        }
     }
 
     fn in_directories(&mut self, directories: &[String]) -> Option<Hit> {

@@ -40,7 +40,9 @@ pub(super) fn check(
 fn is_known_to_be_missing(load: &Load, library: &str, budget: &Budget) -> bool {
     budget.spend(Effort::Problems, load.problems.len());
     load.problems.iter().any(|problem| match problem {
-        Problem::LibraryMissing { library: known, .. } | Problem::LibraryUnusable { library: known, .. } => {
+        Problem::LibraryMissing { library: known, .. }
+        | Problem::HostLibraryMissing { library: known, .. }
+        | Problem::LibraryUnusable { library: known, .. } => {
             known.strip_suffix(library).is_some_and(|before| before.is_empty() || before.ends_with('/'))
         }
         _ => false,

@@ -2,4 +2,4 @@
 
 mod mapping;
 
-pub use mapping::map;
+pub use mapping::{map, zeroed};
