@@ -5,8 +5,10 @@
 //! `docs/architecture.md`, a test holds the order):
 //!
 //! - [`elf`]: bytes of one object -> its facts; [`spec`]: the specification document;
-//!   [`sys`]: the operating system, and the only unsafe code;
+//!   [`trace`]: the recording's lines; [`sys`]: the operating system, and the only unsafe code;
 //! - [`host`]: a root file system as the loader sees it; [`registry`]: references, transfer, referrers;
+//!   [`mirror`]: a root shown once more through FUSE; [`enter`]: a command in a namespace with that root;
+//! - [`record`]: mirror + command -> recording;
 //! - [`loader`]: what would `ld.so` do;
 //! - [`generate`]: objects -> specification; [`check`]: specification x host -> report;
 //! - [`cli`]: arguments, rendering, exit codes.
@@ -17,6 +19,7 @@ pub mod elf;
 pub mod enter;
 pub mod generate;
 pub mod host;
+pub mod image;
 pub mod loader;
 pub mod mirror;
 pub mod record;

@@ -14,9 +14,15 @@ use crate::harness::recording::read;
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("ending::a_killed_supervisor_leaves_nothing", &[], |folder| kill_at_random(folder, Who::Supervisor)),
-        Case::new("ending::a_killed_server_leaves_nothing", &[], |folder| kill_at_random(folder, Who::Server)),
-        Case::new("ending::a_killed_command_leaves_nothing", &[], |folder| kill_at_random(folder, Who::Command)),
+        Case::new("ending::a_killed_supervisor_leaves_nothing", &[], |folder| {
+            kill_at_random(folder, Who::Supervisor)
+        }),
+        Case::new("ending::a_killed_server_leaves_nothing", &[], |folder| {
+            kill_at_random(folder, Who::Server)
+        }),
+        Case::new("ending::a_killed_command_leaves_nothing", &[], |folder| {
+            kill_at_random(folder, Who::Command)
+        }),
         Case::new("ending::a_terminated_run_ends_as_its_command", &[], terminated),
         Case::new("ending::a_failing_command_removes_nothing", &[], failing),
     ]
@@ -67,9 +73,11 @@ fn kill_at_random(folder: &Path, who: Who) {
 /// The log is whole, or the run was killed before there was one.
 fn check_log(folder: &Path) {
     // Where the supervisor was killed the server writes the last line, and nobody waits for it.
-    let complete = || fs::read_to_string(log(folder)).is_ok_and(|text| {
-        text.is_empty() || text.lines().last().is_some_and(|line| line.starts_with("{\"end\""))
-    });
+    let complete = || {
+        fs::read_to_string(log(folder)).is_ok_and(|text| {
+            text.is_empty() || text.lines().last().is_some_and(|line| line.starts_with("{\"end\""))
+        })
+    };
     if log(folder).exists() {
         wait_until("the last line", complete);
         if fs::metadata(log(folder)).expect("a log").len() > 0 {
@@ -102,7 +110,9 @@ fn kill(process: u32, signal: Signal) {
 fn is_gone(process: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     // Whoever lost its parent waits for nobody we know; dead is gone.
-    stat.is_empty() || stat.contains(") Z ") || !fs::read(format!("/proc/{process}/environ")).is_ok_and(is_ours)
+    stat.is_empty()
+        || stat.contains(") Z ")
+        || !fs::read(format!("/proc/{process}/environ")).is_ok_and(is_ours)
 }
 
 /// Numbers of processes are given anew: ours have a variable that others have not.
@@ -117,7 +127,10 @@ fn mount_count() -> usize {
 }
 
 fn terminated(folder: &Path) {
-    let mut child = start(folder, "trap 'echo asked > asked; exit 5' TERM; echo ready > ready; while :; do sleep 0.05; done");
+    let mut child = start(
+        folder,
+        "trap 'echo asked > asked; exit 5' TERM; echo ready > ready; while :; do sleep 0.05; done",
+    );
     wait_until("the start", || folder.join("ready").exists());
     kill(child.id(), Signal::TERM);
     assert_eq!(child.wait().expect("a child").code(), Some(5));

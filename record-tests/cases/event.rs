@@ -44,7 +44,8 @@ fn frame(folder: &Path) {
 }
 
 fn kinds(folder: &Path) {
-    let script = "echo hello > new; cat new; ln -s target link; readlink link; ln new further; mkdir -m 700 made
+    let script =
+        "echo hello > new; cat new; ln -s target link; readlink link; ln new further; mkdir -m 700 made
         mv new moved; mkfifo pipe; truncate -s 3 moved; ls made; rm moved; rmdir made";
     let recording = recorded(folder, script);
     let find = |kind: Kind, name: &str| {
@@ -74,7 +75,8 @@ fn kinds(folder: &Path) {
 }
 
 fn misses(folder: &Path) {
-    let recording = recorded(folder, "for i in 1 2 3; do test -e missing/x; done; test -e /etc/passwd/x; true");
+    let recording =
+        recorded(folder, "for i in 1 2 3; do test -e missing/x; done; test -e /etc/passwd/x; true");
     let missing = folder.join("missing");
     let count = recording.events.iter().filter(|event| {
         event.path.0 == missing.as_os_str().as_bytes() && event.error.as_deref() == Some("ENOENT")
@@ -93,13 +95,18 @@ fn processes(folder: &Path) {
     let created = |name: &str| {
         let path = folder.join(name);
         let mut events = recording.events.iter();
-        events.find(|event| event.event == Kind::Create && event.path.0 == path.as_os_str().as_bytes()).expect(name)
+        events
+            .find(|event| event.event == Kind::Create && event.path.0 == path.as_os_str().as_bytes())
+            .expect(name)
     };
     let (thread, child) = (created("by-thread"), created("by-child"));
     assert_ne!(thread.tid, thread.pid);
     assert_eq!(child.ppid, thread.pid);
     assert!(thread.exe.text().contains("/python3"), "{:?}", thread.exe);
-    let cat = recording.events.iter().find(|event| event.path.text() == "/etc/hostname" && event.event == Kind::Open);
+    let cat = recording
+        .events
+        .iter()
+        .find(|event| event.path.text() == "/etc/hostname" && event.event == Kind::Open);
     let exe = cat.expect("cat opens it").exe.text().into_owned();
     assert!(exe.ends_with("/cat"), "{exe}");
 }

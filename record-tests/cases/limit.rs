@@ -25,7 +25,10 @@ fn few_descriptors(folder: &Path) {
     fs::write(folder.join("many.py"), script).expect("a file");
     let limited = "ulimit -n 1024; exec python3 many.py";
     let mut run = std::process::Command::new("sh");
-    let inner = format!("ulimit -Hn 1024; exec {} record -o run.jsonl -- sh -c '{limited}'", crate::harness::recorder::COMPAT);
+    let inner = format!(
+        "ulimit -Hn 1024; exec {} record -o run.jsonl -- sh -c '{limited}'",
+        crate::harness::recorder::COMPAT
+    );
     run.args(["-c", &inner]).current_dir(folder);
     let output = crate::harness::recorder::finish(run, b"");
     assert_code(&output, 0);

@@ -10,7 +10,6 @@ use crate::harness::case::Case;
 
 /// All cases of all themes.
 pub fn all() -> Vec<Case> {
-    let themes =
-        [transparency::cases(), event::cases(), witness::cases(), ending::cases(), limit::cases()];
+    let themes = [transparency::cases(), event::cases(), witness::cases(), ending::cases(), limit::cases()];
     themes.into_iter().flatten().collect()
 }

@@ -13,13 +13,21 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::new("transparency::exit_codes_are_the_commands", &[], exit_codes),
         Case::new("transparency::signals_end_as_128_and_their_number", &[], signals),
-        Case::new("transparency::a_command_that_is_missing_is_127_one_that_is_no_program_126", &[], no_command),
+        Case::new(
+            "transparency::a_command_that_is_missing_is_127_one_that_is_no_program_126",
+            &[],
+            no_command,
+        ),
         Case::new("transparency::arguments_input_environment_and_folder_are_kept", &[], surroundings),
         Case::new("transparency::user_groups_limits_and_mask_are_kept", &["setpriv"], identity),
         Case::new("transparency::files_belong_to_who_made_them", &["setpriv"], ownership),
         Case::new("transparency::a_file_tree_looks_the_same", &["find"], same_tree),
         Case::new("transparency::files_behave_as_on_their_file_system", &["python3"], behaviour),
-        Case::new("transparency::an_ordinary_user_needs_no_privilege", &["setpriv", "unshare"], ordinary_user),
+        Case::new(
+            "transparency::an_ordinary_user_needs_no_privilege",
+            &["setpriv", "unshare"],
+            ordinary_user,
+        ),
         Case::new("transparency::without_any_right_nothing_is_run", &["setpriv", "unshare"], no_right),
         Case::new("transparency::device_numbers_stay_apart", &["stat"], devices),
         Case::new("transparency::nothing_can_be_written_with_read_only", &[], read_only),

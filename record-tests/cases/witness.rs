@@ -21,8 +21,11 @@ pub fn cases() -> Vec<Case> {
 }
 
 fn compiler(folder: &Path) {
-    fs::write(folder.join("a.c"), "#include <stdio.h>\n#include <math.h>\nint main(void) { return puts(\"a\"); }\n")
-        .expect("a file");
+    fs::write(
+        folder.join("a.c"),
+        "#include <stdio.h>\n#include <math.h>\nint main(void) { return puts(\"a\"); }\n",
+    )
+    .expect("a file");
     compare(folder, &["gcc", "-O1", "-o", "a", "a.c", "-lm"]);
 }
 
@@ -31,7 +34,10 @@ fn python(folder: &Path) {
 }
 
 fn shell(folder: &Path) {
-    compare(folder, &["sh", "-c", "for i in a b c; do echo $i > $i; cat $i missing-$i; done; mv a d; rm b; ls -l"]);
+    compare(
+        folder,
+        &["sh", "-c", "for i in a b c; do echo $i > $i; cat $i missing-$i; done; mv a d; rm b; ls -l"],
+    );
 }
 
 fn libraries(folder: &Path) {

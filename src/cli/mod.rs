@@ -13,6 +13,8 @@ pub mod document;
 pub mod failure;
 pub mod r#gen;
 pub mod host;
+pub mod host_options;
+pub mod image;
 pub mod inspect;
 pub mod manual;
 pub mod progress;
@@ -22,6 +24,7 @@ pub mod record;
 pub mod registry_options;
 pub mod report;
 pub mod schema;
+pub mod select;
 pub mod source;
 pub mod tree;
 pub mod validate;
@@ -59,6 +62,7 @@ pub enum Command {
     Attach(attach::AttachArguments),
     Discover(discover::DiscoverArguments),
     Inspect(inspect::InspectArguments),
+    Select(select::Arguments),
     Copy(copy::CopyArguments),
     Delete(delete::DeleteArguments),
     Cache(cache::CacheArguments),
@@ -118,6 +122,7 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
         Command::Attach(arguments) => attach::run(&arguments, context),
         Command::Discover(arguments) => discover::run(&arguments, context),
         Command::Inspect(arguments) => inspect::run(&arguments, context),
+        Command::Select(arguments) => select::run(&arguments, context),
         Command::Copy(arguments) => copy::run(&arguments, context),
         Command::Delete(arguments) => delete::run(&arguments, context),
         Command::Cache(arguments) => cache::run(&arguments, context),
@@ -131,7 +136,8 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
 }
 
 /// The names under which the one binary answers, busybox-style, and the subcommand each stands for.
-const PROGRAM_NAMES: &[(&str, &str)] = &[("compat-gen", "gen"), ("compat-cli", "check"), ("fs-record", "record")];
+const PROGRAM_NAMES: &[(&str, &str)] =
+    &[("compat-gen", "gen"), ("compat-cli", "check"), ("fs-record", "record")];
 
 /// Inserts the subcommand that the program's own name stands for: `compat-gen FILE` is
 /// `compat gen FILE`.

@@ -165,9 +165,14 @@ mod tests {
     #[test]
     fn the_old_options_have_one_dash() {
         let mut arguments: Vec<OsString> =
-            ["fs-record", "-out", "x", "-read-only", "-format=jsonl", "-o", "ls", "-la"].map(OsString::from).into();
+            ["fs-record", "-out", "x", "-read-only", "-format=jsonl", "-o", "ls", "-la"]
+                .map(OsString::from)
+                .into();
         with_long_options(&mut arguments);
-        assert_eq!(arguments, ["fs-record", "--out", "x", "--read-only", "--format=jsonl", "-o", "ls", "-la"]);
+        assert_eq!(
+            arguments,
+            ["fs-record", "--out", "x", "--read-only", "--format=jsonl", "-o", "ls", "-la"]
+        );
         let mut arguments: Vec<OsString> = ["fs-record", "--", "ls", "-out"].map(OsString::from).into();
         with_long_options(&mut arguments);
         assert_eq!(arguments[3], "-out");

@@ -11,21 +11,28 @@
 //! read here in place, because goblin copies and decodes each whole table when the loader needs a
 //! handful of its entries.
 //!
-//! Hostile input returns an [`Error`] or is left out; nothing here panics, and no allocation is
-//! larger than the file itself allows.
+//! Hostile input returns an [`Error`] or is left out; nothing here panics, no allocation is larger
+//! than the file itself allows, and tables that no linker writes (chains of thousands of symbols,
+//! names shared by thousands of entries) are followed so far and no further.
 
+mod constant;
 mod dlopen;
 mod dynamic;
 mod error;
 mod hash;
+#[cfg(test)]
+mod hostile;
 mod machine;
+mod name;
 mod note;
 mod object;
+mod range;
 mod reader;
 mod relocation;
 mod symbol;
 mod version;
 
+pub use constant::constants;
 pub use dlopen::{DlopenNote, Priority};
 pub use dynamic::{Dependency, DependencyKind, Dynamic, Flags};
 pub use error::Error;
@@ -33,6 +40,7 @@ pub use hash::{gnu_hash, sysv_hash};
 pub use machine::{Class, Endian, Machine};
 pub use note::{IsaLevel, KernelVersion, Notes};
 pub use object::{Alignment, Kind, Object};
+pub use range::ranges;
 pub use relocation::Uses;
 pub use symbol::{Definition, Import, ImportEntry, VersionReference, VersionRule, Visibility, Wanted};
 pub use version::{DefinedVersion, NeededVersion, VersionNeed};

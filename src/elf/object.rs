@@ -6,6 +6,7 @@ use goblin::elf::header::{self, Header};
 use goblin::elf::program_header::{self as segment, ProgramHeader};
 
 use crate::elf::dynamic::{Entries, Tables};
+use crate::elf::name::Names;
 use crate::elf::reader::Reader;
 use crate::elf::symbol::SymbolTable;
 use crate::elf::{
@@ -78,20 +79,24 @@ pub struct Object {
     pub version_needs: Vec<VersionNeed>,
     /// The versions it defines (`DT_VERDEF`); `None` when it has no such table.
     pub version_definitions: Option<Vec<DefinedVersion>>,
-    symbols: Option<SymbolTable>,
+    pub(super) symbols: Option<SymbolTable>,
     /// File ranges of the relocations, and whether the entries carry an addend.
-    relocations: Vec<(usize, usize, bool)>,
+    pub(super) relocations: Vec<(usize, usize, bool)>,
 }
 
+/// The most libraries that an object may need: more than the largest programs have by far, few
+/// enough to be searched for one by one.
+const MAXIMUM_NEEDED: usize = 4096;
+
 /// Segments and the bytes they lie in.
-struct Segments<'a> {
-    reader: Reader<'a>,
-    headers: Vec<ProgramHeader>,
+pub(super) struct Segments<'a> {
+    pub reader: Reader<'a>,
+    pub headers: Vec<ProgramHeader>,
 }
 
 impl Segments<'_> {
     /// Everything that would be mapped must be in the file: a page behind its end is a bus error.
-    fn check_extent(&self) -> Result<(), Error> {
+    pub fn check_extent(&self) -> Result<(), Error> {
         let length = self.reader.data.len();
         let is_cut = |header: &&ProgramHeader| {
             let end = header.p_offset.checked_add(header.p_filesz);
@@ -115,7 +120,7 @@ impl Segments<'_> {
         })
     }
 
-    fn table(&self, what: &'static str, address: Option<u64>) -> Result<Option<usize>, Error> {
+    pub fn table(&self, what: &'static str, address: Option<u64>) -> Result<Option<usize>, Error> {
         let Some(address) = address else { return Ok(None) };
         match self.offset(address) {
             Some((offset, _)) => Ok(Some(offset)),
@@ -182,13 +187,13 @@ impl Object {
         let reader = segments.reader;
         let tables = &entries.tables;
         let strings = strings(segments, tables)?;
-        let string = |offset: u64| string_at(reader, strings, offset);
-        self.dynamic = Some(resolve_names(entries, string)?);
+        let names = Names::new(reader, strings);
+        self.dynamic = Some(resolve_names(entries, &names)?);
         if let Some(at) = segments.table("the version needs", tables.version_needs)? {
-            self.version_needs = version::parse_needs(reader, at, string)?;
+            self.version_needs = version::parse_needs(reader, at, &names)?;
         }
         if let Some(at) = segments.table("the version definitions", tables.version_definitions)? {
-            self.version_definitions = Some(version::parse_definitions(reader, at, string)?);
+            self.version_definitions = Some(version::parse_definitions(reader, at, &names)?);
         }
         let definitions = self.version_definitions.as_deref().unwrap_or_default();
         let versions = version::entries(&self.version_needs, definitions);
@@ -206,7 +211,7 @@ impl Object {
         Ok(())
     }
 
-    fn reader(&self) -> Reader<'_> {
+    pub(super) fn reader(&self) -> Reader<'_> {
         Reader { data: &self.data, class: self.class, endian: self.endian }
     }
 
@@ -255,7 +260,7 @@ impl Object {
     }
 
     /// How the relocations refer to each symbol, by its index.
-    fn uses(&self, symbols: &SymbolTable) -> Vec<Uses> {
+    pub(super) fn uses(&self, symbols: &SymbolTable) -> Vec<Uses> {
         let reader = self.reader();
         let entry = SymbolTable::entry_size(self.class);
         let count = self.data.len().saturating_sub(symbols.symbols) / entry;
@@ -290,7 +295,7 @@ impl Object {
     }
 }
 
-fn parse_header(data: &[u8]) -> Result<(Header, Reader<'_>), Error> {
+pub(super) fn parse_header(data: &[u8]) -> Result<(Header, Reader<'_>), Error> {
     if !data.starts_with(header::ELFMAG) {
         return Err(Error::NotElf);
     }
@@ -334,7 +339,7 @@ fn identification_fault(header: &Header) -> Option<&'static str> {
     (header.e_version != 1).then_some("ELF file version does not match current one")
 }
 
-fn parse_segments(header: &Header, reader: Reader<'_>) -> Result<Vec<ProgramHeader>, Error> {
+pub(super) fn parse_segments(header: &Header, reader: Reader<'_>) -> Result<Vec<ProgramHeader>, Error> {
     let container = if reader.class == Class::Elf64 { Container::Big } else { Container::Little };
     let endian = match reader.endian {
         Endian::Little => goblin::container::Endian::Little,
@@ -360,6 +365,12 @@ fn parse_segments(header: &Header, reader: Reader<'_>) -> Result<Vec<ProgramHead
         .map_err(|error| Error::MalformedHeader(error.to_string()))
 }
 
+/// The program headers of an ELF file.
+pub(super) fn program_headers(data: &[u8]) -> Result<Vec<ProgramHeader>, Error> {
+    let (header, reader) = parse_header(data)?;
+    parse_segments(&header, reader)
+}
+
 fn interpreter(segments: &Segments<'_>) -> Result<Option<String>, Error> {
     let Some(header) = segments.find(segment::PT_INTERP) else { return Ok(None) };
     let reader = segments.bytes("the interpreter's name", header)?;
@@ -373,11 +384,15 @@ fn interpreter(segments: &Segments<'_>) -> Result<Option<String>, Error> {
 fn notes(segments: &Segments<'_>, machine: Machine) -> Notes {
     const PT_GNU_PROPERTY: u32 = 0x6474_e553;
     let mut notes = Notes::default();
+    // Property notes lie in two segments, a note in no more: any number of segments may share bytes.
+    let mut left = segments.reader.data.len().saturating_mul(2);
     for header in &segments.headers {
         if !matches!(header.p_type, segment::PT_NOTE | PT_GNU_PROPERTY) {
             continue;
         }
         if let Ok(reader) = segments.bytes("the notes", header) {
+            let Some(rest) = left.checked_sub(reader.data.len()) else { break };
+            left = rest;
             let align = if header.p_align == 8 { 8 } else { 4 };
             notes.read(reader, align, machine);
         }
@@ -385,7 +400,7 @@ fn notes(segments: &Segments<'_>, machine: Machine) -> Notes {
     notes
 }
 
-fn dynamic_entries(segments: &Segments<'_>) -> Result<Option<Entries>, Error> {
+pub(super) fn dynamic_entries(segments: &Segments<'_>) -> Result<Option<Entries>, Error> {
     let Some(header) = segments.find(segment::PT_DYNAMIC) else { return Ok(None) };
     if header.p_filesz == 0 {
         return Ok(None);
@@ -393,7 +408,7 @@ fn dynamic_entries(segments: &Segments<'_>) -> Result<Option<Entries>, Error> {
     Ok(Some(Entries::parse(segments.bytes("the dynamic section", header)?)))
 }
 
-fn strings(segments: &Segments<'_>, tables: &Tables) -> Result<(usize, usize), Error> {
+pub(super) fn strings(segments: &Segments<'_>, tables: &Tables) -> Result<(usize, usize), Error> {
     let Some(address) = tables.string_table else { return Ok((0, 0)) };
     let unmapped = Error::Unmapped { what: "the dynamic string table", address };
     let (offset, left) = segments.offset(address).ok_or(unmapped)?;
@@ -408,25 +423,20 @@ fn strings(segments: &Segments<'_>, tables: &Tables) -> Result<(usize, usize), E
     Ok((offset, size))
 }
 
-fn string_at(reader: Reader<'_>, (start, size): (usize, usize), offset: u64) -> Option<&[u8]> {
-    let data = reader.data.get(start..start.checked_add(size)?)?;
-    Reader { data, ..reader }.string(usize::try_from(offset).ok()?)
-}
-
-fn resolve_names<'a>(entries: &Entries, string: impl Fn(u64) -> Option<&'a [u8]>) -> Result<Dynamic, Error> {
-    let text = |offset: u64| -> Result<String, Error> {
-        let bytes = string(offset).ok_or_else(|| Error::Malformed {
-            what: "dynamic section",
-            why: format!("the name at offset {offset:#x} lies outside the string table"),
-        })?;
-        Ok(String::from_utf8_lossy(bytes).into_owned())
-    };
-    let dependency = |(name, kind): &(u64, _)| Ok(Dependency { name: text(*name)?, kind: *kind });
+fn resolve_names(entries: &Entries, names: &Names<'_>) -> Result<Dynamic, Error> {
+    const WHAT: &str = "dynamic section";
+    if entries.needed.len() > MAXIMUM_NEEDED {
+        let why = format!("it needs {} libraries, more than {MAXIMUM_NEEDED}", entries.needed.len());
+        return Err(Error::Malformed { what: WHAT, why });
+    }
+    let name = |offset| names.name(WHAT, offset);
+    let path_list = |offset| names.path_list(WHAT, offset);
+    let dependency = |(offset, kind): &(u64, _)| Ok(Dependency { name: name(*offset)?, kind: *kind });
     Ok(Dynamic {
-        soname: entries.soname.map(text).transpose()?,
+        soname: entries.soname.map(name).transpose()?,
         needed: entries.needed.iter().map(dependency).collect::<Result<_, Error>>()?,
-        rpath: entries.rpath.map(text).transpose()?,
-        runpath: entries.runpath.map(text).transpose()?,
+        rpath: entries.rpath.map(path_list).transpose()?,
+        runpath: entries.runpath.map(path_list).transpose()?,
         flags: entries.flags,
     })
 }

@@ -4,7 +4,7 @@
 //! each relocation. Sources: the processor supplements and `elf_machine_type_class` in glibc's
 //! `sysdeps/*/dl-machine.h`.
 
-use std::ops::BitOr;
+use std::ops::{BitOr, Range};
 
 use crate::elf::reader::Reader;
 use crate::elf::{Class, Machine};
@@ -67,6 +67,24 @@ fn types(machine: Machine, class: Class) -> Types {
         _ => (u32::MAX, u32::MAX, &[]),
     };
     Types { copy, jump_slot, tls }
+}
+
+/// The ranges in `data` of the relocations that refer to a symbol: the others say nothing about what
+/// an object wants, and read as zeroes they refer to none either.
+pub(super) fn symbolic_ranges(reader: Reader<'_>, with_addend: bool) -> Vec<Range<usize>> {
+    let word = reader.word_size();
+    let size = word * if with_addend { 3 } else { 2 };
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    for at in (0..reader.data.len() / size).map(|index| index * size) {
+        let info = reader.word(at + word).unwrap_or(0);
+        let symbol = if reader.class == Class::Elf64 { info >> 32 } else { info >> 8 };
+        match ranges.last_mut() {
+            _ if symbol == 0 => {}
+            Some(last) if last.end == at => last.end = at + size,
+            _ => ranges.push(at..at + size),
+        }
+    }
+    ranges
 }
 
 /// Adds to `uses` (indexed by symbol) what the relocations in `data` refer to. Symbols from

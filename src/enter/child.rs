@@ -49,8 +49,7 @@ fn enter_and_execute(
     let volumes = std::mem::take(&mut start.volumes);
     make_mounts(&start, volumes, &mut pipes.server)?;
     let folder = start.folder;
-    std::env::set_current_dir(folder)
-        .map_err(|source| Error::Folder { path: folder.to_owned(), source })?;
+    std::env::set_current_dir(folder).map_err(|source| Error::Folder { path: folder.to_owned(), source })?;
     let (name, arguments) = start.options.command.split_first().expect("a command has a name");
     let program = match find_program(name) {
         Ok(program) => program,

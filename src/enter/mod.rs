@@ -113,7 +113,10 @@ pub fn run(options: &Options, service: &mut dyn Service) -> Result<Outcome, Erro
     let users = namespace::enter()?;
     let before = sys::block(&supervisor::signals());
     let volumes = volumes(&plan, users)?;
-    supervisor::run(supervisor::Start { options, folder: &folder, plan: &plan, users, volumes, before }, service)
+    supervisor::run(
+        supervisor::Start { options, folder: &folder, plan: &plan, users, volumes, before },
+        service,
+    )
 }
 
 /// Opens a device and a root for each volume.
@@ -121,7 +124,8 @@ fn volumes(plan: &Plan, users: Users) -> Result<Vec<Mounted>, Error> {
     let mut volumes = Vec::new();
     for step in &plan.steps {
         let Step::Mirror(mount) = step else { continue };
-        let place: &Path = Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&mount.place));
+        let place: &Path =
+            Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&mount.place));
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let root = rustix::fs::open(place, flags, Mode::empty())
             .map_err(|error| Error::Mount { place: place.to_owned(), source: error.into() })?;

@@ -21,7 +21,8 @@ pub struct Mount {
 pub fn parse(table: &[u8]) -> Vec<Mount> {
     let lines: Vec<Line> = table.split(|byte| *byte == b'\n').filter_map(parse_line).collect();
     let root = lines.iter().find(|line| {
-        line.mount.place == b"/" && !lines.iter().any(|other| other.number == line.parent && other.number != line.number)
+        line.mount.place == b"/"
+            && !lines.iter().any(|other| other.number == line.parent && other.number != line.number)
     });
     let mut reached = Vec::new();
     if let Some(root) = root {
@@ -46,7 +47,8 @@ fn reach(lines: &[Line], line: &Line, reached: &mut Vec<Mount>) {
     reached.push(line.mount.clone());
     for child in children() {
         let place = &child.mount.place;
-        let hidden = children().any(|other| other.mount.place != *place && lies_in(place, &other.mount.place));
+        let hidden =
+            children().any(|other| other.mount.place != *place && lies_in(place, &other.mount.place));
         if !hidden {
             reach(lines, child, reached);
         }

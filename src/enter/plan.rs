@@ -6,9 +6,28 @@ use super::mount_table::{Mount, lies_in, parse};
 
 /// File systems that are views of the kernel and of devices; a mirror of them would be none.
 const KERNEL: &[&str] = &[
-    "autofs", "bdev", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs",
-    "efivarfs", "fusectl", "hugetlbfs", "mqueue", "nsfs", "proc", "pstore", "rpc_pipefs", "securityfs",
-    "selinuxfs", "sysfs", "tracefs",
+    "autofs",
+    "bdev",
+    "binfmt_misc",
+    "bpf",
+    "cgroup",
+    "cgroup2",
+    "configfs",
+    "debugfs",
+    "devpts",
+    "devtmpfs",
+    "efivarfs",
+    "fusectl",
+    "hugetlbfs",
+    "mqueue",
+    "nsfs",
+    "proc",
+    "pstore",
+    "rpc_pipefs",
+    "securityfs",
+    "selinuxfs",
+    "sysfs",
+    "tracefs",
 ];
 
 /// Folders of kernel file systems and of sockets, which would not join what is outside.
@@ -84,7 +103,18 @@ mod tests {
         let here = |place: &[u8]| place != b"/sys" && !place.starts_with(b"/tmp");
         let plan = Plan::new(TABLE, &["/tmp/ssh-1".into(), "/run/user/1".into()], here);
         let steps: Vec<String> = plan.steps.iter().map(text).collect();
-        assert_eq!(steps, ["mirror /", "mirror /etc/hosts", "mirror /data", "bind /cgroup", "bind /dev", "bind /proc", "bind /run"]);
+        assert_eq!(
+            steps,
+            [
+                "mirror /",
+                "mirror /etc/hosts",
+                "mirror /data",
+                "bind /cgroup",
+                "bind /dev",
+                "bind /proc",
+                "bind /run"
+            ]
+        );
         let Step::Mirror(root) = &plan.steps[0] else { panic!("the root comes first") };
         assert_eq!(depth_of(root), 2);
     }

@@ -9,7 +9,12 @@ use super::{End, Mounted, Service, inside};
 
 /// Serves until all has ended; does not come back. Signals that end others are blocked here: the server
 /// goes when nobody needs it any more.
-pub fn run(volumes: Vec<Mounted>, mut control: PipeReader, mut answer: PipeWriter, service: &mut dyn Service) -> ! {
+pub fn run(
+    volumes: Vec<Mounted>,
+    mut control: PipeReader,
+    mut answer: PipeWriter,
+    service: &mut dyn Service,
+) -> ! {
     let _ = setsid();
     super::supervisor::let_go_of_streams();
     raise_descriptor_limit();
@@ -43,7 +48,9 @@ fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     let most = Some(1 << 20);
     let higher = Rlimit { current: most, maximum: most };
-    if limit.maximum.is_none_or(|maximum| Some(maximum) >= most) || setrlimit(Resource::Nofile, higher).is_err() {
+    if limit.maximum.is_none_or(|maximum| Some(maximum) >= most)
+        || setrlimit(Resource::Nofile, higher).is_err()
+    {
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     }
 }

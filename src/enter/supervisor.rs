@@ -184,7 +184,8 @@ impl Supervisor {
     }
 
     fn server_ended(&mut self) -> bool {
-        if !self.server_ended_before() && !matches!(waitpid(Some(self.server), WaitOptions::NOHANG), Ok(None)) {
+        if !self.server_ended_before() && !matches!(waitpid(Some(self.server), WaitOptions::NOHANG), Ok(None))
+        {
             self.server = GONE;
         }
         self.server_ended_before()

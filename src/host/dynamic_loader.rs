@@ -4,52 +4,17 @@
 //! `ld.so` as adjacent NUL-terminated strings; what it checks shows in the messages it can print.
 //! musl's defaults are constants of its `ldso/dynlink.c`. Nothing is ever executed.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use crate::elf::{self, Class, Machine};
+use crate::spec::{DynamicLoader, Flavour};
 
-use crate::elf::{Class, Machine};
-
-/// Whose loader it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum Flavour {
-    /// The GNU C library, with its version where the file tells it (2.33 and newer do).
-    Glibc {
-        /// Major and minor version.
-        version: Option<(u32, u32)>,
-    },
-    /// musl, whose loader is its C library.
-    Musl,
-}
-
-/// The facts of one dynamic loader.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct DynamicLoader {
-    /// The path that programs name it by.
-    pub path: String,
-    /// Whose it is.
-    pub flavour: Flavour,
-    /// The directories it searches last, without a trailing slash.
-    pub default_directories: Vec<String>,
-    /// Where glibc's looks for its cache, and musl's for its list of directories.
-    pub cache_path: String,
-    /// What `$LIB` stands for.
-    pub lib_token: String,
-    /// It searches `glibc-hwcaps` (2.33 and newer).
-    pub searches_hwcaps: bool,
-    /// It searches the legacy sub-directories `tls`, `haswell` and so on (up to 2.36).
-    pub searches_legacy_hwcaps: bool,
-    /// It refuses objects for a newer CPU (2.33 and newer).
-    pub checks_isa: bool,
-    /// It knows packed relative relocations and their version marker (2.36 and newer).
-    pub knows_relr: bool,
-}
+/// The most directories that are taken for compiled-in defaults: loaders have two to six.
+const MOST_DIRECTORIES: usize = 64;
 
 impl DynamicLoader {
     /// Reads the facts from the bytes of the loader at `path`. `None` when it is neither glibc's nor
     /// musl's.
     pub fn parse(path: &str, data: &[u8], machine: Machine, class: Class) -> Option<Self> {
+        let data = &*elf::constants(data).concat();
         if contains(data, b"musl libc") || contains(data, b"/etc/ld-musl-") {
             return Some(Self::musl(path, data));
         }
@@ -189,8 +154,8 @@ fn default_directories(data: &[u8]) -> Option<Vec<String>> {
         }
         run.clear();
     }
-    let text = |bytes: &&[u8]| String::from_utf8_lossy(&bytes[..bytes.len() - 1]).into_owned();
-    (!best.is_empty()).then(|| best.iter().map(text).collect())
+    let text = |bytes: &&[u8]| String::from_utf8_lossy(bytes).trim_end_matches('/').to_owned();
+    (1..=MOST_DIRECTORIES).contains(&best.len()).then(|| best.iter().map(text).collect())
 }
 
 fn usual_directories(_: Machine, class: Class) -> Vec<String> {
@@ -227,6 +192,14 @@ mod tests {
         let loader = parse("/lib/ld-musl-x86_64.so.1", b"musl libc (x86_64)\nVersion %s\0").unwrap();
         assert_eq!(loader.flavour, Flavour::Musl);
         assert_eq!(loader.musl_path_file(), "/etc/ld-musl-x86_64.path");
+    }
+
+    #[test]
+    fn directories_have_no_slash_at_their_end_and_a_file_full_of_them_tells_none() {
+        let slashes = parse("/x", b"\0/lib//\0\0/etc/ld.so.cache\0").unwrap();
+        assert_eq!(slashes.default_directories, ["/lib"]);
+        let data = [&b"/lib/\0".repeat(100_000)[..], b"\0/etc/ld.so.cache\0"].concat();
+        assert_eq!(parse("/x", &data).unwrap().default_directories, ["/lib64", "/usr/lib64"]);
     }
 
     #[test]

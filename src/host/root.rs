@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
@@ -19,6 +19,9 @@ use crate::sys;
 
 /// How many links the kernel follows in one path (MAXSYMLINKS).
 const MAXIMUM_LINKS: usize = 40;
+
+/// The longest path that the kernel takes, its NUL included (PATH_MAX).
+const MAXIMUM_PATH: usize = 4096;
 
 /// What makes two paths the same file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,7 +82,7 @@ enum Node {
 }
 
 /// A root file system: this machine's, or a folder that holds another's.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Root {
     directory: PathBuf,
     nodes: RefCell<HashMap<PathBuf, Node>>,
@@ -131,6 +134,9 @@ impl Root {
     ///
     /// Where there is nothing, or the way there is blocked.
     pub fn resolve(&self, path: &Path) -> Result<PathBuf, WalkError> {
+        if path.as_os_str().len() >= MAXIMUM_PATH {
+            return Err(WalkError::NotFound);
+        }
         let mut walked = PathBuf::from("/");
         let mut ahead: Vec<PathBuf> = components_reversed(path);
         let mut links = 0;
@@ -188,6 +194,29 @@ impl Root {
     pub fn map(&self, path: &Path) -> Result<(Bytes, Identity), WalkError> {
         let (file, identity) = self.open(path)?;
         Ok((sys::map(&file)?, identity))
+    }
+
+    /// The content of a small file at `path`, read rather than mapped: files of `/proc` and `/sys` have no
+    /// size of their own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Root::open`], or where it is no text.
+    pub fn read_text(&self, path: &Path) -> Result<String, WalkError> {
+        const MOST: u64 = 1024 * 1024;
+        let mut text = String::new();
+        self.open(path)?.0.take(MOST).read_to_string(&mut text)?;
+        Ok(text)
+    }
+
+    /// The names in the folder at `path`, sorted; none where there is no such folder.
+    pub fn names(&self, path: &Path) -> Vec<String> {
+        let Ok(folder) = self.resolve(path) else { return Vec::new() };
+        let entries = fs::read_dir(self.outside(&folder)).into_iter().flatten().flatten();
+        let mut names: Vec<String> =
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort_unstable();
+        names
     }
 
     /// What the file system says of the file or folder at `path`, links followed.
@@ -266,6 +295,13 @@ mod tests {
         }
         symlink("/etc/passwd", folder.path().join("passwd")).unwrap();
         assert!(matches!(root.open(Path::new("/passwd")), Err(WalkError::NotFound)));
+    }
+
+    #[test]
+    fn a_path_that_the_kernel_would_not_take_leads_nowhere() {
+        let (_folder, root) = root();
+        assert!(root.resolve(Path::new(&"etc/../".repeat(100))).is_ok());
+        assert!(matches!(root.resolve(Path::new(&"etc/../".repeat(1_000_000))), Err(WalkError::NotFound)));
     }
 
     #[test]

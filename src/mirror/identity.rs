@@ -81,7 +81,9 @@ impl Drop for Assumed<'_> {
         if self.ids {
             sys::set_file_system_ids(0, 0);
         }
-        if self.capabilities && let Some(full) = self.credentials.full {
+        if self.capabilities
+            && let Some(full) = self.credentials.full
+        {
             let _ = rustix::thread::set_capabilities(None, full);
         }
         if self.groups {

@@ -35,26 +35,55 @@ pub enum Action<'a> {
     Lookup,
     /// `flags` are those of open(2), with `FMODE_EXEC` (0x20) for an execution; `open` is the open's
     /// number, which no other open in the process's life has.
-    Open { open: u64, flags: u32 },
-    Create { open: u64, flags: u32, mode: u32 },
-    OpenFolder { open: u64 },
+    Open {
+        open: u64,
+        flags: u32,
+    },
+    Create {
+        open: u64,
+        flags: u32,
+        mode: u32,
+    },
+    OpenFolder {
+        open: u64,
+    },
     /// The first read of an open that is not passed through.
-    FirstRead { open: u64 },
+    FirstRead {
+        open: u64,
+    },
     /// The last descriptor of an open is gone; how many bytes were read and written, where the mirror
     /// has seen them.
-    Close { open: u64, traffic: Option<Traffic> },
-    CloseFolder { open: u64 },
+    Close {
+        open: u64,
+        traffic: Option<Traffic>,
+    },
+    CloseFolder {
+        open: u64,
+    },
     ReadLink,
-    SymbolicLink { target: &'a [u8] },
+    SymbolicLink {
+        target: &'a [u8],
+    },
     /// A further name, `path`, for the file at `from`.
-    HardLink { from: &'a [u8] },
-    MakeFolder { mode: u32 },
-    MakeNode { mode: u32 },
+    HardLink {
+        from: &'a [u8],
+    },
+    MakeFolder {
+        mode: u32,
+    },
+    MakeNode {
+        mode: u32,
+    },
     Unlink,
     RemoveFolder,
     /// `path` becomes `to`; `flags` are those of renameat2(2).
-    Rename { to: &'a [u8], flags: u32 },
-    Truncate { size: u64 },
+    Rename {
+        to: &'a [u8],
+        flags: u32,
+    },
+    Truncate {
+        size: u64,
+    },
 }
 
 /// What went through an open.

@@ -98,7 +98,12 @@ fn nanoseconds(duration: Duration) -> u64 {
 /// # Errors
 ///
 /// Where the header cannot be written or no thread be started.
-pub fn start(log: File, format: Format, header: &Header, queue: Arc<Queue>) -> io::Result<JoinHandle<io::Result<End>>> {
+pub fn start(
+    log: File,
+    format: Format,
+    header: &Header,
+    queue: Arc<Queue>,
+) -> io::Result<JoinHandle<io::Result<End>>> {
     let lines = Lines { log, waiting: Vec::with_capacity(2 * BATCH) };
     let writer = Writer::new(lines, format, header)?;
     std::thread::Builder::new().name("log".to_owned()).spawn(move || {

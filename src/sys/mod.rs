@@ -8,6 +8,6 @@ mod signal;
 
 pub use credential::{set_file_system_ids, set_groups};
 pub use fuse_device::{clone_device, close_backing, open_backing};
-pub use mapping::map;
+pub use mapping::{map, zeroed};
 pub use process::{fork, unshare_folder_and_mask, unshare_mounts};
 pub use signal::{Received, SignalSet, block, ignore, restore, wait_for};

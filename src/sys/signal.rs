@@ -79,7 +79,8 @@ pub fn wait_for(signals: &SignalSet, limit: Duration) -> io::Result<Option<Recei
         tv_nsec: limit.subsec_nanos().into(),
     };
     // SAFETY: all three live through the call, and the second is valid as zeros.
-    let result = unsafe { libc::sigtimedwait(&raw const signals.0, information.as_mut_ptr(), &raw const limit) };
+    let result =
+        unsafe { libc::sigtimedwait(&raw const signals.0, information.as_mut_ptr(), &raw const limit) };
     if result < 0 {
         let error = io::Error::last_os_error();
         return match error.raw_os_error() {

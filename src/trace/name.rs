@@ -43,7 +43,9 @@ impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Form::deserialize(deserializer)? {
             Form::Text(text) => Ok(Self(text.into_owned().into_bytes())),
-            Form::Bytes { hex } => from_hex(&hex).map(Self).ok_or_else(|| D::Error::custom("not hexadecimal")),
+            Form::Bytes { hex } => {
+                from_hex(&hex).map(Self).ok_or_else(|| D::Error::custom("not hexadecimal"))
+            }
         }
     }
 }

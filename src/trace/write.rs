@@ -140,7 +140,8 @@ impl<W: Write> Writer<W> {
     pub fn end(&mut self, how: &str, code: Option<i32>, t: u64) -> io::Result<End> {
         let events = self.counts.values().sum();
         let counts = self.counts.clone();
-        let end = End { end: how.to_owned(), code, t: Some(t), events: Some(events), dropped: Some(0), counts };
+        let end =
+            End { end: how.to_owned(), code, t: Some(t), events: Some(events), dropped: Some(0), counts };
         match self.format {
             Format::Jsonl => write_json(&mut self.out, &end)?,
             Format::CompatLib => {

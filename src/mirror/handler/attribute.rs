@@ -13,11 +13,7 @@ use crate::mirror::protocol::{Body, change, write_attributes, write_statx, write
 use crate::mirror::volume::{Request, Volume, self_path};
 
 /// Answers `FUSE_GETATTR`.
-pub(in crate::mirror) fn get(
-    volume: &Volume,
-    request: &Request<'_>,
-    out: &mut Vec<u8>,
-) -> Result<(), Errno> {
+pub(in crate::mirror) fn get(volume: &Volume, request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), Errno> {
     let node = volume.table.node(request.header.node)?;
     let stat = volume.stat(&node)?;
     write_attributes(out, &stat, volume.validity(&stat));
@@ -77,8 +73,7 @@ impl Change {
             (true, false) => time,
             (false, false) => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
         };
-        let any =
-            change::ACCESSED | change::MODIFIED | change::ACCESSED_NOW | change::MODIFIED_NOW;
+        let any = change::ACCESSED | change::MODIFIED | change::ACCESSED_NOW | change::MODIFIED_NOW;
         self.has(any).then(|| Timestamps {
             last_access: one(change::ACCESSED, change::ACCESSED_NOW, self.accessed),
             last_modification: one(change::MODIFIED, change::MODIFIED_NOW, self.modified),
@@ -87,11 +82,7 @@ impl Change {
 }
 
 /// Answers `FUSE_SETATTR`: owner, mode, size, times, in an order in which none undoes another.
-pub(in crate::mirror) fn set(
-    volume: &Volume,
-    request: &Request<'_>,
-    out: &mut Vec<u8>,
-) -> Result<(), Errno> {
+pub(in crate::mirror) fn set(volume: &Volume, request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), Errno> {
     let change = Change::read(request.body)?;
     let (node, handle) = volume.handle(request.header.node)?;
     if change.has(change::USER | change::GROUP) {

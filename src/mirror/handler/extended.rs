@@ -47,11 +47,7 @@ pub(in crate::mirror) fn set(volume: &Volume, request: &Request<'_>) -> Result<(
 }
 
 /// Answers `FUSE_GETXATTR`.
-pub(in crate::mirror) fn get(
-    volume: &Volume,
-    request: &Request<'_>,
-    out: &mut Vec<u8>,
-) -> Result<(), Errno> {
+pub(in crate::mirror) fn get(volume: &Volume, request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), Errno> {
     let mut body = request.body;
     let size = body.u32()? as usize;
     body.u32()?;

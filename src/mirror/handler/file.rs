@@ -53,7 +53,8 @@ fn open_node(
 ) -> Result<Opened, Errno> {
     let handle = volume.handles.open(node)?;
     let truncates = flags & libc::O_TRUNC as u32 != 0;
-    let guard = (truncates && open_flags & OPEN_KILLS_SET_ID != 0).then(|| request.credentials.without_set_id());
+    let guard =
+        (truncates && open_flags & OPEN_KILLS_SET_ID != 0).then(|| request.credentials.without_set_id());
     let file = if truncates { Some(volume.reopen(&handle, flags)?) } else { None };
     drop(guard);
     if let Some(number) = register(volume, node, handle.as_fd()) {

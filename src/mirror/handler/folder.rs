@@ -24,9 +24,10 @@ pub(in crate::mirror) fn open(
 ) -> Result<(), Errno> {
     let node = volume.table.node(request.header.node)?;
     let open = next_open();
-    let folder = volume.handles.open(&node).and_then(|handle| {
-        volume.reopen(&handle, (libc::O_RDONLY | libc::O_DIRECTORY) as u32)
-    });
+    let folder = volume
+        .handles
+        .open(&node)
+        .and_then(|handle| volume.reopen(&handle, (libc::O_RDONLY | libc::O_DIRECTORY) as u32));
     let error = folder.as_ref().err().copied();
     volume.tell(request.caller(), || node.path(), Action::OpenFolder { open }, error);
     let folder = Mutex::new((folder?, 0));
@@ -54,12 +55,7 @@ pub(in crate::mirror) fn read_plus(
     read_entries(volume, request, out, true)
 }
 
-fn read_entries(
-    volume: &Volume,
-    request: &Request<'_>,
-    out: &mut Vec<u8>,
-    plus: bool,
-) -> Result<(), Errno> {
+fn read_entries(volume: &Volume, request: &Request<'_>, out: &mut Vec<u8>, plus: bool) -> Result<(), Errno> {
     let mut body = request.body;
     let (number, offset, size) = (body.u64()?, body.u64()?, body.u32()? as usize);
     let open = volume.folders.find(number)?;

@@ -70,8 +70,11 @@ pub(in crate::mirror) fn control(
     if command != GET_FLAGS && command != SET_FLAGS {
         return Err(Errno::NOTTY);
     }
-    let node =
-        if flags & ON_FOLDER != 0 { volume.folders.find(number)?.node.number } else { volume.files.find(number)?.node.number };
+    let node = if flags & ON_FOLDER != 0 {
+        volume.folders.find(number)?.node.number
+    } else {
+        volume.files.find(number)?.node.number
+    };
     let (_, handle) = volume.handle(node)?;
     let file = volume.reopen(&handle, (libc::O_RDONLY | libc::O_NONBLOCK) as u32)?;
     let mut answer = None;

@@ -96,8 +96,13 @@ mod tests {
 
     #[test]
     fn answers_have_the_sizes_of_the_header() {
-        let stat = rustix::fs::statx(rustix::fs::CWD, "/", rustix::fs::AtFlags::empty(), crate::mirror::attribute::WANTED)
-            .expect("the root has attributes");
+        let stat = rustix::fs::statx(
+            rustix::fs::CWD,
+            "/",
+            rustix::fs::AtFlags::empty(),
+            crate::mirror::attribute::WANTED,
+        )
+        .expect("the root has attributes");
         let validity = Validity { entry: Duration::ZERO, attributes: Duration::from_millis(1500) };
         let size = |write: &dyn Fn(&mut Vec<u8>)| {
             let mut out = Vec::new();

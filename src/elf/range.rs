@@ -1,0 +1,138 @@
+//! Which parts of a file an object is read from: what must be kept of it so that it reads the same
+//! from a copy in which everything else is zero.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use goblin::elf::header;
+use goblin::elf::program_header as segment;
+
+use crate::elf::object::{self, Segments};
+use crate::elf::symbol::SymbolTable;
+use crate::elf::{Object, relocation, version};
+
+/// Ranges that are no further apart than this become one.
+const GAP: usize = 64;
+const PT_GNU_PROPERTY: u32 = 0x6474_e553;
+
+/// The parts of a file that [`Object::parse`] and every method of the [`Object`] look at, in ascending
+/// order and without overlap; [`Object::bytes`] aside. A file of the same length with these bytes in
+/// place and zeroes elsewhere is read as the same object, or refused with the same error.
+///
+/// Only objects whose tables contradict each other can differ: where the hash table of a forged object
+/// leads to symbols behind its end, they are found in the file and not in the copy.
+pub fn ranges(data: &Bytes) -> Vec<Range<usize>> {
+    let Ok((elf_header, reader)) = object::parse_header(data) else {
+        return merged(vec![0..header::SIZEOF_IDENT.max(64)], data.len());
+    };
+    let mut ranges = vec![0..64];
+    if let Ok(table) = usize::try_from(elf_header.e_phoff) {
+        let size = usize::from(elf_header.e_phnum) * usize::from(elf_header.e_phentsize);
+        ranges.push(table..table.saturating_add(size));
+    }
+    let Ok(headers) = object::parse_segments(&elf_header, reader) else {
+        return merged(ranges, data.len());
+    };
+    let segments = Segments { reader, headers };
+    if segments.check_extent().is_err() {
+        return merged(ranges, data.len());
+    }
+    match Object::parse(data.clone()) {
+        Ok(object) => object_ranges(&object, &segments, &mut ranges),
+        // What the tables contradict each other about could be anywhere.
+        Err(_) => ranges.push(0..data.len()),
+    }
+    merged(ranges, data.len())
+}
+
+fn object_ranges(object: &Object, segments: &Segments<'_>, ranges: &mut Vec<Range<usize>>) {
+    let kinds = [segment::PT_INTERP, segment::PT_DYNAMIC, segment::PT_NOTE, PT_GNU_PROPERTY];
+    for header in segments.headers.iter().filter(|header| kinds.contains(&header.p_type)) {
+        if let (Ok(start), Ok(size)) = (usize::try_from(header.p_offset), usize::try_from(header.p_filesz)) {
+            ranges.push(start..start.saturating_add(size));
+        }
+    }
+    let Ok(Some(entries)) = object::dynamic_entries(segments) else { return };
+    let (tables, reader) = (&entries.tables, segments.reader);
+    if let Ok((start, size)) = object::strings(segments, tables) {
+        ranges.push(start..start.saturating_add(size));
+    }
+    if let Ok(Some(at)) = segments.table("", tables.version_needs) {
+        ranges.push(at..version::needs_end(reader, at));
+    }
+    if let Ok(Some(at)) = segments.table("", tables.version_definitions) {
+        ranges.push(at..version::definitions_end(reader, at));
+    }
+    if let Some(symbols) = &object.symbols {
+        symbol_ranges(object, symbols, ranges);
+    }
+}
+
+fn symbol_ranges(object: &Object, symbols: &SymbolTable, ranges: &mut Vec<Range<usize>>) {
+    let reader = object.reader();
+    let count = symbols.count(reader).max(object.uses(symbols).len());
+    let table = |at: usize, entry: usize| at..at.saturating_add(count.saturating_mul(entry));
+    ranges.push(table(symbols.symbols, SymbolTable::entry_size(object.class)));
+    ranges.extend(symbols.versions.map(|at| table(at, 2)));
+    ranges.extend(symbols.hash_ranges(reader, count));
+    for (offset, size, with_addend) in &object.relocations {
+        if let Some(data) = reader.data.get(*offset..*offset + *size) {
+            let found =
+                relocation::symbolic_ranges(crate::elf::reader::Reader { data, ..reader }, *with_addend);
+            ranges.extend(found.into_iter().map(|range| offset + range.start..offset + range.end));
+        }
+    }
+}
+
+/// The same parts in ascending order, within the file, with small gaps closed.
+fn merged(mut ranges: Vec<Range<usize>>, length: usize) -> Vec<Range<usize>> {
+    ranges.sort_by_key(|range| range.start);
+    let mut merged: Vec<Range<usize>> = Vec::new();
+    for range in ranges {
+        let range = range.start.min(length)..range.end.min(length);
+        match merged.last_mut() {
+            _ if range.is_empty() => {}
+            Some(last) if range.start <= last.end.saturating_add(GAP) => last.end = last.end.max(range.end),
+            _ => merged.push(range),
+        }
+    }
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The copy that the ranges make of a file.
+    fn copy(data: &Bytes) -> Bytes {
+        let mut copy = vec![0; data.len()];
+        for range in ranges(data) {
+            copy[range.clone()].copy_from_slice(&data[range]);
+        }
+        copy.into()
+    }
+
+    #[test]
+    fn parts_are_in_order_and_within_the_file() {
+        assert_eq!(merged(vec![500..900, 0..64, 80..100, 2000..3000], 600), [0..100, 500..600]);
+        assert_eq!(merged(vec![0..64], 0), Vec::<Range<usize>>::new());
+    }
+
+    #[test]
+    fn a_cut_object_gives_the_same_error_from_its_copy() {
+        let bytes: Bytes = std::fs::read("/proc/self/exe").expect("a program can read itself").into();
+        for length in [3, 20, 63, 64, 100, 4096, bytes.len() / 2] {
+            let cut = bytes.slice(..length);
+            let error = |data: &Bytes| Object::parse(data.clone()).map(|_| ()).unwrap_err().to_string();
+            assert_eq!(error(&cut), error(&copy(&cut)), "{length}");
+        }
+    }
+
+    #[test]
+    fn most_of_a_library_is_not_looked_at() {
+        let bytes: Bytes = std::fs::read("/proc/self/exe").expect("a program can read itself").into();
+        let kept: usize = ranges(&bytes).iter().map(Range::len).sum();
+        assert!(kept < bytes.len() / 4, "{kept} of {}", bytes.len());
+        assert!(Object::parse(copy(&bytes)).unwrap().is_program());
+    }
+}

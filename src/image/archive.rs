@@ -1,0 +1,174 @@
+//! Archives that hold an image: what `docker save` writes, and an OCI image layout in a tar file.
+//!
+//! The members are read where they lie in the file, in any order. A file that is compressed as a whole is
+//! first decompressed into a temporary file without a name.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::image::entry::{Allowance, Allowed};
+use crate::image::{Error, Fault, Limits, Result, decode, limit, merge, path};
+use crate::registry::blob::BlobReader;
+use crate::registry::{self};
+
+/// How much of a member is read at once.
+const PIECE: usize = 256 << 10;
+/// How many links between members are followed.
+const LINKS: usize = 8;
+
+/// An archive and where its members lie.
+#[derive(Clone, Debug)]
+pub(super) struct Archive {
+    path: PathBuf,
+    file: Arc<File>,
+    members: Arc<HashMap<String, Member>>,
+}
+
+#[derive(Clone, Debug)]
+enum Member {
+    File(Extent),
+    Link(String),
+}
+
+/// Where a member's content lies.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extent {
+    offset: u64,
+    pub size: u64,
+}
+
+impl Archive {
+    /// Opens an archive and lists its members.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read or is no tar archive.
+    pub fn open(path: &Path, limits: &Limits) -> Result<Self> {
+        let mut file = File::open(path).map_err(Error::io("read", path))?;
+        let mut magic = Vec::new();
+        (&mut file).take(6).read_to_end(&mut magic).map_err(Error::io("read", path))?;
+        file.seek(SeekFrom::Start(0)).map_err(Error::io("read", path))?;
+        let fault = |fault| Error::TooLarge { what: path.display().to_string(), fault };
+        if decode::is_compressed(&magic) {
+            file = spool(file, limits).map_err(fault)?;
+        }
+        let members = members(&mut file).map_err(|error| Error::NotAnImage {
+            what: path.display().to_string(),
+            reason: format!("it is no tar archive: {error}"),
+        })?;
+        Ok(Self { path: path.to_owned(), file: Arc::new(file), members: Arc::new(members) })
+    }
+
+    /// The archive's own path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where a member lies, links between members followed.
+    pub fn find(&self, name: &str) -> Option<Extent> {
+        let mut name = name.to_owned();
+        for _ in 0..LINKS {
+            match self.members.get(&name)? {
+                Member::File(extent) => return Some(*extent),
+                Member::Link(target) => name.clone_from(target),
+            }
+        }
+        None
+    }
+
+    /// Reads a small member; none where there is none.
+    ///
+    /// # Errors
+    ///
+    /// Where it is larger than `limit` or cannot be read.
+    pub fn read(&self, name: &str, limit: u64) -> Result<Option<Bytes>> {
+        let Some(extent) = self.find(name) else { return Ok(None) };
+        if extent.size > limit {
+            let what = format!("{name} in {}", self.path.display());
+            return Err(registry::Error::TooLarge { what, limit }.into());
+        }
+        let mut bytes = vec![0; extent.size as usize];
+        self.file.read_exact_at(&mut bytes, extent.offset).map_err(Error::io("read", &self.path))?;
+        Ok(Some(bytes.into()))
+    }
+
+    /// Reads a member piece by piece.
+    pub fn stream(&self, extent: Extent) -> BlobReader {
+        let state = (self.clone(), extent);
+        Box::pin(futures_util::stream::try_unfold(state, |(archive, mut extent)| async move {
+            if extent.size == 0 {
+                return Ok(None);
+            }
+            let mut piece = vec![0; (extent.size).min(PIECE as u64) as usize];
+            let read = archive.file.read_exact_at(&mut piece, extent.offset);
+            read.map_err(registry::Error::io("read", &archive.path))?;
+            extent.offset += piece.len() as u64;
+            extent.size -= piece.len() as u64;
+            Ok(Some((Bytes::from(piece), (archive, extent))))
+        }))
+    }
+}
+
+/// Decompresses a file into one without a name.
+fn spool(file: File, limits: &Limits) -> std::result::Result<File, Fault> {
+    let mut decoder = decode::open(BufReader::with_capacity(PIECE, file))?;
+    let mut spooled = tempfile::tempfile().map_err(Fault::Machine)?;
+    let most = limits.unpacked;
+    let copied = io::copy(&mut (&mut decoder).take(most + 1), &mut spooled).map_err(Fault::Machine)?;
+    if copied > most {
+        return Err(Fault::Limit { what: "its decompressed size in bytes", limit: most });
+    }
+    spooled.seek(SeekFrom::Start(0)).map_err(Fault::Machine)?;
+    Ok(spooled)
+}
+
+fn members(file: &mut File) -> io::Result<HashMap<String, Member>> {
+    let length = file.metadata()?.len();
+    let allowance = Allowance::default();
+    let mut archive = tar::Archive::new(Allowed { inner: file, allowance: allowance.clone() });
+    let mut members = HashMap::new();
+    allowance.for_headers(0);
+    for entry in archive.entries_with_seek()? {
+        let entry = entry?;
+        let invalid = |fault: Fault| io::Error::other(fault.to_string());
+        let name = path::components(&entry.path_bytes()).map_err(invalid)?;
+        let target = entry.link_name_bytes().unwrap_or_default().into_owned();
+        let folder = &name[..name.len().saturating_sub(1)];
+        let member = match entry.header().entry_type() {
+            tar::EntryType::Regular => {
+                let extent = Extent { offset: entry.raw_file_position(), size: entry.size() };
+                if extent.offset.checked_add(extent.size).is_none_or(|end| end > length) {
+                    return Err(io::Error::other(format!(
+                        "it ends in the middle of {}",
+                        merge::shown(&name)
+                    )));
+                }
+                Some(Member::File(extent))
+            }
+            tar::EntryType::Link => {
+                Some(Member::Link(member_name(&path::components(&target).map_err(invalid)?)))
+            }
+            tar::EntryType::Symlink => {
+                let target = [folder.join(&b'/'), target].join(&b'/');
+                Some(Member::Link(member_name(&path::components(&target).map_err(invalid)?)))
+            }
+            _ => None,
+        };
+        members.extend(member.map(|member| (member_name(&name), member)));
+        if members.len() > limit::ARCHIVE_MEMBERS {
+            return Err(io::Error::other(format!("it has more than {} members", limit::ARCHIVE_MEMBERS)));
+        }
+        allowance.for_headers(0);
+    }
+    Ok(members)
+}
+
+fn member_name(components: &path::Components) -> String {
+    String::from_utf8_lossy(&components.join(&b'/')).into_owned()
+}

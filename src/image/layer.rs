@@ -1,0 +1,209 @@
+//! One layer laid under those above it.
+
+use std::collections::HashMap;
+use std::io::Read;
+
+use crate::image::content::Classifier;
+use crate::image::entry::{self, Header, Kind};
+use crate::image::limit::Limits;
+use crate::image::merge::{self, Linked, Merge, New, Place};
+use crate::image::path::{Components, Meaning, meaning};
+use crate::image::tree::{File, FileId};
+use crate::image::{Fault, limit};
+
+/// Everything that is carried from layer to layer.
+pub(super) struct State {
+    pub merge: Merge,
+    pub wanted: Wanted,
+    pub classifier: Classifier,
+    pub limits: Limits,
+    pub entries: u64,
+    /// The bytes of sparse files, which are longer than what is in the archive.
+    pub filled: u64,
+    layer: u32,
+}
+
+/// Files that hard links name but the tree has not: they are hidden by an upper layer, or come from a
+/// lower one.
+#[derive(Default)]
+pub(super) struct Wanted {
+    paths: HashMap<Components, Vec<Promise>>,
+    /// Whether the layer that was just read may have files that were asked for too late.
+    pub again: bool,
+}
+
+/// A file that a hard link stands for.
+#[derive(Clone)]
+struct Promise {
+    file: FileId,
+    layer: u32,
+    link: Components,
+}
+
+impl State {
+    pub fn new(limits: Limits) -> std::io::Result<Self> {
+        Ok(Self {
+            merge: Merge::new(),
+            wanted: Wanted::default(),
+            classifier: Classifier::new()?,
+            limits,
+            entries: 0,
+            filled: 0,
+            layer: 0,
+        })
+    }
+
+    /// Lays a layer, given as a plain tar archive, under those before it.
+    pub fn apply(&mut self, layer: u32, archive: impl Read) -> Result<(), Fault> {
+        self.layer = layer;
+        self.merge.begin(layer);
+        self.wanted.again = false;
+        entry::for_each(archive, |header, content| {
+            self.count(&header)?;
+            self.take(header, content)
+        })
+    }
+
+    /// Reads the same layer again, for nothing but files that hard links name.
+    pub fn search(&mut self, archive: impl Read) -> Result<(), Fault> {
+        self.wanted.again = false;
+        entry::for_each(archive, |header, content| {
+            self.count(&header)?;
+            match header.kind {
+                Kind::File if self.wanted.paths.contains_key(&header.path) => {
+                    let file = self.read(&header, content)?;
+                    self.keep_promises(&header.path, &file);
+                    Ok(())
+                }
+                Kind::HardLink(target) => self.redirect(&header.path, target),
+                _ => Ok(()),
+            }
+        })
+    }
+
+    /// What no layer has: the first hard link that leads nowhere, with the number of its layer.
+    pub fn broken_link(&self) -> Option<(u32, Fault)> {
+        let promises = self.wanted.paths.iter().flat_map(|(path, list)| list.iter().map(move |p| (p, path)));
+        let (promise, path) = promises.min_by_key(|(promise, _)| (promise.layer, promise.link.clone()))?;
+        let (link, target) = (merge::shown(&promise.link), merge::shown(path));
+        let fault = format!("{link} is a hard link to {target}, which the image has not");
+        Some((promise.layer, Fault::malformed(fault)))
+    }
+
+    fn count(&mut self, header: &Header) -> Result<(), Fault> {
+        self.entries += 1;
+        if self.entries > self.limits.entries {
+            return Err(Fault::Limit {
+                what: "the number of the image's entries",
+                limit: self.limits.entries,
+            });
+        }
+        if header.has_holes {
+            self.filled = self.filled.saturating_add(header.size);
+            if self.filled > self.limits.unpacked {
+                return Err(Fault::Limit {
+                    what: "the size in bytes of sparse files",
+                    limit: self.limits.unpacked,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, header: Header, content: &mut dyn Read) -> Result<(), Fault> {
+        match meaning(&header.path) {
+            _ if header.kind == Kind::None => {}
+            Meaning::None => {}
+            Meaning::Hides(path) => self.merge.hide(&path)?,
+            Meaning::HidesContent(path) => self.merge.hide_content(&path)?,
+            Meaning::Content => self.take_content(header, content)?,
+        }
+        if self.merge.kept() > self.limits.kept {
+            let what = "the memory in bytes for what is kept of the image";
+            return Err(Fault::Limit { what, limit: self.limits.kept });
+        }
+        Ok(())
+    }
+
+    fn take_content(&mut self, header: Header, content: &mut dyn Read) -> Result<(), Fault> {
+        let is_wanted = self.wanted.paths.contains_key(&header.path);
+        let place = self.merge.locate(&header.path)?;
+        let covered = place.as_ref().is_some_and(|place| self.merge.is_covered(place));
+        match (header.kind.clone(), place) {
+            (Kind::File, place) => {
+                let shows = place.is_some() && !covered;
+                let file = if shows || is_wanted { Some(self.read(&header, content)?) } else { None };
+                if let Some(file) = file.as_ref().filter(|_| is_wanted) {
+                    self.keep_promises(&header.path, file);
+                }
+                self.put_file(place.as_ref(), file.filter(|_| shows))
+            }
+            (Kind::HardLink(target), place) => {
+                if is_wanted {
+                    self.redirect(&header.path, target.clone())?;
+                }
+                match place {
+                    Some(place) if covered => self.merge.put(&place, New::Other),
+                    Some(place) => self.link(&place, &header.path, target),
+                    None => Ok(()),
+                }
+            }
+            (_, None) | (Kind::None, _) => Ok(()),
+            (Kind::Directory, Some(place)) => self.merge.put(&place, New::Directory(header.mode)),
+            (Kind::Link(target), Some(place)) => self.merge.put(&place, New::Link(target.into())),
+            (Kind::Other, Some(place)) => self.merge.put(&place, New::Other),
+        }
+    }
+
+    fn put_file(&mut self, place: Option<&Place>, file: Option<File>) -> Result<(), Fault> {
+        match (place, file) {
+            (None, _) => Ok(()),
+            // A directory of an upper layer stays; that there is a file below it still counts.
+            (Some(place), None) => self.merge.put(place, New::Other),
+            (Some(place), Some(file)) => {
+                let id = self.merge.add_file(file);
+                self.merge.put(place, New::File(id))
+            }
+        }
+    }
+
+    fn read(&mut self, header: &Header, content: &mut dyn Read) -> Result<File, Fault> {
+        let content = self.classifier.read(&header.path, header.size, content)?;
+        Ok(File { mode: header.mode, size: header.size, capabilities: header.capabilities, content })
+    }
+
+    fn link(&mut self, place: &Place, link: &Components, target: Components) -> Result<(), Fault> {
+        if let Linked::Found(found) = self.merge.linked(&target)? {
+            return self.merge.put(place, found);
+        }
+        let file = self.merge.promise_file();
+        self.merge.put(place, New::File(file))?;
+        self.wanted.add(target, Promise { file, layer: self.layer, link: link.clone() });
+        Ok(())
+    }
+
+    /// What was promised for a path is what `file` is.
+    fn keep_promises(&mut self, path: &Components, file: &File) {
+        for promise in self.wanted.paths.remove(path).unwrap_or_default() {
+            self.merge.fill_file(promise.file, file.clone());
+        }
+    }
+
+    /// A wanted path is a hard link itself.
+    fn redirect(&mut self, path: &Components, target: Components) -> Result<(), Fault> {
+        for promise in self.wanted.paths.remove(path).unwrap_or_default() {
+            self.wanted.add(target.clone(), promise);
+        }
+        Ok(())
+    }
+}
+
+impl Wanted {
+    fn add(&mut self, path: Components, promise: Promise) {
+        self.paths.entry(path).or_default().push(promise);
+        self.again = true;
+    }
+}
+
+/// How often a layer is read again at most.
+pub(super) const ROUNDS: usize = limit::HARD_LINK_ROUNDS;

@@ -1,0 +1,203 @@
+//! ELF objects in little memory: only the parts that are read of them, compressed.
+//!
+//! Of most objects that is a fifth of the file. Dynamic loaders and C libraries are kept whole, because
+//! their bytes are searched for text ([`crate::host::DynamicLoader`], the release of a C library).
+
+use std::io;
+
+use bytes::Bytes;
+
+use crate::elf::{self, Object};
+use crate::image::limit;
+use crate::sys;
+
+/// zstd's fastest ordinary level: objects are packed while the image streams by.
+const LEVEL: i32 = 1;
+
+/// One packed object.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    length: u64,
+    /// Offset and length of each part, ascending.
+    parts: Box<[(u64, u64)]>,
+    /// The parts one after another, as one zstd frame.
+    frame: Box<[u8]>,
+}
+
+impl Packed {
+    /// How long the file is, in bytes.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// How much memory is used for it, in bytes.
+    pub fn kept(&self) -> u64 {
+        (self.frame.len() + self.parts.len() * size_of::<(u64, u64)>()) as u64
+    }
+
+    /// Whether every byte of the file is kept.
+    pub fn is_whole(&self) -> bool {
+        self.parts_length() == self.length
+    }
+
+    fn parts_length(&self) -> u64 {
+        self.parts.iter().map(|(_, length)| length).sum()
+    }
+
+    /// Bytes as long as the file, in which the parts that are kept are in place and everything else is
+    /// zero: [`Object::parse`] reads the same object from them. What is zero takes no memory.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no memory for them.
+    pub fn unpack(&self) -> io::Result<Bytes> {
+        let length = usize::try_from(self.length).map_err(io::Error::other)?;
+        sys::zeroed(length, |bytes| {
+            if self.is_whole() {
+                zstd::bulk::decompress_to_buffer(&self.frame, bytes)?;
+                return Ok(());
+            }
+            let parts = zstd::bulk::decompress(&self.frame, self.parts_length() as usize)?;
+            let mut rest = &parts[..];
+            for (offset, length) in &self.parts {
+                let part = rest.split_off(..*length as usize);
+                let place =
+                    bytes.get_mut(*offset as usize..).and_then(|tail| tail.get_mut(..*length as usize));
+                match (part, place) {
+                    (Some(part), Some(place)) => place.copy_from_slice(part),
+                    _ => return Err(io::ErrorKind::UnexpectedEof.into()),
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Packs objects one after another.
+pub struct Packer {
+    compressor: zstd::bulk::Compressor<'static>,
+    parts: Vec<u8>,
+}
+
+impl Packer {
+    /// A packer.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no memory for its tables.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { compressor: zstd::bulk::Compressor::new(LEVEL)?, parts: Vec::new() })
+    }
+
+    /// Packs the object in `data`, the content of a file with this name. What turns out to be no
+    /// object, or a broken one, is packed so that it is refused with the same error later.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no memory for it.
+    pub fn pack(&mut self, name: &[u8], data: &Bytes) -> io::Result<Packed> {
+        let whole = std::iter::once(0..data.len()).collect();
+        let mut ranges = if is_searched(name, data) && data.len() <= limit::OBJECT_KEPT_WHOLE {
+            whole
+        } else {
+            elf::ranges(data)
+        };
+        if ranges.iter().map(|range| range.len()).sum::<usize>() > 2 * limit::OBJECT_IN_MEMORY as usize {
+            // Nothing that is loaded is like this: its headers say what it is.
+            ranges = std::iter::once(0..data.len().min(4096)).collect();
+        }
+        let frame = match &ranges[..] {
+            [range] => self.compressor.compress(&data[range.clone()])?,
+            _ => {
+                self.parts.clear();
+                for range in &ranges {
+                    self.parts.extend_from_slice(&data[range.clone()]);
+                }
+                self.compressor.compress(&self.parts)?
+            }
+        };
+        let part = |range: &std::ops::Range<usize>| (range.start as u64, range.len() as u64);
+        Ok(Packed {
+            length: data.len() as u64,
+            parts: ranges.iter().map(part).collect(),
+            frame: frame.into_boxed_slice(),
+        })
+    }
+}
+
+/// Whether the text of an object is searched: dynamic loaders and C libraries.
+fn is_searched(name: &[u8], data: &Bytes) -> bool {
+    let is_loader_or_libc = |name: &[u8]| name.starts_with(b"ld") || name.starts_with(b"libc.");
+    let soname = || Object::parse(data.clone()).ok()?.dynamic?.soname;
+    is_loader_or_libc(name) || soname().is_some_and(|soname| is_loader_or_libc(soname.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// Every fact of an object, as text.
+    fn facts(data: Bytes) -> String {
+        let object = match Object::parse(data) {
+            Ok(object) => object,
+            Err(error) => return error.to_string(),
+        };
+        let satisfied: Vec<bool> =
+            object.references().iter().map(|import| object.satisfies(&elf::Wanted::of(import))).collect();
+        format!(
+            "{:?}",
+            (
+                (object.class, object.endian, object.machine, object.os_abi, object.identification_fault),
+                (object.alignment, object.kind, &object.interpreter, &object.dynamic, &object.notes),
+                (&object.version_needs, &object.version_definitions, object.has_symbol_versions()),
+                (object.imports(), object.references(), object.definitions(), satisfied),
+            )
+        )
+    }
+
+    fn objects_below(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => objects_below(&entry.path(), found),
+                Ok(kind) if kind.is_file() => found.push(entry.path()),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn every_object_of_this_machine_reads_the_same_from_its_packed_form() {
+        let mut paths = Vec::new();
+        for folder in ["/usr/bin", "/usr/sbin", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"] {
+            objects_below(Path::new(folder), &mut paths);
+        }
+        let (mut packer, mut count, mut kept, mut length) = (Packer::new().unwrap(), 0, 0, 0);
+        for path in paths {
+            let Ok(file) = std::fs::File::open(&path) else { continue };
+            let Ok(data) = sys::map(&file) else { continue };
+            if !data.starts_with(b"\x7fELF") || data.len() > 64 << 20 {
+                continue;
+            }
+            let name = path.file_name().unwrap().as_encoded_bytes();
+            let packed = packer.pack(name, &data).unwrap();
+            let unpacked = packed.unpack().unwrap();
+            assert_eq!(unpacked.len(), data.len());
+            assert!(facts(data) == facts(unpacked), "{} reads differently", path.display());
+            (count, kept, length) = (count + 1, kept + packed.kept(), length + packed.length());
+        }
+        assert!(count > 100, "only {count} objects: is this a system?");
+        assert!(kept * 4 < length, "{kept} of {length} bytes kept");
+    }
+
+    #[test]
+    fn a_loader_is_kept_whole_by_its_name_or_soname() {
+        let data: Bytes = std::fs::read("/proc/self/exe").unwrap().into();
+        let mut packer = Packer::new().unwrap();
+        assert!(!packer.pack(b"program", &data).unwrap().is_whole());
+        let small = data.slice(..limit::OBJECT_KEPT_WHOLE.min(data.len()) / 2);
+        let packed = packer.pack(b"ld-linux.so.2", &small).unwrap();
+        assert!(packed.is_whole());
+        assert_eq!(packed.unpack().unwrap(), small);
+    }
+}

@@ -1,0 +1,146 @@
+//! What a user names an image by.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::image::{Error, Result};
+use crate::registry::{Location, Place, Selector};
+
+/// Where an image comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A registry or an image layout.
+    Location(Location),
+    /// An archive in a file: what `docker save` writes, or an image layout in a tar file.
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// Which of its images, by tag, name or digest.
+        name: Option<String>,
+    },
+    /// The folder that an image was unpacked into.
+    Folder(PathBuf),
+}
+
+/// What names an archive, whichever its kind is: that is told by its content.
+const ARCHIVES: &[&str] = &["docker-archive:", "oci-archive:", "archive:"];
+/// What names a folder.
+const FOLDER: &str = "dir:";
+/// The endings of archives' names.
+const ENDINGS: &[&str] = &[".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst"];
+
+impl Source {
+    /// Parses what a user typed. Looks at the file system only to tell a folder from a file and a file
+    /// from a reference.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidSource`] for what names nothing, or a file that is not there; what the registry's
+    /// references refuse.
+    pub fn parse(text: &str) -> Result<Self> {
+        let invalid =
+            |reason: &str| Error::InvalidSource { text: text.to_owned(), reason: reason.to_owned() };
+        if let Some(rest) = ARCHIVES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
+            return archive(rest).ok_or_else(|| invalid("it names no file"));
+        }
+        if let Some(folder) = text.strip_prefix(FOLDER) {
+            let named = (!folder.is_empty()).then(|| Self::Folder(folder.into()));
+            return named.ok_or_else(|| invalid("it names no folder"));
+        }
+        let path = Path::new(text);
+        let is_path =
+            ["/", "./", "../"].iter().any(|start| text.starts_with(start)) || matches!(text, "." | "..");
+        if is_path && path.is_dir() {
+            return Ok(if path.join("oci-layout").is_file() {
+                layout(path)
+            } else {
+                Self::Folder(path.into())
+            });
+        }
+        if (is_path || ENDINGS.iter().any(|ending| text.ends_with(ending))) && path.is_file() {
+            return Ok(Self::Archive { path: path.into(), name: None });
+        }
+        if is_path {
+            return Err(invalid("there is no such folder or file"));
+        }
+        Ok(Self::Location(Location::parse(text)?))
+    }
+
+    /// The location in a registry or layout, where it is one: what an artifact can be attached to.
+    pub fn location(&self) -> Option<&Location> {
+        if let Self::Location(location) = self { Some(location) } else { None }
+    }
+}
+
+/// `FILE`, or `FILE:NAME` where no file has that name.
+fn archive(text: &str) -> Option<Source> {
+    let (path, name) = match text.split_once(':') {
+        Some((path, name)) if !Path::new(text).exists() && !name.is_empty() => (path, Some(name.to_owned())),
+        _ => (text, None),
+    };
+    (!path.is_empty()).then(|| Source::Archive { path: path.into(), name })
+}
+
+fn layout(path: &Path) -> Source {
+    Source::Location(Location { place: Place::Layout(path.to_owned()), selector: Selector::Only })
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Location(location) => location.fmt(formatter),
+            Self::Archive { path, name: None } => write!(formatter, "archive:{}", path.display()),
+            Self::Archive { path, name: Some(name) } => {
+                write!(formatter, "archive:{}:{name}", path.display())
+            }
+            Self::Folder(path) => write!(formatter, "dir:{}", path.display()),
+        }
+    }
+}
+
+impl FromStr for Source {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::parse(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> String {
+        Source::parse(text).map_or_else(|error| error.to_string(), |source| source.to_string())
+    }
+
+    #[test]
+    fn every_form_is_told_by_its_text() {
+        assert_eq!(shown("ghcr.io/a/b:1"), "ghcr.io/a/b:1");
+        assert_eq!(shown("oci:/a/b:1"), "oci:/a/b:1");
+        assert_eq!(shown("docker-archive:a.tar:x/y:1"), "archive:a.tar:x/y:1");
+        assert_eq!(shown("oci-archive:a.tar"), "archive:a.tar");
+        assert_eq!(shown("dir:root"), "dir:root");
+        assert_eq!(shown("app.tar:1"), "docker.io/library/app.tar:1");
+        insta::assert_snapshot!(shown("/no/such/place"), @r#"invalid image "/no/such/place": there is no such folder or file"#);
+        insta::assert_snapshot!(shown("dir:"), @r#"invalid image "dir:": it names no folder"#);
+        insta::assert_snapshot!(shown("archive:"), @r#"invalid image "archive:": it names no file"#);
+    }
+
+    #[test]
+    fn paths_are_told_by_what_lies_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        std::fs::create_dir(at("root")).unwrap();
+        std::fs::create_dir(at("layout")).unwrap();
+        std::fs::write(at("layout/oci-layout"), "{}").unwrap();
+        std::fs::write(at("a.tar"), "").unwrap();
+        std::fs::write(at("b:c"), "").unwrap();
+        assert!(matches!(Source::parse(&at("root")).unwrap(), Source::Folder(_)));
+        assert!(matches!(Source::parse(&at("layout")).unwrap(), Source::Location(_)));
+        assert!(matches!(Source::parse(&at("a.tar")).unwrap(), Source::Archive { name: None, .. }));
+        let named = Source::parse(&format!("archive:{}", at("b:c"))).unwrap();
+        assert!(matches!(named, Source::Archive { name: None, .. }));
+    }
+}
