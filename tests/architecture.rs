@@ -19,7 +19,6 @@ const RANKS: &[&[&str]] = &[
 const KEPT_APART: &[(&str, &[&str])] = &[
     ("cli", &["clap", "clap_complete", "clap_mangen", "anstream", "indicatif"]),
     ("cli", &["print!", "println!", "eprint!", "eprintln!", "dbg!"]),
-    ("record", &["globset"]),
     ("server", &["tonic"]),
     ("registry", &["reqwest"]),
     ("sys", &["unsafe"]),

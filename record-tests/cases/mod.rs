@@ -3,6 +3,7 @@
 mod ending;
 mod event;
 mod limit;
+mod suite;
 mod transparency;
 mod witness;
 
@@ -10,6 +11,13 @@ use crate::harness::case::Case;
 
 /// All cases of all themes.
 pub fn all() -> Vec<Case> {
-    let themes = [transparency::cases(), event::cases(), witness::cases(), ending::cases(), limit::cases()];
+    let themes = [
+        transparency::cases(),
+        event::cases(),
+        witness::cases(),
+        ending::cases(),
+        limit::cases(),
+        suite::cases(),
+    ];
     themes.into_iter().flatten().collect()
 }

@@ -113,10 +113,55 @@ impl Table {
         // Closes its descriptor and lets go of its parents, which needs no lock.
         drop(forgotten);
     }
+}
 
-    /// How many nodes the kernel knows.
-    #[cfg(test)]
-    pub fn len(&self) -> usize {
-        self.inner().by_number.len()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(folder: &std::path::Path) -> Table {
+        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+        let root = rustix::fs::open(folder, flags, rustix::fs::Mode::empty()).expect("the folder");
+        let stat = attribute::of_file(&root).expect("its attributes");
+        Table::new(Node::root(ROOT, root, &stat))
+    }
+
+    fn stat(folder: &std::path::Path, name: &str) -> Statx {
+        rustix::fs::statx(rustix::fs::CWD, folder.join(name), rustix::fs::AtFlags::empty(), attribute::WANTED)
+            .expect("its attributes")
+    }
+
+    #[test]
+    fn a_file_is_one_node_until_all_its_lookups_are_forgotten() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("a"), "").expect("a file");
+        std::fs::hard_link(folder.path().join("a"), folder.path().join("b")).expect("a link");
+        let table = table(folder.path());
+        let found = stat(folder.path(), "a");
+        let one = table.found(&found, &table.root, b"a");
+        let two = table.found(&stat(folder.path(), "b"), &table.root, b"b");
+        assert!(Arc::ptr_eq(&one, &two));
+        assert_eq!(one.path(), b"/b", "the name that was used last");
+        table.forget(one.number, 1);
+        assert!(table.node(one.number).is_ok());
+        table.forget(one.number, 1);
+        assert_eq!(table.node(one.number).map(|node| node.number), Err(Errno::STALE));
+        assert_ne!(table.found(&found, &table.root, b"a").number, one.number, "no number is used twice");
+        table.forget(ROOT, 99);
+        assert!(table.node(ROOT).is_ok());
+    }
+
+    #[test]
+    fn a_path_follows_the_folders_that_are_moved() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir_all(folder.path().join("a/b")).expect("folders");
+        let table = table(folder.path());
+        let outer = table.found(&stat(folder.path(), "a"), &table.root, b"a");
+        let inner = table.found(&stat(folder.path(), "a/b"), &outer, b"b");
+        outer.moved(&table.root, b"c d");
+        assert_eq!((inner.path(), inner.path_of(b"x")), (b"/c d/b".to_vec(), b"/c d/b/x".to_vec()));
+        inner.lost(&outer, b"b", None);
+        assert_eq!(inner.path(), b"/c d/b", "the last name is shown");
+        assert!(inner.named_place().is_none());
     }
 }

@@ -135,7 +135,7 @@ impl Volume {
 
     fn may_write(&self, node: &Arc<Node>) -> bool {
         let handle = self.handles.open(node);
-        handle.is_ok_and(|handle| rustix::fs::access(self_path(&*handle), Access::WRITE_OK).is_ok())
+        handle.is_ok_and(|handle| rustix::fs::access(self_path(&handle), Access::WRITE_OK).is_ok())
     }
 
     /// In a user namespace with one user, all other owners have no number, and the kernel lets nobody
