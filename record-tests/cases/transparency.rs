@@ -135,6 +135,30 @@ fn behaviour(folder: &Path) {
     assert_eq!(String::from_utf8_lossy(&mirrored.stdout), String::from_utf8_lossy(&native.stdout));
 }
 
+/// Two overlays on each other are too deep for FUSE passthrough, so every byte goes through the server.
+fn served(folder: &Path) {
+    let compat = crate::harness::recorder::COMPAT;
+    fs::write(folder.join("behaviour.py"), include_str!("../fixtures/behaviour.py")).expect("a file");
+    let script = format!(
+        "set -e
+        overlay() {{
+            mkdir -p memory$1 over$1; mount -t tmpfs memory memory$1; mkdir memory$1/upper memory$1/work
+            mount -t overlay over -o lowerdir=$2,upperdir=memory$1/upper,workdir=memory$1/work over$1
+        }}
+        mkdir lower; overlay 1 lower; overlay 2 over1; mkdir over2/native over2/mirror; top=$PWD
+        cd $top/over2/native; python3 $top/behaviour.py > $top/native.out
+        cd $top/over2/mirror; {compat} record -q -o $top/run.jsonl -- python3 $top/behaviour.py > $top/mirror.out"
+    );
+    let mut run = Command::new("unshare");
+    run.args(["-m", "sh", "-c", &script]).current_dir(folder);
+    assert_code(&finish(run, b""), 0);
+    let text = |name: &str| fs::read_to_string(folder.join(name)).expect("it was written");
+    assert_eq!(text("mirror.out"), text("native.out"));
+    let recording = crate::harness::recording::read(&crate::harness::recorder::log(folder));
+    let read = recording.events.iter().any(|event| event.read.is_some_and(|bytes| bytes > 0));
+    assert!(read, "bytes are counted where they go through the mirror");
+}
+
 /// Runs as a user without privilege, who may open the device as on most systems.
 fn as_user(folder: &Path, mode: &str, script: &str) -> std::process::Output {
     use std::os::unix::fs::PermissionsExt as _;

@@ -26,12 +26,27 @@ pub enum Users {
 /// Where neither is allowed.
 pub fn enter() -> Result<Users, Error> {
     let users = match sys::unshare_mounts(false) {
-        Ok(()) => Users::Many,
+        Ok(()) => users_here(),
         Err(_) => enter_user_namespace()?,
     };
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).map_err(|error| Error::Namespace(error.into()))?;
     Ok(users)
+}
+
+/// Whether this process's own user namespace has more than one user.
+fn users_here() -> Users {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    if is_single(&map) {
+        Users::One { user: geteuid().as_raw(), group: getegid().as_raw() }
+    } else {
+        Users::Many
+    }
+}
+
+fn is_single(map: &str) -> bool {
+    let counts: Vec<&str> = map.lines().filter_map(|line| line.split_whitespace().nth(2)).collect();
+    counts == ["1"]
 }
 
 fn enter_user_namespace() -> Result<Users, Error> {
@@ -106,5 +121,11 @@ mod tests {
     fn everybody_keeps_the_number() {
         assert_eq!(identity_of("         0     100000      65536\n"), "0 0 65536\n");
         assert_eq!(identity_of("0 0 4294967295\n"), "0 0 4294967295\n");
+    }
+
+    #[test]
+    fn a_namespace_of_one_user_is_told_from_others() {
+        assert!(is_single("         0       1000          1\n"));
+        assert!(!is_single("0 0 4294967295\n") && !is_single("0 1000 1\n1 100000 65536\n"));
     }
 }
