@@ -208,7 +208,7 @@ pub struct Source {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     /// The manifest that the artifact was attached to: `artifact` (none), `manifest`, `platform` or
-    /// `index`.
+    /// `index`; `generated` where it was derived from the image itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<String>,
 }

@@ -87,6 +87,7 @@ pub fn run(arguments: &AttachArguments, context: &Context) -> Result<Exit, Failu
     if arguments.generate {
         return generate(&location, arguments, &annotations, &session, context);
     }
+    arguments.derive.expect_none("--generate")?;
     let specification = document::read_specification(&arguments.file)?;
     let platform = arguments.platform.as_ref();
     let (subject, attached) = work(&session, &location, platform, &specification, annotations)?;

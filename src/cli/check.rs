@@ -22,6 +22,7 @@ Examples:
   compat check oci:./layout:tag              the same in an OCI image layout
   compat check compat.json --root /srv/node  a file, against another root file system
   compat check ./app /usr/bin/git            programs and folders themselves: an exact ldd
+  compat check --generate ghcr.io/org/app:tag  an image without an artifact: its layers are streamed
 
 Exit code: 0 compatible, 1 incompatible, 2 wrong usage, 3 could not decide (no artifact found, or a
 registry or I/O error).";
@@ -62,6 +63,11 @@ pub struct Arguments {
     #[arg(long)]
     accept_risk: bool,
 
+    /// Exit 0 also where it cannot be told (no artifact, a registry that does not answer): the reason is
+    /// printed all the same
+    #[arg(long)]
+    accept_undecided: bool,
+
     /// Check libraries as loaded by this program (a path of the root), rather than on their own
     #[arg(long, value_name = "PATH")]
     host_program: Option<PathBuf>,
@@ -97,10 +103,26 @@ fn parse_kernel(text: &str) -> Result<KernelVersion, String> {
 ///
 /// Where the specification cannot be had or read, or the root not be looked at.
 pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
-    let host = host(&arguments)?;
+    let accept_undecided = arguments.accept_undecided;
+    match decide(&arguments, context) {
+        Err(failure) if accept_undecided && failure.exit == Exit::Undecided => {
+            failure.print();
+            Ok(Exit::Success)
+        }
+        Ok(Exit::Undecided) if accept_undecided => Ok(Exit::Success),
+        decided => decided,
+    }
+}
+
+/// The verdict on all sources.
+fn decide(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
+    if !arguments.generate {
+        arguments.derive.expect_none("--generate")?;
+    }
+    let host = host(arguments)?;
     let mut whole: Option<Report> = None;
     for source in &arguments.sources {
-        match judge(source, &arguments, &host, context) {
+        match judge(source, arguments, &host, context) {
             Ok(report) => {
                 whole = Some(match whole {
                     Some(whole) => whole.merge(report),
