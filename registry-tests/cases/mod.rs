@@ -4,6 +4,9 @@ mod attach;
 mod cache;
 mod credential;
 mod docker_image;
+mod example_ci;
+mod example_manifest;
+mod example_node;
 mod fault;
 mod harness_works;
 mod input;
@@ -36,6 +39,9 @@ pub fn all() -> Vec<Case> {
         main_job::cases(),
         tree::cases(),
         docker_image::cases(),
+        example_ci::cases(),
+        example_node::cases(),
+        example_manifest::cases(),
     ]
     .into_iter()
     .flatten()
