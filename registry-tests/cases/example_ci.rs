@@ -295,7 +295,6 @@ fn gitlab_verdict(workspace: &Workspace) {
         };
         job(&[]).exits(0);
         job(&[("CHECK", "incompatible"), ("ALL", "true")]).exits(1).says("NVIDIA");
-        job(&[("PLATFORM", "plan9/mips")]).exits(3);
         job(&[("EXECUTABLE", "/absent")]).exits(3).says("/absent");
     }
 }
