@@ -71,7 +71,8 @@ fn act(workspace: &Workspace, inputs: &[(&str, &str)]) -> Job {
 
 fn is_wanted(step: &Value, known: &BTreeMap<String, String>) -> bool {
     let Some(condition) = step["if"].as_str() else { return true };
-    let (name, value) = condition.split_once(" != ").expect("the only form of a condition that is known here");
+    let (name, value) =
+        condition.split_once(" != ").expect("the only form of a condition that is known here");
     known[name] != value.trim_matches('\'')
 }
 
@@ -305,7 +306,8 @@ fn download(workspace: &Workspace) {
     let sum = Place::server(&registry.address(), "tools").blob(&binary);
     let url = format!("http://{}/v2/tools/blobs/{sum}", registry.address());
     let job = |sum: &str| {
-        let variables = [("COMPAT_URL", url.as_str()), ("COMPAT_SHA256", sum), ("IMAGE", "127.0.0.1:1/none:1")];
+        let variables =
+            [("COMPAT_URL", url.as_str()), ("COMPAT_SHA256", sum), ("IMAGE", "127.0.0.1:1/none:1")];
         gitlab_job(workspace, BASH, &variables)
     };
     // It got as far as the registry, which is not there.

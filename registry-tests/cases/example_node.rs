@@ -18,7 +18,11 @@ pub fn cases() -> Vec<Case> {
     let verify = &[Requirement::Tool("systemd-analyze")];
     vec![
         Case::new("example::the_wrapper_of_docker_run_starts_only_what_runs", servers, wrapper),
-        Case::new("example::the_wrapper_of_docker_run_runs_an_image_in_an_engine", engine, wrapper_with_engine),
+        Case::new(
+            "example::the_wrapper_of_docker_run_runs_an_image_in_an_engine",
+            engine,
+            wrapper_with_engine,
+        ),
         Case::new("example::the_prolog_of_slurm_holds_a_job_whose_image_does_not_run", servers, prolog),
         Case::new("example::the_prolog_of_slurm_tells_a_task_why_it_is_cancelled", servers, task_prolog),
         Case::new("example::the_prolog_of_slurm_reads_the_image_of_pyxis_or_a_comment", &[], prolog_image),
@@ -200,7 +204,10 @@ fn prolog_image(workspace: &Workspace) {
     };
     let option = "_SLURM_SPANK_OPTION_pyxis_container_image";
     for name in [format!("SPANK_{option}"), format!("SLURM_SPANK_{option}"), option.to_owned()] {
-        assert_eq!(asked(&name, "nvcr.io#nvidia/pytorch:24.01-py3").as_deref(), Some("nvcr.io/nvidia/pytorch:24.01-py3"));
+        assert_eq!(
+            asked(&name, "nvcr.io#nvidia/pytorch:24.01-py3").as_deref(),
+            Some("nvcr.io/nvidia/pytorch:24.01-py3")
+        );
     }
     let pyxis = |image: &str| asked(&format!("SPANK_{option}"), image);
     assert_eq!(pyxis("docker://ghcr.io#org/app:1").as_deref(), Some("ghcr.io/org/app:1"));

@@ -39,9 +39,6 @@ pub struct AttachArguments {
     #[arg(long)]
     generate: bool,
 
-    #[command(flatten)]
-    derive: DeriveOptions,
-
     /// Attach to this platform's manifest of an index
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
     platform: Option<Platform>,
@@ -53,6 +50,9 @@ pub struct AttachArguments {
     /// How the result is printed
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: OutputFormat,
+
+    #[command(flatten)]
+    derive: DeriveOptions,
 
     #[command(flatten)]
     registry: RegistryOptions,

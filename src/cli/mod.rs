@@ -13,6 +13,7 @@ pub mod document;
 pub mod failure;
 pub mod r#gen;
 pub mod host;
+pub mod host_options;
 pub mod image;
 pub mod inspect;
 pub mod manual;

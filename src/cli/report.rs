@@ -298,6 +298,10 @@ fn render_group(text: &mut String, group: &Group<'_>) {
 fn footnote(report: &Report) -> Option<String> {
     let source = report.source.as_ref()?;
     let level = match source.level.as_deref() {
+        Some("generated") => {
+            let image = source.digest.as_deref().unwrap_or(&source.reference);
+            return Some(format!("decided by the layers of {}, which were read now", printable(image)));
+        }
         Some("platform") => "attached to the image of this platform",
         Some("index") => "attached to the image's index",
         Some("manifest") => "attached to the image",

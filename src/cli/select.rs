@@ -1,14 +1,11 @@
 //! `compat select`: an index x host -> the manifest that runs best.
 
-use std::path::PathBuf;
-
 use serde::Serialize;
 
-use super::check::{host_of, parse_level};
+use super::host_options::{HostOptions, StartOptions};
 use super::source::{SourceOptions, find_specification, parse_location};
 use super::{Context, Exit, Failure, OutputFormat};
-use crate::check::{self, Host, Impact, Options, Verdict};
-use crate::elf::IsaLevel;
+use crate::check::{self, Host, Impact, Verdict};
 use crate::image::{Limits, Listing, Source};
 use crate::registry::{Location, Platform};
 use crate::spec::{self, attribute};
@@ -31,18 +28,6 @@ pub struct Arguments {
     #[arg(value_name = "INDEX")]
     index: String,
 
-    /// Select for the root file system in DIR instead of this machine's
-    #[arg(long, value_name = "DIR")]
-    root: Option<PathBuf>,
-
-    /// Select for a saved host (compat host)
-    #[arg(long, value_name = "FILE", conflicts_with = "root")]
-    host: Option<PathBuf>,
-
-    /// Assume a CPU of this level: x86-64-v1 to x86-64-v4
-    #[arg(long, value_name = "LEVEL", value_parser = parse_level)]
-    cpu: Option<IsaLevel>,
-
     /// Let what would start and fail later pass
     #[arg(long)]
     accept_risk: bool,
@@ -50,6 +35,9 @@ pub struct Arguments {
     /// How the result is printed
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: OutputFormat,
+
+    #[command(flatten)]
+    host: HostOptions,
 
     #[command(flatten)]
     fetch: SourceOptions,
@@ -90,8 +78,7 @@ struct Ranked {
 ///
 /// Where the index cannot be had, or an artifact of it.
 pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
-    let options = Options { isa: arguments.cpu, ..Options::default() };
-    let host = host_of(arguments.root.as_deref(), arguments.host.as_deref(), &options)?;
+    let host = arguments.host.open(&StartOptions::default())?;
     let wanted = arguments.fetch.platform.clone().unwrap_or_else(|| host.oci_platform());
     let location = parse_location(&arguments.index)?;
     let mut ranked = Vec::new();

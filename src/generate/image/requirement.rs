@@ -48,8 +48,8 @@ mod tests {
     use super::*;
 
     fn of(env: &[&str]) -> Vec<String> {
-        let config =
-            Config { env: env.iter().map(|entry| (*entry).to_owned()).collect(), ..Config::default() };
+        let mut config = Config::default();
+        config.env = env.iter().map(|entry| (*entry).to_owned()).collect();
         let shown = |requirement: Requirement| match requirement {
             Requirement::NvidiaConstraint { variable, constraint } => format!("{variable}: {constraint}"),
             Requirement::NvidiaCapability { capability } => capability,
