@@ -305,7 +305,6 @@ fn footnote(report: &Report) -> Option<String> {
         Some("platform") => "attached to the image of this platform",
         Some("index") => "attached to the image's index",
         Some("manifest") => "attached to the image",
-        Some("generated") => return Some("decided by what the image itself holds".to_owned()),
         _ => return None,
     };
     let exact = if report.exactness == Exactness::Names { ", names only" } else { "" };
