@@ -183,6 +183,16 @@ fn action_verdict(workspace: &Workspace) {
     // A registry that is not there: nothing is attached, and the job fails whatever the verdict is to be.
     let nowhere = [("image", "127.0.0.1:1/demo/app:1"), ("binary", BINARY), ("check", "incompatible")];
     act(workspace, &nowhere).failed.expect("the job fails").exits(3);
+    // A host whose profile does not tell of drivers: it cannot be told.
+    let host = host_without_drivers(workspace);
+    let on_host = |check| {
+        let more = [("check", check), ("host", host.as_str()), ("username", ""), ("password", "")];
+        act(workspace, &[&inputs[..], &more].concat())
+    };
+    assert_eq!(on_host("incompatible").succeeded().outputs["verdict"], "undecided");
+    let strict = on_host("undecided");
+    assert_eq!(strict.outputs["verdict"], "undecided");
+    strict.failed.expect("the job fails").exits(3).says("nothing is known of the drivers");
     // The verdict alone: undecided passes where only "incompatible" is to fail.
     let check = |fail_on: &str| {
         let run = workspace.compat([""; 0]).called(file("examples/ci/check")).env("COMPAT", BINARY);
@@ -190,6 +200,16 @@ fn action_verdict(workspace: &Workspace) {
     };
     check("incompatible").exits(0);
     check("undecided").exits(3);
+}
+
+/// A saved host as one of before drivers were recorded.
+fn host_without_drivers(workspace: &Workspace) -> String {
+    let empty = workspace.folder("empty");
+    let saved = workspace.compat(["host", "--root"]).with([empty]).ok();
+    let mut profile = saved.json();
+    profile.as_object_mut().expect("a profile is an object").remove("drivers").expect("it tells of drivers");
+    workspace.write("host.json", profile.to_string());
+    workspace.text("host.json")
 }
 
 fn install(workspace: &Workspace, variables: &[(&str, String)]) -> Output {
@@ -289,6 +309,7 @@ fn gitlab_verdict(workspace: &Workspace) {
     let registry = Registry::start(workspace, Kind::DockerRegistry);
     let image = registry.tagged("demo/app", "unmet");
     Program::new(workspace).put_unmet(&Place::of(&registry, "demo/app"), "unmet");
+    let host = host_without_drivers(workspace);
     for shell in [BASH, SH] {
         let job = |more: &[(&str, &str)]| {
             let variables = [("COMPAT_BINARY", BINARY), ("IMAGE", image.as_str())];
@@ -296,6 +317,8 @@ fn gitlab_verdict(workspace: &Workspace) {
         };
         job(&[]).exits(0);
         job(&[("CHECK", "incompatible"), ("ALL", "true")]).exits(1).says("NVIDIA");
+        job(&[("CHECK", "incompatible"), ("HOST", &host)]).exits(0).says("nothing is known of the drivers");
+        job(&[("CHECK", "undecided"), ("HOST", &host)]).exits(3);
         job(&[("EXECUTABLE", "/absent")]).exits(3).says("/absent");
     }
 }
