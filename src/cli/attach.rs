@@ -25,7 +25,8 @@ Examples:
 
 Of an index of several platforms, the specification is attached to the index itself unless --platform
 names one of its manifests. The image is not changed. The command succeeds only once the registry lists
-what was attached; the same attachment twice is one.")]
+what was attached; the same attachment twice is one. With --generate, --format json prints a document for each
+platform as soon as it is attached.")]
 pub struct AttachArguments {
     /// The image: HOST/NAME:TAG, HOST/NAME@DIGEST or oci:DIR:TAG
     #[arg(value_name = "IMAGE")]
