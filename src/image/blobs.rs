@@ -34,14 +34,6 @@ impl Layer {
         }
     }
 
-    /// Its size as it is stored, in bytes.
-    pub fn size(&self) -> u64 {
-        match self {
-            Self::Blob(descriptor) => descriptor.size,
-            Self::Member { extent, .. } => extent.size,
-        }
-    }
-
     /// Whether it need not lie where the image does.
     pub fn is_foreign(&self) -> bool {
         let Self::Blob(descriptor) = self else { return false };
