@@ -77,7 +77,8 @@ fn symbol_ranges(object: &Object, symbols: &SymbolTable, ranges: &mut Vec<Range<
     ranges.extend(symbols.hash_ranges(reader, count));
     for (offset, size, with_addend) in &object.relocations {
         if let Some(data) = reader.data.get(*offset..*offset + *size) {
-            let found = relocation::symbolic_ranges(crate::elf::reader::Reader { data, ..reader }, *with_addend);
+            let found =
+                relocation::symbolic_ranges(crate::elf::reader::Reader { data, ..reader }, *with_addend);
             ranges.extend(found.into_iter().map(|range| offset + range.start..offset + range.end));
         }
     }

@@ -336,9 +336,11 @@ impl SymbolTable {
             });
             ranges.push(at..end.unwrap_or(at.saturating_add(16)));
         }
-        if let (Some(at), Some(buckets), Some(chain)) =
-            (self.sysv_hash, self.sysv_hash.and_then(|at| reader.u32(at)), self.sysv_hash.and_then(|at| reader.u32(at + 4)))
-        {
+        if let (Some(at), Some(buckets), Some(chain)) = (
+            self.sysv_hash,
+            self.sysv_hash.and_then(|at| reader.u32(at)),
+            self.sysv_hash.and_then(|at| reader.u32(at + 4)),
+        ) {
             let words = (buckets as usize).saturating_add(chain as usize).saturating_add(2);
             ranges.push(at..at.saturating_add(words.saturating_mul(4)));
         }

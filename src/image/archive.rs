@@ -14,8 +14,8 @@ use bytes::Bytes;
 
 use crate::image::entry::{Allowance, Allowed};
 use crate::image::{Error, Fault, Limits, Result, decode, limit, merge, path};
-use crate::registry::blob::BlobReader;
 use crate::registry;
+use crate::registry::blob::BlobReader;
 
 /// How much of a member is read at once.
 const PIECE: usize = 256 << 10;
@@ -144,11 +144,16 @@ fn members(file: &mut File) -> io::Result<HashMap<String, Member>> {
             tar::EntryType::Regular => {
                 let extent = Extent { offset: entry.raw_file_position(), size: entry.size() };
                 if extent.offset.checked_add(extent.size).is_none_or(|end| end > length) {
-                    return Err(io::Error::other(format!("it ends in the middle of {}", merge::shown(&name))));
+                    return Err(io::Error::other(format!(
+                        "it ends in the middle of {}",
+                        merge::shown(&name)
+                    )));
                 }
                 Some(Member::File(extent))
             }
-            tar::EntryType::Link => Some(Member::Link(member_name(&path::components(&target).map_err(invalid)?))),
+            tar::EntryType::Link => {
+                Some(Member::Link(member_name(&path::components(&target).map_err(invalid)?)))
+            }
             tar::EntryType::Symlink => {
                 let target = [folder.join(&b'/'), target].join(&b'/');
                 Some(Member::Link(member_name(&path::components(&target).map_err(invalid)?)))

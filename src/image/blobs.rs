@@ -87,7 +87,8 @@ impl Blobs {
                 None => Ok(store.open_blob(descriptor).await?),
             },
             (Self::Archive(archive), Layer::Blob(descriptor)) => {
-                let extent = archive.find(&member_of(descriptor)).ok_or_else(|| missing(archive, descriptor))?;
+                let extent =
+                    archive.find(&member_of(descriptor)).ok_or_else(|| missing(archive, descriptor))?;
                 Ok(blob::verified(archive.stream(extent), descriptor))
             }
             (Self::Archive(archive), Layer::Member { extent, .. }) => Ok(archive.stream(*extent)),

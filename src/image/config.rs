@@ -64,7 +64,12 @@ impl Config {
     /// The value of an environment variable; of several, the last.
     pub fn variable(&self, name: &str) -> Option<&str> {
         let value = |entry: &'_ String| entry.split_once('=').is_some_and(|(key, _)| key == name);
-        self.env.iter().rev().find(|entry| value(entry)).and_then(|entry| entry.split_once('=')).map(|(_, v)| v)
+        self.env
+            .iter()
+            .rev()
+            .find(|entry| value(entry))
+            .and_then(|entry| entry.split_once('='))
+            .map(|(_, v)| v)
     }
 
     /// What the image runs: entrypoint, then command.

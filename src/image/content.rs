@@ -5,8 +5,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use bytes::Bytes;
 
-use crate::image::path::Components;
 use crate::image::packed::Packer;
+use crate::image::path::Components;
 use crate::image::{Content, Fault, limit, merge};
 use crate::sys;
 
@@ -162,7 +162,11 @@ mod tests {
         let mut classifier = Classifier::new().unwrap();
         let (head, tail) = program.split_at(256);
         classifier.buffer = head.to_vec();
-        let data = classifier.spool(&path, program.len() as u64 + (1 << 20), &mut io::Read::chain(tail, io::repeat(0)));
+        let data = classifier.spool(
+            &path,
+            program.len() as u64 + (1 << 20),
+            &mut io::Read::chain(tail, io::repeat(0)),
+        );
         let data = data.unwrap();
         assert!(data.starts_with(&program) && data.len() == program.len() + (1 << 20));
     }

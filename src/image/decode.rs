@@ -31,9 +31,7 @@ pub(super) fn open<'a>(mut reader: impl BufRead + Send + 'a) -> Result<Box<dyn R
     Ok(match form {
         Form::Plain => Box::new(whole),
         Form::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(whole)),
-        Form::Zstd => {
-            Box::new(zstd::stream::read::Decoder::with_buffer(whole).map_err(Fault::Machine)?)
-        }
+        Form::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(whole).map_err(Fault::Machine)?),
         Form::Other(name) => {
             return Err(Fault::Unsupported(format!("it is compressed with {name}; images use gzip or zstd")));
         }
@@ -146,7 +144,10 @@ fn check(length: u64, read: u64, limits: &Limits, before: u64) -> Result<(), Fau
         return Err(Fault::Limit { what: "the image's decompressed size in bytes", limit: limits.unpacked });
     }
     if length > RATIO_FROM && length / limits.ratio.max(1) > read {
-        return Err(Fault::Limit { what: "the ratio of its decompressed to its compressed size", limit: limits.ratio });
+        return Err(Fault::Limit {
+            what: "the ratio of its decompressed to its compressed size",
+            limit: limits.ratio,
+        });
     }
     Ok(())
 }
@@ -204,7 +205,10 @@ mod tests {
 
     fn text(stored: &[u8]) -> Result<Vec<u8>, String> {
         let mut bytes = Vec::new();
-        open(stored).map_err(|fault| fault.to_string())?.read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+        open(stored)
+            .map_err(|fault| fault.to_string())?
+            .read_to_end(&mut bytes)
+            .map_err(|e| e.to_string())?;
         Ok(bytes)
     }
 

@@ -95,7 +95,10 @@ impl Walk<'_> {
         let place = self.outside(path);
         let too_large = |fault| Error::TooLarge { what: self.root.display().to_string(), fault };
         if self.entries == self.limits.entries {
-            return Err(too_large(Fault::Limit { what: "its number of entries", limit: self.limits.entries }));
+            return Err(too_large(Fault::Limit {
+                what: "its number of entries",
+                limit: self.limits.entries,
+            }));
         }
         if self.merge.kept() > self.limits.kept {
             let what = "the memory in bytes for what is kept of it";
@@ -123,7 +126,8 @@ impl Walk<'_> {
         if is_mount {
             self.remark(format!("{} is a mount point and was not looked into", place.display()));
         }
-        self.put(path, new).map_err(|fault| Error::TooLarge { what: self.root.display().to_string(), fault })?;
+        self.put(path, new)
+            .map_err(|fault| Error::TooLarge { what: self.root.display().to_string(), fault })?;
         Ok(kind.is_dir() && !is_mount)
     }
 

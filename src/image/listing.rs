@@ -6,7 +6,9 @@ use crate::image::archive::Archive;
 use crate::image::blobs::{Blobs, Layer};
 use crate::image::{Config, Error, Limits, Result, Source};
 use crate::registry::manifest::{ImageManifest, Index, REF_NAME};
-use crate::registry::{self, Access, Client, Descriptor, Digest, Location, Manifest, Platform, Resolved, Store};
+use crate::registry::{
+    self, Access, Client, Descriptor, Digest, Location, Manifest, Platform, Resolved, Store,
+};
 
 /// Where containerd and docker write an image's full name in the index of an archive.
 const IMAGE_NAME: &str = "io.containerd.image.name";
@@ -99,10 +101,14 @@ impl Listing {
         }
         let rank = |entry: &Entry| entry.platform.as_ref()?.suits(wanted);
         // Of equals the first, as everywhere.
-        let best = self.images.iter().rev().filter(|entry| rank(entry).is_some()).max_by_key(|entry| rank(entry));
+        let best =
+            self.images.iter().rev().filter(|entry| rank(entry).is_some()).max_by_key(|entry| rank(entry));
         best.ok_or_else(|| {
-            let offered: Vec<String> =
-                self.images.iter().filter_map(|entry| entry.platform.as_ref().map(ToString::to_string)).collect();
+            let offered: Vec<String> = self
+                .images
+                .iter()
+                .filter_map(|entry| entry.platform.as_ref().map(ToString::to_string))
+                .collect();
             let (image, platform) = (self.source.to_string(), wanted.to_string());
             registry::Error::NoPlatform { image, platform, offered: offered.join(", ") }.into()
         })
@@ -160,9 +166,11 @@ impl Parts {
     pub async fn of(source: &Source, blobs: &Blobs, manifest: &ImageManifest) -> Result<Self> {
         let not_an_image = |reason: String| Error::NotAnImage { what: source.to_string(), reason };
         let kind = manifest.kind().unwrap_or("nothing that it names").to_owned();
-        let config = manifest.config.as_ref().filter(|config| CONFIG_TYPES.contains(&config.media_type.as_str()));
+        let config =
+            manifest.config.as_ref().filter(|config| CONFIG_TYPES.contains(&config.media_type.as_str()));
         let config = config.ok_or_else(|| not_an_image(format!("it is an artifact of type {kind}")))?;
-        let is_layer = |layer: &&Descriptor| LAYER_TYPES.iter().any(|start| layer.media_type.starts_with(start));
+        let is_layer =
+            |layer: &&Descriptor| LAYER_TYPES.iter().any(|start| layer.media_type.starts_with(start));
         if let Some(other) = manifest.layers.iter().find(|layer| !is_layer(layer)) {
             return Err(not_an_image(format!("it has a layer of type {}", other.media_type)));
         }
@@ -174,7 +182,8 @@ impl Parts {
 /// The images of an index and of the indexes in it, without what is attached to them.
 async fn images_of(blobs: &Blobs, index: Index) -> Result<Vec<Entry>> {
     let mut images = Vec::new();
-    let mut ahead: Vec<(Descriptor, usize)> = index.manifests.into_iter().rev().map(|entry| (entry, 0)).collect();
+    let mut ahead: Vec<(Descriptor, usize)> =
+        index.manifests.into_iter().rev().map(|entry| (entry, 0)).collect();
     let mut seen = std::collections::HashSet::new();
     while let Some((descriptor, depth)) = ahead.pop() {
         let nested = matches!(
@@ -227,10 +236,12 @@ struct Saved {
 fn archive_root(source: &Source, archive: &Archive, name: Option<&str>) -> Result<Root> {
     let what = archive.path().display().to_string();
     if let Some(index) = archive.read("index.json", registry::limit::MANIFEST)? {
-        let index: Index = serde_json::from_slice(&index)
-            .map_err(|error| registry::Error::malformed(format!("index.json in {what}"), error.to_string()))?;
+        let index: Index = serde_json::from_slice(&index).map_err(|error| {
+            registry::Error::malformed(format!("index.json in {what}"), error.to_string())
+        })?;
         let named = |entry: &&Descriptor| name.is_none_or(|name| is_named(entry, name));
-        let mut found: Vec<Descriptor> = index.manifests.iter().filter(|e| is_image(e)).filter(named).cloned().collect();
+        let mut found: Vec<Descriptor> =
+            index.manifests.iter().filter(|e| is_image(e)).filter(named).cloned().collect();
         found.dedup_by(|a, b| a.digest == b.digest);
         let names = index.manifests.iter().flat_map(names_of).collect();
         return Ok(Root::Manifest(only(source, found, names, name)?));

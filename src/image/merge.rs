@@ -77,7 +77,11 @@ pub(super) enum Linked {
 impl Merge {
     /// A root without content.
     pub fn new() -> Self {
-        let root = Slot { kind: Kind::Directory(Directory { mode: 0o755, ..Directory::default() }), layer: 0, sealed: 0 };
+        let root = Slot {
+            kind: Kind::Directory(Directory { mode: 0o755, ..Directory::default() }),
+            layer: 0,
+            sealed: 0,
+        };
         Self { slots: vec![root], files: Vec::new(), layer: 0, kept: 0 }
     }
 
@@ -143,11 +147,15 @@ impl Merge {
                     if target.first() == Some(&b'/') {
                         stack.truncate(1);
                     }
-                    ahead.extend(target.split(|byte| *byte == b'/').rev().filter(|c| !c.is_empty()).map(Box::from));
+                    ahead.extend(
+                        target.split(|byte| *byte == b'/').rev().filter(|c| !c.is_empty()).map(Box::from),
+                    );
                 }
                 Step::Blocked => {
                     let path = shown(components);
-                    return Err(Fault::malformed(format!("{path} is used as a directory, but the layer has a file there")));
+                    return Err(Fault::malformed(format!(
+                        "{path} is used as a directory, but the layer has a file there"
+                    )));
                 }
             }
         }
@@ -213,7 +221,8 @@ impl Merge {
         let mut ahead = vec![directory];
         while let Some(id) = ahead.pop() {
             let Kind::Directory(inner) = &self.slot(id).kind else { continue };
-            let children: Vec<(Box<[u8]>, NodeId)> = inner.children.iter().map(|(n, c)| (n.clone(), *c)).collect();
+            let children: Vec<(Box<[u8]>, NodeId)> =
+                inner.children.iter().map(|(n, c)| (n.clone(), *c)).collect();
             for (name, child) in children {
                 if self.slot(child).layer != self.layer {
                     ahead.push(child);

@@ -61,7 +61,8 @@ impl Packed {
             let mut rest = &parts[..];
             for (offset, length) in &self.parts {
                 let part = rest.split_off(..*length as usize);
-                let place = bytes.get_mut(*offset as usize..).and_then(|tail| tail.get_mut(..*length as usize));
+                let place =
+                    bytes.get_mut(*offset as usize..).and_then(|tail| tail.get_mut(..*length as usize));
                 match (part, place) {
                     (Some(part), Some(place)) => place.copy_from_slice(part),
                     _ => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -96,8 +97,11 @@ impl Packer {
     /// Where there is no memory for it.
     pub fn pack(&mut self, name: &[u8], data: &Bytes) -> io::Result<Packed> {
         let whole = std::iter::once(0..data.len()).collect();
-        let mut ranges =
-            if is_searched(name, data) && data.len() <= limit::OBJECT_KEPT_WHOLE { whole } else { elf::ranges(data) };
+        let mut ranges = if is_searched(name, data) && data.len() <= limit::OBJECT_KEPT_WHOLE {
+            whole
+        } else {
+            elf::ranges(data)
+        };
         if ranges.iter().map(|range| range.len()).sum::<usize>() > 2 * limit::OBJECT_IN_MEMORY as usize {
             // Nothing that is loaded is like this: its headers say what it is.
             ranges = std::iter::once(0..data.len().min(4096)).collect();

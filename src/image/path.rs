@@ -28,7 +28,8 @@ pub(super) enum Meaning {
 /// The components of a name, absolute or not; `..` never leads above the root, as in the rules of
 /// path resolution for the root itself, and is taken as it is written (no link is followed for it).
 pub(super) fn components(name: &[u8]) -> Result<Components, Fault> {
-    let shown = || String::from_utf8_lossy(name).chars().take(100).flat_map(char::escape_debug).collect::<String>();
+    let shown =
+        || String::from_utf8_lossy(name).chars().take(100).flat_map(char::escape_debug).collect::<String>();
     if name.len() > limit::PATH {
         return Err(Fault::malformed(format!("a path is longer than {} bytes: {}…", limit::PATH, shown())));
     }

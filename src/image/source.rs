@@ -39,7 +39,8 @@ impl Source {
     /// [`Error::InvalidSource`] for what names nothing, or a file that is not there; what the registry's
     /// references refuse.
     pub fn parse(text: &str) -> Result<Self> {
-        let invalid = |reason: &str| Error::InvalidSource { text: text.to_owned(), reason: reason.to_owned() };
+        let invalid =
+            |reason: &str| Error::InvalidSource { text: text.to_owned(), reason: reason.to_owned() };
         if let Some(rest) = ARCHIVES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
             return archive(rest).ok_or_else(|| invalid("it names no file"));
         }
@@ -48,9 +49,14 @@ impl Source {
             return named.ok_or_else(|| invalid("it names no folder"));
         }
         let path = Path::new(text);
-        let is_path = ["/", "./", "../"].iter().any(|start| text.starts_with(start)) || matches!(text, "." | "..");
+        let is_path =
+            ["/", "./", "../"].iter().any(|start| text.starts_with(start)) || matches!(text, "." | "..");
         if is_path && path.is_dir() {
-            return Ok(if path.join("oci-layout").is_file() { layout(path) } else { Self::Folder(path.into()) });
+            return Ok(if path.join("oci-layout").is_file() {
+                layout(path)
+            } else {
+                Self::Folder(path.into())
+            });
         }
         if (is_path || ENDINGS.iter().any(|ending| text.ends_with(ending))) && path.is_file() {
             return Ok(Self::Archive { path: path.into(), name: None });
@@ -85,7 +91,9 @@ impl fmt::Display for Source {
         match self {
             Self::Location(location) => location.fmt(formatter),
             Self::Archive { path, name: None } => write!(formatter, "archive:{}", path.display()),
-            Self::Archive { path, name: Some(name) } => write!(formatter, "archive:{}:{name}", path.display()),
+            Self::Archive { path, name: Some(name) } => {
+                write!(formatter, "archive:{}:{name}", path.display())
+            }
             Self::Folder(path) => write!(formatter, "dir:{}", path.display()),
         }
     }

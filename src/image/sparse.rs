@@ -202,7 +202,8 @@ mod tests {
 
     #[test]
     fn pieces_that_overlap_or_leave_the_file_are_refused() {
-        let with = |map: &str| filled(&[("GNU.sparse.size", "10"), ("GNU.sparse.map", map)], b"abcd").unwrap_err();
+        let with =
+            |map: &str| filled(&[("GNU.sparse.size", "10"), ("GNU.sparse.map", map)], b"abcd").unwrap_err();
         insta::assert_snapshot!(with("2,3,4,1"), @"a sparse file cannot be read: its pieces overlap or lie outside of it");
         insta::assert_snapshot!(with("2,18446744073709551615"), @"a sparse file cannot be read: its pieces overlap or lie outside of it");
         insta::assert_snapshot!(with("2"), @"a sparse file cannot be read: a piece has no length");

@@ -16,8 +16,16 @@ fn a_whiteout_hides_lower_layers_and_not_its_own() {
     assert_eq!(merged(vec![lower(), upper]), ["/a/", "/a/z #!lower"]);
     // Before or behind what the same layer puts there.
     for upper in [
-        Tar::new().file("a/.wh.x", "").file("a/x", "#!upper").file("a/.wh.sub", "").file("a/sub/new", "#!upper"),
-        Tar::new().file("a/x", "#!upper").file("a/.wh.x", "").file("a/sub/new", "#!upper").file("a/.wh.sub", ""),
+        Tar::new()
+            .file("a/.wh.x", "")
+            .file("a/x", "#!upper")
+            .file("a/.wh.sub", "")
+            .file("a/sub/new", "#!upper"),
+        Tar::new()
+            .file("a/x", "#!upper")
+            .file("a/.wh.x", "")
+            .file("a/sub/new", "#!upper")
+            .file("a/.wh.sub", ""),
     ] {
         let expected = ["/a/", "/a/sub/", "/a/sub/new #!upper", "/a/x #!upper", "/a/z #!lower"];
         assert_eq!(merged(vec![lower(), upper]), expected);
@@ -33,14 +41,18 @@ fn an_opaque_folder_hides_what_lower_layers_have_in_it_wherever_it_stands() {
     ] {
         assert_eq!(merged(vec![lower(), upper]), ["/a/", "/a/new #!upper", "/b #!lower"]);
     }
-    assert_eq!(merged(vec![lower(), Tar::new().file(".wh..wh..opq", "").file("c", "#!upper")]), ["/c #!upper"]);
+    assert_eq!(
+        merged(vec![lower(), Tar::new().file(".wh..wh..opq", "").file("c", "#!upper")]),
+        ["/c #!upper"]
+    );
 }
 
 #[test]
 fn what_was_hidden_in_the_middle_stays_hidden() {
     let bottom = || Tar::new().file("a/bottom", "#!bottom");
     let top = || Tar::new().file("a/top", "#!top");
-    for middle in [Tar::new().file(".wh.a", ""), Tar::new().file("a", "#!a file"), Tar::new().link("a", "b")] {
+    for middle in [Tar::new().file(".wh.a", ""), Tar::new().file("a", "#!a file"), Tar::new().link("a", "b")]
+    {
         assert_eq!(merged(vec![bottom(), middle, top()]), ["/a/", "/a/top #!top"]);
     }
     let opaque = Tar::new().file("a/.wh..wh..opq", "").file("a/middle", "#!middle");
@@ -64,13 +76,18 @@ fn a_file_replaces_a_folder_and_a_folder_a_file() {
 fn a_folder_of_an_upper_layer_hides_a_lower_link_as_on_overlayfs() {
     let lower = Tar::new().file("usr/lib/x", "#!lower").link("lib", "usr/lib");
     let upper = Tar::new().file("lib/new", "#!upper");
-    assert_eq!(merged(vec![lower, upper]), ["/lib/", "/lib/new #!upper", "/usr/", "/usr/lib/", "/usr/lib/x #!lower"]);
+    assert_eq!(
+        merged(vec![lower, upper]),
+        ["/lib/", "/lib/new #!upper", "/usr/", "/usr/lib/", "/usr/lib/x #!lower"]
+    );
 }
 
 #[test]
 fn a_link_of_the_same_layer_is_followed_inside_the_root() {
-    let layer = Tar::new().link("lib", "../../usr/lib").file("lib/x", "#!x").link("abs", "/usr").file("abs/y", "#!y");
-    let expected = ["/abs -> /usr", "/lib -> ../../usr/lib", "/usr/", "/usr/lib/", "/usr/lib/x #!x", "/usr/y #!y"];
+    let layer =
+        Tar::new().link("lib", "../../usr/lib").file("lib/x", "#!x").link("abs", "/usr").file("abs/y", "#!y");
+    let expected =
+        ["/abs -> /usr", "/lib -> ../../usr/lib", "/usr/", "/usr/lib/", "/usr/lib/x #!x", "/usr/y #!y"];
     assert_eq!(merged(vec![layer]), expected);
 }
 
@@ -103,7 +120,10 @@ fn a_hard_link_keeps_its_file_when_the_other_name_is_replaced() {
     assert_eq!(merged(vec![layer]), ["/a #!new", "/b #!old"]);
     // The name that the content came with is hidden by an upper layer.
     let lower = || Tar::new().file("a", "#!lower").hard_link("b", "a").hard_link("c", "b");
-    assert_eq!(merged(vec![lower(), Tar::new().file("a", "#!upper")]), ["/a #!upper", "/b #!lower", "/c #!lower"]);
+    assert_eq!(
+        merged(vec![lower(), Tar::new().file("a", "#!upper")]),
+        ["/a #!upper", "/b #!lower", "/c #!lower"]
+    );
     assert_eq!(merged(vec![lower(), Tar::new().file(".wh.a", "").file(".wh.b", "")]), ["/c #!lower"]);
 }
 
@@ -111,7 +131,10 @@ fn a_hard_link_keeps_its_file_when_the_other_name_is_replaced() {
 fn a_hard_link_to_a_file_of_a_lower_layer_finds_it() {
     let bottom = Tar::new().file("a", "#!bottom");
     let upper = Tar::new().hard_link("b", "a");
-    assert_eq!(merged(vec![bottom, Tar::new().file("x", "#!x"), upper]), ["/a #!bottom", "/b #!bottom", "/x #!x"]);
+    assert_eq!(
+        merged(vec![bottom, Tar::new().file("x", "#!x"), upper]),
+        ["/a #!bottom", "/b #!bottom", "/x #!x"]
+    );
     let chain = Tar::new().file("z", "#!z").hard_link("a", "z");
     assert_eq!(merged(vec![chain, Tar::new().hard_link("b", "a").file(".wh.a", "")]), ["/b #!z", "/z #!z"]);
 }

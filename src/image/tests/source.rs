@@ -131,13 +131,16 @@ fn an_index_lists_its_platforms_without_attestations() {
     let index = place.typed("application/vnd.oci.image.index.v1+json", inner.to_string().as_bytes());
     place.index(&[index]);
     let listing = listing(&place.layout()).unwrap();
-    let platforms: Vec<String> = listing.images.iter().map(|i| i.platform.as_ref().unwrap().to_string()).collect();
+    let platforms: Vec<String> =
+        listing.images.iter().map(|i| i.platform.as_ref().unwrap().to_string()).collect();
     assert_eq!(platforms, ["linux/amd64", "linux/amd64/v3", "linux/s390x"]);
     let best = listing.best_for(&Platform::parse("linux/amd64/v4").unwrap()).unwrap();
     assert_eq!(best.platform.as_ref().unwrap().to_string(), "linux/amd64/v3");
     assert_eq!(lines(&block_on(read(&listing, best, &Limits::default())).unwrap().tree), EXPECTED);
     let other = listing.best_for(&Platform::parse("linux/arm64").unwrap()).unwrap_err().to_string();
-    assert!(other.ends_with("has no manifest for linux/arm64 (it has linux/amd64, linux/amd64/v3, linux/s390x)"));
+    assert!(
+        other.ends_with("has no manifest for linux/arm64 (it has linux/amd64, linux/amd64/v3, linux/s390x)")
+    );
     let location = listing.location_of(best).unwrap().to_string();
     assert!(location.contains("@sha256:"), "{location}");
 }
@@ -183,7 +186,10 @@ fn a_bomb_is_stopped_at_the_bound() {
     let limits = Limits { unpacked: 10 << 20, ..Limits::default() };
     let error = image_with(&place.layout(), &limits).unwrap_err();
     let digest = Digest::of(&bomb);
-    assert_eq!(error, format!("layer {digest}: the image's decompressed size in bytes is more than 10485760"));
+    assert_eq!(
+        error,
+        format!("layer {digest}: the image's decompressed size in bytes is more than 10485760")
+    );
     assert!(image(&place.layout()).is_ok());
 }
 
@@ -191,7 +197,8 @@ fn a_bomb_is_stopped_at_the_bound() {
 fn what_is_no_image_is_said_to_be_none() {
     let place = Place::new();
     let config = place.typed("application/vnd.oci.empty.v1+json", b"{}");
-    let manifest = json!({"schemaVersion": 2, "artifactType": "application/x", "config": config, "layers": []});
+    let manifest =
+        json!({"schemaVersion": 2, "artifactType": "application/x", "config": config, "layers": []});
     let manifest = manifest.to_string().into_bytes();
     place.index(&[place.typed("application/vnd.oci.image.manifest.v1+json", &manifest)]);
     let error = image(&place.layout()).unwrap_err();
@@ -203,7 +210,8 @@ fn encrypted_and_foreign_layers_are_named() {
     let place = Place::new();
     let config = place.typed("application/vnd.oci.image.config.v1+json", b"{}");
     let with = |layer: serde_json::Value| {
-        let manifest = json!({"schemaVersion": 2, "config": config, "layers": [layer]}).to_string().into_bytes();
+        let manifest =
+            json!({"schemaVersion": 2, "config": config, "layers": [layer]}).to_string().into_bytes();
         place.index(&[place.typed("application/vnd.oci.image.manifest.v1+json", &manifest)]);
         image(&place.layout()).unwrap_err()
     };
@@ -226,7 +234,10 @@ fn an_oci_archive_gives_the_same_image_compressed_or_not() {
     let path = place.tar_of("layout", "a.tar");
     let at = |path: &Path, name: &str| format!("oci-archive:{}{name}", path.display());
     assert_eq!(lines(&image(&at(&path, ":one")).unwrap().tree), EXPECTED);
-    assert_eq!(lines(&image(&at(&path, ":two")).unwrap().tree), ["/a #!bottom", "/b #!bottom", "/d/", "/d/e #!bottom"]);
+    assert_eq!(
+        lines(&image(&at(&path, ":two")).unwrap().tree),
+        ["/a #!bottom", "/b #!bottom", "/d/", "/d/e #!bottom"]
+    );
     assert!(image(&at(&path, "")).unwrap_err().ends_with("holds several images: name one of one, two"));
     assert!(image(&at(&path, ":three")).unwrap_err().contains("the archive has one, two"));
     let compressed = place.path("a.tar.gz");
