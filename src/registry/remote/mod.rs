@@ -18,6 +18,7 @@ mod listing;
 mod login;
 pub mod redact;
 mod repository;
+mod resume;
 mod retry;
 #[cfg(test)]
 mod tests;
