@@ -6,6 +6,7 @@ mod credential;
 mod docker_image;
 mod fault;
 mod harness_works;
+mod image;
 mod input;
 mod main_job;
 mod platform;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Case> {
         main_job::cases(),
         tree::cases(),
         docker_image::cases(),
+        image::cases(),
     ]
     .into_iter()
     .flatten()
