@@ -34,8 +34,7 @@ fn every_source(workspace: &Workspace) {
     let root = root::debian(workspace, "bookworm");
     let expected = lines(&read(&format!("dir:{}", root.display())));
     assert!(expected.len() > 5000, "only {} lines: is this a system?", expected.len());
-    layout_of(workspace, &root);
-    let layout = format!("oci:{}:system", workspace.text("layout"));
+    let layout = layout_of(workspace, &root, "layout", "zstd");
     compare("the layout", &expected, &layout);
 
     let registry = Registry::start(workspace, Kind::DockerRegistry);
@@ -46,6 +45,8 @@ fn every_source(workspace: &Workspace) {
 
     skopeo(workspace, &["copy", &layout, "oci-archive:oci.tar:system"]);
     compare("the OCI archive", &expected, &format!("oci-archive:{}", workspace.text("oci.tar")));
+    // Docker's format has no zstd.
+    let layout = layout_of(workspace, &root, "plain", "cat");
     skopeo(workspace, &["copy", &layout, "docker-archive:docker.tar:system:1"]);
     compare(
         "docker's archive",
@@ -55,9 +56,9 @@ fn every_source(workspace: &Workspace) {
 }
 
 /// Puts an image of three layers into a layout: a part of the system with files that are hidden or
-/// replaced later, compressed by gzip; the whole system, by zstd; and a whiteout, plain.
-fn layout_of(workspace: &Workspace, root: &Path) {
-    let place = Place::Layout(workspace.path("layout"));
+/// replaced later, compressed by gzip; the whole system, by `compressor`; and a whiteout, plain.
+fn layout_of(workspace: &Workspace, root: &Path, name: &str, compressor: &str) -> String {
+    let place = Place::Layout(workspace.path(name));
     let extra = workspace.folder("extra");
     fs::create_dir_all(extra.join("opt/gone")).expect("a folder");
     fs::copy("/proc/self/exe", extra.join("opt/gone/program")).expect("a program to be hidden");
@@ -67,7 +68,7 @@ fn layout_of(workspace: &Workspace, root: &Path) {
     fs::create_dir_all(whiteout.join("opt")).expect("a folder");
     fs::write(whiteout.join("opt/.wh.gone"), "").expect("a whiteout");
     let layers =
-        [("extra", &extra, "gzip"), ("system", &root.to_owned(), "zstd"), ("whiteout", &whiteout, "cat")];
+        [("extra", &extra, "gzip"), ("system", &root.to_owned(), compressor), ("whiteout", &whiteout, "cat")];
     let mut descriptors = Vec::new();
     let mut diff_ids = Vec::new();
     for (name, folder, compressor) in layers {
@@ -105,6 +106,7 @@ fn layout_of(workspace: &Workspace, root: &Path) {
             "size": config.len()},
     });
     place.manifest(Some("system"), "application/vnd.oci.image.manifest.v1+json", &manifest);
+    format!("oci:{}:system", workspace.text(name))
 }
 
 fn read(text: &str) -> Image {

@@ -20,7 +20,7 @@ pub(super) enum Blobs {
 #[derive(Clone, Debug)]
 pub(super) enum Layer {
     /// By its digest.
-    Blob(Descriptor),
+    Blob(Box<Descriptor>),
     /// By its place in an archive; nothing but the configuration knows a digest of it.
     Member { name: String, extent: Extent },
 }
