@@ -6,14 +6,18 @@
 
 mod names;
 mod report;
+mod requirement;
 
 use std::io;
 use std::path::Path;
 
 use crate::elf::IsaLevel;
-use crate::host::{Platform, Profile, Root};
-use crate::loader::{Application, Environment, Files, HostFiles, Load, ProfileFiles, ScopeFiles};
-use crate::spec::Specification;
+use crate::host::{Drivers, Platform, Profile, Root};
+use crate::loader::{
+    Application, DEFAULT_PROGRAM_PATH, Environment, Files, HostFiles, Load, ProfileFiles, ScopeFiles,
+    SealedFiles,
+};
+use crate::spec::{Image, Specification};
 
 pub use report::{
     Exactness, Finding, HostSummary, Impact, Matter, REPORT_IDENTIFIER, Remark, Report, Source, Subject,
@@ -43,6 +47,15 @@ pub struct Host {
     name: String,
     /// Whether it is read from a profile.
     saved: bool,
+    drivers: DriverSource,
+}
+
+/// Where a host's drivers are told.
+enum DriverSource {
+    /// By the files of a root, when they are asked for.
+    Root(Root),
+    /// By a profile, which may be older than that.
+    Saved(Option<Drivers>),
 }
 
 impl Host {
@@ -50,8 +63,7 @@ impl Host {
     pub fn this_machine(options: &Options) -> Self {
         let working_directory = std::env::current_dir()
             .map_or_else(|_| "/".to_owned(), |path| path.to_string_lossy().into_owned());
-        let files = HostFiles::new(Root::of_this_machine());
-        Self::new(Box::new(files), "/".to_owned(), Platform::of_this_machine(), working_directory, options)
+        Self::of_root(Root::of_this_machine(), working_directory, options)
     }
 
     /// The root file system in a folder, with this machine's CPU and kernel.
@@ -60,18 +72,42 @@ impl Host {
     ///
     /// Where the folder cannot be read.
     pub fn at(directory: &Path, options: &Options) -> io::Result<Self> {
-        let root = Root::at(directory)?;
+        Ok(Self::of_root(Root::at(directory)?, "/".to_owned(), options))
+    }
+
+    fn of_root(root: Root, working_directory: String, options: &Options) -> Self {
         let name = root.directory().to_string_lossy().into_owned();
+        let drivers = DriverSource::Root(root.clone());
         let files = Box::new(HostFiles::new(root));
-        Ok(Self::new(files, name, Platform::of_this_machine(), "/".to_owned(), options))
+        Self::new(files, name, Platform::of_this_machine(), working_directory, drivers, options)
+    }
+
+    /// Its platform as indexes of images name it.
+    pub fn oci_platform(&self) -> crate::registry::Platform {
+        let platform = &self.environment.platform;
+        let name = platform.machine.to_string();
+        let of_machine = crate::registry::Platform::of_machine(&name);
+        match platform.isa {
+            Some(isa) => of_machine.with_variant(format!("v{}", isa.highest())),
+            None => of_machine,
+        }
+    }
+
+    /// Its drivers; `None` where nothing is known of them.
+    pub fn drivers(&self) -> Option<Drivers> {
+        match &self.drivers {
+            DriverSource::Root(root) => Some(Drivers::of(root)),
+            DriverSource::Saved(drivers) => drivers.clone(),
+        }
     }
 
     /// A saved host.
     pub fn of_profile(profile: Profile, name: String, options: &Options) -> Self {
         let platform = profile.platform();
+        let drivers = DriverSource::Saved(profile.drivers.clone());
         let files = Box::new(ProfileFiles::new(profile));
         let saved = true;
-        Self { saved, ..Self::new(files, name, platform, "/".to_owned(), options) }
+        Self { saved, ..Self::new(files, name, platform, "/".to_owned(), drivers, options) }
     }
 
     /// The files of a root; of this machine without one.
@@ -88,13 +124,16 @@ impl Host {
         name: String,
         mut platform: Platform,
         working_directory: String,
+        drivers: DriverSource,
         options: &Options,
     ) -> Self {
         platform.isa = options.isa.or(platform.isa);
         platform.kernel = options.kernel.or(platform.kernel);
         let (library_path, host_program) = (options.library_path.clone(), options.host_program.clone());
-        let environment = Environment { platform, library_path, working_directory, host_program };
-        Self { files, environment, name, saved: false }
+        let program_path = DEFAULT_PROGRAM_PATH.to_owned();
+        let environment =
+            Environment { platform, library_path, working_directory, program_path, host_program };
+        Self { files, environment, name, saved: false, drivers }
     }
 
     /// What a report says of this host.
@@ -116,7 +155,11 @@ pub fn check(specification: &Specification, host: &Host) -> Report {
         return names::check(specification, host);
     }
     let mut report = Report::new(host.summary());
-    report.add_application(&Application::of_specification(specification), host, false);
+    let application = Application::of_specification(specification);
+    match &specification.image {
+        None => report.add_application(&application, host, false),
+        Some(image) => report.add_image(specification, image, application, host),
+    }
     if specification.detail.is_some() {
         report.tell_names_only(specification.objects.iter().map(|object| object.needed.len()).sum());
     }
@@ -135,6 +178,29 @@ impl Report {
     fn add_application(&mut self, application: &Application, host: &Host, all: bool) {
         let files = ScopeFiles::new(application, host.files.as_ref());
         application.start_all(&files, &host.environment, all, |subject, load| self.add(subject, load));
+    }
+
+    /// Adds what became of the start of each subject of an image: in the image's own root, on the host's CPU
+    /// and kernel, with what a container runtime brings.
+    fn add_image(
+        &mut self,
+        specification: &Specification,
+        image: &Image,
+        application: Application,
+        host: &Host,
+    ) {
+        let application = Application { location: Some("/".to_owned()), ..application };
+        let environment = Environment {
+            library_path: None,
+            working_directory: image.working_directory.clone().unwrap_or_else(|| "/".to_owned()),
+            program_path: image.program_path.clone().unwrap_or_else(|| DEFAULT_PROGRAM_PATH.to_owned()),
+            ..host.environment.clone()
+        };
+        let sealed = SealedFiles::new(specification, host.files.as_ref());
+        let files = ScopeFiles::new(&application, &sealed);
+        application.start_all(&files, &environment, false, |subject, load| self.add(subject, load));
+        let findings = requirement::findings(specification, &sealed, host);
+        findings.into_iter().for_each(|finding| self.add_finding(finding));
     }
 
     /// Adds what became of the start of one subject.

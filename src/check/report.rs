@@ -97,6 +97,37 @@ pub enum Remark {
         /// Why not.
         reason: String,
     },
+    /// The image asks something of NVIDIA's driver, and the host has none: a container starts without it.
+    DriverMissing {
+        /// What it asks.
+        asked: Vec<String>,
+    },
+    /// The image asks something of the host's drivers, and nothing is known of those.
+    DriversUnknown {
+        /// What it asks.
+        asked: Vec<String>,
+    },
+    /// The host's driver does not meet a constraint, or it cannot be told whether it does.
+    DriverConstraint {
+        /// The variable of the image's configuration.
+        variable: String,
+        /// Its value.
+        constraint: String,
+        /// The driver's version.
+        driver: String,
+        /// The newest CUDA that it runs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cuda: Option<String>,
+    },
+    /// A library of the driver that the image asks for is not on the host.
+    DriverLibraryMissing {
+        /// The capability that it stands for.
+        capability: String,
+        /// The library.
+        library: String,
+    },
+    /// The document asks something that this program does not know.
+    RequirementUnknown {},
     /// Symbols that a library expects from the program that loads it.
     LeftToProgram {
         /// The library.
@@ -177,7 +208,7 @@ pub struct Source {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     /// The manifest that the artifact was attached to: `artifact` (none), `manifest`, `platform` or
-    /// `index`.
+    /// `index`; `generated` where it was derived from the image itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<String>,
 }

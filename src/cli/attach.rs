@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::image::{self, Choice, DeriveOptions};
 use super::registry_options::{RegistryOptions, Session};
 use super::source::{parse_location, parse_platform};
 use super::{Context, Exit, Failure, OutputFormat, document};
+use crate::image::Source;
 use crate::registry::referrers::ListedBy;
 use crate::registry::{
     Access, Attached, Descriptor, Error, Location, PackOptions, Platform, Store, attach, discover, pack,
@@ -19,6 +21,7 @@ Examples:
   compat attach ghcr.io/org/app:1.0                 attach compat.json
   compat attach --platform linux/arm64 ghcr.io/org/app:1.0 arm64.json
   compat gen ./app | compat attach oci:images:app -
+  compat attach --generate ghcr.io/org/app:1.0      derive it from the image; of an index, one for each platform
 
 Of an index of several platforms, the specification is attached to the index itself unless --platform
 names one of its manifests. The image is not changed. The command succeeds only once the registry lists
@@ -29,8 +32,12 @@ pub struct AttachArguments {
     image: String,
 
     /// The specification; - is standard input
-    #[arg(value_name = "FILE", default_value = "compat.json")]
+    #[arg(value_name = "FILE", default_value = "compat.json", conflicts_with = "generate")]
     file: PathBuf,
+
+    /// Derive the specification from the image itself; of an index, one for the manifest of each platform
+    #[arg(long)]
+    generate: bool,
 
     /// Attach to this platform's manifest of an index
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
@@ -43,6 +50,9 @@ pub struct AttachArguments {
     /// How the result is printed
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: OutputFormat,
+
+    #[command(flatten)]
+    derive: DeriveOptions,
 
     #[command(flatten)]
     registry: RegistryOptions,
@@ -72,11 +82,46 @@ pub struct AttachReport {
 /// Where the document or image is none, or the registry does not list what was attached.
 pub fn run(arguments: &AttachArguments, context: &Context) -> Result<Exit, Failure> {
     let location = parse_location(&arguments.image)?;
-    let specification = document::read_specification(&arguments.file)?;
     let annotations = document::annotations(&arguments.annotation)?;
     let session = arguments.registry.session(location.host(), context)?;
+    if arguments.generate {
+        return generate(&location, arguments, &annotations, &session, context);
+    }
+    let specification = document::read_specification(&arguments.file)?;
     let platform = arguments.platform.as_ref();
     let (subject, attached) = work(&session, &location, platform, &specification, annotations)?;
+    tell(&location, &subject, &attached, arguments.format, context)?;
+    Ok(Exit::Success)
+}
+
+/// Derives what each platform of an image needs, and attaches it to the manifest of that platform.
+fn generate(
+    location: &Location,
+    arguments: &AttachArguments,
+    annotations: &crate::registry::manifest::Annotations,
+    session: &Session,
+    context: &Context,
+) -> Result<Exit, Failure> {
+    let options = image::options(&arguments.derive, [], false);
+    let choice = arguments.platform.clone().map_or(Choice::All, Choice::Best);
+    let source = Source::Location(location.clone());
+    image::derive(&source, &choice, &options, session, context, |derived| {
+        let place = derived.location.unwrap_or_else(|| location.clone());
+        let specification = derived.specification.to_canonical_json();
+        let (subject, attached) = work(session, &place, None, &specification, annotations.clone())?;
+        tell(location, &subject, &attached, arguments.format, context)
+    })?;
+    Ok(Exit::Success)
+}
+
+/// Tells what an attach did.
+fn tell(
+    location: &Location,
+    subject: &Descriptor,
+    attached: &Attached,
+    format: OutputFormat,
+    context: &Context,
+) -> Result<(), Failure> {
     let report = AttachReport {
         image: location.to_string(),
         subject: subject.digest.to_string(),
@@ -88,16 +133,15 @@ pub fn run(arguments: &AttachArguments, context: &Context) -> Result<Exit, Failu
             ListedBy::FallbackTag => "fallback-tag".to_owned(),
         },
     };
-    match arguments.format {
-        OutputFormat::Json => context.print_json(&report)?,
+    match format {
+        OutputFormat::Json => context.print_json(&report),
         OutputFormat::Text => {
             let note = if report.sent { "" } else { " (it was there already: nothing was sent)" };
             let (artifact, subject) =
                 (location.with_digest(&attached.descriptor.digest), location.with_digest(&subject.digest));
-            context.print(&format!("attached {artifact}\nto {subject}{note}\n"))?;
+            context.print(&format!("attached {artifact}\nto {subject}{note}\n"))
         }
     }
-    Ok(Exit::Success)
 }
 
 fn work(

@@ -1,16 +1,18 @@
 //! `compat check`: specification x host -> report and exit code.
 
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::mem::ManuallyDrop;
+use std::path::Path;
 
-use crate::check::{self, Host, Impact, Options, Report, Source, Verdict};
+use crate::check::{self, Host, Impact, Report, Source, Verdict};
 use crate::cli::context::OutputFormat;
-use crate::cli::source::{self, Origin, SourceOptions};
+use crate::cli::host_options::{HostOptions, StartOptions};
+use crate::cli::image::{self as derive, Choice, DeriveOptions};
+use crate::cli::source::{self, Origin, SourceOptions, level_name};
 use crate::cli::{Context, Exit, Failure, report};
-use crate::elf::{IsaLevel, KernelVersion};
 use crate::generate;
-use crate::host::{MAXIMUM_PROFILE_SIZE, Profile};
-use crate::registry::Level;
+use crate::image;
+use crate::registry::Platform;
 use crate::spec;
 
 const EXAMPLES: &str = "\
@@ -36,49 +38,30 @@ pub struct Arguments {
     #[arg(value_name = "SOURCE", required = true)]
     sources: Vec<String>,
 
-    /// Compare with the root file system in DIR instead of this machine's
-    #[arg(long, value_name = "DIR")]
-    root: Option<PathBuf>,
-
-    /// Compare with a saved host (compat host) instead of this machine
-    #[arg(long, value_name = "FILE", conflicts_with = "root")]
-    host: Option<PathBuf>,
-
-    /// Assume this LD_LIBRARY_PATH [default: that of the environment, without --root]
-    #[arg(long, value_name = "DIRS")]
-    library_path: Option<String>,
-
-    /// Assume a CPU of this level: x86-64-v1 to x86-64-v4
-    #[arg(long, value_name = "LEVEL", value_parser = parse_level)]
-    cpu: Option<IsaLevel>,
-
-    /// Assume this kernel version, such as 5.14.0
-    #[arg(long, value_name = "VERSION", value_parser = parse_kernel)]
-    kernel: Option<KernelVersion>,
-
     /// Let what would start and fail later pass: exit 0 for it too
     #[arg(long)]
     accept_risk: bool,
 
-    /// Check libraries as loaded by this program (a path of the root), rather than on their own
-    #[arg(long, value_name = "PATH")]
-    host_program: Option<PathBuf>,
+    /// Derive what an image needs from its layers where no artifact is attached; also for archives
+    /// (docker-archive:FILE, oci-archive:FILE) and unpacked roots (dir:PATH)
+    #[arg(long, conflicts_with = "offline")]
+    generate: bool,
 
     /// How to print the report
     #[arg(long, value_enum, default_value_t)]
     format: OutputFormat,
 
     #[command(flatten)]
+    host: HostOptions,
+
+    #[command(flatten)]
+    start: StartOptions,
+
+    #[command(flatten)]
+    derive: DeriveOptions,
+
+    #[command(flatten)]
     fetch: SourceOptions,
-}
-
-pub(super) fn parse_level(text: &str) -> Result<IsaLevel, String> {
-    IsaLevel::from_name(text)
-        .ok_or_else(|| "expected x86-64-v1, x86-64-v2, x86-64-v3 or x86-64-v4".to_owned())
-}
-
-fn parse_kernel(text: &str) -> Result<KernelVersion, String> {
-    KernelVersion::parse(text).ok_or_else(|| "expected a version such as 5.14.0".to_owned())
 }
 
 /// Runs the subcommand.
@@ -87,7 +70,8 @@ fn parse_kernel(text: &str) -> Result<KernelVersion, String> {
 ///
 /// Where the specification cannot be had or read, or the root not be looked at.
 pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
-    let host = host(&arguments)?;
+    // The process ends after this: to unmap every file that was looked at would take longer than the rest.
+    let host = ManuallyDrop::new(arguments.host.open(&arguments.start)?);
     let mut whole: Option<Report> = None;
     for source in &arguments.sources {
         match judge(source, &arguments, &host, context) {
@@ -119,6 +103,13 @@ pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
 
 /// The report on one source.
 fn judge(source: &str, arguments: &Arguments, host: &Host, context: &Context) -> Result<Report, Failure> {
+    let platform = arguments.fetch.platform.clone().unwrap_or_else(|| host.oci_platform());
+    if arguments.generate
+        && let Ok(image @ (image::Source::Archive { .. } | image::Source::Folder(_))) =
+            image::Source::parse(source)
+    {
+        return judge_image(&image, platform, arguments, host, context);
+    }
     if is_application(source) {
         let options = generate::Options { paths: vec![source.into()], ..generate::Options::default() };
         let read = generate::read(&options)
@@ -126,7 +117,11 @@ fn judge(source: &str, arguments: &Arguments, host: &Host, context: &Context) ->
         read.notes.iter().for_each(|note| context.warn(note));
         return Ok(check::check_application(&read.application, host));
     }
-    let fetched = source::fetch_specification(source, &arguments.fetch, context)?;
+    let Some(fetched) =
+        source::find_specification(source, &arguments.fetch, &platform, arguments.generate, context)?
+    else {
+        return judge_image(&derive::parse_source(source)?, platform, arguments, host, context);
+    };
     let specification = spec::parse(&fetched.bytes).map_err(|error| {
         let failure = Failure::undecided(&error).with_hint(error.hint().map(str::to_owned));
         Failure { message: format!("{source}: {}", failure.message), ..failure }
@@ -134,6 +129,27 @@ fn judge(source: &str, arguments: &Arguments, host: &Host, context: &Context) ->
     let mut report = check::check(&specification, host);
     report.source = Some(source_of(source.to_owned(), &fetched.origin));
     Ok(report)
+}
+
+/// The report on an image without an artifact, derived from its layers.
+fn judge_image(
+    source: &image::Source,
+    platform: Platform,
+    arguments: &Arguments,
+    host: &Host,
+    context: &Context,
+) -> Result<Report, Failure> {
+    let session = derive::session(source, &arguments.fetch.registry, context)?;
+    let options = derive::options(&arguments.derive, [], false);
+    let mut report = None;
+    derive::derive(source, &Choice::Best(platform), &options, &session, context, |derived| {
+        let digest = derived.descriptor.map(|descriptor| descriptor.digest.to_string());
+        let level = Some("generated".to_owned());
+        let source = Source { reference: source.to_string(), digest, level };
+        report = Some(Report { source: Some(source), ..check::check(&derived.specification, host) });
+        Ok(())
+    })?;
+    report.ok_or_else(|| Failure::usage(format!("{source} holds no image")))
 }
 
 /// Whether a source is a program, library, script or folder rather than a document or a reference.
@@ -156,64 +172,12 @@ pub(super) fn is_startable(path: &Path) -> bool {
     matches!(read, Some(Ok(length)) if head[..length].starts_with(b"\x7fELF") || head[..length].starts_with(b"#!"))
 }
 
-fn host(arguments: &Arguments) -> Result<Host, Failure> {
-    let from_environment = || {
-        std::env::var("LD_LIBRARY_PATH").ok().filter(|_| arguments.root.is_none() && arguments.host.is_none())
-    };
-    let options = Options {
-        library_path: arguments.library_path.clone().or_else(from_environment),
-        isa: arguments.cpu,
-        kernel: arguments.kernel,
-        host_program: arguments.host_program.as_ref().map(|path| path.to_string_lossy().into_owned()),
-    };
-    if let Some(file) = &arguments.host {
-        return saved_host(file, &options);
-    }
-    match &arguments.root {
-        None => Ok(Host::this_machine(&options)),
-        Some(directory) => Host::at(directory, &options).map_err(|source| {
-            let error = RootError { directory: directory.clone(), source };
-            Failure::undecided(&error)
-        }),
-    }
-}
-
-pub(super) fn saved_host(file: &Path, options: &Options) -> Result<Host, Failure> {
-    let name = file.display().to_string();
-    let failed = |error: &dyn std::error::Error| {
-        let failure = Failure::undecided(error);
-        Failure { message: format!("{name}: {}", failure.message), ..failure }
-    };
-    let mut bytes = Vec::new();
-    std::fs::File::open(file)
-        .and_then(|file| file.take(MAXIMUM_PROFILE_SIZE as u64 + 1).read_to_end(&mut bytes))
-        .map_err(|error| failed(&error))?;
-    let profile = Profile::parse(&bytes).map_err(|error| failed(&error))?;
-    Ok(Host::of_profile(profile, name, options))
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("could not look at the root {}", directory.display())]
-pub(super) struct RootError {
-    pub directory: PathBuf,
-    pub source: std::io::Error,
-}
-
 fn source_of(reference: String, origin: &Origin) -> Source {
     match origin {
         Origin::Stdin | Origin::File(_) => Source { reference, digest: None, level: None },
         Origin::Artifact { digest, level, .. } => {
             Source { reference, digest: Some(digest.to_string()), level: Some(level_name(level).to_owned()) }
         }
-    }
-}
-
-fn level_name(level: &Level) -> &'static str {
-    match level {
-        Level::Artifact => "artifact",
-        Level::Manifest => "manifest",
-        Level::Platform(_) => "platform",
-        Level::Index => "index",
     }
 }
 

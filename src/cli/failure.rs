@@ -53,6 +53,12 @@ impl Failure {
         self
     }
 
+    /// Says what it is about, before the message.
+    #[must_use]
+    pub fn about(self, what: &dyn std::fmt::Display) -> Self {
+        Self { message: format!("{what}: {}", self.message), ..self }
+    }
+
     /// Prints the failure to standard error.
     pub fn print(&self) {
         // Nobody to tell is no reason to end with another code.

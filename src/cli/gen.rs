@@ -5,8 +5,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::check::Host;
+use crate::cli::image::{self, Choice, DeriveOptions};
+use crate::cli::registry_options::RegistryOptions;
+use crate::cli::source::parse_platform;
 use crate::cli::{Context, Exit, Failure};
 use crate::generate::{self, Generated};
+use crate::registry::Platform;
 use crate::spec::attribute;
 
 const EXAMPLES: &str = "\
@@ -15,6 +19,8 @@ Examples:
   compat gen ./dist -o compat.json      a folder: what it bundles is not asked of the host
   compat gen /usr/bin/git | jq .objects
   compat gen ./app --attribute org.example.mpi=openmpi-4
+  compat gen --image ghcr.io/org/app:1  what an image needs; its layers are streamed, nothing is unpacked
+  compat gen --image docker-archive:app.tar --executable /opt/app/bin/app
 
 A library that the program finds next to itself belongs to the application: name the folder that
 holds both. Scripts are followed to their interpreters. Nothing is executed.";
@@ -27,8 +33,21 @@ holds both. Scripts are followed to their interpreters. Nothing is executed.";
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// Programs, libraries, scripts, or folders
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(required_unless_present = "image", conflicts_with = "image", value_name = "PATH")]
     paths: Vec<PathBuf>,
+
+    /// An image instead: a reference, oci:DIR:TAG, docker-archive:FILE, oci-archive:FILE, or the folder of an
+    /// unpacked root (dir:PATH)
+    #[arg(long, value_name = "SOURCE")]
+    image: Option<String>,
+
+    /// The platform wanted of an image's index (default: this machine's)
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform, requires = "image")]
+    platform: Option<Platform>,
+
+    /// Every platform of an image's index, each to a file of its own in the folder that --output names
+    #[arg(long, requires = "image", requires = "output", conflicts_with = "platform")]
+    all_platforms: bool,
 
     /// Write to FILE instead of standard output ("-")
     #[arg(short, long, value_name = "FILE")]
@@ -46,6 +65,12 @@ pub struct Arguments {
     /// Leave out versions and symbols: smaller, and a check compares names only
     #[arg(long)]
     names_only: bool,
+
+    #[command(flatten)]
+    derive: DeriveOptions,
+
+    #[command(flatten)]
+    registry: RegistryOptions,
 }
 
 fn parse_attribute(text: &str) -> Result<(String, String), String> {
@@ -62,6 +87,9 @@ fn parse_attribute(text: &str) -> Result<(String, String), String> {
 ///
 /// Where a path cannot be read or the document not be written.
 pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
+    if let Some(source) = &arguments.image {
+        return of_image(source, &arguments, context);
+    }
     let options = generate::Options {
         paths: arguments.paths,
         attributes: arguments.attributes.into_iter().collect::<BTreeMap<_, _>>(),
@@ -75,12 +103,38 @@ pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
     for note in notes {
         context.warn(&note);
     }
-    let bytes = specification.to_canonical_json();
-    match arguments.output.as_deref() {
-        None => context.print(&String::from_utf8_lossy(&bytes))?,
-        Some(path) if path == Path::new("-") => context.print(&String::from_utf8_lossy(&bytes))?,
-        Some(path) => write_file(path, &bytes)?,
+    write(&specification.to_canonical_json(), arguments.output.as_deref(), context)?;
+    Ok(Exit::Success)
+}
+
+/// Writes a document to where it is wanted.
+fn write(bytes: &[u8], output: Option<&Path>, context: &Context) -> Result<(), Failure> {
+    match output {
+        Some(path) if path != Path::new("-") => write_file(path, bytes),
+        _ => context.print(&String::from_utf8_lossy(bytes)),
     }
+}
+
+/// Derives the specification of an image, or one for each platform.
+fn of_image(source: &str, arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
+    let source = image::parse_source(source)?;
+    let session = image::session(&source, &arguments.registry, context)?;
+    let options = image::options(&arguments.derive, arguments.attributes.clone(), arguments.names_only);
+    let choice = match arguments.all_platforms {
+        true => Choice::All,
+        false => Choice::Best(arguments.platform.clone().unwrap_or_else(Platform::host)),
+    };
+    image::derive(&source, &choice, &options, &session, context, |derived| {
+        let bytes = derived.specification.to_canonical_json();
+        let output = arguments.output.as_deref();
+        match output.filter(|_| arguments.all_platforms) {
+            Some(folder) => {
+                let platform = derived.platform.map(|platform| platform.to_string()).unwrap_or_default();
+                write_file(&folder.join(format!("compat.{}.json", platform.replace('/', "-"))), &bytes)
+            }
+            None => write(&bytes, output, context),
+        }
+    })?;
     Ok(Exit::Success)
 }
 

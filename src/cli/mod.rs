@@ -13,6 +13,8 @@ pub mod document;
 pub mod failure;
 pub mod r#gen;
 pub mod host;
+pub mod host_options;
+pub mod image;
 pub mod inspect;
 pub mod manual;
 pub mod progress;
@@ -21,6 +23,7 @@ pub mod push;
 pub mod registry_options;
 pub mod report;
 pub mod schema;
+pub mod select;
 pub mod source;
 pub mod tree;
 pub mod validate;
@@ -58,6 +61,7 @@ pub enum Command {
     Attach(attach::AttachArguments),
     Discover(discover::DiscoverArguments),
     Inspect(inspect::InspectArguments),
+    Select(select::Arguments),
     Copy(copy::CopyArguments),
     Delete(delete::DeleteArguments),
     Cache(cache::CacheArguments),
@@ -116,6 +120,7 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
         Command::Attach(arguments) => attach::run(&arguments, context),
         Command::Discover(arguments) => discover::run(&arguments, context),
         Command::Inspect(arguments) => inspect::run(&arguments, context),
+        Command::Select(arguments) => select::run(&arguments, context),
         Command::Copy(arguments) => copy::run(&arguments, context),
         Command::Delete(arguments) => delete::run(&arguments, context),
         Command::Cache(arguments) => cache::run(&arguments, context),

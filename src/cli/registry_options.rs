@@ -133,9 +133,14 @@ impl Session {
     ///
     /// What the task failed with.
     pub fn run<T>(&self, task: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
+        self.run_any(task).map_err(|error| failure(&error))
+    }
+
+    /// Runs any task to its end.
+    pub fn run_any<T>(&self, task: impl Future<Output = T>) -> T {
         let outcome = self.runtime.block_on(task);
         self.display.finish();
-        outcome.map_err(|error| failure(&error))
+        outcome
     }
 }
 

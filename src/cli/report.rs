@@ -182,6 +182,9 @@ pub(super) fn describe(problem: &Problem) -> String {
         Problem::LibraryMissing { library, wanted_by, .. } => {
             format!("{library} is not here, {wanted_by} wants it")
         }
+        Problem::HostLibraryMissing { library, provider, wanted_by, .. } => {
+            format!("{library}, which {wanted_by} wants from the host ({provider}), is not on the host")
+        }
         Problem::LibraryUnusable { library, wanted_by, path, .. } => {
             format!("{library}, which {wanted_by} wants, cannot be used: {path}")
         }
@@ -252,6 +255,24 @@ fn describe_remark(remark: &Remark) -> String {
             format!("the document has nothing but {names} names: versions and symbols were not compared")
         }
         Remark::SourceFailed { source, reason } => format!("{source} could not be had: {reason}"),
+        Remark::DriverMissing { asked } => format!(
+            "the image asks for NVIDIA's driver ({}), and there is none here: it would start without a GPU",
+            asked.join("; ")
+        ),
+        Remark::DriversUnknown { asked } => {
+            format!("nothing is known of the drivers here, and the image asks for {}", asked.join("; "))
+        }
+        Remark::DriverConstraint { variable, constraint, driver, cuda } => {
+            let cuda = cuda.as_deref().map(|cuda| format!(", up to CUDA {cuda}")).unwrap_or_default();
+            format!("the image asks for {variable}={constraint}, the driver here is {driver}{cuda}")
+        }
+        Remark::DriverLibraryMissing { capability, library } => {
+            format!("{library} of NVIDIA's driver is not here, the image asks for capability {capability}")
+        }
+        Remark::RequirementUnknown {} => {
+            "the document asks something of the host that this program does not know: a newer one may"
+                .to_owned()
+        }
         Remark::NothingToCheck {} => "the document names nothing that can be checked".to_owned(),
         Remark::LeftToProgram { object, symbols } => {
             let listed = names(symbols.iter().map(String::as_str));
@@ -277,6 +298,10 @@ fn render_group(text: &mut String, group: &Group<'_>) {
 fn footnote(report: &Report) -> Option<String> {
     let source = report.source.as_ref()?;
     let level = match source.level.as_deref() {
+        Some("generated") => {
+            let image = source.digest.as_deref().unwrap_or(&source.reference);
+            return Some(format!("decided by the layers of {}, which were read now", printable(image)));
+        }
         Some("platform") => "attached to the image of this platform",
         Some("index") => "attached to the image's index",
         Some("manifest") => "attached to the image",

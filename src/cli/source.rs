@@ -119,35 +119,64 @@ pub fn fetch_specification(
     options: &SourceOptions,
     context: &Context,
 ) -> Result<FetchedSpecification, Failure> {
+    let platform = options.platform.clone().unwrap_or_else(Platform::host);
+    let found = find_specification(source, options, &platform, false, context)?;
+    found.ok_or_else(|| Failure::usage(format!("{source} has no artifact")))
+}
+
+/// As [`fetch_specification`], for a platform; `None` only where `or_none` is set and the image has no
+/// artifact attached.
+///
+/// # Errors
+///
+/// As [`fetch_specification`].
+pub fn find_specification(
+    source: &str,
+    options: &SourceOptions,
+    platform: &Platform,
+    or_none: bool,
+    context: &Context,
+) -> Result<Option<FetchedSpecification>, Failure> {
     if source == "-" {
-        return Ok(FetchedSpecification { bytes: read_stdin()?, origin: Origin::Stdin });
+        return Ok(Some(FetchedSpecification { bytes: read_stdin()?, origin: Origin::Stdin }));
     }
     if !source.starts_with(LAYOUT_PREFIX) && is_file(source) {
         let path = PathBuf::from(source);
-        return Ok(FetchedSpecification { bytes: read_file(&path)?, origin: Origin::File(path) });
+        return Ok(Some(FetchedSpecification { bytes: read_file(&path)?, origin: Origin::File(path) }));
     }
     let location = parse_location(source)?;
-    let found = fetch_found(&location, options, context)?;
+    let Some(found) = fetch_found(&location, options, platform, or_none, context)? else { return Ok(None) };
     let origin = Origin::Artifact {
         reference: location.to_string(),
         digest: found.artifact.descriptor.digest.clone(),
         level: found.level,
         candidates: found.candidates,
     };
-    Ok(FetchedSpecification { bytes: found.specification, origin })
+    Ok(Some(FetchedSpecification { bytes: found.specification, origin }))
 }
 
 /// Fetches the artifact for a location.
-fn fetch_found(location: &Location, options: &SourceOptions, context: &Context) -> Result<Found, Failure> {
+fn fetch_found(
+    location: &Location,
+    options: &SourceOptions,
+    platform: &Platform,
+    or_none: bool,
+    context: &Context,
+) -> Result<Option<Found>, Failure> {
     let session = options.registry.session(location.host(), context)?;
     let cache = options.cache.open(&session);
     let store = Store::new(&session.client, &location.place, Access::Pull);
     let find_options = FindOptions {
-        platform: options.platform.clone().unwrap_or_else(Platform::host),
+        platform: platform.clone(),
         platform_named: options.platform.is_some(),
         offline: options.offline,
     };
-    session.run(find::find(&store, &cache, location, &find_options))
+    session.run(async {
+        match find::find(&store, &cache, location, &find_options).await {
+            Err(Error::NoArtifact { .. }) if or_none => Ok(None),
+            found => found.map(Some),
+        }
+    })
 }
 
 /// Parses a reference as typed; what looks like a path gets a hint.

@@ -14,6 +14,7 @@
 //! Hostile input returns an [`Error`] or is left out; nothing here panics, and no allocation is
 //! larger than the file itself allows.
 
+mod constant;
 mod dlopen;
 mod dynamic;
 mod error;
@@ -27,6 +28,7 @@ mod relocation;
 mod symbol;
 mod version;
 
+pub use constant::constants;
 pub use dlopen::{DlopenNote, Priority};
 pub use dynamic::{Dependency, DependencyKind, Dynamic, Flags};
 pub use error::Error;

@@ -360,6 +360,12 @@ pub(super) fn parse_segments(header: &Header, reader: Reader<'_>) -> Result<Vec<
         .map_err(|error| Error::MalformedHeader(error.to_string()))
 }
 
+/// The program headers of an ELF file.
+pub(super) fn program_headers(data: &[u8]) -> Result<Vec<ProgramHeader>, Error> {
+    let (header, reader) = parse_header(data)?;
+    parse_segments(&header, reader)
+}
+
 fn interpreter(segments: &Segments<'_>) -> Result<Option<String>, Error> {
     let Some(header) = segments.find(segment::PT_INTERP) else { return Ok(None) };
     let reader = segments.bytes("the interpreter's name", header)?;

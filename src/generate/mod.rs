@@ -5,6 +5,7 @@
 //! specification wants. Objects are read, never executed.
 
 mod closure;
+mod image;
 mod location;
 mod object;
 mod profile;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use crate::loader::{Application, Environment, Files};
 use crate::spec::{Detail, Specification, Symbols, attribute};
 
+pub use image::{HostLibraries, ImageError, ImageOptions, generate_image};
 pub use profile::{ProfileOptions, profile};
 pub use scope::{Error, is_secure};
 
@@ -85,7 +87,7 @@ pub fn generate(options: &Options, files: &dyn Files, environment: &Environment)
     specification.library_path.clone_from(&application.library_path);
     specification.location.clone_from(&application.location);
     specification.subjects.clone_from(&application.subjects);
-    specification.attributes = attributes(options, read.executable_name, &closure.names);
+    specification.attributes = attributes(&options.attributes, read.executable_name, &closure.names);
     specification.closure = closure.entries;
     if options.names_only {
         leave_names(&mut specification);
@@ -106,7 +108,11 @@ fn leave_names(specification: &mut Specification) {
 
 /// The user's attributes and those of compat-lib: the executable's name, and every library of the
 /// closure by soname, in the order in which the loader maps them.
-fn attributes(options: &Options, executable: Option<String>, names: &[String]) -> BTreeMap<String, String> {
+fn attributes(
+    own: &BTreeMap<String, String>,
+    executable: Option<String>,
+    names: &[String],
+) -> BTreeMap<String, String> {
     let mut attributes = BTreeMap::new();
     if let Some(name) = executable {
         attributes.insert(attribute::EXECUTABLE_NAME.to_owned(), name);
@@ -116,6 +122,6 @@ fn attributes(options: &Options, executable: Option<String>, names: &[String]) -
     for (number, name) in distinct.enumerate() {
         attributes.insert(format!("{}{number}", attribute::LIBRARY_NAME_PREFIX), name.clone());
     }
-    attributes.extend(options.attributes.clone());
+    attributes.extend(own.clone());
     attributes
 }

@@ -73,7 +73,7 @@ fn wants(facts: &Facts, imports: &[Import<'_>]) -> Vec<LibraryNeed> {
 }
 
 /// Sorts imports into the lists of their uses, each list by name.
-fn symbols<'a>(imports: impl Iterator<Item = &'a Import<'a>>) -> Symbols {
+pub(super) fn symbols<'a>(imports: impl Iterator<Item = &'a Import<'a>>) -> Symbols {
     let mut lists = Symbols::default();
     for import in imports {
         let name = String::from_utf8_lossy(import.name).into_owned();
@@ -132,7 +132,16 @@ fn provision(facts: &Facts) -> Option<Provision> {
 /// Drops from the programs what nothing refers to: a program's exports matter only where an object
 /// binds to them. A library keeps all of its own, for libraries of other hosts.
 pub(super) fn keep_referenced_definitions(objects: &mut [Object], referenced: &HashSet<String>) {
-    for object in objects.iter_mut().filter(|object| object.kind == ObjectKind::Executable) {
+    keep_referenced(objects, referenced, |object| object.kind != ObjectKind::Executable);
+}
+
+/// Drops definitions that nothing refers to, but for those of objects that are to keep them.
+pub(super) fn keep_referenced(
+    objects: &mut [Object],
+    referenced: &HashSet<String>,
+    keeps_all: impl Fn(&Object) -> bool,
+) {
+    for object in objects.iter_mut().filter(|object| !keeps_all(object)) {
         let Some(provides) = &mut object.provides else { continue };
         for definitions in &mut provides.definitions {
             let lists = [&mut definitions.symbols, &mut definitions.hidden, &mut definitions.canonical];

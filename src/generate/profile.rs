@@ -8,7 +8,7 @@ use base64::Engine as _;
 
 use crate::elf::{Class, Machine};
 use crate::generate::object;
-use crate::host::{DynamicLoader, LibraryCache, Platform, Profile};
+use crate::host::{Drivers, DynamicLoader, LibraryCache, Platform, Profile};
 use crate::loader::{DEFAULT_PROGRAM_PATH, Files, HostFiles, OpenError, parse_script};
 use crate::spec::{Script, Symbols};
 
@@ -70,6 +70,7 @@ pub fn profile(files: &HostFiles, platform: &Platform, options: &ProfileOptions)
     recorder.add_cached();
     recorder.add_programs();
     let profile = &mut recorder.profile;
+    profile.drivers = Some(Drivers::of(files.root()));
     profile.libraries.sort_by(|a, b| a.path.cmp(&b.path));
     profile.programs.sort_by(|a, b| a.path.cmp(&b.path));
     recorder.profile

@@ -6,10 +6,12 @@
 //! Key and value are offsets from the start of the new format, which may follow an old-format cache.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 use bytes::Bytes;
 
 use crate::elf::{Class, Machine};
+use crate::spec::CacheLine;
 
 const MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
 const OLD_MAGIC: &[u8] = b"ld.so-1.7.0";
@@ -38,6 +40,8 @@ pub struct LibraryCache {
     data: Bytes,
     count: usize,
     subdirectories: Vec<String>,
+    /// The entries of a cache that is told rather than read.
+    told: HashMap<String, Vec<CacheEntry>>,
 }
 
 impl LibraryCache {
@@ -51,7 +55,33 @@ impl LibraryCache {
             return None;
         }
         let subdirectories = subdirectories(&data).unwrap_or_default();
-        Some(Self { data, count, subdirectories })
+        Some(Self { data, count, subdirectories, told: HashMap::new() })
+    }
+
+    /// The cache that a document tells.
+    pub fn of_lines(lines: &[CacheLine]) -> Self {
+        let mut told: HashMap<String, Vec<CacheEntry>> = HashMap::new();
+        for line in lines {
+            told.entry(line.name.clone()).or_default().push(CacheEntry {
+                path: line.path.clone(),
+                flags: line.flags,
+                subdirectory: line.hwcaps.clone(),
+                legacy_hwcaps: line.legacy_hwcaps,
+            });
+        }
+        Self { data: Bytes::new(), count: 0, subdirectories: Vec::new(), told }
+    }
+
+    /// The entries for a name as a document tells them.
+    pub fn lines(&self, name: &str) -> Vec<CacheLine> {
+        let line = |entry: CacheEntry| CacheLine {
+            name: name.to_owned(),
+            path: entry.path,
+            flags: entry.flags,
+            hwcaps: entry.subdirectory,
+            legacy_hwcaps: entry.legacy_hwcaps,
+        };
+        self.find(name).into_iter().map(line).collect()
     }
 
     /// The paths of all entries.
@@ -61,6 +91,9 @@ impl LibraryCache {
 
     /// The entries for a name, in the order of the file.
     pub fn find(&self, name: &str) -> Vec<CacheEntry> {
+        if let Some(entries) = self.told.get(name) {
+            return entries.clone();
+        }
         let (mut left, mut right) = (0, self.count);
         while left < right {
             let middle = left + (right - left) / 2;

@@ -4,13 +4,15 @@
 //! [`DynamicLoader`] what the loader's own file tells about how it searches, [`LibraryCache`] what
 //! `ld.so.cache` holds. Nothing here decides which file a name resolves to: that is `loader`.
 
+mod driver;
 mod dynamic_loader;
 mod library_cache;
 mod platform;
 mod profile;
 mod root;
 
-pub use dynamic_loader::{DynamicLoader, Flavour};
+pub use crate::spec::{DynamicLoader, Flavour};
+pub use driver::{Drivers, NvidiaDriver};
 pub use library_cache::{CacheEntry, LibraryCache};
 pub use platform::Platform;
 pub use profile::{MAXIMUM_PROFILE_SIZE, PROFILE_IDENTIFIER, Profile, ProfileError};

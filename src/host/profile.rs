@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::elf::{IsaLevel, KernelVersion, Machine};
-use crate::host::{DynamicLoader, Platform};
+use crate::host::{Drivers, DynamicLoader, Platform};
 use crate::spec::{Object, Script};
 
 /// The identifier of the schema.
@@ -44,6 +44,9 @@ pub struct Profile {
     /// The kernel's version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
+    /// What its drivers offer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drivers: Option<Drivers>,
     /// Whether everything in `directories` is recorded; else only the core libraries are.
     pub complete: bool,
     /// The directories that were recorded.

@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
@@ -79,7 +79,7 @@ enum Node {
 }
 
 /// A root file system: this machine's, or a folder that holds another's.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Root {
     directory: PathBuf,
     nodes: RefCell<HashMap<PathBuf, Node>>,
@@ -188,6 +188,29 @@ impl Root {
     pub fn map(&self, path: &Path) -> Result<(Bytes, Identity), WalkError> {
         let (file, identity) = self.open(path)?;
         Ok((sys::map(&file)?, identity))
+    }
+
+    /// The content of a small file at `path`, read rather than mapped: files of `/proc` and `/sys` have no
+    /// size of their own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Root::open`], or where it is no text.
+    pub fn read_text(&self, path: &Path) -> Result<String, WalkError> {
+        const MOST: u64 = 1024 * 1024;
+        let mut text = String::new();
+        self.open(path)?.0.take(MOST).read_to_string(&mut text)?;
+        Ok(text)
+    }
+
+    /// The names in the folder at `path`, sorted; none where there is no such folder.
+    pub fn names(&self, path: &Path) -> Vec<String> {
+        let Ok(folder) = self.resolve(path) else { return Vec::new() };
+        let entries = fs::read_dir(self.outside(&folder)).into_iter().flatten().flatten();
+        let mut names: Vec<String> =
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort_unstable();
+        names
     }
 
     /// What the file system says of the file or folder at `path`, links followed.

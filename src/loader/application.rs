@@ -112,6 +112,7 @@ impl Application {
                 host: environment.platform.machine.to_string(),
             });
         }
-        start(&Start { path: &files.path_of(subject), shown: subject }, files, environment)
+        let shown = files.subject(subject);
+        start(&Start { path: &files.path_of(subject), shown: &shown }, files, environment)
     }
 }

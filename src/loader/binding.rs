@@ -241,7 +241,9 @@ impl Known {
         let mut known = Self { libraries: HashSet::new(), versions: HashSet::new() };
         for problem in &load.problems {
             match problem {
-                Problem::LibraryMissing { library, .. } | Problem::LibraryUnusable { library, .. } => {
+                Problem::LibraryMissing { library, .. }
+                | Problem::HostLibraryMissing { library, .. }
+                | Problem::LibraryUnusable { library, .. } => {
                     known.libraries.insert(library.clone());
                 }
                 Problem::VersionMissing { library, version, wanted_by, .. } => {

@@ -58,6 +58,7 @@ impl Attempt {
         match search.find(name, requester, &load.objects) {
             Outcome::Found(_, path, rule) => return EdgeOutcome::Available { path, rule },
             Outcome::Stopped { path, reason } => self.rejected.push(Rejection { path, reason }),
+            Outcome::NotInjected { rejected, .. } => self.rejected.extend(rejected),
             Outcome::Missing { searched, rejected } => {
                 let new = searched.into_iter().filter(|directory| !self.searched.contains(directory));
                 let new: Vec<String> = new.collect();

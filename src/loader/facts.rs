@@ -300,13 +300,15 @@ fn next_number() -> u64 {
 /// What glibc's `libc.so.6` and `ld.so` say of their release: `(Debian GLIBC 2.36-9) stable release
 /// version 2.36`. The loader says it from 2.33 on.
 fn release(object: &elf::Object, soname: Option<&str>) -> Option<String> {
-    let is_part = soname.is_some_and(|name| name.starts_with("libc.so.") || name.starts_with("ld"));
-    let data = object.bytes();
-    let version = memchr::memmem::find(data, b" release version ").filter(|_| is_part)?;
-    let start = data[..version].iter().rposition(|byte| *byte == b'(' || *byte == 0)?;
-    let end = version + memchr::memchr2(b'\n', 0, &data[version..])?;
-    let text = std::str::from_utf8(&data[start..end]).ok()?;
-    Some(text.trim_end_matches('.').to_owned())
+    soname.filter(|name| name.starts_with("libc.so.") || name.starts_with("ld"))?;
+    let constants = elf::constants(object.bytes());
+    constants.into_iter().rev().find_map(|data| {
+        let version = memchr::memmem::find(data, b" release version ")?;
+        let start = data[..version].iter().rposition(|byte| *byte == b'(' || *byte == 0)?;
+        let end = version + memchr::memchr2(b'\n', 0, &data[version..])?;
+        let text = std::str::from_utf8(&data[start..end]).ok()?;
+        Some(text.trim_end_matches('.').to_owned())
+    })
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::elf::{self, Class, Machine};
-use crate::host::{self, DynamicLoader, Root, WalkError};
+use crate::host::{self, DynamicLoader, LibraryCache, Root, WalkError};
 use crate::loader::{Application, Facts, Memory};
 
 /// What makes two opened files the same object.
@@ -89,6 +89,22 @@ impl From<elf::Error> for OpenError {
     }
 }
 
+/// What a container runtime does about a library that an image lacks.
+#[derive(Clone, Debug)]
+pub enum Injection {
+    /// Nothing: it is not one of those.
+    NotExpected,
+    /// It brings the host's, which lies at this path there.
+    Found(Opened, String),
+    /// It would bring the host's, and the host has none.
+    Absent {
+        /// What brings it, such as "NVIDIA driver".
+        provider: String,
+        /// Whether the host is known well enough to say so.
+        recorded: bool,
+    },
+}
+
 /// The files that the loader can reach.
 pub trait Files {
     /// Opens the object at an absolute path.
@@ -118,6 +134,17 @@ pub trait Files {
     fn dynamic_loader(&self, path: &str, machine: Machine, class: Class) -> Option<Arc<DynamicLoader>> {
         let data = self.read(path).ok()?;
         DynamicLoader::parse(path, &data, machine, class).map(Arc::new)
+    }
+
+    /// The cache at `path`; `None` when there is none or it is corrupt.
+    fn library_cache(&self, path: &str) -> Option<Arc<LibraryCache>> {
+        LibraryCache::parse(&self.read(path).ok()?).map(Arc::new)
+    }
+
+    /// What becomes of a library for `program` that no search finds: a container runtime may bring it from
+    /// the host, and what such a library itself needs (`by_injected`).
+    fn injected(&self, _name: &str, _program: &Facts, _by_injected: bool) -> Injection {
+        Injection::NotExpected
     }
 
     /// A path as people should see it.
@@ -248,6 +275,16 @@ impl<'a> ScopeFiles<'a> {
         Self { objects: opened.collect(), location, folders, application, below }
     }
 
+    /// Whether the scope is a root file system of its own.
+    fn is_whole_root(&self) -> bool {
+        self.location.is_empty()
+    }
+
+    /// A subject as people should see it: its path in the scope.
+    pub fn subject(&self, path: &str) -> String {
+        if self.is_whole_root() { self.path_of(path) } else { path.to_owned() }
+    }
+
     /// The absolute path of something in the scope.
     pub fn path_of(&self, path: &str) -> String {
         format!("{}/{path}", self.location)
@@ -271,7 +308,7 @@ impl<'a> ScopeFiles<'a> {
         while let Some(component) = ahead.pop() {
             match component {
                 "" | "." => continue,
-                ".." if walked.pop().is_some() => continue,
+                ".." if walked.pop().is_some() || self.is_whole_root() => continue,
                 ".." => return self.leave(&ahead),
                 name => walked.push(name),
             }
@@ -307,6 +344,12 @@ impl<'a> ScopeFiles<'a> {
         }
     }
 
+    /// The path under which the files below know what is not in the scope: where the scope is a whole root,
+    /// only its own links lead there.
+    fn seen_below(&self, path: &str, inside: &str) -> String {
+        if self.is_whole_root() { self.path_of(inside) } else { path.to_owned() }
+    }
+
     fn object(&self, inside: &str) -> Option<&Opened> {
         self.objects.get(inside)
     }
@@ -334,12 +377,15 @@ impl Files for ScopeFiles<'_> {
         }
         match self.object(&inside) {
             Some(object) => Ok(object.clone()),
-            None => self.below.open(path),
+            None => self.below.open(&self.seen_below(path, &inside)),
         }
     }
 
     fn read(&self, path: &str) -> Result<Bytes, OpenError> {
-        self.below.read(path)
+        match self.walk(path) {
+            Place::Inside(inside) => self.below.read(&self.seen_below(path, &inside)),
+            _ => self.below.read(path),
+        }
     }
 
     fn real_path(&self, path: &str) -> String {
@@ -353,8 +399,9 @@ impl Files for ScopeFiles<'_> {
     fn is_executable(&self, path: &str) -> bool {
         match self.walk(path) {
             Place::Inside(inside) if self.object(&inside).is_some() => true,
+            Place::Inside(inside) => self.below.is_executable(&self.seen_below(path, &inside)),
             Place::Below(path) => self.below.is_executable(&path),
-            _ => self.below.is_executable(path),
+            Place::Nowhere => false,
         }
     }
 
@@ -366,9 +413,18 @@ impl Files for ScopeFiles<'_> {
         self.below.dynamic_loader(path, machine, class)
     }
 
+    fn library_cache(&self, path: &str) -> Option<Arc<LibraryCache>> {
+        self.below.library_cache(path)
+    }
+
+    fn injected(&self, name: &str, program: &Facts, by_injected: bool) -> Injection {
+        self.below.injected(name, program, by_injected)
+    }
+
     /// Objects of the scope by their path in it.
     fn shown(&self, path: &str) -> String {
         match self.walk(path) {
+            Place::Inside(inside) if self.is_whole_root() => self.path_of(&inside),
             Place::Inside(inside) if self.object(&inside).is_some() => inside,
             _ => path.to_owned(),
         }

@@ -47,6 +47,8 @@ pub enum Rule {
     Cache,
     /// A directory that the loader searches last.
     DefaultDirectory,
+    /// A container runtime brings it from the host.
+    Injected,
 }
 
 /// One object in the program's scope.
@@ -269,6 +271,9 @@ impl Loading<'_> {
             Outcome::Stopped { path, reason } => {
                 self.object_once(Problem::LibraryUnusable { library, path, wanted_by, reason });
             }
+            Outcome::NotInjected { provider, rejected } => {
+                self.object_once(Problem::HostLibraryMissing { library, provider, wanted_by, rejected });
+            }
             Outcome::Missing { searched, rejected } => {
                 self.object_once(Problem::LibraryMissing { library, wanted_by, searched, rejected });
             }
@@ -300,6 +305,10 @@ impl Loading<'_> {
     fn object_once(&mut self, problem: Problem) {
         let is_same = |known: &Problem| match (known, &problem) {
             (Problem::LibraryMissing { library: a, .. }, Problem::LibraryMissing { library: b, .. })
+            | (
+                Problem::HostLibraryMissing { library: a, .. },
+                Problem::HostLibraryMissing { library: b, .. },
+            )
             | (Problem::LibraryUnusable { library: a, .. }, Problem::LibraryUnusable { library: b, .. }) => {
                 a == b
             }

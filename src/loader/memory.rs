@@ -40,8 +40,7 @@ impl Memory {
         if let Some(known) = self.caches.borrow().get(path) {
             return known.clone();
         }
-        let data = files.read(path).ok();
-        let cache = data.and_then(|data| LibraryCache::parse(&data)).map(Arc::new);
+        let cache = files.library_cache(path);
         self.caches.borrow_mut().insert(path.to_owned(), cache.clone());
         cache
     }

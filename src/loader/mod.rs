@@ -32,6 +32,7 @@ mod memory;
 mod problem;
 mod profile_files;
 mod script;
+mod sealed_files;
 mod search;
 mod start;
 mod token;
@@ -41,12 +42,13 @@ pub use application::Application;
 pub use bound::{Bindings, Bound};
 pub use edge::{Edge, EdgeKind, EdgeOutcome, KnownBy};
 pub use facts::{Facts, Fault, Form};
-pub use files::{Files, HostFiles, OpenError, Opened, ScopeFiles};
+pub use files::{Files, HostFiles, Identity, Injection, OpenError, Opened, ScopeFiles};
 pub use load::{Load, LoadedObject, Rule};
 pub use memory::Memory;
 pub use problem::{Effect, Problem, Rejection};
 pub use profile_files::ProfileFiles;
 pub use script::{ParsedScript, parse_script};
+pub use sealed_files::SealedFiles;
 pub use start::{Environment, Start, start, start_script_line};
 
 /// How exactly a dependency on a program named by `env` is searched: the usual `PATH` of a shell.

@@ -83,6 +83,18 @@ pub enum Problem {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         rejected: Vec<Rejection>,
     },
+    /// A library that a container runtime brings from the host is not on the host.
+    HostLibraryMissing {
+        /// Its name.
+        library: String,
+        /// What brings it, such as "NVIDIA driver".
+        provider: String,
+        /// The first object that wants it.
+        wanted_by: String,
+        /// Files of that name that cannot be used.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        rejected: Vec<Rejection>,
+    },
     /// A file was found, and the loader stops at it.
     LibraryUnusable {
         /// The name.
@@ -241,7 +253,7 @@ impl Problem {
             Self::VersionUnknown { .. } | Self::KernelTooOld { ignored: true, .. } => Effect::Warns,
             Self::InterpreterUnknown { .. } => Effect::Undecided,
             // The host may have it where its profile does not look.
-            Self::LibraryMissing { rejected, .. }
+            Self::LibraryMissing { rejected, .. } | Self::HostLibraryMissing { rejected, .. }
                 if rejected.iter().any(|file| file.reason == UNRECORDED) =>
             {
                 Effect::Undecided
@@ -269,7 +281,7 @@ impl Problem {
             Self::ProgramMissing { program, .. } => {
                 Some(format!("env: '{program}': No such file or directory"))
             }
-            Self::LibraryMissing { library, .. } => {
+            Self::LibraryMissing { library, .. } | Self::HostLibraryMissing { library, .. } => {
                 Some(format!("{library}: cannot open shared object file: No such file or directory"))
             }
             Self::LibraryUnusable { library, path, reason, .. } => {

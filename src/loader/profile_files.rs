@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::elf::{Class, Machine};
 use crate::host::{DynamicLoader, Profile};
 use crate::loader::files::Identity;
-use crate::loader::{Facts, Files, Memory, OpenError, Opened};
+use crate::loader::{Facts, Files, Memory, OpenError, Opened, ParsedScript};
 use crate::spec::Object;
 
 /// How many links are followed in one path.
@@ -53,10 +53,9 @@ impl ProfileFiles {
             executables: executables.chain(scripts.clone().map(|script| script.path.clone())).collect(),
             scripts: scripts
                 .map(|script| {
-                    let argument = script.argument.as_deref().unwrap_or_default();
-                    let line = format!("#!{} {argument}\n", script.interpreter);
-                    // As long as the shortest object, so that it is read as a script and not as too short.
-                    (script.path.clone(), Bytes::from(format!("{line:64}")))
+                    let interpreter = script.interpreter.clone();
+                    let parsed = ParsedScript { interpreter, argument: script.argument.clone() };
+                    (script.path.clone(), parsed.first_line())
                 })
                 .collect(),
             files: files.collect(),

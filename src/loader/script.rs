@@ -43,6 +43,14 @@ pub fn parse_script(data: &[u8]) -> Option<Result<ParsedScript, &'static str>> {
 }
 
 impl ParsedScript {
+    /// A first line that says this, as long as the shortest object, so that it is read as a script and not
+    /// as too short.
+    pub fn first_line(&self) -> bytes::Bytes {
+        let argument = self.argument.as_deref().unwrap_or_default();
+        let line = format!("#!{} {argument}\n", self.interpreter);
+        bytes::Bytes::from(format!("{line:64}"))
+    }
+
     /// The program that the script asks `env` to find in `PATH`, when its interpreter is `env`.
     pub fn searched_program(&self) -> Option<&str> {
         searched_program(&self.interpreter, self.argument.as_deref())

@@ -11,7 +11,7 @@ use crate::loader::candidate::{Fit, Verdict};
 use crate::loader::load::{LoadedObject, Rule};
 use crate::loader::profile_files::UNRECORDED;
 use crate::loader::token::Tokens;
-use crate::loader::{Environment, Files, Opened, Rejection};
+use crate::loader::{Environment, Files, Injection, Opened, Rejection};
 
 /// What a search came to.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub(super) enum Outcome {
     Found(Opened, String, Rule),
     /// A file at which the start ends.
     Stopped { path: String, reason: String },
+    /// Nothing, where a container runtime should have brought the host's.
+    NotInjected { provider: String, rejected: Vec<Rejection> },
     /// Nothing.
     Missing { searched: Vec<String>, rejected: Vec<Rejection> },
 }
@@ -112,7 +114,7 @@ impl<'a> Search<'a> {
         match found {
             Some((Hit { opened: Ok(opened), path }, rule)) => Outcome::Found(opened, path, rule),
             Some((Hit { opened: Err(reason), path }, _)) => Outcome::Stopped { path, reason },
-            None => Outcome::Missing { searched: attempt.searched, rejected: attempt.rejected },
+            None => attempt.injected(objects[requester].rule == Rule::Injected),
         }
     }
 
@@ -217,6 +219,20 @@ impl Attempt<'_, '_> {
                 self.list_ended = true;
                 None
             }
+        }
+    }
+
+    /// What no search finds may be brought from the host.
+    fn injected(mut self, by_injected: bool) -> Outcome {
+        match self.search.files.injected(self.name, self.search.fit.program, by_injected) {
+            Injection::Found(opened, path) => Outcome::Found(opened, path, Rule::Injected),
+            Injection::Absent { provider, recorded } => {
+                let path = self.name.to_owned();
+                let unknown = (!recorded).then(|| Rejection { path, reason: UNRECORDED.to_owned() });
+                self.rejected.extend(unknown);
+                Outcome::NotInjected { provider, rejected: self.rejected }
+            }
+            Injection::NotExpected => Outcome::Missing { searched: self.searched, rejected: self.rejected },
         }
     }
 

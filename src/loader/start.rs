@@ -4,9 +4,7 @@ use crate::host::DynamicLoader;
 use crate::host::Platform;
 use crate::loader::load::{self, Program};
 use crate::loader::script::searched_program;
-use crate::loader::{
-    DEFAULT_PROGRAM_PATH, Facts, Files, Form, Load, LoadedObject, OpenError, Opened, Problem, parse_script,
-};
+use crate::loader::{Facts, Files, Form, Load, LoadedObject, OpenError, Opened, Problem, parse_script};
 
 /// How far a chain of scripts has come.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +37,8 @@ pub struct Environment {
     pub library_path: Option<String>,
     /// The working directory, absolute.
     pub working_directory: String,
+    /// `PATH`, where `env` looks for programs.
+    pub program_path: String,
     /// The program that loads the libraries in question; without it they are loaded on their own.
     pub host_program: Option<String>,
 }
@@ -151,7 +151,7 @@ fn start_searched(
     if program.contains('/') {
         return follow(shown, program, None, files, environment, depth);
     }
-    let directories = DEFAULT_PROGRAM_PATH.split(':');
+    let directories = environment.program_path.split(':');
     let mut paths = directories.clone().map(|directory| format!("{directory}/{program}"));
     match paths.find(|path| files.is_executable(path)) {
         Some(path) => follow(shown, &path, None, files, environment, depth),

@@ -39,7 +39,9 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, waiting: Option<&Lo
 
 fn is_known_to_be_missing(load: &Load, library: &str) -> bool {
     load.problems.iter().any(|problem| match problem {
-        Problem::LibraryMissing { library: known, .. } | Problem::LibraryUnusable { library: known, .. } => {
+        Problem::LibraryMissing { library: known, .. }
+        | Problem::HostLibraryMissing { library: known, .. }
+        | Problem::LibraryUnusable { library: known, .. } => {
             known == library || known.ends_with(&format!("/{library}"))
         }
         _ => false,

@@ -29,17 +29,23 @@ pub struct Platform {
 impl Platform {
     /// The platform of this machine, with the variant of its CPU where that is known.
     pub fn host() -> Self {
-        let architecture = match std::env::consts::ARCH {
+        let variant = cpu_level().map(str::to_owned);
+        Self { variant, ..Self::of_machine(std::env::consts::ARCH) }
+    }
+
+    /// The platform of a Linux machine by the name that `uname -m` or Rust has for it.
+    pub fn of_machine(machine: &str) -> Self {
+        let architecture = match machine {
             "x86_64" => "amd64",
-            "x86" => "386",
+            "x86" | "i386" | "i686" => "386",
             "aarch64" => "arm64",
+            "arm" | "armv7l" => "arm",
             "powerpc64" if cfg!(target_endian = "little") => "ppc64le",
             "powerpc64" => "ppc64",
             "loongarch64" => "loong64",
             other => other,
         };
-        let variant = cpu_level().map(str::to_owned);
-        Self { os: "linux".into(), architecture: architecture.into(), variant, ..Self::default() }
+        Self { os: "linux".into(), architecture: architecture.into(), ..Self::default() }
     }
 
     /// The same platform with a variant.

@@ -8,6 +8,10 @@ pub const EXECUTABLE_NAME: &str = "llnl.compatlib.executable-name";
 /// The prefix of compat-lib's attributes for the libraries, numbered from 0.
 pub const LIBRARY_NAME_PREFIX: &str = "llnl.compatlib.library-name.";
 
+/// Among the platforms of an index that a host runs equally well, the one with the highest weight is chosen: a
+/// whole number, 0 where there is none.
+pub const WEIGHT: &str = "org.compatlib.weight";
+
 /// The form of a key: reverse-DNS, at least two labels.
 pub const KEY_PATTERN: &str =
     r"^[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)+$";

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::spec::Image;
 use crate::spec::schema::{self, IDENTIFIER};
 
 /// What an application needs of the machine it is to run on.
@@ -52,6 +53,10 @@ pub struct Specification {
     /// and are none: path to what it would say.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unusable: BTreeMap<String, String>,
+    /// The container image that the scope is, when it is one: the loader then sees nothing but the image
+    /// and what a container runtime puts into it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Image>,
     /// The libraries outside the scope that were loaded when this was generated, and from where. For
     /// people; a check does not depend on it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -6,6 +6,8 @@
 
 pub mod attribute;
 pub mod document;
+mod image;
+mod loader;
 pub mod media_type;
 mod read;
 pub mod schema;
@@ -14,6 +16,8 @@ pub use document::{
     ClosureEntry, Definitions, Detail, DlopenNeed, DlopenPriority, LibraryNeed, Object, ObjectFlag,
     ObjectKind, Provision, Script, Specification, Symbols, VersionNeed,
 };
+pub use image::{CacheLine, HostLibrary, Image, Requirement};
+pub use loader::{DynamicLoader, Flavour};
 pub use read::{Error, parse};
 
 /// The version that this program writes.

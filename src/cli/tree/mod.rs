@@ -9,11 +9,11 @@ mod why;
 
 use std::path::{Path, PathBuf};
 
-use crate::check::{Host, Options, Verdict};
-use crate::cli::check::{RootError, is_startable, parse_level, saved_host};
+use crate::check::{Host, Verdict};
+use crate::cli::check::is_startable;
 use crate::cli::context::OutputFormat;
+use crate::cli::host_options::{HostOptions, StartOptions};
 use crate::cli::{Context, Exit, Failure};
-use crate::elf::IsaLevel;
 use crate::generate;
 use crate::host::Root;
 use crate::loader::{Environment, Load, ScopeFiles, Start, start};
@@ -47,26 +47,6 @@ pub struct Arguments {
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
 
-    /// Resolve in the root file system in DIR instead of this machine's
-    #[arg(long, value_name = "DIR")]
-    root: Option<PathBuf>,
-
-    /// Resolve on a saved host (compat host) instead of this machine
-    #[arg(long, value_name = "FILE", conflicts_with = "root")]
-    host: Option<PathBuf>,
-
-    /// Assume this LD_LIBRARY_PATH [default: that of the environment, without --root or --host]
-    #[arg(long, value_name = "DIRS")]
-    library_path: Option<String>,
-
-    /// Assume a CPU of this level: x86-64-v1 to x86-64-v4
-    #[arg(long, value_name = "LEVEL", value_parser = parse_level)]
-    cpu: Option<IsaLevel>,
-
-    /// Show libraries as loaded by this program (a path of the root), rather than on their own
-    #[arg(long, value_name = "PROGRAM")]
-    host_program: Option<PathBuf>,
-
     /// List the libraries in the order of loading, as ldd does
     #[arg(long, conflicts_with_all = ["why", "bindings"])]
     flat: bool,
@@ -86,6 +66,12 @@ pub struct Arguments {
     /// How to print the result
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: OutputFormat,
+
+    #[command(flatten)]
+    host: HostOptions,
+
+    #[command(flatten)]
+    start: StartOptions,
 }
 
 /// Runs the subcommand.
@@ -94,7 +80,7 @@ pub struct Arguments {
 ///
 /// Where a file or the root cannot be looked at.
 pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
-    let host = host(arguments)?;
+    let host = arguments.host.open(&arguments.start)?;
     let mut report = TreeReport { schema: IDENTIFIER.to_owned(), host: host.summary(), trees: Vec::new() };
     let mut failed = None;
     for path in &arguments.paths {
@@ -119,25 +105,6 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-fn host(arguments: &Arguments) -> Result<Host, Failure> {
-    let is_elsewhere = arguments.root.is_some() || arguments.host.is_some();
-    let from_environment = || std::env::var("LD_LIBRARY_PATH").ok().filter(|_| !is_elsewhere);
-    let options = Options {
-        library_path: arguments.library_path.clone().or_else(from_environment),
-        isa: arguments.cpu,
-        host_program: arguments.host_program.as_ref().map(|path| path.to_string_lossy().into_owned()),
-        ..Options::default()
-    };
-    if let Some(file) = &arguments.host {
-        return saved_host(file, &options);
-    }
-    match &arguments.root {
-        None => Ok(Host::this_machine(&options)),
-        Some(directory) => Host::at(directory, &options)
-            .map_err(|source| Failure::undecided(&RootError { directory: directory.clone(), source })),
-    }
-}
-
 fn tree(path: &Path, arguments: &Arguments, host: &Host) -> Result<Tree, Failure> {
     let load = |subject: &str, load: &Load| {
         let mut tree = Tree::new(subject, load, arguments.bindings);
@@ -149,7 +116,7 @@ fn tree(path: &Path, arguments: &Arguments, host: &Host) -> Result<Tree, Failure
         Some((root, place)) => {
             let file = file_of(path, &place, &root)?;
             refuse_what_is_no_program(path, &file)?;
-            let subject = if arguments.root.is_some() { &place } else { &*shown };
+            let subject = if arguments.host.root.is_some() { &place } else { &*shown };
             let environment = environment(&file, host);
             Ok(load(
                 subject,
@@ -166,11 +133,11 @@ fn tree(path: &Path, arguments: &Arguments, host: &Host) -> Result<Tree, Failure
 /// The root that a file is to be started in where it lies, and its path there; `None` when it lies
 /// outside, or the host is not made of files.
 fn inside(path: &Path, arguments: &Arguments) -> Option<(Root, String)> {
-    if arguments.host.is_some() {
+    if arguments.host.host.is_some() {
         return None;
     }
     let absolute = std::path::absolute(path).ok()?;
-    let Some(typed) = &arguments.root else {
+    let Some(typed) = &arguments.host.root else {
         return Some((Root::of_this_machine(), absolute.to_string_lossy().into_owned()));
     };
     let root = Root::at(typed).ok()?;

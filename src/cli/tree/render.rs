@@ -33,6 +33,7 @@ pub fn rule(rule: &Rule) -> String {
         Rule::Runpath { object } => format!("runpath of {object}"),
         Rule::Cache => "ld.so.cache".to_owned(),
         Rule::DefaultDirectory => "default directory".to_owned(),
+        Rule::Injected => "brought from the host".to_owned(),
     }
 }
 

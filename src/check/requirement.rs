@@ -1,0 +1,174 @@
+//! What an image asks of a host's drivers.
+//!
+//! The syntax and the meaning of constraints are those of NVIDIA's container runtime (libnvidia-container):
+//! alternatives separated by spaces, the conditions of one alternative by commas.
+
+use std::cmp::Ordering;
+
+use crate::check::{Finding, Host, Impact, Remark};
+use crate::elf::{Class, Machine};
+use crate::host::NvidiaDriver;
+use crate::loader::SealedFiles;
+use crate::spec::{Requirement, Specification};
+
+/// The libraries that a capability of `NVIDIA_DRIVER_CAPABILITIES` stands for and programs open by name.
+const CAPABILITIES: &[(&str, &[&str])] = &[
+    ("compute", &["libcuda.so.1"]),
+    ("utility", &["libnvidia-ml.so.1"]),
+    ("video", &["libnvcuvid.so.1", "libnvidia-encode.so.1"]),
+    ("graphics", &["libGLX_nvidia.so.0", "libEGL_nvidia.so.0"]),
+];
+
+/// What the host does not meet.
+pub(super) fn findings(specification: &Specification, files: &SealedFiles<'_>, host: &Host) -> Vec<Finding> {
+    let requirements = specification.image.iter().flat_map(|image| &image.requirements);
+    let requirements: Vec<&Requirement> = requirements.collect();
+    let found = |(impact, remark)| Finding::remark(impact, remark, specification.subjects.clone());
+    let unknown = requirements.iter().filter(|requirement| ***requirement == Requirement::Unknown);
+    let mut findings: Vec<Finding> =
+        unknown.map(|_| found((Impact::Undecided, Remark::RequirementUnknown {}))).collect();
+    let asked: Vec<String> = requirements.iter().copied().filter_map(shown).collect();
+    if asked.is_empty() {
+        return findings;
+    }
+    match host.drivers().map(|drivers| drivers.nvidia) {
+        None => findings.push(found((Impact::Undecided, Remark::DriversUnknown { asked }))),
+        Some(None) => findings.push(found((Impact::Misbehaves, Remark::DriverMissing { asked }))),
+        Some(Some(driver)) => {
+            let unmet = requirements.iter().filter_map(|requirement| match requirement {
+                Requirement::NvidiaConstraint { variable, constraint } => {
+                    constraint_finding(variable, constraint, &driver)
+                }
+                Requirement::NvidiaCapability { capability } => {
+                    capability_finding(capability, specification, files)
+                }
+                Requirement::Unknown => None,
+            });
+            findings.extend(unmet.map(found));
+        }
+    }
+    findings
+}
+
+/// A requirement as people should see it.
+fn shown(requirement: &Requirement) -> Option<String> {
+    match requirement {
+        Requirement::NvidiaConstraint { variable, constraint } => Some(format!("{variable}={constraint}")),
+        Requirement::NvidiaCapability { capability } => Some(format!("capability {capability}")),
+        Requirement::Unknown => None,
+    }
+}
+
+fn constraint_finding(variable: &str, constraint: &str, driver: &NvidiaDriver) -> Option<(Impact, Remark)> {
+    let impact = match alternatives(constraint, driver) {
+        Some(true) => return None,
+        // The container runtime refuses to start the container.
+        Some(false) => Impact::DoesNotStart,
+        None => Impact::Undecided,
+    };
+    let remark = Remark::DriverConstraint {
+        variable: variable.to_owned(),
+        constraint: constraint.to_owned(),
+        driver: driver.version.clone(),
+        cuda: driver.cuda.clone(),
+    };
+    Some((impact, remark))
+}
+
+fn capability_finding(
+    capability: &str,
+    specification: &Specification,
+    files: &SealedFiles<'_>,
+) -> Option<(Impact, Remark)> {
+    let machine = specification.objects.first().and_then(|object| Machine::from_name(&object.machine));
+    let (_, libraries) = CAPABILITIES.iter().find(|(name, _)| *name == capability)?;
+    let missing = libraries.iter().find(|library| {
+        !files.is_on_host(library, machine.unwrap_or_else(Machine::of_this_program), Class::Elf64)
+    })?;
+    let (capability, library) = (capability.to_owned(), (*missing).to_owned());
+    Some((Impact::Misbehaves, Remark::DriverLibraryMissing { capability, library }))
+}
+
+/// Whether one of the alternatives holds; `None` where it cannot be told.
+fn alternatives(constraint: &str, driver: &NvidiaDriver) -> Option<bool> {
+    let all: Vec<Option<bool>> = constraint.split_whitespace().map(|all| conditions(all, driver)).collect();
+    match () {
+        () if all.is_empty() || all.contains(&Some(true)) => Some(true),
+        () if all.contains(&None) => None,
+        () => Some(false),
+    }
+}
+
+/// Whether all conditions hold.
+fn conditions(list: &str, driver: &NvidiaDriver) -> Option<bool> {
+    let all: Vec<Option<bool>> =
+        list.split(',').filter(|c| !c.is_empty()).map(|c| condition(c, driver)).collect();
+    match () {
+        () if all.contains(&Some(false)) => Some(false),
+        () if all.contains(&None) => None,
+        () => Some(true),
+    }
+}
+
+/// Whether a condition such as `cuda>=12.2` holds. What is said of the GPU's architecture and brand is not
+/// in the driver's files.
+fn condition(text: &str, driver: &NvidiaDriver) -> Option<bool> {
+    const OPERATORS: [&str; 6] = [">=", "<=", "!=", "=", ">", "<"];
+    let operator = OPERATORS.iter().find(|operator| text.contains(**operator))?;
+    let (property, wanted) = text.split_once(operator)?;
+    let actual = match property {
+        "cuda" => driver.cuda.as_deref().unwrap_or("0"),
+        "driver" => &driver.version,
+        _ => return None,
+    };
+    let order = compare(actual, wanted, matches!(*operator, "=" | "!="))?;
+    Some(match *operator {
+        ">=" => order != Ordering::Less,
+        "<=" => order != Ordering::Greater,
+        "!=" => order != Ordering::Equal,
+        "=" => order == Ordering::Equal,
+        ">" => order == Ordering::Greater,
+        _ => order == Ordering::Less,
+    })
+}
+
+/// Compares versions number by number; missing ones are zero, or where only equality is asked for count as
+/// equal.
+fn compare(actual: &str, wanted: &str, prefix: bool) -> Option<Ordering> {
+    let numbers =
+        |text: &str| text.split('.').map(|part| part.parse::<u64>().ok()).collect::<Option<Vec<_>>>();
+    let (mut actual, mut wanted) = (numbers(actual)?, numbers(wanted)?);
+    let length = if prefix { wanted.len() } else { actual.len().max(wanted.len()) };
+    actual.resize(length, 0);
+    wanted.resize(length, 0);
+    Some(actual.cmp(&wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holds(constraint: &str) -> Option<bool> {
+        alternatives(constraint, &NvidiaDriver::of_version("535.104.05"))
+    }
+
+    #[test]
+    fn alternatives_are_separated_by_spaces_and_conditions_by_commas() {
+        assert_eq!(holds("cuda>=12.2"), Some(true));
+        assert_eq!(holds("cuda>=12.4"), Some(false));
+        assert_eq!(holds("cuda>=12.4 driver>=470,driver<471"), Some(false));
+        assert_eq!(holds("cuda>=12.4 driver>=535,driver<536"), Some(true));
+        assert_eq!(holds("driver=535"), Some(true));
+        assert_eq!(holds("driver!=535.104.05"), Some(false));
+        assert_eq!(holds(""), Some(true));
+    }
+
+    #[test]
+    fn what_the_files_do_not_tell_decides_only_where_nothing_else_does() {
+        assert_eq!(holds("cuda>=12.4 brand=tesla,driver>=535,driver<536"), None);
+        assert_eq!(holds("cuda>=12.4 brand=tesla,driver>=470,driver<471"), Some(false));
+        assert_eq!(holds("cuda>=12.0 brand=tesla"), Some(true));
+        assert_eq!(holds("nonsense"), None);
+        assert_eq!(holds("cuda>=new"), None);
+    }
+}

@@ -1,0 +1,97 @@
+//! The machine that is asked about, and how programs are started on it.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use super::Failure;
+use crate::check::{Host, Options};
+use crate::elf::{IsaLevel, KernelVersion};
+use crate::host::{MAXIMUM_PROFILE_SIZE, Profile};
+
+/// Which machine is asked about.
+#[derive(clap::Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Host options")]
+pub struct HostOptions {
+    /// The root file system in DIR instead of this machine's
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+
+    /// A saved host (compat host) instead of this machine
+    #[arg(long, value_name = "FILE", conflicts_with = "root")]
+    pub host: Option<PathBuf>,
+
+    /// Assume a CPU of this level: x86-64-v1 to x86-64-v4
+    #[arg(long, value_name = "LEVEL", value_parser = parse_level)]
+    pub cpu: Option<IsaLevel>,
+
+    /// Assume this kernel version, such as 5.14.0
+    #[arg(long, value_name = "VERSION", value_parser = parse_kernel)]
+    pub kernel: Option<KernelVersion>,
+}
+
+/// How a program is started.
+#[derive(clap::Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Start options")]
+pub struct StartOptions {
+    /// Assume this LD_LIBRARY_PATH [default: that of the environment, without --root or --host]
+    #[arg(long, value_name = "DIRS")]
+    pub library_path: Option<String>,
+
+    /// Take libraries as loaded by this program (a path of the root), rather than on their own
+    #[arg(long, value_name = "PATH")]
+    pub host_program: Option<PathBuf>,
+}
+
+fn parse_level(text: &str) -> Result<IsaLevel, String> {
+    IsaLevel::from_name(text)
+        .ok_or_else(|| "expected x86-64-v1, x86-64-v2, x86-64-v3 or x86-64-v4".to_owned())
+}
+
+fn parse_kernel(text: &str) -> Result<KernelVersion, String> {
+    KernelVersion::parse(text).ok_or_else(|| "expected a version such as 5.14.0".to_owned())
+}
+
+impl HostOptions {
+    /// The host that is meant: a root, a saved host, or this machine.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be looked at.
+    pub fn open(&self, start: &StartOptions) -> Result<Host, Failure> {
+        let is_elsewhere = self.root.is_some() || self.host.is_some();
+        let from_environment = || std::env::var("LD_LIBRARY_PATH").ok().filter(|_| !is_elsewhere);
+        let options = Options {
+            library_path: start.library_path.clone().or_else(from_environment),
+            isa: self.cpu,
+            kernel: self.kernel,
+            host_program: start.host_program.as_ref().map(|path| path.to_string_lossy().into_owned()),
+        };
+        match (&self.host, &self.root) {
+            (Some(file), _) => saved(file, &options),
+            (None, None) => Ok(Host::this_machine(&options)),
+            (None, Some(directory)) => Host::at(directory, &options)
+                .map_err(|source| Failure::undecided(&RootError { directory: directory.clone(), source })),
+        }
+    }
+}
+
+/// A host from its profile.
+fn saved(file: &Path, options: &Options) -> Result<Host, Failure> {
+    let name = file.display().to_string();
+    let mut bytes = Vec::new();
+    std::fs::File::open(file)
+        .and_then(|file| file.take(MAXIMUM_PROFILE_SIZE as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|error| Failure::undecided(&error).about(&name))?;
+    let profile = Profile::parse(&bytes).map_err(|error| Failure::undecided(&error).about(&name))?;
+    Ok(Host::of_profile(profile, name, options))
+}
+
+/// Why a root cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+#[error("could not look at the root {}", directory.display())]
+pub struct RootError {
+    /// Its folder.
+    pub directory: PathBuf,
+    /// Why not.
+    pub source: std::io::Error,
+}

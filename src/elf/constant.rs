@@ -1,0 +1,38 @@
+//! The constants of an object: the bytes that it maps neither executable nor writable.
+
+use goblin::elf::program_header::{PF_W, PF_X, PT_LOAD};
+
+use crate::elf::object;
+
+/// The parts of the file that are mapped read-only: where string constants lie, a small share of a
+/// library. The whole file where it has no such segment (linked without `-z separate-code`) or is no
+/// ELF file.
+pub fn constants(data: &[u8]) -> Vec<&[u8]> {
+    let headers = object::program_headers(data).unwrap_or_default();
+    let constant = headers.iter().filter(|h| h.p_type == PT_LOAD && h.p_flags & (PF_X | PF_W) == 0);
+    let parts = constant.filter_map(|header| {
+        let start = usize::try_from(header.p_offset).ok()?;
+        data.get(start..start.checked_add(usize::try_from(header.p_filesz).ok()?)?)
+    });
+    let parts: Vec<&[u8]> = parts.collect();
+    if parts.is_empty() { vec![data] } else { parts }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_object_is_constant_as_a_whole() {
+        assert_eq!(constants(b"text"), [b"text"]);
+    }
+
+    #[test]
+    fn constants_are_a_part_of_a_program_and_hold_its_strings() {
+        let program = std::fs::read("/proc/self/exe").unwrap();
+        let parts = constants(&program);
+        assert!(parts.iter().map(|part| part.len()).sum::<usize>() < program.len());
+        let file = file!().as_bytes();
+        assert!(parts.iter().any(|part| memchr::memmem::find(part, file).is_some()));
+    }
+}

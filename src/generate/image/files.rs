@@ -1,0 +1,229 @@
+//! The files of an image as the loader sees them, and a record of what it looked at.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::elf::{self, Class, Machine};
+use crate::generate::image::HostLibraries;
+use crate::host::{DynamicLoader, LibraryCache, WalkError};
+use crate::image::{Content, FileId, Node, Tree};
+use crate::loader::{Facts, Files, Identity, Injection, Memory, OpenError, Opened, parse_script};
+use crate::spec::Script;
+
+/// How many links are followed in one path (`MAXSYMLINKS` of the kernel).
+const MAXIMUM_LINKS: usize = 40;
+
+/// What the loader looked at and found, by absolute paths without links.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub objects: BTreeMap<String, Arc<Facts>>,
+    pub scripts: BTreeMap<String, Script>,
+    /// Links on the way, with what they lead to from the root.
+    pub links: BTreeMap<String, String>,
+    /// Paths at which the loader stops or that it passes over, with its words.
+    pub unusable: BTreeMap<String, String>,
+    pub loaders: BTreeMap<String, DynamicLoader>,
+    pub caches: BTreeSet<String>,
+    pub files: BTreeMap<String, Bytes>,
+}
+
+/// The files of an image.
+pub(super) struct TreeFiles<'a> {
+    tree: &'a Tree,
+    expected: &'a HostLibraries,
+    known: RefCell<HashMap<FileId, Known>>,
+    paths: RefCell<HashMap<String, Result<Opened, OpenError>>>,
+    seen: RefCell<Seen>,
+    memory: Memory,
+}
+
+/// A file that was opened before.
+struct Known {
+    number: usize,
+    path: String,
+    facts: Result<Arc<Facts>, OpenError>,
+}
+
+impl<'a> TreeFiles<'a> {
+    pub fn new(tree: &'a Tree, expected: &'a HostLibraries) -> Self {
+        Self {
+            tree,
+            expected,
+            known: RefCell::default(),
+            paths: RefCell::default(),
+            seen: RefCell::default(),
+            memory: Memory::default(),
+        }
+    }
+
+    /// What was looked at so far.
+    pub fn into_seen(self) -> Seen {
+        self.seen.into_inner()
+    }
+
+    /// The absolute path without links, when it is text.
+    pub fn real(&self, path: &str) -> Option<String> {
+        let (real, _) = self.tree.resolve(Path::new(path)).ok()?;
+        real.to_str().map(str::to_owned)
+    }
+
+    fn open_anew(&self, path: &str) -> Result<Opened, OpenError> {
+        let (real, id, file) = self.tree.file(Path::new(path))?;
+        let real = real.to_string_lossy().into_owned();
+        self.note_links(path);
+        if let Content::Script(line) = &file.content {
+            self.note_script(&real, line);
+            return Err(OpenError::NotElf);
+        }
+        let mut known = self.known.borrow_mut();
+        let count = known.len();
+        let entry = known.entry(id).or_insert_with(|| Known {
+            number: count,
+            path: real.clone(),
+            facts: read(&file.content, file.size).map(|mut facts| {
+                facts.secure = file.is_privileged();
+                Arc::new(facts)
+            }),
+        });
+        let mut seen = self.seen.borrow_mut();
+        if entry.path != real {
+            // Another name of a file that is known: the loader takes both for one.
+            seen.links.insert(real, entry.path.clone());
+        } else if let Err(error) = &entry.facts {
+            seen.unusable.insert(real, error.to_string());
+        } else if let Ok(facts) = &entry.facts {
+            seen.objects.insert(real, Arc::clone(facts));
+        }
+        let facts = entry.facts.clone()?;
+        Ok(Opened { identity: Identity::Scope(entry.number), facts })
+    }
+
+    fn note_script(&self, real: &str, line: &[u8]) {
+        let Some(Ok(script)) = parse_script(line) else {
+            let reason = "Exec format error".to_owned();
+            self.seen.borrow_mut().unusable.insert(real.to_owned(), reason);
+            return;
+        };
+        let path = relative(real);
+        let script = Script { path, interpreter: script.interpreter, argument: script.argument };
+        self.seen.borrow_mut().scripts.insert(real.to_owned(), script);
+    }
+
+    /// Records the links that a path leads through.
+    fn note_links(&self, path: &str) {
+        let mut walked = String::new();
+        let mut ahead: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
+        let mut followed = 0;
+        while let Some(component) = ahead.pop() {
+            match component.as_str() {
+                "" | "." => continue,
+                ".." => walked.truncate(walked.rfind('/').unwrap_or(0)),
+                name => {
+                    let here = format!("{walked}/{name}");
+                    match self.tree.resolve_parent(Path::new(&here)) {
+                        Ok((_, Node::Link(target))) if followed < MAXIMUM_LINKS => {
+                            followed += 1;
+                            let target = String::from_utf8_lossy(target).into_owned();
+                            let target = match target.starts_with('/') {
+                                true => target,
+                                false => format!("{walked}/{target}"),
+                            };
+                            ahead.extend(target.split('/').rev().map(str::to_owned));
+                            walked.clear();
+                            self.seen.borrow_mut().links.insert(here, target);
+                        }
+                        _ => walked = here,
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A path of the image relative to its root, as documents have it.
+pub(super) fn relative(path: &str) -> String {
+    path.trim_start_matches('/').to_owned()
+}
+
+fn read(content: &Content, size: u64) -> Result<Facts, OpenError> {
+    match content {
+        Content::Elf(packed) => {
+            let data = packed.unpack().map_err(|error| OpenError::Unusable(error.to_string()))?;
+            Ok(Facts::of_object(elf::Object::parse(data)?))
+        }
+        _ if size < 64 => Err(OpenError::TooShort),
+        _ => Err(OpenError::NotElf),
+    }
+}
+
+impl Files for TreeFiles<'_> {
+    fn open(&self, path: &str) -> Result<Opened, OpenError> {
+        if let Some(known) = self.paths.borrow().get(path) {
+            return known.clone();
+        }
+        let opened = self.open_anew(path);
+        self.paths.borrow_mut().insert(path.to_owned(), opened.clone());
+        opened
+    }
+
+    fn read(&self, path: &str) -> Result<Bytes, OpenError> {
+        let (real, _, file) = self.tree.file(Path::new(path))?;
+        match &file.content {
+            Content::Whole(bytes) => {
+                self.note_links(path);
+                let real = real.to_string_lossy().into_owned();
+                self.seen.borrow_mut().files.insert(real, bytes.clone());
+                Ok(bytes.clone())
+            }
+            Content::Script(line) => Ok(Bytes::copy_from_slice(line)),
+            Content::Elf(packed) => packed.unpack().map_err(|error| OpenError::Unusable(error.to_string())),
+            Content::Other => Err(WalkError::NotFound.into()),
+        }
+    }
+
+    fn real_path(&self, path: &str) -> String {
+        self.real(path).unwrap_or_else(|| path.to_owned())
+    }
+
+    fn is_executable(&self, path: &str) -> bool {
+        let is_executable = self.tree.file(Path::new(path)).is_ok_and(|(_, _, file)| file.is_executable());
+        if is_executable {
+            self.note_links(path);
+        }
+        is_executable
+    }
+
+    fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    fn dynamic_loader(&self, path: &str, machine: Machine, class: Class) -> Option<Arc<DynamicLoader>> {
+        let (_, _, file) = self.tree.file(Path::new(path)).ok()?;
+        let Content::Elf(packed) = &file.content else { return None };
+        let loader = DynamicLoader::parse(path, &packed.unpack().ok()?, machine, class)?;
+        self.seen.borrow_mut().loaders.insert(path.to_owned(), loader.clone());
+        Some(Arc::new(loader))
+    }
+
+    fn library_cache(&self, path: &str) -> Option<Arc<LibraryCache>> {
+        let (_, _, file) = self.tree.file(Path::new(path)).ok()?;
+        let Content::Whole(bytes) = &file.content else { return None };
+        self.seen.borrow_mut().caches.insert(path.to_owned());
+        LibraryCache::parse(bytes).map(Arc::new)
+    }
+
+    fn injected(&self, name: &str, _: &Facts, _: bool) -> Injection {
+        match self.expected.provider(name) {
+            Some(provider) => Injection::Absent { provider, recorded: true },
+            None => Injection::NotExpected,
+        }
+    }
+
+    fn shown(&self, path: &str) -> String {
+        self.real_path(path)
+    }
+}

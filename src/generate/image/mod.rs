@@ -1,0 +1,446 @@
+//! An image -> specification.
+//!
+//! The image is the scope: everything is resolved inside it, on every level of CPU that it has libraries
+//! for. What the loader looked at becomes the specification's objects; what it does not find and a container
+//! runtime brings is asked of the host.
+
+mod files;
+mod host_library;
+mod requirement;
+mod subject;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use base64::Engine as _;
+
+use crate::elf::{IsaLevel, Machine};
+use crate::generate::{Generated, attributes, leave_names, object};
+use crate::host::{LibraryCache, Platform};
+use crate::image::{Config, Tree};
+use crate::loader::{
+    EdgeKind, EdgeOutcome, Environment, Facts, Files as _, Form, Load, Problem, Start, start,
+};
+use crate::spec::{CacheLine, HostLibrary, Image, Specification, Symbols, VersionNeed};
+use files::{Seen, TreeFiles, relative};
+
+pub use host_library::HostLibraries;
+
+/// What to derive from an image.
+#[derive(Clone, Debug, Default)]
+pub struct ImageOptions {
+    /// Every ELF object rather than what the image runs.
+    pub all: bool,
+    /// Programs to look at besides: absolute paths of the image.
+    pub executables: Vec<String>,
+    /// Free attributes.
+    pub attributes: BTreeMap<String, String>,
+    /// Leave out versions and symbols.
+    pub names_only: bool,
+    /// The libraries that are expected from the host.
+    pub host_libraries: HostLibraries,
+}
+
+/// Why nothing can be derived from an image.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// The configuration names no command.
+    #[error("the image names nothing to run: it has neither entrypoint nor command")]
+    NoCommand,
+    /// The command is not in the image.
+    #[error("the image would run {command}, which is not in it")]
+    CommandMissing {
+        /// The first word of the command.
+        command: String,
+    },
+    /// A program that was asked for is not in the image.
+    #[error("{path} is no program of the image")]
+    NotInImage {
+        /// The path.
+        path: String,
+    },
+    /// The image has no ELF object and no script that could run.
+    #[error("there is no program in the image")]
+    Empty,
+}
+
+impl ImageError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NoCommand => Some("name a program with --executable, or take every object with --all"),
+            Self::CommandMissing { .. } => {
+                Some("--executable names other programs, --all takes every object")
+            }
+            Self::NotInImage { .. } => Some("paths are absolute, in the image's own root"),
+            Self::Empty => None,
+        }
+    }
+}
+
+/// Derives the specification of an image.
+///
+/// # Errors
+///
+/// Where the image has nothing to run, or lacks a program that was asked for.
+pub fn generate_image(
+    tree: &Tree,
+    config: &Config,
+    size: Option<u64>,
+    options: &ImageOptions,
+) -> Result<Generated, ImageError> {
+    let files = TreeFiles::new(tree, &options.host_libraries);
+    let subjects = subjects(tree, config, &files, options)?;
+    let platform = config.platform().map(|platform| platform.to_string()).unwrap_or_default();
+    let mut survey = Survey::default();
+    let environments = environments(tree, config);
+    for environment in &environments {
+        survey.start_all(&subjects, &files, environment);
+    }
+    if options.all {
+        survey.start_unreached(tree, &files, &environments[0]);
+    }
+    let image = Image {
+        platform,
+        command: config.command().into_iter().map(str::to_owned).collect(),
+        working_directory: Some(config.working_dir.clone()).filter(|path| !matches!(path.as_str(), "" | "/")),
+        program_path: config.variable("PATH").map(str::to_owned).filter(|path| path != subject::DEFAULT_PATH),
+        requirements: requirement::requirements(config),
+        size,
+        ..Image::default()
+    };
+    Ok(survey.into_specification(tree, config, image, files, options))
+}
+
+/// What the verdict is about: paths relative to the root.
+fn subjects(
+    tree: &Tree,
+    config: &Config,
+    files: &TreeFiles<'_>,
+    options: &ImageOptions,
+) -> Result<Vec<String>, ImageError> {
+    let mut subjects = Vec::new();
+    for path in &options.executables {
+        let real = files.real(path).filter(|real| tree.file(real.as_ref()).is_ok());
+        let real = real.ok_or_else(|| ImageError::NotInImage { path: path.clone() })?;
+        subjects.push(relative(&real));
+    }
+    if options.all {
+        subjects.extend(programs(tree, files));
+        subjects.sort_unstable();
+        subjects.dedup();
+        return if subjects.is_empty() && tree.objects().next().is_none() {
+            Err(ImageError::Empty)
+        } else {
+            Ok(subjects)
+        };
+    }
+    if subjects.is_empty() {
+        let command = subject::find(config, files);
+        if let Some(command) = command.missing {
+            return Err(ImageError::CommandMissing { command });
+        }
+        if command.subjects.is_empty() {
+            return Err(ImageError::NoCommand);
+        }
+        subjects = command.subjects;
+    }
+    let mut seen = HashSet::new();
+    subjects.retain(|subject| seen.insert(subject.clone()));
+    Ok(subjects)
+}
+
+/// Every program of an image that the kernel would start.
+fn programs(tree: &Tree, files: &TreeFiles<'_>) -> Vec<String> {
+    let all = tree.objects().filter(|(_, _, file, _)| file.is_executable());
+    let programs = all.filter_map(|(path, ..)| {
+        let path = path.to_str()?.to_owned();
+        let opened = files.open(&path).ok()?;
+        (opened.facts.is_program() && opened.facts.form != Form::Other).then(|| relative(&path))
+    });
+    programs.collect()
+}
+
+/// The starts that are to be looked at: the best CPU first, and the lesser ones where the image has
+/// libraries for some CPUs only.
+fn environments(tree: &Tree, config: &Config) -> Vec<Environment> {
+    const SPECIAL: [&str; 4] = ["/glibc-hwcaps/", "/haswell/", "/avx512_1/", "/tls/"];
+    let machine = machine(tree, config);
+    let environment = |level: Option<u32>, is_intel: bool| Environment {
+        platform: Platform { machine, isa: level.map(IsaLevel::up_to), is_intel, kernel: None },
+        library_path: config.variable("LD_LIBRARY_PATH").map(str::to_owned),
+        working_directory: Some(config.working_dir.clone())
+            .filter(|p| !p.is_empty())
+            .unwrap_or("/".to_owned()),
+        program_path: config.variable("PATH").unwrap_or(subject::DEFAULT_PATH).to_owned(),
+        host_program: None,
+    };
+    if machine != Machine::X86_64 {
+        return vec![environment(None, false)];
+    }
+    let is_special = |path: &str| SPECIAL.iter().any(|folder| path.contains(folder));
+    if !tree.objects().any(|(path, ..)| path.to_str().is_some_and(is_special)) {
+        return vec![environment(Some(4), true)];
+    }
+    let levels = (1..=4).rev();
+    levels.flat_map(|level| [environment(Some(level), true), environment(Some(level), false)]).collect()
+}
+
+/// The machine of the configuration's architecture; of the objects, where it states none.
+fn machine(tree: &Tree, config: &Config) -> Machine {
+    let name = match config.architecture.as_str() {
+        "amd64" => "x86_64",
+        "386" => "i686",
+        "arm64" => "aarch64",
+        other => other,
+    };
+    let of_objects = || {
+        let (_, _, _, packed) = tree.objects().next()?;
+        crate::elf::Object::parse(packed.unpack().ok()?).ok().map(|object| object.machine)
+    };
+    Machine::from_name(name).or_else(of_objects).unwrap_or_else(Machine::of_this_program)
+}
+
+/// What the starts of all subjects came to.
+#[derive(Default)]
+struct Survey {
+    subjects: Vec<String>,
+    /// Paths of the objects that some subject loads.
+    reached: BTreeSet<String>,
+    /// The sonames of all libraries, in the order of loading.
+    names: Vec<String>,
+    /// Names of all symbols that some object wants from others.
+    referenced: HashSet<String>,
+    host_libraries: BTreeMap<String, HostLibrary>,
+    /// Problems that no host can mend.
+    notes: Vec<String>,
+}
+
+impl Survey {
+    fn start_all(&mut self, subjects: &[String], files: &TreeFiles<'_>, environment: &Environment) {
+        for subject in subjects {
+            let path = format!("/{subject}");
+            let load = start(&Start { path: &path, shown: &path }, files, environment);
+            self.add(subject, &load);
+            self.open_later(&path, &load, files, environment);
+        }
+    }
+
+    /// Loads what the notes of loaded objects say they open once they run, and what that opens.
+    fn open_later(&mut self, program: &str, load: &Load, files: &TreeFiles<'_>, environment: &Environment) {
+        let environment = Environment { host_program: Some(program.to_owned()), ..environment.clone() };
+        let mut ahead = opened_later(load);
+        let mut done = HashSet::new();
+        while let Some(path) = ahead.pop() {
+            if !done.insert(path.clone()) {
+                continue;
+            }
+            let load = start(&Start { path: &path, shown: &path }, files, &environment);
+            self.add_objects(&load);
+            ahead.extend(opened_later(&load));
+        }
+    }
+
+    /// Starts the libraries that no program loads, on their own.
+    fn start_unreached(&mut self, tree: &Tree, files: &TreeFiles<'_>, environment: &Environment) {
+        for (path, _, _, _) in tree.objects() {
+            let Some(path) = path.to_str() else { continue };
+            let Ok(opened) = files.open(path) else { continue };
+            let is_library = opened.facts.form == Form::Library && !opened.facts.is_program();
+            let is_ours = environment.platform.runs(opened.facts.machine);
+            if is_library && is_ours && opened.facts.has_dynamic_section && !self.reached.contains(path) {
+                self.start_all(&[relative(path)], files, environment);
+            }
+        }
+    }
+
+    fn add(&mut self, subject: &str, load: &Load) {
+        if !self.subjects.iter().any(|known| known == subject) {
+            self.subjects.push(subject.to_owned());
+        }
+        self.add_objects(load);
+        for problem in &load.problems {
+            self.add_problem(subject, problem, load);
+        }
+    }
+
+    fn add_objects(&mut self, load: &Load) {
+        for object in &load.objects {
+            if !self.reached.insert(object.shown.clone()) {
+                continue;
+            }
+            let imports = object.facts.imports();
+            self.referenced.extend(imports.iter().map(|i| String::from_utf8_lossy(i.name).into_owned()));
+            if let Some(name) = object.names.first() {
+                self.names.push(object.facts.soname.as_ref().unwrap_or(name).clone());
+            }
+        }
+    }
+
+    fn add_problem(&mut self, subject: &str, problem: &Problem, load: &Load) {
+        if let Problem::HostLibraryMissing { library, provider, .. } = problem {
+            self.add_host_library(library, provider, load);
+            return;
+        }
+        let note = match problem.loader_message() {
+            Some(message) => format!("{subject} would not run anywhere: {message}"),
+            None => return,
+        };
+        if !self.notes.contains(&note) && problem.effect() >= crate::loader::Effect::Misbehaves {
+            self.notes.push(note);
+        }
+    }
+
+    /// Notes a library that the host has to bring, with what is wanted of it.
+    fn add_host_library(&mut self, library: &str, provider: &str, load: &Load) {
+        let entry = self.host_libraries.entry(library.to_owned()).or_insert_with(|| HostLibrary {
+            name: library.to_owned(),
+            provider: provider.to_owned(),
+            wanted_by: Vec::new(),
+            versions: Vec::new(),
+            symbols: Symbols::default(),
+        });
+        let wanting = load
+            .objects
+            .iter()
+            .filter(|object| object.facts.needed.iter().any(|dependency| dependency.name == library));
+        for object in wanting {
+            let path = relative(&object.shown);
+            if entry.wanted_by.contains(&path) {
+                continue;
+            }
+            entry.wanted_by.push(path.clone());
+            let wants = object::specify(&path, &object.facts).wants;
+            for need in wants.into_iter().filter(|need| need.library == library) {
+                need.versions.into_iter().for_each(|version| merge_version(&mut entry.versions, version));
+            }
+        }
+    }
+
+    fn into_specification(
+        self,
+        tree: &Tree,
+        config: &Config,
+        mut image: Image,
+        files: TreeFiles<'_>,
+        options: &ImageOptions,
+    ) -> Generated {
+        let seen = files.into_seen();
+        image.loaders = seen.loaders.values().cloned().collect();
+        image.cache = cache_lines(tree, &seen);
+        let encode = |bytes: &bytes::Bytes| base64::engine::general_purpose::STANDARD.encode(bytes);
+        let files = seen.files.iter().filter(|(path, _)| !seen.caches.contains(*path));
+        image.files = files.map(|(path, bytes)| (path.clone(), encode(bytes))).collect();
+        let expects_host = !self.host_libraries.is_empty();
+        image.host_libraries = self.host_libraries.into_values().collect();
+        let mut specification = Specification::new();
+        specification.objects =
+            seen.objects.iter().map(|(path, facts)| object::specify(&relative(path), facts)).collect();
+        wanted_without_version(&mut image.host_libraries, &seen);
+        let referenced = |object: &crate::spec::Object| expects_host && is_core(object.soname.as_deref());
+        object::keep_referenced(&mut specification.objects, &self.referenced, referenced);
+        specification.scripts = seen.scripts.into_values().collect();
+        let relative_paths = |map: BTreeMap<String, String>| {
+            map.into_iter().map(|(path, text)| (relative(&path), text)).collect()
+        };
+        let targets = seen.links.into_iter().map(|(path, target)| (path, relative(&target))).collect();
+        specification.links = relative_paths(targets);
+        specification.unusable = relative_paths(seen.unusable);
+        specification.location = Some("/".to_owned());
+        let library_path = config.variable("LD_LIBRARY_PATH").filter(|list| !list.is_empty());
+        specification.library_path =
+            library_path.map(|list| list.split(':').map(str::to_owned).collect()).unwrap_or_default();
+        let executable = self.subjects.first().and_then(|path| path.rsplit('/').next()).map(str::to_owned);
+        specification.attributes = attributes(&options.attributes, executable, &self.names);
+        specification.subjects = self.subjects;
+        specification.image = Some(image);
+        if options.names_only {
+            leave_names(&mut specification);
+        }
+        Generated { specification, notes: self.notes }
+    }
+}
+
+/// The paths that objects open by themselves once they run, as their notes say.
+fn opened_later(load: &Load) -> Vec<String> {
+    let edges = load.objects.iter().flat_map(|object| &object.edges);
+    let paths = edges.filter_map(|edge| match (&edge.kind, &edge.outcome) {
+        (EdgeKind::Dlopen { .. }, EdgeOutcome::Available { path, .. }) => Some(path.clone()),
+        _ => None,
+    });
+    paths.collect()
+}
+
+fn merge_version(versions: &mut Vec<VersionNeed>, new: VersionNeed) {
+    let Some(known) = versions.iter_mut().find(|known| known.version == new.version) else {
+        versions.push(new);
+        return;
+    };
+    known.optional &= new.optional;
+    let lists = [
+        (&mut known.symbols.symbols, new.symbols.symbols),
+        (&mut known.symbols.lazy, new.symbols.lazy),
+        (&mut known.symbols.copy, new.symbols.copy),
+        (&mut known.symbols.weak, new.symbols.weak),
+    ];
+    for (list, more) in lists {
+        list.extend(more);
+        list.sort_unstable();
+        list.dedup();
+    }
+}
+
+/// Adds to each library of the host the symbols without a version that its users want and nothing in the
+/// image defines.
+fn wanted_without_version(libraries: &mut [HostLibrary], seen: &Seen) {
+    if libraries.is_empty() {
+        return;
+    }
+    let defined =
+        |wanted: &crate::elf::Wanted<'_>| seen.objects.values().any(|facts| facts.satisfies(wanted));
+    for library in libraries {
+        for path in &library.wanted_by {
+            let Some(facts) = seen.objects.get(&format!("/{path}")) else { continue };
+            let undefined = |import: &crate::elf::Import<'_>| {
+                import.version.is_none() && !defined(&crate::elf::Wanted::of(import))
+            };
+            let imports = facts.imports().into_iter().filter(undefined).collect::<Vec<_>>();
+            let symbols = object::symbols(imports.iter());
+            let need = VersionNeed { version: String::new(), optional: true, symbols };
+            let mut merged = vec![VersionNeed {
+                version: String::new(),
+                optional: true,
+                symbols: std::mem::take(&mut library.symbols),
+            }];
+            merge_version(&mut merged, need);
+            library.symbols = merged.remove(0).symbols;
+        }
+    }
+}
+
+/// The lines of the image's caches for every name that is asked for.
+fn cache_lines(tree: &Tree, seen: &Seen) -> Vec<CacheLine> {
+    let names: BTreeSet<&str> = seen.objects.values().flat_map(|facts| asked_for(facts)).collect();
+    let mut lines: Vec<CacheLine> = Vec::new();
+    for path in &seen.caches {
+        let Ok((_, _, file)) = tree.file(path.as_ref()) else { continue };
+        let crate::image::Content::Whole(bytes) = &file.content else { continue };
+        let Some(cache) = LibraryCache::parse(bytes) else { continue };
+        lines.extend(names.iter().flat_map(|name| cache.lines(name)));
+    }
+    lines
+}
+
+/// The names of the libraries that an object asks for.
+fn asked_for(facts: &Facts) -> impl Iterator<Item = &str> {
+    let needed = facts.needed.iter().map(|dependency| dependency.name.as_str());
+    needed.chain(facts.dlopen.iter().flat_map(|need| need.sonames.iter().map(String::as_str)))
+}
+
+/// Whether a library is one that those of a host are linked against: the C library and what comes with the
+/// compiler. Their definitions are kept whole where the host brings libraries, because nobody knows here
+/// what those want.
+pub(crate) fn is_core(soname: Option<&str>) -> bool {
+    const CORE: [&str; 9] =
+        ["ld-", "libc.", "libm.", "libdl.", "libpthread.", "librt.", "libstdc++.", "libgcc_s.", "libutil."];
+    soname.is_some_and(|soname| CORE.iter().any(|beginning| soname.starts_with(beginning)))
+}

@@ -1,0 +1,143 @@
+//! What lies below the scope that a container image is: nothing of the host, but for what a container
+//! runtime brings.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use bytes::Bytes;
+
+use crate::elf::{Class, Machine};
+use crate::host::{DynamicLoader, LibraryCache, WalkError};
+use crate::loader::profile_files::UNRECORDED;
+use crate::loader::{Facts, Files, Injection, Memory, OpenError, ParsedScript};
+use crate::spec::Specification;
+
+/// Directories of a host in which drivers are found besides those of its loader's cache, by the class of
+/// the objects.
+const DIRECTORIES_64: &[&str] = &[
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/usr/lib64",
+    "/usr/lib",
+    "/lib64",
+    "/usr/local/nvidia/lib64",
+    "/usr/lib/wsl/lib",
+    "/usr/local/lib",
+];
+const DIRECTORIES_32: &[&str] = &["/usr/lib/i386-linux-gnu", "/usr/lib32", "/usr/lib"];
+
+/// The loaders, small files and scripts of an image, and the host's libraries that a runtime brings.
+pub struct SealedFiles<'a> {
+    loaders: HashMap<String, Arc<DynamicLoader>>,
+    cache: Option<Arc<LibraryCache>>,
+    files: HashMap<String, Bytes>,
+    scripts: HashMap<String, Bytes>,
+    /// Name to what brings it.
+    expected: HashMap<String, String>,
+    host: &'a dyn Files,
+    memory: Memory,
+}
+
+impl<'a> SealedFiles<'a> {
+    /// What the image of a specification has besides its objects; libraries that its runtime brings come
+    /// from `host`.
+    pub fn new(specification: &Specification, host: &'a dyn Files) -> Self {
+        let image = specification.image.clone().unwrap_or_default();
+        let decode = |text: &String| base64::engine::general_purpose::STANDARD.decode(text).ok();
+        let files = image.files.iter().filter_map(|(path, text)| Some((path.clone(), decode(text)?.into())));
+        let script = |script: &crate::spec::Script| {
+            let parsed =
+                ParsedScript { interpreter: script.interpreter.clone(), argument: script.argument.clone() };
+            (format!("/{}", script.path), parsed.first_line())
+        };
+        let loaders = image.loaders.into_iter().map(|loader| (loader.path.clone(), Arc::new(loader)));
+        let expected = image.host_libraries.into_iter().map(|library| (library.name, library.provider));
+        Self {
+            loaders: loaders.collect(),
+            cache: (!image.cache.is_empty()).then(|| Arc::new(LibraryCache::of_lines(&image.cache))),
+            files: files.collect(),
+            scripts: specification.scripts.iter().map(script).collect(),
+            expected: expected.collect(),
+            host,
+            memory: Memory::default(),
+        }
+    }
+
+    /// Whether the host has a library of that name.
+    pub fn is_on_host(&self, name: &str, machine: Machine, class: Class) -> bool {
+        self.on_host(name, machine, class).is_ok()
+    }
+
+    /// The host's library of a name: by the cache of its loader, then in the directories of drivers.
+    fn on_host(&self, name: &str, machine: Machine, class: Class) -> Result<Injection, bool> {
+        let flags = LibraryCache::required_flags(machine, class);
+        let loader = DynamicLoader::usual_path(machine, class, cfg!(target_endian = "big"));
+        let cache = loader
+            .and_then(|path| self.host.dynamic_loader(path, machine, class))
+            .map_or_else(|| "/etc/ld.so.cache".to_owned(), |loader| loader.cache_path.clone());
+        let cached = self.host.memory().library_cache(self.host, &cache);
+        let entries = cached.map(|cache| cache.find(name)).unwrap_or_default();
+        let cached = entries.into_iter().filter(|entry| entry.flags == flags).map(|entry| entry.path);
+        let directories = match class {
+            Class::Elf64 => DIRECTORIES_64,
+            Class::Elf32 => DIRECTORIES_32,
+        };
+        let in_directories = directories.iter().map(|directory| format!("{directory}/{name}"));
+        let mut recorded = true;
+        for path in cached.chain(in_directories) {
+            match self.host.open(&path) {
+                Ok(opened) if (opened.facts.machine, opened.facts.class) == (machine, class) => {
+                    return Ok(Injection::Found(opened, path));
+                }
+                Err(OpenError::Absent(reason)) if reason == UNRECORDED => recorded = false,
+                _ => {}
+            }
+        }
+        Err(recorded)
+    }
+}
+
+impl Files for SealedFiles<'_> {
+    fn open(&self, path: &str) -> Result<super::Opened, OpenError> {
+        match self.scripts.contains_key(path) {
+            true => Err(OpenError::NotElf),
+            false => Err(WalkError::NotFound.into()),
+        }
+    }
+
+    fn read(&self, path: &str) -> Result<Bytes, OpenError> {
+        let known = self.files.get(path).or_else(|| self.scripts.get(path));
+        known.cloned().ok_or_else(|| WalkError::NotFound.into())
+    }
+
+    fn real_path(&self, path: &str) -> String {
+        path.to_owned()
+    }
+
+    fn is_executable(&self, path: &str) -> bool {
+        self.scripts.contains_key(path)
+    }
+
+    fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    fn dynamic_loader(&self, path: &str, _: Machine, _: Class) -> Option<Arc<DynamicLoader>> {
+        self.loaders.get(path).cloned()
+    }
+
+    fn library_cache(&self, _: &str) -> Option<Arc<LibraryCache>> {
+        self.cache.clone()
+    }
+
+    fn injected(&self, name: &str, program: &Facts, by_injected: bool) -> Injection {
+        let provider = match self.expected.get(name) {
+            Some(provider) => provider.clone(),
+            None if by_injected => "what it brings along".to_owned(),
+            None => return Injection::NotExpected,
+        };
+        let found = self.on_host(name, program.machine, program.class);
+        found.unwrap_or_else(|recorded| Injection::Absent { provider, recorded })
+    }
+}
