@@ -262,20 +262,29 @@ impl Client {
     }
 
     fn body_stream(&self, request: &Request, opened: Opened) -> BlobReader {
-        let state = (self.clone(), opened, request.action.clone());
-        Box::pin(futures_util::stream::try_unfold(state, |(client, mut opened, action)| async move {
-            let chunk = tokio::time::timeout(client.options().timeout, opened.response.chunk()).await;
-            let host = authority(&opened.url);
-            match chunk {
-                Err(_) => Err(Error::TimedOut { host, action, after: client.options().timeout }),
-                Ok(Err(error)) => Err(transport_error(host, action, error)),
-                Ok(Ok(None)) => Ok(None),
-                Ok(Ok(Some(chunk))) => {
-                    client.observer().transferred(chunk.len() as u64);
-                    Ok(Some((chunk, (client, opened, action))))
+        let pace = Pace::default();
+        let state = (self.clone(), opened, request.action.clone(), pace);
+        Box::pin(futures_util::stream::try_unfold(
+            state,
+            |(client, mut opened, action, mut pace)| async move {
+                let timeout = client.options().timeout;
+                let start = Instant::now();
+                let chunk = tokio::time::timeout(timeout, opened.response.chunk()).await;
+                let host = authority(&opened.url);
+                match chunk {
+                    Err(_) => Err(Error::TimedOut { host, action, after: timeout }),
+                    Ok(Err(error)) => Err(transport_error(host, action, error)),
+                    Ok(Ok(None)) => Ok(None),
+                    Ok(Ok(Some(chunk))) if !pace.keeps_up(chunk.len(), start.elapsed(), timeout) => {
+                        Err(Error::TooSlow { host, action, minimum: limit::MINIMUM_RATE })
+                    }
+                    Ok(Ok(Some(chunk))) => {
+                        client.observer().transferred(chunk.len() as u64);
+                        Ok(Some((chunk, (client, opened, action, pace))))
+                    }
                 }
-            }
-        }))
+            },
+        ))
     }
 
     fn timed_out(&self, url: &Url, request: &Request) -> Error {
@@ -372,6 +381,28 @@ pub(super) fn causes(error: &dyn std::error::Error) -> String {
         parts.remove(0);
     }
     parts.join(": ")
+}
+
+/// How fast a stream comes: drop by drop it would hold whoever waits for it forever.
+#[derive(Default)]
+struct Pace {
+    waited: Duration,
+    received: u64,
+}
+
+impl Pace {
+    /// Counts a chunk that was waited for; whether the stream was fast enough over the last `window` of
+    /// waiting. What happens between chunks is not the sender's fault.
+    fn keeps_up(&mut self, received: usize, waited: Duration, window: Duration) -> bool {
+        self.waited += waited;
+        self.received += received as u64;
+        if self.waited < window {
+            return true;
+        }
+        let is_fast = self.received as f64 >= limit::MINIMUM_RATE as f64 * self.waited.as_secs_f64();
+        *self = Self::default();
+        is_fast
+    }
 }
 
 /// When something last moved.

@@ -29,6 +29,19 @@ fn a_streamed_upload_waits_out_a_rate_limit_but_not_for_ever() {
 }
 
 #[test]
+fn a_blob_that_comes_drop_by_drop_is_given_up() {
+    let content = vec![b'x'; 400];
+    let sent = content.clone();
+    let server = Server::start(move |_, _| Reply::Drops(sent.clone(), Duration::from_millis(50)));
+    let blob = Descriptor::of("x", &content);
+    let error = run(async {
+        let reader = repository(&server, Access::Pull).open_blob(&blob).await.unwrap();
+        super::super::super::blob::collect(reader, "a blob", 1000).await.unwrap_err()
+    });
+    assert!(matches!(error, Error::TooSlow { .. }), "{error}");
+}
+
+#[test]
 fn a_blob_that_breaks_off_on_its_way_into_a_layout_is_read_again() {
     let server = Server::start(|_, before| match before {
         0 => Reply::CutShort(b"bl".to_vec()),
