@@ -9,6 +9,7 @@ mod example_manifest;
 mod example_node;
 mod fault;
 mod harness_works;
+mod image;
 mod input;
 mod main_job;
 mod platform;
@@ -42,6 +43,7 @@ pub fn all() -> Vec<Case> {
         example_ci::cases(),
         example_node::cases(),
         example_manifest::cases(),
+        image::cases(),
     ]
     .into_iter()
     .flatten()
