@@ -9,7 +9,7 @@
 //! - [`host`]: a root file system as the loader sees it; [`registry`]: references, transfer, referrers;
 //!   [`mirror`]: a root shown once more through FUSE; [`enter`]: a command in a namespace with that root;
 //! - [`record`]: mirror + command -> recording;
-//! - [`loader`]: what would `ld.so` do;
+//! - [`image`]: a container image as a root; [`loader`]: what would `ld.so` do;
 //! - [`generate`]: objects -> specification; [`check`]: specification x host -> report;
 //! - [`cli`]: arguments, rendering, exit codes.
 

@@ -24,6 +24,11 @@ pub fn cases() -> Vec<Case> {
         Case::new("transparency::a_file_tree_looks_the_same", &["find"], same_tree),
         Case::new("transparency::files_behave_as_on_their_file_system", &["python3"], behaviour),
         Case::new(
+            "transparency::files_behave_where_reads_cannot_go_past_the_mirror",
+            &["python3", "unshare"],
+            served,
+        ),
+        Case::new(
             "transparency::an_ordinary_user_needs_no_privilege",
             &["setpriv", "unshare"],
             ordinary_user,

@@ -4,8 +4,12 @@ mod attach;
 mod cache;
 mod credential;
 mod docker_image;
+mod example_ci;
+mod example_manifest;
+mod example_node;
 mod fault;
 mod harness_works;
+mod image;
 mod input;
 mod main_job;
 mod platform;
@@ -36,6 +40,10 @@ pub fn all() -> Vec<Case> {
         main_job::cases(),
         tree::cases(),
         docker_image::cases(),
+        example_ci::cases(),
+        example_node::cases(),
+        example_manifest::cases(),
+        image::cases(),
     ]
     .into_iter()
     .flatten()

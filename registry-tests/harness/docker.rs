@@ -39,6 +39,11 @@ impl<'a> Docker<'a> {
         outcome(self.workspace, self.command().args(arguments))
     }
 
+    /// The environment in which other programs reach the same engine.
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        self.socket.iter().map(|socket| ("DOCKER_HOST", socket.clone())).collect()
+    }
+
     /// Makes the image `compat-tests:TAG` of a folder.
     pub fn import(&self, tag: &str, folder: &Path) {
         let archive = self.workspace.text(format!("{tag}.tar"));

@@ -5,6 +5,7 @@ pub mod case;
 pub mod compat;
 pub mod docker;
 pub mod docker_registry;
+pub mod example;
 pub mod http;
 pub mod image;
 pub mod memory_registry;

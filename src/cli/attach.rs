@@ -25,7 +25,8 @@ Examples:
 
 Of an index of several platforms, the specification is attached to the index itself unless --platform
 names one of its manifests. The image is not changed. The command succeeds only once the registry lists
-what was attached; the same attachment twice is one.")]
+what was attached; the same attachment twice is one. With --generate, --format json prints a document for each
+platform as soon as it is attached.")]
 pub struct AttachArguments {
     /// The image: HOST/NAME:TAG, HOST/NAME@DIGEST or oci:DIR:TAG
     #[arg(value_name = "IMAGE")]
@@ -87,6 +88,7 @@ pub fn run(arguments: &AttachArguments, context: &Context) -> Result<Exit, Failu
     if arguments.generate {
         return generate(&location, arguments, &annotations, &session, context);
     }
+    arguments.derive.expect_none("--generate")?;
     let specification = document::read_specification(&arguments.file)?;
     let platform = arguments.platform.as_ref();
     let (subject, attached) = work(&session, &location, platform, &specification, annotations)?;

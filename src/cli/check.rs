@@ -22,6 +22,7 @@ Examples:
   compat check oci:./layout:tag              the same in an OCI image layout
   compat check compat.json --root /srv/node  a file, against another root file system
   compat check ./app /usr/bin/git            programs and folders themselves: an exact ldd
+  compat check --generate ghcr.io/org/app:tag  an image without an artifact: its layers are streamed
 
 Exit code: 0 compatible, 1 incompatible, 2 wrong usage, 3 could not decide (no artifact found, or a
 registry or I/O error).";
@@ -41,6 +42,11 @@ pub struct Arguments {
     /// Let what would start and fail later pass: exit 0 for it too
     #[arg(long)]
     accept_risk: bool,
+
+    /// Exit 0 also where it cannot be told (no artifact, a registry that does not answer): the reason is
+    /// printed all the same
+    #[arg(long)]
+    accept_undecided: bool,
 
     /// Derive what an image needs from its layers where no artifact is attached; also for archives
     /// (docker-archive:FILE, oci-archive:FILE) and unpacked roots (dir:PATH)
@@ -70,11 +76,27 @@ pub struct Arguments {
 ///
 /// Where the specification cannot be had or read, or the root not be looked at.
 pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
+    let accept_undecided = arguments.accept_undecided;
+    match decide(&arguments, context) {
+        Err(failure) if accept_undecided && failure.exit == Exit::Undecided => {
+            failure.print();
+            Ok(Exit::Success)
+        }
+        Ok(Exit::Undecided) if accept_undecided => Ok(Exit::Success),
+        decided => decided,
+    }
+}
+
+/// The verdict on all sources.
+fn decide(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
+    if !arguments.generate {
+        arguments.derive.expect_none("--generate")?;
+    }
     // The process ends after this: to unmap every file that was looked at would take longer than the rest.
     let host = ManuallyDrop::new(arguments.host.open(&arguments.start)?);
     let mut whole: Option<Report> = None;
     for source in &arguments.sources {
-        match judge(source, &arguments, &host, context) {
+        match judge(source, arguments, &host, context) {
             Ok(report) => {
                 whole = Some(match whole {
                     Some(whole) => whole.merge(report),

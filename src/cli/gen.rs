@@ -90,6 +90,7 @@ pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
     if let Some(source) = &arguments.image {
         return of_image(source, &arguments, context);
     }
+    arguments.derive.expect_none("--image SOURCE")?;
     let options = generate::Options {
         paths: arguments.paths,
         attributes: arguments.attributes.into_iter().collect::<BTreeMap<_, _>>(),

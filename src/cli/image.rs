@@ -25,6 +25,25 @@ pub struct DeriveOptions {
     pub host_library: Vec<(String, String)>,
 }
 
+impl DeriveOptions {
+    /// Refuses options that would have no effect, since nothing is derived from an image.
+    ///
+    /// # Errors
+    ///
+    /// Wrong usage, naming the option that is lacking.
+    pub fn expect_none(&self, lacking: &str) -> Result<(), Failure> {
+        let given = [
+            (self.all, "--all"),
+            (!self.executable.is_empty(), "--executable"),
+            (!self.host_library.is_empty(), "--host-library"),
+        ];
+        match given.into_iter().find(|(given, _)| *given) {
+            Some((_, option)) => Err(Failure::usage(format!("{option} is for images: add {lacking}"))),
+            None => Ok(()),
+        }
+    }
+}
+
 fn parse_host_library(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((pattern, provider)) if !pattern.is_empty() && !provider.is_empty() => {

@@ -1,7 +1,7 @@
 //! Libraries that container runtimes bring from the host into a container.
 //!
 //! They are looked for in the image like any other; only one that the image lacks is asked of the host.
-//! `docs/images.md` has this list for people.
+//! `docs/drivers.md` has this list for people.
 
 /// Patterns of names, and what brings them.
 const KNOWN: &[(&str, &[&str])] = &[
@@ -96,6 +96,16 @@ mod tests {
             ("libx.so.1", "libx.so.12", false),
         ] {
             assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn the_documented_list_is_this_one() {
+        let page = include_str!("../../../docs/drivers.md");
+        for (provider, patterns) in KNOWN {
+            let names: Vec<String> = patterns.iter().map(|pattern| format!("`{pattern}`")).collect();
+            let row = format!("| {provider} | {} |", names.join(", "));
+            assert!(page.contains(&row), "docs/drivers.md lacks {row}");
         }
     }
 

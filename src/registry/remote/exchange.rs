@@ -10,7 +10,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER,
+};
 use reqwest::{Method, StatusCode};
 use url::Url;
 
@@ -20,6 +22,7 @@ use super::super::limit;
 use super::super::observer::{RequestEvent, ResponseEvent};
 use super::client::{Client, authority};
 use super::redact;
+use super::resume::{Part, start_of};
 use super::retry::{self, Repeat};
 
 /// What is sent with a request.
@@ -102,12 +105,22 @@ impl Client {
         &self,
         request: &Request,
         login: Option<&HeaderValue>,
-    ) -> Result<std::result::Result<BlobReader, Answer>> {
+    ) -> Result<std::result::Result<Part, Answer>> {
         let mut attempt = 0;
         loop {
             let outcome = match self.start(request, login).await {
                 Ok(opened) if opened.response.status() == StatusCode::OK => {
-                    return Ok(Ok(self.body_stream(request, opened)));
+                    return Ok(Ok(Part { start: 0, stream: self.body_stream(request, opened) }));
+                }
+                Ok(opened) if opened.response.status() == StatusCode::PARTIAL_CONTENT => {
+                    let range = opened.response.headers().get(CONTENT_RANGE);
+                    let start = start_of(range.and_then(|value| value.to_str().ok())).ok_or_else(|| {
+                        Error::malformed(
+                            format!("the answer to {}", request.action),
+                            "its range cannot be read",
+                        )
+                    })?;
+                    return Ok(Ok(Part { start, stream: self.body_stream(request, opened) }));
                 }
                 Ok(opened) => self.finish(request, opened).await,
                 Err(error) => Err(error),

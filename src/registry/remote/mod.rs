@@ -19,6 +19,7 @@ mod login;
 mod proxy;
 pub mod redact;
 mod repository;
+mod resume;
 mod retry;
 #[cfg(test)]
 mod tests;
