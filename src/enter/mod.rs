@@ -5,9 +5,9 @@
 //! Three processes take part. The *supervisor*, which is this one, starts the other two, passes signals
 //! on and waits. The *server* answers the mirror's requests, in a session of its own, so that no
 //! terminal stops it; it stays in the old root. The *command* mounts the mirror over `/`, enters it,
-//! binds through what is not mirrored ([`plan`]), and executes. Whichever dies first, nothing is left:
+//! binds through what is not mirrored (`plan`), and executes. Whichever dies first, nothing is left:
 //! the namespace and its mounts vanish with its last process, and whoever outlives the others ends what
-//! still runs inside ([`inside`]). No folder is made and none removed.
+//! still runs inside (`inside`). No folder is made and none removed.
 //!
 //! The mirror itself is not known here: a [`Service`] is handed the mounted devices.
 

@@ -1,10 +1,10 @@
 //! The mirror: a root file system shown once more through FUSE, with nothing changed in what programs
 //! see, and with a hook for whoever watches ([`Observer`]). Nothing of recording is in here.
 //!
-//! The kernel's protocol (`linux/fuse.h`) is spoken directly ([`protocol`]): every volume of the root is
+//! The kernel's protocol (`linux/fuse.h`) is spoken directly (`protocol`): every volume of the root is
 //! one FUSE mount with a device number of its own, answered by threads that each have their own
 //! descriptor of the connection ([`Session`]). Files are reached by descriptors and names in folders,
-//! in bytes, never by paths ([`node`], [`handle_cache`]). Where the kernel allows it, reads and writes of
+//! in bytes, never by paths (`node`, `handle_cache`). Where the kernel allows it, reads and writes of
 //! open files go past this process altogether (FUSE passthrough, Linux 6.9).
 //!
 //! Locking: each node, the table of nodes, the cache of descriptors and each table of opens have a lock

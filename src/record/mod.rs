@@ -1,6 +1,6 @@
 //! Recording: a command in a mirror, and a log of what it touched.
 //!
-//! The mirror tells the [`Recorder`] of each request before the caller gets its answer; the recorder adds
+//! The mirror tells the `recorder` of each request before the caller gets its answer; the recorder adds
 //! the time and the process and hands it to the log's thread, in order. A full queue makes callers wait:
 //! nothing is dropped.
 
