@@ -16,6 +16,7 @@ use crate::image::blobs::{Blobs, Layer};
 use crate::image::layer::{ROUNDS, State};
 use crate::image::listing::{Content, Entry, Listing, Parts};
 use crate::image::{Config, Error, Fault, Limits, Result, Source, Tree, decode, folder};
+use crate::registry::blob::BlobReader;
 use crate::registry::{self, Descriptor, Digest, Manifest, Platform};
 
 /// How many pieces of a layer wait to be decompressed.
@@ -156,7 +157,7 @@ impl Reading<'_> {
 
     /// Streams a layer through.
     async fn pass(mut self, number: u32, layer: &Layer, pass: Pass) -> Result<Self> {
-        let mut stream = self.open(layer).await?;
+        let mut stream: BlobReader = Box::pin(self.open(layer).await?.fuse());
         let failed = |fault| Error::Layer { layer: layer.name(), fault };
         let (pieces, source) = mpsc::channel(PIECES);
         let work = start(self.state, number, pass, source, self.size.unpacked).map_err(failed)?;
@@ -194,7 +195,7 @@ impl Reading<'_> {
         Ok(self)
     }
 
-    async fn open(&self, layer: &Layer) -> Result<registry::blob::BlobReader> {
+    async fn open(&self, layer: &Layer) -> Result<BlobReader> {
         match self.blobs.open(layer).await {
             Err(Error::Registry(error)) if error.is_not_found() && layer.is_foreign() => {
                 let reason = "it is not distributed with the image, but lies elsewhere (a foreign layer)";
@@ -206,7 +207,7 @@ impl Reading<'_> {
 }
 
 /// Reads a stream to its end, where its digest is verified.
-async fn rest(mut stream: registry::blob::BlobReader) -> Result<()> {
+async fn rest(mut stream: BlobReader) -> Result<()> {
     while let Some(piece) = stream.next().await {
         piece?;
     }
