@@ -7,6 +7,7 @@ mod docker_image;
 mod fault;
 mod harness_works;
 mod input;
+mod made_image;
 mod main_job;
 mod platform;
 mod request;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Case> {
         main_job::cases(),
         tree::cases(),
         docker_image::cases(),
+        made_image::cases(),
     ]
     .into_iter()
     .flatten()
