@@ -148,7 +148,8 @@ fn frugal(workspace: &Workspace, registry: &Registry, kind: Kind) {
         let digest = descriptor["digest"].as_str().expect("a digest");
         assert!(!text.contains(digest), "a blob of the image was asked for:\n{text}");
     }
-    assert_eq!(blob_reads(&requests).len(), 1, "{text}");
+    // A small specification comes with the manifest, a larger one is a blob of its own.
+    assert!(blob_reads(&requests).len() <= 1, "{text}");
     println!(
         "check of an image of {size} bytes on {}: {} requests, {} bytes",
         kind.name(),

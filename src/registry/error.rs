@@ -284,7 +284,7 @@ impl Error {
         let hint = match self {
             Self::NoArtifact { image } => {
                 return Some(format!(
-                    "make one with `compat gen PATH -o compat.json`, then `compat attach {image} compat.json`"
+                    "`compat attach --generate {image}` attaches one; `compat check --generate {image}` derives it without"
                 ));
             }
             Self::NoPlatform { .. } => "choose one of them with --platform OS/ARCHITECTURE",
@@ -358,7 +358,7 @@ mod tests {
         let hint = |error: Error| format!("{error}\n{}", error.hint().unwrap_or_default());
         insta::assert_snapshot!(hint(Error::NoArtifact { image: "ghcr.io/a/b:1".into() }), @r"
         no compatibility artifact is attached to ghcr.io/a/b:1
-        make one with `compat gen PATH -o compat.json`, then `compat attach ghcr.io/a/b:1 compat.json`
+        `compat attach --generate ghcr.io/a/b:1` attaches one; `compat check --generate ghcr.io/a/b:1` derives it without
         ");
         insta::assert_snapshot!(hint(Error::Unauthorized {
             host: "ghcr.io".into(), action: "read a/b:1".into(), detail: "no credentials were found".into()
