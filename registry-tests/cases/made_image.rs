@@ -126,7 +126,7 @@ fn without_source(output: &Output) -> Value {
 fn gpu(workspace: &Workspace, registry: &Registry) {
     let reference = registry.tagged("demo/app", "cuda");
     for (version, code) in [("535.104.05", 0), ("470.57.02", 1)] {
-        let root = made_image::driver_root(workspace, &format!("{version}"));
+        let root = made_image::driver_root(workspace, version);
         let root = root.to_str().expect("a root's path is text");
         check(workspace, &reference, &["--root", root]).exits(code);
     }

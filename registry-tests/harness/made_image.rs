@@ -140,7 +140,9 @@ pub fn driver_root(workspace: &Workspace, version: &str) -> PathBuf {
     fs::create_dir_all(&folder).expect("folders of a root");
     driver_library(workspace, "driver.so");
     fs::copy(workspace.path("driver.so"), folder.join(format!("libcuda.so.{version}"))).expect("a library");
-    symlink(format!("libcuda.so.{version}"), folder.join("libcuda.so.1")).expect("a link");
+    if !folder.join("libcuda.so.1").exists() {
+        symlink(format!("libcuda.so.{version}"), folder.join("libcuda.so.1")).expect("a link");
+    }
     root
 }
 

@@ -242,10 +242,12 @@ impl Survey {
 
     /// Starts the libraries that no program loads, on their own.
     fn start_unreached(&mut self, tree: &Tree, files: &TreeFiles<'_>, environment: &Environment) {
-        for (path, _, _, _) in tree.objects() {
+        for (path, _, file, _) in tree.objects() {
             let Some(path) = path.to_str() else { continue };
             let Ok(opened) = files.open(path) else { continue };
-            let is_library = opened.facts.form == Form::Library && !opened.facts.is_program();
+            // Some libraries name an interpreter, to be started as programs where one may execute them.
+            let is_program = opened.facts.is_program() && file.is_executable();
+            let is_library = opened.facts.form == Form::Library && !is_program;
             let is_ours = environment.platform.runs(opened.facts.machine);
             if is_library && is_ours && opened.facts.has_dynamic_section && !self.reached.contains(path) {
                 self.start_all(&[relative(path)], files, environment);
