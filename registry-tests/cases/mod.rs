@@ -6,6 +6,7 @@ mod credential;
 mod docker_image;
 mod fault;
 mod harness_works;
+mod hostile_image;
 mod input;
 mod made_image;
 mod main_job;
@@ -37,6 +38,7 @@ pub fn all() -> Vec<Case> {
         main_job::cases(),
         tree::cases(),
         docker_image::cases(),
+        hostile_image::cases(),
         made_image::cases(),
     ]
     .into_iter()

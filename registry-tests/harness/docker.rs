@@ -25,7 +25,8 @@ pub struct Docker<'a> {
 impl<'a> Docker<'a> {
     /// Uses the engine that runs, or starts one.
     pub fn start(workspace: &'a Workspace) -> Self {
-        let mut docker = Self { workspace, socket: None, guard: None, state: None, images: RefCell::default() };
+        let mut docker =
+            Self { workspace, socket: None, guard: None, state: None, images: RefCell::default() };
         if !docker.answers() {
             docker.launch();
         }

@@ -24,8 +24,8 @@ pub const REQUIREMENTS: [Requirement; 9] = [
     Requirement::Tool("tar"),
 ];
 
-/// The tags of all images, and the program that each runs.
-pub const TAGS: [&str; 7] = ["static", "musl", "missing", "v4", "cuda", "debian", "python"];
+/// The tags of all images.
+pub const TAGS: [&str; 8] = ["static", "musl", "missing", "v4", "hwcaps", "cuda", "debian", "python"];
 
 /// The wheel that the Python image has, with libraries of its own beside it.
 const WHEEL: &str = "numpy==1.26.4";
@@ -43,6 +43,7 @@ pub fn small(workspace: &Workspace, docker: &Docker) {
     musl(workspace, docker);
     missing(workspace, docker);
     newest_cpu(workspace, docker);
+    hwcaps(workspace, docker);
     cuda(workspace, docker);
 }
 
@@ -58,7 +59,7 @@ pub fn large(workspace: &Workspace, docker: &Docker) {
     let dockerfile = "FROM compat-tests:debian\n\
         RUN rm -r /usr/bin/perl /usr/bin/perl5* && ln -s python3 /usr/bin/snake\n\
         ADD site.tar /opt/site\n\
-        ENV PYTHONPATH=/opt/site\n\
+        ENV PYTHONPATH=/opt/site LD_LIBRARY_PATH=/opt/site/numpy.libs:/usr/lib/python3\n\
         ENTRYPOINT [\"snake\", \"-c\", \"import numpy\"]\n";
     build(workspace, docker, "python", dockerfile);
 }
@@ -119,6 +120,18 @@ fn newest_cpu(workspace: &Workspace, docker: &Docker) {
     docker.import_with("v4", &folder, &[PROGRAM], None);
 }
 
+/// A program whose library is there for CPUs of x86-64-v3 only.
+fn hwcaps(workspace: &Workspace, docker: &Docker) {
+    let folder = with_glibc(workspace, "hwcaps");
+    let directory = "hwcaps/usr/lib/x86_64-linux-gnu/glibc-hwcaps/x86-64-v3";
+    workspace.folder(directory);
+    let library = format!("{directory}/libanswer.so.1");
+    let flags = ["-shared", "-fPIC", "-Wl,-soname,libanswer.so.1"];
+    compile(workspace, "cc", &[&fixture("answer.c")], &library, &flags);
+    compile(workspace, "cc", &[&fixture("application.c"), &library], "hwcaps/app", &[]);
+    docker.import_with("hwcaps", &folder, &[PROGRAM], None);
+}
+
 /// A program for a GPU: it needs the driver's library, and its configuration a CUDA version.
 fn cuda(workspace: &Workspace, docker: &Docker) {
     let folder = with_glibc(workspace, "cuda");
@@ -128,7 +141,7 @@ fn cuda(workspace: &Workspace, docker: &Docker) {
         PROGRAM,
         "ENV NVIDIA_VISIBLE_DEVICES=all",
         "ENV NVIDIA_DRIVER_CAPABILITIES=compute",
-        "ENV NVIDIA_REQUIRE_CUDA=cuda>=12.2",
+        "ENV NVIDIA_REQUIRE_CUDA=\"cuda>=12.2\"",
     ];
     docker.import_with("cuda", &folder, &changes, None);
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use compat::check::{Host, Options};
-use compat::loader::{Application, Environment, Load, Problem, Rule, SealedFiles, ScopeFiles};
+use compat::loader::{Application, Environment, Load, Problem, Rule, ScopeFiles, SealedFiles};
 use compat::spec::{self, Object, ObjectKind, Specification};
 
 use crate::harness::docker::Docker;
@@ -88,7 +88,8 @@ impl Image {
     fn differences(&self) -> BTreeMap<String, Vec<String>> {
         let mut differing = BTreeMap::new();
         for path in self.root.objects.keys() {
-            let is_known = self.specification.objects.iter().any(|object| format!("/{}", object.path) == *path);
+            let is_known =
+                self.specification.objects.iter().any(|object| format!("/{}", object.path) == *path);
             if !is_known {
                 differing.insert(path.clone(), vec!["the specification does not have it".to_owned()]);
             }
@@ -136,14 +137,15 @@ impl Image {
         let count = |asked: Asked| self.asked.values().filter(|how| **how == asked).count();
         let resolved: usize = self.model.values().map(|answer| answer.sets.resolved.len()).sum();
         format!(
-            "{} of {} ELF objects equal ({} programs started, {} files given to the loader, {} to musl's; {} not \
-             dynamic); {resolved} resolved names",
+            "{} of {} ELF objects equal ({} programs started, {} files given to the loader, {} to musl's, {} not \
+             dynamic; {} with whole traces); {resolved} resolved names",
             self.root.objects.len() - differing.len().min(self.root.objects.len()),
             self.root.objects.len(),
             count(Asked::Started),
             count(Asked::ToLoader),
             count(Asked::ToMusl),
             self.root.objects.len() - self.asked.len().min(self.root.objects.len()),
+            self.truth.iter().filter(|(path, text)| Sets::parse(text, path, "").is_some()).count(),
         )
     }
 }
