@@ -25,7 +25,8 @@ pub const REQUIREMENTS: [Requirement; 9] = [
 ];
 
 /// The tags of all images.
-pub const TAGS: [&str; 8] = ["static", "musl", "missing", "v4", "hwcaps", "cuda", "debian", "python"];
+pub const TAGS: [&str; 9] =
+    ["static", "musl", "missing", "v4", "hwcaps", "paths", "cuda", "debian", "python"];
 
 /// The wheel that the Python image has, with libraries of its own beside it.
 const WHEEL: &str = "numpy==1.26.4";
@@ -44,6 +45,7 @@ pub fn small(workspace: &Workspace, docker: &Docker) {
     missing(workspace, docker);
     newest_cpu(workspace, docker);
     hwcaps(workspace, docker);
+    paths(workspace, docker);
     cuda(workspace, docker);
 }
 
@@ -130,6 +132,30 @@ fn hwcaps(workspace: &Workspace, docker: &Docker) {
     compile(workspace, "cc", &[&fixture("answer.c")], &library, &flags);
     compile(workspace, "cc", &[&fixture("application.c"), &library], "hwcaps/app", &[]);
     docker.import_with("hwcaps", &folder, &[PROGRAM], None);
+}
+
+/// A program whose libraries lie where its environment says: in a folder of the working directory, and in
+/// that itself, which an empty element stands for.
+fn paths(workspace: &Workspace, docker: &Docker) {
+    let folder = with_glibc(workspace, "paths");
+    workspace.folder("paths/srv/lib");
+    let library = |output: &str, name: &str, inputs: &[&str], flags: &[&str]| {
+        let soname = format!("-Wl,-soname,{name}");
+        compile(workspace, "cc", inputs, output, &[&["-shared", "-fPIC", &soname], flags].concat());
+    };
+    let (answer, middle) = ("paths/srv/libanswer.so.1", "paths/srv/lib/libmiddle.so.1");
+    library(answer, "libanswer.so.1", &[&fixture("answer.c")], &[]);
+    workspace.write("empty.c", "");
+    library(middle, "libmiddle.so.1", &["empty.c", answer], &["-Wl,--no-as-needed"]);
+    compile(
+        workspace,
+        "cc",
+        &[&fixture("application.c"), middle, answer],
+        "paths/app",
+        &["-Wl,--no-as-needed"],
+    );
+    let changes = [PROGRAM, "WORKDIR /srv", "ENV LD_LIBRARY_PATH=/nowhere;lib:"];
+    docker.import_with("paths", &folder, &changes, None);
 }
 
 /// A program for a GPU: it needs the driver's library, and its configuration a CUDA version.

@@ -120,7 +120,10 @@ impl Image {
             }
             theirs.missing_symbols.retain(|symbol| !own(symbol));
         }
-        let (theirs, ours) = (self.root.real_sets(&theirs), self.root.real_sets(&ours.sets));
+        let image = self.specification.image.as_ref();
+        let directory = image.and_then(|image| image.working_directory.as_deref()).unwrap_or("/");
+        let (theirs, ours) =
+            (self.root.real_sets(&theirs, directory), self.root.real_sets(&ours.sets, directory));
         theirs.without_consequences().differences(&ours.without_consequences())
     }
 

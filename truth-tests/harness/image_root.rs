@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
+use std::path::Path;
 
 use super::docker::Docker;
 use super::{Sets, Workspace};
@@ -70,14 +71,20 @@ impl ImageRoot {
         format!("/{}", walked.join("/"))
     }
 
-    /// Sets with the paths in them without links: the loader names files by the way it took to them.
-    pub fn real_sets(&self, sets: &Sets) -> Sets {
-        let real = |path: &String| if path.starts_with('/') { self.real(path) } else { path.clone() };
+    /// Sets with the paths in them absolute and without links: the loader names files by the way it took
+    /// to them, from the working directory.
+    pub fn real_sets(&self, sets: &Sets, directory: &str) -> Sets {
+        let real = |path: &String| match path.find('/') {
+            Some(0) => self.real(path),
+            Some(_) => self.real(&format!("{directory}/{path}")),
+            None => path.clone(),
+        };
+        let found = |path: &String| self.real(&Path::new(directory).join(path).to_string_lossy());
         let triples = |set: &std::collections::BTreeSet<(String, String, String)>| {
             set.iter().map(|(a, b, c)| (a.clone(), real(b), real(c))).collect()
         };
         Sets {
-            resolved: sets.resolved.iter().map(|(name, path)| (real(name), real(path))).collect(),
+            resolved: sets.resolved.iter().map(|(name, path)| (real(name), found(path))).collect(),
             missing_libraries: sets.missing_libraries.clone(),
             missing_versions: triples(&sets.missing_versions),
             unversioned: sets.unversioned.iter().map(|(path, by)| (real(path), real(by))).collect(),

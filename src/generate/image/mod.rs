@@ -348,9 +348,7 @@ impl Survey {
         specification.links = relative_paths(targets);
         specification.unusable = relative_paths(seen.unusable);
         specification.location = Some("/".to_owned());
-        let library_path = config.variable("LD_LIBRARY_PATH").filter(|list| !list.is_empty());
-        specification.library_path =
-            library_path.map(|list| list.split(':').map(str::to_owned).collect()).unwrap_or_default();
+        specification.library_path = library_path(config);
         let executable = self.subjects.first().and_then(|path| path.rsplit('/').next()).map(str::to_owned);
         specification.attributes = attributes(&options.attributes, executable, &self.names);
         specification.subjects = self.subjects;
@@ -360,6 +358,19 @@ impl Survey {
         }
         Generated { specification, notes: self.notes }
     }
+}
+
+/// The directories of the configuration's `LD_LIBRARY_PATH`. The working directory, which an empty element
+/// stands for and relative ones begin at, is that of the configuration.
+fn library_path(config: &Config) -> Vec<String> {
+    let directory = config.working_dir.trim_end_matches('/');
+    let list = config.variable("LD_LIBRARY_PATH").filter(|list| !list.is_empty());
+    let elements = list.into_iter().flat_map(|list| list.split([':', ';']));
+    let absolute = |element: &str| match element.chars().next() {
+        Some('/' | '$') => element.to_owned(),
+        _ => format!("{directory}/{element}"),
+    };
+    elements.map(absolute).collect()
 }
 
 /// The paths that objects open by themselves once they run, as their notes say.
