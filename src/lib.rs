@@ -7,7 +7,7 @@
 //! - [`elf`]: bytes of one object -> its facts; [`spec`]: the specification document;
 //!   [`sys`]: the operating system, and the only unsafe code;
 //! - [`host`]: a root file system as the loader sees it; [`registry`]: references, transfer, referrers;
-//! - [`loader`]: what would `ld.so` do;
+//! - [`image`]: a container image as a root; [`loader`]: what would `ld.so` do;
 //! - [`generate`]: objects -> specification; [`check`]: specification x host -> report;
 //! - [`cli`]: arguments, rendering, exit codes.
 

@@ -8,7 +8,7 @@ use crate::harness::artifact::{attach, specification};
 use crate::harness::case::{DOCKER_REGISTRY, HTPASSWD, OLAREG};
 use crate::harness::compat::{Compat, discovered};
 use crate::harness::docker_registry::{Auth, DockerRegistry, Settings};
-use crate::harness::memory_registry::encode_base64;
+use crate::harness::memory_registry::{MemoryRegistry, Tokens, encode_base64};
 use crate::harness::olareg::{self, Olareg};
 use crate::harness::{Case, Requirement, Workspace};
 
@@ -36,6 +36,7 @@ pub fn cases() -> Vec<Case> {
             &[OLAREG, HTPASSWD],
             expired,
         ),
+        Case::new("credential::an_expired_token_does_not_hide_a_public_repository", &[], expired_token),
         Case::new("credential::a_broken_credentials_file_is_named", BASIC, broken_file),
     ]
 }
@@ -195,6 +196,21 @@ fn expired(workspace: &Workspace) {
     assert!(discovered(&attached).is_empty());
     workspace.write("home/.docker/config.json", auths(&registry.address(), PASSWORD));
     attach(workspace, &reference, "b");
+}
+
+fn expired_token(workspace: &Workspace) {
+    let registry = MemoryRegistry::honest();
+    let reference = format!("{}/public/app:1", registry.address());
+    specification(workspace, "compat.json", "a");
+    workspace.compat(["push", &reference]).ok();
+    // Anyone is given a token, and none is taken but those.
+    registry.ask_tokens(Tokens { realm: registry.url(), uses: 1_000, password: None });
+    let kept = json!({"auths": {registry.address(): {"registrytoken": "expired"}}}).to_string();
+    workspace.write("home/.docker/config.json", kept);
+    let run = workspace.compat(["check", "--no-cache", &reference]).ok();
+    run.says("refused the credentials from").says(".docker/config.json");
+    let write = workspace.compat(["push", &format!("{}/public/app:2", registry.address())]).run();
+    write.fails_clearly().says(".docker/config.json");
 }
 
 fn broken_file(workspace: &Workspace) {

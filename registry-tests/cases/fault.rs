@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::harness::artifact::{attach, push, put_plain, specification};
+use crate::harness::artifact::{attach, discover, push, put_plain, specification};
 use crate::harness::case::{HTPASSWD, OLAREG};
 use crate::harness::compat::Output;
 use crate::harness::http::{Reply, Response, Server};
@@ -34,6 +34,9 @@ pub fn cases() -> Vec<Case> {
         Case::new("fault::nobody_listens", &[], nobody),
         Case::new("fault::an_artifact_without_a_specification_is_named", &[], no_specification),
         Case::new("fault::a_push_is_not_done_twice", &[], push_once),
+        Case::new("fault::a_referrer_that_is_listed_and_gone_is_passed_over", &[], gone),
+        Case::new("fault::content_that_is_not_what_it_says_names_the_repository", &[], wrong_content),
+        Case::new("fault::a_proxy_that_cannot_be_understood_is_named", &[], broken_proxy),
     ];
     for (name, fault) in lasting() {
         for (part, target) in [("manifest", "/manifests/"), ("blob", "/blobs/")] {
@@ -121,6 +124,48 @@ fn recovers(workspace: &Workspace, rule: Rule) {
     let Prepared { registry, reference } = prepared(workspace);
     registry.break_rule(rule);
     check(workspace, &reference).exits(0);
+}
+
+fn gone(workspace: &Workspace) {
+    let registry = MemoryRegistry::honest();
+    Place::server(&registry.address(), "demo").image("1", "x");
+    let image = format!("{}/demo:1", registry.address());
+    let digests = ["a", "b"].map(|salt| attach(workspace, &image, salt));
+    for digest in &digests {
+        registry.break_rule(Rule::always("GET", &format!("/manifests/{digest}"), missing()));
+        let run = workspace.compat(["check", "--no-cache", &image]).within(BOUND).run();
+        run.exits(0);
+        let copied = workspace.compat(["copy", "-r", &image, "oci:copied:1"]).within(BOUND).run();
+        copied.exits(0).says(digest).says("left out");
+        let found = discover(workspace, "oci:copied:1");
+        assert!(!found.stdout.contains(digest), "{found:?}");
+        registry.mend();
+        std::fs::remove_dir_all(workspace.path("copied")).expect("the layout");
+    }
+    // Where all are gone, that is no absence of an artifact.
+    digests.iter().for_each(|digest| {
+        registry.break_rule(Rule::always("GET", &format!("/manifests/{digest}"), missing()));
+    });
+    workspace.compat(["check", "--no-cache", &image]).run().fails_clearly();
+}
+
+fn missing() -> Fault {
+    Fault::Status(404, vec![], String::new())
+}
+
+fn wrong_content(workspace: &Workspace) {
+    let Prepared { registry, reference } = prepared(workspace);
+    registry.break_rule(Rule::always("GET", "/blobs/", Fault::FlippedByte));
+    check(workspace, &reference).fails_clearly().says(&format!("{}/demo", registry.address()));
+}
+
+fn broken_proxy(workspace: &Workspace) {
+    let run = workspace
+        .compat(["check", "--no-cache", "registry.example/app:1"])
+        .env("HTTPS_PROXY", "http://user:hunter2-secret@[bad")
+        .within(BOUND)
+        .run();
+    run.exits(2).says("HTTPS_PROXY").never_says(PASSWORD);
 }
 
 fn looping(workspace: &Workspace) {

@@ -7,6 +7,7 @@ mod docker_image;
 mod fault;
 mod harness_works;
 mod hostile_image;
+mod image;
 mod input;
 mod made_image;
 mod main_job;
@@ -40,6 +41,7 @@ pub fn all() -> Vec<Case> {
         docker_image::cases(),
         hostile_image::cases(),
         made_image::cases(),
+        image::cases(),
     ]
     .into_iter()
     .flatten()

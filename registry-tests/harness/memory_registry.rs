@@ -159,6 +159,11 @@ impl MemoryRegistry {
         self.inner.settings().rules.push(rule);
     }
 
+    /// Ends all misbehaviour.
+    pub fn mend(&self) {
+        self.inner.settings().rules.clear();
+    }
+
     /// Treats the referrers API in another way from now on.
     pub fn treat_referrers(&self, referrers: Referrers) {
         self.inner.settings().referrers = referrers;

@@ -18,7 +18,9 @@ pub struct Workspace {
 impl Workspace {
     /// A fresh folder.
     pub fn new(name: &str) -> Self {
-        let prefix = format!("compat-{}-", name.chars().take(60).collect::<String>());
+        // A case may be named after a path.
+        let name: String = name.chars().take(60).map(|c| if c == '/' { '+' } else { c }).collect();
+        let prefix = format!("compat-{name}-");
         let mut builder = tempfile::Builder::new();
         builder.prefix(&prefix);
         builder.disable_cleanup(std::env::var_os("COMPAT_TEST_KEEP").is_some());

@@ -4,6 +4,8 @@
 //! loader's model; what the loader would object to becomes the findings. "Incompatible" is a finding,
 //! not an error: nothing here fails.
 
+#[cfg(test)]
+mod hostile;
 mod names;
 mod report;
 mod requirement;

@@ -1,5 +1,8 @@
 //! The report: findings and the verdict, one form for text, JSON and services.
 
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +10,9 @@ use crate::loader::{Effect, Problem};
 
 /// The identifier of the report's schema.
 pub const REPORT_IDENTIFIER: &str = "urn:compatlib:schema:report:1";
+
+/// How many findings a report tells. Nobody reads as many.
+const MOST_FINDINGS: usize = 5000;
 
 /// Whether the application will run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -70,7 +76,7 @@ impl From<Effect> for Impact {
 }
 
 /// What was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Matter {
     /// The loader would object.
@@ -80,7 +86,7 @@ pub enum Matter {
 }
 
 /// What the loader would not object to, and the reader should know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Remark {
     /// The document lists the names of libraries only, so versions and symbols were not compared.
@@ -96,6 +102,11 @@ pub enum Remark {
         source: String,
         /// Why not.
         reason: String,
+    },
+    /// More was found than a report tells.
+    FindingsLeftOut {
+        /// How many findings more.
+        count: usize,
     },
     /// The image asks something of NVIDIA's driver, and the host has none: a container starts without it.
     DriverMissing {
@@ -158,6 +169,11 @@ impl Finding {
         let impact = problem.effect().into();
         let message = problem.loader_message().filter(|_| impact != Impact::Undecided);
         Self { impact, matter: Matter::Problem(problem.clone()), subjects: vec![subject.to_owned()], message }
+    }
+
+    /// Whether it tells that not everything was looked at, which no report leaves out.
+    fn is_end(&self) -> bool {
+        matches!(self.matter, Matter::Problem(Problem::EffortExceeded { .. }))
     }
 
     pub(super) fn left_to_program(subject: &str, symbols: &[String]) -> Self {
@@ -233,10 +249,39 @@ pub struct Report {
     pub subjects: Vec<Subject>,
     /// The reasons, the worst first.
     pub findings: Vec<Finding>,
+    /// The findings by what was found, while they are gathered.
+    #[serde(skip)]
+    #[schemars(skip)]
+    gathered: Gathered,
+}
+
+/// Findings by the hash of what was found, so that any number of them is told apart in one pass.
+#[derive(Clone, Debug, Default)]
+struct Gathered {
+    hasher: RandomState,
+    places: HashMap<u64, Vec<usize>>,
+    left_out: usize,
+    /// The worst of what was left out.
+    worst: Option<Impact>,
+}
+
+/// It is no part of what a report says.
+impl PartialEq for Gathered {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Gathered {}
+
+impl Gathered {
+    fn add(&mut self, finding: &Finding, place: usize) {
+        self.places.entry(self.hasher.hash_one(&finding.matter)).or_default().push(place);
+    }
 }
 
 impl Report {
-    pub(super) fn new(host: HostSummary) -> Self {
+    pub(crate) fn new(host: HostSummary) -> Self {
         Self {
             schema: REPORT_IDENTIFIER.to_owned(),
             verdict: Verdict::Undecided,
@@ -245,14 +290,29 @@ impl Report {
             host,
             subjects: Vec::new(),
             findings: Vec::new(),
+            gathered: Gathered::default(),
         }
     }
 
     /// Adds a finding, or its subjects to the same finding.
     pub(super) fn add_finding(&mut self, finding: Finding) {
-        match self.findings.iter_mut().find(|known| known.matter == finding.matter) {
-            Some(known) => known.subjects.extend(finding.subjects),
-            None => self.findings.push(finding),
+        if self.gathered.places.is_empty() {
+            for (place, known) in self.findings.iter().enumerate() {
+                self.gathered.add(known, place);
+            }
+        }
+        let places = self.gathered.places.get(&self.gathered.hasher.hash_one(&finding.matter));
+        let same = |place: &&usize| self.findings[**place].matter == finding.matter;
+        match places.and_then(|places| places.iter().find(same)) {
+            Some(place) => self.findings[*place].subjects.extend(finding.subjects),
+            None if self.findings.len() >= MOST_FINDINGS && !finding.is_end() => {
+                self.gathered.left_out += 1;
+                self.gathered.worst = self.gathered.worst.max(Some(finding.impact));
+            }
+            None => {
+                self.gathered.add(&finding, self.findings.len());
+                self.findings.push(finding);
+            }
         }
     }
 
@@ -288,6 +348,10 @@ impl Report {
 
     /// Draws the verdict from the findings.
     pub(super) fn concluded(mut self) -> Self {
+        let Gathered { left_out: count, worst, .. } = std::mem::take(&mut self.gathered);
+        if let Some(impact) = worst {
+            self.findings.push(Finding::remark(impact, Remark::FindingsLeftOut { count }, Vec::new()));
+        }
         if self.subjects.is_empty() && self.findings.is_empty() {
             let finding = Finding::remark(Impact::Undecided, Remark::NothingToCheck {}, Vec::new());
             self.findings.push(finding);

@@ -146,7 +146,7 @@ fn judge_image(
         let digest = derived.descriptor.map(|descriptor| descriptor.digest.to_string());
         let level = Some("generated".to_owned());
         let source = Source { reference: source.to_string(), digest, level };
-        report = Some(Report { source: Some(source), ..check::check(&derived.specification, host) });
+        report.insert(check::check(&derived.specification, host)).source = Some(source);
         Ok(())
     })?;
     report.ok_or_else(|| Failure::usage(format!("{source} holds no image")))

@@ -1,11 +1,12 @@
 //! A report as text for people: what is missing, who wants it, what the host has instead.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
 use crate::check::{Exactness, Finding, Impact, Matter, Remark, Report, Verdict};
-use crate::loader::Problem;
+use crate::loader::{Effort, Problem};
 
 /// How many names of one kind are listed before the rest is counted.
 const MOST_NAMES: usize = 8;
@@ -82,8 +83,13 @@ struct Group<'a> {
 
 fn groups(findings: &[Finding]) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
+    let mut known: HashMap<Common<'_>, usize> = HashMap::new();
     for finding in findings {
-        match groups.iter_mut().find(|group| is_told_with(group.findings[0], finding)) {
+        let place = match common(finding) {
+            Some(common) => *known.entry(common).or_insert(groups.len()),
+            None => groups.len(),
+        };
+        match groups.get_mut(place) {
             Some(group) => group.findings.push(finding),
             None => groups.push(Group {
                 impact: finding.impact,
@@ -97,18 +103,24 @@ fn groups(findings: &[Finding]) -> Vec<Group<'_>> {
     groups
 }
 
-fn is_told_with(first: &Finding, other: &Finding) -> bool {
-    use Matter::Problem as P;
-    match (&first.matter, &other.matter) {
-        (
-            P(Problem::VersionMissing { path: a, wanted_by: b, highest: c, .. }),
-            P(Problem::VersionMissing { path: x, wanted_by: y, highest: z, .. }),
-        ) => (a, b, c) == (x, y, z),
-        (
-            P(Problem::SymbolMissing { library: a, wanted_by: b, version: c, lazy: d, .. }),
-            P(Problem::SymbolMissing { library: w, wanted_by: x, version: y, lazy: z, .. }),
-        ) => (a, b, c, d) == (w, x, y, z),
-        _ => false,
+/// What the findings of a group have in common.
+#[derive(PartialEq, Eq, Hash)]
+enum Common<'a> {
+    /// Missing versions of one file for one object: the file, the object, the newest version there is.
+    Versions(&'a str, &'a str, Option<&'a str>),
+    /// Missing symbols of one object: the library, the object, the version, whether they are only called.
+    Symbols(Option<&'a str>, &'a str, Option<&'a str>, bool),
+}
+
+fn common(finding: &Finding) -> Option<Common<'_>> {
+    match &finding.matter {
+        Matter::Problem(Problem::VersionMissing { path, wanted_by, highest, .. }) => {
+            Some(Common::Versions(path, wanted_by, highest.as_deref()))
+        }
+        Matter::Problem(Problem::SymbolMissing { library, wanted_by, version, lazy, .. }) => {
+            Some(Common::Symbols(library.as_deref(), wanted_by, version.as_deref(), *lazy))
+        }
+        _ => None,
     }
 }
 
@@ -221,6 +233,15 @@ pub(super) fn describe(problem: &Problem) -> String {
         Problem::KernelTooOld { object, wanted, host, .. } => {
             format!("{object} was built for Linux {wanted} and newer, and this is {host}")
         }
+        Problem::EffortExceeded { effort } => {
+            let what = match effort {
+                Effort::Libraries => "more libraries are loaded",
+                Effort::Search => "more files are searched for",
+                Effort::Symbols => "more symbols are looked up",
+                Effort::Problems => "more problems are found",
+            };
+            format!("not followed to the end: {what} than any program is known to need")
+        }
         Problem::VersionMissing { .. } | Problem::SymbolMissing { .. } => String::new(),
     }
 }
@@ -255,6 +276,7 @@ fn describe_remark(remark: &Remark) -> String {
             format!("the document has nothing but {names} names: versions and symbols were not compared")
         }
         Remark::SourceFailed { source, reason } => format!("{source} could not be had: {reason}"),
+        Remark::FindingsLeftOut { count } => format!("and {count} more findings"),
         Remark::DriverMissing { asked } => format!(
             "the image asks for NVIDIA's driver ({}), and there is none here: it would start without a GPU",
             asked.join("; ")
@@ -330,15 +352,11 @@ mod tests {
             subjects: vec!["git".to_owned()],
             message: problem.loader_message(),
         };
-        Report {
-            schema: String::new(),
-            verdict: Verdict::Incompatible,
-            exactness: Exactness::Symbols,
-            source: None,
-            host,
-            subjects: vec![Subject { path: "git".to_owned(), verdict: Verdict::Incompatible }],
-            findings: problems.iter().map(finding).collect(),
-        }
+        let mut report = Report::new(host);
+        report.verdict = Verdict::Incompatible;
+        report.subjects = vec![Subject { path: "git".to_owned(), verdict: Verdict::Incompatible }];
+        report.findings = problems.iter().map(finding).collect();
+        report
     }
 
     fn plain(report: &Report) -> String {

@@ -10,7 +10,7 @@ use super::registry_options::{CacheOptions, RegistryOptions, claim_stdin, failur
 use super::{Context, Failure};
 use crate::registry::location::LAYOUT_PREFIX;
 use crate::registry::{
-    Access, Digest, Error, FindOptions, Found, Level, Location, Platform, Store, find, limit,
+    Access, Digest, Error, FindOptions, Found, Level, Location, Platform, Selector, Store, find, limit,
 };
 
 /// How a specification is fetched.
@@ -171,12 +171,17 @@ fn fetch_found(
         platform_named: options.platform.is_some(),
         offline: options.offline,
     };
-    session.run(async {
+    let found = session.run(async {
         match find::find(&store, &cache, location, &find_options).await {
             Err(Error::NoArtifact { .. }) if or_none => Ok(None),
             found => found.map(Some),
         }
-    })
+    })?;
+    for digest in found.iter().flat_map(|found| &found.gone) {
+        let gone = store.display(&Selector::Digest(digest.clone()));
+        context.warn(&format!("{gone} is listed as attached, and gone: an older one is taken"));
+    }
+    Ok(found)
 }
 
 /// Parses a reference as typed; what looks like a path gets a hint.

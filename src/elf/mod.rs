@@ -11,15 +11,19 @@
 //! read here in place, because goblin copies and decodes each whole table when the loader needs a
 //! handful of its entries.
 //!
-//! Hostile input returns an [`Error`] or is left out; nothing here panics, and no allocation is
-//! larger than the file itself allows.
+//! Hostile input returns an [`Error`] or is left out; nothing here panics, no allocation is larger
+//! than the file itself allows, and tables that no linker writes (chains of thousands of symbols,
+//! names shared by thousands of entries) are followed so far and no further.
 
 mod constant;
 mod dlopen;
 mod dynamic;
 mod error;
 mod hash;
+#[cfg(test)]
+mod hostile;
 mod machine;
+mod name;
 mod note;
 mod object;
 mod range;

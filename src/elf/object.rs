@@ -6,6 +6,7 @@ use goblin::elf::header::{self, Header};
 use goblin::elf::program_header::{self as segment, ProgramHeader};
 
 use crate::elf::dynamic::{Entries, Tables};
+use crate::elf::name::Names;
 use crate::elf::reader::Reader;
 use crate::elf::symbol::SymbolTable;
 use crate::elf::{
@@ -82,6 +83,10 @@ pub struct Object {
     /// File ranges of the relocations, and whether the entries carry an addend.
     pub(super) relocations: Vec<(usize, usize, bool)>,
 }
+
+/// The most libraries that an object may need: more than the largest programs have by far, few
+/// enough to be searched for one by one.
+const MAXIMUM_NEEDED: usize = 4096;
 
 /// Segments and the bytes they lie in.
 pub(super) struct Segments<'a> {
@@ -182,13 +187,13 @@ impl Object {
         let reader = segments.reader;
         let tables = &entries.tables;
         let strings = strings(segments, tables)?;
-        let string = |offset: u64| string_at(reader, strings, offset);
-        self.dynamic = Some(resolve_names(entries, string)?);
+        let names = Names::new(reader, strings);
+        self.dynamic = Some(resolve_names(entries, &names)?);
         if let Some(at) = segments.table("the version needs", tables.version_needs)? {
-            self.version_needs = version::parse_needs(reader, at, string)?;
+            self.version_needs = version::parse_needs(reader, at, &names)?;
         }
         if let Some(at) = segments.table("the version definitions", tables.version_definitions)? {
-            self.version_definitions = Some(version::parse_definitions(reader, at, string)?);
+            self.version_definitions = Some(version::parse_definitions(reader, at, &names)?);
         }
         let definitions = self.version_definitions.as_deref().unwrap_or_default();
         let versions = version::entries(&self.version_needs, definitions);
@@ -379,11 +384,15 @@ fn interpreter(segments: &Segments<'_>) -> Result<Option<String>, Error> {
 fn notes(segments: &Segments<'_>, machine: Machine) -> Notes {
     const PT_GNU_PROPERTY: u32 = 0x6474_e553;
     let mut notes = Notes::default();
+    // Property notes lie in two segments, a note in no more: any number of segments may share bytes.
+    let mut left = segments.reader.data.len().saturating_mul(2);
     for header in &segments.headers {
         if !matches!(header.p_type, segment::PT_NOTE | PT_GNU_PROPERTY) {
             continue;
         }
         if let Ok(reader) = segments.bytes("the notes", header) {
+            let Some(rest) = left.checked_sub(reader.data.len()) else { break };
+            left = rest;
             let align = if header.p_align == 8 { 8 } else { 4 };
             notes.read(reader, align, machine);
         }
@@ -414,25 +423,20 @@ pub(super) fn strings(segments: &Segments<'_>, tables: &Tables) -> Result<(usize
     Ok((offset, size))
 }
 
-fn string_at(reader: Reader<'_>, (start, size): (usize, usize), offset: u64) -> Option<&[u8]> {
-    let data = reader.data.get(start..start.checked_add(size)?)?;
-    Reader { data, ..reader }.string(usize::try_from(offset).ok()?)
-}
-
-fn resolve_names<'a>(entries: &Entries, string: impl Fn(u64) -> Option<&'a [u8]>) -> Result<Dynamic, Error> {
-    let text = |offset: u64| -> Result<String, Error> {
-        let bytes = string(offset).ok_or_else(|| Error::Malformed {
-            what: "dynamic section",
-            why: format!("the name at offset {offset:#x} lies outside the string table"),
-        })?;
-        Ok(String::from_utf8_lossy(bytes).into_owned())
-    };
-    let dependency = |(name, kind): &(u64, _)| Ok(Dependency { name: text(*name)?, kind: *kind });
+fn resolve_names(entries: &Entries, names: &Names<'_>) -> Result<Dynamic, Error> {
+    const WHAT: &str = "dynamic section";
+    if entries.needed.len() > MAXIMUM_NEEDED {
+        let why = format!("it needs {} libraries, more than {MAXIMUM_NEEDED}", entries.needed.len());
+        return Err(Error::Malformed { what: WHAT, why });
+    }
+    let name = |offset| names.name(WHAT, offset);
+    let path_list = |offset| names.path_list(WHAT, offset);
+    let dependency = |(offset, kind): &(u64, _)| Ok(Dependency { name: name(*offset)?, kind: *kind });
     Ok(Dynamic {
-        soname: entries.soname.map(text).transpose()?,
+        soname: entries.soname.map(name).transpose()?,
         needed: entries.needed.iter().map(dependency).collect::<Result<_, Error>>()?,
-        rpath: entries.rpath.map(text).transpose()?,
-        runpath: entries.runpath.map(text).transpose()?,
+        rpath: entries.rpath.map(path_list).transpose()?,
+        runpath: entries.runpath.map(path_list).transpose()?,
         flags: entries.flags,
     })
 }

@@ -1,10 +1,10 @@
 //! Which parts of a file an object is read from: what must be kept of it so that it reads the same
 //! from a copy in which everything else is zero.
 
+use std::iter::once;
 use std::ops::Range;
 
 use bytes::Bytes;
-use goblin::elf::header;
 use goblin::elf::program_header as segment;
 
 use crate::elf::object::{self, Segments};
@@ -13,6 +13,8 @@ use crate::elf::{Object, relocation, version};
 
 /// Ranges that are no further apart than this become one.
 const GAP: usize = 64;
+/// The longer one of the two ELF headers.
+const HEADER: usize = 64;
 const PT_GNU_PROPERTY: u32 = 0x6474_e553;
 
 /// The parts of a file that [`Object::parse`] and every method of the [`Object`] look at, in ascending
@@ -23,9 +25,9 @@ const PT_GNU_PROPERTY: u32 = 0x6474_e553;
 /// leads to symbols behind its end, they are found in the file and not in the copy.
 pub fn ranges(data: &Bytes) -> Vec<Range<usize>> {
     let Ok((elf_header, reader)) = object::parse_header(data) else {
-        return merged(vec![0..header::SIZEOF_IDENT.max(64)], data.len());
+        return merged(once(0..HEADER).collect(), data.len());
     };
-    let mut ranges = vec![0..64];
+    let mut ranges: Vec<Range<usize>> = once(0..HEADER).collect();
     if let Ok(table) = usize::try_from(elf_header.e_phoff) {
         let size = usize::from(elf_header.e_phnum) * usize::from(elf_header.e_phentsize);
         ranges.push(table..table.saturating_add(size));
@@ -115,7 +117,7 @@ mod tests {
     #[test]
     fn parts_are_in_order_and_within_the_file() {
         assert_eq!(merged(vec![500..900, 0..64, 80..100, 2000..3000], 600), [0..100, 500..600]);
-        assert_eq!(merged(vec![0..64], 0), Vec::<Range<usize>>::new());
+        assert_eq!(merged(once(0..64).collect(), 0), Vec::<Range<usize>>::new());
     }
 
     #[test]

@@ -67,4 +67,16 @@ impl<'a> Reader<'a> {
         let end = memchr::memchr(0, tail)?;
         Some(&tail[..end])
     }
+
+    /// [`Reader::string`], or `Err(most)` when it is longer than `most`: no more is looked at.
+    #[inline]
+    pub fn string_of_at_most(&self, offset: usize, most: usize) -> Option<Result<&'a [u8], usize>> {
+        let tail = self.data.get(offset..)?;
+        let head = &tail[..most.saturating_add(1).min(tail.len())];
+        match memchr::memchr(0, head) {
+            Some(end) => Some(Ok(&tail[..end])),
+            None if head.len() > most => Some(Err(most)),
+            None => None,
+        }
+    }
 }

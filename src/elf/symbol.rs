@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use goblin::elf::sym;
 
+use crate::elf::name::room_for_symbols;
 use crate::elf::reader::Reader;
 use crate::elf::version::VersionEntry;
 use crate::elf::{Class, Uses, VersionNeed, gnu_hash, sysv_hash};
@@ -14,6 +15,12 @@ use crate::elf::{Class, Uses, VersionNeed, gnu_hash, sysv_hash};
 const SHN_UNDEF: u16 = 0;
 const SHN_ABS: u16 = 0xfff1;
 const HIDDEN: u16 = 0x8000;
+/// How far one look-up goes: symbols of a chain, and a sixteenth of the bytes compared. The fewest
+/// buckets that a linker makes are those of Go's, one for each doubling of the symbols; their chains
+/// grow this long with a hundred thousand symbols.
+const LONGEST_LOOK_UP: usize = 8192;
+/// What is left of a symbol's name when there is no more room for names.
+const CUT_NAME: usize = 64;
 
 /// A symbol that an object wants from others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,6 +43,7 @@ pub struct Import<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImportEntry {
     name: u32,
+    name_size: u32,
     gnu_hash: u32,
     version: u16,
     weak: bool,
@@ -129,6 +137,13 @@ pub struct Definition<'a> {
     pub undefined: bool,
 }
 
+/// A symbol's name, or the beginning of it.
+#[derive(Clone, Copy)]
+struct Name<'a> {
+    bytes: &'a [u8],
+    whole: bool,
+}
+
 /// File offsets of the tables that a look-up reads.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SymbolTable {
@@ -213,22 +228,35 @@ impl SymbolTable {
         Symbol::parse(reader, self.symbols.checked_add(offset)?)
     }
 
-    fn name<'a>(&self, reader: Reader<'a>, symbol: &Symbol) -> Option<&'a [u8]> {
-        self.string(reader, symbol.name)
+    fn strings<'a>(&self, reader: Reader<'a>) -> Reader<'a> {
+        let (start, size) = self.strings;
+        Reader { data: reader.data.get(start..start.saturating_add(size)).unwrap_or_default(), ..reader }
     }
 
-    fn string<'a>(&self, reader: Reader<'a>, offset: u32) -> Option<&'a [u8]> {
-        let (start, size) = self.strings;
-        let strings = Reader { data: reader.data.get(start..start.checked_add(size)?)?, ..reader };
-        strings.string(offset as usize)
+    /// The name of a symbol, or as much of it as there is room for.
+    fn name<'a>(&self, reader: Reader<'a>, symbol: &Symbol, room: &mut usize) -> Option<Name<'a>> {
+        let strings = self.strings(reader);
+        let at = symbol.name as usize;
+        match strings.string_of_at_most(at, CUT_NAME.max(*room))? {
+            Ok(bytes) => {
+                *room = room.saturating_sub(bytes.len());
+                Some(Name { bytes, whole: true })
+            }
+            Err(_) => {
+                *room = 0;
+                Some(Name { bytes: strings.data.get(at..at + CUT_NAME)?, whole: false })
+            }
+        }
     }
 
     /// Whether the string at `offset` is `wanted`, without looking for the end of a longer one.
-    fn is_string(&self, reader: Reader<'_>, offset: u32, wanted: &[u8]) -> bool {
-        let (start, size) = self.strings;
-        let strings = reader.data.get(start..start.saturating_add(size));
-        let tail = strings.and_then(|strings| strings.get(offset as usize..)).unwrap_or_default();
-        tail.get(wanted.len()) == Some(&0) && tail.starts_with(wanted)
+    fn is_string(&self, reader: Reader<'_>, offset: u32, wanted: &[u8], effort: &mut usize) -> bool {
+        let tail = self.strings(reader).data.get(offset as usize..).unwrap_or_default();
+        if tail.get(wanted.len()) != Some(&0) {
+            return false;
+        }
+        *effort += wanted.len() / 16;
+        tail.starts_with(wanted)
     }
 
     /// The entry of `DT_VERSYM`: the version index with the hidden bit.
@@ -240,7 +268,8 @@ impl SymbolTable {
         self.entries.get(usize::from(index & !HIDDEN))?.as_ref()
     }
 
-    /// The imports among the symbols that `uses` (indexed by symbol) refers to.
+    /// The imports among the symbols that `uses` (indexed by symbol) refers to. A name without room is
+    /// cut, so that nothing defines it.
     pub fn import_entries(&self, reader: Reader<'_>, uses: &[Uses]) -> Vec<ImportEntry> {
         let wanted = |symbol: &Symbol, uses: Uses| symbol.section == SHN_UNDEF || uses.contains(Uses::COPY);
         self.entries_where(reader, uses, wanted)
@@ -259,16 +288,18 @@ impl SymbolTable {
         uses: &[Uses],
         wanted: impl Fn(&Symbol, Uses) -> bool,
     ) -> Vec<ImportEntry> {
+        let mut room = room_for_symbols(reader);
         let used = uses.iter().enumerate().filter(|(_, uses)| !uses.is_empty());
         used.filter_map(|(index, uses)| {
             let symbol = self.symbol(reader, index)?;
-            let name = self.name(reader, &symbol)?;
-            if !wanted(&symbol, *uses) || name.is_empty() || symbol.binding() == sym::STB_LOCAL {
+            if !wanted(&symbol, *uses) || symbol.binding() == sym::STB_LOCAL {
                 return None;
             }
+            let name = self.name(reader, &symbol, &mut room).filter(|name| !name.bytes.is_empty())?;
             Some(ImportEntry {
                 name: symbol.name,
-                gnu_hash: gnu_hash(name),
+                name_size: u32::try_from(name.bytes.len()).ok()?,
+                gnu_hash: gnu_hash(name.bytes),
                 version: self.version_index(reader, index).unwrap_or(0),
                 weak: symbol.binding() == sym::STB_WEAK,
                 protected: symbol.section != SHN_UNDEF && symbol.other & 3 == sym::STV_PROTECTED,
@@ -285,13 +316,14 @@ impl SymbolTable {
         entry: &ImportEntry,
         needs: &'a [VersionNeed],
     ) -> Import<'a> {
+        let name = entry.name as usize;
         let version = self.entry(entry.version).map(|version| VersionReference {
             library: version.need.map_or("", |need| needs[need].library.as_str()),
             name: &version.name,
             hidden: version.hidden,
         });
         Import {
-            name: self.string(reader, entry.name).unwrap_or_default(),
+            name: self.strings(reader).data.get(name..name + entry.name_size as usize).unwrap_or_default(),
             gnu_hash: entry.gnu_hash,
             weak: entry.weak,
             uses: entry.uses,
@@ -302,10 +334,16 @@ impl SymbolTable {
 
     /// Every definition that others can bind to.
     pub fn definitions<'a>(&'a self, reader: Reader<'a>) -> Vec<Definition<'a>> {
-        (1..self.count(reader)).filter_map(|index| self.definition(reader, index)).collect()
+        let mut room = room_for_symbols(reader);
+        (1..self.count(reader)).filter_map(|index| self.definition(reader, index, &mut room)).collect()
     }
 
-    fn definition<'a>(&'a self, reader: Reader<'a>, index: usize) -> Option<Definition<'a>> {
+    fn definition<'a>(
+        &'a self,
+        reader: Reader<'a>,
+        index: usize,
+        room: &mut usize,
+    ) -> Option<Definition<'a>> {
         let symbol = self.symbol(reader, index)?;
         if !symbol.is_offered() {
             return None;
@@ -313,7 +351,7 @@ impl SymbolTable {
         let version_index = self.version_index(reader, index).unwrap_or(1);
         let hidden = version_index & HIDDEN != 0;
         Some(Definition {
-            name: self.name(reader, &symbol)?,
+            name: self.name(reader, &symbol, room).filter(|name| name.whole)?.bytes,
             version: self.entry(version_index).map(|entry| entry.name.as_str()),
             visibility: if hidden { Visibility::Hidden } else { Visibility::Default },
             undefined: symbol.section == SHN_UNDEF,
@@ -362,9 +400,13 @@ impl SymbolTable {
 
     /// Looks at one symbol of a hash chain (`check_match`); returns whether the search is over.
     fn examine(&self, reader: Reader<'_>, index: usize, wanted: &Wanted<'_>, search: &mut Match) -> bool {
+        search.effort += 1;
+        if search.effort > LONGEST_LOOK_UP {
+            return true;
+        }
         let Some(symbol) = self.symbol(reader, index) else { return false };
         let counts = symbol.is_offered() && (wanted.accept_undefined || symbol.section != SHN_UNDEF);
-        if !counts || !self.is_string(reader, symbol.name, wanted.name) {
+        if !counts || !self.is_string(reader, symbol.name, wanted.name, &mut search.effort) {
             return false;
         }
         // musl's `find_sym` knows no indirect functions and no absolute symbol at zero.
@@ -380,6 +422,7 @@ impl SymbolTable {
         match wanted.version {
             VersionRule::Named { name, refuses_unversioned } => {
                 let entry = self.entry(index);
+                search.effort += name.len() / 16;
                 let same = entry.is_some_and(|entry| entry.name == name);
                 let base = entry.is_none() && index & HIDDEN == 0 && !refuses_unversioned;
                 search.exact |= same || base;
@@ -399,6 +442,8 @@ struct Match {
     exact: bool,
     /// Non-hidden versioned definitions met by an unversioned reference: a sole one is taken.
     versioned: usize,
+    /// What it has cost.
+    effort: usize,
 }
 
 impl Match {
@@ -455,15 +500,15 @@ impl GnuHash {
         }
         let bucket = hash as usize % self.bucket_count;
         let Some(first @ 1..) = reader.u32(self.buckets + bucket * 4) else { return };
-        let mut index = first as usize;
-        while let Some(chained) = self.chained(reader, index) {
+        let first = first as usize;
+        for index in first..first.saturating_add(LONGEST_LOOK_UP) {
+            let Some(chained) = self.chained(reader, index) else { return };
             if (chained ^ hash) >> 1 == 0 && examine(index) {
                 return;
             }
             if chained & 1 != 0 {
                 return;
             }
-            index += 1;
         }
     }
 
@@ -487,7 +532,7 @@ impl GnuHash {
 }
 
 /// As [`GnuHash::visit`], for a System V table. A chain that loops ends after as many steps as the
-/// table has entries.
+/// table has entries, or as one look-up goes.
 fn visit_sysv(reader: Reader<'_>, at: usize, name: &[u8], mut examine: impl FnMut(usize) -> bool) {
     let (Some(bucket_count @ 1..), Some(chain_count)) = (reader.u32(at), reader.u32(at + 4)) else { return };
     let (bucket_count, chain_count) = (bucket_count as usize, chain_count as usize);
@@ -495,7 +540,7 @@ fn visit_sysv(reader: Reader<'_>, at: usize, name: &[u8], mut examine: impl FnMu
     let place = |index: usize| buckets.checked_add(index.checked_mul(4)?);
     let bucket = sysv_hash(name) as usize % bucket_count;
     let mut next = place(bucket).and_then(|at| reader.u32(at));
-    for _ in 0..chain_count.min(reader.data.len() / 4) {
+    for _ in 0..chain_count.min(LONGEST_LOOK_UP) {
         let Some(index @ 1..) = next else { return };
         if examine(index as usize) {
             return;

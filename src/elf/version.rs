@@ -3,9 +3,11 @@
 //! Source: "ELF Symbol Versioning" (U. Drepper), the structures in `elf.h`, and
 //! `_dl_check_map_versions` in glibc's `elf/dl-version.c`, which fills the same table from them.
 
+use crate::elf::name::Names;
 use crate::elf::reader::Reader;
 use crate::elf::{Error, sysv_hash};
 
+const WHAT: &str = "version table";
 const VER_FLG_BASE: u16 = 1;
 const VER_FLG_WEAK: u16 = 2;
 /// A version index has 15 bits; no well-formed object has more entries than that.
@@ -55,11 +57,11 @@ pub(super) struct VersionEntry {
     pub need: Option<usize>,
 }
 
-/// Reads the needs at `offset`; `string` looks a name up in the dynamic string table.
-pub(super) fn parse_needs<'a>(
-    reader: Reader<'a>,
+/// Reads the needs at `offset`.
+pub(super) fn parse_needs(
+    reader: Reader<'_>,
     offset: usize,
-    string: impl Fn(u64) -> Option<&'a [u8]>,
+    names: &Names<'_>,
 ) -> Result<Vec<VersionNeed>, Error> {
     let mut needs = Vec::new();
     let mut budget = MAXIMUM_ENTRIES;
@@ -72,8 +74,8 @@ pub(super) fn parse_needs<'a>(
                 reader.u32(at + 12)? as usize,
             ))
         })?;
-        let library = text(string(u64::from(library)))?;
-        let versions = needed_versions(reader, at.saturating_add(auxiliary), &string, &mut budget)?;
+        let library = names.name(WHAT, library.into())?;
+        let versions = needed_versions(reader, at.saturating_add(auxiliary), names, &mut budget)?;
         needs.push(VersionNeed { library, versions });
         match next {
             0 => return Ok(needs),
@@ -82,10 +84,10 @@ pub(super) fn parse_needs<'a>(
     }
 }
 
-fn needed_versions<'a>(
-    reader: Reader<'a>,
+fn needed_versions(
+    reader: Reader<'_>,
     offset: usize,
-    string: &impl Fn(u64) -> Option<&'a [u8]>,
+    names: &Names<'_>,
     budget: &mut usize,
 ) -> Result<Vec<NeededVersion>, Error> {
     let mut versions = Vec::new();
@@ -101,7 +103,7 @@ fn needed_versions<'a>(
                 reader.u32(at + 12)? as usize,
             ))
         })?;
-        let name = text(string(u64::from(name)))?;
+        let name = names.name(WHAT, name.into())?;
         versions.push(NeededVersion { name, weak: flags & VER_FLG_WEAK != 0, hash, index });
         match next {
             0 => return Ok(versions),
@@ -111,10 +113,10 @@ fn needed_versions<'a>(
 }
 
 /// Reads the definitions at `offset`.
-pub(super) fn parse_definitions<'a>(
-    reader: Reader<'a>,
+pub(super) fn parse_definitions(
+    reader: Reader<'_>,
     offset: usize,
-    string: impl Fn(u64) -> Option<&'a [u8]>,
+    names: &Names<'_>,
 ) -> Result<Vec<DefinedVersion>, Error> {
     let mut versions = Vec::new();
     let mut at = offset;
@@ -132,7 +134,7 @@ pub(super) fn parse_definitions<'a>(
             ))
         })?;
         let name = read(|| reader.u32(at.checked_add(auxiliary)?))?;
-        let name = text(string(u64::from(name)))?;
+        let name = names.name(WHAT, name.into())?;
         versions.push(DefinedVersion { name, base: flags & VER_FLG_BASE != 0, hash, index });
         match next {
             0 => return Ok(versions),
@@ -216,11 +218,6 @@ fn read<T>(fields: impl FnOnce() -> Option<T>) -> Result<T, Error> {
     fields().ok_or_else(|| malformed("an entry lies outside the file"))
 }
 
-fn text(bytes: Option<&[u8]>) -> Result<String, Error> {
-    let bytes = bytes.ok_or_else(|| malformed("a name lies outside the string table"))?;
-    Ok(String::from_utf8_lossy(bytes).into_owned())
-}
-
 fn malformed(why: &str) -> Error {
-    Error::Malformed { what: "version table", why: why.to_owned() }
+    Error::Malformed { what: WHAT, why: why.to_owned() }
 }

@@ -85,9 +85,13 @@ impl Closure {
             });
             self.names.push(library.clone());
         }
-        let note = match problem.loader_message() {
-            Some(message) => format!("here too it would not run: {message}"),
-            None => return,
+        let note = match (problem.loader_message(), problem) {
+            (Some(message), _) => format!("here too it would not run: {message}"),
+            (None, Problem::EffortExceeded { .. }) => {
+                "not everything that is loaded was followed: it is more than any program is known to need"
+                    .to_owned()
+            }
+            (None, _) => return,
         };
         if !self.notes.contains(&note) {
             self.notes.push(note);

@@ -7,6 +7,9 @@
 use crate::elf::{self, Class, Machine};
 use crate::spec::{DynamicLoader, Flavour};
 
+/// The most directories that are taken for compiled-in defaults: loaders have two to six.
+const MOST_DIRECTORIES: usize = 64;
+
 impl DynamicLoader {
     /// Reads the facts from the bytes of the loader at `path`. `None` when it is neither glibc's nor
     /// musl's.
@@ -151,8 +154,8 @@ fn default_directories(data: &[u8]) -> Option<Vec<String>> {
         }
         run.clear();
     }
-    let text = |bytes: &&[u8]| String::from_utf8_lossy(&bytes[..bytes.len() - 1]).into_owned();
-    (!best.is_empty()).then(|| best.iter().map(text).collect())
+    let text = |bytes: &&[u8]| String::from_utf8_lossy(bytes).trim_end_matches('/').to_owned();
+    (1..=MOST_DIRECTORIES).contains(&best.len()).then(|| best.iter().map(text).collect())
 }
 
 fn usual_directories(_: Machine, class: Class) -> Vec<String> {
@@ -189,6 +192,14 @@ mod tests {
         let loader = parse("/lib/ld-musl-x86_64.so.1", b"musl libc (x86_64)\nVersion %s\0").unwrap();
         assert_eq!(loader.flavour, Flavour::Musl);
         assert_eq!(loader.musl_path_file(), "/etc/ld-musl-x86_64.path");
+    }
+
+    #[test]
+    fn directories_have_no_slash_at_their_end_and_a_file_full_of_them_tells_none() {
+        let slashes = parse("/x", b"\0/lib//\0\0/etc/ld.so.cache\0").unwrap();
+        assert_eq!(slashes.default_directories, ["/lib"]);
+        let data = [&b"/lib/\0".repeat(100_000)[..], b"\0/etc/ld.so.cache\0"].concat();
+        assert_eq!(parse("/x", &data).unwrap().default_directories, ["/lib64", "/usr/lib64"]);
     }
 
     #[test]

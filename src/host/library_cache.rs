@@ -21,6 +21,12 @@ const EXTENSION_MAGIC: u32 = 0xeaa4_2174;
 const EXTENSION_TAG_HWCAPS: u32 = 1;
 const HWCAP_EXTENSION: u64 = 1 << 62;
 
+/// No path that a kernel opens is longer, its NUL included (`PATH_MAX`). Longer strings are not read:
+/// any number of entries may share one.
+const LONGEST_STRING: usize = 4096;
+/// The most entries that are read for one name, and the most sub-directories: machines have a few.
+const MOST_ENTRIES: usize = 256;
+
 /// One entry for a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheEntry {
@@ -61,8 +67,12 @@ impl LibraryCache {
     /// The cache that a document tells.
     pub fn of_lines(lines: &[CacheLine]) -> Self {
         let mut told: HashMap<String, Vec<CacheEntry>> = HashMap::new();
-        for line in lines {
-            told.entry(line.name.clone()).or_default().push(CacheEntry {
+        for line in lines.iter().filter(|line| line.path.len() < LONGEST_STRING) {
+            let entries = told.entry(line.name.clone()).or_default();
+            if entries.len() == MOST_ENTRIES {
+                continue;
+            }
+            entries.push(CacheEntry {
                 path: line.path.clone(),
                 flags: line.flags,
                 subdirectory: line.hwcaps.clone(),
@@ -115,8 +125,12 @@ impl LibraryCache {
 
     fn entries_around(&self, name: &str, index: usize) -> Vec<CacheEntry> {
         let is_same = |index: &usize| self.compare(name, *index) == Some(Ordering::Equal);
-        let first = (0..index).rev().take_while(is_same).last().unwrap_or(index);
-        (first..self.count).take_while(is_same).filter_map(|index| self.entry(index)).collect()
+        let first = (0..index).rev().take(MOST_ENTRIES).take_while(is_same).last().unwrap_or(index);
+        (first..self.count)
+            .take(MOST_ENTRIES)
+            .take_while(is_same)
+            .filter_map(|index| self.entry(index))
+            .collect()
     }
 
     fn entry(&self, index: usize) -> Option<CacheEntry> {
@@ -207,7 +221,7 @@ fn subdirectories(data: &[u8]) -> Option<Vec<String>> {
             let offset = u32_at(data, section + 8)? as usize;
             let size = u32_at(data, section + 12)? as usize;
             let words = data.get(offset..offset.checked_add(size)?)?.chunks_exact(4);
-            return words.map(|word| string_at(data, u32_at(word, 0)?)).collect();
+            return words.take(MOST_ENTRIES).map(|word| string_at(data, u32_at(word, 0)?)).collect();
         }
     }
     None
@@ -220,7 +234,7 @@ fn u32_at(data: &[u8], at: usize) -> Option<u32> {
 
 fn bytes_at(data: &[u8], offset: u32) -> Option<&[u8]> {
     let tail = data.get(offset as usize..)?;
-    let end = memchr::memchr(0, tail)?;
+    let end = memchr::memchr(0, &tail[..tail.len().min(LONGEST_STRING)])?;
     Some(&tail[..end])
 }
 
@@ -266,6 +280,30 @@ mod tests {
         assert_eq!(compare_names(b"liba", b"libb"), Ordering::Less);
         assert_eq!(compare_names(b"lib1", b"libz"), Ordering::Greater);
         assert_eq!(compare_names(b"lib01", b"lib1"), Ordering::Equal);
+    }
+
+    #[test]
+    fn entries_that_share_one_long_string_take_no_memory() {
+        let strings = [b"x\0", &vec![b'/'; 1 << 20][..], b"\0"].concat();
+        let count = 20_000;
+        let strings_at = (HEADER_SIZE + count * ENTRY_SIZE) as u32;
+        let table_at = (strings_at as usize + strings.len()).next_multiple_of(4) as u32;
+        let put = |words: &[u32]| words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<u8>>();
+        let cache = |path: u32| {
+            let mut data = MAGIC.to_vec();
+            data.extend(put(&[count as u32, strings.len() as u32, 0, table_at, 0, 0, 0]));
+            data.extend(put(&[0x303, strings_at, path, 0, 0, 0]).repeat(count));
+            data.extend(&strings);
+            data.resize(table_at as usize, 0);
+            data.extend(put(&[EXTENSION_MAGIC, 1, EXTENSION_TAG_HWCAPS, 0, table_at + 24, 4 * 20_000]));
+            data.extend(put(&[path; 20_000]));
+            LibraryCache::parse(&data.into()).unwrap()
+        };
+        // A path that no kernel would open is no entry.
+        assert!(cache(strings_at + 2).find("x").is_empty());
+        assert!(cache(strings_at + 2).subdirectories.is_empty());
+        let short = cache(strings_at + (1 << 20) - 10);
+        assert_eq!((short.find("x").len(), short.subdirectories.len()), (MOST_ENTRIES, MOST_ENTRIES));
     }
 
     #[test]

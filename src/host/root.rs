@@ -20,6 +20,9 @@ use crate::sys;
 /// How many links the kernel follows in one path (MAXSYMLINKS).
 const MAXIMUM_LINKS: usize = 40;
 
+/// The longest path that the kernel takes, its NUL included (PATH_MAX).
+const MAXIMUM_PATH: usize = 4096;
+
 /// What makes two paths the same file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
@@ -131,6 +134,9 @@ impl Root {
     ///
     /// Where there is nothing, or the way there is blocked.
     pub fn resolve(&self, path: &Path) -> Result<PathBuf, WalkError> {
+        if path.as_os_str().len() >= MAXIMUM_PATH {
+            return Err(WalkError::NotFound);
+        }
         let mut walked = PathBuf::from("/");
         let mut ahead: Vec<PathBuf> = components_reversed(path);
         let mut links = 0;
@@ -289,6 +295,13 @@ mod tests {
         }
         symlink("/etc/passwd", folder.path().join("passwd")).unwrap();
         assert!(matches!(root.open(Path::new("/passwd")), Err(WalkError::NotFound)));
+    }
+
+    #[test]
+    fn a_path_that_the_kernel_would_not_take_leads_nowhere() {
+        let (_folder, root) = root();
+        assert!(root.resolve(Path::new(&"etc/../".repeat(100))).is_ok());
+        assert!(matches!(root.resolve(Path::new(&"etc/../".repeat(1_000_000))), Err(WalkError::NotFound)));
     }
 
     #[test]

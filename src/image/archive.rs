@@ -14,8 +14,8 @@ use bytes::Bytes;
 
 use crate::image::entry::{Allowance, Allowed};
 use crate::image::{Error, Fault, Limits, Result, decode, limit, merge, path};
+use crate::registry;
 use crate::registry::blob::BlobReader;
-use crate::registry::{self};
 
 /// How much of a member is read at once.
 const PIECE: usize = 256 << 10;

@@ -20,7 +20,7 @@ pub(super) enum Blobs {
 #[derive(Clone, Debug)]
 pub(super) enum Layer {
     /// By its digest.
-    Blob(Descriptor),
+    Blob(Box<Descriptor>),
     /// By its place in an archive; nothing but the configuration knows a digest of it.
     Member { name: String, extent: Extent },
 }
@@ -31,14 +31,6 @@ impl Layer {
         match self {
             Self::Blob(descriptor) => descriptor.digest.to_string(),
             Self::Member { name, .. } => name.clone(),
-        }
-    }
-
-    /// Its size as it is stored, in bytes.
-    pub fn size(&self) -> u64 {
-        match self {
-            Self::Blob(descriptor) => descriptor.size,
-            Self::Member { extent, .. } => extent.size,
         }
     }
 

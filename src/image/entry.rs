@@ -132,8 +132,10 @@ pub(super) fn for_each(
     }
 }
 
+/// The words of `tar` quote what they are about: they are cut and made harmless.
 fn malformed(error: io::Error) -> Fault {
-    Fault::malformed(format!("its archive cannot be read: {error}"))
+    let text: String = error.to_string().chars().take(100).flat_map(char::escape_debug).collect();
+    Fault::malformed(format!("its archive cannot be read: {text}"))
 }
 
 fn header<R: Read>(entry: &mut tar::Entry<'_, R>) -> Result<Header, Fault> {

@@ -38,6 +38,7 @@ struct Promise {
     file: FileId,
     layer: u32,
     link: Components,
+    target: Components,
 }
 
 impl State {
@@ -83,9 +84,9 @@ impl State {
 
     /// What no layer has: the first hard link that leads nowhere, with the number of its layer.
     pub fn broken_link(&self) -> Option<(u32, Fault)> {
-        let promises = self.wanted.paths.iter().flat_map(|(path, list)| list.iter().map(move |p| (p, path)));
-        let (promise, path) = promises.min_by_key(|(promise, _)| (promise.layer, promise.link.clone()))?;
-        let (link, target) = (merge::shown(&promise.link), merge::shown(path));
+        let promises = self.wanted.paths.values().flatten();
+        let promise = promises.min_by_key(|promise| (promise.layer, &promise.link))?;
+        let (link, target) = (merge::shown(&promise.link), merge::shown(&promise.target));
         let fault = format!("{link} is a hard link to {target}, which the image has not");
         Some((promise.layer, Fault::malformed(fault)))
     }
@@ -178,7 +179,8 @@ impl State {
         }
         let file = self.merge.promise_file();
         self.merge.put(place, New::File(file))?;
-        self.wanted.add(target, Promise { file, layer: self.layer, link: link.clone() });
+        let promise = Promise { file, layer: self.layer, link: link.clone(), target: target.clone() };
+        self.wanted.add(target, promise);
         Ok(())
     }
 

@@ -46,7 +46,7 @@ pub(super) enum Content {
     /// In a manifest, which has not been read.
     Manifest,
     /// In a manifest.
-    Read(Parts),
+    Read(Box<Parts>),
     /// In a folder.
     Folder,
 }
@@ -128,7 +128,7 @@ impl Listing {
                 let image = Entry {
                     platform: parts.config.platform(),
                     descriptor: Some(descriptor),
-                    content: Content::Read(parts),
+                    content: Content::Read(Box::new(parts)),
                 };
                 (None, vec![image])
             }
@@ -155,7 +155,7 @@ impl Listing {
             return Err(broken("its configuration has another number of layers".to_owned()));
         }
         let platform = config.platform();
-        let content = Content::Read(Parts { config, layers });
+        let content = Content::Read(Box::new(Parts { config, layers }));
         let images = vec![Entry { descriptor: None, platform, content }];
         Ok(Self { source: source.clone(), index: None, images, blobs: Some(Blobs::Archive(archive)) })
     }
@@ -175,7 +175,10 @@ impl Parts {
             return Err(not_an_image(format!("it has a layer of type {}", other.media_type)));
         }
         let config = Config::parse(&source.to_string(), &blobs.config(config).await?)?;
-        Ok(Self { config, layers: manifest.layers.iter().cloned().map(Layer::Blob).collect() })
+        Ok(Self {
+            config,
+            layers: manifest.layers.iter().map(|layer| Layer::Blob(Box::new(layer.clone()))).collect(),
+        })
     }
 }
 

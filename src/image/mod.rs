@@ -28,6 +28,8 @@ mod path;
 mod read;
 mod source;
 mod sparse;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 pub use config::Config;

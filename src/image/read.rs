@@ -107,7 +107,7 @@ async fn read_layers(listing: &Listing, entry: &Entry, limits: &Limits) -> Resul
 /// The configuration and layers of an image.
 async fn parts(listing: &Listing, entry: &Entry) -> Result<Parts> {
     match (&entry.content, &listing.blobs, &entry.descriptor) {
-        (Content::Read(parts), ..) => Ok(parts.clone()),
+        (Content::Read(parts), ..) => Ok(Parts::clone(parts)),
         (Content::Manifest, Some(blobs), Some(descriptor)) => {
             match blobs.manifest(descriptor).await?.parse()? {
                 Manifest::Image(manifest) => Parts::of(&listing.source, blobs, &manifest).await,

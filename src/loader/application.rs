@@ -1,11 +1,16 @@
 //! An application: the objects it brings along, and which of them are started; from its files or from
 //! a specification alike.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::loader::{Environment, Facts, Load, Problem, ScopeFiles, Start, start, start_script_line};
+use crate::loader::start::{honest, start_object_or_script};
+use crate::loader::{Effort, Environment, Facts, Files, Load, Problem, ScopeFiles, Start, start_script_line};
 use crate::spec::{Script, Specification};
+
+/// What a start takes of the budget, and each problem that is told with a subject.
+const COST_OF_START: usize = 64;
+const COST_OF_TELLING: usize = 32;
 
 /// What a verdict is about.
 #[derive(Debug, Default)]
@@ -58,6 +63,15 @@ impl Application {
         self.objects.iter().find(|(known, _)| known == path).map(|(_, facts)| facts)
     }
 
+    /// How large it is, in bytes of its files or of its document.
+    pub(super) fn size(&self) -> u64 {
+        let objects = self.objects.iter().map(|(_, facts)| facts.size).sum::<u64>();
+        let links = self.links.iter().map(|(path, target)| path.len() + target.len()).sum::<usize>();
+        let scripts = self.scripts.iter().map(|script| script.path.len() + script.interpreter.len());
+        let subjects = self.subjects.iter().map(String::len).sum::<usize>();
+        objects + (links + scripts.sum::<usize>() + subjects) as u64
+    }
+
     /// The environment with the directories that the application itself puts into `LD_LIBRARY_PATH`;
     /// those of the scope come first.
     fn environment(&self, files: &ScopeFiles<'_>, environment: &Environment) -> Environment {
@@ -81,8 +95,15 @@ impl Application {
     ) -> Vec<String> {
         let environment = self.environment(files, environment);
         let mut reached: HashSet<String> = self.subjects.iter().cloned().collect();
+        let special = Special::of(self);
+        let budget = &files.memory().budget;
         let mut start = |subject: &str, reached: &mut HashSet<String>| {
-            let load = self.start(subject, files, &environment);
+            budget.spend(Effort::Problems, COST_OF_START + subject.len());
+            let load = match budget.problem() {
+                Some(problem) => Load::of(problem),
+                None => self.start(subject, &special, files, &environment),
+            };
+            budget.spend(Effort::Problems, load.problems.len() * (COST_OF_TELLING + subject.len()));
             reached.extend(load.objects.iter().filter(|object| object.in_scope).map(|o| o.shown.clone()));
             visit(subject, &load);
         };
@@ -100,19 +121,42 @@ impl Application {
     }
 
     /// Starts one subject as far as its entry point.
-    fn start(&self, subject: &str, files: &ScopeFiles<'_>, environment: &Environment) -> Load {
-        if let Some(script) = self.scripts.iter().find(|script| script.path == subject) {
+    fn start(
+        &self,
+        subject: &str,
+        special: &Special<'_>,
+        files: &ScopeFiles<'_>,
+        environment: &Environment,
+    ) -> Load {
+        if let Some(script) = special.scripts.get(subject) {
             let argument = script.argument.as_deref();
-            return start_script_line(subject, &script.interpreter, argument, files, environment);
+            let load = start_script_line(subject, &script.interpreter, argument, files, environment);
+            return honest(load, files);
         }
-        if let Some((_, machine)) = self.foreign.iter().find(|(path, _)| path == subject) {
+        if let Some(machine) = special.foreign.get(subject) {
             return Load::of(Problem::WrongMachine {
                 object: subject.to_owned(),
-                machine: machine.clone(),
+                machine: (*machine).to_owned(),
                 host: environment.platform.machine.to_string(),
             });
         }
         let shown = files.subject(subject);
-        start(&Start { path: &files.path_of(subject), shown: &shown }, files, environment)
+        let start = Start { path: &files.path_of(subject), shown: &shown };
+        honest(start_object_or_script(&start, files, environment), files)
+    }
+}
+
+/// The subjects that are no objects for this machine, by path; of several the first counts.
+struct Special<'a> {
+    scripts: HashMap<&'a str, &'a Script>,
+    foreign: HashMap<&'a str, &'a str>,
+}
+
+impl<'a> Special<'a> {
+    fn of(application: &'a Application) -> Self {
+        let scripts = application.scripts.iter().rev().map(|script| (script.path.as_str(), script));
+        let foreign =
+            application.foreign.iter().rev().map(|(path, machine)| (path.as_str(), machine.as_str()));
+        Self { scripts: scripts.collect(), foreign: foreign.collect() }
     }
 }

@@ -7,29 +7,51 @@
 //! loads both. [`Memo`] keeps these answers: over a whole system each pair is looked at once. A
 //! reference with a version is looked for in the library that the version names before all others.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use crate::elf::{Import, Uses, VersionRule, Wanted};
 use crate::host::DynamicLoader;
-use crate::loader::{Facts, Load, LoadedObject, Problem};
+use crate::loader::effort::Budget;
+use crate::loader::{Effort, Facts, Load, LoadedObject, Memory, Problem};
+
+/// What a look-up in an object's file takes of the budget.
+const COST_OF_LOOK_UP: usize = 1;
+/// What a look-up in an object of a document takes.
+const COST_OF_LISTED: usize = 2;
+/// What asking an object takes whose answer is known, besides an eighth of the answer.
+const COST_OF_ANSWER: usize = 8;
+/// How many libraries get a group of their own. The group tells only who is asked first.
+const MOST_GROUPS: usize = 256;
+/// How much of the answers is remembered, in references.
+const MOST_REMEMBERED: usize = 1 << 23;
 
 /// Adds the symbols that are defined nowhere. For a library on its own (`is_program` is false),
 /// its own unresolved symbols are left to the program that will load it.
-pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, memo: &Memo) {
+pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, memory: &Memory) {
     let known = Known::of(load);
-    let scope = Scope { objects: &load.objects, ignores_versions: loader.is_musl(), memo };
+    let (memo, budget) = (&memory.bindings, &memory.budget);
+    let by_name = load.by_name();
+    let scope = Scope { objects: &load.objects, by_name, ignores_versions: loader.is_musl(), memo, budget };
     let stops_without_versions = !loader.is_musl() && loader.is_older_than(2, 41);
     let mut problems = Vec::new();
     let mut left = Vec::new();
     for index in relocation_order(load.objects.len(), loader.is_musl()) {
         let object = &load.objects[index];
         let visible = if index < load.global { load.global } else { load.objects.len() };
-        for import in scope.unsatisfied(object, visible) {
+        let unsatisfied = scope.unsatisfied(object, visible);
+        if budget.exceeded().is_some() {
+            // Whoever was not asked may have them.
+            break;
+        }
+        for import in unsatisfied {
             let import = object.facts.import(import as usize);
             if known.explains(object, &import) {
                 continue;
+            }
+            if !budget.spend(Effort::Problems, size(object, &import)) {
+                break;
             }
             if !is_program && index == 0 {
                 left.push(String::from_utf8_lossy(import.name).into_owned());
@@ -38,7 +60,8 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, m
             problems.push(missing(object, &import, is_lazy(object, &import, loader)));
         }
         if stops_without_versions && !object.facts.names_only {
-            problems.extend(scope.versionless(object, loader));
+            let versionless = scope.versionless(object, loader);
+            problems.extend(versionless.into_iter().take_while(|_| budget.exceeded().is_none()));
         }
     }
     load.problems.extend(problems);
@@ -59,6 +82,12 @@ fn is_lazy(object: &LoadedObject, import: &Import<'_>, loader: &DynamicLoader) -
     import.uses.is_lazy() && !loader.is_musl() && !object.facts.flags.bind_now
 }
 
+/// About how many bytes it takes to tell that a symbol is missing.
+fn size(object: &LoadedObject, import: &Import<'_>) -> usize {
+    let version = import.version.map_or(0, |version| version.library.len() + version.name.len());
+    64 + object.shown.len() + import.name.len() + version
+}
+
 fn missing(object: &LoadedObject, import: &Import<'_>, lazy: bool) -> Problem {
     Problem::SymbolMissing {
         symbol: String::from_utf8_lossy(import.name).into_owned(),
@@ -76,6 +105,8 @@ pub(super) struct Memo {
     references: RefCell<HashMap<u64, Rc<References>>>,
     /// Which references of a group one object leaves unsatisfied.
     leftovers: RefCell<HashMap<Question, Rc<[u32]>>>,
+    /// How many references these answers have, each answer being one more.
+    remembered: Cell<usize>,
 }
 
 /// The object that wants, the group of its references, the object that is asked, whether versions are
@@ -92,6 +123,7 @@ struct References {
 impl References {
     fn of(facts: &Facts) -> Self {
         let mut named: Vec<(String, Vec<u32>)> = Vec::new();
+        let mut known: HashMap<&str, usize> = HashMap::new();
         let mut unnamed = Vec::new();
         for index in 0..facts.import_count() {
             let import = facts.import(index);
@@ -100,9 +132,13 @@ impl References {
                 continue;
             }
             match import.version.filter(|version| !version.library.is_empty()) {
-                Some(version) => match named.iter_mut().find(|(library, _)| library == version.library) {
-                    Some((_, group)) => group.push(number),
-                    None => named.push((version.library.to_owned(), vec![number])),
+                Some(version) => match known.get(version.library) {
+                    Some(group) => named[*group].1.push(number),
+                    None if named.len() < MOST_GROUPS => {
+                        known.insert(version.library, named.len());
+                        named.push((version.library.to_owned(), vec![number]));
+                    }
+                    None => unnamed.push(number),
                 },
                 None => unnamed.push(number),
             }
@@ -114,10 +150,22 @@ impl References {
     }
 }
 
+impl Memo {
+    fn remember(&self, question: Question, leftover: &Rc<[u32]>) {
+        let remembered = self.remembered.get() + 1 + leftover.len();
+        if remembered <= MOST_REMEMBERED {
+            self.remembered.set(remembered);
+            self.leftovers.borrow_mut().insert(question, Rc::clone(leftover));
+        }
+    }
+}
+
 struct Scope<'a> {
     objects: &'a [LoadedObject],
+    by_name: HashMap<&'a str, usize>,
     ignores_versions: bool,
     memo: &'a Memo,
+    budget: &'a Budget,
 }
 
 impl Scope<'_> {
@@ -178,7 +226,7 @@ impl Scope<'_> {
     }
 
     fn position(&self, library: &str) -> Option<usize> {
-        self.objects.iter().position(|object| object.goes_by(library))
+        self.by_name.get(library).copied()
     }
 
     /// What is left of a group when every object has been asked.
@@ -191,6 +239,9 @@ impl Scope<'_> {
     ) -> Vec<u32> {
         let mut left: Option<Vec<u32>> = None;
         for provider in providers {
+            if self.budget.exceeded().is_some() {
+                break;
+            }
             let leftover = self.left_by(facts, number, group, provider);
             match &mut left {
                 None => left = Some(leftover.to_vec()),
@@ -212,7 +263,12 @@ impl Scope<'_> {
         }
         let question = (facts.number, number, asked.number, self.ignores_versions, provider == 0);
         if let Some(known) = self.memo.leftovers.borrow().get(&question) {
+            self.budget.spend(Effort::Symbols, COST_OF_ANSWER + known.len() / 8);
             return Rc::clone(known);
+        }
+        let cost = if asked.object().is_some() { COST_OF_LOOK_UP } else { COST_OF_LISTED };
+        if !self.budget.spend(Effort::Symbols, COST_OF_ANSWER + cost * group.len()) {
+            return Rc::clone(group);
         }
         let satisfies = |index: &&u32| {
             let import = facts.import(**index as usize);
@@ -225,7 +281,7 @@ impl Scope<'_> {
             !passed_over && asked.satisfies(&wanted)
         };
         let leftover: Rc<[u32]> = group.iter().filter(|index| !satisfies(index)).copied().collect();
-        self.memo.leftovers.borrow_mut().insert(question, Rc::clone(&leftover));
+        self.memo.remember(question, &leftover);
         leftover
     }
 }
@@ -233,12 +289,13 @@ impl Scope<'_> {
 /// What earlier problems already explain: a symbol of a library or version that is missing.
 struct Known {
     libraries: HashSet<String>,
-    versions: HashSet<(String, String, String)>,
+    /// By the object that wants it: the library and the version.
+    versions: HashMap<String, HashSet<(String, String)>>,
 }
 
 impl Known {
     fn of(load: &Load) -> Self {
-        let mut known = Self { libraries: HashSet::new(), versions: HashSet::new() };
+        let mut known = Self { libraries: HashSet::new(), versions: HashMap::new() };
         for problem in &load.problems {
             match problem {
                 Problem::LibraryMissing { library, .. }
@@ -247,7 +304,8 @@ impl Known {
                     known.libraries.insert(library.clone());
                 }
                 Problem::VersionMissing { library, version, wanted_by, .. } => {
-                    known.versions.insert((wanted_by.clone(), library.clone(), version.clone()));
+                    let of_object = known.versions.entry(wanted_by.clone()).or_default();
+                    of_object.insert((library.clone(), version.clone()));
                 }
                 _ => {}
             }
@@ -259,11 +317,9 @@ impl Known {
         match import.version {
             Some(version) => {
                 self.libraries.contains(version.library)
-                    || self.versions.contains(&(
-                        object.shown.clone(),
-                        version.library.to_owned(),
-                        version.name.to_owned(),
-                    ))
+                    || self.versions.get(&object.shown).is_some_and(|known| {
+                        known.contains(&(version.library.to_owned(), version.name.to_owned()))
+                    })
             }
             // Without a version it may well have been in a library that is missing.
             None => !self.libraries.is_empty(),

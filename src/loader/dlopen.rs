@@ -3,25 +3,30 @@
 //! Advice (`.note.dlopen`): what such a library needs itself is not looked at. The search is that of
 //! dlopen(3) called from the object that carries the note.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::loader::load::goes_by;
+use crate::loader::index::Index;
 use crate::loader::search::{Outcome, Search};
-use crate::loader::{Edge, EdgeKind, EdgeOutcome, KnownBy, Load, Problem, Rejection};
+use crate::loader::{Edge, EdgeKind, EdgeOutcome, Effort, KnownBy, Load, Problem, Rejection};
 use crate::spec::DlopenNeed;
 
 /// Looks up every library that a loaded object says it opens, and adds an edge for each and a problem
 /// for each that is not there.
-pub(super) fn look_up(search: &Search<'_>, load: &mut Load, is_musl: bool) {
-    for index in 0..load.objects.len() {
-        let facts = Arc::clone(&load.objects[index].facts);
+pub(super) fn look_up(search: &Search<'_>, load: &mut Load, index: &Index) {
+    for number in 0..load.objects.len() {
+        let facts = Arc::clone(&load.objects[number].facts);
         for need in &facts.dlopen {
-            let attempt = Attempt::of(need, index, search, load, is_musl);
+            let attempt = Attempt::of(need, number, search, load, index);
+            if search.files().memory().budget.exceeded().is_some() {
+                return;
+            }
             if attempt.edge.outcome == EdgeOutcome::Missing {
-                let problem = attempt.problem(need, load.objects[index].shown.clone());
+                let problem = attempt.problem(need, load.objects[number].shown.clone());
+                search.files().memory().budget.spend(Effort::Problems, problem.size());
                 load.problems.push(problem);
             }
-            load.objects[index].edges.push(attempt.edge);
+            load.objects[number].edges.push(attempt.edge);
         }
     }
 }
@@ -34,15 +39,14 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn of(need: &DlopenNeed, requester: usize, search: &Search<'_>, load: &Load, is_musl: bool) -> Self {
+    fn of(need: &DlopenNeed, requester: usize, search: &Search<'_>, load: &Load, index: &Index) -> Self {
         let name = need.sonames.first().cloned().unwrap_or_default();
         let kind = EdgeKind::Dlopen { priority: need.priority };
         let edge = Edge { name, kind, outcome: EdgeOutcome::Missing };
         let mut attempt = Self { edge, searched: Vec::new(), rejected: Vec::new() };
         for soname in &need.sonames {
             let name = search.expand(soname, &load.objects[requester]);
-            let known = load.objects.iter().position(|object| goes_by(object, &name, is_musl));
-            let outcome = match known {
+            let outcome = match index.find(&name) {
                 Some(index) => EdgeOutcome::Known(index, KnownBy::Name),
                 None => attempt.search(&name, requester, search, load),
             };
@@ -60,9 +64,7 @@ impl Attempt {
             Outcome::Stopped { path, reason } => self.rejected.push(Rejection { path, reason }),
             Outcome::NotInjected { rejected, .. } => self.rejected.extend(rejected),
             Outcome::Missing { searched, rejected } => {
-                let new = searched.into_iter().filter(|directory| !self.searched.contains(directory));
-                let new: Vec<String> = new.collect();
-                self.searched.extend(new);
+                self.searched.extend(searched);
                 self.rejected.extend(rejected);
             }
         }
@@ -70,10 +72,12 @@ impl Attempt {
     }
 
     fn problem(&self, need: &DlopenNeed, wanted_by: String) -> Problem {
+        let mut known = HashSet::new();
+        let searched = self.searched.iter().filter(|directory| known.insert(directory.as_str())).cloned();
         Problem::DlopenMissing {
             need: Box::new(need.clone()),
             wanted_by,
-            searched: self.searched.clone(),
+            searched: searched.collect(),
             rejected: self.rejected.clone(),
         }
     }

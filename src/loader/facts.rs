@@ -1,8 +1,8 @@
 //! What the loader reads of one object, whether from its file or from a specification.
 
 use std::collections::HashMap;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::elf::{
     self, Class, Dependency, DependencyKind, Flags, Import, IsaLevel, KernelVersion, Kind, Machine, Uses,
@@ -94,6 +94,8 @@ pub struct Facts {
     pub dlopen: Vec<spec::DlopenNeed>,
     /// Tells this object from every other one that was read.
     pub(super) number: u64,
+    /// How large it is, in bytes of its file or of the document that describes it.
+    pub(super) size: u64,
     symbols: Symbols,
 }
 
@@ -112,7 +114,7 @@ struct Listed {
     definitions: HashMap<String, Vec<ListedDefinition>>,
     has_versions: bool,
     /// The version whose definitions an unversioned reference takes even when hidden (index 2).
-    first_version: Option<String>,
+    first_version: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -121,12 +123,13 @@ struct ListedImport {
     gnu_hash: u32,
     weak: bool,
     uses: Uses,
-    version: Option<(String, String)>,
+    /// The library and the version, one text for all symbols of the version.
+    version: Option<Arc<(String, String)>>,
 }
 
 #[derive(Debug)]
 struct ListedDefinition {
-    version: Option<String>,
+    version: Option<Arc<str>>,
     hidden: bool,
     undefined: bool,
 }
@@ -173,6 +176,7 @@ impl Facts {
             version_definitions,
             dlopen: object.notes.dlopen.iter().map(noted).collect(),
             number: next_number(),
+            size: object.bytes().len() as u64,
             symbols: Symbols::Object(Box::new(object), OnceLock::new()),
         }
     }
@@ -218,6 +222,7 @@ impl Facts {
             version_definitions: provides.and_then(|provides| provides.versions.clone()),
             dlopen: object.dlopen.clone(),
             number: next_number(),
+            size: specified_size(object),
             symbols: Symbols::Listed(Listed::of(object)),
         })
     }
@@ -347,24 +352,44 @@ fn specified_versions(object: &spec::Object) -> Vec<(String, Vec<(String, bool)>
     object.wants.iter().map(of_library).collect()
 }
 
+/// The bytes that an object's names take in a document.
+fn specified_size(object: &spec::Object) -> u64 {
+    let list = |names: &[String]| names.iter().map(|name| name.len() as u64 + 3).sum::<u64>();
+    let symbols = |all: &spec::Symbols| {
+        [&all.symbols, &all.lazy, &all.copy, &all.weak].iter().map(|names| list(names)).sum::<u64>()
+    };
+    let versions = object.wants.iter().flat_map(|need| &need.versions);
+    let wanted: u64 = versions.map(|need| symbols(&need.symbols) + need.version.len() as u64).sum();
+    let definitions = object.provides.iter().flat_map(|provision| &provision.definitions);
+    let lists = definitions.flat_map(|group| [&group.symbols, &group.hidden, &group.canonical]);
+    let provided: u64 = lists.map(|names| list(names)).sum();
+    let own = object.path.len() as u64 + list(&object.needed);
+    own + symbols(&object.unversioned) + wanted + provided
+}
+
 impl Listed {
     fn of(object: &spec::Object) -> Self {
         let mut listed = Self::default();
         listed.add_imports(&object.unversioned, None);
         for need in &object.wants {
             for version in &need.versions {
-                listed.add_imports(&version.symbols, Some((&need.library, &version.version)));
+                listed.add_imports(&version.symbols, Some((need.library.clone(), version.version.clone())));
             }
         }
         if let Some(provides) = &object.provides {
             listed.has_versions = provides.symbol_versions;
-            listed.first_version = provides.versions.as_ref().and_then(|versions| versions.first().cloned());
+            listed.first_version = provides
+                .versions
+                .as_ref()
+                .and_then(|versions| versions.first())
+                .map(|first| first.as_str().into());
             provides.definitions.iter().for_each(|definitions| listed.add_definitions(definitions));
         }
         listed
     }
 
-    fn add_imports(&mut self, symbols: &spec::Symbols, version: Option<(&String, &String)>) {
+    fn add_imports(&mut self, symbols: &spec::Symbols, version: Option<(String, String)>) {
+        let version = version.map(Arc::new);
         let lists = [
             (&symbols.symbols, Uses::DATA, false),
             (&symbols.lazy, Uses::JUMP_SLOT, false),
@@ -377,12 +402,13 @@ impl Listed {
                 gnu_hash: gnu_hash(name.as_bytes()),
                 weak,
                 uses,
-                version: version.map(|(library, version)| (library.clone(), version.clone())),
+                version: version.clone(),
             }));
         }
     }
 
     fn add_definitions(&mut self, definitions: &spec::Definitions) {
+        let version: Option<Arc<str>> = definitions.version.as_deref().map(Into::into);
         let lists = [
             (&definitions.symbols, false, false),
             (&definitions.hidden, true, false),
@@ -390,8 +416,7 @@ impl Listed {
         ];
         for (names, hidden, undefined) in lists {
             for name in names {
-                let version = definitions.version.clone();
-                let definition = ListedDefinition { version, hidden, undefined };
+                let definition = ListedDefinition { version: version.clone(), hidden, undefined };
                 self.definitions.entry(name.clone()).or_default().push(definition);
             }
         }
@@ -408,7 +433,7 @@ impl Listed {
         }
         match wanted.version {
             VersionRule::Named { name, refuses_unversioned } => counting().any(|d| match &d.version {
-                Some(version) => version == name,
+                Some(version) => **version == *name,
                 None => !d.hidden && !refuses_unversioned,
             }),
             VersionRule::Unversioned => {
@@ -422,7 +447,7 @@ impl Listed {
 
 impl ListedImport {
     fn as_import(&self) -> Import<'_> {
-        let version = self.version.as_ref();
+        let version = self.version.as_deref();
         let version = version.map(|(library, name)| VersionReference { library, name, hidden: false });
         Import {
             name: self.name.as_bytes(),

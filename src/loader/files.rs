@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::elf::{self, Class, Machine};
 use crate::host::{self, DynamicLoader, LibraryCache, Root, WalkError};
-use crate::loader::{Application, Facts, Memory};
+use crate::loader::{Application, Effort, Facts, Memory};
 
 /// What makes two opened files the same object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -182,6 +182,16 @@ impl HostFiles {
         }
     }
 
+    /// Takes from the budget for a path that is walked; an error when there is not as much.
+    fn spend(&self, path: &str) -> Result<(), OpenError> {
+        let components = path.bytes().filter(|byte| *byte == b'/').count();
+        let cost = COST_OF_PATH + COST_OF_COMPONENT * components;
+        match self.memory.budget.spend(Effort::Search, cost) {
+            true => Ok(()),
+            false => Err(WalkError::NotFound.into()),
+        }
+    }
+
     fn open_anew(&self, path: &str) -> Result<Opened, OpenError> {
         let (data, identity) = self.root.map(Path::new(path)).map_err(|error| self.failure(path, error))?;
         if let Some(known) = self.objects.borrow().get(&identity) {
@@ -192,6 +202,16 @@ impl HostFiles {
         facts.map(|facts| Opened { identity: Identity::Host(identity), facts })
     }
 }
+
+/// How many paths are remembered: every place that a search looks at is one.
+const MOST_PATHS: usize = 1 << 18;
+
+/// The longest path that the kernel takes, its NUL included (PATH_MAX).
+pub(super) const MAXIMUM_PATH: usize = 4096;
+
+/// What looking at a path of the file system takes of the budget, and each component of it.
+const COST_OF_PATH: usize = 96;
+const COST_OF_COMPONENT: usize = 12;
 
 /// The size of the ELF header of the 64-bit class, which the loader reads first.
 const HEADER_SIZE: usize = 64;
@@ -208,22 +228,30 @@ impl Files for HostFiles {
         if let Some(known) = self.paths.borrow().get(path) {
             return known.clone();
         }
+        self.spend(path)?;
         let opened = self.open_anew(path);
-        self.paths.borrow_mut().insert(path.to_owned(), opened.clone());
+        let mut paths = self.paths.borrow_mut();
+        if paths.len() < MOST_PATHS {
+            paths.insert(path.to_owned(), opened.clone());
+        }
         opened
     }
 
     fn read(&self, path: &str) -> Result<Bytes, OpenError> {
+        self.spend(path)?;
         Ok(self.root.map(Path::new(path))?.0)
     }
 
     fn real_path(&self, path: &str) -> String {
+        if self.spend(path).is_err() {
+            return path.to_owned();
+        }
         let resolved = self.root.resolve(Path::new(path));
         resolved.map_or_else(|_| path.to_owned(), |real| real.to_string_lossy().into_owned())
     }
 
     fn is_executable(&self, path: &str) -> bool {
-        self.root.is_executable(Path::new(path))
+        self.spend(path).is_ok() && self.root.is_executable(Path::new(path))
     }
 
     fn memory(&self) -> &Memory {
@@ -236,7 +264,7 @@ pub struct ScopeFiles<'a> {
     location: String,
     objects: HashMap<String, Opened>,
     /// The folders that the scope has, by their paths in it.
-    folders: HashSet<String>,
+    folders: HashSet<&'a str>,
     application: &'a Application,
     below: &'a dyn Files,
 }
@@ -258,21 +286,18 @@ enum Place {
 }
 
 impl<'a> ScopeFiles<'a> {
-    /// Lays the scope of an application over `below`.
+    /// Lays the scope of an application over `below`. What is done for it on that host counts from here.
     pub fn new(application: &'a Application, below: &'a dyn Files) -> Self {
         let location = application.location.as_deref().unwrap_or(ANYWHERE).trim_end_matches('/').to_owned();
         let opened = application.objects.iter().enumerate().map(|(number, (path, facts))| {
             let opened = Opened { identity: Identity::Scope(number), facts: Arc::clone(facts) };
             (path.clone(), opened)
         });
-        let mut folders = HashSet::new();
-        let paths = application.objects.iter().map(|(path, _)| path);
-        for path in paths.chain(application.links.keys()).chain(application.unusable.keys()) {
-            let ends = path.match_indices('/').map(|(end, _)| path[..end].to_owned());
-            folders.extend(ends);
-        }
-        folders.extend(application.links.values().filter(|target| !target.starts_with('/')).cloned());
-        Self { objects: opened.collect(), location, folders, application, below }
+        let objects = opened.collect();
+        let budget = &below.memory().budget;
+        budget.refill(application.size());
+        let spend = |folder: &str| budget.spend(Effort::Search, cost_of_lookup(folder));
+        Self { objects, location, folders: folders(application, spend), application, below }
     }
 
     /// Whether the scope is a root file system of its own.
@@ -292,6 +317,9 @@ impl<'a> ScopeFiles<'a> {
 
     /// Walks an absolute path: links are followed and `..` taken where they stand, as the kernel does.
     fn walk(&self, path: &str) -> Place {
+        if path.len() >= MAXIMUM_PATH {
+            return Place::Nowhere;
+        }
         let inside = path.strip_prefix(&self.location).and_then(|rest| rest.strip_prefix('/'));
         let Some(inside) = inside else {
             // Only `..` could lead from one of the host's own paths into the scope.
@@ -302,32 +330,38 @@ impl<'a> ScopeFiles<'a> {
                 false => Place::Below(path.to_owned()),
             };
         };
-        let mut walked: Vec<&str> = Vec::new();
+        let mut here = String::new();
         let mut ahead: Vec<&str> = inside.split('/').rev().collect();
         let mut followed = 0;
         while let Some(component) = ahead.pop() {
             match component {
                 "" | "." => continue,
-                ".." if walked.pop().is_some() || self.is_whole_root() => continue,
-                ".." => return self.leave(&ahead),
-                name => walked.push(name),
+                ".." if here.is_empty() && self.is_whole_root() => continue,
+                ".." if here.is_empty() => return self.leave(&ahead),
+                ".." => {
+                    here.truncate(here.rfind('/').unwrap_or(0));
+                    continue;
+                }
+                name => push_component(&mut here, name),
             }
-            let here = walked.join("/");
-            if let Some((_, target)) = self.application.links.get_key_value(&here) {
+            if !self.below.memory().budget.spend(Effort::Search, cost_of_lookup(&here)) {
+                return Place::Nowhere;
+            }
+            if let Some(target) = self.application.links.get(&here) {
                 followed += 1;
-                if followed > MAXIMUM_LINKS {
+                if followed > MAXIMUM_LINKS || target.len() >= MAXIMUM_PATH {
                     return Place::Nowhere;
                 }
                 if target.starts_with('/') {
                     return Place::Below(joined(target, &ahead));
                 }
-                walked.clear();
+                here.clear();
                 ahead.extend(target.split('/').rev());
-            } else if !ahead.is_empty() && !self.folders.contains(&here) {
+            } else if !ahead.is_empty() && !self.folders.contains(here.as_str()) {
                 return self.unknown(&here, &ahead);
             }
         }
-        Place::Inside(walked.join("/"))
+        Place::Inside(here)
     }
 
     /// A path that leaves the scope upwards.
@@ -353,6 +387,30 @@ impl<'a> ScopeFiles<'a> {
     fn object(&self, inside: &str) -> Option<&Opened> {
         self.objects.get(inside)
     }
+}
+
+/// The folders that the paths of an application lead through, until `spend` ends it.
+fn folders(application: &Application, spend: impl Fn(&str) -> bool) -> HashSet<&str> {
+    let paths = application.objects.iter().map(|(path, _)| path);
+    let paths = paths.chain(application.links.keys()).chain(application.unusable.keys());
+    let paths = paths.filter(|path| path.len() < MAXIMUM_PATH);
+    let above = paths.flat_map(|path| path.match_indices('/').map(|(end, _)| &path[..end]));
+    let targets = application.links.values().map(String::as_str);
+    let targets = targets.filter(|target| !target.starts_with('/') && target.len() < MAXIMUM_PATH);
+    above.chain(targets).take_while(|folder| spend(folder)).collect()
+}
+
+/// What looking a path of the scope up takes of the budget.
+pub(super) fn cost_of_lookup(path: &str) -> usize {
+    1 + path.len() / 16
+}
+
+/// Adds a component to a path.
+pub(super) fn push_component(path: &mut String, name: &str) {
+    if !path.is_empty() && !path.ends_with('/') {
+        path.push('/');
+    }
+    path.push_str(name);
 }
 
 /// A path followed by components of which the next one is last.

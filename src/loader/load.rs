@@ -4,6 +4,7 @@
 //! `_dl_map_object_from_fd` in `elf/dl-load.c` (names and identities of what is already loaded); musl
 //! `load_deps` and `load_library`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -13,11 +14,18 @@ use crate::elf::{Dependency, DependencyKind};
 use crate::host::DynamicLoader;
 use crate::loader::candidate::{Fit, Verdict};
 use crate::loader::files::Identity;
+use crate::loader::index::{Index, goes_by};
 use crate::loader::search::{Outcome, Search};
 use crate::loader::{
-    Edge, EdgeKind, EdgeOutcome, Environment, Facts, Files, KnownBy, Opened, Problem, binding, dlopen, start,
-    version,
+    Edge, EdgeKind, EdgeOutcome, Effort, Environment, Facts, Files, KnownBy, Opened, Problem, binding,
+    dlopen, start, version,
 };
+
+/// The most objects of one program: more than the largest programs have by far. Each is asked for the
+/// symbols of each other.
+const MOST_OBJECTS: usize = 4096;
+/// What loading one object takes of the budget.
+const COST_OF_OBJECT: usize = 64;
 
 /// Why an object is where it was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -91,6 +99,18 @@ pub struct Load {
 }
 
 impl Load {
+    /// The objects by the names that were asked for, which a version's library name may mean them by; the
+    /// first of each name (`_dl_name_match_p`).
+    pub(super) fn by_name(&self) -> HashMap<&str, usize> {
+        let mut known = HashMap::new();
+        for (index, object) in self.objects.iter().enumerate() {
+            for name in &object.names {
+                known.entry(name.as_str()).or_insert(index);
+            }
+        }
+        known
+    }
+
     /// Adds what another program that is started besides came to.
     pub(super) fn append(&mut self, other: Self) {
         let before = self.objects.len();
@@ -127,7 +147,14 @@ pub(super) fn load(
     let fit = Fit { program: &facts, kernel, is_musl: loader.is_musl(), is_old: !loader.knows_relr };
     let search = Search::new(files, environment, loader, fit);
     let waiting = LoadedObject::of_loader(loader, loader_file);
-    let mut loading = Loading { search, loader, waiting: Some(waiting), load: Load::default() };
+    let mut loading = Loading {
+        search,
+        loader,
+        waiting: Some(waiting),
+        load: Load::default(),
+        index: Index::default(),
+        exceeded: None,
+    };
     loading.add_program(program);
     loading.add_preloads();
     loading.add_dependencies(0);
@@ -136,17 +163,9 @@ pub(super) fn load(
         loading.add_plugin(plugin);
         loading.add_dependencies(global);
     }
-    let Loading { mut load, waiting, .. } = loading;
-    load.global = global;
-    load.ignores_versions = loader.is_musl();
-    if !loader.is_musl() {
-        version::check(&mut load, loader, waiting.as_ref());
-    }
-    start::check_platform(&mut load, Some(loader), environment);
-    let is_program = facts.is_program();
-    binding::check(&mut load, loader, is_program, &files.memory().bindings);
-    dlopen::look_up(&loading.search, &mut load, loader.is_musl());
-    load
+    loading.load.global = global;
+    loading.load.ignores_versions = loader.is_musl();
+    loading.concluded(facts.is_program(), files, environment)
 }
 
 struct Loading<'a> {
@@ -155,13 +174,15 @@ struct Loading<'a> {
     /// The loader itself: loaded from the start, in the scope from when something asks for it.
     waiting: Option<LoadedObject>,
     load: Load,
+    index: Index,
+    /// What it took too much of: nothing more is loaded, and nothing said of what needs it.
+    exceeded: Option<Effort>,
 }
 
 impl LoadedObject {
-    /// Whether a version's library name means this object: only names that something asked for count,
-    /// its soname among them when it was asked for (`_dl_name_match_p`).
-    pub(super) fn goes_by(&self, library: &str) -> bool {
-        self.names.iter().any(|name| name == library)
+    /// Which file it is.
+    pub(super) fn identity(&self) -> Identity {
+        self.identity
     }
 
     /// The program, alone in its scope.
@@ -200,10 +221,27 @@ impl LoadedObject {
 }
 
 impl Loading<'_> {
+    /// Checks what was loaded. Where not all of it was, what is missing of it cannot be told.
+    fn concluded(self, is_program: bool, files: &dyn Files, environment: &Environment) -> Load {
+        let Loading { mut load, waiting, search, loader, index, exceeded } = self;
+        let is_musl = loader.is_musl();
+        if exceeded.is_none() && !is_musl {
+            version::check(&mut load, loader, waiting.as_ref(), &files.memory().budget);
+        }
+        start::check_platform(&mut load, Some(loader), environment);
+        if exceeded.is_none() {
+            binding::check(&mut load, loader, is_program, files.memory());
+            dlopen::look_up(&search, &mut load, &index);
+        }
+        let exceeded = exceeded.or(files.memory().budget.exceeded());
+        load.problems.extend(exceeded.map(|effort| Problem::EffortExceeded { effort }));
+        load
+    }
+
     fn add_program(&mut self, program: Program) {
         let real = self.search.files().real_path(&program.path);
         let program = LoadedObject { origin: directory_of(&real), ..LoadedObject::alone(program) };
-        self.load.objects.push(program);
+        self.admit(program);
     }
 
     /// Objects that `/etc/ld.so.preload` names; one that is missing is passed over (ld.so(8)).
@@ -227,11 +265,10 @@ impl Loading<'_> {
 
     /// The library that the program opens once it runs (dlopen(3)).
     fn add_plugin(&mut self, plugin: Program) {
-        let known = self.load.objects.iter().any(|object| object.identity == plugin.opened.identity);
-        if !known {
+        if self.index.file(plugin.opened.identity).is_none() {
             let origin = directory_of(&self.search.files().real_path(&plugin.path));
             let plugin = LoadedObject { origin, loaded_by: Some(0), ..LoadedObject::alone(plugin) };
-            self.load.objects.push(plugin);
+            self.admit(plugin);
         }
     }
 
@@ -245,6 +282,9 @@ impl Loading<'_> {
                     continue;
                 }
                 let name = self.search.expand(&dependency.name, &self.load.objects[index]);
+                if self.is_too_much() {
+                    return;
+                }
                 let outcome = match self.is_token_refused(dependency, index) {
                     true => EdgeOutcome::Missing,
                     false => self.add_dependency(&name, dependency.kind, index),
@@ -256,14 +296,31 @@ impl Loading<'_> {
         }
     }
 
+    /// Whether what was loaded is all that will be.
+    fn is_too_much(&mut self) -> bool {
+        let budget = &self.search.files().memory().budget;
+        budget.spend(Effort::Libraries, 4);
+        self.exceeded = self.exceeded.or(budget.exceeded());
+        self.exceeded.is_some()
+    }
+
     fn add_dependency(&mut self, name: &str, kind: DependencyKind, requester: usize) -> EdgeOutcome {
         if let Some(outcome) = self.already_loaded(name, requester) {
             return outcome;
         }
+        if self.load.objects.len() >= MOST_OBJECTS {
+            self.exceeded = Some(Effort::Libraries);
+            return EdgeOutcome::Missing;
+        }
         let wanted_by = self.load.objects[requester].shown.clone();
         let library = name.to_owned();
         let is_optional = kind == DependencyKind::Auxiliary;
-        match self.search.find(name, requester, &self.load.objects) {
+        let outcome = self.search.find(name, requester, &self.load.objects);
+        if self.is_too_much() {
+            // What was found may not be what a search to the end would have found.
+            return EdgeOutcome::Missing;
+        }
+        match outcome {
             Outcome::Found(opened, path, rule) => {
                 return self.push(opened, path, vec![library], Some(requester), rule);
             }
@@ -303,18 +360,8 @@ impl Loading<'_> {
 
     /// Notes a problem unless the same library was already found wanting.
     fn object_once(&mut self, problem: Problem) {
-        let is_same = |known: &Problem| match (known, &problem) {
-            (Problem::LibraryMissing { library: a, .. }, Problem::LibraryMissing { library: b, .. })
-            | (
-                Problem::HostLibraryMissing { library: a, .. },
-                Problem::HostLibraryMissing { library: b, .. },
-            )
-            | (Problem::LibraryUnusable { library: a, .. }, Problem::LibraryUnusable { library: b, .. }) => {
-                a == b
-            }
-            _ => false,
-        };
-        if !self.load.problems.iter().any(is_same) {
+        if self.index.is_newly_wanting(&problem) {
+            self.search.files().memory().budget.spend(Effort::Problems, problem.size());
             self.load.problems.push(problem);
         }
     }
@@ -330,22 +377,31 @@ impl Loading<'_> {
         if admits {
             self.admit_loader(requester);
         }
-        let index = self.load.objects.iter().position(|object| goes_by(object, name, is_musl))?;
-        let object = &mut self.load.objects[index];
-        let known_by = match object.names.iter().any(|known| known == name) || object.path == name {
+        let index = self.index.find(name)?;
+        let was_asked = self.index.was_asked(name, index);
+        let known_by = match was_asked || self.index.is_path(name, index) {
             true => KnownBy::Name,
             false => KnownBy::Soname,
         };
-        if !object.names.iter().any(|known| known == name) {
-            object.names.push(name.to_owned());
+        if !was_asked {
+            self.load.objects[index].names.push(name.to_owned());
+            self.index.add_name(name, index);
         }
         Some(if admits { EdgeOutcome::Loaded(index) } else { EdgeOutcome::Known(index, known_by) })
     }
 
     /// Puts the loader itself into the scope.
     fn admit_loader(&mut self, requester: usize) {
-        let loader = self.waiting.take();
-        self.load.objects.extend(loader.map(|loader| LoadedObject { loaded_by: Some(requester), ..loader }));
+        if let Some(loader) = self.waiting.take() {
+            self.admit(LoadedObject { loaded_by: Some(requester), ..loader });
+        }
+    }
+
+    /// Puts an object into the scope.
+    fn admit(&mut self, object: LoadedObject) {
+        self.search.files().memory().budget.spend(Effort::Libraries, COST_OF_OBJECT + object.shown.len());
+        self.index.add(&object, self.load.objects.len(), self.loader.is_musl());
+        self.load.objects.push(object);
     }
 
     fn push(
@@ -359,12 +415,12 @@ impl Loading<'_> {
         if self.waiting.as_ref().is_some_and(|loader| loader.identity == opened.identity) {
             self.admit_loader(loaded_by.unwrap_or(0));
         }
-        let known = self.load.objects.iter().position(|object| object.identity == opened.identity);
-        if let Some(index) = known {
+        if let Some(index) = self.index.file(opened.identity) {
+            names.iter().for_each(|name| self.index.add_name(name, index));
             self.load.objects[index].names.extend(names);
             return EdgeOutcome::Known(index, KnownBy::File);
         }
-        self.load.objects.push(LoadedObject {
+        self.admit(LoadedObject {
             origin: directory_of(&path),
             in_scope: opened.is_in_scope(),
             shown: self.search.files().shown(&path),
@@ -378,23 +434,6 @@ impl Loading<'_> {
         });
         EdgeOutcome::Loaded(self.load.objects.len() - 1)
     }
-}
-
-/// Whether an object that is loaded satisfies a name.
-pub(super) fn goes_by(object: &LoadedObject, name: &str, is_musl: bool) -> bool {
-    let has_name = object.names.iter().any(|known| known == name) || object.path == name;
-    match is_musl {
-        // musl: the C library's names lead to the loader itself, others by the name asked for only.
-        true if object.rule == Rule::Interpreter => has_name || is_musl_builtin(name),
-        true => has_name,
-        false => has_name || object.facts.soname.as_deref() == Some(name),
-    }
-}
-
-/// The libraries that musl's loader stands for itself (`reserved` in `ldso/dynlink.c`).
-fn is_musl_builtin(name: &str) -> bool {
-    const RESERVED: [&str; 7] = ["c.", "pthread.", "rt.", "m.", "dl.", "util.", "xnet."];
-    name.strip_prefix("lib").is_some_and(|rest| RESERVED.iter().any(|known| rest.starts_with(known)))
 }
 
 fn directory_of(path: &str) -> String {

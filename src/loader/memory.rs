@@ -9,6 +9,7 @@ use crate::elf::{Class, Machine};
 use crate::host::{DynamicLoader, LibraryCache};
 use crate::loader::Files;
 use crate::loader::binding;
+use crate::loader::effort::Budget;
 
 /// What is remembered about the files of one host.
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub struct Memory {
     loaders: RefCell<HashMap<String, Option<Arc<DynamicLoader>>>>,
     caches: RefCell<HashMap<String, Option<Arc<LibraryCache>>>>,
     pub(super) bindings: binding::Memo,
+    /// What may still be done for the application at hand.
+    pub(super) budget: Budget,
 }
 
 impl Memory {

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::loader::Effort;
 use crate::loader::profile_files::UNRECORDED;
 use crate::spec::{DlopenNeed, DlopenPriority};
 
@@ -22,7 +23,7 @@ pub enum Effect {
 }
 
 /// One reason why a program does not load, or would misbehave.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Problem {
     /// The program is for another machine.
@@ -227,10 +228,15 @@ pub enum Problem {
         /// Whether the loader takes no notice of it (glibc 2.36 and newer, and every musl).
         ignored: bool,
     },
+    /// The start was not followed to its end: it takes more effort than is spent on one application.
+    EffortExceeded {
+        /// What took too much.
+        effort: Effort,
+    },
 }
 
 /// A file that has the right name and cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Rejection {
     /// The file.
     pub path: String,
@@ -239,6 +245,24 @@ pub struct Rejection {
 }
 
 impl Problem {
+    /// About how many bytes it takes to tell it.
+    pub(super) fn size(&self) -> usize {
+        struct Counter(usize);
+        impl std::io::Write for Counter {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0 += bytes.len();
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut counter = Counter(0);
+        // Nothing in it can fail to be written; what could not be would not be told either.
+        let _ = serde_json::to_writer(&mut counter, self);
+        counter.0
+    }
+
     /// What it does to the start of the program.
     pub fn effect(&self) -> Effect {
         match self {
@@ -251,7 +275,7 @@ impl Problem {
                 DlopenPriority::Required => Effect::Misbehaves,
             },
             Self::VersionUnknown { .. } | Self::KernelTooOld { ignored: true, .. } => Effect::Warns,
-            Self::InterpreterUnknown { .. } => Effect::Undecided,
+            Self::InterpreterUnknown { .. } | Self::EffortExceeded { .. } => Effect::Undecided,
             // The host may have it where its profile does not look.
             Self::LibraryMissing { rejected, .. } | Self::HostLibraryMissing { rejected, .. }
                 if rejected.iter().any(|file| file.reason == UNRECORDED) =>

@@ -1,6 +1,6 @@
 //! The files of a saved host.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -8,12 +8,15 @@ use bytes::Bytes;
 
 use crate::elf::{Class, Machine};
 use crate::host::{DynamicLoader, Profile};
-use crate::loader::files::Identity;
-use crate::loader::{Facts, Files, Memory, OpenError, Opened, ParsedScript};
+use crate::loader::files::{Identity, MAXIMUM_PATH, cost_of_lookup, push_component};
+use crate::loader::{Effort, Facts, Files, Memory, OpenError, Opened, ParsedScript};
 use crate::spec::Object;
 
 /// How many links are followed in one path.
 const MAXIMUM_LINKS: usize = 40;
+
+/// A loader that names more directories is none that is known: loaders have two to six.
+const MOST_DIRECTORIES: usize = 64;
 
 /// What a search says of a file that may be on the host and is not in its profile.
 pub(super) const UNRECORDED: &str = "not recorded in the host profile";
@@ -23,11 +26,12 @@ pub struct ProfileFiles {
     objects: HashMap<String, Opened>,
     scripts: HashMap<String, Bytes>,
     links: BTreeMap<String, String>,
-    directories: Vec<String>,
+    directories: HashSet<String>,
     complete: bool,
     loaders: HashMap<String, Arc<DynamicLoader>>,
     files: HashMap<String, Bytes>,
-    executables: Vec<String>,
+    /// Paths without links.
+    executables: HashSet<String>,
     memory: Memory,
 }
 
@@ -44,11 +48,17 @@ impl ProfileFiles {
         });
         let objects = known.collect();
         let executables = profile.programs.iter().map(|object: &Object| object.path.clone());
+        let loaders: HashMap<_, _> = profile
+            .loaders
+            .iter()
+            .filter(|loader| loader.default_directories.len() <= MOST_DIRECTORIES)
+            .map(|loader| (loader.path.clone(), Arc::new(loader.clone())))
+            .collect();
         let scripts = profile.scripts.iter();
         let decode = |text: &String| base64::engine::general_purpose::STANDARD.decode(text).ok();
         let files =
             profile.files.iter().filter_map(|(path, text)| Some((path.clone(), decode(text)?.into())));
-        Self {
+        let mut profile_files = Self {
             objects,
             executables: executables.chain(scripts.clone().map(|script| script.path.clone())).collect(),
             scripts: scripts
@@ -59,48 +69,57 @@ impl ProfileFiles {
                 })
                 .collect(),
             files: files.collect(),
-            loaders: profile
-                .loaders
-                .iter()
-                .map(|loader| (loader.path.clone(), Arc::new(loader.clone())))
-                .collect(),
+            loaders,
             links: profile.links,
             directories: profile.directories.into_iter().collect(),
             complete: profile.complete,
             memory: Memory::default(),
-        }
+        };
+        // The kernel starts them: that they are recorded says that they may be.
+        let places: Vec<String> =
+            profile_files.loaders.keys().map(|loader| profile_files.resolve(loader)).collect();
+        profile_files.executables.extend(places);
+        profile_files
     }
 
     /// The path without links that an absolute path leads to.
     fn resolve(&self, path: &str) -> String {
-        let mut walked: Vec<String> = Vec::new();
-        let mut ahead: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
+        if path.len() >= MAXIMUM_PATH {
+            return path.to_owned();
+        }
+        let mut here = "/".to_owned();
+        let mut ahead: Vec<&str> = path.split('/').rev().collect();
         let mut followed = 0;
         while let Some(component) = ahead.pop() {
-            match component.as_str() {
+            match component {
                 "" | "." => continue,
                 ".." => {
-                    walked.pop();
+                    here.truncate(here.rfind('/').unwrap_or(0).max(1));
                     continue;
                 }
-                _ => walked.push(component),
+                name => push_component(&mut here, name),
             }
-            let here = format!("/{}", walked.join("/"));
-            if let Some(target) = self.links.get(&here).filter(|_| followed < MAXIMUM_LINKS) {
+            if !self.memory.budget.spend(Effort::Search, cost_of_lookup(&here)) {
+                break;
+            }
+            let target = self.links.get(&here).filter(|target| target.len() < MAXIMUM_PATH);
+            if let Some(target) = target.filter(|_| followed < MAXIMUM_LINKS) {
                 followed += 1;
-                walked.clear();
-                ahead.extend(target.split('/').rev().map(str::to_owned));
+                here.truncate(1);
+                ahead.extend(target.split('/').rev());
             }
         }
-        format!("/{}", walked.join("/"))
+        here
     }
 
     /// What it means that a path is not in the profile.
     fn absence(&self, resolved: &str) -> OpenError {
-        let is_below = |directory: &String| {
-            resolved.strip_prefix(directory.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        let mut above = resolved.match_indices('/').map(|(end, _)| &resolved[..end]);
+        let is_recorded = |directory: &str| {
+            self.memory.budget.spend(Effort::Search, cost_of_lookup(directory))
+                && self.directories.contains(directory)
         };
-        match self.complete && self.directories.iter().any(is_below) {
+        match self.complete && resolved.len() < MAXIMUM_PATH && above.any(is_recorded) {
             true => OpenError::Absent("No such file or directory".to_owned()),
             false => OpenError::Absent(UNRECORDED.to_owned()),
         }
@@ -128,9 +147,7 @@ impl Files for ProfileFiles {
     }
 
     fn is_executable(&self, path: &str) -> bool {
-        let resolved = self.resolve(path);
-        let is_loader = |loader: &String| self.resolve(loader) == resolved;
-        self.executables.contains(&resolved) || self.loaders.keys().any(is_loader)
+        self.executables.contains(&self.resolve(path))
     }
 
     fn memory(&self) -> &Memory {

@@ -43,6 +43,8 @@ impl<'a> SealedFiles<'a> {
     /// What the image of a specification has besides its objects; libraries that its runtime brings come
     /// from `host`.
     pub fn new(specification: &Specification, host: &'a dyn Files) -> Self {
+        // What is looked for on the host counts as much as what is in the image.
+        host.memory().budget.refill(0);
         let image = specification.image.clone().unwrap_or_default();
         let decode = |text: &String| base64::engine::general_purpose::STANDARD.decode(text).ok();
         let files = image.files.iter().filter_map(|(path, text)| Some((path.clone(), decode(text)?.into())));
@@ -138,6 +140,9 @@ impl Files for SealedFiles<'_> {
             None => return Injection::NotExpected,
         };
         let found = self.on_host(name, program.machine, program.class);
+        if let Some(effort) = self.host.memory().budget.exceeded() {
+            self.memory.budget.exceed(effort);
+        }
         found.unwrap_or_else(|recorded| Injection::Absent { provider, recorded })
     }
 }

@@ -3,15 +3,24 @@
 //! glibc: ld.so(8) and `_dl_map_object` in `elf/dl-load.c`; musl: `load_library` in
 //! `ldso/dynlink.c`. Sub-directories for the CPU: `elf/dl-hwcaps.c` and its `_split` for each machine.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::elf::Machine;
 use crate::host::{DynamicLoader, LibraryCache};
 use crate::loader::candidate::{Fit, Verdict};
+use crate::loader::files::MAXIMUM_PATH;
 use crate::loader::load::{LoadedObject, Rule};
 use crate::loader::profile_files::UNRECORDED;
 use crate::loader::token::Tokens;
-use crate::loader::{Environment, Files, Injection, Opened, Rejection};
+use crate::loader::{Effort, Environment, Files, Injection, Opened, Rejection};
+
+/// What looking at one path takes of the budget, besides its length.
+const COST_OF_PATH: usize = 8;
+/// What a directory takes that is told with a name that is found nowhere.
+const COST_OF_DIRECTORY: usize = 8;
+/// What a file takes that is told so.
+const COST_OF_REJECTION: usize = 64;
 
 /// What a search came to.
 #[derive(Debug)]
@@ -45,6 +54,8 @@ struct Attempt<'s, 'a> {
     name: &'s str,
     searched: Vec<String>,
     rejected: Vec<Rejection>,
+    /// That a file is not recorded was told.
+    unrecorded_told: bool,
     /// A file could not be opened in a way that ends the list of directories it is in.
     list_ended: bool,
 }
@@ -96,7 +107,7 @@ impl<'a> Search<'a> {
 
     /// Replaces the tokens in a needed name of `requester`.
     pub fn expand(&self, name: &str, requester: &LoadedObject) -> String {
-        if self.loader.is_musl() {
+        if self.loader.is_musl() || name.len() >= MAXIMUM_PATH {
             return name.to_owned();
         }
         self.tokens(&requester.origin).expand(name)
@@ -104,8 +115,14 @@ impl<'a> Search<'a> {
 
     /// Looks for `name` on behalf of the object `requester` of `objects`.
     pub fn find(&self, name: &str, requester: usize, objects: &[LoadedObject]) -> Outcome {
-        let mut attempt =
-            Attempt { search: self, name, searched: Vec::new(), rejected: Vec::new(), list_ended: false };
+        let mut attempt = Attempt {
+            search: self,
+            name,
+            searched: Vec::new(),
+            rejected: Vec::new(),
+            unrecorded_told: false,
+            list_ended: false,
+        };
         let found = match name.contains('/') {
             true => attempt.open(self.absolute(name)).map(|hit| (hit, Rule::Path)),
             false if self.loader.is_musl() => attempt.in_musl_order(requester, objects),
@@ -116,6 +133,18 @@ impl<'a> Search<'a> {
             Some((Hit { opened: Err(reason), path }, _)) => Outcome::Stopped { path, reason },
             None => attempt.injected(objects[requester].rule == Rule::Injected),
         }
+    }
+
+    /// Takes from the budget for the search; whether there was as much.
+    fn spend(&self, units: usize) -> bool {
+        self.files.memory().budget.spend(Effort::Search, units)
+    }
+
+    /// The elements of a list that could be directories: the kernel opens no longer path. Those after the
+    /// end of the budget are left out.
+    fn elements<'t>(&'t self, list: &'t str, separators: &'t [char]) -> impl Iterator<Item = &'t str> {
+        let elements = list.split(separators).take_while(|element| self.spend(2 + element.len() / 16));
+        elements.filter(|element| element.len() < MAXIMUM_PATH)
     }
 
     fn absolute(&self, path: &str) -> String {
@@ -134,7 +163,7 @@ impl<'a> Search<'a> {
         }
         let is_guarded = program.facts.secure && object.rule == Rule::Program;
         let tokens = self.tokens(&object.origin);
-        let elements = list.split(':').filter_map(|element| {
+        let elements = self.elements(list, &[':']).filter_map(|element| {
             let directory = match element {
                 "" => self.environment.working_directory.clone(),
                 element => self.absolute(&tokens.expand(element)),
@@ -149,12 +178,22 @@ impl<'a> Search<'a> {
     /// musl knows `$ORIGIN` only: any other `$`, or one in a program with raised privileges, voids the
     /// whole list (`fixup_rpath`). Empty elements are passed over.
     fn musl_directories_of(&self, list: &str, object: &LoadedObject) -> Vec<String> {
-        let expanded = list.replace("${ORIGIN}", &object.origin).replace("$ORIGIN", &object.origin);
-        let is_void = expanded.contains('$') || (object.facts.secure && expanded != list);
-        if is_void {
+        const SEPARATORS: &[char] = &[':', '\n'];
+        let rest = list.replace("${ORIGIN}", "").replace("$ORIGIN", "");
+        let uses_origin = rest.len() != list.len();
+        let is_void =
+            rest.contains('$') || (uses_origin && (object.facts.secure || object.origin.contains('$')));
+        if is_void || !self.spend(list.len() / 16) {
             return Vec::new();
         }
-        expanded.split([':', '\n']).filter(|element| !element.is_empty()).map(|e| self.absolute(e)).collect()
+        let mut directories = Vec::new();
+        for element in self.elements(list, SEPARATORS) {
+            let expanded = element.replace("${ORIGIN}", &object.origin).replace("$ORIGIN", &object.origin);
+            self.spend(expanded.len() / 16);
+            let parts = expanded.split(SEPARATORS).filter(|part| !part.is_empty());
+            directories.extend(parts.map(|part| self.absolute(part)));
+        }
+        directories
     }
 
     fn library_path(&self, program: &LoadedObject) -> Vec<String> {
@@ -165,7 +204,7 @@ impl<'a> Search<'a> {
             return Vec::new();
         }
         if self.loader.is_musl() {
-            let elements = list.split([':', '\n']).filter(|element| !element.is_empty());
+            let elements = self.elements(list, &[':', '\n']).filter(|element| !element.is_empty());
             return elements.map(|element| self.absolute(element)).collect();
         }
         let tokens = self.tokens(&program.origin);
@@ -173,7 +212,7 @@ impl<'a> Search<'a> {
             "" => self.environment.working_directory.clone(),
             element => self.absolute(&tokens.expand(element)),
         };
-        list.split([':', ';']).map(directory).collect()
+        self.elements(list, &[':', ';']).map(directory).collect()
     }
 
     /// Whether the loader takes an entry of the cache that is for the given legacy capabilities: the bit
@@ -203,13 +242,16 @@ impl<'a> Search<'a> {
 
 impl Attempt<'_, '_> {
     fn open(&mut self, path: String) -> Option<Hit> {
+        if !self.search.spend(COST_OF_PATH + path.len() / 8) {
+            return None;
+        }
         match self.search.fit.judge(self.search.files, &path) {
             Verdict::Use(opened) => Some(Hit { opened: Ok(opened), path }),
             Verdict::Stop(reason) => Some(Hit { opened: Err(reason), path }),
             Verdict::Pass(reason) => {
-                let is_told =
-                    self.rejected.iter().any(|file| file.reason == UNRECORDED && reason == UNRECORDED);
+                let is_told = reason == UNRECORDED && std::mem::replace(&mut self.unrecorded_told, true);
                 if reason != "No such file or directory" && reason != "Not a directory" && !is_told {
+                    self.search.spend(COST_OF_REJECTION + path.len());
                     self.rejected.push(Rejection { path, reason });
                 }
                 None
@@ -222,6 +264,12 @@ impl Attempt<'_, '_> {
         }
     }
 
+    /// The directories that were searched, each once.
+    fn searched(&self) -> Vec<String> {
+        let mut known = HashSet::new();
+        self.searched.iter().filter(|directory| known.insert(directory.as_str())).cloned().collect()
+    }
+
     /// What no search finds may be brought from the host.
     fn injected(mut self, by_injected: bool) -> Outcome {
         match self.search.files.injected(self.name, self.search.fit.program, by_injected) {
@@ -232,16 +280,17 @@ impl Attempt<'_, '_> {
                 self.rejected.extend(unknown);
                 Outcome::NotInjected { provider, rejected: self.rejected }
             }
-            Injection::NotExpected => Outcome::Missing { searched: self.searched, rejected: self.rejected },
+            Injection::NotExpected => Outcome::Missing { searched: self.searched(), rejected: self.rejected },
         }
     }
 
     fn in_directories(&mut self, directories: &[String]) -> Option<Hit> {
         self.list_ended = false;
         for directory in directories {
-            if !self.searched.contains(directory) {
-                self.searched.push(directory.clone());
+            if !self.search.spend(COST_OF_DIRECTORY + directory.len() / 4) {
+                return None;
             }
+            self.searched.push(directory.clone());
             for subdirectory in &self.search.subdirectories {
                 let directory = directory.trim_end_matches('/');
                 let hit = self.open(format!("{directory}/{subdirectory}{}", self.name));
@@ -253,9 +302,31 @@ impl Attempt<'_, '_> {
         None
     }
 
+    /// The objects whose RPATH counts for `requester`: itself, those that loaded it, and the program. An
+    /// object with a RUNPATH has no RPATH.
+    fn rpath_holders(&self, requester: usize, objects: &[LoadedObject]) -> Vec<usize> {
+        let mut chain = Vec::new();
+        let mut holder = Some(requester);
+        while let Some(index) = holder {
+            chain.push(index);
+            holder = objects[index].loaded_by;
+        }
+        // A chain of thousands of libraries, each asked for by the one before, is walked for each of them.
+        self.search.spend(chain.len());
+        if !chain.contains(&0) {
+            chain.push(0);
+        }
+        let has_rpath = |index: &usize| {
+            let facts = &objects[*index].facts;
+            facts.runpath.is_none() && facts.rpath.as_deref().is_some_and(|list| !list.is_empty())
+        };
+        chain.retain(has_rpath);
+        chain
+    }
+
     fn in_glibc_order(&mut self, requester: usize, objects: &[LoadedObject]) -> Option<(Hit, Rule)> {
         if objects[requester].facts.runpath.is_none() {
-            for holder in rpath_holders(requester, objects) {
+            for holder in self.rpath_holders(requester, objects) {
                 let object = &objects[holder];
                 let list = object.facts.rpath.as_deref().unwrap_or_default();
                 let directories = self.search.directories_of(list, object, &objects[0]);
@@ -316,6 +387,7 @@ impl Attempt<'_, '_> {
         let mut holder = Some(requester);
         while let Some(index) = holder {
             let object = &objects[index];
+            self.search.spend(1);
             if let Some(list) = object.facts.runpath.as_deref().or(object.facts.rpath.as_deref()) {
                 let directories = self.search.directories_of(list, object, &objects[0]);
                 if let Some(hit) = self.in_directories(&directories) {
@@ -327,26 +399,6 @@ impl Attempt<'_, '_> {
         let search = self.search;
         self.in_directories(&search.default_directories).map(|hit| (hit, Rule::DefaultDirectory))
     }
-}
-
-/// The objects whose RPATH counts for `requester`: itself, those that loaded it, and the program. An
-/// object with a RUNPATH has no RPATH.
-fn rpath_holders(requester: usize, objects: &[LoadedObject]) -> Vec<usize> {
-    let mut chain = Vec::new();
-    let mut holder = Some(requester);
-    while let Some(index) = holder {
-        chain.push(index);
-        holder = objects[index].loaded_by;
-    }
-    if !chain.contains(&0) {
-        chain.push(0);
-    }
-    let has_rpath = |index: &usize| {
-        let facts = &objects[*index].facts;
-        facts.runpath.is_none() && facts.rpath.as_deref().is_some_and(|list| !list.is_empty())
-    };
-    chain.retain(has_rpath);
-    chain
 }
 
 fn musl_directories(data: &[u8]) -> Vec<String> {

@@ -4,7 +4,9 @@ use crate::host::DynamicLoader;
 use crate::host::Platform;
 use crate::loader::load::{self, Program};
 use crate::loader::script::searched_program;
-use crate::loader::{Facts, Files, Form, Load, LoadedObject, OpenError, Opened, Problem, parse_script};
+use crate::loader::{
+    Effort, Facts, Files, Form, Load, LoadedObject, OpenError, Opened, Problem, parse_script,
+};
 
 /// How far a chain of scripts has come.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +56,24 @@ pub struct Start<'a> {
 /// Starts a program as far as its entry point, and says what would become of it. A library is loaded
 /// as by a program that needs nothing else.
 pub fn start(start: &Start<'_>, files: &dyn Files, environment: &Environment) -> Load {
+    files.memory().budget.refill(0);
+    honest(start_object_or_script(start, files, environment), files)
+}
+
+/// What a start came to that may have been cut short: then what it found missing may be there.
+pub(super) fn honest(load: Load, files: &dyn Files) -> Load {
+    match files.memory().budget.problem() {
+        Some(problem) if !load.problems.contains(&problem) => Load::of(problem),
+        _ => load,
+    }
+}
+
+/// Starts what is at a path.
+pub(super) fn start_object_or_script(
+    start: &Start<'_>,
+    files: &dyn Files,
+    environment: &Environment,
+) -> Load {
     match files.open(start.path) {
         Ok(opened) => start_object(start, opened, files, environment),
         Err(OpenError::NotElf | OpenError::TooShort) => start_script(start, files, environment, Depth::START),
@@ -155,6 +175,9 @@ fn start_searched(
     let mut paths = directories.clone().map(|directory| format!("{directory}/{program}"));
     match paths.find(|path| files.is_executable(path)) {
         Some(path) => follow(shown, &path, None, files, environment, depth),
+        None if !files.memory().budget.spend(Effort::Search, 4 * environment.program_path.len()) => {
+            Load::default()
+        }
         None => Load::of(Problem::ProgramMissing {
             object: shown.to_owned(),
             program: program.to_owned(),

@@ -1,5 +1,7 @@
 //! Dynamic string tokens: `$ORIGIN`, `$LIB`, `$PLATFORM` (ld.so(8), "Dynamic string tokens").
 
+use crate::loader::files::MAXIMUM_PATH;
+
 /// What the tokens stand for, for one object.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tokens<'a> {
@@ -16,7 +18,10 @@ impl Tokens<'_> {
     pub fn expand(&self, text: &str) -> String {
         let mut expanded = String::with_capacity(text.len());
         let mut rest = text;
-        while let Some(at) = rest.find('$') {
+        // No kernel opens a longer path, and every token may stand for as much again.
+        while expanded.len() < MAXIMUM_PATH
+            && let Some(at) = rest.find('$')
+        {
             expanded.push_str(&rest[..at]);
             let tail = &rest[at..];
             match self.token(tail) {

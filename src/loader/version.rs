@@ -2,47 +2,48 @@
 //!
 //! Source: `_dl_check_map_versions` and `match_symbol` in glibc's `elf/dl-version.c`.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::host::DynamicLoader;
-use crate::loader::{Facts, Load, LoadedObject, Problem, Rule};
+use crate::loader::effort::Budget;
+use crate::loader::{Effort, Load, LoadedObject, Problem, Rule};
 
 /// The version by which a libc declares that it applies packed relocations (glibc 2.36).
 const RELR_MARKER: &str = "GLIBC_ABI_DT_RELR";
 
+/// What looking for a version takes of the budget.
+const COST_OF_NEED: usize = 4;
+
 /// Adds the version problems of every loaded object. `waiting` is the loader itself while nothing asked
 /// for it: it is no part of the scope, but among the objects that versions are looked up in.
-pub(super) fn check(load: &mut Load, loader: &DynamicLoader, waiting: Option<&LoadedObject>) {
-    let mut problems = Vec::new();
+pub(super) fn check(
+    load: &mut Load,
+    loader: &DynamicLoader,
+    waiting: Option<&LoadedObject>,
+    budget: &Budget,
+) {
+    let mut needs = Needs {
+        load,
+        providers: providers(load, waiting),
+        defined: HashMap::new(),
+        problems: Vec::new(),
+        budget,
+    };
     for object in &load.objects {
-        let mut names_libc = false;
-        let mut declares = false;
-        for (library, versions) in &object.facts.version_needs {
-            names_libc |= library.starts_with("libc.so.");
-            declares |= versions.iter().any(|(version, _)| version == RELR_MARKER);
-            let mut all = load.objects.iter().chain(waiting);
-            match all.find(|provider| provider.goes_by(library)) {
-                Some(provider) if provider.facts.names_only => {}
-                Some(provider) => problems.extend(unsatisfied(object, library, versions, provider)),
-                None if is_known_to_be_missing(load, library) => {}
-                None => problems.push(Problem::VersionedLibraryNotLoaded {
-                    library: library.clone(),
-                    wanted_by: object.shown.clone(),
-                }),
-            }
-        }
-        if object.facts.flags.relr && loader.knows_relr && names_libc && !declares {
-            problems.extend(undeclared(load, object));
-        }
+        needs.check(object, loader);
     }
+    let problems = needs.problems;
     load.problems.extend(problems);
     mixed_libc(load, waiting);
 }
 
-fn is_known_to_be_missing(load: &Load, library: &str) -> bool {
+fn is_known_to_be_missing(load: &Load, library: &str, budget: &Budget) -> bool {
+    budget.spend(Effort::Problems, load.problems.len());
     load.problems.iter().any(|problem| match problem {
         Problem::LibraryMissing { library: known, .. }
         | Problem::HostLibraryMissing { library: known, .. }
         | Problem::LibraryUnusable { library: known, .. } => {
-            known == library || known.ends_with(&format!("/{library}"))
+            known.strip_suffix(library).is_some_and(|before| before.is_empty() || before.ends_with('/'))
         }
         _ => false,
     })
@@ -52,7 +53,7 @@ fn is_known_to_be_missing(load: &Load, library: &str) -> bool {
 /// symbols say. A loader before 2.33 does not tell its release.
 fn mixed_libc(load: &mut Load, waiting: Option<&LoadedObject>) {
     let is_loader = |object: &&LoadedObject| object.rule == Rule::Interpreter;
-    let libc = load.objects.iter().find(|object| object.goes_by("libc.so.6"));
+    let libc = load.by_name().get("libc.so.6").map(|index| &load.objects[*index]);
     let loader = load.objects.iter().find(is_loader).or(waiting);
     let (Some(libc), Some(loader)) = (libc, loader) else { return };
     let (Some(release), other) = (&libc.facts.release, &loader.facts.release) else { return };
@@ -75,48 +76,125 @@ fn mixed_libc(load: &mut Load, waiting: Option<&LoadedObject>) {
     }
 }
 
-fn unsatisfied(
-    object: &LoadedObject,
-    library: &str,
-    versions: &[(String, bool)],
-    provider: &LoadedObject,
-) -> Vec<Problem> {
-    let (path, wanted_by) = (provider.shown.clone(), object.shown.clone());
-    let library = library.to_owned();
-    let Some(defined) = &provider.facts.version_definitions else {
-        return vec![Problem::VersionUnknown { library, path, wanted_by }];
-    };
-    let is_missing = |(version, weak): &&(String, bool)| !weak && !defined.contains(version);
-    let missing = versions.iter().filter(is_missing);
-    missing
-        .map(|(version, _)| Problem::VersionMissing {
-            library: library.clone(),
-            path: path.clone(),
-            version: version.clone(),
-            wanted_by: wanted_by.clone(),
-            highest: highest_of_family(&provider.facts, version),
-        })
-        .collect()
+/// The objects by the names that a version's library name may mean them by.
+fn providers<'a>(load: &'a Load, waiting: Option<&'a LoadedObject>) -> HashMap<&'a str, &'a LoadedObject> {
+    let waiting = waiting.into_iter().flat_map(|object| object.names.iter().map(move |name| (name, object)));
+    let mut providers: HashMap<&str, &LoadedObject> =
+        waiting.map(|(name, object)| (name.as_str(), object)).collect();
+    providers.extend(load.by_name().into_iter().map(|(name, index)| (name, &load.objects[index])));
+    providers
 }
 
-fn undeclared(load: &Load, object: &LoadedObject) -> Option<Problem> {
-    let libc = load.objects.iter().find(|object| object.goes_by("libc.so.6"))?;
-    Some(Problem::RelrUndeclared {
-        library: "libc.so.6".to_owned(),
-        path: libc.shown.clone(),
-        wanted_by: object.shown.clone(),
-    })
+/// The needs of all objects under examination.
+struct Needs<'a> {
+    load: &'a Load,
+    providers: HashMap<&'a str, &'a LoadedObject>,
+    /// What the objects that were asked so far define, by the number of their facts.
+    defined: HashMap<u64, Defined<'a>>,
+    problems: Vec<Problem>,
+    budget: &'a Budget,
 }
 
-/// The newest defined version that differs from `version` only in its numbers.
-fn highest_of_family(provider: &Facts, version: &str) -> Option<String> {
-    let (family, _) = split_numbers(version)?;
-    let defined = provider.version_definitions.iter().flatten();
-    let same_family = defined.filter_map(|name| {
-        let (other, numbers) = split_numbers(name)?;
-        (other == family).then_some((numbers, name))
-    });
-    same_family.max().map(|(_, name)| name.clone())
+/// The versions that one object defines.
+struct Defined<'a> {
+    names: HashSet<&'a str>,
+    /// The newest version of each family; filled when a version is missing.
+    newest: Option<HashMap<&'a str, (Vec<u64>, &'a str)>>,
+}
+
+impl<'a> Needs<'a> {
+    fn check(&mut self, object: &LoadedObject, loader: &DynamicLoader) {
+        let mut names_libc = false;
+        let mut declares = false;
+        for (library, versions) in &object.facts.version_needs {
+            if !self.budget.spend(Effort::Symbols, COST_OF_NEED * (1 + versions.len())) {
+                return;
+            }
+            names_libc |= library.starts_with("libc.so.");
+            declares |= versions.iter().any(|(version, _)| version == RELR_MARKER);
+            match self.providers.get(library.as_str()).copied() {
+                Some(provider) if provider.facts.names_only => {}
+                Some(provider) => self.check_versions(object, library, versions, provider),
+                None if is_known_to_be_missing(self.load, library, self.budget) => {}
+                None => {
+                    let (library, wanted_by) = (library.clone(), object.shown.clone());
+                    self.tell(Problem::VersionedLibraryNotLoaded { library, wanted_by });
+                }
+            }
+        }
+        if object.facts.flags.relr && loader.knows_relr && names_libc && !declares {
+            self.tell_undeclared(object);
+        }
+    }
+
+    /// Adds a problem; whether there was room for it.
+    fn tell(&mut self, problem: Problem) -> bool {
+        let has_room = self.budget.spend(Effort::Problems, problem.size());
+        self.problems.extend(has_room.then_some(problem));
+        has_room
+    }
+
+    fn check_versions(
+        &mut self,
+        object: &LoadedObject,
+        library: &str,
+        versions: &[(String, bool)],
+        provider: &'a LoadedObject,
+    ) {
+        let (path, wanted_by) = (&provider.shown, &object.shown);
+        let Some(defined) = &provider.facts.version_definitions else {
+            let (library, path, wanted_by) = (library.to_owned(), path.clone(), wanted_by.clone());
+            self.tell(Problem::VersionUnknown { library, path, wanted_by });
+            return;
+        };
+        let known = self.defined.entry(provider.facts.number).or_insert_with(|| Defined::of(defined));
+        let is_missing = |(version, weak): &&(String, bool)| !weak && !known.names.contains(version.as_str());
+        let missing: Vec<&String> = versions.iter().filter(is_missing).map(|(version, _)| version).collect();
+        for version in missing {
+            let known = self.defined.get_mut(&provider.facts.number);
+            let problem = Problem::VersionMissing {
+                library: library.to_owned(),
+                path: path.clone(),
+                version: version.clone(),
+                wanted_by: wanted_by.clone(),
+                highest: known.and_then(|known| known.highest_of_family(version)),
+            };
+            if !self.tell(problem) {
+                return;
+            }
+        }
+    }
+
+    fn tell_undeclared(&mut self, object: &LoadedObject) {
+        // The loader itself is never meant: it has no such name.
+        let Some(libc) = self.providers.get("libc.so.6") else { return };
+        let (library, path) = ("libc.so.6".to_owned(), libc.shown.clone());
+        self.tell(Problem::RelrUndeclared { library, path, wanted_by: object.shown.clone() });
+    }
+}
+
+impl<'a> Defined<'a> {
+    fn of(versions: &'a [String]) -> Self {
+        Self { names: versions.iter().map(String::as_str).collect(), newest: None }
+    }
+
+    /// The newest defined version that differs from `version` only in its numbers.
+    fn highest_of_family(&mut self, version: &str) -> Option<String> {
+        let (family, _) = split_numbers(version)?;
+        let newest = self.newest.get_or_insert_with(|| {
+            let mut newest = HashMap::new();
+            for name in &self.names {
+                let Some((family, numbers)) = split_numbers(name) else { continue };
+                let candidate = (numbers, *name);
+                let known = newest.entry(family).or_insert_with(|| candidate.clone());
+                if *known < candidate {
+                    *known = candidate;
+                }
+            }
+            newest
+        });
+        newest.get(family).map(|(_, name)| (*name).to_owned())
+    }
 }
 
 /// `GLIBC_2.2.5` into `GLIBC_` and its numbers. `None` for a name without numbers at its end.

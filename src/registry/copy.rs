@@ -69,6 +69,8 @@ struct Copier<'a> {
 enum Step {
     /// Copy a manifest's content, then the manifest, which lies in so many indexes.
     Manifest(Digest, usize),
+    /// Copy what refers to a manifest, where it is still there.
+    Referrer(Digest),
     /// Write a manifest whose content is there.
     Write { resolved: Box<Resolved>, tag: Option<String>, child: bool },
     /// Copy what refers to a manifest.
@@ -96,8 +98,26 @@ impl Copier<'_> {
                 Step::Write { resolved, tag, child } => self.write(&resolved, tag.as_deref(), child).await?,
                 Step::Referrers(subject) => {
                     for referrer in self.source.referrers(&subject, None).await? {
+                        steps.push(Step::Referrer(referrer.digest));
+                    }
+                }
+                Step::Referrer(digest) => {
+                    if self.seen.contains(&digest) {
                         self.copied.referrers += 1;
-                        steps.push(Step::Manifest(referrer.digest, 1));
+                        continue;
+                    }
+                    match self.source.manifest(&Selector::Digest(digest.clone())).await {
+                        Ok(resolved) => {
+                            self.seen.insert(digest);
+                            self.copied.referrers += 1;
+                            self.plan(resolved, None, 1, &mut steps).await?;
+                        }
+                        // A list may name what was deleted since: no reason to keep the rest from the target.
+                        Err(Error::NotFound { what }) => {
+                            self.observer
+                                .note(&format!("{what} is listed as a referrer, and gone: left out"));
+                        }
+                        Err(error) => return Err(error),
                     }
                 }
             }

@@ -121,6 +121,16 @@ pub enum Error {
         /// How long was waited.
         after: Duration,
     },
+    /// Content came too slowly.
+    #[error("could not {action}: {host} sent less than {minimum} bytes a second")]
+    TooSlow {
+        /// The registry.
+        host: String,
+        /// What was tried.
+        action: String,
+        /// The bound, in bytes a second.
+        minimum: u64,
+    },
     /// A redirect, realm or upload address that is not followed.
     #[error("{host} sent this client to {target}, which was not followed: {reason}")]
     Redirect {
@@ -146,6 +156,14 @@ pub enum Error {
         manifest: String,
         /// What it refers to.
         missing: Digest,
+    },
+    /// Content in a place is not what its digest or size says.
+    #[error("{place}: {fault}")]
+    Content {
+        /// The repository or layout.
+        place: String,
+        /// What is wrong with it.
+        fault: Box<Error>,
     },
     /// Content that is not what its digest says.
     #[error("content of {expected} was expected, but {actual} was received")]
@@ -237,6 +255,16 @@ impl Error {
         move |source| Self::Io { action, path, source }
     }
 
+    /// The same, with the place that has the content, where content is what is wrong.
+    pub(super) fn of_content_in(self, place: &str) -> Self {
+        match self {
+            Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => {
+                Self::Content { place: place.to_owned(), fault: Box::new(self) }
+            }
+            other => other,
+        }
+    }
+
     /// Whether the user typed something that can never work.
     pub fn is_usage(&self) -> bool {
         matches!(
@@ -303,7 +331,7 @@ impl Error {
                 "the registry speaks TLS: leave out --plain-http"
             }
             Self::Transport { source, .. } => return transport_hint(source.as_ref()),
-            Self::TimedOut { .. } => "give it longer with --timeout SECONDS",
+            Self::TimedOut { .. } | Self::TooSlow { .. } => "give it longer with --timeout SECONDS",
             Self::NotListed { .. } | Self::BlobUnknown { .. } => {
                 "run the same command again: what was sent is not sent twice"
             }

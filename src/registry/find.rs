@@ -50,6 +50,8 @@ pub struct Found {
     pub level: Level,
     /// How many artifacts are attached there; the newest was taken.
     pub candidates: usize,
+    /// Newer artifacts that are listed, and gone.
+    pub gone: Vec<Digest>,
 }
 
 /// How to look.
@@ -72,9 +74,9 @@ pub struct FindOptions {
 pub async fn find(store: &Store, cache: &Cache, location: &Location, options: &FindOptions) -> Result<Found> {
     let finder = Finder { store, cache, location, offline: options.offline && location.is_remote() };
     let source = finder.resolve(&location.selector).await?;
-    let (level, chosen, candidates) = match artifact::recognise(&source)? {
+    let (level, mut found) = match artifact::recognise(&source)? {
         Kind::Compatibility(artifact) => {
-            return finder.finish(*artifact, source.descriptor, Level::Artifact, 1).await;
+            return finder.finish(*artifact, source.descriptor, Level::Artifact, 1, Vec::new()).await;
         }
         Kind::Index(index) => finder.of_index(&index, &source.descriptor.digest, options).await?,
         Kind::Image => finder.of_image(&source.descriptor.digest).await?,
@@ -83,11 +85,21 @@ pub async fn find(store: &Store, cache: &Cache, location: &Location, options: &F
             other => other?,
         },
     };
-    let resolved = finder.resolve(&Selector::Digest(chosen.digest.clone())).await?;
+    let (candidates, mut gone) = (found.len(), Vec::new());
+    let resolved = loop {
+        let chosen = newest(&mut found).ok_or_else(|| finder.no_artifact())?;
+        match finder.resolve(&Selector::Digest(chosen.digest.clone())).await {
+            // A list may name what was deleted since: an older one that is there counts.
+            Err(Error::NotFound { .. }) if !found.is_empty() => gone.push(chosen.digest),
+            outcome => break outcome?,
+        }
+    };
     match artifact::recognise(&resolved)? {
-        Kind::Compatibility(artifact) => finder.finish(*artifact, source.descriptor, level, candidates).await,
+        Kind::Compatibility(artifact) => {
+            finder.finish(*artifact, source.descriptor, level, candidates, gone).await
+        }
         _ => {
-            let reference = store.display(&Selector::Digest(chosen.digest));
+            let reference = store.display(&Selector::Digest(resolved.descriptor.digest));
             Err(artifact::other(&reference, "another manifest than the listing of referrers says"))
         }
     }
@@ -100,31 +112,27 @@ struct Finder<'a> {
     offline: bool,
 }
 
-type Chosen = (Level, Descriptor, usize);
+/// The level that answered, and what is attached there: at least one.
+type Attached = (Level, Vec<Descriptor>);
 
 impl Finder<'_> {
-    async fn of_image(&self, digest: &Digest) -> Result<Chosen> {
+    async fn of_image(&self, digest: &Digest) -> Result<Attached> {
         let found = self.referrers(digest).await?;
-        let count = found.len();
-        let chosen = newest(found).ok_or_else(|| self.no_artifact())?;
-        Ok((Level::Manifest, chosen, count))
+        if found.is_empty() { Err(self.no_artifact()) } else { Ok((Level::Manifest, found)) }
     }
 
-    async fn of_index(&self, index: &Index, digest: &Digest, options: &FindOptions) -> Result<Chosen> {
+    async fn of_index(&self, index: &Index, digest: &Digest, options: &FindOptions) -> Result<Attached> {
         if let Some(manifest) = index.best_for(&options.platform) {
             let found = self.referrers(&manifest.digest).await?;
-            let count = found.len();
-            if let Some(chosen) = newest(found) {
+            if !found.is_empty() {
                 let platform = manifest.platform.clone().unwrap_or_default();
-                return Ok((Level::Platform(platform), chosen, count));
+                return Ok((Level::Platform(platform), found));
             }
         } else if options.platform_named {
             return Err(no_platform(&self.location.to_string(), index, &options.platform));
         }
         let found = self.referrers(digest).await?;
-        let count = found.len();
-        let chosen = newest(found).ok_or_else(|| self.no_artifact())?;
-        Ok((Level::Index, chosen, count))
+        if found.is_empty() { Err(self.no_artifact()) } else { Ok((Level::Index, found)) }
     }
 
     fn no_artifact(&self) -> Error {
@@ -194,9 +202,10 @@ impl Finder<'_> {
         source: Descriptor,
         level: Level,
         candidates: usize,
+        gone: Vec<Digest>,
     ) -> Result<Found> {
         let specification = self.specification(&artifact).await?;
-        Ok(Found { specification, artifact, source, level, candidates })
+        Ok(Found { specification, artifact, source, level, candidates, gone })
     }
 
     async fn specification(&self, artifact: &Artifact) -> Result<Bytes> {
@@ -232,13 +241,15 @@ pub(super) fn no_platform(image: &str, index: &Index, platform: &Platform) -> Er
     Error::NoPlatform { image: image.to_owned(), platform: platform.to_string(), offered }
 }
 
-/// The newest by the time its annotation gives; without one it counts as the oldest. Of equals the
-/// one with the highest digest: any rule will do as long as every machine follows it.
-pub fn newest(found: Vec<Descriptor>) -> Option<Descriptor> {
-    found.into_iter().max_by(|a, b| {
-        let created = |entry: &Descriptor| entry.annotations.get(CREATED).and_then(|time| sortable(time));
-        created(a).cmp(&created(b)).then_with(|| a.digest.cmp(&b.digest))
-    })
+/// Takes out the newest by the time its annotation gives; without one it counts as the oldest. Of equals
+/// the one with the highest digest: any rule will do as long as every machine follows it.
+pub fn newest(found: &mut Vec<Descriptor>) -> Option<Descriptor> {
+    let created = |entry: &Descriptor| entry.annotations.get(CREATED).and_then(|time| sortable(time));
+    let (place, _) = found
+        .iter()
+        .enumerate()
+        .max_by(|(_, a), (_, b)| created(a).cmp(&created(b)).then_with(|| a.digest.cmp(&b.digest)))?;
+    Some(found.swap_remove(place))
 }
 
 /// An RFC 3339 time.
@@ -261,11 +272,11 @@ mod tests {
         let new = entry("b", Some("2024-06-01T01:00:00+02:00"));
         let newer = entry("c", Some("2024-05-31T23:30:00Z"));
         let none = entry("d", None);
-        let all = vec![newer.clone(), none, old, new];
-        assert_eq!(newest(all), Some(newer));
+        let mut all = vec![newer.clone(), none, old, new];
+        assert_eq!(newest(&mut all), Some(newer));
         let (a, b) = (entry("a", None), entry("b", None));
-        assert_eq!(newest(vec![a.clone(), b.clone()]), newest(vec![b, a]));
-        assert_eq!(newest(vec![]), None);
+        assert_eq!(newest(&mut vec![a.clone(), b.clone()]), newest(&mut vec![b, a]));
+        assert_eq!(newest(&mut vec![]), None);
         assert_eq!(sortable("2024"), None);
         assert_eq!(sortable("é024-01-01T00:00:00Z"), None);
     }

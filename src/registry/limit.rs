@@ -24,6 +24,8 @@ pub const PAGES: usize = 100;
 pub const REDIRECTS: usize = 5;
 /// The longest `Retry-After` that is waited for.
 pub const RETRY_AFTER: Duration = Duration::from_secs(60);
+/// The slowest that content may come as a stream, in bytes a second of waiting for it.
+pub const MINIMUM_RATE: u64 = 1024;
 /// The largest file with credentials or settings.
 pub const SETTINGS_FILE: u64 = 4 << 20;
 /// How many indexes may lie in each other in what is copied.

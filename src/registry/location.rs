@@ -164,7 +164,8 @@ fn parse_reference(text: &str) -> Result<Location, Error> {
         }
         None => Selector::Tag(parts.tag.unwrap_or("latest").to_owned()),
     };
-    let name = if parts.official { format!("library/{}", parts.name) } else { parts.name.to_owned() };
+    let name =
+        if parts.official { format!("{}{}", reference::OFFICIAL, parts.name) } else { parts.name.to_owned() };
     Ok(Location { place: Place::Repository { host: parts.host.to_owned(), name }, selector })
 }
 

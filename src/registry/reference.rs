@@ -8,6 +8,9 @@
 /// The registry of names without a host.
 const DEFAULT_HOST: &str = "docker.io";
 
+/// What the names of official images begin with.
+pub(super) const OFFICIAL: &str = "library/";
+
 /// The longest repository name, host included (`NameTotalLengthMax`).
 const MAXIMUM_NAME: usize = 255;
 
@@ -40,14 +43,15 @@ pub(super) fn parse(text: &str) -> Result<Parts<'_>, String> {
     };
     check_host(host)?;
     check_name(name)?;
-    if host.len() + 1 + name.len() > MAXIMUM_NAME {
-        return Err(format!("the name is longer than {MAXIMUM_NAME} bytes"));
-    }
     if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
         return Err(format!("{tag:?} is not a tag"));
     }
     let host = if host == "index.docker.io" { DEFAULT_HOST } else { host };
     let official = host == DEFAULT_HOST && !name.contains('/');
+    let added = if official { OFFICIAL.len() } else { 0 };
+    if host.len() + 1 + added + name.len() > MAXIMUM_NAME {
+        return Err(format!("the name is longer than {MAXIMUM_NAME} bytes"));
+    }
     Ok(Parts { host, name, official, tag, digest })
 }
 
@@ -134,6 +138,15 @@ mod tests {
         for bad in ["", ".a", "a.", "a..b", "a___b", "a._b", "-a", "a b", "ä"] {
             assert!(!is_path_component(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_name_is_measured_as_it_is_asked_for() {
+        let longest = MAXIMUM_NAME - "docker.io/library/".len();
+        assert!(parse(&"a".repeat(longest)).is_ok());
+        assert!(parse(&"a".repeat(longest + 1)).is_err());
+        assert!(parse(&format!("a/{}", "a".repeat(longest + 6))).is_ok());
+        assert!(parse(&format!("index.docker.io/{}", "a".repeat(longest))).is_ok());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One interface to both kinds of place: a repository of a registry and an image layout.
 
 use bytes::Bytes;
+use futures_util::TryStreamExt as _;
 
 use super::blob::{BlobReader, BlobSource};
 use super::digest::Digest;
@@ -47,10 +48,11 @@ impl Store {
     ///
     /// [`super::Error::NotFound`], or what went wrong.
     pub async fn manifest(&self, selector: &Selector) -> Result<Resolved> {
-        match self {
+        let resolved = match self {
             Self::Remote(repository) => repository.manifest(selector).await,
             Self::Layout(layout) => layout.manifest(selector),
-        }
+        };
+        resolved.map_err(|error| error.of_content_in(&self.place()))
     }
 
     /// The digest of a manifest, where the store has it and says so.
@@ -71,13 +73,15 @@ impl Store {
     ///
     /// [`super::Error::TooLarge`] beyond `limit`, or what went wrong.
     pub async fn blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Bytes> {
-        if let Some(bytes) = descriptor.embedded()? {
+        let embedded = descriptor.embedded().map_err(|error| error.of_content_in(&self.place()))?;
+        if let Some(bytes) = embedded {
             return Ok(bytes);
         }
-        match self {
+        let bytes = match self {
             Self::Remote(repository) => repository.blob(descriptor, limit).await,
             Self::Layout(layout) => layout.blob(descriptor, limit),
-        }
+        };
+        bytes.map_err(|error| error.of_content_in(&self.place()))
     }
 
     /// Opens a blob as a stream that verifies what passes.
@@ -86,10 +90,12 @@ impl Store {
     ///
     /// Where it cannot be read.
     pub async fn open_blob(&self, descriptor: &Descriptor) -> Result<BlobReader> {
-        match self {
+        let reader = match self {
             Self::Remote(repository) => repository.open_blob(descriptor).await,
             Self::Layout(layout) => layout.open_blob(descriptor),
-        }
+        };
+        let place = self.place();
+        Ok(Box::pin(reader?.map_err(move |error| error.of_content_in(&place))))
     }
 
     /// Pushes a blob unless it is there; says whether it was sent.
@@ -146,6 +152,14 @@ impl Store {
         match self {
             Self::Remote(repository) => repository.tags().await,
             Self::Layout(layout) => layout.tags(),
+        }
+    }
+
+    /// How the store is named to people.
+    fn place(&self) -> String {
+        match self {
+            Self::Remote(repository) => format!("{}/{}", repository.host(), repository.name()),
+            Self::Layout(layout) => layout.display(&Selector::Only),
         }
     }
 

@@ -208,7 +208,7 @@ pub struct VersionNeed {
 }
 
 /// A library that an object opens by itself once it runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DlopenNeed {
     /// The names it is tried under, the preferred one first.
@@ -226,7 +226,7 @@ pub struct DlopenNeed {
 }
 
 /// How much depends on a library that is opened at run time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DlopenPriority {
     /// Nothing works without it.

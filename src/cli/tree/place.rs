@@ -45,6 +45,7 @@ fn parties(problem: &Problem) -> Option<(&str, Option<&str>)> {
         | Problem::RelrUnknown { object }
         | Problem::IsaTooLow { object, .. }
         | Problem::KernelTooOld { object, .. } => (object, None),
+        Problem::EffortExceeded { .. } => return None,
     })
 }
 

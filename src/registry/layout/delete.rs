@@ -8,7 +8,7 @@ use super::super::error::{Error, Result};
 use super::super::limit;
 use super::super::location::Selector;
 use super::super::manifest::{Descriptor, Index, Manifest};
-use super::{Layout, file};
+use super::{Layout, file, named};
 
 /// What a deletion removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,9 +47,34 @@ impl Layout {
         before.insert(digest.clone());
         let mut kept = index.manifests.clone();
         kept.retain(|entry| entry.digest != *digest);
+        if let Some(subject) = self.subject_of(&self.find(&Selector::Digest(digest.clone()))?)? {
+            self.remove_referrer(&mut kept, &subject, digest)?;
+        }
         let after = self.reachable(&kept)?;
         index.manifests = kept;
         Ok(before.difference(&after).cloned().collect())
+    }
+
+    /// Takes a manifest out of the index under its subject's fallback tag, which other clients keep; one that
+    /// is empty then goes too.
+    fn remove_referrer(&self, listed: &mut Vec<Descriptor>, subject: &Digest, gone: &Digest) -> Result<()> {
+        let tag = subject.fallback_tag();
+        let Some(place) = listed.iter().position(|entry| named(entry, &tag)) else { return Ok(()) };
+        let Some(Manifest::Index(mut index)) = self.parse(&listed[place])? else { return Ok(()) };
+        let count = index.manifests.len();
+        index.manifests.retain(|entry| entry.digest != *gone);
+        if index.manifests.is_empty() {
+            listed.remove(place);
+        } else if index.manifests.len() < count {
+            let what = self.display(&Selector::Tag(tag));
+            let bytes =
+                serde_json::to_vec(&index).map_err(|error| Error::malformed(what, error.to_string()))?;
+            let entry = Descriptor::of(listed[place].media_type.clone(), &bytes);
+            file::write(&self.blob_path(&entry.digest), &bytes)?;
+            listed[place].digest = entry.digest;
+            listed[place].size = entry.size;
+        }
+        Ok(())
     }
 
     /// Whether everything is there that a manifest leads to, but for what no store holds (`urls`).

@@ -82,6 +82,29 @@ fn deleting_a_referrer_keeps_what_the_image_needs() {
 }
 
 #[test]
+fn deleting_a_referrer_takes_it_out_of_the_index_under_the_fallback_tag() {
+    let (_folder, layout) = layout();
+    let image = push_image(&layout);
+    let [first, second] = ["1", "2"].map(|text| attach_to(&layout, &image, text));
+    // As clients without the referrers API leave it.
+    let tag = image.digest.fallback_tag();
+    let fallback = Index { manifests: vec![first.clone(), second.clone()], ..Index::default() };
+    let bytes = Bytes::from(serde_json::to_vec(&fallback).unwrap());
+    let entry = Descriptor::of("application/vnd.oci.image.index.v1+json", &bytes);
+    run(layout.put_manifest(Name::Tag(&tag), &entry, &bytes)).unwrap();
+    let fallback = || layout.manifest(&Selector::Tag(tag.clone())).map(|resolved| resolved.parse().unwrap());
+
+    run(layout.delete(&Selector::Digest(first.digest.clone()))).unwrap();
+    let Manifest::Index(left) = fallback().unwrap() else { panic!() };
+    assert_eq!(left.manifests.iter().map(|entry| &entry.digest).collect::<Vec<_>>(), [&second.digest]);
+    assert!(!layout.blob_path(&entry.digest).exists() && !layout.blob_path(&first.digest).exists());
+    run(layout.delete(&Selector::Digest(second.digest.clone()))).unwrap();
+    assert!(fallback().is_err());
+    assert!(layout.referrers(&image.digest).unwrap().is_empty());
+    assert!(layout.manifest(&Selector::Digest(image.digest)).is_ok());
+}
+
+#[test]
 fn many_attach_at_once_and_nothing_is_lost() {
     let (_folder, layout) = layout();
     let image = push_image(&layout);

@@ -83,7 +83,10 @@ impl Repository {
                 return Ok(answer);
             }
             let again = rounds == 0
-                || (rounds == 1 && login.as_ref().is_some_and(|login| login::wants_more(login, &answer)));
+                || (rounds == 1
+                    && login.as_ref().is_some_and(|login| {
+                        login::may_go_without(&self.key, login) || login::wants_more(login, &answer)
+                    }));
             if !again {
                 return Err(login::refused_login(&self.key.host, &request, &answer, login.as_ref()));
             }

@@ -16,6 +16,7 @@ use super::super::credential::Sources;
 use super::super::error::{Error, Result};
 use super::super::observer::Observer;
 use super::login::{Login, LoginKey};
+use super::proxy;
 use super::tls::{self, HostTls, TlsOptions};
 
 /// How registries are talked to.
@@ -162,6 +163,8 @@ impl Client {
             .resolve_to_addrs("localhost", &loopback.map(|address| SocketAddr::new(address, 0)));
         if is_loopback(authority) {
             builder = builder.no_proxy();
+        } else {
+            proxy::check(url.scheme(), |name| std::env::var(name).ok())?;
         }
         builder = if url.scheme() == "https" {
             tls::add_to(builder, HostTls::read(authority, &options.tls, own)?, &options.tls)?

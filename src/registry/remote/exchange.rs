@@ -10,7 +10,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER,
+};
 use reqwest::{Method, StatusCode};
 use url::Url;
 
@@ -20,6 +22,7 @@ use super::super::limit;
 use super::super::observer::{RequestEvent, ResponseEvent};
 use super::client::{Client, authority};
 use super::redact;
+use super::resume::{Part, start_of};
 use super::retry::{self, Repeat};
 
 /// What is sent with a request.
@@ -102,12 +105,22 @@ impl Client {
         &self,
         request: &Request,
         login: Option<&HeaderValue>,
-    ) -> Result<std::result::Result<BlobReader, Answer>> {
+    ) -> Result<std::result::Result<Part, Answer>> {
         let mut attempt = 0;
         loop {
             let outcome = match self.start(request, login).await {
                 Ok(opened) if opened.response.status() == StatusCode::OK => {
-                    return Ok(Ok(self.body_stream(request, opened)));
+                    return Ok(Ok(Part { start: 0, stream: self.body_stream(request, opened) }));
+                }
+                Ok(opened) if opened.response.status() == StatusCode::PARTIAL_CONTENT => {
+                    let range = opened.response.headers().get(CONTENT_RANGE);
+                    let start = start_of(range.and_then(|value| value.to_str().ok())).ok_or_else(|| {
+                        Error::malformed(
+                            format!("the answer to {}", request.action),
+                            "its range cannot be read",
+                        )
+                    })?;
+                    return Ok(Ok(Part { start, stream: self.body_stream(request, opened) }));
                 }
                 Ok(opened) => self.finish(request, opened).await,
                 Err(error) => Err(error),
@@ -249,20 +262,29 @@ impl Client {
     }
 
     fn body_stream(&self, request: &Request, opened: Opened) -> BlobReader {
-        let state = (self.clone(), opened, request.action.clone());
-        Box::pin(futures_util::stream::try_unfold(state, |(client, mut opened, action)| async move {
-            let chunk = tokio::time::timeout(client.options().timeout, opened.response.chunk()).await;
-            let host = authority(&opened.url);
-            match chunk {
-                Err(_) => Err(Error::TimedOut { host, action, after: client.options().timeout }),
-                Ok(Err(error)) => Err(transport_error(host, action, error)),
-                Ok(Ok(None)) => Ok(None),
-                Ok(Ok(Some(chunk))) => {
-                    client.observer().transferred(chunk.len() as u64);
-                    Ok(Some((chunk, (client, opened, action))))
+        let pace = Pace::default();
+        let state = (self.clone(), opened, request.action.clone(), pace);
+        Box::pin(futures_util::stream::try_unfold(
+            state,
+            |(client, mut opened, action, mut pace)| async move {
+                let timeout = client.options().timeout;
+                let start = Instant::now();
+                let chunk = tokio::time::timeout(timeout, opened.response.chunk()).await;
+                let host = authority(&opened.url);
+                match chunk {
+                    Err(_) => Err(Error::TimedOut { host, action, after: timeout }),
+                    Ok(Err(error)) => Err(transport_error(host, action, error)),
+                    Ok(Ok(None)) => Ok(None),
+                    Ok(Ok(Some(chunk))) if !pace.keeps_up(chunk.len(), start.elapsed(), timeout) => {
+                        Err(Error::TooSlow { host, action, minimum: limit::MINIMUM_RATE })
+                    }
+                    Ok(Ok(Some(chunk))) => {
+                        client.observer().transferred(chunk.len() as u64);
+                        Ok(Some((chunk, (client, opened, action, pace))))
+                    }
                 }
-            }
-        }))
+            },
+        ))
     }
 
     fn timed_out(&self, url: &Url, request: &Request) -> Error {
@@ -359,6 +381,28 @@ pub(super) fn causes(error: &dyn std::error::Error) -> String {
         parts.remove(0);
     }
     parts.join(": ")
+}
+
+/// How fast a stream comes: drop by drop it would hold whoever waits for it forever.
+#[derive(Default)]
+struct Pace {
+    waited: Duration,
+    received: u64,
+}
+
+impl Pace {
+    /// Counts a chunk that was waited for; whether the stream was fast enough over the last `window` of
+    /// waiting. What happens between chunks is not the sender's fault.
+    fn keeps_up(&mut self, received: usize, waited: Duration, window: Duration) -> bool {
+        self.waited += waited;
+        self.received += received as u64;
+        if self.waited < window {
+            return true;
+        }
+        let is_fast = self.received as f64 >= limit::MINIMUM_RATE as f64 * self.waited.as_secs_f64();
+        *self = Self::default();
+        is_fast
+    }
 }
 
 /// When something last moved.

@@ -1,7 +1,7 @@
 //! The `Link` header of a paged listing (RFC 8288): the target of `rel="next"`.
 
 use reqwest::header::{HeaderMap, LINK};
-use url::{Position, Url};
+use url::Url;
 
 /// The next page's address, resolved against the page it came from; none where no header names one.
 ///
@@ -15,8 +15,12 @@ pub fn next(headers: &HeaderMap, page: &Url) -> Result<Option<Url>, String> {
             if !matches!(url.scheme(), "http" | "https") {
                 return Err(fault("it is no HTTP address"));
             }
-            let own = page.join(&url[Position::BeforePath..Position::AfterQuery]);
-            return own.map(Some).map_err(|error| fault(&error.to_string()));
+            // Not joined: a path that begins with two slashes would name another host.
+            let mut own = page.clone();
+            own.set_path(url.path());
+            own.set_query(url.query());
+            own.set_fragment(None);
+            return Ok(Some(own));
         }
     }
     Ok(None)
@@ -66,6 +70,12 @@ mod tests {
 
     fn next_of(header: &str) -> Option<String> {
         next_in(&[header]).unwrap()
+    }
+
+    #[test]
+    fn a_path_with_two_slashes_leads_to_no_other_host() {
+        let next = next_of("<https://proxy//evil.example/v2/x?n=1#f>; rel=\"next\"").unwrap();
+        assert_eq!(next, "https://h:5000//evil.example/v2/x?n=1");
     }
 
     #[test]

@@ -54,6 +54,8 @@ pub struct Login {
     origin: Option<String>,
     /// When the token is said to expire.
     expires: Option<Instant>,
+    /// The token is one that was kept by the user, not one that was fetched.
+    kept: bool,
 }
 
 impl Login {
@@ -89,7 +91,8 @@ impl Client {
         let find = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme == scheme);
         let found = self.options().credentials.find(&key.host, &key.name)?;
         let login = if let Some(challenge) = find("bearer") {
-            self.log_in_with_token(key, request, challenge, found).await?
+            self.log_in_with_token(key, request, challenge, found, before.is_some_and(|login| login.kept))
+                .await?
         } else if find("basic").is_some() && before.is_none_or(|login| login.header.is_none()) {
             basic_login(request, refusal, found)?
         } else {
@@ -110,11 +113,16 @@ impl Client {
         request: &Request,
         challenge: &Challenge,
         found: Option<Found>,
+        was_refused: bool,
     ) -> Result<Login> {
         let scope = merge_scopes(&wanted_scope(key), challenge.parameter("scope").unwrap_or_default());
         if let Some(Found { credential: Credential::Bearer(token), origin }) = &found {
+            if was_refused {
+                return self.log_in_without(key, request, challenge, scope, origin).await;
+            }
             let header = secret_header(&format!("Bearer {token}"))?;
-            return Ok(Login { header: Some(header), scope, origin: Some(origin.clone()), expires: None });
+            let origin = Some(origin.clone());
+            return Ok(Login { header: Some(header), scope, origin, expires: None, kept: true });
         }
         let realm = realm_of(request, challenge, found.is_some())?;
         let service = challenge.parameter("service").unwrap_or_default();
@@ -126,11 +134,7 @@ impl Client {
                 if matches!(answer.status.as_u16(), 400 | 401 | 403) && key.access == Access::Pull {
                     let second = self.exchange(&anonymous.0, None).await?;
                     if second.status.is_success() {
-                        let host = &key.host;
-                        let origin = &found.origin;
-                        self.observer().note(&format!(
-                            "{host} refused the credentials from {origin}; going on without them"
-                        ));
+                        self.note_refusal(&key.host, &found.origin);
                     }
                     if second.status.is_success() { second } else { answer }
                 } else {
@@ -142,6 +146,37 @@ impl Client {
         let origin = found.map(|found| found.origin);
         token_login(&realm, request, &answer, scope, origin)
     }
+}
+
+impl Client {
+    /// An anonymous token, where a kept one was refused.
+    async fn log_in_without(
+        &self,
+        key: &LoginKey,
+        request: &Request,
+        challenge: &Challenge,
+        scope: String,
+        origin: &str,
+    ) -> Result<Login> {
+        let realm = realm_of(request, challenge, false)?;
+        let service = challenge.parameter("service").unwrap_or_default();
+        let anonymous = token_request(request, &realm, service, &scope, None)?;
+        let answer = self.exchange(&anonymous.0, None).await?;
+        if answer.status.is_success() {
+            self.note_refusal(&key.host, origin);
+        }
+        token_login(&realm, request, &answer, scope, Some(origin.to_owned()))
+    }
+
+    fn note_refusal(&self, host: &str, origin: &str) {
+        self.observer().note(&format!("{host} refused the credentials from {origin}; going on without them"));
+    }
+}
+
+/// Whether another login could help, where one was refused: a kept token may have expired, and reading
+/// need none.
+pub(super) fn may_go_without(key: &LoginKey, login: &Login) -> bool {
+    login.kept && key.access == Access::Pull
 }
 
 /// Whether another login could help, where one was refused: the registry may have asked for a scope
@@ -180,7 +215,8 @@ fn basic_login(request: &Request, refusal: &Answer, found: Option<Found>) -> Res
         Credential::Password { username, password } => basic_header(username, password)?,
         Credential::Bearer(token) | Credential::Identity(token) => secret_header(&format!("Bearer {token}"))?,
     };
-    Ok(Login { header: Some(header), scope: String::new(), origin: Some(origin), expires: None })
+    let origin = Some(origin);
+    Ok(Login { header: Some(header), scope: String::new(), origin, expires: None, kept: false })
 }
 
 /// The realm's address, where it may be asked at all.
@@ -284,7 +320,8 @@ fn token_login(
     let token = token.ok_or_else(|| malformed("it has no token"))?;
     let seconds = parsed.expires_in.filter(|seconds| (1.0..1e9).contains(seconds));
     let expires = seconds.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
-    Ok(Login { header: Some(secret_header(&format!("Bearer {token}"))?), scope, origin, expires })
+    let header = Some(secret_header(&format!("Bearer {token}"))?);
+    Ok(Login { header, scope, origin, expires, kept: false })
 }
 
 fn basic_header(username: &str, password: &str) -> Result<HeaderValue> {

@@ -10,14 +10,16 @@
 //! repository, `repository`, `upload` and `listing` are the specification's operations.
 
 mod ask;
-mod challenge;
+pub mod challenge;
 mod client;
 mod exchange;
-mod link;
+pub mod link;
 mod listing;
 mod login;
+mod proxy;
 pub mod redact;
 mod repository;
+mod resume;
 mod retry;
 #[cfg(test)]
 mod tests;

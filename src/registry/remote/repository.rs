@@ -15,6 +15,7 @@ use super::ask::{Ask, Target};
 use super::client::Client;
 use super::exchange::{Answer, Body};
 use super::login::LoginKey;
+use super::resume::resumed;
 use super::retry::Repeat;
 
 /// What is going to be done with a repository: one token covers all of it.
@@ -254,30 +255,15 @@ impl Repository {
         }
     }
 
-    /// Opens a blob as a stream that verifies what passes.
+    /// Opens a blob as a stream that verifies what passes. A connection that breaks is taken up where it
+    /// broke.
     ///
     /// # Errors
     ///
     /// [`Error::NotFound`], or what went wrong.
     pub async fn open_blob(&self, descriptor: &Descriptor) -> Result<BlobReader> {
-        let what = self.display(descriptor.digest.as_str());
-        let path = format!("blobs/{}", descriptor.digest);
-        let ask = Ask::read(path, &what, descriptor.size);
-        let request = self.request(ask)?;
-        let mut fresh = false;
-        loop {
-            let login = self.client.login(&self.key);
-            let header = login.as_ref().and_then(|login| login.header.as_ref());
-            match self.client.exchange_stream(&request, header).await? {
-                Ok(stream) => return Ok(blob::verified(stream, descriptor)),
-                Err(answer) if answer.status == 401 && !fresh && !self.is_foreign(&answer)? => {
-                    self.client.log_in(&self.key, &request, &answer, login.as_ref()).await?;
-                    fresh = true;
-                }
-                Err(answer) if answer.status == 404 => return Err(Error::NotFound { what }),
-                Err(answer) => return Err(self.failure(&answer, &request.action)),
-            }
-        }
+        let part = self.open_part(&descriptor.digest, descriptor.size, 0).await?;
+        Ok(blob::verified(resumed(self.clone(), descriptor, part), descriptor))
     }
 }
 

@@ -31,6 +31,8 @@ pub enum Reply {
     Say(u16, Vec<(String, String)>, Vec<u8>),
     /// The same, but with a length that is larger than the body.
     CutShort(Vec<u8>),
+    /// The body, a byte at a time with a pause before each.
+    Drops(Vec<u8>, Duration),
     /// Close without a word.
     Hang(Duration),
     /// Close at once.
@@ -103,7 +105,13 @@ fn serve(mut stream: TcpStream, handler: &Handler, log: &Mutex<Vec<Got>>) {
         log.push(got.clone());
         log.len() - 1
     };
+    let mut pause = None;
     let (status, headers, body, length) = match handler(&got, before) {
+        Reply::Drops(body, time) => {
+            pause = Some(time);
+            let length = body.len();
+            (200, Vec::new(), body, length)
+        }
         Reply::Say(status, headers, body) => {
             let length = body.len();
             (status, headers, body, length)
@@ -124,8 +132,18 @@ fn serve(mut stream: TcpStream, handler: &Handler, log: &Mutex<Vec<Got>>) {
     }
     text.push_str("\r\n");
     let _ = stream.write_all(text.as_bytes());
-    if got.method != "HEAD" {
+    if got.method == "HEAD" {
+        return;
+    }
+    let Some(pause) = pause else {
         let _ = stream.write_all(&body);
+        return;
+    };
+    for byte in body {
+        thread::sleep(pause);
+        if stream.write_all(&[byte]).is_err() {
+            return;
+        }
     }
 }
 

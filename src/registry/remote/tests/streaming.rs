@@ -29,6 +29,19 @@ fn a_streamed_upload_waits_out_a_rate_limit_but_not_for_ever() {
 }
 
 #[test]
+fn a_blob_that_comes_drop_by_drop_is_given_up() {
+    let content = vec![b'x'; 400];
+    let sent = content.clone();
+    let server = Server::start(move |_, _| Reply::Drops(sent.clone(), Duration::from_millis(50)));
+    let blob = Descriptor::of("x", &content);
+    let error = run(async {
+        let reader = repository(&server, Access::Pull).open_blob(&blob).await.unwrap();
+        super::super::super::blob::collect(reader, "a blob", 1000).await.unwrap_err()
+    });
+    assert!(matches!(error, Error::TooSlow { .. }), "{error}");
+}
+
+#[test]
 fn a_blob_that_breaks_off_on_its_way_into_a_layout_is_read_again() {
     let server = Server::start(|_, before| match before {
         0 => Reply::CutShort(b"bl".to_vec()),
@@ -40,4 +53,42 @@ fn a_blob_that_breaks_off_on_its_way_into_a_layout_is_read_again() {
     let source = BlobSource::Stored(Store::Remote(repository(&server, Access::Pull)));
     assert!(run(layout.push_blob(&blob, &source)).unwrap());
     assert_eq!(server.seen().len(), 2);
+}
+
+/// Reads a blob of ten bytes from a server that breaks off after four; the second answer is the given one.
+fn broken_download(second: impl Fn(&Got) -> Reply + Send + Sync + 'static) -> (String, usize) {
+    let server = Server::start(move |got, before| match before {
+        0 => Reply::CutShort(b"0123".to_vec()),
+        _ => second(got),
+    });
+    let outcome = run(async {
+        let blob = Descriptor::of("x", b"0123456789");
+        let stream = repository(&server, Access::Pull).open_blob(&blob).await?;
+        super::super::super::blob::collect(stream, "blob", 100).await
+    });
+    let text =
+        outcome.map_or_else(|error| error.to_string(), |bytes| String::from_utf8_lossy(&bytes).into_owned());
+    (text, server.seen().len())
+}
+
+#[test]
+fn a_download_that_breaks_goes_on_where_it_broke() {
+    let rest = |got: &Got| match got.header("range") {
+        Some("bytes=4-") => Reply::new(206).with("content-range", "bytes 4-9/10").body(&b"456789"[..]),
+        _ => Reply::new(500),
+    };
+    assert_eq!(broken_download(rest), ("0123456789".to_owned(), 2));
+    // A server that knows no ranges begins again.
+    assert_eq!(broken_download(|_| Reply::new(200).body(&b"0123456789"[..])), ("0123456789".to_owned(), 2));
+}
+
+#[test]
+fn another_part_than_was_asked_for_and_endless_breaks_are_errors() {
+    let other = |_: &Got| Reply::new(206).with("content-range", "bytes 6-9/10").body(&b"6789"[..]);
+    let (error, _) = broken_download(other);
+    assert!(error.ends_with("is malformed: it is another part than was asked for"), "{error}");
+    let unclear = |_: &Got| Reply::new(206).body(&b"456789"[..]);
+    assert!(broken_download(unclear).0.ends_with("is malformed: its range cannot be read"));
+    let (error, requests) = broken_download(|_| Reply::CutShort(b"0123".to_vec()));
+    assert!(error.contains("no answer from") && requests == 4, "{error} after {requests}");
 }

@@ -1,0 +1,19 @@
+//! The file of a dynamic loader -> how it searches.
+//!
+//! Invariant: not a loader, or facts that a search can start from.
+
+#![no_main]
+
+use compat::elf::{Class, Machine};
+use compat::host::DynamicLoader;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let path = "/lib64/ld-linux-x86-64.so.2";
+    let Some(loader) = DynamicLoader::parse(path, data, Machine::X86_64, Class::Elf64) else { return };
+    assert!(!loader.default_directories.is_empty());
+    assert!(loader.default_directories.len() <= 64);
+    assert!(loader.default_directories.iter().all(|d| d.starts_with('/') && !d.ends_with('/') || d == "/"));
+    assert!(loader.is_musl() || loader.cache_path.ends_with("/ld.so.cache"));
+    loader.musl_path_file();
+});

@@ -1,0 +1,15 @@
+//! References and locations.
+//!
+//! Invariant: what parses, shown and parsed again, is the same location.
+
+#![no_main]
+
+use compat::registry::Location;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    match Location::parse(text) {
+        Ok(location) => assert_eq!(Location::parse(&location.to_string()).ok().as_ref(), Some(&location)),
+        Err(error) => assert!(error.to_string().len() <= 16 * text.len() + 4096),
+    }
+});

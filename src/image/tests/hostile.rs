@@ -1,0 +1,201 @@
+//! Layers that nobody makes by accident: a clear error or a bounded, correct answer.
+
+use super::{Tar, lines, merged, tree, tree_with};
+use crate::image::{Limits, limit};
+
+fn error(layers: &[Vec<u8>]) -> String {
+    tree(layers).map(|tree| lines(&tree).join("\n")).unwrap_err()
+}
+
+#[test]
+fn names_that_climb_or_are_absolute_stay_below_the_root() {
+    let layer = Tar::new().file("../../etc/x", "#!x").file("/etc/y", "#!y").file("a/../../../etc/z", "#!z");
+    assert_eq!(merged(vec![layer]), ["/etc/", "/etc/x #!x", "/etc/y #!y", "/etc/z #!z"]);
+    assert_eq!(merged(vec![Tar::new().folder("../..").folder("/").file("..", "#!x")]), [""; 0]);
+}
+
+#[test]
+fn whiteouts_of_parents_hide_nothing() {
+    let lower = Tar::new().file("a/x", "#!lower");
+    let upper = Tar::new()
+        .file("a/.wh...", "")
+        .file("a/.wh..", "")
+        .file("a/.wh.", "")
+        .file("../.wh..", "")
+        .file(".wh...", "")
+        .file("../../.wh.b", "");
+    assert_eq!(merged(vec![lower, upper]), ["/a/", "/a/x #!lower"]);
+}
+
+#[test]
+fn a_name_below_a_loop_of_links_or_a_file_is_an_error() {
+    let looped = Tar::new().link("a", "b").link("b", "a").file("a/x", "#!x");
+    insta::assert_snapshot!(error(&[looped.end()]), @"a: too many links");
+    let growing = Tar::new().link("a", "a/a/a/a/a/a/a/a").file("a/x", "#!x");
+    insta::assert_snapshot!(error(&[growing.end()]), @"a: too many links");
+    let below = Tar::new().file("a", "#!a").file("a/x", "#!x");
+    insta::assert_snapshot!(error(&[below.end()]), @"a is used as a directory, but the layer has a file there");
+}
+
+#[test]
+fn devices_and_pipes_are_nodes_without_content() {
+    let layer = Tar::new()
+        .entry(b"dev/null", tar::EntryType::Char, b"", b"")
+        .entry(b"dev/sda", tar::EntryType::Block, b"", b"")
+        .entry(b"pipe", tar::EntryType::Fifo, b"", b"");
+    assert_eq!(merged(vec![layer]), ["/dev/", "/dev/null other", "/dev/sda other", "/pipe other"]);
+}
+
+#[test]
+fn enormous_headers_are_not_read_into_memory() {
+    let value = vec![b'x'; 2 * limit::HEADER as usize];
+    let large = Tar::new().pax(&[("comment", &value)]).file("a", "#!x");
+    let expected = "its archive cannot be read: the headers of one entry are longer than 1048576 bytes";
+    assert_eq!(error(&[large.end()]), expected);
+    // Announced, never sent: gigabytes in the header alone.
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(tar::EntryType::XHeader);
+    header.set_size(7 << 30);
+    header.set_cksum();
+    let announced = [Tar::new().push(&header, b"").cut(), vec![b'1'; 2 << 20]].concat();
+    assert_eq!(error(&[announced]), expected);
+    header.set_entry_type(tar::EntryType::GNULongName);
+    header.set_cksum();
+    let mut gnu = tar::Header::new_gnu();
+    gnu.set_entry_type(tar::EntryType::GNULongName);
+    gnu.set_size(7 << 30);
+    gnu.set_cksum();
+    assert_eq!(error(&[[Tar::new().push(&gnu, b"").cut(), vec![b'1'; 2 << 20]].concat()]), expected);
+}
+
+#[test]
+fn many_small_headers_are_allowed() {
+    let mut layer = Tar::new();
+    for number in 0..5000 {
+        layer = layer.pax(&[("comment", &[b'x'; 400])]).file(&format!("f{number}"), "#!x");
+    }
+    assert_eq!(merged(vec![layer]).len(), 5000);
+}
+
+#[test]
+fn names_that_no_file_system_has_are_errors() {
+    let long = "x/".repeat(2500);
+    let layer = Tar::new().pax(&[("path", long.as_bytes())]).file("a", "#!x");
+    assert!(error(&[layer.end()]).starts_with("a path is longer than 4096 bytes: x/x/"));
+    let nul = Tar::new().pax(&[("path", b"a\0b")]).file("a", "#!x");
+    insta::assert_snapshot!(error(&[nul.end()]), @r"a path has a NUL byte: a\0b");
+    let target = "y".repeat(5000);
+    let link = Tar::new().pax(&[("linkpath", target.as_bytes())]).link("a", "b");
+    insta::assert_snapshot!(error(&[link.end()]), @"a is a link without a usable target");
+}
+
+#[test]
+fn a_cut_or_garbled_archive_is_an_error() {
+    let whole = Tar::new().file("etc/ld.so.conf", &"x".repeat(2000)).end();
+    insta::assert_snapshot!(error(&[whole[..1000].to_vec()]), @"it ends in the middle of etc/ld.so.conf");
+    insta::assert_snapshot!(error(&[whole[..300].to_vec()]), @"its archive cannot be read: failed to read entire block");
+    let passed_over = Tar::new().file("data", &"x".repeat(2000)).end();
+    insta::assert_snapshot!(error(&[passed_over[..1000].to_vec()]), @"its archive cannot be read: unexpected EOF during skip");
+    insta::assert_snapshot!(error(&[b"no archive at all ".repeat(100)]), @"its archive cannot be read: numeric field was not a number: rchive a when getting cksum for no archive at all no archive at all");
+    // No end: as GNU tar, what there is counts.
+    assert_eq!(lines(&tree(&[Tar::new().file("a", "#!x").cut()]).unwrap()), ["/a #!x"]);
+    assert_eq!(lines(&tree(&[Vec::new()]).unwrap()), [""; 0]);
+}
+
+#[test]
+fn content_where_none_may_be_is_an_error() {
+    let layer = Tar::new().entry(b"a", tar::EntryType::Link, b"b", b"hidden").file("b", "#!x");
+    insta::assert_snapshot!(error(&[layer.end()]), @"a has content, but is no file");
+}
+
+#[test]
+fn hard_links_in_a_circle_or_to_nowhere_are_errors() {
+    let circle = Tar::new().hard_link("a", "b").hard_link("b", "a");
+    insta::assert_snapshot!(error(&[circle.end()]), @"layer 0: a is a hard link to b, which the image has not");
+    let own = Tar::new().hard_link("a", "a");
+    insta::assert_snapshot!(error(&[own.end()]), @"layer 0: a is a hard link to a, which the image has not");
+    let nowhere = Tar::new().hard_link("usr/bin/a", "../../etc/shadow");
+    insta::assert_snapshot!(error(&[Tar::new().file("x", "#!x").end(), nowhere.end()]), @"layer 1: usr/bin/a is a hard link to etc/shadow, which the image has not");
+    let folder = Tar::new().folder("d").hard_link("a", "d");
+    insta::assert_snapshot!(error(&[folder.end()]), @"a hard link names d, which is a directory");
+}
+
+#[test]
+fn sparse_files_are_read_with_their_holes_and_their_size_is_bounded() {
+    // An object of which only the first bytes are stored.
+    let program = std::fs::read("/proc/self/exe").unwrap();
+    let mut map = format!("1\n0\n{}\n", program.len()).into_bytes();
+    map.resize(512, 0);
+    let size = program.len() as u64 + (1 << 20);
+    let content = [map, program].concat();
+    let records: [(&str, &[u8]); 4] = [
+        ("GNU.sparse.major", b"1"),
+        ("GNU.sparse.minor", b"0"),
+        ("GNU.sparse.name", b"usr/bin/sparse"),
+        ("GNU.sparse.realsize", &size.to_string().into_bytes()),
+    ];
+    let layer = Tar::new().pax(&records).entry(b"GNUSparseFile.0/x", tar::EntryType::Regular, b"", &content);
+    let tree = tree(&[layer.file("next", "#!x").end()]).unwrap();
+    let (path, _, file, packed) = tree.objects().next().unwrap();
+    assert_eq!((path.to_str(), file.size, packed.length()), (Some("/usr/bin/sparse"), size, size));
+    assert!(lines(&tree).contains(&"/next #!x".to_owned()));
+
+    let endless: [(&str, &[u8]); 2] = [("GNU.sparse.size", b"9223372036854775807"), ("GNU.sparse.map", b"")];
+    let layer = Tar::new().pax(&endless).file("a", "");
+    insta::assert_snapshot!(error(&[layer.end()]), @"the size in bytes of sparse files is more than 68719476736");
+}
+
+#[test]
+fn a_sparse_file_of_the_old_kind_can_be_passed_over() {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::GNUSparse);
+    header.set_path("sparse").unwrap();
+    header.set_mode(0o755);
+    header.set_size(4);
+    let gnu = header.as_gnu_mut().unwrap();
+    gnu.sparse[0].offset[..11].copy_from_slice(b"00004000000");
+    gnu.sparse[0].numbytes[..11].copy_from_slice(b"00000000004");
+    gnu.realsize[..11].copy_from_slice(b"00004000004");
+    header.set_cksum();
+    let layer = Tar::new().push(&header, b"data").file("next", "#!x");
+    assert_eq!(merged(vec![layer]), ["/next #!x", "/sparse"]);
+}
+
+#[test]
+fn entries_and_memory_are_bounded() {
+    let layer = Tar::new().file("a", "#!x").file("b", "#!x").file("c", "#!x").end();
+    let bounded =
+        |limits| tree_with(std::slice::from_ref(&layer), limits).map(|tree| lines(&tree)).unwrap_err();
+    insta::assert_snapshot!(bounded(Limits { entries: 2, ..Limits::default() }), @"the number of the image's entries is more than 2");
+    insta::assert_snapshot!(bounded(Limits { kept: 100, ..Limits::default() }), @"the memory in bytes for what is kept of the image is more than 100");
+}
+
+proptest::proptest! {
+    /// Invariant: a layer of which some bytes were overwritten is read or refused, without a panic.
+    #[test]
+    fn overwritten_bytes_never_panic(
+        places in proptest::collection::vec((0.0..1.0_f64, proptest::num::u8::ANY), 1..16),
+    ) {
+        let layer = Tar::new().pax(&[("path", b"etc/ld.so.conf")]).file("a", "text").link("b", "a").hard_link("c", "a");
+        let mut bytes = layer.folder("d/").file("d/.wh.e", "").end();
+        let length = bytes.len() as f64;
+        for (place, byte) in places {
+            bytes[(place * length) as usize] = byte;
+        }
+        let _ = tree(&[bytes]);
+    }
+
+    /// Invariant: whatever the names are, the tree has no name that could lead out of it.
+    #[test]
+    fn names_never_lead_out(names in proptest::collection::vec("(\\.\\./|/|\\./|\\.wh\\.|a|b){0,6}", 1..12)) {
+        let mut layer = Tar::new();
+        for name in &names {
+            layer = layer.file(name, "#!x");
+        }
+        if let Ok(tree) = tree(&[layer.end()]) {
+            for (path, _) in tree.walk_all() {
+                proptest::prop_assert!(path.components().all(|part| !matches!(part, std::path::Component::ParentDir)));
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! How much is done for one application before its verdict stays open.
+//!
+//! A document of a few megabytes can ask for work without end: objects that all need each other, lists of
+//! directories that are searched for every name, symbols that nothing defines. What an application really
+//! asks for grows with its size, so that it may take as much: no distribution, and no program known, comes
+//! near. Where it ends, nothing is told of what was not looked at but that: [`Problem::EffortExceeded`]
+//! leaves the verdict undecided.
+
+use std::cell::Cell;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::loader::Problem;
+
+/// What took more effort than is spent on one application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effort {
+    /// One program loads more libraries than any program does.
+    Libraries,
+    /// Files looked for in directories.
+    Search,
+    /// Symbols looked for in objects.
+    Symbols,
+    /// Problems that were found.
+    Problems,
+}
+
+/// What may be spent on an application of up to [`USUAL_SIZE`] bytes, in units of about 25 ns.
+const USUAL: u64 = 1 << 25;
+/// The size of an application, in bytes of its document or files, above which it may take more.
+const USUAL_SIZE: u64 = 4 << 20;
+
+/// What is left to be spent.
+#[derive(Debug)]
+pub(super) struct Budget {
+    left: Cell<u64>,
+    exceeded: Cell<Option<Effort>>,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { left: Cell::new(USUAL), exceeded: Cell::new(None) }
+    }
+}
+
+impl Budget {
+    /// Begins anew, for an application of `size` bytes.
+    pub fn refill(&self, size: u64) {
+        self.left.set((USUAL / USUAL_SIZE).saturating_mul(size.max(USUAL_SIZE)));
+        self.exceeded.set(None);
+    }
+
+    /// Takes from what is left; whether there was as much. Once there was not, there is nothing more.
+    pub fn spend(&self, effort: Effort, units: usize) -> bool {
+        match self.left.get().checked_sub(units as u64) {
+            Some(left) => self.left.set(left),
+            None => self.exceed(effort),
+        }
+        self.exceeded.get().is_none()
+    }
+
+    /// Ends what is left.
+    pub fn exceed(&self, effort: Effort) {
+        self.left.set(0);
+        self.exceeded.set(self.exceeded.get().or(Some(effort)));
+    }
+
+    /// What took too much, once something did.
+    pub fn exceeded(&self) -> Option<Effort> {
+        self.exceeded.get()
+    }
+
+    /// The problem that tells so.
+    pub fn problem(&self) -> Option<Problem> {
+        self.exceeded().map(|effort| Problem::EffortExceeded { effort })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_spent_ends_and_the_first_to_end_it_is_told() {
+        let budget = Budget::default();
+        assert!(budget.spend(Effort::Search, 1 << 25));
+        assert_eq!(budget.problem(), None);
+        assert!(!budget.spend(Effort::Symbols, 1));
+        assert!(!budget.spend(Effort::Search, 1));
+        assert_eq!(budget.problem(), Some(Problem::EffortExceeded { effort: Effort::Symbols }));
+        budget.refill(8 << 20);
+        assert_eq!(budget.problem(), None);
+        assert!(budget.spend(Effort::Search, 1 << 26) && !budget.spend(Effort::Search, 1));
+    }
+}

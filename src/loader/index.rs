@@ -1,0 +1,94 @@
+//! The loaded objects by what tells them apart: there may be as many of them, and of their names, as a
+//! document has room for.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::loader::files::Identity;
+use crate::loader::{LoadedObject, Problem, Rule};
+
+/// What was met so far. Of several objects with a name, the first one loaded counts.
+#[derive(Default)]
+pub(super) struct Index {
+    /// By the names that were asked for.
+    asked: HashMap<String, usize>,
+    paths: HashMap<String, usize>,
+    /// By their own names; empty for musl, whose loader takes no notice of them.
+    sonames: HashMap<String, usize>,
+    /// musl's loader, which stands for several libraries.
+    musl: Option<usize>,
+    files: HashMap<Identity, usize>,
+    /// The names that were found wanting, missing and unusable ones apart.
+    wanting: HashSet<(std::mem::Discriminant<Problem>, String)>,
+}
+
+impl Index {
+    /// Adds an object that becomes number `place` of the scope.
+    pub fn add(&mut self, object: &LoadedObject, place: usize, is_musl: bool) {
+        object.names.iter().for_each(|name| self.add_name(name, place));
+        self.paths.entry(object.path.clone()).or_insert(place);
+        if let Some(soname) = object.facts.soname.as_ref().filter(|_| !is_musl) {
+            self.sonames.entry(soname.clone()).or_insert(place);
+        }
+        if is_musl && object.rule == Rule::Interpreter {
+            self.musl = Some(place);
+        }
+        self.files.entry(object.identity()).or_insert(place);
+    }
+
+    /// Adds a name by which an object was asked for.
+    pub fn add_name(&mut self, name: &str, place: usize) {
+        let known = self.asked.entry(name.to_owned()).or_insert(place);
+        *known = place.min(*known);
+    }
+
+    /// The object that satisfies a name, as [`goes_by`] has it of each.
+    pub fn find(&self, name: &str) -> Option<usize> {
+        let named = [&self.asked, &self.paths, &self.sonames].map(|names| names.get(name).copied());
+        let builtin = self.musl.filter(|_| is_musl_builtin(name));
+        named.into_iter().flatten().chain(builtin).min()
+    }
+
+    /// Whether the object that [`Index::find`] found for a name was asked for by it before.
+    pub fn was_asked(&self, name: &str, place: usize) -> bool {
+        self.asked.get(name) == Some(&place)
+    }
+
+    /// Whether the object that [`Index::find`] found for a name lies at it.
+    pub fn is_path(&self, name: &str, place: usize) -> bool {
+        self.paths.get(name) == Some(&place)
+    }
+
+    /// The object that is the same file.
+    pub fn file(&self, identity: Identity) -> Option<usize> {
+        self.files.get(&identity).copied()
+    }
+
+    /// Notes that a library is missing or unusable; whether that is new.
+    pub fn is_newly_wanting(&mut self, problem: &Problem) -> bool {
+        match problem {
+            Problem::LibraryMissing { library, .. }
+            | Problem::HostLibraryMissing { library, .. }
+            | Problem::LibraryUnusable { library, .. } => {
+                self.wanting.insert((std::mem::discriminant(problem), library.clone()))
+            }
+            _ => true,
+        }
+    }
+}
+
+/// Whether one object satisfies a name.
+pub(super) fn goes_by(object: &LoadedObject, name: &str, is_musl: bool) -> bool {
+    let has_name = object.names.iter().any(|known| known == name) || object.path == name;
+    match is_musl {
+        // musl: the C library's names lead to the loader itself, others by the name asked for only.
+        true if object.rule == Rule::Interpreter => has_name || is_musl_builtin(name),
+        true => has_name,
+        false => has_name || object.facts.soname.as_deref() == Some(name),
+    }
+}
+
+/// The libraries that musl's loader stands for itself (`reserved` in `ldso/dynlink.c`).
+fn is_musl_builtin(name: &str) -> bool {
+    const RESERVED: [&str; 7] = ["c.", "pthread.", "rt.", "m.", "dl.", "util.", "xnet."];
+    name.strip_prefix("lib").is_some_and(|rest| RESERVED.iter().any(|known| rest.starts_with(known)))
+}

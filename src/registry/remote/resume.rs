@@ -1,0 +1,172 @@
+//! A blob as one stream, though the connection may break on the way: what is missing is asked for again
+//! (RFC 9110, section 14: range requests).
+
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use futures_util::StreamExt;
+use reqwest::header::RANGE;
+
+use super::super::blob::BlobReader;
+use super::super::digest::Digest;
+use super::super::error::{Error, Result};
+use super::super::manifest::Descriptor;
+use super::ask::Ask;
+use super::repository::Repository;
+use super::retry;
+
+/// A connection that brought this much is as good as a new one.
+const PROGRESS: u64 = 1 << 20;
+
+/// A stream of a blob from some place on.
+pub(super) struct Part {
+    /// The first byte that comes.
+    pub start: u64,
+    /// The bytes.
+    pub stream: BlobReader,
+}
+
+struct Download {
+    repository: Repository,
+    digest: Digest,
+    size: u64,
+    part: Option<Part>,
+    received: u64,
+    /// Breaks since something came, and how much had come at the last one.
+    breaks: u32,
+    received_at_break: u64,
+}
+
+/// The content of a blob whose first part has been opened; not verified.
+pub(super) fn resumed(repository: Repository, descriptor: &Descriptor, part: Part) -> BlobReader {
+    let download = Download {
+        repository,
+        digest: descriptor.digest.clone(),
+        size: descriptor.size,
+        part: Some(part),
+        received: 0,
+        breaks: 0,
+        received_at_break: 0,
+    };
+    Box::pin(futures_util::stream::try_unfold(download, |mut download| async move {
+        Ok(download.next().await?.map(|piece| (piece, download)))
+    }))
+}
+
+impl Download {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            let Some(part) = &mut self.part else {
+                match Box::pin(self.repository.open_part(&self.digest, self.size, self.received)).await {
+                    Ok(part) => self.part = Some(part),
+                    Err(error) => self.broke(error).await?,
+                }
+                continue;
+            };
+            match part.stream.next().await {
+                Some(Ok(piece)) => {
+                    if let Some(piece) = self.new_of(piece)? {
+                        self.received += piece.len() as u64;
+                        return Ok(Some(piece));
+                    }
+                }
+                Some(Err(error)) => self.broke(error).await?,
+                // An answer without a length that ends early looks complete to HTTP.
+                None if self.received < self.size && self.may_resume() => self.pause().await,
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// What has not been received of a piece: a server may begin again where it was not asked to.
+    fn new_of(&mut self, mut piece: Bytes) -> Result<Option<Bytes>> {
+        let Some(part) = &mut self.part else { return Ok(None) };
+        let known = self.received.checked_sub(part.start).ok_or_else(|| {
+            Error::malformed(
+                format!("the answer for {}", self.digest),
+                "it is another part than was asked for",
+            )
+        })?;
+        let known = usize::try_from(known).unwrap_or(usize::MAX).min(piece.len());
+        part.start += known as u64;
+        piece.advance(known);
+        part.start += piece.len() as u64;
+        Ok((!piece.is_empty()).then_some(piece))
+    }
+
+    fn may_resume(&self) -> bool {
+        let breaks = if self.has_moved() { 0 } else { self.breaks };
+        breaks < self.repository.client().options().retries
+    }
+
+    fn has_moved(&self) -> bool {
+        self.received - self.received_at_break >= PROGRESS
+    }
+
+    /// The connection broke: waits before the next one, or gives up.
+    async fn broke(&mut self, error: Error) -> Result<()> {
+        let worth_it = error.is_transient() || matches!(error, Error::TimedOut { .. });
+        if !worth_it || self.received >= self.size || !self.may_resume() {
+            return Err(error);
+        }
+        self.pause().await;
+        Ok(())
+    }
+
+    async fn pause(&mut self) {
+        if self.has_moved() {
+            self.breaks = 0;
+        }
+        let wait = retry::pause_of(self.breaks, None).unwrap_or(Duration::from_secs(1));
+        self.breaks += 1;
+        self.received_at_break = self.received;
+        self.part = None;
+        tokio::time::sleep(wait).await;
+    }
+}
+
+impl Repository {
+    /// Asks for the bytes of a blob from `start` on.
+    pub(super) async fn open_part(&self, digest: &Digest, size: u64, start: u64) -> Result<Part> {
+        let what = self.display(digest.as_str());
+        let mut ask = Ask::read(format!("blobs/{digest}"), &what, size);
+        if start > 0 {
+            ask.headers.push((RANGE, format!("bytes={start}-")));
+        }
+        let request = self.request(ask)?;
+        let mut fresh = false;
+        loop {
+            let login = self.client.login(&self.key);
+            let header = login.as_ref().and_then(|login| login.header.as_ref());
+            match self.client.exchange_stream(&request, header).await? {
+                Ok(part) => return Ok(part),
+                Err(answer) if answer.status == 401 && !fresh && !self.is_foreign(&answer)? => {
+                    self.client.log_in(&self.key, &request, &answer, login.as_ref()).await?;
+                    fresh = true;
+                }
+                Err(answer) if answer.status == 404 => return Err(Error::NotFound { what }),
+                Err(answer) => return Err(self.failure(&answer, &request.action)),
+            }
+        }
+    }
+}
+
+/// Where the part begins that an answer holds, by its `Content-Range` (`bytes 5-9/10`).
+pub(super) fn start_of(content_range: Option<&str>) -> Option<u64> {
+    let range = content_range?.trim().strip_prefix("bytes ")?;
+    range.split_once('-')?.0.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_content_range_says_where_it_begins() {
+        assert_eq!(start_of(Some("bytes 5-9/10")), Some(5));
+        assert_eq!(start_of(Some("bytes 0-9/*")), Some(0));
+        for wrong in [None, Some(""), Some("bytes */10"), Some("lines 5-9/10"), Some("bytes -1-2/3")] {
+            assert_eq!(start_of(wrong), None, "{wrong:?}");
+        }
+    }
+}
