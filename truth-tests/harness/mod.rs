@@ -21,7 +21,6 @@ pub mod process;
 #[path = "../../registry-tests/harness/root.rs"]
 pub mod root;
 pub mod trace;
-#[expect(dead_code, reason = "shared with the registry tests, which use more of it")]
 #[path = "../../registry-tests/harness/workspace.rs"]
 pub mod workspace;
 
