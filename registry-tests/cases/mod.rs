@@ -9,8 +9,10 @@ mod example_manifest;
 mod example_node;
 mod fault;
 mod harness_works;
+mod hostile_image;
 mod image;
 mod input;
+mod made_image;
 mod main_job;
 mod platform;
 mod request;
@@ -43,6 +45,8 @@ pub fn all() -> Vec<Case> {
         example_ci::cases(),
         example_node::cases(),
         example_manifest::cases(),
+        hostile_image::cases(),
+        made_image::cases(),
         image::cases(),
     ]
     .into_iter()

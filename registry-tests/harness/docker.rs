@@ -1,6 +1,7 @@
 //! The container engine: the one that runs, or one of our own on a private socket, stopped and
 //! cleaned away afterwards.
 
+use std::cell::RefCell;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -17,12 +18,15 @@ pub struct Docker<'a> {
     guard: Option<Guard>,
     /// The engine's own state; a workspace's path would be too long for its sockets.
     state: Option<tempfile::TempDir>,
+    /// The images that this case made.
+    images: RefCell<Vec<String>>,
 }
 
 impl<'a> Docker<'a> {
     /// Uses the engine that runs, or starts one.
     pub fn start(workspace: &'a Workspace) -> Self {
-        let mut docker = Self { workspace, socket: None, guard: None, state: None };
+        let mut docker =
+            Self { workspace, socket: None, guard: None, state: None, images: RefCell::default() };
         if !docker.answers() {
             docker.launch();
         }
@@ -46,10 +50,33 @@ impl<'a> Docker<'a> {
 
     /// Makes the image `compat-tests:TAG` of a folder.
     pub fn import(&self, tag: &str, folder: &Path) {
+        self.import_with(tag, folder, &[], None);
+    }
+
+    /// The same with lines of a Dockerfile for its configuration, and a platform other than this machine's.
+    pub fn import_with(&self, tag: &str, folder: &Path, changes: &[&str], platform: Option<&str>) {
         let archive = self.workspace.text(format!("{tag}.tar"));
         let mut command = Command::new(tool("tar"));
         run(self.workspace, command.arg("-C").arg(folder).args(["-cf", &archive, "."]));
-        self.run(&["import", &archive, &format!("compat-tests:{tag}")]);
+        let image = format!("compat-tests:{tag}");
+        let changes = changes.iter().flat_map(|change| ["--change", change]);
+        let platform = platform.into_iter().flat_map(|platform| ["--platform", platform]);
+        let arguments: Vec<&str> =
+            ["import"].into_iter().chain(changes).chain(platform).chain([archive.as_str(), &image]).collect();
+        self.build(&image, &arguments);
+        fs::remove_file(&archive).expect("the archive of a root");
+    }
+
+    /// Runs the client, which makes an image; it is removed in the end.
+    pub fn build(&self, image: &str, arguments: &[&str]) {
+        self.images.borrow_mut().push(image.to_owned());
+        self.run(arguments);
+    }
+
+    /// Pushes an image to a registry of this machine, under another name.
+    pub fn push(&self, image: &str, reference: &str) {
+        self.build(reference, &["tag", image, reference]);
+        self.run(&["push", "--quiet", reference]);
     }
 
     fn command(&self) -> Command {
@@ -87,6 +114,12 @@ impl<'a> Docker<'a> {
 
 impl Drop for Docker<'_> {
     fn drop(&mut self) {
+        if self.guard.is_none() {
+            // The engine of this machine keeps nothing of the tests.
+            for image in self.images.borrow().iter().rev() {
+                let _ = self.command().args(["rmi", "--force", image]).output();
+            }
+        }
         if let Some(mut guard) = self.guard.take() {
             guard.terminate(Duration::from_secs(30));
         }

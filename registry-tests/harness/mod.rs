@@ -8,6 +8,7 @@ pub mod docker_registry;
 pub mod example;
 pub mod http;
 pub mod image;
+pub mod made_image;
 pub mod memory_registry;
 pub mod olareg;
 pub mod oras;

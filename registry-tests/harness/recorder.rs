@@ -3,12 +3,15 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::http::{Recorded, Reply, Server, encode};
 
 /// The proxy; clients talk to its address instead of the registry's.
 pub struct Recorder {
     server: Server,
+    answered: Arc<AtomicU64>,
 }
 
 impl Recorder {
@@ -16,6 +19,8 @@ impl Recorder {
     /// writes its `Location`s with the proxy's address.
     pub fn before(upstream: &str) -> Self {
         let upstream = upstream.to_owned();
+        let answered = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&answered);
         let server = Server::start(move |request| {
             let mut answer = Vec::new();
             let sent = TcpStream::connect(&upstream).and_then(|mut stream| {
@@ -25,10 +30,11 @@ impl Recorder {
             if sent.is_err() {
                 answer = b"HTTP/1.1 502 x\r\nContent-Length: 0\r\n\r\n".to_vec();
             }
+            count.fetch_add(answer.len() as u64, Ordering::Relaxed);
             let status = String::from_utf8_lossy(answer.get(9..12).unwrap_or_default()).parse().unwrap_or(0);
             Reply::Raw(status, Box::new(move |client| drop(client.write_all(&answer))))
         });
-        Self { server }
+        Self { server, answered }
     }
 
     /// `127.0.0.1:PORT`.
@@ -41,8 +47,14 @@ impl Recorder {
         self.server.requests()
     }
 
+    /// The bytes of all answers so far, their heads included.
+    pub fn bytes(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+
     /// Forgets the requests so far.
     pub fn forget(&self) {
+        self.answered.store(0, Ordering::Relaxed);
         self.server.forget();
     }
 }

@@ -38,19 +38,35 @@ fn store() -> PathBuf {
 
 /// The root of a Debian release, made with debootstrap when it is not there yet.
 pub fn debian(workspace: &Workspace, release: &str) -> PathBuf {
+    debian_with(workspace, release, &[])
+}
+
+/// The same with further packages.
+pub fn debian_with(workspace: &Workspace, release: &str, packages: &[&str]) -> PathBuf {
+    let names: Vec<&str> = [release].into_iter().chain(packages.iter().copied()).collect();
+    kept(&names.join("-"), |partial| {
+        let mut command = Command::new(tool("debootstrap"));
+        command.arg("--variant=minbase");
+        if !packages.is_empty() {
+            command.arg(format!("--include={}", packages.join(",")));
+        }
+        run(workspace, command.arg(release).arg(partial));
+        let _ = fs::remove_dir_all(partial.join("var/cache/apt"));
+    })
+}
+
+/// A folder that is kept from run to run: `make` fills it when it is not there yet.
+pub fn kept(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
     static MAKING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let root = store().join(release);
-    if !root.is_dir() {
-        let partial = store().join(format!("{release}.partial"));
+    let folder = store().join(name);
+    if !folder.is_dir() {
+        let partial = store().join(format!("{name}.partial"));
         let _ = fs::remove_dir_all(&partial);
-        let mut command = Command::new(tool("debootstrap"));
-        command.args(["--variant=minbase", release]).arg(&partial);
-        run(workspace, &mut command);
-        let _ = fs::remove_dir_all(partial.join("var/cache/apt"));
-        fs::rename(&partial, &root).expect("the finished root takes its name");
+        make(&partial);
+        fs::rename(&partial, &folder).expect("the finished folder takes its name");
     }
-    root
+    folder
 }
 
 /// A root that holds a program, what the loader opens for it, and `env`; nothing else.

@@ -105,7 +105,7 @@ fn generate(
     context: &Context,
 ) -> Result<Exit, Failure> {
     let options = image::options(&arguments.derive, [], false);
-    let choice = arguments.platform.clone().map_or(Choice::All, Choice::Best);
+    let choice = arguments.platform.clone().map_or(Choice::All, Choice::Named);
     let source = Source::Location(location.clone());
     image::derive(&source, &choice, &options, session, context, |derived| {
         let place = derived.location.unwrap_or_else(|| location.clone());

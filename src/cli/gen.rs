@@ -123,7 +123,7 @@ fn of_image(source: &str, arguments: &Arguments, context: &Context) -> Result<Ex
     let options = image::options(&arguments.derive, arguments.attributes.clone(), arguments.names_only);
     let choice = match arguments.all_platforms {
         true => Choice::All,
-        false => Choice::Best(arguments.platform.clone().unwrap_or_else(Platform::host)),
+        false => arguments.platform.clone().map_or_else(|| Choice::Best(Platform::host()), Choice::Named),
     };
     image::derive(&source, &choice, &options, &session, context, |derived| {
         let bytes = derived.specification.to_canonical_json();

@@ -56,8 +56,10 @@ fn parse_host_library(text: &str) -> Result<(String, String), String> {
 /// Which images of an index are meant.
 #[derive(Clone, Debug)]
 pub enum Choice {
-    /// The best for a platform; the only image of what is no index.
+    /// The best for a platform; the only image of what is no index, whatever it is for.
     Best(Platform),
+    /// The one for a platform that the user named.
+    Named(Platform),
     /// All of them.
     All,
 }
@@ -111,6 +113,17 @@ pub fn derive(
     let chosen: Vec<&Entry> = match choice {
         Choice::All => listing.images.iter().collect(),
         Choice::Best(platform) => vec![listing.best_for(platform).map_err(|error| failed(&error))?],
+        Choice::Named(platform) => {
+            let entry = listing.best_for(platform).map_err(|error| failed(&error))?;
+            match &entry.platform {
+                Some(own) if own.suits(platform).is_none() => {
+                    let hint = "leave --platform out, or name another image".to_owned();
+                    let message = format!("{source} is for {own}, not for {platform}");
+                    return Err(Failure::usage(message).with_hint(hint));
+                }
+                _ => vec![entry],
+            }
+        }
     };
     for entry in chosen {
         let image = run(session, image::read(&listing, entry, &limits))?;

@@ -196,7 +196,9 @@ impl Symbol {
 
     /// Whether others can bind to it at all: named, visible, with a value, of a kind that counts.
     fn is_offered(&self) -> bool {
-        let has_value = self.value != 0 || self.section == SHN_ABS || self.kind() == sym::STT_TLS;
+        // An undefined thread-local symbol has no value either: no reference to such data accepts it.
+        let is_thread_local = self.kind() == sym::STT_TLS && self.section != SHN_UNDEF;
+        let has_value = self.value != 0 || self.section == SHN_ABS || is_thread_local;
         let kind_counts = matches!(
             self.kind(),
             sym::STT_NOTYPE

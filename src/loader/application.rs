@@ -75,7 +75,7 @@ impl Application {
     /// The environment with the directories that the application itself puts into `LD_LIBRARY_PATH`;
     /// those of the scope come first.
     fn environment(&self, files: &ScopeFiles<'_>, environment: &Environment) -> Environment {
-        let own = self.library_path.iter().map(|directory| match directory.starts_with('/') {
+        let own = self.library_path.iter().map(|directory| match directory.starts_with(['/', '$']) {
             true => directory.clone(),
             false => files.path_of(directory),
         });

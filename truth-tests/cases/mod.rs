@@ -1,6 +1,7 @@
 //! The cases: the harness itself, pairs of programs and roots, synthetic objects.
 
 mod fixture;
+mod image;
 mod pair;
 mod sandbox;
 mod synthetic;
@@ -15,6 +16,7 @@ pub fn all() -> Vec<Case> {
         Case::new("harness::the_directives_are_read", &[], |_| fixture::check_reader()),
     ];
     cases.extend(pair::all());
+    cases.extend(image::all());
     cases.extend(synthetic::all());
     cases
 }

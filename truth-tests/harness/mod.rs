@@ -4,8 +4,15 @@
 #[path = "../../registry-tests/harness/case.rs"]
 pub mod case;
 pub mod comparison;
+#[expect(dead_code, reason = "shared with the registry tests, which push images too")]
+#[path = "../../registry-tests/harness/docker.rs"]
+pub mod docker;
 pub mod exception;
+pub mod image_root;
 pub mod loader;
+#[expect(dead_code, reason = "shared with the registry tests, which judge images too")]
+#[path = "../../registry-tests/harness/made_image.rs"]
+pub mod made_image;
 pub mod model;
 #[expect(dead_code, reason = "shared with the registry tests, which start servers too")]
 #[path = "../../registry-tests/harness/process.rs"]
@@ -14,7 +21,6 @@ pub mod process;
 #[path = "../../registry-tests/harness/root.rs"]
 pub mod root;
 pub mod trace;
-#[expect(dead_code, reason = "shared with the registry tests, which use more of it")]
 #[path = "../../registry-tests/harness/workspace.rs"]
 pub mod workspace;
 

@@ -131,9 +131,12 @@ fn difference(files: &Model, specification: &Model) -> Option<String> {
 }
 
 impl Sets {
-    fn add(&mut self, problem: &Problem) {
+    /// Adds what a problem misses.
+    pub fn add(&mut self, problem: &Problem) {
         match problem.clone() {
-            Problem::LibraryMissing { library, .. } | Problem::LibraryUnusable { library, .. } => {
+            Problem::LibraryMissing { library, .. }
+            | Problem::HostLibraryMissing { library, .. }
+            | Problem::LibraryUnusable { library, .. } => {
                 self.missing_libraries.insert(library);
             }
             Problem::VersionMissing { path, version, wanted_by, .. } => {

@@ -242,10 +242,12 @@ impl Survey {
 
     /// Starts the libraries that no program loads, on their own.
     fn start_unreached(&mut self, tree: &Tree, files: &TreeFiles<'_>, environment: &Environment) {
-        for (path, _, _, _) in tree.objects() {
+        for (path, _, file, _) in tree.objects() {
             let Some(path) = path.to_str() else { continue };
             let Ok(opened) = files.open(path) else { continue };
-            let is_library = opened.facts.form == Form::Library && !opened.facts.is_program();
+            // Some libraries name an interpreter, to be started as programs where one may execute them.
+            let is_program = opened.facts.is_program() && file.is_executable();
+            let is_library = opened.facts.form == Form::Library && !is_program;
             let is_ours = environment.platform.runs(opened.facts.machine);
             if is_library && is_ours && opened.facts.has_dynamic_section && !self.reached.contains(path) {
                 self.start_all(&[relative(path)], files, environment);
@@ -346,9 +348,7 @@ impl Survey {
         specification.links = relative_paths(targets);
         specification.unusable = relative_paths(seen.unusable);
         specification.location = Some("/".to_owned());
-        let library_path = config.variable("LD_LIBRARY_PATH").filter(|list| !list.is_empty());
-        specification.library_path =
-            library_path.map(|list| list.split(':').map(str::to_owned).collect()).unwrap_or_default();
+        specification.library_path = library_path(config);
         let executable = self.subjects.first().and_then(|path| path.rsplit('/').next()).map(str::to_owned);
         specification.attributes = attributes(&options.attributes, executable, &self.names);
         specification.subjects = self.subjects;
@@ -358,6 +358,19 @@ impl Survey {
         }
         Generated { specification, notes: self.notes }
     }
+}
+
+/// The directories of the configuration's `LD_LIBRARY_PATH`. The working directory, which an empty element
+/// stands for and relative ones begin at, is that of the configuration.
+fn library_path(config: &Config) -> Vec<String> {
+    let directory = config.working_dir.trim_end_matches('/');
+    let list = config.variable("LD_LIBRARY_PATH").filter(|list| !list.is_empty());
+    let elements = list.into_iter().flat_map(|list| list.split([':', ';']));
+    let absolute = |element: &str| match element.chars().next() {
+        Some('/' | '$') => element.to_owned(),
+        _ => format!("{directory}/{element}"),
+    };
+    elements.map(absolute).collect()
 }
 
 /// The paths that objects open by themselves once they run, as their notes say.

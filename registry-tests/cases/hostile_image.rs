@@ -1,0 +1,292 @@
+//! Images that mean harm: one clear error or a right answer, and nothing is written outside.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::json;
+
+use crate::harness::case::CC;
+use crate::harness::compat::Output;
+use crate::harness::image::{Place, architecture};
+use crate::harness::memory_registry::digest;
+use crate::harness::{Case, Workspace};
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+
+pub fn cases() -> Vec<Case> {
+    let case = |name: &str, run: fn(&Workspace)| Case::new(format!("hostile_image::{name}"), &[CC], run);
+    vec![
+        case("names_that_lead_out_stay_inside", names),
+        case("whiteouts_of_parents_hide_nothing_else", whiteouts),
+        case("links_that_go_in_circles_end", links),
+        case("devices_are_no_programs", devices),
+        case("headers_without_measure_are_refused", headers),
+        case("a_bomb_is_refused", bomb),
+        case("layers_that_lie_are_refused", lies),
+    ]
+}
+
+/// One entry of a layer.
+struct Entry<'a> {
+    name: &'a [u8],
+    kind: u8,
+    mode: u32,
+    link: &'a str,
+    data: &'a [u8],
+    /// The size that the header states, where it is not that of the data.
+    size: Option<u64>,
+}
+
+impl<'a> Entry<'a> {
+    fn file(name: &'a str, data: &'a [u8]) -> Self {
+        Self { name: name.as_bytes(), kind: b'0', mode: 0o755, link: "", data, size: None }
+    }
+
+    fn link(name: &'a str, kind: u8, target: &'a str) -> Self {
+        Self { kind, link: target, ..Self::file(name, b"") }
+    }
+
+    /// Written by hand: a library refuses to write what is tested here.
+    fn bytes(&self) -> Vec<u8> {
+        let mut header = tar::Header::new_ustar();
+        header.as_mut_bytes()[..self.name.len()].copy_from_slice(self.name);
+        header.as_mut_bytes()[157..157 + self.link.len()].copy_from_slice(self.link.as_bytes());
+        header.set_entry_type(tar::EntryType::new(self.kind));
+        header.set_mode(self.mode);
+        header.set_size(self.size.unwrap_or(self.data.len() as u64));
+        for field in [tar::Header::set_device_major, tar::Header::set_device_minor] {
+            field(&mut header, 1).expect("a device's number fits");
+        }
+        header.set_cksum();
+        let mut bytes = header.as_bytes().to_vec();
+        bytes.extend(self.data);
+        bytes.resize(bytes.len().next_multiple_of(512), 0);
+        bytes
+    }
+}
+
+fn layer(entries: &[Entry<'_>]) -> Vec<u8> {
+    let mut bytes: Vec<u8> = entries.iter().flat_map(Entry::bytes).collect();
+    bytes.resize(bytes.len() + 1024, 0);
+    bytes
+}
+
+/// A static program: it runs in any root.
+fn program(workspace: &Workspace) -> Vec<u8> {
+    workspace.write("app.c", "int main(void) { return 0; }\n");
+    let mut command = Command::new(crate::harness::case::tool("cc"));
+    command.args(["-static", "app.c", "-o", "app"]).current_dir(workspace.root());
+    crate::harness::process::run(workspace, &mut command);
+    workspace.read("app")
+}
+
+/// Puts an image of layers that runs `/app` into a layout; its reference.
+fn image(workspace: &Workspace, tag: &str, layers: &[(&str, Vec<u8>)]) -> String {
+    let folder = workspace.folder("layout");
+    let place = Place::Layout(folder.clone());
+    let config = json!({
+        "architecture": architecture(), "os": "linux", "config": {"Entrypoint": ["/app"]},
+        "rootfs": {"type": "layers", "diff_ids": []},
+    });
+    let config = config.to_string().into_bytes();
+    let described = |(media_type, bytes): &(&str, Vec<u8>)| json!({"mediaType": media_type, "digest": place.blob(bytes), "size": bytes.len()});
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": MANIFEST,
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": place.blob(&config), "size": config.len(),
+        },
+        "layers": layers.iter().map(described).collect::<Vec<_>>(),
+    });
+    place.manifest(Some(tag), MANIFEST, &manifest);
+    format!("oci:{}:{tag}", folder.display())
+}
+
+/// What is derived from an image, in a bounded time and space; nothing is written beside the layout.
+fn derive(workspace: &Workspace, reference: &str) -> Output {
+    let before = files(workspace.root());
+    let limit = workspace.folder("temporary");
+    let output = workspace
+        .compat(["gen", "--image", reference])
+        .env("TMPDIR", limit)
+        .within(Duration::from_secs(60))
+        .run();
+    let mut after = files(workspace.root());
+    after.retain(|file| !before.contains(file) && !file.ends_with("/temporary"));
+    assert!(after.is_empty(), "written: {after:?}");
+    assert!(!output.stderr.contains("panicked"), "{}", output.stderr);
+    output
+}
+
+/// What lies in a folder and beside it.
+fn files(folder: &Path) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut ahead = vec![folder.to_owned()];
+    while let Some(folder) = ahead.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            all.push(entry.path().display().to_string());
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                ahead.push(entry.path());
+            }
+        }
+    }
+    all
+}
+
+/// The paths of the objects that were found.
+fn objects(output: &Output) -> Vec<String> {
+    let json = output.json();
+    let objects = json["objects"].as_array().expect("a specification has objects");
+    objects.iter().map(|object| object["path"].as_str().expect("a path").to_owned()).collect()
+}
+
+fn names(workspace: &Workspace) {
+    let program = program(workspace);
+    let outside = format!("{}/written", workspace.root().display());
+    let deep = format!("../../../../../../../../..{outside}");
+    let entries = [
+        Entry::file("../../app", &program),
+        Entry::file(&outside, b"#!/bin/sh\n"),
+        Entry::file(&deep, b"#!/bin/sh\n"),
+        Entry::file("a/./../../etc/../etc/ld.so.preload", b"/app\n"),
+    ];
+    // The names begin at the image's own root, as for a process that is inside.
+    let reference = image(workspace, "names", &[(LAYER, layer(&entries))]);
+    let output = derive(workspace, &reference).exits(0);
+    assert_eq!(objects(&output), ["app"]);
+    assert!(!Path::new(&outside).exists());
+    // Through a link of the image that leads out, too.
+    let root = workspace.root().display().to_string();
+    let entries = [
+        Entry::link("out", b'2', &root),
+        Entry::file("out/written", b"#!/bin/sh\n"),
+        Entry::link("hard", b'1', "../../../../../../../../etc/passwd"),
+        Entry::file("app", &program),
+    ];
+    let reference = image(workspace, "link", &[(LAYER, layer(&entries))]);
+    let output = derive(workspace, &reference);
+    assert!(matches!(output.code, Some(0 | 3)), "{output:?}");
+    assert!(!Path::new(&outside).exists());
+}
+
+fn whiteouts(workspace: &Workspace) {
+    let program = program(workspace);
+    let base = layer(&[Entry::file("app", &program), Entry::file("usr/bin/other", &program)]);
+    for name in [".wh...", ".wh..", "usr/.wh...", "../.wh.usr/../x", ".wh.", "usr/bin/.wh.."] {
+        let top = layer(&[Entry::file(name, b"")]);
+        let reference = image(workspace, "whiteout", &[(LAYER, base.clone()), (LAYER, top)]);
+        let output = derive(workspace, &reference);
+        match output.code {
+            Some(0) => assert_eq!(objects(&output), ["app"], "{name}"),
+            _ => drop(output.fails_clearly()),
+        }
+        let _ = fs::remove_dir_all(workspace.path("layout"));
+    }
+    let hidden = layer(&[Entry::file(".wh.app", b"")]);
+    let reference = image(workspace, "hidden", &[(LAYER, base), (LAYER, hidden)]);
+    derive(workspace, &reference).fails_clearly().says("/app");
+}
+
+fn links(workspace: &Workspace) {
+    let loops: [&[Entry<'_>]; 3] = [
+        &[Entry::link("app", b'2', "app")],
+        &[Entry::link("app", b'2', "/b"), Entry::link("b", b'2', "../../app")],
+        &[Entry::link("app", b'2', "a/a/a/a/app"), Entry::link("a", b'2', ".")],
+    ];
+    for (number, entries) in loops.iter().enumerate() {
+        let reference = image(workspace, &format!("loop{number}"), &[(LAYER, layer(entries))]);
+        derive(workspace, &reference).fails_clearly().says("/app");
+    }
+    let reference = image(workspace, "hard", &[(LAYER, layer(&[Entry::link("app", b'1', "app")]))]);
+    derive(workspace, &reference).fails_clearly();
+}
+
+fn devices(workspace: &Workspace) {
+    for kind in [b'3', b'4', b'6', b'5'] {
+        let reference = image(
+            workspace,
+            &format!("device{kind}"),
+            &[(LAYER, layer(&[Entry { kind, ..Entry::file("app", b"") }]))],
+        );
+        derive(workspace, &reference).fails_clearly().says("/app");
+    }
+}
+
+fn headers(workspace: &Workspace) {
+    let huge = u64::MAX >> 1;
+    for (tag, kind, size) in [
+        ("long-name", b'L', 1 << 32),
+        ("long-link", b'K', 1 << 32),
+        ("extended", b'x', 1 << 32),
+        ("global", b'g', 1 << 32),
+        ("file", b'0', huge),
+    ] {
+        let entry = Entry { kind, size: Some(size), ..Entry::file("app", &[b'a'; 1024]) };
+        let reference = image(workspace, tag, &[(LAYER, layer(&[entry]))]);
+        derive(workspace, &reference).fails_clearly().says("layer");
+    }
+    // A sparse file of a petabyte that has no content.
+    let size = (1u64 << 50).to_string();
+    let record = |key: &str, value: &str| {
+        let rest = format!(" {key}={value}\n");
+        let length = rest.len() + (rest.len() + 2).to_string().len();
+        format!("{length}{rest}")
+    };
+    let records = [
+        record("GNU.sparse.major", "1"),
+        record("GNU.sparse.minor", "0"),
+        record("GNU.sparse.name", "app"),
+        record("GNU.sparse.realsize", &size),
+    ];
+    let extended = records.concat();
+    let entries = [
+        Entry { kind: b'x', ..Entry::file("PaxHeaders/app", extended.as_bytes()) },
+        Entry::file("app", b"0\n"),
+    ];
+    let reference = image(workspace, "sparse", &[(LAYER, layer(&entries))]);
+    derive(workspace, &reference).fails_clearly();
+}
+
+/// A layer of 1.2 GB in 1.2 MB.
+fn bomb(workspace: &Workspace) {
+    const SIZE: u64 = 1200 << 20;
+    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
+    let head = Entry { size: Some(SIZE), ..Entry::file("zeros", b"") };
+    packed.write_all(&head.bytes()).expect("memory takes it");
+    let block = vec![0; 1 << 20];
+    for _ in 0..SIZE >> 20 {
+        packed.write_all(&block).expect("memory takes it");
+    }
+    let packed = packed.finish().expect("memory takes it");
+    assert!(packed.len() < 8 << 20);
+    let reference = image(workspace, "bomb", &[("application/vnd.oci.image.layer.v1.tar+gzip", packed)]);
+    derive(workspace, &reference).fails_clearly().says("layer");
+}
+
+fn lies(workspace: &Workspace) {
+    let program = program(workspace);
+    let entries = [Entry::file("app", &program)];
+    let honest = layer(&entries);
+    let reference = image(workspace, "lie", &[(LAYER, honest.clone())]);
+    derive(workspace, &reference).exits(0);
+    let blob = workspace.path("layout/blobs").join(digest(&honest).replace(':', "/"));
+    let mut other = honest.clone();
+    let last = program.len() - 1;
+    other[last] ^= 1;
+    fs::write(&blob, &other).expect("the blob of the layout");
+    derive(workspace, &reference).fails_clearly().says("sha256:");
+    fs::write(&blob, &honest[..honest.len() - 2000]).expect("the blob of the layout");
+    derive(workspace, &reference).fails_clearly();
+    // What is said to be compressed and is not, and the other way round, is told by its content.
+    let zipped = "application/vnd.oci.image.layer.v1.tar+gzip";
+    let garbage = image(workspace, "garbage", &[(zipped, b"\x1f\x8b\x08garbage".to_vec())]);
+    derive(workspace, &garbage).fails_clearly().says("layer");
+    let noise = image(workspace, "noise", &[(LAYER, vec![0xa5; 4096])]);
+    derive(workspace, &noise).fails_clearly().says("layer");
+}
