@@ -121,12 +121,12 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_object_gives_the_same_error_from_its_copy() {
+    fn a_cut_object_reads_the_same_from_its_copy() {
         let bytes: Bytes = std::fs::read("/proc/self/exe").expect("a program can read itself").into();
         for length in [3, 20, 63, 64, 100, 4096, bytes.len() / 2] {
             let cut = bytes.slice(..length);
-            let error = |data: &Bytes| Object::parse(data.clone()).map(|_| ()).unwrap_err().to_string();
-            assert_eq!(error(&cut), error(&copy(&cut)), "{length}");
+            let outcome = |data: &Bytes| Object::parse(data.clone()).map(|_| ()).map_err(|e| e.to_string());
+            assert_eq!(outcome(&cut), outcome(&copy(&cut)), "{length}");
         }
     }
 
