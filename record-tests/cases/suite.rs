@@ -63,5 +63,5 @@ fn outcomes(output: &[u8]) -> (usize, BTreeSet<String>) {
 }
 
 fn fsx(folder: &Path) {
-    assert_code(&record(folder, &["fsx", "-S", "7", "-N", "5000", "file"]), 0);
+    assert_code(&record(folder, &["fsx", "-S", "7", "-N", "20000", "file"]), 0);
 }
