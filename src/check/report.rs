@@ -130,6 +130,16 @@ pub enum Remark {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cuda: Option<String>,
     },
+    /// NVIDIA's driver is installed, and its kernel module is not loaded.
+    DriverNotLoaded {
+        /// The driver's version.
+        driver: String,
+    },
+    /// NVIDIA's driver is loaded, and there is no device node of it.
+    DeviceMissing {
+        /// The driver's version.
+        driver: String,
+    },
     /// A library of the driver that the image asks for is not on the host.
     DriverLibraryMissing {
         /// The capability that it stands for.

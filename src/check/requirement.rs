@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 
 use crate::check::{Finding, Host, Impact, Remark};
 use crate::elf::{Class, Machine};
-use crate::host::NvidiaDriver;
+use crate::host::{Drivers, NvidiaDriver};
 use crate::loader::SealedFiles;
 use crate::spec::{Requirement, Specification};
 
@@ -31,7 +31,9 @@ pub(super) fn findings(specification: &Specification, files: &SealedFiles<'_>, h
     if asked.is_empty() {
         return findings;
     }
-    match host.drivers().map(|drivers| drivers.nvidia) {
+    let drivers = host.drivers();
+    findings.extend(drivers.as_ref().and_then(trouble).map(found));
+    match drivers.map(|drivers| drivers.nvidia) {
         None => findings.push(found((Impact::Undecided, Remark::DriversUnknown { asked }))),
         Some(None) => findings.push(found((Impact::Misbehaves, Remark::DriverMissing { asked }))),
         Some(Some(driver)) => {
@@ -57,6 +59,23 @@ fn shown(requirement: &Requirement) -> Option<String> {
         Requirement::NvidiaCapability { capability } => Some(format!("capability {capability}")),
         Requirement::Unknown => None,
     }
+}
+
+/// What keeps a driver that is installed from working: its kernel module, its device nodes. A host of which no
+/// module is known (a root without `/proc`) may have both.
+fn trouble(drivers: &Drivers) -> Option<(Impact, Remark)> {
+    // The driver of Windows, in its Linux subsystem.
+    const OTHER_DRIVER: &str = "/dev/dxg";
+    let driver = drivers.nvidia.as_ref()?.version.clone();
+    let has = |beginning: &str| drivers.devices.iter().any(|device| device.starts_with(beginning));
+    if drivers.modules.is_empty() || has(OTHER_DRIVER) {
+        return None;
+    }
+    if !drivers.modules.iter().any(|module| module == "nvidia") {
+        return Some((Impact::Misbehaves, Remark::DriverNotLoaded { driver }));
+    }
+    // The runtime makes them at the first use, where it may.
+    (!has("/dev/nvidia")).then_some((Impact::Warning, Remark::DeviceMissing { driver }))
 }
 
 fn constraint_finding(variable: &str, constraint: &str, driver: &NvidiaDriver) -> Option<(Impact, Remark)> {
@@ -161,6 +180,21 @@ mod tests {
         assert_eq!(holds("driver=535"), Some(true));
         assert_eq!(holds("driver!=535.104.05"), Some(false));
         assert_eq!(holds(""), Some(true));
+    }
+
+    #[test]
+    fn a_driver_without_its_module_or_devices_is_trouble() {
+        let drivers = |modules: &[&str], devices: &[&str]| Drivers {
+            nvidia: Some(NvidiaDriver::of_version("535.104.05")),
+            modules: modules.iter().map(|name| (*name).to_owned()).collect(),
+            devices: devices.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let impact = |drivers: &Drivers| trouble(drivers).map(|(impact, _)| impact);
+        assert_eq!(impact(&drivers(&["ext4", "nvidia"], &["/dev/nvidia0"])), None);
+        assert_eq!(impact(&drivers(&["ext4", "nvidia"], &[])), Some(Impact::Warning));
+        assert_eq!(impact(&drivers(&["ext4"], &[])), Some(Impact::Misbehaves));
+        assert_eq!(impact(&drivers(&["ext4"], &["/dev/dxg"])), None);
+        assert_eq!(impact(&drivers(&[], &[])), None);
     }
 
     #[test]

@@ -288,6 +288,13 @@ fn describe_remark(remark: &Remark) -> String {
             let cuda = cuda.as_deref().map(|cuda| format!(", up to CUDA {cuda}")).unwrap_or_default();
             format!("the image asks for {variable}={constraint}, the driver here is {driver}{cuda}")
         }
+        Remark::DriverNotLoaded { driver } => format!(
+            "NVIDIA's driver {driver} is installed here, but its kernel module is not loaded: no GPU would be found"
+        ),
+        Remark::DeviceMissing { driver } => format!(
+            "there is no /dev/nvidia* here, though NVIDIA's driver {driver} is loaded: it is made at the first use by \
+             who may (nvidia-modprobe)"
+        ),
         Remark::DriverLibraryMissing { capability, library } => {
             format!("{library} of NVIDIA's driver is not here, the image asks for capability {capability}")
         }

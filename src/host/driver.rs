@@ -85,7 +85,7 @@ const BRANCHES: &[(u32, &str)] = &[
 
 /// Device nodes that are told, by the beginning of their names in a folder of `/dev`.
 const DEVICES: &[(&str, &[&str])] = &[
-    ("/dev", &["nvidia", "kfd", "fuse", "mlx", "gdrdrv", "knem", "xpmem", "cxi"]),
+    ("/dev", &["nvidia", "dxg", "kfd", "fuse", "mlx", "gdrdrv", "knem", "xpmem", "cxi"]),
     ("/dev/dri", &["card", "render"]),
     ("/dev/infiniband", &["uverbs", "rdma_cm"]),
 ];
