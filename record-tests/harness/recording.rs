@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use compat::trace::{End, Event, Header, Kind, Line};
+use compat::trace::{End, Ending, Event, Header, Kind, Reader};
 
 /// A whole recording.
 pub struct Recording {
@@ -14,17 +14,13 @@ pub struct Recording {
 
 /// Reads a log, which must be whole.
 pub fn read(path: &Path) -> Recording {
-    let text = std::fs::read_to_string(path).expect("a log of text");
-    assert!(text.ends_with('\n'), "the last line is cut: {:?}", text.lines().last());
-    let parse = |line: &str| -> Line {
-        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}"))
-    };
-    let mut lines: Vec<Line> = text.lines().map(parse).collect();
-    let (first, last) = (lines.remove(0), lines.pop());
-    let Line::Header(header) = first else { panic!("no header: {first:?}") };
-    let Some(Line::End(end)) = last else { panic!("no end: {last:?}") };
-    let event = |line| if let Line::Event(event) = line { event } else { panic!("no event: {line:?}") };
-    Recording { header, events: lines.into_iter().map(event).collect(), end }
+    let bytes = std::fs::read(path).expect("a log");
+    assert!(bytes.ends_with(b"\n"), "the last line is cut");
+    let mut reader = Reader::new(path.display().to_string(), &bytes[..]).expect("a header");
+    let events: Vec<Event> = reader.by_ref().collect::<Result<_, _>>().expect("events");
+    let Some(Ending::Whole(end)) = reader.ending().cloned() else { panic!("no end") };
+    assert_eq!(reader.unknown(), 0);
+    Recording { header: reader.header().clone(), events, end }
 }
 
 impl Recording {

@@ -21,6 +21,7 @@ pub mod progress;
 pub mod pull;
 pub mod push;
 pub mod record;
+pub mod recording;
 pub mod registry_options;
 pub mod report;
 pub mod schema;

@@ -9,15 +9,6 @@ use super::name::Name;
 /// The version of the format; a reader refuses a higher one.
 pub const VERSION: u32 = 1;
 
-/// One line.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Line {
-    Header(Header),
-    End(End),
-    Event(Event),
-}
-
 /// The first line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
@@ -61,6 +52,31 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 16] = [
+        Self::Lookup,
+        Self::Open,
+        Self::Create,
+        Self::OpenFolder,
+        Self::FirstRead,
+        Self::Close,
+        Self::CloseFolder,
+        Self::ReadLink,
+        Self::SymbolicLink,
+        Self::HardLink,
+        Self::MakeFolder,
+        Self::MakeNode,
+        Self::Unlink,
+        Self::RemoveFolder,
+        Self::Rename,
+        Self::Truncate,
+    ];
+
+    /// The kind that a word stands for.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    }
+
     /// The word that stands for it in a recording.
     pub fn word(self) -> &'static str {
         match self {

@@ -3,10 +3,12 @@
 
 mod document;
 mod name;
+mod read;
 mod text;
 mod write;
 
-pub use document::{End, Event, Header, Kind, Line, VERSION};
+pub use document::{End, Event, Header, Kind, VERSION};
 pub use name::Name;
+pub use read::{Ending, Foreign, ReadError, Reader};
 pub use text::error_name;
 pub use write::{Format, Writer};

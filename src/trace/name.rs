@@ -2,8 +2,10 @@
 //! `{"hex": "2f746d702fff"}`: every name comes back as it was.
 
 use std::borrow::Cow;
+use std::fmt;
 
-use serde::de::Error as _;
+use serde::de::{self, IgnoredAny, MapAccess, Visitor};
+use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A name, path or argument, byte for byte.
@@ -23,30 +25,55 @@ impl From<&[u8]> for Name {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum Form<'a> {
-    Text(#[serde(borrow)] Cow<'a, str>),
-    Bytes { hex: String },
-}
-
 impl Serialize for Name {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match std::str::from_utf8(&self.0) {
             Ok(text) => serializer.serialize_str(text),
-            Err(_) => Form::Bytes { hex: to_hex(&self.0) }.serialize(serializer),
+            Err(_) => {
+                let mut form = serializer.serialize_struct("Name", 1)?;
+                form.serialize_field("hex", &to_hex(&self.0))?;
+                form.end()
+            }
         }
     }
 }
 
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Form::deserialize(deserializer)? {
-            Form::Text(text) => Ok(Self(text.into_owned().into_bytes())),
-            Form::Bytes { hex } => {
-                from_hex(&hex).map(Self).ok_or_else(|| D::Error::custom("not hexadecimal"))
+        deserializer.deserialize_any(Form)
+    }
+}
+
+/// Reads either form as it comes; an untagged enum would keep each in a buffer first.
+struct Form;
+
+impl<'de> Visitor<'de> for Form {
+    type Value = Name;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a name")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Name, E> {
+        Ok(Name(text.as_bytes().to_vec()))
+    }
+
+    fn visit_string<E: de::Error>(self, text: String) -> Result<Name, E> {
+        Ok(Name(text.into_bytes()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Name, A::Error> {
+        let mut name = None;
+        while let Some(key) = map.next_key::<Cow<'_, str>>()? {
+            if key == "hex" {
+                let text: String = map.next_value()?;
+                let bytes = from_hex(text.as_bytes()).ok_or_else(|| de::Error::custom("not hexadecimal"))?;
+                name = Some(Name(bytes));
+            } else {
+                map.next_value::<IgnoredAny>()?;
             }
         }
+        name.ok_or_else(|| de::Error::missing_field("hex"))
     }
 }
 
@@ -54,9 +81,11 @@ fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let pairs = text.as_bytes().chunks(2);
-    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let (pairs, rest) = text.as_chunks::<2>();
+    let byte = |[high, low]: &[u8; 2]| u8::try_from(digit(*high)? << 4 | digit(*low)?).ok();
+    if rest.is_empty() { pairs.iter().map(byte).collect() } else { None }
 }
 
 #[cfg(test)]
@@ -77,5 +106,15 @@ mod tests {
         let json = |bytes: &[u8]| serde_json::to_string(&Name::from(bytes)).expect("a name has a form");
         assert_eq!(json("/tmp/ä b\n".as_bytes()), "\"/tmp/ä b\\n\"");
         assert_eq!(json(b"/\xff"), r#"{"hex":"2fff"}"#);
+    }
+
+    #[test]
+    fn what_is_neither_form_is_refused() {
+        for text in [r#"{"hex":"2"}"#, r#"{"hex":"+f"}"#, r#"{"hex":"ä"}"#, "{}", "7", "null", r#"{"hex":7}"#]
+        {
+            assert!(serde_json::from_str::<Name>(text).is_err(), "{text}");
+        }
+        let name: Name = serde_json::from_str(r#"{"new":[1],"hex":"2Fff"}"#).expect("more is passed over");
+        assert_eq!(name.0, b"/\xff");
     }
 }
