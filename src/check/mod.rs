@@ -7,6 +7,9 @@
 #[cfg(test)]
 mod hostile;
 mod names;
+mod recorded;
+#[cfg(test)]
+mod recorded_tests;
 mod report;
 mod requirement;
 
@@ -19,7 +22,7 @@ use crate::loader::{
     Application, DEFAULT_PROGRAM_PATH, Environment, Files, HostFiles, Load, ProfileFiles, ScopeFiles,
     SealedFiles,
 };
-use crate::spec::{Image, Specification};
+use crate::spec::{Image, Recorded, Specification};
 
 pub use report::{
     Exactness, Finding, HostSummary, Impact, Matter, REPORT_IDENTIFIER, Remark, Report, Source, Subject,
@@ -159,7 +162,7 @@ pub fn check(specification: &Specification, host: &Host) -> Report {
     let mut report = Report::new(host.summary());
     let application = Application::of_specification(specification);
     match &specification.image {
-        None => report.add_application(&application, host, false),
+        None => report.add_application(&application, host, false, specification.recorded.as_ref()),
         Some(image) => report.add_image(specification, image, application, host),
     }
     if specification.detail.is_some() {
@@ -171,15 +174,24 @@ pub fn check(specification: &Specification, host: &Host) -> Report {
 /// Starts each subject of an application on a host, and each of its libraries that none of them loads.
 pub fn check_application(application: &Application, host: &Host) -> Report {
     let mut report = Report::new(host.summary());
-    report.add_application(application, host, true);
+    report.add_application(application, host, true, None);
     report.concluded()
 }
 
 impl Report {
-    /// Adds what became of the start of each subject.
-    fn add_application(&mut self, application: &Application, host: &Host, all: bool) {
+    /// Adds what became of the start of each subject, and of what recorded runs loaded.
+    fn add_application(
+        &mut self,
+        application: &Application,
+        host: &Host,
+        all: bool,
+        recorded: Option<&Recorded>,
+    ) {
         let files = ScopeFiles::new(application, host.files.as_ref());
         application.start_all(&files, &host.environment, all, |subject, load| self.add(subject, load));
+        if let Some(recorded) = recorded {
+            self.add_recorded(recorded, application, &files, &host.environment);
+        }
     }
 
     /// Adds what became of the start of each subject of an image: in the image's own root, on the host's CPU
@@ -201,6 +213,9 @@ impl Report {
         let sealed = SealedFiles::new(specification, host.files.as_ref());
         let files = ScopeFiles::new(&application, &sealed);
         application.start_all(&files, &environment, false, |subject, load| self.add(subject, load));
+        if let Some(recorded) = &specification.recorded {
+            self.add_recorded(recorded, &application, &files, &environment);
+        }
         let findings = requirement::findings(specification, &sealed, host);
         findings.into_iter().for_each(|finding| self.add_finding(finding));
     }

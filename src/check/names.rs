@@ -19,7 +19,7 @@ pub(super) fn check(specification: &Specification, host: &Host) -> Report {
     let executable = specification.attributes.get(attribute::EXECUTABLE_NAME);
     let subject = executable.cloned().unwrap_or_else(|| "application".to_owned());
     let imagined = imagined_program(&subject, &libraries, host);
-    report.add_application(&Application::of_specification(&imagined), host, false);
+    report.add_application(&Application::of_specification(&imagined), host, false, None);
     report.tell_names_only(libraries.len());
     report.concluded()
 }

@@ -149,6 +149,30 @@ pub enum Remark {
     },
     /// The document asks something that this program does not know.
     RequirementUnknown {},
+    /// A library that recorded runs loaded would not load, or not as it should.
+    RecordedLibrary {
+        /// The name it is searched for by, or its path.
+        library: String,
+        /// The program that loaded it.
+        program: String,
+        /// In how many runs.
+        seen: u32,
+        /// How many runs were recorded.
+        runs: u32,
+        /// What the loader objects to.
+        problem: Box<Problem>,
+    },
+    /// A program that recorded runs executed would not start, or not as it should.
+    RecordedProgram {
+        /// The program.
+        program: String,
+        /// In how many runs.
+        seen: u32,
+        /// How many runs were recorded.
+        runs: u32,
+        /// What the loader objects to.
+        problem: Box<Problem>,
+    },
     /// Symbols that a library expects from the program that loads it.
     LeftToProgram {
         /// The library.

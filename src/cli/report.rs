@@ -110,6 +110,8 @@ enum Common<'a> {
     Versions(&'a str, &'a str, Option<&'a str>),
     /// Missing symbols of one object: the library, the object, the version, whether they are only called.
     Symbols(Option<&'a str>, &'a str, Option<&'a str>, bool),
+    /// Libraries that are not here and that recorded runs loaded: the program, in how many of how many.
+    Recorded(&'a str, u32, u32),
 }
 
 fn common(finding: &Finding) -> Option<Common<'_>> {
@@ -119,6 +121,9 @@ fn common(finding: &Finding) -> Option<Common<'_>> {
         }
         Matter::Problem(Problem::SymbolMissing { library, wanted_by, version, lazy, .. }) => {
             Some(Common::Symbols(library.as_deref(), wanted_by, version.as_deref(), *lazy))
+        }
+        Matter::Remark(Remark::RecordedLibrary { program, seen, runs, .. }) => {
+            recorded_missing(finding).map(|_| Common::Recorded(program, *seen, *runs))
         }
         _ => None,
     }
@@ -131,6 +136,14 @@ impl Group<'_> {
             Matter::Problem(problem) => {
                 self.sentence = self.problem(problem);
                 self.details = details(problem);
+            }
+            Matter::Remark(Remark::RecordedLibrary { program, seen, runs, .. })
+                if recorded_missing(first).is_some() =>
+            {
+                let missing = names(self.findings.iter().filter_map(|finding| recorded_missing(finding)));
+                let (times, are) = (times(*seen, *runs), if self.findings.len() == 1 { "is" } else { "are" });
+                self.sentence = format!("{program} loaded {missing} {times}, which {are} not here");
+                return;
             }
             Matter::Remark(remark) => self.sentence = describe_remark(remark),
         }
@@ -163,6 +176,17 @@ impl Group<'_> {
 fn missing_version(finding: &Finding) -> Option<&str> {
     match &finding.matter {
         Matter::Problem(Problem::VersionMissing { version, .. }) => Some(version),
+        _ => None,
+    }
+}
+
+/// The library of recorded runs that is not here.
+fn recorded_missing(finding: &Finding) -> Option<&str> {
+    match &finding.matter {
+        Matter::Remark(Remark::RecordedLibrary { library, problem, .. }) => match &**problem {
+            Problem::LibraryMissing { library: missing, .. } if missing == library => Some(library),
+            _ => None,
+        },
         _ => None,
     }
 }
@@ -303,10 +327,38 @@ fn describe_remark(remark: &Remark) -> String {
                 .to_owned()
         }
         Remark::NothingToCheck {} => "the document names nothing that can be checked".to_owned(),
+        Remark::RecordedLibrary { library, program, seen, runs, problem } => {
+            format!("{program} loaded {library} {}: {}", times(*seen, *runs), whole(problem))
+        }
+        Remark::RecordedProgram { program, seen, runs, problem } => {
+            format!("{program} was executed {}: {}", times(*seen, *runs), whole(problem))
+        }
         Remark::LeftToProgram { object, symbols } => {
             let listed = names(symbols.iter().map(String::as_str));
             format!("{object} leaves {listed} to the program that loads it")
         }
+    }
+}
+
+/// In how many of the recorded runs.
+fn times(seen: u32, runs: u32) -> String {
+    match (seen, runs) {
+        (1, 1) => "in the recorded run".to_owned(),
+        _ if seen >= runs => format!("in each of {runs} recorded runs"),
+        _ => format!("in {seen} of {runs} recorded runs"),
+    }
+}
+
+/// One problem in a sentence, also of those that are otherwise told together.
+fn whole(problem: &Problem) -> String {
+    match problem {
+        Problem::VersionMissing { library, version, wanted_by, .. } => {
+            format!("{library} has no {version}, which {wanted_by} wants")
+        }
+        Problem::SymbolMissing { symbol, wanted_by, .. } => {
+            format!("nothing defines {symbol}, which {wanted_by} wants")
+        }
+        other => describe(other),
     }
 }
 

@@ -9,6 +9,7 @@ mod image;
 mod location;
 mod object;
 mod profile;
+mod recorded;
 mod scope;
 
 use std::collections::{BTreeMap, HashSet};
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 
 use crate::loader::{Application, Environment, Files};
 use crate::spec::{Detail, Specification, Symbols, attribute};
+use crate::trace::Runs;
 
 pub use image::{HostLibraries, ImageError, ImageOptions, generate_image};
 pub use profile::{ProfileOptions, profile};
@@ -32,6 +34,8 @@ pub struct Options {
     pub library_path: Vec<String>,
     /// Leave out versions and symbols.
     pub names_only: bool,
+    /// Recorded runs, whose libraries join. Without paths it is what they executed that is described.
+    pub runs: Option<Runs>,
 }
 
 /// An application as its files show it.
@@ -42,6 +46,8 @@ pub struct Read {
     /// Files that were passed over.
     pub notes: Vec<String>,
     executable_name: Option<String>,
+    /// Where the scope lies.
+    directory: PathBuf,
 }
 
 /// A specification and what was noticed on the way.
@@ -60,11 +66,15 @@ pub struct Generated {
 /// Where a named file does not exist, cannot be read, or is neither an ELF object nor a script, or a
 /// folder holds nothing of the kind.
 pub fn read(options: &Options) -> Result<Read, Error> {
-    let mut scope = scope::read(&options.paths)?;
+    let mut scope = match &options.runs {
+        Some(runs) if options.paths.is_empty() => scope::read_executed(runs)?,
+        _ => scope::read(&options.paths)?,
+    };
     scope.application.library_path.clone_from(&options.library_path);
     scope.application.location = location::where_it_matters(&scope);
     let executable_name = scope.executable_name().map(str::to_owned);
-    Ok(Read { application: scope.application, notes: scope.notes, executable_name })
+    let (application, notes, directory) = (scope.application, scope.notes, scope.directory);
+    Ok(Read { application, notes, executable_name, directory })
 }
 
 /// Derives the specification of what `options` names, as found on the host that `files` and
@@ -75,12 +85,20 @@ pub fn read(options: &Options) -> Result<Read, Error> {
 /// As [`read`].
 pub fn generate(options: &Options, files: &dyn Files, environment: &Environment) -> Result<Generated, Error> {
     let mut read = read(options)?;
-    let closure = closure::find(&mut read.application, files, environment);
+    let mut closure = closure::find(&mut read.application, files, environment);
     let application = &read.application;
+    let find = |runs| recorded::find_bare(runs, application, &read.directory, files, environment);
+    let found = options.runs.as_ref().map(find).unwrap_or_default();
+    closure.referenced.extend(found.referenced());
+    read.notes.extend(closure.notes);
+    read.notes.extend(found.notes(options.runs.as_ref()));
     let mut specification = Specification::new();
     let objects = application.objects.iter();
     specification.objects = objects.map(|(path, facts)| object::specify(path, facts)).collect();
-    object::keep_referenced_definitions(&mut specification.objects, &closure.referenced);
+    // Another host's build of a recorded library may refer to more of the program that loads it.
+    if !found.has_outside() {
+        object::keep_referenced_definitions(&mut specification.objects, &closure.referenced);
+    }
     specification.scripts.clone_from(&application.scripts);
     specification.links.clone_from(&application.links);
     specification.unusable.clone_from(&application.unusable);
@@ -89,10 +107,10 @@ pub fn generate(options: &Options, files: &dyn Files, environment: &Environment)
     specification.subjects.clone_from(&application.subjects);
     specification.attributes = attributes(&options.attributes, read.executable_name, &closure.names);
     specification.closure = closure.entries;
+    specification.recorded = options.runs.as_ref().map(|_| found.recorded);
     if options.names_only {
         leave_names(&mut specification);
     }
-    read.notes.extend(closure.notes);
     Ok(Generated { specification, notes: read.notes })
 }
 

@@ -13,6 +13,7 @@ use crate::elf;
 use crate::loader::{Application, Facts, Form, parse_script};
 use crate::spec::Script;
 use crate::sys;
+use crate::trace::Runs;
 
 /// Folders deeper than this are not walked.
 const MAXIMUM_DEPTH: usize = 128;
@@ -48,6 +49,20 @@ pub enum Error {
         /// Which one.
         path: PathBuf,
     },
+    /// Recorded runs executed a program that is not here.
+    #[error("{}, which the run on {hosts} executed, is not here", path.display())]
+    ExecutedElsewhere {
+        /// The program.
+        path: PathBuf,
+        /// The machines of the runs.
+        hosts: String,
+    },
+    /// Recorded runs show no program.
+    #[error("the recorded runs on {hosts} show no program that was there before")]
+    NothingExecuted {
+        /// The machines of the runs.
+        hosts: String,
+    },
     /// A folder holds no object and no script.
     #[error("no ELF object and no script in {}", path.display())]
     Empty {
@@ -62,6 +77,10 @@ impl Error {
         match self {
             Self::Neither { .. } => Some("name the program itself, or the folder that holds it"),
             Self::NotLoadable { .. } => Some("link it first: only programs and libraries are loaded"),
+            Self::ExecutedElsewhere { .. } => {
+                Some("a container's run is looked at in the container, or with --image SOURCE of its image")
+            }
+            Self::NothingExecuted { .. } => Some("name the programs that the specification is to be about"),
             Self::Read { .. } | Self::Elf { .. } | Self::Empty { .. } => None,
         }
     }
@@ -88,6 +107,19 @@ impl Scope {
 
     fn relative(&self, path: &Path) -> String {
         path.strip_prefix(&self.directory).unwrap_or(path).to_string_lossy().into_owned()
+    }
+}
+
+/// Reads what recorded runs executed first.
+pub(super) fn read_executed(runs: &Runs) -> Result<Scope, Error> {
+    let hosts = || runs.hosts.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    if runs.commands.is_empty() {
+        return Err(Error::NothingExecuted { hosts: hosts() });
+    }
+    let paths: Vec<PathBuf> = runs.commands.iter().map(PathBuf::from).collect();
+    match paths.iter().find(|path| !path.exists()) {
+        Some(path) => Err(Error::ExecutedElsewhere { path: path.clone(), hosts: hosts() }),
+        None => read(&paths),
     }
 }
 

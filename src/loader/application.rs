@@ -74,7 +74,7 @@ impl Application {
 
     /// The environment with the directories that the application itself puts into `LD_LIBRARY_PATH`;
     /// those of the scope come first.
-    fn environment(&self, files: &ScopeFiles<'_>, environment: &Environment) -> Environment {
+    pub(super) fn environment(&self, files: &ScopeFiles<'_>, environment: &Environment) -> Environment {
         let own = self.library_path.iter().map(|directory| match directory.starts_with(['/', '$']) {
             true => directory.clone(),
             false => files.path_of(directory),
@@ -121,7 +121,7 @@ impl Application {
     }
 
     /// Starts one subject as far as its entry point.
-    fn start(
+    pub(super) fn start(
         &self,
         subject: &str,
         special: &Special<'_>,
@@ -147,13 +147,13 @@ impl Application {
 }
 
 /// The subjects that are no objects for this machine, by path; of several the first counts.
-struct Special<'a> {
+pub(super) struct Special<'a> {
     scripts: HashMap<&'a str, &'a Script>,
     foreign: HashMap<&'a str, &'a str>,
 }
 
 impl<'a> Special<'a> {
-    fn of(application: &'a Application) -> Self {
+    pub(super) fn of(application: &'a Application) -> Self {
         let scripts = application.scripts.iter().rev().map(|script| (script.path.as_str(), script));
         let foreign =
             application.foreign.iter().rev().map(|(path, machine)| (path.as_str(), machine.as_str()));

@@ -133,10 +133,19 @@ pub(super) struct Program {
     pub shown: String,
 }
 
+/// What the program loads itself once it runs (dlopen(3)).
+#[derive(Default)]
+pub(super) struct Later<'a> {
+    /// An object that was opened already.
+    pub plugin: Option<Program>,
+    /// Names and paths of libraries, in the order in which the program opens them.
+    pub names: &'a [String],
+}
+
 /// Loads a program or library with the given loader, and then what the program loads itself.
 pub(super) fn load(
     program: Program,
-    plugin: Option<Program>,
+    later: Later<'_>,
     loader: &DynamicLoader,
     loader_file: Opened,
     files: &dyn Files,
@@ -159,9 +168,17 @@ pub(super) fn load(
     loading.add_preloads();
     loading.add_dependencies(0);
     let global = loading.load.objects.len();
-    if let Some(plugin) = plugin {
+    if let Some(plugin) = later.plugin {
         loading.add_plugin(plugin);
         loading.add_dependencies(global);
+    }
+    for name in later.names {
+        let next = loading.load.objects.len();
+        if loading.is_too_much() {
+            break;
+        }
+        loading.add_dependency(name, DependencyKind::Needed, 0);
+        loading.add_dependencies(next);
     }
     loading.load.global = global;
     loading.load.ignores_versions = loader.is_musl();

@@ -22,6 +22,11 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// Begins a piece of work of its own: what was done before does not count against what it may take.
+    pub fn begin(&self) {
+        self.budget.refill(0);
+    }
+
     /// The facts of the loader at `path`; `None` when it is no loader that is known.
     pub(super) fn dynamic_loader(
         &self,

@@ -16,8 +16,10 @@
 //! Sources: glibc `elf/dl-load.c`, `dl-deps.c`, `dl-version.c`, `dl-lookup.c`, `dl-cache.c`; musl
 //! `ldso/dynlink.c`; ld.so(8); execve(2).
 //!
+//! What recorded runs loaded besides is opened once more by `recorded`.
+//!
 //! Not modelled: `LD_PRELOAD` and `LD_AUDIT` of the environment, what `dlopen` loads at run time
-//! beyond whether it is there.
+//! beyond what notes and recordings say.
 
 mod application;
 mod binding;
@@ -33,6 +35,7 @@ mod load;
 mod memory;
 mod problem;
 mod profile_files;
+mod recorded;
 mod script;
 mod sealed_files;
 mod search;
@@ -50,9 +53,10 @@ pub use load::{Load, LoadedObject, Rule};
 pub use memory::Memory;
 pub use problem::{Effect, Problem, Rejection};
 pub use profile_files::ProfileFiles;
+pub use recorded::RecordedStart;
 pub use script::{ParsedScript, parse_script};
 pub use sealed_files::SealedFiles;
-pub use start::{Environment, Start, start, start_script_line};
+pub use start::{Environment, Start, start, start_and_open, start_script_line};
 
 /// How exactly a dependency on a program named by `env` is searched: the usual `PATH` of a shell.
 pub const DEFAULT_PROGRAM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

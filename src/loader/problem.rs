@@ -263,6 +263,43 @@ impl Problem {
         counter.0
     }
 
+    /// The library that is missing or cannot be used, by the name it was asked for.
+    pub(super) fn library(&self) -> Option<&str> {
+        match self {
+            Self::LibraryMissing { library, .. }
+            | Self::HostLibraryMissing { library, .. }
+            | Self::LibraryUnusable { library, .. } => Some(library),
+            _ => None,
+        }
+    }
+
+    /// The object that it is found in.
+    pub(super) fn object(&self) -> Option<&str> {
+        match self {
+            Self::LibraryMissing { wanted_by, .. }
+            | Self::HostLibraryMissing { wanted_by, .. }
+            | Self::LibraryUnusable { wanted_by, .. }
+            | Self::VersionMissing { wanted_by, .. }
+            | Self::VersionUnknown { wanted_by, .. }
+            | Self::VersionedLibraryNotLoaded { wanted_by, .. }
+            | Self::VersionlessProvider { wanted_by, .. }
+            | Self::RelrUndeclared { wanted_by, .. }
+            | Self::SymbolMissing { wanted_by, .. }
+            | Self::DlopenMissing { wanted_by, .. } => Some(wanted_by),
+            Self::WrongMachine { object, .. }
+            | Self::NotAProgram { object, .. }
+            | Self::InterpreterMissing { object, .. }
+            | Self::InterpreterUnknown { object, .. }
+            | Self::ScriptTooDeep { object }
+            | Self::ProgramMissing { object, .. }
+            | Self::RelrUnknown { object }
+            | Self::IsaTooLow { object, .. }
+            | Self::KernelTooOld { object, .. } => Some(object),
+            Self::MixedLibc { library, .. } => Some(library),
+            Self::EffortExceeded { .. } => None,
+        }
+    }
+
     /// What it does to the start of the program.
     pub fn effect(&self) -> Effect {
         match self {

@@ -2,7 +2,7 @@
 
 use crate::host::DynamicLoader;
 use crate::host::Platform;
-use crate::loader::load::{self, Program};
+use crate::loader::load::{self, Later, Program};
 use crate::loader::script::searched_program;
 use crate::loader::{
     Effort, Facts, Files, Form, Load, LoadedObject, OpenError, Opened, Problem, parse_script,
@@ -60,6 +60,34 @@ pub fn start(start: &Start<'_>, files: &dyn Files, environment: &Environment) ->
     honest(start_object_or_script(start, files, environment), files)
 }
 
+/// Starts a program, and opens libraries as it would once it runs (dlopen(3)): each by its path, or by a name
+/// that is searched for on behalf of the program, in this order and together with what it needs. A library
+/// sees the symbols of all that was opened before or after it.
+pub fn start_and_open(
+    start: &Start<'_>,
+    names: &[String],
+    files: &dyn Files,
+    environment: &Environment,
+) -> Load {
+    files.memory().budget.refill(0);
+    honest(open_later(start, names, files, environment), files)
+}
+
+/// As [`start_and_open`], out of the budget that there is.
+pub(super) fn open_later(
+    start: &Start<'_>,
+    names: &[String],
+    files: &dyn Files,
+    environment: &Environment,
+) -> Load {
+    match files.open(start.path) {
+        Ok(opened) => start_object(start, opened, names, files, environment),
+        Err(error) => {
+            Load::of(Problem::NotAProgram { object: start.shown.to_owned(), reason: error.to_string() })
+        }
+    }
+}
+
 /// What a start came to that may have been cut short: then what it found missing may be there.
 pub(super) fn honest(load: Load, files: &dyn Files) -> Load {
     match files.memory().budget.problem() {
@@ -75,7 +103,7 @@ pub(super) fn start_object_or_script(
     environment: &Environment,
 ) -> Load {
     match files.open(start.path) {
-        Ok(opened) => start_object(start, opened, files, environment),
+        Ok(opened) => start_object(start, opened, &[], files, environment),
         Err(OpenError::NotElf | OpenError::TooShort) => start_script(start, files, environment, Depth::START),
         Err(error) => {
             Load::of(Problem::NotAProgram { object: start.shown.to_owned(), reason: error.to_string() })
@@ -137,7 +165,7 @@ fn follow(
         });
     }
     let mut load = match files.open(&path) {
-        Ok(opened) => start_object(&next, opened, files, environment),
+        Ok(opened) => start_object(&next, opened, &[], files, environment),
         Err(OpenError::NotElf | OpenError::TooShort) => match depth.after_script() {
             Some(depth) => start_script(&next, files, environment, depth),
             None => return Load::of(Problem::ScriptTooDeep { object: shown.to_owned() }),
@@ -186,7 +214,13 @@ fn start_searched(
     }
 }
 
-fn start_object(start: &Start<'_>, opened: Opened, files: &dyn Files, environment: &Environment) -> Load {
+fn start_object(
+    start: &Start<'_>,
+    opened: Opened,
+    names: &[String],
+    files: &dyn Files,
+    environment: &Environment,
+) -> Load {
     let facts = std::sync::Arc::clone(&opened.facts);
     let shown = start.shown.to_owned();
     if !environment.platform.runs(facts.machine) {
@@ -228,7 +262,9 @@ fn start_object(start: &Start<'_>, opened: Opened, files: &dyn Files, environmen
         Err(reason) => return missing(reason),
     };
     match files.memory().dynamic_loader(files, &path, facts.machine, facts.class) {
-        Some(loader) => load::load(program, plugin, &loader, loader_file, files, environment),
+        Some(loader) => {
+            load::load(program, Later { plugin, names }, &loader, loader_file, files, environment)
+        }
         None => Load::of(Problem::InterpreterUnknown { object: shown, interpreter }),
     }
 }

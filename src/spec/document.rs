@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::spec::Image;
 use crate::spec::schema::{self, IDENTIFIER};
+use crate::spec::{Image, Recorded};
 
 /// What an application needs of the machine it is to run on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -57,6 +57,9 @@ pub struct Specification {
     /// and what a container runtime puts into it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<Image>,
+    /// What recorded runs executed and loaded besides; what it names may be optional.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded: Option<Recorded>,
     /// The libraries outside the scope that were loaded when this was generated, and from where. For
     /// people; a check does not depend on it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

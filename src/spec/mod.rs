@@ -10,6 +10,7 @@ mod image;
 mod loader;
 pub mod media_type;
 mod read;
+mod recorded;
 pub mod schema;
 
 pub use document::{
@@ -19,6 +20,7 @@ pub use document::{
 pub use image::{CacheLine, HostLibrary, Image, Requirement};
 pub use loader::{DynamicLoader, Flavour};
 pub use read::{Error, parse};
+pub use recorded::{Recorded, RecordedLibrary, RecordedProgram};
 
 /// The version that this program writes.
 pub const VERSION: &str = "1.0.0";

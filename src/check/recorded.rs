@@ -1,0 +1,87 @@
+//! What recorded runs loaded, compared with a host.
+//!
+//! A run did execute and load these, but whether the application needs them cannot be told: it may try one
+//! plugin after the other. So what would not load here leaves the verdict undecided: it is never
+//! "compatible", and never "incompatible" because of it.
+
+use std::collections::HashSet;
+
+use crate::check::report::Finding;
+use crate::check::{Impact, Matter, Remark, Report};
+use crate::loader::{Application, Environment, Problem, RecordedStart, ScopeFiles};
+use crate::spec::Recorded;
+
+/// How bad it can be that something recorded does not load.
+const WORST: Impact = Impact::Undecided;
+
+impl Report {
+    /// Adds what becomes of the programs and libraries of recorded runs.
+    pub(super) fn add_recorded(
+        &mut self,
+        recorded: &Recorded,
+        application: &Application,
+        files: &ScopeFiles<'_>,
+        environment: &Environment,
+    ) {
+        let subjects: HashSet<String> = self.subjects.iter().map(|subject| subject.path.clone()).collect();
+        application.start_recorded(recorded, files, environment, |start| {
+            let is_subject = subjects.contains(&start.program.path);
+            for finding in findings(&start, recorded.runs, is_subject) {
+                self.add_recorded_finding(finding, &start.program.path);
+            }
+        });
+    }
+
+    /// Adds a finding to the subject it is about; to all of them where the program is none.
+    fn add_recorded_finding(&mut self, mut finding: Finding, program: &str) {
+        let is_one = self.subjects.iter().any(|subject| subject.path == program);
+        for subject in self.subjects.iter_mut().filter(|subject| !is_one || subject.path == program) {
+            if finding.impact >= Impact::Undecided && subject.verdict == Impact::Note.verdict() {
+                subject.verdict = WORST.verdict();
+            }
+            if finding.subjects.len() < MOST_SUBJECTS && !finding.subjects.contains(&subject.path) {
+                finding.subjects.push(subject.path.clone());
+            }
+        }
+        self.add_finding(finding);
+    }
+}
+
+/// How many subjects a finding about a program of all of them names.
+const MOST_SUBJECTS: usize = 16;
+
+/// The findings about one program; what is wrong with a subject itself was told before.
+fn findings(start: &RecordedStart<'_>, runs: u32, is_subject: bool) -> Vec<Finding> {
+    let program = start.program;
+    let own = start.problems.iter().filter(|problem| !is_subject || is_end(problem)).map(|problem| {
+        let remark = Remark::RecordedProgram {
+            program: program.path.clone(),
+            seen: program.seen,
+            runs,
+            problem: Box::new(problem.clone()),
+        };
+        finding(problem, remark)
+    });
+    let of_libraries = start.of_libraries.iter().map(|(library, problem)| {
+        let remark = Remark::RecordedLibrary {
+            library: library.name.as_ref().unwrap_or(&library.path).clone(),
+            program: program.path.clone(),
+            seen: library.seen,
+            runs,
+            problem: Box::new(problem.clone()),
+        };
+        finding(problem, remark)
+    });
+    own.chain(of_libraries).collect()
+}
+
+fn is_end(problem: &Problem) -> bool {
+    matches!(problem, Problem::EffortExceeded { .. })
+}
+
+fn finding(problem: &Problem, remark: Remark) -> Finding {
+    let plain = Finding::of_problem(problem, "");
+    // That not everything was looked at is told as it is.
+    let matter = if is_end(problem) { plain.matter } else { Matter::Remark(remark) };
+    Finding { impact: plain.impact.min(WORST), matter, subjects: Vec::new(), message: plain.message }
+}

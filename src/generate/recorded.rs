@@ -1,0 +1,307 @@
+//! What recorded runs loaded -> what the specification says of it.
+//!
+//! A recording says which files were opened, not which of them the loader mapped. An ELF library that a program
+//! opened counts as loaded where the program's start does not load it, the program could load it (same
+//! machine), and something that is loaded calls dlopen(3), or the library is one that glibc itself opens.
+
+mod bare;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::loader::{Environment, Facts, Files, Form, Load, Problem, Start, start, start_and_open};
+use crate::spec::{Recorded, RecordedLibrary, RecordedProgram};
+use crate::trace::{Opener, Runs};
+
+pub(super) use bare::find_bare;
+
+/// Libraries that glibc opens by itself: name services, character sets, stack unwinding
+/// (`nss/nss_module.c`, `iconv/gconv_dl.c`, `misc/unwind-link.c`).
+const OF_GLIBC: [&str; 3] = ["/libnss_", "/gconv/", "/libgcc_s.so."];
+
+/// The symbols by which an object opens libraries.
+const OPENS: [&[u8]; 2] = [b"dlopen", b"dlmopen"];
+
+/// What a recorded path holds on the root at hand.
+pub(super) enum Content {
+    Object(Arc<Facts>),
+    Script,
+    Other,
+    /// Nothing, any more.
+    Gone,
+}
+
+/// A root on which recorded paths are looked at.
+pub(super) trait Ground {
+    /// Its files, for the loader.
+    fn files(&self) -> &dyn Files;
+
+    /// What lies at a recorded path.
+    fn content(&self, path: &str) -> Content;
+
+    /// The path under which [`Ground::files`] knows a recorded path.
+    fn place(&self, path: &str) -> String;
+
+    /// The path that the specification is to give, of something that was there.
+    fn shown(&self, path: &str) -> String;
+}
+
+/// What was found, and the loads that show what it takes.
+#[derive(Default)]
+pub(super) struct Found {
+    pub recorded: Recorded,
+    /// The starts of programs with what they opened.
+    pub loads: Vec<(String, Load)>,
+}
+
+/// Finds what runs executed and loaded.
+pub(super) fn find(runs: &Runs, ground: &dyn Ground, environment: &Environment) -> Found {
+    let mut found = Found { recorded: Recorded { runs: runs.count, ..Recorded::default() }, loads: Vec::new() };
+    let mut opened: BTreeMap<&str, bool> = BTreeMap::new();
+    for seen in &runs.executed {
+        let (is_program, gone) = match ground.content(&seen.path) {
+            Content::Object(facts) => (facts.is_program(), false),
+            Content::Script => (true, false),
+            Content::Other => (false, false),
+            // The kernel opens loaders to execute them, too.
+            Content::Gone => (!file_name(&seen.path).starts_with("ld-"), true),
+        };
+        if is_program {
+            found.add_program(ground, &seen.path, seen.runs, gone);
+        }
+    }
+    for opener in &runs.openers {
+        for seen in &opener.opened {
+            opened.entry(&seen.path).or_insert_with(|| {
+                let content = ground.content(&seen.path);
+                !matches!(content, Content::Object(_)) && !is_named_library(&content, &seen.path)
+            });
+        }
+        let (libraries, loads) = libraries(opener, runs, ground, environment);
+        if !libraries.is_empty() {
+            let gone = matches!(ground.content(&opener.program), Content::Gone);
+            found.add_program(ground, &opener.program, opener.runs, gone).libraries = libraries;
+        }
+        found.loads.extend(loads.into_iter().map(|load| (opener.program.clone(), load)));
+    }
+    found.recorded.other_files = opened.values().filter(|is_other| **is_other).count() as u64;
+    found
+}
+
+impl Found {
+    /// The names of all symbols that some loaded object wants from others.
+    pub fn referenced(&self) -> Vec<String> {
+        let objects = self.loads.iter().flat_map(|(_, load)| &load.objects);
+        let imports = objects.flat_map(|object| object.facts.imports().into_iter().map(|import| text(import.name)).collect::<Vec<_>>());
+        imports.collect()
+    }
+
+    /// Whether a library that was loaded lies outside of the scope.
+    pub fn has_outside(&self) -> bool {
+        let libraries = self.recorded.programs.iter().flat_map(|program| &program.libraries);
+        libraries.clone().any(|library| library.path.starts_with('/'))
+    }
+
+    /// What the user should know of the runs, and of what they loaded.
+    pub fn notes(&self, runs: Option<&Runs>) -> Vec<String> {
+        let mut notes: Vec<String> = Vec::new();
+        let programs = self.recorded.programs.iter();
+        let gone = programs.flat_map(|program| {
+            let libraries = program.libraries.iter().filter(|library| library.gone);
+            program.gone.then_some(&program.path).into_iter().chain(libraries.map(|library| &library.path))
+        });
+        let gone: Vec<&str> = gone.map(String::as_str).collect();
+        if let [first, others @ ..] = &gone[..] {
+            let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+            let hosts = runs.map(|runs| runs.hosts.iter().cloned().collect::<Vec<_>>().join(", "));
+            notes.push(format!(
+                "the runs on {} loaded {first}{more}, which is not here: a check cannot look into it",
+                hosts.unwrap_or_default()
+            ));
+        }
+        for (program, load) in &self.loads {
+            for message in load.problems.iter().filter_map(Problem::loader_message) {
+                let note = format!("what {program} loaded in a recorded run would not load here: {message}");
+                if !notes.contains(&note) {
+                    notes.push(note);
+                }
+            }
+        }
+        notes
+    }
+
+    fn add_program(&mut self, ground: &dyn Ground, path: &str, seen: u32, gone: bool) -> &mut RecordedProgram {
+        let path = if gone { path.to_owned() } else { ground.shown(path) };
+        let programs = &mut self.recorded.programs;
+        let place = programs.iter().position(|program| program.path == path).unwrap_or_else(|| {
+            programs.push(RecordedProgram { path, seen, gone, libraries: Vec::new() });
+            programs.len() - 1
+        });
+        &mut programs[place]
+    }
+}
+
+fn text(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).into_owned()
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Whether a file that is gone has the name of a library.
+fn is_named_library(content: &Content, path: &str) -> bool {
+    let name = file_name(path);
+    matches!(content, Content::Gone) && (name.ends_with(".so") || name.contains(".so."))
+}
+
+/// A library that a program opened.
+struct Candidate<'a> {
+    path: &'a str,
+    seen: u32,
+    facts: Option<Arc<Facts>>,
+}
+
+/// The libraries that a program loaded once it ran, and its start with all of them.
+fn libraries(
+    opener: &Opener,
+    runs: &Runs,
+    ground: &dyn Ground,
+    environment: &Environment,
+) -> (Vec<RecordedLibrary>, Option<Load>) {
+    let files = ground.files();
+    let Content::Object(program) = ground.content(&opener.program) else {
+        return (gone_only(opener, runs, ground), None);
+    };
+    let Some(interpreter) = program.interpreter.as_deref().filter(|_| program.is_program()) else {
+        return (Vec::new(), None);
+    };
+    let place = ground.place(&opener.program);
+    let alone = start(&Start { path: &place, shown: &place }, files, environment);
+    let mut survey = Survey {
+        ground,
+        environment,
+        place: &place,
+        covered: alone.objects.iter().map(|object| (files.real_path(&object.path), None)).collect(),
+        opens: alone.objects.iter().any(|object| opens_libraries(&object.facts)),
+        libraries: Vec::new(),
+    };
+    survey.covered.insert(files.real_path(interpreter), None);
+    for seen in &opener.opened {
+        files.memory().begin();
+        let facts = match ground.content(&seen.path) {
+            Content::Object(facts) if is_loadable(&facts, &program) => Some(facts),
+            content if is_named_library(&content, &seen.path) => None,
+            _ => continue,
+        };
+        survey.add(&Candidate { path: &seen.path, seen: seen.runs, facts }, runs);
+    }
+    let names = survey.names();
+    let load = (!names.is_empty())
+        .then(|| start_and_open(&Start { path: &place, shown: &place }, &names, files, environment));
+    (survey.libraries, load)
+}
+
+fn is_loadable(library: &Facts, program: &Facts) -> bool {
+    library.form == Form::Library
+        && library.has_dynamic_section
+        && (library.machine, library.class) == (program.machine, program.class)
+}
+
+/// Whether an object calls what opens libraries.
+fn opens_libraries(facts: &Facts) -> bool {
+    facts.imports().iter().any(|import| OPENS.contains(&import.name))
+}
+
+/// What is left of a program that is not there any more: the names of libraries.
+fn gone_only(opener: &Opener, runs: &Runs, ground: &dyn Ground) -> Vec<RecordedLibrary> {
+    let libraries = opener.opened.iter().filter(|seen| is_named_library(&ground.content(&seen.path), &seen.path));
+    libraries.map(|seen| gone(&seen.path, seen.runs, runs)).collect()
+}
+
+/// A library that is not there any more. Its name is that of the link that led to it, where there was one.
+fn gone(path: &str, seen: u32, runs: &Runs) -> RecordedLibrary {
+    let stem = |path: &str| path.find(".so").map(|end| path[..end].to_owned());
+    let links = runs.links.iter().filter(|link| stem(link).is_some() && stem(link) == stem(path));
+    let name = links.max_by_key(|link| link.len()).map(|link| file_name(link).to_owned());
+    RecordedLibrary { path: path.to_owned(), name, needed_by: None, build_id: None, seen, gone: true }
+}
+
+/// The libraries of one program, as they are gathered.
+struct Survey<'a> {
+    ground: &'a dyn Ground,
+    environment: &'a Environment,
+    /// The program, for the loader.
+    place: &'a str,
+    /// Files that are loaded for something else: for the start, or for a library (its path as shown).
+    covered: HashMap<String, Option<String>>,
+    /// Whether something that is loaded calls dlopen.
+    opens: bool,
+    libraries: Vec<RecordedLibrary>,
+}
+
+impl Survey<'_> {
+    fn add(&mut self, candidate: &Candidate<'_>, runs: &Runs) {
+        let is_of_glibc = OF_GLIBC.iter().any(|part| candidate.path.contains(part));
+        let Some(facts) = &candidate.facts else {
+            if self.opens || is_of_glibc {
+                self.libraries.push(gone(candidate.path, candidate.seen, runs));
+            }
+            return;
+        };
+        let place = self.ground.place(candidate.path);
+        let files = self.ground.files();
+        let needed_by = match self.covered.get(&files.real_path(&place)) {
+            Some(None) => return,
+            Some(Some(library)) => Some(library.clone()),
+            None if !self.opens && !is_of_glibc => return,
+            None => None,
+        };
+        let shown = self.ground.shown(candidate.path);
+        let name = match needed_by {
+            Some(_) => None,
+            None => self.open(facts, &place, &shown),
+        };
+        self.opens |= opens_libraries(facts);
+        self.libraries.push(RecordedLibrary {
+            path: shown,
+            name,
+            needed_by,
+            build_id: facts.build_id.clone(),
+            seen: candidate.seen,
+            gone: false,
+        });
+    }
+
+    /// Opens a library as the program did: the name under which a search finds it, where one does. What is
+    /// loaded with it is loaded for it.
+    fn open(&mut self, facts: &Facts, place: &str, shown: &str) -> Option<String> {
+        let files = self.ground.files();
+        let real = files.real_path(place);
+        let program = Start { path: self.place, shown: self.place };
+        let load = |name: &str| start_and_open(&program, &[name.to_owned()], files, self.environment);
+        let is_found = |load: &Load| load.objects.iter().any(|object| files.real_path(&object.path) == real);
+        let by_name = facts.soname.as_ref().map(|name| (load(name), name)).filter(|(load, _)| is_found(load));
+        let (load, name) = match by_name {
+            Some((load, name)) => (load, Some(name.clone())),
+            None => (load(place), None),
+        };
+        for object in &load.objects {
+            let real = files.real_path(&object.path);
+            self.opens |= opens_libraries(&object.facts);
+            self.covered.entry(real).or_insert_with(|| Some(shown.to_owned()));
+        }
+        name
+    }
+
+    /// The names and paths that the program opened by itself, in order.
+    fn names(&self) -> Vec<String> {
+        let opened =
+            self.libraries.iter().filter(|library| library.needed_by.is_none() && !library.gone);
+        let name = |library: &RecordedLibrary| match &library.name {
+            Some(name) => name.clone(),
+            None => self.ground.place(&library.path),
+        };
+        opened.map(name).collect()
+    }
+}

@@ -1,0 +1,154 @@
+//! What recorded runs loaded: would the same load here?
+//!
+//! A run opened libraries by dlopen(3), and executed programs. Each program is started once more with its
+//! recorded libraries opened in their order; what the loader then objects to beyond the start alone is
+//! about them. Which object called dlopen is not known: names are searched for on behalf of the program, and
+//! all that was opened may bind to each other, as with `RTLD_GLOBAL`.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::loader::application::Special;
+use crate::loader::start::{honest, open_later, start_object_or_script};
+use crate::loader::{
+    Application, Effect, Effort, Environment, Files as _, Load, LoadedObject, Problem, ScopeFiles, Start,
+};
+use crate::spec::{Recorded, RecordedLibrary, RecordedProgram};
+
+/// What telling one problem of a recorded library takes of the budget.
+const COST_OF_TELLING: usize = 64;
+
+/// A program of recorded runs on a host.
+#[derive(Debug)]
+pub struct RecordedStart<'a> {
+    /// The program.
+    pub program: &'a RecordedProgram,
+    /// What the loader objects to in the program itself.
+    pub problems: Vec<Problem>,
+    /// What it objects to in the libraries, each with the one that it is about.
+    pub of_libraries: Vec<(&'a RecordedLibrary, Problem)>,
+}
+
+impl Application {
+    /// Starts the programs of recorded runs, and tells `visit` of each. What they load is not followed where
+    /// a program itself does not start.
+    pub fn start_recorded<'a>(
+        &self,
+        recorded: &'a Recorded,
+        files: &ScopeFiles<'_>,
+        environment: &Environment,
+        mut visit: impl FnMut(RecordedStart<'a>),
+    ) {
+        let environment = self.environment(files, environment);
+        let special = Special::of(self);
+        let budget = &files.memory().budget;
+        for program in &recorded.programs {
+            budget.spend(Effort::Problems, COST_OF_TELLING + program.path.len());
+            if let Some(problem) = budget.problem() {
+                visit(RecordedStart { program, problems: vec![problem], of_libraries: Vec::new() });
+                return;
+            }
+            let place = place_of(&program.path, files, &environment);
+            let alone = match program.path.starts_with('/') {
+                false => self.start(&program.path, &special, files, &environment),
+                true => {
+                    let start = Start { path: &place, shown: &program.path };
+                    honest(start_object_or_script(&start, files, &environment), files)
+                }
+            };
+            let starts = alone.problems.iter().all(|problem| problem.effect() < Effect::Refuses);
+            let of_libraries = match starts && !program.libraries.is_empty() {
+                true => open_libraries(program, &place, &alone, files, &environment),
+                false => Vec::new(),
+            };
+            budget.spend(Effort::Problems, (alone.problems.len() + of_libraries.len()) * COST_OF_TELLING);
+            visit(RecordedStart { program, problems: alone.problems, of_libraries });
+        }
+    }
+}
+
+/// Where a recorded program lies. One of the host that lay in a folder of `PATH` may lie in another one here.
+fn place_of(path: &str, files: &ScopeFiles<'_>, environment: &Environment) -> String {
+    if !path.starts_with('/') {
+        return files.path_of(path);
+    }
+    let (folder, name) = path.rsplit_once('/').unwrap_or_default();
+    let folders = environment.program_path.split(':');
+    let is_usual = folders.clone().any(|usual| usual == folder);
+    if !is_usual || files.is_executable(path) {
+        return path.to_owned();
+    }
+    let mut elsewhere = folders.map(|usual| format!("{usual}/{name}"));
+    elsewhere.find(|place| files.is_executable(place)).unwrap_or_else(|| path.to_owned())
+}
+
+/// Opens the recorded libraries of a program, and tells what the loader objects to in them.
+fn open_libraries<'a>(
+    program: &'a RecordedProgram,
+    place: &str,
+    alone: &Load,
+    files: &ScopeFiles<'_>,
+    environment: &Environment,
+) -> Vec<(&'a RecordedLibrary, Problem)> {
+    // What a library needs is loaded with it.
+    let opened: Vec<&RecordedLibrary> =
+        program.libraries.iter().filter(|library| library.needed_by.is_none()).collect();
+    let name_of = |library: &RecordedLibrary| match (&library.name, library.path.starts_with('/')) {
+        (Some(name), _) => name.clone(),
+        (None, true) => library.path.clone(),
+        (None, false) => files.path_of(&library.path),
+    };
+    let names: Vec<String> = opened.iter().map(|library| name_of(library)).collect();
+    let start = Start { path: place, shown: &program.path };
+    let load = honest(open_later(&start, &names, files, environment), files);
+    let Some(last) = opened.last().copied() else { return Vec::new() };
+    let asked = Asked::of(&names, &load.objects);
+    let library_of = |problem: &Problem| asked.number(problem).map_or(last, |number| opened[number]);
+    let known: HashSet<&Problem> = alone.problems.iter().collect();
+    let noted = noted(alone);
+    let is_noted = |problem: &Problem| match problem {
+        Problem::LibraryMissing { library, .. } => noted.contains(library.as_str()),
+        _ => false,
+    };
+    let new = load.problems.iter().filter(|problem| !known.contains(problem) && !is_noted(problem));
+    new.map(|problem| (library_of(problem), problem.clone())).collect()
+}
+
+/// The libraries that a program opened, by their names and by the objects that they brought along.
+struct Asked<'a> {
+    names: HashMap<&'a str, usize>,
+    /// Of each object that is shown so, the library it was loaded for.
+    objects: HashMap<&'a str, usize>,
+}
+
+impl<'a> Asked<'a> {
+    fn of(names: &'a [String], objects: &'a [LoadedObject]) -> Self {
+        let names: HashMap<&str, usize> =
+            names.iter().enumerate().rev().map(|(number, name)| (name.as_str(), number)).collect();
+        let mut opener: Vec<Option<usize>> = Vec::new();
+        let mut shown = HashMap::new();
+        for object in objects {
+            let own = object.names.iter().find_map(|name| names.get(name.as_str()).copied());
+            let number = own.or_else(|| opener.get(object.loaded_by?).copied().flatten());
+            opener.push(number);
+            if let Some(number) = number {
+                shown.entry(object.shown.as_str()).or_insert(number);
+            }
+        }
+        Self { names, objects: shown }
+    }
+
+    /// The library that a problem is about, by its number.
+    fn number(&self, problem: &Problem) -> Option<usize> {
+        let named = problem.library().and_then(|name| self.names.get(name));
+        named.or_else(|| self.objects.get(problem.object()?)).copied()
+    }
+}
+
+/// The libraries that are missing and of which the objects' own notes tell: their priority counts.
+fn noted(alone: &Load) -> HashSet<&str> {
+    let notes = alone.problems.iter().filter_map(|problem| match problem {
+        Problem::DlopenMissing { need, .. } => Some(need.sonames.iter().map(String::as_str)),
+        _ => None,
+    });
+    notes.flatten().collect()
+}
