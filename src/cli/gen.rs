@@ -8,10 +8,12 @@ use crate::check::Host;
 use crate::cli::image::{self, Choice, DeriveOptions};
 use crate::cli::registry_options::RegistryOptions;
 use crate::cli::source::parse_platform;
-use crate::cli::{Context, Exit, Failure};
+use crate::cli::check::is_startable;
+use crate::cli::{Context, Exit, Failure, recording};
 use crate::generate::{self, Generated};
 use crate::registry::Platform;
 use crate::spec::attribute;
+use crate::trace::{Ending, Runs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,6 +23,8 @@ Examples:
   compat gen ./app --attribute org.example.mpi=openmpi-4
   compat gen --image ghcr.io/org/app:1  what an image needs; its layers are streamed, nothing is unpacked
   compat gen --image docker-archive:app.tar --executable /opt/app/bin/app
+  compat gen --from-recording run.jsonl -o compat.json   what a recorded run executed, with its plugins
+  compat gen --from-recording day1.jsonl day2.jsonl ./dist
 
 A library that the program finds next to itself belongs to the application: name the folder that
 holds both. Scripts are followed to their interpreters. Nothing is executed.";
@@ -33,8 +37,13 @@ holds both. Scripts are followed to their interpreters. Nothing is executed.";
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// Programs, libraries, scripts, or folders
-    #[arg(required_unless_present = "image", conflicts_with = "image", value_name = "PATH")]
+    #[arg(required_unless_present_any = ["image", "from_recording"], conflicts_with = "image", value_name = "PATH")]
     paths: Vec<PathBuf>,
+
+    /// Recordings of runs (`compat record`): what they loaded joins, marked as recorded. Without PATH, the program
+    /// that they executed is looked at
+    #[arg(long, value_name = "RUN", num_args = 1..)]
+    from_recording: Vec<PathBuf>,
 
     /// An image instead: a reference, oci:DIR:TAG, docker-archive:FILE, oci-archive:FILE, or the folder of an
     /// unpacked root (dir:PATH)
@@ -91,8 +100,11 @@ pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
         return of_image(source, &arguments, context);
     }
     arguments.derive.expect_none("--image SOURCE")?;
+    let (recordings, mut paths) = split_recordings(&arguments.from_recording);
+    paths.extend(arguments.paths);
     let options = generate::Options {
-        paths: arguments.paths,
+        runs: read_runs(&recordings, context)?,
+        paths,
         attributes: arguments.attributes.into_iter().collect::<BTreeMap<_, _>>(),
         library_path: arguments.library_path,
         names_only: arguments.names_only,
@@ -108,6 +120,27 @@ pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
+/// After `--from-recording` come recordings and then what they are of: a program, script or folder is no recording.
+fn split_recordings(values: &[PathBuf]) -> (Vec<&PathBuf>, Vec<PathBuf>) {
+    let is_application = |path: &&PathBuf| path.is_dir() || is_startable(path);
+    let recordings = values.iter().filter(|path| !is_application(path)).collect();
+    (recordings, values.iter().filter(is_application).cloned().collect())
+}
+
+/// Reads the recordings of runs and merges them.
+fn read_runs(recordings: &[&PathBuf], context: &Context) -> Result<Option<Runs>, Failure> {
+    let mut runs = Runs::default();
+    for path in recordings {
+        let mut reader = recording::open(path)?;
+        runs.add(&mut reader).map_err(|error| recording::failure(&error))?;
+        if reader.ending() == Some(&Ending::Cut) {
+            let name = recording::name(path);
+            context.warn(&format!("{name} has no end: the run was cut off, and may have loaded more"));
+        }
+    }
+    Ok((!recordings.is_empty()).then_some(runs))
+}
+
 /// Writes a document to where it is wanted.
 fn write(bytes: &[u8], output: Option<&Path>, context: &Context) -> Result<(), Failure> {
     match output {
@@ -120,7 +153,8 @@ fn write(bytes: &[u8], output: Option<&Path>, context: &Context) -> Result<(), F
 fn of_image(source: &str, arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let source = image::parse_source(source)?;
     let session = image::session(&source, &arguments.registry, context)?;
-    let options = image::options(&arguments.derive, arguments.attributes.clone(), arguments.names_only);
+    let mut options = image::options(&arguments.derive, arguments.attributes.clone(), arguments.names_only);
+    options.runs = read_runs(&arguments.from_recording.iter().collect::<Vec<_>>(), context)?;
     let choice = match arguments.all_platforms {
         true => Choice::All,
         false => arguments.platform.clone().map_or_else(|| Choice::Best(Platform::host()), Choice::Named),

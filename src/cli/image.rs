@@ -153,6 +153,7 @@ pub fn options(
         attributes: attributes.into_iter().collect(),
         names_only,
         host_libraries: HostLibraries { own: derive.host_library.clone() },
+        runs: None,
     }
 }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::elf::{self, Class, Machine};
 use crate::generate::image::HostLibraries;
+use crate::generate::recorded;
 use crate::host::{DynamicLoader, LibraryCache, WalkError};
 use crate::image::{Content, FileId, Node, Tree};
 use crate::loader::{Facts, Files, Identity, Injection, Memory, OpenError, Opened, parse_script};
@@ -69,6 +70,24 @@ impl<'a> TreeFiles<'a> {
     pub fn real(&self, path: &str) -> Option<String> {
         let (real, _) = self.tree.resolve(Path::new(path)).ok()?;
         real.to_str().map(str::to_owned)
+    }
+
+    /// What brings a library into a container that is expected from the host.
+    pub fn provider(&self, name: &str) -> Option<String> {
+        self.expected.provider(name)
+    }
+
+    /// What lies at a path; nothing is noted of it.
+    pub fn content(&self, path: &str) -> recorded::Content {
+        let Ok((_, _, file)) = self.tree.file(Path::new(path)) else { return recorded::Content::Gone };
+        match &file.content {
+            Content::Script(_) => recorded::Content::Script,
+            Content::Elf(_) => match read(&file.content, file.size) {
+                Ok(facts) => recorded::Content::Object(Arc::new(facts)),
+                Err(_) => recorded::Content::Other,
+            },
+            Content::Whole(_) | Content::Other => recorded::Content::Other,
+        }
     }
 
     fn open_anew(&self, path: &str) -> Result<Opened, OpenError> {

@@ -6,6 +6,7 @@
 
 mod files;
 mod host_library;
+mod recorded;
 mod requirement;
 mod subject;
 
@@ -20,7 +21,8 @@ use crate::image::{Config, Tree};
 use crate::loader::{
     EdgeKind, EdgeOutcome, Environment, Facts, Files as _, Form, Load, Problem, Start, start,
 };
-use crate::spec::{CacheLine, HostLibrary, Image, Specification, Symbols, VersionNeed};
+use crate::spec::{CacheLine, HostLibrary, Image, Recorded, Specification, Symbols, VersionNeed};
+use crate::trace::Runs;
 use files::{Seen, TreeFiles, relative};
 
 pub use host_library::HostLibraries;
@@ -38,6 +40,8 @@ pub struct ImageOptions {
     pub names_only: bool,
     /// The libraries that are expected from the host.
     pub host_libraries: HostLibraries,
+    /// Recorded runs of the image: what they executed first is looked at besides, and what they loaded joins.
+    pub runs: Option<Runs>,
 }
 
 /// Why nothing can be derived from an image.
@@ -95,6 +99,9 @@ pub fn generate_image(
     let environments = environments(tree, config);
     for environment in &environments {
         survey.start_all(&subjects, &files, environment);
+        if let Some(runs) = &options.runs {
+            survey.add_runs(runs, &files, environment);
+        }
     }
     if options.all {
         survey.start_unreached(tree, &files, &environments[0]);
@@ -135,18 +142,26 @@ fn subjects(
         };
     }
     if subjects.is_empty() {
+        let executed = executed(options, files);
         let command = subject::find(config, files);
-        if let Some(command) = command.missing {
+        if let Some(command) = command.missing.filter(|_| executed.is_empty()) {
             return Err(ImageError::CommandMissing { command });
         }
-        if command.subjects.is_empty() {
+        subjects = command.subjects;
+        subjects.extend(executed);
+        if subjects.is_empty() {
             return Err(ImageError::NoCommand);
         }
-        subjects = command.subjects;
     }
     let mut seen = HashSet::new();
     subjects.retain(|subject| seen.insert(subject.clone()));
     Ok(subjects)
+}
+
+/// What recorded runs executed first, as far as the image has it.
+fn executed(options: &ImageOptions, files: &TreeFiles<'_>) -> Vec<String> {
+    let commands = options.runs.iter().flat_map(|runs| &runs.commands);
+    commands.filter(|path| files.is_executable(path)).map(|path| relative(path)).collect()
 }
 
 /// Every program of an image that the kernel would start.
@@ -213,6 +228,7 @@ struct Survey {
     host_libraries: BTreeMap<String, HostLibrary>,
     /// Problems that no host can mend.
     notes: Vec<String>,
+    recorded: Option<Recorded>,
 }
 
 impl Survey {
@@ -328,7 +344,7 @@ impl Survey {
     ) -> Generated {
         let seen = files.into_seen();
         image.loaders = seen.loaders.values().cloned().collect();
-        image.cache = cache_lines(tree, &seen);
+        image.cache = cache_lines(tree, &seen, self.recorded.as_ref());
         let encode = |bytes: &bytes::Bytes| base64::engine::general_purpose::STANDARD.encode(bytes);
         let files = seen.files.iter().filter(|(path, _)| !seen.caches.contains(*path));
         image.files = files.map(|(path, bytes)| (path.clone(), encode(bytes))).collect();
@@ -352,6 +368,7 @@ impl Survey {
         let executable = self.subjects.first().and_then(|path| path.rsplit('/').next()).map(str::to_owned);
         specification.attributes = attributes(&options.attributes, executable, &self.names);
         specification.subjects = self.subjects;
+        specification.recorded = self.recorded;
         specification.image = Some(image);
         if options.names_only {
             leave_names(&mut specification);
@@ -431,8 +448,11 @@ fn wanted_without_version(libraries: &mut [HostLibrary], seen: &Seen) {
 }
 
 /// The lines of the image's caches for every name that is asked for.
-fn cache_lines(tree: &Tree, seen: &Seen) -> Vec<CacheLine> {
-    let names: BTreeSet<&str> = seen.objects.values().flat_map(|facts| asked_for(facts)).collect();
+fn cache_lines(tree: &Tree, seen: &Seen, recorded: Option<&Recorded>) -> Vec<CacheLine> {
+    let mut names: BTreeSet<&str> = seen.objects.values().flat_map(|facts| asked_for(facts)).collect();
+    let programs = recorded.into_iter().flat_map(|recorded| &recorded.programs);
+    let opened = programs.flat_map(|program| program.libraries.iter().filter_map(|l| l.name.as_deref()));
+    names.extend(opened);
     let mut lines: Vec<CacheLine> = Vec::new();
     for path in &seen.caches {
         let Ok((_, _, file)) = tree.file(path.as_ref()) else { continue };

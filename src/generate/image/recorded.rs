@@ -1,0 +1,78 @@
+//! What recorded runs loaded, looked at in the image.
+
+use super::Survey;
+use super::files::{TreeFiles, relative};
+use crate::generate::recorded::{Content, Found, Ground, find};
+use crate::loader::{Environment, Files, Problem, Start, start};
+use crate::spec::{HostLibrary, Recorded, Symbols};
+use crate::trace::Runs;
+
+/// The image's root.
+struct InImage<'f, 'a> {
+    files: &'f TreeFiles<'a>,
+}
+
+impl Ground for InImage<'_, '_> {
+    fn files(&self) -> &dyn Files {
+        self.files
+    }
+
+    fn content(&self, path: &str) -> Content {
+        self.files.content(path)
+    }
+
+    fn place(&self, path: &str) -> String {
+        format!("/{}", relative(path))
+    }
+
+    fn shown(&self, path: &str) -> String {
+        relative(path)
+    }
+}
+
+impl Survey {
+    /// Starts what runs executed and opens what they loaded, so that all of it joins the objects.
+    pub(super) fn add_runs(&mut self, runs: &Runs, files: &TreeFiles<'_>, environment: &Environment) {
+        let found = find(runs, &InImage { files }, environment);
+        for program in found.recorded.programs.iter().filter(|program| !program.gone) {
+            let path = format!("/{}", program.path);
+            let load = start(&Start { path: &path, shown: &path }, files, environment);
+            self.add_objects(&load);
+        }
+        for (program, load) in &found.loads {
+            self.add_objects(load);
+            let missing = load.problems.iter().filter_map(|problem| match problem {
+                Problem::HostLibraryMissing { library, provider, .. } => Some((library, provider)),
+                _ => None,
+            });
+            missing.for_each(|(library, provider)| self.add_host_library(library, provider, load));
+            self.open_later(program, load, files, environment);
+        }
+        let notes = found.notes(Some(runs));
+        self.notes.extend(notes.into_iter().filter(|note| !self.notes.contains(note)).collect::<Vec<_>>());
+        if self.recorded.is_none() {
+            self.recorded = Some(self.with_host_libraries(found, files));
+        }
+    }
+
+    /// Libraries that a container runtime brought into the runs are asked of the host.
+    fn with_host_libraries(&mut self, found: Found, files: &TreeFiles<'_>) -> Recorded {
+        let mut recorded = found.recorded;
+        for program in &mut recorded.programs {
+            for library in program.libraries.iter_mut().filter(|library| library.gone) {
+                let file = library.path.rsplit('/').next().unwrap_or_default();
+                let name = library.name.clone().unwrap_or_else(|| file.to_owned());
+                let Some(provider) = files.provider(&name) else { continue };
+                library.name = Some(name.clone());
+                self.host_libraries.entry(name.clone()).or_insert_with(|| HostLibrary {
+                    name,
+                    provider,
+                    wanted_by: vec![program.path.clone()],
+                    versions: Vec::new(),
+                    symbols: Symbols::default(),
+                });
+            }
+        }
+        recorded
+    }
+}
