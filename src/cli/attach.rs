@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::image::{self, Choice, DeriveOptions};
 use super::registry_options::{RegistryOptions, Session};
 use super::source::{parse_location, parse_platform};
-use super::{Context, Exit, Failure, OutputFormat, document};
+use super::{Context, Exit, Failure, OutputFormat, carried, document};
 use crate::image::Source;
 use crate::registry::referrers::ListedBy;
 use crate::registry::{
@@ -47,6 +47,10 @@ pub struct AttachArguments {
     /// Add an annotation to the artifact; may be given more than once
     #[arg(long, short = 'a', value_name = "KEY=VALUE", value_parser = document::parse_annotation)]
     annotation: Vec<(String, String)>,
+
+    /// Let a recording (`compat record`) travel with it, compressed; may be given more than once
+    #[arg(long, value_name = "RUN", conflicts_with = "generate")]
+    recording: Vec<PathBuf>,
 
     /// How the result is printed
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
@@ -91,7 +95,9 @@ pub fn run(arguments: &AttachArguments, context: &Context) -> Result<Exit, Failu
     arguments.derive.expect_none("--generate")?;
     let specification = document::read_specification(&arguments.file)?;
     let platform = arguments.platform.as_ref();
-    let (subject, attached) = work(&session, &location, platform, &specification, annotations)?;
+    let recordings = carried::read(&arguments.recording)?;
+    let options = PackOptions { subject: None, annotations, recordings };
+    let (subject, attached) = work(&session, &location, platform, &specification, options)?;
     tell(&location, &subject, &attached, arguments.format, context)?;
     Ok(Exit::Success)
 }
@@ -110,7 +116,8 @@ fn generate(
     image::derive(&source, &choice, &options, session, context, |derived| {
         let place = derived.location.unwrap_or_else(|| location.clone());
         let specification = derived.specification.to_canonical_json();
-        let (subject, attached) = work(session, &place, None, &specification, annotations.clone())?;
+        let options = PackOptions { annotations: annotations.clone(), ..PackOptions::default() };
+        let (subject, attached) = work(session, &place, None, &specification, options)?;
         tell(location, &subject, &attached, arguments.format, context)
     })?;
     Ok(Exit::Success)
@@ -151,12 +158,12 @@ fn work(
     location: &Location,
     platform: Option<&Platform>,
     specification: &[u8],
-    annotations: crate::registry::manifest::Annotations,
+    options: PackOptions,
 ) -> Result<(Descriptor, Attached), Failure> {
     let store = Store::new(&session.client, &location.place, Access::Push);
     let task = async {
         let subject = discover::subject(&store, location, platform).await?;
-        let packed = pack(specification, PackOptions { subject: Some(subject.clone()), annotations })?;
+        let packed = pack(specification, PackOptions { subject: Some(subject.clone()), ..options })?;
         let attached = attach(&store, &subject, &packed).await?;
         Ok::<_, Error>((subject, attached))
     };

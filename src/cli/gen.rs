@@ -5,10 +5,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::check::Host;
+use crate::cli::check::is_startable;
 use crate::cli::image::{self, Choice, DeriveOptions};
 use crate::cli::registry_options::RegistryOptions;
 use crate::cli::source::parse_platform;
-use crate::cli::check::is_startable;
 use crate::cli::{Context, Exit, Failure, recording};
 use crate::generate::{self, Generated};
 use crate::registry::Platform;

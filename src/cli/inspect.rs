@@ -8,7 +8,7 @@ use super::registry_options::RegistryOptions;
 use super::source::parse_location;
 use super::{Context, Exit, Failure, OutputFormat};
 use crate::registry::artifact::{self, Kind, recognise};
-use crate::registry::manifest::Annotations;
+use crate::registry::manifest::{Annotations, TITLE};
 use crate::registry::text::shown;
 use crate::registry::{Access, Descriptor, Error, Manifest, Resolved, Store, limit};
 
@@ -67,7 +67,7 @@ pub struct InspectReport {
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Content {
-    /// What it is: `config`, `layer` or `manifest`.
+    /// What it is: `config`, `layer`, `recording` or `manifest`.
     pub role: String,
     /// Its digest.
     pub digest: String,
@@ -157,7 +157,8 @@ fn contents(manifest: &Manifest) -> Vec<Content> {
     match manifest {
         Manifest::Image(image) => {
             let config = image.config.iter().map(|config| content("config", config));
-            config.chain(image.layers.iter().map(|layer| content("layer", layer))).collect()
+            let role = |layer| if artifact::is_recording(layer) { "recording" } else { "layer" };
+            config.chain(image.layers.iter().map(|layer| content(role(layer), layer))).collect()
         }
         Manifest::Index(index) => index.manifests.iter().map(|entry| content("manifest", entry)).collect(),
     }
@@ -197,7 +198,8 @@ fn render(report: &InspectReport) -> String {
     }
     for content in &report.contents {
         let what = content.platform.as_deref().unwrap_or(&content.media_type);
-        line(&content.role, &format!("{} {what} ({} bytes)", content.digest, content.size));
+        let title = content.annotations.get(TITLE).map(|title| format!(" {title}")).unwrap_or_default();
+        line(&content.role, &format!("{} {what}{title} ({} bytes)", content.digest, content.size));
     }
     if let Some(specification) = &report.specification {
         let version = specification.version.as_deref().unwrap_or("(none)");

@@ -4,6 +4,7 @@
 
 pub mod attach;
 pub mod cache;
+pub mod carried;
 pub mod check;
 pub mod context;
 pub mod copy;

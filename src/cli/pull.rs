@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::registry_options::failure;
 use super::source::{Origin, SourceOptions, fetch_specification};
-use super::{Context, Exit, Failure, OutputFormat};
-use crate::registry::Error;
+use super::{Context, Exit, Failure, OutputFormat, carried};
+use crate::registry::{Access, Descriptor, Error, Location, Store};
 
 /// Fetch the specification of an artifact, or the one attached to an image
 #[derive(clap::Args, Debug)]
@@ -17,6 +17,7 @@ Examples:
   compat pull ghcr.io/org/app-compat:1.0            into compat.json
   compat pull ghcr.io/org/app:1.0 -o -              what is attached to an image, to standard output
   compat pull oci:artifacts:app -o app.json
+  compat pull --recordings runs ghcr.io/org/app:1.0  with the recordings that travel with it
 
 An existing file is replaced at once: nobody ever sees a part of it.")]
 pub struct PullArguments {
@@ -27,6 +28,10 @@ pub struct PullArguments {
     /// Where the specification goes; - is standard output
     #[arg(long, short, value_name = "FILE", default_value = "compat.json")]
     output: PathBuf,
+
+    /// Fetch the recordings that travel with the artifact, too, into DIR
+    #[arg(long, value_name = "DIR", conflicts_with = "offline")]
+    recordings: Option<PathBuf>,
 
     /// How the result is printed
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
@@ -51,6 +56,16 @@ pub struct PullReport {
     pub file: String,
     /// The size of the specification in bytes.
     pub size: usize,
+    /// How many recordings travel with the artifact.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub carried: usize,
+    /// The files of the recordings that were fetched.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recordings: Vec<String>,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Runs `compat pull`.
@@ -59,8 +74,12 @@ pub struct PullReport {
 ///
 /// Where nothing is there, it cannot be fetched, or the file cannot be written.
 pub fn run(arguments: &PullArguments, context: &Context) -> Result<Exit, Failure> {
-    super::source::parse_location(&arguments.reference)?;
+    let location = super::source::parse_location(&arguments.reference)?;
     let fetched = fetch_specification(&arguments.reference, &arguments.source, context)?;
+    let recordings = match &arguments.recordings {
+        Some(folder) => fetch_recordings(&location, &fetched.recordings, folder, arguments, context)?,
+        None => Vec::new(),
+    };
     if arguments.output == Path::new("-") {
         let mut stdout = std::io::stdout().lock();
         return match stdout.write_all(&fetched.bytes).and_then(|()| stdout.flush()) {
@@ -76,7 +95,18 @@ pub fn run(arguments: &PullArguments, context: &Context) -> Result<Exit, Failure
     };
     let file = arguments.output.display().to_string();
     match arguments.format {
-        OutputFormat::Text => context.print(&format!("pulled {} into {file}\n", fetched.origin))?,
+        OutputFormat::Text => {
+            let mut text = format!("pulled {} into {file}\n", fetched.origin);
+            for path in &recordings {
+                text.push_str(&format!("pulled a recording into {path}\n"));
+            }
+            let count = fetched.recordings.len();
+            if arguments.recordings.is_none() && count > 0 {
+                let noun = if count == 1 { "recording travels" } else { "recordings travel" };
+                text.push_str(&format!("{count} {noun} with it: --recordings DIR fetches\n"));
+            }
+            context.print(&text)?;
+        }
         OutputFormat::Json => context.print_json(&PullReport {
             reference: reference.clone(),
             digest: digest.to_string(),
@@ -84,9 +114,29 @@ pub fn run(arguments: &PullArguments, context: &Context) -> Result<Exit, Failure
             candidates: *candidates,
             file,
             size: fetched.bytes.len(),
+            carried: fetched.recordings.len(),
+            recordings,
         })?,
     }
     Ok(Exit::Success)
+}
+
+/// Fetches the recordings of an artifact; the paths of their files.
+fn fetch_recordings(
+    location: &Location,
+    layers: &[Descriptor],
+    folder: &Path,
+    arguments: &PullArguments,
+    context: &Context,
+) -> Result<Vec<String>, Failure> {
+    if layers.is_empty() {
+        context.warn("no recording travels with the artifact");
+        return Ok(Vec::new());
+    }
+    let session = arguments.source.registry.session(location.host(), context)?;
+    let store = Store::new(&session.client, &location.place, Access::Pull);
+    let written = session.run(carried::fetch(&store, layers, folder))?;
+    Ok(written.iter().map(|path| path.display().to_string()).collect())
 }
 
 /// Writes a file by rename; what is no regular file (a device, a pipe) is written to as it is.

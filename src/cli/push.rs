@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::registry_options::{RegistryOptions, failure};
 use super::source::parse_location;
-use super::{Context, Exit, Failure, OutputFormat, document};
+use super::{Context, Exit, Failure, OutputFormat, carried, document};
 use crate::registry::{Access, PackOptions, Selector, Store, pack, push};
 
 /// Push a specification to a registry or an image layout
@@ -31,6 +31,10 @@ pub struct PushArguments {
     /// Add an annotation to the artifact; may be given more than once
     #[arg(long, short = 'a', value_name = "KEY=VALUE", value_parser = document::parse_annotation)]
     annotation: Vec<(String, String)>,
+
+    /// Let a recording (`compat record`) travel with it, compressed; may be given more than once
+    #[arg(long, value_name = "RUN")]
+    recording: Vec<PathBuf>,
 
     /// How the result is printed
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
@@ -62,7 +66,9 @@ pub fn run(arguments: &PushArguments, context: &Context) -> Result<Exit, Failure
     let location = parse_location(&arguments.reference)?;
     let specification = document::read_specification(&arguments.file)?;
     let annotations = document::annotations(&arguments.annotation)?;
-    let packed = pack(&specification, PackOptions { subject: None, annotations }).map_err(|e| failure(&e))?;
+    let recordings = carried::read(&arguments.recording)?;
+    let options = PackOptions { subject: None, annotations, recordings };
+    let packed = pack(&specification, options).map_err(|e| failure(&e))?;
     if let Selector::Digest(digest) = &location.selector
         && *digest != packed.descriptor.digest
     {

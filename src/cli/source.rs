@@ -10,7 +10,8 @@ use super::registry_options::{CacheOptions, RegistryOptions, claim_stdin, failur
 use super::{Context, Failure};
 use crate::registry::location::LAYOUT_PREFIX;
 use crate::registry::{
-    Access, Digest, Error, FindOptions, Found, Level, Location, Platform, Selector, Store, find, limit,
+    Access, Descriptor, Digest, Error, FindOptions, Found, Level, Location, Platform, Selector, Store, find,
+    limit,
 };
 
 /// How a specification is fetched.
@@ -47,6 +48,15 @@ pub struct FetchedSpecification {
     pub bytes: Bytes,
     /// Where it came from.
     pub origin: Origin,
+    /// The layers with the recordings that travel with it; none of them is fetched.
+    pub recordings: Vec<Descriptor>,
+}
+
+impl FetchedSpecification {
+    /// A document of this machine, which nothing travels with.
+    fn own(bytes: Bytes, origin: Origin) -> Self {
+        Self { bytes, origin, recordings: Vec::new() }
+    }
 }
 
 /// Where a specification came from.
@@ -138,11 +148,11 @@ pub fn find_specification(
     context: &Context,
 ) -> Result<Option<FetchedSpecification>, Failure> {
     if source == "-" {
-        return Ok(Some(FetchedSpecification { bytes: read_stdin()?, origin: Origin::Stdin }));
+        return Ok(Some(FetchedSpecification::own(read_stdin()?, Origin::Stdin)));
     }
     if !source.starts_with(LAYOUT_PREFIX) && is_file(source) {
         let path = PathBuf::from(source);
-        return Ok(Some(FetchedSpecification { bytes: read_file(&path)?, origin: Origin::File(path) }));
+        return Ok(Some(FetchedSpecification::own(read_file(&path)?, Origin::File(path))));
     }
     let location = parse_location(source)?;
     let Some(found) = fetch_found(&location, options, platform, or_none, context)? else { return Ok(None) };
@@ -152,7 +162,8 @@ pub fn find_specification(
         level: found.level,
         candidates: found.candidates,
     };
-    Ok(Some(FetchedSpecification { bytes: found.specification, origin }))
+    let (bytes, recordings) = (found.specification, found.artifact.recordings);
+    Ok(Some(FetchedSpecification { bytes, origin, recordings }))
 }
 
 /// Fetches the artifact for a location.

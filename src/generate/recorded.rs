@@ -56,7 +56,8 @@ pub(super) struct Found {
 
 /// Finds what runs executed and loaded.
 pub(super) fn find(runs: &Runs, ground: &dyn Ground, environment: &Environment) -> Found {
-    let mut found = Found { recorded: Recorded { runs: runs.count, ..Recorded::default() }, loads: Vec::new() };
+    let mut found =
+        Found { recorded: Recorded { runs: runs.count, ..Recorded::default() }, loads: Vec::new() };
     let mut opened: BTreeMap<&str, bool> = BTreeMap::new();
     for seen in &runs.executed {
         let (is_program, gone) = match ground.content(&seen.path) {
@@ -92,7 +93,9 @@ impl Found {
     /// The names of all symbols that some loaded object wants from others.
     pub fn referenced(&self) -> Vec<String> {
         let objects = self.loads.iter().flat_map(|(_, load)| &load.objects);
-        let imports = objects.flat_map(|object| object.facts.imports().into_iter().map(|import| text(import.name)).collect::<Vec<_>>());
+        let imports = objects.flat_map(|object| {
+            object.facts.imports().into_iter().map(|import| text(import.name)).collect::<Vec<_>>()
+        });
         imports.collect()
     }
 
@@ -130,7 +133,13 @@ impl Found {
         notes
     }
 
-    fn add_program(&mut self, ground: &dyn Ground, path: &str, seen: u32, gone: bool) -> &mut RecordedProgram {
+    fn add_program(
+        &mut self,
+        ground: &dyn Ground,
+        path: &str,
+        seen: u32,
+        gone: bool,
+    ) -> &mut RecordedProgram {
         let path = if gone { path.to_owned() } else { ground.shown(path) };
         let programs = &mut self.recorded.programs;
         let place = programs.iter().position(|program| program.path == path).unwrap_or_else(|| {
@@ -215,7 +224,8 @@ fn opens_libraries(facts: &Facts) -> bool {
 
 /// What is left of a program that is not there any more: the names of libraries.
 fn gone_only(opener: &Opener, runs: &Runs, ground: &dyn Ground) -> Vec<RecordedLibrary> {
-    let libraries = opener.opened.iter().filter(|seen| is_named_library(&ground.content(&seen.path), &seen.path));
+    let libraries =
+        opener.opened.iter().filter(|seen| is_named_library(&ground.content(&seen.path), &seen.path));
     libraries.map(|seen| gone(&seen.path, seen.runs, runs)).collect()
 }
 
@@ -296,8 +306,7 @@ impl Survey<'_> {
 
     /// The names and paths that the program opened by itself, in order.
     fn names(&self) -> Vec<String> {
-        let opened =
-            self.libraries.iter().filter(|library| library.needed_by.is_none() && !library.gone);
+        let opened = self.libraries.iter().filter(|library| library.needed_by.is_none() && !library.gone);
         let name = |library: &RecordedLibrary| match &library.name {
             Some(name) => name.clone(),
             None => self.ground.place(&library.path),

@@ -33,6 +33,17 @@ pub struct PackOptions {
     pub subject: Option<Descriptor>,
     /// Annotations of the artifact.
     pub annotations: Annotations,
+    /// Recordings that travel with it, each a layer of its own.
+    pub recordings: Vec<Recording>,
+}
+
+/// A recording as a layer, compressed with zstd.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    /// The name of its file, its title.
+    pub title: String,
+    /// Its bytes.
+    pub content: Bytes,
 }
 
 /// An artifact ready to be pushed.
@@ -60,12 +71,18 @@ pub fn pack(specification: &[u8], options: PackOptions) -> Result<Packed> {
     if content.len() <= limit::EMBEDDED {
         layer.data = Some(base64::engine::general_purpose::STANDARD.encode(&content));
     }
+    let mut blobs = vec![(Descriptor::empty(), Bytes::from_static(EMPTY_BYTES)), (layer.clone(), content)];
+    for recording in options.recordings {
+        let mut layer = Descriptor::of(media_type::RECORDING_COMPRESSED, &recording.content);
+        layer.annotations.insert(TITLE.into(), recording.title);
+        blobs.push((layer, recording.content));
+    }
     let manifest = ImageManifest {
         schema_version: 2,
         media_type: Some(IMAGE_MANIFEST.into()),
         artifact_type: Some(media_type::ARTIFACT_TYPE.into()),
         config: Some(Descriptor::empty()),
-        layers: vec![layer.clone()],
+        layers: blobs.iter().skip(1).map(|(layer, _)| layer.clone()).collect(),
         subject: options.subject.as_ref().map(Descriptor::bare),
         annotations: options.annotations,
     };
@@ -77,7 +94,6 @@ pub fn pack(specification: &[u8], options: PackOptions) -> Result<Packed> {
     let mut descriptor = Descriptor::of(IMAGE_MANIFEST, &bytes);
     descriptor.artifact_type = manifest.artifact_type;
     descriptor.annotations = manifest.annotations;
-    let blobs = vec![(Descriptor::empty(), Bytes::from_static(EMPTY_BYTES)), (layer, content)];
     Ok(Packed { descriptor, bytes: bytes.into(), blobs })
 }
 
@@ -152,6 +168,8 @@ pub struct Artifact {
     pub descriptor: Descriptor,
     /// The layer with the specification.
     pub specification: Descriptor,
+    /// The layers with recordings.
+    pub recordings: Vec<Descriptor>,
     /// What it is attached to.
     pub subject: Option<Descriptor>,
     /// Its annotations.
@@ -190,9 +208,15 @@ pub fn recognise(resolved: &Resolved) -> Result<Kind> {
     Ok(Kind::Compatibility(Box::new(Artifact {
         descriptor: resolved.descriptor.clone(),
         specification: specification.clone(),
+        recordings: image.layers.iter().filter(|layer| is_recording(layer)).cloned().collect(),
         subject: image.subject.clone(),
         annotations: image.annotations.clone(),
     })))
+}
+
+/// Whether a layer is a recording.
+pub fn is_recording(layer: &Descriptor) -> bool {
+    [media_type::RECORDING, media_type::RECORDING_COMPRESSED].contains(&layer.media_type.as_str())
 }
 
 /// The refusal of an artifact of another type.
@@ -237,6 +261,22 @@ mod tests {
         let bytes = Bytes::from(old.to_string());
         let old = Resolved { descriptor: Descriptor::of(IMAGE_MANIFEST, &bytes), bytes };
         assert!(matches!(recognise(&old).unwrap(), Kind::Compatibility(_)));
+    }
+
+    #[test]
+    fn recordings_are_further_layers_with_the_names_of_their_files() {
+        let recording = |title: &str| Recording {
+            title: title.to_owned(),
+            content: Bytes::copy_from_slice(title.as_bytes()),
+        };
+        let recordings = vec![recording("a.jsonl.zst"), recording("b.jsonl.zst")];
+        let packed = pack(b"{}", PackOptions { recordings, ..PackOptions::default() }).unwrap();
+        assert_eq!(packed.blobs.len(), 4);
+        let Kind::Compatibility(artifact) = recognise(&resolved(&packed)).unwrap() else { panic!() };
+        assert_eq!(artifact.specification.media_type, media_type::SPEC);
+        let titles: Vec<_> = artifact.recordings.iter().map(|layer| &layer.annotations[TITLE]).collect();
+        assert_eq!(titles, ["a.jsonl.zst", "b.jsonl.zst"]);
+        assert!(artifact.recordings.iter().all(|layer| layer.data.is_none()));
     }
 
     #[test]

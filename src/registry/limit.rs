@@ -32,3 +32,5 @@ pub const SETTINGS_FILE: u64 = 4 << 20;
 pub const NESTING: usize = 8;
 /// The most manifests that one recursive copy or listing walks through.
 pub const GRAPH: usize = 10_000;
+/// The largest recording, compressed. A check never fetches one.
+pub const RECORDING: u64 = 512 << 20;

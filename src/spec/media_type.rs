@@ -11,3 +11,9 @@ pub const SPEC_COMPRESSED: &str = "application/vnd.compatlib.compatibility.spec.
 
 /// The title annotation (`org.opencontainers.image.title`) of the specification's layer.
 pub const SPEC_TITLE: &str = "compat.json";
+
+/// The media type of a recording as a layer of its own (`docs/recording.md`).
+pub const RECORDING: &str = "application/vnd.compatlib.recording.v1+jsonl";
+
+/// The media type of a recording that is compressed with zstd (RFC 8878).
+pub const RECORDING_COMPRESSED: &str = "application/vnd.compatlib.recording.v1+jsonl+zstd";
