@@ -15,6 +15,8 @@ mod input;
 mod made_image;
 mod main_job;
 mod platform;
+mod recorded_image;
+mod recording;
 mod request;
 mod round_trip;
 mod secure_transport;
@@ -33,6 +35,7 @@ pub fn all() -> Vec<Case> {
         attach::cases(),
         witness::cases(),
         platform::cases(),
+        recording::cases(),
         request::cases(),
         cache::cases(),
         credential::cases(),
@@ -47,6 +50,7 @@ pub fn all() -> Vec<Case> {
         example_manifest::cases(),
         hostile_image::cases(),
         made_image::cases(),
+        recorded_image::cases(),
         image::cases(),
     ]
     .into_iter()
