@@ -1,1 +1,309 @@
-pub fn cases() -> Vec<crate::harness::Case> { Vec::new() }
+//! Runs in containers that are recorded by the mounted binary, the specifications made of these recordings,
+//! and the verdicts on them: each beside what the program itself does in the same place.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::harness::case::{CC, DEBOOTSTRAP, DOCKER, DOCKERD, tool};
+use crate::harness::compat::{BINARY, Output, verdict};
+use crate::harness::docker::Docker;
+use crate::harness::process::run;
+use crate::harness::{Case, Requirement, Workspace, root};
+
+/// The Debian releases, by names separated by commas; the oldest and the newest that other cases make as well
+/// where the variable is not set.
+const VARIABLE: &str = "COMPAT_TEST_RELEASES";
+const RELEASES: &str = "bullseye,bookworm";
+
+/// A Perl program that loads extensions, which lie in a folder that no search leads to.
+const PERL: [&str; 5] = ["perl", "-MPOSIX", "-MSocket", "-e", "exit 7"];
+const EXTENSION: &str = "auto/Socket/Socket.so";
+
+/// A library that the small programs open.
+const PLUGIN: &str = "/opt/plugins/libanswer.so.1";
+
+pub fn cases() -> Vec<Case> {
+    let requirements = [
+        DOCKER,
+        DOCKERD,
+        DEBOOTSTRAP,
+        CC,
+        Requirement::Root,
+        Requirement::Fuse,
+        Requirement::Tool("musl-gcc"),
+        Requirement::Tool("tar"),
+    ];
+    vec![Case::new("recorded_image::a_run_in_a_container_becomes_a_specification", &requirements, all)]
+}
+
+/// One case, since an engine takes a while to start.
+fn all(workspace: &Workspace) {
+    let docker = Docker::start(workspace);
+    let here = Here { workspace, docker: &docker };
+    fs::create_dir(workspace.path("out")).expect("a folder for recordings");
+    let releases = std::env::var(VARIABLE).unwrap_or_else(|_| RELEASES.to_owned());
+    for release in releases.split(',') {
+        debian(&here, release);
+    }
+    exit_codes(&here);
+    small(&here, "distroless");
+    musl(&here);
+    from_scratch(&here);
+    volume(&here);
+}
+
+/// Where everything happens.
+struct Here<'a> {
+    workspace: &'a Workspace,
+    docker: &'a Docker<'a>,
+}
+
+impl Here<'_> {
+    /// Runs a command in a container with these options: the exit code and what it said.
+    fn container(&self, options: &[&str], tag: &str, command: &[&str]) -> (i32, String) {
+        let (binary, out) = (format!("{BINARY}:/compat:ro"), format!("{}:/out", self.workspace.text("out")));
+        let base = ["run", "--rm", "--network=none", "-v", &binary, "-v", &out];
+        let image = format!("compat-tests:{tag}");
+        let arguments = [&base[..], options, &[&image], command].concat();
+        let (code, stdout, stderr) = self.docker.exit(&arguments);
+        (code.expect("an exit code"), format!("{stdout}{stderr}"))
+    }
+
+    /// Records a command in a container as `out/NAME.jsonl`: the exit code, which is also the native one.
+    fn record(&self, options: &[&str], tag: &str, name: &str, command: &[&str]) -> i32 {
+        let rights = ["--device", "/dev/fuse", "--cap-add", "SYS_ADMIN"];
+        let file = format!("/out/{name}.jsonl");
+        let record = [&["/compat", "record", "-o", &file, "--"], command].concat();
+        let (recorded, said) = self.container(&[&rights[..], options].concat(), tag, &record);
+        let (native, _) = self.container(options, tag, command);
+        assert_eq!(recorded, native, "{command:?} in {tag}: {said}");
+        recorded
+    }
+
+    /// Makes a specification of a recording inside the container, where the files are, as `out/NAME.json`.
+    fn generate(&self, options: &[&str], tag: &str, name: &str) -> Value {
+        let (run, to) = (format!("/out/{name}.jsonl"), format!("/out/{name}.json"));
+        let (code, said) =
+            self.container(options, tag, &["/compat", "gen", "--from-recording", &run, "-o", &to]);
+        assert_eq!(code, 0, "{said}");
+        self.document(&format!("out/{name}.json"))
+    }
+
+    /// Makes the specification of the image with a recording as `out/NAME.image.json`, from what `docker save`
+    /// writes.
+    fn generate_of_image(&self, tag: &str, name: &str) -> Value {
+        let archive = self.workspace.text(format!("{name}.tar"));
+        self.docker.run(&["save", "-o", &archive, &format!("compat-tests:{tag}")]);
+        let source = format!("docker-archive:{archive}");
+        let (run, to) = (format!("out/{name}.jsonl"), format!("out/{name}.image.json"));
+        self.workspace.compat(["gen", "--image", &source, "--from-recording", &run, "-o", &to]).ok();
+        fs::remove_file(&archive).expect("the archive of an image");
+        self.document(&to)
+    }
+
+    fn document(&self, file: &str) -> Value {
+        serde_json::from_slice(&self.workspace.read(file)).expect("a specification")
+    }
+
+    /// The verdict on a specification in a container, by the mounted binary.
+    fn check_inside(&self, options: &[&str], tag: &str, name: &str) -> i32 {
+        let file = format!("/out/{name}.json");
+        self.container(options, tag, &["/compat", "check", "--no-cache", &file]).0
+    }
+
+    /// The verdict on a specification for a root; `/` is this machine.
+    fn check(&self, name: &str, root: &str) -> Output {
+        let file = format!("out/{name}.json");
+        self.workspace.compat(["check", "--format", "json", "--root", root, &file]).run()
+    }
+
+    /// The verdict on an image of which all is inside: it runs on this machine, and on one with another libc.
+    fn image_runs_anywhere(&self, name: &str) {
+        let other = root::debian(self.workspace, "bullseye");
+        for root in ["/", other.to_str().expect("text")] {
+            let report = self.check(&format!("{name}.image"), root).exits(0);
+            assert_eq!(verdict(&report), "compatible");
+        }
+    }
+
+    /// Compiles the program that opens libraries.
+    fn opener(&self, compiler: &'static str, output: &str, flags: &[&str]) {
+        self.compile(compiler, "opener.c", output, flags);
+    }
+
+    fn answer(&self, compiler: &'static str, output: &str) {
+        self.compile(compiler, "answer.c", output, &["-shared", "-fPIC", "-Wl,-soname,libanswer.so.1"]);
+    }
+
+    fn compile(&self, compiler: &'static str, source: &str, output: &str, flags: &[&str]) {
+        let path = self.workspace.path(output);
+        fs::create_dir_all(path.parent().expect("a file is in a folder")).expect("folders of a root");
+        let source = format!("{}/registry-tests/fixtures/{source}", env!("CARGO_MANIFEST_DIR"));
+        let mut command = Command::new(tool(compiler));
+        run(self.workspace, command.arg(source).arg("-o").arg(path).args(flags));
+    }
+}
+
+/// The paths of the libraries that a specification says runs loaded, without those that these needed.
+fn loaded(specification: &Value) -> Vec<String> {
+    let recorded = &specification["recorded"];
+    assert_eq!(recorded["runs"], 1);
+    let programs = recorded["programs"].as_array().expect("programs");
+    let libraries = programs.iter().filter_map(|program| program["libraries"].as_array()).flatten();
+    let opened = libraries.filter(|library| library["neededBy"].is_null());
+    opened.map(|library| library["path"].as_str().expect("a path").to_owned()).collect()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path that is text")
+}
+
+/// Perl with its extensions, on a release of Debian.
+fn debian(here: &Here<'_>, release: &str) {
+    let folder = root::debian(here.workspace, release);
+    here.docker.import(release, &folder);
+    assert_eq!(here.record(&[], release, release, &PERL), 7);
+    let bare = here.generate(&[], release, release);
+    let extensions = loaded(&bare);
+    assert!(extensions.iter().any(|path| path.ends_with(EXTENSION)), "{extensions:?}");
+    assert_eq!(bare["subjects"], serde_json::json!(["perl"]));
+    // Where it ran it runs, inside and from outside.
+    assert_eq!(here.check_inside(&[], release, release), 0);
+    here.check(release, text(&folder)).exits(0);
+    // Without one of its extensions it fails, and nobody can know that it could not do without.
+    here.workspace.write("empty", "");
+    let extension = extensions.iter().find(|path| path.ends_with(EXTENSION)).expect("it was seen");
+    let without = format!("{}:{extension}:ro", here.workspace.text("empty"));
+    assert_ne!(here.container(&["-v", &without], release, &PERL).0, 7);
+    assert_eq!(here.check_inside(&["-v", &without], release, release), 3);
+    // The image has all of it in itself.
+    let whole = here.generate_of_image(release, release);
+    let inside: Vec<String> = extensions.iter().map(|path| path.trim_start_matches('/').to_owned()).collect();
+    assert_eq!(loaded(&whole), inside);
+    here.image_runs_anywhere(release);
+    if release != "bullseye" {
+        // A newer program on an older libc.
+        let older = root::debian(here.workspace, "bullseye");
+        here.check(release, text(&older)).exits(1).says("GLIBC_");
+    }
+    read_only(here, release);
+}
+
+/// The same in a root that nothing can be written to.
+fn read_only(here: &Here<'_>, release: &str) {
+    let name = format!("{release}-read-only");
+    assert_eq!(here.record(&["--read-only"], release, &name, &PERL), 7);
+    let document = here.generate(&["--read-only"], release, &name);
+    let written = here.document(&format!("out/{release}.json"));
+    assert_eq!(document, written);
+}
+
+/// Exit codes and signals come out of the container as they do without a recording.
+fn exit_codes(here: &Here<'_>) {
+    for code in [0, 1, 42, 126, 127, 255] {
+        let command = ["sh", "-c", &format!("exit {code}")];
+        assert_eq!(here.record(&[], "bullseye", "code", &command), code);
+    }
+    assert_eq!(
+        here.record(&[], "bullseye", "code", &["/bin/bash", "-c", "bash -c 'kill -9 $$'; exit $?"]),
+        137
+    );
+}
+
+/// A root with a C library, one program, and a plugin; nothing else.
+fn small(here: &Here<'_>, tag: &str) {
+    here.opener("cc", "opener", &[]);
+    let folder = root::minimal(here.workspace, tag, &here.workspace.path("opener"));
+    here.opener("cc", &format!("{tag}/app"), &[]);
+    here.answer("cc", &format!("{tag}{PLUGIN}"));
+    here.docker.import_with(tag, &folder, &["ENTRYPOINT [\"/app\"]"], None);
+    let options = ["--entrypoint", ""];
+    assert_eq!(here.record(&options, tag, tag, &["/app", PLUGIN]), 41);
+    assert_eq!(loaded(&here.generate(&options, tag, tag)), [PLUGIN]);
+    here.check(tag, text(&folder)).exits(0);
+    assert_eq!(loaded(&here.generate_of_image(tag, tag)), [PLUGIN.trim_start_matches('/')]);
+    here.image_runs_anywhere(tag);
+    // This machine has the C library that the program was linked with, and not the plugin.
+    assert_ne!(status(here, tag, PLUGIN), 41);
+    here.check(tag, "/").exits(3).says("recorded-library").says(PLUGIN);
+    let with_plugin = root_with(here, &folder, PLUGIN);
+    here.check(tag, text(&with_plugin)).exits(3).says("invalid ELF header");
+}
+
+/// What the program of a small image does on this machine.
+fn status(here: &Here<'_>, tag: &str, plugin: &str) -> i32 {
+    let status = Command::new(here.workspace.path(format!("{tag}/app"))).arg(plugin).output();
+    status.expect("the program starts").status.code().expect("an exit code")
+}
+
+/// A copy of a root in which a file is something else.
+fn root_with(here: &Here<'_>, folder: &Path, file: &str) -> PathBuf {
+    let copy = here.workspace.path("changed");
+    run(here.workspace, Command::new(tool("cp")).arg("-a").arg(folder).arg(&copy));
+    fs::write(
+        root::inside(&copy, Path::new(file)),
+        "no library at all, though long enough for a header of one ..........",
+    )
+    .expect("a changed file");
+    copy
+}
+
+/// musl's loader, a program and a library that it finds by its name.
+fn musl(here: &Here<'_>) {
+    let folder = here.workspace.folder("recorded-musl");
+    here.opener("musl-gcc", "recorded-musl/app", &[]);
+    here.answer("musl-gcc", "recorded-musl/usr/lib/libanswer.so.1");
+    fs::create_dir_all(folder.join("lib")).expect("folders of a root");
+    let loader = Path::new("/lib/ld-musl-x86_64.so.1");
+    fs::copy(loader, folder.join("lib/ld-musl-x86_64.so.1")).expect("musl's loader");
+    here.docker.import_with("recorded-musl", &folder, &["ENTRYPOINT [\"/app\"]"], None);
+    let options = ["--entrypoint", ""];
+    let name = "recorded-musl";
+    assert_eq!(here.record(&options, name, name, &["/app", "libanswer.so.1"]), 41);
+    let document = here.generate(&options, name, name);
+    assert_eq!(loaded(&document), ["/usr/lib/libanswer.so.1"]);
+    assert_eq!(document["recorded"]["programs"][0]["libraries"][0]["name"], "libanswer.so.1");
+    here.check(name, text(&folder)).exits(0);
+    here.generate_of_image(name, name);
+    here.image_runs_anywhere(name);
+    // The name is searched for: elsewhere in the search path it is found too.
+    fs::rename(folder.join("usr/lib/libanswer.so.1"), folder.join("lib/libanswer.so.1")).expect("it moves");
+    here.check(name, text(&folder)).exits(0);
+    fs::remove_file(folder.join("lib/libanswer.so.1")).expect("it goes");
+    here.check(name, text(&folder)).exits(3).says("libanswer.so.1");
+}
+
+/// One static program and nothing else.
+fn from_scratch(here: &Here<'_>) {
+    let folder = here.workspace.folder("recorded-static");
+    here.opener("cc", "recorded-static/app", &["-static", "-DSTATIC"]);
+    here.docker.import_with("recorded-static", &folder, &["ENTRYPOINT [\"/app\"]"], None);
+    let name = "recorded-static";
+    assert_eq!(here.record(&["--entrypoint", ""], name, name, &["/app", "x", "y"]), 42);
+    let document = here.generate(&["--entrypoint", ""], name, name);
+    assert!(loaded(&document).is_empty());
+    assert_eq!(document["recorded"]["programs"][0]["path"], "app");
+    here.check(name, "/").exits(0);
+    here.generate_of_image(name, name);
+    here.image_runs_anywhere(name);
+}
+
+/// A plugin that is mounted into the container, and none of the image's.
+fn volume(here: &Here<'_>) {
+    let plugins = format!("{}:/opt/more:ro", here.workspace.text("distroless/opt/plugins"));
+    let mounted = ["--entrypoint", "", "-v", &plugins, "-v", "/data"];
+    let (tag, name) = ("distroless", "volume");
+    let plugin = "/opt/more/libanswer.so.1";
+    assert_eq!(here.record(&mounted, tag, name, &["/app", plugin]), 41);
+    assert_eq!(loaded(&here.generate(&mounted, tag, name)), [plugin]);
+    assert_eq!(here.check_inside(&mounted, tag, name), 0);
+    assert_ne!(here.container(&["--entrypoint", ""], tag, &["/app", plugin]).0, 41);
+    assert_eq!(here.check_inside(&["--entrypoint", ""], tag, name), 3);
+    // Of the image alone nobody can tell what will be mounted into it.
+    let whole = here.generate_of_image(tag, name);
+    assert_eq!(whole["recorded"]["programs"][0]["libraries"][0]["gone"], true);
+    here.check(&format!("{name}.image"), "/").exits(3).says(plugin);
+}

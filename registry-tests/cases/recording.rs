@@ -24,7 +24,8 @@ pub fn cases() -> Vec<Case> {
     }
     for kind in Kind::SERVERS {
         let name = format!("recording::a_check_moves_nothing_of_it_on_{}", kind.name());
-        cases.push(Case::new(name, &kind.requirements(&[]), move |workspace| check_is_small(workspace, kind)));
+        cases
+            .push(Case::new(name, &kind.requirements(&[]), move |workspace| check_is_small(workspace, kind)));
     }
     let requirements = Kind::Olareg.requirements(&[ORAS]);
     cases.push(Case::new("recording::other_clients_get_it_as_a_file", &requirements, others_get_it));
@@ -125,9 +126,7 @@ fn others_get_it(workspace: &Workspace) {
 
 fn refused(workspace: &Workspace) {
     specification(workspace, "a.json", "a");
-    let push = |file: &str| {
-        workspace.compat(["push", "oci:layout:1", "a.json", "--recording", file]).run()
-    };
+    let push = |file: &str| workspace.compat(["push", "oci:layout:1", "a.json", "--recording", file]).run();
     push("a.json").fails_clearly().says("a.json is not a recording");
     push("none.jsonl").fails_clearly().says("could not read none.jsonl");
     workspace.write("cut.zst", &zstd::encode_all(&b"{}"[..], 1).expect("it is compressed")[..4]);

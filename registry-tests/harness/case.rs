@@ -1,7 +1,7 @@
 //! A case: a name that states a behaviour, what it requires of the machine, and a function that
 //! panics when the behaviour is not there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use libtest_mimic::{Completion, Failed, Trial};
 
@@ -14,6 +14,8 @@ pub enum Requirement {
     Tool(&'static str),
     /// The right to chroot and mount.
     Root,
+    /// The device of file systems in user space.
+    Fuse,
 }
 
 /// Debian's `docker-registry`.
@@ -44,6 +46,7 @@ impl Requirement {
             Self::Tool(name) if find(name).is_none() => {
                 Some(format!("{name} is not installed (registry-tests/setup installs it)"))
             }
+            Self::Fuse if !Path::new("/dev/fuse").exists() => Some("there is no /dev/fuse".to_owned()),
             Self::Root if !rustix::process::geteuid().is_root() => Some("needs root".to_owned()),
             _ => None,
         }

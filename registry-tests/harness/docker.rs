@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::Workspace;
 use super::case::tool;
-use super::process::{Guard, outcome, run, wait_until};
+use super::process::{Guard, exit, outcome, run, wait_until};
 
 /// The engine, with the containers and images of one case.
 pub struct Docker<'a> {
@@ -41,6 +41,11 @@ impl<'a> Docker<'a> {
     /// Runs the client: whether it succeeded, and both outputs.
     pub fn outcome(&self, arguments: &[&str]) -> (bool, String, String) {
         outcome(self.workspace, self.command().args(arguments))
+    }
+
+    /// Runs the client: its exit code, for `run` that of the container's command, and both outputs.
+    pub fn exit(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        exit(self.workspace, self.command().args(arguments))
     }
 
     /// The environment in which other programs reach the same engine.

@@ -107,6 +107,12 @@ pub fn run(workspace: &Workspace, command: &mut Command) -> String {
 
 /// Runs a program to its end: whether it succeeded, and both outputs.
 pub fn outcome(workspace: &Workspace, command: &mut Command) -> (bool, String, String) {
+    let (code, stdout, stderr) = exit(workspace, command);
+    (code == Some(0), stdout, stderr)
+}
+
+/// Runs a program to its end: its exit code, and both outputs.
+pub fn exit(workspace: &Workspace, command: &mut Command) -> (Option<i32>, String, String) {
     let output = command
         .stdin(Stdio::null())
         .output()
@@ -114,5 +120,5 @@ pub fn outcome(workspace: &Workspace, command: &mut Command) -> (bool, String, S
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     workspace.note(format!("$ {command:?}\n  {}\n{stdout}{stderr}", output.status));
-    (output.status.success(), stdout, stderr)
+    (output.status.code(), stdout, stderr)
 }
