@@ -2,7 +2,7 @@
 //!
 //! A recording says which files were opened, not which of them the loader mapped. An ELF library that a program
 //! opened counts as loaded where the program's start does not load it, the program could load it (same
-//! machine), and something that is loaded calls dlopen(3), or the library is one that glibc itself opens.
+//! machine), and something that is loaded calls dlopen(3), or the library is one that others open for it.
 
 mod bare;
 
@@ -15,9 +15,12 @@ use crate::trace::{Opener, Runs};
 
 pub(super) use bare::find_bare;
 
-/// Libraries that glibc opens by itself: name services, character sets, stack unwinding
-/// (`nss/nss_module.c`, `iconv/gconv_dl.c`, `misc/unwind-link.c`).
-const OF_GLIBC: [&str; 3] = ["/libnss_", "/gconv/", "/libgcc_s.so."];
+/// Libraries that are opened whatever the program does: name services, character sets and stack unwinding by
+/// glibc (`nss/nss_module.c`, `iconv/gconv_dl.c`, `misc/unwind-link.c`), and libsepol by libselinux.
+const OPENED_BY_OTHERS: [&str; 4] = ["/libnss_", "/gconv/", "/libgcc_s.so.", "/libsepol.so."];
+
+/// A library that calls dlopen for nothing but libsepol (`load_policy.c`): `cp` and `tar` are linked with it.
+const LIBSELINUX: &str = "libselinux.so.1";
 
 /// The symbols by which an object opens libraries.
 const OPENS: [&[u8]; 2] = [b"dlopen", b"dlmopen"];
@@ -217,9 +220,10 @@ fn is_loadable(library: &Facts, program: &Facts) -> bool {
         && (library.machine, library.class) == (program.machine, program.class)
 }
 
-/// Whether an object calls what opens libraries.
+/// Whether an object calls what opens any library.
 fn opens_libraries(facts: &Facts) -> bool {
-    facts.imports().iter().any(|import| OPENS.contains(&import.name))
+    facts.soname.as_deref() != Some(LIBSELINUX)
+        && facts.imports().iter().any(|import| OPENS.contains(&import.name))
 }
 
 /// What is left of a program that is not there any more: the names of libraries.
@@ -252,9 +256,9 @@ struct Survey<'a> {
 
 impl Survey<'_> {
     fn add(&mut self, candidate: &Candidate<'_>, runs: &Runs) {
-        let is_of_glibc = OF_GLIBC.iter().any(|part| candidate.path.contains(part));
+        let is_of_others = OPENED_BY_OTHERS.iter().any(|part| candidate.path.contains(part));
         let Some(facts) = &candidate.facts else {
-            if self.opens || is_of_glibc {
+            if self.opens || is_of_others {
                 self.libraries.push(gone(candidate.path, candidate.seen, runs));
             }
             return;
@@ -264,7 +268,7 @@ impl Survey<'_> {
         let needed_by = match self.covered.get(&files.real_path(&place)) {
             Some(None) => return,
             Some(Some(library)) => Some(library.clone()),
-            None if !self.opens && !is_of_glibc => return,
+            None if !self.opens && !is_of_others => return,
             None => None,
         };
         let shown = self.ground.shown(candidate.path);
