@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::harness::case::{CC, DEBOOTSTRAP, DOCKER, DOCKERD, tool};
 use crate::harness::compat::{BINARY, Output, verdict};
 use crate::harness::docker::Docker;
+use crate::harness::made_image;
 use crate::harness::process::run;
 use crate::harness::{Case, Requirement, Workspace, root};
 
@@ -36,7 +37,15 @@ pub fn cases() -> Vec<Case> {
         Requirement::Tool("musl-gcc"),
         Requirement::Tool("tar"),
     ];
-    vec![Case::new("recorded_image::a_run_in_a_container_becomes_a_specification", &requirements, all)]
+    vec![
+        Case::new("recorded_image::a_run_in_a_container_becomes_a_specification", &requirements, all),
+        Case::new(
+            "recorded_image::what_a_runtime_brought_is_asked_of_the_host",
+            &[CC, Requirement::Tool("tar")],
+            driver,
+        ),
+        Case::new("recorded_image::several_runs_are_one_specification", &[CC], several),
+    ]
 }
 
 /// One case, since an engine takes a while to start.
@@ -289,6 +298,102 @@ fn from_scratch(here: &Here<'_>) {
     here.check(name, "/").exits(0);
     here.generate_of_image(name, name);
     here.image_runs_anywhere(name);
+}
+
+/// A recording of what a program opened, as one would be written.
+fn recording(workspace: &Workspace, name: &str, program: &str, events: &[(&str, &str)]) {
+    let event = |(kind, path): &(&str, &str)| {
+        let flags = if *kind == "open" { ",\"open\":2,\"flags\":32768" } else { "" };
+        format!(
+            "{{\"t\":2,\"event\":\"{kind}\",\"path\":\"{path}\"{flags},\"pid\":2,\"tid\":2,\"ppid\":1,\"exe\":\"{program}\",\"uid\":0}}\n"
+        )
+    };
+    let header = "{\"compat_recording\":1,\"command\":[\"app\"],\"folder\":\"/\",\"host\":\"node1\",\"kernel\":\"6\",\"started\":1}\n";
+    let executed = format!(
+        "{{\"t\":1,\"event\":\"open\",\"path\":\"{program}\",\"open\":1,\"exec\":true,\"pid\":2,\"tid\":2,\"ppid\":1,\"exe\":\"/compat\",\"uid\":0}}\n"
+    );
+    let end = "{\"end\":\"exited\",\"code\":0}\n";
+    let events: String = events.iter().map(event).collect();
+    workspace.write(name, format!("{header}{executed}{events}{end}"));
+}
+
+/// A driver that the runtime mounted into the container: the name that was asked for counts, not the version there.
+fn driver(workspace: &Workspace) {
+    let source = format!("{}/registry-tests/fixtures/opener.c", env!("CARGO_MANIFEST_DIR"));
+    let opener = workspace.path("opener");
+    run(workspace, Command::new(tool("cc")).arg(source).arg("-o").arg(&opener));
+    let folder = root::minimal(workspace, "gpu", &opener);
+    fs::copy(&opener, folder.join("app")).expect("a program of the image");
+    let library = |name: &str| format!("/usr/lib/x86_64-linux-gnu/{name}");
+    let (link, file) = (library("libcuda.so.1"), library("libcuda.so.535.104.05"));
+    recording(workspace, "run.jsonl", "/app", &[("read-link", &link), ("open", &file)]);
+    let image = format!("dir:{}", text(&folder));
+    let generate = ["gen", "--image", &image, "--from-recording", "run.jsonl", "-o", "gpu.json"];
+    workspace.compat(generate).ok().says("libcuda.so.535.104.05");
+    let document: Value = serde_json::from_slice(&workspace.read("gpu.json")).expect("a specification");
+    assert_eq!(document["image"]["hostLibraries"][0]["name"], "libcuda.so.1");
+    let check = |root: &str| workspace.compat(["check", "gpu.json", "--root", root]).run();
+    let with_driver = made_image::driver_root(workspace, "550.1");
+    check(text(&with_driver)).exits(0);
+    fs::create_dir(workspace.path("bare")).expect("a root");
+    check("bare").exits(3).says("libcuda.so.1").says("NVIDIA driver");
+}
+
+/// Runs in which different plugins were loaded: how many saw each, and the same bytes again.
+fn several(workspace: &Workspace) {
+    let compile = |source: &str, output: &str, flags: &[&str]| {
+        let source = format!("{}/registry-tests/fixtures/{source}", env!("CARGO_MANIFEST_DIR"));
+        let mut command = Command::new(tool("cc"));
+        run(workspace, command.arg(source).arg("-o").arg(workspace.path(output)).args(flags));
+    };
+    workspace.folder("dist/lib");
+    compile("opener.c", "dist/app", &[]);
+    for name in ["a", "b"] {
+        compile("answer.c", &format!("dist/lib/{name}.so"), &["-shared", "-fPIC"]);
+    }
+    let at = |name: &str| fs::canonicalize(workspace.path("dist")).expect("a folder").join(name);
+    let (app, a, b) = (at("app"), at("lib/a.so"), at("lib/b.so"));
+    recording(
+        workspace,
+        "1.jsonl",
+        text(&app),
+        &[("open", text(&a)), ("open", text(&b)), ("open", "/etc/passwd")],
+    );
+    recording(workspace, "2.jsonl", text(&app), &[("open", text(&a)), ("open", "/none/c.so")]);
+    recording(
+        workspace,
+        "3.jsonl",
+        text(&app),
+        &[("create", "/made.so"), ("open", "/made.so"), ("open", text(&a))],
+    );
+    let generate = |output: &str| {
+        let runs = ["1.jsonl", "2.jsonl", "3.jsonl"];
+        let arguments = [&["gen", "-o", output, "--from-recording"], &runs[..], &["dist"]].concat();
+        workspace.compat(arguments).ok().says("/none/c.so");
+        workspace.read(output)
+    };
+    let written = generate("1.json");
+    assert_eq!(written, generate("2.json"));
+    let document: Value = serde_json::from_slice(&written).expect("a specification");
+    let seen =
+        |library: &Value| (library["path"].as_str().expect("a path").to_owned(), library["seen"].as_u64());
+    let program = &document["recorded"]["programs"][0];
+    let libraries: Vec<_> = program["libraries"].as_array().expect("libraries").iter().map(seen).collect();
+    let expected = [("lib/a.so", 3), ("lib/b.so", 1), ("/none/c.so", 1)];
+    assert_eq!(libraries, expected.map(|(path, seen)| (path.to_owned(), Some(seen))));
+    assert_eq!((&program["path"], &document["recorded"]["otherFiles"]), (&"app".into(), &1.into()));
+    workspace.compat(["validate", "1.json"]).ok();
+    let report = workspace.compat(["check", "1.json"]).run().exits(3);
+    report.says("app loaded /none/c.so in 1 of 3 recorded runs, which is not here");
+    // Without a path it is the program that was executed, and its plugins are asked of the machine.
+    workspace.compat(["gen", "--from-recording", "1.jsonl", "-o", "3.json"]).ok();
+    workspace.compat(["check", "3.json"]).ok();
+    workspace.write("other.jsonl", "{}\n");
+    let refused = workspace.compat(["gen", "--from-recording", "other.jsonl"]).run();
+    refused.fails_clearly().says("other.jsonl is not a recording");
+    recording(workspace, "4.jsonl", "/none/app", &[]);
+    let elsewhere = workspace.compat(["gen", "--from-recording", "4.jsonl"]).run();
+    elsewhere.fails_clearly().says("/none/app, which the run on node1 executed, is not here").says("--image");
 }
 
 /// A plugin that is mounted into the container, and none of the image's.

@@ -46,17 +46,32 @@ pub fn faults(document: &Value) -> Vec<Fault> {
     faults
 }
 
-/// Subjects that are neither an object nor a script of the document.
+/// Subjects and recorded paths of the scope that are neither an object nor a script of the document.
 fn dangling_names(document: &Value) -> Vec<Fault> {
     let Ok(document) = serde_json::from_value::<Specification>(document.clone()) else { return Vec::new() };
     let known =
         |path: &String| document.object(path).is_some() || document.scripts.iter().any(|s| s.path == *path);
+    let recorded = document.recorded.iter().flat_map(|recorded| recorded.programs.iter().enumerate());
+    let unknown =
+        |path: &String| !path.starts_with('/') && !known(path) && !document.links.contains_key(path.as_str());
+    let programs = recorded.flat_map(|(index, program)| {
+        let libraries = program.libraries.iter().map(|library| &library.path).enumerate();
+        let of_library = |number| format!("/recorded/programs/{index}/libraries/{number}/path");
+        let places = libraries.map(move |(number, path)| (of_library(number), path)).collect::<Vec<_>>();
+        [(format!("/recorded/programs/{index}/path"), &program.path)].into_iter().chain(places)
+    });
+    let programs = programs.filter(|(_, path)| unknown(path)).map(|(place, path)| Fault {
+        place,
+        message: format!("{path:?} is the path of no object and no script"),
+    });
+    let programs: Vec<Fault> = programs.collect();
     let subjects = document.subjects.iter().enumerate().filter(|(_, path)| !known(path));
     subjects
         .map(|(index, path)| Fault {
             place: format!("/subjects/{index}"),
             message: format!("{path:?} is the path of no object and no script"),
         })
+        .chain(programs)
         .collect()
 }
 
@@ -99,6 +114,14 @@ mod tests {
             ["/objects/0/class"]
         );
         assert_eq!(places(r#"{"version": "1.0.0", "subjects": ["a"]}"#), ["/subjects/0"]);
+        let recorded = |path: &str| {
+            format!(
+                r#"{{"version": "1.0.0", "recorded": {{"runs": 1, "programs": [{{"path": "/a", "seen": 1,
+                "libraries": [{{"path": "{path}", "seen": 1}}]}}]}}}}"#
+            )
+        };
+        assert_eq!(places(&recorded("b.so")), ["/recorded/programs/0/libraries/0/path"]);
+        assert_eq!(places(&recorded("/b.so")), [""; 0]);
     }
 
     #[test]
