@@ -7,6 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::harness::artifact::PROGRAM;
 use crate::harness::case::{CC, DEBOOTSTRAP, DOCKER, DOCKERD, tool};
 use crate::harness::compat::{BINARY, Output, verdict};
 use crate::harness::docker::Docker;
@@ -44,6 +45,7 @@ pub fn cases() -> Vec<Case> {
             &[CC, Requirement::Tool("tar")],
             driver,
         ),
+        Case::new("recorded_image::a_library_that_is_only_read_is_none_that_is_loaded", &[CC], only_read),
         Case::new("recorded_image::several_runs_are_one_specification", &[CC], several),
     ]
 }
@@ -337,6 +339,29 @@ fn driver(workspace: &Workspace) {
     check(text(&with_driver)).exits(0);
     fs::create_dir(workspace.path("bare")).expect("a root");
     check("bare").exits(3).says("libcuda.so.1").says("NVIDIA driver");
+}
+
+/// A program that cannot open libraries: what the loader opened before its last one was preloaded, what
+/// was opened later was read.
+fn only_read(workspace: &Workspace) {
+    let source = format!("{}/registry-tests/fixtures/answer.c", env!("CARGO_MANIFEST_DIR"));
+    for name in ["preloaded.so", "read.so"] {
+        let mut command = Command::new(tool("cc"));
+        run(workspace, command.args([&source, "-shared", "-fPIC", "-o"]).arg(workspace.path(name)));
+    }
+    let at = |name: &str| fs::canonicalize(workspace.path(name)).expect("a library");
+    let program = fs::canonicalize(PROGRAM).expect("a program");
+    let needed = root::opened_here(workspace, &program);
+    let needed: Vec<PathBuf> = needed.iter().map(|path| fs::canonicalize(path).expect("a library")).collect();
+    let (preloaded, read) = (at("preloaded.so"), at("read.so"));
+    let paths: Vec<&Path> =
+        [preloaded.as_path()].into_iter().chain(needed.iter().map(PathBuf::as_path)).collect();
+    let opened: Vec<(&str, &str)> =
+        paths.into_iter().chain([read.as_path()]).map(|path| ("open", text(path))).collect();
+    recording(workspace, "run.jsonl", text(&program), &opened);
+    workspace.compat(["gen", "--from-recording", "run.jsonl", "-o", "compat.json"]).ok();
+    let document: Value = serde_json::from_slice(&workspace.read("compat.json")).expect("a specification");
+    assert_eq!(loaded(&document), [text(&preloaded)]);
 }
 
 /// Runs in which different plugins were loaded: how many saw each, and the same bytes again.

@@ -88,7 +88,8 @@ fn title(path: &Path, is_compressed: bool) -> String {
 /// Where one cannot be fetched or written.
 pub async fn fetch(store: &Store, layers: &[Descriptor], folder: &Path) -> Result<Vec<PathBuf>, Error> {
     std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-    let mut taken = HashSet::new();
+    let own = |number: usize| format!("recording-{}.jsonl.zst", number + 1);
+    let mut taken: HashSet<String> = (0..layers.len()).map(own).collect();
     let mut written = Vec::new();
     for (number, layer) in layers.iter().enumerate() {
         if layer.size > limit::RECORDING {
@@ -98,8 +99,7 @@ pub async fn fetch(store: &Store, layers: &[Descriptor], folder: &Path) -> Resul
             });
         }
         let title = layer.annotations.get(TITLE).filter(|title| is_file_name(title)).cloned();
-        let own = format!("recording-{}.jsonl.zst", number + 1);
-        let name = title.filter(|title| taken.insert(title.clone())).unwrap_or(own);
+        let name = title.filter(|title| taken.insert(title.clone())).unwrap_or_else(|| own(number));
         let path = folder.join(name);
         fetch_one(store, layer, folder, &path).await?;
         written.push(path);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::loader::{Environment, Facts, Files, Form, Load, Problem, Start, start, start_and_open};
 use crate::spec::{Recorded, RecordedLibrary, RecordedProgram};
-use crate::trace::{Opener, Runs};
+use crate::trace::{Opener, Runs, Seen};
 
 pub(super) use bare::find_bare;
 
@@ -55,12 +55,14 @@ pub(super) struct Found {
     pub recorded: Recorded,
     /// The starts of programs with what they opened.
     pub loads: Vec<(String, Load)>,
+    /// Dynamic loaders that were executed by themselves, and so hide which program loaded what.
+    pub hiding: Vec<String>,
 }
 
 /// Finds what runs executed and loaded.
 pub(super) fn find(runs: &Runs, ground: &dyn Ground, environment: &Environment) -> Found {
     let mut found =
-        Found { recorded: Recorded { runs: runs.count, ..Recorded::default() }, loads: Vec::new() };
+        Found { recorded: Recorded { runs: runs.count, ..Recorded::default() }, ..Found::default() };
     let mut opened: BTreeMap<&str, bool> = BTreeMap::new();
     for seen in &runs.executed {
         let (is_program, gone) = match ground.content(&seen.path) {
@@ -80,6 +82,11 @@ pub(super) fn find(runs: &Runs, ground: &dyn Ground, environment: &Environment) 
                 let content = ground.content(&seen.path);
                 !matches!(content, Content::Object(_)) && !is_named_library(&content, &seen.path)
             });
+        }
+        if let Content::Object(facts) = ground.content(&opener.program)
+            && !facts.is_program()
+        {
+            found.hiding.push(opener.program.clone());
         }
         let (libraries, loads) = libraries(opener, runs, ground, environment);
         if !libraries.is_empty() {
@@ -123,6 +130,11 @@ impl Found {
             notes.push(format!(
                 "the runs on {} loaded {first}{more}, which is not here: a check cannot look into it",
                 hosts.unwrap_or_default()
+            ));
+        }
+        for loader in &self.hiding {
+            notes.push(format!(
+                "{loader} was executed by itself: what it loaded is not told, nor for which program"
             ));
         }
         for (program, load) in &self.loads {
@@ -172,6 +184,8 @@ struct Candidate<'a> {
     path: &'a str,
     seen: u32,
     facts: Option<Arc<Facts>>,
+    /// The loader opened it, before the program ran.
+    by_loader: bool,
 }
 
 /// The libraries that a program loaded once it ran, and its start with all of them.
@@ -199,14 +213,19 @@ fn libraries(
         libraries: Vec::new(),
     };
     survey.covered.insert(files.real_path(interpreter), None);
-    for seen in &opener.opened {
+    // The loader opens these before the last of the libraries that the program needs: preloads, and what its
+    // run found by LD_LIBRARY_PATH.
+    let is_of_start = |seen: &Seen| survey.covered.contains_key(&files.real_path(&ground.place(&seen.path)));
+    let started = opener.opened.iter().rposition(is_of_start).unwrap_or(0);
+    for (number, seen) in opener.opened.iter().enumerate() {
         files.memory().begin();
         let facts = match ground.content(&seen.path) {
             Content::Object(facts) if is_loadable(&facts, &program) => Some(facts),
             content if is_named_library(&content, &seen.path) => None,
             _ => continue,
         };
-        survey.add(&Candidate { path: &seen.path, seen: seen.runs, facts }, runs);
+        let by_loader = number < started;
+        survey.add(&Candidate { path: &seen.path, seen: seen.runs, facts, by_loader }, runs);
     }
     let names = survey.names();
     let load = (!names.is_empty())
@@ -257,8 +276,9 @@ struct Survey<'a> {
 impl Survey<'_> {
     fn add(&mut self, candidate: &Candidate<'_>, runs: &Runs) {
         let is_of_others = OPENED_BY_OTHERS.iter().any(|part| candidate.path.contains(part));
+        let is_loaded = self.opens || is_of_others || candidate.by_loader;
         let Some(facts) = &candidate.facts else {
-            if self.opens || is_of_others {
+            if is_loaded {
                 self.libraries.push(gone(candidate.path, candidate.seen, runs));
             }
             return;
@@ -268,7 +288,7 @@ impl Survey<'_> {
         let needed_by = match self.covered.get(&files.real_path(&place)) {
             Some(None) => return,
             Some(Some(library)) => Some(library.clone()),
-            None if !self.opens && !is_of_others => return,
+            None if !is_loaded => return,
             None => None,
         };
         let shown = self.ground.shown(candidate.path);

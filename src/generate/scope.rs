@@ -57,6 +57,12 @@ pub enum Error {
         /// The machines of the runs.
         hosts: String,
     },
+    /// A recorded run executed the dynamic loader itself, which then read the program.
+    #[error("the recorded run executed {}, which is no program: the program is not known", path.display())]
+    LoaderExecuted {
+        /// The loader.
+        path: PathBuf,
+    },
     /// Recorded runs show no program.
     #[error("the recorded runs on {hosts} show no program that was there before")]
     NothingExecuted {
@@ -80,7 +86,9 @@ impl Error {
             Self::ExecutedElsewhere { .. } => {
                 Some("a container's run is looked at in the container, or with --image SOURCE of its image")
             }
-            Self::NothingExecuted { .. } => Some("name the programs that the specification is to be about"),
+            Self::LoaderExecuted { .. } | Self::NothingExecuted { .. } => {
+                Some("name the programs that the specification is to be about")
+            }
             Self::Read { .. } | Self::Elf { .. } | Self::Empty { .. } => None,
         }
     }
@@ -119,7 +127,14 @@ pub(super) fn read_executed(runs: &Runs) -> Result<Scope, Error> {
     let paths: Vec<PathBuf> = runs.commands.iter().map(PathBuf::from).collect();
     match paths.iter().find(|path| !path.exists()) {
         Some(path) => Err(Error::ExecutedElsewhere { path: path.clone(), hosts: hosts() }),
-        None => read(&paths),
+        None => {
+            let scope = read(&paths)?;
+            let loader = scope.application.objects.iter().find(|(_, facts)| !facts.is_program());
+            match loader {
+                Some((path, _)) => Err(Error::LoaderExecuted { path: scope.directory.join(path) }),
+                None => Ok(scope),
+            }
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use base64::Engine as _;
 
 use crate::elf::{IsaLevel, Machine};
+use crate::generate::recorded::Content;
 use crate::generate::{Generated, attributes, leave_names, object};
 use crate::host::{LibraryCache, Platform};
 use crate::image::{Config, Tree};
@@ -161,7 +162,12 @@ fn subjects(
 /// What recorded runs executed first, as far as the image has it.
 fn executed(options: &ImageOptions, files: &TreeFiles<'_>) -> Vec<String> {
     let commands = options.runs.iter().flat_map(|runs| &runs.commands);
-    commands.filter(|path| files.is_executable(path)).map(|path| relative(path)).collect()
+    let is_program = |path: &&String| match files.content(path) {
+        Content::Object(facts) => facts.is_program() && files.is_executable(path),
+        Content::Script => files.is_executable(path),
+        Content::Other | Content::Gone => false,
+    };
+    commands.filter(is_program).map(|path| relative(path)).collect()
 }
 
 /// Every program of an image that the kernel would start.
