@@ -149,7 +149,12 @@ fn own_name(arguments: &Arguments) -> PathBuf {
     arguments.out_dir.clone().unwrap_or_else(|| PathBuf::from(".")).join(name)
 }
 
-fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
+/// A set of patterns, as `--include` and `--exclude` take them.
+///
+/// # Errors
+///
+/// Where one is no pattern.
+pub fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
     let wrong = |error: globset::Error| Failure::usage(format!("not a pattern: {error}"));
     let mut builder = GlobSetBuilder::new();
     for pattern in patterns {
