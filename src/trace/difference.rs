@@ -206,3 +206,6 @@ fn totals(first: &Survey, second: &Survey) -> BTreeMap<String, [u64; 2]> {
     let row = |kind: Kind| (kind.word().to_owned(), [count(first, kind), count(second, kind)]);
     Kind::ALL.into_iter().map(row).filter(|(_, counts)| *counts != [0, 0]).collect()
 }
+
+#[cfg(test)]
+mod tests;

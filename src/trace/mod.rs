@@ -10,6 +10,8 @@ mod difference;
 mod document;
 mod files;
 mod libraries;
+#[cfg(test)]
+mod made;
 mod name;
 mod perfetto;
 mod read;
