@@ -4,6 +4,7 @@ mod ending;
 mod event;
 mod limit;
 mod suite;
+mod trace;
 mod transparency;
 mod witness;
 
@@ -18,6 +19,7 @@ pub fn all() -> Vec<Case> {
         ending::cases(),
         limit::cases(),
         suite::cases(),
+        trace::cases(),
     ];
     themes.into_iter().flatten().collect()
 }

@@ -1,17 +1,22 @@
 //! The text log of compat-lib 0.0.1, which PyPI's `compatlib` reads.
 //!
 //! A line is `YYYY/MM/DD HH:MM:SS file.go:NN: NANOSECONDS EVENT PATH[\tOPEN]`, split at white space by its
-//! readers; events are Lookup, Open, Close, Create and, without a path, Complete.
+//! readers; events are Lookup, Open, Close, Create and, at the end, Complete. They want a path of that one, too,
+//! and of several logs at once each has to begin with something that is not opened.
 
 use std::collections::HashSet;
 use std::io::{self, Write};
 
 use super::document::{Event, Header, Kind};
+use super::name::Name;
 
 /// What is kept between events.
 #[derive(Debug)]
 pub struct TextLog {
     started: u64,
+    /// Where the command ran.
+    folder: Name,
+    begun: bool,
     /// The opens that the log has told of.
     told: HashSet<u64>,
 }
@@ -19,7 +24,8 @@ pub struct TextLog {
 impl TextLog {
     /// A log of a run that this is the header of.
     pub fn new(header: &Header) -> Self {
-        Self { started: header.started, told: HashSet::new() }
+        let folder = if header.folder.0.is_empty() { Name::from(&b"/"[..]) } else { header.folder.clone() };
+        Self { started: header.started, folder, begun: false, told: HashSet::new() }
     }
 
     /// Writes an event, where the log knows its kind.
@@ -33,6 +39,10 @@ impl TextLog {
             // Its readers pair a close with an open, also after a creation.
             (Kind::Open | Kind::Create, Some(open)) if event.error.is_none() => {
                 self.told.insert(open);
+                if !self.begun {
+                    // It was looked up before the recorder began.
+                    self.line(out, "Lookup", event)?;
+                }
                 if event.event == Kind::Create {
                     self.line(out, "Create", event)?;
                 }
@@ -41,6 +51,7 @@ impl TextLog {
             (Kind::Close, Some(open)) if self.told.remove(&open) => "Close",
             _ => return Ok(()),
         };
+        self.begun = true;
         self.line(out, word, event)
     }
 
@@ -63,7 +74,9 @@ impl TextLog {
     pub fn complete(&self, out: &mut impl Write, t: u64) -> io::Result<()> {
         let nanoseconds = self.started.saturating_add(t);
         let stamp = date_and_time(nanoseconds / 1_000_000_000);
-        writeln!(out, "{stamp} recorder.go:1: {nanoseconds:>19} {:>10}", "Complete")
+        write!(out, "{stamp} recorder.go:1: {nanoseconds:>19} {:>10} ", "Complete")?;
+        write_path(out, &self.folder.0)?;
+        writeln!(out)
     }
 }
 
@@ -97,6 +110,8 @@ fn date_and_time(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::made::recording;
+    use super::super::{Format, Reader, Writer};
     use super::*;
 
     #[test]
@@ -109,5 +124,25 @@ mod tests {
         assert_eq!(written(b"/a b\n\\c"), r"/a\040b\012\134c");
         assert_eq!(written("/ä\u{a0}\u{1f}".as_bytes()), "/ä\\302\\240\\037");
         assert_eq!(written(b"/\xff"), r"/\377");
+    }
+
+    #[test]
+    fn a_log_begins_with_a_lookup_and_ends_with_complete() {
+        let bytes = recording(&["open /a open=1", "create /b open=2", "close /b open=2", "close /x open=9"]);
+        let mut reader = Reader::new("run.jsonl", &bytes[..]).expect("a recording");
+        let mut out = Vec::new();
+        let mut writer = Writer::new(&mut out, Format::CompatLib, reader.header()).expect("room");
+        while let Some(event) = reader.read_event().expect("an event") {
+            writer.event(&event).expect("room");
+        }
+        writer.end("exited", Some(0), 4000).expect("room");
+        insta::assert_snapshot!(String::from_utf8_lossy(&out), @r"
+        1970/01/01 00:00:00 recorder.go:1:                   0     Lookup /a
+        1970/01/01 00:00:00 recorder.go:1:                   0       Open /a	1
+        1970/01/01 00:00:00 recorder.go:1:                1000     Create /b
+        1970/01/01 00:00:00 recorder.go:1:                1000       Open /b	2
+        1970/01/01 00:00:00 recorder.go:1:                2000      Close /b	2
+        1970/01/01 00:00:00 recorder.go:1:                4000   Complete /
+        ");
     }
 }

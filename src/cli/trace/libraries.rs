@@ -83,8 +83,8 @@ mod tests {
         };
         let vain = Loaded { places: vec![], role: Role::Plugin, misses: 1, folders: 1, ..found.clone() };
         insta::assert_snapshot!(render(&[found, vain], 2), @r"
-        library     libz.so.1 => /usr/lib/libz.so.1.2 (3 misses in 2 folders) by a,b\n in 1 of 2 runs
-        plugin      libz.so.1 => not found (1 miss in 1 folder) by a,b\n in 1 of 2 runs
+        library     libz.so.1 => /usr/lib/libz.so.1.2 (3 misses in 2 folders) by a,b  in 1 of 2 runs
+        plugin      libz.so.1 => not found (1 miss in 1 folder) by a,b  in 1 of 2 runs
         ");
     }
 }

@@ -1,7 +1,8 @@
 //! `compat trace summary`.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use super::text;
 use crate::cli::{Context, Exit, Failure, OutputFormat};
@@ -17,7 +18,7 @@ pub struct Arguments {
     runs: Vec<PathBuf>,
 
     /// Show at most N rows of each list
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = ROWS)]
     top: usize,
 
     /// How the result is printed
@@ -40,8 +41,23 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
+/// How many rows each list has where nobody says.
+const ROWS: usize = 10;
+
+/// Tells on standard error what a run touched that has just ended. It does not matter to how the run ended
+/// whether that can be told.
+pub fn tell(log: &Path, context: &Context) {
+    match super::survey(&[log.to_owned()], context) {
+        Ok(survey) => {
+            let text = render(&trace::summary(&survey, ROWS));
+            let _ = anstream::stderr().write_all(text.as_bytes());
+        }
+        Err(failure) => context.warn(&format!("no summary: {}", failure.message)),
+    }
+}
+
 /// The summary as text.
-pub fn render(summary: &Summary) -> String {
+fn render(summary: &Summary) -> String {
     let mut text = String::new();
     summary.runs.iter().for_each(|run| render_run(run, &mut text));
     render_counts(summary, &mut text);
