@@ -1,5 +1,6 @@
 //! The cases, one file a theme.
 
+mod compat_lib;
 mod ending;
 mod event;
 mod limit;
@@ -20,6 +21,7 @@ pub fn all() -> Vec<Case> {
         limit::cases(),
         suite::cases(),
         trace::cases(),
+        compat_lib::cases(),
     ];
     themes.into_iter().flatten().collect()
 }
