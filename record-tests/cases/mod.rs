@@ -1,9 +1,11 @@
 //! The cases, one file a theme.
 
+mod compat_lib;
 mod ending;
 mod event;
 mod limit;
 mod suite;
+mod trace;
 mod transparency;
 mod witness;
 
@@ -18,6 +20,8 @@ pub fn all() -> Vec<Case> {
         ending::cases(),
         limit::cases(),
         suite::cases(),
+        trace::cases(),
+        compat_lib::cases(),
     ];
     themes.into_iter().flatten().collect()
 }

@@ -28,6 +28,7 @@ pub mod report;
 pub mod schema;
 pub mod select;
 pub mod source;
+pub mod trace;
 pub mod tree;
 pub mod validate;
 
@@ -70,6 +71,7 @@ pub enum Command {
     Cache(cache::CacheArguments),
     Host(host::Arguments),
     Record(record::Arguments),
+    Trace(trace::Arguments),
     Validate(validate::Arguments),
     Schema(schema::Arguments),
     Completions(manual::CompletionArguments),
@@ -130,6 +132,7 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
         Command::Cache(arguments) => cache::run(&arguments, context),
         Command::Host(arguments) => host::run(&arguments, context),
         Command::Record(arguments) => record::run(arguments, context),
+        Command::Trace(arguments) => trace::run(&arguments, context),
         Command::Validate(arguments) => validate::run(&arguments, context),
         Command::Schema(arguments) => schema::run(&arguments, context),
         Command::Completions(arguments) => manual::completions(&arguments, context),

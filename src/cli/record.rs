@@ -52,6 +52,10 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     workdir: Option<PathBuf>,
 
+    /// Summarise at the end on standard error what was touched, as `compat trace summary` does
+    #[arg(long)]
+    summary: bool,
+
     /// Record only paths that match GLOB ("*" stays within a folder, "**" does not); may be repeated
     #[arg(long, value_name = "GLOB")]
     include: Vec<String>,
@@ -70,8 +74,19 @@ enum LogFormat {
 }
 
 /// The options of the old program, which took them with one dash or two.
-const OPTIONS: &[&str] =
-    &["out", "out-dir", "format", "read-only", "workdir", "include", "exclude", "help", "quiet", "verbose"];
+const OPTIONS: &[&str] = &[
+    "out",
+    "out-dir",
+    "format",
+    "read-only",
+    "workdir",
+    "summary",
+    "include",
+    "exclude",
+    "help",
+    "quiet",
+    "verbose",
+];
 
 /// Gives the single-dash long options before the command their second dash: `-out FILE`, `-out=FILE`.
 pub fn with_long_options(arguments: &mut [OsString]) {
@@ -94,6 +109,10 @@ pub fn with_long_options(arguments: &mut [OsString]) {
 ///
 /// Where the mirror or the log cannot be made, or the command not be executed.
 pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
+    let summarised = arguments.summary;
+    if summarised && !matches!(arguments.format, LogFormat::Jsonl) {
+        return Err(Failure::usage("--summary is made from the log, which has to be --format jsonl"));
+    }
     let out = arguments.out.clone().unwrap_or_else(|| own_name(&arguments));
     if arguments.out.is_none() {
         context.warn(&format!("recording to {}", out.display()));
@@ -115,7 +134,11 @@ pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
         },
         selection,
     };
-    let outcome = record::record(&options).map_err(|error| {
+    let outcome = record::record(&options);
+    if summarised && outcome.is_ok() {
+        super::trace::summary::tell(&options.out, context);
+    }
+    let outcome = outcome.map_err(|error| {
         let hint = if let record::Error::Enter(error) = &error { error.hint() } else { None };
         Failure::undecided(&error).with_hint(hint)
     })?;
@@ -149,7 +172,12 @@ fn own_name(arguments: &Arguments) -> PathBuf {
     arguments.out_dir.clone().unwrap_or_else(|| PathBuf::from(".")).join(name)
 }
 
-fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
+/// A set of patterns, as `--include` and `--exclude` take them.
+///
+/// # Errors
+///
+/// Where one is no pattern.
+pub fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
     let wrong = |error: globset::Error| Failure::usage(format!("not a pattern: {error}"));
     let mut builder = GlobSetBuilder::new();
     for pattern in patterns {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::cli::Failure;
 use crate::trace::{ReadError, Reader};
@@ -17,6 +17,17 @@ const BLOCK: usize = 1 << 17;
 /// Where it cannot be read or is no recording.
 pub fn open(path: &Path) -> Result<Reader<'static>, Failure> {
     Reader::new(name(path), input(path)?).map_err(|error| failure(&error))
+}
+
+/// Makes sure that all of these are recordings, before something is done with them. What is no file cannot
+/// be read twice, and is not looked at.
+///
+/// # Errors
+///
+/// As [`open`].
+pub fn open_all(paths: &[PathBuf]) -> Result<(), Failure> {
+    let mut files = paths.iter().filter(|path| path.is_file() || !path.exists());
+    files.try_for_each(|path| if *path == Path::new("-") { Ok(()) } else { open(path).map(drop) })
 }
 
 /// How it is called in messages.

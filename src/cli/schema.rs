@@ -40,6 +40,10 @@ pub fn all() -> Vec<(&'static str, Value)> {
         ("inspect", output::<inspect::InspectReport>("inspect")),
         ("copy", output::<copy::CopyReport>("copy")),
         ("delete", output::<delete::DeleteReport>("delete")),
+        ("trace-summary", output::<crate::trace::Summary>("trace-summary")),
+        ("trace-files", output::<Vec<crate::trace::TouchedFile>>("trace-files")),
+        ("trace-libraries", output::<Vec<crate::trace::Loaded>>("trace-libraries")),
+        ("trace-diff", output::<crate::trace::Difference>("trace-diff")),
         ("cache-list", output::<cache::CacheList>("cache-list")),
         ("cache-pruned", output::<cache::CachePruned>("cache-pruned")),
     ]

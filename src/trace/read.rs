@@ -50,7 +50,7 @@ pub enum Foreign {
     Empty,
     #[error("it ends within its first line")]
     CutHeader,
-    #[error("it is a text log of compat-lib, which `compat trace convert` reads")]
+    #[error("it is a text log of compat-lib, which does not tell who touched a file and what failed")]
     CompatLib,
     #[error("it is a trace for Perfetto's viewer, which is written from a recording")]
     Perfetto,
@@ -95,6 +95,11 @@ impl<'a> Reader<'a> {
         let mut line = Vec::new();
         let header = read_header(&file, &mut input, &mut line)?;
         Ok(Self { file, input, header, ending: None, line, number: 1, unknown: 0 })
+    }
+
+    /// How the recording is called in errors.
+    pub fn file(&self) -> &str {
+        &self.file
     }
 
     /// The first line.

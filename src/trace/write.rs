@@ -1,11 +1,13 @@
 //! Writing a recording, in one of three formats.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
+use super::compat_lib::TextLog;
 use super::document::{End, Event, Header, Kind};
+use super::perfetto::{Spaces, Tracks};
 
 /// The format of a written recording.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,15 +24,20 @@ pub enum Format {
     Perfetto,
 }
 
-/// Writes lines to `out`; every call writes whole lines.
+/// Writes lines to `out`.
 #[derive(Debug)]
 pub struct Writer<W> {
     out: W,
-    format: Format,
-    started: u64,
+    form: Form,
     counts: BTreeMap<Kind, u64>,
-    /// The opens that the text log has told of.
-    told: HashSet<u64>,
+}
+
+/// What a format keeps between events.
+#[derive(Debug)]
+enum Form {
+    Jsonl,
+    CompatLib(TextLog),
+    Perfetto(Box<(Tracks, Spaces)>),
 }
 
 impl<W: Write> Writer<W> {
@@ -40,13 +47,20 @@ impl<W: Write> Writer<W> {
     ///
     /// Those of `out`, as for the other functions.
     pub fn new(mut out: W, format: Format, header: &Header) -> io::Result<Self> {
-        match format {
-            Format::Jsonl => write_json(&mut out, header)?,
-            Format::CompatLib => {}
-            Format::Perfetto => out.write_all(b"[\n")?,
-        }
+        let form = match format {
+            Format::Jsonl => {
+                write_json(&mut out, header)?;
+                Form::Jsonl
+            }
+            Format::CompatLib => Form::CompatLib(TextLog::new(header)),
+            Format::Perfetto => {
+                let mut tracks = Tracks::new(0, None);
+                tracks.begin(&mut out, header)?;
+                Form::Perfetto(Box::new((tracks, Spaces::new(1))))
+            }
+        };
         out.flush()?;
-        Ok(Self { out, format, started: header.started, counts: BTreeMap::new(), told: HashSet::new() })
+        Ok(Self { out, form, counts: BTreeMap::new() })
     }
 
     /// Where the lines go.
@@ -61,66 +75,11 @@ impl<W: Write> Writer<W> {
     /// See [`Writer::new`].
     pub fn event(&mut self, event: &Event) -> io::Result<()> {
         *self.counts.entry(event.event).or_default() += 1;
-        match self.format {
-            Format::Jsonl => write_json(&mut self.out, event),
-            Format::CompatLib => self.text_event(event),
-            Format::Perfetto => self.trace_event(event),
+        match &mut self.form {
+            Form::Jsonl => write_json(&mut self.out, event),
+            Form::CompatLib(log) => log.event(&mut self.out, event),
+            Form::Perfetto(form) => form.0.event(&mut self.out, &mut form.1, event),
         }
-    }
-
-    fn text_event(&mut self, event: &Event) -> io::Result<()> {
-        let word = match (event.event, event.open) {
-            (Kind::Lookup, _) => "Lookup",
-            // Its readers pair a close with an open, also after a creation.
-            (Kind::Open | Kind::Create, Some(open)) if event.error.is_none() => {
-                self.told.insert(open);
-                if event.event == Kind::Create {
-                    self.text_line(event.t, "Create", event)?;
-                }
-                "Open"
-            }
-            (Kind::Close, Some(open)) if self.told.remove(&open) => "Close",
-            _ => return Ok(()),
-        };
-        self.text_line(event.t, word, event)
-    }
-
-    fn text_line(&mut self, t: u64, word: &str, event: &Event) -> io::Result<()> {
-        let nanoseconds = self.started + t;
-        let stamp = date_and_time(nanoseconds / 1_000_000_000);
-        write!(self.out, "{stamp} recorder.go:1: {nanoseconds:>19} {word:>10} ")?;
-        // A path with white space would be split: it is written with the escapes of the mount table.
-        for byte in &event.path.0 {
-            match byte {
-                b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c | b'\\' => write!(self.out, "\\{byte:03o}")?,
-                _ => self.out.write_all(&[*byte])?,
-            }
-        }
-        match event.open.filter(|_| word != "Lookup" && word != "Create") {
-            Some(open) => writeln!(self.out, "\t{open}"),
-            None => writeln!(self.out),
-        }
-    }
-
-    fn trace_event(&mut self, event: &Event) -> io::Result<()> {
-        #[derive(Serialize)]
-        struct Trace<'a> {
-            name: &'a str,
-            cat: &'a str,
-            ph: &'a str,
-            /// Microseconds.
-            ts: f64,
-            pid: u32,
-            tid: u32,
-            s: &'a str,
-            args: &'a Event,
-        }
-        let name = event.path.text();
-        let ts = event.t as f64 / 1000.0;
-        let (cat, ph) = (event.event.word(), "i");
-        let trace = Trace { name: &name, cat, ph, ts, pid: event.pid, tid: event.tid, s: "t", args: event };
-        serde_json::to_writer(&mut self.out, &trace)?;
-        self.out.write_all(b",\n")
     }
 
     /// Hands on what was written.
@@ -142,32 +101,44 @@ impl<W: Write> Writer<W> {
         let counts = self.counts.clone();
         let end =
             End { end: how.to_owned(), code, t: Some(t), events: Some(events), dropped: Some(0), counts };
-        match self.format {
-            Format::Jsonl => write_json(&mut self.out, &end)?,
-            Format::CompatLib => {
-                let nanoseconds = self.started + t;
-                let stamp = date_and_time(nanoseconds / 1_000_000_000);
-                writeln!(self.out, "{stamp} recorder.go:1: {nanoseconds:>19} {:>10}", "Complete")?;
-            }
-            Format::Perfetto => {
-                let ts = t as f64 / 1000.0;
-                write!(self.out, r#"{{"name":"end","ph":"i","ts":{ts},"pid":0,"tid":0,"s":"g","args":"#)?;
-                serde_json::to_writer(&mut self.out, &end)?;
-                self.out.write_all(b"}\n]\n")?;
+        self.end_as(&end, t)?;
+        Ok(end)
+    }
+
+    /// Adds the last line of another recording; `last` is the time of the last event.
+    ///
+    /// # Errors
+    ///
+    /// See [`Writer::new`].
+    pub fn end_as(&mut self, end: &End, last: u64) -> io::Result<()> {
+        let t = end.t.unwrap_or(last);
+        match &mut self.form {
+            Form::Jsonl => write_json(&mut self.out, end)?,
+            Form::CompatLib(log) => log.complete(&mut self.out, t)?,
+            Form::Perfetto(form) => {
+                form.0.end(&mut self.out, &form.1, t, Some(end))?;
+                self.out.write_all(b"\n]\n")?;
             }
         }
-        self.out.flush()?;
-        Ok(end)
+        self.out.flush()
+    }
+
+    /// Ends what is written of a recording that has no last line itself: neither has this one. `t` is the
+    /// time of the last event.
+    ///
+    /// # Errors
+    ///
+    /// See [`Writer::new`].
+    pub fn cut(&mut self, t: u64) -> io::Result<()> {
+        if let Form::Perfetto(form) = &mut self.form {
+            form.0.end(&mut self.out, &form.1, t, None)?;
+            self.out.write_all(b"\n]\n")?;
+        }
+        self.out.flush()
     }
 }
 
 fn write_json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut *out, value)?;
     out.write_all(b"\n")
-}
-
-/// `2026/01/31 23:59:59`, in universal time.
-fn date_and_time(seconds: u64) -> String {
-    let time = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-    time.unwrap_or_default().strftime("%Y/%m/%d %H:%M:%S").to_string()
 }

@@ -96,7 +96,7 @@ fn what_is_no_recording_is_refused_with_what_it_is() {
     insta::assert_snapshot!(refused(b""), @"run.jsonl is not a recording: it is empty");
     insta::assert_snapshot!(refused(b"\x7fELF\x02\x01"), @"run.jsonl is not a recording: its first line is no header");
     insta::assert_snapshot!(refused(b"{\"compat_recording\":1,\"comm"), @"run.jsonl is not a recording: it ends within its first line");
-    insta::assert_snapshot!(refused(b"2024/11/08 10:46:19 recorder.go:46: 1731062779714551943 Lookup     /etc\n"), @"run.jsonl is not a recording: it is a text log of compat-lib, which `compat trace convert` reads");
+    insta::assert_snapshot!(refused(b"2024/11/08 10:46:19 recorder.go:46: 1731062779714551943 Lookup     /etc\n"), @"run.jsonl is not a recording: it is a text log of compat-lib, which does not tell who touched a file and what failed");
     insta::assert_snapshot!(refused(b"[\n{\"name\":\"/a\",\"ph\":\"i\"},\n"), @"run.jsonl is not a recording: it is a trace for Perfetto's viewer, which is written from a recording");
     insta::assert_snapshot!(refused(b"{\"traceEvents\":[]}"), @"run.jsonl is not a recording: it is a trace for Perfetto's viewer, which is written from a recording");
     insta::assert_snapshot!(refused(b"\x1f\x8b\x08\0"), @"run.jsonl is not a recording: it is compressed with gzip; only zstd is read");

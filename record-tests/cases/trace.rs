@@ -1,0 +1,307 @@
+//! What `compat trace` says of real recordings.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use compat::trace::Kind;
+use serde_json::Value;
+
+use crate::harness::case::Case;
+use crate::harness::recorder::{COMPAT, assert_code, finish, log, record};
+use crate::harness::recording::{Recording, read};
+
+/// The cases.
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new("trace::a_summary_has_the_counts_of_the_log", &[], summary),
+        Case::new("trace::files_are_those_of_the_log", &[], files),
+        Case::new("trace::libraries_are_told_with_their_search", &["gcc"], libraries),
+        Case::new("trace::the_same_command_twice_is_the_same_and_another_differs", &[], difference),
+        Case::new("trace::opens_are_slices_that_do_not_overlap_on_a_track", &["python3"], perfetto),
+        Case::new("trace::a_recording_becomes_another_format_and_comes_back_from_compression", &[], convert),
+        Case::new("trace::a_cut_recording_is_read_and_told", &[], cut),
+        Case::new("trace::a_closed_pipe_is_no_fault", &[], pipe),
+        Case::new("trace::what_is_no_recording_is_named", &[], foreign),
+        Case::new("trace::a_summary_of_the_run_is_told_at_its_end", &[], summary_of_the_run),
+    ]
+}
+
+fn trace(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(COMPAT);
+    command.arg("trace").args(arguments).current_dir(folder);
+    finish(command, b"")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn json(folder: &Path, arguments: &[&str]) -> Value {
+    let output = trace(folder, arguments);
+    assert_code(&output, 0);
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+fn recorded(folder: &Path, script: &str) -> Recording {
+    assert_code(&record(folder, &["sh", "-c", script]), 0);
+    read(&log(folder))
+}
+
+/// Opens, creates, misses, with a space in a name.
+const SCRIPT: &str = "echo a > 'with space'; cat 'with space' /etc/passwd > copy; test -e none/x || rm copy";
+
+fn summary(folder: &Path) {
+    let recording = recorded(folder, SCRIPT);
+    let summary = json(folder, &["summary", "--format", "json", "run.jsonl"]);
+    let counted: BTreeMap<Kind, u64> = recording.end.counts.clone();
+    for (kind, count) in &counted {
+        assert_eq!(summary["events"][kind.word()], *count);
+    }
+    let opened = recording.paths(&[Kind::Open, Kind::Create], |_| true);
+    assert_eq!(summary["paths"]["opened"], opened.len());
+    assert_eq!(summary["paths"]["missed"], recording.missed(|_| true).len());
+    assert_eq!(summary["paths"]["created"], 2);
+    assert_eq!((&summary["runs"][0]["end"], &summary["runs"][0]["code"]), (&"exited".into(), &0.into()));
+    let programs = summary["programs"].as_array().expect("programs");
+    let cat = programs.iter().find(|row| row["program"].as_str().is_some_and(|path| path.ends_with("/cat")));
+    assert_eq!(cat.expect("cat ran")["processes"], 1);
+    let output = trace(folder, &["summary", "run.jsonl"]);
+    let shown = text(&output.stdout);
+    assert!(shown.contains("exited with 0") && shown.contains("misses by folder:"), "{shown}");
+}
+
+fn files(folder: &Path) {
+    let recording = recorded(folder, SCRIPT);
+    let listed = |selection: &str| -> BTreeSet<String> {
+        let output = trace(folder, &["files", selection, "--paths", "-0", "run.jsonl"]);
+        assert_code(&output, 0);
+        output.stdout.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(text).collect()
+    };
+    assert_eq!(listed("--created"), recording.paths(&[Kind::Create], |_| true));
+    assert_eq!(listed("--missed"), recording.missed(|_| true));
+    let kinds = [Kind::Open, Kind::Create, Kind::OpenFolder];
+    assert_eq!(listed("--opened"), recording.paths(&kinds, |_| true));
+    let own = folder.join("with space").display().to_string();
+    let shown = json(folder, &["files", "--glob", &own, "--format", "json", "run.jsonl"]);
+    assert_eq!(
+        (&shown[0]["path"], &shown[0]["created"], &shown[0]["opened"]),
+        (&own.into(), &1.into(), &2.into())
+    );
+    assert_eq!(shown.as_array().map(Vec::len), Some(1));
+    let lines = text(&trace(folder, &["files", "--sort", "path", "run.jsonl"]).stdout);
+    assert!(lines.lines().any(|line| line.ends_with("/with space")), "{lines}");
+}
+
+fn libraries(folder: &Path) {
+    let build = "mkdir l1 l2; echo 'int f(void){return 1;}' > f.c; echo 'int f(void);int main(void){return f()-1;}' > m.c
+        gcc -shared -fPIC -Wl,-soname,libown.so.1 -o l2/libown.so.1.5 f.c; ln -s libown.so.1.5 l2/libown.so.1
+        gcc -o m m.c l2/libown.so.1";
+    assert!(Command::new("sh").args(["-ec", build]).current_dir(folder).status().expect("a shell").success());
+    let path = format!("LD_LIBRARY_PATH={0}/l1:{0}/l2", folder.display());
+    assert_code(&record(folder, &["env", &path, "./m"]), 0);
+    let rows = json(folder, &["libraries", "--format", "json", "run.jsonl"]);
+    let rows = rows.as_array().expect("rows");
+    let row = |name: &str| rows.iter().find(|row| row["name"] == name).unwrap_or_else(|| panic!("no {name}"));
+    let own = row("libown.so.1");
+    assert_eq!(own["role"], "library");
+    assert_eq!(own["places"][0]["path"], folder.join("l2/libown.so.1.5").display().to_string());
+    assert!(own["misses"].as_u64() >= Some(1), "it was looked for in l1: {own}");
+    let program = folder.join("m").display().to_string();
+    assert!(own["programs"].as_array().is_some_and(|by| by.iter().any(|by| *by == program)), "{own}");
+    assert_eq!(row("m")["role"], "program");
+    assert!(rows.iter().any(|row| row["role"] == "interpreter"));
+    let output = text(&trace(folder, &["libraries", "run.jsonl"]).stdout);
+    assert!(output.lines().any(|line| line.starts_with("library     libown.so.1 => ")), "{output}");
+}
+
+fn difference(folder: &Path) {
+    fs::write(folder.join("conf"), "a").expect("a file");
+    let script = "cat conf missing 2>/dev/null; cat /etc/passwd > /dev/null";
+    let keep = |name: &str| fs::rename(log(folder), folder.join(name)).expect("a log");
+    recorded(folder, script);
+    keep("one.jsonl");
+    recorded(folder, script);
+    keep("two.jsonl");
+    let same = trace(folder, &["diff", "--counts", "one.jsonl", "two.jsonl"]);
+    assert_code(&same, 0);
+    assert!(text(&same.stdout).ends_with("the same\n"), "{}", text(&same.stdout));
+    fs::write(folder.join("missing"), "b").expect("a file");
+    recorded(folder, script);
+    keep("three.jsonl");
+    let output = trace(folder, &["diff", "one.jsonl", "three.jsonl"]);
+    assert_code(&output, 1);
+    let path = folder.join("missing").display().to_string();
+    let expected = format!("other outcomes:\n  {path}: missed -> opened\n");
+    assert!(text(&output.stdout).contains(&expected), "{}", text(&output.stdout));
+    // What cat looks up to tell of an error goes with it.
+    let excluded =
+        ["diff", "--exclude", &path, "--exclude", "/usr/share/locale/**", "one.jsonl", "three.jsonl"];
+    assert_code(&trace(folder, &excluded), 0);
+    let output = trace(folder, &["diff", "--format", "json", "one.jsonl", "three.jsonl"]);
+    assert_code(&output, 1);
+    let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&found["same"], &found["changed"][0]["path"]), (&false.into(), &path.into()));
+}
+
+/// Two processes and two threads, with files open at the same time, one never closed by name.
+const OVERLAPS: &str = "import os, threading\n\
+    a = open('a', 'w'); b = open('b', 'w'); a.close(); c = open('c', 'w'); b.close(); c.close()\n\
+    t = threading.Thread(target=lambda: [open('/etc/passwd').close() for _ in range(20)]); t.start()\n\
+    [open('/etc/group').close() for _ in range(20)]; t.join()\n\
+    os.system('cat a b c none 2>/dev/null')";
+
+fn perfetto(folder: &Path) {
+    assert_code(&record(folder, &["python3", "-c", OVERLAPS]), 0);
+    let recording = read(&log(folder));
+    let written = json(folder, &["perfetto", "run.jsonl", "run.jsonl"]);
+    let events = check_trace(&written);
+    // Each open is told once for each run, and so is each miss.
+    let opens = recording.end.counts[&Kind::Open] + recording.end.counts[&Kind::Create];
+    let opens = (opens + recording.end.counts.get(&Kind::OpenFolder).unwrap_or(&0)) as usize;
+    assert_eq!(events.iter().filter(|event| event["ph"] == "X").count(), 2 * opens);
+    let misses = recording.events.iter().filter(|event| event.error.as_deref() == Some("ENOENT"));
+    let told = events.iter().filter(|event| event["cat"] == "miss").count();
+    assert_eq!(told, 2 * misses.filter(|event| event.event == Kind::Lookup).count());
+    let processes = |first: bool| -> BTreeSet<u64> {
+        let of_run = events.iter().filter_map(|event| event["pid"].as_u64()).filter(|pid| *pid > 0);
+        of_run.filter(|pid| (*pid < 1 << 22) == first).collect()
+    };
+    assert_eq!(processes(true).len(), processes(false).len());
+    assert!(processes(true).len() >= 2 && !events.is_empty());
+    // The recorder writes the same as is made of its log.
+    let mut run = Command::new(COMPAT);
+    run.args(["record", "-q", "-o", "direct.json", "--format", "perfetto", "--", "cat", "/etc/passwd"]);
+    assert_code(&finish(run_in(run, folder), b""), 0);
+    let direct: Value =
+        serde_json::from_slice(&fs::read(folder.join("direct.json")).expect("a trace")).expect("JSON");
+    let direct = check_trace(&direct);
+    assert!(direct.iter().any(|event| event["ph"] == "X" && event["name"] == "/etc/passwd"), "{direct:?}");
+}
+
+fn run_in(mut command: Command, folder: &Path) -> Command {
+    command.current_dir(folder);
+    command
+}
+
+/// The rules of the Trace Event Format for the events that are written: every one has what its phase asks for,
+/// complete events of a thread nest, a thread belongs to one process and has a name.
+fn check_trace(trace: &Value) -> &[Value] {
+    let events = trace.as_array().expect("the array form");
+    let mut slices: BTreeMap<(u64, u64), Vec<(f64, f64)>> = BTreeMap::new();
+    let (mut named, mut used, mut owner) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
+    for event in events {
+        assert!(event["name"].is_string() && event["args"].is_object(), "{event}");
+        let track = (event["pid"].as_u64().expect("a pid"), event["tid"].as_u64().expect("a tid"));
+        assert!(track.0 <= u64::from(u32::MAX) && track.1 <= u64::from(u32::MAX), "{event}");
+        let time =
+            |key: &str| event[key].as_f64().filter(|time| *time >= 0.0).unwrap_or_else(|| panic!("{event}"));
+        match event["ph"].as_str().expect("a phase") {
+            "X" => slices.entry(track).or_default().push((time("ts"), time("ts") + time("dur"))),
+            "i" => assert!(time("ts") >= 0.0 && matches!(event["s"].as_str(), Some("t" | "g")), "{event}"),
+            "M" if event["name"] == "thread_name" => {
+                assert!(event["args"]["name"].as_str().is_some_and(|name| !name.is_empty()), "{event}");
+                named.insert(track);
+            }
+            "M" => assert!(matches!(event["name"].as_str(), Some("process_name" | "recording")), "{event}"),
+            other => panic!("phase {other} in {event}"),
+        }
+        if event["ph"] == "X" || event["s"] == "t" {
+            assert!(event["cat"].is_string());
+            used.insert(track);
+            assert_eq!(
+                *owner.entry(track.1).or_insert(track.0),
+                track.0,
+                "a thread of two processes: {event}"
+            );
+        }
+    }
+    assert!(used.is_subset(&named), "{:?} have no name", used.difference(&named));
+    for (track, slices) in &mut slices {
+        // The longer of two that begin together is around the other.
+        slices.sort_by(|one, other| (one.0, -one.1).partial_cmp(&(other.0, -other.1)).expect("numbers"));
+        let mut around: Vec<f64> = Vec::new();
+        for (start, end) in slices {
+            // Times are nanoseconds in microseconds.
+            around.retain(|outer| *outer > *start + 0.000_5);
+            assert!(
+                around.last().is_none_or(|outer| *end <= *outer + 0.000_5),
+                "slices of {track:?} overlap"
+            );
+            around.push(*end);
+        }
+    }
+    events
+}
+
+fn convert(folder: &Path) {
+    recorded(folder, SCRIPT);
+    let whole = fs::read(log(folder)).expect("a log");
+    let compressed = &["convert", "--to", "jsonl", "--compress", "-o", "run.zst", "run.jsonl"];
+    assert_code(&trace(folder, compressed), 0);
+    assert!(fs::read(folder.join("run.zst")).expect("a file").starts_with(&[0x28, 0xb5, 0x2f, 0xfd]));
+    let back = trace(folder, &["convert", "--to", "jsonl", "run.zst"]);
+    assert_code(&back, 0);
+    assert!(back.stdout == whole, "the same bytes come back");
+    let old = trace(folder, &["convert", "--to", "compat-lib", "run.zst"]);
+    let lines = text(&old.stdout);
+    assert!(
+        lines.lines().any(|line| line.contains("Create ") && line.ends_with(r"/with\040space")),
+        "{lines}"
+    );
+    let one = json(folder, &["convert", "--to", "perfetto", "run.zst"]);
+    check_trace(&one);
+    let refused = trace(folder, &["convert", "--to", "perfetto", "-o", "run.zst", "run.zst"]);
+    assert_code(&refused, 2);
+    assert_code(&trace(folder, &["summary", "run.zst"]), 0);
+}
+
+fn cut(folder: &Path) {
+    let recording = recorded(folder, SCRIPT);
+    let whole = fs::read(log(folder)).expect("a log");
+    fs::write(folder.join("cut.jsonl"), &whole[..whole.len() - 300]).expect("a file");
+    let output = trace(folder, &["summary", "--format", "json", "cut.jsonl"]);
+    assert_code(&output, 0);
+    assert!(text(&output.stderr).contains("cut.jsonl is cut off"), "{}", text(&output.stderr));
+    let summary: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let events = summary["runs"][0]["events"].as_u64().expect("a number") as usize;
+    assert!(events > 0 && events <= recording.events.len() && summary["runs"][0].get("end").is_none());
+    let output = trace(folder, &["perfetto", "cut.jsonl"]);
+    check_trace(&serde_json::from_slice(&output.stdout).expect("JSON"));
+}
+
+fn pipe(folder: &Path) {
+    recorded(folder, "ls -lR /etc > /dev/null");
+    for subcommand in ["files", "perfetto"] {
+        let script = format!("{{ {COMPAT} trace {subcommand} run.jsonl; echo $? >&2; }} | head -c 10");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script]).current_dir(folder);
+        let output = finish(shell, b"");
+        assert_eq!((output.stdout.len(), text(&output.stderr).as_str()), (10, "0\n"), "{subcommand}");
+    }
+}
+
+fn foreign(folder: &Path) {
+    let mut run = Command::new(COMPAT);
+    run.args(["record", "-q", "-o", "old.log", "--format", "compat-lib", "--", "true"]);
+    assert_code(&finish(run_in(run, folder), b""), 0);
+    let output = trace(folder, &["convert", "--to", "jsonl", "-o", "made.jsonl", "old.log"]);
+    assert_code(&output, 3);
+    let expected = "error: old.log is not a recording: it is a text log of compat-lib, which does not tell";
+    assert!(text(&output.stderr).starts_with(expected), "{}", text(&output.stderr));
+    assert!(!folder.join("made.jsonl").exists(), "nothing is made up");
+    fs::write(folder.join("kept.json"), "kept").expect("a file");
+    assert_code(&trace(folder, &["perfetto", "-o", "kept.json", "old.log"]), 3);
+    assert_eq!(fs::read_to_string(folder.join("kept.json")).expect("a file"), "kept");
+}
+
+fn summary_of_the_run(folder: &Path) {
+    let mut run = Command::new(COMPAT);
+    run.args(["record", "-o", "run.jsonl", "--summary", "--", "sh", "-c", "echo told; cat none; exit 7"]);
+    let output = finish(run_in(run, folder), b"");
+    assert_code(&output, 7);
+    assert_eq!(text(&output.stdout), "told\n", "it goes to standard error");
+    let shown = text(&output.stderr);
+    assert!(shown.contains("exited with 7 after") && shown.contains("programs:"), "{shown}");
+}

@@ -1,0 +1,149 @@
+//! `compat trace diff`.
+
+use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+use std::slice;
+
+use super::text;
+use crate::cli::record::globs;
+use crate::cli::{Context, Exit, Failure, OutputFormat};
+use crate::trace::{self, CountChange, Difference, Name, Outcome, PathOutcome};
+
+/// Compare two recordings: the same application on two days
+///
+/// Paths that only one touched, other outcomes (missed here, found there), libraries that were found elsewhere,
+/// another end. Processes, times and the order do not matter. The exit code is 0 where they are the same, and 1
+/// where they differ.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  compat trace diff monday.jsonl tuesday.jsonl
+  compat trace diff --exclude '/tmp/**' --counts a.jsonl b.jsonl.zst
+  compat trace diff --format json a.jsonl b.jsonl | jq .elsewhere")]
+pub struct Arguments {
+    /// The first recording
+    #[arg(value_name = "A")]
+    first: PathBuf,
+
+    /// The second recording
+    #[arg(value_name = "B")]
+    second: PathBuf,
+
+    /// Compare also how often each path was opened, created and missed
+    #[arg(long)]
+    counts: bool,
+
+    /// Compare only paths that match GLOB ("*" stays within a folder, "**" does not); may be repeated
+    #[arg(long, value_name = "GLOB")]
+    include: Vec<String>,
+
+    /// Do not compare paths that match GLOB; may be repeated
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
+
+    /// How the result is printed
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    format: OutputFormat,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+///
+/// Where a pattern is none, a recording cannot be read, or the result not be written.
+pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
+    let (include, exclude) = (globs(&arguments.include)?, globs(&arguments.exclude)?);
+    let first = super::survey(slice::from_ref(&arguments.first), context)?;
+    let second = super::survey(slice::from_ref(&arguments.second), context)?;
+    let wanted = |path: &Name| {
+        let path = std::ffi::OsStr::from_bytes(&path.0);
+        (include.is_empty() || include.is_match(path)) && !exclude.is_match(path)
+    };
+    let difference = trace::difference(&first, &second, arguments.counts, wanted);
+    match arguments.format {
+        OutputFormat::Json => context.print_json(&difference)?,
+        OutputFormat::Text => {
+            let names = [&first, &second].map(|survey| survey.runs[0].file.clone());
+            context.print(&render(&difference, &names))?;
+        }
+    }
+    Ok(if difference.same { Exit::Success } else { Exit::Incompatible })
+}
+
+fn render(difference: &Difference, names: &[String; 2]) -> String {
+    let mut text = String::new();
+    if let Some([first, second]) = &difference.ends {
+        let _ = writeln!(text, "ended otherwise: {first} -> {second}");
+    }
+    only(&mut text, &names[0], &difference.only_first);
+    only(&mut text, &names[1], &difference.only_second);
+    if !difference.changed.is_empty() {
+        text.push_str("other outcomes:\n");
+    }
+    for row in &difference.changed {
+        let (first, second) = (outcomes(&row.first), outcomes(&row.second));
+        let _ = writeln!(text, "  {}: {first} -> {second}", text::path(&row.path));
+    }
+    if !difference.elsewhere.is_empty() {
+        text.push_str("found elsewhere:\n");
+    }
+    for row in &difference.elsewhere {
+        let paths = |paths: &[Name]| paths.iter().map(text::path).collect::<Vec<_>>().join(", ");
+        let (first, second) = (paths(&row.first), paths(&row.second));
+        let _ = writeln!(text, "  {}: {first} -> {second}", text::path(&row.name));
+    }
+    counts(&mut text, &difference.counts);
+    let totals: Vec<String> = difference
+        .totals
+        .iter()
+        .filter(|(_, [first, second])| first != second)
+        .map(|(kind, [first, second])| format!("{kind} {first} -> {second}"))
+        .collect();
+    if !totals.is_empty() {
+        let _ = writeln!(text, "events: {}", totals.join(", "));
+    }
+    text.push_str(if difference.same { "the same\n" } else { "they differ\n" });
+    text
+}
+
+fn only(text: &mut String, name: &str, rows: &[PathOutcome]) {
+    if rows.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "only in {name}: {}", text::count(rows.len() as u64, "path"));
+    for row in rows {
+        let _ = writeln!(text, "  {}: {}", text::path(&row.path), outcomes(&row.outcomes));
+    }
+}
+
+fn counts(text: &mut String, rows: &[CountChange]) {
+    if !rows.is_empty() {
+        text.push_str("other counts:\n");
+    }
+    for row in rows {
+        let pair = |word: &str, first: u64, second: u64| {
+            (first != second).then(|| format!("{word} {first} -> {second}"))
+        };
+        let pairs = [
+            pair("opened", row.first.opened, row.second.opened),
+            pair("created", row.first.created, row.second.created),
+            pair("missed", row.first.missed, row.second.missed),
+        ];
+        let pairs: Vec<String> = pairs.into_iter().flatten().collect();
+        let _ = writeln!(text, "  {}: {}", text::path(&row.path), pairs.join(", "));
+    }
+}
+
+fn outcomes(outcomes: &[Outcome]) -> String {
+    let word = |outcome: &Outcome| match outcome {
+        Outcome::Opened => "opened",
+        Outcome::Executed => "executed",
+        Outcome::Listed => "listed",
+        Outcome::Created => "created",
+        Outcome::Removed => "removed",
+        Outcome::Missed => "missed",
+        Outcome::Refused => "refused",
+    };
+    outcomes.iter().map(word).collect::<Vec<_>>().join(" and ")
+}

@@ -1,0 +1,158 @@
+//! `compat trace files`.
+
+use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+
+use super::{sink, text};
+use crate::cli::record::globs;
+use crate::cli::{Context, Exit, Failure, OutputFormat};
+use crate::trace::{self, Name, Order, Touched, TouchedFile};
+
+/// List the files that recordings touched, one line each
+///
+/// Without a selection: all that was opened, listed, created, removed, missed or refused, not what was only looked
+/// up. Several recordings are merged: counts are of all, the time is the earliest.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  compat trace files run.jsonl
+  compat trace files --missed --sort missed run.jsonl | head
+  compat trace files --opened --glob '/usr/lib/**' --paths run.jsonl
+  compat trace files --opened --paths -0 run.jsonl | xargs -0 ls -l")]
+pub struct Arguments {
+    /// The recordings
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<PathBuf>,
+
+    /// Those that were opened; selections together take what any of them takes
+    #[arg(long)]
+    opened: bool,
+
+    /// Those that were created
+    #[arg(long)]
+    created: bool,
+
+    /// Those that were looked for and not there
+    #[arg(long)]
+    missed: bool,
+
+    /// Those that were opened and never closed
+    #[arg(long)]
+    never_closed: bool,
+
+    /// All, also what was only looked up
+    #[arg(long, conflicts_with_all = ["opened", "created", "missed", "never_closed"])]
+    all: bool,
+
+    /// Only paths that match GLOB ("*" stays within a folder, "**" does not); may be repeated
+    #[arg(long, value_name = "GLOB")]
+    glob: Vec<String>,
+
+    /// The order: by the first open, by path, or the most first
+    #[arg(long, value_name = "ORDER", default_value = "first")]
+    sort: Sort,
+
+    /// Print nothing but paths, byte for byte
+    #[arg(long, conflicts_with = "format")]
+    paths: bool,
+
+    /// End each path with a zero byte instead of a newline
+    #[arg(short = '0', long, requires = "paths")]
+    null: bool,
+
+    /// How the result is printed
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    format: OutputFormat,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum Sort {
+    First,
+    Path,
+    Opened,
+    Missed,
+    Read,
+    Written,
+}
+
+impl Arguments {
+    fn takes(&self, touched: &Touched) -> bool {
+        let is_created = touched.created > 0;
+        let picked = [
+            (self.opened, touched.is_used()),
+            (self.created, is_created),
+            (self.missed, touched.missed > 0),
+            (self.never_closed, touched.never_closed > 0),
+        ];
+        if picked.iter().any(|(wanted, _)| *wanted) {
+            return picked.iter().any(|(wanted, is)| *wanted && *is);
+        }
+        self.all || touched.is_used() || is_created || touched.missed + touched.removed + touched.refused > 0
+    }
+
+    fn order(&self) -> Order {
+        match self.sort {
+            Sort::First => Order::First,
+            Sort::Path => Order::Path,
+            Sort::Opened => Order::Opened,
+            Sort::Missed => Order::Missed,
+            Sort::Read => Order::Read,
+            Sort::Written => Order::Written,
+        }
+    }
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+///
+/// Where a pattern is none, a recording cannot be read, or the result not be written.
+pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
+    let globs = globs(&arguments.glob)?;
+    let survey = super::survey(&arguments.runs, context)?;
+    let matches = |path: &Name| globs.is_empty() || globs.is_match(std::ffi::OsStr::from_bytes(&path.0));
+    let wanted = |path: &Name, touched: &Touched| arguments.takes(touched) && matches(path);
+    let files = trace::files(&survey, arguments.order(), wanted);
+    if arguments.paths {
+        let end = if arguments.null { b"\0" } else { b"\n" };
+        let mut bytes = Vec::new();
+        files.iter().for_each(|file| bytes.extend(file.path.0.iter().chain(end)));
+        sink::print_bytes(&bytes)?;
+    } else if arguments.format == OutputFormat::Json {
+        context.print_json(&files)?;
+    } else {
+        context.print(&render(&files, survey.runs.len()))?;
+    }
+    Ok(Exit::Success)
+}
+
+/// A line a file, the path last.
+fn render(files: &[TouchedFile], runs: usize) -> String {
+    let mut text = String::new();
+    let runs_title = if runs > 1 { format!("{:>5} ", "RUNS") } else { String::new() };
+    let _ = writeln!(
+        text,
+        "{:>8} {:>7} {:>7} {:>5} {:>11} {:>11} {:>12} {runs_title}{:<16} PATH",
+        "OPENED", "CREATED", "MISSED", "OPEN", "READ", "WRITTEN", "FIRST", "PROGRAMS"
+    );
+    for file in files {
+        let bytes = |bytes: Option<u64>| bytes.map_or("-".to_owned(), |bytes| bytes.to_string());
+        let runs = if runs > 1 { format!("{:>5} ", file.runs) } else { String::new() };
+        let programs = text::programs(&file.programs);
+        let _ = writeln!(
+            text,
+            "{:>8} {:>7} {:>7} {:>5} {:>11} {:>11} {:>12} {runs}{:<16} {}",
+            file.opened + file.listed,
+            file.created,
+            file.missed,
+            file.never_closed,
+            bytes(file.read),
+            bytes(file.written),
+            file.first.map_or("-".to_owned(), text::seconds),
+            if programs.is_empty() { "-" } else { &programs },
+            text::path(&file.path)
+        );
+    }
+    text
+}

@@ -1,0 +1,90 @@
+//! `compat trace libraries`.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use super::text;
+use crate::cli::{Context, Exit, Failure, OutputFormat};
+use crate::trace::{self, Loaded, Role};
+
+/// Show what was loaded at run time: programs, interpreters, libraries and plugins
+///
+/// In the order in which they were opened, each with where it was found, by whom it was loaded, and how many
+/// look-ups of its name failed in how many folders; then what was searched for in vain. A file is told for what it
+/// is by its name: a library ends with .so or .so and a version, a plugin is one that does not begin with lib.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// The recordings
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<PathBuf>,
+
+    /// How the result is printed
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    format: OutputFormat,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+///
+/// Where a recording cannot be read or the result not be written.
+pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
+    let survey = super::survey(&arguments.runs, context)?;
+    let libraries = trace::libraries(&survey);
+    match arguments.format {
+        OutputFormat::Json => context.print_json(&libraries)?,
+        OutputFormat::Text => context.print(&render(&libraries, survey.runs.len()))?,
+    }
+    Ok(Exit::Success)
+}
+
+fn render(libraries: &[Loaded], runs: usize) -> String {
+    let mut text = String::new();
+    for row in libraries {
+        let role = match row.role {
+            Role::Program => "program",
+            Role::Interpreter => "interpreter",
+            Role::Library => "library",
+            Role::Plugin => "plugin",
+        };
+        let places: Vec<String> = row.places.iter().map(|place| text::path(&place.path)).collect();
+        let places = if places.is_empty() { "not found".to_owned() } else { places.join(", ") };
+        let _ = write!(text, "{role:<11} {} => {places}", text::path(&row.name));
+        if row.misses > 0 {
+            let misses = if row.misses == 1 { "1 miss".to_owned() } else { format!("{} misses", row.misses) };
+            let _ = write!(text, " ({misses} in {})", text::count(row.folders, "folder"));
+        }
+        let _ = write!(text, " by {}", text::programs(&row.programs));
+        if runs > 1 {
+            let _ = write!(text, " in {} of {runs} runs", row.runs);
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::{Name, Place};
+
+    #[test]
+    fn a_line_tells_where_by_whom_and_at_what_cost() {
+        let name = |text: &str| Name::from(text.as_bytes());
+        let place = Place { path: name("/usr/lib/libz.so.1.2"), opened: 2, first: 5, runs: 2 };
+        let found = Loaded {
+            name: name("libz.so.1"),
+            role: Role::Library,
+            places: vec![place],
+            misses: 3,
+            folders: 2,
+            programs: vec![name("/bin/a"), name("/bin/b\n")],
+            runs: 1,
+        };
+        let vain = Loaded { places: vec![], role: Role::Plugin, misses: 1, folders: 1, ..found.clone() };
+        insta::assert_snapshot!(render(&[found, vain], 2), @r"
+        library     libz.so.1 => /usr/lib/libz.so.1.2 (3 misses in 2 folders) by a,b  in 1 of 2 runs
+        plugin      libz.so.1 => not found (1 miss in 1 folder) by a,b  in 1 of 2 runs
+        ");
+    }
+}

@@ -1,0 +1,164 @@
+//! Where a written recording goes: a file or standard output, compressed or not.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use crate::cli::Failure;
+
+/// How many bytes are written at once.
+const BLOCK: usize = 1 << 17;
+
+/// The level of compression: more costs time and gains little on these lines.
+const LEVEL: i32 = 3;
+
+/// What is written to.
+pub struct Sink {
+    out: Out,
+    path: Option<PathBuf>,
+}
+
+enum Out {
+    Plain(BufWriter<Target>),
+    Compressed(Box<zstd::stream::write::Encoder<'static, BufWriter<Target>>>),
+}
+
+enum Target {
+    File(File),
+    Stdout(io::Stdout),
+}
+
+impl Write for Target {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.write(bytes),
+            Self::Stdout(stdout) => stdout.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::File(file) => file.flush(),
+            Self::Stdout(stdout) => stdout.flush(),
+        }
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.out {
+            Out::Plain(out) => out.write(bytes),
+            Out::Compressed(out) => out.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.out {
+            Out::Plain(out) => out.flush(),
+            Out::Compressed(out) => out.flush(),
+        }
+    }
+}
+
+impl Sink {
+    /// Opens a file, which is replaced, or standard output where there is none or it is `-`.
+    ///
+    /// # Errors
+    ///
+    /// Where it is one of the inputs, or cannot be opened.
+    pub fn open(path: Option<&Path>, compress: bool, inputs: &[PathBuf]) -> Result<Self, Failure> {
+        let path = path.filter(|path| *path != Path::new("-"));
+        let failed = |source| failure(path, source);
+        let target = match path {
+            None => Target::Stdout(io::stdout()),
+            Some(path) => {
+                refuse_input(path, inputs)?;
+                Target::File(File::create(path).map_err(failed)?)
+            }
+        };
+        let buffer = BufWriter::with_capacity(BLOCK, target);
+        let out = match compress {
+            true => {
+                let encoder = zstd::stream::write::Encoder::new(buffer, LEVEL).map_err(failed)?;
+                Out::Compressed(Box::new(encoder))
+            }
+            false => Out::Plain(buffer),
+        };
+        Ok(Self { out, path: path.map(Path::to_owned) })
+    }
+
+    /// Does what writes to it, and finishes.
+    ///
+    /// # Errors
+    ///
+    /// Those of `write`, and where it cannot be written. A closed pipe is no fault.
+    pub fn fill(mut self, write: impl FnOnce(&mut Self) -> Result<(), Fault>) -> Result<(), Failure> {
+        let path = self.path.clone();
+        let written = write(&mut self).and_then(|()| Ok(self.finish()?));
+        match written {
+            Err(Fault::Write(error)) if path.is_none() && error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(Fault::Write(error)) => Err(failure(path.as_deref(), error)),
+            Err(Fault::Other(failure)) => Err(failure),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn finish(self) -> io::Result<()> {
+        match self.out {
+            Out::Plain(mut out) => out.flush(),
+            Out::Compressed(out) => out.finish()?.flush(),
+        }
+    }
+}
+
+/// Why something could not be written.
+pub enum Fault {
+    Write(io::Error),
+    Other(Failure),
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Write(error)
+    }
+}
+
+impl From<Failure> for Fault {
+    fn from(failure: Failure) -> Self {
+        Self::Other(failure)
+    }
+}
+
+/// A recording that is written over while it is read would be lost.
+fn refuse_input(path: &Path, inputs: &[PathBuf]) -> Result<(), Failure> {
+    let Ok(target) = path.canonicalize() else { return Ok(()) };
+    let is_input = inputs.iter().any(|input| input.canonicalize().is_ok_and(|input| input == target));
+    match is_input && target.is_file() {
+        true => {
+            let message = format!("{} is read, and cannot be written at the same time", path.display());
+            Err(Failure::usage(message).with_hint("write to another file".to_owned()))
+        }
+        false => Ok(()),
+    }
+}
+
+fn failure(path: Option<&Path>, source: io::Error) -> Failure {
+    let name = path.map_or("standard output".to_owned(), |path| path.display().to_string());
+    Failure::undecided(&WriteError { name, source })
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("could not write {name}")]
+struct WriteError {
+    name: String,
+    source: io::Error,
+}
+
+/// Writes bytes to standard output as they are.
+///
+/// # Errors
+///
+/// Where they cannot be written. A closed pipe is no fault.
+pub fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
+    Sink::open(None, false, &[])?.fill(|sink| Ok(sink.write_all(bytes)?))
+}

@@ -1,0 +1,160 @@
+//! Under which name a file was asked for. A recording has the path that is reached in the end, while the
+//! loader searches for a name that is often a link (`libz.so.1` leads to `libz.so.1.2.13`): the link is
+//! read, what it names is looked up, then opened, by the same thread.
+
+use std::collections::HashMap;
+
+use super::document::{Event, Kind};
+use super::name::Name;
+
+/// The links that threads are following.
+#[derive(Debug, Default)]
+pub struct Asking {
+    following: HashMap<u32, Following>,
+}
+
+#[derive(Debug)]
+struct Following {
+    /// The last part of the first link.
+    name: Name,
+    /// What was looked up after it; nothing where the kernel remembered it.
+    target: Option<Name>,
+}
+
+impl Asking {
+    /// The name under which an opened library or executed program was asked for, where that was a link.
+    pub fn name_of(&mut self, event: &Event) -> Option<Name> {
+        match (event.event, &event.error) {
+            (Kind::ReadLink, None) => self.link(event),
+            (Kind::Lookup, None) => self.found(event),
+            (Kind::Open, None) => return self.opened(event),
+            (Kind::Close | Kind::CloseFolder | Kind::FirstRead, _) => {}
+            _ => {
+                self.following.remove(&event.tid);
+            }
+        }
+        None
+    }
+
+    fn link(&mut self, event: &Event) {
+        let (tid, name) = (event.tid, Name::from(last_part(&event.path.0)));
+        match self.following.get_mut(&tid) {
+            // A link that leads to a link.
+            Some(following) if following.target.as_ref() == Some(&event.path) => following.target = None,
+            _ => {
+                self.following.insert(tid, Following { name, target: None });
+            }
+        }
+    }
+
+    fn found(&mut self, event: &Event) {
+        let Some(following) = self.following.get_mut(&event.tid) else { return };
+        match &following.target {
+            None => following.target = Some(event.path.clone()),
+            Some(target) if *target == event.path => {}
+            // A folder's link, or another path.
+            Some(target) if is_within(&event.path.0, &target.0) => {
+                following.target = Some(event.path.clone())
+            }
+            Some(_) => {
+                self.following.remove(&event.tid);
+            }
+        }
+    }
+
+    fn opened(&mut self, event: &Event) -> Option<Name> {
+        let following = self.following.remove(&event.tid)?;
+        let is_reached = following.target.as_ref() == Some(&event.path);
+        let is_meant = if is_library(&event.path.0) {
+            is_library(&following.name.0) && (is_reached || following.target.is_none())
+        } else {
+            event.exec && is_reached && !is_library(&following.name.0)
+        };
+        let is_other = following.name.0 != last_part(&event.path.0);
+        (is_meant && is_other).then_some(following.name)
+    }
+}
+
+/// Whether a path lies in a folder.
+fn is_within(path: &[u8], folder: &[u8]) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.starts_with(b"/"))
+}
+
+/// What stands after the last slash.
+pub fn last_part(path: &[u8]) -> &[u8] {
+    &path[memchr::memrchr(b'/', path).map_or(0, |slash| slash + 1)..]
+}
+
+/// What stands before the last slash: the folder that a path is in.
+pub fn folder(path: &[u8]) -> &[u8] {
+    match memchr::memrchr(b'/', path) {
+        None | Some(0) => b"/",
+        Some(slash) => &path[..slash],
+    }
+}
+
+/// Whether a path is named as a shared object is: `.so`, or `.so.` and a version.
+pub fn is_library(path: &[u8]) -> bool {
+    let name = last_part(path);
+    let Some(end) = memchr::memmem::rfind(name, b".so") else { return false };
+    let version = &name[end + 3..];
+    let is_version = |rest: &[u8]| {
+        rest.first().is_some_and(u8::is_ascii_digit)
+            && rest.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_'))
+    };
+    end > 0 && (version.is_empty() || version.strip_prefix(b".").is_some_and(is_version))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_objects_are_told_by_their_names() {
+        for name in ["/a/libz.so", "libz.so.1", "libstdc++.so.6.0.30", "_ssl.cpython-311-x86_64-linux-gnu.so"]
+        {
+            assert!(is_library(name.as_bytes()), "{name}");
+        }
+        for name in
+            ["/etc/ld.so.cache", "ld.so.conf", ".so", "a.so/b", "libstdc++.so.6.0.30-gdb.py", "a.sock"]
+        {
+            assert!(!is_library(name.as_bytes()), "{name}");
+        }
+        assert_eq!((folder(b"/a"), folder(b"/a/b"), folder(b"a")), (&b"/"[..], &b"/a"[..], &b"/"[..]));
+    }
+
+    fn asked(steps: &[(Kind, &str)]) -> Option<String> {
+        let mut asking = Asking::default();
+        let mut last = None;
+        for (kind, path) in steps {
+            let text = format!(
+                r#"{{"t":1,"event":"{}","path":"{path}","pid":1,"tid":1,"ppid":1,"exe":"/a","uid":0}}"#,
+                kind.word()
+            );
+            last = asking.name_of(&serde_json::from_str(&text).expect("an event"));
+        }
+        last.map(|name| name.text().into_owned())
+    }
+
+    #[test]
+    fn the_name_is_that_of_the_first_link() {
+        use Kind::{Lookup, Open, ReadLink};
+        let one = [(ReadLink, "/l/libz.so.1"), (Lookup, "/l/libz.so.1.2"), (Open, "/l/libz.so.1.2")];
+        assert_eq!(asked(&one).as_deref(), Some("libz.so.1"));
+        let remembered = [(ReadLink, "/l/libz.so.1"), (Open, "/l/libz.so.1.2")];
+        assert_eq!(asked(&remembered).as_deref(), Some("libz.so.1"));
+        let chain = [
+            (ReadLink, "/l/libb.so.3"),
+            (Lookup, "/alt"),
+            (Lookup, "/alt/libb.so.3"),
+            (ReadLink, "/alt/libb.so.3"),
+            (Lookup, "/o/libopenb.so"),
+            (Open, "/o/libopenb.so"),
+        ];
+        assert_eq!(asked(&chain).as_deref(), Some("libb.so.3"));
+        let other = [(ReadLink, "/l/liba.so.1"), (Lookup, "/l/liba.so.1.2"), (Open, "/l/libz.so.1.2")];
+        assert_eq!(asked(&other), None);
+        let folder = [(ReadLink, "/lib"), (Lookup, "/usr/lib"), (Open, "/usr/lib/libz.so.1.2")];
+        assert_eq!(asked(&folder), None);
+    }
+}

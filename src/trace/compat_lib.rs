@@ -1,0 +1,148 @@
+//! The text log of compat-lib 0.0.1, which PyPI's `compatlib` reads.
+//!
+//! A line is `YYYY/MM/DD HH:MM:SS file.go:NN: NANOSECONDS EVENT PATH[\tOPEN]`, split at white space by its
+//! readers; events are Lookup, Open, Close, Create and, at the end, Complete. They want a path of that one, too,
+//! and of several logs at once each has to begin with something that is not opened.
+
+use std::collections::HashSet;
+use std::io::{self, Write};
+
+use super::document::{Event, Header, Kind};
+use super::name::Name;
+
+/// What is kept between events.
+#[derive(Debug)]
+pub struct TextLog {
+    started: u64,
+    /// Where the command ran.
+    folder: Name,
+    begun: bool,
+    /// The opens that the log has told of.
+    told: HashSet<u64>,
+}
+
+impl TextLog {
+    /// A log of a run that this is the header of.
+    pub fn new(header: &Header) -> Self {
+        let folder = if header.folder.0.is_empty() { Name::from(&b"/"[..]) } else { header.folder.clone() };
+        Self { started: header.started, folder, begun: false, told: HashSet::new() }
+    }
+
+    /// Writes an event, where the log knows its kind.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn event(&mut self, out: &mut impl Write, event: &Event) -> io::Result<()> {
+        let word = match (event.event, event.open) {
+            (Kind::Lookup, _) => "Lookup",
+            // Its readers pair a close with an open, also after a creation.
+            (Kind::Open | Kind::Create, Some(open)) if event.error.is_none() => {
+                self.told.insert(open);
+                if !self.begun {
+                    // It was looked up before the recorder began.
+                    self.line(out, "Lookup", event)?;
+                }
+                if event.event == Kind::Create {
+                    self.line(out, "Create", event)?;
+                }
+                "Open"
+            }
+            (Kind::Close, Some(open)) if self.told.remove(&open) => "Close",
+            _ => return Ok(()),
+        };
+        self.begun = true;
+        self.line(out, word, event)
+    }
+
+    fn line(&self, out: &mut impl Write, word: &str, event: &Event) -> io::Result<()> {
+        let nanoseconds = self.started.saturating_add(event.t);
+        let stamp = date_and_time(nanoseconds / 1_000_000_000);
+        write!(out, "{stamp} recorder.go:1: {nanoseconds:>19} {word:>10} ")?;
+        write_path(out, &event.path.0)?;
+        match event.open.filter(|_| word != "Lookup" && word != "Create") {
+            Some(open) => writeln!(out, "\t{open}"),
+            None => writeln!(out),
+        }
+    }
+
+    /// Writes the last line.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn complete(&self, out: &mut impl Write, t: u64) -> io::Result<()> {
+        let nanoseconds = self.started.saturating_add(t);
+        let stamp = date_and_time(nanoseconds / 1_000_000_000);
+        write!(out, "{stamp} recorder.go:1: {nanoseconds:>19} {:>10} ", "Complete")?;
+        write_path(out, &self.folder.0)?;
+        writeln!(out)
+    }
+}
+
+/// A path with white space would be split: it is written with the escapes of the mount table, and so is
+/// what is no UTF-8, which readers refuse.
+fn write_path(out: &mut impl Write, path: &[u8]) -> io::Result<()> {
+    for chunk in path.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                // What Python's split() splits at, and the mark of an escape.
+                '\\' | '\u{1c}'..='\u{1f}' => escape(out, character)?,
+                _ if character.is_whitespace() => escape(out, character)?,
+                _ => write!(out, "{character}")?,
+            }
+        }
+        chunk.invalid().iter().try_for_each(|byte| write!(out, "\\{byte:03o}"))?;
+    }
+    Ok(())
+}
+
+fn escape(out: &mut impl Write, character: char) -> io::Result<()> {
+    let mut buffer = [0; 4];
+    character.encode_utf8(&mut buffer).bytes().try_for_each(|byte| write!(out, "\\{byte:03o}"))
+}
+
+/// `2026/01/31 23:59:59`, in universal time.
+fn date_and_time(seconds: u64) -> String {
+    let time = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    time.unwrap_or_default().strftime("%Y/%m/%d %H:%M:%S").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::made::recording;
+    use super::super::{Format, Reader, Writer};
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_of_text() {
+        let written = |path: &[u8]| {
+            let mut out = Vec::new();
+            write_path(&mut out, path).expect("room");
+            String::from_utf8(out).expect("text")
+        };
+        assert_eq!(written(b"/a b\n\\c"), r"/a\040b\012\134c");
+        assert_eq!(written("/ä\u{a0}\u{1f}".as_bytes()), "/ä\\302\\240\\037");
+        assert_eq!(written(b"/\xff"), r"/\377");
+    }
+
+    #[test]
+    fn a_log_begins_with_a_lookup_and_ends_with_complete() {
+        let bytes = recording(&["open /a open=1", "create /b open=2", "close /b open=2", "close /x open=9"]);
+        let mut reader = Reader::new("run.jsonl", &bytes[..]).expect("a recording");
+        let mut out = Vec::new();
+        let mut writer = Writer::new(&mut out, Format::CompatLib, reader.header()).expect("room");
+        while let Some(event) = reader.read_event().expect("an event") {
+            writer.event(&event).expect("room");
+        }
+        writer.end("exited", Some(0), 4000).expect("room");
+        insta::assert_snapshot!(String::from_utf8_lossy(&out), @r"
+        1970/01/01 00:00:00 recorder.go:1:                   0     Lookup /a
+        1970/01/01 00:00:00 recorder.go:1:                   0       Open /a	1
+        1970/01/01 00:00:00 recorder.go:1:                1000     Create /b
+        1970/01/01 00:00:00 recorder.go:1:                1000       Open /b	2
+        1970/01/01 00:00:00 recorder.go:1:                2000      Close /b	2
+        1970/01/01 00:00:00 recorder.go:1:                4000   Complete /
+        ");
+    }
+}

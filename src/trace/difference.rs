@@ -1,0 +1,211 @@
+//! How two sets of runs of the same application differ. Processes, times and the order of events do not
+//! matter, nor what was looked up and found: the kernel remembers some of it.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::document::Kind;
+use super::libraries::libraries;
+use super::name::Name;
+use super::read::Ending;
+use super::survey::{Run, Survey, Touched};
+
+/// What became of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    Opened,
+    Executed,
+    Listed,
+    Created,
+    Removed,
+    Missed,
+    Refused,
+}
+
+/// The difference of two recordings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Difference {
+    /// Whether there is none of what follows; `totals` are for information.
+    pub same: bool,
+    /// How the command ended, where that differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ends: Option<[String; 2]>,
+    /// Paths that only the first touched, and only the second.
+    pub only_first: Vec<PathOutcome>,
+    pub only_second: Vec<PathOutcome>,
+    /// Paths that both touched with other outcomes: missed here, found there.
+    pub changed: Vec<Change>,
+    /// Libraries and programs of the same name that were found elsewhere.
+    pub elsewhere: Vec<Elsewhere>,
+    /// Paths that were opened, created or missed more often in one; only where counts were asked for.
+    pub counts: Vec<CountChange>,
+    /// How many events of each kind both have.
+    pub totals: BTreeMap<String, [u64; 2]>,
+}
+
+/// A path and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct PathOutcome {
+    pub path: Name,
+    pub outcomes: Vec<Outcome>,
+}
+
+/// A path whose outcomes differ.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Change {
+    pub path: Name,
+    pub first: Vec<Outcome>,
+    pub second: Vec<Outcome>,
+}
+
+/// A library that was found elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Elsewhere {
+    pub name: Name,
+    pub first: Vec<Name>,
+    pub second: Vec<Name>,
+}
+
+/// A path whose counts differ.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct CountChange {
+    pub path: Name,
+    pub first: Counts,
+    pub second: Counts,
+}
+
+/// How often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Counts {
+    pub opened: u64,
+    pub created: u64,
+    pub missed: u64,
+}
+
+/// Compares two recordings in the paths that `wanted` takes; with `counts` also how often.
+pub fn difference(
+    first: &Survey,
+    second: &Survey,
+    counts: bool,
+    wanted: impl Fn(&Name) -> bool,
+) -> Difference {
+    let mut found = Difference {
+        same: false,
+        ends: ends(first, second),
+        only_first: only(first, second, &wanted),
+        only_second: only(second, first, &wanted),
+        changed: Vec::new(),
+        elsewhere: elsewhere(first, second, &wanted),
+        counts: Vec::new(),
+        totals: totals(first, second),
+    };
+    for (path, [one, other]) in common(first, second, &wanted) {
+        let (before, after) = (outcomes(one), outcomes(other));
+        let (often, often_after) = (Counts::of(one), Counts::of(other));
+        if before != after {
+            found.changed.push(Change { path: path.clone(), first: before, second: after });
+        } else if counts && often != often_after {
+            found.counts.push(CountChange { path: path.clone(), first: often, second: often_after });
+        }
+    }
+    found.changed.sort_by(|one, other| one.path.cmp(&other.path));
+    found.counts.sort_by(|one, other| one.path.cmp(&other.path));
+    found.same = found.ends.is_none()
+        && found.only_first.is_empty()
+        && found.only_second.is_empty()
+        && found.changed.is_empty()
+        && found.elsewhere.is_empty()
+        && found.counts.is_empty();
+    found
+}
+
+impl Counts {
+    fn of(touched: &Touched) -> Self {
+        Self { opened: touched.opened, created: touched.created, missed: touched.missed }
+    }
+}
+
+fn outcomes(touched: &Touched) -> Vec<Outcome> {
+    let all = [
+        (touched.opened, Outcome::Opened),
+        (touched.executed, Outcome::Executed),
+        (touched.listed, Outcome::Listed),
+        (touched.created, Outcome::Created),
+        (touched.removed, Outcome::Removed),
+        (touched.missed, Outcome::Missed),
+        (touched.refused, Outcome::Refused),
+    ];
+    all.into_iter().filter(|(count, _)| *count > 0).map(|(_, outcome)| outcome).collect()
+}
+
+/// The paths of the first that nothing became of in the second.
+fn only(first: &Survey, second: &Survey, wanted: &impl Fn(&Name) -> bool) -> Vec<PathOutcome> {
+    let untouched = |path: &Name| second.paths.get(path).is_none_or(|touched| outcomes(touched).is_empty());
+    let mut only: Vec<PathOutcome> = first
+        .paths
+        .iter()
+        .map(|(path, touched)| PathOutcome { path: path.clone(), outcomes: outcomes(touched) })
+        .filter(|row| !row.outcomes.is_empty() && wanted(&row.path) && untouched(&row.path))
+        .collect();
+    only.sort_by(|one, other| one.path.cmp(&other.path));
+    only
+}
+
+/// The paths that something became of in both.
+fn common<'a>(
+    first: &'a Survey,
+    second: &'a Survey,
+    wanted: &impl Fn(&Name) -> bool,
+) -> impl Iterator<Item = (&'a Name, [&'a Touched; 2])> {
+    let pair = |(path, touched): (&'a Name, &'a Touched)| Some((path, [touched, second.paths.get(path)?]));
+    let both = |[one, other]: [&Touched; 2]| !outcomes(one).is_empty() && !outcomes(other).is_empty();
+    first.paths.iter().filter_map(pair).filter(move |(path, pair)| wanted(path) && both(*pair))
+}
+
+fn elsewhere(first: &Survey, second: &Survey, wanted: &impl Fn(&Name) -> bool) -> Vec<Elsewhere> {
+    let places = |survey: &Survey| -> BTreeMap<Name, Vec<Name>> {
+        let rows = libraries(survey).into_iter().filter(|row| !row.places.is_empty());
+        let sorted = |mut places: Vec<Name>| {
+            places.sort();
+            places
+        };
+        let taken =
+            |row: Vec<super::libraries::Place>| row.into_iter().map(|place| place.path).filter(wanted);
+        rows.map(|row| (row.name, sorted(taken(row.places).collect()))).collect()
+    };
+    let mut others = places(second);
+    let row = |(name, first): (Name, Vec<Name>)| {
+        let second = others.remove(&name)?;
+        (first != second).then_some(Elsewhere { name, first, second })
+    };
+    places(first).into_iter().filter_map(row).collect()
+}
+
+fn ends(first: &Survey, second: &Survey) -> Option<[String; 2]> {
+    let of = |survey: &Survey| survey.runs.iter().map(end).collect::<Vec<_>>().join(", ");
+    let ends = [of(first), of(second)];
+    (ends[0] != ends[1]).then_some(ends)
+}
+
+fn end(run: &Run) -> String {
+    match &run.ending {
+        Ending::Cut => "cut off".to_owned(),
+        Ending::Whole(end) => match end.code {
+            Some(code) => format!("{} with {code}", end.end),
+            None => end.end.clone(),
+        },
+    }
+}
+
+fn totals(first: &Survey, second: &Survey) -> BTreeMap<String, [u64; 2]> {
+    let count = |survey: &Survey, kind: Kind| survey.counts.get(&kind).copied().unwrap_or(0);
+    let row = |kind: Kind| (kind.word().to_owned(), [count(first, kind), count(second, kind)]);
+    Kind::ALL.into_iter().map(row).filter(|(_, counts)| *counts != [0, 0]).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! What was loaded at run time: shared objects, interpreters, programs, and the search for each.
+//!
+//! A recording has no names but those of files, so what a file is is told by them: a shared object ends with
+//! `.so` or `.so.` and a version, one whose name does not begin with `lib` is a plugin, as those of
+//! interpreters and services are. What is executed is told by the kernel.
+
+use std::collections::{BTreeSet, HashMap};
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::asking::{folder, is_library, last_part};
+use super::name::Name;
+use super::survey::{Survey, Touched};
+
+/// What a loaded file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Executed.
+    Program,
+    /// Executed to load a program: the dynamic loader.
+    Interpreter,
+    /// A shared object whose name begins with `lib`.
+    Library,
+    /// Any other shared object.
+    Plugin,
+}
+
+/// A name that was loaded or searched for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Loaded {
+    /// The name that was asked for: that of a link, where one leads to the file.
+    pub name: Name,
+    pub role: Role,
+    /// Where it was found, in the order of the first opens; nothing where it was searched for in vain.
+    pub places: Vec<Place>,
+    /// How many look-ups of its name failed.
+    pub misses: u64,
+    /// In how many folders.
+    pub folders: u64,
+    /// The programs that loaded or searched it.
+    pub programs: Vec<Name>,
+    /// In how many runs it was loaded, or searched for.
+    pub runs: usize,
+}
+
+/// A file that was loaded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Place {
+    pub path: Name,
+    /// How often it was opened.
+    pub opened: u64,
+    /// When it first was, nanoseconds since the start.
+    pub first: u64,
+    /// In how many runs.
+    pub runs: usize,
+}
+
+/// The misses of a name.
+#[derive(Debug, Default)]
+struct Search {
+    misses: u64,
+    folders: u64,
+    by: BTreeSet<usize>,
+    runs: usize,
+}
+
+/// All that was loaded, in the order of the first opens; then what was searched for in vain.
+pub fn libraries(survey: &Survey) -> Vec<Loaded> {
+    let mut searches = searches(survey);
+    let mut loaded: Vec<(&Name, &Touched)> =
+        survey.paths.iter().filter(|(path, touched)| role(path, touched).is_some()).collect();
+    loaded.sort_by_key(|(path, touched)| (touched.order, *path));
+    let mut rows: Vec<Loaded> = Vec::new();
+    let mut by_name: HashMap<Name, usize> = HashMap::new();
+    for (path, touched) in loaded {
+        let own = Name::from(last_part(&path.0));
+        let name = touched.names.first().cloned().unwrap_or_else(|| own.clone());
+        let row = *by_name.entry(name.clone()).or_insert_with(|| {
+            rows.push(empty_row(name, role(path, touched).unwrap_or(Role::Library)));
+            rows.len() - 1
+        });
+        let row = &mut rows[row];
+        for name in touched.names.iter().chain([&own]) {
+            row.add_search(searches.remove(name), survey);
+        }
+        row.add_place(path, touched, survey);
+    }
+    let mut vain: Vec<(Name, Search)> =
+        searches.into_iter().filter(|(name, _)| is_library(&name.0)).collect();
+    vain.sort_by(|(one, _), (other, _)| one.cmp(other));
+    for (name, search) in vain {
+        let role = role_of_library(&name.0);
+        let mut row = empty_row(name, role);
+        row.add_search(Some(search), survey);
+        rows.push(row);
+    }
+    rows
+}
+
+fn empty_row(name: Name, role: Role) -> Loaded {
+    let (places, programs) = (Vec::new(), Vec::new());
+    Loaded { name, role, places, misses: 0, folders: 0, programs, runs: 0 }
+}
+
+impl Loaded {
+    fn add_search(&mut self, search: Option<Search>, survey: &Survey) {
+        let Some(search) = search else { return };
+        self.misses += search.misses;
+        self.folders += search.folders;
+        if self.places.is_empty() {
+            self.runs = self.runs.max(search.runs);
+        }
+        search.by.iter().for_each(|place| self.add_program(&survey.program(*place).path));
+    }
+
+    fn add_place(&mut self, path: &Name, touched: &Touched, survey: &Survey) {
+        // Those that have it are counted, not those that searched.
+        let runs = if self.places.is_empty() { 0 } else { self.runs };
+        self.runs = runs.max(touched.runs);
+        let (opened, first, runs) = (touched.opened, touched.first.unwrap_or(0), touched.runs);
+        self.places.push(Place { path: path.clone(), opened, first, runs });
+        touched.by.iter().for_each(|place| self.add_program(&survey.program(*place).path));
+    }
+
+    fn add_program(&mut self, program: &Name) {
+        if !self.programs.contains(program) {
+            self.programs.push(program.clone());
+        }
+    }
+}
+
+/// The failed look-ups by the name that was looked up.
+fn searches(survey: &Survey) -> HashMap<Name, Search> {
+    let mut searches: HashMap<Name, Search> = HashMap::new();
+    for (path, touched) in survey.paths.iter().filter(|(_, touched)| touched.missed > 0) {
+        debug_assert!(!folder(&path.0).is_empty());
+        let search = searches.entry(Name::from(last_part(&path.0))).or_default();
+        search.misses += touched.missed;
+        search.folders += 1;
+        search.by.extend(&touched.by);
+        search.runs = search.runs.max(touched.runs);
+    }
+    searches
+}
+
+/// What a file is that was opened; nothing for what is not loaded.
+fn role(path: &Name, touched: &Touched) -> Option<Role> {
+    match (is_library(&path.0), touched.executed > 0) {
+        _ if touched.opened == 0 => None,
+        (true, true) => Some(Role::Interpreter),
+        (false, true) => Some(Role::Program),
+        (true, false) => Some(role_of_library(&path.0)),
+        (false, false) => None,
+    }
+}
+
+fn role_of_library(path: &[u8]) -> Role {
+    if last_part(path).starts_with(b"lib") { Role::Library } else { Role::Plugin }
+}

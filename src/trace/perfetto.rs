@@ -1,0 +1,421 @@
+//! A recording in the Trace Event Format's JSON array form, which Perfetto's viewer opens ("Trace Event
+//! Format", the Catapult project's document; the closing bracket may be missing).
+//!
+//! - Each open is a complete event (`X`) from open to close; what is not closed ends with the recording.
+//! - Complete events of one track must nest, and opens of one thread overlap as they like, so a thread has as
+//!   many tracks as it has files open at once: its own, and lanes beside it. Beyond a number of lanes an
+//!   open is a pair of asynchronous events (`b`, `e`).
+//! - Misses, failures and changes are instants (`i`) of the thread. Names of processes and threads are
+//!   metadata (`M`), told when they are first seen and again where they change.
+//! - Numbers of processes have 22 bits (`PID_MAX_LIMIT`): what is above tells runs and lanes apart, so that
+//!   those of the first run are as they were.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::asking::last_part;
+use super::document::{End, Event, Header, Kind};
+use super::name::Name;
+
+/// The bits of a process's number (`include/linux/threads.h`).
+const PROCESS_BITS: u32 = 22;
+
+/// How many runs and lanes can be told apart in 32 bits.
+pub const MOST_SPACES: u32 = 1 << (32 - PROCESS_BITS);
+
+/// The most lanes of a thread.
+const MOST_LANES: u32 = 256;
+
+/// Which numbers belong to which run and lane.
+#[derive(Debug)]
+pub struct Spaces {
+    next: u32,
+    of: HashMap<(u32, u32), u32>,
+}
+
+impl Spaces {
+    /// Numbers for as many runs; those above [`MOST_SPACES`] would share theirs.
+    pub fn new(runs: u32) -> Self {
+        Self { next: runs, of: HashMap::new() }
+    }
+
+    /// The number of a thread in a lane of its run.
+    fn number(&self, number: u32, run: u32, lane: u32) -> u32 {
+        let space = if lane == 0 { run } else { self.of.get(&(run, lane)).copied().unwrap_or(run) };
+        (number & ((1 << PROCESS_BITS) - 1)) | space << PROCESS_BITS
+    }
+
+    /// Makes sure that a run has this lane; not where there are too many.
+    fn has(&mut self, run: u32, lane: u32) -> bool {
+        if lane == 0 || self.of.contains_key(&(run, lane)) {
+            return true;
+        }
+        let is_room = self.next < MOST_SPACES && lane < MOST_LANES;
+        if is_room {
+            self.of.insert((run, lane), self.next);
+            self.next += 1;
+        }
+        is_room
+    }
+}
+
+/// One run's processes, threads and open files.
+#[derive(Debug)]
+pub struct Tracks {
+    run: u32,
+    /// What stands before the names of processes, where there are several runs.
+    label: Option<String>,
+    opens: HashMap<u64, Slice>,
+    processes: HashMap<u32, Name>,
+    threads: HashMap<u32, Lanes>,
+}
+
+/// A file that is open.
+#[derive(Debug)]
+struct Slice {
+    path: Name,
+    t: u64,
+    pid: u32,
+    tid: u32,
+    /// Nothing where there are too many.
+    lane: Option<u32>,
+    kind: Kind,
+    flags: Option<u32>,
+    exec: bool,
+    first_read: Option<u64>,
+}
+
+/// The lanes of a thread.
+#[derive(Debug)]
+struct Lanes {
+    pid: u32,
+    free: BTreeSet<u32>,
+    count: u32,
+}
+
+#[derive(Serialize)]
+struct Trace<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cat: Option<&'a str>,
+    ph: &'a str,
+    /// Microseconds, as `dur`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ts: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dur: Option<f64>,
+    pid: u32,
+    tid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    /// The scope of an instant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    s: Option<&'a str>,
+    args: Facts<'a>,
+}
+
+#[derive(Default, Serialize)]
+struct Facts<'a> {
+    /// The name of a process or thread.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// The path, where its bytes are no text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a Name>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    open: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flags: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    other: Option<&'a Name>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    /// Bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    read: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    written: Option<u64>,
+    /// Microseconds after the open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_read: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    closed: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    header: Option<&'a Header>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end: Option<&'a End>,
+}
+
+impl Tracks {
+    /// The tracks of a run, by its place among those of the trace.
+    pub fn new(run: u32, label: Option<String>) -> Self {
+        let (opens, processes, threads) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { run, label, opens, processes, threads }
+    }
+
+    /// Begins the trace where this is the first run, and tells the header.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`, as for the other functions.
+    pub fn begin(&mut self, out: &mut impl Write, header: &Header) -> io::Result<()> {
+        let facts = Facts { header: Some(header), ..Facts::default() };
+        let trace = metadata("recording", 0, 0, facts);
+        if self.run > 0 {
+            return write(out, &trace);
+        }
+        out.write_all(b"[\n")?;
+        Ok(serde_json::to_writer(out, &trace)?)
+    }
+
+    /// Tells an event.
+    ///
+    /// # Errors
+    ///
+    /// See [`Tracks::begin`].
+    pub fn event(&mut self, out: &mut impl Write, spaces: &mut Spaces, event: &Event) -> io::Result<()> {
+        let is_close = matches!(event.event, Kind::Close | Kind::CloseFolder);
+        if !is_close {
+            self.name_process(out, spaces, event)?;
+        }
+        match (event.event, event.open) {
+            (Kind::Open | Kind::Create | Kind::OpenFolder, Some(open)) if event.error.is_none() => {
+                self.open(out, spaces, event, open)
+            }
+            (Kind::Close | Kind::CloseFolder, Some(open)) => match self.opens.remove(&open) {
+                Some(slice) => self.close(out, spaces, open, &slice, event.t, Some(event)),
+                None => Ok(()),
+            },
+            (Kind::FirstRead, Some(open)) => {
+                if let Some(slice) = self.opens.get_mut(&open) {
+                    slice.first_read = Some(event.t.saturating_sub(slice.t));
+                }
+                Ok(())
+            }
+            // What is there and looked up is the way to something else.
+            (Kind::Lookup | Kind::ReadLink | Kind::FirstRead, _) if event.error.is_none() => Ok(()),
+            _ => self.instant(out, spaces, event),
+        }
+    }
+
+    fn instant(&self, out: &mut impl Write, spaces: &Spaces, event: &Event) -> io::Result<()> {
+        let name = event.path.text();
+        let is_miss = event.event == Kind::Lookup && event.error.as_deref() == Some("ENOENT");
+        let facts = Facts {
+            path: bytes(&event.path),
+            error: event.error.as_deref(),
+            flags: event.flags,
+            other: event.other.as_ref(),
+            size: event.size,
+            ..Facts::default()
+        };
+        let trace = Trace {
+            name: &name,
+            cat: Some(if is_miss { "miss" } else { event.event.word() }),
+            ph: "i",
+            ts: Some(microseconds(event.t)),
+            dur: None,
+            pid: spaces.number(event.pid, self.run, 0),
+            tid: spaces.number(event.tid, self.run, 0),
+            id: None,
+            s: Some("t"),
+            args: facts,
+        };
+        write(out, &trace)
+    }
+
+    fn open(
+        &mut self,
+        out: &mut impl Write,
+        spaces: &mut Spaces,
+        event: &Event,
+        open: u64,
+    ) -> io::Result<()> {
+        let lane = self.lane(out, spaces, event)?;
+        let slice = Slice {
+            path: event.path.clone(),
+            t: event.t,
+            pid: event.pid,
+            tid: event.tid,
+            lane,
+            kind: event.event,
+            flags: event.flags,
+            exec: event.exec,
+            first_read: None,
+        };
+        if lane.is_none() {
+            self.write_slice(out, spaces, open, &slice, ("b", event.t), Facts::default())?;
+        }
+        self.opens.insert(open, slice);
+        Ok(())
+    }
+
+    /// The first lane of a thread that is free.
+    fn lane(&mut self, out: &mut impl Write, spaces: &mut Spaces, event: &Event) -> io::Result<Option<u32>> {
+        let Some(lanes) = self.threads.get_mut(&event.tid) else { return Ok(None) };
+        if let Some(lane) = lanes.free.pop_first() {
+            return Ok(Some(lane));
+        }
+        let lane = lanes.count;
+        if !spaces.has(self.run, lane) {
+            return Ok(None);
+        }
+        lanes.count += 1;
+        self.name_thread(out, spaces, event.tid, lane)?;
+        Ok(Some(lane))
+    }
+
+    fn close(
+        &mut self,
+        out: &mut impl Write,
+        spaces: &Spaces,
+        open: u64,
+        slice: &Slice,
+        t: u64,
+        event: Option<&Event>,
+    ) -> io::Result<()> {
+        let facts = Facts {
+            read: event.and_then(|event| event.read),
+            written: event.and_then(|event| event.written),
+            closed: event.is_none().then_some(false),
+            ..Facts::default()
+        };
+        let phase = match slice.lane {
+            None => ("e", t),
+            Some(lane) => {
+                if let Some(lanes) = self.threads.get_mut(&slice.tid) {
+                    lanes.free.insert(lane);
+                }
+                ("X", t)
+            }
+        };
+        self.write_slice(out, spaces, open, slice, phase, facts)
+    }
+
+    /// Tells of an open file: its begin or end by itself, or the whole of it; `t` is now.
+    fn write_slice(
+        &self,
+        out: &mut impl Write,
+        spaces: &Spaces,
+        open: u64,
+        slice: &Slice,
+        (ph, t): (&str, u64),
+        facts: Facts<'_>,
+    ) -> io::Result<()> {
+        let name = slice.path.text();
+        let is_whole = ph == "X";
+        let args = Facts {
+            path: bytes(&slice.path),
+            open: Some(open),
+            flags: slice.flags,
+            first_read: slice.first_read.map(microseconds),
+            ..facts
+        };
+        let trace = Trace {
+            name: &name,
+            cat: Some(if slice.exec { "exec" } else { slice.kind.word() }),
+            ph,
+            ts: Some(microseconds(if is_whole { slice.t } else { t })),
+            dur: is_whole.then(|| microseconds(t.saturating_sub(slice.t))),
+            pid: spaces.number(slice.pid, self.run, 0),
+            tid: spaces.number(slice.tid, self.run, slice.lane.unwrap_or(0)),
+            id: (!is_whole).then(|| format!("{}.{open}", self.run)),
+            s: None,
+            args,
+        };
+        write(out, &trace)
+    }
+
+    /// Tells what process and thread are called, when they are first seen or execute something else.
+    fn name_process(&mut self, out: &mut impl Write, spaces: &Spaces, event: &Event) -> io::Result<()> {
+        let is_new_thread = !self.threads.contains_key(&event.tid);
+        if is_new_thread {
+            let lanes = Lanes { pid: event.pid, free: BTreeSet::from([0]), count: 1 };
+            self.threads.insert(event.tid, lanes);
+        }
+        let is_same = self.processes.get(&event.pid) == Some(&event.exe);
+        if !is_same {
+            self.processes.insert(event.pid, event.exe.clone());
+            let name = Some(self.process_name(event.pid));
+            let pid = spaces.number(event.pid, self.run, 0);
+            write(out, &metadata("process_name", pid, pid, Facts { name, ..Facts::default() }))?;
+        }
+        let count = self.threads.get(&event.tid).map_or(0, |lanes| lanes.count);
+        match is_same && !is_new_thread {
+            true => Ok(()),
+            false => (0..count).try_for_each(|lane| self.name_thread(out, spaces, event.tid, lane)),
+        }
+    }
+
+    fn name_thread(&self, out: &mut impl Write, spaces: &Spaces, tid: u32, lane: u32) -> io::Result<()> {
+        let process = self.threads.get(&tid).map_or(tid, |lanes| lanes.pid);
+        let program = self.processes.get(&process).map_or(String::new(), program_name);
+        let name = if lane == 0 { program } else { format!("{program} {tid}, open file {}", lane + 1) };
+        let (pid, tid) = (spaces.number(process, self.run, 0), spaces.number(tid, self.run, lane));
+        write(out, &metadata("thread_name", pid, tid, Facts { name: Some(name), ..Facts::default() }))
+    }
+
+    fn process_name(&self, pid: u32) -> String {
+        let program = self.processes.get(&pid).map_or(String::new(), program_name);
+        match &self.label {
+            Some(label) => format!("{label}: {program} {pid}"),
+            None => program,
+        }
+    }
+
+    /// Ends what is open, and tells how the run ended where that is known.
+    ///
+    /// # Errors
+    ///
+    /// See [`Tracks::begin`].
+    pub fn end(
+        &mut self,
+        out: &mut impl Write,
+        spaces: &Spaces,
+        t: u64,
+        end: Option<&End>,
+    ) -> io::Result<()> {
+        let mut open: Vec<(u64, Slice)> = std::mem::take(&mut self.opens).into_iter().collect();
+        open.sort_unstable_by_key(|(open, _)| *open);
+        for (open, slice) in open {
+            self.close(out, spaces, open, &slice, t, None)?;
+        }
+        if end.is_none() {
+            return Ok(());
+        }
+        let args = Facts { end, ..Facts::default() };
+        let (cat, ts, s) = (Some("end"), Some(microseconds(t)), Some("g"));
+        let trace = Trace { name: "end", cat, ph: "i", ts, dur: None, pid: 0, tid: 0, id: None, s, args };
+        write(out, &trace)
+    }
+}
+
+fn metadata<'a>(name: &'a str, pid: u32, tid: u32, args: Facts<'a>) -> Trace<'a> {
+    Trace { name, cat: None, ph: "M", ts: None, dur: None, pid, tid, id: None, s: None, args }
+}
+
+/// An element of the array that is not the first.
+fn write(out: &mut impl Write, trace: &Trace<'_>) -> io::Result<()> {
+    out.write_all(b",\n")?;
+    Ok(serde_json::to_writer(out, trace)?)
+}
+
+fn microseconds(nanoseconds: u64) -> f64 {
+    nanoseconds as f64 / 1000.0
+}
+
+/// The path, where its text does not tell it.
+fn bytes(path: &Name) -> Option<&Name> {
+    std::str::from_utf8(&path.0).is_err().then_some(path)
+}
+
+fn program_name(path: &Name) -> String {
+    String::from_utf8_lossy(last_part(&path.0)).into_owned()
+}
+
+#[cfg(test)]
+mod tests;

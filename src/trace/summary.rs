@@ -1,0 +1,241 @@
+//! The summary of what recordings touched.
+
+use std::collections::{BTreeMap, HashMap};
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::asking::folder;
+use super::name::Name;
+use super::read::Ending;
+use super::survey::{Run, Survey, Touched};
+
+/// A summary of one or several recordings. Times are nanoseconds since the start of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    pub runs: Vec<RunFacts>,
+    /// How many events of each kind there are.
+    pub events: BTreeMap<String, u64>,
+    /// How many different paths.
+    pub paths: PathCounts,
+    /// The folders in which most was missed, the most first.
+    pub misses_by_folder: Vec<FolderMisses>,
+    /// The folders in which most files were opened, the most first.
+    pub folders: Vec<FolderOpens>,
+    /// The programs that did it, the busiest first.
+    pub programs: Vec<ProgramFacts>,
+    /// When the first of the opened files was first opened, half of them, all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub touched: Option<TouchTimes>,
+    /// The files that were opened first, and those whose first open came last.
+    pub earliest: Vec<FirstTouch>,
+    pub latest: Vec<FirstTouch>,
+    /// Files whose opens were never closed.
+    pub never_closed: Vec<Name>,
+}
+
+/// Where a recording comes from and how it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RunFacts {
+    pub file: String,
+    pub command: Vec<Name>,
+    pub folder: Name,
+    pub host: String,
+    pub kernel: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Nanoseconds since 1970.
+    pub started: u64,
+    /// Until the last line, in nanoseconds.
+    pub duration: u64,
+    /// How it ended (`exited`, or who was killed); absent where the recording is cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<String>,
+    /// The command's exit code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+    pub events: u64,
+    /// Events of kinds that this program does not know, which are not counted.
+    pub unknown: u64,
+}
+
+/// How many different paths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PathCounts {
+    /// Opened as files.
+    pub opened: u64,
+    pub executed: u64,
+    /// Opened as folders.
+    pub listed: u64,
+    pub created: u64,
+    pub removed: u64,
+    /// Written to, as far as the mirror was told.
+    pub written: u64,
+    /// Looked for and not there.
+    pub missed: u64,
+    /// With opens that were never closed.
+    pub never_closed: u64,
+}
+
+/// What was missed in a folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct FolderMisses {
+    pub folder: Name,
+    /// How many look-ups failed.
+    pub misses: u64,
+    /// For how many different names.
+    pub names: u64,
+}
+
+/// What was opened in a folder, not counting the folders in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct FolderOpens {
+    pub folder: Name,
+    /// How many different files.
+    pub files: u64,
+    pub opened: u64,
+}
+
+/// What a program's processes did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ProgramFacts {
+    pub program: Name,
+    pub processes: u64,
+    pub events: u64,
+    pub opened: u64,
+    pub created: u64,
+    pub missed: u64,
+    /// Bytes, as far as the mirror was told.
+    pub read: u64,
+    pub written: u64,
+    /// In how many runs it was seen.
+    pub runs: usize,
+}
+
+/// When files were first opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct TouchTimes {
+    pub first: u64,
+    pub half: u64,
+    pub last: u64,
+}
+
+/// When a file was first opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct FirstTouch {
+    pub path: Name,
+    pub first: u64,
+}
+
+/// The summary, with at most `most` rows in each list.
+pub fn summary(survey: &Survey, most: usize) -> Summary {
+    let mut first: Vec<(u64, &Name)> = opened(survey).filter_map(|(p, t)| Some((t.first?, p))).collect();
+    first.sort_unstable();
+    let touch = |(first, path): &(u64, &Name)| FirstTouch { path: (*path).clone(), first: *first };
+    let touched = first.first().zip(first.last()).map(|(start, end)| TouchTimes {
+        first: start.0,
+        half: first[(first.len() - 1) / 2].0,
+        last: end.0,
+    });
+    let mut never_closed: Vec<&Name> =
+        survey.paths.iter().filter(|(_, touched)| touched.never_closed > 0).map(|(path, _)| path).collect();
+    never_closed.sort_unstable();
+    Summary {
+        runs: survey.runs.iter().map(run).collect(),
+        events: survey.counts.iter().map(|(kind, count)| (kind.word().to_owned(), *count)).collect(),
+        paths: path_counts(survey),
+        misses_by_folder: misses_by_folder(survey, most),
+        folders: folders(survey, most),
+        programs: programs(survey, most),
+        touched,
+        earliest: first.iter().take(most).map(touch).collect(),
+        latest: first.iter().rev().take(most).map(touch).collect(),
+        never_closed: never_closed.into_iter().take(most).cloned().collect(),
+    }
+}
+
+fn opened(survey: &Survey) -> impl Iterator<Item = (&Name, &Touched)> {
+    survey.paths.iter().filter(|(_, touched)| touched.opened > 0)
+}
+
+fn run(run: &Run) -> RunFacts {
+    let end = if let Ending::Whole(end) = &run.ending { Some(end) } else { None };
+    RunFacts {
+        file: run.file.clone(),
+        command: run.header.command.clone(),
+        folder: run.header.folder.clone(),
+        host: run.header.host.clone(),
+        kernel: run.header.kernel.clone(),
+        image: run.header.image.clone(),
+        started: run.header.started,
+        duration: run.last,
+        end: end.map(|end| end.end.clone()),
+        code: end.and_then(|end| end.code),
+        events: run.events,
+        unknown: run.unknown,
+    }
+}
+
+fn path_counts(survey: &Survey) -> PathCounts {
+    let mut counts = PathCounts::default();
+    for touched in survey.paths.values() {
+        counts.opened += u64::from(touched.opened > 0);
+        counts.executed += u64::from(touched.executed > 0);
+        counts.listed += u64::from(touched.listed > 0);
+        counts.created += u64::from(touched.created > 0);
+        counts.removed += u64::from(touched.removed > 0);
+        counts.written += u64::from(touched.written.is_some_and(|bytes| bytes > 0));
+        counts.missed += u64::from(touched.missed > 0);
+        counts.never_closed += u64::from(touched.never_closed > 0);
+    }
+    counts
+}
+
+fn misses_by_folder(survey: &Survey, most: usize) -> Vec<FolderMisses> {
+    let mut folders: HashMap<&[u8], (u64, u64)> = HashMap::new();
+    for (path, touched) in survey.paths.iter().filter(|(_, touched)| touched.missed > 0) {
+        let (misses, names) = folders.entry(folder(&path.0)).or_default();
+        *misses += touched.missed;
+        *names += 1;
+    }
+    let row = |(folder, misses, names)| FolderMisses { folder, misses, names };
+    largest(folders, most).into_iter().map(row).collect()
+}
+
+fn folders(survey: &Survey, most: usize) -> Vec<FolderOpens> {
+    let mut folders: HashMap<&[u8], (u64, u64)> = HashMap::new();
+    for (path, touched) in opened(survey) {
+        let (files, opened) = folders.entry(folder(&path.0)).or_default();
+        *files += 1;
+        *opened += touched.opened;
+    }
+    let row = |(folder, files, opened)| FolderOpens { folder, files, opened };
+    largest(folders, most).into_iter().map(row).collect()
+}
+
+/// The rows with the largest counts, those first; equal ones in the order of their names.
+fn largest(rows: HashMap<&[u8], (u64, u64)>, most: usize) -> Vec<(Name, u64, u64)> {
+    let mut rows: Vec<(&[u8], u64, u64)> = rows.into_iter().map(|(name, (a, b))| (name, a, b)).collect();
+    rows.sort_unstable_by(|one, other| (other.1, other.2, one.0).cmp(&(one.1, one.2, other.0)));
+    rows.into_iter().take(most).map(|(name, a, b)| (Name::from(name), a, b)).collect()
+}
+
+fn programs(survey: &Survey, most: usize) -> Vec<ProgramFacts> {
+    let mut programs: Vec<_> = survey.programs.iter().collect();
+    programs.sort_by(|one, other| (other.events, &one.path).cmp(&(one.events, &other.path)));
+    let row = |program: &super::survey::Program| ProgramFacts {
+        program: program.path.clone(),
+        processes: program.processes,
+        events: program.events,
+        opened: program.opened,
+        created: program.created,
+        missed: program.missed,
+        read: program.read,
+        written: program.written,
+        runs: program.runs,
+    };
+    programs.into_iter().take(most).map(row).collect()
+}

@@ -1,0 +1,293 @@
+//! What one or several recordings touched: the facts of each path and of each program.
+//!
+//! Its size is that of the distinct paths, programs, processes and open files; events are not kept.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::asking::Asking;
+use super::document::{Event, Header, Kind};
+use super::name::Name;
+use super::read::{Ending, ReadError, Reader};
+
+/// The facts of several recordings, merged.
+#[derive(Debug, Default)]
+pub struct Survey {
+    pub runs: Vec<Run>,
+    /// How many events of each kind there are.
+    pub counts: BTreeMap<Kind, u64>,
+    pub paths: HashMap<Name, Touched>,
+    pub programs: Vec<Program>,
+    known: HashMap<Name, usize>,
+    /// How many opens there were.
+    opens: u64,
+}
+
+/// One recording.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// How its file is called.
+    pub file: String,
+    pub header: Header,
+    pub ending: Ending,
+    /// How many events were read.
+    pub events: u64,
+    /// How many events have a kind that this program does not know.
+    pub unknown: u64,
+    /// The time of the last line, nanoseconds since the start.
+    pub last: u64,
+}
+
+/// What happened to one path. Times are nanoseconds since the start of the run.
+#[derive(Clone, Debug, Default)]
+pub struct Touched {
+    /// How often it was looked up and found; the kernel asks at most once a second.
+    pub found: u64,
+    /// How often it was looked for and not there.
+    pub missed: u64,
+    /// How often it was opened, creations included; as a folder it is `listed`.
+    pub opened: u64,
+    pub created: u64,
+    pub listed: u64,
+    pub executed: u64,
+    /// How often it was removed, or renamed to something else.
+    pub removed: u64,
+    /// How often something was refused for want of rights (`EACCES`, `EPERM`, `EROFS`).
+    pub refused: u64,
+    /// Bytes read and written; nothing where the mirror was not told.
+    pub read: Option<u64>,
+    pub written: Option<u64>,
+    /// Opens that were not closed when the recording ended.
+    pub never_closed: u64,
+    /// When it was first opened or listed, in whichever run that was earliest.
+    pub first: Option<u64>,
+    /// Its place in the order of the first opens.
+    pub order: Option<u64>,
+    /// The programs that opened, listed or missed it, as places in [`Survey::programs`].
+    pub by: Vec<usize>,
+    /// The names of links under which it was asked for.
+    pub names: Vec<Name>,
+    /// In how many runs it was seen.
+    pub runs: usize,
+    last_run: usize,
+}
+
+/// A program and what its processes did.
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    pub path: Name,
+    /// How many processes executed it.
+    pub processes: u64,
+    pub events: u64,
+    pub opened: u64,
+    pub created: u64,
+    pub missed: u64,
+    /// Bytes, where the mirror was told.
+    pub read: u64,
+    pub written: u64,
+    /// In how many runs it was seen.
+    pub runs: usize,
+    last_run: usize,
+}
+
+impl Touched {
+    /// Whether it was opened, listed, created or executed.
+    pub fn is_used(&self) -> bool {
+        self.opened + self.listed > 0
+    }
+}
+
+impl Survey {
+    /// Reads a recording to its end and adds what it touched.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading it.
+    pub fn add(&mut self, mut reader: Reader<'_>) -> Result<(), ReadError> {
+        let mut adding = Adding::new(self);
+        let (mut events, mut last) = (0, 0);
+        while let Some(event) = reader.read_event()? {
+            events += 1;
+            last = event.t;
+            adding.event(event);
+        }
+        adding.finish();
+        let ending = reader.ending().cloned().unwrap_or(Ending::Cut);
+        if let Ending::Whole(end) = &ending {
+            last = end.t.unwrap_or(last);
+        }
+        let (file, header) = (reader.file().to_owned(), reader.header().clone());
+        self.runs.push(Run { file, header, ending, events, unknown: reader.unknown(), last });
+        Ok(())
+    }
+
+    /// The program at this place.
+    pub fn program(&self, place: usize) -> &Program {
+        &self.programs[place]
+    }
+
+    /// The place of a program.
+    fn place(&mut self, path: &Name) -> usize {
+        if let Some(place) = self.known.get(path) {
+            return *place;
+        }
+        self.programs.push(Program { path: path.clone(), ..Program::default() });
+        self.known.insert(path.clone(), self.programs.len() - 1);
+        self.programs.len() - 1
+    }
+
+    /// The facts of a path, seen in this run.
+    fn touched(&mut self, path: Name, run: usize) -> &mut Touched {
+        let touched = self.paths.entry(path).or_default();
+        if touched.last_run != run {
+            touched.last_run = run;
+            touched.runs += 1;
+        }
+        touched
+    }
+}
+
+/// A recording that is being added.
+struct Adding<'a> {
+    survey: &'a mut Survey,
+    run: usize,
+    /// The path of each open that is not closed.
+    open: HashMap<u64, Name>,
+    /// Misses of threads that may be the kernel's own question before a creation.
+    missed: HashMap<u32, (Name, usize)>,
+    asking: Asking,
+    processes: HashSet<(u32, usize)>,
+}
+
+impl<'a> Adding<'a> {
+    fn new(survey: &'a mut Survey) -> Self {
+        let run = survey.runs.len() + 1;
+        let (open, missed, asking) = (HashMap::new(), HashMap::new(), Asking::default());
+        Self { survey, run, open, missed, asking, processes: HashSet::new() }
+    }
+
+    fn event(&mut self, event: Event) {
+        *self.survey.counts.entry(event.event).or_default() += 1;
+        let by = self.program(&event);
+        let asked = self.asking.name_of(&event);
+        // A close is not the thread's next deed: the kernel tells it later, for whoever opened.
+        if !matches!(event.event, Kind::Close | Kind::CloseFolder) {
+            self.settle(&event);
+        }
+        match (&event.error, event.event) {
+            (Some(error), Kind::Lookup) if error == "ENOENT" => {
+                if let Some((path, by)) = self.missed.insert(event.tid, (event.path, by)) {
+                    self.miss(path, by);
+                }
+            }
+            (Some(error), _) => {
+                let is_refusal = matches!(error.as_str(), "EACCES" | "EPERM" | "EROFS");
+                self.survey.touched(event.path, self.run).refused += u64::from(is_refusal);
+            }
+            (None, Kind::Open | Kind::Create | Kind::OpenFolder) => self.opened(event, by, asked),
+            (None, Kind::Close | Kind::CloseFolder) => self.closed(&event, by),
+            (None, Kind::Lookup) => self.survey.touched(event.path, self.run).found += 1,
+            (None, Kind::Unlink | Kind::RemoveFolder | Kind::Rename) => {
+                self.survey.touched(event.path, self.run).removed += 1;
+                if let (Kind::Rename, Some(to)) = (event.event, event.other) {
+                    self.survey.touched(to, self.run).created += 1;
+                }
+            }
+            (None, Kind::MakeFolder | Kind::MakeNode | Kind::SymbolicLink | Kind::HardLink) => {
+                self.survey.touched(event.path, self.run).created += 1;
+                self.survey.programs[by].created += 1;
+            }
+            (None, Kind::FirstRead | Kind::ReadLink | Kind::Truncate) => {
+                self.survey.touched(event.path, self.run);
+            }
+        }
+    }
+
+    /// Counts the miss that came before this event of the same thread, unless it was the kernel's own.
+    fn settle(&mut self, event: &Event) {
+        let Some((path, by)) = self.missed.remove(&event.tid) else { return };
+        let makes = matches!(
+            event.event,
+            Kind::Create | Kind::MakeFolder | Kind::MakeNode | Kind::SymbolicLink | Kind::HardLink
+        );
+        let moves = event.event == Kind::Rename && event.other.as_ref() == Some(&path);
+        if !(makes && event.path == path || moves) {
+            self.miss(path, by);
+        }
+    }
+
+    fn miss(&mut self, path: Name, by: usize) {
+        self.survey.programs[by].missed += 1;
+        let touched = self.survey.touched(path, self.run);
+        touched.missed += 1;
+        add_once(&mut touched.by, by);
+    }
+
+    fn opened(&mut self, event: Event, by: usize, asked: Option<Name>) {
+        let program = &mut self.survey.programs[by];
+        let (created, listed) = (event.event == Kind::Create, event.event == Kind::OpenFolder);
+        program.opened += u64::from(!listed);
+        program.created += u64::from(created);
+        if let Some(open) = event.open {
+            self.open.insert(open, event.path.clone());
+        }
+        self.survey.opens += 1;
+        let order = self.survey.opens;
+        let touched = self.survey.touched(event.path, self.run);
+        touched.opened += u64::from(!listed);
+        touched.listed += u64::from(listed);
+        touched.created += u64::from(created);
+        touched.executed += u64::from(event.exec);
+        touched.first = Some(touched.first.map_or(event.t, |first| first.min(event.t)));
+        touched.order.get_or_insert(order);
+        add_once(&mut touched.by, by);
+        if let Some(asked) = asked {
+            add_once(&mut touched.names, asked);
+        }
+    }
+
+    fn closed(&mut self, event: &Event, by: usize) {
+        let Some(path) = event.open.and_then(|open| self.open.remove(&open)) else { return };
+        let program = &mut self.survey.programs[by];
+        program.read += event.read.unwrap_or(0);
+        program.written += event.written.unwrap_or(0);
+        let touched = self.survey.touched(path, self.run);
+        let sum = |old: Option<u64>, new: Option<u64>| match (old, new) {
+            (Some(old), Some(new)) => Some(old.saturating_add(new)),
+            (old, new) => old.or(new),
+        };
+        touched.read = sum(touched.read, event.read);
+        touched.written = sum(touched.written, event.written);
+    }
+
+    fn program(&mut self, event: &Event) -> usize {
+        let place = self.survey.place(&event.exe);
+        let program = &mut self.survey.programs[place];
+        program.events += 1;
+        if program.last_run != self.run {
+            program.last_run = self.run;
+            program.runs += 1;
+        }
+        if self.processes.insert((event.pid, place)) {
+            program.processes += 1;
+        }
+        place
+    }
+
+    fn finish(mut self) {
+        for (path, by) in std::mem::take(&mut self.missed).into_values() {
+            self.miss(path, by);
+        }
+        for path in std::mem::take(&mut self.open).into_values() {
+            self.survey.touched(path, self.run).never_closed += 1;
+        }
+    }
+}
+
+fn add_once<T: PartialEq>(list: &mut Vec<T>, value: T) {
+    if !list.contains(&value) {
+        list.push(value);
+    }
+}
+
+#[cfg(test)]
+mod tests;
