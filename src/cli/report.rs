@@ -184,7 +184,9 @@ fn missing_version(finding: &Finding) -> Option<&str> {
 fn recorded_missing(finding: &Finding) -> Option<&str> {
     match &finding.matter {
         Matter::Remark(Remark::RecordedLibrary { library, problem, .. }) => match &**problem {
-            Problem::LibraryMissing { library: missing, .. } if missing == library => Some(library),
+            Problem::LibraryMissing { library: missing, rejected, .. } => {
+                Some(library.as_str()).filter(|library| library == missing && rejected.is_empty())
+            }
             _ => None,
         },
         _ => None,
@@ -358,6 +360,9 @@ fn whole(problem: &Problem) -> String {
         Problem::SymbolMissing { symbol, wanted_by, .. } => {
             format!("nothing defines {symbol}, which {wanted_by} wants")
         }
+        Problem::LibraryMissing { rejected, .. } if !rejected.is_empty() => {
+            format!("{}: {}", rejected[0].path, rejected[0].reason)
+        }
         other => describe(other),
     }
 }
@@ -437,6 +442,51 @@ mod tests {
           x libc.so.6 here ends at GLIBC_2.31, git wants GLIBC_2.34, GLIBC_2.33
             found: /lib/x86_64-linux-gnu/libc.so.6
             would print: /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.34' not found (required by git)
+        ");
+    }
+
+    #[test]
+    fn recorded_libraries_that_are_not_here_are_told_together() {
+        let recorded = |library: &str, rejected: Vec<crate::loader::Rejection>| {
+            let problem = Problem::LibraryMissing {
+                library: library.into(),
+                wanted_by: "app".into(),
+                searched: Vec::new(),
+                rejected,
+            };
+            Remark::RecordedLibrary {
+                library: library.into(),
+                program: "app".into(),
+                seen: 2,
+                runs: 3,
+                problem: Box::new(problem),
+            }
+        };
+        let finding = |remark| Finding {
+            impact: Impact::Undecided,
+            matter: Matter::Remark(remark),
+            subjects: vec!["app".to_owned()],
+            message: None,
+        };
+        let unknown = crate::loader::Rejection { path: "/c.so".into(), reason: "not recorded".into() };
+        let executed = Remark::RecordedProgram {
+            program: "/bin/tool".into(),
+            seen: 3,
+            runs: 3,
+            problem: Box::new(Problem::NotAProgram {
+                object: "/bin/tool".into(),
+                reason: "No such file or directory".into(),
+            }),
+        };
+        let mut report = report(&[]);
+        report.verdict = Verdict::Undecided;
+        let remarks = [recorded("/a.so", vec![]), recorded("b.so", vec![]), recorded("/c.so", vec![unknown])];
+        report.findings = remarks.into_iter().chain([executed]).map(finding).collect();
+        insta::assert_snapshot!(plain(&report), @"
+        undecided: cannot tell whether git runs on the root /srv/old
+          ? app loaded /a.so, b.so in 2 of 3 recorded runs, which are not here
+          ? app loaded /c.so in 2 of 3 recorded runs: /c.so: not recorded
+          ? /bin/tool was executed in each of 3 recorded runs: /bin/tool cannot be started: No such file or directory
         ");
     }
 

@@ -88,7 +88,7 @@ pub(super) fn find(runs: &Runs, ground: &dyn Ground, environment: &Environment) 
         {
             found.hiding.push(opener.program.clone());
         }
-        let (libraries, loads) = libraries(opener, runs, ground, environment);
+        let (libraries, loads) = libraries(opener, ground, environment);
         if !libraries.is_empty() {
             let gone = matches!(ground.content(&opener.program), Content::Gone);
             found.add_program(ground, &opener.program, opener.runs, gone).libraries = libraries;
@@ -191,13 +191,12 @@ struct Candidate<'a> {
 /// The libraries that a program loaded once it ran, and its start with all of them.
 fn libraries(
     opener: &Opener,
-    runs: &Runs,
     ground: &dyn Ground,
     environment: &Environment,
 ) -> (Vec<RecordedLibrary>, Option<Load>) {
     let files = ground.files();
     let Content::Object(program) = ground.content(&opener.program) else {
-        return (gone_only(opener, runs, ground), None);
+        return (gone_only(opener, ground), None);
     };
     let Some(interpreter) = program.interpreter.as_deref().filter(|_| program.is_program()) else {
         return (Vec::new(), None);
@@ -225,7 +224,7 @@ fn libraries(
             _ => continue,
         };
         let by_loader = number < started;
-        survey.add(&Candidate { path: &seen.path, seen: seen.runs, facts, by_loader }, runs);
+        survey.add(&Candidate { path: &seen.path, seen: seen.runs, facts, by_loader });
     }
     let names = survey.names();
     let load = (!names.is_empty())
@@ -246,18 +245,22 @@ fn opens_libraries(facts: &Facts) -> bool {
 }
 
 /// What is left of a program that is not there any more: the names of libraries.
-fn gone_only(opener: &Opener, runs: &Runs, ground: &dyn Ground) -> Vec<RecordedLibrary> {
+fn gone_only(opener: &Opener, ground: &dyn Ground) -> Vec<RecordedLibrary> {
     let libraries =
         opener.opened.iter().filter(|seen| is_named_library(&ground.content(&seen.path), &seen.path));
-    libraries.map(|seen| gone(&seen.path, seen.runs, runs)).collect()
+    libraries.map(|seen| gone(&seen.path, seen.runs)).collect()
 }
 
-/// A library that is not there any more. Its name is that of the link that led to it, where there was one.
-fn gone(path: &str, seen: u32, runs: &Runs) -> RecordedLibrary {
+/// A library that is not there any more. Whether a search would find it cannot be told.
+fn gone(path: &str, seen: u32) -> RecordedLibrary {
+    RecordedLibrary { path: path.to_owned(), name: None, needed_by: None, build_id: None, seen, gone: true }
+}
+
+/// The name of the link that led to a library, where there was one, else its own.
+pub(super) fn asked_name(path: &str, runs: &Runs) -> String {
     let stem = |path: &str| path.find(".so").map(|end| path[..end].to_owned());
     let links = runs.links.iter().filter(|link| stem(link).is_some() && stem(link) == stem(path));
-    let name = links.max_by_key(|link| link.len()).map(|link| file_name(link).to_owned());
-    RecordedLibrary { path: path.to_owned(), name, needed_by: None, build_id: None, seen, gone: true }
+    file_name(links.max_by_key(|link| link.len()).map_or(path, String::as_str)).to_owned()
 }
 
 /// The libraries of one program, as they are gathered.
@@ -274,12 +277,12 @@ struct Survey<'a> {
 }
 
 impl Survey<'_> {
-    fn add(&mut self, candidate: &Candidate<'_>, runs: &Runs) {
+    fn add(&mut self, candidate: &Candidate<'_>) {
         let is_of_others = OPENED_BY_OTHERS.iter().any(|part| candidate.path.contains(part));
         let is_loaded = self.opens || is_of_others || candidate.by_loader;
         let Some(facts) = &candidate.facts else {
             if is_loaded {
-                self.libraries.push(gone(candidate.path, candidate.seen, runs));
+                self.libraries.push(gone(candidate.path, candidate.seen));
             }
             return;
         };

@@ -2,7 +2,7 @@
 
 use super::Survey;
 use super::files::{TreeFiles, relative};
-use crate::generate::recorded::{Content, Found, Ground, find};
+use crate::generate::recorded::{Content, Found, Ground, asked_name, find};
 use crate::loader::{Environment, Files, Problem, Start, start};
 use crate::spec::{HostLibrary, Recorded, Symbols};
 use crate::trace::Runs;
@@ -51,17 +51,16 @@ impl Survey {
         let notes = found.notes(Some(runs));
         self.notes.extend(notes.into_iter().filter(|note| !self.notes.contains(note)).collect::<Vec<_>>());
         if self.recorded.is_none() {
-            self.recorded = Some(self.with_host_libraries(found, files));
+            self.recorded = Some(self.with_host_libraries(found, runs, files));
         }
     }
 
     /// Libraries that a container runtime brought into the runs are asked of the host.
-    fn with_host_libraries(&mut self, found: Found, files: &TreeFiles<'_>) -> Recorded {
+    fn with_host_libraries(&mut self, found: Found, runs: &Runs, files: &TreeFiles<'_>) -> Recorded {
         let mut recorded = found.recorded;
         for program in &mut recorded.programs {
             for library in program.libraries.iter_mut().filter(|library| library.gone) {
-                let file = library.path.rsplit('/').next().unwrap_or_default();
-                let name = library.name.clone().unwrap_or_else(|| file.to_owned());
+                let name = asked_name(&library.path, runs);
                 let Some(provider) = files.provider(&name) else { continue };
                 library.name = Some(name.clone());
                 self.host_libraries.entry(name.clone()).or_insert_with(|| HostLibrary {
