@@ -6,7 +6,7 @@
 
 mod bare;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::loader::{Environment, Facts, Files, Form, Load, Problem, Start, start, start_and_open};
@@ -63,7 +63,6 @@ pub(super) struct Found {
 pub(super) fn find(runs: &Runs, ground: &dyn Ground, environment: &Environment) -> Found {
     let mut found =
         Found { recorded: Recorded { runs: runs.count, ..Recorded::default() }, ..Found::default() };
-    let mut opened: BTreeMap<&str, bool> = BTreeMap::new();
     for seen in &runs.executed {
         let (is_program, gone) = match ground.content(&seen.path) {
             Content::Object(facts) => (facts.is_program(), false),
@@ -77,26 +76,21 @@ pub(super) fn find(runs: &Runs, ground: &dyn Ground, environment: &Environment) 
         }
     }
     for opener in &runs.openers {
-        for seen in &opener.opened {
-            opened.entry(&seen.path).or_insert_with(|| {
-                let content = ground.content(&seen.path);
-                !matches!(content, Content::Object(_)) && !is_named_library(&content, &seen.path)
-            });
-        }
-        if let Content::Object(facts) = ground.content(&opener.program)
-            && !facts.is_program()
-        {
-            found.hiding.push(opener.program.clone());
-        }
-        let (libraries, loads) = libraries(opener, ground, environment);
-        if !libraries.is_empty() {
-            let gone = matches!(ground.content(&opener.program), Content::Gone);
-            found.add_program(ground, &opener.program, opener.runs, gone).libraries = libraries;
-        }
-        found.loads.extend(loads.into_iter().map(|load| (opener.program.clone(), load)));
+        found.add_opener(opener, ground, environment);
     }
-    found.recorded.other_files = opened.values().filter(|is_other| **is_other).count() as u64;
+    found.recorded.other_files = other_files(runs, ground);
     found
+}
+
+/// How many of the files that were opened are neither objects nor, by their names, libraries that are gone.
+fn other_files(runs: &Runs, ground: &dyn Ground) -> u64 {
+    let opened: BTreeSet<&str> =
+        runs.openers.iter().flat_map(|opener| &opener.opened).map(|seen| seen.path.as_str()).collect();
+    let is_other = |path: &&str| match ground.content(path) {
+        Content::Object(_) => false,
+        content => !is_named_library(&content, path),
+    };
+    opened.into_iter().filter(is_other).count() as u64
 }
 
 impl Found {
@@ -146,6 +140,22 @@ impl Found {
             }
         }
         notes
+    }
+
+    /// Adds what a program loaded, and the program where it loaded something.
+    fn add_opener(&mut self, opener: &Opener, ground: &dyn Ground, environment: &Environment) {
+        let content = ground.content(&opener.program);
+        if let Content::Object(facts) = &content
+            && !facts.is_program()
+        {
+            self.hiding.push(opener.program.clone());
+        }
+        let (libraries, load) = libraries(opener, ground, environment);
+        if !libraries.is_empty() {
+            let gone = matches!(content, Content::Gone);
+            self.add_program(ground, &opener.program, opener.runs, gone).libraries = libraries;
+        }
+        self.loads.extend(load.map(|load| (opener.program.clone(), load)));
     }
 
     fn add_program(
@@ -212,20 +222,7 @@ fn libraries(
         libraries: Vec::new(),
     };
     survey.covered.insert(files.real_path(interpreter), None);
-    // The loader opens these before the last of the libraries that the program needs: preloads, and what its
-    // run found by LD_LIBRARY_PATH.
-    let is_of_start = |seen: &Seen| survey.covered.contains_key(&files.real_path(&ground.place(&seen.path)));
-    let started = opener.opened.iter().rposition(is_of_start).unwrap_or(0);
-    for (number, seen) in opener.opened.iter().enumerate() {
-        files.memory().begin();
-        let facts = match ground.content(&seen.path) {
-            Content::Object(facts) if is_loadable(&facts, &program) => Some(facts),
-            content if is_named_library(&content, &seen.path) => None,
-            _ => continue,
-        };
-        let by_loader = number < started;
-        survey.add(&Candidate { path: &seen.path, seen: seen.runs, facts, by_loader });
-    }
+    survey.add_all(opener, &program);
     let names = survey.names();
     let load = (!names.is_empty())
         .then(|| start_and_open(&Start { path: &place, shown: &place }, &names, files, environment));
@@ -277,6 +274,26 @@ struct Survey<'a> {
 }
 
 impl Survey<'_> {
+    /// Adds what a program opened.
+    fn add_all(&mut self, opener: &Opener, program: &Facts) {
+        let (ground, files) = (self.ground, self.ground.files());
+        // The loader opens these before the last of the libraries that the program needs: preloads, and what its
+        // run found by LD_LIBRARY_PATH.
+        let is_of_start =
+            |seen: &Seen| self.covered.contains_key(&files.real_path(&ground.place(&seen.path)));
+        let started = opener.opened.iter().rposition(is_of_start).unwrap_or(0);
+        for (number, seen) in opener.opened.iter().enumerate() {
+            files.memory().begin();
+            let facts = match ground.content(&seen.path) {
+                Content::Object(facts) if is_loadable(&facts, program) => Some(facts),
+                content if is_named_library(&content, &seen.path) => None,
+                _ => continue,
+            };
+            let by_loader = number < started;
+            self.add(&Candidate { path: &seen.path, seen: seen.runs, facts, by_loader });
+        }
+    }
+
     fn add(&mut self, candidate: &Candidate<'_>) {
         let is_of_others = OPENED_BY_OTHERS.iter().any(|part| candidate.path.contains(part));
         let is_loaded = self.opens || is_of_others || candidate.by_loader;
