@@ -46,12 +46,15 @@ fn enter_and_execute(
     if getppid() != Some(supervisor) {
         std::process::exit(1);
     }
+    let folder = start.folder;
+    let change = || std::env::set_current_dir(folder);
+    change().map_err(|source| Error::Folder { path: folder.to_owned(), source })?;
+    let (name, arguments) = start.options.command.split_first().expect("a command has a name");
+    let found = find_program(name);
     let volumes = std::mem::take(&mut start.volumes);
     make_mounts(&start, volumes, &mut pipes.server)?;
-    let folder = start.folder;
-    std::env::set_current_dir(folder).map_err(|source| Error::Folder { path: folder.to_owned(), source })?;
-    let (name, arguments) = start.options.command.split_first().expect("a command has a name");
-    let program = match find_program(name) {
+    change().map_err(|source| Error::Folder { path: folder.to_owned(), source })?;
+    let program = match found {
         Ok(program) => program,
         Err(error) => return Ok(error),
     };
@@ -114,7 +117,7 @@ fn bind(place: &[u8]) -> Result<(), Error> {
         .map_err(|error| Error::Mount { place: target.to_owned(), source: error.into() })
 }
 
-/// Finds a program as execvp(3) does, but before anything is recorded: these look-ups are ours.
+/// Finds a program as execvp(3) does, but in the old root: these look-ups are ours, and faster there.
 fn find_program(name: &OsStr) -> io::Result<PathBuf> {
     if name.as_bytes().contains(&b'/') {
         return Ok(name.into());
