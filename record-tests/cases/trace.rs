@@ -315,6 +315,12 @@ fn convert(folder: &Path) {
     let refused = trace(folder, &["convert", "--to", "perfetto", "-o", "run.zst", "run.zst"]);
     assert_code(&refused, 2);
     assert_code(&trace(folder, &["summary", "run.zst"]), 0);
+    let mut piped = Command::new(COMPAT);
+    piped.args(["trace", "files", "--created", "--paths", "-"]);
+    let compressed = fs::read(folder.join("run.zst")).expect("a file");
+    let output = finish(run_in(piped, folder), &compressed);
+    assert_code(&output, 0);
+    assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), 2);
 }
 
 fn cut(folder: &Path) {
@@ -364,4 +370,13 @@ fn summary_of_the_run(folder: &Path) {
     assert_eq!(text(&output.stdout), "told\n", "it goes to standard error");
     let shown = text(&output.stderr);
     assert!(shown.contains("exited with 7 after") && shown.contains("programs:"), "{shown}");
+    let mut run = Command::new(COMPAT);
+    run.args(["record", "-o", "run.json", "--summary", "--format", "perfetto", "--", "touch", "touched"]);
+    let output = finish(run_in(run, folder), b"");
+    assert_code(&output, 2);
+    assert_eq!(
+        text(&output.stderr),
+        "error: --summary is made from the log, which has to be --format jsonl\n"
+    );
+    assert!(!folder.join("touched").exists(), "nothing is run");
 }
