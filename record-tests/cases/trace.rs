@@ -12,6 +12,9 @@ use crate::harness::case::Case;
 use crate::harness::recorder::{COMPAT, assert_code, finish, log, record};
 use crate::harness::recording::{Recording, read};
 
+/// The Python that has Perfetto's trace processor.
+const PERFETTO: &str = "/opt/compat-tests/perfetto/bin/python";
+
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
@@ -20,6 +23,11 @@ pub fn cases() -> Vec<Case> {
         Case::new("trace::libraries_are_told_with_their_search", &["gcc"], libraries),
         Case::new("trace::the_same_command_twice_is_the_same_and_another_differs", &[], difference),
         Case::new("trace::opens_are_slices_that_do_not_overlap_on_a_track", &["python3"], perfetto),
+        Case::new(
+            "trace::perfettos_own_processor_reads_each_slice",
+            &[PERFETTO, "node", "python3"],
+            processor,
+        ),
         Case::new("trace::a_recording_becomes_another_format_and_comes_back_from_compression", &[], convert),
         Case::new("trace::a_cut_recording_is_read_and_told", &[], cut),
         Case::new("trace::a_closed_pipe_is_no_fault", &[], pipe),
@@ -180,6 +188,58 @@ fn perfetto(folder: &Path) {
     assert!(direct.iter().any(|event| event["ph"] == "X" && event["name"] == "/etc/passwd"), "{direct:?}");
 }
 
+fn processor(folder: &Path) {
+    assert_code(&record(folder, &["python3", "-c", OVERLAPS]), 0);
+    let recording = read(&log(folder));
+    assert_code(&trace(folder, &["perfetto", "-o", "trace.json", "run.jsonl", "run.jsonl"]), 0);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("record-tests/fixtures/perfetto_reads.py");
+    let mut python = Command::new(PERFETTO);
+    python.arg(script).args(["trace.json", "."]);
+    let output = finish(run_in(python, folder), b"");
+    assert_code(&output, 0);
+    let read: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(read["errors"], serde_json::json!([]));
+    let slices = read["slices"].as_array().expect("slices");
+    let number = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("{value}"));
+    let is_open =
+        |slice: &&Value| matches!(slice[1].as_str(), Some("open" | "create" | "exec" | "open-folder"));
+    // Each open of both runs: path, begin and length in nanoseconds, none within another.
+    let mut told: Vec<(String, u64, u64)> = slices
+        .iter()
+        .filter(is_open)
+        .inspect(|slice| assert_eq!(slice[4], 0, "a slice within another: {slice}"))
+        .map(|slice| (slice[0].as_str().unwrap_or_default().to_owned(), number(&slice[2]), number(&slice[3])))
+        .collect();
+    let mut recorded = [opens(&recording), opens(&recording)].concat();
+    told.sort();
+    recorded.sort();
+    assert_eq!(told, recorded);
+    let names =
+        read["threads"].as_array().expect("threads").iter().map(|row| row[1].as_str().unwrap_or_default());
+    assert!(
+        names.filter(|name| name.contains("open file 2")).count() >= 2,
+        "overlaps have tracks of their own"
+    );
+}
+
+/// Each open: path, time, and how long until its close or the end.
+fn opens(recording: &Recording) -> Vec<(String, u64, u64)> {
+    let closes: BTreeMap<u64, u64> = recording
+        .events
+        .iter()
+        .filter(|event| matches!(event.event, Kind::Close | Kind::CloseFolder))
+        .filter_map(|event| Some((event.open?, event.t)))
+        .collect();
+    let kinds = [Kind::Open, Kind::Create, Kind::OpenFolder];
+    let opened = recording.events.iter().filter(|event| kinds.contains(&event.event));
+    let end = recording.end.t.expect("an end");
+    let row = |event: &compat::trace::Event| {
+        let closed = closes.get(&event.open?).copied().unwrap_or(end);
+        Some((event.path.text().into_owned(), event.t, closed - event.t))
+    };
+    opened.filter_map(row).collect()
+}
+
 fn run_in(mut command: Command, folder: &Path) -> Command {
     command.current_dir(folder);
     command
@@ -255,6 +315,12 @@ fn convert(folder: &Path) {
     let refused = trace(folder, &["convert", "--to", "perfetto", "-o", "run.zst", "run.zst"]);
     assert_code(&refused, 2);
     assert_code(&trace(folder, &["summary", "run.zst"]), 0);
+    let mut piped = Command::new(COMPAT);
+    piped.args(["trace", "files", "--created", "--paths", "-"]);
+    let compressed = fs::read(folder.join("run.zst")).expect("a file");
+    let output = finish(run_in(piped, folder), &compressed);
+    assert_code(&output, 0);
+    assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), 2);
 }
 
 fn cut(folder: &Path) {
@@ -304,4 +370,13 @@ fn summary_of_the_run(folder: &Path) {
     assert_eq!(text(&output.stdout), "told\n", "it goes to standard error");
     let shown = text(&output.stderr);
     assert!(shown.contains("exited with 7 after") && shown.contains("programs:"), "{shown}");
+    let mut run = Command::new(COMPAT);
+    run.args(["record", "-o", "run.json", "--summary", "--format", "perfetto", "--", "touch", "touched"]);
+    let output = finish(run_in(run, folder), b"");
+    assert_code(&output, 2);
+    assert_eq!(
+        text(&output.stderr),
+        "error: --summary is made from the log, which has to be --format jsonl\n"
+    );
+    assert!(!folder.join("touched").exists(), "nothing is run");
 }

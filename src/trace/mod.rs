@@ -11,7 +11,7 @@ mod document;
 mod files;
 mod libraries;
 #[cfg(test)]
-mod made;
+pub mod made;
 mod name;
 mod perfetto;
 mod read;

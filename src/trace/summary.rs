@@ -108,9 +108,11 @@ pub struct ProgramFacts {
     pub opened: u64,
     pub created: u64,
     pub missed: u64,
-    /// Bytes, as far as the mirror was told.
-    pub read: u64,
-    pub written: u64,
+    /// Bytes, as far as the mirror was told; absent where it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub written: Option<u64>,
     /// In how many runs it was seen.
     pub runs: usize,
 }

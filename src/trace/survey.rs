@@ -81,9 +81,9 @@ pub struct Program {
     pub opened: u64,
     pub created: u64,
     pub missed: u64,
-    /// Bytes, where the mirror was told.
-    pub read: u64,
-    pub written: u64,
+    /// Bytes, as far as the mirror was told; nothing where it was not.
+    pub read: Option<u64>,
+    pub written: Option<u64>,
     /// In how many runs it was seen.
     pub runs: usize,
     last_run: usize,
@@ -248,13 +248,9 @@ impl<'a> Adding<'a> {
     fn closed(&mut self, event: &Event, by: usize) {
         let Some(path) = event.open.and_then(|open| self.open.remove(&open)) else { return };
         let program = &mut self.survey.programs[by];
-        program.read += event.read.unwrap_or(0);
-        program.written += event.written.unwrap_or(0);
+        program.read = sum(program.read, event.read);
+        program.written = sum(program.written, event.written);
         let touched = self.survey.touched(path, self.run);
-        let sum = |old: Option<u64>, new: Option<u64>| match (old, new) {
-            (Some(old), Some(new)) => Some(old.saturating_add(new)),
-            (old, new) => old.or(new),
-        };
         touched.read = sum(touched.read, event.read);
         touched.written = sum(touched.written, event.written);
     }
@@ -280,6 +276,14 @@ impl<'a> Adding<'a> {
         for path in std::mem::take(&mut self.open).into_values() {
             self.survey.touched(path, self.run).never_closed += 1;
         }
+    }
+}
+
+/// The sum of what is known.
+fn sum(old: Option<u64>, new: Option<u64>) -> Option<u64> {
+    match (old, new) {
+        (Some(old), Some(new)) => Some(old.saturating_add(new)),
+        (old, new) => old.or(new),
     }
 }
 

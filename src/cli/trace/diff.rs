@@ -147,3 +147,40 @@ fn outcomes(outcomes: &[Outcome]) -> String {
     };
     outcomes.iter().map(word).collect::<Vec<_>>().join(" and ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::made::survey;
+
+    #[test]
+    fn a_difference_is_told_by_its_sort() {
+        let first: &[&str] = &[
+            "lookup /conf error=ENOENT",
+            "open /l1/libz.so.1 open=1",
+            "open /a open=2",
+            "lookup /n error=ENOENT",
+        ];
+        let second: &[&str] =
+            &["open /conf open=1", "open /l2/libz.so.1 open=2", "open /a open=3", "open /a open=4"];
+        let found = trace::difference(&survey(&[first]), &survey(&[second]), true, |_| true);
+        let names = ["a.jsonl".to_owned(), "b.jsonl".to_owned()];
+        insta::assert_snapshot!(render(&found, &names), @r"
+        only in a.jsonl: 2 paths
+          /l1/libz.so.1: opened
+          /n: missed
+        only in b.jsonl: 1 path
+          /l2/libz.so.1: opened
+        other outcomes:
+          /conf: missed -> opened
+        found elsewhere:
+          libz.so.1: /l1/libz.so.1 -> /l2/libz.so.1
+        other counts:
+          /a: opened 1 -> 2
+        events: lookup 2 -> 0, open 2 -> 4
+        they differ
+        ");
+        let same = trace::difference(&survey(&[first]), &survey(&[first]), true, |_| true);
+        assert_eq!(render(&same, &names), "the same\n");
+    }
+}

@@ -156,3 +156,28 @@ fn render(files: &[TouchedFile], runs: usize) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::made::survey;
+
+    #[test]
+    fn each_file_is_a_line_with_its_path_last() {
+        let survey = survey(&[&[
+            "open /a open=1",
+            "open /a open=2 exe=/bin/b",
+            "close /a open=1 read=4096 written=0",
+            "create /new open=3",
+            "lookup /none error=ENOENT",
+            "close /new open=3",
+        ]]);
+        let files = trace::files(&survey, Order::First, |_, _| true);
+        insta::assert_snapshot!(render(&files, 1), @r"
+        OPENED CREATED  MISSED  OPEN        READ     WRITTEN        FIRST PROGRAMS         PATH
+             2       0       0     1        4096           0     0.000000 app,b            /a
+             1       1       0     0           -           -     0.000003 app              /new
+             0       0       1     0           -           -            - app              /none
+        ");
+    }
+}

@@ -123,18 +123,20 @@ fn render_lists(summary: &Summary, text: &mut String) {
         let _ = writeln!(text, "  {:>8}  {files:<12} {}", row.opened, text::path(&row.folder));
     }
     heading(text, "programs", summary.programs.is_empty());
+    let bytes = |bytes: Option<u64>| bytes.map_or("unknown".to_owned(), text::size);
     for row in &summary.programs {
-        let runs = if several { format!(", in {} runs", row.runs) } else { String::new() };
+        let runs =
+            if several { format!(", in {}", text::count(row.runs as u64, "run")) } else { String::new() };
         let _ = writeln!(
             text,
-            "  {}: {}, {} opened, {} created, {} missed, {} read, {} written{runs}",
+            "  {}: {}, {} opened, {} created, {} missed, bytes read {}, written {}{runs}",
             text::path(&row.program),
             if row.processes == 1 { "1 process".to_owned() } else { format!("{} processes", row.processes) },
             row.opened,
             row.created,
             row.missed,
-            text::size(row.read),
-            text::size(row.written)
+            bytes(row.read),
+            bytes(row.written)
         );
     }
     touches(text, "opened first", &summary.earliest);
@@ -155,5 +157,67 @@ fn touches(text: &mut String, title: &str, rows: &[FirstTouch]) {
 fn heading(text: &mut String, title: &str, is_empty: bool) {
     if !is_empty {
         let _ = writeln!(text, "\n{title}:");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::made::survey;
+
+    #[test]
+    fn a_summary_tells_where_by_whom_and_when() {
+        let first: &[&str] = &[
+            "lookup /s/libz.so.1 error=ENOENT",
+            "open /l/libz.so.1 open=1",
+            "create /tmp/new open=2 exe=/bin/b pid=2 tid=2",
+            "close /l/libz.so.1 open=1 read=2048 written=0",
+            "rename /tmp/new other=/tmp/it\u{1b}s exe=/bin/b pid=2 tid=2",
+        ];
+        let text = render(&trace::summary(&survey(&[first, &["open /l/libz.so.1 open=1"]]), 2));
+        insta::assert_snapshot!(text, @r"
+        run1.jsonl: app
+          on node1, Linux 6.12, in /
+          started 1970-01-01T00:00:00Z, exited with 0 after 0.000005 s
+        run2.jsonl: app
+          on node1, Linux 6.12, in /
+          started 1970-01-01T00:00:00Z, exited with 0 after 0.000001 s
+
+        6 events: close 1, create 1, lookup 1, open 2, rename 1
+        paths: 2 opened, 0 executed, 0 listed, 2 created, 0 written, 1 removed, 1 missed
+        first opens: the first after 0.000000 s, half after 0.000000 s, the last after 0.000002 s
+
+        misses by folder:
+                 1  1 name       /s
+
+        opens by folder:
+                 2  1 file       /l
+                 1  1 file       /tmp
+
+        programs:
+          /bin/app: 2 processes, 2 opened, 0 created, 1 missed, bytes read 2.00 KiB, written 0 B, in 2 runs
+          /bin/b: 1 process, 1 opened, 1 created, 0 missed, bytes read unknown, written unknown, in 1 run
+
+        opened first:
+              0.000000 s  /l/libz.so.1
+              0.000002 s  /tmp/new
+
+        opened last:
+              0.000002 s  /tmp/new
+              0.000000 s  /l/libz.so.1
+
+        never closed:
+          /l/libz.so.1
+          /tmp/new
+        ");
+    }
+
+    #[test]
+    fn an_argument_is_quoted_where_a_shell_would_split_it() {
+        let shown = |text: &str| word(&Name::from(text.as_bytes()));
+        assert_eq!(
+            [shown("a-b=c"), shown("a b"), shown(""), shown("it's")],
+            ["a-b=c", "'a b'", "''", r"'it'\''s'"]
+        );
     }
 }

@@ -30,7 +30,7 @@ fn opens_are_counted_from_open_to_close() {
     assert_eq!((of(&survey, "/mapped").executed, of(&survey, "/mapped").read), (1, None));
     assert_eq!((of(&survey, "/d").listed, of(&survey, "/d").opened), (1, 0));
     let app = survey.programs.iter().find(|program| program.path.0 == b"/bin/app").expect("it is there");
-    assert_eq!((app.processes, app.opened, app.created, app.read), (1, 3, 1, 15));
+    assert_eq!((app.processes, app.opened, app.created, app.read), (1, 3, 1, Some(15)));
     assert!(!survey.paths.contains_key(&Name::from(&b"/never"[..])), "its open was not recorded");
 }
 
