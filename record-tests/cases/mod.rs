@@ -4,6 +4,7 @@ mod compat_lib;
 mod ending;
 mod event;
 mod limit;
+mod specification;
 mod suite;
 mod trace;
 mod transparency;
@@ -20,6 +21,7 @@ pub fn all() -> Vec<Case> {
         ending::cases(),
         limit::cases(),
         suite::cases(),
+        specification::cases(),
         trace::cases(),
         compat_lib::cases(),
     ];

@@ -1,0 +1,60 @@
+//! What a specification says of a run: what the process itself had mapped.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::harness::case::Case;
+use crate::harness::recorder::{COMPAT, assert_code, log, record};
+
+/// Imports extensions, some of which may be part of the program itself.
+const IMPORTS: &str = "import json, math, socket, sqlite3, ssl, zlib, ctypes\n";
+
+/// Prints the files that are mapped.
+const MAPPED: &str = "
+lines = [line.split(None, 5) for line in open('/proc/self/maps').read().splitlines()]
+print('\\n'.join(sorted({line[5] for line in lines if len(line) > 5})))
+";
+
+pub fn cases() -> Vec<Case> {
+    vec![Case::new("specification::it_names_what_the_process_had_mapped", &["python3"], mapped)]
+}
+
+/// The libraries that were mapped besides those of the start are the recorded ones, and nothing else is.
+fn mapped(folder: &Path) {
+    let python =
+        said(Command::new("python3").args(["-c", "import os, sys; print(os.path.realpath(sys.executable))"]));
+    let python = python.trim();
+    let script = folder.join("program.py");
+    std::fs::write(&script, format!("{IMPORTS}{MAPPED}")).expect("a script");
+    let run = record(folder, &[python.as_ref(), script.as_os_str()]);
+    assert_code(&run, 0);
+    let mapped = libraries(&String::from_utf8_lossy(&run.stdout));
+    let at_start = libraries(&said(Command::new(python).args(["-I", "-S", "-c", MAPPED])));
+    let expected: BTreeSet<String> = mapped.difference(&at_start).cloned().collect();
+    let document = said(Command::new(COMPAT).args(["gen", "--from-recording"]).arg(log(folder)));
+    let document: Value = serde_json::from_str(&document).expect("a specification");
+    let program = &document["recorded"]["programs"][0];
+    let recorded = program["libraries"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let path = |library: &Value| library["path"].as_str().expect("a path").to_owned();
+    let recorded: BTreeSet<String> = recorded.iter().map(path).collect();
+    assert!(!expected.is_empty(), "nothing was loaded: {mapped:?}");
+    assert_eq!(recorded, expected);
+    let specification = folder.join("compat.json");
+    std::fs::write(&specification, document.to_string()).expect("a file");
+    said(Command::new(COMPAT).arg("check").arg(&specification));
+}
+
+/// The shared objects among mapped files.
+fn libraries(maps: &str) -> BTreeSet<String> {
+    let is_library = |line: &&str| line.starts_with('/') && (line.ends_with(".so") || line.contains(".so."));
+    maps.lines().filter(is_library).map(str::to_owned).collect()
+}
+
+fn said(command: &mut Command) -> String {
+    let output = command.output().expect("it starts");
+    assert_code(&output, 0);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
