@@ -25,7 +25,7 @@ pub struct Arguments {
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
 
-    /// Those that were opened; selections together take what any of them takes
+    /// Those that were opened, folders too; selections together take what any of them takes
     #[arg(long)]
     opened: bool,
 
