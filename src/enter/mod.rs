@@ -7,16 +7,26 @@
 //! terminal stops it; it stays in the old root. The *command* mounts the mirror over `/`, enters it,
 //! binds through what is not mirrored (`plan`), and executes. Whichever dies first, nothing is left:
 //! the namespace and its mounts vanish with its last process, and whoever outlives the others ends what
-//! still runs inside (`inside`). No folder is made and none removed.
+//! still runs inside (`inside`).
+//!
+//! Where others are to reach the mirror it is mounted once more, at a folder of the namespace that this
+//! process came from (`outside`), and taken away from there when all has ended.
+//!
+//! Ranks of a parallel job share the mirror of the one that leads on their node (`door`, `join`): each has
+//! a supervisor of its own, outside, and its command inside.
 //!
 //! The mirror itself is not known here: a [`Service`] is handed the mounted devices.
 
 mod child;
 mod control;
+mod door;
 mod error;
+mod family;
 mod inside;
+mod join;
 mod mount_table;
 mod namespace;
+mod outside;
 mod plan;
 mod server;
 mod supervisor;
@@ -27,21 +37,58 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
+pub use door::Gate;
 pub use error::Error;
+pub use join::{Invitation, Meeting, Rank, join, meet};
 pub use namespace::Users;
-use plan::{Plan, Step, depth_of};
+use outside::{Namespace, Outside};
+use plan::{Plan, depth_of};
+use rustix::process::Pid;
 
 use crate::sys;
 
 /// What is to be run, and how.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The program and its arguments.
-    pub command: Vec<OsString>,
+    pub task: Task,
     /// Where it runs; the current directory otherwise.
     pub folder: Option<PathBuf>,
     /// Whether the mirrored volumes cannot be written to.
     pub read_only: bool,
+    /// Where others reach the mirror, too.
+    pub place: Place,
+}
+
+/// What is done in the mirror.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// A program and its arguments, at least the program.
+    Command(Vec<OsString>),
+    /// Nothing, until a signal comes: others enter it.
+    Wait,
+}
+
+/// Where the mirror is mounted outside of its own namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// Nowhere.
+    #[default]
+    Nowhere,
+    /// At this folder, if that can be.
+    Perhaps(PathBuf),
+    /// At this folder.
+    At(PathBuf),
+}
+
+/// How the mirror is reached by others.
+#[derive(Clone, Copy, Debug)]
+pub struct Ready<'a> {
+    /// A process inside, whose namespace and root are the mirror's.
+    pub process: u32,
+    /// Where it is mounted outside.
+    pub place: Option<&'a Path>,
+    /// Whether it has a user namespace of its own.
+    pub as_user: bool,
 }
 
 /// One volume of the mirror, mounted.
@@ -70,7 +117,22 @@ pub trait Service {
     /// The command is about to be executed, by this process.
     fn begin(&mut self, command: u32);
 
-    /// All processes inside have ended.
+    /// What descends from this process is about to become a rank's command, and is not yet.
+    fn joining(&mut self, _process: u32) {}
+
+    /// What descends from this process is a rank's command.
+    fn joined(&mut self, _process: u32, _rank: u32) {}
+
+    /// All is there; this is the supervisor, as for what follows but `end`.
+    fn ready(&mut self, _ready: &Ready<'_>) {}
+
+    /// These processes came from outside and are still inside; they are asked to end.
+    fn still_inside(&mut self, _processes: &[Pid]) {}
+
+    /// Only so many of a node's ranks have come.
+    fn ranks_missing(&mut self, _came: u32, _expected: u32) {}
+
+    /// All processes inside have ended; this is the server.
     fn end(&mut self, end: End);
 
     /// The server was killed; this is the supervisor.
@@ -95,14 +157,23 @@ pub enum Outcome {
     NotExecuted { code: i32, error: std::io::Error },
     /// The server was killed, and the command with it.
     ServerKilled,
+    /// The rank that leads on this node has ended, and the command with it.
+    LeadKilled,
 }
 
-/// Runs a command in a mirror.
+impl Outcome {
+    fn not_executed(error: std::io::Error) -> Self {
+        let code = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
+        Self::NotExecuted { code, error }
+    }
+}
+
+/// Runs a command in a mirror, which the ranks that come to the gate share.
 ///
 /// # Errors
 ///
 /// Where the mirror cannot be made; nothing was run then.
-pub fn run(options: &Options, service: &mut dyn Service) -> Result<Outcome, Error> {
+pub fn run(options: &Options, gate: Option<Gate>, service: &mut dyn Service) -> Result<Outcome, Error> {
     let folder = options.folder.clone().map_or_else(std::env::current_dir, Ok);
     let here = PathBuf::from(".");
     let folder = folder.map_err(|source| Error::Folder { path: here, source })?;
@@ -110,20 +181,45 @@ pub fn run(options: &Options, service: &mut dyn Service) -> Result<Outcome, Erro
     let plan = Plan::new(&table, &socket_folders(), is_folder_or_file);
     // Before anything is changed: the most likely fault is that there is no device.
     drop(open_device()?);
-    let users = namespace::enter()?;
-    let before = sys::block(&supervisor::signals());
-    let volumes = volumes(&plan, users)?;
-    supervisor::run(
-        supervisor::Start { options, folder: &folder, plan: &plan, users, volumes, before },
-        service,
-    )
+    let outer = Namespace::current().map_err(Error::Namespace)?;
+    let entered = namespace::enter()?;
+    let outside = match &options.place {
+        Place::Nowhere => None,
+        Place::Perhaps(place) if !entered.as_user => Outside::new(place, outer, &table).ok(),
+        Place::Perhaps(_) => None,
+        Place::At(place) if !entered.as_user => Some(Outside::new(place, outer, &table)?),
+        Place::At(path) => return Err(Error::NoMountPath { path: path.clone() }),
+    };
+    let outcome = run_in(options, &folder, &plan, (entered, outside.as_ref()), gate, service);
+    if let Some(outside) = outside {
+        let left = outside.leave();
+        left.map_err(|source| Error::MountLeft { path: outside.place().to_owned(), source })?;
+    }
+    outcome
+}
+
+fn run_in(
+    options: &Options,
+    folder: &Path,
+    plan: &Plan,
+    (entered, outside): (namespace::Entered, Option<&Outside>),
+    gate: Option<Gate>,
+    service: &mut dyn Service,
+) -> Result<Outcome, Error> {
+    let namespace::Entered { users, as_user } = entered;
+    let before = sys::block(&family::signals());
+    let mut all = volumes(plan, users)?;
+    if outside.is_some() {
+        all.extend(volumes(plan, users)?);
+    }
+    let start = supervisor::Start { options, folder, plan, users, volumes: all, outside, as_user, before };
+    supervisor::run(start, gate, service)
 }
 
 /// Opens a device and a root for each volume.
 fn volumes(plan: &Plan, users: Users) -> Result<Vec<Mounted>, Error> {
     let mut volumes = Vec::new();
-    for step in &plan.steps {
-        let Step::Mirror(mount) = step else { continue };
+    for mount in plan.mirrors() {
         let place: &Path =
             Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&mount.place));
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;

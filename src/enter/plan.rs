@@ -73,6 +73,16 @@ impl Plan {
         steps.extend(bound.into_iter().map(Step::Bind));
         Self { steps }
     }
+
+    /// The volumes that are mirrored, in the order in which they are mounted.
+    pub fn mirrors(&self) -> impl Iterator<Item = &Mount> {
+        self.steps.iter().filter_map(|step| if let Step::Mirror(mount) = step { Some(mount) } else { None })
+    }
+
+    /// What is bound.
+    pub fn bound(&self) -> impl Iterator<Item = &[u8]> {
+        self.steps.iter().filter_map(|step| if let Step::Bind(place) = step { Some(&**place) } else { None })
+    }
 }
 
 fn is_kernels(mount: &Mount) -> bool {

@@ -15,6 +15,17 @@ pub struct Process {
     pub pid: u32,
     pub ppid: u32,
     pub exe: Name,
+    /// Where it belongs in a parallel job.
+    pub membership: Option<Membership>,
+}
+
+/// Where a process belongs in a parallel job, and with it what descends from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Membership {
+    /// It is about to become a rank's command.
+    Joining,
+    /// It is of this rank.
+    Rank(u32),
 }
 
 /// For how long a thread's number is taken to mean the same thread: the system gives numbers anew, but
@@ -29,6 +40,8 @@ const AFTER_EXECUTION: u32 = 8;
 #[derive(Debug, Default)]
 pub struct ProcessTable {
     threads: Mutex<HashMap<u32, Known>>,
+    /// The processes from which the ranks of a parallel job descend.
+    memberships: Mutex<HashMap<u32, Membership>>,
 }
 
 #[derive(Debug)]
@@ -53,7 +66,9 @@ impl ProcessTable {
             }
         }
         drop(threads);
-        let process = Arc::new(read(thread));
+        let mut process = read(thread);
+        process.membership = self.membership_of(&process);
+        let process = Arc::new(process);
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         if threads.len() > 65_536 {
             threads.retain(|_, known| known.until > now);
@@ -63,6 +78,31 @@ impl ProcessTable {
         let known = Known { process: Arc::clone(&process), until: now + TRUSTED, changing };
         threads.insert(thread, known);
         process
+    }
+
+    /// What descends from this process belongs there from now on.
+    pub fn set_rank(&self, process: u32, membership: Membership) {
+        self.memberships.lock().unwrap_or_else(PoisonError::into_inner).insert(process, membership);
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Where a process belongs: to the first above it of which that is known. Those who lose their
+    /// parent become children of their rank's supervisor.
+    fn membership_of(&self, process: &Process) -> Option<Membership> {
+        let memberships = self.memberships.lock().unwrap_or_else(PoisonError::into_inner);
+        if memberships.is_empty() {
+            return None;
+        }
+        let mut above = process.ppid;
+        loop {
+            if above <= 1 {
+                return None;
+            }
+            if let Some(membership) = memberships.get(&above) {
+                return Some(*membership);
+            }
+            above = read(above).ppid;
+        }
     }
 }
 
@@ -78,6 +118,7 @@ fn read(thread: u32) -> Process {
         pid: field("Tgid:").unwrap_or(thread),
         ppid: field("PPid:").unwrap_or(0),
         exe: Name(exe.into_os_string().into_vec()),
+        membership: None,
     }
 }
 
@@ -94,5 +135,19 @@ mod tests {
         assert_eq!(process.ppid, std::os::unix::process::parent_id());
         let exe = std::env::current_exe().expect("a test has a program");
         assert_eq!(process.exe.text(), exe.to_string_lossy());
+    }
+
+    #[test]
+    fn a_rank_is_inherited_by_what_descends() {
+        let table = ProcessTable::default();
+        let thread = rustix::thread::gettid().as_raw_nonzero().get() as u32;
+        let membership = || table.of(thread, Instant::now(), false).membership;
+        assert_eq!(membership(), None);
+        let above = read(std::os::unix::process::parent_id()).ppid;
+        let ancestor = if above > 1 { above } else { std::os::unix::process::parent_id() };
+        table.set_rank(ancestor, Membership::Rank(7));
+        assert_eq!(membership(), Some(Membership::Rank(7)));
+        table.set_rank(std::os::unix::process::parent_id(), Membership::Joining);
+        assert_eq!(membership(), Some(Membership::Joining));
     }
 }
