@@ -3,6 +3,7 @@
 mod ending;
 mod event;
 mod limit;
+mod provided;
 mod suite;
 mod transparency;
 mod witness;
@@ -17,6 +18,7 @@ pub fn all() -> Vec<Case> {
         witness::cases(),
         ending::cases(),
         limit::cases(),
+        provided::cases(),
         suite::cases(),
     ];
     themes.into_iter().flatten().collect()

@@ -35,7 +35,12 @@ namespaces. The exit code is the command's, 128 and the signal's number where a 
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// The command and its arguments
-    #[arg(required_unless_present = "mount", trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    #[arg(
+        required_unless_present = "mount",
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "COMMAND"
+    )]
     command: Vec<OsString>,
 
     /// Write the log to FILE, which is replaced
@@ -193,7 +198,8 @@ fn exit(outcome: Outcome, program: Option<&OsString>, rank: Option<&Rank>) -> Re
         }
         Outcome::LeadKilled => {
             let number = rank.map_or(0, |rank| rank.number);
-            let message = format!("the lead rank of this node has ended, and the command of rank {number} with it");
+            let message =
+                format!("the lead rank of this node has ended, and the command of rank {number} with it");
             (Exit::Undecided, message)
         }
     };

@@ -200,7 +200,7 @@ fn mount_mirror(start: &Start<'_>, planned: &Mount, volume: Mounted, place: &Pat
         stat.st_mode & libc::S_IFMT,
     );
     let mut flags = planned.flags;
-    flags.set(MountFlags::RDONLY, flags.contains(MountFlags::RDONLY) || start.options.read_only);
+    flags.set(MountFlags::RDONLY, volume.read_only);
     let options = CString::new(options).map_err(|error| failed(error.into()))?;
     let source = OsStr::from_bytes(&planned.source);
     mount(source, place, c"fuse", flags, options.as_c_str()).map_err(|error| failed(error.into()))

@@ -36,6 +36,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::mount::MountFlags;
 
 pub use door::Gate;
 pub use error::Error;
@@ -102,6 +103,8 @@ pub struct Mounted {
     pub place: Vec<u8>,
     /// How deep its file system is stacked.
     pub depth: u32,
+    /// Whether it is mounted read-only.
+    pub read_only: bool,
     pub users: Users,
 }
 
@@ -208,16 +211,16 @@ fn run_in(
 ) -> Result<Outcome, Error> {
     let namespace::Entered { users, as_user } = entered;
     let before = sys::block(&family::signals());
-    let mut all = volumes(plan, users)?;
+    let mut all = volumes(plan, users, options.read_only)?;
     if outside.is_some() {
-        all.extend(volumes(plan, users)?);
+        all.extend(volumes(plan, users, options.read_only)?);
     }
     let start = supervisor::Start { options, folder, plan, users, volumes: all, outside, as_user, before };
     supervisor::run(start, gate, service)
 }
 
 /// Opens a device and a root for each volume.
-fn volumes(plan: &Plan, users: Users) -> Result<Vec<Mounted>, Error> {
+fn volumes(plan: &Plan, users: Users, read_only: bool) -> Result<Vec<Mounted>, Error> {
     let mut volumes = Vec::new();
     for mount in plan.mirrors() {
         let place: &Path =
@@ -226,7 +229,8 @@ fn volumes(plan: &Plan, users: Users) -> Result<Vec<Mounted>, Error> {
         let root = rustix::fs::open(place, flags, Mode::empty())
             .map_err(|error| Error::Mount { place: place.to_owned(), source: error.into() })?;
         let (place, depth) = (mount.place.clone(), depth_of(mount));
-        volumes.push(Mounted { device: open_device()?, root, place, depth, users });
+        let read_only = read_only || mount.flags.contains(MountFlags::RDONLY);
+        volumes.push(Mounted { device: open_device()?, root, place, depth, read_only, users });
     }
     Ok(volumes)
 }

@@ -206,8 +206,10 @@ mod tests {
     #[test]
     fn what_is_in_use_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
-        let error = |table: &[u8]| Outside::new(folder.path(), here(), table).expect_err("it is refused").to_string();
-        let table = [TABLE, format!("30 27 0:2 / {} rw - tmpfs t rw\n", folder.path().display()).as_bytes()].concat();
+        let error =
+            |table: &[u8]| Outside::new(folder.path(), here(), table).expect_err("it is refused").to_string();
+        let table =
+            [TABLE, format!("30 27 0:2 / {} rw - tmpfs t rw\n", folder.path().display()).as_bytes()].concat();
         assert_eq!(error(&table), format!("could not mount the mirror at {}", folder.path().display()));
         fs::write(folder.path().join("file"), "").expect("a file");
         error(TABLE);

@@ -98,7 +98,8 @@ impl Supervisor<'_> {
         }
         let signals = signals();
         let mut ended_at = None;
-        while !(self.family.reap() && door.as_ref().is_none_or(|door| door.is_quiet(&mut ended_at, service))) {
+        while !(self.family.reap() && door.as_ref().is_none_or(|door| door.is_quiet(&mut ended_at, service)))
+        {
             if self.family.server_ended() {
                 return Ok(self.server_killed(service));
             }

@@ -37,12 +37,7 @@ const LAUNCHERS: &[Launcher] = &[
         size: &["MPI_LOCALNRANKS", "PMI_LOCAL_SIZE"],
         job: &["PMI_JOBID"],
     },
-    Launcher {
-        rank: "FLUX_TASK_RANK",
-        local: &["FLUX_TASK_LOCAL_ID"],
-        size: &[],
-        job: &["FLUX_JOB_ID"],
-    },
+    Launcher { rank: "FLUX_TASK_RANK", local: &["FLUX_TASK_LOCAL_ID"], size: &[], job: &["FLUX_JOB_ID"] },
     Launcher {
         rank: "SLURM_PROCID",
         local: &["SLURM_LOCALID"],

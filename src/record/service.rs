@@ -92,6 +92,7 @@ impl Service for RecordingService<'_> {
             only_user,
             remember: REMEMBER,
             depth: mounted.depth,
+            read_only: mounted.read_only,
             // The other half is for files that are open.
             descriptors: usize::try_from(limit / 4).unwrap_or(usize::MAX).min(16_384),
         };

@@ -15,9 +15,12 @@ const SWITCHES: &[&str] = &["mount", "mpi", "read-only", "help", "quiet", "verbo
 pub fn with_long_options(arguments: &mut Vec<OsString>) {
     let mut position = 1;
     while let Some(text) = arguments.get(position).and_then(|argument| argument.to_str()) {
-        let Some(option) = text.strip_prefix('-').filter(|option| !matches!(*option, "" | "-")) else { return };
+        let Some(option) = text.strip_prefix('-').filter(|option| !matches!(*option, "" | "-")) else {
+            return;
+        };
         let option = option.strip_prefix('-').unwrap_or(option);
-        let (name, value) = option.split_once('=').map_or((option, None), |(name, value)| (name, Some(value)));
+        let (name, value) =
+            option.split_once('=').map_or((option, None), |(name, value)| (name, Some(value)));
         let rewritten = match (SWITCHES.contains(&name), value.map(is_true)) {
             (true, Some(Some(false))) => None,
             (true, Some(Some(true))) => Some(format!("--{name}")),
@@ -58,8 +61,20 @@ mod tests {
 
     #[test]
     fn the_old_options_have_one_dash_or_two() {
-        let old = ["fs-record", "-mount-path", "/m", "-out", "x", "--out-dir=d", "-mpi", "-mount", "ls", "-out"];
-        let new = ["fs-record", "--mount-path", "/m", "--out", "x", "--out-dir=d", "--mpi", "--mount", "ls", "-out"];
+        let old =
+            ["fs-record", "-mount-path", "/m", "-out", "x", "--out-dir=d", "-mpi", "-mount", "ls", "-out"];
+        let new = [
+            "fs-record",
+            "--mount-path",
+            "/m",
+            "--out",
+            "x",
+            "--out-dir=d",
+            "--mpi",
+            "--mount",
+            "ls",
+            "-out",
+        ];
         assert_eq!(rewritten(&old), new);
     }
 
