@@ -3,7 +3,9 @@
 mod ending;
 mod event;
 mod limit;
+mod place;
 mod provided;
+mod rank;
 mod suite;
 mod transparency;
 mod witness;
@@ -19,6 +21,8 @@ pub fn all() -> Vec<Case> {
         ending::cases(),
         limit::cases(),
         provided::cases(),
+        place::cases(),
+        rank::cases(),
         suite::cases(),
     ];
     themes.into_iter().flatten().collect()

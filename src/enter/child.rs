@@ -16,7 +16,7 @@ use super::control::{Message, Report};
 use super::error::Error;
 use super::join::Invitation;
 use super::namespace::Users;
-use super::outside::{Namespace, Outside};
+use super::outside::{Namespace, Outside, take_mirrors_out};
 use super::plan::Step;
 use super::supervisor::Start;
 use super::{Mounted, Task, mount_table::Mount};
@@ -149,7 +149,10 @@ fn make_outside(
     outside.enter().map_err(failed)?;
     for ((number, volume), mount) in (first..).zip(volumes).zip(start.plan.mirrors()) {
         let place = outside.inner(&mount.place);
-        mount_mirror(start, mount, volume, &place)?;
+        match mount_mirror(start, mount, volume, (&place, SUBTYPE)) {
+            Err(Error::Mount { source, .. }) if number > first && is_gone(&source) => continue,
+            other => other?,
+        }
         mount_change(&place, MountPropagationFlags::PRIVATE).map_err(|error| failed(error.into()))?;
         Message::Mounted(number).send(server).map_err(failed)?;
     }
@@ -170,7 +173,11 @@ fn make_mounts(start: &Start<'_>, volumes: Vec<Mounted>, server: &mut PipeWriter
         match step {
             Step::Mirror(mount) => {
                 let Some((number, volume)) = volumes.next() else { continue };
-                mount_mirror(start, mount, volume, Path::new(OsStr::from_bytes(&mount.place)))?;
+                match mount_mirror(start, mount, volume, (Path::new(OsStr::from_bytes(&mount.place)), "")) {
+                    // It was unmounted since the table was read.
+                    Err(Error::Mount { source, .. }) if number > 0 && is_gone(&source) => continue,
+                    other => other?,
+                }
                 Message::Mounted(number).send(server).map_err(at_root)?;
                 if number == 0 {
                     // What is mounted over `/` is reached through the name above it.
@@ -179,14 +186,30 @@ fn make_mounts(start: &Start<'_>, volumes: Vec<Mounted>, server: &mut PipeWriter
             }
             Step::Bind(place) => {
                 let source = Path::new(OsStr::from_bytes(place.strip_prefix(b"/").unwrap_or(place)));
-                bind_from(source, Path::new(OsStr::from_bytes(place)))?;
+                let place = Path::new(OsStr::from_bytes(place));
+                bind_from(source, place)?;
+                take_mirrors_out(place).map_err(at_root)?;
             }
         }
     }
     Ok(())
 }
 
-fn mount_mirror(start: &Start<'_>, planned: &Mount, volume: Mounted, place: &Path) -> Result<(), Error> {
+/// Whether an error tells that there is no such place any more.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTCONN | libc::ESTALE))
+}
+
+/// What makes the mount table show a mirror outside as one (`plan::is_mirror`).
+const SUBTYPE: &str = ",subtype=compat";
+
+/// Mounts a volume at a place, with further options.
+fn mount_mirror(
+    start: &Start<'_>,
+    planned: &Mount,
+    volume: Mounted,
+    (place, further): (&Path, &str),
+) -> Result<(), Error> {
     let failed = |source: io::Error| Error::Mount { place: place.to_owned(), source };
     let stat = rustix::fs::fstat(&volume.root).map_err(|error| failed(error.into()))?;
     let (user, group) = match start.users {
@@ -195,7 +218,7 @@ fn mount_mirror(start: &Start<'_>, planned: &Mount, volume: Mounted, place: &Pat
     };
     let permissions = if start.users == Users::Many { ",default_permissions" } else { "" };
     let options = format!(
-        "fd={},rootmode={:o},user_id={user},group_id={group},allow_other{permissions}",
+        "fd={},rootmode={:o},user_id={user},group_id={group},allow_other{permissions}{further}",
         volume.device.as_raw_fd(),
         stat.st_mode & libc::S_IFMT,
     );

@@ -26,6 +26,9 @@ const GREETING: Duration = Duration::from_secs(10);
 /// How long the lead waits for ranks that it does not know the number of, after the last one's end.
 const AFTERWARDS: Duration = Duration::from_secs(2);
 
+/// How long a lead that fails waits for those that are about to connect.
+const REFUSAL: Duration = Duration::from_millis(200);
+
 /// The lead's side of a node's meeting, before the mirror is there.
 #[derive(Debug)]
 pub struct Gate {
@@ -34,6 +37,19 @@ pub struct Gate {
     pub expected: Option<u32>,
     /// How long the lead waits for those that have not come when its own command has ended.
     pub patience: Duration,
+}
+
+impl Gate {
+    /// There will be no mirror: those who wait for the lead are told so by the end of their connection.
+    pub fn refuse(self) {
+        let deadline = Instant::now() + REFUSAL;
+        let _ = self.listener.set_nonblocking(true);
+        while Instant::now() < deadline {
+            if self.listener.accept().is_err() {
+                std::thread::sleep(REFUSAL / 20);
+            }
+        }
+    }
 }
 
 /// The lead's side while the mirror is there.

@@ -176,12 +176,25 @@ impl Outcome {
 /// # Errors
 ///
 /// Where the mirror cannot be made; nothing was run then.
-pub fn run(options: &Options, gate: Option<Gate>, service: &mut dyn Service) -> Result<Outcome, Error> {
+pub fn run(options: &Options, mut gate: Option<Gate>, service: &mut dyn Service) -> Result<Outcome, Error> {
+    let outcome = prepare_and_run(options, &mut gate, service);
+    if let Some(gate) = gate.filter(|_| outcome.is_err()) {
+        gate.refuse();
+    }
+    outcome
+}
+
+fn prepare_and_run(
+    options: &Options,
+    gate: &mut Option<Gate>,
+    service: &mut dyn Service,
+) -> Result<Outcome, Error> {
     let folder = options.folder.clone().map_or_else(std::env::current_dir, Ok);
     let here = PathBuf::from(".");
     let folder = folder.map_err(|source| Error::Folder { path: here, source })?;
     let table = std::fs::read("/proc/self/mountinfo").map_err(Error::MountTable)?;
-    let plan = Plan::new(&table, &socket_folders(), is_folder_or_file);
+    let mut plan = Plan::new(&table, &socket_folders(), is_folder_or_file);
+    plan.leave_out(|place| open_root(place).is_err());
     // Before anything is changed: the most likely fault is that there is no device.
     drop(open_device()?);
     let outer = Namespace::current().map_err(Error::Namespace)?;
@@ -206,7 +219,7 @@ fn run_in(
     folder: &Path,
     plan: &Plan,
     (entered, outside): (namespace::Entered, Option<&Outside>),
-    gate: Option<Gate>,
+    gate: &mut Option<Gate>,
     service: &mut dyn Service,
 ) -> Result<Outcome, Error> {
     let namespace::Entered { users, as_user } = entered;
@@ -223,16 +236,26 @@ fn run_in(
 fn volumes(plan: &Plan, users: Users, read_only: bool) -> Result<Vec<Mounted>, Error> {
     let mut volumes = Vec::new();
     for mount in plan.mirrors() {
-        let place: &Path =
-            Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&mount.place));
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let root = rustix::fs::open(place, flags, Mode::empty())
-            .map_err(|error| Error::Mount { place: place.to_owned(), source: error.into() })?;
+        let failed = |source| Error::Mount { place: shown(&mount.place).to_owned(), source };
+        let root = open_root(&mount.place).map_err(failed)?;
         let (place, depth) = (mount.place.clone(), depth_of(mount));
         let read_only = read_only || mount.flags.contains(MountFlags::RDONLY);
         volumes.push(Mounted { device: open_device()?, root, place, depth, read_only, users });
     }
     Ok(volumes)
+}
+
+/// Opens the root of a volume.
+fn open_root(place: &[u8]) -> std::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let root = rustix::fs::open(shown(place), flags, Mode::empty())?;
+    // A file system whose server has ended can be opened and answers nothing.
+    rustix::fs::fstat(&root)?;
+    Ok(root)
+}
+
+fn shown(place: &[u8]) -> &Path {
+    Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(place))
 }
 
 fn open_device() -> Result<OwnedFd, Error> {
@@ -252,6 +275,5 @@ fn socket_folders() -> Vec<PathBuf> {
 }
 
 fn is_folder_or_file(place: &[u8]) -> bool {
-    let path = Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(place));
-    std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir() || metadata.is_file())
+    std::fs::symlink_metadata(shown(place)).is_ok_and(|metadata| metadata.is_dir() || metadata.is_file())
 }

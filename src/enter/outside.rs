@@ -20,6 +20,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::error::Error;
 use super::inside;
 use super::mount_table::{lies_in, parse};
+use super::plan::is_mirror;
 use crate::sys;
 
 /// A mount namespace, and the root that a process has in it.
@@ -112,18 +113,16 @@ impl Outside {
         self.namespace.enter()
     }
 
-    /// What was bound from a folder in which the mirror lies has the mirror once more; takes that away,
-    /// and sees to it that nothing of what is unmounted here is unmounted elsewhere.
+    /// Sees to it that nothing of what is unmounted here, at a folder that was bound, is unmounted
+    /// elsewhere, and that it holds no mirror.
     ///
     /// # Errors
     ///
     /// Those of mount(2).
     pub fn settle(&self, bound: &[u8]) -> io::Result<()> {
-        mount_change(self.inner(bound), MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-        if lies_in(self.bytes(), bound) {
-            unmount(self.inner(self.bytes()), UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?;
-        }
-        Ok(())
+        let place = self.inner(bound);
+        mount_change(&place, MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+        take_mirrors_out(&place)
     }
 
     /// The processes that have the mirror as their root, entered by chroot(2).
@@ -150,8 +149,7 @@ impl Outside {
                 unmount(&self.place, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?;
             }
             if self.made {
-                // Only an empty folder goes, and nothing is mounted on it: that was just read.
-                let _ = fs::remove_dir(&self.place);
+                remove_empty(&self.place);
             }
             Ok(())
         })
@@ -167,6 +165,36 @@ impl Outside {
             });
             thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread of ours has failed")))
         })
+    }
+}
+
+/// Unmounts the mirrors, of this run and of others, that have come into a bound folder with what is mounted
+/// in it. Nothing else is unmounted by that: what is mounted there is private.
+///
+/// # Errors
+///
+/// Those of reading the table of mounts.
+pub fn take_mirrors_out(bound: &Path) -> io::Result<()> {
+    let table = fs::read("/proc/thread-self/mountinfo")?;
+    let mirrors = parse(&table).into_iter().filter(is_mirror);
+    for mirror in mirrors.filter(|mirror| lies_in(&mirror.place, bound.as_os_str().as_bytes())) {
+        // One that is in another is gone with it.
+        let place = Path::new(std::ffi::OsStr::from_bytes(&mirror.place));
+        let _ = unmount(place, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
+    }
+    Ok(())
+}
+
+/// Removes a folder on which nothing is mounted, if it is empty. Another run may just be binding what it
+/// lies in, with the mirror that was there.
+fn remove_empty(place: &Path) {
+    for _ in 0..100 {
+        match fs::remove_dir(place) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            _ => return,
+        }
     }
 }
 

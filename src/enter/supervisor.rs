@@ -43,7 +43,7 @@ const PACE: Duration = Duration::from_secs(1);
 /// # Errors
 ///
 /// Where the mirror cannot be made; nothing was run then.
-pub fn run(start: Start<'_>, gate: Option<Gate>, service: &mut dyn Service) -> Result<Outcome, Error> {
+pub fn run(start: Start<'_>, gate: &mut Option<Gate>, service: &mut dyn Service) -> Result<Outcome, Error> {
     let failed = |source| Error::Process { doing: "start the mirror's processes", source };
     let earlier = adopt().map_err(failed)?;
     let (from_all, to_server) = io::pipe().map_err(failed)?;
@@ -51,14 +51,14 @@ pub fn run(start: Start<'_>, gate: Option<Gate>, service: &mut dyn Service) -> R
     let (from_command, report) = io::pipe().map_err(failed)?;
     let Some(server) = sys::fork().map_err(failed)? else {
         // Those who wait at the gate see it closed when the supervisor is gone.
-        drop((to_server, answer, from_command, report, gate));
+        drop((to_server, answer, from_command, report, gate.take()));
         server::run(start.volumes, from_all, to_command, start.outside, service);
     };
     drop((from_all, to_command));
     let supervisor = getpid();
     let for_ranks = answer.try_clone().map_err(failed)?;
     let Some(command) = sys::fork().map_err(failed)? else {
-        drop((from_command, gate, for_ranks));
+        drop((from_command, gate.take(), for_ranks));
         child::run(start, child::Pipes { server: to_server, answer, report }, supervisor);
     };
     drop((start.volumes, report, answer));
@@ -69,7 +69,7 @@ pub fn run(start: Start<'_>, gate: Option<Gate>, service: &mut dyn Service) -> R
         outside: start.outside,
         as_user: start.as_user,
     };
-    supervisor.supervise(from_command, gate.map(|gate| (gate, for_ranks)), service)
+    supervisor.supervise(from_command, gate, for_ranks, service)
 }
 
 struct Supervisor<'a> {
@@ -84,7 +84,8 @@ impl Supervisor<'_> {
     fn supervise(
         &mut self,
         mut report: PipeReader,
-        gate: Option<(Gate, PipeReader)>,
+        gate: &mut Option<Gate>,
+        answer: PipeReader,
         service: &mut dyn Service,
     ) -> Result<Outcome, Error> {
         let failed = |source| Error::Process { doing: "wait for the command", source };
@@ -94,7 +95,7 @@ impl Supervisor<'_> {
             let (process, place) = (self.family.command.as_raw_nonzero().get() as u32, self.outside);
             service.ready(&Ready { process, place: place.map(Outside::place), as_user: self.as_user });
             let_go_of_streams();
-            door = gate.map(|(gate, answer)| self.open_door(gate, answer)).transpose().map_err(failed)?;
+            door = gate.take().map(|gate| self.open_door(gate, answer)).transpose().map_err(failed)?;
         }
         let signals = signals();
         let mut ended_at = None;

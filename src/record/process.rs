@@ -67,7 +67,7 @@ impl ProcessTable {
         }
         drop(threads);
         let mut process = read(thread);
-        process.membership = self.membership_of(&process);
+        process.membership = self.membership_of(thread, process.ppid);
         let process = Arc::new(process);
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         if threads.len() > 65_536 {
@@ -86,37 +86,50 @@ impl ProcessTable {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Where a process belongs: to the first above it of which that is known. Those who lose their
-    /// parent become children of their rank's supervisor.
-    fn membership_of(&self, process: &Process) -> Option<Membership> {
+    /// Where a thread belongs: to the first above it of which that is known. Those who lose their
+    /// parent become children of their rank's supervisor, perhaps while this looks: it looks again then.
+    fn membership_of(&self, thread: u32, parent: u32) -> Option<Membership> {
         let memberships = self.memberships.lock().unwrap_or_else(PoisonError::into_inner);
         if memberships.is_empty() {
             return None;
         }
-        let mut above = process.ppid;
-        loop {
-            if above <= 1 {
-                return None;
+        let mut above = Some(parent);
+        for _ in 0..ATTEMPTS {
+            while let Some(process) = above {
+                if let Some(membership) = memberships.get(&process) {
+                    return Some(*membership);
+                }
+                if process <= 1 {
+                    return None;
+                }
+                above = parent_of(process);
             }
-            if let Some(membership) = memberships.get(&above) {
-                return Some(*membership);
-            }
-            above = read(above).ppid;
+            above = parent_of(thread);
         }
+        None
     }
+}
+
+/// How often the way up is tried, while parents end.
+const ATTEMPTS: u32 = 20;
+
+fn parent_of(process: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    field(&status, "PPid:")
+}
+
+/// A number of `/proc/PID/status`.
+fn field(status: &str, name: &str) -> Option<u32> {
+    status.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
 }
 
 /// Asks the kernel. A thread of another user namespace may not tell its program.
 fn read(thread: u32) -> Process {
     let status = fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|value| value.trim().parse().ok())
-    };
     let exe = fs::read_link(format!("/proc/{thread}/exe")).unwrap_or_default();
     Process {
-        pid: field("Tgid:").unwrap_or(thread),
-        ppid: field("PPid:").unwrap_or(0),
+        pid: field(&status, "Tgid:").unwrap_or(thread),
+        ppid: field(&status, "PPid:").unwrap_or(0),
         exe: Name(exe.into_os_string().into_vec()),
         membership: None,
     }
