@@ -25,7 +25,8 @@ pub fn cases() -> Vec<Case> {
 /// The blocks of the page that are marked so.
 fn blocks(mark: &str) -> Vec<String> {
     let page = fs::read_to_string(file(PAGE)).expect("the page");
-    let begun = page.split(&format!("```sh {mark}\n")).skip(1);
+    let begin = format!("```sh {mark}\n");
+    let begun = page.split(&begin).skip(1);
     begun.map(|block| block.split("```").next().unwrap_or_default().to_owned()).collect()
 }
 
@@ -38,14 +39,14 @@ fn docker(workspace: &Workspace) {
     let path = std::env::var("PATH").unwrap_or_default();
     for (number, block) in blocks.iter().enumerate() {
         let folder = workspace.folder(&format!("recording-{number}"));
+        let script = "read name < /etc/hostname\n[ -e /etc/missing-file ]\n";
+        fs::write(folder.join("script"), script).expect("a script");
         // The engine of a test has no network to give, and the command fails for the missing file.
         let script = format!("({}) || [ $? = 1 ]", block.replace("docker run", "docker run --network=none"));
         let mut shell = Command::new("sh");
         shell.args(["-c", &script]).current_dir(&folder).envs(docker.variables());
         shell.env("PATH", format!("{}:{path}", bin.display())).env("HOME", workspace.home());
-        shell
-            .env("image", "compat-tests:record")
-            .env("command", "/bin/busybox cat /etc/hostname /etc/missing-file");
+        shell.env("image", "compat-tests:record").env("command", "/bin/sh /recording/script");
         run(workspace, &mut shell);
         let recording = fs::read_to_string(folder.join("run.jsonl")).expect("a recording");
         let opened =

@@ -52,7 +52,7 @@ const LAUNCHERS: &[Launcher] = &[
 /// `patience`.
 pub fn of_environment(patience: Duration) -> Option<Rank> {
     let variable = |name: &str| std::env::var(name).ok();
-    of(variable, patience, |rank| launched_by(rank))
+    of(variable, patience, launched_by)
 }
 
 /// The names of the variables, for those who have none of them.
