@@ -3,7 +3,7 @@
 //!
 //! Each rank keeps its connection while it runs: its end is the rank's end for the lead, and the lead's
 //! end for the rank. The bytes: a rank's number in four; `y` with three descriptors (user namespace, mount
-//! namespace, root) or `l`, come later; `b` when it is inside, and `y` when it may begin.
+//! namespace, root), or `l`, come later, or `n`, never; `b` when it is inside, and `y` when it may begin.
 
 use std::collections::BTreeSet;
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
@@ -40,13 +40,15 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// There will be no mirror: those who wait for the lead are told so by the end of their connection.
+    /// There will be no mirror: those who wait for the lead are told so.
     pub fn refuse(self) {
         let deadline = Instant::now() + REFUSAL;
         let _ = self.listener.set_nonblocking(true);
         while Instant::now() < deadline {
-            if self.listener.accept().is_err() {
-                std::thread::sleep(REFUSAL / 20);
+            match self.listener.accept() {
+                // Who has gone meanwhile need not be told.
+                Ok((mut stream, _)) => drop(stream.write_all(b"n")),
+                Err(_) => std::thread::sleep(REFUSAL / 20),
             }
         }
     }

@@ -103,9 +103,9 @@ fn ask(mut stream: UnixStream, rank: u32) -> Result<Option<Invitation>, Error> {
     let answer = stream.write_all(&rank.to_ne_bytes()).and_then(|()| receive(&stream));
     match answer {
         Ok((b'y', Some([user, mounts, root]))) => Ok(Some(Invitation { stream, user, mounts, root })),
-        Ok((b'l', _)) => Ok(None),
-        // It has ended before it had a mirror.
-        Ok(_) | Err(_) => Err(Error::Lead { what: "has ended before its mirror was there".to_owned() }),
+        Ok((b'n', _)) => Err(Error::Lead { what: "has ended before its mirror was there".to_owned() }),
+        // Also where the lead of the step before is just ending.
+        Ok(_) | Err(_) => Ok(None),
     }
 }
 
