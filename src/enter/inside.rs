@@ -67,13 +67,48 @@ pub fn processes() -> Vec<Pid> {
 }
 
 /// The children of this process, dead ones that wait to be asked for included.
+///
+/// The kernel's own list (`/proc/PID/task/TID/children`, proc_tid_children(5)) is said to be unreliable
+/// while children vanish. Those of this process vanish when it asks for them, and not while it reads; new
+/// ones are added at the end. Kernels are built without it, too: then every process is looked at.
 pub fn children() -> Vec<Pid> {
-    let own = std::process::id().to_string();
-    processes().into_iter().filter(|pid| parent_of(*pid).is_some_and(|parent| parent == own)).collect()
+    children_of_threads().unwrap_or_else(|| {
+        let own = std::process::id().to_string();
+        processes().into_iter().filter(|pid| parent_of(*pid).is_some_and(|parent| parent == own)).collect()
+    })
+}
+
+/// A child belongs to the thread that made it, until it ends.
+fn children_of_threads() -> Option<Vec<Pid>> {
+    let mut children = Vec::new();
+    for thread in fs::read_dir("/proc/self/task").ok()?.flatten() {
+        let list = fs::read_to_string(thread.path().join("children")).ok()?;
+        let numbers = list.split_ascii_whitespace().filter_map(|number| number.parse().ok());
+        children.extend(numbers.filter_map(Pid::from_raw));
+    }
+    Some(children)
 }
 
 /// The parent's number, the fourth field of `/proc/PID/stat`; the second is in parentheses.
 fn parent_of(pid: Pid) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
     stat.rsplit_once(')')?.1.split_whitespace().nth(1).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_is_seen_until_it_is_waited_for() {
+        let mut child = std::process::Command::new("/bin/true").spawn().expect("a program");
+        let pid = Pid::from_child(&child);
+        assert!(children().contains(&pid));
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(children().contains(&pid), "a dead one, too");
+        let listed = children_of_threads();
+        assert!(listed.is_none_or(|listed| listed.contains(&pid)));
+        child.wait().expect("it is ours");
+        assert!(!children().contains(&pid));
+    }
 }

@@ -1,15 +1,15 @@
 //! The threads of a volume: each reads requests from its own descriptor of the connection, answers
-//! them, and goes on until the volume is unmounted. There are as many as are busy at once, and one more.
+//! them, and goes on until the volume is unmounted. There are as many as were busy at once, and one more.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::crew::Crew;
 use super::dispatch;
 use super::identity::Credentials;
 use super::protocol::{Header, OUT_HEADER, Operation};
@@ -21,9 +21,6 @@ pub const LARGEST: u32 = 1 << 20;
 
 /// Where the kernel's file systems in user space are reached.
 pub const DEVICE: &str = "/dev/fuse";
-
-/// How many threads serve one volume at most.
-const MOST_THREADS: usize = 32;
 
 /// Enough for [`super::handle_cache::DEEPEST`] folders in each other; memory is taken when it is used.
 const STACK: usize = 32 << 20;
@@ -37,8 +34,7 @@ pub struct Session {
 #[derive(Debug)]
 struct Shared {
     volume: Arc<Volume>,
-    threads: AtomicUsize,
-    waiting: AtomicUsize,
+    crew: Crew,
 }
 
 impl Session {
@@ -48,24 +44,31 @@ impl Session {
     ///
     /// Where no thread can be started.
     pub fn start(volume: Arc<Volume>) -> io::Result<Self> {
-        let shared = Arc::new(Shared { volume, threads: AtomicUsize::new(1), waiting: AtomicUsize::new(0) });
+        let shared = Arc::new(Shared { volume, crew: Crew::new() });
         spawn(&shared)?;
         Ok(Self { shared })
     }
 
     /// Whether a request is being answered.
     pub fn is_busy(&self) -> bool {
-        self.shared.waiting.load(Ordering::Acquire) < self.shared.threads.load(Ordering::Acquire)
+        self.shared.crew.is_busy()
     }
 }
 
+/// Starts one more thread, where there is not one on its way already.
 fn spawn(shared: &Arc<Shared>) -> io::Result<()> {
-    let shared = Arc::clone(shared);
-    std::thread::Builder::new().name("mirror".to_owned()).stack_size(STACK).spawn(move || {
-        serve(&shared);
-        shared.threads.fetch_sub(1, Ordering::Release);
-    })?;
-    Ok(())
+    if !shared.crew.admit() {
+        return Ok(());
+    }
+    let own = Arc::clone(shared);
+    let thread = std::thread::Builder::new().name("mirror".to_owned()).stack_size(STACK);
+    let started = thread.spawn(move || {
+        serve(&own);
+    });
+    if started.is_err() {
+        shared.crew.arrived(false);
+    }
+    started.map(drop)
 }
 
 fn serve(shared: &Arc<Shared>) {
@@ -73,37 +76,34 @@ fn serve(shared: &Arc<Shared>) {
     // Without a descriptor of its own a thread shares the first one, which is only slower.
     let own = own_device(volume).ok();
     let device = own.as_ref().unwrap_or(&volume.device);
-    let Ok(credentials) = Credentials::of_thread(volume.options.only_user.is_none()) else { return };
+    let credentials = Credentials::of_thread(volume.options.only_user.is_none());
+    shared.crew.arrived(credentials.is_ok());
+    let Ok(credentials) = credentials else { return };
     let mut message = vec![0; LARGEST as usize + 4096];
     let mut out = Vec::with_capacity(8192);
-    loop {
-        shared.waiting.fetch_add(1, Ordering::Relaxed);
+    while shared.crew.take_place() {
         let read = rustix::io::read(device, &mut *message);
-        let others = shared.waiting.fetch_sub(1, Ordering::Relaxed) - 1;
+        let wanted = shared.crew.leave_place();
         match read {
             Ok(length) => {
-                if others == 0 {
-                    add_thread(shared);
+                if wanted {
+                    // Those that are there go on without it.
+                    let _ = spawn(shared);
                 }
                 answer(volume, device, &message[..length], &credentials, &mut out);
             }
             Err(Errno::INTR | Errno::NOENT | Errno::AGAIN) => {}
             // Unmounted or aborted.
-            Err(_) => return,
+            Err(_) => break,
         }
     }
+    shared.crew.end();
 }
 
 fn own_device(volume: &Volume) -> Result<OwnedFd, Errno> {
     let device = rustix::fs::open(DEVICE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     sys::clone_device(device.as_fd(), volume.device.as_fd()).map_err(|_| Errno::INVAL)?;
     Ok(device)
-}
-
-fn add_thread(shared: &Arc<Shared>) {
-    if shared.threads.fetch_add(1, Ordering::AcqRel) >= MOST_THREADS || spawn(shared).is_err() {
-        shared.threads.fetch_sub(1, Ordering::Release);
-    }
 }
 
 /// Answers one message.

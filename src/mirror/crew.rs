@@ -1,0 +1,151 @@
+//! Which of a session's threads wait at the device. The kernel wakes those that wait in turn, so a program
+//! that asks for one thing at a time would meet a thread with cold caches each time: few wait there, and
+//! the others rest until all who waited are busy.
+
+use std::num::NonZero;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// How many threads serve one volume at most.
+const MOST_THREADS: usize = 32;
+
+/// The threads of one session.
+#[derive(Debug)]
+pub struct Crew {
+    /// How many wait at the device at most.
+    places: usize,
+    state: Mutex<State>,
+    called: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    threads: usize,
+    waiting: usize,
+    resting: usize,
+    /// A thread was started and has not come yet.
+    starting: bool,
+    ended: bool,
+}
+
+impl Crew {
+    /// A crew without threads, on a machine with as many processors as this one.
+    pub fn new() -> Self {
+        let processors = std::thread::available_parallelism().map_or(2, NonZero::get);
+        Self { places: processors.clamp(2, 4), state: Mutex::default(), called: Condvar::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a thread may be started now; it is counted then.
+    pub fn admit(&self) -> bool {
+        let mut state = self.state();
+        let room = !state.starting && state.threads < MOST_THREADS;
+        if room {
+            state.threads += 1;
+            state.starting = true;
+        }
+        room
+    }
+
+    /// The thread that was admitted is there, or could not be started (or serve).
+    pub fn arrived(&self, started: bool) {
+        let mut state = self.state();
+        state.starting = false;
+        state.threads -= usize::from(!started);
+    }
+
+    /// Rests until there is room at the device; tells whether there is anything to wait for.
+    pub fn take_place(&self) -> bool {
+        let mut state = self.state();
+        while state.waiting >= self.places && !state.ended {
+            state.resting += 1;
+            state = self.called.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.resting -= 1;
+        }
+        state.waiting += 1;
+        !state.ended
+    }
+
+    /// Goes from the device with a request. Where nobody is left there one that rests is called; tells
+    /// whether a further thread is wanted.
+    pub fn leave_place(&self) -> bool {
+        let mut state = self.state();
+        state.waiting -= 1;
+        let deserted = state.waiting == 0;
+        if deserted && state.resting > 0 {
+            self.called.notify_one();
+        }
+        deserted && state.resting == 0
+    }
+
+    /// A thread goes for good, and with it all others.
+    pub fn end(&self) {
+        let mut state = self.state();
+        state.threads -= 1;
+        state.ended = true;
+        self.called.notify_all();
+    }
+
+    /// Whether a request is being answered.
+    pub fn is_busy(&self) -> bool {
+        let state = self.state();
+        state.waiting + state.resting < state.threads
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn crew_of(threads: usize) -> Crew {
+        let crew = Crew { places: 2, state: Mutex::default(), called: Condvar::new() };
+        for _ in 0..threads {
+            assert!(crew.admit());
+            crew.arrived(true);
+        }
+        crew
+    }
+
+    #[test]
+    fn one_more_is_wanted_when_nobody_waits() {
+        let crew = crew_of(2);
+        assert!(crew.is_busy());
+        assert!(crew.take_place() && crew.take_place());
+        assert!(!crew.is_busy());
+        assert!(!crew.leave_place());
+        assert!(crew.leave_place());
+        assert!(crew.is_busy());
+        assert!(crew.admit());
+        assert!(!crew.admit(), "one at a time");
+        crew.arrived(false);
+        assert_eq!(crew.state().threads, 2);
+    }
+
+    #[test]
+    fn who_rests_is_called_when_the_others_are_busy_or_all_ends() {
+        let crew = std::sync::Arc::new(crew_of(4));
+        assert!(crew.take_place() && crew.take_place());
+        let resting: Vec<_> = (0..2)
+            .map(|_| {
+                let crew = std::sync::Arc::clone(&crew);
+                std::thread::spawn(move || crew.take_place())
+            })
+            .collect();
+        while crew.state().resting < 2 {
+            std::thread::yield_now();
+        }
+        assert!(!crew.is_busy());
+        assert!(!crew.leave_place());
+        assert!(!crew.leave_place(), "one that rests is called instead of a new one");
+        while crew.state().waiting < 1 {
+            std::thread::yield_now();
+        }
+        crew.end();
+        let going_on: Vec<bool> =
+            resting.into_iter().map(|thread| thread.join().expect("no panic")).collect();
+        assert!(going_on.contains(&true), "{going_on:?}");
+        assert!(!crew.take_place());
+    }
+}
