@@ -22,6 +22,11 @@ pub fn cases() -> Vec<Case> {
         Case::new("place::a_folder_in_use_is_refused", &[], refused),
         Case::new("place::whoever_is_killed_nothing_is_left_there", &[], killed),
         Case::new("place::a_mirror_waits_to_be_entered_until_a_signal_comes", &["nsenter", "chroot"], waits),
+        Case::new(
+            "place::an_ordinary_user_enters_and_mounts_nowhere_else",
+            &["setpriv", "unshare", "nsenter"],
+            user,
+        ),
         Case::new("place::who_is_inside_at_the_end_is_told_of_and_ended", &["nsenter", "chroot"], inside),
     ]
 }
@@ -218,4 +223,27 @@ fn inside(folder: &Path) {
     assert_eq!(mounted(&place), Vec::<String>::new());
     assert!(!place.exists());
     assert_eq!(read(&log(folder)).end.end, "exited");
+}
+
+fn user(folder: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("our folder");
+    fs::copy(COMPAT, folder.join("compat")).expect("a copy that the user may execute");
+    // A device that this user may open, seen by these processes alone.
+    let script = "mknod fuse c 10 229 && chmod 666 fuse && mount --bind fuse /dev/fuse
+        exec setpriv --reuid=1234 --regid=1235 --clear-groups sh -c '
+            ./compat record -o refused.jsonl --mount-path here -- true; echo $?
+            ./compat record -o run.jsonl --mount > how & process=$!
+            while ! [ -s how ]; do sleep 0.02; done
+            $(sed \"s/COMMAND//\" how) sh -c \"cd $PWD; id -u; echo > by-user\"
+            kill $process; wait $process; echo $?'";
+    let mut run = Command::new("unshare");
+    run.args(["--mount", "sh", "-c", script]).current_dir(folder);
+    let output = finish(run, b"");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "3\n1234\n0\n", "{said}");
+    assert!(said.contains("no right to mount the mirror at here"), "{said}");
+    assert!(!folder.join("here").exists() && !folder.join("refused.jsonl").exists());
+    let made = read(&log(folder)).paths(&[Kind::Create], |_| true);
+    assert!(made.contains(&folder.join("by-user").display().to_string()), "{made:?}");
 }

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind_recursive, mount_change};
-use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use rustix::process::{
+    DumpableBehavior, Pid, Signal, getppid, set_dumpable_behavior, set_parent_process_death_signal,
+};
 
 use super::control::{Message, Report};
 use super::error::Error;
@@ -80,6 +82,8 @@ fn begin(pipes: &mut Pipes) -> Result<(), Error> {
 /// Stands for the mirror until a signal ends it.
 fn wait(pipes: &mut Pipes, before: &SignalSet) -> ! {
     super::supervisor::let_go_of_streams();
+    // A process that has entered a user namespace is closed even to its own user, who is to enter through it.
+    let _ = set_dumpable_behavior(DumpableBehavior::Dumpable);
     // The supervisor sees the end of the pipe, as it does when a command is executed.
     if let Ok((_, nobody)) = io::pipe() {
         pipes.report = nobody;

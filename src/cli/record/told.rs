@@ -23,8 +23,9 @@ pub fn tell(news: &News<'_>, waits: bool, context: &Context) {
 
 fn how_to_enter(ready: &Ready<'_>) -> String {
     let process = ready.process;
-    let user = if ready.as_user { "--user --preserve-credentials " } else { "" };
-    let mut text = format!("nsenter --target {process} {user}--mount --root --wd COMMAND\n");
+    // From outside of its user namespace the mirror's root cannot be opened; it is the namespace's own.
+    let how = if ready.as_user { "--user --preserve-credentials --mount" } else { "--mount --root --wd" };
+    let mut text = format!("nsenter --target {process} {how} COMMAND\n");
     if let Some(place) = ready.place {
         text.push_str(&format!("chroot {} COMMAND\n", place.display()));
     }
@@ -46,7 +47,7 @@ mod tests {
         ");
         let ready = Ready { process: 71, place: None, as_user: true };
         insta::assert_snapshot!(how_to_enter(&ready), @"
-        nsenter --target 71 --user --preserve-credentials --mount --root --wd COMMAND
+        nsenter --target 71 --user --preserve-credentials --mount COMMAND
         ");
     }
 }
