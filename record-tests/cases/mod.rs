@@ -4,6 +4,9 @@ mod compat_lib;
 mod ending;
 mod event;
 mod limit;
+mod place;
+mod provided;
+mod rank;
 mod specification;
 mod suite;
 mod trace;
@@ -20,6 +23,9 @@ pub fn all() -> Vec<Case> {
         witness::cases(),
         ending::cases(),
         limit::cases(),
+        provided::cases(),
+        place::cases(),
+        rank::cases(),
         suite::cases(),
         specification::cases(),
         trace::cases(),

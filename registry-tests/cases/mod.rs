@@ -7,6 +7,7 @@ mod docker_image;
 mod example_ci;
 mod example_manifest;
 mod example_node;
+mod example_record;
 mod fault;
 mod harness_works;
 mod hostile_image;
@@ -48,6 +49,7 @@ pub fn all() -> Vec<Case> {
         example_ci::cases(),
         example_node::cases(),
         example_manifest::cases(),
+        example_record::cases(),
         hostile_image::cases(),
         made_image::cases(),
         recorded_image::cases(),

@@ -1,20 +1,26 @@
 //! `compat record`: a command in a mirror of the root, and a log of what it touched.
 
+mod old_name;
+mod told;
+
 use std::ffi::OsString;
-use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::cli::{Context, Exit, Failure};
-use crate::enter::Outcome;
-use crate::record::{self, Options, Selection};
+use crate::enter::{self, Gate, Meeting, Outcome, Place, Rank, Task};
+use crate::record::{self, Options, Selection, rank};
 use crate::trace::Format;
+pub use old_name::with_long_options;
 
 const EXAMPLES: &str = "\
 Examples:
   compat record -o run.jsonl -- ./app --input data
   compat record --out-dir runs --exclude '/home/**' make test
+  mpirun -n 4 compat record --mpi --out-dir runs -- ./app
+  compat record --mount -o run.jsonl
   docker run --rm --device /dev/fuse --cap-add SYS_ADMIN -v \"$(command -v compat):/compat:ro\" \\
       -v \"$PWD:/out\" IMAGE /compat record -o /out/run.jsonl app
 
@@ -29,7 +35,12 @@ namespaces. The exit code is the command's, 128 and the signal's number where a 
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// The command and its arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    #[arg(
+        required_unless_present = "mount",
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "COMMAND"
+    )]
     command: Vec<OsString>,
 
     /// Write the log to FILE, which is replaced
@@ -43,6 +54,23 @@ pub struct Arguments {
     /// The log's format: JSON lines, the text log of compat-lib, or a trace for Perfetto's viewer
     #[arg(long, value_name = "FORMAT", default_value = "jsonl")]
     format: LogFormat,
+
+    /// Mount the mirror at DIR, too, where other processes reach it; an empty folder, or one that is made
+    #[arg(long, value_name = "DIR")]
+    mount_path: Option<PathBuf>,
+
+    /// Run nothing: wait for others to enter the mirror, until SIGTERM or SIGINT
+    #[arg(long, conflicts_with_all = ["command", "mpi"])]
+    mount: bool,
+
+    /// One recording for all ranks of a parallel job on this node: local rank 0 makes the mirror and the log,
+    /// the others join
+    #[arg(long)]
+    mpi: bool,
+
+    /// How many seconds ranks wait for each other
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "mpi")]
+    mpi_wait: u64,
 
     /// Let the command write nothing to the mirrored file systems
     #[arg(long)]
@@ -73,59 +101,50 @@ enum LogFormat {
     Perfetto,
 }
 
-/// The options of the old program, which took them with one dash or two.
-const OPTIONS: &[&str] = &[
-    "out",
-    "out-dir",
-    "format",
-    "read-only",
-    "workdir",
-    "summary",
-    "include",
-    "exclude",
-    "help",
-    "quiet",
-    "verbose",
-];
-
-/// Gives the single-dash long options before the command their second dash: `-out FILE`, `-out=FILE`.
-pub fn with_long_options(arguments: &mut [OsString]) {
-    for argument in arguments.iter_mut().skip(1) {
-        let Some(text) = argument.to_str() else { continue };
-        if text == "--" {
-            return;
-        }
-        let Some(name) = text.strip_prefix('-').filter(|name| !name.starts_with('-')) else { continue };
-        let known = OPTIONS.contains(&name.split_once('=').map_or(name, |(name, _)| name));
-        if known {
-            *argument = format!("-{text}").into();
-        }
-    }
-}
-
 /// Runs the subcommand.
 ///
 /// # Errors
 ///
 /// Where the mirror or the log cannot be made, or the command not be executed.
 pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
-    let summarised = arguments.summary;
-    if summarised && !matches!(arguments.format, LogFormat::Jsonl) {
+    if arguments.summary && !matches!(arguments.format, LogFormat::Jsonl) {
         return Err(Failure::usage("--summary is made from the log, which has to be --format jsonl"));
     }
-    let out = arguments.out.clone().unwrap_or_else(|| own_name(&arguments));
-    if arguments.out.is_none() {
+    let rank = arguments.mpi.then(|| own_rank(&arguments)).transpose()?;
+    let gate = match rank.as_ref().map(enter::meet).transpose().map_err(failure)? {
+        None => None,
+        Some(Meeting::Lead(gate)) => Some(gate),
+        Some(Meeting::Guest(invitation)) => {
+            let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+            let folder = arguments.workdir.unwrap_or(here);
+            let outcome = enter::join(&arguments.command, &folder, invitation).map_err(failure)?;
+            return exit(outcome, arguments.command.first(), rank.as_ref());
+        }
+    };
+    record(arguments, rank.as_ref(), gate, context)
+}
+
+/// Makes the mirror and the log.
+fn record(
+    arguments: Arguments,
+    rank: Option<&Rank>,
+    gate: Option<Gate>,
+    context: &Context,
+) -> Result<Exit, Failure> {
+    let out = out(&arguments);
+    if arguments.out.as_ref() != Some(&out) {
         context.warn(&format!("recording to {}", out.display()));
     }
     let selection = Selection {
         include: Some(globs(&arguments.include)?).filter(|globs| !globs.is_empty()),
         exclude: Some(globs(&arguments.exclude)?).filter(|globs| !globs.is_empty()),
     };
-    let program = arguments.command.first().cloned().unwrap_or_default();
     let options = Options {
-        command: arguments.command,
+        place: place(&arguments),
+        task: if arguments.mount { Task::Wait } else { Task::Command(arguments.command.clone()) },
         folder: arguments.workdir,
         read_only: arguments.read_only,
+        rank: rank.map(|rank| rank.number),
         out,
         format: match arguments.format {
             LogFormat::Jsonl => Format::Jsonl,
@@ -134,41 +153,107 @@ pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
         },
         selection,
     };
-    let outcome = record::record(&options);
-    if summarised && outcome.is_ok() {
+    let waits = arguments.mount;
+    let outcome = record::record(&options, gate, &mut |news| told::tell(news, waits, context));
+    if arguments.summary && outcome.is_ok() {
         super::trace::summary::tell(&options.out, context);
     }
-    let outcome = outcome.map_err(|error| {
-        let hint = if let record::Error::Enter(error) = &error { error.hint() } else { None };
-        Failure::undecided(&error).with_hint(hint)
+    let outcome = outcome.map_err(|error| match error {
+        record::Error::Enter(error) => failure(error),
+        other => Failure::undecided(&other),
     })?;
-    match outcome {
-        Outcome::Ended(code) => Ok(Exit::Command(u8::try_from(code).unwrap_or(u8::MAX))),
-        Outcome::NotExecuted { code, error } => Err(Failure {
-            exit: Exit::Command(u8::try_from(code).unwrap_or(u8::MAX)),
-            message: format!("could not execute {}: {error}", program.display()),
-            hint: None,
-        }),
-        Outcome::ServerKilled => Err(Failure {
-            exit: Exit::Undecided,
-            message: "the mirror's server was killed, and the command with it".to_owned(),
-            hint: None,
-        }),
+    exit(outcome, arguments.command.first(), rank)
+}
+
+/// Where others reach the mirror: where it was asked for, and a folder of the user's own where it is only
+/// mounted and nothing was said.
+fn place(arguments: &Arguments) -> Place {
+    match &arguments.mount_path {
+        Some(path) => Place::At(path.clone()),
+        None if arguments.mount => {
+            let user = rustix::process::geteuid();
+            let own = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+            let own = own.or_else(|| Some(format!("/run/user/{}", user.as_raw()).into()));
+            let own = own.filter(|folder| folder.is_dir());
+            let folder = own.unwrap_or_else(|| if user.is_root() { "/run".into() } else { "/tmp".into() });
+            Place::Perhaps(folder.join(format!("compat-mirror-{}", std::process::id())))
+        }
+        None => Place::Nowhere,
     }
 }
 
-/// A name that no other run has: the program's, the time, the process.
+/// This process's rank.
+fn own_rank(arguments: &Arguments) -> Result<Rank, Failure> {
+    rank::of_environment(Duration::from_secs(arguments.mpi_wait)).ok_or_else(|| {
+        let message = format!("--mpi: no launcher has set a rank ({})", rank::variables());
+        Failure::usage(message)
+            .with_hint(Some("start it by mpirun, srun or flux run, or leave out --mpi".to_owned()))
+    })
+}
+
+fn failure(error: enter::Error) -> Failure {
+    Failure::undecided(&error).with_hint(error.hint())
+}
+
+fn exit(outcome: Outcome, program: Option<&OsString>, rank: Option<&Rank>) -> Result<Exit, Failure> {
+    let program = program.map(PathBuf::from).unwrap_or_default();
+    let code = |code: i32| Exit::Command(u8::try_from(code).unwrap_or(u8::MAX));
+    let (exit, message) = match outcome {
+        Outcome::Ended(ended) => return Ok(code(ended)),
+        Outcome::NotExecuted { code: ended, error } => {
+            (code(ended), format!("could not execute {}: {error}", program.display()))
+        }
+        Outcome::ServerKilled => {
+            (Exit::Undecided, "the mirror's server was killed, and the command with it".to_owned())
+        }
+        Outcome::LeadKilled => {
+            let number = rank.map_or(0, |rank| rank.number);
+            let message =
+                format!("the lead rank of this node has ended, and the command of rank {number} with it");
+            (Exit::Undecided, message)
+        }
+    };
+    Err(Failure { exit, message, hint: None })
+}
+
+/// The log: where it was asked for, in a parallel job with the node in its name; a name of its own
+/// otherwise.
+fn out(arguments: &Arguments) -> PathBuf {
+    match &arguments.out {
+        None => own_name(arguments),
+        Some(out) if arguments.mpi => with_node(out, &node()),
+        Some(out) => out.clone(),
+    }
+}
+
+fn node() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// `run.jsonl` as `run.node1.jsonl`.
+fn with_node(out: &Path, node: &str) -> PathBuf {
+    let stem = out.file_stem().unwrap_or_default();
+    let mut name = stem.to_owned();
+    name.push(".");
+    name.push(node);
+    if let Some(extension) = out.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    out.with_file_name(name)
+}
+
+/// A name that no other run has: the program's, the node's, the time, the process.
 fn own_name(arguments: &Arguments) -> PathBuf {
-    let program = arguments.command.first().map(PathBuf::from).unwrap_or_default();
+    let program = arguments.command.first().map(PathBuf::from).unwrap_or_else(|| "mirror".into());
     let program = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let extension = match arguments.format {
         LogFormat::Jsonl => "jsonl",
         LogFormat::CompatLib => "log",
         LogFormat::Perfetto => "json",
     };
-    let name = format!("{program}-{host}-{}-{}.{extension}", now.as_nanos(), std::process::id());
+    let name = format!("{program}-{}-{}-{}.{extension}", node(), now.as_nanos(), std::process::id());
     arguments.out_dir.clone().unwrap_or_else(|| PathBuf::from(".")).join(name)
 }
 
@@ -191,19 +276,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_old_options_have_one_dash() {
-        let mut arguments: Vec<OsString> =
-            ["fs-record", "-out", "x", "-read-only", "-format=jsonl", "-o", "ls", "-la"]
-                .map(OsString::from)
-                .into();
-        with_long_options(&mut arguments);
-        assert_eq!(
-            arguments,
-            ["fs-record", "--out", "x", "--read-only", "--format=jsonl", "-o", "ls", "-la"]
-        );
-        let mut arguments: Vec<OsString> = ["fs-record", "--", "ls", "-out"].map(OsString::from).into();
-        with_long_options(&mut arguments);
-        assert_eq!(arguments[3], "-out");
+    fn a_log_has_its_node_in_its_name() {
+        let named = |out: &str| with_node(Path::new(out), "node1").display().to_string();
+        assert_eq!(named("/runs/a.b.jsonl"), "/runs/a.b.node1.jsonl");
+        assert_eq!(named("run"), "run.node1");
     }
 
     #[test]

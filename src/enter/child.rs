@@ -1,4 +1,5 @@
-//! The process that becomes the command: mounts the mirror, enters it, executes.
+//! The process that becomes the command: mounts the mirror, enters it, executes. A rank that joins enters
+//! a mirror that is there.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io::{self, PipeReader, PipeWriter, Read as _};
@@ -8,16 +9,20 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rustix::mount::{MountFlags, mount, mount_bind_recursive};
-use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind_recursive, mount_change};
+use rustix::process::{
+    DumpableBehavior, Pid, Signal, getppid, set_dumpable_behavior, set_parent_process_death_signal,
+};
 
 use super::control::{Message, Report};
 use super::error::Error;
+use super::join::Invitation;
 use super::namespace::Users;
+use super::outside::{Namespace, Outside, take_mirrors_out};
 use super::plan::Step;
 use super::supervisor::Start;
-use super::{Mounted, mount_table::Mount};
-use crate::sys;
+use super::{Mounted, Task, mount_table::Mount};
+use crate::sys::{self, SignalSet};
 
 /// The ends of the pipes that the command's process holds.
 pub struct Pipes {
@@ -27,8 +32,8 @@ pub struct Pipes {
 }
 
 /// Becomes the command, or reports why not; does not come back.
-pub fn run(start: Start<'_>, mut pipes: Pipes, supervisor: rustix::process::Pid) -> ! {
-    let report = match enter_and_execute(start, &mut pipes, supervisor) {
+pub fn run(start: Start<'_>, mut pipes: Pipes, supervisor: Pid) -> ! {
+    let report = match become_task(start, &mut pipes, supervisor) {
         Ok(error) => Report::NotExecuted(error),
         Err(error) => Report::Failed(error),
     };
@@ -36,32 +41,140 @@ pub fn run(start: Start<'_>, mut pipes: Pipes, supervisor: rustix::process::Pid)
     std::process::exit(1)
 }
 
-fn enter_and_execute(
-    mut start: Start<'_>,
-    pipes: &mut Pipes,
-    supervisor: rustix::process::Pid,
-) -> Result<io::Error, Error> {
-    let failed = |doing| move |source| Error::Process { doing, source };
-    set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| failed("watch")(error.into()))?;
-    if getppid() != Some(supervisor) {
-        std::process::exit(1);
+/// Comes back with the error where the command cannot be executed.
+fn become_task(mut start: Start<'_>, pipes: &mut Pipes, supervisor: Pid) -> Result<io::Error, Error> {
+    end_with(supervisor)?;
+    // In the old root, where it is the same: what is looked for in vain there asks nothing of the server.
+    let found = match &start.options.task {
+        Task::Command(command) => {
+            set_folder(start.folder)?;
+            Some(find_program(&command[0]))
+        }
+        Task::Wait => None,
+    };
+    let mut volumes = std::mem::take(&mut start.volumes);
+    let outside = volumes.split_off(start.plan.mirrors().count());
+    let first = volumes.len() as u32;
+    if let Some(place) = start.outside {
+        make_outside(&start, place, (first, outside), &mut pipes.server)?;
     }
-    let folder = start.folder;
-    let change = || std::env::set_current_dir(folder);
-    change().map_err(|source| Error::Folder { path: folder.to_owned(), source })?;
-    let (name, arguments) = start.options.command.split_first().expect("a command has a name");
-    let found = find_program(name);
-    let volumes = std::mem::take(&mut start.volumes);
     make_mounts(&start, volumes, &mut pipes.server)?;
-    change().map_err(|source| Error::Folder { path: folder.to_owned(), source })?;
+    set_folder(start.folder)?;
+    let (Task::Command(command), Some(found)) = (&start.options.task, found) else {
+        begin(pipes)?;
+        wait(pipes, &start.before)
+    };
     let program = match found {
         Ok(program) => program,
         Err(error) => return Ok(error),
     };
-    Message::Begin(std::process::id()).send(&mut pipes.server).map_err(failed("reach the server"))?;
-    pipes.answer.read_exact(&mut [0]).map_err(failed("reach the server"))?;
-    sys::restore(&start.before);
-    Ok(Command::new(program).arg0(name).args(arguments).exec())
+    begin(pipes)?;
+    Ok(execute(&program, command, &start.before))
+}
+
+/// From here on everything is the command's.
+fn begin(pipes: &mut Pipes) -> Result<(), Error> {
+    let failed = |source| Error::Process { doing: "reach the server", source };
+    Message::Begin(std::process::id()).send(&mut pipes.server).map_err(failed)?;
+    pipes.answer.read_exact(&mut [0]).map_err(failed)
+}
+
+/// Stands for the mirror until a signal ends it.
+fn wait(pipes: &mut Pipes, before: &SignalSet) -> ! {
+    super::supervisor::let_go_of_streams();
+    // A process that has entered a user namespace is closed even to its own user, who is to enter through it.
+    let _ = set_dumpable_behavior(DumpableBehavior::Dumpable);
+    // The supervisor sees the end of the pipe, as it does when a command is executed.
+    if let Ok((_, nobody)) = io::pipe() {
+        pipes.report = nobody;
+    }
+    sys::restore(before);
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Becomes a rank's command in a mirror that is there, or reports why not; does not come back.
+pub fn join(
+    command: &[OsString],
+    folder: &Path,
+    invitation: &mut Invitation,
+    before: &SignalSet,
+    mut pipe: PipeWriter,
+    supervisor: Pid,
+) -> ! {
+    let report = match enter_and_execute(command, folder, invitation, before, supervisor) {
+        Ok(error) => Report::NotExecuted(error),
+        Err(error) => Report::Failed(error),
+    };
+    let _ = report.send(&mut pipe);
+    std::process::exit(1)
+}
+
+fn enter_and_execute(
+    command: &[OsString],
+    folder: &Path,
+    invitation: &mut Invitation,
+    before: &SignalSet,
+    supervisor: Pid,
+) -> Result<io::Error, Error> {
+    set_folder(folder)?;
+    let found = find_program(&command[0]);
+    invitation.enter().map_err(Error::Join)?;
+    end_with(supervisor)?;
+    set_folder(folder)?;
+    let program = match found {
+        Ok(program) => program,
+        Err(error) => return Ok(error),
+    };
+    invitation.begin().map_err(Error::Join)?;
+    Ok(execute(&program, command, before))
+}
+
+/// The system ends this process with its supervisor from here on.
+fn end_with(supervisor: Pid) -> Result<(), Error> {
+    let failed = |source| Error::Process { doing: "watch", source };
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| failed(error.into()))?;
+    if getppid() != Some(supervisor) {
+        std::process::exit(1);
+    }
+    Ok(())
+}
+
+fn set_folder(folder: &Path) -> Result<(), Error> {
+    std::env::set_current_dir(folder).map_err(|source| Error::Folder { path: folder.to_owned(), source })
+}
+
+/// Executes the command, or tells why it cannot be.
+fn execute(program: &Path, command: &[OsString], before: &SignalSet) -> io::Error {
+    sys::restore(before);
+    Command::new(program).arg0(&command[0]).args(&command[1..]).exec()
+}
+
+/// Mounts the mirror where this process came from, and comes back.
+fn make_outside(
+    start: &Start<'_>,
+    outside: &Outside,
+    (first, volumes): (u32, Vec<Mounted>),
+    server: &mut PipeWriter,
+) -> Result<(), Error> {
+    let failed = |source| Error::MountPath { path: outside.place().to_owned(), source };
+    let own = Namespace::current().map_err(failed)?;
+    outside.enter().map_err(failed)?;
+    for ((number, volume), mount) in (first..).zip(volumes).zip(start.plan.mirrors()) {
+        let place = outside.inner(&mount.place);
+        match mount_mirror(start, mount, volume, (&place, SUBTYPE)) {
+            Err(Error::Mount { source, .. }) if number > first && is_gone(&source) => continue,
+            other => other?,
+        }
+        mount_change(&place, MountPropagationFlags::PRIVATE).map_err(|error| failed(error.into()))?;
+        Message::Mounted(number).send(server).map_err(failed)?;
+    }
+    for place in start.plan.bound() {
+        bind(place, &outside.inner(place))?;
+        outside.settle(place).map_err(failed)?;
+    }
+    own.enter().map_err(failed)
 }
 
 /// Makes the planned mounts. The working directory stays in the old root, so that a relative path leads
@@ -69,28 +182,48 @@ fn enter_and_execute(
 fn make_mounts(start: &Start<'_>, volumes: Vec<Mounted>, server: &mut PipeWriter) -> Result<(), Error> {
     let at_root = |source: io::Error| Error::Mount { place: "/".into(), source };
     std::env::set_current_dir("/").map_err(at_root)?;
-    let mut volumes = volumes.into_iter();
-    let mut number = 0;
+    let mut volumes = (0..).zip(volumes);
     for step in &start.plan.steps {
         match step {
             Step::Mirror(mount) => {
-                let Some(volume) = volumes.next() else { continue };
-                mount_mirror(start, mount, volume)?;
+                let Some((number, volume)) = volumes.next() else { continue };
+                match mount_mirror(start, mount, volume, (Path::new(OsStr::from_bytes(&mount.place)), "")) {
+                    // It was unmounted since the table was read.
+                    Err(Error::Mount { source, .. }) if number > 0 && is_gone(&source) => continue,
+                    other => other?,
+                }
                 Message::Mounted(number).send(server).map_err(at_root)?;
                 if number == 0 {
                     // What is mounted over `/` is reached through the name above it.
                     rustix::process::chroot("/..").map_err(|error| at_root(error.into()))?;
                 }
-                number += 1;
             }
-            Step::Bind(place) => bind(place)?,
+            Step::Bind(place) => {
+                let source = Path::new(OsStr::from_bytes(place.strip_prefix(b"/").unwrap_or(place)));
+                let place = Path::new(OsStr::from_bytes(place));
+                bind_from(source, place)?;
+                take_mirrors_out(place).map_err(at_root)?;
+            }
         }
     }
     Ok(())
 }
 
-fn mount_mirror(start: &Start<'_>, planned: &Mount, volume: Mounted) -> Result<(), Error> {
-    let place = Path::new(OsStr::from_bytes(&planned.place));
+/// Whether an error tells that there is no such place any more.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTCONN | libc::ESTALE))
+}
+
+/// What makes the mount table show a mirror outside as one (`plan::is_mirror`).
+const SUBTYPE: &str = ",subtype=compat";
+
+/// Mounts a volume at a place, with further options.
+fn mount_mirror(
+    start: &Start<'_>,
+    planned: &Mount,
+    volume: Mounted,
+    (place, further): (&Path, &str),
+) -> Result<(), Error> {
     let failed = |source: io::Error| Error::Mount { place: place.to_owned(), source };
     let stat = rustix::fs::fstat(&volume.root).map_err(|error| failed(error.into()))?;
     let (user, group) = match start.users {
@@ -99,20 +232,22 @@ fn mount_mirror(start: &Start<'_>, planned: &Mount, volume: Mounted) -> Result<(
     };
     let permissions = if start.users == Users::Many { ",default_permissions" } else { "" };
     let options = format!(
-        "fd={},rootmode={:o},user_id={user},group_id={group},allow_other{permissions}",
+        "fd={},rootmode={:o},user_id={user},group_id={group},allow_other{permissions}{further}",
         volume.device.as_raw_fd(),
         stat.st_mode & libc::S_IFMT,
     );
     let mut flags = planned.flags;
-    flags.set(MountFlags::RDONLY, flags.contains(MountFlags::RDONLY) || start.options.read_only);
+    flags.set(MountFlags::RDONLY, volume.read_only);
     let options = CString::new(options).map_err(|error| failed(error.into()))?;
     let source = OsStr::from_bytes(&planned.source);
     mount(source, place, c"fuse", flags, options.as_c_str()).map_err(|error| failed(error.into()))
 }
 
-fn bind(place: &[u8]) -> Result<(), Error> {
-    let target = Path::new(OsStr::from_bytes(place));
-    let source = Path::new(OsStr::from_bytes(place.strip_prefix(b"/").unwrap_or(place)));
+fn bind(place: &[u8], target: &Path) -> Result<(), Error> {
+    bind_from(Path::new(OsStr::from_bytes(place)), target)
+}
+
+fn bind_from(source: &Path, target: &Path) -> Result<(), Error> {
     mount_bind_recursive(source, target)
         .map_err(|error| Error::Mount { place: target.to_owned(), source: error.into() })
 }

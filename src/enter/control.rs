@@ -1,4 +1,4 @@
-//! What the three processes tell each other: messages of five bytes to the server, and the command's
+//! What the three processes tell each other: messages of nine bytes to the server, and the command's
 //! report to the supervisor.
 
 use std::io::{self, Read, Write};
@@ -14,24 +14,32 @@ pub enum Message {
     Mounted(u32),
     /// The process of this number executes the command as soon as it is answered.
     Begin(u32),
+    /// What descends from this process is ours, and not a command's; answered.
+    Joining(u32),
+    /// What descends from this process belongs to the rank of this number; answered.
+    Joined { process: u32, rank: u32 },
     /// Everything has ended, with this code.
     End(i32),
 }
 
 impl Message {
-    /// Sends it; five bytes go through a pipe as a whole.
+    /// Sends it; nine bytes go through a pipe as a whole.
     ///
     /// # Errors
     ///
     /// Where nobody reads any more.
     pub fn send(self, pipe: &mut impl Write) -> io::Result<()> {
-        let (kind, number) = match self {
-            Self::Mounted(volume) => (b'm', volume),
-            Self::Begin(process) => (b'b', process),
-            Self::End(code) => (b'e', code as u32),
+        let (kind, first, second) = match self {
+            Self::Mounted(volume) => (b'm', volume, 0),
+            Self::Begin(process) => (b'b', process, 0),
+            Self::Joining(process) => (b'i', process, 0),
+            Self::Joined { process, rank } => (b'j', process, rank),
+            Self::End(code) => (b'e', code as u32, 0),
         };
-        let number = number.to_ne_bytes();
-        pipe.write_all(&[kind, number[0], number[1], number[2], number[3]])
+        let mut bytes = [kind; 9];
+        bytes[1..5].copy_from_slice(&first.to_ne_bytes());
+        bytes[5..].copy_from_slice(&second.to_ne_bytes());
+        pipe.write_all(&bytes)
     }
 
     /// Waits for the next one; nothing when all senders are gone.
@@ -40,15 +48,18 @@ impl Message {
     ///
     /// Those of read(2).
     pub fn receive(pipe: &mut impl Read) -> io::Result<Option<Self>> {
-        let mut bytes = [0; 5];
+        let mut bytes = [0; 9];
         match pipe.read_exact(&mut bytes) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             other => other?,
         }
         let number = u32::from_ne_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]);
+        let rank = u32::from_ne_bytes([bytes[5], bytes[6], bytes[7], bytes[8]]);
         Ok(match bytes[0] {
             b'm' => Some(Self::Mounted(number)),
             b'b' => Some(Self::Begin(number)),
+            b'i' => Some(Self::Joining(number)),
+            b'j' => Some(Self::Joined { process: number, rank }),
             _ => Some(Self::End(number as i32)),
         })
     }
@@ -74,6 +85,8 @@ impl Report {
         let (kind, path, error) = match self {
             Self::Failed(Error::Mount { place, source }) => (b'm', place, source),
             Self::Failed(Error::Folder { path, source }) => (b'f', path, source),
+            Self::Failed(Error::MountPath { path, source }) => (b'o', path, source),
+            Self::Failed(Error::Join(source)) => (b'j', &nothing, source),
             Self::Failed(Error::Process { source, .. }) => (b'p', &nothing, source),
             Self::Failed(_) => (b'p', &nothing, &io::Error::from_raw_os_error(0)),
             Self::NotExecuted(error) => (b'x', &nothing, error),
@@ -99,6 +112,8 @@ impl Report {
         Ok(Some(match kind {
             b'm' => Self::Failed(Error::Mount { place: path, source }),
             b'f' => Self::Failed(Error::Folder { path, source }),
+            b'o' => Self::Failed(Error::MountPath { path, source }),
+            b'j' => Self::Failed(Error::Join(source)),
             b'x' => Self::NotExecuted(source),
             _ => Self::Failed(Error::Process { doing: "enter the mirror", source }),
         }))
@@ -112,7 +127,8 @@ mod tests {
     #[test]
     fn messages_arrive_as_they_were_sent() {
         let mut pipe = Vec::new();
-        let sent = [Message::Mounted(3), Message::Begin(4711), Message::End(-1)];
+        let joined = Message::Joined { process: 4711, rank: 3 };
+        let sent = [Message::Mounted(3), Message::Begin(4711), joined, Message::End(-1)];
         sent.iter().for_each(|message| message.send(&mut pipe).expect("memory"));
         let mut rest = &*pipe;
         let received: Vec<Message> =

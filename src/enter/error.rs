@@ -19,6 +19,21 @@ pub enum Error {
     /// A mount was refused.
     #[error("could not mount the mirror at {}", place.display())]
     Mount { place: PathBuf, source: io::Error },
+    /// The folder at which others are to reach the mirror.
+    #[error("could not mount the mirror at {}", path.display())]
+    MountPath { path: PathBuf, source: io::Error },
+    /// The mirror is still mounted where others reached it.
+    #[error("could not unmount the mirror at {}", path.display())]
+    MountLeft { path: PathBuf, source: io::Error },
+    /// The mirror cannot be mounted where this process came from.
+    #[error("no right to mount the mirror at {}: it can only be entered from where it is", path.display())]
+    NoMountPath { path: PathBuf },
+    /// The rank that leads on this node did not answer.
+    #[error("the lead rank of this node {what}")]
+    Lead { what: String },
+    /// The lead's namespaces are closed to this process.
+    #[error("could not join the mirror of this node's lead rank")]
+    Join(#[source] io::Error),
     /// The mounts of this process are not to be read.
     #[error("could not read /proc/self/mountinfo")]
     MountTable(#[source] io::Error),
@@ -46,6 +61,20 @@ impl Error {
                 "{ways}; where AppArmor forbids mounts, add `--security-opt apparmor=unconfined`"
             )),
             Self::MountTable(_) => Some("mount /proc".to_owned()),
+            Self::MountPath { .. } => {
+                Some("name an empty folder on which nothing is mounted, or one that is not there yet".to_owned())
+            }
+            Self::MountLeft { path, .. } => Some(format!("umount --lazy {}", path.display())),
+            Self::NoMountPath { .. } => Some(
+                "leave out --mount-path and enter the mirror with nsenter(1), as --mount tells, or run as root"
+                    .to_owned(),
+            ),
+            Self::Lead { .. } => Some("see what local rank 0 of this node has said".to_owned()),
+            Self::Join(_) => Some(
+                "all ranks of a node must be started by one user in one container; where each rank has a container of \
+                 its own, record without --mpi, one log for each"
+                    .to_owned(),
+            ),
             Self::Folder { .. } | Self::Process { .. } => None,
         }
     }

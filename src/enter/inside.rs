@@ -8,30 +8,59 @@ use rustix::process::{Pid, Signal, kill_process};
 /// How long processes may take to vanish once they are killed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long those whom an end was asked of may take before they are killed.
+const COURTESY: Duration = Duration::from_secs(5);
+
 /// Kills every process of this mount namespace but this one and those in `spared`, and waits until they
 /// are gone.
 pub fn end_all(spared: &[Pid]) {
-    let deadline = Instant::now() + PATIENCE;
-    let own = fs::read_link("/proc/self/ns/mnt").ok();
-    while Instant::now() < deadline {
-        let mut found = false;
-        for pid in processes() {
-            let namespace = fs::read_link(format!("/proc/{}/ns/mnt", pid.as_raw_nonzero())).ok();
-            let kept = pid.as_raw_nonzero().get() as u32 == std::process::id() || spared.contains(&pid);
-            if own.is_some() && namespace == own && !kept {
-                found = true;
-                let _ = kill_process(pid, Signal::KILL);
-            }
-        }
-        if !found {
+    end(Signal::KILL, PATIENCE, || others(spared));
+}
+
+/// Kills what descends from this process but for those in `spared` and what they have started.
+pub fn end_children(spared: &[Pid]) {
+    for child in children().into_iter().filter(|pid| !spared.contains(pid)) {
+        let _ = kill_process(child, Signal::KILL);
+    }
+}
+
+/// Asks those that `find` finds to end, and kills them where they do not.
+pub fn ask_to_end(find: impl Fn() -> Vec<Pid>) {
+    end(Signal::TERM, COURTESY, &find);
+    end(Signal::KILL, PATIENCE, &find);
+}
+
+/// Sends a signal to all that are found, once to each, until none is left or the time is over.
+fn end(signal: Signal, patience: Duration, find: impl Fn() -> Vec<Pid>) {
+    let deadline = Instant::now() + patience;
+    let mut told = Vec::new();
+    loop {
+        let found = find();
+        if found.is_empty() || Instant::now() > deadline {
             return;
+        }
+        for pid in found {
+            if signal == Signal::KILL || !told.contains(&pid) {
+                told.push(pid);
+                let _ = kill_process(pid, signal);
+            }
         }
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
+/// The processes of this mount namespace but this one and those in `spared`.
+pub fn others(spared: &[Pid]) -> Vec<Pid> {
+    let Ok(own) = fs::read_link("/proc/self/ns/mnt") else { return Vec::new() };
+    let inside = |pid: &Pid| {
+        fs::read_link(format!("/proc/{}/ns/mnt", pid.as_raw_nonzero())).is_ok_and(|there| there == own)
+    };
+    let kept = |pid: &Pid| pid.as_raw_nonzero().get() as u32 == std::process::id() || spared.contains(pid);
+    processes().into_iter().filter(|pid| !kept(pid) && inside(pid)).collect()
+}
+
 /// All processes that are to be seen.
-fn processes() -> Vec<Pid> {
+pub fn processes() -> Vec<Pid> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     numbers.filter_map(Pid::from_raw).collect()

@@ -7,16 +7,26 @@
 //! terminal stops it; it stays in the old root. The *command* mounts the mirror over `/`, enters it,
 //! binds through what is not mirrored (`plan`), and executes. Whichever dies first, nothing is left:
 //! the namespace and its mounts vanish with its last process, and whoever outlives the others ends what
-//! still runs inside (`inside`). No folder is made and none removed.
+//! still runs inside (`inside`).
+//!
+//! Where others are to reach the mirror it is mounted once more, at a folder of the namespace that this
+//! process came from (`outside`), and taken away from there when all has ended.
+//!
+//! Ranks of a parallel job share the mirror of the one that leads on their node (`door`, `join`): each has
+//! a supervisor of its own, outside, and its command inside.
 //!
 //! The mirror itself is not known here: a [`Service`] is handed the mounted devices.
 
 mod child;
 mod control;
+mod door;
 mod error;
+mod family;
 mod inside;
+mod join;
 mod mount_table;
 mod namespace;
+mod outside;
 mod plan;
 mod server;
 mod supervisor;
@@ -26,22 +36,60 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::mount::MountFlags;
 
+pub use door::Gate;
 pub use error::Error;
+pub use join::{Invitation, Meeting, Rank, join, meet};
 pub use namespace::Users;
-use plan::{Plan, Step, depth_of};
+use outside::{Namespace, Outside};
+use plan::{Plan, depth_of};
+use rustix::process::Pid;
 
 use crate::sys;
 
 /// What is to be run, and how.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The program and its arguments.
-    pub command: Vec<OsString>,
+    pub task: Task,
     /// Where it runs; the current directory otherwise.
     pub folder: Option<PathBuf>,
     /// Whether the mirrored volumes cannot be written to.
     pub read_only: bool,
+    /// Where others reach the mirror, too.
+    pub place: Place,
+}
+
+/// What is done in the mirror.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// A program and its arguments, at least the program.
+    Command(Vec<OsString>),
+    /// Nothing, until a signal comes: others enter it.
+    Wait,
+}
+
+/// Where the mirror is mounted outside of its own namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// Nowhere.
+    #[default]
+    Nowhere,
+    /// At this folder, if that can be.
+    Perhaps(PathBuf),
+    /// At this folder.
+    At(PathBuf),
+}
+
+/// How the mirror is reached by others.
+#[derive(Clone, Copy, Debug)]
+pub struct Ready<'a> {
+    /// A process inside, whose namespace and root are the mirror's.
+    pub process: u32,
+    /// Where it is mounted outside.
+    pub place: Option<&'a Path>,
+    /// Whether it has a user namespace of its own.
+    pub as_user: bool,
 }
 
 /// One volume of the mirror, mounted.
@@ -55,6 +103,8 @@ pub struct Mounted {
     pub place: Vec<u8>,
     /// How deep its file system is stacked.
     pub depth: u32,
+    /// Whether it is mounted read-only.
+    pub read_only: bool,
     pub users: Users,
 }
 
@@ -70,7 +120,22 @@ pub trait Service {
     /// The command is about to be executed, by this process.
     fn begin(&mut self, command: u32);
 
-    /// All processes inside have ended.
+    /// What descends from this process is about to become a rank's command, and is not yet.
+    fn joining(&mut self, _process: u32) {}
+
+    /// What descends from this process is a rank's command.
+    fn joined(&mut self, _process: u32, _rank: u32) {}
+
+    /// All is there; this is the supervisor, as for what follows but `end`.
+    fn ready(&mut self, _ready: &Ready<'_>) {}
+
+    /// These processes came from outside and are still inside; they are asked to end.
+    fn still_inside(&mut self, _processes: &[Pid]) {}
+
+    /// Only so many of a node's ranks have come.
+    fn ranks_missing(&mut self, _came: u32, _expected: u32) {}
+
+    /// All processes inside have ended; this is the server.
     fn end(&mut self, end: End);
 
     /// The server was killed; this is the supervisor.
@@ -95,44 +160,102 @@ pub enum Outcome {
     NotExecuted { code: i32, error: std::io::Error },
     /// The server was killed, and the command with it.
     ServerKilled,
+    /// The rank that leads on this node has ended, and the command with it.
+    LeadKilled,
 }
 
-/// Runs a command in a mirror.
+impl Outcome {
+    fn not_executed(error: std::io::Error) -> Self {
+        let code = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
+        Self::NotExecuted { code, error }
+    }
+}
+
+/// Runs a command in a mirror, which the ranks that come to the gate share.
 ///
 /// # Errors
 ///
 /// Where the mirror cannot be made; nothing was run then.
-pub fn run(options: &Options, service: &mut dyn Service) -> Result<Outcome, Error> {
+pub fn run(options: &Options, mut gate: Option<Gate>, service: &mut dyn Service) -> Result<Outcome, Error> {
+    let outcome = prepare_and_run(options, &mut gate, service);
+    if let Some(gate) = gate.filter(|_| outcome.is_err()) {
+        gate.refuse();
+    }
+    outcome
+}
+
+fn prepare_and_run(
+    options: &Options,
+    gate: &mut Option<Gate>,
+    service: &mut dyn Service,
+) -> Result<Outcome, Error> {
     let folder = options.folder.clone().map_or_else(std::env::current_dir, Ok);
     let here = PathBuf::from(".");
     let folder = folder.map_err(|source| Error::Folder { path: here, source })?;
     let table = std::fs::read("/proc/self/mountinfo").map_err(Error::MountTable)?;
-    let plan = Plan::new(&table, &socket_folders(), is_folder_or_file);
+    let mut plan = Plan::new(&table, &socket_folders(), is_folder_or_file);
+    plan.leave_out(|place| open_root(place).is_err());
     // Before anything is changed: the most likely fault is that there is no device.
     drop(open_device()?);
-    let users = namespace::enter()?;
-    let before = sys::block(&supervisor::signals());
-    let volumes = volumes(&plan, users)?;
-    supervisor::run(
-        supervisor::Start { options, folder: &folder, plan: &plan, users, volumes, before },
-        service,
-    )
+    let outer = Namespace::current().map_err(Error::Namespace)?;
+    let entered = namespace::enter()?;
+    let outside = match &options.place {
+        Place::Nowhere => None,
+        Place::Perhaps(place) if !entered.as_user => Outside::new(place, outer, &table).ok(),
+        Place::Perhaps(_) => None,
+        Place::At(place) if !entered.as_user => Some(Outside::new(place, outer, &table)?),
+        Place::At(path) => return Err(Error::NoMountPath { path: path.clone() }),
+    };
+    let outcome = run_in(options, &folder, &plan, (entered, outside.as_ref()), gate, service);
+    if let Some(outside) = outside {
+        let left = outside.leave();
+        left.map_err(|source| Error::MountLeft { path: outside.place().to_owned(), source })?;
+    }
+    outcome
+}
+
+fn run_in(
+    options: &Options,
+    folder: &Path,
+    plan: &Plan,
+    (entered, outside): (namespace::Entered, Option<&Outside>),
+    gate: &mut Option<Gate>,
+    service: &mut dyn Service,
+) -> Result<Outcome, Error> {
+    let namespace::Entered { users, as_user } = entered;
+    let before = sys::block(&family::signals());
+    let mut all = volumes(plan, users, options.read_only)?;
+    if outside.is_some() {
+        all.extend(volumes(plan, users, options.read_only)?);
+    }
+    let start = supervisor::Start { options, folder, plan, users, volumes: all, outside, as_user, before };
+    supervisor::run(start, gate, service)
 }
 
 /// Opens a device and a root for each volume.
-fn volumes(plan: &Plan, users: Users) -> Result<Vec<Mounted>, Error> {
+fn volumes(plan: &Plan, users: Users, read_only: bool) -> Result<Vec<Mounted>, Error> {
     let mut volumes = Vec::new();
-    for step in &plan.steps {
-        let Step::Mirror(mount) = step else { continue };
-        let place: &Path =
-            Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&mount.place));
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let root = rustix::fs::open(place, flags, Mode::empty())
-            .map_err(|error| Error::Mount { place: place.to_owned(), source: error.into() })?;
+    for mount in plan.mirrors() {
+        let failed = |source| Error::Mount { place: shown(&mount.place).to_owned(), source };
+        let root = open_root(&mount.place).map_err(failed)?;
         let (place, depth) = (mount.place.clone(), depth_of(mount));
-        volumes.push(Mounted { device: open_device()?, root, place, depth, users });
+        let read_only = read_only || mount.flags.contains(MountFlags::RDONLY);
+        volumes.push(Mounted { device: open_device()?, root, place, depth, read_only, users });
     }
     Ok(volumes)
+}
+
+/// Opens the root of a volume.
+fn open_root(place: &[u8]) -> std::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let root = rustix::fs::open(shown(place), flags, Mode::empty())?;
+    // A file system whose server has ended can be opened and answers nothing.
+    rustix::fs::fstat(&root)?;
+    Ok(root)
+}
+
+fn shown(place: &[u8]) -> &Path {
+    Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(place))
 }
 
 fn open_device() -> Result<OwnedFd, Error> {
@@ -152,6 +275,5 @@ fn socket_folders() -> Vec<PathBuf> {
 }
 
 fn is_folder_or_file(place: &[u8]) -> bool {
-    let path = Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(place));
-    std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir() || metadata.is_file())
+    std::fs::symlink_metadata(shown(place)).is_ok_and(|metadata| metadata.is_dir() || metadata.is_file())
 }

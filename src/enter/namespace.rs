@@ -18,20 +18,28 @@ pub enum Users {
     One { user: u32, group: u32 },
 }
 
+/// What [`enter`] has made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entered {
+    pub users: Users,
+    /// Whether a user namespace had to be made, from which nothing can be mounted outside.
+    pub as_user: bool,
+}
+
 /// Gives this process a mount namespace of its own, where it must in a user namespace of its own; this
 /// process must have no other threads.
 ///
 /// # Errors
 ///
 /// Where neither is allowed.
-pub fn enter() -> Result<Users, Error> {
-    let users = match sys::unshare_mounts(false) {
-        Ok(()) => users_here(),
-        Err(_) => enter_user_namespace()?,
+pub fn enter() -> Result<Entered, Error> {
+    let entered = match sys::unshare_mounts(false) {
+        Ok(()) => Entered { users: users_here(), as_user: false },
+        Err(_) => Entered { users: enter_user_namespace()?, as_user: true },
     };
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).map_err(|error| Error::Namespace(error.into()))?;
-    Ok(users)
+    Ok(entered)
 }
 
 /// Whether this process's own user namespace has more than one user.

@@ -52,7 +52,10 @@ impl Plan {
     /// The plan for a mount table. `sockets` are further folders to bind; those that are not there are
     /// left out by `exists`.
     pub fn new(table: &[u8], sockets: &[PathBuf], exists: impl Fn(&[u8]) -> bool) -> Self {
-        let mounts = parse(table);
+        let mut mounts = parse(table);
+        let mirrors: Vec<Vec<u8>> =
+            mounts.iter().filter(|mount| is_mirror(mount)).map(|mount| mount.place.clone()).collect();
+        mounts.retain(|mount| !mirrors.iter().any(|mirror| lies_in(&mount.place, mirror)));
         let mut bound: Vec<Vec<u8>> = THROUGH.iter().map(|place| place.as_bytes().to_vec()).collect();
         bound.extend(sockets.iter().map(|folder| folder.as_os_str().as_encoded_bytes().to_vec()));
         let kernel = mounts.iter().filter(|mount| is_kernels(mount)).map(|mount| mount.place.clone());
@@ -73,6 +76,34 @@ impl Plan {
         steps.extend(bound.into_iter().map(Step::Bind));
         Self { steps }
     }
+
+    /// Takes out volumes that cannot be reached: others' file systems that have ended, or are closed even to
+    /// root. What is seen of them is seen through the volume that they lie in.
+    pub fn leave_out(&mut self, unreachable: impl Fn(&[u8]) -> bool) {
+        self.steps.retain(|step| match step {
+            Step::Mirror(mount) => mount.place == b"/" || !unreachable(&mount.place),
+            Step::Bind(_) => true,
+        });
+    }
+
+    /// The volumes that are mirrored, in the order in which they are mounted.
+    pub fn mirrors(&self) -> impl Iterator<Item = &Mount> {
+        self.steps.iter().filter_map(|step| if let Step::Mirror(mount) = step { Some(mount) } else { None })
+    }
+
+    /// What is bound.
+    pub fn bound(&self) -> impl Iterator<Item = &[u8]> {
+        self.steps.iter().filter_map(|step| if let Step::Bind(place) = step { Some(&**place) } else { None })
+    }
+}
+
+/// The type of a mirror that is mounted where others reach it, as the mount table shows it. It is not
+/// mirrored itself.
+const MIRROR: &[u8] = b"fuse.compat";
+
+/// Whether this is a mirror that is mounted where others reach it, of this run or of another.
+pub fn is_mirror(mount: &Mount) -> bool {
+    mount.kind == MIRROR
 }
 
 fn is_kernels(mount: &Mount) -> bool {
@@ -96,6 +127,9 @@ mod tests {
 33 27 254:0 /x /etc/hosts rw - ext4 /dev/vda rw
 34 27 0:50 / /cgroup rw - cgroup2 cgroup rw
 35 27 0:51 / /data rw - nfs4 server rw
+36 27 0:52 / /srv/mirror rw - fuse.compat overlay rw
+37 36 0:53 / /srv/mirror/data rw - fuse.compat server rw
+38 36 0:6 / /srv/mirror/dev rw - tmpfs tmpfs rw
 ";
 
     #[test]

@@ -5,6 +5,7 @@ use std::io::{PipeReader, PipeWriter, Write as _};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, setsid};
 
 use super::control::Message;
+use super::outside::Outside;
 use super::{End, Mounted, Service, inside};
 
 /// Serves until all has ended; does not come back. Signals that end others are blocked here: the server
@@ -13,6 +14,7 @@ pub fn run(
     volumes: Vec<Mounted>,
     mut control: PipeReader,
     mut answer: PipeWriter,
+    outside: Option<&Outside>,
     service: &mut dyn Service,
 ) -> ! {
     let _ = setsid();
@@ -32,9 +34,22 @@ pub fn run(
                 service.begin(command);
                 let _ = answer.write_all(b"b");
             }
+            Ok(Some(Message::Joining(process))) => {
+                service.joining(process);
+                let _ = answer.write_all(b"j");
+            }
+            Ok(Some(Message::Joined { process, rank })) => {
+                service.joined(process, rank);
+                let _ = answer.write_all(b"j");
+            }
             Ok(Some(Message::End(code))) => break End::Code(code),
             Ok(None) | Err(_) => {
                 inside::end_all(&[]);
+                if let Some(outside) = outside {
+                    inside::ask_to_end(|| outside.inhabitants());
+                    // Nobody is left to be told of a failure.
+                    let _ = outside.leave();
+                }
                 break End::Killed;
             }
         }

@@ -5,15 +5,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, set_child_subreaper, wait, waitpid,
-};
+use rustix::process::{Pid, Signal, getpid, kill_process};
 
 use super::control::{Message, Report};
+use super::door::{Door, Gate};
 use super::error::Error;
+use super::family::{Family, adopt, signals};
 use super::namespace::Users;
+use super::outside::Outside;
 use super::plan::Plan;
-use super::{Mounted, Options, Outcome, Service, child, inside, server};
+use super::{Mounted, Options, Outcome, Ready, Service, Task, child, inside, server};
 use crate::sys::{self, SignalSet};
 
 /// What the three processes start from.
@@ -22,93 +23,135 @@ pub struct Start<'a> {
     pub folder: &'a Path,
     pub plan: &'a Plan,
     pub users: Users,
+    /// The volumes in the order of the plan, and once more where they are mounted outside, too.
     pub volumes: Vec<Mounted>,
+    pub outside: Option<&'a Outside>,
+    /// Whether the namespace has a user namespace of its own.
+    pub as_user: bool,
     /// The signals that the command is to have blocked.
     pub before: SignalSet,
 }
 
-/// The signals that ask for an end.
-const ENDING: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
+/// How often it is looked whether the last rank has ended.
+const RANK_PACE: Duration = Duration::from_millis(20);
 
-/// The signals that are waited for: they are the command's business, or tell of it.
-pub fn signals() -> SignalSet {
-    let others = [libc::SIGCHLD, libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM];
-    let stopping = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
-    SignalSet::of(&[&ENDING[..], &others, &stopping].concat())
-}
+/// How often it is looked whether the server lives, when nothing happens.
+const PACE: Duration = Duration::from_secs(1);
 
 /// Starts and waits.
 ///
 /// # Errors
 ///
 /// Where the mirror cannot be made; nothing was run then.
-pub fn run(start: Start<'_>, service: &mut dyn Service) -> Result<Outcome, Error> {
+pub fn run(start: Start<'_>, gate: &mut Option<Gate>, service: &mut dyn Service) -> Result<Outcome, Error> {
     let failed = |source| Error::Process { doing: "start the mirror's processes", source };
-    set_child_subreaper(Some(getpid())).map_err(|error| failed(error.into()))?;
-    let earlier = inside::children();
+    let earlier = adopt().map_err(failed)?;
     let (from_all, to_server) = io::pipe().map_err(failed)?;
     let (answer, to_command) = io::pipe().map_err(failed)?;
     let (from_command, report) = io::pipe().map_err(failed)?;
     let Some(server) = sys::fork().map_err(failed)? else {
-        drop((to_server, answer, from_command, report));
-        server::run(start.volumes, from_all, to_command, service);
+        // Those who wait at the gate see it closed when the supervisor is gone.
+        drop((to_server, answer, from_command, report, gate.take()));
+        server::run(start.volumes, from_all, to_command, start.outside, service);
     };
     drop((from_all, to_command));
     let supervisor = getpid();
+    let for_ranks = answer.try_clone().map_err(failed)?;
     let Some(command) = sys::fork().map_err(failed)? else {
-        drop(from_command);
+        drop((from_command, gate.take(), for_ranks));
         child::run(start, child::Pipes { server: to_server, answer, report }, supervisor);
     };
     drop((start.volumes, report, answer));
-    let mut supervisor = Supervisor { server, command, earlier, to_server, code: None, asked_to_end: false };
-    supervisor.supervise(from_command, service)
+    let mut supervisor = Supervisor {
+        family: Family::new(command, Some(server), earlier),
+        to_server,
+        task: &start.options.task,
+        outside: start.outside,
+        as_user: start.as_user,
+    };
+    supervisor.supervise(from_command, gate, for_ranks, service)
 }
 
-struct Supervisor {
-    server: Pid,
-    command: Pid,
-    /// Children that this process had before.
-    earlier: Vec<Pid>,
+struct Supervisor<'a> {
+    family: Family,
     to_server: PipeWriter,
-    /// The command's exit code, when it has ended.
-    code: Option<i32>,
-    /// Whether somebody has asked this process to end.
-    asked_to_end: bool,
+    task: &'a Task,
+    outside: Option<&'a Outside>,
+    as_user: bool,
 }
 
-impl Supervisor {
-    fn supervise(&mut self, mut report: PipeReader, service: &mut dyn Service) -> Result<Outcome, Error> {
+impl Supervisor<'_> {
+    fn supervise(
+        &mut self,
+        mut report: PipeReader,
+        gate: &mut Option<Gate>,
+        answer: PipeReader,
+        service: &mut dyn Service,
+    ) -> Result<Outcome, Error> {
         let failed = |source| Error::Process { doing: "wait for the command", source };
         let reported = self.wait_for_report(&mut report)?;
+        let mut door = None;
         if reported.is_none() {
+            let (process, place) = (self.family.command.as_raw_nonzero().get() as u32, self.outside);
+            service.ready(&Ready { process, place: place.map(Outside::place), as_user: self.as_user });
             let_go_of_streams();
+            door = gate.take().map(|gate| self.open_door(gate, answer)).transpose().map_err(failed)?;
         }
         let signals = signals();
-        while !self.reap() {
-            if self.server_ended() {
-                inside::end_all(&[]);
-                self.reap_all();
-                service.server_killed();
-                return Ok(Outcome::ServerKilled);
+        let mut ended_at = None;
+        while !(self.family.reap() && door.as_ref().is_none_or(|door| door.is_quiet(&mut ended_at, service)))
+        {
+            if self.family.server_ended() {
+                return Ok(self.server_killed(service));
             }
-            let received = sys::wait_for(&signals, Duration::from_secs(1)).map_err(failed)?;
+            let pace = if self.family.code.is_some() { RANK_PACE } else { PACE };
+            let received = sys::wait_for(&signals, pace).map_err(failed)?;
             if let Some(received) = received.filter(|received| received.sent) {
-                self.pass_on(received.signal);
+                self.family.pass_on(received.signal);
             }
-            if self.asked_to_end && self.code.is_some() {
-                inside::end_all(&[self.server]);
-            }
+            self.family.end_leftovers();
         }
+        drop(door);
+        self.end_others(service);
         let outcome = self.outcome(reported);
         let code = match &outcome {
             Ok(Outcome::Ended(code) | Outcome::NotExecuted { code, .. }) => *code,
-            Ok(Outcome::ServerKilled) | Err(_) => 1,
+            Ok(Outcome::ServerKilled | Outcome::LeadKilled) | Err(_) => 1,
         };
-        if Message::End(code).send(&mut self.to_server).is_err() || !self.server_done() {
-            service.server_killed();
-            return Ok(Outcome::ServerKilled);
+        if Message::End(code).send(&mut self.to_server).is_err() || !self.family.server_done() {
+            return Ok(self.server_killed(service));
         }
         outcome
+    }
+
+    fn server_killed(&mut self, service: &mut dyn Service) -> Outcome {
+        inside::end_all(&[]);
+        self.family.reap_all();
+        service.server_killed();
+        Outcome::ServerKilled
+    }
+
+    fn open_door(&self, gate: Gate, answer: PipeReader) -> io::Result<Door> {
+        Door::open(gate, self.to_server.try_clone()?, answer)
+    }
+
+    /// Those who entered by themselves are told of and asked to end, before the mirror goes away.
+    fn end_others(&self, service: &mut dyn Service) {
+        let spared: Vec<Pid> = self.family.server.into_iter().collect();
+        let find = || {
+            let mut found = inside::others(&spared);
+            found.extend(self.outside.iter().flat_map(|outside| outside.inhabitants()));
+            found
+        };
+        let found = find();
+        if !found.is_empty() {
+            service.still_inside(&found);
+            inside::ask_to_end(find);
+        }
+        if let Some(outside) = self.outside {
+            // It is told after the run, when it is tried once more.
+            let _ = outside.leave();
+        }
     }
 
     /// Waits until the command is executed, or why it was not. A server that dies meanwhile would leave
@@ -122,14 +165,14 @@ impl Supervisor {
             if ready.is_ok_and(|count| count > 0) {
                 return Report::receive(report).map_err(failed);
             }
-            if self.server_ended() {
-                let _ = kill_process(self.command, Signal::KILL);
+            if self.family.server_ended() {
+                let _ = kill_process(self.family.command, Signal::KILL);
                 return Report::receive(report).map_err(failed);
             }
             if let Some(received) = sys::wait_for(&signals(), Duration::ZERO).map_err(failed)?
                 && received.signal != libc::SIGCHLD
             {
-                let _ = kill_process(self.command, Signal::KILL);
+                let _ = kill_process(self.family.command, Signal::KILL);
             }
         }
     }
@@ -137,93 +180,13 @@ impl Supervisor {
     fn outcome(&self, reported: Option<Report>) -> Result<Outcome, Error> {
         match reported {
             Some(Report::Failed(error)) => Err(error),
-            Some(Report::NotExecuted(error)) => {
-                let code = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
-                Ok(Outcome::NotExecuted { code, error })
-            }
-            None => Ok(Outcome::Ended(self.code.unwrap_or(1))),
-        }
-    }
-
-    /// Takes in what has ended or stopped; tells whether nothing is left inside.
-    fn reap(&mut self) -> bool {
-        let options = WaitOptions::NOHANG | WaitOptions::UNTRACED;
-        loop {
-            match wait(options) {
-                Ok(Some((pid, status))) => self.take_in(pid, status),
-                Ok(None) => return self.code.is_some() && self.nothing_left(),
-                // Not even a server.
-                Err(_) => return self.code.is_some() && self.server_ended_before(),
-            }
-            if self.server_ended_before() {
-                return false;
-            }
-        }
-    }
-
-    fn take_in(&mut self, pid: Pid, status: WaitStatus) {
-        if pid == self.server && !status.stopped() {
-            self.server = GONE;
-        } else if pid == self.command && status.stopped() {
-            // Whoever watches this process sees it stop as the command does, and lets both go on.
-            let _ = kill_process(getpid(), Signal::STOP);
-            let _ = kill_process(self.command, Signal::CONT);
-        } else if pid == self.command {
-            let signal = status.terminating_signal().map(|signal| 128 + signal);
-            self.code = status.exit_status().or(signal);
-        }
-    }
-
-    fn nothing_left(&self) -> bool {
-        let others = inside::children();
-        others.iter().all(|pid| *pid == self.server || self.earlier.contains(pid))
-    }
-
-    fn server_ended_before(&self) -> bool {
-        self.server == GONE
-    }
-
-    fn server_ended(&mut self) -> bool {
-        if !self.server_ended_before() && !matches!(waitpid(Some(self.server), WaitOptions::NOHANG), Ok(None))
-        {
-            self.server = GONE;
-        }
-        self.server_ended_before()
-    }
-
-    fn reap_all(&mut self) {
-        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-            self.take_in(pid, status);
-        }
-    }
-
-    /// Waits for the server to end well.
-    fn server_done(&mut self) -> bool {
-        if self.server_ended_before() {
-            return false;
-        }
-        loop {
-            match waitpid(Some(self.server), WaitOptions::empty()) {
-                Ok(Some((_, status))) => return status.exit_status() == Some(0),
-                Ok(None) | Err(rustix::io::Errno::INTR) => {}
-                Err(_) => return false,
-            }
-        }
-    }
-
-    /// A signal that somebody sent to this process is meant for the command. What that leaves behind
-    /// when it has ended is waited for, unless an end was asked for.
-    fn pass_on(&mut self, signal: i32) {
-        let Some(named) = Signal::from_named_raw(signal) else { return };
-        self.asked_to_end |= ENDING.contains(&signal);
-        if self.code.is_none() && signal != libc::SIGCHLD {
-            let _ = kill_process(self.command, named);
+            Some(Report::NotExecuted(error)) => Ok(Outcome::not_executed(error)),
+            // What stands for the mirror is ended by the signal that ends the run.
+            None if *self.task == Task::Wait && self.family.asked_to_end => Ok(Outcome::Ended(0)),
+            None => Ok(Outcome::Ended(self.family.code.unwrap_or(1))),
         }
     }
 }
-
-/// Stands for a process that has ended: the first one's number is never a child's.
-const GONE: Pid = Pid::INIT;
 
 /// Lets go of standard input and output, which are the command's: who reads its output sees the end when
 /// the command has closed it.

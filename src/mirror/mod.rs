@@ -1,5 +1,6 @@
 //! The mirror: a root file system shown once more through FUSE, with nothing changed in what programs
-//! see, and with a hook for whoever watches ([`Observer`]). Nothing of recording is in here.
+//! see, and with hooks for whoever watches ([`Observer`]) and for whoever serves what is read from
+//! elsewhere ([`Provider`]). Nothing of recording or of a cache is in here.
 //!
 //! The kernel's protocol (`linux/fuse.h`) is spoken directly (`protocol`): every volume of the root is
 //! one FUSE mount with a device number of its own, answered by threads that each have their own
@@ -23,10 +24,12 @@ mod node;
 mod observer;
 mod open_file;
 mod protocol;
+mod provider;
 mod session;
 mod table;
 mod volume;
 
 pub use observer::{Action, Caller, Event, Observer, Traffic};
+pub use provider::{Provider, Wanted};
 pub use session::{DEVICE, Session};
 pub use volume::{Options, Volume};

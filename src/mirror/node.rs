@@ -22,6 +22,8 @@ pub struct Node {
     pub kind: u32,
     /// Whether the descriptor was used since the cache looked last.
     pub used: AtomicBool,
+    /// Whether it was opened for writing or truncated since the kernel knows it.
+    pub written: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -84,6 +86,7 @@ impl Node {
             identity: Identity::of(stat),
             kind: attribute::kind(stat),
             used: AtomicBool::new(false),
+            written: AtomicBool::new(false),
             state: Mutex::new(state),
         })
     }

@@ -27,15 +27,37 @@ pub struct OpenFile {
     pub read: AtomicU64,
     pub written: AtomicU64,
     file: OnceLock<File>,
+    /// What is read instead, until the original is written.
+    provided: Option<File>,
+}
+
+/// How an open is answered.
+#[derive(Debug)]
+pub enum Opened {
+    /// The kernel reads and writes past this process, by the registration of this number.
+    Passed(u32),
+    /// Through this file.
+    Served(File),
+    /// Reads through this file, which is another one.
+    Provided(File),
 }
 
 impl OpenFile {
-    /// An open by passthrough, or, with a file, one that is served.
-    pub fn new(node: Arc<Node>, opened_by: super::observer::Caller, flags: u32, file: Option<File>) -> Self {
-        let passed = file.is_none();
-        let file = file.map(OnceLock::from).unwrap_or_default();
+    /// An open that was answered so.
+    pub fn new(node: Arc<Node>, opened_by: super::observer::Caller, flags: u32, opened: Opened) -> Self {
+        let passed = matches!(opened, Opened::Passed(_));
+        let (file, provided) = match opened {
+            Opened::Passed(_) => (OnceLock::new(), None),
+            Opened::Served(file) => (OnceLock::from(file), None),
+            Opened::Provided(file) => (OnceLock::new(), Some(file)),
+        };
         let (read, written) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { node, opened_by, flags, passed, read, written, file }
+        Self { node, opened_by, flags, passed, read, written, file, provided }
+    }
+
+    /// The file that is to be read instead of the original.
+    pub fn provided(&self) -> Option<&File> {
+        self.provided.as_ref().filter(|_| !self.node.written.load(Ordering::Acquire))
     }
 
     /// The file, opened by `open` if it is not yet.

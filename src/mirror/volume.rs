@@ -16,6 +16,7 @@ use super::node::Node;
 use super::observer::{Action, Caller, Event, Observer};
 use super::open_file::{OpenFile, OpenFolder, OpenTable};
 use super::protocol::{Body, Header, ROOT, Validity, write_entry};
+use super::provider::Provider;
 use super::table::Table;
 
 /// How a volume is mirrored.
@@ -34,6 +35,9 @@ pub struct Options {
     pub depth: u32,
     /// How many descriptors may be held for folders.
     pub descriptors: usize,
+    /// Whether the volume is mounted read-only. What is provided is read past this process then: no open for
+    /// writing, which must go to the original, can meet one for reading.
+    pub read_only: bool,
 }
 
 /// A volume and what the kernel knows of it.
@@ -48,6 +52,8 @@ pub struct Volume {
     pub(super) passthrough: AtomicBool,
     /// Whether the volume has access control lists.
     pub(super) acl: bool,
+    /// Who serves what is read from elsewhere.
+    pub(super) provider: Option<Arc<dyn Provider>>,
     observer: Option<Arc<dyn Observer>>,
 }
 
@@ -97,8 +103,16 @@ impl Volume {
             passthrough: AtomicBool::new(false),
             acl,
             options,
+            provider: None,
             observer,
         })
+    }
+
+    /// What is opened for reading alone is asked of `provider` first.
+    #[must_use]
+    pub fn provided_by(mut self, provider: Arc<dyn Provider>) -> Self {
+        self.provider = Some(provider);
+        self
     }
 
     /// The device, which is ready to be read while a request waits.

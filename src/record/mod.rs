@@ -6,6 +6,7 @@
 
 mod log;
 mod process;
+pub mod rank;
 mod recorder;
 mod service;
 
@@ -15,7 +16,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::enter::{self, Outcome};
+use crate::enter::{self, Gate, Outcome, Place, Ready, Task};
 use crate::trace::{Format, Header, Name, VERSION};
 pub use recorder::Selection;
 use service::RecordingService;
@@ -23,12 +24,16 @@ use service::RecordingService;
 /// What is recorded, how, and where the log goes.
 #[derive(Debug)]
 pub struct Options {
-    /// The program and its arguments.
-    pub command: Vec<OsString>,
+    /// The program and its arguments, or waiting for others to enter.
+    pub task: Task,
     /// Where it runs; the current directory otherwise.
     pub folder: Option<PathBuf>,
     /// Whether the mirror cannot be written to.
     pub read_only: bool,
+    /// Where others reach the mirror.
+    pub place: Place,
+    /// The rank of a parallel job whose command it is.
+    pub rank: Option<u32>,
     /// The log; it is replaced.
     pub out: PathBuf,
     pub format: Format,
@@ -45,22 +50,39 @@ pub enum Error {
     Enter(#[from] enter::Error),
 }
 
-/// Runs the command in a mirror of the root and writes what it touched.
+/// What the run tells while it lasts.
+#[derive(Debug)]
+pub enum News<'a> {
+    /// The mirror waits to be entered.
+    Ready(&'a Ready<'a>),
+    /// These processes came from outside and are still in the mirror; they are asked to end.
+    StillInside(&'a [u32]),
+    /// Only so many of a node's ranks have come.
+    RanksMissing { came: u32, expected: u32 },
+}
+
+/// Runs the command in a mirror of the root and writes what it touched; so do the ranks that come to the
+/// gate. `tell` is called from this process.
 ///
 /// # Errors
 ///
 /// Where the log or the mirror cannot be made; nothing was run then, and no log is left.
-pub fn record(options: &Options) -> Result<Outcome, Error> {
+pub fn record(
+    options: &Options,
+    gate: Option<Gate>,
+    tell: &mut dyn FnMut(&News<'_>),
+) -> Result<Outcome, Error> {
     let failed = |source| Error::Log { path: options.out.clone(), source };
     let log = log::open(&options.out).map_err(failed)?;
     let entering = enter::Options {
-        command: options.command.clone(),
+        task: options.task.clone(),
         folder: options.folder.clone(),
         read_only: options.read_only,
+        place: options.place.clone(),
     };
-    let mut service = RecordingService::new(log, options, header(options));
-    let outcome = enter::run(&entering, &mut service);
-    if outcome.is_err() {
+    let mut service = RecordingService::new(log, options, header(options), tell);
+    let outcome = enter::run(&entering, gate, &mut service);
+    if outcome.as_ref().is_err_and(|error| !matches!(error, enter::Error::MountLeft { .. })) {
         // It is ours and empty: it was made above, for this run.
         let _ = std::fs::remove_file(&options.out);
     }
@@ -70,10 +92,14 @@ pub fn record(options: &Options) -> Result<Outcome, Error> {
 fn header(options: &Options) -> Header {
     let system = rustix::system::uname();
     let folder = options.folder.clone().or_else(|| std::env::current_dir().ok()).unwrap_or_default();
+    let command: &[OsString] = match &options.task {
+        Task::Command(command) => command,
+        Task::Wait => &[],
+    };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Header {
         compat_recording: VERSION,
-        command: options.command.iter().map(|argument| Name::from(argument.as_bytes())).collect(),
+        command: command.iter().map(|argument| Name::from(argument.as_bytes())).collect(),
         folder: Name::from(folder.as_os_str().as_bytes()),
         host: system.nodename().to_string_lossy().into_owned(),
         kernel: system.release().to_string_lossy().into_owned(),

@@ -15,6 +15,17 @@ pub struct Process {
     pub pid: u32,
     pub ppid: u32,
     pub exe: Name,
+    /// Where it belongs in a parallel job.
+    pub membership: Option<Membership>,
+}
+
+/// Where a process belongs in a parallel job, and with it what descends from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Membership {
+    /// It is about to become a rank's command.
+    Joining,
+    /// It is of this rank.
+    Rank(u32),
 }
 
 /// For how long a thread's number is taken to mean the same thread: the system gives numbers anew, but
@@ -29,6 +40,8 @@ const AFTER_EXECUTION: u32 = 8;
 #[derive(Debug, Default)]
 pub struct ProcessTable {
     threads: Mutex<HashMap<u32, Known>>,
+    /// The processes from which the ranks of a parallel job descend.
+    memberships: Mutex<HashMap<u32, Membership>>,
 }
 
 #[derive(Debug)]
@@ -53,7 +66,9 @@ impl ProcessTable {
             }
         }
         drop(threads);
-        let process = Arc::new(read(thread));
+        let mut process = read(thread);
+        process.membership = self.membership_of(thread, process.ppid);
+        let process = Arc::new(process);
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         if threads.len() > 65_536 {
             threads.retain(|_, known| known.until > now);
@@ -64,20 +79,59 @@ impl ProcessTable {
         threads.insert(thread, known);
         process
     }
+
+    /// What descends from this process belongs there from now on.
+    pub fn set_rank(&self, process: u32, membership: Membership) {
+        self.memberships.lock().unwrap_or_else(PoisonError::into_inner).insert(process, membership);
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Where a thread belongs: to the first above it of which that is known. Those who lose their
+    /// parent become children of their rank's supervisor, perhaps while this looks: it looks again then.
+    fn membership_of(&self, thread: u32, parent: u32) -> Option<Membership> {
+        let memberships = self.memberships.lock().unwrap_or_else(PoisonError::into_inner);
+        if memberships.is_empty() {
+            return None;
+        }
+        let mut above = Some(parent);
+        for _ in 0..ATTEMPTS {
+            while let Some(process) = above {
+                if let Some(membership) = memberships.get(&process) {
+                    return Some(*membership);
+                }
+                if process <= 1 {
+                    return None;
+                }
+                above = parent_of(process);
+            }
+            above = parent_of(thread);
+        }
+        None
+    }
+}
+
+/// How often the way up is tried, while parents end.
+const ATTEMPTS: u32 = 20;
+
+fn parent_of(process: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    field(&status, "PPid:")
+}
+
+/// A number of `/proc/PID/status`.
+fn field(status: &str, name: &str) -> Option<u32> {
+    status.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
 }
 
 /// Asks the kernel. A thread of another user namespace may not tell its program.
 fn read(thread: u32) -> Process {
     let status = fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|value| value.trim().parse().ok())
-    };
     let exe = fs::read_link(format!("/proc/{thread}/exe")).unwrap_or_default();
     Process {
-        pid: field("Tgid:").unwrap_or(thread),
-        ppid: field("PPid:").unwrap_or(0),
+        pid: field(&status, "Tgid:").unwrap_or(thread),
+        ppid: field(&status, "PPid:").unwrap_or(0),
         exe: Name(exe.into_os_string().into_vec()),
+        membership: None,
     }
 }
 
@@ -94,5 +148,19 @@ mod tests {
         assert_eq!(process.ppid, std::os::unix::process::parent_id());
         let exe = std::env::current_exe().expect("a test has a program");
         assert_eq!(process.exe.text(), exe.to_string_lossy());
+    }
+
+    #[test]
+    fn a_rank_is_inherited_by_what_descends() {
+        let table = ProcessTable::default();
+        let thread = rustix::thread::gettid().as_raw_nonzero().get() as u32;
+        let membership = || table.of(thread, Instant::now(), false).membership;
+        assert_eq!(membership(), None);
+        let above = read(std::os::unix::process::parent_id()).ppid;
+        let ancestor = if above > 1 { above } else { std::os::unix::process::parent_id() };
+        table.set_rank(ancestor, Membership::Rank(7));
+        assert_eq!(membership(), Some(Membership::Rank(7)));
+        table.set_rank(std::os::unix::process::parent_id(), Membership::Joining);
+        assert_eq!(membership(), Some(Membership::Joining));
     }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use globset::GlobSet;
 
 use super::log::Queue;
-use super::process::{Process, ProcessTable};
+use super::process::{Membership, Process, ProcessTable};
 use crate::mirror::{Action, Observer, Traffic};
 use crate::trace::{Event, Kind, Name, error_name};
 
@@ -56,6 +56,16 @@ impl Recorder {
         self.begun.store(true, Ordering::Release);
     }
 
+    /// What descends from this process is not recorded until it has joined.
+    pub fn joining(&self, process: u32) {
+        self.processes.set_rank(process, Membership::Joining);
+    }
+
+    /// What descends from this process is of this rank.
+    pub fn joined(&self, process: u32, rank: u32) {
+        self.processes.set_rank(process, Membership::Rank(rank));
+    }
+
     fn process(&self, event: &crate::mirror::Event<'_>, now: Instant) -> (u32, Arc<Process>) {
         if let Action::Close { open, .. } | Action::CloseFolder { open } = event.action {
             let mut openers = self.openers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -82,7 +92,8 @@ impl Observer for Recorder {
         let (tid, process) = self.process(event, Instant::now());
         let closes = matches!(event.action, Action::Close { .. } | Action::CloseFolder { .. });
         // A close whose open came before the beginning has no opener.
-        if (closes && tid == 0) || !self.selection.takes(event.path) {
+        let ours = process.membership == Some(Membership::Joining);
+        if ours || (closes && tid == 0) || !self.selection.takes(event.path) {
             return;
         }
         self.queue.put(to_event(event, tid, &process));
@@ -140,6 +151,10 @@ fn to_event(event: &crate::mirror::Event<'_>, tid: u32, process: &Process) -> Ev
         ppid: process.ppid,
         exe: process.exe.clone(),
         uid: event.caller.user,
+        rank: match process.membership {
+            Some(Membership::Rank(rank)) => Some(rank),
+            Some(Membership::Joining) | None => None,
+        },
     }
 }
 

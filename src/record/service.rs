@@ -2,16 +2,17 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::Pid;
 
+use super::News;
 use super::log::{self, Queue};
 use super::recorder::Recorder;
-use crate::enter::{End, Mounted, Service, Users};
+use crate::enter::{End, Mounted, Ready, Service, Users};
 use crate::mirror::{self, Observer, Session, Volume};
 use crate::trace::{self, Format, Header};
 
@@ -22,8 +23,7 @@ const REMEMBER: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Records what the mirror tells.
-#[derive(Debug)]
-pub struct RecordingService {
+pub struct RecordingService<'a> {
     log: File,
     format: Format,
     header: Header,
@@ -32,15 +32,24 @@ pub struct RecordingService {
     volumes: Vec<Arc<Volume>>,
     sessions: Vec<Session>,
     writer: Option<JoinHandle<io::Result<trace::End>>>,
+    tell: &'a mut dyn FnMut(&News<'_>),
 }
 
-impl RecordingService {
-    /// A service that writes to this log.
-    pub fn new(log: File, options: &super::Options, header: Header) -> Self {
+impl<'a> RecordingService<'a> {
+    /// A service that writes to this log. This process is the one that the command descends from.
+    pub fn new(
+        log: File,
+        options: &super::Options,
+        header: Header,
+        tell: &'a mut dyn FnMut(&News<'_>),
+    ) -> Self {
         let queue = Queue::new(Instant::now());
         let recorder = Arc::new(Recorder::new(Arc::clone(&queue), options.selection.clone()));
+        if let Some(rank) = options.rank {
+            recorder.joined(std::process::id(), rank);
+        }
         let (volumes, sessions) = (Vec::new(), Vec::new());
-        Self { log, format: options.format, header, queue, recorder, volumes, sessions, writer: None }
+        Self { log, format: options.format, header, queue, recorder, volumes, sessions, writer: None, tell }
     }
 
     fn start_log(&mut self) -> io::Result<()> {
@@ -64,11 +73,13 @@ impl RecordingService {
 fn is_busy((session, volume): (&Session, &Arc<Volume>)) -> bool {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     let device = volume.device();
-    let waiting = poll(&mut [PollFd::new(&device.as_fd(), PollFlags::IN)], Some(&now));
-    waiting.is_ok_and(|count| count > 0) || session.is_busy()
+    let mut devices = [PollFd::new(&device, PollFlags::IN)];
+    // The device of a volume that was unmounted is ready, too, with an error.
+    let asked = poll(&mut devices, Some(&now)).is_ok();
+    asked && devices[0].revents().contains(PollFlags::IN) || session.is_busy()
 }
 
-impl Service for RecordingService {
+impl Service for RecordingService<'_> {
     fn mounted(&mut self, mounted: Mounted) -> io::Result<()> {
         self.start_log()?;
         let only_user = match mounted.users {
@@ -81,6 +92,7 @@ impl Service for RecordingService {
             only_user,
             remember: REMEMBER,
             depth: mounted.depth,
+            read_only: mounted.read_only,
             // The other half is for files that are open.
             descriptors: usize::try_from(limit / 4).unwrap_or(usize::MAX).min(16_384),
         };
@@ -94,6 +106,27 @@ impl Service for RecordingService {
 
     fn begin(&mut self, _command: u32) {
         self.recorder.begin();
+    }
+
+    fn joining(&mut self, process: u32) {
+        self.recorder.joining(process);
+    }
+
+    fn joined(&mut self, process: u32, rank: u32) {
+        self.recorder.joined(process, rank);
+    }
+
+    fn ready(&mut self, ready: &Ready<'_>) {
+        (self.tell)(&News::Ready(ready));
+    }
+
+    fn still_inside(&mut self, processes: &[Pid]) {
+        let numbers: Vec<u32> = processes.iter().map(|pid| pid.as_raw_nonzero().get() as u32).collect();
+        (self.tell)(&News::StillInside(&numbers));
+    }
+
+    fn ranks_missing(&mut self, came: u32, expected: u32) {
+        (self.tell)(&News::RanksMissing { came, expected });
     }
 
     fn end(&mut self, end: End) {

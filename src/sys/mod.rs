@@ -5,9 +5,11 @@ mod fuse_device;
 mod mapping;
 mod process;
 mod signal;
+mod socket;
 
 pub use credential::{set_file_system_ids, set_groups};
 pub use fuse_device::{clone_device, close_backing, open_backing};
 pub use mapping::{map, zeroed};
 pub use process::{fork, unshare_folder_and_mask, unshare_mounts};
 pub use signal::{Received, SignalSet, block, ignore, restore, wait_for};
+pub use socket::{Peer, peer};

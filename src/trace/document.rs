@@ -140,6 +140,9 @@ pub struct Event {
     /// The program that the process executes.
     pub exe: Name,
     pub uid: u32,
+    /// The rank of a parallel job that the process belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rank: Option<u32>,
 }
 
 /// The last line.

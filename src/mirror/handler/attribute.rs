@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rustix::fs::{Access, AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid};
 use rustix::io::Errno;
@@ -116,6 +117,7 @@ fn truncate(
     node: &Arc<Node>,
     handle: &OwnedFd,
 ) -> Result<(), Errno> {
+    node.written.store(true, Ordering::Release);
     let guard = change.has(change::KILL_SET_ID).then(|| request.credentials.without_set_id());
     let result = if change.has(change::HANDLE) {
         let open = volume.files.find(change.handle)?;

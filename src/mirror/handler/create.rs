@@ -7,11 +7,11 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::file::{register, write_opened};
+use super::file::{note_writing, register, write_opened};
 use crate::mirror::attribute;
 use crate::mirror::node::Node;
 use crate::mirror::observer::Action;
-use crate::mirror::open_file::next_open;
+use crate::mirror::open_file::{Opened, next_open};
 use crate::mirror::protocol::write_entry;
 use crate::mirror::volume::{Request, Volume, self_path};
 
@@ -167,8 +167,9 @@ fn answer_opened(
     file: OwnedFd,
     (open, flags): (u64, u32),
 ) -> Result<(), Errno> {
-    let backing = register(volume, node, file.as_fd());
-    let file = backing.is_none().then(|| File::from(file));
-    write_opened(volume, request, out, node, (open, flags), (backing, file));
+    note_writing(node, flags);
+    let opened = register(volume, node, file.as_fd()).map(Opened::Passed);
+    let opened = opened.unwrap_or_else(|| Opened::Served(File::from(file)));
+    write_opened(volume, request, out, node, (open, flags), opened);
     Ok(())
 }

@@ -7,10 +7,12 @@ use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
+use crate::mirror::attribute;
 use crate::mirror::node::Node;
 use crate::mirror::observer::{Action, Caller, Traffic};
-use crate::mirror::open_file::{OpenFile, next_open};
+use crate::mirror::open_file::{OpenFile, Opened, next_open};
 use crate::mirror::protocol::{OUT_HEADER, ReplyExt, opened};
+use crate::mirror::provider::Wanted;
 use crate::mirror::session::LARGEST;
 use crate::mirror::volume::{Request, Volume};
 use crate::sys;
@@ -34,15 +36,56 @@ pub(in crate::mirror) fn open(
     let (flags, open_flags) = (body.u32()?, body.u32()?);
     let node = volume.table.node(request.header.node)?;
     let open = next_open();
-    let result = open_node(volume, request, &node, flags, open_flags);
+    let result = match provided(volume, request, &node, flags) {
+        Some(opened) => Ok(opened),
+        None => open_node(volume, request, &node, flags, open_flags),
+    };
     let action = Action::Open { open, flags };
     volume.tell(request.caller(), || node.path(), action, result.as_ref().err().copied());
     write_opened(volume, request, out, &node, (open, flags), result?);
     Ok(())
 }
 
-/// Either the number of a registration for passthrough, or the opened file.
-type Opened = (Option<u32>, Option<File>);
+/// What is read instead, where there is a provider that has it. What was written since the kernel knows
+/// it is read where it is written, and so is what others read past this process now: all opens of a file
+/// at one time are of the same sort.
+fn provided(volume: &Volume, request: &Request<'_>, node: &Arc<Node>, flags: u32) -> Option<Opened> {
+    let provider = volume.provider.as_ref()?;
+    note_writing(node, flags);
+    let original = node.written.load(Ordering::Acquire) || node.with_opens(|opens| opens.passed > 0);
+    if node.kind != libc::S_IFREG || original {
+        return None;
+    }
+    let handle = volume.handles.open(node).ok()?;
+    let stat = attribute::of_file(&*handle).ok()?;
+    let path = volume.placed(node.path());
+    let wanted = Wanted { caller: request.caller(), path: &path, stat: &stat, original: handle.as_fd() };
+    let file = provider.provide(&wanted)?;
+    node.with_opens(|opens| {
+        if opens.passed == 0 && opens.served == 0 && volume.options.read_only {
+            // Where it cannot be registered it is served, and says nothing of the volume's own files.
+            let registered = volume.passthrough.load(Ordering::Relaxed);
+            let registered = registered.then(|| sys::open_backing(volume.device.as_fd(), file.as_fd()));
+            if let Some(Ok(number)) = registered {
+                (opens.passed, opens.backing) = (1, number);
+                return Some(Opened::Passed(number));
+            }
+        }
+        if opens.passed > 0 {
+            return None;
+        }
+        opens.served += 1;
+        Some(Opened::Provided(file))
+    })
+}
+
+/// Keeps in mind that a file is open for writing.
+pub(super) fn note_writing(node: &Node, flags: u32) {
+    let reads = flags & libc::O_ACCMODE as u32 == libc::O_RDONLY as u32;
+    if !reads || flags & libc::O_TRUNC as u32 != 0 {
+        node.written.store(true, Ordering::Release);
+    }
+}
 
 fn open_node(
     volume: &Volume,
@@ -58,14 +101,14 @@ fn open_node(
     let file = if truncates { Some(volume.reopen(&handle, flags)?) } else { None };
     drop(guard);
     if let Some(number) = register(volume, node, handle.as_fd()) {
-        return Ok((Some(number), None));
+        return Ok(Opened::Passed(number));
     }
     let opened = match file {
         Some(file) => Ok(file),
         None => volume.reopen(&handle, flags),
     };
     match opened {
-        Ok(file) => Ok((None, Some(File::from(file)))),
+        Ok(file) => Ok(Opened::Served(File::from(file))),
         Err(error) => {
             node.with_opens(|opens| opens.served -= 1);
             Err(error)
@@ -88,12 +131,20 @@ pub(super) fn register(volume: &Volume, node: &Node, file: BorrowedFd<'_>) -> Op
                     (opens.passed, opens.backing) = (1, number);
                     return Some(number);
                 }
-                Err(_) => volume.give_up_passthrough(),
+                Err(error) if is_never_possible(&error) => volume.give_up_passthrough(),
+                // This file cannot be registered, or not now.
+                Err(_) => {}
             }
         }
         opens.served += 1;
         None
     })
+}
+
+/// Whether no file of the volume can be registered: the right is missing (`EPERM`), or its file system is
+/// stacked too deep (`ELOOP`).
+fn is_never_possible(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EPERM | libc::ELOOP))
 }
 
 /// Takes an open back; the last one by passthrough ends the registration.
@@ -118,13 +169,17 @@ pub(super) fn write_opened(
     out: &mut Vec<u8>,
     node: &Arc<Node>,
     (open, flags): (u64, u32),
-    (backing, file): Opened,
+    answer: Opened,
 ) {
     let flags = flags & !(libc::O_TRUNC as u32);
-    volume.files.insert(open, OpenFile::new(Arc::clone(node), request.caller(), flags, file));
+    let (how, backing) = match answer {
+        Opened::Passed(number) => (opened::PASSTHROUGH, number),
+        Opened::Served(_) | Opened::Provided(_) => (opened::KEEP_CACHE, 0),
+    };
+    volume.files.insert(open, OpenFile::new(Arc::clone(node), request.caller(), flags, answer));
     out.put_u64(open);
-    out.put_u32(if backing.is_some() { opened::PASSTHROUGH } else { opened::KEEP_CACHE });
-    out.put_u32(backing.unwrap_or(0));
+    out.put_u32(how);
+    out.put_u32(backing);
 }
 
 /// The file of an open, opened now where the kernel went past this process so far.
@@ -144,7 +199,10 @@ pub(in crate::mirror) fn read(
     let mut body = request.body;
     let (number, offset, size) = (body.u64()?, body.u64()?, body.u32()?.min(LARGEST));
     let open = volume.files.find(number)?;
-    let file = file_of(volume, &open)?;
+    let file = match open.provided() {
+        Some(file) => file,
+        None => file_of(volume, &open)?,
+    };
     out.resize(OUT_HEADER + size as usize, 0);
     let count = rustix::io::pread(file, &mut out[OUT_HEADER..], offset)?;
     out.truncate(OUT_HEADER + count);

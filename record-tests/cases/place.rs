@@ -1,0 +1,249 @@
+//! The mirror where others reach it: mounted at a folder, or waiting to be entered.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use compat::trace::Kind;
+
+use crate::harness::case::Case;
+use crate::harness::recorder::{COMPAT, assert_code, descendants, finish, log, wait_until};
+use crate::harness::recording::read;
+
+/// The cases.
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new("place::others_reach_the_mirror_and_are_recorded", &["chroot"], reached),
+        Case::new("place::a_folder_that_was_there_stays", &[], stays),
+        Case::new("place::a_folder_in_use_is_refused", &[], refused),
+        Case::new("place::whoever_is_killed_nothing_is_left_there", &[], killed),
+        Case::new("place::a_mirror_waits_to_be_entered_until_a_signal_comes", &["nsenter", "chroot"], waits),
+        Case::new(
+            "place::an_ordinary_user_enters_and_mounts_nowhere_else",
+            &["setpriv", "unshare", "nsenter"],
+            user,
+        ),
+        Case::new("place::who_is_inside_at_the_end_is_told_of_and_ended", &["nsenter", "chroot"], inside),
+    ]
+}
+
+/// Where the mirror is mounted; the name tells other cases that it is not theirs.
+fn place(folder: &Path) -> PathBuf {
+    folder.join("compat-mirror")
+}
+
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(COMPAT);
+    command.args(["record", "-o"]).arg(log(folder)).args(arguments).current_dir(folder);
+    command.env("COMPAT_RECORD_TEST", "1").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn start(folder: &Path, script: &str) -> Child {
+    let place = place(folder);
+    let place = place.to_str().expect("text");
+    command(folder, &["--mount-path", place, "--", "sh", "-c", script]).spawn().expect("it starts")
+}
+
+/// What is mounted at a folder and in it, in this namespace.
+fn mounted(place: &Path) -> Vec<String> {
+    let table = fs::read_to_string("/proc/self/mountinfo").expect("a mount table");
+    let place = place.display().to_string();
+    let places = table.lines().filter_map(|line| line.split(' ').nth(4).map(str::to_owned));
+    places.filter(|other| *other == place || other.starts_with(&format!("{place}/"))).collect()
+}
+
+fn signal(process: u32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(process as i32) {
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// Runs until the case says `done`.
+const UNTIL_DONE: &str = "echo > ready; while [ ! -e done ]; do sleep 0.02; done; exit 4";
+
+/// The kernel's file systems, which are bound into the mirror.
+fn kernels() -> Vec<String> {
+    let table = fs::read_to_string("/proc/self/mountinfo").expect("a mount table");
+    let own = |line: &&str| {
+        !line.contains("compat-mirror")
+            && [" /proc", " /dev", " /sys"].iter().any(|place| line.contains(place))
+    };
+    table.lines().filter(own).map(str::to_owned).collect()
+}
+
+fn reached(folder: &Path) {
+    let before = kernels();
+    let place = place(folder);
+    let child = start(folder, UNTIL_DONE);
+    wait_until("the command", || folder.join("ready").exists());
+    fs::write(folder.join("seen"), "by others").expect("a file");
+    let inner = place.join(folder.strip_prefix("/").expect("an absolute path"));
+    assert_eq!(fs::read_to_string(inner.join("seen")).expect("it is seen"), "by others");
+    fs::write(inner.join("made"), "there").expect("it can be written");
+    assert_eq!(fs::read_to_string(folder.join("made")).expect("it is here"), "there");
+    let mut chroot = Command::new("chroot");
+    chroot.arg(&place).args(["sh", "-c", "cat /proc/self/comm; ls /dev/null"]);
+    let output = finish(chroot, b"");
+    assert_code(&output, 0);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "cat\n/dev/null\n");
+    assert!(mounted(&place).len() > 3, "{:?}", mounted(&place));
+    fs::write(folder.join("done"), "").expect("a file");
+    assert_code(&child.wait_with_output().expect("it ends"), 4);
+    assert_eq!(mounted(&place), Vec::<String>::new());
+    assert!(!place.exists(), "it was made for the run");
+    assert_eq!(kernels(), before, "and nothing else is unmounted");
+    let recording = read(&log(folder));
+    let own = std::process::id();
+    let opened = recording.events.iter().any(|event| {
+        event.event == Kind::Open
+            && event.pid == own
+            && event.path.0 == folder.join("seen").as_os_str().as_encoded_bytes()
+    });
+    assert!(opened, "what this process has opened is recorded");
+}
+
+fn stays(folder: &Path) {
+    fs::create_dir(place(folder)).expect("a folder");
+    assert_code(&start(folder, "exit 9").wait_with_output().expect("it ends"), 9);
+    assert!(place(folder).is_dir() && mounted(&place(folder)).is_empty());
+}
+
+fn refused(folder: &Path) {
+    fs::create_dir(place(folder)).expect("a folder");
+    fs::write(place(folder).join("kept"), "kept").expect("a file");
+    let output = start(folder, "echo > run").wait_with_output().expect("it ends");
+    assert_code(&output, 3);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("could not mount the mirror at") && text.contains("not empty"), "{text}");
+    assert!(text.contains("name an empty folder"), "{text}");
+    assert!(!folder.join("run").exists() && !log(folder).exists());
+    assert_eq!(fs::read_to_string(place(folder).join("kept")).expect("it stays"), "kept");
+}
+
+fn killed(folder: &Path) {
+    let place = place(folder);
+    let arguments =
+        ["--mount-path", "compat-mirror", "--", "sh", "-c", "while :; do cat /etc/passwd > copy; done"];
+    for round in 0..12_u64 {
+        let mut run = command(folder, &arguments);
+        let mut child = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        std::thread::sleep(Duration::from_millis(round * 37 % 300));
+        let inside = descendants(&child);
+        // The first child is the server, the second becomes the command.
+        let who = [Some(child.id()), inside.first().copied(), inside.get(1).copied()][round as usize % 3];
+        let reader = fs::read_dir(&place);
+        signal(who.unwrap_or(child.id()), Signal::KILL);
+        if round % 3 == 2 {
+            signal(child.id(), Signal::TERM);
+        }
+        let _ = child.wait();
+        wait_until("the end of all mounts", || mounted(&place).is_empty());
+        // Killed before the server was there, it cannot remove its folder; an empty one is taken.
+        wait_until("the end of the folder", || !place.exists() || fs::remove_dir(&place).is_ok());
+        drop(reader);
+    }
+}
+
+/// Starts a mirror that waits, and tells how it is entered: a process, a folder.
+fn waiting(folder: &Path) -> (Child, String, PathBuf) {
+    let mut child = command(folder, &["--mount"]).spawn().expect("it starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let (Some(Ok(enter)), Some(Ok(chroot))) = (lines.next(), lines.next()) else {
+        let output = child.wait_with_output().expect("it ends");
+        panic!("{output:?}");
+    };
+    let word = |line: &str, number: usize| line.split(' ').nth(number).expect("a word").to_owned();
+    (child, word(&enter, 2), word(&chroot, 1).into())
+}
+
+fn waits(folder: &Path) {
+    for end in [Signal::TERM, Signal::INT] {
+        let (child, process, place) = waiting(folder);
+        let mut nsenter = Command::new("nsenter");
+        nsenter.args([
+            "--target",
+            &process,
+            "--mount",
+            "--root",
+            "--wd",
+            "sh",
+            "-c",
+            "pwd; echo > by-nsenter",
+        ]);
+        let output = finish(nsenter, b"");
+        assert_code(&output, 0);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{}\n", folder.display()));
+        let mut chroot = Command::new("chroot");
+        chroot.arg(&place).args(["sh", "-c", &format!("cd {}; echo > by-chroot", folder.display())]);
+        assert_code(&finish(chroot, b""), 0);
+        signal(child.id(), end);
+        let output = child.wait_with_output().expect("it ends");
+        assert_code(&output, 0);
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        assert_eq!(mounted(&place), Vec::<String>::new());
+        assert!(!place.exists(), "{:?}", fs::read_dir(&place));
+        let recording = read(&log(folder));
+        assert_eq!((recording.end.end.as_str(), recording.end.code), ("exited", Some(0)));
+        let made = recording.paths(&[Kind::Create], |_| true);
+        let at = |name: &str| folder.join(name).display().to_string();
+        assert!(made.contains(&at("by-nsenter")) && made.contains(&at("by-chroot")), "{made:?}");
+        fs::remove_file(folder.join("by-nsenter"))
+            .and(fs::remove_file(folder.join("by-chroot")))
+            .expect("ours");
+    }
+}
+
+fn inside(folder: &Path) {
+    let (child, process, place) = waiting(folder);
+    let script = "trap 'echo asked > asked; exit' TERM; echo > ready; while :; do sleep 0.05; done";
+    let mut nsenter = Command::new("nsenter");
+    nsenter.args(["--target", &process, "--mount", "--root", "--wd", "sh", "-c", script]);
+    let mut nsenter = nsenter.spawn().expect("it starts");
+    let mut chroot = Command::new("chroot").arg(&place).args(["sleep", "600"]).spawn().expect("it starts");
+    wait_until("the one inside", || folder.join("ready").exists());
+    let root = format!("/proc/{}/root", chroot.id());
+    wait_until("the other one", || fs::read_link(&root).is_ok_and(|root| root == place));
+    signal(child.id(), Signal::TERM);
+    let output = child.wait_with_output().expect("it ends");
+    assert_code(&output, 0);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        text.contains("still in the mirror, and asked to end") && text.contains(&nsenter.id().to_string()),
+        "{text}"
+    );
+    assert!(text.contains(&chroot.id().to_string()), "{text}");
+    nsenter.wait().expect("it has ended");
+    assert_eq!(chroot.wait().expect("it has ended").code(), None, "a signal ended it");
+    assert!(folder.join("asked").exists(), "it was asked before it was killed");
+    assert_eq!(mounted(&place), Vec::<String>::new());
+    assert!(!place.exists());
+    assert_eq!(read(&log(folder)).end.end, "exited");
+}
+
+fn user(folder: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("our folder");
+    fs::copy(COMPAT, folder.join("compat")).expect("a copy that the user may execute");
+    // A device that this user may open, seen by these processes alone.
+    let script = "mknod fuse c 10 229 && chmod 666 fuse && mount --bind fuse /dev/fuse
+        exec setpriv --reuid=1234 --regid=1235 --clear-groups sh -c '
+            ./compat record -o refused.jsonl --mount-path here -- true; echo $?
+            ./compat record -o run.jsonl --mount > how & process=$!
+            while ! [ -s how ]; do sleep 0.02; done
+            $(sed \"s/COMMAND//\" how) sh -c \"cd $PWD; id -u; echo > by-user\"
+            kill $process; wait $process; echo $?'";
+    let mut run = Command::new("unshare");
+    run.args(["--mount", "sh", "-c", script]).current_dir(folder);
+    let output = finish(run, b"");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "3\n1234\n0\n", "{said}");
+    assert!(said.contains("no right to mount the mirror at here"), "{said}");
+    assert!(!folder.join("here").exists() && !folder.join("refused.jsonl").exists());
+    let made = read(&log(folder)).paths(&[Kind::Create], |_| true);
+    assert!(made.contains(&folder.join("by-user").display().to_string()), "{made:?}");
+}

@@ -1,0 +1,80 @@
+//! A mirror whose reads are served from elsewhere.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use crate::harness::case::Case;
+use crate::harness::provided::command;
+use crate::harness::recorder::{assert_code, finish};
+
+/// The cases.
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new("provided::content_comes_from_the_copy_and_attributes_from_the_original", &[], content),
+        Case::new("provided::what_is_written_goes_to_the_original_and_is_read_there", &[], written),
+        Case::new("provided::what_is_declined_is_as_without", &[], declined),
+        Case::new("provided::in_a_read_only_mirror_too", &["python3"], read_only),
+    ]
+}
+
+/// Files `a` and `b`, and a copy of `a` that can be told from it.
+fn prepare(folder: &Path) -> std::path::PathBuf {
+    let cache = folder.join("cache");
+    fs::create_dir(&cache).expect("a folder");
+    fs::write(folder.join("a"), "original\n").expect("a file");
+    fs::write(folder.join("b"), "declined\n").expect("a file");
+    fs::write(cache.join("a"), "provided\n").expect("a file");
+    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    fs::File::options()
+        .write(true)
+        .open(folder.join("a"))
+        .expect("a file")
+        .set_modified(old)
+        .expect("a time");
+    cache
+}
+
+/// What a script says in a mirror with the copies.
+fn said(folder: &Path, read_only: bool, script: &str) -> String {
+    let mut command = command(&folder.join("cache"), read_only, script);
+    command.current_dir(folder);
+    let output = finish(command, b"");
+    assert_code(&output, 0);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn content(folder: &Path) {
+    prepare(folder);
+    let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).expect("a file"));
+    let text = said(folder, false, "cat a; stat -c '%s %Y %i' a; cat a a");
+    let number = inode(&folder.join("a"));
+    assert_eq!(text, format!("provided\n9 1000000000 {number}\nprovided\nprovided\n"));
+    assert_eq!(fs::read_to_string(folder.join("a")).expect("a file"), "original\n");
+}
+
+fn written(folder: &Path) {
+    let cache = prepare(folder);
+    // The descriptor was opened for reading before anything is written.
+    let script = "exec 3< a; head -c 3 a; echo; printf ORIG | dd of=a conv=notrunc status=none; cat <&3; cat a; : > b; cat b";
+    assert_eq!(said(folder, false, script), "pro\nORIGinal\nORIGinal\n");
+    assert_eq!(fs::read_to_string(folder.join("a")).expect("a file"), "ORIGinal\n");
+    assert_eq!(fs::read_to_string(cache.join("a")).expect("a file"), "provided\n");
+}
+
+fn declined(folder: &Path) {
+    let cache = prepare(folder);
+    fs::write(cache.join("b"), "of another length").expect("a file");
+    assert_eq!(
+        said(folder, false, "cat b; echo more >> b; cat b; echo new > c; cat c"),
+        "declined\ndeclined\nmore\nnew\n"
+    );
+}
+
+fn read_only(folder: &Path) {
+    prepare(folder);
+    let script = "cat a b; echo x 2>/dev/null > a || echo refused; python3 -c '\
+        import mmap; one = open(\"a\", \"rb\"); two = open(\"a\", \"rb\"); print(two.read(), mmap.mmap(one.fileno(), 0, prot=mmap.PROT_READ)[:])'";
+    let text = said(folder, true, script);
+    assert_eq!(text, "provided\ndeclined\nrefused\nb'provided\\n' b'provided\\n'\n");
+}

@@ -1,0 +1,53 @@
+//! What a run tells while it lasts.
+
+use crate::cli::Context;
+use crate::enter::Ready;
+use crate::record::News;
+
+/// Tells it: how to enter the mirror on standard output, where it waits for that, the rest on standard
+/// error.
+pub fn tell(news: &News<'_>, waits: bool, context: &Context) {
+    match news {
+        // Nobody reads it: whoever is to enter the mirror finds it in the table of mounts.
+        News::Ready(ready) if waits => drop(context.print(&how_to_enter(ready))),
+        News::Ready(_) => {}
+        News::StillInside(processes) => {
+            let numbers: Vec<String> = processes.iter().map(u32::to_string).collect();
+            context.warn(&format!("still in the mirror, and asked to end: process {}", numbers.join(", ")));
+        }
+        News::RanksMissing { came, expected } => {
+            context.warn(&format!("only {came} of {expected} ranks of this node came to be recorded"));
+        }
+    }
+}
+
+fn how_to_enter(ready: &Ready<'_>) -> String {
+    let process = ready.process;
+    // From outside of its user namespace the mirror's root cannot be opened; it is the namespace's own.
+    let how = if ready.as_user { "--user --preserve-credentials --mount" } else { "--mount --root --wd" };
+    let mut text = format!("nsenter --target {process} {how} COMMAND\n");
+    if let Some(place) = ready.place {
+        text.push_str(&format!("chroot {} COMMAND\n", place.display()));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn each_way_in_is_one_line() {
+        let ready = Ready { process: 71, place: Some(Path::new("/run/m")), as_user: false };
+        insta::assert_snapshot!(how_to_enter(&ready), @"
+        nsenter --target 71 --mount --root --wd COMMAND
+        chroot /run/m COMMAND
+        ");
+        let ready = Ready { process: 71, place: None, as_user: true };
+        insta::assert_snapshot!(how_to_enter(&ready), @"
+        nsenter --target 71 --user --preserve-credentials --mount COMMAND
+        ");
+    }
+}

@@ -1,0 +1,247 @@
+//! The mirror where others reach it: at a folder of the mount namespace that this process came from.
+//!
+//! The mounts there do not vanish with a process as those inside do. They are made by the command's
+//! process and taken away by the supervisor, or by the server where that was killed. What is taken away
+//! is what lies at the folder, which had nothing mounted on it before; the folder itself is removed only
+//! where it was made here, nothing is mounted on it any more and it is empty.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
+use rustix::process::{Pid, chroot, fchdir};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::error::Error;
+use super::inside;
+use super::mount_table::{lies_in, parse};
+use super::plan::is_mirror;
+use crate::sys;
+
+/// A mount namespace, and the root that a process has in it.
+#[derive(Debug)]
+pub struct Namespace {
+    mounts: OwnedFd,
+    root: OwnedFd,
+}
+
+impl Namespace {
+    /// That of this process.
+    ///
+    /// # Errors
+    ///
+    /// Those of open(2).
+    pub fn current() -> io::Result<Self> {
+        let open = |path, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
+        Ok(Self { mounts: open("/proc/self/ns/mnt", OFlags::RDONLY)?, root: open("/", OFlags::PATH)? })
+    }
+
+    /// Enters it; the working directory is its root then. This thread must have a root of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of setns(2) and chroot(2).
+    pub fn enter(&self) -> io::Result<()> {
+        use std::os::fd::AsFd as _;
+        move_into_link_name_space(self.mounts.as_fd(), Some(LinkNameSpaceType::Mount))?;
+        fchdir(&self.root)?;
+        Ok(chroot(".")?)
+    }
+}
+
+/// The folder, and the namespace that it is in.
+#[derive(Debug)]
+pub struct Outside {
+    namespace: Namespace,
+    place: PathBuf,
+    /// Whether the folder was made here.
+    made: bool,
+}
+
+impl Outside {
+    /// Makes the folder ready; it is made, for this user alone, where it is missing. `namespace` is where
+    /// the mirror is to be mounted, and `table` the mounts there.
+    ///
+    /// # Errors
+    ///
+    /// Where it can be no place for a mirror: it is no folder, is not empty, or something is mounted
+    /// on it.
+    pub fn new(place: &Path, namespace: Namespace, table: &[u8]) -> Result<Self, Error> {
+        let failed = |source| Error::MountPath { path: place.to_owned(), source };
+        let made = match fs::DirBuilder::new().mode(0o700).create(place) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+            Err(error) => return Err(failed(error)),
+        };
+        let outside = Self { namespace, place: place.canonicalize().map_err(failed)?, made };
+        let mounted = parse(table).iter().any(|mount| lies_in(&mount.place, outside.bytes()));
+        if mounted {
+            return Err(failed(io::Error::other("something is mounted there already")));
+        }
+        match fs::read_dir(&outside.place).map_err(failed)?.next() {
+            None => Ok(outside),
+            Some(_) => Err(failed(io::Error::from_raw_os_error(libc::ENOTEMPTY))),
+        }
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> &Path {
+        &self.place
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.place.as_os_str().as_bytes()
+    }
+
+    /// A path of the root as it is called in the mirror.
+    pub fn inner(&self, path: &[u8]) -> PathBuf {
+        let path = path.strip_prefix(b"/").unwrap_or(path);
+        if path.is_empty() { self.place.clone() } else { self.place.join(std::ffi::OsStr::from_bytes(path)) }
+    }
+
+    /// Enters the namespace of the folder.
+    ///
+    /// # Errors
+    ///
+    /// Those of setns(2) and chroot(2).
+    pub fn enter(&self) -> io::Result<()> {
+        self.namespace.enter()
+    }
+
+    /// Sees to it that nothing of what is unmounted here, at a folder that was bound, is unmounted
+    /// elsewhere, and that it holds no mirror.
+    ///
+    /// # Errors
+    ///
+    /// Those of mount(2).
+    pub fn settle(&self, bound: &[u8]) -> io::Result<()> {
+        let place = self.inner(bound);
+        mount_change(&place, MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+        take_mirrors_out(&place)
+    }
+
+    /// The processes that have the mirror as their root, entered by chroot(2).
+    pub fn inhabitants(&self) -> Vec<Pid> {
+        self.there(|| {
+            let root = device_of(&self.place)?;
+            let lives_there = |pid: &Pid| {
+                let theirs = device_of(Path::new(&format!("/proc/{}/root", pid.as_raw_nonzero())));
+                theirs.is_ok_and(|theirs| theirs == root)
+            };
+            Ok(inside::processes().into_iter().filter(lives_there).collect())
+        })
+        .unwrap_or_default()
+    }
+
+    /// Takes the mounts away, and then the folder where it was made here. May be called again.
+    ///
+    /// # Errors
+    ///
+    /// Where something is still mounted there; the folder is left then.
+    pub fn leave(&self) -> io::Result<()> {
+        self.there(|| {
+            while is_mounted(self.bytes())? {
+                unmount(&self.place, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?;
+            }
+            if self.made {
+                remove_empty(&self.place);
+            }
+            Ok(())
+        })
+    }
+
+    /// Does something in the namespace of the folder, in a thread of its own.
+    fn there<T: Send>(&self, action: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                sys::unshare_folder_and_mask()?;
+                self.enter()?;
+                action()
+            });
+            thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread of ours has failed")))
+        })
+    }
+}
+
+/// Unmounts the mirrors, of this run and of others, that have come into a bound folder with what is mounted
+/// in it. Nothing else is unmounted by that: what is mounted there is private.
+///
+/// # Errors
+///
+/// Those of reading the table of mounts.
+pub fn take_mirrors_out(bound: &Path) -> io::Result<()> {
+    let table = fs::read("/proc/thread-self/mountinfo")?;
+    let mirrors = parse(&table).into_iter().filter(is_mirror);
+    for mirror in mirrors.filter(|mirror| lies_in(&mirror.place, bound.as_os_str().as_bytes())) {
+        // One that is in another is gone with it.
+        let place = Path::new(std::ffi::OsStr::from_bytes(&mirror.place));
+        let _ = unmount(place, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
+    }
+    Ok(())
+}
+
+/// Removes a folder on which nothing is mounted, if it is empty. Another run may just be binding what it
+/// lies in, with the mirror that was there.
+fn remove_empty(place: &Path) {
+    for _ in 0..100 {
+        match fs::remove_dir(place) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            _ => return,
+        }
+    }
+}
+
+/// Whether a mirror is mounted right there, by the table of mounts.
+fn is_mounted(place: &[u8]) -> io::Result<bool> {
+    let table = fs::read("/proc/thread-self/mountinfo")?;
+    Ok(parse(&table).iter().any(|mount| mount.place == place))
+}
+
+/// The device number, without asking who serves the file system.
+fn device_of(path: &Path) -> io::Result<(u32, u32)> {
+    let flags = AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT;
+    let stat = rustix::fs::statx(rustix::fs::CWD, path, flags, StatxFlags::INO)?;
+    Ok((stat.stx_dev_major, stat.stx_dev_minor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &[u8] = b"27 1 0:1 / / rw - ext4 a rw\n";
+
+    fn here() -> Namespace {
+        Namespace::current().expect("a namespace")
+    }
+
+    #[test]
+    fn a_missing_folder_is_made() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = folder.path().join("new");
+        let outside = Outside::new(&place, here(), TABLE).expect("it is made");
+        assert!(place.is_dir() && outside.made);
+        assert_eq!(outside.inner(b"/"), place.canonicalize().expect("it is there"));
+        assert_eq!(outside.inner(b"/etc/x"), place.canonicalize().expect("it is there").join("etc/x"));
+    }
+
+    #[test]
+    fn what_is_in_use_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let error =
+            |table: &[u8]| Outside::new(folder.path(), here(), table).expect_err("it is refused").to_string();
+        let table =
+            [TABLE, format!("30 27 0:2 / {} rw - tmpfs t rw\n", folder.path().display()).as_bytes()].concat();
+        assert_eq!(error(&table), format!("could not mount the mirror at {}", folder.path().display()));
+        fs::write(folder.path().join("file"), "").expect("a file");
+        error(TABLE);
+        assert!(Outside::new(&folder.path().join("file"), here(), TABLE).is_err());
+        assert!(Outside::new(&folder.path().join("no/folder"), here(), TABLE).is_err());
+    }
+}
