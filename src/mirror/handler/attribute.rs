@@ -95,7 +95,7 @@ pub(in crate::mirror) fn set(volume: &Volume, request: &Request<'_>, out: &mut V
         rustix::fs::chmod(self_path(&handle), mode)?;
     }
     if change.has(change::SIZE) {
-        let result = truncate(volume, request, &change, &node, &handle);
+        let result = truncate(volume, &change, &node, &handle);
         let action = Action::Truncate { size: change.size };
         volume.tell(request.caller(), || node.path(), action, result.err());
         result?;
@@ -109,24 +109,15 @@ pub(in crate::mirror) fn set(volume: &Volume, request: &Request<'_>, out: &mut V
     Ok(())
 }
 
-fn truncate(
-    volume: &Volume,
-    request: &Request<'_>,
-    change: &Change,
-    node: &Arc<Node>,
-    handle: &OwnedFd,
-) -> Result<(), Errno> {
-    let guard = change.has(change::KILL_SET_ID).then(|| request.credentials.without_set_id());
-    let result = if change.has(change::HANDLE) {
+fn truncate(volume: &Volume, change: &Change, node: &Arc<Node>, handle: &OwnedFd) -> Result<(), Errno> {
+    if change.has(change::HANDLE) {
         let open = volume.files.find(change.handle)?;
         rustix::fs::ftruncate(file::file_of(volume, &open)?, change.size)
     } else if node.kind == libc::S_IFREG {
         rustix::fs::ftruncate(volume.reopen(handle, libc::O_WRONLY as u32)?, change.size)
     } else {
         Err(Errno::INVAL)
-    };
-    drop(guard);
-    result
+    }
 }
 
 fn set_times(node: &Node, handle: &OwnedFd, times: &Timestamps) -> Result<(), Errno> {

@@ -13,6 +13,9 @@ use crate::mirror::volume::{Request, Volume, self_path};
 /// `FUSE_SETXATTR_ACL_KILL_SGID`.
 const KILLS_SET_ID: u32 = 1 << 0;
 
+/// `XATTR_SIZE_MAX` and `XATTR_LIST_MAX`, in bytes.
+const LARGEST: usize = 1 << 16;
+
 /// A path whose last part is not followed, and the descriptor that it leads through.
 fn path_of(volume: &Volume, request: &Request<'_>) -> Result<(PathBuf, Arc<OwnedFd>, bool), Errno> {
     let node = volume.table.node(request.header.node)?;
@@ -81,15 +84,17 @@ fn fill(
     size: usize,
     read: impl FnOnce(&mut [u8]) -> Result<usize, Errno>,
 ) -> Result<(), Errno> {
-    if size == 0 {
-        let needed = read(&mut [])?;
-        out.put_u32(needed as u32);
-        out.put_u32(0);
-        return Ok(());
-    }
-    out.resize(OUT_HEADER + size.min(1 << 16), 0);
+    // The library answers an empty buffer with 0, so the value itself is read for its size, too.
+    let room = if size == 0 { LARGEST } else { size.min(LARGEST) };
+    out.resize(OUT_HEADER + room, 0);
     let count = read(&mut out[OUT_HEADER..])?;
-    out.truncate(OUT_HEADER + count);
+    if size == 0 {
+        out.truncate(OUT_HEADER);
+        out.put_u32(count as u32);
+        out.put_u32(0);
+    } else {
+        out.truncate(OUT_HEADER + count);
+    }
     Ok(())
 }
 
