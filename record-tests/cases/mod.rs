@@ -1,8 +1,10 @@
 //! The cases, one file a theme.
 
+mod behaviour;
 mod ending;
 mod event;
 mod limit;
+mod program;
 mod suite;
 mod transparency;
 mod witness;
@@ -13,6 +15,8 @@ use crate::harness::case::Case;
 pub fn all() -> Vec<Case> {
     let themes = [
         transparency::cases(),
+        behaviour::cases(),
+        program::cases(),
         event::cases(),
         witness::cases(),
         ending::cases(),

@@ -1,6 +1,8 @@
 //! What the cases stand on: a requirement check, the recorder as users start it, strace as the witness.
 
 pub mod case;
+pub mod pair;
 pub mod recorder;
 pub mod recording;
+pub mod tree;
 pub mod witness;
