@@ -39,6 +39,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("behaviour::programs_where_reads_cannot_go_past_the_mirror", tools, |folder| {
             served(folder, PROGRAM);
         }),
+        Case::new("behaviour::files_that_an_overlay_copies_while_they_are_in_use", tools, copied),
     ]
 }
 
@@ -77,4 +78,30 @@ fn served(folder: &Path, text: &str) {
     let recording = read(&log(folder));
     let counted = recording.events.iter().any(|event| event.read.is_some_and(|bytes| bytes > 0));
     assert!(counted, "bytes are counted where they go through the mirror");
+}
+
+/// An overlay as container engines make them, but for its two layers on different file systems, where a
+/// copied file shows another device and number, too.
+fn copied(folder: &Path) {
+    let script = script(folder, include_str!("../fixtures/overlay.py"));
+    let commands = format!(
+        "set -e
+        for name in chmod chown times attribute link rename unlink write truncate append create folder deep lock; do
+            mkdir -p lower/$name/inner/deep; echo original content > lower/$name/file; echo deep > lower/$name/inner/deep/file
+        done
+        for way in native mirror; do
+            mkdir memory-$way over-$way; mount -t tmpfs memory memory-$way; mkdir memory-$way/upper memory-$way/work
+            mount -t overlay over -o lowerdir=lower,upperdir=memory-$way/upper,workdir=memory-$way/work over-$way
+        done
+        top=$PWD; cd $top/over-native; python3 {script} > $top/native.out
+        cd $top/over-mirror; {COMPAT} record -q -o $top/run.jsonl -- python3 {script} > $top/mirror.out"
+    );
+    let mut run = Command::new("unshare");
+    run.args(["-m", "sh", "-c", &commands]).current_dir(folder);
+    assert_code(&finish(run, b""), 0);
+    let text = |name: &str| fs::read_to_string(folder.join(name)).expect("it was written");
+    for (native, mirrored) in text("native.out").lines().zip(text("mirror.out").lines()) {
+        assert_eq!(mirrored, native);
+    }
+    assert_eq!(text("mirror.out"), text("native.out"));
 }

@@ -132,8 +132,8 @@ fn archive(folder: &Path) {
     let script = format!(
         "export SOURCE_DATE_EPOCH=1; {}; ln lib/zstd.h lib/hard; ln -s ../Makefile lib/soft; mkfifo lib/pipe; mknod lib/null c 1 3
         chown -R 12:34 lib/common; chmod 6755 lib/hard; setfattr -n user.a -v b lib/zstd.h 2>/dev/null || true; truncate -s 5M lib/sparse
-        tar --sort=name --mtime=@1 --xattrs --sparse -cf a.tar lib; mkdir out; tar --xattrs -xpf a.tar -C out
-        cp -a lib again; cp -r --reflink=auto lib plain; diff -r lib/common out/lib/common; tar --sort=name --mtime=@1 --xattrs --sparse -cf b.tar -C out lib
+        tar --sort=name --mtime=@1 --pax-option=exthdr.name=%d/%f,delete=atime,delete=ctime --xattrs -cf a.tar lib; mkdir out; tar --xattrs -xpf a.tar -C out
+        cp -a lib again; cp -r --reflink=auto lib plain; diff -r lib/common out/lib/common; tar --sort=name --mtime=@1 --pax-option=exthdr.name=%d/%f,delete=atime,delete=ctime --xattrs -cf b.tar -C out lib; tar --format=gnu --sort=name --mtime=@1 --sparse -cf c.tar lib
         cmp a.tar b.tar && sha256sum a.tar; find . -printf '%p %y %m %s %n %U %G\\n' | sort | sha256sum; du -sk lib/sparse
         find lib -name '*.h' -exec grep -l static {{}} + | sort | sha256sum; rm -rf plain; find again -depth -delete; ls",
         unpack()

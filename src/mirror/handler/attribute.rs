@@ -85,27 +85,40 @@ impl Change {
 pub(in crate::mirror) fn set(volume: &Volume, request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), Errno> {
     let change = Change::read(request.body)?;
     let (node, handle) = volume.handle(request.header.node)?;
+    let result = apply(volume, request, &change, &node, &handle);
+    volume.changed(&node, &handle);
+    drop(handle);
+    result?;
+    let stat = volume.stat(&node)?;
+    write_attributes(out, &stat, volume.validity(&stat));
+    Ok(())
+}
+
+fn apply(
+    volume: &Volume,
+    request: &Request<'_>,
+    change: &Change,
+    node: &Arc<Node>,
+    handle: &OwnedFd,
+) -> Result<(), Errno> {
     if change.has(change::USER | change::GROUP) {
         let user = change.has(change::USER).then(|| Uid::from_raw(change.user));
         let group = change.has(change::GROUP).then(|| Gid::from_raw(change.group));
-        rustix::fs::chownat(&*handle, c"", user, group, AtFlags::EMPTY_PATH)?;
+        rustix::fs::chownat(handle, c"", user, group, AtFlags::EMPTY_PATH)?;
     }
     if change.has(change::MODE) {
         let mode = Mode::from_raw_mode(change.mode & 0o7777);
-        rustix::fs::chmod(self_path(&handle), mode)?;
+        rustix::fs::chmod(self_path(handle), mode)?;
     }
     if change.has(change::SIZE) {
-        let result = truncate(volume, &change, &node, &handle);
+        let result = truncate(volume, change, node, handle);
         let action = Action::Truncate { size: change.size };
         volume.tell(request.caller(), || node.path(), action, result.err());
         result?;
     }
     if let Some(times) = change.times() {
-        set_times(&node, &handle, &times)?;
+        set_times(node, handle, &times)?;
     }
-    drop(handle);
-    let stat = volume.stat(&node)?;
-    write_attributes(out, &stat, volume.validity(&stat));
     Ok(())
 }
 

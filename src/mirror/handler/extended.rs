@@ -16,7 +16,8 @@ const KILLS_SET_ID: u32 = 1 << 0;
 /// `XATTR_SIZE_MAX` and `XATTR_LIST_MAX`, in bytes.
 const LARGEST: usize = 1 << 16;
 
-/// A path whose last part is not followed, and the descriptor that it leads through.
+/// A path whose last part is not followed, the descriptor that it leads through, and whether it is the
+/// path of a link.
 fn path_of(volume: &Volume, request: &Request<'_>) -> Result<(PathBuf, Arc<OwnedFd>, bool), Errno> {
     let node = volume.table.node(request.header.node)?;
     if node.is_link()
@@ -30,6 +31,13 @@ fn path_of(volume: &Volume, request: &Request<'_>) -> Result<(PathBuf, Arc<Owned
     Ok((self_path(&handle), handle, false))
 }
 
+/// An attribute was set or removed; what `path_of` has found may have become another file.
+fn changed(volume: &Volume, request: &Request<'_>, handle: &OwnedFd, link: bool) {
+    if !link && let Ok(node) = volume.table.node(request.header.node) {
+        volume.changed(&node, handle);
+    }
+}
+
 /// Answers `FUSE_SETXATTR`.
 pub(in crate::mirror) fn set(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
     let mut body = request.body;
@@ -37,7 +45,7 @@ pub(in crate::mirror) fn set(volume: &Volume, request: &Request<'_>) -> Result<(
     body.u32()?;
     let name = body.name()?;
     let value = body.bytes(size)?;
-    let (path, _handle, link) = path_of(volume, request)?;
+    let (path, handle, link) = path_of(volume, request)?;
     let flags = XattrFlags::from_bits_retain(flags);
     let guard = (kills & KILLS_SET_ID != 0).then(|| request.credentials.without_set_id());
     let result = if link {
@@ -46,6 +54,7 @@ pub(in crate::mirror) fn set(volume: &Volume, request: &Request<'_>) -> Result<(
         rustix::fs::setxattr(path, name, value, flags)
     };
     drop(guard);
+    changed(volume, request, &handle, link);
     result
 }
 
@@ -101,6 +110,9 @@ fn fill(
 /// Answers `FUSE_REMOVEXATTR`.
 pub(in crate::mirror) fn remove(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
     let name = { request.body }.name()?;
-    let (path, _handle, link) = path_of(volume, request)?;
-    if link { rustix::fs::lremovexattr(path, name) } else { rustix::fs::removexattr(path, name) }
+    let (path, handle, link) = path_of(volume, request)?;
+    let result =
+        if link { rustix::fs::lremovexattr(path, name) } else { rustix::fs::removexattr(path, name) };
+    changed(volume, request, &handle, link);
+    result
 }

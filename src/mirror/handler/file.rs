@@ -49,6 +49,9 @@ fn open_node(volume: &Volume, request: &Request<'_>, node: &Arc<Node>, flags: u3
     let writes = flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32;
     let file = if truncates || writes { Some(volume.reopen(&handle, flags)?) } else { None };
     drop(guard);
+    if file.is_some() {
+        volume.changed(node, &handle);
+    }
     if let Some(number) = register(volume, node, handle.as_fd()) {
         return Ok((Some(number), None));
     }

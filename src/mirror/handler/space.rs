@@ -75,7 +75,7 @@ pub(in crate::mirror) fn control(
     } else {
         volume.files.find(number)?.node.number
     };
-    let (_, handle) = volume.handle(node)?;
+    let (node, handle) = volume.handle(node)?;
     let file = volume.reopen(&handle, (libc::O_RDONLY | libc::O_NONBLOCK) as u32)?;
     out.put_zeros(16);
     match command {
@@ -87,6 +87,7 @@ pub(in crate::mirror) fn control(
             sys::set_file_attributes(file.as_fd(), &wanted.map_err(|_| Errno::INVAL)?).map_err(errno)?;
         }
     }
+    volume.changed(&node, &handle);
     Ok(())
 }
 
