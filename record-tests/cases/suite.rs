@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::harness::case::Case;
+use crate::harness::pair;
 use crate::harness::recorder::{assert_code, finish, record};
 
 /// The cases.
@@ -14,6 +15,7 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::new("suite::pjdfstest_fails_nowhere_that_it_does_not_natively", &["pjdfstest"], pjdfstest),
         Case::new("suite::fsx_finds_no_fault", &["fsx"], fsx),
+        Case::new("suite::stress_ng_fails_nowhere_that_it_does_not_natively", &["stress-ng"], stress),
     ]
 }
 
@@ -64,4 +66,49 @@ fn outcomes(output: &[u8]) -> (usize, BTreeSet<String>) {
 
 fn fsx(folder: &Path) {
     assert_code(&record(folder, &["fsx", "-S", "7", "-N", "20000", "file"]), 0);
+}
+
+/// What stress-ng may find in the mirror alone: the map of a file's extents has no fixed size, which an
+/// ioctl to a file system in user space must have (`FUSE_IOCTL_UNRESTRICTED` is for devices).
+const INHERENT: &[&str] = &["fiemap"];
+
+/// All of the class at once for some seconds; at full size one after the other, natively and recorded.
+fn stress(folder: &Path) {
+    let full = pair::is_full_size();
+    let amount = if full { ["--seq", "1", "--timeout", "3s"] } else { ["--all", "1", "--timeout", "4s"] };
+    for class in if full { &["filesystem", "io"][..] } else { &["filesystem"] } {
+        let mut arguments = vec!["stress-ng", "--class", class, "--verify", "--temp-path", "."];
+        arguments.extend(amount);
+        let place = folder.join(class);
+        fs::create_dir(&place).expect("a folder");
+        let pair = pair::run(&place, &arguments);
+        let (native, mirrored) = (complaints(&pair.native), complaints(&pair.mirrored));
+        let further: Vec<_> = mirrored
+            .iter()
+            .filter(|line| !native.contains(*line) && !INHERENT.contains(&line.as_str()))
+            .collect();
+        let text = String::from_utf8_lossy(&pair.mirrored.stderr).into_owned();
+        assert!(further.is_empty(), "{further:?}\n{text}\nnatively: {native:?}");
+        assert_eq!(pair.mirrored.status.code(), pair.native.status.code(), "{text}");
+        assert!(text.contains("run completed"), "{text}");
+    }
+}
+
+/// The stressors that failed, were skipped, or gave up.
+fn complaints(output: &std::process::Output) -> BTreeSet<String> {
+    let text = [&output.stdout[..], &output.stderr[..]].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let words = ["fail:", "skipping", "not supported", "aborted", "terminated on signal", "unsuccessful"];
+    let concerned = text.lines().filter(|line| words.iter().any(|word| line.contains(word)));
+    concerned.filter_map(stressor).map(without_numbers).collect()
+}
+
+/// The name in `stress-ng: info:  [4711] fiemap: it is not supported`.
+fn stressor(line: &str) -> Option<&str> {
+    line.split(']').nth(1).and_then(|rest| rest.split(':').next()).map(str::trim)
+}
+
+/// `process [4711] (binderfs) aborted early` is the same in every run.
+fn without_numbers(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_ascii_digit()).collect()
 }
