@@ -8,12 +8,18 @@ use std::process::Command;
 
 use crate::harness::case::Case;
 use crate::harness::pair;
-use crate::harness::recorder::{assert_code, finish, record};
+use crate::harness::recorder::{assert_code, finish, log, record};
+use crate::harness::user::{USER, as_user};
 
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
         Case::new("suite::pjdfstest_fails_nowhere_that_it_does_not_natively", &["pjdfstest"], pjdfstest),
+        Case::new(
+            "suite::pjdfstest_of_an_ordinary_user_fails_nowhere_that_it_does_not_natively",
+            &["pjdfstest", "setpriv", "unshare"],
+            pjdfstest_as_user,
+        ),
         Case::new("suite::fsx_finds_no_fault", &["fsx"], fsx),
         Case::new("suite::stress_ng_fails_nowhere_that_it_does_not_natively", &["stress-ng"], stress),
     ]
@@ -45,6 +51,34 @@ fn pjdfstest(folder: &Path) {
     assert!(native.0 > 300, "only {} tests have run", native.0);
     assert_eq!(mirrored.1.difference(&native.1).collect::<Vec<_>>(), Vec::<&String>::new());
     assert!(mirrored.0 + 5 > native.0, "{} tests instead of {}", mirrored.0, native.0);
+}
+
+/// In a mirror that root has made, and in one of the user's own.
+fn pjdfstest_as_user(folder: &Path) {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("our folder");
+    fs::write(folder.join("settings.toml"), SETTINGS).expect("a file");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let program =
+        std::env::split_paths(&path).map(|folder| folder.join("pjdfstest")).find(|path| path.is_file());
+    fs::copy(program.expect("it is required"), folder.join("pjdfstest")).expect("a copy for anybody");
+    let suite = |name: &'static str| {
+        fs::create_dir(folder.join(name)).expect("a folder");
+        std::os::unix::fs::chown(folder.join(name), Some(1234), Some(1235)).expect("its owner");
+        ["./pjdfstest", "-c", "settings.toml", "-p", name]
+    };
+    let lowered = |name: &'static str| [&["setpriv"], &USER[..], &suite(name)].concat();
+    let mut native = Command::new("setpriv");
+    native.args(&lowered("native")[1..]).current_dir(folder);
+    let native = outcomes(&finish(native, b"").stdout);
+    assert!(native.0 > 200, "only {} tests have run", native.0);
+    let of_root = outcomes(&record(folder, &lowered("mirror")).stdout);
+    // The user writes a log of their own.
+    fs::remove_file(log(folder)).expect("a log");
+    let of_user = outcomes(&as_user(folder, "666", &suite("own")).stdout);
+    for mirrored in [of_root, of_user] {
+        assert_eq!(mirrored.1.difference(&native.1).collect::<Vec<_>>(), Vec::<&String>::new());
+        assert!(mirrored.0 + 5 > native.0, "{} tests instead of {}", mirrored.0, native.0);
+    }
 }
 
 /// How many tests passed, and the names of those that failed.

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use crate::harness::case::Case;
 use crate::harness::recorder::{assert_code, command, finish, record};
+use crate::harness::user::as_user;
 
 /// The cases.
 pub fn cases() -> Vec<Case> {
@@ -117,27 +118,11 @@ fn same_tree(folder: &Path) {
     assert_same(folder, &["ls", "-lanR", "/etc"]);
 }
 
-/// Runs as a user without privilege, who may open the device as on most systems.
-fn as_user(folder: &Path, mode: &str, script: &str) -> std::process::Output {
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("our folder");
-    let compat = crate::harness::recorder::COMPAT;
-    fs::copy(compat, folder.join("compat")).expect("a copy that anybody may execute");
-    let outer = format!(
-        "mknod fuse c 10 229; chmod {mode} fuse; mount --bind fuse /dev/fuse
-        exec setpriv --reuid=1234 --regid=1235 --clear-groups --no-new-privs \\
-            ./compat record -o run.jsonl -- sh -c \"$1\""
-    );
-    let mut run = Command::new("unshare");
-    run.args(["-m", "sh", "-c", &outer, "sh", script]).current_dir(folder);
-    finish(run, b"")
-}
-
 fn ordinary_user(folder: &Path) {
     let script = "id -u; id -g; pwd; echo a > file && cat file; stat -c '%u %g' file; echo b > /tmp/compat-$$ && \
         rm /tmp/compat-$$ && echo in tmp; cat /etc/shadow 2>&1 | grep -c denied; echo x 2>/dev/null > /etc/x || echo refused
         chmod 600 file; mkdir d; mv file d; ls d; exit 6";
-    let output = as_user(folder, "666", script);
+    let output = as_user(folder, "666", &["sh", "-c", script]);
     assert_code(&output, 6);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let expected = format!("1234\n1235\n{}\na\n1234 1235\nin tmp\n1\nrefused\nfile\n", folder.display());
@@ -147,7 +132,7 @@ fn ordinary_user(folder: &Path) {
 }
 
 fn no_right(folder: &Path) {
-    let output = as_user(folder, "600", "echo run > run");
+    let output = as_user(folder, "600", &["sh", "-c", "echo run > run"]);
     assert_code(&output, 3);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains("could not open /dev/fuse: Permission denied"), "{text}");

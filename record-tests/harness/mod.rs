@@ -5,4 +5,5 @@ pub mod pair;
 pub mod recorder;
 pub mod recording;
 pub mod tree;
+pub mod user;
 pub mod witness;
