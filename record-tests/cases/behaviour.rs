@@ -51,10 +51,14 @@ fn script(folder: &Path, text: &str) -> String {
     path.display().to_string()
 }
 
+/// How many random operations past the page cache are tried.
+fn direct_operations() -> &'static str {
+    if pair::is_full_size() { "DIRECT=5000" } else { "DIRECT=1000" }
+}
+
 fn passed(folder: &Path, text: &str) {
     let script = script(folder, text);
-    let count = if pair::is_full_size() { "DIRECT=5000" } else { "DIRECT=1000" };
-    pair::assert_same(folder, &["env", count, "python3", &script]);
+    pair::assert_same(folder, &["env", direct_operations(), "python3", &script]);
 }
 
 /// Two overlays on each other are too deep for FUSE passthrough, so every byte goes through the server.
@@ -71,7 +75,7 @@ fn served(folder: &Path, text: &str) {
         cd $top/over2/mirror; {COMPAT} record -q -o $top/run.jsonl -- python3 {script} > $top/mirror.out"
     );
     let mut run = Command::new("unshare");
-    run.args(["-m", "sh", "-c", &commands]).current_dir(folder);
+    run.args(["-m", "env", direct_operations(), "sh", "-c", &commands]).current_dir(folder);
     assert_code(&finish(run, b""), 0);
     let text = |name: &str| fs::read_to_string(folder.join(name)).expect("it was written");
     assert_eq!(text("mirror.out"), text("native.out"));

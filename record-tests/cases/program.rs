@@ -191,6 +191,8 @@ fn package(folder: &Path) {
         run.args(["-m", "sh", "-c", &script, "sh", &upper]).args(before).current_dir(&place);
         let output = finish(run, b"");
         let said = fs::read_to_string(place.join("out")).unwrap_or_default();
+        let said: Vec<&str> = said.lines().filter(|line| !line.starts_with("Fetched ")).collect();
+        let said = said.join("\n");
         assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
         (said, tree::lines(Path::new(&upper), &|_| true))
     };
