@@ -17,7 +17,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("program::a_repository_is_made_and_cloned", &["git"], clone),
         Case::new("program::python_with_threads_and_forks", &["python3"], concurrent),
         Case::new("program::sqlite_with_a_write_ahead_log", &["python3"], write_ahead),
-        Case::new("program::postgresql_from_initdb_to_recovery", &["setpriv", "postgres"], postgresql),
+        Case::new("program::postgresql_from_initdb_to_recovery", &["setpriv", "psql"], postgresql),
         Case::new("program::packages_are_installed_in_a_root", &["apt-get", "dpkg-deb", "unshare"], package),
         Case::new("program::an_archive_is_unpacked_and_packed", &["tar", "cp", "find"], archive),
     ]
@@ -114,14 +114,17 @@ fn write_ahead(folder: &Path) {
     pair::assert_same(folder, &["python3", "-c", include_str!("../fixtures/wal.py")]);
 }
 
+/// Debian keeps a version's programs out of `PATH`.
+fn postgresql_programs() -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let found = versions.map(|version| version.path().join("bin")).find(|bin| bin.join("initdb").exists());
+    found.expect("initdb is in /usr/lib/postgresql (record-tests/setup installs it)")
+}
+
 fn postgresql(folder: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("our folder");
-    let program = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
-        .map(|folder| folder.join("postgres"))
-        .find_map(|path| path.canonicalize().ok())
-        .expect("it is required");
-    let programs = program.parent().expect("a folder").display().to_string();
+    let programs = postgresql_programs().display().to_string();
     let script = include_str!("../fixtures/postgresql.sh");
     let pair = pair::assert_same(folder, &["sh", "-c", script, "sh", &programs]);
     let said = String::from_utf8_lossy(&pair.native.stdout).into_owned();
