@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::case::Case;
+use crate::harness::pair;
 use crate::harness::recorder::{command, descendants, log, wait_until};
 use crate::harness::recording::read;
 
@@ -35,8 +36,10 @@ enum Who {
     Command,
 }
 
-/// How often each is killed.
-const ROUNDS: u32 = 34;
+/// How often each is killed: a hundred times together, or each where the full size is asked for.
+fn rounds() -> u32 {
+    if pair::is_full_size() { 100 } else { 34 }
+}
 
 /// Writes, reads and removes for ever, in two processes.
 const BUSY: &str = "work() { while :; do echo $1 > file-$1; cat /etc/passwd file-$1 > copy-$1; rm -f copy-$1
@@ -44,7 +47,7 @@ const BUSY: &str = "work() { while :; do echo $1 > file-$1; cat /etc/passwd file
 
 fn kill_at_random(folder: &Path, who: Who) {
     let mounts = mount_count();
-    for round in 0..ROUNDS {
+    for round in 0..rounds() {
         let mut child = start(folder, BUSY);
         // From before the mirror is mounted to well within the work.
         std::thread::sleep(Duration::from_millis(u64::from(round) * 13 % 250));

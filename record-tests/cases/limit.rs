@@ -4,38 +4,55 @@ use std::fs;
 use std::path::Path;
 
 use crate::harness::case::Case;
+use crate::harness::pair;
 use crate::harness::recorder::{assert_code, log, record};
 use crate::harness::recording::read;
 
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("limit::few_descriptors_are_enough_for_many_files", &["python3"], few_descriptors),
+        Case::new(
+            "limit::few_descriptors_are_enough_for_many_files",
+            &["python3", "find", "grep"],
+            few_descriptors,
+        ),
         Case::new("limit::threads_open_files_at_once", &["python3"], threads),
     ]
 }
 
+/// Under a limit of 1,024 descriptors for everybody, 20,000 files (100,000 at full size) are made, found and
+/// read, and 1,000 are held open by each of two processes.
 fn few_descriptors(folder: &Path) {
-    let script = "import os\n\
-        for d in range(300):\n  os.mkdir(f'd{d}')\n  for f in range(100):\n    open(f'd{d}/f{f}', 'w').close()\n\
+    let folders = if pair::is_full_size() { 1000 } else { 200 };
+    let script = format!(
+        "import os\n\
+        for d in range({folders}):\n  os.mkdir(f'd{{d}}')\n  for f in range(100):\n    with open(f'd{{d}}/f{{f}}', 'w') as file: file.write('content')\n\
         count = sum(len(files) for _, _, files in os.walk('.'))\n\
-        kept = [open(f'd{n}/f{n % 100}') for n in range(300)] + [open('d1/f1') for _ in range(500)]\n\
-        for d in range(300):\n  for f in range(100):\n    assert os.stat(f'd{d}/f{f}').st_size == 0\n\
-        print(count, len(kept))";
+        def hold():\n  kept = [open(f'd{{n % {folders}}}/f{{n % 97}}') for n in range(1000)]\n  \
+        for d in range({folders}):\n    for f in range(100): assert os.stat(f'd{{d}}/f{{f}}').st_size == 7\n  \
+        return len(kept)\n\
+        if os.fork() == 0: os._exit(hold() != 1000)\n\
+        print(hold(), os.wait()[1], count)"
+    );
     fs::write(folder.join("many.py"), script).expect("a file");
-    let limited = "ulimit -n 1024; exec python3 many.py";
-    let mut run = std::process::Command::new("sh");
+    let search =
+        "python3 many.py && find . -name 'f*' -type f | wc -l && grep -rl content d* | wc -l && rm -r d*";
     let inner = format!(
-        "ulimit -Hn 1024; exec {} record -o run.jsonl -- sh -c '{limited}'",
+        "ulimit -Hn 1024; exec {} record -o run.jsonl -- sh -c 'ulimit -n 1024; {search}'",
         crate::harness::recorder::COMPAT
     );
+    let mut run = std::process::Command::new("sh");
     run.args(["-c", &inner]).current_dir(folder);
     let output = crate::harness::recorder::finish(run, b"");
     assert_code(&output, 0);
-    // The script and nothing else was there before.
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(text.split_whitespace().last(), Some("800"), "{text}");
-    assert!(read(&log(folder)).end.events.is_some_and(|events| events > 60_000));
+    let files = folders * 100;
+    let lines: Vec<&str> = text.lines().collect();
+    // The script and nothing else was there before.
+    let made = lines[0].split(' ').map(|number| number.parse().expect("a number")).collect::<Vec<u64>>();
+    assert!(made[..2] == [1000, 0] && made[2] > files, "{text}");
+    assert_eq!(lines[1..], [files.to_string(), files.to_string()], "{text}");
+    assert!(read(&log(folder)).end.events.is_some_and(|events| events > 5 * files));
 }
 
 fn threads(folder: &Path) {

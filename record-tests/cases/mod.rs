@@ -1,10 +1,12 @@
 //! The cases, one file a theme.
 
+mod behaviour;
 mod compat_lib;
 mod ending;
 mod event;
 mod limit;
 mod place;
+mod program;
 mod provided;
 mod rank;
 mod specification;
@@ -19,6 +21,8 @@ use crate::harness::case::Case;
 pub fn all() -> Vec<Case> {
     let themes = [
         transparency::cases(),
+        behaviour::cases(),
+        program::cases(),
         event::cases(),
         witness::cases(),
         ending::cases(),

@@ -7,13 +7,21 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::harness::case::Case;
-use crate::harness::recorder::{assert_code, finish, record};
+use crate::harness::pair;
+use crate::harness::recorder::{assert_code, finish, log, record};
+use crate::harness::user::{USER, as_user};
 
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
         Case::new("suite::pjdfstest_fails_nowhere_that_it_does_not_natively", &["pjdfstest"], pjdfstest),
+        Case::new(
+            "suite::pjdfstest_of_an_ordinary_user_fails_nowhere_that_it_does_not_natively",
+            &["pjdfstest", "setpriv", "unshare"],
+            pjdfstest_as_user,
+        ),
         Case::new("suite::fsx_finds_no_fault", &["fsx"], fsx),
+        Case::new("suite::stress_ng_fails_nowhere_that_it_does_not_natively", &["stress-ng"], stress),
     ]
 }
 
@@ -45,6 +53,34 @@ fn pjdfstest(folder: &Path) {
     assert!(mirrored.0 + 5 > native.0, "{} tests instead of {}", mirrored.0, native.0);
 }
 
+/// In a mirror that root has made, and in one of the user's own.
+fn pjdfstest_as_user(folder: &Path) {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("our folder");
+    fs::write(folder.join("settings.toml"), SETTINGS).expect("a file");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let program =
+        std::env::split_paths(&path).map(|folder| folder.join("pjdfstest")).find(|path| path.is_file());
+    fs::copy(program.expect("it is required"), folder.join("pjdfstest")).expect("a copy for anybody");
+    let suite = |name: &'static str| {
+        fs::create_dir(folder.join(name)).expect("a folder");
+        std::os::unix::fs::chown(folder.join(name), Some(1234), Some(1235)).expect("its owner");
+        ["./pjdfstest", "-c", "settings.toml", "-p", name]
+    };
+    let lowered = |name: &'static str| [&["setpriv"], &USER[..], &suite(name)].concat();
+    let mut native = Command::new("setpriv");
+    native.args(&lowered("native")[1..]).current_dir(folder);
+    let native = outcomes(&finish(native, b"").stdout);
+    assert!(native.0 > 200, "only {} tests have run", native.0);
+    let of_root = outcomes(&record(folder, &lowered("mirror")).stdout);
+    // The user writes a log of their own.
+    fs::remove_file(log(folder)).expect("a log");
+    let of_user = outcomes(&as_user(folder, "666", &suite("own")).stdout);
+    for mirrored in [of_root, of_user] {
+        assert_eq!(mirrored.1.difference(&native.1).collect::<Vec<_>>(), Vec::<&String>::new());
+        assert!(mirrored.0 + 5 > native.0, "{} tests instead of {}", mirrored.0, native.0);
+    }
+}
+
 /// How many tests passed, and the names of those that failed.
 fn outcomes(output: &[u8]) -> (usize, BTreeSet<String>) {
     let text = String::from_utf8_lossy(output).into_owned();
@@ -64,4 +100,49 @@ fn outcomes(output: &[u8]) -> (usize, BTreeSet<String>) {
 
 fn fsx(folder: &Path) {
     assert_code(&record(folder, &["fsx", "-S", "7", "-N", "20000", "file"]), 0);
+}
+
+/// What stress-ng may find in the mirror alone: the map of a file's extents has no fixed size, which an
+/// ioctl to a file system in user space must have (`FUSE_IOCTL_UNRESTRICTED` is for devices).
+const INHERENT: &[&str] = &["fiemap"];
+
+/// All of the class at once for some seconds; at full size one after the other, natively and recorded.
+fn stress(folder: &Path) {
+    let full = pair::is_full_size();
+    let amount = if full { ["--seq", "1", "--timeout", "3s"] } else { ["--all", "1", "--timeout", "4s"] };
+    for class in if full { &["filesystem", "io"][..] } else { &["filesystem"] } {
+        let mut arguments = vec!["stress-ng", "--class", class, "--verify", "--temp-path", "."];
+        arguments.extend(amount);
+        let place = folder.join(class);
+        fs::create_dir(&place).expect("a folder");
+        let pair = pair::run(&place, &arguments);
+        let (native, mirrored) = (complaints(&pair.native), complaints(&pair.mirrored));
+        let further: Vec<_> = mirrored
+            .iter()
+            .filter(|line| !native.contains(*line) && !INHERENT.contains(&line.as_str()))
+            .collect();
+        let text = String::from_utf8_lossy(&pair.mirrored.stderr).into_owned();
+        assert!(further.is_empty(), "{further:?}\n{text}\nnatively: {native:?}");
+        assert_eq!(pair.mirrored.status.code(), pair.native.status.code(), "{text}");
+        assert!(text.contains("run completed"), "{text}");
+    }
+}
+
+/// The stressors that failed, were skipped, or gave up.
+fn complaints(output: &std::process::Output) -> BTreeSet<String> {
+    let text = [&output.stdout[..], &output.stderr[..]].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let words = ["fail:", "skipping", "not supported", "aborted", "terminated on signal", "unsuccessful"];
+    let concerned = text.lines().filter(|line| words.iter().any(|word| line.contains(word)));
+    concerned.filter_map(stressor).map(without_numbers).collect()
+}
+
+/// The name in `stress-ng: info:  [4711] fiemap: it is not supported`.
+fn stressor(line: &str) -> Option<&str> {
+    line.split(']').nth(1).and_then(|rest| rest.split(':').next()).map(str::trim)
+}
+
+/// `process [4711] (binderfs) aborted early` is the same in every run.
+fn without_numbers(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_ascii_digit()).collect()
 }

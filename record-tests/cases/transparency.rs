@@ -7,6 +7,7 @@ use std::process::Command;
 
 use crate::harness::case::Case;
 use crate::harness::recorder::{assert_code, command, finish, record};
+use crate::harness::user::as_user;
 
 /// The cases.
 pub fn cases() -> Vec<Case> {
@@ -22,12 +23,6 @@ pub fn cases() -> Vec<Case> {
         Case::new("transparency::user_groups_limits_and_mask_are_kept", &["setpriv"], identity),
         Case::new("transparency::files_belong_to_who_made_them", &["setpriv"], ownership),
         Case::new("transparency::a_file_tree_looks_the_same", &["find"], same_tree),
-        Case::new("transparency::files_behave_as_on_their_file_system", &["python3"], behaviour),
-        Case::new(
-            "transparency::files_behave_where_reads_cannot_go_past_the_mirror",
-            &["python3", "unshare"],
-            served,
-        ),
         Case::new(
             "transparency::an_ordinary_user_needs_no_privilege",
             &["setpriv", "unshare"],
@@ -36,7 +31,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("transparency::without_any_right_nothing_is_run", &["setpriv", "unshare"], no_right),
         Case::new("transparency::device_numbers_stay_apart", &["stat"], devices),
         Case::new("transparency::nothing_can_be_written_with_read_only", &[], read_only),
-        Case::new("transparency::a_terminal_program_works", &["script", "bash"], terminal),
+        Case::new("transparency::a_terminal_program_works", &["python3", "bash"], terminal),
     ]
 }
 
@@ -126,68 +121,11 @@ fn same_tree(folder: &Path) {
     assert_same(folder, &["ls", "-lanR", "/etc"]);
 }
 
-fn behaviour(folder: &Path) {
-    let script = include_str!("../fixtures/behaviour.py");
-    let native = folder.join("native");
-    let mirrored = folder.join("mirror");
-    fs::create_dir(&native).expect("a folder");
-    fs::create_dir(&mirrored).expect("a folder");
-    let mut run = Command::new("python3");
-    run.args(["-c", script]).current_dir(&native);
-    let native = finish(run, b"");
-    assert_code(&native, 0);
-    let mut run = command(folder, &["python3", "-c", script]);
-    run.current_dir(&mirrored);
-    let mirrored = finish(run, b"");
-    assert_code(&mirrored, 0);
-    assert_eq!(String::from_utf8_lossy(&mirrored.stdout), String::from_utf8_lossy(&native.stdout));
-}
-
-/// Two overlays on each other are too deep for FUSE passthrough, so every byte goes through the server.
-fn served(folder: &Path) {
-    let compat = crate::harness::recorder::COMPAT;
-    fs::write(folder.join("behaviour.py"), include_str!("../fixtures/behaviour.py")).expect("a file");
-    let script = format!(
-        "set -e
-        overlay() {{
-            mkdir -p memory$1 over$1; mount -t tmpfs memory memory$1; mkdir memory$1/upper memory$1/work
-            mount -t overlay over -o lowerdir=$2,upperdir=memory$1/upper,workdir=memory$1/work over$1
-        }}
-        mkdir lower; overlay 1 lower; overlay 2 over1; mkdir over2/native over2/mirror; top=$PWD
-        cd $top/over2/native; python3 $top/behaviour.py > $top/native.out
-        cd $top/over2/mirror; {compat} record -q -o $top/run.jsonl -- python3 $top/behaviour.py > $top/mirror.out"
-    );
-    let mut run = Command::new("unshare");
-    run.args(["-m", "sh", "-c", &script]).current_dir(folder);
-    assert_code(&finish(run, b""), 0);
-    let text = |name: &str| fs::read_to_string(folder.join(name)).expect("it was written");
-    assert_eq!(text("mirror.out"), text("native.out"));
-    let recording = crate::harness::recording::read(&crate::harness::recorder::log(folder));
-    let read = recording.events.iter().any(|event| event.read.is_some_and(|bytes| bytes > 0));
-    assert!(read, "bytes are counted where they go through the mirror");
-}
-
-/// Runs as a user without privilege, who may open the device as on most systems.
-fn as_user(folder: &Path, mode: &str, script: &str) -> std::process::Output {
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("our folder");
-    let compat = crate::harness::recorder::COMPAT;
-    fs::copy(compat, folder.join("compat")).expect("a copy that anybody may execute");
-    let outer = format!(
-        "mknod fuse c 10 229; chmod {mode} fuse; mount --bind fuse /dev/fuse
-        exec setpriv --reuid=1234 --regid=1235 --clear-groups --no-new-privs \\
-            ./compat record -o run.jsonl -- sh -c \"$1\""
-    );
-    let mut run = Command::new("unshare");
-    run.args(["-m", "sh", "-c", &outer, "sh", script]).current_dir(folder);
-    finish(run, b"")
-}
-
 fn ordinary_user(folder: &Path) {
     let script = "id -u; id -g; pwd; echo a > file && cat file; stat -c '%u %g' file; echo b > /tmp/compat-$$ && \
         rm /tmp/compat-$$ && echo in tmp; cat /etc/shadow 2>&1 | grep -c denied; echo x 2>/dev/null > /etc/x || echo refused
         chmod 600 file; mkdir d; mv file d; ls d; exit 6";
-    let output = as_user(folder, "666", script);
+    let output = as_user(folder, "666", &["sh", "-c", script]);
     assert_code(&output, 6);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let expected = format!("1234\n1235\n{}\na\n1234 1235\nin tmp\n1\nrefused\nfile\n", folder.display());
@@ -197,7 +135,7 @@ fn ordinary_user(folder: &Path) {
 }
 
 fn no_right(folder: &Path) {
-    let output = as_user(folder, "600", "echo run > run");
+    let output = as_user(folder, "600", &["sh", "-c", "echo run > run"]);
     assert_code(&output, 3);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains("could not open /dev/fuse: Permission denied"), "{text}");
@@ -225,14 +163,17 @@ fn read_only(folder: &Path) {
 }
 
 fn terminal(folder: &Path) {
-    let inner = format!("{} record -o log -- bash --norc -i", crate::harness::recorder::COMPAT);
-    let mut run = Command::new("script");
-    run.args(["-qec", &inner, "/dev/null"]).current_dir(folder).env("PS1", "> ");
-    // Job control: a stopped job comes back, and the shell owns the terminal.
-    let input = b"sleep 100 &\nkill -STOP %1; sleep 0.2; jobs; kill -KILL %1\ntty; exit 7\n";
-    let output = finish(run, input);
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(output.status.code(), Some(7), "{text}");
-    assert!(text.contains("Stopped") && text.contains("/dev/pts/"), "{text}");
-    assert!(!text.contains("no job control"), "{text}");
+    let run = |command: &[&str]| {
+        let mut run = Command::new("python3");
+        run.args(["-c", include_str!("../fixtures/terminal.py")]).args(command).current_dir(folder);
+        let output = finish(run, b"");
+        assert_code(&output, 0);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let shell = ["bash", "--norc", "-i"];
+    let native = run(&shell);
+    let mut recorded = vec![crate::harness::recorder::COMPAT, "record", "-q", "-o", "log", "--"];
+    recorded.extend(shell);
+    assert_eq!(run(&recorded), native);
+    assert!(native.ends_with("\n7\n"), "{native}");
 }

@@ -2,7 +2,10 @@
 
 pub mod case;
 pub mod launcher;
+pub mod pair;
 pub mod provided;
 pub mod recorder;
 pub mod recording;
+pub mod tree;
+pub mod user;
 pub mod witness;

@@ -37,7 +37,10 @@ impl Recording {
             if event.event != Kind::Lookup || event.error.as_deref() != Some("ENOENT") || !wanted(event) {
                 continue;
             }
-            let next = self.events[position + 1..].iter().find(|next| next.tid == event.tid);
+            // A close is told when the kernel comes to it, whatever its thread does by then.
+            let closes = |next: &&Event| matches!(next.event, Kind::Close | Kind::CloseFolder);
+            let mut following = self.events[position + 1..].iter().filter(|next| !closes(next));
+            let next = following.find(|next| next.tid == event.tid);
             let made = next.is_some_and(|next| {
                 let makes = matches!(
                     next.event,

@@ -13,8 +13,9 @@ pub struct Witness {
     pub executed: BTreeSet<String>,
 }
 
-/// Reads what `strace -f -y -e trace=%file -o FILE` wrote.
-pub fn read(file: &Path) -> Witness {
+/// Reads what `strace -f -y -e trace=%file -o FILE` wrote of a run in this folder, which its processes
+/// do not leave.
+pub fn read(file: &Path, folder: &Path) -> Witness {
     let text = String::from_utf8_lossy(&std::fs::read(file).expect("strace's file")).into_owned();
     let mut witness = Witness::default();
     let mut unfinished: HashMap<String, String> = HashMap::new();
@@ -25,19 +26,19 @@ pub fn read(file: &Path) -> Witness {
             unfinished.insert(process.to_owned(), begun.to_owned());
         } else if let Some((_, ended)) = rest.split_once(" resumed>") {
             let begun = unfinished.remove(process).unwrap_or_default();
-            witness.take(&format!("{begun}{ended}"));
+            witness.take(&format!("{begun}{ended}"), folder);
         } else {
-            witness.take(rest);
+            witness.take(rest, folder);
         }
     }
     witness
 }
 
 impl Witness {
-    fn take(&mut self, call: &str) {
+    fn take(&mut self, call: &str, folder: &Path) {
         let Some((name, arguments)) = call.split_once('(') else { return };
         let Some((arguments, result)) = arguments.rsplit_once(" = ") else { return };
-        let Some(path) = path_of(arguments) else { return };
+        let Some(path) = path_of(arguments, folder) else { return };
         let opens = matches!(name, "open" | "openat" | "openat2" | "creat");
         if result.contains("ENOENT") {
             // What was made since was missing itself.
@@ -55,12 +56,12 @@ impl Witness {
     }
 }
 
-/// The first quoted argument, taken from the folder that stands before it.
-fn path_of(arguments: &str) -> Option<PathBuf> {
+/// The first quoted argument, taken from the folder that stands before it, or else from the run's.
+fn path_of(arguments: &str, working: &Path) -> Option<PathBuf> {
     let (before, rest) = arguments.split_once('"')?;
     let (path, _) = rest.split_once('"')?;
     let folder = before.split_once('<').and_then(|(_, rest)| rest.rsplit_once('>')).map(|(folder, _)| folder);
-    Some(Path::new(folder.unwrap_or("/")).join(path))
+    Some(folder.map_or(working, Path::new).join(path))
 }
 
 /// The path with its links followed, as far as it goes.

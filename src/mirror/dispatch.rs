@@ -75,7 +75,6 @@ const WANTED: Feature = Feature::ASYNC_READ
     .with(Feature::PARALLEL_FOLDERS)
     .with(Feature::MAX_PAGES)
     .with(Feature::CACHE_SYMBOLIC_LINKS)
-    .with(Feature::KILL_PRIVILEGE)
     .with(Feature::EXTENDED_FLAGS)
     .with(Feature::SECOND_WORD)
     .with(Feature::SUPPLEMENTARY_GROUP)

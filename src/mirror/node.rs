@@ -16,8 +16,6 @@ use super::attribute::{self, Identity};
 pub struct Node {
     /// The kernel's number.
     pub number: u64,
-    /// Which file it is.
-    pub identity: Identity,
     /// The type bits of the mode (`S_IFMT`).
     pub kind: u32,
     /// Whether the descriptor was used since the cache looked last.
@@ -29,6 +27,8 @@ pub struct Node {
 
 #[derive(Debug)]
 struct State {
+    /// Which file it is.
+    identity: Identity,
     place: Place,
     /// An `O_PATH` descriptor: kept by the cache for folders, for good where `pinned`.
     handle: Option<Arc<OwnedFd>>,
@@ -80,10 +80,10 @@ impl Node {
 
     fn new(number: u64, stat: &Statx, place: Place, handle: Option<Arc<OwnedFd>>) -> Arc<Self> {
         let pinned = handle.is_some();
-        let state = State { place, handle, pinned, opens: Opens::default() };
+        let identity = Identity::of(stat);
+        let state = State { identity, place, handle, pinned, opens: Opens::default() };
         Arc::new(Self {
             number,
-            identity: Identity::of(stat),
             kind: attribute::kind(stat),
             used: AtomicBool::new(false),
             written: AtomicBool::new(false),
@@ -94,6 +94,16 @@ impl Node {
     fn state(&self) -> MutexGuard<'_, State> {
         // A thread that panicked held this for a few assignments, each of which is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which file it is.
+    pub fn identity(&self) -> Identity {
+        self.state().identity
+    }
+
+    /// An overlay has copied it, which makes it another file below.
+    pub fn became(&self, identity: Identity) {
+        self.state().identity = identity;
     }
 
     /// Whether it is a folder.
@@ -176,7 +186,11 @@ impl Node {
         let folder = parent_of(&parent)?;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&folder, &*name, flags, Mode::empty()).map_err(stale)?;
-        if Identity::of(&attribute::of_file(&file)?) == self.identity { Ok(file) } else { Err(Errno::STALE) }
+        if Identity::of(&attribute::of_file(&file)?) == self.identity() {
+            Ok(file)
+        } else {
+            Err(Errno::STALE)
+        }
     }
 
     /// Changes how it is counted as open.

@@ -36,7 +36,7 @@ impl Table {
     /// A table that knows the root alone.
     pub fn new(root: Arc<Node>) -> Self {
         let mut inner = Inner { last: ROOT, ..Inner::default() };
-        inner.by_identity.insert(root.identity, ROOT);
+        inner.by_identity.insert(root.identity(), ROOT);
         inner.by_number.insert(ROOT, Known { node: Arc::clone(&root), lookups: 1 });
         Self { inner: Mutex::new(inner), root }
     }
@@ -95,6 +95,20 @@ impl Table {
         node
     }
 
+    /// The node stands for what has these attributes from now on.
+    pub fn became(&self, node: &Node, stat: &Statx) {
+        let identity = Identity::of(stat);
+        let mut inner = self.inner();
+        let old = node.identity();
+        if inner.by_identity.get(&old) == Some(&node.number) {
+            inner.by_identity.remove(&old);
+        }
+        if inner.by_number.contains_key(&node.number) {
+            inner.by_identity.entry(identity).or_insert(node.number);
+        }
+        node.became(identity);
+    }
+
     /// The kernel takes back `count` look-ups.
     pub fn forget(&self, number: u64, count: u64) {
         let mut inner = self.inner();
@@ -105,9 +119,9 @@ impl Table {
         }
         let forgotten = inner.by_number.remove(&number);
         if let Some(Known { node, .. }) = &forgotten
-            && inner.by_identity.get(&node.identity) == Some(&number)
+            && inner.by_identity.get(&node.identity()) == Some(&number)
         {
-            inner.by_identity.remove(&node.identity);
+            inner.by_identity.remove(&node.identity());
         }
         drop(inner);
         // Closes its descriptor and lets go of its parents, which needs no lock.

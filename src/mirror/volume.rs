@@ -19,6 +19,9 @@ use super::protocol::{Body, Header, ROOT, Validity, write_entry};
 use super::provider::Provider;
 use super::table::Table;
 
+/// `OVERLAYFS_SUPER_MAGIC` (`linux/magic.h`).
+const OVERLAY: rustix::fs::FsWord = 0x794c_7630;
+
 /// How a volume is mirrored.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -54,6 +57,8 @@ pub struct Volume {
     pub(super) acl: bool,
     /// Who serves what is read from elsewhere.
     pub(super) provider: Option<Arc<dyn Provider>>,
+    /// Whether files become others when they are changed: an overlay copies them from its lower folders.
+    copies: bool,
     observer: Option<Arc<dyn Observer>>,
 }
 
@@ -93,6 +98,7 @@ impl Volume {
     ) -> Result<Self, Errno> {
         let stat = attribute::of_file(&root)?;
         let acl = options.only_user.is_none() && has_access_lists(&root);
+        let copies = rustix::fs::fstatfs(&root)?.f_type == OVERLAY;
         let handles = HandleCache::new(options.descriptors);
         Ok(Self {
             device,
@@ -102,6 +108,7 @@ impl Volume {
             folders: OpenTable::default(),
             passthrough: AtomicBool::new(false),
             acl,
+            copies,
             options,
             provider: None,
             observer,
@@ -144,7 +151,7 @@ impl Volume {
             Errno::NOENT => Errno::STALE,
             other => other,
         })?;
-        if attribute::Identity::of(&stat) == node.identity { Ok(stat) } else { Err(Errno::STALE) }
+        if attribute::Identity::of(&stat) == node.identity() { Ok(stat) } else { Err(Errno::STALE) }
     }
 
     fn may_write(&self, node: &Arc<Node>) -> bool {
@@ -177,6 +184,17 @@ impl Volume {
         });
         write_entry(out, node.number, &stat, self.validity(&stat));
         Ok((node, stat))
+    }
+
+    /// The file behind this descriptor was changed, or something in the folder: an overlay may have
+    /// copied it, which shows as another device, number and time of birth of what is the same file.
+    pub(super) fn changed(&self, node: &Node, handle: &OwnedFd) {
+        if self.copies
+            && let Ok(stat) = attribute::of_file(handle)
+            && attribute::Identity::of(&stat) != node.identity()
+        {
+            self.table.became(node, &stat);
+        }
     }
 
     /// How long the kernel may remember the file. A file with several names is looked up each time, so

@@ -1,6 +1,7 @@
 //! The operating system where Rust's standard library does not reach: the only unsafe code.
 
 mod credential;
+mod file_attribute;
 mod fuse_device;
 mod mapping;
 mod process;
@@ -8,6 +9,7 @@ mod signal;
 mod socket;
 
 pub use credential::{set_file_system_ids, set_groups};
+pub use file_attribute::{FileAttributes, file_attributes, set_file_attributes};
 pub use fuse_device::{clone_device, close_backing, open_backing};
 pub use mapping::{map, zeroed};
 pub use process::{fork, unshare_folder_and_mask, unshare_mounts};

@@ -86,49 +86,53 @@ impl Change {
 pub(in crate::mirror) fn set(volume: &Volume, request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), Errno> {
     let change = Change::read(request.body)?;
     let (node, handle) = volume.handle(request.header.node)?;
-    if change.has(change::USER | change::GROUP) {
-        let user = change.has(change::USER).then(|| Uid::from_raw(change.user));
-        let group = change.has(change::GROUP).then(|| Gid::from_raw(change.group));
-        rustix::fs::chownat(&*handle, c"", user, group, AtFlags::EMPTY_PATH)?;
-    }
-    if change.has(change::MODE) {
-        let mode = Mode::from_raw_mode(change.mode & 0o7777);
-        rustix::fs::chmod(self_path(&handle), mode)?;
-    }
-    if change.has(change::SIZE) {
-        let result = truncate(volume, request, &change, &node, &handle);
-        let action = Action::Truncate { size: change.size };
-        volume.tell(request.caller(), || node.path(), action, result.err());
-        result?;
-    }
-    if let Some(times) = change.times() {
-        set_times(&node, &handle, &times)?;
-    }
+    let result = apply(volume, request, &change, &node, &handle);
+    volume.changed(&node, &handle);
     drop(handle);
+    result?;
     let stat = volume.stat(&node)?;
     write_attributes(out, &stat, volume.validity(&stat));
     Ok(())
 }
 
-fn truncate(
+fn apply(
     volume: &Volume,
     request: &Request<'_>,
     change: &Change,
     node: &Arc<Node>,
     handle: &OwnedFd,
 ) -> Result<(), Errno> {
+    if change.has(change::USER | change::GROUP) {
+        let user = change.has(change::USER).then(|| Uid::from_raw(change.user));
+        let group = change.has(change::GROUP).then(|| Gid::from_raw(change.group));
+        rustix::fs::chownat(handle, c"", user, group, AtFlags::EMPTY_PATH)?;
+    }
+    if change.has(change::MODE) {
+        let mode = Mode::from_raw_mode(change.mode & 0o7777);
+        rustix::fs::chmod(self_path(handle), mode)?;
+    }
+    if change.has(change::SIZE) {
+        let result = truncate(volume, change, node, handle);
+        let action = Action::Truncate { size: change.size };
+        volume.tell(request.caller(), || node.path(), action, result.err());
+        result?;
+    }
+    if let Some(times) = change.times() {
+        set_times(node, handle, &times)?;
+    }
+    Ok(())
+}
+
+fn truncate(volume: &Volume, change: &Change, node: &Arc<Node>, handle: &OwnedFd) -> Result<(), Errno> {
     node.written.store(true, Ordering::Release);
-    let guard = change.has(change::KILL_SET_ID).then(|| request.credentials.without_set_id());
-    let result = if change.has(change::HANDLE) {
+    if change.has(change::HANDLE) {
         let open = volume.files.find(change.handle)?;
         rustix::fs::ftruncate(file::file_of(volume, &open)?, change.size)
     } else if node.kind == libc::S_IFREG {
         rustix::fs::ftruncate(volume.reopen(handle, libc::O_WRONLY as u32)?, change.size)
     } else {
         Err(Errno::INVAL)
-    };
-    drop(guard);
-    result
+    }
 }
 
 fn set_times(node: &Node, handle: &OwnedFd, times: &Timestamps) -> Result<(), Errno> {

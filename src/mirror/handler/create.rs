@@ -73,6 +73,7 @@ fn made(
     let assumed = request.credentials.assume(&request.header, request.supplementary, mask);
     let result = make(&folder);
     drop(assumed);
+    volume.changed(&parent, &folder);
     let result = result.and_then(|()| volume.answer_entry(out, &parent, &folder, name).map(drop));
     volume.tell(request.caller(), || parent.path_of(name), action, result.err());
     result
@@ -90,8 +91,10 @@ pub(in crate::mirror) fn hard_link(
     let from = if volume.is_observed() { volume.placed(node.path()) } else { Vec::new() };
     let (parent, folder) = volume.handle(request.header.node)?;
     // The right to name any descriptor needs CAP_DAC_READ_SEARCH; the link in /proc needs none.
-    let result = rustix::fs::linkat(CWD, self_path(&handle), &*folder, name, AtFlags::SYMLINK_FOLLOW)
-        .and_then(|()| volume.answer_entry(out, &parent, &folder, name).map(drop));
+    let result = rustix::fs::linkat(CWD, self_path(&handle), &*folder, name, AtFlags::SYMLINK_FOLLOW);
+    volume.changed(&node, &handle);
+    volume.changed(&parent, &folder);
+    let result = result.and_then(|()| volume.answer_entry(out, &parent, &folder, name).map(drop));
     volume.tell(request.caller(), || parent.path_of(name), Action::HardLink { from: &from }, result.err());
     result
 }
@@ -109,6 +112,7 @@ pub(in crate::mirror) fn file(
     let (parent, folder) = volume.handle(request.header.node)?;
     let wanted = OFlags::CREATE | OFlags::NOFOLLOW;
     let file = create(request, &folder, name, (flags, mode, mask), wanted);
+    volume.changed(&parent, &folder);
     let open = next_open();
     let result = file.and_then(|file| {
         let stat = attribute::of_file(&file)?;

@@ -13,7 +13,11 @@ use crate::mirror::volume::{Request, Volume, self_path};
 /// `FUSE_SETXATTR_ACL_KILL_SGID`.
 const KILLS_SET_ID: u32 = 1 << 0;
 
-/// A path whose last part is not followed, and the descriptor that it leads through.
+/// `XATTR_SIZE_MAX` and `XATTR_LIST_MAX`, in bytes.
+const LARGEST: usize = 1 << 16;
+
+/// A path whose last part is not followed, the descriptor that it leads through, and whether it is the
+/// path of a link.
 fn path_of(volume: &Volume, request: &Request<'_>) -> Result<(PathBuf, Arc<OwnedFd>, bool), Errno> {
     let node = volume.table.node(request.header.node)?;
     if node.is_link()
@@ -27,6 +31,13 @@ fn path_of(volume: &Volume, request: &Request<'_>) -> Result<(PathBuf, Arc<Owned
     Ok((self_path(&handle), handle, false))
 }
 
+/// An attribute was set or removed; what `path_of` has found may have become another file.
+fn changed(volume: &Volume, request: &Request<'_>, handle: &OwnedFd, link: bool) {
+    if !link && let Ok(node) = volume.table.node(request.header.node) {
+        volume.changed(&node, handle);
+    }
+}
+
 /// Answers `FUSE_SETXATTR`.
 pub(in crate::mirror) fn set(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
     let mut body = request.body;
@@ -34,7 +45,7 @@ pub(in crate::mirror) fn set(volume: &Volume, request: &Request<'_>) -> Result<(
     body.u32()?;
     let name = body.name()?;
     let value = body.bytes(size)?;
-    let (path, _handle, link) = path_of(volume, request)?;
+    let (path, handle, link) = path_of(volume, request)?;
     let flags = XattrFlags::from_bits_retain(flags);
     let guard = (kills & KILLS_SET_ID != 0).then(|| request.credentials.without_set_id());
     let result = if link {
@@ -43,6 +54,7 @@ pub(in crate::mirror) fn set(volume: &Volume, request: &Request<'_>) -> Result<(
         rustix::fs::setxattr(path, name, value, flags)
     };
     drop(guard);
+    changed(volume, request, &handle, link);
     result
 }
 
@@ -81,21 +93,26 @@ fn fill(
     size: usize,
     read: impl FnOnce(&mut [u8]) -> Result<usize, Errno>,
 ) -> Result<(), Errno> {
-    if size == 0 {
-        let needed = read(&mut [])?;
-        out.put_u32(needed as u32);
-        out.put_u32(0);
-        return Ok(());
-    }
-    out.resize(OUT_HEADER + size.min(1 << 16), 0);
+    // The library answers an empty buffer with 0, so the value itself is read for its size, too.
+    let room = if size == 0 { LARGEST } else { size.min(LARGEST) };
+    out.resize(OUT_HEADER + room, 0);
     let count = read(&mut out[OUT_HEADER..])?;
-    out.truncate(OUT_HEADER + count);
+    if size == 0 {
+        out.truncate(OUT_HEADER);
+        out.put_u32(count as u32);
+        out.put_u32(0);
+    } else {
+        out.truncate(OUT_HEADER + count);
+    }
     Ok(())
 }
 
 /// Answers `FUSE_REMOVEXATTR`.
 pub(in crate::mirror) fn remove(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
     let name = { request.body }.name()?;
-    let (path, _handle, link) = path_of(volume, request)?;
-    if link { rustix::fs::lremovexattr(path, name) } else { rustix::fs::removexattr(path, name) }
+    let (path, handle, link) = path_of(volume, request)?;
+    let result =
+        if link { rustix::fs::lremovexattr(path, name) } else { rustix::fs::removexattr(path, name) };
+    changed(volume, request, &handle, link);
+    result
 }

@@ -17,12 +17,8 @@ use crate::mirror::session::LARGEST;
 use crate::mirror::volume::{Request, Volume};
 use crate::sys;
 
-/// `FUSE_OPEN_KILL_SUIDGID`.
-const OPEN_KILLS_SET_ID: u32 = 1 << 0;
 /// `FUSE_WRITE_CACHE`: pages that were written through a mapping.
 const FROM_CACHE: u32 = 1 << 0;
-/// `FUSE_WRITE_KILL_SUIDGID`.
-const WRITE_KILLS_SET_ID: u32 = 1 << 2;
 /// `FUSE_FSYNC_FDATASYNC`.
 const DATA_ONLY: u32 = 1 << 0;
 
@@ -33,12 +29,12 @@ pub(in crate::mirror) fn open(
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
     let mut body = request.body;
-    let (flags, open_flags) = (body.u32()?, body.u32()?);
+    let flags = body.u32()?;
     let node = volume.table.node(request.header.node)?;
     let open = next_open();
     let result = match provided(volume, request, &node, flags) {
         Some(opened) => Ok(opened),
-        None => open_node(volume, request, &node, flags, open_flags),
+        None => open_node(volume, request, &node, flags),
     };
     let action = Action::Open { open, flags };
     volume.tell(request.caller(), || node.path(), action, result.as_ref().err().copied());
@@ -87,19 +83,18 @@ pub(super) fn note_writing(node: &Node, flags: u32) {
     }
 }
 
-fn open_node(
-    volume: &Volume,
-    request: &Request<'_>,
-    node: &Arc<Node>,
-    flags: u32,
-    open_flags: u32,
-) -> Result<Opened, Errno> {
+fn open_node(volume: &Volume, request: &Request<'_>, node: &Arc<Node>, flags: u32) -> Result<Opened, Errno> {
     let handle = volume.handles.open(node)?;
     let truncates = flags & libc::O_TRUNC as u32 != 0;
-    let guard =
-        (truncates && open_flags & OPEN_KILLS_SET_ID != 0).then(|| request.credentials.without_set_id());
-    let file = if truncates { Some(volume.reopen(&handle, flags)?) } else { None };
+    // The kernel takes set-id bits away itself, but for what an open truncates.
+    let guard = (truncates && request.header.user != 0).then(|| request.credentials.without_set_id());
+    // The kernel does not know what forbids writing below: flags of lsattr(1), a busy program.
+    let writes = flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32;
+    let file = if truncates || writes { Some(volume.reopen(&handle, flags)?) } else { None };
     drop(guard);
+    if file.is_some() {
+        volume.changed(node, &handle);
+    }
     if let Some(number) = register(volume, node, handle.as_fd()) {
         return Ok(Opened::Passed(number));
     }
@@ -223,7 +218,6 @@ pub(in crate::mirror) fn write(
     body.bytes(16)?;
     let data = body.bytes(size as usize)?;
     let open = volume.files.find(number)?;
-    let guard = (write_flags & WRITE_KILLS_SET_ID != 0).then(|| request.credentials.without_set_id());
     let appends = open.flags & libc::O_APPEND as u32 != 0;
     let written = if appends && write_flags & FROM_CACHE != 0 {
         // Pages go where they belong, through whichever open the kernel took.
@@ -232,7 +226,6 @@ pub(in crate::mirror) fn write(
     } else {
         write_all(file_of(volume, &open)?.as_fd(), data, offset)
     };
-    drop(guard);
     let written = written?;
     open.written.fetch_add(written as u64, Ordering::Relaxed);
     out.put_u32(written as u32);

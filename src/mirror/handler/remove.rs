@@ -26,6 +26,7 @@ fn remove(volume: &Volume, request: &Request<'_>, flags: AtFlags, action: Action
     let (parent, folder) = volume.handle(request.header.node)?;
     let victim = Known::find(volume, &folder, name);
     let result = rustix::fs::unlinkat(&*folder, name, flags);
+    volume.changed(&parent, &folder);
     if let (Ok(()), Some(victim)) = (&result, victim) {
         victim.lost(&parent, name);
     }
@@ -85,6 +86,9 @@ fn move_name(
     let moved = Known::find(volume, &old_folder, from);
     let replaced = Known::find(volume, &new_folder, to);
     let result = rustix::fs::renameat_with(&*old_folder, from, &*new_folder, to, flags);
+    volume.changed(&old_parent, &old_folder);
+    volume.changed(&new_parent, &new_folder);
+    moved.iter().chain(&replaced).for_each(|known| volume.changed(&known.node, &known.handle));
     let path = if volume.is_observed() { volume.placed(new_parent.path_of(to)) } else { Vec::new() };
     let action = Action::Rename { to: &path, flags: flags.bits() };
     volume.tell(request.caller(), || old_parent.path_of(from), action, result.err());

@@ -1,11 +1,14 @@
 //! Space in files: reserving, punching, finding and copying it; and the flags of lsattr(1).
 
+use std::os::fd::AsFd as _;
+
 use rustix::fs::{FallocateFlags, IFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::file::file_of;
 use crate::mirror::protocol::ReplyExt;
 use crate::mirror::volume::{Request, Volume};
+use crate::sys::{self, FileAttributes};
 
 /// `FUSE_IOCTL_DIR`.
 const ON_FOLDER: u32 = 1 << 4;
@@ -56,36 +59,60 @@ pub(in crate::mirror) fn copy_range(
     Ok(())
 }
 
-/// Answers `FUSE_IOCTL`: the file's flags (ioctl_iflags(2)); nothing else is known.
+/// Answers `FUSE_IOCTL`: the file's flags in both their forms (ioctl_iflags(2), ioctl_xfs_fsgetxattr(2)),
+/// the second of which the kernel asks for before it sets any; nothing else is known.
 pub(in crate::mirror) fn control(
     volume: &Volume,
     request: &Request<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
-    const GET_FLAGS: u32 = 0x8008_6601;
-    const SET_FLAGS: u32 = 0x4008_6602;
     let mut body = request.body;
     let (number, flags, command) = (body.u64()?, body.u32()?, body.u32()?);
     body.bytes(16)?;
-    if command != GET_FLAGS && command != SET_FLAGS {
-        return Err(Errno::NOTTY);
-    }
+    let command = Command::of(command).ok_or(Errno::NOTTY)?;
     let node = if flags & ON_FOLDER != 0 {
         volume.folders.find(number)?.node.number
     } else {
         volume.files.find(number)?.node.number
     };
-    let (_, handle) = volume.handle(node)?;
+    let (node, handle) = volume.handle(node)?;
     let file = volume.reopen(&handle, (libc::O_RDONLY | libc::O_NONBLOCK) as u32)?;
-    let mut answer = None;
-    if command == GET_FLAGS {
-        answer = Some(rustix::fs::ioctl_getflags(&file)?);
-    } else {
-        rustix::fs::ioctl_setflags(&file, IFlags::from_bits_retain(body.u32()?))?;
-    }
     out.put_zeros(16);
-    if let Some(flags) = answer {
-        out.put_u32(flags.bits());
+    match command {
+        Command::Flags => out.put_u32(rustix::fs::ioctl_getflags(&file)?.bits()),
+        Command::SetFlags => rustix::fs::ioctl_setflags(&file, IFlags::from_bits_retain(body.u32()?))?,
+        Command::Attributes => out.extend_from_slice(&sys::file_attributes(file.as_fd()).map_err(errno)?),
+        Command::SetAttributes => {
+            let wanted = FileAttributes::try_from(body.bytes(size_of::<FileAttributes>())?);
+            sys::set_file_attributes(file.as_fd(), &wanted.map_err(|_| Errno::INVAL)?).map_err(errno)?;
+        }
     }
+    volume.changed(&node, &handle);
     Ok(())
+}
+
+/// The ioctls that are answered.
+#[derive(Clone, Copy, Debug)]
+enum Command {
+    Flags,
+    SetFlags,
+    Attributes,
+    SetAttributes,
+}
+
+impl Command {
+    /// The ioctl of a number (`linux/fs.h`).
+    fn of(number: u32) -> Option<Self> {
+        match number {
+            0x8008_6601 => Some(Self::Flags),
+            0x4008_6602 => Some(Self::SetFlags),
+            0x801c_581f => Some(Self::Attributes),
+            0x401c_5820 => Some(Self::SetAttributes),
+            _ => None,
+        }
+    }
+}
+
+fn errno(error: std::io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }

@@ -26,8 +26,6 @@ impl Feature {
     pub const POSIX_ACL: Self = Self(1 << 20);
     pub const MAX_PAGES: Self = Self(1 << 22);
     pub const CACHE_SYMBOLIC_LINKS: Self = Self(1 << 23);
-    /// The server clears set-id bits, and is told when.
-    pub const KILL_PRIVILEGE: Self = Self(1 << 28);
     pub const EXTENDED_FLAGS: Self = Self(1 << 29);
     /// There is a second word of flags.
     pub const SECOND_WORD: Self = Self(1 << 30);

@@ -33,5 +33,4 @@ pub mod change {
     pub const HANDLE: u32 = 1 << 6;
     pub const ACCESSED_NOW: u32 = 1 << 7;
     pub const MODIFIED_NOW: u32 = 1 << 8;
-    pub const KILL_SET_ID: u32 = 1 << 11;
 }

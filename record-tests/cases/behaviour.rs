@@ -1,0 +1,111 @@
+//! What programs can ask of files and of themselves, asked natively and in the mirror by the same scripts.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use crate::harness::case::Case;
+use crate::harness::pair;
+use crate::harness::recorder::{COMPAT, assert_code, finish, log};
+use crate::harness::recording::read;
+
+const FILES: &str = include_str!("../fixtures/behaviour.py");
+const DATA: &str = include_str!("../fixtures/data.py");
+const TOGETHER: &str = include_str!("../fixtures/together.py");
+const PROGRAM: &str = include_str!("../fixtures/program.py");
+
+/// The cases.
+pub fn cases() -> Vec<Case> {
+    let tools = &["python3", "setpriv", "unshare", "chattr"];
+    vec![
+        Case::new("behaviour::files", tools, |folder| passed(folder, FILES)),
+        Case::new("behaviour::data_between_descriptors_mappings_and_copies", tools, |folder| {
+            passed(folder, DATA);
+        }),
+        Case::new("behaviour::locks_watches_and_folders_between_processes", tools, |folder| {
+            passed(folder, TOGETHER);
+        }),
+        Case::new("behaviour::programs_users_and_namespaces", tools, |folder| passed(folder, PROGRAM)),
+        Case::new("behaviour::files_where_reads_cannot_go_past_the_mirror", tools, |folder| {
+            served(folder, FILES);
+        }),
+        Case::new("behaviour::data_where_reads_cannot_go_past_the_mirror", tools, |folder| {
+            served(folder, DATA);
+        }),
+        Case::new("behaviour::locks_where_reads_cannot_go_past_the_mirror", tools, |folder| {
+            served(folder, TOGETHER);
+        }),
+        Case::new("behaviour::programs_where_reads_cannot_go_past_the_mirror", tools, |folder| {
+            served(folder, PROGRAM);
+        }),
+        Case::new("behaviour::files_that_an_overlay_copies_while_they_are_in_use", tools, copied),
+    ]
+}
+
+/// The script is beside the folders it runs in, which other users may enter.
+fn script(folder: &Path, text: &str) -> String {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("our folder");
+    let path = folder.join("script.py");
+    fs::write(&path, text).expect("a file");
+    path.display().to_string()
+}
+
+/// How many random operations past the page cache are tried.
+fn direct_operations() -> &'static str {
+    if pair::is_full_size() { "DIRECT=5000" } else { "DIRECT=1000" }
+}
+
+fn passed(folder: &Path, text: &str) {
+    let script = script(folder, text);
+    pair::assert_same(folder, &["env", direct_operations(), "python3", &script]);
+}
+
+/// Two overlays on each other are too deep for FUSE passthrough, so every byte goes through the server.
+fn served(folder: &Path, text: &str) {
+    let script = script(folder, text);
+    let commands = format!(
+        "set -e
+        overlay() {{
+            mkdir -p memory$1 over$1; mount -t tmpfs memory memory$1; mkdir memory$1/upper memory$1/work
+            mount -t overlay over -o lowerdir=$2,upperdir=memory$1/upper,workdir=memory$1/work over$1
+        }}
+        mkdir lower; overlay 1 lower; overlay 2 over1; mkdir over2/native over2/mirror; top=$PWD
+        cd $top/over2/native; python3 {script} > $top/native.out
+        cd $top/over2/mirror; {COMPAT} record -q -o $top/run.jsonl -- python3 {script} > $top/mirror.out"
+    );
+    let mut run = Command::new("unshare");
+    run.args(["-m", "env", direct_operations(), "sh", "-c", &commands]).current_dir(folder);
+    assert_code(&finish(run, b""), 0);
+    let text = |name: &str| fs::read_to_string(folder.join(name)).expect("it was written");
+    assert_eq!(text("mirror.out"), text("native.out"));
+    let recording = read(&log(folder));
+    let counted = recording.events.iter().any(|event| event.read.is_some_and(|bytes| bytes > 0));
+    assert!(counted, "bytes are counted where they go through the mirror");
+}
+
+/// An overlay as container engines make them, but for its two layers on different file systems, where a
+/// copied file shows another device and number, too.
+fn copied(folder: &Path) {
+    let script = script(folder, include_str!("../fixtures/overlay.py"));
+    let commands = format!(
+        "set -e
+        for name in chmod chown times attribute link rename unlink write truncate append create folder deep lock; do
+            mkdir -p lower/$name/inner/deep; echo original content > lower/$name/file; echo deep > lower/$name/inner/deep/file
+        done
+        for way in native mirror; do
+            mkdir memory-$way over-$way; mount -t tmpfs memory memory-$way; mkdir memory-$way/upper memory-$way/work
+            mount -t overlay over -o lowerdir=lower,upperdir=memory-$way/upper,workdir=memory-$way/work over-$way
+        done
+        top=$PWD; cd $top/over-native; python3 {script} > $top/native.out
+        cd $top/over-mirror; {COMPAT} record -q -o $top/run.jsonl -- python3 {script} > $top/mirror.out"
+    );
+    let mut run = Command::new("unshare");
+    run.args(["-m", "sh", "-c", &commands]).current_dir(folder);
+    assert_code(&finish(run, b""), 0);
+    let text = |name: &str| fs::read_to_string(folder.join(name)).expect("it was written");
+    for (native, mirrored) in text("native.out").lines().zip(text("mirror.out").lines()) {
+        assert_eq!(mirrored, native);
+    }
+    assert_eq!(text("mirror.out"), text("native.out"));
+}

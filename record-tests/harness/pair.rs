@@ -1,0 +1,54 @@
+//! The same work twice: natively in one folder, recorded in another.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use super::recorder::{assert_code, command, finish};
+
+/// Asks for the full size of works that are cut down for the gate: `COMPAT_RECORD_FULL=1`.
+pub fn is_full_size() -> bool {
+    std::env::var_os("COMPAT_RECORD_FULL").is_some()
+}
+
+/// What came of it.
+pub struct Pair {
+    pub native: Output,
+    pub mirrored: Output,
+    /// Where it was done natively.
+    pub native_folder: PathBuf,
+    /// Where it was done recorded.
+    pub mirrored_folder: PathBuf,
+}
+
+/// Runs a command in the two folders, which are made.
+pub fn run<S: AsRef<OsStr>>(folder: &Path, arguments: &[S]) -> Pair {
+    let place = |name: &str| {
+        let place = folder.join(name);
+        std::fs::create_dir(&place).expect("a folder");
+        place
+    };
+    let (native_folder, mirrored_folder) = (place("native"), place("mirror"));
+    let mut plain = Command::new(&arguments[0]);
+    plain.args(&arguments[1..]).current_dir(&native_folder).env("LC_ALL", "C");
+    let native = finish(plain, b"");
+    let mut recorded = command(folder, arguments);
+    recorded.current_dir(&mirrored_folder).env("LC_ALL", "C");
+    let mirrored = finish(recorded, b"");
+    Pair { native, mirrored, native_folder, mirrored_folder }
+}
+
+/// Runs it, and asserts that both end well and say the same.
+pub fn assert_same<S: AsRef<OsStr>>(folder: &Path, arguments: &[S]) -> Pair {
+    let pair = run(folder, arguments);
+    assert_code(&pair.native, 0);
+    assert_code(&pair.mirrored, 0);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    // A line for each answer: the first that differs is shown.
+    for (native, mirrored) in text(&pair.native.stdout).lines().zip(text(&pair.mirrored.stdout).lines()) {
+        assert_eq!(mirrored, native);
+    }
+    assert_eq!(text(&pair.mirrored.stdout), text(&pair.native.stdout));
+    assert_eq!(text(&pair.mirrored.stderr), text(&pair.native.stderr));
+    pair
+}
