@@ -54,6 +54,22 @@ fn an_image_with_nothing_strange_is_compatible() {
 }
 
 #[test]
+fn subjects_that_the_document_does_not_describe_are_not_compatible() {
+    let found = report(&image(Vec::new(), |_| ()));
+    assert_ne!(found.verdict, Verdict::Compatible);
+    assert_eq!(found.subjects.len(), 1);
+    let found = report(&document(Vec::new()));
+    assert_ne!(found.verdict, Verdict::Compatible);
+}
+
+#[test]
+fn what_an_image_without_programs_asks_of_drivers_is_compared() {
+    let empty = image(Vec::new(), |image| image.requirements = vec![Requirement::Unknown]);
+    let found = report(&Specification { subjects: Vec::new(), objects: Vec::new(), ..empty });
+    assert_eq!(found.verdict, Verdict::Undecided);
+}
+
+#[test]
 fn a_cache_with_thousands_of_lines_of_one_name_is_searched_so_far() {
     let line = |number: usize| CacheLine {
         name: "n0".to_owned(),
