@@ -1,4 +1,6 @@
-//! What several targets need: a small ELF object around given bytes, and a small root.
+//! What several targets need: a small ELF object around given bytes, a small root, arbitrary documents.
+
+pub mod document;
 
 use std::path::Path;
 

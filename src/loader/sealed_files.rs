@@ -139,6 +139,10 @@ impl Files for SealedFiles<'_> {
             None if by_injected => "what it brings along".to_owned(),
             None => return Injection::NotExpected,
         };
+        if name.contains('/') {
+            // A path is looked for where it leads to, not among the host's libraries.
+            return Injection::NotExpected;
+        }
         let found = self.on_host(name, program.machine, program.class);
         if let Some(effort) = self.host.memory().budget.exceeded() {
             self.memory.budget.exceed(effort);

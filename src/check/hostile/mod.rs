@@ -2,6 +2,8 @@
 //! minutes, or all memory, where the bound that it is about is missing. Optimised, each check takes up to
 //! about a second.
 
+mod image;
+
 use std::time::{Duration, Instant};
 
 use crate::check::{Host, Matter, Options, Remark, Report, Verdict, check};

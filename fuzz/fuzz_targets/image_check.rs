@@ -1,0 +1,39 @@
+//! An arbitrary specification of an image against a root that holds a dynamic loader and an NVIDIA driver's
+//! files.
+//!
+//! Invariant: a report with a verdict on each subject, whatever the document says of the image's loaders, its
+//! cache, its small files, what a runtime brings and what drivers must be.
+
+#![no_main]
+
+use std::cell::RefCell;
+
+use compat::check::{Host, Options, check};
+use compat_fuzz::document::ImageDocument;
+use compat_fuzz::{dynamic_loader, root, write_executable};
+use libfuzzer_sys::fuzz_target;
+use tempfile::TempDir;
+
+thread_local! {
+    static ROOT: RefCell<TempDir> = RefCell::new(root_with_driver());
+}
+
+fn root_with_driver() -> TempDir {
+    let root = root();
+    let library = root.path().join("usr/lib/x86_64-linux-gnu/libcuda.so.535.104.05");
+    write_executable(&library, &dynamic_loader());
+    std::os::unix::fs::symlink("libcuda.so.535.104.05", library.with_file_name("libcuda.so.1"))
+        .expect("a link");
+    root
+}
+
+fuzz_target!(|document: ImageDocument| {
+    let ImageDocument(specification) = document;
+    ROOT.with_borrow(|root| {
+        // A host of its own each time: what it remembers must not pile up.
+        let host = Host::at(root.path(), &Options::default()).expect("the folder is there");
+        let report = check(&specification, &host);
+        assert_eq!(report.subjects.len(), specification.subjects.len());
+        serde_json::to_vec(&report).expect("a report is plain data");
+    });
+});
