@@ -110,7 +110,7 @@ fn clone(folder: &Path) {
 
 fn concurrent(folder: &Path) {
     let script = folder.join("script.py");
-    fs::write(&script, include_str!("../fixtures/concurrent.py")).expect("a file");
+    fs::write(&script, include_str!("../fixtures/threads_and_forks.py")).expect("a file");
     let pair = pair::assert_same(folder, &["python3".as_ref(), script.as_os_str()]);
     assert_same_trees(&pair, &|_| true);
 }

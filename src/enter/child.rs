@@ -202,7 +202,7 @@ fn make_mounts(start: &Start<'_>, volumes: Vec<Mounted>, server: &mut PipeWriter
                 let source = Path::new(OsStr::from_bytes(place.strip_prefix(b"/").unwrap_or(place)));
                 let place = Path::new(OsStr::from_bytes(place));
                 bind_from(source, place)?;
-                take_mirrors_out(place).map_err(at_root)?;
+                take_mirrors_out(place, Path::new("proc")).map_err(at_root)?;
             }
         }
     }

@@ -122,7 +122,7 @@ impl Outside {
     pub fn settle(&self, bound: &[u8]) -> io::Result<()> {
         let place = self.inner(bound);
         mount_change(&place, MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-        take_mirrors_out(&place)
+        take_mirrors_out(&place, Path::new("/proc"))
     }
 
     /// The processes that have the mirror as their root, entered by chroot(2).
@@ -169,13 +169,14 @@ impl Outside {
 }
 
 /// Unmounts the mirrors, of this run and of others, that have come into a bound folder with what is mounted
-/// in it. Nothing else is unmounted by that: what is mounted there is private.
+/// in it. Nothing else is unmounted by that: what is mounted there is private. `process` is where `/proc` is
+/// reached without a mirror between.
 ///
 /// # Errors
 ///
 /// Those of reading the table of mounts.
-pub fn take_mirrors_out(bound: &Path) -> io::Result<()> {
-    let table = fs::read("/proc/thread-self/mountinfo")?;
+pub fn take_mirrors_out(bound: &Path, process: &Path) -> io::Result<()> {
+    let table = fs::read(process.join("thread-self/mountinfo"))?;
     let mirrors = parse(&table).into_iter().filter(is_mirror);
     for mirror in mirrors.filter(|mirror| lies_in(&mirror.place, bound.as_os_str().as_bytes())) {
         // One that is in another is gone with it.

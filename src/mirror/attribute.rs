@@ -33,6 +33,11 @@ impl Identity {
             born,
         }
     }
+
+    /// Whether both files lie in the same file system.
+    pub fn has_device_of(&self, other: &Self) -> bool {
+        self.device == other.device
+    }
 }
 
 /// The attributes of `name` in `folder`, of the name itself where it is a symbolic link.

@@ -360,7 +360,8 @@ impl Specification {
 
     /// Whether the document lists names only: one of compat-lib 0.0.1, or with nothing but attributes.
     pub fn is_names_only(&self) -> bool {
-        self.objects.is_empty() && self.scripts.is_empty() && self.subjects.is_empty() && self.image.is_none()
+        let has_programs = !self.subjects.is_empty() || !self.objects.is_empty() || !self.scripts.is_empty();
+        !has_programs && self.image.is_none() && self.recorded.is_none()
     }
 
     /// The object at a path of the scope.

@@ -114,6 +114,7 @@ fn open_node(volume: &Volume, request: &Request<'_>, node: &Arc<Node>, flags: u3
 /// Counts an open of the node, by passthrough where that is possible, and tells the registration's
 /// number. All opens of a file at one time are of the same sort; the kernel refuses others.
 pub(super) fn register(volume: &Volume, node: &Node, file: BorrowedFd<'_>) -> Option<u32> {
+    let is_own = node.identity().has_device_of(&volume.table.root.identity());
     node.with_opens(|opens| {
         if opens.passed > 0 {
             opens.passed += 1;
@@ -126,7 +127,7 @@ pub(super) fn register(volume: &Volume, node: &Node, file: BorrowedFd<'_>) -> Op
                     (opens.passed, opens.backing) = (1, number);
                     return Some(number);
                 }
-                Err(error) if is_never_possible(&error) => volume.give_up_passthrough(),
+                Err(error) if is_never_possible(&error, is_own) => volume.give_up_passthrough(),
                 // This file cannot be registered, or not now.
                 Err(_) => {}
             }
@@ -137,9 +138,14 @@ pub(super) fn register(volume: &Volume, node: &Node, file: BorrowedFd<'_>) -> Op
 }
 
 /// Whether no file of the volume can be registered: the right is missing (`EPERM`), or its file system is
-/// stacked too deep (`ELOOP`).
-fn is_never_possible(error: &std::io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EPERM | libc::ELOOP))
+/// stacked too deep (`ELOOP`). A file of another one says nothing of it: `/proc` counts as deep, and is seen
+/// below the root until it is bound there.
+fn is_never_possible(error: &std::io::Error, is_own: bool) -> bool {
+    match error.raw_os_error() {
+        Some(libc::EPERM) => true,
+        Some(libc::ELOOP) => is_own,
+        _ => false,
+    }
 }
 
 /// Takes an open back; the last one by passthrough ends the registration.
