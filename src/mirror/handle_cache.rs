@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard, Weak};
 
 use rustix::io::Errno;
 
@@ -13,40 +13,69 @@ use super::node::Node;
 /// How many folders may lie in each other; the threads' stacks are made for it.
 pub const DEEPEST: usize = 16_384;
 
+/// How often a file is looked for that others keep moving.
+const ATTEMPTS: usize = 16;
+
 /// Bounds the descriptors that nodes hold without need.
 #[derive(Debug)]
 pub struct HandleCache {
     capacity: usize,
     holders: Mutex<VecDeque<Weak<Node>>>,
+    /// Held for writing from before a name is moved or taken away until its node knows.
+    moves: RwLock<()>,
 }
 
 impl HandleCache {
     /// A cache for as many descriptors.
     pub fn new(capacity: usize) -> Self {
-        Self { capacity, holders: Mutex::default() }
+        Self { capacity, holders: Mutex::default(), moves: RwLock::default() }
+    }
+
+    /// A name is being moved or taken away, until this is dropped.
+    pub fn moving(&self) -> RwLockWriteGuard<'_, ()> {
+        self.moves.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the nodes know of the moves that were under way.
+    fn settle(&self) {
+        drop(self.moves.read().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// The node's `O_PATH` descriptor, opened through its parents where none is held; a folder's is kept.
     ///
     /// # Errors
     ///
-    /// Those of [`Node::open_path`].
+    /// `ESTALE` where it is not to be found any more, and those of openat(2).
     pub fn open(&self, node: &Arc<Node>) -> Result<Arc<OwnedFd>, Errno> {
         self.open_within(node, DEEPEST)
     }
 
     fn open_within(&self, node: &Arc<Node>, depth: usize) -> Result<Arc<OwnedFd>, Errno> {
-        if let Some(handle) = node.held() {
-            return Ok(handle);
-        }
         // Folders that others moved about outside may seem to contain each other.
         let above = depth.checked_sub(1).ok_or(Errno::STALE)?;
-        let handle = Arc::new(node.open_path(|parent| self.open_within(parent, above))?);
+        for _ in 0..ATTEMPTS {
+            if let Some(handle) = node.held() {
+                return Ok(handle);
+            }
+            let Some((parent, name)) = node.named_place() else { break };
+            let folder = self.open_within(&parent, above)?;
+            match node.open_in(&folder, &name) {
+                Ok(file) => return Ok(self.keep(node, file)),
+                Err(Errno::STALE) => self.settle(),
+                Err(error) => return Err(error),
+            }
+        }
+        // It may have lost its name a moment ago, and got a descriptor instead.
+        node.held().ok_or(Errno::STALE)
+    }
+
+    fn keep(&self, node: &Arc<Node>, file: OwnedFd) -> Arc<OwnedFd> {
+        let handle = Arc::new(file);
         if node.is_folder() {
             node.hold(&handle);
             self.remember(node);
         }
-        Ok(handle)
+        handle
     }
 
     fn remember(&self, node: &Arc<Node>) {

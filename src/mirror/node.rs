@@ -173,19 +173,14 @@ impl Node {
         };
     }
 
-    /// Opens the node itself (`O_PATH`), checked to be the same file.
+    /// Opens the node itself (`O_PATH`) by a name in a folder, checked to be the same file.
     ///
     /// # Errors
     ///
     /// `ESTALE` where it is not to be found any more, and those of openat(2).
-    pub fn open_path(
-        &self,
-        parent_of: impl Fn(&Arc<Self>) -> Result<Arc<OwnedFd>, Errno>,
-    ) -> Result<OwnedFd, Errno> {
-        let (parent, name) = self.named_place().ok_or(Errno::STALE)?;
-        let folder = parent_of(&parent)?;
+    pub fn open_in(&self, folder: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&folder, &*name, flags, Mode::empty()).map_err(stale)?;
+        let file = rustix::fs::openat(folder, name, flags, Mode::empty()).map_err(stale)?;
         if Identity::of(&attribute::of_file(&file)?) == self.identity() {
             Ok(file)
         } else {

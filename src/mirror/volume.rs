@@ -138,7 +138,11 @@ impl Volume {
     pub(super) fn stat(&self, node: &Arc<Node>) -> Result<Statx, Errno> {
         let mut stat = match node.held() {
             Some(handle) => attribute::of_file(&*handle)?,
-            None => self.stat_by_name(node)?,
+            // Where it was moved a moment ago, it is looked for.
+            None => self.stat_by_name(node).or_else(|error| match error {
+                Errno::STALE => attribute::of_file(&*self.handles.open(node)?),
+                other => Err(other),
+            })?,
         };
         self.show(&mut stat, || self.may_write(node));
         Ok(stat)

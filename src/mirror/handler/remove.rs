@@ -25,11 +25,13 @@ fn remove(volume: &Volume, request: &Request<'_>, flags: AtFlags, action: Action
     let name = { request.body }.name()?;
     let (parent, folder) = volume.handle(request.header.node)?;
     let victim = Known::find(volume, &folder, name);
+    let moving = volume.handles.moving();
     let result = rustix::fs::unlinkat(&*folder, name, flags);
     volume.changed(&parent, &folder);
     if let (Ok(()), Some(victim)) = (&result, victim) {
         victim.lost(&parent, name);
     }
+    drop(moving);
     volume.tell(request.caller(), || parent.path_of(name), action, result.err());
     result
 }
@@ -85,28 +87,42 @@ fn move_name(
     let (new_parent, new_folder) = volume.handle(target)?;
     let moved = Known::find(volume, &old_folder, from);
     let replaced = Known::find(volume, &new_folder, to);
+    let moving = volume.handles.moving();
     let result = rustix::fs::renameat_with(&*old_folder, from, &*new_folder, to, flags);
     volume.changed(&old_parent, &old_folder);
     volume.changed(&new_parent, &new_folder);
     moved.iter().chain(&replaced).for_each(|known| volume.changed(&known.node, &known.handle));
+    if result.is_ok() {
+        keep_in_mind((&old_parent, from), (&new_parent, to), flags, moved, replaced);
+    }
+    drop(moving);
     let path = if volume.is_observed() { volume.placed(new_parent.path_of(to)) } else { Vec::new() };
     let action = Action::Rename { to: &path, flags: flags.bits() };
     volume.tell(request.caller(), || old_parent.path_of(from), action, result.err());
-    result?;
+    result
+}
+
+/// The nodes of two names know that one was moved to the other.
+fn keep_in_mind(
+    (old_parent, from): (&Arc<Node>, &[u8]),
+    (new_parent, to): (&Arc<Node>, &[u8]),
+    flags: RenameFlags,
+    moved: Option<Known>,
+    replaced: Option<Known>,
+) {
     let same = matches!((&moved, &replaced), (Some(a), Some(b)) if Arc::ptr_eq(&a.node, &b.node));
     // Two names of one file stay as they are (rename(2)).
     if same {
-        return Ok(());
+        return;
     }
     if let Some(replaced) = replaced {
         if flags.contains(RenameFlags::EXCHANGE) {
-            replaced.node.moved(&old_parent, from);
+            replaced.node.moved(old_parent, from);
         } else {
-            replaced.lost(&new_parent, to);
+            replaced.lost(new_parent, to);
         }
     }
     if let Some(moved) = moved {
-        moved.node.moved(&new_parent, to);
+        moved.node.moved(new_parent, to);
     }
-    Ok(())
 }
