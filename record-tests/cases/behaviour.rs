@@ -40,6 +40,7 @@ pub fn cases() -> Vec<Case> {
             served(folder, PROGRAM);
         }),
         Case::new("behaviour::files_that_an_overlay_copies_while_they_are_in_use", tools, copied),
+        Case::new("behaviour::a_mounted_file_is_read_by_who_never_asked_its_size", tools, mounted_file),
     ]
 }
 
@@ -108,4 +109,20 @@ fn copied(folder: &Path) {
         assert_eq!(mirrored, native);
     }
     assert_eq!(text("mirror.out"), text("native.out"));
+}
+
+/// As engines mount `/etc/hosts`; of an ordinary user nothing goes past the mirror.
+fn mounted_file(folder: &Path) {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("our folder");
+    fs::copy(COMPAT, folder.join("compat")).expect("a copy that the user may execute");
+    let script = "mknod fuse c 10 229 && chmod 666 fuse && mount --bind fuse /dev/fuse
+        echo content > inner; touch outer; mount --bind inner outer
+        exec setpriv --reuid=1234 --regid=1235 --clear-groups ./compat record -q -o run.jsonl -- python3 -c '
+import os
+os.sendfile(1, os.open(\"outer\", os.O_RDONLY), None, 100)'";
+    let mut run = Command::new("unshare");
+    run.args(["--mount", "sh", "-ec", script]).current_dir(folder);
+    let output = finish(run, b"");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "content\n", "{said}");
 }

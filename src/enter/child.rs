@@ -9,6 +9,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::fs::{AtFlags, CWD, StatxFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind_recursive, mount_change};
 use rustix::process::{
     DumpableBehavior, Pid, Signal, getppid, set_dumpable_behavior, set_parent_process_death_signal,
@@ -169,6 +170,7 @@ fn make_outside(
         }
         mount_change(&place, MountPropagationFlags::PRIVATE).map_err(|error| failed(error.into()))?;
         Message::Mounted(number).send(server).map_err(failed)?;
+        ask_size(&place);
     }
     for place in start.plan.bound() {
         bind(place, &outside.inner(place))?;
@@ -193,6 +195,7 @@ fn make_mounts(start: &Start<'_>, volumes: Vec<Mounted>, server: &mut PipeWriter
                     other => other?,
                 }
                 Message::Mounted(number).send(server).map_err(at_root)?;
+                ask_size(Path::new(OsStr::from_bytes(&mount.place)));
                 if number == 0 {
                     // What is mounted over `/` is reached through the name above it.
                     rustix::process::chroot("/..").map_err(|error| at_root(error.into()))?;
@@ -241,6 +244,17 @@ fn mount_mirror(
     let options = CString::new(options).map_err(|error| failed(error.into()))?;
     let source = OsStr::from_bytes(&planned.source);
     mount(source, place, c"fuse", flags, options.as_c_str()).map_err(|error| failed(error.into()))
+}
+
+/// Has the kernel ask how large a volume of a single file is. It takes it for empty until somebody asks, and
+/// sendfile(2) does not. What cannot be asked now gives its error to who opens it.
+fn ask_size(place: &Path) {
+    let flags = AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT;
+    let known = rustix::fs::statx(CWD, place, flags, StatxFlags::TYPE);
+    if known.is_ok_and(|stat| u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFREG) {
+        let flags = AtFlags::STATX_FORCE_SYNC | AtFlags::NO_AUTOMOUNT;
+        let _ = rustix::fs::statx(CWD, place, flags, StatxFlags::SIZE);
+    }
 }
 
 fn bind(place: &[u8], target: &Path) -> Result<(), Error> {

@@ -118,12 +118,13 @@ impl<T> OpenTable<T> {
     }
 
     /// It is not open any more.
-    ///
-    /// # Errors
-    ///
-    /// `EBADF` where it was not.
-    pub fn remove(&self, number: u64) -> Result<Arc<T>, Errno> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.remove(&number).ok_or(Errno::BADF)
+    pub fn remove(&self, number: u64) {
+        let removed = self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+        drop(removed);
+    }
+
+    /// Whether nothing is open.
+    pub fn is_empty(&self) -> bool {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 }

@@ -81,9 +81,11 @@ fn serve(shared: &Arc<Shared>) {
     let Ok(credentials) = credentials else { return };
     let mut message = vec![0; LARGEST as usize + 4096];
     let mut out = Vec::with_capacity(8192);
-    while shared.crew.take_place() {
+    let mut keeps_place = false;
+    while keeps_place || shared.crew.take_place() {
         let read = rustix::io::read(device, &mut *message);
-        let wanted = shared.crew.leave_place();
+        keeps_place = read.is_ok_and(|length| is_brief(&message[..length]));
+        let wanted = !keeps_place && shared.crew.leave_place();
         match read {
             Ok(length) => {
                 if wanted {
@@ -98,6 +100,14 @@ fn serve(shared: &Arc<Shared>) {
         }
     }
     shared.crew.end();
+}
+
+/// Whether nobody waits for the answer, and it does not take long: the thread is back at the device before it
+/// would pay to call another.
+fn is_brief(message: &[u8]) -> bool {
+    use Operation::{Forget, ForgetMany, Release, ReleaseFolder};
+    let operation = Header::read(message).ok().and_then(|(header, ..)| Operation::of(header.operation));
+    matches!(operation, Some(Forget | ForgetMany | Release | ReleaseFolder))
 }
 
 fn own_device(volume: &Volume) -> Result<OwnedFd, Errno> {

@@ -127,6 +127,11 @@ impl Volume {
         &self.device
     }
 
+    /// Whether files or folders are open whose end has not been told.
+    pub fn has_open(&self) -> bool {
+        !self.files.is_empty() || !self.folders.is_empty()
+    }
+
     /// The node of a number with a descriptor of it.
     pub(super) fn handle(&self, number: u64) -> Result<(Arc<Node>, Arc<OwnedFd>), Errno> {
         let node = self.table.node(number)?;

@@ -22,6 +22,9 @@ const REMEMBER: Duration = Duration::from_secs(1);
 /// How long the last requests may take when all processes have ended.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// For how long nothing may be asked before what is still open then counts as kept open.
+const QUIET: Duration = Duration::from_millis(100);
+
 /// Records what the mirror tells.
 pub struct RecordingService<'a> {
     log: File,
@@ -60,12 +63,18 @@ impl<'a> RecordingService<'a> {
         Ok(())
     }
 
-    /// Waits until every request that has come is answered: files that the last process left open are
-    /// closed by then.
+    /// Waits until the files that the last process left open are closed: nobody waits for these requests,
+    /// which may come after it has ended. Others may keep files open, through `--mount-path`.
     fn drain(&self) {
         let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline && self.sessions.iter().zip(&self.volumes).any(is_busy) {
-            std::thread::sleep(Duration::from_millis(1));
+        let mut quiet_since = None;
+        while Instant::now() < deadline && self.volumes.iter().any(|volume| volume.has_open()) {
+            if self.sessions.iter().zip(&self.volumes).any(is_busy) {
+                quiet_since = None;
+            } else if quiet_since.get_or_insert_with(Instant::now).elapsed() > QUIET {
+                break;
+            }
+            std::thread::sleep(Duration::from_micros(500));
         }
     }
 }

@@ -257,7 +257,7 @@ fn write_all(file: BorrowedFd<'_>, data: &[u8], offset: u64) -> Result<usize, Er
 /// Answers `FUSE_RELEASE`: the last descriptor of an open is gone.
 pub(in crate::mirror) fn release(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
     let number = { request.body }.u64()?;
-    let open = volume.files.remove(number)?;
+    let open = volume.files.find(number)?;
     unregister(volume, &open.node, open.passed);
     let traffic = (!open.passed).then(|| Traffic {
         read: open.read.load(Ordering::Relaxed),
@@ -265,6 +265,8 @@ pub(in crate::mirror) fn release(volume: &Volume, request: &Request<'_>) -> Resu
     });
     let caller = Caller { thread: 0, ..open.opened_by };
     volume.tell(caller, || open.node.path(), Action::Close { open: number, traffic }, None);
+    // Last: who sees nothing open any more may count on all of it having been told.
+    volume.files.remove(number);
     Ok(())
 }
 

@@ -105,9 +105,10 @@ fn write_node(volume: &Volume, out: &mut Vec<u8>, open: &OpenFolder, folder: &Ow
 /// Answers `FUSE_RELEASEDIR`.
 pub(in crate::mirror) fn release(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
     let number = { request.body }.u64()?;
-    let open = volume.folders.remove(number)?;
+    let open = volume.folders.find(number)?;
     let caller = Caller { thread: 0, ..open.opened_by };
     volume.tell(caller, || open.node.path(), Action::CloseFolder { open: number }, None);
+    volume.folders.remove(number);
     Ok(())
 }
 
