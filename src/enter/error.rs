@@ -55,6 +55,9 @@ impl Error {
                 "start the container with `--device /dev/fuse --cap-add SYS_ADMIN`, or load the kernel's fuse module"
                     .to_owned(),
             ),
+            Self::Device(error) if error.raw_os_error() == Some(libc::EACCES) => Some(format!(
+                "`chmod 0666 /dev/fuse` as root gives every user the device, as distributions do; or {ways}"
+            )),
             Self::Device(_) => Some(format!("give it the device: {ways}")),
             Self::Namespace(_) | Self::Ids(_) => Some(ways.to_owned()),
             Self::Mount { .. } => Some(format!(
