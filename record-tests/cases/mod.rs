@@ -5,6 +5,7 @@ mod compat_lib;
 mod ending;
 mod event;
 mod limit;
+mod outside;
 mod place;
 mod program;
 mod provided;
@@ -27,6 +28,7 @@ pub fn all() -> Vec<Case> {
         witness::cases(),
         ending::cases(),
         limit::cases(),
+        outside::cases(),
         provided::cases(),
         place::cases(),
         rank::cases(),

@@ -9,8 +9,8 @@
 //! open files go past this process altogether (FUSE passthrough, Linux 6.9).
 //!
 //! Locking: each node, the table of nodes, the cache of descriptors and each table of opens have a lock
-//! of their own. While a node's lock is held no other is taken; the table's may be held when a node's is
-//! taken, never the other way round. Names are moved and taken away one at a time (`HandleCache::moving`), and who does not
+//! of their own. While a node's lock is held no other is taken; the table's (and that of the retries) may be
+//! held when a node's is taken, never the other way round. Names are moved and taken away one at a time (`HandleCache::moving`), and who does not
 //! find a file where it was waits for that: a program that opens what another replaces finds the one or the other.
 //!
 //! What it does not do: it does not mount, start anything or enter namespaces.
@@ -26,6 +26,7 @@ mod observer;
 mod open_file;
 mod protocol;
 mod provider;
+mod retry;
 mod session;
 mod table;
 mod volume;

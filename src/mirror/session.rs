@@ -126,6 +126,9 @@ fn answer(volume: &Volume, device: &OwnedFd, message: &[u8], credentials: &Crede
     // A fault of ours must not leave the caller waiting for ever.
     let answer = catch_unwind(AssertUnwindSafe(|| dispatch::answer(volume, operation, &request, out)));
     let result = answer.unwrap_or(Err(Errno::IO));
+    if let Some(operation) = operation {
+        volume.retries.answered(header.thread, operation, result);
+    }
     if matches!(operation, Some(Operation::Forget | Operation::ForgetMany)) {
         return;
     }

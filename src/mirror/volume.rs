@@ -17,6 +17,7 @@ use super::observer::{Action, Caller, Event, Observer};
 use super::open_file::{OpenFile, OpenFolder, OpenTable};
 use super::protocol::{Body, Header, ROOT, Validity, write_entry};
 use super::provider::Provider;
+use super::retry::Retries;
 use super::table::Table;
 
 /// `OVERLAYFS_SUPER_MAGIC` (`linux/magic.h`).
@@ -51,6 +52,7 @@ pub struct Volume {
     pub(super) handles: HandleCache,
     pub(super) files: OpenTable<OpenFile>,
     pub(super) folders: OpenTable<OpenFolder>,
+    pub(super) retries: Retries,
     /// Whether reads may go past this process; given up at the first refusal.
     pub(super) passthrough: AtomicBool,
     /// Whether the volume has access control lists.
@@ -106,6 +108,7 @@ impl Volume {
             handles,
             files: OpenTable::default(),
             folders: OpenTable::default(),
+            retries: Retries::default(),
             passthrough: AtomicBool::new(false),
             acl,
             copies,
@@ -186,7 +189,37 @@ impl Volume {
         folder: &OwnedFd,
         name: &[u8],
     ) -> Result<(Arc<Node>, Statx), Errno> {
-        let mut stat = attribute::of_name(folder.as_fd(), name)?;
+        let stat = attribute::of_name(folder.as_fd(), name)?;
+        self.answer_found(out, parent, folder, name, stat)
+    }
+
+    /// The same for a thread that was sent back: it will meet what it finds now, whatever becomes of the name.
+    pub(super) fn answer_retry(
+        &self,
+        out: &mut Vec<u8>,
+        parent: &Arc<Node>,
+        folder: &OwnedFd,
+        name: &[u8],
+        thread: u32,
+    ) -> Result<(Arc<Node>, Statx), Errno> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(folder, name, flags, Mode::empty())?;
+        let answer = self.answer_found(out, parent, folder, name, attribute::of_file(&file)?)?;
+        if !answer.0.is_folder() {
+            answer.0.hold(&Arc::new(file));
+            self.retries.found(thread, &answer.0);
+        }
+        Ok(answer)
+    }
+
+    fn answer_found(
+        &self,
+        out: &mut Vec<u8>,
+        parent: &Arc<Node>,
+        folder: &OwnedFd,
+        name: &[u8],
+        mut stat: Statx,
+    ) -> Result<(Arc<Node>, Statx), Errno> {
         let node = self.table.found(&stat, parent, name);
         self.show(&mut stat, || {
             rustix::fs::accessat(folder, name, Access::WRITE_OK, AtFlags::empty()).is_ok()

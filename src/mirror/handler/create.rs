@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -14,6 +15,9 @@ use crate::mirror::observer::Action;
 use crate::mirror::open_file::{Opened, next_open};
 use crate::mirror::protocol::write_entry;
 use crate::mirror::volume::{Request, Volume, self_path};
+
+/// For how long a file that comes and goes is waited for to be gone.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Answers `FUSE_SYMLINK`.
 pub(in crate::mirror) fn symbolic_link(
@@ -99,7 +103,11 @@ pub(in crate::mirror) fn hard_link(
     result
 }
 
-/// Answers `FUSE_CREATE`: makes a file, if there is none, and opens it.
+/// Answers `FUSE_CREATE`: makes a file and opens it.
+///
+/// The kernel has found no file and takes the answer for a new one, which it opens without asking for
+/// permission. Where somebody outside has made one meanwhile it is sent back (`ESTALE`): it looks once more,
+/// and opens what is there as any other file.
 pub(in crate::mirror) fn file(
     volume: &Volume,
     request: &Request<'_>,
@@ -110,8 +118,21 @@ pub(in crate::mirror) fn file(
     body.u32()?;
     let name = body.name()?;
     let (parent, folder) = volume.handle(request.header.node)?;
-    let wanted = OFlags::CREATE | OFlags::NOFOLLOW;
-    let file = create(request, &folder, name, (flags, mode, mask), wanted);
+    let mut file = create_new(request, &folder, name, (flags, mode, mask));
+    let is_in_the_way = |file: &Result<_, _>| matches!(file, Err(Errno::EXIST));
+    if is_in_the_way(&file) && flags & libc::O_EXCL as u32 == 0 {
+        // Sent back a second time the caller would be told. Who has removed it so fast does it again.
+        let since = Instant::now();
+        while volume.retries.has(request.header.thread) && is_in_the_way(&file) && since.elapsed() < PATIENCE
+        {
+            std::thread::yield_now();
+            file = create_new(request, &folder, name, (flags, mode, mask));
+        }
+        if is_in_the_way(&file) {
+            // Nothing is told of it: what becomes of the call is what comes next.
+            return Err(Errno::STALE);
+        }
+    }
     volume.changed(&parent, &folder);
     let open = next_open();
     let result = file.and_then(|file| {
@@ -144,6 +165,15 @@ pub(in crate::mirror) fn unnamed(
     answer_opened(volume, request, out, &node, file, (open, flags))?;
     volume.tell(request.caller(), || node.path(), Action::Create { open, flags, mode }, None);
     Ok(())
+}
+
+fn create_new(
+    request: &Request<'_>,
+    folder: &OwnedFd,
+    name: &[u8],
+    how: (u32, u32, u32),
+) -> Result<OwnedFd, Errno> {
+    create(request, folder, name, how, OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW)
 }
 
 /// Makes and opens a file as the caller; `how` is flags, mode and creation mask.

@@ -13,7 +13,12 @@ pub(in crate::mirror) fn look_up(
 ) -> Result<(), Errno> {
     let name = { request.body }.name()?;
     let (parent, folder) = volume.handle(request.header.node)?;
-    let answer = volume.answer_entry(out, &parent, &folder, name);
+    let thread = request.header.thread;
+    let answer = if volume.retries.has(thread) {
+        volume.answer_retry(out, &parent, &folder, name, thread)
+    } else {
+        volume.answer_entry(out, &parent, &folder, name)
+    };
     volume.tell(request.caller(), || parent.path_of(name), Action::Lookup, answer.as_ref().err().copied());
     answer.map(drop)
 }

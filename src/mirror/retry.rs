@@ -1,0 +1,79 @@
+//! Callers who were sent back. Where somebody outside takes a file away or makes one between two requests of
+//! the same call, the answer is `ESTALE`: the kernel starts the call once more from its path (`do_filp_open`,
+//! `retry_estale`), and tells the caller where that ends in `ESTALE`, too. So nothing may come in between
+//! the second time: what is found is held by a descriptor until the call has used it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
+use super::node::Node;
+use super::protocol::Operation;
+
+/// How many threads are remembered.
+const MOST: usize = 64;
+
+/// For how long: the kernel tries again at once, if at all.
+const TIME: Duration = Duration::from_secs(1);
+
+/// The threads that were sent back.
+#[derive(Debug, Default)]
+pub struct Retries {
+    /// Whether there are any: mostly not.
+    any: AtomicBool,
+    threads: Mutex<HashMap<u32, Retry>>,
+}
+
+#[derive(Debug)]
+struct Retry {
+    since: Instant,
+    /// What the thread has found since, which holds a descriptor for it.
+    found: Option<Arc<Node>>,
+}
+
+impl Retries {
+    fn threads(&self) -> MutexGuard<'_, HashMap<u32, Retry>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the thread was sent back and tries again.
+    pub fn has(&self, thread: u32) -> bool {
+        self.any.load(Ordering::Acquire) && self.threads().contains_key(&thread)
+    }
+
+    /// The thread has found this node, which holds a descriptor for it.
+    pub fn found(&self, thread: u32, node: &Arc<Node>) {
+        if let Some(retry) = self.threads().get_mut(&thread) {
+            retry.found = Some(Arc::clone(node));
+        }
+    }
+
+    /// The thread gets this answer.
+    pub fn answered(&self, thread: u32, operation: Operation, result: Result<(), Errno>) {
+        // The kernel names no thread where it asks on its own account, and nobody it could tell from others.
+        let sent_back = thread != 0 && result == Err(Errno::STALE);
+        if !sent_back && !self.any.load(Ordering::Acquire) {
+            return;
+        }
+        let mut threads = self.threads();
+        threads.retain(|_, retry| retry.since.elapsed() < TIME);
+        if sent_back && threads.len() < MOST {
+            threads.insert(thread, Retry { since: Instant::now(), found: None });
+        } else if matches!(operation, Operation::Open | Operation::Create) {
+            threads.remove(&thread);
+        }
+        self.any.store(!threads.is_empty(), Ordering::Release);
+    }
+}
+
+impl Drop for Retry {
+    fn drop(&mut self) {
+        // A folder's descriptor is the cache's.
+        if let Some(node) = self.found.take().filter(|node| !node.is_folder()) {
+            node.release();
+        }
+    }
+}
