@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use rustix::io::Errno;
 
@@ -36,9 +36,15 @@ impl HandleCache {
         self.moves.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// No name is moved or taken away until this is dropped, and the nodes know of all moves before. The
+    /// thread must not call [`Self::open`] meanwhile, which may wait for a move itself.
+    pub fn still(&self) -> RwLockReadGuard<'_, ()> {
+        self.moves.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Waits until the nodes know of the moves that were under way.
     fn settle(&self) {
-        drop(self.moves.read().unwrap_or_else(PoisonError::into_inner));
+        drop(self.still());
     }
 
     /// The node's `O_PATH` descriptor, opened through its parents where none is held; a folder's is kept.

@@ -188,9 +188,15 @@ impl Volume {
         parent: &Arc<Node>,
         folder: &OwnedFd,
         name: &[u8],
-    ) -> Result<(Arc<Node>, Statx), Errno> {
+    ) -> Result<(), Errno> {
+        // The kernel holds no lock of the folder where it only looks whether a name is still the same: what
+        // is found must not be kept in mind after a move that came later.
+        let still = self.handles.still();
         let stat = attribute::of_name(folder.as_fd(), name)?;
-        self.answer_found(out, parent, folder, name, stat)
+        let node = self.table.found(&stat, parent, name);
+        drop(still);
+        self.write_found(out, folder, name, &node, stat);
+        Ok(())
     }
 
     /// The same for a thread that was sent back: it will meet what it finds now, whatever becomes of the name.
@@ -201,31 +207,33 @@ impl Volume {
         folder: &OwnedFd,
         name: &[u8],
         thread: u32,
-    ) -> Result<(Arc<Node>, Statx), Errno> {
+    ) -> Result<(), Errno> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let still = self.handles.still();
         let file = rustix::fs::openat(folder, name, flags, Mode::empty())?;
-        let answer = self.answer_found(out, parent, folder, name, attribute::of_file(&file)?)?;
-        if !answer.0.is_folder() {
-            answer.0.hold(&Arc::new(file));
-            self.retries.found(thread, &answer.0);
+        let stat = attribute::of_file(&file)?;
+        let node = self.table.found(&stat, parent, name);
+        drop(still);
+        if !node.is_folder() {
+            node.hold(&Arc::new(file));
+            self.retries.found(thread, &node);
         }
-        Ok(answer)
+        self.write_found(out, folder, name, &node, stat);
+        Ok(())
     }
 
-    fn answer_found(
+    fn write_found(
         &self,
         out: &mut Vec<u8>,
-        parent: &Arc<Node>,
         folder: &OwnedFd,
         name: &[u8],
+        node: &Arc<Node>,
         mut stat: Statx,
-    ) -> Result<(Arc<Node>, Statx), Errno> {
-        let node = self.table.found(&stat, parent, name);
+    ) {
         self.show(&mut stat, || {
             rustix::fs::accessat(folder, name, Access::WRITE_OK, AtFlags::empty()).is_ok()
         });
         write_entry(out, node.number, &stat, self.validity(&stat));
-        Ok((node, stat))
     }
 
     /// The file behind this descriptor was changed, or something in the folder: an overlay may have
@@ -299,4 +307,48 @@ fn has_access_lists(root: &OwnedFd) -> bool {
     let mut none = [0_u8; 0];
     let answer = rustix::fs::getxattr(self_path(root), c"system.posix_acl_access", &mut none[..]);
     matches!(answer, Ok(_) | Err(Errno::NODATA | Errno::RANGE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::CWD;
+
+    fn volume(folder: &std::path::Path) -> Volume {
+        let open = |path: &std::path::Path| {
+            rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).expect("it is there")
+        };
+        let options = Options {
+            place: b"/".to_vec(),
+            only_user: None,
+            remember: Duration::ZERO,
+            depth: 1,
+            descriptors: 16,
+            read_only: false,
+        };
+        Volume::new(open("/dev/null".as_ref()), open(folder), options, None).expect("a volume")
+    }
+
+    #[test]
+    fn who_looks_at_a_name_waits_for_the_move_that_is_under_way() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("a"), "").expect("a file");
+        let volume = volume(folder.path());
+        let root = volume.handles.open(&volume.table.root).expect("the root");
+        let look = || volume.answer_entry(&mut Vec::new(), &volume.table.root, &root, b"a");
+        look().expect("it is there");
+        let stat = rustix::fs::statx(CWD, path("a"), AtFlags::empty(), attribute::WANTED).expect("a file");
+        let node = volume.table.known(&stat).expect("a node");
+        std::thread::scope(|scope| {
+            let moving = volume.handles.moving();
+            let looking = scope.spawn(look);
+            std::thread::sleep(Duration::from_millis(50));
+            std::fs::rename(path("a"), path("b")).expect("its new name");
+            node.moved(&volume.table.root, b"b");
+            drop(moving);
+            assert_eq!(looking.join().expect("no panic"), Err(Errno::NOENT));
+        });
+        assert_eq!(node.path(), b"/b");
+    }
 }

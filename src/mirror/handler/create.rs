@@ -78,7 +78,7 @@ fn made(
     let result = make(&folder);
     drop(assumed);
     volume.changed(&parent, &folder);
-    let result = result.and_then(|()| volume.answer_entry(out, &parent, &folder, name).map(drop));
+    let result = result.and_then(|()| volume.answer_entry(out, &parent, &folder, name));
     volume.tell(request.caller(), || parent.path_of(name), action, result.err());
     result
 }
@@ -98,7 +98,7 @@ pub(in crate::mirror) fn hard_link(
     let result = rustix::fs::linkat(CWD, self_path(&handle), &*folder, name, AtFlags::SYMLINK_FOLLOW);
     volume.changed(&node, &handle);
     volume.changed(&parent, &folder);
-    let result = result.and_then(|()| volume.answer_entry(out, &parent, &folder, name).map(drop));
+    let result = result.and_then(|()| volume.answer_entry(out, &parent, &folder, name));
     volume.tell(request.caller(), || parent.path_of(name), Action::HardLink { from: &from }, result.err());
     result
 }

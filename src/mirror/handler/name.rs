@@ -20,7 +20,7 @@ pub(in crate::mirror) fn look_up(
         volume.answer_entry(out, &parent, &folder, name)
     };
     volume.tell(request.caller(), || parent.path_of(name), Action::Lookup, answer.as_ref().err().copied());
-    answer.map(drop)
+    answer
 }
 
 /// The kernel gives a node back.
