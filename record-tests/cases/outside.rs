@@ -3,34 +3,79 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use crate::harness::case::Case;
-use crate::harness::recorder::{assert_code, record};
+use crate::harness::recorder::{COMPAT, assert_code, finish, log};
+use crate::harness::recording::read;
 
 /// The cases.
 pub fn cases() -> Vec<Case> {
-    vec![Case::new("outside::files_that_come_and_go_are_opened_as_natively", &["python3"], come_and_go)]
+    vec![
+        Case::new("outside::files_that_come_and_go_are_opened_as_natively", &["python3"], come_and_go),
+        Case::new("outside::open_files_stay_what_they_are_without_their_names", &["python3"], taken),
+        Case::new(
+            "outside::open_files_stay_what_they_are_where_reads_cannot_go_past_the_mirror",
+            &["python3", "unshare"],
+            taken_served,
+        ),
+    ]
 }
 
-/// Runs a script in a folder that it sees from outside, too: through the root of this process. Tells what
-/// it says.
-fn run(folder: &Path, text: &str) -> String {
-    let place = folder.join("place");
-    fs::create_dir(&place).expect("a folder");
-    for open in [folder, &place] {
-        fs::set_permissions(open, fs::Permissions::from_mode(0o777)).expect("our folder");
+/// The script and a folder that anybody may enter, in this one.
+fn prepare(folder: &Path, text: &str) {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("our folder");
+    fs::write(folder.join("script.py"), text).expect("a file");
+    for name in ["native", "mirror"] {
+        fs::create_dir(folder.join(name)).expect("a folder");
+        fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o777)).expect("our folder");
     }
-    let script = folder.join("script.py");
-    fs::write(&script, text).expect("a file");
-    let outside = format!("/proc/{}/root{}", std::process::id(), place.display());
-    let run = format!("cd place && exec python3 {} {outside}", script.display());
-    let output = record(folder, &["sh", "-c", &run]);
-    assert_code(&output, 0);
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }
+
+/// Runs a script natively and in the mirror, each in a folder that it sees from outside, too: through the
+/// root of the shell that starts it. Both must say the same.
+fn assert_same(folder: &Path, text: &str, prepares: &str) -> String {
+    prepare(folder, text);
+    let commands = format!(
+        "set -e; top=$PWD
+        {prepares}
+        cd $top/native; python3 $top/script.py /proc/$$/root$top/native > $top/native.out
+        cd $top/mirror; {COMPAT} record -q -o $top/run.jsonl -- python3 $top/script.py /proc/$$/root$top/mirror > $top/mirror.out"
+    );
+    let mut run = Command::new("unshare");
+    run.args(["-m", "sh", "-c", &commands]).current_dir(folder);
+    assert_code(&finish(run, b""), 0);
+    let text = |name: &str| fs::read_to_string(folder.join(name)).expect("it was written");
+    for (native, mirrored) in text("native.out").lines().zip(text("mirror.out").lines()) {
+        assert_eq!(mirrored, native);
+    }
+    assert_eq!(text("mirror.out"), text("native.out"));
+    text("mirror.out")
+}
+
+/// Two overlays on each other are too deep for FUSE passthrough, so every byte goes through the server.
+const SERVED: &str = "mkdir lower memory1 memory2 over1 over2
+    for number in 1 2; do
+        mount -t tmpfs memory memory$number; mkdir memory$number/upper memory$number/work
+    done
+    mount -t overlay over -o lowerdir=lower,upperdir=memory1/upper,workdir=memory1/work over1
+    mount -t overlay over -o lowerdir=over1,upperdir=memory2/upper,workdir=memory2/work over2
+    mkdir over2/native over2/mirror; mount --rbind over2/native native; mount --rbind over2/mirror mirror";
 
 fn come_and_go(folder: &Path) {
-    let said = run(folder, include_str!("../fixtures/race.py"));
+    let said = assert_same(folder, include_str!("../fixtures/race.py"), "");
     let wanted = "own ['of 0']\nthrough a link ['of 0']\nof root True \nexclusive True\nthere or not True\n";
     assert_eq!(said, wanted);
+}
+
+const TAKEN: &str = include_str!("../fixtures/taken.py");
+
+fn taken(folder: &Path) {
+    assert_same(folder, TAKEN, "");
+}
+
+fn taken_served(folder: &Path) {
+    assert_same(folder, TAKEN, SERVED);
+    let counted = read(&log(folder)).events.iter().any(|event| event.read.is_some_and(|bytes| bytes > 0));
+    assert!(counted, "bytes are counted where they go through the mirror");
 }

@@ -1,4 +1,5 @@
-//! The descriptors of folders, which are needed to find what is in them: as many as the limit allows,
+//! The descriptors of folders, which are needed to find what is in them, and of files that lost the name they
+//! were found by and have others: as many as the limit allows,
 //! the ones that were not used for the longest time given up first (a clock with one hand).
 
 use std::collections::VecDeque;
@@ -84,7 +85,8 @@ impl HandleCache {
         handle
     }
 
-    fn remember(&self, node: &Arc<Node>) {
+    /// The node has a descriptor that is wanted for a while.
+    pub fn remember(&self, node: &Arc<Node>) {
         let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
         holders.push_back(Arc::downgrade(node));
         // A second chance each: twice around ends it in any case.

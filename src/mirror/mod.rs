@@ -24,6 +24,7 @@ mod identity;
 mod node;
 mod observer;
 mod open_file;
+mod open_handle;
 mod protocol;
 mod provider;
 mod retry;

@@ -1,6 +1,6 @@
 //! A node: a file that the kernel knows by a number. It is found again by its name in its parent's
 //! folder, so that a node costs memory and no descriptor; the identity tells when somebody else has put
-//! another file there. Files that lost their last name keep a descriptor.
+//! another file there. Files that are open, and those that lost their last name, keep a descriptor.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +10,7 @@ use rustix::fs::{Mode, OFlags, Statx};
 use rustix::io::Errno;
 
 use super::attribute::{self, Identity};
+use super::open_handle::OpenHandle;
 
 /// One file of the mirrored root.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ struct State {
     handle: Option<Arc<OwnedFd>>,
     pinned: bool,
     opens: Opens,
+    /// A descriptor for as long as it is open.
+    open_handle: Option<OpenHandle>,
 }
 
 /// How the node is found.
@@ -81,7 +84,7 @@ impl Node {
     fn new(number: u64, stat: &Statx, place: Place, handle: Option<Arc<OwnedFd>>) -> Arc<Self> {
         let pinned = handle.is_some();
         let identity = Identity::of(stat);
-        let state = State { identity, place, handle, pinned, opens: Opens::default() };
+        let state = State { identity, place, handle, pinned, opens: Opens::default(), open_handle: None };
         Arc::new(Self {
             number,
             kind: attribute::kind(stat),
@@ -119,20 +122,21 @@ impl Node {
     /// The descriptor, where there is one now.
     pub fn held(&self) -> Option<Arc<OwnedFd>> {
         self.used.store(true, Ordering::Relaxed);
-        self.state().handle.clone()
+        let state = self.state();
+        state.handle.clone().or_else(|| state.open_handle.as_ref().map(|handle| Arc::clone(handle.file())))
     }
 
-    /// Gives the cache's descriptor to the node, unless it has one.
+    /// Gives a descriptor for a while to the node, unless it has one.
     pub fn hold(&self, handle: &Arc<OwnedFd>) {
         self.state().handle.get_or_insert_with(|| Arc::clone(handle));
     }
 
-    /// Takes the cache's descriptor away; what is pinned stays.
+    /// Takes that descriptor away; what is pinned stays.
     pub fn release(&self) {
         let mut state = self.state();
-        if !state.pinned {
-            state.handle = None;
-        }
+        let released = if state.pinned { None } else { state.handle.take() };
+        drop(state);
+        drop(released);
     }
 
     /// Where it is: folder and name; nothing for the root and for what has no name.
@@ -153,24 +157,31 @@ impl Node {
         }
         let place = Place::Named { parent: Arc::clone(parent), name: name.into() };
         let old = std::mem::replace(&mut state.place, place);
+        // A file that got a name again is found by it.
+        let named = matches!(old, Place::Gone { .. }) && !self.is_folder();
+        let handle = if named { state.handle.take() } else { None };
+        state.pinned &= !named;
         drop(state);
-        drop(old);
+        drop((old, handle));
     }
 
-    /// It has lost this name. `handle` keeps it reachable, where it must be.
-    pub fn lost(&self, parent: &Arc<Self>, name: &[u8], handle: Option<OwnedFd>) {
+    /// It has lost this name; tells whether it was the one that it is found by. `handle` keeps it reachable
+    /// for good, where it must be.
+    pub fn lost(&self, parent: &Arc<Self>, name: &[u8], handle: Option<OwnedFd>) -> bool {
         let mut state = self.state();
         if let Some(handle) = handle {
             state.handle = Some(Arc::new(handle));
             state.pinned = true;
         }
         let place = std::mem::replace(&mut state.place, Place::Root);
-        state.place = match place {
+        let (place, gone) = match place {
             Place::Named { parent: old, name: same } if Arc::ptr_eq(&old, parent) && *same == *name => {
-                Place::Gone { parent: old, name: same }
+                (Place::Gone { parent: old, name: same }, true)
             }
-            other => other,
+            other => (other, false),
         };
+        state.place = place;
+        gone
     }
 
     /// Opens the node itself (`O_PATH`) by a name in a folder, checked to be the same file.
@@ -188,15 +199,20 @@ impl Node {
         }
     }
 
-    /// Changes how it is counted as open.
-    pub fn with_opens<T>(&self, change: impl FnOnce(&mut Opens) -> T) -> T {
-        change(&mut self.state().opens)
-    }
-
-    /// Whether it is open.
-    pub fn is_open(&self) -> bool {
-        let opens = self.state().opens;
-        opens.served + opens.passed > 0
+    /// Changes how it is counted as open. `handle` is kept while it is, where none is kept yet.
+    pub fn with_opens<T>(&self, handle: Option<&Arc<OwnedFd>>, change: impl FnOnce(&mut Opens) -> T) -> T {
+        let mut state = self.state();
+        let result = change(&mut state.opens);
+        let mut released = None;
+        if state.opens.served + state.opens.passed == 0 {
+            released = state.open_handle.take();
+        } else if let (None, Some(handle)) = (&state.open_handle, handle) {
+            state.open_handle = OpenHandle::keep(handle);
+        }
+        drop(state);
+        // The last descriptor of a file without a name gives its space back, which takes its time.
+        drop(released);
+        result
     }
 
     /// Its path from the root of the mirror, begun with `/`; what has no name shows the last one it had.

@@ -158,7 +158,7 @@ pub(in crate::mirror) fn unnamed(
     let wanted = OFlags::TMPFILE;
     let file = create(request, &folder, b".", (flags & !(libc::O_CREAT as u32), mode, mask), wanted)?;
     let stat = attribute::of_file(&file)?;
-    let handle = rustix::fs::open(self_path(&file), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let handle = reach(&file)?;
     let node = volume.table.made_unnamed(&stat, |number| Node::unnamed(number, &stat, &parent, handle));
     let open = next_open();
     write_entry(out, node.number, &stat, volume.validity(&stat));
@@ -193,6 +193,11 @@ fn create(
     file
 }
 
+/// A descriptor by which the file is reached, and no more.
+fn reach(file: &OwnedFd) -> Result<OwnedFd, Errno> {
+    rustix::fs::open(self_path(file), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+}
+
 fn answer_opened(
     volume: &Volume,
     request: &Request<'_>,
@@ -202,7 +207,9 @@ fn answer_opened(
     (open, flags): (u64, u32),
 ) -> Result<(), Errno> {
     note_writing(node, flags);
-    let opened = register(volume, node, file.as_fd()).map(Opened::Passed);
+    // Where no descriptor is left for it, the file is found by its name.
+    let handle = reach(&file).ok().map(Arc::new);
+    let opened = register(volume, node, file.as_fd(), handle.as_ref()).map(Opened::Passed);
     let opened = opened.unwrap_or_else(|| Opened::Served(File::from(file)));
     write_opened(volume, request, out, node, (open, flags), opened);
     Ok(())

@@ -1,7 +1,7 @@
 //! Open files: opening, reading, writing, closing.
 
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -48,7 +48,7 @@ pub(in crate::mirror) fn open(
 fn provided(volume: &Volume, request: &Request<'_>, node: &Arc<Node>, flags: u32) -> Option<Opened> {
     let provider = volume.provider.as_ref()?;
     note_writing(node, flags);
-    let original = node.written.load(Ordering::Acquire) || node.with_opens(|opens| opens.passed > 0);
+    let original = node.written.load(Ordering::Acquire) || node.with_opens(None, |opens| opens.passed > 0);
     if node.kind != libc::S_IFREG || original {
         return None;
     }
@@ -57,7 +57,7 @@ fn provided(volume: &Volume, request: &Request<'_>, node: &Arc<Node>, flags: u32
     let path = volume.placed(node.path());
     let wanted = Wanted { caller: request.caller(), path: &path, stat: &stat, original: handle.as_fd() };
     let file = provider.provide(&wanted)?;
-    node.with_opens(|opens| {
+    node.with_opens(Some(&handle), |opens| {
         if opens.passed == 0 && opens.served == 0 && volume.options.read_only {
             // Where it cannot be registered it is served, and says nothing of the volume's own files.
             let registered = volume.passthrough.load(Ordering::Relaxed);
@@ -95,7 +95,7 @@ fn open_node(volume: &Volume, request: &Request<'_>, node: &Arc<Node>, flags: u3
     if file.is_some() {
         volume.changed(node, &handle);
     }
-    if let Some(number) = register(volume, node, handle.as_fd()) {
+    if let Some(number) = register(volume, node, handle.as_fd(), Some(&handle)) {
         return Ok(Opened::Passed(number));
     }
     let opened = match file {
@@ -105,17 +105,23 @@ fn open_node(volume: &Volume, request: &Request<'_>, node: &Arc<Node>, flags: u3
     match opened {
         Ok(file) => Ok(Opened::Served(File::from(file))),
         Err(error) => {
-            node.with_opens(|opens| opens.served -= 1);
+            node.with_opens(None, |opens| opens.served -= 1);
             Err(error)
         }
     }
 }
 
 /// Counts an open of the node, by passthrough where that is possible, and tells the registration's
-/// number. All opens of a file at one time are of the same sort; the kernel refuses others.
-pub(super) fn register(volume: &Volume, node: &Node, file: BorrowedFd<'_>) -> Option<u32> {
+/// number. All opens of a file at one time are of the same sort; the kernel refuses others. `handle` is kept
+/// while the node is open.
+pub(super) fn register(
+    volume: &Volume,
+    node: &Node,
+    file: BorrowedFd<'_>,
+    handle: Option<&Arc<OwnedFd>>,
+) -> Option<u32> {
     let is_own = node.identity().has_device_of(&volume.table.root.identity());
-    node.with_opens(|opens| {
+    node.with_opens(handle, |opens| {
         if opens.passed > 0 {
             opens.passed += 1;
             return Some(opens.backing);
@@ -150,7 +156,7 @@ fn is_never_possible(error: &std::io::Error, is_own: bool) -> bool {
 
 /// Takes an open back; the last one by passthrough ends the registration.
 fn unregister(volume: &Volume, node: &Node, passed: bool) {
-    node.with_opens(|opens| {
+    node.with_opens(None, |opens| {
         if !passed {
             opens.served -= 1;
             return;

@@ -29,7 +29,7 @@ fn remove(volume: &Volume, request: &Request<'_>, flags: AtFlags, action: Action
     let result = rustix::fs::unlinkat(&*folder, name, flags);
     volume.changed(&parent, &folder);
     if let (Ok(()), Some(victim)) = (&result, victim) {
-        victim.lost(&parent, name);
+        victim.lost(volume, &parent, name);
     }
     drop(moving);
     volume.tell(request.caller(), || parent.path_of(name), action, result.err());
@@ -52,11 +52,21 @@ impl Known {
         Some(Self { node, handle })
     }
 
-    /// The name is gone. A file that has others and is not open will be found by those.
-    fn lost(self, parent: &Arc<Node>, name: &[u8]) {
+    /// The name is gone. A file that has others will be found by those; until then a descriptor is at hand for
+    /// who has the file and no name of it.
+    fn lost(self, volume: &Volume, parent: &Arc<Node>, name: &[u8]) {
         let last = attribute::of_file(&self.handle).is_ok_and(|stat| stat.stx_nlink == 0);
-        let keep = last || self.node.is_folder() || self.node.is_open();
-        self.node.lost(parent, name, keep.then_some(self.handle));
+        if last || self.node.is_folder() {
+            self.node.lost(parent, name, Some(self.handle));
+            return;
+        }
+        let handle = Arc::new(self.handle);
+        self.node.hold(&handle);
+        if self.node.lost(parent, name, None) {
+            volume.handles.remember(&self.node);
+        } else {
+            self.node.release();
+        }
     }
 }
 
@@ -93,7 +103,7 @@ fn move_name(
     volume.changed(&new_parent, &new_folder);
     moved.iter().chain(&replaced).for_each(|known| volume.changed(&known.node, &known.handle));
     if result.is_ok() {
-        keep_in_mind((&old_parent, from), (&new_parent, to), flags, moved, replaced);
+        keep_in_mind(volume, (&old_parent, from), (&new_parent, to), flags, moved, replaced);
     }
     drop(moving);
     let path = if volume.is_observed() { volume.placed(new_parent.path_of(to)) } else { Vec::new() };
@@ -104,6 +114,7 @@ fn move_name(
 
 /// The nodes of two names know that one was moved to the other.
 fn keep_in_mind(
+    volume: &Volume,
     (old_parent, from): (&Arc<Node>, &[u8]),
     (new_parent, to): (&Arc<Node>, &[u8]),
     flags: RenameFlags,
@@ -119,7 +130,7 @@ fn keep_in_mind(
         if flags.contains(RenameFlags::EXCHANGE) {
             replaced.node.moved(old_parent, from);
         } else {
-            replaced.lost(new_parent, to);
+            replaced.lost(volume, new_parent, to);
         }
     }
     if let Some(moved) = moved {
