@@ -19,6 +19,11 @@ pub fn cases() -> Vec<Case> {
             &["python3", "unshare"],
             taken_served,
         ),
+        Case::new(
+            "outside::appending_begins_and_ends_where_reads_cannot_go_past_the_mirror",
+            &["python3", "unshare"],
+            appended,
+        ),
     ]
 }
 
@@ -76,6 +81,15 @@ fn taken(folder: &Path) {
 
 fn taken_served(folder: &Path) {
     assert_same(folder, TAKEN, SERVED);
+    assert_counted(folder);
+}
+
+fn appended(folder: &Path) {
+    assert_same(folder, include_str!("../fixtures/append.py"), SERVED);
+    assert_counted(folder);
+}
+
+fn assert_counted(folder: &Path) {
     let counted = read(&log(folder)).events.iter().any(|event| event.read.is_some_and(|bytes| bytes > 0));
     assert!(counted, "bytes are counted where they go through the mirror");
 }

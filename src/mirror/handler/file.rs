@@ -227,18 +227,23 @@ pub(in crate::mirror) fn write(
 ) -> Result<(), Errno> {
     let mut body = request.body;
     let (number, offset, size, write_flags) = (body.u64()?, body.u64()?, body.u32()?, body.u32()?);
-    body.bytes(16)?;
+    body.u64()?;
+    let flags = body.u32()?;
+    body.u32()?;
     let data = body.bytes(size as usize)?;
     let open = volume.files.find(number)?;
-    let appends = open.flags & libc::O_APPEND as u32 != 0;
-    let written = if appends && write_flags & FROM_CACHE != 0 {
-        // Pages go where they belong, through whichever open the kernel took.
-        let handle = volume.handles.open(&open.node)?;
-        write_all(volume.reopen(&handle, libc::O_WRONLY as u32)?.as_fd(), data, offset)
+    let append = libc::O_APPEND as u32;
+    // fcntl(2) may have changed the flag since; pages go where they belong, through whichever open the
+    // kernel took.
+    let appends = flags & append != 0 && write_flags & FROM_CACHE == 0;
+    let written = if appends == (open.flags & append != 0) {
+        write_all(file_of(volume, &open)?.as_fd(), data, offset)?
     } else {
-        write_all(file_of(volume, &open)?.as_fd(), data, offset)
+        let handle = volume.handles.open(&open.node)?;
+        let others = open.flags & !(append | libc::O_ACCMODE as u32) | libc::O_WRONLY as u32;
+        let flags = others | if appends { append } else { 0 };
+        write_all(volume.reopen(&handle, flags)?.as_fd(), data, offset)?
     };
-    let written = written?;
     open.written.fetch_add(written as u64, Ordering::Relaxed);
     out.put_u32(written as u32);
     out.put_u32(0);
