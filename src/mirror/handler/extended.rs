@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
+use rustix::process::Pid;
+use rustix::thread::CapabilitySet;
 
 use crate::mirror::protocol::{OUT_HEADER, ReplyExt};
 use crate::mirror::volume::{Request, Volume, self_path};
@@ -82,9 +84,41 @@ pub(in crate::mirror) fn list(
 ) -> Result<(), Errno> {
     let size = { request.body }.u32()? as usize;
     let (path, _handle, link) = path_of(volume, request)?;
-    fill(out, size, |buffer| {
-        if link { rustix::fs::llistxattr(&path, buffer) } else { rustix::fs::listxattr(&path, buffer) }
-    })
+    let mut names = vec![0; LARGEST];
+    let count = if link {
+        rustix::fs::llistxattr(&path, &mut *names)?
+    } else {
+        rustix::fs::listxattr(&path, &mut *names)?
+    };
+    names.truncate(count);
+    let is_trusted = |name: &[u8]| name.starts_with(b"trusted.");
+    if names.split(|byte| *byte == 0).any(is_trusted) && !sees_trusted(request.header.thread) {
+        let shown = names.split_inclusive(|byte| *byte == 0).filter(|name| !is_trusted(name));
+        names = shown.flatten().copied().collect();
+    }
+    if size == 0 {
+        out.put_u32(names.len() as u32);
+        out.put_u32(0);
+    } else if names.len() > size {
+        return Err(Errno::RANGE);
+    } else {
+        out.extend_from_slice(&names);
+    }
+    Ok(())
+}
+
+/// Whether a thread is shown attributes that begin with `trusted.`: with `CAP_SYS_ADMIN` in the first user
+/// namespace (xattr(7)). This process is in it where it is shown any itself. The kernel tells the caller's
+/// user, which does not tell its capabilities; of a thread that is not to be seen from here nothing is known.
+fn sees_trusted(thread: u32) -> bool {
+    let Some(pid) = i32::try_from(thread).ok().and_then(Pid::from_raw) else { return false };
+    let namespace = |process: &str| rustix::fs::stat(format!("/proc/{process}/ns/user"));
+    let same = match (namespace(&thread.to_string()), namespace("self")) {
+        (Ok(its), Ok(own)) => (its.st_dev, its.st_ino) == (own.st_dev, own.st_ino),
+        _ => false,
+    };
+    let sets = rustix::thread::capabilities(Some(pid));
+    same && sets.is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
 }
 
 /// Answers with as many bytes as asked for, or, for none, with how many there are.
