@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -24,6 +25,9 @@ pub const DEVICE: &str = "/dev/fuse";
 
 /// Enough for [`super::handle_cache::DEEPEST`] folders in each other; memory is taken when it is used.
 const STACK: usize = 32 << 20;
+
+/// How long a thread waits after a request that it could not read.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A volume that is being served.
 #[derive(Debug)]
@@ -94,12 +98,18 @@ fn serve(shared: &Arc<Shared>) {
                 }
                 answer(volume, device, &message[..length], &credentials, &mut out);
             }
+            Err(error) if is_over(error) => break,
             Err(Errno::INTR | Errno::NOENT | Errno::AGAIN) => {}
-            // Unmounted or aborted.
-            Err(_) => break,
+            // The kernel has answered that request itself; others follow, once there is memory again.
+            Err(_) => std::thread::sleep(PAUSE),
         }
     }
     shared.crew.end();
+}
+
+/// Whether the volume is unmounted, or its connection was aborted (`fuse_dev_do_read`).
+fn is_over(error: Errno) -> bool {
+    matches!(error, Errno::NODEV | Errno::CONNABORTED)
 }
 
 /// Whether nobody waits for the answer, and it does not take long: the thread is back at the device before it
@@ -144,5 +154,56 @@ fn answer(volume: &Volume, device: &OwnedFd, message: &[u8], credentials: &Crede
     let _ = rustix::io::write(device, out);
     if out.capacity() > 4 * LARGEST as usize {
         *out = Vec::with_capacity(8192);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, UdpSocket};
+
+    use crate::mirror::Options;
+    use crate::mirror::protocol::ReplyExt;
+
+    /// A socket stands for the device: nobody at the other end is an error of the next read (`ECONNREFUSED`),
+    /// and of that one alone.
+    #[test]
+    fn a_request_that_cannot_be_read_does_not_end_the_session() {
+        let socket = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
+        let (device, kernel) = (socket(), socket());
+        let place = kernel.local_addr().expect("its address");
+        device.connect(place).expect("a connection");
+        drop(kernel);
+        let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).expect("the root");
+        let options = Options {
+            place: b"/".to_vec(),
+            only_user: Some((0, 0)),
+            remember: Duration::ZERO,
+            depth: 1,
+            descriptors: 16,
+            read_only: false,
+        };
+        device.send(b"nobody").expect("the first goes out");
+        let own = device.try_clone().expect("a descriptor");
+        let volume = Volume::new(own.into(), root, options, None).expect("a volume");
+        let session = Session::start(Arc::new(volume)).expect("a thread");
+        let kernel = UdpSocket::bind(place).expect("the same address");
+        kernel.connect(device.local_addr().expect("its address")).expect("a connection");
+        kernel.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
+        let mut request = Vec::new();
+        request.put_u32s(&[40, Operation::VolumeStatistics as u32]);
+        request.put_u64s(&[7, 1]);
+        request.put_u32s(&[0, 0, 1, 0]);
+        kernel.send(&request).expect("a request");
+        let mut answer = [0; 256];
+        let length = kernel.recv(&mut answer).expect("an answer");
+        assert_eq!((length, &answer[4..8], answer[8]), (OUT_HEADER + 80, &[0; 4][..], 7));
+        drop(session);
+    }
+
+    #[test]
+    fn the_end_of_the_connection_ends_the_session() {
+        assert!(is_over(Errno::NODEV) && is_over(Errno::CONNABORTED));
+        assert!(!is_over(Errno::NOMEM) && !is_over(Errno::FAULT) && !is_over(Errno::INTR));
     }
 }
