@@ -8,7 +8,7 @@ use std::time::Instant;
 use globset::GlobSet;
 
 use super::log::Queue;
-use super::process::{Membership, Process, ProcessTable};
+use super::process::{Asking, Membership, Process, ProcessTable};
 use crate::mirror::{Action, Observer, Traffic};
 use crate::trace::{Event, Kind, Name, error_name};
 
@@ -56,6 +56,11 @@ impl Recorder {
         self.begun.store(true, Ordering::Release);
     }
 
+    /// The mirror is mounted at this folder besides.
+    pub fn mounted_at(&self, folder: &std::path::Path) {
+        self.processes.mounted_at(folder.as_os_str().as_encoded_bytes().to_vec());
+    }
+
     /// What descends from this process is not recorded until it has joined.
     pub fn joining(&self, process: u32) {
         self.processes.set_rank(process, Membership::Joining);
@@ -72,8 +77,15 @@ impl Recorder {
             return openers.remove(&open).unwrap_or_default();
         }
         let thread = event.caller.thread;
-        let executes = matches!(event.action, Action::Open { flags, .. } if flags & Action::EXECUTE != 0);
-        let process = self.processes.of(thread, now, executes);
+        let asking = match event.action {
+            Action::Open { flags, .. } if flags & Action::EXECUTE != 0 => Asking::Execution,
+            Action::Open { .. } | Action::Create { .. } => Asking::Open,
+            _ => Asking::Other,
+        };
+        let process = self.processes.of(thread, now, asking);
+        if asking == Asking::Execution && event.error.is_none() {
+            self.processes.executes(thread, process.pid, event.path);
+        }
         if let Some(open) = open_of(&event.action).filter(|_| event.error.is_none())
             && !matches!(event.action, Action::FirstRead { .. })
         {

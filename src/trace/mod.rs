@@ -21,6 +21,7 @@ mod survey;
 mod text;
 mod write;
 
+pub use asking::is_library;
 pub use difference::{Change, CountChange, Counts, Difference, Elsewhere, Outcome, PathOutcome, difference};
 pub use document::{End, Event, Header, Kind, VERSION};
 pub use files::{Order, TouchedFile, files};
