@@ -72,7 +72,12 @@ fn findings(start: &RecordedStart<'_>, runs: u32, is_subject: bool) -> Vec<Findi
         };
         finding(problem, remark)
     });
-    own.chain(of_libraries).collect()
+    let unknown = start.unknown.map(|reason| {
+        let (program, seen) = (program.path.clone(), program.seen);
+        let remark = Remark::RecordedProgramUnknown { program, seen, runs, reason };
+        Finding::remark(WORST, remark, Vec::new())
+    });
+    own.chain(of_libraries).chain(unknown).collect()
 }
 
 fn is_end(problem: &Problem) -> bool {

@@ -7,6 +7,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::loader::application::Special;
 use crate::loader::start::{honest, open_later, start_object_or_script};
 use crate::loader::{
@@ -17,11 +20,24 @@ use crate::spec::{Recorded, RecordedLibrary, RecordedProgram};
 /// What telling one problem of a recorded library takes of the budget.
 const COST_OF_TELLING: usize = 64;
 
+/// Why it cannot be told what a recorded program would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unknown {
+    /// It was not there any more when the document was made, or the recording does not tell which it was.
+    Gone,
+    /// It is linked statically or is a dynamic loader itself, and loaded libraries all the same: how it searches
+    /// for them, and for which program, is in none of its facts.
+    OwnLoader,
+}
+
 /// A program of recorded runs on a host.
 #[derive(Debug)]
 pub struct RecordedStart<'a> {
     /// The program.
     pub program: &'a RecordedProgram,
+    /// Why what follows is not all.
+    pub unknown: Option<Unknown>,
     /// What the loader objects to in the program itself.
     pub problems: Vec<Problem>,
     /// What it objects to in the libraries, each with the one that it is about.
@@ -44,26 +60,58 @@ impl Application {
         for program in &recorded.programs {
             budget.spend(Effort::Problems, COST_OF_TELLING + program.path.len());
             if let Some(problem) = budget.problem() {
-                visit(RecordedStart { program, problems: vec![problem], of_libraries: Vec::new() });
+                let (problems, of_libraries) = (vec![problem], Vec::new());
+                visit(RecordedStart { program, unknown: None, problems, of_libraries });
                 return;
             }
-            let place = place_of(&program.path, files, &environment);
-            let alone = match program.path.starts_with('/') {
-                false => self.start(&program.path, &special, files, &environment),
-                true => {
-                    let start = Start { path: &place, shown: &program.path };
-                    honest(start_object_or_script(&start, files, &environment), files)
-                }
-            };
-            let starts = alone.problems.iter().all(|problem| problem.effect() < Effect::Refuses);
-            let of_libraries = match starts && !program.libraries.is_empty() {
-                true => open_libraries(program, &place, &alone, files, &environment),
-                false => Vec::new(),
-            };
-            budget.spend(Effort::Problems, (alone.problems.len() + of_libraries.len()) * COST_OF_TELLING);
-            visit(RecordedStart { program, problems: alone.problems, of_libraries });
+            let start = self.start_one(program, &special, files, &environment);
+            let told = start.problems.len() + start.of_libraries.len();
+            budget.spend(Effort::Problems, told * COST_OF_TELLING);
+            visit(start);
         }
     }
+
+    fn start_one<'a>(
+        &self,
+        program: &'a RecordedProgram,
+        special: &Special<'_>,
+        files: &ScopeFiles<'_>,
+        environment: &Environment,
+    ) -> RecordedStart<'a> {
+        let is_gone = program.gone || program.path.is_empty();
+        let mut start = RecordedStart {
+            program,
+            unknown: is_gone.then_some(Unknown::Gone),
+            problems: Vec::new(),
+            of_libraries: Vec::new(),
+        };
+        if program.path.is_empty() {
+            return start;
+        }
+        let place = place_of(&program.path, files, environment);
+        let alone = match program.path.starts_with('/') {
+            false => self.start(&program.path, special, files, environment),
+            true => {
+                let start = Start { path: &place, shown: &program.path };
+                honest(start_object_or_script(&start, files, environment), files)
+            }
+        };
+        let starts = alone.problems.iter().all(|problem| problem.effect() < Effect::Refuses);
+        if starts && !program.libraries.is_empty() {
+            if has_no_loader(&alone) {
+                start.unknown = start.unknown.or(Some(Unknown::OwnLoader));
+            } else {
+                start.of_libraries = open_libraries(program, &place, &alone, files, environment);
+            }
+        }
+        start.problems = alone.problems;
+        start
+    }
+}
+
+/// Whether a program is one that no loader starts: a static one, or a loader.
+fn has_no_loader(alone: &Load) -> bool {
+    alone.objects.first().is_some_and(|program| program.facts.interpreter.is_none())
 }
 
 /// Where a recorded program lies. One of the host that lay in a folder of `PATH` may lie in another one here.
