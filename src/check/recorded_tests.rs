@@ -134,6 +134,28 @@ fn a_note_about_a_library_counts_more_than_that_it_was_loaded() {
 }
 
 #[test]
+fn a_note_of_the_program_says_nothing_of_what_a_plugin_needs() {
+    let need = DlopenNeed {
+        sonames: vec!["libnowhere.so.1".to_owned()],
+        feature: None,
+        description: None,
+        priority: DlopenPriority::Suggested,
+    };
+    let plugin = Object { needed: vec!["libnowhere.so.1".to_owned()], ..object("plug.so") };
+    // Also where the program itself has opened what the note is about.
+    for libraries in [vec![library("plug.so")], vec![named("libnowhere.so.1"), library("plug.so")]] {
+        let mut document = specification(vec![plugin.clone()], vec![program("app", libraries)]);
+        document.objects[0].dlopen = vec![need.clone()];
+        let found = report(&document);
+        assert_eq!(found.verdict, Verdict::Undecided, "{found:?}");
+        let [(_, Problem::LibraryMissing { library, wanted_by, .. })] = told(&found)[..] else {
+            panic!("{found:?}");
+        };
+        assert_eq!((library.as_str(), wanted_by.as_str()), ("libnowhere.so.1", "plug.so"));
+    }
+}
+
+#[test]
 fn a_program_that_was_executed_is_started_too() {
     let found = report(&specification(Vec::new(), vec![program("/usr/bin/env", Vec::new())]));
     assert_eq!(found.verdict, Verdict::Compatible, "{found:?}");

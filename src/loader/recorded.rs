@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::loader::application::Special;
 use crate::loader::start::{honest, open_later, start_object_or_script};
 use crate::loader::{
-    Application, Effect, Effort, Environment, Files as _, Load, LoadedObject, Problem, ScopeFiles, Start,
+    Application, Edge, EdgeKind, EdgeOutcome, Effect, Effort, Environment, Files as _, Load, LoadedObject,
+    Problem, ScopeFiles, Start,
 };
 use crate::spec::{Recorded, RecordedLibrary, RecordedProgram};
 
@@ -152,13 +153,34 @@ fn open_libraries<'a>(
     let asked = Asked::of(&names, &load.objects);
     let library_of = |problem: &Problem| asked.number(problem).map_or(last, |number| opened[number]);
     let known: HashSet<&Problem> = alone.problems.iter().collect();
-    let noted = noted(alone);
-    let is_noted = |problem: &Problem| match problem {
-        Problem::LibraryMissing { library, .. } => noted.contains(library.as_str()),
-        _ => false,
+    let (noted, needed) = (noted(alone), missing_needs(&load));
+    let told = |problem: &Problem| match problem {
+        Problem::LibraryMissing { library, wanted_by, .. }
+            if noted.contains(library.as_str())
+                && *wanted_by == program.path
+                && asked.names.contains_key(library.as_str()) =>
+        {
+            // The first who wanted it may do without it, and a library that was opened may not.
+            needed.get(library.as_str()).map(|object| problem.with_wanting(object))
+        }
+        _ => Some(problem.clone()),
     };
-    let new = load.problems.iter().filter(|problem| !known.contains(problem) && !is_noted(problem));
-    new.map(|problem| (library_of(problem), problem.clone())).collect()
+    let new = load.problems.iter().filter(|problem| !known.contains(problem));
+    new.filter_map(|problem| Some((library_of(problem), told(problem)?))).collect()
+}
+
+/// Of each library that is missing and that an object needs (`DT_NEEDED`), the first such object.
+fn missing_needs(load: &Load) -> HashMap<&str, &str> {
+    let mut needs = HashMap::new();
+    for object in &load.objects {
+        let is_need = |edge: &&Edge| {
+            edge.outcome == EdgeOutcome::Missing && matches!(edge.kind, EdgeKind::Needed | EdgeKind::Filter)
+        };
+        for edge in object.edges.iter().filter(is_need) {
+            needs.entry(edge.name.as_str()).or_insert(object.shown.as_str());
+        }
+    }
+    needs
 }
 
 /// The libraries that a program opened, by their names and by the objects that they brought along.
