@@ -16,6 +16,7 @@ mod name;
 mod perfetto;
 mod read;
 mod run;
+mod run_set;
 mod summary;
 mod survey;
 mod text;
