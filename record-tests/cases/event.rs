@@ -8,7 +8,7 @@ use std::process::Command;
 use compat::trace::{Kind, Name};
 
 use crate::harness::case::Case;
-use crate::harness::recorder::{COMPAT, assert_code, command, finish, log, record};
+use crate::harness::recorder::{COMPAT, assert_code, command, finish, log, record, record_as_user};
 use crate::harness::recording::{Recording, read};
 
 /// The cases.
@@ -22,6 +22,8 @@ pub fn cases() -> Vec<Case> {
         Case::new("event::opens_have_numbers_of_their_own_and_are_closed", &["python3"], opens),
         Case::new("event::names_are_bytes", &[], names),
         Case::new("event::globs_select_what_is_recorded", &[], globs),
+        Case::new("event::what_is_selected_stays_so_by_another_name", &["python3"], renamed),
+        Case::new("event::a_read_is_of_who_opened", &["python3", "setpriv", "unshare"], reader),
         Case::new("event::the_old_name_and_spellings_work", &[], old_name),
         Case::new("event::what_is_left_behind_is_recorded_to_its_end", &[], background),
     ]
@@ -189,6 +191,49 @@ fn globs(folder: &Path) {
     let paths = read(&log(folder)).paths(&[Kind::Open], |_| true);
     assert!(paths.contains("/etc/group"), "{paths:?}");
     assert!(paths.iter().all(|path| path.starts_with("/etc/") && path != "/etc/passwd"), "{paths:?}");
+}
+
+fn renamed(folder: &Path) {
+    let script = "import os
+kept = open('kept', 'w'); os.rename('kept', 'other'); kept.close()
+other = open('passed-over', 'w'); os.rename('passed-over', 'kept-late'); other.close()";
+    let mut run = std::process::Command::new(COMPAT);
+    run.args(["record", "-o", "run.jsonl", "--include", "**/kept*", "--", "python3", "-c", script]);
+    assert_code(
+        &finish(
+            {
+                run.current_dir(folder);
+                run
+            },
+            b"",
+        ),
+        0,
+    );
+    let events = read(&log(folder)).events;
+    let told: Vec<(Kind, Option<u64>)> = events.iter().map(|event| (event.event, event.open)).collect();
+    let created = events.iter().find(|event| event.event == Kind::Create).expect("it was made");
+    assert_eq!(told.iter().filter(|told| **told == (Kind::Close, created.open)).count(), 1, "{told:?}");
+    assert_eq!(told.iter().filter(|told| told.0 == Kind::Rename).count(), 2, "{told:?}");
+    assert_eq!(told.iter().filter(|told| told.0 == Kind::Close).count(), 1, "{told:?}");
+}
+
+fn reader(folder: &Path) {
+    let script = "import os, threading, time
+opened = []
+thread = threading.Thread(target=lambda: opened.append(os.open(\"file\", os.O_RDONLY)))
+thread.start(); thread.join(); time.sleep(0.8); os.read(opened[0], 10); print(os.getpid())";
+    let output = record_as_user(folder, "echo content > file", &format!("python3 -c '{script}'"));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_code(&output, 0);
+    let recording = read(&log(folder));
+    let path = folder.join("file").display().to_string();
+    let of = |kind: Kind| {
+        let mut events = recording.events.iter().filter(|event| event.path.text() == path);
+        events.find(|event| event.event == kind).unwrap_or_else(|| panic!("no {kind:?}: {said}"))
+    };
+    let (opened, read) = (of(Kind::Open), of(Kind::FirstRead));
+    assert_eq!((read.pid, read.tid, &read.exe), (opened.pid, opened.tid, &opened.exe));
+    assert!(opened.tid != opened.pid, "a thread of its own has opened it");
 }
 
 fn old_name(folder: &Path) {

@@ -27,6 +27,14 @@ impl Selection {
     }
 }
 
+/// Who opened something, and whether that is recorded.
+#[derive(Clone, Debug)]
+struct Opener {
+    thread: u32,
+    process: Arc<Process>,
+    recorded: bool,
+}
+
 /// Turns requests into events and queues them.
 #[derive(Debug)]
 pub struct Recorder {
@@ -34,7 +42,7 @@ pub struct Recorder {
     selection: Selection,
     processes: ProcessTable,
     /// Who opened what is open: a release does not tell.
-    openers: Mutex<HashMap<u64, (u32, Arc<Process>)>>,
+    openers: Mutex<HashMap<u64, Opener>>,
     /// Whether the command has been started; what its process does before is ours.
     begun: AtomicBool,
 }
@@ -71,11 +79,8 @@ impl Recorder {
         self.processes.set_rank(process, Membership::Rank(rank));
     }
 
-    fn process(&self, event: &crate::mirror::Event<'_>, now: Instant) -> (u32, Arc<Process>) {
-        if let Action::Close { open, .. } | Action::CloseFolder { open } = event.action {
-            let mut openers = self.openers.lock().unwrap_or_else(PoisonError::into_inner);
-            return openers.remove(&open).unwrap_or_default();
-        }
+    /// The process of the thread that asks, and what it executes from now on.
+    fn process(&self, event: &crate::mirror::Event<'_>, now: Instant) -> Arc<Process> {
         let thread = event.caller.thread;
         let asking = match event.action {
             Action::Open { flags, .. } if flags & Action::EXECUTE != 0 => Asking::Execution,
@@ -86,13 +91,31 @@ impl Recorder {
         if asking == Asking::Execution && event.error.is_none() {
             self.processes.executes(thread, process.pid, event.path);
         }
-        if let Some(open) = open_of(&event.action).filter(|_| event.error.is_none())
-            && !matches!(event.action, Action::FirstRead { .. })
-        {
-            let mut openers = self.openers.lock().unwrap_or_else(PoisonError::into_inner);
-            openers.insert(open, (thread, Arc::clone(&process)));
+        process
+    }
+
+    /// Who is behind an event, and whether it is recorded; nothing for what is about an open that came before
+    /// the beginning.
+    fn judge(&self, event: &crate::mirror::Event<'_>, now: Instant) -> Option<Opener> {
+        let openers = || self.openers.lock().unwrap_or_else(PoisonError::into_inner);
+        match event.action {
+            // As the open was, whoever has the file now and whatever it is called by now.
+            Action::Close { open, .. } | Action::CloseFolder { open } => return openers().remove(&open),
+            Action::FirstRead { open } => return openers().get(&open).cloned(),
+            _ => {}
         }
-        (thread, process)
+        let thread = event.caller.thread;
+        let process = self.process(event, now);
+        let ours = process.membership == Some(Membership::Joining);
+        let selected = || {
+            self.selection.takes(event.path)
+                || other_of(&event.action).is_some_and(|other| self.selection.takes(other))
+        };
+        let opener = Opener { thread, recorded: !ours && selected(), process };
+        if let Some(open) = open_of(&event.action).filter(|_| event.error.is_none()) {
+            openers().insert(open, opener.clone());
+        }
+        Some(opener)
     }
 }
 
@@ -101,14 +124,9 @@ impl Observer for Recorder {
         if !self.begun.load(Ordering::Acquire) {
             return;
         }
-        let (tid, process) = self.process(event, Instant::now());
-        let closes = matches!(event.action, Action::Close { .. } | Action::CloseFolder { .. });
-        // A close whose open came before the beginning has no opener.
-        let ours = process.membership == Some(Membership::Joining);
-        if ours || (closes && tid == 0) || !self.selection.takes(event.path) {
-            return;
+        if let Some(opener) = self.judge(event, Instant::now()).filter(|opener| opener.recorded) {
+            self.queue.put(to_event(event, opener.thread, &opener.process));
         }
-        self.queue.put(to_event(event, tid, &process));
     }
 }
 
@@ -125,16 +143,22 @@ fn open_of(action: &Action<'_>) -> Option<u64> {
     }
 }
 
+/// The other path of what has two.
+fn other_of<'a>(action: &Action<'a>) -> Option<&'a [u8]> {
+    match action {
+        Action::Rename { to: other, .. } | Action::HardLink { from: other } => Some(other),
+        _ => None,
+    }
+}
+
 fn to_event(event: &crate::mirror::Event<'_>, tid: u32, process: &Process) -> Event {
     let flags = match event.action {
         Action::Open { flags, .. } | Action::Create { flags, .. } => Some(flags & !Action::EXECUTE),
         Action::Rename { flags, .. } => Some(flags).filter(|flags| *flags != 0),
         _ => None,
     };
-    let other = match event.action {
-        Action::Rename { to: other, .. }
-        | Action::SymbolicLink { target: other }
-        | Action::HardLink { from: other } => Some(Name::from(other)),
+    let target = match event.action {
+        Action::SymbolicLink { target } => Some(target),
         _ => None,
     };
     let mode = match event.action {
@@ -153,7 +177,7 @@ fn to_event(event: &crate::mirror::Event<'_>, tid: u32, process: &Process) -> Ev
         open: open_of(&event.action).filter(|_| event.error.is_none()),
         flags,
         exec: matches!(event.action, Action::Open { flags, .. } if flags & Action::EXECUTE != 0),
-        other,
+        other: other_of(&event.action).or(target).map(Name::from),
         mode,
         size: if let Action::Truncate { size } = event.action { Some(size) } else { None },
         read: traffic.map(|Traffic { read, .. }| read),
