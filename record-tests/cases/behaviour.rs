@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::harness::case::Case;
 use crate::harness::pair;
-use crate::harness::recorder::{COMPAT, assert_code, finish, log};
+use crate::harness::recorder::{COMPAT, assert_code, finish, log, record_as_user};
 use crate::harness::recording::read;
 
 const FILES: &str = include_str!("../fixtures/behaviour.py");
@@ -113,16 +113,9 @@ fn copied(folder: &Path) {
 
 /// As engines mount `/etc/hosts`; of an ordinary user nothing goes past the mirror.
 fn mounted_file(folder: &Path) {
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("our folder");
-    fs::copy(COMPAT, folder.join("compat")).expect("a copy that the user may execute");
-    let script = "mknod fuse c 10 229 && chmod 666 fuse && mount --bind fuse /dev/fuse
-        echo content > inner; touch outer; mount --bind inner outer
-        exec setpriv --reuid=1234 --regid=1235 --clear-groups ./compat record -q -o run.jsonl -- python3 -c '
-import os
-os.sendfile(1, os.open(\"outer\", os.O_RDONLY), None, 100)'";
-    let mut run = Command::new("unshare");
-    run.args(["--mount", "sh", "-ec", script]).current_dir(folder);
-    let output = finish(run, b"");
+    let before = "echo content > inner; touch outer; mount --bind inner outer";
+    let script = "import os\nos.sendfile(1, os.open(\"outer\", os.O_RDONLY), None, 100)";
+    let output = record_as_user(folder, before, &format!("python3 -c '{script}'"));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "content\n", "{said}");
 }

@@ -2,14 +2,14 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::case::Case;
 use crate::harness::pair;
-use crate::harness::recorder::{command, descendants, log, wait_until};
+use crate::harness::recorder::{COMPAT, command, descendants, finish, log, wait_until};
 use crate::harness::recording::read;
 
 /// The cases.
@@ -26,6 +26,7 @@ pub fn cases() -> Vec<Case> {
         }),
         Case::new("ending::a_terminated_run_ends_as_its_command", &[], terminated),
         Case::new("ending::a_failing_command_removes_nothing", &[], failing),
+        Case::new("ending::a_full_disk_is_told_and_ends_no_command", &["unshare"], full),
     ]
 }
 
@@ -152,4 +153,26 @@ fn failing(folder: &Path) {
     assert_eq!(child.wait().expect("a child").code(), Some(3));
     assert_eq!(fs::read_to_string(folder.join("kept/file")).expect("it is there"), "kept");
     assert!(folder.join("kept/busy").exists());
+}
+
+fn full(folder: &Path) {
+    let script = format!(
+        "mkdir small; mount -t tmpfs -o size=64k small small
+        {COMPAT} record -o small/run.jsonl -- sh -c 'find /usr/include | sort > found; exit $0' $0
+        echo $? > code; cp small/run.jsonl run.jsonl; df --output=avail small | tail -n 1 > left"
+    );
+    for (code, told) in [("0", "3\n"), ("7", "7\n")] {
+        let mut run = Command::new("unshare");
+        run.args(["--mount", "sh", "-c", &script, code]).current_dir(folder);
+        let said = finish(run, b"").stderr;
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.contains("could not write small/run.jsonl: No space left on device"), "{said}");
+        assert_eq!(fs::read_to_string(folder.join("code")).expect("it was written"), told, "{said}");
+        let text = fs::read_to_string(log(folder)).expect("a log of text");
+        assert!(text.ends_with("}\n{\"end\":\"log not written\"}\n"), "{}", &text[text.len() - 300..]);
+        assert!(text.len() > 40_000, "{}", text.len());
+        fs::remove_dir(folder.join("small")).expect("it is empty here");
+    }
+    let found = fs::read_to_string(folder.join("found")).expect("it was written");
+    assert!(found.ends_with('\n') && found.lines().count() > 1000, "the command went on");
 }

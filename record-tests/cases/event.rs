@@ -3,11 +3,12 @@
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use compat::trace::{Kind, Name};
 
 use crate::harness::case::Case;
-use crate::harness::recorder::{COMPAT, assert_code, command, finish, log, record};
+use crate::harness::recorder::{COMPAT, assert_code, command, finish, log, record, record_as_user};
 use crate::harness::recording::{Recording, read};
 
 /// The cases.
@@ -17,9 +18,12 @@ pub fn cases() -> Vec<Case> {
         Case::new("event::each_kind_is_recorded_with_its_facts", &[], kinds),
         Case::new("event::each_miss_is_recorded_each_time", &[], misses),
         Case::new("event::processes_are_named", &["python3"], processes),
+        Case::new("event::programs_are_named_without_the_right_to_trace", &["python3", "setpriv"], untraced),
         Case::new("event::opens_have_numbers_of_their_own_and_are_closed", &["python3"], opens),
         Case::new("event::names_are_bytes", &[], names),
         Case::new("event::globs_select_what_is_recorded", &[], globs),
+        Case::new("event::what_is_selected_stays_so_by_another_name", &["python3"], renamed),
+        Case::new("event::a_read_is_of_who_opened", &["python3", "setpriv", "unshare"], reader),
         Case::new("event::the_old_name_and_spellings_work", &[], old_name),
         Case::new("event::what_is_left_behind_is_recorded_to_its_end", &[], background),
     ]
@@ -111,6 +115,43 @@ fn processes(folder: &Path) {
     assert!(exe.ends_with("/cat"), "{exe}");
 }
 
+/// As in a container, where the recorder lacks `CAP_SYS_PTRACE` and an entrypoint becomes another user.
+fn untraced(folder: &Path) {
+    let script = "import os, subprocess\n\
+        open('/etc/passwd').close()\n\
+        if os.fork() == 0: open('/etc/group').close(); os._exit(0)\n\
+        os.wait()\n\
+        subprocess.run(['sh', './script'], check=True)\n\
+        subprocess.run(['./script'], check=True)";
+    fs::write(folder.join("script"), "#!/bin/sh\nread line < /etc/hosts; cat /etc/shells > /dev/null\n")
+        .expect("a file");
+    for path in [folder, &folder.join("script")] {
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("ours");
+    }
+    let mut python = Command::new("python3");
+    python.args(["-c", "import os, sys; print(os.path.realpath(sys.executable))"]);
+    let python = String::from_utf8(python.output().expect("it runs").stdout).expect("text");
+    let mut run = Command::new("setpriv");
+    run.args(["--bounding-set", "-sys_ptrace", COMPAT, "record", "-o"]).arg(log(folder));
+    run.args(["--", "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    run.args([python.trim(), "-c", script]).current_dir(folder);
+    assert_code(&finish(run, b""), 0);
+    let recording = read(&log(folder));
+    let by = |path: &str| {
+        let events = recording.events.iter().filter(|event| event.path.text() == path && event.uid == 65534);
+        let opens = events.filter(|event| event.event == Kind::Open && !event.exec);
+        opens.map(|event| event.exe.text().into_owned()).collect::<Vec<_>>()
+    };
+    assert!(by("/etc/passwd").contains(&python.trim().to_owned()), "{:?}", by("/etc/passwd"));
+    assert_eq!(by("/etc/group"), [python.trim()], "what was forked executes the same");
+    let shell = fs::canonicalize("/bin/sh").expect("a shell").display().to_string();
+    assert_eq!(by("/etc/hosts"), [shell.clone(), shell]);
+    let cat = by("/etc/shells");
+    assert!(cat.len() == 2 && cat.iter().all(|path| path.ends_with("/cat")), "{cat:?}");
+    let nameless = recording.events.iter().find(|event| event.exe.0.is_empty());
+    assert!(nameless.is_none(), "{nameless:?}");
+}
+
 fn opens(folder: &Path) {
     let script = "import os\nfor i in range(50):\n  a = os.open('/etc/passwd', 0); b = os.open('/etc/passwd', 0); os.close(a)\n  \
         os.close(b)\nopen('kept', 'w'); os._exit(0)";
@@ -143,7 +184,7 @@ fn names(folder: &Path) {
 }
 
 fn globs(folder: &Path) {
-    let mut run = std::process::Command::new(COMPAT);
+    let mut run = Command::new(COMPAT);
     run.args(["record", "-o", "run.jsonl", "--include", "/etc/**", "--exclude", "/etc/pass*", "--"]);
     run.args(["cat", "/etc/passwd", "/etc/group"]).current_dir(folder);
     assert_code(&finish(run, b""), 0);
@@ -152,9 +193,52 @@ fn globs(folder: &Path) {
     assert!(paths.iter().all(|path| path.starts_with("/etc/") && path != "/etc/passwd"), "{paths:?}");
 }
 
+fn renamed(folder: &Path) {
+    let script = "import os
+kept = open('kept', 'w'); os.rename('kept', 'other'); kept.close()
+other = open('passed-over', 'w'); os.rename('passed-over', 'kept-late'); other.close()";
+    let mut run = std::process::Command::new(COMPAT);
+    run.args(["record", "-o", "run.jsonl", "--include", "**/kept*", "--", "python3", "-c", script]);
+    assert_code(
+        &finish(
+            {
+                run.current_dir(folder);
+                run
+            },
+            b"",
+        ),
+        0,
+    );
+    let events = read(&log(folder)).events;
+    let told: Vec<(Kind, Option<u64>)> = events.iter().map(|event| (event.event, event.open)).collect();
+    let created = events.iter().find(|event| event.event == Kind::Create).expect("it was made");
+    assert_eq!(told.iter().filter(|told| **told == (Kind::Close, created.open)).count(), 1, "{told:?}");
+    assert_eq!(told.iter().filter(|told| told.0 == Kind::Rename).count(), 2, "{told:?}");
+    assert_eq!(told.iter().filter(|told| told.0 == Kind::Close).count(), 1, "{told:?}");
+}
+
+fn reader(folder: &Path) {
+    let script = "import os, threading, time
+opened = []
+thread = threading.Thread(target=lambda: opened.append(os.open(\"file\", os.O_RDONLY)))
+thread.start(); thread.join(); time.sleep(0.8); os.read(opened[0], 10); print(os.getpid())";
+    let output = record_as_user(folder, "echo content > file", &format!("python3 -c '{script}'"));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_code(&output, 0);
+    let recording = read(&log(folder));
+    let path = folder.join("file").display().to_string();
+    let of = |kind: Kind| {
+        let mut events = recording.events.iter().filter(|event| event.path.text() == path);
+        events.find(|event| event.event == kind).unwrap_or_else(|| panic!("no {kind:?}: {said}"))
+    };
+    let (opened, read) = (of(Kind::Open), of(Kind::FirstRead));
+    assert_eq!((read.pid, read.tid, &read.exe), (opened.pid, opened.tid, &opened.exe));
+    assert!(opened.tid != opened.pid, "a thread of its own has opened it");
+}
+
 fn old_name(folder: &Path) {
     std::os::unix::fs::symlink(COMPAT, folder.join("fs-record")).expect("a link");
-    let mut run = std::process::Command::new(folder.join("fs-record"));
+    let mut run = Command::new(folder.join("fs-record"));
     run.args(["-out", "run.log", "-format", "compat-lib", "cat", "/etc/passwd"]).current_dir(folder);
     let output = finish(run, b"");
     assert_code(&output, 0);

@@ -30,6 +30,22 @@ pub fn record<S: AsRef<OsStr>>(folder: &Path, arguments: &[S]) -> Output {
     finish(command(folder, arguments), b"")
 }
 
+/// Runs a command of the shell recorded (`run.jsonl`) as an ordinary user, for whom no read goes past the
+/// mirror, after other commands as root in a mount namespace of their own.
+pub fn record_as_user(folder: &Path, before: &str, command: &str) -> Output {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o777)).expect("our folder");
+    std::fs::copy(COMPAT, folder.join("compat")).expect("a copy that the user may execute");
+    // A device that this user may open, seen by these processes alone.
+    let script = format!(
+        "mknod fuse c 10 229 && chmod 666 fuse && mount --bind fuse /dev/fuse\n{before}
+        exec setpriv --reuid=1234 --regid=1235 --clear-groups ./compat record -q -o run.jsonl -- {command}"
+    );
+    let mut run = Command::new("unshare");
+    run.args(["--mount", "sh", "-ec", &script]).current_dir(folder);
+    finish(run, b"")
+}
+
 /// Runs a command to its end with this input.
 ///
 /// # Panics

@@ -154,15 +154,19 @@ fn record(
         selection,
     };
     let waits = arguments.mount;
-    let outcome = record::record(&options, gate, &mut |news| told::tell(news, waits, context));
-    if arguments.summary && outcome.is_ok() {
+    let recorded = record::record(&options, gate, &mut |news| told::tell(news, waits, context));
+    if arguments.summary && recorded.is_ok() {
         super::trace::summary::tell(&options.out, context);
     }
-    let outcome = outcome.map_err(|error| match error {
+    let recorded = recorded.map_err(|error| match error {
         record::Error::Enter(error) => failure(error),
         other => Failure::undecided(&other),
     })?;
-    exit(outcome, arguments.command.first(), rank)
+    let exit = exit(recorded.outcome, arguments.command.first(), rank);
+    match recorded.unwritten {
+        None => exit,
+        Some(source) => Err(unwritten(options.out, source, exit)),
+    }
 }
 
 /// Where others reach the mirror: where it was asked for, and a folder of the user's own where it is only
@@ -214,6 +218,18 @@ fn exit(outcome: Outcome, program: Option<&OsString>, rank: Option<&Rank>) -> Re
         }
     };
     Err(Failure { exit, message, hint: None })
+}
+
+/// The log is not whole. What the command says by its exit code stays said, but for its success.
+fn unwritten(path: PathBuf, source: std::io::Error, exit: Result<Exit, Failure>) -> Failure {
+    let code = match exit {
+        Ok(Exit::Command(0)) => Exit::Undecided,
+        Ok(code) => code,
+        Err(failure) => failure.exit,
+    };
+    let failure = Failure::undecided(&record::Error::Log { path, source });
+    let hint = "the command ran to its end; what the log has of it can be read".to_owned();
+    Failure { exit: code, hint: Some(hint), ..failure }
 }
 
 /// The log: where it was asked for, in a parallel job with the node in its name; a name of its own

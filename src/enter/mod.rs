@@ -106,6 +106,8 @@ pub struct Mounted {
     /// Whether it is mounted read-only.
     pub read_only: bool,
     pub users: Users,
+    /// The folder at which this mount of it is reached by others; nothing for the one inside.
+    pub outside: Option<PathBuf>,
 }
 
 /// What serves the volumes, in a process of its own.
@@ -224,23 +226,29 @@ fn run_in(
 ) -> Result<Outcome, Error> {
     let namespace::Entered { users, as_user } = entered;
     let before = sys::block(&family::signals());
-    let mut all = volumes(plan, users, options.read_only)?;
-    if outside.is_some() {
-        all.extend(volumes(plan, users, options.read_only)?);
+    let mut all = volumes(plan, users, options.read_only, None)?;
+    if let Some(outside) = outside {
+        all.extend(volumes(plan, users, options.read_only, Some(outside.place()))?);
     }
     let start = supervisor::Start { options, folder, plan, users, volumes: all, outside, as_user, before };
     supervisor::run(start, gate, service)
 }
 
 /// Opens a device and a root for each volume.
-fn volumes(plan: &Plan, users: Users, read_only: bool) -> Result<Vec<Mounted>, Error> {
+fn volumes(
+    plan: &Plan,
+    users: Users,
+    read_only: bool,
+    outside: Option<&Path>,
+) -> Result<Vec<Mounted>, Error> {
     let mut volumes = Vec::new();
     for mount in plan.mirrors() {
         let failed = |source| Error::Mount { place: shown(&mount.place).to_owned(), source };
         let root = open_root(&mount.place).map_err(failed)?;
         let (place, depth) = (mount.place.clone(), depth_of(mount));
         let read_only = read_only || mount.flags.contains(MountFlags::RDONLY);
-        volumes.push(Mounted { device: open_device()?, root, place, depth, read_only, users });
+        let (device, outside) = (open_device()?, outside.map(Path::to_owned));
+        volumes.push(Mounted { device, root, place, depth, read_only, users, outside });
     }
     Ok(volumes)
 }

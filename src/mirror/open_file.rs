@@ -123,8 +123,8 @@ impl<T> OpenTable<T> {
         drop(removed);
     }
 
-    /// Whether nothing is open.
-    pub fn is_empty(&self) -> bool {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    /// How many are open.
+    pub fn count(&self) -> usize {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 }

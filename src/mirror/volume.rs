@@ -130,9 +130,9 @@ impl Volume {
         &self.device
     }
 
-    /// Whether files or folders are open whose end has not been told.
-    pub fn has_open(&self) -> bool {
-        !self.files.is_empty() || !self.folders.is_empty()
+    /// How many files and folders are open whose closing has not been told.
+    pub fn open_count(&self) -> usize {
+        self.files.count() + self.folders.count()
     }
 
     /// The node of a number with a descriptor of it.

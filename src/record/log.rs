@@ -57,6 +57,9 @@ impl Queue {
         while state.events.len() >= MOST_WAITING && !state.broken {
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        if state.broken {
+            return;
+        }
         event.t = nanoseconds(self.started.elapsed());
         state.events.push(event);
         if state.events.len() == 1024 {
@@ -82,9 +85,11 @@ impl Queue {
         state.ending
     }
 
-    /// The log cannot be written: nobody waits for it.
+    /// The log cannot be written, or is written: nobody waits for it, and nothing is kept for it.
     fn give_up(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).broken = true;
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.broken = true;
+        state.events = Vec::new();
         self.room.notify_all();
     }
 }
@@ -104,11 +109,16 @@ pub fn start(
     header: &Header,
     queue: Arc<Queue>,
 ) -> io::Result<JoinHandle<io::Result<End>>> {
+    let mut broken = log.try_clone()?;
     let lines = Lines { log, waiting: Vec::with_capacity(2 * BATCH) };
     let writer = Writer::new(lines, format, header)?;
     std::thread::Builder::new().name("log".to_owned()).spawn(move || {
         let result = write(writer, &queue);
         queue.give_up();
+        if result.is_err() {
+            // What there is stays readable; the last line may find the room that the cut one had.
+            let _ = repair(&mut broken, format, NOT_WRITTEN);
+        }
         result
     })
 }
@@ -150,39 +160,59 @@ impl Write for Lines {
     }
 }
 
-/// Ends a log whose writer was killed: what is there of a line is cut off. Tells how.
+/// How a log ends that could not be written any more.
+const NOT_WRITTEN: &str = "log not written";
+
+/// Ends a log whose writer was killed or could not go on: what is there of a line is cut off. Tells how.
 ///
 /// # Errors
 ///
 /// Those of reading and writing the log.
 pub fn repair(log: &mut File, format: Format, how: &str) -> io::Result<()> {
     let length = log.seek(SeekFrom::End(0))?;
+    let whole = whole_lines(log, length)?;
+    log.set_len(whole)?;
+    if format != Format::Jsonl || whole == 0 {
+        return Ok(());
+    }
+    add_end(log, whole, how).or_else(|_| {
+        // A full disk has room where one event less is told.
+        let less = whole_lines(log, whole - 1)?;
+        log.set_len(less)?;
+        add_end(log, less, how).inspect_err(|_| drop(log.set_len(less)))
+    })
+}
+
+/// Where the last line ends that begins and ends before this place.
+fn whole_lines(log: &mut File, length: u64) -> io::Result<u64> {
     let mut start = length;
-    let mut whole = 0;
     let mut block = vec![0; BATCH];
-    while start > 0 && whole == 0 {
+    while start > 0 {
         let size = start.min(BATCH as u64) as usize;
         start -= size as u64;
         log.seek(SeekFrom::Start(start))?;
         log.read_exact(&mut block[..size])?;
-        whole = memchr::memrchr(b'\n', &block[..size]).map_or(0, |end| start + end as u64 + 1);
+        if let Some(end) = memchr::memrchr(b'\n', &block[..size]) {
+            return Ok(start + end as u64 + 1);
+        }
     }
-    log.set_len(whole)?;
-    log.seek(SeekFrom::End(0))?;
-    if format == Format::Jsonl && whole > 0 {
-        let end = End {
-            end: how.to_owned(),
-            code: None,
-            t: None,
-            events: None,
-            dropped: None,
-            counts: std::collections::BTreeMap::new(),
-        };
-        let mut line = serde_json::to_vec(&end)?;
-        line.push(b'\n');
-        log.write_all(&line)?;
-    }
-    Ok(())
+    Ok(0)
+}
+
+/// Writes the last line.
+fn add_end(log: &mut File, place: u64, how: &str) -> io::Result<()> {
+    let end = End {
+        end: how.to_owned(),
+        code: None,
+        t: None,
+        events: None,
+        dropped: None,
+        counts: std::collections::BTreeMap::new(),
+    };
+    let mut line = serde_json::to_vec(&end)?;
+    line.push(b'\n');
+    log.seek(SeekFrom::Start(place))?;
+    log.write_all(&line)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! the time and the process and hands it to the log's thread, in order. A full queue makes callers wait:
 //! nothing is dropped.
 
+mod execution;
 mod log;
 mod process;
 pub mod rank;
@@ -11,7 +12,7 @@ mod recorder;
 mod service;
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, PipeReader, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -39,6 +40,14 @@ pub struct Options {
     pub format: Format,
     /// Which paths are recorded.
     pub selection: Selection,
+}
+
+/// How a recorded run ended.
+#[derive(Debug)]
+pub struct Recorded {
+    pub outcome: Outcome,
+    /// Why the log is not whole, where it could not be written to its end.
+    pub unwritten: Option<io::Error>,
 }
 
 /// Why nothing was recorded.
@@ -71,7 +80,7 @@ pub fn record(
     options: &Options,
     gate: Option<Gate>,
     tell: &mut dyn FnMut(&News<'_>),
-) -> Result<Outcome, Error> {
+) -> Result<Recorded, Error> {
     let failed = |source| Error::Log { path: options.out.clone(), source };
     let log = log::open(&options.out).map_err(failed)?;
     let entering = enter::Options {
@@ -80,13 +89,24 @@ pub fn record(
         read_only: options.read_only,
         place: options.place.clone(),
     };
-    let mut service = RecordingService::new(log, options, header(options), tell);
+    let (told, unwritten) = io::pipe().map_err(failed)?;
+    let mut service = RecordingService::new((log, unwritten), options, header(options), tell);
     let outcome = enter::run(&entering, gate, &mut service);
+    drop(service);
     if outcome.as_ref().is_err_and(|error| !matches!(error, enter::Error::MountLeft { .. })) {
         // It is ours and empty: it was made above, for this run.
         let _ = std::fs::remove_file(&options.out);
     }
-    Ok(outcome?)
+    Ok(Recorded { outcome: outcome?, unwritten: read_error(told) })
+}
+
+/// The error that the server told, if it did; it has ended. Others that were started meanwhile may still have
+/// the other end, so the end of the pipe is not waited for.
+fn read_error(mut told: PipeReader) -> Option<io::Error> {
+    rustix::io::ioctl_fionbio(&told, true).ok()?;
+    let mut number = [0; 4];
+    told.read_exact(&mut number).ok()?;
+    Some(io::Error::from_raw_os_error(i32::from_ne_bytes(number)))
 }
 
 fn header(options: &Options) -> Header {

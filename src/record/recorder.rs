@@ -8,7 +8,7 @@ use std::time::Instant;
 use globset::GlobSet;
 
 use super::log::Queue;
-use super::process::{Membership, Process, ProcessTable};
+use super::process::{Asking, Membership, Process, ProcessTable};
 use crate::mirror::{Action, Observer, Traffic};
 use crate::trace::{Event, Kind, Name, error_name};
 
@@ -27,6 +27,14 @@ impl Selection {
     }
 }
 
+/// Who opened something, and whether that is recorded.
+#[derive(Clone, Debug)]
+struct Opener {
+    thread: u32,
+    process: Arc<Process>,
+    recorded: bool,
+}
+
 /// Turns requests into events and queues them.
 #[derive(Debug)]
 pub struct Recorder {
@@ -34,7 +42,7 @@ pub struct Recorder {
     selection: Selection,
     processes: ProcessTable,
     /// Who opened what is open: a release does not tell.
-    openers: Mutex<HashMap<u64, (u32, Arc<Process>)>>,
+    openers: Mutex<HashMap<u64, Opener>>,
     /// Whether the command has been started; what its process does before is ours.
     begun: AtomicBool,
 }
@@ -56,6 +64,11 @@ impl Recorder {
         self.begun.store(true, Ordering::Release);
     }
 
+    /// The mirror is mounted at this folder besides.
+    pub fn mounted_at(&self, folder: &std::path::Path) {
+        self.processes.mounted_at(folder.as_os_str().as_encoded_bytes().to_vec());
+    }
+
     /// What descends from this process is not recorded until it has joined.
     pub fn joining(&self, process: u32) {
         self.processes.set_rank(process, Membership::Joining);
@@ -66,21 +79,43 @@ impl Recorder {
         self.processes.set_rank(process, Membership::Rank(rank));
     }
 
-    fn process(&self, event: &crate::mirror::Event<'_>, now: Instant) -> (u32, Arc<Process>) {
-        if let Action::Close { open, .. } | Action::CloseFolder { open } = event.action {
-            let mut openers = self.openers.lock().unwrap_or_else(PoisonError::into_inner);
-            return openers.remove(&open).unwrap_or_default();
+    /// The process of the thread that asks, and what it executes from now on.
+    fn process(&self, event: &crate::mirror::Event<'_>, now: Instant) -> Arc<Process> {
+        let thread = event.caller.thread;
+        let asking = match event.action {
+            Action::Open { flags, .. } if flags & Action::EXECUTE != 0 => Asking::Execution,
+            Action::Open { .. } | Action::Create { .. } => Asking::Open,
+            _ => Asking::Other,
+        };
+        let process = self.processes.of(thread, now, asking);
+        if asking == Asking::Execution && event.error.is_none() {
+            self.processes.executes(thread, process.pid, event.path);
+        }
+        process
+    }
+
+    /// Who is behind an event, and whether it is recorded; nothing for what is about an open that came before
+    /// the beginning.
+    fn judge(&self, event: &crate::mirror::Event<'_>, now: Instant) -> Option<Opener> {
+        let openers = || self.openers.lock().unwrap_or_else(PoisonError::into_inner);
+        match event.action {
+            // As the open was, whoever has the file now and whatever it is called by now.
+            Action::Close { open, .. } | Action::CloseFolder { open } => return openers().remove(&open),
+            Action::FirstRead { open } => return openers().get(&open).cloned(),
+            _ => {}
         }
         let thread = event.caller.thread;
-        let executes = matches!(event.action, Action::Open { flags, .. } if flags & Action::EXECUTE != 0);
-        let process = self.processes.of(thread, now, executes);
-        if let Some(open) = open_of(&event.action).filter(|_| event.error.is_none())
-            && !matches!(event.action, Action::FirstRead { .. })
-        {
-            let mut openers = self.openers.lock().unwrap_or_else(PoisonError::into_inner);
-            openers.insert(open, (thread, Arc::clone(&process)));
+        let process = self.process(event, now);
+        let ours = process.membership == Some(Membership::Joining);
+        let selected = || {
+            self.selection.takes(event.path)
+                || other_of(&event.action).is_some_and(|other| self.selection.takes(other))
+        };
+        let opener = Opener { thread, recorded: !ours && selected(), process };
+        if let Some(open) = open_of(&event.action).filter(|_| event.error.is_none()) {
+            openers().insert(open, opener.clone());
         }
-        (thread, process)
+        Some(opener)
     }
 }
 
@@ -89,14 +124,9 @@ impl Observer for Recorder {
         if !self.begun.load(Ordering::Acquire) {
             return;
         }
-        let (tid, process) = self.process(event, Instant::now());
-        let closes = matches!(event.action, Action::Close { .. } | Action::CloseFolder { .. });
-        // A close whose open came before the beginning has no opener.
-        let ours = process.membership == Some(Membership::Joining);
-        if ours || (closes && tid == 0) || !self.selection.takes(event.path) {
-            return;
+        if let Some(opener) = self.judge(event, Instant::now()).filter(|opener| opener.recorded) {
+            self.queue.put(to_event(event, opener.thread, &opener.process));
         }
-        self.queue.put(to_event(event, tid, &process));
     }
 }
 
@@ -113,16 +143,22 @@ fn open_of(action: &Action<'_>) -> Option<u64> {
     }
 }
 
+/// The other path of what has two.
+fn other_of<'a>(action: &Action<'a>) -> Option<&'a [u8]> {
+    match action {
+        Action::Rename { to: other, .. } | Action::HardLink { from: other } => Some(other),
+        _ => None,
+    }
+}
+
 fn to_event(event: &crate::mirror::Event<'_>, tid: u32, process: &Process) -> Event {
     let flags = match event.action {
         Action::Open { flags, .. } | Action::Create { flags, .. } => Some(flags & !Action::EXECUTE),
         Action::Rename { flags, .. } => Some(flags).filter(|flags| *flags != 0),
         _ => None,
     };
-    let other = match event.action {
-        Action::Rename { to: other, .. }
-        | Action::SymbolicLink { target: other }
-        | Action::HardLink { from: other } => Some(Name::from(other)),
+    let target = match event.action {
+        Action::SymbolicLink { target } => Some(target),
         _ => None,
     };
     let mode = match event.action {
@@ -141,7 +177,7 @@ fn to_event(event: &crate::mirror::Event<'_>, tid: u32, process: &Process) -> Ev
         open: open_of(&event.action).filter(|_| event.error.is_none()),
         flags,
         exec: matches!(event.action, Action::Open { flags, .. } if flags & Action::EXECUTE != 0),
-        other,
+        other: other_of(&event.action).or(target).map(Name::from),
         mode,
         size: if let Action::Truncate { size } = event.action { Some(size) } else { None },
         read: traffic.map(|Traffic { read, .. }| read),

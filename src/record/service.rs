@@ -1,7 +1,7 @@
 //! The recording as what serves the mirror's volumes.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, PipeWriter, Write as _};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use crate::trace::{self, Format, Header};
 /// For how long the kernel may remember names and attributes that lead somewhere.
 const REMEMBER: Duration = Duration::from_secs(1);
 
-/// How long the last requests may take when all processes have ended.
+/// How long one of the last requests may take when all processes have ended.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// For how long nothing may be asked before what is still open then counts as kept open.
@@ -35,13 +35,16 @@ pub struct RecordingService<'a> {
     volumes: Vec<Arc<Volume>>,
     sessions: Vec<Session>,
     writer: Option<JoinHandle<io::Result<trace::End>>>,
+    /// Where this process, as the server, tells the one that waits for it why there is no log.
+    unwritten: PipeWriter,
     tell: &'a mut dyn FnMut(&News<'_>),
 }
 
 impl<'a> RecordingService<'a> {
     /// A service that writes to this log. This process is the one that the command descends from.
+    /// `unwritten` gets the error's number, in the machine's order of bytes, where the log cannot be written.
     pub fn new(
-        log: File,
+        (log, unwritten): (File, PipeWriter),
         options: &super::Options,
         header: Header,
         tell: &'a mut dyn FnMut(&News<'_>),
@@ -52,7 +55,8 @@ impl<'a> RecordingService<'a> {
             recorder.joined(std::process::id(), rank);
         }
         let (volumes, sessions) = (Vec::new(), Vec::new());
-        Self { log, format: options.format, header, queue, recorder, volumes, sessions, writer: None, tell }
+        let (format, writer) = (options.format, None);
+        Self { log, format, header, queue, recorder, volumes, sessions, writer, unwritten, tell }
     }
 
     fn start_log(&mut self) -> io::Result<()> {
@@ -66,13 +70,19 @@ impl<'a> RecordingService<'a> {
     /// Waits until the files that the last process left open are closed: nobody waits for these requests,
     /// which may come after it has ended. Others may keep files open, through `--mount-path`.
     fn drain(&self) {
-        let deadline = Instant::now() + PATIENCE;
-        let mut quiet_since = None;
-        while Instant::now() < deadline && self.volumes.iter().any(|volume| volume.has_open()) {
+        let (mut left, mut since, mut quiet_since) = (usize::MAX, Instant::now(), None);
+        loop {
+            let open = self.volumes.iter().map(|volume| volume.open_count()).sum();
+            if open < left {
+                (left, since) = (open, Instant::now());
+            }
             if self.sessions.iter().zip(&self.volumes).any(is_busy) {
                 quiet_since = None;
             } else if quiet_since.get_or_insert_with(Instant::now).elapsed() > QUIET {
-                break;
+                return;
+            }
+            if open == 0 || since.elapsed() > PATIENCE {
+                return;
             }
             std::thread::sleep(Duration::from_micros(500));
         }
@@ -91,6 +101,9 @@ fn is_busy((session, volume): (&Session, &Arc<Volume>)) -> bool {
 impl Service for RecordingService<'_> {
     fn mounted(&mut self, mounted: Mounted) -> io::Result<()> {
         self.start_log()?;
+        if let Some(folder) = &mounted.outside {
+            self.recorder.mounted_at(folder);
+        }
         let only_user = match mounted.users {
             Users::Many => None,
             Users::One { user, group } => Some((user, group)),
@@ -144,8 +157,11 @@ impl Service for RecordingService<'_> {
             End::Code(code) => self.queue.end("exited", Some(code)),
             End::Killed => self.queue.end("supervisor killed", None),
         }
-        // A log that could not be written has no last line, which is what tells it.
-        let _ = self.writer.take().map(JoinHandle::join);
+        if let Some(Ok(Err(error))) = self.writer.take().map(JoinHandle::join) {
+            let number = error.raw_os_error().unwrap_or(libc::EIO);
+            // Nobody reads it where the supervisor was killed.
+            let _ = self.unwritten.write_all(&number.to_ne_bytes());
+        }
     }
 
     fn server_killed(&mut self) {
