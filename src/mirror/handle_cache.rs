@@ -76,6 +76,12 @@ impl HandleCache {
         node.held().ok_or(Errno::STALE)
     }
 
+    /// Gives all descriptors back that are held without need.
+    pub fn give_back(&self) {
+        let held = std::mem::take(&mut *self.holders.lock().unwrap_or_else(PoisonError::into_inner));
+        held.iter().filter_map(Weak::upgrade).for_each(|node| node.release());
+    }
+
     fn keep(&self, node: &Arc<Node>, file: OwnedFd) -> Arc<OwnedFd> {
         let handle = Arc::new(file);
         if node.is_folder() {

@@ -139,6 +139,12 @@ impl Node {
         drop(released);
     }
 
+    /// Gives the descriptor back that is kept while it is open.
+    pub fn give_back(&self) {
+        let given = self.state().open_handle.take();
+        drop(given);
+    }
+
     /// Where it is: folder and name; nothing for the root and for what has no name.
     pub fn named_place(&self) -> Option<(Arc<Self>, Box<[u8]>)> {
         match &self.state().place {

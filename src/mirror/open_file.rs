@@ -117,6 +117,11 @@ impl<T> OpenTable<T> {
         open.get(&number).cloned().ok_or(Errno::BADF)
     }
 
+    /// All that is open.
+    pub fn all(&self) -> Vec<Arc<T>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
     /// It is not open any more.
     pub fn remove(&self, number: u64) {
         let removed = self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);

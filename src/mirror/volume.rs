@@ -15,6 +15,7 @@ use super::identity::Credentials;
 use super::node::Node;
 use super::observer::{Action, Caller, Event, Observer};
 use super::open_file::{OpenFile, OpenFolder, OpenTable};
+use super::open_handle::OpenHandle;
 use super::protocol::{Body, Header, ROOT, Validity, write_entry};
 use super::provider::Provider;
 use super::retry::Retries;
@@ -138,8 +139,26 @@ impl Volume {
     /// The node of a number with a descriptor of it.
     pub(super) fn handle(&self, number: u64) -> Result<(Arc<Node>, Arc<OwnedFd>), Errno> {
         let node = self.table.node(number)?;
-        let handle = self.handles.open(&node)?;
+        let handle = self.reach(&node)?;
         Ok((node, handle))
+    }
+
+    /// The node's descriptor ([`HandleCache::open`]).
+    pub(super) fn reach(&self, node: &Arc<Node>) -> Result<Arc<OwnedFd>, Errno> {
+        self.with_room(|| self.handles.open(node))
+    }
+
+    /// Does something that takes a descriptor, once more where none was left: those that are held for speed,
+    /// or so that open files outlive their names, are given back for it.
+    pub(super) fn with_room<T>(&self, act: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
+        let result = act();
+        if !matches!(result, Err(Errno::MFILE)) {
+            return result;
+        }
+        OpenHandle::keep_no_more();
+        self.files.all().iter().for_each(|open| open.node.give_back());
+        self.handles.give_back();
+        act()
     }
 
     /// The node's attributes, without opening it where its folder is at hand.
@@ -148,7 +167,7 @@ impl Volume {
             Some(handle) => attribute::of_file(&*handle)?,
             // Where it was moved a moment ago, it is looked for.
             None => self.stat_by_name(node).or_else(|error| match error {
-                Errno::STALE => attribute::of_file(&*self.handles.open(node)?),
+                Errno::STALE => attribute::of_file(&*self.reach(node)?),
                 other => Err(other),
             })?,
         };
@@ -158,7 +177,7 @@ impl Volume {
 
     fn stat_by_name(&self, node: &Arc<Node>) -> Result<Statx, Errno> {
         let (parent, name) = node.named_place().ok_or(Errno::STALE)?;
-        let folder = self.handles.open(&parent)?;
+        let folder = self.reach(&parent)?;
         let stat = attribute::of_name(folder.as_fd(), &name).map_err(|error| match error {
             Errno::NOENT => Errno::STALE,
             other => other,
@@ -167,7 +186,7 @@ impl Volume {
     }
 
     fn may_write(&self, node: &Arc<Node>) -> bool {
-        let handle = self.handles.open(node);
+        let handle = self.reach(node);
         handle.is_ok_and(|handle| rustix::fs::access(self_path(&handle), Access::WRITE_OK).is_ok())
     }
 
@@ -210,7 +229,7 @@ impl Volume {
     ) -> Result<(), Errno> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let still = self.handles.still();
-        let file = rustix::fs::openat(folder, name, flags, Mode::empty())?;
+        let file = self.with_room(|| rustix::fs::openat(folder, name, flags, Mode::empty()))?;
         let stat = attribute::of_file(&file)?;
         let node = self.table.found(&stat, parent, name);
         drop(still);
@@ -289,7 +308,7 @@ impl Volume {
         let unwanted = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_DIRECT;
         let flags = flags & !(unwanted as u32) & !Action::EXECUTE;
         let flags = OFlags::from_bits_retain(flags) | OFlags::CLOEXEC;
-        rustix::fs::open(self_path(handle), flags, Mode::empty())
+        self.with_room(|| rustix::fs::open(self_path(handle), flags, Mode::empty()))
     }
 
     /// Reads go past this process no more, as the kernel refused it.

@@ -118,7 +118,8 @@ pub(in crate::mirror) fn file(
     body.u32()?;
     let name = body.name()?;
     let (parent, folder) = volume.handle(request.header.node)?;
-    let mut file = create_new(request, &folder, name, (flags, mode, mask));
+    let new = || create_new(request, &folder, name, (flags, mode, mask));
+    let mut file = volume.with_room(new);
     let is_in_the_way = |file: &Result<_, _>| matches!(file, Err(Errno::EXIST));
     if is_in_the_way(&file) && flags & libc::O_EXCL as u32 == 0 {
         // Sent back a second time the caller would be told. Who has removed it so fast does it again.
@@ -126,7 +127,7 @@ pub(in crate::mirror) fn file(
         while volume.retries.has(request.header.thread) && is_in_the_way(&file) && since.elapsed() < PATIENCE
         {
             std::thread::yield_now();
-            file = create_new(request, &folder, name, (flags, mode, mask));
+            file = new();
         }
         if is_in_the_way(&file) {
             // Nothing is told of it: what becomes of the call is what comes next.
@@ -156,7 +157,8 @@ pub(in crate::mirror) fn unnamed(
     let (flags, mode, mask) = (body.u32()?, body.u32()?, body.u32()?);
     let (parent, folder) = volume.handle(request.header.node)?;
     let wanted = OFlags::TMPFILE;
-    let file = create(request, &folder, b".", (flags & !(libc::O_CREAT as u32), mode, mask), wanted)?;
+    let how = (flags & !(libc::O_CREAT as u32), mode, mask);
+    let file = volume.with_room(|| create(request, &folder, b".", how, wanted))?;
     let stat = attribute::of_file(&file)?;
     let handle = reach(&file)?;
     let node = volume.table.made_unnamed(&stat, |number| Node::unnamed(number, &stat, &parent, handle));

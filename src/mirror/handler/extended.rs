@@ -25,11 +25,11 @@ fn path_of(volume: &Volume, request: &Request<'_>) -> Result<(PathBuf, Arc<Owned
     if node.is_link()
         && let Some((parent, name)) = node.named_place()
     {
-        let folder = volume.handles.open(&parent)?;
+        let folder = volume.reach(&parent)?;
         let name: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(&name);
         return Ok((self_path(&folder).join(name), folder, true));
     }
-    let handle = volume.handles.open(&node)?;
+    let handle = volume.reach(&node)?;
     Ok((self_path(&handle), handle, false))
 }
 

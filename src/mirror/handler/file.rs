@@ -52,7 +52,7 @@ fn provided(volume: &Volume, request: &Request<'_>, node: &Arc<Node>, flags: u32
     if node.kind != libc::S_IFREG || original {
         return None;
     }
-    let handle = volume.handles.open(node).ok()?;
+    let handle = volume.reach(node).ok()?;
     let stat = attribute::of_file(&*handle).ok()?;
     let path = volume.placed(node.path());
     let wanted = Wanted { caller: request.caller(), path: &path, stat: &stat, original: handle.as_fd() };
@@ -84,7 +84,7 @@ pub(super) fn note_writing(node: &Node, flags: u32) {
 }
 
 fn open_node(volume: &Volume, request: &Request<'_>, node: &Arc<Node>, flags: u32) -> Result<Opened, Errno> {
-    let handle = volume.handles.open(node)?;
+    let handle = volume.reach(node)?;
     let truncates = flags & libc::O_TRUNC as u32 != 0;
     // The kernel takes set-id bits away itself, but for what an open truncates.
     let guard = (truncates && request.header.user != 0).then(|| request.credentials.without_set_id());
@@ -192,7 +192,7 @@ pub(super) fn write_opened(
 /// The file of an open, opened now where the kernel went past this process so far.
 pub(super) fn file_of<'a>(volume: &Volume, open: &'a OpenFile) -> Result<&'a File, Errno> {
     open.file(|| {
-        let handle = volume.handles.open(&open.node)?;
+        let handle = volume.reach(&open.node)?;
         volume.reopen(&handle, open.flags).map(File::from)
     })
 }
@@ -239,7 +239,7 @@ pub(in crate::mirror) fn write(
     let written = if appends == (open.flags & append != 0) {
         write_all(file_of(volume, &open)?.as_fd(), data, offset)?
     } else {
-        let handle = volume.handles.open(&open.node)?;
+        let handle = volume.reach(&open.node)?;
         let others = open.flags & !(append | libc::O_ACCMODE as u32) | libc::O_WRONLY as u32;
         let flags = others | if appends { append } else { 0 };
         write_all(volume.reopen(&handle, flags)?.as_fd(), data, offset)?

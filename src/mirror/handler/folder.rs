@@ -25,8 +25,7 @@ pub(in crate::mirror) fn open(
     let node = volume.table.node(request.header.node)?;
     let open = next_open();
     let folder = volume
-        .handles
-        .open(&node)
+        .reach(&node)
         .and_then(|handle| volume.reopen(&handle, (libc::O_RDONLY | libc::O_DIRECTORY) as u32));
     let error = folder.as_ref().err().copied();
     volume.tell(request.caller(), || node.path(), Action::OpenFolder { open }, error);

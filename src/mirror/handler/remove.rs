@@ -48,7 +48,7 @@ impl Known {
         let stat = attribute::of_name(folder.as_fd(), name).ok()?;
         let node = volume.table.known(&stat)?;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let handle = rustix::fs::openat(folder, name, flags, Mode::empty()).ok()?;
+        let handle = volume.with_room(|| rustix::fs::openat(folder, name, flags, Mode::empty())).ok()?;
         Some(Self { node, handle })
     }
 
