@@ -111,11 +111,19 @@ fn copied(folder: &Path) {
     assert_eq!(text("mirror.out"), text("native.out"));
 }
 
-/// As engines mount `/etc/hosts`; of an ordinary user nothing goes past the mirror.
+/// As engines mount `/etc/hosts`; of an ordinary user nothing goes past the mirror. Somebody makes it longer,
+/// and it is opened again.
 fn mounted_file(folder: &Path) {
-    let before = "echo content > inner; touch outer; mount --bind inner outer";
-    let script = "import os\nos.sendfile(1, os.open(\"outer\", os.O_RDONLY), None, 100)";
+    let before = "echo content > inner; touch outer; mount --bind inner outer
+        (while [ ! -e ready ]; do sleep 0.05; done; seq 5000 >> inner; touch grown) &";
+    let script = "import os, time
+os.sendfile(1, os.open(\"outer\", os.O_RDONLY), None, 100)
+open(\"ready\", \"w\").close()
+while not os.path.exists(\"grown\"): time.sleep(0.05)
+file = os.open(\"outer\", os.O_RDONLY)
+while os.sendfile(1, file, None, 100000): pass";
     let output = record_as_user(folder, before, &format!("python3 -c '{script}'"));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "content\n", "{said}");
+    let longer: String = (1..=5000).map(|number| format!("{number}\n")).collect();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("content\ncontent\n{longer}"), "{said}");
 }

@@ -166,6 +166,40 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_gets_a_name_again_needs_no_descriptor() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("a"), "").expect("a file");
+        let table = table(folder.path());
+        let found = stat(folder.path(), "a");
+        let node = table.found(&found, &table.root, b"a");
+        let file = std::fs::File::open(folder.path().join("a")).expect("a file");
+        assert!(node.lost(&table.root, b"a", Some(file.into())));
+        node.release();
+        assert!(node.held().is_some(), "nothing else leads to it");
+        table.found(&found, &table.root, b"b");
+        assert!(node.held().is_none());
+    }
+
+    #[test]
+    fn an_open_file_has_a_descriptor_until_its_last_close() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("a"), "").expect("a file");
+        let table = table(folder.path());
+        let node = table.found(&stat(folder.path(), "a"), &table.root, b"a");
+        let file = std::fs::File::open(folder.path().join("a")).expect("a file");
+        let handle = Arc::new(file.into());
+        for _ in 0..2 {
+            node.with_opens(Some(&handle), |opens| opens.served += 1);
+        }
+        for _ in 0..2 {
+            assert!(node.held().is_some_and(|held| Arc::ptr_eq(&held, &handle)));
+            node.with_opens(None, |opens| opens.served -= 1);
+        }
+        assert!(node.held().is_none());
+        assert_eq!(Arc::strong_count(&handle), 1);
+    }
+
+    #[test]
     fn a_path_follows_the_folders_that_are_moved() {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::create_dir_all(folder.path().join("a/b")).expect("folders");

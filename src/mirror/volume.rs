@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::fs::{Access, AtFlags, Mode, OFlags, Statx};
@@ -54,6 +54,8 @@ pub struct Volume {
     pub(super) files: OpenTable<OpenFile>,
     pub(super) folders: OpenTable<OpenFolder>,
     pub(super) retries: Retries,
+    /// The size of the root that the kernel was told last, which is of use where it is a file.
+    pub(super) root_size: AtomicU64,
     /// Whether reads may go past this process; given up at the first refusal.
     pub(super) passthrough: AtomicBool,
     /// Whether the volume has access control lists.
@@ -110,6 +112,7 @@ impl Volume {
             files: OpenTable::default(),
             folders: OpenTable::default(),
             retries: Retries::default(),
+            root_size: AtomicU64::new(0),
             passthrough: AtomicBool::new(false),
             acl,
             copies,
@@ -172,6 +175,9 @@ impl Volume {
             })?,
         };
         self.show(&mut stat, || self.may_write(node));
+        if node.number == ROOT {
+            self.root_size.store(stat.stx_size, Ordering::Relaxed);
+        }
         Ok(stat)
     }
 

@@ -7,11 +7,12 @@ use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
+use super::growth;
 use crate::mirror::attribute;
 use crate::mirror::node::Node;
 use crate::mirror::observer::{Action, Caller, Traffic};
 use crate::mirror::open_file::{OpenFile, Opened, next_open};
-use crate::mirror::protocol::{OUT_HEADER, ReplyExt, opened};
+use crate::mirror::protocol::{OUT_HEADER, ROOT, ReplyExt, opened};
 use crate::mirror::provider::Wanted;
 use crate::mirror::session::LARGEST;
 use crate::mirror::volume::{Request, Volume};
@@ -36,6 +37,11 @@ pub(in crate::mirror) fn open(
         Some(opened) => Ok(opened),
         None => open_node(volume, request, &node, flags),
     };
+    if let Ok(Opened::Served(file) | Opened::Provided(file)) = &result
+        && node.number == ROOT
+    {
+        growth::tell(volume, file);
+    }
     let action = Action::Open { open, flags };
     volume.tell(request.caller(), || node.path(), action, result.as_ref().err().copied());
     write_opened(volume, request, out, &node, (open, flags), result?);

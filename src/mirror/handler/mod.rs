@@ -5,6 +5,7 @@ pub mod create;
 pub mod extended;
 pub mod file;
 pub mod folder;
+mod growth;
 pub mod name;
 pub mod remove;
 pub mod space;

@@ -1,0 +1,32 @@
+//! Volumes of a single file that somebody outside makes longer. The kernel looks the names of other files up
+//! again, which tells it their sizes; the root of a mount has no name, and sendfile(2) and splice(2) read as
+//! far as the last size that the kernel was told.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+
+use crate::mirror::attribute;
+use crate::mirror::protocol::{ROOT, write_invalidation, write_stored};
+use crate::mirror::volume::Volume;
+
+/// Tells the kernel before the root is opened, where it is longer than the kernel knows.
+pub(super) fn tell(volume: &Volume, file: &File) {
+    let Ok(stat) = attribute::of_file(file) else { return };
+    let (size, known) = (stat.stx_size, volume.root_size.load(Ordering::Relaxed));
+    let mut last = [0];
+    if size <= known || rustix::io::pread(file, &mut last, size - 1) != Ok(1) {
+        return;
+    }
+    // What was the last page has zeros behind the old end. The size is taken from data that are said to be
+    // there, so the last byte is.
+    let (mut invalidation, mut stored) = (Vec::new(), Vec::new());
+    write_invalidation(&mut invalidation, ROOT, known);
+    write_stored(&mut stored, ROOT, size - 1, &last);
+    let told = [invalidation, stored]
+        .iter()
+        .all(|message| rustix::io::write(volume.device.as_fd(), message).is_ok());
+    if told {
+        volume.root_size.fetch_max(size, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,46 @@
+//! What the server tells of its own accord (`enum fuse_notify_code`).
+
+use super::ReplyExt;
+
+/// `FUSE_NOTIFY_INVAL_INODE`.
+const INVALIDATE: u32 = 2;
+
+/// `FUSE_NOTIFY_STORE`.
+const STORE: u32 = 4;
+
+/// The attributes of a node, and its data from `offset` on, are to be asked for again (`struct
+/// fuse_notify_inval_inode_out`).
+pub fn write_invalidation(out: &mut Vec<u8>, node: u64, offset: u64) {
+    write_header(out, INVALIDATE, 24);
+    out.put_u64s(&[node, offset, 0]);
+}
+
+/// A node has these data at `offset`, and is at least as long as they reach (`struct
+/// fuse_notify_store_out`).
+pub fn write_stored(out: &mut Vec<u8>, node: u64, offset: u64, data: &[u8]) {
+    write_header(out, STORE, 24 + data.len() as u32);
+    out.put_u64s(&[node, offset]);
+    out.put_u32s(&[data.len() as u32, 0]);
+    out.extend_from_slice(data);
+}
+
+/// `struct fuse_out_header` without a request.
+fn write_header(out: &mut Vec<u8>, code: u32, length: u32) {
+    out.put_u32s(&[16 + length, code]);
+    out.put_u64(0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notices_have_the_sizes_of_the_header() {
+        let (mut invalidation, mut stored) = (Vec::new(), Vec::new());
+        write_invalidation(&mut invalidation, 1, 4096);
+        write_stored(&mut stored, 1, 4096, b"data");
+        for (message, size) in [(&invalidation, 40), (&stored, 44)] {
+            assert_eq!((message.len(), message[0]), (size, size as u8));
+        }
+    }
+}
