@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use rustix::io::Errno;
@@ -24,22 +24,58 @@ pub struct HandleCache {
     holders: Mutex<VecDeque<Weak<Node>>>,
     /// Held for writing from before a name is moved or taken away until its node knows.
     moves: RwLock<()>,
+    /// How many were moved or taken away.
+    moved: AtomicU64,
+}
+
+/// A name is being moved or taken away.
+#[derive(Debug)]
+pub struct Moving<'a> {
+    moved: &'a AtomicU64,
+    /// Ends after the move was counted.
+    _alone: RwLockWriteGuard<'a, ()>,
+}
+
+impl Drop for Moving<'_> {
+    fn drop(&mut self) {
+        self.moved.fetch_add(1, Ordering::Release);
+    }
 }
 
 impl HandleCache {
     /// A cache for as many descriptors.
     pub fn new(capacity: usize) -> Self {
-        Self { capacity, holders: Mutex::default(), moves: RwLock::default() }
+        Self { capacity, holders: Mutex::default(), moves: RwLock::default(), moved: AtomicU64::new(0) }
     }
 
     /// A name is being moved or taken away, until this is dropped.
-    pub fn moving(&self) -> RwLockWriteGuard<'_, ()> {
-        self.moves.write().unwrap_or_else(PoisonError::into_inner)
+    pub fn moving(&self) -> Moving<'_> {
+        let alone = self.moves.write().unwrap_or_else(PoisonError::into_inner);
+        Moving { moved: &self.moved, _alone: alone }
     }
 
-    /// No name is moved or taken away until this is dropped, and the nodes know of all moves before. The
-    /// thread must not call [`Self::open`] meanwhile, which may wait for a move itself.
-    pub fn still(&self) -> RwLockReadGuard<'_, ()> {
+    /// Looks at a name, and keeps in mind what it leads to while no name is moved. `look` may take its time,
+    /// and looks again where a name was moved meanwhile: what it has seen may be older than that. `keep` must
+    /// not call [`Self::open`], which may wait for a move itself.
+    pub fn between_moves<T, U>(
+        &self,
+        look: impl Fn() -> Result<T, Errno>,
+        keep: impl FnOnce(T) -> U,
+    ) -> Result<U, Errno> {
+        for _ in 0..ATTEMPTS {
+            let moved = self.moved.load(Ordering::Acquire);
+            let seen = look()?;
+            let still = self.still();
+            if self.moved.load(Ordering::Acquire) == moved {
+                return Ok(keep(seen));
+            }
+            drop(still);
+        }
+        let _still = self.still();
+        Ok(keep(look()?))
+    }
+
+    fn still(&self) -> RwLockReadGuard<'_, ()> {
         self.moves.read().unwrap_or_else(PoisonError::into_inner)
     }
 

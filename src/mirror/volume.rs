@@ -216,10 +216,9 @@ impl Volume {
     ) -> Result<(), Errno> {
         // The kernel holds no lock of the folder where it only looks whether a name is still the same: what
         // is found must not be kept in mind after a move that came later.
-        let still = self.handles.still();
-        let stat = attribute::of_name(folder.as_fd(), name)?;
-        let node = self.table.found(&stat, parent, name);
-        drop(still);
+        let look = || attribute::of_name(folder.as_fd(), name);
+        let keep = |stat| (self.table.found(&stat, parent, name), stat);
+        let (node, stat) = self.handles.between_moves(look, keep)?;
         self.write_found(out, folder, name, &node, stat);
         Ok(())
     }
@@ -234,11 +233,12 @@ impl Volume {
         thread: u32,
     ) -> Result<(), Errno> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let still = self.handles.still();
-        let file = self.with_room(|| rustix::fs::openat(folder, name, flags, Mode::empty()))?;
-        let stat = attribute::of_file(&file)?;
-        let node = self.table.found(&stat, parent, name);
-        drop(still);
+        let look = || {
+            let file = self.with_room(|| rustix::fs::openat(folder, name, flags, Mode::empty()))?;
+            Ok((attribute::of_file(&file)?, file))
+        };
+        let keep = |(stat, file)| (self.table.found(&stat, parent, name), stat, file);
+        let (node, stat, file) = self.handles.between_moves(look, keep)?;
         if !node.is_folder() {
             node.hold(&Arc::new(file));
             self.retries.found(thread, &node);
