@@ -164,9 +164,13 @@ fn make_outside(
     outside.enter().map_err(failed)?;
     for ((number, volume), mount) in (first..).zip(volumes).zip(start.plan.mirrors()) {
         let place = outside.inner(&mount.place);
-        match mount_mirror(start, mount, volume, (&place, SUBTYPE)) {
+        let mark = OsStr::new(outside.mark());
+        match mount_mirror(start, mount, volume, (&place, mark, SUBTYPE)) {
             Err(Error::Mount { source, .. }) if number > first && is_gone(&source) => continue,
             other => other?,
+        }
+        if number == first {
+            outside.assert_first().map_err(failed)?;
         }
         mount_change(&place, MountPropagationFlags::PRIVATE).map_err(|error| failed(error.into()))?;
         Message::Mounted(number).send(server).map_err(failed)?;
@@ -189,13 +193,14 @@ fn make_mounts(start: &Start<'_>, volumes: Vec<Mounted>, server: &mut PipeWriter
         match step {
             Step::Mirror(mount) => {
                 let Some((number, volume)) = volumes.next() else { continue };
-                match mount_mirror(start, mount, volume, (Path::new(OsStr::from_bytes(&mount.place)), "")) {
+                let (place, source) = (OsStr::from_bytes(&mount.place), OsStr::from_bytes(&mount.source));
+                match mount_mirror(start, mount, volume, (Path::new(place), source, "")) {
                     // It was unmounted since the table was read.
                     Err(Error::Mount { source, .. }) if number > 0 && is_gone(&source) => continue,
                     other => other?,
                 }
                 Message::Mounted(number).send(server).map_err(at_root)?;
-                ask_size(Path::new(OsStr::from_bytes(&mount.place)));
+                ask_size(Path::new(place));
                 if number == 0 {
                     // What is mounted over `/` is reached through the name above it.
                     rustix::process::chroot("/..").map_err(|error| at_root(error.into()))?;
@@ -220,12 +225,12 @@ fn is_gone(error: &io::Error) -> bool {
 /// What makes the mount table show a mirror outside as one (`plan::is_mirror`).
 const SUBTYPE: &str = ",subtype=compat";
 
-/// Mounts a volume at a place, with further options.
+/// Mounts a volume at a place, with what is shown as its source and further options.
 fn mount_mirror(
     start: &Start<'_>,
     planned: &Mount,
     volume: Mounted,
-    (place, further): (&Path, &str),
+    (place, source, further): (&Path, &OsStr, &str),
 ) -> Result<(), Error> {
     let failed = |source: io::Error| Error::Mount { place: place.to_owned(), source };
     let stat = rustix::fs::fstat(&volume.root).map_err(|error| failed(error.into()))?;
@@ -242,7 +247,6 @@ fn mount_mirror(
     let mut flags = planned.flags;
     flags.set(MountFlags::RDONLY, volume.read_only);
     let options = CString::new(options).map_err(|error| failed(error.into()))?;
-    let source = OsStr::from_bytes(&planned.source);
     mount(source, place, c"fuse", flags, options.as_c_str()).map_err(|error| failed(error.into()))
 }
 

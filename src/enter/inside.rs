@@ -1,9 +1,14 @@
 //! The processes that share this process's mount namespace: those inside the mirror.
 
 use std::fs;
+use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use rustix::process::{Pid, Signal, kill_process};
+
+use super::mount_table::Device;
 
 /// How long processes may take to vanish once they are killed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -55,8 +60,25 @@ pub fn others(spared: &[Pid]) -> Vec<Pid> {
     let inside = |pid: &Pid| {
         fs::read_link(format!("/proc/{}/ns/mnt", pid.as_raw_nonzero())).is_ok_and(|there| there == own)
     };
-    let kept = |pid: &Pid| pid.as_raw_nonzero().get() as u32 == std::process::id() || spared.contains(pid);
-    processes().into_iter().filter(|pid| !kept(pid) && inside(pid)).collect()
+    processes().into_iter().filter(|pid| !is_kept(*pid, spared) && inside(pid)).collect()
+}
+
+/// The processes whose root is on one of these devices, but for this one and those in `spared`.
+pub fn rooted_in(devices: &[Device], spared: &[Pid]) -> Vec<Pid> {
+    let root = |pid: &Pid| device_of(Path::new(&format!("/proc/{}/root", pid.as_raw_nonzero())));
+    let inside = |pid: &Pid| root(pid).is_ok_and(|device| devices.contains(&device));
+    processes().into_iter().filter(|pid| !is_kept(*pid, spared) && inside(pid)).collect()
+}
+
+/// The device number, without asking who serves the file system.
+fn device_of(path: &Path) -> io::Result<Device> {
+    let flags = AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT;
+    let stat = statx(CWD, path, flags, StatxFlags::INO)?;
+    Ok((stat.stx_dev_major, stat.stx_dev_minor))
+}
+
+fn is_kept(pid: Pid, spared: &[Pid]) -> bool {
+    pid.as_raw_nonzero().get() as u32 == std::process::id() || spared.contains(&pid)
 }
 
 /// All processes that are to be seen.

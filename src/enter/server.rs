@@ -46,7 +46,7 @@ pub fn run(
             Ok(None) | Err(_) => {
                 inside::end_all(&[]);
                 if let Some(outside) = outside {
-                    inside::ask_to_end(|| outside.inhabitants());
+                    inside::ask_to_end(|| outside.inhabitants(&[]));
                     // Nobody is left to be told of a failure.
                     let _ = outside.leave();
                 }

@@ -112,7 +112,13 @@ impl Supervisor<'_> {
             self.family.end_leftovers();
         }
         drop(door);
-        self.end_others(service);
+        if !matches!(reported, Some(Report::Failed(_))) {
+            self.end_others(service);
+        }
+        if let Some(outside) = self.outside {
+            // It is told after the run, when it is tried once more.
+            let _ = outside.leave();
+        }
         let outcome = self.outcome(reported);
         let code = match &outcome {
             Ok(Outcome::Ended(code) | Outcome::NotExecuted { code, .. }) => *code,
@@ -140,17 +146,13 @@ impl Supervisor<'_> {
         let spared: Vec<Pid> = self.family.server.into_iter().collect();
         let find = || {
             let mut found = inside::others(&spared);
-            found.extend(self.outside.iter().flat_map(|outside| outside.inhabitants()));
+            found.extend(self.outside.iter().flat_map(|outside| outside.inhabitants(&spared)));
             found
         };
         let found = find();
         if !found.is_empty() {
             service.still_inside(&found);
             inside::ask_to_end(find);
-        }
-        if let Some(outside) = self.outside {
-            // It is told after the run, when it is tried once more.
-            let _ = outside.leave();
         }
     }
 
