@@ -5,6 +5,7 @@ mod compat_lib;
 mod ending;
 mod event;
 mod limit;
+mod out;
 mod place;
 mod program;
 mod provided;
@@ -26,6 +27,7 @@ pub fn all() -> Vec<Case> {
         event::cases(),
         witness::cases(),
         ending::cases(),
+        out::cases(),
         limit::cases(),
         provided::cases(),
         place::cases(),

@@ -61,16 +61,14 @@ fn become_task(mut start: Start<'_>, pipes: &mut Pipes, supervisor: Pid) -> Resu
     }
     make_mounts(&start, volumes, &mut pipes.server)?;
     set_folder(start.folder)?;
+    begin(pipes)?;
     let (Task::Command(command), Some(found)) = (&start.options.task, found) else {
-        begin(pipes)?;
         wait(pipes, &start.before)
     };
-    let program = match found {
-        Ok(program) => program,
-        Err(error) => return Ok(error),
-    };
-    begin(pipes)?;
-    Ok(execute(&program, command, &start.before))
+    Ok(match found {
+        Ok(program) => execute(&program, command, &start.before),
+        Err(error) => error,
+    })
 }
 
 /// From here on everything is the command's.

@@ -117,8 +117,12 @@ pub trait Service {
     /// Where it cannot be; the command is ended then.
     fn mounted(&mut self, volume: Mounted) -> std::io::Result<()>;
 
-    /// The command is about to be executed, by this process.
-    fn begin(&mut self, command: u32);
+    /// All is mounted, and the command is about to be executed, by this process.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot begin; the command is not executed then.
+    fn begin(&mut self, command: u32) -> std::io::Result<()>;
 
     /// What descends from this process is about to become a rank's command, and is not yet.
     fn joining(&mut self, _process: u32) {}
@@ -138,7 +142,7 @@ pub trait Service {
     /// All processes inside have ended; this is the server.
     fn end(&mut self, end: End);
 
-    /// The server was killed; this is the supervisor.
+    /// The server was killed after it had begun; this is the supervisor.
     fn server_killed(&mut self);
 }
 

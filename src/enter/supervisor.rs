@@ -1,6 +1,6 @@
 //! The process that was called: starts the other two, passes signals on, waits for everything to end.
 
-use std::io::{self, PipeReader, PipeWriter};
+use std::io::{self, PipeReader, PipeWriter, Read as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -49,22 +49,25 @@ pub fn run(start: Start<'_>, gate: &mut Option<Gate>, service: &mut dyn Service)
     let (from_all, to_server) = io::pipe().map_err(failed)?;
     let (answer, to_command) = io::pipe().map_err(failed)?;
     let (from_command, report) = io::pipe().map_err(failed)?;
+    let (from_server, told) = io::pipe().map_err(failed)?;
     let Some(server) = sys::fork().map_err(failed)? else {
         // Those who wait at the gate see it closed when the supervisor is gone.
-        drop((to_server, answer, from_command, report, gate.take()));
-        server::run(start.volumes, from_all, to_command, start.outside, service);
+        drop((to_server, answer, from_command, report, from_server, gate.take()));
+        let pipes = server::Pipes { control: from_all, answer: to_command, told };
+        server::run(start.volumes, pipes, start.outside, service);
     };
-    drop((from_all, to_command));
+    drop((from_all, to_command, told));
     let supervisor = getpid();
     let for_ranks = answer.try_clone().map_err(failed)?;
     let Some(command) = sys::fork().map_err(failed)? else {
-        drop((from_command, gate.take(), for_ranks));
+        drop((from_command, from_server, gate.take(), for_ranks));
         child::run(start, child::Pipes { server: to_server, answer, report }, supervisor);
     };
     drop((start.volumes, report, answer));
     let mut supervisor = Supervisor {
         family: Family::new(command, Some(server), earlier),
         to_server,
+        from_server,
         task: &start.options.task,
         outside: start.outside,
         as_user: start.as_user,
@@ -75,6 +78,7 @@ pub fn run(start: Start<'_>, gate: &mut Option<Gate>, service: &mut dyn Service)
 struct Supervisor<'a> {
     family: Family,
     to_server: PipeWriter,
+    from_server: PipeReader,
     task: &'a Task,
     outside: Option<&'a Outside>,
     as_user: bool,
@@ -91,6 +95,9 @@ impl Supervisor<'_> {
         let failed = |source| Error::Process { doing: "wait for the command", source };
         let reported = self.wait_for_report(&mut report)?;
         let mut door = None;
+        if self.family.server_ended() {
+            return self.without_server(service);
+        }
         if reported.is_none() {
             let (process, place) = (self.family.command.as_raw_nonzero().get() as u32, self.outside);
             service.ready(&Ready { process, place: place.map(Outside::place), as_user: self.as_user });
@@ -102,7 +109,7 @@ impl Supervisor<'_> {
         while !(self.family.reap() && door.as_ref().is_none_or(|door| door.is_quiet(&mut ended_at, service)))
         {
             if self.family.server_ended() {
-                return Ok(self.server_killed(service));
+                return self.without_server(service);
             }
             let pace = if self.family.code.is_some() { RANK_PACE } else { PACE };
             let received = sys::wait_for(&signals, pace).map_err(failed)?;
@@ -125,16 +132,29 @@ impl Supervisor<'_> {
             Ok(Outcome::ServerKilled | Outcome::LeadKilled) | Err(_) => 1,
         };
         if Message::End(code).send(&mut self.to_server).is_err() || !self.family.server_done() {
-            return Ok(self.server_killed(service));
+            return self.without_server(service);
         }
         outcome
     }
 
-    fn server_killed(&mut self, service: &mut dyn Service) -> Outcome {
+    /// The server has ended before the rest: it tells why, or was killed.
+    fn without_server(&mut self, service: &mut dyn Service) -> Result<Outcome, Error> {
         inside::end_all(&[]);
         self.family.reap_all();
-        service.server_killed();
-        Outcome::ServerKilled
+        let mut told = Vec::new();
+        // What cannot be read was not told.
+        let _ = self.from_server.read_to_end(&mut told);
+        let (begun, report) = match told.strip_prefix(server::BEGUN) {
+            Some(report) => (true, report),
+            None => (false, &*told),
+        };
+        if let Ok(Some(Report::Failed(error))) = Report::receive(&mut &*report) {
+            return Err(error);
+        }
+        if begun {
+            service.server_killed();
+        }
+        Ok(Outcome::ServerKilled)
     }
 
     fn open_door(&self, gate: Gate, answer: PipeReader) -> io::Result<Door> {

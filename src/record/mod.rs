@@ -5,6 +5,7 @@
 //! nothing is dropped.
 
 mod log;
+mod out;
 mod process;
 pub mod rank;
 mod recorder;
@@ -18,6 +19,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::enter::{self, Gate, Outcome, Place, Ready, Task};
 use crate::trace::{Format, Header, Name, VERSION};
+use out::Out;
 pub use recorder::Selection;
 use service::RecordingService;
 
@@ -34,7 +36,7 @@ pub struct Options {
     pub place: Place,
     /// The rank of a parallel job whose command it is.
     pub rank: Option<u32>,
-    /// The log; it is replaced.
+    /// The log; it is replaced when the run begins.
     pub out: PathBuf,
     pub format: Format,
     /// Which paths are recorded.
@@ -74,14 +76,15 @@ pub enum News<'a> {
 ///
 /// # Errors
 ///
-/// Where the log or the mirror cannot be made; nothing was run then, and no log is left.
+/// Where the log or the mirror cannot be made; nothing was run then, no log is left, and an older one or what
+/// is no file stays as it was.
 pub fn record(
     options: &Options,
     gate: Option<Gate>,
     tell: &mut dyn FnMut(&News<'_>),
 ) -> Result<Recorded, Error> {
     let failed = |source| Error::Log { path: options.out.clone(), source };
-    let log = log::open(&options.out).map_err(failed)?;
+    let (out, log) = Out::open(&options.out).map_err(failed)?;
     let entering = enter::Options {
         task: options.task.clone(),
         folder: options.folder.clone(),
@@ -93,9 +96,12 @@ pub fn record(
     let outcome = enter::run(&entering, gate, &mut service);
     drop(service);
     if outcome.as_ref().is_err_and(|error| !matches!(error, enter::Error::MountLeft { .. })) {
-        // It is ours and empty: it was made above, for this run.
-        let _ = std::fs::remove_file(&options.out);
+        out.take_back();
     }
+    let outcome = outcome.map_err(|error| match error {
+        enter::Error::Begin(source) => failed(source),
+        other => other.into(),
+    });
     Ok(Recorded { outcome: outcome?, unwritten: read_error(told) })
 }
 
