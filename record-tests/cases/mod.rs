@@ -11,6 +11,7 @@ mod program;
 mod provided;
 mod rank;
 mod specification;
+mod stop;
 mod suite;
 mod trace;
 mod transparency;
@@ -28,6 +29,7 @@ pub fn all() -> Vec<Case> {
         witness::cases(),
         ending::cases(),
         out::cases(),
+        stop::cases(),
         limit::cases(),
         provided::cases(),
         place::cases(),

@@ -213,9 +213,8 @@ fn supervise(family: &mut Family, invitation: &Invitation) -> io::Result<bool> {
             }
             return Ok(false);
         }
-        let received = sys::wait_for(&signals, 5 * PACE)?;
-        if let Some(received) = received.filter(|received| received.sent) {
-            family.pass_on(received.signal);
+        if let Some(received) = sys::wait_for(&signals, 5 * PACE)? {
+            family.take(received);
         }
         family.end_leftovers();
     }

@@ -23,12 +23,14 @@ mod door;
 mod error;
 mod family;
 mod inside;
+mod job;
 mod join;
 mod mount_table;
 mod namespace;
 mod outside;
 mod plan;
 mod server;
+mod status;
 mod supervisor;
 
 use std::ffi::OsString;

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, getpid, kill_process};
 use super::control::{Message, Report};
 use super::door::{Door, Gate};
 use super::error::Error;
-use super::family::{Family, adopt, signals};
+use super::family::{Family, adopt, is_harmless, signals};
 use super::namespace::Users;
 use super::outside::Outside;
 use super::plan::Plan;
@@ -112,12 +112,13 @@ impl Supervisor<'_> {
                 return self.without_server(service);
             }
             let pace = if self.family.code.is_some() { RANK_PACE } else { PACE };
-            let received = sys::wait_for(&signals, pace).map_err(failed)?;
-            if let Some(received) = received.filter(|received| received.sent) {
-                self.family.pass_on(received.signal);
+            if let Some(received) = sys::wait_for(&signals, pace).map_err(failed)? {
+                self.family.take(received);
             }
             self.family.end_leftovers();
         }
+        // The signal that has ended the command may have come with its end.
+        self.family.take_pending().map_err(failed)?;
         drop(door);
         if !matches!(reported, Some(Report::Failed(_))) {
             self.end_others(service);
@@ -192,8 +193,9 @@ impl Supervisor<'_> {
                 return Report::receive(report).map_err(failed);
             }
             if let Some(received) = sys::wait_for(&signals(), Duration::ZERO).map_err(failed)?
-                && received.signal != libc::SIGCHLD
+                && !is_harmless(received.signal)
             {
+                self.family.take(received);
                 let _ = kill_process(self.family.command, Signal::KILL);
             }
         }
