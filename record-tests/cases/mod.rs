@@ -5,6 +5,7 @@ mod compat_lib;
 mod ending;
 mod event;
 mod limit;
+mod nested;
 mod out;
 mod place;
 mod program;
@@ -30,6 +31,7 @@ pub fn all() -> Vec<Case> {
         ending::cases(),
         out::cases(),
         stop::cases(),
+        nested::cases(),
         limit::cases(),
         provided::cases(),
         place::cases(),

@@ -1,6 +1,6 @@
 //! The command and what descends from it, as their supervisor sees them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, set_child_subreaper, wait, waitpid,
@@ -63,7 +63,7 @@ impl Family {
     }
 
     /// Takes in what has ended or stopped.
-    pub fn reap_all(&mut self) {
+    fn reap_all(&mut self) {
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
             self.take_in(pid, status);
         }
@@ -131,6 +131,16 @@ impl Family {
             self.take(received);
         }
         Ok(())
+    }
+
+    /// Kills the command and what descends from it, and waits until all is gone.
+    pub fn end(&mut self) {
+        let deadline = Instant::now() + inside::PATIENCE;
+        while !self.reap() && Instant::now() < deadline {
+            let spared: Vec<Pid> = self.earlier.iter().copied().chain(self.server).collect();
+            inside::end_children(&spared);
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Ends what the command has left behind, where an end was asked for.

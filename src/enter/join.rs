@@ -14,13 +14,13 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::process::{chroot, fchdir, getpid};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use super::Outcome;
 use super::child;
 use super::control::Report;
 use super::door::Gate;
 use super::error::Error;
 use super::family::{Family, adopt, signals};
 use super::supervisor::let_go_of_streams;
-use super::{Outcome, inside};
 use crate::sys;
 
 /// How often it is tried to reach the lead.
@@ -207,10 +207,7 @@ fn supervise(family: &mut Family, invitation: &Invitation) -> io::Result<bool> {
     let signals = signals();
     while !family.reap() {
         if invitation.is_void(Duration::ZERO) {
-            while !family.reap() {
-                inside::end_children(&[]);
-                sys::wait_for(&signals, PACE)?;
-            }
+            family.end();
             return Ok(false);
         }
         if let Some(received) = sys::wait_for(&signals, 5 * PACE)? {

@@ -42,6 +42,7 @@ use rustix::mount::MountFlags;
 
 pub use door::Gate;
 pub use error::Error;
+use inside::Inside;
 pub use join::{Invitation, Meeting, Rank, join, meet};
 pub use namespace::Users;
 use outside::{Namespace, Outside};
@@ -212,7 +213,8 @@ fn prepare_and_run(
         Place::At(place) if !entered.as_user => Some(Outside::new(place, outer, &table)?),
         Place::At(path) => return Err(Error::NoMountPath { path: path.clone() }),
     };
-    let outcome = run_in(options, &folder, &plan, (entered, outside.as_ref()), gate, service);
+    let inside = Inside::new(&table);
+    let outcome = run_in(options, &folder, (&plan, &inside), (entered, outside.as_ref()), gate, service);
     if let Some(outside) = outside {
         let left = outside.leave();
         left.map_err(|source| Error::MountLeft { path: outside.place().to_owned(), source })?;
@@ -223,7 +225,7 @@ fn prepare_and_run(
 fn run_in(
     options: &Options,
     folder: &Path,
-    plan: &Plan,
+    (plan, inside): (&Plan, &Inside),
     (entered, outside): (namespace::Entered, Option<&Outside>),
     gate: &mut Option<Gate>,
     service: &mut dyn Service,
@@ -234,7 +236,8 @@ fn run_in(
     if outside.is_some() {
         all.extend(volumes(plan, users, options.read_only)?);
     }
-    let start = supervisor::Start { options, folder, plan, users, volumes: all, outside, as_user, before };
+    let start =
+        supervisor::Start { options, folder, plan, inside, users, volumes: all, outside, as_user, before };
     supervisor::run(start, gate, service)
 }
 

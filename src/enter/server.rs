@@ -9,8 +9,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, setsid};
 
 use super::control::{Message, Report};
 use super::error::Error;
+use super::inside::{Inside, ask_to_end};
 use super::outside::Outside;
-use super::{End, Mounted, Service, inside};
+use super::{End, Mounted, Service};
 
 /// The ends of the pipes that the server holds.
 pub struct Pipes {
@@ -29,7 +30,7 @@ pub const BEGUN: &[u8] = b"begun";
 pub fn run(
     volumes: Vec<Mounted>,
     mut pipes: Pipes,
-    outside: Option<&Outside>,
+    (inside, outside): (&Inside, Option<&Outside>),
     service: &mut dyn Service,
 ) -> ! {
     let _ = setsid();
@@ -38,7 +39,7 @@ pub fn run(
     match serve(volumes, &mut pipes, service) {
         Ok(end) => {
             if end == End::Killed {
-                end_all(outside);
+                end_all(inside, outside);
             }
             service.end(end);
             std::process::exit(0)
@@ -81,10 +82,10 @@ fn serve(volumes: Vec<Mounted>, pipes: &mut Pipes, service: &mut dyn Service) ->
 }
 
 /// The supervisor was killed: nobody else ends what is left and takes the mirror away.
-fn end_all(outside: Option<&Outside>) {
-    inside::end_all(&[]);
+fn end_all(inside: &Inside, outside: Option<&Outside>) {
+    inside.end_all(&[]);
     if let Some(outside) = outside {
-        inside::ask_to_end(|| outside.inhabitants(&[]));
+        ask_to_end(|| outside.inhabitants(&[]));
         // Nobody is left to be told of a failure.
         let _ = outside.leave();
     }

@@ -11,10 +11,11 @@ use super::control::{Message, Report};
 use super::door::{Door, Gate};
 use super::error::Error;
 use super::family::{Family, adopt, is_harmless, signals};
+use super::inside::{Inside, ask_to_end};
 use super::namespace::Users;
 use super::outside::Outside;
 use super::plan::Plan;
-use super::{Mounted, Options, Outcome, Ready, Service, Task, child, inside, server};
+use super::{Mounted, Options, Outcome, Ready, Service, Task, child, server};
 use crate::sys::{self, SignalSet};
 
 /// What the three processes start from.
@@ -22,6 +23,7 @@ pub struct Start<'a> {
     pub options: &'a Options,
     pub folder: &'a Path,
     pub plan: &'a Plan,
+    pub inside: &'a Inside,
     pub users: Users,
     /// The volumes in the order of the plan, and once more where they are mounted outside, too.
     pub volumes: Vec<Mounted>,
@@ -54,7 +56,7 @@ pub fn run(start: Start<'_>, gate: &mut Option<Gate>, service: &mut dyn Service)
         // Those who wait at the gate see it closed when the supervisor is gone.
         drop((to_server, answer, from_command, report, from_server, gate.take()));
         let pipes = server::Pipes { control: from_all, answer: to_command, told };
-        server::run(start.volumes, pipes, start.outside, service);
+        server::run(start.volumes, pipes, (start.inside, start.outside), service);
     };
     drop((from_all, to_command, told));
     let supervisor = getpid();
@@ -69,6 +71,7 @@ pub fn run(start: Start<'_>, gate: &mut Option<Gate>, service: &mut dyn Service)
         to_server,
         from_server,
         task: &start.options.task,
+        inside: start.inside,
         outside: start.outside,
         as_user: start.as_user,
     };
@@ -80,6 +83,7 @@ struct Supervisor<'a> {
     to_server: PipeWriter,
     from_server: PipeReader,
     task: &'a Task,
+    inside: &'a Inside,
     outside: Option<&'a Outside>,
     as_user: bool,
 }
@@ -140,8 +144,9 @@ impl Supervisor<'_> {
 
     /// The server has ended before the rest: it tells why, or was killed.
     fn without_server(&mut self, service: &mut dyn Service) -> Result<Outcome, Error> {
-        inside::end_all(&[]);
-        self.family.reap_all();
+        self.inside.end_all(&[]);
+        // What has left the mirror, too.
+        self.family.end();
         let mut told = Vec::new();
         // What cannot be read was not told.
         let _ = self.from_server.read_to_end(&mut told);
@@ -166,14 +171,14 @@ impl Supervisor<'_> {
     fn end_others(&self, service: &mut dyn Service) {
         let spared: Vec<Pid> = self.family.server.into_iter().collect();
         let find = || {
-            let mut found = inside::others(&spared);
+            let mut found = self.inside.others(&spared);
             found.extend(self.outside.iter().flat_map(|outside| outside.inhabitants(&spared)));
             found
         };
         let found = find();
         if !found.is_empty() {
             service.still_inside(&found);
-            inside::ask_to_end(find);
+            ask_to_end(find);
         }
     }
 
