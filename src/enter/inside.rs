@@ -128,7 +128,7 @@ impl Told {
 fn look<T>(pid: Pid, ask: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
     let place = format!("/proc/{}", pid.as_raw_nonzero());
     let answer = ask(Path::new(&place));
-    if answer.is_ok() || !Status::of(pid).is_some_and(|status| status.threads > 1) {
+    if answer.is_ok() || Status::of(pid).is_none_or(|status| status.threads <= 1) {
         return answer;
     }
     let threads = fs::read_dir(format!("{place}/task"))?.flatten();
