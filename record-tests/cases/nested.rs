@@ -60,7 +60,7 @@ fn all_end(folder: &Path, arguments: &[&str]) {
     for server in [true, false] {
         let mut child = start(folder, arguments);
         // One that has yet to be executed could not be without the server.
-        wait_until("the last process", || descendants(&child).into_iter().any(|process| is_asleep(process)));
+        wait_until("the last process", || descendants(&child).into_iter().any(is_asleep));
         std::thread::sleep(Duration::from_millis(100));
         let inside = descendants(&child);
         kill(if server { inside[0] } else { child.id() });
