@@ -293,9 +293,9 @@ fn anothers(folder: &Path) {
     let (one, other) = (run("one"), run("other"));
     let script = format!(
         "mkdir compat-mirror; {one}; umount --lazy compat-mirror; {other}
-        echo > done-one; wait $one; echo $?; grep -c ' fuse.compat ' /proc/self/mountinfo
+        echo > done-one; wait $one; echo $?; grep -c \" $PWD/compat-mirror \" /proc/self/mountinfo
         chroot compat-mirror true; echo $?
-        echo > done-other; wait $other; echo $?; grep -c ' fuse.compat ' /proc/self/mountinfo; ls -d compat-mirror"
+        echo > done-other; wait $other; echo $?; grep -c \" $PWD/compat-mirror \" /proc/self/mountinfo; ls -d compat-mirror"
     );
     let (told, said) = apart(folder, &script);
     let lines: Vec<&str> = told.lines().collect();
