@@ -179,13 +179,14 @@ pub fn join(
     mut invitation: Invitation,
 ) -> Result<Outcome, Error> {
     let failed = |source| Error::Process { doing: "start the command", source };
+    let folder = super::absolute(folder)?;
     let before = sys::block(&signals());
     let earlier = adopt().map_err(failed)?;
     let (mut from_command, report) = io::pipe().map_err(failed)?;
     let supervisor = getpid();
     let Some(process) = sys::fork().map_err(failed)? else {
         drop(from_command);
-        child::join(command, folder, &mut invitation, &before, report, supervisor);
+        child::join(command, &folder, &mut invitation, &before, report, supervisor);
     };
     drop(report);
     let mut family = Family::new(process, None, earlier);

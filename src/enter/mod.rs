@@ -196,9 +196,7 @@ fn prepare_and_run(
     gate: &mut Option<Gate>,
     service: &mut dyn Service,
 ) -> Result<Outcome, Error> {
-    let folder = options.folder.clone().map_or_else(std::env::current_dir, Ok);
-    let here = PathBuf::from(".");
-    let folder = folder.map_err(|source| Error::Folder { path: here, source })?;
+    let folder = absolute(options.folder.as_deref().unwrap_or(Path::new(".")))?;
     let table = std::fs::read("/proc/self/mountinfo").map_err(Error::MountTable)?;
     let mut plan = Plan::new(&table, &socket_folders(), is_folder_or_file);
     plan.leave_out(|place| open_root(place).is_err());
@@ -239,6 +237,11 @@ fn run_in(
     let start =
         supervisor::Start { options, folder, plan, inside, users, volumes: all, outside, as_user, before };
     supervisor::run(start, gate, service)
+}
+
+/// The same folder wherever this process goes meanwhile.
+fn absolute(folder: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(folder).map_err(|source| Error::Folder { path: folder.to_owned(), source })
 }
 
 /// Opens a device and a root for each volume.

@@ -14,7 +14,7 @@ mod service;
 use std::ffi::OsString;
 use std::io::{self, PipeReader, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::enter::{self, Gate, Outcome, Place, Ready, Task};
@@ -116,7 +116,8 @@ fn read_error(mut told: PipeReader) -> Option<io::Error> {
 
 fn header(options: &Options) -> Header {
     let system = rustix::system::uname();
-    let folder = options.folder.clone().or_else(|| std::env::current_dir().ok()).unwrap_or_default();
+    let folder = options.folder.as_deref().unwrap_or(Path::new("."));
+    let folder = std::path::absolute(folder).unwrap_or_default();
     let command: &[OsString] = match &options.task {
         Task::Command(command) => command,
         Task::Wait => &[],
