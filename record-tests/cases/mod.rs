@@ -5,6 +5,7 @@ mod compat_lib;
 mod ending;
 mod event;
 mod limit;
+mod meanwhile;
 mod nested;
 mod out;
 mod place;
@@ -32,6 +33,7 @@ pub fn all() -> Vec<Case> {
         out::cases(),
         stop::cases(),
         nested::cases(),
+        meanwhile::cases(),
         limit::cases(),
         provided::cases(),
         place::cases(),

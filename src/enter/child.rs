@@ -193,7 +193,7 @@ fn make_mounts(start: &Start<'_>, volumes: Vec<Mounted>, server: &mut PipeWriter
                 let Some((number, volume)) = volumes.next() else { continue };
                 let (place, source) = (OsStr::from_bytes(&mount.place), OsStr::from_bytes(&mount.source));
                 match mount_mirror(start, mount, volume, (Path::new(place), source, "")) {
-                    // It was unmounted since the table was read.
+                    // It was removed, or has ended, since it was opened.
                     Err(Error::Mount { source, .. }) if number > 0 && is_gone(&source) => continue,
                     other => other?,
                 }
@@ -207,7 +207,10 @@ fn make_mounts(start: &Start<'_>, volumes: Vec<Mounted>, server: &mut PipeWriter
             Step::Bind(place) => {
                 let source = Path::new(OsStr::from_bytes(place.strip_prefix(b"/").unwrap_or(place)));
                 let place = Path::new(OsStr::from_bytes(place));
-                bind_from(source, place)?;
+                match bind_from(source, place) {
+                    Err(Error::Mount { source, .. }) if is_gone(&source) => continue,
+                    other => other?,
+                }
                 take_mirrors_out(place, Path::new("proc")).map_err(at_root)?;
             }
         }

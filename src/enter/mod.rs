@@ -48,6 +48,7 @@ pub use namespace::Users;
 use outside::{Namespace, Outside};
 use plan::{Plan, depth_of};
 use rustix::process::Pid;
+use supervisor::Start;
 
 use crate::sys;
 
@@ -197,13 +198,14 @@ fn prepare_and_run(
     service: &mut dyn Service,
 ) -> Result<Outcome, Error> {
     let folder = absolute(options.folder.as_deref().unwrap_or(Path::new(".")))?;
-    let table = std::fs::read("/proc/self/mountinfo").map_err(Error::MountTable)?;
-    let mut plan = Plan::new(&table, &socket_folders(), is_folder_or_file);
-    plan.leave_out(|place| open_root(place).is_err());
     // Before anything is changed: the most likely fault is that there is no device.
     drop(open_device()?);
     let outer = Namespace::current().map_err(Error::Namespace)?;
     let entered = namespace::enter()?;
+    // From here on nobody else mounts or unmounts anything here.
+    let table = std::fs::read("/proc/self/mountinfo").map_err(Error::MountTable)?;
+    let mut plan = Plan::new(&table, &socket_folders(), is_folder_or_file);
+    let roots = open_roots(&mut plan)?;
     let outside = match &options.place {
         Place::Nowhere => None,
         Place::Perhaps(place) if !entered.as_user => Outside::new(place, outer, &table).ok(),
@@ -212,7 +214,18 @@ fn prepare_and_run(
         Place::At(path) => return Err(Error::NoMountPath { path: path.clone() }),
     };
     let inside = Inside::new(&table);
-    let outcome = run_in(options, &folder, (&plan, &inside), (entered, outside.as_ref()), gate, service);
+    let start = Start {
+        options,
+        folder: &folder,
+        plan: &plan,
+        inside: &inside,
+        users: entered.users,
+        volumes: Vec::new(),
+        outside: outside.as_ref(),
+        as_user: entered.as_user,
+        before: sys::block(&family::signals()),
+    };
+    let outcome = run_in(start, &roots, gate, service);
     if let Some(outside) = outside {
         let left = outside.leave();
         left.map_err(|source| Error::MountLeft { path: outside.place().to_owned(), source })?;
@@ -221,21 +234,16 @@ fn prepare_and_run(
 }
 
 fn run_in(
-    options: &Options,
-    folder: &Path,
-    (plan, inside): (&Plan, &Inside),
-    (entered, outside): (namespace::Entered, Option<&Outside>),
+    mut start: Start<'_>,
+    roots: &[OwnedFd],
     gate: &mut Option<Gate>,
     service: &mut dyn Service,
 ) -> Result<Outcome, Error> {
-    let namespace::Entered { users, as_user } = entered;
-    let before = sys::block(&family::signals());
-    let mut all = volumes(plan, users, options.read_only)?;
-    if outside.is_some() {
-        all.extend(volumes(plan, users, options.read_only)?);
+    let times = if start.outside.is_some() { 2 } else { 1 };
+    for _ in 0..times {
+        let volumes = open_devices(start.plan, roots, start.users, start.options.read_only)?;
+        start.volumes.extend(volumes);
     }
-    let start =
-        supervisor::Start { options, folder, plan, inside, users, volumes: all, outside, as_user, before };
     supervisor::run(start, gate, service)
 }
 
@@ -244,12 +252,39 @@ fn absolute(folder: &Path) -> Result<PathBuf, Error> {
     std::path::absolute(folder).map_err(|source| Error::Folder { path: folder.to_owned(), source })
 }
 
-/// Opens a device and a root for each volume.
-fn volumes(plan: &Plan, users: Users, read_only: bool) -> Result<Vec<Mounted>, Error> {
+/// Opens the root of each volume. One that cannot be reached is left out: others' file systems that have ended,
+/// or are closed even to root. What is seen of it is seen through the volume that it lies in.
+fn open_roots(plan: &mut Plan) -> Result<Vec<OwnedFd>, Error> {
+    let mut roots = Vec::new();
+    let mut failure = None;
+    plan.retain_mirrors(|mount| match open_root(&mount.place) {
+        Ok(root) => {
+            roots.push(root);
+            true
+        }
+        Err(source) => {
+            let is_root = mount.place == b"/";
+            failure = failure.take().or(is_root.then_some(source));
+            false
+        }
+    });
+    match failure {
+        None => Ok(roots),
+        Some(source) => Err(Error::Mount { place: "/".into(), source }),
+    }
+}
+
+/// Opens a device for each volume.
+fn open_devices(
+    plan: &Plan,
+    roots: &[OwnedFd],
+    users: Users,
+    read_only: bool,
+) -> Result<Vec<Mounted>, Error> {
     let mut volumes = Vec::new();
-    for mount in plan.mirrors() {
+    for (mount, root) in plan.mirrors().zip(roots) {
         let failed = |source| Error::Mount { place: shown(&mount.place).to_owned(), source };
-        let root = open_root(&mount.place).map_err(failed)?;
+        let root = root.try_clone().map_err(failed)?;
         let (place, depth) = (mount.place.clone(), depth_of(mount));
         let read_only = read_only || mount.flags.contains(MountFlags::RDONLY);
         volumes.push(Mounted { device: open_device()?, root, place, depth, read_only, users });
