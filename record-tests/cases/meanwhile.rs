@@ -13,6 +13,7 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::new("meanwhile::what_is_unmounted_is_no_volume", tools, unmounted),
         Case::new("meanwhile::what_is_removed_is_left_out", tools, removed),
+        Case::new("meanwhile::nothing_in_a_mirror_outside_is_ever_shared", tools, shared),
     ]
 }
 
@@ -45,4 +46,22 @@ fn removed(folder: &Path) {
     let before = "mkdir agent volume; mount -t tmpfs volume volume; export SSH_AUTH_SOCK=$PWD/agent/socket";
     let told = slowly(folder, before, "chroot", "umount volume; rmdir agent volume", "ls");
     assert_eq!(told, "run.jsonl\ntrace\n");
+}
+
+fn shared(folder: &Path) {
+    // Each look at the table is one of a moment in which everybody may be killed.
+    let script = format!(
+        "mount --make-rshared /
+        strace -f -qq -o trace -e trace=mount,move_mount -e inject=mount,move_mount:delay_enter=40000 \
+            {COMPAT} record -q --mount-path compat-mirror -o run.jsonl -- true & run=$!
+        while kill -0 $run 2> /dev/null; do grep \" $PWD/compat-mirror/\" /proc/self/mountinfo; done > seen
+        wait $run; echo $?; grep -c ' - proc ' seen; grep -cE ' (shared|master):' seen"
+    );
+    let mut run = Command::new("unshare");
+    run.args(["--mount", "sh", "-c", &script]).current_dir(folder);
+    let output = finish(run, b"");
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines: Vec<&str> = told.lines().collect();
+    assert!(lines.len() == 3 && lines[1] != "0", "{told}");
+    assert_eq!((lines[0], lines[2]), ("0", "0"), "{told}");
 }

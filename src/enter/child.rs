@@ -19,7 +19,7 @@ use super::control::{Message, Report};
 use super::error::Error;
 use super::join::Invitation;
 use super::namespace::Users;
-use super::outside::{Namespace, Outside, take_mirrors_out};
+use super::outside::{Namespace, Outside, copy_mounts, take_mirrors_out};
 use super::plan::Step;
 use super::supervisor::Start;
 use super::{Mounted, Task, mount_table::Mount};
@@ -159,6 +159,7 @@ fn make_outside(
 ) -> Result<(), Error> {
     let failed = |source| Error::MountPath { path: outside.place().to_owned(), source };
     let own = Namespace::current().map_err(failed)?;
+    let copies = start.plan.bound().map(|place| (place, copy_mounts(place))).collect::<Vec<_>>();
     outside.enter().map_err(failed)?;
     for ((number, volume), mount) in (first..).zip(volumes).zip(start.plan.mirrors()) {
         let place = outside.inner(&mount.place);
@@ -174,9 +175,13 @@ fn make_outside(
         Message::Mounted(number).send(server).map_err(failed)?;
         ask_size(&place);
     }
-    for place in start.plan.bound() {
-        bind(place, &outside.inner(place))?;
-        outside.settle(place).map_err(failed)?;
+    for (place, copy) in copies {
+        match copy.and_then(|copy| outside.bind(place, copy)) {
+            Err(source) if !is_gone(&source) => {
+                return Err(Error::Mount { place: outside.inner(place), source });
+            }
+            Ok(()) | Err(_) => {}
+        }
     }
     own.enter().map_err(failed)
 }
@@ -207,7 +212,7 @@ fn make_mounts(start: &Start<'_>, volumes: Vec<Mounted>, server: &mut PipeWriter
             Step::Bind(place) => {
                 let source = Path::new(OsStr::from_bytes(place.strip_prefix(b"/").unwrap_or(place)));
                 let place = Path::new(OsStr::from_bytes(place));
-                match bind_from(source, place) {
+                match bind(source, place) {
                     Err(Error::Mount { source, .. }) if is_gone(&source) => continue,
                     other => other?,
                 }
@@ -262,11 +267,7 @@ fn ask_size(place: &Path) {
     }
 }
 
-fn bind(place: &[u8], target: &Path) -> Result<(), Error> {
-    bind_from(Path::new(OsStr::from_bytes(place)), target)
-}
-
-fn bind_from(source: &Path, target: &Path) -> Result<(), Error> {
+fn bind(source: &Path, target: &Path) -> Result<(), Error> {
     mount_bind_recursive(source, target)
         .map_err(|error| Error::Mount { place: target.to_owned(), source: error.into() })
 }

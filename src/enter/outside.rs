@@ -6,6 +6,7 @@
 //! somebody has unmounted it, nothing there is this run's, and nobody there is ended. The folder itself is
 //! removed only where it was made here, nothing is mounted on it any more and it is empty.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -15,8 +16,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{Mode, OFlags};
-use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_bind_recursive, mount_change,
+    move_mount, open_tree, unmount,
+};
 use rustix::process::{Pid, chroot, fchdir};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -112,7 +117,7 @@ impl Outside {
     /// A path of the root as it is called in the mirror.
     pub fn inner(&self, path: &[u8]) -> PathBuf {
         let path = path.strip_prefix(b"/").unwrap_or(path);
-        if path.is_empty() { self.place.clone() } else { self.place.join(std::ffi::OsStr::from_bytes(path)) }
+        if path.is_empty() { self.place.clone() } else { self.place.join(OsStr::from_bytes(path)) }
     }
 
     /// Enters the namespace of the folder.
@@ -124,16 +129,23 @@ impl Outside {
         self.namespace.enter()
     }
 
-    /// Sees to it that nothing of what is unmounted here, at a folder that was bound, is unmounted
-    /// elsewhere, and that it holds no mirror.
+    /// Binds a place of the root into the mirror, with what is mounted in it but for mirrors. Nothing of it
+    /// is shared with the place, so that what is unmounted here is unmounted nowhere else.
     ///
     /// # Errors
     ///
-    /// Those of mount(2).
-    pub fn settle(&self, bound: &[u8]) -> io::Result<()> {
-        let place = self.inner(bound);
-        mount_change(&place, MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-        take_mirrors_out(&place, Path::new("/proc"))
+    /// Those of mount(2) and move_mount(2).
+    pub fn bind(&self, place: &[u8], copy: Option<OwnedFd>) -> io::Result<()> {
+        let target = self.inner(place);
+        match copy {
+            Some(copy) => move_mount(copy, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?,
+            // Who ends this process right here leaves what is shared.
+            None => {
+                mount_bind_recursive(OsStr::from_bytes(place), &target)?;
+                mount_change(&target, MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+            }
+        }
+        take_mirrors_out(&target, Path::new("/proc"))
     }
 
     /// What is shown as the source of the mounts there.
@@ -229,6 +241,23 @@ impl Outside {
     }
 }
 
+/// A copy of what is mounted at a place of this process's namespace, and in it, attached to nothing yet. In a
+/// namespace whose mounts are private it shares nothing with anybody. Nothing where the kernel has no such
+/// copies (before Linux 5.2) or a filter of system calls forbids them.
+///
+/// # Errors
+///
+/// Those of open_tree(2).
+pub fn copy_mounts(place: &[u8]) -> io::Result<Option<OwnedFd>> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    match open_tree(CWD, OsStr::from_bytes(place), flags) {
+        Ok(copy) => Ok(Some(copy)),
+        Err(Errno::NOSYS | Errno::PERM) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Unmounts the mirrors, of this run and of others, that have come into a bound folder with what is mounted
 /// in it. Nothing else is unmounted by that: what is mounted there is private. `process` is where `/proc` is
 /// reached without a mirror between.
@@ -241,7 +270,7 @@ pub fn take_mirrors_out(bound: &Path, process: &Path) -> io::Result<()> {
     let mirrors = parse(&table).into_iter().filter(is_mirror);
     for mirror in mirrors.filter(|mirror| lies_in(&mirror.place, bound.as_os_str().as_bytes())) {
         // One that is in another is gone with it.
-        let place = Path::new(std::ffi::OsStr::from_bytes(&mirror.place));
+        let place = Path::new(OsStr::from_bytes(&mirror.place));
         let _ = unmount(place, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
     }
     Ok(())
