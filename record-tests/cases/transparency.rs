@@ -23,6 +23,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("transparency::arguments_input_environment_and_folder_are_kept", &[], surroundings),
         Case::new("transparency::a_relative_folder_is_that_of_the_caller", &[], relative),
         Case::new("transparency::user_groups_limits_and_mask_are_kept", &["setpriv"], identity),
+        Case::new("transparency::ignored_signals_stay_so", &[], ignored),
         Case::new("transparency::files_belong_to_who_made_them", &["setpriv"], ownership),
         Case::new("transparency::a_file_tree_looks_the_same", &["find"], same_tree),
         Case::new(
@@ -124,6 +125,22 @@ fn identity(folder: &Path) {
         folder,
         &["sh", "-c", "grep -E '^(Cap|Sig[^Q]|NoNewPrivs|Uid|Gid|Groups)' /proc/self/status"],
     );
+}
+
+fn ignored(folder: &Path) {
+    for set in ["trap - PIPE", "trap '' PIPE", "trap '' INT HUP PIPE USR1 TSTP"] {
+        let script = format!("{set}; exec \"$@\"");
+        let run = |recorder: &[&str]| {
+            let mut run = Command::new("sh");
+            run.args(["-c", &script, "sh"]).args(recorder).args(["grep", "^Sig[^Q]", "/proc/self/status"]);
+            run.current_dir(folder);
+            let output = finish(run, b"");
+            assert_code(&output, 0);
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let recorder = [crate::harness::recorder::COMPAT, "record", "-q", "-o", "run.jsonl", "--"];
+        assert_eq!(run(&recorder), run(&[]), "{set}");
+    }
 }
 
 fn ownership(folder: &Path) {

@@ -147,7 +147,7 @@ fn set_folder(folder: &Path) -> Result<(), Error> {
 /// Executes the command, or tells why it cannot be.
 fn execute(program: &Path, command: &[OsString], before: &SignalSet) -> io::Error {
     sys::restore(before);
-    Command::new(program).arg0(&command[0]).args(&command[1..]).exec()
+    sys::execute(Command::new(program).arg0(&command[0]).args(&command[1..]))
 }
 
 /// Mounts the mirror where this process came from, and comes back.
