@@ -12,6 +12,7 @@ use super::error::Error;
 use super::inside::{Inside, ask_to_end};
 use super::outside::Outside;
 use super::{End, Mounted, Service};
+use crate::sys;
 
 /// The ends of the pipes that the server holds.
 pub struct Pipes {
@@ -35,7 +36,7 @@ pub fn run(
 ) -> ! {
     let _ = setsid();
     super::supervisor::let_go_of_streams();
-    raise_descriptor_limit();
+    raise_limits();
     match serve(volumes, &mut pipes, service) {
         Ok(end) => {
             if end == End::Killed {
@@ -91,14 +92,23 @@ fn end_all(inside: &Inside, outside: Option<&Outside>) {
     }
 }
 
-/// The limit of the command is not that of its server, which may hold a descriptor for each of its.
-fn raise_descriptor_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let most = Some(1 << 20);
-    let higher = Rlimit { current: most, maximum: most };
-    if limit.maximum.is_none_or(|maximum| Some(maximum) >= most)
-        || setrlimit(Resource::Nofile, higher).is_err()
-    {
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+/// The limits of the command are not those of its server, which holds a descriptor for each of its, writes a log
+/// of everybody's events and works for all of them. What is left of the limits is told as an error by the call
+/// that meets it, and ends nobody.
+fn raise_limits() {
+    raise(Resource::Nofile, Some(1 << 20));
+    for (resource, signal) in [(Resource::Fsize, libc::SIGXFSZ), (Resource::Cpu, libc::SIGXCPU)] {
+        raise(resource, None);
+        sys::ignore(signal, true);
+    }
+}
+
+/// Raises a limit to so much, without any where that is nothing; or, where that is not allowed, as far as it is.
+fn raise(resource: Resource, wanted: Option<u64>) {
+    let limit = getrlimit(resource);
+    let is_more = limit.maximum.is_some_and(|maximum| wanted.is_none_or(|wanted| maximum < wanted));
+    let higher = Rlimit { current: wanted, maximum: if is_more { wanted } else { limit.maximum } };
+    if setrlimit(resource, higher).is_err() {
+        let _ = setrlimit(resource, Rlimit { current: limit.maximum, maximum: limit.maximum });
     }
 }
