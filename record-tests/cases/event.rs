@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use compat::trace::{Kind, Name};
 
@@ -17,6 +18,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("event::each_kind_is_recorded_with_its_facts", &[], kinds),
         Case::new("event::each_miss_is_recorded_each_time", &[], misses),
         Case::new("event::processes_are_named", &["python3"], processes),
+        Case::new("event::programs_are_named_without_the_right_to_trace", &["python3", "setpriv"], untraced),
         Case::new("event::opens_have_numbers_of_their_own_and_are_closed", &["python3"], opens),
         Case::new("event::names_are_bytes", &[], names),
         Case::new("event::globs_select_what_is_recorded", &[], globs),
@@ -113,6 +115,43 @@ fn processes(folder: &Path) {
     assert!(exe.ends_with("/cat"), "{exe}");
 }
 
+/// As in a container, where the recorder lacks `CAP_SYS_PTRACE` and an entrypoint becomes another user.
+fn untraced(folder: &Path) {
+    let script = "import os, subprocess\n\
+        open('/etc/passwd').close()\n\
+        if os.fork() == 0: open('/etc/group').close(); os._exit(0)\n\
+        os.wait()\n\
+        subprocess.run(['sh', './script'], check=True)\n\
+        subprocess.run(['./script'], check=True)";
+    fs::write(folder.join("script"), "#!/bin/sh\nread line < /etc/hosts; cat /etc/shells > /dev/null\n")
+        .expect("a file");
+    for path in [folder, &folder.join("script")] {
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("ours");
+    }
+    let mut python = Command::new("python3");
+    python.args(["-c", "import os, sys; print(os.path.realpath(sys.executable))"]);
+    let python = String::from_utf8(python.output().expect("it runs").stdout).expect("text");
+    let mut run = Command::new("setpriv");
+    run.args(["--bounding-set", "-sys_ptrace", COMPAT, "record", "-o"]).arg(log(folder));
+    run.args(["--", "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    run.args([python.trim(), "-c", script]).current_dir(folder);
+    assert_code(&finish(run, b""), 0);
+    let recording = read(&log(folder));
+    let by = |path: &str| {
+        let events = recording.events.iter().filter(|event| event.path.text() == path && event.uid == 65534);
+        let opens = events.filter(|event| event.event == Kind::Open && !event.exec);
+        opens.map(|event| event.exe.text().into_owned()).collect::<Vec<_>>()
+    };
+    assert!(by("/etc/passwd").contains(&python.trim().to_owned()), "{:?}", by("/etc/passwd"));
+    assert_eq!(by("/etc/group"), [python.trim()], "what was forked executes the same");
+    let shell = fs::canonicalize("/bin/sh").expect("a shell").display().to_string();
+    assert_eq!(by("/etc/hosts"), [shell.clone(), shell]);
+    let cat = by("/etc/shells");
+    assert!(cat.len() == 2 && cat.iter().all(|path| path.ends_with("/cat")), "{cat:?}");
+    let nameless = recording.events.iter().find(|event| event.exe.0.is_empty());
+    assert!(nameless.is_none(), "{nameless:?}");
+}
+
 fn opens(folder: &Path) {
     let script = "import os\nfor i in range(50):\n  a = os.open('/etc/passwd', 0); b = os.open('/etc/passwd', 0); os.close(a)\n  \
         os.close(b)\nopen('kept', 'w'); os._exit(0)";
@@ -145,7 +184,7 @@ fn names(folder: &Path) {
 }
 
 fn globs(folder: &Path) {
-    let mut run = std::process::Command::new(COMPAT);
+    let mut run = Command::new(COMPAT);
     run.args(["record", "-o", "run.jsonl", "--include", "/etc/**", "--exclude", "/etc/pass*", "--"]);
     run.args(["cat", "/etc/passwd", "/etc/group"]).current_dir(folder);
     assert_code(&finish(run, b""), 0);
@@ -199,7 +238,7 @@ thread.start(); thread.join(); time.sleep(0.8); os.read(opened[0], 10); print(os
 
 fn old_name(folder: &Path) {
     std::os::unix::fs::symlink(COMPAT, folder.join("fs-record")).expect("a link");
-    let mut run = std::process::Command::new(folder.join("fs-record"));
+    let mut run = Command::new(folder.join("fs-record"));
     run.args(["-out", "run.log", "-format", "compat-lib", "cat", "/etc/passwd"]).current_dir(folder);
     let output = finish(run, b"");
     assert_code(&output, 0);

@@ -194,6 +194,10 @@ fn waits(folder: &Path) {
         let made = recording.paths(&[Kind::Create], |_| true);
         let at = |name: &str| folder.join(name).display().to_string();
         assert!(made.contains(&at("by-nsenter")) && made.contains(&at("by-chroot")), "{made:?}");
+        let by = recording.events.iter().filter(|event| event.path.text().ends_with("/by-chroot"));
+        let shell = fs::canonicalize("/bin/sh").expect("a shell").display().to_string();
+        let by: Vec<String> = by.map(|event| event.exe.text().into_owned()).collect();
+        assert!(!by.is_empty() && by.iter().all(|exe| *exe == shell), "{by:?}");
         fs::remove_file(folder.join("by-nsenter"))
             .and(fs::remove_file(folder.join("by-chroot")))
             .expect("ours");

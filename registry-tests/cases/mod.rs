@@ -17,6 +17,7 @@ mod made_image;
 mod main_job;
 mod platform;
 mod recorded_image;
+mod recorded_run;
 mod recording;
 mod request;
 mod round_trip;
@@ -53,6 +54,7 @@ pub fn all() -> Vec<Case> {
         hostile_image::cases(),
         made_image::cases(),
         recorded_image::cases(),
+        recorded_run::cases(),
         image::cases(),
     ]
     .into_iter()

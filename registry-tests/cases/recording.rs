@@ -30,6 +30,7 @@ pub fn cases() -> Vec<Case> {
     let requirements = Kind::Olareg.requirements(&[ORAS]);
     cases.push(Case::new("recording::other_clients_get_it_as_a_file", &requirements, others_get_it));
     cases.push(Case::new("recording::what_is_none_is_refused_with_its_name", &[], refused));
+    cases.push(Case::new("recording::a_publisher_names_recordings_and_no_other_files", &[], named));
     cases
 }
 
@@ -132,4 +133,24 @@ fn refused(workspace: &Workspace) {
     workspace.write("cut.zst", &zstd::encode_all(&b"{}"[..], 1).expect("it is compressed")[..4]);
     push("cut.zst").fails_clearly().says("cut.zst");
     assert!(!workspace.path("layout").exists());
+}
+
+/// Titles are what strangers wrote.
+fn named(workspace: &Workspace) {
+    specification(workspace, "a.json", "a");
+    let content = recording(workspace, "run.jsonl", 5);
+    workspace.compat(["push", "oci:layout:1", "a.json", "--recording", "run.jsonl"]).ok();
+    let pull = || workspace.compat(["pull", "-o", "b.json", "--recordings", "runs", "oci:layout:1"]);
+    pull().ok();
+    pull().ok();
+    workspace.write("runs/run.jsonl.zst", "mine");
+    pull().run().fails_clearly().says("runs/run.jsonl.zst is there already").says("another folder");
+    assert_eq!(workspace.read("runs/run.jsonl.zst"), b"mine");
+    // From standard input it has no name.
+    let push = ["push", "oci:layout:2", "a.json", "--recording", "-"];
+    workspace.compat(push).input(content.clone()).ok();
+    workspace.compat(["pull", "-o", "b.json", "--recordings", "more", "oci:layout:2"]).ok();
+    assert_eq!(unpacked(workspace, "more/recording-1.jsonl.zst"), content);
+    let twice = ["push", "oci:layout:3", "-", "--recording", "-"];
+    workspace.compat(twice).input(workspace.read("a.json")).run().exits(2).says("named twice");
 }

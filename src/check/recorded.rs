@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use crate::check::report::Finding;
 use crate::check::{Impact, Matter, Remark, Report};
-use crate::loader::{Application, Environment, Problem, RecordedStart, ScopeFiles};
+use crate::loader::{Application, Environment, Problem, RecordedStart, ScopeFiles, Unknown};
 use crate::spec::Recorded;
 
 /// How bad it can be that something recorded does not load.
@@ -53,7 +53,12 @@ const MOST_SUBJECTS: usize = 16;
 /// The findings about one program; what is wrong with a subject itself was told before.
 fn findings(start: &RecordedStart<'_>, runs: u32, is_subject: bool) -> Vec<Finding> {
     let program = start.program;
-    let own = start.problems.iter().filter(|problem| !is_subject || is_end(problem)).map(|problem| {
+    // That one that was gone is not here either says no more.
+    let is_gone = |problem: &Problem| {
+        start.unknown == Some(Unknown::Gone) && matches!(problem, Problem::NotAProgram { .. })
+    };
+    let own = start.problems.iter().filter(|problem| !(is_subject || is_gone(problem)) || is_end(problem));
+    let own = own.map(|problem| {
         let remark = Remark::RecordedProgram {
             program: program.path.clone(),
             seen: program.seen,
@@ -72,7 +77,12 @@ fn findings(start: &RecordedStart<'_>, runs: u32, is_subject: bool) -> Vec<Findi
         };
         finding(problem, remark)
     });
-    own.chain(of_libraries).collect()
+    let unknown = start.unknown.map(|reason| {
+        let (program, seen) = (program.path.clone(), program.seen);
+        let remark = Remark::RecordedProgramUnknown { program, seen, runs, reason };
+        Finding::remark(WORST, remark, Vec::new())
+    });
+    own.chain(of_libraries).chain(unknown).collect()
 }
 
 fn is_end(problem: &Problem) -> bool {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::check::{Host, Impact, Matter, Options, Remark, Report, Verdict, check};
 use crate::elf::{Class, Machine};
 use crate::host::DynamicLoader;
-use crate::loader::Problem;
+use crate::loader::{Problem, Unknown};
 use crate::spec::{
     DlopenNeed, DlopenPriority, Object, ObjectKind, Recorded, RecordedLibrary, RecordedProgram,
     Specification, Symbols,
@@ -134,6 +134,28 @@ fn a_note_about_a_library_counts_more_than_that_it_was_loaded() {
 }
 
 #[test]
+fn a_note_of_the_program_says_nothing_of_what_a_plugin_needs() {
+    let need = DlopenNeed {
+        sonames: vec!["libnowhere.so.1".to_owned()],
+        feature: None,
+        description: None,
+        priority: DlopenPriority::Suggested,
+    };
+    let plugin = Object { needed: vec!["libnowhere.so.1".to_owned()], ..object("plug.so") };
+    // Also where the program itself has opened what the note is about.
+    for libraries in [vec![library("plug.so")], vec![named("libnowhere.so.1"), library("plug.so")]] {
+        let mut document = specification(vec![plugin.clone()], vec![program("app", libraries)]);
+        document.objects[0].dlopen = vec![need.clone()];
+        let found = report(&document);
+        assert_eq!(found.verdict, Verdict::Undecided, "{found:?}");
+        let [(_, Problem::LibraryMissing { library, wanted_by, .. })] = told(&found)[..] else {
+            panic!("{found:?}");
+        };
+        assert_eq!((library.as_str(), wanted_by.as_str()), ("libnowhere.so.1", "plug.so"));
+    }
+}
+
+#[test]
 fn a_program_that_was_executed_is_started_too() {
     let found = report(&specification(Vec::new(), vec![program("/usr/bin/env", Vec::new())]));
     assert_eq!(found.verdict, Verdict::Compatible, "{found:?}");
@@ -153,6 +175,44 @@ fn a_program_is_also_found_elsewhere_in_the_search_path() {
     // Where `/usr/sbin` is a folder of its own, it has none of that name.
     let moved = report(&specification(Vec::new(), vec![program("/usr/sbin/env", Vec::new())]));
     assert_eq!(moved.verdict, Verdict::Compatible, "{moved:?}");
+}
+
+/// The programs of which a report says that it cannot be told what they would do.
+fn unknown(report: &Report) -> Vec<(&str, Unknown)> {
+    let findings = report.findings.iter().filter_map(|finding| match &finding.matter {
+        Matter::Remark(Remark::RecordedProgramUnknown { program, reason, .. }) => {
+            assert_eq!((finding.impact, &finding.subjects[..]), (Impact::Undecided, &["app".to_owned()][..]));
+            Some((program.as_str(), *reason))
+        }
+        _ => None,
+    });
+    findings.collect()
+}
+
+#[test]
+fn a_program_that_was_gone_leaves_it_undecided_also_where_it_is_here() {
+    for path in ["/usr/bin/env", "/nowhere/tool", ""] {
+        let gone = RecordedProgram { gone: true, ..program(path, vec![named("libm.so.6")]) };
+        let found = report(&specification(Vec::new(), vec![gone]));
+        assert_eq!((found.verdict, found.subjects[0].verdict), (Verdict::Undecided, Verdict::Undecided));
+        assert_eq!(unknown(&found), [(path, Unknown::Gone)]);
+        assert_eq!(found.findings.len(), 1, "{found:?}");
+    }
+}
+
+#[test]
+fn a_program_without_a_loader_that_loaded_libraries_leaves_it_undecided() {
+    for kind in [ObjectKind::Executable, ObjectKind::Library] {
+        let own_loader = Object { kind, ..object("static") };
+        let document =
+            |libraries| specification(vec![own_loader.clone()], vec![program("static", libraries)]);
+        let found = report(&document(vec![named("libm.so.6")]));
+        assert_eq!(
+            (found.verdict, unknown(&found)),
+            (Verdict::Undecided, vec![("static", Unknown::OwnLoader)])
+        );
+        assert_eq!(report(&document(Vec::new())).verdict, Verdict::Compatible);
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::loader::{Effect, Problem};
+use crate::loader::{Effect, Problem, Unknown};
 
 /// The identifier of the report's schema.
 pub const REPORT_IDENTIFIER: &str = "urn:compatlib:schema:report:1";
@@ -172,6 +172,17 @@ pub enum Remark {
         runs: u32,
         /// What the loader objects to.
         problem: Box<Problem>,
+    },
+    /// It cannot be told what a program that recorded runs executed would do.
+    RecordedProgramUnknown {
+        /// The program; empty where the recording does not tell which it was.
+        program: String,
+        /// In how many runs.
+        seen: u32,
+        /// How many runs were recorded.
+        runs: u32,
+        /// Why not.
+        reason: Unknown,
     },
     /// Symbols that a library expects from the program that loads it.
     LeftToProgram {

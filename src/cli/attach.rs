@@ -48,7 +48,7 @@ pub struct AttachArguments {
     #[arg(long, short = 'a', value_name = "KEY=VALUE", value_parser = document::parse_annotation)]
     annotation: Vec<(String, String)>,
 
-    /// Let a recording (`compat record`) travel with it, compressed; may be given more than once
+    /// Let a recording (`compat record`) travel with it, compressed; - is standard input; may be given more than once
     #[arg(long, value_name = "RUN", conflicts_with = "generate")]
     recording: Vec<PathBuf>,
 
@@ -95,7 +95,7 @@ pub fn run(arguments: &AttachArguments, context: &Context) -> Result<Exit, Failu
     arguments.derive.expect_none("--generate")?;
     let specification = document::read_specification(&arguments.file)?;
     let platform = arguments.platform.as_ref();
-    let recordings = carried::read(&arguments.recording)?;
+    let recordings = carried::read(&arguments.recording, &arguments.file)?;
     let options = PackOptions { subject: None, annotations, recordings };
     let (subject, attached) = work(&session, &location, platform, &specification, options)?;
     tell(&location, &subject, &attached, arguments.format, context)?;

@@ -137,6 +137,7 @@ fn read_runs(recordings: &[&PathBuf], context: &Context) -> Result<Option<Runs>,
             let name = recording::name(path);
             context.warn(&format!("{name} has no end: the run was cut off, and may have loaded more"));
         }
+        recording::tell_unknown(path, reader.unknown(), context);
     }
     Ok((!recordings.is_empty()).then_some(runs))
 }

@@ -19,7 +19,8 @@ Examples:
   compat pull oci:artifacts:app -o app.json
   compat pull --recordings runs ghcr.io/org/app:1.0  with the recordings that travel with it
 
-An existing file is replaced at once: nobody ever sees a part of it.")]
+An existing file is replaced at once: nobody ever sees a part of it. A recording has the name that its publisher gave
+it (NAME.jsonl.zst), and replaces no other file.")]
 pub struct PullArguments {
     /// An artifact, or an image with one attached: HOST/NAME:TAG, HOST/NAME@DIGEST or oci:DIR:TAG
     #[arg(value_name = "REFERENCE")]
@@ -135,8 +136,9 @@ fn fetch_recordings(
     }
     let session = arguments.source.registry.session(location.host(), context)?;
     let store = Store::new(&session.client, &location.place, Access::Pull);
-    let written = session.run(carried::fetch(&store, layers, folder))?;
-    Ok(written.iter().map(|path| path.display().to_string()).collect())
+    let targets = carried::targets(layers, folder, &arguments.output)?;
+    session.run(carried::fetch(&store, layers, &targets))?;
+    Ok(targets.iter().map(|target| target.path.display().to_string()).collect())
 }
 
 /// Writes a file by rename; what is no regular file (a device, a pipe) is written to as it is.

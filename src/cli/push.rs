@@ -32,7 +32,7 @@ pub struct PushArguments {
     #[arg(long, short = 'a', value_name = "KEY=VALUE", value_parser = document::parse_annotation)]
     annotation: Vec<(String, String)>,
 
-    /// Let a recording (`compat record`) travel with it, compressed; may be given more than once
+    /// Let a recording (`compat record`) travel with it, compressed; - is standard input; may be given more than once
     #[arg(long, value_name = "RUN")]
     recording: Vec<PathBuf>,
 
@@ -66,7 +66,7 @@ pub fn run(arguments: &PushArguments, context: &Context) -> Result<Exit, Failure
     let location = parse_location(&arguments.reference)?;
     let specification = document::read_specification(&arguments.file)?;
     let annotations = document::annotations(&arguments.annotation)?;
-    let recordings = carried::read(&arguments.recording)?;
+    let recordings = carried::read(&arguments.recording, &arguments.file)?;
     let options = PackOptions { subject: None, annotations, recordings };
     let packed = pack(&specification, options).map_err(|e| failure(&e))?;
     if let Selector::Digest(digest) = &location.selector

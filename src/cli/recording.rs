@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use crate::cli::Failure;
+use crate::cli::{Context, Failure};
 use crate::trace::{ReadError, Reader};
 
 /// How many bytes are read at once.
@@ -33,6 +33,14 @@ pub fn open_all(paths: &[PathBuf]) -> Result<(), Failure> {
 /// How it is called in messages.
 pub fn name(path: &Path) -> String {
     if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
+}
+
+/// Tells how many events of a recording were passed over, because only a newer program knows their kinds.
+pub fn tell_unknown(path: &Path, count: u64, context: &Context) {
+    if count > 0 {
+        let what = "of kinds that only a newer compat knows are passed over";
+        context.warn(&format!("{}: {count} events {what}", name(path)));
+    }
 }
 
 /// What could not be read of a recording.

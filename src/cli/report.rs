@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 
 use crate::check::{Exactness, Finding, Impact, Matter, Remark, Report, Verdict};
-use crate::loader::{Effort, Problem};
+use crate::loader::{Effort, Problem, Unknown};
 
 /// How many names of one kind are listed before the rest is counted.
 const MOST_NAMES: usize = 8;
@@ -335,6 +335,21 @@ fn describe_remark(remark: &Remark) -> String {
         Remark::RecordedProgram { program, seen, runs, problem } => {
             format!("{program} was executed {}: {}", times(*seen, *runs), whole(problem))
         }
+        Remark::RecordedProgramUnknown { program, seen, runs, reason } => {
+            let times = times(*seen, *runs);
+            match reason {
+                Unknown::Gone if program.is_empty() => {
+                    format!("libraries were loaded {times} by a program that the recording does not tell")
+                }
+                Unknown::Gone => format!(
+                    "{program} was executed {times} and was gone when the document was made: what it needs is not known"
+                ),
+                Unknown::OwnLoader => format!(
+                    "{program} loaded libraries {times} by itself: it is linked statically, or a dynamic loader, and \
+                     how it would search for them here is not known"
+                ),
+            }
+        }
         Remark::LeftToProgram { object, symbols } => {
             let listed = names(symbols.iter().map(String::as_str));
             format!("{object} leaves {listed} to the program that loads it")
@@ -478,15 +493,30 @@ mod tests {
                 reason: "No such file or directory".into(),
             }),
         };
+        let unknown_program = |program: &str, reason| Remark::RecordedProgramUnknown {
+            program: program.into(),
+            seen: 1,
+            runs: 3,
+            reason,
+        };
+        let unknown_programs = [
+            unknown_program("/bin/gone", Unknown::Gone),
+            unknown_program("", Unknown::Gone),
+            unknown_program("/bin/static", Unknown::OwnLoader),
+        ];
         let mut report = report(&[]);
         report.verdict = Verdict::Undecided;
         let remarks = [recorded("/a.so", vec![]), recorded("b.so", vec![]), recorded("/c.so", vec![unknown])];
-        report.findings = remarks.into_iter().chain([executed]).map(finding).collect();
+        report.findings =
+            remarks.into_iter().chain([executed]).chain(unknown_programs).map(finding).collect();
         insta::assert_snapshot!(plain(&report), @"
         undecided: cannot tell whether git runs on the root /srv/old
           ? app loaded /a.so, b.so in 2 of 3 recorded runs, which are not here
           ? app loaded /c.so in 2 of 3 recorded runs: /c.so: not recorded
           ? /bin/tool was executed in each of 3 recorded runs: /bin/tool cannot be started: No such file or directory
+          ? /bin/gone was executed in 1 of 3 recorded runs and was gone when the document was made: what it needs is not known
+          ? libraries were loaded in 1 of 3 recorded runs by a program that the recording does not tell
+          ? /bin/static loaded libraries in 1 of 3 recorded runs by itself: it is linked statically, or a dynamic loader, and how it would search for them here is not known
         ");
     }
 

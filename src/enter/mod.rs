@@ -110,6 +110,8 @@ pub struct Mounted {
     /// Whether it is mounted read-only.
     pub read_only: bool,
     pub users: Users,
+    /// The folder at which this mount of it is reached by others; nothing for the one inside.
+    pub outside: Option<PathBuf>,
 }
 
 /// What serves the volumes, in a process of its own.
@@ -239,9 +241,9 @@ fn run_in(
     gate: &mut Option<Gate>,
     service: &mut dyn Service,
 ) -> Result<Outcome, Error> {
-    let times = if start.outside.is_some() { 2 } else { 1 };
-    for _ in 0..times {
-        let volumes = open_devices(start.plan, roots, start.users, start.options.read_only)?;
+    let place = start.outside.map(Outside::place);
+    for outside in [Some(None), place.map(Some)].into_iter().flatten() {
+        let volumes = open_devices(start.plan, roots, start.users, start.options.read_only, outside)?;
         start.volumes.extend(volumes);
     }
     supervisor::run(start, gate, service)
@@ -280,6 +282,7 @@ fn open_devices(
     roots: &[OwnedFd],
     users: Users,
     read_only: bool,
+    outside: Option<&Path>,
 ) -> Result<Vec<Mounted>, Error> {
     let mut volumes = Vec::new();
     for (mount, root) in plan.mirrors().zip(roots) {
@@ -287,7 +290,8 @@ fn open_devices(
         let root = root.try_clone().map_err(failed)?;
         let (place, depth) = (mount.place.clone(), depth_of(mount));
         let read_only = read_only || mount.flags.contains(MountFlags::RDONLY);
-        volumes.push(Mounted { device: open_device()?, root, place, depth, read_only, users });
+        let (device, outside) = (open_device()?, outside.map(Path::to_owned));
+        volumes.push(Mounted { device, root, place, depth, read_only, users, outside });
     }
     Ok(volumes)
 }

@@ -5,11 +5,12 @@
 //! machine), and something that is loaded calls dlopen(3), or the library is one that others open for it.
 
 mod bare;
+mod note;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::loader::{Environment, Facts, Files, Form, Load, Problem, Start, start, start_and_open};
+use crate::loader::{Environment, Facts, Files, Form, Load, Start, start, start_and_open};
 use crate::spec::{Recorded, RecordedLibrary, RecordedProgram};
 use crate::trace::{Opener, Runs, Seen};
 
@@ -55,8 +56,11 @@ pub(super) struct Found {
     pub recorded: Recorded,
     /// The starts of programs with what they opened.
     pub loads: Vec<(String, Load)>,
-    /// Dynamic loaders that were executed by themselves, and so hide which program loaded what.
+    /// Programs without a loader, and loaders that were executed by themselves: how they search for what they
+    /// loaded, and for which program, is not told.
     pub hiding: Vec<String>,
+    /// The places of programs in `recorded`, by path.
+    places: HashMap<String, usize>,
 }
 
 /// Finds what runs executed and loaded.
@@ -109,51 +113,29 @@ impl Found {
         libraries.clone().any(|library| library.path.starts_with('/'))
     }
 
-    /// What the user should know of the runs, and of what they loaded.
-    pub fn notes(&self, runs: Option<&Runs>) -> Vec<String> {
-        let mut notes: Vec<String> = Vec::new();
-        let programs = self.recorded.programs.iter();
-        let gone = programs.flat_map(|program| {
-            let libraries = program.libraries.iter().filter(|library| library.gone);
-            program.gone.then_some(&program.path).into_iter().chain(libraries.map(|library| &library.path))
-        });
-        let gone: Vec<&str> = gone.map(String::as_str).collect();
-        if let [first, others @ ..] = &gone[..] {
-            let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
-            let hosts = runs.map(|runs| runs.hosts.iter().cloned().collect::<Vec<_>>().join(", "));
-            notes.push(format!(
-                "the runs on {} loaded {first}{more}, which is not here: a check cannot look into it",
-                hosts.unwrap_or_default()
-            ));
-        }
-        for loader in &self.hiding {
-            notes.push(format!(
-                "{loader} was executed by itself: what it loaded is not told, nor for which program"
-            ));
-        }
-        for (program, load) in &self.loads {
-            for message in load.problems.iter().filter_map(Problem::loader_message) {
-                let note = format!("what {program} loaded in a recorded run would not load here: {message}");
-                if !notes.contains(&note) {
-                    notes.push(note);
-                }
-            }
-        }
-        notes
-    }
-
     /// Adds what a program loaded, and the program where it loaded something.
     fn add_opener(&mut self, opener: &Opener, ground: &dyn Ground, environment: &Environment) {
-        let content = ground.content(&opener.program);
-        if let Content::Object(facts) = &content
-            && !facts.is_program()
-        {
-            self.hiding.push(opener.program.clone());
-        }
-        let (libraries, load) = libraries(opener, ground, environment);
+        let (libraries, load) = match content_of_opener(opener, ground) {
+            Content::Object(program) if program.is_program() && program.interpreter.is_some() => {
+                libraries(opener, &program, ground, environment)
+            }
+            Content::Object(own_loader) => {
+                let libraries = all_libraries(opener, Some(&own_loader), ground);
+                if !libraries.is_empty() {
+                    self.hiding.push(opener.program.clone());
+                }
+                (libraries, None)
+            }
+            Content::Script | Content::Other | Content::Gone => {
+                let libraries = all_libraries(opener, None, ground);
+                if !libraries.is_empty() {
+                    self.add_program(ground, &opener.program, opener.runs, true).gone = true;
+                }
+                (libraries, None)
+            }
+        };
         if !libraries.is_empty() {
-            let gone = matches!(content, Content::Gone);
-            self.add_program(ground, &opener.program, opener.runs, gone).libraries = libraries;
+            self.add_program(ground, &opener.program, opener.runs, false).libraries = libraries;
         }
         self.loads.extend(load.map(|load| (opener.program.clone(), load)));
     }
@@ -165,14 +147,20 @@ impl Found {
         seen: u32,
         gone: bool,
     ) -> &mut RecordedProgram {
-        let path = if gone { path.to_owned() } else { ground.shown(path) };
-        let programs = &mut self.recorded.programs;
-        let place = programs.iter().position(|program| program.path == path).unwrap_or_else(|| {
-            programs.push(RecordedProgram { path, seen, gone, libraries: Vec::new() });
-            programs.len() - 1
+        let place = self.places.get(path).copied().unwrap_or_else(|| {
+            let path_in_document = if gone { path.to_owned() } else { ground.shown(path) };
+            let program = RecordedProgram { path: path_in_document, seen, gone, libraries: Vec::new() };
+            self.recorded.programs.push(program);
+            self.places.insert(path.to_owned(), self.recorded.programs.len() - 1);
+            self.recorded.programs.len() - 1
         });
-        &mut programs[place]
+        &mut self.recorded.programs[place]
     }
+}
+
+/// What the program of an opener is; nothing that is there, where the recording does not tell which it was.
+fn content_of_opener(opener: &Opener, ground: &dyn Ground) -> Content {
+    if opener.program.is_empty() { Content::Gone } else { ground.content(&opener.program) }
 }
 
 fn text(name: &[u8]) -> String {
@@ -201,16 +189,11 @@ struct Candidate<'a> {
 /// The libraries that a program loaded once it ran, and its start with all of them.
 fn libraries(
     opener: &Opener,
+    program: &Facts,
     ground: &dyn Ground,
     environment: &Environment,
 ) -> (Vec<RecordedLibrary>, Option<Load>) {
     let files = ground.files();
-    let Content::Object(program) = ground.content(&opener.program) else {
-        return (gone_only(opener, ground), None);
-    };
-    let Some(interpreter) = program.interpreter.as_deref().filter(|_| program.is_program()) else {
-        return (Vec::new(), None);
-    };
     let place = ground.place(&opener.program);
     let alone = start(&Start { path: &place, shown: &place }, files, environment);
     let mut survey = Survey {
@@ -221,18 +204,40 @@ fn libraries(
         opens: alone.objects.iter().any(|object| opens_libraries(&object.facts)),
         libraries: Vec::new(),
     };
-    survey.covered.insert(files.real_path(interpreter), None);
-    survey.add_all(opener, &program);
+    survey.covered.extend(program.interpreter.iter().map(|path| (files.real_path(path), None)));
+    survey.add_all(opener, program);
     let names = survey.names();
     let load = (!names.is_empty())
         .then(|| start_and_open(&Start { path: &place, shown: &place }, &names, files, environment));
     (survey.libraries, load)
 }
 
+/// All libraries that a program opened whose start does not tell which of them it loads: it is not there any
+/// more, or has no loader.
+fn all_libraries(opener: &Opener, program: Option<&Facts>, ground: &dyn Ground) -> Vec<RecordedLibrary> {
+    let fits = |facts: &Facts| program.map_or(is_shared(facts), |program| is_loadable(facts, program));
+    let library = |seen: &Seen| {
+        ground.files().memory().begin();
+        match ground.content(&seen.path) {
+            Content::Object(facts) if fits(&facts) => Some(RecordedLibrary {
+                path: ground.shown(&seen.path),
+                build_id: facts.build_id.clone(),
+                gone: false,
+                ..gone(&seen.path, seen.runs)
+            }),
+            content => is_named_library(&content, &seen.path).then(|| gone(&seen.path, seen.runs)),
+        }
+    };
+    opener.opened.iter().filter_map(library).collect()
+}
+
+/// Whether an object is a library that some program could load.
+fn is_shared(library: &Facts) -> bool {
+    library.form == Form::Library && library.has_dynamic_section
+}
+
 fn is_loadable(library: &Facts, program: &Facts) -> bool {
-    library.form == Form::Library
-        && library.has_dynamic_section
-        && (library.machine, library.class) == (program.machine, program.class)
+    is_shared(library) && (library.machine, library.class) == (program.machine, program.class)
 }
 
 /// Whether an object calls what opens any library.
@@ -241,23 +246,41 @@ fn opens_libraries(facts: &Facts) -> bool {
         && facts.imports().iter().any(|import| OPENS.contains(&import.name))
 }
 
-/// What is left of a program that is not there any more: the names of libraries.
-fn gone_only(opener: &Opener, ground: &dyn Ground) -> Vec<RecordedLibrary> {
-    let libraries =
-        opener.opened.iter().filter(|seen| is_named_library(&ground.content(&seen.path), &seen.path));
-    libraries.map(|seen| gone(&seen.path, seen.runs)).collect()
-}
-
 /// A library that is not there any more. Whether a search would find it cannot be told.
 fn gone(path: &str, seen: u32) -> RecordedLibrary {
     RecordedLibrary { path: path.to_owned(), name: None, needed_by: None, build_id: None, seen, gone: true }
 }
 
-/// The name of the link that led to a library, where there was one, else its own.
-pub(super) fn asked_name(path: &str, runs: &Runs) -> String {
-    let stem = |path: &str| path.find(".so").map(|end| path[..end].to_owned());
-    let links = runs.links.iter().filter(|link| stem(link).is_some() && stem(link) == stem(path));
-    file_name(links.max_by_key(|link| link.len()).map_or(path, String::as_str)).to_owned()
+/// The names under which libraries were asked for: of links that were read.
+pub(super) struct AskedNames<'a> {
+    /// The longest link of those with the same name up to `.so`.
+    links: HashMap<&'a str, &'a str>,
+}
+
+impl<'a> AskedNames<'a> {
+    /// Those of these runs.
+    pub fn of(runs: &'a Runs) -> Self {
+        let mut links: HashMap<&str, &str> = HashMap::new();
+        for link in &runs.links {
+            let Some(stem) = stem(link) else { continue };
+            let longest = links.entry(stem).or_insert(link);
+            if link.len() >= longest.len() {
+                *longest = link;
+            }
+        }
+        Self { links }
+    }
+
+    /// The name of the link that led to a library, where there was one, else its own.
+    pub fn name(&self, path: &str) -> String {
+        let link = stem(path).and_then(|stem| self.links.get(stem).copied());
+        file_name(link.unwrap_or(path)).to_owned()
+    }
+}
+
+/// A path up to `.so`.
+fn stem(path: &str) -> Option<&str> {
+    path.find(".so").map(|end| &path[..end])
 }
 
 /// The libraries of one program, as they are gathered.

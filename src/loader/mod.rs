@@ -53,7 +53,7 @@ pub use load::{Load, LoadedObject, Rule};
 pub use memory::Memory;
 pub use problem::{Effect, Problem, Rejection};
 pub use profile_files::ProfileFiles;
-pub use recorded::RecordedStart;
+pub use recorded::{RecordedStart, Unknown};
 pub use script::{ParsedScript, parse_script};
 pub use sealed_files::SealedFiles;
 pub use start::{Environment, Start, start, start_and_open, start_script_line};

@@ -273,6 +273,15 @@ impl Problem {
         }
     }
 
+    /// The same of a missing library, with another object that wants it.
+    pub(super) fn with_wanting(&self, object: &str) -> Self {
+        let mut problem = self.clone();
+        if let Self::LibraryMissing { wanted_by, .. } = &mut problem {
+            object.clone_into(wanted_by);
+        }
+        problem
+    }
+
     /// The object that it is found in.
     pub(super) fn object(&self) -> Option<&str> {
         match self {

@@ -7,21 +7,38 @@
 
 use std::collections::{HashMap, HashSet};
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::loader::application::Special;
 use crate::loader::start::{honest, open_later, start_object_or_script};
 use crate::loader::{
-    Application, Effect, Effort, Environment, Files as _, Load, LoadedObject, Problem, ScopeFiles, Start,
+    Application, Edge, EdgeKind, EdgeOutcome, Effect, Effort, Environment, Files as _, Load, LoadedObject,
+    Problem, ScopeFiles, Start,
 };
 use crate::spec::{Recorded, RecordedLibrary, RecordedProgram};
 
 /// What telling one problem of a recorded library takes of the budget.
 const COST_OF_TELLING: usize = 64;
 
+/// Why it cannot be told what a recorded program would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unknown {
+    /// It was not there any more when the document was made, or the recording does not tell which it was.
+    Gone,
+    /// It is linked statically or is a dynamic loader itself, and loaded libraries all the same: how it searches
+    /// for them, and for which program, is in none of its facts.
+    OwnLoader,
+}
+
 /// A program of recorded runs on a host.
 #[derive(Debug)]
 pub struct RecordedStart<'a> {
     /// The program.
     pub program: &'a RecordedProgram,
+    /// Why what follows is not all.
+    pub unknown: Option<Unknown>,
     /// What the loader objects to in the program itself.
     pub problems: Vec<Problem>,
     /// What it objects to in the libraries, each with the one that it is about.
@@ -44,26 +61,58 @@ impl Application {
         for program in &recorded.programs {
             budget.spend(Effort::Problems, COST_OF_TELLING + program.path.len());
             if let Some(problem) = budget.problem() {
-                visit(RecordedStart { program, problems: vec![problem], of_libraries: Vec::new() });
+                let (problems, of_libraries) = (vec![problem], Vec::new());
+                visit(RecordedStart { program, unknown: None, problems, of_libraries });
                 return;
             }
-            let place = place_of(&program.path, files, &environment);
-            let alone = match program.path.starts_with('/') {
-                false => self.start(&program.path, &special, files, &environment),
-                true => {
-                    let start = Start { path: &place, shown: &program.path };
-                    honest(start_object_or_script(&start, files, &environment), files)
-                }
-            };
-            let starts = alone.problems.iter().all(|problem| problem.effect() < Effect::Refuses);
-            let of_libraries = match starts && !program.libraries.is_empty() {
-                true => open_libraries(program, &place, &alone, files, &environment),
-                false => Vec::new(),
-            };
-            budget.spend(Effort::Problems, (alone.problems.len() + of_libraries.len()) * COST_OF_TELLING);
-            visit(RecordedStart { program, problems: alone.problems, of_libraries });
+            let start = self.start_one(program, &special, files, &environment);
+            let told = start.problems.len() + start.of_libraries.len();
+            budget.spend(Effort::Problems, told * COST_OF_TELLING);
+            visit(start);
         }
     }
+
+    fn start_one<'a>(
+        &self,
+        program: &'a RecordedProgram,
+        special: &Special<'_>,
+        files: &ScopeFiles<'_>,
+        environment: &Environment,
+    ) -> RecordedStart<'a> {
+        let is_gone = program.gone || program.path.is_empty();
+        let mut start = RecordedStart {
+            program,
+            unknown: is_gone.then_some(Unknown::Gone),
+            problems: Vec::new(),
+            of_libraries: Vec::new(),
+        };
+        if program.path.is_empty() {
+            return start;
+        }
+        let place = place_of(&program.path, files, environment);
+        let alone = match program.path.starts_with('/') {
+            false => self.start(&program.path, special, files, environment),
+            true => {
+                let start = Start { path: &place, shown: &program.path };
+                honest(start_object_or_script(&start, files, environment), files)
+            }
+        };
+        let starts = alone.problems.iter().all(|problem| problem.effect() < Effect::Refuses);
+        if starts && !program.libraries.is_empty() {
+            if has_no_loader(&alone) {
+                start.unknown = start.unknown.or(Some(Unknown::OwnLoader));
+            } else {
+                start.of_libraries = open_libraries(program, &place, &alone, files, environment);
+            }
+        }
+        start.problems = alone.problems;
+        start
+    }
+}
+
+/// Whether a program is one that no loader starts: a static one, or a loader.
+fn has_no_loader(alone: &Load) -> bool {
+    alone.objects.first().is_some_and(|program| program.facts.interpreter.is_none())
 }
 
 /// Where a recorded program lies. One of the host that lay in a folder of `PATH` may lie in another one here.
@@ -104,13 +153,34 @@ fn open_libraries<'a>(
     let asked = Asked::of(&names, &load.objects);
     let library_of = |problem: &Problem| asked.number(problem).map_or(last, |number| opened[number]);
     let known: HashSet<&Problem> = alone.problems.iter().collect();
-    let noted = noted(alone);
-    let is_noted = |problem: &Problem| match problem {
-        Problem::LibraryMissing { library, .. } => noted.contains(library.as_str()),
-        _ => false,
+    let (noted, needed) = (noted(alone), missing_needs(&load));
+    let told = |problem: &Problem| match problem {
+        Problem::LibraryMissing { library, wanted_by, .. }
+            if noted.contains(library.as_str())
+                && *wanted_by == program.path
+                && asked.names.contains_key(library.as_str()) =>
+        {
+            // The first who wanted it may do without it, and a library that was opened may not.
+            needed.get(library.as_str()).map(|object| problem.with_wanting(object))
+        }
+        _ => Some(problem.clone()),
     };
-    let new = load.problems.iter().filter(|problem| !known.contains(problem) && !is_noted(problem));
-    new.map(|problem| (library_of(problem), problem.clone())).collect()
+    let new = load.problems.iter().filter(|problem| !known.contains(problem));
+    new.filter_map(|problem| Some((library_of(problem), told(problem)?))).collect()
+}
+
+/// Of each library that is missing and that an object needs (`DT_NEEDED`), the first such object.
+fn missing_needs(load: &Load) -> HashMap<&str, &str> {
+    let mut needs = HashMap::new();
+    for object in &load.objects {
+        let is_need = |edge: &&Edge| {
+            edge.outcome == EdgeOutcome::Missing && matches!(edge.kind, EdgeKind::Needed | EdgeKind::Filter)
+        };
+        for edge in object.edges.iter().filter(is_need) {
+            needs.entry(edge.name.as_str()).or_insert(object.shown.as_str());
+        }
+    }
+    needs
 }
 
 /// The libraries that a program opened, by their names and by the objects that they brought along.

@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::fs;
 use std::os::unix::ffi::OsStringExt as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::execution::Executions;
 use crate::trace::Name;
 
 /// What is known of a thread.
@@ -42,6 +43,19 @@ pub struct ProcessTable {
     threads: Mutex<HashMap<u32, Known>>,
     /// The processes from which the ranks of a parallel job descend.
     memberships: Mutex<HashMap<u32, Membership>>,
+    executions: Mutex<Executions>,
+    /// Where the mirror is mounted besides, for others to enter.
+    outside: OnceLock<Vec<u8>>,
+}
+
+/// What a thread asks for, as far as it tells of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asking {
+    /// To execute a file.
+    Execution,
+    /// To open one.
+    Open,
+    Other,
 }
 
 #[derive(Debug)]
@@ -49,13 +63,17 @@ struct Known {
     process: Arc<Process>,
     until: Instant,
     changing: u32,
+    /// A file was opened to be executed, and none for anything else since.
+    executing: bool,
 }
 
 impl ProcessTable {
     /// The process of a thread.
-    pub fn of(&self, thread: u32, now: Instant, executes: bool) -> Arc<Process> {
+    pub fn of(&self, thread: u32, now: Instant, asking: Asking) -> Arc<Process> {
+        let executes = asking == Asking::Execution;
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = threads.get_mut(&thread) {
+            known.executing &= asking != Asking::Open;
             if executes {
                 known.changing = AFTER_EXECUTION;
             } else if known.changing > 0 {
@@ -66,18 +84,48 @@ impl ProcessTable {
             }
         }
         drop(threads);
-        let mut process = read(thread);
+        let mut process = self.read(thread);
         process.membership = self.membership_of(thread, process.ppid);
         let process = Arc::new(process);
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         if threads.len() > 65_536 {
             threads.retain(|_, known| known.until > now);
         }
-        let changing = threads.get(&thread).map_or(0, |known| known.changing);
+        let (changing, executing) =
+            threads.get(&thread).map_or((0, false), |known| (known.changing, known.executing));
         let changing = if executes { AFTER_EXECUTION } else { changing };
-        let known = Known { process: Arc::clone(&process), until: now + TRUSTED, changing };
+        let known = Known { process: Arc::clone(&process), until: now + TRUSTED, changing, executing };
         threads.insert(thread, known);
         process
+    }
+
+    /// A thread of a process has opened a file to execute it.
+    pub fn executes(&self, thread: u32, process: u32, path: &[u8]) {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = threads.get_mut(&thread);
+        let goes_on = known.is_some_and(|known| std::mem::replace(&mut known.executing, true));
+        drop(threads);
+        self.executions.lock().unwrap_or_else(PoisonError::into_inner).add(process, path, goes_on);
+    }
+
+    /// The mirror is mounted at this folder besides. The kernel tells the programs of who entered it there with
+    /// paths that begin with it.
+    pub fn mounted_at(&self, folder: Vec<u8>) {
+        let _ = self.outside.set(folder);
+    }
+
+    /// Asks the kernel. Of a thread of another user it may not tell the program: that is what was executed.
+    fn read(&self, thread: u32) -> Process {
+        let status = fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
+        let (pid, ppid) = (field(&status, "Tgid:").unwrap_or(thread), field(&status, "PPid:").unwrap_or(0));
+        let exe = match fs::read_link(format!("/proc/{thread}/exe")) {
+            Ok(exe) => Name(inner(exe.into_os_string().into_vec(), self.outside.get())),
+            Err(_) => {
+                let executions = self.executions.lock().unwrap_or_else(PoisonError::into_inner);
+                executions.program(pid, ppid, parent_of).unwrap_or_default()
+            }
+        };
+        Process { pid, ppid, exe, membership: None }
     }
 
     /// What descends from this process belongs there from now on.
@@ -123,16 +171,10 @@ fn field(status: &str, name: &str) -> Option<u32> {
     status.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
 }
 
-/// Asks the kernel. A thread of another user namespace may not tell its program.
-fn read(thread: u32) -> Process {
-    let status = fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
-    let exe = fs::read_link(format!("/proc/{thread}/exe")).unwrap_or_default();
-    Process {
-        pid: field(&status, "Tgid:").unwrap_or(thread),
-        ppid: field(&status, "PPid:").unwrap_or(0),
-        exe: Name(exe.into_os_string().into_vec()),
-        membership: None,
-    }
+/// A path as it is called in the mirror, where it begins with the folder that this is mounted at.
+fn inner(path: Vec<u8>, outside: Option<&Vec<u8>>) -> Vec<u8> {
+    let rest = outside.and_then(|folder| path.strip_prefix(&folder[..]));
+    rest.filter(|rest| rest.starts_with(b"/")).map(<[u8]>::to_vec).unwrap_or(path)
 }
 
 #[cfg(test)]
@@ -143,7 +185,7 @@ mod tests {
     fn a_thread_is_known_with_its_process() {
         let own = std::process::id();
         let thread = rustix::thread::gettid().as_raw_nonzero().get() as u32;
-        let process = ProcessTable::default().of(thread, Instant::now(), false);
+        let process = ProcessTable::default().of(thread, Instant::now(), Asking::Other);
         assert_eq!(process.pid, own);
         assert_eq!(process.ppid, std::os::unix::process::parent_id());
         let exe = std::env::current_exe().expect("a test has a program");
@@ -151,12 +193,39 @@ mod tests {
     }
 
     #[test]
+    fn the_folder_that_the_mirror_is_mounted_at_is_no_part_of_a_program() {
+        let folder = b"/run/compat-mirror-7".to_vec();
+        let inner = |path: &str| String::from_utf8(inner(path.into(), Some(&folder))).expect("text");
+        assert_eq!(inner("/run/compat-mirror-7/usr/bin/env"), "/usr/bin/env");
+        assert_eq!(inner("/run/compat-mirror-77/env"), "/run/compat-mirror-77/env");
+        assert_eq!(inner("/usr/bin/env"), "/usr/bin/env");
+    }
+
+    #[test]
+    fn a_loader_that_is_executed_after_another_open_is_a_program() {
+        let (table, now) = (ProcessTable::default(), Instant::now());
+        let own = std::process::id();
+        let executed = |path: &str| {
+            table.of(own, now, Asking::Execution);
+            table.executes(own, own, path.as_bytes());
+            let executions = table.executions.lock().expect("nothing has failed");
+            executions.program(own, 0, |_| None).expect("it was executed").text().into_owned()
+        };
+        assert_eq!(executed("/usr/bin/sh"), "/usr/bin/sh");
+        assert_eq!(executed("/lib64/ld-linux-x86-64.so.2"), "/usr/bin/sh");
+        table.of(own, now, Asking::Other);
+        assert_eq!(executed("/lib64/ld-linux-x86-64.so.2"), "/usr/bin/sh");
+        table.of(own, now, Asking::Open);
+        assert_eq!(executed("/lib64/ld-linux-x86-64.so.2"), "/lib64/ld-linux-x86-64.so.2");
+    }
+
+    #[test]
     fn a_rank_is_inherited_by_what_descends() {
         let table = ProcessTable::default();
         let thread = rustix::thread::gettid().as_raw_nonzero().get() as u32;
-        let membership = || table.of(thread, Instant::now(), false).membership;
+        let membership = || table.of(thread, Instant::now(), Asking::Other).membership;
         assert_eq!(membership(), None);
-        let above = read(std::os::unix::process::parent_id()).ppid;
+        let above = table.read(std::os::unix::process::parent_id()).ppid;
         let ancestor = if above > 1 { above } else { std::os::unix::process::parent_id() };
         table.set_rank(ancestor, Membership::Rank(7));
         assert_eq!(membership(), Some(Membership::Rank(7)));

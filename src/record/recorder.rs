@@ -8,7 +8,7 @@ use std::time::Instant;
 use globset::GlobSet;
 
 use super::log::Queue;
-use super::process::{Membership, Process, ProcessTable};
+use super::process::{Asking, Membership, Process, ProcessTable};
 use crate::mirror::{Action, Observer, Traffic};
 use crate::trace::{Event, Kind, Name, error_name};
 
@@ -64,6 +64,11 @@ impl Recorder {
         self.begun.store(true, Ordering::Release);
     }
 
+    /// The mirror is mounted at this folder besides.
+    pub fn mounted_at(&self, folder: &std::path::Path) {
+        self.processes.mounted_at(folder.as_os_str().as_encoded_bytes().to_vec());
+    }
+
     /// What descends from this process is not recorded until it has joined.
     pub fn joining(&self, process: u32) {
         self.processes.set_rank(process, Membership::Joining);
@@ -72,6 +77,21 @@ impl Recorder {
     /// What descends from this process is of this rank.
     pub fn joined(&self, process: u32, rank: u32) {
         self.processes.set_rank(process, Membership::Rank(rank));
+    }
+
+    /// The process of the thread that asks, and what it executes from now on.
+    fn process(&self, event: &crate::mirror::Event<'_>, now: Instant) -> Arc<Process> {
+        let thread = event.caller.thread;
+        let asking = match event.action {
+            Action::Open { flags, .. } if flags & Action::EXECUTE != 0 => Asking::Execution,
+            Action::Open { .. } | Action::Create { .. } => Asking::Open,
+            _ => Asking::Other,
+        };
+        let process = self.processes.of(thread, now, asking);
+        if asking == Asking::Execution && event.error.is_none() {
+            self.processes.executes(thread, process.pid, event.path);
+        }
+        process
     }
 
     /// Who is behind an event, and whether it is recorded; nothing for what is about an open that came before
@@ -85,8 +105,7 @@ impl Recorder {
             _ => {}
         }
         let thread = event.caller.thread;
-        let executes = matches!(event.action, Action::Open { flags, .. } if flags & Action::EXECUTE != 0);
-        let process = self.processes.of(thread, now, executes);
+        let process = self.process(event, now);
         let ours = process.membership == Some(Membership::Joining);
         let selected = || {
             self.selection.takes(event.path)

@@ -100,6 +100,9 @@ fn is_busy((session, volume): (&Session, &Arc<Volume>)) -> bool {
 
 impl Service for RecordingService<'_> {
     fn mounted(&mut self, mounted: Mounted) -> io::Result<()> {
+        if let Some(folder) = &mounted.outside {
+            self.recorder.mounted_at(folder);
+        }
         let only_user = match mounted.users {
             Users::Many => None,
             Users::One { user, group } => Some((user, group)),

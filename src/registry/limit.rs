@@ -34,3 +34,5 @@ pub const NESTING: usize = 8;
 pub const GRAPH: usize = 10_000;
 /// The largest recording, compressed. A check never fetches one.
 pub const RECORDING: u64 = 512 << 20;
+/// All recordings that are pushed with one artifact, compressed: they are held in memory.
+pub const RECORDINGS: u64 = RECORDING;

@@ -27,15 +27,16 @@ fn is_zero(count: &u64) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordedProgram {
-    /// Its path.
+    /// Its path; empty where the recording does not tell which program it was.
     pub path: String,
     /// In how many runs.
     #[schemars(range(min = 1))]
     pub seen: u32,
-    /// It was not there any more when the document was made.
+    /// It was not there any more when the document was made: what its start loads is not known.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gone: bool,
-    /// The libraries that it loaded once it ran (dlopen(3)), in the order of loading.
+    /// The libraries that it loaded once it ran (dlopen(3)), in the order of loading. Of a program that is gone or
+    /// has no loader, all that it opened.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub libraries: Vec<RecordedLibrary>,
 }

@@ -168,14 +168,15 @@ fn common<'a>(
 
 fn elsewhere(first: &Survey, second: &Survey, wanted: &impl Fn(&Name) -> bool) -> Vec<Elsewhere> {
     let places = |survey: &Survey| -> BTreeMap<Name, Vec<Name>> {
-        let rows = libraries(survey).into_iter().filter(|row| !row.places.is_empty());
+        let rows = libraries(survey).into_iter();
         let sorted = |mut places: Vec<Name>| {
             places.sort();
             places
         };
         let taken =
             |row: Vec<super::libraries::Place>| row.into_iter().map(|place| place.path).filter(wanted);
-        rows.map(|row| (row.name, sorted(taken(row.places).collect()))).collect()
+        let rows = rows.map(|row| (row.name, sorted(taken(row.places).collect())));
+        rows.filter(|(_, places)| !places.is_empty()).collect()
     };
     let mut others = places(second);
     let row = |(name, first): (Name, Vec<Name>)| {

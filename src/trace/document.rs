@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::name::Name;
 
@@ -162,7 +162,14 @@ pub struct End {
     /// How many were not: none ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropped: Option<u64>,
-    /// How many of each kind.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    /// How many of each kind; kinds that this program does not know are passed over.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "known_counts")]
     pub counts: BTreeMap<Kind, u64>,
+}
+
+fn known_counts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Kind, u64>, D::Error> {
+    let all = BTreeMap::<String, serde_json::Value>::deserialize(deserializer)?;
+    let known = all.into_iter().filter_map(|(word, count)| Some((Kind::from_word(&word)?, count)));
+    let count = |(kind, count)| Ok((kind, u64::deserialize(count).map_err(serde::de::Error::custom)?));
+    known.map(count).collect()
 }

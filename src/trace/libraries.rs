@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::asking::{is_library, last_part};
 use super::name::Name;
+use super::run_set::RunSet;
 use super::survey::{Survey, Touched};
 
 /// What a loaded file is.
@@ -55,7 +56,7 @@ pub struct Place {
     pub opened: u64,
     /// When it first was, nanoseconds since the start.
     pub first: u64,
-    /// In how many runs.
+    /// In how many runs it was.
     pub runs: usize,
 }
 
@@ -65,7 +66,17 @@ struct Search {
     misses: u64,
     folders: u64,
     by: BTreeSet<usize>,
-    runs: usize,
+    runs: RunSet,
+}
+
+/// A row that is being made.
+struct Row {
+    name: Name,
+    role: Role,
+    places: Vec<Place>,
+    /// The runs in which one of the places was opened.
+    opened_in: RunSet,
+    search: Search,
 }
 
 /// All that was loaded, in the order of the first opens; then what was searched for in vain.
@@ -74,61 +85,62 @@ pub fn libraries(survey: &Survey) -> Vec<Loaded> {
     let mut loaded: Vec<(&Name, &Touched)> =
         survey.paths.iter().filter(|(path, touched)| role(path, touched).is_some()).collect();
     loaded.sort_by_key(|(path, touched)| (touched.order, *path));
-    let mut rows: Vec<Loaded> = Vec::new();
+    let mut rows: Vec<Row> = Vec::new();
     let mut by_name: HashMap<Name, usize> = HashMap::new();
     for (path, touched) in loaded {
         let own = Name::from(last_part(&path.0));
-        let name = touched.names.first().cloned().unwrap_or_else(|| own.clone());
+        let name = touched.name.clone().unwrap_or_else(|| own.clone());
         let row = *by_name.entry(name.clone()).or_insert_with(|| {
-            rows.push(empty_row(name, role(path, touched).unwrap_or(Role::Library)));
+            rows.push(Row::new(name, role(path, touched).unwrap_or(Role::Library)));
             rows.len() - 1
         });
         let row = &mut rows[row];
         for name in touched.names.iter().chain([&own]) {
-            row.add_search(searches.remove(name), survey);
+            row.add_search(searches.remove(name));
         }
-        row.add_place(path, touched, survey);
+        row.add_place(path, touched);
     }
     let mut vain: Vec<(Name, Search)> =
         searches.into_iter().filter(|(name, _)| is_library(&name.0)).collect();
     vain.sort_by(|(one, _), (other, _)| one.cmp(other));
-    for (name, search) in vain {
+    rows.extend(vain.into_iter().map(|(name, search)| {
         let role = role_of_library(&name.0);
-        let mut row = empty_row(name, role);
-        row.add_search(Some(search), survey);
-        rows.push(row);
+        Row { search, ..Row::new(name, role) }
+    }));
+    rows.into_iter().map(|row| row.finished(survey)).collect()
+}
+
+impl Row {
+    fn new(name: Name, role: Role) -> Self {
+        let (places, opened_in, search) = (Vec::new(), RunSet::default(), Search::default());
+        Self { name, role, places, opened_in, search }
     }
-    rows
-}
 
-fn empty_row(name: Name, role: Role) -> Loaded {
-    let (places, programs) = (Vec::new(), Vec::new());
-    Loaded { name, role, places, misses: 0, folders: 0, programs, runs: 0 }
-}
-
-impl Loaded {
-    fn add_search(&mut self, search: Option<Search>, survey: &Survey) {
+    fn add_search(&mut self, search: Option<Search>) {
         let Some(search) = search else { return };
-        self.misses += search.misses;
-        self.folders += search.folders;
-        if self.places.is_empty() {
-            self.runs = self.runs.max(search.runs);
-        }
-        search.by.iter().for_each(|place| self.add_program(&survey.program(*place).path));
+        self.search.misses += search.misses;
+        self.search.folders += search.folders;
+        self.search.by.extend(search.by);
     }
 
-    fn add_place(&mut self, path: &Name, touched: &Touched, survey: &Survey) {
-        // Those that have it are counted, not those that searched.
-        let runs = if self.places.is_empty() { 0 } else { self.runs };
-        self.runs = runs.max(touched.runs);
-        let (opened, first, runs) = (touched.opened, touched.first.unwrap_or(0), touched.runs);
-        self.places.push(Place { path: path.clone(), opened, first, runs });
-        touched.by.iter().for_each(|place| self.add_program(&survey.program(*place).path));
+    fn add_place(&mut self, path: &Name, touched: &Touched) {
+        let (opened, first) = (touched.opened, touched.first.unwrap_or(0));
+        self.places.push(Place { path: path.clone(), opened, first, runs: touched.opened_in.len() });
+        self.opened_in.extend(&touched.opened_in);
+        self.search.by.extend(&touched.by);
     }
 
-    fn add_program(&mut self, program: &Name) {
-        if !self.programs.contains(program) {
-            self.programs.push(program.clone());
+    /// Of what was found the runs that opened it count, not those that searched.
+    fn finished(self, survey: &Survey) -> Loaded {
+        let runs = if self.places.is_empty() { &self.search.runs } else { &self.opened_in };
+        Loaded {
+            runs: runs.len(),
+            name: self.name,
+            role: self.role,
+            places: self.places,
+            misses: self.search.misses,
+            folders: self.search.folders,
+            programs: self.search.by.iter().map(|place| survey.program(*place).path.clone()).collect(),
         }
     }
 }
@@ -141,7 +153,7 @@ fn searches(survey: &Survey) -> HashMap<Name, Search> {
         search.misses += touched.missed;
         search.folders += 1;
         search.by.extend(&touched.by);
-        search.runs = search.runs.max(touched.runs);
+        search.runs.extend(&touched.missed_in);
     }
     searches
 }

@@ -16,11 +16,13 @@ mod name;
 mod perfetto;
 mod read;
 mod run;
+mod run_set;
 mod summary;
 mod survey;
 mod text;
 mod write;
 
+pub use asking::is_library;
 pub use difference::{Change, CountChange, Counts, Difference, Elsewhere, Outcome, PathOutcome, difference};
 pub use document::{End, Event, Header, Kind, VERSION};
 pub use files::{Order, TouchedFile, files};

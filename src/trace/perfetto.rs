@@ -68,8 +68,15 @@ pub struct Tracks {
     /// What stands before the names of processes, where there are several runs.
     label: Option<String>,
     opens: HashMap<u64, Slice>,
-    processes: HashMap<u32, Name>,
+    processes: HashMap<u32, Process>,
     threads: HashMap<u32, Lanes>,
+}
+
+/// What a process executes, and its rank in a parallel job.
+#[derive(Debug)]
+struct Process {
+    program: Name,
+    rank: Option<u32>,
 }
 
 /// A file that is open.
@@ -121,6 +128,9 @@ struct Facts<'a> {
     /// The name of a process or thread.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
+    /// The rank of a process in a parallel job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rank: Option<u32>,
     /// The path, where its bytes are no text.
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<&'a Name>,
@@ -330,22 +340,28 @@ impl Tracks {
         write(out, &trace)
     }
 
-    /// Tells what process and thread are called, when they are first seen or execute something else.
+    /// Tells what process and thread are called, when they are first seen or execute something else. Numbers are
+    /// given anew: a thread may be of another process than before.
     fn name_process(&mut self, out: &mut impl Write, spaces: &Spaces, event: &Event) -> io::Result<()> {
-        let is_new_thread = !self.threads.contains_key(&event.tid);
-        if is_new_thread {
-            let lanes = Lanes { pid: event.pid, free: BTreeSet::from([0]), count: 1 };
-            self.threads.insert(event.tid, lanes);
-        }
-        let is_same = self.processes.get(&event.pid) == Some(&event.exe);
-        if !is_same {
-            self.processes.insert(event.pid, event.exe.clone());
+        let new = Lanes { pid: event.pid, free: BTreeSet::from([0]), count: 1 };
+        let mut is_named = true;
+        let lanes = self.threads.entry(event.tid).or_insert_with(|| {
+            is_named = false;
+            new
+        });
+        is_named &= std::mem::replace(&mut lanes.pid, event.pid) == event.pid;
+        let count = lanes.count;
+        let known = self.processes.get(&event.pid);
+        if known.is_none_or(|known| (&known.program, known.rank) != (&event.exe, event.rank)) {
+            is_named = false;
+            let process = Process { program: event.exe.clone(), rank: event.rank };
+            self.processes.insert(event.pid, process);
             let name = Some(self.process_name(event.pid));
             let pid = spaces.number(event.pid, self.run, 0);
-            write(out, &metadata("process_name", pid, pid, Facts { name, ..Facts::default() }))?;
+            let facts = Facts { name, rank: event.rank, ..Facts::default() };
+            write(out, &metadata("process_name", pid, pid, facts))?;
         }
-        let count = self.threads.get(&event.tid).map_or(0, |lanes| lanes.count);
-        match is_same && !is_new_thread {
+        match is_named {
             true => Ok(()),
             false => (0..count).try_for_each(|lane| self.name_thread(out, spaces, event.tid, lane)),
         }
@@ -353,14 +369,17 @@ impl Tracks {
 
     fn name_thread(&self, out: &mut impl Write, spaces: &Spaces, tid: u32, lane: u32) -> io::Result<()> {
         let process = self.threads.get(&tid).map_or(tid, |lanes| lanes.pid);
-        let program = self.processes.get(&process).map_or(String::new(), program_name);
+        let program = self.processes.get(&process).map_or(String::new(), Process::name);
         let name = if lane == 0 { program } else { format!("{program} {tid}, open file {}", lane + 1) };
         let (pid, tid) = (spaces.number(process, self.run, 0), spaces.number(tid, self.run, lane));
         write(out, &metadata("thread_name", pid, tid, Facts { name: Some(name), ..Facts::default() }))
     }
 
     fn process_name(&self, pid: u32) -> String {
-        let program = self.processes.get(&pid).map_or(String::new(), program_name);
+        let process = self.processes.get(&pid);
+        let program = process.map_or(String::new(), Process::name);
+        let rank = process.and_then(|process| process.rank);
+        let program = rank.map_or(program.clone(), |rank| format!("rank {rank}: {program}"));
         match &self.label {
             Some(label) => format!("{label}: {program} {pid}"),
             None => program,
@@ -413,8 +432,10 @@ fn bytes(path: &Name) -> Option<&Name> {
     std::str::from_utf8(&path.0).is_err().then_some(path)
 }
 
-fn program_name(path: &Name) -> String {
-    String::from_utf8_lossy(last_part(&path.0)).into_owned()
+impl Process {
+    fn name(&self) -> String {
+        String::from_utf8_lossy(last_part(&self.program.0)).into_owned()
+    }
 }
 
 #[cfg(test)]

@@ -125,7 +125,7 @@ impl<'a> Reader<'a> {
     pub fn read_event(&mut self) -> Result<Option<Event>, ReadError> {
         while self.ending.is_none() {
             self.number += 1;
-            let is_whole = read_line(&self.file, self.number, &mut self.input, &mut self.line)?;
+            let end = read_line(&self.file, self.number, &mut self.input, &mut self.line)?;
             match parse_line(&self.line) {
                 Ok(Parsed::Event(event)) => return Ok(Some(event)),
                 Ok(Parsed::Unknown) => self.unknown += 1,
@@ -133,7 +133,7 @@ impl<'a> Reader<'a> {
                     self.ending = Some(Ending::Whole(end));
                     self.expect_nothing()?;
                 }
-                Err(_) if !is_whole => self.ending = Some(Ending::Cut),
+                Err(_) if end != LineEnd::Newline => self.ending = Some(Ending::Cut),
                 Err(error) => return Err(ReadError::of_line(&self.file, self.number, &error)),
             }
         }
@@ -192,7 +192,7 @@ fn read_header(file: &str, input: &mut dyn BufRead, line: &mut Vec<u8>) -> Resul
         compat_recording: u64,
     }
     let foreign = |reason| ReadError::Foreign { file: file.to_owned(), reason };
-    let is_whole = match read_line(file, 1, input, line) {
+    let end = match read_line(file, 1, input, line) {
         // Any file may have long lines: what it is can be told from its beginning.
         Err(ReadError::LongLine { .. }) => return Err(foreign(kind_of(line))),
         other => other?,
@@ -200,14 +200,27 @@ fn read_header(file: &str, input: &mut dyn BufRead, line: &mut Vec<u8>) -> Resul
     match serde_json::from_slice::<Version>(line).map(|version| version.compat_recording) {
         Ok(1..=MOST) => serde_json::from_slice(line).map_err(|error| ReadError::of_line(file, 1, &error)),
         Ok(version @ 1..) => Err(ReadError::Newer { file: file.to_owned(), version }),
-        Err(_) if !is_whole && line.starts_with(b"{\"compat_recording\":") => {
-            Err(foreign(Foreign::CutHeader))
-        }
+        Err(_) if end != LineEnd::Newline && line.starts_with(BEGINNING) => Err(foreign(Foreign::CutHeader)),
+        Err(_) if end == LineEnd::Cut && BEGINNING.starts_with(line) => Err(foreign(Foreign::CutHeader)),
         Ok(_) | Err(_) => Err(foreign(kind_of(line))),
     }
 }
 
 const MOST: u64 = VERSION as u64;
+
+/// How each recording begins.
+const BEGINNING: &[u8] = b"{\"compat_recording\":";
+
+/// How a line ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LineEnd {
+    /// As it should.
+    Newline,
+    /// With the input.
+    Input,
+    /// With the input, which is compressed and cut off.
+    Cut,
+}
 
 /// What a file seems to be that begins with this line.
 fn kind_of(line: &[u8]) -> Foreign {
@@ -229,23 +242,22 @@ pub(super) fn is_stamped(line: &[u8]) -> bool {
     line.len() >= SHAPE.len() && line.iter().zip(SHAPE).all(fits)
 }
 
-/// Reads a line, without what ends it. Tells whether it is whole; the last one is, where it ends with a
-/// newline. What compression cuts off ends there.
-pub(super) fn read_line(
+/// Reads a line, without what ends it, and tells what that is.
+fn read_line(
     file: &str,
     number: u64,
     input: &mut dyn BufRead,
     line: &mut Vec<u8>,
-) -> Result<bool, ReadError> {
+) -> Result<LineEnd, ReadError> {
     line.clear();
     loop {
         let block = match input.fill_buf() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(LineEnd::Cut),
             other => other.map_err(|source| ReadError::Read { file: file.to_owned(), source })?,
         };
         if block.is_empty() {
-            return Ok(false);
+            return Ok(LineEnd::Input);
         }
         let end = memchr::memchr(b'\n', block);
         line.extend_from_slice(&block[..end.unwrap_or(block.len())]);
@@ -255,7 +267,7 @@ pub(super) fn read_line(
             return Err(ReadError::LongLine { file: file.to_owned(), line: number });
         }
         if end.is_some() {
-            return Ok(true);
+            return Ok(LineEnd::Newline);
         }
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! Its size is that of the distinct paths, programs, processes and open files; events are not kept.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::asking::Asking;
 use super::document::{Event, Header, Kind};
 use super::name::Name;
 use super::read::{Ending, ReadError, Reader};
+use super::run_set::RunSet;
 
 /// The facts of several recordings, merged.
 #[derive(Debug, Default)]
@@ -63,11 +64,15 @@ pub struct Touched {
     /// Its place in the order of the first opens.
     pub order: Option<u64>,
     /// The programs that opened, listed or missed it, as places in [`Survey::programs`].
-    pub by: Vec<usize>,
-    /// The names of links under which it was asked for.
-    pub names: Vec<Name>,
+    pub by: BTreeSet<usize>,
+    /// The name of the link under which it was first asked for, and all such names.
+    pub name: Option<Name>,
+    pub names: BTreeSet<Name>,
     /// In how many runs it was seen.
     pub runs: usize,
+    /// In which it was opened, and missed.
+    pub opened_in: RunSet,
+    pub missed_in: RunSet,
     last_run: usize,
 }
 
@@ -217,9 +222,11 @@ impl<'a> Adding<'a> {
 
     fn miss(&mut self, path: Name, by: usize) {
         self.survey.programs[by].missed += 1;
-        let touched = self.survey.touched(path, self.run);
+        let run = self.run;
+        let touched = self.survey.touched(path, run);
         touched.missed += 1;
-        add_once(&mut touched.by, by);
+        touched.missed_in.insert(run);
+        touched.by.insert(by);
     }
 
     fn opened(&mut self, event: Event, by: usize, asked: Option<Name>) {
@@ -231,17 +238,21 @@ impl<'a> Adding<'a> {
             self.open.insert(open, event.path.clone());
         }
         self.survey.opens += 1;
-        let order = self.survey.opens;
-        let touched = self.survey.touched(event.path, self.run);
+        let (order, run) = (self.survey.opens, self.run);
+        let touched = self.survey.touched(event.path, run);
         touched.opened += u64::from(!listed);
         touched.listed += u64::from(listed);
         touched.created += u64::from(created);
         touched.executed += u64::from(event.exec);
         touched.first = Some(touched.first.map_or(event.t, |first| first.min(event.t)));
         touched.order.get_or_insert(order);
-        add_once(&mut touched.by, by);
+        touched.by.insert(by);
+        if !listed {
+            touched.opened_in.insert(run);
+        }
         if let Some(asked) = asked {
-            add_once(&mut touched.names, asked);
+            touched.name.get_or_insert_with(|| asked.clone());
+            touched.names.insert(asked);
         }
     }
 
@@ -284,12 +295,6 @@ fn sum(old: Option<u64>, new: Option<u64>) -> Option<u64> {
     match (old, new) {
         (Some(old), Some(new)) => Some(old.saturating_add(new)),
         (old, new) => old.or(new),
-    }
-}
-
-fn add_once<T: PartialEq>(list: &mut Vec<T>, value: T) {
-    if !list.contains(&value) {
-        list.push(value);
     }
 }
 

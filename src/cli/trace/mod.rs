@@ -76,8 +76,5 @@ fn tell(path: &Path, ending: &Ending, unknown: u64, context: &Context) {
     if *ending == Ending::Cut {
         context.warn(&format!("{name} is cut off: it has no last line, and what came after is not in it"));
     }
-    if unknown > 0 {
-        let what = "of kinds that only a newer compat knows are passed over";
-        context.warn(&format!("{name}: {unknown} events {what}"));
-    }
+    recording::tell_unknown(path, unknown, context);
 }

@@ -1,8 +1,10 @@
 //! What recorded runs loaded, looked at in the image.
 
+use std::collections::HashSet;
+
 use super::Survey;
 use super::files::{TreeFiles, relative};
-use crate::generate::recorded::{Content, Found, Ground, asked_name, find};
+use crate::generate::recorded::{AskedNames, Content, Found, Ground, find};
 use crate::loader::{Environment, Files, Problem, Start, start};
 use crate::spec::{HostLibrary, Recorded, Symbols};
 use crate::trace::Runs;
@@ -49,7 +51,8 @@ impl Survey {
             self.open_later(program, load, files, environment);
         }
         let notes = found.notes(Some(runs));
-        self.notes.extend(notes.into_iter().filter(|note| !self.notes.contains(note)).collect::<Vec<_>>());
+        let known: HashSet<String> = self.notes.iter().cloned().collect();
+        self.notes.extend(notes.into_iter().filter(|note| !known.contains(note)));
         if self.recorded.is_none() {
             self.recorded = Some(self.with_host_libraries(found, runs, files));
         }
@@ -58,9 +61,10 @@ impl Survey {
     /// Libraries that a container runtime brought into the runs are asked of the host.
     fn with_host_libraries(&mut self, found: Found, runs: &Runs, files: &TreeFiles<'_>) -> Recorded {
         let mut recorded = found.recorded;
+        let asked = AskedNames::of(runs);
         for program in &mut recorded.programs {
             for library in program.libraries.iter_mut().filter(|library| library.gone) {
-                let name = asked_name(&library.path, runs);
+                let name = asked.name(&library.path);
                 let Some(provider) = files.provider(&name) else { continue };
                 library.name = Some(name.clone());
                 self.host_libraries.entry(name.clone()).or_insert_with(|| HostLibrary {

@@ -49,6 +49,17 @@ fn counts_differ_only_where_they_are_asked_for() {
 }
 
 #[test]
+fn a_library_is_elsewhere_only_where_both_places_are_wanted() {
+    let (first, second) =
+        (survey(&[&["open /l1/libz.so.1 open=1"]]), survey(&[&["open /l2/libz.so.1 open=1"]]));
+    for unwanted in ["/l1/", "/l2/"] {
+        let found = difference(&first, &second, false, |path| !path.0.starts_with(unwanted.as_bytes()));
+        assert!(found.elsewhere.is_empty() && !found.same, "{found:?}");
+    }
+    assert_eq!(difference(&first, &second, false, |_| true).elsewhere.len(), 1);
+}
+
+#[test]
 fn only_what_is_wanted_is_compared() {
     let (first, second) = (survey(&[&["open /tmp/a1 open=1"]]), survey(&[&["open /tmp/b2 open=1"]]));
     assert!(!difference(&first, &second, false, |_| true).same);

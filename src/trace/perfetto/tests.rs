@@ -107,6 +107,34 @@ fn processes_and_threads_are_named_again_when_they_execute_something_else() {
 }
 
 #[test]
+fn a_thread_whose_number_is_given_anew_is_of_the_new_process() {
+    let trace = written(&[
+        "open /a open=1 pid=7 tid=8 exe=/bin/old",
+        "open /b open=2 pid=7 tid=8 exe=/bin/old",
+        "open /c open=3 pid=9 tid=9 exe=/bin/new",
+        "close /a open=1",
+        "open /d open=4 pid=9 tid=8 exe=/bin/new",
+    ]);
+    assert_tracks(&trace);
+    let name = |tid: u64| {
+        let names = phase(&trace, "M").filter(|event| event["name"] == "thread_name" && event["tid"] == tid);
+        let name = names.last().expect("it has a name");
+        (name["pid"].as_u64(), name["args"]["name"].as_str())
+    };
+    assert_eq!(name(8), (Some(9), Some("new")));
+    assert_eq!(name(8 + (1 << 22)), (Some(9), Some("new 8, open file 2")));
+}
+
+#[test]
+fn a_process_of_a_parallel_job_has_its_rank() {
+    let trace = written(&["open /a open=1 rank=3 pid=7 tid=7", "open /a open=2 rank=4 pid=8 tid=8"]);
+    let processes = phase(&trace, "M").filter(|event| event["name"] == "process_name");
+    let named: Vec<_> =
+        processes.map(|event| (event["args"]["name"].as_str(), event["args"]["rank"].as_u64())).collect();
+    assert_eq!(named, [(Some("rank 3: app"), Some(3)), (Some("rank 4: app"), Some(4))]);
+}
+
+#[test]
 fn more_opens_than_lanes_are_pairs_of_asynchronous_events() {
     let count = MOST_LANES as usize + 3;
     let opens = (0..count).map(|number| format!("open /{number} open={number}"));

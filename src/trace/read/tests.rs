@@ -1,5 +1,6 @@
 use super::super::{Format, Name, Writer};
 use super::*;
+use std::collections::BTreeMap;
 
 fn header() -> Header {
     Header {
@@ -85,10 +86,25 @@ fn what_is_new_in_the_same_version_is_passed_over() {
     let new = EVENT.replace("lookup", "foreseen").replace("}", ",\"rank\":[1]}");
     let known = EVENT.replace("}", ",\"rank\":3}");
     let text = text.replace(EVENT, &format!("{new}\n{known}"));
+    let text = text.replace("\"counts\":{", "\"counts\":{\"foreseen\":1,\"measured\":[2],");
+    assert!(text.contains("foreseen\":1"), "{text}");
     let mut reader = Reader::new("run.jsonl", text.as_bytes()).expect("a recording");
     assert!(reader.read_event().expect("an event").is_some_and(|event| event.event == Kind::Lookup));
     assert!(reader.read_event().expect("the end").is_none());
     assert_eq!(reader.unknown(), 1);
+    let Some(Ending::Whole(end)) = reader.ending() else { panic!("it is whole") };
+    assert_eq!(end.counts, BTreeMap::from([(Kind::Lookup, 1)]));
+    let text = text.replace("\"lookup\":1", "\"lookup\":-1");
+    assert!(read(text.as_bytes()).is_err(), "a count that is known is a number");
+}
+
+#[test]
+fn what_compression_cut_off_within_the_first_line_is_cut_and_not_empty() {
+    let compressed = zstd::bulk::compress(&recording(3), 3).expect("room");
+    insta::assert_snapshot!(refused(&compressed[..9]), @"run.jsonl is not a recording: it ends within its first line");
+    insta::assert_snapshot!(refused(&compressed[..4]), @"run.jsonl is not a recording: it ends within its first line");
+    let nothing = zstd::bulk::compress(b"", 3).expect("room");
+    insta::assert_snapshot!(refused(&nothing), @"run.jsonl is not a recording: it is empty");
 }
 
 #[test]

@@ -110,6 +110,59 @@ fn the_search_for_a_library_is_counted_by_the_name_that_was_asked_for() {
 }
 
 #[test]
+fn a_library_is_in_the_runs_that_opened_it_wherever_that_was() {
+    let first: &[&str] = &[
+        "open /l1/liba.so open=1",
+        "lookup /l/libb.so",
+        "lookup /s1/libnone.so error=ENOENT",
+        "lookup /s1/libc.so error=ENOENT",
+    ];
+    let second: &[&str] = &[
+        "open /l2/liba.so open=1",
+        "open /l/libb.so open=2",
+        "lookup /s2/libnone.so error=ENOENT",
+        "open /l/libc.so open=3",
+    ];
+    let third: &[&str] = &["open /l2/liba.so open=1"];
+    let rows = libraries(&survey(&[first, second, third]));
+    let shown: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            let places: Vec<usize> = row.places.iter().map(|place| place.runs).collect();
+            (row.name.text().into_owned(), row.runs, places)
+        })
+        .collect();
+    let row = |name: &str, runs, places: &[usize]| (name.to_owned(), runs, places.to_vec());
+    let expected = [
+        row("liba.so", 3, &[1, 2]),
+        row("libb.so", 1, &[1]),
+        row("libc.so", 1, &[1]),
+        row("libnone.so", 2, &[]),
+    ];
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn many_programs_and_links_of_one_file_end_soon() {
+    let begin = std::time::Instant::now();
+    let events: Vec<String> = (0..50_000)
+        .flat_map(|number| {
+            [
+                format!("read-link /l/lib{number}.so exe=/bin/{number}"),
+                format!("lookup /l/libz.so exe=/bin/{number}"),
+                format!("open /l/libz.so open={number} exe=/bin/{number}"),
+            ]
+        })
+        .collect();
+    let events: Vec<&str> = events.iter().map(String::as_str).collect();
+    let survey = survey(&[&events]);
+    assert_eq!(of(&survey, "/l/libz.so").names.len(), 50_000);
+    assert_eq!(libraries(&survey)[0].programs.len(), 50_000);
+    assert_eq!(files(&survey, Order::Opened, |_, _| true)[0].programs.len(), 50_000);
+    assert!(begin.elapsed().as_secs() < 20, "{:?}", begin.elapsed());
+}
+
+#[test]
 fn the_order_is_that_of_what_is_asked_for() {
     let survey = survey(&[&[
         "open /b open=1",
