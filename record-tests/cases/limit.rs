@@ -22,6 +22,7 @@ pub fn cases() -> Vec<Case> {
             &["python3", "setpriv", "unshare"],
             ordinary_user,
         ),
+        Case::new("limit::the_commands_limits_are_not_the_logs", &["bash", "python3"], commands_own),
         Case::new("limit::threads_open_files_at_once", &["python3"], threads),
     ]
 }
@@ -79,6 +80,38 @@ for round in range(2):
     let output = finish(run, b"");
     assert_code(&output, 0);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "405450\n405450\n");
+}
+
+/// Files of 20 KiB, of which the log is larger, by a limit that its server can raise and by one that it perhaps
+/// cannot. The command meets it in either case, and nothing else ends it.
+fn commands_own(folder: &Path) {
+    let script = "import os, resource, signal
+print(resource.getrlimit(resource.RLIMIT_FSIZE)[0], resource.getrlimit(resource.RLIMIT_CPU)[0])
+for n in range(3000):
+    try: os.stat(f'/etc/not-there-{n}')
+    except FileNotFoundError: pass
+with open('large', 'wb', 0) as large: large.write(bytes(20480))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+try: open('large', 'ab', 0).write(b'x')
+except OSError as error: print(error.strerror, flush=True)
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+open('large', 'ab', 0).write(b'x')";
+    fs::write(folder.join("work.py"), script).expect("a file");
+    for which in ["-S", "-H -S"] {
+        let inner = format!(
+            "ulimit -c 0; ulimit {which} -f 20; ulimit {which} -t 20; exec {} record -o run.jsonl -- python3 work.py",
+            crate::harness::recorder::COMPAT
+        );
+        let mut run = std::process::Command::new("bash");
+        run.args(["-c", &inner]).current_dir(folder);
+        let output = crate::harness::recorder::finish(run, b"");
+        assert_code(&output, 128 + rustix::process::Signal::XFSZ.as_raw());
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "20480 20\nFile too large\n");
+        if which == "-S" {
+            let missed = read(&log(folder)).missed(|event| event.path.text().starts_with("/etc/not-there"));
+            assert_eq!(missed.len(), 3000);
+        }
+    }
 }
 
 fn threads(folder: &Path) {

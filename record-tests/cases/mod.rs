@@ -5,12 +5,16 @@ mod compat_lib;
 mod ending;
 mod event;
 mod limit;
+mod meanwhile;
+mod nested;
+mod out;
 mod outside;
 mod place;
 mod program;
 mod provided;
 mod rank;
 mod specification;
+mod stop;
 mod suite;
 mod trace;
 mod transparency;
@@ -27,6 +31,10 @@ pub fn all() -> Vec<Case> {
         event::cases(),
         witness::cases(),
         ending::cases(),
+        out::cases(),
+        stop::cases(),
+        nested::cases(),
+        meanwhile::cases(),
         limit::cases(),
         outside::cases(),
         provided::cases(),

@@ -28,6 +28,8 @@ pub fn cases() -> Vec<Case> {
             user,
         ),
         Case::new("place::who_is_inside_at_the_end_is_told_of_and_ended", &["nsenter", "chroot"], inside),
+        Case::new("place::nobody_is_ended_where_no_mirror_is_mounted", &["unshare", "mount"], bystanders),
+        Case::new("place::anothers_mirror_is_not_unmounted", &["unshare", "mount"], anothers),
     ]
 }
 
@@ -250,4 +252,57 @@ fn user(folder: &Path) {
     assert!(!folder.join("here").exists() && !folder.join("refused.jsonl").exists());
     let made = read(&log(folder)).paths(&[Kind::Create], |_| true);
     assert!(made.contains(&folder.join("by-user").display().to_string()), "{made:?}");
+}
+
+/// Runs a script in process and mount namespaces of its own: what it ends or unmounts by mistake is its own.
+fn apart(folder: &Path, script: &str) -> (String, String) {
+    let mut run = Command::new("unshare");
+    let script = format!(
+        "mount --make-rprivate /
+        wait_for() {{ n=0; until \"$@\" || [ $((n += 1)) -gt 500 ]; do sleep 0.02; done; }}
+        {script}"
+    );
+    run.args(["--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", &script]).current_dir(folder);
+    let output = finish(run, b"");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+fn bystanders(folder: &Path) {
+    // Somebody has unmounted it, or it cannot be mounted.
+    let unmounted = "wait_for test -e ready; umount --lazy compat-mirror; echo > done;";
+    for (before, after, expected) in
+        [("", unmounted, "0\nalive\n"), ("mount --bind /dev/null /dev/fuse;", "", "3\nalive\n")]
+    {
+        let script = format!(
+            "{before} sleep 300 & bystander=$!
+            setsid {COMPAT} record --mount-path compat-mirror -o run.jsonl -- sh -c '
+                echo > ready; until [ -e done ]; do sleep 0.02; done' & run=$!
+            {after} wait $run; echo $?; kill -0 $bystander && echo alive"
+        );
+        let (told, said) = apart(folder, &script);
+        assert_eq!(told, expected, "{said}");
+    }
+    assert_eq!(mounted(&place(folder)), Vec::<String>::new());
+}
+
+fn anothers(folder: &Path) {
+    let run = |name: &str| {
+        format!(
+            "{COMPAT} record --mount-path compat-mirror -o {name}.jsonl -- sh -c '
+                echo > ready-{name}; until [ -e done-{name} ]; do sleep 0.02; done' & {name}=$!
+            wait_for test -e ready-{name}"
+        )
+    };
+    let (one, other) = (run("one"), run("other"));
+    let script = format!(
+        "mkdir compat-mirror; {one}; umount --lazy compat-mirror; {other}
+        echo > done-one; wait $one; echo $?; grep -c \" $PWD/compat-mirror \" /proc/self/mountinfo
+        chroot compat-mirror true; echo $?
+        echo > done-other; wait $other; echo $?; grep -c \" $PWD/compat-mirror \" /proc/self/mountinfo; ls -d compat-mirror"
+    );
+    let (told, said) = apart(folder, &script);
+    let lines: Vec<&str> = told.lines().collect();
+    assert!(lines.len() == 6 && lines[1] != "0", "the other one is still mounted: {told}{said}");
+    assert_eq!((lines[0], &lines[2..]), ("0", &["0", "0", "0", "compat-mirror"][..]), "{told}{said}");
 }

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::harness::case::Case;
-use crate::harness::recorder::{assert_code, command, finish, record};
+use crate::harness::recorder::{assert_code, command, finish, log, record};
+use crate::harness::recording::read;
 use crate::harness::user::as_user;
 
 /// The cases.
@@ -20,7 +21,9 @@ pub fn cases() -> Vec<Case> {
             no_command,
         ),
         Case::new("transparency::arguments_input_environment_and_folder_are_kept", &[], surroundings),
+        Case::new("transparency::a_relative_folder_is_that_of_the_caller", &[], relative),
         Case::new("transparency::user_groups_limits_and_mask_are_kept", &["setpriv"], identity),
+        Case::new("transparency::ignored_signals_stay_so", &[], ignored),
         Case::new("transparency::files_belong_to_who_made_them", &["setpriv"], ownership),
         Case::new("transparency::a_file_tree_looks_the_same", &["find"], same_tree),
         Case::new(
@@ -72,6 +75,36 @@ fn surroundings(folder: &Path) {
     assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
 }
 
+fn relative(folder: &Path) {
+    fs::create_dir(folder.join("sub")).expect("a folder");
+    let ranks = [("OMPI_COMM_WORLD_LOCAL_RANK", "0"), ("OMPI_COMM_WORLD_LOCAL_SIZE", "2")];
+    let job = folder.display().to_string();
+    let run = |from: &Path, further: &[&str], workdir: &str| {
+        let mut run = Command::new(crate::harness::recorder::COMPAT);
+        run.args(["record", "-q"]).args(further).arg("-o").arg(log(folder)).args(["--workdir", workdir]);
+        run.args(["--", "/bin/pwd"]).current_dir(from).envs(ranks).env("PMIX_NAMESPACE", &job);
+        run.env("OMPI_COMM_WORLD_RANK", "0");
+        run
+    };
+    let told = |output: std::process::Output| {
+        assert_code(&output, 0);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let sub = folder.join("sub").display().to_string();
+    for (from, workdir, expected) in
+        [(folder, "sub", &*sub), (Path::new("/"), "usr", "/usr"), (&folder.join("sub"), "../sub/.", &*sub)]
+    {
+        assert_eq!(told(finish(run(from, &[], workdir), b"")), format!("{expected}\n"), "{workdir}");
+    }
+    assert_eq!(read(&log(folder)).header.folder.text(), folder.join("sub/../sub").display().to_string());
+    let lead = run(folder, &["--mpi"], "sub");
+    let mut guest = run(folder, &["--mpi"], "sub");
+    guest.env("OMPI_COMM_WORLD_LOCAL_RANK", "1").env("OMPI_COMM_WORLD_RANK", "1");
+    let guest = std::thread::spawn(move || finish(guest, b""));
+    assert_eq!(told(finish(lead, b"")), format!("{sub}\n"));
+    assert_eq!(told(guest.join().expect("it ends")), format!("{sub}\n"));
+}
+
 /// What a command says with and without the mirror, from the same folder.
 fn assert_same(folder: &Path, arguments: &[&str]) {
     let mut native = Command::new(arguments[0]);
@@ -92,6 +125,22 @@ fn identity(folder: &Path) {
         folder,
         &["sh", "-c", "grep -E '^(Cap|Sig[^Q]|NoNewPrivs|Uid|Gid|Groups)' /proc/self/status"],
     );
+}
+
+fn ignored(folder: &Path) {
+    for set in ["trap - PIPE", "trap '' PIPE", "trap '' INT HUP PIPE USR1 TSTP"] {
+        let script = format!("{set}; exec \"$@\"");
+        let run = |recorder: &[&str]| {
+            let mut run = Command::new("sh");
+            run.args(["-c", &script, "sh"]).args(recorder).args(["grep", "^Sig[^Q]", "/proc/self/status"]);
+            run.current_dir(folder);
+            let output = finish(run, b"");
+            assert_code(&output, 0);
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let recorder = [crate::harness::recorder::COMPAT, "record", "-q", "-o", "run.jsonl", "--"];
+        assert_eq!(run(&recorder), run(&[]), "{set}");
+    }
 }
 
 fn ownership(folder: &Path) {
@@ -130,7 +179,7 @@ fn ordinary_user(folder: &Path) {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let expected = format!("1234\n1235\n{}\na\n1234 1235\nin tmp\n1\nrefused\nfile\n", folder.display());
     assert_eq!(text, expected, "{}", String::from_utf8_lossy(&output.stderr));
-    let recording = crate::harness::recording::read(&crate::harness::recorder::log(folder));
+    let recording = read(&log(folder));
     assert!(recording.missed(|_| true).contains("/etc/x"), "misses are recorded as for root");
 }
 
@@ -140,7 +189,7 @@ fn no_right(folder: &Path) {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains("could not open /dev/fuse: Permission denied"), "{text}");
     assert!(text.contains("--device /dev/fuse --cap-add SYS_ADMIN"), "{text}");
-    assert!(!folder.join("run").exists() && !crate::harness::recorder::log(folder).exists());
+    assert!(!folder.join("run").exists() && !log(folder).exists());
 }
 
 fn devices(folder: &Path) {

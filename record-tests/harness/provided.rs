@@ -61,7 +61,9 @@ impl Service for Copies {
         Ok(())
     }
 
-    fn begin(&mut self, _command: u32) {}
+    fn begin(&mut self, _command: u32) -> std::io::Result<()> {
+        Ok(())
+    }
 
     fn end(&mut self, _end: End) {}
 

@@ -19,7 +19,7 @@ use super::control::{Message, Report};
 use super::error::Error;
 use super::join::Invitation;
 use super::namespace::Users;
-use super::outside::{Namespace, Outside, take_mirrors_out};
+use super::outside::{Namespace, Outside, copy_mounts, take_mirrors_out};
 use super::plan::Step;
 use super::supervisor::Start;
 use super::{Mounted, Task, mount_table::Mount};
@@ -61,16 +61,14 @@ fn become_task(mut start: Start<'_>, pipes: &mut Pipes, supervisor: Pid) -> Resu
     }
     make_mounts(&start, volumes, &mut pipes.server)?;
     set_folder(start.folder)?;
+    begin(pipes)?;
     let (Task::Command(command), Some(found)) = (&start.options.task, found) else {
-        begin(pipes)?;
         wait(pipes, &start.before)
     };
-    let program = match found {
-        Ok(program) => program,
-        Err(error) => return Ok(error),
-    };
-    begin(pipes)?;
-    Ok(execute(&program, command, &start.before))
+    Ok(match found {
+        Ok(program) => execute(&program, command, &start.before),
+        Err(error) => error,
+    })
 }
 
 /// From here on everything is the command's.
@@ -149,7 +147,7 @@ fn set_folder(folder: &Path) -> Result<(), Error> {
 /// Executes the command, or tells why it cannot be.
 fn execute(program: &Path, command: &[OsString], before: &SignalSet) -> io::Error {
     sys::restore(before);
-    Command::new(program).arg0(&command[0]).args(&command[1..]).exec()
+    sys::execute(Command::new(program).arg0(&command[0]).args(&command[1..]))
 }
 
 /// Mounts the mirror where this process came from, and comes back.
@@ -161,20 +159,29 @@ fn make_outside(
 ) -> Result<(), Error> {
     let failed = |source| Error::MountPath { path: outside.place().to_owned(), source };
     let own = Namespace::current().map_err(failed)?;
+    let copies = start.plan.bound().map(|place| (place, copy_mounts(place))).collect::<Vec<_>>();
     outside.enter().map_err(failed)?;
     for ((number, volume), mount) in (first..).zip(volumes).zip(start.plan.mirrors()) {
         let place = outside.inner(&mount.place);
-        match mount_mirror(start, mount, volume, (&place, SUBTYPE)) {
+        let mark = OsStr::new(outside.mark());
+        match mount_mirror(start, mount, volume, (&place, mark, SUBTYPE)) {
             Err(Error::Mount { source, .. }) if number > first && is_gone(&source) => continue,
             other => other?,
+        }
+        if number == first {
+            outside.assert_first().map_err(failed)?;
         }
         mount_change(&place, MountPropagationFlags::PRIVATE).map_err(|error| failed(error.into()))?;
         Message::Mounted(number).send(server).map_err(failed)?;
         ask_size(&place);
     }
-    for place in start.plan.bound() {
-        bind(place, &outside.inner(place))?;
-        outside.settle(place).map_err(failed)?;
+    for (place, copy) in copies {
+        match copy.and_then(|copy| outside.bind(place, copy)) {
+            Err(source) if !is_gone(&source) => {
+                return Err(Error::Mount { place: outside.inner(place), source });
+            }
+            Ok(()) | Err(_) => {}
+        }
     }
     own.enter().map_err(failed)
 }
@@ -189,13 +196,14 @@ fn make_mounts(start: &Start<'_>, volumes: Vec<Mounted>, server: &mut PipeWriter
         match step {
             Step::Mirror(mount) => {
                 let Some((number, volume)) = volumes.next() else { continue };
-                match mount_mirror(start, mount, volume, (Path::new(OsStr::from_bytes(&mount.place)), "")) {
-                    // It was unmounted since the table was read.
+                let (place, source) = (OsStr::from_bytes(&mount.place), OsStr::from_bytes(&mount.source));
+                match mount_mirror(start, mount, volume, (Path::new(place), source, "")) {
+                    // It was removed, or has ended, since it was opened.
                     Err(Error::Mount { source, .. }) if number > 0 && is_gone(&source) => continue,
                     other => other?,
                 }
                 Message::Mounted(number).send(server).map_err(at_root)?;
-                ask_size(Path::new(OsStr::from_bytes(&mount.place)));
+                ask_size(Path::new(place));
                 if number == 0 {
                     // What is mounted over `/` is reached through the name above it.
                     rustix::process::chroot("/..").map_err(|error| at_root(error.into()))?;
@@ -204,7 +212,10 @@ fn make_mounts(start: &Start<'_>, volumes: Vec<Mounted>, server: &mut PipeWriter
             Step::Bind(place) => {
                 let source = Path::new(OsStr::from_bytes(place.strip_prefix(b"/").unwrap_or(place)));
                 let place = Path::new(OsStr::from_bytes(place));
-                bind_from(source, place)?;
+                match bind(source, place) {
+                    Err(Error::Mount { source, .. }) if is_gone(&source) => continue,
+                    other => other?,
+                }
                 take_mirrors_out(place, Path::new("proc")).map_err(at_root)?;
             }
         }
@@ -220,12 +231,12 @@ fn is_gone(error: &io::Error) -> bool {
 /// What makes the mount table show a mirror outside as one (`plan::is_mirror`).
 const SUBTYPE: &str = ",subtype=compat";
 
-/// Mounts a volume at a place, with further options.
+/// Mounts a volume at a place, with what is shown as its source and further options.
 fn mount_mirror(
     start: &Start<'_>,
     planned: &Mount,
     volume: Mounted,
-    (place, further): (&Path, &str),
+    (place, source, further): (&Path, &OsStr, &str),
 ) -> Result<(), Error> {
     let failed = |source: io::Error| Error::Mount { place: place.to_owned(), source };
     let stat = rustix::fs::fstat(&volume.root).map_err(|error| failed(error.into()))?;
@@ -242,7 +253,6 @@ fn mount_mirror(
     let mut flags = planned.flags;
     flags.set(MountFlags::RDONLY, volume.read_only);
     let options = CString::new(options).map_err(|error| failed(error.into()))?;
-    let source = OsStr::from_bytes(&planned.source);
     mount(source, place, c"fuse", flags, options.as_c_str()).map_err(|error| failed(error.into()))
 }
 
@@ -257,11 +267,7 @@ fn ask_size(place: &Path) {
     }
 }
 
-fn bind(place: &[u8], target: &Path) -> Result<(), Error> {
-    bind_from(Path::new(OsStr::from_bytes(place)), target)
-}
-
-fn bind_from(source: &Path, target: &Path) -> Result<(), Error> {
+fn bind(source: &Path, target: &Path) -> Result<(), Error> {
     mount_bind_recursive(source, target)
         .map_err(|error| Error::Mount { place: target.to_owned(), source: error.into() })
 }

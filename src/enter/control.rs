@@ -1,5 +1,5 @@
-//! What the three processes tell each other: messages of nine bytes to the server, and the command's
-//! report to the supervisor.
+//! What the three processes tell each other: messages of nine bytes to the server, and the command's and the
+//! server's reports to the supervisor.
 
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -65,7 +65,7 @@ impl Message {
     }
 }
 
-/// Why the command was not executed.
+/// Why the command was not executed: of its process, or of the server.
 #[derive(Debug)]
 pub enum Report {
     /// The mirror could not be made.
@@ -84,6 +84,8 @@ impl Report {
         let nothing = PathBuf::new();
         let (kind, path, error) = match self {
             Self::Failed(Error::Mount { place, source }) => (b'm', place, source),
+            Self::Failed(Error::Serve { place, source }) => (b's', place, source),
+            Self::Failed(Error::Begin(source)) => (b'b', &nothing, source),
             Self::Failed(Error::Folder { path, source }) => (b'f', path, source),
             Self::Failed(Error::MountPath { path, source }) => (b'o', path, source),
             Self::Failed(Error::Join(source)) => (b'j', &nothing, source),
@@ -111,6 +113,8 @@ impl Report {
         let path = PathBuf::from(std::ffi::OsString::from_vec(path.to_vec()));
         Ok(Some(match kind {
             b'm' => Self::Failed(Error::Mount { place: path, source }),
+            b's' => Self::Failed(Error::Serve { place: path, source }),
+            b'b' => Self::Failed(Error::Begin(source)),
             b'f' => Self::Failed(Error::Folder { path, source }),
             b'o' => Self::Failed(Error::MountPath { path, source }),
             b'j' => Self::Failed(Error::Join(source)),

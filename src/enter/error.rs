@@ -19,6 +19,12 @@ pub enum Error {
     /// A mount was refused.
     #[error("could not mount the mirror at {}", place.display())]
     Mount { place: PathBuf, source: io::Error },
+    /// A volume is mounted, and cannot be served.
+    #[error("could not serve the mirror at {}", place.display())]
+    Serve { place: PathBuf, source: io::Error },
+    /// What serves the mirror was not ready when the command was to be executed.
+    #[error("what serves the mirror could not begin")]
+    Begin(#[source] io::Error),
     /// The folder at which others are to reach the mirror.
     #[error("could not mount the mirror at {}", path.display())]
     MountPath { path: PathBuf, source: io::Error },
@@ -78,7 +84,7 @@ impl Error {
                  its own, record without --mpi, one log for each"
                     .to_owned(),
             ),
-            Self::Folder { .. } | Self::Process { .. } => None,
+            Self::Serve { .. } | Self::Begin(_) | Self::Folder { .. } | Self::Process { .. } => None,
         }
     }
 }

@@ -1,20 +1,29 @@
 //! The command and what descends from it, as their supervisor sees them.
 
+use std::time::{Duration, Instant};
+
 use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, set_child_subreaper, wait, waitpid,
 };
 
-use super::inside;
-use crate::sys::SignalSet;
+use super::{inside, job};
+use crate::sys::{self, Received, SignalSet};
 
 /// The signals that ask for an end.
 const ENDING: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
 
+/// The signals that stop a job, and the one that lets it go on.
+const STOPPING: [i32; 4] = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU, libc::SIGCONT];
+
+/// Whether this signal, coming before there is a command, leaves things as they are.
+pub fn is_harmless(signal: i32) -> bool {
+    signal == libc::SIGCHLD || STOPPING.contains(&signal)
+}
+
 /// The signals that are waited for: they are the command's business, or tell of it.
 pub fn signals() -> SignalSet {
     let others = [libc::SIGCHLD, libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM];
-    let stopping = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
-    SignalSet::of(&[&ENDING[..], &others, &stopping].concat())
+    SignalSet::of(&[&ENDING[..], &others, &STOPPING].concat())
 }
 
 /// The children of this process that matter.
@@ -54,7 +63,7 @@ impl Family {
     }
 
     /// Takes in what has ended or stopped.
-    pub fn reap_all(&mut self) {
+    fn reap_all(&mut self) {
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
             self.take_in(pid, status);
         }
@@ -64,9 +73,10 @@ impl Family {
         if self.server == Some(pid) && !status.stopped() {
             self.server = None;
         } else if pid == self.command && status.stopped() {
-            // Whoever watches this process sees it stop as the command does, and lets both go on.
-            let _ = kill_process(getpid(), Signal::STOP);
-            let _ = kill_process(self.command, Signal::CONT);
+            // Whoever watches this process sees it stop as the command does. What lets it go on is passed on.
+            if status.stopping_signal().is_some_and(job::stops_with) {
+                let _ = kill_process(getpid(), Signal::STOP);
+            }
         } else if pid == self.command {
             let signal = status.terminating_signal().map(|signal| 128 + signal);
             self.code = status.exit_status().or(signal);
@@ -99,13 +109,37 @@ impl Family {
         }
     }
 
-    /// A signal that somebody sent to this process is meant for the command. What that leaves behind
-    /// when it has ended is waited for, unless an end was asked for.
-    pub fn pass_on(&mut self, signal: i32) {
+    /// A signal has come. One that somebody sent to this process is meant for the command; the kernel's, on
+    /// behalf of a terminal, the command gets itself. What it leaves behind when it has ended is waited for,
+    /// unless an end was asked for.
+    pub fn take(&mut self, received: Received) {
+        let Received { signal, sent } = received;
         let Some(named) = Signal::from_named_raw(signal) else { return };
         self.asked_to_end |= ENDING.contains(&signal);
-        if self.code.is_none() && signal != libc::SIGCHLD {
+        if self.code.is_none() && signal != libc::SIGCHLD && sent {
             let _ = kill_process(self.command, named);
+        }
+    }
+
+    /// Takes all signals that have come and were not waited for.
+    ///
+    /// # Errors
+    ///
+    /// Those of sigtimedwait(2).
+    pub fn take_pending(&mut self) -> Result<(), std::io::Error> {
+        while let Some(received) = sys::wait_for(&signals(), Duration::ZERO)? {
+            self.take(received);
+        }
+        Ok(())
+    }
+
+    /// Kills the command and what descends from it, and waits until all is gone.
+    pub fn end(&mut self) {
+        let deadline = Instant::now() + inside::PATIENCE;
+        while !self.reap() && Instant::now() < deadline {
+            let spared: Vec<Pid> = self.earlier.iter().copied().chain(self.server).collect();
+            inside::end_children(&spared);
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 

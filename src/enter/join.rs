@@ -14,13 +14,13 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::process::{chroot, fchdir, getpid};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use super::Outcome;
 use super::child;
 use super::control::Report;
 use super::door::Gate;
 use super::error::Error;
 use super::family::{Family, adopt, signals};
 use super::supervisor::let_go_of_streams;
-use super::{Outcome, inside};
 use crate::sys;
 
 /// How often it is tried to reach the lead.
@@ -179,13 +179,14 @@ pub fn join(
     mut invitation: Invitation,
 ) -> Result<Outcome, Error> {
     let failed = |source| Error::Process { doing: "start the command", source };
+    let folder = super::absolute(folder)?;
     let before = sys::block(&signals());
     let earlier = adopt().map_err(failed)?;
     let (mut from_command, report) = io::pipe().map_err(failed)?;
     let supervisor = getpid();
     let Some(process) = sys::fork().map_err(failed)? else {
         drop(from_command);
-        child::join(command, folder, &mut invitation, &before, report, supervisor);
+        child::join(command, &folder, &mut invitation, &before, report, supervisor);
     };
     drop(report);
     let mut family = Family::new(process, None, earlier);
@@ -207,15 +208,11 @@ fn supervise(family: &mut Family, invitation: &Invitation) -> io::Result<bool> {
     let signals = signals();
     while !family.reap() {
         if invitation.is_void(Duration::ZERO) {
-            while !family.reap() {
-                inside::end_children(&[]);
-                sys::wait_for(&signals, PACE)?;
-            }
+            family.end();
             return Ok(false);
         }
-        let received = sys::wait_for(&signals, 5 * PACE)?;
-        if let Some(received) = received.filter(|received| received.sent) {
-            family.pass_on(received.signal);
+        if let Some(received) = sys::wait_for(&signals, 5 * PACE)? {
+            family.take(received);
         }
         family.end_leftovers();
     }

@@ -23,12 +23,14 @@ mod door;
 mod error;
 mod family;
 mod inside;
+mod job;
 mod join;
 mod mount_table;
 mod namespace;
 mod outside;
 mod plan;
 mod server;
+mod status;
 mod supervisor;
 
 use std::ffi::OsString;
@@ -40,11 +42,13 @@ use rustix::mount::MountFlags;
 
 pub use door::Gate;
 pub use error::Error;
+use inside::Inside;
 pub use join::{Invitation, Meeting, Rank, join, meet};
 pub use namespace::Users;
 use outside::{Namespace, Outside};
 use plan::{Plan, depth_of};
 use rustix::process::Pid;
+use supervisor::Start;
 
 use crate::sys;
 
@@ -119,8 +123,12 @@ pub trait Service {
     /// Where it cannot be; the command is ended then.
     fn mounted(&mut self, volume: Mounted) -> std::io::Result<()>;
 
-    /// The command is about to be executed, by this process.
-    fn begin(&mut self, command: u32);
+    /// All is mounted, and the command is about to be executed, by this process.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot begin; the command is not executed then.
+    fn begin(&mut self, command: u32) -> std::io::Result<()>;
 
     /// What descends from this process is about to become a rank's command, and is not yet.
     fn joining(&mut self, _process: u32) {}
@@ -140,7 +148,7 @@ pub trait Service {
     /// All processes inside have ended; this is the server.
     fn end(&mut self, end: End);
 
-    /// The server was killed; this is the supervisor.
+    /// The server was killed after it had begun; this is the supervisor.
     fn server_killed(&mut self);
 }
 
@@ -191,16 +199,15 @@ fn prepare_and_run(
     gate: &mut Option<Gate>,
     service: &mut dyn Service,
 ) -> Result<Outcome, Error> {
-    let folder = options.folder.clone().map_or_else(std::env::current_dir, Ok);
-    let here = PathBuf::from(".");
-    let folder = folder.map_err(|source| Error::Folder { path: here, source })?;
-    let table = std::fs::read("/proc/self/mountinfo").map_err(Error::MountTable)?;
-    let mut plan = Plan::new(&table, &socket_folders(), is_folder_or_file);
-    plan.leave_out(|place| open_root(place).is_err());
+    let folder = absolute(options.folder.as_deref().unwrap_or(Path::new(".")))?;
     // Before anything is changed: the most likely fault is that there is no device.
     drop(open_device()?);
     let outer = Namespace::current().map_err(Error::Namespace)?;
     let entered = namespace::enter()?;
+    // From here on nobody else mounts or unmounts anything here.
+    let table = std::fs::read("/proc/self/mountinfo").map_err(Error::MountTable)?;
+    let mut plan = Plan::new(&table, &socket_folders(), is_folder_or_file);
+    let roots = open_roots(&mut plan)?;
     let outside = match &options.place {
         Place::Nowhere => None,
         Place::Perhaps(place) if !entered.as_user => Outside::new(place, outer, &table).ok(),
@@ -208,7 +215,19 @@ fn prepare_and_run(
         Place::At(place) if !entered.as_user => Some(Outside::new(place, outer, &table)?),
         Place::At(path) => return Err(Error::NoMountPath { path: path.clone() }),
     };
-    let outcome = run_in(options, &folder, &plan, (entered, outside.as_ref()), gate, service);
+    let inside = Inside::new(&table);
+    let start = Start {
+        options,
+        folder: &folder,
+        plan: &plan,
+        inside: &inside,
+        users: entered.users,
+        volumes: Vec::new(),
+        outside: outside.as_ref(),
+        as_user: entered.as_user,
+        before: sys::block(&family::signals()),
+    };
+    let outcome = run_in(start, &roots, gate, service);
     if let Some(outside) = outside {
         let left = outside.leave();
         left.map_err(|source| Error::MountLeft { path: outside.place().to_owned(), source })?;
@@ -217,34 +236,58 @@ fn prepare_and_run(
 }
 
 fn run_in(
-    options: &Options,
-    folder: &Path,
-    plan: &Plan,
-    (entered, outside): (namespace::Entered, Option<&Outside>),
+    mut start: Start<'_>,
+    roots: &[OwnedFd],
     gate: &mut Option<Gate>,
     service: &mut dyn Service,
 ) -> Result<Outcome, Error> {
-    let namespace::Entered { users, as_user } = entered;
-    let before = sys::block(&family::signals());
-    let mut all = volumes(plan, users, options.read_only, None)?;
-    if let Some(outside) = outside {
-        all.extend(volumes(plan, users, options.read_only, Some(outside.place()))?);
+    let place = start.outside.map(Outside::place);
+    for outside in [Some(None), place.map(Some)].into_iter().flatten() {
+        let volumes = open_devices(start.plan, roots, start.users, start.options.read_only, outside)?;
+        start.volumes.extend(volumes);
     }
-    let start = supervisor::Start { options, folder, plan, users, volumes: all, outside, as_user, before };
     supervisor::run(start, gate, service)
 }
 
-/// Opens a device and a root for each volume.
-fn volumes(
+/// The same folder wherever this process goes meanwhile.
+fn absolute(folder: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(folder).map_err(|source| Error::Folder { path: folder.to_owned(), source })
+}
+
+/// Opens the root of each volume. One that cannot be reached is left out: others' file systems that have ended,
+/// or are closed even to root. What is seen of it is seen through the volume that it lies in.
+fn open_roots(plan: &mut Plan) -> Result<Vec<OwnedFd>, Error> {
+    let mut roots = Vec::new();
+    let mut failure = None;
+    plan.retain_mirrors(|mount| match open_root(&mount.place) {
+        Ok(root) => {
+            roots.push(root);
+            true
+        }
+        Err(source) => {
+            let is_root = mount.place == b"/";
+            failure = failure.take().or(is_root.then_some(source));
+            false
+        }
+    });
+    match failure {
+        None => Ok(roots),
+        Some(source) => Err(Error::Mount { place: "/".into(), source }),
+    }
+}
+
+/// Opens a device for each volume.
+fn open_devices(
     plan: &Plan,
+    roots: &[OwnedFd],
     users: Users,
     read_only: bool,
     outside: Option<&Path>,
 ) -> Result<Vec<Mounted>, Error> {
     let mut volumes = Vec::new();
-    for mount in plan.mirrors() {
+    for (mount, root) in plan.mirrors().zip(roots) {
         let failed = |source| Error::Mount { place: shown(&mount.place).to_owned(), source };
-        let root = open_root(&mount.place).map_err(failed)?;
+        let root = root.try_clone().map_err(failed)?;
         let (place, depth) = (mount.place.clone(), depth_of(mount));
         let read_only = read_only || mount.flags.contains(MountFlags::RDONLY);
         let (device, outside) = (open_device()?, outside.map(Path::to_owned));

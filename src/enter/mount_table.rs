@@ -2,9 +2,17 @@
 
 use rustix::mount::MountFlags;
 
+/// A device's major and minor number.
+pub type Device = (u32, u32);
+
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
+    /// Its number, and that of the mount that it lies in.
+    pub number: u64,
+    pub parent: u64,
+    /// The device of its file system, major and minor; no other has it while this one is mounted.
+    pub device: Device,
     /// Where it lies, as bytes, begun with `/`.
     pub place: Vec<u8>,
     /// The file system's type.
@@ -19,53 +27,54 @@ pub struct Mount {
 ///
 /// Lines that are not understood are passed over: the kernel may add to them.
 pub fn parse(table: &[u8]) -> Vec<Mount> {
-    let lines: Vec<Line> = table.split(|byte| *byte == b'\n').filter_map(parse_line).collect();
-    let root = lines.iter().find(|line| {
-        line.mount.place == b"/"
-            && !lines.iter().any(|other| other.number == line.parent && other.number != line.number)
+    let mounts = parse_all(table);
+    let root = mounts.iter().find(|mount| {
+        mount.place == b"/"
+            && !mounts.iter().any(|other| other.number == mount.parent && other.number != mount.number)
     });
     let mut reached = Vec::new();
     if let Some(root) = root {
-        reach(&lines, root, &mut reached);
+        reach(&mounts, root, &mut reached);
     }
     reached
 }
 
-/// One line of the table.
-struct Line {
-    number: u64,
-    parent: u64,
-    mount: Mount,
+/// Reads a table: all that is mounted, also under other mounts, in the table's order.
+pub fn parse_all(table: &[u8]) -> Vec<Mount> {
+    table.split(|byte| *byte == b'\n').filter_map(parse_line).collect()
 }
 
 /// Adds a mount, or what is mounted right over it, and what is mounted in it.
-fn reach(lines: &[Line], line: &Line, reached: &mut Vec<Mount>) {
-    let children = || lines.iter().filter(|child| child.parent == line.number && child.number != line.number);
-    if let Some(over) = children().find(|child| child.mount.place == line.mount.place) {
-        return reach(lines, over, reached);
+fn reach(mounts: &[Mount], mount: &Mount, reached: &mut Vec<Mount>) {
+    let children =
+        || mounts.iter().filter(|child| child.parent == mount.number && child.number != mount.number);
+    if let Some(over) = children().find(|child| child.place == mount.place) {
+        return reach(mounts, over, reached);
     }
-    reached.push(line.mount.clone());
+    reached.push(mount.clone());
     for child in children() {
-        let place = &child.mount.place;
         let hidden =
-            children().any(|other| other.mount.place != *place && lies_in(place, &other.mount.place));
+            children().any(|other| other.place != child.place && lies_in(&child.place, &other.place));
         if !hidden {
-            reach(lines, child, reached);
+            reach(mounts, child, reached);
         }
     }
 }
 
-fn parse_line(line: &[u8]) -> Option<Line> {
+fn parse_line(line: &[u8]) -> Option<Mount> {
     let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
     let separator = fields.iter().position(|field| *field == b"-")?;
-    let number = |field: &[u8]| std::str::from_utf8(field).ok()?.parse().ok();
-    let mount = Mount {
+    let text = |field: usize| std::str::from_utf8(fields.get(field)?).ok();
+    let (major, minor) = text(2)?.split_once(':')?;
+    Some(Mount {
+        number: text(0)?.parse().ok()?,
+        parent: text(1)?.parse().ok()?,
+        device: (major.parse().ok()?, minor.parse().ok()?),
         place: unescape(fields.get(4)?),
         kind: unescape(fields.get(separator + 1)?),
         source: unescape(fields.get(separator + 2)?),
         flags: flags(fields.get(5)?),
-    };
-    Some(Line { number: number(fields.first()?)?, parent: number(fields.get(1)?)?, mount })
+    })
 }
 
 /// Whether `place` is `folder` or something in it.
@@ -131,6 +140,7 @@ mod tests {
     fn what_is_hidden_by_another_mount_is_left_out() {
         // The table's order says nothing: /proc comes before the root.
         assert_eq!(places(&parse(TABLE)), ["/", "/proc", "/mnt", "/etc/x"]);
+        assert_eq!(parse_all(TABLE).len(), 7);
     }
 
     #[test]
@@ -138,6 +148,7 @@ mod tests {
         let mounts = parse(b"27 1 0:1 / / rw - ext4 a rw\n30 27 0:27 / /mnt/a\\040b ro,nosuid,nodev,noexec - tmpfs tmp\\134fs rw\n");
         assert_eq!(mounts[1].place, b"/mnt/a b");
         assert_eq!(mounts[1].source, b"tmp\\fs");
+        assert_eq!((mounts[1].number, mounts[1].parent, mounts[1].device), (30, 27, (0, 27)));
         let all = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         assert_eq!(mounts[1].flags, all);
     }

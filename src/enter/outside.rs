@@ -1,25 +1,33 @@
 //! The mirror where others reach it: at a folder of the mount namespace that this process came from.
 //!
 //! The mounts there do not vanish with a process as those inside do. They are made by the command's
-//! process and taken away by the supervisor, or by the server where that was killed. What is taken away
-//! is what lies at the folder, which had nothing mounted on it before; the folder itself is removed only
-//! where it was made here, nothing is mounted on it any more and it is empty.
+//! process and taken away by the supervisor, or by the server where that was killed. All three know them by
+//! their source in the mount table, which no other run has: where the mirror could not be mounted, or
+//! somebody has unmounted it, nothing there is this run's, and nobody there is ended. The folder itself is
+//! removed only where it was made here, nothing is mounted on it any more and it is empty.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
-use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_bind_recursive, mount_change,
+    move_mount, open_tree, unmount,
+};
 use rustix::process::{Pid, chroot, fchdir};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::error::Error;
 use super::inside;
-use super::mount_table::{lies_in, parse};
+use super::mount_table::{Device, Mount, lies_in, parse, parse_all};
 use super::plan::is_mirror;
 use crate::sys;
 
@@ -61,7 +69,14 @@ pub struct Outside {
     place: PathBuf,
     /// Whether the folder was made here.
     made: bool,
+    /// What the mount table shows as the source of this run's mirror there, and of no other's.
+    mark: String,
+    /// Whether the mirror was taken away.
+    left: AtomicBool,
 }
+
+/// How long it is waited for what another run has mounted over the mirror to go away, and how often looked.
+const OVER: (u32, Duration) = (100, Duration::from_millis(10));
 
 impl Outside {
     /// Makes the folder ready; it is made, for this user alone, where it is missing. `namespace` is where
@@ -78,7 +93,8 @@ impl Outside {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
             Err(error) => return Err(failed(error)),
         };
-        let outside = Self { namespace, place: place.canonicalize().map_err(failed)?, made };
+        let (place, left) = (place.canonicalize().map_err(failed)?, AtomicBool::new(false));
+        let outside = Self { namespace, place, made, mark: mark(), left };
         let mounted = parse(table).iter().any(|mount| lies_in(&mount.place, outside.bytes()));
         if mounted {
             return Err(failed(io::Error::other("something is mounted there already")));
@@ -101,7 +117,7 @@ impl Outside {
     /// A path of the root as it is called in the mirror.
     pub fn inner(&self, path: &[u8]) -> PathBuf {
         let path = path.strip_prefix(b"/").unwrap_or(path);
-        if path.is_empty() { self.place.clone() } else { self.place.join(std::ffi::OsStr::from_bytes(path)) }
+        if path.is_empty() { self.place.clone() } else { self.place.join(OsStr::from_bytes(path)) }
     }
 
     /// Enters the namespace of the folder.
@@ -113,46 +129,103 @@ impl Outside {
         self.namespace.enter()
     }
 
-    /// Sees to it that nothing of what is unmounted here, at a folder that was bound, is unmounted
-    /// elsewhere, and that it holds no mirror.
+    /// Binds a place of the root into the mirror, with what is mounted in it but for mirrors. Nothing of it
+    /// is shared with the place, so that what is unmounted here is unmounted nowhere else.
     ///
     /// # Errors
     ///
-    /// Those of mount(2).
-    pub fn settle(&self, bound: &[u8]) -> io::Result<()> {
-        let place = self.inner(bound);
-        mount_change(&place, MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-        take_mirrors_out(&place, Path::new("/proc"))
+    /// Those of mount(2) and move_mount(2).
+    pub fn bind(&self, place: &[u8], copy: Option<OwnedFd>) -> io::Result<()> {
+        let target = self.inner(place);
+        match copy {
+            Some(copy) => move_mount(copy, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?,
+            // Who ends this process right here leaves what is shared.
+            None => {
+                mount_bind_recursive(OsStr::from_bytes(place), &target)?;
+                mount_change(&target, MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+            }
+        }
+        take_mirrors_out(&target, Path::new("/proc"))
     }
 
-    /// The processes that have the mirror as their root, entered by chroot(2).
-    pub fn inhabitants(&self) -> Vec<Pid> {
+    /// What is shown as the source of the mounts there.
+    pub fn mark(&self) -> &str {
+        &self.mark
+    }
+
+    /// Sees to it that the mirror that was just mounted, by this thread, lies right on the folder: another run
+    /// may have chosen the same one at the same time.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` where it lies on something that is mounted there.
+    pub fn assert_first(&self) -> io::Result<()> {
+        let mounts = parse_all(&fs::read("/proc/thread-self/mountinfo")?);
+        let below =
+            |mount: &Mount| mounts.iter().any(|other| other.number == mount.parent && self.is_at(other));
+        match mounts.iter().any(|mount| self.is_own(mount) && self.is_at(mount) && below(mount)) {
+            true => Err(io::Error::from_raw_os_error(libc::EBUSY)),
+            false => Ok(()),
+        }
+    }
+
+    fn is_at(&self, mount: &Mount) -> bool {
+        mount.place == self.bytes()
+    }
+
+    /// Whether this run has mounted it there, the root of the mirror or another volume.
+    fn is_own(&self, mount: &Mount) -> bool {
+        is_mirror(mount) && mount.source == self.mark.as_bytes() && lies_in(&mount.place, self.bytes())
+    }
+
+    /// The processes that have the mirror as their root, entered by chroot(2), but for this one and those in
+    /// `spared`.
+    pub fn inhabitants(&self, spared: &[Pid]) -> Vec<Pid> {
         self.there(|| {
-            let root = device_of(&self.place)?;
-            let lives_there = |pid: &Pid| {
-                let theirs = device_of(Path::new(&format!("/proc/{}/root", pid.as_raw_nonzero())));
-                theirs.is_ok_and(|theirs| theirs == root)
-            };
-            Ok(inside::processes().into_iter().filter(lives_there).collect())
+            let mounts = parse_all(&fs::read("/proc/thread-self/mountinfo")?);
+            let devices = mounts.iter().filter(|mount| self.is_own(mount)).map(|mount| mount.device);
+            Ok(inside::rooted_in(&devices.collect::<Vec<Device>>(), spared))
         })
         .unwrap_or_default()
     }
 
-    /// Takes the mounts away, and then the folder where it was made here. May be called again.
+    /// Takes the mounts away, and then the folder where it was made here. Called again it does nothing.
     ///
     /// # Errors
     ///
-    /// Where something is still mounted there; the folder is left then.
+    /// Where the mirror is still mounted there; the folder is left then.
     pub fn leave(&self) -> io::Result<()> {
+        if self.left.load(Ordering::Acquire) {
+            return Ok(());
+        }
         self.there(|| {
-            while is_mounted(self.bytes())? {
+            while self.is_mounted()? {
                 unmount(&self.place, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?;
             }
             if self.made {
                 remove_empty(&self.place);
             }
             Ok(())
-        })
+        })?;
+        self.left.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Whether the mirror is mounted at the folder, and what the folder's name leads to. What lies over it is
+    /// given time to go away.
+    fn is_mounted(&self) -> io::Result<bool> {
+        for _ in 0..OVER.0 {
+            let table = fs::read("/proc/thread-self/mountinfo")?;
+            let own = |mount: &Mount| self.is_own(mount) && self.is_at(mount);
+            if parse(&table).iter().any(own) {
+                return Ok(true);
+            }
+            if !parse_all(&table).iter().any(own) {
+                return Ok(false);
+            }
+            std::thread::sleep(OVER.1);
+        }
+        Err(io::Error::other("something else is mounted over it"))
     }
 
     /// Does something in the namespace of the folder, in a thread of its own.
@@ -168,6 +241,23 @@ impl Outside {
     }
 }
 
+/// A copy of what is mounted at a place of this process's namespace, and in it, attached to nothing yet. In a
+/// namespace whose mounts are private it shares nothing with anybody. Nothing where the kernel has no such
+/// copies (before Linux 5.2) or a filter of system calls forbids them.
+///
+/// # Errors
+///
+/// Those of open_tree(2).
+pub fn copy_mounts(place: &[u8]) -> io::Result<Option<OwnedFd>> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    match open_tree(CWD, OsStr::from_bytes(place), flags) {
+        Ok(copy) => Ok(Some(copy)),
+        Err(Errno::NOSYS | Errno::PERM) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Unmounts the mirrors, of this run and of others, that have come into a bound folder with what is mounted
 /// in it. Nothing else is unmounted by that: what is mounted there is private. `process` is where `/proc` is
 /// reached without a mirror between.
@@ -180,7 +270,7 @@ pub fn take_mirrors_out(bound: &Path, process: &Path) -> io::Result<()> {
     let mirrors = parse(&table).into_iter().filter(is_mirror);
     for mirror in mirrors.filter(|mirror| lies_in(&mirror.place, bound.as_os_str().as_bytes())) {
         // One that is in another is gone with it.
-        let place = Path::new(std::ffi::OsStr::from_bytes(&mirror.place));
+        let place = Path::new(OsStr::from_bytes(&mirror.place));
         let _ = unmount(place, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
     }
     Ok(())
@@ -199,17 +289,10 @@ fn remove_empty(place: &Path) {
     }
 }
 
-/// Whether a mirror is mounted right there, by the table of mounts.
-fn is_mounted(place: &[u8]) -> io::Result<bool> {
-    let table = fs::read("/proc/thread-self/mountinfo")?;
-    Ok(parse(&table).iter().any(|mount| mount.place == place))
-}
-
-/// The device number, without asking who serves the file system.
-fn device_of(path: &Path) -> io::Result<(u32, u32)> {
-    let flags = AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT;
-    let stat = rustix::fs::statx(rustix::fs::CWD, path, flags, StatxFlags::INO)?;
-    Ok((stat.stx_dev_major, stat.stx_dev_minor))
+/// A source that no other run's mounts have.
+fn mark() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("compat-{}-{:x}", std::process::id(), now.as_nanos())
 }
 
 #[cfg(test)]

@@ -77,11 +77,10 @@ impl Plan {
         Self { steps }
     }
 
-    /// Takes out volumes that cannot be reached: others' file systems that have ended, or are closed even to
-    /// root. What is seen of them is seen through the volume that they lie in.
-    pub fn leave_out(&mut self, unreachable: impl Fn(&[u8]) -> bool) {
+    /// Takes out volumes, but for those that are `wanted`.
+    pub fn retain_mirrors(&mut self, mut wanted: impl FnMut(&Mount) -> bool) {
         self.steps.retain(|step| match step {
-            Step::Mirror(mount) => mount.place == b"/" || !unreachable(&mount.place),
+            Step::Mirror(mount) => wanted(mount),
             Step::Bind(_) => true,
         });
     }

@@ -1,6 +1,6 @@
 //! The process that was called: starts the other two, passes signals on, waits for everything to end.
 
-use std::io::{self, PipeReader, PipeWriter};
+use std::io::{self, PipeReader, PipeWriter, Read as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,11 +10,12 @@ use rustix::process::{Pid, Signal, getpid, kill_process};
 use super::control::{Message, Report};
 use super::door::{Door, Gate};
 use super::error::Error;
-use super::family::{Family, adopt, signals};
+use super::family::{Family, adopt, is_harmless, signals};
+use super::inside::{Inside, ask_to_end};
 use super::namespace::Users;
 use super::outside::Outside;
 use super::plan::Plan;
-use super::{Mounted, Options, Outcome, Ready, Service, Task, child, inside, server};
+use super::{Mounted, Options, Outcome, Ready, Service, Task, child, server};
 use crate::sys::{self, SignalSet};
 
 /// What the three processes start from.
@@ -22,6 +23,7 @@ pub struct Start<'a> {
     pub options: &'a Options,
     pub folder: &'a Path,
     pub plan: &'a Plan,
+    pub inside: &'a Inside,
     pub users: Users,
     /// The volumes in the order of the plan, and once more where they are mounted outside, too.
     pub volumes: Vec<Mounted>,
@@ -49,23 +51,27 @@ pub fn run(start: Start<'_>, gate: &mut Option<Gate>, service: &mut dyn Service)
     let (from_all, to_server) = io::pipe().map_err(failed)?;
     let (answer, to_command) = io::pipe().map_err(failed)?;
     let (from_command, report) = io::pipe().map_err(failed)?;
+    let (from_server, told) = io::pipe().map_err(failed)?;
     let Some(server) = sys::fork().map_err(failed)? else {
         // Those who wait at the gate see it closed when the supervisor is gone.
-        drop((to_server, answer, from_command, report, gate.take()));
-        server::run(start.volumes, from_all, to_command, start.outside, service);
+        drop((to_server, answer, from_command, report, from_server, gate.take()));
+        let pipes = server::Pipes { control: from_all, answer: to_command, told };
+        server::run(start.volumes, pipes, (start.inside, start.outside), service);
     };
-    drop((from_all, to_command));
+    drop((from_all, to_command, told));
     let supervisor = getpid();
     let for_ranks = answer.try_clone().map_err(failed)?;
     let Some(command) = sys::fork().map_err(failed)? else {
-        drop((from_command, gate.take(), for_ranks));
+        drop((from_command, from_server, gate.take(), for_ranks));
         child::run(start, child::Pipes { server: to_server, answer, report }, supervisor);
     };
     drop((start.volumes, report, answer));
     let mut supervisor = Supervisor {
         family: Family::new(command, Some(server), earlier),
         to_server,
+        from_server,
         task: &start.options.task,
+        inside: start.inside,
         outside: start.outside,
         as_user: start.as_user,
     };
@@ -75,7 +81,9 @@ pub fn run(start: Start<'_>, gate: &mut Option<Gate>, service: &mut dyn Service)
 struct Supervisor<'a> {
     family: Family,
     to_server: PipeWriter,
+    from_server: PipeReader,
     task: &'a Task,
+    inside: &'a Inside,
     outside: Option<&'a Outside>,
     as_user: bool,
 }
@@ -91,6 +99,9 @@ impl Supervisor<'_> {
         let failed = |source| Error::Process { doing: "wait for the command", source };
         let reported = self.wait_for_report(&mut report)?;
         let mut door = None;
+        if self.family.server_ended() {
+            return self.without_server(service);
+        }
         if reported.is_none() {
             let (process, place) = (self.family.command.as_raw_nonzero().get() as u32, self.outside);
             service.ready(&Ready { process, place: place.map(Outside::place), as_user: self.as_user });
@@ -102,33 +113,54 @@ impl Supervisor<'_> {
         while !(self.family.reap() && door.as_ref().is_none_or(|door| door.is_quiet(&mut ended_at, service)))
         {
             if self.family.server_ended() {
-                return Ok(self.server_killed(service));
+                return self.without_server(service);
             }
             let pace = if self.family.code.is_some() { RANK_PACE } else { PACE };
-            let received = sys::wait_for(&signals, pace).map_err(failed)?;
-            if let Some(received) = received.filter(|received| received.sent) {
-                self.family.pass_on(received.signal);
+            if let Some(received) = sys::wait_for(&signals, pace).map_err(failed)? {
+                self.family.take(received);
             }
             self.family.end_leftovers();
         }
+        // The signal that has ended the command may have come with its end.
+        self.family.take_pending().map_err(failed)?;
         drop(door);
-        self.end_others(service);
+        if !matches!(reported, Some(Report::Failed(_))) {
+            self.end_others(service);
+        }
+        if let Some(outside) = self.outside {
+            // It is told after the run, when it is tried once more.
+            let _ = outside.leave();
+        }
         let outcome = self.outcome(reported);
         let code = match &outcome {
             Ok(Outcome::Ended(code) | Outcome::NotExecuted { code, .. }) => *code,
             Ok(Outcome::ServerKilled | Outcome::LeadKilled) | Err(_) => 1,
         };
         if Message::End(code).send(&mut self.to_server).is_err() || !self.family.server_done() {
-            return Ok(self.server_killed(service));
+            return self.without_server(service);
         }
         outcome
     }
 
-    fn server_killed(&mut self, service: &mut dyn Service) -> Outcome {
-        inside::end_all(&[]);
-        self.family.reap_all();
-        service.server_killed();
-        Outcome::ServerKilled
+    /// The server has ended before the rest: it tells why, or was killed.
+    fn without_server(&mut self, service: &mut dyn Service) -> Result<Outcome, Error> {
+        self.inside.end_all(&[]);
+        // What has left the mirror, too.
+        self.family.end();
+        let mut told = Vec::new();
+        // What cannot be read was not told.
+        let _ = self.from_server.read_to_end(&mut told);
+        let (begun, report) = match told.strip_prefix(server::BEGUN) {
+            Some(report) => (true, report),
+            None => (false, &*told),
+        };
+        if let Ok(Some(Report::Failed(error))) = Report::receive(&mut &*report) {
+            return Err(error);
+        }
+        if begun {
+            service.server_killed();
+        }
+        Ok(Outcome::ServerKilled)
     }
 
     fn open_door(&self, gate: Gate, answer: PipeReader) -> io::Result<Door> {
@@ -139,18 +171,14 @@ impl Supervisor<'_> {
     fn end_others(&self, service: &mut dyn Service) {
         let spared: Vec<Pid> = self.family.server.into_iter().collect();
         let find = || {
-            let mut found = inside::others(&spared);
-            found.extend(self.outside.iter().flat_map(|outside| outside.inhabitants()));
+            let mut found = self.inside.others(&spared);
+            found.extend(self.outside.iter().flat_map(|outside| outside.inhabitants(&spared)));
             found
         };
         let found = find();
         if !found.is_empty() {
             service.still_inside(&found);
-            inside::ask_to_end(find);
-        }
-        if let Some(outside) = self.outside {
-            // It is told after the run, when it is tried once more.
-            let _ = outside.leave();
+            ask_to_end(find);
         }
     }
 
@@ -170,8 +198,9 @@ impl Supervisor<'_> {
                 return Report::receive(report).map_err(failed);
             }
             if let Some(received) = sys::wait_for(&signals(), Duration::ZERO).map_err(failed)?
-                && received.signal != libc::SIGCHLD
+                && !is_harmless(received.signal)
             {
+                self.family.take(received);
                 let _ = kill_process(self.family.command, Signal::KILL);
             }
         }

@@ -3,7 +3,6 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
-use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -18,15 +17,6 @@ const BATCH: usize = 1 << 16;
 
 /// How long an event waits to be written, so that many are written together.
 const PACE: Duration = Duration::from_millis(20);
-
-/// Opens the log, which is replaced.
-///
-/// # Errors
-///
-/// Those of open(2).
-pub fn open(path: &Path) -> io::Result<File> {
-    File::options().read(true).write(true).create(true).truncate(true).open(path)
-}
 
 /// The events that wait to be written, in the order in which they happened.
 #[derive(Debug)]

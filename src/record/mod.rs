@@ -6,6 +6,7 @@
 
 mod execution;
 mod log;
+mod out;
 mod process;
 pub mod rank;
 mod recorder;
@@ -14,11 +15,12 @@ mod service;
 use std::ffi::OsString;
 use std::io::{self, PipeReader, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::enter::{self, Gate, Outcome, Place, Ready, Task};
 use crate::trace::{Format, Header, Name, VERSION};
+use out::Out;
 pub use recorder::Selection;
 use service::RecordingService;
 
@@ -35,7 +37,7 @@ pub struct Options {
     pub place: Place,
     /// The rank of a parallel job whose command it is.
     pub rank: Option<u32>,
-    /// The log; it is replaced.
+    /// The log; it is replaced when the run begins.
     pub out: PathBuf,
     pub format: Format,
     /// Which paths are recorded.
@@ -75,14 +77,15 @@ pub enum News<'a> {
 ///
 /// # Errors
 ///
-/// Where the log or the mirror cannot be made; nothing was run then, and no log is left.
+/// Where the log or the mirror cannot be made; nothing was run then, no log is left, and an older one or what
+/// is no file stays as it was.
 pub fn record(
     options: &Options,
     gate: Option<Gate>,
     tell: &mut dyn FnMut(&News<'_>),
 ) -> Result<Recorded, Error> {
     let failed = |source| Error::Log { path: options.out.clone(), source };
-    let log = log::open(&options.out).map_err(failed)?;
+    let (out, log) = Out::open(&options.out).map_err(failed)?;
     let entering = enter::Options {
         task: options.task.clone(),
         folder: options.folder.clone(),
@@ -94,9 +97,12 @@ pub fn record(
     let outcome = enter::run(&entering, gate, &mut service);
     drop(service);
     if outcome.as_ref().is_err_and(|error| !matches!(error, enter::Error::MountLeft { .. })) {
-        // It is ours and empty: it was made above, for this run.
-        let _ = std::fs::remove_file(&options.out);
+        out.take_back();
     }
+    let outcome = outcome.map_err(|error| match error {
+        enter::Error::Begin(source) => failed(source),
+        other => other.into(),
+    });
     Ok(Recorded { outcome: outcome?, unwritten: read_error(told) })
 }
 
@@ -111,7 +117,8 @@ fn read_error(mut told: PipeReader) -> Option<io::Error> {
 
 fn header(options: &Options) -> Header {
     let system = rustix::system::uname();
-    let folder = options.folder.clone().or_else(|| std::env::current_dir().ok()).unwrap_or_default();
+    let folder = options.folder.as_deref().unwrap_or(Path::new("."));
+    let folder = std::path::absolute(folder).unwrap_or_default();
     let command: &[OsString] = match &options.task {
         Task::Command(command) => command,
         Task::Wait => &[],

@@ -11,6 +11,7 @@ use rustix::process::Pid;
 
 use super::News;
 use super::log::{self, Queue};
+use super::out;
 use super::recorder::Recorder;
 use crate::enter::{End, Mounted, Ready, Service, Users};
 use crate::mirror::{self, Observer, Session, Volume};
@@ -60,10 +61,9 @@ impl<'a> RecordingService<'a> {
     }
 
     fn start_log(&mut self) -> io::Result<()> {
-        if self.writer.is_none() {
-            let queue = Arc::clone(&self.queue);
-            self.writer = Some(log::start(self.log.try_clone()?, self.format, &self.header, queue)?);
-        }
+        out::empty(&self.log)?;
+        let queue = Arc::clone(&self.queue);
+        self.writer = Some(log::start(self.log.try_clone()?, self.format, &self.header, queue)?);
         Ok(())
     }
 
@@ -100,7 +100,6 @@ fn is_busy((session, volume): (&Session, &Arc<Volume>)) -> bool {
 
 impl Service for RecordingService<'_> {
     fn mounted(&mut self, mounted: Mounted) -> io::Result<()> {
-        self.start_log()?;
         if let Some(folder) = &mounted.outside {
             self.recorder.mounted_at(folder);
         }
@@ -126,8 +125,10 @@ impl Service for RecordingService<'_> {
         Ok(())
     }
 
-    fn begin(&mut self, _command: u32) {
+    fn begin(&mut self, _command: u32) -> io::Result<()> {
+        self.start_log()?;
         self.recorder.begin();
+        Ok(())
     }
 
     fn joining(&mut self, process: u32) {

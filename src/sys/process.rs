@@ -1,9 +1,13 @@
 //! Processes and namespaces.
 
 use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
 use rustix::process::Pid;
 use rustix::thread::UnshareFlags;
+
+use super::signal::{ignore, pipe_was_ignored};
 
 /// Makes a copy of this process, which must have no other threads; nothing in the copy.
 ///
@@ -18,6 +22,19 @@ pub fn fork() -> io::Result<Option<Pid>> {
     // SAFETY: there is no other thread, so no lock is held by one that the copy lacks.
     let pid = unsafe { libc::fork() };
     if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(Pid::from_raw(pid)) }
+}
+
+/// Becomes another program, which finds `SIGPIPE` as this one has found it; comes back with the error.
+pub fn execute(command: &mut Command) -> io::Error {
+    if pipe_was_ignored() {
+        let restore = || {
+            ignore(libc::SIGPIPE, true);
+            Ok(())
+        };
+        // SAFETY: the function makes one system call, which may be made in any state of this process.
+        unsafe { command.pre_exec(restore) };
+    }
+    command.exec()
 }
 
 /// Gives this thread a working directory, a root and a creation mask of its own.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// A set of signals.
@@ -65,6 +66,31 @@ pub fn ignore(signal: i32, ignored: bool) -> bool {
     let action = if ignored { libc::SIG_IGN } else { libc::SIG_DFL };
     // SAFETY: no handler of ours is installed; the system's own are always valid.
     unsafe { libc::signal(signal, action) == libc::SIG_IGN }
+}
+
+/// Whether this program was started with `SIGPIPE` ignored.
+static PIPE_IGNORED: AtomicBool = AtomicBool::new(false);
+
+/// Asks for it before Rust's start-up ignores that signal in every program: the C library calls what stands in
+/// this section before `main` (elf(5), `DT_INIT_ARRAY`).
+#[used]
+// SAFETY: the section has pointers to functions that take nothing they would need; this one only asks.
+#[unsafe(link_section = ".init_array")]
+static ASK_AT_START: extern "C" fn() = ask_at_start;
+
+extern "C" fn ask_at_start() {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: nothing is set; what is there is written to the structure, which is valid as zeros.
+    let handler = unsafe {
+        libc::sigaction(libc::SIGPIPE, std::ptr::null(), action.as_mut_ptr());
+        action.assume_init().sa_sigaction
+    };
+    PIPE_IGNORED.store(handler == libc::SIG_IGN, Ordering::Relaxed);
+}
+
+/// Whether this program was started with `SIGPIPE` ignored, as what it executes is to be, too.
+pub fn pipe_was_ignored() -> bool {
+    PIPE_IGNORED.load(Ordering::Relaxed)
 }
 
 /// Waits for one of these signals, which must be blocked; nothing when the time is over.

@@ -1,0 +1,67 @@
+//! What others mount, unmount and remove while the mirror is being made. strace(1) makes that take long.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::harness::case::Case;
+use crate::harness::recorder::{COMPAT, assert_code, finish, log};
+use crate::harness::recording::read;
+
+/// The cases.
+pub fn cases() -> Vec<Case> {
+    let tools = &["strace", "unshare", "mount"];
+    vec![
+        Case::new("meanwhile::what_is_unmounted_is_no_volume", tools, unmounted),
+        Case::new("meanwhile::what_is_removed_is_left_out", tools, removed),
+        Case::new("meanwhile::nothing_in_a_mirror_outside_is_ever_shared", tools, shared),
+    ]
+}
+
+/// Records `command` in a namespace whose mounts are shared with others, after `before`; does `meanwhile` in
+/// the middle of a second for which the system call `call` is held back.
+fn slowly(folder: &Path, before: &str, call: &str, meanwhile: &str, command: &str) -> String {
+    let script = format!(
+        "mount --make-rshared /; {before}
+        strace -f -qq -o trace -e trace={call} -e inject={call}:delay_enter=1000000 \\
+            {COMPAT} record -q -o run.jsonl -- {command} & run=$!
+        n=0; until grep -q '{call}(' trace 2> /dev/null || [ $((n += 1)) -gt 500 ]; do sleep 0.02; done
+        {meanwhile}; wait $run"
+    );
+    let mut run = Command::new("unshare");
+    run.args(["--mount", "sh", "-c", &script]).current_dir(folder);
+    let output = finish(run, b"");
+    assert_code(&output, 0);
+    read(&log(folder));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn unmounted(folder: &Path) {
+    let before = "mkdir volume; mount -t tmpfs volume volume";
+    let told = slowly(folder, before, "unshare", "umount volume", "stat -c %d . volume");
+    let devices: Vec<&str> = told.lines().collect();
+    assert!(devices.len() == 2 && devices[0] == devices[1], "{told}");
+}
+
+fn removed(folder: &Path) {
+    let before = "mkdir agent volume; mount -t tmpfs volume volume; export SSH_AUTH_SOCK=$PWD/agent/socket";
+    let told = slowly(folder, before, "chroot", "umount volume; rmdir agent volume", "ls");
+    assert_eq!(told, "run.jsonl\ntrace\n");
+}
+
+fn shared(folder: &Path) {
+    // Each look at the table is one of a moment in which everybody may be killed.
+    let script = format!(
+        "mount --make-rshared /
+        strace -f -qq -o trace -e trace=mount,move_mount -e inject=mount,move_mount:delay_enter=40000 \
+            {COMPAT} record -q --mount-path compat-mirror -o run.jsonl -- true & run=$!
+        while kill -0 $run 2> /dev/null; do grep \" $PWD/compat-mirror/\" /proc/self/mountinfo; done > seen
+        wait $run; echo $?; grep -c ' - proc ' seen; grep -cE ' (shared|master):' seen"
+    );
+    let mut run = Command::new("unshare");
+    run.args(["--mount", "sh", "-c", &script]).current_dir(folder);
+    let output = finish(run, b"");
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines: Vec<&str> = told.lines().collect();
+    assert!(lines.len() == 3 && lines[1] != "0", "{told}");
+    assert_eq!((lines[0], lines[2]), ("0", "0"), "{told}");
+}

@@ -1,0 +1,69 @@
+//! A command that is stopped, by itself, a terminal or a batch system, and let go on.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::harness::case::Case;
+use crate::harness::recorder::{COMPAT, assert_code, descendants, finish, wait_until};
+
+/// The cases.
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new("stop::a_command_that_stops_goes_on_by_whom_it_asked", &["setsid", "bash"], by_itself),
+        Case::new(
+            "stop::what_is_sent_to_the_run_stops_the_command_and_lets_it_go_on",
+            &["setsid", "bash"],
+            sent,
+        ),
+        Case::new("stop::a_terminals_keys_stop_and_end_a_job", &["python3", "bash"], job),
+    ]
+}
+
+/// In a session without a terminal; each is a job, of which nobody asks whether it has stopped.
+fn in_session(folder: &Path, script: &str) -> Command {
+    let mut run = Command::new("setsid");
+    let job = format!("set -m; {COMPAT} record -o run.jsonl -- {script} & wait $!");
+    run.args(["bash", "-c", &job]).current_dir(folder);
+    run
+}
+
+fn by_itself(folder: &Path) {
+    for signal in ["STOP", "TSTP", "TTIN", "TTOU"] {
+        let script = format!("'p=$$; (sleep 0.3; kill -CONT $p) & kill -{signal} $p; echo back; exit 6'");
+        let output = finish(in_session(folder, &format!("sh -c {script}")), b"");
+        assert_code(&output, 6);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "back\n", "{signal}");
+    }
+}
+
+fn sent(folder: &Path) {
+    let mut run = in_session(folder, "sh -c 'echo > ready; until [ -e done ]; do sleep 0.02; done; exit 6'");
+    let mut child = run.stdin(Stdio::null()).spawn().expect("it starts");
+    wait_until("the command", || folder.join("ready").exists());
+    // setsid(1) has become bash, whose child is the run; that one's are the server and the command.
+    let inside = descendants(&child);
+    let (run, command) = (inside[0], inside[2]);
+    let send =
+        |signal| kill_process(Pid::from_raw(run as i32).expect("a process"), signal).expect("it lives");
+    let is_stopped =
+        || fs::read_to_string(format!("/proc/{command}/stat")).is_ok_and(|stat| stat.contains(") T "));
+    send(Signal::TSTP);
+    wait_until("the stop", is_stopped);
+    send(Signal::CONT);
+    wait_until("the going on", || !is_stopped());
+    fs::write(folder.join("done"), "").expect("a file");
+    assert_eq!(child.wait().expect("a child").code(), Some(6));
+}
+
+fn job(folder: &Path) {
+    let mut run = Command::new("python3");
+    run.args(["-c", include_str!("../fixtures/job.py"), COMPAT, "record", "-q", "-o", "log", "--"]);
+    run.current_dir(folder);
+    let output = finish(run, b"");
+    assert_code(&output, 0);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(told, "Stopped\ncode=130\nStopped\nback\ncode=4\nback\nback\n5\n0\n");
+}

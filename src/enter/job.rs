@@ -1,0 +1,73 @@
+//! Whether a shell with job control waits for this process: it is to see it stop when the command stops, takes
+//! the terminal back then, and lets both go on. Where nobody waits for that, nobody would let this process go on.
+
+use rustix::process::{Pid, getpid};
+
+use super::status::Status;
+
+/// Whether this process is to stop as the command has, by this signal.
+pub fn stops_with(signal: i32) -> bool {
+    let of = |process: i32| Status::of(Pid::from_raw(process)?);
+    let own = getpid().as_raw_nonzero().get();
+    of(own).is_some_and(|status| is_watched(own, status, signal, of))
+}
+
+/// A terminal's signals stop all of a job, and what has started it without being a shell with job control, too;
+/// `SIGSTOP` has stopped the command alone, which only its own parent's shell is told of.
+fn is_watched(own: i32, status: Status, signal: i32, of: impl Fn(i32) -> Option<Status>) -> bool {
+    if status.terminal == 0 || status.session == own {
+        return false;
+    }
+    let whole_job = matches!(signal, libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU);
+    let mut above = of(status.parent);
+    while let Some(parent) = above.filter(|parent| parent.session == status.session) {
+        if parent.group != status.group {
+            return true;
+        }
+        above = of(parent.parent).filter(|_| whole_job);
+    }
+    // The group is orphaned, as far as it can be seen.
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// This process is 30, of the job 30 or 20; the shell is 10.
+    fn stops(session: i32, terminal: i32, group: i32, parent: i32, signal: i32) -> bool {
+        let status = |parent, group, session| Status {
+            state: 'S',
+            parent,
+            group,
+            session,
+            terminal,
+            threads: 1,
+            started: 1,
+        };
+        let of = |process| match process {
+            1 => Some(status(0, 1, 1)),
+            10 => Some(status(1, 10, 10)),
+            20 => Some(status(10, 20, 10)),
+            _ => None,
+        };
+        is_watched(30, status(parent, group, session), signal, of)
+    }
+
+    #[test]
+    fn a_job_of_a_shell_stops() {
+        for signal in [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU, libc::SIGSTOP] {
+            assert!(stops(10, 34816, 30, 10, signal));
+        }
+        assert!(stops(10, 34816, 20, 20, libc::SIGTSTP), "a script's, in the script's job");
+    }
+
+    #[test]
+    fn who_nobody_waits_for_does_not_stop() {
+        assert!(!stops(10, 34816, 20, 20, libc::SIGSTOP), "the script waits for an end alone");
+        assert!(!stops(10, 0, 30, 10, libc::SIGTSTP), "without a terminal");
+        assert!(!stops(30, 34816, 30, 10, libc::SIGTSTP), "as the leader of a session");
+        assert!(!stops(20, 34816, 30, 1, libc::SIGTSTP), "in an orphaned group");
+        assert!(!stops(10, 34816, 30, 99, libc::SIGTSTP), "of a parent that cannot be seen");
+    }
+}
