@@ -13,6 +13,7 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::new("meanwhile::what_is_unmounted_is_no_volume", tools, unmounted),
         Case::new("meanwhile::what_is_removed_is_left_out", tools, removed),
+        Case::new("meanwhile::two_runs_do_not_share_a_folder", tools, two),
         Case::new("meanwhile::nothing_in_a_mirror_outside_is_ever_shared", tools, shared),
     ]
 }
@@ -64,4 +65,27 @@ fn shared(folder: &Path) {
     let lines: Vec<&str> = told.lines().collect();
     assert!(lines.len() == 3 && lines[1] != "0", "{told}");
     assert_eq!((lines[0], lines[2]), ("0", "0"), "{told}");
+}
+
+fn two(folder: &Path) {
+    // The first one has found the folder empty when the second one mounts its mirror there.
+    let record = |name: &str, script: &str| {
+        format!("{COMPAT} record -q --mount-path compat-mirror -o {name}.jsonl -- sh -c '{script}'")
+    };
+    let first = record("first", "echo > first");
+    let second = record("second", "echo > ready; until [ -e done ]; do sleep 0.02; done; exit 4");
+    let script = format!(
+        "mount --make-rprivate /; mkdir compat-mirror
+        wait_for() {{ n=0; until \"$@\" || [ $((n += 1)) -gt 500 ]; do sleep 0.02; done; }}
+        strace -f -qq -o trace -e trace=setns -e inject=setns:delay_enter=700000 {first} & first=$!
+        wait_for grep -qs 'setns(' trace; {second} & second=$!; wait_for test -e ready
+        wait $first; echo $?; chroot compat-mirror ls $PWD
+        echo > done; wait $second; echo $?; grep -c \" $PWD/compat-mirror\" /proc/self/mountinfo"
+    );
+    let mut run = Command::new("unshare");
+    run.args(["--mount", "sh", "-c", &script]).current_dir(folder);
+    let output = finish(run, b"");
+    let (told, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(told, "3\ncompat-mirror\nready\nsecond.jsonl\ntrace\n4\n0\n", "{said}");
+    assert!(said.contains("compat-mirror: Device or resource busy"), "{said}");
 }
