@@ -60,6 +60,8 @@ pub struct Opens {
     pub passed: u32,
     /// The number of the registration, while `passed` is not 0.
     pub backing: u32,
+    /// Those of both sorts that are for an execution: they last as long as the program runs.
+    pub executed: u32,
 }
 
 impl Node {

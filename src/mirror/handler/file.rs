@@ -90,8 +90,13 @@ pub(super) fn note_writing(node: &Node, flags: u32) {
 }
 
 fn open_node(volume: &Volume, request: &Request<'_>, node: &Arc<Node>, flags: u32) -> Result<Opened, Errno> {
-    let handle = volume.reach(node)?;
     let truncates = flags & libc::O_TRUNC as u32 != 0;
+    // Of an open for reading that truncates the kernel asks only afterwards whether the program runs, and what
+    // is below is not known to run where the kernel reads it for the mirror.
+    if truncates && node.with_opens(None, |opens| opens.executed > 0) {
+        return Err(Errno::TXTBSY);
+    }
+    let handle = volume.reach(node)?;
     // The kernel takes set-id bits away itself, but for what an open truncates.
     let guard = (truncates && request.header.user != 0).then(|| request.credentials.without_set_id());
     // The kernel does not know what forbids writing below: flags of lsattr(1), a busy program.
@@ -161,8 +166,9 @@ fn is_never_possible(error: &std::io::Error, is_own: bool) -> bool {
 }
 
 /// Takes an open back; the last one by passthrough ends the registration.
-fn unregister(volume: &Volume, node: &Node, passed: bool) {
+fn unregister(volume: &Volume, node: &Node, (passed, executed): (bool, bool)) {
     node.with_opens(None, |opens| {
+        opens.executed -= u32::from(executed);
         if !passed {
             opens.served -= 1;
             return;
@@ -189,6 +195,9 @@ pub(super) fn write_opened(
         Opened::Passed(number) => (opened::PASSTHROUGH, number),
         Opened::Served(_) | Opened::Provided(_) => (opened::KEEP_CACHE, 0),
     };
+    if flags & Action::EXECUTE != 0 {
+        node.with_opens(None, |opens| opens.executed += 1);
+    }
     volume.files.insert(open, OpenFile::new(Arc::clone(node), request.caller(), flags, answer));
     out.put_u64(open);
     out.put_u32(how);
@@ -275,7 +284,7 @@ fn write_all(file: BorrowedFd<'_>, data: &[u8], offset: u64) -> Result<usize, Er
 pub(in crate::mirror) fn release(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
     let number = { request.body }.u64()?;
     let open = volume.files.find(number)?;
-    unregister(volume, &open.node, open.passed);
+    unregister(volume, &open.node, (open.passed, open.flags & Action::EXECUTE != 0));
     let traffic = (!open.passed).then(|| Traffic {
         read: open.read.load(Ordering::Relaxed),
         written: open.written.load(Ordering::Relaxed),
