@@ -1,13 +1,14 @@
 //! What a specification says of a run: what the process itself had mapped.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
 use crate::harness::case::Case;
-use crate::harness::recorder::{COMPAT, assert_code, log, record};
+use crate::harness::recorder::{COMPAT, assert_code, command, finish, log, record};
 
 /// Imports extensions, some of which may be part of the program itself.
 const IMPORTS: &str = "import json, math, socket, sqlite3, ssl, zlib, ctypes\n";
@@ -19,7 +20,46 @@ print('\\n'.join(sorted({line[5] for line in lines if len(line) > 5})))
 ";
 
 pub fn cases() -> Vec<Case> {
-    vec![Case::new("specification::it_names_what_the_process_had_mapped", &["python3"], mapped)]
+    vec![
+        Case::new("specification::it_names_what_the_process_had_mapped", &["python3"], mapped),
+        Case::new(
+            "specification::it_tells_a_library_that_was_searched_for_by_its_name",
+            &["python3", "cc"],
+            searched,
+        ),
+    ]
+}
+
+/// What python opens by a name that `LD_LIBRARY_PATH` leads to was asked for by its name, and what it opens by a path
+/// was not, whatever its soname.
+fn searched(folder: &Path) {
+    let build = "mkdir lib plugins && echo 'int answer(void) { return 42; }' > a.c
+        cc -shared -fPIC -Wl,-soname,libanswer.so.1 -o lib/libanswer.so.1 a.c
+        cc -shared -fPIC -Wl,-soname,plug.so -o plugins/plug.so a.c";
+    said(Command::new("sh").args(["-ec", build]).current_dir(folder));
+    let folder = std::fs::canonicalize(folder).expect("our folder");
+    let (lib, plugin) = (folder.join("lib"), folder.join("plugins/plug.so"));
+    let script = format!("import ctypes\nctypes.CDLL('libanswer.so.1')\nctypes.CDLL({plugin:?})\n");
+    let mut recorded = command(&folder, &["python3", "-c", &script]);
+    recorded.env("LD_LIBRARY_PATH", &lib);
+    assert_code(&finish(recorded, b""), 0);
+    let generate = |options: &[&OsStr]| {
+        let mut generate = Command::new(COMPAT);
+        generate.args(["gen", "--from-recording"]).arg(log(&folder)).args(options);
+        let document: Value = serde_json::from_str(&said(&mut generate)).expect("a specification");
+        let programs = document["recorded"]["programs"].as_array().expect("programs");
+        let libraries = programs.iter().filter_map(|program| program["libraries"].as_array()).flatten();
+        let name = |path: &Path| {
+            let is_it = |library: &&Value| library["path"].as_str() == path.to_str();
+            libraries.clone().find(is_it).expect("it was recorded")["name"].as_str().map(str::to_owned)
+        };
+        let names = (name(&lib.join("libanswer.so.1")), name(&plugin));
+        assert_eq!(names, (Some("libanswer.so.1".to_owned()), None));
+        std::fs::write(folder.join("compat.json"), document.to_string()).expect("a file");
+        Command::new(COMPAT).arg("check").arg(folder.join("compat.json")).output().expect("it starts")
+    };
+    assert_code(&generate(&[]), 3);
+    assert_code(&generate(&["--library-path".as_ref(), lib.as_os_str()]), 0);
 }
 
 /// The libraries that were mapped besides those of the start are the recorded ones, and nothing else is.

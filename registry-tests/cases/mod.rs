@@ -18,6 +18,7 @@ mod main_job;
 mod platform;
 mod recorded_image;
 mod recorded_run;
+mod recorded_search;
 mod recording;
 mod request;
 mod round_trip;
@@ -55,6 +56,7 @@ pub fn all() -> Vec<Case> {
         made_image::cases(),
         recorded_image::cases(),
         recorded_run::cases(),
+        recorded_search::cases(),
         image::cases(),
     ]
     .into_iter()

@@ -27,11 +27,11 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-const EXEC: &str = r#","exec":true,"open":1"#;
-const READ: &str = r#","open":2,"flags":32768"#;
+pub const EXEC: &str = r#","exec":true,"open":1"#;
+pub const READ: &str = r#","open":2,"flags":32768"#;
 
 /// One event: its kind, its path and program as JSON, and more fields.
-fn event(kind: &str, path: &str, program: &str, more: &str) -> String {
+pub fn event(kind: &str, path: &str, program: &str, more: &str) -> String {
     let path = if path.starts_with('{') { path.to_owned() } else { format!("{path:?}") };
     format!(
         "{{\"t\":1,\"event\":\"{kind}\",\"path\":{path}{more},\"pid\":2,\"tid\":2,\"ppid\":1,\"exe\":\"{program}\",\"uid\":0}}"
@@ -39,7 +39,7 @@ fn event(kind: &str, path: &str, program: &str, more: &str) -> String {
 }
 
 /// A recording of a run that begins with the execution of a program.
-fn recording(workspace: &Workspace, program: &str, events: &[String]) {
+pub fn recording(workspace: &Workspace, program: &str, events: &[String]) {
     let header =
         r#"{"compat_recording":1,"command":["app"],"folder":"/","host":"node1","kernel":"6","started":1}"#;
     let executed = event("open", program, "/compat", EXEC);
@@ -47,7 +47,7 @@ fn recording(workspace: &Workspace, program: &str, events: &[String]) {
     workspace.write("run.jsonl", format!("{header}\n{executed}\n{}\n{end}\n", events.join("\n")));
 }
 
-fn compile(workspace: &Workspace, source: &str, output: &str, flags: &[&str]) -> String {
+pub fn compile(workspace: &Workspace, source: &str, output: &str, flags: &[&str]) -> String {
     let source = format!("{}/registry-tests/fixtures/{source}", env!("CARGO_MANIFEST_DIR"));
     let mut command = Command::new(tool("cc"));
     run(workspace, command.arg(source).arg("-o").arg(workspace.path(output)).args(flags));

@@ -1,0 +1,158 @@
+//! What a specification says of libraries that a run found by a search, or opened by their path: whether it was the
+//! name or the path that was asked for decides what a check proves.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::recorded_run::{EXEC, READ, compile, event, recording};
+use crate::harness::case::CC;
+use crate::harness::compat::Output;
+use crate::harness::{Case, Workspace};
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new("recorded_search::what_a_run_found_by_its_library_path_has_its_name", &[CC], by_name),
+        Case::new("recorded_search::what_a_plugin_needs_is_found_by_the_library_path", &[CC], needed),
+        Case::new("recorded_search::a_plugin_that_was_opened_by_its_path_keeps_it", &[CC], by_path),
+        Case::new("recorded_search::a_recording_without_lookups_leaves_it_undecided", &[CC], silent),
+        Case::new("recorded_search::what_is_gone_from_the_library_path_has_its_name", &[CC], gone),
+    ]
+}
+
+const MISS: &str = r#","error":"ENOENT""#;
+const SHARED: [&str; 2] = ["-shared", "-fPIC"];
+
+/// A program in the workspace, and its libraries.
+struct Run<'a> {
+    workspace: &'a Workspace,
+    app: String,
+    events: Vec<String>,
+}
+
+impl<'a> Run<'a> {
+    fn new(workspace: &'a Workspace) -> Self {
+        let app = compile(workspace, "opener.c", "app", &[]);
+        let events = vec![event("open", "/lib64/ld-linux-x86-64.so.2", "/compat", EXEC)];
+        Self { workspace, app, events }
+    }
+
+    /// A library in a folder, whose soname is its file's name.
+    fn library(&self, path: &str, flags: &[&str]) -> String {
+        let (folder, name) = path.rsplit_once('/').expect("a folder");
+        fs::create_dir_all(self.workspace.path(folder)).expect("a folder");
+        let soname = format!("-Wl,-soname,{name}");
+        compile(self.workspace, "answer.c", path, &[&SHARED[..], &[&soname], flags].concat())
+    }
+
+    /// What glibc looks up in a folder that it searches for a library that lies elsewhere.
+    fn searches(mut self, library: &str) -> Self {
+        let (folder, _) = library.rsplit_once('/').expect("a folder");
+        for name in ["glibc-hwcaps", "libc.so.6"] {
+            self.events.push(event("lookup", &format!("{folder}/{name}"), &self.app, MISS));
+        }
+        self
+    }
+
+    fn opens(mut self, library: &str) -> Self {
+        self.events.push(event("lookup", library, &self.app, ""));
+        self.events.push(event("open", library, &self.app, READ));
+        self
+    }
+
+    /// Generates the specification; what was said, and the recorded libraries.
+    fn generate(&self, options: &[&str]) -> (Output, Vec<Value>) {
+        recording(self.workspace, &self.app, &self.events);
+        let generate = ["gen", "--from-recording", "run.jsonl", "-o", "compat.json"];
+        let said = self.workspace.compat(generate).with(options).ok();
+        let document: Value =
+            serde_json::from_slice(&self.workspace.read("compat.json")).expect("a specification");
+        let libraries = document["recorded"]["programs"][0]["libraries"].as_array().cloned();
+        (said, libraries.unwrap_or_default())
+    }
+
+    fn check(&self, options: &[&str]) -> Output {
+        self.workspace.compat(["check", "compat.json"]).with(options).run()
+    }
+}
+
+fn folder_of(path: &str) -> &str {
+    path.rsplit_once('/').expect("a folder").0
+}
+
+fn by_name(workspace: &Workspace) {
+    let run = Run::new(workspace);
+    let answer = run.library("lib1/libanswer.so.1", &[]);
+    let run = run.searches(&answer).opens(&answer);
+    let (said, libraries) = run.generate(&[]);
+    assert_eq!((&libraries[0]["path"], &libraries[0]["name"]), (&json!(answer), &json!("libanswer.so.1")));
+    said.says(&format!("found libanswer.so.1 in {}", folder_of(&answer))).says("--library-path");
+    run.check(&[]).exits(3).says("libanswer.so.1");
+    run.check(&["--library-path", folder_of(&answer)]).exits(0);
+    let (said, libraries) = run.generate(&["--library-path", folder_of(&answer)]);
+    assert_eq!(libraries[0]["name"], "libanswer.so.1");
+    said.never_says("note:");
+    run.check(&[]).exits(0);
+    fs::rename(workspace.path("lib1"), workspace.path("lib2")).expect("it is moved");
+    run.check(&[]).exits(3).says("libanswer.so.1");
+    let elsewhere = fs::canonicalize(workspace.path("lib2")).expect("it is there");
+    run.check(&["--library-path", elsewhere.to_str().expect("text")]).exits(0);
+}
+
+fn needed(workspace: &Workspace) {
+    let run = Run::new(workspace);
+    let answer = run.library("lib1/libanswer.so.1", &[]);
+    let plugin = run.library("plugins/needs.so", &["-Wl,--no-as-needed", &answer]);
+    let run = run.searches(&answer).opens(&plugin).opens(&answer);
+    let (said, libraries) = run.generate(&["--library-path", folder_of(&answer)]);
+    said.never_says("would not load");
+    assert_eq!((&libraries[1]["path"], &libraries[1]["neededBy"]), (&json!(answer), &json!(plugin)));
+    run.check(&[]).exits(0);
+    run.generate(&[]).0.says("found libanswer.so.1");
+    run.check(&[]).exits(3).says("libanswer.so.1 is not here");
+}
+
+/// Neither that the loader searches other folders nor that the RUNPATH of another plugin names this one makes it a name.
+fn by_path(workspace: &Workspace) {
+    let run = Run::new(workspace);
+    let module = run.library("plugins/module.so", &[]);
+    let lib = run.library("plugins/lib/libhelp.so.1", &[]);
+    let runpath = "-Wl,--enable-new-dtags,-rpath,$ORIGIN/lib";
+    let other = run.library("plugins/other.so", &["-Wl,--no-as-needed", &lib, runpath]);
+    let extra = run.library("plugins/lib/libextra.so.1", &[]);
+    let run =
+        run.searches("/elsewhere/x.so").opens(&module).opens(&other).searches(&lib).opens(&lib).opens(&extra);
+    let (said, libraries) = run.generate(&[]);
+    said.never_says("note:");
+    let opened = libraries.iter().filter(|library| library["neededBy"].is_null());
+    let names: Vec<_> = opened.map(|library| (&library["path"], &library["name"])).collect();
+    let expected = [json!(module), json!(other), json!(extra)];
+    assert_eq!(names, expected.each_ref().map(|path| (path, &Value::Null)));
+    run.check(&[]).exits(0);
+}
+
+fn silent(workspace: &Workspace) {
+    let mut run = Run::new(workspace);
+    let answer = run.library("lib1/libanswer.so.1", &[]);
+    run.events.push(event("open", &answer, &run.app, READ));
+    run.generate(&[]).0.says("--library-path");
+    run.check(&[]).exits(3).says("libanswer.so.1");
+    let module = compile(workspace, "answer.c", "lib1/module.so", &SHARED);
+    run.events.pop();
+    run.events.push(event("open", &module, &run.app, READ));
+    assert_eq!(run.generate(&[]).1[0]["name"], Value::Null);
+    run.check(&[]).exits(0);
+}
+
+fn gone(workspace: &Workspace) {
+    let run = Run::new(workspace);
+    let answer = run.library("lib1/libanswer.so.1", &[]);
+    let run = run.searches(&answer).opens(&answer);
+    fs::rename(workspace.path("lib1"), workspace.path("lib2")).expect("it is moved");
+    let (said, libraries) = run.generate(&[]);
+    said.says(&format!("loaded {answer}, which is not here"));
+    assert_eq!((&libraries[0]["name"], &libraries[0]["gone"]), (&json!("libanswer.so.1"), &json!(true)));
+    fs::rename(workspace.path("lib2"), workspace.path("lib1")).expect("it is moved back");
+    run.check(&[]).exits(3).says("libanswer.so.1");
+    run.check(&["--library-path", folder_of(&answer)]).exits(0);
+}
