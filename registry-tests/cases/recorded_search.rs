@@ -13,6 +13,7 @@ use crate::harness::{Case, Workspace};
 pub fn cases() -> Vec<Case> {
     vec![
         Case::new("recorded_search::what_a_run_found_by_its_library_path_has_its_name", &[CC], by_name),
+        Case::new("recorded_search::a_library_that_names_its_own_folder_has_its_name", &[CC], with_runpath),
         Case::new("recorded_search::what_a_plugin_needs_is_found_by_the_library_path", &[CC], needed),
         Case::new("recorded_search::a_plugin_that_was_opened_by_its_path_keeps_it", &[CC], by_path),
         Case::new("recorded_search::a_recording_without_lookups_leaves_it_undecided", &[CC], silent),
@@ -45,13 +46,16 @@ impl<'a> Run<'a> {
         compile(self.workspace, "answer.c", path, &[&SHARED[..], &[&soname], flags].concat())
     }
 
-    /// What glibc looks up in a folder that it searches for a library that lies elsewhere.
-    fn searches(mut self, library: &str) -> Self {
-        let (folder, _) = library.rsplit_once('/').expect("a folder");
-        for name in ["glibc-hwcaps", "libc.so.6"] {
-            self.events.push(event("lookup", &format!("{folder}/{name}"), &self.app, MISS));
-        }
+    /// What glibc looks up in the folder of a library when it searches it first.
+    fn misses(mut self, library: &str, names: &[&str]) -> Self {
+        let miss = |name: &&str| event("lookup", &format!("{}/{name}", folder_of(library)), &self.app, MISS);
+        self.events.extend(names.iter().map(miss));
         self
+    }
+
+    /// The folder of a library is searched for what the program needs.
+    fn searches(self, library: &str) -> Self {
+        self.misses(library, &["glibc-hwcaps", "libc.so.6"])
     }
 
     fn opens(mut self, library: &str) -> Self {
@@ -99,6 +103,16 @@ fn by_name(workspace: &Workspace) {
     run.check(&["--library-path", elsewhere.to_str().expect("text")]).exits(0);
 }
 
+/// A RUNPATH of the library itself does not lead to it.
+fn with_runpath(workspace: &Workspace) {
+    let run = Run::new(workspace);
+    let answer = run.library("lib1/libanswer.so.1", &["-Wl,--enable-new-dtags,-rpath,$ORIGIN"]);
+    let run = run.searches(&answer).opens(&answer);
+    let (_, libraries) = run.generate(&[]);
+    assert_eq!(libraries[0]["name"], "libanswer.so.1");
+    run.check(&[]).exits(3).says("libanswer.so.1");
+}
+
 fn needed(workspace: &Workspace) {
     let run = Run::new(workspace);
     let answer = run.library("lib1/libanswer.so.1", &[]);
@@ -120,8 +134,13 @@ fn by_path(workspace: &Workspace) {
     let runpath = "-Wl,--enable-new-dtags,-rpath,$ORIGIN/lib";
     let other = run.library("plugins/other.so", &["-Wl,--no-as-needed", &lib, runpath]);
     let extra = run.library("plugins/lib/libextra.so.1", &[]);
-    let run =
-        run.searches("/elsewhere/x.so").opens(&module).opens(&other).searches(&lib).opens(&lib).opens(&extra);
+    let run = run
+        .searches("/elsewhere/x.so")
+        .opens(&module)
+        .opens(&other)
+        .misses(&lib, &["glibc-hwcaps"])
+        .opens(&lib)
+        .opens(&extra);
     let (said, libraries) = run.generate(&[]);
     said.never_says("note:");
     let opened = libraries.iter().filter(|library| library["neededBy"].is_null());

@@ -34,8 +34,7 @@ impl RunFolders {
             let folder = folder_of(path);
             let place = ground.place(path);
             let place = folder_of(&place);
-            let is_told = search.names(folder) || search.may_name(path, facts.as_deref(), ground);
-            if !is_told || place.contains(NOT_IN_LIST) || search.is_known(folder, place, ground) {
+            if place.contains(NOT_IN_LIST) || !search.is_of_run(path, facts.as_deref(), ground) {
                 continue;
             }
             folders.recorded.insert(folder.to_owned());
@@ -95,14 +94,18 @@ impl<'a> Opened<'a> {
 
 /// What is known of a program's search.
 struct Search<'a> {
-    /// Folders that its loader searched.
+    /// Folders that its loader searched for the program itself, before what other objects name.
+    of_program: HashSet<&'a str>,
+    /// Folders that it searched for any object.
     searched: HashSet<&'a str>,
     /// Names that were missed somewhere, where these do not tell of a search for certain: of musl.
     missed: HashSet<&'a str>,
     /// The lookups do not tell every search.
     is_silent: bool,
-    /// Folders that objects, the loader and the options name.
+    /// Folders that the program, the loader and the options name.
     known: HashSet<String>,
+    /// Folders that the other objects name.
+    known_by_others: HashSet<String>,
 }
 
 impl<'a> Search<'a> {
@@ -114,48 +117,58 @@ impl<'a> Search<'a> {
         environment: &'a Environment,
     ) -> Self {
         let lookups = &opener.lookups;
-        let objects = || opened.libraries.iter().filter_map(|(_, facts)| facts.as_deref()).chain([program]);
-        let needed: HashSet<&str> =
-            objects().flat_map(|facts| &facts.needed).map(|need| need.name.as_str()).collect();
+        let others = || opened.libraries.iter().filter_map(|(path, facts)| Some((*path, facts.as_deref()?)));
+        let own_needs = needs(program);
+        let all_needs: HashSet<&str> = others().flat_map(|(_, facts)| needs(facts)).collect();
         let missed = || lookups.missed.iter().map(String::as_str);
-        let of_needed = missed().filter(|path| needed.contains(file_name(path))).map(folder_of);
-        let loader = program
-            .interpreter
-            .as_deref()
-            .and_then(|path| ground.files().dynamic_loader(path, program.machine, program.class));
+        let missed_of = |needs: &HashSet<&str>| -> HashSet<&'a str> {
+            missed().filter(|path| needs.contains(file_name(path))).map(folder_of).collect()
+        };
+        let files = ground.files();
+        let loader = program.interpreter.as_deref();
+        let loader = loader.and_then(|path| files.dynamic_loader(path, program.machine, program.class));
         let is_musl = loader.as_ref().is_some_and(|loader| loader.is_musl());
-        let with_paths = opened.libraries.iter().filter_map(|(path, facts)| Some((*path, facts.as_deref()?)));
-        let of_objects = with_paths
-            .chain([(opener.program.as_str(), program)])
-            .flat_map(|(path, facts)| directories(path, facts));
         let of_loader = loader.iter().flat_map(|loader| loader.default_directories.clone());
         let of_options = environment.library_path.iter().flat_map(|list| list.split(':')).map(str::to_owned);
-        let known = of_objects.chain(of_loader).chain(of_options);
+        let known = directories(&opener.program, program).into_iter().chain(of_loader).chain(of_options);
+        let mut searched = missed_of(&all_needs);
+        searched.extend(lookups.with_hwcaps.iter().map(String::as_str));
         Self {
-            searched: lookups.with_hwcaps.iter().map(String::as_str).chain(of_needed).collect(),
+            of_program: missed_of(&own_needs),
+            searched,
             missed: missed().filter(|_| is_musl).map(file_name).collect(),
             is_silent: is_musl || !lookups.any,
-            known: known.map(|folder| ground.files().real_path(&folder)).collect(),
+            known: known.map(|folder| files.real_path(&folder)).collect(),
+            known_by_others: others()
+                .flat_map(|(path, facts)| directories(path, facts))
+                .map(|folder| files.real_path(&folder))
+                .collect(),
         }
     }
 
-    /// Whether the loader searched a folder.
-    fn names(&self, folder: &str) -> bool {
-        self.searched.contains(folder)
+    /// Whether a library lies, or may lie, in a folder of the run's `LD_LIBRARY_PATH` that is known by nothing else.
+    fn is_of_run(&self, path: &str, facts: Option<&Facts>, ground: &dyn Ground) -> bool {
+        let folder = folder_of(path);
+        let files = ground.files();
+        let reals = [files.real_path(folder), files.real_path(folder_of(&ground.place(path)))];
+        let is_in = |known: &HashSet<String>| reals.iter().any(|real| known.contains(real));
+        let is_told = self.of_program.contains(folder) || self.may_be_name(path, facts, ground);
+        let is_searched = || self.searched.contains(folder) && !is_in(&self.known_by_others);
+        (is_told || is_searched()) && !is_in(&self.known)
     }
 
     /// Whether a library that has the name by which it would be asked for may have been searched for, and nothing tells
     /// that it was not. What lies in the scope is where it was.
-    fn may_name(&self, path: &str, facts: Option<&Facts>, ground: &dyn Ground) -> bool {
+    fn may_be_name(&self, path: &str, facts: Option<&Facts>, ground: &dyn Ground) -> bool {
         let name = file_name(path);
         facts.is_some_and(|facts| facts.soname.as_deref() == Some(name))
             && (self.missed.contains(name) || (self.is_silent && ground.shown(path).starts_with('/')))
     }
+}
 
-    fn is_known(&self, folder: &str, place: &str, ground: &dyn Ground) -> bool {
-        let files = ground.files();
-        [folder, place].iter().any(|folder| self.known.contains(&files.real_path(folder)))
-    }
+/// The names that an object needs.
+fn needs(facts: &Facts) -> HashSet<&str> {
+    facts.needed.iter().map(|need| need.name.as_str()).collect()
 }
 
 /// The folders of an object's RPATH and RUNPATH.
