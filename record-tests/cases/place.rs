@@ -30,6 +30,11 @@ pub fn cases() -> Vec<Case> {
         Case::new("place::who_is_inside_at_the_end_is_told_of_and_ended", &["nsenter", "chroot"], inside),
         Case::new("place::nobody_is_ended_where_no_mirror_is_mounted", &["unshare", "mount"], bystanders),
         Case::new("place::anothers_mirror_is_not_unmounted", &["unshare", "mount"], anothers),
+        Case::new(
+            "place::why_nothing_was_run_is_told_where_the_mirror_is_left",
+            &["unshare", "mount", "python3"],
+            left,
+        ),
     ]
 }
 
@@ -305,4 +310,11 @@ fn anothers(folder: &Path) {
     let lines: Vec<&str> = told.lines().collect();
     assert!(lines.len() == 6 && lines[1] != "0", "the other one is still mounted: {told}{said}");
     assert_eq!((lines[0], &lines[2..]), ("0", &["0", "0", "0", "compat-mirror"][..]), "{told}{said}");
+}
+
+fn left(folder: &Path) {
+    fs::write(folder.join("hung_up.py"), include_str!("../fixtures/hung_up.py")).expect("a file");
+    let (told, said) = apart(folder, &format!("python3 hung_up.py {COMPAT} record"));
+    assert_eq!(told, "3\n", "{said}");
+    assert!(said.contains("could not write /dev/pts/") && !said.contains("could not unmount"), "{said}");
 }
