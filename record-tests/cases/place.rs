@@ -28,6 +28,7 @@ pub fn cases() -> Vec<Case> {
             user,
         ),
         Case::new("place::who_is_inside_at_the_end_is_told_of_and_ended", &["nsenter", "chroot"], inside),
+        Case::new("place::who_is_inside_when_the_server_is_killed_is_ended", &["chroot"], without_server),
         Case::new("place::nobody_is_ended_where_no_mirror_is_mounted", &["unshare", "mount"], bystanders),
         Case::new("place::anothers_mirror_is_not_unmounted", &["unshare", "mount"], anothers),
         Case::new(
@@ -234,6 +235,27 @@ fn inside(folder: &Path) {
     assert_eq!(mounted(&place), Vec::<String>::new());
     assert!(!place.exists());
     assert_eq!(read(&log(folder)).end.end, "exited");
+}
+
+fn without_server(folder: &Path) {
+    let place = place(folder);
+    let child = start(folder, UNTIL_DONE);
+    wait_until("the command", || folder.join("ready").exists());
+    // It needs nothing of the mirror any more when it waits.
+    let script = format!("cd {}; echo > waits; read line", folder.display());
+    let mut chroot = Command::new("chroot");
+    chroot.arg(&place).args(["sh", "-c", &script]).stdin(Stdio::piped());
+    let mut chroot = chroot.spawn().expect("it starts");
+    wait_until("the other one", || folder.join("waits").exists());
+    // The first child is the server.
+    signal(descendants(&child)[0], Signal::KILL);
+    assert_code(&child.wait_with_output().expect("it ends"), 3);
+    let ended = chroot.try_wait().expect("a child");
+    let _ = chroot.kill();
+    assert!(ended.is_some_and(|status| status.code().is_none()), "a signal ended it: {ended:?}");
+    assert_eq!(mounted(&place), Vec::<String>::new());
+    assert!(!place.exists());
+    assert_eq!(read(&log(folder)).end.end, "server killed");
 }
 
 fn user(folder: &Path) {

@@ -145,6 +145,9 @@ impl Supervisor<'_> {
     /// The server has ended before the rest: it tells why, or was killed.
     fn without_server(&mut self, service: &mut dyn Service) -> Result<Outcome, Error> {
         self.inside.end_all(&[]);
+        if let Some(outside) = self.outside {
+            outside.end_all();
+        }
         // What has left the mirror, too.
         self.family.end();
         let mut told = Vec::new();
