@@ -6,19 +6,12 @@ use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, set_child_subreaper, wait, waitpid,
 };
 
+use super::request::{ENDING, Request};
 use super::{inside, job};
 use crate::sys::{self, Received, SignalSet};
 
-/// The signals that ask for an end.
-const ENDING: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
-
 /// The signals that stop a job, and the one that lets it go on.
 const STOPPING: [i32; 4] = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU, libc::SIGCONT];
-
-/// Whether this signal, coming before there is a command, leaves things as they are.
-pub fn is_harmless(signal: i32) -> bool {
-    signal == libc::SIGCHLD || STOPPING.contains(&signal)
-}
 
 /// The signals that are waited for: they are the command's business, or tell of it.
 pub fn signals() -> SignalSet {
@@ -35,8 +28,9 @@ pub struct Family {
     earlier: Vec<Pid>,
     /// The command's exit code, when it has ended.
     pub code: Option<i32>,
-    /// Whether somebody has asked this process to end.
-    pub asked_to_end: bool,
+    /// Whether it only waits for others, and handles no signal.
+    pub waits: bool,
+    request: Request,
 }
 
 /// From here on this process is the parent of all that its children leave behind; tells the children that
@@ -53,7 +47,7 @@ pub fn adopt() -> Result<Vec<Pid>, std::io::Error> {
 impl Family {
     /// A command that has just been started.
     pub fn new(command: Pid, server: Option<Pid>, earlier: Vec<Pid>) -> Self {
-        Self { command, server, earlier, code: None, asked_to_end: false }
+        Self { command, server, earlier, code: None, waits: false, request: Request::new() }
     }
 
     /// Takes in what has ended or stopped; tells whether the command has ended and left nothing.
@@ -78,6 +72,10 @@ impl Family {
                 let _ = kill_process(getpid(), Signal::STOP);
             }
         } else if pid == self.command {
+            // What came while it lived it may have handled.
+            while let Ok(Some(received)) = sys::wait_for(&signals(), Duration::ZERO) {
+                self.request.take(received, self.waits);
+            }
             let signal = status.terminating_signal().map(|signal| 128 + signal);
             self.code = status.exit_status().or(signal);
         }
@@ -110,27 +108,24 @@ impl Family {
     }
 
     /// A signal has come. One that somebody sent to this process is meant for the command; the kernel's, on
-    /// behalf of a terminal, the command gets itself. What it leaves behind when it has ended is waited for,
-    /// unless an end was asked for.
+    /// behalf of a terminal, the command gets itself.
     pub fn take(&mut self, received: Received) {
         let Received { signal, sent } = received;
         let Some(named) = Signal::from_named_raw(signal) else { return };
-        self.asked_to_end |= ENDING.contains(&signal);
+        self.request.take(received, self.waits || self.code.is_some());
         if self.code.is_none() && signal != libc::SIGCHLD && sent {
             let _ = kill_process(self.command, named);
         }
     }
 
-    /// Takes all signals that have come and were not waited for.
-    ///
-    /// # Errors
-    ///
-    /// Those of sigtimedwait(2).
-    pub fn take_pending(&mut self) -> Result<(), std::io::Error> {
-        while let Some(received) = sys::wait_for(&signals(), Duration::ZERO)? {
-            self.take(received);
-        }
-        Ok(())
+    /// Whether this signal, coming before there is a command, leaves things as they are.
+    pub fn is_harmless(&self, signal: i32) -> bool {
+        signal == libc::SIGCHLD || STOPPING.contains(&signal) || self.request.ignores(signal)
+    }
+
+    /// Whether the end of the run is asked for.
+    pub fn is_asked_to_end(&self) -> bool {
+        self.request.is_for_end(self.code)
     }
 
     /// Kills the command and what descends from it, and waits until all is gone.
@@ -143,9 +138,9 @@ impl Family {
         }
     }
 
-    /// Ends what the command has left behind, where an end was asked for.
+    /// Ends what the command has left behind, where an end was asked for; it is waited for otherwise.
     pub fn end_leftovers(&self) {
-        if self.asked_to_end && self.code.is_some() {
+        if self.code.is_some() && self.is_asked_to_end() {
             let spared: Vec<Pid> = self.earlier.iter().copied().chain(self.server).collect();
             inside::end_children(&spared);
         }

@@ -29,6 +29,7 @@ mod mount_table;
 mod namespace;
 mod outside;
 mod plan;
+mod request;
 mod server;
 mod status;
 mod supervisor;
