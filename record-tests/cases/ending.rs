@@ -157,7 +157,7 @@ fn from_terminal(folder: &Path) {
     let output = finish(run, b"");
     assert_code(&output, 0);
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    let expected = "handled: 0, survived\nended: 130, gone\nlate: 0, gone\n";
+    let expected = "handled: 0, survived\nhung up: 0, survived\nended: 130, gone\nlate: 0, gone\n";
     assert_eq!(told, expected);
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, set_child_subreaper, wait, waitpid,
+    Pid, Signal, WaitOptions, WaitStatus, getpid, getsid, kill_process, set_child_subreaper, wait, waitpid,
 };
 
 use super::request::{ENDING, Request};
@@ -108,9 +108,10 @@ impl Family {
     }
 
     /// A signal has come. One that somebody sent to this process is meant for the command; the kernel's, on
-    /// behalf of a terminal, the command gets itself.
+    /// behalf of a terminal, the command gets itself, but for the hang-up, which only the session's leader gets.
     pub fn take(&mut self, received: Received) {
         let Received { signal, sent } = received;
+        let sent = sent || (signal == libc::SIGHUP && getsid(None) == Ok(getpid()));
         let Some(named) = Signal::from_named_raw(signal) else { return };
         self.request.take(received, self.waits || self.code.is_some());
         if self.code.is_none() && signal != libc::SIGCHLD && sent {
