@@ -19,6 +19,11 @@ pub fn signals() -> SignalSet {
     SignalSet::of(&[&ENDING[..], &others, &STOPPING].concat())
 }
 
+/// A signal that has come already; what cannot be asked for has not.
+fn pending() -> Option<Received> {
+    sys::wait_for(&signals(), Duration::ZERO).ok().flatten()
+}
+
 /// The children of this process that matter.
 pub struct Family {
     pub command: Pid,
@@ -31,6 +36,10 @@ pub struct Family {
     /// Whether it only waits for others, and handles no signal.
     pub waits: bool,
     request: Request,
+    /// The signal by which a terminal has stopped all of the job, until it goes on.
+    job_stopped: Option<i32>,
+    /// Whether the command was let go on since it was last seen to stop.
+    let_go_on: bool,
 }
 
 /// From here on this process is the parent of all that its children leave behind; tells the children that
@@ -47,7 +56,16 @@ pub fn adopt() -> Result<Vec<Pid>, std::io::Error> {
 impl Family {
     /// A command that has just been started.
     pub fn new(command: Pid, server: Option<Pid>, earlier: Vec<Pid>) -> Self {
-        Self { command, server, earlier, code: None, waits: false, request: Request::new() }
+        Self {
+            command,
+            server,
+            earlier,
+            code: None,
+            waits: false,
+            request: Request::new(),
+            job_stopped: None,
+            let_go_on: false,
+        }
     }
 
     /// Takes in what has ended or stopped; tells whether the command has ended and left nothing.
@@ -66,18 +84,30 @@ impl Family {
     fn take_in(&mut self, pid: Pid, status: WaitStatus) {
         if self.server == Some(pid) && !status.stopped() {
             self.server = None;
-        } else if pid == self.command && status.stopped() {
-            // Whoever watches this process sees it stop as the command does. What lets it go on is passed on.
-            if status.stopping_signal().is_some_and(job::stops_with) {
-                let _ = kill_process(getpid(), Signal::STOP);
+        } else if let Some(signal) = status.stopping_signal() {
+            if pid == self.command {
+                self.stop_with(signal);
             }
         } else if pid == self.command {
             // What came while it lived it may have handled.
-            while let Ok(Some(received)) = sys::wait_for(&signals(), Duration::ZERO) {
+            while let Some(received) = pending() {
                 self.request.take(received, self.waits);
             }
             let signal = status.terminating_signal().map(|signal| 128 + signal);
             self.code = status.exit_status().or(signal);
+        }
+    }
+
+    /// Whoever watches this process sees it stop as the command does. What lets it go on is passed on.
+    fn stop_with(&mut self, signal: i32) {
+        self.let_go_on = false;
+        while let Some(received) = pending() {
+            self.take(received);
+        }
+        let whole_job = self.job_stopped == Some(signal);
+        if !self.let_go_on && job::stops(whole_job) {
+            self.job_stopped = None;
+            let _ = kill_process(getpid(), Signal::STOP);
         }
     }
 
@@ -114,6 +144,11 @@ impl Family {
         let sent = sent || (signal == libc::SIGHUP && getsid(None) == Ok(getpid()));
         let Some(named) = Signal::from_named_raw(signal) else { return };
         self.request.take(received, self.waits || self.code.is_some());
+        if signal == libc::SIGCONT {
+            (self.job_stopped, self.let_go_on) = (None, true);
+        } else if STOPPING.contains(&signal) && !sent {
+            self.job_stopped = Some(signal);
+        }
         if self.code.is_none() && signal != libc::SIGCHLD && sent {
             let _ = kill_process(self.command, named);
         }
