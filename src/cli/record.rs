@@ -132,8 +132,7 @@ fn record(
         return Err(failure.with_hint(Some(hint)));
     }
     if let Some(folder) = &arguments.out_dir {
-        std::fs::create_dir_all(folder)
-            .map_err(|source| Failure::undecided(&record::Error::Log { path: folder.clone(), source }))?;
+        super::r#gen::make_folder(folder)?;
     }
     let out = out(&arguments);
     if arguments.out.as_ref() != Some(&out) {
