@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::harness::case::Case;
 use crate::harness::pair;
-use crate::harness::recorder::{COMPAT, assert_code, finish, log, record};
+use crate::harness::recorder::{COMPAT, assert_code, finish, log, record, record_as_user};
 use crate::harness::recording::read;
 
 /// The cases.
@@ -22,6 +22,7 @@ pub fn cases() -> Vec<Case> {
             &["python3", "setpriv", "unshare"],
             ordinary_user,
         ),
+        Case::new("limit::volumes_share_the_descriptors", &["python3", "setpriv", "unshare"], volumes),
         Case::new("limit::the_commands_limits_are_not_the_logs", &["bash", "python3"], commands_own),
         Case::new("limit::threads_open_files_at_once", &["python3"], threads),
     ]
@@ -80,6 +81,19 @@ for round in range(2):
     let output = finish(run, b"");
     assert_code(&output, 0);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "405450\n405450\n");
+}
+
+/// Seven volumes of 300 folders, of which as many could be held as 1,024 descriptors allow.
+fn volumes(folder: &Path) {
+    let before = "for volume in 1 2 3 4 5 6 7; do
+            mkdir v$volume; mount -t tmpfs memory v$volume
+            for number in $(seq 300); do mkdir v$volume/$number; echo $number > v$volume/$number/file; done
+        done; ulimit -n 1024";
+    let script = "print(sum(int(open(f\"v{volume}/{number}/file\").read()) for volume in range(1, 8) \
+        for number in range(1, 301)))";
+    let output = record_as_user(folder, before, &format!("python3 -c '{script}'"));
+    assert_code(&output, 0);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "316050\n");
 }
 
 /// Files of 20 KiB, of which the log is larger, by a limit that its server can raise and by one that it perhaps

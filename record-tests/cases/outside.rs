@@ -13,6 +13,7 @@ use crate::harness::recording::read;
 pub fn cases() -> Vec<Case> {
     vec![
         Case::new("outside::files_that_come_and_go_are_opened_as_natively", &["python3"], come_and_go),
+        Case::new("outside::who_was_sent_back_once_costs_no_descriptors", &["python3"], sent_back),
         Case::new("outside::open_files_stay_what_they_are_without_their_names", &["python3"], taken),
         Case::new(
             "outside::open_files_stay_what_they_are_where_reads_cannot_go_past_the_mirror",
@@ -71,6 +72,31 @@ fn come_and_go(folder: &Path) {
     let said = assert_same(folder, include_str!("../fixtures/race.py"), "");
     let wanted = "own ['of 0']\nthrough a link ['of 0']\nof root True \nexclusive True\nthere or not True\n";
     assert_eq!(said, wanted);
+}
+
+/// A file is replaced outside and changed inside at once; then others are looked at.
+const SENT_BACK: &str = "import os, sys
+outside = sys.argv[1]
+def descriptors():
+    # How many the server has, a child of the same parent.
+    counts = []
+    for process in filter(str.isdigit, os.listdir('/proc')):
+        try:
+            parent = int(open(f'/proc/{process}/stat').read().rsplit(')', 1)[1].split()[1])
+            if parent == os.getppid(): counts.append(len(os.listdir(f'/proc/{process}/fd')))
+        except OSError: pass
+    return max(counts)
+os.mkdir(outside + '/files')
+for n in range(2000): open(f'{outside}/files/{n}', 'w').close()
+open('victim', 'w').close(); os.stat('victim')
+os.rename(outside + '/victim', outside + '/old'); open(outside + '/victim', 'w').close()
+os.chmod('victim', 0o600)
+before = descriptors()
+for n in range(2000): os.lstat(f'files/{n}')
+print(oct(os.stat('victim').st_mode), descriptors() - before < 100)";
+
+fn sent_back(folder: &Path) {
+    assert_eq!(assert_same(folder, SENT_BACK, ""), "0o100600 True\n");
 }
 
 const TAKEN: &str = include_str!("../fixtures/taken.py");

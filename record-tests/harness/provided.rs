@@ -53,7 +53,7 @@ impl Service for Copies {
             only_user: None,
             remember: Duration::from_secs(1),
             depth: mounted.depth,
-            descriptors: 100,
+            descriptors: compat::mirror::Holders::new(100),
             read_only: mounted.read_only,
         };
         let volume = Volume::new(mounted.device, mounted.root, options, None)?;

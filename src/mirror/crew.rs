@@ -22,6 +22,8 @@ struct State {
     threads: usize,
     waiting: usize,
     resting: usize,
+    /// Those that are counted as waiting and will be back soon.
+    staying: usize,
     /// A thread was started and has not come yet.
     starting: bool,
     ended: bool,
@@ -80,6 +82,18 @@ impl Crew {
         deserted && state.resting == 0
     }
 
+    /// Keeps the place at the device while a request is answered that does not take long; no further thread
+    /// is wanted.
+    pub fn stay(&self) -> bool {
+        self.state().staying += 1;
+        false
+    }
+
+    /// The request is answered.
+    pub fn stayed(&self) {
+        self.state().staying -= 1;
+    }
+
     /// A thread goes for good, and with it all others.
     pub fn end(&self) {
         let mut state = self.state();
@@ -91,7 +105,7 @@ impl Crew {
     /// Whether a request is being answered.
     pub fn is_busy(&self) -> bool {
         let state = self.state();
-        state.waiting + state.resting < state.threads
+        state.waiting + state.resting < state.threads + state.staying
     }
 }
 

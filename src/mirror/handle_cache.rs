@@ -17,11 +17,49 @@ pub const DEEPEST: usize = 16_384;
 /// How often a file is looked for that others keep moving.
 const ATTEMPTS: usize = 16;
 
-/// Bounds the descriptors that nodes hold without need.
+/// The nodes that hold descriptors without need, of all volumes that share the limit of a process.
+#[derive(Debug)]
+pub struct Holders {
+    capacity: usize,
+    nodes: Mutex<VecDeque<Weak<Node>>>,
+}
+
+impl Holders {
+    /// Room for as many descriptors.
+    pub fn new(capacity: usize) -> Arc<Self> {
+        Arc::new(Self { capacity, nodes: Mutex::default() })
+    }
+
+    /// Gives all descriptors back that are held without need.
+    fn give_back(&self) {
+        let held = std::mem::take(&mut *self.nodes.lock().unwrap_or_else(PoisonError::into_inner));
+        held.iter().filter_map(Weak::upgrade).for_each(|node| node.release());
+    }
+
+    fn remember(&self, node: &Arc<Node>) {
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        nodes.push_back(Arc::downgrade(node));
+        // A second chance each: twice around ends it in any case.
+        let mut steps = 2 * nodes.len();
+        let mut released = Vec::new();
+        while nodes.len() > self.capacity && steps > 0 {
+            steps -= 1;
+            let Some(oldest) = nodes.pop_front().and_then(|node| node.upgrade()) else { continue };
+            if oldest.used.swap(false, Ordering::Relaxed) {
+                nodes.push_back(Arc::downgrade(&oldest));
+            } else {
+                released.push(oldest);
+            }
+        }
+        drop(nodes);
+        released.iter().for_each(|node| node.release());
+    }
+}
+
+/// Finds the descriptors of a volume's nodes.
 #[derive(Debug)]
 pub struct HandleCache {
-    capacity: usize,
-    holders: Mutex<VecDeque<Weak<Node>>>,
+    holders: Arc<Holders>,
     /// Held for writing from before a name is moved or taken away until its node knows.
     moves: RwLock<()>,
     /// How many were moved or taken away.
@@ -43,9 +81,9 @@ impl Drop for Moving<'_> {
 }
 
 impl HandleCache {
-    /// A cache for as many descriptors.
-    pub fn new(capacity: usize) -> Self {
-        Self { capacity, holders: Mutex::default(), moves: RwLock::default(), moved: AtomicU64::new(0) }
+    /// A cache of one volume.
+    pub fn new(holders: Arc<Holders>) -> Self {
+        Self { holders, moves: RwLock::default(), moved: AtomicU64::new(0) }
     }
 
     /// A name is being moved or taken away, until this is dropped.
@@ -112,10 +150,9 @@ impl HandleCache {
         node.held().ok_or(Errno::STALE)
     }
 
-    /// Gives all descriptors back that are held without need.
+    /// Gives all descriptors back that are held without need, in all volumes.
     pub fn give_back(&self) {
-        let held = std::mem::take(&mut *self.holders.lock().unwrap_or_else(PoisonError::into_inner));
-        held.iter().filter_map(Weak::upgrade).for_each(|node| node.release());
+        self.holders.give_back();
     }
 
     fn keep(&self, node: &Arc<Node>, file: OwnedFd) -> Arc<OwnedFd> {
@@ -129,21 +166,6 @@ impl HandleCache {
 
     /// The node has a descriptor that is wanted for a while.
     pub fn remember(&self, node: &Arc<Node>) {
-        let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
-        holders.push_back(Arc::downgrade(node));
-        // A second chance each: twice around ends it in any case.
-        let mut steps = 2 * holders.len();
-        let mut released = Vec::new();
-        while holders.len() > self.capacity && steps > 0 {
-            steps -= 1;
-            let Some(oldest) = holders.pop_front().and_then(|holder| holder.upgrade()) else { continue };
-            if oldest.used.swap(false, Ordering::Relaxed) {
-                holders.push_back(Arc::downgrade(&oldest));
-            } else {
-                released.push(oldest);
-            }
-        }
-        drop(holders);
-        released.iter().for_each(|node| node.release());
+        self.holders.remember(node);
     }
 }

@@ -32,6 +32,7 @@ mod session;
 mod table;
 mod volume;
 
+pub use handle_cache::Holders;
 pub use observer::{Action, Caller, Event, Observer, Traffic};
 pub use provider::{Provider, Wanted};
 pub use session::{DEVICE, Session};

@@ -155,6 +155,11 @@ impl Node {
         }
     }
 
+    /// Whether it has a name, as far as is known here.
+    pub fn has_name(&self) -> bool {
+        matches!(self.state().place, Place::Root | Place::Named { .. })
+    }
+
     /// It has been found or put at this place.
     pub fn moved(self: &Arc<Self>, parent: &Arc<Self>, name: &[u8]) {
         let mut state = self.state();

@@ -2,16 +2,20 @@
 //! outside. One for each file, however often it is open.
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use rustix::process::{Resource, getrlimit};
 
 /// How many are kept in this process, for all volumes.
 static KEPT: AtomicUsize = AtomicUsize::new(0);
 
-/// Whether this process had no descriptor left once.
-static SCARCE: AtomicBool = AtomicBool::new(false);
+/// When this process last had no descriptor left, in milliseconds since it was asked first; 0 for never.
+static SCARCE: AtomicU64 = AtomicU64::new(0);
+
+/// For how long none are kept then, in milliseconds.
+const PAUSE: u64 = 5_000;
 
 /// An `O_PATH` descriptor (which neither keeps a program from being written nor a lease from being given).
 #[derive(Debug)]
@@ -21,7 +25,8 @@ impl OpenHandle {
     /// Keeps a descriptor, unless as many are kept already as leave enough for folders and for what is served:
     /// a sixteenth of all that this process may have. An open file without one is found by its name.
     pub fn keep(file: &Arc<OwnedFd>) -> Option<Self> {
-        if SCARCE.load(Ordering::Relaxed) {
+        let scarce = SCARCE.load(Ordering::Relaxed);
+        if scarce != 0 && milliseconds() < scarce + PAUSE {
             return None;
         }
         let room = KEPT
@@ -29,9 +34,9 @@ impl OpenHandle {
         room.is_ok().then(|| Self(Arc::clone(file)))
     }
 
-    /// No more are kept from now on: they were missing elsewhere.
+    /// No more are kept for a while: they were missing elsewhere.
     pub fn keep_no_more() {
-        SCARCE.store(true, Ordering::Relaxed);
+        SCARCE.store(milliseconds() + 1, Ordering::Relaxed);
     }
 
     /// The descriptor.
@@ -44,6 +49,11 @@ impl Drop for OpenHandle {
     fn drop(&mut self) {
         KEPT.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+fn milliseconds() -> u64 {
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    u64::try_from(FIRST.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 fn most() -> usize {

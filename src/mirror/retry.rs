@@ -44,10 +44,19 @@ impl Retries {
         self.any.load(Ordering::Acquire) && self.threads().contains_key(&thread)
     }
 
-    /// The thread has found this node, which holds a descriptor for it.
+    /// The thread has found this node, which holds a descriptor for it; what it found before it is done with.
     pub fn found(&self, thread: u32, node: &Arc<Node>) {
-        if let Some(retry) = self.threads().get_mut(&thread) {
-            retry.found = Some(Arc::clone(node));
+        let mut threads = self.threads();
+        match threads.get_mut(&thread) {
+            Some(retry) if retry.found.as_ref().is_some_and(|before| Arc::ptr_eq(before, node)) => {}
+            Some(retry) => {
+                let before =
+                    std::mem::replace(retry, Retry { since: retry.since, found: Some(Arc::clone(node)) });
+                drop(threads);
+                drop(before);
+            }
+            // It was forgotten meanwhile, as others are.
+            None => drop(Retry { since: Instant::now(), found: Some(Arc::clone(node)) }),
         }
     }
 
@@ -62,11 +71,32 @@ impl Retries {
         threads.retain(|_, retry| retry.since.elapsed() < TIME);
         if sent_back && threads.len() < MOST {
             threads.insert(thread, Retry { since: Instant::now(), found: None });
-        } else if matches!(operation, Operation::Open | Operation::Create) {
+        } else if !is_on_the_way(operation) {
             threads.remove(&thread);
         }
         self.any.store(!threads.is_empty(), Ordering::Release);
     }
+}
+
+/// Whether a call may ask for this before it does what it is for, or the request is none of the call's.
+fn is_on_the_way(operation: Operation) -> bool {
+    use Operation::{
+        Access, Forget, ForgetMany, GetAttributes, GetExtended, Lookup, ReadLink, Release, ReleaseFolder,
+        Statx,
+    };
+    matches!(
+        operation,
+        Lookup
+            | ReadLink
+            | GetAttributes
+            | Statx
+            | Access
+            | GetExtended
+            | Forget
+            | ForgetMany
+            | Release
+            | ReleaseFolder
+    )
 }
 
 impl Drop for Retry {

@@ -88,8 +88,8 @@ fn serve(shared: &Arc<Shared>) {
     let mut keeps_place = false;
     while keeps_place || shared.crew.take_place() {
         let read = rustix::io::read(device, &mut *message);
-        keeps_place = read.is_ok_and(|length| is_brief(&message[..length]));
-        let wanted = !keeps_place && shared.crew.leave_place();
+        keeps_place = read.is_ok_and(|length| is_brief(volume, &message[..length]));
+        let wanted = if keeps_place { shared.crew.stay() } else { shared.crew.leave_place() };
         match read {
             Ok(length) => {
                 if wanted {
@@ -97,6 +97,9 @@ fn serve(shared: &Arc<Shared>) {
                     let _ = spawn(shared);
                 }
                 answer(volume, device, &message[..length], &credentials, &mut out);
+                if keeps_place {
+                    shared.crew.stayed();
+                }
             }
             Err(error) if is_over(error) => break,
             Err(Errno::INTR | Errno::NOENT | Errno::AGAIN) => {}
@@ -114,10 +117,16 @@ fn is_over(error: Errno) -> bool {
 
 /// Whether nobody waits for the answer, and it does not take long: the thread is back at the device before it
 /// would pay to call another.
-fn is_brief(message: &[u8]) -> bool {
-    use Operation::{Forget, ForgetMany, Release, ReleaseFolder};
-    let operation = Header::read(message).ok().and_then(|(header, ..)| Operation::of(header.operation));
-    matches!(operation, Some(Forget | ForgetMany | Release | ReleaseFolder))
+fn is_brief(volume: &Volume, message: &[u8]) -> bool {
+    let Ok((header, mut body, _)) = Header::read(message) else { return false };
+    match Operation::of(header.operation) {
+        Some(Operation::ReleaseFolder) => true,
+        Some(Operation::Release) => {
+            let open = body.u64().and_then(|number| volume.files.find(number));
+            open.is_ok_and(|open| open.is_closed_soon())
+        }
+        _ => false,
+    }
 }
 
 fn own_device(volume: &Volume) -> Result<OwnedFd, Errno> {
@@ -160,6 +169,7 @@ fn answer(volume: &Volume, device: &OwnedFd, message: &[u8], credentials: &Crede
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mirror::handle_cache::Holders;
     use std::net::{Ipv4Addr, UdpSocket};
 
     use crate::mirror::Options;
@@ -180,7 +190,7 @@ mod tests {
             only_user: Some((0, 0)),
             remember: Duration::ZERO,
             depth: 1,
-            descriptors: 16,
+            descriptors: Holders::new(16),
             read_only: false,
         };
         device.send(b"nobody").expect("the first goes out");

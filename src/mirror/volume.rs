@@ -10,7 +10,7 @@ use rustix::fs::{Access, AtFlags, Mode, OFlags, Statx};
 use rustix::io::Errno;
 
 use super::attribute;
-use super::handle_cache::HandleCache;
+use super::handle_cache::{HandleCache, Holders};
 use super::identity::Credentials;
 use super::node::Node;
 use super::observer::{Action, Caller, Event, Observer};
@@ -38,8 +38,8 @@ pub struct Options {
     /// How deep file systems are stacked below: 1 for one that lies on a device or in memory, 2 for an
     /// overlay.
     pub depth: u32,
-    /// How many descriptors may be held for folders.
-    pub descriptors: usize,
+    /// The descriptors that may be held for folders, of all volumes that share them.
+    pub descriptors: Arc<Holders>,
     /// Whether the volume is mounted read-only. What is provided is read past this process then: no open for
     /// writing, which must go to the original, can meet one for reading.
     pub read_only: bool,
@@ -104,7 +104,7 @@ impl Volume {
         let stat = attribute::of_file(&root)?;
         let acl = options.only_user.is_none() && has_access_lists(&root);
         let copies = rustix::fs::fstatfs(&root)?.f_type == OVERLAY;
-        let handles = HandleCache::new(options.descriptors);
+        let handles = HandleCache::new(Arc::clone(&options.descriptors));
         Ok(Self {
             device,
             table: Table::new(Node::root(ROOT, root, &stat)),
@@ -238,7 +238,11 @@ impl Volume {
             Ok((attribute::of_file(&file)?, file))
         };
         let keep = |(stat, file)| (self.table.found(&stat, parent, name), stat, file);
-        let (node, stat, file) = self.handles.between_moves(look, keep)?;
+        let (node, stat, file) = match self.handles.between_moves(look, keep) {
+            // It is found without one, and may be lost once more.
+            Err(Errno::MFILE) => return self.answer_entry(out, parent, folder, name),
+            found => found?,
+        };
         if !node.is_folder() {
             node.hold(&Arc::new(file));
             self.retries.found(thread, &node);
@@ -348,7 +352,7 @@ mod tests {
             only_user: None,
             remember: Duration::ZERO,
             depth: 1,
-            descriptors: 16,
+            descriptors: Holders::new(16),
             read_only: false,
         };
         Volume::new(open("/dev/null".as_ref()), open(folder), options, None).expect("a volume")

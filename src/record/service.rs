@@ -1,5 +1,6 @@
 //! The recording as what serves the mirror's volumes.
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{self, PipeWriter, Write as _};
 use std::sync::Arc;
@@ -35,6 +36,8 @@ pub struct RecordingService<'a> {
     recorder: Arc<Recorder>,
     volumes: Vec<Arc<Volume>>,
     sessions: Vec<Session>,
+    /// Of this process as the server, which has limits of its own.
+    descriptors: OnceCell<Arc<mirror::Holders>>,
     writer: Option<JoinHandle<io::Result<trace::End>>>,
     /// Where this process, as the server, tells the one that waits for it why there is no log.
     unwritten: PipeWriter,
@@ -57,7 +60,8 @@ impl<'a> RecordingService<'a> {
         }
         let (volumes, sessions) = (Vec::new(), Vec::new());
         let (format, writer) = (options.format, None);
-        Self { log, format, header, queue, recorder, volumes, sessions, writer, unwritten, tell }
+        let descriptors = OnceCell::new();
+        Self { log, format, header, queue, recorder, volumes, sessions, descriptors, writer, unwritten, tell }
     }
 
     fn start_log(&mut self) -> io::Result<()> {
@@ -89,6 +93,12 @@ impl<'a> RecordingService<'a> {
     }
 }
 
+/// Room for a quarter of the descriptors that this process may have: most are for files that are open.
+fn holders() -> Arc<mirror::Holders> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
+    mirror::Holders::new(usize::try_from(limit / 4).unwrap_or(usize::MAX).min(16_384))
+}
+
 fn is_busy((session, volume): (&Session, &Arc<Volume>)) -> bool {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     let device = volume.device();
@@ -107,15 +117,13 @@ impl Service for RecordingService<'_> {
             Users::Many => None,
             Users::One { user, group } => Some((user, group)),
         };
-        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
         let options = mirror::Options {
             place: mounted.place,
             only_user,
             remember: REMEMBER,
             depth: mounted.depth,
             read_only: mounted.read_only,
-            // The other half is for files that are open.
-            descriptors: usize::try_from(limit / 4).unwrap_or(usize::MAX).min(16_384),
+            descriptors: Arc::clone(self.descriptors.get_or_init(holders)),
         };
         let observer: Arc<dyn Observer> = Arc::<Recorder>::clone(&self.recorder);
         let volume = Volume::new(mounted.device, mounted.root, options, Some(observer))?;

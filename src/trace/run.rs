@@ -11,7 +11,7 @@ use super::document::{Event, Header, Kind};
 use super::read::{ReadError, Reader};
 
 /// The bits of the flags of open(2) that say how a file is opened (`O_ACCMODE`); 0 is for reading.
-const ACCESS_MODE: u32 = 3;
+pub(super) const ACCESS_MODE: u32 = 3;
 
 /// What the kernel adds to the path of a program whose file was removed or replaced (proc_pid_exe(5)).
 const REMOVED: &str = " (deleted)";

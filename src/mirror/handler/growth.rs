@@ -13,8 +13,9 @@ use crate::mirror::volume::Volume;
 /// Tells the kernel before the root is opened, where it is longer than the kernel knows.
 pub(super) fn tell(volume: &Volume, file: &File) {
     let Ok(stat) = attribute::of_file(file) else { return };
-    let (size, known) = (stat.stx_size, volume.root_size.load(Ordering::Relaxed));
-    let mut last = [0];
+    let (size, mut last) = (stat.stx_size, [0]);
+    // One thread tells each size: the kernel may have it wait for a read that others are to answer.
+    let known = volume.root_size.fetch_max(size, Ordering::Relaxed);
     if size <= known || rustix::io::pread(file, &mut last, size - 1) != Ok(1) {
         return;
     }
@@ -23,10 +24,8 @@ pub(super) fn tell(volume: &Volume, file: &File) {
     let (mut invalidation, mut stored) = (Vec::new(), Vec::new());
     write_invalidation(&mut invalidation, ROOT, known);
     write_stored(&mut stored, ROOT, size - 1, &last);
-    let told = [invalidation, stored]
-        .iter()
-        .all(|message| rustix::io::write(volume.device.as_fd(), message).is_ok());
-    if told {
-        volume.root_size.fetch_max(size, Ordering::Relaxed);
+    for message in [invalidation, stored] {
+        // Where the kernel does not take it, it has no such page, or has been unmounted.
+        let _ = rustix::io::write(volume.device.as_fd(), &message);
     }
 }
