@@ -6,15 +6,17 @@
 
 mod bare;
 mod note;
+mod search;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::loader::{Environment, Facts, Files, Form, Load, Start, start, start_and_open};
+use crate::loader::{Environment, Facts, Files, Form, Load, LoadedObject, Start, start, start_and_open};
 use crate::spec::{Recorded, RecordedLibrary, RecordedProgram};
 use crate::trace::{Opener, Runs, Seen};
 
 pub(super) use bare::find_bare;
+use search::RunFolders;
 
 /// Libraries that are opened whatever the program does: name services, character sets and stack unwinding by
 /// glibc (`nss/nss_module.c`, `iconv/gconv_dl.c`, `misc/unwind-link.c`), and libsepol by libselinux.
@@ -59,6 +61,8 @@ pub(super) struct Found {
     /// Programs without a loader, and loaders that were executed by themselves: how they search for what they
     /// loaded, and for which program, is not told.
     pub hiding: Vec<String>,
+    /// Folders of the runs' `LD_LIBRARY_PATH` that are known by nothing else, each with a program and what it found there.
+    pub run_folders: BTreeMap<String, (String, String)>,
     /// The places of programs in `recorded`, by path.
     places: HashMap<String, usize>,
 }
@@ -117,7 +121,7 @@ impl Found {
     fn add_opener(&mut self, opener: &Opener, ground: &dyn Ground, environment: &Environment) {
         let (libraries, load) = match content_of_opener(opener, ground) {
             Content::Object(program) if program.is_program() && program.interpreter.is_some() => {
-                libraries(opener, &program, ground, environment)
+                self.libraries(opener, &program, ground, environment)
             }
             Content::Object(own_loader) => {
                 let libraries = all_libraries(opener, Some(&own_loader), ground);
@@ -138,6 +142,48 @@ impl Found {
             self.add_program(ground, &opener.program, opener.runs, false).libraries = libraries;
         }
         self.loads.extend(load.map(|load| (opener.program.clone(), load)));
+    }
+
+    /// The libraries that a program loaded once it ran, and its start with all of them.
+    fn libraries(
+        &mut self,
+        opener: &Opener,
+        program: &Facts,
+        ground: &dyn Ground,
+        environment: &Environment,
+    ) -> (Vec<RecordedLibrary>, Option<Load>) {
+        let files = ground.files();
+        let place = ground.place(&opener.program);
+        let start_of_program = Start { path: &place, shown: &place };
+        let alone = start(&start_of_program, files, environment);
+        let folders = RunFolders::of(opener, program, ground, environment);
+        let mut survey = Survey {
+            ground,
+            environment,
+            of_run: folders.environment(environment),
+            folders: &folders,
+            place: &place,
+            covered: alone.objects.iter().map(|object| (files.real_path(&object.path), None)).collect(),
+            opens: alone.objects.iter().any(|object| opens_libraries(&object.facts)),
+            libraries: Vec::new(),
+        };
+        survey.covered.extend(program.interpreter.iter().map(|path| (files.real_path(path), None)));
+        survey.add_all(opener, program);
+        let names = survey.names();
+        if names.is_empty() {
+            return (survey.libraries, None);
+        }
+        let load = start_and_open(&start_of_program, &names, files, &survey.of_run);
+        if !folders.is_empty() {
+            let known = start_and_open(&start_of_program, &names, files, environment);
+            let known: HashSet<&str> = known.objects.iter().map(|object| object.path.as_str()).collect();
+            for object in load.objects.iter().filter(|object| !known.contains(object.path.as_str())) {
+                let Some(folder) = folders.option(&object.path) else { continue };
+                let found = (opener.program.clone(), file_name(&object.path).to_owned());
+                self.run_folders.entry(folder.to_owned()).or_insert(found);
+            }
+        }
+        (survey.libraries, Some(load))
     }
 
     fn add_program(
@@ -184,32 +230,6 @@ struct Candidate<'a> {
     facts: Option<Arc<Facts>>,
     /// The loader opened it, before the program ran.
     by_loader: bool,
-}
-
-/// The libraries that a program loaded once it ran, and its start with all of them.
-fn libraries(
-    opener: &Opener,
-    program: &Facts,
-    ground: &dyn Ground,
-    environment: &Environment,
-) -> (Vec<RecordedLibrary>, Option<Load>) {
-    let files = ground.files();
-    let place = ground.place(&opener.program);
-    let alone = start(&Start { path: &place, shown: &place }, files, environment);
-    let mut survey = Survey {
-        ground,
-        environment,
-        place: &place,
-        covered: alone.objects.iter().map(|object| (files.real_path(&object.path), None)).collect(),
-        opens: alone.objects.iter().any(|object| opens_libraries(&object.facts)),
-        libraries: Vec::new(),
-    };
-    survey.covered.extend(program.interpreter.iter().map(|path| (files.real_path(path), None)));
-    survey.add_all(opener, program);
-    let names = survey.names();
-    let load = (!names.is_empty())
-        .then(|| start_and_open(&Start { path: &place, shown: &place }, &names, files, environment));
-    (survey.libraries, load)
 }
 
 /// All libraries that a program opened whose start does not tell which of them it loads: it is not there any
@@ -287,6 +307,9 @@ fn stem(path: &str) -> Option<&str> {
 struct Survey<'a> {
     ground: &'a dyn Ground,
     environment: &'a Environment,
+    /// The environment with what is known of that of the runs.
+    of_run: Environment,
+    folders: &'a RunFolders,
     /// The program, for the loader.
     place: &'a str,
     /// Files that are loaded for something else: for the start, or for a library (its path as shown).
@@ -322,7 +345,9 @@ impl Survey<'_> {
         let is_loaded = self.opens || is_of_others || candidate.by_loader;
         let Some(facts) = &candidate.facts else {
             if is_loaded {
-                self.libraries.push(gone(candidate.path, candidate.seen));
+                let gone = gone(candidate.path, candidate.seen);
+                let name = self.folders.hold(candidate.path).then(|| file_name(candidate.path).to_owned());
+                self.libraries.push(RecordedLibrary { name, ..gone });
             }
             return;
         };
@@ -337,7 +362,7 @@ impl Survey<'_> {
         let shown = self.ground.shown(candidate.path);
         let name = match needed_by {
             Some(_) => None,
-            None => self.open(facts, &place, &shown),
+            None => self.open(facts, candidate.path, &place, &shown),
         };
         self.opens |= opens_libraries(facts);
         self.libraries.push(RecordedLibrary {
@@ -352,23 +377,30 @@ impl Survey<'_> {
 
     /// Opens a library as the program did: the name under which a search finds it, where one does. What is
     /// loaded with it is loaded for it.
-    fn open(&mut self, facts: &Facts, place: &str, shown: &str) -> Option<String> {
+    fn open(&mut self, facts: &Facts, path: &str, place: &str, shown: &str) -> Option<String> {
         let files = self.ground.files();
-        let real = files.real_path(place);
+        // A folder of the scope may also be named as it lies on this machine.
+        let reals = [files.real_path(place), files.real_path(path)];
         let program = Start { path: self.place, shown: self.place };
-        let load = |name: &str| start_and_open(&program, &[name.to_owned()], files, self.environment);
-        let is_found = |load: &Load| load.objects.iter().any(|object| files.real_path(&object.path) == real);
-        let by_name = facts.soname.as_ref().map(|name| (load(name), name)).filter(|(load, _)| is_found(load));
-        let (load, name) = match by_name {
-            Some((load, name)) => (load, Some(name.clone())),
-            None => (load(place), None),
+        let load = |name: &str, environment: &Environment| {
+            start_and_open(&program, &[name.to_owned()], files, environment)
         };
+        let is_it = |object: &LoadedObject| reals.contains(&files.real_path(&object.path));
+        let soname = facts.soname.as_deref();
+        let own = Some(file_name(place)).filter(|own| soname != Some(*own));
+        let environments = [self.environment, &self.of_run];
+        let mut searches = environments[..if self.folders.is_empty() { 1 } else { 2 }]
+            .iter()
+            .flat_map(|environment| soname.into_iter().chain(own).map(|name| (name, *environment)));
+        let found = searches.find(|(name, environment)| load(name, environment).objects.iter().any(is_it));
+        let name = found.map(|(name, _)| name);
+        let load = load(name.unwrap_or(place), &self.of_run);
         for object in &load.objects {
             let real = files.real_path(&object.path);
             self.opens |= opens_libraries(&object.facts);
             self.covered.entry(real).or_insert_with(|| Some(shown.to_owned()));
         }
-        name
+        name.map(str::to_owned)
     }
 
     /// The names and paths that the program opened by itself, in order.

@@ -74,7 +74,7 @@ impl Application {
 
     /// The environment with the directories that the application itself puts into `LD_LIBRARY_PATH`;
     /// those of the scope come first.
-    pub(super) fn environment(&self, files: &ScopeFiles<'_>, environment: &Environment) -> Environment {
+    pub fn environment(&self, files: &ScopeFiles<'_>, environment: &Environment) -> Environment {
         let own = self.library_path.iter().map(|directory| match directory.starts_with(['/', '$']) {
             true => directory.clone(),
             false => files.path_of(directory),

@@ -30,7 +30,7 @@ pub use libraries::{Loaded, Place, Role, libraries};
 pub use name::Name;
 pub use perfetto::{MOST_SPACES, Spaces, Tracks};
 pub use read::{Ending, Foreign, ReadError, Reader};
-pub use run::{Opener, Runs, Seen};
+pub use run::{HWCAPS, Lookups, Opener, Runs, Seen};
 pub use summary::{
     FirstTouch, FolderMisses, FolderOpens, PathCounts, ProgramFacts, RunFacts, Summary, TouchTimes, summary,
 };

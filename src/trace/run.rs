@@ -7,6 +7,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
+use super::asking::is_library;
 use super::document::{Event, Header, Kind};
 use super::read::{ReadError, Reader};
 
@@ -52,6 +53,41 @@ pub struct Opener {
     pub runs: u32,
     /// The files.
     pub opened: Vec<Seen>,
+    /// What it looked up.
+    pub lookups: Lookups,
+}
+
+/// What of a program's lookups tells where its loader searched. The kernel asks for a hit only now and then, and for
+/// a miss each time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lookups {
+    /// Whether any was recorded.
+    pub any: bool,
+    /// Folders in which glibc looked for its sub-directories for the CPU ([`HWCAPS`]), as it does in each that it
+    /// searches.
+    pub with_hwcaps: BTreeSet<String>,
+    /// Paths with the name of a library at which nothing was found.
+    pub missed: BTreeSet<String>,
+}
+
+/// The sub-directory that glibc 2.33 and newer look for first in each folder that they search (`elf/dl-hwcaps.c`).
+pub const HWCAPS: &str = "/glibc-hwcaps";
+
+impl Lookups {
+    fn add(&mut self, path: &str, is_miss: bool) {
+        self.any = true;
+        if let Some(folder) = path.strip_suffix(HWCAPS) {
+            self.with_hwcaps.insert(folder.to_owned());
+        } else if is_miss && is_library(path.as_bytes()) {
+            self.missed.insert(path.to_owned());
+        }
+    }
+
+    fn extend(&mut self, other: Self) {
+        self.any |= other.any;
+        self.with_hwcaps.extend(other.with_hwcaps);
+        self.missed.extend(other.missed);
+    }
 }
 
 impl Runs {
@@ -76,7 +112,7 @@ impl Runs {
     fn merge(&mut self, run: Run) {
         self.count += 1;
         self.hosts.insert(run.host.clone());
-        let Run { executed, openers, links, .. } = run;
+        let Run { executed, openers, links, mut lookups, .. } = run;
         let executed = executed.paths;
         let first = executed.first().filter(|first| !self.commands.contains(first));
         self.commands.extend(first.cloned());
@@ -85,15 +121,17 @@ impl Runs {
         let places: HashMap<String, usize> =
             known.map(|(place, opener)| (opener.program.clone(), place)).collect();
         for (program, opened) in openers {
+            let lookups = lookups.remove(&program).unwrap_or_default();
             match places.get(&program) {
                 Some(place) => {
                     let known = &mut self.openers[*place];
                     known.runs += 1;
                     add_seen(&mut known.opened, opened.paths);
+                    known.lookups.extend(lookups);
                 }
                 None => {
                     let opened = opened.paths.into_iter().map(|path| Seen { path, runs: 1 }).collect();
-                    self.openers.push(Opener { program, runs: 1, opened });
+                    self.openers.push(Opener { program, runs: 1, opened, lookups });
                 }
             }
         }
@@ -121,6 +159,8 @@ struct Run {
     /// The places of programs among the openers.
     places: HashMap<String, usize>,
     links: BTreeSet<String>,
+    /// What programs looked up.
+    lookups: HashMap<String, Lookups>,
     made: Made,
     /// Programs that were executed after the run had made them.
     executed_as_made: HashSet<String>,
@@ -184,6 +224,9 @@ impl Run {
     }
 
     fn add(&mut self, event: &Event) {
+        if event.event == Kind::Lookup {
+            self.add_lookup(event);
+        }
         if event.error.is_some() {
             return;
         }
@@ -211,6 +254,17 @@ impl Run {
                 }
             }
             _ => {}
+        }
+    }
+
+    fn add_lookup(&mut self, event: &Event) {
+        let exe = event.exe.text();
+        let Some(program) = self.program(&exe) else { return };
+        if !self.lookups.contains_key(program) {
+            self.lookups.insert(program.to_owned(), Lookups::default());
+        }
+        if let Some(lookups) = self.lookups.get_mut(program) {
+            lookups.add(&event.path.text(), event.error.is_some());
         }
     }
 
@@ -318,6 +372,20 @@ mod tests {
         assert_eq!(opener.program, "/opt/app");
         let expected = [("/site/ssl.so", 1), ("/site/late.so", 1), ("/site/later.so", 1)];
         assert_eq!(paths(&opener.opened), expected);
+    }
+
+    #[test]
+    fn where_a_program_looked_for_libraries_is_kept() {
+        let mut runs = Runs::default();
+        let look = |path: &str, more: &str| line("lookup", path, "/bin/app", more);
+        let miss = r#","error":"ENOENT""#;
+        let open = line("open", "/d2/a.so", "/bin/app", r#","flags":0"#);
+        add(&mut runs, &[look("/d1/glibc-hwcaps", miss), look("/d1/a.so", miss), open.clone()]);
+        add(&mut runs, &[look("/d2/glibc-hwcaps", ""), look("/d2/a.so", ""), look("/etc/x", miss), open]);
+        let [opener] = &runs.openers[..] else { panic!("{runs:?}") };
+        let set = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
+        let (with_hwcaps, missed) = (set(&["/d1", "/d2"]), set(&["/d1/a.so"]));
+        assert_eq!(opener.lookups, Lookups { any: true, with_hwcaps, missed });
     }
 
     #[test]

@@ -69,6 +69,8 @@ pub(in crate::generate) fn find_bare(
         let real = fs::canonicalize(directory.join(path)).ok()?;
         Some((real.into_os_string().into_string().ok()?, path.clone()))
     };
-    let bare = Bare { files: ScopeFiles::new(application, host), scope: members.filter_map(real).collect() };
-    find(runs, &bare, environment)
+    let files = ScopeFiles::new(application, host);
+    let environment = application.environment(&files, environment);
+    let bare = Bare { files, scope: members.filter_map(real).collect() };
+    find(runs, &bare, &environment)
 }

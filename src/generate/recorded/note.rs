@@ -18,6 +18,13 @@ impl Found {
                  searches for what it loaded, and for which program, is not told, and a check is undecided"
             )
         }));
+        notes.extend(self.run_folders.iter().map(|(folder, (program, library))| {
+            format!(
+                "{program} found {library} in {folder} in a recorded run, which no object names as a search path: it \
+                 was in LD_LIBRARY_PATH. Unless a check has it there too, it is undecided: where the application's \
+                 start sets it, tell so by --library-path {folder}"
+            )
+        }));
         let mut known = HashSet::new();
         for (program, load) in &self.loads {
             for message in load.problems.iter().filter_map(Problem::loader_message) {
