@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::case::Case;
 use crate::harness::pair;
-use crate::harness::recorder::{COMPAT, command, descendants, finish, log, wait_until};
+use crate::harness::recorder::{COMPAT, assert_code, command, descendants, finish, log, wait_until};
 use crate::harness::recording::read;
 
 /// The cases.
@@ -25,6 +25,12 @@ pub fn cases() -> Vec<Case> {
             kill_at_random(folder, Who::Command)
         }),
         Case::new("ending::a_terminated_run_ends_as_its_command", &[], terminated),
+        Case::new(
+            "ending::a_terminals_signal_ends_what_is_left_where_it_ends_the_command",
+            &["python3", "setsid"],
+            from_terminal,
+        ),
+        Case::new("ending::an_ignored_signal_ends_nothing", &["setsid"], ignored),
         Case::new("ending::a_failing_command_removes_nothing", &[], failing),
         Case::new("ending::a_full_disk_is_told_and_ends_no_command", &["unshare"], full),
     ]
@@ -141,6 +147,38 @@ fn terminated(folder: &Path) {
     kill(child.id(), Signal::TERM);
     assert_eq!(child.wait().expect("a child").code(), Some(5));
     assert!(folder.join("asked").exists());
+    assert_eq!(read(&log(folder)).end.code, Some(5));
+}
+
+fn from_terminal(folder: &Path) {
+    let mut run = Command::new("python3");
+    run.args(["-c", include_str!("../fixtures/keys.py"), COMPAT, "record", "-q", "-o", "log", "--"]);
+    run.current_dir(folder);
+    let output = finish(run, b"");
+    assert_code(&output, 0);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let expected = "handled: 0, survived\nhung up: 0, survived\nended: 130, gone\nlate: 0, gone\n";
+    assert_eq!(told, expected);
+}
+
+fn ignored(folder: &Path) {
+    let left = "setsid sh -c 'sleep 0.5; echo > survived' & exit 5";
+    let mut run = Command::new("sh");
+    run.args(["-c", "trap '' INT QUIT HUP; exec \"$@\"", "sh", COMPAT, "record", "-o", "run.jsonl", "--"]);
+    run.args(["sh", "-c", left]).current_dir(folder).stdin(Stdio::null());
+    let mut child = run.spawn().expect("it starts");
+    // It is our child still, by its number.
+    let program = format!("/proc/{}/comm", child.id());
+    wait_until("the start", || fs::read_to_string(&program).is_ok_and(|name| name == "compat\n"));
+    for signal in [Signal::INT, Signal::QUIT, Signal::HUP].into_iter().cycle() {
+        if child.try_wait().expect("a child").is_some() {
+            break;
+        }
+        kill(child.id(), signal);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(child.wait().expect("a child").code(), Some(5));
+    assert!(folder.join("survived").exists());
     assert_eq!(read(&log(folder)).end.code, Some(5));
 }
 

@@ -15,6 +15,8 @@ pub fn cases() -> Vec<Case> {
         Case::new("out::what_is_there_stays_where_nothing_can_be_run", &["mknod", "unshare"], stays),
         Case::new("out::an_older_log_is_replaced_by_a_run", &[], replaced),
         Case::new("out::a_log_that_cannot_begin_is_named", &[], cannot_begin),
+        Case::new("out::what_is_wrong_usage_runs_nothing", &[], wrong_usage),
+        Case::new("out::a_folder_for_logs_is_made", &[], made),
     ]
 }
 
@@ -47,6 +49,28 @@ fn stays(folder: &Path) {
     assert!(fs::symlink_metadata(folder.join("device")).expect("it stays").file_type().is_char_device());
     assert_eq!(fs::read_to_string(folder.join("older")).expect("it stays"), "an older log\n");
     assert!(!folder.join("new").exists(), "it was made for the run");
+}
+
+fn wrong_usage(folder: &Path) {
+    for arguments in [
+        &["--exlude", "/a", "touch", "ran"][..],
+        &["-bogus", "touch", "ran"],
+        &["--include", "data/*", "touch", "ran"],
+    ] {
+        assert_code(&record(folder, "run.jsonl", arguments), 2);
+    }
+    let output = record(folder, "-", &["touch", "ran"]);
+    assert_code(&output, 2);
+    assert!(text(&output.stderr).contains("standard output is the command's"), "{}", text(&output.stderr));
+    assert_eq!(fs::read_dir(folder).expect("our folder").count(), 0, "nothing was run or made");
+}
+
+fn made(folder: &Path) {
+    let mut run = Command::new(COMPAT);
+    run.args(["record", "--out-dir", "runs/today", "ls", "-l", "--color=never"]).current_dir(folder);
+    assert_code(&finish(run, b""), 0);
+    let logs: Vec<_> = fs::read_dir(folder.join("runs/today")).expect("it was made").collect();
+    assert_eq!(logs.len(), 1);
 }
 
 fn replaced(folder: &Path) {

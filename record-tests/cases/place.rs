@@ -28,8 +28,14 @@ pub fn cases() -> Vec<Case> {
             user,
         ),
         Case::new("place::who_is_inside_at_the_end_is_told_of_and_ended", &["nsenter", "chroot"], inside),
+        Case::new("place::who_is_inside_when_the_server_is_killed_is_ended", &["chroot"], without_server),
         Case::new("place::nobody_is_ended_where_no_mirror_is_mounted", &["unshare", "mount"], bystanders),
         Case::new("place::anothers_mirror_is_not_unmounted", &["unshare", "mount"], anothers),
+        Case::new(
+            "place::why_nothing_was_run_is_told_where_the_mirror_is_left",
+            &["unshare", "mount", "python3"],
+            left,
+        ),
     ]
 }
 
@@ -231,6 +237,27 @@ fn inside(folder: &Path) {
     assert_eq!(read(&log(folder)).end.end, "exited");
 }
 
+fn without_server(folder: &Path) {
+    let place = place(folder);
+    let child = start(folder, UNTIL_DONE);
+    wait_until("the command", || folder.join("ready").exists());
+    // It needs nothing of the mirror any more when it waits.
+    let script = format!("cd {}; echo > waits; read line", folder.display());
+    let mut chroot = Command::new("chroot");
+    chroot.arg(&place).args(["sh", "-c", &script]).stdin(Stdio::piped());
+    let mut chroot = chroot.spawn().expect("it starts");
+    wait_until("the other one", || folder.join("waits").exists());
+    // The first child is the server.
+    signal(descendants(&child)[0], Signal::KILL);
+    assert_code(&child.wait_with_output().expect("it ends"), 3);
+    let ended = chroot.try_wait().expect("a child");
+    let _ = chroot.kill();
+    assert!(ended.is_some_and(|status| status.code().is_none()), "a signal ended it: {ended:?}");
+    assert_eq!(mounted(&place), Vec::<String>::new());
+    assert!(!place.exists());
+    assert_eq!(read(&log(folder)).end.end, "server killed");
+}
+
 fn user(folder: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("our folder");
@@ -305,4 +332,11 @@ fn anothers(folder: &Path) {
     let lines: Vec<&str> = told.lines().collect();
     assert!(lines.len() == 6 && lines[1] != "0", "the other one is still mounted: {told}{said}");
     assert_eq!((lines[0], &lines[2..]), ("0", &["0", "0", "0", "compat-mirror"][..]), "{told}{said}");
+}
+
+fn left(folder: &Path) {
+    fs::write(folder.join("hung_up.py"), include_str!("../fixtures/hung_up.py")).expect("a file");
+    let (told, said) = apart(folder, &format!("python3 hung_up.py {COMPAT} record"));
+    assert_eq!(told, "3\n", "{said}");
+    assert!(said.contains("could not write /dev/pts/") && !said.contains("could not unmount"), "{said}");
 }

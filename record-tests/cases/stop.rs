@@ -65,5 +65,6 @@ fn job(folder: &Path) {
     let output = finish(run, b"");
     assert_code(&output, 0);
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(told, "Stopped\ncode=130\nStopped\nback\ncode=4\nback\nback\n5\n0\n");
+    let script = "back\nback\nback\nback\nStopped\nTTT\ndone\n";
+    assert_eq!(told, format!("Stopped\ncode=130\nStopped\nback\ncode=4\n{script}back\n5\n0\n"));
 }

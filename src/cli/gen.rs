@@ -198,6 +198,16 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Makes a folder that files are to be written into, where it is missing.
+///
+/// # Errors
+///
+/// Where it cannot be made.
+pub fn make_folder(path: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(path)
+        .map_err(|source| Failure::undecided(&WriteError { path: path.to_owned(), source }))
+}
+
 #[derive(Debug, thiserror::Error)]
 #[error("could not write {}", path.display())]
 struct WriteError {

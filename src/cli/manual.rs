@@ -20,7 +20,7 @@ pub struct CompletionArguments {
 /// Write the manual pages
 #[derive(clap::Args, Debug)]
 pub struct ManArguments {
-    /// Write one page for each subcommand into DIR; without it, print the page of compat itself
+    /// Write one page for each subcommand into DIR, which is made; without it, print the page of compat itself
     #[arg(long, value_name = "DIR")]
     write: Option<PathBuf>,
 }
@@ -48,6 +48,7 @@ pub fn man(arguments: &ManArguments, context: &Context) -> Result<Exit, Failure>
         let page = page(&command)?;
         return context.print(&page).map(|()| Exit::Success);
     };
+    r#gen::make_folder(folder)?;
     let subcommands = command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set());
     for subcommand in std::iter::once(&command).chain(subcommands) {
         let name = subcommand.get_display_name().unwrap_or("compat").to_owned();

@@ -35,19 +35,14 @@ namespaces. The exit code is the command's, 128 and the signal's number where a 
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// The command and its arguments
-    #[arg(
-        required_unless_present = "mount",
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "COMMAND"
-    )]
+    #[arg(required_unless_present = "mount", trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 
     /// Write the log to FILE, which is replaced
     #[arg(short, long, value_name = "FILE", conflicts_with = "out_dir")]
     out: Option<PathBuf>,
 
-    /// Write the log to a file of its own in DIR; the current directory where neither is given
+    /// Write the log to a file of its own in DIR, which is made; the current directory where neither is given
     #[arg(long, value_name = "DIR")]
     out_dir: Option<PathBuf>,
 
@@ -131,6 +126,14 @@ fn record(
     gate: Option<Gate>,
     context: &Context,
 ) -> Result<Exit, Failure> {
+    if arguments.out.as_deref() == Some(Path::new("-")) {
+        let hint = "name a file, or ./- for one that is called so".to_owned();
+        let failure = Failure::usage("standard output is the command's: the log cannot go there");
+        return Err(failure.with_hint(Some(hint)));
+    }
+    if let Some(folder) = &arguments.out_dir {
+        super::r#gen::make_folder(folder)?;
+    }
     let out = out(&arguments);
     if arguments.out.as_ref() != Some(&out) {
         context.warn(&format!("recording to {}", out.display()));
@@ -282,6 +285,11 @@ pub fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
     let wrong = |error: globset::Error| Failure::usage(format!("not a pattern: {error}"));
     let mut builder = GlobSetBuilder::new();
     for pattern in patterns {
+        // Paths are absolute: nothing else can match, and nobody would be told.
+        if !pattern.starts_with(['/', '*', '?', '[', '{']) {
+            let failure = Failure::usage(format!("{pattern} matches nothing: paths are absolute"));
+            return Err(failure.with_hint(Some(format!("begin it with a slash, or write **/{pattern}"))));
+        }
         builder.add(GlobBuilder::new(pattern).literal_separator(true).build().map_err(wrong)?);
     }
     builder.build().map_err(wrong)
@@ -303,5 +311,8 @@ mod tests {
         let failure = globs(&["[".to_owned()]).unwrap_err();
         assert_eq!(failure.exit, Exit::Usage);
         assert!(failure.message.starts_with("not a pattern: "), "{}", failure.message);
+        let relative = globs(&["data/*".to_owned()]).unwrap_err();
+        assert_eq!((relative.exit, relative.message.contains("absolute")), (Exit::Usage, true));
+        assert!(globs(&["/a/*".to_owned(), "**/a".to_owned(), "{/a,/b}/**".to_owned()]).is_ok());
     }
 }

@@ -20,7 +20,7 @@ pub struct Arguments {
     #[arg(value_name = "NAME", required_unless_present = "write")]
     name: Option<String>,
 
-    /// Write all of them into DIR, one file each
+    /// Write all of them into DIR, which is made, one file each
     #[arg(long, value_name = "DIR", conflicts_with = "name")]
     write: Option<PathBuf>,
 }
@@ -62,6 +62,7 @@ fn output<T: schemars::JsonSchema>(name: &str) -> Value {
 pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let all = all();
     if let Some(folder) = &arguments.write {
+        r#gen::make_folder(folder)?;
         for (name, schema) in all {
             let mut text = format!("{schema:#}");
             text.push('\n');

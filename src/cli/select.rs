@@ -166,7 +166,10 @@ fn nothing(location: &Location, wanted: &Platform, candidates: &[Candidate], exi
             Some(format!("attach them with `compat attach --generate {location}`")),
         ),
         (false, true) => (
-            format!("no image of {location} runs on this host"),
+            match exit {
+                Exit::Incompatible => format!("no image of {location} runs on this host"),
+                _ => format!("no image of {location} is known to run on this host"),
+            },
             Some("`compat check IMAGE@DIGEST` says why; `--format json` lists what was looked at".to_owned()),
         ),
     };

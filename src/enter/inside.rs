@@ -33,7 +33,7 @@ impl Inside {
 
     /// Kills everybody inside but this process and those in `spared`, and waits until they are gone.
     pub fn end_all(&self, spared: &[Pid]) {
-        end(Signal::KILL, PATIENCE, || self.others(spared));
+        kill_all(|| self.others(spared));
     }
 
     /// The processes inside but this one and those in `spared`.
@@ -61,10 +61,15 @@ pub fn end_children(spared: &[Pid]) {
     }
 }
 
+/// Kills those that `find` finds, and waits until they are gone.
+pub fn kill_all(find: impl Fn() -> Vec<Pid>) {
+    end(Signal::KILL, PATIENCE, find);
+}
+
 /// Asks those that `find` finds to end, and kills them where they do not.
 pub fn ask_to_end(find: impl Fn() -> Vec<Pid>) {
     end(Signal::TERM, COURTESY, &find);
-    end(Signal::KILL, PATIENCE, &find);
+    kill_all(find);
 }
 
 /// Sends a signal to all that are found, once to each, until none is left or the time is over.

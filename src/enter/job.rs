@@ -5,20 +5,19 @@ use rustix::process::{Pid, getpid};
 
 use super::status::Status;
 
-/// Whether this process is to stop as the command has, by this signal.
-pub fn stops_with(signal: i32) -> bool {
+/// Whether this process is to stop as the command has; `whole_job` where a terminal has stopped all of the job.
+pub fn stops(whole_job: bool) -> bool {
     let of = |process: i32| Status::of(Pid::from_raw(process)?);
     let own = getpid().as_raw_nonzero().get();
-    of(own).is_some_and(|status| is_watched(own, status, signal, of))
+    of(own).is_some_and(|status| is_watched(own, status, whole_job, of))
 }
 
-/// A terminal's signals stop all of a job, and what has started it without being a shell with job control, too;
-/// `SIGSTOP` has stopped the command alone, which only its own parent's shell is told of.
-fn is_watched(own: i32, status: Status, signal: i32, of: impl Fn(i32) -> Option<Status>) -> bool {
+/// What has started this process without being a shell with job control is stopped with the whole job; where the
+/// command alone has stopped, only this process's own parent is told of it.
+fn is_watched(own: i32, status: Status, whole_job: bool, of: impl Fn(i32) -> Option<Status>) -> bool {
     if status.terminal == 0 || status.session == own {
         return false;
     }
-    let whole_job = matches!(signal, libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU);
     let mut above = of(status.parent);
     while let Some(parent) = above.filter(|parent| parent.session == status.session) {
         if parent.group != status.group {
@@ -35,7 +34,7 @@ mod tests {
     use super::*;
 
     /// This process is 30, of the job 30 or 20; the shell is 10.
-    fn stops(session: i32, terminal: i32, group: i32, parent: i32, signal: i32) -> bool {
+    fn stops(session: i32, terminal: i32, group: i32, parent: i32, whole_job: bool) -> bool {
         let status = |parent, group, session| Status {
             state: 'S',
             parent,
@@ -51,23 +50,21 @@ mod tests {
             20 => Some(status(10, 20, 10)),
             _ => None,
         };
-        is_watched(30, status(parent, group, session), signal, of)
+        is_watched(30, status(parent, group, session), whole_job, of)
     }
 
     #[test]
     fn a_job_of_a_shell_stops() {
-        for signal in [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU, libc::SIGSTOP] {
-            assert!(stops(10, 34816, 30, 10, signal));
-        }
-        assert!(stops(10, 34816, 20, 20, libc::SIGTSTP), "a script's, in the script's job");
+        assert!(stops(10, 34816, 30, 10, true) && stops(10, 34816, 30, 10, false));
+        assert!(stops(10, 34816, 20, 20, true), "a script's, in the script's job");
     }
 
     #[test]
     fn who_nobody_waits_for_does_not_stop() {
-        assert!(!stops(10, 34816, 20, 20, libc::SIGSTOP), "the script waits for an end alone");
-        assert!(!stops(10, 0, 30, 10, libc::SIGTSTP), "without a terminal");
-        assert!(!stops(30, 34816, 30, 10, libc::SIGTSTP), "as the leader of a session");
-        assert!(!stops(20, 34816, 30, 1, libc::SIGTSTP), "in an orphaned group");
-        assert!(!stops(10, 34816, 30, 99, libc::SIGTSTP), "of a parent that cannot be seen");
+        assert!(!stops(10, 34816, 20, 20, false), "the script waits for an end alone");
+        assert!(!stops(10, 0, 30, 10, true), "without a terminal");
+        assert!(!stops(30, 34816, 30, 10, true), "as the leader of a session");
+        assert!(!stops(20, 34816, 30, 1, true), "in an orphaned group");
+        assert!(!stops(10, 34816, 30, 99, true), "of a parent that cannot be seen");
     }
 }

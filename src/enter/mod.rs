@@ -29,6 +29,7 @@ mod mount_table;
 mod namespace;
 mod outside;
 mod plan;
+mod request;
 mod server;
 mod status;
 mod supervisor;
@@ -228,11 +229,13 @@ fn prepare_and_run(
         before: sys::block(&family::signals()),
     };
     let outcome = run_in(start, &roots, gate, service);
-    if let Some(outside) = outside {
-        let left = outside.leave();
-        left.map_err(|source| Error::MountLeft { path: outside.place().to_owned(), source })?;
+    let left = outside.as_ref().map_or(Ok(()), Outside::leave);
+    // Why nothing was run is what is asked first.
+    let outcome = outcome?;
+    match (outside, left) {
+        (Some(outside), Err(source)) => Err(Error::MountLeft { path: outside.place().to_owned(), source }),
+        _ => Ok(outcome),
     }
-    outcome
 }
 
 fn run_in(

@@ -189,6 +189,11 @@ impl Outside {
         .unwrap_or_default()
     }
 
+    /// Kills those who have the mirror as their root, and waits until they are gone.
+    pub fn end_all(&self) {
+        inside::kill_all(|| self.inhabitants(&[]));
+    }
+
     /// Takes the mounts away, and then the folder where it was made here. Called again it does nothing.
     ///
     /// # Errors

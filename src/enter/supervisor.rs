@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, getpid, kill_process};
 use super::control::{Message, Report};
 use super::door::{Door, Gate};
 use super::error::Error;
-use super::family::{Family, adopt, is_harmless, signals};
+use super::family::{Family, adopt, signals};
 use super::inside::{Inside, ask_to_end};
 use super::namespace::Users;
 use super::outside::Outside;
@@ -66,8 +66,10 @@ pub fn run(start: Start<'_>, gate: &mut Option<Gate>, service: &mut dyn Service)
         child::run(start, child::Pipes { server: to_server, answer, report }, supervisor);
     };
     drop((start.volumes, report, answer));
+    let mut family = Family::new(command, Some(server), earlier);
+    family.waits = start.options.task == Task::Wait;
     let mut supervisor = Supervisor {
-        family: Family::new(command, Some(server), earlier),
+        family,
         to_server,
         from_server,
         task: &start.options.task,
@@ -121,8 +123,6 @@ impl Supervisor<'_> {
             }
             self.family.end_leftovers();
         }
-        // The signal that has ended the command may have come with its end.
-        self.family.take_pending().map_err(failed)?;
         drop(door);
         if !matches!(reported, Some(Report::Failed(_))) {
             self.end_others(service);
@@ -145,6 +145,9 @@ impl Supervisor<'_> {
     /// The server has ended before the rest: it tells why, or was killed.
     fn without_server(&mut self, service: &mut dyn Service) -> Result<Outcome, Error> {
         self.inside.end_all(&[]);
+        if let Some(outside) = self.outside {
+            outside.end_all();
+        }
         // What has left the mirror, too.
         self.family.end();
         let mut told = Vec::new();
@@ -198,7 +201,7 @@ impl Supervisor<'_> {
                 return Report::receive(report).map_err(failed);
             }
             if let Some(received) = sys::wait_for(&signals(), Duration::ZERO).map_err(failed)?
-                && !is_harmless(received.signal)
+                && !self.family.is_harmless(received.signal)
             {
                 self.family.take(received);
                 let _ = kill_process(self.family.command, Signal::KILL);
@@ -211,7 +214,7 @@ impl Supervisor<'_> {
             Some(Report::Failed(error)) => Err(error),
             Some(Report::NotExecuted(error)) => Ok(Outcome::not_executed(error)),
             // What stands for the mirror is ended by the signal that ends the run.
-            None if *self.task == Task::Wait && self.family.asked_to_end => Ok(Outcome::Ended(0)),
+            None if *self.task == Task::Wait && self.family.is_asked_to_end() => Ok(Outcome::Ended(0)),
             None => Ok(Outcome::Ended(self.family.code.unwrap_or(1))),
         }
     }

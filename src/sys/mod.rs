@@ -13,5 +13,5 @@ pub use file_attribute::{FileAttributes, file_attributes, set_file_attributes};
 pub use fuse_device::{clone_device, close_backing, open_backing};
 pub use mapping::{map, zeroed};
 pub use process::{execute, fork, unshare_folder_and_mask, unshare_mounts};
-pub use signal::{Received, SignalSet, block, ignore, restore, wait_for};
+pub use signal::{Received, SignalSet, block, ignore, is_ignored, restore, wait_for};
 pub use socket::{Peer, peer};

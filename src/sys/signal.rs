@@ -79,13 +79,18 @@ static PIPE_IGNORED: AtomicBool = AtomicBool::new(false);
 static ASK_AT_START: extern "C" fn() = ask_at_start;
 
 extern "C" fn ask_at_start() {
+    PIPE_IGNORED.store(is_ignored(libc::SIGPIPE), Ordering::Relaxed);
+}
+
+/// Whether this process ignores a signal.
+pub fn is_ignored(signal: i32) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: nothing is set; what is there is written to the structure, which is valid as zeros.
     let handler = unsafe {
-        libc::sigaction(libc::SIGPIPE, std::ptr::null(), action.as_mut_ptr());
+        libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr());
         action.assume_init().sa_sigaction
     };
-    PIPE_IGNORED.store(handler == libc::SIG_IGN, Ordering::Relaxed);
+    handler == libc::SIG_IGN
 }
 
 /// Whether this program was started with `SIGPIPE` ignored, as what it executes is to be, too.

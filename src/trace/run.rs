@@ -5,19 +5,17 @@
 //! what is none, so that it is found nowhere.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use super::asking::is_library;
 use super::document::{Event, Header, Kind};
 use super::read::{ReadError, Reader};
 
 /// The bits of the flags of open(2) that say how a file is opened (`O_ACCMODE`); 0 is for reading.
-const ACCESS_MODE: u32 = 3;
+pub(super) const ACCESS_MODE: u32 = 3;
 
 /// What the kernel adds to the path of a program whose file was removed or replaced (proc_pid_exe(5)).
 const REMOVED: &str = " (deleted)";
-
-/// The longest path of a folder that is looked for among what the run made, in bytes: `PATH_MAX` is a quarter.
-const LONGEST_FOLDER: usize = 16_384;
 
 /// Several runs of what is taken for one application, in the order in which they were read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -188,15 +186,35 @@ impl Paths {
 #[derive(Debug, Default)]
 struct Made {
     paths: HashSet<String>,
+    /// The last hash of each of them, as `hashes` tells it.
+    known: HashSet<u64>,
+    keys: RandomState,
 }
 
 impl Made {
+    fn insert(&mut self, path: &str) {
+        let last = self.hashes(path).last();
+        self.known.extend(last.map(|(_, hash)| hash));
+        self.paths.insert(path.to_owned());
+    }
+
     /// Whether the run made a path, or a folder that it lies in.
     fn holds(&self, path: &str) -> bool {
-        let above = path.match_indices('/').map(|(end, _)| end).skip(1);
-        let mut above = above.take_while(|end| *end <= LONGEST_FOLDER);
-        !self.paths.is_empty()
-            && (self.paths.contains(path) || above.any(|end| self.paths.contains(&path[..end])))
+        // Most folders are told apart by their hash; no path is looked at more than once for all of its folders.
+        let is_made = |(end, hash)| self.known.contains(&hash) && self.paths.contains(&path[..end]);
+        !self.paths.is_empty() && self.hashes(path).any(is_made)
+    }
+
+    /// The hash of each folder that a path lies in, with its length in the path, and last of the path itself. Each
+    /// goes on from the one above, so that all of them together read the path once, however deep it is.
+    fn hashes(&self, path: &str) -> impl Iterator<Item = (usize, u64)> {
+        let ends = path.match_indices('/').map(|(end, _)| end).filter(|end| *end > 0);
+        let (mut hasher, mut begin) = (self.keys.build_hasher(), 0);
+        ends.chain([path.len()]).map(move |end| {
+            hasher.write(&path.as_bytes()[begin..end]);
+            begin = end;
+            (end, hasher.finish())
+        })
     }
 }
 
@@ -228,10 +246,12 @@ impl Run {
                 self.links.insert(path.into_owned());
             }
             Kind::Create | Kind::HardLink | Kind::SymbolicLink | Kind::MakeNode => {
-                self.made.paths.insert(path.into_owned());
+                self.made.insert(&path);
             }
             Kind::Rename => {
-                self.made.paths.extend(event.other.as_ref().map(|to| to.text().into_owned()));
+                if let Some(to) = &event.other {
+                    self.made.insert(&to.text());
+                }
             }
             _ => {}
         }
@@ -399,6 +419,34 @@ mod tests {
             |number: usize| (runs.openers[number].program.as_str(), paths(&runs.openers[number].opened));
         assert_eq!(opener(0), ("/bin/app", vec![("/l/\u{fffd}.so", 1)]));
         assert_eq!(opener(1), ("/\u{fffd}", vec![("/l/b.so", 1)]));
+    }
+
+    #[test]
+    fn what_lies_in_what_was_made_was_made() {
+        let mut made = Made::default();
+        assert!(!made.holds("/a"));
+        made.insert("/a/b");
+        made.insert("/long//way");
+        let held = ["/a/b", "/a/b/c", "/a/b/c/d", "/a/b/", "/long//way/on"];
+        let others = ["/a", "/", "", "/a/bc", "/a/", "/b", "a/b", "/long/way", "/c/a/b"];
+        assert!(held.iter().all(|path| made.holds(path)));
+        assert!(!others.iter().any(|path| made.holds(path)));
+    }
+
+    #[test]
+    fn many_deep_paths_end_soon_where_the_run_made_deep_ones() {
+        let begin = std::time::Instant::now();
+        let mut runs = Runs::default();
+        let deep = "/d".repeat(8_000);
+        let mut lines = vec![line("create", &format!("{deep}/made"), "/bin/app", "")];
+        lines.extend((0..1_000).map(|number| {
+            line("open", &format!("{deep}/{number}.so"), &format!("{deep}/app"), r#","flags":0"#)
+        }));
+        lines.push(line("open", &format!("{deep}/made/a.so"), "/bin/app", r#","flags":0"#));
+        add(&mut runs, &lines);
+        let [opener] = &runs.openers[..] else { panic!("{} openers", runs.openers.len()) };
+        assert_eq!(opener.opened.len(), 1_000);
+        assert!(begin.elapsed().as_secs() < 20, "{:?}", begin.elapsed());
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub struct PathCounts {
     pub listed: u64,
     pub created: u64,
     pub removed: u64,
-    /// Written to, as far as the mirror was told.
+    /// Written to; opened for it, where the mirror was not told of bytes.
     pub written: u64,
     /// Looked for and not there.
     pub missed: u64,
@@ -189,7 +189,8 @@ fn path_counts(survey: &Survey) -> PathCounts {
         counts.listed += u64::from(touched.listed > 0);
         counts.created += u64::from(touched.created > 0);
         counts.removed += u64::from(touched.removed > 0);
-        counts.written += u64::from(touched.written.is_some_and(|bytes| bytes > 0));
+        let written = touched.written.map_or(touched.opened_to_write > 0, |bytes| bytes > 0);
+        counts.written += u64::from(written);
         counts.missed += u64::from(touched.missed > 0);
         counts.never_closed += u64::from(touched.never_closed > 0);
     }

@@ -8,6 +8,7 @@ use super::asking::Asking;
 use super::document::{Event, Header, Kind};
 use super::name::Name;
 use super::read::{Ending, ReadError, Reader};
+use super::run::ACCESS_MODE;
 use super::run_set::RunSet;
 
 /// The facts of several recordings, merged.
@@ -57,6 +58,8 @@ pub struct Touched {
     /// Bytes read and written; nothing where the mirror was not told.
     pub read: Option<u64>,
     pub written: Option<u64>,
+    /// How often it was opened to be written.
+    pub opened_to_write: u64,
     /// Opens that were not closed when the recording ended.
     pub never_closed: u64,
     /// When it was first opened or listed, in whichever run that was earliest.
@@ -243,6 +246,7 @@ impl<'a> Adding<'a> {
         touched.opened += u64::from(!listed);
         touched.listed += u64::from(listed);
         touched.created += u64::from(created);
+        touched.opened_to_write += u64::from(!listed && event.flags.unwrap_or(0) & ACCESS_MODE != 0);
         touched.executed += u64::from(event.exec);
         touched.first = Some(touched.first.map_or(event.t, |first| first.min(event.t)));
         touched.order.get_or_insert(order);

@@ -159,7 +159,7 @@ impl Write for Bounded {
 
 /// The name that a recording travels under: that of its file; what is none (a pipe) is numbered.
 fn title(path: &Path, number: usize) -> String {
-    if !path.is_file() {
+    if path == Path::new("-") || !path.is_file() {
         return format!("recording-{}{COMPRESSED}", number + 1);
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -170,7 +170,7 @@ mod tests {
         let first: &[&str] = &[
             "lookup /s/libz.so.1 error=ENOENT",
             "open /l/libz.so.1 open=1",
-            "create /tmp/new open=2 exe=/bin/b pid=2 tid=2",
+            "create /tmp/new open=2 flags=1 exe=/bin/b pid=2 tid=2",
             "close /l/libz.so.1 open=1 read=2048 written=0",
             "rename /tmp/new other=/tmp/it\u{1b}s exe=/bin/b pid=2 tid=2",
         ];
@@ -184,7 +184,7 @@ mod tests {
           started 1970-01-01T00:00:00Z, exited with 0 after 0.000001 s
 
         6 events: close 1, create 1, lookup 1, open 2, rename 1
-        paths: 2 opened, 0 executed, 0 listed, 2 created, 0 written, 1 removed, 1 missed
+        paths: 2 opened, 0 executed, 0 listed, 2 created, 1 written, 1 removed, 1 missed
         first opens: the first after 0.000000 s, half after 0.000000 s, the last after 0.000002 s
 
         misses by folder:
