@@ -47,8 +47,8 @@ pub struct RecordedProgram {
 pub struct RecordedLibrary {
     /// Where it was, links followed.
     pub path: String,
-    /// The name under which the loader's own search finds it for the program; absent where only its path
-    /// leads to it.
+    /// The name under which the loader's own search finds it for the program, or found it in the run; absent
+    /// where only its path leads to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The recorded library that it was loaded for, by its path; absent where the program opened it by

@@ -20,9 +20,9 @@ impl Found {
         }));
         notes.extend(self.run_folders.iter().map(|(folder, (program, library))| {
             format!(
-                "{program} found {library} in {folder} in a recorded run, which no object names as a search path: it \
-                 was in LD_LIBRARY_PATH. Unless a check has it there too, it is undecided: where the application's \
-                 start sets it, tell so by --library-path {folder}"
+                "{program} found {library} in {folder} in a recorded run, which is in no search path that is known: as \
+                 far as the recording tells it was in LD_LIBRARY_PATH, and a check that does not have it there is \
+                 undecided. Where the application's start sets it, say so by --library-path {folder}"
             )
         }));
         let mut known = HashSet::new();
