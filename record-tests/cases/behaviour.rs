@@ -3,11 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
 
 use crate::harness::case::Case;
 use crate::harness::pair;
-use crate::harness::recorder::{COMPAT, assert_code, finish, log, record_as_user};
+use crate::harness::recorder::{COMPAT, log, record_as_user};
 use crate::harness::recording::read;
 
 const FILES: &str = include_str!("../fixtures/behaviour.py");
@@ -66,20 +65,17 @@ fn passed(folder: &Path, text: &str) {
 fn served(folder: &Path, text: &str) {
     let script = script(folder, text);
     let commands = format!(
-        "set -e
+        "set -e; export {}
         overlay() {{
             mkdir -p memory$1 over$1; mount -t tmpfs memory memory$1; mkdir memory$1/upper memory$1/work
             mount -t overlay over -o lowerdir=$2,upperdir=memory$1/upper,workdir=memory$1/work over$1
         }}
         mkdir lower; overlay 1 lower; overlay 2 over1; mkdir over2/native over2/mirror; top=$PWD
         cd $top/over2/native; python3 {script} > $top/native.out
-        cd $top/over2/mirror; {COMPAT} record -q -o $top/run.jsonl -- python3 {script} > $top/mirror.out"
+        cd $top/over2/mirror; {COMPAT} record -q -o $top/run.jsonl -- python3 {script} > $top/mirror.out",
+        direct_operations()
     );
-    let mut run = Command::new("unshare");
-    run.args(["-m", "env", direct_operations(), "sh", "-c", &commands]).current_dir(folder);
-    assert_code(&finish(run, b""), 0);
-    let text = |name: &str| fs::read_to_string(folder.join(name)).expect("it was written");
-    assert_eq!(text("mirror.out"), text("native.out"));
+    pair::assert_same_outputs(folder, &commands);
     let recording = read(&log(folder));
     let counted = recording.events.iter().any(|event| event.read.is_some_and(|bytes| bytes > 0));
     assert!(counted, "bytes are counted where they go through the mirror");
@@ -101,14 +97,7 @@ fn copied(folder: &Path) {
         top=$PWD; cd $top/over-native; python3 {script} > $top/native.out
         cd $top/over-mirror; {COMPAT} record -q -o $top/run.jsonl -- python3 {script} > $top/mirror.out"
     );
-    let mut run = Command::new("unshare");
-    run.args(["-m", "sh", "-c", &commands]).current_dir(folder);
-    assert_code(&finish(run, b""), 0);
-    let text = |name: &str| fs::read_to_string(folder.join(name)).expect("it was written");
-    for (native, mirrored) in text("native.out").lines().zip(text("mirror.out").lines()) {
-        assert_eq!(mirrored, native);
-    }
-    assert_eq!(text("mirror.out"), text("native.out"));
+    pair::assert_same_outputs(folder, &commands);
 }
 
 /// As engines mount `/etc/hosts`; of an ordinary user nothing goes past the mirror. Somebody makes it longer,

@@ -1,12 +1,11 @@
 //! Many files, many threads, few descriptors.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::harness::case::Case;
 use crate::harness::pair;
-use crate::harness::recorder::{COMPAT, assert_code, finish, log, record, record_as_user};
+use crate::harness::recorder::{assert_code, log, record, record_as_user};
 use crate::harness::recording::read;
 
 /// The cases.
@@ -65,20 +64,14 @@ fn few_descriptors(folder: &Path) {
 
 /// The server of an ordinary user has no more descriptors than its command, and needs one for each open.
 fn ordinary_user(folder: &Path) {
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("our folder");
-    fs::copy(COMPAT, folder.join("compat")).expect("a copy that the user may execute");
-    let script = "mknod fuse c 10 229; chmod 666 fuse; mount --bind fuse /dev/fuse
-        mkdir files; for number in $(seq 900); do echo $number > files/$number; done
-        ulimit -Sn 1024; ulimit -Hn 1024
-        exec setpriv --reuid=1234 --regid=1235 --clear-groups ./compat record -q -o run.jsonl -- python3 -c '
-import os
+    let before = "mkdir files; for number in $(seq 900); do echo $number > files/$number; done
+        ulimit -Sn 1024; ulimit -Hn 1024";
+    let script = "import os
 for round in range(2):
     files = [os.open(f\"files/{number}\", os.O_RDONLY) for number in range(1, 901)]
     print(sum(os.fstat(file).st_size > 0 and int(os.read(file, 9)) for file in files))
-    for file in files: os.close(file)'";
-    let mut run = std::process::Command::new("unshare");
-    run.args(["--mount", "sh", "-ec", script]).current_dir(folder);
-    let output = finish(run, b"");
+    for file in files: os.close(file)";
+    let output = record_as_user(folder, before, &format!("python3 -c '{script}'"));
     assert_code(&output, 0);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "405450\n405450\n");
 }

@@ -3,10 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
 
 use crate::harness::case::Case;
-use crate::harness::recorder::{COMPAT, assert_code, finish, log};
+use crate::harness::pair;
+use crate::harness::recorder::{COMPAT, log};
 use crate::harness::recording::read;
 
 /// The cases.
@@ -48,15 +48,7 @@ fn assert_same(folder: &Path, text: &str, prepares: &str) -> String {
         cd $top/native; python3 $top/script.py /proc/$$/root$top/native > $top/native.out
         cd $top/mirror; {COMPAT} record -q -o $top/run.jsonl -- python3 $top/script.py /proc/$$/root$top/mirror > $top/mirror.out"
     );
-    let mut run = Command::new("unshare");
-    run.args(["-m", "sh", "-c", &commands]).current_dir(folder);
-    assert_code(&finish(run, b""), 0);
-    let text = |name: &str| fs::read_to_string(folder.join(name)).expect("it was written");
-    for (native, mirrored) in text("native.out").lines().zip(text("mirror.out").lines()) {
-        assert_eq!(mirrored, native);
-    }
-    assert_eq!(text("mirror.out"), text("native.out"));
-    text("mirror.out")
+    pair::assert_same_outputs(folder, &commands)
 }
 
 /// Two overlays on each other are too deep for FUSE passthrough, so every byte goes through the server.

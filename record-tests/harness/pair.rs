@@ -38,17 +38,32 @@ pub fn run<S: AsRef<OsStr>>(folder: &Path, arguments: &[S]) -> Pair {
     Pair { native, mirrored, native_folder, mirrored_folder }
 }
 
+/// A line for each answer: the first that differs is shown.
+fn assert_same_lines(mirrored: &str, native: &str) {
+    for (native, mirrored) in native.lines().zip(mirrored.lines()) {
+        assert_eq!(mirrored, native);
+    }
+    assert_eq!(mirrored, native);
+}
+
+/// Runs commands of the shell that do both, in a mount namespace of their own, and asserts that what they put
+/// into `native.out` and `mirror.out` is the same, and is so told.
+pub fn assert_same_outputs(folder: &Path, commands: &str) -> String {
+    let mut run = Command::new("unshare");
+    run.args(["-m", "sh", "-c", commands]).current_dir(folder);
+    assert_code(&finish(run, b""), 0);
+    let text = |name: &str| std::fs::read_to_string(folder.join(name)).expect("it was written");
+    assert_same_lines(&text("mirror.out"), &text("native.out"));
+    text("mirror.out")
+}
+
 /// Runs it, and asserts that both end well and say the same.
 pub fn assert_same<S: AsRef<OsStr>>(folder: &Path, arguments: &[S]) -> Pair {
     let pair = run(folder, arguments);
     assert_code(&pair.native, 0);
     assert_code(&pair.mirrored, 0);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    // A line for each answer: the first that differs is shown.
-    for (native, mirrored) in text(&pair.native.stdout).lines().zip(text(&pair.mirrored.stdout).lines()) {
-        assert_eq!(mirrored, native);
-    }
-    assert_eq!(text(&pair.mirrored.stdout), text(&pair.native.stdout));
+    assert_same_lines(&text(&pair.mirrored.stdout), &text(&pair.native.stdout));
     assert_eq!(text(&pair.mirrored.stderr), text(&pair.native.stderr));
     pair
 }

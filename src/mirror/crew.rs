@@ -82,11 +82,9 @@ impl Crew {
         deserted && state.resting == 0
     }
 
-    /// Keeps the place at the device while a request is answered that does not take long; no further thread
-    /// is wanted.
-    pub fn stay(&self) -> bool {
+    /// Keeps the place at the device while a request is answered that does not take long.
+    pub fn stay(&self) {
         self.state().staying += 1;
-        false
     }
 
     /// The request is answered.

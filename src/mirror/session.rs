@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::crew::Crew;
 use super::dispatch;
 use super::identity::Credentials;
-use super::protocol::{Header, OUT_HEADER, Operation};
+use super::protocol::{Body, Header, OUT_HEADER, Operation};
 use super::volume::{Request, Volume};
 use crate::sys;
 
@@ -75,6 +75,9 @@ fn spawn(shared: &Arc<Shared>) -> io::Result<()> {
     started.map(drop)
 }
 
+/// A message as [`Header::read`] splits it.
+type Parts<'a> = (Header, Body<'a>, Option<u32>);
+
 fn serve(shared: &Arc<Shared>) {
     let volume = &shared.volume;
     // Without a descriptor of its own a thread shares the first one, which is only slower.
@@ -88,15 +91,23 @@ fn serve(shared: &Arc<Shared>) {
     let mut keeps_place = false;
     while keeps_place || shared.crew.take_place() {
         let read = rustix::io::read(device, &mut *message);
-        keeps_place = read.is_ok_and(|length| is_brief(volume, &message[..length]));
-        let wanted = if keeps_place { shared.crew.stay() } else { shared.crew.leave_place() };
+        let parts = read.and_then(|length| Header::read(&message[..length])).ok();
+        keeps_place = parts.is_some_and(|parts| is_brief(volume, parts));
+        let mut wanted = false;
+        if keeps_place {
+            shared.crew.stay();
+        } else {
+            wanted = shared.crew.leave_place();
+        }
         match read {
-            Ok(length) => {
+            Ok(_) => {
                 if wanted {
                     // Those that are there go on without it.
                     let _ = spawn(shared);
                 }
-                answer(volume, device, &message[..length], &credentials, &mut out);
+                if let Some(parts) = parts {
+                    answer(volume, device, parts, &credentials, &mut out);
+                }
                 if keeps_place {
                     shared.crew.stayed();
                 }
@@ -117,8 +128,7 @@ fn is_over(error: Errno) -> bool {
 
 /// Whether nobody waits for the answer, and it does not take long: the thread is back at the device before it
 /// would pay to call another.
-fn is_brief(volume: &Volume, message: &[u8]) -> bool {
-    let Ok((header, mut body, _)) = Header::read(message) else { return false };
+fn is_brief(volume: &Volume, (header, mut body, _): Parts<'_>) -> bool {
     match Operation::of(header.operation) {
         Some(Operation::ReleaseFolder) => true,
         Some(Operation::Release) => {
@@ -136,8 +146,13 @@ fn own_device(volume: &Volume) -> Result<OwnedFd, Errno> {
 }
 
 /// Answers one message.
-fn answer(volume: &Volume, device: &OwnedFd, message: &[u8], credentials: &Credentials, out: &mut Vec<u8>) {
-    let Ok((header, body, supplementary)) = Header::read(message) else { return };
+fn answer(
+    volume: &Volume,
+    device: &OwnedFd,
+    (header, body, supplementary): Parts<'_>,
+    credentials: &Credentials,
+    out: &mut Vec<u8>,
+) {
     out.clear();
     out.resize(OUT_HEADER, 0);
     let request = Request { header, body, supplementary, credentials };
