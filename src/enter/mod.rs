@@ -49,6 +49,7 @@ pub use namespace::Users;
 use outside::{Namespace, Outside};
 use plan::{Plan, depth_of};
 use rustix::process::Pid;
+pub(crate) use status::Status;
 use supervisor::Start;
 
 use crate::sys;

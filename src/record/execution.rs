@@ -6,9 +6,11 @@
 //! script, then its interpreter; of a program the program, then its loader, which is passed over here.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::Path;
 
+use rustix::process::Pid;
+
+use crate::enter::Status;
 use crate::trace::{Name, is_library};
 
 /// How many processes are kept before those that have ended are forgotten.
@@ -60,11 +62,10 @@ impl Executions {
     }
 }
 
-/// When a process began, in ticks since the machine's start (`starttime` in proc_pid_stat(5)).
+/// When a process began, in ticks since the machine's start.
 fn beginning(process: u32) -> Option<u64> {
-    const AFTER_THE_NAME: usize = 19;
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(AFTER_THE_NAME)?.parse().ok()
+    let pid = Pid::from_raw(i32::try_from(process).ok()?)?;
+    Status::of(pid).map(|status| status.started)
 }
 
 #[cfg(test)]
