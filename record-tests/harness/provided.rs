@@ -51,7 +51,8 @@ impl Service for Copies {
         let options = Options {
             place: mounted.place,
             only_user: None,
-            remember: Duration::from_secs(1),
+            sharing: compat::mirror::Sharing::new(Duration::from_secs(1)),
+            closed_to_others: false,
             depth: mounted.depth,
             descriptors: compat::mirror::Holders::new(100),
             read_only: mounted.read_only,

@@ -6,8 +6,9 @@ use rustix::io::Errno;
 
 use super::handler::{attribute, create, extended, file, folder, name, remove, space};
 use super::protocol::{Feature, Greeting, Operation, write_greeting};
+use super::request::Request;
 use super::session::LARGEST;
-use super::volume::{Request, Volume};
+use super::volume::Volume;
 
 /// Answers one request into `out`.
 pub(super) fn answer(

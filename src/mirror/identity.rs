@@ -1,26 +1,94 @@
-//! Creations happen as the caller: with the caller's user, group, supplementary group and creation mask,
-//! so that owner, set-group-id folders and default access control lists come out as natively. The
-//! kernel has checked by then that the caller may; what is left to the thread is the right to write in
-//! the folder, so the check is not made a second time with fewer groups than the caller has.
+//! Requests are served as their callers: with the caller's user, group, supplementary groups and capabilities, so
+//! that the file system below decides as it does natively. The kernel has checked permissions by then, but against
+//! attributes that may have changed since.
+//!
+//! The request names user and group. Groups and capabilities are read while the caller waits for its answer, so
+//! they cannot change meanwhile: capget(2), and `/proc/TID/status` (proc_pid_status(5)).
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
 
 use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::process::Pid;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
+use super::caller_status::CallerStatus;
 use super::protocol::Header;
 use crate::sys;
+
+/// The capabilities that decide about files (capabilities(7)).
+const OF_FILES: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::DAC_READ_SEARCH)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::LINUX_IMMUTABLE)
+    .union(CapabilitySet::MKNOD)
+    .union(CapabilitySet::LEASE)
+    .union(CapabilitySet::SETFCAP)
+    .union(CapabilitySet::MAC_OVERRIDE)
+    .union(CapabilitySet::MAC_ADMIN)
+    .union(CapabilitySet::SYS_ADMIN)
+    .union(CapabilitySet::SYS_RESOURCE);
+
+/// How long it is remembered that a thread is in this process's user namespace. A thread that leaves it keeps its
+/// user, and the kernel itself checks permissions with the namespace that it has then.
+const NAMESPACE_KNOWN: Duration = Duration::from_millis(5);
 
 /// What one serving thread may do, and how it takes on a caller's identity.
 #[derive(Debug)]
 pub struct Credentials {
-    /// Nothing where the session has one user only, and every file is touched as that one.
-    full: Option<CapabilitySets>,
+    own: CapabilitySets,
+    own_user: u32,
+    own_group: u32,
+    /// Whether the session's user namespace has one user only.
+    only_user: bool,
+    /// Whether this process can act for others.
+    may_switch: bool,
+    /// The target of `/proc/self/ns/user`.
+    namespace: Vec<u8>,
+    /// The thread that was found in this namespace last.
+    neighbour: Cell<Option<(u32, Instant)>>,
+}
+
+/// A caller, as far as files are concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub user: u32,
+    pub group: u32,
+    pub groups: Vec<u32>,
+    pub capabilities: CapabilitySet,
+    pub standing: Standing,
+}
+
+/// How much is known about a caller's rights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The caller may do all that this process may.
+    Full,
+    /// All is known.
+    Known,
+    /// These capabilities are those of another user namespace: they count for the files of that one's users.
+    Foreign(CapabilitySet),
+    /// The caller's groups cannot be read.
+    Unknown,
+}
+
+impl Identity {
+    /// Whether the caller may do all that this process may.
+    pub fn is_full(&self) -> bool {
+        self.standing == Standing::Full
+    }
 }
 
 /// The caller's identity, until it is dropped.
 #[derive(Debug)]
 pub struct Assumed<'a> {
     credentials: &'a Credentials,
-    ids: bool,
+    mask: bool,
+    user: bool,
+    group: bool,
     groups: bool,
     capabilities: bool,
 }
@@ -31,65 +99,199 @@ impl Credentials {
     /// # Errors
     ///
     /// Where the thread's sets cannot be read.
-    pub fn of_thread(many_users: bool) -> std::io::Result<Self> {
+    pub fn of_thread(only_user: bool) -> std::io::Result<Self> {
         sys::unshare_folder_and_mask()?;
         rustix::process::umask(Mode::empty());
-        if !many_users {
-            return Ok(Self { full: None });
+        let own = rustix::thread::capabilities(None)?;
+        let may_switch = !only_user && own.effective.contains(CapabilitySet::SETUID | CapabilitySet::SETGID);
+        if may_switch {
+            sys::set_groups(&[])?;
         }
-        // Where it is not allowed nobody can have groups of another.
-        let _ = sys::set_groups(&[]);
-        Ok(Self { full: Some(rustix::thread::capabilities(None)?) })
+        Ok(Self {
+            own,
+            own_user: rustix::process::geteuid().as_raw(),
+            own_group: rustix::process::getegid().as_raw(),
+            only_user,
+            may_switch,
+            namespace: namespace_of("self").unwrap_or_default(),
+            neighbour: Cell::new(None),
+        })
     }
 
-    /// Becomes the caller, for a creation with this mask.
-    pub fn assume(&self, caller: &Header, supplementary: Option<u32>, mask: u32) -> Assumed<'_> {
-        rustix::process::umask(Mode::from_raw_mode(mask & 0o777));
-        let Some(full) = self.full else {
-            return Assumed { credentials: self, ids: false, groups: false, capabilities: false };
+    /// Finds out who asks. `supplementary` is the group that the kernel names with a creation.
+    pub fn identify(&self, caller: &Header, supplementary: Option<u32>) -> Identity {
+        let (user, group) = (caller.user, caller.group);
+        let with = |groups, capabilities, standing| Identity { user, group, groups, capabilities, standing };
+        let own = self.own.effective & OF_FILES;
+        let none = CapabilitySet::empty();
+        let unknown = || {
+            // Only the kernel itself, or root of where this process cannot see, acts as user 0 so.
+            let standing = if user == 0 { Standing::Full } else { Standing::Unknown };
+            with(supplementary.into_iter().collect(), none, standing)
         };
-        let groups = supplementary.filter(|group| *group != caller.group);
-        if let Some(group) = groups {
-            // Only the set-group-id bit of the new file depends on it.
-            let _ = sys::set_groups(&[group]);
+        let Some(effective) = effective_of(caller.thread) else { return unknown() };
+        if self.only_user {
+            let full = effective.contains(own);
+            return with(Vec::new(), effective & own, if full { Standing::Full } else { Standing::Known });
         }
-        let ids = caller.user != 0 || caller.group != 0;
-        if ids {
-            sys::set_file_system_ids(caller.user, caller.group);
+        if user == 0 && effective.contains(own) && self.is_neighbour(caller.thread) {
+            return with(Vec::new(), own, Standing::Full);
         }
-        let capabilities = caller.user != 0;
-        if capabilities {
-            let mut sets = full;
-            sets.effective.remove(CapabilitySet::FSETID);
-            let _ = rustix::thread::set_capabilities(None, sets);
+        let status = CallerStatus::read(caller.thread);
+        let Some(status) = status.filter(|status| (status.user, status.group) == (user, group)) else {
+            return unknown();
+        };
+        if (effective & OF_FILES).is_empty() {
+            with(status.groups, none, Standing::Known)
+        } else if self.is_neighbour(caller.thread) {
+            with(status.groups, effective & own, Standing::Known)
+        } else {
+            with(status.groups, none, Standing::Foreign(effective & OF_FILES))
         }
-        Assumed { credentials: self, ids, groups: groups.is_some(), capabilities }
     }
 
-    /// Does without the right to keep set-id bits, as an ordinary user's write does.
-    pub fn without_set_id(&self) -> Assumed<'_> {
-        let capabilities = self.full.is_some();
-        if let Some(mut sets) = self.full {
-            sets.effective.remove(CapabilitySet::FSETID);
-            let _ = rustix::thread::set_capabilities(None, sets);
-        }
-        Assumed { credentials: self, ids: false, groups: false, capabilities }
+    /// Finds out whose limits count where a file that is open is written; no permission depends on groups then.
+    /// `opener` counts where the kernel writes back what was stored through a mapping.
+    pub fn identify_writer(&self, caller: &Header, opener: (u32, u32)) -> Identity {
+        let own = self.own.effective & OF_FILES;
+        let back = caller.thread == 0;
+        let (user, group) = if back { opener } else { (caller.user, caller.group) };
+        let theirs =
+            || effective_of(caller.thread).filter(|_| self.only_user || self.is_neighbour(caller.thread));
+        let capabilities = match (back, user) {
+            (true, 0) => own,
+            (true, _) => CapabilitySet::empty(),
+            (false, _) => theirs().unwrap_or(CapabilitySet::empty()) & own,
+        };
+        let full = capabilities == own && (user == 0 || self.only_user);
+        let standing = if full { Standing::Full } else { Standing::Known };
+        Identity { user, group, groups: Vec::new(), capabilities, standing }
     }
+
+    /// Becomes the caller; files are made with this creation mask.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` where this process cannot act for that user.
+    pub fn assume(&self, identity: &Identity, mask: Option<u32>) -> Result<Assumed<'_>, Errno> {
+        self.become_one(identity, mask, CapabilitySet::empty())
+    }
+
+    /// Becomes the owner of a file for its registration for passthrough, which the kernel allows to `CAP_SYS_ADMIN`:
+    /// what is written past this process is written as the one who registers.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::assume`].
+    pub fn assume_owner(&self, (user, group): (u32, u32)) -> Result<Assumed<'_>, Errno> {
+        let (groups, capabilities) = (Vec::new(), CapabilitySet::empty());
+        let identity = Identity { user, group, groups, capabilities, standing: Standing::Known };
+        self.become_one(&identity, None, CapabilitySet::SYS_ADMIN)
+    }
+
+    fn become_one(
+        &self,
+        identity: &Identity,
+        mask: Option<u32>,
+        further: CapabilitySet,
+    ) -> Result<Assumed<'_>, Errno> {
+        let credentials = self;
+        // What was changed until something fails is restored.
+        let mut assumed = Assumed {
+            credentials,
+            mask: false,
+            user: false,
+            group: false,
+            groups: false,
+            capabilities: false,
+        };
+        if let Some(mask) = mask {
+            assumed.mask = true;
+            rustix::process::umask(Mode::from_raw_mode(mask & 0o777));
+        }
+        if self.may_switch {
+            self.switch(identity, &mut assumed)?;
+        } else if !self.only_user && (identity.user, identity.group) != (self.own_user, self.own_group) {
+            return Err(Errno::PERM);
+        }
+        if !identity.is_full() {
+            assumed.capabilities = true;
+            let mut sets = self.own;
+            let wanted = (identity.capabilities | further) & sets.permitted;
+            sets.effective = (sets.effective - OF_FILES) | wanted;
+            rustix::thread::set_capabilities(None, sets)?;
+        }
+        Ok(assumed)
+    }
+
+    fn switch<'a>(&'a self, identity: &Identity, assumed: &mut Assumed<'a>) -> Result<(), Errno> {
+        if !identity.groups.is_empty() {
+            assumed.groups = true;
+            sys::set_groups(&identity.groups).map_err(|_| Errno::PERM)?;
+        }
+        if identity.group != self.own_group {
+            assumed.group = true;
+            sys::set_file_system_group(identity.group).map_err(|_| Errno::PERM)?;
+        }
+        if identity.user != self.own_user {
+            assumed.user = true;
+            sys::set_file_system_user(identity.user).map_err(|_| Errno::PERM)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a thread is in the user namespace of this process, in which alone its capabilities count for all
+    /// files.
+    fn is_neighbour(&self, thread: u32) -> bool {
+        let known = self.neighbour.get();
+        if known.is_some_and(|(other, since)| other == thread && since.elapsed() < NAMESPACE_KNOWN) {
+            return true;
+        }
+        let same = namespace_of(&thread.to_string()).is_some_and(|other| other == self.namespace);
+        if same {
+            self.neighbour.set(Some((thread, Instant::now())));
+        }
+        same
+    }
+}
+
+/// The effective capabilities of a thread, in whichever namespace it is.
+fn effective_of(thread: u32) -> Option<CapabilitySet> {
+    let pid = i32::try_from(thread).ok().and_then(Pid::from_raw)?;
+    rustix::thread::capabilities(Some(pid)).ok().map(|sets| sets.effective)
+}
+
+/// The name of a process's user namespace. The link is read, not followed: to follow it costs far more.
+fn namespace_of(process: &str) -> Option<Vec<u8>> {
+    let link = rustix::fs::readlink(format!("/proc/{process}/ns/user"), Vec::new()).ok()?;
+    Some(link.into_bytes())
 }
 
 impl Drop for Assumed<'_> {
     fn drop(&mut self) {
-        if self.ids {
-            sys::set_file_system_ids(0, 0);
+        let own = self.credentials;
+        // A thread that cannot go back would serve the next caller with the rights of this one.
+        let restore = || -> std::io::Result<()> {
+            // The user first: that alone restores most capabilities.
+            if self.user {
+                sys::set_file_system_user(own.own_user)?;
+            }
+            if self.capabilities {
+                rustix::thread::set_capabilities(None, own.own)?;
+            }
+            if self.group {
+                sys::set_file_system_group(own.own_group)?;
+            }
+            if self.groups {
+                sys::set_groups(&[])?;
+            }
+            Ok(())
+        };
+        if restore().is_err() {
+            std::process::abort();
         }
-        if self.capabilities
-            && let Some(full) = self.credentials.full
-        {
-            let _ = rustix::thread::set_capabilities(None, full);
+        if self.mask {
+            rustix::process::umask(Mode::empty());
         }
-        if self.groups {
-            let _ = sys::set_groups(&[]);
-        }
-        rustix::process::umask(Mode::empty());
     }
 }

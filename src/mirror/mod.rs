@@ -15,7 +15,9 @@
 //!
 //! What it does not do: it does not mount, start anything or enter namespaces.
 
+mod access_rule;
 pub mod attribute;
+mod caller_status;
 mod crew;
 mod dispatch;
 mod handle_cache;
@@ -27,13 +29,17 @@ mod open_file;
 mod open_handle;
 mod protocol;
 mod provider;
+mod request;
 mod retry;
 mod session;
+mod sharing;
 mod table;
 mod volume;
 
+pub use access_rule::has_further_rules;
 pub use handle_cache::Holders;
 pub use observer::{Action, Caller, Event, Observer, Traffic};
 pub use provider::{Provider, Wanted};
 pub use session::{DEVICE, Session};
+pub use sharing::Sharing;
 pub use volume::{Options, Volume};

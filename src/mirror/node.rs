@@ -37,6 +37,23 @@ struct State {
     opens: Opens,
     /// A descriptor for as long as it is open.
     open_handle: Option<OpenHandle>,
+    /// What the kernel was told last, and decides with.
+    told: Option<Access>,
+}
+
+/// The attributes that decide about permissions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    pub mode: u16,
+    pub user: u32,
+    pub group: u32,
+}
+
+impl Access {
+    /// Those of a file.
+    pub fn of(stat: &Statx) -> Self {
+        Self { mode: stat.stx_mode, user: stat.stx_uid, group: stat.stx_gid }
+    }
 }
 
 /// How the node is found.
@@ -60,6 +77,8 @@ pub struct Opens {
     pub passed: u32,
     /// The number of the registration, while `passed` is not 0.
     pub backing: u32,
+    /// Whether the registration is root's: what is written through it has no limits.
+    pub roots: bool,
     /// Those of both sorts that are for an execution: they last as long as the program runs.
     pub executed: u32,
 }
@@ -86,7 +105,8 @@ impl Node {
     fn new(number: u64, stat: &Statx, place: Place, handle: Option<Arc<OwnedFd>>) -> Arc<Self> {
         let pinned = handle.is_some();
         let identity = Identity::of(stat);
-        let state = State { identity, place, handle, pinned, opens: Opens::default(), open_handle: None };
+        let (opens, open_handle, told) = (Opens::default(), None, None);
+        let state = State { identity, place, handle, pinned, opens, open_handle, told };
         Arc::new(Self {
             number,
             kind: attribute::kind(stat),
@@ -109,6 +129,16 @@ impl Node {
     /// An overlay has copied it, which makes it another file below.
     pub fn became(&self, identity: Identity) {
         self.state().identity = identity;
+    }
+
+    /// The kernel is told these attributes.
+    pub fn tell(&self, stat: &Statx) {
+        self.state().told = Some(Access::of(stat));
+    }
+
+    /// What the kernel was told last.
+    pub fn told(&self) -> Option<Access> {
+        self.state().told
     }
 
     /// Whether it is a folder.
@@ -259,6 +289,20 @@ impl Node {
         }
         path.extend_from_slice(name);
         path
+    }
+}
+
+impl Drop for Node {
+    /// Lets go of the directories above one after the other: each may be the last to hold the next, and there may be
+    /// more of them than a stack has room for.
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let mut place = std::mem::replace(&mut state.place, Place::Root);
+        while let Place::Named { parent, .. } | Place::Gone { parent, .. } = place {
+            let Some(mut parent) = Arc::into_inner(parent) else { break };
+            let state = parent.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+            place = std::mem::replace(&mut state.place, Place::Root);
+        }
     }
 }
 

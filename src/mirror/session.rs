@@ -14,7 +14,8 @@ use super::crew::Crew;
 use super::dispatch;
 use super::identity::Credentials;
 use super::protocol::{Body, Header, OUT_HEADER, Operation};
-use super::volume::{Request, Volume};
+use super::request::Request;
+use super::volume::Volume;
 use crate::sys;
 
 /// The largest read or write, in bytes: 256 pages, as much as the kernel grants.
@@ -83,7 +84,7 @@ fn serve(shared: &Arc<Shared>) {
     // Without a descriptor of its own a thread shares the first one, which is only slower.
     let own = own_device(volume).ok();
     let device = own.as_ref().unwrap_or(&volume.device);
-    let credentials = Credentials::of_thread(volume.options.only_user.is_none());
+    let credentials = Credentials::of_thread(volume.options.only_user.is_some());
     shared.crew.arrived(credentials.is_ok());
     let Ok(credentials) = credentials else { return };
     let mut message = vec![0; LARGEST as usize + 4096];
@@ -146,16 +147,11 @@ fn own_device(volume: &Volume) -> Result<OwnedFd, Errno> {
 }
 
 /// Answers one message.
-fn answer(
-    volume: &Volume,
-    device: &OwnedFd,
-    (header, body, supplementary): Parts<'_>,
-    credentials: &Credentials,
-    out: &mut Vec<u8>,
-) {
+fn answer(volume: &Volume, device: &OwnedFd, parts: Parts<'_>, credentials: &Credentials, out: &mut Vec<u8>) {
     out.clear();
     out.resize(OUT_HEADER, 0);
-    let request = Request { header, body, supplementary, credentials };
+    let header = parts.0;
+    let request = Request::new(parts, credentials);
     let operation = Operation::of(header.operation);
     // A fault of ours must not leave the caller waiting for ever.
     let answer = catch_unwind(AssertUnwindSafe(|| dispatch::answer(volume, operation, &request, out)));
@@ -203,7 +199,8 @@ mod tests {
         let options = Options {
             place: b"/".to_vec(),
             only_user: Some((0, 0)),
-            remember: Duration::ZERO,
+            sharing: crate::mirror::Sharing::new(Duration::ZERO),
+            closed_to_others: false,
             depth: 1,
             descriptors: Holders::new(16),
             read_only: false,

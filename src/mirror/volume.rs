@@ -10,15 +10,15 @@ use rustix::fs::{Access, AtFlags, Mode, OFlags, Statx};
 use rustix::io::Errno;
 
 use super::attribute;
-use super::handle_cache::{HandleCache, Holders};
-use super::identity::Credentials;
-use super::node::Node;
+use super::handle_cache::{DEEPEST, HandleCache, Holders};
+use super::node::{self, Node};
 use super::observer::{Action, Caller, Event, Observer};
 use super::open_file::{OpenFile, OpenFolder, OpenTable};
 use super::open_handle::OpenHandle;
-use super::protocol::{Body, Header, ROOT, Validity, write_entry};
+use super::protocol::{ROOT, Validity, write_entry, write_forgotten_attributes};
 use super::provider::Provider;
 use super::retry::Retries;
+use super::sharing::Sharing;
 use super::table::Table;
 
 /// `OVERLAYFS_SUPER_MAGIC` (`linux/magic.h`).
@@ -32,9 +32,12 @@ pub struct Options {
     /// The only user and group of the session's user namespace; nothing where the session can act for
     /// any user.
     pub only_user: Option<(u32, u32)>,
-    /// How long the kernel may remember names and attributes. Names that lead nowhere are asked for
-    /// each time.
-    pub remember: Duration,
+    /// How long the kernel may remember names and attributes, for all volumes of the session. Names that lead
+    /// nowhere are asked for each time.
+    pub sharing: Arc<Sharing>,
+    /// Whether callers without all rights may read only: the system has access rules that this process cannot
+    /// check for them.
+    pub closed_to_others: bool,
     /// How deep file systems are stacked below: 1 for one that lies on a device or in memory, 2 for an
     /// overlay.
     pub depth: u32,
@@ -70,21 +73,6 @@ pub struct Volume {
 impl std::fmt::Debug for Volume {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Volume").field("options", &self.options).finish_non_exhaustive()
-    }
-}
-
-/// One request while it is answered.
-pub(super) struct Request<'a> {
-    pub header: Header,
-    pub body: Body<'a>,
-    /// The caller's group that matters for a creation.
-    pub supplementary: Option<u32>,
-    pub credentials: &'a Credentials,
-}
-
-impl Request<'_> {
-    pub fn caller(&self) -> Caller {
-        Caller { thread: self.header.thread, user: self.header.user, group: self.header.group }
     }
 }
 
@@ -175,6 +163,7 @@ impl Volume {
             })?,
         };
         self.show(&mut stat, || self.may_write(node));
+        node.tell(&stat);
         if node.number == ROOT {
             self.root_size.store(stat.stx_size, Ordering::Relaxed);
         }
@@ -262,7 +251,54 @@ impl Volume {
         self.show(&mut stat, || {
             rustix::fs::accessat(folder, name, Access::WRITE_OK, AtFlags::empty()).is_ok()
         });
+        node.tell(&stat);
         write_entry(out, node.number, &stat, self.validity(&stat));
+    }
+
+    /// The file's owner as it is now.
+    pub(super) fn owner(&self, node: &Arc<Node>) -> Result<(u32, u32), Errno> {
+        let stat = attribute::of_file(&*self.reach(node)?)?;
+        Ok((stat.stx_uid, stat.stx_gid))
+    }
+
+    /// Sees to it that the kernel decides with the attributes that the node has now, which are returned.
+    ///
+    /// # Errors
+    ///
+    /// `ESTALE` where it may have decided with others: it asks for them, and tries again.
+    pub(super) fn confirm(&self, node: &Arc<Node>) -> Result<node::Access, Errno> {
+        let now = node::Access::of(&attribute::of_file(&*self.reach(node)?)?);
+        if node.told().is_none_or(|told| told == now) {
+            return Ok(now);
+        }
+        self.forget_attributes(node);
+        Err(Errno::STALE)
+    }
+
+    /// The same for a node and the directories that a path to it leads through.
+    pub(super) fn confirm_path(&self, node: &Arc<Node>) -> Result<(), Errno> {
+        self.confirm(node)?;
+        let mut above = node.named_place();
+        let mut rest = DEEPEST;
+        while let (Some((parent, _)), 1..) = (above, rest) {
+            self.confirm(&parent)?;
+            above = parent.named_place();
+            rest -= 1;
+        }
+        Ok(())
+    }
+
+    /// The kernel is to ask for the node's attributes before it uses them again.
+    pub(super) fn forget_attributes(&self, node: &Node) {
+        let mut message = Vec::new();
+        write_forgotten_attributes(&mut message, node.number);
+        // Where the kernel does not take it, it has no such node, or has been unmounted.
+        let _ = rustix::io::write(&self.device, &message);
+    }
+
+    /// Whether callers without all rights may not write.
+    pub(super) fn is_closed_to_others(&self) -> bool {
+        self.options.closed_to_others
     }
 
     /// The file behind this descriptor was changed, or something in the folder: an overlay may have
@@ -279,9 +315,9 @@ impl Volume {
     /// How long the kernel may remember the file. A file with several names is looked up each time, so
     /// that its node shows the name that was used last.
     pub(super) fn validity(&self, stat: &Statx) -> Validity {
-        let attributes = self.options.remember;
+        let Validity { entry, attributes } = self.options.sharing.validity();
         let several = stat.stx_nlink > 1 && attribute::kind(stat) != libc::S_IFDIR;
-        Validity { entry: if several { Duration::ZERO } else { attributes }, attributes }
+        Validity { entry: if several { Duration::ZERO } else { entry }, attributes }
     }
 
     /// Whether anybody wants to be told.
@@ -350,7 +386,8 @@ mod tests {
         let options = Options {
             place: b"/".to_vec(),
             only_user: None,
-            remember: Duration::ZERO,
+            sharing: Sharing::new(Duration::ZERO),
+            closed_to_others: false,
             depth: 1,
             descriptors: Holders::new(16),
             read_only: false,

@@ -35,6 +35,7 @@ pub struct RecordingService<'a> {
     queue: Arc<Queue>,
     recorder: Arc<Recorder>,
     volumes: Vec<Arc<Volume>>,
+    sharing: Arc<mirror::Sharing>,
     sessions: Vec<Session>,
     /// Of this process as the server, which has limits of its own.
     descriptors: OnceCell<Arc<mirror::Holders>>,
@@ -61,7 +62,21 @@ impl<'a> RecordingService<'a> {
         let (volumes, sessions) = (Vec::new(), Vec::new());
         let (format, writer) = (options.format, None);
         let descriptors = OnceCell::new();
-        Self { log, format, header, queue, recorder, volumes, sessions, descriptors, writer, unwritten, tell }
+        let sharing = mirror::Sharing::new(REMEMBER);
+        Self {
+            log,
+            format,
+            header,
+            queue,
+            recorder,
+            volumes,
+            sharing,
+            sessions,
+            descriptors,
+            writer,
+            unwritten,
+            tell,
+        }
     }
 
     fn start_log(&mut self) -> io::Result<()> {
@@ -120,7 +135,8 @@ impl Service for RecordingService<'_> {
         let options = mirror::Options {
             place: mounted.place,
             only_user,
-            remember: REMEMBER,
+            sharing: Arc::clone(&self.sharing),
+            closed_to_others: only_user.is_none() && mirror::has_further_rules(),
             depth: mounted.depth,
             read_only: mounted.read_only,
             descriptors: Arc::clone(self.descriptors.get_or_init(holders)),

@@ -8,7 +8,7 @@ mod process;
 mod signal;
 mod socket;
 
-pub use credential::{set_file_system_ids, set_groups};
+pub use credential::{set_file_system_group, set_file_system_user, set_groups};
 pub use file_attribute::{FileAttributes, file_attributes, set_file_attributes};
 pub use fuse_device::{clone_device, close_backing, open_backing};
 pub use mapping::{map, zeroed};

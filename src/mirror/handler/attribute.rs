@@ -8,10 +8,12 @@ use rustix::fs::{Access, AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_NOW, UT
 use rustix::io::Errno;
 
 use super::file;
+use crate::mirror::attribute;
 use crate::mirror::node::Node;
 use crate::mirror::observer::Action;
 use crate::mirror::protocol::{Body, change, write_attributes, write_statx, write_volume_statistics};
-use crate::mirror::volume::{Request, Volume, self_path};
+use crate::mirror::request::{Request, Subject};
+use crate::mirror::volume::{Volume, self_path};
 
 /// Answers `FUSE_GETATTR`.
 pub(in crate::mirror) fn get(volume: &Volume, request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), Errno> {
@@ -102,34 +104,79 @@ fn apply(
     node: &Arc<Node>,
     handle: &OwnedFd,
 ) -> Result<(), Errno> {
+    let subject = Subject::default().owned(Some(node));
     if change.has(change::USER | change::GROUP) {
         let user = change.has(change::USER).then(|| Uid::from_raw(change.user));
         let group = change.has(change::GROUP).then(|| Gid::from_raw(change.group));
-        rustix::fs::chownat(handle, c"", user, group, AtFlags::EMPTY_PATH)?;
+        let act = || rustix::fs::chownat(handle, c"", user, group, AtFlags::EMPTY_PATH);
+        request.act(volume, subject.giving_away(true), act)?;
     }
     if change.has(change::MODE) {
-        let mode = Mode::from_raw_mode(change.mode & 0o7777);
-        rustix::fs::chmod(self_path(handle), mode)?;
+        set_mode(volume, request, change, node, handle)?;
     }
     if change.has(change::SIZE) {
-        let result = truncate(volume, change, node, handle);
+        let result = truncate(volume, request, change, node, handle);
         let action = Action::Truncate { size: change.size };
         volume.tell(request.caller(), || node.path(), action, result.err());
         result?;
     }
     if let Some(times) = change.times() {
-        set_times(node, handle, &times)?;
+        request.act(volume, subject, || set_times(node, handle, &times))?;
     }
     Ok(())
 }
 
-fn truncate(volume: &Volume, change: &Change, node: &Arc<Node>, handle: &OwnedFd) -> Result<(), Errno> {
+fn set_mode(
+    volume: &Volume,
+    request: &Request<'_>,
+    change: &Change,
+    node: &Arc<Node>,
+    handle: &OwnedFd,
+) -> Result<(), Errno> {
+    let path = self_path(handle);
+    let set = || rustix::fs::chmod(&path, Mode::from_raw_mode(change.mode & 0o7777));
+    let result = request.act(volume, Subject::default().owned(Some(node)), set);
+    match result {
+        // The kernel asks for it before a write, which takes set-id bits away by itself below (`file_remove_privs`).
+        Err(Errno::PERM | Errno::ACCESS) if is_being_written(volume, change, node) => {
+            let now = u32::from(attribute::of_file(handle)?.stx_mode) & 0o7777;
+            if takes_set_id(now, change.mode & 0o7777) { Ok(()) } else { result }
+        }
+        other => other,
+    }
+}
+
+/// Whether the one mode is the other without set-id bits.
+fn takes_set_id(now: u32, wanted: u32) -> bool {
+    let set_id = libc::S_ISUID | libc::S_ISGID;
+    (now ^ wanted) & !set_id == 0 && wanted & !now == 0
+}
+
+/// Whether the change belongs to a write.
+fn is_being_written(volume: &Volume, change: &Change, node: &Arc<Node>) -> bool {
+    let writes = |flags: u32| flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32;
+    change.has(change::SIZE)
+        || volume.files.all().iter().any(|open| Arc::ptr_eq(&open.node, node) && writes(open.flags))
+}
+
+fn truncate(
+    volume: &Volume,
+    request: &Request<'_>,
+    change: &Change,
+    node: &Arc<Node>,
+    handle: &OwnedFd,
+) -> Result<(), Errno> {
     node.written.store(true, Ordering::Release);
     if change.has(change::HANDLE) {
         let open = volume.files.find(change.handle)?;
-        rustix::fs::ftruncate(file::file_of(volume, &open)?, change.size)
+        let file = file::file_of(volume, &open)?;
+        let _writer = request.as_writer(open.opened_by)?;
+        rustix::fs::ftruncate(file, change.size)
     } else if node.kind == libc::S_IFREG {
-        rustix::fs::ftruncate(volume.reopen(handle, libc::O_WRONLY as u32)?, change.size)
+        let open = || volume.reopen(handle, libc::O_WRONLY as u32);
+        let file = request.act(volume, Subject::of(node), open)?;
+        let _writer = request.as_writer(request.caller())?;
+        rustix::fs::ftruncate(file, change.size)
     } else {
         Err(Errno::INVAL)
     }

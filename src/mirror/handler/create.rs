@@ -14,7 +14,8 @@ use crate::mirror::node::Node;
 use crate::mirror::observer::Action;
 use crate::mirror::open_file::{Opened, next_open};
 use crate::mirror::protocol::write_entry;
-use crate::mirror::volume::{Request, Volume, self_path};
+use crate::mirror::request::{Request, Subject};
+use crate::mirror::volume::{Volume, self_path};
 
 /// For how long a file that comes and goes is waited for to be gone.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -71,12 +72,10 @@ fn made(
     name: &[u8],
     mask: u32,
     action: Action<'_>,
-    make: impl FnOnce(&OwnedFd) -> Result<(), Errno>,
+    make: impl Fn(&OwnedFd) -> Result<(), Errno>,
 ) -> Result<(), Errno> {
     let (parent, folder) = volume.handle(request.header.node)?;
-    let assumed = request.credentials.assume(&request.header, request.supplementary, mask);
-    let result = make(&folder);
-    drop(assumed);
+    let result = request.act(volume, Subject::of(&parent).making(mask), || make(&folder));
     volume.changed(&parent, &folder);
     let result = result.and_then(|()| volume.answer_entry(out, &parent, &folder, name));
     volume.tell(request.caller(), || parent.path_of(name), action, result.err());
@@ -95,7 +94,9 @@ pub(in crate::mirror) fn hard_link(
     let from = if volume.is_observed() { volume.placed(node.path()) } else { Vec::new() };
     let (parent, folder) = volume.handle(request.header.node)?;
     // The right to name any descriptor needs CAP_DAC_READ_SEARCH; the link in /proc needs none.
-    let result = rustix::fs::linkat(CWD, self_path(&handle), &*folder, name, AtFlags::SYMLINK_FOLLOW);
+    let source = self_path(&handle);
+    let link = || rustix::fs::linkat(CWD, &source, &*folder, name, AtFlags::SYMLINK_FOLLOW);
+    let result = request.act(volume, Subject::of(&parent).owned(Some(&node)), link);
     volume.changed(&node, &handle);
     volume.changed(&parent, &folder);
     let result = result.and_then(|()| volume.answer_entry(out, &parent, &folder, name));
@@ -118,7 +119,7 @@ pub(in crate::mirror) fn file(
     body.u32()?;
     let name = body.name()?;
     let (parent, folder) = volume.handle(request.header.node)?;
-    let new = || create_new(request, &folder, name, (flags, mode, mask));
+    let new = || create_new(volume, request, (&parent, &folder), name, (flags, mode, mask));
     let mut file = volume.with_room(new);
     let is_in_the_way = |file: &Result<_, _>| matches!(file, Err(Errno::EXIST));
     if is_in_the_way(&file) && flags & libc::O_EXCL as u32 == 0 {
@@ -139,6 +140,7 @@ pub(in crate::mirror) fn file(
     let result = file.and_then(|file| {
         let stat = attribute::of_file(&file)?;
         let node = volume.table.found(&stat, &parent, name);
+        node.tell(&stat);
         write_entry(out, node.number, &stat, volume.validity(&stat));
         answer_opened(volume, request, out, &node, file, (open, flags))
     });
@@ -158,11 +160,12 @@ pub(in crate::mirror) fn unnamed(
     let (parent, folder) = volume.handle(request.header.node)?;
     let wanted = OFlags::TMPFILE;
     let how = (flags & !(libc::O_CREAT as u32), mode, mask);
-    let file = volume.with_room(|| create(request, &folder, b".", how, wanted))?;
+    let file = volume.with_room(|| create(volume, request, (&parent, &folder), b".", how, wanted))?;
     let stat = attribute::of_file(&file)?;
     let handle = reach(&file)?;
     let node = volume.table.made_unnamed(&stat, |number| Node::unnamed(number, &stat, &parent, handle));
     let open = next_open();
+    node.tell(&stat);
     write_entry(out, node.number, &stat, volume.validity(&stat));
     answer_opened(volume, request, out, &node, file, (open, flags))?;
     volume.tell(request.caller(), || node.path(), Action::Create { open, flags, mode }, None);
@@ -170,18 +173,20 @@ pub(in crate::mirror) fn unnamed(
 }
 
 fn create_new(
+    volume: &Volume,
     request: &Request<'_>,
-    folder: &OwnedFd,
+    parent: (&Arc<Node>, &OwnedFd),
     name: &[u8],
     how: (u32, u32, u32),
 ) -> Result<OwnedFd, Errno> {
-    create(request, folder, name, how, OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW)
+    create(volume, request, parent, name, how, OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW)
 }
 
 /// Makes and opens a file as the caller; `how` is flags, mode and creation mask.
 fn create(
+    volume: &Volume,
     request: &Request<'_>,
-    folder: &OwnedFd,
+    (parent, folder): (&Arc<Node>, &OwnedFd),
     name: &[u8],
     how: (u32, u32, u32),
     wanted: OFlags,
@@ -189,10 +194,8 @@ fn create(
     let (flags, mode, mask) = how;
     let flags = flags & !(libc::O_DIRECT as u32) & !Action::EXECUTE;
     let flags = OFlags::from_bits_retain(flags) | wanted | OFlags::CLOEXEC;
-    let assumed = request.credentials.assume(&request.header, request.supplementary, mask);
-    let file = rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(mode & 0o7777));
-    drop(assumed);
-    file
+    let mode = Mode::from_raw_mode(mode & 0o7777);
+    request.act(volume, Subject::of(parent).making(mask), || rustix::fs::openat(folder, name, flags, mode))
 }
 
 /// A descriptor by which the file is reached, and no more.
@@ -211,8 +214,8 @@ fn answer_opened(
     note_writing(node, flags);
     // Where no descriptor is left for it, the file is found by its name.
     let handle = reach(&file).ok().map(Arc::new);
-    let opened = register(volume, node, file.as_fd(), handle.as_ref()).map(Opened::Passed);
-    let opened = opened.unwrap_or_else(|| Opened::Served(File::from(file)));
+    let passed = register(volume, request, node, (file.as_fd(), handle.as_ref(), flags))?;
+    let opened = passed.map_or_else(|| Opened::Served(File::from(file)), Opened::Passed);
     write_opened(volume, request, out, node, (open, flags), opened);
     Ok(())
 }

@@ -6,14 +6,10 @@ use std::sync::Arc;
 
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
-use rustix::process::Pid;
-use rustix::thread::CapabilitySet;
 
 use crate::mirror::protocol::{OUT_HEADER, ReplyExt};
-use crate::mirror::volume::{Request, Volume, self_path};
-
-/// `FUSE_SETXATTR_ACL_KILL_SGID`.
-const KILLS_SET_ID: u32 = 1 << 0;
+use crate::mirror::request::{Request, Subject};
+use crate::mirror::volume::{Volume, self_path};
 
 /// `XATTR_SIZE_MAX` and `XATTR_LIST_MAX`, in bytes.
 const LARGEST: usize = 1 << 16;
@@ -40,24 +36,45 @@ fn changed(volume: &Volume, request: &Request<'_>, handle: &OwnedFd, link: bool)
     }
 }
 
+/// Whether attributes of this name are passed on (xattr(7)): those of users, of root, of security modules, and POSIX
+/// access control lists. Others in `system.` are rules of the file system below, which the kernel would not know of.
+fn is_served(name: &[u8]) -> bool {
+    let classes: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
+    let lists: [&[u8]; 2] = [b"system.posix_acl_access", b"system.posix_acl_default"];
+    classes.iter().any(|class| name.starts_with(class)) || lists.contains(&name)
+}
+
 /// Answers `FUSE_SETXATTR`.
 pub(in crate::mirror) fn set(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
     let mut body = request.body;
-    let (size, flags, kills) = (body.u32()? as usize, body.u32()?, body.u32()?);
+    let (size, flags, _kills) = (body.u32()? as usize, body.u32()?, body.u32()?);
     body.u32()?;
     let name = body.name()?;
     let value = body.bytes(size)?;
+    if !is_served(name) {
+        return Err(Errno::OPNOTSUPP);
+    }
     let (path, handle, link) = path_of(volume, request)?;
     let flags = XattrFlags::from_bits_retain(flags);
-    let guard = (kills & KILLS_SET_ID != 0).then(|| request.credentials.without_set_id());
-    let result = if link {
-        rustix::fs::lsetxattr(path, name, value, flags)
-    } else {
-        rustix::fs::setxattr(path, name, value, flags)
-    };
-    drop(guard);
+    // The file system below takes a set-group-id bit away where the caller is not in the group.
+    let result = act(volume, request, false, || match link {
+        true => rustix::fs::lsetxattr(&path, name, value, flags),
+        false => rustix::fs::setxattr(&path, name, value, flags),
+    });
     changed(volume, request, &handle, link);
     result
+}
+
+/// Does something with the attributes of the request's node, as the caller.
+fn act<T>(
+    volume: &Volume,
+    request: &Request<'_>,
+    reads: bool,
+    act: impl FnMut() -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    let node = volume.table.node(request.header.node)?;
+    let subject = if reads { Subject::reading(&node) } else { Subject::default().owned(Some(&node)) };
+    request.act(volume, subject, act)
 }
 
 /// Answers `FUSE_GETXATTR`.
@@ -66,17 +83,19 @@ pub(in crate::mirror) fn get(volume: &Volume, request: &Request<'_>, out: &mut V
     let size = body.u32()? as usize;
     body.u32()?;
     let name = body.name()?;
+    if !is_served(name) {
+        return Err(Errno::OPNOTSUPP);
+    }
     let (path, _handle, link) = path_of(volume, request)?;
     fill(out, size, |buffer| {
-        if link {
-            rustix::fs::lgetxattr(&path, name, buffer)
-        } else {
-            rustix::fs::getxattr(&path, name, buffer)
-        }
+        act(volume, request, true, || match link {
+            true => rustix::fs::lgetxattr(&path, name, &mut *buffer),
+            false => rustix::fs::getxattr(&path, name, &mut *buffer),
+        })
     })
 }
 
-/// Answers `FUSE_LISTXATTR`.
+/// Answers `FUSE_LISTXATTR`. Whether attributes that begin with `trusted.` are shown depends on the caller.
 pub(in crate::mirror) fn list(
     volume: &Volume,
     request: &Request<'_>,
@@ -85,16 +104,14 @@ pub(in crate::mirror) fn list(
     let size = { request.body }.u32()? as usize;
     let (path, _handle, link) = path_of(volume, request)?;
     let mut names = vec![0; LARGEST];
-    let count = if link {
-        rustix::fs::llistxattr(&path, &mut *names)?
-    } else {
-        rustix::fs::listxattr(&path, &mut *names)?
-    };
+    let count = act(volume, request, true, || match link {
+        true => rustix::fs::llistxattr(&path, &mut *names),
+        false => rustix::fs::listxattr(&path, &mut *names),
+    })?;
     names.truncate(count);
-    let is_trusted = |name: &[u8]| name.starts_with(b"trusted.");
-    if names.split(|byte| *byte == 0).any(is_trusted) && !sees_trusted(request.header.thread) {
-        let shown = names.split_inclusive(|byte| *byte == 0).filter(|name| !is_trusted(name));
-        names = shown.flatten().copied().collect();
+    if !names.split(|byte| *byte == 0).all(|name| name.is_empty() || is_served(name)) {
+        let served = |name: &&[u8]| is_served(name.strip_suffix(b"\0").unwrap_or(name));
+        names = names.split_inclusive(|byte| *byte == 0).filter(served).flatten().copied().collect();
     }
     if size == 0 {
         out.put_u32(names.len() as u32);
@@ -105,20 +122,6 @@ pub(in crate::mirror) fn list(
         out.extend_from_slice(&names);
     }
     Ok(())
-}
-
-/// Whether a thread is shown attributes that begin with `trusted.`: with `CAP_SYS_ADMIN` in the first user
-/// namespace (xattr(7)). This process is in it where it is shown any itself. The kernel tells the caller's
-/// user, which does not tell its capabilities; of a thread that is not to be seen from here nothing is known.
-fn sees_trusted(thread: u32) -> bool {
-    let Some(pid) = i32::try_from(thread).ok().and_then(Pid::from_raw) else { return false };
-    let namespace = |process: &str| rustix::fs::stat(format!("/proc/{process}/ns/user"));
-    let same = match (namespace(&thread.to_string()), namespace("self")) {
-        (Ok(its), Ok(own)) => (its.st_dev, its.st_ino) == (own.st_dev, own.st_ino),
-        _ => false,
-    };
-    let sets = rustix::thread::capabilities(Some(pid));
-    same && sets.is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
 }
 
 /// Answers with as many bytes as asked for, or, for none, with how many there are.
@@ -144,9 +147,29 @@ fn fill(
 /// Answers `FUSE_REMOVEXATTR`.
 pub(in crate::mirror) fn remove(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
     let name = { request.body }.name()?;
+    if !is_served(name) {
+        return Err(Errno::OPNOTSUPP);
+    }
     let (path, handle, link) = path_of(volume, request)?;
-    let result =
-        if link { rustix::fs::lremovexattr(path, name) } else { rustix::fs::removexattr(path, name) };
+    let result = act(volume, request, false, || match link {
+        true => rustix::fs::lremovexattr(&path, name),
+        false => rustix::fs::removexattr(&path, name),
+    });
     changed(volume, request, &handle, link);
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn access_rules_that_the_kernel_does_not_know_are_not_passed_on() {
+        for name in ["user.a", "trusted.a", "security.capability", "system.posix_acl_access"] {
+            assert!(is_served(name.as_bytes()), "{name}");
+        }
+        for name in ["system.nfs4_acl", "system.posix_acl_access2", "system.richacl", "os2.a", "user"] {
+            assert!(!is_served(name.as_bytes()), "{name}");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
 
 use super::growth;
@@ -14,8 +15,9 @@ use crate::mirror::observer::{Action, Caller, Traffic};
 use crate::mirror::open_file::{OpenFile, Opened, next_open};
 use crate::mirror::protocol::{OUT_HEADER, ROOT, ReplyExt, opened};
 use crate::mirror::provider::Wanted;
+use crate::mirror::request::{Request, Subject};
 use crate::mirror::session::LARGEST;
-use crate::mirror::volume::{Request, Volume};
+use crate::mirror::volume::{Volume, self_path};
 use crate::sys;
 
 /// `FUSE_WRITE_CACHE`: pages that were written through a mapping.
@@ -33,10 +35,10 @@ pub(in crate::mirror) fn open(
     let flags = body.u32()?;
     let node = volume.table.node(request.header.node)?;
     let open = next_open();
-    let result = match provided(volume, request, &node, flags) {
+    let result = provided(volume, request, &node, flags).and_then(|provided| match provided {
         Some(opened) => Ok(opened),
         None => open_node(volume, request, &node, flags),
-    };
+    });
     if let Ok(Opened::Served(file) | Opened::Provided(file)) = &result
         && node.number == ROOT
     {
@@ -51,19 +53,29 @@ pub(in crate::mirror) fn open(
 /// What is read instead, where there is a provider that has it. What was written since the kernel knows
 /// it is read where it is written, and so is what others read past this process now: all opens of a file
 /// at one time are of the same sort.
-fn provided(volume: &Volume, request: &Request<'_>, node: &Arc<Node>, flags: u32) -> Option<Opened> {
-    let provider = volume.provider.as_ref()?;
+///
+/// # Errors
+///
+/// `EACCES` where the caller may not read it.
+fn provided(
+    volume: &Volume,
+    request: &Request<'_>,
+    node: &Arc<Node>,
+    flags: u32,
+) -> Result<Option<Opened>, Errno> {
+    let Some(provider) = &volume.provider else { return Ok(None) };
     note_writing(node, flags);
     let original = node.written.load(Ordering::Acquire) || node.with_opens(None, |opens| opens.passed > 0);
     if node.kind != libc::S_IFREG || original {
-        return None;
+        return Ok(None);
     }
-    let handle = volume.reach(node).ok()?;
-    let stat = attribute::of_file(&*handle).ok()?;
+    let handle = volume.reach(node)?;
+    check_open(volume, request, (node, &handle), flags)?;
+    let stat = attribute::of_file(&*handle)?;
     let path = volume.placed(node.path());
     let wanted = Wanted { caller: request.caller(), path: &path, stat: &stat, original: handle.as_fd() };
-    let file = provider.provide(&wanted)?;
-    node.with_opens(Some(&handle), |opens| {
+    let Some(file) = provider.provide(&wanted) else { return Ok(None) };
+    Ok(node.with_opens(Some(&handle), |opens| {
         if opens.passed == 0 && opens.served == 0 && volume.options.read_only {
             // Where it cannot be registered it is served, and says nothing of the volume's own files.
             let registered = volume.passthrough.load(Ordering::Relaxed);
@@ -78,7 +90,7 @@ fn provided(volume: &Volume, request: &Request<'_>, node: &Arc<Node>, flags: u32
         }
         opens.served += 1;
         Some(Opened::Provided(file))
-    })
+    }))
 }
 
 /// Keeps in mind that a file is open for writing.
@@ -97,16 +109,18 @@ fn open_node(volume: &Volume, request: &Request<'_>, node: &Arc<Node>, flags: u3
         return Err(Errno::TXTBSY);
     }
     let handle = volume.reach(node)?;
-    // The kernel takes set-id bits away itself, but for what an open truncates.
-    let guard = (truncates && request.header.user != 0).then(|| request.credentials.without_set_id());
     // The kernel does not know what forbids writing below: flags of lsattr(1), a busy program.
     let writes = flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32;
-    let file = if truncates || writes { Some(volume.reopen(&handle, flags)?) } else { None };
-    drop(guard);
-    if file.is_some() {
+    let file = if truncates || writes {
+        let subject = Subject::of(node);
+        Some(request.act(volume, subject, || volume.reopen(&handle, flags))?)
+    } else {
+        check_open(volume, request, (node, &handle), flags)?
+    };
+    if truncates || writes {
         volume.changed(node, &handle);
     }
-    if let Some(number) = register(volume, node, handle.as_fd(), Some(&handle)) {
+    if let Some(number) = register(volume, request, node, (handle.as_fd(), Some(&handle), flags))? {
         return Ok(Opened::Passed(number));
     }
     let opened = match file {
@@ -122,36 +136,90 @@ fn open_node(volume: &Volume, request: &Request<'_>, node: &Arc<Node>, flags: u3
     }
 }
 
-/// Counts an open of the node, by passthrough where that is possible, and tells the registration's
-/// number. All opens of a file at one time are of the same sort; the kernel refuses others. `handle` is kept
-/// while the node is open.
+/// Sees to it that the caller may open a file for reading or execution, by opening it where that is the same.
+fn check_open(
+    volume: &Volume,
+    request: &Request<'_>,
+    (node, handle): (&Arc<Node>, &OwnedFd),
+    flags: u32,
+) -> Result<Option<OwnedFd>, Errno> {
+    if request.identity().is_full() {
+        return Ok(None);
+    }
+    let subject = Subject::reading(node);
+    if flags & Action::EXECUTE == 0 {
+        return request.act(volume, subject, || volume.reopen(handle, flags)).map(Some);
+    }
+    // What may be executed need not be readable.
+    let path = self_path(handle);
+    let check = || rustix::fs::accessat(CWD, &path, Access::EXEC_OK, AtFlags::EACCESS);
+    request.act(volume, subject, check).map(|()| None)
+}
+
+/// Counts an open of the node, by passthrough where that is possible, and tells the registration's number. All opens
+/// of a file at one time are of the same sort and share one registration; the kernel refuses others. The handle is kept
+/// while the node is open; the last part are the flags of the open.
+///
+/// What is written past this process is written as the one who registers. So that nobody writes without the limits that
+/// root does not have, that is the owner of the file, and root's own files are only passed if nobody else may write them.
+///
+/// # Errors
+///
+/// `ETXTBSY` where somebody else than root opens for writing what is open in root's name.
 pub(super) fn register(
     volume: &Volume,
+    request: &Request<'_>,
     node: &Node,
-    file: BorrowedFd<'_>,
-    handle: Option<&Arc<OwnedFd>>,
-) -> Option<u32> {
+    (file, handle, flags): (BorrowedFd<'_>, Option<&Arc<OwnedFd>>, u32),
+) -> Result<Option<u32>, Errno> {
+    let writes = flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32;
+    let others = writes && !request.identity().is_full();
     let is_own = node.identity().has_device_of(&volume.table.root.identity());
+    let told = node.told();
     node.with_opens(handle, |opens| {
         if opens.passed > 0 {
+            if opens.roots && others {
+                return Err(Errno::TXTBSY);
+            }
             opens.passed += 1;
-            return Some(opens.backing);
+            return Ok(Some(opens.backing));
         }
         let possible = opens.served == 0 && volume.passthrough.load(Ordering::Relaxed);
         if possible && node.kind == libc::S_IFREG {
-            match sys::open_backing(volume.device.as_fd(), file) {
-                Ok(number) => {
-                    (opens.passed, opens.backing) = (1, number);
-                    return Some(number);
+            let roots = told.is_none_or(|told| told.user == 0);
+            let by_others = roots && told.is_none_or(|told| told.mode & 0o022 != 0);
+            if !(by_others && !volume.options.read_only || roots && others) {
+                let owner = told.filter(|_| !roots).map(|told| (told.user, told.group));
+                if let Some(number) = open_backing(volume, request, file, (is_own, owner)) {
+                    (opens.passed, opens.backing, opens.roots) = (1, number, roots);
+                    return Ok(Some(number));
                 }
-                Err(error) if is_never_possible(&error, is_own) => volume.give_up_passthrough(),
-                // This file cannot be registered, or not now.
-                Err(_) => {}
             }
         }
         opens.served += 1;
-        None
+        Ok(None)
     })
+}
+
+/// Registers a file in the name of its owner; of root without one.
+fn open_backing(
+    volume: &Volume,
+    request: &Request<'_>,
+    file: BorrowedFd<'_>,
+    (is_own, owner): (bool, Option<(u32, u32)>),
+) -> Option<u32> {
+    let assumed = owner.map(|owner| request.as_owner(owner)).transpose();
+    let _assumed = assumed.ok()?;
+    match sys::open_backing(volume.device.as_fd(), file) {
+        Ok(number) => Some(number),
+        Err(error) => {
+            if is_never_possible(&error, is_own) {
+                volume.give_up_passthrough();
+            }
+            // This file cannot be registered, or not now.
+            None
+        }
+    }
 }
 
 /// Whether no file of the volume can be registered: the right is missing (`EPERM`), or its file system is
@@ -251,14 +319,16 @@ pub(in crate::mirror) fn write(
     // fcntl(2) may have changed the flag since; pages go where they belong, through whichever open the
     // kernel took.
     let appends = flags & append != 0 && write_flags & FROM_CACHE == 0;
-    let written = if appends == (open.flags & append != 0) {
-        write_all(file_of(volume, &open)?.as_fd(), data, offset)?
+    let file = file_of(volume, &open)?;
+    let reopened = if appends == (open.flags & append != 0) {
+        None
     } else {
         let handle = volume.reach(&open.node)?;
         let others = open.flags & !(append | libc::O_ACCMODE as u32) | libc::O_WRONLY as u32;
-        let flags = others | if appends { append } else { 0 };
-        write_all(volume.reopen(&handle, flags)?.as_fd(), data, offset)?
+        Some(volume.reopen(&handle, others | if appends { append } else { 0 })?)
     };
+    let _writer = request.as_writer(open.opened_by)?;
+    let written = write_all(reopened.as_ref().map_or(file.as_fd(), AsFd::as_fd), data, offset)?;
     open.written.fetch_add(written as u64, Ordering::Relaxed);
     out.put_u32(written as u32);
     out.put_u32(0);

@@ -10,7 +10,8 @@ use rustix::io::Errno;
 use crate::mirror::observer::{Action, Caller};
 use crate::mirror::open_file::{OpenFolder, next_open};
 use crate::mirror::protocol::{OUT_HEADER, ReplyExt};
-use crate::mirror::volume::{Request, Volume};
+use crate::mirror::request::{Request, Subject};
+use crate::mirror::volume::Volume;
 
 /// `struct fuse_dirent` without its name, and `struct fuse_entry_out`, in bytes.
 const ENTRY: usize = 24;
@@ -24,9 +25,10 @@ pub(in crate::mirror) fn open(
 ) -> Result<(), Errno> {
     let node = volume.table.node(request.header.node)?;
     let open = next_open();
-    let folder = volume
-        .reach(&node)
-        .and_then(|handle| volume.reopen(&handle, (libc::O_RDONLY | libc::O_DIRECTORY) as u32));
+    let folder = volume.reach(&node).and_then(|handle| {
+        let flags = (libc::O_RDONLY | libc::O_DIRECTORY) as u32;
+        request.act(volume, Subject::reading(&node), || volume.reopen(&handle, flags))
+    });
     let error = folder.as_ref().err().copied();
     volume.tell(request.caller(), || node.path(), Action::OpenFolder { open }, error);
     let folder = Mutex::new((folder?, 0));

@@ -1,9 +1,13 @@
 //! Names: looking up, forgetting, where symbolic links lead.
 
+use std::sync::Arc;
+
 use rustix::io::Errno;
 
+use crate::mirror::node::Node;
 use crate::mirror::observer::Action;
-use crate::mirror::volume::{Request, Volume};
+use crate::mirror::request::{Request, Subject};
+use crate::mirror::volume::Volume;
 
 /// Finds a name in a folder. That there is none is not remembered by the kernel: each miss is asked for.
 pub(in crate::mirror) fn look_up(
@@ -14,13 +18,47 @@ pub(in crate::mirror) fn look_up(
     let name = { request.body }.name()?;
     let (parent, folder) = volume.handle(request.header.node)?;
     let thread = request.header.thread;
-    let answer = if volume.retries.has(thread) {
-        volume.answer_retry(out, &parent, &folder, name, thread)
-    } else {
-        volume.answer_entry(out, &parent, &folder, name)
-    };
+    let again = volume.retries.has(thread);
+    let answer = request.act(volume, Subject::reading(&parent), || match again {
+        true => volume.answer_retry(out, &parent, &folder, name, thread),
+        false => volume.answer_entry(out, &parent, &folder, name),
+    });
+    let answer = answer.map_err(|error| spare_mounts(volume, &parent, name, error));
     volume.tell(request.caller(), || parent.path_of(name), Action::Lookup, answer.as_ref().err().copied());
     answer
+}
+
+/// What is answered where a name may not be looked up. The kernel takes away what is mounted on a name, or below it,
+/// that cannot be found any more; of that it is told to try again, with new attributes of the directory.
+fn spare_mounts(volume: &Volume, parent: &Arc<Node>, name: &[u8], error: Errno) -> Errno {
+    if !matches!(error, Errno::ACCESS | Errno::PERM | Errno::STALE) {
+        return error;
+    }
+    volume.forget_attributes(parent);
+    let path = volume.placed(parent.path_of(name));
+    if has_mounts(&path) { Errno::INTR } else { error }
+}
+
+/// Whether something is mounted at a path or below it, as far as can be told.
+fn has_mounts(path: &[u8]) -> bool {
+    let Ok(table) = std::fs::read("/proc/thread-self/mountinfo") else { return true };
+    let path = as_shown(path);
+    table.split(|byte| *byte == b'\n').any(|line| {
+        let place = line.split(|byte| *byte == b' ').nth(4).unwrap_or_default();
+        place.strip_prefix(&*path).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+    })
+}
+
+/// A path as the table of mounts shows it (proc_pid_mountinfo(5)).
+fn as_shown(path: &[u8]) -> Vec<u8> {
+    let mut shown = Vec::with_capacity(path.len());
+    for byte in path {
+        match byte {
+            b' ' | b'\t' | b'\n' | b'\\' => shown.extend_from_slice(format!("\\{byte:03o}").as_bytes()),
+            other => shown.push(*other),
+        }
+    }
+    shown
 }
 
 /// The kernel gives a node back.
@@ -53,4 +91,16 @@ pub(in crate::mirror) fn read_link(
     volume.tell(request.caller(), || node.path(), Action::ReadLink, error);
     out.extend_from_slice(target?.as_bytes());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_mounts_is_known_by_the_path() {
+        assert!(has_mounts(b"/proc"));
+        assert!(!has_mounts(b"/proc-and-more") && !has_mounts(b"/pro"));
+        assert_eq!(as_shown(b"/a b\\c"), b"/a\\040b\\134c");
+    }
 }

@@ -9,7 +9,8 @@ use rustix::io::Errno;
 use crate::mirror::attribute;
 use crate::mirror::node::Node;
 use crate::mirror::observer::Action;
-use crate::mirror::volume::{Request, Volume};
+use crate::mirror::request::{Request, Subject};
+use crate::mirror::volume::Volume;
 
 /// Answers `FUSE_UNLINK`.
 pub(in crate::mirror) fn unlink(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
@@ -24,14 +25,19 @@ pub(in crate::mirror) fn folder(volume: &Volume, request: &Request<'_>) -> Resul
 fn remove(volume: &Volume, request: &Request<'_>, flags: AtFlags, action: Action<'_>) -> Result<(), Errno> {
     let name = { request.body }.name()?;
     let (parent, folder) = volume.handle(request.header.node)?;
-    let victim = Known::find(volume, &folder, name);
-    let moving = volume.handles.moving();
-    let result = rustix::fs::unlinkat(&*folder, name, flags);
-    volume.changed(&parent, &folder);
-    if let (Ok(()), Some(victim)) = (&result, victim) {
-        victim.lost(volume, &parent, name);
-    }
-    drop(moving);
+    let mut victim = Known::find(volume, &folder, name);
+    let node = victim.as_ref().map(|victim| Arc::clone(&victim.node));
+    let result = request.act(volume, Subject::of(&parent).owned(node.as_ref()), || {
+        let _moving = volume.handles.moving();
+        let result = rustix::fs::unlinkat(&*folder, name, flags);
+        volume.changed(&parent, &folder);
+        if result.is_ok()
+            && let Some(victim) = victim.take()
+        {
+            victim.lost(volume, &parent, name);
+        }
+        result
+    });
     volume.tell(request.caller(), || parent.path_of(name), action, result.err());
     result
 }
@@ -95,17 +101,22 @@ fn move_name(
 ) -> Result<(), Errno> {
     let (old_parent, old_folder) = volume.handle(request.header.node)?;
     let (new_parent, new_folder) = volume.handle(target)?;
-    let moved = Known::find(volume, &old_folder, from);
-    let replaced = Known::find(volume, &new_folder, to);
-    let moving = volume.handles.moving();
-    let result = rustix::fs::renameat_with(&*old_folder, from, &*new_folder, to, flags);
-    volume.changed(&old_parent, &old_folder);
-    volume.changed(&new_parent, &new_folder);
-    moved.iter().chain(&replaced).for_each(|known| volume.changed(&known.node, &known.handle));
-    if result.is_ok() {
-        keep_in_mind(volume, (&old_parent, from), (&new_parent, to), flags, moved, replaced);
-    }
-    drop(moving);
+    let mut moved = Known::find(volume, &old_folder, from);
+    let mut replaced = Known::find(volume, &new_folder, to);
+    let node = moved.as_ref().map(|known| Arc::clone(&known.node));
+    let subject = Subject::of(&old_parent).and(Some(&new_parent)).owned(node.as_ref());
+    let result = request.act(volume, subject, || {
+        let _moving = volume.handles.moving();
+        let result = rustix::fs::renameat_with(&*old_folder, from, &*new_folder, to, flags);
+        volume.changed(&old_parent, &old_folder);
+        volume.changed(&new_parent, &new_folder);
+        moved.iter().chain(&replaced).for_each(|known| volume.changed(&known.node, &known.handle));
+        if result.is_ok() {
+            let (moved, replaced) = (moved.take(), replaced.take());
+            keep_in_mind(volume, (&old_parent, from), (&new_parent, to), flags, moved, replaced);
+        }
+        result
+    });
     let path = if volume.is_observed() { volume.placed(new_parent.path_of(to)) } else { Vec::new() };
     let action = Action::Rename { to: &path, flags: flags.bits() };
     volume.tell(request.caller(), || old_parent.path_of(from), action, result.err());

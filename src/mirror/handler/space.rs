@@ -7,7 +7,8 @@ use rustix::io::Errno;
 
 use super::file::file_of;
 use crate::mirror::protocol::ReplyExt;
-use crate::mirror::volume::{Request, Volume};
+use crate::mirror::request::{Request, Subject};
+use crate::mirror::volume::Volume;
 use crate::sys::{self, FileAttributes};
 
 /// `FUSE_IOCTL_DIR`.
@@ -19,7 +20,9 @@ pub(in crate::mirror) fn allocate(volume: &Volume, request: &Request<'_>) -> Res
     let (number, offset, length, mode) = (body.u64()?, body.u64()?, body.u64()?, body.u32()?);
     let open = volume.files.find(number)?;
     let mode = FallocateFlags::from_bits_retain(mode);
-    rustix::fs::fallocate(file_of(volume, &open)?, mode, offset, length)
+    let file = file_of(volume, &open)?;
+    let _writer = request.as_writer(open.opened_by)?;
+    rustix::fs::fallocate(file, mode, offset, length)
 }
 
 /// Answers `FUSE_LSEEK`: data or hole, the kernel knows the others itself.
@@ -53,6 +56,7 @@ pub(in crate::mirror) fn copy_range(
     let (input, output) = (file_of(volume, &source)?, file_of(volume, &target)?);
     // The answer has 32 bits for the length.
     let length = usize::try_from(length).unwrap_or(usize::MAX).min(0x7fff_f000);
+    let _writer = request.as_writer(target.opened_by)?;
     let copied = rustix::fs::copy_file_range(input, Some(&mut from), output, Some(&mut to), length);
     out.put_u32(copied? as u32);
     out.put_u32(0);
@@ -77,14 +81,20 @@ pub(in crate::mirror) fn control(
     };
     let (node, handle) = volume.handle(node)?;
     let file = volume.reopen(&handle, (libc::O_RDONLY | libc::O_NONBLOCK) as u32)?;
+    let subject = Subject::default().owned(Some(&node));
     out.put_zeros(16);
     match command {
         Command::Flags => out.put_u32(rustix::fs::ioctl_getflags(&file)?.bits()),
-        Command::SetFlags => rustix::fs::ioctl_setflags(&file, IFlags::from_bits_retain(body.u32()?))?,
+        Command::SetFlags => {
+            let wanted = IFlags::from_bits_retain(body.u32()?);
+            request.act(volume, subject, || rustix::fs::ioctl_setflags(&file, wanted))?;
+        }
         Command::Attributes => out.extend_from_slice(&sys::file_attributes(file.as_fd()).map_err(errno)?),
         Command::SetAttributes => {
             let wanted = FileAttributes::try_from(body.bytes(size_of::<FileAttributes>())?);
-            sys::set_file_attributes(file.as_fd(), &wanted.map_err(|_| Errno::INVAL)?).map_err(errno)?;
+            let wanted = wanted.map_err(|_| Errno::INVAL)?;
+            let set = || sys::set_file_attributes(file.as_fd(), &wanted).map_err(errno);
+            request.act(volume, subject, set)?;
         }
     }
     volume.changed(&node, &handle);

@@ -10,7 +10,7 @@ mod operation;
 pub use attribute::{Validity, write_attributes, write_entry, write_statx, write_volume_statistics};
 pub use feature::{Feature, Greeting, write_greeting};
 pub use message::{Body, Header, OUT_HEADER, ReplyExt};
-pub use notice::{write_invalidation, write_stored};
+pub use notice::{write_forgotten_attributes, write_invalidation, write_stored};
 pub use operation::Operation;
 
 /// The root's node (`FUSE_ROOT_ID`).

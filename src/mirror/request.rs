@@ -1,0 +1,209 @@
+//! A request, and how something is done for its caller.
+//!
+//! What is done as the caller is decided by the file system below, at that moment and by its own rules. Two kinds of
+//! callers may natively do more than this process can see: those with capabilities in another user namespace, which
+//! count for files of that namespace's users, and those whose groups cannot be read. What is refused to these is tried
+//! once more with the right that is missing, after it was checked that they have it.
+
+use std::cell::OnceCell;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+use rustix::thread::CapabilitySet;
+
+use super::caller_status::IdMaps;
+use super::identity::{Assumed, Credentials, Identity, Standing};
+use super::node::Node;
+use super::observer::Caller;
+use super::protocol::{Body, Header};
+use super::volume::Volume;
+
+/// One request while it is answered.
+pub(super) struct Request<'a> {
+    pub header: Header,
+    pub body: Body<'a>,
+    /// The caller's group that matters for a creation.
+    supplementary: Option<u32>,
+    credentials: &'a Credentials,
+    identity: OnceCell<Identity>,
+}
+
+/// What an action is about: whose attributes decide whether it is allowed.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Subject<'a> {
+    nodes: [Option<&'a Arc<Node>>; 3],
+    owned: Option<&'a Arc<Node>>,
+    mask: Option<u32>,
+    gives_away: bool,
+    reads: bool,
+}
+
+impl<'a> Subject<'a> {
+    /// Something is changed in or of this node.
+    pub fn of(node: &'a Arc<Node>) -> Self {
+        Self { nodes: [Some(node), None, None], ..Self::default() }
+    }
+
+    /// Nothing is changed.
+    pub fn reading(node: &'a Arc<Node>) -> Self {
+        Self { reads: true, ..Self::of(node) }
+    }
+
+    /// This one decides, too.
+    pub fn and(mut self, node: Option<&'a Arc<Node>>) -> Self {
+        if let Some(free) = self.nodes.iter_mut().find(|other| other.is_none()) {
+            *free = node;
+        }
+        self
+    }
+
+    /// The owner of this node may do it.
+    pub fn owned(mut self, node: Option<&'a Arc<Node>>) -> Self {
+        self.owned = node;
+        self.and(node)
+    }
+
+    /// Something is made, with this creation mask.
+    pub fn making(mut self, mask: u32) -> Self {
+        self.mask = Some(mask);
+        self
+    }
+
+    /// The owner is changed.
+    pub fn giving_away(mut self, gives_away: bool) -> Self {
+        self.gives_away = gives_away;
+        self
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = &'a Arc<Node>> {
+        self.nodes.into_iter().flatten()
+    }
+}
+
+impl<'a> Request<'a> {
+    /// A request as its message has it.
+    pub fn new(
+        (header, body, supplementary): (Header, Body<'a>, Option<u32>),
+        credentials: &'a Credentials,
+    ) -> Self {
+        Self { header, body, supplementary, credentials, identity: OnceCell::new() }
+    }
+
+    /// The caller, as events name it.
+    pub fn caller(&self) -> Caller {
+        Caller { thread: self.header.thread, user: self.header.user, group: self.header.group }
+    }
+
+    /// The caller's identity, which is found out at the first use.
+    pub fn identity(&self) -> &Identity {
+        self.identity.get_or_init(|| self.credentials.identify(&self.header, self.supplementary))
+    }
+
+    /// Does something as the caller.
+    ///
+    /// # Errors
+    ///
+    /// Those of `act`, which is called again where the first refusal was not the last word; `ESTALE` where the
+    /// kernel's decision came from old attributes; `EPERM` where this process cannot act for the caller; `EROFS`
+    /// where others than root may not write ([`Volume::is_closed_to_others`]).
+    pub fn act<T>(
+        &self,
+        volume: &Volume,
+        subject: Subject<'_>,
+        mut act: impl FnMut() -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        let identity = self.identity();
+        if !identity.is_full() {
+            self.notice(volume, &subject)?;
+        }
+        let result = {
+            let _assumed = self.credentials.assume(identity, subject.mask)?;
+            act()
+        };
+        match result {
+            Err(refusal @ (Errno::ACCESS | Errno::PERM)) => match self.beyond(volume, &subject)? {
+                Some(more) => {
+                    let _assumed = self.credentials.assume(&more, subject.mask)?;
+                    act()
+                }
+                None => Err(refusal),
+            },
+            other => other,
+        }
+    }
+
+    /// A caller without all rights does something.
+    fn notice(&self, volume: &Volume, subject: &Subject<'_>) -> Result<(), Errno> {
+        if volume.options.only_user.is_some() {
+            return Ok(());
+        }
+        volume.options.sharing.noticed();
+        if !subject.reads && volume.is_closed_to_others() {
+            return Err(Errno::ROFS);
+        }
+        if volume.options.sharing.is_new() {
+            return subject.nodes().try_for_each(|node| volume.confirm_path(node));
+        }
+        Ok(())
+    }
+
+    /// The identity with a right that the caller has natively and that was not seen at first.
+    fn beyond(&self, volume: &Volume, subject: &Subject<'_>) -> Result<Option<Identity>, Errno> {
+        let identity = self.identity();
+        match identity.standing {
+            Standing::Full | Standing::Known => Ok(None),
+            Standing::Foreign(capabilities) => self.in_namespace(volume, subject, capabilities),
+            Standing::Unknown => {
+                let mut groups = identity.groups.clone();
+                for node in subject.nodes() {
+                    groups.push(volume.confirm(node)?.group);
+                }
+                Ok(Some(Identity { groups, ..identity.clone() }))
+            }
+        }
+    }
+
+    /// In its own user namespace the caller has these capabilities over what belongs to users and groups that the
+    /// namespace has (`capable_wrt_inode_uidgid`).
+    fn in_namespace(
+        &self,
+        volume: &Volume,
+        subject: &Subject<'_>,
+        capabilities: CapabilitySet,
+    ) -> Result<Option<Identity>, Errno> {
+        let Some(maps) = IdMaps::read(self.header.thread) else { return Ok(None) };
+        for node in subject.nodes() {
+            let owner = volume.owner(node)?;
+            if !maps.has(owner) {
+                return Ok(None);
+            }
+        }
+        let mut over = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+        over.set(CapabilitySet::CHOWN, subject.gives_away);
+        let mut identity = Identity { capabilities: capabilities & over, ..self.identity().clone() };
+        // As the owner that it has now: where somebody else has it by then, nothing is done.
+        if let Some(owned) = subject.owned.filter(|_| capabilities.contains(CapabilitySet::FOWNER)) {
+            (identity.user, identity.group) = volume.owner(owned)?;
+        }
+        Ok(Some(identity))
+    }
+
+    /// Becomes the one whose limits count where an open file is written, as long as what is returned lives.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` where this process cannot act for the caller.
+    pub fn as_writer(&self, opener: Caller) -> Result<Assumed<'_>, Errno> {
+        let identity = self.credentials.identify_writer(&self.header, (opener.user, opener.group));
+        self.credentials.assume(&identity, None)
+    }
+
+    /// Becomes the owner of a file that is registered for passthrough.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` where this process cannot act for that user.
+    pub fn as_owner(&self, owner: (u32, u32)) -> Result<Assumed<'_>, Errno> {
+        self.credentials.assume_owner(owner)
+    }
+}
