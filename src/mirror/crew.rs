@@ -5,8 +5,8 @@
 use std::num::NonZero;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// How many threads serve one volume at most.
-const MOST_THREADS: usize = 32;
+/// How many threads serve one volume at most: far more than a single user may occupy ([`super::quota`]).
+const MOST_THREADS: usize = 256;
 
 /// The threads of one session.
 #[derive(Debug)]

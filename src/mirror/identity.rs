@@ -102,14 +102,20 @@ impl Credentials {
     pub fn of_thread(only_user: bool) -> std::io::Result<Self> {
         sys::unshare_folder_and_mask()?;
         rustix::process::umask(Mode::empty());
-        let own = rustix::thread::capabilities(None)?;
+        let mut own = rustix::thread::capabilities(None)?;
+        let own_user = rustix::process::geteuid().as_raw();
+        if only_user && own_user != 0 {
+            // In its namespace this process has all capabilities, and what it serves has none.
+            own.effective.remove(OF_FILES);
+            rustix::thread::set_capabilities(None, own)?;
+        }
         let may_switch = !only_user && own.effective.contains(CapabilitySet::SETUID | CapabilitySet::SETGID);
         if may_switch {
             sys::set_groups(&[])?;
         }
         Ok(Self {
             own,
-            own_user: rustix::process::geteuid().as_raw(),
+            own_user,
             own_group: rustix::process::getegid().as_raw(),
             only_user,
             may_switch,
@@ -148,6 +154,14 @@ impl Credentials {
         } else {
             with(status.groups, none, Standing::Foreign(effective & OF_FILES))
         }
+    }
+
+    /// In a namespace of one user: the capabilities that a caller has nevertheless, in a namespace of its own, say.
+    pub fn raised(&self, caller: &Header) -> Option<Identity> {
+        let more = self.own.permitted & OF_FILES & effective_of(caller.thread)?;
+        let (user, group, groups) = (caller.user, caller.group, Vec::new());
+        let identity = Identity { user, group, groups, capabilities: more, standing: Standing::Known };
+        (!self.own.effective.contains(more)).then_some(identity)
     }
 
     /// Finds out whose limits count where a file that is open is written; no permission depends on groups then.
@@ -253,6 +267,19 @@ impl Credentials {
         }
         same
     }
+}
+
+/// Does something with all capabilities that this thread may have, whatever it has taken on: what a caller reaches by a
+/// descriptor is reached here by way of directories that it may not search.
+pub fn with_all_rights<T>(act: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+    let now = rustix::thread::capabilities(None)?;
+    let all = CapabilitySets { effective: now.permitted, ..now };
+    rustix::thread::set_capabilities(None, all)?;
+    let result = act();
+    if rustix::thread::set_capabilities(None, now).is_err() {
+        std::process::abort();
+    }
+    result
 }
 
 /// The effective capabilities of a thread, in whichever namespace it is.

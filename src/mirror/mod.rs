@@ -29,6 +29,7 @@ mod open_file;
 mod open_handle;
 mod protocol;
 mod provider;
+mod quota;
 mod request;
 mod retry;
 mod session;

@@ -10,6 +10,7 @@ use rustix::fs::{Mode, OFlags, Statx};
 use rustix::io::Errno;
 
 use super::attribute::{self, Identity};
+use super::identity::with_all_rights;
 use super::open_handle::OpenHandle;
 
 /// One file of the mirrored root.
@@ -234,7 +235,12 @@ impl Node {
     /// `ESTALE` where it is not to be found any more, and those of openat(2).
     pub fn open_in(&self, folder: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(folder, name, flags, Mode::empty()).map_err(stale)?;
+        let open = || rustix::fs::openat(folder, name, flags, Mode::empty());
+        let file = match open() {
+            Err(Errno::ACCESS) => with_all_rights(open),
+            other => other,
+        };
+        let file = file.map_err(stale)?;
         if Identity::of(&attribute::of_file(&file)?) == self.identity() {
             Ok(file)
         } else {

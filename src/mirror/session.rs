@@ -14,6 +14,7 @@ use super::crew::Crew;
 use super::dispatch;
 use super::identity::Credentials;
 use super::protocol::{Body, Header, OUT_HEADER, Operation};
+use super::quota::{Quota, Turn};
 use super::request::Request;
 use super::volume::Volume;
 use crate::sys;
@@ -40,6 +41,7 @@ pub struct Session {
 struct Shared {
     volume: Arc<Volume>,
     crew: Crew,
+    quota: Quota,
 }
 
 impl Session {
@@ -49,7 +51,7 @@ impl Session {
     ///
     /// Where no thread can be started.
     pub fn start(volume: Arc<Volume>) -> io::Result<Self> {
-        let shared = Arc::new(Shared { volume, crew: Crew::new() });
+        let shared = Arc::new(Shared { volume, crew: Crew::new(), quota: Quota::default() });
         spawn(&shared)?;
         Ok(Self { shared })
     }
@@ -82,7 +84,7 @@ type Parts<'a> = (Header, Body<'a>, Option<u32>);
 fn serve(shared: &Arc<Shared>) {
     let volume = &shared.volume;
     // Without a descriptor of its own a thread shares the first one, which is only slower.
-    let own = own_device(volume).ok();
+    let own = own_device(volume).map(Arc::new);
     let device = own.as_ref().unwrap_or(&volume.device);
     let credentials = Credentials::of_thread(volume.options.only_user.is_some());
     shared.crew.arrived(credentials.is_ok());
@@ -107,7 +109,8 @@ fn serve(shared: &Arc<Shared>) {
                     let _ = spawn(shared);
                 }
                 if let Some(parts) = parts {
-                    answer(volume, device, parts, &credentials, &mut out);
+                    let all = &message[..parts.0.length];
+                    answer_in_turn(shared, device, (parts, all), &credentials, &mut out);
                 }
                 if keeps_place {
                     shared.crew.stayed();
@@ -146,6 +149,31 @@ fn own_device(volume: &Volume) -> Result<OwnedFd, Errno> {
     Ok(device)
 }
 
+/// Answers one message, or keeps it until its user's turn comes; in that place one that was kept.
+fn answer_in_turn(
+    shared: &Shared,
+    device: &Arc<OwnedFd>,
+    (parts, message): (Parts<'_>, &[u8]),
+    credentials: &Credentials,
+    out: &mut Vec<u8>,
+) {
+    let volume = &shared.volume;
+    let (header, user) = (parts.0, parts.0.user);
+    if user == 0 || volume.options.only_user.is_some() {
+        return answer(volume, device, parts, credentials, out);
+    }
+    match shared.quota.begin(user, message, device) {
+        Turn::Now => answer(volume, device, parts, credentials, out),
+        Turn::Later => return,
+        Turn::Refused => return send(device, &header, Err(Errno::NOMEM), out),
+    }
+    while let Some(waiting) = shared.quota.finish(user) {
+        if let Ok(parts) = Header::read(&waiting.message) {
+            answer(volume, &waiting.device, parts, credentials, out);
+        }
+    }
+}
+
 /// Answers one message.
 fn answer(volume: &Volume, device: &OwnedFd, parts: Parts<'_>, credentials: &Credentials, out: &mut Vec<u8>) {
     out.clear();
@@ -162,8 +190,14 @@ fn answer(volume: &Volume, device: &OwnedFd, parts: Parts<'_>, credentials: &Cre
     if matches!(operation, Some(Operation::Forget | Operation::ForgetMany)) {
         return;
     }
+    send(device, &header, result, out);
+}
+
+/// Sends an answer, whose head is still to be written.
+fn send(device: &OwnedFd, header: &Header, result: Result<(), Errno>, out: &mut Vec<u8>) {
     if result.is_err() {
         out.truncate(OUT_HEADER);
+        out.resize(OUT_HEADER, 0);
     }
     let error = result.err().map_or(0, |error| -error.raw_os_error());
     let length = out.len() as u32;

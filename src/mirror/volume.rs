@@ -50,7 +50,7 @@ pub struct Options {
 
 /// A volume and what the kernel knows of it.
 pub struct Volume {
-    pub(super) device: OwnedFd,
+    pub(super) device: Arc<OwnedFd>,
     pub(super) options: Options,
     pub(super) table: Table,
     pub(super) handles: HandleCache,
@@ -94,7 +94,7 @@ impl Volume {
         let copies = rustix::fs::fstatfs(&root)?.f_type == OVERLAY;
         let handles = HandleCache::new(Arc::clone(&options.descriptors));
         Ok(Self {
-            device,
+            device: Arc::new(device),
             table: Table::new(Node::root(ROOT, root, &stat)),
             handles,
             files: OpenTable::default(),
@@ -158,7 +158,7 @@ impl Volume {
             Some(handle) => attribute::of_file(&*handle)?,
             // Where it was moved a moment ago, it is looked for.
             None => self.stat_by_name(node).or_else(|error| match error {
-                Errno::STALE => attribute::of_file(&*self.reach(node)?),
+                Errno::STALE | Errno::ACCESS => attribute::of_file(&*self.reach(node)?),
                 other => Err(other),
             })?,
         };

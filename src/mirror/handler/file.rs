@@ -188,7 +188,10 @@ pub(super) fn register(
         if possible && node.kind == libc::S_IFREG {
             let roots = told.is_none_or(|told| told.user == 0);
             let by_others = roots && told.is_none_or(|told| told.mode & 0o022 != 0);
-            if !(by_others && !volume.options.read_only || roots && others) {
+            // Root's writes keep set-id bits, and the owner's do not.
+            let keeps_bits = writes && !others && !roots && told.is_some_and(|told| told.mode & 0o6000 != 0);
+            let refused = by_others && !volume.options.read_only || roots && others || keeps_bits;
+            if !refused {
                 let owner = told.filter(|_| !roots).map(|told| (told.user, told.group));
                 if let Some(number) = open_backing(volume, request, file, (is_own, owner)) {
                     (opens.passed, opens.backing, opens.roots) = (1, number, roots);

@@ -14,6 +14,8 @@ const GROUPS_EXTENSION: u32 = 32;
 /// Who asks for what.
 #[derive(Clone, Copy, Debug)]
 pub struct Header {
+    /// The whole message, in bytes.
+    pub length: usize,
     /// The operation's number.
     pub operation: u32,
     /// The request's number, which the answer repeats.
@@ -42,7 +44,7 @@ impl Header {
         let end = length.checked_sub(extensions).ok_or(Errno::INVAL)?;
         let body = message.get(IN_HEADER..end).ok_or(Errno::INVAL)?;
         let supplementary = message.get(end..length).and_then(supplementary_group);
-        Ok((Self { operation, unique, node, user, group, thread }, Body(body), supplementary))
+        Ok((Self { length, operation, unique, node, user, group, thread }, Body(body), supplementary))
     }
 }
 
