@@ -132,12 +132,14 @@ fn read_runs(recordings: &[&PathBuf], context: &Context) -> Result<Option<Runs>,
     let mut runs = Runs::default();
     for path in recordings {
         let mut reader = recording::open(path)?;
+        let cut = runs.cut;
         runs.add(&mut reader).map_err(|error| recording::failure(&error))?;
         if reader.ending() == Some(&Ending::Cut) {
             let name = recording::name(path);
             context.warn(&format!("{name} has no end: the run was cut off, and may have loaded more"));
         }
         recording::tell_unknown(path, reader.unknown(), context);
+        recording::warn_of_cut(path, runs.cut - cut, "what they loaded is not in the specification", context);
     }
     Ok((!recordings.is_empty()).then_some(runs))
 }

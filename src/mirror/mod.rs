@@ -21,6 +21,7 @@ mod dispatch;
 mod handle_cache;
 mod handler;
 mod identity;
+mod long_path;
 mod node;
 mod observer;
 mod open_file;
@@ -33,6 +34,7 @@ mod table;
 mod volume;
 
 pub use handle_cache::Holders;
+pub use long_path::{LONGEST as LONGEST_PATH, ends as path_ends};
 pub use observer::{Action, Caller, Event, Observer, Traffic};
 pub use provider::{Provider, Wanted};
 pub use session::{DEVICE, Session};

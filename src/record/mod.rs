@@ -4,6 +4,7 @@
 //! the time and the process and hands it to the log's thread, in order. A full queue makes callers wait:
 //! nothing is dropped.
 
+mod bounded;
 mod execution;
 mod log;
 mod out;

@@ -65,6 +65,8 @@ fn survey(runs: &[PathBuf], context: &Context) -> Result<Survey, Failure> {
         survey.add(recording::open(path)?).map_err(|error| recording::failure(&error))?;
         if let Some(run) = survey.runs.last() {
             tell(path, &run.ending, run.unknown, context);
+            let consequence = "those of the same ends and length are taken for one";
+            recording::warn_of_cut(path, run.cut, consequence, context);
         }
     }
     Ok(survey)
