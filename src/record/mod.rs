@@ -7,10 +7,12 @@
 mod bounded;
 mod execution;
 mod log;
-mod out;
+pub mod out;
+mod place;
 mod process;
 pub mod rank;
 mod recorder;
+mod refusal;
 mod service;
 
 use std::ffi::OsString;
@@ -23,6 +25,7 @@ use crate::enter::{self, Gate, Outcome, Place, Ready, Task};
 use crate::trace::{Format, Header, Name, VERSION};
 use out::Out;
 pub use recorder::Selection;
+pub use refusal::Refusal;
 use service::RecordingService;
 
 /// What is recorded, how, and where the log goes.
@@ -62,6 +65,16 @@ pub enum Error {
     Enter(#[from] enter::Error),
 }
 
+impl Error {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Log { source, .. } => Refusal::of(source).map(|refusal| refusal.hint().to_owned()),
+            Self::Enter(error) => error.hint(),
+        }
+    }
+}
+
 /// What the run tells while it lasts.
 #[derive(Debug)]
 pub enum News<'a> {
@@ -94,7 +107,7 @@ pub fn record(
         place: options.place.clone(),
     };
     let (told, unwritten) = io::pipe().map_err(failed)?;
-    let mut service = RecordingService::new((log, unwritten), options, header(options), tell);
+    let mut service = RecordingService::new((&out, log), unwritten, options, header(options), tell);
     let outcome = enter::run(&entering, gate, &mut service);
     drop(service);
     if outcome.as_ref().is_err_and(|error| !matches!(error, enter::Error::MountLeft { .. })) {
