@@ -19,6 +19,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("out::a_folder_for_logs_is_made", &[], made),
         Case::new("out::a_log_is_for_its_owner_alone_in_every_format", &[], private),
         Case::new("out::what_somebody_else_put_there_is_not_written_to", &["mkfifo"], foreign),
+        Case::new("out::a_summary_is_of_the_log_whatever_lies_at_its_path", &["mkfifo"], own_log),
         Case::new("out::devices_pipes_and_own_links_are_written_to", &["bash"], named_otherwise),
         Case::new("out::what_is_made_of_a_recording_is_as_private", &[], made_of_it),
     ]
@@ -104,6 +105,16 @@ fn private(folder: &Path) {
     assert_eq!((mode(&folder.join("runs")), mode(&folder.join("runs/today"))), (0o700, 0o700));
     let logs: Vec<_> = fs::read_dir(folder.join("runs/today")).expect("it was made").flatten().collect();
     assert_eq!(logs.iter().map(|log| mode(&log.path())).collect::<Vec<_>>(), [0o600]);
+}
+
+/// Whoever may write to the directory puts another file there while the command runs.
+fn own_log(folder: &Path) {
+    let script = "mkdir -m 777 s; cd s; \"$0\" record --summary -o run.jsonl -- sh -c 'mv run.jsonl moved; mkfifo run.jsonl'";
+    let output = sh(folder, script);
+    assert_code(&output, 0);
+    let said = text(&output.stderr);
+    assert!(said.contains("sh -c") && !said.contains("no summary"), "{said}");
+    assert_eq!(read(&folder.join("s/moved")).end.code, Some(0));
 }
 
 /// What a user could prepare in a directory such as `/tmp`, and how root's log is refused.

@@ -161,10 +161,10 @@ fn record(
     };
     let waits = arguments.mount;
     let recorded = record::record(&options, gate, &mut |news| told::tell(news, waits, context));
-    if arguments.summary && recorded.is_ok() {
-        super::trace::summary::tell(&options.out, context);
-    }
     let recorded = recorded.map_err(|error| Failure::undecided(&error).with_hint(error.hint()))?;
+    if arguments.summary {
+        super::trace::summary::tell(&options.out, &recorded.log, context);
+    }
     let exit = exit(recorded.outcome, arguments.command.first(), rank);
     match recorded.unwritten {
         None => exit,

@@ -326,7 +326,7 @@ mod tests {
         }
         lines.write_all(b"end").expect("room");
         let written = log.metadata().expect("a file").len();
-        assert!(written > 0 && written % 9 == 0, "whole lines: {written}");
+        assert!(written > 0 && written.is_multiple_of(9), "whole lines: {written}");
         lines.flush().expect("room");
         assert_eq!(log.metadata().expect("a file").len(), 900_003);
     }

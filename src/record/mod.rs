@@ -16,6 +16,7 @@ mod refusal;
 mod service;
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, PipeReader, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -52,6 +53,8 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Recorded {
     pub outcome: Outcome,
+    /// The log, also where something else is found by its name now.
+    pub log: File,
     /// Why the log is not whole, where it could not be written to its end.
     pub unwritten: Option<io::Error>,
 }
@@ -100,6 +103,7 @@ pub fn record(
 ) -> Result<Recorded, Error> {
     let failed = |source| Error::Log { path: options.out.clone(), source };
     let (out, log) = Out::open(&options.out).map_err(failed)?;
+    let kept = log.try_clone().map_err(failed)?;
     let entering = enter::Options {
         task: options.task.clone(),
         folder: options.folder.clone(),
@@ -117,7 +121,7 @@ pub fn record(
         enter::Error::Begin(source) => failed(source),
         other => other.into(),
     });
-    Ok(Recorded { outcome: outcome?, unwritten: read_error(told) })
+    Ok(Recorded { outcome: outcome?, log: kept, unwritten: read_error(told) })
 }
 
 /// The error that the server told, if it did; it has ended. Others that were started meanwhile may still have
