@@ -61,9 +61,8 @@ impl Out {
     pub fn open(path: &Path) -> io::Result<(Self, File)> {
         let place = place::find(path)?;
         if place.is_open_file {
-            let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY;
-            let file = rustix::fs::openat(&place.folder, &*place.name, flags, Mode::empty())?;
-            return Ok((Self { place, how: How::There { tighten: false } }, file.into()));
+            let file = open_again(&place, OFlags::RDWR)?;
+            return Ok((Self { place, how: How::There { tighten: false } }, file));
         }
         for _ in 0..ATTEMPTS {
             match make(&place, &place.name) {
@@ -134,23 +133,41 @@ pub fn make_folders(path: &Path) -> io::Result<()> {
     place::make_folders(path, if is_root { Mode::RWXU } else { Mode::from_raw_mode(0o777) })
 }
 
-/// Opens what is no regular file, to be written to: a device or pipe; nothing where it is a file, or not there.
+/// Opens what is no regular file, to be written to: a device or pipe, or what is open already; nothing where it is a
+/// file, or not there. A FIFO is waited for until somebody reads it.
 ///
 /// # Errors
 ///
 /// As [`Out::open`].
 pub fn open_special(path: &Path) -> io::Result<Option<File>> {
     match std::fs::metadata(path) {
-        Ok(found) if !found.is_file() => {}
-        _ => return Ok(None),
+        Ok(found) if found.is_file() => {
+            // A file is replaced, and the link that is at its path. What is open already is neither.
+            let Some(place) = place::find(path).ok().filter(|place| place.is_open_file) else {
+                return Ok(None);
+            };
+            let file = open_again(&place, OFlags::WRONLY)?;
+            file.set_len(0)?;
+            Ok(Some(file))
+        }
+        Ok(_) => {
+            let place = place::find(path)?;
+            if place.is_open_file {
+                return open_again(&place, OFlags::WRONLY).map(Some);
+            }
+            match open_judged(&place, OFlags::WRONLY)? {
+                Some((file, stat)) if !is_regular(&stat) => Ok(Some(file)),
+                Some(_) | None => Err(Refusal::Exchanged.into()),
+            }
+        }
+        Err(_) => Ok(None),
     }
-    let (out, file) = Out::open(path)?;
-    if file.metadata()?.is_file() {
-        // It was exchanged since.
-        out.take_back();
-        return Err(Refusal::Exchanged.into());
-    }
-    Ok(Some(file))
+}
+
+/// Opens what a process has open already.
+fn open_again(place: &Place, access: OFlags) -> io::Result<File> {
+    let flags = access | OFlags::CLOEXEC | OFlags::NOCTTY;
+    Ok(rustix::fs::openat(&place.folder, &*place.name, flags, Mode::empty())?.into())
 }
 
 fn make(place: &Place, name: impl rustix::path::Arg) -> Result<(File, Identity), Errno> {
@@ -160,15 +177,31 @@ fn make(place: &Place, name: impl rustix::path::Arg) -> Result<(File, Identity),
     Ok((file.into(), identity))
 }
 
-/// Opens what is there; nothing if it is gone.
+/// Opens what is there, and says how a run begins with it; nothing if it is gone.
 fn open_there(place: &Place) -> io::Result<Option<(File, How)>> {
+    let Some((file, stat)) = open_judged(place, OFlags::RDWR | OFlags::NONBLOCK)? else { return Ok(None) };
+    let flags = rustix::fs::fcntl_getfl(&file)?;
+    rustix::fs::fcntl_setfl(&file, flags.difference(OFlags::NONBLOCK))?;
+    let is_open_to_others = stat.st_mode & 0o077 != 0;
+    if !is_regular(&stat) || !is_open_to_others {
+        return Ok(Some((file, How::There { tighten: false })));
+    }
+    let bound = rustix::fs::statx(&file, c"", AtFlags::EMPTY_PATH, StatxFlags::TYPE)?;
+    if bound.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
+        return Ok(Some((file, How::There { tighten: true })));
+    }
+    replacement(place).map(Some)
+}
+
+/// Opens what may be written to; nothing if it is gone.
+fn open_judged(place: &Place, access: OFlags) -> io::Result<Option<(File, Stat)>> {
     let stat = match rustix::fs::statat(&place.folder, &*place.name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => return Ok(None),
         other => other?,
     };
     // Judged before it is opened, which a device or FIFO may notice, and after.
     judge(&stat)?;
-    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
     let file = match rustix::fs::openat(&place.folder, &*place.name, flags, Mode::empty()) {
         Err(Errno::NOENT | Errno::LOOP) => return Ok(None),
         other => other?,
@@ -178,17 +211,11 @@ fn open_there(place: &Place) -> io::Result<Option<(File, How)>> {
         return Ok(None);
     }
     judge(&opened)?;
-    let flags = rustix::fs::fcntl_getfl(&file)?;
-    rustix::fs::fcntl_setfl(&file, flags.difference(OFlags::NONBLOCK))?;
-    let is_open_to_others = opened.st_mode & 0o077 != 0;
-    if FileType::from_raw_mode(opened.st_mode) != FileType::RegularFile || !is_open_to_others {
-        return Ok(Some((file.into(), How::There { tighten: false })));
-    }
-    let bound = rustix::fs::statx(&file, c"", AtFlags::EMPTY_PATH, StatxFlags::TYPE)?;
-    if bound.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
-        return Ok(Some((file.into(), How::There { tighten: true })));
-    }
-    replacement(place).map(Some)
+    Ok(Some((file.into(), opened)))
+}
+
+fn is_regular(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
 }
 
 /// A new file that takes the place of the one that is there when the run begins.

@@ -96,6 +96,7 @@ fn a_fifo_of_somebody_else_is_refused_and_ones_own_is_written_to() {
         .expect("a FIFO");
     let (out, file) = Out::open(&path).expect("it is ours");
     out.begin(&file).expect("nothing to do");
+    let _reader = file;
     assert!(open_special(&path).expect("it is ours").is_some());
     if give_away(&path) {
         assert_eq!(refusal(&path), Refusal::Foreign { owner: 1234 });
@@ -142,6 +143,20 @@ fn devices_and_what_is_open_already_are_written_to() {
         io::Read::read_exact(&mut reader, &mut read).expect("a pipe");
         assert_eq!(&read, b"log");
     }
+}
+
+#[test]
+fn a_file_that_is_open_already_is_no_file_to_be_replaced() {
+    let folder = folder(0o700);
+    let path = folder.path().join("file");
+    fs::write(&path, "a longer text").expect("a file");
+    assert!(open_special(&path).expect("it is a file").is_none());
+    assert!(open_special(&folder.path().join("none")).expect("it is not there").is_none());
+    let open = File::open(&path).expect("it is there");
+    let name = format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&open));
+    let mut special = open_special(Path::new(&name)).expect("it is open").expect("it is written to");
+    io::Write::write_all(&mut special, b"text").expect("room");
+    assert_eq!(fs::read(&path).expect("it is there"), b"text");
 }
 
 #[test]
