@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use compat::trace::Event;
+
 use crate::harness::case::Case;
 use crate::harness::pair;
 use crate::harness::recorder::{assert_code, log, record, record_as_user};
@@ -24,6 +26,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("limit::volumes_share_the_descriptors", &["python3", "setpriv", "unshare"], volumes),
         Case::new("limit::the_commands_limits_are_not_the_logs", &["bash", "python3"], commands_own),
         Case::new("limit::threads_open_files_at_once", &["python3"], threads),
+        Case::new("limit::paths_of_any_length_take_bounded_memory", &["python3", "rm"], long_paths),
     ]
 }
 
@@ -131,4 +134,57 @@ fn threads(folder: &Path) {
     let output = record(folder, &["python3", "-c", script]);
     assert_code(&output, 0);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "6400\n");
+}
+
+/// Directories of 256,000 bytes of names, in which eight processes miss 150 files each. The server is a child of the
+/// command's parent.
+fn long_paths(folder: &Path) {
+    let script = "import os
+name = 'd' * 255
+os.mkdir('deep'); os.chdir('deep')
+def miss(number):
+    try: os.stat(f'miss-{number}')
+    except FileNotFoundError: pass
+for level in range(1000):
+    os.mkdir(name); os.chdir(name)
+    if level == 99: miss('exact')
+for process in range(8):
+    if os.fork() == 0:
+        for number in range(150): miss(f'{process}-{number}')
+        os._exit(0)
+for _ in range(8): os.wait()
+most = 0
+for process in filter(str.isdigit, os.listdir('/proc')):
+    try: status = dict(line.split(':', 1) for line in open(f'/proc/{process}/status'))
+    except OSError: continue
+    if int(status['PPid']) == os.getppid() and status['Name'].strip() == 'compat':
+        most = max(most, int(status['VmHWM'].split()[0]))
+print(most)";
+    let output = record(folder, &["python3", "-c", script]);
+    let mut remove = std::process::Command::new("rm");
+    remove.args(["-rf", "deep"]).current_dir(folder);
+    assert_code(&crate::harness::recorder::finish(remove, b""), 0);
+    assert_code(&output, 0);
+    let peak: u64 = String::from_utf8_lossy(&output.stdout).trim().parse().expect("kibibytes");
+    assert!(0 < peak && peak < 300 << 10, "{peak} KiB");
+    let recording = read(&log(folder));
+    let base = folder.join("deep").as_os_str().len();
+    let missed = |name: &str| {
+        let is_meant = |event: &&Event| event.error.is_some() && event.path.text().ends_with(name);
+        recording.events.iter().find(is_meant).expect("it was looked up")
+    };
+    let exact = missed("/miss-exact");
+    assert_eq!((exact.path.0.len(), exact.cut), (base + 100 * 256 + "/miss-exact".len(), None));
+    for name in ["/miss-0-0", "/miss-7-149"] {
+        let event = missed(name);
+        let left_out = event.cut().path.expect("it is cut");
+        let path = event.path.text();
+        assert!(
+            path.contains(&format!("[{left_out} bytes cut]")) && path.len() < 66_000,
+            "{} bytes",
+            path.len()
+        );
+        let mark = format!("[{left_out} bytes cut]").len();
+        assert_eq!(path.len() - mark + left_out as usize, base + 1000 * 256 + name.len());
+    }
 }

@@ -1,7 +1,7 @@
 //! The log's file: replaced by a run, and as it was where nothing could be run.
 
 use std::fs;
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -17,6 +17,11 @@ pub fn cases() -> Vec<Case> {
         Case::new("out::a_log_that_cannot_begin_is_named", &[], cannot_begin),
         Case::new("out::what_is_wrong_usage_runs_nothing", &[], wrong_usage),
         Case::new("out::a_folder_for_logs_is_made", &[], made),
+        Case::new("out::a_log_is_for_its_owner_alone_in_every_format", &[], private),
+        Case::new("out::what_somebody_else_put_there_is_not_written_to", &["mkfifo"], foreign),
+        Case::new("out::a_summary_is_of_the_log_whatever_lies_at_its_path", &["mkfifo"], own_log),
+        Case::new("out::devices_pipes_and_own_links_are_written_to", &["bash"], named_otherwise),
+        Case::new("out::what_is_made_of_a_recording_is_as_private", &[], made_of_it),
     ]
 }
 
@@ -71,6 +76,111 @@ fn made(folder: &Path) {
     assert_code(&finish(run, b""), 0);
     let logs: Vec<_> = fs::read_dir(folder.join("runs/today")).expect("it was made").collect();
     assert_eq!(logs.len(), 1);
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).expect("it is there").permissions().mode() & 0o7777
+}
+
+fn sh(folder: &Path, script: &str) -> Output {
+    let mut run = Command::new("bash");
+    run.args(["-ec", script, COMPAT]).current_dir(folder);
+    finish(run, b"")
+}
+
+fn private(folder: &Path) {
+    for format in ["jsonl", "compat-lib", "perfetto"] {
+        fs::write(folder.join("older"), "an older log\n").expect("a file");
+        for out in ["new", "older"] {
+            // Nobody else's mask counts.
+            let script = format!("umask 0; \"$0\" record --format {format} -o {out} -- stat -c %a {out}");
+            let output = sh(folder, &script);
+            assert_code(&output, 0);
+            assert_eq!((text(&output.stdout).as_str(), mode(&folder.join(out))), ("600\n", 0o600));
+        }
+        fs::remove_file(folder.join("new")).expect("it was made");
+    }
+    let output = sh(folder, "umask 0; \"$0\" record --out-dir runs/today -- true");
+    assert_code(&output, 0);
+    assert_eq!((mode(&folder.join("runs")), mode(&folder.join("runs/today"))), (0o700, 0o700));
+    let logs: Vec<_> = fs::read_dir(folder.join("runs/today")).expect("it was made").flatten().collect();
+    assert_eq!(logs.iter().map(|log| mode(&log.path())).collect::<Vec<_>>(), [0o600]);
+}
+
+/// Whoever may write to the directory puts another file there while the command runs.
+fn own_log(folder: &Path) {
+    let script = "mkdir -m 777 s; cd s; \"$0\" record --summary -o run.jsonl -- sh -c 'mv run.jsonl moved; mkfifo run.jsonl'";
+    let output = sh(folder, script);
+    assert_code(&output, 0);
+    let said = text(&output.stderr);
+    assert!(said.contains("sh -c") && !said.contains("no summary"), "{said}");
+    assert_eq!(read(&folder.join("s/moved")).end.code, Some(0));
+}
+
+/// What a user could prepare in a directory such as `/tmp`, and how root's log is refused.
+const PREPARED: &[(&str, &str)] = &[
+    (
+        "ln -s \"$PWD/../victim\" run.jsonl; chown -h 1:1 run.jsonl",
+        "the symbolic link run.jsonl on the way is not followed: user 1 owns it",
+    ),
+    (
+        "ln -s \"$PWD/../victim\" run.jsonl",
+        "the symbolic link run.jsonl on the way is not followed: user 0 owns it",
+    ),
+    ("ln ../victim run.jsonl", "the file has other names, too (hard links)"),
+    ("touch run.jsonl; chown 1:1 run.jsonl", "it belongs to another user (1)"),
+    ("mkfifo run.jsonl; chown 1:1 run.jsonl", "it belongs to another user (1)"),
+];
+
+fn foreign(folder: &Path) {
+    fs::write(folder.join("victim"), "kept").expect("a file");
+    for (prepare, why) in PREPARED {
+        for commands in ["record -o run.jsonl -- touch ../ran", "record -o run.jsonl --mount"] {
+            let script = format!("mkdir -m 1777 s; cd s; {prepare}; exec \"$0\" {commands}");
+            let output = sh(folder, &script);
+            assert_code(&output, 3);
+            let said = text(&output.stderr);
+            assert!(said.starts_with(&format!("error: could not write run.jsonl: {why}")), "{said}");
+            assert!(said.contains("\nhint: name "), "{said}");
+            fs::remove_dir_all(folder.join("s")).expect("it was made");
+        }
+    }
+    // A directory for logs, where they cannot be sent elsewhere, either.
+    let script = "mkdir -m 1777 s; cd s; ln -s ../other runs; chown -h 1:1 runs; mkdir ../other
+        exec \"$0\" record --out-dir runs/today -- touch ../ran";
+    assert_code(&sh(folder, script), 3);
+    assert_eq!(fs::read_dir(folder.join("other")).expect("it was made").count(), 0);
+    assert!(!folder.join("ran").exists(), "nothing was run");
+    assert_eq!(fs::read_to_string(folder.join("victim")).expect("it stays"), "kept");
+}
+
+fn named_otherwise(folder: &Path) {
+    let record = |out: &str| format!("\"$0\" record -o {out} -- true");
+    assert_code(&sh(folder, &record("/dev/null")), 0);
+    for script in [
+        format!("({}) | cat > log", record("/dev/stdout")),
+        format!("({}) > log", record("/dev/stdout")),
+        format!("({} 3>&1 >/dev/null) | cat > log", record("/dev/fd/3")),
+        format!("mkfifo pipe; cat pipe > log & {}; wait", record("pipe")),
+        format!("ln -s log link; {}", record("link")),
+    ] {
+        let output = sh(folder, &script);
+        assert_code(&output, 0);
+        assert_eq!(read(&folder.join("log")).end.code, Some(0), "{script}");
+        fs::remove_file(folder.join("log")).expect("it was made");
+    }
+    assert!(folder.join("link").is_symlink());
+}
+
+fn made_of_it(folder: &Path) {
+    let script = "umask 0; \"$0\" record -o run.jsonl -- true; mkdir -m 1777 s; ln -s ../victim s/link; touch victim
+        \"$0\" trace convert --to jsonl -o converted run.jsonl; \"$0\" trace perfetto -o trace.json run.jsonl
+        ! \"$0\" trace convert --to jsonl -o s/link run.jsonl 2>refused; \"$0\" trace convert --to jsonl run.jsonl | wc -c";
+    assert_code(&sh(folder, script), 0);
+    assert_eq!((mode(&folder.join("converted")), mode(&folder.join("trace.json"))), (0o600, 0o600));
+    let refused = fs::read_to_string(folder.join("refused")).expect("it is told");
+    assert!(refused.contains("the symbolic link link on the way is not followed"), "{refused}");
+    assert_eq!(fs::read(folder.join("victim")).expect("it stays"), b"");
 }
 
 fn replaced(folder: &Path) {

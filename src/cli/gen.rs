@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::check::Host;
@@ -11,6 +12,7 @@ use crate::cli::registry_options::RegistryOptions;
 use crate::cli::source::parse_platform;
 use crate::cli::{Context, Exit, Failure, recording};
 use crate::generate::{self, Generated};
+use crate::record::{Refusal, out::open_special};
 use crate::registry::Platform;
 use crate::spec::attribute;
 use crate::trace::{Ending, Runs};
@@ -132,12 +134,14 @@ fn read_runs(recordings: &[&PathBuf], context: &Context) -> Result<Option<Runs>,
     let mut runs = Runs::default();
     for path in recordings {
         let mut reader = recording::open(path)?;
+        let cut = runs.cut;
         runs.add(&mut reader).map_err(|error| recording::failure(&error))?;
         if reader.ending() == Some(&Ending::Cut) {
             let name = recording::name(path);
             context.warn(&format!("{name} has no end: the run was cut off, and may have loaded more"));
         }
         recording::tell_unknown(path, reader.unknown(), context);
+        recording::warn_of_cut(path, runs.cut - cut, "what they loaded is not in the specification", context);
     }
     Ok((!recordings.is_empty()).then_some(runs))
 }
@@ -180,13 +184,19 @@ fn of_image(source: &str, arguments: &Arguments, context: &Context) -> Result<Ex
 ///
 /// Where it cannot be written; the old file is then as it was.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let failed = |source| Failure::undecided(&WriteError { path: path.to_owned(), source });
+    let failed = |source: std::io::Error| {
+        let hint = Refusal::of(&source).map(|refusal| refusal.hint().to_owned());
+        Failure::undecided(&WriteError { path: path.to_owned(), source }).with_hint(hint)
+    };
     // A device or pipe cannot be replaced, only written to.
-    if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-        return std::fs::write(path, bytes).map_err(failed);
+    if let Some(mut special) = open_special(path).map_err(failed)? {
+        return special.write_all(bytes).map_err(failed);
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let permissions = std::fs::metadata(path).map(|metadata| metadata.permissions());
+    // Those of another user's file, or of what a link leads to, are not for this one.
+    let own =
+        |found: &std::fs::Metadata| found.is_file() && found.uid() == rustix::process::geteuid().as_raw();
+    let permissions = std::fs::symlink_metadata(path).ok().filter(own).map(|found| found.permissions());
     let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     let mut file = tempfile::Builder::new()
         .prefix(".compat-")
@@ -225,6 +235,20 @@ mod tests {
         assert_eq!(parse_attribute("org.example.mpi=a=b"), Ok(pair));
         assert!(parse_attribute("mpi=1").unwrap_err().contains("reverse-DNS"));
         assert!(parse_attribute("org.example.mpi").is_err());
+    }
+
+    #[test]
+    fn the_mode_is_not_that_of_what_a_link_leads_to() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("other"), "other").unwrap();
+        std::fs::set_permissions(at("other"), std::fs::Permissions::from_mode(0o666)).unwrap();
+        std::os::unix::fs::symlink("other", at("link")).unwrap();
+        write_file(&at("link"), b"{}").unwrap();
+        let found = std::fs::symlink_metadata(at("link")).unwrap();
+        assert_eq!((found.is_file(), found.mode() & 0o7777), (true, 0o644));
+        assert_eq!(std::fs::read(at("other")).unwrap(), b"other");
     }
 
     #[test]

@@ -143,12 +143,10 @@ fn fetch_recordings(
 
 /// Writes a file by rename; what is no regular file (a device, a pipe) is written to as it is.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let special = std::fs::metadata(path).is_ok_and(|found| !found.is_file());
-    let outcome = if special {
-        std::fs::OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(bytes))
-    } else {
-        write_and_rename(path, bytes)
-    };
+    let outcome = crate::record::out::open_special(path).and_then(|special| match special {
+        Some(mut file) => file.write_all(bytes),
+        None => write_and_rename(path, bytes),
+    });
     outcome.map_err(|error| failure(&Error::io("write", path)(error)))
 }
 

@@ -132,7 +132,10 @@ fn record(
         return Err(failure.with_hint(Some(hint)));
     }
     if let Some(folder) = &arguments.out_dir {
-        super::r#gen::make_folder(folder)?;
+        record::out::make_folders(folder).map_err(|source| {
+            let error = record::Error::Log { path: folder.clone(), source };
+            Failure::undecided(&error).with_hint(error.hint())
+        })?;
     }
     let out = out(&arguments);
     if arguments.out.as_ref() != Some(&out) {
@@ -158,13 +161,10 @@ fn record(
     };
     let waits = arguments.mount;
     let recorded = record::record(&options, gate, &mut |news| told::tell(news, waits, context));
-    if arguments.summary && recorded.is_ok() {
-        super::trace::summary::tell(&options.out, context);
+    let recorded = recorded.map_err(|error| Failure::undecided(&error).with_hint(error.hint()))?;
+    if arguments.summary {
+        super::trace::summary::tell(&options.out, &recorded.log, context);
     }
-    let recorded = recorded.map_err(|error| match error {
-        record::Error::Enter(error) => failure(error),
-        other => Failure::undecided(&other),
-    })?;
     let exit = exit(recorded.outcome, arguments.command.first(), rank);
     match recorded.unwritten {
         None => exit,

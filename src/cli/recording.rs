@@ -43,6 +43,14 @@ pub fn tell_unknown(path: &Path, count: u64, context: &Context) {
     }
 }
 
+/// Warns of names that are not whole: `consequence` says what follows.
+pub fn warn_of_cut(path: &Path, count: u64, consequence: &str, context: &Context) {
+    if count > 0 {
+        let what = "events have a path or program that is too long to be recorded whole";
+        context.warn(&format!("{}: {count} {what}: {consequence}", name(path)));
+    }
+}
+
 /// What could not be read of a recording.
 pub fn failure(error: &ReadError) -> Failure {
     let failure = Failure::undecided(error);

@@ -23,6 +23,7 @@ mod dispatch;
 mod handle_cache;
 mod handler;
 mod identity;
+mod long_path;
 mod node;
 mod observer;
 mod open_file;
@@ -39,6 +40,7 @@ mod volume;
 
 pub use access_rule::has_further_rules;
 pub use handle_cache::Holders;
+pub use long_path::{LONGEST as LONGEST_PATH, ends as path_ends};
 pub use observer::{Action, Caller, Event, Observer, Traffic};
 pub use provider::{Provider, Wanted};
 pub use session::{DEVICE, Session};

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::attribute::{self, Identity};
 use super::identity::with_all_rights;
+use super::long_path::Upward;
 use super::open_handle::OpenHandle;
 
 /// One file of the mirrored root.
@@ -264,27 +265,18 @@ impl Node {
         result
     }
 
-    /// Its path from the root of the mirror, begun with `/`; what has no name shows the last one it had.
+    /// Its path from the root of the mirror, begun with `/`; what has no name shows the last one it had. Of a very
+    /// long one both ends, as [`super::path_ends`] takes them apart.
     pub fn path(&self) -> Vec<u8> {
-        let mut names = Vec::new();
+        let mut path = Upward::default();
         let mut place = self.state().place.clone();
         while let Place::Named { parent, name } | Place::Gone { parent, name } = place {
-            names.push(name);
-            // Folders that others moved about outside may seem to contain each other.
-            if names.len() > super::handle_cache::DEEPEST {
+            if !path.add(name) {
                 break;
             }
             place = parent.state().place.clone();
         }
-        let mut path = Vec::with_capacity(64);
-        for name in names.iter().rev() {
-            path.push(b'/');
-            path.extend_from_slice(name);
-        }
-        if path.is_empty() {
-            path.push(b'/');
-        }
-        path
+        path.path()
     }
 
     /// The path of `name` in this folder.

@@ -12,7 +12,8 @@ pub trait Observer: Send + Sync {
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
     pub caller: Caller,
-    /// From the root of the mirror, in bytes as the file system has it.
+    /// From the root of the mirror, in bytes as the file system has it. Of a very long one, as of the paths of
+    /// actions, both ends: [`super::path_ends`].
     pub path: &'a [u8],
     pub action: Action<'a>,
     /// Why it failed, if it did.

@@ -22,7 +22,8 @@ pub trait Provider: Send + Sync {
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
     pub caller: Caller,
-    /// From the root of the mirror, in bytes as the file system has it.
+    /// From the root of the mirror, in bytes as the file system has it. Of a very long one both ends:
+    /// [`super::path_ends`].
     pub path: &'a [u8],
     /// Which file it is, as it is now: device, number, size, times.
     pub stat: &'a Statx,

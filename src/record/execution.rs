@@ -7,11 +7,13 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::process::Pid;
 
+use super::bounded::Bounded;
 use crate::enter::Status;
-use crate::trace::{Name, is_library};
+use crate::trace::is_library;
 
 /// How many processes are kept before those that have ended are forgotten.
 const MOST: usize = 65_536;
@@ -29,31 +31,36 @@ pub struct Executions {
 
 #[derive(Debug)]
 struct Execution {
-    program: Name,
+    program: Arc<Bounded>,
     /// When the process began: its number may be given anew.
     began: Option<u64>,
 }
 
 impl Executions {
     /// A process opened a file to execute it; `goes_on` where that belongs to the execution before.
-    pub fn add(&mut self, process: u32, path: &[u8], goes_on: bool) {
-        if goes_on && is_library(path) {
+    pub fn add(&mut self, process: u32, program: Arc<Bounded>, goes_on: bool) {
+        if goes_on && is_library(&program.name.0) {
             return;
         }
         if self.known.len() >= self.limit.max(MOST) {
             self.known.retain(|process, _| Path::new(&format!("/proc/{process}")).exists());
             self.limit = self.known.len() * 2;
         }
-        self.known.insert(process, Execution { program: Name::from(path), began: beginning(process) });
+        self.known.insert(process, Execution { program, began: beginning(process) });
     }
 
     /// The program of a process, or of the nearest above it that was seen to execute one.
-    pub fn program(&self, process: u32, parent: u32, parent_of: impl Fn(u32) -> Option<u32>) -> Option<Name> {
+    pub fn program(
+        &self,
+        process: u32,
+        parent: u32,
+        parent_of: impl Fn(u32) -> Option<u32>,
+    ) -> Option<Arc<Bounded>> {
         let (mut process, mut above) = (process, Some(parent));
         for _ in 0..MOST_PARENTS {
             let known = self.known.get(&process).filter(|known| known.began == beginning(process));
             if let Some(known) = known {
-                return Some(known.program.clone());
+                return Some(Arc::clone(&known.program));
             }
             process = above.filter(|above| *above > 0)?;
             above = parent_of(process);
@@ -76,23 +83,27 @@ mod tests {
         None
     }
 
+    fn program_at(path: &[u8]) -> Arc<Bounded> {
+        Arc::new(Bounded::from(path))
+    }
+
     fn program(executions: &Executions, process: u32) -> Option<String> {
         let program = executions.program(process, 0, no_parent);
-        program.map(|name| name.text().into_owned())
+        program.map(|program| program.name.text().into_owned())
     }
 
     #[test]
     fn what_was_executed_last_counts_and_no_loader_of_it() {
         let own = std::process::id();
         let mut executions = Executions::default();
-        executions.add(own, b"/usr/bin/setpriv", false);
-        executions.add(own, b"/lib64/ld-linux-x86-64.so.2", true);
+        executions.add(own, program_at(b"/usr/bin/setpriv"), false);
+        executions.add(own, program_at(b"/lib64/ld-linux-x86-64.so.2"), true);
         assert_eq!(program(&executions, own).as_deref(), Some("/usr/bin/setpriv"));
-        executions.add(own, b"/app/start.sh", false);
-        executions.add(own, b"/usr/bin/dash", true);
-        executions.add(own, b"/lib64/ld-linux-x86-64.so.2", true);
+        executions.add(own, program_at(b"/app/start.sh"), false);
+        executions.add(own, program_at(b"/usr/bin/dash"), true);
+        executions.add(own, program_at(b"/lib64/ld-linux-x86-64.so.2"), true);
         assert_eq!(program(&executions, own).as_deref(), Some("/usr/bin/dash"));
-        executions.add(own, b"/lib64/ld-linux-x86-64.so.2", false);
+        executions.add(own, program_at(b"/lib64/ld-linux-x86-64.so.2"), false);
         assert_eq!(program(&executions, own).as_deref(), Some("/lib64/ld-linux-x86-64.so.2"));
     }
 
@@ -100,10 +111,10 @@ mod tests {
     fn it_is_inherited_and_another_process_of_the_same_number_is_not_meant() {
         let own = std::process::id();
         let mut executions = Executions::default();
-        executions.add(own, b"/usr/bin/sh", false);
+        executions.add(own, program_at(b"/usr/bin/sh"), false);
         let parents = |process| (process == 4_194_302).then_some(own);
         let program = executions.program(4_194_303, 4_194_302, parents);
-        assert_eq!(program.map(|name| name.text().into_owned()).as_deref(), Some("/usr/bin/sh"));
+        assert_eq!(program.map(|program| program.name.text().into_owned()).as_deref(), Some("/usr/bin/sh"));
         assert_eq!(executions.program(4_194_303, 4_194_302, no_parent), None);
         if let Some(known) = executions.known.get_mut(&own) {
             known.began = Some(0);
@@ -114,7 +125,9 @@ mod tests {
     #[test]
     fn processes_that_have_ended_are_forgotten() {
         let mut executions = Executions::default();
-        (0..=MOST as u32).for_each(|number| executions.add(4_194_304 + number, b"/bin/true", false));
+        let program = program_at(b"/bin/true");
+        let add = |number| executions.add(4_194_304 + number, Arc::clone(&program), false);
+        (0..=MOST as u32).for_each(add);
         assert_eq!(executions.known.len(), 1);
     }
 }

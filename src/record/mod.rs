@@ -4,15 +4,19 @@
 //! the time and the process and hands it to the log's thread, in order. A full queue makes callers wait:
 //! nothing is dropped.
 
+mod bounded;
 mod execution;
 mod log;
-mod out;
+pub mod out;
+mod place;
 mod process;
 pub mod rank;
 mod recorder;
+mod refusal;
 mod service;
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, PipeReader, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -22,6 +26,7 @@ use crate::enter::{self, Gate, Outcome, Place, Ready, Task};
 use crate::trace::{Format, Header, Name, VERSION};
 use out::Out;
 pub use recorder::Selection;
+pub use refusal::Refusal;
 use service::RecordingService;
 
 /// What is recorded, how, and where the log goes.
@@ -48,6 +53,8 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Recorded {
     pub outcome: Outcome,
+    /// The log, also where something else is found by its name now.
+    pub log: File,
     /// Why the log is not whole, where it could not be written to its end.
     pub unwritten: Option<io::Error>,
 }
@@ -59,6 +66,16 @@ pub enum Error {
     Log { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Enter(#[from] enter::Error),
+}
+
+impl Error {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Log { source, .. } => Refusal::of(source).map(|refusal| refusal.hint().to_owned()),
+            Self::Enter(error) => error.hint(),
+        }
+    }
 }
 
 /// What the run tells while it lasts.
@@ -86,6 +103,7 @@ pub fn record(
 ) -> Result<Recorded, Error> {
     let failed = |source| Error::Log { path: options.out.clone(), source };
     let (out, log) = Out::open(&options.out).map_err(failed)?;
+    let kept = log.try_clone().map_err(failed)?;
     let entering = enter::Options {
         task: options.task.clone(),
         folder: options.folder.clone(),
@@ -93,7 +111,7 @@ pub fn record(
         place: options.place.clone(),
     };
     let (told, unwritten) = io::pipe().map_err(failed)?;
-    let mut service = RecordingService::new((log, unwritten), options, header(options), tell);
+    let mut service = RecordingService::new((&out, log), unwritten, options, header(options), tell);
     let outcome = enter::run(&entering, gate, &mut service);
     drop(service);
     if outcome.as_ref().is_err_and(|error| !matches!(error, enter::Error::MountLeft { .. })) {
@@ -103,7 +121,7 @@ pub fn record(
         enter::Error::Begin(source) => failed(source),
         other => other.into(),
     });
-    Ok(Recorded { outcome: outcome?, unwritten: read_error(told) })
+    Ok(Recorded { outcome: outcome?, log: kept, unwritten: read_error(told) })
 }
 
 /// The error that the server told, if it did; it has ended. Others that were started meanwhile may still have

@@ -7,15 +7,15 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::bounded::{Bounded, Programs};
 use super::execution::Executions;
-use crate::trace::Name;
 
 /// What is known of a thread.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Process {
     pub pid: u32,
     pub ppid: u32,
-    pub exe: Name,
+    pub exe: Arc<Bounded>,
     /// Where it belongs in a parallel job.
     pub membership: Option<Membership>,
 }
@@ -37,6 +37,9 @@ const TRUSTED: Duration = Duration::from_millis(500);
 /// interpreter, theirs.
 const AFTER_EXECUTION: u32 = 8;
 
+/// How many threads are remembered.
+const MOST_THREADS: usize = 65_536;
+
 /// The threads that were seen.
 #[derive(Debug, Default)]
 pub struct ProcessTable {
@@ -44,6 +47,7 @@ pub struct ProcessTable {
     /// The processes from which the ranks of a parallel job descend.
     memberships: Mutex<HashMap<u32, Membership>>,
     executions: Mutex<Executions>,
+    programs: Mutex<Programs>,
     /// Where the mirror is mounted besides, for others to enter.
     outside: OnceLock<Vec<u8>>,
 }
@@ -88,8 +92,12 @@ impl ProcessTable {
         process.membership = self.membership_of(thread, process.ppid);
         let process = Arc::new(process);
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        if threads.len() > 65_536 {
+        if threads.len() >= MOST_THREADS {
             threads.retain(|_, known| known.until > now);
+            if threads.len() >= MOST_THREADS / 2 {
+                // What is known of them is asked for again.
+                threads.clear();
+            }
         }
         let (changing, executing) =
             threads.get(&thread).map_or((0, false), |known| (known.changing, known.executing));
@@ -105,7 +113,12 @@ impl ProcessTable {
         let known = threads.get_mut(&thread);
         let goes_on = known.is_some_and(|known| std::mem::replace(&mut known.executing, true));
         drop(threads);
-        self.executions.lock().unwrap_or_else(PoisonError::into_inner).add(process, path, goes_on);
+        let program = self.kept(Bounded::from(path));
+        self.executions.lock().unwrap_or_else(PoisonError::into_inner).add(process, program, goes_on);
+    }
+
+    fn kept(&self, program: Bounded) -> Arc<Bounded> {
+        self.programs.lock().unwrap_or_else(PoisonError::into_inner).keep(program)
     }
 
     /// The mirror is mounted at this folder besides. The kernel tells the programs of who entered it there with
@@ -119,7 +132,10 @@ impl ProcessTable {
         let status = fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
         let (pid, ppid) = (field(&status, "Tgid:").unwrap_or(thread), field(&status, "PPid:").unwrap_or(0));
         let exe = match fs::read_link(format!("/proc/{thread}/exe")) {
-            Ok(exe) => Name(inner(exe.into_os_string().into_vec(), self.outside.get())),
+            Ok(exe) => {
+                let exe = inner(exe.into_os_string().into_vec(), self.outside.get());
+                self.kept(Bounded::from(&exe[..]))
+            }
             Err(_) => {
                 let executions = self.executions.lock().unwrap_or_else(PoisonError::into_inner);
                 executions.program(pid, ppid, parent_of).unwrap_or_default()
@@ -189,7 +205,19 @@ mod tests {
         assert_eq!(process.pid, own);
         assert_eq!(process.ppid, std::os::unix::process::parent_id());
         let exe = std::env::current_exe().expect("a test has a program");
-        assert_eq!(process.exe.text(), exe.to_string_lossy());
+        assert_eq!(process.exe.name.text(), exe.to_string_lossy());
+    }
+
+    #[test]
+    fn so_many_threads_are_remembered_and_no_more() {
+        let (table, now) = (ProcessTable::default(), Instant::now());
+        for thread in 0..MOST_THREADS as u32 + 10 {
+            let known =
+                Known { process: Arc::default(), until: now + TRUSTED, changing: 0, executing: false };
+            table.threads.lock().expect("nothing has failed").insert(4_194_304 + thread, known);
+        }
+        table.of(std::process::id(), now, Asking::Other);
+        assert_eq!(table.threads.lock().expect("nothing has failed").len(), 1);
     }
 
     #[test]
@@ -209,7 +237,7 @@ mod tests {
             table.of(own, now, Asking::Execution);
             table.executes(own, own, path.as_bytes());
             let executions = table.executions.lock().expect("nothing has failed");
-            executions.program(own, 0, |_| None).expect("it was executed").text().into_owned()
+            executions.program(own, 0, |_| None).expect("it was executed").name.text().into_owned()
         };
         assert_eq!(executed("/usr/bin/sh"), "/usr/bin/sh");
         assert_eq!(executed("/lib64/ld-linux-x86-64.so.2"), "/usr/bin/sh");

@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use globset::GlobSet;
 
+use super::bounded::Bounded;
 use super::log::Queue;
 use super::process::{Asking, Membership, Process, ProcessTable};
 use crate::mirror::{Action, Observer, Traffic};
-use crate::trace::{Event, Kind, Name, error_name};
+use crate::trace::{Cut, Event, Kind, error_name};
 
 /// Which paths are recorded: those that an inclusion matches, or all without one, less the excluded.
 #[derive(Clone, Debug, Default)]
@@ -96,7 +97,7 @@ impl Recorder {
 
     /// Who is behind an event, and whether it is recorded; nothing for what is about an open that came before
     /// the beginning.
-    fn judge(&self, event: &crate::mirror::Event<'_>, now: Instant) -> Option<Opener> {
+    fn judge(&self, event: &crate::mirror::Event<'_>, names: &Names, now: Instant) -> Option<Opener> {
         let openers = || self.openers.lock().unwrap_or_else(PoisonError::into_inner);
         match event.action {
             // As the open was, whoever has the file now and whatever it is called by now.
@@ -108,8 +109,8 @@ impl Recorder {
         let process = self.process(event, now);
         let ours = process.membership == Some(Membership::Joining);
         let selected = || {
-            self.selection.takes(event.path)
-                || other_of(&event.action).is_some_and(|other| self.selection.takes(other))
+            let takes = |bounded: &Bounded| self.selection.takes(&bounded.name.0);
+            takes(&names.path) || names.other.as_ref().filter(|_| names.is_path).is_some_and(takes)
         };
         let opener = Opener { thread, recorded: !ours && selected(), process };
         if let Some(open) = open_of(&event.action).filter(|_| event.error.is_none()) {
@@ -124,9 +125,30 @@ impl Observer for Recorder {
         if !self.begun.load(Ordering::Acquire) {
             return;
         }
-        if let Some(opener) = self.judge(event, Instant::now()).filter(|opener| opener.recorded) {
-            self.queue.put(to_event(event, opener.thread, &opener.process));
+        let names = Names::of(event);
+        if let Some(opener) = self.judge(event, &names, Instant::now()).filter(|opener| opener.recorded) {
+            self.queue.put(to_event(event, names, opener.thread, &opener.process));
         }
+    }
+}
+
+/// The names of an event.
+struct Names {
+    path: Bounded,
+    /// The other path of what has two, or what a symbolic link holds.
+    other: Option<Bounded>,
+    /// Whether that is a path of the mirror.
+    is_path: bool,
+}
+
+impl Names {
+    fn of(event: &crate::mirror::Event<'_>) -> Self {
+        let (other, is_path) = match event.action {
+            Action::Rename { to: other, .. } | Action::HardLink { from: other } => (Some(other), true),
+            Action::SymbolicLink { target } => (Some(target), false),
+            _ => (None, false),
+        };
+        Self { path: Bounded::from(event.path), other: other.map(Bounded::from), is_path }
     }
 }
 
@@ -143,22 +165,10 @@ fn open_of(action: &Action<'_>) -> Option<u64> {
     }
 }
 
-/// The other path of what has two.
-fn other_of<'a>(action: &Action<'a>) -> Option<&'a [u8]> {
-    match action {
-        Action::Rename { to: other, .. } | Action::HardLink { from: other } => Some(other),
-        _ => None,
-    }
-}
-
-fn to_event(event: &crate::mirror::Event<'_>, tid: u32, process: &Process) -> Event {
+fn to_event(event: &crate::mirror::Event<'_>, names: Names, tid: u32, process: &Process) -> Event {
     let flags = match event.action {
         Action::Open { flags, .. } | Action::Create { flags, .. } => Some(flags & !Action::EXECUTE),
         Action::Rename { flags, .. } => Some(flags).filter(|flags| *flags != 0),
-        _ => None,
-    };
-    let target = match event.action {
-        Action::SymbolicLink { target } => Some(target),
         _ => None,
     };
     let mode = match event.action {
@@ -169,15 +179,20 @@ fn to_event(event: &crate::mirror::Event<'_>, tid: u32, process: &Process) -> Ev
         Action::Close { traffic, .. } => traffic,
         _ => None,
     };
+    let cut = Cut {
+        path: names.path.cut,
+        other: names.other.as_ref().and_then(|other| other.cut),
+        exe: process.exe.cut,
+    };
     Event {
         t: 0,
         event: kind_of(&event.action),
-        path: Name::from(event.path),
+        path: names.path.name,
         error: event.error.map(|error| error_name(error.raw_os_error()).into_owned()),
         open: open_of(&event.action).filter(|_| event.error.is_none()),
         flags,
         exec: matches!(event.action, Action::Open { flags, .. } if flags & Action::EXECUTE != 0),
-        other: other_of(&event.action).or(target).map(Name::from),
+        other: names.other.map(|other| other.name),
         mode,
         size: if let Action::Truncate { size } = event.action { Some(size) } else { None },
         read: traffic.map(|Traffic { read, .. }| read),
@@ -185,12 +200,13 @@ fn to_event(event: &crate::mirror::Event<'_>, tid: u32, process: &Process) -> Ev
         pid: process.pid,
         tid,
         ppid: process.ppid,
-        exe: process.exe.clone(),
+        exe: process.exe.name.clone(),
         uid: event.caller.user,
         rank: match process.membership {
             Some(Membership::Rank(rank)) => Some(rank),
             Some(Membership::Joining) | None => None,
         },
+        cut: Some(cut).filter(|cut| *cut != Cut::default()),
     }
 }
 

@@ -12,7 +12,7 @@ use rustix::process::Pid;
 
 use super::News;
 use super::log::{self, Queue};
-use super::out;
+use super::out::Out;
 use super::recorder::Recorder;
 use crate::enter::{End, Mounted, Ready, Service, Users};
 use crate::mirror::{self, Observer, Session, Volume};
@@ -29,6 +29,7 @@ const QUIET: Duration = Duration::from_millis(100);
 
 /// Records what the mirror tells.
 pub struct RecordingService<'a> {
+    out: &'a Out,
     log: File,
     format: Format,
     header: Header,
@@ -49,7 +50,8 @@ impl<'a> RecordingService<'a> {
     /// A service that writes to this log. This process is the one that the command descends from.
     /// `unwritten` gets the error's number, in the machine's order of bytes, where the log cannot be written.
     pub fn new(
-        (log, unwritten): (File, PipeWriter),
+        (out, log): (&'a Out, File),
+        unwritten: PipeWriter,
         options: &super::Options,
         header: Header,
         tell: &'a mut dyn FnMut(&News<'_>),
@@ -64,6 +66,7 @@ impl<'a> RecordingService<'a> {
         let descriptors = OnceCell::new();
         let sharing = mirror::Sharing::new(REMEMBER);
         Self {
+            out,
             log,
             format,
             header,
@@ -80,7 +83,7 @@ impl<'a> RecordingService<'a> {
     }
 
     fn start_log(&mut self) -> io::Result<()> {
-        out::empty(&self.log)?;
+        self.out.begin(&self.log)?;
         let queue = Arc::clone(&self.queue);
         self.writer = Some(log::start(self.log.try_clone()?, self.format, &self.header, queue)?);
         Ok(())

@@ -143,6 +143,34 @@ pub struct Event {
     /// The rank of a parallel job that the process belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rank: Option<u32>,
+    /// Which of its names are not whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<Cut>,
+}
+
+/// How many bytes are left out of an event's names, which have a mark there; nothing of those that are whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exe: Option<u64>,
+}
+
+impl Event {
+    /// How many bytes are left out of its names; nothing of those that are whole.
+    pub fn cut(&self) -> Cut {
+        self.cut.unwrap_or_default()
+    }
+
+    /// How many bytes of memory it takes.
+    pub fn memory(&self) -> usize {
+        let names = self.path.0.capacity() + self.exe.0.capacity();
+        let other = self.other.as_ref().map_or(0, |other| other.0.capacity());
+        size_of::<Self>() + names + other + self.error.as_ref().map_or(0, String::capacity)
+    }
 }
 
 /// The last line.

@@ -11,6 +11,10 @@ use super::survey::{Survey, Touched};
 #[serde(rename_all = "camelCase")]
 pub struct TouchedFile {
     pub path: Name,
+    /// How many bytes of the path are left out, where it is not whole; other paths of the same ends and length are
+    /// counted with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut: Option<u64>,
     /// How often it was opened, creations included.
     pub opened: u64,
     /// How often it was opened to be executed.
@@ -80,6 +84,7 @@ fn rank(order: Order, touched: &Touched) -> u64 {
 fn file(survey: &Survey, path: &Name, touched: &Touched) -> TouchedFile {
     TouchedFile {
         path: path.clone(),
+        cut: touched.cut,
         opened: touched.opened,
         executed: touched.executed,
         listed: touched.listed,

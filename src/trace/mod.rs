@@ -24,7 +24,7 @@ mod write;
 
 pub use asking::is_library;
 pub use difference::{Change, CountChange, Counts, Difference, Elsewhere, Outcome, PathOutcome, difference};
-pub use document::{End, Event, Header, Kind, VERSION};
+pub use document::{Cut, End, Event, Header, Kind, VERSION};
 pub use files::{Order, TouchedFile, files};
 pub use libraries::{Loaded, Place, Role, libraries};
 pub use name::Name;

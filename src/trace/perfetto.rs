@@ -5,6 +5,8 @@
 //! - Complete events of one track must nest, and opens of one thread overlap as they like, so a thread has as
 //!   many tracks as it has files open at once: its own, and lanes beside it. Beyond a number of lanes an
 //!   open is a pair of asynchronous events (`b`, `e`).
+//! - Memory is bounded, too: where the paths of open files or the names of programs take too much, an open is
+//!   asynchronous as well, and its end has no name; processes are named once more.
 //! - Misses, failures and changes are instants (`i`) of the thread. Names of processes and threads are
 //!   metadata (`M`), told when they are first seen and again where they change.
 //! - Numbers of processes have 22 bits (`PID_MAX_LIMIT`): what is above tells runs and lanes apart, so that
@@ -16,7 +18,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::asking::last_part;
-use super::document::{End, Event, Header, Kind};
+use super::document::{Cut, End, Event, Header, Kind};
 use super::name::Name;
 
 /// The bits of a process's number (`include/linux/threads.h`).
@@ -27,6 +29,12 @@ pub const MOST_SPACES: u32 = 1 << (32 - PROCESS_BITS);
 
 /// The most lanes of a thread.
 const MOST_LANES: u32 = 256;
+
+/// How many bytes the paths of open files may take, and the programs of processes.
+const MOST_BYTES: usize = 32 << 20;
+
+/// How many processes and threads are remembered, of threads those that have nothing open.
+const MOST_KNOWN: usize = 65_536;
 
 /// Which numbers belong to which run and lane.
 #[derive(Debug)]
@@ -68,8 +76,14 @@ pub struct Tracks {
     /// What stands before the names of processes, where there are several runs.
     label: Option<String>,
     opens: HashMap<u64, Slice>,
+    /// The bytes of their paths.
+    open_bytes: usize,
     processes: HashMap<u32, Process>,
+    /// The bytes of their programs.
+    process_bytes: usize,
     threads: HashMap<u32, Lanes>,
+    /// How many threads there may be; more, where as many have files open.
+    most_threads: usize,
 }
 
 /// What a process executes, and its rank in a parallel job.
@@ -91,6 +105,7 @@ struct Slice {
     kind: Kind,
     flags: Option<u32>,
     exec: bool,
+    cut: Option<Cut>,
     first_read: Option<u64>,
 }
 
@@ -142,6 +157,9 @@ struct Facts<'a> {
     flags: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     other: Option<&'a Name>,
+    /// Which of the names are not whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cut: Option<Cut>,
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
     /// Bytes.
@@ -164,7 +182,8 @@ impl Tracks {
     /// The tracks of a run, by its place among those of the trace.
     pub fn new(run: u32, label: Option<String>) -> Self {
         let (opens, processes, threads) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { run, label, opens, processes, threads }
+        let (open_bytes, process_bytes, most_threads) = (0, 0, MOST_KNOWN);
+        Self { run, label, opens, open_bytes, processes, process_bytes, threads, most_threads }
     }
 
     /// Begins the trace where this is the first run, and tells the header.
@@ -197,7 +216,10 @@ impl Tracks {
                 self.open(out, spaces, event, open)
             }
             (Kind::Close | Kind::CloseFolder, Some(open)) => match self.opens.remove(&open) {
-                Some(slice) => self.close(out, spaces, open, &slice, event.t, Some(event)),
+                Some(slice) => {
+                    self.open_bytes -= slice.path.0.len();
+                    self.close(out, spaces, open, &slice, event.t, Some(event))
+                }
                 None => Ok(()),
             },
             (Kind::FirstRead, Some(open)) => {
@@ -220,6 +242,7 @@ impl Tracks {
             error: event.error.as_deref(),
             flags: event.flags,
             other: event.other.as_ref(),
+            cut: event.cut,
             size: event.size,
             ..Facts::default()
         };
@@ -245,8 +268,9 @@ impl Tracks {
         event: &Event,
         open: u64,
     ) -> io::Result<()> {
-        let lane = self.lane(out, spaces, event)?;
-        let slice = Slice {
+        let is_room = self.open_bytes + event.path.0.len() <= MOST_BYTES;
+        let lane = if is_room { self.lane(out, spaces, event)? } else { None };
+        let mut slice = Slice {
             path: event.path.clone(),
             t: event.t,
             pid: event.pid,
@@ -255,11 +279,16 @@ impl Tracks {
             kind: event.event,
             flags: event.flags,
             exec: event.exec,
+            cut: event.cut,
             first_read: None,
         };
         if lane.is_none() {
             self.write_slice(out, spaces, open, &slice, ("b", event.t), Facts::default())?;
         }
+        if !is_room {
+            slice.path = Name::default();
+        }
+        self.open_bytes += slice.path.0.len();
         self.opens.insert(open, slice);
         Ok(())
     }
@@ -322,6 +351,7 @@ impl Tracks {
             path: bytes(&slice.path),
             open: Some(open),
             flags: slice.flags,
+            cut: slice.cut,
             first_read: slice.first_read.map(microseconds),
             ..facts
         };
@@ -343,6 +373,7 @@ impl Tracks {
     /// Tells what process and thread are called, when they are first seen or execute something else. Numbers are
     /// given anew: a thread may be of another process than before.
     fn name_process(&mut self, out: &mut impl Write, spaces: &Spaces, event: &Event) -> io::Result<()> {
+        self.forget_some();
         let new = Lanes { pid: event.pid, free: BTreeSet::from([0]), count: 1 };
         let mut is_named = true;
         let lanes = self.threads.entry(event.tid).or_insert_with(|| {
@@ -355,7 +386,9 @@ impl Tracks {
         if known.is_none_or(|known| (&known.program, known.rank) != (&event.exe, event.rank)) {
             is_named = false;
             let process = Process { program: event.exe.clone(), rank: event.rank };
-            self.processes.insert(event.pid, process);
+            self.process_bytes += process.program.0.len();
+            let old = self.processes.insert(event.pid, process);
+            self.process_bytes -= old.map_or(0, |old| old.program.0.len());
             let name = Some(self.process_name(event.pid));
             let pid = spaces.number(event.pid, self.run, 0);
             let facts = Facts { name, rank: event.rank, ..Facts::default() };
@@ -364,6 +397,17 @@ impl Tracks {
         match is_named {
             true => Ok(()),
             false => (0..count).try_for_each(|lane| self.name_thread(out, spaces, event.tid, lane)),
+        }
+    }
+
+    /// Forgets processes, and threads that have nothing open, where there are too many: they are named once more.
+    fn forget_some(&mut self) {
+        if self.processes.len() >= MOST_KNOWN || self.process_bytes > MOST_BYTES {
+            (self.processes, self.process_bytes) = (HashMap::new(), 0);
+        }
+        if self.threads.len() >= self.most_threads {
+            self.threads.retain(|_, lanes| lanes.free.len() < lanes.count as usize);
+            self.most_threads = MOST_KNOWN.max(2 * self.threads.len());
         }
     }
 
@@ -398,6 +442,7 @@ impl Tracks {
         t: u64,
         end: Option<&End>,
     ) -> io::Result<()> {
+        self.open_bytes = 0;
         let mut open: Vec<(u64, Slice)> = std::mem::take(&mut self.opens).into_iter().collect();
         open.sort_unstable_by_key(|(open, _)| *open);
         for (open, slice) in open {

@@ -33,6 +33,8 @@ pub struct Runs {
     pub openers: Vec<Opener>,
     /// Symbolic links that were read.
     pub links: BTreeSet<String>,
+    /// How many events were passed over because their path or program is not whole: neither is the name of a file.
+    pub cut: u64,
 }
 
 /// A path, and what runs had to do with it.
@@ -112,7 +114,8 @@ impl Runs {
     fn merge(&mut self, run: Run) {
         self.count += 1;
         self.hosts.insert(run.host.clone());
-        let Run { executed, openers, links, mut lookups, .. } = run;
+        let Run { executed, openers, links, mut lookups, cut, .. } = run;
+        self.cut += cut;
         let executed = executed.paths;
         let first = executed.first().filter(|first| !self.commands.contains(first));
         self.commands.extend(first.cloned());
@@ -164,6 +167,8 @@ struct Run {
     made: Made,
     /// Programs that were executed after the run had made them.
     executed_as_made: HashSet<String>,
+    /// How many events were passed over.
+    cut: u64,
 }
 
 /// Different paths in the order in which they were met.
@@ -224,6 +229,12 @@ impl Run {
     }
 
     fn add(&mut self, event: &Event) {
+        // What a link holds is not asked for here.
+        let cut = event.cut();
+        if cut.path.is_some() || cut.exe.is_some() || cut.other.is_some() && event.event == Kind::Rename {
+            self.cut += 1;
+            return;
+        }
         if event.event == Kind::Lookup {
             self.add_lookup(event);
         }
@@ -405,6 +416,28 @@ mod tests {
         assert!(runs.executed.is_empty());
         let [opener] = &runs.openers[..] else { panic!("{runs:?}") };
         assert_eq!(opener.program, "/bin/removed");
+    }
+
+    #[test]
+    fn a_path_that_is_not_whole_is_passed_over_and_counted() {
+        let mut runs = Runs::default();
+        let open = |path: &str, more: &str| line("open", path, "/bin/app", more);
+        let cut = |which: &str| format!(r#","flags":0,"cut":{{"{which}":9}}"#);
+        let miss = r#","error":"ENOENT","cut":{"path":9}"#;
+        add(
+            &mut runs,
+            &[
+                open("/lib/a.so", &cut("path")),
+                open("/lib/b.so", &cut("exe")),
+                open("/lib/c.so", r#","flags":0"#),
+                line("lookup", "/lib/d.so", "/bin/app", miss),
+                line("rename", "/lib/c.so", "/bin/app", r#","other":"/lib/e.so","cut":{"other":9}"#),
+                open("/lib/e.so", r#","flags":0,"cut":{"new":1}"#),
+            ],
+        );
+        let [opener] = &runs.openers[..] else { panic!("{runs:?}") };
+        assert_eq!(paths(&opener.opened), [("/lib/c.so", 1), ("/lib/e.so", 1)]);
+        assert_eq!((runs.cut, opener.lookups.any), (4, false));
     }
 
     #[test]

@@ -59,6 +59,9 @@ pub struct RunFacts {
     pub events: u64,
     /// Events of kinds that this program does not know, which are not counted.
     pub unknown: u64,
+    /// Events with a path or program that is not whole; absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut: Option<u64>,
 }
 
 /// How many different paths.
@@ -178,6 +181,7 @@ fn run(run: &Run) -> RunFacts {
         code: end.and_then(|end| end.code),
         events: run.events,
         unknown: run.unknown,
+        cut: Some(run.cut).filter(|count| *count > 0),
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Run {
     pub events: u64,
     /// How many events have a kind that this program does not know.
     pub unknown: u64,
+    /// How many events have names that are not whole.
+    pub cut: u64,
     /// The time of the last line, nanoseconds since the start.
     pub last: u64,
 }
@@ -73,6 +75,9 @@ pub struct Touched {
     pub names: BTreeSet<Name>,
     /// In how many runs it was seen.
     pub runs: usize,
+    /// How many bytes of the path are left out, where it is not whole: other paths of the same ends and length are
+    /// counted as this one.
+    pub cut: Option<u64>,
     /// In which it was opened, and missed.
     pub opened_in: RunSet,
     pub missed_in: RunSet,
@@ -112,9 +117,10 @@ impl Survey {
     /// Those of reading it.
     pub fn add(&mut self, mut reader: Reader<'_>) -> Result<(), ReadError> {
         let mut adding = Adding::new(self);
-        let (mut events, mut last) = (0, 0);
+        let (mut events, mut cut, mut last) = (0, 0, 0);
         while let Some(event) = reader.read_event()? {
             events += 1;
+            cut += u64::from(event.cut.is_some());
             last = event.t;
             adding.event(event);
         }
@@ -124,7 +130,7 @@ impl Survey {
             last = end.t.unwrap_or(last);
         }
         let (file, header) = (reader.file().to_owned(), reader.header().clone());
-        self.runs.push(Run { file, header, ending, events, unknown: reader.unknown(), last });
+        self.runs.push(Run { file, header, ending, events, unknown: reader.unknown(), cut, last });
         Ok(())
     }
 
@@ -175,6 +181,7 @@ impl<'a> Adding<'a> {
 
     fn event(&mut self, event: Event) {
         *self.survey.counts.entry(event.event).or_default() += 1;
+        self.note_cut(&event);
         let by = self.program(&event);
         let asked = self.asking.name_of(&event);
         // A close is not the thread's next deed: the kernel tells it later, for whoever opened.
@@ -207,6 +214,17 @@ impl<'a> Adding<'a> {
             (None, Kind::FirstRead | Kind::ReadLink | Kind::Truncate) => {
                 self.survey.touched(event.path, self.run);
             }
+        }
+    }
+
+    /// Keeps in mind which paths are not whole. No whole path that is recorded is as long.
+    fn note_cut(&mut self, event: &Event) {
+        let Some(cut) = event.cut else { return };
+        if let Some(bytes) = cut.path {
+            self.survey.touched(event.path.clone(), self.run).cut = Some(bytes);
+        }
+        if let (Some(bytes), Kind::Rename, Some(to)) = (cut.other, event.event, &event.other) {
+            self.survey.touched(to.clone(), self.run).cut = Some(bytes);
         }
     }
 

@@ -12,7 +12,7 @@ mod text;
 use std::path::{Path, PathBuf};
 
 use crate::cli::{Context, Exit, Failure, recording};
-use crate::trace::{Ending, Survey};
+use crate::trace::{Ending, Reader, Survey};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -62,12 +62,20 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
 fn survey(runs: &[PathBuf], context: &Context) -> Result<Survey, Failure> {
     let mut survey = Survey::default();
     for path in runs {
-        survey.add(recording::open(path)?).map_err(|error| recording::failure(&error))?;
-        if let Some(run) = survey.runs.last() {
-            tell(path, &run.ending, run.unknown, context);
-        }
+        add(&mut survey, path, recording::open(path)?, context)?;
     }
     Ok(survey)
+}
+
+/// Adds the facts of one.
+fn add(survey: &mut Survey, path: &Path, reader: Reader<'_>, context: &Context) -> Result<(), Failure> {
+    survey.add(reader).map_err(|error| recording::failure(&error))?;
+    if let Some(run) = survey.runs.last() {
+        tell(path, &run.ending, run.unknown, context);
+        let consequence = "those of the same ends and length are taken for one";
+        recording::warn_of_cut(path, run.cut, consequence, context);
+    }
+    Ok(())
 }
 
 /// Tells what of a recording is not there.

@@ -5,6 +5,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::cli::Failure;
+use crate::record::Refusal;
+use crate::record::out::Out;
 
 /// How many bytes are written at once.
 const BLOCK: usize = 1 << 17;
@@ -14,11 +16,11 @@ const LEVEL: i32 = 3;
 
 /// What is written to.
 pub struct Sink {
-    out: Out,
+    out: Form,
     path: Option<PathBuf>,
 }
 
-enum Out {
+enum Form {
     Plain(BufWriter<Target>),
     Compressed(Box<zstd::stream::write::Encoder<'static, BufWriter<Target>>>),
 }
@@ -47,15 +49,15 @@ impl Write for Target {
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.out {
-            Out::Plain(out) => out.write(bytes),
-            Out::Compressed(out) => out.write(bytes),
+            Form::Plain(out) => out.write(bytes),
+            Form::Compressed(out) => out.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.out {
-            Out::Plain(out) => out.flush(),
-            Out::Compressed(out) => out.flush(),
+            Form::Plain(out) => out.flush(),
+            Form::Compressed(out) => out.flush(),
         }
     }
 }
@@ -73,16 +75,19 @@ impl Sink {
             None => Target::Stdout(io::stdout()),
             Some(path) => {
                 refuse_input(path, inputs)?;
-                Target::File(File::create(path).map_err(failed)?)
+                // It names private files as the recording does.
+                let (out, file) = Out::open(path).map_err(failed)?;
+                out.begin(&file).map_err(failed)?;
+                Target::File(file)
             }
         };
         let buffer = BufWriter::with_capacity(BLOCK, target);
         let out = match compress {
             true => {
                 let encoder = zstd::stream::write::Encoder::new(buffer, LEVEL).map_err(failed)?;
-                Out::Compressed(Box::new(encoder))
+                Form::Compressed(Box::new(encoder))
             }
-            false => Out::Plain(buffer),
+            false => Form::Plain(buffer),
         };
         Ok(Self { out, path: path.map(Path::to_owned) })
     }
@@ -105,8 +110,8 @@ impl Sink {
 
     fn finish(self) -> io::Result<()> {
         match self.out {
-            Out::Plain(mut out) => out.flush(),
-            Out::Compressed(out) => out.finish()?.flush(),
+            Form::Plain(mut out) => out.flush(),
+            Form::Compressed(out) => out.finish()?.flush(),
         }
     }
 }
@@ -144,7 +149,8 @@ fn refuse_input(path: &Path, inputs: &[PathBuf]) -> Result<(), Failure> {
 
 fn failure(path: Option<&Path>, source: io::Error) -> Failure {
     let name = path.map_or("standard output".to_owned(), |path| path.display().to_string());
-    Failure::undecided(&WriteError { name, source })
+    let hint = Refusal::of(&source).map(|refusal| refusal.hint().to_owned());
+    Failure::undecided(&WriteError { name, source }).with_hint(hint)
 }
 
 #[derive(Debug, thiserror::Error)]

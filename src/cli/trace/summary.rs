@@ -1,12 +1,13 @@
 //! `compat trace summary`.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{BufReader, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::text;
-use crate::cli::{Context, Exit, Failure, OutputFormat};
-use crate::trace::{self, FirstTouch, Name, RunFacts, Summary};
+use crate::cli::{Context, Exit, Failure, OutputFormat, recording};
+use crate::trace::{self, FirstTouch, Name, ReadError, Reader, RunFacts, Summary, Survey};
 
 /// Summarise recordings: what was opened, created and missed, where, by whom and when
 ///
@@ -45,15 +46,27 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
 const ROWS: usize = 10;
 
 /// Tells on standard error what a run touched that has just ended. It does not matter to how the run ended
-/// whether that can be told.
-pub fn tell(log: &Path, context: &Context) {
-    match super::survey(&[log.to_owned()], context) {
+/// whether that can be told. The log is read by its descriptor: others may have put another file at its path.
+pub fn tell(path: &Path, log: &File, context: &Context) {
+    match survey_of(path, log, context) {
         Ok(survey) => {
             let text = render(&trace::summary(&survey, ROWS));
             let _ = anstream::stderr().write_all(text.as_bytes());
         }
         Err(failure) => context.warn(&format!("no summary: {}", failure.message)),
     }
+}
+
+fn survey_of(path: &Path, mut log: &File, context: &Context) -> Result<Survey, Failure> {
+    if !log.metadata().is_ok_and(|log| log.is_file()) {
+        return Err(Failure::usage(format!("{} is no file", path.display())));
+    }
+    let failed = |source| recording::failure(&ReadError::Read { file: recording::name(path), source });
+    log.seek(SeekFrom::Start(0)).map_err(failed)?;
+    let reader = Reader::new(recording::name(path), BufReader::new(log));
+    let mut survey = Survey::default();
+    super::add(&mut survey, path, reader.map_err(|error| recording::failure(&error))?, context)?;
+    Ok(survey)
 }
 
 /// The summary as text.

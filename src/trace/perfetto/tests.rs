@@ -163,3 +163,57 @@ fn two_runs_have_numbers_of_their_own() {
     assert_eq!(numbers, [77, 77 + (1 << 22), 77 + (2 << 22), 77 + (3 << 22)]);
     assert!(!spaces.has(0, MOST_LANES));
 }
+
+#[test]
+fn paths_of_open_files_and_programs_take_bounded_memory() {
+    let header =
+        r#"{"compat_recording":1,"command":["app"],"folder":"/","host":"n","kernel":"6","started":0}"#;
+    let header: Header = serde_json::from_str(header).expect("a header");
+    let (mut tracks, mut spaces, mut out) = (Tracks::new(0, None), Spaces::new(1), Vec::new());
+    tracks.begin(&mut out, &header).expect("room");
+    let event = |number: u32, kind: Kind| {
+        let line = r#"{"t":1,"event":"open","path":"/","pid":1,"tid":1,"ppid":0,"exe":"/a","uid":0}"#;
+        let long = |end: &str| Name(format!("/{}{number}{end}", "d".repeat(60_000)).into_bytes());
+        let event: Event = serde_json::from_str(line).expect("an event");
+        let (path, exe) = (long(".txt"), long("/app"));
+        Event { event: kind, open: Some(number.into()), pid: number, tid: number, path, exe, ..event }
+    };
+    for number in 1..1000 {
+        let mut written = Vec::new();
+        tracks.event(&mut written, &mut spaces, &event(number, Kind::Open)).expect("room");
+        let memory = |names: usize| names <= MOST_BYTES + 70_000;
+        assert!(memory(tracks.open_bytes) && memory(tracks.process_bytes));
+        if number == 999 {
+            out.extend(written);
+        }
+    }
+    tracks.event(&mut out, &mut spaces, &event(999, Kind::Close)).expect("room");
+    out.extend(b"]");
+    let trace: Vec<Value> = serde_json::from_slice(&out).expect("an array");
+    let begun = phase(&trace, "b").next().expect("it is asynchronous");
+    assert!(begun["name"].as_str().is_some_and(|name| name.ends_with("999.txt")));
+    let ended = phase(&trace, "e").next().expect("its end");
+    assert_eq!(
+        (&ended["id"], &ended["cat"], &ended["name"]),
+        (&begun["id"], &begun["cat"], &Value::from(""))
+    );
+    let held: usize = tracks.opens.values().map(|slice| slice.path.0.len()).sum();
+    assert_eq!(held, tracks.open_bytes);
+}
+
+#[test]
+fn threads_that_have_nothing_open_are_forgotten_where_they_are_many() {
+    let (mut tracks, mut spaces) = (Tracks::new(0, None), Spaces::new(1));
+    let event = |number: u32, open: bool| {
+        let line = r#"{"t":1,"event":"open","path":"/a","pid":1,"tid":1,"ppid":0,"exe":"/a","uid":0}"#;
+        let event: Event = serde_json::from_str(line).expect("an event");
+        let (kind, open) = if open { (Kind::Open, Some(1)) } else { (Kind::MakeFolder, None) };
+        Event { event: kind, open, pid: number, tid: number, ..event }
+    };
+    tracks.event(&mut io::sink(), &mut spaces, &event(1, true)).expect("room");
+    for number in 2..MOST_KNOWN as u32 + 10 {
+        tracks.event(&mut io::sink(), &mut spaces, &event(number, false)).expect("room");
+        assert!(tracks.threads.len() <= MOST_KNOWN && tracks.processes.len() <= MOST_KNOWN);
+    }
+    assert!(tracks.threads.contains_key(&1), "it has a file open");
+}

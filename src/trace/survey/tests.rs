@@ -203,3 +203,23 @@ fn a_summary_has_the_largest_first() {
     assert_eq!(summary.latest[0].path.text(), "/e/c");
     assert_eq!((summary.runs[0].end.as_deref(), summary.runs[0].duration), (Some("exited"), 6000));
 }
+
+#[test]
+fn a_path_that_is_not_whole_says_so() {
+    let survey = survey(&[&[
+        r#"open /a[9_bytes_cut]b open=1 cut={"path":9}"#,
+        "open /whole open=2",
+        r#"rename /x other=/y[7_bytes_cut]z cut={"other":7}"#,
+    ]]);
+    let files = files(&survey, Order::Path, |_, _| true);
+    let cut: Vec<_> = files.iter().map(|file| (file.path.text().into_owned(), file.cut)).collect();
+    let named = |path: &str, cut| (path.to_owned(), cut);
+    let expected = [
+        named("/a[9_bytes_cut]b", Some(9)),
+        named("/whole", None),
+        named("/x", None),
+        named("/y[7_bytes_cut]z", Some(7)),
+    ];
+    assert_eq!(cut, expected);
+    assert_eq!(summary(&survey, 9).runs[0].cut, Some(2));
+}

@@ -1,0 +1,136 @@
+//! Paths of bounded length. Directories may lie 16,384 deep with names of 255 bytes, which makes paths of
+//! megabytes: what is told of them is both ends. In the middle stands what no path has, a zero byte, how many
+//! bytes are left out, and another zero byte.
+
+use std::collections::VecDeque;
+
+use super::handle_cache::DEEPEST;
+
+/// Up to this many bytes a path is whole. Programs name at most 4,096 at once (`PATH_MAX`).
+pub const LONGEST: usize = 64 << 10;
+
+/// How much of each end is kept of a longer one, at least.
+const HALF: usize = LONGEST / 2;
+
+/// The ends of a path, and how many bytes between them are left out; nothing for a path that is whole, which is
+/// then the first of the ends.
+pub fn ends(path: &[u8]) -> (&[u8], Option<u64>, &[u8]) {
+    let number = |bytes: &[u8]| std::str::from_utf8(bytes).ok()?.parse().ok();
+    let mut parts = path.splitn(3, |byte| *byte == 0);
+    match (parts.next(), parts.next().and_then(number), parts.next()) {
+        (Some(first), Some(left_out), Some(last)) => (first, Some(left_out), last),
+        _ => (path, None, b""),
+    }
+}
+
+/// A path that is put together from its last name to its first, as nodes know their parents.
+#[derive(Debug, Default)]
+pub struct Upward {
+    last: Vec<Box<[u8]>>,
+    last_bytes: usize,
+    /// The names nearest to the root, the deepest first.
+    first: VecDeque<Box<[u8]>>,
+    first_bytes: usize,
+    left_out: u64,
+    names: usize,
+    /// Whether the root was not reached.
+    endless: bool,
+}
+
+impl Upward {
+    /// Adds a name before the others. Says whether there may be more: directories that others moved about outside
+    /// may seem to contain each other.
+    pub fn add(&mut self, name: Box<[u8]>) -> bool {
+        self.names += 1;
+        let bytes = name.len() + 1;
+        if self.last_bytes < HALF {
+            self.last_bytes += bytes;
+            self.last.push(name);
+        } else {
+            self.first_bytes += bytes;
+            self.first.push_back(name);
+        }
+        while let Some(deepest) = self.first.front().map(|name| name.len() + 1)
+            && self.first_bytes - deepest >= HALF
+        {
+            self.first_bytes -= deepest;
+            self.left_out += deepest as u64;
+            self.first.pop_front();
+        }
+        self.endless = self.names > DEEPEST;
+        !self.endless
+    }
+
+    /// The path, begun with `/`.
+    pub fn path(mut self) -> Vec<u8> {
+        if self.endless {
+            self.left_out += self.first_bytes as u64;
+            self.first.clear();
+        }
+        let mut path = Vec::with_capacity(64);
+        let add = |path: &mut Vec<u8>, name: &[u8]| {
+            path.push(b'/');
+            path.extend_from_slice(name);
+        };
+        self.first.iter().rev().for_each(|name| add(&mut path, name));
+        if self.left_out > 0 || self.endless {
+            path.extend_from_slice(format!("\0{}\0", self.left_out).as_bytes());
+        }
+        self.last.iter().rev().for_each(|name| add(&mut path, name));
+        if path.is_empty() {
+            path.push(b'/');
+        }
+        path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The path of names, given from the root on.
+    fn path(names: &[Vec<u8>]) -> Vec<u8> {
+        let mut upward = Upward::default();
+        for name in names.iter().rev() {
+            if !upward.add(name.clone().into()) {
+                break;
+            }
+        }
+        upward.path()
+    }
+
+    fn whole(names: &[Vec<u8>]) -> Vec<u8> {
+        names.iter().flat_map(|name| [b"/", &name[..]].concat()).collect()
+    }
+
+    #[test]
+    fn a_path_beyond_what_programs_can_name_is_whole() {
+        assert_eq!(path(&[]), b"/");
+        assert_eq!(path(&[b"a".to_vec(), b"b".to_vec()]), b"/a/b");
+        let names: Vec<Vec<u8>> = (0..254).map(|number| format!("{number:0>255}").into_bytes()).collect();
+        assert_eq!(
+            (path(&names), ends(&path(&names))),
+            (whole(&names), (&whole(&names)[..], None, &b""[..]))
+        );
+    }
+
+    #[test]
+    fn of_a_path_of_megabytes_the_ends_are_kept() {
+        let names: Vec<Vec<u8>> = (0..DEEPEST).map(|number| format!("{number:0>255}").into_bytes()).collect();
+        let (cut, whole) = (path(&names), whole(&names));
+        assert!(cut.len() < LONGEST + 1024, "{} bytes", cut.len());
+        let (first, left_out, last) = ends(&cut);
+        assert!(first.len() >= HALF && last.len() >= HALF);
+        assert!(whole.starts_with(first) && whole.ends_with(last));
+        assert_eq!(left_out, Some((whole.len() - first.len() - last.len()) as u64));
+    }
+
+    #[test]
+    fn a_path_without_an_end_begins_with_what_is_left_out() {
+        let names = vec![b"a".to_vec(); DEEPEST + 9];
+        let cut = path(&names);
+        let (first, left_out, last) = ends(&cut);
+        assert_eq!((first, left_out), (&b""[..], Some(2)));
+        assert_eq!(last.len(), HALF);
+    }
+}
