@@ -6,6 +6,7 @@ mod ending;
 mod event;
 mod limit;
 mod meanwhile;
+mod mount;
 mod nested;
 mod out;
 mod outside;
@@ -40,6 +41,7 @@ pub fn all() -> Vec<Case> {
         provided::cases(),
         place::cases(),
         rank::cases(),
+        mount::cases(),
         suite::cases(),
         specification::cases(),
         trace::cases(),
