@@ -6,6 +6,7 @@ mod ending;
 mod event;
 mod limit;
 mod meanwhile;
+mod meeting;
 mod mount;
 mod nested;
 mod out;
@@ -41,6 +42,7 @@ pub fn all() -> Vec<Case> {
         provided::cases(),
         place::cases(),
         rank::cases(),
+        meeting::cases(),
         mount::cases(),
         suite::cases(),
         specification::cases(),

@@ -126,7 +126,6 @@ impl Supervisor<'_> {
             }
             self.family.end_leftovers();
         }
-        drop(door);
         if !matches!(reported, Some(Report::Failed(_))) {
             self.end_others(service);
         }
