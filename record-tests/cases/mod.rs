@@ -6,6 +6,8 @@ mod ending;
 mod event;
 mod limit;
 mod meanwhile;
+mod meeting;
+mod mount;
 mod nested;
 mod out;
 mod outside;
@@ -40,6 +42,8 @@ pub fn all() -> Vec<Case> {
         provided::cases(),
         place::cases(),
         rank::cases(),
+        meeting::cases(),
+        mount::cases(),
         suite::cases(),
         specification::cases(),
         trace::cases(),

@@ -31,6 +31,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("place::who_is_inside_when_the_server_is_killed_is_ended", &["chroot"], without_server),
         Case::new("place::nobody_is_ended_where_no_mirror_is_mounted", &["unshare", "mount"], bystanders),
         Case::new("place::anothers_mirror_is_not_unmounted", &["unshare", "mount"], anothers),
+        Case::new("place::a_mirror_is_unmounted_wherever_it_was_renamed_to", &["unshare", "mount"], renamed),
         Case::new(
             "place::why_nothing_was_run_is_told_where_the_mirror_is_left",
             &["unshare", "mount", "python3"],
@@ -332,6 +333,20 @@ fn anothers(folder: &Path) {
     let lines: Vec<&str> = told.lines().collect();
     assert!(lines.len() == 6 && lines[1] != "0", "the other one is still mounted: {told}{said}");
     assert_eq!((lines[0], &lines[2..]), ("0", &["0", "0", "0", "compat-mirror"][..]), "{told}{said}");
+}
+
+fn renamed(folder: &Path) {
+    let script = format!(
+        "mkdir -p one trap/compat-mirror; mount -t tmpfs memory trap/compat-mirror
+        {COMPAT} record --mount-path one/compat-mirror -o run.jsonl -- sh -c '
+            echo > ready; until [ -e done ]; do sleep 0.02; done' & run=$!
+        wait_for test -e ready; mv one two; ln -s trap one; ls -d two/compat-mirror/etc
+        echo > done; wait $run; echo $?
+        grep -c \" $PWD/two/compat-mirror\" /proc/self/mountinfo
+        grep -c \" $PWD/trap/compat-mirror\" /proc/self/mountinfo; ls two"
+    );
+    let (told, said) = apart(folder, &script);
+    assert_eq!(told, "two/compat-mirror/etc\n0\n0\n1\n", "{said}");
 }
 
 fn left(folder: &Path) {

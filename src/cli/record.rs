@@ -67,6 +67,11 @@ pub struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "mpi")]
     mpi_wait: u64,
 
+    /// Where the ranks of a node meet: a directory of this user's alone, which is made; the user's run-time
+    /// directory or one in /tmp where none is named
+    #[arg(long, value_name = "DIR", requires = "mpi")]
+    mpi_dir: Option<PathBuf>,
+
     /// Let the command write nothing to the mirrored file systems
     #[arg(long)]
     read_only: bool,
@@ -191,7 +196,8 @@ fn place(arguments: &Arguments) -> Place {
 
 /// This process's rank.
 fn own_rank(arguments: &Arguments) -> Result<Rank, Failure> {
-    rank::of_environment(Duration::from_secs(arguments.mpi_wait)).ok_or_else(|| {
+    let (patience, directory) = (Duration::from_secs(arguments.mpi_wait), arguments.mpi_dir.clone());
+    rank::of_environment(patience, directory).ok_or_else(|| {
         let message = format!("--mpi: no launcher has set a rank ({})", rank::variables());
         Failure::usage(message)
             .with_hint(Some("start it by mpirun, srun or flux run, or leave out --mpi".to_owned()))

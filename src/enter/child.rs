@@ -3,14 +3,14 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io::{self, PipeReader, PipeWriter, Read as _};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rustix::fs::{AtFlags, CWD, StatxFlags};
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind_recursive, mount_change};
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::{
     DumpableBehavior, Pid, Signal, getppid, set_dumpable_behavior, set_parent_process_death_signal,
 };
@@ -19,10 +19,10 @@ use super::control::{Message, Report};
 use super::error::Error;
 use super::join::Invitation;
 use super::namespace::Users;
-use super::outside::{Namespace, Outside, copy_mounts, take_mirrors_out};
-use super::plan::Step;
+use super::outside::{Namespace, Outside};
 use super::supervisor::Start;
-use super::{Mounted, Task, mount_table::Mount};
+use super::tree::{Tree, copy_mounts};
+use super::{Mounted, Task, mount_table::Mount, walk};
 use crate::sys::{self, SignalSet};
 
 /// The ends of the pipes that the command's process holds.
@@ -56,10 +56,11 @@ fn become_task(mut start: Start<'_>, pipes: &mut Pipes, supervisor: Pid) -> Resu
     let mut volumes = std::mem::take(&mut start.volumes);
     let outside = volumes.split_off(start.plan.mirrors().count());
     let first = volumes.len() as u32;
+    let bound = std::mem::take(&mut start.bound);
     if let Some(place) = start.outside {
-        make_outside(&start, place, (first, outside), &mut pipes.server)?;
+        make_outside(&start, place, (first, outside), &bound, &mut pipes.server)?;
     }
-    make_mounts(&start, volumes, &mut pipes.server)?;
+    make_inside(&start, volumes, &bound, &mut pipes.server)?;
     set_folder(start.folder)?;
     begin(pipes)?;
     let (Task::Command(command), Some(found)) = (&start.options.task, found) else {
@@ -155,77 +156,112 @@ fn make_outside(
     start: &Start<'_>,
     outside: &Outside,
     (first, volumes): (u32, Vec<Mounted>),
+    bound: &[OwnedFd],
     server: &mut PipeWriter,
 ) -> Result<(), Error> {
     let failed = |source| Error::MountPath { path: outside.place().to_owned(), source };
+    let process = Path::new("/proc");
     let own = Namespace::current().map_err(failed)?;
-    let copies = start.plan.bound().map(|place| (place, copy_mounts(place))).collect::<Vec<_>>();
+    let copies = bound.iter().map(copy_mounts).collect::<Vec<_>>();
     outside.enter().map_err(failed)?;
-    for ((number, volume), mount) in (first..).zip(volumes).zip(start.plan.mirrors()) {
-        let place = outside.inner(&mount.place);
-        let mark = OsStr::new(outside.mark());
-        match mount_mirror(start, mount, volume, (&place, mark, SUBTYPE)) {
-            Err(Error::Mount { source, .. }) if number > first && is_gone(&source) => continue,
-            other => other?,
-        }
-        if number == first {
-            outside.assert_first().map_err(failed)?;
-        }
-        mount_change(&place, MountPropagationFlags::PRIVATE).map_err(|error| failed(error.into()))?;
-        Message::Mounted(number).send(server).map_err(failed)?;
-        ask_size(&place);
+    let shown = (OsStr::new(outside.mark()), SUBTYPE);
+    let mut volumes = (first..).zip(volumes).zip(start.plan.mirrors());
+    let Some(((_, root), mount)) = volumes.next() else { return own.enter().map_err(failed) };
+    let target = walk::path_of(process, outside.folder());
+    mount_mirror(start, mount, root, &target, shown).map_err(failed)?;
+    outside.assert_first().map_err(failed)?;
+    let root = outside.root().map_err(failed)?;
+    let private = mount_change(walk::path_of(process, &root), MountPropagationFlags::PRIVATE);
+    private.map_err(|error| failed(error.into()))?;
+    Message::Mounted(first).send(server).map_err(failed)?;
+    let tree = Tree::new(root, outside.place(), process);
+    for ((number, volume), mount) in volumes {
+        add(start, &tree, (number, volume, mount), shown, server)?;
     }
-    for (place, copy) in copies {
-        match copy.and_then(|copy| outside.bind(place, copy)) {
-            Err(source) if !is_gone(&source) => {
-                return Err(Error::Mount { place: outside.inner(place), source });
-            }
-            Ok(()) | Err(_) => {}
-        }
+    for ((place, copy), source) in start.plan.bound().zip(copies).zip(bound) {
+        bind(&tree, place, copy, || outside.find(place, source))?;
     }
     own.enter().map_err(failed)
 }
 
-/// Makes the planned mounts. The working directory stays in the old root, so that a relative path leads
-/// to a source there and an absolute one to a place in the mirror.
-fn make_mounts(start: &Start<'_>, volumes: Vec<Mounted>, server: &mut PipeWriter) -> Result<(), Error> {
-    let at_root = |source: io::Error| Error::Mount { place: "/".into(), source };
-    std::env::set_current_dir("/").map_err(at_root)?;
-    let mut volumes = (0..).zip(volumes);
-    for step in &start.plan.steps {
-        match step {
-            Step::Mirror(mount) => {
-                let Some((number, volume)) = volumes.next() else { continue };
-                let (place, source) = (OsStr::from_bytes(&mount.place), OsStr::from_bytes(&mount.source));
-                match mount_mirror(start, mount, volume, (Path::new(place), source, "")) {
-                    // It was removed, or has ended, since it was opened.
-                    Err(Error::Mount { source, .. }) if number > 0 && is_gone(&source) => continue,
-                    other => other?,
-                }
-                Message::Mounted(number).send(server).map_err(at_root)?;
-                ask_size(Path::new(place));
-                if number == 0 {
-                    // What is mounted over `/` is reached through the name above it.
-                    rustix::process::chroot("/..").map_err(|error| at_root(error.into()))?;
-                }
-            }
-            Step::Bind(place) => {
-                let source = Path::new(OsStr::from_bytes(place.strip_prefix(b"/").unwrap_or(place)));
-                let place = Path::new(OsStr::from_bytes(place));
-                match bind(source, place) {
-                    Err(Error::Mount { source, .. }) if is_gone(&source) => continue,
-                    other => other?,
-                }
-                take_mirrors_out(place, Path::new("proc")).map_err(at_root)?;
-            }
-        }
+/// Makes the planned mounts and enters them. The working directory stays in the old root, so that a relative path
+/// leads to its `/proc`.
+fn make_inside(
+    start: &Start<'_>,
+    volumes: Vec<Mounted>,
+    bound: &[OwnedFd],
+    server: &mut PipeWriter,
+) -> Result<(), Error> {
+    let (place, process) = (Path::new("/"), Path::new("proc"));
+    let failed = |source: io::Error| Error::Mount { place: place.to_owned(), source };
+    std::env::set_current_dir(place).map_err(failed)?;
+    let mut volumes = (0..).zip(volumes).zip(start.plan.mirrors());
+    let Some(((number, root), mount)) = volumes.next() else { return Ok(()) };
+    mount_mirror(start, mount, root, place, (OsStr::from_bytes(&mount.source), "")).map_err(failed)?;
+    Message::Mounted(number).send(server).map_err(failed)?;
+    // What is mounted over `/` is reached through the name above it.
+    rustix::process::chroot("/..").map_err(|error| failed(error.into()))?;
+    let root = rustix::fs::open(place, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let tree = Tree::new(root.map_err(|error| failed(error.into()))?, place, process);
+    for ((number, volume), mount) in volumes {
+        add(start, &tree, (number, volume, mount), (OsStr::from_bytes(&mount.source), ""), server)?;
+    }
+    for (place, source) in start.plan.bound().zip(bound) {
+        bind(&tree, place, copy_mounts(source), || source.try_clone())?;
     }
     Ok(())
 }
 
-/// Whether an error tells that there is no such place any more.
+/// Mounts a volume that is not the root. One that was removed, or has ended, since it was opened is left out; so
+/// is one whose place a link has taken, or which lies in one that was left out.
+fn add(
+    start: &Start<'_>,
+    tree: &Tree<'_>,
+    (number, volume, planned): (u32, Mounted, &Mount),
+    shown: (&OsStr, &str),
+    server: &mut PipeWriter,
+) -> Result<(), Error> {
+    let failed = |source| Error::Mount { place: tree.shown(&planned.place), source };
+    let Some(target) = open_target(tree, &planned.place)? else { return Ok(()) };
+    match mount_mirror(start, planned, volume, &tree.path(&target), shown) {
+        Err(error) if is_gone(&error) => return Ok(()),
+        other => other.map_err(failed)?,
+    }
+    Message::Mounted(number).send(server).map_err(failed)?;
+    // It lies over what was opened.
+    if let Some(root) = open_target(tree, &planned.place)? {
+        tree.ask_size(&root);
+    }
+    Ok(())
+}
+
+/// Binds a place; one that was removed since it was opened is left out.
+fn bind(
+    tree: &Tree<'_>,
+    place: &[u8],
+    copy: io::Result<Option<OwnedFd>>,
+    source: impl FnOnce() -> io::Result<OwnedFd>,
+) -> Result<(), Error> {
+    let Some(target) = open_target(tree, place)? else { return Ok(()) };
+    match copy.and_then(|copy| tree.bind((place, target), copy, source)) {
+        Err(source) if !is_gone(&source) => Err(Error::Mount { place: tree.shown(place), source }),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Opens the place of a mount; nothing where there is none any more, or none that may be reached.
+fn open_target(tree: &Tree<'_>, place: &[u8]) -> Result<Option<OwnedFd>, Error> {
+    match tree.open(place) {
+        Ok(target) => Ok(Some(target)),
+        Err(error) if is_gone(&error) || error.raw_os_error() == Some(libc::EACCES) => Ok(None),
+        Err(source) => Err(Error::Mount { place: tree.shown(place), source }),
+    }
+}
+
+/// Whether an error tells that there is no such place any more, or that it has become a link or a file.
 fn is_gone(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTCONN | libc::ESTALE))
+    let gone = [libc::ENOENT, libc::ENOTCONN, libc::ESTALE, libc::ENOTDIR, libc::ELOOP];
+    error.raw_os_error().is_some_and(|number| gone.contains(&number))
 }
 
 /// What makes the mount table show a mirror outside as one (`plan::is_mirror`).
@@ -236,10 +272,10 @@ fn mount_mirror(
     start: &Start<'_>,
     planned: &Mount,
     volume: Mounted,
-    (place, source, further): (&Path, &OsStr, &str),
-) -> Result<(), Error> {
-    let failed = |source: io::Error| Error::Mount { place: place.to_owned(), source };
-    let stat = rustix::fs::fstat(&volume.root).map_err(|error| failed(error.into()))?;
+    target: &Path,
+    (source, further): (&OsStr, &str),
+) -> io::Result<()> {
+    let stat = rustix::fs::fstat(&volume.root)?;
     let (user, group) = match start.users {
         Users::Many => (0, 0),
         Users::One { user, group } => (user, group),
@@ -252,24 +288,8 @@ fn mount_mirror(
     );
     let mut flags = planned.flags;
     flags.set(MountFlags::RDONLY, volume.read_only);
-    let options = CString::new(options).map_err(|error| failed(error.into()))?;
-    mount(source, place, c"fuse", flags, options.as_c_str()).map_err(|error| failed(error.into()))
-}
-
-/// Has the kernel ask how large a volume of a single file is. It takes it for empty until somebody asks, and
-/// sendfile(2) does not. What cannot be asked now gives its error to who opens it.
-fn ask_size(place: &Path) {
-    let flags = AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT;
-    let known = rustix::fs::statx(CWD, place, flags, StatxFlags::TYPE);
-    if known.is_ok_and(|stat| u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFREG) {
-        let flags = AtFlags::STATX_FORCE_SYNC | AtFlags::NO_AUTOMOUNT;
-        let _ = rustix::fs::statx(CWD, place, flags, StatxFlags::SIZE);
-    }
-}
-
-fn bind(source: &Path, target: &Path) -> Result<(), Error> {
-    mount_bind_recursive(source, target)
-        .map_err(|error| Error::Mount { place: target.to_owned(), source: error.into() })
+    let options = CString::new(options)?;
+    Ok(mount(source, target, c"fuse", flags, options.as_c_str())?)
 }
 
 /// Finds a program as execvp(3) does, but in the old root: these look-ups are ours, and faster there.

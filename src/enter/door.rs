@@ -3,7 +3,8 @@
 //!
 //! Each rank keeps its connection while it runs: its end is the rank's end for the lead, and the lead's
 //! end for the rank. The bytes: a rank's number in four; `y` with three descriptors (user namespace, mount
-//! namespace, root), or `l`, come later, or `n`, never; `b` when it is inside, and `y` when it may begin.
+//! namespace, root), or `l`, come later, or `n`, never, or `x`, not you; `b` when it is inside, and `y` when it
+//! may begin.
 
 use std::collections::BTreeSet;
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
@@ -18,6 +19,8 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
 use super::Service;
 use super::control::Message;
+use super::join::fault_of;
+use super::rendezvous::Post;
 use crate::sys;
 
 /// How long a rank may take to say its number.
@@ -32,6 +35,8 @@ const REFUSAL: Duration = Duration::from_millis(200);
 /// The lead's side of a node's meeting, before the mirror is there.
 #[derive(Debug)]
 pub struct Gate {
+    /// The lead's place, for as long as others may come.
+    pub post: Post,
     pub listener: UnixListener,
     /// How many ranks the node has, the lead included, where that is known.
     pub expected: Option<u32>,
@@ -56,6 +61,8 @@ impl Gate {
 
 /// The lead's side while the mirror is there.
 pub struct Door {
+    /// Given up when nobody is let in any more.
+    _post: Post,
     shared: Arc<Shared>,
     expected: Option<u32>,
     patience: Duration,
@@ -112,7 +119,7 @@ impl Door {
                 });
             }
         })?;
-        Ok(Self { shared, expected: gate.expected, patience: gate.patience })
+        Ok(Self { _post: gate.post, shared, expected: gate.expected, patience: gate.patience })
     }
 
     /// Whether all ranks have come and ended, or none is to be expected any more; nobody comes in then.
@@ -139,8 +146,8 @@ impl Door {
 /// Serves one rank until it ends.
 fn serve(shared: &Shared, mut stream: UnixStream) -> io::Result<()> {
     let peer = sys::peer(stream.as_fd())?;
-    if peer.user != rustix::process::geteuid().as_raw() {
-        return Ok(());
+    if fault_of(peer, rustix::process::geteuid().as_raw()).is_some() {
+        return stream.write_all(b"x");
     }
     stream.set_read_timeout(Some(GREETING))?;
     let mut number = [0; 4];

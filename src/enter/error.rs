@@ -37,6 +37,12 @@ pub enum Error {
     /// The rank that leads on this node did not answer.
     #[error("the lead rank of this node {what}")]
     Lead { what: String },
+    /// The directory in which ranks meet is not this user's alone.
+    #[error("the ranks of this node cannot meet in {}", path.display())]
+    Meeting { path: PathBuf, source: io::Error },
+    /// This user's number stands for others, too.
+    #[error("user {user} cannot be told from users that have no number here, and cannot meet other ranks")]
+    Overflow { user: u32 },
     /// The lead's namespaces are closed to this process.
     #[error("could not join the mirror of this node's lead rank")]
     Join(#[source] io::Error),
@@ -78,7 +84,17 @@ impl Error {
                 "leave out --mount-path and enter the mirror with nsenter(1), as --mount tells, or run as root"
                     .to_owned(),
             ),
-            Self::Lead { .. } => Some("see what local rank 0 of this node has said".to_owned()),
+            Self::Lead { .. } => Some(
+                "see what local rank 0 of this node has said; all ranks of a node must be started by one user in one \
+                 container"
+                    .to_owned(),
+            ),
+            Self::Meeting { .. } => Some(
+                "name a directory of this user's own with --mpi-dir, the same for all ranks of a node; it is made \
+                 where it is missing"
+                    .to_owned(),
+            ),
+            Self::Overflow { .. } => Some("start the job as another user, or leave out --mpi".to_owned()),
             Self::Join(_) => Some(
                 "all ranks of a node must be started by one user in one container; where each rank has a container of \
                  its own, record without --mpi, one log for each"

@@ -1,12 +1,11 @@
-//! A rank's way into the mirror of its node's lead: ranks meet at a Unix socket that has the job's name,
-//! in the abstract namespace (unix(7)), which vanishes with the lead and needs no folder. Who connects is
-//! let in only as the lead's own user, and believes only a lead that is its own user.
+//! A rank's way into the mirror of its node's lead: ranks meet at a Unix socket that has the job's name, in a
+//! directory that is their user's alone (`rendezvous`). Who connects is let in only as the lead's own user, and
+//! believes only a lead that is its own user; each looks at the other before a namespace is handed on or entered.
 
 use std::io::{self, Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -20,6 +19,7 @@ use super::control::Report;
 use super::door::Gate;
 use super::error::Error;
 use super::family::{Family, adopt, signals};
+use super::rendezvous::{Directories, Post, connect, is_of_several};
 use super::supervisor::let_go_of_streams;
 use crate::sys;
 
@@ -38,7 +38,9 @@ pub struct Rank {
     /// How many ranks the node has, where that is known.
     pub expected: Option<u32>,
     /// What all ranks of the job on this node have in common and no other job has.
-    pub meeting: Vec<u8>,
+    pub meeting: String,
+    /// Where they meet.
+    pub directories: Directories,
     /// How long they wait for each other.
     pub patience: Duration,
 }
@@ -65,19 +67,22 @@ pub struct Invitation {
 ///
 /// # Errors
 ///
-/// Where the lead does not come, or another one is there.
+/// Where the lead does not come, or another one is there, or others could pass for this user.
 pub fn meet(rank: &Rank) -> Result<Meeting, Error> {
-    let address = SocketAddr::from_abstract_name(&rank.meeting).map_err(Error::Join)?;
+    let user = rustix::process::geteuid().as_raw();
+    if is_of_several(user) {
+        return Err(Error::Overflow { user });
+    }
     let deadline = Instant::now() + rank.patience;
     loop {
         if rank.leads != Some(false)
-            && let Ok(listener) = UnixListener::bind_addr(&address)
+            && let Some((post, listener)) = Post::take(&rank.directories, &rank.meeting)?
         {
             let (expected, patience) = (rank.expected, rank.patience);
-            return Ok(Meeting::Lead(Gate { listener, expected, patience }));
+            return Ok(Meeting::Lead(Gate { post, listener, expected, patience }));
         }
         if rank.leads != Some(true)
-            && let Ok(stream) = UnixStream::connect_addr(&address)
+            && let Some(stream) = connect(&rank.directories, &rank.meeting)?
             && let Some(invitation) = ask(stream, rank.number)?
         {
             return Ok(Meeting::Guest(invitation));
@@ -96,16 +101,30 @@ pub fn meet(rank: &Rank) -> Result<Meeting, Error> {
 
 /// Asks to be let in; nothing where it is to be tried again later.
 fn ask(mut stream: UnixStream, rank: u32) -> Result<Option<Invitation>, Error> {
-    let owner = sys::peer(stream.as_fd()).map_err(Error::Join)?.user;
-    if owner != rustix::process::geteuid().as_raw() {
-        return Err(Error::Lead { what: format!("is of another user ({owner})") });
+    let lead = sys::peer(stream.as_fd()).map_err(Error::Join)?;
+    if let Some(what) = fault_of(lead, rustix::process::geteuid().as_raw()) {
+        return Err(Error::Lead { what });
     }
     let answer = stream.write_all(&rank.to_ne_bytes()).and_then(|()| receive(&stream));
     match answer {
         Ok((b'y', Some([user, mounts, root]))) => Ok(Some(Invitation { stream, user, mounts, root })),
         Ok((b'n', _)) => Err(Error::Lead { what: "has ended before its mirror was there".to_owned() }),
+        Ok((b'x', _)) => Err(Error::Lead { what: format!("does not know rank {rank}'s process or user") }),
         // Also where the lead of the step before is just ending.
         Ok(_) | Err(_) => Ok(None),
+    }
+}
+
+/// Why the process at the other end is not to be believed.
+pub fn fault_of(peer: sys::Peer, own: u32) -> Option<String> {
+    match peer {
+        sys::Peer { user, .. } if user != own || is_of_several(user) => {
+            Some(format!("is of another user ({user})"))
+        }
+        sys::Peer { process: 0, .. } => {
+            Some("is in another container, where its processes are not seen".to_owned())
+        }
+        _ => None,
     }
 }
 
@@ -218,4 +237,21 @@ fn supervise(family: &mut Family, invitation: &Invitation) -> io::Result<bool> {
     }
     // Whoever kills the lead kills with it what runs in its mirror.
     Ok(!(family.code == Some(128 + libc::SIGKILL) && invitation.is_void(AFTERWARDS)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_users_processes_that_can_be_seen_are_believed() {
+        let fault = |process, user, own| fault_of(sys::Peer { process, user }, own);
+        assert_eq!(fault(7, 1000, 1000), None);
+        assert_eq!(fault(7, 1001, 1000).as_deref(), Some("is of another user (1001)"));
+        assert_eq!(fault(7, 0, 1000).as_deref(), Some("is of another user (0)"));
+        assert!(fault(0, 1000, 1000).is_some_and(|fault| fault.contains("another container")));
+        let overflow = std::fs::read_to_string("/proc/sys/kernel/overflowuid").expect("a number");
+        let overflow = overflow.trim().parse().expect("a number");
+        assert!(fault(7, overflow, overflow).is_some(), "it may be anybody");
+    }
 }

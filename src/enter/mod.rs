@@ -29,16 +29,20 @@ mod mount_table;
 mod namespace;
 mod outside;
 mod plan;
+mod rendezvous;
 mod request;
 mod server;
+mod socket;
 mod status;
 mod supervisor;
+mod tree;
+mod walk;
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::mount::MountFlags;
 
 pub use door::Gate;
@@ -48,6 +52,7 @@ pub use join::{Invitation, Meeting, Rank, join, meet};
 pub use namespace::Users;
 use outside::{Namespace, Outside};
 use plan::{Plan, depth_of};
+pub use rendezvous::Directories;
 use rustix::process::Pid;
 pub(crate) use status::Status;
 use supervisor::Start;
@@ -204,32 +209,18 @@ fn prepare_and_run(
     let folder = absolute(options.folder.as_deref().unwrap_or(Path::new(".")))?;
     // Before anything is changed: the most likely fault is that there is no device.
     drop(open_device()?);
-    let outer = Namespace::current().map_err(Error::Namespace)?;
-    let entered = namespace::enter()?;
-    // From here on nobody else mounts or unmounts anything here.
-    let table = std::fs::read("/proc/self/mountinfo").map_err(Error::MountTable)?;
-    let mut plan = Plan::new(&table, &socket_folders(), is_folder_or_file);
-    let roots = open_roots(&mut plan)?;
-    let outside = match &options.place {
-        Place::Nowhere => None,
-        Place::Perhaps(place) if !entered.as_user => Outside::new(place, outer, &table).ok(),
-        Place::Perhaps(_) => None,
-        Place::At(place) if !entered.as_user => Some(Outside::new(place, outer, &table)?),
-        Place::At(path) => return Err(Error::NoMountPath { path: path.clone() }),
+    // Both are found among the mounts, and by the numbers of users, that this process has here.
+    let sockets = socket::folders();
+    let outside = open_outside(&options.place)?;
+    let entered = match namespace::enter() {
+        Ok(entered) => entered,
+        Err(error) => {
+            outside.and_then(Result::ok).iter().for_each(Outside::discard);
+            return Err(error);
+        }
     };
-    let inside = Inside::new(&table);
-    let start = Start {
-        options,
-        folder: &folder,
-        plan: &plan,
-        inside: &inside,
-        users: entered.users,
-        volumes: Vec::new(),
-        outside: outside.as_ref(),
-        as_user: entered.as_user,
-        before: sys::block(&family::signals()),
-    };
-    let outcome = run_in(start, &roots, gate, service);
+    let outside = usable(outside, &options.place, entered.as_user)?;
+    let outcome = plan_and_run(options, &folder, &sockets, (entered, outside.as_ref()), (gate, service));
     let left = outside.as_ref().map_or(Ok(()), Outside::leave);
     // Why nothing was run is what is asked first.
     let outcome = outcome?;
@@ -237,6 +228,69 @@ fn prepare_and_run(
         (Some(outside), Err(source)) => Err(Error::MountLeft { path: outside.place().to_owned(), source }),
         _ => Ok(outcome),
     }
+}
+
+/// Opens the directory at which others are to reach the mirror; nothing where they are not. Why it cannot be
+/// there is told later, where it matters.
+fn open_outside(place: &Place) -> Result<Option<Result<Outside, Error>>, Error> {
+    let (Place::Perhaps(path) | Place::At(path)) = place else { return Ok(None) };
+    let outer = Namespace::current().map_err(Error::Namespace)?;
+    let table = std::fs::read("/proc/self/mountinfo").map_err(Error::MountTable)?;
+    Ok(Some(Outside::new(path, outer, &table)))
+}
+
+/// What is left of it when it is known `as_user` or not the mirror is mounted.
+fn usable(
+    outside: Option<Result<Outside, Error>>,
+    place: &Place,
+    as_user: bool,
+) -> Result<Option<Outside>, Error> {
+    let Some(outside) = outside else { return Ok(None) };
+    match place {
+        Place::At(path) if as_user => {
+            outside.iter().for_each(Outside::discard);
+            Err(Error::NoMountPath { path: path.clone() })
+        }
+        Place::At(_) => outside.map(Some),
+        _ if as_user => {
+            outside.iter().for_each(Outside::discard);
+            Ok(None)
+        }
+        _ => Ok(outside.ok()),
+    }
+}
+
+fn plan_and_run(
+    options: &Options,
+    folder: &Path,
+    sockets: &[socket::Folder],
+    (entered, outside): (namespace::Entered, Option<&Outside>),
+    (gate, service): (&mut Option<Gate>, &mut dyn Service),
+) -> Result<Outcome, Error> {
+    // From here on nobody else mounts or unmounts anything here.
+    let table = std::fs::read("/proc/self/mountinfo").map_err(Error::MountTable)?;
+    let at_root = |source: std::io::Error| Error::Mount { place: "/".into(), source };
+    let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let root = root.map_err(|error| at_root(error.into()))?;
+    let places: Vec<PathBuf> = sockets.iter().map(|folder| folder.place.clone()).collect();
+    let mut plan = Plan::new(&table, &places, |place| is_folder_or_file(&root, place));
+    let roots = open_roots(&root, &mut plan).map_err(at_root)?;
+    let bound = open_bound(&root, &mut plan, sockets);
+    let inside = Inside::new(&table);
+    let start = Start {
+        options,
+        folder,
+        plan: &plan,
+        inside: &inside,
+        users: entered.users,
+        volumes: Vec::new(),
+        bound,
+        outside,
+        as_user: entered.as_user,
+        before: sys::block(&family::signals()),
+    };
+    drop(root);
+    run_in(start, &roots, gate, service)
 }
 
 fn run_in(
@@ -259,11 +313,12 @@ fn absolute(folder: &Path) -> Result<PathBuf, Error> {
 }
 
 /// Opens the root of each volume. One that cannot be reached is left out: others' file systems that have ended,
-/// or are closed even to root. What is seen of it is seen through the volume that it lies in.
-fn open_roots(plan: &mut Plan) -> Result<Vec<OwnedFd>, Error> {
+/// or are closed even to root. Its place is seen in the volume that it lies in, closed: what was mounted with
+/// flags of its own is not seen with another's.
+fn open_roots(root: &OwnedFd, plan: &mut Plan) -> std::io::Result<Vec<OwnedFd>> {
     let mut roots = Vec::new();
     let mut failure = None;
-    plan.retain_mirrors(|mount| match open_root(&mount.place) {
+    plan.retain_mirrors(|mount| match open_root(root, mount) {
         Ok(root) => {
             roots.push(root);
             true
@@ -274,10 +329,22 @@ fn open_roots(plan: &mut Plan) -> Result<Vec<OwnedFd>, Error> {
             false
         }
     });
-    match failure {
-        None => Ok(roots),
-        Some(source) => Err(Error::Mount { place: "/".into(), source }),
-    }
+    failure.map_or(Ok(roots), Err)
+}
+
+/// Opens what is bound. What is not there any more, or is a directory of sockets and not the one that was looked
+/// at, is left out.
+fn open_bound(root: &OwnedFd, plan: &mut Plan, sockets: &[socket::Folder]) -> Vec<OwnedFd> {
+    let mut bound = Vec::new();
+    plan.retain_bound(|place| {
+        let file = walk::open(root, place).and_then(|file| Ok((walk::look(&file)?, file)));
+        let Some((_, file)) = file.ok().filter(|(stat, _)| socket::is_same(sockets, place, stat)) else {
+            return false;
+        };
+        bound.push(file);
+        true
+    });
+    bound
 }
 
 /// Opens a device for each volume.
@@ -300,13 +367,16 @@ fn open_devices(
     Ok(volumes)
 }
 
-/// Opens the root of a volume.
-fn open_root(place: &[u8]) -> std::io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let root = rustix::fs::open(shown(place), flags, Mode::empty())?;
+/// Opens the root of a volume: of this mount, and of none that its place has been exchanged for.
+fn open_root(root: &OwnedFd, mount: &mount_table::Mount) -> std::io::Result<OwnedFd> {
+    let file = walk::open(root, &mount.place)?;
     // A file system whose server has ended can be opened and answers nothing.
-    rustix::fs::fstat(&root)?;
-    Ok(root)
+    rustix::fs::fstat(&file)?;
+    let is_root = mount.place == b"/";
+    if is_root || sys::mount_number(&file, Path::new("/proc"))? == mount.number {
+        return Ok(file);
+    }
+    Err(std::io::Error::from_raw_os_error(libc::ESTALE))
 }
 
 fn shown(place: &[u8]) -> &Path {
@@ -318,17 +388,7 @@ fn open_device() -> Result<OwnedFd, Error> {
     rustix::fs::open("/dev/fuse", flags, Mode::empty()).map_err(|error| Error::Device(error.into()))
 }
 
-/// Folders of sockets that the environment names: a user's run-time folder, the agent's.
-fn socket_folders() -> Vec<PathBuf> {
-    let mut folders = Vec::new();
-    folders.extend(std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from));
-    let agent = std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from);
-    folders.extend(agent.and_then(|socket| socket.parent().map(Path::to_owned)));
-    let real = folders.into_iter().filter_map(|folder| folder.canonicalize().ok());
-    // A socket in a home or in /tmp must not take the whole of it out of the mirror.
-    real.filter(|folder| folder.components().count() > 2).collect()
-}
-
-fn is_folder_or_file(place: &[u8]) -> bool {
-    std::fs::symlink_metadata(shown(place)).is_ok_and(|metadata| metadata.is_dir() || metadata.is_file())
+fn is_folder_or_file(root: &OwnedFd, place: &[u8]) -> bool {
+    let stat = walk::open(root, place).and_then(walk::look);
+    stat.is_ok_and(|stat| matches!(walk::kind(&stat), FileType::Directory | FileType::RegularFile))
 }

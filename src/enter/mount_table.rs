@@ -112,6 +112,7 @@ fn flags(options: &[u8]) -> MountFlags {
             b"nosuid" => MountFlags::NOSUID,
             b"nodev" => MountFlags::NODEV,
             b"noexec" => MountFlags::NOEXEC,
+            b"nosymfollow" => MountFlags::NOSYMFOLLOW,
             _ => MountFlags::empty(),
         };
     }
@@ -145,11 +146,11 @@ mod tests {
 
     #[test]
     fn names_are_bytes_and_flags_are_kept() {
-        let mounts = parse(b"27 1 0:1 / / rw - ext4 a rw\n30 27 0:27 / /mnt/a\\040b ro,nosuid,nodev,noexec - tmpfs tmp\\134fs rw\n");
+        let mounts = parse(b"27 1 0:1 / / rw - ext4 a rw\n30 27 0:27 / /mnt/a\\040b ro,nosuid,nodev,noexec,nosymfollow - tmpfs tmp\\134fs rw\n");
         assert_eq!(mounts[1].place, b"/mnt/a b");
         assert_eq!(mounts[1].source, b"tmp\\fs");
         assert_eq!((mounts[1].number, mounts[1].parent, mounts[1].device), (30, 27, (0, 27)));
         let all = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-        assert_eq!(mounts[1].flags, all);
+        assert_eq!(mounts[1].flags, all | MountFlags::NOSYMFOLLOW);
     }
 }

@@ -31,7 +31,7 @@ const KERNEL: &[&str] = &[
 ];
 
 /// Folders of kernel file systems and of sockets, which would not join what is outside.
-const THROUGH: &[&str] = &["/proc", "/dev", "/sys", "/run", "/tmp/.X11-unix", "/tmp/.ICE-unix"];
+const THROUGH: &[&str] = &["/proc", "/dev", "/sys", "/run"];
 
 /// The mounts in the order in which they are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +82,14 @@ impl Plan {
         self.steps.retain(|step| match step {
             Step::Mirror(mount) => wanted(mount),
             Step::Bind(_) => true,
+        });
+    }
+
+    /// Takes out what is bound, but for the places that are `wanted`.
+    pub fn retain_bound(&mut self, mut wanted: impl FnMut(&[u8]) -> bool) {
+        self.steps.retain(|step| match step {
+            Step::Mirror(_) => true,
+            Step::Bind(place) => wanted(place),
         });
     }
 

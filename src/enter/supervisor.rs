@@ -1,6 +1,7 @@
 //! The process that was called: starts the other two, passes signals on, waits for everything to end.
 
 use std::io::{self, PipeReader, PipeWriter, Read as _};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub struct Start<'a> {
     pub users: Users,
     /// The volumes in the order of the plan, and once more where they are mounted outside, too.
     pub volumes: Vec<Mounted>,
+    /// What is bound, opened, in the order of the plan.
+    pub bound: Vec<OwnedFd>,
     pub outside: Option<&'a Outside>,
     /// Whether the namespace has a user namespace of its own.
     pub as_user: bool,
@@ -54,7 +57,7 @@ pub fn run(start: Start<'_>, gate: &mut Option<Gate>, service: &mut dyn Service)
     let (from_server, told) = io::pipe().map_err(failed)?;
     let Some(server) = sys::fork().map_err(failed)? else {
         // Those who wait at the gate see it closed when the supervisor is gone.
-        drop((to_server, answer, from_command, report, from_server, gate.take()));
+        drop((to_server, answer, from_command, report, from_server, gate.take(), start.bound));
         let pipes = server::Pipes { control: from_all, answer: to_command, told };
         server::run(start.volumes, pipes, (start.inside, start.outside), service);
     };
@@ -65,7 +68,7 @@ pub fn run(start: Start<'_>, gate: &mut Option<Gate>, service: &mut dyn Service)
         drop((from_command, from_server, gate.take(), for_ranks));
         child::run(start, child::Pipes { server: to_server, answer, report }, supervisor);
     };
-    drop((start.volumes, report, answer));
+    drop((start.volumes, start.bound, report, answer));
     let mut family = Family::new(command, Some(server), earlier);
     family.waits = start.options.task == Task::Wait;
     let mut supervisor = Supervisor {
@@ -123,7 +126,6 @@ impl Supervisor<'_> {
             }
             self.family.end_leftovers();
         }
-        drop(door);
         if !matches!(reported, Some(Report::Failed(_))) {
             self.end_others(service);
         }

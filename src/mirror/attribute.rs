@@ -1,7 +1,8 @@
 //! Attributes of the mirrored files: how they are asked for, and what is shown of owners that the
 //! session's user namespace has no number for.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, Statx, StatxFlags};
 use rustix::io::Errno;
@@ -34,6 +35,11 @@ impl Identity {
         }
     }
 
+    /// Whether both files lie in the same mount, as far as the kernel reports it (before Linux 5.8 it does not).
+    pub fn has_mount_of(&self, other: &Self) -> bool {
+        self.mount == other.mount
+    }
+
     /// Whether both files lie in the same file system.
     pub fn has_device_of(&self, other: &Self) -> bool {
         self.device == other.device
@@ -57,6 +63,29 @@ pub fn of_name(folder: BorrowedFd<'_>, name: &[u8]) -> Result<Statx, Errno> {
 /// Those of statx(2).
 pub fn of_file(file: impl AsFd) -> Result<Statx, Errno> {
     rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW, WANTED)
+}
+
+/// What is shown of a mount that is no volume: that something of its type is there, closed to everybody.
+pub fn closed(stat: &mut Statx) {
+    stat.stx_mode &= libc::S_IFMT as u16;
+    (stat.stx_size, stat.stx_blocks) = (0, 0);
+}
+
+/// Whether a file that was opened in a folder lies in another mount than the folder. The identity shows that
+/// already on all kernels but old ones; those are asked here.
+///
+/// # Errors
+///
+/// Those of reading `/proc`.
+pub fn leaves_mount(folder: &OwnedFd, file: &OwnedFd, stat: &Statx) -> Result<bool, Errno> {
+    if stat.stx_mask & StatxFlags::MNT_ID.bits() != 0 {
+        return Ok(false);
+    }
+    let number = |file: &OwnedFd| {
+        let number = crate::sys::mount_number(file, Path::new("/proc"));
+        number.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::ACCESS))
+    };
+    Ok(number(folder)? != number(file)?)
 }
 
 /// The file's type bits (`S_IFMT`).

@@ -21,6 +21,9 @@ pub struct Node {
     pub number: u64,
     /// The type bits of the mode (`S_IFMT`).
     pub kind: u32,
+    /// Whether it lies in a mount that is no volume: it is seen and never reached. What is mounted in the
+    /// mirror lies over it.
+    elsewhere: bool,
     /// Whether the descriptor was used since the cache looked last.
     pub used: AtomicBool,
     /// Whether it was opened for writing or truncated since the kernel knows it.
@@ -88,23 +91,30 @@ pub struct Opens {
 impl Node {
     /// The root of a mirror, which keeps its descriptor.
     pub fn root(number: u64, handle: OwnedFd, stat: &Statx) -> Arc<Self> {
-        Self::new(number, stat, Place::Root, Some(Arc::new(handle)))
+        Self::new(number, stat, Place::Root, Some(Arc::new(handle)), false)
     }
 
     /// What is called `name` in `parent`.
     pub fn named(number: u64, stat: &Statx, parent: &Arc<Self>, name: &[u8]) -> Arc<Self> {
+        let elsewhere = !Identity::of(stat).has_mount_of(&parent.identity());
         let place = Place::Named { parent: Arc::clone(parent), name: name.into() };
-        Self::new(number, stat, place, None)
+        Self::new(number, stat, place, None, elsewhere)
     }
 
     /// A file without a name, held by its descriptor; `parent` is the folder it was made in.
     pub fn unnamed(number: u64, stat: &Statx, parent: &Arc<Self>, handle: OwnedFd) -> Arc<Self> {
         let name = format!("#{}", stat.stx_ino).into_bytes().into();
         let place = Place::Gone { parent: Arc::clone(parent), name };
-        Self::new(number, stat, place, Some(Arc::new(handle)))
+        Self::new(number, stat, place, Some(Arc::new(handle)), false)
     }
 
-    fn new(number: u64, stat: &Statx, place: Place, handle: Option<Arc<OwnedFd>>) -> Arc<Self> {
+    fn new(
+        number: u64,
+        stat: &Statx,
+        place: Place,
+        handle: Option<Arc<OwnedFd>>,
+        elsewhere: bool,
+    ) -> Arc<Self> {
         let pinned = handle.is_some();
         let identity = Identity::of(stat);
         let (opens, open_handle, told) = (Opens::default(), None, None);
@@ -112,6 +122,7 @@ impl Node {
         Arc::new(Self {
             number,
             kind: attribute::kind(stat),
+            elsewhere,
             used: AtomicBool::new(false),
             written: AtomicBool::new(false),
             state: Mutex::new(state),
@@ -151,6 +162,11 @@ impl Node {
     /// Whether it is a symbolic link.
     pub fn is_link(&self) -> bool {
         self.kind == libc::S_IFLNK
+    }
+
+    /// Whether it lies in a mount that is no volume.
+    pub fn is_elsewhere(&self) -> bool {
+        self.elsewhere
     }
 
     /// The descriptor, where there is one now.
@@ -233,8 +249,12 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// `ESTALE` where it is not to be found any more, and those of openat(2).
+    /// `ESTALE` where it is not to be found any more, `EACCES` where it lies in a mount that is no volume, and
+    /// those of openat(2).
     pub fn open_in(&self, folder: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
+        if self.elsewhere {
+            return Err(Errno::ACCESS);
+        }
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let open = || rustix::fs::openat(folder, name, flags, Mode::empty());
         let file = match open() {
@@ -242,11 +262,11 @@ impl Node {
             other => other,
         };
         let file = file.map_err(stale)?;
-        if Identity::of(&attribute::of_file(&file)?) == self.identity() {
-            Ok(file)
-        } else {
-            Err(Errno::STALE)
+        let stat = attribute::of_file(&file)?;
+        if Identity::of(&stat) != self.identity() {
+            return Err(Errno::STALE);
         }
+        if attribute::leaves_mount(folder, &file, &stat)? { Err(Errno::ACCESS) } else { Ok(file) }
     }
 
     /// Changes how it is counted as open. `handle` is kept while it is, where none is kept yet.

@@ -162,6 +162,11 @@ impl Volume {
                 other => Err(other),
             })?,
         };
+        if node.is_elsewhere() {
+            attribute::closed(&mut stat);
+            node.tell(&stat);
+            return Ok(stat);
+        }
         self.show(&mut stat, || self.may_write(node));
         node.tell(&stat);
         if node.number == ROOT {
@@ -232,7 +237,10 @@ impl Volume {
             Err(Errno::MFILE) => return self.answer_entry(out, parent, folder, name),
             found => found?,
         };
-        if !node.is_folder() {
+        if !node.is_folder()
+            && !node.is_elsewhere()
+            && !attribute::leaves_mount(folder, &file, &stat).unwrap_or(true)
+        {
             node.hold(&Arc::new(file));
             self.retries.found(thread, &node);
         }
@@ -248,9 +256,13 @@ impl Volume {
         node: &Arc<Node>,
         mut stat: Statx,
     ) {
-        self.show(&mut stat, || {
-            rustix::fs::accessat(folder, name, Access::WRITE_OK, AtFlags::empty()).is_ok()
-        });
+        if node.is_elsewhere() {
+            attribute::closed(&mut stat);
+        } else {
+            self.show(&mut stat, || {
+                rustix::fs::accessat(folder, name, Access::WRITE_OK, AtFlags::empty()).is_ok()
+            });
+        }
         node.tell(&stat);
         write_entry(out, node.number, &stat, self.validity(&stat));
     }
@@ -393,6 +405,21 @@ mod tests {
             read_only: false,
         };
         Volume::new(open("/dev/null".as_ref()), open(folder), options, None).expect("a volume")
+    }
+
+    /// `/proc` is a mount of its own wherever tests run.
+    #[test]
+    fn what_is_mounted_in_a_volume_is_seen_closed_and_not_reached() {
+        let volume = volume("/".as_ref());
+        let root = volume.handles.open(&volume.table.root).expect("the root");
+        volume.answer_entry(&mut Vec::new(), &volume.table.root, &root, b"proc").expect("it is there");
+        let stat = attribute::of_name(root.as_fd(), b"proc").expect("a directory");
+        let node = volume.table.known(&stat).expect("a node");
+        let shown = volume.stat(&node).expect("it is shown");
+        assert_eq!((u32::from(shown.stx_mode), shown.stx_size), (libc::S_IFDIR, 0));
+        assert_eq!(volume.handle(node.number).err(), Some(Errno::ACCESS));
+        let retry = volume.answer_retry(&mut Vec::new(), &volume.table.root, &root, b"proc", 1);
+        assert_eq!((retry, volume.reach(&node).err()), (Ok(()), Some(Errno::ACCESS)));
     }
 
     #[test]

@@ -5,11 +5,12 @@
 //! (`SLURM_PROCID`, `SLURM_LOCALID`, srun(1)), and of PMIx (`PMIX_RANK`, `PMIX_NAMESPACE`).
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::enter::Rank;
+use crate::enter::{Directories, Rank};
 
 /// The variables of one launcher; of several names the first that is set.
 struct Launcher {
@@ -49,10 +50,10 @@ const LAUNCHERS: &[Launcher] = &[
 ];
 
 /// This process's rank; nothing where no launcher has told one. Ranks wait for each other as long as
-/// `patience`.
-pub fn of_environment(patience: Duration) -> Option<Rank> {
+/// `patience`, and meet in `directory` where one is named.
+pub fn of_environment(patience: Duration, directory: Option<PathBuf>) -> Option<Rank> {
     let variable = |name: &str| std::env::var(name).ok();
-    of(variable, patience, launched_by)
+    of(variable, patience, Directories::of_user(directory), launched_by)
 }
 
 /// The names of the variables, for those who have none of them.
@@ -64,6 +65,7 @@ pub fn variables() -> String {
 fn of(
     variable: impl Fn(&str) -> Option<String>,
     patience: Duration,
+    directories: Directories,
     launched_by: impl FnOnce(&str) -> String,
 ) -> Option<Rank> {
     let number = |name: &str| variable(name)?.trim().parse::<u32>().ok();
@@ -80,6 +82,7 @@ fn of(
         leads: first(launcher.local).map(|local| local == 0),
         expected,
         meeting: meeting(launcher.rank, &job),
+        directories,
         patience,
     })
 }
@@ -106,13 +109,13 @@ fn slurm_size(launcher: &Launcher, variable: impl Fn(&str) -> Option<String>) ->
     None
 }
 
-/// The name under which the ranks of a job meet on this node: no other job, user or node has it.
-fn meeting(launcher: &str, job: &str) -> Vec<u8> {
+/// The name under which the ranks of a job meet on this node: no other job, user or node has it. It is no secret.
+fn meeting(launcher: &str, job: &str) -> String {
     let user = rustix::process::geteuid().as_raw();
     let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let digest = Sha256::digest(format!("{launcher}\0{job}\0{user}\0{node}"));
     let hexadecimal: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("compat-record-{hexadecimal}").into_bytes()
+    format!("compat-record-{hexadecimal}")
 }
 
 /// The process that has started the ranks, with the time of its start: the first one above this process
@@ -145,7 +148,7 @@ mod tests {
             let found = variables.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| (*value).to_owned())
         };
-        of(variable, Duration::from_secs(1), |_| "launcher".to_owned())
+        of(variable, Duration::from_secs(1), Directories::of_user(None), |_| "launcher".to_owned())
     }
 
     #[test]
@@ -202,6 +205,6 @@ mod tests {
         };
         assert_eq!(meeting("0"), meeting("0"));
         assert_ne!(meeting("0"), meeting("1"));
-        assert!(meeting("0").len() < 100, "the name of a socket is short");
+        assert!(meeting("0").len() < 64, "the name of a socket is short");
     }
 }

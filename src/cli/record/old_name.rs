@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 /// Options that take a value: those of the old program (`mount-path`, `out`, `out-dir`), and ours.
 const VALUES: &[&str] =
-    &["mount-path", "out", "out-dir", "format", "workdir", "include", "exclude", "mpi-wait"];
+    &["mount-path", "out", "out-dir", "format", "workdir", "include", "exclude", "mpi-wait", "mpi-dir"];
 
 /// Switches: those of the old program (`mount`, `mpi`, `read-only`), and ours.
 const SWITCHES: &[&str] = &["mount", "mpi", "read-only", "summary", "help", "quiet", "verbose", "version"];

@@ -1,0 +1,154 @@
+//! The way to a place: name by name, from an open root, and through no symbolic link. What is opened so is used
+//! by its descriptor from then on; nobody can exchange it for something else by renaming.
+//!
+//! A path may be longer than the 4,096 bytes that the kernel takes at once.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxFlags, openat, statx};
+use rustix::process::geteuid;
+
+/// How a place on the way is opened: the thing itself, whatever it is.
+const STEP: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// The bit of a mode that lets everybody write.
+const BY_OTHERS: u16 = 0o002;
+
+/// Opens a place (`O_PATH`). An empty one, or `/`, is the root itself.
+///
+/// # Errors
+///
+/// `ENOTDIR` where a link is on the way, `ELOOP` where one is the end of it, and those of openat(2).
+pub fn open(root: impl AsFd, place: &[u8]) -> io::Result<OwnedFd> {
+    walk(root, place, |_, _| true)
+}
+
+/// The same where nobody else may have put the place there: what lies in a directory that everybody may write to
+/// belongs to root or to this user.
+///
+/// # Errors
+///
+/// Those of [`open`], and `EACCES` where somebody else may have made it.
+pub fn open_trusted(root: impl AsFd, place: &[u8]) -> io::Result<OwnedFd> {
+    walk(root, place, is_trusted)
+}
+
+fn walk(root: impl AsFd, place: &[u8], accept: impl Fn(&Statx, &Statx) -> bool) -> io::Result<OwnedFd> {
+    let mut found = openat(root, ".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let mut folder = look(&found)?;
+    for name in place.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+        found = openat(&found, name, STEP, Mode::empty())?;
+        let next = look(&found)?;
+        if !accept(&folder, &next) {
+            return Err(io::Error::from_raw_os_error(libc::EACCES));
+        }
+        folder = next;
+    }
+    if kind(&folder) == FileType::Symlink {
+        return Err(io::Error::from_raw_os_error(libc::ELOOP));
+    }
+    Ok(found)
+}
+
+/// Whether what was found in a directory was put there by root, by this user, or by nobody but those who may
+/// write to the directory.
+pub fn is_trusted(folder: &Statx, found: &Statx) -> bool {
+    folder.stx_mode & BY_OTHERS == 0 || is_own(found)
+}
+
+/// Whether it belongs to root or to this user.
+pub fn is_own(found: &Statx) -> bool {
+    found.stx_uid == 0 || found.stx_uid == geteuid().as_raw()
+}
+
+/// What an open file is, as far as that is known without asking who serves its file system: one that is only
+/// being mounted is not served yet.
+///
+/// # Errors
+///
+/// Those of statx(2).
+pub fn look(file: impl AsFd) -> io::Result<Statx> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
+    Ok(statx(file, c"", flags, StatxFlags::BASIC_STATS)?)
+}
+
+/// What sort of file it is.
+pub fn kind(stat: &Statx) -> FileType {
+    FileType::from_raw_mode(stat.stx_mode.into())
+}
+
+/// What makes a file the same file: the device, major and minor, and the number.
+pub type Identity = (u32, u32, u64);
+
+/// The identity of a file.
+pub fn identity(stat: &Statx) -> Identity {
+    (stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino)
+}
+
+/// The path by which a system call that takes no descriptor reaches what this one stands for; `process` is where
+/// `/proc` is.
+pub fn path_of(process: &Path, file: &OwnedFd) -> PathBuf {
+    process.join(format!("self/fd/{}", file.as_raw_fd()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+
+    use super::*;
+
+    fn root(folder: &Path) -> OwnedFd {
+        rustix::fs::open(folder, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).expect("a directory")
+    }
+
+    #[test]
+    fn no_link_is_followed_on_the_way_or_at_its_end() {
+        let folder = tempfile::tempdir().expect("a directory");
+        fs::create_dir_all(folder.path().join("a/b")).expect("directories");
+        symlink("a", folder.path().join("link")).expect("a link");
+        symlink("b", folder.path().join("a/end")).expect("a link");
+        let root = root(folder.path());
+        let found = open(&root, b"/a/b").expect("it is there");
+        let expected = fs::metadata(folder.path().join("a/b")).expect("it is there");
+        assert_eq!(look(found).expect("facts").stx_ino, expected.ino());
+        let error = |place: &[u8]| open(&root, place).expect_err("a link").raw_os_error();
+        assert_eq!([error(b"/link/b"), error(b"/a/end")], [Some(libc::ENOTDIR), Some(libc::ELOOP)]);
+        assert_eq!(error(b"/a/none"), Some(libc::ENOENT));
+    }
+
+    #[test]
+    fn a_path_may_be_longer_than_the_kernel_takes() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let root = root(folder.path());
+        let name = "n".repeat(200);
+        let mut place = Vec::new();
+        let mut inner = root.try_clone().expect("a descriptor");
+        for _ in 0..30 {
+            rustix::fs::mkdirat(&inner, &name, Mode::RWXU).expect("a directory");
+            inner = openat(&inner, &name, STEP, Mode::empty()).expect("it is there");
+            place.extend_from_slice(format!("/{name}").as_bytes());
+        }
+        let found = open(&root, &place).expect("it is there");
+        let of = |file: &OwnedFd| identity(&look(file).expect("facts"));
+        assert!(place.len() > 4096 && of(&found) == of(&inner));
+    }
+
+    #[test]
+    fn what_others_may_have_put_there_is_not_trusted() {
+        let folder = tempfile::tempdir().expect("a directory");
+        fs::create_dir(folder.path().join("mine")).expect("a directory");
+        let root = root(folder.path());
+        let writable = |mode| {
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).expect("it is ours");
+            open_trusted(&root, b"mine").is_ok()
+        };
+        assert!(writable(0o755) && writable(0o1777));
+        if geteuid().is_root() {
+            std::os::unix::fs::chown(folder.path().join("mine"), Some(1234), None).expect("it is ours");
+            assert!(writable(0o755) && !writable(0o1777) && !writable(0o777));
+        }
+    }
+}
