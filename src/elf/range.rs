@@ -15,6 +15,8 @@ use crate::elf::{Object, relocation, version};
 const GAP: usize = 64;
 /// The longer one of the two ELF headers.
 const HEADER: usize = 64;
+/// The most bytes of relocations that are told apart.
+const MAXIMUM_RELOCATIONS: usize = 256 << 20;
 const PT_GNU_PROPERTY: u32 = 0x6474_e553;
 
 /// The parts of a file that [`Object::parse`] and every method of the [`Object`] look at, in ascending
@@ -77,6 +79,12 @@ fn symbol_ranges(object: &Object, symbols: &SymbolTable, ranges: &mut Vec<Range<
     ranges.push(table(symbols.symbols, SymbolTable::entry_size(object.class)));
     ranges.extend(symbols.versions.map(|at| table(at, 2)));
     ranges.extend(symbols.hash_ranges(reader, count));
+    let relocations: usize = object.relocations.iter().map(|(_, size, _)| size).sum();
+    if relocations > MAXIMUM_RELOCATIONS {
+        // Which of them count is not worth a list that could be half as long as they are.
+        ranges.push(0..reader.data.len());
+        return;
+    }
     for (offset, size, with_addend) in &object.relocations {
         if let Some(data) = reader.data.get(*offset..*offset + *size) {
             let found =

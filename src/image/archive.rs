@@ -133,6 +133,7 @@ fn members(file: &mut File) -> io::Result<HashMap<String, Member>> {
     let allowance = Allowance::default();
     let mut archive = tar::Archive::new(Allowed { inner: file, allowance: allowance.clone() });
     let mut members = HashMap::new();
+    let mut names = 0;
     allowance.for_headers(0);
     for entry in archive.entries_with_seek()? {
         let entry = entry?;
@@ -160,7 +161,17 @@ fn members(file: &mut File) -> io::Result<HashMap<String, Member>> {
             }
             _ => None,
         };
-        members.extend(member.map(|member| (member_name(&name), member)));
+        if let Some(member) = member {
+            let name = member_name(&name);
+            names += name.len() + if let Member::Link(target) = &member { target.len() } else { 0 };
+            members.insert(name, member);
+        }
+        if names > limit::ARCHIVE_NAMES {
+            return Err(io::Error::other(format!(
+                "the names in it are longer than {} bytes",
+                limit::ARCHIVE_NAMES
+            )));
+        }
         if members.len() > limit::ARCHIVE_MEMBERS {
             return Err(io::Error::other(format!("it has more than {} members", limit::ARCHIVE_MEMBERS)));
         }

@@ -4,11 +4,12 @@
 //! their bytes are searched for text ([`crate::host::DynamicLoader`], the release of a C library).
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::elf::{self, Object};
-use crate::image::limit;
+use crate::image::{limit, memory};
 use crate::sys;
 
 /// zstd's fastest ordinary level: objects are packed while the image streams by.
@@ -19,9 +20,9 @@ const LEVEL: i32 = 1;
 pub struct Packed {
     length: u64,
     /// Offset and length of each part, ascending.
-    parts: Box<[(u64, u64)]>,
-    /// The parts one after another, as one zstd frame.
-    frame: Box<[u8]>,
+    parts: Arc<[(u64, u64)]>,
+    /// The parts one after another, as one zstd frame. Hard links share both.
+    frame: Arc<[u8]>,
 }
 
 impl Packed {
@@ -32,7 +33,9 @@ impl Packed {
 
     /// How much memory is used for it, in bytes.
     pub fn kept(&self) -> u64 {
-        (self.frame.len() + self.parts.len() * size_of::<(u64, u64)>()) as u64
+        let counters = 2 * size_of::<usize>();
+        let parts = counters + self.parts.len() * size_of::<(u64, u64)>();
+        memory::allocated(counters + self.frame.len()) + memory::allocated(parts)
     }
 
     /// Whether every byte of the file is kept.
@@ -59,7 +62,7 @@ impl Packed {
             }
             let parts = zstd::bulk::decompress(&self.frame, self.parts_length() as usize)?;
             let mut rest = &parts[..];
-            for (offset, length) in &self.parts {
+            for (offset, length) in self.parts.iter() {
                 let part = rest.split_off(..*length as usize);
                 let place =
                     bytes.get_mut(*offset as usize..).and_then(|tail| tail.get_mut(..*length as usize));
@@ -120,7 +123,7 @@ impl Packer {
         Ok(Packed {
             length: data.len() as u64,
             parts: ranges.iter().map(part).collect(),
-            frame: frame.into_boxed_slice(),
+            frame: frame.into(),
         })
     }
 }
