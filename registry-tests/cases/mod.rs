@@ -7,6 +7,7 @@ mod docker_image;
 mod example_ci;
 mod example_manifest;
 mod example_node;
+mod example_prolog;
 mod example_record;
 mod fault;
 mod harness_works;
@@ -50,6 +51,7 @@ pub fn all() -> Vec<Case> {
         docker_image::cases(),
         example_ci::cases(),
         example_node::cases(),
+        example_prolog::cases(),
         example_manifest::cases(),
         example_record::cases(),
         hostile_image::cases(),
