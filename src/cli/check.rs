@@ -195,10 +195,8 @@ fn is_application(source: &str) -> bool {
 /// Whether a file is an ELF object or a script.
 pub(super) fn is_startable(path: &Path) -> bool {
     let mut head = [0; 4];
-    let read = std::fs::metadata(path)
-        .is_ok_and(|metadata| metadata.is_file())
-        .then(|| std::fs::File::open(path).and_then(|mut file| file.read(&mut head)));
-    matches!(read, Some(Ok(length)) if head[..length].starts_with(b"\x7fELF") || head[..length].starts_with(b"#!"))
+    let read = crate::sys::open_regular(path).and_then(|mut file| file.read(&mut head));
+    matches!(read, Ok(length) if head[..length].starts_with(b"\x7fELF") || head[..length].starts_with(b"#!"))
 }
 
 fn source_of(reference: String, origin: &Origin) -> Source {

@@ -115,7 +115,7 @@ impl Segments<'_> {
     }
 
     /// The file offset of a virtual address, and how many bytes of its segment follow it.
-    fn offset(&self, address: u64) -> Option<(usize, usize)> {
+    pub fn offset(&self, address: u64) -> Option<(usize, usize)> {
         self.headers.iter().filter(|header| header.p_type == segment::PT_LOAD).find_map(|header| {
             let inside = address.checked_sub(header.p_vaddr).filter(|inside| *inside < header.p_filesz)?;
             let offset = usize::try_from(header.p_offset.checked_add(inside)?).ok()?;

@@ -16,6 +16,7 @@ use crate::image::entry::{Allowance, Allowed};
 use crate::image::{Error, Fault, Limits, Result, decode, limit, merge, path};
 use crate::registry;
 use crate::registry::blob::BlobReader;
+use crate::sys;
 
 /// How much of a member is read at once.
 const PIECE: usize = 256 << 10;
@@ -50,7 +51,7 @@ impl Archive {
     ///
     /// Where it cannot be read or is no tar archive.
     pub fn open(path: &Path, limits: &Limits) -> Result<Self> {
-        let mut file = File::open(path).map_err(Error::io("read", path))?;
+        let mut file = sys::open_regular(path).map_err(Error::io("read", path))?;
         let mut magic = Vec::new();
         (&mut file).take(6).read_to_end(&mut magic).map_err(Error::io("read", path))?;
         file.seek(SeekFrom::Start(0)).map_err(Error::io("read", path))?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::elf::{self, Object};
+use crate::elf;
 use crate::image::{limit, memory};
 use crate::sys;
 
@@ -48,7 +48,7 @@ impl Packed {
     }
 
     /// Bytes as long as the file, in which the parts that are kept are in place and everything else is
-    /// zero: [`Object::parse`] reads the same object from them. What is zero takes no memory.
+    /// zero: [`elf::Object::parse`] reads the same object from them. What is zero takes no memory.
     ///
     /// # Errors
     ///
@@ -100,7 +100,7 @@ impl Packer {
     /// Where there is no memory for it.
     pub fn pack(&mut self, name: &[u8], data: &Bytes) -> io::Result<Packed> {
         let whole = std::iter::once(0..data.len()).collect();
-        let mut ranges = if is_searched(name, data) && data.len() <= limit::OBJECT_KEPT_WHOLE {
+        let mut ranges = if elf::is_searched(name, data) && data.len() <= limit::OBJECT_KEPT_WHOLE {
             whole
         } else {
             elf::ranges(data)
@@ -128,16 +128,10 @@ impl Packer {
     }
 }
 
-/// Whether the text of an object is searched: dynamic loaders and C libraries.
-fn is_searched(name: &[u8], data: &Bytes) -> bool {
-    let is_loader_or_libc = |name: &[u8]| name.starts_with(b"ld") || name.starts_with(b"libc.");
-    let soname = || Object::parse(data.clone()).ok()?.dynamic?.soname;
-    is_loader_or_libc(name) || soname().is_some_and(|soname| is_loader_or_libc(soname.as_bytes()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::elf::Object;
     use std::path::Path;
 
     /// Every fact of an object, as text.

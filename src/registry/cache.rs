@@ -27,6 +27,7 @@ use super::error::{Error, Result};
 use super::limit;
 use super::manifest::{Descriptor, Resolved, media_type_of};
 use super::observer::Observer;
+use crate::sys;
 
 const BLOBS: &str = "blobs";
 const NAMES: &str = "names";
@@ -327,7 +328,7 @@ fn files_with_temporary(folder: &Path) -> Result<Vec<FoundFile>> {
 
 fn read(path: &Path, limit: u64) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    fs::File::open(path).ok()?.take(limit + 1).read_to_end(&mut bytes).ok()?;
+    sys::open_regular(path).ok()?.take(limit + 1).read_to_end(&mut bytes).ok()?;
     (bytes.len() as u64 <= limit).then_some(bytes)
 }
 
