@@ -1,6 +1,7 @@
 //! The cases, one file a theme.
 
 mod attach;
+mod binary;
 mod cache;
 mod credential;
 mod docker_image;
@@ -34,6 +35,7 @@ use crate::harness::Case;
 pub fn all() -> Vec<Case> {
     [
         harness_works::cases(),
+        binary::cases(),
         input::cases(),
         round_trip::cases(),
         attach::cases(),
