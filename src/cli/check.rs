@@ -148,7 +148,8 @@ fn judge(source: &str, arguments: &Arguments, host: &Host, context: &Context) ->
     let Some(fetched) =
         source::find_specification(source, &arguments.fetch, &platform, arguments.generate, context)?
     else {
-        let image = reference.map_or_else(|| derive::parse_source(source), |it| Ok(image::Source::Location(it)))?;
+        let image =
+            reference.map_or_else(|| derive::parse_source(source), |it| Ok(image::Source::Location(it)))?;
         return judge_image(&image, platform, arguments, host, context);
     };
     let specification = spec::parse(&fetched.bytes).map_err(|error| {

@@ -237,7 +237,9 @@ mod tests {
     fn sizes_may_have_a_unit() {
         let sizes = ["0", "500000", "64K", "64m", "2G"].map(|text| parse_size(text).unwrap());
         assert_eq!(sizes, [0, 500_000, 64 << 10, 64 << 20, 2 << 30]);
-        for text in ["", "K", "-1", "+1", "1.5G", "1T", "64MB", "1é", "99999999999999999999", "99999999999999G"] {
+        for text in
+            ["", "K", "-1", "+1", "1.5G", "1T", "64MB", "1é", "99999999999999999999", "99999999999999G"]
+        {
             assert!(parse_size(text).is_err(), "{text}");
         }
     }

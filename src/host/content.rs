@@ -34,7 +34,7 @@ const HEAD: u64 = 4096;
 /// Local file systems, by `f_type` of statfs(2): on these nobody but who may write a file changes what is in
 /// it. On the others (FUSE, NFS and other network file systems, what a hypervisor shares) whoever serves
 /// it does.
-const LOCAL: [i64; 13] = [
+const LOCAL: [rustix::fs::FsWord; 13] = [
     0xef53,      // ext2, ext3, ext4
     0x5846_5342, // XFS
     0x9123_683e, // Btrfs
@@ -96,7 +96,7 @@ pub fn whole(file: &File) -> io::Result<Bytes> {
 /// write either: that bit is the ACL's mask then.
 fn only_root_changes(file: &File, metadata: &Metadata) -> bool {
     let is_roots = metadata.is_file() && metadata.uid() == 0 && metadata.mode() & 0o022 == 0;
-    is_roots && rustix::fs::fstatfs(file).is_ok_and(|system| LOCAL.contains(&(system.f_type as i64)))
+    is_roots && rustix::fs::fstatfs(file).is_ok_and(|system| LOCAL.contains(&system.f_type))
 }
 
 fn too_large(length: u64) -> io::Error {

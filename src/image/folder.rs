@@ -12,13 +12,13 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
+use crate::host;
 use crate::image::content::{Classifier, is_kept_whole};
 use crate::image::limit::Limits;
 use crate::image::merge::{Merge, New};
 use crate::image::path::Components;
 use crate::image::tree::{File, FileId, Tree};
 use crate::image::{Content, Error, Fault, Result, limit};
-use crate::host;
 
 /// What has been read of a folder.
 pub(super) struct Read {

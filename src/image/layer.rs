@@ -124,8 +124,13 @@ impl State {
         self.check_memory()
     }
 
+    /// How much memory everything takes that has been kept so far, in bytes.
+    pub fn kept(&self) -> u64 {
+        self.merge.kept() + self.wanted.kept
+    }
+
     fn check_memory(&self) -> Result<(), Fault> {
-        if self.merge.kept() + self.wanted.kept > self.limits.kept {
+        if self.kept() > self.limits.kept {
             let what = "the memory in bytes for what is kept of the image";
             return Err(Fault::Limit { what, limit: self.limits.kept });
         }
@@ -212,7 +217,7 @@ impl Wanted {
             Some(promises) => promises.push(promise),
             None => {
                 // As long as it must be: the path of an entry has room for more names.
-                let path: Components = path.iter().cloned().collect();
+                let path: Components = path.to_vec();
                 self.kept += Self::kept_by(&path);
                 self.paths.insert(path, vec![promise]);
             }

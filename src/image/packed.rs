@@ -43,6 +43,11 @@ impl Packed {
         self.parts_length() == self.length
     }
 
+    #[cfg(test)]
+    pub(super) fn frame(&self) -> &[u8] {
+        &self.frame
+    }
+
     fn parts_length(&self) -> u64 {
         self.parts.iter().map(|(_, length)| length).sum()
     }

@@ -227,9 +227,28 @@ mod tests {
         assert_eq!(taken("localhost:5000/x").as_deref(), Some("localhost:5000/x:latest"));
         assert_eq!(taken("[::1]:5000/x:1").as_deref(), Some("[::1]:5000/x:1"));
         for text in [
-            "", "-", "--insecure", "-x.y/z", "app", "org/app:1", "/etc/passwd", "./app/x", "../app/x", "~/app",
-            "oci:dir", "oci:/dir:1", "oci:5000/x", "docker-archive:5000/x", "oci-archive:/a", "archive:1/x",
-            "dir:/x", "dir:80/x", "https://ghcr.io/a", "file:///etc/passwd", " ghcr.io/a", "ghcr.io//a",
+            "",
+            "-",
+            "--insecure",
+            "-x.y/z",
+            "app",
+            "org/app:1",
+            "/etc/passwd",
+            "./app/x",
+            "../app/x",
+            "~/app",
+            "oci:dir",
+            "oci:/dir:1",
+            "oci:5000/x",
+            "docker-archive:5000/x",
+            "oci-archive:/a",
+            "archive:1/x",
+            "dir:/x",
+            "dir:80/x",
+            "https://ghcr.io/a",
+            "file:///etc/passwd",
+            " ghcr.io/a",
+            "ghcr.io//a",
         ] {
             assert_eq!(taken(text), None, "{text}");
         }
