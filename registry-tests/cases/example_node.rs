@@ -1,5 +1,7 @@
 //! What asks on a node: the wrapper of `docker run`, the prolog of Slurm, the unit of systemd.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -65,15 +67,17 @@ impl Images {
 }
 
 /// A program that writes down what it is called with, one line a call, and ends with the given code.
-fn recorder(workspace: &Workspace, name: &str, code: i32) -> String {
+pub(super) fn recorder(workspace: &Workspace, name: &str, code: i32) -> String {
     let log = workspace.write(&format!("{name}.calls"), "");
+    // Who runs it need not be who reads it.
+    fs::set_permissions(&log, fs::Permissions::from_mode(0o666)).expect("the right to let others write");
     let content = format!("#!/bin/sh\necho \"$*\" >> {}\nexit {code}\n", log.display());
     executable(workspace, &format!("stubs/{name}"), &content);
     workspace.text(format!("stubs/{name}"))
 }
 
 /// What it was called with since the last look.
-fn calls(workspace: &Workspace, name: &str) -> Vec<String> {
+pub(super) fn calls(workspace: &Workspace, name: &str) -> Vec<String> {
     let name = format!("{name}.calls");
     let text = String::from_utf8(workspace.read(&name)).expect("text");
     workspace.write(&name, "");
@@ -130,10 +134,17 @@ fn wrapper_with_engine(workspace: &Workspace) {
 }
 
 /// A run of the prolog with the environment that slurmd gives it and settings of the site.
-fn slurm<'a>(workspace: &'a Workspace, settings: &str) -> Compat<'a> {
+pub(super) fn slurm<'a>(workspace: &'a Workspace, settings: &str) -> Compat<'a> {
+    // The prolog of root runs compat as an account without rights, which must reach what it runs.
+    fs::set_permissions(workspace.root(), fs::Permissions::from_mode(0o711)).expect("the case's own folder");
+    let compat = workspace.path("compat");
+    if !compat.exists() {
+        fs::copy(BINARY, &compat).expect("a copy of the program");
+    }
     let stub = |name: &str| workspace.text(format!("stubs/{name}"));
     let settings = format!(
-        "compat={BINARY}\nscontrol={}\nscancel={}\ncache={}\n{settings}\n",
+        "compat={}\nscontrol={}\nscancel={}\ncache={}\n{settings}\n",
+        compat.display(),
         stub("scontrol"),
         stub("scancel"),
         workspace.text("node-cache"),
@@ -145,7 +156,7 @@ fn slurm<'a>(workspace: &'a Workspace, settings: &str) -> Compat<'a> {
     run.env("SLURMD_NODENAME", "node7").env("SLURM_CLUSTER_NAME", "tests")
 }
 
-fn with_image(run: Compat<'_>, image: &str) -> Output {
+pub(super) fn with_image(run: Compat<'_>, image: &str) -> Output {
     run.env("SLURM_JOB_COMMENT", format!("project=x image={image}")).run()
 }
 

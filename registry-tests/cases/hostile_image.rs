@@ -11,7 +11,7 @@ use flate2::write::GzEncoder;
 use serde_json::json;
 
 use crate::harness::case::CC;
-use crate::harness::compat::Output;
+use crate::harness::compat::{BINARY, Output};
 use crate::harness::image::{Place, architecture};
 use crate::harness::memory_registry::digest;
 use crate::harness::{Case, Workspace};
@@ -28,6 +28,7 @@ pub fn cases() -> Vec<Case> {
         case("devices_are_no_programs", devices),
         case("headers_without_measure_are_refused", headers),
         case("a_bomb_is_refused", bomb),
+        case("small_layers_take_no_gigabytes", memory),
         case("layers_that_lie_are_refused", lies),
     ]
 }
@@ -233,11 +234,6 @@ fn headers(workspace: &Workspace) {
     }
     // A sparse file of a petabyte that has no content.
     let size = (1u64 << 50).to_string();
-    let record = |key: &str, value: &str| {
-        let rest = format!(" {key}={value}\n");
-        let length = rest.len() + (rest.len() + 2).to_string().len();
-        format!("{length}{rest}")
-    };
     let records = [
         record("GNU.sparse.major", "1"),
         record("GNU.sparse.minor", "0"),
@@ -251,6 +247,79 @@ fn headers(workspace: &Workspace) {
     ];
     let reference = image(workspace, "sparse", &[(LAYER, layer(&entries))]);
     derive(workspace, &reference).fails_clearly();
+}
+
+/// One record of an extended header: its length counts itself.
+fn record(key: &str, value: &str) -> String {
+    let rest = format!(" {key}={value}\n");
+    let mut length = rest.len() + 1;
+    while rest.len() + length.to_string().len() != length {
+        length = rest.len() + length.to_string().len();
+    }
+    format!("{length}{rest}")
+}
+
+/// The most address space that reading an image may take here: the bound of 1 GiB, and what a program and its
+/// threads have besides.
+const ADDRESS_SPACE_KIB: u64 = 1536 << 10;
+
+/// A compressed layer, entry by entry.
+struct Packed(GzEncoder<Vec<u8>>);
+
+impl Packed {
+    fn new() -> Self {
+        Self(GzEncoder::new(Vec::new(), Compression::best()))
+    }
+
+    fn put(&mut self, entry: &Entry<'_>) {
+        self.0.write_all(&entry.bytes()).expect("memory takes it");
+    }
+
+    /// An entry whose name or target is longer than a header takes.
+    fn put_long(&mut self, key: &str, value: &str, entry: &Entry<'_>) {
+        let extended = record(key, value);
+        self.put(&Entry { kind: b'x', ..Entry::file("pax", extended.as_bytes()) });
+        self.put(entry);
+    }
+
+    /// The image of this layer: it is small, and reading it ends with a clear error in little memory.
+    fn refused(mut self, workspace: &Workspace, tag: &str, most: usize) {
+        self.0.write_all(&[0; 1024]).expect("memory takes it");
+        let packed = self.0.finish().expect("memory takes it");
+        assert!(packed.len() < most, "{tag}: {} bytes", packed.len());
+        let reference = image(workspace, tag, &[("application/vnd.oci.image.layer.v1.tar+gzip", packed)]);
+        let script = format!("ulimit -v {ADDRESS_SPACE_KIB} && exec {BINARY} gen --image {reference}");
+        let run = workspace.compat(["-c", &script]).called("bash");
+        run.run().fails_clearly().says("memory in bytes").says("1073741824");
+    }
+}
+
+/// Layers whose entries are a few bytes each when they are compressed and a few hundred in memory.
+fn memory(workspace: &Workspace) {
+    // Each entry makes two thousand folders.
+    let mut deep = Packed::new();
+    for number in 0..4200 {
+        let path = format!("{number:05}/{}x", "a/".repeat(2040));
+        deep.put_long("path", &path, &Entry::file("x", b""));
+    }
+    deep.refused(workspace, "deep", 100_000);
+    // Each makes sixteen, with a short path.
+    let mut folders = Packed::new();
+    for number in 0..250_000 {
+        let path = format!("{number}/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/b");
+        folders.put(&Entry::file(&path, b""));
+    }
+    folders.refused(workspace, "folders", 4 << 20);
+    // Many names in a folder with a long path.
+    let program = program(workspace);
+    let (mut names, folder) = (Packed::new(), vec!["d".repeat(250); 15].join("/"));
+    names.put(&Entry::file("app", &program));
+    names.put_long("path", &format!("{folder}/x"), &Entry::file("x", b""));
+    names.put_long("linkpath", &folder, &Entry::link("l", b'2', "t"));
+    for number in 0..300_000 {
+        names.put(&Entry::file(&format!("l/{number}"), b""));
+    }
+    names.refused(workspace, "names", 4 << 20);
 }
 
 /// A layer of 1.2 GB in 1.2 MB.

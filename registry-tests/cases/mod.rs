@@ -1,12 +1,14 @@
 //! The cases, one file a theme.
 
 mod attach;
+mod binary;
 mod cache;
 mod credential;
 mod docker_image;
 mod example_ci;
 mod example_manifest;
 mod example_node;
+mod example_prolog;
 mod example_record;
 mod fault;
 mod harness_works;
@@ -33,6 +35,7 @@ use crate::harness::Case;
 pub fn all() -> Vec<Case> {
     [
         harness_works::cases(),
+        binary::cases(),
         input::cases(),
         round_trip::cases(),
         attach::cases(),
@@ -50,6 +53,7 @@ pub fn all() -> Vec<Case> {
         docker_image::cases(),
         example_ci::cases(),
         example_node::cases(),
+        example_prolog::cases(),
         example_manifest::cases(),
         example_record::cases(),
         hostile_image::cases(),

@@ -20,6 +20,7 @@ Examples:
   compat cache ls
   compat cache prune                                what is older than 30 days
   compat cache prune --older-than 12h
+  compat cache prune --max-size 64M                 the oldest, until the rest fits
   compat cache prune --all")]
 pub struct CacheArguments {
     #[command(subcommand)]
@@ -48,6 +49,12 @@ enum CacheCommand {
         /// Remove what is older than this: a number with s, m, h, d or w
         #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = parse_age)]
         older_than: Duration,
+
+        /// Remove what was written longest ago until the rest takes no more than this: bytes, or a number
+        /// with K, M or G
+        #[arg(long, conflicts_with_all = ["all", "older_than"], value_name = "SIZE",
+              value_parser = super::registry_options::parse_size)]
+        max_size: Option<u64>,
     },
 }
 
@@ -104,9 +111,10 @@ pub fn run(arguments: &CacheArguments, context: &Context) -> Result<Exit, Failur
     let cache = Cache::new(Some(root), Arc::new(Display::new(context)));
     match &arguments.command {
         CacheCommand::Ls => list(&cache, folder, arguments.format, context)?,
-        CacheCommand::Prune { all, older_than } => {
+        CacheCommand::Prune { all, older_than, max_size } => {
             let age = (!all).then_some(*older_than);
-            let pruned = cache.prune(age).map_err(|error| failure(&error))?;
+            let pruned = max_size.map_or_else(|| cache.prune(age), |limit| cache.shrink(limit));
+            let pruned = pruned.map_err(|error| failure(&error))?;
             let report = CachePruned { folder, entries: pruned.entries, bytes: pruned.bytes };
             match arguments.format {
                 OutputFormat::Json => context.print_json(&report)?,

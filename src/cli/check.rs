@@ -92,6 +92,10 @@ fn decide(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     if !arguments.generate {
         arguments.derive.expect_none("--generate")?;
     }
+    // What is refused is refused before anything is looked at.
+    for source in &arguments.sources {
+        arguments.fetch.target.reference(source)?;
+    }
     // The process ends after this: to unmap every file that was looked at would take longer than the rest.
     let host = ManuallyDrop::new(arguments.host.open(&arguments.start)?);
     let mut whole: Option<Report> = None;
@@ -126,13 +130,15 @@ fn decide(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
 /// The report on one source.
 fn judge(source: &str, arguments: &Arguments, host: &Host, context: &Context) -> Result<Report, Failure> {
     let platform = arguments.fetch.platform.clone().unwrap_or_else(|| host.oci_platform());
-    if arguments.generate
+    let reference = arguments.fetch.target.reference(source)?;
+    if reference.is_none()
+        && arguments.generate
         && let Ok(image @ (image::Source::Archive { .. } | image::Source::Folder(_))) =
             image::Source::parse(source)
     {
         return judge_image(&image, platform, arguments, host, context);
     }
-    if is_application(source) {
+    if reference.is_none() && is_application(source) {
         let options = generate::Options { paths: vec![source.into()], ..generate::Options::default() };
         let read = generate::read(&options)
             .map_err(|error| Failure::undecided(&error).with_hint(error.hint().map(str::to_owned)))?;
@@ -142,7 +148,9 @@ fn judge(source: &str, arguments: &Arguments, host: &Host, context: &Context) ->
     let Some(fetched) =
         source::find_specification(source, &arguments.fetch, &platform, arguments.generate, context)?
     else {
-        return judge_image(&derive::parse_source(source)?, platform, arguments, host, context);
+        let image =
+            reference.map_or_else(|| derive::parse_source(source), |it| Ok(image::Source::Location(it)))?;
+        return judge_image(&image, platform, arguments, host, context);
     };
     let specification = spec::parse(&fetched.bytes).map_err(|error| {
         let failure = Failure::undecided(&error).with_hint(error.hint().map(str::to_owned));
@@ -188,10 +196,8 @@ fn is_application(source: &str) -> bool {
 /// Whether a file is an ELF object or a script.
 pub(super) fn is_startable(path: &Path) -> bool {
     let mut head = [0; 4];
-    let read = std::fs::metadata(path)
-        .is_ok_and(|metadata| metadata.is_file())
-        .then(|| std::fs::File::open(path).and_then(|mut file| file.read(&mut head)));
-    matches!(read, Some(Ok(length)) if head[..length].starts_with(b"\x7fELF") || head[..length].starts_with(b"#!"))
+    let read = crate::sys::open_regular(path).and_then(|mut file| file.read(&mut head));
+    matches!(read, Ok(length) if head[..length].starts_with(b"\x7fELF") || head[..length].starts_with(b"#!"))
 }
 
 fn source_of(reference: String, origin: &Origin) -> Source {

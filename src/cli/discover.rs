@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::registry_options::RegistryOptions;
-use super::source::{parse_location, parse_platform};
+use super::source::{TargetOptions, parse_platform};
 use super::{Context, Exit, Failure, OutputFormat};
 use crate::registry::discover::{DiscoverOptions, Node, discover};
 use crate::registry::manifest::Annotations;
@@ -37,6 +37,9 @@ pub struct DiscoverArguments {
     /// How the result is printed
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: OutputFormat,
+
+    #[command(flatten)]
+    target: TargetOptions,
 
     #[command(flatten)]
     registry: RegistryOptions,
@@ -99,7 +102,7 @@ impl From<Node> for DiscoveredManifest {
 ///
 /// Where the image is not there, or the list cannot be had: a refusal is not an empty list.
 pub fn run(arguments: &DiscoverArguments, context: &Context) -> Result<Exit, Failure> {
-    let location = parse_location(&arguments.image)?;
+    let location = arguments.target.location(&arguments.image)?;
     let session = arguments.registry.session(location.host(), context)?;
     let store = Store::new(&session.client, &location.place, Access::Pull);
     let options = DiscoverOptions {

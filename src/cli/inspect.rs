@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::registry_options::RegistryOptions;
-use super::source::parse_location;
+use super::source::TargetOptions;
 use super::{Context, Exit, Failure, OutputFormat};
 use crate::registry::artifact::{self, Kind, recognise};
 use crate::registry::manifest::{Annotations, TITLE};
@@ -28,6 +28,9 @@ pub struct InspectArguments {
     /// How the result is printed
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: OutputFormat,
+
+    #[command(flatten)]
+    target: TargetOptions,
 
     #[command(flatten)]
     registry: RegistryOptions,
@@ -103,7 +106,7 @@ pub struct SpecificationSummary {
 ///
 /// Where nothing is there, or it cannot be read.
 pub fn run(arguments: &InspectArguments, context: &Context) -> Result<Exit, Failure> {
-    let location = parse_location(&arguments.reference)?;
+    let location = arguments.target.location(&arguments.reference)?;
     let session = arguments.registry.session(location.host(), context)?;
     let store = Store::new(&session.client, &location.place, Access::Pull);
     let report = session.run(async {

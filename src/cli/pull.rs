@@ -75,7 +75,7 @@ fn is_zero(count: &usize) -> bool {
 ///
 /// Where nothing is there, it cannot be fetched, or the file cannot be written.
 pub fn run(arguments: &PullArguments, context: &Context) -> Result<Exit, Failure> {
-    let location = super::source::parse_location(&arguments.reference)?;
+    let location = arguments.source.target.location(&arguments.reference)?;
     let fetched = fetch_specification(&arguments.reference, &arguments.source, context)?;
     let recordings = match &arguments.recordings {
         Some(folder) => fetch_recordings(&location, &fetched.recordings, folder, arguments, context)?,

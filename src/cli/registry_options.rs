@@ -68,6 +68,10 @@ pub struct CacheOptions {
     #[arg(long, value_name = "DIR", env = "COMPAT_CACHE_DIR")]
     pub cache_dir: Option<PathBuf>,
 
+    /// Keep no more than this: what was written longest ago goes first. Bytes, or a number with K, M or G
+    #[arg(long, value_name = "SIZE", env = "COMPAT_CACHE_LIMIT", value_parser = parse_size)]
+    pub cache_limit: Option<u64>,
+
     /// Keep nothing, and use nothing that was kept
     #[arg(long, conflicts_with = "cache_dir")]
     pub no_cache: bool,
@@ -122,8 +126,31 @@ impl CacheOptions {
     /// The cache that these options mean.
     pub fn open(&self, session: &Session) -> Cache {
         let root = if self.no_cache { None } else { self.cache_dir.clone().or_else(cache::default_folder) };
-        Cache::new(root, session.display.clone())
+        Cache::new(root, session.display.clone()).with_limit(self.cache_limit)
     }
+}
+
+/// A size as typed: `500000`, `64K`, `64M`, `1G`; units of 1024.
+///
+/// # Errors
+///
+/// Where it is none.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is not a size such as 500000, 64K, 64M or 1G");
+    let (number, unit) = match text.strip_suffix(['K', 'M', 'G', 'k', 'm', 'g']) {
+        Some(number) => (number, text[number.len()..].to_ascii_uppercase()),
+        None => (text, String::new()),
+    };
+    let factor = match unit.as_str() {
+        "K" => 1 << 10,
+        "M" => 1 << 20,
+        "G" => 1 << 30,
+        _ => 1,
+    };
+    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(wrong)
 }
 
 impl Session {
@@ -205,6 +232,17 @@ fn read_password() -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_may_have_a_unit() {
+        let sizes = ["0", "500000", "64K", "64m", "2G"].map(|text| parse_size(text).unwrap());
+        assert_eq!(sizes, [0, 500_000, 64 << 10, 64 << 20, 2 << 30]);
+        for text in
+            ["", "K", "-1", "+1", "1.5G", "1T", "64MB", "1é", "99999999999999999999", "99999999999999G"]
+        {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn the_password_is_read_once() {

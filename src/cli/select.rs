@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::host_options::{HostOptions, StartOptions};
-use super::source::{SourceOptions, find_specification, parse_location};
+use super::source::{SourceOptions, find_specification};
 use super::{Context, Exit, Failure, OutputFormat};
 use crate::check::{self, Host, Impact, Verdict};
 use crate::image::{Limits, Listing, Source};
@@ -80,7 +80,7 @@ struct Ranked {
 pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let host = arguments.host.open(&StartOptions::default())?;
     let wanted = arguments.fetch.platform.clone().unwrap_or_else(|| host.oci_platform());
-    let location = parse_location(&arguments.index)?;
+    let location = arguments.fetch.target.location(&arguments.index)?;
     let mut ranked = Vec::new();
     for (place, platform) in images(&location, arguments, context)? {
         if let Some(rank) = platform.suits(&wanted) {

@@ -14,9 +14,45 @@ use crate::registry::{
     limit,
 };
 
+/// What may be asked about.
+#[derive(clap::Args, Clone, Copy, Debug, Default)]
+pub struct TargetOptions {
+    /// Take nothing but references that name their registry (HOST/NAME:TAG, HOST/NAME@DIGEST): no file, image
+    /// layout or archive is looked at, whatever is typed
+    #[arg(long)]
+    pub references_only: bool,
+}
+
+impl TargetOptions {
+    /// The reference that a text is, where nothing else is allowed; no file is looked at then.
+    ///
+    /// # Errors
+    ///
+    /// Wrong usage where nothing else is allowed and it is none.
+    pub fn reference(self, source: &str) -> Result<Option<Location>, Failure> {
+        if !self.references_only {
+            return Ok(None);
+        }
+        let hint = "--references-only is given: files, layouts and short names are refused".to_owned();
+        Location::parse_remote(source).map(Some).map_err(|error| failure(&error).with_hint(hint))
+    }
+
+    /// The location that a text is.
+    ///
+    /// # Errors
+    ///
+    /// Wrong usage where it is none that is allowed.
+    pub fn location(self, source: &str) -> Result<Location, Failure> {
+        self.reference(source)?.map_or_else(|| parse_location(source), Ok)
+    }
+}
+
 /// How a specification is fetched.
 #[derive(clap::Args, Clone, Debug)]
 pub struct SourceOptions {
+    #[command(flatten)]
+    pub target: TargetOptions,
+
     /// Ask no registry: use only what is in the cache
     #[arg(long, conflicts_with = "no_cache", help_heading = "Cache options")]
     pub offline: bool,
@@ -147,14 +183,15 @@ pub fn find_specification(
     or_none: bool,
     context: &Context,
 ) -> Result<Option<FetchedSpecification>, Failure> {
-    if source == "-" {
+    let reference = options.target.reference(source)?;
+    if reference.is_none() && source == "-" {
         return Ok(Some(FetchedSpecification::own(read_stdin()?, Origin::Stdin)));
     }
-    if !source.starts_with(LAYOUT_PREFIX) && is_file(source) {
+    if reference.is_none() && !source.starts_with(LAYOUT_PREFIX) && is_file(source) {
         let path = PathBuf::from(source);
         return Ok(Some(FetchedSpecification::own(read_file(&path)?, Origin::File(path))));
     }
-    let location = parse_location(source)?;
+    let location = reference.map_or_else(|| parse_location(source), Ok)?;
     let Some(found) = fetch_found(&location, options, platform, or_none, context)? else { return Ok(None) };
     let origin = Origin::Artifact {
         reference: location.to_string(),
@@ -264,6 +301,17 @@ fn read_bounded(reader: impl std::io::Read, path: &Path) -> Result<Bytes, Failur
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_only_references_are_taken_the_reason_is_said() {
+        let only = TargetOptions { references_only: true };
+        assert_eq!(only.location("ghcr.io/a:1").unwrap(), Location::parse("ghcr.io/a:1").unwrap());
+        let refused = only.location("/dev/null").unwrap_err();
+        assert_eq!(refused.exit, crate::cli::Exit::Usage);
+        insta::assert_snapshot!(refused.message, @r#"invalid reference "/dev/null": only HOST/NAME:TAG and HOST/NAME@DIGEST are taken here"#);
+        insta::assert_snapshot!(refused.hint.unwrap(), @"--references-only is given: files, layouts and short names are refused");
+        assert!(TargetOptions::default().reference("/dev/null").unwrap().is_none());
+    }
 
     #[test]
     fn a_file_where_a_reference_is_expected_is_called_a_file() {

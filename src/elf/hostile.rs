@@ -4,6 +4,8 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use crate::elf::{Error, Object, Wanted, gnu_hash};
 
 const PT_LOAD: u32 = 1;
@@ -197,4 +199,34 @@ fn notes_that_many_segments_share_are_read_a_few_times() {
     let at = object.table(&vec![0; 1 << 20]);
     object.segments = vec![(PT_NOTE, at, 1 << 20); segments];
     soon(|| object.build());
+}
+
+/// An object of two gigabytes, nearly all of it zero, with one relocation that names this symbol.
+fn sparse_with_relocation(symbol: u64) -> Bytes {
+    const LENGTH: u64 = 2 << 30;
+    let mut data = vec![0; LENGTH as usize];
+    let mut at = |offset: usize, words: &[u64]| {
+        for (number, word) in words.iter().enumerate() {
+            data[offset + 8 * number..][..8].copy_from_slice(&word.to_le_bytes());
+        }
+    };
+    // e_ident; ET_DYN for x86-64; the program headers behind this one.
+    at(0, &[0x0001_0102_464c_457f, 0, 0x0000_0001_003e_0003, 0, 64, 0, 0x0038_0040_0000_0000, 2]);
+    at(64, &[0x4_0000_0001, 0, 0, 0, LENGTH, LENGTH, 4096]);
+    at(120, &[0x4_0000_0002, 0x200, 0x200, 0x200, 0x100, 0x100, 8]);
+    // DT_STRTAB, DT_STRSZ, DT_SYMTAB, DT_RELA, DT_RELASZ, DT_RELAENT, DT_SYMENT.
+    at(0x200, &[5, 0x400, 10, 16, 6, 0x1000, 7, 0x600, 8, 24, 9, 24, 11, 24, 0, 0]);
+    at(0x600, &[0, symbol << 32 | 1, 0]);
+    data.into()
+}
+
+#[test]
+fn one_relocation_asks_for_no_gigabytes() {
+    let uses = |symbol: u64| {
+        let object = Object::parse(sparse_with_relocation(symbol)).unwrap();
+        let symbols = object.symbols.clone().unwrap();
+        object.uses(&symbols).len()
+    };
+    assert_eq!(uses(1000), 1001);
+    assert_eq!(uses(80_000_000), 0);
 }

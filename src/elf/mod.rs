@@ -40,7 +40,7 @@ pub use hash::{gnu_hash, sysv_hash};
 pub use machine::{Class, Endian, Machine};
 pub use note::{IsaLevel, KernelVersion, Notes};
 pub use object::{Alignment, Kind, Object};
-pub use range::ranges;
+pub use range::{is_searched, outline, ranges};
 pub use relocation::Uses;
 pub use symbol::{Definition, Import, ImportEntry, VersionReference, VersionRule, Visibility, Wanted};
 pub use version::{DefinedVersion, NeededVersion, VersionNeed};

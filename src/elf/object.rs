@@ -88,6 +88,10 @@ pub struct Object {
 /// enough to be searched for one by one.
 const MAXIMUM_NEEDED: usize = 4096;
 
+/// The most symbols that relocations refer to: ten times as many as the largest objects have. Without it
+/// one relocation of a sparse file could ask for gigabytes.
+const MAXIMUM_SYMBOLS: usize = 1 << 24;
+
 /// Segments and the bytes they lie in.
 pub(super) struct Segments<'a> {
     pub reader: Reader<'a>,
@@ -111,7 +115,7 @@ impl Segments<'_> {
     }
 
     /// The file offset of a virtual address, and how many bytes of its segment follow it.
-    fn offset(&self, address: u64) -> Option<(usize, usize)> {
+    pub fn offset(&self, address: u64) -> Option<(usize, usize)> {
         self.headers.iter().filter(|header| header.p_type == segment::PT_LOAD).find_map(|header| {
             let inside = address.checked_sub(header.p_vaddr).filter(|inside| *inside < header.p_filesz)?;
             let offset = usize::try_from(header.p_offset.checked_add(inside)?).ok()?;
@@ -263,7 +267,7 @@ impl Object {
     pub(super) fn uses(&self, symbols: &SymbolTable) -> Vec<Uses> {
         let reader = self.reader();
         let entry = SymbolTable::entry_size(self.class);
-        let count = self.data.len().saturating_sub(symbols.symbols) / entry;
+        let count = (self.data.len().saturating_sub(symbols.symbols) / entry).min(MAXIMUM_SYMBOLS);
         let mut uses = Vec::new();
         for (offset, size, with_addend) in &self.relocations {
             if let Some(data) = self.data.get(*offset..*offset + *size) {

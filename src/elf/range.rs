@@ -7,6 +7,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use goblin::elf::program_header as segment;
 
+use crate::elf::dynamic::Tables;
 use crate::elf::object::{self, Segments};
 use crate::elf::symbol::SymbolTable;
 use crate::elf::{Object, relocation, version};
@@ -15,6 +16,10 @@ use crate::elf::{Object, relocation, version};
 const GAP: usize = 64;
 /// The longer one of the two ELF headers.
 const HEADER: usize = 64;
+/// The longest that a table without a stated size is taken to be.
+const MAXIMUM_TABLE: usize = 64 << 20;
+/// The most bytes of relocations that are told apart.
+const MAXIMUM_RELOCATIONS: usize = 256 << 20;
 const PT_GNU_PROPERTY: u32 = 0x6474_e553;
 
 /// The parts of a file that [`Object::parse`] and every method of the [`Object`] look at, in ascending
@@ -47,13 +52,70 @@ pub fn ranges(data: &Bytes) -> Vec<Range<usize>> {
     merged(ranges, data.len())
 }
 
-fn object_ranges(object: &Object, segments: &Segments<'_>, ranges: &mut Vec<Range<usize>>) {
+/// The parts of a file that its headers and its dynamic section lead to, as far as `data` has them: what is
+/// not there yet is zero, and says nothing. Asked again when they are there, it leads further. A table
+/// that does not state its size is taken to reach to the next one, which may be too far or too short:
+/// [`ranges`] tells.
+pub fn outline(data: &[u8]) -> Vec<Range<usize>> {
+    let mut parts: Vec<Range<usize>> = once(0..HEADER).collect();
+    let Ok((elf_header, reader)) = object::parse_header(data) else { return merged(parts, data.len()) };
+    if let Ok(table) = usize::try_from(elf_header.e_phoff) {
+        let size = usize::from(elf_header.e_phnum) * usize::from(elf_header.e_phentsize);
+        parts.push(table..table.saturating_add(size));
+    }
+    if let Ok(headers) = object::parse_segments(&elf_header, reader) {
+        let segments = Segments { reader, headers };
+        segment_ranges(&segments, &mut parts);
+        if let Ok(Some(entries)) = object::dynamic_entries(&segments) {
+            table_outline(&segments, &entries.tables, &mut parts);
+        }
+    }
+    merged(parts, data.len())
+}
+
+fn table_outline(segments: &Segments<'_>, tables: &Tables, parts: &mut Vec<Range<usize>>) {
+    let place = |address: u64| segments.offset(address);
+    let sized = tables.relocations.iter().map(|(address, size, _)| (*address, *size));
+    let sized = sized.chain(tables.jump_slots.map(|address| (address, tables.jump_slots_size)));
+    let sized: Vec<(u64, u64)> =
+        sized.chain(tables.string_table.map(|address| (address, tables.string_size))).collect();
+    let symbols = [tables.symbol_table, tables.gnu_hash, tables.sysv_hash];
+    let versions = [tables.version_symbols, tables.version_needs, tables.version_definitions];
+    let unsized_tables: Vec<u64> = symbols.into_iter().chain(versions).flatten().collect();
+    let addresses = sized.iter().map(|(address, _)| *address).chain(unsized_tables.iter().copied());
+    let mut starts: Vec<usize> = addresses.filter_map(place).map(|(start, _)| start).collect();
+    starts.sort_unstable();
+    for (address, size) in sized {
+        if let (Some((start, left)), Ok(size)) = (place(address), usize::try_from(size)) {
+            parts.push(start..start + size.min(left));
+        }
+    }
+    for (start, left) in unsized_tables.into_iter().filter_map(place) {
+        let next = starts.iter().copied().find(|other| *other > start).unwrap_or(usize::MAX);
+        parts.push(start..next.min(start + left.min(MAXIMUM_TABLE)));
+    }
+}
+
+/// The segments that are read as a whole.
+fn segment_ranges(segments: &Segments<'_>, ranges: &mut Vec<Range<usize>>) {
     let kinds = [segment::PT_INTERP, segment::PT_DYNAMIC, segment::PT_NOTE, PT_GNU_PROPERTY];
     for header in segments.headers.iter().filter(|header| kinds.contains(&header.p_type)) {
         if let (Ok(start), Ok(size)) = (usize::try_from(header.p_offset), usize::try_from(header.p_filesz)) {
             ranges.push(start..start.saturating_add(size));
         }
     }
+}
+
+/// Whether the text of an object is searched, so that all of it must be there: dynamic loaders and C
+/// libraries, by the name of the file or their own.
+pub fn is_searched(name: &[u8], data: &Bytes) -> bool {
+    let is_loader_or_libc = |name: &[u8]| name.starts_with(b"ld") || name.starts_with(b"libc.");
+    let soname = || Object::parse(data.clone()).ok()?.dynamic?.soname;
+    is_loader_or_libc(name) || soname().is_some_and(|soname| is_loader_or_libc(soname.as_bytes()))
+}
+
+fn object_ranges(object: &Object, segments: &Segments<'_>, ranges: &mut Vec<Range<usize>>) {
+    segment_ranges(segments, ranges);
     let Ok(Some(entries)) = object::dynamic_entries(segments) else { return };
     let (tables, reader) = (&entries.tables, segments.reader);
     if let Ok((start, size)) = object::strings(segments, tables) {
@@ -77,6 +139,12 @@ fn symbol_ranges(object: &Object, symbols: &SymbolTable, ranges: &mut Vec<Range<
     ranges.push(table(symbols.symbols, SymbolTable::entry_size(object.class)));
     ranges.extend(symbols.versions.map(|at| table(at, 2)));
     ranges.extend(symbols.hash_ranges(reader, count));
+    let relocations: usize = object.relocations.iter().map(|(_, size, _)| size).sum();
+    if relocations > MAXIMUM_RELOCATIONS {
+        // Which of them count is not worth a list that could be half as long as they are.
+        ranges.push(0..reader.data.len());
+        return;
+    }
     for (offset, size, with_addend) in &object.relocations {
         if let Some(data) = reader.data.get(*offset..*offset + *size) {
             let found =

@@ -1,15 +1,15 @@
 //! The scope: which files belong to the application, and which of them the verdict is about.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File, Metadata};
+use std::ffi::OsStr;
+use std::fs::{self, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::elf;
+use crate::host;
 use crate::loader::{Application, Facts, Form, parse_script};
 use crate::spec::Script;
 use crate::sys;
@@ -298,12 +298,13 @@ impl Reader {
 
     fn content(&self, path: &Path, shown: &Path) -> Result<(Content, Metadata), Error> {
         let read_error = |source| Error::Read { path: shown.to_owned(), source };
-        let mut file = File::open(path).map_err(read_error)?;
+        let mut file = sys::open_regular(path).map_err(read_error)?;
         let metadata = file.metadata().map_err(read_error)?;
         let mut head = Vec::new();
         Read::by_ref(&mut file).take(4096).read_to_end(&mut head).map_err(read_error)?;
         if head.starts_with(b"\x7fELF") {
-            let data: Bytes = sys::map(&file).map_err(read_error)?;
+            let name = path.file_name().map(OsStr::as_encoded_bytes).unwrap_or_default();
+            let data = host::object(&file, name).map_err(read_error)?;
             let parsed = elf::Object::parse(data);
             let object = parsed.map_err(|source| Error::Elf { path: shown.to_owned(), source })?;
             let mut facts = Facts::of_object(object);

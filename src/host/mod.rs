@@ -4,6 +4,7 @@
 //! [`DynamicLoader`] what the loader's own file tells about how it searches, [`LibraryCache`] what
 //! `ld.so.cache` holds. Nothing here decides which file a name resolves to: that is `loader`.
 
+mod content;
 mod driver;
 mod dynamic_loader;
 mod library_cache;
@@ -12,6 +13,7 @@ mod profile;
 mod root;
 
 pub use crate::spec::{DynamicLoader, Flavour};
+pub use content::{MOST_COPIED, object, whole};
 pub use driver::{Drivers, NvidiaDriver};
 pub use library_cache::{CacheEntry, LibraryCache};
 pub use platform::Platform;

@@ -7,6 +7,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
@@ -15,7 +16,7 @@ use std::path::{Component, Path, PathBuf};
 use bytes::Bytes;
 use rustix::io::Errno;
 
-use crate::sys;
+use crate::host::content;
 
 /// How many links the kernel follows in one path (MAXSYMLINKS).
 const MAXIMUM_LINKS: usize = 40;
@@ -186,14 +187,24 @@ impl Root {
         Ok((file, Identity::of(&metadata)))
     }
 
-    /// The bytes of the regular file at `path`, mapped.
+    /// The bytes of the object at `path`, as far as the loader reads them ([`content::object`]).
     ///
     /// # Errors
     ///
     /// As [`Root::open`].
-    pub fn map(&self, path: &Path) -> Result<(Bytes, Identity), WalkError> {
+    pub fn object(&self, path: &Path) -> Result<(Bytes, Identity), WalkError> {
         let (file, identity) = self.open(path)?;
-        Ok((sys::map(&file)?, identity))
+        let name = path.file_name().map(OsStr::as_encoded_bytes).unwrap_or_default();
+        Ok((content::object(&file, name)?, identity))
+    }
+
+    /// The bytes of the regular file at `path`; of a script its beginning ([`content::whole`]).
+    ///
+    /// # Errors
+    ///
+    /// As [`Root::open`].
+    pub fn read(&self, path: &Path) -> Result<Bytes, WalkError> {
+        Ok(content::whole(&self.open(path)?.0)?)
     }
 
     /// The content of a small file at `path`, read rather than mapped: files of `/proc` and `/sys` have no
@@ -291,7 +302,7 @@ mod tests {
         symlink("/", folder.path().join("etc/top")).unwrap();
         for path in ["/absolute", "climbing", "/etc/top/etc/top/absolute", "/../../etc/inside"] {
             assert_eq!(root.resolve(Path::new(path)).unwrap(), Path::new("/etc/inside"), "{path}");
-            assert_eq!(&root.map(Path::new(path)).unwrap().0[..], b"in");
+            assert_eq!(&root.read(Path::new(path)).unwrap()[..], b"in");
         }
         symlink("/etc/passwd", folder.path().join("passwd")).unwrap();
         assert!(matches!(root.open(Path::new("/passwd")), Err(WalkError::NotFound)));

@@ -16,6 +16,7 @@ use crate::image::entry::{Allowance, Allowed};
 use crate::image::{Error, Fault, Limits, Result, decode, limit, merge, path};
 use crate::registry;
 use crate::registry::blob::BlobReader;
+use crate::sys;
 
 /// How much of a member is read at once.
 const PIECE: usize = 256 << 10;
@@ -50,7 +51,7 @@ impl Archive {
     ///
     /// Where it cannot be read or is no tar archive.
     pub fn open(path: &Path, limits: &Limits) -> Result<Self> {
-        let mut file = File::open(path).map_err(Error::io("read", path))?;
+        let mut file = sys::open_regular(path).map_err(Error::io("read", path))?;
         let mut magic = Vec::new();
         (&mut file).take(6).read_to_end(&mut magic).map_err(Error::io("read", path))?;
         file.seek(SeekFrom::Start(0)).map_err(Error::io("read", path))?;
@@ -133,6 +134,7 @@ fn members(file: &mut File) -> io::Result<HashMap<String, Member>> {
     let allowance = Allowance::default();
     let mut archive = tar::Archive::new(Allowed { inner: file, allowance: allowance.clone() });
     let mut members = HashMap::new();
+    let mut names = 0;
     allowance.for_headers(0);
     for entry in archive.entries_with_seek()? {
         let entry = entry?;
@@ -160,7 +162,17 @@ fn members(file: &mut File) -> io::Result<HashMap<String, Member>> {
             }
             _ => None,
         };
-        members.extend(member.map(|member| (member_name(&name), member)));
+        if let Some(member) = member {
+            let name = member_name(&name);
+            names += name.len() + if let Member::Link(target) = &member { target.len() } else { 0 };
+            members.insert(name, member);
+        }
+        if names > limit::ARCHIVE_NAMES {
+            return Err(io::Error::other(format!(
+                "the names in it are longer than {} bytes",
+                limit::ARCHIVE_NAMES
+            )));
+        }
         if members.len() > limit::ARCHIVE_MEMBERS {
             return Err(io::Error::other(format!("it has more than {} members", limit::ARCHIVE_MEMBERS)));
         }

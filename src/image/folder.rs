@@ -12,13 +12,13 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
+use crate::host;
 use crate::image::content::{Classifier, is_kept_whole};
 use crate::image::limit::Limits;
 use crate::image::merge::{Merge, New};
 use crate::image::path::Components;
 use crate::image::tree::{File, FileId, Tree};
 use crate::image::{Content, Error, Fault, Result, limit};
-use crate::sys;
 
 /// What has been read of a folder.
 pub(super) struct Read {
@@ -177,7 +177,8 @@ impl Walk<'_> {
         let mut magic = [0; 4];
         let read = std::os::unix::fs::FileExt::read_at(&file, &mut magic, 0)?;
         if magic[..read] == *b"\x7fELF" && !is_kept_whole(path) {
-            let data = sys::map(&file)?;
+            let name = path.last().map(|name| &**name).unwrap_or_default();
+            let data = host::object(&file, name)?;
             return self.classifier.pack(path, &data).map_err(fault);
         }
         self.classifier.read(path, opened.len(), &mut file).map_err(fault)

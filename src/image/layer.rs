@@ -9,7 +9,7 @@ use crate::image::limit::Limits;
 use crate::image::merge::{self, Linked, Merge, New, Place};
 use crate::image::path::{Components, Meaning, meaning};
 use crate::image::tree::{File, FileId};
-use crate::image::{Fault, limit};
+use crate::image::{Fault, limit, memory};
 
 /// Everything that is carried from layer to layer.
 pub(super) struct State {
@@ -28,17 +28,19 @@ pub(super) struct State {
 #[derive(Default)]
 pub(super) struct Wanted {
     paths: HashMap<Components, Vec<Promise>>,
+    /// The memory that they take, in bytes.
+    kept: u64,
     /// Whether the layer that was just read may have files that were asked for too late.
     pub again: bool,
 }
 
 /// A file that a hard link stands for.
-#[derive(Clone)]
 struct Promise {
     file: FileId,
     layer: u32,
-    link: Components,
-    target: Components,
+    /// The link and what it names, as an error has them.
+    link: Box<str>,
+    target: Box<str>,
 }
 
 impl State {
@@ -74,11 +76,11 @@ impl State {
                 Kind::File if self.wanted.paths.contains_key(&header.path) => {
                     let file = self.read(&header, content)?;
                     self.keep_promises(&header.path, &file);
-                    Ok(())
                 }
-                Kind::HardLink(target) => self.redirect(&header.path, target),
-                _ => Ok(()),
+                Kind::HardLink(target) => self.redirect(&header.path, &target),
+                _ => {}
             }
+            self.check_memory()
         })
     }
 
@@ -86,7 +88,7 @@ impl State {
     pub fn broken_link(&self) -> Option<(u32, Fault)> {
         let promises = self.wanted.paths.values().flatten();
         let promise = promises.min_by_key(|promise| (promise.layer, &promise.link))?;
-        let (link, target) = (merge::shown(&promise.link), merge::shown(&promise.target));
+        let Promise { link, target, .. } = promise;
         let fault = format!("{link} is a hard link to {target}, which the image has not");
         Some((promise.layer, Fault::malformed(fault)))
     }
@@ -119,7 +121,16 @@ impl State {
             Meaning::HidesContent(path) => self.merge.hide_content(&path)?,
             Meaning::Content => self.take_content(header, content)?,
         }
-        if self.merge.kept() > self.limits.kept {
+        self.check_memory()
+    }
+
+    /// How much memory everything takes that has been kept so far, in bytes.
+    pub fn kept(&self) -> u64 {
+        self.merge.kept() + self.wanted.kept
+    }
+
+    fn check_memory(&self) -> Result<(), Fault> {
+        if self.kept() > self.limits.kept {
             let what = "the memory in bytes for what is kept of the image";
             return Err(Fault::Limit { what, limit: self.limits.kept });
         }
@@ -141,7 +152,7 @@ impl State {
             }
             (Kind::HardLink(target), place) => {
                 if is_wanted {
-                    self.redirect(&header.path, target.clone())?;
+                    self.redirect(&header.path, &target);
                 }
                 match place {
                     Some(place) if covered => self.merge.put(&place, New::Other),
@@ -179,31 +190,60 @@ impl State {
         }
         let file = self.merge.promise_file();
         self.merge.put(place, New::File(file))?;
-        let promise = Promise { file, layer: self.layer, link: link.clone(), target: target.clone() };
-        self.wanted.add(target, promise);
+        let (link, named) = (merge::shown(link).into(), merge::shown(&target).into());
+        self.wanted.add(&target, Promise { file, layer: self.layer, link, target: named });
         Ok(())
     }
 
     /// What was promised for a path is what `file` is.
     fn keep_promises(&mut self, path: &Components, file: &File) {
-        for promise in self.wanted.paths.remove(path).unwrap_or_default() {
+        for promise in self.wanted.remove(path) {
             self.merge.fill_file(promise.file, file.clone());
         }
     }
 
     /// A wanted path is a hard link itself.
-    fn redirect(&mut self, path: &Components, target: Components) -> Result<(), Fault> {
-        for promise in self.wanted.paths.remove(path).unwrap_or_default() {
-            self.wanted.add(target.clone(), promise);
+    fn redirect(&mut self, path: &Components, target: &Components) {
+        for promise in self.wanted.remove(path) {
+            self.wanted.add(target, promise);
         }
-        Ok(())
     }
 }
 
 impl Wanted {
-    fn add(&mut self, path: Components, promise: Promise) {
-        self.paths.entry(path).or_default().push(promise);
+    fn add(&mut self, path: &Components, promise: Promise) {
+        self.kept += promise.kept();
+        match self.paths.get_mut(path) {
+            Some(promises) => promises.push(promise),
+            None => {
+                // As long as it must be: the path of an entry has room for more names.
+                let path: Components = path.to_vec();
+                self.kept += Self::kept_by(&path);
+                self.paths.insert(path, vec![promise]);
+            }
+        }
         self.again = true;
+    }
+
+    fn remove(&mut self, path: &Components) -> Vec<Promise> {
+        let Some((path, promises)) = self.paths.remove_entry(path) else { return Vec::new() };
+        let kept = Self::kept_by(&path) + promises.iter().map(Promise::kept).sum::<u64>();
+        self.kept = self.kept.saturating_sub(kept);
+        promises
+    }
+
+    /// What a path takes, with its place in the table, which may be half empty, and its first promises.
+    fn kept_by(path: &Components) -> u64 {
+        let place = 2 * (size_of::<(Components, Vec<Promise>)>() + 1) + 4 * size_of::<Promise>();
+        memory::of_components(path) + place as u64
+    }
+}
+
+impl Promise {
+    /// What it takes, in a list that may be half empty.
+    fn kept(&self) -> u64 {
+        let place = 2 * size_of::<Self>();
+        place as u64 + memory::allocated(self.link.len()) + memory::allocated(self.target.len())
     }
 }
 

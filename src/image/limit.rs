@@ -10,7 +10,9 @@ pub struct Limits {
     pub ratio: u64,
     /// The most entries (files, folders, links, whiteouts) of all layers of one image.
     pub entries: u64,
-    /// The most bytes of memory for what is kept of one image: names, packed objects, whole files.
+    /// The most bytes of memory for what is kept of one image, all layers together: names, nodes, the
+    /// targets of links, packed objects, whole files, hard links that wait for their file, and one copy of
+    /// every path.
     pub kept: u64,
 }
 
@@ -47,5 +49,7 @@ pub const CONFIG: u64 = 4 << 20;
 pub const HARD_LINK_ROUNDS: usize = 8;
 /// The most members of an archive that holds an image.
 pub const ARCHIVE_MEMBERS: usize = 100_000;
+/// The most bytes of the names of all its members and of what links among them lead to.
+pub const ARCHIVE_NAMES: usize = 64 << 20;
 /// The most notes about one image.
 pub const NOTES: usize = 100;

@@ -16,10 +16,7 @@
 use std::collections::BTreeMap;
 
 use crate::image::tree::{Directory, File, FileId, Node, NodeId, Tree};
-use crate::image::{Content, Fault, limit};
-
-/// What a node takes in memory, roughly, in bytes.
-const NODE: u64 = 160;
+use crate::image::{Content, Fault, limit, memory};
 
 /// The layers merged so far.
 pub(super) struct Merge {
@@ -27,7 +24,8 @@ pub(super) struct Merge {
     files: Vec<File>,
     /// The layer that is being laid under the others; the bottom one is 0.
     layer: u32,
-    kept: u64,
+    /// The memory that the nodes and files refer to, in bytes.
+    referred: u64,
 }
 
 struct Slot {
@@ -36,6 +34,8 @@ struct Slot {
     layer: u32,
     /// Layers below this one show nothing in this directory.
     sealed: u32,
+    /// How long its path is, in bytes.
+    path: u32,
 }
 
 enum Kind {
@@ -81,8 +81,9 @@ impl Merge {
             kind: Kind::Directory(Directory { mode: 0o755, ..Directory::default() }),
             layer: 0,
             sealed: 0,
+            path: 0,
         };
-        Self { slots: vec![root], files: Vec::new(), layer: 0, kept: 0 }
+        Self { slots: vec![root], files: Vec::new(), layer: 0, referred: 0 }
     }
 
     /// From now on entries are of this layer: a lower one than before.
@@ -90,9 +91,12 @@ impl Merge {
         self.layer = layer;
     }
 
-    /// How much memory the tree takes so far, roughly, in bytes.
+    /// How much memory the tree takes so far, in bytes, and one copy of every path in it: whoever
+    /// derives something from a tree writes paths out.
     pub fn kept(&self) -> u64 {
-        self.kept
+        let slots = self.slots.capacity() * size_of::<Slot>();
+        let files = self.files.capacity() * size_of::<File>();
+        self.referred + (slots + files) as u64
     }
 
     /// The place of a path given by its components; none where an upper layer hides it. Directories on
@@ -205,30 +209,38 @@ impl Merge {
             }
             (_, _) if !own => {}
             (Kind::Absent, new) => {
-                slot.kind = new.into_kind();
                 slot.sealed = layer;
+                self.replace(id, new.into_kind());
             }
             (_, new) => {
-                slot.kind = new.into_kind();
                 slot.sealed = 0;
+                self.replace(id, new.into_kind());
             }
         }
         Ok(())
+    }
+
+    fn replace(&mut self, id: NodeId, kind: Kind) {
+        let before = self.slot(id).kind.referred();
+        self.referred = (self.referred + kind.referred()).saturating_sub(before);
+        self.slot_mut(id).kind = kind;
     }
 
     /// What this layer has put into a directory is gone: the layer replaces the directory.
     fn withdraw(&mut self, directory: NodeId) {
         let mut ahead = vec![directory];
         while let Some(id) = ahead.pop() {
-            let Kind::Directory(inner) = &self.slot(id).kind else { continue };
-            let children: Vec<(Box<[u8]>, NodeId)> =
-                inner.children.iter().map(|(n, c)| (n.clone(), *c)).collect();
-            for (name, child) in children {
-                if self.slot(child).layer != self.layer {
-                    ahead.push(child);
-                } else if let Kind::Directory(inner) = &mut self.slot_mut(id).kind {
-                    inner.children.remove(&name);
+            let Kind::Directory(inner) = &mut self.slot_mut(id).kind else { continue };
+            let mut children = std::mem::take(&mut inner.children);
+            children.retain(|_, child| {
+                let stays = self.slot(*child).layer != self.layer;
+                if stays {
+                    ahead.push(*child);
                 }
+                stays
+            });
+            if let Kind::Directory(inner) = &mut self.slot_mut(id).kind {
+                inner.children = children;
             }
         }
     }
@@ -288,14 +300,15 @@ impl Merge {
 
     /// Adds a file, which has no name yet.
     pub fn add_file(&mut self, file: File) -> FileId {
-        self.kept += size_of::<File>() as u64 + file.content.kept();
+        self.referred += file.content.kept();
+        memory::grow(&mut self.files);
         self.files.push(file);
         FileId(u32::try_from(self.files.len() - 1).unwrap_or(u32::MAX))
     }
 
     /// Gives a file that stood for another one its content.
     pub fn fill_file(&mut self, id: FileId, file: File) {
-        self.kept += file.content.kept();
+        self.referred += file.content.kept();
         self.files[id.0 as usize] = file;
     }
 
@@ -322,12 +335,16 @@ impl Merge {
     fn add(&mut self, parent: NodeId, name: &[u8], kind: Kind, sealed: u32) -> Result<NodeId, Fault> {
         let number = u32::try_from(self.slots.len())
             .map_err(|_| Fault::Limit { what: "its number of entries", limit: u64::from(u32::MAX) })?;
-        let target = if let Kind::Link(target) = &kind { target.len() } else { 0 };
-        self.kept += NODE + (name.len() + target) as u64;
-        self.slots.push(Slot { kind, layer: self.layer, sealed });
+        let path = self.slot(parent).path.saturating_add(name.len() as u32 + 1);
+        let (layer, kind_referred) = (self.layer, kind.referred());
+        memory::grow(&mut self.slots);
+        self.slots.push(Slot { kind, layer, sealed, path });
+        let mut referred = kind_referred + memory::allocated(name.len()) + u64::from(path);
         if let Kind::Directory(directory) = &mut self.slot_mut(parent).kind {
+            referred += memory::of_child(directory.children.len());
             directory.children.insert(name.into(), NodeId(number));
         }
+        self.referred += referred;
         Ok(NodeId(number))
     }
 
@@ -348,6 +365,16 @@ impl Merge {
 
     fn slot_mut(&mut self, id: NodeId) -> &mut Slot {
         &mut self.slots[id.0 as usize]
+    }
+}
+
+impl Kind {
+    /// The memory that it refers to, in bytes; a directory's grows with each child.
+    fn referred(&self) -> u64 {
+        match self {
+            Self::Link(target) => memory::allocated(target.len()),
+            _ => 0,
+        }
     }
 }
 

@@ -22,6 +22,7 @@ mod folder;
 mod layer;
 pub mod limit;
 mod listing;
+mod memory;
 mod merge;
 mod packed;
 mod path;

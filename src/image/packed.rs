@@ -4,11 +4,12 @@
 //! their bytes are searched for text ([`crate::host::DynamicLoader`], the release of a C library).
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::elf::{self, Object};
-use crate::image::limit;
+use crate::elf;
+use crate::image::{limit, memory};
 use crate::sys;
 
 /// zstd's fastest ordinary level: objects are packed while the image streams by.
@@ -19,9 +20,9 @@ const LEVEL: i32 = 1;
 pub struct Packed {
     length: u64,
     /// Offset and length of each part, ascending.
-    parts: Box<[(u64, u64)]>,
-    /// The parts one after another, as one zstd frame.
-    frame: Box<[u8]>,
+    parts: Arc<[(u64, u64)]>,
+    /// The parts one after another, as one zstd frame. Hard links share both.
+    frame: Arc<[u8]>,
 }
 
 impl Packed {
@@ -32,7 +33,9 @@ impl Packed {
 
     /// How much memory is used for it, in bytes.
     pub fn kept(&self) -> u64 {
-        (self.frame.len() + self.parts.len() * size_of::<(u64, u64)>()) as u64
+        let counters = 2 * size_of::<usize>();
+        let parts = counters + self.parts.len() * size_of::<(u64, u64)>();
+        memory::allocated(counters + self.frame.len()) + memory::allocated(parts)
     }
 
     /// Whether every byte of the file is kept.
@@ -40,12 +43,17 @@ impl Packed {
         self.parts_length() == self.length
     }
 
+    #[cfg(test)]
+    pub(super) fn frame(&self) -> &[u8] {
+        &self.frame
+    }
+
     fn parts_length(&self) -> u64 {
         self.parts.iter().map(|(_, length)| length).sum()
     }
 
     /// Bytes as long as the file, in which the parts that are kept are in place and everything else is
-    /// zero: [`Object::parse`] reads the same object from them. What is zero takes no memory.
+    /// zero: [`elf::Object::parse`] reads the same object from them. What is zero takes no memory.
     ///
     /// # Errors
     ///
@@ -59,7 +67,7 @@ impl Packed {
             }
             let parts = zstd::bulk::decompress(&self.frame, self.parts_length() as usize)?;
             let mut rest = &parts[..];
-            for (offset, length) in &self.parts {
+            for (offset, length) in self.parts.iter() {
                 let part = rest.split_off(..*length as usize);
                 let place =
                     bytes.get_mut(*offset as usize..).and_then(|tail| tail.get_mut(..*length as usize));
@@ -97,7 +105,7 @@ impl Packer {
     /// Where there is no memory for it.
     pub fn pack(&mut self, name: &[u8], data: &Bytes) -> io::Result<Packed> {
         let whole = std::iter::once(0..data.len()).collect();
-        let mut ranges = if is_searched(name, data) && data.len() <= limit::OBJECT_KEPT_WHOLE {
+        let mut ranges = if elf::is_searched(name, data) && data.len() <= limit::OBJECT_KEPT_WHOLE {
             whole
         } else {
             elf::ranges(data)
@@ -120,21 +128,15 @@ impl Packer {
         Ok(Packed {
             length: data.len() as u64,
             parts: ranges.iter().map(part).collect(),
-            frame: frame.into_boxed_slice(),
+            frame: frame.into(),
         })
     }
-}
-
-/// Whether the text of an object is searched: dynamic loaders and C libraries.
-fn is_searched(name: &[u8], data: &Bytes) -> bool {
-    let is_loader_or_libc = |name: &[u8]| name.starts_with(b"ld") || name.starts_with(b"libc.");
-    let soname = || Object::parse(data.clone()).ok()?.dynamic?.soname;
-    is_loader_or_libc(name) || soname().is_some_and(|soname| is_loader_or_libc(soname.as_bytes()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::elf::Object;
     use std::path::Path;
 
     /// Every fact of an object, as text.

@@ -2,7 +2,7 @@
 //!
 //! Of regular files only what the loader's questions need is kept ([`Content`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use crate::host::WalkError;
-use crate::image::{Packed, limit};
+use crate::image::{Packed, limit, memory};
 
 /// One node of a [`Tree`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,7 +87,7 @@ impl Content {
     pub(super) fn kept(&self) -> u64 {
         match self {
             Self::Elf(packed) => packed.kept(),
-            Self::Script(line) => line.len() as u64,
+            Self::Script(line) => memory::allocated(line.len()),
             Self::Whole(bytes) => bytes.len() as u64,
             Self::Other => 0,
         }
@@ -141,17 +141,17 @@ impl Tree {
     }
 
     /// Everything in the tree with its path, in the order of the paths' components; the root itself is
-    /// left out.
+    /// left out, and so is what has a longer path than the kernel takes: nothing opens that by its path.
     pub fn walk_all(&self) -> Walk<'_> {
-        self.walk_from(PathBuf::from("/"), self.root())
+        self.walk_from(Path::new("/"), self.root())
     }
 
     /// Everything below a folder, which may be reached through links; nothing where there is no such
     /// folder. The paths are without links.
     pub fn walk_below(&self, folder: &Path) -> Walk<'_> {
         match self.resolve(folder) {
-            Ok((path, Node::Directory(directory))) => self.walk_from(path, directory),
-            _ => Walk { tree: self, ahead: Vec::new() },
+            Ok((path, Node::Directory(directory))) => self.walk_from(&path, directory),
+            _ => Walk { tree: self, path: Vec::new(), levels: Vec::new() },
         }
     }
 
@@ -198,10 +198,11 @@ impl Tree {
         &self.nodes[id.0 as usize]
     }
 
-    fn walk_from<'a>(&'a self, path: PathBuf, directory: &'a Directory) -> Walk<'a> {
-        let mut walk = Walk { tree: self, ahead: Vec::new() };
-        walk.enter(&path, directory);
-        walk
+    fn walk_from<'a>(&'a self, path: &Path, directory: &'a Directory) -> Walk<'a> {
+        let path = path.as_os_str().as_bytes();
+        let path = path.strip_suffix(b"/").unwrap_or(path).to_vec();
+        let levels = vec![Level { folder: path.len(), children: directory.children.iter() }];
+        Walk { tree: self, path, levels }
     }
 
     fn walk(&self, path: &Path, follow_last: bool) -> Result<(PathBuf, &Node), WalkError> {
@@ -282,26 +283,43 @@ fn absolute(names: &[&[u8]]) -> PathBuf {
 }
 
 /// Walks through a tree, depth first. See [`Tree::walk_all`].
+///
+/// It keeps one path and its place in each folder on the way, however many names the folders have.
 pub struct Walk<'a> {
     tree: &'a Tree,
-    ahead: Vec<(PathBuf, &'a Node)>,
+    path: Vec<u8>,
+    levels: Vec<Level<'a>>,
 }
 
-impl<'a> Walk<'a> {
-    fn enter(&mut self, path: &Path, directory: &'a Directory) {
-        let inner = directory.children.iter().rev();
-        self.ahead.extend(inner.map(|(name, id)| (path.join(OsStr::from_bytes(name)), self.tree.node(*id))));
-    }
+/// A folder that is being walked through.
+struct Level<'a> {
+    /// How long its own path is.
+    folder: usize,
+    children: btree_map::Iter<'a, Box<[u8]>, NodeId>,
 }
 
 impl<'a> Iterator for Walk<'a> {
     type Item = (PathBuf, &'a Node);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (path, node) = self.ahead.pop()?;
-        if let Node::Directory(directory) = node {
-            self.enter(&path, directory);
+        loop {
+            let level = self.levels.last_mut()?;
+            self.path.truncate(level.folder);
+            let Some((name, id)) = level.children.next() else {
+                self.levels.pop();
+                continue;
+            };
+            if level.folder + 1 + name.len() > limit::PATH {
+                continue;
+            }
+            self.path.push(b'/');
+            self.path.extend_from_slice(name);
+            let node = self.tree.node(*id);
+            if let Node::Directory(directory) = node {
+                let folder = self.path.len();
+                self.levels.push(Level { folder, children: directory.children.iter() });
+            }
+            return Some((PathBuf::from(OsStr::from_bytes(&self.path)), node));
         }
-        Some((path, node))
     }
 }

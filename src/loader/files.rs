@@ -193,7 +193,8 @@ impl HostFiles {
     }
 
     fn open_anew(&self, path: &str) -> Result<Opened, OpenError> {
-        let (data, identity) = self.root.map(Path::new(path)).map_err(|error| self.failure(path, error))?;
+        let (data, identity) =
+            self.root.object(Path::new(path)).map_err(|error| self.failure(path, error))?;
         if let Some(known) = self.objects.borrow().get(&identity) {
             return known.clone().map(|facts| Opened { identity: Identity::Host(identity), facts });
         }
@@ -239,7 +240,7 @@ impl Files for HostFiles {
 
     fn read(&self, path: &str) -> Result<Bytes, OpenError> {
         self.spend(path)?;
-        Ok(self.root.map(Path::new(path))?.0)
+        Ok(self.root.read(Path::new(path))?)
     }
 
     fn real_path(&self, path: &str) -> String {

@@ -5,6 +5,10 @@
 //! was seen. Names and lists are used offline only: they change. Every file is written to a temporary
 //! name and renamed, so any number of processes can share the folder, without locks.
 //!
+//! A limit holds when a write is done: what was written longest ago is removed until it does. Each file counts
+//! as the blocks that it takes, one at the least, so that many small ones are bounded too. Writers in other
+//! processes may have one file each on its way meanwhile.
+//!
 //! A cache never makes anything fail: what cannot be read is fetched again, what cannot be written is
 //! left out, with one note.
 
@@ -23,15 +27,21 @@ use super::error::{Error, Result};
 use super::limit;
 use super::manifest::{Descriptor, Resolved, media_type_of};
 use super::observer::Observer;
+use crate::sys;
 
 const BLOBS: &str = "blobs";
 const NAMES: &str = "names";
 const LISTS: &str = "lists";
+/// All folders with files.
+const FOLDERS: [&str; 5] = ["blobs/sha256", "blobs/sha384", "blobs/sha512", NAMES, LISTS];
+/// What the disk gives a file at the least, as most file systems do.
+const BLOCK: u64 = 4096;
 
 /// The cache, or none.
 #[derive(Clone, Debug)]
 pub struct Cache {
     root: Option<PathBuf>,
+    limit: Option<u64>,
     observer: Arc<dyn Observer>,
     complained: Arc<AtomicBool>,
 }
@@ -83,7 +93,13 @@ pub fn default_folder() -> Option<PathBuf> {
 impl Cache {
     /// The cache in a folder; without one, nothing is kept.
     pub fn new(root: Option<PathBuf>, observer: Arc<dyn Observer>) -> Self {
-        Self { root, observer, complained: Arc::default() }
+        Self { root, limit: None, observer, complained: Arc::default() }
+    }
+
+    /// The same cache, which keeps no more than so many bytes.
+    #[must_use]
+    pub fn with_limit(self, limit: Option<u64>) -> Self {
+        Self { limit, ..self }
     }
 
     /// The folder.
@@ -171,12 +187,18 @@ impl Cache {
 
     /// Writes a file; a failure is noted once.
     fn write(&self, path: &Path, bytes: &[u8]) {
+        if self.limit.is_some_and(|limit| (bytes.len() as u64).next_multiple_of(BLOCK) > limit) {
+            return;
+        }
         let folder = path.parent().unwrap_or(path);
         let outcome = fs::create_dir_all(folder).and_then(|()| {
             let mut temporary = tempfile::Builder::new().prefix(".compat-").tempfile_in(folder)?;
             temporary.write_all(bytes)?;
             temporary.persist(path).map_err(|error| error.error)?;
-            Ok(())
+            match self.limit {
+                Some(limit) => self.shrink(limit).map(|_| ()).map_err(std::io::Error::other),
+                None => Ok(()),
+            }
         });
         if let Err(error) = outcome
             && !self.complained.swap(true, Ordering::Relaxed)
@@ -225,8 +247,7 @@ impl Cache {
         let old =
             |modified: SystemTime, age: Duration| modified.elapsed().is_ok_and(|elapsed| elapsed >= age);
         let mut pruned = Pruned::default();
-        let folders = ["blobs/sha256", "blobs/sha384", "blobs/sha512", NAMES, LISTS];
-        for folder in folders.map(|folder| root.join(folder)) {
+        for folder in FOLDERS.map(|folder| root.join(folder)) {
             for (path, name, size, modified) in files_with_temporary(&folder)? {
                 // A temporary file that is young is being written.
                 let abandoned = old(modified, Duration::from_secs(3600));
@@ -234,17 +255,50 @@ impl Cache {
                 if if name.starts_with('.') { !abandoned } else { !wanted } {
                     continue;
                 }
-                match fs::remove_file(&path) {
-                    Ok(()) => {
-                        pruned.entries += 1;
-                        pruned.bytes += size;
-                    }
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                    Err(error) => return Err(Error::io("remove", path)(error)),
-                }
+                pruned.remove(&path, size)?;
             }
         }
         Ok(pruned)
+    }
+
+    /// Removes what was written longest ago until the rest takes no more than `limit` bytes of the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the folder is there but cannot be read or changed.
+    pub fn shrink(&self, limit: u64) -> Result<Pruned> {
+        let Some(root) = &self.root else { return Ok(Pruned::default()) };
+        let mut found = Vec::new();
+        for folder in FOLDERS.map(|folder| root.join(folder)) {
+            found.extend(files_with_temporary(&folder)?);
+        }
+        let occupied = |size: u64| size.next_multiple_of(BLOCK).max(BLOCK);
+        let mut total: u64 = found.iter().map(|(_, _, size, _)| occupied(*size)).sum();
+        found.sort_by_key(|(_, _, _, modified)| *modified);
+        let mut pruned = Pruned::default();
+        for (path, _, size, _) in found {
+            if total <= limit {
+                break;
+            }
+            pruned.remove(&path, size)?;
+            total -= occupied(size);
+        }
+        Ok(pruned)
+    }
+}
+
+impl Pruned {
+    /// Removes a file; one that another process removed meanwhile does not count.
+    fn remove(&mut self, path: &Path, size: u64) -> Result<()> {
+        match fs::remove_file(path) {
+            Ok(()) => {
+                self.entries += 1;
+                self.bytes += size;
+                Ok(())
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(Error::io("remove", path)(error)),
+        }
     }
 }
 
@@ -274,7 +328,7 @@ fn files_with_temporary(folder: &Path) -> Result<Vec<FoundFile>> {
 
 fn read(path: &Path, limit: u64) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    fs::File::open(path).ok()?.take(limit + 1).read_to_end(&mut bytes).ok()?;
+    sys::open_regular(path).ok()?.take(limit + 1).read_to_end(&mut bytes).ok()?;
     (bytes.len() as u64 <= limit).then_some(bytes)
 }
 
@@ -341,6 +395,47 @@ mod tests {
         assert_eq!(cache.prune(Some(Duration::from_secs(60))).unwrap().entries, 0);
         assert_eq!(cache.prune(None).unwrap().entries, 3);
         assert!(cache.entries().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_limit_holds_after_each_write_and_the_oldest_goes_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let limit = 10 * BLOCK;
+        let cache = cache(folder.path()).with_limit(Some(limit));
+        let digests: Vec<Digest> = (0..40_u8).map(|number| Digest::of(&[number])).collect();
+        for (number, digest) in digests.iter().enumerate() {
+            cache.keep_blob(digest, &[number as u8]);
+            // Whatever the file system's clock: the order of writing is the order of times.
+            let file = fs::File::open(cache.blob_path(digest).unwrap()).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(number as u64)).unwrap();
+            assert!(cache.entries().unwrap().len() as u64 * BLOCK <= limit);
+        }
+        let kept: Vec<bool> = digests.iter().map(|digest| cache.blob(digest, 10).is_some()).collect();
+        assert_eq!(kept.iter().filter(|kept| **kept).count(), 10);
+        assert!(kept[30..].iter().all(|kept| *kept));
+        // What is larger than all is not kept, and drives nothing out.
+        let large = vec![1; limit as usize + 1];
+        cache.keep_blob(&Digest::of(&large), &large);
+        assert_eq!(cache.entries().unwrap().len(), 10);
+        assert_eq!(cache.shrink(3 * BLOCK).unwrap().entries, 7);
+    }
+
+    #[test]
+    fn many_writers_keep_to_a_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let (limit, path) = (8 * BLOCK, folder.path());
+        std::thread::scope(|scope| {
+            for writer in 0..8_u8 {
+                scope.spawn(move || {
+                    let cache = cache(path).with_limit(Some(limit));
+                    for number in 0..30_u8 {
+                        cache.keep_blob(&Digest::of(&[writer, number]), &[writer, number]);
+                    }
+                });
+            }
+        });
+        let left = cache(folder.path()).entries().unwrap().len() as u64;
+        assert!((1..=8).contains(&left), "{left}");
     }
 
     #[test]

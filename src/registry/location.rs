@@ -15,6 +15,9 @@ use super::reference::{self, is_tag};
 /// What starts the text of a location in an image layout.
 pub const LAYOUT_PREFIX: &str = "oci:";
 
+/// What starts a text that names something of this machine: layouts, archives and folders.
+const LOCAL_PREFIXES: [&str; 5] = [LAYOUT_PREFIX, "docker-archive:", "oci-archive:", "archive:", "dir:"];
+
 /// Which manifest of a repository or layout is meant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Selector {
@@ -60,6 +63,18 @@ impl Location {
             Some(layout) => parse_layout(text, layout),
             None => parse_reference(text),
         }
+    }
+
+    /// Parses a reference that names its registry: nothing of this machine, and no short name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidReference`] with the reason.
+    pub fn parse_remote(text: &str) -> Result<Self, Error> {
+        if LOCAL_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) || !reference::names_host(text) {
+            return Err(invalid(text, "only HOST/NAME:TAG and HOST/NAME@DIGEST are taken here"));
+        }
+        parse_reference(text)
     }
 
     /// The same place, another manifest.
@@ -203,6 +218,42 @@ mod tests {
         assert_eq!(Location::parse("oci:a:b/c").unwrap().selector, Selector::Only);
         assert_eq!(Location::parse("oci:dir").unwrap().selector, Selector::Only);
         assert_eq!(shown(&format!("oci:../d@sha256:{HEX}")), format!("oci:../d@sha256:{HEX}"));
+    }
+
+    #[test]
+    fn a_remote_reference_names_its_registry_and_nothing_of_this_machine() {
+        let taken = |text: &str| Location::parse_remote(text).map(|location| location.to_string()).ok();
+        assert_eq!(taken("ghcr.io/org/app:1").as_deref(), Some("ghcr.io/org/app:1"));
+        assert_eq!(taken("localhost:5000/x").as_deref(), Some("localhost:5000/x:latest"));
+        assert_eq!(taken("[::1]:5000/x:1").as_deref(), Some("[::1]:5000/x:1"));
+        for text in [
+            "",
+            "-",
+            "--insecure",
+            "-x.y/z",
+            "app",
+            "org/app:1",
+            "/etc/passwd",
+            "./app/x",
+            "../app/x",
+            "~/app",
+            "oci:dir",
+            "oci:/dir:1",
+            "oci:5000/x",
+            "docker-archive:5000/x",
+            "oci-archive:/a",
+            "archive:1/x",
+            "dir:/x",
+            "dir:80/x",
+            "https://ghcr.io/a",
+            "file:///etc/passwd",
+            " ghcr.io/a",
+            "ghcr.io//a",
+        ] {
+            assert_eq!(taken(text), None, "{text}");
+        }
+        let error = Location::parse_remote("oci:dir").unwrap_err();
+        insta::assert_snapshot!(error, @r#"invalid reference "oci:dir": only HOST/NAME:TAG and HOST/NAME@DIGEST are taken here"#);
     }
 
     #[test]

@@ -66,9 +66,19 @@ pub(super) fn is_tag(text: &str) -> bool {
 /// What stands before the first slash is a host when it has a dot or a colon, or is `localhost`.
 fn split_host(named: &str) -> (&str, &str) {
     match named.split_once('/') {
-        Some((host, rest)) if host.contains(['.', ':', '[']) || host == "localhost" => (host, rest),
+        Some((host, rest)) if is_host(host) => (host, rest),
         _ => (DEFAULT_HOST, named),
     }
+}
+
+/// Whether a reference says which registry it means; what looks like a path or an option does not.
+pub(super) fn names_host(text: &str) -> bool {
+    let is_path = text.starts_with(['/', '.', '~', '-']);
+    !is_path && text.split_once('/').is_some_and(|(host, _)| is_host(host))
+}
+
+fn is_host(host: &str) -> bool {
+    host.contains(['.', ':', '[']) || host == "localhost"
 }
 
 fn check_host(host: &str) -> Result<(), String> {

@@ -1,6 +1,7 @@
 //! Layers that nobody makes by accident: a clear error or a bounded, correct answer.
 
 use super::{Tar, lines, merged, tree, tree_with};
+use crate::image::layer::State;
 use crate::image::{Limits, limit};
 
 fn error(layers: &[Vec<u8>]) -> String {
@@ -168,6 +169,103 @@ fn entries_and_memory_are_bounded() {
         |limits| tree_with(std::slice::from_ref(&layer), limits).map(|tree| lines(&tree)).unwrap_err();
     insta::assert_snapshot!(bounded(Limits { entries: 2, ..Limits::default() }), @"the number of the image's entries is more than 2");
     insta::assert_snapshot!(bounded(Limits { kept: 100, ..Limits::default() }), @"the memory in bytes for what is kept of the image is more than 100");
+}
+
+/// What is said of a layer that takes more memory than `kept`, and how much the merge itself had counted
+/// when it was refused.
+fn counted(layers: &[Vec<u8>], kept: u64) -> (String, u64) {
+    let mut state = State::new(Limits { kept, ..Limits::default() }).unwrap();
+    let numbered = layers.iter().enumerate().rev();
+    let outcomes = numbered.map(|(number, layer)| state.apply(number as u32, &layer[..]));
+    let outcome: Result<Vec<()>, _> = outcomes.collect();
+    (outcome.map(|_| String::new()).unwrap_or_else(|fault| fault.to_string()), state.kept())
+}
+
+#[test]
+fn each_new_folder_of_a_long_path_counts_with_its_leaf_and_its_path() {
+    let deep = |number: usize| format!("{number}/{}x", "a/".repeat(2000)).into_bytes();
+    let layer = (0..5).fold(Tar::new(), |layer, number| layer.pax(&[("path", &deep(number))]).file("x", ""));
+    let (error, kept) = counted(&[layer.end()], 1 << 30);
+    assert_eq!(error, "");
+    // 10,000 folders, each with a node, a name, a leaf of the table of its one child, and a path.
+    let folder = 40 + 32 + 240 + 2000;
+    assert!(kept > 10_000 * folder && kept < 10_000 * (folder + 200), "{kept}");
+}
+
+#[test]
+fn the_target_of_a_link_counts_wherever_it_is_put() {
+    let target = [b'y'; 4000];
+    let mut layer = Tar::new();
+    for number in 0..100 {
+        layer = layer.file(&format!(".wh.{number}"), "");
+    }
+    let (_, before) = counted(&[Tar { bytes: layer.bytes.clone() }.end()], 1 << 30);
+    for number in 0..100 {
+        layer = layer.pax(&[("linkpath", &target)]).link(&number.to_string(), "t");
+    }
+    let (error, kept) = counted(&[layer.end()], 1 << 30);
+    assert_eq!(error, "");
+    assert!(kept - before >= 100 * 4000, "{kept} after {before}");
+    // What is replaced is given back.
+    let mut again = Tar::new();
+    for _ in 0..1000 {
+        again = again.pax(&[("linkpath", &target)]).link("same", "t");
+    }
+    assert!(counted(&[again.end()], 1 << 30).1 < 100_000);
+}
+
+#[test]
+fn hard_links_that_wait_for_their_file_count_and_are_given_back() {
+    let path = |number: usize, names: &str| format!("{number}/{}", names.repeat(1000)).into_bytes();
+    let mut layer = Tar::new();
+    for number in 0..50 {
+        let records = [("linkpath", &path(number, "c/")[..])];
+        layer = layer.pax(&records).hard_link(&number.to_string(), "t");
+    }
+    let waiting = layer.end();
+    let (error, kept) = counted(std::slice::from_ref(&waiting), 1 << 30);
+    assert_eq!(error, "");
+    // A thousand names, each a block and its place in a list.
+    assert!(kept > 50 * 1000 * (32 + 16), "{kept}");
+    let (error, kept) = counted(std::slice::from_ref(&waiting), 1 << 20);
+    assert!(error.starts_with("the memory in bytes") && kept < (1 << 20) + 100_000, "{error} {kept}");
+    let mut files = Tar::new();
+    for number in 0..50 {
+        files = files.pax(&[("path", &path(number, "c/")[..])]).file("x", "#!x");
+    }
+    let mut state = State::new(Limits::default()).unwrap();
+    state.apply(1, &waiting[..]).unwrap();
+    state.apply(0, &files.end()[..]).unwrap();
+    assert!(state.broken_link().is_none());
+    assert_eq!(state.kept(), state.merge.kept());
+}
+
+#[test]
+fn hard_links_to_one_object_share_it() {
+    let program = std::fs::read("/usr/bin/env").unwrap();
+    let lower = Tar::new().entry(b"real", tar::EntryType::Regular, b"", &program);
+    let upper = (0..50).fold(Tar::new(), |layer, number| layer.hard_link(&number.to_string(), "real"));
+    let tree = tree(&[lower.end(), upper.end()]).unwrap();
+    let frames: std::collections::HashSet<*const u8> =
+        tree.objects().map(|(.., packed)| packed.frame().as_ptr()).collect();
+    assert_eq!((tree.objects().count(), frames.len()), (51, 1));
+}
+
+#[test]
+fn a_walk_leaves_out_what_no_path_leads_to() {
+    let deep = vec!["d".repeat(250); 15].join("/");
+    let layer = Tar::new()
+        .pax(&[("path", format!("{deep}/x").as_bytes())])
+        .file("x", "#!x")
+        .pax(&[("linkpath", deep.as_bytes())])
+        .link("l", "t")
+        .file(&format!("l/{}/{}/y", "e".repeat(60), "f".repeat(20)), "#!y");
+    let longer = layer.pax(&[("path", format!("l/{}/{}/z", "g".repeat(250), "h".repeat(250)).as_bytes())]);
+    let tree = tree(&[longer.file("x", "#!z").end()]).unwrap();
+    let paths: Vec<usize> = tree.walk_all().map(|(path, _)| path.as_os_str().len()).collect();
+    assert!(paths.iter().all(|length| *length <= limit::PATH), "{paths:?}");
+    assert!(lines(&tree).iter().any(|line| line.ends_with("/y #!y")));
+    assert!(!lines(&tree).iter().any(|line| line.ends_with("/z #!z")));
 }
 
 proptest::proptest! {

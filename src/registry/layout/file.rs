@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::super::blob::BlobReader;
 use super::super::error::{Error, Result};
+use crate::sys;
 
 /// How long the lock of a layout is waited for.
 const LOCK_DEADLINE: Duration = Duration::from_secs(60);
@@ -19,7 +20,7 @@ const PIECE: usize = 256 << 10;
 
 /// Reads a file; none where it does not exist.
 pub(super) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
+    let file = match sys::open_regular(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io("read", path)(error)),
@@ -34,7 +35,7 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
 
 /// Opens a file as a stream; none where it does not exist.
 pub(super) fn stream(path: &Path) -> Result<Option<BlobReader>> {
-    let file = match File::open(path) {
+    let file = match sys::open_regular(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io("read", path)(error)),

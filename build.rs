@@ -1,0 +1,33 @@
+//! Packs the relative relocations of the program (`DT_RELR`).
+//!
+//! A static executable that is position-independent applies its relocations itself at every start: thirty
+//! thousand of them, 700 KB in the usual form and 9 KB in the packed one. Measured as whole processes,
+//! `compat check` of one program takes 1.9 ms for a fixed address, 2.3 ms so, and 2.8 ms unpacked.
+//!
+//! The C library's start code that is linked in must know the packed form: glibc's does from 2.36 on, and with
+//! an older one the program would crash before `main`. A linker that does not know the option (GNU ld before
+//! 2.38) warns and goes on. Where one of them is older the program is larger and starts more slowly.
+
+use std::process::Command;
+
+/// The first glibc whose start code of static executables applies packed relocations.
+const GLIBC: (u32, u32) = (2, 36);
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    let is_glibc = variable("CARGO_CFG_TARGET_OS") == "linux" && variable("CARGO_CFG_TARGET_ENV") == "gnu";
+    // What is installed for another machine's programs is not asked.
+    let is_own = variable("HOST") == variable("TARGET");
+    if is_glibc && is_own && glibc().is_some_and(|version| version >= GLIBC) {
+        println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    }
+}
+
+/// The version of this machine's C library, as `getconf` says it: `glibc 2.36`.
+fn glibc() -> Option<(u32, u32)> {
+    let output = Command::new("getconf").arg("GNU_LIBC_VERSION").output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let mut numbers = text.trim().strip_prefix("glibc ")?.split('.').map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
