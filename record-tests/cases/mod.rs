@@ -10,6 +10,7 @@ mod nested;
 mod out;
 mod outside;
 mod place;
+mod privilege;
 mod program;
 mod provided;
 mod rank;
@@ -39,6 +40,7 @@ pub fn all() -> Vec<Case> {
         outside::cases(),
         provided::cases(),
         place::cases(),
+        privilege::cases(),
         rank::cases(),
         suite::cases(),
         specification::cases(),

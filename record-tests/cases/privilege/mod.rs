@@ -1,0 +1,90 @@
+//! Nobody may do more in a mirror that root made than natively, and everybody may do as much.
+
+mod table;
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::harness::case::Case;
+use crate::harness::privilege::combination::{A, Actor, Combination, DELAYS, PRIMES};
+use crate::harness::privilege::run;
+use crate::harness::privilege::world::{Options, Place, World};
+
+/// The cases.
+pub fn cases() -> Vec<Case> {
+    let tools = &["python3", "unshare", "nsenter"];
+    vec![
+        Case::new("privilege::nobody_gets_more_inside", tools, inside),
+        Case::new("privilege::nobody_gets_more_at_a_mount_path", tools, mount_path),
+        Case::new("privilege::nobody_gets_more_in_a_waiting_mirror", tools, waiting),
+        Case::new("privilege::nobody_gets_more_where_reads_are_served", tools, served),
+    ]
+}
+
+/// Only combinations whose names contain this.
+const ONLY: &str = "COMPAT_PRIVILEGE_ONLY";
+
+/// An ordinary user, who has a supplementary group.
+const USER: Actor = Actor { identity: "a", user: A };
+
+/// Root without its capabilities, root without those to pass over permissions, a user in a namespace of its own, and
+/// a user with some of root's capabilities.
+const SPECIAL: [Actor; 4] = [
+    Actor { identity: "r", user: 0 },
+    Actor { identity: "d", user: 0 },
+    Actor { identity: "n", user: A },
+    Actor { identity: "c", user: A },
+];
+
+/// All operations and changes, each pair with the next delay and look; of `actors` the next one. Of the pairs every
+/// `stride`th, from `first` on.
+fn combinations(actors: &[Actor], stride: usize, first: usize) -> Vec<Combination> {
+    let pairs = table::OPERATIONS
+        .iter()
+        .flat_map(|operation| table::CHANGES.iter().map(move |change| (*operation, *change)));
+    let chosen = pairs.enumerate().filter(|(number, _)| number % stride == first % stride);
+    let made = chosen.map(|(number, (operation, change))| {
+        let turn = number / stride + first;
+        Combination {
+            operation,
+            change,
+            actor: actors[turn % actors.len()],
+            delay: Duration::from_millis(DELAYS[(turn + turn / 50) % DELAYS.len()]),
+            prime: (turn / 3 + turn / 50) % PRIMES.len(),
+        }
+    });
+    made.filter(Combination::is_sensible).collect()
+}
+
+fn compare(folder: &Path, place: Place, is_served: bool, mut combinations: Vec<Combination>) {
+    if let Ok(only) = std::env::var(ONLY) {
+        combinations.retain(|combination| combination.name().contains(&only));
+    }
+    let mut world = World::start(folder, Options { place, served: is_served, before: "" });
+    let differences = run::all(&mut world, &combinations);
+    run::assert_none(differences, combinations.len());
+}
+
+fn inside(folder: &Path) {
+    let mut all = combinations(&[USER], 1, 0);
+    all.extend(combinations(&SPECIAL, 3, 1));
+    compare(folder, Place::Inside, false, all);
+}
+
+fn mount_path(folder: &Path) {
+    let mut all = combinations(&[USER], 3, 1);
+    all.extend(combinations(&SPECIAL, 9, 2));
+    compare(folder, Place::MountPath, false, all);
+}
+
+fn waiting(folder: &Path) {
+    let mut all = combinations(&[USER], 5, 2);
+    all.extend(combinations(&SPECIAL, 15, 3));
+    compare(folder, Place::Waiting, false, all);
+}
+
+fn served(folder: &Path) {
+    let mut all = combinations(&[USER], 4, 3);
+    all.extend(combinations(&SPECIAL, 12, 4));
+    compare(folder, Place::Inside, true, all);
+}

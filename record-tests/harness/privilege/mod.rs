@@ -1,0 +1,6 @@
+//! Users and root, natively and in a mirror, side by side: whatever a user does is done in two directories that are
+//! alike, and both times by the same script (`fixtures/privilege.py` says what scripts are).
+
+pub mod combination;
+pub mod run;
+pub mod world;
