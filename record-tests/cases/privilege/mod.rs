@@ -1,5 +1,7 @@
 //! Nobody may do more in a mirror that root made than natively, and everybody may do as much.
 
+mod point;
+mod random;
 mod table;
 
 use std::path::Path;
@@ -12,12 +14,26 @@ use crate::harness::privilege::world::{Options, Place, World};
 
 /// The cases.
 pub fn cases() -> Vec<Case> {
-    let tools = &["python3", "unshare", "nsenter"];
+    let mut all = point::cases();
+    all.extend(random::cases());
+    all.extend(tables());
+    all
+}
+
+/// What all cases take.
+const TOOLS: &[&str] = &["python3", "unshare", "nsenter"];
+
+fn tables() -> Vec<Case> {
+    let tools = TOOLS;
     vec![
         Case::new("privilege::nobody_gets_more_inside", tools, inside),
         Case::new("privilege::nobody_gets_more_at_a_mount_path", tools, mount_path),
         Case::new("privilege::nobody_gets_more_in_a_waiting_mirror", tools, waiting),
-        Case::new("privilege::nobody_gets_more_where_reads_are_served", tools, served),
+        Case::new(
+            "privilege::nobody_gets_more_where_reads_are_served",
+            &["python3", "unshare", "nsenter", "strace"],
+            served,
+        ),
     ]
 }
 
@@ -60,7 +76,7 @@ fn compare(folder: &Path, place: Place, is_served: bool, mut combinations: Vec<C
     if let Ok(only) = std::env::var(ONLY) {
         combinations.retain(|combination| combination.name().contains(&only));
     }
-    let mut world = World::start(folder, Options { place, served: is_served, before: "" });
+    let mut world = World::start(folder, Options { place, is_served, before: "" });
     let differences = run::all(&mut world, &combinations);
     run::assert_none(differences, combinations.len());
 }

@@ -2,5 +2,6 @@
 //! alike, and both times by the same script (`fixtures/privilege.py` says what scripts are).
 
 pub mod combination;
+mod inherent;
 pub mod run;
 pub mod world;

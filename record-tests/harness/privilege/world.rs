@@ -24,13 +24,21 @@ pub enum Place {
     Waiting,
 }
 
-/// Commands that end a directory's way through the mirror: reads and writes go through the server there. Two
-/// overlays on each other are too deep for FUSE passthrough.
-const SERVED: &str = "dir lower 0 0 755; dir memory1 0 0 755; dir memory2 0 0 755; dir over1 0 0 755;
-    mount -t tmpfs memory {top}/memory1; dir memory1/upper 0 0 755; dir memory1/work 0 0 755;
-    mount -t tmpfs memory {top}/memory2; dir memory2/upper 0 0 755; dir memory2/work 0 0 755;
-    mount -t overlay over -o lowerdir={top}/lower,upperdir={top}/memory1/upper,workdir={top}/memory1/work {top}/over1;
-    mount -t overlay over -o lowerdir={top}/over1,upperdir={top}/memory2/upper,workdir={top}/memory2/work {top}/both";
+/// What refuses the kernel's passthrough to the server, so that it reads and writes itself: strace(1) answers the
+/// ioctls of `/dev/fuse`.
+const SERVED: [&str; 11] = [
+    "strace",
+    "-f",
+    "--seccomp-bpf",
+    "-qq",
+    "-o",
+    "/dev/null",
+    "-e",
+    "inject=ioctl:error=EPERM",
+    "-P",
+    "/dev/fuse",
+    "--",
+];
 
 /// A process with all identities.
 pub struct Agent {
@@ -92,12 +100,12 @@ pub struct World {
 }
 
 /// How a world is made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Options<'a> {
     pub place: Place,
     /// Whether reads and writes go through the server.
-    pub served: bool,
-    /// What root does first, in a mount namespace of its own; `{top}` is the directory with `native` and `mirror`.
+    pub is_served: bool,
+    /// What root does first, in a mount namespace of its own. `{top}/both` will have what both do.
     pub before: &'a str,
 }
 
@@ -113,14 +121,10 @@ impl World {
         let mut outside = Agent::start(command);
         let mut top = folder.to_path_buf();
         outside.root(&top, "dir both 0 0 755");
-        let place = |script: &str| script.replace("{top}", &folder.display().to_string());
-        if options.served {
-            outside.root(&top, &place(SERVED));
-        }
-        outside.root(&top, &place(options.before));
+        outside.root(&top, &options.before.replace("{top}", &folder.display().to_string()));
         top.push("both");
         outside.root(&top, "dir native 0 0 755; dir mirror 0 0 755");
-        let (mirror, recorder, through) = reach(folder, &script, outside.process.id(), options.place);
+        let (mirror, recorder, through) = reach(folder, &script, outside.process.id(), options);
         Self {
             outside,
             mirror,
@@ -138,6 +142,24 @@ impl World {
     /// Root does a script outside in both directories; the outcomes natively and below the mirror.
     pub fn root(&mut self, name: &str, script: &str) -> [Vec<String>; 2] {
         self.originals(name).map(|directory| self.outside.root(&directory, script))
+    }
+
+    /// Somebody does a script on both sides: root outside, and who has `outside ` before the name, too; all others
+    /// natively, and in the mirror.
+    pub fn both(&mut self, who: &str, name: &str, script: &str, goes_on: bool) -> [Vec<String>; 2] {
+        let outside = who.strip_prefix("outside ").or_else(|| (who == "root").then_some(who));
+        if let Some(identity) = outside {
+            return self
+                .originals(name)
+                .map(|directory| self.outside.ask(identity, &directory, script, goes_on));
+        }
+        let mirrored = self.mirrored(who, name, script, goes_on);
+        [self.natively(who, name, script, goes_on), mirrored]
+    }
+
+    /// All that is there natively, and below the mirror.
+    pub fn states(&mut self, name: &str) -> [String; 2] {
+        self.root(name, "dump .").map(|outcomes| outcomes.concat())
     }
 
     /// A user does a script natively.
@@ -167,16 +189,22 @@ impl Drop for World {
 }
 
 /// `compat record` in the mount namespace of another process.
-fn recorder(folder: &Path, namespace: u32) -> Command {
+fn recorder(folder: &Path, namespace: u32, is_served: bool) -> Command {
     let mut command = Command::new("nsenter");
     command.args(["--target", &namespace.to_string(), "--mount", &format!("--wdns={}", folder.display())]);
+    command.args(if is_served { &SERVED[..] } else { &[] });
     command.args([COMPAT, "record", "-q", "-o"]).arg(log(folder)).env("COMPAT_RECORD_TEST", "1");
     command
 }
 
 /// Makes the mirror: who acts in it, the recorder where that is another process, and where in it the root is.
-fn reach(folder: &Path, script: &Path, namespace: u32, place: Place) -> (Agent, Option<Child>, PathBuf) {
-    let mut command = recorder(folder, namespace);
+fn reach(
+    folder: &Path,
+    script: &Path,
+    namespace: u32,
+    Options { place, is_served, .. }: Options<'_>,
+) -> (Agent, Option<Child>, PathBuf) {
+    let mut command = recorder(folder, namespace, is_served);
     if place == Place::Inside {
         command.args(["--", "python3"]).arg(script);
         return (Agent::start(command), None, "/".into());
