@@ -38,6 +38,13 @@ const INHERENT: &[Inherent] = &[
         applies: |combination, class| class == Class::Error && combination.delay < TICK,
     },
     Inherent {
+        reason: "a map of what is open gives no more than write(2) through the same descriptor, which goes on natively",
+        applies: |combination, _| {
+            let name = (combination.operation.name, combination.change.name);
+            name == ("write what is mapped", "lets it only be appended to")
+        },
+    },
+    Inherent {
         reason: "no descriptor is kept of what is held by path only: without its name it cannot be found (ESTALE)",
         applies: |combination, class| {
             let change = combination.change.name;

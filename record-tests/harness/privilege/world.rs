@@ -4,11 +4,11 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::recorder::{COMPAT, log};
+use crate::harness::recorder::{COMPAT, descendants, log, wait_until};
 
 /// How long one script may take: what takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -24,21 +24,9 @@ pub enum Place {
     Waiting,
 }
 
-/// What refuses the kernel's passthrough to the server, so that it reads and writes itself: strace(1) answers the
-/// ioctls of `/dev/fuse`.
-const SERVED: [&str; 11] = [
-    "strace",
-    "-f",
-    "--seccomp-bpf",
-    "-qq",
-    "-o",
-    "/dev/null",
-    "-e",
-    "inject=ioctl:error=EPERM",
-    "-P",
-    "/dev/fuse",
-    "--",
-];
+/// Answers each ioctl of a process with an error.
+const REFUSING: [&str; 9] =
+    ["-f", "-qq", "-o", "/dev/null", "-e", "trace=ioctl", "-e", "inject=ioctl:error=EPERM", "-p"];
 
 /// A process with all identities.
 pub struct Agent {
@@ -77,7 +65,7 @@ impl Agent {
 
     fn end(&mut self) {
         drop(self.requests.take());
-        let _ = self.process.wait();
+        await_end(&mut self.process);
     }
 }
 
@@ -124,14 +112,29 @@ impl World {
         outside.root(&top, &options.before.replace("{top}", &folder.display().to_string()));
         top.push("both");
         outside.root(&top, "dir native 0 0 755; dir mirror 0 0 755");
-        let (mirror, recorder, through) = reach(folder, &script, outside.process.id(), options);
-        Self {
-            outside,
-            mirror,
-            through: through.join(top.strip_prefix("/").expect("an absolute path")),
-            top,
-            recorder,
+        let (mirror, recorder, root) = reach(folder, &script, outside.process.id(), options.place);
+        let through = root.join(top.strip_prefix("/").expect("an absolute path"));
+        let mut world = Self { outside, mirror, top, through, recorder };
+        if options.is_served {
+            world.serve_reads();
         }
+        world
+    }
+
+    /// Makes the server read and write itself: it gives passthrough up when the kernel refuses it once, which
+    /// strace(1) does instead.
+    fn serve_reads(&mut self) {
+        const NAME: &str = "refused";
+        self.root(NAME, "dir . 0 0 755; make file 0 0 644 served");
+        assert_eq!(self.mirrored("root", NAME, "stat file", false), ["ok"]);
+        let server = descendants(self.recorder.as_ref().unwrap_or(&self.mirror.process))[0];
+        let mut command = Command::new("strace");
+        let mut strace = command.args(REFUSING).arg(server.to_string()).spawn().expect("strace starts");
+        wait_until("strace", || is_traced(server));
+        let read = self.mirrored("root", NAME, "open file RDONLY; read; close", false);
+        assert_eq!(read, ["ok", "ok served", "ok"]);
+        terminate(&mut strace);
+        wait_until("the end of strace", || !is_traced(server));
     }
 
     /// A directory of this name natively, and the one below the mirror.
@@ -179,32 +182,58 @@ impl Drop for World {
     fn drop(&mut self) {
         self.mirror.end();
         self.outside.end();
+        if std::thread::panicking() {
+            // What is immutable could not be removed.
+            let _ = Command::new("chattr").args(["-R", "-f", "-i", "-a"]).arg(&self.top).status();
+        }
         let Some(mut recorder) = self.recorder.take() else { return };
         drop(recorder.stdin.take());
-        if let Some(process) = Pid::from_raw(recorder.id() as i32) {
-            let _ = kill_process(process, Signal::TERM);
-        }
-        let _ = recorder.wait();
+        terminate(&mut recorder);
     }
 }
 
+/// Asks a process to end, and waits for that.
+fn terminate(process: &mut Child) {
+    if let Some(process) = Pid::from_raw(process.id() as i32) {
+        let _ = kill_process(process, Signal::TERM);
+    }
+    await_end(process);
+}
+
+/// Waits for the end of a process; what hangs is killed.
+fn await_end(process: &mut Child) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while let Ok(None) = process.try_wait() {
+        if Instant::now() > deadline {
+            for inside in descendants(process).iter().chain([&process.id()]) {
+                let _ = Pid::from_raw(*inside as i32).map(|inside| kill_process(inside, Signal::KILL));
+            }
+            let _ = process.wait();
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether each thread of a process is traced.
+fn is_traced(process: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let mut states =
+        threads.map(|thread| std::fs::read_to_string(thread.path().join("status")).unwrap_or_default());
+    states.all(|state| !state.contains("TracerPid:\t0\n"))
+}
+
 /// `compat record` in the mount namespace of another process.
-fn recorder(folder: &Path, namespace: u32, is_served: bool) -> Command {
+fn recorder(folder: &Path, namespace: u32) -> Command {
     let mut command = Command::new("nsenter");
     command.args(["--target", &namespace.to_string(), "--mount", &format!("--wdns={}", folder.display())]);
-    command.args(if is_served { &SERVED[..] } else { &[] });
     command.args([COMPAT, "record", "-q", "-o"]).arg(log(folder)).env("COMPAT_RECORD_TEST", "1");
     command
 }
 
 /// Makes the mirror: who acts in it, the recorder where that is another process, and where in it the root is.
-fn reach(
-    folder: &Path,
-    script: &Path,
-    namespace: u32,
-    Options { place, is_served, .. }: Options<'_>,
-) -> (Agent, Option<Child>, PathBuf) {
-    let mut command = recorder(folder, namespace, is_served);
+fn reach(folder: &Path, script: &Path, namespace: u32, place: Place) -> (Agent, Option<Child>, PathBuf) {
+    let mut command = recorder(folder, namespace);
     if place == Place::Inside {
         command.args(["--", "python3"]).arg(script);
         return (Agent::start(command), None, "/".into());
