@@ -34,6 +34,11 @@ fn tables() -> Vec<Case> {
             &["python3", "unshare", "nsenter", "strace"],
             served,
         ),
+        Case::new(
+            "privilege::nobody_gets_more_in_a_container",
+            &["python3", "unshare", "docker", "dockerd", "tar"],
+            container,
+        ),
     ]
 }
 
@@ -103,4 +108,12 @@ fn served(folder: &Path) {
     let mut all = combinations(&[USER], 4, 3);
     all.extend(combinations(&SPECIAL, 12, 4));
     compare(folder, Place::Inside, true, all);
+}
+
+fn container(folder: &Path) {
+    let mut all = combinations(&[USER], 10, 4);
+    all.extend(combinations(&SPECIAL, 25, 5));
+    // A container has no more of root's rights to keep, and no user namespaces.
+    all.retain(|combination| ["a", "r", "c"].contains(&combination.actor.identity));
+    compare(folder, Place::Container, false, all);
 }

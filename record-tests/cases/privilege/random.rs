@@ -36,10 +36,15 @@ fn number(variable: &str) -> Option<u64> {
 
 /// Four directories: anybody's, a sticky one, one user's, and one of a group.
 const TREE: &str = "dir . 0 0 755; dir d0 0 0 777; dir d1 0 0 1777; dir d2 1301 1301 755; dir d3 1302 1400 770;
-    make d0/n0 1301 1301 644 a0; make d0/n1 1302 1302 666 b1; make d1/n0 1302 1302 644 b0; make d1/n1 1301 1301 600 a1;
-    make d2/n0 1301 1301 644 a0; dir d2/n2 1301 1301 777; make d3/n0 1302 1400 660 b0; points d0/n3 ../d1/n1";
+    make d0/n0 1301 1301 644 a0; make d0/n1 1302 1302 666 b1; dir d0/n2 1301 1400 770; make d0/n2/n0 1301 1400 660 a0;
+    points d0/n3 ../d1/n1; make d1/n0 1302 1302 644 b0; make d1/n1 1301 1301 600 a1; dir d1/n2 1302 1302 1777;
+    make d1/n2/n1 1301 1301 755 a1; make d2/n0 1301 1301 644 a0; dir d2/n2 1301 1301 777; points d2/n3 ../d3/n0;
+    make d3/n0 1302 1400 660 b0; make d3/n1 1301 1400 664 a1; dir d3/n2 1302 1400 2770; make d3/n3 0 0 666 r3";
 
-/// The last that a longer wait than any tick is for.
+/// After how many steps a new tree is begun, in which root has not taken everything yet.
+const EACH: usize = 60;
+
+/// Longer than any tick of the kernel's clock, for which it may remember.
 const TICKS: Duration = Duration::from_millis(25);
 
 /// How many differences are looked for: each begins a new tree.
@@ -50,7 +55,7 @@ const SHOWN: usize = 25;
 
 fn play(folder: &Path, place: Place, default: u64) {
     let seed = number(SEED).unwrap_or(default);
-    let steps = number(STEPS).unwrap_or(1500) as usize;
+    let steps = number(STEPS).unwrap_or(1200) as usize;
     let mut world = World::start(folder, Options { place, is_served: false, before: "" });
     let mut dice = Dice(fastrand::Rng::with_seed(seed));
     let (mut differences, mut done) = (Vec::new(), 0);
@@ -58,7 +63,7 @@ fn play(folder: &Path, place: Place, default: u64) {
         let name = format!("t{done}");
         world.root(&name, TREE);
         let mut story = Vec::new();
-        while done < steps {
+        for _ in 0..EACH.min(steps - done) {
             done += 1;
             let step = dice.step();
             let found = take(&mut world, &name, &step, &mut story);
@@ -84,7 +89,9 @@ fn play(folder: &Path, place: Place, default: u64) {
 fn take(world: &mut World, name: &str, step: &Step, story: &mut Vec<String>) -> Option<(Class, String)> {
     let [native, mirrored] = world.both(step.who, name, &step.script, false);
     story.push(format!("{}: {} {native:?}, then {} ms", step.who, step.script, step.pause.as_millis()));
-    let outcome = Outcome { native, mirrored, states: world.states(name) };
+    // Root acts on both sides outside; users may act at once, before anybody looks at what is there.
+    let states = if step.who == "root" { Default::default() } else { world.states(name) };
+    let outcome = Outcome { native, mirrored, states };
     std::thread::sleep(step.pause);
     match outcome.class()? {
         // Looks only make the kernel remember; and of two reasons to refuse something either may be given.
@@ -171,12 +178,10 @@ impl Dice {
             0 => format!("lchown {path} 0 0"),
             1 => format!("chown {path} 0 0; chmod {path} {}", self.one(&["600", "700", "4700"])),
             2 => format!("chmod {path} 0"),
-            3 => format!("make planted 0 0 600 of-root; rename planted {path}"),
-            _ => format!("make planted 1302 1302 600 of-b; rename planted {path}; lchown {path} 1302 1302"),
+            3 => format!("replace make {path} 0 0 600 of-root"),
+            _ => format!("replace make {path} 1302 1302 600 of-b"),
         };
-        // What could not be put in place is not left for the next one.
-        let script = if script.starts_with("make") { format!("{script}; stat {path}") } else { script };
-        let pause = Duration::from_millis(self.one(&[0, 0, 0, 1, 3, 20, 100, 400]));
+        let pause = Duration::from_millis(self.one(&[0, 0, 0, 0, 0, 1, 1, 3, 3, 20, 20, 100, 400]));
         Step { who: "root", script, is_look: false, pause }
     }
 

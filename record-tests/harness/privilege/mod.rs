@@ -2,6 +2,7 @@
 //! alike, and both times by the same script (`fixtures/privilege.py` says what scripts are).
 
 pub mod combination;
+mod engine;
 mod inherent;
 pub mod run;
 pub mod world;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::engine::Engine;
 use crate::harness::recorder::{COMPAT, descendants, log, wait_until};
 
 /// How long one script may take: what takes longer hangs.
@@ -22,6 +23,8 @@ pub enum Place {
     MountPath,
     /// By nsenter(1), in a mirror that waits.
     Waiting,
+    /// By the command that was started in it, in a container.
+    Container,
 }
 
 /// Answers each ioctl of a process with an error.
@@ -85,6 +88,8 @@ pub struct World {
     /// The same directory as who acts in the mirror finds it.
     through: PathBuf,
     recorder: Option<Child>,
+    /// Last: it ends when its containers have ended.
+    _engine: Option<Engine>,
 }
 
 /// How a world is made.
@@ -112,9 +117,17 @@ impl World {
         outside.root(&top, &options.before.replace("{top}", &folder.display().to_string()));
         top.push("both");
         outside.root(&top, "dir native 0 0 755; dir mirror 0 0 755");
-        let (mirror, recorder, root) = reach(folder, &script, outside.process.id(), options.place);
+        let engine = (options.place == Place::Container).then(Engine::start);
+        let (mirror, recorder, root) = if let Some(engine) = &engine {
+            let mut command = engine.record(folder);
+            // The user's own Python is not there.
+            command.arg("/usr/bin/python3").arg(&script);
+            (Agent::start(command), None, PathBuf::from("/"))
+        } else {
+            reach(folder, &script, outside.process.id(), options.place)
+        };
         let through = root.join(top.strip_prefix("/").expect("an absolute path"));
-        let mut world = Self { outside, mirror, top, through, recorder };
+        let mut world = Self { outside, mirror, top, through, recorder, _engine: engine };
         if options.is_served {
             world.serve_reads();
         }
@@ -193,7 +206,7 @@ impl Drop for World {
 }
 
 /// Asks a process to end, and waits for that.
-fn terminate(process: &mut Child) {
+pub fn terminate(process: &mut Child) {
     if let Some(process) = Pid::from_raw(process.id() as i32) {
         let _ = kill_process(process, Signal::TERM);
     }
