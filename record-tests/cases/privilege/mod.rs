@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::harness::case::Case;
-use crate::harness::privilege::combination::{A, Actor, Combination, DELAYS, PRIMES};
+use crate::harness::privilege::combination::{A, Actor, Combination, DELAYS, LOOKS};
 use crate::harness::privilege::run;
 use crate::harness::privilege::world::{Options, Place, World};
 
@@ -26,6 +26,7 @@ const TOOLS: &[&str] = &["python3", "unshare", "nsenter"];
 fn tables() -> Vec<Case> {
     let tools = TOOLS;
     vec![
+        Case::new("privilege::what_is_done_twice_natively_differs_in_nothing", tools, native),
         Case::new("privilege::nobody_gets_more_inside", tools, inside),
         Case::new("privilege::nobody_gets_more_at_a_mount_path", tools, mount_path),
         Case::new("privilege::nobody_gets_more_in_a_waiting_mirror", tools, waiting),
@@ -71,7 +72,7 @@ fn combinations(actors: &[Actor], stride: usize, first: usize) -> Vec<Combinatio
             change,
             actor: actors[turn % actors.len()],
             delay: Duration::from_millis(DELAYS[(turn + turn / 50) % DELAYS.len()]),
-            prime: (turn / 3 + turn / 50) % PRIMES.len(),
+            look: LOOKS[(turn / 3 + turn / 50) % LOOKS.len()],
         }
     });
     made.filter(Combination::is_sensible).collect()
@@ -84,6 +85,13 @@ fn compare(folder: &Path, place: Place, is_served: bool, mut combinations: Vec<C
     let mut world = World::start(folder, Options { place, is_served, before: "" });
     let differences = run::all(&mut world, &combinations);
     run::assert_none(differences, combinations.len());
+}
+
+/// The comparison itself is compared: without a mirror, it finds nothing.
+fn native(folder: &Path) {
+    let mut all = combinations(&[USER], 4, 2);
+    all.extend(combinations(&SPECIAL, 12, 5));
+    compare(folder, Place::Native, false, all);
 }
 
 fn inside(folder: &Path) {

@@ -33,6 +33,7 @@ pub const OPERATIONS: &[Operation] = &[
     file("make a directory", "mkdir d/new 2777"),
     file("make a FIFO", "mkfifo d/new"),
     file("make a device", "mknod d/new"),
+    file("make a socket", "bind d/new"),
     file("make a symbolic link", "symlink f d/new"),
     file("link from", "link {t} e/new"),
     file("link to", "link e/g d/new"),
@@ -87,6 +88,7 @@ pub const OPERATIONS: &[Operation] = &[
     on("d/x", "execute", "", "exec {t} -u"),
     on("d/x", "write a program", "", "open {t} WRONLY; write W"),
     file("set flags", "open {t} RDONLY; setflags 40"),
+    file("set flags by the other ioctl", "open {t} RDONLY; setxflags"),
     file("get flags", "open {t} RDONLY; getflags"),
     file("copy from", "open {t} RDONLY 0 s; open e/g WRONLY 0 t; copy s t 4"),
     file("copy to", "open e/g RDONLY 0 s; open {t} WRONLY 0 t; copy s t 4"),
@@ -104,7 +106,9 @@ pub const OPERATIONS: &[Operation] = &[
     held("set times of what is open", "futimens set h"),
     held("set an attribute of what is open", "fsetxattr user.t t h"),
     held("remove an attribute of what is open", "fremovexattr user.s h"),
+    held("set a list of what is open", "fsetacl u.7,U.7.{me},g.7,m.7,o.7 h"),
     held("set flags of what is open", "setflags 40 h"),
+    held("set flags of what is open by the other ioctl", "setxflags h"),
     held("statfs of what is open", "fstatfs h"),
     on("d/f", "copy from what is open", "open {t} RDONLY 0 h", "open e/g WRONLY 0 t; copy h t 4"),
     on("d/f", "open again what is open", "open {t} RDONLY 0 h", "open @h RDWR; write W"),
@@ -119,6 +123,7 @@ pub const OPERATIONS: &[Operation] = &[
     ),
     on("d/f", "unlink below an open directory", "open d RDONLY|DIRECTORY 0 h", "unlink @h/f"),
     on("d/f", "rename below an open directory", "open d RDONLY|DIRECTORY 0 h", "rename @h/f @h/new"),
+    on("d/f", "change to an open directory", "open d RDONLY|DIRECTORY 0 h", "cd @h; here stat f"),
     on("d/f", "list an open directory", "open d RDONLY|DIRECTORY 0 h", "list @h"),
 ];
 
@@ -202,6 +207,8 @@ pub const CHANGES: &[Change] = &[
         "rename d old; dir other {high} {high} 755; make other/f {high} {high} 600 of-root;
             dir other/sub {high} {high} 700; points other/l f; program other/x {high} {high} 700; points d other",
     ),
+    change("takes a set-user-ID bit away", Setup::SetId, "chmod {t} 755"),
+    change("gives a set-user-ID program away", Setup::SetId, "chown {t} {me} {me}"),
     change("lets anybody in", Setup::Nobody, "chmod d 777; chmod {t} 777"),
     change("gives it away", Setup::Nobody, "chown d {me} {me}; lchown {t} {me} {me}"),
 ];

@@ -32,6 +32,8 @@ pub enum Setup {
     Sticky,
     /// Another user owns it, and lets nobody do anything.
     Nobody,
+    /// The user's directory, with what is root's and has its set-user-ID bit.
+    SetId,
 }
 
 /// Owners and modes of a setup.
@@ -51,6 +53,9 @@ impl Setup {
             Self::Anybody => of("{them} {them}", "777", "666"),
             Self::Group => of("{them} 1400", "770", "660"),
             Self::List | Self::Nobody => of("{them} {them}", "700", "600"),
+            Self::SetId => {
+                Rights { owner: "{high} {high}", sub: "4755", file: "4755", ..of("{me} {me}", "755", "") }
+            }
             Self::Sticky => Rights { top: "0 0", directory: "1777", ..of("{me} {me}", "755", "644") },
         }
     }
@@ -77,21 +82,36 @@ pub struct Actor {
     pub user: u32,
 }
 
-/// What the user looked at, so that the kernel remembers it.
-pub const PRIMES: [(&str, &str); 4] = [
-    (
+/// What is looked at first, so that the kernel remembers it.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    pub name: &'static str,
+    script: &'static str,
+    /// Who looks, if it is not the user itself.
+    another: Option<&'static str>,
+}
+
+const fn look(name: &'static str, script: &'static str) -> Look {
+    Look { name, script, another: None }
+}
+
+const OPEN: &str = "stat {t}; stat e/g; open {t} RDONLY; read; close; open d RDONLY|DIRECTORY; close;
+    open d/sub RDONLY|DIRECTORY; close";
+
+/// All of them.
+pub const LOOKS: [Look; 5] = [
+    look(
         "stat",
         "stat .; stat d; stat e; stat e/g; stat d/f; lstat d/l; stat d/l; stat d/sub; lstat {t}; stat d/new",
     ),
-    ("list", "list .; list d; list e; list d/sub; lstat {t}"),
-    (
-        "open",
-        "stat {t}; stat e/g; open {t} RDONLY; read; close; open d RDONLY|DIRECTORY; close; open d/sub RDONLY|DIRECTORY; close",
-    ),
-    (
+    look("list", "list .; list d; list e; list d/sub; lstat {t}"),
+    look("open", OPEN),
+    look(
         "access",
-        "access d rwx; access d/sub wx; access {t} r; access {t} w; access e w; getxattr d system.posix_acl_access; getxattr {t} system.posix_acl_access; readlink d/l",
+        "access d rwx; access d/sub wx; access {t} r; access {t} w; access e w; readlink d/l;
+            getxattr d system.posix_acl_access; getxattr {t} system.posix_acl_access",
     ),
+    Look { another: Some("b"), ..look("another opens", OPEN) },
 ];
 
 /// How long after the change the user acts, in milliseconds.
@@ -104,20 +124,19 @@ pub struct Combination {
     pub change: Change,
     pub actor: Actor,
     pub delay: Duration,
-    /// One of [`PRIMES`].
-    pub prime: usize,
+    pub look: Look,
 }
 
 impl Combination {
     /// Its name, by which it can be asked for.
     pub fn name(&self) -> String {
-        let Self { operation, change, actor, delay, prime } = self;
+        let Self { operation, change, actor, delay, look } = self;
         format!(
             "{} × {} × {} ms × {} × as {}",
             operation.name,
             change.name,
             delay.as_millis(),
-            PRIMES[*prime].0,
+            look.name,
             actor.identity
         )
     }
@@ -176,9 +195,16 @@ impl Combination {
         self.fill(&script)
     }
 
-    /// What the user does first.
+    /// Who looks first, and at what.
+    pub fn look(&self) -> (&'static str, String) {
+        let who = self.look.another.unwrap_or_else(|| self.identity());
+        let groups = if self.look.another.is_none() { self.groups("1400") } else { String::new() };
+        (who, self.fill(&format!("{groups}{}", self.look.script)))
+    }
+
+    /// What the user does then.
     pub fn before(&self) -> String {
-        self.fill(&format!("{}{}; {}", self.groups("1400"), PRIMES[self.prime].1, self.operation.before))
+        self.fill(&format!("{}{}", self.groups("1400"), self.operation.before))
     }
 
     /// What root does then.

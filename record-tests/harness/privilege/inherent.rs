@@ -38,6 +38,22 @@ const INHERENT: &[Inherent] = &[
         applies: |combination, class| class == Class::Error && combination.delay < TICK,
     },
     Inherent {
+        reason: "a program that was given its set-user-ID bit is executed without it by a kernel that remembers",
+        applies: |combination, class| {
+            let is_given = combination.change.name.starts_with("takes it over and sets ");
+            class == Class::Content
+                && combination.delay < TICK
+                && is_given
+                && combination.operation.name == "execute"
+        },
+    },
+    Inherent {
+        reason: "access(2) knows no flags of chattr(1), which opening follows",
+        applies: |combination, _| {
+            (combination.operation.name, combination.change.name) == ("access", "makes it immutable")
+        },
+    },
+    Inherent {
         reason: "a map of what is open gives no more than write(2) through the same descriptor, which goes on natively",
         applies: |combination, _| {
             let name = (combination.operation.name, combination.change.name);

@@ -109,6 +109,8 @@ fn directory(number: usize) -> String {
 fn prepare(world: &mut World, combination: &Combination, number: usize) {
     let (name, identity) = (directory(number), combination.identity());
     world.root(&name, &combination.setup());
+    let (who, look) = combination.look();
+    world.both(who, &name, &look, true);
     world.both(identity, &name, &combination.before(), true);
     world.root(&name, &combination.change());
 }
@@ -123,8 +125,9 @@ fn act(world: &mut World, combination: &Combination, number: usize) -> Option<Di
         return None;
     }
     let scripts = format!(
-        "  prepared: {}\n  first: {}\n  changed: {}\n  done: {}\n",
+        "  prepared: {}\n  looked: {:?}\n  first: {}\n  changed: {}\n  done: {}\n",
         combination.setup(),
+        combination.look(),
         combination.before(),
         combination.change(),
         combination.act()

@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Where a mirror is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
+    /// Nowhere: what is done in the mirror is done natively, too.
+    Native,
     /// By the command that was started in it.
     Inside,
     /// Outside, at a directory where it is mounted.
@@ -249,6 +251,11 @@ fn reach(folder: &Path, script: &Path, namespace: u32, place: Place) -> (Agent, 
     let mut command = recorder(folder, namespace);
     if place == Place::Inside {
         command.args(["--", "python3"]).arg(script);
+        return (Agent::start(command), None, "/".into());
+    }
+    if place == Place::Native {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &namespace.to_string(), "--mount", "python3"]).arg(script);
         return (Agent::start(command), None, "/".into());
     }
     let mounted = folder.join("compat-mirror");
