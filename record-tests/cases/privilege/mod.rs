@@ -46,6 +46,9 @@ fn tables() -> Vec<Case> {
 /// Only combinations whose names contain this.
 const ONLY: &str = "COMPAT_PRIVILEGE_ONLY";
 
+/// Another delay for all combinations, in milliseconds.
+const DELAY: &str = "COMPAT_PRIVILEGE_DELAY";
+
 /// An ordinary user, who has a supplementary group.
 const USER: Actor = Actor { identity: "a", user: A };
 
@@ -79,6 +82,10 @@ fn combinations(actors: &[Actor], stride: usize, first: usize) -> Vec<Combinatio
 }
 
 fn compare(folder: &Path, place: Place, is_served: bool, mut combinations: Vec<Combination>) {
+    if let Ok(delay) = std::env::var(DELAY) {
+        let delay = Duration::from_millis(delay.parse().expect("a number"));
+        combinations.iter_mut().for_each(|combination| combination.delay = delay);
+    }
     if let Ok(only) = std::env::var(ONLY) {
         combinations.retain(|combination| combination.name().contains(&only));
     }

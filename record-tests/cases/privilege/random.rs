@@ -17,17 +17,23 @@ const STEPS: &str = "COMPAT_PRIVILEGE_STEPS";
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
+        Case::new("privilege::random_steps_done_twice_natively_differ_in_nothing", TOOLS, native),
         Case::new("privilege::random_steps_differ_in_nothing_inside", TOOLS, inside),
         Case::new("privilege::random_steps_differ_in_nothing_at_a_mount_path", TOOLS, mount_path),
     ]
 }
 
+/// The comparison itself is compared.
+fn native(folder: &Path) {
+    play(folder, Place::Native, (3, 300));
+}
+
 fn inside(folder: &Path) {
-    play(folder, Place::Inside, 1);
+    play(folder, Place::Inside, (1, 1000));
 }
 
 fn mount_path(folder: &Path) {
-    play(folder, Place::MountPath, 2);
+    play(folder, Place::MountPath, (2, 1000));
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -53,9 +59,10 @@ const ENOUGH: usize = 8;
 /// How many steps before it are shown with a difference.
 const SHOWN: usize = 25;
 
-fn play(folder: &Path, place: Place, default: u64) {
-    let seed = number(SEED).unwrap_or(default);
-    let steps = number(STEPS).unwrap_or(1200) as usize;
+/// Plays a sequence of that many steps, if the environment asks for no other.
+fn play(folder: &Path, place: Place, (seed, steps): (u64, u64)) {
+    let seed = number(SEED).unwrap_or(seed);
+    let steps = number(STEPS).unwrap_or(steps) as usize;
     let mut world = World::start(folder, Options { place, is_served: false, before: "" });
     let mut dice = Dice(fastrand::Rng::with_seed(seed));
     let (mut differences, mut done) = (Vec::new(), 0);
@@ -101,8 +108,9 @@ fn take(world: &mut World, name: &str, step: &Step, story: &mut Vec<String>) -> 
     }
 }
 
-/// Who acts in the mirror; the last two as well as the first ones may leave and enter the group.
-const USERS: [&str; 4] = ["a", "b", "g", "r"];
+/// Who acts in the mirror: two users, the first one once more as a process that leaves and enters its group, and
+/// once more in a user namespace.
+const USERS: [&str; 4] = ["a", "b", "g", "n"];
 
 struct Step {
     who: &'static str,
@@ -179,7 +187,7 @@ impl Dice {
             1 => format!("chown {path} 0 0; chmod {path} {}", self.one(&["600", "700", "4700"])),
             2 => format!("chmod {path} 0"),
             3 => format!("replace make {path} 0 0 600 of-root"),
-            _ => format!("replace make {path} 1302 1302 600 of-b"),
+            _ => format!("replace make {path} 1303 1303 600 of-another"),
         };
         let pause = Duration::from_millis(self.one(&[0, 0, 0, 0, 0, 1, 1, 3, 3, 20, 20, 100, 400]));
         Step { who: "root", script, is_look: false, pause }

@@ -29,7 +29,8 @@ const INHERENT: &[Inherent] = &[
     Inherent {
         reason: "who was let in is refused by the kernel as long as it remembers, for a tick",
         applies: |combination, class| {
-            let lets_in = ["lets anybody in", "gives it away"].contains(&combination.change.name);
+            let name = combination.change.name;
+            let lets_in = name == "lets anybody in" || name.starts_with("gives") && name.ends_with("away");
             class == Class::Less && combination.delay < TICK && lets_in
         },
     },
@@ -55,9 +56,11 @@ const INHERENT: &[Inherent] = &[
     },
     Inherent {
         reason: "a map of what is open gives no more than write(2) through the same descriptor, which goes on natively",
-        applies: |combination, _| {
-            let name = (combination.operation.name, combination.change.name);
-            name == ("write what is mapped", "lets it only be appended to")
+        applies: |combination, class| {
+            let change = combination.change.name;
+            let is_refused = change == "makes it immutable" && class == Class::Error;
+            combination.operation.name == "write what is mapped"
+                && (change == "lets it only be appended to" || is_refused)
         },
     },
     Inherent {

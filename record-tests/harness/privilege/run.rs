@@ -54,6 +54,8 @@ impl Outcome {
         let step = first.map(|(native, mirrored)| match (failed(native), failed(mirrored)) {
             (true, false) => Class::More,
             (false, true) => Class::Less,
+            // A program says that it runs as root.
+            (false, false) if mirrored == "ok 0" => Class::More,
             (false, false) => Class::Content,
             (true, true) => Class::Error,
         });
