@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use super::TOOLS;
 use crate::harness::case::Case;
@@ -15,6 +16,8 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::new("privilege::chmod_of_a_file_that_root_took_over", TOOLS, chmod),
         Case::new("privilege::overwrite_of_a_file_that_root_took_over_and_set_4755", TOOLS, overwrite),
+        Case::new("privilege::write_through_what_was_open_before_root_took_it_over", TOOLS, write_open),
+        Case::new("privilege::chmod_through_what_was_open_before_root_took_it_over", TOOLS, chmod_open),
         Case::new("privilege::create_in_a_directory_that_became_roots", TOOLS, create),
         Case::new("privilege::sticky_unlink_and_rename_after_replacement", TOOLS, sticky),
         Case::new(
@@ -30,9 +33,9 @@ pub fn cases() -> Vec<Case> {
 const HERE: &str = "here";
 
 /// Plays in each place where a mirror is reached, in a directory of this mode that is root's.
-fn play(folder: &Path, mode: &str, act: fn(&mut World)) {
+fn play(folder: &Path, mode: &str, act: impl Fn(&mut World)) {
     for place in [Place::Inside, Place::MountPath] {
-        in_world(folder, Options { place, is_served: false, before: "" }, mode, act);
+        in_world(folder, Options { place, is_served: false, before: "" }, mode, &act);
     }
 }
 
@@ -73,18 +76,40 @@ fn chmod(folder: &Path) {
 
 fn overwrite(folder: &Path) {
     for act in ["open p WRONLY|TRUNC", "open p WRONLY", "open p RDWR|APPEND", "truncate p 0"] {
-        let world = Options { place: Place::Inside, is_served: false, before: "" };
-        for place in [Place::Inside, Place::MountPath] {
-            in_world(folder, Options { place, ..world }, "1777", |world| {
-                done(world, "nobody", "make p 65534 65534 755 of-nobody; stat p; open p WRONLY; close");
-                done(world, "root", "chown p 0 0; chmod p 4755");
-                refused(world, "nobody", act, "EACCES");
-                // Through what was open before it writes on, which takes the bit away.
-                done(world, "nobody", "make q 65534 65534 755 of-nobody; open q WRONLY");
-                done(world, "root", "chown q 0 0; chmod q 4755");
-                done(world, "nobody", "write W");
-            });
-        }
+        play(folder, "1777", |world| {
+            done(world, "nobody", "make p 65534 65534 755 of-nobody; stat p; open p WRONLY; close");
+            done(world, "root", "chown p 0 0; chmod p 4755");
+            refused(world, "nobody", act, "EACCES");
+        });
+    }
+}
+
+/// Longer than the kernel remembers anything that it was told; nothing makes it ask for what is open already.
+const FORGOTTEN: Duration = Duration::from_millis(1200);
+
+/// Who has a file open for writing may write on, and takes the set-user-ID bit away by that.
+fn write_open(folder: &Path) {
+    for act in ["write W", "ftruncate 1", "fallocate 9000", "punch 4"] {
+        play(folder, "1777", |world| {
+            done(world, "nobody", "make p 65534 65534 755 of-nobody; open p RDWR");
+            done(world, "root", "chown p 0 0; chmod p 4755");
+            std::thread::sleep(FORGOTTEN);
+            done(world, "nobody", act);
+            let [native, _] = world.states(HERE);
+            assert!(native.contains("./p 100755 0:0"), "natively the bit is gone: {native}");
+        });
+    }
+}
+
+/// What is open gives no right to change whose it is not any more.
+fn chmod_open(folder: &Path) {
+    for act in ["fchmod 4755", "futimens set", "fsetacl u.7,U.7.65534,g.7,m.7,o.7", "setflags 40"] {
+        play(folder, "1777", |world| {
+            done(world, "nobody", "make p 65534 65534 755 of-nobody; open p RDWR");
+            done(world, "root", "chown p 0 0");
+            std::thread::sleep(FORGOTTEN);
+            refused(world, "nobody", act, "EPERM");
+        });
     }
 }
 
@@ -119,19 +144,17 @@ fn create(folder: &Path) {
 
 fn sticky(folder: &Path) {
     for act in ["unlink s/x", "rename s/x s/mine", "rename mine s/x", "exchange mine s/x"] {
-        for place in [Place::Inside, Place::MountPath] {
-            in_world(folder, Options { place, is_served: false, before: "" }, "1777", |world| {
-                done(world, "root", "dir s 0 0 1777");
-                done(
-                    world,
-                    "nobody",
-                    "make s/x 65534 65534 644 of-nobody; make mine 65534 65534 644 mine; stat s/x",
-                );
-                done(world, "outside nobody", "rename s/x s/moved");
-                done(world, "outside daemon", "make s/x 1 1 600 of-daemon");
-                refused(world, "nobody", act, "EPERM");
-            });
-        }
+        play(folder, "1777", |world| {
+            done(world, "root", "dir s 0 0 1777");
+            done(
+                world,
+                "nobody",
+                "make s/x 65534 65534 644 of-nobody; make mine 65534 65534 644 mine; stat s/x",
+            );
+            done(world, "outside nobody", "rename s/x s/moved");
+            done(world, "outside daemon", "make s/x 1 1 600 of-daemon");
+            refused(world, "nobody", act, "EPERM");
+        });
     }
 }
 
