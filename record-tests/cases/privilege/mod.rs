@@ -7,10 +7,14 @@ mod table;
 use std::path::Path;
 use std::time::Duration;
 
+use compat::trace::Event;
+
 use crate::harness::case::Case;
 use crate::harness::privilege::combination::{A, Actor, Combination, DELAYS, LOOKS};
 use crate::harness::privilege::run;
 use crate::harness::privilege::world::{Options, Place, World};
+use crate::harness::recorder::log;
+use crate::harness::recording::read;
 
 /// The cases.
 pub fn cases() -> Vec<Case> {
@@ -91,6 +95,12 @@ fn compare(folder: &Path, place: Place, is_served: bool, mut combinations: Vec<C
     }
     let mut world = World::start(folder, Options { place, is_served, before: "" });
     let differences = run::all(&mut world, &combinations);
+    drop(world);
+    if is_served {
+        let is_counted = |event: &Event| event.read.is_some_and(|bytes| bytes > 0);
+        let counted = read(&log(folder)).events.iter().filter(|event| is_counted(event)).count();
+        assert!(counted > 1, "bytes are counted where they go through the server");
+    }
     run::assert_none(differences, combinations.len());
 }
 
