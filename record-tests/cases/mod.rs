@@ -12,6 +12,7 @@ mod nested;
 mod out;
 mod outside;
 mod place;
+mod privilege;
 mod program;
 mod provided;
 mod rank;
@@ -41,6 +42,7 @@ pub fn all() -> Vec<Case> {
         outside::cases(),
         provided::cases(),
         place::cases(),
+        privilege::cases(),
         rank::cases(),
         meeting::cases(),
         mount::cases(),

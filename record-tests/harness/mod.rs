@@ -3,6 +3,7 @@
 pub mod case;
 pub mod launcher;
 pub mod pair;
+pub mod privilege;
 pub mod provided;
 pub mod recorder;
 pub mod recording;

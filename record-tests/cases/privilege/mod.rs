@@ -1,0 +1,144 @@
+//! Nobody may do more in a mirror that root made than natively, and everybody may do as much.
+
+mod point;
+mod random;
+mod table;
+
+use std::path::Path;
+use std::time::Duration;
+
+use compat::trace::Event;
+
+use crate::harness::case::Case;
+use crate::harness::privilege::combination::{A, Actor, Combination, DELAYS, LOOKS};
+use crate::harness::privilege::run;
+use crate::harness::privilege::world::{Options, Place, World};
+use crate::harness::recorder::log;
+use crate::harness::recording::read;
+
+/// The cases.
+pub fn cases() -> Vec<Case> {
+    let mut all = point::cases();
+    all.extend(random::cases());
+    all.extend(tables());
+    all
+}
+
+/// What all cases take.
+const TOOLS: &[&str] = &["python3", "unshare", "nsenter"];
+
+fn tables() -> Vec<Case> {
+    let tools = TOOLS;
+    vec![
+        Case::new("privilege::what_is_done_twice_natively_differs_in_nothing", tools, native),
+        Case::new("privilege::nobody_gets_more_inside", tools, inside),
+        Case::new("privilege::nobody_gets_more_at_a_mount_path", tools, mount_path),
+        Case::new("privilege::nobody_gets_more_in_a_waiting_mirror", tools, waiting),
+        Case::new(
+            "privilege::nobody_gets_more_where_reads_are_served",
+            &["python3", "unshare", "nsenter", "strace"],
+            served,
+        ),
+        Case::new(
+            "privilege::nobody_gets_more_in_a_container",
+            &["python3", "unshare", "docker", "dockerd", "tar"],
+            container,
+        ),
+    ]
+}
+
+/// Only combinations whose names contain this.
+const ONLY: &str = "COMPAT_PRIVILEGE_ONLY";
+
+/// Another delay for all combinations, in milliseconds.
+const DELAY: &str = "COMPAT_PRIVILEGE_DELAY";
+
+/// An ordinary user, who has a supplementary group.
+const USER: Actor = Actor { identity: "a", user: A };
+
+/// Root without its capabilities, root without those to pass over permissions, a user in a namespace of its own, and
+/// a user with some of root's capabilities.
+const SPECIAL: [Actor; 4] = [
+    Actor { identity: "r", user: 0 },
+    Actor { identity: "d", user: 0 },
+    Actor { identity: "n", user: A },
+    Actor { identity: "c", user: A },
+];
+
+/// All operations and changes, each pair with the next delay and look; of `actors` the next one. Of the pairs every
+/// `stride`th, from `first` on.
+fn combinations(actors: &[Actor], stride: usize, first: usize) -> Vec<Combination> {
+    let pairs = table::OPERATIONS
+        .iter()
+        .flat_map(|operation| table::CHANGES.iter().map(move |change| (*operation, *change)));
+    let chosen = pairs.enumerate().filter(|(number, _)| number % stride == first % stride);
+    let made = chosen.map(|(number, (operation, change))| {
+        let turn = number / stride + first;
+        Combination {
+            operation,
+            change,
+            actor: actors[turn % actors.len()],
+            delay: Duration::from_millis(DELAYS[(turn + turn / 50) % DELAYS.len()]),
+            look: LOOKS[(turn / 3 + turn / 50) % LOOKS.len()],
+        }
+    });
+    made.filter(Combination::is_sensible).collect()
+}
+
+fn compare(folder: &Path, place: Place, is_served: bool, mut combinations: Vec<Combination>) {
+    if let Ok(delay) = std::env::var(DELAY) {
+        let delay = Duration::from_millis(delay.parse().expect("a number"));
+        combinations.iter_mut().for_each(|combination| combination.delay = delay);
+    }
+    if let Ok(only) = std::env::var(ONLY) {
+        combinations.retain(|combination| combination.name().contains(&only));
+    }
+    let mut world = World::start(folder, Options { place, is_served, before: "" });
+    let differences = run::all(&mut world, &combinations);
+    drop(world);
+    if is_served {
+        let is_counted = |event: &Event| event.read.is_some_and(|bytes| bytes > 0);
+        let counted = read(&log(folder)).events.iter().filter(|event| is_counted(event)).count();
+        assert!(counted > 1, "bytes are counted where they go through the server");
+    }
+    run::assert_none(differences, combinations.len());
+}
+
+/// The comparison itself is compared: without a mirror, it finds nothing.
+fn native(folder: &Path) {
+    let mut all = combinations(&[USER], 4, 2);
+    all.extend(combinations(&SPECIAL, 12, 5));
+    compare(folder, Place::Native, false, all);
+}
+
+fn inside(folder: &Path) {
+    let mut all = combinations(&[USER], 1, 0);
+    all.extend(combinations(&SPECIAL, 3, 1));
+    compare(folder, Place::Inside, false, all);
+}
+
+fn mount_path(folder: &Path) {
+    let mut all = combinations(&[USER], 3, 1);
+    all.extend(combinations(&SPECIAL, 9, 2));
+    compare(folder, Place::MountPath, false, all);
+}
+
+fn waiting(folder: &Path) {
+    let mut all = combinations(&[USER], 5, 2);
+    all.extend(combinations(&SPECIAL, 15, 3));
+    compare(folder, Place::Waiting, false, all);
+}
+
+fn served(folder: &Path) {
+    let mut all = combinations(&[USER], 4, 3);
+    all.extend(combinations(&SPECIAL, 12, 4));
+    compare(folder, Place::Inside, true, all);
+}
+
+fn container(folder: &Path) {
+    let mut all = combinations(&[USER], 10, 4);
+    all.extend(combinations(&SPECIAL, 25, 5));
+    // A container has no more of root's rights to keep, and no user namespaces.
+    all.retain(|combination| ["a", "r", "c"].contains(&combination.actor.identity));
+    compare(folder, Place::Container, false, all);
+}

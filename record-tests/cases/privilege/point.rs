@@ -1,0 +1,217 @@
+//! Ways to get more than one has, one by one: each is tried by the command of a recorded run and at a mount path.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use super::TOOLS;
+use crate::harness::case::Case;
+use crate::harness::privilege::run::Outcome;
+use crate::harness::privilege::world::{Options, Place, World, is_success};
+use crate::harness::recorder::{assert_code, finish};
+
+/// The cases.
+pub fn cases() -> Vec<Case> {
+    let limits = &["python3", "unshare", "nsenter", "strace"];
+    vec![
+        Case::new("privilege::chmod_of_a_file_that_root_took_over", TOOLS, chmod),
+        Case::new("privilege::overwrite_of_a_file_that_root_took_over_and_set_4755", TOOLS, overwrite),
+        Case::new("privilege::write_through_what_was_open_before_root_took_it_over", TOOLS, write_open),
+        Case::new("privilege::chmod_through_what_was_open_before_root_took_it_over", TOOLS, chmod_open),
+        Case::new("privilege::create_in_a_directory_that_became_roots", TOOLS, create),
+        Case::new("privilege::sticky_unlink_and_rename_after_replacement", TOOLS, sticky),
+        Case::new(
+            "privilege::reserved_blocks_of_a_file_system",
+            &["python3", "unshare", "nsenter", "strace", "mkfs.ext4"],
+            reserved,
+        ),
+        Case::new("privilege::file_size_limit", limits, file_size),
+    ]
+}
+
+/// The directory of the case, on both sides.
+const HERE: &str = "here";
+
+/// Plays in each place where a mirror is reached, in a directory of this mode that is root's.
+fn play(folder: &Path, mode: &str, act: impl Fn(&mut World)) {
+    for place in [Place::Inside, Place::MountPath] {
+        in_world(folder, Options { place, is_served: false, before: "" }, mode, &act);
+    }
+}
+
+fn in_world(folder: &Path, options: Options<'_>, mode: &str, act: impl FnOnce(&mut World)) {
+    let folder = tempfile::tempdir_in(folder).expect("a directory");
+    let mut world = World::start(folder.path(), options);
+    world.root(HERE, &format!("dir . 0 0 {mode}"));
+    act(&mut world);
+}
+
+/// Somebody does something on both sides, with the same outcomes and the same files afterwards. The outcomes.
+fn same(world: &mut World, who: &str, script: &str) -> Vec<String> {
+    let [native, mirrored] = world.both(who, HERE, script, true);
+    let outcome = Outcome { native, mirrored, states: world.states(HERE) };
+    assert!(outcome.class().is_none(), "{who}: {script}\n{}", outcome.details());
+    outcome.native
+}
+
+/// The same for what succeeds.
+fn done(world: &mut World, who: &str, script: &str) {
+    let outcomes = same(world, who, script);
+    assert!(is_success(&outcomes), "{who}: {script}: {outcomes:?}");
+}
+
+/// The same for what is refused.
+fn refused(world: &mut World, who: &str, script: &str, error: &str) {
+    assert_eq!(same(world, who, script), [error], "{who}: {script}");
+}
+
+fn chmod(folder: &Path) {
+    play(folder, "1777", |world| {
+        done(world, "nobody", "program p 65534 65534 755; stat p");
+        done(world, "root", "chown p 0 0");
+        refused(world, "nobody", "chmod p 6755", "EPERM");
+        assert_eq!(same(world, "nobody", "exec p -u"), ["ok 65534"]);
+    });
+}
+
+fn overwrite(folder: &Path) {
+    for act in ["open p WRONLY|TRUNC", "open p WRONLY", "open p RDWR|APPEND", "truncate p 0"] {
+        play(folder, "1777", |world| {
+            done(world, "nobody", "make p 65534 65534 755 of-nobody; stat p; open p WRONLY; close");
+            done(world, "root", "chown p 0 0; chmod p 4755");
+            refused(world, "nobody", act, "EACCES");
+        });
+    }
+}
+
+/// Longer than the kernel remembers anything that it was told; nothing makes it ask for what is open already.
+const FORGOTTEN: Duration = Duration::from_millis(1200);
+
+/// Who has a file open for writing may write on, and takes the set-user-ID bit away by that.
+fn write_open(folder: &Path) {
+    for act in ["write W", "ftruncate 1", "fallocate 9000", "punch 4"] {
+        play(folder, "1777", |world| {
+            done(world, "nobody", "make p 65534 65534 755 of-nobody; open p RDWR");
+            done(world, "root", "chown p 0 0; chmod p 4755");
+            std::thread::sleep(FORGOTTEN);
+            done(world, "nobody", act);
+            let [native, _] = world.states(HERE);
+            assert!(native.contains("./p 100755 0:0"), "natively the bit is gone: {native}");
+        });
+    }
+}
+
+/// What is open gives no right to change whose it is not any more.
+fn chmod_open(folder: &Path) {
+    for act in ["fchmod 4755", "futimens set", "fsetacl u.7,U.7.65534,g.7,m.7,o.7", "setflags 40"] {
+        play(folder, "1777", |world| {
+            done(world, "nobody", "make p 65534 65534 755 of-nobody; open p RDWR");
+            done(world, "root", "chown p 0 0");
+            std::thread::sleep(FORGOTTEN);
+            refused(world, "nobody", act, "EPERM");
+        });
+    }
+}
+
+fn create(folder: &Path) {
+    play(folder, "1777", |world| {
+        for (number, act) in [
+            "open n/new WRONLY|CREAT|EXCL 755",
+            "open n/new WRONLY|CREAT 755",
+            "open n RDWR|TMPFILE 600",
+            "mkdir n/new",
+            "mkfifo n/new",
+            "symlink f n/new",
+            "link f n/new",
+            "rename f n/new",
+            "unlink n/old",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let act =
+                act.replace("n/", &format!("n{number}/")).replace("open n ", &format!("open n{number} "));
+            let own = format!(
+                "dir n{number} 65534 65534 755; make n{number}/old 65534 65534 644 old; list n{number}"
+            );
+            done(world, "nobody", &own);
+            same(world, "nobody", "make f 65534 65534 644 of-nobody");
+            done(world, "root", &format!("chown n{number} 0 0"));
+            refused(world, "nobody", &act, "EACCES");
+        }
+    });
+}
+
+fn sticky(folder: &Path) {
+    for act in ["unlink s/x", "rename s/x s/mine", "rename mine s/x", "exchange mine s/x"] {
+        play(folder, "1777", |world| {
+            done(world, "root", "dir s 0 0 1777");
+            done(
+                world,
+                "nobody",
+                "make s/x 65534 65534 644 of-nobody; make mine 65534 65534 644 mine; stat s/x",
+            );
+            done(world, "outside nobody", "rename s/x s/moved");
+            done(world, "outside daemon", "make s/x 1 1 600 of-daemon");
+            refused(world, "nobody", act, "EPERM");
+        });
+    }
+}
+
+/// By how many bytes it may differ what fits into a file system of 64 MiB: its own data are laid out anew each time.
+const SLACK: u64 = 512 << 10;
+
+fn reserved(folder: &Path) {
+    for is_served in [false, true] {
+        let top = tempfile::tempdir_in(folder).expect("a directory");
+        let image = top.path().join("image");
+        std::fs::File::create(&image).and_then(|file| file.set_len(64 << 20)).expect("an image");
+        let mut make = Command::new("mkfs.ext4");
+        make.args(["-q", "-m", "20", "-E", "lazy_itable_init=0,lazy_journal_init=0"]).arg(&image);
+        assert_code(&finish(make, b""), 0);
+        let before = "mount -o loop {top}/image {top}/both";
+        let mut world = World::start(top.path(), Options { place: Place::Inside, is_served, before });
+        world.root(HERE, "dir . 0 0 777");
+        for fill in ["fill big", "reserve big 65536"] {
+            let mut fits = |who: &str, is_mirrored: bool| -> u64 {
+                let ask = if is_mirrored { World::mirrored } else { World::natively };
+                let outcomes = ask(&mut world, who, HERE, fill, false);
+                world.root(HERE, "syncfs .");
+                assert!(is_success(&ask(&mut world, who, HERE, "unlink big; syncfs .", false)));
+                outcomes[0].strip_prefix("ok ").expect("a size").parse().expect("a number")
+            };
+            let (natively, of_root) = (fits("nobody", false), fits("root", false));
+            assert!(of_root > natively + 4 * SLACK, "root has the reserved blocks: {of_root}, {natively}");
+            let mirrored = fits("nobody", true);
+            assert!(
+                natively.abs_diff(mirrored) < SLACK,
+                "{fill}: {mirrored} instead of {natively}, served: {is_served}"
+            );
+            let of_root_mirrored = fits("root", true);
+            assert!(
+                of_root.abs_diff(of_root_mirrored) < SLACK,
+                "{fill}: {of_root_mirrored} instead of {of_root}"
+            );
+        }
+    }
+}
+
+fn file_size(folder: &Path) {
+    for is_served in [false, true] {
+        in_world(folder, Options { place: Place::Inside, is_served, before: "" }, "777", |world| {
+            done(world, "nobody", "limit 100000; open f RDWR|CREAT 644; pwrite 0 90000");
+            assert_eq!(same(world, "nobody", "pwrite 99000 5000"), ["ok 1000"]);
+            for act in [
+                "pwrite 100000 1",
+                "pwrite 200000 1",
+                "ftruncate 100001",
+                "truncate f 100001",
+                "fallocate 100001",
+            ] {
+                refused(world, "nobody", act, "EFBIG");
+            }
+            done(world, "nobody", "ftruncate 100000; truncate f 99999; fallocate 100000");
+            done(world, "nobody", "open g RDWR|CREAT|APPEND 644; write 1; close");
+        });
+    }
+}
