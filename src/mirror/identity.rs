@@ -165,19 +165,25 @@ impl Credentials {
     }
 
     /// Finds out whose limits count where a file that is open is written; no permission depends on groups then.
-    /// `opener` counts where the kernel writes back what was stored through a mapping.
+    /// `opener` counts where the kernel acts on its own account.
     pub fn identify_writer(&self, caller: &Header, opener: (u32, u32)) -> Identity {
-        let own = self.own.effective & OF_FILES;
-        let back = caller.thread == 0;
-        let (user, group) = if back { opener } else { (caller.user, caller.group) };
-        let theirs =
-            || effective_of(caller.thread).filter(|_| self.only_user || self.is_neighbour(caller.thread));
-        let capabilities = match (back, user) {
-            (true, 0) => own,
-            (true, _) => CapabilitySet::empty(),
-            (false, _) => theirs().unwrap_or(CapabilitySet::empty()) & own,
-        };
-        let full = capabilities == own && (user == 0 || self.only_user);
+        if caller.thread == 0 {
+            return self.identify_mapper(opener);
+        }
+        let theirs = effective_of(caller.thread);
+        let theirs = theirs.filter(|_| self.only_user || self.is_neighbour(caller.thread));
+        let capabilities = theirs.unwrap_or(CapabilitySet::empty()) & self.own.effective & OF_FILES;
+        self.writer((caller.user, caller.group), capabilities)
+    }
+
+    /// Finds out whose limits count where the kernel writes back what was stored through a mapping.
+    pub fn identify_mapper(&self, opener: (u32, u32)) -> Identity {
+        let capabilities = if opener.0 == 0 { OF_FILES } else { CapabilitySet::FSETID };
+        self.writer(opener, capabilities & self.own.effective)
+    }
+
+    fn writer(&self, (user, group): (u32, u32), capabilities: CapabilitySet) -> Identity {
+        let full = capabilities == self.own.effective & OF_FILES && (user == 0 || self.only_user);
         let standing = if full { Standing::Full } else { Standing::Known };
         Identity { user, group, groups: Vec::new(), capabilities, standing }
     }

@@ -146,7 +146,12 @@ impl Node {
 
     /// The kernel is told these attributes.
     pub fn tell(&self, stat: &Statx) {
-        self.state().told = Some(Access::of(stat));
+        self.tell_access(Access::of(stat));
+    }
+
+    /// The kernel is told these attributes, or is going to be.
+    pub fn tell_access(&self, access: Access) {
+        self.state().told = Some(access);
     }
 
     /// What the kernel was told last.

@@ -201,6 +201,16 @@ impl<'a> Request<'a> {
         self.credentials.assume(&identity, None)
     }
 
+    /// The same where the kernel writes back what was stored through a mapping, which leaves set-id bits as they are.
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    pub fn as_mapper(&self, opener: Caller) -> Result<Assumed<'_>, Errno> {
+        let identity = self.credentials.identify_mapper((opener.user, opener.group));
+        self.credentials.assume(&identity, None)
+    }
+
     /// Becomes the owner of a file that is registered for passthrough.
     ///
     /// # Errors

@@ -284,6 +284,8 @@ impl Volume {
             return Ok(now);
         }
         self.forget_attributes(node);
+        // What the kernel decides with from here on it has yet to ask for.
+        node.tell_access(now);
         Err(Errno::STALE)
     }
 

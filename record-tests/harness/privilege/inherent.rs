@@ -17,8 +17,15 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// Operations that neither open nor change anything, and that the kernel answers without the server, or after it
 /// has found the way by itself.
-const LOOKS: &[&str] =
-    &["stat", "access", "change to the directory", "change to it and stat", "read a link", "statfs"];
+const LOOKS: &[&str] = &[
+    "stat",
+    "access",
+    "change to the directory",
+    "change to it and stat",
+    "change to an open directory",
+    "read a link",
+    "statfs",
+];
 
 /// All that is expected.
 const INHERENT: &[Inherent] = &[
@@ -61,6 +68,44 @@ const INHERENT: &[Inherent] = &[
             let is_refused = change == "makes it immutable" && class == Class::Error;
             combination.operation.name == "write what is mapped"
                 && (change == "lets it only be appended to" || is_refused)
+        },
+    },
+    Inherent {
+        reason: "the kernel opens a file once more for these ioctls, for reading (`fuse_priv_ioctl_prepare`)",
+        applies: |combination, class| {
+            let name = combination.operation.name;
+            matches!(class, Class::Less | Class::Error) && name.starts_with("set flags of what is open")
+        },
+    },
+    Inherent {
+        reason: "access lists that the kernel does not know are refused before anything else is looked at",
+        applies: |combination, class| {
+            class == Class::Error && combination.operation.name == "set an NFSv4 list"
+        },
+    },
+    Inherent {
+        reason: "what is stored through a mapping is written by the server, which takes a file's capabilities away",
+        applies: |combination, class| {
+            let name = combination.operation.name;
+            class == Class::State
+                && combination.change.name == "gives it a capability"
+                && matches!(name, "map and write" | "write what is mapped")
+        },
+    },
+    Inherent {
+        reason: "a file's capabilities are those of a user namespace, and the server is in another",
+        applies: |combination, class| {
+            let name = combination.operation.name;
+            class == Class::Less && combination.actor.identity == "n" && name == "set a capability"
+        },
+    },
+    Inherent {
+        reason: "what is held by path is decided with what the kernel remembers until somebody looks the name up",
+        applies: |combination, class| {
+            let name = combination.operation.name;
+            class == Class::Less
+                && name.ends_with("held by path")
+                && combination.change.name.ends_with("away")
         },
     },
     Inherent {

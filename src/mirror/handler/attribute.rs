@@ -8,7 +8,6 @@ use rustix::fs::{Access, AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_NOW, UT
 use rustix::io::Errno;
 
 use super::file;
-use crate::mirror::attribute;
 use crate::mirror::node::Node;
 use crate::mirror::observer::Action;
 use crate::mirror::protocol::{Body, change, write_attributes, write_statx, write_volume_statistics};
@@ -139,17 +138,18 @@ fn set_mode(
     match result {
         // The kernel asks for it before a write, which takes set-id bits away by itself below (`file_remove_privs`).
         Err(Errno::PERM | Errno::ACCESS) if is_being_written(volume, change, node) => {
-            let now = u32::from(attribute::of_file(handle)?.stx_mode) & 0o7777;
-            if takes_set_id(now, change.mode & 0o7777) { Ok(()) } else { result }
+            let before = node.told().map_or(0, |told| u32::from(told.mode) & 0o7777);
+            let takes_set_id = before & !change.mode & 0o6000 != 0 && change.mode & 0o7777 == written(before);
+            if takes_set_id { Ok(()) } else { result }
         }
         other => other,
     }
 }
 
-/// Whether the one mode is the other without set-id bits.
-fn takes_set_id(now: u32, wanted: u32) -> bool {
-    let set_id = libc::S_ISUID | libc::S_ISGID;
-    (now ^ wanted) & !set_id == 0 && wanted & !now == 0
+/// What a write makes of a mode: the set-user-ID bit goes, and where the group may execute the set-group-ID bit.
+fn written(mode: u32) -> u32 {
+    let group = if mode & libc::S_IXGRP != 0 { libc::S_ISGID } else { 0 };
+    mode & !(libc::S_ISUID | group)
 }
 
 /// Whether the change belongs to a write.

@@ -155,6 +155,12 @@ pub(in crate::mirror) fn remove(volume: &Volume, request: &Request<'_>) -> Resul
         true => rustix::fs::lremovexattr(&path, name),
         false => rustix::fs::removexattr(&path, name),
     });
+    // The kernel asks for it before a write, a truncation or a change of owner (`cap_inode_killpriv`), which take the
+    // capabilities of a file away by themselves below. It lets nobody else ask without the right.
+    let result = match result {
+        Err(Errno::PERM) if name == b"security.capability" => Ok(()),
+        other => other,
+    };
     changed(volume, request, &handle, link);
     result
 }

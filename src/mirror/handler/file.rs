@@ -279,7 +279,12 @@ pub(super) fn write_opened(
 pub(super) fn file_of<'a>(volume: &Volume, open: &'a OpenFile) -> Result<&'a File, Errno> {
     open.file(|| {
         let handle = volume.reach(&open.node)?;
-        volume.reopen(&handle, open.flags).map(File::from)
+        let file = volume.reopen(&handle, open.flags).or_else(|error| match error {
+            // It may only be appended to by now, which is not for what is open already.
+            Errno::PERM => volume.reopen(&handle, open.flags | libc::O_APPEND as u32),
+            other => Err(other),
+        });
+        file.map(File::from)
     })
 }
 
@@ -330,7 +335,10 @@ pub(in crate::mirror) fn write(
         let others = open.flags & !(append | libc::O_ACCMODE as u32) | libc::O_WRONLY as u32;
         Some(volume.reopen(&handle, others | if appends { append } else { 0 })?)
     };
-    let _writer = request.as_writer(open.opened_by)?;
+    let _writer = match write_flags & FROM_CACHE {
+        0 => request.as_writer(open.opened_by)?,
+        _ => request.as_mapper(open.opened_by)?,
+    };
     let written = write_all(reopened.as_ref().map_or(file.as_fd(), AsFd::as_fd), data, offset)?;
     open.written.fetch_add(written as u64, Ordering::Relaxed);
     out.put_u32(written as u32);
