@@ -82,10 +82,20 @@ pub struct Opens {
     pub passed: u32,
     /// The number of the registration, while `passed` is not 0.
     pub backing: u32,
-    /// Whether the registration is root's: what is written through it has no limits.
-    pub roots: bool,
+    /// In whose name it is registered.
+    pub registrar: Registrar,
     /// Those of both sorts that are for an execution: they last as long as the program runs.
     pub executed: u32,
+}
+
+/// In whose name a file is registered for passthrough: with whose limits it is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Registrar {
+    /// Root with all rights, which knows no limits.
+    #[default]
+    Root,
+    /// The owner of the file, without capabilities.
+    Owner { user: u32, group: u32 },
 }
 
 impl Node {

@@ -45,7 +45,7 @@ impl Sharing {
     }
 
     /// Whether somebody may ask who does not have all rights.
-    fn is_shared(&self) -> bool {
+    pub fn is_shared(&self) -> bool {
         let last = self.last.load(Ordering::Acquire);
         last != 0 && milliseconds() <= last + AFTERWARDS
     }

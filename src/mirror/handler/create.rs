@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::file::{note_writing, register, write_opened};
+use super::file::{note_writing, write_opened};
+use super::registration::register;
 use crate::mirror::attribute;
 use crate::mirror::node::Node;
 use crate::mirror::observer::Action;

@@ -9,6 +9,7 @@ use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
 
 use super::growth;
+use super::registration::{register, unregister};
 use crate::mirror::attribute;
 use crate::mirror::node::Node;
 use crate::mirror::observer::{Action, Caller, Traffic};
@@ -154,102 +155,6 @@ fn check_open(
     let path = self_path(handle);
     let check = || rustix::fs::accessat(CWD, &path, Access::EXEC_OK, AtFlags::EACCESS);
     request.act(volume, subject, check).map(|()| None)
-}
-
-/// Counts an open of the node, by passthrough where that is possible, and tells the registration's number. All opens
-/// of a file at one time are of the same sort and share one registration; the kernel refuses others. The handle is kept
-/// while the node is open; the last part are the flags of the open.
-///
-/// What is written past this process is written as the one who registers. So that nobody writes without the limits that
-/// root does not have, that is the owner of the file, and root's own files are only passed if nobody else may write them.
-///
-/// # Errors
-///
-/// `ETXTBSY` where somebody else than root opens for writing what is open in root's name.
-pub(super) fn register(
-    volume: &Volume,
-    request: &Request<'_>,
-    node: &Node,
-    (file, handle, flags): (BorrowedFd<'_>, Option<&Arc<OwnedFd>>, u32),
-) -> Result<Option<u32>, Errno> {
-    let writes = flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32;
-    let others = writes && !request.identity().is_full();
-    let is_own = node.identity().has_device_of(&volume.table.root.identity());
-    let told = node.told();
-    node.with_opens(handle, |opens| {
-        if opens.passed > 0 {
-            if opens.roots && others {
-                return Err(Errno::TXTBSY);
-            }
-            opens.passed += 1;
-            return Ok(Some(opens.backing));
-        }
-        let possible = opens.served == 0 && volume.passthrough.load(Ordering::Relaxed);
-        if possible && node.kind == libc::S_IFREG {
-            let roots = told.is_none_or(|told| told.user == 0);
-            let by_others = roots && told.is_none_or(|told| told.mode & 0o022 != 0);
-            // Root's writes keep set-id bits, and the owner's do not.
-            let keeps_bits = writes && !others && !roots && told.is_some_and(|told| told.mode & 0o6000 != 0);
-            let refused = by_others && !volume.options.read_only || roots && others || keeps_bits;
-            if !refused {
-                let owner = told.filter(|_| !roots).map(|told| (told.user, told.group));
-                if let Some(number) = open_backing(volume, request, file, (is_own, owner)) {
-                    (opens.passed, opens.backing, opens.roots) = (1, number, roots);
-                    return Ok(Some(number));
-                }
-            }
-        }
-        opens.served += 1;
-        Ok(None)
-    })
-}
-
-/// Registers a file in the name of its owner; of root without one.
-fn open_backing(
-    volume: &Volume,
-    request: &Request<'_>,
-    file: BorrowedFd<'_>,
-    (is_own, owner): (bool, Option<(u32, u32)>),
-) -> Option<u32> {
-    let assumed = owner.map(|owner| request.as_owner(owner)).transpose();
-    let _assumed = assumed.ok()?;
-    match sys::open_backing(volume.device.as_fd(), file) {
-        Ok(number) => Some(number),
-        Err(error) => {
-            if is_never_possible(&error, is_own) {
-                volume.give_up_passthrough();
-            }
-            // This file cannot be registered, or not now.
-            None
-        }
-    }
-}
-
-/// Whether no file of the volume can be registered: the right is missing (`EPERM`), or its file system is
-/// stacked too deep (`ELOOP`). A file of another one says nothing of it: `/proc` counts as deep, and is seen
-/// below the root until it is bound there.
-fn is_never_possible(error: &std::io::Error, is_own: bool) -> bool {
-    match error.raw_os_error() {
-        Some(libc::EPERM) => true,
-        Some(libc::ELOOP) => is_own,
-        _ => false,
-    }
-}
-
-/// Takes an open back; the last one by passthrough ends the registration.
-fn unregister(volume: &Volume, node: &Node, (passed, executed): (bool, bool)) {
-    node.with_opens(None, |opens| {
-        opens.executed -= u32::from(executed);
-        if !passed {
-            opens.served -= 1;
-            return;
-        }
-        opens.passed -= 1;
-        if opens.passed == 0 {
-            // It fails only where the connection is gone, and the registration with it.
-            let _ = sys::close_backing(volume.device.as_fd(), opens.backing);
-        }
-    });
 }
 
 /// Keeps an open under its number and writes `struct fuse_open_out`.

@@ -7,5 +7,6 @@ pub mod file;
 pub mod folder;
 mod growth;
 pub mod name;
+mod registration;
 pub mod remove;
 pub mod space;

@@ -1,0 +1,150 @@
+//! Files that the kernel reads and writes past this process (FUSE passthrough). What is written so is written with the
+//! credentials of the one who registered the file, and all who have it open share one registration. So that nobody
+//! writes without the limits that root does not have, a file is registered in its owner's name: a file of a user in
+//! the user's, and a file of root only if nobody else may write to it. Others are served.
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rustix::io::Errno;
+
+use crate::mirror::node::{Access, Node, Opens, Registrar};
+use crate::mirror::request::Request;
+use crate::mirror::volume::Volume;
+use crate::sys;
+
+/// Counts an open of the node, by passthrough where that is possible, and returns the registration's number. All opens
+/// of a file at one time are of the same sort; the kernel refuses others. The handle is kept while the node is open;
+/// the last part are the flags of the open.
+///
+/// # Errors
+///
+/// `ETXTBSY` where a user opens for writing what root has open in its own name.
+pub fn register(
+    volume: &Volume,
+    request: &Request<'_>,
+    node: &Node,
+    (file, handle, flags): (BorrowedFd<'_>, Option<&Arc<OwnedFd>>, u32),
+) -> Result<Option<u32>, Errno> {
+    let is_own = node.identity().has_device_of(&volume.table.root.identity());
+    let opener = Opener::of(request, flags);
+    let told = node.told();
+    node.with_opens(handle, |opens| {
+        if opens.passed > 0 {
+            if !opener.may_share(opens.registrar) {
+                return Err(Errno::TXTBSY);
+            }
+            opens.passed += 1;
+            return Ok(Some(opens.backing));
+        }
+        let possible = opens.served == 0 && volume.passthrough.load(Ordering::Relaxed);
+        if possible && node.kind == libc::S_IFREG {
+            let registered = opener.registrar(volume, told).and_then(|registrar| {
+                let number = open_backing(volume, request, file, (is_own, registrar))?;
+                Some(Opens { passed: 1, backing: number, registrar, ..*opens })
+            });
+            if let Some(registered) = registered {
+                *opens = registered;
+                return Ok(Some(opens.backing));
+            }
+        }
+        opens.served += 1;
+        Ok(None)
+    })
+}
+
+/// Who opens a file, and for what.
+#[derive(Clone, Copy)]
+struct Opener {
+    writes: bool,
+    is_full: bool,
+    is_root: bool,
+}
+
+impl Opener {
+    fn of(request: &Request<'_>, flags: u32) -> Self {
+        Self {
+            writes: flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32,
+            is_full: request.identity().is_full(),
+            is_root: request.header.user == 0,
+        }
+    }
+
+    /// Whether writing through such a registration gives the opener nothing. To read gives nothing in any case.
+    fn may_share(self, registrar: Registrar) -> bool {
+        !self.writes
+            || match registrar {
+                Registrar::Owner { user, .. } => user != 0 || self.is_root,
+                Registrar::Root => self.is_full,
+            }
+    }
+
+    /// In whose name the file is registered, if it is.
+    fn registrar(self, volume: &Volume, told: Option<Access>) -> Option<Registrar> {
+        let read_only = volume.options.read_only;
+        let Some(Access { mode, user, group }) = told else {
+            return read_only.then_some(Registrar::Root);
+        };
+        let registrar = match user {
+            0 if volume.options.sharing.is_shared() => Registrar::Owner { user, group },
+            0 => Registrar::Root,
+            _ => Registrar::Owner { user, group },
+        };
+        let by_others = user == 0 && mode & 0o022 != 0 && !read_only;
+        // Root's own writes keep set-id bits, and nobody else's do.
+        let keeps_bits = self.writes && self.is_full && mode & 0o6000 != 0 && registrar != Registrar::Root;
+        (!by_others && !keeps_bits && self.may_share(registrar)).then_some(registrar)
+    }
+}
+
+/// Registers a file.
+fn open_backing(
+    volume: &Volume,
+    request: &Request<'_>,
+    file: BorrowedFd<'_>,
+    (is_own, registrar): (bool, Registrar),
+) -> Option<u32> {
+    let assumed = match registrar {
+        Registrar::Owner { user, group } => request.as_owner((user, group)).map(Some),
+        Registrar::Root => Ok(None),
+    };
+    let _assumed = assumed.ok()?;
+    match sys::open_backing(volume.device.as_fd(), file) {
+        Ok(number) => Some(number),
+        Err(error) => {
+            if is_never_possible(&error, is_own) {
+                volume.give_up_passthrough();
+            }
+            // This file cannot be registered, or not now.
+            None
+        }
+    }
+}
+
+/// Whether no file of the volume can be registered: the right is missing (`EPERM`), or its file system is
+/// stacked too deep (`ELOOP`). A file of another one says nothing of it: `/proc` counts as deep, and is seen
+/// below the root until it is bound there.
+fn is_never_possible(error: &std::io::Error, is_own: bool) -> bool {
+    match error.raw_os_error() {
+        Some(libc::EPERM) => true,
+        Some(libc::ELOOP) => is_own,
+        _ => false,
+    }
+}
+
+/// Takes an open back; the last one by passthrough ends the registration.
+pub fn unregister(volume: &Volume, node: &Node, (passed, executed): (bool, bool)) {
+    node.with_opens(None, |opens| {
+        opens.executed -= u32::from(executed);
+        if !passed {
+            opens.served -= 1;
+            return;
+        }
+        opens.passed -= 1;
+        if opens.passed == 0 {
+            // It fails only where the connection is gone, and the registration with it.
+            let _ = sys::close_backing(volume.device.as_fd(), opens.backing);
+        }
+    });
+}
