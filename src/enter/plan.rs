@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use super::mount_table::{Mount, lies_in, parse};
 
-/// File systems that are views of the kernel and of devices; a mirror of them would be none.
+/// File systems that are views of the kernel and of devices, a mirror of which would be none; and one that decides by
+/// tokens of the session (`afs`), which a server of many users does not have.
 const KERNEL: &[&str] = &[
+    "afs",
     "autofs",
     "bdev",
     "binfmt_misc",
