@@ -82,12 +82,15 @@ impl Opener {
 
     /// In whose name the file is registered, if it is.
     fn registrar(self, volume: &Volume, told: Option<Access>) -> Option<Registrar> {
-        let read_only = volume.options.read_only;
+        self.registrar_of(told, volume.options.read_only, volume.options.sharing.is_shared())
+    }
+
+    fn registrar_of(self, told: Option<Access>, read_only: bool, is_shared: bool) -> Option<Registrar> {
         let Some(Access { mode, user, group }) = told else {
             return read_only.then_some(Registrar::Root);
         };
         let registrar = match user {
-            0 if volume.options.sharing.is_shared() => Registrar::Owner { user, group },
+            0 if is_shared => Registrar::Owner { user, group },
             0 => Registrar::Root,
             _ => Registrar::Owner { user, group },
         };
@@ -147,4 +150,49 @@ pub fn unregister(volume: &Volume, node: &Node, (passed, executed): (bool, bool)
             let _ = sys::close_backing(volume.device.as_fd(), opens.backing);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOT: Opener = Opener { writes: true, is_full: true, is_root: true };
+    const USER: Opener = Opener { writes: true, is_full: false, is_root: false };
+
+    fn file(mode: u16, user: u32) -> Option<Access> {
+        Some(Access { mode, user, group: 7 })
+    }
+
+    #[test]
+    fn a_file_is_registered_in_its_owners_name() {
+        let theirs = Some(Registrar::Owner { user: 5, group: 7 });
+        for opener in [ROOT, USER] {
+            assert_eq!(opener.registrar_of(file(0o100_666, 5), false, false), theirs);
+        }
+        assert_eq!(ROOT.registrar_of(file(0o100_644, 0), false, false), Some(Registrar::Root));
+        let without_rights = Some(Registrar::Owner { user: 0, group: 7 });
+        assert_eq!(ROOT.registrar_of(file(0o100_644, 0), false, true), without_rights);
+    }
+
+    #[test]
+    fn nobody_writes_in_the_name_of_root() {
+        for mode in [0o100_664, 0o100_646] {
+            assert_eq!(ROOT.registrar_of(file(mode, 0), false, false), None, "{mode:o}");
+            assert_eq!(ROOT.registrar_of(file(mode, 0), true, false), Some(Registrar::Root), "read-only");
+        }
+        assert_eq!(USER.registrar_of(file(0o100_644, 0), false, true), None);
+        for registrar in [Registrar::Root, Registrar::Owner { user: 0, group: 0 }] {
+            assert!(!USER.may_share(registrar));
+            assert!(Opener { writes: false, ..USER }.may_share(registrar));
+        }
+        assert!(!Opener { is_root: true, ..USER }.may_share(Registrar::Root), "root without capabilities");
+        assert!(USER.may_share(Registrar::Owner { user: 5, group: 5 }));
+    }
+
+    #[test]
+    fn set_id_bits_stay_where_root_writes() {
+        assert_eq!(ROOT.registrar_of(file(0o104_755, 5), false, false), None);
+        assert!(USER.registrar_of(file(0o104_755, 5), false, false).is_some());
+        assert_eq!(ROOT.registrar_of(None, false, false), None, "nothing is known of it");
+    }
 }
