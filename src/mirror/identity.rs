@@ -80,6 +80,11 @@ impl Identity {
     pub fn is_full(&self) -> bool {
         self.standing == Standing::Full
     }
+
+    /// Whether what the caller writes keeps its set-id bits.
+    pub fn keeps_set_id(&self) -> bool {
+        self.is_full() || self.capabilities.contains(CapabilitySet::FSETID)
+    }
 }
 
 /// The caller's identity, until it is dropped.

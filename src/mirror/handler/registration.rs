@@ -60,6 +60,7 @@ struct Opener {
     writes: bool,
     is_full: bool,
     is_root: bool,
+    keeps_set_id: bool,
 }
 
 impl Opener {
@@ -68,6 +69,7 @@ impl Opener {
             writes: flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32,
             is_full: request.identity().is_full(),
             is_root: request.header.user == 0,
+            keeps_set_id: request.identity().keeps_set_id(),
         }
     }
 
@@ -95,8 +97,9 @@ impl Opener {
             _ => Registrar::Owner { user, group },
         };
         let by_others = user == 0 && mode & 0o022 != 0 && !read_only;
-        // Root's own writes keep set-id bits, and nobody else's do.
-        let keeps_bits = self.writes && self.is_full && mode & 0o6000 != 0 && registrar != Registrar::Root;
+        // Who writes with `CAP_FSETID` keeps set-id bits, and an owner does not.
+        let set_id = mode & 0o6000 != 0 && registrar != Registrar::Root;
+        let keeps_bits = self.writes && self.keeps_set_id && set_id;
         (!by_others && !keeps_bits && self.may_share(registrar)).then_some(registrar)
     }
 }
@@ -156,8 +159,8 @@ pub fn unregister(volume: &Volume, node: &Node, (passed, executed): (bool, bool)
 mod tests {
     use super::*;
 
-    const ROOT: Opener = Opener { writes: true, is_full: true, is_root: true };
-    const USER: Opener = Opener { writes: true, is_full: false, is_root: false };
+    const ROOT: Opener = Opener { writes: true, is_full: true, is_root: true, keeps_set_id: true };
+    const USER: Opener = Opener { writes: true, is_full: false, is_root: false, keeps_set_id: false };
 
     fn file(mode: u16, user: u32) -> Option<Access> {
         Some(Access { mode, user, group: 7 })
