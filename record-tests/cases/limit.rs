@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use compat::trace::Event;
 
 use crate::harness::case::Case;
 use crate::harness::pair;
-use crate::harness::recorder::{assert_code, log, record, record_as_user};
+use crate::harness::recorder::{COMPAT, assert_code, finish, log, record, record_as_user};
 use crate::harness::recording::read;
 
 /// The cases.
@@ -27,7 +28,20 @@ pub fn cases() -> Vec<Case> {
         Case::new("limit::the_commands_limits_are_not_the_logs", &["bash", "python3"], commands_own),
         Case::new("limit::threads_open_files_at_once", &["python3"], threads),
         Case::new("limit::paths_of_any_length_take_bounded_memory", &["python3", "rm"], long_paths),
+        Case::new("limit::one_user_keeps_no_other_waiting", &["python3"], leases),
     ]
+}
+
+/// Sixty opens of one user wait in the server for leases, which takes as long as the kernel waits for the holder
+/// (`/proc/sys/fs/lease-break-time`).
+fn leases(folder: &Path) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/record-tests/fixtures/leases.py");
+    let mut run = Command::new("python3");
+    run.args([script, "hold", COMPAT, "record", "-q", "-o", "run.jsonl", "--", "python3", script, "open"]);
+    run.current_dir(folder);
+    let output = finish(run, b"");
+    assert_code(&output, 0);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "another user was served\n");
 }
 
 /// Under a limit of 1,024 descriptors for everybody, 20,000 files (100,000 at full size) are made, found and

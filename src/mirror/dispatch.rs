@@ -21,7 +21,8 @@ pub(super) fn answer(
     let Some(operation) = operation else { return Err(Errno::NOSYS) };
     match operation {
         Init => greet(volume, request, out),
-        Destroy => Ok(()),
+        // What waits for its turn is given up before (`session`); what is served is answered soon.
+        Destroy | Interrupt => Ok(()),
         Lookup => name::look_up(volume, request, out),
         Forget => name::forget(volume, request),
         ForgetMany => name::forget_many(volume, request),

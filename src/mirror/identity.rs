@@ -32,8 +32,8 @@ const OF_FILES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::SYS_ADMIN)
     .union(CapabilitySet::SYS_RESOURCE);
 
-/// How long it is remembered that a thread is in this process's user namespace. A thread that leaves it keeps its
-/// user, and the kernel itself checks permissions with the namespace that it has then.
+/// How long it is remembered that a thread of root with all rights is in this process's user namespace. A thread that
+/// leaves it is still user 0, and the kernel itself checks permissions with the namespace that it has then.
 const NAMESPACE_KNOWN: Duration = Duration::from_millis(5);
 
 /// What one serving thread may do, and how it takes on a caller's identity.
@@ -48,7 +48,7 @@ pub struct Credentials {
     may_switch: bool,
     /// The target of `/proc/self/ns/user`.
     namespace: Vec<u8>,
-    /// The thread that was found in this namespace last.
+    /// The thread of root that was found in this namespace last.
     neighbour: Cell<Option<(u32, Instant)>>,
 }
 
@@ -145,7 +145,7 @@ impl Credentials {
             let full = effective.contains(own);
             return with(Vec::new(), effective & own, if full { Standing::Full } else { Standing::Known });
         }
-        if user == 0 && effective.contains(own) && self.is_neighbour(caller.thread) {
+        if user == 0 && effective.contains(own) && self.is_known_neighbour(caller.thread) {
             return with(Vec::new(), own, Standing::Full);
         }
         let status = CallerStatus::read(caller.thread);
@@ -175,9 +175,14 @@ impl Credentials {
         if caller.thread == 0 {
             return self.identify_mapper(opener);
         }
-        let theirs = effective_of(caller.thread);
-        let theirs = theirs.filter(|_| self.only_user || self.is_neighbour(caller.thread));
-        let capabilities = theirs.unwrap_or(CapabilitySet::empty()) & self.own.effective & OF_FILES;
+        let own = self.own.effective & OF_FILES;
+        let theirs = effective_of(caller.thread).filter(|theirs| {
+            let has_all = caller.user == 0 && theirs.contains(own);
+            self.only_user
+                || has_all && self.is_known_neighbour(caller.thread)
+                || self.is_neighbour(caller.thread)
+        });
+        let capabilities = theirs.unwrap_or(CapabilitySet::empty()) & own;
         self.writer((caller.user, caller.group), capabilities)
     }
 
@@ -268,11 +273,16 @@ impl Credentials {
     /// Whether a thread is in the user namespace of this process, in which alone its capabilities count for all
     /// files.
     fn is_neighbour(&self, thread: u32) -> bool {
+        namespace_of(&thread.to_string()).is_some_and(|other| other == self.namespace)
+    }
+
+    /// The same, as it was a moment ago: for root with all rights, which has left nothing behind if it has left since.
+    fn is_known_neighbour(&self, thread: u32) -> bool {
         let known = self.neighbour.get();
         if known.is_some_and(|(other, since)| other == thread && since.elapsed() < NAMESPACE_KNOWN) {
             return true;
         }
-        let same = namespace_of(&thread.to_string()).is_some_and(|other| other == self.namespace);
+        let same = self.is_neighbour(thread);
         if same {
             self.neighbour.set(Some((thread, Instant::now())));
         }

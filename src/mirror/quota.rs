@@ -1,12 +1,13 @@
 //! What one user may occupy: a server's threads, and its memory for requests that wait for one. A request may take as
 //! long as a user wants it to (an open of a file that has a lease takes until the holder gives it back, fcntl(2)), so
-//! without a bound one user could keep all others waiting.
+//! without a bound one user could keep all others waiting. Only requests of that kind are counted: others may hold locks
+//! of directories in the kernel, and must not wait for them.
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How many requests of one user are answered at the same time, on each volume.
+/// How many such requests of one user are answered at the same time, on each volume.
 const AT_ONCE: usize = 8;
 
 /// How many bytes of a user's requests may wait, and of all users'.
@@ -72,6 +73,20 @@ impl Quota {
         Turn::Later
     }
 
+    /// A message that waits is not to be answered any more: the one with this number.
+    pub fn give_up(&self, unique: u64) -> Option<Waiting> {
+        let mut state = self.state();
+        let is_it = |waiting: &Waiting| waiting.message.get(8..16) == Some(&unique.to_ne_bytes()[..]);
+        let found = state.users.values_mut().find_map(|usage| {
+            let place = usage.waiting.iter().position(is_it)?;
+            let waiting = usage.waiting.remove(place)?;
+            usage.bytes -= waiting.message.len();
+            Some(waiting)
+        })?;
+        state.waiting -= found.message.len();
+        Some(found)
+    }
+
     /// A message of this user is answered; the next one is served in its place.
     pub fn finish(&self, user: u32) -> Option<Waiting> {
         let mut state = self.state();
@@ -119,6 +134,21 @@ mod tests {
         assert_eq!(rest, [&b"second"[..], b"third"]);
         assert!(quota.finish(1).is_none());
         assert_eq!(begin(1, b"x"), Turn::Now);
+    }
+
+    #[test]
+    fn what_waits_is_given_up_by_its_number() {
+        let (quota, device) = (Quota::default(), device());
+        let message = |unique: u64| [&[0; 8], &unique.to_ne_bytes()[..], &[0; 24]].concat();
+        (0..AT_ONCE).for_each(|_| assert_eq!(quota.begin(1, &message(1), &device), Turn::Now));
+        for unique in [2, 4, 6] {
+            assert_eq!(quota.begin(1, &message(unique), &device), Turn::Later);
+        }
+        assert_eq!(quota.give_up(4).map(|waiting| waiting.message), Some(message(4)));
+        assert!(quota.give_up(4).is_none() && quota.give_up(1).is_none());
+        assert_eq!(quota.state().waiting, 80);
+        assert_eq!(quota.finish(1).map(|waiting| waiting.message), Some(message(2)));
+        assert_eq!(quota.finish(1).map(|waiting| waiting.message), Some(message(6)));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::crew::Crew;
 use super::dispatch;
 use super::identity::Credentials;
 use super::protocol::{Body, Header, OUT_HEADER, Operation};
-use super::quota::{Quota, Turn};
+use super::quota::{Quota, Turn, Waiting};
 use super::request::Request;
 use super::volume::Volume;
 use crate::sys;
@@ -143,6 +143,12 @@ fn is_brief(volume: &Volume, (header, mut body, _): Parts<'_>) -> bool {
     }
 }
 
+/// Whether users can have such a request take as long as they want: what a lease keeps waiting (fcntl(2)). While these
+/// wait the kernel holds no lock of a directory, which others might wait for.
+fn may_take_long(operation: u32) -> bool {
+    matches!(Operation::of(operation), Some(Operation::Open | Operation::SetAttributes))
+}
+
 fn own_device(volume: &Volume) -> Result<OwnedFd, Errno> {
     let device = rustix::fs::open(DEVICE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     sys::clone_device(device.as_fd(), volume.device.as_fd()).map_err(|_| Errno::INVAL)?;
@@ -159,7 +165,10 @@ fn answer_in_turn(
 ) {
     let volume = &shared.volume;
     let (header, user) = (parts.0, parts.0.user);
-    if user == 0 || volume.options.only_user.is_some() {
+    if Operation::of(header.operation) == Some(Operation::Interrupt) {
+        return interrupt(shared, parts.1, out);
+    }
+    if user == 0 || volume.options.only_user.is_some() || !may_take_long(header.operation) {
         return answer(volume, device, parts, credentials, out);
     }
     match shared.quota.begin(user, message, device) {
@@ -171,6 +180,16 @@ fn answer_in_turn(
         if let Ok(parts) = Header::read(&waiting.message) {
             answer(volume, &waiting.device, parts, credentials, out);
         }
+    }
+}
+
+/// Somebody who waits was sent a signal: a request that has not had its turn is given up. No answer is expected.
+fn interrupt(shared: &Shared, mut body: Body<'_>, out: &mut Vec<u8>) {
+    let waiting = body.u64().ok().and_then(|unique| shared.quota.give_up(unique));
+    if let Some(Waiting { message, device }) = waiting
+        && let Ok((header, ..)) = Header::read(&message)
+    {
+        send(&device, &header, Err(Errno::INTR), out);
     }
 }
 

@@ -29,14 +29,19 @@ pub(in crate::mirror) fn look_up(
 }
 
 /// What is answered where a name may not be looked up. The kernel takes away what is mounted on a name, or below it,
-/// that cannot be found any more; of that it is told to try again, with new attributes of the directory.
+/// that cannot be found any more (`d_invalidate`), unless the answer is one of two errors. A caller that the kernel has
+/// let pass with old attributes tries again.
 fn spare_mounts(volume: &Volume, parent: &Arc<Node>, name: &[u8], error: Errno) -> Errno {
-    if !matches!(error, Errno::ACCESS | Errno::PERM | Errno::STALE) {
+    let is_refused = matches!(error, Errno::ACCESS | Errno::PERM | Errno::STALE);
+    if !is_refused || volume.options.only_user.is_some() {
         return error;
     }
-    volume.forget_attributes(parent);
-    let path = volume.placed(parent.path_of(name));
-    if has_mounts(&path) { Errno::INTR } else { error }
+    let is_old = error == Errno::STALE || volume.confirm(parent) == Err(Errno::STALE);
+    match (has_mounts(&volume.placed(parent.path_of(name))), is_old) {
+        (false, _) => error,
+        (true, true) => Errno::INTR,
+        (true, false) => Errno::NOMEM,
+    }
 }
 
 /// Whether something is mounted at a path or below it, as far as can be told.
