@@ -83,7 +83,8 @@ pub fn meet(rank: &Rank) -> Result<Meeting, Error> {
         }
         if rank.leads != Some(true)
             && let Some(stream) = connect(&rank.directories, &rank.meeting)?
-            && let Some(invitation) = ask(stream, rank.number)?
+            && let Some(invitation) =
+                ask(stream, rank.number, deadline.saturating_duration_since(Instant::now()))?
         {
             return Ok(Meeting::Guest(invitation));
         }
@@ -100,12 +101,15 @@ pub fn meet(rank: &Rank) -> Result<Meeting, Error> {
 }
 
 /// Asks to be let in; nothing where it is to be tried again later.
-fn ask(mut stream: UnixStream, rank: u32) -> Result<Option<Invitation>, Error> {
+fn ask(mut stream: UnixStream, rank: u32, limit: Duration) -> Result<Option<Invitation>, Error> {
     let lead = sys::peer(stream.as_fd()).map_err(Error::Join)?;
     if let Some(what) = fault_of(lead, rustix::process::geteuid().as_raw()) {
         return Err(Error::Lead { what });
     }
+    // A lead that is stopped answers nothing.
+    let _ = stream.set_read_timeout(Some(limit.max(PACE)));
     let answer = stream.write_all(&rank.to_ne_bytes()).and_then(|()| receive(&stream));
+    let _ = stream.set_read_timeout(None);
     match answer {
         Ok((b'y', Some([user, mounts, root]))) => Ok(Some(Invitation { stream, user, mounts, root })),
         Ok((b'n', _)) => Err(Error::Lead { what: "has ended before its mirror was there".to_owned() }),

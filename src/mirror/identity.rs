@@ -46,8 +46,8 @@ pub struct Credentials {
     only_user: bool,
     /// Whether this process can act for others.
     may_switch: bool,
-    /// The target of `/proc/self/ns/user`.
-    namespace: Vec<u8>,
+    /// The target of `/proc/self/ns/user`; nothing where `/proc` is that of other processes (pid_namespaces(7)).
+    namespace: Option<Vec<u8>>,
     /// The thread of root that was found in this namespace last.
     neighbour: Cell<Option<(u32, Instant)>>,
 }
@@ -67,6 +67,8 @@ pub struct Identity {
 pub enum Standing {
     /// The caller may do all that this process may.
     Full,
+    /// It is root of where this process cannot see, which is taken for that.
+    Unseen,
     /// All is known.
     Known,
     /// These capabilities are those of another user namespace: they count for the files of that one's users.
@@ -78,7 +80,7 @@ pub enum Standing {
 impl Identity {
     /// Whether the caller may do all that this process may.
     pub fn is_full(&self) -> bool {
-        self.standing == Standing::Full
+        matches!(self.standing, Standing::Full | Standing::Unseen)
     }
 
     /// Whether what the caller writes keeps its set-id bits.
@@ -124,7 +126,7 @@ impl Credentials {
             own_group: rustix::process::getegid().as_raw(),
             only_user,
             may_switch,
-            namespace: namespace_of("self").unwrap_or_default(),
+            namespace: namespace_of("self").filter(|_| is_own_proc()),
             neighbour: Cell::new(None),
         })
     }
@@ -137,7 +139,7 @@ impl Credentials {
         let none = CapabilitySet::empty();
         let unknown = || {
             // Only the kernel itself, or root of where this process cannot see, acts as user 0 so.
-            let standing = if user == 0 { Standing::Full } else { Standing::Unknown };
+            let standing = if user == 0 { Standing::Unseen } else { Standing::Unknown };
             with(supplementary.into_iter().collect(), none, standing)
         };
         let Some(effective) = effective_of(caller.thread) else { return unknown() };
@@ -147,6 +149,9 @@ impl Credentials {
         }
         if user == 0 && effective.contains(own) && self.is_known_neighbour(caller.thread) {
             return with(Vec::new(), own, Standing::Full);
+        }
+        if self.namespace.is_none() {
+            return unknown();
         }
         let status = CallerStatus::read(caller.thread);
         let Some(status) = status.filter(|status| (status.user, status.group) == (user, group)) else {
@@ -170,20 +175,19 @@ impl Credentials {
     }
 
     /// Finds out whose limits count where a file that is open is written; no permission depends on groups then.
-    /// `opener` counts where the kernel acts on its own account.
-    pub fn identify_writer(&self, caller: &Header, opener: (u32, u32)) -> Identity {
-        if caller.thread == 0 {
-            return self.identify_mapper(opener);
-        }
+    pub fn identify_writer(&self, caller: &Header) -> Identity {
         let own = self.own.effective & OF_FILES;
-        let theirs = effective_of(caller.thread).filter(|theirs| {
-            let has_all = caller.user == 0 && theirs.contains(own);
-            self.only_user
-                || has_all && self.is_known_neighbour(caller.thread)
-                || self.is_neighbour(caller.thread)
-        });
-        let capabilities = theirs.unwrap_or(CapabilitySet::empty()) & own;
-        self.writer((caller.user, caller.group), capabilities)
+        let (user, thread) = (caller.user, caller.thread);
+        let counts = |theirs: &CapabilitySet| {
+            let has_all = user == 0 && theirs.contains(own);
+            self.only_user || has_all && self.is_known_neighbour(thread) || self.is_neighbour(thread)
+        };
+        let capabilities = match effective_of(thread) {
+            Some(theirs) if counts(&theirs) => theirs & own,
+            None if user == 0 => own,
+            _ => CapabilitySet::empty(),
+        };
+        self.writer((user, caller.group), capabilities)
     }
 
     /// Finds out whose limits count where the kernel writes back what was stored through a mapping.
@@ -273,7 +277,8 @@ impl Credentials {
     /// Whether a thread is in the user namespace of this process, in which alone its capabilities count for all
     /// files.
     fn is_neighbour(&self, thread: u32) -> bool {
-        namespace_of(&thread.to_string()).is_some_and(|other| other == self.namespace)
+        let own = self.namespace.as_ref();
+        own.is_some_and(|own| namespace_of(&thread.to_string()).is_some_and(|other| other == *own))
     }
 
     /// The same, as it was a moment ago: for root with all rights, which has left nothing behind if it has left since.
@@ -288,6 +293,12 @@ impl Credentials {
         }
         same
     }
+}
+
+/// Whether `/proc` shows the processes of this one's pid namespace, whose numbers the kernel names.
+fn is_own_proc() -> bool {
+    let own = rustix::process::getpid().as_raw_nonzero().to_string();
+    rustix::fs::readlink("/proc/self", Vec::new()).is_ok_and(|link| link.as_bytes() == own.as_bytes())
 }
 
 /// Does something with all capabilities that this thread may have, whatever it has taken on: what a caller reaches by a
@@ -324,7 +335,7 @@ impl Drop for Assumed<'_> {
             if self.user {
                 sys::set_file_system_user(own.own_user)?;
             }
-            if self.capabilities {
+            if self.capabilities || self.user {
                 rustix::thread::set_capabilities(None, own.own)?;
             }
             if self.group {

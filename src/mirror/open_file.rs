@@ -55,6 +55,11 @@ impl OpenFile {
         Self { node, opened_by, flags, passed, read, written, file, provided }
     }
 
+    /// Whether it is open for writing.
+    pub fn writes(&self) -> bool {
+        self.flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32
+    }
+
     /// Whether closing it takes no time: nothing is written back, and no space is given back.
     pub fn is_closed_soon(&self) -> bool {
         let reads = self.flags & libc::O_ACCMODE as u32 == libc::O_RDONLY as u32;
@@ -126,6 +131,11 @@ impl<T> OpenTable<T> {
     /// All that is open.
     pub fn all(&self) -> Vec<Arc<T>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Whether this is so of any that is open.
+    pub fn any(&self, is_so: impl Fn(&T) -> bool) -> bool {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).values().any(|open| is_so(open))
     }
 
     /// It is not open any more.

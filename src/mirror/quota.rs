@@ -10,9 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// How many such requests of one user are answered at the same time, on each volume.
 const AT_ONCE: usize = 8;
 
-/// How many bytes of a user's requests may wait, and of all users'.
-const MOST_OF_ONE: usize = 16 << 20;
-const MOST_OF_ALL: usize = 64 << 20;
+/// How many of all users: a user may have the ids of many (subuid(5)), and there are threads for others, too.
+const OF_ALL_AT_ONCE: usize = 192;
+
+/// How many requests of a user may wait, and of all users.
+const MOST_OF_ONE: usize = 1_024;
+const MOST_OF_ALL: usize = 8_192;
 
 /// What each user other than root occupies.
 #[derive(Debug, Default)]
@@ -30,21 +33,43 @@ pub struct Waiting {
 #[derive(Debug, Default)]
 struct State {
     users: HashMap<u32, Use>,
+    served: usize,
+    /// In the order in which they came, with their users.
+    waiting: VecDeque<(u32, Waiting)>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Use {
+    served: usize,
     waiting: usize,
 }
 
-#[derive(Debug, Default)]
-struct Use {
-    served: usize,
-    waiting: VecDeque<Waiting>,
-    bytes: usize,
+impl State {
+    fn has_room(&self, user: u32) -> bool {
+        let served = self.users.get(&user).map_or(0, |usage| usage.served);
+        served < AT_ONCE && self.served < OF_ALL_AT_ONCE
+    }
+
+    fn serve(&mut self, user: u32) {
+        self.users.entry(user).or_default().served += 1;
+        self.served += 1;
+    }
+
+    /// Takes a message out of those that wait.
+    fn take(&mut self, place: usize) -> Option<(u32, Waiting)> {
+        let taken = self.waiting.remove(place)?;
+        if let Some(usage) = self.users.get_mut(&taken.0) {
+            usage.waiting -= 1;
+        }
+        Some(taken)
+    }
 }
 
 /// When a request is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     Now,
-    /// After another one of the same user: its message is kept.
+    /// After another one: its message is kept.
     Later,
     /// Never: too many wait.
     Refused,
@@ -58,53 +83,44 @@ impl Quota {
     /// A message of this user has come from this descriptor.
     pub fn begin(&self, user: u32, message: &[u8], device: &Arc<OwnedFd>) -> Turn {
         let mut state = self.state();
-        let waiting = state.waiting;
-        let usage = state.users.entry(user).or_default();
-        if usage.served < AT_ONCE {
-            usage.served += 1;
+        if state.has_room(user) {
+            state.serve(user);
             return Turn::Now;
         }
-        if usage.bytes + message.len() > MOST_OF_ONE || waiting + message.len() > MOST_OF_ALL {
+        let all = state.waiting.len();
+        let usage = state.users.entry(user).or_default();
+        if usage.waiting >= MOST_OF_ONE || all >= MOST_OF_ALL {
             return Turn::Refused;
         }
-        usage.bytes += message.len();
-        usage.waiting.push_back(Waiting { message: message.to_vec(), device: Arc::clone(device) });
-        state.waiting += message.len();
+        usage.waiting += 1;
+        let waiting = Waiting { message: message.to_vec(), device: Arc::clone(device) };
+        state.waiting.push_back((user, waiting));
         Turn::Later
     }
 
     /// A message that waits is not to be answered any more: the one with this number.
     pub fn give_up(&self, unique: u64) -> Option<Waiting> {
         let mut state = self.state();
-        let is_it = |waiting: &Waiting| waiting.message.get(8..16) == Some(&unique.to_ne_bytes()[..]);
-        let found = state.users.values_mut().find_map(|usage| {
-            let place = usage.waiting.iter().position(is_it)?;
-            let waiting = usage.waiting.remove(place)?;
-            usage.bytes -= waiting.message.len();
-            Some(waiting)
-        })?;
-        state.waiting -= found.message.len();
-        Some(found)
+        let number = unique.to_ne_bytes();
+        let place =
+            state.waiting.iter().position(|(_, waiting)| waiting.message.get(8..16) == Some(&number[..]))?;
+        state.take(place).map(|(_, waiting)| waiting)
     }
 
-    /// A message of this user is answered; the next one is served in its place.
-    pub fn finish(&self, user: u32) -> Option<Waiting> {
+    /// A message of this user is answered; the next one that has its turn is served in its place.
+    pub fn finish(&self, user: u32) -> Option<(u32, Waiting)> {
         let mut state = self.state();
-        let usage = state.users.get_mut(&user)?;
-        let next = usage.waiting.pop_front();
-        match &next {
-            Some(Waiting { message, .. }) => {
-                usage.bytes -= message.len();
-                state.waiting -= message.len();
-            }
-            None => {
-                usage.served -= 1;
-                if usage.served == 0 {
-                    state.users.remove(&user);
-                }
+        state.served -= 1;
+        if let Some(usage) = state.users.get_mut(&user) {
+            usage.served -= 1;
+            if usage.served + usage.waiting == 0 {
+                state.users.remove(&user);
             }
         }
-        next
+        let place = state.waiting.iter().position(|(user, _)| state.has_room(*user))?;
+        let next = state.take(place)?;
+        state.serve(next.0);
+        Some(next)
     }
 }
 
@@ -114,6 +130,10 @@ mod tests {
 
     fn device() -> Arc<OwnedFd> {
         Arc::new(std::fs::File::open("/dev/null").expect("a device").into())
+    }
+
+    fn next(quota: &Quota, user: u32) -> Option<(u32, Vec<u8>)> {
+        quota.finish(user).map(|(user, waiting)| (user, waiting.message))
     }
 
     #[test]
@@ -126,14 +146,27 @@ mod tests {
         assert_eq!(quota.begin(1, b"first", &other), Turn::Later);
         assert_eq!(begin(1, b"second"), Turn::Later);
         assert_eq!(begin(2, b"x"), Turn::Now);
-        let first = quota.finish(1).expect("one waits");
+        let (_, first) = quota.finish(1).expect("one waits");
         assert_eq!(first.message, b"first");
         assert!(Arc::ptr_eq(&first.device, &other), "it is answered where it was read");
         assert_eq!(begin(1, b"third"), Turn::Later, "the place was taken");
-        let rest = [quota.finish(1), quota.finish(1)].map(|waiting| waiting.expect("one waits").message);
-        assert_eq!(rest, [&b"second"[..], b"third"]);
-        assert!(quota.finish(1).is_none());
+        assert_eq!(next(&quota, 2), None, "another's place is not");
+        assert_eq!(next(&quota, 1), Some((1, b"second".to_vec())));
+        assert_eq!(next(&quota, 1), Some((1, b"third".to_vec())));
+        assert_eq!(next(&quota, 1), None);
         assert_eq!(begin(1, b"x"), Turn::Now);
+    }
+
+    #[test]
+    fn many_users_leave_threads_to_root() {
+        let (quota, device) = (Quota::default(), device());
+        let users = (OF_ALL_AT_ONCE / AT_ONCE) as u32;
+        for user in 0..users {
+            (0..AT_ONCE).for_each(|_| assert_eq!(quota.begin(user, b"x", &device), Turn::Now));
+        }
+        assert_eq!(quota.begin(users, b"late", &device), Turn::Later);
+        assert_eq!(next(&quota, 0), Some((users, b"late".to_vec())));
+        assert_eq!(next(&quota, users), None);
     }
 
     #[test]
@@ -146,30 +179,27 @@ mod tests {
         }
         assert_eq!(quota.give_up(4).map(|waiting| waiting.message), Some(message(4)));
         assert!(quota.give_up(4).is_none() && quota.give_up(1).is_none());
-        assert_eq!(quota.state().waiting, 80);
-        assert_eq!(quota.finish(1).map(|waiting| waiting.message), Some(message(2)));
-        assert_eq!(quota.finish(1).map(|waiting| waiting.message), Some(message(6)));
+        assert_eq!(next(&quota, 1), Some((1, message(2))));
+        assert_eq!(next(&quota, 1), Some((1, message(6))));
     }
 
     #[test]
-    fn what_waits_is_bounded_in_bytes() {
+    fn what_waits_is_bounded() {
         let (quota, device) = (Quota::default(), device());
-        let message = vec![0; 1 << 20];
-        for user in 0..8 {
-            for _ in 0..AT_ONCE {
-                assert_eq!(quota.begin(user, &message, &device), Turn::Now);
-            }
+        let users = 12;
+        for user in 0..users {
+            (0..AT_ONCE).for_each(|_| assert_eq!(quota.begin(user, b"x", &device), Turn::Now));
         }
-        let waiting = |user| {
-            let begin = || quota.begin(user, &message, &device);
-            (0..100).take_while(|_| begin() == Turn::Later).count()
-        };
-        assert_eq!((waiting(0), waiting(1), waiting(2), waiting(3), waiting(4)), (16, 16, 16, 16, 0));
-        for user in 0..8 {
-            while quota.finish(user).is_some() {}
-            (1..AT_ONCE).for_each(|_| assert!(quota.finish(user).is_none()));
+        let waiting =
+            |user| (0..2_000).take_while(|_| quota.begin(user, b"x", &device) == Turn::Later).count();
+        let counts: Vec<usize> = (0..users).map(waiting).collect();
+        assert_eq!(counts[0], MOST_OF_ONE);
+        assert_eq!(counts.iter().sum::<usize>(), MOST_OF_ALL);
+        let mut served: VecDeque<u32> = (0..users).flat_map(|user| [user; AT_ONCE]).collect();
+        while let Some(user) = served.pop_front() {
+            served.extend(next(&quota, user).map(|(user, _)| user));
         }
         let state = quota.state();
-        assert_eq!((state.waiting, state.users.len()), (0, 0));
+        assert_eq!((state.waiting.len(), state.served, state.users.len()), (0, 0, 0));
     }
 }

@@ -6,8 +6,10 @@
 //! once more with the right that is missing, after it was checked that they have it.
 
 use std::cell::OnceCell;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 
@@ -16,7 +18,7 @@ use super::identity::{Assumed, Credentials, Identity, Standing};
 use super::node::Node;
 use super::observer::Caller;
 use super::protocol::{Body, Header};
-use super::volume::Volume;
+use super::volume::{Volume, self_path};
 
 /// One request while it is answered.
 pub(super) struct Request<'a> {
@@ -99,6 +101,11 @@ impl<'a> Request<'a> {
         self.identity.get_or_init(|| self.credentials.identify(&self.header, self.supplementary))
     }
 
+    /// Whether the caller's capabilities are those of another user namespace.
+    pub fn is_foreign(&self) -> bool {
+        matches!(self.identity().standing, Standing::Foreign(_))
+    }
+
     /// Does something as the caller.
     ///
     /// # Errors
@@ -113,7 +120,7 @@ impl<'a> Request<'a> {
         mut act: impl FnMut() -> Result<T, Errno>,
     ) -> Result<T, Errno> {
         let identity = self.identity();
-        if !identity.is_full() {
+        if identity.standing != Standing::Full {
             self.notice(volume, &subject)?;
         }
         let result = {
@@ -134,17 +141,35 @@ impl<'a> Request<'a> {
 
     /// A caller without all rights does something.
     fn notice(&self, volume: &Volume, subject: &Subject<'_>) -> Result<(), Errno> {
-        if volume.options.only_user.is_some() {
+        let (options, standing) = (&volume.options, self.identity().standing);
+        if options.only_user.is_some() {
             return Ok(());
         }
-        volume.options.sharing.noticed();
+        options.sharing.noticed();
+        if standing == Standing::Unseen {
+            return Ok(());
+        }
         if !subject.reads && volume.is_closed_to_others() {
             return Err(Errno::ROFS);
         }
-        if volume.options.sharing.is_new() {
-            return subject.nodes().try_for_each(|node| volume.confirm_path(node));
+        match options.sharing.is_new() {
+            true => subject.nodes().try_for_each(|node| self.check_way(volume, node)),
+            false => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Sees to it that the kernel has not let the caller pass a directory above the node that was closed since. What the
+    /// caller may search now it might have searched before.
+    fn check_way(&self, volume: &Volume, node: &Arc<Node>) -> Result<(), Errno> {
+        let changed = volume.changed_above(node)?;
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let _assumed = self.credentials.assume(self.identity(), None)?;
+        let may_search = |directory: &Arc<OwnedFd>| {
+            rustix::fs::accessat(CWD, self_path(directory), Access::EXEC_OK, AtFlags::EACCESS).is_ok()
+        };
+        if changed.iter().all(may_search) { Ok(()) } else { Err(Errno::STALE) }
     }
 
     /// The identity with a right that the caller has natively and that was not seen at first.
@@ -154,7 +179,7 @@ impl<'a> Request<'a> {
         }
         let identity = self.identity();
         match identity.standing {
-            Standing::Full | Standing::Known => Ok(None),
+            Standing::Full | Standing::Unseen | Standing::Known => Ok(None),
             Standing::Foreign(capabilities) => self.in_namespace(volume, subject, capabilities),
             Standing::Unknown => {
                 let mut groups = identity.groups.clone();
@@ -175,18 +200,22 @@ impl<'a> Request<'a> {
         capabilities: CapabilitySet,
     ) -> Result<Option<Identity>, Errno> {
         let Some(maps) = IdMaps::read(self.header.thread) else { return Ok(None) };
+        let mut owners = Vec::new();
         for node in subject.nodes() {
-            let owner = volume.owner(node)?;
-            if !maps.has(owner) {
-                return Ok(None);
-            }
+            owners.push((node, volume.owner(node)?));
+        }
+        if !owners.iter().all(|(_, owner)| maps.has(*owner)) {
+            return Ok(None);
         }
         let mut over = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
         over.set(CapabilitySet::CHOWN, subject.gives_away);
         let mut identity = Identity { capabilities: capabilities & over, ..self.identity().clone() };
-        // As the owner that it has now: where somebody else has it by then, nothing is done.
-        if let Some(owned) = subject.owned.filter(|_| capabilities.contains(CapabilitySet::FOWNER)) {
-            (identity.user, identity.group) = volume.owner(owned)?;
+        // As the owner that was looked at: where somebody else has it by then, nothing is done.
+        let owned = subject.owned.filter(|_| capabilities.contains(CapabilitySet::FOWNER));
+        if let Some((_, owner)) =
+            owned.and_then(|owned| owners.iter().find(|(node, _)| Arc::ptr_eq(node, owned)))
+        {
+            (identity.user, identity.group) = *owner;
         }
         Ok(Some(identity))
     }
@@ -196,12 +225,12 @@ impl<'a> Request<'a> {
     /// # Errors
     ///
     /// `EPERM` where this process cannot act for the caller.
-    pub fn as_writer(&self, opener: Caller) -> Result<Assumed<'_>, Errno> {
-        let identity = self.credentials.identify_writer(&self.header, (opener.user, opener.group));
-        self.credentials.assume(&identity, None)
+    pub fn as_writer(&self) -> Result<Assumed<'_>, Errno> {
+        self.credentials.assume(&self.credentials.identify_writer(&self.header), None)
     }
 
-    /// The same where the kernel writes back what was stored through a mapping, which leaves set-id bits as they are.
+    /// The same where the kernel writes back what was stored through a mapping, for the one who opened the file. It leaves
+    /// set-id bits as they are.
     ///
     /// # Errors
     ///

@@ -13,7 +13,8 @@ use rustix::io::Errno;
 use super::crew::Crew;
 use super::dispatch;
 use super::identity::Credentials;
-use super::protocol::{Body, Header, OUT_HEADER, Operation};
+use super::observer::Action;
+use super::protocol::{Body, Header, OUT_HEADER, Operation, change};
 use super::quota::{Quota, Turn, Waiting};
 use super::request::Request;
 use super::volume::Volume;
@@ -143,10 +144,16 @@ fn is_brief(volume: &Volume, (header, mut body, _): Parts<'_>) -> bool {
     }
 }
 
-/// Whether users can have such a request take as long as they want: what a lease keeps waiting (fcntl(2)). While these
-/// wait the kernel holds no lock of a directory, which others might wait for.
-fn may_take_long(operation: u32) -> bool {
-    matches!(Operation::of(operation), Some(Operation::Open | Operation::SetAttributes))
+/// Whether users can have such a request take as long as they want: an open or a truncation, which a lease keeps waiting
+/// (fcntl(2)). While these wait the kernel holds no lock of a directory, which others might wait for.
+fn may_take_long((header, mut body, _): Parts<'_>) -> bool {
+    let first = body.u32().unwrap_or(0);
+    match Operation::of(header.operation) {
+        // What is executed is not opened here.
+        Some(Operation::Open) => first & Action::EXECUTE == 0,
+        Some(Operation::SetAttributes) => first & change::SIZE != 0,
+        _ => false,
+    }
 }
 
 fn own_device(volume: &Volume) -> Result<OwnedFd, Errno> {
@@ -168,7 +175,7 @@ fn answer_in_turn(
     if Operation::of(header.operation) == Some(Operation::Interrupt) {
         return interrupt(shared, parts.1, out);
     }
-    if user == 0 || volume.options.only_user.is_some() || !may_take_long(header.operation) {
+    if user == 0 || volume.options.only_user.is_some() || !may_take_long(parts) {
         return answer(volume, device, parts, credentials, out);
     }
     match shared.quota.begin(user, message, device) {
@@ -176,10 +183,12 @@ fn answer_in_turn(
         Turn::Later => return,
         Turn::Refused => return send(device, &header, Err(Errno::NOMEM), out),
     }
-    while let Some(waiting) = shared.quota.finish(user) {
+    let mut done = user;
+    while let Some((user, waiting)) = shared.quota.finish(done) {
         if let Ok(parts) = Header::read(&waiting.message) {
             answer(volume, &waiting.device, parts, credentials, out);
         }
+        done = user;
     }
 }
 

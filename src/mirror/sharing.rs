@@ -12,7 +12,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::protocol::Validity;
 
 /// For how long after the last request of such a caller paths are looked up anew, in milliseconds.
-const AFTERWARDS: u64 = 2_000;
+const AFTERWARDS: u64 = 5_000;
 
 /// The shortest time that the kernel knows: until the next tick of its clock. A path that is looked up is checked
 /// with the attributes that the look-up brought.

@@ -289,17 +289,19 @@ impl Volume {
         Err(Errno::STALE)
     }
 
-    /// The same for a node and the directories that a path to it leads through.
-    pub(super) fn confirm_path(&self, node: &Arc<Node>) -> Result<(), Errno> {
-        self.confirm(node)?;
+    /// The directories that a path to the node leads through and that have other attributes than the kernel knows, which
+    /// is to ask for them.
+    pub(super) fn changed_above(&self, node: &Arc<Node>) -> Result<Vec<Arc<OwnedFd>>, Errno> {
+        let mut changed = Vec::new();
         let mut above = node.named_place();
-        let mut rest = DEEPEST;
-        while let (Some((parent, _)), 1..) = (above, rest) {
-            self.confirm(&parent)?;
+        for _ in 0..DEEPEST {
+            let Some((parent, _)) = above else { break };
+            if self.confirm(&parent) == Err(Errno::STALE) {
+                changed.push(self.reach(&parent)?);
+            }
             above = parent.named_place();
-            rest -= 1;
         }
-        Ok(())
+        Ok(changed)
     }
 
     /// The kernel is to ask for the node's attributes before it uses them again.

@@ -8,7 +8,7 @@ use super::TOOLS;
 use crate::harness::case::Case;
 use crate::harness::privilege::run::Outcome;
 use crate::harness::privilege::world::{Options, Place, World, is_success};
-use crate::harness::recorder::{assert_code, finish};
+use crate::harness::recorder::{COMPAT, assert_code, finish};
 
 /// The cases.
 pub fn cases() -> Vec<Case> {
@@ -26,6 +26,7 @@ pub fn cases() -> Vec<Case> {
             reserved,
         ),
         Case::new("privilege::file_size_limit", limits, file_size),
+        Case::new("privilege::a_user_namespace_gives_nothing_of_roots", &["python3"], namespaces),
     ]
 }
 
@@ -196,6 +197,29 @@ fn reserved(folder: &Path) {
             );
         }
     }
+}
+
+/// One user enters a namespace between two requests, another's has the owner of a file that root keeps taking over.
+fn namespaces(folder: &Path) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/record-tests/fixtures/namespaces.py");
+    let mut run = Command::new("python3");
+    run.args([
+        script,
+        "outside",
+        COMPAT,
+        "record",
+        "-q",
+        "-o",
+        "run.jsonl",
+        "--",
+        "python3",
+        script,
+        "inside",
+    ]);
+    run.current_dir(folder);
+    let output = finish(run, b"");
+    assert_code(&output, 0);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "p 755, q was set 0 times\n");
 }
 
 fn file_size(folder: &Path) {

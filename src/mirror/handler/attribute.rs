@@ -154,9 +154,7 @@ fn written(mode: u32) -> u32 {
 
 /// Whether the change belongs to a write.
 fn is_being_written(volume: &Volume, change: &Change, node: &Arc<Node>) -> bool {
-    let writes = |flags: u32| flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32;
-    change.has(change::SIZE)
-        || volume.files.all().iter().any(|open| Arc::ptr_eq(&open.node, node) && writes(open.flags))
+    change.has(change::SIZE) || volume.files.any(|open| Arc::ptr_eq(&open.node, node) && open.writes())
 }
 
 fn truncate(
@@ -170,12 +168,12 @@ fn truncate(
     if change.has(change::HANDLE) {
         let open = volume.files.find(change.handle)?;
         let file = file::file_of(volume, &open)?;
-        let _writer = request.as_writer(open.opened_by)?;
+        let _writer = request.as_writer()?;
         rustix::fs::ftruncate(file, change.size)
     } else if node.kind == libc::S_IFREG {
         let open = || volume.reopen(handle, libc::O_WRONLY as u32);
         let file = request.act(volume, Subject::of(node), open)?;
-        let _writer = request.as_writer(request.caller())?;
+        let _writer = request.as_writer()?;
         rustix::fs::ftruncate(file, change.size)
     } else {
         Err(Errno::INVAL)

@@ -144,6 +144,12 @@ fn fill(
     Ok(())
 }
 
+/// Whether the kernel takes a file's capabilities away on its own account. In a user namespace of its own a caller might
+/// want that, too; then nobody writes to the file.
+fn is_taken_away(volume: &Volume, request: &Request<'_>) -> bool {
+    !request.is_foreign() || volume.files.any(|open| open.node.number == request.header.node && open.writes())
+}
+
 /// Answers `FUSE_REMOVEXATTR`.
 pub(in crate::mirror) fn remove(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
     let name = { request.body }.name()?;
@@ -158,7 +164,7 @@ pub(in crate::mirror) fn remove(volume: &Volume, request: &Request<'_>) -> Resul
     // The kernel asks for it before a write, a truncation or a change of owner (`cap_inode_killpriv`), which take the
     // capabilities of a file away by themselves below. It lets nobody else ask without the right.
     let result = match result {
-        Err(Errno::PERM) if name == b"security.capability" => Ok(()),
+        Err(Errno::PERM) if name == b"security.capability" && is_taken_away(volume, request) => Ok(()),
         other => other,
     };
     changed(volume, request, &handle, link);

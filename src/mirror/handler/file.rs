@@ -9,7 +9,7 @@ use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
 
 use super::growth;
-use super::registration::{register, unregister};
+use super::registration::{check_share, register, unregister};
 use crate::mirror::attribute;
 use crate::mirror::node::Node;
 use crate::mirror::observer::{Action, Caller, Traffic};
@@ -110,6 +110,8 @@ fn open_node(volume: &Volume, request: &Request<'_>, node: &Arc<Node>, flags: u3
         return Err(Errno::TXTBSY);
     }
     let handle = volume.reach(node)?;
+    // Before anything is truncated.
+    check_share(request, node, flags)?;
     // The kernel does not know what forbids writing below: flags of lsattr(1), a busy program.
     let writes = flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32;
     let file = if truncates || writes {
@@ -154,7 +156,10 @@ fn check_open(
     // What may be executed need not be readable.
     let path = self_path(handle);
     let check = || rustix::fs::accessat(CWD, &path, Access::EXEC_OK, AtFlags::EACCESS);
-    request.act(volume, subject, check).map(|()| None)
+    request.act(volume, subject, check)?;
+    // The kernel takes set-id bits and owner from what it was told; the file may be somebody else's by now.
+    volume.confirm(node)?;
+    Ok(None)
 }
 
 /// Keeps an open under its number and writes `struct fuse_open_out`.
@@ -241,7 +246,7 @@ pub(in crate::mirror) fn write(
         Some(volume.reopen(&handle, others | if appends { append } else { 0 })?)
     };
     let _writer = match write_flags & FROM_CACHE {
-        0 => request.as_writer(open.opened_by)?,
+        0 => request.as_writer()?,
         _ => request.as_mapper(open.opened_by)?,
     };
     let written = write_all(reopened.as_ref().map_or(file.as_fd(), AsFd::as_fd), data, offset)?;

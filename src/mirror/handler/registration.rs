@@ -54,11 +54,21 @@ pub fn register(
     })
 }
 
+/// Sees to it that a file can be opened in the name in which it is open already.
+///
+/// # Errors
+///
+/// `ETXTBSY` as for [`register`], which may still meet a registration that comes in between.
+pub fn check_share(request: &Request<'_>, node: &Node, flags: u32) -> Result<(), Errno> {
+    let opener = Opener::of(request, flags);
+    let meets = |opens: &mut Opens| opens.passed > 0 && !opener.may_share(opens.registrar);
+    if node.with_opens(None, meets) { Err(Errno::TXTBSY) } else { Ok(()) }
+}
+
 /// Who opens a file, and for what.
 #[derive(Clone, Copy)]
 struct Opener {
     writes: bool,
-    is_full: bool,
     is_root: bool,
     keeps_set_id: bool,
 }
@@ -67,19 +77,16 @@ impl Opener {
     fn of(request: &Request<'_>, flags: u32) -> Self {
         Self {
             writes: flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32,
-            is_full: request.identity().is_full(),
             is_root: request.header.user == 0,
             keeps_set_id: request.identity().keeps_set_id(),
         }
     }
 
-    /// Whether writing through such a registration gives the opener nothing. To read gives nothing in any case.
+    /// Whether writing through such a registration gives the opener nothing. To read gives nothing in any case, and the
+    /// blocks that a file system reserves are user 0's, with capabilities or without.
     fn may_share(self, registrar: Registrar) -> bool {
-        !self.writes
-            || match registrar {
-                Registrar::Owner { user, .. } => user != 0 || self.is_root,
-                Registrar::Root => self.is_full,
-            }
+        let is_roots = matches!(registrar, Registrar::Root | Registrar::Owner { user: 0, .. });
+        !self.writes || !is_roots || self.is_root
     }
 
     /// In whose name the file is registered, if it is.
@@ -159,8 +166,8 @@ pub fn unregister(volume: &Volume, node: &Node, (passed, executed): (bool, bool)
 mod tests {
     use super::*;
 
-    const ROOT: Opener = Opener { writes: true, is_full: true, is_root: true, keeps_set_id: true };
-    const USER: Opener = Opener { writes: true, is_full: false, is_root: false, keeps_set_id: false };
+    const ROOT: Opener = Opener { writes: true, is_root: true, keeps_set_id: true };
+    const USER: Opener = Opener { writes: true, is_root: false, keeps_set_id: false };
 
     fn file(mode: u16, user: u32) -> Option<Access> {
         Some(Access { mode, user, group: 7 })
@@ -188,7 +195,7 @@ mod tests {
             assert!(!USER.may_share(registrar));
             assert!(Opener { writes: false, ..USER }.may_share(registrar));
         }
-        assert!(!Opener { is_root: true, ..USER }.may_share(Registrar::Root), "root without capabilities");
+        assert!(Opener { is_root: true, ..USER }.may_share(Registrar::Root), "root without capabilities");
         assert!(USER.may_share(Registrar::Owner { user: 5, group: 5 }));
     }
 
