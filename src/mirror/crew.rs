@@ -5,8 +5,8 @@
 use std::num::NonZero;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// How many threads serve one volume at most: far more than a single user may occupy ([`super::quota`]).
-const MOST_THREADS: usize = 256;
+/// How many threads serve one volume at most: more than users may occupy ([`super::quota`]).
+const MOST_THREADS: usize = 512;
 
 /// The threads of one session.
 #[derive(Debug)]

@@ -4,11 +4,13 @@
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
+use super::admission::Admissions;
 use super::node::Node;
 
 /// How many folders may lie in each other; the threads' stacks are made for it.
@@ -22,12 +24,14 @@ const ATTEMPTS: usize = 16;
 pub struct Holders {
     capacity: usize,
     nodes: Mutex<VecDeque<Weak<Node>>>,
+    /// Who has how much open.
+    pub(super) admissions: Arc<Admissions>,
 }
 
 impl Holders {
     /// Room for as many descriptors.
     pub fn new(capacity: usize) -> Arc<Self> {
-        Arc::new(Self { capacity, nodes: Mutex::default() })
+        Arc::new(Self { capacity, nodes: Mutex::default(), admissions: Admissions::of_process() })
     }
 
     /// Gives all descriptors back that are held without need.
@@ -56,70 +60,110 @@ impl Holders {
     }
 }
 
+/// For how long a name is waited for that is being moved. A user may keep a system call waiting in a directory; who looks
+/// for something there is served all the same.
+const PATIENCE: Duration = Duration::from_millis(100);
+
 /// Finds the descriptors of a volume's nodes.
 #[derive(Debug)]
 pub struct HandleCache {
     holders: Arc<Holders>,
-    /// Held for writing from before a name is moved or taken away until its node knows.
-    moves: RwLock<()>,
-    /// How many were moved or taken away.
-    moved: AtomicU64,
+    moves: Mutex<Moves>,
+    /// A move is over.
+    over: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Moves {
+    /// Those that are under way: when they began, and in which directories.
+    under_way: Vec<(u64, Instant, [u64; 2])>,
+    last: u64,
+    /// How many are over.
+    moved: u64,
+}
+
+impl Moves {
+    /// When the first of those ends to be waited for that concern one of these directories.
+    fn deadline(&self, directories: [u64; 2]) -> Option<Instant> {
+        let concerned = self
+            .under_way
+            .iter()
+            .filter(|(_, _, moved)| moved.iter().any(|directory| directories.contains(directory)));
+        concerned.map(|(_, since, _)| *since + PATIENCE).filter(|end| *end > Instant::now()).max()
+    }
 }
 
 /// A name is being moved or taken away.
 #[derive(Debug)]
 pub struct Moving<'a> {
-    moved: &'a AtomicU64,
-    /// Ends after the move was counted.
-    _alone: RwLockWriteGuard<'a, ()>,
+    cache: &'a HandleCache,
+    number: u64,
 }
 
 impl Drop for Moving<'_> {
     fn drop(&mut self) {
-        self.moved.fetch_add(1, Ordering::Release);
+        let mut moves = self.cache.moves();
+        moves.under_way.retain(|(number, ..)| *number != self.number);
+        moves.moved += 1;
+        drop(moves);
+        self.cache.over.notify_all();
     }
 }
 
 impl HandleCache {
     /// A cache of one volume.
     pub fn new(holders: Arc<Holders>) -> Self {
-        Self { holders, moves: RwLock::default(), moved: AtomicU64::new(0) }
+        Self { holders, moves: Mutex::default(), over: Condvar::new() }
     }
 
-    /// A name is being moved or taken away, until this is dropped.
-    pub fn moving(&self) -> Moving<'_> {
-        let alone = self.moves.write().unwrap_or_else(PoisonError::into_inner);
-        Moving { moved: &self.moved, _alone: alone }
+    fn moves(&self) -> MutexGuard<'_, Moves> {
+        self.moves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at a name, and keeps in mind what it leads to while no name is moved. `look` may take its time,
-    /// and looks again where a name was moved meanwhile: what it has seen may be older than that. `keep` must
+    /// Waits for moves in these directories, as long as that is worth it.
+    fn quiet(&self, directories: [u64; 2]) -> MutexGuard<'_, Moves> {
+        let mut moves = self.moves();
+        while let Some(end) = moves.deadline(directories) {
+            let rest = end.saturating_duration_since(Instant::now());
+            moves = self.over.wait_timeout(moves, rest).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        moves
+    }
+
+    /// A name in one of these directories, by the numbers of their nodes, is being moved or taken away, until this is
+    /// dropped.
+    pub fn moving(&self, directories: [u64; 2]) -> Moving<'_> {
+        let mut moves = self.quiet(directories);
+        moves.last += 1;
+        let number = moves.last;
+        moves.under_way.push((number, Instant::now(), directories));
+        Moving { cache: self, number }
+    }
+
+    /// Looks at a name in a directory, and keeps in mind what it leads to while no name is moved there. `look` may take
+    /// its time, and looks again where a name was moved meanwhile: what it has seen may be older than that. `keep` must
     /// not call [`Self::open`], which may wait for a move itself.
     pub fn between_moves<T, U>(
         &self,
+        directory: u64,
         look: impl Fn() -> Result<T, Errno>,
         keep: impl FnOnce(T) -> U,
     ) -> Result<U, Errno> {
-        for _ in 0..ATTEMPTS {
-            let moved = self.moved.load(Ordering::Acquire);
+        for attempt in 1..=ATTEMPTS {
+            let moved = self.moves().moved;
             let seen = look()?;
-            let still = self.still();
-            if self.moved.load(Ordering::Acquire) == moved {
+            let still = self.quiet([directory; 2]);
+            // Others may move names again and again; then what was seen last is as good as any.
+            if still.moved == moved || attempt == ATTEMPTS {
                 return Ok(keep(seen));
             }
-            drop(still);
         }
-        let _still = self.still();
-        Ok(keep(look()?))
+        Err(Errno::STALE)
     }
 
-    fn still(&self) -> RwLockReadGuard<'_, ()> {
-        self.moves.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until the nodes know of the moves that were under way.
-    fn settle(&self) {
-        drop(self.still());
+    /// Waits until the nodes know of the moves that were under way in a directory.
+    fn settle(&self, directory: u64) {
+        drop(self.quiet([directory; 2]));
     }
 
     /// The node's `O_PATH` descriptor, opened through its parents where none is held; a folder's is kept.
@@ -142,7 +186,7 @@ impl HandleCache {
             let folder = self.open_within(&parent, above)?;
             match node.open_in(&folder, &name) {
                 Ok(file) => return Ok(self.keep(node, file)),
-                Err(Errno::STALE) => self.settle(),
+                Err(Errno::STALE) => self.settle(parent.number),
                 Err(error) => return Err(error),
             }
         }

@@ -16,6 +16,7 @@
 //! What it does not do: it does not mount, start anything or enter namespaces.
 
 mod access_rule;
+mod admission;
 pub mod attribute;
 mod caller_status;
 mod crew;

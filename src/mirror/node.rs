@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{Mode, OFlags, Statx};
+use rustix::fs::{Mode, OFlags, Statx, StatxAttributes};
 use rustix::io::Errno;
 
 use super::attribute::{self, Identity};
@@ -52,12 +52,15 @@ pub struct Access {
     pub mode: u16,
     pub user: u32,
     pub group: u32,
+    /// Whether it may only be appended to (`chattr +a`).
+    pub appends: bool,
 }
 
 impl Access {
     /// Those of a file.
     pub fn of(stat: &Statx) -> Self {
-        Self { mode: stat.stx_mode, user: stat.stx_uid, group: stat.stx_gid }
+        let appends = stat.stx_attributes.contains(StatxAttributes::APPEND);
+        Self { mode: stat.stx_mode, user: stat.stx_uid, group: stat.stx_gid, appends }
     }
 }
 
@@ -70,6 +73,8 @@ enum Place {
     Named { parent: Arc<Node>, name: Box<[u8]> },
     /// No name is left; the last one is kept for those who ask.
     Gone { parent: Arc<Node>, name: Box<[u8]> },
+    /// It was below a directory that lies below it now: others have moved it, and where to is not known.
+    Adrift,
 }
 
 /// How the file is open now. The kernel wants all opens of a file to be of one sort, and those by
@@ -214,7 +219,7 @@ impl Node {
     pub fn named_place(&self) -> Option<(Arc<Self>, Box<[u8]>)> {
         match &self.state().place {
             Place::Named { parent, name } => Some((Arc::clone(parent), name.clone())),
-            Place::Root | Place::Gone { .. } => None,
+            Place::Root | Place::Gone { .. } | Place::Adrift => None,
         }
     }
 
@@ -225,11 +230,14 @@ impl Node {
 
     /// It has been found or put at this place.
     pub fn moved(self: &Arc<Self>, parent: &Arc<Self>, name: &[u8]) {
+        if self.is_folder() {
+            self.set_adrift(parent);
+        }
         let mut state = self.state();
         match &state.place {
             Place::Root => return,
             Place::Named { parent: old, name: same } if Arc::ptr_eq(old, parent) && **same == *name => return,
-            Place::Named { .. } | Place::Gone { .. } => {}
+            Place::Named { .. } | Place::Gone { .. } | Place::Adrift => {}
         }
         let place = Place::Named { parent: Arc::clone(parent), name: name.into() };
         let old = std::mem::replace(&mut state.place, place);
@@ -239,6 +247,28 @@ impl Node {
         state.pinned &= !named;
         drop(state);
         drop((old, handle));
+    }
+
+    /// If a directory is known to lie below this one, and this one is found in it, it is not where it was: nodes that hold
+    /// each other would never be forgotten.
+    fn set_adrift(self: &Arc<Self>, parent: &Arc<Self>) {
+        let mut below = Arc::clone(parent);
+        for _ in 0..super::handle_cache::DEEPEST {
+            let mut state = below.state();
+            let (Place::Named { parent: above, .. } | Place::Gone { parent: above, .. }) = &state.place
+            else {
+                return;
+            };
+            if Arc::ptr_eq(above, self) {
+                let outdated = std::mem::replace(&mut state.place, Place::Adrift);
+                drop(state);
+                drop(outdated);
+                return;
+            }
+            let above = Arc::clone(above);
+            drop(state);
+            below = above;
+        }
     }
 
     /// It has lost this name; tells whether it was the one that it is found by. `handle` keeps it reachable

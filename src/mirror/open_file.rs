@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustix::io::Errno;
 
+use super::admission::Admission;
 use super::node::Node;
 
 /// Numbers for opens, never the same twice in one process, across all its mirrors.
@@ -26,6 +27,7 @@ pub struct OpenFile {
     pub passed: bool,
     pub read: AtomicU64,
     pub written: AtomicU64,
+    _admission: Admission,
     file: OnceLock<File>,
     /// What is read instead, until the original is written.
     provided: Option<File>,
@@ -44,7 +46,12 @@ pub enum Opened {
 
 impl OpenFile {
     /// An open that was answered so.
-    pub fn new(node: Arc<Node>, opened_by: super::observer::Caller, flags: u32, opened: Opened) -> Self {
+    pub fn new(
+        node: Arc<Node>,
+        opened_by: super::observer::Caller,
+        flags: u32,
+        (opened, admission): (Opened, Admission),
+    ) -> Self {
         let passed = matches!(opened, Opened::Passed(_));
         let (file, provided) = match opened {
             Opened::Passed(_) => (OnceLock::new(), None),
@@ -52,7 +59,7 @@ impl OpenFile {
             Opened::Provided(file) => (OnceLock::new(), Some(file)),
         };
         let (read, written) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { node, opened_by, flags, passed, read, written, file, provided }
+        Self { node, opened_by, flags, passed, read, written, _admission: admission, file, provided }
     }
 
     /// Whether it is open for writing.
@@ -93,6 +100,7 @@ pub struct OpenFolder {
     pub opened_by: super::observer::Caller,
     /// The descriptor, with the place at which it stands.
     pub folder: Mutex<(OwnedFd, u64)>,
+    pub _admission: Admission,
 }
 
 /// What is open, by the number of the open.

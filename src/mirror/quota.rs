@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many such requests of one user are answered at the same time, on each volume.
@@ -12,6 +13,10 @@ const AT_ONCE: usize = 8;
 
 /// How many of all users: a user may have the ids of many (subuid(5)), and there are threads for others, too.
 const OF_ALL_AT_ONCE: usize = 192;
+
+/// How many other requests of users: a file system or somebody who holds a directory may keep these waiting, too, and what
+/// waits for its turn would hold locks meanwhile. Root has threads left in any case.
+const OTHERS_AT_ONCE: usize = 256;
 
 /// How many requests of a user may wait, and of all users.
 const MOST_OF_ONE: usize = 1_024;
@@ -21,6 +26,8 @@ const MOST_OF_ALL: usize = 8_192;
 #[derive(Debug, Default)]
 pub struct Quota {
     state: Mutex<State>,
+    /// How many other requests are being answered.
+    others: AtomicUsize,
 }
 
 /// A message that waits. The kernel takes the answer only from the descriptor that the message was read from.
@@ -78,6 +85,20 @@ pub enum Turn {
 impl Quota {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request of another kind has come; whether it can be answered.
+    pub fn begin_other(&self) -> bool {
+        let before = self.others.fetch_add(1, Ordering::AcqRel);
+        if before >= OTHERS_AT_ONCE {
+            self.finish_other();
+        }
+        before < OTHERS_AT_ONCE
+    }
+
+    /// It is answered.
+    pub fn finish_other(&self) {
+        self.others.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// A message of this user has come from this descriptor.

@@ -33,7 +33,7 @@ pub(super) struct Request<'a> {
 /// What an action is about: whose attributes decide whether it is allowed.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Subject<'a> {
-    nodes: [Option<&'a Arc<Node>>; 3],
+    nodes: [Option<&'a Arc<Node>>; 4],
     owned: Option<&'a Arc<Node>>,
     mask: Option<u32>,
     gives_away: bool,
@@ -43,7 +43,7 @@ pub(super) struct Subject<'a> {
 impl<'a> Subject<'a> {
     /// Something is changed in or of this node.
     pub fn of(node: &'a Arc<Node>) -> Self {
-        Self { nodes: [Some(node), None, None], ..Self::default() }
+        Self { nodes: [Some(node), None, None, None], ..Self::default() }
     }
 
     /// Nothing is changed.

@@ -175,8 +175,15 @@ fn answer_in_turn(
     if Operation::of(header.operation) == Some(Operation::Interrupt) {
         return interrupt(shared, parts.1, out);
     }
-    if user == 0 || volume.options.only_user.is_some() || !may_take_long(parts) {
+    if user == 0 || volume.options.only_user.is_some() {
         return answer(volume, device, parts, credentials, out);
+    }
+    if !may_take_long(parts) {
+        if !shared.quota.begin_other() {
+            return send(device, &header, Err(Errno::NOMEM), out);
+        }
+        answer(volume, device, parts, credentials, out);
+        return shared.quota.finish_other();
     }
     match shared.quota.begin(user, message, device) {
         Turn::Now => answer(volume, device, parts, credentials, out),

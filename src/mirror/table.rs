@@ -212,4 +212,22 @@ mod tests {
         assert_eq!(inner.path(), b"/c d/b", "the last name is shown");
         assert!(inner.named_place().is_none());
     }
+
+    #[test]
+    fn directories_that_others_have_put_into_each_other_are_forgotten() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir_all(folder.path().join("a/b")).expect("folders");
+        let table = table(folder.path());
+        let (of_a, of_b) = (stat(folder.path(), "a"), stat(folder.path(), "a/b"));
+        let a = table.found(&of_a, &table.root, b"a");
+        let b = table.found(&of_b, &a, b"b");
+        // Outside: `mv a/b b; mv a b/a`.
+        table.found(&of_a, &b, b"a");
+        assert_eq!((a.path(), b.named_place().is_none()), (b"/a".to_vec(), true));
+        let (weak_a, weak_b) = (Arc::downgrade(&a), Arc::downgrade(&b));
+        table.forget(a.number, 2);
+        table.forget(b.number, 1);
+        drop((a, b));
+        assert!(weak_a.upgrade().is_none() && weak_b.upgrade().is_none());
+    }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::fs::{Access, AtFlags, Mode, OFlags, Statx};
 use rustix::io::Errno;
 
+use super::admission::Admission;
 use super::attribute;
 use super::handle_cache::{DEEPEST, HandleCache, Holders};
 use super::node::{self, Node};
@@ -212,7 +213,7 @@ impl Volume {
         // is found must not be kept in mind after a move that came later.
         let look = || attribute::of_name(folder.as_fd(), name);
         let keep = |stat| (self.table.found(&stat, parent, name), stat);
-        let (node, stat) = self.handles.between_moves(look, keep)?;
+        let (node, stat) = self.handles.between_moves(parent.number, look, keep)?;
         self.write_found(out, folder, name, &node, stat);
         Ok(())
     }
@@ -232,7 +233,7 @@ impl Volume {
             Ok((attribute::of_file(&file)?, file))
         };
         let keep = |(stat, file)| (self.table.found(&stat, parent, name), stat, file);
-        let (node, stat, file) = match self.handles.between_moves(look, keep) {
+        let (node, stat, file) = match self.handles.between_moves(parent.number, look, keep) {
             // It is found without one, and may be lost once more.
             Err(Errno::MFILE) => return self.answer_entry(out, parent, folder, name),
             found => found?,
@@ -265,6 +266,13 @@ impl Volume {
         }
         node.tell(&stat);
         write_entry(out, node.number, &stat, self.validity(&stat));
+    }
+
+    /// Admits one more open of the caller.
+    pub(super) fn admit(&self, caller: Caller) -> Result<Admission, Errno> {
+        // In a namespace of one user nobody else needs what the user takes.
+        let user = if self.options.only_user.is_some() { 0 } else { caller.user };
+        self.options.descriptors.admissions.admit(user)
     }
 
     /// The file's owner as it is now.
@@ -438,7 +446,7 @@ mod tests {
         let stat = rustix::fs::statx(CWD, path("a"), AtFlags::empty(), attribute::WANTED).expect("a file");
         let node = volume.table.known(&stat).expect("a node");
         std::thread::scope(|scope| {
-            let moving = volume.handles.moving();
+            let moving = volume.handles.moving([ROOT; 2]);
             let looking = scope.spawn(look);
             std::thread::sleep(Duration::from_millis(50));
             std::fs::rename(path("a"), path("b")).expect("its new name");
@@ -447,5 +455,21 @@ mod tests {
             assert_eq!(looking.join().expect("no panic"), Err(Errno::NOENT));
         });
         assert_eq!(node.path(), b"/b");
+    }
+
+    #[test]
+    fn a_move_that_is_kept_waiting_keeps_nobody_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("d")).expect("a folder");
+        std::fs::write(folder.path().join("a"), "").expect("a file");
+        let volume = volume(folder.path());
+        let root = volume.handles.open(&volume.table.root).expect("the root");
+        let look = || volume.answer_entry(&mut Vec::new(), &volume.table.root, &root, b"a");
+        // Its system call waits for somebody who holds the directory.
+        let elsewhere = volume.handles.moving([4711; 2]);
+        assert_eq!(look(), Ok(()));
+        let here = volume.handles.moving([ROOT; 2]);
+        assert_eq!(look(), Ok(()), "for a moment it is waited for");
+        drop((elsewhere, here));
     }
 }

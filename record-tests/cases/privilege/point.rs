@@ -8,7 +8,7 @@ use super::TOOLS;
 use crate::harness::case::Case;
 use crate::harness::privilege::run::Outcome;
 use crate::harness::privilege::world::{Options, Place, World, is_success};
-use crate::harness::recorder::{COMPAT, assert_code, finish};
+use crate::harness::recorder::{COMPAT, assert_code, finish, record};
 
 /// The cases.
 pub fn cases() -> Vec<Case> {
@@ -27,6 +27,11 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::new("privilege::file_size_limit", limits, file_size),
         Case::new("privilege::a_user_namespace_gives_nothing_of_roots", &["python3"], namespaces),
+        Case::new(
+            "privilege::what_may_only_be_appended_to_is_not_overwritten_in_a_map",
+            &["python3", "chattr"],
+            appended,
+        ),
     ]
 }
 
@@ -220,6 +225,37 @@ fn namespaces(folder: &Path) {
     let output = finish(run, b"");
     assert_code(&output, 0);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "p 755, q was set 0 times\n");
+}
+
+/// Natively such a file cannot be mapped for writing at all.
+fn appended(folder: &Path) {
+    let script = "import mmap, os, subprocess
+os.chmod('.', 0o777); open('log', 'w').write('line one\\n'); os.chown('log', 1301, 1301)
+subprocess.run(['chattr', '+a', 'log'], check=True)
+if os.fork() == 0:
+    os.setgroups([]); os.setresgid(1301, 1301, 1301); os.setresuid(1301, 1301, 1301)
+    file = os.open('log', os.O_RDWR | os.O_APPEND)
+    os.write(file, b'line two\\n')
+    try:
+        memory = mmap.mmap(file, 8); memory[:8] = b'TAMPERED'; memory.flush()
+    except OSError: pass
+    os._exit(0)
+os.wait()
+os.sync()";
+    assert_code(&record(folder, &["python3", "-c", script]), 0);
+    let content = std::fs::read_to_string(folder.join("log")).expect("the log");
+    let mut open_again = Command::new("chattr");
+    assert_code(
+        &finish(
+            {
+                open_again.args(["-a", "log"]).current_dir(folder);
+                open_again
+            },
+            b"",
+        ),
+        0,
+    );
+    assert_eq!(content, "line one\nline two\n");
 }
 
 fn file_size(folder: &Path) {

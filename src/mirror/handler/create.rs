@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::file::{note_writing, write_opened};
 use super::registration::register;
+use crate::mirror::admission::Admission;
 use crate::mirror::attribute;
 use crate::mirror::node::Node;
 use crate::mirror::observer::Action;
@@ -120,6 +121,7 @@ pub(in crate::mirror) fn file(
     body.u32()?;
     let name = body.name()?;
     let (parent, folder) = volume.handle(request.header.node)?;
+    let admission = volume.admit(request.caller())?;
     let new = || create_new(volume, request, (&parent, &folder), name, (flags, mode, mask));
     let mut file = volume.with_room(new);
     let is_in_the_way = |file: &Result<_, _>| matches!(file, Err(Errno::EXIST));
@@ -143,7 +145,7 @@ pub(in crate::mirror) fn file(
         let node = volume.table.found(&stat, &parent, name);
         node.tell(&stat);
         write_entry(out, node.number, &stat, volume.validity(&stat));
-        answer_opened(volume, request, out, &node, file, (open, flags))
+        answer_opened(volume, request, out, &node, (file, admission), (open, flags))
     });
     let action = Action::Create { open, flags, mode };
     volume.tell(request.caller(), || parent.path_of(name), action, result.err());
@@ -159,6 +161,7 @@ pub(in crate::mirror) fn unnamed(
     let mut body = request.body;
     let (flags, mode, mask) = (body.u32()?, body.u32()?, body.u32()?);
     let (parent, folder) = volume.handle(request.header.node)?;
+    let admission = volume.admit(request.caller())?;
     let wanted = OFlags::TMPFILE;
     let how = (flags & !(libc::O_CREAT as u32), mode, mask);
     let file = volume.with_room(|| create(volume, request, (&parent, &folder), b".", how, wanted))?;
@@ -168,7 +171,7 @@ pub(in crate::mirror) fn unnamed(
     let open = next_open();
     node.tell(&stat);
     write_entry(out, node.number, &stat, volume.validity(&stat));
-    answer_opened(volume, request, out, &node, file, (open, flags))?;
+    answer_opened(volume, request, out, &node, (file, admission), (open, flags))?;
     volume.tell(request.caller(), || node.path(), Action::Create { open, flags, mode }, None);
     Ok(())
 }
@@ -209,7 +212,7 @@ fn answer_opened(
     request: &Request<'_>,
     out: &mut Vec<u8>,
     node: &Arc<Node>,
-    file: OwnedFd,
+    (file, admission): (OwnedFd, Admission),
     (open, flags): (u64, u32),
 ) -> Result<(), Errno> {
     note_writing(node, flags);
@@ -217,6 +220,6 @@ fn answer_opened(
     let handle = reach(&file).ok().map(Arc::new);
     let passed = register(volume, request, node, (file.as_fd(), handle.as_ref(), flags))?;
     let opened = passed.map_or_else(|| Opened::Served(File::from(file)), Opened::Passed);
-    write_opened(volume, request, out, node, (open, flags), opened);
+    write_opened(volume, request, out, node, (open, flags), (opened, admission));
     Ok(())
 }

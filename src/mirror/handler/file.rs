@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::growth;
 use super::registration::{check_share, register, unregister};
+use crate::mirror::admission::Admission;
 use crate::mirror::attribute;
 use crate::mirror::node::Node;
 use crate::mirror::observer::{Action, Caller, Traffic};
@@ -35,6 +36,7 @@ pub(in crate::mirror) fn open(
     let mut body = request.body;
     let flags = body.u32()?;
     let node = volume.table.node(request.header.node)?;
+    let admission = volume.admit(request.caller())?;
     let open = next_open();
     let result = provided(volume, request, &node, flags).and_then(|provided| match provided {
         Some(opened) => Ok(opened),
@@ -47,7 +49,7 @@ pub(in crate::mirror) fn open(
     }
     let action = Action::Open { open, flags };
     volume.tell(request.caller(), || node.path(), action, result.as_ref().err().copied());
-    write_opened(volume, request, out, &node, (open, flags), result?);
+    write_opened(volume, request, out, &node, (open, flags), (result?, admission));
     Ok(())
 }
 
@@ -169,7 +171,7 @@ pub(super) fn write_opened(
     out: &mut Vec<u8>,
     node: &Arc<Node>,
     (open, flags): (u64, u32),
-    answer: Opened,
+    (answer, admission): (Opened, Admission),
 ) {
     let flags = flags & !(libc::O_TRUNC as u32);
     let (how, backing) = match answer {
@@ -179,7 +181,7 @@ pub(super) fn write_opened(
     if flags & Action::EXECUTE != 0 {
         node.with_opens(None, |opens| opens.executed += 1);
     }
-    volume.files.insert(open, OpenFile::new(Arc::clone(node), request.caller(), flags, answer));
+    volume.files.insert(open, OpenFile::new(Arc::clone(node), request.caller(), flags, (answer, admission)));
     out.put_u64(open);
     out.put_u32(how);
     out.put_u32(backing);

@@ -24,6 +24,7 @@ pub(in crate::mirror) fn open(
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
     let node = volume.table.node(request.header.node)?;
+    let admission = volume.admit(request.caller())?;
     let open = next_open();
     let folder = volume.reach(&node).and_then(|handle| {
         let flags = (libc::O_RDONLY | libc::O_DIRECTORY) as u32;
@@ -32,7 +33,9 @@ pub(in crate::mirror) fn open(
     let error = folder.as_ref().err().copied();
     volume.tell(request.caller(), || node.path(), Action::OpenFolder { open }, error);
     let folder = Mutex::new((folder?, 0));
-    volume.folders.insert(open, OpenFolder { node, opened_by: request.caller(), folder });
+    volume
+        .folders
+        .insert(open, OpenFolder { node, opened_by: request.caller(), folder, _admission: admission });
     out.put_u64(open);
     out.put_u64(0);
     Ok(())

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
+use crate::mirror::attribute;
 use crate::mirror::node::{Access, Node, Opens, Registrar};
 use crate::mirror::request::Request;
 use crate::mirror::volume::Volume;
@@ -29,10 +30,16 @@ pub fn register(
 ) -> Result<Option<u32>, Errno> {
     let is_own = node.identity().has_device_of(&volume.table.root.identity());
     let opener = Opener::of(request, flags);
-    let told = node.told();
+    // Who writes counts on what is so now.
+    let access = match opener.writes {
+        true => Some(Access::of(&attribute::of_file(file)?)),
+        false => node.told(),
+    };
     node.with_opens(handle, |opens| {
         if opens.passed > 0 {
-            if !opener.may_share(opens.registrar) {
+            if !opener.may_share(opens.registrar)
+                || opener.writes && access.is_some_and(|access| access.appends)
+            {
                 return Err(Errno::TXTBSY);
             }
             opens.passed += 1;
@@ -40,7 +47,7 @@ pub fn register(
         }
         let possible = opens.served == 0 && volume.passthrough.load(Ordering::Relaxed);
         if possible && node.kind == libc::S_IFREG {
-            let registered = opener.registrar(volume, told).and_then(|registrar| {
+            let registered = opener.registrar(volume, access).and_then(|registrar| {
                 let number = open_backing(volume, request, file, (is_own, registrar))?;
                 Some(Opens { passed: 1, backing: number, registrar, ..*opens })
             });
@@ -95,9 +102,13 @@ impl Opener {
     }
 
     fn registrar_of(self, told: Option<Access>, read_only: bool, is_shared: bool) -> Option<Registrar> {
-        let Some(Access { mode, user, group }) = told else {
+        let Some(Access { mode, user, group, appends }) = told else {
             return read_only.then_some(Registrar::Root);
         };
+        if appends {
+            // The kernel would let it be mapped and overwritten: it does not know that of the mirror's file.
+            return None;
+        }
         let registrar = match user {
             0 if is_shared => Registrar::Owner { user, group },
             0 => Registrar::Root,
@@ -170,7 +181,7 @@ mod tests {
     const USER: Opener = Opener { writes: true, is_root: false, keeps_set_id: false };
 
     fn file(mode: u16, user: u32) -> Option<Access> {
-        Some(Access { mode, user, group: 7 })
+        Some(Access { mode, user, group: 7, appends: false })
     }
 
     #[test]
@@ -204,5 +215,12 @@ mod tests {
         assert_eq!(ROOT.registrar_of(file(0o104_755, 5), false, false), None);
         assert!(USER.registrar_of(file(0o104_755, 5), false, false).is_some());
         assert_eq!(ROOT.registrar_of(None, false, false), None, "nothing is known of it");
+    }
+
+    #[test]
+    fn what_may_only_be_appended_to_is_not_mapped_past_this_process() {
+        let log = Some(Access { mode: 0o100_600, user: 5, group: 7, appends: true });
+        assert_eq!(USER.registrar_of(log, false, true), None);
+        assert_eq!(Opener { writes: false, ..USER }.registrar_of(log, false, true), None);
     }
 }

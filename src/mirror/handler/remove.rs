@@ -28,7 +28,7 @@ fn remove(volume: &Volume, request: &Request<'_>, flags: AtFlags, action: Action
     let mut victim = Known::find(volume, &folder, name);
     let node = victim.as_ref().map(|victim| Arc::clone(&victim.node));
     let result = request.act(volume, Subject::of(&parent).owned(node.as_ref()), || {
-        let _moving = volume.handles.moving();
+        let _moving = volume.handles.moving([parent.number; 2]);
         let result = rustix::fs::unlinkat(&*folder, name, flags);
         volume.changed(&parent, &folder);
         if result.is_ok()
@@ -104,9 +104,10 @@ fn move_name(
     let mut moved = Known::find(volume, &old_folder, from);
     let mut replaced = Known::find(volume, &new_folder, to);
     let node = moved.as_ref().map(|known| Arc::clone(&known.node));
-    let subject = Subject::of(&old_parent).and(Some(&new_parent)).owned(node.as_ref());
+    let victim = replaced.as_ref().map(|known| Arc::clone(&known.node));
+    let subject = Subject::of(&old_parent).and(Some(&new_parent)).and(victim.as_ref()).owned(node.as_ref());
     let result = request.act(volume, subject, || {
-        let _moving = volume.handles.moving();
+        let _moving = volume.handles.moving([old_parent.number, new_parent.number]);
         let result = rustix::fs::renameat_with(&*old_folder, from, &*new_folder, to, flags);
         volume.changed(&old_parent, &old_folder);
         volume.changed(&new_parent, &new_folder);
