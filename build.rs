@@ -6,7 +6,7 @@
 //!
 //! The C library's start code that is linked in must know the packed form: glibc's does from 2.36 on, and with
 //! an older one the program would crash before `main`. A linker that does not know the option (GNU ld before
-//! 2.38) warns and goes on. Where one of them is older the program is larger and starts more slowly.
+//! 2.38) warns and goes on. If one of them is older, the program is larger and starts more slowly.
 
 use std::process::Command;
 

@@ -33,6 +33,11 @@ pub struct OpenFile {
     provided: Option<File>,
 }
 
+/// Whether flags of open(2) are for writing.
+pub fn is_for_writing(flags: u32) -> bool {
+    flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32
+}
+
 /// How an open is answered.
 #[derive(Debug)]
 pub enum Opened {
@@ -64,13 +69,12 @@ impl OpenFile {
 
     /// Whether it is open for writing.
     pub fn writes(&self) -> bool {
-        self.flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32
+        is_for_writing(self.flags)
     }
 
     /// Whether closing it takes no time: nothing is written back, and no space is given back.
     pub fn is_closed_soon(&self) -> bool {
-        let reads = self.flags & libc::O_ACCMODE as u32 == libc::O_RDONLY as u32;
-        (self.passed || reads) && self.node.has_name()
+        (self.passed || !self.writes()) && self.node.has_name()
     }
 
     /// The file that is to be read instead of the original.

@@ -1,7 +1,7 @@
 //! What one user may occupy: a server's threads, and its memory for requests that wait for one. A request may take as
 //! long as a user wants it to (an open of a file that has a lease takes until the holder gives it back, fcntl(2)), so
-//! without a bound one user could keep all others waiting. Only requests of that kind are counted: others may hold locks
-//! of directories in the kernel, and must not wait for them.
+//! without a bound one user could keep all others waiting. Only requests of that kind wait for their turn. Others may hold
+//! locks of directories in the kernel, so they are served at once, or refused if too many are being served.
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;

@@ -72,8 +72,8 @@ impl<'a> Subject<'a> {
     }
 
     /// The owner is changed.
-    pub fn giving_away(mut self, gives_away: bool) -> Self {
-        self.gives_away = gives_away;
+    pub fn giving_away(mut self) -> Self {
+        self.gives_away = true;
         self
     }
 

@@ -108,7 +108,7 @@ fn apply(
         let user = change.has(change::USER).then(|| Uid::from_raw(change.user));
         let group = change.has(change::GROUP).then(|| Gid::from_raw(change.group));
         let act = || rustix::fs::chownat(handle, c"", user, group, AtFlags::EMPTY_PATH);
-        request.act(volume, subject.giving_away(true), act)?;
+        request.act(volume, subject.giving_away(), act)?;
     }
     if change.has(change::MODE) {
         set_mode(volume, request, change, node, handle)?;

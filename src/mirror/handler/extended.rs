@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
+use crate::mirror::node::Node;
 use crate::mirror::protocol::{OUT_HEADER, ReplyExt};
 use crate::mirror::request::{Request, Subject};
 use crate::mirror::volume::{Volume, self_path};
@@ -14,25 +15,53 @@ use crate::mirror::volume::{Volume, self_path};
 /// `XATTR_SIZE_MAX` and `XATTR_LIST_MAX`, in bytes.
 const LARGEST: usize = 1 << 16;
 
-/// A path whose last part is not followed, the descriptor that it leads through, and whether it is the
-/// path of a link.
-fn path_of(volume: &Volume, request: &Request<'_>) -> Result<(PathBuf, Arc<OwnedFd>, bool), Errno> {
-    let node = volume.table.node(request.header.node)?;
-    if node.is_link()
-        && let Some((parent, name)) = node.named_place()
-    {
-        let folder = volume.reach(&parent)?;
-        let name: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(&name);
-        return Ok((self_path(&folder).join(name), folder, true));
-    }
-    let handle = volume.reach(&node)?;
-    Ok((self_path(&handle), handle, false))
+/// The file that a request is about.
+struct Target {
+    node: Arc<Node>,
+    /// Its last part is not followed.
+    path: PathBuf,
+    /// The descriptor that the path leads through.
+    handle: Arc<OwnedFd>,
+    /// Whether it is the path of a link.
+    is_link: bool,
 }
 
-/// An attribute was set or removed; what `path_of` has found may have become another file.
-fn changed(volume: &Volume, request: &Request<'_>, handle: &OwnedFd, link: bool) {
-    if !link && let Ok(node) = volume.table.node(request.header.node) {
-        volume.changed(&node, handle);
+impl Target {
+    fn of(volume: &Volume, request: &Request<'_>) -> Result<Self, Errno> {
+        let node = volume.table.node(request.header.node)?;
+        if node.is_link()
+            && let Some((parent, name)) = node.named_place()
+        {
+            let handle = volume.reach(&parent)?;
+            let name: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(&name);
+            return Ok(Self { path: self_path(&handle).join(name), node, handle, is_link: true });
+        }
+        let handle = volume.reach(&node)?;
+        Ok(Self { path: self_path(&handle), node, handle, is_link: false })
+    }
+
+    /// Reads attributes as the caller.
+    fn read<T>(
+        &self,
+        volume: &Volume,
+        request: &Request<'_>,
+        act: impl FnMut() -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        request.act(volume, Subject::reading(&self.node), act)
+    }
+
+    /// Changes attributes as the caller. The file may become another one by that.
+    fn change(
+        &self,
+        volume: &Volume,
+        request: &Request<'_>,
+        act: impl FnMut() -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let result = request.act(volume, Subject::default().owned(Some(&self.node)), act);
+        if !self.is_link {
+            volume.changed(&self.node, &self.handle);
+        }
+        result
     }
 }
 
@@ -54,27 +83,13 @@ pub(in crate::mirror) fn set(volume: &Volume, request: &Request<'_>) -> Result<(
     if !is_served(name) {
         return Err(Errno::OPNOTSUPP);
     }
-    let (path, handle, link) = path_of(volume, request)?;
+    let target = Target::of(volume, request)?;
     let flags = XattrFlags::from_bits_retain(flags);
     // The file system below takes a set-group-id bit away where the caller is not in the group.
-    let result = act(volume, request, false, || match link {
-        true => rustix::fs::lsetxattr(&path, name, value, flags),
-        false => rustix::fs::setxattr(&path, name, value, flags),
-    });
-    changed(volume, request, &handle, link);
-    result
-}
-
-/// Does something with the attributes of the request's node, as the caller.
-fn act<T>(
-    volume: &Volume,
-    request: &Request<'_>,
-    reads: bool,
-    act: impl FnMut() -> Result<T, Errno>,
-) -> Result<T, Errno> {
-    let node = volume.table.node(request.header.node)?;
-    let subject = if reads { Subject::reading(&node) } else { Subject::default().owned(Some(&node)) };
-    request.act(volume, subject, act)
+    target.change(volume, request, || match target.is_link {
+        true => rustix::fs::lsetxattr(&target.path, name, value, flags),
+        false => rustix::fs::setxattr(&target.path, name, value, flags),
+    })
 }
 
 /// Answers `FUSE_GETXATTR`.
@@ -86,11 +101,11 @@ pub(in crate::mirror) fn get(volume: &Volume, request: &Request<'_>, out: &mut V
     if !is_served(name) {
         return Err(Errno::OPNOTSUPP);
     }
-    let (path, _handle, link) = path_of(volume, request)?;
+    let target = Target::of(volume, request)?;
     fill(out, size, |buffer| {
-        act(volume, request, true, || match link {
-            true => rustix::fs::lgetxattr(&path, name, &mut *buffer),
-            false => rustix::fs::getxattr(&path, name, &mut *buffer),
+        target.read(volume, request, || match target.is_link {
+            true => rustix::fs::lgetxattr(&target.path, name, &mut *buffer),
+            false => rustix::fs::getxattr(&target.path, name, &mut *buffer),
         })
     })
 }
@@ -102,11 +117,11 @@ pub(in crate::mirror) fn list(
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
     let size = { request.body }.u32()? as usize;
-    let (path, _handle, link) = path_of(volume, request)?;
+    let target = Target::of(volume, request)?;
     let mut names = vec![0; LARGEST];
-    let count = act(volume, request, true, || match link {
-        true => rustix::fs::llistxattr(&path, &mut *names),
-        false => rustix::fs::listxattr(&path, &mut *names),
+    let count = target.read(volume, request, || match target.is_link {
+        true => rustix::fs::llistxattr(&target.path, &mut *names),
+        false => rustix::fs::listxattr(&target.path, &mut *names),
     })?;
     names.truncate(count);
     if !names.split(|byte| *byte == 0).all(|name| name.is_empty() || is_served(name)) {
@@ -156,19 +171,17 @@ pub(in crate::mirror) fn remove(volume: &Volume, request: &Request<'_>) -> Resul
     if !is_served(name) {
         return Err(Errno::OPNOTSUPP);
     }
-    let (path, handle, link) = path_of(volume, request)?;
-    let result = act(volume, request, false, || match link {
-        true => rustix::fs::lremovexattr(&path, name),
-        false => rustix::fs::removexattr(&path, name),
+    let target = Target::of(volume, request)?;
+    let result = target.change(volume, request, || match target.is_link {
+        true => rustix::fs::lremovexattr(&target.path, name),
+        false => rustix::fs::removexattr(&target.path, name),
     });
     // The kernel asks for it before a write, a truncation or a change of owner (`cap_inode_killpriv`), which take the
     // capabilities of a file away by themselves below. It lets nobody else ask without the right.
-    let result = match result {
+    match result {
         Err(Errno::PERM) if name == b"security.capability" && is_taken_away(volume, request) => Ok(()),
         other => other,
-    };
-    changed(volume, request, &handle, link);
-    result
+    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::mirror::admission::Admission;
 use crate::mirror::attribute;
 use crate::mirror::node::Node;
 use crate::mirror::observer::{Action, Caller, Traffic};
-use crate::mirror::open_file::{OpenFile, Opened, next_open};
+use crate::mirror::open_file::{OpenFile, Opened, is_for_writing, next_open};
 use crate::mirror::protocol::{OUT_HEADER, ROOT, ReplyExt, opened};
 use crate::mirror::provider::Wanted;
 use crate::mirror::request::{Request, Subject};
@@ -98,8 +98,7 @@ fn provided(
 
 /// Keeps in mind that a file is open for writing.
 pub(super) fn note_writing(node: &Node, flags: u32) {
-    let reads = flags & libc::O_ACCMODE as u32 == libc::O_RDONLY as u32;
-    if !reads || flags & libc::O_TRUNC as u32 != 0 {
+    if is_for_writing(flags) || flags & libc::O_TRUNC as u32 != 0 {
         node.written.store(true, Ordering::Release);
     }
 }
@@ -112,17 +111,17 @@ fn open_node(volume: &Volume, request: &Request<'_>, node: &Arc<Node>, flags: u3
         return Err(Errno::TXTBSY);
     }
     let handle = volume.reach(node)?;
-    // Before anything is truncated.
-    check_share(request, node, flags)?;
     // The kernel does not know what forbids writing below: flags of lsattr(1), a busy program.
-    let writes = flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32;
-    let file = if truncates || writes {
+    let changes = truncates || is_for_writing(flags);
+    let file = if changes {
+        // Before anything is truncated.
+        check_share(request, node, flags)?;
         let subject = Subject::of(node);
         Some(request.act(volume, subject, || volume.reopen(&handle, flags))?)
     } else {
         check_open(volume, request, (node, &handle), flags)?
     };
-    if truncates || writes {
+    if changes {
         volume.changed(node, &handle);
     }
     if let Some(number) = register(volume, request, node, (handle.as_fd(), Some(&handle), flags))? {

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use crate::mirror::attribute;
 use crate::mirror::node::{Access, Node, Opens, Registrar};
+use crate::mirror::open_file::is_for_writing;
 use crate::mirror::request::Request;
 use crate::mirror::volume::Volume;
 use crate::sys;
@@ -83,7 +84,7 @@ struct Opener {
 impl Opener {
     fn of(request: &Request<'_>, flags: u32) -> Self {
         Self {
-            writes: flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32,
+            writes: is_for_writing(flags),
             is_root: request.header.user == 0,
             keeps_set_id: request.identity().keeps_set_id(),
         }
