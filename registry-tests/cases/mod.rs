@@ -15,6 +15,7 @@ mod harness_works;
 mod hostile_image;
 mod image;
 mod input;
+mod layer_end;
 mod made_image;
 mod main_job;
 mod platform;
@@ -57,6 +58,7 @@ pub fn all() -> Vec<Case> {
         example_manifest::cases(),
         example_record::cases(),
         hostile_image::cases(),
+        layer_end::cases(),
         made_image::cases(),
         recorded_image::cases(),
         recorded_run::cases(),

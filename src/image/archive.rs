@@ -61,7 +61,7 @@ impl Archive {
         }
         let members = members(&mut file).map_err(|error| Error::NotAnImage {
             what: path.display().to_string(),
-            reason: format!("it is no tar archive: {error}"),
+            reason: format!("it cannot be read as a tar archive: {error}"),
         })?;
         Ok(Self { path: path.to_owned(), file: Arc::new(file), members: Arc::new(members) })
     }
@@ -135,11 +135,13 @@ fn members(file: &mut File) -> io::Result<HashMap<String, Member>> {
     let mut archive = tar::Archive::new(Allowed { inner: file, allowance: allowance.clone() });
     let mut members = HashMap::new();
     let mut names = 0;
-    allowance.for_headers(0);
+    allowance.for_headers();
+    let mut last = None;
     for entry in archive.entries_with_seek()? {
-        let entry = entry?;
         let invalid = |fault: Fault| io::Error::other(fault.to_string());
+        let entry = entry.map_err(|error| allowance.cut(last.as_deref()).map_or(error, invalid))?;
         let name = path::components(&entry.path_bytes()).map_err(invalid)?;
+        last = Some(merge::shown(&name));
         let target = entry.link_name_bytes().unwrap_or_default().into_owned();
         let folder = &name[..name.len().saturating_sub(1)];
         let member = match entry.header().entry_type() {
@@ -176,7 +178,7 @@ fn members(file: &mut File) -> io::Result<HashMap<String, Member>> {
         if members.len() > limit::ARCHIVE_MEMBERS {
             return Err(io::Error::other(format!("it has more than {} members", limit::ARCHIVE_MEMBERS)));
         }
-        allowance.for_headers(0);
+        allowance.for_headers();
     }
     Ok(members)
 }

@@ -5,7 +5,10 @@
 //! so the reader below it is given an allowance ([`Allowance`]) before each entry. PAX's sparse
 //! files, which it does not know, are in [`sparse`](crate::image::sparse).
 //!
-//! Where parsers could disagree about what an archive holds (a link with content, say), it is refused.
+//! Where parsers could disagree about what an archive holds (a link with content, say), it is refused. An
+//! archive may end as Go's `archive/tar` allows, with which container engines unpack layers: the padding of
+//! the last member may be missing, and so may one or both of the end's blocks of zeroes (umoci 0.4 writes
+//! such layers). An archive that ends inside a member or a header is cut.
 
 use std::cell::Cell;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -13,7 +16,7 @@ use std::rc::Rc;
 
 use crate::image::path::{self, Components};
 use crate::image::sparse::{self, Sparse};
-use crate::image::{Fault, limit};
+use crate::image::{Fault, limit, merge};
 
 /// What kind of thing an entry is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,23 +51,57 @@ pub(super) struct Header {
     pub has_holes: bool,
 }
 
+/// The unit of an archive, in bytes.
+const BLOCK: u64 = 512;
+
 /// How many bytes the reader of an archive may give out until it is asked again: all while content is
-/// read, few while headers are.
+/// read, few while headers are. Knows where the archive ended, too.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Allowance {
     left: Rc<Cell<u64>>,
     position: Rc<Cell<u64>>,
+    /// Where the content of the entry that was read last ends.
+    content_end: Rc<Cell<u64>>,
+    /// Where the archive ended.
+    end: Rc<Cell<Option<u64>>>,
 }
 
 impl Allowance {
-    /// Before the headers of the next entry, which begins at `next` at the earliest.
-    pub fn for_headers(&self, next: u64) {
-        self.left.set(next.saturating_sub(self.position.get()).saturating_add(limit::HEADER));
+    /// Before the headers of the entry that follows the last one's content.
+    pub fn for_headers(&self) {
+        let ahead = self.content_end.get().saturating_sub(self.position.get());
+        self.left.set(ahead.saturating_add(limit::HEADER));
     }
 
-    /// Before content.
-    pub fn for_content(&self) {
+    /// Before content of so many bytes.
+    pub fn for_content(&self, length: u64) {
         self.left.set(u64::MAX);
+        self.content_end.set(self.position.get().saturating_add(length));
+    }
+
+    /// Fills `buffer` with the padding that the last member lacks; the number of its bytes.
+    fn pad(&self, buffer: &mut [u8]) -> usize {
+        let (position, content_end) = (self.position.get(), self.content_end.get());
+        if self.end.get().is_none() {
+            self.end.set(Some(position));
+        }
+        if position < content_end {
+            return 0;
+        }
+        let missing = content_end.next_multiple_of(BLOCK).saturating_sub(position);
+        let length = usize::try_from(missing).unwrap_or(usize::MAX).min(buffer.len());
+        buffer[..length].fill(0);
+        length
+    }
+
+    /// In words, what the archive is cut in, if it is; `name` is that of the entry that was read last.
+    pub fn cut(&self, name: Option<&str>) -> Option<Fault> {
+        let end = self.end.get()?;
+        Some(Fault::malformed(match name {
+            Some(name) if end < self.content_end.get() => format!("it ends in the middle of {name}"),
+            Some(name) => format!("it ends in the middle of the header after {name}"),
+            None => "it ends in the middle of its first header".to_owned(),
+        }))
     }
 }
 
@@ -76,13 +113,16 @@ pub(super) struct Allowed<R> {
 
 impl<R: Read> Read for Allowed<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Allowance { left, position } = &self.allowance;
+        let Allowance { left, position, .. } = &self.allowance;
         if left.get() == 0 {
             let limit = limit::HEADER;
             return Err(io::Error::other(format!("the headers of one entry are longer than {limit} bytes")));
         }
         let most = usize::try_from(left.get()).unwrap_or(usize::MAX).min(buffer.len());
-        let length = self.inner.read(&mut buffer[..most])?;
+        let length = match self.inner.read(&mut buffer[..most])? {
+            0 => self.allowance.pad(&mut buffer[..most]),
+            length => length,
+        };
         left.set(left.get().saturating_sub(length as u64));
         position.set(position.get() + length as u64);
         Ok(length)
@@ -108,27 +148,57 @@ pub(super) fn for_each(
 ) -> Result<(), Fault> {
     let allowance = Allowance::default();
     let mut archive = tar::Archive::new(Allowed { inner: reader, allowance: allowance.clone() });
-    let mut entries = archive.entries().map_err(malformed)?;
-    let mut next = 0;
-    loop {
-        allowance.for_headers(next);
-        let Some(entry) = entries.next() else { return Ok(()) };
-        let mut entry = entry.map_err(malformed)?;
+    let mut last: Option<String> = None;
+    let entries = Entries { entries: archive.entries().map_err(malformed)?, allowance: &allowance };
+    for entry in entries {
+        let cut = |fault| allowance.cut(last.as_deref()).unwrap_or(fault);
+        let mut entry = entry.map_err(|error| cut(malformed(error)))?;
         let header = header(&mut entry)?;
-        let stored = if entry.header().entry_type().is_gnu_sparse() {
-            entry.header().entry_size().map_err(malformed)?
-        } else {
-            entry.size()
-        };
-        next = entry.raw_file_position().saturating_add(stored);
-        allowance.for_content();
-        match header.sparse.clone() {
-            None => visit(header, &mut entry)?,
-            Some(sparse) => {
-                let mut content = sparse.open(&mut entry, header.size)?;
-                visit(header, &mut content)?;
-            }
+        let is_sparse = entry.header().entry_type().is_gnu_sparse();
+        let stored = if is_sparse { entry.header().entry_size().map_err(malformed)? } else { entry.size() };
+        allowance.for_content(stored);
+        if header.kind != Kind::None {
+            last = Some(merge::shown(&header.path));
         }
+        let visited = match header.sparse.clone() {
+            None => visit(header, &mut entry),
+            Some(sparse) => {
+                sparse.open(&mut entry, header.size).and_then(|mut content| visit(header, &mut content))
+            }
+        };
+        visited.map_err(|fault| allowance.cut(last.as_deref()).unwrap_or(fault))?;
+    }
+    match allowance.end.get() {
+        Some(_) => Ok(()),
+        None => check_end(archive.into_inner().inner, last.as_deref()),
+    }
+}
+
+/// The entries of an archive; before each the allowance is the one for headers.
+struct Entries<'a, 'b, R: Read> {
+    entries: tar::Entries<'a, R>,
+    allowance: &'b Allowance,
+}
+
+impl<'a, R: Read> Iterator for Entries<'a, '_, R> {
+    type Item = io::Result<tar::Entry<'a, R>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.allowance.for_headers();
+        self.entries.next()
+    }
+}
+
+/// Checks what follows the first block of zeroes: another one, or nothing.
+fn check_end(reader: impl Read, last: Option<&str>) -> Result<(), Fault> {
+    let mut block = Vec::new();
+    reader.take(BLOCK).read_to_end(&mut block).map_err(malformed)?;
+    let place = last.map_or_else(|| "at its start".to_owned(), |name| format!("after {name}"));
+    match block.len() as u64 {
+        0 => Ok(()),
+        BLOCK if block.iter().all(|byte| *byte == 0) => Ok(()),
+        BLOCK => Err(Fault::malformed(format!("a single block of zeroes {place} is not its end"))),
+        _ => Err(Fault::malformed(format!("it ends in the middle of a block {place}"))),
     }
 }
 

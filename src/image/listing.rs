@@ -5,16 +5,13 @@ use serde::Deserialize;
 use crate::image::archive::Archive;
 use crate::image::blobs::{Blobs, Layer};
 use crate::image::{Config, Error, Limits, Result, Source};
-use crate::registry::manifest::{ImageManifest, Index, REF_NAME};
+use crate::registry::manifest::{IMAGE_CONFIGS, ImageManifest, Index, REF_NAME};
 use crate::registry::{
     self, Access, Client, Descriptor, Digest, Location, Manifest, Platform, Resolved, Store,
 };
 
 /// Where containerd and docker write an image's full name in the index of an archive.
 const IMAGE_NAME: &str = "io.containerd.image.name";
-/// The media types of an image's configuration.
-const CONFIG_TYPES: &[&str] =
-    &["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
 /// What the media types of layers begin with.
 const LAYER_TYPES: &[&str] = &["application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."];
 
@@ -132,7 +129,7 @@ impl Listing {
                 };
                 (None, vec![image])
             }
-            Manifest::Index(index) => (Some(descriptor), images_of(&blobs, *index).await?),
+            Manifest::Index(index) => (Some(descriptor), images_of(source, &blobs, *index).await?),
         };
         if images.is_empty() {
             let (what, reason) = (source.to_string(), "its index has no image".to_owned());
@@ -167,7 +164,7 @@ impl Parts {
         let not_an_image = |reason: String| Error::NotAnImage { what: source.to_string(), reason };
         let kind = manifest.kind().unwrap_or("nothing that it names").to_owned();
         let config =
-            manifest.config.as_ref().filter(|config| CONFIG_TYPES.contains(&config.media_type.as_str()));
+            manifest.config.as_ref().filter(|config| IMAGE_CONFIGS.contains(&config.media_type.as_str()));
         let config = config.ok_or_else(|| not_an_image(format!("it is an artifact of type {kind}")))?;
         let is_layer =
             |layer: &&Descriptor| LAYER_TYPES.iter().any(|start| layer.media_type.starts_with(start));
@@ -183,7 +180,7 @@ impl Parts {
 }
 
 /// The images of an index and of the indexes in it, without what is attached to them.
-async fn images_of(blobs: &Blobs, index: Index) -> Result<Vec<Entry>> {
+async fn images_of(source: &Source, blobs: &Blobs, index: Index) -> Result<Vec<Entry>> {
     let mut images = Vec::new();
     let mut ahead: Vec<(Descriptor, usize)> =
         index.manifests.into_iter().rev().map(|entry| (entry, 0)).collect();
@@ -201,8 +198,7 @@ async fn images_of(blobs: &Blobs, index: Index) -> Result<Vec<Entry>> {
             return Err(registry::Error::malformed(what, "too many manifests belong to it").into());
         }
         if !nested {
-            let platform = descriptor.platform.clone();
-            images.push(Entry { descriptor: Some(descriptor), platform, content: Content::Manifest });
+            images.extend(image_of(source, blobs, descriptor).await?);
         } else if let Manifest::Index(inner) = blobs.manifest(&descriptor).await?.parse()? {
             ahead.extend(inner.manifests.into_iter().rev().map(|entry| (entry, depth + 1)));
         }
@@ -210,12 +206,28 @@ async fn images_of(blobs: &Blobs, index: Index) -> Result<Vec<Entry>> {
     Ok(images)
 }
 
-/// Whether an entry of an index can be an image: attestations have the platform `unknown/unknown`,
-/// artifacts have a type.
+/// The image of an index's entry. If the entry does not say which platform it is for, the configuration is
+/// asked, as container engines do; an artifact without a type turns out to be one then.
+async fn image_of(source: &Source, blobs: &Blobs, descriptor: Descriptor) -> Result<Option<Entry>> {
+    if let Some(platform) = descriptor.platform.clone() {
+        let content = Content::Manifest;
+        return Ok(Some(Entry { descriptor: Some(descriptor), platform: Some(platform), content }));
+    }
+    let Manifest::Image(manifest) = blobs.manifest(&descriptor).await?.parse()? else { return Ok(None) };
+    match Parts::of(source, blobs, &manifest).await {
+        Ok(parts) => {
+            let platform = parts.config.platform();
+            let content = Content::Read(Box::new(parts));
+            Ok(Some(Entry { descriptor: Some(descriptor), platform, content }))
+        }
+        Err(Error::NotAnImage { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether an entry of an index can be an image.
 fn is_image(descriptor: &Descriptor) -> bool {
-    let unknown = descriptor.platform.as_ref().is_some_and(|platform| platform.os == "unknown");
-    let attached = descriptor.annotations.contains_key("vnd.docker.reference.type");
-    descriptor.is_manifest() && !unknown && !attached && descriptor.artifact_type.is_none()
+    descriptor.is_manifest() && descriptor.may_be_image()
 }
 
 /// What an archive holds.

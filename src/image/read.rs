@@ -280,7 +280,13 @@ impl Work {
         let panicked = |_| Fault::Machine(std::io::Error::other("a thread that read it panicked"));
         let decoded = self.decode.join().map_err(panicked)?;
         let (state, applied) = self.apply.join().map_err(panicked)?;
-        let unpacked = decoded?;
+        let unpacked = match (decoded, &applied) {
+            // Where in the archive the compressed form broke.
+            (Err(Fault::Malformed(how)), Err(Fault::Malformed(place))) => {
+                return Err(Fault::Malformed(format!("{how} ({place})")));
+            }
+            (decoded, _) => decoded?,
+        };
         applied?;
         Ok(Done { state, unpacked, stored: self.read.load(Ordering::Relaxed) })
     }

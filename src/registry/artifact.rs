@@ -17,14 +17,11 @@ use bytes::Bytes;
 use super::error::{Error, Result};
 use super::limit;
 use super::manifest::{
-    Annotations, CREATED, Descriptor, EMPTY_BYTES, IMAGE_MANIFEST, ImageManifest, Manifest, Resolved, TITLE,
+    Annotations, CREATED, Descriptor, EMPTY_BYTES, IMAGE_CONFIGS, IMAGE_MANIFEST, ImageManifest, Manifest,
+    Resolved, TITLE,
 };
 use super::text::shown;
 use crate::spec::media_type;
-
-/// Media types of configurations that say "this is an image".
-const IMAGE_CONFIGS: &[&str] =
-    &["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
 
 /// What goes into an artifact besides the specification.
 #[derive(Clone, Debug, Default)]

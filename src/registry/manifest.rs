@@ -47,6 +47,10 @@ pub const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, \
      application/vnd.oci.artifact.manifest.v1+json";
 
+/// The media types of an image's configuration.
+pub const IMAGE_CONFIGS: &[&str] =
+    &["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+
 /// A descriptor: what lies under a digest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -115,6 +119,18 @@ impl Descriptor {
             self.media_type.as_str(),
             IMAGE_MANIFEST | IMAGE_INDEX | DOCKER_MANIFEST | DOCKER_LIST | ARTIFACT_MANIFEST
         )
+    }
+
+    /// Whether an entry of an index may be an image: attestations of builds have the platform
+    /// `unknown/unknown` or an annotation, artifacts have a type. The type of an image, which some tools write
+    /// (`crane index append`, `ko`), is that of its configuration (image-spec 1.1, "Guidelines for Artifact
+    /// Usage").
+    pub fn may_be_image(&self) -> bool {
+        let unknown = self.platform.as_ref().is_some_and(|platform| platform.os == "unknown");
+        let attached = self.annotations.contains_key("vnd.docker.reference.type");
+        let kind = self.artifact_type.as_deref().unwrap_or_default();
+        let artifact = !kind.is_empty() && !IMAGE_CONFIGS.contains(&kind);
+        !unknown && !attached && !artifact
     }
 
     /// Whether no registry holds the content (`urls`, as Windows base layers have).
@@ -247,7 +263,7 @@ impl Index {
     /// The manifest that suits a platform best: of equals, the first.
     pub fn best_for(&self, wanted: &Platform) -> Option<&Descriptor> {
         let mut best: Option<(u32, &Descriptor)> = None;
-        for descriptor in &self.manifests {
+        for descriptor in self.manifests.iter().filter(|descriptor| descriptor.may_be_image()) {
             let rank = descriptor.platform.as_ref().and_then(|platform| platform.suits(wanted));
             if let Some(rank) = rank
                 && best.is_none_or(|(other, _)| rank > other)
@@ -258,15 +274,10 @@ impl Index {
         best.map(|(_, descriptor)| descriptor)
     }
 
-    /// The platforms of the index, as text, without those that stand for none (`unknown/unknown`).
+    /// The platforms of the index's images, as text.
     pub fn platforms(&self) -> Vec<String> {
-        let known = |platform: &&Platform| platform.os != "unknown";
-        self.manifests
-            .iter()
-            .filter_map(|d| d.platform.as_ref())
-            .filter(known)
-            .map(ToString::to_string)
-            .collect()
+        let images = self.manifests.iter().filter(|descriptor| descriptor.may_be_image());
+        images.filter_map(|descriptor| descriptor.platform.as_ref()).map(ToString::to_string).collect()
     }
 }
 
@@ -399,6 +410,23 @@ mod tests {
         let Manifest::Index(index) = Manifest::parse("x", Some(IMAGE_INDEX), text).unwrap() else { panic!() };
         assert_eq!(index.other["surprise"]["a"][0], 1);
         assert!(serde_json::to_string(&index).unwrap().contains("surprise"));
+    }
+
+    #[test]
+    fn only_images_of_an_index_are_chosen() {
+        let entry = |salt: &str, kind: Option<&str>| Descriptor {
+            artifact_type: kind.map(str::to_owned),
+            platform: Some(Platform::parse("linux/amd64").unwrap()),
+            ..Descriptor::of(IMAGE_MANIFEST, salt.as_bytes())
+        };
+        let mut attestation = entry("a", Some(IMAGE_CONFIGS[0]));
+        attestation.annotations.insert("vnd.docker.reference.type".into(), "attestation-manifest".into());
+        let image = entry("c", Some(IMAGE_CONFIGS[1]));
+        let manifests = vec![attestation, entry("b", Some("application/spdx+json")), image.clone()];
+        let text = serde_json::json!({"schemaVersion": 2, "manifests": manifests}).to_string();
+        let Manifest::Index(index) = Manifest::parse("x", None, text.as_bytes()).unwrap() else { panic!() };
+        assert_eq!(index.best_for(&Platform::parse("linux/amd64").unwrap()), Some(&image));
+        assert_eq!(index.platforms(), ["linux/amd64"]);
     }
 
     #[test]

@@ -94,13 +94,51 @@ fn names_that_no_file_system_has_are_errors() {
 fn a_cut_or_garbled_archive_is_an_error() {
     let whole = Tar::new().file("etc/ld.so.conf", &"x".repeat(2000)).end();
     insta::assert_snapshot!(error(&[whole[..1000].to_vec()]), @"it ends in the middle of etc/ld.so.conf");
-    insta::assert_snapshot!(error(&[whole[..300].to_vec()]), @"its archive cannot be read: failed to read entire block");
+    insta::assert_snapshot!(error(&[whole[..300].to_vec()]), @"it ends in the middle of its first header");
     let passed_over = Tar::new().file("data", &"x".repeat(2000)).end();
-    insta::assert_snapshot!(error(&[passed_over[..1000].to_vec()]), @"its archive cannot be read: unexpected EOF during skip");
+    insta::assert_snapshot!(error(&[passed_over[..1000].to_vec()]), @"it ends in the middle of data");
     insta::assert_snapshot!(error(&[b"no archive at all ".repeat(100)]), @"its archive cannot be read: numeric field was not a number: rchive a when getting cksum for no archive at all no archive at all");
-    // No end: as GNU tar, what there is counts.
-    assert_eq!(lines(&tree(&[Tar::new().file("a", "#!x").cut()]).unwrap()), ["/a #!x"]);
-    assert_eq!(lines(&tree(&[Vec::new()]).unwrap()), [""; 0]);
+}
+
+/// Each answer is that of Go's `archive/tar`, with which docker, podman and containerd unpack layers.
+#[test]
+fn an_archive_may_end_without_padding_or_blocks_of_zeroes() {
+    let found = |layer: &[u8]| lines(&tree(&[layer.to_vec()]).unwrap());
+    assert_eq!(found(b""), [""; 0]);
+    assert_eq!(found(&[0; 512]), [""; 0]);
+    for content in
+        ["#!x".to_owned(), format!("#!x\n{}", "y".repeat(508)), format!("#!x\n{}", "y".repeat(700))]
+    {
+        let read = Tar::new().folder("b").file("a", &content).cut();
+        // Of a member whose content nobody reads, too.
+        let passed_over = Tar::new().file("a", "#!x").file("c", &content.replace('#', "-")).cut();
+        for (layer, expected) in [(read, ["/a #!x", "/b/"]), (passed_over, ["/a #!x", "/c"])] {
+            let unpadded = layer.len() - (512 - content.len() % 512) % 512;
+            for length in unpadded..=layer.len() {
+                assert_eq!(found(&layer[..length]), expected, "{length}");
+            }
+            assert_eq!(found(&[layer.clone(), vec![0; 512]].concat()), expected);
+            assert_eq!(found(&[layer.clone(), vec![0; 10240]].concat()), expected);
+            assert_eq!(found(&[layer.clone(), vec![0; 1024], b"anything".to_vec()].concat()), expected);
+        }
+    }
+}
+
+#[test]
+fn an_archive_that_is_cut_names_the_member() {
+    let whole = Tar::new().file("a", "#!x").file("etc/data", &"x".repeat(700)).folder("z").cut();
+    let at = |length: usize| error(&[whole[..length].to_vec()]);
+    insta::assert_snapshot!(at(514), @"it ends in the middle of a");
+    insta::assert_snapshot!(at(1024 + 100), @"it ends in the middle of the header after a");
+    insta::assert_snapshot!(at(1536 + 699), @"it ends in the middle of etc/data");
+    insta::assert_snapshot!(at(1536 + 1024 + 511), @"it ends in the middle of the header after etc/data");
+    let long = Tar::new().file("a", "#!x").entry(b"x", tar::EntryType::GNULongName, b"", &[b'n'; 300]).cut();
+    insta::assert_snapshot!(error(&[long[..1024 + 512 + 200].to_vec()]), @"it ends in the middle of the header after a");
+    let ended = |tail: &[u8]| error(&[[&whole[..1024], tail].concat()]);
+    insta::assert_snapshot!(ended(&[0; 100]), @"it ends in the middle of the header after a");
+    insta::assert_snapshot!(ended(&[0; 700]), @"it ends in the middle of a block after a");
+    let hidden = [&[0; 512], &whole[1024..]].concat();
+    insta::assert_snapshot!(ended(&hidden), @"a single block of zeroes after a is not its end");
 }
 
 #[test]

@@ -146,6 +146,58 @@ fn an_index_lists_its_platforms_without_attestations() {
 }
 
 #[test]
+fn an_entry_with_the_type_of_an_image_or_without_a_platform_is_an_image() {
+    let place = Place::new();
+    let entry = |variant: &str, kind: serde_json::Value, platform: serde_json::Value| {
+        let mut image = place.image(&layers(), Some(variant));
+        image["artifactType"] = kind;
+        image["platform"] = platform;
+        image
+    };
+    let amd64 = |variant: &str| json!({"os": "linux", "architecture": "amd64", "variant": variant});
+    let empty = place.typed("application/vnd.oci.empty.v1+json", b"{}");
+    let artifact = json!({"schemaVersion": 2, "config": empty, "layers": []}).to_string();
+    let artifact = place.typed("application/vnd.oci.image.manifest.v1+json", artifact.as_bytes());
+    let mut attestation = entry("v8", "application/vnd.oci.image.config.v1+json".into(), amd64("v8"));
+    attestation["annotations"] = json!({"vnd.docker.reference.type": "attestation-manifest"});
+    let inner = json!({"schemaVersion": 2, "manifests": [
+        entry("v2", "application/vnd.oci.image.config.v1+json".into(), amd64("v2")),
+        entry("v3", "application/vnd.docker.container.image.v1+json".into(), amd64("v3")),
+        entry("v4", "".into(), amd64("v4")),
+        entry("v5", serde_json::Value::Null, serde_json::Value::Null),
+        entry("v6", "application/vnd.in-toto+json".into(), amd64("v6")),
+        entry("v7", "application/vnd.oci.empty.v1+json".into(), amd64("v7")),
+        attestation,
+        artifact,
+    ]});
+    place.index(&[place.typed("application/vnd.oci.image.index.v1+json", inner.to_string().as_bytes())]);
+    let listing = listing(&place.layout()).unwrap();
+    let platforms: Vec<String> =
+        listing.images.iter().map(|i| i.platform.as_ref().unwrap().to_string()).collect();
+    assert_eq!(platforms, ["linux/amd64/v2", "linux/amd64/v3", "linux/amd64/v4", "linux/amd64/v5"]);
+    assert_eq!(
+        lines(&block_on(read(&listing, &listing.images[3], &Limits::default())).unwrap().tree),
+        EXPECTED
+    );
+}
+
+#[test]
+fn a_compressed_layer_that_breaks_names_the_member() {
+    let place = Place::new();
+    let noise: String = (0..40_000_u32)
+        .map(|n| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> 27) as u8 % 26))
+        .collect();
+    let whole = gzip(&Tar::new().file("first", "x").file("data", &noise).end());
+    let cut = &whole[..whole.len() / 2];
+    place.index(&[place.image(&[cut.to_vec()], None)]);
+    let error = image(&place.layout()).unwrap_err();
+    assert!(
+        error.contains("it cannot be decompressed: ") && error.ends_with("(it ends in the middle of data)"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_layer_that_lies_is_refused_by_its_digest_first() {
     let place = Place::new();
     let manifest = place.image(&layers(), None);
@@ -242,6 +294,17 @@ fn an_oci_archive_gives_the_same_image_compressed_or_not() {
     );
     assert!(image(&at(&path, "")).unwrap_err().ends_with("holds several images: name one of one, two"));
     assert!(image(&at(&path, ":three")).unwrap_err().contains("the archive has one, two"));
+    let unpadded = place.path("unpadded.tar");
+    let mut builder = tar::Builder::new(fs::File::create(&unpadded).unwrap());
+    builder.append_dir_all("blobs", place.path("layout/blobs")).unwrap();
+    builder.append_path_with_name(place.path("layout/index.json"), "index.json").unwrap();
+    builder.into_inner().unwrap();
+    let whole = fs::read(&unpadded).unwrap();
+    let end = whole.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    fs::write(&unpadded, &whole[..end]).unwrap();
+    assert_eq!(lines(&image(&at(&unpadded, ":one")).unwrap().tree), EXPECTED);
+    fs::write(&unpadded, &whole[..end - 1]).unwrap();
+    assert!(image(&at(&unpadded, ":one")).unwrap_err().ends_with("it ends in the middle of index.json"));
     let compressed = place.path("a.tar.gz");
     fs::write(&compressed, gzip(&fs::read(&path).unwrap())).unwrap();
     assert_eq!(lines(&image(&at(&compressed, ":one")).unwrap().tree), EXPECTED);
@@ -298,10 +361,10 @@ fn files_that_are_no_archives_are_refused() {
         fs::write(&path, bytes).unwrap();
         image(path.to_str().unwrap()).unwrap_err().replace(path.to_str().unwrap(), "x.tar")
     };
-    insta::assert_snapshot!(error(b"text"), @"x.tar is not a container image: it is no tar archive: failed to read entire block");
+    insta::assert_snapshot!(error(b"text"), @"x.tar is not a container image: it cannot be read as a tar archive: it ends in the middle of its first header");
     insta::assert_snapshot!(error(&Tar::new().file("a", "x").end()), @"x.tar is not a container image: it has neither index.json (an OCI archive) nor manifest.json (docker save)");
     let cut = Tar::new().file("index.json", &"x".repeat(5000)).end();
-    insta::assert_snapshot!(error(&cut[..2000]), @"x.tar is not a container image: it is no tar archive: it ends in the middle of index.json");
+    insta::assert_snapshot!(error(&cut[..2000]), @"x.tar is not a container image: it cannot be read as a tar archive: it ends in the middle of index.json");
 }
 
 #[test]
