@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod compat_lib;
+mod content;
 mod ending;
 mod event;
 mod limit;
@@ -32,6 +33,7 @@ pub fn all() -> Vec<Case> {
         behaviour::cases(),
         program::cases(),
         event::cases(),
+        content::cases(),
         witness::cases(),
         ending::cases(),
         out::cases(),

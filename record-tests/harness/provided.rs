@@ -56,6 +56,7 @@ impl Service for Copies {
             depth: mounted.depth,
             descriptors: compat::mirror::Holders::new(100),
             read_only: mounted.read_only,
+            counts_bytes: false,
         };
         let volume = Volume::new(mounted.device, mounted.root, options, None)?;
         self.sessions.push(Session::start(Arc::new(volume.provided_by(Arc::<Folder>::clone(&self.copies))))?);

@@ -76,6 +76,11 @@ pub struct Arguments {
     #[arg(long)]
     read_only: bool,
 
+    /// Count every byte that is read and written; reads and writes take longer, because all of them go through the
+    /// recorder
+    #[arg(long)]
+    count_bytes: bool,
+
     /// Run the command in DIR
     #[arg(long, value_name = "DIR")]
     workdir: Option<PathBuf>,
@@ -155,6 +160,7 @@ fn record(
         task: if arguments.mount { Task::Wait } else { Task::Command(arguments.command.clone()) },
         folder: arguments.workdir,
         read_only: arguments.read_only,
+        counts_bytes: arguments.count_bytes,
         rank: rank.map(|rank| rank.number),
         out,
         format: match arguments.format {

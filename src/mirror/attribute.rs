@@ -88,6 +88,11 @@ pub fn leaves_mount(folder: &OwnedFd, file: &OwnedFd, stat: &Statx) -> Result<bo
     Ok(number(folder)? != number(file)?)
 }
 
+/// Whether it has several names (link(2)); a directory never has.
+pub fn has_several_names(stat: &Statx) -> bool {
+    stat.stx_nlink > 1 && kind(stat) != libc::S_IFDIR
+}
+
 /// The file's type bits (`S_IFMT`).
 pub fn kind(stat: &Statx) -> u32 {
     u32::from(stat.stx_mode) & libc::S_IFMT

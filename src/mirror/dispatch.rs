@@ -71,8 +71,6 @@ const WANTED: Feature = Feature::ASYNC_READ
     .with(Feature::DONT_MASK)
     .with(Feature::CONTROL_FOLDERS)
     .with(Feature::AUTO_INVALIDATE)
-    .with(Feature::FOLDER_PLUS)
-    .with(Feature::FOLDER_PLUS_AUTO)
     .with(Feature::ASYNC_DIRECT)
     .with(Feature::PARALLEL_FOLDERS)
     .with(Feature::MAX_PAGES)
@@ -80,12 +78,21 @@ const WANTED: Feature = Feature::ASYNC_READ
     .with(Feature::EXTENDED_FLAGS)
     .with(Feature::SECOND_WORD)
     .with(Feature::SUPPLEMENTARY_GROUP)
-    .with(Feature::DIRECT_SHARED_MAPPING)
-    .with(Feature::PASSTHROUGH);
+    .with(Feature::DIRECT_SHARED_MAPPING);
+
+/// What is asked for if nobody watches: with its entries a directory hands out their nodes, and nobody learns which of
+/// them is looked at.
+const UNWATCHED: Feature = Feature::FOLDER_PLUS.with(Feature::FOLDER_PLUS_AUTO);
 
 fn greet(volume: &Volume, request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), Errno> {
     let greeting = Greeting::read(request.body)?;
-    let wanted = if volume.acl { WANTED.with(Feature::POSIX_ACL) } else { WANTED };
+    let further = [
+        (volume.acl, Feature::POSIX_ACL),
+        (!volume.is_observed(), UNWATCHED),
+        (!volume.options.counts_bytes, Feature::PASSTHROUGH),
+    ];
+    let further = further.into_iter().filter(|(is_wanted, _)| *is_wanted);
+    let wanted = further.fold(WANTED, |wanted, (_, feature)| wanted.with(feature));
     let chosen = greeting.offered.common(wanted);
     let passthrough = chosen.has(Feature::PASSTHROUGH);
     volume.passthrough.store(passthrough, Ordering::Relaxed);

@@ -25,6 +25,7 @@ mod handle_cache;
 mod handler;
 mod identity;
 mod long_path;
+mod names;
 mod node;
 mod observer;
 mod open_file;

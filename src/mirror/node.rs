@@ -12,7 +12,11 @@ use rustix::io::Errno;
 use super::attribute::{self, Identity};
 use super::identity::with_all_rights;
 use super::long_path::Upward;
+use super::names::{Name, Names};
 use super::open_handle::OpenHandle;
+
+/// What stands for the name of a file that never had one (`O_TMPFILE`): the same in each run.
+const UNNAMED: &[u8] = b"#unnamed";
 
 /// One file of the mirrored root.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ pub struct Node {
     pub used: AtomicBool,
     /// Whether it was opened for writing or truncated since the kernel knows it.
     pub written: AtomicBool,
+    /// Whether the kernel may have some of its content in the page cache: an open was served.
+    pub cached: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -36,6 +42,8 @@ struct State {
     /// Which file it is.
     identity: Identity,
     place: Place,
+    /// Of a file with several names, those by which it may be met next.
+    names: Option<Box<Names>>,
     /// An `O_PATH` descriptor: kept by the cache for folders, for good where `pinned`.
     handle: Option<Arc<OwnedFd>>,
     pinned: bool,
@@ -75,6 +83,21 @@ enum Place {
     Gone { parent: Arc<Node>, name: Box<[u8]> },
     /// It was below a directory that lies below it now: others have moved it, and where to is not known.
     Adrift,
+}
+
+impl Place {
+    /// Whether it is this one.
+    fn is(&self, parent: &Arc<Node>, name: &[u8]) -> bool {
+        matches!(self, Self::Named { parent: own, name: same } if Arc::ptr_eq(own, parent) && **same == *name)
+    }
+
+    /// The folder and the name, where it has one.
+    fn name(&self) -> Option<Name> {
+        match self {
+            Self::Named { parent, name } => Some((Arc::clone(parent), name.clone())),
+            Self::Root | Self::Gone { .. } | Self::Adrift => None,
+        }
+    }
 }
 
 /// How the file is open now. The kernel wants all opens of a file to be of one sort, and those by
@@ -118,7 +141,7 @@ impl Node {
 
     /// A file without a name, held by its descriptor; `parent` is the folder it was made in.
     pub fn unnamed(number: u64, stat: &Statx, parent: &Arc<Self>, handle: OwnedFd) -> Arc<Self> {
-        let name = format!("#{}", stat.stx_ino).into_bytes().into();
+        let name = UNNAMED.into();
         let place = Place::Gone { parent: Arc::clone(parent), name };
         Self::new(number, stat, place, Some(Arc::new(handle)), false)
     }
@@ -132,14 +155,15 @@ impl Node {
     ) -> Arc<Self> {
         let pinned = handle.is_some();
         let identity = Identity::of(stat);
-        let (opens, open_handle, told) = (Opens::default(), None, None);
-        let state = State { identity, place, handle, pinned, opens, open_handle, told };
+        let (opens, open_handle, told, names) = (Opens::default(), None, None, None);
+        let state = State { identity, place, names, handle, pinned, opens, open_handle, told };
         Arc::new(Self {
             number,
             kind: attribute::kind(stat),
             elsewhere,
             used: AtomicBool::new(false),
             written: AtomicBool::new(false),
+            cached: AtomicBool::new(false),
             state: Mutex::new(state),
         })
     }
@@ -217,10 +241,7 @@ impl Node {
 
     /// Where it is: folder and name; nothing for the root and for what has no name.
     pub fn named_place(&self) -> Option<(Arc<Self>, Box<[u8]>)> {
-        match &self.state().place {
-            Place::Named { parent, name } => Some((Arc::clone(parent), name.clone())),
-            Place::Root | Place::Gone { .. } | Place::Adrift => None,
-        }
+        self.state().place.name()
     }
 
     /// Whether it has a name, as far as is known here.
@@ -234,10 +255,8 @@ impl Node {
             self.set_adrift(parent);
         }
         let mut state = self.state();
-        match &state.place {
-            Place::Root => return,
-            Place::Named { parent: old, name: same } if Arc::ptr_eq(old, parent) && **same == *name => return,
-            Place::Named { .. } | Place::Gone { .. } | Place::Adrift => {}
+        if matches!(state.place, Place::Root) || state.place.is(parent, name) {
+            return;
         }
         let place = Place::Named { parent: Arc::clone(parent), name: name.into() };
         let old = std::mem::replace(&mut state.place, place);
@@ -247,6 +266,42 @@ impl Node {
         state.pinned &= !named;
         drop(state);
         drop((old, handle));
+    }
+
+    /// A look-up has found it at this place; whether it has `several` names then.
+    pub fn found(self: &Arc<Self>, parent: &Arc<Self>, name: &[u8], several: bool) {
+        let mut state = self.state();
+        let outdated = if !several {
+            state.names.take()
+        } else if state.names.is_none() && !state.place.is(parent, name) {
+            state.names = Some(Box::new(Names::after(state.place.name())));
+            None
+        } else {
+            None
+        };
+        drop(state);
+        drop(outdated);
+        self.moved(parent, name);
+    }
+
+    /// A thread has looked up this name, by which it goes on.
+    pub fn met(&self, thread: u32, parent: &Arc<Self>, name: &[u8]) {
+        if let Some(names) = &mut self.state().names {
+            names.found(thread, (Arc::clone(parent), name.into()));
+        }
+    }
+
+    /// The name by which a thread has met it, if it has several.
+    pub fn met_as(&self, thread: u32) -> Option<Name> {
+        self.state().names.as_ref()?.of(thread).cloned()
+    }
+
+    /// One of its names has become another.
+    pub fn renamed(self: &Arc<Self>, from: (&Arc<Self>, &[u8]), to: (&Arc<Self>, &[u8])) {
+        if let Some(names) = &mut self.state().names {
+            names.renamed(from, to);
+        }
+        self.moved(to.0, to.1);
     }
 
     /// If a directory is known to lie below this one, and this one is found in it, it is not where it was: nodes that hold
@@ -275,6 +330,9 @@ impl Node {
     /// for good, where it must be.
     pub fn lost(&self, parent: &Arc<Self>, name: &[u8], handle: Option<OwnedFd>) -> bool {
         let mut state = self.state();
+        if let Some(names) = &mut state.names {
+            names.lost(parent, name);
+        }
         if let Some(handle) = handle {
             state.handle = Some(Arc::new(handle));
             state.pinned = true;
@@ -342,6 +400,16 @@ impl Node {
             place = parent.state().place.clone();
         }
         path.path()
+    }
+
+    /// Its path by the name with which a thread has met it.
+    pub fn path_for(&self, thread: u32) -> Vec<u8> {
+        self.path_as(self.met_as(thread).as_ref())
+    }
+
+    /// Its path by one of its names, or as [`Self::path`] has it.
+    pub fn path_as(&self, name: Option<&Name>) -> Vec<u8> {
+        name.map_or_else(|| self.path(), |(parent, name)| parent.path_of(name))
     }
 
     /// The path of `name` in this folder.

@@ -90,8 +90,8 @@ pub enum Action<'a> {
 /// What went through an open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Bytes read, with what the kernel read ahead.
-    pub read: u64,
+    /// Bytes read, with what the kernel read ahead; nothing if the kernel may have had some of them from before.
+    pub read: Option<u64>,
     /// Bytes written.
     pub written: u64,
 }

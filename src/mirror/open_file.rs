@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use rustix::io::Errno;
 
 use super::admission::Admission;
+use super::names::Name;
 use super::node::Node;
+use super::observer::{Caller, Traffic};
 
 /// Numbers for opens, never the same twice in one process, across all its mirrors.
 static LAST_OPEN: AtomicU64 = AtomicU64::new(0);
@@ -19,12 +21,18 @@ static LAST_OPEN: AtomicU64 = AtomicU64::new(0);
 pub struct OpenFile {
     pub node: Arc<Node>,
     /// Who opened it: the release does not tell.
-    pub opened_by: super::observer::Caller,
+    pub opened_by: Caller,
+    /// By which of several names it was opened.
+    name: Option<Name>,
     /// The flags of open(2).
     pub flags: u32,
     /// Whether the kernel reads and writes past this process. The file is then opened here when
     /// something else is asked of it.
     pub passed: bool,
+    /// Whether each read is asked for, also one of what was read before.
+    pub is_direct: bool,
+    /// Whether the kernel may have content from before.
+    is_warm: bool,
     pub read: AtomicU64,
     pub written: AtomicU64,
     _admission: Admission,
@@ -53,18 +61,47 @@ impl OpenFile {
     /// An open that was answered so.
     pub fn new(
         node: Arc<Node>,
-        opened_by: super::observer::Caller,
+        opened_by: Caller,
         flags: u32,
         (opened, admission): (Opened, Admission),
+        is_direct: bool,
     ) -> Self {
         let passed = matches!(opened, Opened::Passed(_));
+        let is_direct = is_direct && !passed;
+        let is_warm = !passed && !is_direct && node.cached.swap(true, Ordering::Relaxed);
         let (file, provided) = match opened {
             Opened::Passed(_) => (OnceLock::new(), None),
             Opened::Served(file) => (OnceLock::from(file), None),
             Opened::Provided(file) => (OnceLock::new(), Some(file)),
         };
         let (read, written) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { node, opened_by, flags, passed, read, written, _admission: admission, file, provided }
+        let name = node.met_as(opened_by.thread);
+        let _admission = admission;
+        Self {
+            node,
+            opened_by,
+            name,
+            flags,
+            passed,
+            is_direct,
+            is_warm,
+            read,
+            written,
+            _admission,
+            file,
+            provided,
+        }
+    }
+
+    /// Its path, by the name that it was opened by if it has several.
+    pub fn path(&self) -> Vec<u8> {
+        self.node.path_as(self.name.as_ref())
+    }
+
+    /// What went through it; nothing if the kernel read and wrote past this process.
+    pub fn traffic(&self) -> Option<Traffic> {
+        let read = (!self.is_warm).then(|| self.read.load(Ordering::Relaxed));
+        (!self.passed).then(|| Traffic { read, written: self.written.load(Ordering::Relaxed) })
     }
 
     /// Whether it is open for writing.
@@ -101,7 +138,7 @@ impl OpenFile {
 #[derive(Debug)]
 pub struct OpenFolder {
     pub node: Arc<Node>,
-    pub opened_by: super::observer::Caller,
+    pub opened_by: Caller,
     /// The descriptor, with the place at which it stands.
     pub folder: Mutex<(OwnedFd, u64)>,
     pub _admission: Admission,

@@ -273,6 +273,7 @@ mod tests {
             depth: 1,
             descriptors: Holders::new(16),
             read_only: false,
+            counts_bytes: false,
         };
         device.send(b"nobody").expect("the first goes out");
         let own = device.try_clone().expect("a descriptor");

@@ -67,7 +67,7 @@ impl Table {
     /// Counts one look-up of the file called `name` in `parent`, and tells its node.
     pub fn found(&self, stat: &Statx, parent: &Arc<Node>, name: &[u8]) -> Arc<Node> {
         let node = self.counted(stat, |number| Node::named(number, stat, parent, name));
-        node.moved(parent, name);
+        node.found(parent, name, attribute::has_several_names(stat));
         node
     }
 
@@ -156,6 +156,17 @@ mod tests {
         let two = table.found(&stat(folder.path(), "b"), &table.root, b"b");
         assert!(Arc::ptr_eq(&one, &two));
         assert_eq!(one.path(), b"/b", "the name that was used last");
+        assert_eq!(
+            one.path_for(1),
+            b"/a",
+            "a thread that has looked nothing up met what the kernel remembers"
+        );
+        one.met(1, &table.root, b"b");
+        assert_eq!((one.path_for(1), one.path_for(2)), (b"/b".to_vec(), b"/a".to_vec()));
+        one.renamed((&table.root, b"a"), (&table.root, b"c"));
+        assert_eq!((one.path_for(1), one.path_for(2)), (b"/b".to_vec(), b"/c".to_vec()));
+        one.lost(&table.root, b"b", None);
+        assert_eq!(one.path_for(1), b"/c");
         table.forget(one.number, 1);
         assert!(table.node(one.number).is_ok());
         table.forget(one.number, 1);

@@ -47,6 +47,9 @@ pub struct Options {
     /// Whether the volume is mounted read-only. What is provided is read past this process then: no open for
     /// writing, which must go to the original, can meet one for reading.
     pub read_only: bool,
+    /// Whether each read and write is to come to this process, which counts them: nothing goes past it, and nothing
+    /// but programs and mappings is kept in the page cache.
+    pub counts_bytes: bool,
 }
 
 /// A volume and what the kernel knows of it.
@@ -208,14 +211,14 @@ impl Volume {
         parent: &Arc<Node>,
         folder: &OwnedFd,
         name: &[u8],
-    ) -> Result<(), Errno> {
+    ) -> Result<Arc<Node>, Errno> {
         // The kernel holds no lock of the folder where it only looks whether a name is still the same: what
         // is found must not be kept in mind after a move that came later.
         let look = || attribute::of_name(folder.as_fd(), name);
         let keep = |stat| (self.table.found(&stat, parent, name), stat);
         let (node, stat) = self.handles.between_moves(parent.number, look, keep)?;
         self.write_found(out, folder, name, &node, stat);
-        Ok(())
+        Ok(node)
     }
 
     /// The same for a thread that was sent back: it will meet what it finds now, whatever becomes of the name.
@@ -226,7 +229,7 @@ impl Volume {
         folder: &OwnedFd,
         name: &[u8],
         thread: u32,
-    ) -> Result<(), Errno> {
+    ) -> Result<Arc<Node>, Errno> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let look = || {
             let file = self.with_room(|| rustix::fs::openat(folder, name, flags, Mode::empty()))?;
@@ -246,7 +249,7 @@ impl Volume {
             self.retries.found(thread, &node);
         }
         self.write_found(out, folder, name, &node, stat);
-        Ok(())
+        Ok(node)
     }
 
     fn write_found(
@@ -337,11 +340,13 @@ impl Volume {
     }
 
     /// How long the kernel may remember the file. A file with several names is looked up each time, so
-    /// that its node shows the name that was used last.
+    /// that it is known by which name it is met.
     pub(super) fn validity(&self, stat: &Statx) -> Validity {
         let Validity { entry, attributes } = self.options.sharing.validity();
-        let several = stat.stx_nlink > 1 && attribute::kind(stat) != libc::S_IFDIR;
-        Validity { entry: if several { Duration::ZERO } else { entry }, attributes }
+        Validity {
+            entry: if attribute::has_several_names(stat) { Duration::ZERO } else { entry },
+            attributes,
+        }
     }
 
     /// Whether anybody wants to be told.
@@ -415,6 +420,7 @@ mod tests {
             depth: 1,
             descriptors: Holders::new(16),
             read_only: false,
+            counts_bytes: false,
         };
         Volume::new(open("/dev/null".as_ref()), open(folder), options, None).expect("a volume")
     }

@@ -38,6 +38,8 @@ pub struct Options {
     pub folder: Option<PathBuf>,
     /// Whether the mirror cannot be written to.
     pub read_only: bool,
+    /// Whether all bytes that are read and written are counted, at the cost of time.
+    pub counts_bytes: bool,
     /// Where others reach the mirror.
     pub place: Place,
     /// The rank of a parallel job whose command it is.

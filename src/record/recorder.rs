@@ -195,7 +195,7 @@ fn to_event(event: &crate::mirror::Event<'_>, names: Names, tid: u32, process: &
         other: names.other.map(|other| other.name),
         mode,
         size: if let Action::Truncate { size } = event.action { Some(size) } else { None },
-        read: traffic.map(|Traffic { read, .. }| read),
+        read: traffic.and_then(|Traffic { read, .. }| read),
         written: traffic.map(|Traffic { written, .. }| written),
         pid: process.pid,
         tid,

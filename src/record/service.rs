@@ -40,6 +40,7 @@ pub struct RecordingService<'a> {
     sessions: Vec<Session>,
     /// Of this process as the server, which has limits of its own.
     descriptors: OnceCell<Arc<mirror::Holders>>,
+    counts_bytes: bool,
     writer: Option<JoinHandle<io::Result<trace::End>>>,
     /// Where this process, as the server, tells the one that waits for it why there is no log.
     unwritten: PipeWriter,
@@ -76,6 +77,7 @@ impl<'a> RecordingService<'a> {
             sharing,
             sessions,
             descriptors,
+            counts_bytes: options.counts_bytes,
             writer,
             unwritten,
             tell,
@@ -142,6 +144,7 @@ impl Service for RecordingService<'_> {
             closed_to_others: only_user.is_none() && mirror::has_further_rules(),
             depth: mounted.depth,
             read_only: mounted.read_only,
+            counts_bytes: self.counts_bytes,
             descriptors: Arc::clone(self.descriptors.get_or_init(holders)),
         };
         let observer: Arc<dyn Observer> = Arc::<Recorder>::clone(&self.recorder);

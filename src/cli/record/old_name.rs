@@ -8,7 +8,8 @@ const VALUES: &[&str] =
     &["mount-path", "out", "out-dir", "format", "workdir", "include", "exclude", "mpi-wait", "mpi-dir"];
 
 /// Switches: those of the old program (`mount`, `mpi`, `read-only`), and ours.
-const SWITCHES: &[&str] = &["mount", "mpi", "read-only", "summary", "help", "quiet", "verbose", "version"];
+const SWITCHES: &[&str] =
+    &["mount", "mpi", "read-only", "count-bytes", "summary", "help", "quiet", "verbose", "version"];
 
 /// Rewrites the options before the command as ours: `-out FILE`, `-out=FILE`, `-mpi`, `-read-only=true`. The
 /// first of the arguments is the program's name.

@@ -116,7 +116,7 @@ fn apply(
     if change.has(change::SIZE) {
         let result = truncate(volume, request, change, node, handle);
         let action = Action::Truncate { size: change.size };
-        volume.tell(request.caller(), || node.path(), action, result.err());
+        volume.tell(request.caller(), || node.path_for(request.header.thread), action, result.err());
         result?;
     }
     if let Some(times) = change.times() {

@@ -79,7 +79,7 @@ fn made(
     let (parent, folder) = volume.handle(request.header.node)?;
     let result = request.act(volume, Subject::of(&parent).making(mask), || make(&folder));
     volume.changed(&parent, &folder);
-    let result = result.and_then(|()| volume.answer_entry(out, &parent, &folder, name));
+    let result = result.and_then(|()| volume.answer_entry(out, &parent, &folder, name).map(drop));
     volume.tell(request.caller(), || parent.path_of(name), action, result.err());
     result
 }
@@ -93,7 +93,8 @@ pub(in crate::mirror) fn hard_link(
     let mut body = request.body;
     let (source, name) = (body.u64()?, body.name()?);
     let (node, handle) = volume.handle(source)?;
-    let from = if volume.is_observed() { volume.placed(node.path()) } else { Vec::new() };
+    let from =
+        if volume.is_observed() { volume.placed(node.path_for(request.header.thread)) } else { Vec::new() };
     let (parent, folder) = volume.handle(request.header.node)?;
     // The right to name any descriptor needs CAP_DAC_READ_SEARCH; the link in /proc needs none.
     let source = self_path(&handle);
@@ -101,7 +102,7 @@ pub(in crate::mirror) fn hard_link(
     let result = request.act(volume, Subject::of(&parent).owned(Some(&node)), link);
     volume.changed(&node, &handle);
     volume.changed(&parent, &folder);
-    let result = result.and_then(|()| volume.answer_entry(out, &parent, &folder, name));
+    let result = result.and_then(|()| volume.answer_entry(out, &parent, &folder, name).map(drop));
     volume.tell(request.caller(), || parent.path_of(name), Action::HardLink { from: &from }, result.err());
     result
 }

@@ -13,7 +13,7 @@ use super::registration::{check_share, register, unregister};
 use crate::mirror::admission::Admission;
 use crate::mirror::attribute;
 use crate::mirror::node::Node;
-use crate::mirror::observer::{Action, Caller, Traffic};
+use crate::mirror::observer::{Action, Caller};
 use crate::mirror::open_file::{OpenFile, Opened, is_for_writing, next_open};
 use crate::mirror::protocol::{OUT_HEADER, ROOT, ReplyExt, opened};
 use crate::mirror::provider::Wanted;
@@ -48,7 +48,12 @@ pub(in crate::mirror) fn open(
         growth::tell(volume, file);
     }
     let action = Action::Open { open, flags };
-    volume.tell(request.caller(), || node.path(), action, result.as_ref().err().copied());
+    volume.tell(
+        request.caller(),
+        || node.path_for(request.header.thread),
+        action,
+        result.as_ref().err().copied(),
+    );
     write_opened(volume, request, out, &node, (open, flags), (result?, admission));
     Ok(())
 }
@@ -173,14 +178,19 @@ pub(super) fn write_opened(
     (answer, admission): (Opened, Admission),
 ) {
     let flags = flags & !(libc::O_TRUNC as u32);
-    let (how, backing) = match answer {
-        Opened::Passed(number) => (opened::PASSTHROUGH, number),
-        Opened::Served(_) | Opened::Provided(_) => (opened::KEEP_CACHE, 0),
-    };
-    if flags & Action::EXECUTE != 0 {
+    let is_execution = flags & Action::EXECUTE != 0;
+    let backing = if let Opened::Passed(number) = answer { number } else { 0 };
+    if is_execution {
         node.with_opens(None, |opens| opens.executed += 1);
     }
-    volume.files.insert(open, OpenFile::new(Arc::clone(node), request.caller(), flags, (answer, admission)));
+    let is_direct = volume.options.counts_bytes && !is_execution && node.kind == libc::S_IFREG;
+    let file = OpenFile::new(Arc::clone(node), request.caller(), flags, (answer, admission), is_direct);
+    let how = match (file.passed, file.is_direct) {
+        (true, _) => opened::PASSTHROUGH,
+        (false, true) => opened::DIRECT_IO,
+        (false, false) => opened::KEEP_CACHE,
+    };
+    volume.files.insert(open, file);
     out.put_u64(open);
     out.put_u32(how);
     out.put_u32(backing);
@@ -216,7 +226,7 @@ pub(in crate::mirror) fn read(
     let count = rustix::io::pread(file, &mut out[OUT_HEADER..], offset)?;
     out.truncate(OUT_HEADER + count);
     if open.read.fetch_add(count as u64, Ordering::Relaxed) == 0 && count > 0 {
-        volume.tell(open.opened_by, || open.node.path(), Action::FirstRead { open: number }, None);
+        volume.tell(open.opened_by, || open.path(), Action::FirstRead { open: number }, None);
     }
     Ok(())
 }
@@ -277,12 +287,9 @@ pub(in crate::mirror) fn release(volume: &Volume, request: &Request<'_>) -> Resu
     let number = { request.body }.u64()?;
     let open = volume.files.find(number)?;
     unregister(volume, &open.node, (open.passed, open.flags & Action::EXECUTE != 0));
-    let traffic = (!open.passed).then(|| Traffic {
-        read: open.read.load(Ordering::Relaxed),
-        written: open.written.load(Ordering::Relaxed),
-    });
+    let traffic = open.traffic();
     let caller = Caller { thread: 0, ..open.opened_by };
-    volume.tell(caller, || open.node.path(), Action::Close { open: number, traffic }, None);
+    volume.tell(caller, || open.path(), Action::Close { open: number, traffic }, None);
     // Last: who sees nothing open any more may count on all of it having been told.
     volume.files.remove(number);
     Ok(())

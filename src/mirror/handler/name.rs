@@ -23,6 +23,7 @@ pub(in crate::mirror) fn look_up(
         true => volume.answer_retry(out, &parent, &folder, name, thread),
         false => volume.answer_entry(out, &parent, &folder, name),
     });
+    let answer = answer.map(|node| node.met(thread, &parent, name));
     let answer = answer.map_err(|error| spare_mounts(volume, &parent, name, error));
     volume.tell(request.caller(), || parent.path_of(name), Action::Lookup, answer.as_ref().err().copied());
     answer
@@ -93,7 +94,7 @@ pub(in crate::mirror) fn read_link(
     let (node, handle) = volume.handle(request.header.node)?;
     let target = rustix::fs::readlinkat(&*handle, c"", Vec::new());
     let error = target.as_ref().err().copied();
-    volume.tell(request.caller(), || node.path(), Action::ReadLink, error);
+    volume.tell(request.caller(), || node.path_for(request.header.thread), Action::ReadLink, error);
     out.extend_from_slice(target?.as_bytes());
     Ok(())
 }

@@ -140,12 +140,12 @@ fn keep_in_mind(
     }
     if let Some(replaced) = replaced {
         if flags.contains(RenameFlags::EXCHANGE) {
-            replaced.node.moved(old_parent, from);
+            replaced.node.renamed((new_parent, to), (old_parent, from));
         } else {
             replaced.lost(volume, new_parent, to);
         }
     }
     if let Some(moved) = moved {
-        moved.node.moved(new_parent, to);
+        moved.node.renamed((old_parent, from), (new_parent, to));
     }
 }

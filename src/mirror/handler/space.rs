@@ -1,6 +1,7 @@
 //! Space in files: reserving, punching, finding and copying it; and the flags of lsattr(1).
 
 use std::os::fd::AsFd as _;
+use std::sync::atomic::Ordering;
 
 use rustix::fs::{FallocateFlags, IFlags, SeekFrom};
 use rustix::io::Errno;
@@ -57,8 +58,10 @@ pub(in crate::mirror) fn copy_range(
     // The answer has 32 bits for the length.
     let length = usize::try_from(length).unwrap_or(usize::MAX).min(0x7fff_f000);
     let _writer = request.as_writer()?;
-    let copied = rustix::fs::copy_file_range(input, Some(&mut from), output, Some(&mut to), length);
-    out.put_u32(copied? as u32);
+    let copied = rustix::fs::copy_file_range(input, Some(&mut from), output, Some(&mut to), length)?;
+    source.read.fetch_add(copied as u64, Ordering::Relaxed);
+    target.written.fetch_add(copied as u64, Ordering::Relaxed);
+    out.put_u32(copied as u32);
     out.put_u32(0);
     Ok(())
 }

@@ -18,6 +18,8 @@ pub const ROOT: u64 = 1;
 
 /// `FOPEN_*`: what an answer to an open tells the kernel.
 pub mod opened {
+    /// Each read and write is asked for; the page cache has mappings alone.
+    pub const DIRECT_IO: u32 = 1 << 0;
     /// The page cache of the file stays valid.
     pub const KEEP_CACHE: u32 = 1 << 1;
     /// Reads and writes go to the registered file.

@@ -1,0 +1,67 @@
+//! By which of its names a file with several (hard links, link(2)) was met. The kernel opens a file by its number,
+//! so the name has to be known from before: the thread has just had it looked up, or the kernel remembers the name.
+//! The kernel remembers only a name that was answered while the file had no other ([`super::volume`]), so there is
+//! one such name at the most.
+//!
+//! What it does not do: a file is found by the name that was used last (`node`), whatever is kept here. A thread that
+//! looks at one name, and within a second opens the file by another that the kernel still remembers, is taken to have
+//! opened the first.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::node::Node;
+
+/// A directory, and a name in it.
+pub type Name = (Arc<Node>, Box<[u8]>);
+
+/// How many look-ups are kept of one file: as many threads may be between a look-up and what they do with it.
+const KEPT: usize = 16;
+
+/// The names of one file by which it may be met next.
+#[derive(Debug, Default)]
+pub struct Names {
+    remembered: Option<Name>,
+    /// Who looked up which name, the latest last.
+    found: VecDeque<(u32, Name)>,
+}
+
+impl Names {
+    /// The names of a file that had this one alone so far.
+    pub fn after(remembered: Option<Name>) -> Self {
+        Self { remembered, ..Self::default() }
+    }
+
+    /// A thread has looked up this name.
+    pub fn found(&mut self, thread: u32, name: Name) {
+        self.found.retain(|(other, _)| *other != thread);
+        if self.found.len() == KEPT {
+            self.found.pop_front();
+        }
+        self.found.push_back((thread, name));
+    }
+
+    /// The name by which a thread has met the file.
+    pub fn of(&self, thread: u32) -> Option<&Name> {
+        let found = self.found.iter().find(|(other, _)| *other == thread).map(|(_, name)| name);
+        found.or(self.remembered.as_ref())
+    }
+
+    /// This name is gone.
+    pub fn lost(&mut self, parent: &Arc<Node>, name: &[u8]) {
+        self.found.retain(|(_, found)| !is(found, parent, name));
+        self.remembered.take_if(|remembered| is(remembered, parent, name));
+    }
+
+    /// This name has become another.
+    pub fn renamed(&mut self, (parent, name): (&Arc<Node>, &[u8]), to: (&Arc<Node>, &[u8])) {
+        let found = self.found.iter_mut().map(|(_, found)| found).chain(&mut self.remembered);
+        for known in found.filter(|known| is(known, parent, name)) {
+            *known = (Arc::clone(to.0), to.1.into());
+        }
+    }
+}
+
+fn is(known: &Name, parent: &Arc<Node>, name: &[u8]) -> bool {
+    Arc::ptr_eq(&known.0, parent) && *known.1 == *name
+}
