@@ -13,11 +13,11 @@ use crate::spec::schema;
 
 /// Print the JSON schemas of the documents that compat writes
 ///
-/// The schemas are generated from the types; the project keeps a copy in schemas/.
+/// The schemas are generated from the types; the project keeps a copy in schemas/. Without a name, the names are listed.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
     /// Print the schema of one document
-    #[arg(value_name = "NAME", required_unless_present = "write")]
+    #[arg(value_name = "NAME")]
     name: Option<String>,
 
     /// Write all of them into DIR, which is made, one file each
@@ -43,6 +43,7 @@ pub fn all() -> Vec<(&'static str, Value)> {
         ("trace-summary", output::<crate::trace::Summary>("trace-summary")),
         ("trace-files", output::<Vec<crate::trace::TouchedFile>>("trace-files")),
         ("trace-libraries", output::<Vec<crate::trace::Loaded>>("trace-libraries")),
+        ("trace-processes", output::<Vec<crate::trace::ProcessFacts>>("trace-processes")),
         ("trace-diff", output::<crate::trace::Difference>("trace-diff")),
         ("cache-list", output::<cache::CacheList>("cache-list")),
         ("cache-pruned", output::<cache::CachePruned>("cache-pruned")),
@@ -70,7 +71,10 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
         }
         return Ok(Exit::Success);
     }
-    let wanted = arguments.name.as_deref().unwrap_or_default();
+    let Some(wanted) = arguments.name.as_deref() else {
+        let names: String = all.iter().map(|(name, _)| format!("{name}\n")).collect();
+        return context.print(&names).map(|()| Exit::Success);
+    };
     match all.iter().find(|(name, _)| *name == wanted) {
         Some((_, schema)) => context.print_json(schema).map(|()| Exit::Success),
         None => {

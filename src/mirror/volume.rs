@@ -436,7 +436,7 @@ mod tests {
         let shown = volume.stat(&node).expect("it is shown");
         assert_eq!((u32::from(shown.stx_mode), shown.stx_size), (libc::S_IFDIR, 0));
         assert_eq!(volume.handle(node.number).err(), Some(Errno::ACCESS));
-        let retry = volume.answer_retry(&mut Vec::new(), &volume.table.root, &root, b"proc", 1);
+        let retry = volume.answer_retry(&mut Vec::new(), &volume.table.root, &root, b"proc", 1).map(drop);
         assert_eq!((retry, volume.reach(&node).err()), (Ok(()), Some(Errno::ACCESS)));
     }
 
@@ -458,7 +458,7 @@ mod tests {
             std::fs::rename(path("a"), path("b")).expect("its new name");
             node.moved(&volume.table.root, b"b");
             drop(moving);
-            assert_eq!(looking.join().expect("no panic"), Err(Errno::NOENT));
+            assert_eq!(looking.join().expect("no panic").map(drop), Err(Errno::NOENT));
         });
         assert_eq!(node.path(), b"/b");
     }
@@ -473,9 +473,9 @@ mod tests {
         let look = || volume.answer_entry(&mut Vec::new(), &volume.table.root, &root, b"a");
         // Its system call waits for somebody who holds the directory.
         let elsewhere = volume.handles.moving([4711; 2]);
-        assert_eq!(look(), Ok(()));
+        assert_eq!(look().map(drop), Ok(()));
         let here = volume.handles.moving([ROOT; 2]);
-        assert_eq!(look(), Ok(()), "for a moment it is waited for");
+        assert_eq!(look().map(drop), Ok(()), "for a moment it is waited for");
         drop((elsewhere, here));
     }
 }

@@ -31,7 +31,7 @@ pub struct TouchedFile {
     pub refused: u64,
     /// Opens that were never closed.
     pub never_closed: u64,
-    /// Bytes read and written; absent where they went past the mirror.
+    /// Bytes read and written; absent if none are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,8 +39,11 @@ pub struct TouchedFile {
     /// When it was first opened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first: Option<u64>,
-    /// The programs that opened or missed it.
+    /// The programs that opened or missed it, made or removed it, or were refused.
     pub programs: Vec<Name>,
+    /// The ranks of a parallel job whose processes did so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ranks: Vec<u32>,
     /// In how many runs it was touched.
     pub runs: usize,
 }
@@ -97,6 +100,7 @@ fn file(survey: &Survey, path: &Name, touched: &Touched) -> TouchedFile {
         written: touched.written,
         first: touched.first,
         programs: touched.by.iter().map(|place| survey.program(*place).path.clone()).collect(),
+        ranks: touched.ranks.iter().copied().collect(),
         runs: touched.runs,
     }
 }

@@ -43,6 +43,9 @@ pub struct Loaded {
     pub folders: u64,
     /// The programs that loaded or searched it.
     pub programs: Vec<Name>,
+    /// The ranks of a parallel job that did so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ranks: Vec<u32>,
     /// In how many runs it was loaded, or searched for.
     pub runs: usize,
 }
@@ -66,6 +69,7 @@ struct Search {
     misses: u64,
     folders: u64,
     by: BTreeSet<usize>,
+    ranks: BTreeSet<u32>,
     runs: RunSet,
 }
 
@@ -121,6 +125,7 @@ impl Row {
         self.search.misses += search.misses;
         self.search.folders += search.folders;
         self.search.by.extend(search.by);
+        self.search.ranks.extend(search.ranks);
     }
 
     fn add_place(&mut self, path: &Name, touched: &Touched) {
@@ -128,6 +133,7 @@ impl Row {
         self.places.push(Place { path: path.clone(), opened, first, runs: touched.opened_in.len() });
         self.opened_in.extend(&touched.opened_in);
         self.search.by.extend(&touched.by);
+        self.search.ranks.extend(&touched.ranks);
     }
 
     /// Of what was found the runs that opened it count, not those that searched.
@@ -141,6 +147,7 @@ impl Row {
             misses: self.search.misses,
             folders: self.search.folders,
             programs: self.search.by.iter().map(|place| survey.program(*place).path.clone()).collect(),
+            ranks: self.search.ranks.into_iter().collect(),
         }
     }
 }
@@ -153,6 +160,7 @@ fn searches(survey: &Survey) -> HashMap<Name, Search> {
         search.misses += touched.missed;
         search.folders += 1;
         search.by.extend(&touched.by);
+        search.ranks.extend(&touched.ranks);
         search.runs.extend(&touched.missed_in);
     }
     searches

@@ -2,8 +2,9 @@
 //! [`End`] (`docs/recording.md` describes them for readers). No file system is touched here.
 //!
 //! A [`Reader`] reads it, a [`Writer`] writes it in one of three formats; a [`Survey`] has what one or
-//! several recordings touched, from which [`summary`], [`files`], [`libraries`] and [`difference`] are made.
+//! several recordings touched, from which [`summary`], [`files`], [`libraries`], [`processes`] and [`difference`] are made.
 
+mod activity;
 mod asking;
 mod compat_lib;
 mod difference;
@@ -14,6 +15,7 @@ mod libraries;
 pub mod made;
 mod name;
 mod perfetto;
+mod processes;
 mod read;
 mod run;
 mod run_set;
@@ -22,6 +24,7 @@ mod survey;
 mod text;
 mod write;
 
+pub use activity::Activity;
 pub use asking::is_library;
 pub use difference::{Change, CountChange, Counts, Difference, Elsewhere, Outcome, PathOutcome, difference};
 pub use document::{Cut, End, Event, Header, Kind, VERSION};
@@ -29,11 +32,12 @@ pub use files::{Order, TouchedFile, files};
 pub use libraries::{Loaded, Place, Role, libraries};
 pub use name::Name;
 pub use perfetto::{MOST_SPACES, Spaces, Tracks};
+pub use processes::{ProcessFacts, ProcessOrder, RankFacts, processes};
 pub use read::{Ending, Foreign, ReadError, Reader};
 pub use run::{HWCAPS, Lookups, Opener, Runs, Seen};
 pub use summary::{
     FirstTouch, FolderMisses, FolderOpens, PathCounts, ProgramFacts, RunFacts, Summary, TouchTimes, summary,
 };
-pub use survey::{Program, Run, Survey, Touched};
+pub use survey::{Process, Program, Run, Survey, Touched};
 pub use text::error_name;
 pub use write::{Format, Writer};

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::activity::Activity;
 use super::asking::folder;
 use super::name::Name;
+use super::processes::{RankFacts, ranks};
 use super::read::Ending;
 use super::survey::{Run, Survey, Touched};
 
@@ -21,10 +23,13 @@ pub struct Summary {
     pub paths: PathCounts,
     /// The folders in which most was missed, the most first.
     pub misses_by_folder: Vec<FolderMisses>,
-    /// The folders in which most files were opened, the most first.
+    /// The folders in which files were opened most often, the most first.
     pub folders: Vec<FolderOpens>,
     /// The programs that did it, the busiest first.
     pub programs: Vec<ProgramFacts>,
+    /// The ranks of a parallel job, in the order of their numbers; absent if no recording is of one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ranks: Vec<RankFacts>,
     /// When the first of the opened files was first opened, half of them, all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub touched: Option<TouchTimes>,
@@ -107,15 +112,8 @@ pub struct FolderOpens {
 pub struct ProgramFacts {
     pub program: Name,
     pub processes: u64,
-    pub events: u64,
-    pub opened: u64,
-    pub created: u64,
-    pub missed: u64,
-    /// Bytes, as far as the mirror was told; absent where it was not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub read: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub written: Option<u64>,
+    #[serde(flatten)]
+    pub activity: Activity,
     /// In how many runs it was seen.
     pub runs: usize,
 }
@@ -155,6 +153,7 @@ pub fn summary(survey: &Survey, most: usize) -> Summary {
         misses_by_folder: misses_by_folder(survey, most),
         folders: folders(survey, most),
         programs: programs(survey, most),
+        ranks: ranks(survey).into_iter().take(most).collect(),
         touched,
         earliest: first.iter().take(most).map(touch).collect(),
         latest: first.iter().rev().take(most).map(touch).collect(),
@@ -215,11 +214,11 @@ fn misses_by_folder(survey: &Survey, most: usize) -> Vec<FolderMisses> {
 fn folders(survey: &Survey, most: usize) -> Vec<FolderOpens> {
     let mut folders: HashMap<&[u8], (u64, u64)> = HashMap::new();
     for (path, touched) in opened(survey) {
-        let (files, opened) = folders.entry(folder(&path.0)).or_default();
+        let (opened, files) = folders.entry(folder(&path.0)).or_default();
         *files += 1;
         *opened += touched.opened;
     }
-    let row = |(folder, files, opened)| FolderOpens { folder, files, opened };
+    let row = |(folder, opened, files)| FolderOpens { folder, files, opened };
     largest(folders, most).into_iter().map(row).collect()
 }
 
@@ -232,16 +231,12 @@ fn largest(rows: HashMap<&[u8], (u64, u64)>, most: usize) -> Vec<(Name, u64, u64
 
 fn programs(survey: &Survey, most: usize) -> Vec<ProgramFacts> {
     let mut programs: Vec<_> = survey.programs.iter().collect();
-    programs.sort_by(|one, other| (other.events, &one.path).cmp(&(one.events, &other.path)));
+    programs
+        .sort_by(|one, other| (other.activity.events, &one.path).cmp(&(one.activity.events, &other.path)));
     let row = |program: &super::survey::Program| ProgramFacts {
         program: program.path.clone(),
         processes: program.processes,
-        events: program.events,
-        opened: program.opened,
-        created: program.created,
-        missed: program.missed,
-        read: program.read,
-        written: program.written,
+        activity: program.activity,
         runs: program.runs,
     };
     programs.into_iter().take(most).map(row).collect()

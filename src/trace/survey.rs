@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use super::activity::{Activity, sum};
 use super::asking::Asking;
 use super::document::{Event, Header, Kind};
 use super::name::Name;
@@ -19,6 +20,8 @@ pub struct Survey {
     pub counts: BTreeMap<Kind, u64>,
     pub paths: HashMap<Name, Touched>,
     pub programs: Vec<Program>,
+    /// In the order of their first events.
+    pub processes: Vec<Process>,
     known: HashMap<Name, usize>,
     /// How many opens there were.
     opens: u64,
@@ -68,8 +71,10 @@ pub struct Touched {
     pub first: Option<u64>,
     /// Its place in the order of the first opens.
     pub order: Option<u64>,
-    /// The programs that opened, listed or missed it, as places in [`Survey::programs`].
+    /// The programs that did something to it, more than find it, as places in [`Survey::programs`].
     pub by: BTreeSet<usize>,
+    /// The ranks whose processes did.
+    pub ranks: BTreeSet<u32>,
     /// The name of the link under which it was first asked for, and all such names.
     pub name: Option<Name>,
     pub names: BTreeSet<Name>,
@@ -90,16 +95,27 @@ pub struct Program {
     pub path: Name,
     /// How many processes executed it.
     pub processes: u64,
-    pub events: u64,
-    pub opened: u64,
-    pub created: u64,
-    pub missed: u64,
-    /// Bytes, as far as the mirror was told; nothing where it was not.
-    pub read: Option<u64>,
-    pub written: Option<u64>,
+    pub activity: Activity,
     /// In how many runs it was seen.
     pub runs: usize,
     last_run: usize,
+}
+
+/// A process of one run. A number that the kernel gave to several processes, one after the other, is one process here.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// The place of its run in [`Survey::runs`].
+    pub run: usize,
+    pub pid: u32,
+    /// Its parent, when it was seen first.
+    pub ppid: u32,
+    pub rank: Option<u32>,
+    /// What it executed, as places in [`Survey::programs`], in order.
+    pub programs: Vec<usize>,
+    /// When it did something for the first and for the last time, nanoseconds since the start.
+    pub first: u64,
+    pub last: u64,
+    pub activity: Activity,
 }
 
 impl Touched {
@@ -160,6 +176,14 @@ impl Survey {
     }
 }
 
+/// Who did something: places among the programs and processes, and the rank.
+#[derive(Clone, Copy, Debug)]
+struct Doer {
+    program: usize,
+    process: usize,
+    rank: Option<u32>,
+}
+
 /// A recording that is being added.
 struct Adding<'a> {
     survey: &'a mut Survey,
@@ -167,22 +191,25 @@ struct Adding<'a> {
     /// The path of each open that is not closed.
     open: HashMap<u64, Name>,
     /// Misses of threads that may be the kernel's own question before a creation.
-    missed: HashMap<u32, (Name, usize)>,
+    missed: HashMap<u32, (Name, Doer)>,
     asking: Asking,
-    processes: HashSet<(u32, usize)>,
+    /// Which process executed which program.
+    executed: HashSet<(u32, usize)>,
+    /// The places of processes by their numbers.
+    processes: HashMap<u32, usize>,
 }
 
 impl<'a> Adding<'a> {
     fn new(survey: &'a mut Survey) -> Self {
         let run = survey.runs.len() + 1;
         let (open, missed, asking) = (HashMap::new(), HashMap::new(), Asking::default());
-        Self { survey, run, open, missed, asking, processes: HashSet::new() }
+        Self { survey, run, open, missed, asking, executed: HashSet::new(), processes: HashMap::new() }
     }
 
     fn event(&mut self, event: Event) {
         *self.survey.counts.entry(event.event).or_default() += 1;
         self.note_cut(&event);
-        let by = self.program(&event);
+        let by = self.doer(&event);
         let asked = self.asking.name_of(&event);
         // A close is not the thread's next deed: the kernel tells it later, for whoever opened.
         if !matches!(event.event, Kind::Close | Kind::CloseFolder) {
@@ -196,25 +223,39 @@ impl<'a> Adding<'a> {
             }
             (Some(error), _) => {
                 let is_refusal = matches!(error.as_str(), "EACCES" | "EPERM" | "EROFS");
-                self.survey.touched(event.path, self.run).refused += u64::from(is_refusal);
+                self.touched(event.path, by).refused += u64::from(is_refusal);
             }
             (None, Kind::Open | Kind::Create | Kind::OpenFolder) => self.opened(event, by, asked),
             (None, Kind::Close | Kind::CloseFolder) => self.closed(&event, by),
             (None, Kind::Lookup) => self.survey.touched(event.path, self.run).found += 1,
             (None, Kind::Unlink | Kind::RemoveFolder | Kind::Rename) => {
-                self.survey.touched(event.path, self.run).removed += 1;
+                self.touched(event.path, by).removed += 1;
                 if let (Kind::Rename, Some(to)) = (event.event, event.other) {
-                    self.survey.touched(to, self.run).created += 1;
+                    self.touched(to, by).created += 1;
                 }
             }
             (None, Kind::MakeFolder | Kind::MakeNode | Kind::SymbolicLink | Kind::HardLink) => {
-                self.survey.touched(event.path, self.run).created += 1;
-                self.survey.programs[by].created += 1;
+                self.touched(event.path, by).created += 1;
+                self.count(by, |activity| activity.created += 1);
             }
             (None, Kind::FirstRead | Kind::ReadLink | Kind::Truncate) => {
-                self.survey.touched(event.path, self.run);
+                self.touched(event.path, by);
             }
         }
+    }
+
+    /// The facts of a path to which somebody did something.
+    fn touched(&mut self, path: Name, by: Doer) -> &mut Touched {
+        let touched = self.survey.touched(path, self.run);
+        touched.by.insert(by.program);
+        touched.ranks.extend(by.rank);
+        touched
+    }
+
+    /// Counts something that was done.
+    fn count(&mut self, by: Doer, count: impl Fn(&mut Activity)) {
+        count(&mut self.survey.programs[by.program].activity);
+        count(&mut self.survey.processes[by.process].activity);
     }
 
     /// Keeps in mind which paths are not whole. No whole path that is recorded is as long.
@@ -241,26 +282,26 @@ impl<'a> Adding<'a> {
         }
     }
 
-    fn miss(&mut self, path: Name, by: usize) {
-        self.survey.programs[by].missed += 1;
+    fn miss(&mut self, path: Name, by: Doer) {
+        self.count(by, |activity| activity.missed += 1);
         let run = self.run;
-        let touched = self.survey.touched(path, run);
+        let touched = self.touched(path, by);
         touched.missed += 1;
         touched.missed_in.insert(run);
-        touched.by.insert(by);
     }
 
-    fn opened(&mut self, event: Event, by: usize, asked: Option<Name>) {
-        let program = &mut self.survey.programs[by];
+    fn opened(&mut self, event: Event, by: Doer, asked: Option<Name>) {
         let (created, listed) = (event.event == Kind::Create, event.event == Kind::OpenFolder);
-        program.opened += u64::from(!listed);
-        program.created += u64::from(created);
+        self.count(by, |activity| {
+            activity.opened += u64::from(!listed);
+            activity.created += u64::from(created);
+        });
         if let Some(open) = event.open {
             self.open.insert(open, event.path.clone());
         }
         self.survey.opens += 1;
         let (order, run) = (self.survey.opens, self.run);
-        let touched = self.survey.touched(event.path, run);
+        let touched = self.touched(event.path, by);
         touched.opened += u64::from(!listed);
         touched.listed += u64::from(listed);
         touched.created += u64::from(created);
@@ -268,7 +309,6 @@ impl<'a> Adding<'a> {
         touched.executed += u64::from(event.exec);
         touched.first = Some(touched.first.map_or(event.t, |first| first.min(event.t)));
         touched.order.get_or_insert(order);
-        touched.by.insert(by);
         if !listed {
             touched.opened_in.insert(run);
         }
@@ -278,27 +318,50 @@ impl<'a> Adding<'a> {
         }
     }
 
-    fn closed(&mut self, event: &Event, by: usize) {
+    fn closed(&mut self, event: &Event, by: Doer) {
         let Some(path) = event.open.and_then(|open| self.open.remove(&open)) else { return };
-        let program = &mut self.survey.programs[by];
-        program.read = sum(program.read, event.read);
-        program.written = sum(program.written, event.written);
+        self.count(by, |activity| activity.add_bytes(event.read, event.written));
         let touched = self.survey.touched(path, self.run);
         touched.read = sum(touched.read, event.read);
         touched.written = sum(touched.written, event.written);
     }
 
-    fn program(&mut self, event: &Event) -> usize {
-        let place = self.survey.place(&event.exe);
-        let program = &mut self.survey.programs[place];
-        program.events += 1;
-        if program.last_run != self.run {
-            program.last_run = self.run;
-            program.runs += 1;
+    fn doer(&mut self, event: &Event) -> Doer {
+        let program = self.survey.place(&event.exe);
+        let facts = &mut self.survey.programs[program];
+        if facts.last_run != self.run {
+            facts.last_run = self.run;
+            facts.runs += 1;
         }
-        if self.processes.insert((event.pid, place)) {
-            program.processes += 1;
+        let process = self.process(event);
+        if self.executed.insert((event.pid, program)) {
+            self.survey.programs[program].processes += 1;
+            self.survey.processes[process].programs.push(program);
         }
+        let by = Doer { program, process, rank: event.rank };
+        self.count(by, |activity| activity.events += 1);
+        by
+    }
+
+    /// The place of the process of an event.
+    fn process(&mut self, event: &Event) -> usize {
+        let processes = &mut self.survey.processes;
+        let place = *self.processes.entry(event.pid).or_insert(processes.len());
+        if place == processes.len() {
+            processes.push(Process {
+                run: self.run - 1,
+                pid: event.pid,
+                ppid: event.ppid,
+                rank: event.rank,
+                programs: Vec::new(),
+                first: event.t,
+                last: event.t,
+                activity: Activity::default(),
+            });
+        }
+        let process = &mut processes[place];
+        process.last = event.t;
+        process.rank = process.rank.or(event.rank);
         place
     }
 
@@ -309,14 +372,6 @@ impl<'a> Adding<'a> {
         for path in std::mem::take(&mut self.open).into_values() {
             self.survey.touched(path, self.run).never_closed += 1;
         }
-    }
-}
-
-/// The sum of what is known.
-fn sum(old: Option<u64>, new: Option<u64>) -> Option<u64> {
-    match (old, new) {
-        (Some(old), Some(new)) => Some(old.saturating_add(new)),
-        (old, new) => old.or(new),
     }
 }
 

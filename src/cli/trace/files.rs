@@ -130,19 +130,25 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
 /// A line a file, the path last.
 fn render(files: &[TouchedFile], runs: usize) -> String {
     let mut text = String::new();
+    let has_ranks = files.iter().any(|file| !file.ranks.is_empty());
     let runs_title = if runs > 1 { format!("{:>5} ", "RUNS") } else { String::new() };
+    let ranks_title = if has_ranks { format!("{:<9} ", "RANKS") } else { String::new() };
     let _ = writeln!(
         text,
-        "{:>8} {:>7} {:>7} {:>5} {:>11} {:>11} {:>12} {runs_title}{:<16} PATH",
+        "{:>8} {:>7} {:>7} {:>5} {:>11} {:>11} {:>12} {runs_title}{ranks_title}{:<16} PATH",
         "OPENED", "CREATED", "MISSED", "OPEN", "READ", "WRITTEN", "FIRST", "PROGRAMS"
     );
     for file in files {
         let bytes = |bytes: Option<u64>| bytes.map_or("-".to_owned(), |bytes| bytes.to_string());
         let runs = if runs > 1 { format!("{:>5} ", file.runs) } else { String::new() };
+        let ranks = match (has_ranks, text::ranges(&file.ranks)) {
+            (false, _) => String::new(),
+            (true, ranks) => format!("{:<9} ", if ranks.is_empty() { "-" } else { &ranks }),
+        };
         let programs = text::programs(&file.programs);
         let _ = writeln!(
             text,
-            "{:>8} {:>7} {:>7} {:>5} {:>11} {:>11} {:>12} {runs}{:<16} {}",
+            "{:>8} {:>7} {:>7} {:>5} {:>11} {:>11} {:>12} {runs}{ranks}{:<16} {}",
             file.opened + file.listed,
             file.created,
             file.missed,

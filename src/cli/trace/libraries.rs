@@ -55,6 +55,9 @@ fn render(libraries: &[Loaded], runs: usize) -> String {
             let _ = write!(text, " ({misses} in {})", text::count(row.folders, "folder"));
         }
         let _ = write!(text, " by {}", text::programs(&row.programs));
+        if !row.ranks.is_empty() {
+            let _ = write!(text, " of {}", text::ranks(&row.ranks));
+        }
         if runs > 1 {
             let _ = write!(text, " in {} of {runs} runs", row.runs);
         }
@@ -79,12 +82,20 @@ mod tests {
             misses: 3,
             folders: 2,
             programs: vec![name("/bin/a"), name("/bin/b\n")],
+            ranks: vec![],
             runs: 1,
         };
-        let vain = Loaded { places: vec![], role: Role::Plugin, misses: 1, folders: 1, ..found.clone() };
+        let vain = Loaded {
+            places: vec![],
+            ranks: vec![0, 1, 2, 7],
+            role: Role::Plugin,
+            misses: 1,
+            folders: 1,
+            ..found.clone()
+        };
         insta::assert_snapshot!(render(&[found, vain], 2), @r"
         library     libz.so.1 => /usr/lib/libz.so.1.2 (3 misses in 2 folders) by a,b  in 1 of 2 runs
-        plugin      libz.so.1 => not found (1 miss in 1 folder) by a,b  in 1 of 2 runs
+        plugin      libz.so.1 => not found (1 miss in 1 folder) by a,b  of ranks 0-2,7 in 1 of 2 runs
         ");
     }
 }

@@ -5,6 +5,7 @@ mod diff;
 mod files;
 mod libraries;
 mod perfetto;
+mod processes;
 mod sink;
 pub mod summary;
 mod text;
@@ -37,6 +38,7 @@ enum TraceCommand {
     Summary(summary::Arguments),
     Files(files::Arguments),
     Libraries(libraries::Arguments),
+    Processes(processes::Arguments),
     Diff(diff::Arguments),
     Perfetto(perfetto::Arguments),
     Convert(convert::Arguments),
@@ -52,6 +54,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
         TraceCommand::Summary(arguments) => summary::run(arguments, context),
         TraceCommand::Files(arguments) => files::run(arguments, context),
         TraceCommand::Libraries(arguments) => libraries::run(arguments, context),
+        TraceCommand::Processes(arguments) => processes::run(arguments, context),
         TraceCommand::Diff(arguments) => diff::run(arguments, context),
         TraceCommand::Perfetto(arguments) => perfetto::run(arguments, context),
         TraceCommand::Convert(arguments) => convert::run(arguments, context),

@@ -136,21 +136,15 @@ fn render_lists(summary: &Summary, text: &mut String) {
         let _ = writeln!(text, "  {:>8}  {files:<12} {}", row.opened, text::path(&row.folder));
     }
     heading(text, "programs", summary.programs.is_empty());
-    let bytes = |bytes: Option<u64>| bytes.map_or("unknown".to_owned(), text::size);
     for row in &summary.programs {
         let runs =
             if several { format!(", in {}", text::count(row.runs as u64, "run")) } else { String::new() };
-        let _ = writeln!(
-            text,
-            "  {}: {}, {} opened, {} created, {} missed, bytes read {}, written {}{runs}",
-            text::path(&row.program),
-            if row.processes == 1 { "1 process".to_owned() } else { format!("{} processes", row.processes) },
-            row.opened,
-            row.created,
-            row.missed,
-            bytes(row.read),
-            bytes(row.written)
-        );
+        let did = text::activity(row.processes, &row.activity);
+        let _ = writeln!(text, "  {}: {did}{runs}", text::path(&row.program));
+    }
+    heading(text, "ranks", summary.ranks.is_empty());
+    for row in &summary.ranks {
+        let _ = writeln!(text, "  {}: {}", row.rank, text::activity(row.processes, &row.activity));
     }
     touches(text, "opened first", &summary.earliest);
     touches(text, "opened last", &summary.latest);

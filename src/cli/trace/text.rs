@@ -3,7 +3,7 @@
 use indicatif::HumanBytes;
 
 use crate::cli::report::printable;
-use crate::trace::Name;
+use crate::trace::{Activity, Name};
 
 /// A path on one line, fit for a terminal.
 pub fn path(name: &Name) -> String {
@@ -20,12 +20,43 @@ pub fn size(bytes: u64) -> String {
     HumanBytes(bytes).to_string()
 }
 
+/// What a program or a rank did, in one line.
+pub fn activity(processes: u64, did: &Activity) -> String {
+    let bytes = |bytes: Option<u64>| bytes.map_or("unknown".to_owned(), size);
+    format!(
+        "{}, {} opened, {} created, {} missed, bytes read {}, written {}",
+        if processes == 1 { "1 process".to_owned() } else { format!("{processes} processes") },
+        did.opened,
+        did.created,
+        did.missed,
+        bytes(did.read),
+        bytes(did.written)
+    )
+}
+
 /// Programs by the last part of their paths.
 pub fn programs(programs: &[Name]) -> String {
     let last = |name: &Name| path(name).rsplit('/').next().unwrap_or_default().to_owned();
     let mut names: Vec<String> = programs.iter().map(last).collect();
     names.dedup();
     names.join(",")
+}
+
+/// Ranks in short: `rank 3`, `ranks 0-2,7`.
+pub fn ranks(ranks: &[u32]) -> String {
+    let mut text = String::from(if ranks.len() == 1 { "rank " } else { "ranks " });
+    text.push_str(&ranges(ranks));
+    text
+}
+
+/// Numbers in rising order, in short: `0-2,7`.
+pub fn ranges(numbers: &[u32]) -> String {
+    let spans = numbers.chunk_by(|one, next| one.checked_add(1) == Some(*next));
+    let span = |span: &[u32]| match span {
+        [first, .., last] => format!("{first}-{last}"),
+        _ => span.iter().map(u32::to_string).collect(),
+    };
+    spans.map(span).collect::<Vec<_>>().join(",")
 }
 
 /// A count and its noun: `1 file`, `2 files`.

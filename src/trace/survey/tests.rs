@@ -30,7 +30,10 @@ fn opens_are_counted_from_open_to_close() {
     assert_eq!((of(&survey, "/mapped").executed, of(&survey, "/mapped").read), (1, None));
     assert_eq!((of(&survey, "/d").listed, of(&survey, "/d").opened), (1, 0));
     let app = survey.programs.iter().find(|program| program.path.0 == b"/bin/app").expect("it is there");
-    assert_eq!((app.processes, app.opened, app.created, app.read), (1, 3, 1, Some(15)));
+    assert_eq!(
+        (app.processes, app.activity.opened, app.activity.created, app.activity.read),
+        (1, 3, 1, Some(15))
+    );
     assert!(!survey.paths.contains_key(&Name::from(&b"/never"[..])), "its open was not recorded");
 }
 
@@ -222,4 +225,48 @@ fn a_path_that_is_not_whole_says_so() {
     ];
     assert_eq!(cut, expected);
     assert_eq!(summary(&survey, 9).runs[0].cut, Some(2));
+}
+
+#[test]
+fn who_made_moved_or_was_refused_something_is_named_with_its_rank() {
+    let survey = survey(&[&[
+        "make-folder /d rank=3 exe=/bin/mkdir",
+        "hard-link /l other=/a rank=1 pid=2 exe=/bin/ln",
+        "rename /m other=/n exe=/bin/mv",
+        "make-node /p exe=/bin/mknod",
+        "unlink /u exe=/bin/rm",
+        "open /r error=EACCES exe=/bin/cat",
+        "lookup /found exe=/bin/ls",
+    ]]);
+    let files = files(&survey, Order::Path, |_, _| true);
+    let row = |path: &str| files.iter().find(|file| file.path.0 == path.as_bytes()).expect(path);
+    let programs =
+        |path: &str| row(path).programs.iter().map(|name| name.text().into_owned()).collect::<Vec<_>>();
+    for (path, program) in [
+        ("/d", "mkdir"),
+        ("/l", "ln"),
+        ("/m", "mv"),
+        ("/n", "mv"),
+        ("/p", "mknod"),
+        ("/u", "rm"),
+        ("/r", "cat"),
+    ] {
+        assert_eq!(programs(path), [format!("/bin/{program}")], "{path}");
+    }
+    assert!(programs("/found").is_empty(), "the kernel asks for what is found only now and then");
+    assert_eq!(
+        (&row("/d").ranks[..], &row("/l").ranks[..], &row("/n").ranks[..]),
+        (&[3][..], &[1][..], &[][..])
+    );
+    let ranks: Vec<_> = summary(&survey, 9).ranks.iter().map(|rank| (rank.rank, rank.processes)).collect();
+    assert_eq!(ranks, [(1, 1), (3, 1)]);
+}
+
+#[test]
+fn folders_are_ordered_by_opens_and_show_their_files() {
+    let mut events = vec!["open /often/a".to_owned(); 5];
+    events.extend(["/many/a", "/many/b", "/many/c"].map(|path| format!("open {path}")));
+    let events: Vec<&str> = events.iter().map(String::as_str).collect();
+    let folders = summary(&survey(&[&events]), 1).folders;
+    assert_eq!((folders[0].folder.0.as_slice(), folders[0].opened, folders[0].files), (&b"/often"[..], 5, 1));
 }
