@@ -12,6 +12,8 @@ mod recorded;
 mod recorded_tests;
 mod report;
 mod requirement;
+#[cfg(test)]
+mod saved_tests;
 
 use std::io;
 use std::path::Path;

@@ -220,6 +220,9 @@ pub(super) fn describe(problem: &Problem) -> String {
         Problem::LibraryMissing { library, wanted_by, .. } => {
             format!("{library} is not here, {wanted_by} wants it")
         }
+        Problem::LibraryUncertain { library, path, wanted_by, .. } => {
+            format!("{library}, which {wanted_by} wants, is {path} or another file that comes before it")
+        }
         Problem::HostLibraryMissing { library, provider, wanted_by, .. } => {
             format!("{library}, which {wanted_by} wants from the host ({provider}), is not on the host")
         }
@@ -283,6 +286,9 @@ fn details(problem: &Problem) -> Vec<String> {
             let passed_over = rejected.iter().take(MOST_NAMES);
             lines.extend(passed_over.map(|file| format!("passed over: {} ({})", file.path, file.reason)));
             lines
+        }
+        Problem::LibraryUncertain { rejected, .. } => {
+            rejected.iter().map(|file| format!("{}: {}", file.path, file.reason)).collect()
         }
         Problem::ProgramMissing { searched, .. } => {
             vec![format!("searched: {}", names_or_nothing(searched.iter().map(String::as_str)))]

@@ -1,15 +1,17 @@
 //! A host -> profile.
 
+mod listing;
+mod run_path;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use base64::Engine as _;
 
 use crate::elf::{Class, Machine};
 use crate::generate::object;
-use crate::host::{Drivers, DynamicLoader, LibraryCache, Platform, Profile};
-use crate::loader::{DEFAULT_PROGRAM_PATH, Files, HostFiles, OpenError, parse_script};
+use crate::host::{Drivers, DynamicLoader, LibraryCache, Platform, Profile, is_core_library};
+use crate::loader::{DEFAULT_PROGRAM_PATH, Files, Form, HostFiles, OpenError, parse_script};
 use crate::spec::{Script, Symbols};
 
 /// What goes into a profile.
@@ -21,36 +23,13 @@ pub struct ProfileOptions {
     pub directories: Vec<String>,
 }
 
-/// The libraries of a minimal profile, by the beginning of their names.
-const CORE_LIBRARIES: [&str; 16] = [
-    "ld-linux",
-    "ld-musl",
-    "ld64.so",
-    "libanl.so",
-    "libatomic.so",
-    "libc.",
-    "libcrypt.so",
-    "libdl.so",
-    "libgcc_s.so",
-    "libgomp.so",
-    "libm.so",
-    "libpthread.so",
-    "libresolv.so",
-    "librt.so",
-    "libstdc++.so",
-    "libutil.so",
+/// Sub-directories of a library directory that loaders look into, one in another.
+const SUBDIRECTORIES: [&str; 14] = [
+    "tls", "haswell", "xeon_phi", "avx512_1", "x86_64", "i386", "i486", "i586", "i686", "sse2", "neon",
+    "vfp", "atomics", "power9",
 ];
-
-/// Sub-directories of a library directory that loaders look into.
-const SUBDIRECTORIES: [&str; 7] = [
-    "glibc-hwcaps/x86-64-v2",
-    "glibc-hwcaps/x86-64-v3",
-    "glibc-hwcaps/x86-64-v4",
-    "tls",
-    "haswell",
-    "x86_64",
-    "avx512_1",
-];
+/// How deep they lie in each other at the most.
+const DEEPEST_SUBDIRECTORY: usize = 4;
 
 /// Records the host whose root and platform are given.
 pub fn profile(files: &HostFiles, platform: &Platform, options: &ProfileOptions) -> Profile {
@@ -58,17 +37,17 @@ pub fn profile(files: &HostFiles, platform: &Platform, options: &ProfileOptions)
         files,
         profile: Profile { complete: !options.minimal, ..Profile::new(platform) },
         seen: BTreeSet::new(),
+        passed: BTreeSet::new(),
         options,
     };
     recorder.add_loaders(platform.machine);
     for directory in recorder.directories() {
-        recorder.add_directory(&directory);
-        for subdirectory in SUBDIRECTORIES {
-            recorder.add_directory(&format!("{directory}/{subdirectory}"));
-        }
+        recorder.add_library_directory(&directory, 0);
     }
     recorder.add_cached();
     recorder.add_programs();
+    recorder.add_run_paths();
+    recorder.add_listings();
     let profile = &mut recorder.profile;
     profile.drivers = Some(Drivers::of(files.root()));
     profile.libraries.sort_by(|a, b| a.path.cmp(&b.path));
@@ -81,6 +60,8 @@ struct Recorder<'a> {
     profile: Profile,
     /// Real paths that were looked at.
     seen: BTreeSet<String>,
+    /// Directories that paths lead through and out of again: they have to be there.
+    passed: BTreeSet<String>,
     options: &'a ProfileOptions,
 }
 
@@ -92,14 +73,22 @@ impl Recorder<'_> {
             let glibc = DynamicLoader::usual_path(machine, class, cfg!(target_endian = "big"));
             let paths = glibc.map(str::to_owned).into_iter().chain([DynamicLoader::usual_musl_path(machine)]);
             for path in paths {
-                let Some(loader) = self.files.dynamic_loader(&path, machine, class) else { continue };
-                self.add_path(&path);
-                let list = if loader.is_musl() { loader.musl_path_file() } else { loader.cache_path.clone() };
-                self.add_file(&list);
-                self.profile.loaders.push((*loader).clone());
+                self.add_loader(&path, machine, class);
             }
         }
         self.add_file("/etc/ld.so.preload");
+    }
+
+    /// A loader with the files that it reads; nothing where it is none, or recorded already.
+    fn add_loader(&mut self, path: &str, machine: Machine, class: Class) {
+        if self.profile.loaders.iter().any(|known| known.path == path) {
+            return;
+        }
+        let Some(loader) = self.files.dynamic_loader(path, machine, class) else { return };
+        self.add_path(path);
+        let list = if loader.is_musl() { loader.musl_path_file() } else { loader.cache_path.clone() };
+        self.add_file(&list);
+        self.profile.loaders.push((*loader).clone());
     }
 
     fn directories(&self) -> Vec<String> {
@@ -122,25 +111,36 @@ impl Recorder<'_> {
         }
     }
 
-    fn add_directory(&mut self, directory: &str) {
-        let real = self.add_links(directory);
-        if !self.profile.directories.insert(real.clone()) {
-            return;
-        }
-        for name in self.names(&real) {
-            if name.contains(".so") && (!self.options.minimal || is_core(&name)) {
-                self.add_path(&format!("{real}/{name}"));
+    /// A directory of libraries, with the sub-directories that loaders look into.
+    fn add_library_directory(&mut self, directory: &str, depth: usize) {
+        let Some(real) = self.add_directory(directory) else { return };
+        for name in self.files.root().listing(Path::new(&real)).unwrap_or_default() {
+            let path = format!("{real}/{name}");
+            if depth < DEEPEST_SUBDIRECTORY && SUBDIRECTORIES.contains(&name.as_str()) {
+                self.add_library_directory(&path, depth + 1);
+            }
+            if depth == 0 && name == "glibc-hwcaps" {
+                self.add_directory(&path);
+                for name in self.files.root().listing(Path::new(&path)).unwrap_or_default() {
+                    self.add_directory(&format!("{path}/{name}"));
+                }
             }
         }
     }
 
-    fn names(&self, real: &str) -> Vec<String> {
-        let outside = self.files.root().directory().join(real.trim_start_matches('/'));
-        let entries = fs::read_dir(outside).into_iter().flatten().flatten();
-        let mut names: Vec<_> =
-            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-        names.sort_unstable();
-        names
+    /// The libraries of a directory. Its path without links; `None` where it cannot be listed or was before.
+    fn add_directory(&mut self, directory: &str) -> Option<String> {
+        let listed = self.files.root().listing(Path::new(directory))?;
+        let real = self.add_links(directory);
+        if !self.profile.directories.insert(real.clone()) {
+            return None;
+        }
+        for name in listed {
+            if name.contains(".so") && (!self.options.minimal || is_core_library(&name)) {
+                self.add_path(&format!("{}/{name}", real.trim_end_matches('/')));
+            }
+        }
+        Some(real)
     }
 
     /// The libraries that the cache names in other directories; those directories are searched by no
@@ -152,7 +152,7 @@ impl Recorder<'_> {
             let cache = self.files.read(&path).ok().and_then(|data| LibraryCache::parse(&data));
             for path in cache.iter().flat_map(LibraryCache::paths) {
                 let name = path.rsplit('/').next().unwrap_or_default();
-                if !self.options.minimal || is_core(name) {
+                if !self.options.minimal || is_core_library(name) {
                     self.add_path(&path);
                 }
             }
@@ -161,51 +161,69 @@ impl Recorder<'_> {
 
     /// One library, by whatever path it is reached.
     fn add_path(&mut self, path: &str) {
-        let Ok(opened) = self.files.open(path) else { return };
+        self.files.memory().begin();
+        let opened = match self.files.open(path) {
+            Ok(opened) => opened,
+            Err(error) => return self.add_unusable(path, error),
+        };
         let real = self.add_links(path);
+        if opened.facts.form == Form::Other {
+            self.profile.unusable.insert(real, "only ET_DYN and ET_EXEC can be loaded".to_owned());
+            return;
+        }
         if self.seen.insert(real.clone()) {
+            if opened.facts.interpreter.is_some() && self.files.is_executable(&real) {
+                self.profile.executables.insert(real.clone());
+            }
             self.profile.libraries.push(object::specify(&real, &opened.facts));
         }
     }
 
-    /// Records the links that lead from a path to the real one, which it returns.
-    fn add_links(&mut self, path: &str) -> String {
-        let real = self.files.real_path(path);
-        let mut prefix = PathBuf::from("/");
-        for component in Path::new(path).components().skip(1) {
-            prefix.push(component);
-            let shown = prefix.to_string_lossy().into_owned();
-            let leads_to = self.files.real_path(&shown);
-            // Behind a linked folder the rest of the path is looked at from its target.
-            if leads_to != shown && !self.is_behind_link(&shown) {
-                self.profile.links.insert(shown, leads_to);
+    /// What the loader would come upon under the name of a library.
+    fn add_unusable(&mut self, path: &str, error: OpenError) {
+        match error {
+            OpenError::Absent(_) => {}
+            // A link that leads to itself is what blocks a search.
+            OpenError::Blocked(_) => {
+                self.profile.links.insert(path.to_owned(), path.to_owned());
+            }
+            // A directory is told apart by what is in it, or not told.
+            OpenError::NotRegular => {}
+            other => {
+                let real = self.add_links(path);
+                self.profile.unusable.insert(real, other.to_string());
             }
         }
-        self.add_final_link(path, &real);
-        real
     }
 
-    fn is_behind_link(&self, path: &str) -> bool {
-        path.rsplit_once('/')
-            .is_some_and(|(folder, _)| !folder.is_empty() && self.files.real_path(folder) != folder)
-    }
-
-    /// A file link in a linked folder, by the folder's real path.
-    fn add_final_link(&mut self, path: &str, real: &str) {
-        let Some((folder, name)) = path.rsplit_once('/') else { return };
-        let folder = if folder.is_empty() { String::new() } else { self.files.real_path(folder) };
-        let shown = format!("{folder}/{name}");
-        if shown != real {
-            self.profile.links.insert(shown, real.to_owned());
+    /// Records the links that lead from a path to the real one, which it returns: each by the real path of
+    /// the directory that it lies in.
+    fn add_links(&mut self, path: &str) -> String {
+        let mut here = String::new();
+        for component in path.split('/').filter(|component| !matches!(*component, "" | ".")) {
+            if component == ".." {
+                self.passed.insert(here.clone());
+                here.truncate(here.rfind('/').unwrap_or(0));
+                continue;
+            }
+            let shown = format!("{here}/{component}");
+            let real = self.files.real_path(&shown);
+            if real != shown {
+                self.profile.links.insert(shown, real.clone());
+            }
+            here = if real == "/" { String::new() } else { real };
         }
+        if here.is_empty() { "/".to_owned() } else { here }
     }
 
     fn add_programs(&mut self) {
         let mut scripts = BTreeMap::new();
         for directory in DEFAULT_PROGRAM_PATH.split(':') {
+            let Some(listed) = self.files.root().listing(Path::new(directory)) else { continue };
             let real = self.add_links(directory);
             self.profile.directories.insert(real.clone());
-            for name in self.names(&real) {
+            for name in listed {
+                self.files.memory().begin();
                 let path = format!("{real}/{name}");
                 if self.files.is_executable(&path) {
                     self.add_program(&path, &mut scripts);
@@ -241,6 +259,37 @@ impl Recorder<'_> {
     }
 }
 
-fn is_core(name: &str) -> bool {
-    CORE_LIBRARIES.iter().any(|core| name.starts_with(core))
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::host::Root;
+
+    #[test]
+    fn what_is_in_a_directory_and_not_recorded_is_listed_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        for directory in ["usr/lib/private", "usr/lib/glibc-hwcaps/x86-64-v3", "usr/lib/tls/sse2", "srv/x"] {
+            std::fs::create_dir_all(at(directory)).unwrap();
+        }
+        std::fs::write(at("usr/lib/libtext.so"), [b'x'; 100]).unwrap();
+        std::fs::write(at("usr/lib/readme"), "text").unwrap();
+        symlink("usr/lib", at("lib")).unwrap();
+        symlink("libloop.so", at("usr/lib/libloop.so")).unwrap();
+        symlink("nowhere", at("usr/lib/libdangling.so")).unwrap();
+        let files = HostFiles::new(Root::at(folder.path()).unwrap());
+        let options = ProfileOptions { directories: vec!["/lib".to_owned()], ..ProfileOptions::default() };
+        let platform = Platform { machine: Machine::X86_64, isa: None, is_intel: false, kernel: None };
+        let profile = profile(&files, &platform, &options);
+        let lists = profile.unrecorded.unwrap();
+        assert_eq!(lists["/usr/lib"], ["private", "readme"]);
+        assert_eq!(lists["/"], ["srv"]);
+        assert_eq!(profile.links["/lib"], "/usr/lib");
+        assert_eq!(profile.links["/usr/lib/libloop.so"], "/usr/lib/libloop.so");
+        assert_eq!(profile.unusable["/usr/lib/libtext.so"], "invalid ELF header");
+        for directory in ["/usr/lib/glibc-hwcaps/x86-64-v3", "/usr/lib/tls/sse2", "/usr", "/"] {
+            assert!(profile.directories.contains(directory), "{directory}");
+        }
+    }
 }

@@ -17,5 +17,5 @@ pub use content::{MOST_COPIED, object, whole};
 pub use driver::{Drivers, NvidiaDriver};
 pub use library_cache::{CacheEntry, LibraryCache};
 pub use platform::Platform;
-pub use profile::{MAXIMUM_PROFILE_SIZE, PROFILE_IDENTIFIER, Profile, ProfileError};
-pub use root::{Identity, Root, WalkError};
+pub use profile::{MAXIMUM_PROFILE_SIZE, PROFILE_IDENTIFIER, Profile, ProfileError, is_core_library};
+pub use root::{Entry, Identity, Root, WalkError};

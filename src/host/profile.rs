@@ -2,9 +2,11 @@
 //! that is not at hand.
 //!
 //! Format: JSON, `schemas/host.json`; compressed with zstd where the file's name ends with `.zst`. It
-//! carries every library of the directories that the loaders search without being told to, with its
-//! versions, symbols and own needs; the loaders' own facts; the cache as it is; the programs in PATH
-//! with their needs, for scripts. Nothing in it depends on the time.
+//! carries every library of the directories that the loaders search without being told to, and of those
+//! that installed programs and libraries name in a RUNPATH or RPATH, with its versions, symbols and own needs;
+//! the loaders' own facts; the cache as it is; the programs in PATH with their needs, for scripts; and what
+//! else is in these directories, by name, so that what is not recorded is not taken for missing. Nothing in
+//! it depends on the time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,6 +65,42 @@ pub struct Profile {
     pub scripts: Vec<Script>,
     /// Files that loaders read, in base64.
     pub files: BTreeMap<String, String>,
+    /// What else is in `directories`, by directory: it may be anything. A name that is recorded nowhere is
+    /// not there. Absent in older profiles, which do not tell the two apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unrecorded: Option<BTreeMap<String, Vec<String>>>,
+    /// Files at which the loader would stop, because they have the name of a library and are none: path to
+    /// what it would say.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unusable: BTreeMap<String, String>,
+    /// The libraries that can be started as programs too.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub executables: BTreeSet<String>,
+}
+
+/// The libraries of a minimal profile, by the beginning of their names.
+const CORE_LIBRARIES: [&str; 16] = [
+    "ld-linux",
+    "ld-musl",
+    "ld64.so",
+    "libanl.so",
+    "libatomic.so",
+    "libc.",
+    "libcrypt.so",
+    "libdl.so",
+    "libgcc_s.so",
+    "libgomp.so",
+    "libm.so",
+    "libpthread.so",
+    "libresolv.so",
+    "librt.so",
+    "libstdc++.so",
+    "libutil.so",
+];
+
+/// Whether a library comes with the compiler or the C library, by its name.
+pub fn is_core_library(name: &str) -> bool {
+    CORE_LIBRARIES.iter().any(|core| name.starts_with(core))
 }
 
 /// Why bytes are no profile that can be read.

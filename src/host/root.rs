@@ -82,6 +82,17 @@ enum Node {
     Other,
 }
 
+/// What a directory holds, by the name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The name.
+    pub name: String,
+    /// Whether it is a directory, not a link to one.
+    pub is_directory: bool,
+    /// Whether it is a regular file, not a link to one.
+    pub is_file: bool,
+}
+
 /// A root file system: this machine's, or a folder that holds another's.
 #[derive(Debug, Clone)]
 pub struct Root {
@@ -228,6 +239,31 @@ impl Root {
             entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
         names.sort_unstable();
         names
+    }
+
+    /// The names in the directory at `path`, sorted, but for those that are no UTF-8; `None` where it cannot be
+    /// listed.
+    pub fn listing(&self, path: &Path) -> Option<Vec<String>> {
+        let directory = self.resolve(path).ok()?;
+        let entries = fs::read_dir(self.outside(&directory)).ok()?.collect::<io::Result<Vec<_>>>().ok()?;
+        let mut names: Vec<String> =
+            entries.into_iter().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort_unstable();
+        Some(names)
+    }
+
+    /// What is in the directory at `path`, sorted by name, links not followed; nothing where it cannot be listed.
+    pub fn entries(&self, path: &Path) -> Vec<Entry> {
+        let Ok(directory) = self.resolve(path) else { return Vec::new() };
+        let entries = fs::read_dir(self.outside(&directory)).into_iter().flatten().flatten();
+        let entry = |entry: fs::DirEntry| {
+            let kind = entry.file_type().ok()?;
+            let name = entry.file_name().into_string().ok()?;
+            Some(Entry { name, is_directory: kind.is_dir(), is_file: kind.is_file() })
+        };
+        let mut all: Vec<Entry> = entries.filter_map(entry).collect();
+        all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        all
     }
 
     /// What the file system says of the file or folder at `path`, links followed.

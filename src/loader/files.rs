@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::elf::{self, Class, Machine};
 use crate::host::{self, DynamicLoader, LibraryCache, Root, WalkError};
+use crate::loader::profile_files::{UNRECORDED, UNRECORDED_BESIDE};
 use crate::loader::{Application, Effort, Facts, Memory};
 
 /// What makes two opened files the same object.
@@ -126,6 +127,11 @@ pub trait Files {
 
     /// Whether there is a regular file that may be executed.
     fn is_executable(&self, path: &str) -> bool;
+
+    /// Whether nobody can tell what is at an absolute path: a saved host does not record it.
+    fn is_unrecorded(&self, _path: &str) -> bool {
+        false
+    }
 
     /// What is remembered about the host below.
     fn memory(&self) -> &Memory;
@@ -388,6 +394,24 @@ impl<'a> ScopeFiles<'a> {
     fn object(&self, inside: &str) -> Option<&Opened> {
         self.objects.get(inside)
     }
+
+    /// Opens a file below, to which `asked` led. What is reached through the directory of an application
+    /// that is only brought to a host is not the host's.
+    fn open_below(&self, path: &str, asked: &str) -> Result<Opened, OpenError> {
+        self.below.open(path).map_err(|error| match error {
+            OpenError::Absent(reason) if reason == UNRECORDED && self.is_beside(asked) => {
+                OpenError::Absent(UNRECORDED_BESIDE.to_owned())
+            }
+            other => other,
+        })
+    }
+
+    /// Whether a path leads through the scope's directory, which the host below does not record.
+    fn is_beside(&self, asked: &str) -> bool {
+        let rest = asked.strip_prefix(&self.location).filter(|_| !self.is_whole_root());
+        rest.is_some_and(|rest| rest.starts_with('/'))
+            && (self.application.location.is_none() || self.below.is_unrecorded(&self.location))
+    }
 }
 
 /// The folders that the paths of an application lead through, until `spend` ends it.
@@ -428,7 +452,7 @@ impl Files for ScopeFiles<'_> {
     fn open(&self, path: &str) -> Result<Opened, OpenError> {
         let inside = match self.walk(path) {
             Place::Inside(inside) => inside,
-            Place::Below(path) => return self.below.open(&path),
+            Place::Below(below) => return self.open_below(&below, path),
             Place::Nowhere => return Err(WalkError::NotFound.into()),
         };
         if let Some(reason) = self.application.unusable.get(&inside) {
@@ -436,7 +460,7 @@ impl Files for ScopeFiles<'_> {
         }
         match self.object(&inside) {
             Some(object) => Ok(object.clone()),
-            None => self.below.open(&self.seen_below(path, &inside)),
+            None => self.open_below(&self.seen_below(path, &inside), path),
         }
     }
 
@@ -460,6 +484,15 @@ impl Files for ScopeFiles<'_> {
             Place::Inside(inside) if self.object(&inside).is_some() => true,
             Place::Inside(inside) => self.below.is_executable(&self.seen_below(path, &inside)),
             Place::Below(path) => self.below.is_executable(&path),
+            Place::Nowhere => false,
+        }
+    }
+
+    fn is_unrecorded(&self, path: &str) -> bool {
+        match self.walk(path) {
+            Place::Inside(inside) if self.object(&inside).is_some() => false,
+            Place::Inside(inside) => self.below.is_unrecorded(&self.seen_below(path, &inside)),
+            Place::Below(path) => self.below.is_unrecorded(&path),
             Place::Nowhere => false,
         }
     }

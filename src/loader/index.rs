@@ -68,6 +68,7 @@ impl Index {
         match problem {
             Problem::LibraryMissing { library, .. }
             | Problem::HostLibraryMissing { library, .. }
+            | Problem::LibraryUncertain { library, .. }
             | Problem::LibraryUnusable { library, .. } => {
                 self.wanting.insert((std::mem::discriminant(problem), library.clone()))
             }

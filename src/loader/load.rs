@@ -18,7 +18,7 @@ use crate::loader::index::{Index, goes_by};
 use crate::loader::search::{Outcome, Search};
 use crate::loader::{
     Edge, EdgeKind, EdgeOutcome, Effort, Environment, Facts, Files, KnownBy, Opened, Problem, binding,
-    dlopen, start, version,
+    dlopen, start, uncertain, version,
 };
 
 /// The most objects of one program: more than the largest programs have by far. Each is asked for the
@@ -250,6 +250,7 @@ impl Loading<'_> {
             binding::check(&mut load, loader, is_program, files.memory());
             dlopen::look_up(&search, &mut load, &index);
         }
+        uncertain::leave_out_dependent(&mut load);
         let exceeded = exceeded.or(files.memory().budget.exceeded());
         load.problems.extend(exceeded.map(|effort| Problem::EffortExceeded { effort }));
         load
@@ -274,6 +275,7 @@ impl Loading<'_> {
         for name in names {
             let name = self.search.expand(name, &self.load.objects[0]);
             if let Outcome::Found(opened, path, _) = self.search.find(&name, 0, &self.load.objects) {
+                self.tell_unsure(&name, &path, "/etc/ld.so.preload");
                 let outcome = self.push(opened, path, vec![name.clone()], Some(0), Rule::Preload);
                 self.load.objects[0].edges.push(Edge { name, kind: EdgeKind::Preload, outcome });
             }
@@ -339,6 +341,7 @@ impl Loading<'_> {
         }
         match outcome {
             Outcome::Found(opened, path, rule) => {
+                self.tell_unsure(name, &path, &wanted_by);
                 return self.push(opened, path, vec![library], Some(requester), rule);
             }
             _ if is_optional => {}
@@ -353,6 +356,18 @@ impl Loading<'_> {
             }
         }
         EdgeOutcome::Missing
+    }
+
+    /// Notes that a saved host may have another file of the name than the one that was found.
+    fn tell_unsure(&mut self, library: &str, path: &str, wanted_by: &str) {
+        if let Some(place) = self.search.take_unsure() {
+            self.object_once(Problem::LibraryUncertain {
+                library: library.to_owned(),
+                path: self.search.files().shown(path),
+                wanted_by: wanted_by.to_owned(),
+                rejected: vec![place],
+            });
+        }
     }
 
     /// A program with raised privileges may not use tokens in needed names (`expand_dst`).

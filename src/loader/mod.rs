@@ -41,6 +41,7 @@ mod sealed_files;
 mod search;
 mod start;
 mod token;
+mod uncertain;
 mod version;
 
 pub use application::Application;
@@ -56,6 +57,7 @@ pub use profile_files::ProfileFiles;
 pub use recorded::{RecordedStart, Unknown};
 pub use script::{ParsedScript, parse_script};
 pub use sealed_files::SealedFiles;
+pub use search::search_directories;
 pub use start::{Environment, Start, start, start_and_open, start_script_line};
 
 /// How exactly a dependency on a program named by `env` is searched: the usual `PATH` of a shell.

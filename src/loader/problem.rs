@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::loader::Effort;
-use crate::loader::profile_files::UNRECORDED;
+use crate::loader::profile_files::is_unrecorded;
 use crate::spec::{DlopenNeed, DlopenPriority};
 
 /// What a problem does to the start of the program.
@@ -82,6 +82,18 @@ pub enum Problem {
         searched: Vec<String>,
         /// Files of that name that cannot be used.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        rejected: Vec<Rejection>,
+    },
+    /// A library was found, but a saved host may have another file of that name in a place that comes
+    /// before and that it does not record.
+    LibraryUncertain {
+        /// Its name.
+        library: String,
+        /// The file that was found.
+        path: String,
+        /// The first object that wants it.
+        wanted_by: String,
+        /// The first place that is not recorded.
         rejected: Vec<Rejection>,
     },
     /// A library that a container runtime brings from the host is not on the host.
@@ -244,6 +256,11 @@ pub struct Rejection {
     pub reason: String,
 }
 
+/// Whether the host may have a file where its profile does not record what is there.
+fn any_unrecorded(rejected: &[Rejection]) -> bool {
+    rejected.iter().any(|file| is_unrecorded(&file.reason))
+}
+
 impl Problem {
     /// About how many bytes it takes to tell it.
     pub(super) fn size(&self) -> usize {
@@ -286,6 +303,7 @@ impl Problem {
     pub(super) fn object(&self) -> Option<&str> {
         match self {
             Self::LibraryMissing { wanted_by, .. }
+            | Self::LibraryUncertain { wanted_by, .. }
             | Self::HostLibraryMissing { wanted_by, .. }
             | Self::LibraryUnusable { wanted_by, .. }
             | Self::VersionMissing { wanted_by, .. }
@@ -315,20 +333,24 @@ impl Problem {
             Self::DlopenMissing { need, rejected, .. } => match need.priority {
                 DlopenPriority::Suggested => Effect::None,
                 DlopenPriority::Recommended => Effect::Warns,
-                DlopenPriority::Required if rejected.iter().any(|file| file.reason == UNRECORDED) => {
-                    Effect::Undecided
-                }
+                DlopenPriority::Required if any_unrecorded(rejected) => Effect::Undecided,
                 DlopenPriority::Required => Effect::Misbehaves,
             },
             Self::VersionUnknown { .. } | Self::KernelTooOld { ignored: true, .. } => Effect::Warns,
-            Self::InterpreterUnknown { .. } | Self::EffortExceeded { .. } => Effect::Undecided,
+            Self::InterpreterUnknown { .. } | Self::LibraryUncertain { .. } | Self::EffortExceeded { .. } => {
+                Effect::Undecided
+            }
             // The host may have it where its profile does not look.
             Self::LibraryMissing { rejected, .. } | Self::HostLibraryMissing { rejected, .. }
-                if rejected.iter().any(|file| file.reason == UNRECORDED) =>
+                if any_unrecorded(rejected) =>
             {
                 Effect::Undecided
             }
-            Self::InterpreterMissing { reason, .. } if reason == UNRECORDED => Effect::Undecided,
+            Self::InterpreterMissing { reason, .. } | Self::NotAProgram { reason, .. }
+                if is_unrecorded(reason) =>
+            {
+                Effect::Undecided
+            }
             Self::SymbolMissing { lazy: true, .. }
             | Self::IsaTooLow { refused: false, .. }
             | Self::RelrUnknown { .. }

@@ -1,15 +1,15 @@
 //! The files of a saved host.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use base64::Engine as _;
 use bytes::Bytes;
 
 use crate::elf::{Class, Machine};
-use crate::host::{DynamicLoader, Profile};
+use crate::host::{self, DynamicLoader, Profile, WalkError};
 use crate::loader::files::{Identity, MAXIMUM_PATH, cost_of_lookup, push_component};
-use crate::loader::{Effort, Facts, Files, Memory, OpenError, Opened, ParsedScript};
+use crate::loader::{DEFAULT_PROGRAM_PATH, Effort, Facts, Files, Memory, OpenError, Opened, ParsedScript};
 use crate::spec::Object;
 
 /// How many links are followed in one path.
@@ -21,12 +21,27 @@ const MOST_DIRECTORIES: usize = 64;
 /// What a search says of a file that may be on the host and is not in its profile.
 pub(super) const UNRECORDED: &str = "not recorded in the host profile";
 
-/// The files that a profile records.
+/// The same of what lies beside an application whose own directory the profile does not record: the
+/// application is brought there, and nothing is known to lie beside it.
+pub(super) const UNRECORDED_BESIDE: &str = "not recorded in the host profile, beside the application";
+
+/// Whether a reason says that the host may have what its profile does not record.
+pub(super) fn is_unrecorded(reason: &str) -> bool {
+    matches!(reason, UNRECORDED | UNRECORDED_BESIDE)
+}
+
+/// The files that a profile records. What it does not record is not known: only the names that a recorded
+/// directory has not are known to be missing.
 pub struct ProfileFiles {
     objects: HashMap<String, Opened>,
     scripts: HashMap<String, Bytes>,
     links: BTreeMap<String, String>,
     directories: HashSet<String>,
+    /// What the directories hold besides, by directory; `None` in profiles that do not say it.
+    unrecorded: Option<HashMap<String, HashSet<String>>>,
+    unusable: BTreeMap<String, String>,
+    /// Every path that is recorded, sorted: what lies above one is a directory.
+    known: BTreeSet<String>,
     complete: bool,
     loaders: HashMap<String, Arc<DynamicLoader>>,
     files: HashMap<String, Bytes>,
@@ -38,59 +53,62 @@ pub struct ProfileFiles {
 impl ProfileFiles {
     /// The files of a profile. Objects for machines that this program does not know are left out.
     pub fn new(profile: Profile) -> Self {
-        let libraries = profile.libraries.iter().map(|object| (object, false));
-        let programs = profile.programs.iter().map(|object| (object, true));
-        let known = libraries.chain(programs).enumerate().filter_map(|(number, (object, names_only))| {
-            let mut facts = Facts::of_specified(object)?;
-            facts.names_only = names_only;
-            let opened = Opened { identity: Identity::Profile(number), facts: Arc::new(facts) };
-            Some((object.path.clone(), opened))
-        });
-        let objects = known.collect();
-        let executables = profile.programs.iter().map(|object: &Object| object.path.clone());
-        let loaders: HashMap<_, _> = profile
-            .loaders
-            .iter()
-            .filter(|loader| loader.default_directories.len() <= MOST_DIRECTORIES)
-            .map(|loader| (loader.path.clone(), Arc::new(loader.clone())))
-            .collect();
-        let scripts = profile.scripts.iter();
+        let known = known_paths(&profile);
+        let loaders = profile.loaders.iter();
+        let loaders = loaders.filter(|loader| loader.default_directories.len() <= MOST_DIRECTORIES);
         let decode = |text: &String| base64::engine::general_purpose::STANDARD.decode(text).ok();
         let files =
             profile.files.iter().filter_map(|(path, text)| Some((path.clone(), decode(text)?.into())));
+        let names = |names: Vec<String>| names.into_iter().collect();
+        let unrecorded = profile.unrecorded.clone().map(|directories| {
+            directories.into_iter().map(|(directory, listed)| (directory, names(listed))).collect()
+        });
         let mut profile_files = Self {
-            objects,
-            executables: executables.chain(scripts.clone().map(|script| script.path.clone())).collect(),
-            scripts: scripts
-                .map(|script| {
-                    let interpreter = script.interpreter.clone();
-                    let parsed = ParsedScript { interpreter, argument: script.argument.clone() };
-                    (script.path.clone(), parsed.first_line())
-                })
-                .collect(),
+            objects: objects(&profile),
+            scripts: scripts(&profile),
             files: files.collect(),
-            loaders,
+            loaders: loaders.map(|loader| (loader.path.clone(), Arc::new(loader.clone()))).collect(),
+            executables: executables(&profile),
+            unrecorded,
+            known,
             links: profile.links,
             directories: profile.directories.into_iter().collect(),
+            unusable: profile.unusable,
             complete: profile.complete,
             memory: Memory::default(),
         };
-        // The kernel starts them: that they are recorded says that they may be.
-        let places: Vec<String> =
-            profile_files.loaders.keys().map(|loader| profile_files.resolve(loader)).collect();
-        profile_files.executables.extend(places);
+        profile_files.add_places_of_loaders();
         profile_files
     }
 
-    /// The path without links that an absolute path leads to.
-    fn resolve(&self, path: &str) -> String {
+    /// The kernel starts loaders: that they are recorded says that they may be. A program may name one by
+    /// another path than the usual one.
+    fn add_places_of_loaders(&mut self) {
+        let places: Vec<(String, Arc<DynamicLoader>)> = self
+            .loaders
+            .values()
+            .filter_map(|loader| Some((self.resolve(&loader.path).ok()?, Arc::clone(loader))))
+            .collect();
+        for (place, loader) in places {
+            self.executables.insert(place.clone());
+            // musl reads a list of directories that lies beside the path by which it is called.
+            if !loader.is_musl() {
+                let named = DynamicLoader { path: place.clone(), ..(*loader).clone() };
+                self.loaders.entry(place).or_insert_with(|| Arc::new(named));
+            }
+        }
+    }
+
+    /// The path without links that an absolute path leads to, where something is recorded.
+    fn resolve(&self, path: &str) -> Result<String, OpenError> {
         if path.len() >= MAXIMUM_PATH {
-            return path.to_owned();
+            return Err(WalkError::NotFound.into());
         }
         let mut here = "/".to_owned();
         let mut ahead: Vec<&str> = path.split('/').rev().collect();
         let mut followed = 0;
         while let Some(component) = ahead.pop() {
+            let above = here.len();
             match component {
                 "" | "." => continue,
                 ".." => {
@@ -100,54 +118,140 @@ impl ProfileFiles {
                 name => push_component(&mut here, name),
             }
             if !self.memory.budget.spend(Effort::Search, cost_of_lookup(&here)) {
-                break;
+                return Err(OpenError::Absent(UNRECORDED.to_owned()));
             }
-            let target = self.links.get(&here).filter(|target| target.len() < MAXIMUM_PATH);
-            if let Some(target) = target.filter(|_| followed < MAXIMUM_LINKS) {
+            if let Some(target) = self.links.get(&here).filter(|target| target.len() < MAXIMUM_PATH) {
                 followed += 1;
+                if followed > MAXIMUM_LINKS {
+                    return Err(self.looping(path));
+                }
                 here.truncate(1);
                 ahead.extend(target.split('/').rev());
+                continue;
+            }
+            let is_last = ahead.iter().all(|component| component.is_empty());
+            let is_there = if is_last { self.is_known(&here) } else { self.is_directory(&here) };
+            if !is_there {
+                return Err(self.absence(&here[..above], component, is_last));
             }
         }
-        here
+        Ok(here)
     }
 
-    /// What it means that a path is not in the profile.
-    fn absence(&self, resolved: &str) -> OpenError {
-        let mut above = resolved.match_indices('/').map(|(end, _)| &resolved[..end]);
-        let is_recorded = |directory: &str| {
-            self.memory.budget.spend(Effort::Search, cost_of_lookup(directory))
-                && self.directories.contains(directory)
-        };
-        match self.complete && resolved.len() < MAXIMUM_PATH && above.any(is_recorded) {
-            true => OpenError::Absent("No such file or directory".to_owned()),
+    /// What it means that links lead on and on: in the name itself it ends a list of directories, above it
+    /// there is no such directory.
+    fn looping(&self, path: &str) -> OpenError {
+        let reason = WalkError::Loop.to_string();
+        let directory = path.trim_end_matches('/').rsplit_once('/').map_or("", |(directory, _)| directory);
+        match self.resolve(directory) {
+            Ok(_) => OpenError::Blocked(reason),
+            Err(_) => OpenError::Absent(reason),
+        }
+    }
+
+    /// Whether something is recorded at a path.
+    fn is_known(&self, path: &str) -> bool {
+        self.known.contains(path) || self.is_directory(path)
+    }
+
+    /// Whether a path is one of a directory.
+    fn is_directory(&self, path: &str) -> bool {
+        let inside = format!("{}/", path.trim_end_matches('/'));
+        let next = || self.known.range(inside.clone()..).next();
+        self.directories.contains(path) || next().is_some_and(|next| next.starts_with(&inside))
+    }
+
+    /// What it means that a name of a directory is not recorded: that it is not there, where all names of the
+    /// directory are told.
+    fn absence(&self, directory: &str, name: &str, is_last: bool) -> OpenError {
+        let is_told = self.directories.contains(directory)
+            && match &self.unrecorded {
+                Some(unrecorded) => {
+                    let is_there = unrecorded.get(directory).is_some_and(|names| names.contains(name));
+                    !is_there && (self.complete || !is_last || host::is_core_library(name))
+                }
+                // Profiles without these lists record libraries and programs only.
+                None => {
+                    let of_programs = DEFAULT_PROGRAM_PATH.split(':').any(|path| path == directory);
+                    self.complete && is_last && (of_programs || name.contains(".so"))
+                }
+            };
+        match is_told {
+            true => WalkError::NotFound.into(),
             false => OpenError::Absent(UNRECORDED.to_owned()),
         }
     }
 }
 
+/// Every path that a profile records.
+fn known_paths(profile: &Profile) -> BTreeSet<String> {
+    let objects = profile.libraries.iter().chain(&profile.programs).map(|object| &object.path);
+    let scripts = profile.scripts.iter().map(|script| &script.path);
+    let others = profile.links.keys().chain(profile.files.keys()).chain(profile.unusable.keys());
+    objects.chain(scripts).chain(others).chain(&profile.directories).cloned().collect()
+}
+
+fn objects(profile: &Profile) -> HashMap<String, Opened> {
+    let libraries = profile.libraries.iter().map(|object| (object, false));
+    let programs = profile.programs.iter().map(|object| (object, true));
+    let known = libraries.chain(programs).enumerate().filter_map(|(number, (object, names_only))| {
+        let mut facts = Facts::of_specified(object)?;
+        facts.names_only = names_only;
+        let opened = Opened { identity: Identity::Profile(number), facts: Arc::new(facts) };
+        Some((object.path.clone(), opened))
+    });
+    known.collect()
+}
+
+fn scripts(profile: &Profile) -> HashMap<String, Bytes> {
+    let first_line = |script: &crate::spec::Script| {
+        let interpreter = script.interpreter.clone();
+        let parsed = ParsedScript { interpreter, argument: script.argument.clone() };
+        (script.path.clone(), parsed.first_line())
+    };
+    profile.scripts.iter().map(first_line).collect()
+}
+
+fn executables(profile: &Profile) -> HashSet<String> {
+    let programs = profile.programs.iter().map(|object: &Object| &object.path);
+    let scripts = profile.scripts.iter().map(|script| &script.path);
+    programs.chain(scripts).chain(&profile.executables).cloned().collect()
+}
+
 impl Files for ProfileFiles {
     fn open(&self, path: &str) -> Result<Opened, OpenError> {
-        let resolved = self.resolve(path);
+        let resolved = self.resolve(path)?;
+        if let Some(reason) = self.unusable.get(&resolved) {
+            return Err(OpenError::Unusable(reason.clone()));
+        }
         match self.objects.get(&resolved) {
             Some(opened) => Ok(opened.clone()),
+            None if self.is_directory(&resolved) => Err(OpenError::NotRegular),
             None if self.scripts.contains_key(&resolved) => Err(OpenError::NotElf),
-            None => Err(self.absence(&resolved)),
+            None => Err(OpenError::Absent(UNRECORDED.to_owned())),
         }
     }
 
     fn read(&self, path: &str) -> Result<Bytes, OpenError> {
-        let resolved = self.resolve(path);
+        let resolved = self.resolve(path)?;
         let known = self.files.get(&resolved).or_else(|| self.scripts.get(&resolved));
-        known.cloned().ok_or_else(|| self.absence(&resolved))
+        known.cloned().ok_or_else(|| OpenError::Absent(UNRECORDED.to_owned()))
     }
 
     fn real_path(&self, path: &str) -> String {
-        self.resolve(path)
+        self.resolve(path).unwrap_or_else(|_| path.to_owned())
     }
 
     fn is_executable(&self, path: &str) -> bool {
-        self.executables.contains(&self.resolve(path))
+        self.resolve(path).is_ok_and(|resolved| self.executables.contains(&resolved))
+    }
+
+    fn is_unrecorded(&self, path: &str) -> bool {
+        let absent = |reason: &str| is_unrecorded(reason);
+        match self.resolve(path) {
+            Err(OpenError::Absent(reason)) => absent(&reason),
+            _ => false,
+        }
     }
 
     fn memory(&self) -> &Memory {
@@ -155,6 +259,10 @@ impl Files for ProfileFiles {
     }
 
     fn dynamic_loader(&self, path: &str, _: Machine, _: Class) -> Option<Arc<DynamicLoader>> {
-        self.loaders.get(path).cloned()
+        if let Some(loader) = self.loaders.get(path) {
+            return Some(Arc::clone(loader));
+        }
+        let loader = self.loaders.get(&self.resolve(path).ok()?)?;
+        (!loader.is_musl()).then(|| Arc::new(DynamicLoader { path: path.to_owned(), ..(**loader).clone() }))
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::elf::{Class, Machine};
 use crate::host::{DynamicLoader, LibraryCache, WalkError};
-use crate::loader::profile_files::UNRECORDED;
+use crate::loader::profile_files::is_unrecorded;
 use crate::loader::{Facts, Files, Injection, Memory, OpenError, ParsedScript};
 use crate::spec::Specification;
 
@@ -92,7 +92,7 @@ impl<'a> SealedFiles<'a> {
                 Ok(opened) if (opened.facts.machine, opened.facts.class) == (machine, class) => {
                     return Ok(Injection::Found(opened, path));
                 }
-                Err(OpenError::Absent(reason)) if reason == UNRECORDED => recorded = false,
+                Err(OpenError::Absent(reason)) if is_unrecorded(&reason) => recorded = false,
                 _ => {}
             }
         }

@@ -3,6 +3,7 @@
 //! glibc: ld.so(8) and `_dl_map_object` in `elf/dl-load.c`; musl: `load_library` in
 //! `ldso/dynlink.c`. Sub-directories for the CPU: `elf/dl-hwcaps.c` and its `_split` for each machine.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::host::{DynamicLoader, LibraryCache};
 use crate::loader::candidate::{Fit, Verdict};
 use crate::loader::files::MAXIMUM_PATH;
 use crate::loader::load::{LoadedObject, Rule};
-use crate::loader::profile_files::UNRECORDED;
+use crate::loader::profile_files::{UNRECORDED, is_unrecorded};
 use crate::loader::token::Tokens;
 use crate::loader::{Effort, Environment, Files, Injection, Opened, Rejection};
 
@@ -46,6 +47,9 @@ pub(super) struct Search<'a> {
     subdirectories: Vec<String>,
     /// musl's directories from its path file, when there is one.
     default_directories: Vec<String>,
+    /// The first place that the last search looked at before it found a file, and of which nobody can tell
+    /// what is there.
+    unsure: RefCell<Option<Rejection>>,
 }
 
 /// One search under way.
@@ -82,7 +86,8 @@ impl<'a> Search<'a> {
             false => loader.default_directories.clone(),
         };
         let subdirectories = subdirectories(loader, environment, fit.program.machine);
-        Self { files, environment, loader, fit, cache, subdirectories, default_directories }
+        let unsure = RefCell::default();
+        Self { files, environment, loader, fit, cache, subdirectories, default_directories, unsure }
     }
 
     /// The loader's files.
@@ -96,11 +101,7 @@ impl<'a> Search<'a> {
         let has_v3 = platform.is_intel && platform.isa.is_some_and(|isa| isa.highest() >= 3);
         let platform = match self.fit.program.machine {
             Machine::X86_64 if has_v3 && !self.loader.is_musl() => "haswell",
-            Machine::X86_64 => "x86_64",
-            Machine::AARCH64 => "aarch64",
-            Machine::I386 => "i686",
-            Machine::ARM => "v7l",
-            _ => "",
+            machine => platform_token(machine),
         };
         Tokens { origin, lib: &self.loader.lib_token, platform }
     }
@@ -128,11 +129,18 @@ impl<'a> Search<'a> {
             false if self.loader.is_musl() => attempt.in_musl_order(requester, objects),
             false => attempt.in_glibc_order(requester, objects),
         };
+        let unsure = |file: &&Rejection| file.reason == UNRECORDED && found.is_some();
+        self.unsure.replace(attempt.rejected.iter().find(unsure).cloned());
         match found {
             Some((Hit { opened: Ok(opened), path }, rule)) => Outcome::Found(opened, path, rule),
             Some((Hit { opened: Err(reason), path }, _)) => Outcome::Stopped { path, reason },
             None => attempt.injected(objects[requester].rule == Rule::Injected),
         }
+    }
+
+    /// The place where a saved host may have another file than the one that the last search found.
+    pub fn take_unsure(&self) -> Option<Rejection> {
+        self.unsure.take()
     }
 
     /// Takes from the budget for the search; whether there was as much.
@@ -249,7 +257,10 @@ impl Attempt<'_, '_> {
             Verdict::Use(opened) => Some(Hit { opened: Ok(opened), path }),
             Verdict::Stop(reason) => Some(Hit { opened: Err(reason), path }),
             Verdict::Pass(reason) => {
-                let is_told = reason == UNRECORDED && std::mem::replace(&mut self.unrecorded_told, true);
+                let is_told = match reason.as_str() {
+                    UNRECORDED => std::mem::replace(&mut self.unrecorded_told, true),
+                    other => is_unrecorded(other) && self.unrecorded_told,
+                };
                 if reason != "No such file or directory" && reason != "Not a directory" && !is_told {
                     self.search.spend(COST_OF_REJECTION + path.len());
                     self.rejected.push(Rejection { path, reason });
@@ -399,6 +410,28 @@ impl Attempt<'_, '_> {
         let search = self.search;
         self.in_directories(&search.default_directories).map(|hit| (hit, Rule::DefaultDirectory))
     }
+}
+
+/// What `$PLATFORM` stands for on the plainest CPU of a machine.
+fn platform_token(machine: Machine) -> &'static str {
+    match machine {
+        Machine::X86_64 => "x86_64",
+        Machine::AARCH64 => "aarch64",
+        Machine::I386 => "i686",
+        Machine::ARM => "v7l",
+        _ => "",
+    }
+}
+
+/// The directories of an RPATH or RUNPATH of an object in `origin`, tokens replaced, as a loader on any CPU of
+/// a machine may search them.
+pub fn search_directories(list: &str, origin: &str, loader: &DynamicLoader, machine: Machine) -> Vec<String> {
+    let platforms: &[&str] = if machine == Machine::X86_64 { &["haswell", "x86_64"] } else { &[""] };
+    let platforms = platforms.iter().map(|name| if name.is_empty() { platform_token(machine) } else { name });
+    let tokens = |platform| Tokens { origin, lib: &loader.lib_token, platform };
+    platforms
+        .flat_map(|platform| list.split(':').map(move |element| tokens(platform).expand(element)))
+        .collect()
 }
 
 fn musl_directories(data: &[u8]) -> Vec<String> {

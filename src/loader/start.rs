@@ -3,6 +3,7 @@
 use crate::host::DynamicLoader;
 use crate::host::Platform;
 use crate::loader::load::{self, Later, Program};
+use crate::loader::profile_files::UNRECORDED;
 use crate::loader::script::searched_program;
 use crate::loader::{
     Effort, Facts, Files, Form, Load, LoadedObject, OpenError, Opened, Problem, parse_script,
@@ -205,6 +206,16 @@ fn start_searched(
         Some(path) => follow(shown, &path, None, files, environment, depth),
         None if !files.memory().budget.spend(Effort::Search, 4 * environment.program_path.len()) => {
             Load::default()
+        }
+        None if directories
+            .clone()
+            .any(|directory| files.is_unrecorded(&format!("{directory}/{program}"))) =>
+        {
+            Load::of(Problem::InterpreterMissing {
+                object: shown.to_owned(),
+                interpreter: program.to_owned(),
+                reason: UNRECORDED.to_owned(),
+            })
         }
         None => Load::of(Problem::ProgramMissing {
             object: shown.to_owned(),

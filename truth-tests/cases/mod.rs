@@ -1,8 +1,9 @@
-//! The cases: the harness itself, pairs of programs and roots, synthetic objects.
+//! The cases: the harness itself, pairs of programs and roots, saved hosts, synthetic objects.
 
 mod fixture;
 mod image;
 mod pair;
+mod profile;
 mod sandbox;
 mod synthetic;
 
@@ -16,6 +17,7 @@ pub fn all() -> Vec<Case> {
         Case::new("harness::the_directives_are_read", &[], |_| fixture::check_reader()),
     ];
     cases.extend(pair::all());
+    cases.extend(profile::all());
     cases.extend(image::all());
     cases.extend(synthetic::all());
     cases

@@ -24,6 +24,7 @@ pub fn of(problem: &Problem, objects: &[TreeObject]) -> Option<Place> {
 fn parties(problem: &Problem) -> Option<(&str, Option<&str>)> {
     Some(match problem {
         Problem::LibraryMissing { library, wanted_by, .. }
+        | Problem::LibraryUncertain { library, wanted_by, .. }
         | Problem::HostLibraryMissing { library, wanted_by, .. }
         | Problem::LibraryUnusable { library, wanted_by, .. }
         | Problem::VersionMissing { library, wanted_by, .. }

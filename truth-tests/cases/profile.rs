@@ -1,0 +1,101 @@
+//! Every ELF program of one root, judged for another by its saved profile and by the root itself.
+//!
+//! The answer of the root is compared with the loader's own by `pair`. A profile of the same root gives the same
+//! verdict for what is installed there; for what is not, it may leave open what it does not record.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use compat::check::{Host, Options, Verdict, check_application};
+use compat::generate::{self, ProfileOptions};
+use compat::host::{Platform, Profile, Root};
+use compat::loader::HostFiles;
+
+use crate::harness::case::DEBOOTSTRAP;
+use crate::harness::{Case, Requirement, Workspace, model, root};
+
+/// The pairs `PROGRAMS:ROOT`; `this` is this machine.
+const PAIRS: [&str; 5] =
+    ["this:this", "bullseye:bullseye", "bookworm:bookworm", "bookworm:bullseye", "this:bookworm"];
+
+/// The trees whose programs are judged.
+const TREES: [&str; 4] = ["/usr/bin", "/usr/sbin", "/usr/libexec", "/usr/lib"];
+
+/// One case a pair.
+pub fn all() -> Vec<Case> {
+    let case = |pair: &'static str| {
+        let requirements = [Requirement::Root, DEBOOTSTRAP];
+        let needed = if pair == "this:this" { &requirements[..1] } else { &requirements[..] };
+        Case::new(format!("profiles::{pair}"), needed, move |workspace| compare(workspace, pair))
+    };
+    PAIRS.into_iter().map(case).collect()
+}
+
+fn folder(workspace: &Workspace, name: &str) -> PathBuf {
+    if name == "this" { PathBuf::from("/") } else { root::debian(workspace, name) }
+}
+
+fn compare(workspace: &Workspace, pair: &str) {
+    let (from, to) = pair.split_once(':').expect("PROGRAMS:ROOT");
+    let (from, to) = (folder(workspace, from), folder(workspace, to));
+    let host = model::host(&to);
+    let saved = saved(&to);
+    let mut figures = [[0_usize; 3]; 3];
+    let mut faults = Vec::new();
+    for program in programs(&from) {
+        let options = generate::Options {
+            paths: vec![root::inside(&from, Path::new(&program))],
+            ..generate::Options::default()
+        };
+        let Ok(mut read) = generate::read(&options) else { continue };
+        let above = Path::new(&program).parent().expect("a program is in a directory");
+        read.application.location = Some(above.to_string_lossy().into_owned());
+        let by_root = check_application(&read.application, &host).verdict;
+        let by_profile = check_application(&read.application, &saved).verdict;
+        figures[by_root as usize][by_profile as usize] += 1;
+        let may_differ = from != to && by_profile == Verdict::Undecided;
+        if by_root != by_profile && !may_differ {
+            faults.push(format!("{program}: {by_root:?} by the root, {by_profile:?} by the profile"));
+        }
+    }
+    println!("{pair}: root x profile, each compatible, incompatible, undecided: {figures:?}");
+    assert!(faults.is_empty(), "{pair}: {} differ\n{}", faults.len(), faults.join("\n"));
+}
+
+/// The host as its profile describes it, written and read again.
+fn saved(root: &Path) -> Host {
+    let files = HostFiles::new(Root::at(root).expect("a root"));
+    let profile = generate::profile(&files, &Platform::of_this_machine(), &ProfileOptions::default());
+    let profile = Profile::parse(&profile.to_json()).expect("the profile is one");
+    Host::of_profile(profile, root.display().to_string(), &Options::default())
+}
+
+/// The ELF programs of a root, by their paths in it.
+fn programs(root: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut waiting: Vec<String> = TREES.map(str::to_owned).to_vec();
+    while let Some(folder) = waiting.pop() {
+        let entries = fs::read_dir(root::inside(root, Path::new(&folder)));
+        for entry in entries.into_iter().flatten().flatten() {
+            let Ok(metadata) = entry.metadata() else { continue };
+            let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
+            if metadata.is_dir() {
+                waiting.push(path);
+            } else if metadata.is_file()
+                && metadata.permissions().mode() & 0o111 != 0
+                && is_elf(&entry.path())
+            {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn is_elf(path: &Path) -> bool {
+    let mut head = [0; 4];
+    File::open(path).is_ok_and(|mut file| file.read_exact(&mut head).is_ok()) && head == *b"\x7fELF"
+}
