@@ -15,6 +15,7 @@ mod harness_works;
 mod hostile_image;
 mod image;
 mod input;
+mod json_output;
 mod layer_end;
 mod made_image;
 mod main_job;
@@ -59,6 +60,7 @@ pub fn all() -> Vec<Case> {
         example_record::cases(),
         hostile_image::cases(),
         layer_end::cases(),
+        json_output::cases(),
         made_image::cases(),
         recorded_image::cases(),
         recorded_run::cases(),

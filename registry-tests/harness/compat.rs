@@ -225,9 +225,11 @@ impl Output {
     }
 }
 
-/// The digest in the output of `push --format json`, `attach --format json` or `inspect --format json`.
+/// The digest in the output of `push --format json`, `inspect --format json` or, of the first artifact,
+/// `attach --format json`.
 pub fn digest_of(output: &Output) -> String {
-    field(&output.json(), "digest")
+    let json = output.json();
+    field(json["attached"].get(0).unwrap_or(&json), "digest")
 }
 
 /// Whether `push --format json` says that something was sent.

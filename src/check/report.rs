@@ -102,6 +102,9 @@ pub enum Remark {
         source: String,
         /// Why not.
         reason: String,
+        /// What can be done about it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
     },
     /// More was found than a report tells.
     FindingsLeftOut {
@@ -361,11 +364,13 @@ impl Report {
         }
     }
 
-    /// The part of a report that stands for a source that could not be had: whatever the others say, the
-    /// whole is undecided at the best.
-    pub fn of_failed_source(host: HostSummary, source: &str, reason: &str) -> Self {
+    /// The report, or a part of one, that stands for a source that could not be had: whatever the others say,
+    /// the whole is undecided at the best. `hint` says what can be done about it.
+    pub fn of_failed_source(host: HostSummary, source: &str, reason: &str, hint: Option<&str>) -> Self {
         let mut report = Self::new(host);
-        let remark = Remark::SourceFailed { source: source.to_owned(), reason: reason.to_owned() };
+        report.source = Some(Source { reference: source.to_owned(), digest: None, level: None });
+        let (reason, hint) = (reason.to_owned(), hint.map(str::to_owned));
+        let remark = Remark::SourceFailed { source: source.to_owned(), reason, hint };
         report.add_finding(Finding::remark(Impact::Undecided, remark, Vec::new()));
         report.concluded()
     }

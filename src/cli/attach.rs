@@ -25,8 +25,7 @@ Examples:
 
 Of an index of several platforms, the specification is attached to the index itself unless --platform
 names one of its manifests. The image is not changed. The command succeeds only once the registry lists
-what was attached; the same attachment twice is one. With --generate, --format json prints a document for each
-platform as soon as it is attached.")]
+what was attached; the same attachment twice is one.")]
 pub struct AttachArguments {
     /// The image: HOST/NAME:TAG, HOST/NAME@DIGEST or oci:DIR:TAG
     #[arg(value_name = "IMAGE")]
@@ -68,6 +67,16 @@ pub struct AttachArguments {
 pub struct AttachReport {
     /// The image as it was understood.
     pub image: String,
+    /// What is attached now: one artifact, or one for each platform that it was derived for.
+    pub attached: Vec<Attachment>,
+    /// Why the other platforms have none: the command failed after the first ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// One artifact that is attached.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct Attachment {
     /// The digest of the manifest that the artifact is attached to.
     pub subject: String,
     /// The digest of the artifact's manifest.
@@ -98,7 +107,8 @@ pub fn run(arguments: &AttachArguments, context: &Context) -> Result<Exit, Failu
     let recordings = carried::read(&arguments.recording, &arguments.file)?;
     let options = PackOptions { subject: None, annotations, recordings };
     let (subject, attached) = work(&session, &location, platform, &specification, options)?;
-    tell(&location, &subject, &attached, arguments.format, context)?;
+    let attachment = tell(&location, &subject, &attached, arguments.format, context)?;
+    print(&location, vec![attachment], None, arguments.format, context)?;
     Ok(Exit::Success)
 }
 
@@ -113,26 +123,54 @@ fn generate(
     let options = image::options(&arguments.derive, [], false);
     let choice = arguments.platform.clone().map_or(Choice::All, Choice::Named);
     let source = Source::Location(location.clone());
-    image::derive(&source, &choice, &options, session, context, |derived| {
+    let mut all = Vec::new();
+    let derived = image::derive(&source, &choice, &options, session, context, |derived| {
         let place = derived.location.unwrap_or_else(|| location.clone());
         let specification = derived.specification.to_canonical_json();
         let options = PackOptions { annotations: annotations.clone(), ..PackOptions::default() };
         let (subject, attached) = work(session, &place, None, &specification, options)?;
-        tell(location, &subject, &attached, arguments.format, context)
-    })?;
-    Ok(Exit::Success)
+        all.push(tell(location, &subject, &attached, arguments.format, context)?);
+        Ok(())
+    });
+    match derived {
+        Err(failure) if arguments.format == OutputFormat::Json && !all.is_empty() => {
+            failure.print();
+            print(location, all, Some(failure.message), arguments.format, context)?;
+            Ok(failure.exit)
+        }
+        derived => {
+            derived?;
+            print(location, all, None, arguments.format, context)?;
+            Ok(Exit::Success)
+        }
+    }
 }
 
-/// Tells what an attach did.
+/// Prints the document about all that was attached.
+fn print(
+    location: &Location,
+    attached: Vec<Attachment>,
+    error: Option<String>,
+    format: OutputFormat,
+    context: &Context,
+) -> Result<(), Failure> {
+    match format {
+        OutputFormat::Json => {
+            context.print_json(&AttachReport { image: location.to_string(), attached, error })
+        }
+        OutputFormat::Text => Ok(()),
+    }
+}
+
+/// Tells people about an artifact as soon as it is attached; what a document says of it.
 fn tell(
     location: &Location,
     subject: &Descriptor,
     attached: &Attached,
     format: OutputFormat,
     context: &Context,
-) -> Result<(), Failure> {
-    let report = AttachReport {
-        image: location.to_string(),
+) -> Result<Attachment, Failure> {
+    let report = Attachment {
         subject: subject.digest.to_string(),
         digest: attached.descriptor.digest.to_string(),
         size: attached.descriptor.size,
@@ -142,15 +180,13 @@ fn tell(
             ListedBy::FallbackTag => "fallback-tag".to_owned(),
         },
     };
-    match format {
-        OutputFormat::Json => context.print_json(&report),
-        OutputFormat::Text => {
-            let note = if report.sent { "" } else { " (it was there already: nothing was sent)" };
-            let (artifact, subject) =
-                (location.with_digest(&attached.descriptor.digest), location.with_digest(&subject.digest));
-            context.print(&format!("attached {artifact}\nto {subject}{note}\n"))
-        }
+    if format == OutputFormat::Text {
+        let note = if report.sent { "" } else { " (it was there already: nothing was sent)" };
+        let (artifact, subject) =
+            (location.with_digest(&attached.descriptor.digest), location.with_digest(&subject.digest));
+        context.print(&format!("attached {artifact}\nto {subject}{note}\n"))?;
     }
+    Ok(report)
 }
 
 fn work(

@@ -80,6 +80,9 @@ pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
     match decide(&arguments, context) {
         Err(failure) if accept_undecided && failure.exit == Exit::Undecided => {
             failure.print();
+            if arguments.format == OutputFormat::Json {
+                context.print_json(&failure.document(Exit::Success))?;
+            }
             Ok(Exit::Success)
         }
         Ok(Exit::Undecided) if accept_undecided => Ok(Exit::Success),
@@ -108,9 +111,10 @@ fn decide(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
                 });
             }
             // One of many that cannot be had does not keep the others from their verdict.
-            Err(failure) if arguments.sources.len() > 1 => {
+            Err(failure) if arguments.sources.len() > 1 || is_answer(&failure, arguments.format) => {
                 failure.print();
-                let report = Report::of_failed_source(host.summary(), source, &failure.message);
+                let hint = failure.hint.as_deref();
+                let report = Report::of_failed_source(host.summary(), source, &failure.message, hint);
                 whole = Some(match whole {
                     Some(whole) => whole.merge(report),
                     None => report,
@@ -125,6 +129,11 @@ fn decide(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
         OutputFormat::Json => context.print_json(&report)?,
     }
     Ok(exit(&report, arguments.accept_risk))
+}
+
+/// Whether a failure of the only source is a report: programs get one whatever the reason.
+fn is_answer(failure: &Failure, format: OutputFormat) -> bool {
+    format == OutputFormat::Json && failure.exit == Exit::Undecided
 }
 
 /// The report on one source.

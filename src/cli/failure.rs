@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use serde::Serialize;
+
 /// The exit codes, the same in every subcommand (`docs/exit-codes.md`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -21,14 +23,39 @@ pub enum Exit {
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        ExitCode::from(match exit {
+        ExitCode::from(exit.code())
+    }
+}
+
+impl Exit {
+    /// The code as a number.
+    pub fn code(self) -> u8 {
+        match self {
             Exit::Success => 0,
             Exit::Incompatible => 1,
             Exit::Usage => 2,
             Exit::Undecided => 3,
             Exit::Command(code) => code,
-        })
+        }
     }
+}
+
+/// The identifier of the schema of [`FailureReport`].
+pub const FAILURE_IDENTIFIER: &str = "urn:compatlib:schema:error:1";
+
+/// What `--format json` prints if there is no other document: why the subcommand could not do its work.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct FailureReport {
+    /// The identifier of this document's schema.
+    #[serde(rename = "$schema")]
+    pub schema: String,
+    /// What failed, on which thing, with the causes.
+    pub error: String,
+    /// What the user can do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// The exit code.
+    pub exit: u8,
 }
 
 /// Why a subcommand could not do its work: one message, what to do about it, and the exit code.
@@ -70,6 +97,16 @@ impl Failure {
     pub fn print(&self) {
         // Nobody to tell is no reason to end with another code.
         let _ = std::io::Write::write_all(&mut anstream::stderr(), self.render().as_bytes());
+    }
+
+    /// The failure as a document; `exit` is the code that the process ends with.
+    pub fn document(&self, exit: Exit) -> FailureReport {
+        FailureReport {
+            schema: FAILURE_IDENTIFIER.to_owned(),
+            error: self.message.clone(),
+            hint: self.hint.clone(),
+            exit: exit.code(),
+        }
     }
 
     /// The failure as text, with terminal styles.

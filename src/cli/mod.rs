@@ -84,8 +84,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = with_subcommand_of_name(arguments.into_iter().collect());
     let parsed = Arguments::command()
         .try_get_matches_from(arguments)
-        .and_then(|matches| Arguments::from_arg_matches(&matches));
-    let arguments = match parsed {
+        .and_then(|matches| Ok((wants_document(&matches), Arguments::from_arg_matches(&matches)?)));
+    let (wants_document, arguments) = match parsed {
         Ok(arguments) => arguments,
         Err(mut error) => {
             keep_nearest_suggestion(&mut error);
@@ -100,9 +100,21 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(exit) => exit.into(),
         Err(failure) => {
             failure.print();
+            // Wrong usage is for the one who types; everything else is for whoever reads the document.
+            if wants_document && failure.exit != Exit::Usage {
+                // If standard output cannot be written the exit code says so already.
+                let _ = context.print_json(&failure.document(failure.exit));
+            }
             failure.exit.into()
         }
     }
+}
+
+/// Whether `--format json` was given to the subcommand: then standard output is one document, whatever happens.
+fn wants_document(matches: &clap::ArgMatches) -> bool {
+    let format = matches.try_get_one::<OutputFormat>("format");
+    let own = matches!(format, Ok(Some(OutputFormat::Json)));
+    own || matches.subcommand().is_some_and(|(_, matches)| wants_document(matches))
 }
 
 /// A mistyped subcommand is answered with the one that is nearest to it.

@@ -307,7 +307,7 @@ fn describe_remark(remark: &Remark) -> String {
         Remark::NamesOnly { names } => {
             format!("the document has nothing but {names} names: versions and symbols were not compared")
         }
-        Remark::SourceFailed { source, reason } => format!("{source} could not be had: {reason}"),
+        Remark::SourceFailed { source, reason, .. } => format!("{source} could not be had: {reason}"),
         Remark::FindingsLeftOut { count } => format!("and {count} more findings"),
         Remark::DriverMissing { asked } => format!(
             "the image asks for NVIDIA's driver ({}), and there is none here: it would start without a GPU",

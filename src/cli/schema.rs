@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::check::{REPORT_IDENTIFIER, Report};
+use crate::cli::failure::{FAILURE_IDENTIFIER, FailureReport};
 use crate::cli::{
-    Context, Exit, Failure, attach, cache, copy, delete, discover, r#gen, inspect, pull, push, tree, validate,
+    Context, Exit, Failure, attach, cache, copy, delete, discover, r#gen, inspect, pull, push, select, tree,
+    validate,
 };
 use crate::host::{PROFILE_IDENTIFIER, Profile};
 use crate::spec::schema;
@@ -30,7 +32,7 @@ pub fn all() -> Vec<(&'static str, Value)> {
     vec![
         ("specification", schema::specification()),
         ("report", schema::of::<Report>(REPORT_IDENTIFIER)),
-        ("tree", schema::of::<tree::TreeReport>(tree::IDENTIFIER)),
+        ("tree", schema::of_output::<tree::TreeReport>(tree::IDENTIFIER)),
         ("host", schema::of::<Profile>(PROFILE_IDENTIFIER)),
         ("validation", output::<Vec<validate::Validation>>("validation")),
         ("push", output::<push::PushReport>("push")),
@@ -38,6 +40,7 @@ pub fn all() -> Vec<(&'static str, Value)> {
         ("attach", output::<attach::AttachReport>("attach")),
         ("discover", output::<discover::DiscoverReport>("discover")),
         ("inspect", output::<inspect::InspectReport>("inspect")),
+        ("select", output::<select::SelectReport>("select")),
         ("copy", output::<copy::CopyReport>("copy")),
         ("delete", output::<delete::DeleteReport>("delete")),
         ("trace-summary", output::<crate::trace::Summary>("trace-summary")),
@@ -47,12 +50,13 @@ pub fn all() -> Vec<(&'static str, Value)> {
         ("trace-diff", output::<crate::trace::Difference>("trace-diff")),
         ("cache-list", output::<cache::CacheList>("cache-list")),
         ("cache-pruned", output::<cache::CachePruned>("cache-pruned")),
+        ("error", schema::of_output::<FailureReport>(FAILURE_IDENTIFIER)),
     ]
 }
 
 /// The schema of what a subcommand prints with `--format json`.
 fn output<T: schemars::JsonSchema>(name: &str) -> Value {
-    schema::of::<T>(&format!("urn:compatlib:schema:{name}:1"))
+    schema::of_output::<T>(&format!("urn:compatlib:schema:{name}:1"))
 }
 
 /// Runs the subcommand.

@@ -13,7 +13,7 @@ use crate::spec::schema::{self, Fault};
 /// Check specifications against the schema
 ///
 /// Names the place of each fault as a JSON pointer. Exit code: 0 all valid, 1 some are not, 3 a file
-/// could not be read.
+/// could not be read and the others are valid.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
     /// Specifications; "-" is standard input
@@ -30,10 +30,13 @@ pub struct Arguments {
 pub struct Validation {
     /// The file.
     pub file: String,
-    /// Whether it is a valid specification.
+    /// Whether it is a valid specification; one that could not be read is not.
     pub valid: bool,
     /// What is wrong with it, and where.
     pub faults: Vec<PlacedFault>,
+    /// Why it could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// One fault and its place.
@@ -49,23 +52,39 @@ pub struct PlacedFault {
 ///
 /// # Errors
 ///
-/// Where a file cannot be read.
+/// Where the result cannot be written.
 pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
-    let mut all = Vec::new();
-    for file in &arguments.files {
-        let bytes =
-            read(file).map_err(|source| Failure::undecided(&ReadError { file: file.clone(), source }))?;
-        let faults: Vec<_> = faults(&bytes)
-            .into_iter()
-            .map(|fault| PlacedFault { place: fault.place, message: fault.message })
-            .collect();
-        all.push(Validation { file: file.display().to_string(), valid: faults.is_empty(), faults });
-    }
+    let all: Vec<Validation> = arguments.files.iter().map(|file| validate(file)).collect();
     match arguments.format {
         OutputFormat::Text => context.print(&render(&all))?,
         OutputFormat::Json => context.print_json(&all)?,
     }
-    Ok(if all.iter().all(|validation| validation.valid) { Exit::Success } else { Exit::Incompatible })
+    Ok(exit(&all))
+}
+
+/// One file; one that cannot be read does not keep the others from being looked at.
+fn validate(file: &Path) -> Validation {
+    let name = file.display().to_string();
+    let bytes = match read(file) {
+        Ok(bytes) => bytes,
+        Err(source) => {
+            let failure = Failure::undecided(&ReadError { file: file.to_owned(), source });
+            failure.print();
+            return Validation { file: name, valid: false, faults: Vec::new(), error: Some(failure.message) };
+        }
+    };
+    let placed = |fault: Fault| PlacedFault { place: fault.place, message: fault.message };
+    let faults: Vec<_> = faults(&bytes).into_iter().map(placed).collect();
+    Validation { file: name, valid: faults.is_empty(), faults, error: None }
+}
+
+/// As for a check: a document that is not valid decides, whatever could not be read.
+fn exit(all: &[Validation]) -> Exit {
+    match () {
+        () if all.iter().any(|validation| !validation.faults.is_empty()) => Exit::Incompatible,
+        () if all.iter().any(|validation| validation.error.is_some()) => Exit::Undecided,
+        () => Exit::Success,
+    }
 }
 
 fn read(file: &Path) -> std::io::Result<Vec<u8>> {
@@ -120,7 +139,8 @@ mod tests {
     fn faults_are_told_with_file_and_place() {
         let text = br#"{"version": "1.0.0", "attributes": {"mpi": "openmpi"}, "subjects": 1}"#;
         let faults = faults(text).into_iter().map(|f| PlacedFault { place: f.place, message: f.message });
-        let validation = Validation { file: "a.json".into(), valid: false, faults: faults.collect() };
+        let validation =
+            Validation { file: "a.json".into(), valid: false, faults: faults.collect(), error: None };
         insta::assert_snapshot!(render(&[validation]), @r#"
         a.json: /attributes: "mpi" does not match "^[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)+$"
         a.json: /subjects: 1 is not of type "array"

@@ -24,6 +24,15 @@ pub fn of<T: JsonSchema>(identifier: &str) -> Value {
     schema.to_value()
 }
 
+/// The schema of a type that is written and never read, as JSON (draft 2020-12): a field that may be left out
+/// is not required.
+pub fn of_output<T: JsonSchema>(identifier: &str) -> Value {
+    let settings = schemars::generate::SchemaSettings::default().for_serialize();
+    let mut schema = settings.into_generator().into_root_schema_for::<T>();
+    schema.insert("$id".to_owned(), identifier.into());
+    schema.to_value()
+}
+
 /// The schema of the specification.
 pub fn specification() -> Value {
     of::<Specification>(IDENTIFIER)

@@ -18,8 +18,20 @@ pub struct TreeReport {
     pub schema: String,
     /// The host they were resolved on.
     pub host: HostSummary,
-    /// One for each path that was given.
+    /// One for each path that was given and could be looked at.
     pub trees: Vec<Tree>,
+    /// The others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<FailedPath>,
+}
+
+/// A path that could not be looked at.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct FailedPath {
+    /// The path.
+    pub path: String,
+    /// Why not.
+    pub reason: String,
 }
 
 /// How the names of one program, library or script resolve.

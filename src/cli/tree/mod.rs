@@ -19,7 +19,8 @@ use crate::host::Root;
 use crate::loader::{Environment, Load, ScopeFiles, Start, start};
 
 pub use document::{
-    Available, IDENTIFIER, Place, Tree, TreeBinding, TreeEdge, TreeObject, TreeProblem, TreeReport,
+    Available, FailedPath, IDENTIFIER, Place, Tree, TreeBinding, TreeEdge, TreeObject, TreeProblem,
+    TreeReport,
 };
 pub use why::Why;
 
@@ -81,7 +82,12 @@ pub struct Arguments {
 /// Where a file or the root cannot be looked at.
 pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let host = arguments.host.open(&arguments.start)?;
-    let mut report = TreeReport { schema: IDENTIFIER.to_owned(), host: host.summary(), trees: Vec::new() };
+    let mut report = TreeReport {
+        schema: IDENTIFIER.to_owned(),
+        host: host.summary(),
+        trees: Vec::new(),
+        failed: Vec::new(),
+    };
     let mut failed = None;
     for path in &arguments.paths {
         match tree(path, arguments, &host) {
@@ -89,6 +95,8 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
             // One of many that cannot be read does not keep the others from being shown.
             Err(failure) if arguments.paths.len() > 1 => {
                 failure.print();
+                let path = path.display().to_string();
+                report.failed.push(FailedPath { path, reason: failure.message });
                 failed = Some(Exit::Undecided);
             }
             Err(failure) => return Err(failure),
