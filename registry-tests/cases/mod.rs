@@ -4,6 +4,7 @@ mod attach;
 mod binary;
 mod cache;
 mod credential;
+mod directory;
 mod docker_image;
 mod example_ci;
 mod example_manifest;
@@ -39,6 +40,7 @@ pub fn all() -> Vec<Case> {
         harness_works::cases(),
         binary::cases(),
         input::cases(),
+        directory::cases(),
         round_trip::cases(),
         attach::cases(),
         witness::cases(),

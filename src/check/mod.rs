@@ -5,6 +5,8 @@
 //! not an error: nothing here fails.
 
 #[cfg(test)]
+mod directory_tests;
+#[cfg(test)]
 mod hostile;
 mod names;
 mod recorded;
@@ -173,7 +175,7 @@ pub fn check(specification: &Specification, host: &Host) -> Report {
     report.concluded()
 }
 
-/// Starts each subject of an application on a host, and each of its libraries that none of them loads.
+/// Starts each subject of an application on a host, and each of its libraries that nothing else in it loads.
 pub fn check_application(application: &Application, host: &Host) -> Report {
     let mut report = Report::new(host.summary());
     report.add_application(application, host, true, None);
@@ -190,7 +192,9 @@ impl Report {
         recorded: Option<&Recorded>,
     ) {
         let files = ScopeFiles::new(application, host.files.as_ref());
-        application.start_all(&files, &host.environment, all, |subject, load| self.add(subject, load));
+        let started =
+            application.start_all(&files, &host.environment, all, |subject, load| self.add(subject, load));
+        started.passed_over.into_iter().for_each(|passed| self.add_finding(Finding::passed_over(passed)));
         if let Some(recorded) = recorded {
             self.add_recorded(recorded, application, &files, &host.environment);
         }

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::loader::{Effect, Problem, Unknown};
+use crate::loader::{Effect, PassedOver, Problem, Unknown};
 
 /// The identifier of the report's schema.
 pub const REPORT_IDENTIFIER: &str = "urn:compatlib:schema:report:1";
@@ -187,6 +187,8 @@ pub enum Remark {
         /// Why not.
         reason: Unknown,
     },
+    /// Files of a directory that are no subjects on this host.
+    PassedOver(PassedOver),
     /// Symbols that a library expects from the program that loads it.
     LeftToProgram {
         /// The library.
@@ -227,6 +229,10 @@ impl Finding {
     pub(super) fn left_to_program(subject: &str, symbols: &[String]) -> Self {
         let remark = Remark::LeftToProgram { object: subject.to_owned(), symbols: symbols.to_vec() };
         Self::remark(Impact::Note, remark, vec![subject.to_owned()])
+    }
+
+    pub(super) fn passed_over(passed: PassedOver) -> Self {
+        Self::remark(Impact::Note, Remark::PassedOver(passed), Vec::new())
     }
 
     pub(super) fn remark(impact: Impact, remark: Remark, subjects: Vec<String>) -> Self {
@@ -402,7 +408,8 @@ impl Report {
         if let Some(impact) = worst {
             self.findings.push(Finding::remark(impact, Remark::FindingsLeftOut { count }, Vec::new()));
         }
-        if self.subjects.is_empty() && self.findings.is_empty() {
+        let tells_nothing = |finding: &Finding| finding.impact <= Impact::Warning;
+        if self.subjects.is_empty() && self.findings.iter().all(tells_nothing) {
             let finding = Finding::remark(Impact::Undecided, Remark::NothingToCheck {}, Vec::new());
             self.findings.push(finding);
         }

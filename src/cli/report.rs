@@ -356,6 +356,7 @@ fn describe_remark(remark: &Remark) -> String {
                 ),
             }
         }
+        Remark::PassedOver(passed) => passed.sentence(),
         Remark::LeftToProgram { object, symbols } => {
             let listed = names(symbols.iter().map(String::as_str));
             format!("{object} leaves {listed} to the program that loads it")

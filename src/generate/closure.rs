@@ -1,9 +1,11 @@
 //! The closure: what the subjects load on the host at hand.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
-use crate::loader::{Application, Environment, Files, Load, LoadedObject, Problem, Rule, ScopeFiles};
-use crate::spec::ClosureEntry;
+use crate::loader::{
+    Application, Environment, Files, Load, LoadedObject, PassedFor, PassedOver, Problem, Rule, ScopeFiles,
+};
+use crate::spec::{ClosureEntry, Distinction};
 
 /// What the loads of all subjects came to.
 #[derive(Default)]
@@ -17,14 +19,31 @@ pub(super) struct Closure {
     pub notes: Vec<String>,
 }
 
-/// Loads every subject. Libraries of a folder that no subject reaches become subjects of their own.
+/// Loads every subject. Libraries of a directory that nothing else in it loads become subjects of their own,
+/// and so does what only another host would load.
 pub(super) fn find(application: &mut Application, host: &dyn Files, environment: &Environment) -> Closure {
     let mut closure = Closure::default();
     let files = ScopeFiles::new(application, host);
-    let unreached =
+    let started =
         application.start_all(&files, environment, true, |subject, load| closure.add(subject, load));
-    application.subjects.extend(unreached);
+    closure.notes.extend(started.passed_over.iter().map(PassedOver::sentence));
+    let passed_over = started.passed_over.iter().filter(|passed| passed.why != PassedFor::Script);
+    let others = passed_over.flat_map(|passed| passed.paths.clone());
+    let known: HashSet<String> = application.subjects.iter().cloned().collect();
+    let found = started.roots.into_iter().chain(others).filter(|path| !known.contains(path));
+    application.subjects.extend(found.collect::<BTreeSet<_>>());
+    keep_subjects(application);
     closure
+}
+
+/// Keeps, of what stands for one another, the subjects.
+fn keep_subjects(application: &mut Application) {
+    let subjects: HashSet<&String> = application.subjects.iter().collect();
+    for group in &mut application.alternatives {
+        group.subjects.retain(|path| subjects.contains(path));
+    }
+    let least = |by| if by == Distinction::TestData { 1 } else { 2 };
+    application.alternatives.retain(|group| group.subjects.len() >= least(group.by));
 }
 
 impl Closure {

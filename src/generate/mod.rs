@@ -4,9 +4,11 @@
 //! folder. What the scope satisfies for itself is not asked of the host; the rest is what the
 //! specification wants. Objects are read, never executed.
 
+mod alternative;
 mod closure;
 mod image;
 mod location;
+mod member;
 mod object;
 mod profile;
 mod recorded;
@@ -105,6 +107,7 @@ pub fn generate(options: &Options, files: &dyn Files, environment: &Environment)
     specification.library_path.clone_from(&application.library_path);
     specification.location.clone_from(&application.location);
     specification.subjects.clone_from(&application.subjects);
+    specification.alternatives.clone_from(&application.alternatives);
     specification.attributes = attributes(&options.attributes, read.executable_name, &closure.names);
     specification.closure = closure.entries;
     specification.recorded = options.runs.as_ref().map(|_| found.recorded);

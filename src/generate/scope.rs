@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::elf;
+use crate::generate::{alternative, member};
 use crate::host;
-use crate::loader::{Application, Facts, Form, parse_script};
+use crate::loader::{Application, Facts, Form, PassedFor, PassedOver, parse_script};
 use crate::spec::Script;
 use crate::sys;
 use crate::trace::Runs;
@@ -158,7 +159,7 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Scope, Error> {
     scope.directory = common_ancestor(roots);
     scope.folders =
         named.iter().filter(|(_, _, is_folder)| *is_folder).map(|named| named.1.clone()).collect();
-    let mut reader = Reader { scope, seen: HashMap::new(), links: Vec::new() };
+    let mut reader = Reader { scope, ..Reader::default() };
     for (path, real, is_folder) in named {
         match is_folder {
             true => reader.read_folder(path, &real)?,
@@ -178,12 +179,17 @@ fn common_ancestor<'a>(paths: impl Iterator<Item = &'a Path>) -> PathBuf {
     paths.fold(first, shared)
 }
 
+#[derive(Default)]
 struct Reader {
     scope: Scope,
     /// Path in the scope by device and inode, so that a hard link is a second name of one object.
     seen: HashMap<(u64, u64), String>,
     /// Links met on the way: where they are.
     links: Vec<PathBuf>,
+    /// Paths in the scope of the objects that were named by hand: they are judged on every host.
+    named: HashSet<String>,
+    /// Executable scripts that lie where programs do not.
+    scripts: Vec<Script>,
 }
 
 /// What a file turned out to be.
@@ -211,22 +217,44 @@ impl Reader {
             Content::Other => return Err(Error::Neither { path: path() }),
         };
         if !self.scope.application.subjects.contains(&added) {
-            self.scope.application.subjects.push(added);
+            self.scope.application.subjects.push(added.clone());
         }
+        self.named.insert(added);
         Ok(())
     }
 
     fn read_folder(&mut self, shown: &Path, real: &Path) -> Result<(), Error> {
-        let before = (self.scope.application.objects.len(), self.scope.application.scripts.len());
-        self.walk(real, 0)?;
-        if before == (self.scope.application.objects.len(), self.scope.application.scripts.len()) {
+        let count = |application: &Application| (application.objects.len(), application.scripts.len());
+        let before = count(&self.scope.application);
+        self.walk(real, real, 0)?;
+        let scripts = std::mem::take(&mut self.scripts);
+        if before != count(&self.scope.application) {
+            self.pass_over(scripts);
+        } else if scripts.is_empty() {
             return Err(Error::Empty { path: shown.to_owned() });
+        } else {
+            // A directory of nothing but scripts is about these.
+            scripts.into_iter().for_each(|script| self.add_script(script));
         }
         Ok(())
     }
 
+    fn add_script(&mut self, script: Script) {
+        self.scope.application.subjects.push(script.path.clone());
+        self.scope.application.scripts.push(script);
+    }
+
+    /// Notes scripts that others start.
+    fn pass_over(&mut self, scripts: Vec<Script>) {
+        if !scripts.is_empty() {
+            let paths = scripts.into_iter().map(|script| script.path).collect();
+            let passed = PassedOver { why: PassedFor::Script, made_for: None, paths };
+            self.scope.application.passed_over.push(passed);
+        }
+    }
+
     /// Reads a folder in the order of names, so that the same files give the same document.
-    fn walk(&mut self, folder: &Path, depth: usize) -> Result<(), Error> {
+    fn walk(&mut self, top: &Path, folder: &Path, depth: usize) -> Result<(), Error> {
         let read_error = |source| Error::Read { path: folder.to_owned(), source };
         let mut entries =
             fs::read_dir(folder).map_err(read_error)?.collect::<io::Result<Vec<_>>>().map_err(read_error)?;
@@ -238,16 +266,16 @@ impl Reader {
                 self.links.push(path);
             } else if kind.is_dir() && depth < MAXIMUM_DEPTH {
                 self.note_unusable(&path, "cannot read file data: Is a directory");
-                self.walk(&path, depth + 1)?;
+                self.walk(top, &path, depth + 1)?;
             } else if kind.is_file() {
-                self.read_member(&path);
+                self.read_member(top, &path);
             }
         }
         Ok(())
     }
 
     /// Adds a file of a folder when it is an object, or a script that can be executed.
-    fn read_member(&mut self, path: &Path) {
+    fn read_member(&mut self, top: &Path, path: &Path) {
         match self.content(path, path) {
             Ok((Content::Object(facts), _)) if facts.form == Form::Other => {
                 self.note_unusable(path, "only ET_DYN and ET_EXEC can be loaded");
@@ -260,8 +288,10 @@ impl Reader {
                 }
             }
             Ok((Content::Script(script), metadata)) if metadata.permissions().mode() & 0o111 != 0 => {
-                self.scope.application.subjects.push(script.path.clone());
-                self.scope.application.scripts.push(script);
+                match member::is_place_of_programs(top, path) {
+                    true => self.add_script(script),
+                    false => self.scripts.push(script),
+                }
             }
             Ok((_, metadata)) => {
                 let is_short = metadata.len() < 64;
@@ -359,6 +389,10 @@ impl Reader {
         }
         self.scope.application.objects.sort_by(|a, b| a.0.cmp(&b.0));
         self.keep_needed_unusable();
+        let application = &mut self.scope.application;
+        let members = application.objects.iter().filter(|(path, _)| !self.named.contains(path));
+        application.alternatives =
+            alternative::groups(members.map(|(path, facts)| (path.as_str(), &**facts)).collect());
         self.scope
     }
 }

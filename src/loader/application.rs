@@ -4,9 +4,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::loader::root::Trial;
 use crate::loader::start::{honest, start_object_or_script};
-use crate::loader::{Effort, Environment, Facts, Files, Load, Problem, ScopeFiles, Start, start_script_line};
-use crate::spec::{Script, Specification};
+use crate::loader::{
+    Effort, Environment, Facts, Files, Load, PassedOver, Problem, ScopeFiles, Start, start_script_line,
+};
+use crate::spec::{Alternatives, Script, Specification};
 
 /// What a start takes of the budget, and each problem that is told with a subject.
 const COST_OF_START: usize = 64;
@@ -32,6 +35,19 @@ pub struct Application {
     pub library_path: Vec<String>,
     /// The paths of what is started or loaded.
     pub subjects: Vec<String>,
+    /// Subjects of which each host needs its own.
+    pub alternatives: Vec<Alternatives>,
+    /// Files of its directories that are no subjects on any host.
+    pub passed_over: Vec<PassedOver>,
+}
+
+/// What came of starting an application.
+#[derive(Debug, Default)]
+pub struct Started {
+    /// The libraries that were started because nothing else loads them, by their paths.
+    pub roots: Vec<String>,
+    /// What this host passes over.
+    pub passed_over: Vec<PassedOver>,
 }
 
 impl Application {
@@ -44,6 +60,7 @@ impl Application {
             scripts: specification.scripts.clone(),
             library_path: specification.library_path.clone(),
             subjects: specification.subjects.clone(),
+            alternatives: specification.alternatives.clone(),
             ..Self::default()
         };
         for object in &specification.objects {
@@ -85,39 +102,63 @@ impl Application {
     }
 
     /// Starts every subject, and tells `visit` of each. Where `all` is set, so are the libraries of the
-    /// scope that none of them loads; their paths are returned.
+    /// scope that nothing else in it loads: what another library loads is judged as loaded by it.
     pub fn start_all(
         &self,
         files: &ScopeFiles<'_>,
         environment: &Environment,
         all: bool,
         mut visit: impl FnMut(&str, &Load),
-    ) -> Vec<String> {
+    ) -> Started {
         let environment = self.environment(files, environment);
-        let mut reached: HashSet<String> = self.subjects.iter().cloned().collect();
+        let passed = self.passed_over(files, &environment);
         let special = Special::of(self);
         let budget = &files.memory().budget;
-        let mut start = |subject: &str, reached: &mut HashSet<String>| {
+        let mut start = |subject: &str| {
             budget.spend(Effort::Problems, COST_OF_START + subject.len());
             let load = match budget.problem() {
                 Some(problem) => Load::of(problem),
                 None => self.start(subject, &special, files, &environment),
             };
             budget.spend(Effort::Problems, load.problems.len() * (COST_OF_TELLING + subject.len()));
-            reached.extend(load.objects.iter().filter(|object| object.in_scope).map(|o| o.shown.clone()));
-            visit(subject, &load);
+            load
         };
-        for subject in &self.subjects {
-            start(subject, &mut reached);
+        let of_directory = self.alternative_paths();
+        let mut candidates = self.candidates(all, &of_directory);
+        let is_candidate = |subject: &str| of_directory.contains(subject) && candidates.contains_key(subject);
+        let is_fixed = |subject: &&String| !passed.contains_key(*subject) && !is_candidate(subject);
+        let mut loaded: HashSet<usize> = HashSet::new();
+        for subject in self.subjects.iter().filter(is_fixed) {
+            let load = start(subject);
+            loaded.extend(load.in_scope());
+            visit(subject, &load);
         }
-        let mut unreached = Vec::new();
-        for (path, facts) in self.objects.iter().filter(|_| all) {
-            if !facts.is_program() && !reached.contains(path) {
-                start(path, &mut reached);
-                unreached.push(path.clone());
+        candidates.retain(|path, place| !loaded.contains(place) && !passed.contains_key(*path));
+        let mut started = Started::default();
+        let mut round = Trial::all(&candidates, &self.objects, &mut start);
+        while let Some(roots) = round.next_roots() {
+            for path in roots {
+                let load = start(path);
+                round.forget(load.in_scope());
+                visit(path, &load);
+                started.roots.push(path.to_owned());
             }
         }
-        unreached
+        started.passed_over = self.passed_over.iter().cloned().chain(PassedOver::grouped(passed)).collect();
+        started
+    }
+
+    /// The libraries that are subjects if nothing else loads them, with their places among the objects: of a
+    /// directory all, of a document those that its directories had.
+    fn candidates(&self, all: bool, of_directory: &HashSet<&str>) -> BTreeMap<&str, usize> {
+        let named: HashSet<&str> = self.subjects.iter().map(String::as_str).collect();
+        let is_candidate = |path: &str| match of_directory.contains(path) {
+            true => all || named.contains(path),
+            false => all && !named.contains(path),
+        };
+        let objects = self.objects.iter().enumerate();
+        let libraries = objects.filter(|(_, (path, facts))| !facts.is_program() && is_candidate(path));
+        libraries.map(|(place, (path, _))| (path.as_str(), place)).collect()
     }
 
     /// Starts one subject as far as its entry point.

@@ -111,6 +111,14 @@ impl Load {
         known
     }
 
+    /// The places, among the application's objects, of those that were loaded.
+    pub(super) fn in_scope(&self) -> impl Iterator<Item = usize> {
+        self.objects.iter().filter_map(|object| match object.identity {
+            Identity::Scope(place) => Some(place),
+            Identity::Host(_) | Identity::Profile(_) => None,
+        })
+    }
+
     /// Adds what another program that is started besides came to.
     pub(super) fn append(&mut self, other: Self) {
         let before = self.objects.len();

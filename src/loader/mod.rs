@@ -21,6 +21,7 @@
 //! Not modelled: `LD_PRELOAD` and `LD_AUDIT` of the environment, what `dlopen` loads at run time
 //! beyond what notes and recordings say.
 
+mod alternative;
 mod application;
 mod binding;
 mod bound;
@@ -29,6 +30,7 @@ mod dlopen;
 mod edge;
 mod effort;
 mod facts;
+mod family;
 mod files;
 mod index;
 mod load;
@@ -36,6 +38,7 @@ mod memory;
 mod problem;
 mod profile_files;
 mod recorded;
+mod root;
 mod script;
 mod sealed_files;
 mod search;
@@ -44,11 +47,13 @@ mod token;
 mod uncertain;
 mod version;
 
-pub use application::Application;
+pub use alternative::{PassedFor, PassedOver, python_of};
+pub use application::{Application, Started};
 pub use bound::{Bindings, Bound};
 pub use edge::{Edge, EdgeKind, EdgeOutcome, KnownBy};
 pub use effort::Effort;
 pub use facts::{Facts, Fault, Form};
+pub use family::Family;
 pub use files::{Files, HostFiles, Identity, Injection, OpenError, Opened, ScopeFiles};
 pub use load::{Load, LoadedObject, Rule};
 pub use memory::Memory;

@@ -39,6 +39,10 @@ pub struct Specification {
     /// What the verdict is about: paths of objects and scripts in the scope.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subjects: Vec<String>,
+    /// Subjects of which each host needs its own: the same for other machines, C libraries or versions of
+    /// Python.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alternatives: Vec<Alternatives>,
     /// The ELF objects of the scope: what the application brings along.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub objects: Vec<Object>,
@@ -64,6 +68,35 @@ pub struct Specification {
     /// people; a check does not depend on it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub closure: Vec<ClosureEntry>,
+}
+
+/// Subjects that stand for one another. One that is not for the host is passed over if another one of them
+/// is; if none is, all of them are judged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Alternatives {
+    /// What they differ in.
+    pub by: Distinction,
+    /// Paths of subjects.
+    pub subjects: Vec<String>,
+}
+
+/// What tells the files of a directory apart of which a host needs only some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Distinction {
+    /// The machine or the width of addresses.
+    Machine,
+    /// The C library.
+    Libc,
+    /// The version of Python that imports them.
+    Python,
+    /// Nothing: they are test data, so that one for another machine or C library stands for none that is
+    /// lacking.
+    TestData,
+    /// Something that this reader does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 /// How much the objects of a document tell.

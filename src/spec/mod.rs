@@ -14,8 +14,8 @@ mod recorded;
 pub mod schema;
 
 pub use document::{
-    ClosureEntry, Definitions, Detail, DlopenNeed, DlopenPriority, LibraryNeed, Object, ObjectFlag,
-    ObjectKind, Provision, Script, Specification, Symbols, VersionNeed,
+    Alternatives, ClosureEntry, Definitions, Detail, Distinction, DlopenNeed, DlopenPriority, LibraryNeed,
+    Object, ObjectFlag, ObjectKind, Provision, Script, Specification, Symbols, VersionNeed,
 };
 pub use image::{CacheLine, HostLibrary, Image, Requirement};
 pub use loader::{DynamicLoader, Flavour};

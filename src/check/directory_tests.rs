@@ -1,0 +1,302 @@
+//! Verdicts on directories, on hosts that are made here: which libraries are subjects, and what is passed
+//! over.
+
+use std::collections::BTreeSet;
+
+use crate::check::{
+    Finding, Host, Impact, Matter, Options, Remark, Report, Verdict, check, check_application,
+};
+use crate::elf::Machine;
+use crate::host::{DynamicLoader, Platform, Profile};
+use crate::loader::{Application, PassedFor, Problem};
+use crate::spec::{Alternatives, Distinction, Flavour, Object, ObjectKind, Specification};
+
+const GLIBC_LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
+const MUSL_LOADER: &str = "/lib/ld-musl-x86_64.so.1";
+
+fn library(path: &str) -> Object {
+    let soname = path.rsplit('/').next().map(str::to_owned);
+    Object { soname, ..Object::new(path, ObjectKind::Library, "x86_64", 64) }
+}
+
+fn needing(path: &str, needed: &[&str]) -> Object {
+    Object { needed: needed.iter().map(|name| (*name).to_owned()).collect(), ..library(path) }
+}
+
+fn loader(path: &str, flavour: Flavour, directory: &str) -> DynamicLoader {
+    DynamicLoader {
+        path: path.to_owned(),
+        flavour,
+        default_directories: vec![directory.to_owned()],
+        cache_path: "/etc/ld.so.cache".to_owned(),
+        lib_token: "lib".to_owned(),
+        searches_hwcaps: true,
+        searches_legacy_hwcaps: false,
+        checks_isa: true,
+        knows_relr: true,
+    }
+}
+
+/// A host whose shell uses glibc or musl; both are installed, and no other library.
+fn host(shell: &str, programs: &[&str]) -> Host {
+    let platform = Platform { machine: Machine::X86_64, isa: None, is_intel: false, kernel: None };
+    let program = |path: &str, interpreter: Option<&str>| Object {
+        interpreter: interpreter.map(str::to_owned),
+        ..Object::new(path, ObjectKind::Executable, "x86_64", 64)
+    };
+    let mut all = vec![program("/bin/sh", Some(shell))];
+    all.extend(programs.iter().map(|path| program(path, None)));
+    let directories = ["/lib", "/lib64", "/musl", "/bin", "/usr/bin", "/sbin", "/usr/sbin", "/usr/local/bin"];
+    let profile = Profile {
+        complete: true,
+        directories: directories.into_iter().chain(["/usr/local/sbin"]).map(str::to_owned).collect(),
+        loaders: vec![
+            loader(GLIBC_LOADER, Flavour::Glibc { version: Some((2, 36)) }, "/lib"),
+            loader(MUSL_LOADER, Flavour::Musl, "/musl"),
+        ],
+        libraries: vec![library(GLIBC_LOADER), library(MUSL_LOADER), library("/lib/libc.so.6")],
+        programs: all,
+        ..Profile::new(&platform)
+    };
+    Host::of_profile(profile, "made.json".to_owned(), &Options::default())
+}
+
+fn glibc_host() -> Host {
+    host(GLIBC_LOADER, &[])
+}
+
+fn document(objects: Vec<Object>) -> Specification {
+    let mut objects = objects;
+    objects.sort_by(|a, b| a.path.cmp(&b.path));
+    Specification { objects, ..Specification::new() }
+}
+
+/// A directory with these objects, none of which was named.
+fn directory(objects: Vec<Object>) -> Application {
+    Application::of_specification(&document(objects))
+}
+
+fn subjects(report: &Report) -> Vec<&str> {
+    report.subjects.iter().map(|subject| subject.path.as_str()).collect()
+}
+
+#[test]
+fn subjects_are_the_libraries_that_nothing_else_loads_whatever_the_directories_are_called() {
+    for libraries in ["alibs", "pkg.libs", "zlibs"] {
+        let extension =
+            Object { rpath: Some(format!("$ORIGIN/../{libraries}")), ..needing("pkg/ext.so", &["liba.so"]) };
+        let a = needing(&format!("{libraries}/liba.so"), &["libb.so"]);
+        let b = library(&format!("{libraries}/libb.so"));
+        let report = check_application(&directory(vec![extension, a, b]), &glibc_host());
+        assert_eq!(
+            (report.verdict, subjects(&report)),
+            (Verdict::Compatible, vec!["pkg/ext.so"]),
+            "{report:?}"
+        );
+    }
+}
+
+#[test]
+fn of_libraries_that_load_one_another_the_one_that_gets_furthest_stands_for_all() {
+    for (one, other) in [("a", "b"), ("b", "a")] {
+        // Only the first finds what the second needs besides.
+        let first = Object {
+            rpath: Some("$ORIGIN:$ORIGIN/deps".to_owned()),
+            ..needing(&format!("{one}.so"), &[&format!("{other}.so")])
+        };
+        let second = Object {
+            rpath: Some("$ORIGIN".to_owned()),
+            ..needing(&format!("{other}.so"), &[&format!("{one}.so"), "deep.so"])
+        };
+        let report =
+            check_application(&directory(vec![first, second, library("deps/deep.so")]), &glibc_host());
+        assert_eq!(report.verdict, Verdict::Compatible, "{report:?}");
+        assert_eq!(subjects(&report), [format!("{one}.so")]);
+    }
+}
+
+#[test]
+fn what_only_a_library_that_is_no_subject_would_load_is_judged_all_the_same() {
+    // Alone, mid.so finds low.so by its RPATH; as loaded by top.so it does not ask for it any more.
+    let other = Object { soname: Some("low.so".to_owned()), ..library("other/low.so") };
+    let top = Object {
+        runpath: Some("$ORIGIN:$ORIGIN/other".to_owned()),
+        ..needing("top.so", &["low.so", "mid.so"])
+    };
+    let mid = Object { runpath: Some("$ORIGIN/low".to_owned()), ..needing("mid.so", &["low.so"]) };
+    let low = needing("low/low.so", &["missing.so"]);
+    let report = check_application(&directory(vec![other, top, mid, low]), &glibc_host());
+    assert_eq!(subjects(&report), ["top.so", "low/low.so"]);
+    assert_eq!(report.verdict, Verdict::Incompatible);
+}
+
+/// A pseudorandom sequence (xorshift), the same in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % bound as u64).unwrap_or_default()
+    }
+}
+
+/// What a report says, without the names of directories.
+fn essence(report: &Report) -> (Verdict, BTreeSet<String>, BTreeSet<String>) {
+    let base = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+    let said = |finding: &Finding| {
+        let mut of: Vec<String> = finding.subjects.iter().map(|subject| base(subject)).collect();
+        of.sort_unstable();
+        match &finding.matter {
+            Matter::Problem(Problem::LibraryMissing { library, wanted_by, .. }) => {
+                format!("{library} for {} in {of:?}", base(wanted_by))
+            }
+            other => format!("{other:?}"),
+        }
+    };
+    let subjects = report.subjects.iter().map(|subject| base(&subject.path)).collect();
+    (report.verdict, subjects, report.findings.iter().map(said).collect())
+}
+
+#[test]
+fn the_verdict_and_the_findings_do_not_depend_on_the_names_of_directories() {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    for _ in 0..150 {
+        let count = 2 + random.below(7);
+        let edges: Vec<Vec<usize>> =
+            (0..count).map(|_| (0..random.below(3)).map(|_| random.below(count + 1)).collect()).collect();
+        let paths: Vec<(usize, Vec<usize>)> = (0..count)
+            .map(|_| (random.below(3), (0..random.below(4)).map(|_| random.below(count)).collect()))
+            .collect();
+        let made = |names: &[usize]| {
+            let object = |number: usize| {
+                let needed: Vec<String> = edges[number].iter().map(|to| format!("lib{to}.so")).collect();
+                let needed: Vec<&str> = needed.iter().map(String::as_str).collect();
+                let list: Vec<String> =
+                    paths[number].1.iter().map(|to| format!("$ORIGIN/../d{}", names[*to])).collect();
+                let list = (!list.is_empty()).then(|| list.join(":"));
+                let mut object = needing(&format!("d{}/lib{number}.so", names[number]), &needed);
+                match paths[number].0 {
+                    0 => object.rpath = list,
+                    1 => object.runpath = list,
+                    _ => {}
+                }
+                object
+            };
+            essence(&check_application(&directory((0..count).map(object).collect()), &glibc_host()))
+        };
+        let straight: Vec<usize> = (0..count).collect();
+        let reversed: Vec<usize> = straight.iter().rev().copied().collect();
+        let rotated: Vec<usize> = straight.iter().map(|number| (number + 1) % count).collect();
+        let expected = made(&straight);
+        for names in [reversed, rotated] {
+            assert_eq!(made(&names), expected, "{edges:?} {paths:?}");
+        }
+    }
+}
+
+/// Builds of one library: by path, for which machine, with which C library.
+fn builds(all: &[(&str, &str, &str)]) -> Vec<Object> {
+    let build = |(path, machine, libc): &(&str, &str, &str)| Object {
+        machine: (*machine).to_owned(),
+        ..needing(path, &[libc])
+    };
+    all.iter().map(build).collect()
+}
+
+const X64: (&str, &str, &str) = ("linux-x64/a.glibc.node", "x86_64", "libc.so.6");
+const X64_MUSL: (&str, &str, &str) = ("linux-x64/a.musl.node", "x86_64", "libc.musl-x86_64.so.1");
+const ARM64: (&str, &str, &str) = ("linux-arm64/a.glibc.node", "aarch64", "libc.so.6");
+
+fn group(by: Distinction, builds: &[(&str, &str, &str)]) -> Alternatives {
+    Alternatives { by, subjects: builds.iter().map(|(path, ..)| (*path).to_owned()).collect() }
+}
+
+fn with_alternatives(all: &[(&str, &str, &str)], groups: Vec<Alternatives>) -> Application {
+    Application { alternatives: groups, ..directory(builds(all)) }
+}
+
+/// What was passed over: why, what for, how many.
+fn passed_over(report: &Report) -> Vec<(PassedFor, Option<&str>, usize)> {
+    let passed = report.findings.iter().filter_map(|finding| match &finding.matter {
+        Matter::Remark(Remark::PassedOver(passed)) => {
+            assert_eq!(finding.impact, Impact::Note);
+            Some((passed.why, passed.made_for.as_deref(), passed.paths.len()))
+        }
+        _ => None,
+    });
+    passed.collect()
+}
+
+#[test]
+fn what_another_machine_or_c_library_would_load_is_passed_over_and_told() {
+    let all = [X64, X64_MUSL, ARM64];
+    let groups = || vec![group(Distinction::Machine, &all), group(Distinction::Libc, &all)];
+    let report = check_application(&with_alternatives(&all, groups()), &glibc_host());
+    assert_eq!((report.verdict, subjects(&report)), (Verdict::Compatible, vec![X64.0]), "{report:?}");
+    let expected = [(PassedFor::Machine, Some("aarch64"), 1), (PassedFor::Libc, Some("musl"), 1)];
+    assert_eq!(passed_over(&report), expected);
+    // The same on a host of musl, which takes the other one.
+    let report = check_application(&with_alternatives(&all, groups()), &host(MUSL_LOADER, &[]));
+    assert_eq!((report.verdict, subjects(&report)), (Verdict::Compatible, vec![X64_MUSL.0]), "{report:?}");
+}
+
+#[test]
+fn nothing_is_passed_over_without_one_for_this_host() {
+    let all = [X64_MUSL, ARM64];
+    let groups = vec![group(Distinction::Machine, &all), group(Distinction::Libc, &all)];
+    let report = check_application(&with_alternatives(&all, groups), &glibc_host());
+    assert_eq!(report.verdict, Verdict::Incompatible, "{report:?}");
+    assert_eq!(passed_over(&report), []);
+    // A helper for another machine that stands for nothing here is a fault.
+    let all = [X64, ("bin/helper", "aarch64", "libc.so.6")];
+    let report = check_application(&with_alternatives(&all, Vec::new()), &glibc_host());
+    assert_eq!(report.verdict, Verdict::Incompatible, "{report:?}");
+}
+
+#[test]
+fn the_one_for_this_host_is_judged_and_its_fault_counts() {
+    let broken = (X64.0, X64.1, "libmissing.so.1");
+    let all = [broken, ARM64];
+    let groups = vec![group(Distinction::Machine, &all)];
+    let report = check_application(&with_alternatives(&all, groups), &glibc_host());
+    assert_eq!((report.verdict, subjects(&report)), (Verdict::Incompatible, vec![X64.0]), "{report:?}");
+}
+
+#[test]
+fn a_document_holds_all_and_each_host_picks_its_own() {
+    let all = [X64, ARM64];
+    let alternatives = vec![group(Distinction::Machine, &all)];
+    let subjects_of = all.iter().map(|(path, ..)| (*path).to_owned()).collect();
+    let document = Specification { alternatives, subjects: subjects_of, ..document(builds(&all)) };
+    let report = check(&document, &glibc_host());
+    assert_eq!((report.verdict, subjects(&report)), (Verdict::Compatible, vec![X64.0]), "{report:?}");
+    assert_eq!(passed_over(&report), [(PassedFor::Machine, Some("aarch64"), 1)]);
+    // Without the word that they stand for one another, each counts.
+    let named = Specification { alternatives: Vec::new(), ..document };
+    assert_eq!(check(&named, &glibc_host()).verdict, Verdict::Incompatible);
+}
+
+#[test]
+fn extension_modules_for_a_python_that_is_not_here_are_passed_over() {
+    let modules = ["m.cpython-39-x86_64-linux-gnu.so", "m.cpython-311-x86_64-linux-gnu.so"];
+    let all = [(modules[0], "x86_64", "libpython3.9.so.1.0"), (modules[1], "x86_64", "libc.so.6")];
+    let groups = || vec![group(Distinction::Python, &all)];
+    let check = |host: &Host| check_application(&with_alternatives(&all, groups()), host);
+    let report = check(&host(GLIBC_LOADER, &["/usr/bin/python3.11"]));
+    assert_eq!((report.verdict, subjects(&report)), (Verdict::Compatible, vec![modules[1]]), "{report:?}");
+    assert_eq!(passed_over(&report), [(PassedFor::Python, Some("Python 3.9"), 1)]);
+    // The other Python wants the other module, and without any all of them are judged.
+    assert_eq!(check(&host(GLIBC_LOADER, &["/usr/bin/python3.9"])).verdict, Verdict::Incompatible);
+    assert_eq!(subjects(&check(&glibc_host())).len(), 2);
+}
+
+#[test]
+fn if_everything_was_passed_over_nothing_is_decided() {
+    let all = [("tests/data/a.so", "aarch64", "libc.so.6")];
+    let groups = vec![group(Distinction::TestData, &all)];
+    let report = check_application(&with_alternatives(&all, groups), &glibc_host());
+    assert_eq!(report.verdict, Verdict::Undecided, "{report:?}");
+    assert_eq!(passed_over(&report), [(PassedFor::TestData, Some("aarch64"), 1)]);
+}

@@ -1,0 +1,95 @@
+//! What a file of a directory is by the place where it lies.
+
+use std::path::{Component, Path};
+
+/// Directories whose executable files people and other programs start.
+const PROGRAMS: [&str; 6] = ["bin", "sbin", "libexec", "games", "cgi-bin", "Scripts"];
+
+/// Directories whose scripts are modules, data or examples, wherever they lie below.
+const MODULES: [&str; 12] = [
+    "node_modules",
+    "site-packages",
+    "dist-packages",
+    "perl5",
+    "perl",
+    "gems",
+    "share",
+    "doc",
+    "docs",
+    "example",
+    "examples",
+    "src",
+];
+
+/// Directories of test data.
+const TESTS: [&str; 8] =
+    ["test", "tests", "testdata", "test-data", "test_data", "testing", "fixtures", "__tests__"];
+
+/// Whether scripts at a path are programs of the directory `top`: they lie in it, or in a directory for
+/// programs that is no part of a tree of modules, examples or test data.
+pub(super) fn is_place_of_programs(top: &Path, path: &Path) -> bool {
+    let Ok(inside) = path.strip_prefix(top) else { return true };
+    let directories = names(inside.parent().unwrap_or(inside));
+    if directories.is_empty() {
+        return true;
+    }
+    let own = top.file_name().map(|name| name.to_string_lossy().into_owned());
+    let is_module = |name: &String| {
+        MODULES.contains(&name.as_str()) || TESTS.contains(&name.as_str()) || is_library_of_python(name)
+    };
+    directories.iter().any(|name| PROGRAMS.contains(&name.as_str()))
+        && !directories.iter().chain(&own).any(is_module)
+}
+
+/// Whether a path of the scope lies in a directory of test data.
+pub(super) fn is_test_data(path: &str) -> bool {
+    let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+    directory.split('/').any(|name| TESTS.contains(&name))
+}
+
+fn names(path: &Path) -> Vec<String> {
+    let components = path.components().filter_map(|component| match component {
+        Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
+        _ => None,
+    });
+    components.collect()
+}
+
+/// `python3.11`.
+fn is_library_of_python(name: &str) -> bool {
+    name.strip_prefix("python").is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_are_programs_at_the_top_and_in_directories_for_programs() {
+        let is_program = |path: &str| is_place_of_programs(Path::new("/app"), &Path::new("/app").join(path));
+        for path in
+            ["run.sh", "bin/run", "usr/local/sbin/run", "libexec/git-core/mergetools/run", "bin/tool/x"]
+        {
+            assert!(is_program(path), "{path}");
+        }
+        for path in [
+            "lib/python3.11/lib2to3/pgen2/token.py",
+            "lib/python3.11/site-packages/x/bin/y",
+            "node_modules/semver/bin/semver.js",
+            "tests/bin/x",
+            "share/app/bin/x",
+            "tools/x.sh",
+        ] {
+            assert!(!is_program(path), "{path}");
+        }
+        let modules = Path::new("/srv/node_modules");
+        assert!(!is_place_of_programs(modules, Path::new("/srv/node_modules/semver/bin/semver.js")));
+        assert!(is_place_of_programs(modules, Path::new("/srv/node_modules/run.sh")));
+    }
+
+    #[test]
+    fn test_data_is_known_by_its_directory() {
+        assert!(is_test_data("debug/elf/testdata/gcc-amd64") && is_test_data("tests/a/b"));
+        assert!(!is_test_data("lib/libtest.so") && !is_test_data("tests"));
+    }
+}
