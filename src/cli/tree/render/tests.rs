@@ -286,7 +286,7 @@ fn the_document_fits_its_schema() {
     let mut tree = troubled();
     tree.why = Some(why::find(&tree, "libz.so.1"));
     let report = TreeReport { schema: identifier.to_owned(), host, trees: vec![tree], failed: Vec::new() };
-    let schema = crate::spec::schema::of::<TreeReport>(identifier);
+    let schema = crate::spec::schema::of_output::<TreeReport>(identifier);
     let document = serde_json::to_value(&report).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
     let faults: Vec<String> = validator.iter_errors(&document).map(|fault| fault.to_string()).collect();
