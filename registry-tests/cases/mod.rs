@@ -24,6 +24,7 @@ mod platform;
 mod recorded_image;
 mod recorded_run;
 mod recorded_search;
+mod recorder_rights;
 mod recording;
 mod request;
 mod round_trip;
@@ -45,6 +46,7 @@ pub fn all() -> Vec<Case> {
         attach::cases(),
         witness::cases(),
         platform::cases(),
+        recorder_rights::cases(),
         recording::cases(),
         request::cases(),
         cache::cases(),

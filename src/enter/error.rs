@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::process_limit::ProcessLimit;
+
 /// What stood in the way.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -13,6 +15,9 @@ pub enum Error {
     /// No namespace to mount in.
     #[error("no right to mount: neither as this user nor in a user namespace")]
     Namespace(#[source] io::Error),
+    /// A right is missing that containers may be started without.
+    #[error("could not enter the mirror: the capability {0} is missing")]
+    Capability(&'static str),
     /// The ids of a user namespace could not be set.
     #[error("could not set up the user namespace")]
     Ids(#[source] io::Error),
@@ -57,6 +62,15 @@ pub enum Error {
     Process { doing: &'static str, source: io::Error },
 }
 
+/// What to do about a thread or process that could not be started.
+fn too_few_processes() -> String {
+    let limit = ProcessLimit::here().map(|limit| format!(" of {}", limit.most)).unwrap_or_default();
+    format!(
+        "the limit{limit} on processes and threads is reached, and the recorder needs two for each mounted file system; \
+         start the container with a higher `--pids-limit`, or raise `ulimit -u`"
+    )
+}
+
 impl Error {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
@@ -72,6 +86,7 @@ impl Error {
             )),
             Self::Device(_) => Some(format!("give it the device: {ways}")),
             Self::Namespace(_) | Self::Ids(_) => Some(ways.to_owned()),
+            Self::Capability(name) => Some(format!("start the container with `--cap-add {name}`, too")),
             Self::Mount { .. } => Some(format!(
                 "{ways}; where AppArmor forbids mounts, add `--security-opt apparmor=unconfined`"
             )),
@@ -100,6 +115,11 @@ impl Error {
                  its own, record without --mpi, one log for each"
                     .to_owned(),
             ),
+            Self::Serve { source, .. } | Self::Process { source, .. }
+                if source.raw_os_error() == Some(libc::EAGAIN) =>
+            {
+                Some(too_few_processes())
+            }
             Self::Serve { .. } | Self::Begin(_) | Self::Folder { .. } | Self::Process { .. } => None,
         }
     }

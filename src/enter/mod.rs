@@ -17,6 +17,7 @@
 //!
 //! The mirror itself is not known here: a [`Service`] is handed the mounted devices.
 
+mod capability;
 mod child;
 mod control;
 mod door;
@@ -29,6 +30,7 @@ mod mount_table;
 mod namespace;
 mod outside;
 mod plan;
+mod process_limit;
 mod rendezvous;
 mod request;
 mod server;
@@ -52,6 +54,7 @@ pub use join::{Invitation, Meeting, Rank, join, meet};
 pub use namespace::Users;
 use outside::{Namespace, Outside};
 use plan::{Plan, depth_of};
+pub use process_limit::ProcessLimit;
 pub use rendezvous::Directories;
 use rustix::process::Pid;
 pub(crate) use status::Status;
@@ -101,6 +104,13 @@ pub struct Ready<'a> {
     pub place: Option<&'a Path>,
     /// Whether it has a user namespace of its own.
     pub as_user: bool,
+}
+
+impl Ready<'_> {
+    /// The capabilities whose absence shuts users other than root out of the mirror.
+    pub fn missing_for_others(&self) -> Vec<&'static str> {
+        if self.as_user { Vec::new() } else { capability::missing(capability::TO_SERVE_OTHERS) }
+    }
 }
 
 /// One volume of the mirror, mounted.

@@ -6,6 +6,7 @@ use std::io::{self, Read as _, Write as _};
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::{getegid, geteuid};
 
+use super::capability;
 use super::error::Error;
 use crate::sys;
 
@@ -34,7 +35,12 @@ pub struct Entered {
 /// Where neither is allowed.
 pub fn enter() -> Result<Entered, Error> {
     let entered = match sys::unshare_mounts(false) {
-        Ok(()) => Entered { users: users_here(), as_user: false },
+        Ok(()) => {
+            if let Some(name) = capability::missing(capability::TO_ENTER).first() {
+                return Err(Error::Capability(name));
+            }
+            Entered { users: users_here(), as_user: false }
+        }
         Err(_) => Entered { users: enter_user_namespace()?, as_user: true },
     };
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;

@@ -89,6 +89,8 @@ pub enum News<'a> {
     StillInside(&'a [u32]),
     /// Only so many of a node's ranks have come.
     RanksMissing { came: u32, expected: u32 },
+    /// So many processes or threads could not be started, because there may be only `most`.
+    ProcessesRefused { refused: u64, most: u64 },
 }
 
 /// Runs the command in a mirror of the root and writes what it touched; so do the ranks that come to the
@@ -113,9 +115,15 @@ pub fn record(
         place: options.place.clone(),
     };
     let (told, unwritten) = io::pipe().map_err(failed)?;
+    let before = enter::ProcessLimit::here();
     let mut service = RecordingService::new((&out, log), unwritten, options, header(options), tell);
     let outcome = enter::run(&entering, gate, &mut service);
     drop(service);
+    if let (Ok(_), Some(before), Some(after)) = (&outcome, before, enter::ProcessLimit::here())
+        && after.refused > before.refused
+    {
+        tell(&News::ProcessesRefused { refused: after.refused - before.refused, most: after.most });
+    }
     if outcome.as_ref().is_err_and(|error| !matches!(error, enter::Error::MountLeft { .. })) {
         out.take_back();
     }

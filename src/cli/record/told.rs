@@ -9,8 +9,12 @@ use crate::record::News;
 pub fn tell(news: &News<'_>, waits: bool, context: &Context) {
     match news {
         // Nobody reads it: whoever is to enter the mirror finds it in the table of mounts.
-        News::Ready(ready) if waits => drop(context.print(&how_to_enter(ready))),
-        News::Ready(_) => {}
+        News::Ready(ready) => {
+            warn_of_missing(ready, waits, context);
+            if waits {
+                drop(context.print(&how_to_enter(ready)));
+            }
+        }
         News::StillInside(processes) => {
             let numbers: Vec<String> = processes.iter().map(u32::to_string).collect();
             context.warn(&format!("still in the mirror, and asked to end: process {}", numbers.join(", ")));
@@ -18,6 +22,24 @@ pub fn tell(news: &News<'_>, waits: bool, context: &Context) {
         News::RanksMissing { came, expected } => {
             context.warn(&format!("only {came} of {expected} ranks of this node came to be recorded"));
         }
+        News::ProcessesRefused { refused, most } => context.warn(&format!(
+            "the limit of {most} on processes and threads was reached ({refused} refused), and the recorder takes two for each \
+             mounted file system; start the container with a higher `--pids-limit`"
+        )),
+    }
+}
+
+/// Warns if others can reach the mirror and cannot use it.
+fn warn_of_missing(ready: &Ready<'_>, waits: bool, context: &Context) {
+    let missing = ready.missing_for_others();
+    if (waits || ready.place.is_some()) && !missing.is_empty() {
+        let options: Vec<String> = missing.iter().map(|name| format!("--cap-add {name}")).collect();
+        context.warn(&format!(
+            "only root can use the mirror: without the capabilities {} nobody else is served; start the container with \
+             `{}`",
+            missing.join(" and "),
+            options.join(" ")
+        ));
     }
 }
 
