@@ -61,20 +61,10 @@ fn passed(folder: &Path, text: &str) {
     pair::assert_same(folder, &["env", direct_operations(), "python3", &script]);
 }
 
-/// Two overlays on each other are too deep for FUSE passthrough, so every byte goes through the server.
+/// Every byte goes through the server.
 fn served(folder: &Path, text: &str) {
     let script = script(folder, text);
-    let commands = format!(
-        "set -e; export {}
-        overlay() {{
-            mkdir -p memory$1 over$1; mount -t tmpfs memory memory$1; mkdir memory$1/upper memory$1/work
-            mount -t overlay over -o lowerdir=$2,upperdir=memory$1/upper,workdir=memory$1/work over$1
-        }}
-        mkdir lower; overlay 1 lower; overlay 2 over1; mkdir over2/native over2/mirror; top=$PWD
-        cd $top/over2/native; python3 {script} > $top/native.out
-        cd $top/over2/mirror; {COMPAT} record -q -o $top/run.jsonl -- python3 {script} > $top/mirror.out",
-        direct_operations()
-    );
+    let commands = pair::served(&format!("env {} python3 {script}", direct_operations()));
     pair::assert_same_outputs(folder, &commands);
     let recording = read(&log(folder));
     let counted = recording.events.iter().any(|event| event.read.is_some_and(|bytes| bytes > 0));

@@ -10,6 +10,7 @@ mod meanwhile;
 mod meeting;
 mod mount;
 mod nested;
+mod open_file;
 mod out;
 mod outside;
 mod place;
@@ -31,6 +32,7 @@ pub fn all() -> Vec<Case> {
     let themes = [
         transparency::cases(),
         behaviour::cases(),
+        open_file::cases(),
         program::cases(),
         event::cases(),
         content::cases(),

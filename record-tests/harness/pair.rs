@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use super::recorder::{assert_code, command, finish};
+use super::recorder::{COMPAT, assert_code, command, finish};
 
 /// Asks for the full size of works that are cut down for the gate: `COMPAT_RECORD_FULL=1`.
 pub fn is_full_size() -> bool {
@@ -46,15 +46,36 @@ fn assert_same_lines(mirrored: &str, native: &str) {
     assert_eq!(mirrored, native);
 }
 
-/// Runs commands of the shell that do both, in a mount namespace of their own, and asserts that what they put
-/// into `native.out` and `mirror.out` is the same, and is so told.
-pub fn assert_same_outputs(folder: &Path, commands: &str) -> String {
+/// Runs commands of the shell that do both, in a mount namespace of their own, and tells what they put into
+/// `native.out` and `mirror.out`.
+pub fn outputs(folder: &Path, commands: &str) -> (String, String) {
     let mut run = Command::new("unshare");
     run.args(["-m", "sh", "-c", commands]).current_dir(folder);
     assert_code(&finish(run, b""), 0);
     let text = |name: &str| std::fs::read_to_string(folder.join(name)).expect("it was written");
-    assert_same_lines(&text("mirror.out"), &text("native.out"));
-    text("mirror.out")
+    (text("native.out"), text("mirror.out"))
+}
+
+/// The same, and asserts that both are the same.
+pub fn assert_same_outputs(folder: &Path, commands: &str) -> String {
+    let (native, mirrored) = outputs(folder, commands);
+    assert_same_lines(&mirrored, &native);
+    mirrored
+}
+
+/// Commands of the shell that run one natively and recorded (`run.jsonl`) on two overlays on each other. These are too deep
+/// for FUSE passthrough, so every byte goes through the server.
+pub fn served(command: &str) -> String {
+    format!(
+        "set -e
+        overlay() {{
+            mkdir -p memory$1 over$1; mount -t tmpfs memory memory$1; mkdir memory$1/upper memory$1/work
+            mount -t overlay over -o lowerdir=$2,upperdir=memory$1/upper,workdir=memory$1/work over$1
+        }}
+        mkdir lower; overlay 1 lower; overlay 2 over1; mkdir over2/native over2/mirror; top=$PWD
+        cd $top/over2/native; {command} > $top/native.out
+        cd $top/over2/mirror; {COMPAT} record -q -o $top/run.jsonl -- {command} > $top/mirror.out"
+    )
 }
 
 /// Runs it, and asserts that both end well and say the same.

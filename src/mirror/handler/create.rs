@@ -171,8 +171,10 @@ pub(in crate::mirror) fn unnamed(
     let node = volume.table.made_unnamed(&stat, |number| Node::unnamed(number, &stat, &parent, handle));
     let open = next_open();
     node.tell(&stat);
+    // It is made so once; what opens it again must not make another.
+    let kept = flags & !(libc::O_TMPFILE as u32);
     write_entry(out, node.number, &stat, volume.validity(&stat));
-    answer_opened(volume, request, out, &node, (file, admission), (open, flags))?;
+    answer_opened(volume, request, out, &node, (file, admission), (open, kept))?;
     volume.tell(request.caller(), || node.path(), Action::Create { open, flags, mode }, None);
     Ok(())
 }

@@ -1,0 +1,133 @@
+//! Every operation on an open file: one with a name, without one, unlinked, renamed, in a directory that was moved or
+//! removed; in each mode of opening; by root, by a user, and by a user whom root gave it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use crate::harness::case::Case;
+use crate::harness::pair;
+use crate::harness::recorder::{COMPAT, assert_code, finish, record_as_user};
+use crate::harness::user::USER;
+
+const TOOLS: &[&str] = &["python3", "setpriv", "unshare"];
+
+/// The cases.
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new("open_file::of_root", TOOLS, |folder| passed(folder, "root")),
+        Case::new("open_file::of_root_that_others_may_write", TOOLS, |folder| passed(folder, "shared")),
+        Case::new("open_file::of_a_user", TOOLS, |folder| passed(folder, "user")),
+        Case::new("open_file::that_root_gave_to_a_user", TOOLS, |folder| passed(folder, "guest")),
+        Case::new("open_file::of_root_where_nothing_goes_past_the_mirror", TOOLS, |folder| {
+            served(folder, "root");
+        }),
+        Case::new("open_file::of_a_user_where_nothing_goes_past_the_mirror", TOOLS, |folder| {
+            served(folder, "user");
+        }),
+        Case::new(
+            "open_file::that_root_gave_to_a_user_where_nothing_goes_past_the_mirror",
+            TOOLS,
+            |folder| {
+                served(folder, "guest");
+            },
+        ),
+        Case::new("open_file::in_a_mirror_of_the_user", TOOLS, own),
+        Case::new("open_file::make_collects_its_output_in_a_file_without_a_name", MAKE, make),
+    ]
+}
+
+/// What differs where reads and writes go past the mirror: part of a line, and why.
+const INHERENT: &[(&str, &str)] = &[
+    (
+        "| append | append taken away |",
+        "the kernel opens what is read past the mirror once, with the flags of open(2)",
+    ),
+    (
+        "guest | unnamed |",
+        "root has it open in its own name, and opened it to others only then (docs/security.md)",
+    ),
+];
+
+/// Whether the line is of what may differ so. Of a file that root holds, only what opens it for writing once more.
+fn is_inherent(native: &str, mirrored: &str) -> bool {
+    let (appends, held) = (INHERENT[0].0, INHERENT[1].0);
+    native.contains(appends) || native.starts_with(held) && mirrored.ends_with("ETXTBSY")
+}
+
+/// Asserts that both say the same, but for what differs inherently; tells how many lines do.
+fn compare(native: &str, mirrored: &str) -> usize {
+    assert_eq!(mirrored.lines().count(), native.lines().count());
+    assert!(native.lines().count() > 3000, "{native}");
+    let differ = native.lines().zip(mirrored.lines()).filter(|(native, mirrored)| native != mirrored);
+    let mut inherent = 0;
+    for (native, mirrored) in differ {
+        assert!(is_inherent(native, mirrored), "native: {native}\nmirror: {mirrored}");
+        inherent += 1;
+    }
+    inherent
+}
+
+/// The script is beside the directories it runs in, which other users may enter.
+fn script(folder: &Path) -> String {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("our folder");
+    let path = folder.join("script.py");
+    fs::write(&path, include_str!("../fixtures/open_file.py")).expect("a file");
+    path.display().to_string()
+}
+
+fn passed(folder: &Path, who: &str) {
+    let pair = pair::run(folder, &["python3", &script(folder), who]);
+    assert_code(&pair.native, 0);
+    assert_code(&pair.mirrored, 0);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let differences = compare(&text(&pair.native.stdout), &text(&pair.mirrored.stdout));
+    assert_ne!(differences, 0, "what is inherent is seen");
+}
+
+fn served(folder: &Path, who: &str) {
+    let command = format!("python3 {} {who}", script(folder));
+    let (native, mirrored) = pair::outputs(folder, &pair::served(&command));
+    assert_eq!(compare(&native, &mirrored), 0);
+}
+
+/// A mirror that an ordinary user makes.
+fn own(folder: &Path) {
+    let script = script(folder);
+    let mut native = Command::new("setpriv");
+    native.args(USER).args(["python3", &script, "user"]).current_dir(folder);
+    let native = finish(native, b"");
+    let mirrored = record_as_user(folder, "", &format!("python3 {script} user"));
+    assert_code(&native, 0);
+    assert_code(&mirrored, 0);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert_eq!(compare(&text(&native.stdout), &text(&mirrored.stdout)), 0);
+}
+
+const MAKE: &[&str] = &["make", "setpriv", "unshare"];
+
+fn make(folder: &Path) {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("our folder");
+    let rules = "all: a b c d\na b c:\n\t@echo out $@; echo err $@ >&2\nd:\n\t@echo last; exit 5\n";
+    fs::write(folder.join("Makefile"), rules).expect("a file");
+    let as_user = format!("setpriv {}", USER.join(" "));
+    let run = |before: &str| {
+        let script =
+            format!("{before} make -j3 -k --output-sync > out 2>&1; echo $? >> out; sort out; rm out");
+        let mut run = Command::new("sh");
+        run.args(["-c", &script]).current_dir(folder).env("TMPDIR", folder);
+        String::from_utf8_lossy(&finish(run, b"").stdout).into_owned()
+    };
+    let native = run("");
+    assert!(native.starts_with("2\nerr a\nerr b\nerr c\nlast\n"), "{native}");
+    let record = format!("{COMPAT} record -q -o run.jsonl --");
+    for recorder in [&record, &format!("{record} {as_user}"), &as_user] {
+        assert_eq!(run(recorder), native, "{recorder}");
+    }
+    let command = "sh -c 'make -j3 -k --output-sync 2>&1; echo $?'";
+    let output = record_as_user(folder, "rm run.jsonl", command);
+    let mut lines: Vec<String> = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
+    lines.sort();
+    assert_eq!(lines.join("\n") + "\n", native);
+}
