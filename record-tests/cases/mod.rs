@@ -1,5 +1,6 @@
 //! The cases, one file a theme.
 
+mod attribute;
 mod behaviour;
 mod compat_lib;
 mod content;
@@ -33,6 +34,7 @@ pub fn all() -> Vec<Case> {
         transparency::cases(),
         behaviour::cases(),
         open_file::cases(),
+        attribute::cases(),
         program::cases(),
         event::cases(),
         content::cases(),

@@ -35,6 +35,11 @@ impl Identity {
         }
     }
 
+    /// Whether the time of birth is known, which tells it from all files that had its number.
+    pub fn has_birth(&self) -> bool {
+        self.born != (0, 0)
+    }
+
     /// Whether both files lie in the same mount, as far as the kernel reports it (before Linux 5.8 it does not).
     pub fn has_mount_of(&self, other: &Self) -> bool {
         self.mount == other.mount

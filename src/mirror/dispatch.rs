@@ -67,6 +67,7 @@ pub(super) fn answer(
 /// What is always asked for.
 const WANTED: Feature = Feature::ASYNC_READ
     .with(Feature::ATOMIC_TRUNCATE)
+    .with(Feature::EXPORT)
     .with(Feature::BIG_WRITES)
     .with(Feature::DONT_MASK)
     .with(Feature::CONTROL_FOLDERS)

@@ -65,6 +65,12 @@ pub struct Access {
 }
 
 impl Access {
+    /// Whether a write keeps the set-group-id bit if the writer is in the file's group, and takes it away otherwise
+    /// (`setattr_should_drop_sgid`).
+    pub fn depends_on_groups(self) -> bool {
+        u32::from(self.mode) & (libc::S_ISGID | libc::S_IXGRP) == libc::S_ISGID
+    }
+
     /// Those of a file.
     pub fn of(stat: &Statx) -> Self {
         let appends = stat.stx_attributes.contains(StatxAttributes::APPEND);
@@ -114,6 +120,8 @@ pub struct Opens {
     pub registrar: Registrar,
     /// Those of both sorts that are for an execution: they last as long as the program runs.
     pub executed: u32,
+    /// Those of both sorts that are for reading and writing, so that memory can be mapped which is stored to.
+    pub mappable: u32,
 }
 
 /// In whose name a file is registered for passthrough: with whose limits it is written.

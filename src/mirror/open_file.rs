@@ -46,6 +46,11 @@ pub fn is_for_writing(flags: u32) -> bool {
     flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32
 }
 
+/// Whether memory that is stored to can be mapped from an open with these flags (mmap(2)).
+pub fn is_mappable(flags: u32) -> bool {
+    flags & libc::O_ACCMODE as u32 == libc::O_RDWR as u32
+}
+
 /// How an open is answered.
 #[derive(Debug)]
 pub enum Opened {
@@ -109,6 +114,11 @@ impl OpenFile {
         is_for_writing(self.flags)
     }
 
+    /// For what it is open beyond reading and writing.
+    pub fn uses(&self) -> Uses {
+        Uses::of(self.flags)
+    }
+
     /// Whether closing it takes no time: nothing is written back, and no space is given back.
     pub fn is_closed_soon(&self) -> bool {
         (self.passed || !self.writes()) && self.node.has_name()
@@ -131,6 +141,33 @@ impl OpenFile {
         // Two threads may both open it; one of the files is closed again.
         let file = open()?;
         Ok(self.file.get_or_init(|| file))
+    }
+}
+
+/// For what a file is open, beyond reading and writing.
+#[derive(Clone, Copy, Debug)]
+pub struct Uses {
+    pub executed: bool,
+    pub mappable: bool,
+}
+
+impl Uses {
+    /// Those that flags of open(2) tell.
+    pub fn of(flags: u32) -> Self {
+        let executed = flags & super::observer::Action::EXECUTE != 0;
+        Self { executed, mappable: is_mappable(flags) }
+    }
+
+    /// Counts the open.
+    pub fn begin(self, opens: &mut super::node::Opens) {
+        opens.executed += u32::from(self.executed);
+        opens.mappable += u32::from(self.mappable);
+    }
+
+    /// It is closed.
+    pub fn end(self, opens: &mut super::node::Opens) {
+        opens.executed -= u32::from(self.executed);
+        opens.mappable -= u32::from(self.mappable);
     }
 }
 

@@ -9,13 +9,13 @@ use std::cell::OnceCell;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use rustix::fs::{Access, AtFlags, CWD};
+use rustix::fs::{AtFlags, CWD};
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 
 use super::caller_status::IdMaps;
 use super::identity::{Assumed, Credentials, Identity, Standing};
-use super::node::Node;
+use super::node::{Access, Node};
 use super::observer::Caller;
 use super::protocol::{Body, Header};
 use super::volume::{Volume, self_path};
@@ -167,7 +167,8 @@ impl<'a> Request<'a> {
         }
         let _assumed = self.credentials.assume(self.identity(), None)?;
         let may_search = |directory: &Arc<OwnedFd>| {
-            rustix::fs::accessat(CWD, self_path(directory), Access::EXEC_OK, AtFlags::EACCESS).is_ok()
+            rustix::fs::accessat(CWD, self_path(directory), rustix::fs::Access::EXEC_OK, AtFlags::EACCESS)
+                .is_ok()
         };
         if changed.iter().all(may_search) { Ok(()) } else { Err(Errno::STALE) }
     }
@@ -220,13 +221,17 @@ impl<'a> Request<'a> {
         Ok(Some(identity))
     }
 
-    /// Becomes the one whose limits count where an open file is written, as long as what is returned lives.
+    /// Becomes the one whose limits count where this file, which is open, is written, as long as what is returned lives.
     ///
     /// # Errors
     ///
     /// `EPERM` where this process cannot act for the caller.
-    pub fn as_writer(&self) -> Result<Assumed<'_>, Errno> {
-        self.credentials.assume(&self.credentials.identify_writer(&self.header), None)
+    pub fn as_writer(&self, node: &Node) -> Result<Assumed<'_>, Errno> {
+        let mut writer = self.credentials.identify_writer(&self.header);
+        if node.told().is_some_and(Access::depends_on_groups) {
+            writer.groups.clone_from(&self.identity().groups);
+        }
+        self.credentials.assume(&writer, None)
     }
 
     /// The same where the kernel writes back what was stored through a mapping, for the one who opened the file. It leaves

@@ -1,7 +1,8 @@
 //! The nodes that the kernel knows, by number and by identity, counted as the kernel counts: each answer
-//! with a node adds one, a forget takes as many away as it says.
+//! with a node adds one, a forget takes as many away as it says. Those that it forgot last are kept for a while: programs
+//! may have handles of them (name_to_handle_at(2)), which the kernel resolves by the number.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::Statx;
@@ -24,7 +25,12 @@ struct Inner {
     by_number: HashMap<u64, Known>,
     by_identity: HashMap<Identity, u64>,
     last: u64,
+    /// Those that were forgotten, the latest last; some of them may be known again.
+    forgotten: VecDeque<u64>,
 }
+
+/// How many nodes are kept that the kernel has forgotten.
+const KEPT: usize = 16_384;
 
 #[derive(Debug)]
 struct Known {
@@ -61,7 +67,8 @@ impl Table {
     pub fn known(&self, stat: &Statx) -> Option<Arc<Node>> {
         let inner = self.inner();
         let number = inner.by_identity.get(&Identity::of(stat))?;
-        inner.by_number.get(number).map(|known| Arc::clone(&known.node))
+        let known = inner.by_number.get(number).filter(|known| known.lookups > 0);
+        known.map(|known| Arc::clone(&known.node))
     }
 
     /// Counts one look-up of the file called `name` in `parent`, and tells its node.
@@ -69,6 +76,17 @@ impl Table {
         let node = self.counted(stat, |number| Node::named(number, stat, parent, name));
         node.found(parent, name, attribute::has_several_names(stat));
         node
+    }
+
+    /// Counts one look-up of a node that is found by no name.
+    pub fn found_again(&self, node: &Arc<Node>) {
+        let mut inner = self.inner();
+        if let Some(known) = inner.by_number.get_mut(&node.number) {
+            known.lookups += 1;
+            return;
+        }
+        inner.by_identity.entry(node.identity()).or_insert(node.number);
+        inner.by_number.insert(node.number, Known { node: Arc::clone(node), lookups: 1 });
     }
 
     /// Counts one look-up of a file without a name.
@@ -117,15 +135,37 @@ impl Table {
         if known.lookups > 0 || number == ROOT {
             return;
         }
-        let forgotten = inner.by_number.remove(&number);
-        if let Some(Known { node, .. }) = &forgotten
-            && inner.by_identity.get(&node.identity()) == Some(&number)
-        {
-            inner.by_identity.remove(&node.identity());
-        }
+        let node = Arc::clone(&known.node);
+        // What cannot be told from a later file of the same number is not found again.
+        let removed = match node.has_name() && node.identity().has_birth() {
+            true => inner.keep(number),
+            false => inner.remove(number),
+        };
         drop(inner);
-        // Closes its descriptor and lets go of its parents, which needs no lock.
-        drop(forgotten);
+        // Closes descriptors and lets go of parents, which needs no lock.
+        drop(removed);
+        node.release();
+    }
+}
+
+impl Inner {
+    /// Keeps a node that was forgotten, in the place of the one that was so first.
+    fn keep(&mut self, number: u64) -> Option<Known> {
+        self.forgotten.push_back(number);
+        if self.forgotten.len() <= KEPT {
+            return None;
+        }
+        let first = self.forgotten.pop_front()?;
+        let is_unknown = self.by_number.get(&first).is_some_and(|known| known.lookups == 0);
+        if is_unknown { self.remove(first) } else { None }
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Known> {
+        let removed = self.by_number.remove(&number)?;
+        if self.by_identity.get(&removed.node.identity()) == Some(&number) {
+            self.by_identity.remove(&removed.node.identity());
+        }
+        Some(removed)
     }
 }
 
@@ -170,10 +210,34 @@ mod tests {
         table.forget(one.number, 1);
         assert!(table.node(one.number).is_ok());
         table.forget(one.number, 1);
+        assert!(table.node(one.number).is_ok(), "a program may have a handle of it");
+        let again = table.found(&found, &table.root, b"a");
+        assert!(Arc::ptr_eq(&again, &one), "the handle leads to the file that the name leads to");
+        one.lost(&table.root, b"a", None);
+        table.forget(one.number, 1);
         assert_eq!(table.node(one.number).map(|node| node.number), Err(Errno::STALE));
         assert_ne!(table.found(&found, &table.root, b"a").number, one.number, "no number is used twice");
         table.forget(ROOT, 99);
         assert!(table.node(ROOT).is_ok());
+    }
+
+    #[test]
+    fn of_those_that_were_forgotten_the_last_are_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("a"), "").expect("a file");
+        let table = table(folder.path());
+        let found = stat(folder.path(), "a");
+        let first = table.found(&found, &table.root, b"a").number;
+        table.forget(first, 1);
+        let mut other = found;
+        for number in 0..KEPT as u64 {
+            // As many other files.
+            other.stx_ino = found.stx_ino + 1 + number;
+            table.forget(table.found(&other, &table.root, b"b").number, 1);
+        }
+        assert!(table.node(first).is_err());
+        assert_eq!(table.inner().by_number.len(), KEPT + 1);
+        assert_eq!(table.inner().by_identity.len(), KEPT + 1);
     }
 
     #[test]
@@ -238,7 +302,7 @@ mod tests {
         let (weak_a, weak_b) = (Arc::downgrade(&a), Arc::downgrade(&b));
         table.forget(a.number, 2);
         table.forget(b.number, 1);
-        drop((a, b));
+        drop((a, b, table));
         assert!(weak_a.upgrade().is_none() && weak_b.upgrade().is_none());
     }
 }

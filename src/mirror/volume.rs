@@ -14,7 +14,7 @@ use super::attribute;
 use super::handle_cache::{DEEPEST, HandleCache, Holders};
 use super::node::{self, Node};
 use super::observer::{Action, Caller, Event, Observer};
-use super::open_file::{OpenFile, OpenFolder, OpenTable};
+use super::open_file::{OpenFile, OpenFolder, OpenTable, is_mappable};
 use super::open_handle::OpenHandle;
 use super::protocol::{ROOT, Validity, write_entry, write_forgotten_attributes};
 use super::provider::Provider;
@@ -221,6 +221,14 @@ impl Volume {
         Ok(node)
     }
 
+    /// Counts a look-up of a node that was found by its number and writes the answer.
+    pub(super) fn answer_node(&self, out: &mut Vec<u8>, node: &Arc<Node>) -> Result<(), Errno> {
+        let stat = self.stat(node)?;
+        self.table.found_again(node);
+        write_entry(out, node.number, &stat, self.validity(node, &stat));
+        Ok(())
+    }
+
     /// The same for a thread that was sent back: it will meet what it finds now, whatever becomes of the name.
     pub(super) fn answer_retry(
         &self,
@@ -268,7 +276,7 @@ impl Volume {
             });
         }
         node.tell(&stat);
-        write_entry(out, node.number, &stat, self.validity(&stat));
+        write_entry(out, node.number, &stat, self.validity(node, &stat));
     }
 
     /// Admits one more open of the caller.
@@ -341,12 +349,21 @@ impl Volume {
 
     /// How long the kernel may remember the file. A file with several names is looked up each time, so
     /// that it is known by which name it is met.
-    pub(super) fn validity(&self, stat: &Statx) -> Validity {
+    pub(super) fn validity(&self, node: &Node, stat: &Statx) -> Validity {
         let Validity { entry, attributes } = self.options.sharing.validity();
+        // A store through a mapping changes the times below, and the kernel does not know of it.
+        let is_mapped = node.with_opens(None, |opens| opens.passed > 0 && opens.mappable > 0);
         Validity {
             entry: if attribute::has_several_names(stat) { Duration::ZERO } else { entry },
-            attributes,
+            attributes: if is_mapped { Duration::ZERO } else { attributes },
         }
+    }
+
+    /// The same for a file that is going to be opened with these flags.
+    pub(super) fn validity_of_opened(&self, node: &Node, stat: &Statx, flags: u32) -> Validity {
+        let validity = self.validity(node, stat);
+        let is_mapped = is_mappable(flags) && self.passthrough.load(Ordering::Relaxed);
+        Validity { attributes: if is_mapped { Duration::ZERO } else { validity.attributes }, ..validity }
     }
 
     /// Whether anybody wants to be told.

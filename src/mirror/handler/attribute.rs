@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use rustix::fs::{Access, AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid};
 use rustix::io::Errno;
@@ -18,7 +19,7 @@ use crate::mirror::volume::{Volume, self_path};
 pub(in crate::mirror) fn get(volume: &Volume, request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), Errno> {
     let node = volume.table.node(request.header.node)?;
     let stat = volume.stat(&node)?;
-    write_attributes(out, &stat, volume.validity(&stat));
+    write_attributes(out, &stat, volume.validity(&node, &stat));
     Ok(())
 }
 
@@ -30,7 +31,7 @@ pub(in crate::mirror) fn statx(
 ) -> Result<(), Errno> {
     let node = volume.table.node(request.header.node)?;
     let stat = volume.stat(&node)?;
-    write_statx(out, &stat, volume.validity(&stat));
+    write_statx(out, &stat, volume.validity(&node, &stat));
     Ok(())
 }
 
@@ -68,6 +69,13 @@ impl Change {
         self.valid & what != 0
     }
 
+    /// Whether nothing is to be set: an owner was, to what it is, or something is written by a user who must not keep a
+    /// set-group-id bit. The kernel does not tell which.
+    fn is_empty(&self) -> bool {
+        let any = change::MODE | change::USER | change::GROUP | change::SIZE;
+        !self.has(any) && self.times().is_none()
+    }
+
     /// The times to set, where any are.
     fn times(&self) -> Option<Timestamps> {
         let one = |set, now, time: Timespec| match (self.has(set), self.has(now)) {
@@ -92,7 +100,12 @@ pub(in crate::mirror) fn set(volume: &Volume, request: &Request<'_>, out: &mut V
     drop(handle);
     result?;
     let stat = volume.stat(&node)?;
-    write_attributes(out, &stat, volume.validity(&stat));
+    let mut validity = volume.validity(&node, &stat);
+    if u32::from(stat.stx_mode) & (libc::S_ISUID | libc::S_ISGID) != 0 {
+        // What is written next may take them away below.
+        validity.attributes = Duration::ZERO;
+    }
+    write_attributes(out, &stat, validity);
     Ok(())
 }
 
@@ -113,6 +126,9 @@ fn apply(
     if change.has(change::MODE) {
         set_mode(volume, request, change, node, handle)?;
     }
+    if change.is_empty() {
+        touch_owner(volume, request, (change, node, handle))?;
+    }
     if change.has(change::SIZE) {
         let result = truncate(volume, request, change, node, handle);
         let action = Action::Truncate { size: change.size };
@@ -123,6 +139,20 @@ fn apply(
         request.act(volume, subject, || set_times(node, handle, &times))?;
     }
     Ok(())
+}
+
+/// Sets the owner that the file has, which changes its time of change, and for who may change the mode takes set-id bits
+/// away (`chown_common`). The kernel asks for the same before a write, which takes them away by itself below.
+fn touch_owner(
+    volume: &Volume,
+    request: &Request<'_>,
+    (change, node, handle): (&Change, &Arc<Node>, &OwnedFd),
+) -> Result<(), Errno> {
+    let act = || rustix::fs::chownat(handle, c"", None, None, AtFlags::EMPTY_PATH);
+    match request.act(volume, Subject::of(node), act) {
+        Err(Errno::PERM) if is_being_written(volume, change, node) => Ok(()),
+        other => other,
+    }
 }
 
 fn set_mode(
@@ -168,12 +198,12 @@ fn truncate(
     if change.has(change::HANDLE) {
         let open = volume.files.find(change.handle)?;
         let file = file::file_of(volume, &open)?;
-        let _writer = request.as_writer()?;
+        let _writer = request.as_writer(node)?;
         rustix::fs::ftruncate(file, change.size)
     } else if node.kind == libc::S_IFREG {
         let open = || volume.reopen(handle, libc::O_WRONLY as u32);
         let file = request.act(volume, Subject::of(node), open)?;
-        let _writer = request.as_writer()?;
+        let _writer = request.as_writer(node)?;
         rustix::fs::ftruncate(file, change.size)
     } else {
         Err(Errno::INVAL)

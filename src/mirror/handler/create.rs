@@ -145,7 +145,7 @@ pub(in crate::mirror) fn file(
         let stat = attribute::of_file(&file)?;
         let node = volume.table.found(&stat, &parent, name);
         node.tell(&stat);
-        write_entry(out, node.number, &stat, volume.validity(&stat));
+        write_entry(out, node.number, &stat, volume.validity_of_opened(&node, &stat, flags));
         answer_opened(volume, request, out, &node, (file, admission), (open, flags))
     });
     let action = Action::Create { open, flags, mode };
@@ -173,7 +173,7 @@ pub(in crate::mirror) fn unnamed(
     node.tell(&stat);
     // It is made so once; what opens it again must not make another.
     let kept = flags & !(libc::O_TMPFILE as u32);
-    write_entry(out, node.number, &stat, volume.validity(&stat));
+    write_entry(out, node.number, &stat, volume.validity_of_opened(&node, &stat, kept));
     answer_opened(volume, request, out, &node, (file, admission), (open, kept))?;
     volume.tell(request.caller(), || node.path(), Action::Create { open, flags, mode }, None);
     Ok(())

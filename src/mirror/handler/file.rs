@@ -14,7 +14,7 @@ use crate::mirror::admission::Admission;
 use crate::mirror::attribute;
 use crate::mirror::node::Node;
 use crate::mirror::observer::{Action, Caller};
-use crate::mirror::open_file::{OpenFile, Opened, is_for_writing, next_open};
+use crate::mirror::open_file::{OpenFile, Opened, Uses, is_for_writing, next_open};
 use crate::mirror::protocol::{OUT_HEADER, ROOT, ReplyExt, opened};
 use crate::mirror::provider::Wanted;
 use crate::mirror::request::{Request, Subject};
@@ -178,12 +178,14 @@ pub(super) fn write_opened(
     (answer, admission): (Opened, Admission),
 ) {
     let flags = flags & !(libc::O_TRUNC as u32);
-    let is_execution = flags & Action::EXECUTE != 0;
+    let uses = Uses::of(flags);
     let backing = if let Opened::Passed(number) = answer { number } else { 0 };
-    if is_execution {
-        node.with_opens(None, |opens| opens.executed += 1);
+    node.with_opens(None, |opens| uses.begin(opens));
+    if uses.mappable && matches!(answer, Opened::Passed(_)) {
+        // What it was told before is not to be used once memory may be stored to.
+        volume.forget_attributes(node);
     }
-    let is_direct = volume.options.counts_bytes && !is_execution && node.kind == libc::S_IFREG;
+    let is_direct = volume.options.counts_bytes && !uses.executed && node.kind == libc::S_IFREG;
     let file = OpenFile::new(Arc::clone(node), request.caller(), flags, (answer, admission), is_direct);
     let how = match (file.passed, file.is_direct) {
         (true, _) => opened::PASSTHROUGH,
@@ -257,7 +259,7 @@ pub(in crate::mirror) fn write(
         Some(volume.reopen(&handle, others | if appends { append } else { 0 })?)
     };
     let _writer = match write_flags & FROM_CACHE {
-        0 => request.as_writer()?,
+        0 => request.as_writer(&open.node)?,
         _ => request.as_mapper(open.opened_by)?,
     };
     let written = write_all(reopened.as_ref().map_or(file.as_fd(), AsFd::as_fd), data, offset)?;
@@ -286,7 +288,7 @@ fn write_all(file: BorrowedFd<'_>, data: &[u8], offset: u64) -> Result<usize, Er
 pub(in crate::mirror) fn release(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
     let number = { request.body }.u64()?;
     let open = volume.files.find(number)?;
-    unregister(volume, &open.node, (open.passed, open.flags & Action::EXECUTE != 0));
+    unregister(volume, &open.node, (open.passed, open.uses()));
     let traffic = open.traffic();
     let caller = Caller { thread: 0, ..open.opened_by };
     volume.tell(caller, || open.path(), Action::Close { open: number, traffic }, None);

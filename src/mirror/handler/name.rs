@@ -16,6 +16,9 @@ pub(in crate::mirror) fn look_up(
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
     let name = { request.body }.name()?;
+    if matches!(name, b"." | b"..") {
+        return look_up_handle(volume, request.header.node, name, out);
+    }
     let (parent, folder) = volume.handle(request.header.node)?;
     let thread = request.header.thread;
     let again = volume.retries.has(thread);
@@ -27,6 +30,17 @@ pub(in crate::mirror) fn look_up(
     let answer = answer.map_err(|error| spare_mounts(volume, &parent, name, error));
     volume.tell(request.caller(), || parent.path_of(name), Action::Lookup, answer.as_ref().err().copied());
     answer
+}
+
+/// Finds a node by its number, or the directory that it lies in: what open_by_handle_at(2) asks. Whether the caller may is
+/// the kernel's to decide; what is done with the file is decided as for any other.
+fn look_up_handle(volume: &Volume, number: u64, name: &[u8], out: &mut Vec<u8>) -> Result<(), Errno> {
+    let node = volume.table.node(number)?;
+    let wanted = match name {
+        b".." => node.named_place().ok_or(Errno::STALE)?.0,
+        _ => node,
+    };
+    volume.answer_node(out, &wanted)
 }
 
 /// What is answered where a name may not be looked up. The kernel takes away what is mounted on a name, or below it,

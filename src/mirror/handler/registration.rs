@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use crate::mirror::attribute;
 use crate::mirror::node::{Access, Node, Opens, Registrar};
-use crate::mirror::open_file::is_for_writing;
+use crate::mirror::open_file::{Uses, is_for_writing};
 use crate::mirror::request::Request;
 use crate::mirror::volume::Volume;
 use crate::sys;
@@ -103,11 +103,16 @@ impl Opener {
     }
 
     fn registrar_of(self, told: Option<Access>, read_only: bool, is_shared: bool) -> Option<Registrar> {
-        let Some(Access { mode, user, group, appends }) = told else {
+        let Some(access) = told else {
             return read_only.then_some(Registrar::Root);
         };
+        let Access { mode, user, group, appends } = access;
         if appends {
             // The kernel would let it be mapped and overwritten: it does not know that of the mirror's file.
+            return None;
+        }
+        if access.depends_on_groups() && !read_only {
+            // The registrar is in the file's group, or has the right to keep the bit.
             return None;
         }
         let registrar = match user {
@@ -159,9 +164,9 @@ fn is_never_possible(error: &std::io::Error, is_own: bool) -> bool {
 }
 
 /// Takes an open back; the last one by passthrough ends the registration.
-pub fn unregister(volume: &Volume, node: &Node, (passed, executed): (bool, bool)) {
+pub fn unregister(volume: &Volume, node: &Node, (passed, uses): (bool, Uses)) {
     node.with_opens(None, |opens| {
-        opens.executed -= u32::from(executed);
+        uses.end(opens);
         if !passed {
             opens.served -= 1;
             return;
@@ -216,6 +221,18 @@ mod tests {
         assert_eq!(ROOT.registrar_of(file(0o104_755, 5), false, false), None);
         assert!(USER.registrar_of(file(0o104_755, 5), false, false).is_some());
         assert_eq!(ROOT.registrar_of(None, false, false), None, "nothing is known of it");
+    }
+
+    #[test]
+    fn what_keeps_its_set_group_id_bit_by_the_writers_groups_is_served() {
+        for mode in [0o102_644, 0o102_666, 0o106_646] {
+            for opener in [ROOT, USER, Opener { writes: false, ..USER }] {
+                assert_eq!(opener.registrar_of(file(mode, 5), false, false), None, "{mode:o}");
+            }
+            let reader = Opener { writes: false, ..USER };
+            assert!(reader.registrar_of(file(mode, 5), true, false).is_some(), "{mode:o} read-only");
+        }
+        assert!(USER.registrar_of(file(0o102_755, 5), false, false).is_some());
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(in crate::mirror) fn allocate(volume: &Volume, request: &Request<'_>) -> Res
     let open = volume.files.find(number)?;
     let mode = FallocateFlags::from_bits_retain(mode);
     let file = file_of(volume, &open)?;
-    let _writer = request.as_writer()?;
+    let _writer = request.as_writer(&open.node)?;
     rustix::fs::fallocate(file, mode, offset, length)
 }
 
@@ -57,7 +57,7 @@ pub(in crate::mirror) fn copy_range(
     let (input, output) = (file_of(volume, &source)?, file_of(volume, &target)?);
     // The answer has 32 bits for the length.
     let length = usize::try_from(length).unwrap_or(usize::MAX).min(0x7fff_f000);
-    let _writer = request.as_writer()?;
+    let _writer = request.as_writer(&target.node)?;
     let copied = rustix::fs::copy_file_range(input, Some(&mut from), output, Some(&mut to), length)?;
     source.read.fetch_add(copied as u64, Ordering::Relaxed);
     target.written.fetch_add(copied as u64, Ordering::Relaxed);
@@ -99,6 +99,10 @@ pub(in crate::mirror) fn control(
             let set = || sys::set_file_attributes(file.as_fd(), &wanted).map_err(errno);
             request.act(volume, subject, set)?;
         }
+    }
+    if matches!(command, Command::SetFlags | Command::SetAttributes) {
+        // It has another time of change, which the kernel does not ask for on its own account.
+        volume.forget_attributes(&node);
     }
     volume.changed(&node, &handle);
     Ok(())

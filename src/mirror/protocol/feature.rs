@@ -12,6 +12,8 @@ impl Feature {
     pub const ASYNC_READ: Self = Self(1 << 0);
     /// An open truncates by itself.
     pub const ATOMIC_TRUNCATE: Self = Self(1 << 3);
+    /// Files are found by the numbers of their nodes, too, also those that the kernel has forgotten.
+    pub const EXPORT: Self = Self(1 << 4);
     pub const BIG_WRITES: Self = Self(1 << 5);
     /// The creation mask is sent, not applied.
     pub const DONT_MASK: Self = Self(1 << 6);

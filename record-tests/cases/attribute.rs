@@ -1,0 +1,92 @@
+//! Times, modes and flags of files: what changes them shows at once; files by their handles; what statx(2) tells.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::harness::case::Case;
+use crate::harness::pair;
+use crate::harness::recorder::assert_code;
+
+/// The cases.
+pub fn cases() -> Vec<Case> {
+    let tools = &["python3", "unshare", "chattr", "lsattr"];
+    vec![
+        Case::new("attribute::what_changes_times_and_set_id_bits_shows_at_once", tools, passed),
+        Case::new("attribute::times_and_set_id_bits_where_nothing_goes_past_the_mirror", tools, served),
+        Case::new(
+            "attribute::a_file_is_found_by_its_handle_when_the_kernel_has_forgotten_it",
+            tools,
+            handles,
+        ),
+        Case::new("attribute::statx_tells_what_the_kernel_knows_and_lsattr_the_rest", tools, statx),
+    ]
+}
+
+/// The script is beside the directories it runs in, which other users may enter.
+fn script(folder: &Path, text: &str) -> String {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("our folder");
+    let path = folder.join("script.py");
+    fs::write(&path, text).expect("a file");
+    path.display().to_string()
+}
+
+const TIMES: &str = include_str!("../fixtures/times.py");
+
+/// What differs, and why: the kernel asks the same of the server for it and before a write, which must not fail.
+const NO_OWNER: (&str, &str) = ("0o2666 other no owner EPERM", "0o2666 other no owner 0o102666 0o102666");
+
+/// The lines that differ, natively and in the mirror.
+fn differences<'a>(native: &'a str, mirrored: &'a str) -> Vec<(&'a str, &'a str)> {
+    assert_eq!(mirrored.lines().count(), native.lines().count(), "{mirrored}");
+    native.lines().zip(mirrored.lines()).filter(|(native, mirrored)| native != mirrored).collect()
+}
+
+/// Runs a script natively and recorded, and tells what both say.
+fn both(folder: &Path, text: &str, arguments: &[&str]) -> (String, String) {
+    let script = script(folder, text);
+    let mut command = vec!["python3", &script];
+    command.extend(arguments);
+    let pair = pair::run(folder, &command);
+    assert_code(&pair.native, 0);
+    assert_code(&pair.mirrored, 0);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&pair.native.stdout), text(&pair.mirrored.stdout))
+}
+
+fn passed(folder: &Path) {
+    let (native, mirrored) = both(folder, TIMES, &["passed"]);
+    assert!(native.contains("stored modified changed True") && native.contains("\nno owner  changed True"));
+    assert_eq!(differences(&native, &mirrored), [NO_OWNER]);
+}
+
+fn served(folder: &Path) {
+    let command = format!("python3 {} served", script(folder, TIMES));
+    let (native, mirrored) = pair::outputs(folder, &pair::served(&command));
+    assert_eq!(differences(&native, &mirrored), [NO_OWNER]);
+}
+
+/// Of several names the server knows the last that was used.
+fn handles(folder: &Path) {
+    let (native, mirrored) = both(folder, include_str!("../fixtures/handles.py"), &[]);
+    let gone = ("another name is gone b'content of second'", "another name is gone ESTALE");
+    assert_eq!(differences(&native, &mirrored), [gone]);
+}
+
+/// The protocol has room for the flags, and the kernel passes on none of them, nor what direct reads need.
+fn statx(folder: &Path) {
+    let (native, mirrored) = both(folder, include_str!("../fixtures/statx.py"), &[]);
+    for (native, mirrored) in differences(&native, &mirrored) {
+        let ours = mirrored.split_once(' ').map_or("", |(_, ours)| ours);
+        let is_known = [
+            "is []",
+            "may be ['automount', 'root of a mount', 'dax']",
+            "has ['basic', 'birth', 'unique mount']",
+            "was born True direct 0 0",
+        ];
+        assert!(is_known.contains(&ours), "native: {native}\nmirror: {mirrored}");
+    }
+    for told in ["nodump listed ['d']", "appends listed ['a']", "still listed ['i']"] {
+        assert!(mirrored.contains(told), "{mirrored}");
+    }
+}
