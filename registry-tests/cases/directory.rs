@@ -41,9 +41,9 @@ fn subjects_of(report: &Value) -> Vec<&str> {
 fn subjects(workspace: &Workspace) {
     for libraries in ["pkg.libs", "alibs", "zlibs"] {
         let at = |name: &str| format!("{libraries}-tree/{libraries}/{name}");
-        let search = format!("-L{}", workspace.path(&at("")).display());
+        let search = format!("-L{}", workspace.path(at("")).display());
         let rpath = format!("-Wl,--disable-new-dtags,-rpath,$ORIGIN/../{libraries}");
-        let link = format!("-Wl,-rpath-link,{}", workspace.path(&at("")).display());
+        let link = format!("-Wl,-rpath-link,{}", workspace.path(at("")).display());
         library(workspace, &at("libb.so"), "int b(void) { return 1; }", &["-Wl,-soname,libb.so"]);
         let flags = ["-Wl,-soname,liba.so", &search, "-lb"];
         library(workspace, &at("liba.so"), "int b(void); int a(void) { return b(); }", &flags);
