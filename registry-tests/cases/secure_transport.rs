@@ -14,6 +14,11 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::new("tls::ca_file_makes_a_private_authority_trusted", TLS, ca_file),
         Case::new("tls::an_unknown_authority_is_a_clear_error", TLS, unknown_authority),
+        Case::new(
+            "tls::an_expired_certificate_and_one_for_another_name_are_told_as_such",
+            TLS,
+            bad_certificates,
+        ),
         Case::new("tls::insecure_skips_the_verification_when_told_so", TLS, insecure),
         Case::new("tls::certs_d_is_read", TLS, certs_d),
         Case::new("tls::a_client_certificate_is_shown", TLS, client_certificate),
@@ -61,6 +66,25 @@ fn unknown_authority(workspace: &Workspace) {
     for trust in [vec![], vec!["--ca-file", text(&other)]] {
         let run = workspace.compat(["push", &reference, "compat.json"]).with(trust).run();
         run.fails_clearly().says("certificate");
+    }
+}
+
+/// Trusting the authority helps neither, so that nobody is told to.
+fn bad_certificates(workspace: &Workspace) {
+    let signer = Authority::new(workspace, "authority");
+    let authority = signer.certificate(workspace);
+    specification(workspace, "compat.json", "a");
+    for (role, names, days, said) in [
+        ("expired", "IP:127.0.0.1", -1, "certificate expired on"),
+        ("other", "DNS:registry.site,IP:10.1.2.3", 2, "certificate is for registry.site"),
+    ] {
+        let server = signer.server_for(workspace, role, names, days);
+        let tls = ServerTls { certificate: server.certificate, key: server.key, client_authority: None };
+        let registry = DockerRegistry::start(workspace, &Settings { tls: Some(tls), ..Settings::default() });
+        let reference = format!("{}/demo/app:1", registry.address());
+        let push = workspace.compat(["push", &reference]).with(["--ca-file", text(&authority)]).run();
+        push.fails_clearly().says(said).says("hint").never_says("--ca-file");
+        workspace.compat(["push", "--insecure", &reference]).ok();
     }
 }
 

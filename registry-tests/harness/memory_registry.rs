@@ -200,6 +200,12 @@ impl Inner {
     }
 
     fn reply(&self, request: &Request) -> Reply {
+        // As Google's registry does: what may have a body says how long it is.
+        let states_length =
+            ["content-length", "transfer-encoding"].iter().any(|name| request.value(name).is_some());
+        if ["POST", "PUT", "PATCH"].contains(&request.method.as_str()) && !states_length {
+            return Reply::Whole(error(411, "LENGTH_REQUIRED"));
+        }
         let fault = self.fault_for(request);
         if let Some(Fault::Status(status, headers, body)) = &fault {
             let mut response = Response::new(*status).body("text/plain", body.clone());

@@ -40,19 +40,21 @@ impl Authority {
 
     /// A certificate for `localhost` and `127.0.0.1`.
     pub fn server(&self, workspace: &Workspace) -> Identity {
-        self.issue(
-            workspace,
-            "server",
-            "subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\n",
-        )
+        self.server_for(workspace, "server", "DNS:localhost,IP:127.0.0.1", 2)
+    }
+
+    /// A server's certificate for these names, good for so many days: not any more where they are negative.
+    pub fn server_for(&self, workspace: &Workspace, role: &str, names: &str, days: i32) -> Identity {
+        let extensions = format!("subjectAltName={names}\nextendedKeyUsage=serverAuth\n");
+        self.issue(workspace, role, &extensions, days)
     }
 
     /// A certificate for a client.
     pub fn client(&self, workspace: &Workspace) -> Identity {
-        self.issue(workspace, "client", "extendedKeyUsage=clientAuth\n")
+        self.issue(workspace, "client", "extendedKeyUsage=clientAuth\n", 2)
     }
 
-    fn issue(&self, workspace: &Workspace, role: &str, extensions: &str) -> Identity {
+    fn issue(&self, workspace: &Workspace, role: &str, extensions: &str, days: i32) -> Identity {
         let Self { name } = self;
         let file = format!("{name}-{role}");
         workspace.write(&format!("{file}.ext"), format!("basicConstraints=CA:FALSE\n{extensions}"));
@@ -66,7 +68,7 @@ impl Authority {
         openssl(
             workspace,
             &format!(
-                "x509 -req -in {file}.csr -CA {name}.pem -CAkey {name}.key -CAcreateserial -days 2 \
+                "x509 -req -in {file}.csr -CA {name}.pem -CAkey {name}.key -CAcreateserial -days {days} \
                  -extfile {file}.ext -out {file}.pem"
             ),
         );

@@ -74,6 +74,8 @@ pub enum Error {
         action: String,
         /// What the registry said, and which credentials were tried.
         detail: String,
+        /// Whether it names a way to log in.
+        offers_login: bool,
     },
     /// The credentials are good, but not for this.
     #[error("could not {action}: {host} denied it: {detail} (403)")]
@@ -84,6 +86,8 @@ pub enum Error {
         action: String,
         /// What the registry said.
         detail: String,
+        /// The registry to log in to, if no credentials were given.
+        login_at: Option<String>,
     },
     /// An answer that is neither success nor one of the above.
     #[error("could not {action}: {host} answered {status}{detail}")]
@@ -141,6 +145,9 @@ pub enum Error {
         /// Why it was not followed.
         reason: String,
     },
+    /// A redirect led to another origin, which failed; there is another way.
+    #[error(transparent)]
+    Elsewhere(Box<Error>),
     /// More than is accepted.
     #[error("{what} is larger than {limit} bytes")]
     TooLarge {
@@ -317,21 +324,17 @@ impl Error {
                 ));
             }
             Self::NoPlatform { .. } => "choose one of them with --platform OS/ARCHITECTURE",
-            Self::Unauthorized { host, .. } => {
-                return Some(format!(
-                    "log in with `podman login {host}` or `docker login {host}`, or give --username and \
-                     --password-stdin"
-                ));
+            Self::Unauthorized { host, offers_login: true, .. }
+            | Self::Denied { login_at: Some(host), .. } => {
+                return Some(login_hint(host));
+            }
+            Self::Unauthorized { .. } => {
+                "see that the address is that of a registry, and not of a proxy or a web site before it"
             }
             Self::Denied { .. } => "the account may lack the right, or the repository may not exist",
-            Self::Status { status: 405, .. } => {
-                "this registry does not allow it (deletion is often disabled)"
-            }
-            Self::Status { status: 429, .. } => "the registry limits the rate of requests: try again later",
-            Self::Status { status: 400, detail, .. } if detail.contains("HTTPS") => {
-                "the registry speaks TLS: leave out --plain-http"
-            }
+            Self::Status { status, action, detail, .. } => return status_hint(*status, action, detail),
             Self::Transport { source, .. } => return transport_hint(source.as_ref()),
+            Self::Elsewhere(fault) => return fault.hint(),
             Self::TimedOut { .. } | Self::TooSlow { .. } => "give it longer with --timeout SECONDS",
             Self::NotListed { .. } | Self::BlobUnknown { .. } => {
                 "run the same command again: what was sent is not sent twice"
@@ -361,15 +364,65 @@ pub(super) fn chain(error: &Error) -> String {
     }
 }
 
+fn login_hint(host: &str) -> String {
+    format!(
+        "log in with `podman login {host}` or `docker login {host}`, or give --username and --password-stdin"
+    )
+}
+
+/// What helps against a status.
+fn status_hint(status: u16, action: &str, detail: &str) -> Option<String> {
+    let words = detail.to_ascii_lowercase();
+    let hint = match status {
+        400 if detail.contains("HTTPS") => "the registry speaks TLS: leave out --plain-http",
+        404 if detail.contains("NAME_UNKNOWN") => "this registry may want the repository to be made first",
+        405 if action.starts_with("delete") => "this registry does not allow it (deletion is often disabled)",
+        405 if action.starts_with("write") => {
+            "this registry takes no writes here; it may be a mirror or a cache"
+        }
+        409 | 412 if words.contains("immutable") => {
+            "a rule of the registry keeps tags as they are: except those that begin with `sha256-`"
+        }
+        413 => "the registry, or a proxy before it, limits the size of what is sent",
+        429 => "the registry limits the rate of requests: try again later",
+        507 => "the registry has no space left",
+        _ => return None,
+    };
+    Some(hint.into())
+}
+
 /// The faults of a connection that a user can mend.
 fn transport_hint(source: &(dyn std::error::Error + 'static)) -> Option<String> {
     let text = source.to_string();
-    let hint = if is_about_certificates(&text) {
-        "name the authority that signed the registry's certificate with --ca-file"
-    } else if text.contains("InvalidContentType") || text.contains("corrupt message") {
-        "the registry may speak plain HTTP: allow it with --plain-http"
-    } else {
-        return None;
+    let is = |words: &str| text.contains(words);
+    let hint = match () {
+        () if is("certificate expired")
+            || is("certificate has expired")
+            || is("not valid before")
+            || is("not valid yet") =>
+        {
+            "the registry's operator has to renew it, unless this machine's clock is wrong; --insecure accepts it"
+        }
+        () if is("certificate is for") => {
+            "use a name that the certificate is for; --insecure accepts any name"
+        }
+        () if is("(CA:TRUE)") => {
+            "give the server a certificate of its own, and name the authority that signed it with --ca-file"
+        }
+        () if is("revoked") => "the registry's operator has to renew it",
+        () if is("CertificateRequired") => {
+            "the registry wants a client certificate: --cert-file FILE --key-file FILE"
+        }
+        () if is_about_certificates(&text) => {
+            "name the authority that signed the registry's certificate with --ca-file"
+        }
+        () if is("InvalidContentType") || is("corrupt message") => {
+            "the registry may speak plain HTTP: allow it with --plain-http"
+        }
+        () if is("cannot be resolved") => {
+            "a reference is HOST/NAME:TAG: see that HOST is spelled right, and that this machine has a name server"
+        }
+        () => return None,
     };
     Some(hint.into())
 }
@@ -390,7 +443,8 @@ mod tests {
         attach one with `compat attach --generate ghcr.io/a/b:1`; for an image of others, `compat check --generate ghcr.io/a/b:1` derives it without attaching
         ");
         insta::assert_snapshot!(hint(Error::Unauthorized {
-            host: "ghcr.io".into(), action: "read a/b:1".into(), detail: "no credentials were found".into()
+            host: "ghcr.io".into(), action: "read a/b:1".into(), detail: "no credentials were found".into(),
+            offers_login: true
         }), @r"
         could not read a/b:1: ghcr.io refused it: no credentials were found (401)
         log in with `podman login ghcr.io` or `docker login ghcr.io`, or give --username and --password-stdin

@@ -24,6 +24,12 @@ pub const PAGES: usize = 100;
 pub const REDIRECTS: usize = 5;
 /// The longest `Retry-After` that is waited for.
 pub const RETRY_AFTER: Duration = Duration::from_secs(60);
+/// How long one run waits between tries, all waits together.
+pub const WAITING: Duration = Duration::from_secs(300);
+/// A wait of this length or more is said.
+pub const SILENCE: Duration = Duration::from_secs(2);
+/// How long another origin is waited for that a registry sends a request to for which there is another way.
+pub const ELSEWHERE: Duration = Duration::from_secs(5);
 /// The slowest that content may come as a stream, in bytes a second of waiting for it.
 pub const MINIMUM_RATE: u64 = 1024;
 /// The largest file with credentials or settings.

@@ -30,6 +30,9 @@ use super::remote::Repository;
 const DEADLINE: Duration = Duration::from_secs(120);
 /// How often it writes: where nothing lasts, no other writer is the cause.
 const WRITES: u32 = 60;
+/// How often the same index may be refused as a conflict (409, 412): no other writer changed it meanwhile, so that none
+/// is the reason.
+const CONFLICTS: u32 = 4;
 /// The least time an entry must have been there, alone and among other writers.
 const QUIET: (Duration, Duration) = (Duration::from_millis(600), Duration::from_millis(1800));
 /// The most.
@@ -167,6 +170,8 @@ struct FallbackTag<'a> {
     /// Whether others were seen writing meanwhile.
     contended: bool,
     writes: u32,
+    /// What was refused as a conflict last, and how often.
+    refused: Option<(Digest, u32)>,
     /// Entries of others whose manifest was looked for and found.
     confirmed: HashSet<Digest>,
 }
@@ -180,6 +185,7 @@ impl<'a> FallbackTag<'a> {
             slowest: Duration::ZERO,
             contended: false,
             writes: 0,
+            refused: None,
             confirmed: HashSet::new(),
         }
     }
@@ -277,9 +283,10 @@ impl<'a> FallbackTag<'a> {
         self.writes += 1;
         match outcome {
             Ok(_) => Ok(()),
-            // Someone else was faster, or the connection broke: the next read tells what is there.
-            Err(Error::Status { status: 409 | 412, .. }) => {
+            // Someone else was faster: the next read tells what is there.
+            Err(error) if self.is_conflict(&error, &descriptor.digest) => {
                 self.contended = true;
+                self.back_off().await;
                 Ok(())
             }
             // A rate limit has been waited for as long as it may be.
@@ -289,6 +296,19 @@ impl<'a> FallbackTag<'a> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether a refusal means that another writer was faster. It does not if the registry forbids to change the tag,
+    /// nor if nothing of the index has changed in several tries: then the registry's own words count.
+    fn is_conflict(&mut self, error: &Error, written: &Digest) -> bool {
+        let Error::Status { status: 409 | 412, detail, .. } = error else { return false };
+        if detail.to_ascii_lowercase().contains("immutable") {
+            return false;
+        }
+        let before =
+            self.refused.take().filter(|(digest, _)| digest == written).map_or(0, |(_, times)| times);
+        self.refused = Some((written.clone(), before + 1));
+        before + 1 < CONFLICTS
     }
 
     /// Forgets entries of others that vanished because their manifests were deleted; says whether

@@ -5,7 +5,6 @@ use std::time::SystemTime;
 
 use reqwest::Method;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
-use serde::Deserialize;
 use url::Url;
 
 use super::super::error::{Error, Result};
@@ -16,6 +15,7 @@ use super::exchange::{Answer, Body, Request};
 use super::login::{self, Login};
 use super::repository::Repository;
 use super::retry::{Repeat, retry_after_of};
+use super::words::error_text;
 
 /// A request in the terms of a repository.
 pub(super) struct Ask {
@@ -28,6 +28,8 @@ pub(super) struct Ask {
     pub action: String,
     /// The most bytes of a successful answer's body.
     pub limit: u64,
+    /// Whether there is another way if a redirect leads to another origin that fails.
+    pub tentative: bool,
 }
 
 /// Where a request goes.
@@ -49,6 +51,7 @@ impl Ask {
             repeat: Repeat::Always,
             action: format!("read {what}"),
             limit,
+            tentative: false,
         }
     }
 
@@ -66,7 +69,7 @@ impl Repository {
         let answer = self.ask(ask).await?;
         match answer.status.as_u16() {
             200 => Ok(answer),
-            404 => Err(Error::NotFound { what: what.to_owned() }),
+            404 => Err(self.not_found(&answer, what)),
             _ => Err(self.failure(&answer, &action)),
         }
     }
@@ -151,8 +154,17 @@ impl Repository {
             headers.insert(name, value);
         }
         let registry = self.key.host.clone();
-        let Ask { method, body, repeat, action, limit, .. } = ask;
-        Ok(Request { method, url, headers, body, repeat, action, limit, registry, secret: false })
+        let Ask { method, body, repeat, action, limit, tentative, .. } = ask;
+        let secret = false;
+        Ok(Request { method, url, headers, body, repeat, action, limit, registry, secret, tentative })
+    }
+
+    /// The failure of a 404: what was asked for is missing, or all of the repository.
+    pub(super) fn not_found(&self, answer: &Answer, what: &str) -> Error {
+        let all = error_text(answer).contains("NAME_UNKNOWN");
+        let what =
+            if all { format!("the repository {}/{}", self.key.host, self.key.name) } else { what.to_owned() };
+        Error::NotFound { what }
     }
 
     /// The failure that an answer stands for.
@@ -162,8 +174,18 @@ impl Repository {
         let said = error_text(answer);
         let or = |default: &str| if said.is_empty() { default.to_owned() } else { said.clone() };
         match answer.status.as_u16() {
-            401 => Error::Unauthorized { host, action, detail: or("the credentials were not accepted") },
-            403 => Error::Denied { host, action, detail: or("no reason was given") },
+            401 => {
+                let detail = or("the credentials were not accepted");
+                Error::Unauthorized { host, action, detail, offers_login: true }
+            }
+            403 => {
+                let login = self.client.login(&self.key);
+                // Where the registry sends this client, no login of the registry counts.
+                let anonymous = login.is_none_or(|login| login.is_anonymous())
+                    && !self.is_foreign(answer).unwrap_or(false);
+                let login_at = anonymous.then(|| self.key.host.clone());
+                Error::Denied { host, action, detail: or("no reason was given"), login_at }
+            }
             status => {
                 let mut detail = if said.is_empty() { said } else { format!(": {said}") };
                 let wait = answer.header("retry-after").filter(|_| status == 429 || status == 503);
@@ -182,39 +204,6 @@ pub(super) fn status_error(host: &str, request: &Request, answer: &Answer, statu
     let said = error_text(answer);
     let detail = if said.is_empty() { said } else { format!(": {said}") };
     Error::Status { host: host.to_owned(), action: request.action.clone(), status, detail, retry_after: None }
-}
-
-#[derive(Deserialize)]
-struct ErrorBody {
-    #[serde(default)]
-    errors: Vec<ErrorEntry>,
-    /// What token services say.
-    #[serde(default)]
-    details: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct ErrorEntry {
-    #[serde(default)]
-    code: String,
-    #[serde(default)]
-    message: String,
-}
-
-/// What a registry said about a failure, in one short line without control characters.
-pub(super) fn error_text(answer: &Answer) -> String {
-    let Ok(body) = serde_json::from_slice::<ErrorBody>(&answer.body) else {
-        let html = answer.header("content-type").is_some_and(|kind| kind.contains("html"));
-        let text = String::from_utf8_lossy(&answer.body);
-        return if html { "an HTML page".to_owned() } else { shown(text.trim(), 120) };
-    };
-    let mut text = body.details.unwrap_or_default();
-    for error in body.errors.iter().take(3) {
-        let separator = if text.is_empty() { "" } else { "; " };
-        let colon = if error.code.is_empty() || error.message.is_empty() { "" } else { ": " };
-        let _ = write!(text, "{separator}{}{colon}{}", error.code, error.message);
-    }
-    shown(&text, 300)
 }
 
 /// What the outcome of a request in plain HTTP says about TLS.

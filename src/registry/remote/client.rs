@@ -14,6 +14,7 @@ use url::{Host, Url};
 
 use super::super::credential::Sources;
 use super::super::error::{Error, Result};
+use super::super::limit;
 use super::super::observer::Observer;
 use super::login::{Login, LoginKey};
 use super::proxy;
@@ -58,6 +59,8 @@ struct Shared {
     connections: Mutex<HashMap<String, reqwest::Client>>,
     logins: Mutex<HashMap<LoginKey, Login>>,
     without_referrers: Mutex<HashSet<(String, String)>>,
+    /// How long this run has waited between tries.
+    waited: Mutex<Duration>,
 }
 
 /// How a registry is spoken to.
@@ -84,6 +87,7 @@ impl Client {
             connections: Mutex::default(),
             logins: Mutex::default(),
             without_referrers: Mutex::default(),
+            waited: Mutex::default(),
         }))
     }
 
@@ -100,6 +104,23 @@ impl Client {
     /// Whoever watches, to hand on.
     pub fn shared_observer(&self) -> Arc<dyn Observer> {
         self.0.observer.clone()
+    }
+
+    /// Waits before another try, because of `reason`, which is said unless it takes a moment only. False, without
+    /// waiting, if that would be more than one run waits in all.
+    pub(super) async fn wait(&self, pause: Duration, reason: &str) -> bool {
+        {
+            let mut waited = locked(&self.0.waited);
+            if *waited + pause > limit::WAITING {
+                return false;
+            }
+            *waited += pause;
+        }
+        if pause >= limit::SILENCE {
+            self.observer().note(&format!("{reason}: waiting {} s", pause.as_secs_f64().ceil()));
+        }
+        tokio::time::sleep(pause).await;
+        true
     }
 
     /// The address that a registry's API starts from, and how sure that is.
@@ -174,7 +195,7 @@ impl Client {
         };
         builder.build().map_err(|error| Error::InvalidOption {
             option: "TLS or proxy settings",
-            reason: super::exchange::causes(&error),
+            reason: super::cause::causes(&error),
         })
     }
 

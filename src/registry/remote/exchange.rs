@@ -20,6 +20,7 @@ use super::super::blob::BlobReader;
 use super::super::error::{Error, Result};
 use super::super::limit;
 use super::super::observer::{RequestEvent, ResponseEvent};
+use super::cause::{causes, is_transient};
 use super::client::{Client, authority};
 use super::redact;
 use super::resume::{Part, start_of};
@@ -55,6 +56,22 @@ pub struct Request {
     pub registry: String,
     /// Whether it carries credentials of its own: then no redirect leads it to another origin.
     pub secret: bool,
+    /// Whether there is another way if a redirect leads to another origin that fails: that one is asked once, not
+    /// for long, and its failure is [`Error::Elsewhere`].
+    pub tentative: bool,
+}
+
+impl Request {
+    /// Whether it is another origin that is asked at `url`, with another way left.
+    fn is_tentative_at(&self, url: &Url) -> bool {
+        self.tentative && url.origin() != self.url.origin()
+    }
+
+    /// The failure of what was asked at `url`.
+    fn failed_at(&self, url: &Url, error: Error) -> Error {
+        let elsewhere = self.is_tentative_at(url) && !error.is_usage();
+        if elsewhere { Error::Elsewhere(Box::new(error)) } else { error }
+    }
 }
 
 /// An answer with its body.
@@ -92,9 +109,8 @@ impl Client {
                 Ok(opened) => self.finish(request, opened).await,
                 Err(error) => Err(error),
             };
-            match self.pause_before_next(request, &outcome, attempt) {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => return outcome,
+            if !self.pause_before_next(request, &outcome, attempt).await {
+                return outcome;
             }
             attempt += 1;
         }
@@ -125,32 +141,32 @@ impl Client {
                 Ok(opened) => self.finish(request, opened).await,
                 Err(error) => Err(error),
             };
-            match self.pause_before_next(request, &outcome, attempt) {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => return outcome.map(Err),
+            if !self.pause_before_next(request, &outcome, attempt).await {
+                return outcome.map(Err);
             }
             attempt += 1;
         }
     }
 
-    fn pause_before_next(
-        &self,
-        request: &Request,
-        outcome: &Result<Answer>,
-        attempt: u32,
-    ) -> Option<Duration> {
+    /// Waits before another try; false if there is to be none.
+    async fn pause_before_next(&self, request: &Request, outcome: &Result<Answer>, attempt: u32) -> bool {
         if attempt >= self.options().retries || matches!(request.body, Body::Stream(..)) {
-            return None;
+            return false;
         }
+        let now = SystemTime::now();
         match outcome {
+            Ok(answer) if request.is_tentative_at(&answer.url) => false,
             Ok(answer) if retry::worth_repeating(answer.status.as_u16(), request.repeat) => {
-                let wanted = answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-                retry::pause(attempt, wanted, SystemTime::now())
+                let wanted = answer.header(RETRY_AFTER.as_str());
+                let Some(pause) = retry::pause(attempt, wanted, now) else { return false };
+                let reason = format!("{} answered {}", authority(&answer.url), answer.status.as_u16());
+                self.wait(pause, &reason).await
             }
             Err(error) if error.is_transient() && request.repeat == Repeat::Always => {
-                retry::pause(attempt, None, SystemTime::now())
+                let Some(pause) = retry::pause(attempt, None, now) else { return false };
+                self.wait(pause, &format!("the connection to {} broke", authority(&request.url))).await
             }
-            _ => None,
+            _ => false,
         }
     }
 
@@ -160,13 +176,18 @@ impl Client {
         for _ in 0..=limit::REDIRECTS {
             let same_origin = url.origin() == request.url.origin();
             let login = login.filter(|_| same_origin);
-            let response = self.send(request, &url, login).await?;
-            let Some(target) = redirect_target(request, &url, &response)? else {
-                return Ok(Opened { response, url });
+            let response =
+                self.send(request, &url, login).await.map_err(|error| request.failed_at(&url, error))?;
+            let target = match redirect_target(request, &url, &response) {
+                // The address that was asked did not fail: the one that it leads to cannot be used.
+                Err(error) if request.tentative => return Err(Error::Elsewhere(Box::new(error))),
+                target => target?,
             };
+            let Some(target) = target else { return Ok(Opened { response, url }) };
             url = target;
         }
-        Err(refused(request, &url, format!("more than {} redirects", limit::REDIRECTS)))
+        let endless = refused(request, &url, format!("more than {} redirects", limit::REDIRECTS));
+        Err(if request.tentative { Error::Elsewhere(Box::new(endless)) } else { endless })
     }
 
     async fn send(
@@ -190,7 +211,7 @@ impl Client {
         if let Some(body) = body {
             builder = builder.body(body);
         }
-        let outcome = with_idle(builder.send(), &pulse, self.options().timeout).await;
+        let outcome = with_idle(builder.send(), &pulse, self.patience(request, url)).await;
         let (status, headers) = match &outcome {
             Some(Ok(response)) => (Some(response.status().as_u16()), redact::headers(response.headers())),
             _ => (None, Vec::new()),
@@ -211,8 +232,14 @@ impl Client {
         pulse: &Arc<Pulse>,
     ) -> Result<Option<reqwest::Body>> {
         match &request.body {
-            Body::Empty => Ok(None),
-            Body::Bytes(bytes) => Ok(Some(bytes.clone().into())),
+            Body::Empty => {
+                state_length(request, headers, 0);
+                Ok(None)
+            }
+            Body::Bytes(bytes) => {
+                state_length(request, headers, bytes.len());
+                Ok(Some(bytes.clone().into()))
+            }
             Body::Stream(stream, size) => {
                 let stream = stream.lock().ok().and_then(|mut stream| stream.take());
                 let stream = stream.ok_or_else(|| {
@@ -229,8 +256,19 @@ impl Client {
         }
     }
 
+    /// How long nothing may move.
+    fn patience(&self, request: &Request, url: &Url) -> Duration {
+        let timeout = self.options().timeout;
+        if request.is_tentative_at(url) { timeout.min(limit::ELSEWHERE) } else { timeout }
+    }
+
     /// Reads the body of an answer, within the bounds.
-    async fn finish(&self, request: &Request, mut opened: Opened) -> Result<Answer> {
+    async fn finish(&self, request: &Request, opened: Opened) -> Result<Answer> {
+        let url = opened.url.clone();
+        self.read_body(request, opened).await.map_err(|error| request.failed_at(&url, error))
+    }
+
+    async fn read_body(&self, request: &Request, mut opened: Opened) -> Result<Answer> {
         let status = opened.response.status();
         let headers = opened.response.headers().clone();
         let bound = if status.is_success() { request.limit } else { limit::ERROR_BODY };
@@ -238,10 +276,11 @@ impl Client {
             return Err(Error::TooLarge { what: format!("the answer to {}", request.action), limit: bound });
         }
         // A body that is held in memory is small: drop by drop it may not come forever.
-        let deadline = Instant::now() + self.options().timeout * 4;
+        let timeout = self.patience(request, &opened.url);
+        let deadline = Instant::now() + timeout * 4;
         let mut body = BytesMut::new();
         loop {
-            let patience = self.options().timeout.min(deadline.saturating_duration_since(Instant::now()));
+            let patience = timeout.min(deadline.saturating_duration_since(Instant::now()));
             let chunk = match tokio::time::timeout(patience, opened.response.chunk()).await {
                 Err(_) => return Err(self.timed_out(&opened.url, request)),
                 Ok(Err(_)) if !status.is_success() => break,
@@ -288,8 +327,16 @@ impl Client {
     }
 
     fn timed_out(&self, url: &Url, request: &Request) -> Error {
-        let after = self.options().timeout;
+        let after = self.patience(request, url);
         Error::TimedOut { host: authority(url), action: request.action.clone(), after }
+    }
+}
+
+/// States how long the body is of a method that has one, also if it is empty: what is sent without a body gets no
+/// `Content-Length` from the HTTP library, and Google's registry answers 411 to that (RFC 9110, section 8.6).
+fn state_length(request: &Request, headers: &mut HeaderMap, length: usize) {
+    if [Method::POST, Method::PUT, Method::PATCH].contains(&request.method) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
 
@@ -346,41 +393,6 @@ fn transport_error(host: String, action: String, error: reqwest::Error) -> Error
     // The address is in the message already, and it may hold a secret.
     let text = causes(&error.without_url());
     Error::Transport { host, action, transient, source: text.into() }
-}
-
-/// Whether the connection broke, as opposed to never having come about.
-fn is_transient(error: &reqwest::Error) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<std::io::Error>() {
-            use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-            if matches!(error.kind(), ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof) {
-                return true;
-            }
-        }
-        cause = error.source();
-    }
-    !(error.is_connect() || error.is_builder() || error.is_timeout())
-}
-
-/// Causes that say only that something failed.
-const OUTER_CAUSES: &[&str] = &["error sending request", "client error (", "tcp connect error"];
-
-/// The causes of an error in one line, each said once.
-pub(super) fn causes(error: &dyn std::error::Error) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !parts.iter().any(|part| part.contains(&text)) {
-            parts.push(text);
-        }
-        cause = error.source();
-    }
-    while parts.len() > 1 && OUTER_CAUSES.iter().any(|outer| parts[0].starts_with(outer)) {
-        parts.remove(0);
-    }
-    parts.join(": ")
 }
 
 /// How fast a stream comes: drop by drop it would hold whoever waits for it forever.

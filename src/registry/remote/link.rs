@@ -28,6 +28,9 @@ pub fn next(headers: &HeaderMap, page: &Url) -> Result<Option<Url>, String> {
 
 /// The target of `rel="next"` in one header.
 fn target_of(header: &str) -> Result<Option<String>, String> {
+    if !header.contains('<') {
+        return Ok(bare_target_of(header));
+    }
     let mut rest = header;
     while let Some(start) = rest.find('<') {
         let Some((target, after)) = rest[start + 1..].split_once('>') else {
@@ -40,6 +43,13 @@ fn target_of(header: &str) -> Result<Option<String>, String> {
         rest = after;
     }
     Ok(None)
+}
+
+/// The target of a header without the angle brackets, as some registries write it: `/v2/a?last=b; rel="next"`.
+fn bare_target_of(header: &str) -> Option<String> {
+    let (target, parameters) = header.split_once(';')?;
+    let target = target.trim().trim_matches('"');
+    (!target.is_empty() && has_next(parameters)).then(|| target.to_owned())
 }
 
 fn has_next(parameters: &str) -> bool {
@@ -90,6 +100,16 @@ mod tests {
             "https://h:5000/z"
         );
         assert_eq!(next_of("</z>; rel=\"last\""), None);
+    }
+
+    #[test]
+    fn a_target_without_angle_brackets_is_followed() {
+        let next = "https://h:5000/v2/a/x?last=b&n=1";
+        assert_eq!(next_of("/v2/a/x?last=b&n=1; rel=\"next\"").as_deref(), Some(next));
+        assert_eq!(next_of("http://internal/v2/a/x?last=b&n=1;rel=next").as_deref(), Some(next));
+        assert_eq!(next_of("/v2/a/x; rel=\"last\""), None);
+        assert_eq!(next_of("; rel=next"), None);
+        assert_eq!(next_of("/v2/a/x"), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Listings with pages: the referrers API and the tags.
 
 use std::collections::{BTreeSet, HashSet};
+use std::time::Instant;
 
 use reqwest::header::ACCEPT;
 use serde::Deserialize;
@@ -23,8 +24,8 @@ struct Tags {
 
 impl Repository {
     /// The referrers as the API lists them, all pages; none where the registry has no such API
-    /// (404, 405, 400, 501 and the like, an answer of another content type). The filter is a wish: what comes back
-    /// may hold other types.
+    /// (404, 405, 400, 501 and the like, an answer of another content type; a redirect to another origin that
+    /// answers with anything but a list, or not at all). The filter is a wish: what comes back may hold other types.
     ///
     /// # Errors
     ///
@@ -47,8 +48,20 @@ impl Repository {
         }
         let mut first = Ask::read(path, &what, limit::PAGE);
         first.headers.push((ACCEPT, IMAGE_INDEX.to_owned()));
-        let answer = self.ask(first).await?;
-        if lacks_api(&answer) {
+        first.tentative = true;
+        let start = Instant::now();
+        let answer = match self.ask(first).await {
+            Err(Error::Elsewhere(fault)) => {
+                if start.elapsed() >= limit::SILENCE {
+                    let note = format!("{}: its list of referrers lies elsewhere, and {fault}", self.host());
+                    self.client.observer().note(&note);
+                }
+                self.client.remember_no_referrers(self.host(), self.name());
+                return Ok(None);
+            }
+            answer => answer?,
+        };
+        if lacks_api(&answer) || answer.status != 200 && self.is_foreign(&answer)? {
             self.client.remember_no_referrers(self.host(), self.name());
             return Ok(None);
         }

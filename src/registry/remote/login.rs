@@ -24,13 +24,15 @@ use url::Url;
 use super::super::credential::{Credential, Found};
 use super::super::error::{Error, Result};
 use super::super::limit;
-use super::ask::{error_text, status_error};
+use super::super::text::listed;
+use super::ask::status_error;
 use super::challenge::{self, Challenge};
 use super::client::{Client, authority, is_loopback};
 use super::exchange::{Answer, Body, Request};
 use super::redact;
 use super::repository::Access;
 use super::retry::Repeat;
+use super::words::error_text;
 
 /// What a login is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -63,13 +65,31 @@ impl Login {
     pub fn is_current(&self) -> bool {
         self.expires.is_none_or(|expires| Instant::now() < expires)
     }
+
+    /// Whether no credentials were given.
+    pub fn is_anonymous(&self) -> bool {
+        self.origin.is_none()
+    }
 }
 
 #[derive(Deserialize)]
 struct TokenAnswer {
     token: Option<String>,
     access_token: Option<String>,
+    /// A number by the specification; some services write it as text. A hint only, so that anything else is none.
+    #[serde(default, deserialize_with = "lenient_seconds")]
     expires_in: Option<f64>,
+}
+
+fn lenient_seconds<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Option<f64>, D::Error> {
+    let value = Option::<serde_json::Value>::deserialize(deserializer)?;
+    Ok(match value {
+        Some(serde_json::Value::Number(number)) => number.as_f64(),
+        Some(serde_json::Value::String(text)) => text.trim().parse().ok(),
+        _ => None,
+    })
 }
 
 impl Client {
@@ -95,6 +115,8 @@ impl Client {
                 .await?
         } else if find("basic").is_some() && before.is_none_or(|login| login.header.is_none()) {
             basic_login(request, refusal, found)?
+        } else if find("basic").is_none() {
+            return Err(no_way(&key.host, request, refusal, &challenges));
         } else {
             return Err(unauthorized(
                 &key.host,
@@ -200,7 +222,20 @@ pub(super) fn unauthorized(host: &str, request: &Request, refusal: &Answer, orig
     };
     let said = error_text(refusal);
     let detail = if said.is_empty() { tried } else { format!("{tried}; it said {said}") };
-    Error::Unauthorized { host: host.to_owned(), action: request.action.clone(), detail }
+    Error::Unauthorized { host: host.to_owned(), action: request.action.clone(), detail, offers_login: true }
+}
+
+/// The failure of a 401 that names no way to log in, or none that is known here.
+fn no_way(host: &str, request: &Request, refusal: &Answer, challenges: &[Challenge]) -> Error {
+    let schemes: Vec<String> = challenges.iter().map(|challenge| challenge.scheme.clone()).collect();
+    let way = if schemes.is_empty() {
+        "it names no way to log in".to_owned()
+    } else {
+        format!("it wants a login by {}, and only basic and bearer are known here", listed(&schemes))
+    };
+    let said = error_text(refusal);
+    let detail = if said.is_empty() { way } else { format!("{way}; it said {said}") };
+    Error::Unauthorized { host: host.to_owned(), action: request.action.clone(), detail, offers_login: false }
 }
 
 pub(super) fn refused_login(host: &str, request: &Request, refusal: &Answer, login: Option<&Login>) -> Error {
@@ -291,7 +326,8 @@ fn token_request(
     let repeat = if method == Method::GET { Repeat::Always } else { Repeat::IfRefused };
     let (action, registry) = (request.action.clone(), request.registry.clone());
     let (limit, secret) = (limit::TOKEN_ANSWER, credential.is_some());
-    Ok((Request { method, url, headers, body, repeat, action, limit, registry, secret }, login))
+    let tentative = false;
+    Ok((Request { method, url, headers, body, repeat, action, limit, registry, secret, tentative }, login))
 }
 
 fn token_login(
@@ -308,7 +344,8 @@ fn token_login(
         400 | 401 => return Err(unauthorized(&request.registry, request, answer, origin.as_deref())),
         403 => {
             let detail = error_text(answer);
-            return Err(Error::Denied { host, action: request.action.clone(), detail });
+            let login_at = origin.is_none().then(|| request.registry.clone());
+            return Err(Error::Denied { host, action: request.action.clone(), detail, login_at });
         }
         status => return Err(status_error(&host, request, answer, status)),
     }
@@ -316,7 +353,8 @@ fn token_login(
     // The reason of a syntax error is not shown: it could quote the token.
     let parsed: TokenAnswer =
         serde_json::from_slice(&answer.body).map_err(|_| malformed("it is not the expected JSON"))?;
-    let token = parsed.token.or(parsed.access_token).filter(|token| !token.is_empty());
+    let tokens = [parsed.token, parsed.access_token];
+    let token = tokens.into_iter().flatten().find(|token| !token.is_empty());
     let token = token.ok_or_else(|| malformed("it has no token"))?;
     let seconds = parsed.expires_in.filter(|seconds| (1.0..1e9).contains(seconds));
     let expires = seconds.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
@@ -347,8 +385,16 @@ fn wanted_scope(key: &LoginKey) -> String {
 /// The union of two scopes: actions on the same resource are put together.
 fn merge_scopes(ours: &str, theirs: &str) -> String {
     let mut merged: Vec<(String, Vec<String>)> = Vec::new();
+    // What has no actions (`aws`) is sent back as it came.
+    let mut others: Vec<&str> = Vec::new();
     for scope in ours.split(' ').chain(theirs.split(' ')).filter(|scope| !scope.is_empty()) {
-        let (resource, actions) = scope.rsplit_once(':').unwrap_or((scope, ""));
+        let parts = scope.rsplit_once(':').filter(|(_, actions)| !actions.is_empty());
+        let Some((resource, actions)) = parts else {
+            if !others.contains(&scope) {
+                others.push(scope);
+            }
+            continue;
+        };
         let at = merged.iter().position(|(known, _)| known == resource).unwrap_or_else(|| {
             merged.push((resource.to_owned(), Vec::new()));
             merged.len() - 1
@@ -360,7 +406,8 @@ fn merge_scopes(ours: &str, theirs: &str) -> String {
         }
     }
     let text = |(resource, actions): &(String, Vec<String>)| format!("{resource}:{}", actions.join(","));
-    merged.iter().map(text).collect::<Vec<_>>().join(" ")
+    let others = others.into_iter().map(str::to_owned);
+    merged.iter().map(text).chain(others).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -374,6 +421,23 @@ mod tests {
         let merged = merge_scopes("repository:a/b:pull", "repository:a/b:pull,push repository:c:pull");
         assert_eq!(merged, "repository:a/b:pull,push repository:c:pull");
         assert_eq!(merge_scopes("repository:h:80/a:pull", ""), "repository:h:80/a:pull");
+        assert_eq!(merge_scopes("repository:a:pull", "aws"), "repository:a:pull aws");
+        assert_eq!(merge_scopes("repository:a:pull aws", "aws x:"), "repository:a:pull aws x:");
+    }
+
+    #[test]
+    fn tokens_of_every_form_are_understood() {
+        for (text, seconds) in [
+            (r#"{"expires_in":"300"}"#, Some(300.0)),
+            (r#"{"expires_in":300,"issued_at":"2024-01-01T00:00:00Z"}"#, Some(300.0)),
+            (r#"{"expires_in":null}"#, None),
+            (r#"{"expires_in":"soon"}"#, None),
+            (r#"{"expires_in":{}}"#, None),
+            ("{}", None),
+        ] {
+            let answer: TokenAnswer = serde_json::from_str(text).unwrap();
+            assert_eq!(answer.expires_in, seconds, "{text}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! repository, `repository`, `upload` and `listing` are the specification's operations.
 
 mod ask;
+mod cause;
 pub mod challenge;
 mod client;
 mod exchange;
@@ -25,6 +26,7 @@ mod retry;
 mod tests;
 mod tls;
 mod upload;
+mod words;
 
 pub use client::{Client, ClientOptions, is_loopback};
 pub use repository::{Accepted, Access, Repository};

@@ -170,6 +170,7 @@ impl Repository {
             repeat,
             action: format!("write {what}"),
             limit: limit::ERROR_BODY,
+            tentative: false,
         };
         let answer = self.ask(ask).await?;
         if !answer.status.is_success() {
@@ -201,6 +202,7 @@ impl Repository {
             repeat: Repeat::IfRefused,
             action: action.clone(),
             limit: limit::ERROR_BODY,
+            tentative: false,
         };
         let answer = self.ask(ask).await?;
         match answer.status.as_u16() {

@@ -72,7 +72,11 @@ impl Download {
                 }
                 Some(Err(error)) => self.broke(error).await?,
                 // An answer without a length that ends early looks complete to HTTP.
-                None if self.received < self.size && self.may_resume() => self.pause().await,
+                None if self.received < self.size && self.may_resume() => {
+                    if !self.pause().await {
+                        return Ok(None);
+                    }
+                }
                 None => return Ok(None),
             }
         }
@@ -106,14 +110,14 @@ impl Download {
     /// The connection broke: waits before the next one, or gives up.
     async fn broke(&mut self, error: Error) -> Result<()> {
         let worth_it = error.is_transient() || matches!(error, Error::TimedOut { .. });
-        if !worth_it || self.received >= self.size || !self.may_resume() {
+        if !worth_it || self.received >= self.size || !self.may_resume() || !self.pause().await {
             return Err(error);
         }
-        self.pause().await;
         Ok(())
     }
 
-    async fn pause(&mut self) {
+    /// Waits before the next connection; false if this run has waited for too long.
+    async fn pause(&mut self) -> bool {
         if self.has_moved() {
             self.breaks = 0;
         }
@@ -121,7 +125,8 @@ impl Download {
         self.breaks += 1;
         self.received_at_break = self.received;
         self.part = None;
-        tokio::time::sleep(wait).await;
+        let reason = format!("the connection to {} broke", self.repository.host());
+        self.repository.client().wait(wait, &reason).await
     }
 }
 
@@ -144,7 +149,7 @@ impl Repository {
                     self.client.log_in(&self.key, &request, &answer, login.as_ref()).await?;
                     fresh = true;
                 }
-                Err(answer) if answer.status == 404 => return Err(Error::NotFound { what }),
+                Err(answer) if answer.status == 404 => return Err(self.not_found(&answer, &what)),
                 Err(answer) => return Err(self.failure(&answer, &request.action)),
             }
         }

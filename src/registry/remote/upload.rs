@@ -38,16 +38,23 @@ impl Repository {
             };
             let wanted = outcome.as_ref().err().and_then(Error::retry_after);
             let pause = retry::pause_of(attempt, wanted).filter(|_| again);
-            let Some(pause) = pause.filter(|_| attempt < self.client.options().retries) else {
+            let pause = pause.filter(|_| attempt < self.client.options().retries);
+            let reason =
+                outcome.as_ref().err().map_or_else(|| "the login ran out".to_owned(), Error::to_string);
+            let waited = match pause {
+                Some(pause) => self.client.wait(pause, &reason).await,
+                None => false,
+            };
+            if !waited {
                 let what = self.display(descriptor.digest.as_str());
                 let host = self.host().to_owned();
                 return outcome.and(Err(Error::Unauthorized {
                     host,
                     action: format!("write {what}"),
                     detail: "each new login ran out while it was sent".into(),
+                    offers_login: true,
                 }));
-            };
-            tokio::time::sleep(pause).await;
+            }
             attempt += 1;
         }
     }
@@ -71,6 +78,7 @@ impl Repository {
             repeat: Repeat::IfRefused,
             action: action.clone(),
             limit: limit::ERROR_BODY,
+            tentative: false,
         };
         let answer = self.ask(send).await?;
         match answer.status.as_u16() {
@@ -94,6 +102,7 @@ impl Repository {
             repeat: Repeat::IfRefused,
             action: action.to_owned(),
             limit: limit::ERROR_BODY,
+            tentative: false,
         };
         let answer = self.ask(begin).await?;
         match answer.status.as_u16() {

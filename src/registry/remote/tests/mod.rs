@@ -1,6 +1,7 @@
 //! The client against registries that misbehave, over real sockets.
 
 mod attaching;
+mod habits;
 mod server;
 mod streaming;
 mod trust;
