@@ -1,6 +1,7 @@
 //! The cases, one file a theme.
 
 mod attach;
+mod attach_again;
 mod binary;
 mod cache;
 mod credential;
@@ -21,6 +22,7 @@ mod layer_end;
 mod made_image;
 mod main_job;
 mod platform;
+mod quirk;
 mod recorded_image;
 mod recorded_run;
 mod recorded_search;
@@ -44,6 +46,7 @@ pub fn all() -> Vec<Case> {
         directory::cases(),
         round_trip::cases(),
         attach::cases(),
+        attach_again::cases(),
         witness::cases(),
         platform::cases(),
         recorder_rights::cases(),
@@ -54,6 +57,7 @@ pub fn all() -> Vec<Case> {
         token::cases(),
         secure_transport::cases(),
         fault::cases(),
+        quirk::cases(),
         main_job::cases(),
         tree::cases(),
         docker_image::cases(),

@@ -74,11 +74,13 @@ fn bad_certificates(workspace: &Workspace) {
     let signer = Authority::new(workspace, "authority");
     let authority = signer.certificate(workspace);
     specification(workspace, "compat.json", "a");
-    for (role, names, days, said) in [
-        ("expired", "IP:127.0.0.1", -1, "certificate expired on"),
-        ("other", "DNS:registry.site,IP:10.1.2.3", 2, "certificate is for registry.site"),
+    for (server, said) in [
+        (signer.expired(workspace), "certificate expired on 2021-01-01"),
+        (
+            signer.server_for(workspace, "other", "DNS:registry.site,IP:10.1.2.3"),
+            "certificate is for registry.site, 10.1.2.3",
+        ),
     ] {
-        let server = signer.server_for(workspace, role, names, days);
         let tls = ServerTls { certificate: server.certificate, key: server.key, client_authority: None };
         let registry = DockerRegistry::start(workspace, &Settings { tls: Some(tls), ..Settings::default() });
         let reference = format!("{}/demo/app:1", registry.address());

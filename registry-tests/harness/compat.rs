@@ -234,11 +234,12 @@ pub fn digest_of(output: &Output) -> String {
 
 /// Whether `push --format json` says that something was sent.
 pub fn sent_anything(output: &Output) -> bool {
-    match &output.json()["sent"] {
+    let json = output.json();
+    match &json["attached"].get(0).unwrap_or(&json)["sent"] {
         Value::Bool(sent) => *sent,
         Value::Number(count) => count.as_u64() != Some(0),
         Value::Array(things) => !things.is_empty(),
-        other => panic!("`sent` is {other}"),
+        other => panic!("`sent` is {other} in {json}"),
     }
 }
 

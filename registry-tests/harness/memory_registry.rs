@@ -30,6 +30,10 @@ pub enum Referrers {
     OtherJson,
     /// No API, but `OCI-Subject` in the answer to a push.
     AnnouncedOnly,
+    /// The API, whose list leaves annotations out.
+    Bare,
+    /// No API, and the tag `sha256-HEX` is the manifest `sha256:HEX`, whatever was put there (GitLab).
+    TagIsSubject,
 }
 
 /// What goes wrong.
@@ -281,12 +285,20 @@ impl Inner {
         if request.method == "PUT" {
             let announced = matches!(
                 self.settings().referrers,
-                Referrers::Api | Referrers::Paged | Referrers::Looping | Referrers::AnnouncedOnly
+                Referrers::Api
+                    | Referrers::Paged
+                    | Referrers::Looping
+                    | Referrers::Bare
+                    | Referrers::AnnouncedOnly
             );
             return put_manifest(&mut store, request, repository, &reference, announced);
         }
-        let digest = if reference.starts_with("sha256:") {
-            Some(reference.clone())
+        let by_digest = match self.settings().referrers {
+            Referrers::TagIsSubject => reference.replacen("sha256-", "sha256:", 1),
+            _ => reference.clone(),
+        };
+        let digest = if by_digest.starts_with("sha256:") {
+            Some(by_digest)
         } else {
             store.tags.get(&(repository.clone(), reference.clone())).cloned()
         };
@@ -334,8 +346,14 @@ impl Inner {
                 if page + 1 < found.len() { response.header("Link", next(page + 1)) } else { response }
             }
             Referrers::Looping => listing(&found).header("Link", next((page + 1) % 3)),
+            Referrers::Bare => {
+                let mut bare = found;
+                bare.iter_mut()
+                    .for_each(|entry| drop(entry.as_object_mut().map(|it| it.remove("annotations"))));
+                listing(&bare)
+            }
             Referrers::Refused(status) => error(status, "UNSUPPORTED"),
-            Referrers::AnnouncedOnly => error(404, "UNSUPPORTED"),
+            Referrers::TagIsSubject | Referrers::AnnouncedOnly => error(404, "UNSUPPORTED"),
             Referrers::Html => {
                 Response::new(200).body("text/html", "<!DOCTYPE html><title>registry</title>hello")
             }

@@ -40,21 +40,42 @@ impl Authority {
 
     /// A certificate for `localhost` and `127.0.0.1`.
     pub fn server(&self, workspace: &Workspace) -> Identity {
-        self.server_for(workspace, "server", "DNS:localhost,IP:127.0.0.1", 2)
+        self.server_for(workspace, "server", "DNS:localhost,IP:127.0.0.1")
     }
 
-    /// A server's certificate for these names, good for so many days: not any more where they are negative.
-    pub fn server_for(&self, workspace: &Workspace, role: &str, names: &str, days: i32) -> Identity {
+    /// A server's certificate for these names.
+    pub fn server_for(&self, workspace: &Workspace, role: &str, names: &str) -> Identity {
         let extensions = format!("subjectAltName={names}\nextendedKeyUsage=serverAuth\n");
-        self.issue(workspace, role, &extensions, days)
+        self.issue(workspace, role, &extensions)
+    }
+
+    /// A server's certificate for `127.0.0.1` that expired at the beginning of 2021.
+    pub fn expired(&self, workspace: &Workspace) -> Identity {
+        let Self { name } = self;
+        let identity = self.server_for(workspace, "expired", "IP:127.0.0.1");
+        workspace.write("index.txt", "");
+        let config = format!(
+            "[ca]\ndefault_ca=own\n[own]\ndatabase=index.txt\nserial={name}.srl\nnew_certs_dir=.\n\
+             certificate={name}.pem\nprivate_key={name}.key\ndefault_md=sha256\npolicy=any\n\
+             [any]\ncommonName=supplied\n"
+        );
+        workspace.write("ca.conf", config);
+        openssl(
+            workspace,
+            &format!(
+                "ca -batch -notext -config ca.conf -in {name}-expired.csr -out {name}-expired.pem \
+                 -extfile {name}-expired.ext -startdate 20200101000000Z -enddate 20210101000000Z"
+            ),
+        );
+        identity
     }
 
     /// A certificate for a client.
     pub fn client(&self, workspace: &Workspace) -> Identity {
-        self.issue(workspace, "client", "extendedKeyUsage=clientAuth\n", 2)
+        self.issue(workspace, "client", "extendedKeyUsage=clientAuth\n")
     }
 
-    fn issue(&self, workspace: &Workspace, role: &str, extensions: &str, days: i32) -> Identity {
+    fn issue(&self, workspace: &Workspace, role: &str, extensions: &str) -> Identity {
         let Self { name } = self;
         let file = format!("{name}-{role}");
         workspace.write(&format!("{file}.ext"), format!("basicConstraints=CA:FALSE\n{extensions}"));
@@ -68,7 +89,7 @@ impl Authority {
         openssl(
             workspace,
             &format!(
-                "x509 -req -in {file}.csr -CA {name}.pem -CAkey {name}.key -CAcreateserial -days {days} \
+                "x509 -req -in {file}.csr -CA {name}.pem -CAkey {name}.key -CAcreateserial -days 2 \
                  -extfile {file}.ext -out {file}.pem"
             ),
         );

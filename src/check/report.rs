@@ -281,6 +281,20 @@ pub struct Source {
     /// `index`; `generated` where it was derived from the image itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<String>,
+    /// How many compatibility artifacts are attached there, if there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidates: Option<usize>,
+    /// Why the one with this digest counts, if there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<String>,
+}
+
+impl Source {
+    /// What was asked for, of which nothing else is known.
+    pub fn named(reference: impl Into<String>) -> Self {
+        let reference = reference.into();
+        Self { reference, digest: None, level: None, candidates: None, chosen: None }
+    }
 }
 
 /// The findings and the verdict.
@@ -374,7 +388,7 @@ impl Report {
     /// the whole is undecided at the best. `hint` says what can be done about it.
     pub fn of_failed_source(host: HostSummary, source: &str, reason: &str, hint: Option<&str>) -> Self {
         let mut report = Self::new(host);
-        report.source = Some(Source { reference: source.to_owned(), digest: None, level: None });
+        report.source = Some(Source::named(source));
         let (reason, hint) = (reason.to_owned(), hint.map(str::to_owned));
         let remark = Remark::SourceFailed { source: source.to_owned(), reason, hint };
         report.add_finding(Finding::remark(Impact::Undecided, remark, Vec::new()));

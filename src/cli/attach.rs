@@ -5,13 +5,16 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::image::{self, Choice, DeriveOptions};
-use super::registry_options::{RegistryOptions, Session};
+use super::registry_options::{RegistryOptions, Session, failure};
 use super::source::{parse_location, parse_platform};
 use super::{Context, Exit, Failure, OutputFormat, carried, document};
 use crate::image::Source;
+use crate::registry::manifest::CREATED;
 use crate::registry::referrers::ListedBy;
+use crate::registry::text::shown;
 use crate::registry::{
-    Access, Attached, Descriptor, Error, Location, PackOptions, Platform, Store, attach, discover, pack,
+    self, Access, Attached, Descriptor, Digest, Error, Location, Outcome, PackOptions, Platform, Selector,
+    Store, attach_specification, discover,
 };
 
 /// Attach a specification to an image
@@ -25,7 +28,8 @@ Examples:
 
 Of an index of several platforms, the specification is attached to the index itself unless --platform
 names one of its manifests. The image is not changed. The command succeeds only once the registry lists
-what was attached; the same attachment twice is one.")]
+what was attached. The same attachment twice is one; another one is dated after those that are there, and
+counts from then on.")]
 pub struct AttachArguments {
     /// The image: HOST/NAME:TAG, HOST/NAME@DIGEST or oci:DIR:TAG
     #[arg(value_name = "IMAGE")]
@@ -51,6 +55,10 @@ pub struct AttachArguments {
     #[arg(long, value_name = "RUN", conflicts_with = "generate")]
     recording: Vec<PathBuf>,
 
+    /// Remove the compatibility artifacts that are attached to the same manifest already
+    #[arg(long)]
+    replace: bool,
+
     /// How the result is printed
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: OutputFormat,
@@ -69,7 +77,8 @@ pub struct AttachReport {
     pub image: String,
     /// What is attached now: one artifact, or one for each platform that it was derived for.
     pub attached: Vec<Attachment>,
-    /// Why the other platforms have none: the command failed after the first ones.
+    /// Why the command failed after the first ones: the other platforms have none, or an older artifact could not be
+    /// removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -87,6 +96,12 @@ pub struct Attachment {
     pub sent: bool,
     /// How it is found: `referrers` (the registry lists it) or `fallback-tag`.
     pub listed_by: String,
+    /// The digests of the artifacts that were removed (`--replace`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<String>,
+    /// The digest of the artifact that counts all the same, if it is another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overruled_by: Option<String>,
 }
 
 /// Runs `compat attach`.
@@ -106,10 +121,9 @@ pub fn run(arguments: &AttachArguments, context: &Context) -> Result<Exit, Failu
     let platform = arguments.platform.as_ref();
     let recordings = carried::read(&arguments.recording, &arguments.file)?;
     let options = PackOptions { subject: None, annotations, recordings };
-    let (subject, attached) = work(&session, &location, platform, &specification, options)?;
-    let attachment = tell(&location, &subject, &attached, arguments.format, context)?;
-    print(&location, vec![attachment], None, arguments.format, context)?;
-    Ok(Exit::Success)
+    let mut task = Task { arguments, session: &session, context, attached: Vec::new() };
+    let done = task.attach(&location, &location, platform, &specification, options);
+    task.finish(&location, done)
 }
 
 /// Derives what each platform of an image needs, and attaches it to the manifest of that platform.
@@ -123,92 +137,146 @@ fn generate(
     let options = image::options(&arguments.derive, [], false);
     let choice = arguments.platform.clone().map_or(Choice::All, Choice::Named);
     let source = Source::Location(location.clone());
-    let mut all = Vec::new();
+    let mut task = Task { arguments, session, context, attached: Vec::new() };
     let derived = image::derive(&source, &choice, &options, session, context, |derived| {
         let place = derived.location.unwrap_or_else(|| location.clone());
         let specification = derived.specification.to_canonical_json();
         let options = PackOptions { annotations: annotations.clone(), ..PackOptions::default() };
-        let (subject, attached) = work(session, &place, None, &specification, options)?;
-        all.push(tell(location, &subject, &attached, arguments.format, context)?);
-        Ok(())
+        task.attach(location, &place, None, &specification, options)
     });
-    match derived {
-        Err(failure) if arguments.format == OutputFormat::Json && !all.is_empty() => {
-            failure.print();
-            print(location, all, Some(failure.message), arguments.format, context)?;
-            Ok(failure.exit)
-        }
-        derived => {
-            derived?;
-            print(location, all, None, arguments.format, context)?;
-            Ok(Exit::Success)
-        }
-    }
+    task.finish(location, derived)
 }
 
-/// Prints the document about all that was attached.
-fn print(
-    location: &Location,
+/// What every attach of one command has in common.
+struct Task<'a> {
+    arguments: &'a AttachArguments,
+    session: &'a Session,
+    context: &'a Context,
+    /// What was attached so far.
     attached: Vec<Attachment>,
-    error: Option<String>,
-    format: OutputFormat,
-    context: &Context,
-) -> Result<(), Failure> {
-    match format {
-        OutputFormat::Json => {
-            context.print_json(&AttachReport { image: location.to_string(), attached, error })
-        }
-        OutputFormat::Text => Ok(()),
-    }
 }
 
-/// Tells people about an artifact as soon as it is attached; what a document says of it.
-fn tell(
-    location: &Location,
-    subject: &Descriptor,
-    attached: &Attached,
-    format: OutputFormat,
-    context: &Context,
-) -> Result<Attachment, Failure> {
-    let report = Attachment {
-        subject: subject.digest.to_string(),
-        digest: attached.descriptor.digest.to_string(),
-        size: attached.descriptor.size,
-        sent: attached.sent,
-        listed_by: match attached.listed_by {
-            ListedBy::Registry => "referrers".to_owned(),
-            ListedBy::FallbackTag => "fallback-tag".to_owned(),
-        },
-    };
-    if format == OutputFormat::Text {
+impl Task<'_> {
+    /// Prints the document about all that was attached, if one is wanted.
+    fn finish(self, location: &Location, done: Result<(), Failure>) -> Result<Exit, Failure> {
+        let nothing = done.is_err() && self.attached.is_empty();
+        if self.arguments.format == OutputFormat::Text || nothing {
+            return done.map(|()| Exit::Success);
+        }
+        let (exit, error) = match done {
+            Ok(()) => (Exit::Success, None),
+            Err(failure) => {
+                failure.print();
+                (failure.exit, Some(failure.message))
+            }
+        };
+        let report = AttachReport { image: location.to_string(), attached: self.attached, error };
+        self.context.print_json(&report).map(|()| exit)
+    }
+
+    /// Attaches to the manifest at `place`, and tells of it as of `location`, which the user typed.
+    fn attach(
+        &mut self,
+        location: &Location,
+        place: &Location,
+        platform: Option<&Platform>,
+        specification: &[u8],
+        options: PackOptions,
+    ) -> Result<(), Failure> {
+        let replace = self.arguments.replace;
+        let access = if replace { Access::Delete } else { Access::Push };
+        let store = Store::new(&self.session.client, &place.place, access);
+        let now = jiff::Timestamp::now();
+        let done = self.session.run_any(async {
+            let subject = discover::subject(&store, place, platform).await?;
+            let wanted = registry::Attachment { specification, options, replace, now };
+            let outcome = attach_specification(&store, &subject, wanted).await?;
+            Ok((subject, outcome))
+        });
+        let (subject, outcome) = done.map_err(|error| self.failure(location, &error))?;
+        self.tell(location, &subject, &outcome)?;
+        match outcome.kept.first() {
+            Some((digest, error)) => Err(not_removed(&outcome, digest, error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells what an attach did.
+    fn tell(&mut self, location: &Location, subject: &Descriptor, outcome: &Outcome) -> Result<(), Failure> {
+        let Attached { descriptor, sent, listed_by } = &outcome.attached;
+        let report = Attachment {
+            subject: subject.digest.to_string(),
+            digest: descriptor.digest.to_string(),
+            size: descriptor.size,
+            sent: *sent,
+            listed_by: match listed_by {
+                ListedBy::Registry => "referrers".to_owned(),
+                ListedBy::FallbackTag => "fallback-tag".to_owned(),
+            },
+            replaced: outcome.replaced.iter().map(ToString::to_string).collect(),
+            overruled_by: outcome.overruled_by.as_ref().map(|other| other.digest.to_string()),
+        };
+        outcome.doubts.iter().for_each(|doubt| self.context.warn(doubt));
+        if let Some(other) = &outcome.overruled_by {
+            let date = other.annotations.get(CREATED).map(|date| format!(", of {}", shown(date, 40)));
+            self.context.warn(&format!(
+                "{}{} still counts, because its date is not before this one's; --replace removes it",
+                other.digest,
+                date.unwrap_or_default()
+            ));
+        }
         let note = if report.sent { "" } else { " (it was there already: nothing was sent)" };
         let (artifact, subject) =
-            (location.with_digest(&attached.descriptor.digest), location.with_digest(&subject.digest));
-        context.print(&format!("attached {artifact}\nto {subject}{note}\n"))?;
+            (location.with_digest(&descriptor.digest), location.with_digest(&subject.digest));
+        let mut text = format!("attached {artifact}\nto {subject}{note}\n");
+        report.replaced.iter().for_each(|digest| text.push_str(&format!("removed {digest}\n")));
+        self.attached.push(report);
+        match self.arguments.format {
+            OutputFormat::Json => Ok(()),
+            OutputFormat::Text => self.context.print(&text),
+        }
     }
-    Ok(report)
+
+    /// The failure of an attach; where the registry keeps nothing that is attached, with the commands that will do.
+    fn failure(&self, location: &Location, error: &Error) -> Failure {
+        let failure = failure(error);
+        if !matches!(error, Error::CannotKeep { .. }) {
+            return failure;
+        }
+        let tag = match &location.selector {
+            Selector::Tag(tag) => format!("{}-compat", tag.chars().take(121).collect::<String>()),
+            Selector::Digest(digest) => format!("compat-{}", &digest.hex()[..12]),
+            Selector::Only => "compat".to_owned(),
+        };
+        let own = format!("{}:{tag}", location.place);
+        let file = self.arguments.file.display().to_string();
+        let hint = if self.arguments.generate {
+            format!(
+                "give it a tag of its own: `compat gen --image {location} -o compat.json`, `compat push {own} \
+                 compat.json`; then `compat check {own}` takes it"
+            )
+        } else {
+            let file = if file == "-" { "FILE" } else { &file };
+            format!(
+                "give it a tag of its own: `compat push {own} {file}`; then `compat check {own}` takes it"
+            )
+        };
+        failure.with_hint(hint)
+    }
 }
 
-fn work(
-    session: &Session,
-    location: &Location,
-    platform: Option<&Platform>,
-    specification: &[u8],
-    options: PackOptions,
-) -> Result<(Descriptor, Attached), Failure> {
-    let store = Store::new(&session.client, &location.place, Access::Push);
-    let task = async {
-        let subject = discover::subject(&store, location, platform).await?;
-        let packed = pack(specification, PackOptions { subject: Some(subject.clone()), ..options })?;
-        let attached = attach(&store, &subject, &packed).await?;
-        Ok::<_, Error>((subject, attached))
-    };
-    session.run(task)
+/// The failure of `--replace` on a registry that keeps what was to be removed.
+fn not_removed(outcome: &Outcome, digest: &Digest, error: &Error) -> Failure {
+    let failure = failure(error);
+    let count = outcome.kept.len();
+    let others = if count > 1 { format!(", and {} more", count - 1) } else { String::new() };
+    let new = &outcome.attached.descriptor.digest;
+    let message = format!("{new} is attached, but {digest}{others} is still there: {}", failure.message);
+    Failure { message, ..failure }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::registry_options::failure;
     use super::*;
 
     #[test]

@@ -184,7 +184,7 @@ fn judge_image(
     derive::derive(source, &Choice::Best(platform), &options, &session, context, |derived| {
         let digest = derived.descriptor.map(|descriptor| descriptor.digest.to_string());
         let level = Some("generated".to_owned());
-        let source = Source { reference: source.to_string(), digest, level };
+        let source = Source { digest, level, ..Source::named(source.to_string()) };
         report.insert(check::check(&derived.specification, host)).source = Some(source);
         Ok(())
     })?;
@@ -211,10 +211,14 @@ pub(super) fn is_startable(path: &Path) -> bool {
 
 fn source_of(reference: String, origin: &Origin) -> Source {
     match origin {
-        Origin::Stdin | Origin::File(_) => Source { reference, digest: None, level: None },
-        Origin::Artifact { digest, level, .. } => {
-            Source { reference, digest: Some(digest.to_string()), level: Some(level_name(level).to_owned()) }
-        }
+        Origin::Stdin | Origin::File(_) => Source::named(reference),
+        Origin::Artifact { digest, level, candidates, reason, .. } => Source {
+            reference,
+            digest: Some(digest.to_string()),
+            level: Some(level_name(level).to_owned()),
+            candidates: (*candidates > 1).then_some(*candidates),
+            chosen: source::of_several(*candidates, *reason),
+        },
     }
 }
 

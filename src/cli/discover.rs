@@ -5,12 +5,13 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::registry_options::RegistryOptions;
-use super::source::{TargetOptions, parse_platform};
+use super::source::{TargetOptions, of_several, parse_platform};
 use super::{Context, Exit, Failure, OutputFormat};
 use crate::registry::discover::{DiscoverOptions, Node, discover};
 use crate::registry::manifest::Annotations;
 use crate::registry::text::shown;
 use crate::registry::{Access, Platform, Store};
+use crate::spec::media_type;
 
 /// List what is attached to an image: to its index, to each platform, and to what is attached
 #[derive(clap::Args, Debug)]
@@ -79,10 +80,26 @@ pub struct DiscoveredManifest {
     pub manifests: Vec<DiscoveredManifest>,
     /// What is attached.
     pub referrers: Vec<DiscoveredManifest>,
+    /// Whether this artifact counts, if several compatibility artifacts are attached to one manifest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts: Option<bool>,
+    /// Why it counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<String>,
 }
 
 impl From<Node> for DiscoveredManifest {
     fn from(node: Node) -> Self {
+        let mut referrers: Vec<Self> = node.referrers.into_iter().map(Into::into).collect();
+        if let Some(choice) = node.taken.filter(|choice| choice.candidates > 1) {
+            let ours =
+                |referrer: &&mut Self| referrer.artifact_type.as_deref() == Some(media_type::ARTIFACT_TYPE);
+            for referrer in referrers.iter_mut().filter(ours) {
+                let counts = referrer.digest == choice.taken.digest.as_str();
+                referrer.counts = Some(counts);
+                referrer.chosen = of_several(choice.candidates, choice.reason).filter(|_| counts);
+            }
+        }
         Self {
             digest: node.descriptor.digest.to_string(),
             media_type: node.descriptor.media_type,
@@ -91,7 +108,9 @@ impl From<Node> for DiscoveredManifest {
             platform: node.descriptor.platform.map(|platform| platform.to_string()),
             annotations: node.descriptor.annotations,
             manifests: node.manifests.into_iter().map(Into::into).collect(),
-            referrers: node.referrers.into_iter().map(Into::into).collect(),
+            referrers,
+            counts: None,
+            chosen: None,
         }
     }
 }
@@ -143,8 +162,9 @@ fn children(manifest: &DiscoveredManifest, indent: &str, text: &mut String) {
 
 fn label(manifest: &DiscoveredManifest) -> String {
     let kind = manifest.platform.as_ref().or(manifest.artifact_type.as_ref());
+    let chosen = manifest.chosen.as_ref().map(|chosen| format!(" (counts: {chosen})")).unwrap_or_default();
     match kind {
-        Some(kind) => format!("{} {}", shown(kind, 120), manifest.digest),
+        Some(kind) => format!("{} {}{chosen}", shown(kind, 120), manifest.digest),
         None => manifest.digest.clone(),
     }
 }
@@ -152,6 +172,7 @@ fn label(manifest: &DiscoveredManifest) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::choice::Reason;
 
     fn manifest(digest: &str) -> DiscoveredManifest {
         DiscoveredManifest {
@@ -163,6 +184,8 @@ mod tests {
             annotations: Annotations::new(),
             manifests: Vec::new(),
             referrers: Vec::new(),
+            counts: None,
+            chosen: None,
         }
     }
 
@@ -180,11 +203,18 @@ mod tests {
             referrers: vec![artifact("sha256:4")],
             ..manifest("sha256:0")
         };
+        let mut root = root;
+        root.referrers.push(DiscoveredManifest {
+            counts: Some(true),
+            chosen: of_several(2, Reason::Newest),
+            ..artifact("sha256:5")
+        });
         let report = DiscoverReport { image: "h/a:1".into(), manifest: root };
         insta::assert_snapshot!(render(&report), @r"
         h/a:1
         sha256:0
         ├── a/b  sha256:4
+        ├── a/b  sha256:5 (counts: the newest of 2)
         ├── linux/amd64 sha256:1
         │   └── a/b  sha256:3
         └── linux/arm64 sha256:2

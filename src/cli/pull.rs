@@ -91,7 +91,7 @@ pub fn run(arguments: &PullArguments, context: &Context) -> Result<Exit, Failure
         };
     }
     replace(&arguments.output, &fetched.bytes)?;
-    let Origin::Artifact { reference, digest, level, candidates } = &fetched.origin else {
+    let Origin::Artifact { reference, digest, level, candidates, .. } = &fetched.origin else {
         return Ok(Exit::Success);
     };
     let file = arguments.output.display().to_string();

@@ -416,7 +416,9 @@ fn footnote(report: &Report) -> Option<String> {
         _ => return None,
     };
     let exact = if report.exactness == Exactness::Names { ", names only" } else { "" };
-    Some(format!("decided by {} {level}{exact}", source.digest.as_deref().unwrap_or("the artifact")))
+    let chosen = source.chosen.as_ref().map(|chosen| format!(", {chosen}")).unwrap_or_default();
+    let artifact = source.digest.as_deref().unwrap_or("the artifact");
+    Some(format!("decided by {artifact} {level}{chosen}{exact}"))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::registry_options::{CacheOptions, RegistryOptions, claim_stdin, failure};
 use super::{Context, Failure};
+use crate::registry::choice::Reason;
 use crate::registry::location::LAYOUT_PREFIX;
 use crate::registry::{
     Access, Descriptor, Digest, Error, FindOptions, Found, Level, Location, Platform, Selector, Store, find,
@@ -110,8 +111,10 @@ pub enum Origin {
         digest: Digest,
         /// Which level answered.
         level: Level,
-        /// How many artifacts are attached there; the newest was taken.
+        /// How many artifacts are attached there.
         candidates: usize,
+        /// Why this one was taken.
+        reason: Reason,
     },
 }
 
@@ -127,7 +130,7 @@ impl fmt::Display for Origin {
                     write!(formatter, "{reference} ({digest})")
                 }
             }
-            Self::Artifact { reference, digest, level, candidates } => {
+            Self::Artifact { reference, digest, level, candidates, reason } => {
                 match level {
                     Level::Platform(platform) => {
                         write!(formatter, "{digest}, attached to {reference} for {platform}")?;
@@ -135,12 +138,23 @@ impl fmt::Display for Origin {
                     Level::Index => write!(formatter, "{digest}, attached to the index {reference}")?,
                     _ => write!(formatter, "{digest}, attached to {reference}")?,
                 }
-                if *candidates > 1 {
-                    write!(formatter, " (the newest of {candidates})")?;
+                match of_several(*candidates, *reason) {
+                    Some(words) => write!(formatter, " ({words})"),
+                    None => Ok(()),
                 }
-                Ok(())
             }
         }
+    }
+}
+
+/// Why one artifact of several was taken, for people; none if there is no other.
+pub fn of_several(candidates: usize, reason: Reason) -> Option<String> {
+    match (candidates, reason) {
+        (0 | 1, _) => None,
+        (_, Reason::Digest) => {
+            Some(format!("of {candidates} without a later date the one whose digest sorts last"))
+        }
+        _ => Some(format!("the newest of {candidates}")),
     }
 }
 
@@ -198,6 +212,7 @@ pub fn find_specification(
         digest: found.artifact.descriptor.digest.clone(),
         level: found.level,
         candidates: found.candidates,
+        reason: found.reason,
     };
     let (bytes, recordings) = (found.specification, found.artifact.recordings);
     Ok(Some(FetchedSpecification { bytes, origin, recordings }))
@@ -228,6 +243,9 @@ fn fetch_found(
     for digest in found.iter().flat_map(|found| &found.gone) {
         let gone = store.display(&Selector::Digest(digest.clone()));
         context.warn(&format!("{gone} is listed as attached, and gone: an older one is taken"));
+    }
+    for doubt in found.iter().flat_map(|found| &found.doubts) {
+        context.warn(&format!("{location}: {doubt}"));
     }
     Ok(found)
 }

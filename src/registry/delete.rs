@@ -35,13 +35,11 @@ pub async fn delete(store: &Store, selector: &Selector) -> Result<Deletion> {
     let subject = resolved.parse().ok().and_then(|manifest| manifest.subject().cloned());
     let Some(subject) = subject else { return Ok(Deletion { digest, unlisted: false }) };
     let by_api = repository.referrers_api(&subject.digest, None).await?.is_some();
-    let unlisted = if by_api {
-        false
-    } else {
-        match referrers::remove_from_fallback(repository, &subject.digest, &digest).await {
-            Err(Error::NotFound { .. }) => false,
-            outcome => outcome?,
-        }
+    let unlisted = match referrers::remove_from_fallback(repository, &subject.digest, &digest).await {
+        Err(Error::NotFound { .. }) => false,
+        // The API lists what is there: a tag from before it counts no more.
+        Err(_) if by_api => false,
+        outcome => outcome?,
     };
     Ok(Deletion { digest, unlisted })
 }

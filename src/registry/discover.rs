@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::choice::{self, Choice};
 use super::digest::Digest;
 use super::error::{Error, Result};
 use super::find::no_platform;
@@ -20,6 +21,8 @@ pub struct Node {
     pub manifests: Vec<Node>,
     /// What is attached.
     pub referrers: Vec<Node>,
+    /// The compatibility artifact that counts of those that are attached.
+    pub taken: Option<Choice>,
 }
 
 /// How to look.
@@ -89,7 +92,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     async fn node(&mut self, descriptor: Descriptor, depth: usize) -> Result<Node> {
-        let mut node = Node { descriptor, manifests: Vec::new(), referrers: Vec::new() };
+        let mut node = Node { descriptor, manifests: Vec::new(), referrers: Vec::new(), taken: None };
         if depth >= DEPTH || !self.seen.insert(node.descriptor.digest.clone()) {
             return Ok(node);
         }
@@ -98,10 +101,34 @@ impl Walk<'_> {
             return Err(Error::malformed(what, format!("more than {} manifests belong to it", limit::GRAPH)));
         }
         let wanted = self.options.artifact_type.as_deref();
-        for referrer in self.store.referrers(&node.descriptor.digest, wanted).await? {
+        let mut referrers = self.store.referrers(&node.descriptor.digest, wanted).await?;
+        self.date(&mut referrers).await?;
+        for referrer in referrers {
             // The next level is asked for too: a signature of an artifact is attached to it.
             node.referrers.push(Box::pin(self.node(referrer, depth + 1)).await?);
         }
+        node.taken = choice::choose(&choice::compatibility(
+            &node.referrers.iter().map(|referrer| referrer.descriptor.clone()).collect::<Vec<_>>(),
+        ));
         Ok(node)
+    }
+
+    /// Gives several artifacts the dates of their manifests, if the list has none.
+    async fn date(&self, referrers: &mut [Descriptor]) -> Result<()> {
+        let candidates = choice::compatibility(referrers);
+        if !choice::lacks_dates(&candidates) {
+            return Ok(());
+        }
+        for candidate in candidates.iter().take(choice::ASKED) {
+            let resolved = match self.store.manifest(&Selector::Digest(candidate.digest.clone())).await {
+                Err(Error::NotFound { .. }) => continue,
+                outcome => outcome?,
+            };
+            let annotations = resolved.parse()?.annotations().clone();
+            if let Some(entry) = referrers.iter_mut().find(|entry| entry.digest == candidate.digest) {
+                entry.annotations = annotations;
+            }
+        }
+        Ok(())
     }
 }

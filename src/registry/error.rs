@@ -242,6 +242,14 @@ pub enum Error {
         /// How it was looked for.
         reason: String,
     },
+    /// A registry that has no way to keep what refers to a manifest.
+    #[error("{subject}: this registry cannot keep what is attached: it has no referrers API, and {reason}")]
+    CannotKeep {
+        /// The manifest.
+        subject: String,
+        /// What lies under its fallback tag.
+        reason: String,
+    },
     /// Something that would need the network in offline mode.
     #[error("{what} is not in the cache, and --offline forbids to ask a registry")]
     Offline {
@@ -338,6 +346,9 @@ impl Error {
             Self::TimedOut { .. } | Self::TooSlow { .. } => "give it longer with --timeout SECONDS",
             Self::NotListed { .. } | Self::BlobUnknown { .. } => {
                 "run the same command again: what was sent is not sent twice"
+            }
+            Self::CannotKeep { .. } => {
+                "push the artifact under a tag of its own with `compat push`, and check that one"
             }
             Self::Offline { .. } => "run it once without --offline to fill the cache",
             Self::Layout { .. } => {

@@ -14,11 +14,12 @@ use bytes::Bytes;
 
 use super::artifact::{self, Artifact, Kind};
 use super::cache::Cache;
+use super::choice::{self, Reason};
 use super::digest::Digest;
 use super::error::{Error, Result};
 use super::limit;
 use super::location::{Location, Selector};
-use super::manifest::{CREATED, Descriptor, Index, Resolved};
+use super::manifest::{Descriptor, Index, Resolved};
 use super::platform::Platform;
 use super::store::Store;
 use super::text::listed;
@@ -48,10 +49,14 @@ pub struct Found {
     pub source: Descriptor,
     /// Which level answered.
     pub level: Level,
-    /// How many artifacts are attached there; the newest was taken.
+    /// How many artifacts are attached there.
     pub candidates: usize,
+    /// Why this one was taken.
+    pub reason: Reason,
     /// Newer artifacts that are listed, and gone.
     pub gone: Vec<Digest>,
+    /// What people should know about the dates of the candidates.
+    pub doubts: Vec<String>,
 }
 
 /// How to look.
@@ -74,9 +79,9 @@ pub struct FindOptions {
 pub async fn find(store: &Store, cache: &Cache, location: &Location, options: &FindOptions) -> Result<Found> {
     let finder = Finder { store, cache, location, offline: options.offline && location.is_remote() };
     let source = finder.resolve(&location.selector).await?;
-    let (level, mut found) = match artifact::recognise(&source)? {
+    let attached = match artifact::recognise(&source)? {
         Kind::Compatibility(artifact) => {
-            return finder.finish(*artifact, source.descriptor, Level::Artifact, 1, Vec::new()).await;
+            return finder.finish(*artifact, source.descriptor, Level::Artifact, Chosen::default()).await;
         }
         Kind::Index(index) => finder.of_index(&index, &source.descriptor.digest, options).await?,
         Kind::Image => finder.of_image(&source.descriptor.digest).await?,
@@ -85,23 +90,20 @@ pub async fn find(store: &Store, cache: &Cache, location: &Location, options: &F
             other => other?,
         },
     };
-    let (candidates, mut gone) = (found.len(), Vec::new());
-    let resolved = loop {
-        let chosen = newest(&mut found).ok_or_else(|| finder.no_artifact())?;
-        match finder.resolve(&Selector::Digest(chosen.digest.clone())).await {
-            // A list may name what was deleted since: an older one that is there counts.
-            Err(Error::NotFound { .. }) if !found.is_empty() => gone.push(chosen.digest),
-            outcome => break outcome?,
-        }
-    };
-    match artifact::recognise(&resolved)? {
-        Kind::Compatibility(artifact) => {
-            finder.finish(*artifact, source.descriptor, level, candidates, gone).await
-        }
-        _ => {
-            let reference = store.display(&Selector::Digest(resolved.descriptor.digest));
-            Err(artifact::other(&reference, "another manifest than the listing of referrers says"))
-        }
+    finder.choose(attached, source.descriptor).await
+}
+
+/// How an artifact was chosen of several.
+struct Chosen {
+    candidates: usize,
+    reason: Reason,
+    gone: Vec<Digest>,
+    doubts: Vec<String>,
+}
+
+impl Default for Chosen {
+    fn default() -> Self {
+        Self { candidates: 1, reason: Reason::Only, gone: Vec::new(), doubts: Vec::new() }
     }
 }
 
@@ -112,13 +114,13 @@ struct Finder<'a> {
     offline: bool,
 }
 
-/// The level that answered, and what is attached there: at least one.
-type Attached = (Level, Vec<Descriptor>);
+/// The level that answered, the manifest of that level, and what is attached to it: at least one.
+type Attached = (Level, Digest, Vec<Descriptor>);
 
 impl Finder<'_> {
     async fn of_image(&self, digest: &Digest) -> Result<Attached> {
         let found = self.referrers(digest).await?;
-        if found.is_empty() { Err(self.no_artifact()) } else { Ok((Level::Manifest, found)) }
+        if found.is_empty() { Err(self.no_artifact()) } else { Ok((Level::Manifest, digest.clone(), found)) }
     }
 
     async fn of_index(&self, index: &Index, digest: &Digest, options: &FindOptions) -> Result<Attached> {
@@ -126,13 +128,48 @@ impl Finder<'_> {
             let found = self.referrers(&manifest.digest).await?;
             if !found.is_empty() {
                 let platform = manifest.platform.clone().unwrap_or_default();
-                return Ok((Level::Platform(platform), found));
+                return Ok((Level::Platform(platform), manifest.digest.clone(), found));
             }
         } else if options.platform_named {
             return Err(no_platform(&self.location.to_string(), index, &options.platform));
         }
         let found = self.referrers(digest).await?;
-        if found.is_empty() { Err(self.no_artifact()) } else { Ok((Level::Index, found)) }
+        if found.is_empty() { Err(self.no_artifact()) } else { Ok((Level::Index, digest.clone(), found)) }
+    }
+
+    /// Takes the artifact that counts of those that are attached.
+    async fn choose(&self, attached: Attached, source: Descriptor) -> Result<Found> {
+        let (level, subject, mut open) = attached;
+        let doubts = choice::doubts(&open, jiff::Timestamp::now());
+        let (mut gone, mut others) = (Vec::new(), 0);
+        let candidates = open.len();
+        while let Some(choice) = choice::choose(&open) {
+            open.retain(|entry| entry.digest != choice.taken.digest);
+            let digest = choice.taken.digest;
+            let resolved = match self.resolve(&Selector::Digest(digest.clone())).await {
+                // A list may name what was deleted since: an older one that is there counts.
+                Err(Error::NotFound { .. }) if !open.is_empty() => {
+                    gone.push(digest);
+                    continue;
+                }
+                outcome => outcome?,
+            };
+            let Kind::Compatibility(artifact) = artifact::recognise(&resolved)? else {
+                let reference = self.store.display(&Selector::Digest(digest));
+                return Err(artifact::other(
+                    &reference,
+                    "another manifest than the listing of referrers says",
+                ));
+            };
+            // What is under a fallback tag may be a list of something else.
+            if artifact.subject.as_ref().is_some_and(|of| of.digest != subject) {
+                others += 1;
+                continue;
+            }
+            let chosen = Chosen { candidates: candidates - others, reason: choice.reason, gone, doubts };
+            return self.finish(*artifact, source, level, chosen).await;
+        }
+        Err(self.no_artifact())
     }
 
     fn no_artifact(&self) -> Error {
@@ -183,7 +220,11 @@ impl Finder<'_> {
     async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
         let kind = Some(media_type::ARTIFACT_TYPE);
         if !self.location.is_remote() {
-            return self.store.referrers(subject, kind).await;
+            let mut found = self.store.referrers(subject, kind).await?;
+            if choice::lacks_dates(&found) {
+                self.date(&mut found).await?;
+            }
+            return Ok(found);
         }
         let place = self.location.place.to_string();
         if self.offline {
@@ -191,9 +232,24 @@ impl Finder<'_> {
                 what: format!("the list of what is attached to {place}@{subject}"),
             });
         }
-        let found = self.store.referrers(subject, kind).await?;
+        let mut found = self.store.referrers(subject, kind).await?;
+        if choice::lacks_dates(&found) {
+            self.date(&mut found).await?;
+        }
         self.cache.keep_referrers(&place, subject, &found);
         Ok(found)
+    }
+
+    /// Gives the entries of a list the annotations of their manifests.
+    async fn date(&self, found: &mut [Descriptor]) -> Result<()> {
+        for entry in found.iter_mut().take(choice::ASKED) {
+            match self.resolve(&Selector::Digest(entry.digest.clone())).await {
+                Ok(resolved) => entry.annotations = resolved.parse()?.annotations().clone(),
+                Err(Error::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     async fn finish(
@@ -201,11 +257,11 @@ impl Finder<'_> {
         artifact: Artifact,
         source: Descriptor,
         level: Level,
-        candidates: usize,
-        gone: Vec<Digest>,
+        chosen: Chosen,
     ) -> Result<Found> {
         let specification = self.specification(&artifact).await?;
-        Ok(Found { specification, artifact, source, level, candidates, gone })
+        let Chosen { candidates, reason, gone, doubts } = chosen;
+        Ok(Found { specification, artifact, source, level, candidates, reason, gone, doubts })
     }
 
     async fn specification(&self, artifact: &Artifact) -> Result<Bytes> {
@@ -239,45 +295,4 @@ pub(super) fn no_platform(image: &str, index: &Index, platform: &Platform) -> Er
     let offered = index.platforms();
     let offered = if offered.is_empty() { "none".to_owned() } else { listed(&offered) };
     Error::NoPlatform { image: image.to_owned(), platform: platform.to_string(), offered }
-}
-
-/// Takes out the newest by the time its annotation gives; without one it counts as the oldest. Of equals
-/// the one with the highest digest: any rule will do as long as every machine follows it.
-pub fn newest(found: &mut Vec<Descriptor>) -> Option<Descriptor> {
-    let created = |entry: &Descriptor| entry.annotations.get(CREATED).and_then(|time| sortable(time));
-    let (place, _) = found
-        .iter()
-        .enumerate()
-        .max_by(|(_, a), (_, b)| created(a).cmp(&created(b)).then_with(|| a.digest.cmp(&b.digest)))?;
-    Some(found.swap_remove(place))
-}
-
-/// An RFC 3339 time.
-fn sortable(time: &str) -> Option<jiff::Timestamp> {
-    time.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_newest_artifact_is_taken_and_ties_are_broken_the_same_way_everywhere() {
-        let entry = |content: &str, created: Option<&str>| {
-            let mut entry = Descriptor::of("x", content.as_bytes());
-            entry.annotations.extend(created.map(|time| (CREATED.to_owned(), time.to_owned())));
-            entry
-        };
-        let old = entry("a", Some("2024-01-01T00:00:00Z"));
-        let new = entry("b", Some("2024-06-01T01:00:00+02:00"));
-        let newer = entry("c", Some("2024-05-31T23:30:00Z"));
-        let none = entry("d", None);
-        let mut all = vec![newer.clone(), none, old, new];
-        assert_eq!(newest(&mut all), Some(newer));
-        let (a, b) = (entry("a", None), entry("b", None));
-        assert_eq!(newest(&mut vec![a.clone(), b.clone()]), newest(&mut vec![b, a]));
-        assert_eq!(newest(&mut vec![]), None);
-        assert_eq!(sortable("2024"), None);
-        assert_eq!(sortable("é024-01-01T00:00:00Z"), None);
-    }
 }

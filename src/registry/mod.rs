@@ -9,8 +9,10 @@
 //! it is used. Nothing in here prints: whoever wants to know is an [`Observer`].
 
 pub mod artifact;
+mod attach;
 pub mod blob;
 pub mod cache;
+pub mod choice;
 pub mod copy;
 pub mod credential;
 pub mod delete;
@@ -32,6 +34,7 @@ pub mod store;
 pub mod text;
 
 pub use artifact::{PackOptions, Packed, pack};
+pub use attach::{Attachment, Outcome, attach_specification};
 pub use cache::Cache;
 pub use digest::Digest;
 pub use error::{Error, Result};

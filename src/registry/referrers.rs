@@ -24,7 +24,8 @@ use super::digest::Digest;
 use super::error::{Error, Result};
 use super::location::Selector;
 use super::manifest::{Descriptor, IMAGE_INDEX, Index};
-use super::remote::Repository;
+use super::remote::{Fallback, Repository};
+use crate::spec::media_type;
 
 /// How long a writer tries.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -50,10 +51,51 @@ pub async fn list(
     subject: &Digest,
     artifact_type: Option<&str>,
 ) -> Result<Vec<Descriptor>> {
-    if let Some(found) = repository.referrers_api(subject, artifact_type).await? {
+    let Some(mut found) = repository.referrers_api(subject, artifact_type).await? else {
+        return Ok(under_fallback_tag(repository, subject).await?);
+    };
+    let wanted = artifact_type.unwrap_or(media_type::ARTIFACT_TYPE);
+    if found.iter().any(|entry| entry.artifact_type.as_deref() == Some(wanted)) {
         return Ok(found);
     }
-    Ok(repository.fallback_index(subject).await?.map(|(index, _)| index.manifests).unwrap_or_default())
+    // What was attached while the API was out of reach, or before the registry had it, lies under the tag. Of that only
+    // what is still there counts: a deletion through the API leaves the tag as it is.
+    for entry in under_fallback_tag(repository, subject).await.unwrap_or_default() {
+        let is_known = found.iter().any(|known| known.digest == entry.digest);
+        let selector = Selector::Digest(entry.digest.clone());
+        if !is_known && repository.manifest_digest(&selector).await?.is_some() {
+            found.push(entry);
+        }
+    }
+    Ok(found)
+}
+
+async fn under_fallback_tag(repository: &Repository, subject: &Digest) -> Result<Vec<Descriptor>> {
+    Ok(match repository.fallback(subject).await? {
+        Fallback::List(index) => index.manifests,
+        Fallback::Absent | Fallback::Other(_) => Vec::new(),
+    })
+}
+
+/// Makes sure that a repository can keep referrers, before anything is sent: by the API, or under a tag that is not
+/// taken by something else (GitLab answers to the fallback tag with the subject itself).
+///
+/// # Errors
+///
+/// [`Error::CannotKeep`], or why it could not be found out.
+pub async fn expect_kept(repository: &Repository, subject: &Digest) -> Result<()> {
+    let kind = Some(media_type::ARTIFACT_TYPE);
+    if repository.referrers_api(subject, kind).await?.is_some() {
+        return Ok(());
+    }
+    match repository.fallback(subject).await? {
+        Fallback::Absent | Fallback::List(_) => Ok(()),
+        Fallback::Other(reason) => Err(cannot_keep(repository, subject, reason)),
+    }
+}
+
+fn cannot_keep(repository: &Repository, subject: &Digest, reason: String) -> Error {
+    Error::CannotKeep { subject: repository.display(subject.as_str()), reason }
 }
 
 /// How an entry came to be listed.
@@ -262,10 +304,12 @@ impl<'a> FallbackTag<'a> {
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(10..=40))).await;
             }
             let start = Instant::now();
-            let found = self.repository.fallback_index(self.subject).await?;
+            let found = self.repository.fallback(self.subject).await?;
             self.slowest = self.slowest.max(start.elapsed());
-            if let Some((index, _)) = found {
-                return Ok(index);
+            match found {
+                Fallback::List(index) => return Ok(*index),
+                Fallback::Other(reason) => return Err(cannot_keep(self.repository, self.subject, reason)),
+                Fallback::Absent => {}
             }
         }
         Ok(Index::default())
@@ -376,5 +420,9 @@ fn missing(wanted: &[Descriptor], index: &Index) -> Vec<Descriptor> {
 ///
 /// Where the index cannot be read or written.
 pub async fn remove_from_fallback(repository: &Repository, subject: &Digest, entry: &Digest) -> Result<bool> {
-    FallbackTag::new(repository, subject).remove(entry).await
+    match FallbackTag::new(repository, subject).remove(entry).await {
+        // What lies there is no list: nothing was in it.
+        Err(Error::CannotKeep { .. }) => Ok(false),
+        outcome => outcome,
+    }
 }

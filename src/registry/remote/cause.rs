@@ -71,12 +71,14 @@ fn resolution_fault(text: &str) -> Option<&'static str> {
 
 /// What is wrong with the other side's certificate, if that is the cause.
 fn certificate_fault(error: &(dyn StdError + 'static)) -> Option<String> {
+    // An I/O error's source is what its inner error has as source: the inner one itself is got at like this only.
     let wrapped = error.downcast_ref::<std::io::Error>().and_then(|error| error.get_ref());
-    let error = match wrapped {
-        Some(inner) => inner.downcast_ref::<rustls::Error>(),
-        None => error.downcast_ref::<rustls::Error>(),
+    if let Some(inner) = wrapped {
+        return certificate_fault(inner);
+    }
+    let Some(rustls::Error::InvalidCertificate(fault)) = error.downcast_ref::<rustls::Error>() else {
+        return None;
     };
-    let Some(rustls::Error::InvalidCertificate(fault)) = error else { return None };
     Some(describe(fault))
 }
 
@@ -142,7 +144,7 @@ mod tests {
     fn a_certificate_is_described_with_its_dates_and_names() {
         let wrapped = |fault| {
             let inner = rustls::Error::InvalidCertificate(fault);
-            causes(&std::io::Error::new(std::io::ErrorKind::InvalidData, inner))
+            causes(&std::io::Error::other(std::io::Error::new(std::io::ErrorKind::InvalidData, inner)))
         };
         let expired =
             CertificateError::ExpiredContext { time: at(1_800_000_000), not_after: at(1_700_000_000) };

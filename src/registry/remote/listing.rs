@@ -11,7 +11,7 @@ use super::super::digest::Digest;
 use super::super::error::{Error, Result};
 use super::super::limit;
 use super::super::location::Selector;
-use super::super::manifest::{Descriptor, IMAGE_INDEX, Index, Manifest, Resolved};
+use super::super::manifest::{DOCKER_LIST, Descriptor, IMAGE_INDEX, Index, Manifest};
 use super::ask::{Ask, Target};
 use super::exchange::Answer;
 use super::link;
@@ -20,6 +20,17 @@ use super::repository::Repository;
 #[derive(Deserialize)]
 struct Tags {
     tags: Option<Vec<String>>,
+}
+
+/// What lies under a fallback tag.
+#[derive(Clone, Debug)]
+pub enum Fallback {
+    /// Nothing.
+    Absent,
+    /// An index of referrers.
+    List(Box<Index>),
+    /// Something else, which is not touched: the reason, as a sentence about the registry.
+    Other(String),
 }
 
 impl Repository {
@@ -73,23 +84,36 @@ impl Repository {
         Ok(Some(found.descriptors))
     }
 
-    /// The index under the fallback tag; none where there is none.
+    /// What lies under the fallback tag of a subject.
     ///
     /// # Errors
     ///
-    /// Where it cannot be read, or is no index.
-    pub async fn fallback_index(&self, subject: &Digest) -> Result<Option<(Index, Resolved)>> {
+    /// Where it cannot be read.
+    pub async fn fallback(&self, subject: &Digest) -> Result<Fallback> {
         let tag = subject.fallback_tag();
-        let resolved = match self.manifest(&Selector::Tag(tag.clone())).await {
+        let what = self.display(&tag);
+        let resolved = match self.manifest(&Selector::Tag(tag)).await {
             Ok(resolved) => resolved,
-            Err(Error::NotFound { .. }) => return Ok(None),
+            Err(Error::NotFound { .. }) => return Ok(Fallback::Absent),
+            Err(Error::Status { status: 400, detail, .. }) => {
+                return Ok(Fallback::Other(format!("it does not know the tag {what}{detail}")));
+            }
             Err(error) => return Err(error),
         };
-        match resolved.parse()? {
-            Manifest::Index(index) => Ok(Some((*index, resolved))),
-            Manifest::Image(_) => {
-                Err(Error::malformed(self.display(&tag), "it is not an index of referrers"))
+        if resolved.descriptor.digest == *subject || subject.same_algorithm_of(&resolved.bytes) == *subject {
+            return Ok(Fallback::Other(format!("it answers to the tag {what} with the image itself")));
+        }
+        let media_type = resolved.descriptor.media_type.as_str();
+        let other =
+            |kind: &str| Ok(Fallback::Other(format!("the tag {what} is {kind}, not a list of referrers")));
+        match Manifest::parse(&what, Some(media_type), &resolved.bytes) {
+            Ok(Manifest::Index(index)) if is_list_of_referrers(&index, media_type) => {
+                Ok(Fallback::List(index))
             }
+            Ok(Manifest::Index(_)) => other("an index of images"),
+            Ok(Manifest::Image(_)) => other("an image or artifact"),
+            Err(error) if media_type == IMAGE_INDEX => Err(error),
+            Err(_) => other("no index"),
         }
     }
 
@@ -167,6 +191,12 @@ fn within(what: &str, count: usize) -> Result<()> {
         return Err(Error::malformed(what, format!("it has more than {} entries", limit::GRAPH)));
     }
     Ok(())
+}
+
+/// Whether an index is one of referrers rather than of the images of several platforms.
+fn is_list_of_referrers(index: &Index, media_type: &str) -> bool {
+    let is_image = |entry: &Descriptor| entry.platform.is_some();
+    media_type != DOCKER_LIST && (index.manifests.is_empty() || !index.manifests.iter().all(is_image))
 }
 
 /// Whether an answer means that there is no referrers API.

@@ -29,5 +29,6 @@ mod upload;
 mod words;
 
 pub use client::{Client, ClientOptions, is_loopback};
+pub use listing::Fallback;
 pub use repository::{Accepted, Access, Repository};
 pub use tls::TlsOptions;

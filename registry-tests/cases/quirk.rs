@@ -1,0 +1,147 @@
+//! Habits of the big services, emulated: how `compat` gets on with each, and what it says where nothing can be done.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::artifact::{attach, discover, specification};
+use crate::harness::compat::discovered;
+use crate::harness::http::{Reply, Response, Server};
+use crate::harness::image::Place;
+use crate::harness::memory_registry::{Fault, MemoryRegistry, Referrers, Rule};
+use crate::harness::recorder::lines;
+use crate::harness::{Case, Workspace};
+
+/// What must not take long takes less than this.
+const AT_ONCE: Duration = Duration::from_secs(10);
+
+pub fn cases() -> Vec<Case> {
+    let mut cases = vec![
+        Case::new("quirk::a_registry_whose_fallback_tag_is_the_image_keeps_nothing_and_says_so", &[], gitlab),
+        Case::new(
+            "quirk::what_lies_under_a_fallback_tag_and_is_no_list_is_left_as_it_is",
+            &[],
+            other_under_tag,
+        ),
+        Case::new("quirk::an_immutable_tag_is_told_in_the_registrys_words", &[], immutable),
+        Case::new("quirk::what_was_attached_while_the_api_failed_is_found_when_it_works", &[], flapping),
+        Case::new("quirk::a_name_that_does_not_resolve_is_told_without_debug_text", &[], no_name),
+    ];
+    for status in [401, 403, 404, 429, 500, 503] {
+        let name = format!("quirk::referrers_elsewhere_that_answers_{status}_mean_the_fallback_tag_at_once");
+        cases.push(Case::new(name, &[], move |workspace| elsewhere(workspace, status)));
+    }
+    cases
+}
+
+fn image(registry: &MemoryRegistry) -> (String, String) {
+    let put = Place::server(&registry.address(), "demo").image("1", "x");
+    (format!("{}/demo:1", registry.address()), put.digest)
+}
+
+fn gitlab(workspace: &Workspace) {
+    let registry = MemoryRegistry::honest();
+    registry.treat_referrers(Referrers::TagIsSubject);
+    let (image, _) = image(&registry);
+    let check = workspace.compat(["check", "--no-cache", &image]).run();
+    check.fails_clearly().says("no compatibility artifact is attached").says("compat attach");
+    assert!(discovered(&discover(workspace, &image)).is_empty());
+    specification(workspace, "app.json", "a");
+    registry.forget();
+    let own = format!("{image}-compat");
+    let attach = workspace.compat(["attach", &image, "app.json"]).run().fails_clearly();
+    attach.says("cannot keep what is attached").says(&format!("compat push {own} app.json"));
+    let written =
+        registry.requests().into_iter().filter(|request| !["GET", "HEAD"].contains(&request.method.as_str()));
+    assert_eq!(written.count(), 0, "{}", lines(&registry.requests()));
+    // What it says works.
+    workspace.compat(["push", &own, "app.json"]).ok();
+    workspace.compat(["check", "--no-cache", &own]).ok();
+    // An index, too, is its own fallback tag there.
+    let index = Place::server(&registry.address(), "demo").index("2");
+    let attach =
+        workspace.compat(["attach", &format!("{}/demo@{}", registry.address(), index.digest), "app.json"]);
+    attach.run().fails_clearly().says("cannot keep what is attached");
+    let generate = workspace.compat(["attach", "--generate", &image]).run();
+    assert_ne!(generate.code, Some(0));
+}
+
+fn other_under_tag(workspace: &Workspace) {
+    let registry = MemoryRegistry::honest();
+    registry.treat_referrers(Referrers::Refused(404));
+    let (image, digest) = image(&registry);
+    let place = Place::server(&registry.address(), "demo");
+    let tag = digest.replace(':', "-");
+    specification(workspace, "app.json", "a");
+    let docker = "application/vnd.docker.distribution.manifest.list.v2+json";
+    for kind in ["index", "image", "docker"] {
+        let put = match kind {
+            "index" => place.index(&tag).digest,
+            "image" => place.image(&tag, "other").digest,
+            _ => {
+                let list = json!({"schemaVersion": 2, "mediaType": docker, "manifests": []});
+                place.manifest(Some(&tag), docker, &list)
+            }
+        };
+        assert!(discovered(&discover(workspace, &image)).is_empty(), "{kind}");
+        let check = workspace.compat(["check", "--no-cache", &image]).run();
+        check.fails_clearly().says("no compatibility artifact is attached");
+        workspace
+            .compat(["attach", &image, "app.json"])
+            .run()
+            .fails_clearly()
+            .says("not a list of referrers");
+        let inspect = workspace.compat(["inspect", &format!("{}/demo:{tag}", registry.address())]).ok();
+        inspect.says(&put);
+    }
+}
+
+fn immutable(workspace: &Workspace) {
+    let registry = MemoryRegistry::honest();
+    registry.treat_referrers(Referrers::Refused(404));
+    let (image, _) = image(&registry);
+    specification(workspace, "app.json", "a");
+    let words = r#"{"errors":[{"code":"PRECONDITION","message":"Failed to process request due to tag configured as immutable."}]}"#;
+    registry.break_rule(Rule::always("PUT", "/manifests/sha256-", Fault::Status(412, vec![], words.into())));
+    let run = workspace.compat(["attach", &image, "app.json"]).within(AT_ONCE).run();
+    run.fails_clearly().says("configured as immutable").says("hint").never_says("other writers");
+}
+
+/// GHCR sends the question to another host, which fails in many ways.
+fn elsewhere(workspace: &Workspace, status: u16) {
+    let other = Server::start(move |_| {
+        let response = Response::new(status).header("Retry-After", "50").body("text/plain", "no");
+        Reply::Whole(response.header("WWW-Authenticate", "Basic realm=\"x\""))
+    });
+    let registry = MemoryRegistry::honest();
+    let location = vec![("Location".to_owned(), format!("{}/list", other.url()))];
+    registry.break_rule(Rule::always("GET", "/referrers/", Fault::Status(303, location, String::new())));
+    let (image, _) = image(&registry);
+    specification(workspace, "app.json", "a");
+    let attach = workspace.compat(["attach", "--username", "alice", "--password-stdin", &image, "app.json"]);
+    attach.input("hunter2").within(AT_ONCE).ok();
+    workspace.compat(["check", "--no-cache", &image]).within(AT_ONCE).ok();
+    assert_eq!(discovered(&discover(workspace, &image)).len(), 1);
+    assert!(!other.requests().is_empty(), "the redirect was not followed");
+    assert!(other.requests().iter().all(|request| request.authorization.is_none()));
+}
+
+fn flapping(workspace: &Workspace) {
+    let registry = MemoryRegistry::honest();
+    let (image, _) = image(&registry);
+    let location = vec![("Location".to_owned(), "http://127.0.0.1:9/list".to_owned())];
+    registry.break_rule(Rule::always("GET", "/referrers/", Fault::Status(303, location, String::new())));
+    let digest = attach(workspace, &image, "a");
+    registry.mend();
+    // The API works now, and knows nothing of it.
+    let empty = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+    let kind = vec![("Content-Type".to_owned(), "application/vnd.oci.image.index.v1+json".to_owned())];
+    registry.break_rule(Rule::always("GET", "/referrers/", Fault::Status(200, kind, empty.to_owned())));
+    assert_eq!(discovered(&discover(workspace, &image)), [digest]);
+    workspace.compat(["check", "--no-cache", &image]).ok();
+}
+
+fn no_name(workspace: &Workspace) {
+    let run = workspace.compat(["check", "--no-cache", "registry.invalid/app:1"]).within(AT_ONCE).run();
+    run.fails_clearly().says("cannot be resolved").says("hint").never_says("query").never_says("Name(");
+}
