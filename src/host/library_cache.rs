@@ -148,7 +148,16 @@ impl LibraryCache {
         Some(CacheEntry { path, flags, subdirectory, legacy_hwcaps: if is_extension { 0 } else { hwcap } })
     }
 
-    /// The flags that an entry for the given machine has (`_dl_cache_check_flags`: they must be equal).
+    /// Whether an entry with the given flags counts where `required` are those of the machine: they must be
+    /// equal, but where the machine has none of its own, an entry of no particular C library does too
+    /// (`_dl_cache_check_flags`).
+    pub fn fits(flags: i32, required: i32) -> bool {
+        const ELF: i32 = 1;
+        const ELF_LIBC6: i32 = 3;
+        flags == required || (flags == ELF && required == ELF_LIBC6)
+    }
+
+    /// The flags that an entry for the given machine has.
     pub fn required_flags(machine: Machine, class: Class) -> i32 {
         let architecture = match (machine, class) {
             (Machine::X86_64, Class::Elf64) => 0x0300,

@@ -32,6 +32,7 @@ mod effort;
 mod facts;
 mod family;
 mod files;
+mod hwcaps;
 mod index;
 mod load;
 mod memory;

@@ -1,7 +1,7 @@
 //! The search for a name: which directories, in which order, under which rule.
 //!
 //! glibc: ld.so(8) and `_dl_map_object` in `elf/dl-load.c`; musl: `load_library` in
-//! `ldso/dynlink.c`. Sub-directories for the CPU: `elf/dl-hwcaps.c` and its `_split` for each machine.
+//! `ldso/dynlink.c`. Sub-directories for the CPU are those of `hwcaps`.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -11,6 +11,7 @@ use crate::elf::Machine;
 use crate::host::{DynamicLoader, LibraryCache};
 use crate::loader::candidate::{Fit, Verdict};
 use crate::loader::files::MAXIMUM_PATH;
+use crate::loader::hwcaps::Hwcaps;
 use crate::loader::load::{LoadedObject, Rule};
 use crate::loader::profile_files::{UNRECORDED, is_unrecorded};
 use crate::loader::token::Tokens;
@@ -43,8 +44,7 @@ pub(super) struct Search<'a> {
     loader: &'a DynamicLoader,
     fit: Fit<'a>,
     cache: Option<Arc<LibraryCache>>,
-    /// The sub-directories searched in each directory, best first, ending with the directory itself.
-    subdirectories: Vec<String>,
+    hwcaps: Hwcaps,
     /// musl's directories from its path file, when there is one.
     default_directories: Vec<String>,
     /// The first place that the last search looked at before it found a file, and of which nobody can tell
@@ -85,9 +85,9 @@ impl<'a> Search<'a> {
             true => musl_directories().unwrap_or_else(|| loader.default_directories.clone()),
             false => loader.default_directories.clone(),
         };
-        let subdirectories = subdirectories(loader, environment, fit.program.machine);
+        let hwcaps = Hwcaps::of(fit.program, loader, &environment.platform);
         let unsure = RefCell::default();
-        Self { files, environment, loader, fit, cache, subdirectories, default_directories, unsure }
+        Self { files, environment, loader, fit, cache, hwcaps, default_directories, unsure }
     }
 
     /// The loader's files.
@@ -223,21 +223,6 @@ impl<'a> Search<'a> {
         self.elements(list, &[':', ';']).map(directory).collect()
     }
 
-    /// Whether the loader takes an entry of the cache that is for the given legacy capabilities: the bit
-    /// of `tls`, and on x86-64 those of `dl_hwcap` and of the platform (`dl-procinfo.h` before 2.37).
-    fn has_legacy_hwcaps(&self, wanted: u64) -> bool {
-        const TLS: u64 = 1 << 63;
-        const X86_64: u64 = 1;
-        const AVX512_1: u64 = 1 << 1;
-        const HASWELL: u64 = 1 << 48;
-        let platform = &self.environment.platform;
-        let level = platform.isa.filter(|_| platform.is_intel).map_or(1, |isa| isa.highest());
-        let mut known = TLS | X86_64;
-        known |= if level >= 3 { HASWELL } else { 0 };
-        known |= if level >= 4 { AVX512_1 } else { 0 };
-        wanted == 0 || (self.loader.searches_legacy_hwcaps && wanted & !known == 0)
-    }
-
     fn is_default_directory(&self, path: &str) -> bool {
         let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
         let is_in = |default: &String| {
@@ -302,7 +287,7 @@ impl Attempt<'_, '_> {
                 return None;
             }
             self.searched.push(directory.clone());
-            for subdirectory in &self.search.subdirectories {
+            for subdirectory in &self.search.hwcaps.subdirectories {
                 let directory = directory.trim_end_matches('/');
                 let hit = self.open(format!("{directory}/{subdirectory}{}", self.name));
                 if hit.is_some() || self.list_ended {
@@ -368,22 +353,8 @@ impl Attempt<'_, '_> {
     }
 
     fn in_cache(&mut self, requester: &LoadedObject) -> Option<Hit> {
-        let program = self.search.fit.program;
-        let flags = LibraryCache::required_flags(program.machine, program.class);
         let entries = self.search.cache.as_ref()?.find(self.name);
-        let fitting = entries
-            .into_iter()
-            .filter(|entry| entry.flags == flags && self.search.has_legacy_hwcaps(entry.legacy_hwcaps));
-        // The best sub-directory that this CPU has; a plain entry before any of them ends the choice.
-        let rank = |subdirectory: &Option<String>| match subdirectory {
-            None => Some(usize::MAX),
-            Some(name) => {
-                let known = format!("glibc-hwcaps/{name}/");
-                self.search.subdirectories.iter().position(|s| *s == known)
-            }
-        };
-        let ranked = fitting.filter_map(|entry| Some((rank(&entry.subdirectory)?, entry)));
-        let path = ranked.min_by_key(|(rank, _)| *rank)?.1.path;
+        let path = self.search.hwcaps.choose(entries)?;
         if requester.facts.flags.no_default_libraries && self.search.is_default_directory(&path) {
             return None;
         }
@@ -438,49 +409,4 @@ fn musl_directories(data: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(data);
     let elements = text.split([':', '\n']).filter(|element| !element.is_empty());
     elements.map(str::to_owned).collect()
-}
-
-/// The sub-directories searched in each directory, best first, each with a trailing slash; the last is
-/// the directory itself.
-fn subdirectories(loader: &DynamicLoader, environment: &Environment, machine: Machine) -> Vec<String> {
-    let mut all = Vec::new();
-    let level = environment.platform.isa.map_or(1, |isa| isa.highest());
-    let is_x86_64 = machine == Machine::X86_64;
-    if loader.searches_hwcaps && is_x86_64 {
-        let levels = (2..=level.min(4)).rev();
-        all.extend(levels.map(|level| format!("glibc-hwcaps/x86-64-v{level}/")));
-    }
-    if loader.searches_legacy_hwcaps && is_x86_64 {
-        all.extend(legacy_subdirectories(if environment.platform.is_intel { level } else { 1 }));
-    }
-    all.push(String::new());
-    all
-}
-
-/// Every combination of the legacy capabilities, the most specific first (`_dl_important_hwcaps`
-/// before glibc 2.37).
-fn legacy_subdirectories(level: u32) -> Vec<String> {
-    let mut names = vec!["tls"];
-    names.extend((level >= 3).then_some("haswell"));
-    names.extend((level >= 4).then_some("avx512_1"));
-    names.push("x86_64");
-    let combinations = (1..1_usize << names.len()).rev();
-    let path = |mask: usize| {
-        let chosen = names.iter().enumerate().filter(|(index, _)| mask >> (names.len() - 1 - index) & 1 != 0);
-        chosen.map(|(_, name)| format!("{name}/")).collect::<String>()
-    };
-    combinations.map(path).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn legacy_capabilities_are_combined_most_specific_first() {
-        assert_eq!(legacy_subdirectories(1), ["tls/x86_64/", "tls/", "x86_64/"]);
-        let haswell = legacy_subdirectories(3);
-        assert_eq!(haswell[..3], ["tls/haswell/x86_64/", "tls/haswell/", "tls/x86_64/"]);
-        assert_eq!(haswell.len(), 7);
-    }
 }

@@ -22,6 +22,12 @@ pub const MUSL: &str = concat!("/lib/ld-musl-", "x86_64", ".so.1");
 const GLIBC: &str = "/lib64/ld-linux-x86-64.so.2";
 const GLIBC_FOLDER: &str = "/lib/x86_64-linux-gnu";
 
+/// The same for programs of i386.
+const GLIBC_I386: &str = "/lib/ld-linux.so.2";
+const GLIBC_FOLDER_I386: &str = "/lib/i386-linux-gnu";
+/// What the name of a release ends with where its programs for i386 are meant.
+const I386: &str = "-i386";
+
 /// The folder of a case.
 const CASE: &str = "case";
 
@@ -57,10 +63,18 @@ impl<'a> Sandbox<'a> {
         for folder in [CASE, "etc", "proc", "tmp"] {
             fs::create_dir_all(root.join(folder)).expect("folders of a root");
         }
-        let loader = if library == "musl" { MUSL } else { GLIBC };
+        let loader = match library {
+            "musl" => MUSL,
+            library if library.ends_with(I386) => GLIBC_I386,
+            _ => GLIBC,
+        };
         let sandbox = Self { workspace, root, loader, source };
         if library == "musl" {
             sandbox.bring(Path::new("/"), MUSL);
+        } else if let Some(release) = library.strip_suffix(I386) {
+            let release = root::debian_of(workspace, release, "i386");
+            sandbox.bring(&release, GLIBC_I386);
+            sandbox.bring(&release, &format!("{GLIBC_FOLDER_I386}/libc.so.6"));
         } else {
             let release = root::debian(workspace, library);
             sandbox.bring(&release, GLIBC);
@@ -129,6 +143,9 @@ impl<'a> Sandbox<'a> {
         command.current_dir(self.outside("")).arg(&self.source).args(["-o", output]).args(FLAGS);
         command.arg(format!("-D{}", if shared { macro_of(output) } else { "PROGRAM".to_owned() }));
         command.arg(if shared { "-shared" } else { "-pie" });
+        if self.loader == GLIBC_I386 {
+            command.arg("-m32");
+        }
         if !shared {
             command.arg(format!("-Wl,--dynamic-linker={}", self.loader));
         }

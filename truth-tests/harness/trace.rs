@@ -64,7 +64,7 @@ impl Sets {
         let (name, path) = (without_address(name), without_address(place));
         if place == "not found" {
             self.missing_libraries.insert(name);
-        } else if path != interpreter && !name.starts_with("linux-vdso.so") {
+        } else if path != interpreter && !is_of_the_kernel(&name) {
             self.resolved.insert((name, path));
         }
     }
@@ -141,4 +141,9 @@ pub fn check_reader() {
     assert!(sets.without_consequences().missing_symbols.is_empty());
     let fatal = "git: error while loading shared libraries: liba.so: file too short\n";
     assert_eq!(Sets::parse(fatal, "git", ""), None);
+}
+
+/// Whether a name is that of the object that the kernel maps itself.
+fn is_of_the_kernel(name: &str) -> bool {
+    name.starts_with("linux-vdso.so") || name.starts_with("linux-gate.so")
 }
