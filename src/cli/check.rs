@@ -9,7 +9,7 @@ use crate::cli::context::OutputFormat;
 use crate::cli::host_options::{HostOptions, StartOptions};
 use crate::cli::image::{self as derive, Choice, DeriveOptions};
 use crate::cli::source::{self, Origin, SourceOptions, level_name};
-use crate::cli::{Context, Exit, Failure, report};
+use crate::cli::{Context, Exit, Failure, in_root, report};
 use crate::generate;
 use crate::image;
 use crate::registry::Platform;
@@ -147,11 +147,12 @@ fn judge(source: &str, arguments: &Arguments, host: &Host, context: &Context) ->
     {
         return judge_image(&image, platform, arguments, host, context);
     }
-    if reference.is_none() && is_application(source) {
-        let options = generate::Options { paths: vec![source.into()], ..generate::Options::default() };
-        let read = generate::read(&options)
+    if reference.is_none() && is_application(source, arguments.host.root.as_deref()) {
+        let options = in_root::options(vec![source.into()], arguments.host.root.as_deref());
+        let mut read = generate::read(&options)
             .map_err(|error| Failure::undecided(&error).with_hint(error.hint().map(str::to_owned)))?;
         read.notes.iter().for_each(|note| context.warn(note));
+        in_root::settle(&mut read, &options, host);
         return Ok(check::check_application(&read.application, host));
     }
     let Some(fetched) =
@@ -192,8 +193,12 @@ fn judge_image(
 }
 
 /// Whether a source is a program, library, script or folder rather than a document or a reference.
-fn is_application(source: &str) -> bool {
+fn is_application(source: &str, root: Option<&Path>) -> bool {
     let path = Path::new(source);
+    // A link of a root leads to where it leads inside it.
+    let inside = root.and_then(|root| in_root::inside(path, root));
+    let file = inside.and_then(|(root, place)| in_root::file_of(path, &place, &root).ok());
+    let path = file.as_deref().unwrap_or(path);
     // A folder must look like a path: what a reference means must not depend on the working directory.
     let looks_like_path = source.starts_with(['/', '.', '~']) || source.ends_with('/');
     if path.is_dir() {

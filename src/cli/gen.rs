@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use crate::check::Host;
 use crate::cli::check::is_startable;
+use crate::cli::host_options::RootError;
 use crate::cli::image::{self, Choice, DeriveOptions};
 use crate::cli::registry_options::RegistryOptions;
 use crate::cli::source::parse_platform;
-use crate::cli::{Context, Exit, Failure, recording};
+use crate::cli::{Context, Exit, Failure, in_root, recording};
 use crate::generate::{self, Generated};
 use crate::record::{Refusal, out::open_special};
 use crate::registry::Platform;
@@ -60,6 +61,10 @@ pub struct Arguments {
     #[arg(long, requires = "image", requires = "output", conflicts_with = "platform")]
     all_platforms: bool,
 
+    /// Look libraries up in the root file system in DIR instead of this machine's; what lies in it is a part of it
+    #[arg(long, value_name = "DIR", conflicts_with = "image")]
+    root: Option<PathBuf>,
+
     /// Write to FILE instead of standard output ("-")
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -106,12 +111,17 @@ pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
     paths.extend(arguments.paths);
     let options = generate::Options {
         runs: read_runs(&recordings, context)?,
-        paths,
         attributes: arguments.attributes.into_iter().collect::<BTreeMap<_, _>>(),
         library_path: arguments.library_path,
         names_only: arguments.names_only,
+        ..in_root::options(paths, arguments.root.as_deref())
     };
-    let host = Host::this_machine(&crate::check::Options::default());
+    let defaults = crate::check::Options::default();
+    let host = match &arguments.root {
+        None => Host::this_machine(&defaults),
+        Some(directory) => Host::at(directory, &defaults)
+            .map_err(|source| Failure::undecided(&RootError { directory: directory.clone(), source }))?,
+    };
     let generated = generate::generate(&options, host.files.as_ref(), &host.environment);
     let Generated { specification, notes } =
         generated.map_err(|error| Failure::undecided(&error).with_hint(error.hint().map(str::to_owned)))?;

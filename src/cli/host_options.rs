@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use super::Failure;
+use super::{Failure, in_root};
 use crate::check::{Host, Options};
 use crate::elf::{IsaLevel, KernelVersion};
 use crate::host::{MAXIMUM_PROFILE_SIZE, Profile};
@@ -64,7 +64,7 @@ impl HostOptions {
             library_path: start.library_path.clone().or_else(from_environment),
             isa: self.cpu,
             kernel: self.kernel,
-            host_program: start.host_program.as_ref().map(|path| path.to_string_lossy().into_owned()),
+            host_program: start.host_program.as_ref().map(|path| self.program_path(path)),
         };
         match (&self.host, &self.root) {
             (Some(file), _) => saved(file, &options),
@@ -72,6 +72,15 @@ impl HostOptions {
             (None, Some(directory)) => Host::at(directory, &options)
                 .map_err(|source| Failure::undecided(&RootError { directory: directory.clone(), source })),
         }
+    }
+}
+
+impl HostOptions {
+    /// The path of a program in the root, which may be given as a path of this machine too.
+    fn program_path(&self, path: &Path) -> String {
+        let inside = self.root.as_deref().and_then(|root| in_root::inside(path, root));
+        let shown = path.to_string_lossy().into_owned();
+        inside.filter(|_| path.exists()).map_or(shown, |(_, place)| place)
     }
 }
 

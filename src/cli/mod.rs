@@ -16,6 +16,7 @@ pub mod r#gen;
 pub mod host;
 pub mod host_options;
 pub mod image;
+mod in_root;
 pub mod inspect;
 pub mod manual;
 pub mod progress;

@@ -5,12 +5,11 @@ use std::path::{Component, Path, PathBuf};
 use crate::generate::scope::Scope;
 use crate::loader::Facts;
 
-/// The scope's folder when something in it names an absolute path inside it, or leaves it by
-/// `$ORIGIN`; else `None`, so that the same files give the same document wherever they lie.
-pub(super) fn where_it_matters(scope: &Scope) -> Option<String> {
+/// Whether something in the scope names an absolute path inside it, or leaves it by `$ORIGIN`. Else the place
+/// is left out, so that the same files give the same document wherever they lie.
+pub(super) fn does_matter(scope: &Scope) -> bool {
     let matters = scope.application.objects.iter().any(|(path, facts)| depends_on_place(scope, path, facts));
-    let listed = scope.application.library_path.iter().any(|directory| directory.contains("ORIGIN"));
-    (matters || listed).then(|| scope.directory.to_string_lossy().into_owned())
+    matters || scope.application.library_path.iter().any(|directory| directory.contains("ORIGIN"))
 }
 
 fn depends_on_place(scope: &Scope, object: &str, facts: &Facts) -> bool {
@@ -32,7 +31,15 @@ fn is_tied(scope: &Scope, object: &str, path: &str) -> bool {
         }
         // Where the token is in the middle, nobody can tell what it leads to elsewhere.
         None if path.contains("$ORIGIN") || path.contains("${ORIGIN}") => true,
-        None => path.starts_with('/') && owns(scope, &normalise(Path::new(path))),
+        None => path.starts_with('/') && owns(scope, &outside(scope, &normalise(Path::new(path)))),
+    }
+}
+
+/// A path of the root that the scope lies in, as a path of this machine.
+fn outside(scope: &Scope, path: &Path) -> PathBuf {
+    match &scope.root {
+        Some(root) => root.join(path.strip_prefix("/").unwrap_or(path)),
+        None => path.to_owned(),
     }
 }
 

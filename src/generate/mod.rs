@@ -15,7 +15,7 @@ mod recorded;
 mod scope;
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::loader::{Application, Environment, Files};
 use crate::spec::{Detail, Specification, Symbols, attribute};
@@ -36,6 +36,9 @@ pub struct Options {
     pub library_path: Vec<String>,
     /// Leave out versions and symbols.
     pub names_only: bool,
+    /// The directory of the root file system that the paths lie in, without links: the application is that
+    /// root's, and lies where it lies inside.
+    pub root: Option<PathBuf>,
     /// Recorded runs, whose libraries join. Without paths it is what they executed that is described.
     pub runs: Option<Runs>,
 }
@@ -50,6 +53,23 @@ pub struct Read {
     executable_name: Option<String>,
     /// Where the scope lies.
     directory: PathBuf,
+    root: Option<PathBuf>,
+}
+
+impl Read {
+    /// Says where the application lies even where nothing in it depends on that: what its environment
+    /// names may.
+    pub fn settle(&mut self) {
+        let place = place_inside(&self.directory, self.root.as_deref());
+        self.application.location.get_or_insert(place);
+    }
+}
+
+/// A directory as a path of the root file system that it lies in.
+fn place_inside(directory: &Path, root: Option<&Path>) -> String {
+    let inside = root.and_then(|root| directory.strip_prefix(root).ok());
+    let place = inside.map_or_else(|| directory.to_owned(), |inside| Path::new("/").join(inside));
+    place.to_string_lossy().into_owned()
 }
 
 /// A specification and what was noticed on the way.
@@ -70,13 +90,16 @@ pub struct Generated {
 pub fn read(options: &Options) -> Result<Read, Error> {
     let mut scope = match &options.runs {
         Some(runs) if options.paths.is_empty() => scope::read_executed(runs)?,
-        _ => scope::read(&options.paths)?,
+        _ => scope::read(&options.paths, options.root.as_deref())?,
     };
     scope.application.library_path.clone_from(&options.library_path);
-    scope.application.location = location::where_it_matters(&scope);
+    let root = options.root.clone();
+    if location::does_matter(&scope) {
+        scope.application.location = Some(place_inside(&scope.directory, root.as_deref()));
+    }
     let executable_name = scope.executable_name().map(str::to_owned);
     let (application, notes, directory) = (scope.application, scope.notes, scope.directory);
-    Ok(Read { application, notes, executable_name, directory })
+    Ok(Read { application, notes, executable_name, directory, root })
 }
 
 /// Derives the specification of what `options` names, as found on the host that `files` and

@@ -102,6 +102,8 @@ pub(super) struct Scope {
     pub directory: PathBuf,
     /// Folders that belong to the scope as a whole.
     pub folders: Vec<PathBuf>,
+    /// The root file system that it lies in, where that is another than this machine's.
+    pub root: Option<PathBuf>,
     pub application: Application,
     pub notes: Vec<String>,
 }
@@ -129,7 +131,7 @@ pub(super) fn read_executed(runs: &Runs) -> Result<Scope, Error> {
     match paths.iter().find(|path| !path.exists()) {
         Some(path) => Err(Error::ExecutedElsewhere { path: path.clone(), hosts: hosts() }),
         None => {
-            let scope = read(&paths)?;
+            let scope = read(&paths, None)?;
             let loader = scope.application.objects.iter().find(|(_, facts)| !facts.is_program());
             match loader {
                 Some((path, _)) => Err(Error::LoaderExecuted { path: scope.directory.join(path) }),
@@ -140,18 +142,18 @@ pub(super) fn read_executed(runs: &Runs) -> Result<Scope, Error> {
 }
 
 /// Reads everything that the named paths hold.
-pub(super) fn read(paths: &[PathBuf]) -> Result<Scope, Error> {
+pub(super) fn read(paths: &[PathBuf], root: Option<&Path>) -> Result<Scope, Error> {
     let read_error = |path: &Path| {
         let path = path.to_owned();
         move |source| Error::Read { path, source }
     };
     let mut named = Vec::new();
     for path in paths {
-        let real = fs::canonicalize(path).map_err(read_error(path))?;
+        let real = real_path(path, root).map_err(read_error(path))?;
         let is_folder = fs::metadata(&real).map_err(read_error(path))?.is_dir();
         named.push((path, real, is_folder));
     }
-    let mut scope = Scope::default();
+    let mut scope = Scope { root: root.map(Path::to_owned), ..Scope::default() };
     let roots = named.iter().map(|(_, real, is_folder)| match is_folder {
         true => real.as_path(),
         false => real.parent().unwrap_or(real),
@@ -371,7 +373,7 @@ impl Reader {
     /// from a place where the loader may look.
     fn finish(mut self) -> Scope {
         for link in std::mem::take(&mut self.links) {
-            let Ok(target) = fs::canonicalize(&link) else { continue };
+            let Ok(target) = real_path(&link, self.scope.root.as_deref()) else { continue };
             let path = self.scope.relative(&link);
             let inside = self.scope.folders.iter().any(|folder| target.starts_with(folder));
             let name = link.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -383,7 +385,7 @@ impl Reader {
                     self.scope.application.links.insert(path, target_path);
                 }
             } else if may_be_searched {
-                let target = target.to_string_lossy().into_owned();
+                let target = super::place_inside(&target, self.scope.root.as_deref());
                 self.scope.application.links.insert(path, target);
             }
         }
@@ -395,6 +397,16 @@ impl Reader {
             alternative::groups(members.map(|(path, facts)| (path.as_str(), &**facts)).collect());
         self.scope
     }
+}
+
+/// A path without links: inside a root file system where it lies in one, since a link of that root leads nowhere
+/// else.
+fn real_path(path: &Path, root: Option<&Path>) -> io::Result<PathBuf> {
+    let absolute = std::path::absolute(path)?;
+    let inside = root.and_then(|root| Some((root, absolute.strip_prefix(root).ok()?)));
+    let Some((directory, inside)) = inside else { return fs::canonicalize(path) };
+    let real = host::Root::at(directory)?.resolve(&Path::new("/").join(inside)).map_err(io::Error::other)?;
+    Ok(directory.join(real.strip_prefix("/").unwrap_or(&real)))
 }
 
 /// The real path of a file, with the name that it was asked for by.

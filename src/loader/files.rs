@@ -157,6 +157,11 @@ pub trait Files {
     fn shown(&self, path: &str) -> String {
         path.to_owned()
     }
+
+    /// A path without the directory of a scope that lies anywhere, which no machine has.
+    fn placed(&self, path: &str) -> String {
+        path.to_owned()
+    }
 }
 
 /// The files of a host; each object is read once.
@@ -425,6 +430,15 @@ fn folders(application: &Application, spend: impl Fn(&str) -> bool) -> HashSet<&
     above.chain(targets).take_while(|folder| spend(folder)).collect()
 }
 
+/// A path by the directory of a scope that lies anywhere.
+fn beside_scope(path: &str) -> String {
+    match path.strip_prefix(ANYWHERE).map(|rest| rest.trim_start_matches('/')) {
+        Some("") => ".".to_owned(),
+        Some(rest) => rest.to_owned(),
+        None => path.to_owned(),
+    }
+}
+
 /// What looking a path of the scope up takes of the budget.
 pub(super) fn cost_of_lookup(path: &str) -> usize {
     1 + path.len() / 16
@@ -518,7 +532,14 @@ impl Files for ScopeFiles<'_> {
         match self.walk(path) {
             Place::Inside(inside) if self.is_whole_root() => self.path_of(&inside),
             Place::Inside(inside) if self.object(&inside).is_some() => inside,
-            _ => path.to_owned(),
+            _ => self.placed(path),
+        }
+    }
+
+    fn placed(&self, path: &str) -> String {
+        match self.application.location {
+            Some(_) => path.to_owned(),
+            None => beside_scope(path),
         }
     }
 }

@@ -142,8 +142,7 @@ mod tests {
         assert_eq!(haswell.len(), 7);
         let skylake = legacy(Machine::X86_64, 4, true).subdirectories();
         assert_eq!(skylake[0], "tls/haswell/avx512_1/x86_64/");
-        let i386 =
-            ["tls/i686/sse2/", "tls/i686/", "tls/sse2/", "tls/", "i686/sse2/", "i686/", "sse2/"];
+        let i386 = ["tls/i686/sse2/", "tls/i686/", "tls/sse2/", "tls/", "i686/sse2/", "i686/", "sse2/"];
         assert_eq!(legacy(Machine::I386, 3, true).subdirectories(), i386);
     }
 

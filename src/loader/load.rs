@@ -354,13 +354,23 @@ impl Loading<'_> {
             }
             _ if is_optional => {}
             Outcome::Stopped { path, reason } => {
-                self.object_once(Problem::LibraryUnusable { library, path, wanted_by, reason });
+                self.object_once(Problem::LibraryUnusable {
+                    library: self.search.files().placed(name),
+                    path,
+                    wanted_by,
+                    reason,
+                });
             }
             Outcome::NotInjected { provider, rejected } => {
                 self.object_once(Problem::HostLibraryMissing { library, provider, wanted_by, rejected });
             }
             Outcome::Missing { searched, rejected } => {
-                self.object_once(Problem::LibraryMissing { library, wanted_by, searched, rejected });
+                self.object_once(Problem::LibraryMissing {
+                    library: self.search.files().placed(name),
+                    wanted_by,
+                    searched,
+                    rejected,
+                });
             }
         }
         EdgeOutcome::Missing

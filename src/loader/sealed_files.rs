@@ -80,7 +80,10 @@ impl<'a> SealedFiles<'a> {
             .map_or_else(|| "/etc/ld.so.cache".to_owned(), |loader| loader.cache_path.clone());
         let cached = self.host.memory().library_cache(self.host, &cache);
         let entries = cached.map(|cache| cache.find(name)).unwrap_or_default();
-        let cached = entries.into_iter().filter(|entry| LibraryCache::fits(entry.flags, flags)).map(|entry| entry.path);
+        let cached = entries
+            .into_iter()
+            .filter(|entry| LibraryCache::fits(entry.flags, flags))
+            .map(|entry| entry.path);
         let directories = match class {
             Class::Elf64 => DIRECTORIES_64,
             Class::Elf32 => DIRECTORIES_32,

@@ -133,7 +133,9 @@ impl<'a> Search<'a> {
         self.unsure.replace(attempt.rejected.iter().find(unsure).cloned());
         match found {
             Some((Hit { opened: Ok(opened), path }, rule)) => Outcome::Found(opened, path, rule),
-            Some((Hit { opened: Err(reason), path }, _)) => Outcome::Stopped { path, reason },
+            Some((Hit { opened: Err(reason), path }, _)) => {
+                Outcome::Stopped { path: self.files.placed(&path), reason }
+            }
             None => attempt.injected(objects[requester].rule == Rule::Injected),
         }
     }
@@ -248,12 +250,12 @@ impl Attempt<'_, '_> {
                 };
                 if reason != "No such file or directory" && reason != "Not a directory" && !is_told {
                     self.search.spend(COST_OF_REJECTION + path.len());
-                    self.rejected.push(Rejection { path, reason });
+                    self.rejected.push(Rejection { path: self.search.files.placed(&path), reason });
                 }
                 None
             }
             Verdict::EndList(reason) => {
-                self.rejected.push(Rejection { path, reason });
+                self.rejected.push(Rejection { path: self.search.files.placed(&path), reason });
                 self.list_ended = true;
                 None
             }
@@ -263,7 +265,8 @@ impl Attempt<'_, '_> {
     /// The directories that were searched, each once.
     fn searched(&self) -> Vec<String> {
         let mut known = HashSet::new();
-        self.searched.iter().filter(|directory| known.insert(directory.as_str())).cloned().collect()
+        let once = self.searched.iter().filter(|directory| known.insert(directory.as_str()));
+        once.map(|directory| self.search.files.placed(directory)).collect()
     }
 
     /// What no search finds may be brought from the host.

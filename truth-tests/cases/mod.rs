@@ -2,6 +2,7 @@
 
 mod fixture;
 mod image;
+mod in_root;
 mod pair;
 mod profile;
 mod sandbox;
@@ -18,6 +19,7 @@ pub fn all() -> Vec<Case> {
     ];
     cases.extend(pair::all());
     cases.extend(profile::all());
+    cases.extend(in_root::all());
     cases.extend(image::all());
     cases.extend(synthetic::all());
     cases

@@ -13,6 +13,7 @@ use crate::check::{Host, Verdict};
 use crate::cli::check::is_startable;
 use crate::cli::context::OutputFormat;
 use crate::cli::host_options::{HostOptions, StartOptions};
+use crate::cli::in_root::{self, file_of};
 use crate::cli::{Context, Exit, Failure};
 use crate::generate;
 use crate::host::Root;
@@ -148,21 +149,7 @@ fn inside(path: &Path, arguments: &Arguments) -> Option<(Root, String)> {
     let Some(typed) = &arguments.host.root else {
         return Some((Root::of_this_machine(), absolute.to_string_lossy().into_owned()));
     };
-    let root = Root::at(typed).ok()?;
-    let typed = std::path::absolute(typed).ok()?;
-    let names = [typed.as_path(), root.directory()];
-    let inside = names.into_iter().find_map(|name| absolute.strip_prefix(name).ok())?;
-    let place = format!("/{}", inside.to_string_lossy());
-    Some((root, place))
-}
-
-/// The file at a path of the root, as a path of this machine without links.
-fn file_of(path: &Path, place: &str, root: &Root) -> Result<PathBuf, Failure> {
-    let real = root.resolve(Path::new(place)).map_err(|error| {
-        let message = format!("could not read {}: {error}", path.display());
-        Failure { exit: Exit::Undecided, message, hint: None }
-    })?;
-    Ok(root.directory().join(real.strip_prefix("/").unwrap_or(&real)))
+    in_root::inside(path, typed)
 }
 
 fn refuse_what_is_no_program(path: &Path, file: &Path) -> Result<(), Failure> {
@@ -189,8 +176,9 @@ fn environment(file: &Path, host: &Host) -> Environment {
 /// A file from outside the root, as if it were brought there.
 fn carried(path: &Path, host: &Host, load: impl Fn(&str, &Load) -> Tree) -> Result<Tree, Failure> {
     let options = generate::Options { paths: vec![path.to_owned()], ..generate::Options::default() };
-    let read = generate::read(&options)
+    let mut read = generate::read(&options)
         .map_err(|error| Failure::undecided(&error).with_hint(error.hint().map(str::to_owned)))?;
+    in_root::settle(&mut read, &options, host);
     let files = ScopeFiles::new(&read.application, host.files.as_ref());
     let mut tree = None;
     read.application.start_all(&files, &host.environment, false, |subject, started| {

@@ -1,0 +1,55 @@
+//! Programs of the root file system that is asked about: they lie where they lie inside it.
+
+use std::path::{Path, PathBuf};
+
+use crate::check::Host;
+use crate::cli::{Exit, Failure};
+use crate::generate;
+use crate::host::Root;
+
+/// The root in the directory `typed`, and the path there of a file inside it; `None` where it lies outside.
+pub(super) fn inside(path: &Path, typed: &Path) -> Option<(Root, String)> {
+    let absolute = std::path::absolute(path).ok()?;
+    let root = Root::at(typed).ok()?;
+    let typed = std::path::absolute(typed).ok()?;
+    let names = [typed.as_path(), root.directory()];
+    let inside = names.into_iter().find_map(|name| absolute.strip_prefix(name).ok())?;
+    let place = format!("/{}", inside.to_string_lossy());
+    Some((root, place))
+}
+
+/// The file at a path of the root, as a path of this machine without links.
+///
+/// # Errors
+///
+/// Where there is no such file.
+pub(super) fn file_of(path: &Path, place: &str, root: &Root) -> Result<PathBuf, Failure> {
+    let real = root.resolve(Path::new(place)).map_err(|error| {
+        let message = format!("could not read {}: {error}", path.display());
+        Failure { exit: Exit::Undecided, message, hint: None }
+    })?;
+    Ok(root.directory().join(real.strip_prefix("/").unwrap_or(&real)))
+}
+
+/// What to read of files that a user typed, in the root that is asked about where they lie in it.
+pub(super) fn options(paths: Vec<PathBuf>, typed: Option<&Path>) -> generate::Options {
+    let found = typed.and_then(|typed| {
+        let all: Option<Vec<_>> = paths.iter().map(|path| inside(path, typed)).collect();
+        all.filter(|all| !all.is_empty())
+    });
+    let Some(found) = found else { return generate::Options { paths, ..generate::Options::default() } };
+    let root = found[0].0.directory().to_owned();
+    let paths = found.iter().map(|(_, place)| root.join(place.trim_start_matches('/'))).collect();
+    generate::Options { paths, root: Some(root), ..generate::Options::default() }
+}
+
+/// Whether the directory of a program counts although the program itself names nothing by it: its environment
+/// does, or it lies in the root that is asked about.
+pub(super) fn settle(read: &mut generate::Read, options: &generate::Options, host: &Host) {
+    let by_environment = host.environment.library_path.as_deref().is_some_and(|list| list.contains('$'));
+    let preloads = host.files.read("/etc/ld.so.preload");
+    let by_preload = preloads.is_ok_and(|data| data.contains(&b'$'));
+    if options.root.is_some() || by_environment || by_preload {
+        read.settle();
+    }
+}
