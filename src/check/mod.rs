@@ -42,6 +42,8 @@ pub struct Options {
     pub isa: Option<IsaLevel>,
     /// The kernel instead of this machine's.
     pub kernel: Option<crate::elf::KernelVersion>,
+    /// The size of a page, in bytes, instead of this machine's.
+    pub page_size: Option<u64>,
     /// The program of the host that loads the libraries in question.
     pub host_program: Option<String>,
 }
@@ -138,6 +140,7 @@ impl Host {
     ) -> Self {
         platform.isa = options.isa.or(platform.isa);
         platform.kernel = options.kernel.or(platform.kernel);
+        platform.page_size = options.page_size.or(platform.page_size);
         let (library_path, host_program) = (options.library_path.clone(), options.host_program.clone());
         let program_path = DEFAULT_PROGRAM_PATH.to_owned();
         let environment =

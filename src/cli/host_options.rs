@@ -27,6 +27,10 @@ pub struct HostOptions {
     /// Assume this kernel version, such as 5.14.0
     #[arg(long, value_name = "VERSION", value_parser = parse_kernel)]
     pub kernel: Option<KernelVersion>,
+
+    /// Assume pages of this size, such as 4k, 16k or 64k, which decides whether segments can be mapped
+    #[arg(long, value_name = "SIZE", value_parser = parse_page_size)]
+    pub page_size: Option<u64>,
 }
 
 /// How a program is started.
@@ -51,6 +55,18 @@ fn parse_kernel(text: &str) -> Result<KernelVersion, String> {
     KernelVersion::parse(text).ok_or_else(|| "expected a version such as 5.14.0".to_owned())
 }
 
+/// Reads a size in bytes, or in KiB with a "k" behind it.
+fn parse_page_size(text: &str) -> Result<u64, String> {
+    const SIZES: std::ops::RangeInclusive<u64> = 4096..=1 << 20;
+    let (number, unit) = match text.strip_suffix(['k', 'K']) {
+        Some(number) => (number, 1024),
+        None => (text, 1),
+    };
+    let size = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    size.filter(|size| size.is_power_of_two() && SIZES.contains(size))
+        .ok_or_else(|| "expected a power of two from 4096 bytes on, such as 4k, 16k or 64k".to_owned())
+}
+
 impl HostOptions {
     /// The host that is meant: a root, a saved host, or this machine.
     ///
@@ -64,6 +80,7 @@ impl HostOptions {
             library_path: start.library_path.clone().or_else(from_environment),
             isa: self.cpu,
             kernel: self.kernel,
+            page_size: self.page_size,
             host_program: start.host_program.as_ref().map(|path| self.program_path(path)),
         };
         match (&self.host, &self.root) {

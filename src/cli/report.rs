@@ -226,6 +226,9 @@ pub(super) fn describe(problem: &Problem) -> String {
         Problem::HostLibraryMissing { library, provider, wanted_by, .. } => {
             format!("{library}, which {wanted_by} wants from the host ({provider}), is not on the host")
         }
+        Problem::LibraryUnusable { library, wanted_by, .. } if library == wanted_by => {
+            format!("{library} cannot be loaded as a library")
+        }
         Problem::LibraryUnusable { library, wanted_by, path, .. } => {
             format!("{library}, which {wanted_by} wants, cannot be used: {path}")
         }
@@ -262,6 +265,14 @@ pub(super) fn describe(problem: &Problem) -> String {
         Problem::KernelTooOld { object, wanted, host, .. } => {
             format!("{object} was built for Linux {wanted} and newer, and this is {host}")
         }
+        Problem::SegmentsUnusable { object, reason, refused, page_size } => {
+            describe_segments(object, reason, *refused, *page_size)
+        }
+        Problem::ObjectUnknown { object } => {
+            format!(
+                "the specification says something of {object} that this compat does not know: use a newer one"
+            )
+        }
         Problem::EffortExceeded { effort } => {
             let what = match effort {
                 Effort::Libraries => "more libraries are loaded",
@@ -272,6 +283,19 @@ pub(super) fn describe(problem: &Problem) -> String {
             format!("not followed to the end: {what} than any program is known to need")
         }
         Problem::VersionMissing { .. } | Problem::SymbolMissing { .. } => String::new(),
+    }
+}
+
+fn describe_segments(object: &str, reason: &str, refused: bool, page_size: Option<u64>) -> String {
+    let outcome = if refused { "cannot be mapped" } else { "would be ended by a signal at its start" };
+    match page_size {
+        None => format!("{object} {outcome}: {reason}"),
+        Some(size) => {
+            let size = size / 1024;
+            format!(
+                "{object} {outcome} on a host with pages of {size} KiB (--page-size says which it has): {reason}"
+            )
+        }
     }
 }
 

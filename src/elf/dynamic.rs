@@ -89,6 +89,10 @@ pub(super) struct Entries {
     pub rpath: Option<u64>,
     pub runpath: Option<u64>,
     pub needed: Vec<(u64, DependencyKind)>,
+    /// How many bytes were read, `DT_NULL` among them.
+    pub size: usize,
+    /// `DT_NULL` was among them.
+    is_ended: bool,
     rel: (Option<u64>, u64),
     rela: (Option<u64>, u64),
 }
@@ -100,7 +104,9 @@ impl Entries {
         let word = reader.word_size();
         for at in (0..).step_by(2 * word) {
             let (Some(tag), Some(value)) = (reader.word(at), reader.word(at + word)) else { break };
+            entries.size = at + 2 * word;
             if tag == tag::DT_NULL {
+                entries.is_ended = true;
                 break;
             }
             entries.take(tag, value);
@@ -111,6 +117,16 @@ impl Entries {
             }
         }
         entries
+    }
+
+    /// What no loader gets along with: it looks for nothing beyond these entries.
+    pub fn fault(&self) -> Option<&'static str> {
+        match () {
+            () if !self.is_ended => Some("its segment ends before it does"),
+            () if self.tables.string_table.is_none() => Some("it names no string table"),
+            () if self.tables.symbol_table.is_none() => Some("it names no symbol table"),
+            () => None,
+        }
     }
 
     fn take(&mut self, tag: u64, value: u64) {

@@ -57,6 +57,12 @@ impl Builder {
     }
 
     fn try_build(mut self) -> Result<Object, Error> {
+        for (table, size) in [(DT_STRTAB, 1), (DT_SYMTAB, 24)] {
+            if !self.dynamic.iter().any(|(tag, _)| *tag == table) {
+                let at = self.table(&vec![0; size]);
+                self.dynamic.push((table, at));
+            }
+        }
         let dynamic = std::mem::take(&mut self.dynamic);
         let words = dynamic.iter().flat_map(|(tag, value)| [*tag, *value]).chain([0, 0]);
         let content: Vec<u8> = words.flat_map(u64::to_le_bytes).collect();

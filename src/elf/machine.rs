@@ -41,6 +41,12 @@ impl Machine {
     pub const S390: Self = Self(header::EM_S390);
     /// LoongArch.
     pub const LOONGARCH: Self = Self(258);
+    /// MIPS.
+    pub const MIPS: Self = Self(header::EM_MIPS);
+    /// 64-bit SPARC.
+    pub const SPARC64: Self = Self(header::EM_SPARCV9);
+    /// Itanium.
+    pub const IA64: Self = Self(header::EM_IA_64);
 
     /// The machine this program was compiled for.
     pub fn of_this_program() -> Self {

@@ -1,5 +1,7 @@
 //! One object: its header, segments and everything reached from them.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use goblin::container::{Container, Ctx};
 use goblin::elf::header::{self, Header};
@@ -10,8 +12,8 @@ use crate::elf::name::Names;
 use crate::elf::reader::Reader;
 use crate::elf::symbol::SymbolTable;
 use crate::elf::{
-    Class, DefinedVersion, Definition, Dependency, Dynamic, Endian, Error, Import, ImportEntry, Machine,
-    Notes, Uses, VersionNeed, Wanted, relocation, version,
+    Class, DefinedVersion, Definition, Dependency, Dynamic, Endian, Error, IdentificationFault, Import,
+    ImportEntry, Layout, Machine, Notes, Uses, VersionNeed, Wanted, relocation, version,
 };
 
 /// What kind of file the ELF header says it is (`e_type`).
@@ -23,32 +25,6 @@ pub enum Kind {
     Shared,
     /// `ET_REL`, `ET_CORE` or another: nothing that is run or loaded.
     Other(u16),
-}
-
-/// The smallest page: what segments must be aligned to at the least.
-const PAGE_SIZE: u64 = 4096;
-
-/// How the loadable segments of an object are aligned in the file and in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Alignment {
-    /// Every address and its file offset are equal modulo the page size: all loaders ask for that.
-    pub to_pages: bool,
-    /// Every segment's own alignment is a multiple of the page size, and kept: loaders before glibc
-    /// 2.36 ask for that too.
-    pub as_stated: bool,
-}
-
-impl Alignment {
-    fn of(segments: &Segments<'_>) -> Self {
-        let loads = || segments.headers.iter().filter(|header| header.p_type == segment::PT_LOAD);
-        let skew = |header: &ProgramHeader| header.p_vaddr.wrapping_sub(header.p_offset);
-        Self {
-            to_pages: loads().all(|header| skew(header) % PAGE_SIZE == 0),
-            as_stated: loads().all(|header| {
-                header.p_align % PAGE_SIZE == 0 && skew(header) & header.p_align.wrapping_sub(1) == 0
-            }),
-        }
-    }
 }
 
 /// The facts of one ELF object.
@@ -63,10 +39,10 @@ pub struct Object {
     pub machine: Machine,
     /// `EI_OSABI`.
     pub os_abi: u8,
-    /// What glibc's loader would object to in the identification bytes, in its words.
-    pub identification_fault: Option<&'static str>,
-    /// How the loadable segments are aligned.
-    pub alignment: Alignment,
+    /// What glibc's loader would object to in the identification bytes.
+    pub identification_fault: Option<IdentificationFault>,
+    /// Where its segments lie.
+    pub layout: Layout,
     /// What kind of file it is.
     pub kind: Kind,
     /// The program interpreter (`PT_INTERP`).
@@ -87,6 +63,9 @@ pub struct Object {
 /// The most libraries that an object may need: more than the largest programs have by far, few
 /// enough to be searched for one by one.
 const MAXIMUM_NEEDED: usize = 4096;
+
+/// The most bytes of a dynamic section that are looked at: room for a hundred thousand entries.
+const MAXIMUM_DYNAMIC: usize = 2 << 20;
 
 /// The most symbols that relocations refer to: ten times as many as the largest objects have. Without it
 /// one relocation of a sparse file could ask for gigabytes.
@@ -141,6 +120,11 @@ impl Segments<'_> {
         Ok(Reader { data: data.ok_or_else(out_of_bounds)?, ..self.reader })
     }
 
+    /// The last one counts, as for the loader.
+    pub fn dynamic(&self) -> Option<&ProgramHeader> {
+        self.headers.iter().rev().find(|header| header.p_type == segment::PT_DYNAMIC)
+    }
+
     fn find(&self, kind: u32) -> Option<&ProgramHeader> {
         self.headers.iter().find(|header| header.p_type == kind)
     }
@@ -166,8 +150,8 @@ impl Object {
             endian: reader.endian,
             machine,
             os_abi: header.e_ident[header::EI_OSABI],
-            identification_fault: identification_fault(&header),
-            alignment: Alignment::of(&segments),
+            identification_fault: IdentificationFault::of(&header),
+            layout: Layout::of(&header, &segments.headers),
             kind: match header.e_type {
                 header::ET_EXEC => Kind::Executable,
                 header::ET_DYN => Kind::Shared,
@@ -192,6 +176,9 @@ impl Object {
         let tables = &entries.tables;
         let strings = strings(segments, tables)?;
         let names = Names::new(reader, strings);
+        if let Some(why) = entries.fault() {
+            return Err(Error::Malformed { what: "dynamic section", why: why.to_owned() });
+        }
         self.dynamic = Some(resolve_names(entries, &names)?);
         if let Some(at) = segments.table("the version needs", tables.version_needs)? {
             self.version_needs = version::parse_needs(reader, at, &names)?;
@@ -324,25 +311,6 @@ pub(super) fn parse_header(data: &[u8]) -> Result<(Header, Reader<'_>), Error> {
     Ok((header, Reader { data, class, endian }))
 }
 
-/// The checks of `open_verify` in glibc's `elf/dl-load.c` that come after class, byte order and ABI.
-fn identification_fault(header: &Header) -> Option<&'static str> {
-    const EI_ABIVERSION: usize = 8;
-    const EI_PAD: usize = 9;
-    const GNU_ABI_VERSIONS: u8 = 4;
-    let ident = &header.e_ident;
-    if ident[header::EI_VERSION] != header::EV_CURRENT {
-        return Some("ELF file version ident does not match current one");
-    }
-    let allowed = if ident[header::EI_OSABI] == header::ELFOSABI_GNU { GNU_ABI_VERSIONS } else { 0 };
-    if ident[EI_ABIVERSION] > allowed {
-        return Some("ELF file ABI version invalid");
-    }
-    if ident[EI_PAD..].iter().any(|byte| *byte != 0) {
-        return Some("nonzero padding in e_ident");
-    }
-    (header.e_version != 1).then_some("ELF file version does not match current one")
-}
-
 pub(super) fn parse_segments(header: &Header, reader: Reader<'_>) -> Result<Vec<ProgramHeader>, Error> {
     let container = if reader.class == Class::Elf64 { Container::Big } else { Container::Little };
     let endian = match reader.endian {
@@ -378,7 +346,8 @@ pub(super) fn program_headers(data: &[u8]) -> Result<Vec<ProgramHeader>, Error> 
 fn interpreter(segments: &Segments<'_>) -> Result<Option<String>, Error> {
     let Some(header) = segments.find(segment::PT_INTERP) else { return Ok(None) };
     let reader = segments.bytes("the interpreter's name", header)?;
-    let name = reader.string(0).ok_or_else(|| Error::Malformed {
+    let name = reader.string(0).filter(|_| reader.data.ends_with(b"\0"));
+    let name = name.ok_or_else(|| Error::Malformed {
         what: "interpreter's name",
         why: "it does not end with a NUL byte".to_owned(),
     })?;
@@ -404,12 +373,27 @@ fn notes(segments: &Segments<'_>, machine: Machine) -> Notes {
     notes
 }
 
+/// The dynamic section, read at its address as the loader does: where it lies in the file is in no one's
+/// interest.
 pub(super) fn dynamic_entries(segments: &Segments<'_>) -> Result<Option<Entries>, Error> {
-    let Some(header) = segments.find(segment::PT_DYNAMIC) else { return Ok(None) };
-    if header.p_filesz == 0 {
-        return Ok(None);
+    const WHAT: &str = "the dynamic section";
+    let Some(range) = dynamic_range(segments) else { return Ok(None) };
+    let address = range.ok_or_else(|| {
+        let address = segments.dynamic().map_or(0, |header| header.p_vaddr);
+        Error::Unmapped { what: WHAT, address }
+    })?;
+    Ok(Some(Entries::parse(Reader { data: &segments.reader.data[address], ..segments.reader })))
+}
+
+/// The bytes of the file that the dynamic section is in: from its address to the end of its segment.
+/// `Some(None)` when no segment holds it.
+pub(super) fn dynamic_range(segments: &Segments<'_>) -> Option<Option<Range<usize>>> {
+    let header = segments.dynamic().filter(|header| header.p_filesz > 0)?;
+    if !segments.headers.iter().any(|header| header.p_type == segment::PT_LOAD) {
+        return None;
     }
-    Ok(Some(Entries::parse(segments.bytes("the dynamic section", header)?)))
+    let place = segments.offset(header.p_vaddr);
+    Some(place.map(|(offset, left)| offset..offset + left.min(MAXIMUM_DYNAMIC)))
 }
 
 pub(super) fn strings(segments: &Segments<'_>, tables: &Tables) -> Result<(usize, usize), Error> {

@@ -67,6 +67,7 @@ pub fn outline(data: &[u8]) -> Vec<Range<usize>> {
         let segments = Segments { reader, headers };
         segment_ranges(&segments, &mut parts);
         if let Ok(Some(entries)) = object::dynamic_entries(&segments) {
+            dynamic_section(&segments, entries.size, &mut parts);
             table_outline(&segments, &entries.tables, &mut parts);
         }
     }
@@ -98,11 +99,20 @@ fn table_outline(segments: &Segments<'_>, tables: &Tables, parts: &mut Vec<Range
 
 /// The segments that are read as a whole.
 fn segment_ranges(segments: &Segments<'_>, ranges: &mut Vec<Range<usize>>) {
-    let kinds = [segment::PT_INTERP, segment::PT_DYNAMIC, segment::PT_NOTE, PT_GNU_PROPERTY];
+    let kinds = [segment::PT_INTERP, segment::PT_NOTE, PT_GNU_PROPERTY];
     for header in segments.headers.iter().filter(|header| kinds.contains(&header.p_type)) {
         if let (Ok(start), Ok(size)) = (usize::try_from(header.p_offset), usize::try_from(header.p_filesz)) {
             ranges.push(start..start.saturating_add(size));
         }
+    }
+}
+
+/// The dynamic section: `size` bytes of it, or as many as its program header says.
+fn dynamic_section(segments: &Segments<'_>, size: usize, ranges: &mut Vec<Range<usize>>) {
+    if let Some(Some(place)) = object::dynamic_range(segments) {
+        let stated = segments.dynamic().map_or(0, |header| header.p_filesz);
+        let stated = usize::try_from(stated).unwrap_or(usize::MAX).min(place.len());
+        ranges.push(place.start..place.start + stated.max(size));
     }
 }
 
@@ -117,6 +127,7 @@ pub fn is_searched(name: &[u8], data: &Bytes) -> bool {
 fn object_ranges(object: &Object, segments: &Segments<'_>, ranges: &mut Vec<Range<usize>>) {
     segment_ranges(segments, ranges);
     let Ok(Some(entries)) = object::dynamic_entries(segments) else { return };
+    dynamic_section(segments, entries.size, ranges);
     let (tables, reader) = (&entries.tables, segments.reader);
     if let Ok((start, size)) = object::strings(segments, tables) {
         ranges.push(start..start.saturating_add(size));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::elf::{DependencyKind, Import, Uses, Visibility};
-use crate::loader::{Facts, Form};
+use crate::loader::{self, Facts, Form};
 use crate::spec::{
     Definitions, LibraryNeed, Object, ObjectFlag, ObjectKind, Provision, Symbols, VersionNeed,
 };
@@ -37,6 +37,8 @@ pub(super) fn specify(path: &str, facts: &Facts) -> Object {
         unversioned: symbols(imports.iter().filter(|import| import.version.is_none())),
         dlopen: facts.dlopen.clone(),
         provides: provision(facts),
+        identification: facts.identification.map(loader::specify_identification),
+        layout: facts.layout.as_ref().filter(|_| !loader::is_usual(facts)).map(loader::specify_layout),
     }
 }
 

@@ -13,6 +13,8 @@ pub struct Platform {
     pub is_intel: bool,
     /// The Linux kernel's version; `None` when it is not known.
     pub kernel: Option<KernelVersion>,
+    /// The size of a page, in bytes; `None` when it is not known.
+    pub page_size: Option<u64>,
 }
 
 impl Platform {
@@ -20,7 +22,18 @@ impl Platform {
     pub fn of_this_machine() -> Self {
         let release = rustix::system::uname();
         let kernel = KernelVersion::parse(&release.release().to_string_lossy());
-        Self { machine: Machine::of_this_program(), isa: isa_of_this_cpu(), is_intel: is_intel(), kernel }
+        let page_size = u64::try_from(rustix::param::page_size()).ok();
+        let machine = Machine::of_this_program();
+        Self { machine, isa: isa_of_this_cpu(), is_intel: is_intel(), kernel, page_size }
+    }
+
+    /// The sizes of a page that the kernel may have: the one that is known, or each with which kernels for the
+    /// machine are built.
+    pub fn page_sizes(&self) -> &[u64] {
+        match &self.page_size {
+            Some(size) => std::slice::from_ref(size),
+            None => self.machine.page_sizes(),
+        }
     }
 
     /// Whether the kernel can start programs for `machine` besides its own: the 32-bit ancestors that

@@ -46,6 +46,9 @@ pub struct Profile {
     /// The kernel's version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
+    /// The size of a page, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_size: Option<u64>,
     /// What its drivers offer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drivers: Option<Drivers>,
@@ -130,6 +133,7 @@ impl Profile {
             isa: platform.isa.map(|isa| isa.0),
             intel: platform.is_intel,
             kernel: platform.kernel.map(|kernel| kernel.to_string()),
+            page_size: platform.page_size,
             complete: true,
             ..Self::default()
         }
@@ -142,6 +146,7 @@ impl Profile {
             isa: self.isa.map(IsaLevel),
             is_intel: self.intel,
             kernel: self.kernel.as_deref().and_then(KernelVersion::parse),
+            page_size: self.page_size.filter(|size| size.is_power_of_two()),
         }
     }
 

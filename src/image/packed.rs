@@ -151,7 +151,7 @@ mod tests {
             "{:?}",
             (
                 (object.class, object.endian, object.machine, object.os_abi, object.identification_fault),
-                (object.alignment, object.kind, &object.interpreter, &object.dynamic, &object.notes),
+                (&object.layout, object.kind, &object.interpreter, &object.dynamic, &object.notes),
                 (&object.version_needs, &object.version_definitions, object.has_symbol_versions()),
                 (object.imports(), object.references(), object.definitions(), satisfied),
             )

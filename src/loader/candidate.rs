@@ -2,8 +2,10 @@
 //!
 //! Source: `open_verify` and `_dl_map_object_from_fd` in glibc's `elf/dl-load.c`.
 
-use crate::elf::{KernelVersion, Machine};
-use crate::loader::{Facts, Fault, Files, Form, OpenError, Opened};
+use crate::elf::{IdentificationFault, KernelVersion, Machine};
+use crate::host::Platform;
+use crate::loader::layout::{self, Judgement};
+use crate::loader::{Facts, Files, Form, OpenError, Opened};
 
 /// `ELFOSABI_NONE`, `ELFOSABI_GNU`, and on Arm `ELFOSABI_ARM_AEABI`.
 fn is_known_abi(os_abi: u8, machine: Machine) -> bool {
@@ -31,8 +33,10 @@ pub(super) struct Fit<'a> {
     pub kernel: Option<KernelVersion>,
     /// The loader is musl's.
     pub is_musl: bool,
-    /// The loader is older than glibc 2.36.
+    /// The loader is older than glibc 2.35, and asks more of the alignment of segments.
     pub is_old: bool,
+    /// The kernel that maps it, or one of those.
+    pub platform: &'a Platform,
 }
 
 impl Fit<'_> {
@@ -45,6 +49,11 @@ impl Fit<'_> {
             Err(OpenError::Blocked(reason)) => return Verdict::EndList(reason),
             Err(error) => return Verdict::Stop(error.to_string()),
         };
+        self.judge_opened(opened)
+    }
+
+    /// What the loader makes of an object as a library, whichever way it came to it.
+    pub fn judge_opened(&self, opened: Opened) -> Verdict {
         match self.is_musl {
             true => self.judge_for_musl(opened),
             false => self.judge_for_glibc(opened),
@@ -55,7 +64,7 @@ impl Fit<'_> {
     fn judge_for_musl(&self, opened: Opened) -> Verdict {
         let facts = &opened.facts;
         let is_foreign = facts.class != self.program.class || facts.big_endian != self.program.big_endian;
-        if is_foreign || facts.form == Form::Other {
+        if is_foreign || facts.form == Form::Other || !facts.has_dynamic_section {
             return Verdict::Stop("Exec format error".to_owned());
         }
         Verdict::Use(opened)
@@ -70,9 +79,6 @@ impl Fit<'_> {
             let order = if self.program.big_endian { "big" } else { "little" };
             return Verdict::Stop(format!("ELF file data encoding not {order}-endian"));
         }
-        if let Some(Fault::Always(words)) = facts.fault.filter(|_| facts.machine == self.program.machine) {
-            return Verdict::Stop(words.to_owned());
-        }
         if facts.machine != self.program.machine {
             return Verdict::Pass(format!("for {}, not {}", facts.machine, self.program.machine));
         }
@@ -86,18 +92,38 @@ impl Fit<'_> {
     }
 
     fn reason_to_stop(&self, facts: &Facts) -> Option<&'static str> {
-        if !is_known_abi(facts.os_abi, facts.machine) {
-            return Some("ELF file OS ABI invalid");
-        }
-        if let Some(Fault::BeforeRelr(words)) = facts.fault.filter(|_| self.is_old) {
+        if let Some(words) = refused_identification(facts) {
             return Some(words);
         }
+        if facts.form == Form::Other {
+            return Some("only ET_DYN and ET_EXEC can be loaded");
+        }
+        if let Judgement::Wrong(objection) = layout::of_glibc(facts, self.is_old, self.platform) {
+            return Some(objection.reason);
+        }
         match facts.form {
-            Form::Other => Some("only ET_DYN and ET_EXEC can be loaded"),
+            Form::Other => None,
             Form::FixedExecutable => Some("cannot dynamically load executable"),
             Form::Executable => Some("cannot dynamically load position-independent executable"),
             Form::Library if !facts.has_dynamic_section => Some("object file has no dynamic section"),
             Form::Library => None,
         }
+    }
+}
+
+/// What `open_verify` says of the first bytes, in its order.
+fn refused_identification(facts: &Facts) -> Option<&'static str> {
+    let fault = facts.identification;
+    if fault == Some(IdentificationFault::Version) {
+        return Some("ELF file version ident does not match current one");
+    }
+    if !is_known_abi(facts.os_abi, facts.machine) {
+        return Some("ELF file OS ABI invalid");
+    }
+    match fault? {
+        IdentificationFault::Version => None,
+        IdentificationFault::AbiVersion => Some("ELF file ABI version invalid"),
+        IdentificationFault::Padding => Some("nonzero padding in e_ident"),
+        IdentificationFault::FileVersion => Some("ELF file version does not match current one"),
     }
 }

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::elf::{
-    self, Class, Dependency, DependencyKind, Flags, Import, IsaLevel, KernelVersion, Kind, Machine, Uses,
-    VersionReference, VersionRule, Wanted, gnu_hash,
+    self, Class, Dependency, DependencyKind, Flags, IdentificationFault, Import, IsaLevel, KernelVersion,
+    Kind, Layout, Machine, Uses, VersionReference, VersionRule, Wanted, gnu_hash,
 };
+use crate::loader::specified::{has_unknown, specified_identification, specified_layout};
 use crate::spec;
 
 /// What kind of object it is to the loader.
@@ -23,28 +24,6 @@ pub enum Form {
     Other,
 }
 
-/// What is wrong with an object that can be read and not be loaded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Every glibc refuses it, in these words.
-    Always(&'static str),
-    /// A glibc before 2.36 refuses it.
-    BeforeRelr(&'static str),
-}
-
-impl Fault {
-    fn of(object: &elf::Object) -> Option<Self> {
-        if let Some(words) = object.identification_fault {
-            return Some(Self::Always(words));
-        }
-        if !object.alignment.to_pages {
-            return Some(Self::Always("ELF load command address/offset not page-aligned"));
-        }
-        let stated = object.alignment.as_stated;
-        (!stated).then_some(Self::BeforeRelr("ELF load command alignment not page-aligned"))
-    }
-}
-
 /// The facts of one object.
 #[derive(Debug)]
 pub struct Facts {
@@ -56,8 +35,12 @@ pub struct Facts {
     pub big_endian: bool,
     /// `EI_OSABI`.
     pub os_abi: u8,
-    /// What glibc's loader would object to in its first bytes or the alignment of its segments.
-    pub fault: Option<Fault>,
+    /// What glibc's loader would object to in its first bytes.
+    pub identification: Option<IdentificationFault>,
+    /// Its segments; `None` where a document says nothing of them because every kernel and loader maps them.
+    pub layout: Option<Layout>,
+    /// A document says something of it that this program does not know.
+    pub has_unknown: bool,
     /// What it is.
     pub form: Form,
     /// Whether it has a dynamic section.
@@ -152,7 +135,9 @@ impl Facts {
             class: object.class,
             big_endian: object.endian == elf::Endian::Big,
             os_abi: object.os_abi,
-            fault: Fault::of(&object),
+            identification: object.identification_fault,
+            layout: Some(object.layout.clone()),
+            has_unknown: false,
             form: match object.kind {
                 Kind::Executable => Form::FixedExecutable,
                 Kind::Shared if dynamic.flags.pie => Form::Executable,
@@ -192,7 +177,9 @@ impl Facts {
             class: Class::from_bits(object.class)?,
             big_endian: object.big_endian,
             os_abi: object.os_abi.unwrap_or(0),
-            fault: None,
+            identification: object.identification.and_then(specified_identification),
+            layout: object.layout.as_ref().map(specified_layout),
+            has_unknown: has_unknown(object),
             form: match object.kind {
                 spec::ObjectKind::Executable if fixed => Form::FixedExecutable,
                 spec::ObjectKind::Executable if has(spec::ObjectFlag::Pie) => Form::Executable,

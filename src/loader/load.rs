@@ -11,14 +11,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::elf::{Dependency, DependencyKind};
-use crate::host::DynamicLoader;
+use crate::host::{DynamicLoader, Platform};
 use crate::loader::candidate::{Fit, Verdict};
 use crate::loader::files::Identity;
 use crate::loader::index::{Index, goes_by};
 use crate::loader::search::{Outcome, Search};
 use crate::loader::{
     Edge, EdgeKind, EdgeOutcome, Effort, Environment, Facts, Files, KnownBy, Opened, Problem, binding,
-    dlopen, start, uncertain, version,
+    dlopen, layout, start, uncertain, version,
 };
 
 /// The most objects of one program: more than the largest programs have by far. Each is asked for the
@@ -161,7 +161,13 @@ pub(super) fn load(
 ) -> Load {
     let facts = Arc::clone(&program.opened.facts);
     let kernel = environment.platform.kernel.filter(|_| !loader.knows_relr);
-    let fit = Fit { program: &facts, kernel, is_musl: loader.is_musl(), is_old: !loader.knows_relr };
+    let fit = Fit {
+        program: &facts,
+        kernel,
+        is_musl: loader.is_musl(),
+        is_old: loader.is_older_than(2, 35),
+        platform: &environment.platform,
+    };
     let search = Search::new(files, environment, loader, fit);
     let waiting = LoadedObject::of_loader(loader, loader_file);
     let mut loading = Loading {
@@ -173,6 +179,7 @@ pub(super) fn load(
         exceeded: None,
     };
     loading.add_program(program);
+    loading.judge_library();
     loading.add_preloads();
     loading.add_dependencies(0);
     let global = loading.load.objects.len();
@@ -253,6 +260,7 @@ impl Loading<'_> {
         if exceeded.is_none() && !is_musl {
             version::check(&mut load, loader, waiting.as_ref(), &files.memory().budget);
         }
+        layout::check(&mut load, Some(loader), &environment.platform);
         start::check_platform(&mut load, Some(loader), environment);
         if exceeded.is_none() {
             binding::check(&mut load, loader, is_program, files.memory());
@@ -268,6 +276,20 @@ impl Loading<'_> {
         let real = self.search.files().real_path(&program.path);
         let program = LoadedObject { origin: directory_of(&real), ..LoadedObject::alone(program) };
         self.admit(program);
+    }
+
+    /// What the loader says of a library that is loaded on its own.
+    fn judge_library(&mut self) {
+        let object = &self.load.objects[0];
+        if object.facts.is_program() {
+            return;
+        }
+        let opened = Opened { identity: object.identity, facts: Arc::clone(&object.facts) };
+        if let Some(reason) = self.search.refusal(opened) {
+            let (library, path, wanted_by) =
+                (object.shown.clone(), object.shown.clone(), object.shown.clone());
+            self.object_once(Problem::LibraryUnusable { library, path, wanted_by, reason });
+        }
     }
 
     /// Objects that `/etc/ld.so.preload` names; one that is missing is passed over (ld.so(8)).
@@ -494,8 +516,13 @@ fn directory_of(path: &str) -> String {
 }
 
 /// Opens the file of a loader, whatever kind of object it is.
-pub(super) fn open_loader(files: &dyn Files, path: &str, program: &Facts) -> Result<Opened, String> {
-    match (Fit { program, kernel: None, is_musl: false, is_old: false }).judge(files, path) {
+pub(super) fn open_loader(
+    files: &dyn Files,
+    path: &str,
+    program: &Facts,
+    platform: &Platform,
+) -> Result<Opened, String> {
+    match (Fit { program, kernel: None, is_musl: false, is_old: false, platform }).judge(files, path) {
         Verdict::Use(opened) => Ok(opened),
         Verdict::Pass(reason) | Verdict::EndList(reason) | Verdict::Stop(reason) => Err(reason),
     }

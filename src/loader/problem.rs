@@ -240,6 +240,23 @@ pub enum Problem {
         /// Whether the loader takes no notice of it (glibc 2.36 and newer, and every musl).
         ignored: bool,
     },
+    /// The kernel or the loader cannot map the segments of an object.
+    SegmentsUnusable {
+        /// The object.
+        object: String,
+        /// Why not.
+        reason: String,
+        /// It is refused, rather than mapped so that its start ends by a signal.
+        refused: bool,
+        /// It is so on hosts with pages of this size, in bytes, and the host's is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        page_size: Option<u64>,
+    },
+    /// A document says something of an object that this program does not know.
+    ObjectUnknown {
+        /// The object.
+        object: String,
+    },
     /// The start was not followed to its end: it takes more effort than is spent on one application.
     EffortExceeded {
         /// What took too much.
@@ -321,6 +338,8 @@ impl Problem {
             | Self::ProgramMissing { object, .. }
             | Self::RelrUnknown { object }
             | Self::IsaTooLow { object, .. }
+            | Self::SegmentsUnusable { object, .. }
+            | Self::ObjectUnknown { object }
             | Self::KernelTooOld { object, .. } => Some(object),
             Self::MixedLibc { library, .. } => Some(library),
             Self::EffortExceeded { .. } => None,
@@ -337,9 +356,11 @@ impl Problem {
                 DlopenPriority::Required => Effect::Misbehaves,
             },
             Self::VersionUnknown { .. } | Self::KernelTooOld { ignored: true, .. } => Effect::Warns,
-            Self::InterpreterUnknown { .. } | Self::LibraryUncertain { .. } | Self::EffortExceeded { .. } => {
-                Effect::Undecided
-            }
+            Self::InterpreterUnknown { .. }
+            | Self::LibraryUncertain { .. }
+            | Self::EffortExceeded { .. }
+            | Self::ObjectUnknown { .. }
+            | Self::SegmentsUnusable { page_size: Some(_), .. } => Effect::Undecided,
             // The host may have it where its profile does not look.
             Self::LibraryMissing { rejected, .. } | Self::HostLibraryMissing { rejected, .. }
                 if any_unrecorded(rejected) =>
@@ -354,6 +375,7 @@ impl Problem {
             Self::SymbolMissing { lazy: true, .. }
             | Self::IsaTooLow { refused: false, .. }
             | Self::RelrUnknown { .. }
+            | Self::SegmentsUnusable { refused: false, .. }
             | Self::VersionlessProvider { lazy: true, .. }
             | Self::MixedLibc { .. }
             | Self::KernelTooOld { .. } => Effect::Misbehaves,
@@ -378,7 +400,16 @@ impl Problem {
             }
             Self::LibraryUnusable { library, path, reason, .. } => {
                 // These are said of the name that was asked for.
-                let of_name = reason.starts_with("cannot dynamically load") || reason.starts_with("DST not");
+                const OF_NAME: [&str; 6] = [
+                    "cannot dynamically load",
+                    "DST not",
+                    "ELF load command",
+                    "failed to map",
+                    "object file has no",
+                    "cannot ",
+                ];
+                let of_name = OF_NAME.iter().any(|words| reason.starts_with(words))
+                    && !reason.starts_with("cannot read file data");
                 Some(format!("{}: {reason}", if of_name { library } else { path }))
             }
             Self::VersionMissing { path, version, wanted_by, .. } => {

@@ -95,6 +95,14 @@ impl<'a> Search<'a> {
         self.files
     }
 
+    /// Why the loader refuses an object as a library, whichever way it came to it.
+    pub fn refusal(&self, opened: Opened) -> Option<String> {
+        match self.fit.judge_opened(opened) {
+            Verdict::Use(_) => None,
+            Verdict::Pass(reason) | Verdict::EndList(reason) | Verdict::Stop(reason) => Some(reason),
+        }
+    }
+
     /// The tokens of an object that was found in `origin`.
     fn tokens<'t>(&'t self, origin: &'t str) -> Tokens<'t> {
         let platform = &self.environment.platform;

@@ -2,6 +2,7 @@
 
 use crate::host::DynamicLoader;
 use crate::host::Platform;
+use crate::loader::layout::{self, Judgement};
 use crate::loader::load::{self, Later, Program};
 use crate::loader::profile_files::UNRECORDED;
 use crate::loader::script::searched_program;
@@ -251,6 +252,9 @@ fn start_object(
         _ => (subject, None),
     };
     let facts = std::sync::Arc::clone(&program.opened.facts);
+    if let Some(problem) = refused_by_kernel(&program, environment) {
+        return Load::of(problem);
+    }
     let Some(interpreter) = interpreter_of(&facts) else {
         return static_program(program, environment);
     };
@@ -262,11 +266,17 @@ fn start_object(
         true => interpreter.clone(),
         false => format!("{}/{interpreter}", environment.working_directory.trim_end_matches('/')),
     };
-    let loader_file = match load::open_loader(files, &path, &facts) {
+    let loader_file = match load::open_loader(files, &path, &facts, &environment.platform) {
         Ok(_) if facts.interpreter.is_some() && !files.is_executable(&path) => {
             return missing("Permission denied".to_owned());
         }
-        Ok(opened) => opened,
+        Ok(opened) => {
+            let judged = layout::of_kernel(&opened.facts, &environment.platform);
+            if let (Judgement::Wrong(_), Some(problem)) = (&judged, judged.problem(&path)) {
+                return Load::of(problem);
+            }
+            opened
+        }
         Err(_) if matches!(files.open(&path), Err(OpenError::NotRegular)) => {
             return missing("Permission denied".to_owned());
         }
@@ -277,6 +287,15 @@ fn start_object(
             load::load(program, Later { plugin, names }, &loader, loader_file, files, environment)
         }
         None => Load::of(Problem::InterpreterUnknown { object: shown, interpreter }),
+    }
+}
+
+/// What the kernel says of the segments of a program.
+fn refused_by_kernel(program: &Program, environment: &Environment) -> Option<Problem> {
+    let facts = &program.opened.facts;
+    match layout::of_kernel(facts, &environment.platform) {
+        judgement @ Judgement::Wrong(_) if facts.is_program() => judgement.problem(&program.shown),
+        _ => None,
     }
 }
 
@@ -317,6 +336,7 @@ fn interpreter_of(facts: &Facts) -> Option<String> {
 /// A program without a loader: what remains is the CPU and the kernel.
 fn static_program(program: Program, environment: &Environment) -> Load {
     let mut load = Load { objects: vec![LoadedObject::alone(program)], ..Load::default() };
+    layout::check(&mut load, None, &environment.platform);
     check_platform(&mut load, None, environment);
     load
 }

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::spec::schema::{self, IDENTIFIER};
-use crate::spec::{Image, Recorded};
+use crate::spec::{Identification, Image, Layout, Recorded};
 
 /// What an application needs of the machine it is to run on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -181,6 +181,12 @@ pub struct Object {
     /// What it offers to others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provides: Option<Provision>,
+    /// What a loader objects to in the object's first bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identification: Option<Identification>,
+    /// Its segments, unless every kernel and every loader would map them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<Layout>,
 }
 
 /// What an object is.
@@ -429,6 +435,8 @@ impl Object {
             unversioned: Symbols::default(),
             dlopen: Vec::new(),
             provides: None,
+            identification: None,
+            layout: None,
         }
     }
 }

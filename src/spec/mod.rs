@@ -7,6 +7,7 @@
 pub mod attribute;
 pub mod document;
 mod image;
+mod layout;
 mod loader;
 pub mod media_type;
 mod read;
@@ -18,6 +19,7 @@ pub use document::{
     Object, ObjectFlag, ObjectKind, Provision, Script, Specification, Symbols, VersionNeed,
 };
 pub use image::{CacheLine, HostLibrary, Image, Requirement};
+pub use layout::{Identification, Layout, Segment, SegmentRole};
 pub use loader::{DynamicLoader, Flavour};
 pub use read::{Error, parse};
 pub use recorded::{Recorded, RecordedLibrary, RecordedProgram};

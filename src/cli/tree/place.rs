@@ -45,6 +45,8 @@ fn parties(problem: &Problem) -> Option<(&str, Option<&str>)> {
         | Problem::ProgramMissing { object, .. }
         | Problem::RelrUnknown { object }
         | Problem::IsaTooLow { object, .. }
+        | Problem::SegmentsUnusable { object, .. }
+        | Problem::ObjectUnknown { object }
         | Problem::KernelTooOld { object, .. } => (object, None),
         Problem::EffortExceeded { .. } => return None,
     })

@@ -187,7 +187,13 @@ fn environments(tree: &Tree, config: &Config) -> Vec<Environment> {
     const SPECIAL: [&str; 4] = ["/glibc-hwcaps/", "/haswell/", "/avx512_1/", "/tls/"];
     let machine = machine(tree, config);
     let environment = |level: Option<u32>, is_intel: bool| Environment {
-        platform: Platform { machine, isa: level.map(IsaLevel::up_to), is_intel, kernel: None },
+        platform: Platform {
+            machine,
+            isa: level.map(IsaLevel::up_to),
+            is_intel,
+            kernel: None,
+            page_size: None,
+        },
         library_path: config.variable("LD_LIBRARY_PATH").map(str::to_owned),
         working_directory: Some(config.working_dir.clone())
             .filter(|p| !p.is_empty())

@@ -1,0 +1,476 @@
+//! Whether an object's segments can be mapped: by the kernel, and by the dynamic loader.
+//!
+//! Source: `load_elf_binary` and `elf_load` in the kernel's `fs/binfmt_elf.c`; `_dl_map_object_from_fd` in glibc's
+//! `elf/dl-load.c`, `_dl_map_segments` in `elf/dl-map-segments.h`, `_dl_protect_relro` in `elf/dl-reloc.c`; musl's
+//! `map_library` in `ldso/dynlink.c`. A document has the segments of an object only where something here objects to
+//! them on some host ([`is_usual`]).
+//!
+//! The kernel and musl look at few of a program's segments: what they map wrongly ends the program by a signal.
+
+use crate::elf::{Class, KernelVersion, Layout, Machine, Role, Segment};
+use crate::host::{DynamicLoader, Platform};
+use crate::loader::{Facts, Form, Load, Problem};
+
+/// The lowest address that the kernel maps at a program's wish (`vm.mmap_min_addr`, as distributions set it).
+const LOWEST_ADDRESS: u64 = 65536;
+/// The most bytes of program headers that the kernel reads.
+const MOST_HEADERS: usize = 65536;
+/// `PATH_MAX`: the longest name of an interpreter, its NUL included.
+const LONGEST_INTERPRETER: u64 = 4096;
+/// More memory than this at the start of a program is more than machines have.
+const MOST_MEMORY: u64 = 1 << 39;
+/// More addresses than this in a row are not free.
+const MOST_ADDRESSES: u64 = 1 << 45;
+/// From this kernel on, segments may be in any order, and `AT_PHDR` is looked for among them.
+const KERNEL_OF_ANY_ORDER: KernelVersion = KernelVersion(5, 18, 0);
+
+/// What a loader demands of the objects that it handles.
+#[derive(Clone, Copy, Debug)]
+struct Demands {
+    /// It leaves a dynamic section alone that says it is constant.
+    constant_dynamic: bool,
+}
+
+impl Demands {
+    /// Those of every loader.
+    const STRICT: Self = Self { constant_dynamic: false };
+
+    fn of(loader: &DynamicLoader) -> Self {
+        Self { constant_dynamic: !loader.is_older_than(2, 35) }
+    }
+}
+
+/// What is wrong with the segments of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Objection {
+    /// Why.
+    pub reason: &'static str,
+    /// It is refused, rather than mapped wrongly.
+    pub refused: bool,
+}
+
+impl Objection {
+    fn refused(reason: &'static str) -> Self {
+        Self { reason, refused: true }
+    }
+
+    fn crash(reason: &'static str) -> Self {
+        Self { reason, refused: false }
+    }
+}
+
+/// A judgement, for every size of a page that the host may have.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Judgement {
+    /// Nothing is wrong.
+    Fine,
+    /// It is wrong on the host.
+    Wrong(Objection),
+    /// It is wrong on hosts with pages of this size, and nobody knows whether the host is one.
+    Depends(Objection, u64),
+}
+
+impl Judgement {
+    fn of(platform: &Platform, judge: impl Fn(u64) -> Option<Objection>) -> Self {
+        let sizes = platform.page_sizes();
+        let mut wrong = sizes.iter().filter_map(|page| Some((judge(*page)?, *page)));
+        match wrong.next() {
+            None => Self::Fine,
+            Some((objection, page)) if wrong.count() + 1 < sizes.len() => Self::Depends(objection, page),
+            Some((objection, _)) => Self::Wrong(objection),
+        }
+    }
+
+    /// The problem of an object that people see under a name.
+    pub fn problem(&self, object: &str) -> Option<Problem> {
+        let problem = |objection: Objection, page_size| Problem::SegmentsUnusable {
+            object: object.to_owned(),
+            reason: objection.reason.to_owned(),
+            refused: objection.refused,
+            page_size,
+        };
+        match self {
+            Self::Fine => None,
+            Self::Wrong(objection) => Some(problem(*objection, None)),
+            Self::Depends(objection, page) => Some(problem(*objection, Some(*page))),
+        }
+    }
+}
+
+/// A segment's first page, and the end of its last one.
+fn pages(segment: &Segment, page: u64) -> (u64, u64) {
+    let end = segment.address.saturating_add(segment.memory_size);
+    (segment.address & !(page - 1), end.saturating_add(page - 1) & !(page - 1))
+}
+
+fn is_shifted(segment: &Segment, page: u64) -> bool {
+    !segment.address.wrapping_sub(segment.offset).is_multiple_of(page)
+}
+
+/// How many bytes of memory are not in the file.
+fn zeroes(layout: &Layout) -> u64 {
+    let of_segment = |segment: &Segment| segment.memory_size.saturating_sub(segment.file_size);
+    layout.loads().map(of_segment).fold(0, u64::saturating_add)
+}
+
+fn is_ascending(layout: &Layout) -> bool {
+    layout.loads().is_sorted_by_key(|segment| segment.address)
+}
+
+/// The first address behind those that programs may use.
+fn end_of_memory(machine: Machine, class: Class) -> u64 {
+    match (class, machine) {
+        (Class::Elf32, _) => 0xffff_e000,
+        (Class::Elf64, Machine::X86_64) => 0x7fff_ffff_f000,
+        (Class::Elf64, _) => 1 << 48,
+    }
+}
+
+/// What the kernel says of a program, or of the interpreter of one, before it runs.
+pub(super) fn of_kernel(facts: &Facts, platform: &Platform) -> Judgement {
+    let Some(layout) = &facts.layout else { return Judgement::Fine };
+    Judgement::of(platform, |page| by_kernel(layout, facts, page, platform.kernel))
+}
+
+fn by_kernel(layout: &Layout, facts: &Facts, page: u64, kernel: Option<KernelVersion>) -> Option<Objection> {
+    let entry = if facts.class == Class::Elf64 { 56 } else { 32 };
+    let is_short = |segment: &Segment| !(2..=LONGEST_INTERPRETER).contains(&segment.file_size);
+    let interpreter = layout.segments.iter().find(|segment| segment.role == Role::Interpreter);
+    let is_32_bit_only = matches!(facts.machine, Machine::I386 | Machine::ARM);
+    let is_64_bit_only = facts.machine == Machine::AARCH64;
+    let is_other_class = match facts.class {
+        Class::Elf64 => is_32_bit_only,
+        Class::Elf32 => is_64_bit_only,
+    };
+    if is_other_class
+        || layout.count == 0
+        || usize::from(layout.count) * entry > MOST_HEADERS
+        || interpreter.is_some_and(is_short)
+    {
+        return Some(Objection::refused("Exec format error"));
+    }
+    let is_fixed = facts.form == Form::FixedExecutable;
+    let end = end_of_memory(facts.machine, facts.class);
+    // The kernel leaves a third of the addresses to what can be anywhere.
+    let end = if is_fixed || facts.interpreter.is_none() { end } else { end / 3 };
+    let objection = |segment: &Segment| {
+        let is_behind = segment.address.checked_add(segment.memory_size).is_none_or(|last| last > end);
+        match () {
+            () if is_shifted(segment, page) => {
+                Some("a segment has another address in its page than in the file's")
+            }
+            () if segment.file_size > segment.memory_size => {
+                Some("a segment is longer in the file than in memory")
+            }
+            () if is_behind => Some("a segment lies outside of the address space"),
+            () if is_fixed && segment.address < LOWEST_ADDRESS => {
+                Some("a segment lies below the lowest address that may be mapped")
+            }
+            () => None,
+        }
+    };
+    if let Some(reason) = layout.loads().find_map(objection) {
+        return Some(Objection::refused(reason));
+    }
+    let reason = match () {
+        () if layout.loads().next().is_none() => "it has no loadable segment",
+        () if zeroes(layout) >= MOST_MEMORY => "Cannot allocate memory",
+        () if !is_ascending(layout) && kernel.is_some_and(|kernel| kernel < KERNEL_OF_ANY_ORDER) => {
+            "its segments are not in ascending order, which kernels before 5.18 cannot map"
+        }
+        () => return None,
+    };
+    Some(Objection::refused(reason))
+}
+
+/// What glibc's loader says of a library before it maps it, in its words.
+pub(super) fn of_glibc(facts: &Facts, is_old: bool, platform: &Platform) -> Judgement {
+    let Some(layout) = &facts.layout else { return Judgement::Fine };
+    Judgement::of(platform, |page| by_glibc(layout, is_old, page).map(Objection::refused))
+}
+
+fn by_glibc(layout: &Layout, is_old: bool, page: u64) -> Option<&'static str> {
+    let is_unaligned = |segment: &Segment| segment.alignment & (page - 1) != 0;
+    let is_askew = |segment: &Segment| {
+        segment.address.wrapping_sub(segment.offset) & segment.alignment.wrapping_sub(1) != 0
+    };
+    let objection = |segment: &Segment| match () {
+        () if is_old && is_unaligned(segment) => Some("ELF load command alignment not page-aligned"),
+        () if is_old && is_askew(segment) => Some("ELF load command address/offset not properly aligned"),
+        () if !is_old && is_shifted(segment, page) => {
+            Some("ELF load command address/offset not page-aligned")
+        }
+        () => None,
+    };
+    if let Some(words) = layout.loads().find_map(objection) {
+        return Some(words);
+    }
+    let Some(reserved) = Reserved::of(layout, page) else {
+        return Some("object file has no loadable segments");
+    };
+    let powers = layout.loads().map(|segment| segment.alignment).filter(|size| size.is_power_of_two());
+    let alignment = if is_old { 0 } else { powers.max().unwrap_or(0) };
+    match () {
+        () if alignment.saturating_add(reserved.length) >= MOST_ADDRESSES || reserved.length == 0 => {
+            Some("failed to map segment from shared object")
+        }
+        () if layout.loads().any(|segment| reserved.outside(segment, page) >= MOST_MEMORY) => {
+            Some("failed to map segment from shared object")
+        }
+        () if reserved.has_holes && reserved.last < reserved.first_end && is_old => {
+            Some("cannot change memory protections")
+        }
+        () if reserved.has_holes && reserved.last < reserved.first_end => {
+            Some("ELF load command address/offset not page-aligned")
+        }
+        () if zeroes(layout) >= MOST_MEMORY => Some("cannot map zero-fill pages"),
+        () => None,
+    }
+}
+
+/// The addresses that the loader reserves for a library: from its first segment to the end of its last one.
+struct Reserved {
+    start: u64,
+    length: u64,
+    /// The end of the first segment's pages in the file.
+    first_end: u64,
+    /// The first page of the last segment.
+    last: u64,
+    has_holes: bool,
+}
+
+impl Reserved {
+    fn of(layout: &Layout, page: u64) -> Option<Self> {
+        let (first, last) = (layout.loads().next()?, layout.loads().last()?);
+        let start = first.address & !(page - 1);
+        let in_file =
+            |segment: &Segment| pages(&Segment { memory_size: segment.file_size, ..*segment }, page);
+        let mut ends = layout.loads().map(in_file);
+        let mut before = ends.next()?.1;
+        let has_holes = ends.any(|(first, end)| std::mem::replace(&mut before, end) != first);
+        Some(Self {
+            start,
+            length: last.address.wrapping_add(last.memory_size).wrapping_sub(start),
+            first_end: in_file(first).1,
+            last: last.address & !(page - 1),
+            has_holes,
+        })
+    }
+
+    /// How far a segment's pages lie outside, in bytes.
+    fn outside(&self, segment: &Segment, page: u64) -> u64 {
+        let (first, end) = pages(segment, page);
+        let reserved = self.start.saturating_add(self.length).saturating_add(page - 1) & !(page - 1);
+        self.start.saturating_sub(first).max(end.saturating_sub(reserved))
+    }
+}
+
+/// Adds what is wrong with the segments of loaded objects and was not refused before.
+pub(super) fn check(load: &mut Load, loader: Option<&DynamicLoader>, platform: &Platform) {
+    let mut problems = Vec::new();
+    for (index, object) in load.objects.iter().enumerate() {
+        let facts = &object.facts;
+        if facts.has_unknown {
+            problems.push(Problem::ObjectUnknown { object: object.shown.clone() });
+        }
+        let Some(layout) = &facts.layout else { continue };
+        let is_program = index == 0 && facts.is_program();
+        let mapped = match (is_program, loader) {
+            (true, _) => of_kernel(facts, platform),
+            (false, Some(loader)) if !loader.is_musl() => {
+                of_glibc(facts, loader.is_older_than(2, 35), platform)
+            }
+            (false, _) => Judgement::Fine,
+        };
+        let used = Judgement::of(platform, |page| {
+            let musl = loader.is_some_and(DynamicLoader::is_musl);
+            if musl && !is_program && zeroes(layout) >= MOST_MEMORY {
+                return Some(Objection::refused("Out of memory"));
+            }
+            let shifted = |segment: &Segment| !is_program && musl && is_shifted(segment, page);
+            if layout.loads().any(shifted) {
+                return Some(Objection::crash(
+                    "musl maps a segment at another address than it is linked for",
+                ));
+            }
+            if is_program && let Some(reason) = in_program(layout, facts, platform.kernel) {
+                return Some(Objection::crash(reason));
+            }
+            let mapped = in_mapping(layout, is_program, page).map(Objection::crash);
+            mapped.or_else(|| for_loader(layout, facts, Demands::of(loader?), page))
+        });
+        let problem = mapped.problem(&object.shown).or_else(|| used.problem(&object.shown));
+        problems.extend(problem);
+    }
+    load.problems.extend(problems);
+}
+
+/// What ends a program before or at its entry point.
+fn in_program(layout: &Layout, facts: &Facts, kernel: Option<KernelVersion>) -> Option<&'static str> {
+    let holds = |segment: &&Segment| {
+        let inside = layout.entry.checked_sub(segment.address);
+        inside.is_some_and(|inside| inside < segment.file_size)
+    };
+    let is_executable = layout.loads().filter(holds).any(|segment| segment.flags & Segment::EXECUTE != 0);
+    if facts.interpreter.is_none() && !facts.needed.is_empty() {
+        return Some("it needs libraries and names no dynamic loader");
+    }
+    if facts.interpreter.is_none() {
+        return (!is_executable).then_some("its entry point lies in no executable segment");
+    }
+    if !facts.has_dynamic_section {
+        return Some("it names a dynamic loader and has no dynamic section");
+    }
+    let Some(headers) = address_of_headers(layout, facts.class, kernel) else {
+        return Some("its program headers lie in no loadable segment");
+    };
+    match layout.last(Role::Headers) {
+        Some(segment) if segment.address != headers => {
+            Some("its program headers lie at another address than PT_PHDR says")
+        }
+        None if facts.form != Form::FixedExecutable => Some("PT_PHDR is missing"),
+        _ => (!is_executable).then_some("its entry point lies in no executable segment"),
+    }
+}
+
+/// The address at which the kernel says that the program headers are (`AT_PHDR`).
+fn address_of_headers(layout: &Layout, class: Class, kernel: Option<KernelVersion>) -> Option<u64> {
+    let entry = if class == Class::Elf64 { 56 } else { 32 };
+    let size = u64::from(layout.count) * entry;
+    let address = match kernel {
+        Some(kernel) if kernel < KERNEL_OF_ANY_ORDER => {
+            let first = layout.loads().next()?;
+            first.address.wrapping_sub(first.offset).wrapping_add(layout.table)
+        }
+        _ => {
+            let holds = |segment: &&Segment| {
+                let inside = layout.table.checked_sub(segment.offset);
+                inside.is_some_and(|inside| inside < segment.file_size)
+            };
+            let segment = layout.loads().find(holds)?;
+            segment.address.wrapping_add(layout.table - segment.offset)
+        }
+    };
+    let is_mapped = |segment: &Segment| {
+        let inside = address.checked_sub(segment.address);
+        inside.is_some_and(|inside| inside.saturating_add(size) <= segment.file_size) && segment.flags != 0
+    };
+    layout.loads().any(is_mapped).then_some(address)
+}
+
+/// What ends the start of any object that a loader handles, once it is mapped.
+fn for_loader(layout: &Layout, facts: &Facts, demands: Demands, page: u64) -> Option<Objection> {
+    let mut ranges: Vec<(u64, u64)> = layout.loads().map(|segment| pages(segment, page)).collect();
+    ranges.sort_unstable();
+    if let (false, Some((first, _)), Some(last)) =
+        (facts.is_program(), ranges.first().copied(), ranges.iter().map(|(_, end)| *end).max())
+    {
+        // The loader reserves what lies between the segments of a library too.
+        ranges = vec![(first, last)];
+    }
+    if let Some(dynamic) = layout.last(Role::Dynamic).filter(|_| facts.has_dynamic_section) {
+        let holds = |load: &&Segment| {
+            let inside = dynamic.address.checked_sub(load.address);
+            inside.is_some_and(|inside| inside < load.memory_size)
+        };
+        let is_writable = layout.loads().find(holds).is_some_and(|load| load.flags & Segment::WRITE != 0);
+        let may_be_constant = demands.constant_dynamic && dynamic.flags & Segment::WRITE == 0;
+        if !is_writable && !may_be_constant {
+            return Some(Objection::crash("its dynamic section lies in no writable segment"));
+        }
+    }
+    let name = layout.last(Role::Interpreter).filter(|_| facts.is_program());
+    if name.is_some_and(|name| !is_covered(&ranges, name.address, 1)) {
+        return Some(Objection::crash("the name of its dynamic loader lies in no segment"));
+    }
+    let tls = layout.last(Role::Tls).filter(|tls| tls.file_size > 0);
+    if tls.is_some_and(|tls| !is_covered(&ranges, tls.address, tls.file_size)) {
+        return Some(Objection::crash("the initial values of its thread-local storage lie in no segment"));
+    }
+    let relro = layout.last(Role::Relro)?;
+    let end = relro.address.saturating_add(relro.memory_size) & !(page - 1);
+    let start = relro.address & !(page - 1);
+    let is_mapped = start >= end || is_covered(&ranges, start, end - start);
+    (!is_mapped).then_some(Objection::refused("cannot apply additional memory protection after relocation"))
+}
+
+/// Whether sorted ranges hold another one without a gap.
+fn is_covered(ranges: &[(u64, u64)], address: u64, length: u64) -> bool {
+    let Some(end) = address.checked_add(length) else { return false };
+    let reach = |here: u64, (first, last): &(u64, u64)| match *first <= here {
+        true => here.max(*last),
+        false => here,
+    };
+    ranges.iter().fold(address, reach) >= end
+        && ranges.iter().any(|(first, last)| (first..last).contains(&&address))
+}
+
+/// What is mapped wrongly, whoever maps it.
+fn in_mapping(layout: &Layout, is_program: bool, page: u64) -> Option<&'static str> {
+    let is_closed = |segment: &Segment| segment.flags == 0 && segment.file_size > 0;
+    let is_filled =
+        |segment: &Segment| segment.flags & Segment::WRITE == 0 && segment.memory_size > segment.file_size;
+    let is_outside = || {
+        let reserved = Reserved::of(layout, page).filter(|_| !is_program);
+        reserved.is_some_and(|reserved| layout.loads().any(|segment| reserved.outside(segment, page) > 0))
+    };
+    match () {
+        () if layout.loads().any(is_closed) => Some("a segment may be neither read nor written nor executed"),
+        () if !is_program && layout.loads().any(is_filled) => {
+            Some("the end of a segment that may not be written is overwritten with zeroes")
+        }
+        () if is_outside() => Some("a segment lies outside of what is reserved for the library"),
+        () if !is_program && layout.loads().last().is_some_and(|last| last.file_size > last.memory_size) => {
+            Some("its last segment is longer in the file than in memory")
+        }
+        () => shared_pages(layout, page),
+    }
+}
+
+/// Two segments in one page: the later one replaces what is there of the earlier one.
+fn shared_pages(layout: &Layout, page: u64) -> Option<&'static str> {
+    let mut known: Option<&Segment> = None;
+    let mut sorted: Vec<&Segment> = layout.loads().filter(|segment| segment.memory_size > 0).collect();
+    sorted.sort_by_key(|segment| segment.address);
+    for segment in sorted {
+        if let Some(before) = known
+            && pages(before, page).1 > pages(segment, page).0
+        {
+            let is_same =
+                before.address.wrapping_sub(before.offset) == segment.address.wrapping_sub(segment.offset);
+            let is_harmless = is_same
+                && before.file_size == before.memory_size
+                && segment.flags & before.flags == before.flags;
+            if !is_harmless {
+                return Some("two segments lie in one page");
+            }
+        }
+        let is_further = known.is_none_or(|before| pages(segment, page).1 >= pages(before, page).1);
+        known = if is_further { Some(segment) } else { known };
+    }
+    None
+}
+
+/// Whether every kernel and every loader for its machine maps an object as it is meant: a document says
+/// nothing of its segments then.
+pub(crate) fn is_usual(facts: &Facts) -> bool {
+    let Some(layout) = &facts.layout else { return true };
+    let old = Some(KernelVersion(0, 0, 0));
+    let is_dynamic = facts.interpreter.is_some() || !facts.is_program();
+    facts.machine.page_sizes().iter().all(|page| {
+        let starts = |kernel: &Option<KernelVersion>| {
+            by_kernel(layout, facts, *page, *kernel).is_none() && in_program(layout, facts, *kernel).is_none()
+        };
+        let is_started = !facts.is_program() || [None, old].iter().all(starts);
+        let is_loaded = |is_old| by_glibc(layout, is_old, *page).is_none();
+        let is_loaded = facts.form != Form::Library || (is_loaded(true) && is_loaded(false));
+        is_started
+            && is_loaded
+            && in_mapping(layout, facts.is_program(), *page).is_none()
+            && (!is_dynamic || for_loader(layout, facts, Demands::STRICT, *page).is_none())
+    })
+}
+
+#[cfg(test)]
+#[path = "layout_tests.rs"]
+mod tests;

@@ -1,0 +1,87 @@
+//! The facts of an object's header and segments, from a document and into one.
+
+use crate::elf::{self, IdentificationFault, Layout, Role, Segment};
+use crate::spec::{self, Identification, ObjectFlag, SegmentRole};
+
+/// Whether a document says something of an object that this program does not know, which may keep it from
+/// being loaded.
+pub(super) fn has_unknown(object: &spec::Object) -> bool {
+    let segments = object.layout.iter().flat_map(|layout| &layout.segments);
+    object.flags.contains(&ObjectFlag::Unknown)
+        || object.identification == Some(Identification::Unknown)
+        || segments.into_iter().any(|segment| segment.role == SegmentRole::Unknown)
+}
+
+pub(super) fn specified_identification(stated: Identification) -> Option<IdentificationFault> {
+    match stated {
+        Identification::Version => Some(IdentificationFault::Version),
+        Identification::AbiVersion => Some(IdentificationFault::AbiVersion),
+        Identification::Padding => Some(IdentificationFault::Padding),
+        Identification::FileVersion => Some(IdentificationFault::FileVersion),
+        Identification::Unknown => None,
+    }
+}
+
+/// The flags of a segment by their letters.
+const FLAGS: [(char, u32); 3] = [('r', Segment::READ), ('w', Segment::WRITE), ('x', Segment::EXECUTE)];
+
+pub(super) fn specified_layout(stated: &spec::Layout) -> Layout {
+    let role = |role| match role {
+        SegmentRole::Load => Some(Role::Load),
+        SegmentRole::Dynamic => Some(Role::Dynamic),
+        SegmentRole::Interpreter => Some(Role::Interpreter),
+        SegmentRole::Headers => Some(Role::Headers),
+        SegmentRole::Tls => Some(Role::Tls),
+        SegmentRole::Relro => Some(Role::Relro),
+        SegmentRole::Unknown => None,
+    };
+    let segment = |segment: &spec::Segment| {
+        let flags = FLAGS.iter().filter(|(letter, _)| segment.flags.contains(*letter));
+        Some(elf::Segment {
+            role: role(segment.role)?,
+            flags: flags.fold(0, |all, (_, flag)| all | flag),
+            offset: segment.offset,
+            address: segment.address,
+            file_size: segment.file_size,
+            memory_size: segment.memory_size,
+            alignment: segment.alignment,
+        })
+    };
+    let segments = stated.segments.iter().filter_map(segment).collect();
+    Layout { entry: stated.entry, table: stated.table, count: stated.count, segments }
+}
+
+/// An objection to the first bytes as a document states it.
+pub(crate) fn specify_identification(fault: IdentificationFault) -> Identification {
+    match fault {
+        IdentificationFault::Version => Identification::Version,
+        IdentificationFault::AbiVersion => Identification::AbiVersion,
+        IdentificationFault::Padding => Identification::Padding,
+        IdentificationFault::FileVersion => Identification::FileVersion,
+    }
+}
+
+/// Segments as a document states them.
+pub(crate) fn specify_layout(layout: &Layout) -> spec::Layout {
+    let segment = |segment: &Segment| {
+        let flags = FLAGS.iter().filter(|(_, flag)| segment.flags & flag != 0);
+        spec::Segment {
+            role: match segment.role {
+                Role::Load => SegmentRole::Load,
+                Role::Dynamic => SegmentRole::Dynamic,
+                Role::Interpreter => SegmentRole::Interpreter,
+                Role::Headers => SegmentRole::Headers,
+                Role::Tls => SegmentRole::Tls,
+                Role::Relro => SegmentRole::Relro,
+            },
+            flags: flags.map(|(letter, _)| letter).collect(),
+            offset: segment.offset,
+            address: segment.address,
+            file_size: segment.file_size,
+            memory_size: segment.memory_size,
+            alignment: segment.alignment,
+        }
+    };
+    let segments = layout.segments.iter().map(segment).collect();
+    spec::Layout { entry: layout.entry, table: layout.table, count: layout.count, segments }
+}
