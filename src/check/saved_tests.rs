@@ -22,8 +22,13 @@ fn library(path: &str, versions: &[&str]) -> Object {
 
 /// A host with `/lib64`, `/usr/lib` and `/usr/bin`, and what the test adds.
 fn profile(change: impl FnOnce(&mut Profile)) -> Profile {
-    let platform =
-        Platform { machine: Machine::X86_64, isa: Some(IsaLevel::up_to(3)), is_intel: false, kernel: None };
+    let platform = Platform {
+        machine: Machine::X86_64,
+        isa: Some(IsaLevel::up_to(3)),
+        is_intel: false,
+        kernel: None,
+        page_size: None,
+    };
     let loader = DynamicLoader {
         path: LOADER.to_owned(),
         flavour: Flavour::Glibc { version: Some((2, 36)) },

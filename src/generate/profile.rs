@@ -280,7 +280,8 @@ mod tests {
         symlink("nowhere", at("usr/lib/libdangling.so")).unwrap();
         let files = HostFiles::new(Root::at(folder.path()).unwrap());
         let options = ProfileOptions { directories: vec!["/lib".to_owned()], ..ProfileOptions::default() };
-        let platform = Platform { machine: Machine::X86_64, isa: None, is_intel: false, kernel: None };
+        let platform =
+            Platform { machine: Machine::X86_64, isa: None, is_intel: false, kernel: None, page_size: None };
         let profile = profile(&files, &platform, &options);
         let lists = profile.unrecorded.unwrap();
         assert_eq!(lists["/usr/lib"], ["private", "readme"]);

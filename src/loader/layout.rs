@@ -299,7 +299,10 @@ pub(super) fn check(load: &mut Load, loader: Option<&DynamicLoader>, platform: &
             let mapped = in_mapping(layout, is_program, page).map(Objection::crash);
             mapped.or_else(|| for_loader(layout, facts, Demands::of(loader?), page))
         });
+        // A library on its own was judged before it was loaded.
+        let is_told = index == 0 && !is_program && matches!(mapped, Judgement::Wrong(_));
         let problem = mapped.problem(&object.shown).or_else(|| used.problem(&object.shown));
+        let problem = problem.filter(|_| !is_told);
         problems.extend(problem);
     }
     load.problems.extend(problems);
