@@ -130,7 +130,10 @@ mod tests {
 
     fn legacy(machine: Machine, level: u32, is_intel: bool) -> Legacy {
         let isa = Some(IsaLevel::up_to(level));
-        Legacy::of(machine, &Platform { machine: Machine::X86_64, isa, is_intel, kernel: None })
+        Legacy::of(
+            machine,
+            &Platform { machine: Machine::X86_64, isa, is_intel, kernel: None, page_size: None },
+        )
     }
 
     #[test]
