@@ -4,6 +4,7 @@ mod attach;
 mod attach_again;
 mod binary;
 mod cache;
+mod copy;
 mod credential;
 mod directory;
 mod docker_image;
@@ -53,6 +54,7 @@ pub fn all() -> Vec<Case> {
         recording::cases(),
         request::cases(),
         cache::cases(),
+        copy::cases(),
         credential::cases(),
         token::cases(),
         secure_transport::cases(),

@@ -26,6 +26,8 @@ pub const OLAREG: Requirement = Requirement::Tool("olareg");
 pub const ORAS: Requirement = Requirement::Tool("oras");
 /// A witness.
 pub const SKOPEO: Requirement = Requirement::Tool("skopeo");
+/// A witness.
+pub const REGCTL: Requirement = Requirement::Tool("regctl");
 /// bcrypt hashes for basic auth.
 pub const HTPASSWD: Requirement = Requirement::Tool("htpasswd");
 /// Certificates and signatures.

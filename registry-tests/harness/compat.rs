@@ -147,6 +147,12 @@ pub struct Running<'a> {
 }
 
 impl Running<'_> {
+    /// Sends the program a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let process = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(process, signal).expect("the program runs");
+    }
+
     /// Waits for the end.
     ///
     /// # Panics

@@ -54,8 +54,15 @@ pub struct CopyReport {
     pub blobs: usize,
     /// How many bytes of blobs were sent.
     pub bytes: u64,
+    /// How many blobs the registry took over from the other repository, without a transfer.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub mounted: usize,
     /// How many attached artifacts were looked at.
     pub referrers: usize,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Runs `compat copy`.
@@ -68,7 +75,7 @@ pub fn run(arguments: &CopyArguments, context: &Context) -> Result<Exit, Failure
     let target = parse_target(&arguments.target, &source)?;
     let session = arguments.registry.session(target.host().or(source.host()), context)?;
     let from = Store::new(&session.client, &source.place, Access::Pull);
-    let to = Store::new(&session.client, &target.place, Access::Push);
+    let to = Store::new(&session.client, &target.place, Access::Push).mounting_from(&from);
     let task = copy::copy(
         &from,
         &source.selector,
@@ -85,6 +92,7 @@ pub fn run(arguments: &CopyArguments, context: &Context) -> Result<Exit, Failure
         manifests: copied.manifests,
         blobs: copied.blobs,
         bytes: copied.bytes,
+        mounted: copied.mounted,
         referrers: copied.referrers,
     };
     match arguments.format {

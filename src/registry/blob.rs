@@ -13,6 +13,17 @@ use super::store::Store;
 /// A stream of a blob's bytes.
 pub type BlobReader = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
 
+/// How a blob came to be where it was pushed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// It was there.
+    Present,
+    /// It was sent.
+    Sent,
+    /// The registry took it over from another repository of its own.
+    Mounted,
+}
+
 /// Where the bytes of a blob to be pushed come from. It may be asked several times: a push that was
 /// interrupted starts again.
 #[derive(Clone, Debug)]

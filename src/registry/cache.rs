@@ -119,7 +119,11 @@ impl Cache {
     /// Content by its digest, verified.
     pub fn blob(&self, digest: &Digest, limit: u64) -> Option<Bytes> {
         let path = self.blob_path(digest)?;
-        let bytes = read(&path, limit)?;
+        let bytes = read(&path, limit).or_else(|| {
+            // What cannot be read at all would not be replaced by what is fetched.
+            discard(&path);
+            None
+        })?;
         if digest.same_algorithm_of(&bytes) != *digest {
             // A disk that lies, or a writer that is not this program: fetched again, written again.
             let _ = fs::remove_file(&path);
@@ -128,9 +132,10 @@ impl Cache {
         Some(bytes.into())
     }
 
-    /// Keeps content.
+    /// Keeps content. What is there under its digest and is something else is replaced.
     pub fn keep_blob(&self, digest: &Digest, bytes: &[u8]) {
-        if let Some(path) = self.blob_path(digest).filter(|path| !path.exists()) {
+        let Some(path) = self.blob_path(digest) else { return };
+        if read(&path, bytes.len() as u64).as_deref() != Some(bytes) {
             self.write(&path, bytes);
         }
     }
@@ -191,10 +196,11 @@ impl Cache {
             return;
         }
         let folder = path.parent().unwrap_or(path);
+        self.heal(path);
         let outcome = fs::create_dir_all(folder).and_then(|()| {
-            let mut temporary = tempfile::Builder::new().prefix(".compat-").tempfile_in(folder)?;
+            let mut temporary = sys::Temporary::new(folder)?;
             temporary.write_all(bytes)?;
-            temporary.persist(path).map_err(|error| error.error)?;
+            temporary.persist(path)?;
             match self.limit {
                 Some(limit) => self.shrink(limit).map(|_| ()).map_err(std::io::Error::other),
                 None => Ok(()),
@@ -205,6 +211,20 @@ impl Cache {
         {
             let root = self.root.as_deref().unwrap_or(path).display();
             self.observer.note(&format!("going on without the cache in {root}: {error}"));
+        }
+    }
+
+    /// Removes what is in the way of a file of the cache: a directory of its name, or a file that should be a directory.
+    fn heal(&self, path: &Path) {
+        let Some(root) = &self.root else { return };
+        let above = path.ancestors().skip(1).take_while(|folder| *folder != root.as_path());
+        for folder in above.filter(|folder| folder.starts_with(root)) {
+            if fs::symlink_metadata(folder).is_ok_and(|found| !found.is_dir() && !found.is_symlink()) {
+                let _ = fs::remove_file(folder);
+            }
+        }
+        if fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
+            discard(path);
         }
     }
 
@@ -326,6 +346,15 @@ fn files_with_temporary(folder: &Path) -> Result<Vec<FoundFile>> {
     Ok(entries.filter_map(file).collect())
 }
 
+/// Removes what is no file of the cache, whatever it is.
+fn discard(path: &Path) {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => drop(fs::remove_dir_all(path)),
+        Ok(_) => drop(fs::remove_file(path)),
+        Err(_) => {}
+    }
+}
+
 fn read(path: &Path, limit: u64) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     sys::open_regular(path).ok()?.take(limit + 1).read_to_end(&mut bytes).ok()?;
@@ -356,6 +385,51 @@ mod tests {
         fs::write(&path, "abX").unwrap();
         assert_eq!(cache.blob(&digest, 10), None);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn whatever_lies_in_the_place_of_a_file_is_replaced_by_what_is_fetched() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(folder.path());
+        let bytes = Bytes::from_static(br#"{"schemaVersion":2,"layers":[]}"#);
+        let resolved = Resolved { descriptor: Descriptor::of("m", &bytes), bytes };
+        let digest = &resolved.descriptor.digest;
+        // What an online check does: it fetches, and keeps.
+        let keep = || {
+            cache.keep_manifest(&resolved);
+            cache.keep_tag("h/a", "1", &resolved.descriptor);
+            cache.keep_referrers("h/a", digest, std::slice::from_ref(&resolved.descriptor));
+        };
+        let is_whole = || {
+            cache.tagged("h/a", "1").is_some_and(|found| found.bytes == resolved.bytes)
+                && cache.referrers("h/a", digest).is_some_and(|found| found.len() == 1)
+        };
+        keep();
+        let paths: Vec<PathBuf> = cache.entries().unwrap().into_iter().map(|entry| entry.path).collect();
+        assert_eq!(paths.len(), 3);
+        for path in &paths {
+            let spoils: [fn(&Path); 6] = [
+                |path| fs::write(path, "").unwrap(),
+                |path| fs::write(path, "{\"broken\": ").unwrap(),
+                |path| fs::write(path, "{}").unwrap(),
+                |path| fs::write(path, vec![b' '; 5 << 20]).unwrap(),
+                |path| {
+                    fs::remove_file(path).unwrap();
+                    fs::create_dir_all(path.join("folder/in/it")).unwrap();
+                },
+                |path| {
+                    let folder = path.parent().unwrap();
+                    fs::remove_dir_all(folder).unwrap();
+                    fs::write(folder, "a file").unwrap();
+                },
+            ];
+            for (number, spoil) in spoils.into_iter().enumerate() {
+                spoil(path);
+                assert!(!is_whole(), "{number}");
+                keep();
+                assert!(is_whole(), "{number}: {}", path.display());
+            }
+        }
     }
 
     #[test]

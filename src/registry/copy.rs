@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::blob::BlobSource;
+use super::blob::{Arrival, BlobSource};
 use super::digest::Digest;
 use super::error::{Error, Result};
 use super::limit;
@@ -28,6 +28,8 @@ pub struct Copied {
     pub blobs: usize,
     /// How many bytes were sent.
     pub bytes: u64,
+    /// How many blobs the target's registry took over from another repository.
+    pub mounted: usize,
     /// How many referrers were looked at.
     pub referrers: usize,
 }
@@ -47,8 +49,9 @@ pub async fn copy(
 ) -> Result<Copied> {
     let root = source.manifest(selector).await?;
     let (seen, blobs, copied) = (HashSet::new(), HashSet::new(), Copied::default());
-    let mut copier = Copier { source, target, recursive, observer, seen, blobs, copied };
+    let mut copier = Copier { source, target, recursive, observer, tag: None, seen, blobs, copied };
     copier.copied.digest = Some(root.descriptor.digest.clone());
+    copier.tag = tag.map(str::to_owned);
     copier.tree(root, tag.map_or(Name::Digest, Name::Tag)).await?;
     Ok(copier.copied)
 }
@@ -58,6 +61,8 @@ struct Copier<'a> {
     target: &'a Store,
     recursive: bool,
     observer: &'a dyn Observer,
+    /// The tag of the root in the target.
+    tag: Option<String>,
     /// The manifests that were looked at.
     seen: HashSet<Digest>,
     /// The blobs that were looked at.
@@ -97,9 +102,11 @@ impl Copier<'_> {
                 }
                 Step::Write { resolved, tag, child } => self.write(&resolved, tag.as_deref(), child).await?,
                 Step::Referrers(subject) => {
-                    for referrer in self.source.referrers(&subject, None).await? {
-                        steps.push(Step::Referrer(referrer.digest));
+                    let referrers = self.source.referrers(&subject, None).await?;
+                    if !referrers.is_empty() {
+                        self.expect_same_digest(&subject).await?;
                     }
+                    steps.extend(referrers.into_iter().map(|referrer| Step::Referrer(referrer.digest)));
                 }
                 Step::Referrer(digest) => {
                     if self.seen.contains(&digest) {
@@ -177,9 +184,13 @@ impl Copier<'_> {
             ));
         }
         self.observer.expect(blob.size);
-        if self.target.push_blob(blob, &BlobSource::Stored(self.source.clone())).await? {
-            self.copied.blobs += 1;
-            self.copied.bytes += blob.size;
+        match self.target.push_blob(blob, &BlobSource::Stored(self.source.clone())).await? {
+            Arrival::Present => {}
+            Arrival::Mounted => self.copied.mounted += 1,
+            Arrival::Sent => {
+                self.copied.blobs += 1;
+                self.copied.bytes += blob.size;
+            }
         }
         Ok(())
     }
@@ -194,6 +205,35 @@ impl Copier<'_> {
             }
             outcome => outcome,
         }
+    }
+
+    /// Makes sure that the target knows a subject by the digest that its referrers name: registries give a tag the
+    /// sha256 digest of what they are sent, and then nobody finds what is attached by another algorithm's.
+    async fn expect_same_digest(&self, subject: &Digest) -> Result<()> {
+        if subject.algorithm() == "sha256" {
+            return Ok(());
+        }
+        let mut selectors = vec![Selector::Digest(subject.clone())];
+        if let (Some(root), Some(tag)) = (&self.copied.digest, &self.tag)
+            && root == subject
+        {
+            selectors.push(Selector::Tag(tag.clone()));
+        }
+        for selector in selectors {
+            let there = match self.target.manifest(&selector).await {
+                Ok(resolved) => Some(resolved.descriptor.digest),
+                Err(Error::NotFound { .. }) => None,
+                Err(error) => return Err(error),
+            };
+            if there.as_ref() != Some(subject) {
+                return Err(Error::OtherDigest {
+                    target: self.target.display(&selector),
+                    wanted: subject.clone(),
+                    actual: there,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Sends again what a manifest leads to and the target does not have (any more).

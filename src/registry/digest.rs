@@ -90,6 +90,14 @@ impl Digest {
     }
 }
 
+/// Whether a tag has the form of [`Digest::fallback_tag`].
+pub fn is_fallback_tag(tag: &str) -> bool {
+    let Some((algorithm, hex)) = tag.split_once('-') else { return false };
+    ALGORITHMS.iter().any(|(name, _)| *name == algorithm)
+        && hex.len() == 64
+        && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// A running hash.
 #[derive(Clone)]
 pub enum Hasher {

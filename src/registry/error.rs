@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::choice;
 use super::digest::Digest;
 use super::text::shown;
 
@@ -242,6 +243,16 @@ pub enum Error {
         /// How it was looked for.
         reason: String,
     },
+    /// A place that knows a manifest by another digest than the one that is attached to.
+    #[error("{target} does not have the digest {} after the copy, but {}: what is attached to it would be lost", choice::short(wanted), actual.as_ref().map_or_else(|| "none".to_owned(), choice::short))]
+    OtherDigest {
+        /// The reference in the target.
+        target: String,
+        /// The digest in the source, which the referrers name.
+        wanted: Digest,
+        /// The digest in the target, if it is there.
+        actual: Option<Digest>,
+    },
     /// A registry that has no way to keep what refers to a manifest.
     #[error("{subject}: this registry cannot keep what is attached: it has no referrers API, and {reason}")]
     CannotKeep {
@@ -346,6 +357,9 @@ impl Error {
             Self::TimedOut { .. } | Self::TooSlow { .. } => "give it longer with --timeout SECONDS",
             Self::NotListed { .. } | Self::BlobUnknown { .. } => {
                 "run the same command again: what was sent is not sent twice"
+            }
+            Self::OtherDigest { .. } => {
+                "the registry knows sha256 only: copy into an image layout (oci:DIR:TAG), or without --recursive"
             }
             Self::CannotKeep { .. } => {
                 "push the artifact under a tag of its own with `compat push`, and check that one"

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 
-use super::blob::{BlobReader, BlobSource};
+use super::blob::{Arrival, BlobReader, BlobSource};
 use super::digest::Digest;
 use super::error::Result;
 use super::layout::Layout;
@@ -39,6 +39,17 @@ impl Store {
                 Self::Remote(Repository::new(client.clone(), host, name, access))
             }
             Place::Layout(path) => Self::Layout(Layout::new(path)),
+        }
+    }
+
+    /// The same store, which may take blobs over from `source` without a transfer, if both are of one registry.
+    #[must_use]
+    pub fn mounting_from(self, source: &Self) -> Self {
+        match (self, source) {
+            (Self::Remote(repository), Self::Remote(source)) => {
+                Self::Remote(repository.mounting_from(source))
+            }
+            (store, _) => store,
         }
     }
 
@@ -98,15 +109,18 @@ impl Store {
         Ok(Box::pin(reader?.map_err(move |error| error.of_content_in(&place))))
     }
 
-    /// Pushes a blob unless it is there; says whether it was sent.
+    /// Pushes a blob unless it is there; says how it came there.
     ///
     /// # Errors
     ///
     /// Where it cannot be read or written.
-    pub async fn push_blob(&self, descriptor: &Descriptor, source: &BlobSource) -> Result<bool> {
+    pub async fn push_blob(&self, descriptor: &Descriptor, source: &BlobSource) -> Result<Arrival> {
         match self {
             Self::Remote(repository) => repository.push_blob(descriptor, source).await,
-            Self::Layout(layout) => layout.push_blob(descriptor, source).await,
+            Self::Layout(layout) => {
+                let written = layout.push_blob(descriptor, source).await?;
+                Ok(if written { Arrival::Sent } else { Arrival::Present })
+            }
         }
     }
 

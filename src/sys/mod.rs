@@ -8,6 +8,7 @@ mod mount;
 mod process;
 mod signal;
 mod socket;
+mod temporary;
 
 pub use credential::{set_file_system_group, set_file_system_user, set_groups};
 pub use file_attribute::{FileAttributes, file_attributes, set_file_attributes};
@@ -17,3 +18,4 @@ pub use mount::mount_number;
 pub use process::{execute, fork, unshare_folder_and_mask, unshare_mounts};
 pub use signal::{Received, SignalSet, block, ignore, is_ignored, restore, wait_for};
 pub use socket::{Peer, peer};
+pub use temporary::{PREFIX, Temporary, remove_abandoned};

@@ -122,16 +122,13 @@ pub async fn fetch(store: &Store, layers: &[Descriptor], targets: &[Target]) -> 
 }
 
 async fn fetch_one(store: &Store, layer: &Descriptor, path: &Path) -> Result<(), Error> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".compat-").permissions(fs::Permissions::from_mode(0o666));
     let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = builder.tempfile_in(folder).map_err(Error::io("write", path))?;
+    let mut file = crate::sys::Temporary::new(folder).map_err(Error::io("write", path))?;
     let mut stream = store.open_blob(layer).await?;
     while let Some(piece) = stream.next().await {
         file.write_all(&piece?).map_err(Error::io("write", path))?;
     }
-    file.persist_noclobber(path).map_err(|error| Error::io("write", path)(error.error))?;
+    file.persist_new(path).map_err(Error::io("write", path))?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Files of a layout: bounded reads, atomic writes, the lock.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::super::blob::BlobReader;
 use super::super::error::{Error, Result};
-use crate::sys;
+use crate::sys::{self, Temporary};
 
 /// How long the lock of a layout is waited for.
 const LOCK_DEADLINE: Duration = Duration::from_secs(60);
@@ -59,19 +59,14 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// A temporary file in a folder, readable by all once it has its name (what umask leaves).
-pub(super) fn temporary(folder: &Path) -> Result<tempfile::NamedTempFile> {
-    use std::os::unix::fs::PermissionsExt as _;
-    tempfile::Builder::new()
-        .prefix(".compat-")
-        .permissions(fs::Permissions::from_mode(0o666))
-        .tempfile_in(folder)
-        .map_err(Error::io("write in", folder))
+pub(super) fn temporary(folder: &Path) -> Result<Temporary> {
+    Temporary::new(folder).map_err(Error::io("write in", folder))
 }
 
 /// Flushes a temporary file and gives it its name.
-pub(super) fn persist(temporary: tempfile::NamedTempFile, path: &Path) -> Result<()> {
+pub(super) fn persist(temporary: Temporary, path: &Path) -> Result<()> {
     temporary.as_file().sync_data().map_err(Error::io("write", path))?;
-    temporary.persist(path).map_err(|error| Error::io("write", path)(error.error))?;
+    temporary.persist(path).map_err(Error::io("write", path))?;
     // The name is durable once the folder is; a file system that cannot do that has no more to give.
     if let Some(folder) = path.parent().and_then(|folder| File::open(folder).ok()) {
         let _ = folder.sync_all();

@@ -2,9 +2,9 @@
 //!
 //! On disk: `oci-layout` (the version), `index.json` (the manifests that can be found, with their
 //! tags as `org.opencontainers.image.ref.name`), `blobs/ALGORITHM/HEX`. A referrer is listed in
-//! `index.json` without a name; listing referrers means looking at the `subject` of every manifest
-//! listed. Fallback tags (`sha256-HEX`), which other programs leave behind when they copy from a
-//! registry, are read too.
+//! `index.json` without a name, and in an index under the fallback tag of its subject (`sha256-HEX`), which
+//! is what regctl looks at. Listing referrers means looking at the `subject` of every manifest listed, and
+//! at that index.
 //!
 //! Writing: a blob is written to a temporary file, verified, flushed and renamed, so a blob that is
 //! there is whole. `index.json` is changed under an exclusive lock on the file `.compat.lock`
@@ -22,11 +22,11 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::blob::{self, BlobReader};
-use super::digest::Digest;
+use super::digest::{self, Digest};
 use super::error::{Error, Result};
 use super::limit;
 use super::location::Selector;
-use super::manifest::{Descriptor, Index, Manifest, REF_NAME, Resolved, media_type_of};
+use super::manifest::{Descriptor, IMAGE_INDEX, Index, Manifest, REF_NAME, Resolved, media_type_of};
 use super::text::listed;
 
 pub use delete::Deleted;
@@ -117,6 +117,10 @@ impl Layout {
     fn only(&self, index: Index) -> Result<Descriptor> {
         let mut found: Vec<Descriptor> = Vec::new();
         for entry in index.manifests {
+            // A list of referrers is nobody's image.
+            if is_list_of_referrers(&entry) {
+                continue;
+            }
             let tagged = entry.annotations.contains_key(REF_NAME);
             let known = found.iter().any(|other| other.digest == entry.digest);
             if !known && (tagged || self.subject_of(&entry)?.is_none()) {
@@ -218,8 +222,9 @@ impl Layout {
     /// Where the folder is no layout.
     pub fn tags(&self) -> Result<Vec<String>> {
         let entries = self.index()?.manifests;
+        let images = entries.iter().filter(|entry| !is_list_of_referrers(entry));
         let mut tags: Vec<String> =
-            entries.iter().filter_map(|entry| entry.annotations.get(REF_NAME).cloned()).collect();
+            images.filter_map(|entry| entry.annotations.get(REF_NAME).cloned()).collect();
         tags.sort();
         tags.dedup();
         Ok(tags)
@@ -268,6 +273,12 @@ impl Layout {
     fn subject_of(&self, entry: &Descriptor) -> Result<Option<Digest>> {
         Ok(self.parse(entry)?.and_then(|manifest| manifest.subject().map(|of| of.digest.clone())))
     }
+}
+
+/// Whether an entry is the index under a fallback tag.
+fn is_list_of_referrers(entry: &Descriptor) -> bool {
+    let tag = entry.annotations.get(REF_NAME).map_or("", String::as_str);
+    entry.media_type == IMAGE_INDEX && digest::is_fallback_tag(tag)
 }
 
 fn named(entry: &Descriptor, tag: &str) -> bool {

@@ -58,6 +58,32 @@ fn a_referrer_is_listed_and_does_not_hide_the_only_image() {
 }
 
 #[test]
+fn a_referrer_is_listed_under_the_fallback_tag_for_clients_that_look_there() {
+    let (_folder, layout) = layout();
+    let image = push_image(&layout);
+    let attached = ["1", "2", "2"].map(|text| attach_to(&layout, &image, text).digest);
+    let tag = image.digest.fallback_tag();
+    let Manifest::Index(list) = layout.manifest(&Selector::Tag(tag.clone())).unwrap().parse().unwrap() else {
+        panic!()
+    };
+    assert_eq!(
+        list.manifests.iter().map(|entry| &entry.digest).collect::<Vec<_>>(),
+        [&attached[0], &attached[1]]
+    );
+    assert!(list.manifests.iter().all(|entry| entry.artifact_type.is_some()));
+    // Nothing is left of the list as it was, and the tag is no image's.
+    let blobs = fs::read_dir(layout.root().join("blobs/sha256")).unwrap().count();
+    assert_eq!(blobs, 1 + 2 * 2 + 2 + 1, "empty configuration, artifacts with documents, image, list");
+    assert_eq!(layout.tags().unwrap(), ["app"]);
+    // What somebody else keeps there stays.
+    let other = push_image(&layout);
+    run(push(&Store::Layout(layout.clone()), Some(&tag), &packed("other"))).unwrap();
+    attach_to(&layout, &other, "3");
+    assert!(matches!(layout.manifest(&Selector::Tag(tag)).unwrap().parse().unwrap(), Manifest::Image(_)));
+    assert_eq!(layout.referrers(&image.digest).unwrap().len(), 3);
+}
+
+#[test]
 fn a_tag_that_moves_leaves_the_old_manifest_readable() {
     let (_folder, layout) = layout();
     let old = push_image(&layout);
@@ -73,8 +99,8 @@ fn deleting_a_referrer_keeps_what_the_image_needs() {
     let image = push_image(&layout);
     let referrer = attach_to(&layout, &image, "1");
     let deleted = run(layout.delete(&Selector::Digest(referrer.digest))).unwrap();
-    // The manifest and its document; the empty configuration is the image's too.
-    assert_eq!(deleted.blobs, 2);
+    // The manifest, its document, and the list it was in; the empty configuration is the image's too.
+    assert_eq!(deleted.blobs, 3);
     assert!(layout.referrers(&image.digest).unwrap().is_empty());
     let manifest = layout.manifest(&Selector::Only).unwrap().parse().unwrap();
     let Manifest::Image(image) = manifest else { panic!() };

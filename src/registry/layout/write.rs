@@ -1,8 +1,10 @@
 //! Writing to a layout.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,9 +13,11 @@ use futures_util::StreamExt as _;
 use super::super::blob::BlobSource;
 use super::super::digest::Digest;
 use super::super::error::{Error, Result};
-use super::super::manifest::{Descriptor, Index, Manifest, REF_NAME};
+use super::super::location::Selector;
+use super::super::manifest::{Descriptor, IMAGE_INDEX, Index, Manifest, REF_NAME};
 use super::super::store::Name;
-use super::{Layout, as_referrer, file};
+use super::{Layout, as_referrer, file, named};
+use crate::sys;
 
 const VERSION: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
@@ -66,22 +70,69 @@ impl Layout {
         let what = descriptor.digest.as_str();
         let manifest = Manifest::parse(what, Some(&descriptor.media_type), bytes)?;
         let mut entry = as_referrer(descriptor, &manifest);
-        let referrer = manifest.subject().is_some();
-        if !referrer {
+        let subject = manifest.subject().map(|subject| subject.digest.clone());
+        let referrer = subject.clone().map(|subject| (subject, entry.clone()));
+        if referrer.is_none() {
             entry.annotations.clear();
             entry.artifact_type = None;
         }
         match name {
-            Name::Child if !referrer => {}
-            Name::Child | Name::Digest => {
-                self.change_whole(&descriptor.digest, |index| list(index, entry)).await?;
-            }
+            Name::Child if referrer.is_none() => return Ok(()),
+            Name::Child | Name::Digest => {}
             Name::Tag(tag) => {
                 entry.annotations.insert(REF_NAME.into(), tag.to_owned());
-                self.change_whole(&descriptor.digest, |index| tag_entry(index, tag, entry)).await?;
             }
         }
-        Ok(())
+        let mut outcome = Ok(());
+        let change = |index: &mut Index| {
+            let changed = match name {
+                Name::Tag(tag) => tag_entry(index, tag, entry),
+                _ => list(index, entry),
+            };
+            let referred = referrer.map_or(Ok(false), |(subject, entry)| self.refer(index, &subject, entry));
+            match referred {
+                Ok(referred) => changed || referred,
+                Err(error) => {
+                    outcome = Err(error);
+                    false
+                }
+            }
+        };
+        self.change_whole(&descriptor.digest, change).await?;
+        outcome
+    }
+
+    /// Lists a referrer in the index under its subject's fallback tag too, where clients look that do not read every
+    /// manifest of a layout (regctl). What lies there and is no index stays as it is. Says whether anything changed.
+    fn refer(&self, index: &mut Index, subject: &Digest, entry: Descriptor) -> Result<bool> {
+        let tag = subject.fallback_tag();
+        let place = index.manifests.iter().position(|known| named(known, &tag));
+        let mut list = match place.map(|place| self.parse(&index.manifests[place])).transpose()? {
+            None | Some(None) => Index::default(),
+            Some(Some(Manifest::Index(list))) => *list,
+            Some(Some(Manifest::Image(_))) => return Ok(false),
+        };
+        if list.manifests.iter().any(|known| known.digest == entry.digest) {
+            return Ok(false);
+        }
+        list.manifests.push(entry);
+        let bytes = serde_json::to_vec(&list).map_err(|error| {
+            Error::malformed(self.display(&Selector::Tag(tag.clone())), error.to_string())
+        })?;
+        let mut named = Descriptor::of(IMAGE_INDEX, &bytes);
+        file::write(&self.blob_path(&named.digest), &bytes)?;
+        named.annotations.insert(REF_NAME.into(), tag);
+        match place {
+            Some(place) => {
+                let old = std::mem::replace(&mut index.manifests[place], named);
+                // Nothing else leads to the list as it was.
+                if !index.manifests.iter().any(|known| known.digest == old.digest) {
+                    let _ = fs::remove_file(self.blob_path(&old.digest));
+                }
+            }
+            None => index.manifests.push(named),
+        }
+        Ok(true)
     }
 
     /// Changes `index.json` for a manifest that has all it leads to: a deletion may have taken away
@@ -100,6 +151,7 @@ impl Layout {
     fn create(&self) -> Result<()> {
         let marker = self.root.join("oci-layout");
         if marker.exists() {
+            self.remove_abandoned();
             return Ok(());
         }
         let strange = fs::read_dir(&self.root).ok().and_then(|entries| {
@@ -120,6 +172,19 @@ impl Layout {
         let blobs = self.root.join("blobs/sha256");
         fs::create_dir_all(&blobs).map_err(Error::io("create", &blobs))?;
         file::write(&marker, VERSION)
+    }
+
+    /// Removes what processes left that were killed, once a run.
+    fn remove_abandoned(&self) {
+        static CLEANED: Mutex<Option<HashSet<PathBuf>>> = Mutex::new(None);
+        let mut cleaned = CLEANED.lock().unwrap_or_else(PoisonError::into_inner);
+        if cleaned.get_or_insert_default().insert(self.root.clone()) {
+            let algorithms =
+                ["sha256", "sha384", "sha512"].map(|algorithm| self.root.join("blobs").join(algorithm));
+            for folder in algorithms.iter().chain([&self.root]) {
+                sys::remove_abandoned(folder);
+            }
+        }
     }
 
     /// Changes `index.json` under the lock, which is handed out; `change` says whether there is

@@ -43,6 +43,8 @@ pub struct LoginKey {
     pub name: String,
     /// What is wanted of it.
     pub access: Access,
+    /// A repository of the same registry that blobs are mounted from.
+    pub from: Option<String>,
 }
 
 /// What is sent to prove who one is.
@@ -379,7 +381,11 @@ fn secret_header(text: &str) -> Result<HeaderValue> {
 }
 
 fn wanted_scope(key: &LoginKey) -> String {
-    format!("repository:{}:{}", key.name, key.access.actions())
+    let own = format!("repository:{}:{}", key.name, key.access.actions());
+    match &key.from {
+        Some(from) => format!("{own} repository:{from}:{}", Access::Pull.actions()),
+        None => own,
+    }
 }
 
 /// The union of two scopes: actions on the same resource are put together.

@@ -57,7 +57,17 @@ pub struct Accepted {
 impl Repository {
     /// A repository that will be used in the given way.
     pub fn new(client: Client, host: &str, name: &str, access: Access) -> Self {
-        Self { client, key: LoginKey { host: host.into(), name: name.into(), access } }
+        Self { client, key: LoginKey { host: host.into(), name: name.into(), access, from: None } }
+    }
+
+    /// The same repository, which may take blobs over from another one of the same registry without a transfer
+    /// (distribution-spec, "mounting a blob from another repository").
+    #[must_use]
+    pub fn mounting_from(mut self, source: &Self) -> Self {
+        if source.key.host == self.key.host && source.key.name != self.key.name {
+            self.key.from = Some(source.key.name.clone());
+        }
+        self
     }
 
     /// The registry's host.

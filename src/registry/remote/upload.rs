@@ -8,7 +8,7 @@ use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, LOCATION};
 use url::Url;
 
-use super::super::blob::BlobSource;
+use super::super::blob::{Arrival, BlobSource};
 use super::super::error::{Error, Result};
 use super::super::limit;
 use super::super::manifest::Descriptor;
@@ -17,21 +17,42 @@ use super::exchange::{Answer, Body};
 use super::repository::Repository;
 use super::retry::{self, Repeat};
 
+/// How an upload began.
+enum Begun {
+    /// The registry has the blob.
+    There,
+    /// The blob is to be sent to this address.
+    At(Url),
+}
+
+fn begin_at(path: String, action: &str) -> Ask {
+    Ask {
+        method: Method::POST,
+        target: Target::Path(path),
+        headers: Vec::new(),
+        body: Body::Empty,
+        repeat: Repeat::IfRefused,
+        action: action.to_owned(),
+        limit: limit::ERROR_BODY,
+        tentative: false,
+    }
+}
+
 impl Repository {
-    /// Pushes a blob unless it is there; says whether it was sent.
+    /// Pushes a blob unless it is there; says how it came there.
     ///
     /// # Errors
     ///
     /// Where the registry does not take it, or the source cannot be read.
-    pub async fn push_blob(&self, descriptor: &Descriptor, source: &BlobSource) -> Result<bool> {
+    pub async fn push_blob(&self, descriptor: &Descriptor, source: &BlobSource) -> Result<Arrival> {
         let mut attempt = 0;
         loop {
             if self.has_blob(&descriptor.digest).await? {
-                return Ok(false);
+                return Ok(Arrival::Present);
             }
             let outcome = self.upload(descriptor, source).await;
             let again = match &outcome {
-                Ok(Some(_)) => return outcome.map(|_| true),
+                Ok(Some(arrival)) => return Ok(*arrival),
                 // The login ran out while the blob was sent, and has been renewed.
                 Ok(None) => true,
                 Err(error) => error.is_transient(),
@@ -60,9 +81,12 @@ impl Repository {
     }
 
     /// One try; none where the login ran out on the way.
-    async fn upload(&self, descriptor: &Descriptor, source: &BlobSource) -> Result<Option<()>> {
+    async fn upload(&self, descriptor: &Descriptor, source: &BlobSource) -> Result<Option<Arrival>> {
         let action = format!("write {}", self.display(descriptor.digest.as_str()));
-        let Some(url) = self.begin(descriptor, &action).await? else { return Ok(Some(())) };
+        let url = match self.begin(descriptor, source, &action).await? {
+            Begun::There => return Ok(Some(Arrival::Mounted)),
+            Begun::At(url) => url,
+        };
         let (body, in_memory) = match source {
             BlobSource::Bytes(bytes) => (Body::Bytes(bytes.clone()), true),
             BlobSource::Stored(_) => {
@@ -85,29 +109,33 @@ impl Repository {
             200..=299 => {
                 // A stream has said on its way how much of it was sent.
                 self.client.observer().transferred(if in_memory { descriptor.size } else { 0 });
-                Ok(Some(()))
+                Ok(Some(Arrival::Sent))
             }
             401 => Ok(None),
             _ => Err(self.failure(&answer, &action)),
         }
     }
 
-    /// Begins an upload: where to send the blob, or none where the registry has it already.
-    async fn begin(&self, descriptor: &Descriptor, action: &str) -> Result<Option<Url>> {
-        let begin = Ask {
-            method: Method::POST,
-            target: Target::Path("blobs/uploads/".into()),
-            headers: Vec::new(),
-            body: Body::Empty,
-            repeat: Repeat::IfRefused,
-            action: action.to_owned(),
-            limit: limit::ERROR_BODY,
-            tentative: false,
-        };
-        let answer = self.ask(begin).await?;
+    /// Begins an upload. A blob that comes from another repository of the registry is asked for by its name; a registry
+    /// that cannot take it over begins an upload (202), or is asked again without.
+    async fn begin(&self, descriptor: &Descriptor, source: &BlobSource, action: &str) -> Result<Begun> {
+        let from = self.key.from.as_ref().filter(|_| matches!(source, BlobSource::Stored(_)));
+        if let Some(from) = from {
+            let query = url::form_urlencoded::Serializer::new(String::new())
+                .append_pair("mount", descriptor.digest.as_str())
+                .append_pair("from", from)
+                .finish();
+            let answer = self.ask(begin_at(format!("blobs/uploads/?{query}"), action)).await?;
+            match answer.status.as_u16() {
+                201 => return Ok(Begun::There),
+                200..=299 => return self.upload_address(&answer, descriptor).map(Begun::At),
+                _ => {}
+            }
+        }
+        let answer = self.ask(begin_at("blobs/uploads/".into(), action)).await?;
         match answer.status.as_u16() {
-            201 => Ok(None),
-            200..=299 => self.upload_address(&answer, descriptor).map(Some),
+            201 => Ok(Begun::There),
+            200..=299 => self.upload_address(&answer, descriptor).map(Begun::At),
             _ => Err(self.failure(&answer, action)),
         }
     }

@@ -240,6 +240,38 @@ fn a_scope_without_a_colon_is_sent_back_as_it_came() {
 }
 
 #[test]
+fn a_blob_of_another_repository_is_taken_over_or_sent() {
+    for (status, arrival) in [(201, Arrival::Mounted), (202, Arrival::Sent), (400, Arrival::Sent)] {
+        let server = Server::start(move |got, _| {
+            if got.path.starts_with("/token") {
+                return Reply::new(200).body(&br#"{"token":"t"}"#[..]);
+            }
+            bearer(got, "t", |got| match (got.method.as_str(), got.path.contains("/org/source/")) {
+                ("GET", true) => Reply::new(200).body(&b"blob"[..]),
+                ("POST", _) if got.path.contains("?mount=") => {
+                    Reply::new(status).with("location", "/v2/org/app/blobs/uploads/1")
+                }
+                ("POST", _) => Reply::new(202).with("location", "/v2/org/app/blobs/uploads/2"),
+                ("PUT", _) => Reply::new(201),
+                _ => Reply::new(404),
+            })
+        });
+        let (client, _) = client(None);
+        let source = Repository::new(client.clone(), &server.host, "org/source", Access::Pull);
+        let target = Repository::new(client, &server.host, "org/app", Access::Push).mounting_from(&source);
+        let blob = Descriptor::of("a/b", b"blob");
+        let stored = BlobSource::Stored(super::super::super::Store::Remote(source));
+        assert_eq!(run(target.push_blob(&blob, &stored)).unwrap(), arrival, "{status}");
+        let log = server.log().join("\n");
+        let asked = format!("?mount={}&from=org%2Fsource", blob.digest.as_str().replace(':', "%3A"));
+        assert!(log.contains(&asked), "{log}");
+        // One token for both repositories.
+        let scopes = "scope=repository%3Aorg%2Fapp%3Apull%2Cpush&scope=repository%3Aorg%2Fsource%3Apull";
+        assert!(log.contains(scopes), "{log}");
+    }
+}
+
+#[test]
 fn a_link_without_brackets_leads_to_the_next_page() {
     let server = Server::start(|got, _| match got.path.contains("last=a") {
         true => Reply::new(200).body(r#"{"tags":["b"]}"#),

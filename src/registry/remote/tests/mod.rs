@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::blob::BlobSource;
+use super::super::blob::{Arrival, BlobSource};
 use super::super::credential::{Credential, Sources};
 use super::super::manifest::{Descriptor, IMAGE_INDEX, IMAGE_MANIFEST};
 use super::super::observer::Observer;
@@ -153,7 +153,8 @@ fn a_login_that_ends_in_the_middle_of_a_push_is_renewed() {
     });
     let (repository, _) = with_password(&server, Access::Push);
     let blob = Descriptor::of("x", b"blob");
-    assert!(run(repository.push_blob(&blob, &BlobSource::Bytes(Bytes::from_static(b"blob")))).unwrap());
+    let arrival = run(repository.push_blob(&blob, &BlobSource::Bytes(Bytes::from_static(b"blob")))).unwrap();
+    assert_eq!(arrival, Arrival::Sent);
     let last = server.seen().pop().unwrap();
     assert_eq!((last.method.as_str(), last.body.as_slice()), ("PUT", &b"blob"[..]));
     assert_eq!(last.header("authorization"), Some("Bearer two"));
