@@ -86,6 +86,9 @@ const LINES: &[(&str, i32, &str)] = &[
     ("check --accept-undecided oci:img:bare", 0, "report"),
     ("check --accept-undecided compat.json ./nowhere", 0, "report"),
     ("check --generate oci:img:damaged", 3, "report"),
+    ("check docker-archive:nowhere.tar", 3, "report"),
+    ("check dir:root", 3, "report"),
+    ("check docker-daemon:app", 3, "report"),
     ("tree ./app", 0, "tree"),
     ("tree --bindings /usr/bin/env", 0, "tree"),
     ("tree --why libc.so.6 /usr/bin/env", 0, "tree"),
@@ -113,6 +116,8 @@ const LINES: &[(&str, i32, &str)] = &[
     ("trace libraries run.jsonl", 0, "trace-libraries"),
     ("trace libraries cut.jsonl", 0, "trace-libraries"),
     ("trace libraries nowhere.jsonl", 3, "error"),
+    ("trace processes run.jsonl", 0, "trace-processes"),
+    ("trace processes nowhere.jsonl", 3, "error"),
     ("trace diff run.jsonl run.jsonl", 0, "trace-diff"),
     ("trace diff --counts run.jsonl cut.jsonl", 1, "trace-diff"),
     ("trace diff run.jsonl nowhere.jsonl", 3, "error"),
@@ -149,7 +154,9 @@ fn all(workspace: &Workspace) {
 fn outcome(workspace: &Workspace, line: &str) -> Output {
     let whole = line.starts_with("gen ") || line.starts_with("host ");
     let format: &[&str] = if whole { &[] } else { &["--format", "json"] };
-    workspace.compat(line.split_whitespace()).with(format).run()
+    let run = workspace.compat(line.split_whitespace()).with(format);
+    // No engine of this machine is asked.
+    run.env("DOCKER_HOST", "unix:///nowhere/engine.sock").run()
 }
 
 /// What is wrong with an output.

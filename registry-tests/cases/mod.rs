@@ -33,6 +33,7 @@ mod request;
 mod round_trip;
 mod secure_transport;
 mod token;
+mod transport;
 mod tree;
 mod witness;
 
@@ -61,6 +62,7 @@ pub fn all() -> Vec<Case> {
         fault::cases(),
         quirk::cases(),
         main_job::cases(),
+        transport::cases(),
         tree::cases(),
         docker_image::cases(),
         example_ci::cases(),

@@ -12,7 +12,7 @@ use crate::cli::source::{self, Origin, SourceOptions, level_name};
 use crate::cli::{Context, Exit, Failure, in_root, report};
 use crate::generate;
 use crate::image;
-use crate::registry::Platform;
+use crate::registry::{Platform, transport};
 use crate::spec;
 
 const EXAMPLES: &str = "\
@@ -23,6 +23,7 @@ Examples:
   compat check compat.json --root /srv/node  a file, against another root file system
   compat check ./app /usr/bin/git            programs and folders themselves: an exact ldd
   compat check --generate ghcr.io/org/app:tag  an image without an artifact: its layers are streamed
+  compat check docker-daemon:app:1           an image that docker has here; containers-storage:app:1 for podman
 
 Exit code: 0 compatible, 1 incompatible, 2 wrong usage, 3 could not decide (no artifact found, or a
 registry or I/O error).";
@@ -48,8 +49,9 @@ pub struct Arguments {
     #[arg(long)]
     accept_undecided: bool,
 
-    /// Derive what an image needs from its layers where no artifact is attached; also for archives
-    /// (docker-archive:FILE, oci-archive:FILE) and unpacked roots (dir:PATH)
+    /// Derive what an image needs from its layers if no artifact is attached; images of this machine are always
+    /// read so: docker-archive:FILE, oci-archive:FILE, docker-daemon:NAME, containers-storage:NAME and unpacked roots
+    /// (dir:PATH)
     #[arg(long, conflicts_with = "offline")]
     generate: bool,
 
@@ -92,7 +94,7 @@ pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
 
 /// The verdict on all sources.
 fn decide(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
-    if !arguments.generate {
+    if !arguments.generate && !arguments.sources.iter().any(|source| names_local_image(source)) {
         arguments.derive.expect_none("--generate")?;
     }
     // What is refused is refused before anything is looked at.
@@ -141,9 +143,7 @@ fn judge(source: &str, arguments: &Arguments, host: &Host, context: &Context) ->
     let platform = arguments.fetch.platform.clone().unwrap_or_else(|| host.oci_platform());
     let reference = arguments.fetch.target.reference(source)?;
     if reference.is_none()
-        && arguments.generate
-        && let Ok(image @ (image::Source::Archive { .. } | image::Source::Folder(_))) =
-            image::Source::parse(source)
+        && let Some(image) = local_image(source, arguments.generate)?
     {
         return judge_image(&image, platform, arguments, host, context);
     }
@@ -190,6 +190,24 @@ fn judge_image(
         Ok(())
     })?;
     report.ok_or_else(|| Failure::usage(format!("{source} holds no image")))
+}
+
+/// Whether a word says that a source is an image of this machine.
+fn names_local_image(source: &str) -> bool {
+    transport::split(source).is_some_and(|(transport, _)| transport.is_local_image())
+}
+
+/// The image of this machine that a source is: nothing can be attached to it, so its layers are read. A folder
+/// without a word before it is one only for `--generate`; otherwise it holds programs.
+fn local_image(source: &str, generate: bool) -> Result<Option<image::Source>, Failure> {
+    if names_local_image(source) || image::is_sif(Path::new(source)) {
+        return derive::parse_source(source).map(Some);
+    }
+    Ok(match image::Source::parse(source) {
+        Ok(image @ image::Source::Archive { .. }) if image::has_archive_name(source) => Some(image),
+        Ok(image) if generate && image.is_local() && !is_startable(Path::new(source)) => Some(image),
+        _ => None,
+    })
 }
 
 /// Whether a source is a program, library, script or folder rather than a document or a reference.

@@ -10,7 +10,7 @@ use crate::cli::check::is_startable;
 use crate::cli::host_options::RootError;
 use crate::cli::image::{self, Choice, DeriveOptions};
 use crate::cli::registry_options::RegistryOptions;
-use crate::cli::source::parse_platform;
+use crate::cli::source::{parse_platform, refuse_image};
 use crate::cli::{Context, Exit, Failure, in_root, recording};
 use crate::generate::{self, Generated};
 use crate::record::{Refusal, out::open_special};
@@ -48,8 +48,8 @@ pub struct Arguments {
     #[arg(long, value_name = "RUN", num_args = 1..)]
     from_recording: Vec<PathBuf>,
 
-    /// An image instead: a reference, oci:DIR:TAG, docker-archive:FILE, oci-archive:FILE, or the folder of an
-    /// unpacked root (dir:PATH)
+    /// An image instead: a reference, oci:DIR:TAG, docker-archive:FILE, oci-archive:FILE, docker-daemon:NAME,
+    /// containers-storage:NAME, or the folder of an unpacked root (dir:PATH)
     #[arg(long, value_name = "SOURCE")]
     image: Option<String>,
 
@@ -109,6 +109,9 @@ pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
     arguments.derive.expect_none("--image SOURCE")?;
     let (recordings, mut paths) = split_recordings(&arguments.from_recording);
     paths.extend(arguments.paths);
+    for path in &paths {
+        refuse_image(path, "gen --image")?;
+    }
     let options = generate::Options {
         runs: read_runs(&recordings, context)?,
         attributes: arguments.attributes.into_iter().collect::<BTreeMap<_, _>>(),

@@ -8,8 +8,10 @@ use bytes::Bytes;
 
 use super::registry_options::{CacheOptions, RegistryOptions, claim_stdin, failure};
 use super::{Context, Failure};
+use crate::image::has_archive_name;
 use crate::registry::choice::Reason;
 use crate::registry::location::LAYOUT_PREFIX;
+use crate::registry::transport;
 use crate::registry::{
     Access, Descriptor, Digest, Error, FindOptions, Found, Level, Location, Platform, Selector, Store, find,
     limit,
@@ -257,8 +259,9 @@ fn fetch_found(
 /// Wrong usage.
 pub fn parse_location(source: &str) -> Result<Location, Failure> {
     let path = source.starts_with(['/', '.', '~']) || Path::new(source).exists();
-    let json = source.ends_with(".json") && !source.contains('/');
-    if path || json {
+    let file_name = source.ends_with(".json") || source.ends_with(".sif") || has_archive_name(source);
+    let file_name = file_name && !source.contains('/') && transport::split(source).is_none();
+    if path || file_name {
         let found = Path::new(source);
         let (kind, hint) = if found.is_dir() {
             (
@@ -277,6 +280,21 @@ pub fn parse_location(source: &str) -> Result<Location, Failure> {
         return Err(failure.with_hint(hint));
     }
     Location::parse(source).map_err(|error| failure(&error))
+}
+
+/// Refuses an image, named with the word for where it lies, if a path is expected; `reader` is the subcommand that
+/// takes it.
+///
+/// # Errors
+///
+/// Wrong usage.
+pub fn refuse_image(path: &Path, reader: &str) -> Result<(), Failure> {
+    let Some(text) = path.to_str().filter(|_| !path.exists()) else { return Ok(()) };
+    if transport::split(text).is_none() {
+        return Ok(());
+    }
+    let message = format!("{text} names an image, and a path is expected");
+    Err(Failure::usage(message).with_hint(format!("`compat {reader} {text}` takes it")))
 }
 
 /// Whether a text names a file to read: also a pipe, as shells make for `<(…)`.
@@ -339,5 +357,8 @@ mod tests {
         assert!(failure.hint.is_some());
         let missing = parse_location("./no-such-file").unwrap_err();
         assert_eq!(missing.message, "./no-such-file does not exist");
+        for name in ["no-such.json", "no-such.tar", "no-such.tar.gz", "no-such.sif"] {
+            assert_eq!(parse_location(name).unwrap_err().message, format!("{name} does not exist"));
+        }
     }
 }

@@ -5,16 +5,18 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write as _};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 
 use crate::image::entry::{Allowance, Allowed};
 use crate::image::{Error, Fault, Limits, Result, decode, limit, merge, path};
 use crate::registry;
+use crate::registry::Observer;
 use crate::registry::blob::BlobReader;
 use crate::sys;
 
@@ -59,6 +61,38 @@ impl Archive {
         if decode::is_compressed(&magic) {
             file = spool(file, limits).map_err(fault)?;
         }
+        Self::of_file(path, file)
+    }
+
+    /// Takes an archive from a stream into a temporary file without a name; `path` stands for it in messages.
+    ///
+    /// # Errors
+    ///
+    /// If the stream breaks or is longer than `limits` allow, or there is no room for it.
+    pub async fn of_stream(
+        path: &Path,
+        mut stream: BlobReader,
+        limits: &Limits,
+        observer: &dyn Observer,
+    ) -> Result<Self> {
+        let failed = || Error::io("write a temporary copy of", path);
+        let mut file = tempfile::tempfile().map_err(failed())?;
+        let mut length = 0;
+        while let Some(piece) = stream.next().await {
+            let piece = piece?;
+            length += piece.len() as u64;
+            if length > limits.unpacked {
+                let fault = Fault::Limit { what: "its size in bytes", limit: limits.unpacked };
+                return Err(Error::TooLarge { what: path.display().to_string(), fault });
+            }
+            observer.transferred(piece.len() as u64);
+            file.write_all(&piece).map_err(failed())?;
+        }
+        file.seek(SeekFrom::Start(0)).map_err(failed())?;
+        Self::of_file(path, file)
+    }
+
+    fn of_file(path: &Path, mut file: File) -> Result<Self> {
         let members = members(&mut file).map_err(|error| Error::NotAnImage {
             what: path.display().to_string(),
             reason: format!("it cannot be read as a tar archive: {error}"),
@@ -101,19 +135,30 @@ impl Archive {
 
     /// Reads a member piece by piece.
     pub fn stream(&self, extent: Extent) -> BlobReader {
-        let state = (self.clone(), extent);
-        Box::pin(futures_util::stream::try_unfold(state, |(archive, mut extent)| async move {
-            if extent.size == 0 {
-                return Ok(None);
-            }
-            let mut piece = vec![0; (extent.size).min(PIECE as u64) as usize];
-            let read = archive.file.read_exact_at(&mut piece, extent.offset);
-            read.map_err(registry::Error::io("read", &archive.path))?;
-            extent.offset += piece.len() as u64;
-            extent.size -= piece.len() as u64;
-            Ok(Some((Bytes::from(piece), (archive, extent))))
-        }))
+        pieces(&self.path, Arc::clone(&self.file), extent)
     }
+}
+
+impl Extent {
+    /// All of a file.
+    pub fn whole(size: u64) -> Self {
+        Self { offset: 0, size }
+    }
+}
+
+/// Reads a part of a file piece by piece.
+pub(super) fn pieces(path: &Path, file: Arc<File>, extent: Extent) -> BlobReader {
+    let state = (path.to_owned(), file, extent);
+    Box::pin(futures_util::stream::try_unfold(state, |(path, file, mut extent)| async move {
+        if extent.size == 0 {
+            return Ok(None);
+        }
+        let mut piece = vec![0; (extent.size).min(PIECE as u64) as usize];
+        file.read_exact_at(&mut piece, extent.offset).map_err(registry::Error::io("read", &path))?;
+        extent.offset += piece.len() as u64;
+        extent.size -= piece.len() as u64;
+        Ok(Some((Bytes::from(piece), (path, file, extent))))
+    }))
 }
 
 /// Decompresses a file into one without a name.

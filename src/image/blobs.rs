@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use crate::image::archive::{Archive, Extent};
+use crate::image::exported::Exported;
 use crate::image::{Result, limit};
 use crate::registry::blob::{self, BlobReader};
 use crate::registry::manifest::media_type_of;
@@ -14,6 +15,7 @@ use crate::registry::{self, Descriptor, Resolved, Selector, Store};
 pub(super) enum Blobs {
     Store(Store),
     Archive(Archive),
+    Exported(Exported),
 }
 
 /// One layer.
@@ -51,8 +53,11 @@ impl Blobs {
                 resolved.descriptor.platform.clone_from(&descriptor.platform);
                 Ok(resolved)
             }
-            Self::Archive(_) => {
-                let bytes = self.blob(descriptor, registry::limit::MANIFEST).await?;
+            Self::Archive(_) | Self::Exported(_) => {
+                let bytes = match self {
+                    Self::Exported(exported) => exported.manifest(descriptor)?,
+                    _ => self.blob(descriptor, registry::limit::MANIFEST).await?,
+                };
                 let mut found = descriptor.bare();
                 found.platform.clone_from(&descriptor.platform);
                 found.media_type = media_type_of(&bytes, Some(&descriptor.media_type));
@@ -71,6 +76,7 @@ impl Blobs {
                 descriptor.verify(&bytes)?;
                 Ok(bytes)
             }
+            Self::Exported(exported) => exported.blob(descriptor, limit),
         }
     }
 
@@ -92,7 +98,8 @@ impl Blobs {
                 Ok(blob::verified(archive.stream(extent), descriptor))
             }
             (Self::Archive(archive), Layer::Member { extent, .. }) => Ok(archive.stream(*extent)),
-            (Self::Store(_), Layer::Member { name, .. }) => {
+            (Self::Exported(exported), Layer::Blob(descriptor)) => exported.open(descriptor),
+            (Self::Store(_) | Self::Exported(_), Layer::Member { name, .. }) => {
                 Err(registry::Error::NotFound { what: name.clone() }.into())
             }
         }

@@ -126,8 +126,8 @@ impl Error {
         let hint = match self {
             Self::Registry(error) => return error.hint(),
             Self::InvalidSource { .. } => {
-                "an image is HOST/NAME:TAG, oci:DIR:TAG, docker-archive:FILE, oci-archive:FILE or the folder of an \
-                 unpacked root (dir:PATH)"
+                "an image is HOST/NAME:TAG, oci:DIR:TAG, docker-archive:FILE, oci-archive:FILE, docker-daemon:NAME, \
+                 containers-storage:NAME or the folder of an unpacked root (dir:PATH)"
             }
             Self::Several { .. } => "add it after the file: docker-archive:FILE:NAME, oci-archive:FILE:TAG",
             Self::NotAnImage { .. } => "see what it is with `compat inspect`",

@@ -4,10 +4,11 @@ use serde::Deserialize;
 
 use crate::image::archive::Archive;
 use crate::image::blobs::{Blobs, Layer};
+use crate::image::exported::Exported;
 use crate::image::{Config, Error, Limits, Result, Source};
 use crate::registry::manifest::{IMAGE_CONFIGS, ImageManifest, Index, REF_NAME};
 use crate::registry::{
-    self, Access, Client, Descriptor, Digest, Location, Manifest, Platform, Resolved, Store,
+    self, Access, Client, Descriptor, Digest, Engine, Location, Manifest, Platform, Resolved, Store,
 };
 
 /// Where containerd and docker write an image's full name in the index of an archive.
@@ -69,15 +70,21 @@ impl Listing {
                 Self::of_manifest(source, Blobs::Store(store), root).await
             }
             Source::Archive { path, name } => {
-                let archive = Archive::open(path, limits)?;
-                match archive_root(source, &archive, name.as_deref())? {
-                    Root::Manifest(root) => {
-                        let blobs = Blobs::Archive(archive);
-                        let root = blobs.manifest(&root).await?;
-                        Self::of_manifest(source, blobs, root).await
-                    }
-                    Root::Saved(saved) => Self::of_saved(source, archive, &saved),
-                }
+                Self::of_archive(source, Archive::open(path, limits)?, name.as_deref()).await
+            }
+            Source::Engine { kind, name } => {
+                let engine = Engine::open(*kind, name)?;
+                let image = engine.image().await?;
+                client.observer().expect(image.size);
+                let stream = engine.save(&image).await?;
+                let shown = source.to_string();
+                let archive = Archive::of_stream(shown.as_ref(), stream, limits, client.observer()).await?;
+                Self::of_archive(source, archive, None).await
+            }
+            Source::Exported(path) => {
+                let exported = Exported::at(path);
+                let root = exported.root()?;
+                Self::of_manifest(source, Blobs::Exported(exported), root).await
             }
             Source::Folder(_) => {
                 let image = Entry { descriptor: None, platform: None, content: Content::Folder };
@@ -136,6 +143,17 @@ impl Listing {
             return Err(Error::NotAnImage { what, reason });
         }
         Ok(Self { source: source.clone(), index, images, blobs: Some(blobs) })
+    }
+
+    async fn of_archive(source: &Source, archive: Archive, name: Option<&str>) -> Result<Self> {
+        match archive_root(source, &archive, name)? {
+            Root::Manifest(root) => {
+                let blobs = Blobs::Archive(archive);
+                let root = blobs.manifest(&root).await?;
+                Self::of_manifest(source, blobs, root).await
+            }
+            Root::Saved(saved) => Self::of_saved(source, archive, &saved),
+        }
     }
 
     fn of_saved(source: &Source, archive: Archive, saved: &Saved) -> Result<Self> {

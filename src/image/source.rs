@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::image::{Error, Result};
-use crate::registry::{Location, Place, Selector};
+use crate::registry::transport::{self, Transport};
+use crate::registry::{EngineKind, Location, Place, Selector};
 
 /// Where an image comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,12 +22,17 @@ pub enum Source {
     },
     /// The folder that an image was unpacked into.
     Folder(PathBuf),
+    /// What skopeo wrote into a directory (`skopeo copy … dir:PATH`): the manifest and the blobs.
+    Exported(PathBuf),
+    /// An image of a container engine of this machine.
+    Engine {
+        /// Whose.
+        kind: EngineKind,
+        /// Its name or ID.
+        name: String,
+    },
 }
 
-/// What names an archive, whichever its kind is: that is told by its content.
-const ARCHIVES: &[&str] = &["docker-archive:", "oci-archive:", "archive:"];
-/// What names a folder.
-const FOLDER: &str = "dir:";
 /// The endings of archives' names.
 const ENDINGS: &[&str] = &[".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst"];
 
@@ -41,30 +47,46 @@ impl Source {
     pub fn parse(text: &str) -> Result<Self> {
         let invalid =
             |reason: &str| Error::InvalidSource { text: text.to_owned(), reason: reason.to_owned() };
-        if let Some(rest) = ARCHIVES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
-            return archive(rest).ok_or_else(|| invalid("it names no file"));
+        let engine = |kind, name: &str| match name {
+            "" => Err(invalid("it names no image")),
+            name => Ok(Self::Engine { kind, name: name.to_owned() }),
+        };
+        match transport::split(text) {
+            // Which kind of archive it is its content tells.
+            Some((Transport::Archive, rest)) => archive(rest).ok_or_else(|| invalid("it names no file")),
+            Some((Transport::Directory, "")) => Err(invalid("it names no folder")),
+            Some((Transport::Directory, path)) => Ok(directory(Path::new(path))),
+            Some((Transport::Docker, name)) => engine(EngineKind::Docker, name),
+            Some((Transport::Podman, name)) => engine(EngineKind::Podman, name),
+            Some(_) => Ok(Self::Location(Location::parse(text)?)),
+            None => Self::of_path_or_reference(text),
         }
-        if let Some(folder) = text.strip_prefix(FOLDER) {
-            let named = (!folder.is_empty()).then(|| Self::Folder(folder.into()));
-            return named.ok_or_else(|| invalid("it names no folder"));
-        }
+    }
+
+    fn of_path_or_reference(text: &str) -> Result<Self> {
+        let invalid =
+            |reason: &str| Error::InvalidSource { text: text.to_owned(), reason: reason.to_owned() };
         let path = Path::new(text);
         let is_path =
             ["/", "./", "../"].iter().any(|start| text.starts_with(start)) || matches!(text, "." | "..");
         if is_path && path.is_dir() {
-            return Ok(if path.join("oci-layout").is_file() {
-                layout(path)
-            } else {
-                Self::Folder(path.into())
-            });
+            return Ok(if path.join("oci-layout").is_file() { layout(path) } else { directory(path) });
         }
-        if (is_path || ENDINGS.iter().any(|ending| text.ends_with(ending))) && path.is_file() {
+        if is_sif(path) {
+            return Err(transport::elsewhere(Transport::Sif, text, text).into());
+        }
+        if (is_path || has_archive_name(text)) && path.is_file() {
             return Ok(Self::Archive { path: path.into(), name: None });
         }
         if is_path {
             return Err(invalid("there is no such folder or file"));
         }
         Ok(Self::Location(Location::parse(text)?))
+    }
+
+    /// Whether it is an image of this machine that nothing can be attached to.
+    pub fn is_local(&self) -> bool {
+        !matches!(self, Self::Location(_))
     }
 
     /// The location in a registry or layout, where it is one: what an artifact can be attached to.
@@ -82,6 +104,27 @@ fn archive(text: &str) -> Option<Source> {
     (!path.is_empty()).then(|| Source::Archive { path: path.into(), name })
 }
 
+/// A directory: what skopeo writes has a file that says so.
+fn directory(path: &Path) -> Source {
+    let version = std::fs::read(path.join("version")).unwrap_or_default();
+    let exported =
+        version.starts_with(b"Directory Transport Version:") && path.join("manifest.json").is_file();
+    if exported { Source::Exported(path.into()) } else { Source::Folder(path.into()) }
+}
+
+/// Whether a text ends as the names of archives do.
+pub fn has_archive_name(text: &str) -> bool {
+    ENDINGS.iter().any(|ending| text.ends_with(ending))
+}
+
+/// Whether a file is an image of Apptainer (SIF, `pkg/sif/sif.go`: 32 bytes of launch script, then the magic).
+pub fn is_sif(path: &Path) -> bool {
+    use std::io::Read as _;
+    let mut head = [0; 42];
+    let read = crate::sys::open_regular(path).and_then(|mut file| file.read_exact(&mut head));
+    read.is_ok() && head[32..] == *b"SIF_MAGIC\0"
+}
+
 fn layout(path: &Path) -> Source {
     Source::Location(Location { place: Place::Layout(path.to_owned()), selector: Selector::Only })
 }
@@ -94,7 +137,8 @@ impl fmt::Display for Source {
             Self::Archive { path, name: Some(name) } => {
                 write!(formatter, "archive:{}:{name}", path.display())
             }
-            Self::Folder(path) => write!(formatter, "dir:{}", path.display()),
+            Self::Folder(path) | Self::Exported(path) => write!(formatter, "dir:{}", path.display()),
+            Self::Engine { kind, name } => write!(formatter, "{}{name}", kind.prefix()),
         }
     }
 }
@@ -123,6 +167,13 @@ mod tests {
         assert_eq!(shown("oci-archive:a.tar"), "archive:a.tar");
         assert_eq!(shown("dir:root"), "dir:root");
         assert_eq!(shown("app.tar:1"), "docker.io/library/app.tar:1");
+        assert_eq!(shown("docker-archive:///srv/a.tar:x"), "archive:/srv/a.tar:x");
+        assert_eq!(shown("dir://root"), "dir:root");
+        assert_eq!(shown("docker-daemon:ghcr.io/a/b:1"), "docker-daemon:ghcr.io/a/b:1");
+        assert_eq!(shown("containers-storage:localhost/b"), "containers-storage:localhost/b");
+        assert_eq!(shown("docker://ghcr.io/a/b:1"), "ghcr.io/a/b:1");
+        assert!(shown("containerd:a").contains("store is not read"));
+        insta::assert_snapshot!(shown("docker-daemon:"), @r#"invalid image "docker-daemon:": it names no image"#);
         insta::assert_snapshot!(shown("/no/such/place"), @r#"invalid image "/no/such/place": there is no such folder or file"#);
         insta::assert_snapshot!(shown("dir:"), @r#"invalid image "dir:": it names no folder"#);
         insta::assert_snapshot!(shown("archive:"), @r#"invalid image "archive:": it names no file"#);
@@ -137,6 +188,13 @@ mod tests {
         std::fs::write(at("layout/oci-layout"), "{}").unwrap();
         std::fs::write(at("a.tar"), "").unwrap();
         std::fs::write(at("b:c"), "").unwrap();
+        std::fs::create_dir(at("exported")).unwrap();
+        std::fs::write(at("exported/version"), "Directory Transport Version: 1.1\n").unwrap();
+        std::fs::write(at("exported/manifest.json"), "{}").unwrap();
+        assert!(matches!(Source::parse(&format!("dir:{}", at("exported"))).unwrap(), Source::Exported(_)));
+        let sif = [&b"#!/usr/bin/env run-singularity\n\0SIF_MAGIC\0"[..], &[0; 100]].concat();
+        std::fs::write(at("app.sif"), sif).unwrap();
+        assert!(shown(&at("app.sif")).ends_with("is an image of Apptainer, and SIF files are not read"));
         assert!(matches!(Source::parse(&at("root")).unwrap(), Source::Folder(_)));
         assert!(matches!(Source::parse(&at("layout")).unwrap(), Source::Location(_)));
         assert!(matches!(Source::parse(&at("a.tar")).unwrap(), Source::Archive { name: None, .. }));

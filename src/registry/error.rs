@@ -22,6 +22,24 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// What was typed names something else than a registry or an image layout.
+    #[error("{text} is {what}")]
+    OtherTransport {
+        /// What was typed.
+        text: String,
+        /// What it names.
+        what: &'static str,
+        /// How what is meant can be had.
+        way: String,
+    },
+    /// A container engine of this machine did not give an image.
+    #[error("{message}")]
+    Engine {
+        /// What went wrong, with which engine and image.
+        message: String,
+        /// The way out.
+        hint: String,
+    },
     /// What was typed is no platform.
     #[error("invalid platform {platform:?}: it is OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT")]
     InvalidPlatform {
@@ -295,7 +313,10 @@ impl Error {
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
-            Self::InvalidReference { .. } | Self::InvalidPlatform { .. } | Self::InvalidOption { .. }
+            Self::InvalidReference { .. }
+                | Self::OtherTransport { .. }
+                | Self::InvalidPlatform { .. }
+                | Self::InvalidOption { .. }
         )
     }
 
@@ -369,6 +390,7 @@ impl Error {
                 "`compat push` and `compat copy` make one where the folder is missing or empty"
             }
             Self::OtherArtifact { .. } => "see what it is with `compat inspect`",
+            Self::OtherTransport { way: hint, .. } | Self::Engine { hint, .. } => return Some(hint.clone()),
             Self::InvalidReference { reference, .. } if reference.starts_with("oci:") => {
                 "a layout is oci:DIR, oci:DIR:TAG or oci:DIR@sha256:…"
             }

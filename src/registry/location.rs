@@ -11,12 +11,10 @@ use std::str::FromStr;
 use super::Error;
 use super::digest::Digest;
 use super::reference::{self, is_tag};
+use super::transport::{self, Transport, elsewhere};
 
 /// What starts the text of a location in an image layout.
 pub const LAYOUT_PREFIX: &str = "oci:";
-
-/// What starts a text that names something of this machine: layouts, archives and folders.
-const LOCAL_PREFIXES: [&str; 5] = [LAYOUT_PREFIX, "docker-archive:", "oci-archive:", "archive:", "dir:"];
 
 /// Which manifest of a repository or layout is meant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -57,11 +55,21 @@ impl Location {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidReference`] with the reason.
+    /// [`Error::InvalidReference`] with the reason, [`Error::OtherTransport`] for what names something else.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        match text.strip_prefix(LAYOUT_PREFIX) {
-            Some(layout) => parse_layout(text, layout),
-            None => parse_reference(text),
+        match transport::split(text) {
+            None | Some((Transport::Web, _)) => parse_reference(text),
+            Some((Transport::Registry, reference)) => parse_reference(reference),
+            Some((Transport::Layout, layout)) => match layout.strip_prefix("//") {
+                // As Helm writes a registry.
+                Some(reference) if reference::names_host(reference) => parse_reference(reference),
+                Some(path) if !path.starts_with('/') => {
+                    let reason = format!("it names no registry; an image layout is written oci:{path}");
+                    Err(invalid(text, reason))
+                }
+                _ => parse_layout(text, layout),
+            },
+            Some((transport, rest)) => Err(elsewhere(transport, text, rest)),
         }
     }
 
@@ -71,7 +79,7 @@ impl Location {
     ///
     /// [`Error::InvalidReference`] with the reason.
     pub fn parse_remote(text: &str) -> Result<Self, Error> {
-        if LOCAL_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) || !reference::names_host(text) {
+        if transport::split(text).is_some() || !reference::names_host(text) {
             return Err(invalid(text, "only HOST/NAME:TAG and HOST/NAME@DIGEST are taken here"));
         }
         parse_reference(text)
@@ -163,8 +171,8 @@ fn layout_tag(text: &str, tag: &str) -> Result<String, Error> {
 }
 
 fn parse_reference(text: &str) -> Result<Location, Error> {
-    if let Some((scheme, _)) = text.split_once("://") {
-        return Err(invalid(text, format!("leave out {scheme}://, a reference is HOST/NAME:TAG")));
+    if let Some((scheme, rest)) = text.split_once("://") {
+        return Err(invalid(text, web_address(scheme, rest)));
     }
     if text.trim() != text {
         return Err(invalid(text, "it begins or ends with white space"));
@@ -182,6 +190,16 @@ fn parse_reference(text: &str) -> Result<Location, Error> {
     let name =
         if parts.official { format!("{}{}", reference::OFFICIAL, parts.name) } else { parts.name.to_owned() };
     Ok(Location { place: Place::Repository { host: parts.host.to_owned(), name }, selector })
+}
+
+/// What is wrong with an address of the web; a page of Docker Hub says which image it is about.
+fn web_address(scheme: &str, rest: &str) -> String {
+    let hub = rest.strip_prefix("hub.docker.com/").map(|page| page.trim_end_matches('/'));
+    let name = hub.and_then(|page| page.strip_prefix("_/").or_else(|| page.strip_prefix("r/")));
+    match name {
+        Some(name) => format!("it is a page about an image: write docker.io/{name}"),
+        None => format!("leave out {scheme}://, a reference is HOST/NAME:TAG"),
+    }
 }
 
 #[cfg(test)]
@@ -221,6 +239,37 @@ mod tests {
     }
 
     #[test]
+    fn transports_are_read_or_named_and_never_taken_for_short_names() {
+        assert_eq!(shown("docker://ghcr.io/org/app:1"), "ghcr.io/org/app:1");
+        assert_eq!(shown("docker://xz"), "docker.io/library/xz:latest");
+        assert_eq!(shown("oras://localhost:5000/x:1"), "localhost:5000/x:1");
+        assert_eq!(shown("oci://ghcr.io/org/app:1"), "ghcr.io/org/app:1");
+        assert_eq!(shown("oci://localhost:5000/x"), "localhost:5000/x:latest");
+        assert_eq!(shown("oci:///srv/layout:1"), "oci:///srv/layout:1");
+        insta::assert_snapshot!(shown("oci://org/app:1"), @r#"invalid reference "oci://org/app:1": it names no registry; an image layout is written oci:org/app:1"#);
+        insta::assert_snapshot!(shown("oci://./layout:1"), @r#"invalid reference "oci://./layout:1": it names no registry; an image layout is written oci:./layout:1"#);
+        insta::assert_snapshot!(shown("https://hub.docker.com/r/org/app/"), @r#"invalid reference "https://hub.docker.com/r/org/app/": it is a page about an image: write docker.io/org/app"#);
+        for text in [
+            "docker-archive:a.tar",
+            "oci-archive:a:1",
+            "dir:x",
+            "docker-daemon:app:1",
+            "containers-storage:app",
+            "containerd:app",
+            "sif:app.sif",
+            "library://org/app",
+            "ostree:app@/ostree",
+            "file:///srv/app",
+        ] {
+            let error = Location::parse(text).unwrap_err();
+            assert!(
+                matches!(error, Error::OtherTransport { .. }) && error.is_usage() && error.hint().is_some(),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
     fn a_remote_reference_names_its_registry_and_nothing_of_this_machine() {
         let taken = |text: &str| Location::parse_remote(text).map(|location| location.to_string()).ok();
         assert_eq!(taken("ghcr.io/org/app:1").as_deref(), Some("ghcr.io/org/app:1"));
@@ -246,6 +295,10 @@ mod tests {
             "dir:/x",
             "dir:80/x",
             "https://ghcr.io/a",
+            "docker://ghcr.io/a",
+            "oci://ghcr.io/a",
+            "docker-daemon:5000/x",
+            "containers-storage:localhost/x",
             "file:///etc/passwd",
             " ghcr.io/a",
             "ghcr.io//a",

@@ -14,6 +14,7 @@ use crate::cli::check::is_startable;
 use crate::cli::context::OutputFormat;
 use crate::cli::host_options::{HostOptions, StartOptions};
 use crate::cli::in_root::{self, file_of};
+use crate::cli::source::refuse_image;
 use crate::cli::{Context, Exit, Failure};
 use crate::generate;
 use crate::host::Root;
@@ -120,6 +121,7 @@ fn tree(path: &Path, arguments: &Arguments, host: &Host) -> Result<Tree, Failure
         tree.why = arguments.why.as_ref().map(|name| why::find(&tree, name));
         tree
     };
+    refuse_image(path, "check")?;
     let shown = path.to_string_lossy();
     match inside(path, arguments) {
         Some((root, place)) => {

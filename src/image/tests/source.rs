@@ -310,6 +310,50 @@ fn an_oci_archive_gives_the_same_image_compressed_or_not() {
     assert_eq!(lines(&image(&at(&compressed, ":one")).unwrap().tree), EXPECTED);
 }
 
+/// What skopeo writes into a directory, of a manifest or index in the layout.
+fn exported(place: &Place, root: &serde_json::Value) -> String {
+    let folder = place.path("exported");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("version"), "Directory Transport Version: 1.1\n").unwrap();
+    for blob in fs::read_dir(place.path("layout/blobs/sha256")).unwrap() {
+        let (path, name) = blob.map(|blob| (blob.path(), blob.file_name().into_string().unwrap())).unwrap();
+        fs::copy(&path, folder.join(&name)).unwrap();
+        fs::copy(&path, folder.join(format!("{name}.manifest.json"))).unwrap();
+        if root["digest"].as_str().unwrap().ends_with(&name) {
+            fs::copy(&path, folder.join("manifest.json")).unwrap();
+        }
+    }
+    format!("dir:{}", folder.display())
+}
+
+#[test]
+fn what_skopeo_writes_into_a_directory_gives_the_same_image() {
+    let place = Place::new();
+    let single = place.image(&layers(), Some("v3"));
+    let source = exported(&place, &single);
+    assert_eq!(lines(&image(&source).unwrap().tree), EXPECTED);
+    let [bottom, ..] = layers();
+    let blob = place.path("exported").join(Digest::of(&bottom).hex());
+    fs::write(&blob, &bottom[1..]).unwrap();
+    let error = image(&source).unwrap_err();
+    assert!(
+        error.contains(&format!("{} should have {} bytes", Digest::of(&bottom), bottom.len())),
+        "{error}"
+    );
+    fs::remove_file(&blob).unwrap();
+    assert!(image(&source).unwrap_err().starts_with("could not read "));
+    let mut entry = single;
+    entry["platform"] = json!({"os": "linux", "architecture": "amd64"});
+    let index = json!({"schemaVersion": 2, "manifests": [entry]});
+    let index = place.typed("application/vnd.oci.image.index.v1+json", index.to_string().as_bytes());
+    let listing = listing(&exported(&place, &index)).unwrap();
+    assert!(listing.index.is_some());
+    assert_eq!(
+        lines(&block_on(read(&listing, &listing.images[0], &Limits::default())).unwrap().tree),
+        EXPECTED
+    );
+}
+
 /// An archive as `docker save` writes it, with the diff ids given.
 fn saved(place: &Place, diff_ids: &[Digest]) -> PathBuf {
     let [bottom, _, top] = layers();

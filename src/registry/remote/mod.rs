@@ -28,7 +28,18 @@ mod tls;
 mod upload;
 mod words;
 
+pub(super) use cause::causes;
 pub use client::{Client, ClientOptions, is_loopback};
 pub use listing::Fallback;
 pub use repository::{Accepted, Access, Repository};
 pub use tls::TlsOptions;
+pub(super) use tls::{add_to, add_to_plain};
+
+/// The certificates for a host that is not a registry: those of `options`, and those of the system's folders.
+///
+/// # Errors
+///
+/// [`Error::Settings`](super::Error::Settings) naming the file that cannot be used.
+pub(super) fn host_tls(host: &str, options: &TlsOptions) -> super::Result<tls::HostTls> {
+    tls::HostTls::read(host, options, true)
+}

@@ -1,0 +1,222 @@
+//! Images of a container engine of this machine, through its API: no client program is needed.
+//!
+//! The Docker Engine API (1.24 and later), which podman's service speaks, too: `GET /images/NAME/json` says which
+//! image a name means, `GET /images/ID/get` streams what `docker save` writes. By its ID an image comes alone; by
+//! a name without a tag all tags of the repository would. Nothing is changed in the engine.
+
+mod endpoint;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use serde::Deserialize;
+
+use super::blob::BlobReader;
+use super::error::{Error, Result};
+use super::limit;
+use super::remote::{add_to, add_to_plain, causes, host_tls};
+use super::text::shown;
+use endpoint::{Address, Endpoint};
+
+/// How long connecting may take.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long nothing may come: an engine packs an image before it sends the first byte.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Whose images are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EngineKind {
+    /// docker's.
+    Docker,
+    /// podman's: `containers-storage:` names what lies in its storage, and its service reads that.
+    Podman,
+}
+
+impl EngineKind {
+    /// The word before the image's name (containers-transports(5)).
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Docker => "docker-daemon:",
+            Self::Podman => "containers-storage:",
+        }
+    }
+
+    fn program(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Podman => "podman",
+        }
+    }
+
+    /// The way without the API: the client's own archive.
+    fn archive(self, name: &str) -> String {
+        match self {
+            Self::Docker => {
+                format!("`docker save -o app.tar {name} && compat check docker-archive:app.tar`")
+            }
+            Self::Podman => format!(
+                "`podman save --format oci-archive -o app.tar {name} && compat check oci-archive:app.tar`"
+            ),
+        }
+    }
+}
+
+/// A container engine of this machine.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    kind: EngineKind,
+    /// The image that is wanted, for messages.
+    name: String,
+    base: String,
+    /// Where it is reached, for messages.
+    place: String,
+    client: reqwest::Client,
+}
+
+/// An image of an engine.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct EngineImage {
+    /// What names it alone.
+    pub id: String,
+    /// Its size in bytes, as the engine counts it.
+    #[serde(default)]
+    pub size: u64,
+}
+
+/// How an engine answers what it will not do.
+#[derive(Deserialize)]
+struct Refusal {
+    message: String,
+}
+
+impl Engine {
+    /// The engine that the environment names (`DOCKER_HOST`, docker's context, `CONTAINER_HOST`), else the one at the
+    /// usual sockets. `name` is the image that is wanted of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Engine`] if there is none, or this user may not talk to it; [`Error::InvalidReference`] for a name that
+    /// no image has.
+    pub fn open(kind: EngineKind, name: &str) -> Result<Self> {
+        check_name(kind, name)?;
+        let Endpoint { address, tls } = endpoint::find(kind, name, &|name| std::env::var_os(name))?;
+        let builder = reqwest::Client::builder()
+            .user_agent(concat!("compat/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .connect_timeout(CONNECT)
+            .read_timeout(PATIENCE);
+        let place = address.to_string();
+        let (builder, base) = match (address, tls) {
+            (Address::Socket(path), _) => {
+                (add_to_plain(builder).unix_socket(path), "http://localhost".to_owned())
+            }
+            (Address::Server(host), None) => (add_to_plain(builder), format!("http://{host}")),
+            (Address::Server(host), Some(tls)) => {
+                (add_to(builder, host_tls(&host, &tls)?, &tls)?, format!("https://{host}"))
+            }
+        };
+        let client = builder.build().map_err(|error| Error::InvalidOption {
+            option: "the engine's address",
+            reason: causes(&error),
+        })?;
+        Ok(Self { kind, name: name.to_owned(), base, place, client })
+    }
+
+    /// The image that the name means: a name, with or without a tag, or an ID.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Engine`] if the engine has none, or does not answer.
+    pub async fn image(&self) -> Result<EngineImage> {
+        let mut body = self.ask(&format!("images/{}/json", self.name)).await?;
+        let mut bytes = Vec::new();
+        while let Some(piece) = body.next().await {
+            bytes.extend_from_slice(&piece?);
+            if bytes.len() as u64 > limit::MANIFEST {
+                let what = format!("the answer of {}", self.kind.program());
+                return Err(Error::TooLarge { what, limit: limit::MANIFEST });
+            }
+        }
+        let image: EngineImage = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::malformed(format!("the answer of {}", self.place), error.to_string()))?;
+        check_name(self.kind, &image.id)?;
+        Ok(image)
+    }
+
+    /// Streams an image as `docker save` writes it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Engine`] if the engine does not give it.
+    pub async fn save(&self, image: &EngineImage) -> Result<BlobReader> {
+        self.ask(&format!("images/{}/get", image.id)).await
+    }
+
+    async fn ask(&self, path: &str) -> Result<BlobReader> {
+        let answer = self.client.get(format!("{}/{path}", self.base)).send().await;
+        let answer = answer.map_err(|error| self.broken(&error))?;
+        let status = answer.status();
+        let engine = self.clone();
+        let mut body: BlobReader =
+            Box::pin(answer.bytes_stream().map(move |piece| piece.map_err(|error| engine.broken(&error))));
+        if status.is_success() {
+            return Ok(body);
+        }
+        let mut text = Vec::new();
+        while let Some(Ok(piece)) = body.next().await {
+            text.extend_from_slice(&piece);
+            if text.len() > limit::ERROR_BODY as usize {
+                break;
+            }
+        }
+        Err(self.refused(status.as_u16(), &text))
+    }
+
+    /// What an engine says instead of an image.
+    fn refused(&self, status: u16, body: &[u8]) -> Error {
+        let Self { kind, name, place, .. } = self;
+        let program = kind.program();
+        let said = serde_json::from_slice(body)
+            .map_or_else(|_| String::from_utf8_lossy(body).into_owned(), |refusal: Refusal| refusal.message);
+        let lower = said.to_lowercase();
+        // Older engines answer 500 to a name that they do not know.
+        if status == 404 || lower.contains("no such image") || lower.contains("reference does not exist") {
+            let hint = format!(
+                "`{program} images` lists what it has; an image of a registry is checked before it is pulled: \
+                 `compat check {name}`"
+            );
+            return Error::Engine { message: format!("{program} has no image {name}"), hint };
+        }
+        let message = format!(
+            "could not read {}{name}: {place} answered {status}: {}",
+            kind.prefix(),
+            shown(&said, 300)
+        );
+        Error::Engine { message, hint: format!("take the archive: {}", kind.archive(name)) }
+    }
+
+    fn broken(&self, error: &reqwest::Error) -> Error {
+        let Self { kind, name, place, .. } = self;
+        let message = format!("could not read {}{name} from {place}: {}", kind.prefix(), causes(error));
+        Error::Engine { message, hint: format!("take the archive: {}", kind.archive(name)) }
+    }
+}
+
+/// Only what references and IDs are made of: the name becomes part of a path.
+fn check_name(kind: EngineKind, name: &str) -> Result<()> {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/@-".contains(&byte);
+    let climbs = name.split('/').any(|part| matches!(part, "" | "." | ".."));
+    let reason = match () {
+        () if name.is_empty() => "it names no image",
+        () if name.starts_with('[') => "a storage other than the default one cannot be chosen",
+        () if climbs || !name.bytes().all(is_part) => "it is not the name of an image",
+        () => return Ok(()),
+    };
+    let reference = format!("{}{}", kind.prefix(), shown(name, 200));
+    Err(Error::InvalidReference { reference, reason: reason.to_owned() })
+}
