@@ -251,8 +251,15 @@ pub(super) fn describe(problem: &Problem) -> String {
         Problem::RelrUnknown { object } => {
             format!("{object} has packed relocations (DT_RELR), which the loader here does not know")
         }
-        Problem::IsaTooLow { object, wanted, host, .. } => {
-            format!("{object} needs a CPU of level {wanted}, and this one is {host}")
+        Problem::IsaTooLow { object, wanted, host, setting, .. } => {
+            let setting = setting.as_ref().map(|setting| format!(" ({setting})")).unwrap_or_default();
+            format!("{object} needs a CPU of level {wanted}{setting}, and this one is {host}")
+        }
+        Problem::CpuUnknown { object, wanted } => {
+            format!("{object} was built with {wanted}, and it is not known whether this CPU has that")
+        }
+        Problem::Packed { object, packer } => {
+            format!("{object} is packed by {packer}: what it unpacks was not looked at")
         }
         Problem::DlopenMissing { need, wanted_by, .. } => {
             let purpose = need.description.as_ref().or(need.feature.as_ref());
@@ -314,10 +321,20 @@ fn details(problem: &Problem) -> Vec<String> {
         Problem::LibraryUncertain { rejected, .. } => {
             rejected.iter().map(|file| format!("{}: {}", file.path, file.reason)).collect()
         }
+        Problem::Packed { packer, .. } => vec![way_out(packer).to_owned()],
         Problem::ProgramMissing { searched, .. } => {
             vec![format!("searched: {}", names_or_nothing(searched.iter().map(String::as_str)))]
         }
         _ => Vec::new(),
+    }
+}
+
+/// How to look at what a program unpacks.
+fn way_out(packer: &str) -> &'static str {
+    match packer {
+        "UPX" => "unpack it and check that: upx -d -o OUT FILE",
+        "AppImage" => "unpack it and check the folder: FILE --appimage-extract",
+        _ => "record a run (compat record), and check what gen --from-recording makes of it",
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! No I/O: callers hand in the bytes (usually a mapping of the file) and keep them alive through
 //! [`bytes::Bytes`]. Everything is read the way the dynamic loader reads it, through the program
-//! headers and the dynamic section; section headers are never needed, so stripped files are equal
-//! to others.
+//! headers and the dynamic section. Section headers are read for what tools wrote besides ([`Marks`]) and for
+//! nothing that the loader does, so stripped files load as others.
 //!
 //! Sources: the System V gABI (chapters 4 and 5), the GNU extensions in glibc's `elf.h` and
 //! `elf/dl-lookup.c`, the processor supplements. `goblin` reads the ELF header and the program
@@ -19,17 +19,21 @@ mod constant;
 mod dlopen;
 mod dynamic;
 mod error;
+mod go;
 mod hash;
 #[cfg(test)]
 mod hostile;
 mod layout;
 mod machine;
+mod mark;
 mod name;
 mod note;
 mod object;
+mod packing;
 mod range;
 mod reader;
 mod relocation;
+mod section;
 mod symbol;
 mod version;
 
@@ -40,6 +44,7 @@ pub use error::Error;
 pub use hash::{gnu_hash, sysv_hash};
 pub use layout::{IdentificationFault, Layout, Role, Segment};
 pub use machine::{Class, Endian, Machine};
+pub use mark::Marks;
 pub use note::{IsaLevel, KernelVersion, Notes};
 pub use object::{Kind, Object};
 pub use range::{is_searched, outline, ranges};

@@ -13,7 +13,7 @@ use crate::elf::reader::Reader;
 use crate::elf::symbol::SymbolTable;
 use crate::elf::{
     Class, DefinedVersion, Definition, Dependency, Dynamic, Endian, Error, IdentificationFault, Import,
-    ImportEntry, Layout, Machine, Notes, Uses, VersionNeed, Wanted, relocation, version,
+    ImportEntry, Layout, Machine, Marks, Notes, Uses, VersionNeed, Wanted, mark, relocation, version,
 };
 
 /// What kind of file the ELF header says it is (`e_type`).
@@ -51,6 +51,10 @@ pub struct Object {
     pub dynamic: Option<Dynamic>,
     /// What its notes say.
     pub notes: Notes,
+    /// What tools wrote into it that no loader reads.
+    pub marks: Marks,
+    /// It has neither an interpreter nor a dynamic section, and an entry point.
+    pub is_bare: bool,
     /// The versions it needs of others (`DT_VERNEED`).
     pub version_needs: Vec<VersionNeed>,
     /// The versions it defines (`DT_VERDEF`); `None` when it has no such table.
@@ -160,6 +164,8 @@ impl Object {
             interpreter: interpreter(&segments)?,
             dynamic: None,
             notes: notes(&segments, machine),
+            marks: Marks::default(),
+            is_bare: mark::is_bare(&header, &segments),
             version_needs: Vec::new(),
             version_definitions: None,
             symbols: None,
@@ -168,6 +174,7 @@ impl Object {
         if let Some(entries) = dynamic_entries(&segments)? {
             object.take_dynamic(&segments, &entries)?;
         }
+        object.marks = object.read_marks(&header, &segments).0;
         Ok(object)
     }
 
@@ -202,6 +209,11 @@ impl Object {
         Ok(())
     }
 
+    /// What tools wrote into it, and which parts of the file that is told by.
+    pub(super) fn read_marks(&self, header: &Header, segments: &Segments<'_>) -> (Marks, Vec<Range<usize>>) {
+        mark::read(header, segments, self.is_program(), self.notes.kernel.is_some())
+    }
+
     pub(super) fn reader(&self) -> Reader<'_> {
         Reader { data: &self.data, class: self.class, endian: self.endian }
     }
@@ -212,7 +224,8 @@ impl Object {
         match self.kind {
             Kind::Executable => true,
             Kind::Shared => {
-                self.interpreter.is_some() || self.dynamic.as_ref().is_some_and(|dynamic| dynamic.flags.pie)
+                let is_pie = self.dynamic.as_ref().is_some_and(|dynamic| dynamic.flags.pie);
+                self.interpreter.is_some() || is_pie || self.is_bare
             }
             Kind::Other(_) => false,
         }

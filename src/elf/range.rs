@@ -10,7 +10,7 @@ use goblin::elf::program_header as segment;
 use crate::elf::dynamic::Tables;
 use crate::elf::object::{self, Segments};
 use crate::elf::symbol::SymbolTable;
-use crate::elf::{Object, relocation, version};
+use crate::elf::{Marks, Object, mark, relocation, version};
 
 /// Ranges that are no further apart than this become one.
 const GAP: usize = 64;
@@ -45,7 +45,13 @@ pub fn ranges(data: &Bytes) -> Vec<Range<usize>> {
         return merged(ranges, data.len());
     }
     match Object::parse(data.clone()) {
-        Ok(object) => object_ranges(&object, &segments, &mut ranges),
+        Ok(object) => {
+            object_ranges(&object, &segments, &mut ranges);
+            // Without a mark there is nothing to keep: from zeroes none is read either.
+            if object.marks != Marks::default() {
+                ranges.extend(object.read_marks(&elf_header, &segments).1);
+            }
+        }
         // What the tables contradict each other about could be anywhere.
         Err(_) => ranges.push(0..data.len()),
     }
@@ -66,10 +72,17 @@ pub fn outline(data: &[u8]) -> Vec<Range<usize>> {
     if let Ok(headers) = object::parse_segments(&elf_header, reader) {
         let segments = Segments { reader, headers };
         segment_ranges(&segments, &mut parts);
-        if let Ok(Some(entries)) = object::dynamic_entries(&segments) {
+        let entries = object::dynamic_entries(&segments).ok().flatten();
+        if let Some(entries) = &entries {
             dynamic_section(&segments, entries.size, &mut parts);
             table_outline(&segments, &entries.tables, &mut parts);
         }
+        let has_interpreter = segments.headers.iter().any(|header| header.p_type == segment::PT_INTERP);
+        let is_program = has_interpreter
+            || elf_header.e_type == goblin::elf::header::ET_EXEC
+            || mark::is_bare(&elf_header, &segments)
+            || entries.is_some_and(|entries| entries.flags.pie);
+        parts.extend(mark::outline(&elf_header, &segments, is_program));
     }
     merged(parts, data.len())
 }

@@ -30,6 +30,8 @@ pub(super) fn specify(path: &str, facts: &Facts) -> Object {
         runpath: facts.runpath.clone(),
         flags: flags(facts),
         isa: facts.isa.map(|isa| isa.0),
+        cpu: facts.cpu.clone(),
+        packed_by: facts.packed_by.clone(),
         kernel: facts.kernel.map(|kernel| kernel.to_string()),
         build_id: facts.build_id.clone(),
         release: facts.release.clone(),
@@ -53,6 +55,7 @@ fn flags(facts: &Facts) -> Vec<ObjectFlag> {
         (flags.no_default_libraries, ObjectFlag::NoDefaultLibraries),
         (flags.relr, ObjectFlag::Relr),
         (facts.secure, ObjectFlag::Secure),
+        (facts.checks_kernel, ObjectFlag::ChecksKernel),
     ];
     all.into_iter().filter(|(set, _)| *set).map(|(_, flag)| flag).collect()
 }

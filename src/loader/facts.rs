@@ -8,6 +8,7 @@ use crate::elf::{
     self, Class, Dependency, DependencyKind, Flags, IdentificationFault, Import, IsaLevel, KernelVersion,
     Kind, Layout, Machine, Uses, VersionReference, VersionRule, Wanted, gnu_hash,
 };
+use crate::loader::mark;
 use crate::loader::specified::{has_unknown, specified_identification, specified_layout};
 use crate::spec;
 
@@ -59,8 +60,14 @@ pub struct Facts {
     pub flags: Flags,
     /// The x86-64 levels it says it needs.
     pub isa: Option<IsaLevel>,
+    /// What its toolchain says it was built for beyond the least CPU of its machine, as `KEY=VALUE`.
+    pub cpu: Vec<String>,
+    /// The tool that packed it: it unpacks another program and runs that.
+    pub packed_by: Option<String>,
     /// The oldest kernel it was built for.
     pub kernel: Option<KernelVersion>,
+    /// A static program that ends on a kernel older than that.
+    pub checks_kernel: bool,
     /// Its build-id in hexadecimal.
     pub build_id: Option<String>,
     /// It runs with raised privileges.
@@ -140,7 +147,7 @@ impl Facts {
             has_unknown: false,
             form: match object.kind {
                 Kind::Executable => Form::FixedExecutable,
-                Kind::Shared if dynamic.flags.pie => Form::Executable,
+                Kind::Shared if dynamic.flags.pie || object.is_bare => Form::Executable,
                 Kind::Shared => Form::Library,
                 Kind::Other(_) => Form::Other,
             },
@@ -151,8 +158,11 @@ impl Facts {
             rpath: dynamic.rpath,
             runpath: dynamic.runpath,
             flags: dynamic.flags,
-            isa: object.notes.isa,
+            isa: mark::isa(object.notes.isa, &object.marks.cpu),
+            cpu: object.marks.cpu.clone(),
+            packed_by: object.marks.packed_by.map(str::to_owned),
             kernel: object.notes.kernel,
+            checks_kernel: object.marks.checks_kernel,
             build_id: object.notes.build_id.as_deref().map(hexadecimal),
             secure: false,
             names_only: false,
@@ -200,6 +210,9 @@ impl Facts {
                 relr: has(spec::ObjectFlag::Relr),
             },
             isa: object.isa.map(IsaLevel),
+            cpu: object.cpu.clone(),
+            packed_by: object.packed_by.clone(),
+            checks_kernel: has(spec::ObjectFlag::ChecksKernel),
             kernel: object.kernel.as_deref().and_then(KernelVersion::parse),
             build_id: object.build_id.clone(),
             secure: has(spec::ObjectFlag::Secure),

@@ -36,6 +36,7 @@ mod hwcaps;
 mod index;
 mod layout;
 mod load;
+mod mark;
 mod memory;
 mod problem;
 mod profile_files;

@@ -213,8 +213,26 @@ pub enum Problem {
         wanted: String,
         /// The level there is.
         host: String,
-        /// Whether the loader refuses it, rather than let it fail at the first unknown instruction.
+        /// Whether it is refused at start, by the loader or by its own start code, rather than let fail at
+        /// the first unknown instruction.
         refused: bool,
+        /// The setting of its toolchain that says so (GOAMD64=v3), when it is no property note.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        setting: Option<String>,
+    },
+    /// Its toolchain built an object for a CPU of which nothing is known here.
+    CpuUnknown {
+        /// The object.
+        object: String,
+        /// The setting of the toolchain, as KEY=VALUE.
+        wanted: String,
+    },
+    /// A program unpacks another one and runs that, which was not looked at.
+    Packed {
+        /// The program.
+        object: String,
+        /// What packed it, such as UPX.
+        packer: String,
     },
     /// A library that an object says it opens by itself once it runs is found under none of its names.
     DlopenMissing {
@@ -237,7 +255,8 @@ pub enum Problem {
         wanted: String,
         /// The kernel there is.
         host: String,
-        /// Whether the loader takes no notice of it (glibc 2.36 and newer, and every musl).
+        /// Whether nothing takes notice of it: only the start code of a static program does (before glibc
+        /// 2.36).
         ignored: bool,
     },
     /// The kernel or the loader cannot map the segments of an object.
@@ -340,6 +359,8 @@ impl Problem {
             | Self::IsaTooLow { object, .. }
             | Self::SegmentsUnusable { object, .. }
             | Self::ObjectUnknown { object }
+            | Self::CpuUnknown { object, .. }
+            | Self::Packed { object, .. }
             | Self::KernelTooOld { object, .. } => Some(object),
             Self::MixedLibc { library, .. } => Some(library),
             Self::EffortExceeded { .. } => None,
@@ -360,7 +381,9 @@ impl Problem {
             | Self::LibraryUncertain { .. }
             | Self::EffortExceeded { .. }
             | Self::ObjectUnknown { .. }
-            | Self::SegmentsUnusable { page_size: Some(_), .. } => Effect::Undecided,
+            | Self::SegmentsUnusable { page_size: Some(_), .. }
+            | Self::CpuUnknown { .. }
+            | Self::Packed { .. } => Effect::Undecided,
             // The host may have it where its profile does not look.
             Self::LibraryMissing { rejected, .. } | Self::HostLibraryMissing { rejected, .. }
                 if any_unrecorded(rejected) =>
@@ -377,8 +400,7 @@ impl Problem {
             | Self::RelrUnknown { .. }
             | Self::SegmentsUnusable { refused: false, .. }
             | Self::VersionlessProvider { lazy: true, .. }
-            | Self::MixedLibc { .. }
-            | Self::KernelTooOld { .. } => Effect::Misbehaves,
+            | Self::MixedLibc { .. } => Effect::Misbehaves,
             _ => Effect::Refuses,
         }
     }
@@ -433,6 +455,12 @@ impl Problem {
                 Some(version) => format!("{wanted_by}: undefined symbol: {symbol}, version {version}"),
                 None => format!("{wanted_by}: undefined symbol: {symbol}"),
             }),
+            Self::IsaTooLow { setting: Some(setting), .. } => {
+                let level = setting.rsplit('=').next().unwrap_or_default();
+                let what = "This program can only be run on AMD64 processors with";
+                Some(format!("{what} {level} microarchitecture support."))
+            }
+            Self::KernelTooOld { ignored: false, .. } => Some("FATAL: kernel too old".to_owned()),
             Self::IsaTooLow { object, refused: true, .. } => {
                 Some(format!("{object}: CPU ISA level is lower than required"))
             }

@@ -7,7 +7,7 @@ use crate::loader::load::{self, Later, Program};
 use crate::loader::profile_files::UNRECORDED;
 use crate::loader::script::searched_program;
 use crate::loader::{
-    Effort, Facts, Files, Form, Load, LoadedObject, OpenError, Opened, Problem, parse_script,
+    Effort, Facts, Files, Form, Load, LoadedObject, OpenError, Opened, Problem, mark, parse_script,
 };
 
 /// How far a chain of scripts has come.
@@ -345,17 +345,17 @@ fn static_program(program: Program, environment: &Environment) -> Load {
 /// what the loader, if there is one, makes of them.
 pub(super) fn check_platform(load: &mut Load, loader: Option<&DynamicLoader>, environment: &Environment) {
     let refused = loader.is_some_and(|loader| loader.checks_isa);
-    let is_static = load.objects.first().is_some_and(|object| object.facts.interpreter.is_none())
-        && load.objects.len() == 1;
     let platform = &environment.platform;
     let mut problems = Vec::new();
-    for object in &load.objects {
+    for (index, object) in load.objects.iter().enumerate() {
         let shown = || object.shown.clone();
         if let (Some(wanted), Some(host)) = (object.facts.isa, platform.isa)
             && !wanted.is_subset_of(host)
         {
             let (wanted, host) = (wanted.to_string(), host.to_string());
-            problems.push(Problem::IsaTooLow { object: shown(), wanted, host, refused });
+            let setting = mark::reason(&object.facts).cloned();
+            let refused = refused || setting.is_some();
+            problems.push(Problem::IsaTooLow { object: shown(), wanted, host, refused, setting });
         }
         if object.facts.flags.relr && loader.is_some_and(|loader| !loader.knows_relr) {
             problems.push(Problem::RelrUnknown { object: shown() });
@@ -364,8 +364,10 @@ pub(super) fn check_platform(load: &mut Load, loader: Option<&DynamicLoader>, en
             && wanted > host
         {
             let (wanted, host) = (wanted.to_string(), host.to_string());
-            problems.push(Problem::KernelTooOld { object: shown(), wanted, host, ignored: !is_static });
+            let ignored = index > 0 || !object.facts.checks_kernel;
+            problems.push(Problem::KernelTooOld { object: shown(), wanted, host, ignored });
         }
     }
     load.problems.extend(problems);
+    mark::check(load, environment);
 }

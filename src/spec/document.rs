@@ -154,9 +154,17 @@ pub struct Object {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<ObjectFlag>,
     /// The x86-64 levels it says it needs, as the mask of GNU_PROPERTY_X86_ISA_1_NEEDED: bit 0 is the
-    /// baseline, bit 1 is x86-64-v2, and so on.
+    /// baseline, bit 1 is x86-64-v2, and so on; those of Go's GOAMD64 among them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isa: Option<u32>,
+    /// What its toolchain says it was built for beyond the least CPU of its machine, as KEY=VALUE
+    /// (GOAMD64=v3).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cpu: Vec<String>,
+    /// The tool that packed it, such as UPX: it unpacks another program and runs that, of which nothing is
+    /// known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packed_by: Option<String>,
     /// The oldest Linux kernel it was built for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[0-9]+\.[0-9]+\.[0-9]+$"))]
@@ -220,6 +228,8 @@ pub enum ObjectFlag {
     /// It runs with raised privileges (set-user-ID, set-group-ID or file capabilities), so that the
     /// loader ignores LD_LIBRARY_PATH.
     Secure,
+    /// It is linked statically and ends on a kernel that is older than the one it was built for.
+    ChecksKernel,
     /// A flag that this reader does not know.
     #[serde(other)]
     Unknown,
@@ -428,6 +438,8 @@ impl Object {
             runpath: None,
             flags: Vec::new(),
             isa: None,
+            cpu: Vec::new(),
+            packed_by: None,
             kernel: None,
             build_id: None,
             release: None,

@@ -47,6 +47,8 @@ fn parties(problem: &Problem) -> Option<(&str, Option<&str>)> {
         | Problem::IsaTooLow { object, .. }
         | Problem::SegmentsUnusable { object, .. }
         | Problem::ObjectUnknown { object }
+        | Problem::CpuUnknown { object, .. }
+        | Problem::Packed { object, .. }
         | Problem::KernelTooOld { object, .. } => (object, None),
         Problem::EffortExceeded { .. } => return None,
     })

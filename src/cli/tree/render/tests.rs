@@ -92,6 +92,7 @@ fn troubled() -> Tree {
             wanted: "x86-64-v3".into(),
             host: "x86-64-v2".into(),
             refused: true,
+            setting: None,
         },
         Problem::SymbolMissing {
             symbol: "compress9".into(),
