@@ -24,6 +24,7 @@ pub mod loader;
 pub mod mirror;
 pub mod record;
 pub mod registry;
+pub mod script;
 pub mod spec;
 pub mod sys;
 pub mod trace;

@@ -39,8 +39,14 @@ fn loader(path: &str, flavour: Flavour, directory: &str) -> DynamicLoader {
 
 /// A host whose shell uses glibc or musl; both are installed, and no other library.
 fn host(shell: &str, programs: &[&str]) -> Host {
-    let platform =
-        Platform { machine: Machine::X86_64, isa: None, is_intel: false, kernel: None, page_size: None };
+    let platform = Platform {
+        machine: Machine::X86_64,
+        isa: None,
+        is_intel: false,
+        kernel: None,
+        page_size: None,
+        handlers: Vec::new(),
+    };
     let program = |path: &str, interpreter: Option<&str>| Object {
         interpreter: interpreter.map(str::to_owned),
         ..Object::new(path, ObjectKind::Executable, "x86_64", 64)

@@ -23,9 +23,10 @@ use std::path::Path;
 use crate::elf::IsaLevel;
 use crate::host::{Drivers, Platform, Profile, Root};
 use crate::loader::{
-    Application, DEFAULT_PROGRAM_PATH, Environment, Files, HostFiles, Load, ProfileFiles, ScopeFiles,
-    SealedFiles,
+    Application, DEFAULT_PROGRAM_PATH, Environment, Files, HostFiles, Load, Problem, ProfileFiles,
+    ScopeFiles, SealedFiles,
 };
+use crate::script::{ARGUMENTS, is_shell, is_wrapper};
 use crate::spec::{Image, Recorded, Specification};
 
 pub use report::{
@@ -225,8 +226,37 @@ impl Report {
         if let Some(recorded) = &specification.recorded {
             self.add_recorded(recorded, &application, &files, &environment);
         }
+        for command in &image.unfollowed {
+            let object = format!("the command {command:?}");
+            let interpreter = image.command.first().cloned().unwrap_or_default();
+            let problem = Problem::ScriptNotFollowed { object, interpreter, started: None };
+            let subject = specification.subjects.first().map_or("", String::as_str);
+            self.add_finding(Finding::of_problem(&problem, subject));
+        }
+        if !leads_to_a_program(specification) {
+            self.doubt_unfollowed();
+        }
         let findings = requirement::findings(specification, &sealed, host);
         findings.into_iter().for_each(|finding| self.add_finding(finding));
+    }
+
+    /// Leaves open what a shell does that was not followed at all: nothing of the application was looked at.
+    fn doubt_unfollowed(&mut self) {
+        let is_unfollowed = |matter: &Matter| match matter {
+            Matter::Problem(Problem::ScriptNotFollowed { interpreter, started: None, .. }) => {
+                is_shell_at(interpreter)
+            }
+            _ => false,
+        };
+        for finding in self.findings.iter_mut().filter(|finding| is_unfollowed(&finding.matter)) {
+            finding.impact = Impact::Undecided;
+            let is_it = |subject: &&mut Subject| finding.subjects.contains(&subject.path);
+            for subject in self.subjects.iter_mut().filter(is_it) {
+                if subject.verdict == Verdict::Compatible {
+                    subject.verdict = Verdict::Undecided;
+                }
+            }
+        }
     }
 
     /// Adds what became of the start of one subject.
@@ -244,11 +274,28 @@ impl Report {
     }
 }
 
+/// Whether the command of an image leads to anything but shells, wrappers and shells' scripts that were not
+/// followed.
+fn leads_to_a_program(specification: &Specification) -> bool {
+    let script = |path: &String| specification.scripts.iter().find(|script| script.path == *path);
+    specification.subjects.iter().any(|path| match script(path) {
+        Some(script) => {
+            let is_followed = script.body.as_ref().is_some_and(|body| !body.command.is_empty());
+            let is_given = script.body.as_ref().is_some_and(|body| body.command == [ARGUMENTS]);
+            is_followed && !is_given || script.body.as_ref().is_some_and(|body| !body.partial && !is_given)
+        }
+        None => !is_shell_at(path) && !is_wrapper(path.rsplit('/').next().unwrap_or_default()),
+    })
+}
+
+fn is_shell_at(path: &str) -> bool {
+    is_shell(path.rsplit('/').next().unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::elf::{KernelVersion, Machine};
-    use crate::loader::Problem;
     use crate::spec::{LibraryNeed, Object, ObjectKind, Symbols, VersionNeed};
 
     /// A program of this machine that needs libc.so.6, changed by the test.

@@ -57,7 +57,10 @@ fn findings(start: &RecordedStart<'_>, runs: u32, is_subject: bool) -> Vec<Findi
     let is_gone = |problem: &Problem| {
         start.unknown == Some(Unknown::Gone) && matches!(problem, Problem::NotAProgram { .. })
     };
-    let own = start.problems.iter().filter(|problem| !(is_subject || is_gone(problem)) || is_end(problem));
+    // What a script did is what was recorded.
+    let is_script = |problem: &Problem| matches!(problem, Problem::ScriptNotFollowed { .. });
+    let own = start.problems.iter().filter(|problem| !is_script(problem));
+    let own = own.filter(|problem| !(is_subject || is_gone(problem)) || is_end(problem));
     let own = own.map(|problem| {
         let remark = Remark::RecordedProgram {
             program: program.path.clone(),

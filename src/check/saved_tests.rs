@@ -28,6 +28,7 @@ fn profile(change: impl FnOnce(&mut Profile)) -> Profile {
         is_intel: false,
         kernel: None,
         page_size: None,
+        handlers: Vec::new(),
     };
     let loader = DynamicLoader {
         path: LOADER.to_owned(),
@@ -49,6 +50,7 @@ fn profile(change: impl FnOnce(&mut Profile)) -> Profile {
             path: "/usr/bin/known".to_owned(),
             interpreter: LOADER.to_owned(),
             argument: None,
+            body: None,
         }],
         unrecorded: Some(BTreeMap::from([
             ("/".to_owned(), names(&["etc", "home", "opt"])),
@@ -189,6 +191,7 @@ fn interpreters_and_programs_that_are_not_recorded_leave_it_open() {
             path: "s".to_owned(),
             interpreter: interpreter.to_owned(),
             argument: argument.map(str::to_owned),
+            body: None,
         };
         let specification =
             Specification { subjects: vec!["s".to_owned()], scripts: vec![script], ..Specification::new() };

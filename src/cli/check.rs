@@ -2,6 +2,7 @@
 
 use std::io::Read as _;
 use std::mem::ManuallyDrop;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::check::{self, Host, Impact, Report, Source, Verdict};
@@ -222,7 +223,18 @@ fn is_application(source: &str, root: Option<&Path>) -> bool {
     if path.is_dir() {
         return looks_like_path;
     }
-    is_startable(path)
+    is_startable(path) || is_meant_to_start(path)
+}
+
+/// Whether a file is no document and is meant to be started: a script without `#!`, or with something in front
+/// of it.
+fn is_meant_to_start(path: &Path) -> bool {
+    let mut head = Vec::new();
+    let Ok(file) = crate::sys::open_regular(path) else { return false };
+    let is_executable = file.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0);
+    let is_read = file.take(256).read_to_end(&mut head).is_ok();
+    let is_document = head.trim_ascii_start().first().is_some_and(|byte| matches!(byte, b'{' | b'['));
+    is_read && !is_document && (is_executable || head.starts_with(b"\xef\xbb\xbf#!"))
 }
 
 /// Whether a file is an ELF object or a script.

@@ -1,5 +1,7 @@
 //! A report as text for people: what is missing, who wants it, what the host has instead.
 
+mod start;
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
@@ -45,6 +47,10 @@ fn headline(report: &Report) -> String {
     let misbehaves = report.findings.iter().any(|finding| finding.impact == Impact::Misbehaves);
     let refuses = report.findings.iter().any(|finding| finding.impact == Impact::DoesNotStart);
     match report.verdict {
+        Verdict::Compatible if start::is_followed_in_part(report) => {
+            let start = if is_one { "starts" } else { "start" };
+            format!("{subjects} {start} on {place}; not all that scripts do was looked at")
+        }
         Verdict::Compatible if is_one => format!("{subjects} runs on {place}"),
         Verdict::Compatible => format!("{subjects} run on {place}"),
         Verdict::Incompatible if misbehaves && !refuses => {
@@ -112,6 +118,8 @@ enum Common<'a> {
     Symbols(Option<&'a str>, &'a str, Option<&'a str>, bool),
     /// Libraries that are not here and that recorded runs loaded: the program, in how many of how many.
     Recorded(&'a str, u32, u32),
+    /// Scripts of which nothing was looked at: what runs them.
+    Scripts(&'a str),
 }
 
 fn common(finding: &Finding) -> Option<Common<'_>> {
@@ -121,6 +129,9 @@ fn common(finding: &Finding) -> Option<Common<'_>> {
         }
         Matter::Problem(Problem::SymbolMissing { library, wanted_by, version, lazy, .. }) => {
             Some(Common::Symbols(library.as_deref(), wanted_by, version.as_deref(), *lazy))
+        }
+        Matter::Problem(Problem::ScriptNotFollowed { interpreter, started: None, .. }) => {
+            Some(Common::Scripts(interpreter))
         }
         Matter::Remark(Remark::RecordedLibrary { program, seen, runs, .. }) => {
             recorded_missing(finding).map(|_| Common::Recorded(program, *seen, *runs))
@@ -168,6 +179,13 @@ impl Group<'_> {
                 let when = if *lazy { "; it would fail at the first call" } else { "" };
                 format!("nothing here defines {symbols}{of}, which {wanted_by} wants{when}")
             }
+            Problem::ScriptNotFollowed { interpreter, started: None, .. } if self.findings.len() > 1 => {
+                let scripts = names(self.findings.iter().filter_map(|finding| match &finding.matter {
+                    Matter::Problem(problem) => problem.object(),
+                    Matter::Remark(_) => None,
+                }));
+                format!("{scripts} are scripts: what {interpreter} does with them was not looked at")
+            }
             other => describe(other),
         }
     }
@@ -203,20 +221,6 @@ fn missing_symbol(finding: &Finding) -> Option<&str> {
 /// One problem in a sentence.
 pub(super) fn describe(problem: &Problem) -> String {
     match problem {
-        Problem::WrongMachine { object, machine, host } => {
-            format!("{object} is for {machine}, and this machine is {host}")
-        }
-        Problem::NotAProgram { object, reason } => format!("{object} cannot be started: {reason}"),
-        Problem::InterpreterMissing { object, interpreter, reason } => {
-            format!("{interpreter}, the interpreter of {object}, cannot be used here: {reason}")
-        }
-        Problem::InterpreterUnknown { object, interpreter } => {
-            format!("{interpreter}, the loader of {object}, is neither glibc's nor musl's")
-        }
-        Problem::ScriptTooDeep { object } => format!("{object} leads through more than five scripts"),
-        Problem::ProgramMissing { object, program, .. } => {
-            format!("{program}, which {object} runs by env, is not in PATH here")
-        }
         Problem::LibraryMissing { library, wanted_by, .. } => {
             format!("{library} is not here, {wanted_by} wants it")
         }
@@ -255,12 +259,6 @@ pub(super) fn describe(problem: &Problem) -> String {
             let setting = setting.as_ref().map(|setting| format!(" ({setting})")).unwrap_or_default();
             format!("{object} needs a CPU of level {wanted}{setting}, and this one is {host}")
         }
-        Problem::CpuUnknown { object, wanted } => {
-            format!("{object} was built with {wanted}, and it is not known whether this CPU has that")
-        }
-        Problem::Packed { object, packer } => {
-            format!("{object} is packed by {packer}: what it unpacks was not looked at")
-        }
         Problem::DlopenMissing { need, wanted_by, .. } => {
             let purpose = need.description.as_ref().or(need.feature.as_ref());
             let purpose = purpose.map(|purpose| format!(" ({purpose})")).unwrap_or_default();
@@ -289,6 +287,17 @@ pub(super) fn describe(problem: &Problem) -> String {
             };
             format!("not followed to the end: {what} than any program is known to need")
         }
+        Problem::WrongMachine { .. }
+        | Problem::NotAProgram { .. }
+        | Problem::InterpreterMissing { .. }
+        | Problem::InterpreterUnknown { .. }
+        | Problem::ScriptTooDeep { .. }
+        | Problem::Packed { .. }
+        | Problem::CpuUnknown { .. }
+        | Problem::Emulated { .. }
+        | Problem::ProgramMissing { .. }
+        | Problem::ScriptFails { .. }
+        | Problem::ScriptNotFollowed { .. } => start::describe(problem),
         Problem::VersionMissing { .. } | Problem::SymbolMissing { .. } => String::new(),
     }
 }
@@ -321,20 +330,14 @@ fn details(problem: &Problem) -> Vec<String> {
         Problem::LibraryUncertain { rejected, .. } => {
             rejected.iter().map(|file| format!("{}: {}", file.path, file.reason)).collect()
         }
-        Problem::Packed { packer, .. } => vec![way_out(packer).to_owned()],
-        Problem::ProgramMissing { searched, .. } => {
+        Problem::Packed { .. } | Problem::InterpreterMissing { .. } | Problem::ScriptNotFollowed { .. } => {
+            start::details(problem)
+        }
+        Problem::ProgramMissing { program, .. } if program.ends_with('\r') => start::details(problem),
+        Problem::ProgramMissing { searched, .. } if !searched.is_empty() => {
             vec![format!("searched: {}", names_or_nothing(searched.iter().map(String::as_str)))]
         }
         _ => Vec::new(),
-    }
-}
-
-/// How to look at what a program unpacks.
-fn way_out(packer: &str) -> &'static str {
-    match packer {
-        "UPX" => "unpack it and check that: upx -d -o OUT FILE",
-        "AppImage" => "unpack it and check the folder: FILE --appimage-extract",
-        _ => "record a run (compat record), and check what gen --from-recording makes of it",
     }
 }
 

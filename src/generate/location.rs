@@ -4,12 +4,16 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::generate::scope::Scope;
 use crate::loader::Facts;
+use crate::script::OWN_DIRECTORY;
+use crate::spec::Script;
 
 /// Whether something in the scope names an absolute path inside it, or leaves it by `$ORIGIN`. Else the place
 /// is left out, so that the same files give the same document wherever they lie.
 pub(super) fn does_matter(scope: &Scope) -> bool {
     let matters = scope.application.objects.iter().any(|(path, facts)| depends_on_place(scope, path, facts));
-    matters || scope.application.library_path.iter().any(|directory| directory.contains("ORIGIN"))
+    let by_scripts = scope.application.scripts.iter().any(|script| script_depends_on_place(scope, script));
+    let listed = scope.application.library_path.iter().any(|directory| directory.contains("ORIGIN"));
+    matters || by_scripts || listed
 }
 
 fn depends_on_place(scope: &Scope, object: &str, facts: &Facts) -> bool {
@@ -19,6 +23,21 @@ fn depends_on_place(scope: &Scope, object: &str, facts: &Facts) -> bool {
         facts.needed.iter().map(|dependency| dependency.name.as_str()).filter(|name| name.contains('/'));
     let interpreter = facts.interpreter.as_deref();
     elements.chain(paths).chain(interpreter).any(|path| is_tied(scope, object, path))
+}
+
+/// Whether a script starts something by its place: beside itself and not in the scope, or in the scope by its
+/// absolute path.
+fn script_depends_on_place(scope: &Scope, script: &Script) -> bool {
+    let body = script.body.iter();
+    let mut paths = body.flat_map(|body| body.command.first().into_iter().chain(&body.directory));
+    paths.any(|path| match path.strip_prefix(OWN_DIRECTORY) {
+        Some(rest) => {
+            let script = scope.directory.join(&script.path);
+            let own = script.parent().unwrap_or(&scope.directory);
+            !owns(scope, &normalise(&own.join(rest.trim_start_matches('/'))))
+        }
+        None => path.starts_with('/') && owns(scope, &outside(scope, &normalise(Path::new(path)))),
+    })
 }
 
 fn is_tied(scope: &Scope, object: &str, path: &str) -> bool {

@@ -11,7 +11,8 @@ use base64::Engine as _;
 use crate::elf::{Class, Machine};
 use crate::generate::object;
 use crate::host::{Drivers, DynamicLoader, LibraryCache, Platform, Profile, is_core_library};
-use crate::loader::{DEFAULT_PROGRAM_PATH, Files, Form, HostFiles, OpenError, parse_script};
+use crate::loader::{DEFAULT_PROGRAM_PATH, Files, Form, HostFiles, OpenError, listed};
+use crate::script::parse_script;
 use crate::spec::{Script, Symbols};
 
 /// What goes into a profile.
@@ -246,12 +247,7 @@ impl Recorder<'_> {
             Err(OpenError::NotElf | OpenError::TooShort) => {
                 let data = self.files.read(path).ok();
                 if let Some(Ok(script)) = data.and_then(|data| parse_script(&data)) {
-                    let script = Script {
-                        path: real.clone(),
-                        interpreter: script.interpreter,
-                        argument: script.argument,
-                    };
-                    scripts.insert(real, script);
+                    scripts.insert(real.clone(), listed(&real, &script));
                 }
             }
             _ => {}
@@ -280,8 +276,14 @@ mod tests {
         symlink("nowhere", at("usr/lib/libdangling.so")).unwrap();
         let files = HostFiles::new(Root::at(folder.path()).unwrap());
         let options = ProfileOptions { directories: vec!["/lib".to_owned()], ..ProfileOptions::default() };
-        let platform =
-            Platform { machine: Machine::X86_64, isa: None, is_intel: false, kernel: None, page_size: None };
+        let platform = Platform {
+            machine: Machine::X86_64,
+            isa: None,
+            is_intel: false,
+            kernel: None,
+            page_size: None,
+            handlers: Vec::new(),
+        };
         let profile = profile(&files, &platform, &options);
         let lists = profile.unrecorded.unwrap();
         assert_eq!(lists["/usr/lib"], ["private", "readme"]);

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use crate::elf;
 use crate::generate::{alternative, member};
 use crate::host;
-use crate::loader::{Application, Facts, Form, PassedFor, PassedOver, parse_script};
+use crate::loader::{Application, Facts, Form, PassedFor, PassedOver, listed};
+use crate::script::{self, parse_script};
 use crate::spec::Script;
 use crate::sys;
 use crate::trace::Runs;
@@ -39,10 +40,12 @@ pub enum Error {
         source: elf::Error,
     },
     /// A named file is neither an ELF object nor a script.
-    #[error("{} is neither an ELF object nor a script", path.display())]
+    #[error("{} is neither an ELF object nor a script{why}", path.display())]
     Neither {
         /// Which one.
         path: PathBuf,
+        /// What it is instead, behind a colon; empty if there is nothing to say.
+        why: String,
     },
     /// A named file is an object file or a core dump.
     #[error("{} is an ELF file that is neither a program nor a library", path.display())]
@@ -79,6 +82,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// The error about a file that cannot be started, with the reason that its first bytes tell.
+    pub fn neither(path: &Path) -> Self {
+        let mut head = Vec::new();
+        let read = sys::open_regular(path).and_then(|file| file.take(256).read_to_end(&mut head));
+        let why = read.map(|_| script::why_none(&head)).ok().filter(|why| !why.starts_with("neither"));
+        Self::Neither { path: path.to_owned(), why: why.map(|why| format!(": {why}")).unwrap_or_default() }
+    }
+
     /// What the user can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
@@ -216,7 +227,7 @@ impl Reader {
                 self.scope.application.scripts.push(script);
                 name
             }
-            Content::Other => return Err(Error::Neither { path: path() }),
+            Content::Other => return Err(Error::neither(shown)),
         };
         if !self.scope.application.subjects.contains(&added) {
             self.scope.application.subjects.push(added.clone());
@@ -343,12 +354,12 @@ impl Reader {
             facts.secure = is_secure(path, &metadata);
             return Ok((Content::Object(Box::new(facts)), metadata));
         }
+        if head.starts_with(b"#!") {
+            let rest = (script::LONGEST + 1 - head.len()) as u64;
+            Read::by_ref(&mut file).take(rest).read_to_end(&mut head).map_err(read_error)?;
+        }
         let content = match parse_script(&head) {
-            Some(Ok(script)) => Content::Script(Script {
-                path: self.scope.relative(path),
-                interpreter: script.interpreter,
-                argument: script.argument,
-            }),
+            Some(Ok(script)) => Content::Script(listed(&self.scope.relative(path), &script)),
             _ => Content::Other,
         };
         Ok((content, metadata))

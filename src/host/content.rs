@@ -16,7 +16,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 
 use bytes::Bytes;
 
-use crate::{elf, sys};
+use crate::{elf, script, sys};
 
 /// The most that is copied of one file.
 pub const MOST_COPIED: u64 = 256 << 20;
@@ -83,7 +83,10 @@ pub fn whole(file: &File) -> io::Result<Bytes> {
         return sys::map(file);
     }
     let head = copy(file, metadata.len().min(HEAD))?;
-    if head.starts_with(b"#!") || head.len() as u64 == metadata.len() {
+    if head.starts_with(b"#!") {
+        return copy(file, metadata.len().min(script::LONGEST as u64 + 1));
+    }
+    if head.len() as u64 == metadata.len() {
         return Ok(head);
     }
     if metadata.len() > MOST_COPIED {

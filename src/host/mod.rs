@@ -7,6 +7,7 @@
 mod content;
 mod driver;
 mod dynamic_loader;
+mod handler;
 mod library_cache;
 mod platform;
 mod profile;
@@ -15,6 +16,7 @@ mod root;
 pub use crate::spec::{DynamicLoader, Flavour};
 pub use content::{MOST_COPIED, object, whole};
 pub use driver::{Drivers, NvidiaDriver};
+pub use handler::Handler;
 pub use library_cache::{CacheEntry, LibraryCache};
 pub use platform::Platform;
 pub use profile::{MAXIMUM_PROFILE_SIZE, PROFILE_IDENTIFIER, Profile, ProfileError, is_core_library};

@@ -1,6 +1,7 @@
 //! The CPU and the kernel of a host.
 
 use crate::elf::{IsaLevel, KernelVersion, Machine};
+use crate::host::Handler;
 
 /// What programs run on: a CPU and a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub struct Platform {
     pub kernel: Option<KernelVersion>,
     /// The size of a page, in bytes; `None` when it is not known.
     pub page_size: Option<u64>,
+    /// What the kernel hands files to that it does not start itself (binfmt_misc).
+    pub handlers: Vec<Handler>,
 }
 
 impl Platform {
@@ -24,7 +27,8 @@ impl Platform {
         let kernel = KernelVersion::parse(&release.release().to_string_lossy());
         let page_size = u64::try_from(rustix::param::page_size()).ok();
         let machine = Machine::of_this_program();
-        Self { machine, isa: isa_of_this_cpu(), is_intel: is_intel(), kernel, page_size }
+        let handlers = Handler::of_this_machine();
+        Self { machine, isa: isa_of_this_cpu(), is_intel: is_intel(), kernel, page_size, handlers }
     }
 
     /// The sizes of a page that the kernel may have: the one that is known, or each with which kernels for the

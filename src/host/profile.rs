@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::elf::{IsaLevel, KernelVersion, Machine};
-use crate::host::{Drivers, DynamicLoader, Platform};
+use crate::host::{Drivers, DynamicLoader, Handler, Platform};
 use crate::spec::{Object, Script};
 
 /// The identifier of the schema.
@@ -49,6 +49,9 @@ pub struct Profile {
     /// The size of a page, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_size: Option<u64>,
+    /// What its kernel hands files to that it does not start itself (binfmt_misc).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub handlers: Vec<Handler>,
     /// What its drivers offer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drivers: Option<Drivers>,
@@ -134,6 +137,7 @@ impl Profile {
             intel: platform.is_intel,
             kernel: platform.kernel.map(|kernel| kernel.to_string()),
             page_size: platform.page_size,
+            handlers: platform.handlers.clone(),
             complete: true,
             ..Self::default()
         }
@@ -147,6 +151,7 @@ impl Profile {
             is_intel: self.intel,
             kernel: self.kernel.as_deref().and_then(KernelVersion::parse),
             page_size: self.page_size.filter(|size| size.is_power_of_two()),
+            handlers: self.handlers.clone(),
         }
     }
 

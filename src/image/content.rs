@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::image::packed::Packer;
 use crate::image::path::Components;
 use crate::image::{Content, Fault, limit, merge};
-use crate::sys;
+use crate::{script, sys};
 
 const BLOCK: usize = 256 << 10;
 
@@ -33,8 +33,13 @@ impl Classifier {
         }
         self.take(path, size.min(limit::SCRIPT_LINE as u64), reader)?;
         if self.buffer.starts_with(b"#!") {
-            let end = memchr::memchr(b'\n', &self.buffer).unwrap_or(self.buffer.len());
-            return Ok(Content::Script(self.buffer[..end].into()));
+            if size <= script::LONGEST as u64 {
+                self.extend(path, size, reader)?;
+            }
+            return Ok(Content::Script(kept_of_script(&self.buffer, size)));
+        }
+        if self.buffer.starts_with(b"\xef\xbb\xbf#!") {
+            return Ok(Content::Script(self.buffer.as_slice().into()));
         }
         if !self.buffer.starts_with(b"\x7fELF") {
             return Ok(Content::Other);
@@ -89,6 +94,20 @@ impl Classifier {
     }
 }
 
+/// The first line of a script, and a text that says what is known of the rest.
+fn kept_of_script(data: &[u8], size: u64) -> Box<[u8]> {
+    let head = &data[..data.len().min(limit::SCRIPT_LINE)];
+    let line = &head[..memchr::memchr(b'\n', head).unwrap_or(head.len())];
+    let body = match script::parse_script(data).filter(|_| data.len() as u64 == size) {
+        Some(Ok(script)) => Some(script.body).filter(script::Body::is_known),
+        _ => None,
+    };
+    match body {
+        Some(body) => [line, b"\n", body.text().as_bytes()].concat().into(),
+        None => line.into(),
+    }
+}
+
 fn write_block(file: &mut Spool, block: &[u8]) -> io::Result<()> {
     if block.iter().all(|byte| *byte == 0) {
         file.seek(SeekFrom::Current(block.len() as i64)).map(|_| ())
@@ -129,9 +148,14 @@ mod tests {
     }
 
     #[test]
-    fn a_script_keeps_its_first_line_and_no_more() {
-        let Content::Script(line) = read("usr/bin/x", b"#!/bin/sh -e\necho\n") else { panic!() };
+    fn a_script_keeps_its_first_line_and_what_is_known_of_it() {
+        let Content::Script(line) = read("usr/bin/x", b"#!/bin/sh -e\neval x\n") else { panic!() };
         assert_eq!(&*line, b"#!/bin/sh -e");
+        let Content::Script(known) = read("usr/bin/x", b"#!/bin/sh\n# Starts it.\nset -e\nexec /app\n")
+        else {
+            panic!()
+        };
+        assert_eq!(&*known, b"#!/bin/sh\nexec \"/app\"\n");
         let long = [b"#!/bin/sh ".to_vec(), vec![b'x'; 1000]].concat();
         let Content::Script(line) = read("usr/bin/x", &long) else { panic!() };
         assert_eq!(line.len(), 256);

@@ -73,8 +73,8 @@ impl File {
 pub enum Content {
     /// An ELF object, packed.
     Elf(Packed),
-    /// A script: its beginning up to and without the first end of line, at most
-    /// [`limit::SCRIPT_LINE`] bytes.
+    /// A script: its beginning up to and without the first end of line, at most [`limit::SCRIPT_LINE`] bytes;
+    /// then, in a shorter text of the same meaning, what is known of the command that it ends with.
     Script(Box<[u8]>),
     /// A file that the loader or the verdict reads as a whole (`docs/images.md` lists them).
     Whole(Bytes),

@@ -170,8 +170,8 @@ impl Application {
         environment: &Environment,
     ) -> Load {
         if let Some(script) = special.scripts.get(subject) {
-            let argument = script.argument.as_deref();
-            let load = start_script_line(subject, &script.interpreter, argument, files, environment);
+            let start = Start { path: &files.path_of(subject), shown: subject };
+            let load = start_script_line(&start, script, files, environment);
             return honest(load, files);
         }
         if let Some(machine) = special.foreign.get(subject) {

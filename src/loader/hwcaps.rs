@@ -132,7 +132,14 @@ mod tests {
         let isa = Some(IsaLevel::up_to(level));
         Legacy::of(
             machine,
-            &Platform { machine: Machine::X86_64, isa, is_intel, kernel: None, page_size: None },
+            &Platform {
+                machine: Machine::X86_64,
+                isa,
+                is_intel,
+                kernel: None,
+                page_size: None,
+                handlers: Vec::new(),
+            },
         )
     }
 

@@ -58,6 +58,17 @@ pub enum Problem {
         /// The loader it names.
         interpreter: String,
     },
+    /// The program is for another machine, and the kernel has another program start it (binfmt_misc).
+    Emulated {
+        /// The program.
+        object: String,
+        /// The machine it is for.
+        machine: String,
+        /// What starts it.
+        handler: String,
+        /// Whether it is known to load programs as that machine does (qemu).
+        known: bool,
+    },
     /// A script leads through more scripts than the kernel follows.
     ScriptTooDeep {
         /// The script.
@@ -71,6 +82,26 @@ pub enum Problem {
         program: String,
         /// The directories that were searched.
         searched: Vec<String>,
+        /// The script itself starts it, not `env` on its behalf.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        by_script: bool,
+    },
+    /// The first line of a script starts nothing.
+    ScriptFails {
+        /// The script.
+        object: String,
+        /// Why not, in the words of what it names.
+        reason: String,
+    },
+    /// What a script does was not looked at, or not all of it: nothing was executed.
+    ScriptNotFollowed {
+        /// The script.
+        object: String,
+        /// What runs it.
+        interpreter: String,
+        /// The command that it ends with, which was looked at.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        started: Option<String>,
     },
     /// A needed library is found nowhere.
     LibraryMissing {
@@ -336,7 +367,7 @@ impl Problem {
     }
 
     /// The object that it is found in.
-    pub(super) fn object(&self) -> Option<&str> {
+    pub fn object(&self) -> Option<&str> {
         match self {
             Self::LibraryMissing { wanted_by, .. }
             | Self::LibraryUncertain { wanted_by, .. }
@@ -355,6 +386,9 @@ impl Problem {
             | Self::InterpreterUnknown { object, .. }
             | Self::ScriptTooDeep { object }
             | Self::ProgramMissing { object, .. }
+            | Self::ScriptFails { object, .. }
+            | Self::Emulated { object, .. }
+            | Self::ScriptNotFollowed { object, .. }
             | Self::RelrUnknown { object }
             | Self::IsaTooLow { object, .. }
             | Self::SegmentsUnusable { object, .. }
@@ -376,8 +410,12 @@ impl Problem {
                 DlopenPriority::Required if any_unrecorded(rejected) => Effect::Undecided,
                 DlopenPriority::Required => Effect::Misbehaves,
             },
-            Self::VersionUnknown { .. } | Self::KernelTooOld { ignored: true, .. } => Effect::Warns,
+            Self::VersionUnknown { .. }
+            | Self::ScriptNotFollowed { .. }
+            | Self::Emulated { known: true, .. }
+            | Self::KernelTooOld { ignored: true, .. } => Effect::Warns,
             Self::InterpreterUnknown { .. }
+            | Self::Emulated { known: false, .. }
             | Self::LibraryUncertain { .. }
             | Self::EffortExceeded { .. }
             | Self::ObjectUnknown { .. }
@@ -412,11 +450,16 @@ impl Problem {
                 Some(format!("{object}: cannot execute binary file: Exec format error"))
             }
             Self::InterpreterMissing { object, interpreter, reason } => {
-                Some(format!("{object}: {interpreter}: bad interpreter: {reason}"))
+                // As bash shows the end of a Windows line.
+                Some(format!("{object}: {}: bad interpreter: {reason}", interpreter.replace('\r', "^M")))
+            }
+            Self::ProgramMissing { object, program, by_script: true, .. } => {
+                Some(format!("{object}: {program}: not found"))
             }
             Self::ProgramMissing { program, .. } => {
-                Some(format!("env: '{program}': No such file or directory"))
+                Some(format!("env: '{}': No such file or directory", program.replace('\r', "\\r")))
             }
+            Self::ScriptFails { reason, .. } => Some(reason.clone()),
             Self::LibraryMissing { library, .. } | Self::HostLibraryMissing { library, .. } => {
                 Some(format!("{library}: cannot open shared object file: No such file or directory"))
             }

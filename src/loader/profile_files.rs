@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::elf::{Class, Machine};
 use crate::host::{self, DynamicLoader, Profile, WalkError};
 use crate::loader::files::{Identity, MAXIMUM_PATH, cost_of_lookup, push_component};
-use crate::loader::{DEFAULT_PROGRAM_PATH, Effort, Facts, Files, Memory, OpenError, Opened, ParsedScript};
+use crate::loader::{DEFAULT_PROGRAM_PATH, Effort, Facts, Files, Memory, OpenError, Opened, parsed};
 use crate::spec::Object;
 
 /// How many links are followed in one path.
@@ -204,12 +204,8 @@ fn objects(profile: &Profile) -> HashMap<String, Opened> {
 }
 
 fn scripts(profile: &Profile) -> HashMap<String, Bytes> {
-    let first_line = |script: &crate::spec::Script| {
-        let interpreter = script.interpreter.clone();
-        let parsed = ParsedScript { interpreter, argument: script.argument.clone() };
-        (script.path.clone(), parsed.first_line())
-    };
-    profile.scripts.iter().map(first_line).collect()
+    let text = |script: &crate::spec::Script| (script.path.clone(), parsed(script).text());
+    profile.scripts.iter().map(text).collect()
 }
 
 fn executables(profile: &Profile) -> HashSet<String> {

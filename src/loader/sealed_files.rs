@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::elf::{Class, Machine};
 use crate::host::{DynamicLoader, LibraryCache, WalkError};
 use crate::loader::profile_files::is_unrecorded;
-use crate::loader::{Facts, Files, Injection, Memory, OpenError, ParsedScript};
+use crate::loader::{Facts, Files, Injection, Memory, OpenError, parsed};
 use crate::spec::Specification;
 
 /// Directories of a host in which drivers are found besides those of its loader's cache, by the class of
@@ -48,11 +48,7 @@ impl<'a> SealedFiles<'a> {
         let image = specification.image.clone().unwrap_or_default();
         let decode = |text: &String| base64::engine::general_purpose::STANDARD.decode(text).ok();
         let files = image.files.iter().filter_map(|(path, text)| Some((path.clone(), decode(text)?.into())));
-        let script = |script: &crate::spec::Script| {
-            let parsed =
-                ParsedScript { interpreter: script.interpreter.clone(), argument: script.argument.clone() };
-            (format!("/{}", script.path), parsed.first_line())
-        };
+        let script = |script: &crate::spec::Script| (format!("/{}", script.path), parsed(script).text());
         let loaders = image.loaders.into_iter().map(|loader| (loader.path.clone(), Arc::new(loader)));
         let expected = image.host_libraries.into_iter().map(|library| (library.name, library.provider));
         Self {

@@ -2,32 +2,31 @@
 
 use crate::host::DynamicLoader;
 use crate::host::Platform;
+use crate::loader::emulation::start_foreign;
+use crate::loader::follow::{follow_parsed, start_script};
 use crate::loader::layout::{self, Judgement};
+use crate::loader::listed_script::parsed;
 use crate::loader::load::{self, Later, Program};
-use crate::loader::profile_files::UNRECORDED;
-use crate::loader::script::searched_program;
-use crate::loader::{
-    Effort, Facts, Files, Form, Load, LoadedObject, OpenError, Opened, Problem, mark, parse_script,
-};
+use crate::loader::{Facts, Files, Form, Load, LoadedObject, OpenError, Opened, Problem, mark};
 
 /// How far a chain of scripts has come.
-#[derive(Clone, Copy, Debug)]
-struct Depth {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Depth {
     /// How many scripts the kernel still follows in one execve(2).
-    scripts: usize,
+    pub scripts: usize,
     /// How many programs `env` may still be asked for: each is an execve of its own, and without a bound
     /// a script that names itself would go on for ever.
     searches: usize,
 }
 
 impl Depth {
-    const START: Self = Self { scripts: 5, searches: 16 };
+    pub(super) const START: Self = Self { scripts: 5, searches: 16 };
 
-    fn after_script(self) -> Option<Self> {
+    pub(super) fn after_script(self) -> Option<Self> {
         Some(Self { scripts: self.scripts.checked_sub(1)?, ..self })
     }
 
-    fn after_search(self) -> Option<Self> {
+    pub(super) fn after_search(self) -> Option<Self> {
         Some(Self { searches: self.searches.checked_sub(1)?, ..Self::START })
     }
 }
@@ -107,21 +106,27 @@ pub(super) fn start_object_or_script(
     match files.open(start.path) {
         Ok(opened) => start_object(start, opened, &[], files, environment),
         Err(OpenError::NotElf | OpenError::TooShort) => start_script(start, files, environment, Depth::START),
+        // A document has it in the words of the loader, which looks at no script.
+        Err(OpenError::Unusable(words))
+            if matches!(words.as_str(), "file too short" | "invalid ELF header") =>
+        {
+            let reason = "Exec format error: it has neither an ELF header nor a #! line".to_owned();
+            Load::of(Problem::NotAProgram { object: start.shown.to_owned(), reason })
+        }
         Err(error) => {
             Load::of(Problem::NotAProgram { object: start.shown.to_owned(), reason: error.to_string() })
         }
     }
 }
 
-/// Follows a script that is not in `files` itself, from what its first line says.
+/// Follows a script that is not in `files` itself, from what a document says of it.
 pub fn start_script_line(
-    shown: &str,
-    interpreter: &str,
-    argument: Option<&str>,
+    start: &Start<'_>,
+    script: &crate::spec::Script,
     files: &dyn Files,
     environment: &Environment,
 ) -> Load {
-    follow(shown, interpreter, argument, files, environment, Depth::START)
+    follow_parsed(start, &parsed(script), files, environment)
 }
 
 impl Load {
@@ -131,102 +136,7 @@ impl Load {
     }
 }
 
-fn start_script(start: &Start<'_>, files: &dyn Files, environment: &Environment, depth: Depth) -> Load {
-    let object = start.shown.to_owned();
-    let script = files.read(start.path).ok().and_then(|data| parse_script(&data));
-    match script {
-        None => {
-            Load::of(Problem::NotAProgram { object, reason: "neither an ELF object nor a script".to_owned() })
-        }
-        Some(Err(reason)) => Load::of(Problem::NotAProgram { object, reason: reason.to_owned() }),
-        Some(Ok(_)) if depth.scripts == 0 => Load::of(Problem::ScriptTooDeep { object }),
-        Some(Ok(script)) => {
-            follow(start.shown, &script.interpreter, script.argument.as_deref(), files, environment, depth)
-        }
-    }
-}
-
-fn follow(
-    shown: &str,
-    interpreter: &str,
-    argument: Option<&str>,
-    files: &dyn Files,
-    environment: &Environment,
-    depth: Depth,
-) -> Load {
-    let path = match interpreter.starts_with('/') {
-        true => interpreter.to_owned(),
-        false => format!("{}/{interpreter}", environment.working_directory.trim_end_matches('/')),
-    };
-    let next = Start { path: &path, shown: &path };
-    if files.open(&path).is_ok() && !files.is_executable(&path) {
-        return Load::of(Problem::InterpreterMissing {
-            object: shown.to_owned(),
-            interpreter: interpreter.to_owned(),
-            reason: "Permission denied".to_owned(),
-        });
-    }
-    let mut load = match files.open(&path) {
-        Ok(opened) => start_object(&next, opened, &[], files, environment),
-        Err(OpenError::NotElf | OpenError::TooShort) => match depth.after_script() {
-            Some(depth) => start_script(&next, files, environment, depth),
-            None => return Load::of(Problem::ScriptTooDeep { object: shown.to_owned() }),
-        },
-        Err(error) => {
-            return Load::of(Problem::InterpreterMissing {
-                object: shown.to_owned(),
-                interpreter: interpreter.to_owned(),
-                reason: interpreter_words(&error),
-            });
-        }
-    };
-    if let Some(program) = searched_program(interpreter, argument) {
-        let searched = start_searched(shown, program, files, environment, depth);
-        load.append(searched);
-    }
-    load
-}
-
-/// Starts the program that a script asks `env` to find.
-fn start_searched(
-    shown: &str,
-    program: &str,
-    files: &dyn Files,
-    environment: &Environment,
-    depth: Depth,
-) -> Load {
-    let Some(depth) = depth.after_search() else {
-        return Load::of(Problem::ScriptTooDeep { object: shown.to_owned() });
-    };
-    if program.contains('/') {
-        return follow(shown, program, None, files, environment, depth);
-    }
-    let directories = environment.program_path.split(':');
-    let mut paths = directories.clone().map(|directory| format!("{directory}/{program}"));
-    match paths.find(|path| files.is_executable(path)) {
-        Some(path) => follow(shown, &path, None, files, environment, depth),
-        None if !files.memory().budget.spend(Effort::Search, 4 * environment.program_path.len()) => {
-            Load::default()
-        }
-        None if directories
-            .clone()
-            .any(|directory| files.is_unrecorded(&format!("{directory}/{program}"))) =>
-        {
-            Load::of(Problem::InterpreterMissing {
-                object: shown.to_owned(),
-                interpreter: program.to_owned(),
-                reason: UNRECORDED.to_owned(),
-            })
-        }
-        None => Load::of(Problem::ProgramMissing {
-            object: shown.to_owned(),
-            program: program.to_owned(),
-            searched: directories.map(str::to_owned).collect(),
-        }),
-    }
-}
-
-fn start_object(
+pub(super) fn start_object(
     start: &Start<'_>,
     opened: Opened,
     names: &[String],
@@ -236,8 +146,7 @@ fn start_object(
     let facts = std::sync::Arc::clone(&opened.facts);
     let shown = start.shown.to_owned();
     if !environment.platform.runs(facts.machine) {
-        let host = environment.platform.machine.to_string();
-        return Load::of(Problem::WrongMachine { object: shown, machine: facts.machine.to_string(), host });
+        return start_foreign(start, opened, names, files, environment);
     }
     if facts.form == Form::Other {
         let reason = "a relocatable object or a core dump, nothing that runs".to_owned();
@@ -280,6 +189,10 @@ fn start_object(
         Err(_) if matches!(files.open(&path), Err(OpenError::NotRegular)) => {
             return missing("Permission denied".to_owned());
         }
+        // The kernel starts what is no loader as well.
+        Err(_) if is_other_program(&path, &facts, files) => {
+            return Load::of(Problem::InterpreterUnknown { object: shown, interpreter });
+        }
         Err(reason) => return missing(reason),
     };
     match files.memory().dynamic_loader(files, &path, facts.machine, facts.class) {
@@ -299,8 +212,19 @@ fn refused_by_kernel(program: &Program, environment: &Environment) -> Option<Pro
     }
 }
 
+/// Whether the kernel starts what is at the path of an interpreter (`load_elf_interp`): any program or shared
+/// object for the machine.
+fn is_other_program(path: &str, program: &Facts, files: &dyn Files) -> bool {
+    files.open(path).is_ok_and(|opened| {
+        let facts = opened.facts;
+        let is_same = (facts.machine, facts.class, facts.big_endian)
+            == (program.machine, program.class, program.big_endian);
+        is_same && facts.form != Form::Other && program.interpreter.is_some() && files.is_executable(path)
+    })
+}
+
 /// What the kernel says of an interpreter that cannot be started.
-fn interpreter_words(error: &OpenError) -> String {
+pub(super) fn interpreter_words(error: &OpenError) -> String {
     match error {
         OpenError::NotRegular => "Permission denied".to_owned(),
         other => other.to_string(),

@@ -367,6 +367,28 @@ pub struct Script {
     /// The argument on its first line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub argument: Option<String>,
+    /// The command that it ends with, if that can be told without running it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<ScriptBody>,
+}
+
+/// What is known of a script's text.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScriptBody {
+    /// The words of the command that it ends with: "$@" stands for what the script is given, "${0%/*}" at the
+    /// beginning of a word for its directory. None if it starts nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// The directory that it changes to before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
+    /// PATH and LD_LIBRARY_PATH of the command; $PATH and $LD_LIBRARY_PATH in them stand for the values before.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, String>,
+    /// It does something else besides, which was not followed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 /// A library outside the scope, as found at generation time.

@@ -16,6 +16,9 @@ pub struct Image {
     /// What it runs when nothing else is asked of it: entrypoint and command of its configuration.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
+    /// Shell commands that it runs and that were not followed to their end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unfollowed: Vec<String>,
     /// The working directory of its configuration; "/" when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_directory: Option<String>,

@@ -16,7 +16,7 @@ pub mod schema;
 
 pub use document::{
     Alternatives, ClosureEntry, Definitions, Detail, Distinction, DlopenNeed, DlopenPriority, LibraryNeed,
-    Object, ObjectFlag, ObjectKind, Provision, Script, Specification, Symbols, VersionNeed,
+    Object, ObjectFlag, ObjectKind, Provision, Script, ScriptBody, Specification, Symbols, VersionNeed,
 };
 pub use image::{CacheLine, HostLibrary, Image, Requirement};
 pub use layout::{Identification, Layout, Segment, SegmentRole};

@@ -164,7 +164,7 @@ fn refuse_what_is_no_program(path: &Path, file: &Path) -> Result<(), Failure> {
     }
     match is_startable(file) {
         true => Ok(()),
-        false => Err(Failure::undecided(&generate::Error::Neither { path: path.to_owned() })),
+        false => Err(Failure::undecided(&generate::Error::neither(path))),
     }
 }
 
@@ -186,7 +186,7 @@ fn carried(path: &Path, host: &Host, load: impl Fn(&str, &Load) -> Tree) -> Resu
     read.application.start_all(&files, &host.environment, false, |subject, started| {
         tree = Some(load(subject, started));
     });
-    tree.ok_or_else(|| Failure::undecided(&generate::Error::Neither { path: path.to_owned() }))
+    tree.ok_or_else(|| Failure::undecided(&generate::Error::neither(path)))
 }
 
 fn text(report: &TreeReport, arguments: &Arguments) -> String {

@@ -43,6 +43,9 @@ fn parties(problem: &Problem) -> Option<(&str, Option<&str>)> {
         | Problem::InterpreterUnknown { object, .. }
         | Problem::ScriptTooDeep { object }
         | Problem::ProgramMissing { object, .. }
+        | Problem::ScriptFails { object, .. }
+        | Problem::Emulated { object, .. }
+        | Problem::ScriptNotFollowed { object, .. }
         | Problem::RelrUnknown { object }
         | Problem::IsaTooLow { object, .. }
         | Problem::SegmentsUnusable { object, .. }

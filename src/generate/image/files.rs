@@ -12,7 +12,8 @@ use crate::generate::image::HostLibraries;
 use crate::generate::recorded;
 use crate::host::{DynamicLoader, LibraryCache, WalkError};
 use crate::image::{Content, FileId, Node, Tree};
-use crate::loader::{Facts, Files, Identity, Injection, Memory, OpenError, Opened, parse_script};
+use crate::loader::{Facts, Files, Identity, Injection, Memory, OpenError, Opened, listed};
+use crate::script::{parse_script, why_none};
 use crate::spec::Script;
 
 /// How many links are followed in one path (`MAXSYMLINKS` of the kernel).
@@ -72,6 +73,11 @@ impl<'a> TreeFiles<'a> {
         real.to_str().map(str::to_owned)
     }
 
+    /// Whether there is a regular file.
+    pub fn is_file(&self, path: &str) -> bool {
+        self.tree.file(Path::new(path)).is_ok()
+    }
+
     /// What brings a library into a container that is expected from the host.
     pub fn provider(&self, name: &str) -> Option<String> {
         self.expected.provider(name)
@@ -123,12 +129,16 @@ impl<'a> TreeFiles<'a> {
 
     fn note_script(&self, real: &str, line: &[u8]) {
         let Some(Ok(script)) = parse_script(line) else {
-            let reason = "Exec format error".to_owned();
+            let reason = match parse_script(line) {
+                Some(Err(reason)) => reason,
+                _ => why_none(line),
+            };
+            let reason = reason.to_owned();
             self.seen.borrow_mut().unusable.insert(real.to_owned(), reason);
             return;
         };
         let path = relative(real);
-        let script = Script { path, interpreter: script.interpreter, argument: script.argument };
+        let script = listed(&path, &script);
         self.seen.borrow_mut().scripts.insert(real.to_owned(), script);
     }
 

@@ -22,7 +22,8 @@ use crate::image::{Config, Tree};
 use crate::loader::{
     EdgeKind, EdgeOutcome, Environment, Facts, Files as _, Form, Load, Problem, Start, start,
 };
-use crate::spec::{CacheLine, HostLibrary, Image, Recorded, Specification, Symbols, VersionNeed};
+use crate::script::ARGUMENTS;
+use crate::spec::{CacheLine, HostLibrary, Image, Recorded, Script, Specification, Symbols, VersionNeed};
 use crate::trace::Runs;
 use files::{Seen, TreeFiles, relative};
 
@@ -57,6 +58,14 @@ pub enum ImageError {
         /// The first word of the command.
         command: String,
     },
+    /// The command is in the image, and nobody may execute it.
+    #[error(
+        "the image would run {command}, which has no execute permission: exec: {command:?}: permission denied"
+    )]
+    NotExecutable {
+        /// The first word of the command.
+        command: String,
+    },
     /// A program that was asked for is not in the image.
     #[error("{path} is no program of the image")]
     NotInImage {
@@ -76,6 +85,9 @@ impl ImageError {
             Self::CommandMissing { .. } => {
                 Some("--executable names other programs, --all takes every object")
             }
+            Self::NotExecutable { .. } => Some(
+                "set it where the image is made (chmod +x, COPY --chmod=755); --executable names other programs",
+            ),
             Self::NotInImage { .. } => Some("paths are absolute, in the image's own root"),
             Self::Empty => None,
         }
@@ -94,7 +106,8 @@ pub fn generate_image(
     options: &ImageOptions,
 ) -> Result<Generated, ImageError> {
     let files = TreeFiles::new(tree, &options.host_libraries);
-    let subjects = subjects(tree, config, &files, options)?;
+    let subject::Command { subjects, arguments, unfollowed, library_path, .. } =
+        subjects(tree, config, &files, options)?;
     let platform = config.platform().map(|platform| platform.to_string()).unwrap_or_default();
     let mut survey = Survey::default();
     let environments = environments(tree, config);
@@ -114,8 +127,11 @@ pub fn generate_image(
         program_path: config.variable("PATH").map(str::to_owned).filter(|path| path != subject::DEFAULT_PATH),
         requirements: requirement::requirements(config),
         size,
+        unfollowed,
         ..Image::default()
     };
+    survey.arguments = arguments;
+    survey.library_path = library_path;
     Ok(survey.into_specification(tree, config, image, files, options))
 }
 
@@ -125,7 +141,8 @@ fn subjects(
     config: &Config,
     files: &TreeFiles<'_>,
     options: &ImageOptions,
-) -> Result<Vec<String>, ImageError> {
+) -> Result<subject::Command, ImageError> {
+    let mut command = subject::Command::default();
     let mut subjects = Vec::new();
     for path in &options.executables {
         let real = files.real(path).filter(|real| tree.file(real.as_ref()).is_ok());
@@ -139,16 +156,20 @@ fn subjects(
         return if subjects.is_empty() && tree.objects().next().is_none() {
             Err(ImageError::Empty)
         } else {
-            Ok(subjects)
+            Ok(subject::Command { subjects, ..command })
         };
     }
     if subjects.is_empty() {
         let executed = executed(options, files);
-        let command = subject::find(config, files);
-        if let Some(command) = command.missing.filter(|_| executed.is_empty()) {
-            return Err(ImageError::CommandMissing { command });
+        command = subject::find(config, files);
+        if let Some(missing) = command.missing.take().filter(|_| executed.is_empty()) {
+            let command = missing.word;
+            return Err(match missing.is_there {
+                true => ImageError::NotExecutable { command },
+                false => ImageError::CommandMissing { command },
+            });
         }
-        subjects = command.subjects;
+        subjects = std::mem::take(&mut command.subjects);
         subjects.extend(executed);
         if subjects.is_empty() {
             return Err(ImageError::NoCommand);
@@ -156,7 +177,7 @@ fn subjects(
     }
     let mut seen = HashSet::new();
     subjects.retain(|subject| seen.insert(subject.clone()));
-    Ok(subjects)
+    Ok(subject::Command { subjects, ..command })
 }
 
 /// What recorded runs executed first, as far as the image has it.
@@ -193,6 +214,7 @@ fn environments(tree: &Tree, config: &Config) -> Vec<Environment> {
             is_intel,
             kernel: None,
             page_size: None,
+            handlers: Vec::new(),
         },
         library_path: config.variable("LD_LIBRARY_PATH").map(str::to_owned),
         working_directory: Some(config.working_dir.clone())
@@ -241,6 +263,10 @@ struct Survey {
     /// Problems that no host can mend.
     notes: Vec<String>,
     recorded: Option<Recorded>,
+    /// What the scripts of the command are given, by their paths.
+    arguments: BTreeMap<String, Vec<String>>,
+    /// `LD_LIBRARY_PATH` as the command's shell sets it.
+    library_path: Option<String>,
 }
 
 impl Survey {
@@ -369,6 +395,7 @@ impl Survey {
         let referenced = |object: &crate::spec::Object| expects_host && is_core(object.soname.as_deref());
         object::keep_referenced(&mut specification.objects, &self.referenced, referenced);
         specification.scripts = seen.scripts.into_values().collect();
+        specification.scripts.iter_mut().for_each(|script| give(script, &self.arguments));
         let relative_paths = |map: BTreeMap<String, String>| {
             map.into_iter().map(|(path, text)| (relative(&path), text)).collect()
         };
@@ -376,7 +403,8 @@ impl Survey {
         specification.links = relative_paths(targets);
         specification.unusable = relative_paths(seen.unusable);
         specification.location = Some("/".to_owned());
-        specification.library_path = library_path(config);
+        let set_by_shell = self.library_path.as_deref();
+        specification.library_path = library_path(config, set_by_shell);
         let executable = self.subjects.first().and_then(|path| path.rsplit('/').next()).map(str::to_owned);
         specification.attributes = attributes(&options.attributes, executable, &self.names);
         specification.subjects = self.subjects;
@@ -389,11 +417,22 @@ impl Survey {
     }
 }
 
+/// Puts what a script is given into the command that it ends with, if that is all of it.
+fn give(script: &mut Script, arguments: &BTreeMap<String, Vec<String>>) {
+    let given =
+        arguments.get(&script.path).filter(|given| given.first().is_some_and(|w| !w.starts_with('-')));
+    if let (Some(body), Some(given)) = (&mut script.body, given)
+        && body.command == [ARGUMENTS]
+    {
+        body.command.clone_from(given);
+    }
+}
+
 /// The directories of the configuration's `LD_LIBRARY_PATH`. The working directory, which an empty element
 /// stands for and relative ones begin at, is that of the configuration.
-fn library_path(config: &Config) -> Vec<String> {
+fn library_path(config: &Config, set_by_shell: Option<&str>) -> Vec<String> {
     let directory = config.working_dir.trim_end_matches('/');
-    let list = config.variable("LD_LIBRARY_PATH").filter(|list| !list.is_empty());
+    let list = set_by_shell.or(config.variable("LD_LIBRARY_PATH")).filter(|list| !list.is_empty());
     let elements = list.into_iter().flat_map(|list| list.split([':', ';']));
     let absolute = |element: &str| match element.chars().next() {
         Some('/' | '$') => element.to_owned(),

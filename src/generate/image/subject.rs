@@ -1,7 +1,10 @@
 //! What an image would run.
 
+use std::collections::BTreeMap;
+
 use crate::image::Config;
-use crate::loader::Files;
+use crate::loader::{Files, OpenError};
+use crate::script::{ARGUMENTS, Body, is_shell, is_wrapper};
 
 use super::files::{TreeFiles, relative};
 
@@ -9,22 +12,11 @@ use super::files::{TreeFiles, relative};
 /// engines).
 pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Programs that only start the one that their arguments name.
-const WRAPPERS: &[&str] = &[
-    "tini",
-    "tini-static",
-    "dumb-init",
-    "catatonit",
-    "docker-init",
-    "env",
-    "exec",
-    "gosu",
-    "su-exec",
-    "nice",
-];
+/// Commands that lead from one to the next: more of them than any image has.
+const MOST_STEPS: usize = 16;
 
-/// Shells whose `-c` takes a command.
-const SHELLS: &[&str] = &["sh", "bash", "dash", "ash", "busybox"];
+/// The longest command that is told as it is, in characters.
+const LONGEST_TOLD: usize = 200;
 
 /// What was found of a command.
 #[derive(Debug, Default)]
@@ -33,84 +25,147 @@ pub(super) struct Command {
     /// engine starts.
     pub subjects: Vec<String>,
     /// A first word that leads to no program.
-    pub missing: Option<String>,
+    pub missing: Option<Missing>,
+    /// What the scripts among the subjects are given, by their paths.
+    pub arguments: BTreeMap<String, Vec<String>>,
+    /// Commands of shells that were not followed, or not to their end.
+    pub unfollowed: Vec<String>,
+    /// `LD_LIBRARY_PATH` as a shell's command sets it.
+    pub library_path: Option<String>,
+}
+
+/// A first word that leads to no program.
+#[derive(Debug)]
+pub(super) struct Missing {
+    pub word: String,
+    /// A file is there that nobody may execute.
+    pub is_there: bool,
 }
 
 /// Finds what the command of a configuration starts: its first word, and through wrappers and shells the
 /// programs that they are told to start.
 pub(super) fn find(config: &Config, files: &TreeFiles<'_>) -> Command {
     let words: Vec<String> = config.command().into_iter().map(str::to_owned).collect();
-    let mut command = Command::default();
-    let Some(first) = words.first() else { return command };
+    let Some(first) = words.first() else { return Command::default() };
+    let mut finder = Finder { files, command: Command::default(), steps: MOST_STEPS };
     if program(first, config, files).is_none() {
-        command.missing = Some(first.clone());
+        let is_there = place(first, config, |path| files.is_file(path)).is_some();
+        finder.command.missing = Some(Missing { word: first.clone(), is_there });
     }
-    add(&words, config, files, &mut command);
-    command
+    finder.add(&words, config);
+    finder.command
 }
 
-fn add(words: &[String], config: &Config, files: &TreeFiles<'_>, command: &mut Command) {
-    let Some((first, arguments)) = words.split_first() else { return };
-    let Some(path) = program(first, config, files) else { return };
-    if !command.subjects.contains(&path) {
-        command.subjects.push(path);
-    }
-    let name = first.rsplit('/').next().unwrap_or_default();
-    if SHELLS.contains(&name) {
-        add_of_shell(arguments, config, files, command);
-    } else if WRAPPERS.contains(&name) {
-        let is_plain = |word: &&String| !word.starts_with('-') && !word.contains('=');
-        let next = arguments.iter().position(|word| program_of(word, config, files, is_plain).is_some());
-        add(&arguments[next.unwrap_or(arguments.len())..], config, files, command);
-    } else {
-        // An entrypoint script ends, as a rule, with the command that it was given.
-        let is_first_argument = arguments.first().is_some_and(|word| !word.starts_with('-'));
-        if is_first_argument && is_script(first, config, files) {
-            add(arguments, config, files, command);
+struct Finder<'a, 'b> {
+    files: &'a TreeFiles<'b>,
+    command: Command,
+    steps: usize,
+}
+
+impl Finder<'_, '_> {
+    fn add(&mut self, words: &[String], config: &Config) {
+        let Some((first, arguments)) = words.split_first() else { return };
+        let Some(path) = program(first, config, self.files) else { return };
+        let Some(steps) = self.steps.checked_sub(1) else { return };
+        self.steps = steps;
+        if !self.command.subjects.contains(&path) {
+            self.command.subjects.push(path.clone());
+        }
+        let name = first.rsplit('/').next().unwrap_or_default();
+        if is_shell(name) {
+            self.add_of_shell(words, config);
+        } else if is_wrapper(name) {
+            let is_plain = |word: &&String| !word.starts_with('-') && !word.contains('=');
+            let is_program = |word: &String| is_plain(&word) && program(word, config, self.files).is_some();
+            let next = arguments.iter().position(is_program);
+            self.add(&arguments[next.unwrap_or(arguments.len())..], config);
+        } else if is_script(&path, self.files) {
+            self.command.arguments.entry(path).or_insert_with(|| arguments.to_vec());
+            // An entrypoint script ends, as a rule, with the command that it was given.
+            if arguments.first().is_some_and(|word| !word.starts_with('-')) {
+                self.add(arguments, config);
+            }
         }
     }
-}
 
-/// The program of a wrapper's argument, where the argument can be one.
-fn program_of(
-    word: &String,
-    config: &Config,
-    files: &TreeFiles<'_>,
-    is_plain: impl Fn(&&String) -> bool,
-) -> Option<String> {
-    Some(word).filter(is_plain).and_then(|word| program(word, config, files))
-}
+    /// What `sh -c COMMAND` and `sh SCRIPT` start.
+    fn add_of_shell(&mut self, words: &[String], config: &Config) {
+        let arguments = &words[1..];
+        let is_command =
+            |word: &String| word.starts_with('-') && !word.starts_with("--") && word.ends_with('c');
+        if let Some(at) = arguments.iter().position(is_command) {
+            let given = arguments.get(at + 3..).unwrap_or_default();
+            if let Some(text) = arguments.get(at + 1) {
+                self.add_command(text, given, words, config);
+            }
+            return;
+        }
+        let is_option = |word: &&String| word.starts_with('-') || *word == "sh";
+        let script = arguments.iter().position(|word| !is_option(&word));
+        let Some(script) = script.and_then(|at| arguments.get(at..)) else { return };
+        let before = self.command.subjects.len();
+        if script[0].contains('/') {
+            self.add(script, config);
+        }
+        if self.command.subjects.len() == before {
+            self.give_up(words);
+        }
+    }
 
-/// What `sh -c COMMAND` and `sh SCRIPT` start, as far as the first word says.
-fn add_of_shell(arguments: &[String], config: &Config, files: &TreeFiles<'_>, command: &mut Command) {
-    let at = arguments.iter().position(|word| word.starts_with('-') && word.ends_with('c'));
-    if let Some(text) = at.and_then(|at| arguments.get(at + 1)) {
-        let is_assignment = |word: &&str| word.contains('=');
-        let words = text.split_whitespace().skip_while(|word| *word == "exec" || is_assignment(word));
-        let words: Vec<String> = words.map(str::to_owned).collect();
-        add(&words, config, files, command);
-    } else if let Some(script) = arguments.iter().find(|word| !word.starts_with('-'))
-        && script.contains('/')
-    {
-        add(std::slice::from_ref(script), config, files, command);
+    /// Follows the text of `sh -c`, with the words that it is given.
+    fn add_command(&mut self, text: &str, given: &[String], words: &[String], config: &Config) {
+        let body = Body::parse(text);
+        let is_given = body.command.first().is_some_and(|word| word == ARGUMENTS);
+        let command = if is_given { given.to_vec() } else { body.command.clone() };
+        let mut changed = config.clone();
+        if let Some(directory) = &body.directory {
+            changed.working_dir = match directory.starts_with('/') {
+                true => directory.clone(),
+                false => format!("{}/{directory}", config.working_dir.trim_end_matches('/')),
+            };
+        }
+        if let Some(path) = body.variables.get("PATH") {
+            let before = config.variable("PATH").unwrap_or(DEFAULT_PATH);
+            changed.env.retain(|variable| !variable.starts_with("PATH="));
+            changed.env.push(format!("PATH={}", path.replace("$PATH", before)));
+        }
+        if let Some(path) = body.variables.get("LD_LIBRARY_PATH") {
+            let before = config.variable("LD_LIBRARY_PATH").unwrap_or_default();
+            self.command.library_path = Some(path.replace("$LD_LIBRARY_PATH", before));
+        }
+        let is_found = command.first().is_some_and(|first| program(first, &changed, self.files).is_some());
+        if !is_found || !body.whole {
+            self.give_up(words);
+        }
+        self.add(&command, &changed);
+    }
+
+    fn give_up(&mut self, words: &[String]) {
+        let text = words.join(" ");
+        let told: String = text.chars().take(LONGEST_TOLD).collect();
+        self.command.unfollowed.push(if told.len() < text.len() { format!("{told}…") } else { told });
     }
 }
 
 /// The path, without links and relative to the root, of the program or script that a word names.
 fn program(word: &str, config: &Config, files: &TreeFiles<'_>) -> Option<String> {
-    let found = |path: String| files.is_executable(&path).then(|| files.real_path(&path));
-    let real = match word.contains('/') {
+    let path = place(word, config, |path| files.is_executable(path));
+    path.map(|path| relative(&files.real_path(&path)))
+}
+
+/// Where a word leads to what `is_it`.
+fn place(word: &str, config: &Config, is_it: impl Fn(&str) -> bool) -> Option<String> {
+    let found = |path: String| is_it(&path).then_some(path);
+    match word.contains('/') {
         true if word.starts_with('/') => found(word.to_owned()),
         true => found(format!("{}/{word}", config.working_dir.trim_end_matches('/'))),
         false => {
             let path = config.variable("PATH").unwrap_or(DEFAULT_PATH);
             path.split(':').find_map(|directory| found(format!("{directory}/{word}")))
         }
-    };
-    real.map(|real| relative(&real))
+    }
 }
 
-fn is_script(word: &str, config: &Config, files: &TreeFiles<'_>) -> bool {
-    let path = program(word, config, files);
-    path.is_some_and(|path| matches!(files.open(&format!("/{path}")), Err(crate::loader::OpenError::NotElf)))
+fn is_script(path: &str, files: &TreeFiles<'_>) -> bool {
+    matches!(files.open(&format!("/{path}")), Err(OpenError::NotElf))
 }

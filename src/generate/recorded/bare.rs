@@ -5,7 +5,8 @@ use std::fs;
 use std::sync::Arc;
 
 use super::{Content, Found, Ground, find};
-use crate::loader::{Application, Environment, Files, OpenError, Opened, ScopeFiles, parse_script};
+use crate::loader::{Application, Environment, Files, OpenError, Opened, ScopeFiles};
+use crate::script::parse_script;
 use crate::trace::Runs;
 
 /// This machine as it is seen from the scope.

@@ -1,0 +1,380 @@
+//! What `env` does with the argument of a first line.
+//!
+//! The kernel hands everything behind the interpreter over as one argument, and the script's path as the next.
+//! Sources: coreutils 9 `src/env.c` (options, and `build_argv` for the string of `-S`); busybox
+//! `coreutils/env.c`, which knows neither `-S` nor `-C`.
+
+use std::collections::VecDeque;
+
+/// A program that `env` starts, and with which environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Env {
+    /// The program: a path, or a name to be looked for in PATH.
+    pub program: String,
+    /// Its arguments in front of the script.
+    pub arguments: Vec<String>,
+    /// The directory that it is started in (`-C`).
+    pub directory: Option<String>,
+    /// Whether the environment is empty but for what follows (`-i`).
+    pub is_empty: bool,
+    /// Variables that are removed (`-u`).
+    pub removed: Vec<String>,
+    /// Variables that are set, in order.
+    pub set: Vec<(String, String)>,
+}
+
+impl Env {
+    /// The value of a variable, by the one that it had before.
+    pub fn variable<'a>(&'a self, name: &str, before: Option<&'a str>) -> Option<&'a str> {
+        let set = self.set.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let is_kept = !self.is_empty && !self.removed.iter().any(|removed| removed == name);
+        set.or(before.filter(|_| is_kept))
+    }
+}
+
+/// Which `env` it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// That of GNU coreutils.
+    Coreutils,
+    /// That of busybox.
+    Busybox,
+}
+
+/// A word of the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Argument {
+    Text(String),
+    /// The path of the script itself, which the kernel adds.
+    Script,
+}
+
+impl Kind {
+    /// What becomes of the argument on a script's first line; an error in the words of `env` where it starts
+    /// nothing, or nothing but the script again.
+    ///
+    /// # Errors
+    ///
+    /// In the words of `env`.
+    pub fn start(self, argument: Option<&str>) -> Result<Env, String> {
+        let text = argument.map(|text| Argument::Text(text.to_owned()));
+        self.run(text.into_iter().chain([Argument::Script]))
+    }
+
+    /// What becomes of the arguments of a command.
+    ///
+    /// # Errors
+    ///
+    /// In the words of `env`.
+    pub fn command(self, words: &[String]) -> Result<Env, String> {
+        self.run(words.iter().cloned().map(Argument::Text))
+    }
+
+    fn run(self, arguments: impl Iterator<Item = Argument>) -> Result<Env, String> {
+        let mut line = Line { kind: self, rest: arguments.collect(), splits: 0 };
+        let mut env = Env::default();
+        line.options(&mut env)?;
+        line.operands(env)
+    }
+}
+
+/// `-S` may stand in its own string: no more often than this.
+const MOST_SPLITS: usize = 16;
+
+struct Line {
+    kind: Kind,
+    rest: VecDeque<Argument>,
+    splits: usize,
+}
+
+/// The long options of coreutils, and whether a value follows: always, if it is given, never.
+const LONG: [(&str, char, Value); 13] = [
+    ("ignore-environment", 'i', Value::None),
+    ("null", '0', Value::None),
+    ("unset", 'u', Value::Needed),
+    ("chdir", 'C', Value::Needed),
+    ("default-signal", 's', Value::Optional),
+    ("ignore-signal", 's', Value::Optional),
+    ("block-signal", 's', Value::Optional),
+    ("list-signal-handling", 's', Value::None),
+    ("debug", 'v', Value::None),
+    ("split-string", 'S', Value::Needed),
+    ("argv0", 'a', Value::Needed),
+    ("help", 'h', Value::None),
+    ("version", 'V', Value::None),
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Value {
+    None,
+    Optional,
+    Needed,
+}
+
+impl Line {
+    /// Takes all options (`getopt_long` with `+`: they end at the first operand).
+    fn options(&mut self, env: &mut Env) -> Result<(), String> {
+        let mut is_null = false;
+        while let Some(Argument::Text(text)) = self.rest.front().cloned() {
+            match text.as_str() {
+                "--" => {
+                    self.rest.pop_front();
+                    break;
+                }
+                long if long.starts_with("--") => {
+                    self.rest.pop_front();
+                    let (letter, value) = self.long(&long[2..])?;
+                    self.apply(letter, value, env, &mut is_null)?;
+                }
+                short if short.len() > 1 && short.starts_with('-') => {
+                    self.rest.pop_front();
+                    self.short(&short[1..], env, &mut is_null)?;
+                }
+                _ => break,
+            }
+        }
+        if self.rest.front() == Some(&Argument::Text("-".to_owned())) {
+            self.rest.pop_front();
+            env.is_empty = true;
+        }
+        match is_null {
+            true => Err("env: cannot specify --null (-0) with command".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// A cluster of short options.
+    fn short(&mut self, cluster: &str, env: &mut Env, is_null: &mut bool) -> Result<(), String> {
+        let mut letters = cluster.chars();
+        while let Some(letter) = letters.next() {
+            let has_value = match (self.kind, letter) {
+                (_, 'u') => true,
+                (_, 'i' | '0') => false,
+                (Kind::Coreutils, 'v') => false,
+                (Kind::Coreutils, 'C' | 'S' | 'a') => true,
+                _ => return Err(format!("env: invalid option -- '{letter}'")),
+            };
+            let rest = letters.as_str().to_owned();
+            if has_value {
+                let value = if rest.is_empty() { self.value(&format!("-- '{letter}'"))? } else { rest };
+                return self.apply(letter, Some(value), env, is_null);
+            }
+            self.apply(letter, None, env, is_null)?;
+        }
+        Ok(())
+    }
+
+    /// The value of an option in the next argument.
+    fn value(&mut self, option: &str) -> Result<String, String> {
+        match self.rest.pop_front() {
+            Some(Argument::Text(text)) => Ok(text),
+            // The path of the script is taken for it, and nothing is left to be started.
+            Some(Argument::Script) => Err(format!("env: the script itself becomes the value of {option}")),
+            None => Err(format!("env: option requires an argument {option}")),
+        }
+    }
+
+    fn long(&mut self, text: &str) -> Result<(char, Option<String>), String> {
+        let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+        let exact = LONG.iter().filter(|(known, ..)| *known == name);
+        let begun = LONG.iter().filter(|(known, ..)| known.starts_with(name));
+        let known = exact.chain(begun.clone()).next();
+        let is_ambiguous = begun.count() > 1 && known.is_none_or(|(known, ..)| *known != name);
+        let Some((known, letter, wants)) = known.filter(|_| !is_ambiguous) else {
+            return Err(format!("env: unrecognized option '--{name}'"));
+        };
+        match (wants, value) {
+            (Value::None, Some(_)) => Err(format!("env: option '--{known}' doesn't allow an argument")),
+            (Value::Needed, None) => Ok((*letter, Some(self.value(&format!("'--{known}'"))?))),
+            (_, value) => Ok((*letter, value.map(str::to_owned))),
+        }
+    }
+
+    fn apply(
+        &mut self,
+        letter: char,
+        value: Option<String>,
+        env: &mut Env,
+        is_null: &mut bool,
+    ) -> Result<(), String> {
+        match (letter, value) {
+            ('i', _) => env.is_empty = true,
+            ('0', _) => *is_null = true,
+            ('u', Some(name)) => env.removed.push(name),
+            ('C', Some(directory)) => env.directory = Some(directory),
+            ('S', Some(text)) => {
+                self.splits += 1;
+                if self.splits > MOST_SPLITS {
+                    return Err("env: -S within -S without an end".to_owned());
+                }
+                let words = split(&text)?;
+                words.into_iter().rev().for_each(|word| self.rest.push_front(Argument::Text(word)));
+            }
+            ('h' | 'V', _) => return Err("env prints about itself and starts nothing".to_owned()),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Takes assignments and the command.
+    fn operands(mut self, mut env: Env) -> Result<Env, String> {
+        while let Some(Argument::Text(text)) = self.rest.front() {
+            let Some((name, value)) = text.split_once('=') else { break };
+            env.set.push((name.to_owned(), value.to_owned()));
+            self.rest.pop_front();
+        }
+        match self.rest.pop_front() {
+            Some(Argument::Text(program)) => env.program = program,
+            Some(Argument::Script) => {
+                return Err("env starts the script itself again, without an end".to_owned());
+            }
+            None => return Err("env is given no program".to_owned()),
+        }
+        let texts = self.rest.into_iter();
+        env.arguments =
+            texts.filter_map(|a| if let Argument::Text(text) = a { Some(text) } else { None }).collect();
+        Ok(env)
+    }
+}
+
+/// Splits the string of `-S`. A variable in it (`${NAME}`) is not known: the word with it is kept as written.
+fn split(text: &str) -> Result<Vec<String>, String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote: Option<char> = None;
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '\'' | '"' if quote.is_none_or(|open| open == c) => {
+                quote = if quote.is_none() { Some(c) } else { None };
+                word.get_or_insert_default();
+            }
+            ' ' | '\t' | '\n' | '\u{b}' | '\u{c}' | '\r' if quote.is_none() => words.extend(word.take()),
+            '#' if word.is_none() && quote.is_none() => break,
+            '\\' => match escaped(rest.next(), quote)? {
+                Escape::Text(text) => word.get_or_insert_default().push_str(&text),
+                Escape::Separator => words.extend(word.take()),
+                Escape::End => break,
+            },
+            '$' if quote != Some('\'') && rest.peek() != Some(&'{') => {
+                return Err("env: only ${VARNAME} expansion is supported".to_owned());
+            }
+            other => word.get_or_insert_default().push(other),
+        }
+    }
+    if quote.is_some() {
+        return Err("env: no terminating quote in -S string".to_owned());
+    }
+    words.extend(word);
+    Ok(words)
+}
+
+/// What a backslash and the character behind it stand for.
+enum Escape {
+    Text(String),
+    Separator,
+    End,
+}
+
+fn escaped(c: Option<char>, quote: Option<char>) -> Result<Escape, String> {
+    let text = |c: char| Ok(Escape::Text(c.to_string()));
+    match (c, quote) {
+        (Some(c @ ('\\' | '\'')), Some('\'')) => text(c),
+        (Some(c), Some('\'')) => Ok(Escape::Text(format!("\\{c}"))),
+        (Some(c @ ('"' | '#' | '$' | '\'' | '\\')), _) => text(c),
+        (Some('_'), Some(_)) => text(' '),
+        (Some('_'), None) => Ok(Escape::Separator),
+        (Some('c'), Some(_)) => Err("env: '\\c' must not appear in double-quoted -S string".to_owned()),
+        (Some('c'), None) => Ok(Escape::End),
+        (Some('f'), _) => text('\u{c}'),
+        (Some('n'), _) => text('\n'),
+        (Some('r'), _) => text('\r'),
+        (Some('t'), _) => text('\t'),
+        (Some('v'), _) => text('\u{b}'),
+        (None, _) => Err("env: invalid backslash at end of string in -S".to_owned()),
+        (Some(other), _) => Err(format!("env: invalid sequence '\\{other}' in -S")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(kind: Kind, argument: &str) -> Result<String, String> {
+        kind.start(Some(argument)).map(|env| {
+            let words = std::iter::once(env.program.clone()).chain(env.arguments.clone());
+            words.collect::<Vec<_>>().join("|")
+        })
+    }
+
+    /// Each was tried with env of coreutils 9.1.
+    #[test]
+    fn coreutils_starts_what_its_one_argument_says() {
+        for (argument, program) in [
+            ("python3", "python3"),
+            ("bash -x", "bash -x"),
+            ("bash\r", "bash\r"),
+            ("-S bash -x", "bash|-x"),
+            ("-S bash\r", "bash"),
+            ("-Sbash", "bash"),
+            ("-S A=1 sh", "sh"),
+            ("-iS /bin/sh", "/bin/sh"),
+            ("-vS sh", "sh"),
+            ("--split-string=sh -x", "sh|-x"),
+            ("-S -i sh", "sh"),
+            ("-S -u X sh", "sh"),
+            ("-S -S sh", "sh"),
+            ("-S 'sh' -x", "sh|-x"),
+            ("-S\"sh\" -c \"echo a\\_b\"", "sh|-c|echo a b"),
+            ("-S sh #c", "sh"),
+            ("-S sh\\c -x", "sh"),
+        ] {
+            assert_eq!(start(Kind::Coreutils, argument).as_deref(), Ok(program), "{argument:?}");
+        }
+    }
+
+    #[test]
+    fn an_argument_that_starts_nothing_is_an_error_in_the_words_of_env() {
+        let error = |argument| start(Kind::Coreutils, argument).unwrap_err();
+        insta::assert_snapshot!(error("-i bash"), @"env: invalid option -- ' '");
+        insta::assert_snapshot!(error("--split-string sh"), @"env: unrecognized option '--split-string sh'");
+        insta::assert_snapshot!(error("-0"), @"env: cannot specify --null (-0) with command");
+        insta::assert_snapshot!(error("-S $SHELL"), @"env: only ${VARNAME} expansion is supported");
+        insta::assert_snapshot!(error("-S 'sh"), @"env: no terminating quote in -S string");
+        insta::assert_snapshot!(error("--ign"), @"env: unrecognized option '--ign'");
+        insta::assert_snapshot!(error("--help"), @"env prints about itself and starts nothing");
+        // The blank belongs to the name, and what is left is the script's own path.
+        for argument in ["-u X", "A=1", "--", "-", "-i", "-C /"] {
+            assert_eq!(error(argument), "env starts the script itself again, without an end", "{argument}");
+        }
+        for argument in ["-u", "-C"] {
+            assert!(error(argument).starts_with("env: the script itself becomes"), "{argument}");
+        }
+    }
+
+    #[test]
+    fn busybox_knows_neither_splitting_nor_directories() {
+        insta::assert_snapshot!(start(Kind::Busybox, "-S sh").unwrap_err(), @"env: invalid option -- 'S'");
+        insta::assert_snapshot!(start(Kind::Busybox, "-C /").unwrap_err(), @"env: invalid option -- 'C'");
+        assert_eq!(start(Kind::Busybox, "sh").as_deref(), Ok("sh"));
+    }
+
+    #[test]
+    fn variables_are_set_removed_and_kept() {
+        let env = Kind::Coreutils.start(Some("-S -i PATH=/a PATH=/b sh")).unwrap();
+        assert_eq!(env.variable("PATH", Some("/usr/bin")), Some("/b"));
+        assert_eq!(env.variable("LD_LIBRARY_PATH", Some("/x")), None);
+        let env = Kind::Coreutils.start(Some("-S -u PATH -C /srv sh")).unwrap();
+        assert_eq!((env.variable("PATH", Some("/usr/bin")), env.directory.as_deref()), (None, Some("/srv")));
+        assert_eq!(env.variable("LD_LIBRARY_PATH", Some("/x")), Some("/x"));
+    }
+
+    proptest::proptest! {
+        /// Invariant: any argument gives a program or an error.
+        #[test]
+        fn any_argument_is_read(argument in "\\PC{0,60}") {
+            let _ = start(Kind::Coreutils, &argument);
+            let _ = start(Kind::Busybox, &argument);
+        }
+    }
+}
