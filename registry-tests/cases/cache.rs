@@ -15,6 +15,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("cache::a_moved_tag_is_seen", &[], moved_tag),
         Case::new("cache::many_processes_fill_it_at_once", &[], many),
         Case::new("cache::a_damaged_entry_is_fetched_again", &[], damaged),
+        Case::new("cache::whatever_is_damaged_heals_at_the_first_online_check", &[], healed),
         Case::new("cache::it_is_listed_and_pruned", &[], list_and_prune),
     ]
 }
@@ -100,6 +101,43 @@ fn damaged(workspace: &Workspace) {
     spoil(&workspace.path("cache"), &mut spoilt);
     assert!(spoilt > 0, "the cache is empty");
     check(workspace, &reference);
+    // That mended it, whatever lay there.
+    workspace.compat(["check", "--offline", &reference]).ok();
+}
+
+/// An index with its image and artifact: each file of the cache in turn is something else.
+fn healed(workspace: &Workspace) {
+    let registry = MemoryRegistry::honest();
+    let index = Place::server(&registry.address(), "app").index("1");
+    let reference = format!("{}/app:1", registry.address());
+    attach(workspace, &format!("{}/app@{}", registry.address(), index.digest), "a");
+    check(workspace, &reference);
+    let offline = || workspace.compat(["check", "--offline", &reference]).run();
+    offline().exits(0);
+    let mut files = Vec::new();
+    list(&workspace.path("cache"), &mut files);
+    assert!(files.len() >= 4, "{files:?}");
+    for file in &files {
+        let whole = std::fs::read(file).expect("a file of the cache");
+        for number in 0..4 {
+            std::fs::remove_file(file).expect("a file of the cache");
+            match number {
+                0 => std::fs::write(file, &whole[..whole.len() / 2]).expect("a part"),
+                1 => std::fs::write(file, "").expect("nothing"),
+                2 => std::fs::write(file, "[1, 2").expect("no JSON"),
+                _ => std::fs::create_dir_all(file.join("folder")).expect("a folder"),
+            }
+            check(workspace, &reference);
+            offline().exits(0);
+        }
+    }
+}
+
+fn list(folder: &std::path::Path, files: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() { list(&path, files) } else { files.push(path) }
+    }
 }
 
 fn spoil(folder: &std::path::Path, spoilt: &mut u32) {

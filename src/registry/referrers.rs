@@ -29,6 +29,8 @@ use crate::spec::media_type;
 
 /// How long a writer tries.
 const DEADLINE: Duration = Duration::from_secs(120);
+/// How long it tries before it says so.
+const PATIENCE: Duration = Duration::from_secs(4);
 /// How often it writes: where nothing lasts, no other writer is the cause.
 const WRITES: u32 = 60;
 /// How often the same index may be refused as a conflict (409, 412): no other writer changed it meanwhile, so that none
@@ -147,6 +149,8 @@ pub async fn ensure_listed(repository: &Repository, pushed: Pushed<'_>) -> Resul
 /// for longer.
 async fn kept_by_api(repository: &Repository, pushed: Pushed<'_>) -> Result<Option<bool>> {
     const TRIES: u32 = 12;
+    /// After so many it is said.
+    const LONG: u32 = 3;
     let mut wanted = 2;
     for time in 0..TRIES {
         match stays_listed(repository, pushed, wanted).await? {
@@ -154,6 +158,12 @@ async fn kept_by_api(repository: &Repository, pushed: Pushed<'_>) -> Result<Opti
             answer => return Ok(answer),
         }
         wanted = READS + 2;
+        if time == LONG {
+            let subject = repository.display(pushed.subject.digest.as_str());
+            let note =
+                format!("waiting until the registry lists what is attached to {subject}: it loses entries");
+            repository.client().observer().note(&note);
+        }
         let most = 100_u64 << time.min(4);
         tokio::time::sleep(Duration::from_millis(fastrand::u64(most / 2..=most))).await;
         repository.put_manifest(None, pushed.entry, pushed.bytes).await?;
@@ -212,6 +222,8 @@ struct FallbackTag<'a> {
     /// Whether others were seen writing meanwhile.
     contended: bool,
     writes: u32,
+    /// Whether it was said that this takes long.
+    told: bool,
     /// What was refused as a conflict last, and how often.
     refused: Option<(Digest, u32)>,
     /// Entries of others whose manifest was looked for and found.
@@ -227,6 +239,7 @@ impl<'a> FallbackTag<'a> {
             slowest: Duration::ZERO,
             contended: false,
             writes: 0,
+            told: false,
             refused: None,
             confirmed: HashSet::new(),
         }
@@ -379,7 +392,15 @@ impl<'a> FallbackTag<'a> {
         Ok(looked)
     }
 
-    fn may_go_on(&self) -> bool {
+    fn may_go_on(&mut self) -> bool {
+        if !self.told && self.start.elapsed() >= PATIENCE {
+            self.told = true;
+            let tag = self.repository.display(&self.subject.fallback_tag());
+            let reason =
+                if self.contended { "others are writing to it, too" } else { "the registry is slow" };
+            let note = format!("waiting until the list under {tag} stays as it is: {reason}");
+            self.repository.client().observer().note(&note);
+        }
         self.start.elapsed() < DEADLINE && self.writes < WRITES
     }
 

@@ -156,11 +156,22 @@ pub fn remove_abandoned(folder: &Path) -> usize {
 fn remove_if_abandoned(path: &Path) -> bool {
     let Ok(found) = fs::symlink_metadata(path) else { return false };
     let is_old = found.modified().ok().and_then(|time| time.elapsed().ok()).is_some_and(|age| age >= AGE);
-    if !found.is_file() || !is_old {
+    if !found.is_file() || !(is_old || is_ownerless(path)) {
         return false;
     }
     let Ok(file) = super::open_regular(path) else { return false };
     flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() && fs::remove_file(path).is_ok()
+}
+
+/// Whether the process that a file is named after is gone. One of another machine or container looks gone too: its lock
+/// says that it is not.
+fn is_ownerless(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()?.parse().ok());
+    let Some(owner) = owner.filter(|owner| *owner > 0).and_then(rustix::process::Pid::from_raw) else {
+        return false;
+    };
+    rustix::process::test_kill_process(owner) == Err(Errno::SRCH)
 }
 
 #[cfg(test)]
@@ -208,8 +219,10 @@ mod tests {
         drop(file("other"));
         let living = file(".compat-2-living");
         lock(&living);
-        fs::write(folder.path().join(".compat-3-young"), "").unwrap();
-        assert_eq!(remove_abandoned(folder.path()), 1);
-        assert_eq!(names(folder.path()), [".compat-2-living", ".compat-3-young", ".compat.lock", "other"]);
+        fs::write(folder.path().join(".compat-young"), "").unwrap();
+        // The largest number that a process can have is 2^22.
+        fs::write(folder.path().join(".compat-99999999-0-dead"), "").unwrap();
+        assert_eq!(remove_abandoned(folder.path()), 2);
+        assert_eq!(names(folder.path()), [".compat-2-living", ".compat-young", ".compat.lock", "other"]);
     }
 }

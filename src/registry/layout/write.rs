@@ -150,8 +150,8 @@ impl Layout {
     /// Makes the folder a layout, where it is missing or empty.
     fn create(&self) -> Result<()> {
         let marker = self.root.join("oci-layout");
+        self.remove_abandoned();
         if marker.exists() {
-            self.remove_abandoned();
             return Ok(());
         }
         let strange = fs::read_dir(&self.root).ok().and_then(|entries| {
