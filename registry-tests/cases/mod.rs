@@ -32,6 +32,7 @@ mod recording;
 mod request;
 mod round_trip;
 mod secure_transport;
+mod started_image;
 mod token;
 mod transport;
 mod tree;
@@ -72,6 +73,7 @@ pub fn all() -> Vec<Case> {
         example_record::cases(),
         hostile_image::cases(),
         layer_end::cases(),
+        started_image::cases(),
         json_output::cases(),
         made_image::cases(),
         recorded_image::cases(),
