@@ -346,6 +346,7 @@ fn scripts(workspace: &Workspace) {
         "examples/docker/checked-run",
         "examples/slurm/prolog",
         "examples/main-job",
+        "examples/rust-version",
     ];
     workspace.compat(names.map(file)).called("shellcheck").ok();
     // The steps of the GitLab template, as a script of the plainest shell.

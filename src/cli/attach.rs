@@ -21,14 +21,16 @@ use crate::registry::{
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  compat attach ghcr.io/org/app:1.0                 attach compat.json
+  # attach compat.json
+  compat attach ghcr.io/org/app:1.0
   compat attach --platform linux/arm64 ghcr.io/org/app:1.0 arm64.json
   compat gen ./app | compat attach oci:images:app -
-  compat attach --generate ghcr.io/org/app:1.0      derive it from the image; of an index, one for each platform
+  # derive it from the image; of an index, one for each platform
+  compat attach --generate ghcr.io/org/app:1.0
 
-Of an index of several platforms, the specification is attached to the index itself unless --platform
-names one of its manifests. The image is not changed. The command succeeds only once the registry lists
-what was attached. The same attachment twice is one; another one is dated after those that are there, and
+Of an index of several platforms, the specification is attached to the index itself unless --platform \
+names one of its manifests. The image is not changed. The command succeeds only once the registry lists \
+what was attached. The same attachment twice is one; another one is dated after those that are there, and \
 counts from then on.")]
 pub struct AttachArguments {
     /// The image: HOST/NAME:TAG, HOST/NAME@DIGEST or oci:DIR:TAG

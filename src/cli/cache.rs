@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::progress::Display;
 use super::registry_options::failure;
+use super::wording::count;
 use super::{Context, Exit, Failure, OutputFormat};
 use crate::registry::Cache;
 use crate::registry::cache::default_folder;
@@ -18,9 +19,11 @@ use crate::registry::cache::default_folder;
 #[command(after_help = "\
 Examples:
   compat cache ls
-  compat cache prune                                what is older than 30 days
+  # what is older than 30 days
+  compat cache prune
   compat cache prune --older-than 12h
-  compat cache prune --max-size 64M                 the oldest, until the rest fits
+  # the oldest, until the rest fits
+  compat cache prune --max-size 64M
   compat cache prune --all")]
 pub struct CacheArguments {
     #[command(subcommand)]
@@ -120,7 +123,10 @@ pub fn run(arguments: &CacheArguments, context: &Context) -> Result<Exit, Failur
                 OutputFormat::Json => context.print_json(&report)?,
                 OutputFormat::Text => {
                     let CachePruned { folder, entries, bytes } = &report;
-                    context.print(&format!("removed {entries} entries ({bytes} bytes) from {folder}\n"))?;
+                    context.print(&format!(
+                        "removed {} ({bytes} bytes) from {folder}\n",
+                        count(*entries as u64, "entry")
+                    ))?;
                 }
             }
         }
@@ -152,7 +158,13 @@ fn list(cache: &Cache, folder: String, format: OutputFormat, context: &Context) 
         let behind = entry.digest.as_ref().map(|digest| format!(" -> {digest}")).unwrap_or_default();
         let _ = writeln!(text, "{:<8}{:>9}  {}{behind}", entry.kind, entry.size, entry.name);
     }
-    let _ = writeln!(text, "{} entries, {} bytes in {}", report.entries.len(), report.bytes, report.folder);
+    let _ = writeln!(
+        text,
+        "{}, {} bytes in {}",
+        count(report.entries.len() as u64, "entry"),
+        report.bytes,
+        report.folder
+    );
     context.print(&text)
 }
 

@@ -18,15 +18,22 @@ use crate::spec;
 
 const EXAMPLES: &str = "\
 Examples:
-  compat check ghcr.io/org/app:tag           an image, before it is pulled: its attached artifact
-  compat check ghcr.io/org/app-compat:tag    an artifact
-  compat check oci:./layout:tag              the same in an OCI image layout
-  compat check compat.json --root /srv/node  a file, against another root file system
-  compat check ./app /usr/bin/git            programs and folders themselves: an exact ldd
-  compat check --generate ghcr.io/org/app:tag  an image without an artifact: its layers are streamed
-  compat check docker-daemon:app:1           an image that docker has here; containers-storage:app:1 for podman
+  # an image, before it is pulled: its attached artifact
+  compat check ghcr.io/org/app:tag
+  # an artifact
+  compat check ghcr.io/org/app-compat:tag
+  # the same in an OCI image layout
+  compat check oci:./layout:tag
+  # a file, against another root file system
+  compat check compat.json --root /srv/node
+  # programs and folders themselves: an exact ldd
+  compat check ./app /usr/bin/git
+  # an image without an artifact: its layers are streamed
+  compat check --generate ghcr.io/org/app:tag
+  # an image that docker has here; containers-storage:app:1 for podman
+  compat check docker-daemon:app:1
 
-Exit code: 0 compatible, 1 incompatible, 2 wrong usage, 3 could not decide (no artifact found, or a
+Exit code: 0 compatible, 1 incompatible, 2 wrong usage, 3 could not decide (no artifact found, or a \
 registry or I/O error).";
 
 /// Tell whether an application will run here, and why not

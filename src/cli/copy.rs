@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::registry_options::RegistryOptions;
 use super::source::parse_location;
+use super::wording::count;
 use super::{Context, Exit, Failure, OutputFormat};
 use crate::registry::{Access, Location, Selector, Store, copy};
 
@@ -11,12 +12,14 @@ use crate::registry::{Access, Location, Selector, Store, copy};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  compat copy ghcr.io/org/app-compat:1.0 oci:artifacts:app     for a site without a network
-  compat copy -r ghcr.io/org/app:1.0 registry.site:5000/app:1.0  with all that is attached
+  # for a site without a network
+  compat copy ghcr.io/org/app-compat:1.0 oci:artifacts:app
+  # with all that is attached
+  compat copy -r ghcr.io/org/app:1.0 registry.site:5000/app:1.0
   compat copy oci:artifacts:app localhost:5000/app-compat:1.0
 
-Digests stay the same; an index takes all its manifests along. What is there already is not sent again.
---username is for the target where it is a registry, else for the source; credentials of both come from
+Digests stay the same; an index takes all its manifests along. What is there already is not sent again. \
+--username is for the target where it is a registry, else for the source; credentials of both come from \
 the files of podman and docker.")]
 pub struct CopyArguments {
     /// Copy all that is attached too, and what is attached to that
@@ -98,9 +101,11 @@ pub fn run(arguments: &CopyArguments, context: &Context) -> Result<Exit, Failure
     match arguments.format {
         OutputFormat::Json => context.print_json(&report)?,
         OutputFormat::Text => {
-            let CopyReport { source, target, digest, manifests, blobs, bytes, .. } = &report;
+            let CopyReport { source, target, digest, bytes, .. } = &report;
+            let manifests = count(report.manifests as u64, "manifest");
+            let blobs = count(report.blobs as u64, "blob");
             context.print(&format!(
-                "copied {source} to {target}\n{digest}: {manifests} manifests and {blobs} blobs ({bytes} bytes) sent\n"
+                "copied {source} to {target}\n{digest}: {manifests} and {blobs} ({bytes} bytes) sent\n"
             ))?;
         }
     }

@@ -12,10 +12,11 @@ use crate::registry::{Access, Store, delete};
 #[command(after_help = "\
 Examples:
   compat delete localhost:5000/app-compat:1.0
-  compat delete localhost:5000/app@sha256:…         an attached artifact; its image stays
+  # an attached artifact; its image stays
+  compat delete localhost:5000/app@sha256:…
   compat delete oci:artifacts:app
 
-A tag is resolved first: the manifest goes, and with it every other tag it has. Many registries do not
+A tag is resolved first: the manifest goes, and with it every other tag it has. Many registries do not \
 allow deletion, or only the account's owner.")]
 pub struct DeleteArguments {
     /// What to delete: HOST/NAME:TAG, HOST/NAME@DIGEST or oci:DIR:TAG

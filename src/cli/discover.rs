@@ -19,7 +19,8 @@ use crate::spec::media_type;
 Examples:
   compat discover ghcr.io/org/app:1.0
   compat discover --platform linux/arm64 ghcr.io/org/app:1.0
-  compat discover --artifact-type application/vnd.compatlib.compatibility.v1 --format json oci:images:app
+  compat discover --format json oci:images:app \\
+      --artifact-type application/vnd.compatlib.compatibility.v1
 
 It exits 0 also where nothing is attached: the list is empty then.")]
 pub struct DiscoverArguments {

@@ -20,16 +20,20 @@ use crate::trace::{Ending, Runs};
 
 const EXAMPLES: &str = "\
 Examples:
-  compat gen ./app -o compat.json       what one program needs
-  compat gen ./dist -o compat.json      a folder: what it bundles is not asked of the host
+  # what one program needs
+  compat gen ./app -o compat.json
+  # a folder: what it bundles is not asked of the host
+  compat gen ./dist -o compat.json
   compat gen /usr/bin/git | jq .objects
   compat gen ./app --attribute org.example.mpi=openmpi-4
-  compat gen --image ghcr.io/org/app:1  what an image needs; its layers are streamed, nothing is unpacked
+  # what an image needs; its layers are streamed, nothing is unpacked
+  compat gen --image ghcr.io/org/app:1
   compat gen --image docker-archive:app.tar --executable /opt/app/bin/app
-  compat gen --from-recording run.jsonl -o compat.json   what a recorded run executed, with its plugins
+  # what a recorded run executed, with its plugins
+  compat gen --from-recording run.jsonl -o compat.json
   compat gen --from-recording day1.jsonl day2.jsonl ./dist
 
-A library that the program finds next to itself belongs to the application: name the folder that
+A library that the program finds next to itself belongs to the application: name the folder that \
 holds both. Scripts are followed to their interpreters. Nothing is executed.";
 
 /// Derive what programs, libraries or a folder of them need

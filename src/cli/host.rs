@@ -8,9 +8,12 @@ use crate::generate::{self, ProfileOptions};
 
 const EXAMPLES: &str = "\
 Examples:
-  compat host -o node.json.zst                         this machine
-  compat check ghcr.io/org/app:1 --host node.json.zst  a verdict for it, anywhere
-  compat host --minimal -o node.json                   only the core libraries";
+  # this machine
+  compat host -o node.json.zst
+  # a verdict for it, anywhere
+  compat check ghcr.io/org/app:1 --host node.json.zst
+  # only the core libraries
+  compat host --minimal -o node.json";
 
 /// Save what this machine provides, to check against it elsewhere
 ///

@@ -20,7 +20,7 @@ pub struct CompletionArguments {
 /// Write the manual pages
 #[derive(clap::Args, Debug)]
 pub struct ManArguments {
-    /// Write one page for each subcommand into DIR, which is made; without it, print the page of compat itself
+    /// Write one page for each subcommand, and each of theirs, into DIR, which is made; without it, print the page of compat itself
     #[arg(long, value_name = "DIR")]
     write: Option<PathBuf>,
 }
@@ -49,17 +49,47 @@ pub fn man(arguments: &ManArguments, context: &Context) -> Result<Exit, Failure>
         return context.print(&page).map(|()| Exit::Success);
     };
     r#gen::make_folder(folder)?;
-    let subcommands = command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set());
-    for subcommand in std::iter::once(&command).chain(subcommands) {
-        let name = subcommand.get_display_name().unwrap_or("compat").to_owned();
-        let page = page(&subcommand.clone().name(name.clone()))?;
+    for (name, page) in pages(&command)? {
         r#gen::write_file(&folder.join(format!("{name}.1")), page.as_bytes())?;
     }
     Ok(Exit::Success)
+}
+
+/// The pages of a command and of all below it, by name: `compat`, `compat-trace`, `compat-trace-summary`.
+fn pages(command: &clap::Command) -> Result<Vec<(String, String)>, Failure> {
+    let name = command.get_display_name().unwrap_or("compat").to_owned();
+    let own = page(&command.clone().name(name.clone()))?;
+    let mut all = vec![(name, own)];
+    for subcommand in command.get_subcommands() {
+        let is_help = subcommand.get_name() == "help";
+        if !subcommand.is_hide_set() && !is_help {
+            all.extend(pages(subcommand)?);
+        }
+    }
+    Ok(all)
 }
 
 fn page(command: &clap::Command) -> Result<String, Failure> {
     let mut page = Vec::new();
     clap_mangen::Man::new(command.clone()).render(&mut page).map_err(|error| Failure::undecided(&error))?;
     Ok(String::from_utf8_lossy(&page).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nested_subcommands_have_pages() {
+        let mut command = crate::cli::Arguments::command();
+        command.build();
+        let pages = pages(&command).expect("pages");
+        let names: Vec<&str> = pages.iter().map(|(name, _)| name.as_str()).collect();
+        for name in ["compat", "compat-check", "compat-trace", "compat-trace-summary", "compat-cache-prune"] {
+            assert!(names.contains(&name), "{name} is not among {names:?}");
+        }
+        assert!(names.iter().all(|name| !name.contains("help")), "{names:?}");
+        let (_, page) = pages.iter().find(|(name, _)| name == "compat-trace-files").expect("a page");
+        assert!(page.contains("compat\\-trace\\-files"), "{page}");
+    }
 }

@@ -32,6 +32,7 @@ pub mod source;
 pub mod trace;
 pub mod tree;
 pub mod validate;
+pub mod wording;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -188,6 +189,30 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    /// What follows the options is wrapped once, by the terminal's width: examples fit on 80 columns, and a paragraph is one
+    /// line.
+    #[test]
+    fn what_follows_the_options_is_wrapped_once() {
+        fn check(command: &clap::Command) {
+            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            let is_prose = |line: &str| !line.is_empty() && !line.starts_with(' ') && !line.ends_with(':');
+            for pair in lines.windows(2) {
+                let name = command.get_name();
+                assert!(
+                    !(is_prose(pair[0]) && is_prose(pair[1])),
+                    "{name}: a paragraph of two lines: {}",
+                    pair[1]
+                );
+            }
+            for line in lines.iter().filter(|line| !is_prose(line)) {
+                assert!(line.chars().count() <= 80, "{}: longer than 80: {line}", command.get_name());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Arguments::command());
     }
 
     #[test]

@@ -14,12 +14,15 @@ use crate::registry::{Access, Descriptor, Error, Location, Store};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  compat pull ghcr.io/org/app-compat:1.0            into compat.json
-  compat pull ghcr.io/org/app:1.0 -o -              what is attached to an image, to standard output
+  # into compat.json
+  compat pull ghcr.io/org/app-compat:1.0
+  # what is attached to an image, to standard output
+  compat pull ghcr.io/org/app:1.0 -o -
   compat pull oci:artifacts:app -o app.json
-  compat pull --recordings runs ghcr.io/org/app:1.0  with the recordings that travel with it
+  # with the recordings that travel with it
+  compat pull --recordings runs ghcr.io/org/app:1.0
 
-An existing file is replaced at once: nobody ever sees a part of it. A recording has the name that its publisher gave
+An existing file is replaced at once: nobody ever sees a part of it. A recording has the name that its publisher gave \
 it (NAME.jsonl.zst), and replaces no other file.")]
 pub struct PullArguments {
     /// An artifact, or an image with one attached: HOST/NAME:TAG, HOST/NAME@DIGEST or oci:DIR:TAG

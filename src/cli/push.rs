@@ -13,11 +13,13 @@ use crate::registry::{Access, PackOptions, Selector, Store, pack, push};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  compat push ghcr.io/org/app-compat:1.0            push compat.json
+  # push compat.json
+  compat push ghcr.io/org/app-compat:1.0
   compat gen ./app | compat push ghcr.io/org/app-compat:1.0 -
-  compat push oci:artifacts:app compat.json         into an image layout, no registry needed
+  # into an image layout, no registry needed
+  compat push oci:artifacts:app compat.json
 
-The same document pushed twice has the same digest, and nothing is sent again. SOURCE_DATE_EPOCH, where
+The same document pushed twice has the same digest, and nothing is sent again. SOURCE_DATE_EPOCH, where \
 it is set, becomes the artifact's creation time.")]
 pub struct PushArguments {
     /// Where to: HOST/NAME:TAG or oci:DIR:TAG (without a tag: found by its digest only)

@@ -21,10 +21,11 @@ Examples:
   compat record --out-dir runs --exclude '/home/**' make test
   mpirun -n 4 compat record --mpi --out-dir runs -- ./app
   compat record --mount -o run.jsonl
-  docker run --rm --device /dev/fuse --cap-add SYS_ADMIN -v \"$(command -v compat):/compat:ro\" \\
-      -v \"$PWD:/out\" IMAGE /compat record -o /out/run.jsonl app
+  docker run --rm --device /dev/fuse --cap-add SYS_ADMIN \\
+      -v \"$(command -v compat):/compat:ro\" -v \"$PWD:/out\" \\
+      --entrypoint /compat IMAGE record -o /out/run.jsonl app
 
-Needs /dev/fuse and the right to mount: root, a container with the two options above, or unprivileged user
+Needs /dev/fuse and the right to mount: root, a container with the two options above, or unprivileged user \
 namespaces. The exit code is the command's, 128 and the signal's number where a signal ended it.";
 
 /// Run a command and record which files it touches

@@ -39,7 +39,7 @@ pub fn name(path: &Path) -> String {
 pub fn tell_unknown(path: &Path, count: u64, context: &Context) {
     if count > 0 {
         let what = "of kinds that only a newer compat knows are passed over";
-        context.warn(&format!("{}: {count} events {what}", name(path)));
+        context.warn(&format!("{}: {} {what}", name(path), super::wording::count(count, "event")));
     }
 }
 

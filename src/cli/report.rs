@@ -352,7 +352,9 @@ fn describe_remark(remark: &Remark) -> String {
             format!("the document has nothing but {names} names: versions and symbols were not compared")
         }
         Remark::SourceFailed { source, reason, .. } => format!("{source} could not be had: {reason}"),
-        Remark::FindingsLeftOut { count } => format!("and {count} more findings"),
+        Remark::FindingsLeftOut { count } => {
+            format!("and {}", super::wording::count(*count as u64, "more finding"))
+        }
         Remark::DriverMissing { asked } => format!(
             "the image asks for NVIDIA's driver ({}), and there is none here: it would start without a GPU",
             asked.join("; ")

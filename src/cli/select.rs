@@ -21,7 +21,7 @@ Examples:
   docker pull \"$(compat select ghcr.io/org/app:1.0)\"
   compat select ghcr.io/org/app:1.0 --host node.json.zst
 
-Exit code: 0 found, 1 nothing in the index runs here, 2 wrong usage, 3 could not decide (no artifacts, or a
+Exit code: 0 found, 1 nothing in the index runs here, 2 wrong usage, 3 could not decide (no artifacts, or a \
 registry or I/O error).")]
 pub struct Arguments {
     /// The index: HOST/NAME:TAG, HOST/NAME@DIGEST or oci:DIR:TAG

@@ -21,7 +21,8 @@ Examples:
   compat trace summary run.jsonl
   compat trace files --missed --sort missed run.jsonl | head
   compat trace diff monday.jsonl tuesday.jsonl
-  compat trace perfetto -o trace.json run.jsonl       and open it in https://ui.perfetto.dev
+  # and open it in https://ui.perfetto.dev
+  compat trace perfetto -o trace.json run.jsonl
 
 RUN is what `compat record` wrote as JSON lines, compressed with zstd or not; - is standard input.";
 

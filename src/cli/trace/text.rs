@@ -3,6 +3,7 @@
 use indicatif::HumanBytes;
 
 use crate::cli::report::printable;
+pub use crate::cli::wording::count;
 use crate::trace::{Activity, Name};
 
 /// A path on one line, fit for a terminal.
@@ -25,7 +26,7 @@ pub fn activity(processes: u64, did: &Activity) -> String {
     let bytes = |bytes: Option<u64>| bytes.map_or("unknown".to_owned(), size);
     format!(
         "{}, {} opened, {} created, {} missed, bytes read {}, written {}",
-        if processes == 1 { "1 process".to_owned() } else { format!("{processes} processes") },
+        count(processes, "process"),
         did.opened,
         did.created,
         did.missed,
@@ -57,10 +58,4 @@ pub fn ranges(numbers: &[u32]) -> String {
         _ => span.iter().map(u32::to_string).collect(),
     };
     spans.map(span).collect::<Vec<_>>().join(",")
-}
-
-/// A count and its noun: `1 file`, `2 files`.
-pub fn count(number: u64, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {noun}{plural}")
 }

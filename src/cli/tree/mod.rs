@@ -28,12 +28,18 @@ pub use why::Why;
 
 const EXAMPLES: &str = "\
 Examples:
-  compat tree /usr/bin/git                         what git loads, from where, and by which rule
-  compat tree --flat ./app                         the same as a list, as ldd prints it
-  compat tree --why libz.so.1 /usr/bin/git         every way that leads to a library
-  compat tree --bindings ./app                     which symbol would be bound from where
-  compat tree --root /srv/node ./app               this program on another root file system
-  compat tree --root /srv/node /srv/node/bin/sh    a program of that root, where it lies
+  # what git loads, from where, and by which rule
+  compat tree /usr/bin/git
+  # the same as a list, as ldd prints it
+  compat tree --flat ./app
+  # every way that leads to a library
+  compat tree --why libz.so.1 /usr/bin/git
+  # which symbol would be bound from where
+  compat tree --bindings ./app
+  # this program on another root file system
+  compat tree --root /srv/node ./app
+  # a program of that root, where it lies
+  compat tree --root /srv/node /srv/node/bin/sh
 
 With --root, a path inside DIR is a program of that root; another one is carried over to it.
 
