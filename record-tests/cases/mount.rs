@@ -7,6 +7,7 @@ use std::process::Command;
 
 use crate::harness::case::Case;
 use crate::harness::recorder::{COMPAT, assert_code, finish};
+use crate::harness::recording::read;
 
 /// The cases.
 pub fn cases() -> Vec<Case> {
@@ -19,6 +20,8 @@ pub fn cases() -> Vec<Case> {
             &["unshare", "strace", "chroot"],
             uncopied,
         ),
+        Case::new("mount::a_directory_at_several_places_is_one", &["unshare", "python3"], one_directory),
+        Case::new("mount::other_mounts_of_one_file_system_are_apart", &["unshare", "flock"], apart_inside),
         Case::new("mount::a_bound_directory_is_the_one_that_was_looked_at", &["unshare", "strace"], replaced),
     ]
 }
@@ -36,6 +39,64 @@ fn apart(folder: &Path, script: &str) -> (String, String) {
     assert_code(&output, 0);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (text(&output.stdout), text(&output.stderr))
+}
+
+/// Makes the places of `places.py` in the working directory. Somebody closes a directory in which something is mounted, at
+/// one of them.
+const PLACES: &str = "umask 022; mkdir source a b c d e; chmod 777 source; mkdir -p source/inner source/closed/inner
+    chmod 700 source/closed
+    for place in a b c d e; do mount --bind source $place; done
+    mount -o remount,bind,ro c; mount -o remount,bind,noexec,nosuid,nodev d
+    mount -t tmpfs memory e/inner; touch e/inner/mounted; mount -t tmpfs memory e/closed/inner; touch e/closed/inner/mounted;";
+
+fn one_directory(folder: &Path) {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("our folder");
+    fs::write(folder.join("places.py"), include_str!("../fixtures/places.py")).expect("a file");
+    for way in ["native", "mirror"] {
+        fs::create_dir(folder.join(way)).expect("a directory");
+    }
+    let script = format!(
+        "(cd native; {PLACES} python3 ../places.py > ../native.out)
+        (cd mirror; {PLACES} {COMPAT} record -q -o ../run.jsonl -- python3 ../places.py > ../mirror.out)"
+    );
+    let (_, said) = apart(folder, &script);
+    assert_eq!(said, "");
+    let text = |name: &str| fs::read_to_string(folder.join(name)).expect("it was written");
+    let (native, mirrored) = (text("native.out"), text("mirror.out"));
+    for (native, mirrored) in native.lines().zip(mirrored.lines()) {
+        assert_eq!(mirrored, native);
+    }
+    assert_eq!(mirrored, native);
+    assert!(native.contains("flock True\nlock True"), "{native}");
+    // What is done at any of the places is told of the first.
+    let recording = read(&folder.join("run.jsonl"));
+    let told = |place: &str| {
+        let path = folder.join("mirror").join(place).join("root-file").display().to_string();
+        recording.events.iter().any(|event| event.path.text() == path)
+    };
+    assert!(told("a") && !["b", "c", "d", "e"].iter().any(|place| told(place)));
+}
+
+/// What differs (docs/recording.md): a directory and one in it, or a single file, that are mounted each, and a directory
+/// that is mounted and reached through what it lies in.
+fn apart_inside(folder: &Path) {
+    let script = format!(
+        "mkdir -p source/in a b; touch source/in/file a-file b-file; mount -t tmpfs memory source; mkdir source/in
+        touch source/in/file; mount --bind source a; mount --bind source/in b
+        mount --bind source/in/file a-file; mount --bind source/in/file b-file
+        cat > look <<'end'
+        same() {{ [ $(stat -c %d $1) = $(stat -c %d $2) ] && echo $1 and $2 are one || echo $1 and $2 are apart; }}
+        locked() {{ flock -n $1 -c \"flock -n $2 true\" && echo $1 does not lock $2 || echo $1 locks $2; }}
+        same source a; same a b; same a-file b-file; locked source/in/file a/in/file; locked a/in/file b/file; locked a-file b-file
+end
+        sh look; echo; {COMPAT} record -q -o run.jsonl -- sh look"
+    );
+    let (told, said) = apart(folder, &script);
+    let native = "source and a are one\na and b are one\na-file and b-file are one\n\
+        source/in/file locks a/in/file\na/in/file locks b/file\na-file locks b-file\n";
+    let inside = "source and a are one\na and b are apart\na-file and b-file are apart\n\
+        source/in/file locks a/in/file\na/in/file does not lock b/file\na-file does not lock b-file\n";
+    assert_eq!(told, format!("{native}\n{inside}"), "{said}");
 }
 
 fn flags(folder: &Path) {

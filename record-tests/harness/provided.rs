@@ -50,6 +50,7 @@ impl Service for Copies {
         assert_eq!(mounted.users, Users::Many, "the cases run as root");
         let options = Options {
             place: mounted.place,
+            further: mounted.further,
             only_user: None,
             sharing: compat::mirror::Sharing::new(Duration::from_secs(1)),
             closed_to_others: false,

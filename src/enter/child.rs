@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::fs::{Mode, OFlags};
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change, mount_remount};
 use rustix::process::{
     DumpableBehavior, Pid, Signal, getppid, set_dumpable_behavior, set_parent_process_death_signal,
 };
@@ -20,6 +20,7 @@ use super::error::Error;
 use super::join::Invitation;
 use super::namespace::Users;
 use super::outside::{Namespace, Outside};
+use super::plan::Step;
 use super::supervisor::Start;
 use super::tree::{Tree, copy_mounts};
 use super::{Mounted, Task, mount_table::Mount, walk};
@@ -165,8 +166,10 @@ fn make_outside(
     let copies = bound.iter().map(copy_mounts).collect::<Vec<_>>();
     outside.enter().map_err(failed)?;
     let shown = (OsStr::new(outside.mark()), SUBTYPE);
-    let mut volumes = (first..).zip(volumes).zip(start.plan.mirrors());
-    let Some(((_, root), mount)) = volumes.next() else { return own.enter().map_err(failed) };
+    let mut volumes = (first..).zip(volumes);
+    let Some(((_, root), mount)) = volumes.next().zip(start.plan.mirrors().next()) else {
+        return own.enter().map_err(failed);
+    };
     let target = walk::path_of(process, outside.folder());
     mount_mirror(start, mount, root, &target, shown).map_err(failed)?;
     outside.assert_first().map_err(failed)?;
@@ -175,9 +178,7 @@ fn make_outside(
     private.map_err(|error| failed(error.into()))?;
     Message::Mounted(first).send(server).map_err(failed)?;
     let tree = Tree::new(root, outside.place(), process);
-    for ((number, volume), mount) in volumes {
-        add(start, &tree, (number, volume, mount), shown, server)?;
-    }
+    add_all(start, &tree, volumes, |_| shown, server)?;
     for ((place, copy), source) in start.plan.bound().zip(copies).zip(bound) {
         bind(&tree, place, copy, || outside.find(place, source))?;
     }
@@ -195,21 +196,61 @@ fn make_inside(
     let (place, process) = (Path::new("/"), Path::new("proc"));
     let failed = |source: io::Error| Error::Mount { place: place.to_owned(), source };
     std::env::set_current_dir(place).map_err(failed)?;
-    let mut volumes = (0..).zip(volumes).zip(start.plan.mirrors());
-    let Some(((number, root), mount)) = volumes.next() else { return Ok(()) };
+    let mut volumes = (0..).zip(volumes);
+    let Some(((number, root), mount)) = volumes.next().zip(start.plan.mirrors().next()) else {
+        return Ok(());
+    };
     mount_mirror(start, mount, root, place, (OsStr::from_bytes(&mount.source), "")).map_err(failed)?;
     Message::Mounted(number).send(server).map_err(failed)?;
     // What is mounted over `/` is reached through the name above it.
     rustix::process::chroot("/..").map_err(|error| failed(error.into()))?;
     let root = rustix::fs::open(place, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let tree = Tree::new(root.map_err(|error| failed(error.into()))?, place, process);
-    for ((number, volume), mount) in volumes {
-        add(start, &tree, (number, volume, mount), (OsStr::from_bytes(&mount.source), ""), server)?;
-    }
+    add_all(start, &tree, volumes, |mount| (OsStr::from_bytes(&mount.source), ""), server)?;
     for (place, source) in start.plan.bound().zip(bound) {
         bind(&tree, place, copy_mounts(source), || source.try_clone())?;
     }
     Ok(())
+}
+
+/// Mounts all volumes but the root at all their places. `shown` is what is shown of each.
+fn add_all<'a>(
+    start: &Start<'a>,
+    tree: &Tree<'_>,
+    mut volumes: impl Iterator<Item = (u32, Mounted)>,
+    shown: impl Fn(&'a Mount) -> (&'a OsStr, &'a str),
+    server: &mut PipeWriter,
+) -> Result<(), Error> {
+    // The root is the first.
+    for step in start.plan.steps.iter().skip(1) {
+        match step {
+            Step::Mirror(mount) => {
+                let Some((number, volume)) = volumes.next() else { return Ok(()) };
+                add(start, tree, (number, volume, mount), shown(mount), server)?;
+            }
+            Step::Again { mount, first } => add_again(start, tree, mount, first)?,
+            Step::Bind(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Binds the mirror of a directory to another place at which the directory is mounted, with the flags of that mount.
+fn add_again(start: &Start<'_>, tree: &Tree<'_>, planned: &Mount, first: &[u8]) -> Result<(), Error> {
+    let failed = |source: io::Error| Error::Mount { place: tree.shown(&planned.place), source };
+    let Some(source) = open_target(tree, first)? else { return Ok(()) };
+    let Some(target) = open_target(tree, &planned.place)? else { return Ok(()) };
+    let bound = mount_bind(tree.path(&source), tree.path(&target)).map_err(|error| failed(error.into()));
+    match bound {
+        Err(Error::Mount { source, .. }) if is_gone(&source) => return Ok(()),
+        other => other?,
+    }
+    let mut flags = planned.flags;
+    flags.set(MountFlags::RDONLY, start.options.read_only || flags.contains(MountFlags::RDONLY));
+    // It lies over what was opened.
+    let bound = tree.open(&planned.place).map_err(failed)?;
+    let changed = mount_remount(tree.path(&bound), MountFlags::BIND | flags, c"");
+    changed.map_err(|error| failed(error.into()))
 }
 
 /// Mounts a volume that is not the root. One that was removed, or has ended, since it was opened is left out; so

@@ -9,6 +9,8 @@
 //! the namespace and its mounts vanish with its last process, and whoever outlives the others ends what
 //! still runs inside (`inside`).
 //!
+//! A directory that is mounted at several places is mounted once and bound to the others (`shared`).
+//!
 //! Where others are to reach the mirror it is mounted once more, at a folder of the namespace that this
 //! process came from (`outside`), and taken away from there when all has ended.
 //!
@@ -34,6 +36,7 @@ mod process_limit;
 mod rendezvous;
 mod request;
 mod server;
+mod shared;
 mod socket;
 mod status;
 mod supervisor;
@@ -122,6 +125,8 @@ pub struct Mounted {
     pub root: OwnedFd,
     /// Where it lies.
     pub place: Vec<u8>,
+    /// Further places at which it lies, with flags of their own.
+    pub further: Vec<Vec<u8>>,
     /// How deep its file system is stacked.
     pub depth: u32,
     /// Whether it is mounted read-only.
@@ -284,7 +289,8 @@ fn plan_and_run(
     let root = root.map_err(|error| at_root(error.into()))?;
     let places: Vec<PathBuf> = sockets.iter().map(|folder| folder.place.clone()).collect();
     let mut plan = Plan::new(&table, &places, |place| is_folder_or_file(&root, place));
-    let roots = open_roots(&root, &mut plan).map_err(at_root)?;
+    let mut roots = open_roots(&root, &mut plan).map_err(at_root)?;
+    shared::join(&mut plan, &mut roots, &mount_table::parse_all(&table));
     let bound = open_bound(&root, &mut plan, sockets);
     let inside = Inside::new(&table);
     let start = Start {
@@ -372,7 +378,8 @@ fn open_devices(
         let (place, depth) = (mount.place.clone(), depth_of(mount));
         let read_only = read_only || mount.flags.contains(MountFlags::RDONLY);
         let (device, outside) = (open_device()?, outside.map(Path::to_owned));
-        volumes.push(Mounted { device, root, place, depth, read_only, users, outside });
+        let further = plan.places_of(mount);
+        volumes.push(Mounted { device, root, place, further, depth, read_only, users, outside });
     }
     Ok(volumes)
 }

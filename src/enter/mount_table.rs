@@ -13,6 +13,8 @@ pub struct Mount {
     pub parent: u64,
     /// The device of its file system, major and minor; no other has it while this one is mounted.
     pub device: Device,
+    /// Which directory or file of its file system it is.
+    pub root: Vec<u8>,
     /// Where it lies, as bytes, begun with `/`.
     pub place: Vec<u8>,
     /// The file system's type.
@@ -21,6 +23,8 @@ pub struct Mount {
     pub source: Vec<u8>,
     /// Read-only, without devices, and so on.
     pub flags: MountFlags,
+    /// Its other options: when the time of access is set, whether owners are mapped.
+    pub further: Vec<u8>,
 }
 
 /// Reads a table: what can be reached from the root, parents before what is mounted in them.
@@ -70,10 +74,12 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
         number: text(0)?.parse().ok()?,
         parent: text(1)?.parse().ok()?,
         device: (major.parse().ok()?, minor.parse().ok()?),
+        root: unescape(fields.get(3)?),
         place: unescape(fields.get(4)?),
         kind: unescape(fields.get(separator + 1)?),
         source: unescape(fields.get(separator + 2)?),
         flags: flags(fields.get(5)?),
+        further: further(fields.get(5)?),
     })
 }
 
@@ -105,18 +111,25 @@ fn unescape(field: &[u8]) -> Vec<u8> {
 }
 
 fn flags(options: &[u8]) -> MountFlags {
-    let mut flags = MountFlags::empty();
-    for option in options.split(|byte| *byte == b',') {
-        flags |= match option {
-            b"ro" => MountFlags::RDONLY,
-            b"nosuid" => MountFlags::NOSUID,
-            b"nodev" => MountFlags::NODEV,
-            b"noexec" => MountFlags::NOEXEC,
-            b"nosymfollow" => MountFlags::NOSYMFOLLOW,
-            _ => MountFlags::empty(),
-        };
+    options.split(|byte| *byte == b',').filter_map(flag).collect()
+}
+
+fn flag(option: &[u8]) -> Option<MountFlags> {
+    match option {
+        b"ro" => Some(MountFlags::RDONLY),
+        b"nosuid" => Some(MountFlags::NOSUID),
+        b"nodev" => Some(MountFlags::NODEV),
+        b"noexec" => Some(MountFlags::NOEXEC),
+        b"nosymfollow" => Some(MountFlags::NOSYMFOLLOW),
+        _ => None,
     }
-    flags
+}
+
+/// The options that are none of these flags.
+fn further(options: &[u8]) -> Vec<u8> {
+    let others =
+        options.split(|byte| *byte == b',').filter(|option| *option != b"rw" && flag(option).is_none());
+    others.collect::<Vec<_>>().join(&b',')
 }
 
 #[cfg(test)]

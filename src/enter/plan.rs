@@ -46,6 +46,8 @@ pub struct Plan {
 pub enum Step {
     /// A volume that is mirrored.
     Mirror(Mount),
+    /// A volume that is the directory of one that is mirrored before, at this place, too.
+    Again { mount: Mount, first: Vec<u8> },
     /// A folder or file that is bound, with what is mounted in it.
     Bind(Vec<u8>),
 }
@@ -83,16 +85,38 @@ impl Plan {
     pub fn retain_mirrors(&mut self, mut wanted: impl FnMut(&Mount) -> bool) {
         self.steps.retain(|step| match step {
             Step::Mirror(mount) => wanted(mount),
-            Step::Bind(_) => true,
+            Step::Again { .. } | Step::Bind(_) => true,
         });
     }
 
     /// Takes out what is bound, but for the places that are `wanted`.
     pub fn retain_bound(&mut self, mut wanted: impl FnMut(&[u8]) -> bool) {
         self.steps.retain(|step| match step {
-            Step::Mirror(_) => true,
+            Step::Mirror(_) | Step::Again { .. } => true,
             Step::Bind(place) => wanted(place),
         });
+    }
+
+    /// The volume of this mount becomes one with that of another mount, after which it is made.
+    pub fn join(&mut self, number: u64, first: u64) {
+        let at = |steps: &[Step], number: u64| {
+            steps.iter().position(|step| matches!(step, Step::Mirror(mount) if mount.number == number))
+        };
+        let (Some(own), Some(_)) = (at(&self.steps, number), at(&self.steps, first)) else { return };
+        let Step::Mirror(mount) = self.steps.remove(own) else { return };
+        let Some(before) = at(&self.steps, first) else { return };
+        let Step::Mirror(Mount { place, .. }) = &self.steps[before] else { return };
+        let again = Step::Again { mount, first: place.clone() };
+        self.steps.insert(own.max(before + 1), again);
+    }
+
+    /// The further places of a volume.
+    pub fn places_of(&self, first: &Mount) -> Vec<Vec<u8>> {
+        let places = self.steps.iter().filter_map(|step| match step {
+            Step::Again { mount, first: place } if *place == first.place => Some(mount.place.clone()),
+            _ => None,
+        });
+        places.collect()
     }
 
     /// The volumes that are mirrored, in the order in which they are mounted.
@@ -165,6 +189,7 @@ mod tests {
     fn text(step: &Step) -> String {
         match step {
             Step::Mirror(mount) => format!("mirror {}", String::from_utf8_lossy(&mount.place)),
+            Step::Again { mount, .. } => format!("again {}", String::from_utf8_lossy(&mount.place)),
             Step::Bind(place) => format!("bind {}", String::from_utf8_lossy(place)),
         }
     }

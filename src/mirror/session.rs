@@ -267,6 +267,7 @@ mod tests {
         let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).expect("the root");
         let options = Options {
             place: b"/".to_vec(),
+            further: Vec::new(),
             only_user: Some((0, 0)),
             sharing: crate::mirror::Sharing::new(Duration::ZERO),
             closed_to_others: false,

@@ -30,6 +30,9 @@ const OVERLAY: rustix::fs::FsWord = 0x794c_7630;
 pub struct Options {
     /// Where the volume lies in the mirror, begun with `/`; paths of events start with it.
     pub place: Vec<u8>,
+    /// Further places in the mirror at which it lies, as bind mounts of the first. Which one a caller came through the
+    /// kernel does not tell.
+    pub further: Vec<Vec<u8>>,
     /// The only user and group of the session's user namespace; nothing where the session can act for
     /// any user.
     pub only_user: Option<(u32, u32)>,
@@ -389,9 +392,16 @@ impl Volume {
     pub(super) fn placed(&self, path: Vec<u8>) -> Vec<u8> {
         match (&*self.options.place, &*path) {
             (b"/", _) => path,
-            (place, b"/") => place.to_vec(),
-            (place, inner) => [place, inner].concat(),
+            (place, _) => placed_at(place, &path),
         }
+    }
+
+    /// All paths that a path of this volume has in the whole mirror.
+    pub(super) fn all_placed(&self, path: Vec<u8>) -> Vec<Vec<u8>> {
+        let mut all: Vec<Vec<u8>> =
+            self.options.further.iter().map(|place| placed_at(place, &path)).collect();
+        all.push(self.placed(path));
+        all
     }
 
     /// Opens what a descriptor stands for, with these flags of open(2).
@@ -407,6 +417,11 @@ impl Volume {
     pub(super) fn give_up_passthrough(&self) {
         self.passthrough.store(false, Ordering::Relaxed);
     }
+}
+
+/// A path of a volume that lies at this place.
+fn placed_at(place: &[u8], path: &[u8]) -> Vec<u8> {
+    if path == b"/" { place.to_vec() } else { [place, path].concat() }
 }
 
 /// The name of a descriptor in `/proc`, through which a file is reached again.
@@ -431,6 +446,7 @@ mod tests {
         };
         let options = Options {
             place: b"/".to_vec(),
+            further: Vec::new(),
             only_user: None,
             sharing: Sharing::new(Duration::ZERO),
             closed_to_others: false,

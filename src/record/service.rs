@@ -139,6 +139,7 @@ impl Service for RecordingService<'_> {
         };
         let options = mirror::Options {
             place: mounted.place,
+            further: mounted.further,
             only_user,
             sharing: Arc::clone(&self.sharing),
             closed_to_others: only_user.is_none() && mirror::has_further_rules(),

@@ -52,7 +52,8 @@ fn spare_mounts(volume: &Volume, parent: &Arc<Node>, name: &[u8], error: Errno) 
         return error;
     }
     let is_old = error == Errno::STALE || volume.confirm(parent) == Err(Errno::STALE);
-    match (has_mounts(&volume.placed(parent.path_of(name))), is_old) {
+    let paths = volume.all_placed(parent.path_of(name));
+    match (paths.iter().any(|path| has_mounts(path)), is_old) {
         (false, _) => error,
         (true, true) => Errno::INTR,
         (true, false) => Errno::NOMEM,
