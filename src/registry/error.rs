@@ -380,7 +380,7 @@ impl Error {
                 "run the same command again: what was sent is not sent twice"
             }
             Self::OtherDigest { .. } => {
-                "the registry knows sha256 only: copy into an image layout (oci:DIR:TAG), or without --recursive"
+                "a registry may take it by its digest (HOST/NAME@sha512:…); a layout (oci:DIR:TAG) does"
             }
             Self::CannotKeep { .. } => {
                 "push the artifact under a tag of its own with `compat push`, and check that one"

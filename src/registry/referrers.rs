@@ -54,7 +54,7 @@ pub async fn list(
     artifact_type: Option<&str>,
 ) -> Result<Vec<Descriptor>> {
     let Some(mut found) = repository.referrers_api(subject, artifact_type).await? else {
-        return Ok(under_fallback_tag(repository, subject).await?);
+        return under_fallback_tag(repository, subject).await;
     };
     let wanted = artifact_type.unwrap_or(media_type::ARTIFACT_TYPE);
     if found.iter().any(|entry| entry.artifact_type.as_deref() == Some(wanted)) {
