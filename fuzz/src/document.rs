@@ -93,7 +93,7 @@ fn symbols(source: &mut Unstructured<'_>) -> Result<Symbols> {
 
 fn script(source: &mut Unstructured<'_>) -> Result<Script> {
     let interpreter = if bool::arbitrary(source)? { name(source)? } else { "/usr/bin/env".to_owned() };
-    Ok(Script { path: name(source)?, interpreter, argument: optional(source, name)? })
+    Ok(Script { path: name(source)?, interpreter, argument: optional(source, name)?, body: None, not_executable: false })
 }
 
 fn object(source: &mut Unstructured<'_>) -> Result<Object> {

@@ -36,6 +36,7 @@ mod started_image;
 mod token;
 mod transport;
 mod tree;
+mod unusable;
 mod witness;
 
 use crate::harness::Case;
@@ -47,6 +48,7 @@ pub fn all() -> Vec<Case> {
         binary::cases(),
         input::cases(),
         directory::cases(),
+        unusable::cases(),
         round_trip::cases(),
         attach::cases(),
         attach_again::cases(),

@@ -9,6 +9,8 @@ mod directory_tests;
 #[cfg(test)]
 mod hostile;
 mod names;
+#[cfg(test)]
+mod object_tests;
 mod recorded;
 #[cfg(test)]
 mod recorded_tests;
@@ -172,6 +174,9 @@ pub fn check(specification: &Specification, host: &Host) -> Report {
     match &specification.image {
         None => report.add_application(&application, host, false, specification.recorded.as_ref()),
         Some(image) => report.add_image(specification, image, application, host),
+    }
+    if specification.is_newer() {
+        report.tell_newer(&specification.version);
     }
     if specification.detail.is_some() {
         report.tell_names_only(specification.objects.iter().map(|object| object.needed.len()).sum());

@@ -152,6 +152,11 @@ pub enum Remark {
     },
     /// The document asks something that this program does not know.
     RequirementUnknown {},
+    /// The document is of a newer minor version, which may say things that this program does not know.
+    NewerDocument {
+        /// Its version.
+        version: String,
+    },
     /// A library that recorded runs loaded would not load, or not as it should.
     RecordedLibrary {
         /// The name it is searched for by, or its path.
@@ -393,6 +398,13 @@ impl Report {
         let remark = Remark::SourceFailed { source: source.to_owned(), reason, hint };
         report.add_finding(Finding::remark(Impact::Undecided, remark, Vec::new()));
         report.concluded()
+    }
+
+    /// Tells that the document is of a newer version than this program knows.
+    pub(super) fn tell_newer(&mut self, version: &str) {
+        let subjects = self.subjects.iter().map(|subject| subject.path.clone()).collect();
+        let remark = Remark::NewerDocument { version: version.to_owned() };
+        self.add_finding(Finding::remark(Impact::Undecided, remark, subjects));
     }
 
     /// Tells that names were all that the document had.

@@ -51,6 +51,7 @@ fn profile(change: impl FnOnce(&mut Profile)) -> Profile {
             interpreter: LOADER.to_owned(),
             argument: None,
             body: None,
+            not_executable: false,
         }],
         unrecorded: Some(BTreeMap::from([
             ("/".to_owned(), names(&["etc", "home", "opt"])),
@@ -192,6 +193,7 @@ fn interpreters_and_programs_that_are_not_recorded_leave_it_open() {
             interpreter: interpreter.to_owned(),
             argument: argument.map(str::to_owned),
             body: None,
+            not_executable: false,
         };
         let specification =
             Specification { subjects: vec!["s".to_owned()], scripts: vec![script], ..Specification::new() };

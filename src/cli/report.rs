@@ -273,6 +273,10 @@ pub(super) fn describe(problem: &Problem) -> String {
         Problem::SegmentsUnusable { object, reason, refused, page_size } => {
             describe_segments(object, reason, *refused, *page_size)
         }
+        Problem::NotExecutable { object, .. } => format!(
+            "{object} cannot be executed: its file has no permission for that (chmod +x), or its file system is \
+             mounted noexec"
+        ),
         Problem::ObjectUnknown { object } => {
             format!(
                 "the specification says something of {object} that this compat does not know: use a newer one"
@@ -376,6 +380,9 @@ fn describe_remark(remark: &Remark) -> String {
         Remark::DriverLibraryMissing { capability, library } => {
             format!("{library} of NVIDIA's driver is not here, the image asks for capability {capability}")
         }
+        Remark::NewerDocument { version } => format!(
+            "the specification has version {version}, and may say something that this compat does not know: use a newer one"
+        ),
         Remark::RequirementUnknown {} => {
             "the document asks something of the host that this program does not know: a newer one may"
                 .to_owned()

@@ -56,6 +56,7 @@ fn flags(facts: &Facts) -> Vec<ObjectFlag> {
         (flags.relr, ObjectFlag::Relr),
         (facts.secure, ObjectFlag::Secure),
         (facts.checks_kernel, ObjectFlag::ChecksKernel),
+        (facts.not_executable && facts.is_executed(), ObjectFlag::NotExecutable),
     ];
     all.into_iter().filter(|(set, _)| *set).map(|(_, flag)| flag).collect()
 }

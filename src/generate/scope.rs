@@ -300,7 +300,7 @@ impl Reader {
                     self.scope.application.subjects.push(added);
                 }
             }
-            Ok((Content::Script(script), metadata)) if metadata.permissions().mode() & 0o111 != 0 => {
+            Ok((Content::Script(script), metadata)) if is_executable(&metadata) => {
                 match member::is_place_of_programs(top, path) {
                     true => self.add_script(script),
                     false => self.scripts.push(script),
@@ -339,7 +339,7 @@ impl Reader {
         application.unusable.retain(|path, _| needed.contains(&names(path)));
     }
 
-    fn content(&self, path: &Path, shown: &Path) -> Result<(Content, Metadata), Error> {
+    fn content(&mut self, path: &Path, shown: &Path) -> Result<(Content, Metadata), Error> {
         let read_error = |source| Error::Read { path: shown.to_owned(), source };
         let mut file = sys::open_regular(path).map_err(read_error)?;
         let metadata = file.metadata().map_err(read_error)?;
@@ -352,6 +352,9 @@ impl Reader {
             let object = parsed.map_err(|source| Error::Elf { path: shown.to_owned(), source })?;
             let mut facts = Facts::of_object(object);
             facts.secure = is_secure(path, &metadata);
+            facts.not_executable = !is_executable(&metadata);
+            facts.denied = !host::may_execute(path);
+            facts.on_noexec = host::is_noexec(&file);
             return Ok((Content::Object(Box::new(facts)), metadata));
         }
         if head.starts_with(b"#!") {
@@ -359,10 +362,22 @@ impl Reader {
             Read::by_ref(&mut file).take(rest).read_to_end(&mut head).map_err(read_error)?;
         }
         let content = match parse_script(&head) {
-            Some(Ok(script)) => Content::Script(listed(&self.scope.relative(path), &script)),
+            Some(Ok(script)) => {
+                let listed = listed(&self.script_path(path), &script);
+                Content::Script(Script { not_executable: !is_executable(&metadata), ..listed })
+            }
             _ => Content::Other,
         };
         Ok((content, metadata))
+    }
+
+    /// A script's path in the scope; whether this user may execute it is remembered.
+    fn script_path(&mut self, path: &Path) -> String {
+        let relative = self.scope.relative(path);
+        if !host::may_execute(path) {
+            self.scope.application.denied_scripts.insert(relative.clone());
+        }
+        relative
     }
 
     /// Adds an object under its path; another name of one that is there becomes a link to it.
@@ -418,6 +433,10 @@ fn real_path(path: &Path, root: Option<&Path>) -> io::Result<PathBuf> {
     let Some((directory, inside)) = inside else { return fs::canonicalize(path) };
     let real = host::Root::at(directory)?.resolve(&Path::new("/").join(inside)).map_err(io::Error::other)?;
     Ok(directory.join(real.strip_prefix("/").unwrap_or(&real)))
+}
+
+fn is_executable(metadata: &Metadata) -> bool {
+    metadata.permissions().mode() & 0o111 != 0
 }
 
 /// The real path of a file, with the name that it was asked for by.

@@ -275,9 +275,18 @@ impl Root {
         Ok(fs::symlink_metadata(self.outside(&self.resolve(path)?))?)
     }
 
-    /// Whether the path leads to a regular file that anyone may execute.
+    /// Whether the path leads to a regular file that may be executed: by this user on this machine, by
+    /// anyone in another root.
     pub fn is_executable(&self, path: &Path) -> bool {
-        self.metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o111 != 0)
+        let Ok(place) = self.resolve(path).map(|inside| self.outside(&inside)) else { return false };
+        let Ok(metadata) = fs::symlink_metadata(&place) else { return false };
+        let may_be = metadata.is_file() && metadata.mode() & 0o111 != 0;
+        may_be && (!self.is_this_machine() || may_execute(&place))
+    }
+
+    /// Whether the file at a path lies on a file system of this machine from which nothing is executed.
+    pub fn is_noexec(&self, path: &Path) -> bool {
+        self.is_this_machine() && self.open(path).is_ok_and(|(file, _)| is_noexec(&file))
     }
 
     /// A path of this root as a path of this machine. `inside` must be free of links.
@@ -308,6 +317,19 @@ impl Root {
         self.nodes.borrow_mut().insert(inside.to_owned(), node.clone());
         Ok(node)
     }
+}
+
+/// Whether this user may execute the file at a path of this machine, links followed (access(2), which counts
+/// mount options too).
+pub fn may_execute(path: &Path) -> bool {
+    use rustix::fs::{Access, AtFlags, CWD};
+    rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS).is_ok()
+}
+
+/// Whether a file lies on a file system that is mounted so that nothing on it is executed or mapped to be.
+pub fn is_noexec(file: &File) -> bool {
+    let flags = rustix::fs::fstatvfs(file).map(|system| system.f_flag);
+    flags.is_ok_and(|flags| flags.contains(rustix::fs::StatVfsMountFlags::NOEXEC))
 }
 
 /// The names and `..` of a path, last first.

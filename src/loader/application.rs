@@ -31,6 +31,8 @@ pub struct Application {
     pub unusable: BTreeMap<String, String>,
     /// Scripts among the subjects.
     pub scripts: Vec<Script>,
+    /// The paths of scripts that this user may not execute on this machine.
+    pub denied_scripts: HashSet<String>,
     /// Directories that its start puts into `LD_LIBRARY_PATH`.
     pub library_path: Vec<String>,
     /// The paths of what is started or loaded.
@@ -170,6 +172,10 @@ impl Application {
         environment: &Environment,
     ) -> Load {
         if let Some(script) = special.scripts.get(subject) {
+            let is_denied = self.denied_scripts.contains(subject) && files.is_this_machine();
+            if script.not_executable || is_denied {
+                return Load::of(Problem::not_executable(subject));
+            }
             let start = Start { path: &files.path_of(subject), shown: subject };
             let load = start_script_line(&start, script, files, environment);
             return honest(load, files);

@@ -37,6 +37,8 @@ pub(super) struct Fit<'a> {
     pub is_old: bool,
     /// The kernel that maps it, or one of those.
     pub platform: &'a Platform,
+    /// Mount options of this machine count.
+    pub is_this_machine: bool,
 }
 
 impl Fit<'_> {
@@ -66,6 +68,9 @@ impl Fit<'_> {
         let is_foreign = facts.class != self.program.class || facts.big_endian != self.program.big_endian;
         if is_foreign || facts.form == Form::Other || !facts.has_dynamic_section {
             return Verdict::Stop("Exec format error".to_owned());
+        }
+        if self.is_this_machine && facts.on_noexec {
+            return Verdict::Stop("Operation not permitted".to_owned());
         }
         Verdict::Use(opened)
     }
@@ -101,6 +106,9 @@ impl Fit<'_> {
         if let Judgement::Wrong(objection) = layout::of_glibc(facts, self.is_old, self.platform) {
             return Some(objection.reason);
         }
+        if self.is_this_machine && facts.on_noexec {
+            return Some("failed to map segment from shared object");
+        }
         match facts.form {
             Form::Other => None,
             Form::FixedExecutable => Some("cannot dynamically load executable"),
@@ -125,5 +133,38 @@ fn refused_identification(facts: &Facts) -> Option<&'static str> {
         IdentificationFault::AbiVersion => Some("ELF file ABI version invalid"),
         IdentificationFault::Padding => Some("nonzero padding in e_ident"),
         IdentificationFault::FileVersion => Some("ELF file version does not match current one"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loader::Identity;
+    use crate::spec::{Object, ObjectKind};
+
+    #[test]
+    fn a_library_on_a_noexec_file_system_of_this_machine_cannot_be_mapped() {
+        let object = Object::new("libx.so", ObjectKind::Library, "x86_64", 64);
+        let mut facts = Facts::of_specified(&object).unwrap();
+        facts.on_noexec = true;
+        let facts = std::sync::Arc::new(facts);
+        let platform = Platform {
+            machine: Machine::X86_64,
+            isa: None,
+            is_intel: false,
+            kernel: None,
+            page_size: Some(4096),
+        };
+        let verdict = |is_musl, is_this_machine| {
+            let program = &facts;
+            let platform = &platform;
+            let fit = Fit { program, kernel: None, is_musl, is_old: false, platform, is_this_machine };
+            fit.judge_opened(Opened { identity: Identity::Scope(0), facts: std::sync::Arc::clone(&facts) })
+        };
+        assert!(
+            matches!(verdict(false, true), Verdict::Stop(words) if words.starts_with("failed to map segment"))
+        );
+        assert!(matches!(verdict(true, true), Verdict::Stop(words) if words == "Operation not permitted"));
+        assert!(matches!(verdict(false, false), Verdict::Use(_)));
     }
 }

@@ -40,6 +40,12 @@ pub struct Facts {
     pub identification: Option<IdentificationFault>,
     /// Its segments; `None` where a document says nothing of them because every kernel and loader maps them.
     pub layout: Option<Layout>,
+    /// Nobody has the permission to execute its file.
+    pub not_executable: bool,
+    /// This user may not execute its file on this machine.
+    pub denied: bool,
+    /// On this machine its file lies on a file system from which nothing is executed (`noexec`).
+    pub on_noexec: bool,
     /// A document says something of it that this program does not know.
     pub has_unknown: bool,
     /// What it is.
@@ -144,6 +150,9 @@ impl Facts {
             os_abi: object.os_abi,
             identification: object.identification_fault,
             layout: Some(object.layout.clone()),
+            not_executable: false,
+            denied: false,
+            on_noexec: false,
             has_unknown: false,
             form: match object.kind {
                 Kind::Executable => Form::FixedExecutable,
@@ -189,6 +198,9 @@ impl Facts {
             os_abi: object.os_abi.unwrap_or(0),
             identification: object.identification.and_then(specified_identification),
             layout: object.layout.as_ref().map(specified_layout),
+            not_executable: has(spec::ObjectFlag::NotExecutable),
+            denied: false,
+            on_noexec: false,
             has_unknown: has_unknown(object),
             form: match object.kind {
                 spec::ObjectKind::Executable if fixed => Form::FixedExecutable,
@@ -250,6 +262,17 @@ impl Facts {
             Form::Library => self.interpreter.is_some(),
             Form::Other => false,
         }
+    }
+
+    /// Whether the kernel starts it as a program, or for one, so that it takes the permission to execute it.
+    /// A library that names an interpreter, as Qt's do, is a library still.
+    pub fn is_executed(&self) -> bool {
+        const LOADERS: [&str; 4] = ["ld-", "ld.", "ld64", "libc.musl"];
+        let is_library = self.form == Form::Library && self.soname.is_some();
+        let is_loaders =
+            |name: &str| name == "libc.so" || LOADERS.iter().any(|beginning| name.starts_with(beginning));
+        let is_loader = self.interpreter.is_none() && self.soname.as_deref().is_some_and(is_loaders);
+        (self.is_program() && !is_library) || is_loader
     }
 
     /// The symbols it wants from others.

@@ -128,6 +128,11 @@ pub trait Files {
     /// Whether there is a regular file that may be executed.
     fn is_executable(&self, path: &str) -> bool;
 
+    /// Whether these are the files of this machine, where this user's rights and mount options count.
+    fn is_this_machine(&self) -> bool {
+        false
+    }
+
     /// Whether nobody can tell what is at an absolute path: a saved host does not record it.
     fn is_unrecorded(&self, _path: &str) -> bool {
         false
@@ -209,7 +214,10 @@ impl HostFiles {
         if let Some(known) = self.objects.borrow().get(&identity) {
             return known.clone().map(|facts| Opened { identity: Identity::Host(identity), facts });
         }
-        let facts = parse(data).map(Arc::new);
+        let facts = parse(data).map(|mut facts| {
+            facts.on_noexec = self.root.is_noexec(Path::new(path));
+            Arc::new(facts)
+        });
         self.objects.borrow_mut().insert(identity, facts.clone());
         facts.map(|facts| Opened { identity: Identity::Host(identity), facts })
     }
@@ -264,6 +272,10 @@ impl Files for HostFiles {
 
     fn is_executable(&self, path: &str) -> bool {
         self.spend(path).is_ok() && self.root.is_executable(Path::new(path))
+    }
+
+    fn is_this_machine(&self) -> bool {
+        self.root.is_this_machine()
     }
 
     fn memory(&self) -> &Memory {
@@ -396,6 +408,14 @@ impl<'a> ScopeFiles<'a> {
         if self.is_whole_root() { self.path_of(inside) } else { path.to_owned() }
     }
 
+    /// Whether the kernel would execute an object of the scope.
+    fn may_be_executed(&self, inside: &str) -> bool {
+        let facts = self.object(inside).map(|opened| &opened.facts);
+        let is_refused =
+            |facts: &Arc<Facts>| facts.not_executable || (facts.denied && self.is_this_machine());
+        !facts.is_some_and(is_refused)
+    }
+
     fn object(&self, inside: &str) -> Option<&Opened> {
         self.objects.get(inside)
     }
@@ -495,11 +515,15 @@ impl Files for ScopeFiles<'_> {
 
     fn is_executable(&self, path: &str) -> bool {
         match self.walk(path) {
-            Place::Inside(inside) if self.object(&inside).is_some() => true,
+            Place::Inside(inside) if self.object(&inside).is_some() => self.may_be_executed(&inside),
             Place::Inside(inside) => self.below.is_executable(&self.seen_below(path, &inside)),
             Place::Below(path) => self.below.is_executable(&path),
             Place::Nowhere => false,
         }
+    }
+
+    fn is_this_machine(&self) -> bool {
+        self.below.is_this_machine()
     }
 
     fn is_unrecorded(&self, path: &str) -> bool {

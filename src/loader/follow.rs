@@ -179,7 +179,7 @@ pub(super) fn start_interpreter(
         reason,
     };
     match files.open(path) {
-        _ if files.open(path).is_ok() && !files.is_executable(path) => {
+        Ok(_) | Err(OpenError::NotElf | OpenError::TooShort) if !files.is_executable(path) => {
             Err(missing("Permission denied".to_owned()))
         }
         Ok(opened) => Ok(start_object(&next, opened, &[], files, environment)),

@@ -183,6 +183,26 @@ fn by_kernel(layout: &Layout, facts: &Facts, page: u64, kernel: Option<KernelVer
     Some(Objection::refused(reason))
 }
 
+/// What becomes of a dynamic loader's own file: the kernel maps it, and it applies its own relocations.
+pub(super) fn of_interpreter(facts: &Facts, platform: &Platform) -> Judgement {
+    let Some(layout) = &facts.layout else { return Judgement::Fine };
+    Judgement::of(platform, |page| {
+        let by_kernel = by_kernel(layout, facts, page, platform.kernel);
+        let begins = || (!is_executable(layout)).then_some("its entry point lies in no executable segment");
+        let crash = || begins().or_else(|| in_mapping(layout, true, page)).map(Objection::crash);
+        by_kernel.or_else(crash).or_else(|| for_loader(layout, facts, Demands::STRICT, page))
+    })
+}
+
+/// Whether the entry point is code.
+fn is_executable(layout: &Layout) -> bool {
+    let holds = |segment: &&Segment| {
+        let inside = layout.entry.checked_sub(segment.address);
+        inside.is_some_and(|inside| inside < segment.file_size)
+    };
+    layout.loads().filter(holds).any(|segment| segment.flags & Segment::EXECUTE != 0)
+}
+
 /// What glibc's loader says of a library before it maps it, in its words.
 pub(super) fn of_glibc(facts: &Facts, is_old: bool, platform: &Platform) -> Judgement {
     let Some(layout) = &facts.layout else { return Judgement::Fine };
@@ -310,11 +330,7 @@ pub(super) fn check(load: &mut Load, loader: Option<&DynamicLoader>, platform: &
 
 /// What ends a program before or at its entry point.
 fn in_program(layout: &Layout, facts: &Facts, kernel: Option<KernelVersion>) -> Option<&'static str> {
-    let holds = |segment: &&Segment| {
-        let inside = layout.entry.checked_sub(segment.address);
-        inside.is_some_and(|inside| inside < segment.file_size)
-    };
-    let is_executable = layout.loads().filter(holds).any(|segment| segment.flags & Segment::EXECUTE != 0);
+    let is_executable = is_executable(layout);
     if facts.interpreter.is_none() && !facts.needed.is_empty() {
         return Some("it needs libraries and names no dynamic loader");
     }
@@ -411,8 +427,10 @@ fn is_covered(ranges: &[(u64, u64)], address: u64, length: u64) -> bool {
 /// What is mapped wrongly, whoever maps it.
 fn in_mapping(layout: &Layout, is_program: bool, page: u64) -> Option<&'static str> {
     let is_closed = |segment: &Segment| segment.flags == 0 && segment.file_size > 0;
-    let is_filled =
-        |segment: &Segment| segment.flags & Segment::WRITE == 0 && segment.memory_size > segment.file_size;
+    let is_filled = |segment: &Segment| {
+        let is_code = segment.flags & Segment::WRITE == 0 && segment.flags & Segment::EXECUTE != 0;
+        is_code && segment.memory_size > segment.file_size
+    };
     let is_outside = || {
         let reserved = Reserved::of(layout, page).filter(|_| !is_program);
         reserved.is_some_and(|reserved| layout.loads().any(|segment| reserved.outside(segment, page) > 0))
@@ -420,7 +438,7 @@ fn in_mapping(layout: &Layout, is_program: bool, page: u64) -> Option<&'static s
     match () {
         () if layout.loads().any(is_closed) => Some("a segment may be neither read nor written nor executed"),
         () if !is_program && layout.loads().any(is_filled) => {
-            Some("the end of a segment that may not be written is overwritten with zeroes")
+            Some("the end of a segment of code is overwritten with zeroes")
         }
         () if is_outside() => Some("a segment lies outside of what is reserved for the library"),
         () if !is_program && layout.loads().last().is_some_and(|last| last.file_size > last.memory_size) => {
@@ -467,8 +485,10 @@ pub(crate) fn is_usual(facts: &Facts) -> bool {
         let is_started = !facts.is_program() || [None, old].iter().all(starts);
         let is_loaded = |is_old| by_glibc(layout, is_old, *page).is_none();
         let is_loaded = facts.form != Form::Library || (is_loaded(true) && is_loaded(false));
+        let begins = !facts.is_executed() || is_executable(layout);
         is_started
             && is_loaded
+            && begins
             && in_mapping(layout, facts.is_program(), *page).is_none()
             && (!is_dynamic || for_loader(layout, facts, Demands::STRICT, *page).is_none())
     })

@@ -17,6 +17,7 @@ pub fn listed(path: &str, script: &ParsedScript) -> Script {
         interpreter: script.interpreter.clone(),
         argument: script.argument.clone(),
         body: body.is_known().then_some(known),
+        not_executable: false,
     }
 }
 

@@ -167,6 +167,7 @@ pub(super) fn load(
         is_musl: loader.is_musl(),
         is_old: loader.is_older_than(2, 35),
         platform: &environment.platform,
+        is_this_machine: files.is_this_machine(),
     };
     let search = Search::new(files, environment, loader, fit);
     let waiting = LoadedObject::of_loader(loader, loader_file);
@@ -522,7 +523,8 @@ pub(super) fn open_loader(
     program: &Facts,
     platform: &Platform,
 ) -> Result<Opened, String> {
-    match (Fit { program, kernel: None, is_musl: false, is_old: false, platform }).judge(files, path) {
+    let fit = Fit { program, kernel: None, is_musl: false, is_old: false, platform, is_this_machine: false };
+    match fit.judge(files, path) {
         Verdict::Use(opened) => Ok(opened),
         Verdict::Pass(reason) | Verdict::EndList(reason) | Verdict::Stop(reason) => Err(reason),
     }

@@ -302,6 +302,14 @@ pub enum Problem {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         page_size: Option<u64>,
     },
+    /// The kernel does not execute the file: nobody, or not this user, has the permission, or its file system is
+    /// mounted so (`noexec`).
+    NotExecutable {
+        /// The program or script.
+        object: String,
+        /// What the kernel says.
+        reason: String,
+    },
     /// A document says something of an object that this program does not know.
     ObjectUnknown {
         /// The object.
@@ -329,6 +337,11 @@ fn any_unrecorded(rejected: &[Rejection]) -> bool {
 }
 
 impl Problem {
+    /// The kernel lacks the permission to execute a file.
+    pub(super) fn not_executable(object: &str) -> Self {
+        Self::NotExecutable { object: object.to_owned(), reason: "Permission denied".to_owned() }
+    }
+
     /// About how many bytes it takes to tell it.
     pub(super) fn size(&self) -> usize {
         struct Counter(usize);
@@ -395,6 +408,7 @@ impl Problem {
             | Self::ObjectUnknown { object }
             | Self::CpuUnknown { object, .. }
             | Self::Packed { object, .. }
+            | Self::NotExecutable { object, .. }
             | Self::KernelTooOld { object, .. } => Some(object),
             Self::MixedLibc { library, .. } => Some(library),
             Self::EffortExceeded { .. } => None,
@@ -449,6 +463,7 @@ impl Problem {
             Self::WrongMachine { object, .. } => {
                 Some(format!("{object}: cannot execute binary file: Exec format error"))
             }
+            Self::NotExecutable { object, reason } => Some(format!("{object}: {reason}")),
             Self::InterpreterMissing { object, interpreter, reason } => {
                 // As bash shows the end of a Windows line.
                 Some(format!("{object}: {}: bad interpreter: {reason}", interpreter.replace('\r', "^M")))

@@ -1,7 +1,7 @@
 //! What lies below the scope that a container image is: nothing of the host, but for what a container
 //! runtime brings.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -33,6 +33,7 @@ pub struct SealedFiles<'a> {
     cache: Option<Arc<LibraryCache>>,
     files: HashMap<String, Bytes>,
     scripts: HashMap<String, Bytes>,
+    executable_scripts: HashSet<String>,
     /// Name to what brings it.
     expected: HashMap<String, String>,
     host: &'a dyn Files,
@@ -51,11 +52,13 @@ impl<'a> SealedFiles<'a> {
         let script = |script: &crate::spec::Script| (format!("/{}", script.path), parsed(script).text());
         let loaders = image.loaders.into_iter().map(|loader| (loader.path.clone(), Arc::new(loader)));
         let expected = image.host_libraries.into_iter().map(|library| (library.name, library.provider));
+        let executable = specification.scripts.iter().filter(|script| !script.not_executable);
         Self {
             loaders: loaders.collect(),
             cache: (!image.cache.is_empty()).then(|| Arc::new(LibraryCache::of_lines(&image.cache))),
             files: files.collect(),
             scripts: specification.scripts.iter().map(script).collect(),
+            executable_scripts: executable.map(|script| format!("/{}", script.path)).collect(),
             expected: expected.collect(),
             host,
             memory: Memory::default(),
@@ -117,7 +120,7 @@ impl Files for SealedFiles<'_> {
     }
 
     fn is_executable(&self, path: &str) -> bool {
-        self.scripts.contains_key(path)
+        self.executable_scripts.contains(path)
     }
 
     fn memory(&self) -> &Memory {

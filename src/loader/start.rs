@@ -7,7 +7,7 @@ use crate::loader::follow::{follow_parsed, start_script};
 use crate::loader::layout::{self, Judgement};
 use crate::loader::listed_script::parsed;
 use crate::loader::load::{self, Later, Program};
-use crate::loader::{Facts, Files, Form, Load, LoadedObject, OpenError, Opened, Problem, mark};
+use crate::loader::{Facts, Files, Form, Identity, Load, LoadedObject, OpenError, Opened, Problem, mark};
 
 /// How far a chain of scripts has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +105,11 @@ pub(super) fn start_object_or_script(
 ) -> Load {
     match files.open(start.path) {
         Ok(opened) => start_object(start, opened, &[], files, environment),
+        Err(OpenError::NotElf | OpenError::TooShort)
+            if is_script(start, files) && !files.is_executable(start.path) =>
+        {
+            Load::of(Problem::not_executable(start.shown))
+        }
         Err(OpenError::NotElf | OpenError::TooShort) => start_script(start, files, environment, Depth::START),
         // A document has it in the words of the loader, which looks at no script.
         Err(OpenError::Unusable(words))
@@ -136,6 +141,10 @@ impl Load {
     }
 }
 
+fn is_script(start: &Start<'_>, files: &dyn Files) -> bool {
+    files.read(start.path).is_ok_and(|data| data.starts_with(b"#!"))
+}
+
 pub(super) fn start_object(
     start: &Start<'_>,
     opened: Opened,
@@ -161,6 +170,10 @@ pub(super) fn start_object(
         _ => (subject, None),
     };
     let facts = std::sync::Arc::clone(&program.opened.facts);
+    let is_recorded = matches!(program.opened.identity, Identity::Profile(_));
+    if facts.is_program() && facts.is_executed() && !is_recorded && !files.is_executable(&program.path) {
+        return Load::of(Problem::not_executable(&program.shown));
+    }
     if let Some(problem) = refused_by_kernel(&program, environment) {
         return Load::of(problem);
     }
@@ -180,7 +193,7 @@ pub(super) fn start_object(
             return missing("Permission denied".to_owned());
         }
         Ok(opened) => {
-            let judged = layout::of_kernel(&opened.facts, &environment.platform);
+            let judged = layout::of_interpreter(&opened.facts, &environment.platform);
             if let (Judgement::Wrong(_), Some(problem)) = (&judged, judged.problem(&path)) {
                 return Load::of(problem);
             }

@@ -230,6 +230,9 @@ pub enum ObjectFlag {
     Secure,
     /// It is linked statically and ends on a kernel that is older than the one it was built for.
     ChecksKernel,
+    /// Nobody has the permission to execute its file, which the kernel asks for of programs and dynamic
+    /// loaders.
+    NotExecutable,
     /// A flag that this reader does not know.
     #[serde(other)]
     Unknown,
@@ -370,6 +373,9 @@ pub struct Script {
     /// The command that it ends with, if that can be told without running it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<ScriptBody>,
+    /// Nobody has the permission to execute its file.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub not_executable: bool,
 }
 
 /// What is known of a script's text.
@@ -433,6 +439,16 @@ impl Specification {
     pub fn is_names_only(&self) -> bool {
         let has_programs = !self.subjects.is_empty() || !self.objects.is_empty() || !self.scripts.is_empty();
         !has_programs && self.image.is_none() && self.recorded.is_none()
+    }
+
+    /// Whether a program that writes a newer minor version may have written it. What it says besides is not
+    /// known here, and may be a reason against the application.
+    pub fn is_newer(&self) -> bool {
+        let numbers = |version: &str| {
+            let mut numbers = version.split('.').map(|number| number.parse::<u64>().ok());
+            (numbers.next().flatten(), numbers.next().flatten())
+        };
+        numbers(&self.version) > numbers(crate::spec::VERSION)
     }
 
     /// The object at a path of the scope.

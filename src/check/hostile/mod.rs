@@ -246,7 +246,13 @@ fn thousands_of_subjects_are_started_until_it_is_too_much() {
     document.subjects = vec![path; 1000];
     document.scripts = names(20_000)
         .into_iter()
-        .map(|path| Script { path, interpreter: "/no/such".to_owned(), argument: None, body: None })
+        .map(|path| Script {
+            path,
+            interpreter: "/no/such".to_owned(),
+            argument: None,
+            body: None,
+            not_executable: false,
+        })
         .collect();
     document.subjects.extend(names(20_000));
     let report = report(&document);

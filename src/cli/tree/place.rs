@@ -52,6 +52,7 @@ fn parties(problem: &Problem) -> Option<(&str, Option<&str>)> {
         | Problem::ObjectUnknown { object }
         | Problem::CpuUnknown { object, .. }
         | Problem::Packed { object, .. }
+        | Problem::NotExecutable { object, .. }
         | Problem::KernelTooOld { object, .. } => (object, None),
         Problem::EffortExceeded { .. } => return None,
     })

@@ -101,7 +101,7 @@ impl<'a> TreeFiles<'a> {
         let real = real.to_string_lossy().into_owned();
         self.note_links(path);
         if let Content::Script(line) = &file.content {
-            self.note_script(&real, line);
+            self.note_script(&real, line, file.is_executable());
             return Err(OpenError::NotElf);
         }
         let mut known = self.known.borrow_mut();
@@ -111,6 +111,7 @@ impl<'a> TreeFiles<'a> {
             path: real.clone(),
             facts: read(&file.content, file.size).map(|mut facts| {
                 facts.secure = file.is_privileged();
+                facts.not_executable = !file.is_executable();
                 Arc::new(facts)
             }),
         });
@@ -127,7 +128,7 @@ impl<'a> TreeFiles<'a> {
         Ok(Opened { identity: Identity::Scope(entry.number), facts })
     }
 
-    fn note_script(&self, real: &str, line: &[u8]) {
+    fn note_script(&self, real: &str, line: &[u8], is_executable: bool) {
         let Some(Ok(script)) = parse_script(line) else {
             let reason = match parse_script(line) {
                 Some(Err(reason)) => reason,
@@ -138,7 +139,7 @@ impl<'a> TreeFiles<'a> {
             return;
         };
         let path = relative(real);
-        let script = listed(&path, &script);
+        let script = Script { not_executable: !is_executable, ..listed(&path, &script) };
         self.seen.borrow_mut().scripts.insert(real.to_owned(), script);
     }
 

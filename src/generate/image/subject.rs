@@ -6,6 +6,8 @@ use crate::image::Config;
 use crate::loader::{Files, OpenError};
 use crate::script::{ARGUMENTS, Body, is_shell, is_wrapper};
 
+use crate::generate::recorded;
+
 use super::files::{TreeFiles, relative};
 
 /// Where commands are looked for when the configuration does not say (`defaultPathEnv` of container
@@ -49,11 +51,28 @@ pub(super) fn find(config: &Config, files: &TreeFiles<'_>) -> Command {
     let Some(first) = words.first() else { return Command::default() };
     let mut finder = Finder { files, command: Command::default(), steps: MOST_STEPS };
     if program(first, config, files).is_none() {
-        let is_there = place(first, config, |path| files.is_file(path)).is_some();
-        finder.command.missing = Some(Missing { word: first.clone(), is_there });
+        match forbidden(first, config, files) {
+            Some(path) => finder.command.subjects.push(path),
+            None => {
+                let is_there = place(first, config, |path| files.is_file(path)).is_some();
+                finder.command.missing = Some(Missing { word: first.clone(), is_there });
+            }
+        }
     }
     finder.add(&words, config);
     finder.command
+}
+
+/// The program or script that a path names and that nobody may execute: an engine tries it all the same.
+fn forbidden(word: &str, config: &Config, files: &TreeFiles<'_>) -> Option<String> {
+    let path = match word.contains('/') {
+        true if word.starts_with('/') => word.to_owned(),
+        true => format!("{}/{word}", config.working_dir.trim_end_matches('/')),
+        false => return None,
+    };
+    let is_startable =
+        matches!(files.content(&path), recorded::Content::Object(_) | recorded::Content::Script);
+    is_startable.then(|| relative(&files.real_path(&path)))
 }
 
 struct Finder<'a, 'b> {

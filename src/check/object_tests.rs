@@ -1,0 +1,131 @@
+//! What a document says of an object's own file: its header, its segments, its permissions.
+
+use crate::check::{Host, Matter, Options, Report, Verdict, check};
+use crate::elf::{IsaLevel, Machine};
+use crate::host::{Platform, Profile};
+use crate::loader::Problem;
+use crate::spec::{
+    DynamicLoader, Flavour, Identification, Layout, Object, ObjectFlag, ObjectKind, Script, Segment,
+    SegmentRole, Specification,
+};
+
+const LOADER: &str = "/lib/ld.so";
+
+/// A host that has a loader and nothing else.
+fn host(machine: Machine, page_size: Option<u64>) -> Host {
+    let isa = (machine == Machine::X86_64).then(|| IsaLevel::up_to(3));
+    let platform = Platform { machine, isa, is_intel: false, kernel: None, page_size };
+    let loader = DynamicLoader {
+        path: LOADER.to_owned(),
+        flavour: Flavour::Glibc { version: Some((2, 36)) },
+        default_directories: vec!["/lib".to_owned()],
+        lib_token: "lib".to_owned(),
+        cache_path: "/etc/ld.so.cache".to_owned(),
+        searches_hwcaps: true,
+        searches_legacy_hwcaps: false,
+        checks_isa: true,
+        knows_relr: true,
+    };
+    let profile = Profile {
+        directories: ["/", "/lib"].map(str::to_owned).into(),
+        loaders: vec![loader],
+        libraries: vec![Object::new(LOADER, ObjectKind::Library, &machine.to_string(), 64)],
+        ..Profile::new(&platform)
+    };
+    Host::of_profile(profile, "saved".to_owned(), &Options::default())
+}
+
+/// A program with a library beside it, both changed by the test.
+fn application(machine: Machine, change: impl FnOnce(&mut Object, &mut Object)) -> Specification {
+    let machine = machine.to_string();
+    let mut program = Object {
+        interpreter: Some(LOADER.to_owned()),
+        needed: vec!["libx.so".to_owned()],
+        runpath: Some("$ORIGIN".to_owned()),
+        ..Object::new("app", ObjectKind::Executable, &machine, 64)
+    };
+    let mut library = Object::new("libx.so", ObjectKind::Library, &machine, 64);
+    change(&mut program, &mut library);
+    let objects = vec![program, library];
+    Specification { subjects: vec!["app".to_owned()], objects, ..Specification::new() }
+}
+
+fn judged(change: impl FnOnce(&mut Object, &mut Object)) -> Report {
+    check(&application(Machine::X86_64, change), &host(Machine::X86_64, Some(4096)))
+}
+
+fn problem(report: &Report) -> Option<&Problem> {
+    match &report.findings.first()?.matter {
+        Matter::Problem(problem) => Some(problem),
+        Matter::Remark(_) => None,
+    }
+}
+
+/// Two segments, the second of which is shifted by a page of 4 KiB.
+fn layout() -> Layout {
+    let segment = |flags: &str, offset: u64, address: u64| Segment {
+        role: SegmentRole::Load,
+        flags: flags.to_owned(),
+        offset,
+        address,
+        file_size: 0x1000,
+        memory_size: 0x1000,
+        alignment: 0x1000,
+    };
+    let segments = vec![segment("rx", 0, 0), segment("rw", 0x1000, 0x40000)];
+    Layout { entry: 0, table: 64, count: 2, segments }
+}
+
+#[test]
+fn what_the_loader_objects_to_in_a_header_is_in_the_document() {
+    assert_eq!(judged(|_, _| {}).verdict, Verdict::Compatible);
+    let report = judged(|_, library| library.identification = Some(Identification::AbiVersion));
+    let Some(Problem::LibraryUnusable { reason, .. }) = problem(&report) else { panic!("{report:?}") };
+    assert_eq!(reason, "ELF file ABI version invalid");
+    // The kernel does not look at it.
+    let report = judged(|program, _| program.identification = Some(Identification::AbiVersion));
+    assert_eq!(report.verdict, Verdict::Compatible);
+}
+
+#[test]
+fn segments_of_a_document_are_judged_by_the_pages_of_the_host() {
+    let specification = application(Machine::AARCH64, |_, library| library.layout = Some(layout()));
+    let verdict = |page_size| check(&specification, &host(Machine::AARCH64, page_size)).verdict;
+    assert_eq!(verdict(Some(4096)), Verdict::Compatible);
+    assert_eq!(verdict(Some(65536)), Verdict::Incompatible);
+    assert_eq!(verdict(None), Verdict::Undecided);
+}
+
+#[test]
+fn what_nobody_may_execute_does_not_start() {
+    let report = judged(|program, _| program.flags.push(ObjectFlag::NotExecutable));
+    assert!(matches!(problem(&report), Some(Problem::NotExecutable { .. })), "{report:?}");
+    let script = Script {
+        path: "run.sh".to_owned(),
+        interpreter: "/app".to_owned(),
+        argument: None,
+        body: None,
+        not_executable: true,
+    };
+    let specification =
+        Specification { subjects: vec!["run.sh".to_owned()], scripts: vec![script], ..Specification::new() };
+    let report = check(&specification, &host(Machine::X86_64, None));
+    assert!(matches!(problem(&report), Some(Problem::NotExecutable { .. })), "{report:?}");
+}
+
+#[test]
+fn a_fact_that_is_not_known_is_never_compatible() {
+    let flag = judged(|_, library| library.flags.push(ObjectFlag::Unknown));
+    let identification = judged(|program, _| program.identification = Some(Identification::Unknown));
+    let role = judged(|_, library| {
+        let mut layout = layout();
+        layout.segments[0].role = SegmentRole::Unknown;
+        library.layout = Some(layout);
+    });
+    let mut newer = application(Machine::X86_64, |_, _| {});
+    newer.version = "1.1.0".to_owned();
+    let newer = check(&newer, &host(Machine::X86_64, Some(4096)));
+    for report in [flag, identification, role, newer] {
+        assert_ne!(report.verdict, Verdict::Compatible, "{report:?}");
+    }
+}
