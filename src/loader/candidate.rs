@@ -154,6 +154,7 @@ mod tests {
             is_intel: false,
             kernel: None,
             page_size: Some(4096),
+            handlers: Default::default(),
         };
         let verdict = |is_musl, is_this_machine| {
             let program = &facts;
