@@ -23,10 +23,10 @@ fn program(machine: u16) -> Vec<u8> {
     let mut bytes = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0".to_vec();
     bytes.extend(machine.to_le_bytes());
     bytes.extend([1, 0, 0, 0]);
-    bytes.extend([0x1000, 64, 0_u64].map(u64::to_le_bytes).concat());
+    bytes.extend([0x40_0000, 64, 0_u64].map(u64::to_le_bytes).concat());
     bytes.extend([0, 0, 0, 0, 64, 0, 56, 0, 1, 0, 64, 0, 0, 0, 0, 0]);
     bytes.extend([1, 5_u32].map(u32::to_le_bytes).concat());
-    bytes.extend([0, 0x1000, 0x1000, 120, 120, 0x1000_u64].map(u64::to_le_bytes).concat());
+    bytes.extend([0, 0x40_0000, 0x40_0000, 120, 120, 0x1000_u64].map(u64::to_le_bytes).concat());
     bytes
 }
 

@@ -93,6 +93,7 @@ impl Error {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::Neither { why, .. } if !why.is_empty() => None,
             Self::Neither { .. } => Some("name the program itself, or the folder that holds it"),
             Self::NotLoadable { .. } => Some("link it first: only programs and libraries are loaded"),
             Self::ExecutedElsewhere { .. } => {

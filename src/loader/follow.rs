@@ -14,8 +14,7 @@ use crate::script::{
 
 /// Where execvp(3) looks if there is no PATH.
 const PATH_OF_NO_ENVIRONMENT: &str = "/bin:/usr/bin";
-/// What following one script takes of the budget, and one that another leads to: each may lead to two others.
-const COST_OF_SCRIPT: usize = 64;
+/// What following a script takes of the budget that another leads to: each may lead to two others.
 const COST_OF_NESTED_SCRIPT: usize = 1 << 14;
 
 /// A script that is being followed.
@@ -66,8 +65,7 @@ pub(super) fn follow_parsed(
 impl Script<'_> {
     fn follow(&self, files: &dyn Files, environment: &Environment, depth: Depth) -> Load {
         let budget = &files.memory().budget;
-        let cost = if depth == Depth::START { COST_OF_SCRIPT } else { COST_OF_NESTED_SCRIPT };
-        if !budget.spend(Effort::Search, cost) {
+        if depth != Depth::START && !budget.spend(Effort::Search, COST_OF_NESTED_SCRIPT) {
             return budget.problem().map(Load::of).unwrap_or_default();
         }
         let interpreter = &self.parsed.interpreter;

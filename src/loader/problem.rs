@@ -474,6 +474,8 @@ impl Problem {
             Self::ProgramMissing { program, .. } => {
                 Some(format!("env: '{}': No such file or directory", program.replace('\r', "\\r")))
             }
+            // A loop without an end prints nothing.
+            Self::ScriptFails { reason, .. } if reason.contains("script itself") => None,
             Self::ScriptFails { reason, .. } => Some(reason.clone()),
             Self::LibraryMissing { library, .. } | Self::HostLibraryMissing { library, .. } => {
                 Some(format!("{library}: cannot open shared object file: No such file or directory"))
