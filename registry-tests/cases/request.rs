@@ -31,6 +31,7 @@ pub fn cases() -> Vec<Case> {
         case("check_of_an_image_takes_five_requests_and_no_image_blob", of_image);
         case("check_of_an_index_takes_five_requests_and_no_image_blob", of_index);
         case("check_of_an_artifact_takes_two_requests", of_artifact);
+        case("what_is_in_the_cache_is_not_asked_for_again", of_cached);
     }
     cases
 }
@@ -73,6 +74,30 @@ fn of_artifact(workspace: &Workspace, kind: Kind) {
     let recorder = Recorder::before(&registry.address().expect("a server"));
     workspace.compat(["check", "--no-cache", &format!("{}/demo/app:1", recorder.address())]).ok();
     assert_frugal(&recorder.requests(), 2, &[]);
+}
+
+fn of_cached(workspace: &Workspace, kind: Kind) {
+    let registry = Registry::start(workspace, kind);
+    let image = Place::of(&registry, "demo/app").image("1", "x");
+    attach(workspace, &registry.tagged("demo/app", "1"), "a");
+    let artifact = push(workspace, &registry.tagged("demo/artifact", "1"), "b");
+    let recorder = Recorder::before(&registry.address().expect("a server"));
+    let requests = |reference: &str| {
+        recorder.forget();
+        workspace.compat(["check", &format!("{}/demo/{reference}", recorder.address())]).ok();
+        recorder.requests().len()
+    };
+    let bound = [
+        ("app:1".to_owned(), 3),
+        (format!("app@{}", image.digest), 2),
+        ("artifact:1".to_owned(), 1),
+        (format!("artifact@{artifact}"), 0),
+    ];
+    for (reference, most) in bound {
+        requests(&reference);
+        let later = requests(&reference);
+        assert!(later <= most, "{reference}: {later} requests, {most} allowed:\n{}", lines(&recorder.requests()));
+    }
 }
 
 fn with_token(workspace: &Workspace) {
