@@ -96,7 +96,11 @@ fn of_cached(workspace: &Workspace, kind: Kind) {
     for (reference, most) in bound {
         requests(&reference);
         let later = requests(&reference);
-        assert!(later <= most, "{reference}: {later} requests, {most} allowed:\n{}", lines(&recorder.requests()));
+        assert!(
+            later <= most,
+            "{reference}: {later} requests, {most} allowed:\n{}",
+            lines(&recorder.requests())
+        );
     }
 }
 

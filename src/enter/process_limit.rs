@@ -40,7 +40,10 @@ fn directories(groups: &str) -> Vec<PathBuf> {
             _ if controllers.split(',').any(|name| name == "pids") => Path::new("/sys/fs/cgroup/pids"),
             _ => continue,
         };
-        let inner = mount.join(path.trim_start_matches('/'));
+        let inner = match path.trim_start_matches('/') {
+            "" => mount.to_owned(),
+            path => mount.join(path),
+        };
         directories
             .extend(inner.ancestors().take_while(|outer| outer.starts_with(mount)).map(Path::to_owned));
     }
