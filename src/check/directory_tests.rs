@@ -8,8 +8,11 @@ use crate::check::{
 };
 use crate::elf::Machine;
 use crate::host::{DynamicLoader, Platform, Profile};
-use crate::loader::{Application, PassedFor, Problem};
-use crate::spec::{Alternatives, Distinction, Flavour, Object, ObjectKind, Specification};
+use crate::loader::{Application, Libc, PassedFor, Problem};
+use crate::spec::{
+    Alternatives, Distinction, Flavour, LibraryNeed, Object, ObjectKind, Provision, Specification, Symbols,
+    VersionNeed,
+};
 
 const GLIBC_LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
 const MUSL_LOADER: &str = "/lib/ld-musl-x86_64.so.1";
@@ -46,6 +49,7 @@ fn host(shell: &str, programs: &[&str]) -> Host {
         kernel: None,
         page_size: None,
         handlers: Vec::new(),
+        x32: None,
     };
     let program = |path: &str, interpreter: Option<&str>| Object {
         interpreter: interpreter.map(str::to_owned),
@@ -306,4 +310,110 @@ fn if_everything_was_passed_over_nothing_is_decided() {
     let report = check_application(&with_alternatives(&all, groups), &glibc_host());
     assert_eq!(report.verdict, Verdict::Undecided, "{report:?}");
     assert_eq!(passed_over(&report), [(PassedFor::TestData, Some("aarch64"), 1)]);
+}
+
+/// A library that wants a symbol without saying of which library, and one of another.
+fn wanting(path: &str, needed: &[&str], symbol: &str) -> Object {
+    let unversioned = Symbols { symbols: vec![symbol.to_owned()], ..Symbols::default() };
+    Object { unversioned, rpath: Some("$ORIGIN".to_owned()), ..needing(path, needed) }
+}
+
+fn left(report: &Report) -> Vec<(&str, &[String])> {
+    let remarks = report.findings.iter().filter_map(|finding| match &finding.matter {
+        Matter::Remark(Remark::LeftToProgram { object, symbols }) => Some((object.as_str(), &symbols[..])),
+        _ => None,
+    });
+    remarks.collect()
+}
+
+#[test]
+fn what_a_library_loads_leaves_symbols_to_the_program_as_it_does_itself() {
+    let objects = vec![
+        wanting("a.so", &["libx.so"], "h"),
+        wanting("b.so", &["libx.so"], "h"),
+        wanting("libx.so", &[], "h"),
+    ];
+    let report = check_application(&directory(objects), &glibc_host());
+    assert_eq!((report.verdict, subjects(&report)), (Verdict::Compatible, vec!["a.so", "b.so"]));
+    let h = ["h".to_owned()];
+    let mut told = left(&report);
+    told.sort_unstable();
+    assert_eq!(told, [("a.so", &h[..]), ("b.so", &h), ("libx.so", &h)], "one finding for each object");
+}
+
+#[test]
+fn a_symbol_that_a_loaded_library_is_named_for_is_not_left_to_the_program() {
+    let symbols = Symbols { symbols: vec!["f".to_owned()], ..Symbols::default() };
+    let versions = vec![VersionNeed { version: "X_1".to_owned(), optional: false, symbols }];
+    let wants = vec![LibraryNeed { library: "libx.so".to_owned(), versions }];
+    let user = Object { wants, ..wanting("a.so", &["libx.so"], "h") };
+    let provides = Some(Provision {
+        versions: Some(vec!["X_1".to_owned()]),
+        symbol_versions: true,
+        definitions: Vec::new(),
+    });
+    let report =
+        check_application(&directory(vec![user, Object { provides, ..library("libx.so") }]), &glibc_host());
+    assert_eq!(report.verdict, Verdict::Incompatible, "{report:?}");
+    assert_eq!(left(&report), [("a.so", &["h".to_owned()][..])]);
+}
+
+/// A host that has the loader of one C library only.
+fn host_of_one(path: &str, flavour: Flavour) -> Host {
+    let platform = Platform {
+        machine: Machine::X86_64,
+        isa: None,
+        is_intel: false,
+        kernel: None,
+        page_size: None,
+        handlers: Vec::new(),
+        x32: None,
+    };
+    let profile = Profile {
+        complete: true,
+        directories: ["/lib", "/lib64"].map(str::to_owned).into_iter().collect(),
+        loaders: vec![loader(path, flavour, "/lib")],
+        libraries: vec![library(path)],
+        ..Profile::new(&platform)
+    };
+    Host::of_profile(profile, "made.json".to_owned(), &Options::default())
+}
+
+#[test]
+fn a_library_on_its_own_is_loaded_by_the_loader_that_the_host_has() {
+    let musl = || host_of_one(MUSL_LOADER, Flavour::Musl);
+    let check = |objects: Vec<Object>, host: &Host| check_application(&directory(objects), host);
+    // It needs nothing of a C library.
+    assert_eq!(check(vec![library("liba.so")], &musl()).verdict, Verdict::Compatible);
+    // musl stands for libc.so.6, and has no such symbol.
+    let wants = |symbol: &str| {
+        let symbols = Symbols { symbols: vec![symbol.to_owned()], ..Symbols::default() };
+        let versions = vec![VersionNeed { version: "GLIBC_2.2.5".to_owned(), optional: false, symbols }];
+        vec![LibraryNeed { library: "libc.so.6".to_owned(), versions }]
+    };
+    let glibcs = Object { wants: wants("__only_glibc"), ..needing("liba.so", &["libc.so.6"]) };
+    let report = check(vec![glibcs.clone()], &musl());
+    assert_eq!(report.verdict, Verdict::Incompatible, "{report:?}");
+    let cause = Problem::OtherLibc {
+        object: "liba.so".to_owned(),
+        made_for: Libc::Glibc,
+        host: Libc::Musl,
+        loads: false,
+    };
+    assert_eq!(report.findings[0].matter, Matter::Problem(cause));
+    assert!(report.findings.iter().any(|finding| matches!(
+        &finding.matter,
+        Matter::Problem(Problem::SymbolMissing { symbol, .. }) if symbol == "__only_glibc"
+    )));
+    let nothing = Object { wants: Vec::new(), ..glibcs };
+    assert_eq!(check(vec![nothing], &musl()).verdict, Verdict::Compatible);
+    let musls = needing("liba.so", &["libc.musl-x86_64.so.1"]);
+    let report = check(vec![musls], &host_of_one(GLIBC_LOADER, Flavour::Glibc { version: Some((2, 36)) }));
+    assert!(
+        matches!(
+            &report.findings[0].matter,
+            Matter::Problem(Problem::OtherLibc { made_for: Libc::Musl, .. })
+        ),
+        "{report:?}"
+    );
 }

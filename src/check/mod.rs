@@ -144,10 +144,18 @@ impl Host {
         platform.isa = options.isa.or(platform.isa);
         platform.kernel = options.kernel.or(platform.kernel);
         platform.page_size = options.page_size.or(platform.page_size);
+        // What another kernel was built with is not known.
+        platform.x32 = platform.x32.filter(|_| options.kernel.is_none());
         let (library_path, host_program) = (options.library_path.clone(), options.host_program.clone());
         let program_path = DEFAULT_PROGRAM_PATH.to_owned();
-        let environment =
-            Environment { platform, library_path, working_directory, program_path, host_program };
+        let environment = Environment {
+            platform,
+            library_path,
+            working_directory,
+            program_path,
+            host_program,
+            opens_programs: false,
+        };
         Self { files, environment, name, saved: false, drivers }
     }
 
@@ -272,8 +280,8 @@ impl Report {
             worst = worst.max(finding.impact);
             self.add_finding(finding);
         }
-        if !load.left_to_program.is_empty() {
-            self.add_finding(Finding::left_to_program(subject, &load.left_to_program));
+        for left in &load.left_to_program {
+            self.add_finding(Finding::left_to_program(subject, left));
         }
         self.subjects.push(Subject { path: subject.to_owned(), verdict: worst.verdict() });
     }

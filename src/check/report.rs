@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::loader::{Effect, PassedOver, Problem, Unknown};
+use crate::loader::{Effect, LeftToProgram, PassedOver, Problem, Unknown};
 
 /// The identifier of the report's schema.
 pub const REPORT_IDENTIFIER: &str = "urn:compatlib:schema:report:1";
@@ -194,7 +194,7 @@ pub enum Remark {
     },
     /// Files of a directory that are no subjects on this host.
     PassedOver(PassedOver),
-    /// Symbols that a library expects from the program that loads it.
+    /// Symbols that a library, or one that it loads, expects from the program that loads it.
     LeftToProgram {
         /// The library.
         object: String,
@@ -231,8 +231,9 @@ impl Finding {
         matches!(self.matter, Matter::Problem(Problem::EffortExceeded { .. }))
     }
 
-    pub(super) fn left_to_program(subject: &str, symbols: &[String]) -> Self {
-        let remark = Remark::LeftToProgram { object: subject.to_owned(), symbols: symbols.to_vec() };
+    pub(super) fn left_to_program(subject: &str, left: &LeftToProgram) -> Self {
+        let (object, symbols) = (left.object.clone(), left.symbols.clone());
+        let remark = Remark::LeftToProgram { object, symbols };
         Self::remark(Impact::Note, remark, vec![subject.to_owned()])
     }
 

@@ -29,6 +29,7 @@ fn profile(change: impl FnOnce(&mut Profile)) -> Profile {
         kernel: None,
         page_size: None,
         handlers: Vec::new(),
+        x32: None,
     };
     let loader = DynamicLoader {
         path: LOADER.to_owned(),

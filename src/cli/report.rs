@@ -221,6 +221,17 @@ fn missing_symbol(finding: &Finding) -> Option<&str> {
 /// One problem in a sentence.
 pub(super) fn describe(problem: &Problem) -> String {
     match problem {
+        Problem::OtherLibc { object, made_for, host, loads } => {
+            let result = if *loads { ", and needs nothing that only the other has" } else { "" };
+            format!("{object} was made for {made_for}, and this host has {host}{result}")
+        }
+        Problem::LoaderMissing { object, machine, tried, .. } => {
+            let tried = if tried.is_empty() { String::new() } else { format!(" ({})", tried.join(", ")) };
+            format!("{object} cannot be loaded: no dynamic loader for {machine} is here{tried}")
+        }
+        Problem::MachineUncertain { object, machine } => {
+            format!("{object} is for {machine}, and whether the kernel here runs such programs is not known")
+        }
         Problem::LibraryMissing { library, wanted_by, .. } => {
             format!("{library} is not here, {wanted_by} wants it")
         }
@@ -234,7 +245,8 @@ pub(super) fn describe(problem: &Problem) -> String {
             format!("{library} cannot be loaded as a library")
         }
         Problem::LibraryUnusable { library, wanted_by, path, .. } => {
-            format!("{library}, which {wanted_by} wants, cannot be used: {path}")
+            let place = if path == library { String::new() } else { format!(": {path}") };
+            format!("{library}, which {wanted_by} wants, cannot be used{place}")
         }
         Problem::VersionUnknown { library, wanted_by, .. } => {
             format!("{library} here has no versions to compare, {wanted_by} wants some")
@@ -254,6 +266,18 @@ pub(super) fn describe(problem: &Problem) -> String {
         }
         Problem::RelrUnknown { object } => {
             format!("{object} has packed relocations (DT_RELR), which the loader here does not know")
+        }
+        Problem::IndirectFunctionOfProgram { symbol, program, wanted_by, lazy } => {
+            let when = if *lazy { ": it would not start with LD_BIND_NOW" } else { "" };
+            format!("{program} defines {symbol} as an indirect function, and {wanted_by} wants it{when}")
+        }
+        Problem::StaticTlsFull { object, size, available, undecided, .. } => {
+            let left = match available {
+                None => "musl's loader keeps none for libraries that are opened at run time".to_owned(),
+                Some(left) if *undecided => format!("{left} bytes are certain to be free: it may fit or not"),
+                Some(left) => format!("{left} bytes are free"),
+            };
+            format!("{object} wants {size} bytes of static thread-local memory, and {left}")
         }
         Problem::IsaTooLow { object, wanted, host, setting, .. } => {
             let setting = setting.as_ref().map(|setting| format!(" ({setting})")).unwrap_or_default();

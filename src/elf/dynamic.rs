@@ -9,6 +9,8 @@ const DT_AUXILIARY: u64 = 0x7fff_fffd;
 const DT_RELR: u64 = 36;
 const DF_1_NODEFLIB: u64 = 0x800;
 const DF_1_NOOPEN: u64 = 0x40;
+const DT_MIPS_SYMTABNO: u64 = 0x7000_0011;
+const DT_MIPS_GOTSYM: u64 = 0x7000_0013;
 
 /// What the dynamic section says, names resolved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,6 +80,10 @@ pub(super) struct Tables {
     pub jump_slots: Option<u64>,
     pub jump_slots_size: u64,
     pub jump_slots_with_addend: bool,
+    /// On MIPS, the first symbol that has a global entry in the global offset table; so have all after it.
+    pub mips_first_global: Option<u64>,
+    /// On MIPS, how many symbols there are.
+    pub mips_symbol_count: u64,
 }
 
 /// The raw entries: tables, flags, and string offsets to be resolved.
@@ -153,6 +159,8 @@ impl Entries {
             tag::DT_JMPREL => tables.jump_slots = Some(value),
             tag::DT_PLTRELSZ => tables.jump_slots_size = value,
             tag::DT_PLTREL => tables.jump_slots_with_addend = value == tag::DT_RELA,
+            DT_MIPS_GOTSYM => tables.mips_first_global = Some(value),
+            DT_MIPS_SYMTABNO => tables.mips_symbol_count = value,
             _ => self.take_flag(tag, value),
         }
     }

@@ -39,10 +39,10 @@ impl Machine {
     pub const PPC64: Self = Self(header::EM_PPC64);
     /// S/390 and z/Architecture.
     pub const S390: Self = Self(header::EM_S390);
-    /// LoongArch.
-    pub const LOONGARCH: Self = Self(258);
     /// MIPS.
     pub const MIPS: Self = Self(header::EM_MIPS);
+    /// LoongArch.
+    pub const LOONGARCH: Self = Self(258);
     /// 64-bit SPARC.
     pub const SPARC64: Self = Self(header::EM_SPARCV9);
     /// Itanium.

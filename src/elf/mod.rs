@@ -35,6 +35,7 @@ mod reader;
 mod relocation;
 mod section;
 mod symbol;
+mod thread_local;
 mod version;
 
 pub use constant::constants;
@@ -50,4 +51,5 @@ pub use object::{Kind, Object};
 pub use range::{is_searched, outline, ranges};
 pub use relocation::Uses;
 pub use symbol::{Definition, Import, ImportEntry, VersionReference, VersionRule, Visibility, Wanted};
+pub use thread_local::{InitialExec, ThreadLocal};
 pub use version::{DefinedVersion, NeededVersion, VersionNeed};

@@ -13,7 +13,8 @@ use crate::elf::reader::Reader;
 use crate::elf::symbol::SymbolTable;
 use crate::elf::{
     Class, DefinedVersion, Definition, Dependency, Dynamic, Endian, Error, IdentificationFault, Import,
-    ImportEntry, Layout, Machine, Marks, Notes, Uses, VersionNeed, Wanted, mark, relocation, version,
+    ImportEntry, Layout, Machine, Marks, Notes, ThreadLocal, Uses, VersionNeed, Wanted, mark, relocation,
+    version,
 };
 
 /// What kind of file the ELF header says it is (`e_type`).
@@ -45,6 +46,10 @@ pub struct Object {
     pub layout: Layout,
     /// What kind of file it is.
     pub kind: Kind,
+    /// Whether its stack is to be executable (`PT_GNU_STACK`); `None` when it does not say.
+    pub executable_stack: Option<bool>,
+    /// Its thread-local segment.
+    pub thread_local: Option<ThreadLocal>,
     /// The program interpreter (`PT_INTERP`).
     pub interpreter: Option<String>,
     /// The dynamic section; `None` when the object has none.
@@ -62,6 +67,8 @@ pub struct Object {
     pub(super) symbols: Option<SymbolTable>,
     /// File ranges of the relocations, and whether the entries carry an addend.
     pub(super) relocations: Vec<(usize, usize, bool)>,
+    /// On MIPS, the symbols that entries of the global offset table refer to, without a relocation.
+    mips_globals: std::ops::Range<usize>,
 }
 
 /// The most libraries that an object may need: more than the largest programs have by far, few
@@ -161,6 +168,10 @@ impl Object {
                 header::ET_DYN => Kind::Shared,
                 other => Kind::Other(other),
             },
+            executable_stack: segments
+                .find(segment::PT_GNU_STACK)
+                .map(|header| header.p_flags & segment::PF_X != 0),
+            thread_local: ThreadLocal::of(&segments.headers),
             interpreter: interpreter(&segments)?,
             dynamic: None,
             notes: notes(&segments, machine),
@@ -170,6 +181,7 @@ impl Object {
             version_definitions: None,
             symbols: None,
             relocations: Vec::new(),
+            mips_globals: 0..0,
         };
         if let Some(entries) = dynamic_entries(&segments)? {
             object.take_dynamic(&segments, &entries)?;
@@ -203,9 +215,14 @@ impl Object {
                 sysv_hash: segments.table("the hash table", tables.sysv_hash)?,
                 versions: segments.table("the symbol versions", tables.version_symbols)?,
                 entries: versions,
+                is_mips: self.machine == Machine::MIPS,
             });
         }
         self.relocations = relocation_ranges(segments, tables)?;
+        if let (Machine::MIPS, Some(first)) = (self.machine, tables.mips_first_global) {
+            let place = |number| usize::try_from(number).unwrap_or(usize::MAX);
+            self.mips_globals = place(first)..place(tables.mips_symbol_count);
+        }
         Ok(())
     }
 
@@ -275,7 +292,18 @@ impl Object {
                 relocation::collect(table, self.machine, *with_addend, count, &mut uses);
             }
         }
+        let globals = self.mips_globals.start.max(1)..self.mips_globals.end.min(count);
+        for index in globals {
+            relocation::add(&mut uses, index, symbols.mips_use(reader, index));
+        }
         uses
+    }
+
+    /// What it looks up by name although it defines it itself, in the order of its symbol table.
+    pub fn own_entries(&self) -> Vec<ImportEntry> {
+        let Some(symbols) = &self.symbols else { return Vec::new() };
+        let entries = symbols.reference_entries(self.reader(), &self.uses(symbols));
+        entries.into_iter().filter(ImportEntry::is_own).collect()
     }
 
     /// Everything it defines that others can bind to, in the order of its symbol table.
@@ -502,6 +530,38 @@ mod tests {
         let bytes = this_program().slice(..64);
         let error = Object::parse(bytes).unwrap_err();
         assert!(matches!(error, Error::OutOfBounds { what: "the program header table", .. }), "{error}");
+    }
+
+    #[test]
+    fn references_of_mips_come_from_the_global_offset_table_too() {
+        let objects = [&include_bytes!("testdata/mips.so")[..], include_bytes!("testdata/mips64el.so")];
+        for bytes in objects {
+            let object = Object::parse(bytes.into()).unwrap();
+            let imports = object.imports();
+            let mut told: Vec<_> = imports
+                .iter()
+                .map(|import| (std::str::from_utf8(import.name).unwrap(), import.weak, import.uses.is_lazy()))
+                .collect();
+            told.sort_unstable();
+            let lazily = ("called", false, true);
+            assert_eq!(
+                told,
+                [lazily, ("data_gone", false, false), ("gone", false, false), ("weak_gone", true, false)]
+            );
+            assert!(
+                imports.iter().all(|import| !object.satisfies(&Wanted::of(import))),
+                "a stub is no function"
+            );
+            let copy: Vec<u8> = {
+                let mut copy = vec![0; bytes.len()];
+                for range in crate::elf::ranges(&bytes.into()) {
+                    copy[range.clone()].copy_from_slice(&bytes[range]);
+                }
+                copy
+            };
+            let copied = Object::parse(copy.into()).unwrap();
+            assert_eq!(copied.imports(), imports);
+        }
     }
 
     /// Every reader of one object.

@@ -9,6 +9,7 @@ use goblin::elf::program_header as segment;
 
 use crate::elf::dynamic::Tables;
 use crate::elf::object::{self, Segments};
+use crate::elf::reader::Reader;
 use crate::elf::symbol::SymbolTable;
 use crate::elf::{Marks, Object, mark, relocation, version};
 
@@ -171,8 +172,7 @@ fn symbol_ranges(object: &Object, symbols: &SymbolTable, ranges: &mut Vec<Range<
     }
     for (offset, size, with_addend) in &object.relocations {
         if let Some(data) = reader.data.get(*offset..*offset + *size) {
-            let found =
-                relocation::symbolic_ranges(crate::elf::reader::Reader { data, ..reader }, *with_addend);
+            let found = relocation::symbolic_ranges(Reader { data, ..reader }, object.machine, *with_addend);
             ranges.extend(found.into_iter().map(|range| offset + range.start..offset + range.end));
         }
     }

@@ -7,7 +7,7 @@
 use std::ops::{BitOr, Range};
 
 use crate::elf::reader::Reader;
-use crate::elf::{Class, Machine};
+use crate::elf::{Class, Endian, Machine};
 
 /// The ways in which relocations refer to one symbol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,34 +52,97 @@ struct Types {
     copy: u32,
     jump_slot: u32,
     tls: &'static [u32],
+    /// Those among `tls` that want a place at a fixed distance from the thread pointer (initial-exec).
+    initial_exec: &'static [u32],
+    /// The one among `tls` that is a descriptor.
+    descriptor: u32,
 }
 
-fn types(machine: Machine, class: Class) -> Types {
-    let (copy, jump_slot, tls): (u32, u32, &[u32]) = match (machine, class) {
-        (Machine::X86_64, _) => (5, 7, &[16, 17, 18, 36]),
-        (Machine::I386, _) => (5, 7, &[14, 35, 36, 37, 41]),
-        (Machine::AARCH64, _) => (1024, 1026, &[1028, 1029, 1030, 1031]),
-        (Machine::ARM, _) => (20, 22, &[13, 17, 18, 19]),
-        (Machine::RISCV, _) => (4, 5, &[6, 7, 8, 9, 10, 11, 12]),
-        (Machine::PPC64, _) => (19, 21, &[68, 73, 78]),
-        (Machine::S390, _) => (9, 11, &[54, 55, 56]),
-        (Machine::LOONGARCH, _) => (4, 5, &[6, 7, 8, 9, 10, 11, 14]),
-        _ => (u32::MAX, u32::MAX, &[]),
+fn types(machine: Machine) -> Types {
+    const NONE: u32 = u32::MAX;
+    type Row = (u32, u32, &'static [u32], &'static [u32], u32);
+    let (copy, jump_slot, tls, initial_exec, descriptor): Row = match machine {
+        Machine::X86_64 => (5, 7, &[16, 17, 18, 36], &[18], 36),
+        Machine::I386 => (5, 7, &[14, 35, 36, 37, 41], &[14, 37], 41),
+        Machine::AARCH64 => (1024, 1026, &[1028, 1029, 1030, 1031], &[1030], 1031),
+        Machine::ARM => (20, 22, &[13, 17, 18, 19], &[19], 13),
+        Machine::RISCV => (4, 5, &[6, 7, 8, 9, 10, 11, 12], &[10, 11], 12),
+        Machine::PPC64 => (19, 21, &[68, 73, 78], &[73], NONE),
+        Machine::S390 => (9, 11, &[54, 55, 56], &[56], NONE),
+        Machine::LOONGARCH => (4, 5, &[6, 7, 8, 9, 10, 11, 14], &[10, 11], 14),
+        Machine::MIPS => (126, 127, &[38, 39, 40, 41, 47, 48], &[47, 48], NONE),
+        _ => (NONE, NONE, &[], &[], NONE),
     };
-    Types { copy, jump_slot, tls }
+    Types { copy, jump_slot, tls, initial_exec, descriptor }
 }
 
-/// The ranges in `data` of the relocations that refer to a symbol: the others say nothing about what
-/// an object wants, and read as zeroes they refer to none either.
-pub(super) fn symbolic_ranges(reader: Reader<'_>, with_addend: bool) -> Vec<Range<usize>> {
-    let word = reader.word_size();
-    let size = word * if with_addend { 3 } else { 2 };
+/// One relocation: the symbol it refers to, and its type.
+struct Entry {
+    symbol: usize,
+    kind: u32,
+}
+
+/// The size of one relocation in bytes.
+fn entry_size(reader: Reader<'_>, with_addend: bool) -> usize {
+    reader.word_size() * if with_addend { 3 } else { 2 }
+}
+
+/// The relocation at an offset. The 64-bit one of MIPS is laid out as bytes: the symbol, a special symbol
+/// and three types, the first of which comes last.
+fn entry(reader: Reader<'_>, machine: Machine, at: usize) -> Option<Entry> {
+    let info = reader.word(at + reader.word_size())?;
+    let (symbol, kind) = match (reader.class, machine, reader.endian) {
+        (Class::Elf32, ..) => (info >> 8, info & 0xff),
+        (Class::Elf64, Machine::MIPS, Endian::Little) => (info & 0xffff_ffff, info >> 56),
+        (Class::Elf64, Machine::MIPS, Endian::Big) => (info >> 32, info & 0xff),
+        (Class::Elf64, ..) => (info >> 32, info & 0xffff_ffff),
+    };
+    Some(Entry { symbol: symbol as usize, kind: kind as u32 })
+}
+
+/// How relocations refer to thread-local variables whose place is found when the object is loaded.
+#[derive(Debug, Default)]
+pub(super) struct ThreadLocalUses {
+    /// Initial-exec references that name no symbol: to the object's own variables.
+    pub own: bool,
+    /// The symbols of the other initial-exec references.
+    pub symbols: Vec<usize>,
+    /// There are descriptors, which use static memory while there is some.
+    pub descriptors: bool,
+}
+
+/// Adds what the relocations in `data` want of thread-local variables.
+pub(super) fn collect_thread_local(
+    reader: Reader<'_>,
+    machine: Machine,
+    with_addend: bool,
+    uses: &mut ThreadLocalUses,
+) {
+    let size = entry_size(reader, with_addend);
+    let types = types(machine);
+    for at in (0..reader.data.len() / size).map(|index| index * size) {
+        let Some(Entry { symbol, kind }) = entry(reader, machine, at) else { break };
+        uses.descriptors |= kind == types.descriptor;
+        match types.initial_exec.contains(&kind) {
+            true if symbol == 0 => uses.own = true,
+            true => uses.symbols.push(symbol),
+            false => {}
+        }
+    }
+    uses.symbols.sort_unstable();
+    uses.symbols.dedup();
+}
+
+/// The ranges in `data` of the relocations that refer to a symbol or to the object's own thread-local
+/// variables: the others say nothing about what an object wants, and read as zeroes they refer to none either.
+pub(super) fn symbolic_ranges(reader: Reader<'_>, machine: Machine, with_addend: bool) -> Vec<Range<usize>> {
+    let size = entry_size(reader, with_addend);
+    let types = types(machine);
     let mut ranges: Vec<Range<usize>> = Vec::new();
     for at in (0..reader.data.len() / size).map(|index| index * size) {
-        let info = reader.word(at + word).unwrap_or(0);
-        let symbol = if reader.class == Class::Elf64 { info >> 32 } else { info >> 8 };
+        let Some(Entry { symbol, kind }) = entry(reader, machine, at) else { break };
         match ranges.last_mut() {
-            _ if symbol == 0 => {}
+            _ if symbol == 0 && !types.tls.contains(&kind) => {}
             Some(last) if last.end == at => last.end = at + size,
             _ => ranges.push(at..at + size),
         }
@@ -96,15 +159,10 @@ pub(super) fn collect(
     symbol_count: usize,
     uses: &mut Vec<Uses>,
 ) {
-    let word = reader.word_size();
-    let size = word * if with_addend { 3 } else { 2 };
-    let types = types(machine, reader.class);
+    let size = entry_size(reader, with_addend);
+    let types = types(machine);
     for at in (0..reader.data.len() / size).map(|index| index * size) {
-        let Some(info) = reader.word(at + word) else { break };
-        let (symbol, kind) = match reader.class {
-            Class::Elf64 => ((info >> 32) as usize, info as u32),
-            Class::Elf32 => ((info >> 8) as usize, (info & 0xff) as u32),
-        };
+        let Some(Entry { symbol, kind }) = entry(reader, machine, at) else { break };
         if symbol == 0 || symbol >= symbol_count {
             continue;
         }
@@ -114,9 +172,14 @@ pub(super) fn collect(
             kind if types.tls.contains(&kind) => Uses::TLS,
             _ => Uses::DATA,
         };
-        if uses.len() <= symbol {
-            uses.resize(symbol + 1, Uses::default());
-        }
-        uses[symbol] = uses[symbol] | used;
+        add(uses, symbol, used);
     }
+}
+
+/// Adds one use of a symbol.
+pub(super) fn add(uses: &mut Vec<Uses>, symbol: usize, used: Uses) {
+    if uses.len() <= symbol {
+        uses.resize(symbol + 1, Uses::default());
+    }
+    uses[symbol] = uses[symbol] | used;
 }

@@ -15,6 +15,8 @@ use crate::elf::{Class, Uses, VersionNeed, gnu_hash, sysv_hash};
 const SHN_UNDEF: u16 = 0;
 const SHN_ABS: u16 = 0xfff1;
 const HIDDEN: u16 = 0x8000;
+/// On MIPS, an undefined symbol's value is the canonical address of a function (`STO_MIPS_PLT`).
+const MIPS_PLT: u8 = 8;
 /// How far one look-up goes: symbols of a chain, and a sixteenth of the bytes compared. The fewest
 /// buckets that a linker makes are those of Go's, one for each doubling of the symbols; their chains
 /// grow this long with a hundred thousand symbols.
@@ -35,6 +37,8 @@ pub struct Import<'a> {
     pub uses: Uses,
     /// The version it was linked against; `None` for an unversioned reference.
     pub version: Option<VersionReference<'a>>,
+    /// The object defines it itself.
+    pub own: bool,
     /// The object defines it itself, and no other object can come before it (`STV_PROTECTED`).
     pub protected: bool,
 }
@@ -47,8 +51,16 @@ pub struct ImportEntry {
     gnu_hash: u32,
     version: u16,
     weak: bool,
+    own: bool,
     protected: bool,
     uses: Uses,
+}
+
+impl ImportEntry {
+    /// Whether the object defines the symbol itself, and wants no copy of another's.
+    pub fn is_own(&self) -> bool {
+        self.own && !self.uses.contains(Uses::COPY)
+    }
 }
 
 /// The version of a reference.
@@ -135,6 +147,8 @@ pub struct Definition<'a> {
     pub visibility: Visibility,
     /// It is undefined but has a value: the canonical entry of a program's procedure linkage table.
     pub undefined: bool,
+    /// Its address is what a function of the object returns (`STT_GNU_IFUNC`).
+    pub indirect: bool,
 }
 
 /// A symbol's name, or the beginning of it.
@@ -153,6 +167,7 @@ pub(super) struct SymbolTable {
     pub sysv_hash: Option<usize>,
     pub versions: Option<usize>,
     pub entries: Vec<Option<VersionEntry>>,
+    pub is_mips: bool,
 }
 
 /// One entry of the symbol table.
@@ -302,6 +317,7 @@ impl SymbolTable {
                 gnu_hash: gnu_hash(name.bytes),
                 version: self.version_index(reader, index).unwrap_or(0),
                 weak: symbol.binding() == sym::STB_WEAK,
+                own: symbol.section != SHN_UNDEF,
                 protected: symbol.section != SHN_UNDEF && symbol.other & 3 == sym::STV_PROTECTED,
                 uses: *uses,
             })
@@ -328,6 +344,7 @@ impl SymbolTable {
             weak: entry.weak,
             uses: entry.uses,
             version,
+            own: entry.own,
             protected: entry.protected,
         }
     }
@@ -345,7 +362,7 @@ impl SymbolTable {
         room: &mut usize,
     ) -> Option<Definition<'a>> {
         let symbol = self.symbol(reader, index)?;
-        if !symbol.is_offered() {
+        if !self.offers(&symbol) {
             return None;
         }
         let version_index = self.version_index(reader, index).unwrap_or(1);
@@ -355,7 +372,45 @@ impl SymbolTable {
             version: self.entry(version_index).map(|entry| entry.name.as_str()),
             visibility: if hidden { Visibility::Hidden } else { Visibility::Default },
             undefined: symbol.section == SHN_UNDEF,
+            indirect: symbol.kind() == sym::STT_GNU_IFUNC && symbol.section != SHN_UNDEF,
         })
+    }
+
+    /// Whether others can bind to a symbol. On MIPS an undefined one's value may be that of a stub for lazy
+    /// binding, which is nothing to bind to (`elf_machine_sym_no_match`).
+    fn offers(&self, symbol: &Symbol) -> bool {
+        let is_stub = self.is_mips && symbol.section == SHN_UNDEF && symbol.other & MIPS_PLT == 0;
+        symbol.is_offered() && !is_stub
+    }
+
+    /// How an entry of MIPS' global offset table refers to its symbol: a function with a stub is bound at
+    /// the first call (`elf_machine_got_rel` in glibc's `sysdeps/mips/dl-machine.h`).
+    pub fn mips_use(&self, reader: Reader<'_>, index: usize) -> Uses {
+        let has_stub = |symbol: Symbol| {
+            symbol.section == SHN_UNDEF
+                && symbol.kind() == sym::STT_FUNC
+                && symbol.value != 0
+                && symbol.other & MIPS_PLT == 0
+        };
+        match self.symbol(reader, index).is_some_and(has_stub) {
+            true => Uses::JUMP_SLOT,
+            false => Uses::DATA,
+        }
+    }
+
+    /// The names of those of some symbols that the object does not define, by their indices, and whether it
+    /// defines any.
+    pub fn undefined_names<'a>(&self, reader: Reader<'a>, indices: &[usize]) -> (Vec<&'a [u8]>, bool) {
+        let mut room = room_for_symbols(reader);
+        let mut defines = false;
+        let mut names = Vec::new();
+        for symbol in indices.iter().filter_map(|index| self.symbol(reader, *index)) {
+            match symbol.section {
+                SHN_UNDEF => names.extend(self.name(reader, &symbol, &mut room).map(|name| name.bytes)),
+                _ => defines = true,
+            }
+        }
+        (names, defines)
     }
 
     /// How many symbols the hash tables reach.
@@ -405,7 +460,7 @@ impl SymbolTable {
             return true;
         }
         let Some(symbol) = self.symbol(reader, index) else { return false };
-        let counts = symbol.is_offered() && (wanted.accept_undefined || symbol.section != SHN_UNDEF);
+        let counts = self.offers(&symbol) && (wanted.accept_undefined || symbol.section != SHN_UNDEF);
         if !counts || !self.is_string(reader, symbol.name, wanted.name, &mut search.effort) {
             return false;
         }

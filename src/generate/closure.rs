@@ -57,9 +57,7 @@ impl Closure {
     }
 
     fn add_object(&mut self, object: &LoadedObject, load: &Load, subject: &str) {
-        let imports = object.facts.imports();
-        self.referenced
-            .extend(imports.iter().map(|import| String::from_utf8_lossy(import.name).into_owned()));
+        self.referenced.extend(load.wanted_names(object));
         if object.rule == Rule::Program {
             self.add_interpreter_of_script(object, subject);
             return;

@@ -120,6 +120,8 @@ pub fn generate(options: &Options, files: &dyn Files, environment: &Environment)
     let mut specification = Specification::new();
     let objects = application.objects.iter();
     specification.objects = objects.map(|(path, facts)| object::specify(path, facts)).collect();
+    let facts_of = |path: &str| application.object(path).map(|facts| &**facts);
+    closure.referenced.extend(object::add_own_of_indirect(&mut specification.objects, facts_of));
     // Another host's build of a recorded library may refer to more of the program that loads it.
     if !found.has_outside() {
         object::keep_referenced_definitions(&mut specification.objects, &closure.referenced);
@@ -146,6 +148,7 @@ fn leave_names(specification: &mut Specification) {
     for object in &mut specification.objects {
         object.wants.clear();
         object.unversioned = Symbols::default();
+        object.own = Symbols::default();
         object.provides = None;
     }
 }

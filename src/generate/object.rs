@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, HashSet};
 use crate::elf::{DependencyKind, Import, Uses, Visibility};
 use crate::loader::{self, Facts, Form};
 use crate::spec::{
-    Definitions, LibraryNeed, Object, ObjectFlag, ObjectKind, Provision, Symbols, VersionNeed,
+    Definitions, LibraryNeed, Object, ObjectFlag, ObjectKind, Provision, Symbols, ThreadLocal, VersionNeed,
 };
 
 /// Describes one object.
 pub(super) fn specify(path: &str, facts: &Facts) -> Object {
     let imports = facts.imports();
+    let own = facts.found_by_version_only();
     let names = |kind: DependencyKind| -> Vec<String> {
         facts.needed.iter().filter(|d| d.kind == kind).map(|d| d.name.clone()).collect()
     };
@@ -36,9 +37,11 @@ pub(super) fn specify(path: &str, facts: &Facts) -> Object {
         build_id: facts.build_id.clone(),
         release: facts.release.clone(),
         wants: wants(facts, &imports),
+        own: symbols(own.iter()),
+        thread_local: thread_local(facts),
         unversioned: symbols(imports.iter().filter(|import| import.version.is_none())),
         dlopen: facts.dlopen.clone(),
-        provides: provision(facts),
+        provides: provision(facts, &own),
         identification: facts.identification.map(loader::specify_identification),
         layout: facts.layout.as_ref().filter(|_| !loader::is_usual(facts)).map(loader::specify_layout),
     }
@@ -57,8 +60,49 @@ fn flags(facts: &Facts) -> Vec<ObjectFlag> {
         (facts.secure, ObjectFlag::Secure),
         (facts.checks_kernel, ObjectFlag::ChecksKernel),
         (facts.not_executable && facts.is_executed(), ObjectFlag::NotExecutable),
+        (facts.executable_stack, ObjectFlag::ExecutableStack),
+        (flags.no_open, ObjectFlag::NoOpen),
     ];
     all.into_iter().filter(|(set, _)| *set).map(|(_, flag)| flag).collect()
+}
+
+fn thread_local(facts: &Facts) -> Option<ThreadLocal> {
+    let wanted = facts.initial_exec();
+    let own = facts.thread_local;
+    let stated = ThreadLocal {
+        size: own.map_or(0, |own| own.size),
+        alignment: own.map(|own| own.alignment).filter(|alignment| *alignment > 1).unwrap_or(0),
+        first_byte: own.map_or(0, |own| own.first_byte),
+        initial_exec: wanted.own,
+        initial_exec_symbols: wanted.symbols.clone(),
+        descriptors: wanted.descriptors,
+    };
+    (stated != ThreadLocal::default()).then_some(stated)
+}
+
+/// Adds to each library what it looks up of its own and a program defines as an indirect function: the program
+/// comes first. Returns the names of what the libraries look up of their own, and of all such functions.
+pub(super) fn add_own_of_indirect<'a>(
+    objects: &mut [Object],
+    facts_of: impl Fn(&str) -> Option<&'a Facts>,
+) -> HashSet<String> {
+    let is_program = |object: &&Object| object.kind == ObjectKind::Executable;
+    let definitions = objects.iter().filter(is_program).filter_map(|object| object.provides.as_ref());
+    let indirect: HashSet<String> =
+        definitions.flat_map(|provides| &provides.definitions).flat_map(|d| d.indirect.clone()).collect();
+    let is_library = |object: &&mut Object| object.kind == ObjectKind::Library && !indirect.is_empty();
+    for object in objects.iter_mut().filter(is_library) {
+        let Some(facts) = facts_of(&object.path) else { continue };
+        let named = |import: &Import<'_>| indirect.contains(&*String::from_utf8_lossy(import.name));
+        let mut own = facts.found_by_version_only();
+        own.extend(facts.own_references().into_iter().filter(named));
+        object.own = symbols(own.iter());
+    }
+    let lists = objects.iter().flat_map(|object| {
+        let Symbols { symbols, lazy, copy, weak, .. } = &object.own;
+        [symbols, lazy, copy, weak]
+    });
+    lists.flatten().cloned().chain(indirect.iter().cloned()).collect()
 }
 
 fn wants(facts: &Facts, imports: &[Import<'_>]) -> Vec<LibraryNeed> {
@@ -85,6 +129,9 @@ pub(super) fn symbols<'a>(imports: impl Iterator<Item = &'a Import<'a>>) -> Symb
         let name = String::from_utf8_lossy(import.name).into_owned();
         let uses = import.uses;
         if import.weak {
+            if uses.is_lazy() && import.version.is_some() {
+                lists.weak_lazy.push(name.clone());
+            }
             lists.weak.push(name);
             continue;
         }
@@ -98,25 +145,32 @@ pub(super) fn symbols<'a>(imports: impl Iterator<Item = &'a Import<'a>>) -> Symb
             lists.symbols.push(name);
         }
     }
-    for list in [&mut lists.symbols, &mut lists.lazy, &mut lists.copy, &mut lists.weak] {
+    let Symbols { symbols, lazy, copy, weak, weak_lazy } = &mut lists;
+    for list in [symbols, lazy, copy, weak, weak_lazy] {
         list.sort_unstable();
         list.dedup();
     }
     lists
 }
 
-fn provision(facts: &Facts) -> Option<Provision> {
+fn provision(facts: &Facts, own: &[Import<'_>]) -> Option<Provision> {
     let object = facts.object()?;
+    let is_program = facts.is_program();
+    let own: HashSet<&[u8]> = own.iter().map(|import| import.name).collect();
     let mut by_version: BTreeMap<Option<&str>, Definitions> = BTreeMap::new();
     let definitions = object.definitions();
     for definition in &definitions {
         let entry = by_version.entry(definition.version).or_default();
+        let name = String::from_utf8_lossy(definition.name).into_owned();
+        if definition.indirect && (is_program || own.contains(definition.name)) {
+            entry.indirect.push(name.clone());
+        }
         let list = match definition.visibility {
             _ if definition.undefined => &mut entry.canonical,
             Visibility::Default => &mut entry.symbols,
             Visibility::Hidden => &mut entry.hidden,
         };
-        list.push(String::from_utf8_lossy(definition.name).into_owned());
+        list.push(name);
     }
     let mut provision = Provision {
         versions: facts.version_definitions.clone(),
@@ -125,7 +179,8 @@ fn provision(facts: &Facts) -> Option<Provision> {
     };
     for (version, mut definitions) in by_version {
         definitions.version = version.map(str::to_owned);
-        for list in [&mut definitions.symbols, &mut definitions.hidden, &mut definitions.canonical] {
+        let Definitions { symbols, hidden, canonical, indirect, .. } = &mut definitions;
+        for list in [symbols, hidden, canonical, indirect] {
             list.sort_unstable();
             list.dedup();
         }
@@ -151,6 +206,7 @@ pub(super) fn keep_referenced(
         let Some(provides) = &mut object.provides else { continue };
         for definitions in &mut provides.definitions {
             let lists = [&mut definitions.symbols, &mut definitions.hidden, &mut definitions.canonical];
+            definitions.indirect.retain(|name| referenced.contains(name));
             lists.into_iter().for_each(|list| list.retain(|name| referenced.contains(name)));
         }
         let is_empty =

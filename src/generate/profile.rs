@@ -283,6 +283,7 @@ mod tests {
             kernel: None,
             page_size: None,
             handlers: Vec::new(),
+            x32: None,
         };
         let profile = profile(&files, &platform, &options);
         let lists = profile.unrecorded.unwrap();

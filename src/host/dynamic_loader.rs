@@ -90,6 +90,8 @@ impl DynamicLoader {
             (Machine::PPC64, _) if big_endian => "/lib64/ld64.so.1",
             (Machine::PPC64, _) => "/lib64/ld64.so.2",
             (Machine::S390, Class::Elf64) => "/lib/ld64.so.1",
+            (Machine::MIPS, Class::Elf64) => "/lib64/ld.so.1",
+            (Machine::MIPS, Class::Elf32) => "/lib/ld.so.1",
             (Machine::LOONGARCH, _) => "/lib64/ld-linux-loongarch-lp64d.so.1",
             _ => return None,
         })

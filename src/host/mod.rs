@@ -8,6 +8,7 @@ mod content;
 mod driver;
 mod dynamic_loader;
 mod handler;
+mod kernel_config;
 mod library_cache;
 mod platform;
 mod profile;

@@ -1,7 +1,7 @@
 //! The CPU and the kernel of a host.
 
 use crate::elf::{IsaLevel, KernelVersion, Machine};
-use crate::host::Handler;
+use crate::host::{Handler, kernel_config};
 
 /// What programs run on: a CPU and a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Platform {
     pub page_size: Option<u64>,
     /// What the kernel hands files to that it does not start itself (binfmt_misc).
     pub handlers: Vec<Handler>,
+    /// Whether the kernel runs programs with 32-bit addresses on x86-64 (x32); `None` when it is not known.
+    pub x32: Option<bool>,
 }
 
 impl Platform {
@@ -28,7 +30,8 @@ impl Platform {
         let page_size = u64::try_from(rustix::param::page_size()).ok();
         let machine = Machine::of_this_program();
         let handlers = Handler::of_this_machine();
-        Self { machine, isa: isa_of_this_cpu(), is_intel: is_intel(), kernel, page_size, handlers }
+        let x32 = kernel_config::runs_x32(&release.release().to_string_lossy());
+        Self { machine, isa: isa_of_this_cpu(), is_intel: is_intel(), kernel, page_size, handlers, x32 }
     }
 
     /// The sizes of a page that the kernel may have: the one that is known, or each with which kernels for the

@@ -52,6 +52,9 @@ pub struct Profile {
     /// What its kernel hands files to that it does not start itself (binfmt_misc).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub handlers: Vec<Handler>,
+    /// Whether the kernel runs programs with 32-bit addresses on x86-64 (x32), where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub x32: Option<bool>,
     /// What its drivers offer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drivers: Option<Drivers>,
@@ -138,6 +141,7 @@ impl Profile {
             kernel: platform.kernel.map(|kernel| kernel.to_string()),
             page_size: platform.page_size,
             handlers: platform.handlers.clone(),
+            x32: platform.x32,
             complete: true,
             ..Self::default()
         }
@@ -152,6 +156,7 @@ impl Profile {
             kernel: self.kernel.as_deref().and_then(KernelVersion::parse),
             page_size: self.page_size.filter(|size| size.is_power_of_two()),
             handlers: self.handlers.clone(),
+            x32: self.x32,
         }
     }
 

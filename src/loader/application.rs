@@ -100,7 +100,9 @@ impl Application {
         });
         let all: Vec<String> = own.chain(environment.library_path.clone()).collect();
         let library_path = (!all.is_empty()).then(|| all.join(":"));
-        Environment { library_path, ..environment.clone() }
+        // A program among others is started; one that is named alone is what the host program is to open.
+        let opens_programs = self.objects.len() == 1 && self.scripts.is_empty();
+        Environment { library_path, opens_programs, ..environment.clone() }
     }
 
     /// Starts every subject, and tells `visit` of each. Where `all` is set, so are the libraries of the

@@ -8,13 +8,13 @@
 //! reference with a version is looked for in the library that the version names before all others.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 use crate::elf::{Import, Uses, VersionRule, Wanted};
 use crate::host::DynamicLoader;
 use crate::loader::effort::Budget;
-use crate::loader::{Effort, Facts, Load, LoadedObject, Memory, Problem};
+use crate::loader::{Effort, Facts, LeftToProgram, Load, LoadedObject, Memory, Problem};
 
 /// What a look-up in an object's file takes of the budget.
 const COST_OF_LOOK_UP: usize = 1;
@@ -27,8 +27,8 @@ const MOST_GROUPS: usize = 256;
 /// How much of the answers is remembered, in references.
 const MOST_REMEMBERED: usize = 1 << 23;
 
-/// Adds the symbols that are defined nowhere. For a library on its own (`is_program` is false),
-/// its own unresolved symbols are left to the program that will load it.
+/// Adds the symbols that are defined nowhere. For a library on its own (`is_program` is false), what it and
+/// its libraries want is left to the program that will load it, unless a loaded library is named for it.
 pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, memory: &Memory) {
     let known = Known::of(load);
     let (memo, budget) = (&memory.bindings, &memory.budget);
@@ -36,7 +36,7 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, m
     let scope = Scope { objects: &load.objects, by_name, ignores_versions: loader.is_musl(), memo, budget };
     let stops_without_versions = !loader.is_musl() && loader.is_older_than(2, 41);
     let mut problems = Vec::new();
-    let mut left = Vec::new();
+    let mut left: BTreeMap<usize, LeftToProgram> = BTreeMap::new();
     for index in relocation_order(load.objects.len(), loader.is_musl()) {
         let object = &load.objects[index];
         let visible = if index < load.global { load.global } else { load.objects.len() };
@@ -53,11 +53,19 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, m
             if !budget.spend(Effort::Problems, size(object, &import)) {
                 break;
             }
-            if !is_program && index == 0 {
-                left.push(String::from_utf8_lossy(import.name).into_owned());
+            let names_loaded =
+                import.version.is_some_and(|version| scope.position(version.library).is_some());
+            if !is_program && !names_loaded {
+                let symbols = Vec::new();
+                let new = || LeftToProgram { object: object.shown.clone(), symbols };
+                let of_object = left.entry(index).or_insert_with(new);
+                of_object.symbols.push(String::from_utf8_lossy(import.name).into_owned());
                 continue;
             }
             problems.push(missing(object, &import, is_lazy(object, &import, loader)));
+        }
+        if loader.is_musl() {
+            problems.extend(scope.own_not_found(object, visible));
         }
         if stops_without_versions && !object.facts.names_only {
             let versionless = scope.versionless(object, loader);
@@ -65,7 +73,7 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, m
         }
     }
     load.problems.extend(problems);
-    load.left_to_program = left;
+    load.left_to_program = left.into_values().collect();
 }
 
 /// The order in which objects are relocated: glibc from the last loaded to the program, musl the libraries
@@ -118,6 +126,8 @@ type Question = (u64, usize, u64, bool, bool);
 struct References {
     /// The library, and indices of imports; the last group names none.
     groups: Vec<(Option<String>, Rc<[u32]>)>,
+    /// The same of those that need not be satisfied, with libraries that they name.
+    weak: Vec<(String, Rc<[u32]>)>,
 }
 
 impl References {
@@ -125,10 +135,14 @@ impl References {
         let mut named: Vec<(String, Vec<u32>)> = Vec::new();
         let mut known: HashMap<&str, usize> = HashMap::new();
         let mut unnamed = Vec::new();
+        let mut weak: BTreeMap<String, Vec<u32>> = BTreeMap::new();
         for index in 0..facts.import_count() {
             let import = facts.import(index);
             let Ok(number) = u32::try_from(index) else { break };
             if import.weak {
+                if let Some(version) = import.version.filter(|version| !version.library.is_empty()) {
+                    weak.entry(version.library.to_owned()).or_default().push(number);
+                }
                 continue;
             }
             match import.version.filter(|version| !version.library.is_empty()) {
@@ -146,7 +160,8 @@ impl References {
         let mut groups: Vec<_> =
             named.into_iter().map(|(library, group)| (Some(library), group.into())).collect();
         groups.push((None, unnamed.into()));
-        Self { groups }
+        let weak = weak.into_iter().take(MOST_GROUPS).map(|(library, group)| (library, group.into()));
+        Self { groups, weak: weak.collect() }
     }
 }
 
@@ -196,8 +211,10 @@ impl Scope<'_> {
     /// no versions.
     fn versionless(&self, object: &LoadedObject, loader: &DynamicLoader) -> Vec<Problem> {
         let references = self.references(&object.facts);
-        let named = references.groups.iter().enumerate().filter_map(|(number, (library, group))| {
-            let position = self.position(library.as_deref()?)?;
+        let strong = references.groups.iter().map(|(library, group)| (library.as_deref(), group));
+        let weak = references.weak.iter().map(|(library, group)| (Some(library.as_str()), group));
+        let named = strong.chain(weak).enumerate().filter_map(|(number, (library, group))| {
+            let position = self.position(library?)?;
             let provider = &self.objects[position];
             (!provider.facts.has_symbol_versions() && !provider.facts.names_only)
                 .then_some((number, group, position, provider))
@@ -216,6 +233,28 @@ impl Scope<'_> {
                 symbol: String::from_utf8_lossy(first.name).into_owned(),
                 lazy: imports.iter().all(|import| is_lazy(object, import, loader)),
             });
+        }
+        problems
+    }
+
+    /// What an object looks up of its own and musl's loader finds nowhere: it takes no definition that only
+    /// references to its version bind to, and knows no indirect functions.
+    fn own_not_found(&self, object: &LoadedObject, visible: usize) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for import in object.facts.own_references() {
+            let wanted = Wanted { version: VersionRule::Ignored, ..Wanted::of(&import) };
+            let satisfies = |other: &LoadedObject| {
+                self.budget.spend(Effort::Symbols, COST_OF_ANSWER);
+                other.facts.names_only || other.facts.satisfies(&wanted)
+            };
+            if satisfies(object) || self.budget.exceeded().is_some() {
+                continue;
+            }
+            if !self.objects[..visible].iter().any(satisfies) {
+                self.budget.spend(Effort::Problems, size(object, &import));
+                // It knows no versions, and names none.
+                problems.push(missing(object, &Import { version: None, ..import }, false));
+            }
         }
         problems
     }

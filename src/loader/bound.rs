@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use crate::elf::{Import, Uses, VersionRule, Wanted};
+use crate::elf::{Import, Uses, VersionRule, Wanted, gnu_hash};
 use crate::loader::{Load, LoadedObject, Rule};
 
 /// Where the symbols of one object would be bound from.
@@ -86,6 +86,19 @@ impl Load {
             lazy: false,
             copy,
         }
+    }
+
+    /// The first object that defines a symbol, of those that the object with an index sees.
+    pub(super) fn first_definition(&self, object: usize, name: &[u8]) -> Option<usize> {
+        let end = if object < self.global { self.global } else { self.objects.len() };
+        let rules = [VersionRule::Unversioned, VersionRule::Ignored];
+        let wanted =
+            rules.map(|version| Wanted { name, gnu_hash: gnu_hash(name), version, accept_undefined: false });
+        let defines = |index: &usize| {
+            let facts = &self.objects[*index].facts;
+            wanted.iter().any(|wanted| facts.satisfies(wanted))
+        };
+        (0..end).find(defines)
     }
 
     /// The first object of the scope that satisfies a reference.

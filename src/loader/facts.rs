@@ -1,6 +1,6 @@
 //! What the loader reads of one object, whether from its file or from a specification.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -78,6 +78,10 @@ pub struct Facts {
     pub build_id: Option<String>,
     /// It runs with raised privileges.
     pub secure: bool,
+    /// It asks for an executable stack.
+    pub executable_stack: bool,
+    /// Its thread-local segment.
+    pub thread_local: Option<elf::ThreadLocal>,
     /// Nothing is known of its versions and symbols.
     pub names_only: bool,
     /// The release of the C library that it is, when it is one or its loader.
@@ -92,14 +96,16 @@ pub struct Facts {
     pub(super) number: u64,
     /// How large it is, in bytes of its file or of the document that describes it.
     pub(super) size: u64,
+    /// What it wants in static thread-local memory, once it was asked for.
+    initial_exec: OnceLock<elf::InitialExec>,
     symbols: Symbols,
 }
 
 /// Where the symbols are.
 #[derive(Debug)]
 enum Symbols {
-    /// In the object's file; its imports are read once.
-    Object(Box<elf::Object>, OnceLock<Vec<elf::ImportEntry>>),
+    /// In the object's file; its imports and references are read once.
+    Object(Box<elf::Object>, OnceLock<Vec<elf::ImportEntry>>, OnceLock<Vec<elf::ImportEntry>>),
     /// In a specification.
     Listed(Listed),
 }
@@ -107,6 +113,7 @@ enum Symbols {
 #[derive(Debug, Default)]
 struct Listed {
     imports: Vec<ListedImport>,
+    own: Vec<ListedImport>,
     definitions: HashMap<String, Vec<ListedDefinition>>,
     has_versions: bool,
     /// The version whose definitions an unversioned reference takes even when hidden (index 2).
@@ -121,6 +128,7 @@ struct ListedImport {
     uses: Uses,
     /// The library and the version, one text for all symbols of the version.
     version: Option<Arc<(String, String)>>,
+    own: bool,
 }
 
 #[derive(Debug)]
@@ -128,6 +136,7 @@ struct ListedDefinition {
     version: Option<Arc<str>>,
     hidden: bool,
     undefined: bool,
+    indirect: bool,
 }
 
 impl Facts {
@@ -174,6 +183,8 @@ impl Facts {
             checks_kernel: object.marks.checks_kernel,
             build_id: object.notes.build_id.as_deref().map(hexadecimal),
             secure: false,
+            executable_stack: object.executable_stack.unwrap_or_else(|| is_stack_executable(object.machine)),
+            thread_local: object.thread_local,
             names_only: false,
             release: release(&object, dynamic.soname.as_deref()),
             version_needs: version_needs.collect(),
@@ -181,7 +192,8 @@ impl Facts {
             dlopen: object.notes.dlopen.iter().map(noted).collect(),
             number: next_number(),
             size: object.bytes().len() as u64,
-            symbols: Symbols::Object(Box::new(object), OnceLock::new()),
+            initial_exec: OnceLock::new(),
+            symbols: Symbols::Object(Box::new(object), OnceLock::new(), OnceLock::new()),
         }
     }
 
@@ -218,7 +230,7 @@ impl Facts {
                 symbolic: has(spec::ObjectFlag::Symbolic),
                 no_default_libraries: has(spec::ObjectFlag::NoDefaultLibraries),
                 pie: has(spec::ObjectFlag::Pie),
-                no_open: false,
+                no_open: has(spec::ObjectFlag::NoOpen),
                 relr: has(spec::ObjectFlag::Relr),
             },
             isa: object.isa.map(IsaLevel),
@@ -228,6 +240,8 @@ impl Facts {
             kernel: object.kernel.as_deref().and_then(KernelVersion::parse),
             build_id: object.build_id.clone(),
             secure: has(spec::ObjectFlag::Secure),
+            executable_stack: has(spec::ObjectFlag::ExecutableStack),
+            thread_local: object.thread_local.as_ref().and_then(specified_thread_local),
             names_only: false,
             release: object.release.clone(),
             version_needs: specified_versions(object),
@@ -235,6 +249,7 @@ impl Facts {
             dlopen: object.dlopen.clone(),
             number: next_number(),
             size: specified_size(object),
+            initial_exec: specified_initial_exec(object).into(),
             symbols: Symbols::Listed(Listed::of(object)),
         })
     }
@@ -242,7 +257,7 @@ impl Facts {
     /// The object itself, when the facts were read from its file.
     pub fn object(&self) -> Option<&elf::Object> {
         match &self.symbols {
-            Symbols::Object(object, _) => Some(object),
+            Symbols::Object(object, ..) => Some(object),
             Symbols::Listed(_) => None,
         }
     }
@@ -250,7 +265,7 @@ impl Facts {
     /// Whether its definitions carry versions.
     pub fn has_symbol_versions(&self) -> bool {
         match &self.symbols {
-            Symbols::Object(object, _) => object.has_symbol_versions(),
+            Symbols::Object(object, ..) => object.has_symbol_versions(),
             Symbols::Listed(listed) => listed.has_versions,
         }
     }
@@ -284,15 +299,41 @@ impl Facts {
     /// a specification lists what it wants from others.
     pub fn references(&self) -> Vec<Import<'_>> {
         match &self.symbols {
-            Symbols::Object(object, _) => object.references(),
+            Symbols::Object(object, ..) => object.references(),
             Symbols::Listed(_) => self.imports(),
         }
+    }
+
+    /// The symbols of its own that it has looked up by name. Of an object in a specification, those only that
+    /// another object or another loader may answer differently.
+    pub fn own_references(&self) -> Vec<Import<'_>> {
+        match &self.symbols {
+            Symbols::Object(object, _, entries) => {
+                let entries = entries.get_or_init(|| object.own_entries());
+                entries.iter().map(|entry| object.import(entry)).collect()
+            }
+            Symbols::Listed(listed) => listed.own.iter().map(ListedImport::as_import).collect(),
+        }
+    }
+
+    /// What it looks up of its own that only a loader which knows versions and indirect functions finds:
+    /// musl's does not.
+    pub fn found_by_version_only(&self) -> Vec<Import<'_>> {
+        let is_found = |import: &Import<'_>| {
+            self.satisfies(&Wanted { version: VersionRule::Ignored, ..Wanted::of(import) })
+        };
+        self.own_references().into_iter().filter(|import| !is_found(import)).collect()
+    }
+
+    /// What it wants in static thread-local memory.
+    pub fn initial_exec(&self) -> &elf::InitialExec {
+        self.initial_exec.get_or_init(|| self.object().map(elf::Object::initial_exec).unwrap_or_default())
     }
 
     /// How many symbols it wants from others.
     pub fn import_count(&self) -> usize {
         match &self.symbols {
-            Symbols::Object(object, entries) => entries.get_or_init(|| object.import_entries()).len(),
+            Symbols::Object(object, entries, _) => entries.get_or_init(|| object.import_entries()).len(),
             Symbols::Listed(listed) => listed.imports.len(),
         }
     }
@@ -304,17 +345,32 @@ impl Facts {
     /// Where `index` is not less than [`Facts::import_count`].
     pub fn import(&self, index: usize) -> Import<'_> {
         match &self.symbols {
-            Symbols::Object(object, entries) => {
+            Symbols::Object(object, entries, _) => {
                 object.import(&entries.get_or_init(|| object.import_entries())[index])
             }
             Symbols::Listed(listed) => listed.imports[index].as_import(),
         }
     }
 
+    /// The indirect functions that others can bind to, by name: those of a program count.
+    pub fn indirect_functions(&self) -> HashSet<Vec<u8>> {
+        match &self.symbols {
+            Symbols::Object(object, ..) => {
+                let indirect = object.definitions().into_iter().filter(|definition| definition.indirect);
+                indirect.map(|definition| definition.name.to_vec()).collect()
+            }
+            Symbols::Listed(listed) => {
+                let is_indirect = |all: &[ListedDefinition]| all.iter().any(|definition| definition.indirect);
+                let named = listed.definitions.iter().filter(|(_, all)| is_indirect(all));
+                named.map(|(name, _)| name.as_bytes().to_vec()).collect()
+            }
+        }
+    }
+
     /// Whether it satisfies a reference.
     pub fn satisfies(&self, wanted: &Wanted<'_>) -> bool {
         match &self.symbols {
-            Symbols::Object(object, _) => object.satisfies(wanted),
+            Symbols::Object(object, ..) => object.satisfies(wanted),
             Symbols::Listed(listed) => listed.satisfies(wanted),
         }
     }
@@ -357,6 +413,29 @@ fn noted(note: &elf::DlopenNote) -> spec::DlopenNeed {
     }
 }
 
+/// Whether a program without a word about it gets an executable stack (`DEFAULT_STACK_PERMS` in glibc's
+/// `stackinfo.h`).
+fn is_stack_executable(machine: Machine) -> bool {
+    !matches!(machine, Machine::AARCH64 | Machine::PPC64 | Machine::LOONGARCH)
+}
+
+fn specified_thread_local(stated: &spec::ThreadLocal) -> Option<elf::ThreadLocal> {
+    let alignment = stated.alignment.max(1);
+    (stated.size > 0).then_some(elf::ThreadLocal {
+        size: stated.size,
+        alignment,
+        first_byte: stated.first_byte,
+    })
+}
+
+fn specified_initial_exec(object: &spec::Object) -> elf::InitialExec {
+    object.thread_local.as_ref().map_or_else(elf::InitialExec::default, |stated| elf::InitialExec {
+        own: stated.initial_exec,
+        symbols: stated.initial_exec_symbols.clone(),
+        descriptors: stated.descriptors,
+    })
+}
+
 fn specified_dependencies(object: &spec::Object) -> Vec<Dependency> {
     let kinds = [
         (&object.filter, DependencyKind::Filter),
@@ -393,6 +472,9 @@ fn specified_size(object: &spec::Object) -> u64 {
 impl Listed {
     fn of(object: &spec::Object) -> Self {
         let mut listed = Self::default();
+        listed.add_imports(&object.own, None);
+        listed.own = std::mem::take(&mut listed.imports);
+        listed.own.iter_mut().for_each(|import| import.own = true);
         listed.add_imports(&object.unversioned, None);
         for need in &object.wants {
             for version in &need.versions {
@@ -413,6 +495,7 @@ impl Listed {
 
     fn add_imports(&mut self, symbols: &spec::Symbols, version: Option<(String, String)>) {
         let version = version.map(Arc::new);
+        let called: HashSet<&str> = symbols.weak_lazy.iter().map(String::as_str).collect();
         let lists = [
             (&symbols.symbols, Uses::DATA, false),
             (&symbols.lazy, Uses::JUMP_SLOT, false),
@@ -424,8 +507,9 @@ impl Listed {
                 name: name.clone(),
                 gnu_hash: gnu_hash(name.as_bytes()),
                 weak,
-                uses,
+                uses: if weak && called.contains(name.as_str()) { Uses::JUMP_SLOT } else { uses },
                 version: version.clone(),
+                own: false,
             }));
         }
     }
@@ -437,9 +521,11 @@ impl Listed {
             (&definitions.hidden, true, false),
             (&definitions.canonical, false, true),
         ];
+        let indirect: HashSet<&str> = definitions.indirect.iter().map(String::as_str).collect();
         for (names, hidden, undefined) in lists {
             for name in names {
-                let definition = ListedDefinition { version: version.clone(), hidden, undefined };
+                let indirect = indirect.contains(name.as_str());
+                let definition = ListedDefinition { version: version.clone(), hidden, undefined, indirect };
                 self.definitions.entry(name.clone()).or_default().push(definition);
             }
         }
@@ -452,7 +538,8 @@ impl Listed {
         };
         let counting = || definitions.iter().filter(|d| wanted.accept_undefined || !d.undefined);
         if !self.has_versions {
-            return counting().next().is_some();
+            let is_musl = wanted.version == VersionRule::Ignored;
+            return counting().any(|d| !(is_musl && d.indirect));
         }
         match wanted.version {
             VersionRule::Named { name, refuses_unversioned } => counting().any(|d| match &d.version {
@@ -463,7 +550,7 @@ impl Listed {
                 let is_first = |d: &ListedDefinition| d.version.is_none() || d.version == self.first_version;
                 counting().any(is_first) || counting().filter(|d| !d.hidden).count() == 1
             }
-            VersionRule::Ignored => counting().any(|d| !d.hidden),
+            VersionRule::Ignored => counting().any(|d| !d.hidden && !d.indirect),
         }
     }
 }
@@ -478,6 +565,7 @@ impl ListedImport {
             weak: self.weak,
             uses: self.uses,
             version,
+            own: self.own,
             protected: false,
         }
     }

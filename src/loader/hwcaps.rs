@@ -139,6 +139,7 @@ mod tests {
                 kernel: None,
                 page_size: None,
                 handlers: Vec::new(),
+                x32: None,
             },
         )
     }

@@ -18,7 +18,7 @@ use crate::loader::index::{Index, goes_by};
 use crate::loader::search::{Outcome, Search};
 use crate::loader::{
     Edge, EdgeKind, EdgeOutcome, Effort, Environment, Facts, Files, KnownBy, Opened, Problem, binding,
-    dlopen, layout, start, uncertain, version,
+    dlopen, indirect, layout, start, static_tls, uncertain, version,
 };
 
 /// The most objects of one program: more than the largest programs have by far. Each is asked for the
@@ -83,6 +83,15 @@ pub struct LoadedObject {
     identity: Identity,
 }
 
+/// What one object leaves to the program that loads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftToProgram {
+    /// The object, as people see it.
+    pub object: String,
+    /// The symbols, in the order of its symbol table.
+    pub symbols: Vec<String>,
+}
+
 /// What became of a program's start.
 #[derive(Debug, Default)]
 pub struct Load {
@@ -90,8 +99,9 @@ pub struct Load {
     pub objects: Vec<LoadedObject>,
     /// What the loader objects to, in the order in which it would.
     pub problems: Vec<Problem>,
-    /// Symbols that a library leaves to the program that loads it.
-    pub left_to_program: Vec<String>,
+    /// Symbols that a library, or one that it loads, leaves to the program that loads it; in the order of the
+    /// objects.
+    pub left_to_program: Vec<LeftToProgram>,
     /// How many objects are in the global scope; the rest was opened later, and only those see it.
     pub(super) global: usize,
     /// The loader takes no notice of versions (musl).
@@ -99,6 +109,13 @@ pub struct Load {
 }
 
 impl Load {
+    /// The names of what an object wants from others: with musl's loader that may be its own, too.
+    pub fn wanted_names(&self, object: &LoadedObject) -> Vec<String> {
+        let own = if self.ignores_versions { object.facts.found_by_version_only() } else { Vec::new() };
+        let all = object.facts.imports().into_iter().chain(own);
+        all.map(|import| String::from_utf8_lossy(import.name).into_owned()).collect()
+    }
+
     /// The objects by the names that were asked for, which a version's library name may mean them by; the
     /// first of each name (`_dl_name_match_p`).
     pub(super) fn by_name(&self) -> HashMap<&str, usize> {
@@ -177,6 +194,8 @@ pub(super) fn load(
         waiting: Some(waiting),
         load: Load::default(),
         index: Index::default(),
+        fit,
+        opened: Vec::new(),
         exceeded: None,
     };
     loading.add_program(program);
@@ -184,7 +203,9 @@ pub(super) fn load(
     loading.add_preloads();
     loading.add_dependencies(0);
     let global = loading.load.objects.len();
+    loading.load.global = global;
     if let Some(plugin) = later.plugin {
+        loading.opened.push(global);
         loading.add_plugin(plugin);
         loading.add_dependencies(global);
     }
@@ -193,10 +214,10 @@ pub(super) fn load(
         if loading.is_too_much() {
             break;
         }
+        loading.opened.push(next);
         loading.add_dependency(name, DependencyKind::Needed, 0);
         loading.add_dependencies(next);
     }
-    loading.load.global = global;
     loading.load.ignores_versions = loader.is_musl();
     loading.concluded(facts.is_program(), files, environment)
 }
@@ -208,6 +229,10 @@ struct Loading<'a> {
     waiting: Option<LoadedObject>,
     load: Load,
     index: Index,
+    /// What every object must fit.
+    fit: Fit<'a>,
+    /// The first object of each dlopen(3); empty while the program starts.
+    opened: Vec<usize>,
     /// What it took too much of: nothing more is loaded, and nothing said of what needs it.
     exceeded: Option<Effort>,
 }
@@ -256,7 +281,7 @@ impl LoadedObject {
 impl Loading<'_> {
     /// Checks what was loaded. Where not all of it was, what is missing of it cannot be told.
     fn concluded(self, is_program: bool, files: &dyn Files, environment: &Environment) -> Load {
-        let Loading { mut load, waiting, search, loader, index, exceeded } = self;
+        let Loading { mut load, waiting, search, loader, index, exceeded, opened, .. } = self;
         let is_musl = loader.is_musl();
         if exceeded.is_none() && !is_musl {
             version::check(&mut load, loader, waiting.as_ref(), &files.memory().budget);
@@ -264,7 +289,9 @@ impl Loading<'_> {
         layout::check(&mut load, Some(loader), &environment.platform);
         start::check_platform(&mut load, Some(loader), environment);
         if exceeded.is_none() {
+            indirect::check(&mut load, loader, &files.memory().budget);
             binding::check(&mut load, loader, is_program, files.memory());
+            static_tls::check(&mut load, loader, &opened, &files.memory().budget);
             dlopen::look_up(&search, &mut load, &index);
         }
         uncertain::leave_out_dependent(&mut load);
@@ -300,9 +327,9 @@ impl Loading<'_> {
         }
         let Ok(data) = self.search.files().read("/etc/ld.so.preload") else { return };
         let text = String::from_utf8_lossy(&data).into_owned();
-        let uncommented = text.lines().map(|line| line.split('#').next().unwrap_or_default());
-        let names =
-            uncommented.flat_map(|line| line.split([' ', '\t', ':', ','])).filter(|name| !name.is_empty());
+        let uncommented = text.split('\n').map(|line| line.split('#').next().unwrap_or_default());
+        // A comma and a carriage return belong to the name.
+        let names = uncommented.flat_map(|line| line.split([' ', '\t', ':'])).filter(|name| !name.is_empty());
         for name in names {
             let name = self.search.expand(name, &self.load.objects[0]);
             if let Outcome::Found(opened, path, _) = self.search.find(&name, 0, &self.load.objects) {
@@ -316,10 +343,51 @@ impl Loading<'_> {
     /// The library that the program opens once it runs (dlopen(3)).
     fn add_plugin(&mut self, plugin: Program) {
         if self.index.file(plugin.opened.identity).is_none() {
+            if let Some(reason) = self.refusal_of_plugin(&plugin) {
+                let (library, path) = (plugin.shown.clone(), plugin.shown);
+                let wanted_by = self.load.objects[0].shown.clone();
+                self.object_once(Problem::LibraryUnusable { library, path, wanted_by, reason });
+                return;
+            }
             let origin = directory_of(&self.search.files().real_path(&plugin.path));
             let plugin = LoadedObject { origin, loaded_by: Some(0), ..LoadedObject::alone(plugin) };
             self.admit(plugin);
         }
+    }
+
+    /// Why the program cannot open a library, in the loader's words.
+    fn refusal_of_plugin(&self, plugin: &Program) -> Option<String> {
+        let facts = &plugin.opened.facts;
+        match self.fit.judge_opened(plugin.opened.clone()) {
+            // A search would go on; one that is opened by its path is the end.
+            Verdict::Pass(_) if facts.class != self.fit.program.class => {
+                Some(format!("wrong ELF class: ELFCLASS{}", facts.class.bits()))
+            }
+            Verdict::Pass(_) if facts.machine != self.fit.program.machine => {
+                Some("cannot open shared object file: No such file or directory".to_owned())
+            }
+            Verdict::Pass(reason) | Verdict::EndList(reason) | Verdict::Stop(reason) => Some(reason),
+            Verdict::Use(opened) => self.refusal_at_run_time(&opened).map(str::to_owned),
+        }
+    }
+
+    /// What dlopen(3) refuses in an object that a start would load: a flag forbids it, or it asks for an
+    /// executable stack, which glibc 2.41 and newer give a process at its start only.
+    fn refusal_at_run_time(&self, opened: &Opened) -> Option<&'static str> {
+        let (objects, global) = (&self.load.objects, self.load.global);
+        let facts = &opened.facts;
+        let is_loaded = self.index.file(opened.identity).is_some()
+            || self.waiting.as_ref().is_some_and(|loader| loader.identity == opened.identity);
+        if self.opened.is_empty() || self.loader.is_musl() || is_loaded {
+            return None;
+        }
+        if facts.flags.no_open {
+            return Some("shared object cannot be dlopen()ed");
+        }
+        let makes_executable = self.loader.is_older_than(2, 41);
+        let is_executable = || objects[..global].iter().any(|object| object.facts.executable_stack);
+        (facts.executable_stack && !makes_executable && !is_executable())
+            .then_some("cannot enable executable stack as shared object requires: Invalid argument")
     }
 
     /// Loads what the objects from number `index` on need, breadth-first.
@@ -372,6 +440,13 @@ impl Loading<'_> {
         }
         match outcome {
             Outcome::Found(opened, path, rule) => {
+                if let Some(reason) = self.refusal_at_run_time(&opened) {
+                    if !is_optional {
+                        let reason = reason.to_owned();
+                        self.object_once(Problem::LibraryUnusable { library, path, wanted_by, reason });
+                    }
+                    return EdgeOutcome::Missing;
+                }
                 self.tell_unsure(name, &path, &wanted_by);
                 return self.push(opened, path, vec![library], Some(requester), rule);
             }

@@ -69,6 +69,36 @@ pub enum Problem {
         /// Whether it is known to load programs as that machine does (qemu).
         known: bool,
     },
+    /// A library was made for another C library than the host's.
+    OtherLibc {
+        /// The library.
+        object: String,
+        /// The C library that it was made for.
+        made_for: Libc,
+        /// The host's.
+        host: Libc,
+        /// It loads all the same: it needs nothing that only the other one has.
+        loads: bool,
+    },
+    /// The host has no dynamic loader for a library on its own.
+    LoaderMissing {
+        /// The library.
+        object: String,
+        /// The machine it is for.
+        machine: String,
+        /// Where the loaders of its machine usually lie.
+        tried: Vec<String>,
+        /// The saved host does not record some of these places.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unrecorded: bool,
+    },
+    /// Whether the kernel runs programs of this kind is not known.
+    MachineUncertain {
+        /// The program.
+        object: String,
+        /// What it is for.
+        machine: String,
+    },
     /// A script leads through more scripts than the kernel follows.
     ScriptTooDeep {
         /// The script.
@@ -236,6 +266,38 @@ pub enum Problem {
         /// Only called: the program starts, and fails at the first call.
         lazy: bool,
     },
+    /// A library refers to an indirect function of the program, which cannot run before the program is
+    /// relocated: glibc ends the start.
+    IndirectFunctionOfProgram {
+        /// The function.
+        symbol: String,
+        /// The program.
+        program: String,
+        /// The library.
+        wanted_by: String,
+        /// It is only called: the start ends only if symbols are bound at once (`LD_BIND_NOW`).
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        lazy: bool,
+    },
+    /// Thread-local variables of an object that a program opens must lie in static memory, and there is not
+    /// as much left.
+    StaticTlsFull {
+        /// The object.
+        object: String,
+        /// The object that refers to them.
+        wanted_by: String,
+        /// One of them, where it has a name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        symbol: Option<String>,
+        /// How many bytes they take.
+        size: u64,
+        /// How many bytes are left for certain; absent for musl's loader, which keeps none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        available: Option<u64>,
+        /// They may fit all the same.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        undecided: bool,
+    },
     /// An object says that it needs a newer CPU.
     IsaTooLow {
         /// The object.
@@ -322,6 +384,25 @@ pub enum Problem {
     },
 }
 
+/// A C library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Libc {
+    /// The GNU C library.
+    Glibc,
+    /// musl.
+    Musl,
+}
+
+impl std::fmt::Display for Libc {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Glibc => "glibc",
+            Self::Musl => "musl",
+        })
+    }
+}
+
 /// A file that has the right name and cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Rejection {
@@ -392,17 +473,22 @@ impl Problem {
             | Self::VersionlessProvider { wanted_by, .. }
             | Self::RelrUndeclared { wanted_by, .. }
             | Self::SymbolMissing { wanted_by, .. }
+            | Self::IndirectFunctionOfProgram { wanted_by, .. }
             | Self::DlopenMissing { wanted_by, .. } => Some(wanted_by),
             Self::WrongMachine { object, .. }
             | Self::NotAProgram { object, .. }
             | Self::InterpreterMissing { object, .. }
             | Self::InterpreterUnknown { object, .. }
+            | Self::OtherLibc { object, .. }
+            | Self::LoaderMissing { object, .. }
+            | Self::MachineUncertain { object, .. }
             | Self::ScriptTooDeep { object }
             | Self::ProgramMissing { object, .. }
             | Self::ScriptFails { object, .. }
             | Self::Emulated { object, .. }
             | Self::ScriptNotFollowed { object, .. }
             | Self::RelrUnknown { object }
+            | Self::StaticTlsFull { object, .. }
             | Self::IsaTooLow { object, .. }
             | Self::SegmentsUnusable { object, .. }
             | Self::ObjectUnknown { object }
@@ -424,11 +510,19 @@ impl Problem {
                 DlopenPriority::Required if any_unrecorded(rejected) => Effect::Undecided,
                 DlopenPriority::Required => Effect::Misbehaves,
             },
+            Self::IndirectFunctionOfProgram { lazy: true, .. } | Self::OtherLibc { loads: true, .. } => {
+                Effect::None
+            }
             Self::VersionUnknown { .. }
             | Self::ScriptNotFollowed { .. }
             | Self::Emulated { known: true, .. }
             | Self::KernelTooOld { ignored: true, .. } => Effect::Warns,
+            // What fails is told besides; this is the cause.
+            Self::OtherLibc { .. } => Effect::Refuses,
             Self::InterpreterUnknown { .. }
+            | Self::MachineUncertain { .. }
+            | Self::LoaderMissing { unrecorded: true, .. }
+            | Self::StaticTlsFull { undecided: true, .. }
             | Self::Emulated { known: false, .. }
             | Self::LibraryUncertain { .. }
             | Self::EffortExceeded { .. }
@@ -482,13 +576,14 @@ impl Problem {
             }
             Self::LibraryUnusable { library, path, reason, .. } => {
                 // These are said of the name that was asked for.
-                const OF_NAME: [&str; 6] = [
+                const OF_NAME: [&str; 7] = [
                     "cannot dynamically load",
                     "DST not",
                     "ELF load command",
                     "failed to map",
                     "object file has no",
                     "cannot ",
+                    "shared object cannot be",
                 ];
                 let of_name = OF_NAME.iter().any(|words| reason.starts_with(words))
                     && !reason.starts_with("cannot read file data");
@@ -521,6 +616,19 @@ impl Problem {
                 Some(format!("{what} {level} microarchitecture support."))
             }
             Self::KernelTooOld { ignored: false, .. } => Some("FATAL: kernel too old".to_owned()),
+            Self::StaticTlsFull { object, available: Some(_), .. } => {
+                Some(format!("{object}: cannot allocate memory in static TLS block"))
+            }
+            Self::StaticTlsFull { object, wanted_by, symbol, .. } => {
+                let symbol = symbol.as_deref().unwrap_or("(local)");
+                Some(format!(
+                    "Error relocating {wanted_by}: {symbol}: initial-exec TLS resolves to dynamic definition in {object}"
+                ))
+            }
+            Self::IndirectFunctionOfProgram { symbol, program, wanted_by, .. } => Some(format!(
+                "{program}: IFUNC symbol '{symbol}' referenced in '{wanted_by}' is defined in the executable and \
+                 creates an unsatisfiable circular dependency."
+            )),
             Self::IsaTooLow { object, refused: true, .. } => {
                 Some(format!("{object}: CPU ISA level is lower than required"))
             }

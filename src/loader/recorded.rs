@@ -55,7 +55,7 @@ impl Application {
         environment: &Environment,
         mut visit: impl FnMut(RecordedStart<'a>),
     ) {
-        let environment = self.environment(files, environment);
+        let environment = Environment { opens_programs: false, ..self.environment(files, environment) };
         let special = Special::of(self);
         let budget = &files.memory().budget;
         for program in &recorded.programs {

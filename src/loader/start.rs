@@ -1,13 +1,15 @@
 //! The start of a program: the kernel's part, then the loader's (execve(2), `fs/binfmt_elf.c`).
 
-use crate::host::DynamicLoader;
-use crate::host::Platform;
+use crate::elf::{Class, Machine};
+use crate::host::{DynamicLoader, Platform};
 use crate::loader::emulation::start_foreign;
 use crate::loader::follow::{follow_parsed, start_script};
 use crate::loader::layout::{self, Judgement};
 use crate::loader::listed_script::parsed;
 use crate::loader::load::{self, Later, Program};
-use crate::loader::{Facts, Files, Form, Identity, Load, LoadedObject, OpenError, Opened, Problem, mark};
+use crate::loader::{
+    Facts, Files, Form, Identity, Load, LoadedObject, OpenError, Opened, Problem, library, mark,
+};
 
 /// How far a chain of scripts has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +46,15 @@ pub struct Environment {
     pub program_path: String,
     /// The program that loads the libraries in question; without it they are loaded on their own.
     pub host_program: Option<String>,
+    /// That program loads what is a program itself, too: nothing else is in question.
+    pub opens_programs: bool,
+}
+
+impl Environment {
+    /// Whether the host program opens an object, rather than that it is started.
+    fn opens(&self, facts: &Facts) -> bool {
+        self.host_program.is_some() && (self.opens_programs || !facts.is_program())
+    }
 }
 
 /// A program or library, or a script, and how it is started.
@@ -154,16 +165,17 @@ pub(super) fn start_object(
 ) -> Load {
     let facts = std::sync::Arc::clone(&opened.facts);
     let shown = start.shown.to_owned();
-    if !environment.platform.runs(facts.machine) {
+    let is_plugin = environment.opens(&facts);
+    if !is_plugin && !environment.platform.runs(facts.machine) {
         return start_foreign(start, opened, names, files, environment);
     }
-    if facts.form == Form::Other {
+    if !is_plugin && facts.form == Form::Other {
         let reason = "a relocatable object or a core dump, nothing that runs".to_owned();
         return Load::of(Problem::NotAProgram { object: shown, reason });
     }
     let subject = Program { opened, path: start.path.to_owned(), shown: shown.clone() };
     let (program, plugin) = match &environment.host_program {
-        Some(path) if !facts.is_program() => match host_program(path, files) {
+        Some(path) if is_plugin => match host_program(path, files) {
             Ok(program) => (program, Some(subject)),
             Err(problem) => return Load::of(problem),
         },
@@ -177,7 +189,18 @@ pub(super) fn start_object(
     if let Some(problem) = refused_by_kernel(&program, environment) {
         return Load::of(problem);
     }
-    let Some(interpreter) = interpreter_of(&facts) else {
+    if !environment.platform.runs(facts.machine) {
+        let host = environment.platform.machine.to_string();
+        let (object, machine) = (program.shown, facts.machine.to_string());
+        return Load::of(Problem::WrongMachine { object, machine, host });
+    }
+    if let Some(problem) = x32_refused(&program, environment) {
+        return Load::of(problem);
+    }
+    if !facts.is_program() && facts.interpreter.is_none() {
+        return library::start(program, files, environment);
+    }
+    let Some(interpreter) = facts.interpreter.clone() else {
         return static_program(program, environment);
     };
     let missing = |reason| {
@@ -254,20 +277,21 @@ fn host_program(path: &str, files: &dyn Files) -> Result<Program, Problem> {
     }
 }
 
-/// The loader that an object names, or for a library the one that its programs would name. `None` for
-/// a static program.
-fn interpreter_of(facts: &Facts) -> Option<String> {
-    if facts.interpreter.is_some() || facts.is_program() {
-        return facts.interpreter.clone();
+/// Why the kernel does not start a program with 32-bit addresses on x86-64 (x32): most kernels are built
+/// without that.
+fn x32_refused(program: &Program, environment: &Environment) -> Option<Problem> {
+    let (facts, platform) = (&program.opened.facts, &environment.platform);
+    if facts.machine != Machine::X86_64 || facts.class != Class::Elf32 {
+        return None;
     }
-    // musl's C library is called libc.so, or by its machine; glibc's is libc.so.6.
-    let is_musls = |name: &str| name == "libc.so" || name.starts_with("libc.musl-");
-    let wants_musl = facts.needed.iter().any(|dependency| is_musls(&dependency.name));
-    if wants_musl {
-        return Some(DynamicLoader::usual_musl_path(facts.machine));
+    let (object, machine) = (program.shown.clone(), "x86_64 with 32-bit addresses (x32)".to_owned());
+    match platform.x32 {
+        Some(true) => None,
+        Some(false) => {
+            Some(Problem::WrongMachine { object, machine, host: "x86_64 without them".to_owned() })
+        }
+        None => Some(Problem::MachineUncertain { object, machine }),
     }
-    let usual = DynamicLoader::usual_path(facts.machine, facts.class, facts.big_endian);
-    usual.map(str::to_owned)
 }
 
 /// A program without a loader: what remains is the CPU and the kernel.

@@ -179,6 +179,14 @@ pub struct Object {
     /// The versions and symbols it wants of each library.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wants: Vec<LibraryNeed>,
+    /// The symbols that it defines itself and that the loader looks up all the same, where another object or
+    /// another loader may give another answer: definitions that only references to their version bind to
+    /// (musl's loader finds none), and those that a program defines as indirect functions.
+    #[serde(default, skip_serializing_if = "Symbols::is_empty")]
+    pub own: Symbols,
+    /// Its thread-local variables.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread_local: Option<ThreadLocal>,
     /// The symbols it wants without saying of which version.
     #[serde(default, skip_serializing_if = "Symbols::is_empty")]
     pub unversioned: Symbols,
@@ -233,9 +241,41 @@ pub enum ObjectFlag {
     /// Nobody has the permission to execute its file, which the kernel asks for of programs and dynamic
     /// loaders.
     NotExecutable,
+    /// It asks for an executable stack.
+    ExecutableStack,
+    /// It must not be opened at run time (DF_1_NOOPEN).
+    NoOpen,
     /// A flag that this reader does not know.
     #[serde(other)]
     Unknown,
+}
+
+/// The thread-local variables of an object, and those that it wants in static memory (the initial-exec model).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ThreadLocal {
+    /// How many bytes it has for each thread.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub size: u64,
+    /// Their alignment in bytes; 1 when absent.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub alignment: u64,
+    /// How far the first byte lies behind an aligned address, in bytes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub first_byte: u64,
+    /// Its own must lie in static memory.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub initial_exec: bool,
+    /// The symbols of others' that must lie in static memory.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub initial_exec_symbols: Vec<String>,
+    /// It reaches some by descriptors, which take static memory while there is some.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub descriptors: bool,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What an object wants of one library.
@@ -317,6 +357,9 @@ pub struct Symbols {
     /// May be absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub weak: Vec<String>,
+    /// Those of the last that are only called, as far as they name a version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub weak_lazy: Vec<String>,
 }
 
 impl Symbols {
@@ -357,6 +400,10 @@ pub struct Definitions {
     /// Functions that the program does not define but has the canonical address of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub canonical: Vec<String>,
+    /// Those of the functions above whose address another function returns (STT_GNU_IFUNC); of programs, and of
+    /// what a library looks up of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub indirect: Vec<String>,
 }
 
 /// A script among the subjects.
@@ -482,6 +529,8 @@ impl Object {
             build_id: None,
             release: None,
             wants: Vec::new(),
+            own: Symbols::default(),
+            thread_local: None,
             unversioned: Symbols::default(),
             dlopen: Vec::new(),
             provides: None,

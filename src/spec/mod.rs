@@ -16,7 +16,8 @@ pub mod schema;
 
 pub use document::{
     Alternatives, ClosureEntry, Definitions, Detail, Distinction, DlopenNeed, DlopenPriority, LibraryNeed,
-    Object, ObjectFlag, ObjectKind, Provision, Script, ScriptBody, Specification, Symbols, VersionNeed,
+    Object, ObjectFlag, ObjectKind, Provision, Script, ScriptBody, Specification, Symbols, ThreadLocal,
+    VersionNeed,
 };
 pub use image::{CacheLine, HostLibrary, Image, Requirement};
 pub use layout::{Identification, Layout, Segment, SegmentRole};

@@ -60,6 +60,8 @@ pub struct Fixture {
     pub user: u32,
     /// What is started.
     pub start: Option<String>,
+    /// What it opens then, as dlopen(3) does.
+    pub plugin: Option<String>,
     /// What is expected, of one C library or of all.
     expected: Vec<(Option<String>, Outcome)>,
 }
@@ -82,6 +84,7 @@ impl Fixture {
             "directory" => self.directory = word(),
             "user" => self.user = word()?.parse().ok()?,
             "start" => self.start = word(),
+            "plugin" => self.plugin = word(),
             "expect" => {
                 let (first, second) = (word()?, word());
                 let (library, outcome) = second.map_or((None, first.clone()), |second| (Some(first), second));

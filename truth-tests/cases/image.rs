@@ -266,6 +266,10 @@ impl Answer {
             }
         }
         load.problems.iter().for_each(|problem| sets.add(problem));
-        Self { sets, left: load.left_to_program.iter().cloned().collect(), problems: load.problems.clone() }
+        Self {
+            sets,
+            left: load.left_to_program.iter().flat_map(|left| left.symbols.clone()).collect(),
+            problems: load.problems.clone(),
+        }
     }
 }

@@ -78,7 +78,7 @@ impl<'a> Sandbox<'a> {
         } else {
             let release = root::debian(workspace, library);
             sandbox.bring(&release, GLIBC);
-            for name in ["libc.so.6", "libm.so.6"] {
+            for name in ["libc.so.6", "libm.so.6", "libdl.so.2"] {
                 sandbox.bring(&release, &format!("{GLIBC_FOLDER}/{name}"));
             }
         }

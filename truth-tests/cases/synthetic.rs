@@ -61,6 +61,7 @@ fn compare(workspace: &Workspace, name: &str, fixture: &Fixture, library: &str, 
         directory: fixture.directory.clone().unwrap_or_else(|| "/case".to_owned()),
         user: fixture.user,
         library_path: fixture.library_path.clone(),
+        plugin: fixture.plugin.as_ref().map(|plugin| format!("/case/{plugin}")),
         musl: (library == "musl").then(|| MUSL.to_owned()),
         ..Scene::new(&sandbox.root, &format!("/case/{start}"))
     };

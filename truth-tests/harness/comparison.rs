@@ -55,7 +55,8 @@ fn verdict(
     now: bool,
     differences: &mut Vec<String>,
 ) -> (bool, bool) {
-    let (started, expected) = (run.end == End::Entry, model.loads(now));
+    let loaded = if scene.plugin.is_some() { End::Exit(0) } else { End::Entry };
+    let (started, expected) = (run.end == loaded, model.loads(now));
     // A crash on the way to the entry point is what "will misbehave" warns of.
     let crashed = matches!(run.end, End::Signal(_)) && model.misbehaves() && expected;
     if started != expected && !crashed {
@@ -74,6 +75,19 @@ fn verdict(
 /// musl prints the same facts in words of its own, compared by the names in them.
 fn is_cause(problem: &Problem, cause: &str, end: &End, scene: &Scene) -> bool {
     let is_musl = scene.musl.is_some();
+    if scene.plugin.is_some() {
+        // The library is shown by its path in the scope, and opened by an absolute one.
+        return match problem {
+            Problem::SymbolMissing { symbol, .. } if is_musl => {
+                cause.ends_with(&format!(": {symbol}: symbol not found"))
+            }
+            // musl's words name the object by the path that it was opened by.
+            Problem::StaticTlsFull { .. } if is_musl => {
+                cause.contains("initial-exec TLS resolves to dynamic")
+            }
+            _ => problem.loader_message().is_some_and(|message| cause.ends_with(&message)),
+        };
+    }
     if let End::NotExecuted(errno) = end {
         if let Problem::ScriptTooDeep { .. } = problem {
             return *errno == rustix::io::Errno::LOOP.raw_os_error();

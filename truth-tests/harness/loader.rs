@@ -27,6 +27,9 @@ pub struct Scene {
     pub library_path: Option<String>,
     /// The loader's path when it is musl's.
     pub musl: Option<String>,
+    /// A library that the program opens by the path that is its first argument: it ends with 0 if that loads,
+    /// and prints the loader's words if not.
+    pub plugin: Option<String>,
 }
 
 /// How a start ended.
@@ -74,6 +77,7 @@ impl Scene {
             user: 0,
             library_path: None,
             musl: None,
+            plugin: None,
         }
     }
 
@@ -82,13 +86,23 @@ impl Scene {
         self.path.rsplit('/').next().unwrap_or(&self.path)
     }
 
-    /// The program's path on this machine.
+    /// What the verdict is about.
+    pub fn subject(&self) -> &str {
+        self.plugin.as_ref().unwrap_or(&self.path)
+    }
+
+    /// The subject's path on this machine.
     pub fn outside(&self) -> PathBuf {
-        super::root::inside(&self.root, Path::new(&self.path))
+        super::root::inside(&self.root, Path::new(self.subject()))
     }
 
     /// Asks the loader. `interpreter` is the program's, where it has one.
     pub fn truth(&self, interpreter: Option<&str>) -> Truth {
+        if let Some(plugin) = &self.plugin {
+            let open =
+                |variables: &[&str]| self.run(variables, &self.path, self.shown(), Some(plugin), false);
+            return Truth { lazy: open(&[]), now: open(&["LD_BIND_NOW=1"]), sets: None };
+        }
         let lazy = self.run(&[], &self.path, self.shown(), None, true);
         let now = self.run(&["LD_BIND_NOW=1"], &self.path, self.shown(), None, true);
         // musl's trace is another start, which neither the kernel nor raised privileges have a part in.
@@ -142,6 +156,7 @@ impl Scene {
         if self.musl.is_some() {
             // musl names the program by its path, whatever it is called by.
             text = text.replace(&self.path, self.shown());
+            let argument = argument.filter(|_| self.plugin.is_none());
             text = argument.map_or(text.clone(), |argument| text.replace(argument, self.shown()));
         }
         Run { end, text }
@@ -185,7 +200,8 @@ impl Run {
         let own = format!("{shown}: ");
         let mut lines = self.text.lines().map(|line| line.strip_prefix(&own).unwrap_or(line));
         let is_warning = |line: &str| {
-            line.contains("no version information available") || line.contains(": weak version `")
+            let warnings = ["no version information available", ": weak version `", " cannot be preloaded "];
+            warnings.iter().any(|warning| line.contains(warning))
         };
         let line = lines.find(|line| !is_warning(line))?;
         // A script's interpreter calls itself by its own path.

@@ -41,6 +41,7 @@ impl Model {
         let environment = Environment {
             library_path: scene.library_path.clone(),
             working_directory: scene.directory.clone(),
+            host_program: scene.plugin.as_ref().map(|_| scene.path.clone()),
             ..host.environment.clone()
         };
         let location = location(scene, host);
@@ -94,12 +95,18 @@ impl Model {
 /// Whether a problem ends the start.
 fn stops(problem: &Problem, now: bool) -> bool {
     matches!(problem.effect(), Effect::Refuses | Effect::Undecided)
-        || now && matches!(problem, Problem::SymbolMissing { .. } | Problem::VersionlessProvider { .. })
+        || now
+            && matches!(
+                problem,
+                Problem::SymbolMissing { .. }
+                    | Problem::VersionlessProvider { .. }
+                    | Problem::IndirectFunctionOfProgram { .. }
+            )
 }
 
 /// The folder of the program inside the root, links followed.
 fn location(scene: &Scene, host: &Host) -> String {
-    let real = host.files.real_path(&scene.path);
+    let real = host.files.real_path(scene.subject());
     let folder = Path::new(&real).parent().expect("a program is in a folder");
     folder.to_string_lossy().into_owned()
 }

@@ -182,7 +182,7 @@ impl Tree {
             verdict: worst.verdict(),
             objects,
             problems,
-            left_to_program: load.left_to_program.clone(),
+            left_to_program: load.left_to_program.iter().flat_map(|left| left.symbols.clone()).collect(),
             why: None,
         }
     }

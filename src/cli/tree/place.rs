@@ -35,18 +35,24 @@ fn parties(problem: &Problem) -> Option<(&str, Option<&str>)> {
         Problem::DlopenMissing { need, wanted_by, .. } => {
             (wanted_by, need.sonames.first().map(String::as_str))
         }
-        Problem::SymbolMissing { wanted_by, .. } => (wanted_by, None),
+        Problem::SymbolMissing { wanted_by, .. } | Problem::IndirectFunctionOfProgram { wanted_by, .. } => {
+            (wanted_by, None)
+        }
         Problem::MixedLibc { library, .. } => (library, None),
         Problem::WrongMachine { object, .. }
         | Problem::NotAProgram { object, .. }
         | Problem::InterpreterMissing { object, .. }
         | Problem::InterpreterUnknown { object, .. }
+        | Problem::OtherLibc { object, .. }
+        | Problem::LoaderMissing { object, .. }
+        | Problem::MachineUncertain { object, .. }
         | Problem::ScriptTooDeep { object }
         | Problem::ProgramMissing { object, .. }
         | Problem::ScriptFails { object, .. }
         | Problem::Emulated { object, .. }
         | Problem::ScriptNotFollowed { object, .. }
         | Problem::RelrUnknown { object }
+        | Problem::StaticTlsFull { object, .. }
         | Problem::IsaTooLow { object, .. }
         | Problem::SegmentsUnusable { object, .. }
         | Problem::ObjectUnknown { object }

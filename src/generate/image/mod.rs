@@ -215,6 +215,7 @@ fn environments(tree: &Tree, config: &Config) -> Vec<Environment> {
             kernel: None,
             page_size: None,
             handlers: Vec::new(),
+            x32: Some(true),
         },
         library_path: config.variable("LD_LIBRARY_PATH").map(str::to_owned),
         working_directory: Some(config.working_dir.clone())
@@ -222,6 +223,7 @@ fn environments(tree: &Tree, config: &Config) -> Vec<Environment> {
             .unwrap_or("/".to_owned()),
         program_path: config.variable("PATH").unwrap_or(subject::DEFAULT_PATH).to_owned(),
         host_program: None,
+        opens_programs: false,
     };
     if machine != Machine::X86_64 {
         return vec![environment(None, false)];
@@ -324,8 +326,7 @@ impl Survey {
             if !self.reached.insert(object.shown.clone()) {
                 continue;
             }
-            let imports = object.facts.imports();
-            self.referenced.extend(imports.iter().map(|i| String::from_utf8_lossy(i.name).into_owned()));
+            self.referenced.extend(load.wanted_names(object));
             if let Some(name) = object.names.first() {
                 self.names.push(object.facts.soname.as_ref().unwrap_or(name).clone());
             }
@@ -393,7 +394,10 @@ impl Survey {
             seen.objects.iter().map(|(path, facts)| object::specify(&relative(path), facts)).collect();
         wanted_without_version(&mut image.host_libraries, &seen);
         let referenced = |object: &crate::spec::Object| expects_host && is_core(object.soname.as_deref());
-        object::keep_referenced(&mut specification.objects, &self.referenced, referenced);
+        let facts_of = |path: &str| seen.objects.get(&format!("/{path}")).map(|facts| &**facts);
+        let own = object::add_own_of_indirect(&mut specification.objects, facts_of);
+        let all = self.referenced.into_iter().chain(own).collect();
+        object::keep_referenced(&mut specification.objects, &all, referenced);
         specification.scripts = seen.scripts.into_values().collect();
         specification.scripts.iter_mut().for_each(|script| give(script, &self.arguments));
         let relative_paths = |map: BTreeMap<String, String>| {
