@@ -138,6 +138,5 @@ fn refused(workspace: &Workspace) {
         workspace.compat(["check", "--generate", &image]).run().exits(1).says(words);
     }
     let image = image(workspace, &entrypoint(), b"#!/bin/sh\n", 0o644);
-    let output = workspace.compat(["check", "--generate", &image]).run().fails_clearly();
-    output.says("which has no execute permission").says("chmod +x");
+    workspace.compat(["check", "--generate", &image]).run().exits(1).says("Permission denied");
 }
