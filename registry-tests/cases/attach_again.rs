@@ -66,7 +66,7 @@ fn every_reader(workspace: &Workspace, kind: Kind) {
         if number == 0 {
             continue;
         }
-        assert_eq!(counts(workspace, &image), [digest.clone()]);
+        assert_eq!(counts(workspace, &image), std::slice::from_ref(&digest));
         let pulled = workspace.compat(["pull", "--format", "json", "-o", "pulled.json", &image]).ok();
         assert_eq!(digest_of(&pulled), digest);
         workspace.compat(["check", "--no-cache", &image]).ok().says(&digest).says("the newest of");
@@ -256,6 +256,6 @@ fn replace_on(workspace: &Workspace, kind: Kind) {
     attach(workspace, &image, "a");
     attach(workspace, &image, "b");
     let new = digest_of(&replacing(workspace, &image, "c").exits(0));
-    assert_eq!(discovered(&discover(workspace, &image)), [new.clone()]);
+    assert_eq!(discovered(&discover(workspace, &image)), std::slice::from_ref(&new));
     assert_eq!(decided_by(&check(workspace, &image)), new);
 }

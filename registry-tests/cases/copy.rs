@@ -79,10 +79,10 @@ fn sha512(workspace: &Workspace) {
     Place::Layout(layout.clone()).image("1", "x");
     let subject = with_sha512(&layout);
     let digest = attach(workspace, "oci:layout:1", "a");
-    assert_eq!(discovered(&discover(workspace, "oci:layout:1")), [digest.clone()]);
+    assert_eq!(discovered(&discover(workspace, "oci:layout:1")), std::slice::from_ref(&digest));
     workspace.compat(["copy", "-r", "oci:layout:1", "oci:copied:1"]).ok();
     let found = discover(workspace, "oci:copied:1");
-    assert_eq!(discovered(&found), [digest.clone()]);
+    assert_eq!(discovered(&found), std::slice::from_ref(&digest));
     assert!(found.stdout.contains(&subject));
     for kind in [Kind::DockerRegistry, Kind::Olareg] {
         let registry = Registry::start(workspace, kind);
@@ -92,7 +92,11 @@ fn sha512(workspace: &Workspace) {
             let run = workspace.compat(["copy", "-r", &from, &target]).run();
             if run.code == Some(0) {
                 // Then what is attached is found from there.
-                assert_eq!(discovered(&discover(workspace, &target)), [digest.clone()], "{target}");
+                assert_eq!(
+                    discovered(&discover(workspace, &target)),
+                    std::slice::from_ref(&digest),
+                    "{target}"
+                );
                 workspace.compat(["check", "--no-cache", &target]).ok();
             } else {
                 run.fails_clearly();
