@@ -152,6 +152,7 @@ mod tests {
             machine: Machine::X86_64,
             isa: None,
             is_intel: false,
+            x32: None,
             kernel: None,
             page_size: Some(4096),
             handlers: Default::default(),
