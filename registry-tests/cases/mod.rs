@@ -15,6 +15,7 @@ mod example_prolog;
 mod example_record;
 mod fault;
 mod harness_works;
+mod host_library;
 mod hostile_image;
 mod image;
 mod input;
@@ -73,6 +74,7 @@ pub fn all() -> Vec<Case> {
         example_prolog::cases(),
         example_manifest::cases(),
         example_record::cases(),
+        host_library::cases(),
         hostile_image::cases(),
         layer_end::cases(),
         started_image::cases(),

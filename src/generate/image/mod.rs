@@ -4,6 +4,7 @@
 //! for. What the loader looked at becomes the specification's objects; what it does not find and a container
 //! runtime brings is asked of the host.
 
+mod base;
 mod files;
 mod host_library;
 mod recorded;
@@ -20,7 +21,7 @@ use crate::generate::{Generated, attributes, leave_names, object};
 use crate::host::{LibraryCache, Platform};
 use crate::image::{Config, Tree};
 use crate::loader::{
-    EdgeKind, EdgeOutcome, Environment, Facts, Files as _, Form, Load, Problem, Start, start,
+    EdgeKind, EdgeOutcome, Environment, Facts, Files as _, Form, Load, Problem, Start, start, start_and_open,
 };
 use crate::script::ARGUMENTS;
 use crate::spec::{CacheLine, HostLibrary, Image, Recorded, Script, Specification, Symbols, VersionNeed};
@@ -119,6 +120,9 @@ pub fn generate_image(
     }
     if options.all {
         survey.start_unreached(tree, &files, &environments[0]);
+    }
+    for environment in &environments {
+        survey.open_base(&files, environment);
     }
     let image = Image {
         platform,
@@ -262,6 +266,8 @@ struct Survey {
     /// Names of all symbols that some object wants from others.
     referenced: HashSet<String>,
     host_libraries: BTreeMap<String, HostLibrary>,
+    /// The programs that load them, by absolute paths.
+    expecting: BTreeSet<String>,
     /// Problems that no host can mend.
     notes: Vec<String>,
     recorded: Option<Recorded>,
@@ -293,6 +299,13 @@ impl Survey {
             let load = start(&Start { path: &path, shown: &path }, files, &environment);
             self.add_objects(&load);
             ahead.extend(opened_later(&load));
+        }
+    }
+
+    /// Looks up what the libraries of a host take from the image: each program that loads any opens it.
+    fn open_base(&self, files: &TreeFiles<'_>, environment: &Environment) {
+        for program in &self.expecting {
+            start_and_open(&Start { path: program, shown: program }, &base::names(), files, environment);
         }
     }
 
@@ -336,6 +349,7 @@ impl Survey {
     fn add_problem(&mut self, subject: &str, problem: &Problem, load: &Load) {
         if let Problem::HostLibraryMissing { library, provider, .. } = problem {
             self.add_host_library(library, provider, load);
+            self.expecting.extend(load.objects.first().map(|program| program.path.clone()));
             return;
         }
         let note = match problem.loader_message() {
@@ -383,21 +397,27 @@ impl Survey {
     ) -> Generated {
         let seen = files.into_seen();
         image.loaders = seen.loaders.values().cloned().collect();
-        image.cache = cache_lines(tree, &seen, self.recorded.as_ref());
+        let expects_host = !self.host_libraries.is_empty();
+        let base = if expects_host { base::names() } else { Vec::new() };
+        image.cache = cache_lines(tree, &seen, &base, self.recorded.as_ref());
         let encode = |bytes: &bytes::Bytes| base64::engine::general_purpose::STANDARD.encode(bytes);
         let files = seen.files.iter().filter(|(path, _)| !seen.caches.contains(*path));
         image.files = files.map(|(path, bytes)| (path.clone(), encode(bytes))).collect();
-        let expects_host = !self.host_libraries.is_empty();
         image.host_libraries = self.host_libraries.into_values().collect();
         let mut specification = Specification::new();
         specification.objects =
             seen.objects.iter().map(|(path, facts)| object::specify(&relative(path), facts)).collect();
         wanted_without_version(&mut image.host_libraries, &seen);
-        let referenced = |object: &crate::spec::Object| expects_host && is_core(object.soname.as_deref());
+        let expected = image.host_libraries.iter().map(|library| library.name.as_str()).collect();
+        let whole = match expects_host {
+            true => base::below_host_libraries(&specification.objects, &expected),
+            false => HashSet::new(),
+        };
+        let keeps_all = |object: &crate::spec::Object| whole.contains(&object.path);
         let facts_of = |path: &str| seen.objects.get(&format!("/{path}")).map(|facts| &**facts);
         let own = object::add_own_of_indirect(&mut specification.objects, facts_of);
         let all = self.referenced.into_iter().chain(own).collect();
-        object::keep_referenced(&mut specification.objects, &all, referenced);
+        object::keep_referenced(&mut specification.objects, &all, keeps_all);
         specification.scripts = seen.scripts.into_values().collect();
         specification.scripts.iter_mut().for_each(|script| give(script, &self.arguments));
         let relative_paths = |map: BTreeMap<String, String>| {
@@ -503,8 +523,9 @@ fn wanted_without_version(libraries: &mut [HostLibrary], seen: &Seen) {
 }
 
 /// The lines of the image's caches for every name that is asked for.
-fn cache_lines(tree: &Tree, seen: &Seen, recorded: Option<&Recorded>) -> Vec<CacheLine> {
+fn cache_lines(tree: &Tree, seen: &Seen, base: &[String], recorded: Option<&Recorded>) -> Vec<CacheLine> {
     let mut names: BTreeSet<&str> = seen.objects.values().flat_map(|facts| asked_for(facts)).collect();
+    names.extend(base.iter().map(String::as_str));
     let programs = recorded.into_iter().flat_map(|recorded| &recorded.programs);
     let opened = programs.flat_map(|program| program.libraries.iter().filter_map(|l| l.name.as_deref()));
     names.extend(opened);
@@ -522,13 +543,4 @@ fn cache_lines(tree: &Tree, seen: &Seen, recorded: Option<&Recorded>) -> Vec<Cac
 fn asked_for(facts: &Facts) -> impl Iterator<Item = &str> {
     let needed = facts.needed.iter().map(|dependency| dependency.name.as_str());
     needed.chain(facts.dlopen.iter().flat_map(|need| need.sonames.iter().map(String::as_str)))
-}
-
-/// Whether a library is one that those of a host are linked against: the C library and what comes with the
-/// compiler. Their definitions are kept whole where the host brings libraries, because nobody knows here
-/// what those want.
-pub(crate) fn is_core(soname: Option<&str>) -> bool {
-    const CORE: [&str; 9] =
-        ["ld-", "libc.", "libm.", "libdl.", "libpthread.", "librt.", "libstdc++.", "libgcc_s.", "libutil."];
-    soname.is_some_and(|soname| CORE.iter().any(|beginning| soname.starts_with(beginning)))
 }
