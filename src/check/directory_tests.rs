@@ -14,15 +14,15 @@ use crate::spec::{
     VersionNeed,
 };
 
-const GLIBC_LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
-const MUSL_LOADER: &str = "/lib/ld-musl-x86_64.so.1";
+pub(super) const GLIBC_LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
+pub(super) const MUSL_LOADER: &str = "/lib/ld-musl-x86_64.so.1";
 
-fn library(path: &str) -> Object {
+pub(super) fn library(path: &str) -> Object {
     let soname = path.rsplit('/').next().map(str::to_owned);
     Object { soname, ..Object::new(path, ObjectKind::Library, "x86_64", 64) }
 }
 
-fn needing(path: &str, needed: &[&str]) -> Object {
+pub(super) fn needing(path: &str, needed: &[&str]) -> Object {
     Object { needed: needed.iter().map(|name| (*name).to_owned()).collect(), ..library(path) }
 }
 
@@ -41,7 +41,7 @@ fn loader(path: &str, flavour: Flavour, directory: &str) -> DynamicLoader {
 }
 
 /// A host whose shell uses glibc or musl; both are installed, and no other library.
-fn host(shell: &str, programs: &[&str]) -> Host {
+pub(super) fn profile(shell: &str, programs: &[&str]) -> Profile {
     let platform = Platform {
         machine: Machine::X86_64,
         isa: None,
@@ -57,8 +57,18 @@ fn host(shell: &str, programs: &[&str]) -> Host {
     };
     let mut all = vec![program("/bin/sh", Some(shell))];
     all.extend(programs.iter().map(|path| program(path, None)));
-    let directories = ["/lib", "/lib64", "/musl", "/bin", "/usr/bin", "/sbin", "/usr/sbin", "/usr/local/bin"];
-    let profile = Profile {
+    let directories = [
+        "/lib",
+        "/lib64",
+        "/usr/local/lib64",
+        "/musl",
+        "/bin",
+        "/usr/bin",
+        "/sbin",
+        "/usr/sbin",
+        "/usr/local/bin",
+    ];
+    Profile {
         complete: true,
         directories: directories.into_iter().chain(["/usr/local/sbin"]).map(str::to_owned).collect(),
         loaders: vec![
@@ -68,15 +78,18 @@ fn host(shell: &str, programs: &[&str]) -> Host {
         libraries: vec![library(GLIBC_LOADER), library(MUSL_LOADER), library("/lib/libc.so.6")],
         programs: all,
         ..Profile::new(&platform)
-    };
-    Host::of_profile(profile, "made.json".to_owned(), &Options::default())
+    }
+}
+
+fn host(shell: &str, programs: &[&str]) -> Host {
+    Host::of_profile(profile(shell, programs), "made.json".to_owned(), &Options::default())
 }
 
 fn glibc_host() -> Host {
     host(GLIBC_LOADER, &[])
 }
 
-fn document(objects: Vec<Object>) -> Specification {
+pub(super) fn document(objects: Vec<Object>) -> Specification {
     let mut objects = objects;
     objects.sort_by(|a, b| a.path.cmp(&b.path));
     Specification { objects, ..Specification::new() }

@@ -6,6 +6,9 @@
 
 #[cfg(test)]
 mod directory_tests;
+mod hint;
+#[cfg(test)]
+mod hint_tests;
 #[cfg(test)]
 mod hostile;
 mod names;
@@ -31,10 +34,15 @@ use crate::loader::{
 use crate::script::{ARGUMENTS, is_shell, is_wrapper};
 use crate::spec::{Image, Recorded, Specification};
 
+use hint::Scene;
+
 pub use report::{
     Exactness, Finding, HostSummary, Impact, Matter, REPORT_IDENTIFIER, Remark, Report, Source, Subject,
     Verdict,
 };
+
+/// How many findings get hints: to find one costs searches of its own.
+const MOST_WITH_HINTS: usize = 64;
 
 /// What a check is to assume.
 #[derive(Clone, Debug, Default)]
@@ -209,8 +217,9 @@ impl Report {
         recorded: Option<&Recorded>,
     ) {
         let files = ScopeFiles::new(application, host.files.as_ref());
-        let started =
-            application.start_all(&files, &host.environment, all, |subject, load| self.add(subject, load));
+        let started = application.start_all(&files, &host.environment, all, |subject, load| {
+            self.add(subject, &Scene { load, files: &files, environment: &host.environment });
+        });
         started.passed_over.into_iter().for_each(|passed| self.add_finding(Finding::passed_over(passed)));
         if let Some(recorded) = recorded {
             self.add_recorded(recorded, application, &files, &host.environment);
@@ -235,7 +244,9 @@ impl Report {
         };
         let sealed = SealedFiles::new(specification, host.files.as_ref());
         let files = ScopeFiles::new(&application, &sealed);
-        application.start_all(&files, &environment, false, |subject, load| self.add(subject, load));
+        application.start_all(&files, &environment, false, |subject, load| {
+            self.add(subject, &Scene { load, files: &files, environment: &environment });
+        });
         if let Some(recorded) = &specification.recorded {
             self.add_recorded(recorded, &application, &files, &environment);
         }
@@ -244,7 +255,7 @@ impl Report {
             let interpreter = image.command.first().cloned().unwrap_or_default();
             let problem = Problem::ScriptNotFollowed { object, interpreter, started: None };
             let subject = specification.subjects.first().map_or("", String::as_str);
-            self.add_finding(Finding::of_problem(&problem, subject));
+            self.add_finding(Finding::of_problem(&problem, subject, &Load::default()));
         }
         if !leads_to_a_program(specification) {
             self.doubt_unfollowed();
@@ -273,10 +284,14 @@ impl Report {
     }
 
     /// Adds what became of the start of one subject.
-    fn add(&mut self, subject: &str, load: &Load) {
+    fn add(&mut self, subject: &str, scene: &Scene<'_>) {
+        let load = scene.load;
         let mut worst = Impact::Note;
         for problem in &load.problems {
-            let finding = Finding::of_problem(problem, subject);
+            let mut finding = Finding::of_problem(problem, subject, load);
+            if self.findings.len() < MOST_WITH_HINTS {
+                finding.hints = scene.hints(problem);
+            }
             worst = worst.max(finding.impact);
             self.add_finding(finding);
         }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use crate::check::report::Finding;
 use crate::check::{Impact, Matter, Remark, Report};
-use crate::loader::{Application, Environment, Problem, RecordedStart, ScopeFiles, Unknown};
+use crate::loader::{Application, Environment, Load, Problem, RecordedStart, ScopeFiles, Unknown};
 use crate::spec::Recorded;
 
 /// How bad it can be that something recorded does not load.
@@ -93,8 +93,8 @@ fn is_end(problem: &Problem) -> bool {
 }
 
 fn finding(problem: &Problem, remark: Remark) -> Finding {
-    let plain = Finding::of_problem(problem, "");
+    let plain = Finding::of_problem(problem, "", &Load::default());
     // That not everything was looked at is told as it is.
-    let matter = if is_end(problem) { plain.matter } else { Matter::Remark(remark) };
-    Finding { impact: plain.impact.min(WORST), matter, subjects: Vec::new(), message: plain.message }
+    let matter = if is_end(problem) { plain.matter.clone() } else { Matter::Remark(remark) };
+    Finding { impact: plain.impact.min(WORST), matter, subjects: Vec::new(), ..plain }
 }

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::loader::{Effect, LeftToProgram, PassedOver, Problem, Unknown};
+use crate::loader::{Effect, LeftToProgram, Load, PassedOver, Problem, Rule, Unknown};
 
 /// The identifier of the report's schema.
 pub const REPORT_IDENTIFIER: &str = "urn:compatlib:schema:report:1";
@@ -132,6 +132,12 @@ pub enum Remark {
         /// The newest CUDA that it runs.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cuda: Option<String>,
+        /// The conditions that it does not meet.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unmet: Vec<String>,
+        /// The conditions of which the driver's files say nothing.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unknown: Vec<String>,
     },
     /// NVIDIA's driver is installed, and its kernel module is not loaded.
     DriverNotLoaded {
@@ -217,13 +223,29 @@ pub struct Finding {
     /// What the loader or the kernel would print.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// The files among those of an image's finding that a container runtime brings from the host; the others
+    /// are the image's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub of_host: Vec<String>,
+    /// What in the files explains it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<String>,
 }
 
 impl Finding {
-    pub(super) fn of_problem(problem: &Problem, subject: &str) -> Self {
+    pub(super) fn of_problem(problem: &Problem, subject: &str, load: &Load) -> Self {
         let impact = problem.effect().into();
-        let message = problem.loader_message().filter(|_| impact != Impact::Undecided);
-        Self { impact, matter: Matter::Problem(problem.clone()), subjects: vec![subject.to_owned()], message }
+        let message = problem.message(load).filter(|_| impact != Impact::Undecided);
+        let injected = load.objects.iter().filter(|object| object.rule == Rule::Injected);
+        let of_host = injected.filter(|object| problem.is_about(&object.shown));
+        Self {
+            impact,
+            matter: Matter::Problem(problem.clone()),
+            subjects: vec![subject.to_owned()],
+            message,
+            of_host: of_host.map(|object| object.shown.clone()).collect(),
+            hints: Vec::new(),
+        }
     }
 
     /// Whether it tells that not everything was looked at, which no report leaves out.
@@ -242,7 +264,8 @@ impl Finding {
     }
 
     pub(super) fn remark(impact: Impact, remark: Remark, subjects: Vec<String>) -> Self {
-        Self { impact, matter: Matter::Remark(remark), subjects, message: None }
+        let (of_host, hints) = (Vec::new(), Vec::new());
+        Self { impact, matter: Matter::Remark(remark), subjects, message: None, of_host, hints }
     }
 }
 

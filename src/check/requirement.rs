@@ -90,6 +90,8 @@ fn constraint_finding(variable: &str, constraint: &str, driver: &NvidiaDriver) -
         constraint: constraint.to_owned(),
         driver: driver.version.clone(),
         cuda: driver.cuda.clone(),
+        unmet: conditions_that(constraint, driver, Some(false)),
+        unknown: conditions_that(constraint, driver, None),
     };
     Some((impact, remark))
 }
@@ -106,6 +108,15 @@ fn capability_finding(
     })?;
     let (capability, library) = (capability.to_owned(), (*missing).to_owned());
     Some((Impact::Misbehaves, Remark::DriverLibraryMissing { capability, library }))
+}
+
+/// The conditions of all alternatives of which this is known.
+fn conditions_that(constraint: &str, driver: &NvidiaDriver, known: Option<bool>) -> Vec<String> {
+    let all = constraint.split([' ', ',']).map(str::trim).filter(|text| !text.is_empty());
+    let mut conditions: Vec<String> =
+        all.filter(|text| condition(text, driver) == known).map(str::to_owned).collect();
+    conditions.dedup();
+    conditions
 }
 
 /// Whether one of the alternatives holds; `None` where it cannot be told.

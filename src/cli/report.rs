@@ -2,7 +2,7 @@
 
 mod start;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
@@ -112,8 +112,10 @@ fn groups(findings: &[Finding]) -> Vec<Group<'_>> {
 /// What the findings of a group have in common.
 #[derive(PartialEq, Eq, Hash)]
 enum Common<'a> {
-    /// Missing versions of one file for one object: the file, the object, the newest version there is.
-    Versions(&'a str, &'a str, Option<&'a str>),
+    /// Missing versions of one file: the file, the newest version there is of their family.
+    Versions(&'a str, &'a str),
+    /// Missing versions of one file that has none of their family: the file, the object that wants them.
+    Family(&'a str, &'a str),
     /// Missing symbols of one object: the library, the object, the version, whether they are only called.
     Symbols(Option<&'a str>, &'a str, Option<&'a str>, bool),
     /// Libraries that are not here and that recorded runs loaded: the program, in how many of how many.
@@ -125,7 +127,10 @@ enum Common<'a> {
 fn common(finding: &Finding) -> Option<Common<'_>> {
     match &finding.matter {
         Matter::Problem(Problem::VersionMissing { path, wanted_by, highest, .. }) => {
-            Some(Common::Versions(path, wanted_by, highest.as_deref()))
+            Some(match highest.as_deref() {
+                Some(highest) => Common::Versions(path, highest),
+                None => Common::Family(path, wanted_by),
+            })
         }
         Matter::Problem(Problem::SymbolMissing { library, wanted_by, version, lazy, .. }) => {
             Some(Common::Symbols(library.as_deref(), wanted_by, version.as_deref(), *lazy))
@@ -156,18 +161,53 @@ impl Group<'_> {
                 self.sentence = format!("{program} loaded {missing} {times}, which {are} not here");
                 return;
             }
-            Matter::Remark(remark) => self.sentence = describe_remark(remark),
+            Matter::Remark(remark) => {
+                self.sentence = describe_remark(remark);
+                self.details = details_of_remark(remark);
+            }
         }
         self.details.extend(first.message.iter().map(|message| format!("would print: {message}")));
+        let of_host: BTreeSet<&str> = self.each(|finding| &finding.of_host).collect();
+        if !of_host.is_empty() {
+            let of_host = names(of_host.into_iter());
+            self.details.push(format!("from the host: {of_host}; every other path is the image's"));
+        }
+        let mut known = HashSet::new();
+        let hints: Vec<&str> =
+            self.each(|finding| &finding.hints).filter(|hint| known.insert(*hint)).collect();
+        let hints: Vec<String> = hints.iter().take(MOST_NAMES).map(|hint| format!("hint: {hint}")).collect();
+        self.details.extend(hints);
+    }
+
+    /// The texts of one kind of all findings.
+    fn each(&self, texts: impl Fn(&Finding) -> &Vec<String>) -> impl Iterator<Item = &str> {
+        self.findings.iter().flat_map(move |finding| texts(finding)).map(String::as_str)
+    }
+
+    /// Those that want something, each once: a few, then how many more.
+    fn wanting(&self) -> (String, &'static str) {
+        let mut known = HashSet::new();
+        let all = self.findings.iter().filter_map(|finding| match &finding.matter {
+            Matter::Problem(
+                Problem::VersionMissing { wanted_by, .. } | Problem::SymbolMissing { wanted_by, .. },
+            ) => Some(wanted_by.as_str()),
+            _ => None,
+        });
+        let all: Vec<&str> = all.filter(|object| known.insert(*object)).collect();
+        let verb = if all.len() == 1 { "wants" } else { "want" };
+        (names(all.into_iter()), verb)
     }
 
     fn problem(&self, problem: &Problem) -> String {
         match problem {
-            Problem::VersionMissing { library, wanted_by, highest, .. } => {
-                let wanted = names(self.findings.iter().filter_map(|finding| missing_version(finding)));
+            Problem::VersionMissing { library, highest, .. } => {
+                let mut known = HashSet::new();
+                let versions = self.findings.iter().filter_map(|finding| missing_version(finding));
+                let wanted = names(versions.filter(|version| known.insert(*version)));
+                let (wanting, want) = self.wanting();
                 match highest {
-                    Some(highest) => format!("{library} here ends at {highest}, {wanted_by} wants {wanted}"),
-                    None => format!("{library} here has no {wanted}, which {wanted_by} wants"),
+                    Some(highest) => format!("{library} here ends at {highest}, {wanting} {want} {wanted}"),
+                    None => format!("{library} here has no {wanted}, which {wanting} {want}"),
                 }
             }
             Problem::SymbolMissing { library, wanted_by, version, lazy, .. } => {
@@ -247,6 +287,9 @@ pub(super) fn describe(problem: &Problem) -> String {
         Problem::LibraryUnusable { library, wanted_by, path, .. } => {
             let place = if path == library { String::new() } else { format!(": {path}") };
             format!("{library}, which {wanted_by} wants, cannot be used{place}")
+        }
+        Problem::PreloadIgnored { library, reason } => {
+            format!("{library}, which /etc/ld.so.preload names, is not preloaded: {reason}")
         }
         Problem::VersionUnknown { library, wanted_by, .. } => {
             format!("{library} here has no versions to compare, {wanted_by} wants some")
@@ -369,6 +412,18 @@ fn details(problem: &Problem) -> Vec<String> {
     }
 }
 
+fn details_of_remark(remark: &Remark) -> Vec<String> {
+    let Remark::DriverConstraint { unmet, unknown, .. } = remark else { return Vec::new() };
+    let mut lines = Vec::new();
+    if !unmet.is_empty() {
+        lines.push(format!("not met: {}", unmet.join(", ")));
+    }
+    if !unknown.is_empty() {
+        lines.push(format!("not known, because the driver's files do not say it: {}", unknown.join(", ")));
+    }
+    lines
+}
+
 fn names_or_nothing<'a>(all: impl Iterator<Item = &'a str>) -> String {
     let all: Vec<&str> = all.collect();
     if all.is_empty() { "nothing but the loader's cache".to_owned() } else { all.join(", ") }
@@ -390,7 +445,7 @@ fn describe_remark(remark: &Remark) -> String {
         Remark::DriversUnknown { asked } => {
             format!("nothing is known of the drivers here, and the image asks for {}", asked.join("; "))
         }
-        Remark::DriverConstraint { variable, constraint, driver, cuda } => {
+        Remark::DriverConstraint { variable, constraint, driver, cuda, .. } => {
             let cuda = cuda.as_deref().map(|cuda| format!(", up to CUDA {cuda}")).unwrap_or_default();
             format!("the image asks for {variable}={constraint}, the driver here is {driver}{cuda}")
         }
@@ -499,126 +554,4 @@ fn footnote(report: &Report) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::check::{HostSummary, Subject};
-
-    fn report(problems: &[Problem]) -> Report {
-        let host = HostSummary {
-            root: "/srv/old".into(),
-            saved: false,
-            machine: "x86_64".into(),
-            isa: None,
-            kernel: None,
-        };
-        let finding = |problem: &Problem| Finding {
-            impact: Impact::DoesNotStart,
-            matter: Matter::Problem(problem.clone()),
-            subjects: vec!["git".to_owned()],
-            message: problem.loader_message(),
-        };
-        let mut report = Report::new(host);
-        report.verdict = Verdict::Incompatible;
-        report.subjects = vec![Subject { path: "git".to_owned(), verdict: Verdict::Incompatible }];
-        report.findings = problems.iter().map(finding).collect();
-        report
-    }
-
-    fn plain(report: &Report) -> String {
-        anstream::adapter::strip_str(&render(report)).to_string()
-    }
-
-    #[test]
-    fn the_missing_versions_of_a_library_are_told_in_one_sentence() {
-        let missing = |version: &str| Problem::VersionMissing {
-            library: "libc.so.6".into(),
-            path: "/lib/x86_64-linux-gnu/libc.so.6".into(),
-            version: version.into(),
-            wanted_by: "git".into(),
-            highest: Some("GLIBC_2.31".into()),
-        };
-        let report = report(&[missing("GLIBC_2.34"), missing("GLIBC_2.33")]);
-        insta::assert_snapshot!(plain(&report), @"
-        incompatible: git would not start on the root /srv/old
-          x libc.so.6 here ends at GLIBC_2.31, git wants GLIBC_2.34, GLIBC_2.33
-            found: /lib/x86_64-linux-gnu/libc.so.6
-            would print: /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.34' not found (required by git)
-        ");
-    }
-
-    #[test]
-    fn recorded_libraries_that_are_not_here_are_told_together() {
-        let recorded = |library: &str, rejected: Vec<crate::loader::Rejection>| {
-            let problem = Problem::LibraryMissing {
-                library: library.into(),
-                wanted_by: "app".into(),
-                searched: Vec::new(),
-                rejected,
-            };
-            Remark::RecordedLibrary {
-                library: library.into(),
-                program: "app".into(),
-                seen: 2,
-                runs: 3,
-                problem: Box::new(problem),
-            }
-        };
-        let finding = |remark| Finding {
-            impact: Impact::Undecided,
-            matter: Matter::Remark(remark),
-            subjects: vec!["app".to_owned()],
-            message: None,
-        };
-        let unknown = crate::loader::Rejection { path: "/c.so".into(), reason: "not recorded".into() };
-        let executed = Remark::RecordedProgram {
-            program: "/bin/tool".into(),
-            seen: 3,
-            runs: 3,
-            problem: Box::new(Problem::NotAProgram {
-                object: "/bin/tool".into(),
-                reason: "No such file or directory".into(),
-            }),
-        };
-        let unknown_program = |program: &str, reason| Remark::RecordedProgramUnknown {
-            program: program.into(),
-            seen: 1,
-            runs: 3,
-            reason,
-        };
-        let unknown_programs = [
-            unknown_program("/bin/gone", Unknown::Gone),
-            unknown_program("", Unknown::Gone),
-            unknown_program("/bin/static", Unknown::OwnLoader),
-        ];
-        let mut report = report(&[]);
-        report.verdict = Verdict::Undecided;
-        let remarks = [recorded("/a.so", vec![]), recorded("b.so", vec![]), recorded("/c.so", vec![unknown])];
-        report.findings =
-            remarks.into_iter().chain([executed]).chain(unknown_programs).map(finding).collect();
-        insta::assert_snapshot!(plain(&report), @"
-        undecided: cannot tell whether git runs on the root /srv/old
-          ? app loaded /a.so, b.so in 2 of 3 recorded runs, which are not here
-          ? app loaded /c.so in 2 of 3 recorded runs: /c.so: not recorded
-          ? /bin/tool was executed in each of 3 recorded runs: /bin/tool cannot be started: No such file or directory
-          ? /bin/gone was executed in 1 of 3 recorded runs and was gone when the document was made: what it needs is not known
-          ? libraries were loaded in 1 of 3 recorded runs by a program that the recording does not tell
-          ? /bin/static loaded libraries in 1 of 3 recorded runs by itself: it is linked statically, or a dynamic loader, and how it would search for them here is not known
-        ");
-    }
-
-    #[test]
-    fn a_missing_library_is_told_with_where_it_was_looked_for() {
-        let report = report(&[Problem::LibraryMissing {
-            library: "libz.so.1".into(),
-            wanted_by: "git".into(),
-            searched: vec!["/lib".into(), "/usr/lib".into()],
-            rejected: Vec::new(),
-        }]);
-        insta::assert_snapshot!(plain(&report), @"
-        incompatible: git would not start on the root /srv/old
-          x libz.so.1 is not here, git wants it
-            searched: /lib, /usr/lib
-            would print: libz.so.1: cannot open shared object file: No such file or directory
-        ");
-    }
-}
+mod tests;

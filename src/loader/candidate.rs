@@ -78,7 +78,7 @@ impl Fit<'_> {
     fn judge_for_glibc(&self, opened: Opened) -> Verdict {
         let facts = &opened.facts;
         if facts.class != self.program.class {
-            return Verdict::Pass("wrong ELF class".to_owned());
+            return Verdict::Pass(format!("wrong ELF class: ELFCLASS{}", facts.class.bits()));
         }
         if facts.big_endian != self.program.big_endian {
             let order = if self.program.big_endian { "big" } else { "little" };

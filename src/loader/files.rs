@@ -158,6 +158,11 @@ pub trait Files {
         Injection::NotExpected
     }
 
+    /// The names of what a directory holds; none if that is not known.
+    fn names(&self, _directory: &str) -> Vec<String> {
+        Vec::new()
+    }
+
     /// A path as people should see it.
     fn shown(&self, path: &str) -> String {
         path.to_owned()
@@ -276,6 +281,17 @@ impl Files for HostFiles {
 
     fn is_this_machine(&self) -> bool {
         self.root.is_this_machine()
+    }
+
+    fn names(&self, directory: &str) -> Vec<String> {
+        const MOST: usize = 256;
+        let real = self.real_path(directory);
+        let outside = self.root.directory().join(real.trim_start_matches('/'));
+        let entries = std::fs::read_dir(outside).into_iter().flatten().flatten().take(MOST);
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort_unstable();
+        names
     }
 
     fn memory(&self) -> &Memory {
@@ -455,7 +471,8 @@ fn beside_scope(path: &str) -> String {
     match path.strip_prefix(ANYWHERE).map(|rest| rest.trim_start_matches('/')) {
         Some("") => ".".to_owned(),
         Some(rest) => rest.to_owned(),
-        None => path.to_owned(),
+        // A place beside it.
+        None => path.strip_prefix("/.compat/").map_or_else(|| path.to_owned(), |rest| format!("../{rest}")),
     }
 }
 
@@ -551,7 +568,11 @@ impl Files for ScopeFiles<'_> {
         self.below.injected(name, program, by_injected)
     }
 
-    /// Objects of the scope by their path in it.
+    fn names(&self, directory: &str) -> Vec<String> {
+        self.below.names(directory)
+    }
+
+    /// Objects of the scope by their path in it; of a scope that lies nowhere, all that is in it.
     fn shown(&self, path: &str) -> String {
         match self.walk(path) {
             Place::Inside(inside) if self.is_whole_root() => self.path_of(&inside),

@@ -15,10 +15,11 @@ use crate::host::{DynamicLoader, Platform};
 use crate::loader::candidate::{Fit, Verdict};
 use crate::loader::files::Identity;
 use crate::loader::index::{Index, goes_by};
+use crate::loader::profile_files::UNRECORDED;
 use crate::loader::search::{Outcome, Search};
 use crate::loader::{
-    Edge, EdgeKind, EdgeOutcome, Effort, Environment, Facts, Files, KnownBy, Opened, Problem, binding,
-    dlopen, indirect, layout, start, static_tls, uncertain, version,
+    Edge, EdgeKind, EdgeOutcome, Effort, Environment, Facts, Files, KnownBy, Opened, Problem, Rejection,
+    binding, dlopen, indirect, layout, start, static_tls, uncertain, version,
 };
 
 /// The most objects of one program: more than the largest programs have by far. Each is asked for the
@@ -332,11 +333,26 @@ impl Loading<'_> {
         let names = uncommented.flat_map(|line| line.split([' ', '\t', ':'])).filter(|name| !name.is_empty());
         for name in names {
             let name = self.search.expand(name, &self.load.objects[0]);
-            if let Outcome::Found(opened, path, _) = self.search.find(&name, 0, &self.load.objects) {
-                self.tell_unsure(&name, &path, "/etc/ld.so.preload");
-                let outcome = self.push(opened, path, vec![name.clone()], Some(0), Rule::Preload);
-                self.load.objects[0].edges.push(Edge { name, kind: EdgeKind::Preload, outcome });
+            match self.search.find(&name, 0, &self.load.objects) {
+                Outcome::Found(opened, path, _) => {
+                    self.tell_unsure(&name, &path, "/etc/ld.so.preload");
+                    let outcome = self.push(opened, path, vec![name.clone()], Some(0), Rule::Preload);
+                    self.load.objects[0].edges.push(Edge { name, kind: EdgeKind::Preload, outcome });
+                }
+                Outcome::Stopped { reason, .. } => self.tell_ignored_preload(name, &reason, &[]),
+                Outcome::Missing { rejected, .. } | Outcome::NotInjected { rejected, .. } => {
+                    self.tell_ignored_preload(name, "cannot open shared object file", &rejected);
+                }
             }
+        }
+    }
+
+    /// Notes that a preload is passed over, unless a saved host may have it.
+    fn tell_ignored_preload(&mut self, library: String, reason: &str, rejected: &[Rejection]) {
+        let class = rejected.iter().find(|file| file.reason.starts_with("wrong ELF class"));
+        if !rejected.iter().any(|file| file.reason == UNRECORDED) {
+            let reason = class.map_or(reason, |file| file.reason.as_str()).to_owned();
+            self.object_once(Problem::PreloadIgnored { library, reason });
         }
     }
 
@@ -407,7 +423,7 @@ impl Loading<'_> {
                     true => EdgeOutcome::Missing,
                     false => self.add_dependency(&name, dependency.kind, index),
                 };
-                let edge = Edge { name, kind: dependency.kind.into(), outcome };
+                let edge = Edge { name: self.shown_name(&name), kind: dependency.kind.into(), outcome };
                 self.load.objects[index].edges.push(edge);
             }
             index += 1;
@@ -431,7 +447,7 @@ impl Loading<'_> {
             return EdgeOutcome::Missing;
         }
         let wanted_by = self.load.objects[requester].shown.clone();
-        let library = name.to_owned();
+        let library = self.shown_name(name);
         let is_optional = kind == DependencyKind::Auxiliary;
         let outcome = self.search.find(name, requester, &self.load.objects);
         if self.is_too_much() {
@@ -448,7 +464,7 @@ impl Loading<'_> {
                     return EdgeOutcome::Missing;
                 }
                 self.tell_unsure(name, &path, &wanted_by);
-                return self.push(opened, path, vec![library], Some(requester), rule);
+                return self.push(opened, path, vec![name.to_owned()], Some(requester), rule);
             }
             _ if is_optional => {}
             Outcome::Stopped { path, reason } => {
@@ -472,6 +488,11 @@ impl Loading<'_> {
             }
         }
         EdgeOutcome::Missing
+    }
+
+    /// A name that may be a path, as people should see it.
+    fn shown_name(&self, name: &str) -> String {
+        if name.contains('/') { self.search.files().placed(name) } else { name.to_owned() }
     }
 
     /// Notes that a saved host may have another file of the name than the one that was found.

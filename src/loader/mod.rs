@@ -43,6 +43,7 @@ mod listed_script;
 mod load;
 mod mark;
 mod memory;
+mod message;
 mod problem;
 mod profile_files;
 mod recorded;

@@ -169,6 +169,13 @@ pub enum Problem {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         rejected: Vec<Rejection>,
     },
+    /// A library that `/etc/ld.so.preload` names is passed over: every program starts with a warning.
+    PreloadIgnored {
+        /// What the file names.
+        library: String,
+        /// Why it cannot be preloaded.
+        reason: String,
+    },
     /// A file was found, and the loader stops at it.
     LibraryUnusable {
         /// The name.
@@ -497,8 +504,21 @@ impl Problem {
             | Self::NotExecutable { object, .. }
             | Self::KernelTooOld { object, .. } => Some(object),
             Self::MixedLibc { library, .. } => Some(library),
-            Self::EffortExceeded { .. } => None,
+            Self::PreloadIgnored { .. } | Self::EffortExceeded { .. } => None,
         }
+    }
+
+    /// Whether it is about the object at a path: that one wants something, or lacks it.
+    pub fn is_about(&self, shown: &str) -> bool {
+        let file = match self {
+            Self::VersionMissing { path, .. }
+            | Self::VersionUnknown { path, .. }
+            | Self::VersionlessProvider { path, .. }
+            | Self::RelrUndeclared { path, .. }
+            | Self::LibraryUnusable { path, .. } => Some(path.as_str()),
+            _ => None,
+        };
+        file == Some(shown) || self.object() == Some(shown)
     }
 
     /// What it does to the start of the program.
@@ -513,7 +533,8 @@ impl Problem {
             Self::IndirectFunctionOfProgram { lazy: true, .. } | Self::OtherLibc { loads: true, .. } => {
                 Effect::None
             }
-            Self::VersionUnknown { .. }
+            Self::PreloadIgnored { .. }
+            | Self::VersionUnknown { .. }
             | Self::ScriptNotFollowed { .. }
             | Self::Emulated { known: true, .. }
             | Self::KernelTooOld { ignored: true, .. } => Effect::Warns,
@@ -571,9 +592,16 @@ impl Problem {
             // A loop without an end prints nothing.
             Self::ScriptFails { reason, .. } if reason.contains("script itself") => None,
             Self::ScriptFails { reason, .. } => Some(reason.clone()),
-            Self::LibraryMissing { library, .. } | Self::HostLibraryMissing { library, .. } => {
-                Some(format!("{library}: cannot open shared object file: No such file or directory"))
+            // A file for the other word size changes the words.
+            Self::LibraryMissing { library, rejected, .. }
+            | Self::HostLibraryMissing { library, rejected, .. } => {
+                let class = rejected.iter().find(|file| file.reason.starts_with("wrong ELF class:"));
+                let missing = "cannot open shared object file: No such file or directory";
+                Some(format!("{library}: {}", class.map_or(missing, |file| file.reason.as_str())))
             }
+            Self::PreloadIgnored { library, reason } => Some(format!(
+                "ERROR: ld.so: object '{library}' from /etc/ld.so.preload cannot be preloaded ({reason}): ignored."
+            )),
             Self::LibraryUnusable { library, path, reason, .. } => {
                 // These are said of the name that was asked for.
                 const OF_NAME: [&str; 7] = [

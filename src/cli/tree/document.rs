@@ -175,7 +175,7 @@ impl Tree {
             }
         }
         let problems: Vec<TreeProblem> =
-            load.problems.iter().map(|problem| TreeProblem::new(problem, &objects)).collect();
+            load.problems.iter().map(|problem| TreeProblem::new(problem, load, &objects)).collect();
         let worst = problems.iter().map(|problem| problem.impact).max().unwrap_or(Impact::Note);
         Self {
             subject: subject.to_owned(),
@@ -255,10 +255,10 @@ impl TreeEdge {
 }
 
 impl TreeProblem {
-    fn new(problem: &Problem, objects: &[TreeObject]) -> Self {
+    fn new(problem: &Problem, load: &Load, objects: &[TreeObject]) -> Self {
         Self {
             impact: problem.effect().into(),
-            message: problem.loader_message(),
+            message: problem.message(load),
             at: place::of(problem, objects),
             problem: problem.clone(),
         }

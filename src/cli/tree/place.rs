@@ -60,7 +60,7 @@ fn parties(problem: &Problem) -> Option<(&str, Option<&str>)> {
         | Problem::Packed { object, .. }
         | Problem::NotExecutable { object, .. }
         | Problem::KernelTooOld { object, .. } => (object, None),
-        Problem::EffortExceeded { .. } => return None,
+        Problem::PreloadIgnored { .. } | Problem::EffortExceeded { .. } => return None,
     })
 }
 

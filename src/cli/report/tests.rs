@@ -1,0 +1,182 @@
+//! Snapshots of reports for people.
+
+use super::*;
+use crate::check::{HostSummary, Subject};
+
+fn report(problems: &[Problem]) -> Report {
+    let host = HostSummary {
+        root: "/srv/old".into(),
+        saved: false,
+        machine: "x86_64".into(),
+        isa: None,
+        kernel: None,
+    };
+    let finding = |problem: &Problem| Finding {
+        impact: Impact::DoesNotStart,
+        matter: Matter::Problem(problem.clone()),
+        subjects: vec!["git".to_owned()],
+        message: problem.loader_message(),
+        of_host: Vec::new(),
+        hints: Vec::new(),
+    };
+    let mut report = Report::new(host);
+    report.verdict = Verdict::Incompatible;
+    report.subjects = vec![Subject { path: "git".to_owned(), verdict: Verdict::Incompatible }];
+    report.findings = problems.iter().map(finding).collect();
+    report
+}
+
+fn plain(report: &Report) -> String {
+    anstream::adapter::strip_str(&render(report)).to_string()
+}
+
+#[test]
+fn the_missing_versions_of_a_library_are_told_in_one_sentence() {
+    let missing = |version: &str| Problem::VersionMissing {
+        library: "libc.so.6".into(),
+        path: "/lib/x86_64-linux-gnu/libc.so.6".into(),
+        version: version.into(),
+        wanted_by: "git".into(),
+        highest: Some("GLIBC_2.31".into()),
+    };
+    let report = report(&[missing("GLIBC_2.34"), missing("GLIBC_2.33")]);
+    insta::assert_snapshot!(plain(&report), @"
+    incompatible: git would not start on the root /srv/old
+      x libc.so.6 here ends at GLIBC_2.31, git wants GLIBC_2.34, GLIBC_2.33
+        found: /lib/x86_64-linux-gnu/libc.so.6
+        would print: /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.34' not found (required by git)
+    ");
+}
+
+#[test]
+fn recorded_libraries_that_are_not_here_are_told_together() {
+    let recorded = |library: &str, rejected: Vec<crate::loader::Rejection>| {
+        let problem = Problem::LibraryMissing {
+            library: library.into(),
+            wanted_by: "app".into(),
+            searched: Vec::new(),
+            rejected,
+        };
+        Remark::RecordedLibrary {
+            library: library.into(),
+            program: "app".into(),
+            seen: 2,
+            runs: 3,
+            problem: Box::new(problem),
+        }
+    };
+    let finding = |remark| Finding {
+        impact: Impact::Undecided,
+        matter: Matter::Remark(remark),
+        subjects: vec!["app".to_owned()],
+        message: None,
+        of_host: Vec::new(),
+        hints: Vec::new(),
+    };
+    let unknown = crate::loader::Rejection { path: "/c.so".into(), reason: "not recorded".into() };
+    let executed = Remark::RecordedProgram {
+        program: "/bin/tool".into(),
+        seen: 3,
+        runs: 3,
+        problem: Box::new(Problem::NotAProgram {
+            object: "/bin/tool".into(),
+            reason: "No such file or directory".into(),
+        }),
+    };
+    let unknown_program = |program: &str, reason| Remark::RecordedProgramUnknown {
+        program: program.into(),
+        seen: 1,
+        runs: 3,
+        reason,
+    };
+    let unknown_programs = [
+        unknown_program("/bin/gone", Unknown::Gone),
+        unknown_program("", Unknown::Gone),
+        unknown_program("/bin/static", Unknown::OwnLoader),
+    ];
+    let mut report = report(&[]);
+    report.verdict = Verdict::Undecided;
+    let remarks = [recorded("/a.so", vec![]), recorded("b.so", vec![]), recorded("/c.so", vec![unknown])];
+    report.findings = remarks.into_iter().chain([executed]).chain(unknown_programs).map(finding).collect();
+    insta::assert_snapshot!(plain(&report), @"
+    undecided: cannot tell whether git runs on the root /srv/old
+      ? app loaded /a.so, b.so in 2 of 3 recorded runs, which are not here
+      ? app loaded /c.so in 2 of 3 recorded runs: /c.so: not recorded
+      ? /bin/tool was executed in each of 3 recorded runs: /bin/tool cannot be started: No such file or directory
+      ? /bin/gone was executed in 1 of 3 recorded runs and was gone when the document was made: what it needs is not known
+      ? libraries were loaded in 1 of 3 recorded runs by a program that the recording does not tell
+      ? /bin/static loaded libraries in 1 of 3 recorded runs by itself: it is linked statically, or a dynamic loader, and how it would search for them here is not known
+    ");
+}
+
+#[test]
+fn a_missing_library_is_told_with_where_it_was_looked_for() {
+    let report = report(&[Problem::LibraryMissing {
+        library: "libz.so.1".into(),
+        wanted_by: "git".into(),
+        searched: vec!["/lib".into(), "/usr/lib".into()],
+        rejected: Vec::new(),
+    }]);
+    insta::assert_snapshot!(plain(&report), @"
+    incompatible: git would not start on the root /srv/old
+      x libz.so.1 is not here, git wants it
+        searched: /lib, /usr/lib
+        would print: libz.so.1: cannot open shared object file: No such file or directory
+    ");
+}
+
+#[test]
+fn one_cause_is_told_once_with_all_who_want_it_and_whose_files_they_are() {
+    let missing = |version: &str, wanted_by: &str| Problem::VersionMissing {
+        library: "libc.so.6".into(),
+        path: "/usr/lib/libc.so.6".into(),
+        version: version.into(),
+        wanted_by: wanted_by.into(),
+        highest: Some("GLIBC_2.31".into()),
+    };
+    let mut report = report(&[
+        missing("GLIBC_2.34", "/usr/lib/libmpi.so.40"),
+        missing("GLIBC_2.38", "/usr/lib/libmpi.so.40"),
+        missing("GLIBC_2.34", "/usr/lib/libucp.so.0"),
+    ]);
+    for (finding, path) in report.findings.iter_mut().zip(["libmpi.so.40", "libmpi.so.40", "libucp.so.0"]) {
+        finding.of_host = vec![format!("/usr/lib/{path}")];
+        finding.hints = vec!["something explains it".to_owned()];
+    }
+    insta::assert_snapshot!(plain(&report), @"
+    incompatible: git would not start on the root /srv/old
+      x libc.so.6 here ends at GLIBC_2.31, /usr/lib/libmpi.so.40, /usr/lib/libucp.so.0 want GLIBC_2.34, GLIBC_2.38
+        found: /usr/lib/libc.so.6
+        would print: /usr/lib/libc.so.6: version `GLIBC_2.34' not found (required by /usr/lib/libmpi.so.40)
+        from the host: /usr/lib/libmpi.so.40, /usr/lib/libucp.so.0; every other path is the image's
+        hint: something explains it
+    ");
+}
+
+#[test]
+fn a_driver_is_told_with_the_conditions_that_it_does_not_meet() {
+    let remark = Remark::DriverConstraint {
+        variable: "NVIDIA_REQUIRE_CUDA".into(),
+        constraint: "cuda>=12.4 brand=tesla,driver>=470".into(),
+        driver: "535.104.05".into(),
+        cuda: Some("12.2".into()),
+        unmet: vec!["cuda>=12.4".into()],
+        unknown: vec!["brand=tesla".into()],
+    };
+    let mut report = report(&[]);
+    report.verdict = Verdict::Undecided;
+    report.findings = vec![Finding {
+        impact: Impact::Undecided,
+        matter: Matter::Remark(remark),
+        subjects: vec!["git".to_owned()],
+        message: None,
+        of_host: Vec::new(),
+        hints: Vec::new(),
+    }];
+    insta::assert_snapshot!(plain(&report), @"
+    undecided: cannot tell whether git runs on the root /srv/old
+      ? the image asks for NVIDIA_REQUIRE_CUDA=cuda>=12.4 brand=tesla,driver>=470, the driver here is 535.104.05, up to CUDA 12.2
+        not met: cuda>=12.4
+        not known, because the driver's files do not say it: brand=tesla
+    ");
+}
