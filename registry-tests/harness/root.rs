@@ -41,16 +41,6 @@ pub fn debian(workspace: &Workspace, release: &str) -> PathBuf {
     debian_with(workspace, release, &[])
 }
 
-/// The same for another machine than this one, which runs its programs too.
-pub fn debian_of(workspace: &Workspace, release: &str, architecture: &str) -> PathBuf {
-    kept(&format!("{release}-{architecture}"), |partial| {
-        let mut command = Command::new(tool("debootstrap"));
-        command.args(["--variant=minbase", &format!("--arch={architecture}")]);
-        run(workspace, command.arg(release).arg(partial));
-        let _ = fs::remove_dir_all(partial.join("var/cache/apt"));
-    })
-}
-
 /// The same with further packages.
 pub fn debian_with(workspace: &Workspace, release: &str, packages: &[&str]) -> PathBuf {
     let names: Vec<&str> = [release].into_iter().chain(packages.iter().copied()).collect();

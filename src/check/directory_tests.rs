@@ -42,15 +42,7 @@ fn loader(path: &str, flavour: Flavour, directory: &str) -> DynamicLoader {
 
 /// A host whose shell uses glibc or musl; both are installed, and no other library.
 pub(super) fn profile(shell: &str, programs: &[&str]) -> Profile {
-    let platform = Platform {
-        machine: Machine::X86_64,
-        isa: None,
-        is_intel: false,
-        kernel: None,
-        page_size: None,
-        handlers: Vec::new(),
-        x32: None,
-    };
+    let platform = Platform { machine: Machine::X86_64, ..Platform::default() };
     let program = |path: &str, interpreter: Option<&str>| Object {
         interpreter: interpreter.map(str::to_owned),
         ..Object::new(path, ObjectKind::Executable, "x86_64", 64)
@@ -373,15 +365,7 @@ fn a_symbol_that_a_loaded_library_is_named_for_is_not_left_to_the_program() {
 
 /// A host that has the loader of one C library only.
 fn host_of_one(path: &str, flavour: Flavour) -> Host {
-    let platform = Platform {
-        machine: Machine::X86_64,
-        isa: None,
-        is_intel: false,
-        kernel: None,
-        page_size: None,
-        handlers: Vec::new(),
-        x32: None,
-    };
+    let platform = Platform { machine: Machine::X86_64, ..Platform::default() };
     let profile = Profile {
         complete: true,
         directories: ["/lib", "/lib64"].map(str::to_owned).into_iter().collect(),

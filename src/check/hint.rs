@@ -83,10 +83,10 @@ impl Scene<'_> {
         let path = program.interpreter.as_deref().or_else(usual)?;
         let loader = self.files.dynamic_loader(path, program.machine, program.class)?;
         let flags = LibraryCache::required_flags(program.machine, program.class);
-        let cached = self.files.library_cache(&loader.cache_path);
+        let cached = self.files.library_cache(&loader.cache_path, program.big_endian);
         let cached = cached.iter().flat_map(|cache| cache.find(name));
         let cached: Vec<String> =
-            cached.filter(|entry| entry.flags == flags).map(|entry| entry.path).collect();
+            cached.filter(|entry| LibraryCache::fits(entry.flags, flags)).map(|entry| entry.path).collect();
         let default = loader.default_directories.iter().map(|directory| format!("{directory}/{name}"));
         cached
             .into_iter()

@@ -25,7 +25,7 @@ mod saved_tests;
 use std::io;
 use std::path::Path;
 
-use crate::elf::IsaLevel;
+use crate::elf::{IsaLevel, Machine};
 use crate::host::{Drivers, Platform, Profile, Root};
 use crate::loader::{
     Application, DEFAULT_PROGRAM_PATH, Environment, Files, HostFiles, Load, Problem, ProfileFiles,
@@ -49,6 +49,10 @@ const MOST_WITH_HINTS: usize = 64;
 pub struct Options {
     /// `LD_LIBRARY_PATH` of the program's start.
     pub library_path: Option<String>,
+    /// Another machine than the host's, and whether it is big-endian.
+    pub machine: Option<(Machine, bool)>,
+    /// The sub-directories of `glibc-hwcaps` for the CPU, best first, on other machines than x86-64.
+    pub hwcaps: Vec<String>,
     /// The CPU's level instead of this machine's.
     pub isa: Option<IsaLevel>,
     /// The kernel instead of this machine's.
@@ -88,7 +92,8 @@ impl Host {
         Self::of_root(Root::of_this_machine(), working_directory, options)
     }
 
-    /// The root file system in a folder, with this machine's CPU and kernel.
+    /// The root file system in a folder, with this machine's CPU and kernel, unless it is of
+    /// another machine.
     ///
     /// # Errors
     ///
@@ -99,15 +104,16 @@ impl Host {
 
     fn of_root(root: Root, working_directory: String, options: &Options) -> Self {
         let name = root.directory().to_string_lossy().into_owned();
+        let platform = Platform::of_root(&root);
         let drivers = DriverSource::Root(root.clone());
         let files = Box::new(HostFiles::new(root));
-        Self::new(files, name, Platform::of_this_machine(), working_directory, drivers, options)
+        Self::new(files, name, platform, working_directory, drivers, options)
     }
 
     /// Its platform as indexes of images name it.
     pub fn oci_platform(&self) -> crate::registry::Platform {
         let platform = &self.environment.platform;
-        let name = platform.machine.to_string();
+        let name = platform.name();
         let of_machine = crate::registry::Platform::of_machine(&name);
         match platform.isa {
             Some(isa) => of_machine.with_variant(format!("v{}", isa.highest())),
@@ -149,7 +155,15 @@ impl Host {
         drivers: DriverSource,
         options: &Options,
     ) -> Self {
+        if let Some((machine, big_endian)) = options.machine
+            && (machine, big_endian) != (platform.machine, platform.big_endian)
+        {
+            platform = Platform::of_machine(machine, big_endian);
+        }
         platform.isa = options.isa.or(platform.isa);
+        if !options.hwcaps.is_empty() {
+            platform.hwcaps.clone_from(&options.hwcaps);
+        }
         platform.kernel = options.kernel.or(platform.kernel);
         platform.page_size = options.page_size.or(platform.page_size);
         // What another kernel was built with is not known.
@@ -173,7 +187,7 @@ impl Host {
         HostSummary {
             root: self.name.clone(),
             saved: self.saved,
-            machine: platform.machine.to_string(),
+            machine: platform.name(),
             isa: platform.isa.map(|isa| isa.to_string()),
             kernel: platform.kernel.map(|kernel| kernel.to_string()),
         }
@@ -322,13 +336,14 @@ fn is_shell_at(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::saved_tests::made_host;
     use super::*;
-    use crate::elf::{KernelVersion, Machine};
+    use crate::elf::KernelVersion;
     use crate::spec::{LibraryNeed, Object, ObjectKind, Symbols, VersionNeed};
 
     /// A program of this machine that needs libc.so.6, changed by the test.
     fn program(change: impl FnOnce(&mut Object)) -> Specification {
-        let machine = Machine::of_this_program();
+        let machine = Machine::X86_64;
         let usual = crate::host::DynamicLoader::usual_path(machine, crate::elf::Class::Elf64, false);
         let mut object = Object {
             interpreter: usual.map(str::to_owned),
@@ -346,7 +361,7 @@ mod tests {
     }
 
     fn report(specification: &Specification) -> Report {
-        check(specification, &Host::this_machine(&Options::default()))
+        check(specification, &made_host(&Options::default()))
     }
 
     fn problems(report: &Report) -> Vec<&Problem> {
@@ -401,20 +416,17 @@ mod tests {
         let kernel = report(&program(|object| object.kernel = Some("999.0.0".to_owned())));
         assert!(matches!(problems(&kernel)[..], [Problem::KernelTooOld { .. }]), "{kernel:?}");
         let options = Options { kernel: Some(KernelVersion(999, 0, 0)), ..Options::default() };
-        let assumed = check(
-            &program(|object| object.kernel = Some("999.0.0".to_owned())),
-            &Host::this_machine(&options),
-        );
+        let assumed =
+            check(&program(|object| object.kernel = Some("999.0.0".to_owned())), &made_host(&options));
         assert_eq!(assumed.verdict, Verdict::Compatible);
     }
 
     #[test]
-    #[cfg(target_arch = "x86_64")]
     fn a_cpu_level_is_compared_with_the_one_that_is_assumed() {
         let specification = program(|object| object.isa = Some(0b100));
         for (level, verdict) in [("x86-64-v2", Verdict::Incompatible), ("x86-64-v3", Verdict::Compatible)] {
             let options = Options { isa: IsaLevel::from_name(level), ..Options::default() };
-            assert_eq!(check(&specification, &Host::this_machine(&options)).verdict, verdict, "{level}");
+            assert_eq!(check(&specification, &made_host(&options)).verdict, verdict, "{level}");
         }
     }
 

@@ -36,9 +36,8 @@ fn imagined_program(name: &str, libraries: &[&str], host: &Host) -> Specificatio
         libraries.iter().any(|library| library.contains("ld-musl-") || library.starts_with("libc.musl-"));
     let interpreter = match wants_musl {
         true => Some(DynamicLoader::usual_musl_path(machine)),
-        false => {
-            DynamicLoader::usual_path(machine, Class::Elf64, cfg!(target_endian = "big")).map(str::to_owned)
-        }
+        false => DynamicLoader::usual_path(machine, Class::Elf64, host.environment.platform.big_endian)
+            .map(str::to_owned),
     };
     let object = Object {
         interpreter,

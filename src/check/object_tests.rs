@@ -14,15 +14,7 @@ const LOADER: &str = "/lib/ld.so";
 /// A host that has a loader and nothing else.
 fn host(machine: Machine, page_size: Option<u64>) -> Host {
     let isa = (machine == Machine::X86_64).then(|| IsaLevel::up_to(3));
-    let platform = Platform {
-        machine,
-        isa,
-        is_intel: false,
-        kernel: None,
-        x32: None,
-        page_size,
-        handlers: Default::default(),
-    };
+    let platform = Platform { machine, isa, is_intel: false, kernel: None, page_size, ..Platform::default() };
     let loader = DynamicLoader {
         path: LOADER.to_owned(),
         flavour: Flavour::Glibc { version: Some((2, 36)) },

@@ -22,15 +22,8 @@ fn library(path: &str, versions: &[&str]) -> Object {
 
 /// A host with `/lib64`, `/usr/lib` and `/usr/bin`, and what the test adds.
 fn profile(change: impl FnOnce(&mut Profile)) -> Profile {
-    let platform = Platform {
-        machine: Machine::X86_64,
-        isa: Some(IsaLevel::up_to(3)),
-        is_intel: false,
-        kernel: None,
-        page_size: None,
-        handlers: Vec::new(),
-        x32: None,
-    };
+    let platform =
+        Platform { machine: Machine::X86_64, isa: Some(IsaLevel::up_to(3)), ..Platform::default() };
     let loader = DynamicLoader {
         path: LOADER.to_owned(),
         flavour: Flavour::Glibc { version: Some((2, 36)) },
@@ -63,6 +56,28 @@ fn profile(change: impl FnOnce(&mut Profile)) -> Profile {
     };
     change(&mut profile);
     profile
+}
+
+/// A host for tests: its C library has a few versions, and nothing of it is this machine's.
+pub(super) fn made_host(options: &Options) -> Host {
+    let function = |version: &str, symbols: &[&str]| Definitions {
+        version: Some(version.to_owned()),
+        symbols: symbols.iter().map(|symbol| (*symbol).to_owned()).collect(),
+        ..Definitions::default()
+    };
+    let profile = profile(|profile| {
+        let mut libc = library("/usr/lib/libc.so.6", &["GLIBC_2.2.5", "GLIBC_2.34"]);
+        if let Some(provides) = &mut libc.provides {
+            provides.definitions = vec![
+                function("GLIBC_2.2.5", &["malloc", "printf"]),
+                function("GLIBC_2.34", &["__libc_start_main"]),
+            ];
+        }
+        profile.libraries.push(libc);
+        profile.kernel = Some("6.1.0".to_owned());
+        profile.drivers = Some(crate::host::Drivers::default());
+    });
+    Host::of_profile(profile, "made".to_owned(), options)
 }
 
 fn program(needed: &str, change: impl FnOnce(&mut Object)) -> Specification {

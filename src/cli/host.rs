@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::check::{Host, Options};
+use crate::check::Host;
 use crate::cli::{Context, Exit, Failure, r#gen};
 use crate::generate::{self, ProfileOptions};
+use crate::host::Platform;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,9 +48,15 @@ pub struct Arguments {
 /// Where the root cannot be looked at, or the profile not be written.
 pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let files = Host::root_files(arguments.root.as_deref()).map_err(|error| Failure::undecided(&error))?;
-    let host = Host::this_machine(&Options::default());
+    let platform = Platform::of_root(files.root());
     let options = ProfileOptions { minimal: arguments.minimal, directories: arguments.directories.clone() };
-    let profile = generate::profile(&files, &host.environment.platform, &options);
+    let profile = generate::profile(&files, &platform, &options);
+    if profile.loaders.is_empty() {
+        context.warn(&format!(
+            "no dynamic loader was found in {}: the profile has no libraries of its own",
+            files.root().directory().display()
+        ));
+    }
     let bytes = profile.to_json();
     match arguments.output.as_deref() {
         None => context.print(&String::from_utf8_lossy(&bytes))?,

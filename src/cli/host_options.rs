@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Failure, in_root};
 use crate::check::{Host, Options};
-use crate::elf::{IsaLevel, KernelVersion};
+use crate::elf::{IsaLevel, KernelVersion, Machine};
 use crate::host::{MAXIMUM_PROFILE_SIZE, Profile};
 
 /// Which machine is asked about.
@@ -20,9 +20,15 @@ pub struct HostOptions {
     #[arg(long, value_name = "FILE", conflicts_with = "root")]
     pub host: Option<PathBuf>,
 
-    /// Assume a CPU of this level: x86-64-v1 to x86-64-v4
+    /// Assume this machine, by its `uname -m` name: x86_64, aarch64, s390x, ppc64le, … [default: that of the root's
+    /// own programs]
+    #[arg(long, value_name = "NAME", value_parser = parse_machine)]
+    pub machine: Option<(Machine, bool)>,
+
+    /// Assume a CPU of this level: x86-64-v1 to x86-64-v4, power8 to power10, z13 to z17, or armv8 and armv9 with
+    /// their minor versions (nothing in an object asks for one)
     #[arg(long, value_name = "LEVEL", value_parser = parse_level)]
-    pub cpu: Option<IsaLevel>,
+    pub cpu: Option<CpuLevel>,
 
     /// Assume this kernel version, such as 5.14.0
     #[arg(long, value_name = "VERSION", value_parser = parse_kernel)]
@@ -46,9 +52,58 @@ pub struct StartOptions {
     pub host_program: Option<PathBuf>,
 }
 
-fn parse_level(text: &str) -> Result<IsaLevel, String> {
-    IsaLevel::from_name(text)
-        .ok_or_else(|| "expected x86-64-v1, x86-64-v2, x86-64-v3 or x86-64-v4".to_owned())
+/// A level of CPUs of one machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CpuLevel {
+    name: String,
+    machine: Machine,
+    isa: Option<IsaLevel>,
+    /// The sub-directories of `glibc-hwcaps` that are for it, best first.
+    hwcaps: Vec<String>,
+}
+
+impl CpuLevel {
+    fn is_of(&self, machine: Machine) -> bool {
+        self.machine == machine || (self.machine, machine) == (Machine::X86_64, Machine::I386)
+    }
+
+    /// The level and those below it, by the names that glibc has for them.
+    fn numbered(
+        name: &str,
+        machine: Machine,
+        prefix: &str,
+        known: std::ops::RangeInclusive<u32>,
+    ) -> Option<Self> {
+        let number: u32 = name.strip_prefix(prefix)?.parse().ok()?;
+        let lowest = *known.start();
+        let below = (lowest..=number).rev().map(|number| format!("{prefix}{number}"));
+        // glibc has no sub-directory for POWER8: it is the baseline.
+        let hwcaps = below.filter(|name| name != "power8").collect();
+        known.contains(&number).then(|| Self { name: name.to_owned(), machine, isa: None, hwcaps })
+    }
+}
+
+fn parse_machine(text: &str) -> Result<(Machine, bool), String> {
+    Machine::from_usual_name(text)
+        .ok_or_else(|| "expected a name that uname -m prints, such as x86_64, aarch64 or s390x".to_owned())
+}
+
+fn parse_level(text: &str) -> Result<CpuLevel, String> {
+    let name = text.to_owned();
+    if let Some(isa) = IsaLevel::from_name(text) {
+        return Ok(CpuLevel { name, machine: Machine::X86_64, isa: Some(isa), hwcaps: Vec::new() });
+    }
+    let is_arm = text.strip_prefix("armv8").or(text.strip_prefix("armv9")).is_some_and(|rest| {
+        let minor = rest.strip_suffix("-a").unwrap_or(rest).strip_prefix('.');
+        rest.is_empty() || rest == "-a" || minor.is_some_and(|minor| minor.parse::<u8>().is_ok())
+    });
+    if is_arm {
+        return Ok(CpuLevel { name, machine: Machine::AARCH64, isa: None, hwcaps: Vec::new() });
+    }
+    let power = CpuLevel::numbered(text, Machine::PPC64, "power", 8..=10);
+    power.or_else(|| CpuLevel::numbered(text, Machine::S390, "z", 13..=17)).ok_or_else(|| {
+        "expected x86-64-v1 to x86-64-v4, power8 to power10, z13 to z17, or one such as armv8.2".to_owned()
+    })
 }
 
 fn parse_kernel(text: &str) -> Result<KernelVersion, String> {
@@ -78,16 +133,27 @@ impl HostOptions {
         let from_environment = || std::env::var("LD_LIBRARY_PATH").ok().filter(|_| !is_elsewhere);
         let options = Options {
             library_path: start.library_path.clone().or_else(from_environment),
-            isa: self.cpu,
+            machine: self.machine,
+            isa: self.cpu.as_ref().and_then(|cpu| cpu.isa),
+            hwcaps: self.cpu.as_ref().map(|cpu| cpu.hwcaps.clone()).unwrap_or_default(),
             kernel: self.kernel,
             page_size: self.page_size,
             host_program: start.host_program.as_ref().map(|path| self.program_path(path)),
         };
-        match (&self.host, &self.root) {
-            (Some(file), _) => saved(file, &options),
-            (None, None) => Ok(Host::this_machine(&options)),
+        let host = match (&self.host, &self.root) {
+            (Some(file), _) => saved(file, &options)?,
+            (None, None) => Host::this_machine(&options),
             (None, Some(directory)) => Host::at(directory, &options)
-                .map_err(|source| Failure::undecided(&RootError { directory: directory.clone(), source })),
+                .map_err(|source| Failure::undecided(&RootError { directory: directory.clone(), source }))?,
+        };
+        match &self.cpu {
+            Some(cpu) if !cpu.is_of(host.environment.platform.machine) => Err(Failure::usage(format!(
+                "{} is a CPU level of {}, and the machine is {}",
+                cpu.name,
+                cpu.machine.usual_name(false),
+                host.environment.platform.name()
+            ))),
+            _ => Ok(host),
         }
     }
 }

@@ -72,6 +72,43 @@ impl Machine {
     }
 }
 
+impl Machine {
+    /// Whether its programs are big-endian as a rule: where both are usual, this machine's order.
+    pub fn is_big_endian(self) -> bool {
+        let always = [header::EM_S390, header::EM_SPARCV9, header::EM_PPC].contains(&self.0);
+        let native = self == Self::of_this_program() && cfg!(target_endian = "big");
+        always || native
+    }
+
+    /// The machine and the byte order by a name that `uname -m`, Debian or OCI has for it.
+    pub fn from_usual_name(name: &str) -> Option<(Self, bool)> {
+        let machine = match name {
+            "amd64" => Self::X86_64,
+            "i486" | "i586" | "i686" | "386" => Self::I386,
+            "arm64" => Self::AARCH64,
+            "armv6l" | "armv7l" | "armv8l" | "armhf" | "armel" => Self::ARM,
+            "riscv64" => Self::RISCV,
+            "ppc64le" | "ppc64el" | "powerpc64le" => return Some((Self::PPC64, false)),
+            "ppc64" | "powerpc64" => return Some((Self::PPC64, true)),
+            "s390x" => Self::S390,
+            "loongarch64" | "loong64" => Self::LOONGARCH,
+            name => Self::from_name(name)?,
+        };
+        Some((machine, machine.is_big_endian()))
+    }
+
+    /// The name that `uname -m` prints on a 64-bit machine of a byte order.
+    pub fn usual_name(self, big_endian: bool) -> String {
+        match self {
+            Self::RISCV => "riscv64".to_owned(),
+            Self::PPC64 if !big_endian => "ppc64le".to_owned(),
+            Self::S390 => "s390x".to_owned(),
+            Self::LOONGARCH => "loongarch64".to_owned(),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Machine {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match NAMES.iter().find(|(number, _)| *number == self.0) {
@@ -135,5 +172,12 @@ mod tests {
         }
         assert_eq!(Machine(9999).to_string(), "machine-9999");
         assert_eq!(Machine::from_name("toaster"), None);
+        for (name, machine) in
+            [("s390x", Machine::S390), ("ppc64le", Machine::PPC64), ("ppc64", Machine::PPC64)]
+        {
+            let (found, big_endian) = Machine::from_usual_name(name).unwrap();
+            assert_eq!((found, found.usual_name(big_endian).as_str()), (machine, name));
+        }
+        assert_eq!(Machine::from_usual_name("arm64"), Some((Machine::AARCH64, false)));
     }
 }

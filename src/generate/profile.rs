@@ -49,6 +49,8 @@ pub fn profile(files: &HostFiles, platform: &Platform, options: &ProfileOptions)
     recorder.add_programs();
     recorder.add_run_paths();
     recorder.add_listings();
+    // Without a loader nothing was recorded that a program could need.
+    recorder.profile.complete &= !recorder.profile.loaders.is_empty();
     let profile = &mut recorder.profile;
     profile.drivers = Some(Drivers::of(files.root()));
     profile.libraries.sort_by(|a, b| a.path.cmp(&b.path));
@@ -71,7 +73,7 @@ impl Recorder<'_> {
     fn add_loaders(&mut self, machine: Machine) {
         let usual = [(machine, Class::Elf64), (Machine::I386, Class::Elf32), (Machine::ARM, Class::Elf32)];
         for (machine, class) in usual {
-            let glibc = DynamicLoader::usual_path(machine, class, cfg!(target_endian = "big"));
+            let glibc = DynamicLoader::usual_path(machine, class, self.profile.big_endian);
             let paths = glibc.map(str::to_owned).into_iter().chain([DynamicLoader::usual_musl_path(machine)]);
             for path in paths {
                 self.add_loader(&path, machine, class);
@@ -150,7 +152,11 @@ impl Recorder<'_> {
         let paths: Vec<String> =
             self.profile.loaders.iter().map(|loader| loader.cache_path.clone()).collect();
         for path in paths {
-            let cache = self.files.read(&path).ok().and_then(|data| LibraryCache::parse(&data));
+            let cache = self
+                .files
+                .read(&path)
+                .ok()
+                .and_then(|data| LibraryCache::parse_as(&data, self.profile.big_endian));
             for path in cache.iter().flat_map(LibraryCache::paths) {
                 let name = path.rsplit('/').next().unwrap_or_default();
                 if !self.options.minimal || is_core_library(name) {
@@ -276,15 +282,7 @@ mod tests {
         symlink("nowhere", at("usr/lib/libdangling.so")).unwrap();
         let files = HostFiles::new(Root::at(folder.path()).unwrap());
         let options = ProfileOptions { directories: vec!["/lib".to_owned()], ..ProfileOptions::default() };
-        let platform = Platform {
-            machine: Machine::X86_64,
-            isa: None,
-            is_intel: false,
-            kernel: None,
-            page_size: None,
-            handlers: Vec::new(),
-            x32: None,
-        };
+        let platform = Platform::of_machine(Machine::X86_64, false);
         let profile = profile(&files, &platform, &options);
         let lists = profile.unrecorded.unwrap();
         assert_eq!(lists["/usr/lib"], ["private", "readme"]);

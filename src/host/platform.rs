@@ -1,7 +1,9 @@
 //! The CPU and the kernel of a host.
 
-use crate::elf::{IsaLevel, KernelVersion, Machine};
-use crate::host::{Handler, kernel_config};
+use std::path::Path;
+
+use crate::elf::{self, IsaLevel, KernelVersion, Machine};
+use crate::host::{Handler, Root, kernel_config};
 
 /// What programs run on: a CPU and a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +22,28 @@ pub struct Platform {
     pub handlers: Vec<Handler>,
     /// Whether the kernel runs programs with 32-bit addresses on x86-64 (x32); `None` when it is not known.
     pub x32: Option<bool>,
+    /// Whether its programs are big-endian.
+    pub big_endian: bool,
+    /// The sub-directories of `glibc-hwcaps` that its loader searches, best first, on other machines than
+    /// x86-64.
+    pub hwcaps: Vec<String>,
+}
+
+impl Default for Platform {
+    /// A machine of which nothing is known.
+    fn default() -> Self {
+        Self {
+            machine: Machine(0),
+            isa: None,
+            is_intel: false,
+            kernel: None,
+            page_size: None,
+            handlers: Vec::new(),
+            x32: None,
+            big_endian: false,
+            hwcaps: Vec::new(),
+        }
+    }
 }
 
 impl Platform {
@@ -31,7 +55,9 @@ impl Platform {
         let machine = Machine::of_this_program();
         let handlers = Handler::of_this_machine();
         let x32 = kernel_config::runs_x32(&release.release().to_string_lossy());
-        Self { machine, isa: isa_of_this_cpu(), is_intel: is_intel(), kernel, page_size, handlers, x32 }
+        let (big_endian, hwcaps) = (cfg!(target_endian = "big"), Vec::new());
+        let (isa, is_intel) = (isa_of_this_cpu(), is_intel());
+        Self { machine, isa, is_intel, kernel, page_size, handlers, x32, big_endian, hwcaps }
     }
 
     /// The sizes of a page that the kernel may have: the one that is known, or each with which kernels for the
@@ -43,12 +69,65 @@ impl Platform {
         }
     }
 
+    /// Another machine, of which only the plainest CPU is known, and no kernel.
+    pub fn of_machine(machine: Machine, big_endian: bool) -> Self {
+        let isa = (machine == Machine::X86_64).then(|| IsaLevel::up_to(1));
+        Self { machine, isa, big_endian, ..Self::default() }
+    }
+
+    /// The platform of a root file system: this machine's where it runs the root's programs, else the plainest
+    /// of the machine that they are for.
+    pub fn of_root(root: &Root) -> Self {
+        let here = Self::of_this_machine();
+        match machine_of(root) {
+            Some((machine, big_endian)) if !here.runs(machine) || big_endian != here.big_endian => {
+                Self::of_machine(machine, big_endian)
+            }
+            _ => here,
+        }
+    }
+
+    /// The name that `uname -m` prints.
+    pub fn name(&self) -> String {
+        self.machine.usual_name(self.big_endian)
+    }
+
     /// Whether the kernel can start programs for `machine` besides its own: the 32-bit ancestors that
     /// 64-bit kernels usually still run.
     pub fn runs(&self, machine: Machine) -> bool {
         let compatible = [(Machine::X86_64, Machine::I386), (Machine::AARCH64, Machine::ARM)];
         self.machine == machine || compatible.contains(&(self.machine, machine))
     }
+}
+
+/// Files that a root usually has, of its own machine.
+const USUAL_FILES: [&str; 14] = [
+    "/bin/sh",
+    "/usr/bin/env",
+    "/bin/busybox",
+    "/sbin/init",
+    "/sbin/ldconfig",
+    "/lib64/ld-linux-x86-64.so.2",
+    "/lib/ld-linux-aarch64.so.1",
+    "/lib/ld64.so.1",
+    "/lib64/ld64.so.2",
+    "/lib/ld-linux-riscv64-lp64d.so.1",
+    "/lib/ld-linux-armhf.so.3",
+    "/lib64/ld-linux-loongarch-lp64d.so.1",
+    "/lib/ld-linux.so.2",
+    "/lib64/ld64.so.1",
+];
+
+/// The machine and the byte order of what a root has; `None` where it has nothing that tells it.
+fn machine_of(root: &Root) -> Option<(Machine, bool)> {
+    let musl = root.listing(Path::new("/lib")).unwrap_or_default();
+    let musl =
+        musl.into_iter().filter(|name| name.starts_with("ld-musl-")).map(|name| format!("/lib/{name}"));
+    let all = USUAL_FILES.map(str::to_owned).into_iter().chain(musl);
+    let objects = all.filter_map(|path| root.object(Path::new(&path)).ok());
+    let parsed = objects.filter_map(|(data, _)| elf::Object::parse(data).ok());
+    let mut machines = parsed.map(|object| (object.machine, object.endian == elf::Endian::Big));
+    machines.next()
 }
 
 /// Whether the vendor that CPUID leaf 0 names is Intel.

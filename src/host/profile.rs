@@ -55,6 +55,12 @@ pub struct Profile {
     /// Whether the kernel runs programs with 32-bit addresses on x86-64 (x32), where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub x32: Option<bool>,
+    /// Whether the machine's integers are stored most significant byte first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub big_endian: bool,
+    /// The sub-directories of `glibc-hwcaps` that its loader searches, best first, on other machines than x86-64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hwcaps: Vec<String>,
     /// What its drivers offer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drivers: Option<Drivers>,
@@ -142,6 +148,8 @@ impl Profile {
             page_size: platform.page_size,
             handlers: platform.handlers.clone(),
             x32: platform.x32,
+            big_endian: platform.big_endian,
+            hwcaps: platform.hwcaps.clone(),
             complete: true,
             ..Self::default()
         }
@@ -157,6 +165,8 @@ impl Profile {
             page_size: self.page_size.filter(|size| size.is_power_of_two()),
             handlers: self.handlers.clone(),
             x32: self.x32,
+            big_endian: self.big_endian,
+            hwcaps: self.hwcaps.clone(),
         }
     }
 
@@ -213,14 +223,20 @@ fn decompress(bytes: &[u8]) -> Result<Vec<u8>, ProfileError> {
 mod tests {
     use super::*;
 
+    fn platform() -> Platform {
+        let isa = Some(IsaLevel::up_to(3));
+        let kernel = Some(KernelVersion(6, 1, 0));
+        Platform { isa, is_intel: true, kernel, ..Platform::of_machine(Machine::X86_64, false) }
+    }
+
     #[test]
     fn a_profile_round_trips_compressed_or_not() {
-        let profile = Profile::new(&Platform::of_this_machine());
+        let profile = Profile::new(&platform());
         let text = profile.to_json();
         assert_eq!(Profile::parse(&text).unwrap(), profile);
         let compressed = zstd::bulk::compress(&text, 3).unwrap();
         assert_eq!(Profile::parse(&compressed).unwrap(), profile);
-        assert_eq!(profile.platform(), Platform::of_this_machine());
+        assert_eq!(profile.platform(), platform());
     }
 
     #[test]

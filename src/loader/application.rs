@@ -114,6 +114,7 @@ impl Application {
         all: bool,
         mut visit: impl FnMut(&str, &Load),
     ) -> Started {
+        files.memory().budget.extend(environment.library_path.as_deref());
         let environment = self.environment(files, environment);
         let passed = self.passed_over(files, &environment);
         let special = Special::of(self);

@@ -156,6 +156,7 @@ mod tests {
             kernel: None,
             page_size: Some(4096),
             handlers: Default::default(),
+            ..Platform::default()
         };
         let verdict = |is_musl, is_this_machine| {
             let program = &facts;

@@ -32,16 +32,23 @@ const USUAL: u64 = 1 << 25;
 /// The size of an application, in bytes of its document or files, above which it may take more.
 const USUAL_SIZE: u64 = 4 << 20;
 
+/// How many directories a user names as a rule, and what each of more may cost: a look-up for each of some hundred
+/// libraries.
+const USUAL_DIRECTORIES: usize = 64;
+const COST_OF_DIRECTORY: u64 = 1 << 15;
+
 /// What is left to be spent.
 #[derive(Debug)]
 pub(super) struct Budget {
     left: Cell<u64>,
     exceeded: Cell<Option<Effort>>,
+    /// Whether there is already more for what the user asks for.
+    extended: Cell<bool>,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { left: Cell::new(USUAL), exceeded: Cell::new(None) }
+        Self { left: Cell::new(USUAL), exceeded: Cell::new(None), extended: Cell::new(false) }
     }
 }
 
@@ -50,6 +57,17 @@ impl Budget {
     pub fn refill(&self, size: u64) {
         self.left.set((USUAL / USUAL_SIZE).saturating_mul(size.max(USUAL_SIZE)));
         self.exceeded.set(None);
+        self.extended.set(false);
+    }
+
+    /// Adds, once for an application, what directories cost that the user names for the start, such as those of
+    /// `LD_LIBRARY_PATH`: they are no work that a document asks for.
+    pub fn extend(&self, library_path: Option<&str>) {
+        let list = library_path.unwrap_or_default().bytes();
+        let directories = list.filter(|byte| matches!(byte, b':' | b';')).count();
+        if directories > USUAL_DIRECTORIES && !self.extended.replace(true) {
+            self.left.set(self.left.get().saturating_add(directories as u64 * COST_OF_DIRECTORY));
+        }
     }
 
     /// Takes from what is left; whether there was as much. Once there was not, there is nothing more.
@@ -90,6 +108,12 @@ mod tests {
         assert!(!budget.spend(Effort::Symbols, 1));
         assert!(!budget.spend(Effort::Search, 1));
         assert_eq!(budget.problem(), Some(Problem::EffortExceeded { effort: Effort::Symbols }));
+        budget.refill(0);
+        budget.extend(Some(&":".repeat(64)));
+        assert!(budget.spend(Effort::Search, 1 << 25) && !budget.spend(Effort::Search, 1));
+        budget.refill(0);
+        (0..2).for_each(|_| budget.extend(Some(&":".repeat(1 << 10))));
+        assert!(budget.spend(Effort::Search, 1 << 26) && !budget.spend(Effort::Search, 1));
         budget.refill(8 << 20);
         assert_eq!(budget.problem(), None);
         assert!(budget.spend(Effort::Search, 1 << 26) && !budget.spend(Effort::Search, 1));

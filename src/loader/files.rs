@@ -147,9 +147,9 @@ pub trait Files {
         DynamicLoader::parse(path, &data, machine, class).map(Arc::new)
     }
 
-    /// The cache at `path`; `None` when there is none or it is corrupt.
-    fn library_cache(&self, path: &str) -> Option<Arc<LibraryCache>> {
-        LibraryCache::parse(&self.read(path).ok()?).map(Arc::new)
+    /// The cache at `path` as a loader of a byte order reads it; `None` when there is none or it is corrupt.
+    fn library_cache(&self, path: &str, big_endian: bool) -> Option<Arc<LibraryCache>> {
+        LibraryCache::parse_as(&self.read(path).ok()?, big_endian).map(Arc::new)
     }
 
     /// What becomes of a library for `program` that no search finds: a container runtime may bring it from
@@ -180,13 +180,17 @@ pub struct HostFiles {
     root: Root,
     paths: RefCell<HashMap<String, Result<Opened, OpenError>>>,
     objects: RefCell<HashMap<host::Identity, Result<Arc<Facts>, OpenError>>>,
+    /// Whether there is something at the path of a directory. Loaders remember it as well: a sub-directory for
+    /// the CPU that is not there costs nothing more for the next name.
+    directories: RefCell<HashMap<String, bool>>,
     memory: Memory,
 }
 
 impl HostFiles {
     /// The files of a root.
     pub fn new(root: Root) -> Self {
-        Self { root, paths: RefCell::default(), objects: RefCell::default(), memory: Memory::default() }
+        let (paths, objects, directories) = Default::default();
+        Self { root, paths, objects, directories, memory: Memory::default() }
     }
 
     /// The root.
@@ -210,6 +214,22 @@ impl HostFiles {
         match self.memory.budget.spend(Effort::Search, cost) {
             true => Ok(()),
             false => Err(WalkError::NotFound.into()),
+        }
+    }
+
+    /// Whether a path lies in a directory that is known not to be there.
+    fn is_in_missing_directory(&self, path: &str) -> bool {
+        let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+        self.directories.borrow().get(directory) == Some(&false)
+    }
+
+    /// Remembers whether the directory of a path is there that led to nothing.
+    fn remember_directory(&self, path: &str) {
+        let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+        let mut directories = self.directories.borrow_mut();
+        if directories.len() < MOST_PATHS && !directories.contains_key(directory) {
+            let is_there = !matches!(self.root.resolve(Path::new(directory)), Err(WalkError::NotFound));
+            directories.insert(directory.to_owned(), is_there);
         }
     }
 
@@ -253,8 +273,15 @@ impl Files for HostFiles {
         if let Some(known) = self.paths.borrow().get(path) {
             return known.clone();
         }
+        if self.is_in_missing_directory(path) {
+            self.memory.budget.spend(Effort::Search, cost_of_lookup(path));
+            return Err(WalkError::NotFound.into());
+        }
         self.spend(path)?;
         let opened = self.open_anew(path);
+        if matches!(opened, Err(OpenError::Absent(_))) {
+            self.remember_directory(path);
+        }
         let mut paths = self.paths.borrow_mut();
         if paths.len() < MOST_PATHS {
             paths.insert(path.to_owned(), opened.clone());
@@ -560,8 +587,8 @@ impl Files for ScopeFiles<'_> {
         self.below.dynamic_loader(path, machine, class)
     }
 
-    fn library_cache(&self, path: &str) -> Option<Arc<LibraryCache>> {
-        self.below.library_cache(path)
+    fn library_cache(&self, path: &str, big_endian: bool) -> Option<Arc<LibraryCache>> {
+        self.below.library_cache(path, big_endian)
     }
 
     fn injected(&self, name: &str, program: &Facts, by_injected: bool) -> Injection {

@@ -94,6 +94,9 @@ impl Hwcaps {
             let levels = (2..=level.min(4)).rev();
             subdirectories.extend(levels.map(|level| format!("glibc-hwcaps/x86-64-v{level}/")));
         }
+        if loader.searches_hwcaps && machine == platform.machine {
+            subdirectories.extend(platform.hwcaps.iter().map(|name| format!("glibc-hwcaps/{name}/")));
+        }
         let legacy = loader.searches_legacy_hwcaps.then(|| Legacy::of(machine, platform));
         subdirectories.extend(legacy.iter().flat_map(Legacy::subdirectories));
         subdirectories.push(String::new());
@@ -130,18 +133,7 @@ mod tests {
 
     fn legacy(machine: Machine, level: u32, is_intel: bool) -> Legacy {
         let isa = Some(IsaLevel::up_to(level));
-        Legacy::of(
-            machine,
-            &Platform {
-                machine: Machine::X86_64,
-                isa,
-                is_intel,
-                kernel: None,
-                page_size: None,
-                handlers: Vec::new(),
-                x32: None,
-            },
-        )
+        Legacy::of(machine, &Platform { machine: Machine::X86_64, isa, is_intel, ..Platform::default() })
     }
 
     #[test]

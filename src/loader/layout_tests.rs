@@ -5,7 +5,7 @@ use crate::elf::Machine;
 use crate::spec::{self, Object, ObjectKind, SegmentRole};
 
 fn platform(machine: Machine, page_size: Option<u64>) -> Platform {
-    Platform { machine, isa: None, is_intel: false, kernel: None, page_size, handlers: Vec::new(), x32: None }
+    Platform { machine, isa: None, is_intel: false, kernel: None, page_size, ..Platform::default() }
 }
 
 fn segment(role: SegmentRole, flags: &str, address: u64, size: u64, alignment: u64) -> spec::Segment {

@@ -15,7 +15,7 @@ use crate::loader::effort::Budget;
 #[derive(Debug, Default)]
 pub struct Memory {
     loaders: RefCell<HashMap<String, Option<Arc<DynamicLoader>>>>,
-    caches: RefCell<HashMap<String, Option<Arc<LibraryCache>>>>,
+    caches: RefCell<HashMap<(String, bool), Option<Arc<LibraryCache>>>>,
     pub(super) bindings: binding::Memo,
     /// What may still be done for the application at hand.
     pub(super) budget: Budget,
@@ -43,13 +43,19 @@ impl Memory {
         loader
     }
 
-    /// The cache at `path`; `None` when there is none or it is corrupt.
-    pub(super) fn library_cache(&self, files: &dyn Files, path: &str) -> Option<Arc<LibraryCache>> {
-        if let Some(known) = self.caches.borrow().get(path) {
+    /// The cache at `path` as a loader of a byte order reads it; `None` when there is none or it is corrupt.
+    pub(super) fn library_cache(
+        &self,
+        files: &dyn Files,
+        path: &str,
+        big_endian: bool,
+    ) -> Option<Arc<LibraryCache>> {
+        let key = (path.to_owned(), big_endian);
+        if let Some(known) = self.caches.borrow().get(&key) {
             return known.clone();
         }
-        let cache = files.library_cache(path);
-        self.caches.borrow_mut().insert(path.to_owned(), cache.clone());
+        let cache = files.library_cache(path, big_endian);
+        self.caches.borrow_mut().insert(key, cache.clone());
         cache
     }
 }

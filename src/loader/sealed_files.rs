@@ -73,11 +73,12 @@ impl<'a> SealedFiles<'a> {
     /// The host's library of a name: by the cache of its loader, then in the directories of drivers.
     fn on_host(&self, name: &str, machine: Machine, class: Class) -> Result<Injection, bool> {
         let flags = LibraryCache::required_flags(machine, class);
-        let loader = DynamicLoader::usual_path(machine, class, cfg!(target_endian = "big"));
+        let big_endian = machine.is_big_endian();
+        let loader = DynamicLoader::usual_path(machine, class, big_endian);
         let cache = loader
             .and_then(|path| self.host.dynamic_loader(path, machine, class))
             .map_or_else(|| "/etc/ld.so.cache".to_owned(), |loader| loader.cache_path.clone());
-        let cached = self.host.memory().library_cache(self.host, &cache);
+        let cached = self.host.memory().library_cache(self.host, &cache, big_endian);
         let entries = cached.map(|cache| cache.find(name)).unwrap_or_default();
         let cached = entries
             .into_iter()
@@ -131,7 +132,7 @@ impl Files for SealedFiles<'_> {
         self.loaders.get(path).cloned()
     }
 
-    fn library_cache(&self, _: &str) -> Option<Arc<LibraryCache>> {
+    fn library_cache(&self, _: &str, _: bool) -> Option<Arc<LibraryCache>> {
         self.cache.clone()
     }
 

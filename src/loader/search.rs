@@ -78,7 +78,7 @@ impl<'a> Search<'a> {
         loader: &'a DynamicLoader,
         fit: Fit<'a>,
     ) -> Self {
-        let cache = files.memory().library_cache(files, &loader.cache_path);
+        let cache = files.memory().library_cache(files, &loader.cache_path, fit.program.big_endian);
         let musl_directories =
             || files.read(&loader.musl_path_file()).ok().map(|data| musl_directories(&data));
         let default_directories = match loader.is_musl() {

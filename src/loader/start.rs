@@ -69,6 +69,7 @@ pub struct Start<'a> {
 /// as by a program that needs nothing else.
 pub fn start(start: &Start<'_>, files: &dyn Files, environment: &Environment) -> Load {
     files.memory().budget.refill(0);
+    files.memory().budget.extend(environment.library_path.as_deref());
     honest(start_object_or_script(start, files, environment), files)
 }
 
@@ -82,6 +83,7 @@ pub fn start_and_open(
     environment: &Environment,
 ) -> Load {
     files.memory().budget.refill(0);
+    files.memory().budget.extend(environment.library_path.as_deref());
     honest(open_later(start, names, files, environment), files)
 }
 

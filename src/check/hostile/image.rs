@@ -10,7 +10,7 @@ use crate::spec::{self, CacheLine, Flavour, HostLibrary, Image, Object, Requirem
 
 /// The path by which programs of this machine name their loader.
 fn loader_path() -> String {
-    let usual = DynamicLoader::usual_path(Machine::of_this_program(), Class::Elf64, false);
+    let usual = DynamicLoader::usual_path(Machine::X86_64, Class::Elf64, false);
     usual.expect("this machine has a usual loader").to_owned()
 }
 
@@ -32,7 +32,7 @@ fn loader(change: impl FnOnce(&mut spec::DynamicLoader)) -> spec::DynamicLoader 
 
 /// The document of an image that has the program `app`, its loader and what the test says.
 fn image(objects: Vec<Object>, change: impl FnOnce(&mut Image)) -> Specification {
-    let platform = format!("linux/{}", if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" });
+    let platform = "linux/amd64".to_owned();
     let mut image = Image { platform, loaders: vec![loader(|_| ())], ..Image::default() };
     change(&mut image);
     let own = object(loader_path().trim_start_matches('/'));

@@ -6,7 +6,8 @@ mod image;
 
 use std::time::{Duration, Instant};
 
-use crate::check::{Host, Matter, Options, Remark, Report, Verdict, check};
+use crate::check::saved_tests::made_host;
+use crate::check::{Matter, Options, Remark, Report, Verdict, check};
 use crate::elf::{Class, Machine};
 use crate::host::DynamicLoader;
 use crate::loader::{Effort, Problem};
@@ -19,12 +20,12 @@ use crate::spec::{
 const SOON: Duration = Duration::from_secs(120);
 
 fn object(path: &str) -> Object {
-    Object::new(path, ObjectKind::Library, &Machine::of_this_program().to_string(), 64)
+    Object::new(path, ObjectKind::Library, &Machine::X86_64.to_string(), 64)
 }
 
 /// A program at the path `app` that needs what the test says.
 fn program(change: impl FnOnce(&mut Object)) -> Object {
-    let usual = DynamicLoader::usual_path(Machine::of_this_program(), Class::Elf64, false);
+    let usual = DynamicLoader::usual_path(Machine::X86_64, Class::Elf64, false);
     let interpreter = usual.map(str::to_owned);
     let mut program = Object { kind: ObjectKind::Executable, interpreter, ..object("app") };
     change(&mut program);
@@ -39,7 +40,7 @@ fn report(specification: &Specification) -> Report {
     let size = serde_json::to_vec(specification).unwrap().len();
     assert!(size < 4_500_000, "{size}");
     let start = Instant::now();
-    let report = check(specification, &Host::this_machine(&Options::default()));
+    let report = check(specification, &made_host(&Options::default()));
     assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
     report
 }
@@ -130,7 +131,8 @@ fn a_run_path_of_thousands_of_directories_is_searched_so_far_and_no_further() {
                 program.needed = names(wanted);
                 program.runpath = Some(list.join(":"));
             })]));
-            let too_many = count == 400_000 || wanted == 1000;
+            // Looking one name up takes little where nothing is there, however many directories there are.
+            let too_many = wanted == 1000;
             assert_eq!(exceeded(&report).is_some(), too_many, "{count} {wanted}");
         }
     }

@@ -29,7 +29,7 @@ pub(super) struct Seen {
     /// Paths at which the loader stops or that it passes over, with its words.
     pub unusable: BTreeMap<String, String>,
     pub loaders: BTreeMap<String, DynamicLoader>,
-    pub caches: BTreeSet<String>,
+    pub caches: BTreeSet<(String, bool)>,
     pub files: BTreeMap<String, Bytes>,
 }
 
@@ -239,11 +239,11 @@ impl Files for TreeFiles<'_> {
         Some(Arc::new(loader))
     }
 
-    fn library_cache(&self, path: &str) -> Option<Arc<LibraryCache>> {
+    fn library_cache(&self, path: &str, big_endian: bool) -> Option<Arc<LibraryCache>> {
         let (_, _, file) = self.tree.file(Path::new(path)).ok()?;
         let Content::Whole(bytes) = &file.content else { return None };
-        self.seen.borrow_mut().caches.insert(path.to_owned());
-        LibraryCache::parse(bytes).map(Arc::new)
+        self.seen.borrow_mut().caches.insert((path.to_owned(), big_endian));
+        LibraryCache::parse_as(bytes, big_endian).map(Arc::new)
     }
 
     fn injected(&self, name: &str, _: &Facts, _: bool) -> Injection {

@@ -213,13 +213,10 @@ fn environments(tree: &Tree, config: &Config) -> Vec<Environment> {
     let machine = machine(tree, config);
     let environment = |level: Option<u32>, is_intel: bool| Environment {
         platform: Platform {
-            machine,
             isa: level.map(IsaLevel::up_to),
             is_intel,
-            kernel: None,
-            page_size: None,
-            handlers: Vec::new(),
             x32: Some(true),
+            ..Platform::of_machine(machine, machine.is_big_endian())
         },
         library_path: config.variable("LD_LIBRARY_PATH").map(str::to_owned),
         working_directory: Some(config.working_dir.clone())
@@ -401,7 +398,8 @@ impl Survey {
         let base = if expects_host { base::names() } else { Vec::new() };
         image.cache = cache_lines(tree, &seen, &base, self.recorded.as_ref());
         let encode = |bytes: &bytes::Bytes| base64::engine::general_purpose::STANDARD.encode(bytes);
-        let files = seen.files.iter().filter(|(path, _)| !seen.caches.contains(*path));
+        let files =
+            seen.files.iter().filter(|(path, _)| !seen.caches.iter().any(|(cache, _)| cache == *path));
         image.files = files.map(|(path, bytes)| (path.clone(), encode(bytes))).collect();
         image.host_libraries = self.host_libraries.into_values().collect();
         let mut specification = Specification::new();
@@ -530,10 +528,10 @@ fn cache_lines(tree: &Tree, seen: &Seen, base: &[String], recorded: Option<&Reco
     let opened = programs.flat_map(|program| program.libraries.iter().filter_map(|l| l.name.as_deref()));
     names.extend(opened);
     let mut lines: Vec<CacheLine> = Vec::new();
-    for path in &seen.caches {
+    for (path, big_endian) in &seen.caches {
         let Ok((_, _, file)) = tree.file(path.as_ref()) else { continue };
         let crate::image::Content::Whole(bytes) = &file.content else { continue };
-        let Some(cache) = LibraryCache::parse(bytes) else { continue };
+        let Some(cache) = LibraryCache::parse_as(bytes, *big_endian) else { continue };
         lines.extend(names.iter().flat_map(|name| cache.lines(name)));
     }
     lines

@@ -47,15 +47,8 @@ fn started(text: &str, handlers: Vec<Handler>) -> Load {
     write(root.path(), "/opt/sub/only-here", &program(own));
     write(root.path(), "/srv/ep.sh", text.as_bytes());
     let files = HostFiles::new(Root::at(root.path()).unwrap());
-    let platform = Platform {
-        machine: own,
-        isa: None,
-        is_intel: false,
-        kernel: None,
-        page_size: None,
-        handlers,
-        x32: None,
-    };
+    let platform =
+        Platform { machine: own, isa: None, is_intel: false, kernel: None, handlers, ..Platform::default() };
     let environment = Environment {
         opens_programs: false,
         platform,
