@@ -13,7 +13,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("input::a_file_that_is_no_elf_is_named", &[], no_elf),
         Case::new("input::the_same_input_gives_the_same_bytes", &[], same_bytes),
         Case::new("input::another_major_version_is_refused", &[], major_version),
-        Case::new("input::a_newer_minor_version_is_read", &[], minor_version),
+        Case::new("input::a_newer_minor_version_is_read_and_undecided_at_best", &[], minor_version),
         Case::new("input::a_document_of_compat_lib_is_checked_by_its_names", &[], compat_lib),
         Case::new("input::validate_names_the_place_of_each_fault", &[], validate),
         Case::new("input::a_document_that_is_no_json_is_undecided", &[], no_json),
@@ -94,6 +94,9 @@ fn minor_version(workspace: &Workspace) {
     let version = document["version"].as_str().expect("a version");
     let major = version.split('.').next().expect("a major version");
     with_version(workspace, &format!("{major}.99.0"));
+    workspace.compat(["check", "other.json"]).run().exits(3).says(&format!("{major}.99.0"));
+    workspace.compat(["check", "--accept-undecided", "other.json"]).ok();
+    with_version(workspace, &format!("{major}.0.99"));
     workspace.compat(["check", "other.json"]).ok();
 }
 

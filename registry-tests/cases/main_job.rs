@@ -134,8 +134,17 @@ fn static_program(workspace: &Workspace) {
 
 fn script(workspace: &Workspace) {
     workspace.write("script", "#!/usr/bin/env sh\necho hello\n");
+    set_mode(workspace, "script", 0o755);
     workspace.compat(["gen", "script", "-o", "compat.json"]).ok();
     let document = String::from_utf8(workspace.read("compat.json")).expect("text");
     assert!(document.contains("libc.so.6") && document.contains("/usr/bin/env"), "{document}");
     workspace.compat(["check", "compat.json"]).ok();
+    set_mode(workspace, "script", 0o644);
+    workspace.compat(["gen", "script", "-o", "compat.json"]).ok();
+    workspace.compat(["check", "compat.json"]).run().exits(1).says("Permission denied");
+}
+
+fn set_mode(workspace: &Workspace, file: &str, mode: u32) {
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+    std::fs::set_permissions(workspace.path(file), mode).expect("our file");
 }

@@ -38,7 +38,7 @@ pub fn name(path: &Path) -> String {
 /// Tells how many events of a recording were passed over, because only a newer program knows their kinds.
 pub fn tell_unknown(path: &Path, count: u64, context: &Context) {
     if count > 0 {
-        let what = "of kinds that only a newer compat knows are passed over";
+        let what = "passed over, of kinds that only a newer compat knows";
         context.warn(&format!("{}: {} {what}", name(path), super::wording::count(count, "event")));
     }
 }
