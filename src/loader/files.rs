@@ -538,6 +538,8 @@ impl Files for ScopeFiles<'_> {
         }
         match self.object(&inside) {
             Some(object) => Ok(object.clone()),
+            // A scope that lies nowhere has no host's files in it, whatever is known of the host.
+            None if self.application.location.is_none() => Err(WalkError::NotFound.into()),
             None => self.open_below(&self.seen_below(path, &inside), path),
         }
     }
