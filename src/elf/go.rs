@@ -7,9 +7,9 @@
 
 use goblin::elf::program_header::{PF_W, PF_X, PT_LOAD};
 
-use crate::elf::object::Segments;
 use crate::elf::reader::Reader;
 use crate::elf::section::{Looked, Section};
+use crate::elf::segments::Segments;
 use crate::elf::{Class, Endian};
 
 const MAGIC: &[u8] = b"\xff Go buildinf:";

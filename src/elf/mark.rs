@@ -6,8 +6,8 @@ use std::ops::Range;
 use goblin::elf::header::{ET_DYN, ET_EXEC, Header};
 use goblin::elf::program_header::{PF_W, PF_X, PT_DYNAMIC, PT_INTERP, PT_LOAD};
 
-use crate::elf::object::Segments;
 use crate::elf::section::{Looked, sections};
+use crate::elf::segments::Segments;
 use crate::elf::{go, packing};
 
 /// What static start code of glibc prints on a kernel that is older than its own least (`__libc_start_main`

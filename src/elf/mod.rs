@@ -21,6 +21,7 @@ mod dynamic;
 mod error;
 mod go;
 mod hash;
+mod hash_table;
 #[cfg(test)]
 mod hostile;
 mod layout;
@@ -34,6 +35,7 @@ mod range;
 mod reader;
 mod relocation;
 mod section;
+mod segments;
 mod symbol;
 mod thread_local;
 mod version;

@@ -8,8 +8,9 @@ use bytes::Bytes;
 use goblin::elf::program_header as segment;
 
 use crate::elf::dynamic::Tables;
-use crate::elf::object::{self, Segments};
+use crate::elf::object;
 use crate::elf::reader::Reader;
+use crate::elf::segments::{Segments, dynamic_entries, dynamic_range, parse_segments};
 use crate::elf::symbol::SymbolTable;
 use crate::elf::{Marks, Object, mark, relocation, version};
 
@@ -38,7 +39,7 @@ pub fn ranges(data: &Bytes) -> Vec<Range<usize>> {
         let size = usize::from(elf_header.e_phnum) * usize::from(elf_header.e_phentsize);
         ranges.push(table..table.saturating_add(size));
     }
-    let Ok(headers) = object::parse_segments(&elf_header, reader) else {
+    let Ok(headers) = parse_segments(&elf_header, reader) else {
         return merged(ranges, data.len());
     };
     let segments = Segments { reader, headers };
@@ -70,10 +71,10 @@ pub fn outline(data: &[u8]) -> Vec<Range<usize>> {
         let size = usize::from(elf_header.e_phnum) * usize::from(elf_header.e_phentsize);
         parts.push(table..table.saturating_add(size));
     }
-    if let Ok(headers) = object::parse_segments(&elf_header, reader) {
+    if let Ok(headers) = parse_segments(&elf_header, reader) {
         let segments = Segments { reader, headers };
         segment_ranges(&segments, &mut parts);
-        let entries = object::dynamic_entries(&segments).ok().flatten();
+        let entries = dynamic_entries(&segments).ok().flatten();
         if let Some(entries) = &entries {
             dynamic_section(&segments, entries.size, &mut parts);
             table_outline(&segments, &entries.tables, &mut parts);
@@ -123,7 +124,7 @@ fn segment_ranges(segments: &Segments<'_>, ranges: &mut Vec<Range<usize>>) {
 
 /// The dynamic section: `size` bytes of it, or as many as its program header says.
 fn dynamic_section(segments: &Segments<'_>, size: usize, ranges: &mut Vec<Range<usize>>) {
-    if let Some(Some(place)) = object::dynamic_range(segments) {
+    if let Some(Some(place)) = dynamic_range(segments) {
         let stated = segments.dynamic().map_or(0, |header| header.p_filesz);
         let stated = usize::try_from(stated).unwrap_or(usize::MAX).min(place.len());
         ranges.push(place.start..place.start + stated.max(size));
@@ -140,7 +141,7 @@ pub fn is_searched(name: &[u8], data: &Bytes) -> bool {
 
 fn object_ranges(object: &Object, segments: &Segments<'_>, ranges: &mut Vec<Range<usize>>) {
     segment_ranges(segments, ranges);
-    let Ok(Some(entries)) = object::dynamic_entries(segments) else { return };
+    let Ok(Some(entries)) = dynamic_entries(segments) else { return };
     dynamic_section(segments, entries.size, ranges);
     let (tables, reader) = (&entries.tables, segments.reader);
     if let Ok((start, size)) = object::strings(segments, tables) {

@@ -1,26 +1,23 @@
 //! Dynamic symbols: what an object imports, what it exports, and the loader's own look-up.
 //!
-//! Source: `do_lookup_x` and `check_match` in glibc's `elf/dl-lookup.c`; the layout of the GNU hash
-//! table from the same file and from `bfd/elflink.c`'s description of `.gnu.hash`.
+//! Source: `do_lookup_x` and `check_match` in glibc's `elf/dl-lookup.c`. The tables that lead to the symbols are
+//! read by `hash_table`.
 
 use std::ops::Range;
 
 use goblin::elf::sym;
 
+use crate::elf::hash_table::{GnuHash, LONGEST_LOOK_UP, visit_sysv};
 use crate::elf::name::room_for_symbols;
 use crate::elf::reader::Reader;
 use crate::elf::version::VersionEntry;
-use crate::elf::{Class, Uses, VersionNeed, gnu_hash, sysv_hash};
+use crate::elf::{Class, Uses, VersionNeed, gnu_hash};
 
 const SHN_UNDEF: u16 = 0;
 const SHN_ABS: u16 = 0xfff1;
 const HIDDEN: u16 = 0x8000;
 /// On MIPS, an undefined symbol's value is the canonical address of a function (`STO_MIPS_PLT`).
 const MIPS_PLT: u8 = 8;
-/// How far one look-up goes: symbols of a chain, and a sixteenth of the bytes compared. The fewest
-/// buckets that a linker makes are those of Go's, one for each doubling of the symbols; their chains
-/// grow this long with a hundred thousand symbols.
-const LONGEST_LOOK_UP: usize = 8192;
 /// What is left of a symbol's name when there is no more room for names.
 const CUT_NAME: usize = 64;
 
@@ -41,6 +38,13 @@ pub struct Import<'a> {
     pub own: bool,
     /// The object defines it itself, and no other object can come before it (`STV_PROTECTED`).
     pub protected: bool,
+}
+
+impl Import<'_> {
+    /// Whether its absence stops the start even when symbols are bound lazily.
+    pub fn is_fatal_at_start(&self) -> bool {
+        !self.weak && self.uses != Uses::JUMP_SLOT
+    }
 }
 
 /// An import as the tables of its object give it; [`crate::elf::Object::import`] says what it is.
@@ -504,103 +508,5 @@ struct Match {
 impl Match {
     fn found(&self) -> bool {
         self.exact || self.versioned == 1
-    }
-}
-
-/// The header of a GNU hash table and where its parts lie.
-struct GnuHash {
-    bucket_count: usize,
-    symbol_offset: usize,
-    bloom_count: usize,
-    bloom_shift: u32,
-    bloom: usize,
-    buckets: usize,
-    chain: usize,
-}
-
-impl GnuHash {
-    fn parse(reader: Reader<'_>, at: usize) -> Option<Self> {
-        let bucket_count = reader.u32(at)? as usize;
-        let symbol_offset = reader.u32(at + 4)? as usize;
-        let bloom_count = reader.u32(at.checked_add(8)?)? as usize;
-        let bloom_shift = reader.u32(at + 12)?;
-        let bloom = at + 16;
-        let buckets = bloom.checked_add(bloom_count.checked_mul(reader.word_size())?)?;
-        let chain = buckets.checked_add(bucket_count.checked_mul(4)?)?;
-        let usable = bucket_count > 0 && bloom_count > 0 && chain <= reader.data.len();
-        usable.then_some(Self {
-            bucket_count,
-            symbol_offset,
-            bloom_count,
-            bloom_shift,
-            bloom,
-            buckets,
-            chain,
-        })
-    }
-
-    /// Whether the Bloom filter lets the hash through.
-    fn may_hold(&self, reader: Reader<'_>, hash: u32) -> bool {
-        let bits = u32::from(reader.class.bits());
-        let word = (hash / bits) as usize % self.bloom_count;
-        let filter = reader.word(self.bloom + word * reader.word_size()).unwrap_or(u64::MAX);
-        let second = hash.checked_shr(self.bloom_shift).unwrap_or(0);
-        filter >> (hash % bits) & filter >> (second % bits) & 1 != 0
-    }
-
-    /// Calls `examine` with each symbol whose hash is equal, until it says that it has seen enough.
-    fn visit(&self, reader: Reader<'_>, hash: u32, mut examine: impl FnMut(usize) -> bool) {
-        if !self.may_hold(reader, hash) {
-            return;
-        }
-        let bucket = hash as usize % self.bucket_count;
-        let Some(first @ 1..) = reader.u32(self.buckets + bucket * 4) else { return };
-        let first = first as usize;
-        for index in first..first.saturating_add(LONGEST_LOOK_UP) {
-            let Some(chained) = self.chained(reader, index) else { return };
-            if (chained ^ hash) >> 1 == 0 && examine(index) {
-                return;
-            }
-            if chained & 1 != 0 {
-                return;
-            }
-        }
-    }
-
-    fn chained(&self, reader: Reader<'_>, index: usize) -> Option<u32> {
-        let place = index.checked_sub(self.symbol_offset)?.checked_mul(4)?;
-        reader.u32(self.chain.checked_add(place)?)
-    }
-
-    /// One past the last symbol that the table holds.
-    fn count(&self, reader: Reader<'_>) -> Option<usize> {
-        let buckets = (0..self.bucket_count).filter_map(|bucket| reader.u32(self.buckets + bucket * 4));
-        let mut index = buckets.max()? as usize;
-        if index == 0 {
-            return Some(self.symbol_offset);
-        }
-        while self.chained(reader, index)? & 1 == 0 {
-            index += 1;
-        }
-        Some(index + 1)
-    }
-}
-
-/// As [`GnuHash::visit`], for a System V table. A chain that loops ends after as many steps as the
-/// table has entries, or as one look-up goes.
-fn visit_sysv(reader: Reader<'_>, at: usize, name: &[u8], mut examine: impl FnMut(usize) -> bool) {
-    let (Some(bucket_count @ 1..), Some(chain_count)) = (reader.u32(at), reader.u32(at + 4)) else { return };
-    let (bucket_count, chain_count) = (bucket_count as usize, chain_count as usize);
-    let buckets = at + 8;
-    let place = |index: usize| buckets.checked_add(index.checked_mul(4)?);
-    let bucket = sysv_hash(name) as usize % bucket_count;
-    let mut next = place(bucket).and_then(|at| reader.u32(at));
-    for _ in 0..chain_count.min(LONGEST_LOOK_UP) {
-        let Some(index @ 1..) = next else { return };
-        if examine(index as usize) {
-            return;
-        }
-        let chained = bucket_count.checked_add(index as usize);
-        next = chained.and_then(place).and_then(|at| reader.u32(at));
     }
 }

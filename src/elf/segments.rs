@@ -1,0 +1,127 @@
+//! The segments of an object: where an address lies in the file, and the dynamic section.
+//!
+//! Source: gABI, chapter 5, "Program Header" and "Dynamic Section".
+
+use std::ops::Range;
+
+use goblin::container::{Container, Ctx};
+use goblin::elf::header::Header;
+use goblin::elf::program_header::{self as segment, ProgramHeader};
+
+use crate::elf::dynamic::Entries;
+use crate::elf::reader::Reader;
+use crate::elf::{Class, Endian, Error};
+
+/// The most bytes of a dynamic section that are looked at: room for a hundred thousand entries.
+const MAXIMUM_DYNAMIC: usize = 2 << 20;
+
+/// Segments and the bytes they lie in.
+pub(super) struct Segments<'a> {
+    pub reader: Reader<'a>,
+    pub headers: Vec<ProgramHeader>,
+}
+
+impl Segments<'_> {
+    /// Everything that would be mapped must be in the file: a page behind its end is a bus error.
+    pub fn check_extent(&self) -> Result<(), Error> {
+        let length = self.reader.data.len();
+        let is_cut = |header: &&ProgramHeader| {
+            let end = header.p_offset.checked_add(header.p_filesz);
+            header.p_type == segment::PT_LOAD && end.is_none_or(|end| end > length as u64)
+        };
+        match self.headers.iter().find(is_cut) {
+            Some(header) => {
+                Err(Error::OutOfBounds { what: "a loadable segment", offset: header.p_offset, length })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The file offset of a virtual address, and how many bytes of its segment follow it.
+    pub fn offset(&self, address: u64) -> Option<(usize, usize)> {
+        self.headers.iter().filter(|header| header.p_type == segment::PT_LOAD).find_map(|header| {
+            let inside = address.checked_sub(header.p_vaddr).filter(|inside| *inside < header.p_filesz)?;
+            let offset = usize::try_from(header.p_offset.checked_add(inside)?).ok()?;
+            let left = usize::try_from(header.p_filesz - inside).ok()?;
+            Some((offset, left.min(self.reader.data.len().checked_sub(offset)?)))
+        })
+    }
+
+    /// The file offset of a table by its address; `what` names it in an error.
+    pub fn table(&self, what: &'static str, address: Option<u64>) -> Result<Option<usize>, Error> {
+        let Some(address) = address else { return Ok(None) };
+        match self.offset(address) {
+            Some((offset, _)) => Ok(Some(offset)),
+            None => Err(Error::Unmapped { what, address }),
+        }
+    }
+
+    /// The bytes of a segment that the file has.
+    pub fn bytes(&self, what: &'static str, header: &ProgramHeader) -> Result<Reader<'_>, Error> {
+        let range = usize::try_from(header.p_offset).ok().zip(usize::try_from(header.p_filesz).ok());
+        let data = range.and_then(|(start, size)| self.reader.data.get(start..start.checked_add(size)?));
+        let out_of_bounds =
+            || Error::OutOfBounds { what, offset: header.p_offset, length: self.reader.data.len() };
+        Ok(Reader { data: data.ok_or_else(out_of_bounds)?, ..self.reader })
+    }
+
+    /// The last one counts, as for the loader.
+    pub fn dynamic(&self) -> Option<&ProgramHeader> {
+        self.headers.iter().rev().find(|header| header.p_type == segment::PT_DYNAMIC)
+    }
+
+    /// The first segment of a type.
+    pub fn find(&self, kind: u32) -> Option<&ProgramHeader> {
+        self.headers.iter().find(|header| header.p_type == kind)
+    }
+}
+
+/// The program header table of a file.
+pub(super) fn parse_segments(header: &Header, reader: Reader<'_>) -> Result<Vec<ProgramHeader>, Error> {
+    let container = if reader.class == Class::Elf64 { Container::Big } else { Container::Little };
+    let endian = match reader.endian {
+        Endian::Little => goblin::container::Endian::Little,
+        Endian::Big => goblin::container::Endian::Big,
+    };
+    let context = Ctx::new(container, endian);
+    let count = usize::from(header.e_phnum);
+    let size = ProgramHeader::size(context);
+    if count > 0 && usize::from(header.e_phentsize) != size {
+        return Err(Error::EntrySize { stated: header.e_phentsize, expected: size });
+    }
+    let out_of_bounds = || Error::OutOfBounds {
+        what: "the program header table",
+        offset: header.e_phoff,
+        length: reader.data.len(),
+    };
+    let offset = usize::try_from(header.e_phoff).map_err(|_| out_of_bounds())?;
+    let end = offset.checked_add(count * size).ok_or_else(out_of_bounds)?;
+    if end > reader.data.len() {
+        return Err(out_of_bounds());
+    }
+    ProgramHeader::parse(reader.data, offset, count, context)
+        .map_err(|error| Error::MalformedHeader(error.to_string()))
+}
+
+/// The dynamic section, read at its address as the loader does; the place that its header gives in the file does
+/// not count.
+pub(super) fn dynamic_entries(segments: &Segments<'_>) -> Result<Option<Entries>, Error> {
+    const WHAT: &str = "the dynamic section";
+    let Some(range) = dynamic_range(segments) else { return Ok(None) };
+    let address = range.ok_or_else(|| {
+        let address = segments.dynamic().map_or(0, |header| header.p_vaddr);
+        Error::Unmapped { what: WHAT, address }
+    })?;
+    Ok(Some(Entries::parse(Reader { data: &segments.reader.data[address], ..segments.reader })))
+}
+
+/// The bytes of the file that the dynamic section is in: from its address to the end of its segment.
+/// `Some(None)` when no segment holds it.
+pub(super) fn dynamic_range(segments: &Segments<'_>) -> Option<Option<Range<usize>>> {
+    let header = segments.dynamic().filter(|header| header.p_filesz > 0)?;
+    if !segments.headers.iter().any(|header| header.p_type == segment::PT_LOAD) {
+        return None;
+    }
+    let place = segments.offset(header.p_vaddr);
+    Some(place.map(|(offset, left)| offset..offset + left.min(MAXIMUM_DYNAMIC)))
+}
