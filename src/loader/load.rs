@@ -4,6 +4,9 @@
 //! `_dl_map_object_from_fd` in `elf/dl-load.c` (names and identities of what is already loaded); musl
 //! `load_deps` and `load_library`.
 
+mod plugin;
+mod preload;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -15,11 +18,10 @@ use crate::host::{DynamicLoader, Platform};
 use crate::loader::candidate::{Fit, Verdict};
 use crate::loader::files::Identity;
 use crate::loader::index::{Index, goes_by};
-use crate::loader::profile_files::UNRECORDED;
 use crate::loader::search::{Outcome, Search};
 use crate::loader::{
-    Edge, EdgeKind, EdgeOutcome, Effort, Environment, Facts, Files, KnownBy, Opened, Problem, Rejection,
-    binding, dlopen, indirect, layout, start, static_tls, uncertain, version,
+    Edge, EdgeOutcome, Effort, Environment, Facts, Files, KnownBy, Opened, Problem, binding, dlopen,
+    indirect, layout, start, static_tls, uncertain, version,
 };
 
 /// The most objects of one program: more than the largest programs have by far. Each is asked for the
@@ -319,91 +321,6 @@ impl Loading<'_> {
                 (object.shown.clone(), object.shown.clone(), object.shown.clone());
             self.object_once(Problem::LibraryUnusable { library, path, wanted_by, reason });
         }
-    }
-
-    /// Objects that `/etc/ld.so.preload` names; one that is missing is passed over (ld.so(8)).
-    fn add_preloads(&mut self) {
-        if self.loader.is_musl() {
-            return;
-        }
-        let Ok(data) = self.search.files().read("/etc/ld.so.preload") else { return };
-        let text = String::from_utf8_lossy(&data).into_owned();
-        let uncommented = text.split('\n').map(|line| line.split('#').next().unwrap_or_default());
-        // A comma and a carriage return belong to the name.
-        let names = uncommented.flat_map(|line| line.split([' ', '\t', ':'])).filter(|name| !name.is_empty());
-        for name in names {
-            let name = self.search.expand(name, &self.load.objects[0]);
-            match self.search.find(&name, 0, &self.load.objects) {
-                Outcome::Found(opened, path, _) => {
-                    self.tell_unsure(&name, &path, "/etc/ld.so.preload");
-                    let outcome = self.push(opened, path, vec![name.clone()], Some(0), Rule::Preload);
-                    self.load.objects[0].edges.push(Edge { name, kind: EdgeKind::Preload, outcome });
-                }
-                Outcome::Stopped { reason, .. } => self.tell_ignored_preload(name, &reason, &[]),
-                Outcome::Missing { rejected, .. } | Outcome::NotInjected { rejected, .. } => {
-                    self.tell_ignored_preload(name, "cannot open shared object file", &rejected);
-                }
-            }
-        }
-    }
-
-    /// Notes that a preload is passed over, unless a saved host may have it.
-    fn tell_ignored_preload(&mut self, library: String, reason: &str, rejected: &[Rejection]) {
-        let class = rejected.iter().find(|file| file.reason.starts_with("wrong ELF class"));
-        if !rejected.iter().any(|file| file.reason == UNRECORDED) {
-            let reason = class.map_or(reason, |file| file.reason.as_str()).to_owned();
-            self.object_once(Problem::PreloadIgnored { library, reason });
-        }
-    }
-
-    /// The library that the program opens once it runs (dlopen(3)).
-    fn add_plugin(&mut self, plugin: Program) {
-        if self.index.file(plugin.opened.identity).is_none() {
-            if let Some(reason) = self.refusal_of_plugin(&plugin) {
-                let (library, path) = (plugin.shown.clone(), plugin.shown);
-                let wanted_by = self.load.objects[0].shown.clone();
-                self.object_once(Problem::LibraryUnusable { library, path, wanted_by, reason });
-                return;
-            }
-            let origin = directory_of(&self.search.files().real_path(&plugin.path));
-            let plugin = LoadedObject { origin, loaded_by: Some(0), ..LoadedObject::alone(plugin) };
-            self.admit(plugin);
-        }
-    }
-
-    /// Why the program cannot open a library, in the loader's words.
-    fn refusal_of_plugin(&self, plugin: &Program) -> Option<String> {
-        let facts = &plugin.opened.facts;
-        match self.fit.judge_opened(plugin.opened.clone()) {
-            // A search would go on; one that is opened by its path is the end.
-            Verdict::Pass(_) if facts.class != self.fit.program.class => {
-                Some(format!("wrong ELF class: ELFCLASS{}", facts.class.bits()))
-            }
-            Verdict::Pass(_) if facts.machine != self.fit.program.machine => {
-                Some("cannot open shared object file: No such file or directory".to_owned())
-            }
-            Verdict::Pass(reason) | Verdict::EndList(reason) | Verdict::Stop(reason) => Some(reason),
-            Verdict::Use(opened) => self.refusal_at_run_time(&opened).map(str::to_owned),
-        }
-    }
-
-    /// What dlopen(3) refuses in an object that a start would load: a flag forbids it, or it asks for an
-    /// executable stack, which glibc 2.41 and newer give a process at its start only.
-    fn refusal_at_run_time(&self, opened: &Opened) -> Option<&'static str> {
-        let (objects, global) = (&self.load.objects, self.load.global);
-        let facts = &opened.facts;
-        let is_loaded = self.index.file(opened.identity).is_some()
-            || self.waiting.as_ref().is_some_and(|loader| loader.identity == opened.identity);
-        if self.opened.is_empty() || self.loader.is_musl() || is_loaded {
-            return None;
-        }
-        if facts.flags.no_open {
-            return Some("shared object cannot be dlopen()ed");
-        }
-        let makes_executable = self.loader.is_older_than(2, 41);
-        let is_executable = || objects[..global].iter().any(|object| object.facts.executable_stack);
-        (facts.executable_stack && !makes_executable && !is_executable())
-            .then_some("cannot enable executable stack as shared object requires: Invalid argument")
     }
 
     /// Loads what the objects from number `index` on need, breadth-first.

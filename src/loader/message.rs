@@ -59,4 +59,97 @@ impl Problem {
         }
         problem
     }
+
+    /// What the loader or the kernel would print, if it prints something.
+    pub fn loader_message(&self) -> Option<String> {
+        match self {
+            Self::WrongMachine { object, .. } => {
+                Some(format!("{object}: cannot execute binary file: Exec format error"))
+            }
+            Self::NotExecutable { object, reason } => Some(format!("{object}: {reason}")),
+            Self::InterpreterMissing { object, interpreter, reason } => {
+                // As bash shows the end of a Windows line.
+                Some(format!("{object}: {}: bad interpreter: {reason}", interpreter.replace('\r', "^M")))
+            }
+            Self::ProgramMissing { object, program, by_script: true, .. } => {
+                Some(format!("{object}: {program}: not found"))
+            }
+            Self::ProgramMissing { program, .. } => {
+                Some(format!("env: '{}': No such file or directory", program.replace('\r', "\\r")))
+            }
+            // A loop without an end prints nothing.
+            Self::ScriptFails { reason, .. } if reason.contains("script itself") => None,
+            Self::ScriptFails { reason, .. } => Some(reason.clone()),
+            // A file for the other word size changes the words.
+            Self::LibraryMissing { library, rejected, .. }
+            | Self::HostLibraryMissing { library, rejected, .. } => {
+                let class = rejected.iter().find(|file| file.reason.starts_with("wrong ELF class:"));
+                let missing = "cannot open shared object file: No such file or directory";
+                Some(format!("{library}: {}", class.map_or(missing, |file| file.reason.as_str())))
+            }
+            Self::PreloadIgnored { library, reason } => Some(format!(
+                "ERROR: ld.so: object '{library}' from /etc/ld.so.preload cannot be preloaded ({reason}): ignored."
+            )),
+            Self::LibraryUnusable { library, path, reason, .. } => {
+                Some(format!("{}: {reason}", if is_said_of_name(reason) { library } else { path }))
+            }
+            Self::VersionMissing { path, version, wanted_by, .. } => {
+                Some(format!("{path}: version `{version}' not found (required by {wanted_by})"))
+            }
+            Self::VersionUnknown { path, wanted_by, .. } => {
+                Some(format!("{path}: no version information available (required by {wanted_by})"))
+            }
+            Self::VersionedLibraryNotLoaded { .. } => {
+                Some("Inconsistency detected by ld.so: dl-version.c: Assertion `needed != NULL' failed!".to_owned())
+            }
+            Self::VersionlessProvider { .. } => Some(
+                "Inconsistency detected by ld.so: dl-lookup.c: check_match: Assertion `version->filename == NULL \
+                 || ! _dl_name_match_p (version->filename, map)' failed!"
+                    .to_owned(),
+            ),
+            Self::RelrUndeclared { path, wanted_by, .. } => {
+                Some(format!("{path}: version `GLIBC_ABI_DT_RELR' not found (required by {wanted_by})"))
+            }
+            Self::SymbolMissing { symbol, version, wanted_by, .. } => Some(match version {
+                Some(version) => format!("{wanted_by}: undefined symbol: {symbol}, version {version}"),
+                None => format!("{wanted_by}: undefined symbol: {symbol}"),
+            }),
+            Self::IsaTooLow { setting: Some(setting), .. } => {
+                let level = setting.rsplit('=').next().unwrap_or_default();
+                let what = "This program can only be run on AMD64 processors with";
+                Some(format!("{what} {level} microarchitecture support."))
+            }
+            Self::KernelTooOld { ignored: false, .. } => Some("FATAL: kernel too old".to_owned()),
+            Self::StaticTlsFull { object, available: Some(_), .. } => {
+                Some(format!("{object}: cannot allocate memory in static TLS block"))
+            }
+            Self::StaticTlsFull { object, wanted_by, symbol, .. } => {
+                let symbol = symbol.as_deref().unwrap_or("(local)");
+                Some(format!(
+                    "Error relocating {wanted_by}: {symbol}: initial-exec TLS resolves to dynamic definition in {object}"
+                ))
+            }
+            Self::IndirectFunctionOfProgram { symbol, program, wanted_by, .. } => Some(format!(
+                "{program}: IFUNC symbol '{symbol}' referenced in '{wanted_by}' is defined in the executable and \
+                 creates an unsatisfiable circular dependency."
+            )),
+            Self::IsaTooLow { object, refused: true, .. } => {
+                Some(format!("{object}: CPU ISA level is lower than required"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Whether the loader says a reason of the name that was asked for, not of the file that it found.
+fn is_said_of_name(reason: &str) -> bool {
+    const OF_NAME: [&str; 6] = [
+        "DST not",
+        "ELF load command",
+        "failed to map",
+        "object file has no",
+        "cannot ",
+        "shared object cannot be",
+    ];
+    OF_NAME.iter().any(|words| reason.starts_with(words)) && !reason.starts_with("cannot read file data")
 }

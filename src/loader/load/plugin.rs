@@ -1,0 +1,59 @@
+//! The library that a program opens once it runs (dlopen(3)), and what `dlopen` refuses that a start loads.
+//!
+//! Source: `_dl_map_object_from_fd` in glibc's `elf/dl-load.c`.
+
+use super::{LoadedObject, Loading, Program, directory_of};
+use crate::loader::candidate::Verdict;
+use crate::loader::{Opened, Problem};
+
+impl Loading<'_> {
+    /// The library that the program opens once it runs (dlopen(3)).
+    pub(super) fn add_plugin(&mut self, plugin: Program) {
+        if self.index.file(plugin.opened.identity).is_none() {
+            if let Some(reason) = self.refusal_of_plugin(&plugin) {
+                let (library, path) = (plugin.shown.clone(), plugin.shown);
+                let wanted_by = self.load.objects[0].shown.clone();
+                self.object_once(Problem::LibraryUnusable { library, path, wanted_by, reason });
+                return;
+            }
+            let origin = directory_of(&self.search.files().real_path(&plugin.path));
+            let plugin = LoadedObject { origin, loaded_by: Some(0), ..LoadedObject::alone(plugin) };
+            self.admit(plugin);
+        }
+    }
+
+    /// Why the program cannot open a library, in the loader's words.
+    fn refusal_of_plugin(&self, plugin: &Program) -> Option<String> {
+        let facts = &plugin.opened.facts;
+        match self.fit.judge_opened(plugin.opened.clone()) {
+            // A search would go on; one that is opened by its path is the end.
+            Verdict::Pass(_) if facts.class != self.fit.program.class => {
+                Some(format!("wrong ELF class: ELFCLASS{}", facts.class.bits()))
+            }
+            Verdict::Pass(_) if facts.machine != self.fit.program.machine => {
+                Some("cannot open shared object file: No such file or directory".to_owned())
+            }
+            Verdict::Pass(reason) | Verdict::EndList(reason) | Verdict::Stop(reason) => Some(reason),
+            Verdict::Use(opened) => self.refusal_at_run_time(&opened).map(str::to_owned),
+        }
+    }
+
+    /// What dlopen(3) refuses in an object that a start would load: a flag forbids it, or it asks for an
+    /// executable stack, which glibc 2.41 and newer give a process at its start only.
+    pub(super) fn refusal_at_run_time(&self, opened: &Opened) -> Option<&'static str> {
+        let (objects, global) = (&self.load.objects, self.load.global);
+        let facts = &opened.facts;
+        let is_loaded = self.index.file(opened.identity).is_some()
+            || self.waiting.as_ref().is_some_and(|loader| loader.identity == opened.identity);
+        if self.opened.is_empty() || self.loader.is_musl() || is_loaded {
+            return None;
+        }
+        if facts.flags.no_open {
+            return Some("shared object cannot be dlopen()ed");
+        }
+        let makes_executable = self.loader.is_older_than(2, 41);
+        let is_executable = || objects[..global].iter().any(|object| object.facts.executable_stack);
+        (facts.executable_stack && !makes_executable && !is_executable())
+            .then_some("cannot enable executable stack as shared object requires: Invalid argument")
+    }
+}
