@@ -69,7 +69,7 @@ impl Script<'_> {
             return budget.problem().map(Load::of).unwrap_or_default();
         }
         let interpreter = &self.parsed.interpreter;
-        let path = absolute(interpreter, environment);
+        let path = environment.absolute(interpreter);
         let mut load = match start_interpreter(self.shown, interpreter, &path, files, environment, depth) {
             Ok(load) => load,
             Err(problem) => return Load::of(problem),
@@ -142,7 +142,7 @@ impl Script<'_> {
         let body = &self.parsed.body;
         let mut changed = environment.clone();
         if let Some(directory) = &body.directory {
-            changed.working_directory = absolute(&self.expand(directory), environment);
+            changed.working_directory = environment.absolute(&self.expand(directory));
         }
         if let Some(value) = body.variables.get("PATH") {
             changed.program_path = self.expand(value).replace("$PATH", &environment.program_path);
@@ -259,10 +259,10 @@ fn start_program(
 /// The absolute path of a program that is named by a path, or found in PATH.
 fn find(program: &str, files: &dyn Files, environment: &Environment) -> Option<String> {
     if program.contains('/') {
-        return Some(absolute(program, environment));
+        return Some(environment.absolute(program));
     }
     let mut paths = environment.program_path.split(':').map(|directory| match directory {
-        "" => absolute(program, environment),
+        "" => environment.absolute(program),
         directory => format!("{directory}/{program}"),
     });
     paths.find(|path| files.is_executable(path))
@@ -295,13 +295,6 @@ fn missing(
     })
 }
 
-fn absolute(path: &str, environment: &Environment) -> String {
-    match path.starts_with('/') {
-        true => path.to_owned(),
-        false => format!("{}/{path}", environment.working_directory.trim_end_matches('/')),
-    }
-}
-
 fn name_of(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or_default()
 }
@@ -316,7 +309,7 @@ fn kind_of_env(path: &str, files: &dyn Files) -> EnvKind {
 fn changed_by(env: &Env, environment: &Environment) -> Environment {
     let path = env.variable("PATH", Some(&environment.program_path)).unwrap_or(PATH_OF_NO_ENVIRONMENT);
     let libraries = env.variable("LD_LIBRARY_PATH", environment.library_path.as_deref());
-    let directory = env.directory.as_deref().map(|directory| absolute(directory, environment));
+    let directory = env.directory.as_deref().map(|directory| environment.absolute(directory));
     Environment {
         program_path: path.to_owned(),
         library_path: libraries.map(str::to_owned),

@@ -166,10 +166,7 @@ impl<'a> Search<'a> {
     }
 
     fn absolute(&self, path: &str) -> String {
-        match path.starts_with('/') {
-            true => path.to_owned(),
-            false => format!("{}/{path}", self.environment.working_directory.trim_end_matches('/')),
-        }
+        self.environment.absolute(path)
     }
 
     /// The directories of an object's RPATH or RUNPATH, tokens replaced; for glibc an empty element is

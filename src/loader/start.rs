@@ -1,5 +1,7 @@
 //! The start of a program: the kernel's part, then the loader's (execve(2), `fs/binfmt_elf.c`).
 
+use std::sync::Arc;
+
 use crate::elf::{Class, Machine};
 use crate::host::{DynamicLoader, Platform};
 use crate::loader::emulation::start_foreign;
@@ -54,6 +56,14 @@ impl Environment {
     /// Whether the host program opens an object, rather than that it is started.
     fn opens(&self, facts: &Facts) -> bool {
         self.host_program.is_some() && (self.opens_programs || !facts.is_program())
+    }
+
+    /// A path from the working directory.
+    pub(super) fn absolute(&self, path: &str) -> String {
+        match path.starts_with('/') {
+            true => path.to_owned(),
+            false => format!("{}/{path}", self.working_directory.trim_end_matches('/')),
+        }
     }
 }
 
@@ -165,17 +175,16 @@ pub(super) fn start_object(
     files: &dyn Files,
     environment: &Environment,
 ) -> Load {
-    let facts = std::sync::Arc::clone(&opened.facts);
-    let shown = start.shown.to_owned();
+    let facts = Arc::clone(&opened.facts);
     let is_plugin = environment.opens(&facts);
     if !is_plugin && !environment.platform.runs(facts.machine) {
         return start_foreign(start, opened, names, files, environment);
     }
     if !is_plugin && facts.form == Form::Other {
         let reason = "a relocatable object or a core dump, nothing that runs".to_owned();
-        return Load::of(Problem::NotAProgram { object: shown, reason });
+        return Load::of(Problem::NotAProgram { object: start.shown.to_owned(), reason });
     }
-    let subject = Program { opened, path: start.path.to_owned(), shown: shown.clone() };
+    let subject = Program { opened, path: start.path.to_owned(), shown: start.shown.to_owned() };
     let (program, plugin) = match &environment.host_program {
         Some(path) if is_plugin => match host_program(path, files) {
             Ok(program) => (program, Some(subject)),
@@ -183,71 +192,83 @@ pub(super) fn start_object(
         },
         _ => (subject, None),
     };
-    let facts = std::sync::Arc::clone(&program.opened.facts);
-    let is_recorded = matches!(program.opened.identity, Identity::Profile(_));
-    if facts.is_program() && facts.is_executed() && !is_recorded && !files.is_executable(&program.path) {
-        return Load::of(Problem::not_executable(&program.shown));
-    }
-    if let Some(problem) = refused_by_kernel(&program, environment) {
+    if let Some(problem) = refused_by_kernel(&program, files, environment) {
         return Load::of(problem);
     }
-    if !environment.platform.runs(facts.machine) {
-        let host = environment.platform.machine.to_string();
-        let (object, machine) = (program.shown, facts.machine.to_string());
-        return Load::of(Problem::WrongMachine { object, machine, host });
-    }
-    if let Some(problem) = x32_refused(&program, environment) {
-        return Load::of(problem);
-    }
-    if !facts.is_program() && facts.interpreter.is_none() {
-        return library::start(program, files, environment);
-    }
-    let Some(interpreter) = facts.interpreter.clone() else {
-        return static_program(program, environment);
+    let facts = Arc::clone(&program.opened.facts);
+    let Some(interpreter) = &facts.interpreter else {
+        return match facts.is_program() {
+            true => static_program(program, environment),
+            false => library::start(program, files, environment),
+        };
     };
-    let missing = |reason| {
-        let (object, interpreter) = (shown.clone(), interpreter.clone());
-        Load::of(Problem::InterpreterMissing { object, interpreter, reason })
-    };
-    let path = match interpreter.starts_with('/') {
-        true => interpreter.clone(),
-        false => format!("{}/{interpreter}", environment.working_directory.trim_end_matches('/')),
-    };
-    let loader_file = match load::open_loader(files, &path, &facts, &environment.platform) {
-        Ok(_) if facts.interpreter.is_some() && !files.is_executable(&path) => {
-            return missing("Permission denied".to_owned());
-        }
-        Ok(opened) => {
-            let judged = layout::of_interpreter(&opened.facts, &environment.platform);
-            if let (Judgement::Wrong(_), Some(problem)) = (&judged, judged.problem(&path)) {
-                return Load::of(problem);
-            }
-            opened
-        }
-        Err(_) if matches!(files.open(&path), Err(OpenError::NotRegular)) => {
-            return missing("Permission denied".to_owned());
-        }
-        // The kernel starts what is no loader as well.
-        Err(_) if is_other_program(&path, &facts, files) => {
-            return Load::of(Problem::InterpreterUnknown { object: shown, interpreter });
-        }
-        Err(reason) => return missing(reason),
-    };
-    match files.memory().dynamic_loader(files, &path, facts.machine, facts.class) {
-        Some(loader) => {
+    match loader_of(start.shown, &facts, interpreter, files, environment) {
+        Ok((loader, loader_file)) => {
             load::load(program, Later { plugin, names }, &loader, loader_file, files, environment)
         }
-        None => Load::of(Problem::InterpreterUnknown { object: shown, interpreter }),
+        Err(problem) => Load::of(problem),
     }
 }
 
-/// What the kernel says of the segments of a program.
-fn refused_by_kernel(program: &Program, environment: &Environment) -> Option<Problem> {
-    let facts = &program.opened.facts;
-    match layout::of_kernel(facts, &environment.platform) {
-        judgement @ Judgement::Wrong(_) if facts.is_program() => judgement.problem(&program.shown),
-        _ => None,
+/// Opens the loader that a program names, and reads how it searches. `shown` is the subject that a problem is found in.
+fn loader_of(
+    shown: &str,
+    program: &Facts,
+    interpreter: &str,
+    files: &dyn Files,
+    environment: &Environment,
+) -> Result<(Arc<DynamicLoader>, Opened), Problem> {
+    let (object, interpreter) = (shown.to_owned(), interpreter.to_owned());
+    let path = environment.absolute(&interpreter);
+    let opened = match load::open_loader(files, &path, program, &environment.platform) {
+        Ok(opened) => opened,
+        // The kernel starts what is no loader as well.
+        Err(_) if is_other_program(&path, program, files) => {
+            return Err(Problem::InterpreterUnknown { object, interpreter });
+        }
+        Err(reason) => {
+            let is_regular = !matches!(files.open(&path), Err(OpenError::NotRegular));
+            let reason = if is_regular { reason } else { "Permission denied".to_owned() };
+            return Err(Problem::InterpreterMissing { object, interpreter, reason });
+        }
+    };
+    if !files.is_executable(&path) {
+        let reason = "Permission denied".to_owned();
+        return Err(Problem::InterpreterMissing { object, interpreter, reason });
     }
+    let judged = layout::of_interpreter(&opened.facts, &environment.platform);
+    if let (Judgement::Wrong(_), Some(problem)) = (&judged, judged.problem(&path)) {
+        return Err(problem);
+    }
+    match files.memory().dynamic_loader(files, &path, program.machine, program.class) {
+        Some(loader) => Ok((loader, opened)),
+        None => Err(Problem::InterpreterUnknown { object, interpreter }),
+    }
+}
+
+/// Why the kernel does not start a program: its permissions, its segments, its machine.
+fn refused_by_kernel(program: &Program, files: &dyn Files, environment: &Environment) -> Option<Problem> {
+    let facts = &program.opened.facts;
+    let is_recorded = matches!(program.opened.identity, Identity::Profile(_));
+    if facts.is_program() && facts.is_executed() && !is_recorded && !files.is_executable(&program.path) {
+        return Some(Problem::not_executable(&program.shown));
+    }
+    let judgement = layout::of_kernel(facts, &environment.platform);
+    if matches!(judgement, Judgement::Wrong(_))
+        && facts.is_program()
+        && let Some(problem) = judgement.problem(&program.shown)
+    {
+        return Some(problem);
+    }
+    if !environment.platform.runs(facts.machine) {
+        let (object, machine) = (program.shown.clone(), facts.machine.to_string());
+        return Some(Problem::WrongMachine {
+            object,
+            machine,
+            host: environment.platform.machine.to_string(),
+        });
+    }
+    x32_refused(program, environment)
 }
 
 /// Whether the kernel starts what is at the path of an interpreter (`load_elf_interp`): any program or shared
