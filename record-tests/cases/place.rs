@@ -129,7 +129,7 @@ fn refused(folder: &Path) {
     assert_code(&output, 3);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains("could not mount the mirror at") && text.contains("not empty"), "{text}");
-    assert!(text.contains("name an empty folder"), "{text}");
+    assert!(text.contains("name an empty directory"), "{text}");
     assert!(!folder.join("run").exists() && !log(folder).exists());
     assert_eq!(fs::read_to_string(place(folder).join("kept")).expect("it stays"), "kept");
 }

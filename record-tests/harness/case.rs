@@ -37,7 +37,7 @@ pub struct Case {
 }
 
 impl Case {
-    /// A case; its function gets an empty folder. All need the mirror.
+    /// A case; its function gets an empty directory. All need the mirror.
     pub fn new(name: &'static str, tools: &[&'static str], run: fn(&Path)) -> Self {
         let mut requirements = vec![Requirement::Mirror];
         requirements.extend(tools.iter().map(|tool| Requirement::Tool(tool)));

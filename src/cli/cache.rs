@@ -29,7 +29,7 @@ pub struct CacheArguments {
     #[command(subcommand)]
     command: CacheCommand,
 
-    /// The cache's folder instead of $XDG_CACHE_HOME/compat
+    /// The cache's directory instead of $XDG_CACHE_HOME/compat
     #[arg(long, value_name = "DIR", env = "COMPAT_CACHE_DIR", global = true)]
     cache_dir: Option<PathBuf>,
 
@@ -107,7 +107,7 @@ pub struct CachePruned {
 pub fn run(arguments: &CacheArguments, context: &Context) -> Result<Exit, Failure> {
     let root = arguments.cache_dir.clone().or_else(default_folder);
     let root = root.ok_or_else(|| {
-        Failure::usage("there is no cache folder: neither XDG_CACHE_HOME nor HOME is set")
+        Failure::usage("there is no cache directory: neither XDG_CACHE_HOME nor HOME is set")
             .with_hint("name one with --cache-dir DIR".to_owned())
     })?;
     let folder = root.display().to_string();

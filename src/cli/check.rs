@@ -44,7 +44,7 @@ registry or I/O error).";
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// Artifacts or images in a registry, image layouts (oci:DIR:TAG), specifications ("-" is standard
-    /// input), or programs, libraries and folders themselves
+    /// input), or programs, libraries and directories themselves
     #[arg(value_name = "SOURCE", required = true)]
     sources: Vec<String>,
 

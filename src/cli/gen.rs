@@ -33,17 +33,17 @@ Examples:
   compat gen --from-recording run.jsonl -o compat.json
   compat gen --from-recording day1.jsonl day2.jsonl ./dist
 
-A library that the program finds next to itself belongs to the application: name the folder that \
+A library that the program finds next to itself belongs to the application: name the directory that \
 holds both. Scripts are followed to their interpreters. Nothing is executed.";
 
-/// Derive what programs, libraries or a folder of them need
+/// Derive what programs, libraries or a directory of them need
 ///
 /// Writes the specification: machine, interpreter, the needed libraries with the versions and symbols
 /// wanted of each, search paths, CPU level, kernel.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Programs, libraries, scripts, or folders
+    /// Programs, libraries, scripts, or directories
     #[arg(required_unless_present_any = ["image", "from_recording"], conflicts_with = "image", value_name = "PATH")]
     paths: Vec<PathBuf>,
 
@@ -53,7 +53,7 @@ pub struct Arguments {
     from_recording: Vec<PathBuf>,
 
     /// An image instead: a reference, oci:DIR:TAG, docker-archive:FILE, oci-archive:FILE, docker-daemon:NAME,
-    /// containers-storage:NAME, or the folder of an unpacked root (dir:PATH)
+    /// containers-storage:NAME, or the directory of an unpacked root (dir:PATH)
     #[arg(long, value_name = "SOURCE")]
     image: Option<String>,
 
@@ -61,7 +61,7 @@ pub struct Arguments {
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform, requires = "image")]
     platform: Option<Platform>,
 
-    /// Every platform of an image's index, each to a file of its own in the folder that --output names
+    /// Every platform of an image's index, each to a file of its own in the directory that --output names
     #[arg(long, requires = "image", requires = "output", conflicts_with = "platform")]
     all_platforms: bool,
 
@@ -78,7 +78,7 @@ pub struct Arguments {
     attributes: Vec<(String, String)>,
 
     /// Directories that the application's start puts into LD_LIBRARY_PATH, separated by ":"; relative
-    /// ones lie in the folder
+    /// ones lie in the directory
     #[arg(long, value_name = "DIRS", value_delimiter = ':')]
     library_path: Vec<String>,
 

@@ -51,7 +51,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FORMAT", default_value = "jsonl")]
     format: LogFormat,
 
-    /// Mount the mirror at DIR, too, where other processes reach it; an empty folder, or one that is made
+    /// Mount the mirror at DIR, too, where other processes reach it; an empty directory, or one that is made
     #[arg(long, value_name = "DIR")]
     mount_path: Option<PathBuf>,
 
@@ -90,7 +90,7 @@ pub struct Arguments {
     #[arg(long)]
     summary: bool,
 
-    /// Record only paths that match GLOB ("*" stays within a folder, "**" does not); may be repeated
+    /// Record only paths that match GLOB ("*" stays within a directory, "**" does not); may be repeated
     #[arg(long, value_name = "GLOB")]
     include: Vec<String>,
 

@@ -64,7 +64,7 @@ pub struct RegistryOptions {
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Cache options")]
 pub struct CacheOptions {
-    /// Keep artifacts in this folder instead of $XDG_CACHE_HOME/compat
+    /// Keep artifacts in this directory instead of $XDG_CACHE_HOME/compat
     #[arg(long, value_name = "DIR", env = "COMPAT_CACHE_DIR")]
     pub cache_dir: Option<PathBuf>,
 

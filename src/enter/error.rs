@@ -92,7 +92,7 @@ impl Error {
             )),
             Self::MountTable(_) => Some("mount /proc".to_owned()),
             Self::MountPath { .. } => {
-                Some("name an empty folder on which nothing is mounted, or one that is not there yet".to_owned())
+                Some("name an empty directory on which nothing is mounted, or one that is not there yet".to_owned())
             }
             Self::MountLeft { path, .. } => Some(format!("umount --lazy {}", path.display())),
             Self::NoMountPath { .. } => Some(

@@ -28,7 +28,7 @@ pub use scope::{Error, is_secure};
 /// What to derive a specification from.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Programs, libraries, scripts, or folders.
+    /// Programs, libraries, scripts, or directories.
     pub paths: Vec<PathBuf>,
     /// Free attributes.
     pub attributes: BTreeMap<String, String>,

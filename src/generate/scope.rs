@@ -94,7 +94,7 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Neither { why, .. } if !why.is_empty() => None,
-            Self::Neither { .. } => Some("name the program itself, or the folder that holds it"),
+            Self::Neither { .. } => Some("name the program itself, or the directory that holds it"),
             Self::NotLoadable { .. } => Some("link it first: only programs and libraries are loaded"),
             Self::ExecutedElsewhere { .. } => {
                 Some("a container's run is looked at in the container, or with --image SOURCE of its image")

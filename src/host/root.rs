@@ -120,7 +120,7 @@ impl Root {
     ///
     /// # Errors
     ///
-    /// Where the folder does not exist or is none.
+    /// Where the directory does not exist or is none.
     pub fn at(directory: &Path) -> io::Result<Self> {
         let directory = fs::canonicalize(directory)?;
         if !fs::metadata(&directory)?.is_dir() {

@@ -127,12 +127,12 @@ impl Error {
             Self::Registry(error) => return error.hint(),
             Self::InvalidSource { .. } => {
                 "an image is HOST/NAME:TAG, oci:DIR:TAG, docker-archive:FILE, oci-archive:FILE, docker-daemon:NAME, \
-                 containers-storage:NAME or the folder of an unpacked root (dir:PATH)"
+                 containers-storage:NAME or the directory of an unpacked root (dir:PATH)"
             }
             Self::Several { .. } => "add it after the file: docker-archive:FILE:NAME, oci-archive:FILE:TAG",
             Self::NotAnImage { .. } => "see what it is with `compat inspect`",
             Self::Layer { fault: Fault::Limit { .. }, .. } | Self::TooLarge { .. } => {
-                "if the image is to be trusted, unpack it and name the folder: dir:PATH"
+                "if the image is to be trusted, unpack it and name the directory: dir:PATH"
             }
             _ => return None,
         };

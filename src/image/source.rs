@@ -54,7 +54,7 @@ impl Source {
         match transport::split(text) {
             // Which kind of archive it is its content tells.
             Some((Transport::Archive, rest)) => archive(rest).ok_or_else(|| invalid("it names no file")),
-            Some((Transport::Directory, "")) => Err(invalid("it names no folder")),
+            Some((Transport::Directory, "")) => Err(invalid("it names no directory")),
             Some((Transport::Directory, path)) => Ok(directory(Path::new(path))),
             Some((Transport::Docker, name)) => engine(EngineKind::Docker, name),
             Some((Transport::Podman, name)) => engine(EngineKind::Podman, name),
@@ -79,7 +79,7 @@ impl Source {
             return Ok(Self::Archive { path: path.into(), name: None });
         }
         if is_path {
-            return Err(invalid("there is no such folder or file"));
+            return Err(invalid("there is no such directory or file"));
         }
         Ok(Self::Location(Location::parse(text)?))
     }
@@ -174,8 +174,8 @@ mod tests {
         assert_eq!(shown("docker://ghcr.io/a/b:1"), "ghcr.io/a/b:1");
         assert!(shown("containerd:a").contains("store is not read"));
         insta::assert_snapshot!(shown("docker-daemon:"), @r#"invalid image "docker-daemon:": it names no image"#);
-        insta::assert_snapshot!(shown("/no/such/place"), @r#"invalid image "/no/such/place": there is no such folder or file"#);
-        insta::assert_snapshot!(shown("dir:"), @r#"invalid image "dir:": it names no folder"#);
+        insta::assert_snapshot!(shown("/no/such/place"), @r#"invalid image "/no/such/place": there is no such directory or file"#);
+        insta::assert_snapshot!(shown("dir:"), @r#"invalid image "dir:": it names no directory"#);
         insta::assert_snapshot!(shown("archive:"), @r#"invalid image "archive:": it names no file"#);
     }
 

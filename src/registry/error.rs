@@ -387,7 +387,7 @@ impl Error {
             }
             Self::Offline { .. } => "run it once without --offline to fill the cache",
             Self::Layout { .. } => {
-                "`compat push` and `compat copy` make one where the folder is missing or empty"
+                "`compat push` and `compat copy` make one if the directory is missing or empty"
             }
             Self::OtherArtifact { .. } => "see what it is with `compat inspect`",
             Self::OtherTransport { way: hint, .. } | Self::Engine { hint, .. } => return Some(hint.clone()),

@@ -156,10 +156,10 @@ fn parse_layout(text: &str, layout: &str) -> Result<Location, Error> {
         },
     };
     if path.is_empty() {
-        return Err(invalid(text, "it names no folder"));
+        return Err(invalid(text, "it names no directory"));
     }
     if path.contains('\0') {
-        return Err(invalid(text, "the folder's name has a NUL byte"));
+        return Err(invalid(text, "the directory's name has a NUL byte"));
     }
     Ok(Location { place: Place::Layout(PathBuf::from(path)), selector })
 }
@@ -315,7 +315,7 @@ mod tests {
         insta::assert_snapshot!(shown("https://ghcr.io/a"), @r#"invalid reference "https://ghcr.io/a": leave out https://, a reference is HOST/NAME:TAG"#);
         insta::assert_snapshot!(shown("ghcr.io/Org/App:1"), @r#"invalid reference "ghcr.io/Org/App:1": the repository's name must be lower case"#);
         insta::assert_snapshot!(shown("localhost:99999/x"), @r#"invalid reference "localhost:99999/x": 99999 is not a port"#);
-        insta::assert_snapshot!(shown("oci::tag"), @r#"invalid reference "oci::tag": it names no folder"#);
+        insta::assert_snapshot!(shown("oci::tag"), @r#"invalid reference "oci::tag": it names no directory"#);
         insta::assert_snapshot!(shown("oci:dir:"), @r#"invalid reference "oci:dir:": "" is not a tag"#);
         insta::assert_snapshot!(shown("a@sha256:12"), @r#"invalid reference "a@sha256:12": "sha256:12" is not a digest: the algorithm is not followed by its number of lower-case hex digits"#);
     }

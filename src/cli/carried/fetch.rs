@@ -90,7 +90,7 @@ fn is_there(path: &Path, layer: &Descriptor) -> Result<bool, Failure> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Ok(_) if is_same(path, layer).unwrap_or(false) => Ok(true),
         _ => Err(Failure::undecided(&AnotherFile(path.to_owned()))
-            .with_hint("name another folder, or remove the file".to_owned())),
+            .with_hint("name another directory, or remove the file".to_owned())),
     }
 }
 

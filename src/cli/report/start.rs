@@ -84,7 +84,7 @@ pub(super) fn details(problem: &Problem) -> Vec<String> {
 fn way_out(packer: &str) -> &'static str {
     match packer {
         "UPX" => "unpack it and check that: upx -d -o OUT FILE",
-        "AppImage" => "unpack it and check the folder: FILE --appimage-extract",
+        "AppImage" => "unpack it and check the directory: FILE --appimage-extract",
         _ => "record a run (compat record), and check what gen --from-recording makes of it",
     }
 }

@@ -34,7 +34,7 @@ pub struct Arguments {
     #[arg(long)]
     counts: bool,
 
-    /// Compare only paths that match GLOB ("*" stays within a folder, "**" does not); may be repeated
+    /// Compare only paths that match GLOB ("*" stays within a directory, "**" does not); may be repeated
     #[arg(long, value_name = "GLOB")]
     include: Vec<String>,
 

@@ -25,7 +25,7 @@ pub struct Arguments {
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
 
-    /// Those that were opened, folders too; selections together take what any of them takes
+    /// Those that were opened, directories too; selections together take what any of them takes
     #[arg(long)]
     opened: bool,
 
@@ -45,7 +45,7 @@ pub struct Arguments {
     #[arg(long, conflicts_with_all = ["opened", "created", "missed", "never_closed"])]
     all: bool,
 
-    /// Only paths that match GLOB ("*" stays within a folder, "**" does not); may be repeated
+    /// Only paths that match GLOB ("*" stays within a directory, "**" does not); may be repeated
     #[arg(long, value_name = "GLOB")]
     glob: Vec<String>,
 

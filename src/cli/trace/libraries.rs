@@ -10,7 +10,7 @@ use crate::trace::{self, Loaded, Role};
 /// Show what was loaded at run time: programs, interpreters, libraries and plugins
 ///
 /// In the order in which they were opened, each with where it was found, by whom it was loaded, and how many
-/// look-ups of its name failed in how many folders; then what was searched for in vain. A file is told for what it
+/// look-ups of its name failed in how many directories; then what was searched for in vain. A file is told for what it
 /// is by its name: a library ends with .so or .so and a version, a plugin is one that does not begin with lib.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {

@@ -164,7 +164,7 @@ fn refuse_what_is_no_program(path: &Path, file: &Path) -> Result<(), Failure> {
     let metadata = std::fs::metadata(file)
         .map_err(|source| Failure::undecided(&generate::Error::Read { path: path.to_owned(), source }))?;
     if metadata.is_dir() {
-        let hint = "name a program in it; compat check takes whole folders";
+        let hint = "name a program in it; compat check takes whole directories";
         let message = format!("{} is a folder", path.display());
         return Err(Failure { exit: Exit::Undecided, message, hint: Some(hint.to_owned()) });
     }

@@ -74,7 +74,7 @@ impl Layout {
     pub fn index(&self) -> Result<Index> {
         let fault = |reason: &str| Error::Layout { path: self.root.clone(), reason: reason.to_owned() };
         if !self.root.exists() {
-            return Err(fault("the folder does not exist"));
+            return Err(fault("the directory does not exist"));
         }
         let Some(version) = file::read(&self.root.join("oci-layout"), limit::ERROR_BODY)? else {
             return Err(fault("it has no file oci-layout"));

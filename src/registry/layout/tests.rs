@@ -178,7 +178,7 @@ fn what_is_no_layout_is_named_with_the_reason() {
         let error = layout.manifest(&Selector::Only).unwrap_err().to_string();
         error.replace(&folder.path().display().to_string(), "DIR")
     };
-    insta::assert_snapshot!(shown(&Layout::new(&folder.path().join("none"))), @"DIR/none is not an OCI image layout: the folder does not exist");
+    insta::assert_snapshot!(shown(&Layout::new(&folder.path().join("none"))), @"DIR/none is not an OCI image layout: the directory does not exist");
     insta::assert_snapshot!(shown(&layout), @"DIR is not an OCI image layout: it has no file oci-layout");
     fs::write(folder.path().join("oci-layout"), "{}").unwrap();
     insta::assert_snapshot!(shown(&layout), @"DIR is not an OCI image layout: its imageLayoutVersion is not 1");
