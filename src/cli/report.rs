@@ -1,5 +1,7 @@
 //! A report as text for people: what is missing, who wants it, what the host has instead.
 
+mod problem;
+mod remark;
 mod start;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -8,7 +10,10 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 
 use crate::check::{Exactness, Finding, Impact, Matter, Remark, Report, Verdict};
-use crate::loader::{Effort, Problem, Unknown};
+use crate::loader::Problem;
+
+pub(super) use problem::describe;
+use remark::times;
 
 /// How many names of one kind are listed before the rest is counted.
 const MOST_NAMES: usize = 8;
@@ -162,7 +167,7 @@ impl Group<'_> {
                 return;
             }
             Matter::Remark(remark) => {
-                self.sentence = describe_remark(remark);
+                self.sentence = remark::describe(remark);
                 self.details = details_of_remark(remark);
             }
         }
@@ -258,134 +263,6 @@ fn missing_symbol(finding: &Finding) -> Option<&str> {
     }
 }
 
-/// One problem in a sentence.
-pub(super) fn describe(problem: &Problem) -> String {
-    match problem {
-        Problem::OtherLibc { object, made_for, host, loads } => {
-            let result = if *loads { ", and needs nothing that only the other has" } else { "" };
-            format!("{object} was made for {made_for}, and this host has {host}{result}")
-        }
-        Problem::LoaderMissing { object, machine, tried, .. } => {
-            let tried = if tried.is_empty() { String::new() } else { format!(" ({})", tried.join(", ")) };
-            format!("{object} cannot be loaded: no dynamic loader for {machine} is here{tried}")
-        }
-        Problem::MachineUncertain { object, machine } => {
-            format!("{object} is for {machine}, and whether the kernel here runs such programs is not known")
-        }
-        Problem::LibraryMissing { library, wanted_by, .. } => {
-            format!("{library} is not here, {wanted_by} wants it")
-        }
-        Problem::LibraryUncertain { library, path, wanted_by, .. } => {
-            format!("{library}, which {wanted_by} wants, is {path} or another file that comes before it")
-        }
-        Problem::HostLibraryMissing { library, provider, wanted_by, .. } => {
-            format!("{library}, which {wanted_by} wants from the host ({provider}), is not on the host")
-        }
-        Problem::LibraryUnusable { library, wanted_by, .. } if library == wanted_by => {
-            format!("{library} cannot be loaded as a library")
-        }
-        Problem::LibraryUnusable { library, wanted_by, path, .. } => {
-            let place = if path == library { String::new() } else { format!(": {path}") };
-            format!("{library}, which {wanted_by} wants, cannot be used{place}")
-        }
-        Problem::PreloadIgnored { library, reason } => {
-            format!("{library}, which /etc/ld.so.preload names, is not preloaded: {reason}")
-        }
-        Problem::VersionUnknown { library, wanted_by, .. } => {
-            format!("{library} here has no versions to compare, {wanted_by} wants some")
-        }
-        Problem::VersionedLibraryNotLoaded { library, wanted_by } => {
-            format!("{wanted_by} wants versions of {library}, and nothing that it needs goes by that name")
-        }
-        Problem::VersionlessProvider { library, wanted_by, symbol, .. } => {
-            format!("{library} here defines {symbol} without the version that {wanted_by} wants")
-        }
-        Problem::MixedLibc { library, release, loader, loader_release } => {
-            let other = loader_release.as_deref().unwrap_or("an older release");
-            format!("{library} is of {release}, and the loader {loader} of {other}: they work only together")
-        }
-        Problem::RelrUndeclared { library, wanted_by, .. } => {
-            format!("{wanted_by} has packed relocations (DT_RELR) without asking {library} for them")
-        }
-        Problem::RelrUnknown { object } => {
-            format!("{object} has packed relocations (DT_RELR), which the loader here does not know")
-        }
-        Problem::IndirectFunctionOfProgram { symbol, program, wanted_by, lazy } => {
-            let when = if *lazy { ": it would not start with LD_BIND_NOW" } else { "" };
-            format!("{program} defines {symbol} as an indirect function, and {wanted_by} wants it{when}")
-        }
-        Problem::StaticTlsFull { object, size, available, undecided, .. } => {
-            let left = match available {
-                None => "musl's loader keeps none for libraries that are opened at run time".to_owned(),
-                Some(left) if *undecided => format!("{left} bytes are certain to be free: it may fit or not"),
-                Some(left) => format!("{left} bytes are free"),
-            };
-            format!("{object} wants {size} bytes of static thread-local memory, and {left}")
-        }
-        Problem::IsaTooLow { object, wanted, host, setting, .. } => {
-            let setting = setting.as_ref().map(|setting| format!(" ({setting})")).unwrap_or_default();
-            format!("{object} needs a CPU of level {wanted}{setting}, and this one is {host}")
-        }
-        Problem::DlopenMissing { need, wanted_by, .. } => {
-            let purpose = need.description.as_ref().or(need.feature.as_ref());
-            let purpose = purpose.map(|purpose| format!(" ({purpose})")).unwrap_or_default();
-            format!(
-                "{}, which {wanted_by} opens when it runs{purpose}, is not here",
-                need.sonames.join(" or ")
-            )
-        }
-        Problem::KernelTooOld { object, wanted, host, .. } => {
-            format!("{object} was built for Linux {wanted} and newer, and this is {host}")
-        }
-        Problem::SegmentsUnusable { object, reason, refused, page_size } => {
-            describe_segments(object, reason, *refused, *page_size)
-        }
-        Problem::NotExecutable { object, .. } => format!(
-            "{object} cannot be executed: its file has no permission for that (chmod +x), or its file system is \
-             mounted noexec"
-        ),
-        Problem::ObjectUnknown { object } => {
-            format!(
-                "the specification says something of {object} that this compat does not know: use a newer one"
-            )
-        }
-        Problem::EffortExceeded { effort } => {
-            let what = match effort {
-                Effort::Libraries => "more libraries are loaded",
-                Effort::Search => "more files are searched for",
-                Effort::Symbols => "more symbols are looked up",
-                Effort::Problems => "more problems are found",
-            };
-            format!("not followed to the end: {what} than any program is known to need")
-        }
-        Problem::WrongMachine { .. }
-        | Problem::NotAProgram { .. }
-        | Problem::InterpreterMissing { .. }
-        | Problem::InterpreterUnknown { .. }
-        | Problem::ScriptTooDeep { .. }
-        | Problem::Packed { .. }
-        | Problem::CpuUnknown { .. }
-        | Problem::Emulated { .. }
-        | Problem::ProgramMissing { .. }
-        | Problem::ScriptFails { .. }
-        | Problem::ScriptNotFollowed { .. } => start::describe(problem),
-        Problem::VersionMissing { .. } | Problem::SymbolMissing { .. } => String::new(),
-    }
-}
-
-fn describe_segments(object: &str, reason: &str, refused: bool, page_size: Option<u64>) -> String {
-    let outcome = if refused { "cannot be mapped" } else { "would be ended by a signal at its start" };
-    match page_size {
-        None => format!("{object} {outcome}: {reason}"),
-        Some(size) => {
-            let size = size / 1024;
-            format!(
-                "{object} {outcome} on a host with pages of {size} KiB (--page-size says which it has): {reason}"
-            )
-        }
-    }
-}
-
 /// What helps to find the cause.
 fn details(problem: &Problem) -> Vec<String> {
     match problem {
@@ -427,98 +304,6 @@ fn details_of_remark(remark: &Remark) -> Vec<String> {
 fn names_or_nothing<'a>(all: impl Iterator<Item = &'a str>) -> String {
     let all: Vec<&str> = all.collect();
     if all.is_empty() { "nothing but the loader's cache".to_owned() } else { all.join(", ") }
-}
-
-fn describe_remark(remark: &Remark) -> String {
-    match remark {
-        Remark::NamesOnly { names } => {
-            format!("the document has nothing but {names} names: versions and symbols were not compared")
-        }
-        Remark::SourceFailed { source, reason, .. } => format!("{source} could not be had: {reason}"),
-        Remark::FindingsLeftOut { count } => {
-            format!("and {}", super::wording::count(*count as u64, "more finding"))
-        }
-        Remark::DriverMissing { asked } => format!(
-            "the image asks for NVIDIA's driver ({}), and there is none here: it would start without a GPU",
-            asked.join("; ")
-        ),
-        Remark::DriversUnknown { asked } => {
-            format!("nothing is known of the drivers here, and the image asks for {}", asked.join("; "))
-        }
-        Remark::DriverConstraint { variable, constraint, driver, cuda, .. } => {
-            let cuda = cuda.as_deref().map(|cuda| format!(", up to CUDA {cuda}")).unwrap_or_default();
-            format!("the image asks for {variable}={constraint}, the driver here is {driver}{cuda}")
-        }
-        Remark::DriverNotLoaded { driver } => format!(
-            "NVIDIA's driver {driver} is installed here, but its kernel module is not loaded: no GPU would be found"
-        ),
-        Remark::DeviceMissing { driver } => format!(
-            "there is no /dev/nvidia* here, though NVIDIA's driver {driver} is loaded: it is made at the first use by \
-             who may (nvidia-modprobe)"
-        ),
-        Remark::DriverLibraryMissing { capability, library } => {
-            format!("{library} of NVIDIA's driver is not here, the image asks for capability {capability}")
-        }
-        Remark::NewerDocument { version } => format!(
-            "the specification has version {version}, and may say something that this compat does not know: use a newer one"
-        ),
-        Remark::RequirementUnknown {} => {
-            "the document asks something of the host that this program does not know: a newer one may"
-                .to_owned()
-        }
-        Remark::NothingToCheck {} => "the document names nothing that can be checked".to_owned(),
-        Remark::RecordedLibrary { library, program, seen, runs, problem } => {
-            format!("{program} loaded {library} {}: {}", times(*seen, *runs), whole(problem))
-        }
-        Remark::RecordedProgram { program, seen, runs, problem } => {
-            format!("{program} was executed {}: {}", times(*seen, *runs), whole(problem))
-        }
-        Remark::RecordedProgramUnknown { program, seen, runs, reason } => {
-            let times = times(*seen, *runs);
-            match reason {
-                Unknown::Gone if program.is_empty() => {
-                    format!("libraries were loaded {times} by a program that the recording does not tell")
-                }
-                Unknown::Gone => format!(
-                    "{program} was executed {times} and was gone when the document was made: what it needs is not known"
-                ),
-                Unknown::OwnLoader => format!(
-                    "{program} loaded libraries {times} by itself: it is linked statically, or a dynamic loader, and \
-                     how it would search for them here is not known"
-                ),
-            }
-        }
-        Remark::PassedOver(passed) => passed.sentence(),
-        Remark::LeftToProgram { object, symbols } => {
-            let listed = names(symbols.iter().map(String::as_str));
-            format!("{object} leaves {listed} to the program that loads it")
-        }
-    }
-}
-
-/// In how many of the recorded runs.
-fn times(seen: u32, runs: u32) -> String {
-    match (seen, runs) {
-        (1, 1) => "in the recorded run".to_owned(),
-        _ if seen >= runs => format!("in each of {runs} recorded runs"),
-        _ => format!("in {seen} of {runs} recorded runs"),
-    }
-}
-
-/// One problem in a sentence, also of those that are otherwise told together.
-fn whole(problem: &Problem) -> String {
-    match problem {
-        Problem::VersionMissing { library, version, wanted_by, .. } => {
-            format!("{library} has no {version}, which {wanted_by} wants")
-        }
-        Problem::SymbolMissing { symbol, wanted_by, .. } => {
-            format!("nothing defines {symbol}, which {wanted_by} wants")
-        }
-        Problem::LibraryMissing { rejected, .. } if !rejected.is_empty() => {
-            format!("{}: {}", rejected[0].path, rejected[0].reason)
-        }
-        other => describe(other),
-    }
 }
 
 fn render_group(text: &mut String, group: &Group<'_>) {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::check::{HostSummary, Subject};
+use crate::loader::Unknown;
 
 fn report(problems: &[Problem]) -> Report {
     let host = HostSummary {
