@@ -19,10 +19,10 @@ use rustix::io::Errno;
 use crate::host::content;
 
 /// How many links the kernel follows in one path (MAXSYMLINKS).
-const MAXIMUM_LINKS: usize = 40;
+pub const MAXIMUM_LINKS: usize = 40;
 
 /// The longest path that the kernel takes, its NUL included (PATH_MAX).
-const MAXIMUM_PATH: usize = 4096;
+pub const MAXIMUM_PATH: usize = 4096;
 
 /// What makes two paths the same file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -250,9 +250,6 @@ impl HostFiles {
 /// How many paths are remembered: every place that a search looks at is one.
 const MOST_PATHS: usize = 1 << 18;
 
-/// The longest path that the kernel takes, its NUL included (PATH_MAX).
-pub(super) const MAXIMUM_PATH: usize = 4096;
-
 /// What looking at a path of the file system takes of the budget, and each component of it.
 const COST_OF_PATH: usize = 96;
 const COST_OF_COMPONENT: usize = 12;

@@ -7,13 +7,10 @@ use base64::Engine as _;
 use bytes::Bytes;
 
 use crate::elf::{Class, Machine};
-use crate::host::{self, DynamicLoader, Profile, WalkError};
-use crate::loader::files::{Identity, MAXIMUM_PATH, cost_of_lookup, push_component};
+use crate::host::{self, DynamicLoader, MAXIMUM_LINKS, MAXIMUM_PATH, Profile, WalkError};
+use crate::loader::files::{Identity, cost_of_lookup, push_component};
 use crate::loader::{DEFAULT_PROGRAM_PATH, Effort, Facts, Files, Memory, OpenError, Opened, parsed};
 use crate::spec::Object;
-
-/// How many links are followed in one path.
-const MAXIMUM_LINKS: usize = 40;
 
 /// A loader that names more directories is none that is known: loaders have two to six.
 const MOST_DIRECTORIES: usize = 64;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::elf::{Class, Machine};
-use crate::host::{DynamicLoader, LibraryCache, WalkError};
-use crate::loader::files::{Identity, MAXIMUM_PATH, cost_of_lookup, push_component};
+use crate::host::{DynamicLoader, LibraryCache, MAXIMUM_LINKS, MAXIMUM_PATH, WalkError};
+use crate::loader::files::{Identity, cost_of_lookup, push_component};
 use crate::loader::profile_files::{UNRECORDED, UNRECORDED_BESIDE};
 use crate::loader::{Application, Effort, Facts, Files, Injection, Memory, OpenError, Opened};
 
@@ -23,9 +23,6 @@ pub struct ScopeFiles<'a> {
 
 /// Where a scope lies whose place does not matter: a folder that no host has.
 const ANYWHERE: &str = "/.compat/scope";
-
-/// How many links are followed in one path.
-const MAXIMUM_LINKS: usize = 40;
 
 /// Where an absolute path leads.
 enum Place {

@@ -8,9 +8,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::elf::Machine;
-use crate::host::{DynamicLoader, LibraryCache};
+use crate::host::{DynamicLoader, LibraryCache, MAXIMUM_PATH};
 use crate::loader::candidate::{Fit, Verdict};
-use crate::loader::files::MAXIMUM_PATH;
 use crate::loader::hwcaps::Hwcaps;
 use crate::loader::load::{LoadedObject, Rule};
 use crate::loader::profile_files::{UNRECORDED, is_unrecorded};

@@ -1,6 +1,6 @@
 //! Dynamic string tokens: `$ORIGIN`, `$LIB`, `$PLATFORM` (ld.so(8), "Dynamic string tokens").
 
-use crate::loader::files::MAXIMUM_PATH;
+use crate::host::MAXIMUM_PATH;
 
 /// What the tokens stand for, for one object.
 #[derive(Clone, Copy, Debug)]

@@ -10,14 +10,11 @@ use bytes::Bytes;
 use crate::elf::{self, Class, Machine};
 use crate::generate::image::HostLibraries;
 use crate::generate::recorded;
-use crate::host::{DynamicLoader, LibraryCache, WalkError};
+use crate::host::{DynamicLoader, LibraryCache, MAXIMUM_LINKS, WalkError};
 use crate::image::{Content, FileId, Node, Tree};
 use crate::loader::{Facts, Files, Identity, Injection, Memory, OpenError, Opened, listed};
 use crate::script::{parse_script, why_none};
 use crate::spec::Script;
-
-/// How many links are followed in one path (`MAXSYMLINKS` of the kernel).
-const MAXIMUM_LINKS: usize = 40;
 
 /// What the loader looked at and found, by absolute paths without links.
 #[derive(Debug, Default)]
