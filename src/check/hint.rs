@@ -88,10 +88,10 @@ impl Scene<'_> {
         let cached: Vec<String> =
             cached.filter(|entry| LibraryCache::fits(entry.flags, flags)).map(|entry| entry.path).collect();
         let default = loader.default_directories.iter().map(|directory| format!("{directory}/{name}"));
-        cached
-            .into_iter()
-            .chain(default)
-            .find_map(|path| Some((self.fitting(&path)?, path)).map(|(f, p)| (p, f)))
+        cached.into_iter().chain(default).find_map(|path| {
+            let facts = self.fitting(&path)?;
+            Some((path, facts))
+        })
     }
 
     /// The object at a path, if it is for the program's machine.

@@ -1,4 +1,4 @@
-//! What somebody did, counted: a program, a process or a rank.
+//! What a program, a process or a rank did, counted.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -6,6 +6,7 @@ use serde::Serialize;
 /// Counts of one program, process or rank.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Activity {
+    /// All events.
     pub events: u64,
     /// Opens of files that succeeded, those of creations and executions included.
     pub opened: u64,
@@ -13,9 +14,10 @@ pub struct Activity {
     pub created: u64,
     /// Look-ups that found nothing.
     pub missed: u64,
-    /// Bytes, as far as they are known; absent if none are.
+    /// Bytes that were read, as far as they are known; absent if none are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read: Option<u64>,
+    /// Bytes that were written, as far as they are known; absent if none are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub written: Option<u64>,
 }

@@ -15,6 +15,7 @@ use super::survey::{Process, Survey};
 pub struct ProcessFacts {
     /// The recording, as its file is called.
     pub file: String,
+    /// Its number (PID), which the kernel may give to several processes of a run, one after the other.
     pub pid: u32,
     /// Its parent, when it was seen first.
     pub ppid: u32,
@@ -23,9 +24,11 @@ pub struct ProcessFacts {
     pub rank: Option<u32>,
     /// The programs that it executed, in order.
     pub programs: Vec<Name>,
-    /// When it did something for the first and for the last time.
+    /// When it did something for the first time.
     pub first: u64,
+    /// When it did something for the last time.
     pub last: u64,
+    /// What it did.
     #[serde(flatten)]
     pub activity: Activity,
 }
@@ -34,8 +37,11 @@ pub struct ProcessFacts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RankFacts {
+    /// The rank's number.
     pub rank: u32,
+    /// How many processes it had.
     pub processes: u64,
+    /// What they did.
     #[serde(flatten)]
     pub activity: Activity,
 }
@@ -43,13 +49,18 @@ pub struct RankFacts {
 /// The order of the processes; equal ones are in that of their first event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProcessOrder {
+    /// By their first event.
     #[default]
     First,
-    /// The most first, as for those that follow.
+    /// The most events first.
     Events,
+    /// The most opens first.
     Opened,
+    /// The most misses first.
     Missed,
+    /// The most bytes read first.
     Read,
+    /// The most bytes written first.
     Written,
 }
 
