@@ -26,11 +26,12 @@ pub(super) fn needing(path: &str, needed: &[&str]) -> Object {
     Object { needed: needed.iter().map(|name| (*name).to_owned()).collect(), ..library(path) }
 }
 
-fn loader(path: &str, flavour: Flavour, directory: &str) -> DynamicLoader {
+/// A loader of glibc 2.36 or newer, or of musl, that searches these directories last.
+pub(super) fn loader(path: &str, flavour: Flavour, directories: &[&str]) -> DynamicLoader {
     DynamicLoader {
         path: path.to_owned(),
         flavour,
-        default_directories: vec![directory.to_owned()],
+        default_directories: directories.iter().map(|directory| (*directory).to_owned()).collect(),
         cache_path: "/etc/ld.so.cache".to_owned(),
         lib_token: "lib".to_owned(),
         searches_hwcaps: true,
@@ -64,8 +65,8 @@ pub(super) fn profile(shell: &str, programs: &[&str]) -> Profile {
         complete: true,
         directories: directories.into_iter().chain(["/usr/local/sbin"]).map(str::to_owned).collect(),
         loaders: vec![
-            loader(GLIBC_LOADER, Flavour::Glibc { version: Some((2, 36)) }, "/lib"),
-            loader(MUSL_LOADER, Flavour::Musl, "/musl"),
+            loader(GLIBC_LOADER, Flavour::Glibc { version: Some((2, 36)) }, &["/lib"]),
+            loader(MUSL_LOADER, Flavour::Musl, &["/musl"]),
         ],
         libraries: vec![library(GLIBC_LOADER), library(MUSL_LOADER), library("/lib/libc.so.6")],
         programs: all,
@@ -369,7 +370,7 @@ fn host_of_one(path: &str, flavour: Flavour) -> Host {
     let profile = Profile {
         complete: true,
         directories: ["/lib", "/lib64"].map(str::to_owned).into_iter().collect(),
-        loaders: vec![loader(path, flavour, "/lib")],
+        loaders: vec![loader(path, flavour, &["/lib"])],
         libraries: vec![library(path)],
         ..Profile::new(&platform)
     };

@@ -1,12 +1,13 @@
 //! What a document says of an object's own file: its header, its segments, its permissions.
 
+use crate::check::directory_tests::loader;
 use crate::check::{Host, Matter, Options, Report, Verdict, check};
 use crate::elf::{IsaLevel, Machine};
 use crate::host::{Platform, Profile};
 use crate::loader::Problem;
 use crate::spec::{
-    DynamicLoader, Flavour, Identification, Layout, Object, ObjectFlag, ObjectKind, Script, Segment,
-    SegmentRole, Specification,
+    Flavour, Identification, Layout, Object, ObjectFlag, ObjectKind, Script, Segment, SegmentRole,
+    Specification,
 };
 
 const LOADER: &str = "/lib/ld.so";
@@ -15,17 +16,7 @@ const LOADER: &str = "/lib/ld.so";
 fn host(machine: Machine, page_size: Option<u64>) -> Host {
     let isa = (machine == Machine::X86_64).then(|| IsaLevel::up_to(3));
     let platform = Platform { machine, isa, is_intel: false, kernel: None, page_size, ..Platform::default() };
-    let loader = DynamicLoader {
-        path: LOADER.to_owned(),
-        flavour: Flavour::Glibc { version: Some((2, 36)) },
-        default_directories: vec!["/lib".to_owned()],
-        lib_token: "lib".to_owned(),
-        cache_path: "/etc/ld.so.cache".to_owned(),
-        searches_hwcaps: true,
-        searches_legacy_hwcaps: false,
-        checks_isa: true,
-        knows_relr: true,
-    };
+    let loader = loader(LOADER, Flavour::Glibc { version: Some((2, 36)) }, &["/lib"]);
     let profile = Profile {
         directories: ["/", "/lib"].map(str::to_owned).into(),
         loaders: vec![loader],

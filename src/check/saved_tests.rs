@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::check::directory_tests::loader;
 use crate::check::{Finding, Host, Matter, Options, Report, Verdict, check};
 use crate::elf::{IsaLevel, Machine};
 use crate::host::{Platform, Profile};
@@ -24,17 +25,9 @@ fn library(path: &str, versions: &[&str]) -> Object {
 fn profile(change: impl FnOnce(&mut Profile)) -> Profile {
     let platform =
         Platform { machine: Machine::X86_64, isa: Some(IsaLevel::up_to(3)), ..Platform::default() };
-    let loader = DynamicLoader {
-        path: LOADER.to_owned(),
-        flavour: Flavour::Glibc { version: Some((2, 36)) },
-        default_directories: vec!["/lib64".to_owned(), "/usr/lib".to_owned()],
-        lib_token: "lib64".to_owned(),
-        cache_path: "/etc/ld.so.cache".to_owned(),
-        searches_hwcaps: true,
-        searches_legacy_hwcaps: false,
-        checks_isa: true,
-        knows_relr: true,
-    };
+    let glibc = Flavour::Glibc { version: Some((2, 36)) };
+    let loader =
+        DynamicLoader { lib_token: "lib64".to_owned(), ..loader(LOADER, glibc, &["/lib64", "/usr/lib"]) };
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let mut profile = Profile {
         directories: names(&["/", "/lib64", "/usr", "/usr/lib", "/usr/bin"]).into_iter().collect(),
