@@ -96,7 +96,7 @@ pub enum Remark {
     },
     /// The document names nothing that could be checked.
     NothingToCheck {},
-    /// One of several sources could not be had.
+    /// One of several sources could not be read.
     SourceFailed {
         /// The source.
         source: String,
@@ -413,7 +413,7 @@ impl Report {
         }
     }
 
-    /// The report, or a part of one, that stands for a source that could not be had: whatever the others say,
+    /// The report, or a part of one, that stands for a source that could not be read: whatever the others say,
     /// the whole is undecided at the best. `hint` says what can be done about it.
     pub fn of_failed_source(host: HostSummary, source: &str, reason: &str, hint: Option<&str>) -> Self {
         let mut report = Self::new(host);

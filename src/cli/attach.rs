@@ -176,7 +176,7 @@ impl Task<'_> {
         self.context.print_json(&report).map(|()| exit)
     }
 
-    /// Attaches to the manifest at `place`, and tells of it as of `location`, which the user typed.
+    /// Attaches to the manifest at `place`, and reports it as `location`, which the user typed.
     fn attach(
         &mut self,
         location: &Location,
@@ -203,7 +203,7 @@ impl Task<'_> {
         }
     }
 
-    /// Tells what an attach did.
+    /// Prints what an attach did.
     fn tell(&mut self, location: &Location, subject: &Descriptor, outcome: &Outcome) -> Result<(), Failure> {
         let Attached { descriptor, sent, listed_by } = &outcome.attached;
         let report = Attachment {

@@ -139,7 +139,7 @@ fn of_binding(problem: &Problem) -> String {
         Problem::StaticTlsFull { object, size, available, undecided, .. } => {
             let left = match available {
                 None => "musl's loader keeps none for libraries that are opened at run time".to_owned(),
-                Some(left) if *undecided => format!("{left} bytes are certain to be free: it may fit or not"),
+                Some(left) if *undecided => format!("{left} bytes are certainly free: it may fit or not"),
                 Some(left) => format!("{left} bytes are free"),
             };
             format!("{object} wants {size} bytes of static thread-local memory, and {left}")

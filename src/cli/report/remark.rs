@@ -12,7 +12,7 @@ pub(super) fn describe(remark: &Remark) -> String {
         Remark::NamesOnly { names } => {
             format!("the document has nothing but {names} names: versions and symbols were not compared")
         }
-        Remark::SourceFailed { source, reason, .. } => format!("{source} could not be had: {reason}"),
+        Remark::SourceFailed { source, reason, .. } => format!("{source} could not be read: {reason}"),
         Remark::FindingsLeftOut { count } => {
             format!("and {}", wording::count(*count as u64, "more finding"))
         }
