@@ -70,9 +70,10 @@ pub(super) fn groups(members: Vec<(&str, &Facts)>) -> Vec<Alternatives> {
     let mut found: BTreeMap<(Distinction, String), Vec<Member<'_>>> = BTreeMap::new();
     let mut data = Vec::new();
     for (path, facts) in members.into_iter().filter(|(_, facts)| facts.form != Form::Other) {
-        let stripped = Stripped::of(path, facts);
+        let target = Target::of(facts);
+        let stripped = Stripped::of(path, &target);
         for by in [Distinction::Machine, Distinction::Libc, Distinction::Python] {
-            let member = |names| Member { path, value: value(by, path, facts), names };
+            let member = |names| Member { path, value: target.value(by, path), names };
             for (key, names) in stripped.keys(by) {
                 found.entry((by, key)).or_default().push(member(names));
             }
@@ -83,13 +84,15 @@ pub(super) fn groups(members: Vec<(&str, &Facts)>) -> Vec<Alternatives> {
     }
     let alternatives = found.into_iter().filter_map(|((by, _), members)| alternatives(by, members));
     let data = (!data.is_empty()).then_some(Alternatives { by: Distinction::TestData, subjects: data });
-    let mut groups: Vec<Alternatives> = Vec::new();
-    for group in alternatives.chain(data) {
-        if !groups.contains(&group) {
-            groups.push(group);
-        }
-    }
-    groups
+    let mut seen: BTreeSet<(Distinction, Vec<String>)> = BTreeSet::new();
+    alternatives.chain(data).filter(|group| seen.insert((group.by, group.subjects.clone()))).collect()
+}
+
+/// What a file was made for.
+struct Target {
+    machine: String,
+    class: Class,
+    family: Option<Family>,
 }
 
 /// One file under a key.
@@ -101,13 +104,19 @@ struct Member<'a> {
     names: bool,
 }
 
-/// What a file is for, as far as it differs from others in that.
-fn value(by: Distinction, path: &str, facts: &Facts) -> Option<String> {
-    match by {
-        Distinction::Machine => Some(format!("{} {}", facts.machine, facts.class.bits())),
-        Distinction::Libc => Family::of(facts).map(|family| family.name().to_owned()),
-        Distinction::Python => python_of(path),
-        Distinction::TestData | Distinction::Unknown => None,
+impl Target {
+    fn of(facts: &Facts) -> Self {
+        Self { machine: facts.machine.to_string(), class: facts.class, family: Family::of(facts) }
+    }
+
+    /// What the file at a path is for, as far as it differs from others in that.
+    fn value(&self, by: Distinction, path: &str) -> Option<String> {
+        match by {
+            Distinction::Machine => Some(format!("{} {}", self.machine, self.class.bits())),
+            Distinction::Libc => self.family.map(|family| family.name().to_owned()),
+            Distinction::Python => python_of(path),
+            Distinction::TestData | Distinction::Unknown => None,
+        }
     }
 }
 
@@ -125,8 +134,8 @@ fn alternatives(by: Distinction, members: Vec<Member<'_>>) -> Option<Alternative
 }
 
 impl Stripped {
-    fn of(path: &str, facts: &Facts) -> Self {
-        Self { components: path.split('/').map(|component| stripped(component, facts)).collect() }
+    fn of(path: &str, target: &Target) -> Self {
+        Self { components: path.split('/').map(|component| stripped(component, target)).collect() }
     }
 
     /// The keys under which a file may stand for others, and whether the words of its path name what it is for:
@@ -174,18 +183,18 @@ impl Word {
 }
 
 /// A component without its words for platforms, and these.
-fn stripped(component: &str, facts: &Facts) -> (String, Vec<Word>) {
+fn stripped(component: &str, target: &Target) -> (String, Vec<Word>) {
     if let Some(bits) =
         [("lib64", 64), ("lib32", 32), ("libx32", 32)].iter().find(|(name, _)| *name == component)
     {
-        return ("lib".to_owned(), vec![Word::Machine(facts.class.bits() == bits.1)]);
+        return ("lib".to_owned(), vec![Word::Machine(target.class.bits() == bits.1)]);
     }
     let mut rest: Vec<String> = Vec::new();
     let mut words = Vec::new();
     let text = joined_words(component);
     let mut after_cpython = false;
     for word in text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()) {
-        let known = if after_cpython { Some(Word::Python) } else { known_word(word, facts) };
+        let known = if after_cpython { Some(Word::Python) } else { known_word(word, target) };
         after_cpython = matches!(word, "cpython");
         match known {
             _ if after_cpython => {}
@@ -220,7 +229,7 @@ fn joined_words(component: &str) -> String {
     text
 }
 
-fn known_word(word: &str, facts: &Facts) -> Option<Word> {
+fn known_word(word: &str, target: &Target) -> Option<Word> {
     let is_digits = |text: &str| {
         let digits = text.trim_end_matches(['m', 'd', 't', 'u']);
         digits.len() > 1 && digits.bytes().all(|byte| byte.is_ascii_digit())
@@ -229,18 +238,17 @@ fn known_word(word: &str, facts: &Facts) -> Option<Word> {
         return Some(Word::Python);
     }
     match word {
-        "bits64" => return Some(Word::Machine(facts.class == Class::Elf64)),
-        "bits32" => return Some(Word::Machine(facts.class == Class::Elf32)),
+        "bits64" => return Some(Word::Machine(target.class == Class::Elf64)),
+        "bits32" => return Some(Word::Machine(target.class == Class::Elf32)),
         _ => {}
     }
-    let machine = facts.machine.to_string();
     let mut named = MACHINES.iter().filter(|(words, _)| words.contains(&word)).peekable();
     if named.peek().is_some() {
-        return Some(Word::Machine(named.any(|(_, machines)| machines.contains(&machine.as_str()))));
+        return Some(Word::Machine(named.any(|(_, machines)| machines.contains(&target.machine.as_str()))));
     }
     if let Some((_, named)) = LIBRARIES.iter().find(|(words, _)| words.contains(&word)) {
         // What names no C library fits each.
-        let agrees = Family::of(facts).is_none_or(|family| family == *named);
+        let agrees = target.family.is_none_or(|family| family == *named);
         return Some(Word::Libc(agrees));
     }
     GENERAL.contains(&word).then_some(Word::General)
