@@ -11,11 +11,14 @@ use crate::loader::Files;
 use crate::loader::binding;
 use crate::loader::effort::Budget;
 
+/// Caches by their paths and the byte order of the loader that reads them (`true`: big-endian).
+type Caches = HashMap<(String, bool), Option<Arc<LibraryCache>>>;
+
 /// What is remembered about the files of one host.
 #[derive(Debug, Default)]
 pub struct Memory {
     loaders: RefCell<HashMap<String, Option<Arc<DynamicLoader>>>>,
-    caches: RefCell<HashMap<(String, bool), Option<Arc<LibraryCache>>>>,
+    caches: RefCell<Caches>,
     pub(super) bindings: binding::Memo,
     /// What may still be done for the application at hand.
     pub(super) budget: Budget,
