@@ -22,6 +22,11 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::new("mount::a_directory_at_several_places_is_one", &["unshare", "python3"], one_directory),
         Case::new("mount::other_mounts_of_one_file_system_are_apart", &["unshare", "flock"], apart_inside),
+        Case::new(
+            "mount::a_further_place_is_never_seen_without_its_flags",
+            &["unshare", "strace"],
+            never_without_flags,
+        ),
         Case::new("mount::a_bound_directory_is_the_one_that_was_looked_at", &["unshare", "strace"], replaced),
     ]
 }
@@ -97,6 +102,23 @@ end
     let inside = "source and a are one\na and b are apart\na-file and b-file are apart\n\
         source/in/file locks a/in/file\na/in/file does not lock b/file\na-file does not lock b-file\n";
     assert_eq!(told, format!("{native}\n{inside}"), "{said}");
+}
+
+/// Others reach a mirror at a path while it is put together.
+fn never_without_flags(folder: &Path) {
+    let script = format!(
+        "mkdir source a b; mount --bind source a; mount --bind source b; mount -o remount,bind,ro,nosuid b
+        strace -f -qq -o trace -e trace=mount,move_mount \\
+            -e inject=mount,move_mount:delay_enter=300000 -e inject=mount,move_mount:delay_exit=300000 \\
+            {COMPAT} record -q --mount-path compat-mirror -o run.jsonl -- true & run=$!
+        while kill -0 $run 2> /dev/null; do
+            grep \" $PWD/compat-mirror$PWD/b \" /proc/self/mountinfo >> seen; sleep 0.02
+        done
+        wait $run; echo $?; wc -l < seen; grep -vc ' ro,nosuid' seen; true"
+    );
+    let (told, said) = apart(folder, &script);
+    let lines: Vec<&str> = told.lines().collect();
+    assert!(matches!(lines[..], ["0", seen, "0"] if seen != "0"), "{told}{said}");
 }
 
 fn flags(folder: &Path) {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::fs::{Mode, OFlags};
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change, mount_remount};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::{
     DumpableBehavior, Pid, Signal, getppid, set_dumpable_behavior, set_parent_process_death_signal,
 };
@@ -240,17 +240,12 @@ fn add_again(start: &Start<'_>, tree: &Tree<'_>, planned: &Mount, first: &[u8]) 
     let failed = |source: io::Error| Error::Mount { place: tree.shown(&planned.place), source };
     let Some(source) = open_target(tree, first)? else { return Ok(()) };
     let Some(target) = open_target(tree, &planned.place)? else { return Ok(()) };
-    let bound = mount_bind(tree.path(&source), tree.path(&target)).map_err(|error| failed(error.into()));
-    match bound {
-        Err(Error::Mount { source, .. }) if is_gone(&source) => return Ok(()),
-        other => other?,
-    }
     let mut flags = planned.flags;
     flags.set(MountFlags::RDONLY, start.options.read_only || flags.contains(MountFlags::RDONLY));
-    // It lies over what was opened.
-    let bound = tree.open(&planned.place).map_err(failed)?;
-    let changed = mount_remount(tree.path(&bound), MountFlags::BIND | flags, c"");
-    changed.map_err(|error| failed(error.into()))
+    match tree.bind_again(source, (&planned.place, target), flags) {
+        Err(error) if is_gone(&error) => Ok(()),
+        other => other.map_err(failed),
+    }
 }
 
 /// Mounts a volume that is not the root. One that was removed, or has ended, since it was opened is left out; so

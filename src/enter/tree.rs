@@ -8,11 +8,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, statx};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxAttributes, StatxFlags, statx};
 use rustix::io::Errno;
 use rustix::mount::{
-    MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_bind_recursive, mount_change,
-    move_mount, open_tree, unmount,
+    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_bind,
+    mount_bind_recursive, mount_change, mount_remount, move_mount, open_tree, unmount,
 };
 
 use super::mount_table::{Mount, parse};
@@ -80,6 +80,36 @@ impl<'a> Tree<'a> {
             mount_change(self.path(&self.open(place)?), private)?;
         }
         self.take_mirrors_out(place)
+    }
+
+    /// Binds a mount of the mirror to another place, with flags of its own. Others may reach the mirror already: where the
+    /// kernel can (Linux 5.12), nobody ever sees that place without its flags.
+    ///
+    /// # Errors
+    ///
+    /// `ESTALE` where `source` is no mount any more, and those of mount(2), mount_setattr(2) and move_mount(2).
+    pub fn bind_again(
+        &self,
+        source: OwnedFd,
+        (place, target): (&[u8], OwnedFd),
+        flags: MountFlags,
+    ) -> io::Result<()> {
+        let found = walk::look(&source)?;
+        let is_known = found.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT);
+        if is_known && !found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
+            // What lies below is in a mount with other flags.
+            return Err(io::Error::from_raw_os_error(libc::ESTALE));
+        }
+        if let Some(copy) = copy_of(&source, OpenTreeFlags::empty())?
+            && sys::add_mount_flags(&copy, flags)?
+            && attach(&copy, &target)?
+        {
+            return Ok(());
+        }
+        mount_bind(self.path(&source), self.path(&target))?;
+        // It lies over what was opened.
+        let bound = self.open(place)?;
+        Ok(mount_remount(self.path(&bound), MountFlags::BIND | flags, c"")?)
     }
 
     /// Unmounts the mirrors, of this run and of others, that have come into a bound place with what is mounted
@@ -162,11 +192,13 @@ fn assert_same_kind(source: &OwnedFd, target: &OwnedFd) -> io::Result<()> {
 ///
 /// Those of open_tree(2).
 pub fn copy_mounts(place: &OwnedFd) -> io::Result<Option<OwnedFd>> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE
-        | OpenTreeFlags::AT_EMPTY_PATH;
-    match open_tree(place, c"", flags) {
+    copy_of(place, OpenTreeFlags::AT_RECURSIVE)
+}
+
+fn copy_of(place: &OwnedFd, further: OpenTreeFlags) -> io::Result<Option<OwnedFd>> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    match open_tree(place, c"", flags | further) {
         Ok(copy) => Ok(Some(copy)),
         Err(Errno::NOSYS | Errno::PERM) => Ok(None),
         Err(error) => Err(error.into()),

@@ -1,10 +1,11 @@
-//! Which mount a file lies in.
+//! Which mount a file lies in, and the flags of a mount.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, StatxFlags, statx};
+use rustix::mount::MountFlags;
 
 /// The number of the mount that an open file lies in, as the mount table has it. Kernels before Linux 5.8
 /// report it in `/proc` alone, which is found at `process`.
@@ -22,6 +23,53 @@ pub fn mount_number(file: impl AsFd, process: &Path) -> io::Result<u64> {
     }
     let facts = std::fs::read_to_string(process.join(format!("self/fdinfo/{}", file.as_raw_fd())))?;
     parse(&facts).ok_or_else(|| io::Error::other("the mount of a file is not known"))
+}
+
+/// `struct mount_attr` (mount_setattr(2)).
+#[repr(C)]
+struct Attributes {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    user_namespace: u64,
+}
+
+/// What mount_setattr(2) calls the flags that a mount of its own can have.
+const ATTRIBUTES: [(MountFlags, u64); 5] = [
+    (MountFlags::RDONLY, 0x1),
+    (MountFlags::NOSUID, 0x2),
+    (MountFlags::NODEV, 0x4),
+    (MountFlags::NOEXEC, 0x8),
+    (MountFlags::NOSYMFOLLOW, 0x20_0000),
+];
+
+/// Adds flags to the mount that an open file is the root of; tells whether the kernel (Linux 5.12) and the filters of
+/// system calls let it.
+///
+/// # Errors
+///
+/// Those of mount_setattr(2).
+pub fn add_mount_flags(mount: impl AsFd, flags: MountFlags) -> io::Result<bool> {
+    let set =
+        ATTRIBUTES.iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, attribute)| attribute).sum();
+    let attributes = Attributes { set, clear: 0, propagation: 0, user_namespace: 0 };
+    // SAFETY: the path ends with a zero, and the kernel reads as many bytes of the structure as are named here; both
+    // live until the call returns.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            &raw const attributes,
+            size_of::<Attributes>(),
+        )
+    };
+    match io::Error::last_os_error() {
+        _ if result == 0 => Ok(true),
+        error if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => Ok(false),
+        error => Err(error),
+    }
 }
 
 /// The mount of a file (`/proc/PID/fdinfo`, proc_pid_fdinfo(5)).
