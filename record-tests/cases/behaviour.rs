@@ -67,8 +67,7 @@ fn served(folder: &Path, text: &str) {
     let commands = pair::served(&format!("env {} python3 {script}", direct_operations()));
     pair::assert_same_outputs(folder, &commands);
     let recording = read(&log(folder));
-    let counted = recording.events.iter().any(|event| event.read.is_some_and(|bytes| bytes > 0));
-    assert!(counted, "bytes are counted where they go through the mirror");
+    assert!(recording.served() > 0, "nothing went through the mirror");
 }
 
 /// An overlay as container engines make them, but for its two layers on different file systems, where a

@@ -96,9 +96,9 @@ fn served(folder: &Path, who: &str) {
 fn own(folder: &Path) {
     let script = script(folder);
     let mut native = Command::new("setpriv");
-    native.args(USER).args(["python3", &script, "user"]).current_dir(folder);
+    native.args(USER).args(["/usr/bin/python3", &script, "user"]).current_dir(folder);
     let native = finish(native, b"");
-    let mirrored = record_as_user(folder, "", &format!("python3 {script} user"));
+    let mirrored = record_as_user(folder, "", &format!("/usr/bin/python3 {script} user"));
     assert_code(&native, 0);
     assert_code(&mirrored, 0);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

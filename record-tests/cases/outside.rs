@@ -99,18 +99,10 @@ fn taken(folder: &Path) {
 
 fn taken_served(folder: &Path) {
     assert_same(folder, TAKEN, SERVED);
-    assert_counted(folder);
+    assert!(read(&log(folder)).served() > 0, "nothing went through the mirror");
 }
 
 fn appended(folder: &Path) {
     assert_same(folder, include_str!("../fixtures/append.py"), SERVED);
-    assert_counted(folder);
-}
-
-fn assert_counted(folder: &Path) {
-    // How much was read of what the kernel had already is not known.
-    let is_counted = |bytes: Option<u64>| bytes.is_some_and(|bytes| bytes > 0);
-    let recording = read(&log(folder));
-    let counted = recording.events.iter().any(|event| is_counted(event.read) || is_counted(event.written));
-    assert!(counted, "bytes are counted where they go through the mirror");
+    assert!(read(&log(folder)).served() > 0, "nothing went through the mirror");
 }

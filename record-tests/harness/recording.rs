@@ -30,6 +30,12 @@ impl Recording {
         taken.filter(|event| wanted(event)).map(|event| event.path.text().into_owned()).collect()
     }
 
+    /// How many opens were read and written through the mirror: what was written is known then, and not if the kernel
+    /// went past it.
+    pub fn served(&self) -> usize {
+        self.events.iter().filter(|event| event.written.is_some()).count()
+    }
+
     /// The paths that were looked for and not found, without those that the same thread made at once.
     pub fn missed(&self, wanted: impl Fn(&Event) -> bool) -> BTreeSet<String> {
         let mut missed = BTreeSet::new();
