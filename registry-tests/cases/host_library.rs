@@ -51,7 +51,7 @@ fn base(workspace: &Workspace) {
     workspace.compat(gen_image).ok();
     workspace.compat(["check", "app.json", "--root", "host"]).run().exits(0);
     // Without the image's libm nothing has it.
-    fs::remove_file(workspace.path(&format!("image{DIRECTORY}/libm.so.6"))).expect("a library");
+    fs::remove_file(workspace.path(format!("image{DIRECTORY}/libm.so.6"))).expect("a library");
     workspace.compat(gen_image).ok();
     workspace.compat(["check", "app.json", "--root", "host"]).run().exits(1).says("libm.so.6");
 }

@@ -366,10 +366,8 @@ mod tests {
         let little = Bytes::from(sample());
         let big = Bytes::from(swapped(&little, ORDER_BIG));
         let find = |data: &Bytes, big_endian| {
-            Some(
-                LibraryCache::parse_as(data, big_endian)?.find("libx.so").into_iter().map(|e| e.subdirectory),
-            )
-            .map(Iterator::collect::<Vec<_>>)
+            let found = LibraryCache::parse_as(data, big_endian)?.find("libx.so");
+            Some(found.into_iter().map(|entry| entry.subdirectory).collect::<Vec<_>>())
         };
         let expected = Some(vec![Some("x86-64-v3".to_owned()), None]);
         assert_eq!(find(&little, false), expected);
