@@ -7,8 +7,6 @@ mod table;
 use std::path::Path;
 use std::time::Duration;
 
-use compat::trace::Event;
-
 use crate::harness::case::Case;
 use crate::harness::privilege::combination::{A, Actor, Combination, DELAYS, LOOKS};
 use crate::harness::privilege::run;
