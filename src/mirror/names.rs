@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use super::node::Node;
 
-/// A directory, and a name in it.
-pub type Name = (Arc<Node>, Box<[u8]>);
+/// A directory, and a name in it, which is kept once for all threads that have used it.
+pub type Name = (Arc<Node>, Arc<[u8]>);
 
 /// How many look-ups are kept of one file: as many threads may be between a look-up and what they do with it.
 const KEPT: usize = 16;
@@ -33,12 +33,14 @@ impl Names {
     }
 
     /// A thread has looked up this name.
-    pub fn found(&mut self, thread: u32, name: Name) {
+    pub fn found(&mut self, thread: u32, parent: &Arc<Node>, name: &[u8]) {
+        let mut known = self.found.iter().map(|(_, found)| found).chain(&self.remembered);
+        let same = known.find(|known| is(known, parent, name)).cloned();
         self.found.retain(|(other, _)| *other != thread);
         if self.found.len() == KEPT {
             self.found.pop_front();
         }
-        self.found.push_back((thread, name));
+        self.found.push_back((thread, same.unwrap_or_else(|| (Arc::clone(parent), name.into()))));
     }
 
     /// The name by which a thread has met the file.
@@ -64,4 +66,25 @@ impl Names {
 
 fn is(known: &Name, parent: &Arc<Node>, name: &[u8]) -> bool {
     Arc::ptr_eq(&known.0, parent) && *known.1 == *name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mirror::attribute;
+
+    #[test]
+    fn a_name_is_kept_once_for_all_threads() {
+        let folder =
+            rustix::fs::open("/", rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).expect("the root");
+        let stat = attribute::of_file(&folder).expect("its attributes");
+        let root = Node::root(1, folder, &stat);
+        let mut names = Names::default();
+        for thread in 0..KEPT as u32 + 1 {
+            names.found(thread, &root, b"a");
+        }
+        assert!(names.of(0).is_none(), "the first has given way");
+        let kept = |thread| Arc::clone(&names.of(thread).expect("it is kept").1);
+        assert!(Arc::ptr_eq(&kept(1), &kept(KEPT as u32)));
+    }
 }

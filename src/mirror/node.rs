@@ -98,7 +98,7 @@ impl Place {
     }
 
     /// The folder and the name, where it has one.
-    fn name(&self) -> Option<Name> {
+    fn name(&self) -> Option<(Arc<Node>, Box<[u8]>)> {
         match self {
             Self::Named { parent, name } => Some((Arc::clone(parent), name.clone())),
             Self::Root | Self::Gone { .. } | Self::Adrift => None,
@@ -241,6 +241,13 @@ impl Node {
         drop(released);
     }
 
+    /// The kernel has forgotten it, and with it by which names it may be met.
+    pub fn forgotten(&self) {
+        let names = self.state().names.take();
+        drop(names);
+        self.release();
+    }
+
     /// Gives the descriptor back that is kept while it is open.
     pub fn give_back(&self) {
         let given = self.state().open_handle.take();
@@ -282,7 +289,8 @@ impl Node {
         let outdated = if !several {
             state.names.take()
         } else if state.names.is_none() && !state.place.is(parent, name) {
-            state.names = Some(Box::new(Names::after(state.place.name())));
+            state.names =
+                Some(Box::new(Names::after(state.place.name().map(|(parent, name)| (parent, name.into())))));
             None
         } else {
             None
@@ -295,7 +303,7 @@ impl Node {
     /// A thread has looked up this name, by which it goes on.
     pub fn met(&self, thread: u32, parent: &Arc<Self>, name: &[u8]) {
         if let Some(names) = &mut self.state().names {
-            names.found(thread, (Arc::clone(parent), name.into()));
+            names.found(thread, parent, name);
         }
     }
 

@@ -144,7 +144,7 @@ impl Table {
         drop(inner);
         // Closes descriptors and lets go of parents, which needs no lock.
         drop(removed);
-        node.release();
+        node.forgotten();
     }
 }
 
@@ -211,6 +211,7 @@ mod tests {
         assert!(table.node(one.number).is_ok());
         table.forget(one.number, 1);
         assert!(table.node(one.number).is_ok(), "a program may have a handle of it");
+        assert!(one.met_as(1).is_none(), "what the kernel forgot is met by no name");
         let again = table.found(&found, &table.root, b"a");
         assert!(Arc::ptr_eq(&again, &one), "the handle leads to the file that the name leads to");
         one.lost(&table.root, b"a", None);
