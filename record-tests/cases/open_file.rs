@@ -41,7 +41,7 @@ pub fn cases() -> Vec<Case> {
 /// What differs where reads and writes go past the mirror: part of a line, and why.
 const INHERENT: &[(&str, &str)] = &[
     (
-        "| append | append taken away |",
+        "| append | append taken away",
         "the kernel opens what is read past the mirror once, with the flags of open(2)",
     ),
     (

@@ -12,6 +12,7 @@ use super::growth;
 use super::registration::{check_share, register, unregister};
 use crate::mirror::admission::Admission;
 use crate::mirror::attribute;
+use crate::mirror::identity::with_all_rights;
 use crate::mirror::node::Node;
 use crate::mirror::observer::{Action, Caller};
 use crate::mirror::open_file::{OpenFile, Opened, Uses, is_for_writing, next_open};
@@ -256,7 +257,9 @@ pub(in crate::mirror) fn write(
     } else {
         let handle = volume.reach(&open.node)?;
         let others = open.flags & !(append | libc::O_ACCMODE as u32) | libc::O_WRONLY as u32;
-        Some(volume.reopen(&handle, others | if appends { append } else { 0 })?)
+        let flags = others | if appends { append } else { 0 };
+        // Its mode may forbid by now what it is open for.
+        Some(with_all_rights(|| volume.reopen(&handle, flags))?)
     };
     let _writer = match write_flags & FROM_CACHE {
         0 => request.as_writer(&open.node)?,
