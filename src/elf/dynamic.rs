@@ -58,6 +58,8 @@ pub struct Flags {
     pub no_default_libraries: bool,
     /// It is a position-independent executable (`DF_1_PIE`).
     pub pie: bool,
+    /// It has a place for debuggers (`DT_DEBUG`), as linkers give it to programs and not to libraries.
+    pub debug: bool,
     /// It must not be opened by `dlopen` (`DF_1_NOOPEN`).
     pub no_open: bool,
     /// It has packed relative relocations (`DT_RELR`).
@@ -180,6 +182,7 @@ impl Entries {
                 flags.pie |= value & tag::DF_1_PIE != 0;
                 flags.no_open |= value & DF_1_NOOPEN != 0;
             }
+            tag::DT_DEBUG => flags.debug = true,
             DT_RELR => flags.relr = true,
             _ => {}
         }

@@ -230,6 +230,7 @@ impl Facts {
                 symbolic: has(spec::ObjectFlag::Symbolic),
                 no_default_libraries: has(spec::ObjectFlag::NoDefaultLibraries),
                 pie: has(spec::ObjectFlag::Pie),
+                debug: has(spec::ObjectFlag::NotExecutable),
                 no_open: has(spec::ObjectFlag::NoOpen),
                 relr: has(spec::ObjectFlag::Relr),
             },
@@ -280,10 +281,10 @@ impl Facts {
     }
 
     /// Whether the kernel starts it as a program, or for one, so that it takes the permission to execute it.
-    /// A library that names an interpreter, as Qt's do, is a library still.
+    /// A library that names an interpreter, as Qt's and PAM's modules do, is a library still.
     pub fn is_executed(&self) -> bool {
         const LOADERS: [&str; 4] = ["ld-", "ld.", "ld64", "libc.musl"];
-        let is_library = self.form == Form::Library && self.soname.is_some();
+        let is_library = self.form == Form::Library && (self.soname.is_some() || !self.flags.debug);
         let is_loaders =
             |name: &str| name == "libc.so" || LOADERS.iter().any(|beginning| name.starts_with(beginning));
         let is_loader = self.interpreter.is_none() && self.soname.as_deref().is_some_and(is_loaders);
@@ -568,5 +569,24 @@ impl ListedImport {
             own: self.own,
             protected: false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_that_names_an_interpreter_is_not_executed() {
+        let mut object = spec::Object::new("x", spec::ObjectKind::Executable, "x86_64", 64);
+        object.interpreter = Some("/lib64/ld-linux-x86-64.so.2".to_owned());
+        let mut facts = Facts::of_specified(&object).unwrap();
+        assert!(!facts.is_executed());
+        facts.flags.debug = true;
+        assert!(facts.is_executed());
+        facts.soname = Some("x".to_owned());
+        assert!(!facts.is_executed());
+        facts.form = Form::Executable;
+        assert!(facts.is_executed());
     }
 }

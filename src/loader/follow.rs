@@ -10,6 +10,7 @@ use crate::loader::start::{Depth, interpreter_words, start_object};
 use crate::loader::{Effort, Environment, Files, Load, OpenError, Problem, Start};
 use crate::script::{
     ARGUMENTS, Env, EnvKind, OWN_DIRECTORY, ParsedScript, UNKNOWN, is_shell, is_wrapper, parse_script,
+    runs_arguments,
 };
 
 /// Where execvp(3) looks if there is no PATH.
@@ -216,15 +217,17 @@ fn start_command(
             None => *is_followed = false,
         }
     } else if is_wrapper(name) {
-        let is_word = |word: &&String| !word.starts_with('-') && !word.contains('=');
-        let is_there = |path: &String| files.is_executable(path);
-        let mut words = arguments.iter().filter(is_word);
-        let found = words.find_map(|word| find(word, files, environment).filter(is_there));
-        match found {
-            Some(program) => load.append(start_program(shown, &program, true, files, environment, depth)),
+        let is_word = |word: &str| !word.starts_with('-') && !word.contains('=');
+        let is_there = |path: String| files.is_executable(&path);
+        let is_program =
+            |word: &String| is_word(word) && find(word, files, environment).is_some_and(is_there);
+        match arguments.iter().position(is_program).zip(depth.after_search()) {
+            Some((at, depth)) => {
+                load.append(start_command(shown, &arguments[at..], files, environment, depth, is_followed));
+            }
             None => *is_followed = false,
         }
-    } else if is_shell(name) && !arguments.is_empty() {
+    } else if (is_shell(name) || runs_arguments(name)) && !arguments.is_empty() {
         *is_followed = false;
     }
     load

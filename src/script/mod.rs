@@ -38,6 +38,24 @@ const WRAPPERS: [&str; 19] = [
     "numactl",
 ];
 
+/// Programs that run what their arguments name in a way that is not followed: what changes the root or the
+/// machine, and interpreters of other languages, whose names may end with a version.
+const RUNNERS: [&str; 15] = [
+    "chroot", "linux32", "linux64", "setarch", "unshare", "nsenter", "python", "pypy", "perl", "ruby",
+    "node", "nodejs", "java", "php", "lua",
+];
+
+/// Whether a program of this name is a dynamic loader, which starts what its arguments name.
+pub fn is_dynamic_loader(name: &str) -> bool {
+    ["ld-linux", "ld-musl", "ld.so", "ld64.so"].iter().any(|beginning| name.starts_with(beginning))
+}
+
+/// Whether a program of this name runs what its arguments name, in a way that is not followed.
+pub fn runs_arguments(name: &str) -> bool {
+    let is_version = |rest: &str| !rest.starts_with(|letter: char| letter.is_ascii_alphabetic());
+    is_dynamic_loader(name) || RUNNERS.iter().any(|runner| name.strip_prefix(runner).is_some_and(is_version))
+}
+
 /// Whether a program of this name is a shell.
 pub fn is_shell(name: &str) -> bool {
     SHELLS.contains(&name)

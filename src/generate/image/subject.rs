@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::image::Config;
 use crate::loader::{Files, OpenError};
-use crate::script::{ARGUMENTS, Body, is_shell, is_wrapper};
+use crate::script::{ARGUMENTS, Body, is_dynamic_loader, is_shell, is_wrapper};
 
 use crate::generate::recorded;
 
@@ -93,6 +93,8 @@ impl Finder<'_, '_> {
         let name = first.rsplit('/').next().unwrap_or_default();
         if is_shell(name) {
             self.add_of_shell(words, config);
+        } else if is_dynamic_loader(name) && !arguments.is_empty() {
+            self.give_up(words);
         } else if is_wrapper(name) {
             let is_plain = |word: &&String| !word.starts_with('-') && !word.contains('=');
             let is_program = |word: &String| is_plain(&word) && program(word, config, self.files).is_some();

@@ -37,6 +37,9 @@ fn started(text: &str, handlers: Vec<Handler>) -> Load {
         "/usr/bin/env",
         "/usr/bin/python3",
         "/bin/busybox",
+        "/usr/bin/nice",
+        "/usr/bin/timeout",
+        "/lib64/ld-linux-x86-64.so.2",
         "/opt/app",
         "/srv/beside",
     ] {
@@ -126,6 +129,24 @@ fn what_was_not_followed_is_said() {
         let (problems, _) = outcome(text);
         assert_eq!(problems, ["script-not-followed"], "{text:?}");
     }
+}
+
+#[test]
+fn what_a_wrapper_or_a_loader_is_told_to_start_is_no_secret() {
+    for (command, is_followed) in [
+        ("timeout 10 nice -n 5 /opt/app", true),
+        ("timeout 10 nice -n 5 /gone/app", false),
+        ("nice timeout 3 bash -c /gone/app", false),
+        ("/lib64/ld-linux-x86-64.so.2 --library-path /opt/lib /opt/app", false),
+        ("python3 /gone/app.py", false),
+        ("python3", true),
+    ] {
+        let (problems, _) = outcome(&format!("#!/bin/sh\nexec {command}\n"));
+        let expected: &[&str] = if is_followed { &[] } else { &["script-not-followed"] };
+        assert_eq!(problems, expected, "{command}");
+    }
+    let (problems, _) = outcome("#!/bin/sh\nexec timeout 10 nice /opt/foreign\n");
+    assert!(problems.contains(&"wrong-machine".to_owned()), "{problems:?}");
 }
 
 #[test]
