@@ -45,6 +45,10 @@ fn by_digest(workspace: &Workspace) {
     assert_requests(&registry, 0);
     workspace.compat(["check", "--no-cache", &reference]).ok();
     assert!(!registry.requests().is_empty(), "--no-cache used the cache");
+    // A directory that the environment names is no contradiction.
+    let named = workspace.path("named");
+    workspace.compat(["check", "--no-cache", &reference]).env("COMPAT_CACHE_DIR", &named).ok();
+    assert!(!named.exists(), "--no-cache wrote a cache");
 }
 
 fn by_tag(workspace: &Workspace) {

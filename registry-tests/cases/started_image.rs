@@ -14,6 +14,7 @@ pub fn cases() -> Vec<Case> {
     vec![
         case("a_script_leads_to_the_program_that_it_ends_with", followed),
         case("what_is_not_followed_is_said_and_decides_nothing", unfollowed),
+        case("what_a_shell_reads_itself_is_no_fault", read_by_shell),
         case("what_no_engine_starts_is_named", refused),
     ]
 }
@@ -46,10 +47,11 @@ fn image(workspace: &Workspace, configuration: &Value, script: &[u8], mode: u32)
         add(path, 0o755, &program(own));
     }
     add("other/app", 0o755, &program(foreign));
+    add("plain", 0o755, b"exec /app\n");
     add("ep.sh", mode, script);
     let layer = layer.into_inner().expect("a layer");
     let configuration = json!({
-        "architecture": architecture(), "os": "linux", "config": configuration,
+        "architecture": architecture(), "os": configuration["os"].as_str().unwrap_or("linux"), "config": configuration,
         "rootfs": {"type": "layers", "diff_ids": [digest(&layer)]},
     });
     let manifest = json!([{"Config": "config.json", "RepoTags": ["started:1"], "Layers": ["layer.tar"]}]);
@@ -124,6 +126,26 @@ fn unfollowed(workspace: &Workspace) {
     workspace.compat(["check", "--generate", &image]).ok().says("starts on").says("was not looked at");
 }
 
+/// A shell takes the first line of a script for a comment, and reads a file without one itself.
+fn read_by_shell(workspace: &Workspace) {
+    let command = |words: &[&str]| json!({"Cmd": words});
+    let followed = outcome(workspace, &command(&["sh", "/ep.sh"]), "#!/bin/sh\nexec /app\n");
+    assert_eq!(followed, (0, Vec::new()));
+    for (configuration, script) in [
+        (command(&["sh", "/ep.sh"]), "exec /app\n"),
+        (command(&["sh", "/ep.sh"]), "#!/bin/bash\nexec /app\n"),
+        (command(&["sh", "/ep.sh"]), "#!/usr/bin/env bash\nexec /app\n"),
+        (command(&["sh", "/ep.sh"]), "#!/bin/sh\r\nexec /app\r\n"),
+        (command(&["/bin/sh", "-c", "exec /ep.sh"]), "exec /app\n"),
+        (command(&["/bin/sh", "-c", "exec /app\r\n"]), ""),
+        (entrypoint(), "#!/bin/sh\nexec /plain\n"),
+        (entrypoint(), "#!/bin/sh\nexec /app\r\n"),
+    ] {
+        let found = outcome(workspace, &configuration, script);
+        assert_eq!(found, (3, vec!["script-not-followed".to_owned()]), "{configuration} {script:?}");
+    }
+}
+
 fn refused(workspace: &Workspace) {
     for (script, words) in [
         ("#!/bin/sh\r\nexec /app\r\n", r#"ep.sh has Windows line endings: its interpreter is "/bin/sh\r""#),
@@ -137,6 +159,13 @@ fn refused(workspace: &Workspace) {
         let image = image(workspace, &entrypoint(), script.as_bytes(), 0o755);
         workspace.compat(["check", "--generate", &image]).run().exits(1).says(words);
     }
-    let image = image(workspace, &entrypoint(), b"#!/bin/sh\n", 0o644);
-    workspace.compat(["check", "--generate", &image]).run().exits(1).says("Permission denied");
+    let not_executable = image(workspace, &entrypoint(), b"#!/bin/sh\n", 0o644);
+    workspace.compat(["check", "--generate", &not_executable]).run().exits(1).says("Permission denied");
+    for (configuration, words) in [
+        (json!({"Entrypoint": ["/app\r"]}), r#"the image would run "/app\r", which is not in it"#),
+        (json!({"Entrypoint": ["C:\\app.exe"], "os": "windows"}), "the image is for windows/"),
+    ] {
+        let image = image(workspace, &configuration, b"", 0o644);
+        workspace.compat(["check", "--generate", &image]).run().exits(3).says(words);
+    }
 }

@@ -271,9 +271,12 @@ impl Task<'_> {
 fn not_removed(outcome: &Outcome, digest: &Digest, error: &Error) -> Failure {
     let failure = failure(error);
     let count = outcome.kept.len();
-    let others = if count > 1 { format!(", and {} more", count - 1) } else { String::new() };
+    let kept = match count {
+        0 | 1 => format!("{digest} is"),
+        _ => format!("{digest} and {} more are", count - 1),
+    };
     let new = &outcome.attached.descriptor.digest;
-    let message = format!("{new} is attached, but {digest}{others} is still there: {}", failure.message);
+    let message = format!("{new} is attached, but {kept} still there: {}", failure.message);
     Failure { message, ..failure }
 }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::check::Host;
+use crate::cli::host_options::RootError;
 use crate::cli::{Context, Exit, Failure, r#gen};
 use crate::generate::{self, ProfileOptions};
 use crate::host::Platform;
@@ -47,7 +48,10 @@ pub struct Arguments {
 ///
 /// Where the root cannot be looked at, or the profile not be written.
 pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
-    let files = Host::root_files(arguments.root.as_deref()).map_err(|error| Failure::undecided(&error))?;
+    let files = Host::root_files(arguments.root.as_deref()).map_err(|source| {
+        let directory = arguments.root.clone().unwrap_or_else(|| "/".into());
+        Failure::undecided(&RootError { directory, source })
+    })?;
     let platform = Platform::of_root(files.root());
     let options = ProfileOptions { minimal: arguments.minimal, directories: arguments.directories.clone() };
     let profile = generate::profile(&files, &platform, &options);

@@ -72,8 +72,8 @@ pub struct CacheOptions {
     #[arg(long, value_name = "SIZE", env = "COMPAT_CACHE_LIMIT", value_parser = parse_size)]
     pub cache_limit: Option<u64>,
 
-    /// Keep nothing, and use nothing that was kept
-    #[arg(long, conflicts_with = "cache_dir")]
+    /// Keep nothing, and use nothing that was kept, whatever directory is named
+    #[arg(long)]
     pub no_cache: bool,
 }
 

@@ -6,7 +6,7 @@
 
 use crate::loader::Effect;
 use crate::loader::profile_files::{UNRECORDED, is_unrecorded};
-use crate::loader::start::{Depth, interpreter_words, start_object};
+use crate::loader::start::{Depth, interpreter_words, is_no_format, start_object};
 use crate::loader::{Effort, Environment, Files, Load, OpenError, Problem, Start};
 use crate::script::{
     ARGUMENTS, Env, EnvKind, OWN_DIRECTORY, ParsedScript, UNKNOWN, is_shell, is_wrapper, parse_script,
@@ -15,6 +15,8 @@ use crate::script::{
 
 /// Where execvp(3) looks if there is no PATH.
 const PATH_OF_NO_ENVIRONMENT: &str = "/bin:/usr/bin";
+/// What execvp(3) starts for a file without a first line.
+const SHELL_OF_EXECVP: &str = "/bin/sh";
 /// What following a script takes of the budget that another leads to: each may lead to two others.
 const COST_OF_NESTED_SCRIPT: usize = 1 << 14;
 
@@ -245,6 +247,13 @@ fn start_program(
     let Some(depth) = depth.after_search() else {
         return Load::of(Problem::ScriptTooDeep { object: shown.to_owned() });
     };
+    if is_left_to_shell(path, files) {
+        return Load::of(Problem::ScriptNotFollowed {
+            object: path.to_owned(),
+            interpreter: SHELL_OF_EXECVP.to_owned(),
+            started: None,
+        });
+    }
     match start_interpreter(shown, path, path, files, environment, depth) {
         Ok(load) => load,
         Err(Problem::InterpreterMissing { object, interpreter, reason }) if !is_unrecorded(&reason) => {
@@ -256,6 +265,18 @@ fn start_program(
             })
         }
         Err(problem) => Load::of(problem),
+    }
+}
+
+/// Whether the kernel refuses a file as neither an object nor a script (ENOEXEC): shells and execvp(3) then read it
+/// as a shell's script.
+fn is_left_to_shell(path: &str, files: &dyn Files) -> bool {
+    match files.open(path) {
+        Err(OpenError::NotElf | OpenError::TooShort) => {
+            files.is_executable(path) && files.read(path).is_ok_and(|data| parse_script(&data).is_none())
+        }
+        Err(OpenError::Unusable(words)) => is_no_format(&words),
+        _ => false,
     }
 }
 

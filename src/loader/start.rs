@@ -120,6 +120,11 @@ pub(super) fn honest(load: Load, files: &dyn Files) -> Load {
     }
 }
 
+/// Whether a document says in these words of the loader that a file is no object at all.
+pub(super) fn is_no_format(words: &str) -> bool {
+    matches!(words, "file too short" | "invalid ELF header")
+}
+
 /// Starts what is at a path.
 pub(super) fn start_object_or_script(
     start: &Start<'_>,
@@ -135,9 +140,7 @@ pub(super) fn start_object_or_script(
         }
         Err(OpenError::NotElf | OpenError::TooShort) => start_script(start, files, environment, Depth::START),
         // A document has it in the words of the loader, which looks at no script.
-        Err(OpenError::Unusable(words))
-            if matches!(words.as_str(), "file too short" | "invalid ELF header") =>
-        {
+        Err(OpenError::Unusable(words)) if is_no_format(&words) => {
             let reason = "Exec format error: it has neither an ELF header nor a #! line".to_owned();
             Load::of(Problem::NotAProgram { object: start.shown.to_owned(), reason })
         }

@@ -262,7 +262,7 @@ pub enum Error {
         reason: String,
     },
     /// A place that knows a manifest by another digest than the one that is attached to.
-    #[error("{target} does not have the digest {} after the copy, but {}: what is attached to it would be lost", choice::short(wanted), actual.as_ref().map_or_else(|| "none".to_owned(), choice::short))]
+    #[error("{target} has {} after the copy, not the digest {}: what is attached to it would be lost", actual.as_ref().map_or_else(|| "no manifest".to_owned(), choice::short), choice::short(wanted))]
     OtherDigest {
         /// The reference in the target.
         target: String,
@@ -380,7 +380,7 @@ impl Error {
                 "run the same command again: what was sent is not sent twice"
             }
             Self::OtherDigest { .. } => {
-                "a registry may take it by its digest (HOST/NAME@sha512:…); a layout (oci:DIR:TAG) does"
+                "a registry may take it if both sides are named by the digest (@sha512:…); a layout (oci:DIR:TAG) does"
             }
             Self::CannotKeep { .. } => {
                 "push the artifact under a tag of its own with `compat push`, and check that one"
@@ -427,8 +427,9 @@ fn status_hint(status: u16, action: &str, detail: &str) -> Option<String> {
         405 if action.starts_with("write") => {
             "this registry takes no writes here; it may be a mirror or a cache"
         }
-        409 | 412 if words.contains("immutable") => {
-            "a rule of the registry keeps tags as they are: except those that begin with `sha256-`"
+        400 | 409 | 412 if words.contains("immutable") => {
+            "a rule of the registry keeps tags as they are: take a new tag, or let the rule except tags that begin with \
+             `sha256-`, under which is kept what is attached"
         }
         413 => "the registry, or a proxy before it, limits the size of what is sent",
         429 => "the registry limits the rate of requests: try again later",
@@ -508,6 +509,13 @@ mod tests {
         }), @r"
         could not delete a/b@sha256:1: h answered 405: UNSUPPORTED
         this registry does not allow it (deletion is often disabled)
+        ");
+        insta::assert_snapshot!(hint(Error::Status {
+            host: "h".into(), action: "write a/b:1".into(), status: 400,
+            detail: ": the tag exists, and the repository is immutable".into(), retry_after: None
+        }), @r"
+        could not write a/b:1: h answered 400: the tag exists, and the repository is immutable
+        a rule of the registry keeps tags as they are: take a new tag, or let the rule except tags that begin with `sha256-`, under which is kept what is attached
         ");
         insta::assert_snapshot!(hint(Error::Offline { what: "a/b:1".into() }), @r"
         a/b:1 is not in the cache, and --offline forbids to ask a registry

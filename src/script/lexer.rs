@@ -36,6 +36,11 @@ impl Word {
         }
     }
 
+    /// Whether it holds the end of a Windows line, which is no blank for a shell.
+    pub fn has_carriage_return(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Text(text) if text.contains('\r')))
+    }
+
     fn add(&mut self, text: &str) {
         match self.parts.last_mut() {
             Some(Part::Text(last)) => last.push_str(text),
@@ -88,7 +93,7 @@ struct Lexer<'a> {
 impl Lexer<'_> {
     /// Takes one token; says whether there may be more.
     fn step(&mut self) -> Option<bool> {
-        self.rest = self.rest.trim_start_matches([' ', '\t', '\r']);
+        self.rest = self.rest.trim_start_matches([' ', '\t']);
         while let Some(rest) = self.rest.strip_prefix("\\\n") {
             self.rest = rest.trim_start_matches([' ', '\t']);
         }
@@ -158,7 +163,7 @@ impl Lexer<'_> {
         let mut word = Word::default();
         while let Some(first) = self.rest.chars().next() {
             match first {
-                ' ' | '\t' | '\n' | '\r' | ';' | '&' | '|' | '(' | ')' | '<' | '>' => break,
+                ' ' | '\t' | '\n' | ';' | '&' | '|' | '(' | ')' | '<' | '>' => break,
                 '\'' => {
                     word.is_quoted = true;
                     let (text, rest) = self.rest[1..].split_once('\'')?;

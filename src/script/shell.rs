@@ -141,6 +141,8 @@ impl Reader {
 
     /// Takes one command; says whether the script ends there.
     fn take(&mut self, command: &Command<'_>) -> bool {
+        // The end of a Windows line: what a builtin or a program makes of such a word is not known.
+        self.is_partial |= command.words.iter().any(|word| word.has_carriage_return());
         let is_pipe = |operator: &str| operator.starts_with('|') && operator != "||";
         if is_pipe(command.before) || is_pipe(command.after) || command.after == "&" {
             self.is_partial = true;

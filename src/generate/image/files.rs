@@ -75,6 +75,13 @@ impl<'a> TreeFiles<'a> {
         self.tree.file(Path::new(path)).is_ok()
     }
 
+    /// Whether a file is neither an object nor a script: what starts it, a shell in most cases, reads it as a
+    /// shell's script.
+    pub fn is_left_to_shell(&self, path: &str) -> bool {
+        let file = self.tree.file(Path::new(path));
+        file.is_ok_and(|(_, _, file)| matches!(file.content, Content::Other | Content::Whole(_)))
+    }
+
     /// What brings a library into a container that is expected from the host.
     pub fn provider(&self, name: &str) -> Option<String> {
         self.expected.provider(name)

@@ -54,10 +54,16 @@ pub enum ImageError {
     #[error("the image names nothing to run: it has neither entrypoint nor command")]
     NoCommand,
     /// The command is not in the image.
-    #[error("the image would run {command}, which is not in it")]
+    #[error("the image would run {}, which is not in it", visible(command))]
     CommandMissing {
         /// The first word of the command.
         command: String,
+    },
+    /// The image is for another operating system.
+    #[error("the image is for {platform}, and only images for Linux can be looked at")]
+    OtherSystem {
+        /// The platform of its configuration.
+        platform: String,
     },
     /// The command is in the image, and nobody may execute it.
     #[error(
@@ -83,8 +89,14 @@ impl ImageError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NoCommand => Some("name a program with --executable, or take every object with --all"),
+            Self::CommandMissing { command } if command.ends_with('\r') => Some(
+                "it ends like a line of Windows: convert the Dockerfile or the script that wrote it (dos2unix FILE)",
+            ),
             Self::CommandMissing { .. } => {
                 Some("--executable names other programs, --all takes every object")
+            }
+            Self::OtherSystem { .. } => {
+                Some("of an index, choose another image with --platform linux/ARCHITECTURE")
             }
             Self::NotExecutable { .. } => Some(
                 "set it where the image is made (chmod +x, COPY --chmod=755); --executable names other programs",
@@ -93,6 +105,11 @@ impl ImageError {
             Self::Empty => None,
         }
     }
+}
+
+/// A word of a command as a message shows it: with quotes if it holds what nobody would see.
+fn visible(word: &str) -> String {
+    if word.contains(char::is_control) { format!("{word:?}") } else { word.to_owned() }
 }
 
 /// Derives the specification of an image.
@@ -168,9 +185,12 @@ fn subjects(
         command = subject::find(config, files);
         if let Some(missing) = command.missing.take().filter(|_| executed.is_empty()) {
             let command = missing.word;
-            return Err(match missing.is_there {
-                true => ImageError::NotExecutable { command },
-                false => ImageError::CommandMissing { command },
+            return Err(match (missing.is_there, config.platform()) {
+                (true, _) => ImageError::NotExecutable { command },
+                (false, Some(platform)) if platform.os != "linux" => {
+                    ImageError::OtherSystem { platform: platform.to_string() }
+                }
+                (false, _) => ImageError::CommandMissing { command },
             });
         }
         subjects = std::mem::take(&mut command.subjects);

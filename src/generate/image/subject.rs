@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::image::Config;
 use crate::loader::{Files, OpenError};
-use crate::script::{ARGUMENTS, Body, is_dynamic_loader, is_shell, is_wrapper};
+use crate::script::{ARGUMENTS, Body, is_dynamic_loader, is_shell, is_wrapper, parse_script};
 
 use crate::generate::recorded;
 
@@ -86,6 +86,10 @@ impl Finder<'_, '_> {
         let Some((first, arguments)) = words.split_first() else { return };
         let Some(path) = program(first, config, self.files) else { return };
         let Some(steps) = self.steps.checked_sub(1) else { return };
+        if steps + 1 < MOST_STEPS && self.files.is_left_to_shell(&format!("/{path}")) {
+            self.give_up(words);
+            return;
+        }
         self.steps = steps;
         if !self.command.subjects.contains(&path) {
             self.command.subjects.push(path.clone());
@@ -125,12 +129,27 @@ impl Finder<'_, '_> {
         let script = arguments.iter().position(|word| !is_option(&word));
         let Some(script) = script.and_then(|at| arguments.get(at..)) else { return };
         let before = self.command.subjects.len();
-        if script[0].contains('/') {
+        if script[0].contains('/') && self.is_for_shell(&script[0], config) {
             self.add(script, config);
         }
         if self.command.subjects.len() == before {
             self.give_up(words);
         }
+    }
+
+    /// Whether a shell that reads this script does what its first line would do: the shell takes that line for a
+    /// comment, so another interpreter in it, or a missing one, decides nothing.
+    fn is_for_shell(&self, script: &str, config: &Config) -> bool {
+        let Some(path) = program(script, config, self.files) else { return false };
+        let Ok(data) = self.files.read(&format!("/{path}")) else { return false };
+        let Some(Ok(parsed)) = parse_script(&data) else { return false };
+        let is_there = |word: &str| program(word, config, self.files).is_some();
+        let name = |word: &str| word.rsplit('/').next().unwrap_or_default().to_owned();
+        let shell = match (name(&parsed.interpreter).as_str(), &parsed.argument) {
+            ("env", Some(argument)) => argument.clone(),
+            _ => parsed.interpreter.clone(),
+        };
+        is_shell(&name(&shell)) && is_there(&parsed.interpreter) && is_there(&shell)
     }
 
     /// Follows the text of `sh -c`, with the words that it is given.

@@ -36,6 +36,10 @@ fn a_single_command_and_a_last_exec_are_followed() {
         ("/a || exit 1\nexec /b\nexec /c", "+ /b"),
         ("/a && exec /b", "+ /b"),
         ("/app; exit 0", "/app"),
+        // A shell takes the end of a Windows line for a part of the word.
+        ("exec /app -x\r\n", "+ /app …"),
+        ("set -e\r\nexec /app\n", "+ /app"),
+        ("# comment\r\nexec /app\n\r\n", "/app"),
         ("HERE=$(dirname \"$0\")\nexec \"$HERE/app\"", "${0%/*}/app"),
         ("exec \"$(cd \"$(dirname \"${BASH_SOURCE[0]}\")\" && pwd)/app\"", "${0%/*}/app"),
         ("exec `dirname $0`/app", "${0%/*}/app"),
@@ -48,6 +52,10 @@ fn a_single_command_and_a_last_exec_are_followed() {
 fn what_cannot_be_followed_is_said_to_be() {
     for text in [
         "exec $APP",
+        "exec /app\r\n",
+        "exec \"$@\"\r\n",
+        "X=/app\r\nexec $X",
+        "/app\n\r\n",
         "exec \"$(which app)\"",
         "eval \"$X\"",
         ". /etc/profile\nexec app",
