@@ -41,6 +41,8 @@ fn image(workspace: &Workspace, configuration: &Value, script: &[u8], mode: u32)
         let mut header = tar::Header::new_gnu();
         header.set_size(data.len() as u64);
         header.set_mode(mode);
+        header.set_uid(0);
+        header.set_gid(0);
         layer.append_data(&mut header, path, data).expect("an entry of a layer");
     };
     for path in ["bin/sh", "usr/bin/env", "usr/bin/python3", "app"] {
@@ -161,6 +163,13 @@ fn refused(workspace: &Workspace) {
     }
     let not_executable = image(workspace, &entrypoint(), b"#!/bin/sh\n", 0o644);
     workspace.compat(["check", "--generate", &not_executable]).run().exits(1).says("Permission denied");
+    // Root's file with the mode that `chmod u+x` leaves, started by another.
+    for (user, mode, code) in [("1000", 0o744, 1), ("1000:7", 0o754, 1), ("1000", 0o754, 0), ("0", 0o744, 0)]
+    {
+        let configuration = json!({"Entrypoint": ["/ep.sh"], "User": user});
+        let image = image(workspace, &configuration, b"#!/bin/sh\nexec /app\n", mode);
+        workspace.compat(["check", "--generate", &image]).run().exits(code);
+    }
     for (configuration, words) in [
         (json!({"Entrypoint": ["/app\r"]}), r#"the image would run "/app\r", which is not in it"#),
         (json!({"Entrypoint": ["C:\\app.exe"], "os": "windows"}), "the image is for windows/"),

@@ -131,6 +131,7 @@ pub(super) fn is_kept_whole(path: &Components) -> bool {
     match (&**folder, &**name) {
         (b"ld.so.conf.d", _) => true,
         (b"etc", b"ld.so.cache" | b"ld.so.conf" | b"ld.so.preload" | b"os-release") => true,
+        (b"etc", b"passwd" | b"group") => path.len() == 2,
         (b"etc", name) => name.starts_with(b"ld-musl-") && name.ends_with(b".path"),
         (b"lib", b"os-release") => path.len() == 3 && *path[0] == *b"usr",
         _ => false,

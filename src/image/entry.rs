@@ -41,6 +41,8 @@ pub(super) struct Header {
     pub path: Components,
     pub kind: Kind,
     pub mode: u32,
+    /// The numbers of its owner and group, if they can be read.
+    pub owner: Option<(u64, u64)>,
     /// Whether it has file capabilities.
     pub capabilities: bool,
     /// How long the file is.
@@ -219,6 +221,7 @@ fn header<R: Read>(entry: &mut tar::Entry<'_, R>) -> Result<Header, Fault> {
     Ok(Header {
         path: if kind == Kind::None { Components::new() } else { path::components(&name)? },
         mode: entry.header().mode().map_err(malformed)? & 0o7777,
+        owner: entry.header().uid().ok().zip(entry.header().gid().ok()),
         capabilities: records.capabilities,
         size: sparse.as_ref().map_or(entry.size(), |sparse| sparse.size),
         has_holes: sparse.is_some() || entry.header().entry_type().is_gnu_sparse(),

@@ -151,8 +151,9 @@ impl Walk<'_> {
             }
         };
         let size = metadata.len();
+        // Who unpacked it owns it, in many cases.
         let capabilities = rustix::fs::lgetxattr(place, c"security.capability", &mut [0_u8; 256]).is_ok();
-        let file = File { mode: metadata.mode() & 0o7777, size, capabilities, content };
+        let file = File { mode: metadata.mode() & 0o7777, owner: None, size, capabilities, content };
         let id = self.merge.add_file(file);
         if metadata.nlink() > 1 {
             self.shared.insert(identity, id);

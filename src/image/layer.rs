@@ -181,7 +181,13 @@ impl State {
 
     fn read(&mut self, header: &Header, content: &mut dyn Read) -> Result<File, Fault> {
         let content = self.classifier.read(&header.path, header.size, content)?;
-        Ok(File { mode: header.mode, size: header.size, capabilities: header.capabilities, content })
+        Ok(File {
+            mode: header.mode,
+            owner: header.owner,
+            size: header.size,
+            capabilities: header.capabilities,
+            content,
+        })
     }
 
     fn link(&mut self, place: &Place, link: &Components, target: Components) -> Result<(), Fault> {

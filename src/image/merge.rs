@@ -314,7 +314,7 @@ impl Merge {
 
     /// A file that is not known yet.
     pub fn promise_file(&mut self) -> FileId {
-        self.add_file(File { mode: 0, size: 0, capabilities: false, content: Content::Other })
+        self.add_file(File { mode: 0, owner: None, size: 0, capabilities: false, content: Content::Other })
     }
 
     /// The tree that all layers make.

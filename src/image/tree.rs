@@ -46,6 +46,8 @@ pub struct Directory {
 pub struct File {
     /// Permission bits, set-user-id and set-group-id among them.
     pub mode: u32,
+    /// Its owner and group, by their numbers, if a layer says so.
+    pub owner: Option<(u64, u64)>,
     /// Its length in bytes.
     pub size: u64,
     /// Whether it has file capabilities (`security.capability`): then, as with a set-id program, the

@@ -9,9 +9,10 @@ use bytes::Bytes;
 
 use crate::elf::{self, Class, Machine};
 use crate::generate::image::HostLibraries;
+use crate::generate::image::account::Account;
 use crate::generate::recorded;
 use crate::host::{DynamicLoader, LibraryCache, MAXIMUM_LINKS, WalkError};
-use crate::image::{Content, FileId, Node, Tree};
+use crate::image::{Config, Content, File, FileId, Node, Tree};
 use crate::loader::{Facts, Files, Identity, Injection, Memory, OpenError, Opened, listed};
 use crate::script::{parse_script, why_none};
 use crate::spec::Script;
@@ -34,6 +35,8 @@ pub(super) struct Seen {
 pub(super) struct TreeFiles<'a> {
     tree: &'a Tree,
     expected: &'a HostLibraries,
+    /// Who runs the command, if that is not root.
+    account: Option<Account>,
     known: RefCell<HashMap<FileId, Known>>,
     paths: RefCell<HashMap<String, Result<Opened, OpenError>>>,
     seen: RefCell<Seen>,
@@ -48,10 +51,11 @@ struct Known {
 }
 
 impl<'a> TreeFiles<'a> {
-    pub fn new(tree: &'a Tree, expected: &'a HostLibraries) -> Self {
+    pub fn new(tree: &'a Tree, config: &Config, expected: &'a HostLibraries) -> Self {
         Self {
             tree,
             expected,
+            account: Account::of(config, tree),
             known: RefCell::default(),
             paths: RefCell::default(),
             seen: RefCell::default(),
@@ -73,6 +77,11 @@ impl<'a> TreeFiles<'a> {
     /// Whether there is a regular file.
     pub fn is_file(&self, path: &str) -> bool {
         self.tree.file(Path::new(path)).is_ok()
+    }
+
+    /// Whether who runs the command may execute a file.
+    fn may_execute(&self, file: &File) -> bool {
+        self.account.as_ref().map_or_else(|| file.is_executable(), |account| account.may_execute(file))
     }
 
     /// Whether a file is neither an object nor a script: what starts it, a shell in most cases, reads it as a
@@ -105,7 +114,7 @@ impl<'a> TreeFiles<'a> {
         let real = real.to_string_lossy().into_owned();
         self.note_links(path);
         if let Content::Script(line) = &file.content {
-            self.note_script(&real, line, file.is_executable());
+            self.note_script(&real, line, self.may_execute(file));
             return Err(OpenError::NotElf);
         }
         let mut known = self.known.borrow_mut();
@@ -115,7 +124,7 @@ impl<'a> TreeFiles<'a> {
             path: real.clone(),
             facts: read(&file.content, file.size).map(|mut facts| {
                 facts.secure = file.is_privileged();
-                facts.not_executable = !file.is_executable();
+                facts.not_executable = !self.may_execute(file);
                 Arc::new(facts)
             }),
         });
@@ -224,7 +233,7 @@ impl Files for TreeFiles<'_> {
     }
 
     fn is_executable(&self, path: &str) -> bool {
-        let is_executable = self.tree.file(Path::new(path)).is_ok_and(|(_, _, file)| file.is_executable());
+        let is_executable = self.tree.file(Path::new(path)).is_ok_and(|(_, _, file)| self.may_execute(file));
         if is_executable {
             self.note_links(path);
         }

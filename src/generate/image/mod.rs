@@ -4,6 +4,7 @@
 //! for. What the loader looked at becomes the specification's objects; what it does not find and a container
 //! runtime brings is asked of the host.
 
+mod account;
 mod base;
 mod files;
 mod host_library;
@@ -123,7 +124,7 @@ pub fn generate_image(
     size: Option<u64>,
     options: &ImageOptions,
 ) -> Result<Generated, ImageError> {
-    let files = TreeFiles::new(tree, &options.host_libraries);
+    let files = TreeFiles::new(tree, config, &options.host_libraries);
     let subject::Command { subjects, arguments, unfollowed, library_path, .. } =
         subjects(tree, config, &files, options)?;
     let platform = config.platform().map(|platform| platform.to_string()).unwrap_or_default();
