@@ -320,16 +320,13 @@ impl Report {
 /// followed.
 fn leads_to_a_program(specification: &Specification) -> bool {
     let script = |path: &String| specification.scripts.iter().find(|script| script.path == *path);
+    // What is no object is read by the shell itself.
+    let is_object = |path: &String| !specification.unusable.contains_key(path.trim_start_matches('/'));
     specification.subjects.iter().any(|path| match script(path) {
-        Some(script) => {
-            // What is no object is read by the shell itself.
-            let is_object =
-                |path: &String| !specification.unusable.contains_key(path.trim_start_matches('/'));
-            let is_followed =
-                script.body.as_ref().is_some_and(|body| body.command.first().is_some_and(is_object));
-            let is_given = script.body.as_ref().is_some_and(|body| body.command == [ARGUMENTS]);
-            is_followed && !is_given || script.body.as_ref().is_some_and(|body| !body.partial && !is_given)
-        }
+        Some(script) => script.body.as_ref().is_some_and(|body| match body.command.first() {
+            Some(first) => body.command != [ARGUMENTS] && is_object(first),
+            None => !body.partial,
+        }),
         None => !is_shell_at(path) && !is_wrapper(path.rsplit('/').next().unwrap_or_default()),
     })
 }

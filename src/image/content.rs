@@ -165,17 +165,20 @@ mod tests {
     }
 
     #[test]
-    fn what_the_loader_reads_is_kept_whole() {
+    fn what_the_loader_and_the_engine_read_is_kept_whole() {
         for path in [
             "etc/ld.so.cache",
             "etc/ld.so.conf.d/a.conf",
             "usr/glibc-compat/etc/ld.so.cache",
             "etc/ld-musl-x86_64.path",
             "usr/lib/os-release",
+            "etc/passwd",
         ] {
             assert!(matches!(read(path, b"text"), Content::Whole(text) if *text == *b"text"), "{path}");
         }
-        for path in ["etc/passwd", "ld.so.cache", "opt/lib/os-release", "etc/ld-musl-x86_64.conf"] {
+        for path in
+            ["etc/shadow", "opt/etc/passwd", "ld.so.cache", "opt/lib/os-release", "etc/ld-musl-x86_64.conf"]
+        {
             assert!(!is_kept_whole(&components(path.as_bytes()).unwrap()), "{path}");
         }
     }
