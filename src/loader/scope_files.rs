@@ -150,7 +150,11 @@ impl<'a> ScopeFiles<'a> {
     fn open_below(&self, path: &str, asked: &str) -> Result<Opened, OpenError> {
         self.below.open(path).map_err(|error| match error {
             OpenError::Absent(reason) if reason == UNRECORDED && self.is_beside(asked) => {
-                OpenError::Absent(UNRECORDED_BESIDE.to_owned())
+                // A scope that lies anywhere has nothing beside it: no host has its directory.
+                match self.application.location {
+                    Some(_) => OpenError::Absent(UNRECORDED_BESIDE.to_owned()),
+                    None => WalkError::NotFound.into(),
+                }
             }
             other => other,
         })
