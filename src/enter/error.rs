@@ -63,7 +63,7 @@ pub enum Error {
 }
 
 /// What to do about a thread or process that could not be started.
-fn too_few_processes() -> String {
+pub fn too_few_processes() -> String {
     let limit = ProcessLimit::here().map(|limit| format!(" of {}", limit.most)).unwrap_or_default();
     format!(
         "the limit{limit} on processes and threads is reached, and the recorder needs two for each mounted file system; \

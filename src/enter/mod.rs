@@ -51,7 +51,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::mount::MountFlags;
 
 pub use door::Gate;
-pub use error::Error;
+pub use error::{Error, too_few_processes};
 use inside::Inside;
 pub use join::{Invitation, Meeting, Rank, join, meet};
 pub use namespace::Users;

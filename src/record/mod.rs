@@ -74,6 +74,10 @@ impl Error {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            // Its writer is a thread.
+            Self::Log { source, .. } if source.raw_os_error() == Some(libc::EAGAIN) => {
+                Some(enter::too_few_processes())
+            }
             Self::Log { source, .. } => Refusal::of(source).map(|refusal| refusal.hint().to_owned()),
             Self::Enter(error) => error.hint(),
         }
@@ -166,3 +170,15 @@ fn header(options: &Options) -> Header {
 /// The variables in which container runtimes name the image; `COMPAT_IMAGE` is for whoever starts one
 /// that names none.
 const IMAGE_VARIABLES: &[&str] = &["COMPAT_IMAGE", "APPTAINER_CONTAINER", "SINGULARITY_CONTAINER"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_without_a_thread_to_write_it_names_the_limit() {
+        let source = io::Error::from_raw_os_error(libc::EAGAIN);
+        let error = Error::Log { path: "run.jsonl".into(), source };
+        assert!(error.hint().is_some_and(|hint| hint.contains("`--pids-limit`")));
+    }
+}
