@@ -47,6 +47,18 @@ pub(super) fn is_test_data(path: &str) -> bool {
     directory.split('/').any(|name| TESTS.contains(&name))
 }
 
+/// Whether a file of the directory `top` lies in a directory of test data in it.
+pub(super) fn is_test(top: &Path, path: &Path) -> bool {
+    path.strip_prefix(top).is_ok_and(|inside| is_test_data(&inside.to_string_lossy()))
+}
+
+/// Whether a path is that of what `objcopy --only-keep-debug` makes: the place is that of GDB's manual,
+/// "Debugging Information in Separate Files".
+pub(super) fn is_debug_file(path: &Path) -> bool {
+    let is_place = |name: &String| name == ".debug" || name == ".build-id";
+    path.extension().is_some_and(|extension| extension == "debug") || names(path).iter().any(is_place)
+}
+
 fn names(path: &Path) -> Vec<String> {
     let components = path.components().filter_map(|component| match component {
         Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
@@ -91,5 +103,13 @@ mod tests {
     fn test_data_is_known_by_its_directory() {
         assert!(is_test_data("debug/elf/testdata/gcc-amd64") && is_test_data("tests/a/b"));
         assert!(!is_test_data("lib/libtest.so") && !is_test_data("tests"));
+    }
+
+    #[test]
+    fn debug_files_are_known_by_their_place() {
+        assert!(is_debug_file(Path::new("/app/bin/x.debug")) && is_debug_file(Path::new("/app/.debug/x.so")));
+        assert!(!is_debug_file(Path::new("/app/debug/x.so")) && !is_debug_file(Path::new("/app/debug")));
+        assert!(is_test(Path::new("/a"), Path::new("/a/b/testdata/x")));
+        assert!(!is_test(Path::new("/tests"), Path::new("/tests/x")));
     }
 }

@@ -294,6 +294,11 @@ impl Reader {
             Ok((Content::Object(facts), _)) if facts.form == Form::Other => {
                 self.note_unusable(path, "only ET_DYN and ET_EXEC can be loaded");
             }
+            Ok((Content::Object(facts), _)) if !facts.has_dynamic_section && member::is_debug_file(path) => {
+                self.note_unusable(path, "object file has no dynamic section");
+            }
+            Ok((Content::Object(facts), _))
+                if facts.not_executable && facts.is_executed() && member::is_test(top, path) => {}
             Ok((Content::Object(facts), metadata)) => {
                 let is_program = facts.is_program();
                 let added = self.add_object(path, *facts, &metadata);
