@@ -5,7 +5,9 @@
 
 #![no_main]
 
-use compat::trace::{Ending, Event, Format, Order, Reader, Survey, Writer, difference, files, libraries, summary};
+use compat::trace::{
+    Ending, Event, Format, Order, Reader, Survey, Writer, difference, files, libraries, summary,
+};
 use libfuzzer_sys::fuzz_target;
 
 /// Writes what was read, as `compat trace convert` does.

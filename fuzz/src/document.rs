@@ -3,8 +3,9 @@
 use arbitrary::{Arbitrary, Result, Unstructured};
 use compat::elf::Machine;
 use compat::spec::{
-    CacheLine, Definitions, DynamicLoader, Flavour, HostLibrary, Image, LibraryNeed, Object, ObjectFlag,
-    ObjectKind, Provision, Requirement, Script, Specification, Symbols, VersionNeed,
+    Alternatives, CacheLine, Definitions, Distinction, DynamicLoader, Flavour, HostLibrary, Identification,
+    Image, Layout, LibraryNeed, Object, ObjectFlag, ObjectKind, Provision, Requirement, Script, ScriptBody,
+    Segment, SegmentRole, Specification, Symbols, ThreadLocal, VersionNeed,
 };
 
 use crate::LOADER;
@@ -46,6 +47,7 @@ impl<'a> Arbitrary<'a> for Document {
             library_path: some(source, 3, name)?,
             subjects: some(source, 6, name)?,
             objects: some(source, 12, object)?,
+            alternatives: some(source, 2, alternatives)?,
             scripts: some(source, 3, script)?,
             links: some(source, 8, |source| Ok((name(source)?, name(source)?)))?.into_iter().collect(),
             attributes: some(source, 3, |source| {
@@ -88,12 +90,99 @@ fn symbols(source: &mut Unstructured<'_>) -> Result<Symbols> {
         lazy: some(source, 2, word)?,
         copy: some(source, 1, word)?,
         weak: some(source, 1, word)?,
+        weak_lazy: some(source, 1, word)?,
     })
 }
 
 fn script(source: &mut Unstructured<'_>) -> Result<Script> {
     let interpreter = if bool::arbitrary(source)? { name(source)? } else { "/usr/bin/env".to_owned() };
-    Ok(Script { path: name(source)?, interpreter, argument: optional(source, name)?, body: None, not_executable: false })
+    Ok(Script {
+        path: name(source)?,
+        interpreter,
+        argument: optional(source, name)?,
+        body: optional(source, body)?,
+        not_executable: source.ratio(1, 8)?,
+    })
+}
+
+fn body(source: &mut Unstructured<'_>) -> Result<ScriptBody> {
+    let word = |source: &mut Unstructured<'_>| Ok((*source.choose(COMMANDS)?).to_owned());
+    let variable = |source: &mut Unstructured<'_>| {
+        let variables = ["PATH", "LD_LIBRARY_PATH", "X"];
+        Ok(((*source.choose(&variables)?).to_owned(), word(source)?))
+    };
+    Ok(ScriptBody {
+        command: some(source, 4, word)?,
+        directory: optional(source, name)?,
+        variables: some(source, 2, variable)?.into_iter().collect(),
+        partial: bool::arbitrary(source)?,
+    })
+}
+
+/// Words of commands: programs that start others, and places of a script.
+const COMMANDS: &[&str] =
+    &["a", "lib/a", "/app/a", "env", "sh", "-c", "$@", "${0%/*}/a", "$PATH:/x", "timeout", "exec", "", "--"];
+
+fn alternatives(source: &mut Unstructured<'_>) -> Result<Alternatives> {
+    let by = [
+        Distinction::Machine,
+        Distinction::Libc,
+        Distinction::Python,
+        Distinction::TestData,
+        Distinction::Unknown,
+    ];
+    Ok(Alternatives { by: *source.choose(&by)?, subjects: some(source, 4, name)? })
+}
+
+/// A number that is small, near a page, or any.
+fn number(source: &mut Unstructured<'_>) -> Result<u64> {
+    match source.int_in_range(0..=3)? {
+        0 => source.int_in_range(0..=16),
+        1 | 2 => Ok(source.int_in_range(0..=64_u64)? * 0x400),
+        _ => u64::arbitrary(source),
+    }
+}
+
+fn layout(source: &mut Unstructured<'_>) -> Result<Layout> {
+    let roles = [
+        SegmentRole::Load,
+        SegmentRole::Load,
+        SegmentRole::Load,
+        SegmentRole::Dynamic,
+        SegmentRole::Interpreter,
+        SegmentRole::Headers,
+        SegmentRole::Tls,
+        SegmentRole::Relro,
+        SegmentRole::Unknown,
+    ];
+    let segment = |source: &mut Unstructured<'_>| {
+        Ok(Segment {
+            role: *source.choose(&roles)?,
+            flags: (*source.choose(&["r", "rw", "rx", "rwx", "", "?"])?).to_owned(),
+            offset: number(source)?,
+            address: number(source)?,
+            file_size: number(source)?,
+            memory_size: number(source)?,
+            alignment: number(source)?,
+        })
+    };
+    Ok(Layout {
+        entry: number(source)?,
+        table: number(source)?,
+        count: u16::arbitrary(source)?,
+        segments: some(source, 5, segment)?,
+    })
+}
+
+fn thread_local(source: &mut Unstructured<'_>) -> Result<ThreadLocal> {
+    Ok(ThreadLocal {
+        size: number(source)?,
+        alignment: number(source)?,
+        first_byte: number(source)?,
+        initial_exec: bool::arbitrary(source)?,
+        initial_exec_symbols: some(source, 1, word)?,
+        descriptors: bool::arbitrary(source)?,
+    })
 }
 
 fn object(source: &mut Unstructured<'_>) -> Result<Object> {
@@ -113,6 +202,9 @@ fn object(source: &mut Unstructured<'_>) -> Result<Object> {
         ObjectFlag::NoDefaultLibraries,
         ObjectFlag::Relr,
         ObjectFlag::Secure,
+        ObjectFlag::NotExecutable,
+        ObjectFlag::ExecutableStack,
+        ObjectFlag::NoOpen,
         ObjectFlag::Unknown,
     ];
     let interpreter = match kind {
@@ -134,9 +226,23 @@ fn object(source: &mut Unstructured<'_>) -> Result<Object> {
         wants: some(source, 2, want)?,
         unversioned: symbols(source)?,
         provides: optional(source, provision)?,
+        cpu: some(source, 1, word)?,
+        packed_by: if source.ratio(1, 16)? { Some(word(source)?) } else { None },
+        own: symbols(source)?,
+        thread_local: optional(source, thread_local)?,
+        identification: if source.ratio(1, 16)? { Some(*source.choose(&IDENTIFICATIONS)?) } else { None },
+        layout: if source.ratio(1, 4)? { Some(layout(source)?) } else { None },
         ..Object::new(&name(source)?, kind, &machine, class)
     })
 }
+
+const IDENTIFICATIONS: [Identification; 5] = [
+    Identification::Version,
+    Identification::AbiVersion,
+    Identification::Padding,
+    Identification::FileVersion,
+    Identification::Unknown,
+];
 
 fn want(source: &mut Unstructured<'_>) -> Result<LibraryNeed> {
     let versions = some(source, 2, |source| {
@@ -156,6 +262,7 @@ fn provision(source: &mut Unstructured<'_>) -> Result<Provision> {
             symbols: some(source, 2, word)?,
             hidden: some(source, 1, word)?,
             canonical: some(source, 1, word)?,
+            indirect: some(source, 1, word)?,
         })
     })?;
     let versions = optional(source, |source| some(source, 3, word))?;
@@ -178,6 +285,7 @@ fn image(source: &mut Unstructured<'_>) -> Result<Image> {
     Ok(Image {
         platform: "linux/amd64".to_owned(),
         command: some(source, 2, name)?,
+        unfollowed: some(source, 1, name)?,
         working_directory: optional(source, name)?,
         program_path: optional(source, name)?,
         loaders: some(source, 2, loader)?,
