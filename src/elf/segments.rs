@@ -14,6 +14,10 @@ use crate::elf::{Class, Endian, Error};
 
 /// The most bytes of a dynamic section that are looked at: room for a hundred thousand entries.
 const MAXIMUM_DYNAMIC: usize = 2 << 20;
+/// The size of an entry of the dynamic section of a 64-bit object, in bytes.
+const LONGEST_ENTRY: usize = 16;
+/// The smallest pages that machines have: what a file may lack at its end is in one of them.
+const SMALLEST_PAGE: u64 = 4096;
 
 /// Segments and the bytes they lie in.
 pub(super) struct Segments<'a> {
@@ -22,12 +26,14 @@ pub(super) struct Segments<'a> {
 }
 
 impl Segments<'_> {
-    /// Everything that would be mapped must be in the file: a page behind its end is a bus error.
+    /// Every page that would be mapped must be in the file: one behind its end is a bus error. What is missing
+    /// of the page that the file ends in reads as zeroes.
     pub fn check_extent(&self) -> Result<(), Error> {
         let length = self.reader.data.len();
+        let available = (length as u64).checked_next_multiple_of(SMALLEST_PAGE).unwrap_or(u64::MAX);
         let is_cut = |header: &&ProgramHeader| {
             let end = header.p_offset.checked_add(header.p_filesz);
-            header.p_type == segment::PT_LOAD && end.is_none_or(|end| end > length as u64)
+            header.p_type == segment::PT_LOAD && end.is_none_or(|end| end > available)
         };
         match self.headers.iter().find(is_cut) {
             Some(header) => {
@@ -112,7 +118,16 @@ pub(super) fn dynamic_entries(segments: &Segments<'_>) -> Result<Option<Entries>
         let address = segments.dynamic().map_or(0, |header| header.p_vaddr);
         Error::Unmapped { what: WHAT, address }
     })?;
-    Ok(Some(Entries::parse(Reader { data: &segments.reader.data[address], ..segments.reader })))
+    let file = segments.reader.data;
+    let data = &file[address.clone()];
+    // What follows the end of the file in its last page is zero.
+    let rest = file.len().next_multiple_of(SMALLEST_PAGE as usize) - file.len();
+    if address.end < file.len() || rest == 0 {
+        return Ok(Some(Entries::parse(Reader { data, ..segments.reader })));
+    }
+    let zeroes = [0; LONGEST_ENTRY];
+    let padded = [data, &zeroes[..rest.min(LONGEST_ENTRY)]].concat();
+    Ok(Some(Entries::parse(Reader { data: &padded, ..segments.reader })))
 }
 
 /// The bytes of the file that the dynamic section is in: from its address to the end of its segment.
