@@ -288,7 +288,6 @@ impl Attempt<'_, '_> {
     }
 
     fn in_directories(&mut self, directories: &[String]) -> Option<Hit> {
-        self.list_ended = false;
         for directory in directories {
             if !self.search.spend(COST_OF_DIRECTORY + directory.len() / 4) {
                 return None;
@@ -296,10 +295,15 @@ impl Attempt<'_, '_> {
             self.searched.push(directory.clone());
             for subdirectory in &self.search.hwcaps.subdirectories {
                 let directory = directory.trim_end_matches('/');
+                // glibc asks for the last error alone, which is that of the directory itself.
+                self.list_ended = false;
                 let hit = self.open(format!("{directory}/{subdirectory}{}", self.name));
-                if hit.is_some() || self.list_ended {
+                if hit.is_some() {
                     return hit;
                 }
+            }
+            if self.list_ended {
+                return None;
             }
         }
         None

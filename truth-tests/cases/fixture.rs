@@ -35,6 +35,8 @@ pub enum Step {
     Cut { path: String, length: u64 },
     /// Overwrites bytes of a file.
     Bytes { path: String, offset: usize, bytes: Vec<u8> },
+    /// Overwrites a text wherever it is in a file; the text keeps its end where the bytes are fewer.
+    Replace { path: String, text: String, bytes: Vec<u8> },
     /// Marks a needed version as one that may be absent (`VER_FLG_WEAK`).
     Weaken { path: String, version: String },
     /// Sets permissions.
@@ -150,13 +152,17 @@ fn step(keyword: &str, rest: &str) -> Option<Step> {
         "cut" => Step::Cut { path, length: words.next()?.parse().ok()? },
         "bytes" => {
             let offset = words.next()?.parse().ok()?;
-            let bytes = words.map(|byte| u8::from_str_radix(&byte, 16).ok()).collect::<Option<_>>()?;
-            Step::Bytes { path, offset, bytes }
+            Step::Bytes { path, offset, bytes: hexadecimal(words)? }
         }
+        "replace" => Step::Replace { path, text: words.next()?, bytes: hexadecimal(words)? },
         "weaken" => Step::Weaken { path, version: words.next()? },
         "mode" => Step::Mode { path, mode: u32::from_str_radix(&words.next()?, 8).ok()? },
         _ => return None,
     })
+}
+
+fn hexadecimal(words: impl Iterator<Item = String>) -> Option<Vec<u8>> {
+    words.map(|byte| u8::from_str_radix(&byte, 16).ok()).collect()
 }
 
 /// Replaces `\n` and `\r`, and `{300*x}` by so many of a character.

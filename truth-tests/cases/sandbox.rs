@@ -127,6 +127,9 @@ impl<'a> Sandbox<'a> {
             Step::Bytes { path, offset, bytes } => change(&self.outside(path), |data| {
                 data[*offset..offset + bytes.len()].copy_from_slice(bytes);
             }),
+            Step::Replace { path, text, bytes } => {
+                change(&self.outside(path), |data| replace(data, text.as_bytes(), bytes))
+            }
             Step::Weaken { path, version } => change(&self.outside(path), |data| weaken(data, version)),
         };
         done.unwrap_or_else(|error| panic!("{step:?}: {error}"));
@@ -225,6 +228,15 @@ fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) -> std::io::Result<()>
 
 /// Sets `VER_FLG_WEAK` in each `Elf64_Vernaux` of a version: it begins with the hash of the version's
 /// name and two bytes of flags.
+/// Overwrites a text wherever it is.
+fn replace(data: &mut [u8], text: &[u8], bytes: &[u8]) {
+    assert!(bytes.len() <= text.len(), "more bytes than there is room for");
+    let places: Vec<usize> =
+        data.windows(text.len()).enumerate().filter(|(_, at)| *at == text).map(|(at, _)| at).collect();
+    assert!(!places.is_empty(), "the text is not in the file");
+    places.iter().for_each(|at| data[*at..at + bytes.len()].copy_from_slice(bytes));
+}
+
 fn weaken(data: &mut [u8], version: &str) {
     let mut wanted = [0; 6];
     wanted[..4].copy_from_slice(&sysv_hash(version).to_le_bytes());
