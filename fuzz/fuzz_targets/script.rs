@@ -27,5 +27,6 @@ fuzz_target!(|data: &[u8]| {
     }
     script.applet();
     script.refused_argument();
-    assert!(matches!(parse_script(&script.text()), Some(Ok(_))));
+    // What was no UTF-8 may not fit on a first line any more.
+    assert!(length > 240 || matches!(parse_script(&script.text()), Some(Ok(_))));
 });
