@@ -7,7 +7,7 @@
 mod plugin;
 mod preload;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -323,9 +323,12 @@ impl Loading<'_> {
         }
     }
 
-    /// Loads what the objects from number `index` on need, breadth-first.
-    fn add_dependencies(&mut self, mut index: usize) {
-        while index < self.load.objects.len() {
+    /// Loads what the objects from number `first` on need, breadth-first; what an object filters comes before
+    /// all else that waits.
+    fn add_dependencies(&mut self, first: usize) {
+        let mut queue: VecDeque<usize> = (first..self.load.objects.len()).collect();
+        while let Some(index) = queue.pop_front() {
+            let mut filtered = 0;
             let facts = Arc::clone(&self.load.objects[index].facts);
             for dependency in &facts.needed {
                 // musl reads DT_NEEDED only.
@@ -336,14 +339,31 @@ impl Loading<'_> {
                 if self.is_too_much() {
                     return;
                 }
+                let known = self.load.objects.len();
                 let outcome = match self.is_token_refused(dependency, index) {
                     true => EdgeOutcome::Missing,
                     false => self.add_dependency(&name, dependency.kind, index),
                 };
+                queue.extend(known..self.load.objects.len());
+                if dependency.kind != DependencyKind::Needed {
+                    self.bring_forward(&outcome, &mut queue, &mut filtered);
+                }
                 let edge = Edge { name: self.shown_name(&name), kind: dependency.kind.into(), outcome };
                 self.load.objects[index].edges.push(edge);
             }
-            index += 1;
+        }
+    }
+
+    /// Puts an object that another filters before those that wait, behind the first `filtered`, which the same one
+    /// filters. One that does not wait any more stays.
+    fn bring_forward(&self, outcome: &EdgeOutcome, queue: &mut VecDeque<usize>, filtered: &mut usize) {
+        let (EdgeOutcome::Loaded(object) | EdgeOutcome::Known(object, _)) = outcome else { return };
+        self.search.files().memory().budget.spend(Effort::Libraries, queue.len() / 16);
+        let place = queue.iter().position(|waiting| waiting == object);
+        if let Some(place) = place.filter(|place| place >= filtered) {
+            queue.remove(place);
+            queue.insert(*filtered, *object);
+            *filtered += 1;
         }
     }
 
