@@ -14,7 +14,8 @@ use std::rc::Rc;
 use crate::elf::{Import, Uses, VersionRule, Wanted};
 use crate::host::DynamicLoader;
 use crate::loader::effort::Budget;
-use crate::loader::{Effort, Facts, LeftToProgram, Load, LoadedObject, Memory, Problem};
+use crate::loader::vdso::Vdso;
+use crate::loader::{EdgeOutcome, Effort, Facts, LeftToProgram, Load, LoadedObject, Memory, Problem};
 
 /// What a look-up in an object's file takes of the budget.
 const COST_OF_LOOK_UP: usize = 1;
@@ -47,7 +48,7 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, m
         }
         for import in unsatisfied {
             let import = object.facts.import(import as usize);
-            if known.explains(object, &import) {
+            if known.explains(object, &import) || scope.kernel_satisfies(&import, visible) {
                 continue;
             }
             if !budget.spend(Effort::Problems, size(object, &import)) {
@@ -205,6 +206,14 @@ impl Scope<'_> {
         }
         unsatisfied.sort_unstable();
         unsatisfied
+    }
+
+    /// Whether a reference binds to the kernel's own object, which is in the scope of those that need it.
+    fn kernel_satisfies(&self, import: &Import<'_>, visible: usize) -> bool {
+        let Some(program) = self.objects.first() else { return false };
+        let needs_it = |object: &LoadedObject| object.edges.iter().any(|e| e.outcome == EdgeOutcome::Kernel);
+        Vdso::of(program.facts.machine, program.facts.class).satisfies(import)
+            && self.objects[..visible].iter().any(needs_it)
     }
 
     /// Versioned references of an object that reach a library of the right name whose definitions carry

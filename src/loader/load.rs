@@ -19,6 +19,7 @@ use crate::loader::candidate::{Fit, Verdict};
 use crate::loader::files::Identity;
 use crate::loader::index::{Index, goes_by};
 use crate::loader::search::{Outcome, Search};
+use crate::loader::vdso::Vdso;
 use crate::loader::{
     Edge, EdgeOutcome, Effort, Environment, Facts, Files, KnownBy, Opened, Problem, binding, dlopen,
     indirect, layout, start, static_tls, uncertain, version,
@@ -476,7 +477,12 @@ impl Loading<'_> {
     /// by its soname.
     fn already_loaded(&mut self, name: &str, requester: usize) -> Option<EdgeOutcome> {
         let is_musl = self.loader.is_musl();
-        if matches!(name, "linux-vdso.so.1" | "linux-gate.so.1") && !is_musl {
+        if !is_musl && name.is_empty() {
+            // For glibc this is the name of the program itself.
+            return Some(EdgeOutcome::Known(0, KnownBy::Name));
+        }
+        let program = &self.load.objects[0].facts;
+        if !is_musl && name == Vdso::of(program.machine, program.class).name {
             return Some(EdgeOutcome::Kernel);
         }
         let admits = self.waiting.as_ref().is_some_and(|loader| goes_by(loader, name, is_musl));

@@ -56,6 +56,7 @@ mod start;
 mod static_tls;
 mod token;
 mod uncertain;
+mod vdso;
 mod version;
 
 pub use alternative::{PassedFor, PassedOver, python_of};

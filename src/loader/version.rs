@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::host::DynamicLoader;
 use crate::loader::effort::Budget;
+use crate::loader::vdso::Vdso;
 use crate::loader::{Effort, Load, LoadedObject, Problem, Rule};
 
 /// The version by which a libc declares that it applies packed relocations (glibc 2.36).
@@ -26,6 +27,7 @@ pub(super) fn check(
         load,
         providers: providers(load, waiting),
         defined: HashMap::new(),
+        vdso: load.objects.first().map(|program| Vdso::of(program.facts.machine, program.facts.class)),
         problems: Vec::new(),
         budget,
     };
@@ -81,6 +83,8 @@ fn providers<'a>(load: &'a Load, waiting: Option<&'a LoadedObject>) -> HashMap<&
     let waiting = waiting.into_iter().flat_map(|object| object.names.iter().map(move |name| (name, object)));
     let mut providers: HashMap<&str, &LoadedObject> =
         waiting.map(|(name, object)| (name.as_str(), object)).collect();
+    // Without a name, the program itself is meant.
+    providers.extend(load.objects.first().map(|program| ("", program)));
     providers.extend(load.by_name().into_iter().map(|(name, index)| (name, &load.objects[index])));
     providers
 }
@@ -91,6 +95,8 @@ struct Needs<'a> {
     providers: HashMap<&'a str, &'a LoadedObject>,
     /// What the objects that were asked so far define, by the number of their facts.
     defined: HashMap<u64, Defined<'a>>,
+    /// The kernel's own object, whether anything asked for it or not.
+    vdso: Option<Vdso>,
     problems: Vec<Problem>,
     budget: &'a Budget,
 }
@@ -115,6 +121,9 @@ impl<'a> Needs<'a> {
             match self.providers.get(library.as_str()).copied() {
                 Some(provider) if provider.facts.names_only => {}
                 Some(provider) => self.check_versions(object, library, versions, provider),
+                None if self.vdso.as_ref().is_some_and(|vdso| vdso.name == library) => {
+                    self.check_kernel(object, versions);
+                }
                 None if is_known_to_be_missing(self.load, library, self.budget) => {}
                 None => {
                     let (library, wanted_by) = (library.clone(), object.shown.clone());
@@ -160,6 +169,20 @@ impl<'a> Needs<'a> {
                 highest: known.and_then(|known| known.highest_of_family(version)),
             };
             if !self.tell(problem) {
+                return;
+            }
+        }
+    }
+
+    fn check_kernel(&mut self, object: &LoadedObject, versions: &[(String, bool)]) {
+        let Some(vdso) = &self.vdso else { return };
+        let name = vdso.name;
+        let is_missing = |(version, weak): &&(String, bool)| !weak && !vdso.has_version(version);
+        let missing: Vec<_> =
+            versions.iter().filter(is_missing).map(|(version, _)| version.clone()).collect();
+        for version in missing {
+            let (library, path, wanted_by) = (name.to_owned(), name.to_owned(), object.shown.clone());
+            if !self.tell(Problem::VersionMissing { library, path, version, wanted_by, highest: None }) {
                 return;
             }
         }
