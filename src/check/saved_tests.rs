@@ -51,7 +51,7 @@ fn profile(change: impl FnOnce(&mut Profile)) -> Profile {
     profile
 }
 
-/// A host for tests: its C library has a few versions, and nothing of it is this machine's.
+/// A host for tests: its C library has a few versions, it has `libm.so.6` and `/usr/bin/env`, and nothing of it is this machine's.
 pub(super) fn made_host(options: &Options) -> Host {
     let function = |version: &str, symbols: &[&str]| Definitions {
         version: Some(version.to_owned()),
@@ -67,6 +67,12 @@ pub(super) fn made_host(options: &Options) -> Host {
             ];
         }
         profile.libraries.push(libc);
+        profile.libraries.push(library("/usr/lib/libm.so.6", &[]));
+        profile.programs.push(Object {
+            interpreter: Some(LOADER.to_owned()),
+            needed: vec!["libc.so.6".to_owned()],
+            ..Object::new("/usr/bin/env", ObjectKind::Executable, "x86_64", 64)
+        });
         profile.kernel = Some("6.1.0".to_owned());
         profile.drivers = Some(crate::host::Drivers::default());
     });
