@@ -1,11 +1,9 @@
 //! Times, modes and flags of files: what changes them shows at once; files by their handles; what statx(2) tells.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::harness::case::Case;
-use crate::harness::pair;
+use crate::harness::pair::{self, script};
 use crate::harness::recorder::assert_code;
 
 /// The cases.
@@ -21,14 +19,6 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::new("attribute::statx_tells_what_the_kernel_knows_and_lsattr_the_rest", tools, statx),
     ]
-}
-
-/// The script is beside the directories it runs in, which other users may enter.
-fn script(folder: &Path, text: &str) -> String {
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("our folder");
-    let path = folder.join("script.py");
-    fs::write(&path, text).expect("a file");
-    path.display().to_string()
 }
 
 const TIMES: &str = include_str!("../fixtures/times.py");

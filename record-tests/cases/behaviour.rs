@@ -1,11 +1,9 @@
 //! What programs can ask of files and of themselves, asked natively and in the mirror by the same scripts.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::harness::case::Case;
-use crate::harness::pair;
+use crate::harness::pair::{self, script};
 use crate::harness::recorder::{COMPAT, log, record_as_user};
 use crate::harness::recording::read;
 
@@ -41,14 +39,6 @@ pub fn cases() -> Vec<Case> {
         Case::new("behaviour::files_that_an_overlay_copies_while_they_are_in_use", tools, copied),
         Case::new("behaviour::a_mounted_file_is_read_by_who_never_asked_its_size", tools, mounted_file),
     ]
-}
-
-/// The script is beside the folders it runs in, which other users may enter.
-fn script(folder: &Path, text: &str) -> String {
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("our folder");
-    let path = folder.join("script.py");
-    fs::write(&path, text).expect("a file");
-    path.display().to_string()
 }
 
 /// How many random operations past the page cache are tried.

@@ -1,6 +1,8 @@
 //! The same work twice: natively in one folder, recorded in another.
 
 use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -87,4 +89,12 @@ pub fn assert_same<S: AsRef<OsStr>>(folder: &Path, arguments: &[S]) -> Pair {
     assert_same_lines(&text(&pair.mirrored.stdout), &text(&pair.native.stdout));
     assert_eq!(text(&pair.mirrored.stderr), text(&pair.native.stderr));
     pair
+}
+
+/// Writes a script beside the directories that it runs in, which other users may enter.
+pub fn script(folder: &Path, text: &str) -> String {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("our folder");
+    let path = folder.join("script.py");
+    fs::write(&path, text).expect("a file");
+    path.display().to_string()
 }
