@@ -27,6 +27,6 @@ fuzz_target!(|data: &[u8]| {
     }
     script.applet();
     script.refused_argument();
-    // What was no UTF-8 may not fit on a first line any more.
+    // Bytes that are not UTF-8 take more room as text, and may not fit on a first line any more.
     assert!(length > 240 || matches!(parse_script(&script.text()), Some(Ok(_))));
 });
