@@ -278,3 +278,23 @@ fn definitions_of_a_recorded_library_are_found() {
     assert_eq!(report(&wanting, profile(defines)).verdict, Verdict::Compatible);
     assert_eq!(report(&wanting, profile(|_| {})).verdict, Verdict::Incompatible);
 }
+
+#[test]
+fn a_link_of_a_document_that_leads_through_a_file_ends_the_list_before_glibc_2_39() {
+    let verdict = |target: &str, version| {
+        let mut document = program("libx.so", |program| {
+            program.runpath = Some("$ORIGIN/a:$ORIGIN/b".to_owned());
+        });
+        document.objects.push(library("b/libx.so", &[]));
+        document.links.insert("a/libx.so".to_owned(), target.to_owned());
+        let profile = profile(|profile| {
+            profile.loaders[0].flavour = Flavour::Glibc { version: Some(version) };
+        });
+        report(&document, profile).verdict
+    };
+    assert_eq!(verdict("app/x", (2, 38)), Verdict::Incompatible);
+    assert_eq!(verdict("app/x", (2, 39)), Verdict::Compatible);
+    assert_eq!(verdict("none/x", (2, 38)), Verdict::Compatible);
+    assert_eq!(verdict(&"x".repeat(256), (2, 41)), Verdict::Incompatible);
+    assert_eq!(verdict("a/libx.so", (2, 41)), Verdict::Incompatible);
+}

@@ -11,7 +11,7 @@ use base64::Engine as _;
 use crate::elf::{Class, Machine};
 use crate::generate::object;
 use crate::host::{Drivers, DynamicLoader, LibraryCache, Platform, Profile, is_core_library};
-use crate::loader::{DEFAULT_PROGRAM_PATH, Files, Form, HostFiles, OpenError, listed};
+use crate::loader::{Blocked, DEFAULT_PROGRAM_PATH, Files, Form, HostFiles, Obstacle, OpenError, listed};
 use crate::script::parse_script;
 use crate::spec::{Script, Symbols};
 
@@ -191,9 +191,11 @@ impl Recorder<'_> {
         match error {
             OpenError::Absent(_) => {}
             // A link that leads to itself is what blocks a search.
-            OpenError::Blocked(_) => {
+            OpenError::Blocked(Blocked { obstacle: Obstacle::Other(_), in_directory: true }) => {
                 self.profile.links.insert(path.to_owned(), path.to_owned());
             }
+            // The name stays among those that are not recorded.
+            OpenError::Blocked(_) => {}
             // A directory is told apart by what is in it, or not told.
             OpenError::NotRegular => {}
             other => {

@@ -405,7 +405,13 @@ impl Reader {
     /// from a place where the loader may look.
     fn finish(mut self) -> Scope {
         for link in std::mem::take(&mut self.links) {
-            let Ok(target) = real_path(&link, self.scope.root.as_deref()) else { continue };
+            let target = match real_path(&link, self.scope.root.as_deref()) {
+                Ok(target) => target,
+                Err(error) => {
+                    self.keep_blocked(&link, &error);
+                    continue;
+                }
+            };
             let path = self.scope.relative(&link);
             let inside = self.scope.folders.iter().any(|folder| target.starts_with(folder));
             let name = link.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -428,6 +434,25 @@ impl Reader {
         application.alternatives =
             alternative::groups(members.map(|(path, facts)| (path.as_str(), &**facts)).collect());
         self.scope
+    }
+}
+
+impl Reader {
+    /// Keeps a link at which a search may end: it leads through a file, on and on, or to a name that is too long.
+    fn keep_blocked(&mut self, link: &Path, error: &io::Error) {
+        let walked = error.get_ref().and_then(|error| error.downcast_ref::<host::WalkError>());
+        let is_absent = error.kind() == io::ErrorKind::NotFound
+            || matches!(walked, Some(host::WalkError::NotFound | host::WalkError::Denied));
+        let is_library = link.file_name().is_some_and(|name| name.to_string_lossy().contains(".so"));
+        let Some(target) = fs::read_link(link).ok().filter(|_| !is_absent && is_library) else { return };
+        let target = link.parent().map_or_else(|| target.clone(), |directory| directory.join(&target));
+        let is_inside = self.scope.folders.iter().any(|folder| target.starts_with(folder));
+        let target = match is_inside {
+            true => self.scope.relative(&target),
+            false => super::place_inside(&target, self.scope.root.as_deref()),
+        };
+        let path = self.scope.relative(link);
+        self.scope.application.links.insert(path, target);
     }
 }
 

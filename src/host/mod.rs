@@ -21,4 +21,6 @@ pub use handler::Handler;
 pub use library_cache::{CacheEntry, LibraryCache};
 pub use platform::Platform;
 pub use profile::{MAXIMUM_PROFILE_SIZE, PROFILE_IDENTIFIER, Profile, ProfileError, is_core_library};
-pub use root::{Entry, Identity, MAXIMUM_LINKS, MAXIMUM_PATH, Root, WalkError, is_noexec, may_execute};
+pub use root::{
+    Entry, Identity, MAXIMUM_LINKS, MAXIMUM_NAME, MAXIMUM_PATH, Root, WalkError, is_noexec, may_execute,
+};

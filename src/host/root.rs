@@ -24,6 +24,9 @@ pub const MAXIMUM_LINKS: usize = 40;
 /// The longest path that the kernel takes, its NUL included (PATH_MAX).
 pub const MAXIMUM_PATH: usize = 4096;
 
+/// The longest name in a path that the kernel takes (NAME_MAX).
+pub const MAXIMUM_NAME: usize = 255;
+
 /// What makes two paths the same file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
@@ -48,6 +51,9 @@ pub enum WalkError {
     /// Something in the middle of the path is no directory.
     #[error("Not a directory")]
     NotDirectory,
+    /// The path, or a name in it, is longer than the kernel takes.
+    #[error("File name too long")]
+    TooLong,
     /// It may not be read.
     #[error("Permission denied")]
     Denied,
@@ -65,7 +71,8 @@ pub enum WalkError {
 impl From<io::Error> for WalkError {
     fn from(error: io::Error) -> Self {
         match error.raw_os_error().map(Errno::from_raw_os_error) {
-            Some(Errno::NOENT | Errno::NAMETOOLONG) => Self::NotFound,
+            Some(Errno::NOENT) => Self::NotFound,
+            Some(Errno::NAMETOOLONG) => Self::TooLong,
             Some(Errno::NOTDIR) => Self::NotDirectory,
             Some(Errno::ACCESS | Errno::PERM) => Self::Denied,
             Some(Errno::LOOP) => Self::Loop,
@@ -147,7 +154,7 @@ impl Root {
     /// Where there is nothing, or the way there is blocked.
     pub fn resolve(&self, path: &Path) -> Result<PathBuf, WalkError> {
         if path.as_os_str().len() >= MAXIMUM_PATH {
-            return Err(WalkError::NotFound);
+            return Err(WalkError::TooLong);
         }
         let mut walked = PathBuf::from("/");
         let mut ahead: Vec<PathBuf> = components_reversed(path);
@@ -186,6 +193,9 @@ impl Root {
     pub fn open(&self, path: &Path) -> Result<(File, Identity), WalkError> {
         let place = self.outside(&self.resolve(path)?);
         let metadata = fs::symlink_metadata(&place)?;
+        if metadata.file_type().is_socket() {
+            return Err(WalkError::Io(Errno::NXIO.into()));
+        }
         if !metadata.is_file() {
             return Err(WalkError::NotRegular);
         }
@@ -273,6 +283,11 @@ impl Root {
     /// As [`Root::resolve`].
     pub fn metadata(&self, path: &Path) -> Result<Metadata, WalkError> {
         Ok(fs::symlink_metadata(self.outside(&self.resolve(path)?))?)
+    }
+
+    /// Whether the path leads to a directory.
+    pub fn is_directory(&self, path: &Path) -> bool {
+        self.metadata(path).is_ok_and(|metadata| metadata.is_dir())
     }
 
     /// Whether the path leads to a regular file that may be executed: by this user on this machine, by
@@ -370,7 +385,7 @@ mod tests {
     fn a_path_that_the_kernel_would_not_take_leads_nowhere() {
         let (_folder, root) = root();
         assert!(root.resolve(Path::new(&"etc/../".repeat(100))).is_ok());
-        assert!(matches!(root.resolve(Path::new(&"etc/../".repeat(1_000_000))), Err(WalkError::NotFound)));
+        assert!(matches!(root.resolve(Path::new(&"etc/../".repeat(1_000_000))), Err(WalkError::TooLong)));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use crate::host::WalkError;
+use crate::host::{MAXIMUM_NAME, WalkError};
 use crate::image::{Packed, limit, memory};
 
 /// One node of a [`Tree`].
@@ -209,8 +209,11 @@ impl Tree {
 
     fn walk(&self, path: &Path, follow_last: bool) -> Result<(PathBuf, &Node), WalkError> {
         let text = path.as_os_str().as_bytes();
-        if text.is_empty() || text.len() > limit::PATH {
+        if text.is_empty() {
             return Err(WalkError::NotFound);
+        }
+        if text.len() > limit::PATH {
+            return Err(WalkError::TooLong);
         }
         let (mut names, mut stack) = (Vec::new(), vec![self.root()]);
         let mut ahead = components_reversed(text);
@@ -225,6 +228,7 @@ impl Tree {
                     }
                     continue;
                 }
+                name if name.len() > MAXIMUM_NAME => return Err(WalkError::TooLong),
                 _ => {}
             }
             let directory = stack[stack.len() - 1];

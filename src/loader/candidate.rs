@@ -5,7 +5,7 @@
 use crate::elf::{IdentificationFault, KernelVersion, Machine};
 use crate::host::Platform;
 use crate::loader::layout::{self, Judgement};
-use crate::loader::{Facts, Files, Form, OpenError, Opened};
+use crate::loader::{Blocked, Facts, Files, Form, Obstacle, OpenError, Opened};
 
 /// `ELFOSABI_NONE`, `ELFOSABI_GNU`, and on Arm `ELFOSABI_ARM_AEABI`.
 fn is_known_abi(os_abi: u8, machine: Machine) -> bool {
@@ -19,8 +19,15 @@ pub(super) enum Verdict {
     Use(Opened),
     /// It is passed over, silently.
     Pass(String),
-    /// It is passed over, and so is the rest of the list of directories that led to it.
-    EndList(String),
+    /// It is passed over, and so is the rest of the list of directories that led to it: glibc's loader takes the
+    /// file for one that is there.
+    EndList {
+        /// The system's error.
+        reason: String,
+        /// The directory that it was looked for in exists. What does not exist ends no list, unless it was
+        /// named by a relative path, which the loader never looks at by itself.
+        in_directory: bool,
+    },
     /// The start ends here.
     Stop(String),
 }
@@ -35,6 +42,8 @@ pub(super) struct Fit<'a> {
     pub is_musl: bool,
     /// The loader is older than glibc 2.35, and asks more of the alignment of segments.
     pub is_old: bool,
+    /// A path that leads through a file ends a list of directories (before glibc 2.39).
+    pub ends_at_files: bool,
     /// The kernel that maps it, or one of those.
     pub platform: &'a Platform,
     /// Mount options of this machine count.
@@ -47,11 +56,22 @@ impl Fit<'_> {
         let opened = match files.open(path) {
             Ok(opened) => opened,
             Err(OpenError::Absent(reason)) => return Verdict::Pass(reason),
-            Err(OpenError::Blocked(reason)) if self.is_musl => return Verdict::Stop(reason),
-            Err(OpenError::Blocked(reason)) => return Verdict::EndList(reason),
+            Err(OpenError::Blocked(blocked)) => return self.judge_blocked(&blocked),
             Err(error) => return Verdict::Stop(error.to_string()),
         };
         self.judge_opened(opened)
+    }
+
+    /// What the loader makes of an error of the system (`open_path` in glibc's `elf/dl-load.c`, `path_open` in
+    /// musl's `ldso/dynlink.c`).
+    fn judge_blocked(&self, blocked: &Blocked) -> Verdict {
+        let (reason, in_directory) = (blocked.obstacle.to_string(), blocked.in_directory);
+        match (&blocked.obstacle, self.is_musl) {
+            (Obstacle::File | Obstacle::TooLong, true) => Verdict::Pass(reason),
+            (Obstacle::Other(_), true) => Verdict::Stop(reason),
+            (Obstacle::File, false) if !self.ends_at_files => Verdict::Pass(reason),
+            (_, false) => Verdict::EndList { reason, in_directory },
+        }
     }
 
     /// What the loader makes of an object as a library, whichever way it came to it.
@@ -161,7 +181,15 @@ mod tests {
         let verdict = |is_musl, is_this_machine| {
             let program = &facts;
             let platform = &platform;
-            let fit = Fit { program, kernel: None, is_musl, is_old: false, platform, is_this_machine };
+            let fit = Fit {
+                program,
+                kernel: None,
+                is_musl,
+                is_old: false,
+                ends_at_files: false,
+                platform,
+                is_this_machine,
+            };
             fit.judge_opened(Opened { identity: Identity::Scope(0), facts: std::sync::Arc::clone(&facts) })
         };
         assert!(

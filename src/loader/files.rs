@@ -38,15 +38,39 @@ impl Opened {
     }
 }
 
+/// A path that could not be opened, although something may be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// What is in the way.
+    pub obstacle: Obstacle,
+    /// The directory that the file was looked for in exists: glibc's loader takes notice of an absolute one
+    /// that does not, and goes on to the next.
+    pub in_directory: bool,
+}
+
+/// What keeps a path from being opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Obstacle {
+    /// The path leads through a file (`ENOTDIR`).
+    #[error("Not a directory")]
+    File,
+    /// The path, or a name in it, is longer than the kernel takes (`ENAMETOOLONG`).
+    #[error("File name too long")]
+    TooLong,
+    /// Any other error of the system, in its words: `ELOOP`, `EIO`, `ENXIO`.
+    #[error("{0}")]
+    Other(String),
+}
+
 /// Why a path gave no object.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum OpenError {
     /// The path could not be opened; the text of the system's error.
     #[error("{0}")]
     Absent(String),
-    /// The path could not be opened for a reason that ends the search of a list of directories.
-    #[error("{0}")]
-    Blocked(String),
+    /// The path could not be opened for a reason that may end the search of a list of directories.
+    #[error("{}", .0.obstacle)]
+    Blocked(Blocked),
     /// The file is known to be unusable; what the loader says of it.
     #[error("{0}")]
     Unusable(String),
@@ -65,12 +89,31 @@ pub enum OpenError {
     Malformed(elf::Error),
 }
 
+impl OpenError {
+    fn blocked(obstacle: Obstacle) -> Self {
+        Self::Blocked(Blocked { obstacle, in_directory: true })
+    }
+
+    /// The same where `is_directory` says of the directory above `path` whether it exists.
+    pub(crate) fn at(self, path: &str, is_directory: impl FnOnce(&str) -> bool) -> Self {
+        match self {
+            Self::Blocked(blocked) => {
+                let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+                Self::Blocked(Blocked { in_directory: is_directory(directory), ..blocked })
+            }
+            other => other,
+        }
+    }
+}
+
 impl From<WalkError> for OpenError {
     fn from(error: WalkError) -> Self {
         match error {
             WalkError::NotRegular => Self::NotRegular,
-            WalkError::Loop | WalkError::Io(_) => Self::Blocked(error.to_string()),
-            other => Self::Absent(other.to_string()),
+            WalkError::NotDirectory => Self::blocked(Obstacle::File),
+            WalkError::TooLong => Self::blocked(Obstacle::TooLong),
+            WalkError::Loop | WalkError::Io(_) => Self::blocked(Obstacle::Other(error.to_string())),
+            WalkError::NotFound | WalkError::Denied => Self::Absent(error.to_string()),
         }
     }
 }
@@ -197,13 +240,9 @@ impl HostFiles {
         &self.root
     }
 
-    /// What an error means to a search: one in a folder that is not there is no more than its absence.
+    /// What an error means to a search.
     fn failure(&self, path: &str, error: WalkError) -> OpenError {
-        let is_in_folder = Path::new(path).parent().is_some_and(|folder| self.root.resolve(folder).is_ok());
-        match OpenError::from(error) {
-            OpenError::Blocked(reason) if !is_in_folder => OpenError::Absent(reason),
-            other => other,
-        }
+        OpenError::from(error).at(path, |directory| self.root.is_directory(Path::new(directory)))
     }
 
     /// Takes from the budget for a path that is walked; an error when there is not as much.

@@ -187,6 +187,7 @@ pub(super) fn load(
         kernel,
         is_musl: loader.is_musl(),
         is_old: loader.is_older_than(2, 35),
+        ends_at_files: loader.is_older_than(2, 39),
         platform: &environment.platform,
         is_this_machine: files.is_this_machine(),
     };
@@ -562,9 +563,17 @@ pub(super) fn open_loader(
     program: &Facts,
     platform: &Platform,
 ) -> Result<Opened, String> {
-    let fit = Fit { program, kernel: None, is_musl: false, is_old: false, platform, is_this_machine: false };
+    let fit = Fit {
+        program,
+        kernel: None,
+        is_musl: false,
+        is_old: false,
+        ends_at_files: false,
+        platform,
+        is_this_machine: false,
+    };
     match fit.judge(files, path) {
         Verdict::Use(opened) => Ok(opened),
-        Verdict::Pass(reason) | Verdict::EndList(reason) | Verdict::Stop(reason) => Err(reason),
+        Verdict::Pass(reason) | Verdict::EndList { reason, .. } | Verdict::Stop(reason) => Err(reason),
     }
 }

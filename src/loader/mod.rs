@@ -66,7 +66,7 @@ pub use edge::{Edge, EdgeKind, EdgeOutcome, KnownBy};
 pub use effort::Effort;
 pub use facts::{Facts, Form};
 pub use family::Family;
-pub use files::{Files, HostFiles, Identity, Injection, OpenError, Opened};
+pub use files::{Blocked, Files, HostFiles, Identity, Injection, Obstacle, OpenError, Opened};
 pub(crate) use layout::is_usual;
 pub use listed_script::{listed, parsed};
 pub use load::{LeftToProgram, Load, LoadedObject, Rule};

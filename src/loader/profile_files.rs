@@ -7,7 +7,7 @@ use base64::Engine as _;
 use bytes::Bytes;
 
 use crate::elf::{Class, Machine};
-use crate::host::{self, DynamicLoader, MAXIMUM_LINKS, MAXIMUM_PATH, Profile, WalkError};
+use crate::host::{self, DynamicLoader, MAXIMUM_LINKS, MAXIMUM_NAME, MAXIMUM_PATH, Profile, WalkError};
 use crate::loader::files::{Identity, cost_of_lookup, push_component};
 use crate::loader::{DEFAULT_PROGRAM_PATH, Effort, Facts, Files, Memory, OpenError, Opened, parsed};
 use crate::spec::Object;
@@ -99,7 +99,7 @@ impl ProfileFiles {
     /// The path without links that an absolute path leads to, where something is recorded.
     fn resolve(&self, path: &str) -> Result<String, OpenError> {
         if path.len() >= MAXIMUM_PATH {
-            return Err(WalkError::NotFound.into());
+            return Err(OpenError::from(WalkError::TooLong).at(path, |above| self.leads_to_directory(above)));
         }
         let mut here = "/".to_owned();
         let mut ahead: Vec<&str> = path.split('/').rev().collect();
@@ -112,6 +112,10 @@ impl ProfileFiles {
                     here.truncate(here.rfind('/').unwrap_or(0).max(1));
                     continue;
                 }
+                name if name.len() > MAXIMUM_NAME => {
+                    let error = OpenError::from(WalkError::TooLong);
+                    return Err(error.at(path, |above| self.leads_to_directory(above)));
+                }
                 name => push_component(&mut here, name),
             }
             if !self.memory.budget.spend(Effort::Search, cost_of_lookup(&here)) {
@@ -120,7 +124,8 @@ impl ProfileFiles {
             if let Some(target) = self.links.get(&here).filter(|target| target.len() < MAXIMUM_PATH) {
                 followed += 1;
                 if followed > MAXIMUM_LINKS {
-                    return Err(self.looping(path));
+                    let error = OpenError::from(WalkError::Loop);
+                    return Err(error.at(path, |above| self.leads_to_directory(above)));
                 }
                 here.truncate(1);
                 ahead.extend(target.split('/').rev());
@@ -135,15 +140,9 @@ impl ProfileFiles {
         Ok(here)
     }
 
-    /// What it means that links lead on and on: in the name itself it ends a list of directories, above it
-    /// there is no such directory.
-    fn looping(&self, path: &str) -> OpenError {
-        let reason = WalkError::Loop.to_string();
-        let directory = path.trim_end_matches('/').rsplit_once('/').map_or("", |(directory, _)| directory);
-        match self.resolve(directory) {
-            Ok(_) => OpenError::Blocked(reason),
-            Err(_) => OpenError::Absent(reason),
-        }
+    /// Whether a path leads to a directory that is recorded.
+    fn leads_to_directory(&self, path: &str) -> bool {
+        path.len() < MAXIMUM_PATH && self.resolve(path).is_ok_and(|real| self.is_directory(&real))
     }
 
     /// Whether something is recorded at a path.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::elf::{Class, Machine};
-use crate::host::{DynamicLoader, LibraryCache, MAXIMUM_LINKS, MAXIMUM_PATH, WalkError};
+use crate::host::{DynamicLoader, LibraryCache, MAXIMUM_LINKS, MAXIMUM_NAME, MAXIMUM_PATH, WalkError};
 use crate::loader::files::{Identity, cost_of_lookup, push_component};
 use crate::loader::profile_files::{UNRECORDED, UNRECORDED_BESIDE};
 use crate::loader::{Application, Effort, Facts, Files, Injection, Memory, OpenError, Opened};
@@ -30,8 +30,8 @@ enum Place {
     Inside(String),
     /// To a path of the host below.
     Below(String),
-    /// To nothing.
-    Nowhere,
+    /// To nothing, with the error of the system.
+    Nowhere(WalkError),
 }
 
 impl<'a> ScopeFiles<'a> {
@@ -67,7 +67,7 @@ impl<'a> ScopeFiles<'a> {
     /// Walks an absolute path: links are followed and `..` taken where they stand, as the kernel does.
     fn walk(&self, path: &str) -> Place {
         if path.len() >= MAXIMUM_PATH {
-            return Place::Nowhere;
+            return Place::Nowhere(WalkError::TooLong);
         }
         let inside = path.strip_prefix(&self.location).and_then(|rest| rest.strip_prefix('/'));
         let Some(inside) = inside else {
@@ -91,21 +91,27 @@ impl<'a> ScopeFiles<'a> {
                     here.truncate(here.rfind('/').unwrap_or(0));
                     continue;
                 }
+                name if name.len() > MAXIMUM_NAME => return Place::Nowhere(WalkError::TooLong),
                 name => push_component(&mut here, name),
             }
             if !self.below.memory().budget.spend(Effort::Search, cost_of_lookup(&here)) {
-                return Place::Nowhere;
+                return Place::Nowhere(WalkError::NotFound);
             }
             if let Some(target) = self.application.links.get(&here) {
                 followed += 1;
-                if followed > MAXIMUM_LINKS || target.len() >= MAXIMUM_PATH {
-                    return Place::Nowhere;
+                if followed > MAXIMUM_LINKS {
+                    return Place::Nowhere(WalkError::Loop);
+                }
+                if target.len() >= MAXIMUM_PATH {
+                    return Place::Nowhere(WalkError::TooLong);
                 }
                 if target.starts_with('/') {
                     return Place::Below(joined(target, &ahead));
                 }
                 here.clear();
                 ahead.extend(target.split('/').rev());
+            } else if !ahead.is_empty() && self.is_file(&here) {
+                return Place::Nowhere(WalkError::NotDirectory);
             } else if !ahead.is_empty() && !self.folders.contains(here.as_str()) {
                 return self.unknown(&here, &ahead);
             }
@@ -123,7 +129,7 @@ impl<'a> ScopeFiles<'a> {
     fn unknown(&self, here: &str, ahead: &[&str]) -> Place {
         match self.application.location {
             Some(_) => Place::Below(joined(&self.path_of(here), ahead)),
-            None => Place::Nowhere,
+            None => Place::Nowhere(WalkError::NotFound),
         }
     }
 
@@ -139,6 +145,19 @@ impl<'a> ScopeFiles<'a> {
         let is_refused =
             |facts: &Arc<Facts>| facts.not_executable || (facts.denied && self.is_this_machine());
         !facts.is_some_and(is_refused)
+    }
+
+    /// Whether the scope has a file at a path in it.
+    fn is_file(&self, inside: &str) -> bool {
+        self.objects.contains_key(inside) || self.application.unusable.contains_key(inside)
+    }
+
+    /// Whether an absolute path leads to a directory that the scope has.
+    fn is_directory(&self, path: &str) -> bool {
+        match self.walk(path) {
+            Place::Inside(inside) => inside.is_empty() || self.folders.contains(inside.as_str()),
+            Place::Below(_) | Place::Nowhere(_) => false,
+        }
     }
 
     fn object(&self, inside: &str) -> Option<&Opened> {
@@ -204,7 +223,9 @@ impl Files for ScopeFiles<'_> {
         let inside = match self.walk(path) {
             Place::Inside(inside) => inside,
             Place::Below(below) => return self.open_below(&below, path),
-            Place::Nowhere => return Err(WalkError::NotFound.into()),
+            Place::Nowhere(error) => {
+                return Err(OpenError::from(error).at(path, |directory| self.is_directory(directory)));
+            }
         };
         if let Some(reason) = self.application.unusable.get(&inside) {
             return Err(OpenError::Unusable(reason.clone()));
@@ -237,7 +258,7 @@ impl Files for ScopeFiles<'_> {
             Place::Inside(inside) if self.object(&inside).is_some() => self.may_be_executed(&inside),
             Place::Inside(inside) => self.below.is_executable(&self.seen_below(path, &inside)),
             Place::Below(path) => self.below.is_executable(&path),
-            Place::Nowhere => false,
+            Place::Nowhere(_) => false,
         }
     }
 
@@ -250,7 +271,7 @@ impl Files for ScopeFiles<'_> {
             Place::Inside(inside) if self.object(&inside).is_some() => false,
             Place::Inside(inside) => self.below.is_unrecorded(&self.seen_below(path, &inside)),
             Place::Below(path) => self.below.is_unrecorded(&path),
-            Place::Nowhere => false,
+            Place::Nowhere(_) => false,
         }
     }
 

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::elf::Machine;
-use crate::host::{DynamicLoader, LibraryCache, MAXIMUM_PATH};
+use crate::host::{DynamicLoader, LibraryCache, MAXIMUM_NAME, MAXIMUM_PATH};
 use crate::loader::candidate::{Fit, Verdict};
 use crate::loader::hwcaps::Hwcaps;
 use crate::loader::load::{LoadedObject, Rule};
@@ -22,6 +22,9 @@ const COST_OF_PATH: usize = 8;
 const COST_OF_DIRECTORY: usize = 8;
 /// What a file takes that is told so.
 const COST_OF_REJECTION: usize = 64;
+
+/// The size of the buffer in which musl puts a path together; a longer one is passed over (`load_library`).
+const MUSL_BUFFER: usize = 2 * MAXIMUM_NAME + 2;
 
 /// What a search came to.
 #[derive(Debug)]
@@ -51,6 +54,22 @@ pub(super) struct Search<'a> {
     unsure: RefCell<Option<Rejection>>,
 }
 
+/// A directory of a list.
+struct Directory {
+    /// Absolute.
+    path: String,
+    /// The list names it by a relative path.
+    is_relative: bool,
+    /// The length of the path in the list.
+    length: usize,
+}
+
+impl From<&String> for Directory {
+    fn from(path: &String) -> Self {
+        Self { path: path.clone(), is_relative: false, length: path.len() }
+    }
+}
+
 /// One search under way.
 struct Attempt<'s, 'a> {
     search: &'s Search<'a>,
@@ -59,6 +78,8 @@ struct Attempt<'s, 'a> {
     rejected: Vec<Rejection>,
     /// That a file is not recorded was told.
     unrecorded_told: bool,
+    /// The directory that is looked at was named by a relative path.
+    in_relative: bool,
     /// A file could not be opened in a way that ends the list of directories it is in.
     list_ended: bool,
 }
@@ -98,7 +119,7 @@ impl<'a> Search<'a> {
     pub fn refusal(&self, opened: Opened) -> Option<String> {
         match self.fit.judge_opened(opened) {
             Verdict::Use(_) => None,
-            Verdict::Pass(reason) | Verdict::EndList(reason) | Verdict::Stop(reason) => Some(reason),
+            Verdict::Pass(reason) | Verdict::EndList { reason, .. } | Verdict::Stop(reason) => Some(reason),
         }
     }
 
@@ -129,6 +150,7 @@ impl<'a> Search<'a> {
             searched: Vec::new(),
             rejected: Vec::new(),
             unrecorded_told: false,
+            in_relative: false,
             list_ended: false,
         };
         let found = match name.contains('/') {
@@ -157,11 +179,29 @@ impl<'a> Search<'a> {
         self.files.memory().budget.spend(Effort::Search, units)
     }
 
-    /// The elements of a list that could be directories: the kernel opens no longer path. Those after the
-    /// end of the budget are left out.
+    /// The elements of a list. Those after the end of the budget are left out.
     fn elements<'t>(&'t self, list: &'t str, separators: &'t [char]) -> impl Iterator<Item = &'t str> {
-        let elements = list.split(separators).take_while(|element| self.spend(2 + element.len() / 16));
-        elements.filter(|element| element.len() < MAXIMUM_PATH)
+        list.split(separators).take_while(|element| self.spend(2 + element.len() / 16))
+    }
+
+    /// The directory that an element of a list names for glibc: an empty one is the working directory.
+    fn directory(&self, element: &str, tokens: &Tokens<'_>) -> Option<Directory> {
+        // No kernel opens a longer path. An absolute one is no directory then; whether a relative one is the loader
+        // does not ask.
+        let is_too_long = element.len() >= MAXIMUM_PATH;
+        if is_too_long && element.starts_with(['/', '$']) {
+            return None;
+        }
+        let expanded = match is_too_long {
+            true => element.chars().take(MAXIMUM_PATH).collect(),
+            false => tokens.expand(element),
+        };
+        let is_relative = !expanded.starts_with('/');
+        let path = match expanded.as_str() {
+            "" => self.environment.working_directory.clone(),
+            expanded => self.absolute(expanded),
+        };
+        Some(Directory { path, is_relative, length: expanded.len() })
     }
 
     fn absolute(&self, path: &str) -> String {
@@ -171,19 +211,16 @@ impl<'a> Search<'a> {
     /// The directories of an object's RPATH or RUNPATH, tokens replaced; for glibc an empty element is
     /// the working directory. `$ORIGIN` in a program with raised privileges counts only where it leads
     /// to a default directory.
-    fn directories_of(&self, list: &str, object: &LoadedObject, program: &LoadedObject) -> Vec<String> {
+    fn directories_of(&self, list: &str, object: &LoadedObject, program: &LoadedObject) -> Vec<Directory> {
         if self.loader.is_musl() {
             return self.musl_directories_of(list, object);
         }
         let is_guarded = program.facts.secure && object.rule == Rule::Program;
         let tokens = self.tokens(&object.origin);
         let elements = self.elements(list, &[':']).filter_map(|element| {
-            let directory = match element {
-                "" => self.environment.working_directory.clone(),
-                element => self.absolute(&tokens.expand(element)),
-            };
+            let directory = self.directory(element, &tokens)?;
             let uses_origin = element.contains("$ORIGIN") || element.contains("${ORIGIN}");
-            let is_trusted = || self.default_directories.contains(&directory);
+            let is_trusted = || self.default_directories.contains(&directory.path);
             (!is_guarded || !uses_origin || is_trusted()).then_some(directory)
         });
         elements.collect()
@@ -191,12 +228,13 @@ impl<'a> Search<'a> {
 
     /// musl knows `$ORIGIN` only: any other `$`, or one in a program with raised privileges, voids the
     /// whole list (`fixup_rpath`). Empty elements are passed over.
-    fn musl_directories_of(&self, list: &str, object: &LoadedObject) -> Vec<String> {
+    fn musl_directories_of(&self, list: &str, object: &LoadedObject) -> Vec<Directory> {
         const SEPARATORS: &[char] = &[':', '\n'];
         let rest = list.replace("${ORIGIN}", "").replace("$ORIGIN", "");
         let uses_origin = rest.len() != list.len();
-        let is_void =
-            rest.contains('$') || (uses_origin && (object.facts.secure || object.origin.contains('$')));
+        let is_void = rest.contains('$')
+            || (uses_origin
+                && (object.facts.secure || object.origin.contains('$') || self.is_origin_too_long(object)));
         if is_void || !self.spend(list.len() / 16) {
             return Vec::new();
         }
@@ -205,12 +243,22 @@ impl<'a> Search<'a> {
             let expanded = element.replace("${ORIGIN}", &object.origin).replace("$ORIGIN", &object.origin);
             self.spend(expanded.len() / 16);
             let parts = expanded.split(SEPARATORS).filter(|part| !part.is_empty());
-            directories.extend(parts.map(|part| self.absolute(part)));
+            directories.extend(parts.map(|part| self.musl_directory(part)));
         }
         directories
     }
 
-    fn library_path(&self, program: &LoadedObject) -> Vec<String> {
+    fn musl_directory(&self, element: &str) -> Directory {
+        let is_relative = !element.starts_with('/');
+        Directory { path: self.absolute(element), is_relative, length: element.len() }
+    }
+
+    /// musl reads the path of the program from `/proc/self/exe` into a buffer.
+    fn is_origin_too_long(&self, object: &LoadedObject) -> bool {
+        object.rule == Rule::Program && self.files.real_path(&object.path).len() >= MUSL_BUFFER
+    }
+
+    fn library_path(&self, program: &LoadedObject) -> Vec<Directory> {
         let Some(list) = self.environment.library_path.as_deref().filter(|list| !list.is_empty()) else {
             return Vec::new();
         };
@@ -219,14 +267,10 @@ impl<'a> Search<'a> {
         }
         if self.loader.is_musl() {
             let elements = self.elements(list, &[':', '\n']).filter(|element| !element.is_empty());
-            return elements.map(|element| self.absolute(element)).collect();
+            return elements.map(|element| self.musl_directory(element)).collect();
         }
         let tokens = self.tokens(&program.origin);
-        let directory = |element: &str| match element {
-            "" => self.environment.working_directory.clone(),
-            element => self.absolute(&tokens.expand(element)),
-        };
-        self.elements(list, &[':', ';']).map(directory).collect()
+        self.elements(list, &[':', ';']).filter_map(|element| self.directory(element, &tokens)).collect()
     }
 
     fn is_default_directory(&self, path: &str) -> bool {
@@ -258,9 +302,12 @@ impl Attempt<'_, '_> {
                 }
                 None
             }
-            Verdict::EndList(reason) => {
-                self.rejected.push(Rejection { path: self.search.files.placed(&path), reason });
-                self.list_ended = true;
+            Verdict::EndList { reason, in_directory } => {
+                self.list_ended = in_directory || self.in_relative;
+                if self.list_ended || reason != "Not a directory" {
+                    self.search.spend(COST_OF_REJECTION + path.len());
+                    self.rejected.push(Rejection { path: self.search.files.placed(&path), reason });
+                }
                 None
             }
         }
@@ -287,14 +334,18 @@ impl Attempt<'_, '_> {
         }
     }
 
-    fn in_directories(&mut self, directories: &[String]) -> Option<Hit> {
+    fn in_directories(&mut self, directories: &[Directory]) -> Option<Hit> {
         for directory in directories {
-            if !self.search.spend(COST_OF_DIRECTORY + directory.len() / 4) {
+            if !self.search.spend(COST_OF_DIRECTORY + directory.path.len() / 4) {
                 return None;
             }
-            self.searched.push(directory.clone());
+            self.searched.push(directory.path.clone());
+            if self.search.loader.is_musl() && directory.length + 1 + self.name.len() >= MUSL_BUFFER {
+                continue;
+            }
+            self.in_relative = directory.is_relative;
             for subdirectory in &self.search.hwcaps.subdirectories {
-                let directory = directory.trim_end_matches('/');
+                let directory = directory.path.trim_end_matches('/');
                 // glibc asks for the last error alone, which is that of the directory itself.
                 self.list_ended = false;
                 let hit = self.open(format!("{directory}/{subdirectory}{}", self.name));
@@ -359,8 +410,12 @@ impl Attempt<'_, '_> {
         if object.facts.flags.no_default_libraries {
             return None;
         }
-        let search = self.search;
-        self.in_directories(&search.default_directories).map(|hit| (hit, Rule::DefaultDirectory))
+        self.in_default_directories()
+    }
+
+    fn in_default_directories(&mut self) -> Option<(Hit, Rule)> {
+        let directories: Vec<_> = self.search.default_directories.iter().map(Directory::from).collect();
+        self.in_directories(&directories).map(|hit| (hit, Rule::DefaultDirectory))
     }
 
     fn in_cache(&mut self, requester: &LoadedObject) -> Option<Hit> {
@@ -373,6 +428,9 @@ impl Attempt<'_, '_> {
     }
 
     fn in_musl_order(&mut self, requester: usize, objects: &[LoadedObject]) -> Option<(Hit, Rule)> {
+        if self.name.len() > MAXIMUM_NAME {
+            return None;
+        }
         let library_path = self.search.library_path(&objects[0]);
         if let Some(hit) = self.in_directories(&library_path) {
             return Some((hit, Rule::LibraryPath));
@@ -389,8 +447,7 @@ impl Attempt<'_, '_> {
             }
             holder = object.loaded_by;
         }
-        let search = self.search;
-        self.in_directories(&search.default_directories).map(|hit| (hit, Rule::DefaultDirectory))
+        self.in_default_directories()
     }
 }
 

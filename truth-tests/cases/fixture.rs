@@ -82,7 +82,7 @@ impl Fixture {
         let mut word = || words.next();
         match keyword {
             "libc" => self.libraries = words.collect(),
-            "library_path" => self.library_path = Some(rest.to_owned()),
+            "library_path" => self.library_path = Some(repeated(rest)),
             "directory" => self.directory = word(),
             "user" => self.user = word()?.parse().ok()?,
             "start" => self.start = word(),
@@ -143,7 +143,7 @@ fn step(keyword: &str, rest: &str) -> Option<Step> {
         "program" => compile(false, &mut words),
         "library" => compile(true, &mut words),
         "write" => Step::Write { text: unescape(rest.split_once(' ').map_or("", |(_, text)| text)), path },
-        "link" => Step::Link { path, target: words.next()? },
+        "link" => Step::Link { path, target: repeated(&words.next()?) },
         "hardlink" => Step::HardLink { path, target: words.next()? },
         "copy" => Step::Copy { from: path, to: words.next()? },
         "move" => Step::Move { from: path, to: words.next()? },
@@ -165,15 +165,20 @@ fn hexadecimal(words: impl Iterator<Item = String>) -> Option<Vec<u8>> {
     words.map(|byte| u8::from_str_radix(&byte, 16).ok()).collect()
 }
 
-/// Replaces `\n` and `\r`, and `{300*x}` by so many of a character.
+/// Replaces `\n` and `\r`, and what [`repeated`] does.
 fn unescape(text: &str) -> Vec<u8> {
-    let mut text = text.replace("\\n", "\n").replace("\\r", "\r");
+    repeated(&text.replace("\\n", "\n").replace("\\r", "\r")).into_bytes()
+}
+
+/// Replaces `{300*x}` by so many times `x`.
+fn repeated(text: &str) -> String {
+    let mut text = text.to_owned();
     while let Some((before, rest)) = text.split_once('{') {
         let Some((count, rest)) = rest.split_once('*') else { break };
         let (Ok(count), Some((what, after))) = (count.parse(), rest.split_once('}')) else { break };
         text = format!("{before}{}{after}", what.repeat(count));
     }
-    text.into_bytes()
+    text
 }
 
 /// A directive that is read wrongly would make another case than the one that was meant.

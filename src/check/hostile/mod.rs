@@ -239,7 +239,7 @@ fn thousands_of_notes_are_looked_up_so_far() {
 
 #[test]
 fn thousands_of_subjects_are_started_until_it_is_too_much() {
-    let path = "a".repeat(2000);
+    let path = format!("{}a", format!("{}/", "a".repeat(250)).repeat(8));
     let program = program(|program| {
         program.path = path.clone();
         program.needed = names(1000);

@@ -109,8 +109,21 @@ impl<'a> TreeFiles<'a> {
         }
     }
 
+    /// What an error means to a search. Links that lead to one are as good as none, or end the search: those are
+    /// noted.
+    fn failure(&self, path: &str, error: WalkError) -> OpenError {
+        let is_directory = |path: &str| {
+            matches!(self.tree.resolve(Path::new(&format!("/{path}"))), Ok((_, Node::Directory(_))))
+        };
+        let error = OpenError::from(error).at(path, is_directory);
+        if matches!(&error, OpenError::Blocked(blocked) if blocked.in_directory) {
+            self.note_links(path);
+        }
+        error
+    }
+
     fn open_anew(&self, path: &str) -> Result<Opened, OpenError> {
-        let (real, id, file) = self.tree.file(Path::new(path))?;
+        let (real, id, file) = self.tree.file(Path::new(path)).map_err(|error| self.failure(path, error))?;
         let real = real.to_string_lossy().into_owned();
         self.note_links(path);
         if let Content::Script(line) = &file.content {

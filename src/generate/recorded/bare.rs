@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Arc;
 
 use super::{Content, Found, Ground, find};
-use crate::loader::{Application, Environment, Files, OpenError, Opened, ScopeFiles};
+use crate::loader::{Application, Environment, Files, Obstacle, OpenError, Opened, ScopeFiles};
 use crate::script::parse_script;
 use crate::trace::Runs;
 
@@ -39,6 +39,9 @@ impl Ground for Bare<'_> {
                 if is_script { Content::Script } else { Content::Other }
             }
             Err(OpenError::Absent(_)) => Content::Gone,
+            Err(OpenError::Blocked(blocked)) if !matches!(blocked.obstacle, Obstacle::Other(_)) => {
+                Content::Gone
+            }
             Err(_) => Content::Other,
         }
     }

@@ -56,7 +56,9 @@ fn errors_are_the_kernels() {
     for path in ["/etc", "/dev/null", "/"] {
         assert!(matches!(tree.file(at(path)), Err(WalkError::NotRegular)), "{path}");
     }
-    assert_eq!(resolved(&tree, &format!("/{}", "x/".repeat(4096))), "No such file or directory");
+    assert_eq!(resolved(&tree, &format!("/{}", "x/".repeat(4096))), "File name too long");
+    assert_eq!(resolved(&tree, &format!("/{}", "x".repeat(256))), "File name too long");
+    assert_eq!(resolved(&tree, &format!("/{}", "x".repeat(255))), "No such file or directory");
 }
 
 #[test]
