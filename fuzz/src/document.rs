@@ -91,6 +91,7 @@ fn symbols(source: &mut Unstructured<'_>) -> Result<Symbols> {
         copy: some(source, 1, word)?,
         weak: some(source, 1, word)?,
         weak_lazy: some(source, 1, word)?,
+        descriptors: some(source, 1, word)?,
     })
 }
 

@@ -14,15 +14,33 @@ const LOADER: &str = "/lib/ld.so";
 
 /// A host that has a loader and nothing else.
 fn host(machine: Machine, page_size: Option<u64>) -> Host {
+    Host::of_profile(profile(machine, page_size, Some((2, 36))), "saved".to_owned(), &Options::default())
+}
+
+fn profile(machine: Machine, page_size: Option<u64>, version: Option<(u32, u32)>) -> Profile {
     let isa = (machine == Machine::X86_64).then(|| IsaLevel::up_to(3));
     let platform = Platform { machine, isa, is_intel: false, kernel: None, page_size, ..Platform::default() };
-    let loader = loader(LOADER, Flavour::Glibc { version: Some((2, 36)) }, &["/lib"]);
-    let profile = Profile {
+    let loader = loader(LOADER, Flavour::Glibc { version }, &["/lib"]);
+    Profile {
         directories: ["/", "/lib"].map(str::to_owned).into(),
         loaders: vec![loader],
         libraries: vec![Object::new(LOADER, ObjectKind::Library, &machine.to_string(), 64)],
         ..Profile::new(&platform)
-    };
+    }
+}
+
+/// A host whose C library is of a release `2.minor`.
+fn host_of_release(machine: Machine, minor: u32) -> Host {
+    // A loader does not say its version before 2.33.
+    let mut profile = profile(machine, Some(4096), (minor >= 33).then_some((2, minor)));
+    profile.unrecorded = Some(["/", "/lib"].map(|directory| (directory.to_owned(), Vec::new())).into());
+    let release = format!("(GNU libc) stable release version 2.{minor}");
+    profile.libraries[0].release = (minor >= 33).then(|| release.clone());
+    profile.libraries.push(Object {
+        soname: Some("libc.so.6".to_owned()),
+        release: Some(release),
+        ..Object::new("/lib/libc.so.6", ObjectKind::Library, &machine.to_string(), 64)
+    });
     Host::of_profile(profile, "saved".to_owned(), &Options::default())
 }
 
@@ -119,4 +137,37 @@ fn a_fact_that_is_not_known_is_never_compatible() {
     for report in [flag, identification, role, newer] {
         assert_ne!(report.verdict, Verdict::Compatible, "{report:?}");
     }
+}
+
+#[test]
+fn a_variable_behind_a_descriptor_is_missed_at_the_first_use_by_older_releases() {
+    let is_lazy = |machine: Machine, minor: u32, change: fn(&mut Object)| {
+        let specification = application(machine, |program, library| {
+            program.needed.push("libc.so.6".to_owned());
+            library.unversioned.symbols = vec!["variable".to_owned()];
+            library.unversioned.descriptors = vec!["variable".to_owned()];
+            change(library);
+        });
+        let read = crate::spec::parse(&specification.to_canonical_json()).unwrap();
+        let report = check(&read, &host_of_release(machine, minor));
+        match problem(&report) {
+            Some(Problem::SymbolMissing { symbol, lazy, .. }) if symbol == "variable" => *lazy,
+            other => panic!("{other:?}"),
+        }
+    };
+    let unchanged = |_: &mut Object| {};
+    for (machine, minor, expected) in [
+        (Machine::X86_64, 31, true),
+        (Machine::X86_64, 33, true),
+        (Machine::X86_64, 34, false),
+        (Machine::AARCH64, 26, true),
+        (Machine::AARCH64, 27, false),
+        (Machine::AARCH64, 31, false),
+        (Machine::RISCV, 31, false),
+    ] {
+        assert_eq!(is_lazy(machine, minor, unchanged), expected, "{machine:?} 2.{minor}");
+    }
+    assert!(!is_lazy(Machine::X86_64, 31, |library| library.flags.push(ObjectFlag::BindNow)));
+    // As older documents have it.
+    assert!(!is_lazy(Machine::X86_64, 31, |library| library.unversioned.descriptors.clear()));
 }

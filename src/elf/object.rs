@@ -65,8 +65,8 @@ pub struct Object {
     /// The versions it defines (`DT_VERDEF`); `None` when it has no such table.
     pub version_definitions: Option<Vec<DefinedVersion>>,
     pub(super) symbols: Option<SymbolTable>,
-    /// File ranges of the relocations, and whether the entries carry an addend.
-    pub(super) relocations: Vec<(usize, usize, bool)>,
+    /// Its relocations.
+    pub(super) relocations: Vec<relocation::Table>,
     /// On MIPS, the symbols that entries of the global offset table refer to, without a relocation.
     mips_globals: std::ops::Range<usize>,
 }
@@ -156,7 +156,7 @@ impl Object {
                 is_mips: self.machine == Machine::MIPS,
             });
         }
-        self.relocations = relocation_ranges(segments, tables)?;
+        self.relocations = relocation_tables(segments, tables)?;
         if let (Machine::MIPS, Some(first)) = (self.machine, tables.mips_first_global) {
             let place = |number| usize::try_from(number).unwrap_or(usize::MAX);
             self.mips_globals = place(first)..place(tables.mips_symbol_count);
@@ -224,11 +224,8 @@ impl Object {
         let entry = SymbolTable::entry_size(self.class);
         let count = (self.data.len().saturating_sub(symbols.symbols) / entry).min(MAXIMUM_SYMBOLS);
         let mut uses = Vec::new();
-        for (offset, size, with_addend) in &self.relocations {
-            if let Some(data) = self.data.get(*offset..*offset + *size) {
-                let table = Reader { data, ..reader };
-                relocation::collect(table, self.machine, *with_addend, count, &mut uses);
-            }
+        for table in &self.relocations {
+            relocation::collect(reader, self.machine, table, count, &mut uses);
         }
         let globals = self.mips_globals.start.max(1)..self.mips_globals.end.min(count);
         for index in globals {
@@ -359,17 +356,20 @@ fn resolve_names(entries: &Entries, names: &Names<'_>) -> Result<Dynamic, Error>
     })
 }
 
-fn relocation_ranges(segments: &Segments<'_>, tables: &Tables) -> Result<Vec<(usize, usize, bool)>, Error> {
+fn relocation_tables(segments: &Segments<'_>, tables: &Tables) -> Result<Vec<relocation::Table>, Error> {
     let jump_slots = tables
         .jump_slots
         .filter(|_| tables.jump_slots_size > 0)
-        .map(|address| (address, tables.jump_slots_size, tables.jump_slots_with_addend));
-    let all = tables.relocations.iter().copied().chain(jump_slots);
-    all.map(|(address, size, with_addend)| {
+        .map(|address| (address, tables.jump_slots_size, tables.jump_slots_with_addend, true));
+    let others = tables.relocations.iter().map(|(address, size, addend)| (*address, *size, *addend, false));
+    let all = others.chain(jump_slots);
+    all.map(|(address, size, with_addend, is_lazy)| {
         let unmapped = Error::Unmapped { what: "the relocations", address };
         let (offset, left) = segments.offset(address).ok_or(unmapped)?;
         match usize::try_from(size) {
-            Ok(size) if size <= left => Ok((offset, size, with_addend)),
+            Ok(size) if size <= left => {
+                Ok(relocation::Table { range: offset..offset + size, with_addend, is_lazy })
+            }
             _ => Err(Error::OutOfBounds {
                 what: "the relocations",
                 offset: offset as u64,

@@ -9,7 +9,6 @@ use goblin::elf::program_header as segment;
 
 use crate::elf::dynamic::Tables;
 use crate::elf::object;
-use crate::elf::reader::Reader;
 use crate::elf::segments::{Segments, dynamic_entries, dynamic_range, parse_segments};
 use crate::elf::symbol::SymbolTable;
 use crate::elf::{Marks, Object, mark, relocation, version};
@@ -165,17 +164,14 @@ fn symbol_ranges(object: &Object, symbols: &SymbolTable, ranges: &mut Vec<Range<
     ranges.push(table(symbols.symbols, SymbolTable::entry_size(object.class)));
     ranges.extend(symbols.versions.map(|at| table(at, 2)));
     ranges.extend(symbols.hash_ranges(reader, count));
-    let relocations: usize = object.relocations.iter().map(|(_, size, _)| size).sum();
+    let relocations: usize = object.relocations.iter().map(|table| table.range.len()).sum();
     if relocations > MAXIMUM_RELOCATIONS {
         // Which of them count is not worth a list that could be half as long as they are.
         ranges.push(0..reader.data.len());
         return;
     }
-    for (offset, size, with_addend) in &object.relocations {
-        if let Some(data) = reader.data.get(*offset..*offset + *size) {
-            let found = relocation::symbolic_ranges(Reader { data, ..reader }, object.machine, *with_addend);
-            ranges.extend(found.into_iter().map(|range| offset + range.start..offset + range.end));
-        }
+    for table in &object.relocations {
+        ranges.extend(relocation::symbolic_ranges(reader, object.machine, table));
     }
 }
 

@@ -22,6 +22,9 @@ impl Uses {
     pub const COPY: Self = Self(4);
     /// As a thread-local variable, bound at start.
     pub const TLS: Self = Self(8);
+    /// As a thread-local variable through a descriptor among the relocations of the procedure linkage table: some
+    /// loaders bind it at the first use unless all are bound at start.
+    pub const DESCRIPTOR: Self = Self(16);
 
     /// Whether all of `other` are among these.
     pub fn contains(self, other: Self) -> bool {
@@ -36,6 +39,16 @@ impl Uses {
     /// Whether nothing but calls through the procedure linkage table use the symbol.
     pub fn is_lazy(self) -> bool {
         self == Self::JUMP_SLOT
+    }
+
+    /// The same for a loader that binds descriptors at their first use, too.
+    pub fn is_lazy_with_descriptors(self) -> bool {
+        !self.is_empty() && (Self::JUMP_SLOT | Self::DESCRIPTOR).contains(self)
+    }
+
+    /// Whether the symbol is used as a thread-local variable.
+    pub fn is_thread_local(self) -> bool {
+        self.contains(Self::TLS) || self.contains(Self::DESCRIPTOR)
     }
 }
 
@@ -76,6 +89,24 @@ fn types(machine: Machine) -> Types {
     Types { copy, jump_slot, tls, initial_exec, descriptor }
 }
 
+/// Where a table of relocations lies in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Table {
+    /// The place.
+    pub range: Range<usize>,
+    /// The entries carry an addend.
+    pub with_addend: bool,
+    /// It is the one of the procedure linkage table (`DT_JMPREL`), which loaders apply lazily.
+    pub is_lazy: bool,
+}
+
+impl Table {
+    /// Its bytes; `None` beyond the end of the file.
+    pub fn reader<'a>(&self, reader: Reader<'a>) -> Option<Reader<'a>> {
+        Some(Reader { data: reader.data.get(self.range.clone())?, ..reader })
+    }
+}
+
 /// One relocation: the symbol it refers to, and its type.
 struct Entry {
     symbol: usize,
@@ -111,14 +142,15 @@ pub(super) struct ThreadLocalUses {
     pub descriptors: bool,
 }
 
-/// Adds what the relocations in `data` want of thread-local variables.
+/// Adds what the relocations of a table want of thread-local variables.
 pub(super) fn collect_thread_local(
-    reader: Reader<'_>,
+    file: Reader<'_>,
     machine: Machine,
-    with_addend: bool,
+    table: &Table,
     uses: &mut ThreadLocalUses,
 ) {
-    let size = entry_size(reader, with_addend);
+    let Some(reader) = table.reader(file) else { return };
+    let size = entry_size(reader, table.with_addend);
     let types = types(machine);
     for at in (0..reader.data.len() / size).map(|index| index * size) {
         let Some(Entry { symbol, kind }) = entry(reader, machine, at) else { break };
@@ -133,10 +165,11 @@ pub(super) fn collect_thread_local(
     uses.symbols.dedup();
 }
 
-/// The ranges in `data` of the relocations that refer to a symbol or to the object's own thread-local
+/// The ranges in the file of a table's relocations that refer to a symbol or to the object's own thread-local
 /// variables: the others say nothing about what an object wants, and read as zeroes they refer to none either.
-pub(super) fn symbolic_ranges(reader: Reader<'_>, machine: Machine, with_addend: bool) -> Vec<Range<usize>> {
-    let size = entry_size(reader, with_addend);
+pub(super) fn symbolic_ranges(file: Reader<'_>, machine: Machine, table: &Table) -> Vec<Range<usize>> {
+    let Some(reader) = table.reader(file) else { return Vec::new() };
+    let size = entry_size(reader, table.with_addend);
     let types = types(machine);
     let mut ranges: Vec<Range<usize>> = Vec::new();
     for at in (0..reader.data.len() / size).map(|index| index * size) {
@@ -147,19 +180,21 @@ pub(super) fn symbolic_ranges(reader: Reader<'_>, machine: Machine, with_addend:
             _ => ranges.push(at..at + size),
         }
     }
-    ranges
+    let start = table.range.start;
+    ranges.into_iter().map(|range| start + range.start..start + range.end).collect()
 }
 
-/// Adds to `uses` (indexed by symbol) what the relocations in `data` refer to. Symbols from
+/// Adds to `uses` (indexed by symbol) what the relocations of a table refer to. Symbols from
 /// `symbol_count` on do not exist and are passed over.
 pub(super) fn collect(
-    reader: Reader<'_>,
+    file: Reader<'_>,
     machine: Machine,
-    with_addend: bool,
+    table: &Table,
     symbol_count: usize,
     uses: &mut Vec<Uses>,
 ) {
-    let size = entry_size(reader, with_addend);
+    let Some(reader) = table.reader(file) else { return };
+    let size = entry_size(reader, table.with_addend);
     let types = types(machine);
     for at in (0..reader.data.len() / size).map(|index| index * size) {
         let Some(Entry { symbol, kind }) = entry(reader, machine, at) else { break };
@@ -169,6 +204,7 @@ pub(super) fn collect(
         let used = match kind {
             kind if kind == types.jump_slot => Uses::JUMP_SLOT,
             kind if kind == types.copy => Uses::COPY,
+            kind if kind == types.descriptor && table.is_lazy => Uses::DESCRIPTOR,
             kind if types.tls.contains(&kind) => Uses::TLS,
             _ => Uses::DATA,
         };

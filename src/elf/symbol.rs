@@ -40,13 +40,6 @@ pub struct Import<'a> {
     pub protected: bool,
 }
 
-impl Import<'_> {
-    /// Whether its absence stops the start even when symbols are bound lazily.
-    pub fn is_fatal_at_start(&self) -> bool {
-        !self.weak && self.uses != Uses::JUMP_SLOT
-    }
-}
-
 /// An import as the tables of its object give it; [`crate::elf::Object::import`] says what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImportEntry {
@@ -121,7 +114,7 @@ impl<'a> VersionRule<'a> {
 impl<'a> Wanted<'a> {
     /// What the loader looks up for an import.
     pub fn of(import: &Import<'a>) -> Self {
-        let through_table = import.uses.contains(Uses::JUMP_SLOT) || import.uses.contains(Uses::TLS);
+        let through_table = import.uses.contains(Uses::JUMP_SLOT) || import.uses.is_thread_local();
         Self {
             name: import.name,
             gnu_hash: import.gnu_hash,

@@ -5,7 +5,6 @@
 use goblin::elf::program_header::{PT_TLS, ProgramHeader};
 
 use crate::elf::Object;
-use crate::elf::reader::Reader;
 use crate::elf::relocation::{self, ThreadLocalUses};
 
 /// The thread-local segment of an object (`PT_TLS`).
@@ -48,11 +47,8 @@ impl Object {
     /// The variables that it wants in static memory, as its relocations say.
     pub fn initial_exec(&self) -> InitialExec {
         let mut uses = ThreadLocalUses::default();
-        for (offset, size, with_addend) in &self.relocations {
-            if let Some(data) = self.bytes().get(*offset..*offset + *size) {
-                let table = Reader { data, ..self.reader() };
-                relocation::collect_thread_local(table, self.machine, *with_addend, &mut uses);
-            }
+        for table in &self.relocations {
+            relocation::collect_thread_local(self.reader(), self.machine, table, &mut uses);
         }
         let mut wanted = InitialExec { own: uses.own, symbols: Vec::new(), descriptors: uses.descriptors };
         let Some(symbols) = &self.symbols else { return wanted };

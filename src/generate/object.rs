@@ -128,6 +128,9 @@ pub(super) fn symbols<'a>(imports: impl Iterator<Item = &'a Import<'a>>) -> Symb
     for import in imports {
         let name = String::from_utf8_lossy(import.name).into_owned();
         let uses = import.uses;
+        if uses.contains(Uses::DESCRIPTOR) && uses.is_lazy_with_descriptors() {
+            lists.descriptors.push(name.clone());
+        }
         if import.weak {
             if uses.is_lazy() && import.version.is_some() {
                 lists.weak_lazy.push(name.clone());
@@ -141,12 +144,12 @@ pub(super) fn symbols<'a>(imports: impl Iterator<Item = &'a Import<'a>>) -> Symb
         if uses.contains(Uses::COPY) {
             lists.copy.push(name.clone());
         }
-        if uses.contains(Uses::DATA) || uses.contains(Uses::TLS) {
+        if uses.contains(Uses::DATA) || uses.is_thread_local() {
             lists.symbols.push(name);
         }
     }
-    let Symbols { symbols, lazy, copy, weak, weak_lazy } = &mut lists;
-    for list in [symbols, lazy, copy, weak, weak_lazy] {
+    let Symbols { symbols, lazy, copy, weak, weak_lazy, descriptors } = &mut lists;
+    for list in [symbols, lazy, copy, weak, weak_lazy, descriptors] {
         list.sort_unstable();
         list.dedup();
     }

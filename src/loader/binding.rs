@@ -10,12 +10,15 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
+use std::sync::Arc;
 
-use crate::elf::{Import, Uses, VersionRule, Wanted};
+use crate::elf::{Import, Machine, Uses, VersionRule, Wanted};
 use crate::host::DynamicLoader;
 use crate::loader::effort::Budget;
 use crate::loader::vdso::Vdso;
-use crate::loader::{EdgeOutcome, Effort, Facts, LeftToProgram, Load, LoadedObject, Memory, Problem};
+use crate::loader::{
+    EdgeOutcome, Effort, Facts, LeftToProgram, Load, LoadedObject, Memory, Problem, version,
+};
 
 /// What a look-up in an object's file takes of the budget.
 const COST_OF_LOOK_UP: usize = 1;
@@ -34,7 +37,9 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, m
     let known = Known::of(load);
     let (memo, budget) = (&memory.bindings, &memory.budget);
     let by_name = load.by_name();
-    let scope = Scope { objects: &load.objects, by_name, ignores_versions: loader.is_musl(), memo, budget };
+    let lazy_descriptors = load.lazy_descriptors;
+    let ignores_versions = loader.is_musl();
+    let scope = Scope { objects: &load.objects, by_name, ignores_versions, lazy_descriptors, memo, budget };
     let stops_without_versions = !loader.is_musl() && loader.is_older_than(2, 41);
     let mut problems = Vec::new();
     let mut left: BTreeMap<usize, LeftToProgram> = BTreeMap::new();
@@ -63,13 +68,13 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, m
                 of_object.symbols.push(String::from_utf8_lossy(import.name).into_owned());
                 continue;
             }
-            problems.push(missing(object, &import, is_lazy(object, &import, loader)));
+            problems.push(missing(object, &import, scope.is_lazy(object, &import)));
         }
         if loader.is_musl() {
             problems.extend(scope.own_not_found(object, visible));
         }
         if stops_without_versions && !object.facts.names_only {
-            let versionless = scope.versionless(object, loader);
+            let versionless = scope.versionless(object);
             problems.extend(versionless.into_iter().take_while(|_| budget.exceeded().is_none()));
         }
     }
@@ -86,9 +91,20 @@ fn relocation_order(count: usize, is_musl: bool) -> Vec<usize> {
     }
 }
 
-/// Whether a reference is looked up at the first call only.
-fn is_lazy(object: &LoadedObject, import: &Import<'_>, loader: &DynamicLoader) -> bool {
-    import.uses.is_lazy() && !loader.is_musl() && !object.facts.flags.bind_now
+/// Whether the loader binds thread-local variables that are reached by descriptors at their first use:
+/// `elf_machine_lazy_rel` does in glibc before 2.34 on x86, and before 2.27 on Arm.
+pub(super) fn is_lazy_about_descriptors(load: &Load, loader: &DynamicLoader) -> bool {
+    let Some(program) = load.objects.first().filter(|_| !loader.is_musl()) else { return false };
+    // A loader before 2.33 does not say of which version it is.
+    let libc = || load.by_name().get("libc.so.6").map(|index| Arc::clone(&load.objects[*index].facts));
+    let minor = || version::minor_of_release(libc()?.release.as_deref()?);
+    match program.facts.machine {
+        Machine::X86_64 | Machine::I386 => loader.is_older_than(2, 34),
+        Machine::AARCH64 | Machine::ARM => {
+            loader.is_older_than(2, 27) && minor().is_some_and(|minor| minor < 27)
+        }
+        _ => false,
+    }
 }
 
 /// About how many bytes it takes to tell that a symbol is missing.
@@ -180,6 +196,7 @@ struct Scope<'a> {
     objects: &'a [LoadedObject],
     by_name: HashMap<&'a str, usize>,
     ignores_versions: bool,
+    lazy_descriptors: bool,
     memo: &'a Memo,
     budget: &'a Budget,
 }
@@ -216,9 +233,16 @@ impl Scope<'_> {
             && self.objects[..visible].iter().any(needs_it)
     }
 
+    /// Whether a reference is looked up at the first call or use only.
+    fn is_lazy(&self, object: &LoadedObject, import: &Import<'_>) -> bool {
+        let uses = import.uses;
+        let is_lazy = uses.is_lazy() || (self.lazy_descriptors && uses.is_lazy_with_descriptors());
+        is_lazy && !self.ignores_versions && !object.facts.flags.bind_now
+    }
+
     /// Versioned references of an object that reach a library of the right name whose definitions carry
     /// no versions.
-    fn versionless(&self, object: &LoadedObject, loader: &DynamicLoader) -> Vec<Problem> {
+    fn versionless(&self, object: &LoadedObject) -> Vec<Problem> {
         let references = self.references(&object.facts);
         let strong = references.groups.iter().map(|(library, group)| (library.as_deref(), group));
         let weak = references.weak.iter().map(|(library, group)| (Some(library.as_str()), group));
@@ -240,7 +264,7 @@ impl Scope<'_> {
                 path: provider.shown.clone(),
                 wanted_by: object.shown.clone(),
                 symbol: String::from_utf8_lossy(first.name).into_owned(),
-                lazy: imports.iter().all(|import| is_lazy(object, import, loader)),
+                lazy: imports.iter().all(|import| self.is_lazy(object, import)),
             });
         }
         problems

@@ -69,7 +69,11 @@ impl Load {
                 // The same answer for two kinds of relocation is told once.
                 if last != Some((found.provider, found.copy)) {
                     last = Some((found.provider, found.copy));
-                    bound.push(Bound { lazy: import.uses.is_lazy(), ..found });
+                    let lazy = match self.lazy_descriptors {
+                        true => import.uses.is_lazy_with_descriptors(),
+                        false => import.uses.is_lazy(),
+                    };
+                    bound.push(Bound { lazy, ..found });
                 }
             }
         }
@@ -122,7 +126,7 @@ impl Load {
 
 /// The kinds of relocation that are looked up differently (`elf_machine_type_class`).
 fn classes(uses: Uses) -> impl Iterator<Item = Uses> {
-    [Uses::COPY, Uses::DATA, Uses::JUMP_SLOT, Uses::TLS]
+    [Uses::COPY, Uses::DATA, Uses::JUMP_SLOT, Uses::TLS, Uses::DESCRIPTOR]
         .into_iter()
         .filter(move |class| uses.contains(*class))
 }

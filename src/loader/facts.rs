@@ -5,11 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::elf::{
-    self, Class, Dependency, DependencyKind, Flags, IdentificationFault, Import, IsaLevel, KernelVersion,
-    Kind, Layout, Machine, Uses, VersionReference, VersionRule, Wanted, gnu_hash,
+    self, Class, Dependency, Flags, IdentificationFault, Import, IsaLevel, KernelVersion, Kind, Layout,
+    Machine, Uses, VersionReference, VersionRule, Wanted, gnu_hash,
 };
 use crate::loader::mark;
-use crate::loader::specified::{has_unknown, specified_identification, specified_layout};
+use crate::loader::specified::{
+    has_unknown, specified_dependencies, specified_identification, specified_initial_exec, specified_layout,
+    specified_size, specified_thread_local, specified_versions,
+};
 use crate::spec;
 
 /// What kind of object it is to the loader.
@@ -420,56 +423,6 @@ fn is_stack_executable(machine: Machine) -> bool {
     !matches!(machine, Machine::AARCH64 | Machine::PPC64 | Machine::LOONGARCH)
 }
 
-fn specified_thread_local(stated: &spec::ThreadLocal) -> Option<elf::ThreadLocal> {
-    let alignment = stated.alignment.max(1);
-    (stated.size > 0).then_some(elf::ThreadLocal {
-        size: stated.size,
-        alignment,
-        first_byte: stated.first_byte,
-    })
-}
-
-fn specified_initial_exec(object: &spec::Object) -> elf::InitialExec {
-    object.thread_local.as_ref().map_or_else(elf::InitialExec::default, |stated| elf::InitialExec {
-        own: stated.initial_exec,
-        symbols: stated.initial_exec_symbols.clone(),
-        descriptors: stated.descriptors,
-    })
-}
-
-fn specified_dependencies(object: &spec::Object) -> Vec<Dependency> {
-    let kinds = [
-        (&object.filter, DependencyKind::Filter),
-        (&object.auxiliary, DependencyKind::Auxiliary),
-        (&object.needed, DependencyKind::Needed),
-    ];
-    let named = kinds.into_iter().flat_map(|(names, kind)| names.iter().map(move |name| (name, kind)));
-    named.map(|(name, kind)| Dependency { name: name.clone(), kind }).collect()
-}
-
-fn specified_versions(object: &spec::Object) -> Vec<(String, Vec<(String, bool)>)> {
-    let of_library = |need: &spec::LibraryNeed| {
-        let versions = need.versions.iter().map(|need| (need.version.clone(), need.optional));
-        (need.library.clone(), versions.collect())
-    };
-    object.wants.iter().map(of_library).collect()
-}
-
-/// The bytes that an object's names take in a document.
-fn specified_size(object: &spec::Object) -> u64 {
-    let list = |names: &[String]| names.iter().map(|name| name.len() as u64 + 3).sum::<u64>();
-    let symbols = |all: &spec::Symbols| {
-        [&all.symbols, &all.lazy, &all.copy, &all.weak].iter().map(|names| list(names)).sum::<u64>()
-    };
-    let versions = object.wants.iter().flat_map(|need| &need.versions);
-    let wanted: u64 = versions.map(|need| symbols(&need.symbols) + need.version.len() as u64).sum();
-    let definitions = object.provides.iter().flat_map(|provision| &provision.definitions);
-    let lists = definitions.flat_map(|group| [&group.symbols, &group.hidden, &group.canonical]);
-    let provided: u64 = lists.map(|names| list(names)).sum();
-    let own = object.path.len() as u64 + list(&object.needed);
-    own + symbols(&object.unversioned) + wanted + provided
-}
-
 impl Listed {
     fn of(object: &spec::Object) -> Self {
         let mut listed = Self::default();
@@ -497,6 +450,7 @@ impl Listed {
     fn add_imports(&mut self, symbols: &spec::Symbols, version: Option<(String, String)>) {
         let version = version.map(Arc::new);
         let called: HashSet<&str> = symbols.weak_lazy.iter().map(String::as_str).collect();
+        let descriptors: HashSet<&str> = symbols.descriptors.iter().map(String::as_str).collect();
         let lists = [
             (&symbols.symbols, Uses::DATA, false),
             (&symbols.lazy, Uses::JUMP_SLOT, false),
@@ -508,7 +462,11 @@ impl Listed {
                 name: name.clone(),
                 gnu_hash: gnu_hash(name.as_bytes()),
                 weak,
-                uses: if weak && called.contains(name.as_str()) { Uses::JUMP_SLOT } else { uses },
+                uses: match uses {
+                    Uses::DATA if descriptors.contains(name.as_str()) => Uses::DESCRIPTOR,
+                    Uses::DATA if weak && called.contains(name.as_str()) => Uses::JUMP_SLOT,
+                    uses => uses,
+                },
                 version: version.clone(),
                 own: false,
             }));

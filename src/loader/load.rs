@@ -110,6 +110,8 @@ pub struct Load {
     pub(super) global: usize,
     /// The loader takes no notice of versions (musl).
     pub(super) ignores_versions: bool,
+    /// The loader binds thread-local variables that are reached by descriptors at their first use.
+    pub(super) lazy_descriptors: bool,
 }
 
 impl Load {
@@ -150,6 +152,7 @@ impl Load {
         }
         self.problems.extend(other.problems);
         self.ignores_versions |= other.ignores_versions;
+        self.lazy_descriptors |= other.lazy_descriptors;
     }
 }
 
@@ -288,6 +291,7 @@ impl Loading<'_> {
     fn concluded(self, is_program: bool, files: &dyn Files, environment: &Environment) -> Load {
         let Loading { mut load, waiting, search, loader, index, exceeded, opened, .. } = self;
         let is_musl = loader.is_musl();
+        load.lazy_descriptors = binding::is_lazy_about_descriptors(&load, loader);
         if exceeded.is_none() && !is_musl {
             version::check(&mut load, loader, waiting.as_ref(), &files.memory().budget);
         }

@@ -1,6 +1,6 @@
-//! The facts of an object's header and segments, from a document and into one.
+//! The facts of an object but for its symbols, from a document and into one.
 
-use crate::elf::{self, IdentificationFault, Layout, Role, Segment};
+use crate::elf::{self, Dependency, DependencyKind, IdentificationFault, Layout, Role, Segment};
 use crate::spec::{self, Identification, ObjectFlag, SegmentRole};
 
 /// Whether a document says something of an object that this program does not know, which may keep it from
@@ -59,6 +59,56 @@ pub(crate) fn specify_identification(fault: IdentificationFault) -> Identificati
         IdentificationFault::Padding => Identification::Padding,
         IdentificationFault::FileVersion => Identification::FileVersion,
     }
+}
+
+pub(super) fn specified_thread_local(stated: &spec::ThreadLocal) -> Option<elf::ThreadLocal> {
+    let alignment = stated.alignment.max(1);
+    (stated.size > 0).then_some(elf::ThreadLocal {
+        size: stated.size,
+        alignment,
+        first_byte: stated.first_byte,
+    })
+}
+
+pub(super) fn specified_initial_exec(object: &spec::Object) -> elf::InitialExec {
+    object.thread_local.as_ref().map_or_else(elf::InitialExec::default, |stated| elf::InitialExec {
+        own: stated.initial_exec,
+        symbols: stated.initial_exec_symbols.clone(),
+        descriptors: stated.descriptors,
+    })
+}
+
+pub(super) fn specified_dependencies(object: &spec::Object) -> Vec<Dependency> {
+    let kinds = [
+        (&object.filter, DependencyKind::Filter),
+        (&object.auxiliary, DependencyKind::Auxiliary),
+        (&object.needed, DependencyKind::Needed),
+    ];
+    let named = kinds.into_iter().flat_map(|(names, kind)| names.iter().map(move |name| (name, kind)));
+    named.map(|(name, kind)| Dependency { name: name.clone(), kind }).collect()
+}
+
+pub(super) fn specified_versions(object: &spec::Object) -> Vec<(String, Vec<(String, bool)>)> {
+    let of_library = |need: &spec::LibraryNeed| {
+        let versions = need.versions.iter().map(|need| (need.version.clone(), need.optional));
+        (need.library.clone(), versions.collect())
+    };
+    object.wants.iter().map(of_library).collect()
+}
+
+/// The bytes that an object's names take in a document.
+pub(super) fn specified_size(object: &spec::Object) -> u64 {
+    let list = |names: &[String]| names.iter().map(|name| name.len() as u64 + 3).sum::<u64>();
+    let symbols = |all: &spec::Symbols| {
+        [&all.symbols, &all.lazy, &all.copy, &all.weak].iter().map(|names| list(names)).sum::<u64>()
+    };
+    let versions = object.wants.iter().flat_map(|need| &need.versions);
+    let wanted: u64 = versions.map(|need| symbols(&need.symbols) + need.version.len() as u64).sum();
+    let definitions = object.provides.iter().flat_map(|provision| &provision.definitions);
+    let lists = definitions.flat_map(|group| [&group.symbols, &group.hidden, &group.canonical]);
+    let provided: u64 = lists.map(|names| list(names)).sum();
+    let own = object.path.len() as u64 + list(&object.needed);
+    own + symbols(&object.unversioned) + wanted + provided
 }
 
 /// Segments as a document states them.

@@ -59,10 +59,7 @@ fn mixed_libc(load: &mut Load, waiting: Option<&LoadedObject>) {
     let loader = load.objects.iter().find(is_loader).or(waiting);
     let (Some(libc), Some(loader)) = (libc, loader) else { return };
     let (Some(release), other) = (&libc.facts.release, &loader.facts.release) else { return };
-    let is_old = |release: &String| {
-        let minor = release.rsplit("2.").next().and_then(|minor| minor.parse::<u32>().ok());
-        minor.is_some_and(|minor| minor < 33)
-    };
+    let is_old = |release: &String| minor_of_release(release).is_some_and(|minor| minor < 33);
     let belong_together = match other {
         Some(other) => other == release,
         None => is_old(release),
@@ -76,6 +73,11 @@ fn mixed_libc(load: &mut Load, waiting: Option<&LoadedObject>) {
         };
         load.problems.push(problem);
     }
+}
+
+/// The number behind `2.` in what glibc says of its release.
+pub(super) fn minor_of_release(release: &str) -> Option<u32> {
+    release.rsplit("2.").next().and_then(|minor| minor.parse().ok())
 }
 
 /// The objects by the names that a version's library name may mean them by.

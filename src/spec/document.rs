@@ -360,6 +360,11 @@ pub struct Symbols {
     /// Those of the last that are only called, as far as they name a version.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub weak_lazy: Vec<String>,
+    /// Those of `symbols` and `weak` that are thread-local variables and only reached by descriptors among the
+    /// relocations of the procedure linkage table: older releases of glibc bind them at the first use, unless
+    /// all are bound at start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub descriptors: Vec<String>,
 }
 
 impl Symbols {

@@ -95,6 +95,7 @@ fn is_cause(problem: &Problem, cause: &str, end: &End, scene: &Scene) -> bool {
         let text = cause.split(" (os error").next().unwrap_or(cause);
         return told(Some(problem)).contains(text);
     }
+    let cause = &*without_line(cause);
     match problem {
         Problem::LibraryMissing { library, .. } | Problem::LibraryUnusable { library, .. } if is_musl => {
             cause.starts_with(&format!("Error loading shared library {library}: "))
@@ -107,6 +108,16 @@ fn is_cause(problem: &Problem, cause: &str, end: &End, scene: &Scene) -> bool {
             message == cause || message.strip_prefix(&format!("{}: ", scene.shown())) == Some(cause)
         }),
     }
+}
+
+/// A failed assertion of the loader without the line of its source.
+fn without_line(cause: &str) -> String {
+    let mut parts: Vec<&str> = cause.split(": ").collect();
+    let is_line = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if cause.starts_with("Inconsistency detected by ") && parts.get(2).is_some_and(is_line) {
+        parts.remove(2);
+    }
+    parts.join(": ")
 }
 
 fn told(problem: Option<&Problem>) -> String {
