@@ -3,8 +3,10 @@
 //! Source: `do_lookup_x` in glibc's `elf/dl-lookup.c` and `bfd/elflink.c`'s description of `.gnu.hash`; gABI, chapter
 //! 5, "Hash Table".
 
+use std::ops::Range;
+
 use crate::elf::reader::Reader;
-use crate::elf::sysv_hash;
+use crate::elf::{Class, Machine, sysv_hash};
 
 /// How far one look-up goes: symbols of a chain, and a sixteenth of the bytes compared. The fewest
 /// buckets that a linker makes are those of Go's, one for each doubling of the symbols; their chains
@@ -93,21 +95,50 @@ impl GnuHash {
     }
 }
 
-/// As [`GnuHash::visit`], for a System V table. A chain that loops ends after as many steps as the
-/// table has entries, or as one look-up goes.
-pub(super) fn visit_sysv(reader: Reader<'_>, at: usize, name: &[u8], mut examine: impl FnMut(usize) -> bool) {
-    let (Some(bucket_count @ 1..), Some(chain_count)) = (reader.u32(at), reader.u32(at + 4)) else { return };
-    let (bucket_count, chain_count) = (bucket_count as usize, chain_count as usize);
-    let buckets = at + 8;
-    let place = |index: usize| buckets.checked_add(index.checked_mul(4)?);
-    let bucket = sysv_hash(name) as usize % bucket_count;
-    let mut next = place(bucket).and_then(|at| reader.u32(at));
-    for _ in 0..chain_count.min(LONGEST_LOOK_UP) {
-        let Some(index @ 1..) = next else { return };
-        if examine(index as usize) {
-            return;
+/// A System V hash table: where it lies, and how wide its entries are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SysvHash {
+    at: usize,
+    entry: usize,
+}
+
+impl SysvHash {
+    /// The table at a place of the file. Its entries have four bytes, but for two 64-bit machines, whose
+    /// supplements have eight (`Elf_Symndx` in glibc's `bits/elfclass.h`).
+    pub fn new(at: usize, machine: Machine, class: Class) -> Self {
+        let is_wide = class == Class::Elf64 && [Machine::S390, Machine::ALPHA].contains(&machine);
+        Self { at, entry: if is_wide { 8 } else { 4 } }
+    }
+
+    fn entry(self, reader: Reader<'_>, number: usize) -> Option<usize> {
+        let at = self.at.checked_add(number.checked_mul(self.entry)?)?;
+        let entry = if self.entry == 8 { reader.u64(at)? } else { reader.u32(at)?.into() };
+        usize::try_from(entry).ok()
+    }
+
+    /// How many symbols the table holds.
+    pub fn count(self, reader: Reader<'_>) -> Option<usize> {
+        self.entry(reader, 1)
+    }
+
+    /// Where it lies in the file.
+    pub fn range(self, reader: Reader<'_>) -> Option<Range<usize>> {
+        let entries = self.entry(reader, 0)?.saturating_add(self.count(reader)?).saturating_add(2);
+        Some(self.at..self.at.saturating_add(entries.saturating_mul(self.entry)))
+    }
+
+    /// As [`GnuHash::visit`]. A chain that loops ends after as many steps as the table has entries, or as one
+    /// look-up goes.
+    pub fn visit(self, reader: Reader<'_>, name: &[u8], mut examine: impl FnMut(usize) -> bool) {
+        let (Some(buckets @ 1..), Some(chain)) = (self.entry(reader, 0), self.count(reader)) else { return };
+        let mut next = self.entry(reader, 2 + sysv_hash(name) as usize % buckets);
+        for _ in 0..chain.min(LONGEST_LOOK_UP) {
+            let Some(index @ 1..) = next else { return };
+            if examine(index) {
+                return;
+            }
+            let place = index.checked_add(buckets).and_then(|place| place.checked_add(2));
+            next = place.and_then(|place| self.entry(reader, place));
         }
-        let chained = bucket_count.checked_add(index as usize);
-        next = chained.and_then(place).and_then(|at| reader.u32(at));
     }
 }

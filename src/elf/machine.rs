@@ -43,6 +43,8 @@ impl Machine {
     pub const MIPS: Self = Self(header::EM_MIPS);
     /// LoongArch.
     pub const LOONGARCH: Self = Self(258);
+    /// Alpha.
+    pub const ALPHA: Self = Self(0x9026);
     /// 64-bit SPARC.
     pub const SPARC64: Self = Self(header::EM_SPARCV9);
     /// Itanium.

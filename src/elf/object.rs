@@ -7,6 +7,7 @@ use goblin::elf::header::{self, Header};
 use goblin::elf::program_header::{self as segment, ProgramHeader};
 
 use crate::elf::dynamic::{Entries, Tables};
+use crate::elf::hash_table::SysvHash;
 use crate::elf::name::Names;
 use crate::elf::reader::Reader;
 use crate::elf::segments::{Segments, dynamic_entries, parse_segments};
@@ -150,7 +151,9 @@ impl Object {
                 symbols,
                 strings,
                 gnu_hash: segments.table("the GNU hash table", tables.gnu_hash)?,
-                sysv_hash: segments.table("the hash table", tables.sysv_hash)?,
+                sysv_hash: segments
+                    .table("the hash table", tables.sysv_hash)?
+                    .map(|at| SysvHash::new(at, self.machine, self.class)),
                 versions: segments.table("the symbol versions", tables.version_symbols)?,
                 entries: versions,
                 is_mips: self.machine == Machine::MIPS,

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use goblin::elf::sym;
 
-use crate::elf::hash_table::{GnuHash, LONGEST_LOOK_UP, visit_sysv};
+use crate::elf::hash_table::{GnuHash, LONGEST_LOOK_UP, SysvHash};
 use crate::elf::name::room_for_symbols;
 use crate::elf::reader::Reader;
 use crate::elf::version::VersionEntry;
@@ -161,7 +161,7 @@ pub(super) struct SymbolTable {
     pub symbols: usize,
     pub strings: (usize, usize),
     pub gnu_hash: Option<usize>,
-    pub sysv_hash: Option<usize>,
+    pub sysv_hash: Option<SysvHash>,
     pub versions: Option<usize>,
     pub entries: Vec<Option<VersionEntry>>,
     pub is_mips: bool,
@@ -413,7 +413,7 @@ impl SymbolTable {
     /// How many symbols the hash tables reach.
     pub fn count(&self, reader: Reader<'_>) -> usize {
         let most = reader.data.len().saturating_sub(self.symbols) / Self::entry_size(reader.class);
-        let sysv = self.sysv_hash.and_then(|at| reader.u32(at + 4)).map(|count| count as usize);
+        let sysv = self.sysv_hash.and_then(|table| table.count(reader));
         let count = sysv.or_else(|| GnuHash::parse(reader, self.gnu_hash?)?.count(reader));
         count.unwrap_or(0).min(most)
     }
@@ -428,14 +428,7 @@ impl SymbolTable {
             });
             ranges.push(at..end.unwrap_or(at.saturating_add(16)));
         }
-        if let (Some(at), Some(buckets), Some(chain)) = (
-            self.sysv_hash,
-            self.sysv_hash.and_then(|at| reader.u32(at)),
-            self.sysv_hash.and_then(|at| reader.u32(at + 4)),
-        ) {
-            let words = (buckets as usize).saturating_add(chain as usize).saturating_add(2);
-            ranges.push(at..at.saturating_add(words.saturating_mul(4)));
-        }
+        ranges.extend(self.sysv_hash.and_then(|table| table.range(reader)));
         ranges
     }
 
@@ -444,8 +437,8 @@ impl SymbolTable {
         let mut search = Match::default();
         if let Some(table) = self.gnu_hash.and_then(|at| GnuHash::parse(reader, at)) {
             table.visit(reader, wanted.gnu_hash, |index| self.examine(reader, index, wanted, &mut search));
-        } else if let Some(at) = self.sysv_hash {
-            visit_sysv(reader, at, wanted.name, |index| self.examine(reader, index, wanted, &mut search));
+        } else if let Some(table) = self.sysv_hash {
+            table.visit(reader, wanted.name, |index| self.examine(reader, index, wanted, &mut search));
         }
         search.found()
     }
