@@ -24,6 +24,35 @@ const KEPT_APART: &[(&str, &[&str])] = &[
     ("sys", &["unsafe"]),
 ];
 
+/// The modules whose unit tests make all they read: they pass on every machine, whatever is installed there.
+const MADE_BY_TESTS: &[&str] =
+    &["check", "elf", "generate", "host", "image", "loader", "script", "spec", "trace"];
+
+/// What reads the machine that a test runs on.
+const OF_THIS_MACHINE: &[&str] =
+    &["current_exe(", "env::var", "of_this_machine(", "Host::this_machine(", "Command::new("];
+
+/// Calls that take a path of this machine.
+const PATH_CALLS: &[&str] = &[
+    "File::open(",
+    "Root::at(",
+    "fs::canonicalize(",
+    "fs::copy(",
+    "fs::exists(",
+    "fs::metadata(",
+    "fs::read(",
+    "fs::read_dir(",
+    "fs::read_link(",
+    "fs::read_to_string(",
+    "fs::symlink_metadata(",
+];
+
+/// Unit tests that are about the machine itself, each with its reason.
+const ABOUT_THIS_MACHINE: &[(&str, &str, &str)] = &[
+    ("src/host/platform.rs", "of_this_machine(", "this machine's own platform is what is tested"),
+    ("src/host/content/tests.rs", "/proc/", "no test can make a file that the kernel makes up"),
+];
+
 /// The longest file, in lines.
 const FILE_LIMIT: usize = 600;
 
@@ -40,6 +69,18 @@ fn a_module_imports_only_lower_ranks() {
 fn what_is_kept_apart_stays_in_its_module() {
     let faults: Vec<String> = sources("src").iter().flat_map(apartness_faults).collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn unit_tests_make_what_they_read() {
+    let sources = sources("src");
+    let faults: Vec<String> =
+        test_code(&sources).iter().flat_map(|(path, text)| machine_faults(path, text)).collect();
+    let (excepted, others): (Vec<_>, Vec<_>) = faults.iter().partition(|fault| {
+        ABOUT_THIS_MACHINE.iter().any(|(path, what, _)| fault.starts_with(path) && fault.contains(what))
+    });
+    assert!(others.is_empty(), "{others:#?}");
+    assert_eq!(excepted.len(), ABOUT_THIS_MACHINE.len(), "an exception is not needed: {excepted:#?}");
 }
 
 #[test]
@@ -135,6 +176,73 @@ fn apartness_faults(source: &Source) -> Vec<String> {
                 faults.push(format!("{}: `{thing}` belongs to src/{owner}/ alone", source.path));
             }
         }
+    }
+    faults
+}
+
+/// The files and parts of files that are compiled for tests alone, of the modules whose tests make what they read.
+fn test_code(sources: &[Source]) -> Vec<(String, String)> {
+    let places: Vec<String> = sources.iter().flat_map(test_modules).collect();
+    let is_for_tests = |path: &str| {
+        let stem = path.trim_end_matches(".rs");
+        places
+            .iter()
+            .any(|place| stem.strip_prefix(&place[..]).is_some_and(|rest| !rest.starts_with(is_word)))
+    };
+    let text = |source: &Source| match is_for_tests(&source.path) {
+        true => source.text.clone(),
+        false => inline_tests(&source.text).to_owned(),
+    };
+    let made = sources.iter().filter(|source| MADE_BY_TESTS.contains(&source.module()));
+    made.map(|source| (source.path.clone(), text(source))).collect()
+}
+
+/// The text from a file's own module of tests on.
+fn inline_tests(text: &str) -> &str {
+    let places = text.match_indices("#[cfg(test)]\nmod ").map(|(at, _)| at);
+    let is_inline =
+        |at: &usize| text[*at..].find(['{', ';']).is_some_and(|end| text[at + end..].starts_with('{'));
+    places.into_iter().find(is_inline).map_or("", |at| &text[at..])
+}
+
+/// The modules that a file declares for tests alone, as paths without an ending.
+fn test_modules(source: &Source) -> Vec<String> {
+    let folder = Path::new(&source.path).parent().expect("a file is in a folder").display().to_string();
+    let stem = source.path.trim_end_matches(".rs");
+    let own = if stem.ends_with("/mod") || stem == "src/lib" { folder.clone() } else { stem.to_owned() };
+    let declared = source.text.split("#[cfg(test)]").skip(1).filter_map(|rest| {
+        let rest = rest.trim_start();
+        if let Some(rest) = rest.strip_prefix("#[path = \"") {
+            let (file, _) = rest.split_once(".rs\"")?;
+            return Some(format!("{folder}/{file}"));
+        }
+        let declaration = rest.split(';').next()?;
+        let (_, name) = declaration.rsplit_once("mod ")?;
+        name.chars().all(is_word).then(|| format!("{own}/{name}"))
+    });
+    declared.collect()
+}
+
+/// What of a test's code reads the machine that it runs on.
+fn machine_faults(path: &str, text: &str) -> Vec<String> {
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let joined = lines.collect::<Vec<_>>().join("\n");
+    let code = joined.replace("(\n", "(").split_whitespace().collect::<Vec<_>>().join(" ").replace("( ", "(");
+    let mut faults: Vec<String> = OF_THIS_MACHINE
+        .iter()
+        .filter(|call| code.contains(**call))
+        .map(|call| format!("{path}: `{call}` in a unit test: make what it reads"))
+        .collect();
+    let given = PATH_CALLS.iter().flat_map(|call| {
+        let arguments =
+            code.match_indices(call).map(|(at, _)| code[at + call.len()..].trim_start_matches('&'));
+        arguments.map(|rest| rest.strip_prefix("Path::new(").unwrap_or(rest))
+    });
+    let absolute =
+        given.filter(|argument| argument.starts_with("\"/")).filter_map(|rest| rest.split('"').nth(1));
+    faults.extend(absolute.map(|read| format!("{path}: `{read}` is read in a unit test: make it")));
+    if code.contains("\"/proc/self/") {
+        faults.push(format!("{path}: `/proc/self` in a unit test: make what it reads"));
     }
     faults
 }
@@ -292,6 +400,38 @@ mod scanner {
     fn takes_lower_ranks_and_the_module_itself() {
         let text = "use crate::loader::scope;\nuse crate::elf::Object;\nuse mycrate::check;\n";
         assert!(import_faults(&sample("src/loader/mod.rs", text)).is_empty());
+    }
+
+    #[test]
+    fn finds_a_test_that_reads_the_machine() {
+        let faults = |text| machine_faults("x", text).len();
+        assert_eq!(faults("let a = fs::read(\n    \"/usr/bin/env\").unwrap();"), 1);
+        assert_eq!(faults("let a = File::open(Path::new(\"/etc/passwd\"));"), 1);
+        assert_eq!(faults("let a = Platform::of_this_machine();"), 1);
+        assert_eq!(faults("is_mapped(\"/proc/self/exe\")"), 1);
+        assert_eq!(faults("// fs::read(\"/usr/bin/env\")\nfs::read(folder.join(\"etc\"))"), 0);
+        assert_eq!(faults("let a = tree.file(\"/usr/bin/env\");"), 0);
+    }
+
+    #[test]
+    fn finds_what_is_compiled_for_tests_alone() {
+        let file = |path, text| sample(path, text);
+        let sources = [
+            file("src/elf/mod.rs", "mod a;\n#[cfg(test)]\npub(crate) mod made;\n"),
+            file("src/elf/made.rs", "made"),
+            file("src/elf/made_of_iron.rs", "iron"),
+            file("src/elf/a.rs", "code\n#[cfg(test)]\nmod tests;\n"),
+            file("src/elf/a/tests.rs", "tests"),
+            file("src/elf/b.rs", "code\n#[cfg(test)]\nmod tests { inner }"),
+        ];
+        let found = test_code(&sources);
+        let text =
+            |path: &str| found.iter().find(|(own, _)| own == path).map(|(_, text)| text.trim()).unwrap();
+        assert_eq!((text("src/elf/made.rs"), text("src/elf/a/tests.rs")), ("made", "tests"));
+        assert_eq!(
+            (text("src/elf/made_of_iron.rs"), text("src/elf/b.rs")),
+            ("", "#[cfg(test)]\nmod tests { inner }")
+        );
     }
 
     #[test]

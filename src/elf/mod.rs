@@ -34,6 +34,8 @@ mod packing;
 mod range;
 mod reader;
 mod relocation;
+#[cfg(test)]
+pub(crate) mod sample;
 mod section;
 mod segments;
 mod symbol;

@@ -193,6 +193,7 @@ fn merged(mut ranges: Vec<Range<usize>>, length: usize) -> Vec<Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::elf::sample::Sample;
 
     /// The copy that the ranges make of a file.
     fn copy(data: &Bytes) -> Bytes {
@@ -211,19 +212,45 @@ mod tests {
 
     #[test]
     fn a_cut_object_reads_the_same_from_its_copy() {
-        let bytes: Bytes = std::fs::read("/proc/self/exe").expect("a program can read itself").into();
-        for length in [3, 20, 63, 64, 100, 4096, bytes.len() / 2] {
-            let cut = bytes.slice(..length);
+        for sample in Sample::all(10_000) {
+            let bytes = sample.bytes();
             let outcome = |data: &Bytes| Object::parse(data.clone()).map(|_| ()).map_err(|e| e.to_string());
-            assert_eq!(outcome(&cut), outcome(&copy(&cut)), "{length}");
+            assert_eq!(outcome(&bytes), Ok(()), "{sample:?}");
+            for length in [3, 20, 63, 64, 100, 4096, bytes.len() / 2] {
+                let cut = bytes.slice(..length);
+                assert!(outcome(&cut).is_err(), "{sample:?} {length}");
+                assert_eq!(outcome(&cut), outcome(&copy(&cut)), "{sample:?} {length}");
+            }
         }
     }
 
     #[test]
-    fn most_of_a_library_is_not_looked_at() {
-        let bytes: Bytes = std::fs::read("/proc/self/exe").expect("a program can read itself").into();
-        let kept: usize = ranges(&bytes).iter().map(Range::len).sum();
-        assert!(kept < bytes.len() / 4, "{kept} of {}", bytes.len());
-        assert!(Object::parse(copy(&bytes)).unwrap().is_program());
+    fn most_of_an_object_is_not_looked_at_and_its_facts_come_from_the_rest() {
+        for sample in Sample::all(100_000) {
+            let bytes = sample.bytes();
+            let kept: usize = ranges(&bytes).iter().map(Range::len).sum();
+            assert!(kept < bytes.len() / 10, "{sample:?}: {kept} of {}", bytes.len());
+            let object = Object::parse(copy(&bytes)).unwrap();
+            assert_eq!(object.is_program(), sample.is_program);
+            assert_eq!(object.facts(), Object::parse(bytes).unwrap().facts(), "{sample:?}");
+        }
+    }
+
+    #[test]
+    fn the_outline_leads_step_by_step_to_all_that_the_ranges_name() {
+        for sample in Sample::all(100_000) {
+            let bytes = sample.bytes();
+            let mut there = vec![false; bytes.len()];
+            let mut known = vec![0; bytes.len()];
+            for _ in 0..4 {
+                for range in outline(&known) {
+                    known[range.clone()].copy_from_slice(&bytes[range.clone()]);
+                    there[range].fill(true);
+                }
+            }
+            let lacking = ranges(&bytes).into_iter().flatten().find(|at| !there[*at]);
+            assert_eq!(lacking, None, "{sample:?}");
+            assert!(there.iter().filter(|there| **there).count() < bytes.len() / 3, "{sample:?}");
+        }
     }
 }

@@ -174,6 +174,39 @@ fn isa_of_this_cpu() -> Option<IsaLevel> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::elf::sample::Sample;
+
+    /// The platform of a root that has one file.
+    fn of_root(file: &str, content: &[u8]) -> Platform {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+        Platform::of_root(&Root::at(folder.path()).unwrap())
+    }
+
+    #[test]
+    fn the_machine_of_a_root_is_that_of_its_programs() {
+        let foreign =
+            if Machine::of_this_program() == Machine::S390 { Machine::PPC64 } else { Machine::S390 };
+        let program = Sample { big_endian: true, ..Sample::program(foreign, 0) }.bytes();
+        for path in ["bin/sh", "lib/ld64.so.1", "lib/ld-musl-other.so.1"] {
+            let platform = of_root(path, &program);
+            assert_eq!((platform.machine, platform.big_endian), (foreign, true), "{path}");
+            assert_eq!((platform.kernel, platform.isa, platform.page_size), (None, None, None), "{path}");
+            assert!(platform.handlers.is_empty() && platform.x32.is_none(), "{path}");
+        }
+        // What tells nothing is passed over.
+        let here = Platform::of_this_machine();
+        assert_eq!(of_root("bin/sh", b"text"), here);
+        assert_eq!(of_root("opt/app", &program), here);
+        let own = Sample::program(here.machine, 0).bytes();
+        assert_eq!(of_root("bin/sh", &own), here);
+        for machine in [Machine::I386, Machine::ARM] {
+            let platform = of_root("bin/sh", &Sample::program(machine, 0).bytes());
+            assert_eq!(platform == here, here.runs(machine) && !here.big_endian, "{machine}");
+        }
+    }
 
     #[test]
     fn this_machine_has_a_kernel_and_runs_its_own_programs() {

@@ -141,6 +141,8 @@ pub(super) fn is_kept_whole(path: &Components) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::elf::Machine;
+    use crate::elf::sample::Sample;
     use crate::image::path::components;
 
     fn read(path: &str, data: &[u8]) -> Content {
@@ -185,7 +187,7 @@ mod tests {
 
     #[test]
     fn an_object_that_is_too_long_for_memory_reads_the_same_from_a_temporary_file() {
-        let program = std::fs::read("/proc/self/exe").unwrap();
+        let program = Sample::program(Machine::X86_64, 1 << 20).bytes();
         let path = components(b"usr/bin/x").unwrap();
         let mut classifier = Classifier::new().unwrap();
         let (head, tail) = program.split_at(256);

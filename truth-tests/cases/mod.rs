@@ -1,9 +1,11 @@
-//! The cases: the harness itself, pairs of programs and roots, saved hosts, synthetic objects.
+//! The cases: the harness itself, pairs of programs and roots, saved hosts, the objects of whole
+//! systems, synthetic objects.
 
 mod fixture;
 mod image;
 mod in_root;
 mod pair;
+mod part;
 mod profile;
 mod sandbox;
 mod synthetic;
@@ -20,6 +22,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(pair::all());
     cases.extend(profile::all());
     cases.extend(in_root::all());
+    cases.extend(part::all());
     cases.extend(image::all());
     cases.extend(synthetic::all());
     cases

@@ -1,6 +1,8 @@
 //! Layers that nobody makes by accident: a clear error or a bounded, correct answer.
 
 use super::{Tar, lines, merged, tree, tree_with};
+use crate::elf::Machine;
+use crate::elf::sample::Sample;
 use crate::image::layer::State;
 use crate::image::{Limits, limit};
 
@@ -162,7 +164,7 @@ fn hard_links_in_a_circle_or_to_nowhere_are_errors() {
 #[test]
 fn sparse_files_are_read_with_their_holes_and_their_size_is_bounded() {
     // An object of which only the first bytes are stored.
-    let program = std::fs::read("/proc/self/exe").unwrap();
+    let program = Sample::program(Machine::X86_64, 1 << 20).bytes().to_vec();
     let mut map = format!("1\n0\n{}\n", program.len()).into_bytes();
     map.resize(512, 0);
     let size = program.len() as u64 + (1 << 20);
@@ -280,7 +282,7 @@ fn hard_links_that_wait_for_their_file_count_and_are_given_back() {
 
 #[test]
 fn hard_links_to_one_object_share_it() {
-    let program = std::fs::read("/usr/bin/env").unwrap();
+    let program = Sample::program(Machine::X86_64, 1000).bytes();
     let lower = Tar::new().entry(b"real", tar::EntryType::Regular, b"", &program);
     let upper = (0..50).fold(Tar::new(), |layer, number| layer.hard_link(&number.to_string(), "real"));
     let tree = tree(&[lower.end(), upper.end()]).unwrap();

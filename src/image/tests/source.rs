@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::{Tar, lines};
+use crate::elf::Machine;
+use crate::elf::sample::Sample;
 use crate::image::{Image, Limits, Listing, Source, read};
 use crate::registry::{Client, ClientOptions, Digest, Platform};
 
@@ -417,7 +419,7 @@ fn a_folder_gives_the_tree_of_its_layer() {
     let root = place.path("root");
     fs::create_dir_all(root.join("usr/bin")).unwrap();
     fs::create_dir_all(root.join("etc")).unwrap();
-    fs::copy("/proc/self/exe", root.join("usr/bin/program")).unwrap();
+    fs::write(root.join("usr/bin/program"), Sample::program(Machine::X86_64, 300_000).bytes()).unwrap();
     fs::hard_link(root.join("usr/bin/program"), root.join("usr/bin/other")).unwrap();
     fs::write(root.join("usr/bin/script"), "#!/bin/sh\n").unwrap();
     fs::write(root.join("etc/ld.so.conf"), "/x\n").unwrap();
