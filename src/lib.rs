@@ -22,6 +22,7 @@ pub mod host;
 pub mod image;
 pub mod loader;
 pub mod mirror;
+mod raw;
 pub mod record;
 pub mod registry;
 pub mod script;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The modules by rank; lower never imports higher, and nothing imports its own rank.
 const RANKS: &[&[&str]] = &[
+    &["raw"],
     &["elf", "script", "spec", "trace", "sys"],
     &["enter", "host", "mirror", "registry"],
     &["image", "loader", "record", "spindle"],

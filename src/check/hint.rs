@@ -6,6 +6,7 @@
 use crate::elf::{Class, Machine};
 use crate::host::{DynamicLoader, LibraryCache};
 use crate::loader::{Environment, Facts, Files, Load, LoadedObject, Problem, Rule};
+use crate::raw;
 
 /// Directories that people install libraries to.
 const USUAL: [&str; 7] =
@@ -147,7 +148,7 @@ impl Scene<'_> {
         while let Some(path) = files.pop().filter(|_| read < MOST_DIRECTORIES) {
             read += 1;
             let Ok(data) = self.files.read(&path) else { continue };
-            let text = String::from_utf8_lossy(&data).into_owned();
+            let text = raw::string(&data);
             for line in text.lines().map(|line| line.split('#').next().unwrap_or_default().trim()) {
                 match line.strip_prefix("include").filter(|rest| rest.starts_with([' ', '\t'])) {
                     Some(pattern) => files.extend(self.included(pattern.trim())),

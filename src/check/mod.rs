@@ -31,6 +31,7 @@ use crate::loader::{
     Application, DEFAULT_PROGRAM_PATH, Environment, Files, HostFiles, Load, Problem, ProfileFiles,
     ScopeFiles, SealedFiles,
 };
+use crate::raw;
 use crate::script::{ARGUMENTS, is_shell, is_wrapper};
 use crate::spec::{Image, Recorded, Specification};
 
@@ -87,8 +88,7 @@ enum DriverSource {
 impl Host {
     /// This machine.
     pub fn this_machine(options: &Options) -> Self {
-        let working_directory = std::env::current_dir()
-            .map_or_else(|_| "/".to_owned(), |path| path.to_string_lossy().into_owned());
+        let working_directory = std::env::current_dir().map_or_else(|_| "/".to_owned(), raw::of_path);
         Self::of_root(Root::of_this_machine(), working_directory, options)
     }
 

@@ -7,6 +7,7 @@ use super::{Failure, in_root};
 use crate::check::{Host, Options};
 use crate::elf::{IsaLevel, KernelVersion, Machine};
 use crate::host::{MAXIMUM_PROFILE_SIZE, Profile};
+use crate::raw;
 
 /// Which machine is asked about.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -130,7 +131,8 @@ impl HostOptions {
     /// Where it cannot be looked at.
     pub fn open(&self, start: &StartOptions) -> Result<Host, Failure> {
         let is_elsewhere = self.root.is_some() || self.host.is_some();
-        let from_environment = || std::env::var("LD_LIBRARY_PATH").ok().filter(|_| !is_elsewhere);
+        let from_environment =
+            || std::env::var_os("LD_LIBRARY_PATH").map(raw::of_path).filter(|_| !is_elsewhere);
         let options = Options {
             library_path: start.library_path.clone().or_else(from_environment),
             machine: self.machine,
@@ -162,7 +164,7 @@ impl HostOptions {
     /// The path of a program in the root, which may be given as a path of this machine too.
     fn program_path(&self, path: &Path) -> String {
         let inside = self.root.as_deref().and_then(|root| in_root::inside(path, root));
-        let shown = path.to_string_lossy().into_owned();
+        let shown = raw::of_path(path);
         inside.filter(|_| path.exists()).map_or(shown, |(_, place)| place)
     }
 }

@@ -6,6 +6,7 @@ use crate::check::Host;
 use crate::cli::{Exit, Failure};
 use crate::generate;
 use crate::host::Root;
+use crate::raw;
 
 /// The root in the directory `typed`, and the path there of a file inside it; `None` where it lies outside.
 pub(super) fn inside(path: &Path, typed: &Path) -> Option<(Root, String)> {
@@ -14,7 +15,7 @@ pub(super) fn inside(path: &Path, typed: &Path) -> Option<(Root, String)> {
     let typed = std::path::absolute(typed).ok()?;
     let names = [typed.as_path(), root.directory()];
     let inside = names.into_iter().find_map(|name| absolute.strip_prefix(name).ok())?;
-    let place = format!("/{}", inside.to_string_lossy());
+    let place = format!("/{}", raw::of_path(inside));
     Some((root, place))
 }
 
@@ -24,7 +25,7 @@ pub(super) fn inside(path: &Path, typed: &Path) -> Option<(Root, String)> {
 ///
 /// Where there is no such file.
 pub(super) fn file_of(path: &Path, place: &str, root: &Root) -> Result<PathBuf, Failure> {
-    let real = root.resolve(Path::new(place)).map_err(|error| {
+    let real = root.resolve(&raw::path(place)).map_err(|error| {
         let message = format!("could not read {}: {error}", path.display());
         Failure { exit: Exit::Undecided, message, hint: None }
     })?;
@@ -39,7 +40,7 @@ pub(super) fn options(paths: Vec<PathBuf>, typed: Option<&Path>) -> generate::Op
     });
     let Some(found) = found else { return generate::Options { paths, ..generate::Options::default() } };
     let root = found[0].0.directory().to_owned();
-    let paths = found.iter().map(|(_, place)| root.join(place.trim_start_matches('/'))).collect();
+    let paths = found.iter().map(|(_, place)| root.join(raw::path(place.trim_start_matches('/')))).collect();
     generate::Options { paths, root: Some(root), ..generate::Options::default() }
 }
 

@@ -11,6 +11,7 @@ use anstyle::{AnsiColor, Style};
 
 use crate::check::{Exactness, Finding, Impact, Matter, Remark, Report, Verdict};
 use crate::loader::Problem;
+use crate::raw;
 
 pub(super) use problem::describe;
 use remark::times;
@@ -38,7 +39,7 @@ pub fn render(report: &Report) -> String {
 
 /// A line of the report: names come from documents of strangers, and must not steer the terminal.
 pub(super) fn printable(line: &str) -> String {
-    crate::registry::text::shown(line, 4000)
+    crate::registry::text::shown(&raw::shown(line), 4000)
 }
 
 fn headline(report: &Report) -> String {

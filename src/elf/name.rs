@@ -7,6 +7,7 @@ use std::cell::Cell;
 
 use crate::elf::Error;
 use crate::elf::reader::Reader;
+use crate::raw;
 
 /// The longest name of a library or version. No path that a kernel opens is longer.
 const LONGEST: usize = 4096;
@@ -46,7 +47,7 @@ impl<'a> Names<'a> {
             false => malformed("its names take more room than the file".to_owned()),
         })?;
         self.left.set(self.left.get() - bytes.len());
-        Ok(String::from_utf8_lossy(bytes).into_owned())
+        Ok(raw::string(bytes))
     }
 }
 

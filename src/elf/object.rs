@@ -17,6 +17,7 @@ use crate::elf::{
     ImportEntry, Layout, Machine, Marks, Notes, ThreadLocal, Uses, VersionNeed, Wanted, mark, relocation,
     version,
 };
+use crate::raw;
 
 /// What kind of file the ELF header says it is (`e_type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -316,7 +317,7 @@ fn interpreter(segments: &Segments<'_>) -> Result<Option<String>, Error> {
         what: "interpreter's name",
         why: "it does not end with a NUL byte".to_owned(),
     })?;
-    Ok(Some(String::from_utf8_lossy(name).into_owned()))
+    Ok(Some(raw::string(name)))
 }
 
 fn notes(segments: &Segments<'_>, machine: Machine) -> Notes {

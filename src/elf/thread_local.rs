@@ -6,6 +6,7 @@ use goblin::elf::program_header::{PT_TLS, ProgramHeader};
 
 use crate::elf::Object;
 use crate::elf::relocation::{self, ThreadLocalUses};
+use crate::raw;
 
 /// The thread-local segment of an object (`PT_TLS`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +55,7 @@ impl Object {
         let Some(symbols) = &self.symbols else { return wanted };
         let (names, defines) = symbols.undefined_names(self.reader(), &uses.symbols);
         wanted.own |= defines;
-        wanted.symbols = names.into_iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+        wanted.symbols = names.into_iter().map(|name| raw::string(name)).collect();
         wanted
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::generate::scope::Scope;
 use crate::loader::Facts;
+use crate::raw;
 use crate::script::OWN_DIRECTORY;
 use crate::spec::Script;
 
@@ -32,11 +33,11 @@ fn script_depends_on_place(scope: &Scope, script: &Script) -> bool {
     let mut paths = body.flat_map(|body| body.command.first().into_iter().chain(&body.directory));
     paths.any(|path| match path.strip_prefix(OWN_DIRECTORY) {
         Some(rest) => {
-            let script = scope.directory.join(&script.path);
+            let script = scope.directory.join(raw::path(&script.path));
             let own = script.parent().unwrap_or(&scope.directory);
-            !owns(scope, &normalise(&own.join(rest.trim_start_matches('/'))))
+            !owns(scope, &normalise(&own.join(raw::path(rest.trim_start_matches('/')))))
         }
-        None => path.starts_with('/') && owns(scope, &outside(scope, &normalise(Path::new(path)))),
+        None => path.starts_with('/') && owns(scope, &outside(scope, &normalise(&raw::path(path)))),
     })
 }
 
@@ -44,13 +45,13 @@ fn is_tied(scope: &Scope, object: &str, path: &str) -> bool {
     let from_origin = ["$ORIGIN", "${ORIGIN}"].iter().find_map(|token| path.strip_prefix(token));
     match from_origin {
         Some(rest) => {
-            let object = scope.directory.join(object);
+            let object = scope.directory.join(raw::path(object));
             let origin = object.parent().unwrap_or(&scope.directory);
-            !owns(scope, &normalise(&origin.join(rest.trim_start_matches('/'))))
+            !owns(scope, &normalise(&origin.join(raw::path(rest.trim_start_matches('/')))))
         }
         // Where the token is in the middle, nobody can tell what it leads to elsewhere.
         None if path.contains("$ORIGIN") || path.contains("${ORIGIN}") => true,
-        None => path.starts_with('/') && owns(scope, &outside(scope, &normalise(Path::new(path)))),
+        None => path.starts_with('/') && owns(scope, &outside(scope, &normalise(&raw::path(path)))),
     }
 }
 

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::loader::{Application, Environment, Files};
+use crate::raw;
 use crate::spec::{Detail, Specification, Symbols, attribute};
 use crate::trace::Runs;
 
@@ -69,7 +70,7 @@ impl Read {
 fn place_inside(directory: &Path, root: Option<&Path>) -> String {
     let inside = root.and_then(|root| directory.strip_prefix(root).ok());
     let place = inside.map_or_else(|| directory.to_owned(), |inside| Path::new("/").join(inside));
-    place.to_string_lossy().into_owned()
+    raw::of_path(place)
 }
 
 /// A specification and what was noticed on the way.

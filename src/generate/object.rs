@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::elf::{DependencyKind, Import, Uses, Visibility};
 use crate::loader::{self, Facts, Form};
+use crate::raw;
 use crate::spec::{
     Definitions, LibraryNeed, Object, ObjectFlag, ObjectKind, Provision, Symbols, ThreadLocal, VersionNeed,
 };
@@ -93,7 +94,7 @@ pub(super) fn add_own_of_indirect<'a>(
     let is_library = |object: &&mut Object| object.kind == ObjectKind::Library && !indirect.is_empty();
     for object in objects.iter_mut().filter(is_library) {
         let Some(facts) = facts_of(&object.path) else { continue };
-        let named = |import: &Import<'_>| indirect.contains(&*String::from_utf8_lossy(import.name));
+        let named = |import: &Import<'_>| indirect.contains(&*raw::text(import.name));
         let mut own = facts.found_by_version_only();
         own.extend(facts.own_references().into_iter().filter(named));
         object.own = symbols(own.iter());
@@ -126,7 +127,7 @@ fn wants(facts: &Facts, imports: &[Import<'_>]) -> Vec<LibraryNeed> {
 pub(super) fn symbols<'a>(imports: impl Iterator<Item = &'a Import<'a>>) -> Symbols {
     let mut lists = Symbols::default();
     for import in imports {
-        let name = String::from_utf8_lossy(import.name).into_owned();
+        let name = raw::string(import.name);
         let uses = import.uses;
         if uses.contains(Uses::DESCRIPTOR) && uses.is_lazy_with_descriptors() {
             lists.descriptors.push(name.clone());
@@ -164,7 +165,7 @@ fn provision(facts: &Facts, own: &[Import<'_>]) -> Option<Provision> {
     let definitions = object.definitions();
     for definition in &definitions {
         let entry = by_version.entry(definition.version).or_default();
-        let name = String::from_utf8_lossy(definition.name).into_owned();
+        let name = raw::string(definition.name);
         if definition.indirect && (is_program || own.contains(definition.name)) {
             entry.indirect.push(name.clone());
         }

@@ -4,7 +4,6 @@ mod listing;
 mod run_path;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use base64::Engine as _;
 
@@ -12,6 +11,7 @@ use crate::elf::{Class, Machine};
 use crate::generate::object;
 use crate::host::{Drivers, DynamicLoader, LibraryCache, Platform, Profile, is_core_library};
 use crate::loader::{Blocked, DEFAULT_PROGRAM_PATH, Files, Form, HostFiles, Obstacle, OpenError, listed};
+use crate::raw;
 use crate::script::parse_script;
 use crate::spec::{Script, Symbols};
 
@@ -99,7 +99,7 @@ impl Recorder<'_> {
         let musl = self.profile.loaders.iter().filter(|loader| loader.is_musl());
         let listed = musl.filter_map(|loader| self.files.read(&loader.musl_path_file()).ok());
         let listed = listed.flat_map(|data| {
-            let text = String::from_utf8_lossy(&data).into_owned();
+            let text = raw::string(&data);
             text.split([':', '\n']).filter(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<_>>()
         });
         defaults.chain(listed).chain(self.options.directories.iter().cloned()).collect()
@@ -117,14 +117,14 @@ impl Recorder<'_> {
     /// A directory of libraries, with the sub-directories that loaders look into.
     fn add_library_directory(&mut self, directory: &str, depth: usize) {
         let Some(real) = self.add_directory(directory) else { return };
-        for name in self.files.root().listing(Path::new(&real)).unwrap_or_default() {
+        for name in self.files.root().listing(&raw::path(&real)).unwrap_or_default() {
             let path = format!("{real}/{name}");
             if depth < DEEPEST_SUBDIRECTORY && SUBDIRECTORIES.contains(&name.as_str()) {
                 self.add_library_directory(&path, depth + 1);
             }
             if depth == 0 && name == "glibc-hwcaps" {
                 self.add_directory(&path);
-                for name in self.files.root().listing(Path::new(&path)).unwrap_or_default() {
+                for name in self.files.root().listing(&raw::path(&path)).unwrap_or_default() {
                     self.add_directory(&format!("{path}/{name}"));
                 }
             }
@@ -133,7 +133,7 @@ impl Recorder<'_> {
 
     /// The libraries of a directory. Its path without links; `None` where it cannot be listed or was before.
     fn add_directory(&mut self, directory: &str) -> Option<String> {
-        let listed = self.files.root().listing(Path::new(directory))?;
+        let listed = self.files.root().listing(&raw::path(directory))?;
         let real = self.add_links(directory);
         if !self.profile.directories.insert(real.clone()) {
             return None;
@@ -228,7 +228,7 @@ impl Recorder<'_> {
     fn add_programs(&mut self) {
         let mut scripts = BTreeMap::new();
         for directory in DEFAULT_PROGRAM_PATH.split(':') {
-            let Some(listed) = self.files.root().listing(Path::new(directory)) else { continue };
+            let Some(listed) = self.files.root().listing(&raw::path(directory)) else { continue };
             let real = self.add_links(directory);
             self.profile.directories.insert(real.clone());
             for name in listed {

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::loader::{Environment, Facts, Files, Form, Load, LoadedObject, Start, start, start_and_open};
+use crate::raw;
 use crate::spec::{Recorded, RecordedLibrary, RecordedProgram};
 use crate::trace::{Opener, Runs, Seen};
 
@@ -210,7 +211,7 @@ fn content_of_opener(opener: &Opener, ground: &dyn Ground) -> Content {
 }
 
 fn text(name: &[u8]) -> String {
-    String::from_utf8_lossy(name).into_owned()
+    raw::string(name)
 }
 
 fn file_name(path: &str) -> &str {

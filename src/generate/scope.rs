@@ -12,6 +12,7 @@ use crate::elf;
 use crate::generate::{alternative, member};
 use crate::host;
 use crate::loader::{Application, Facts, Form, PassedFor, PassedOver, listed};
+use crate::raw;
 use crate::script::{self, parse_script};
 use crate::spec::Script;
 use crate::sys;
@@ -129,7 +130,7 @@ impl Scope {
     }
 
     fn relative(&self, path: &Path) -> String {
-        path.strip_prefix(&self.directory).unwrap_or(path).to_string_lossy().into_owned()
+        raw::of_path(path.strip_prefix(&self.directory).unwrap_or(path))
     }
 }
 
@@ -139,14 +140,14 @@ pub(super) fn read_executed(runs: &Runs) -> Result<Scope, Error> {
     if runs.commands.is_empty() {
         return Err(Error::NothingExecuted { hosts: hosts() });
     }
-    let paths: Vec<PathBuf> = runs.commands.iter().map(PathBuf::from).collect();
+    let paths: Vec<PathBuf> = runs.commands.iter().map(|path| raw::path(path).into_owned()).collect();
     match paths.iter().find(|path| !path.exists()) {
         Some(path) => Err(Error::ExecutedElsewhere { path: path.clone(), hosts: hosts() }),
         None => {
             let scope = read(&paths, None)?;
             let loader = scope.application.objects.iter().find(|(_, facts)| !facts.is_program());
             match loader {
-                Some((path, _)) => Err(Error::LoaderExecuted { path: scope.directory.join(path) }),
+                Some((path, _)) => Err(Error::LoaderExecuted { path: scope.directory.join(raw::path(path)) }),
                 None => Ok(scope),
             }
         }

@@ -5,6 +5,7 @@
 //! musl's defaults are constants of its `ldso/dynlink.c`. Nothing is ever executed.
 
 use crate::elf::{self, Class, Machine};
+use crate::raw;
 use crate::spec::{DynamicLoader, Flavour};
 
 /// The most directories that are taken for compiled-in defaults: loaders have two to six.
@@ -156,7 +157,7 @@ fn default_directories(data: &[u8]) -> Option<Vec<String>> {
         }
         run.clear();
     }
-    let text = |bytes: &&[u8]| String::from_utf8_lossy(bytes).trim_end_matches('/').to_owned();
+    let text = |bytes: &&[u8]| raw::text(bytes).trim_end_matches('/').to_owned();
     (1..=MOST_DIRECTORIES).contains(&best.len()).then(|| best.iter().map(text).collect())
 }
 

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use crate::elf::{Class, Machine};
+use crate::raw;
 use crate::spec::CacheLine;
 
 const MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
@@ -177,7 +178,7 @@ impl LibraryCache {
 
     fn compare(&self, name: &str, index: usize) -> Option<Ordering> {
         let key = self.u32(self.place(index) + 4)?;
-        Some(compare_names(name.as_bytes(), bytes_at(&self.data, self.table.strings, key)?))
+        Some(compare_names(&raw::bytes(name), bytes_at(&self.data, self.table.strings, key)?))
     }
 
     fn entries_around(&self, name: &str, index: usize) -> Vec<CacheEntry> {
@@ -310,7 +311,7 @@ fn bytes_at(data: &[u8], base: usize, offset: u32) -> Option<&[u8]> {
 }
 
 fn string_at(data: &[u8], base: usize, offset: u32) -> Option<String> {
-    bytes_at(data, base, offset).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    bytes_at(data, base, offset).map(|bytes| raw::string(bytes))
 }
 
 #[cfg(test)]

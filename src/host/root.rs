@@ -17,6 +17,7 @@ use bytes::Bytes;
 use rustix::io::Errno;
 
 use crate::host::content;
+use crate::raw;
 
 /// How many links the kernel follows in one path (MAXSYMLINKS).
 pub const MAXIMUM_LINKS: usize = 40;
@@ -245,19 +246,18 @@ impl Root {
     pub fn names(&self, path: &Path) -> Vec<String> {
         let Ok(folder) = self.resolve(path) else { return Vec::new() };
         let entries = fs::read_dir(self.outside(&folder)).into_iter().flatten().flatten();
-        let mut names: Vec<String> =
-            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        let mut names: Vec<String> = entries.map(|entry| raw::of_path(entry.file_name())).collect();
         names.sort_unstable();
         names
     }
 
-    /// The names in the directory at `path`, sorted, but for those that are no UTF-8; `None` where it cannot be
+    /// The names in the directory at `path`, sorted; `None` where it cannot be
     /// listed.
     pub fn listing(&self, path: &Path) -> Option<Vec<String>> {
         let directory = self.resolve(path).ok()?;
         let entries = fs::read_dir(self.outside(&directory)).ok()?.collect::<io::Result<Vec<_>>>().ok()?;
         let mut names: Vec<String> =
-            entries.into_iter().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+            entries.into_iter().map(|entry| raw::of_path(entry.file_name())).collect();
         names.sort_unstable();
         Some(names)
     }
@@ -268,7 +268,7 @@ impl Root {
         let entries = fs::read_dir(self.outside(&directory)).into_iter().flatten().flatten();
         let entry = |entry: fs::DirEntry| {
             let kind = entry.file_type().ok()?;
-            let name = entry.file_name().into_string().ok()?;
+            let name = raw::of_path(entry.file_name());
             Some(Entry { name, is_directory: kind.is_dir(), is_file: kind.is_file() })
         };
         let mut all: Vec<Entry> = entries.filter_map(entry).collect();

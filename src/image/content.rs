@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::image::packed::Packer;
 use crate::image::path::Components;
 use crate::image::{Content, Fault, limit, merge};
-use crate::{script, sys};
+use crate::{raw, script, sys};
 
 const BLOCK: usize = 256 << 10;
 
@@ -103,7 +103,7 @@ fn kept_of_script(data: &[u8], size: u64) -> Box<[u8]> {
         _ => None,
     };
     match body {
-        Some(body) => [line, b"\n", body.text().as_bytes()].concat().into(),
+        Some(body) => [line, b"\n", &raw::bytes(&body.text())].concat().into(),
         None => line.into(),
     }
 }

@@ -19,6 +19,7 @@ use crate::loader::vdso::Vdso;
 use crate::loader::{
     EdgeOutcome, Effort, Facts, LeftToProgram, Load, LoadedObject, Memory, Problem, version,
 };
+use crate::raw;
 
 /// What a look-up in an object's file takes of the budget.
 const COST_OF_LOOK_UP: usize = 1;
@@ -65,7 +66,7 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, m
                 let symbols = Vec::new();
                 let new = || LeftToProgram { object: object.shown.clone(), symbols };
                 let of_object = left.entry(index).or_insert_with(new);
-                of_object.symbols.push(String::from_utf8_lossy(import.name).into_owned());
+                of_object.symbols.push(raw::string(import.name));
                 continue;
             }
             problems.push(missing(object, &import, scope.is_lazy(object, &import)));
@@ -115,7 +116,7 @@ fn size(object: &LoadedObject, import: &Import<'_>) -> usize {
 
 fn missing(object: &LoadedObject, import: &Import<'_>, lazy: bool) -> Problem {
     Problem::SymbolMissing {
-        symbol: String::from_utf8_lossy(import.name).into_owned(),
+        symbol: raw::string(import.name),
         version: import.version.map(|version| version.name.to_owned()),
         library: import.version.map(|version| version.library.to_owned()),
         wanted_by: object.shown.clone(),
@@ -263,7 +264,7 @@ impl Scope<'_> {
                 library: first.version.map_or_else(String::new, |version| version.library.to_owned()),
                 path: provider.shown.clone(),
                 wanted_by: object.shown.clone(),
-                symbol: String::from_utf8_lossy(first.name).into_owned(),
+                symbol: raw::string(first.name),
                 lazy: imports.iter().all(|import| self.is_lazy(object, import)),
             });
         }

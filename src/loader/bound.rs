@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use crate::elf::{Import, Uses, VersionRule, Wanted, gnu_hash};
 use crate::loader::{Load, LoadedObject, Rule};
+use crate::raw;
 
 /// Where the symbols of one object would be bound from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +84,7 @@ impl Load {
     fn bind(&self, object: usize, import: &Import<'_>, program: Range<usize>) -> Bound {
         let copy = import.uses.contains(Uses::COPY);
         Bound {
-            symbol: String::from_utf8_lossy(import.name).into_owned(),
+            symbol: raw::string(import.name),
             version: import.version.map(|version| version.name.to_owned()),
             provider: self.provider(object, import, program),
             weak: import.weak,

@@ -13,6 +13,7 @@ use crate::loader::specified::{
     has_unknown, specified_dependencies, specified_identification, specified_initial_exec, specified_layout,
     specified_size, specified_thread_local, specified_versions,
 };
+use crate::raw;
 use crate::spec;
 
 /// What kind of object it is to the loader.
@@ -117,7 +118,8 @@ enum Symbols {
 struct Listed {
     imports: Vec<ListedImport>,
     own: Vec<ListedImport>,
-    definitions: HashMap<String, Vec<ListedDefinition>>,
+    /// By the bytes of the name.
+    definitions: HashMap<Vec<u8>, Vec<ListedDefinition>>,
     has_versions: bool,
     /// The version whose definitions an unversioned reference takes even when hidden (index 2).
     first_version: Option<Arc<str>>,
@@ -125,7 +127,7 @@ struct Listed {
 
 #[derive(Debug)]
 struct ListedImport {
-    name: String,
+    name: Vec<u8>,
     gnu_hash: u32,
     weak: bool,
     uses: Uses,
@@ -366,7 +368,7 @@ impl Facts {
             Symbols::Listed(listed) => {
                 let is_indirect = |all: &[ListedDefinition]| all.iter().any(|definition| definition.indirect);
                 let named = listed.definitions.iter().filter(|(_, all)| is_indirect(all));
-                named.map(|(name, _)| name.as_bytes().to_vec()).collect()
+                named.map(|(name, _)| name.clone()).collect()
             }
         }
     }
@@ -459,8 +461,8 @@ impl Listed {
         ];
         for (names, uses, weak) in lists {
             self.imports.extend(names.iter().map(|name| ListedImport {
-                name: name.clone(),
-                gnu_hash: gnu_hash(name.as_bytes()),
+                gnu_hash: gnu_hash(&raw::bytes(name)),
+                name: raw::bytes(name).into_owned(),
                 weak,
                 uses: match uses {
                     Uses::DATA if descriptors.contains(name.as_str()) => Uses::DESCRIPTOR,
@@ -485,16 +487,13 @@ impl Listed {
             for name in names {
                 let indirect = indirect.contains(name.as_str());
                 let definition = ListedDefinition { version: version.clone(), hidden, undefined, indirect };
-                self.definitions.entry(name.clone()).or_default().push(definition);
+                self.definitions.entry(raw::bytes(name).into_owned()).or_default().push(definition);
             }
         }
     }
 
     fn satisfies(&self, wanted: &Wanted<'_>) -> bool {
-        let Some(definitions) = std::str::from_utf8(wanted.name).ok().and_then(|n| self.definitions.get(n))
-        else {
-            return false;
-        };
+        let Some(definitions) = self.definitions.get(wanted.name) else { return false };
         let counting = || definitions.iter().filter(|d| wanted.accept_undefined || !d.undefined);
         if !self.has_versions {
             let is_musl = wanted.version == VersionRule::Ignored;
@@ -519,7 +518,7 @@ impl ListedImport {
         let version = self.version.as_deref();
         let version = version.map(|(library, name)| VersionReference { library, name, hidden: false });
         Import {
-            name: self.name.as_bytes(),
+            name: &self.name,
             gnu_hash: self.gnu_hash,
             weak: self.weak,
             uses: self.uses,

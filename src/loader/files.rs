@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,6 +9,7 @@ use bytes::Bytes;
 use crate::elf::{self, Class, Machine};
 use crate::host::{self, DynamicLoader, LibraryCache, Root, WalkError};
 use crate::loader::{Effort, Facts, Memory};
+use crate::raw;
 
 /// What makes two opened files the same object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -242,7 +242,7 @@ impl HostFiles {
 
     /// What an error means to a search.
     fn failure(&self, path: &str, error: WalkError) -> OpenError {
-        OpenError::from(error).at(path, |directory| self.root.is_directory(Path::new(directory)))
+        OpenError::from(error).at(path, |directory| self.root.is_directory(&raw::path(directory)))
     }
 
     /// Takes from the budget for a path that is walked; an error when there is not as much.
@@ -266,19 +266,19 @@ impl HostFiles {
         let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
         let mut directories = self.directories.borrow_mut();
         if directories.len() < MOST_PATHS && !directories.contains_key(directory) {
-            let is_there = !matches!(self.root.resolve(Path::new(directory)), Err(WalkError::NotFound));
+            let is_there = !matches!(self.root.resolve(&raw::path(directory)), Err(WalkError::NotFound));
             directories.insert(directory.to_owned(), is_there);
         }
     }
 
     fn open_anew(&self, path: &str) -> Result<Opened, OpenError> {
         let (data, identity) =
-            self.root.object(Path::new(path)).map_err(|error| self.failure(path, error))?;
+            self.root.object(&raw::path(path)).map_err(|error| self.failure(path, error))?;
         if let Some(known) = self.objects.borrow().get(&identity) {
             return known.clone().map(|facts| Opened { identity: Identity::Host(identity), facts });
         }
         let facts = parse(data).map(|mut facts| {
-            facts.on_noexec = self.root.is_noexec(Path::new(path));
+            facts.on_noexec = self.root.is_noexec(&raw::path(path));
             Arc::new(facts)
         });
         self.objects.borrow_mut().insert(identity, facts.clone());
@@ -326,19 +326,19 @@ impl Files for HostFiles {
 
     fn read(&self, path: &str) -> Result<Bytes, OpenError> {
         self.spend(path)?;
-        Ok(self.root.read(Path::new(path))?)
+        Ok(self.root.read(&raw::path(path))?)
     }
 
     fn real_path(&self, path: &str) -> String {
         if self.spend(path).is_err() {
             return path.to_owned();
         }
-        let resolved = self.root.resolve(Path::new(path));
-        resolved.map_or_else(|_| path.to_owned(), |real| real.to_string_lossy().into_owned())
+        let resolved = self.root.resolve(&raw::path(path));
+        resolved.map_or_else(|_| path.to_owned(), |real| raw::of_path(real))
     }
 
     fn is_executable(&self, path: &str) -> bool {
-        self.spend(path).is_ok() && self.root.is_executable(Path::new(path))
+        self.spend(path).is_ok() && self.root.is_executable(&raw::path(path))
     }
 
     fn is_this_machine(&self) -> bool {
@@ -348,10 +348,9 @@ impl Files for HostFiles {
     fn names(&self, directory: &str) -> Vec<String> {
         const MOST: usize = 256;
         let real = self.real_path(directory);
-        let outside = self.root.directory().join(real.trim_start_matches('/'));
+        let outside = self.root.directory().join(raw::path(real.trim_start_matches('/')));
         let entries = std::fs::read_dir(outside).into_iter().flatten().flatten().take(MOST);
-        let mut names: Vec<_> =
-            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        let mut names: Vec<_> = entries.map(|entry| raw::of_path(entry.file_name())).collect();
         names.sort_unstable();
         names
     }

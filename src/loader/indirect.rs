@@ -8,6 +8,7 @@ use crate::elf::{Import, Machine, Wanted};
 use crate::host::DynamicLoader;
 use crate::loader::effort::Budget;
 use crate::loader::{Effort, Load, LoadedObject, Problem};
+use crate::raw;
 
 /// Adds a problem for each reference of a library to such a function.
 pub(super) fn check(load: &mut Load, loader: &DynamicLoader, budget: &Budget) {
@@ -29,7 +30,7 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, budget: &Budget) {
             }
             if is_bound_to(program, object, &import) {
                 problems.push(Problem::IndirectFunctionOfProgram {
-                    symbol: String::from_utf8_lossy(import.name).into_owned(),
+                    symbol: raw::string(import.name),
                     program: program.shown.clone(),
                     wanted_by: object.shown.clone(),
                     lazy: import.uses.is_lazy() && !object.facts.flags.bind_now,

@@ -24,6 +24,7 @@ use crate::loader::{
     Edge, EdgeOutcome, Effort, Environment, Facts, Files, KnownBy, Opened, Problem, binding, dlopen,
     indirect, layout, start, static_tls, uncertain, version,
 };
+use crate::raw;
 
 /// The most objects of one program: more than the largest programs have by far. Each is asked for the
 /// symbols of each other.
@@ -119,7 +120,7 @@ impl Load {
     pub fn wanted_names(&self, object: &LoadedObject) -> Vec<String> {
         let own = if self.ignores_versions { object.facts.found_by_version_only() } else { Vec::new() };
         let all = object.facts.imports().into_iter().chain(own);
-        all.map(|import| String::from_utf8_lossy(import.name).into_owned()).collect()
+        all.map(|import| raw::string(import.name)).collect()
     }
 
     /// The objects by the names that were asked for, which a version's library name may mean them by; the

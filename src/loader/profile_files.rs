@@ -10,6 +10,7 @@ use crate::elf::{Class, Machine};
 use crate::host::{self, DynamicLoader, MAXIMUM_LINKS, MAXIMUM_NAME, MAXIMUM_PATH, Profile, WalkError};
 use crate::loader::files::{Identity, cost_of_lookup, push_component};
 use crate::loader::{DEFAULT_PROGRAM_PATH, Effort, Facts, Files, Memory, OpenError, Opened, parsed};
+use crate::raw;
 use crate::spec::Object;
 
 /// A loader that names more directories is none that is known: loaders have two to six.
@@ -112,7 +113,7 @@ impl ProfileFiles {
                     here.truncate(here.rfind('/').unwrap_or(0).max(1));
                     continue;
                 }
-                name if name.len() > MAXIMUM_NAME => {
+                name if raw::length(name) > MAXIMUM_NAME => {
                     let error = OpenError::from(WalkError::TooLong);
                     return Err(error.at(path, |above| self.leads_to_directory(above)));
                 }

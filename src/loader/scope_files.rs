@@ -10,6 +10,7 @@ use crate::host::{DynamicLoader, LibraryCache, MAXIMUM_LINKS, MAXIMUM_NAME, MAXI
 use crate::loader::files::{Identity, cost_of_lookup, push_component};
 use crate::loader::profile_files::{UNRECORDED, UNRECORDED_BESIDE};
 use crate::loader::{Application, Effort, Facts, Files, Injection, Memory, OpenError, Opened};
+use crate::raw;
 
 /// An application's scope laid over a host: the scope's objects hide the host's files.
 pub struct ScopeFiles<'a> {
@@ -91,7 +92,7 @@ impl<'a> ScopeFiles<'a> {
                     here.truncate(here.rfind('/').unwrap_or(0));
                     continue;
                 }
-                name if name.len() > MAXIMUM_NAME => return Place::Nowhere(WalkError::TooLong),
+                name if raw::length(name) > MAXIMUM_NAME => return Place::Nowhere(WalkError::TooLong),
                 name => push_component(&mut here, name),
             }
             if !self.below.memory().budget.spend(Effort::Search, cost_of_lookup(&here)) {

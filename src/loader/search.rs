@@ -15,6 +15,7 @@ use crate::loader::load::{LoadedObject, Rule};
 use crate::loader::profile_files::{UNRECORDED, is_unrecorded};
 use crate::loader::token::Tokens;
 use crate::loader::{Effort, Environment, Files, Injection, Opened, Rejection};
+use crate::raw;
 
 /// What looking at one path takes of the budget, besides its length.
 const COST_OF_PATH: usize = 8;
@@ -201,7 +202,7 @@ impl<'a> Search<'a> {
             "" => self.environment.working_directory.clone(),
             expanded => self.absolute(expanded),
         };
-        Some(Directory { path, is_relative, length: expanded.len() })
+        Some(Directory { path, is_relative, length: raw::length(&expanded) })
     }
 
     fn absolute(&self, path: &str) -> String {
@@ -250,12 +251,12 @@ impl<'a> Search<'a> {
 
     fn musl_directory(&self, element: &str) -> Directory {
         let is_relative = !element.starts_with('/');
-        Directory { path: self.absolute(element), is_relative, length: element.len() }
+        Directory { path: self.absolute(element), is_relative, length: raw::length(element) }
     }
 
     /// musl reads the path of the program from `/proc/self/exe` into a buffer.
     fn is_origin_too_long(&self, object: &LoadedObject) -> bool {
-        object.rule == Rule::Program && self.files.real_path(&object.path).len() >= MUSL_BUFFER
+        object.rule == Rule::Program && raw::length(&self.files.real_path(&object.path)) >= MUSL_BUFFER
     }
 
     fn library_path(&self, program: &LoadedObject) -> Vec<Directory> {
@@ -340,7 +341,7 @@ impl Attempt<'_, '_> {
                 return None;
             }
             self.searched.push(directory.path.clone());
-            if self.search.loader.is_musl() && directory.length + 1 + self.name.len() >= MUSL_BUFFER {
+            if self.search.loader.is_musl() && directory.length + 1 + raw::length(self.name) >= MUSL_BUFFER {
                 continue;
             }
             self.in_relative = directory.is_relative;
@@ -428,7 +429,7 @@ impl Attempt<'_, '_> {
     }
 
     fn in_musl_order(&mut self, requester: usize, objects: &[LoadedObject]) -> Option<(Hit, Rule)> {
-        if self.name.len() > MAXIMUM_NAME {
+        if raw::length(self.name) > MAXIMUM_NAME {
             return None;
         }
         let library_path = self.search.library_path(&objects[0]);
@@ -474,7 +475,7 @@ pub fn search_directories(list: &str, origin: &str, loader: &DynamicLoader, mach
 }
 
 fn musl_directories(data: &[u8]) -> Vec<String> {
-    let text = String::from_utf8_lossy(data);
+    let text = raw::text(data);
     let elements = text.split([':', '\n']).filter(|element| !element.is_empty());
     elements.map(str::to_owned).collect()
 }

@@ -12,6 +12,7 @@ use crate::elf::{Machine, ThreadLocal};
 use crate::host::DynamicLoader;
 use crate::loader::effort::Budget;
 use crate::loader::{Effort, Load, Problem};
+use crate::raw;
 
 /// What glibc adds to the static memory of the start, in bytes.
 const SURPLUS: u64 = 1664;
@@ -55,7 +56,7 @@ fn targets(load: &Load, index: usize, budget: &Budget) -> Vec<(usize, Option<Str
         if !budget.spend(Effort::Symbols, 16) {
             break;
         }
-        if let Some(provider) = load.first_definition(index, symbol.as_bytes()) {
+        if let Some(provider) = load.first_definition(index, &raw::bytes(symbol)) {
             targets.push((provider, Some(symbol.clone())));
         }
     }

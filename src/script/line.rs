@@ -1,5 +1,6 @@
 //! The first line, as the kernel reads it (execve(2), "Interpreter scripts"; `fs/binfmt_script.c`).
 
+use crate::raw;
 use crate::script::{Body, is_shell, shell};
 
 /// The kernel looks at this many bytes of a file (`BINPRM_BUF_SIZE`).
@@ -37,10 +38,10 @@ pub fn parse_script(data: &[u8]) -> Option<Result<ParsedScript, &'static str>> {
     if name.is_empty() {
         return Some(Err(MALFORMED));
     }
-    let argument = String::from_utf8_lossy(rest);
+    let argument = raw::text(rest);
     let argument = argument.trim_matches(|c| matches!(c, ' ' | '\t' | '\0'));
     let mut script = ParsedScript {
-        interpreter: String::from_utf8_lossy(name).into_owned(),
+        interpreter: raw::string(name),
         argument: (!argument.is_empty()).then(|| argument.to_owned()),
         body: Body::default(),
     };
@@ -48,7 +49,7 @@ pub fn parse_script(data: &[u8]) -> Option<Result<ParsedScript, &'static str>> {
     if let Some(text) = body.and_then(|body| std::str::from_utf8(body).ok())
         && script.is_of_shell()
     {
-        script.body = Body::parse(text);
+        script.body = Body::parse(&raw::text(text.as_bytes()));
     }
     Some(Ok(script))
 }
@@ -73,7 +74,7 @@ impl ParsedScript {
     pub fn text(&self) -> bytes::Bytes {
         let argument = self.argument.as_deref().unwrap_or_default();
         let line = format!("#!{} {argument}\n{}", self.interpreter, self.body.text());
-        bytes::Bytes::from(format!("{line:64}\n"))
+        bytes::Bytes::from(raw::bytes(&format!("{line:64}\n")).into_owned())
     }
 
     /// The applet of busybox that the first line asks for.

@@ -27,6 +27,8 @@ pub enum Step {
     Copy { from: String, to: String },
     /// Moves a file.
     Move { from: String, to: String },
+    /// Gives a file or directory another name in its directory, as bytes.
+    Rename { path: String, name: Vec<u8> },
     /// Removes a file.
     Remove { path: String },
     /// Makes a folder.
@@ -147,6 +149,7 @@ fn step(keyword: &str, rest: &str) -> Option<Step> {
         "hardlink" => Step::HardLink { path, target: words.next()? },
         "copy" => Step::Copy { from: path, to: words.next()? },
         "move" => Step::Move { from: path, to: words.next()? },
+        "rename" => Step::Rename { path, name: hexadecimal(words)? },
         "remove" => Step::Remove { path },
         "folder" => Step::Folder { path },
         "cut" => Step::Cut { path, length: words.next()?.parse().ok()? },

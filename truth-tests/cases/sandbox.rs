@@ -1,8 +1,10 @@
 //! A root with a C library and a case's own files in `/case`, nothing else.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -118,6 +120,10 @@ impl<'a> Sandbox<'a> {
             Step::HardLink { path, target } => fs::hard_link(self.outside(target), self.made(path)),
             Step::Copy { from, to } => fs::copy(self.outside(from), self.made(to)).map(drop),
             Step::Move { from, to } => fs::rename(self.outside(from), self.made(to)),
+            Step::Rename { path, name } => {
+                let place = self.outside(path);
+                fs::rename(&place, place.with_file_name(OsStr::from_bytes(name)))
+            }
             Step::Remove { path } => fs::remove_file(self.outside(path)),
             Step::Folder { path } => fs::create_dir_all(self.outside(path)),
             Step::Cut { path, length } => {

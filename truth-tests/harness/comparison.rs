@@ -5,6 +5,7 @@ use std::fmt;
 use compat::loader::Problem;
 
 use super::loader::{End, Run};
+use super::model::as_printed;
 use super::{Model, Scene, Truth};
 
 /// What came of comparing one program.
@@ -98,12 +99,12 @@ fn is_cause(problem: &Problem, cause: &str, end: &End, scene: &Scene) -> bool {
     let cause = &*without_line(cause);
     match problem {
         Problem::LibraryMissing { library, .. } | Problem::LibraryUnusable { library, .. } if is_musl => {
-            cause.starts_with(&format!("Error loading shared library {library}: "))
+            cause.starts_with(&as_printed(&format!("Error loading shared library {library}: ")))
         }
         Problem::SymbolMissing { symbol, wanted_by, .. } if is_musl => {
-            cause == format!("Error relocating {wanted_by}: {symbol}: symbol not found")
+            cause == as_printed(&format!("Error relocating {wanted_by}: {symbol}: symbol not found"))
         }
-        _ => problem.loader_message().is_some_and(|message| {
+        _ => problem.loader_message().map(|message| as_printed(&message)).is_some_and(|message| {
             // What the loader says of the program itself begins with its name once, not twice.
             message == cause || message.strip_prefix(&format!("{}: ", scene.shown())) == Some(cause)
         }),

@@ -67,7 +67,7 @@ impl Model {
         for object in &load.objects {
             if !matches!(object.rule, Rule::Program | Rule::Interpreter) {
                 let name = object.names.first().cloned().unwrap_or_default();
-                self.sets.resolved.insert((name, object.shown.clone()));
+                self.sets.resolved.insert((as_printed(&name), as_printed(&object.shown)));
             }
         }
         for problem in &load.problems {
@@ -144,7 +144,7 @@ impl Sets {
             Problem::LibraryMissing { library, .. }
             | Problem::HostLibraryMissing { library, .. }
             | Problem::LibraryUnusable { library, .. } => {
-                self.missing_libraries.insert(library);
+                self.missing_libraries.insert(as_printed(&library));
             }
             Problem::VersionMissing { path, version, wanted_by, .. } => {
                 self.missing_versions.insert((version, path, wanted_by));
@@ -153,11 +153,16 @@ impl Sets {
                 self.unversioned.insert((path, wanted_by));
             }
             Problem::SymbolMissing { symbol, version, wanted_by, .. } => {
-                self.missing_symbols.insert((symbol, version.unwrap_or_default(), wanted_by));
+                self.missing_symbols.insert((as_printed(&symbol), version.unwrap_or_default(), wanted_by));
             }
             _ => {}
         }
     }
+}
+
+/// A name as the harness reads it from what a loader prints: bytes that are no part of UTF-8 are not told apart.
+pub fn as_printed(text: &str) -> String {
+    text.replace(|character| ('\u{ef80}'..='\u{efff}').contains(&character), "\u{fffd}")
 }
 
 /// An error with its causes.

@@ -19,6 +19,7 @@ use crate::cli::{Context, Exit, Failure};
 use crate::generate;
 use crate::host::Root;
 use crate::loader::{Environment, Load, ScopeFiles, Start, start};
+use crate::raw;
 
 pub use document::{
     Available, FailedPath, IDENTIFIER, Place, Tree, TreeBinding, TreeEdge, TreeObject, TreeProblem,
@@ -128,7 +129,7 @@ fn tree(path: &Path, arguments: &Arguments, host: &Host) -> Result<Tree, Failure
         tree
     };
     refuse_image(path, "check")?;
-    let shown = path.to_string_lossy();
+    let shown = raw::of_path(path);
     match inside(path, arguments) {
         Some((root, place)) => {
             let file = file_of(path, &place, &root)?;
@@ -155,7 +156,7 @@ fn inside(path: &Path, arguments: &Arguments) -> Option<(Root, String)> {
     }
     let absolute = std::path::absolute(path).ok()?;
     let Some(typed) = &arguments.host.root else {
-        return Some((Root::of_this_machine(), absolute.to_string_lossy().into_owned()));
+        return Some((Root::of_this_machine(), raw::of_path(absolute)));
     };
     in_root::inside(path, typed)
 }

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use crate::generate::recorded;
 use crate::host::{DynamicLoader, LibraryCache, MAXIMUM_LINKS, WalkError};
 use crate::image::{Config, Content, File, FileId, Node, Tree};
 use crate::loader::{Facts, Files, Identity, Injection, Memory, OpenError, Opened, listed};
+use crate::raw;
 use crate::script::{parse_script, why_none};
 use crate::spec::Script;
 
@@ -68,15 +68,14 @@ impl<'a> TreeFiles<'a> {
         self.seen.into_inner()
     }
 
-    /// The absolute path without links, when it is text.
+    /// The absolute path without links.
     pub fn real(&self, path: &str) -> Option<String> {
-        let (real, _) = self.tree.resolve(Path::new(path)).ok()?;
-        real.to_str().map(str::to_owned)
+        self.tree.resolve(&raw::path(path)).ok().map(|(real, _)| raw::of_path(real))
     }
 
     /// Whether there is a regular file.
     pub fn is_file(&self, path: &str) -> bool {
-        self.tree.file(Path::new(path)).is_ok()
+        self.tree.file(&raw::path(path)).is_ok()
     }
 
     /// Whether who runs the command may execute a file.
@@ -87,7 +86,7 @@ impl<'a> TreeFiles<'a> {
     /// Whether a file is neither an object nor a script: what starts it, a shell in most cases, reads it as a
     /// shell's script.
     pub fn is_left_to_shell(&self, path: &str) -> bool {
-        let file = self.tree.file(Path::new(path));
+        let file = self.tree.file(&raw::path(path));
         file.is_ok_and(|(_, _, file)| matches!(file.content, Content::Other | Content::Whole(_)))
     }
 
@@ -98,7 +97,7 @@ impl<'a> TreeFiles<'a> {
 
     /// What lies at a path; nothing is noted of it.
     pub fn content(&self, path: &str) -> recorded::Content {
-        let Ok((_, _, file)) = self.tree.file(Path::new(path)) else { return recorded::Content::Gone };
+        let Ok((_, _, file)) = self.tree.file(&raw::path(path)) else { return recorded::Content::Gone };
         match &file.content {
             Content::Script(_) => recorded::Content::Script,
             Content::Elf(_) => match read(&file.content, file.size) {
@@ -113,7 +112,7 @@ impl<'a> TreeFiles<'a> {
     /// noted.
     fn failure(&self, path: &str, error: WalkError) -> OpenError {
         let is_directory = |path: &str| {
-            matches!(self.tree.resolve(Path::new(&format!("/{path}"))), Ok((_, Node::Directory(_))))
+            matches!(self.tree.resolve(&raw::path(&format!("/{path}"))), Ok((_, Node::Directory(_))))
         };
         let error = OpenError::from(error).at(path, is_directory);
         if matches!(&error, OpenError::Blocked(blocked) if blocked.in_directory) {
@@ -123,8 +122,8 @@ impl<'a> TreeFiles<'a> {
     }
 
     fn open_anew(&self, path: &str) -> Result<Opened, OpenError> {
-        let (real, id, file) = self.tree.file(Path::new(path)).map_err(|error| self.failure(path, error))?;
-        let real = real.to_string_lossy().into_owned();
+        let (real, id, file) = self.tree.file(&raw::path(path)).map_err(|error| self.failure(path, error))?;
+        let real = raw::of_path(real);
         self.note_links(path);
         if let Content::Script(line) = &file.content {
             self.note_script(&real, line, self.may_execute(file));
@@ -180,10 +179,10 @@ impl<'a> TreeFiles<'a> {
                 ".." => walked.truncate(walked.rfind('/').unwrap_or(0)),
                 name => {
                     let here = format!("{walked}/{name}");
-                    match self.tree.resolve_parent(Path::new(&here)) {
+                    match self.tree.resolve_parent(&raw::path(&here)) {
                         Ok((_, Node::Link(target))) if followed < MAXIMUM_LINKS => {
                             followed += 1;
-                            let target = String::from_utf8_lossy(target).into_owned();
+                            let target = raw::string(target);
                             let target = match target.starts_with('/') {
                                 true => target,
                                 false => format!("{walked}/{target}"),
@@ -227,11 +226,11 @@ impl Files for TreeFiles<'_> {
     }
 
     fn read(&self, path: &str) -> Result<Bytes, OpenError> {
-        let (real, _, file) = self.tree.file(Path::new(path))?;
+        let (real, _, file) = self.tree.file(&raw::path(path))?;
         match &file.content {
             Content::Whole(bytes) => {
                 self.note_links(path);
-                let real = real.to_string_lossy().into_owned();
+                let real = raw::of_path(real);
                 self.seen.borrow_mut().files.insert(real, bytes.clone());
                 Ok(bytes.clone())
             }
@@ -246,7 +245,7 @@ impl Files for TreeFiles<'_> {
     }
 
     fn is_executable(&self, path: &str) -> bool {
-        let is_executable = self.tree.file(Path::new(path)).is_ok_and(|(_, _, file)| self.may_execute(file));
+        let is_executable = self.tree.file(&raw::path(path)).is_ok_and(|(_, _, file)| self.may_execute(file));
         if is_executable {
             self.note_links(path);
         }
@@ -258,7 +257,7 @@ impl Files for TreeFiles<'_> {
     }
 
     fn dynamic_loader(&self, path: &str, machine: Machine, class: Class) -> Option<Arc<DynamicLoader>> {
-        let (_, _, file) = self.tree.file(Path::new(path)).ok()?;
+        let (_, _, file) = self.tree.file(&raw::path(path)).ok()?;
         let Content::Elf(packed) = &file.content else { return None };
         let loader = DynamicLoader::parse(path, &packed.unpack().ok()?, machine, class)?;
         self.seen.borrow_mut().loaders.insert(path.to_owned(), loader.clone());
@@ -266,7 +265,7 @@ impl Files for TreeFiles<'_> {
     }
 
     fn library_cache(&self, path: &str, big_endian: bool) -> Option<Arc<LibraryCache>> {
-        let (_, _, file) = self.tree.file(Path::new(path)).ok()?;
+        let (_, _, file) = self.tree.file(&raw::path(path)).ok()?;
         let Content::Whole(bytes) = &file.content else { return None };
         self.seen.borrow_mut().caches.insert((path.to_owned(), big_endian));
         LibraryCache::parse_as(bytes, big_endian).map(Arc::new)

@@ -24,6 +24,7 @@ use crate::image::{Config, Tree};
 use crate::loader::{
     EdgeKind, EdgeOutcome, Environment, Facts, Files as _, Form, Load, Problem, Start, start, start_and_open,
 };
+use crate::raw;
 use crate::script::ARGUMENTS;
 use crate::spec::{CacheLine, HostLibrary, Image, Recorded, Script, Specification, Symbols, VersionNeed};
 use crate::trace::Runs;
@@ -220,7 +221,7 @@ fn executed(options: &ImageOptions, files: &TreeFiles<'_>) -> Vec<String> {
 fn programs(tree: &Tree, files: &TreeFiles<'_>) -> Vec<String> {
     let all = tree.objects().filter(|(_, _, file, _)| file.is_executable());
     let programs = all.filter_map(|(path, ..)| {
-        let path = path.to_str()?.to_owned();
+        let path = raw::of_path(path);
         let opened = files.open(&path).ok()?;
         (opened.facts.is_program() && opened.facts.form != Form::Other).then(|| relative(&path))
     });
@@ -251,7 +252,7 @@ fn environments(tree: &Tree, config: &Config) -> Vec<Environment> {
         return vec![environment(None, false)];
     }
     let is_special = |path: &str| SPECIAL.iter().any(|folder| path.contains(folder));
-    if !tree.objects().any(|(path, ..)| path.to_str().is_some_and(is_special)) {
+    if !tree.objects().any(|(path, ..)| is_special(&raw::of_path(path))) {
         return vec![environment(Some(4), true)];
     }
     let levels = (1..=4).rev();
@@ -330,14 +331,14 @@ impl Survey {
     /// Starts the libraries that no program loads, on their own.
     fn start_unreached(&mut self, tree: &Tree, files: &TreeFiles<'_>, environment: &Environment) {
         for (path, _, file, _) in tree.objects() {
-            let Some(path) = path.to_str() else { continue };
-            let Ok(opened) = files.open(path) else { continue };
+            let path = raw::of_path(path);
+            let Ok(opened) = files.open(&path) else { continue };
             // Some libraries name an interpreter, to be started as programs where one may execute them.
             let is_program = opened.facts.is_program() && file.is_executable();
             let is_library = opened.facts.form == Form::Library && !is_program;
             let is_ours = environment.platform.runs(opened.facts.machine);
-            if is_library && is_ours && opened.facts.has_dynamic_section && !self.reached.contains(path) {
-                self.start_all(&[relative(path)], files, environment);
+            if is_library && is_ours && opened.facts.has_dynamic_section && !self.reached.contains(&path) {
+                self.start_all(&[relative(&path)], files, environment);
             }
         }
     }

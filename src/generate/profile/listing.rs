@@ -1,10 +1,10 @@
 //! What else is in the directories of a profile: names alone, so that what is missing there is known to be.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::path::Path;
 
 use super::Recorder;
 use crate::host::{Profile, is_core_library};
+use crate::raw;
 
 /// The most names that are listed of one directory; a larger one is not listed, so that nothing is known to
 /// be missing in it.
@@ -39,7 +39,7 @@ impl Recorder<'_> {
     /// for. `None` where nobody can list it.
     fn unrecorded_names(&self, directory: &str, recorded: &HashSet<&str>) -> Option<Vec<String>> {
         let root = self.files.root();
-        let names = root.listing(Path::new(directory)).filter(|names| names.len() <= MOST_NAMES)?;
+        let names = root.listing(&raw::path(directory)).filter(|names| names.len() <= MOST_NAMES)?;
         let base = directory.trim_end_matches('/');
         let is_open = |name: &String| {
             let path = format!("{base}/{name}");
@@ -47,7 +47,7 @@ impl Recorder<'_> {
                 return false;
             }
             // A link that leads nowhere is as good as no file.
-            let metadata = root.metadata(Path::new(&path));
+            let metadata = root.metadata(&raw::path(&path));
             let is_wanted =
                 || metadata.as_ref().is_ok_and(std::fs::Metadata::is_dir) || is_core_library(name);
             let leads_nowhere = matches!(metadata, Err(crate::host::WalkError::NotFound));

@@ -2,12 +2,12 @@
 //! their paths, interpreters.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::Path;
 
 use super::Recorder;
 use crate::elf::{self, Class, Machine};
 use crate::host::DynamicLoader;
 use crate::loader::search_directories;
+use crate::raw;
 use crate::spec::Object;
 
 /// Where programs and libraries are installed besides the directories that are recorded as a whole.
@@ -95,13 +95,13 @@ impl Recorder<'_> {
         let (mut folders, mut files) = (0, 0);
         let mut seen = BTreeSet::new();
         while let Some((folder, depth)) = waiting.pop_front() {
-            let Ok(real) = root.resolve(Path::new(&folder)) else { continue };
-            let real = real.to_string_lossy().into_owned();
+            let Ok(real) = root.resolve(&raw::path(&folder)) else { continue };
+            let real = raw::of_path(real);
             if folders == MOST_FOLDERS || !seen.insert(real.clone()) {
                 continue;
             }
             folders += 1;
-            for entry in root.entries(Path::new(&real)) {
+            for entry in root.entries(&raw::path(&real)) {
                 let path = format!("{real}/{}", entry.name);
                 if entry.is_directory && depth < DEEPEST {
                     waiting.push_back((path, depth + 1));
@@ -114,12 +114,12 @@ impl Recorder<'_> {
     }
 
     fn may_be_loaded(&self, path: &str, name: &str) -> bool {
-        name.contains(".so") || self.files.root().is_executable(Path::new(path))
+        name.contains(".so") || self.files.root().is_executable(&raw::path(path))
     }
 
     /// Adds what the object at a path names.
     fn find_in_file(&self, path: &str, named: &mut Named) {
-        let object = self.files.root().object(Path::new(path)).ok();
+        let object = self.files.root().object(&raw::path(path)).ok();
         let Some(object) = object.and_then(|(data, _)| elf::Object::parse(data).ok()) else { return };
         let interpreter = object.interpreter.as_deref().map(|path| (path, object.machine, object.class));
         let dynamic = object.dynamic.as_ref();
@@ -138,7 +138,7 @@ impl Recorder<'_> {
     fn find(&self, says: &Says<'_>, named: &mut Named) {
         let root = self.files.root();
         let is_directory = |path: &String| {
-            path.starts_with('/') && root.metadata(Path::new(path)).is_ok_and(|found| found.is_dir())
+            path.starts_with('/') && root.metadata(&raw::path(path)).is_ok_and(|found| found.is_dir())
         };
         let lists = says.lists.iter().flat_map(|list| self.expanded(list, says.path));
         named.directories.extend(lists.filter(is_directory));

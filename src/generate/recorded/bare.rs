@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{Content, Found, Ground, find};
 use crate::loader::{Application, Environment, Files, Obstacle, OpenError, Opened, ScopeFiles};
+use crate::raw;
 use crate::script::parse_script;
 use crate::trace::Runs;
 
@@ -70,8 +71,8 @@ pub(in crate::generate) fn find_bare(
     let objects = application.objects.iter().map(|(path, _)| path);
     let members = objects.chain(application.scripts.iter().map(|script| &script.path));
     let real = |path: &String| {
-        let real = fs::canonicalize(directory.join(path)).ok()?;
-        Some((real.into_os_string().into_string().ok()?, path.clone()))
+        let real = fs::canonicalize(directory.join(raw::path(path))).ok()?;
+        Some((raw::of_path(real), path.clone()))
     };
     let files = ScopeFiles::new(application, host);
     let environment = application.environment(&files, environment);

@@ -6,6 +6,7 @@ use super::{Loading, Rule};
 use crate::loader::profile_files::UNRECORDED;
 use crate::loader::search::Outcome;
 use crate::loader::{Edge, EdgeKind, Problem, Rejection};
+use crate::raw;
 
 impl Loading<'_> {
     /// Objects that `/etc/ld.so.preload` names; one that is missing is passed over (ld.so(8)).
@@ -14,7 +15,7 @@ impl Loading<'_> {
             return;
         }
         let Ok(data) = self.search.files().read("/etc/ld.so.preload") else { return };
-        let text = String::from_utf8_lossy(&data).into_owned();
+        let text = raw::string(&data);
         let uncommented = text.split('\n').map(|line| line.split('#').next().unwrap_or_default());
         // A comma and a carriage return belong to the name.
         let names = uncommented.flat_map(|line| line.split([' ', '\t', ':'])).filter(|name| !name.is_empty());
