@@ -119,7 +119,7 @@ pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
     let options = generate::Options {
         runs: read_runs(&recordings, context)?,
         attributes: arguments.attributes.into_iter().collect::<BTreeMap<_, _>>(),
-        library_path: arguments.library_path,
+        library_path: arguments.library_path.iter().map(crate::raw::of_path).collect(),
         names_only: arguments.names_only,
         ..in_root::options(paths, arguments.root.as_deref())
     };

@@ -133,8 +133,9 @@ impl HostOptions {
         let is_elsewhere = self.root.is_some() || self.host.is_some();
         let from_environment =
             || std::env::var_os("LD_LIBRARY_PATH").map(raw::of_path).filter(|_| !is_elsewhere);
+        let typed = start.library_path.as_ref().map(raw::of_path);
         let options = Options {
-            library_path: start.library_path.clone().or_else(from_environment),
+            library_path: typed.or_else(from_environment),
             machine: self.machine,
             isa: self.cpu.as_ref().and_then(|cpu| cpu.isa),
             hwcaps: self.cpu.as_ref().map(|cpu| cpu.hwcaps.clone()).unwrap_or_default(),

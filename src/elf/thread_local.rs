@@ -55,7 +55,7 @@ impl Object {
         let Some(symbols) = &self.symbols else { return wanted };
         let (names, defines) = symbols.undefined_names(self.reader(), &uses.symbols);
         wanted.own |= defines;
-        wanted.symbols = names.into_iter().map(|name| raw::string(name)).collect();
+        wanted.symbols = names.into_iter().map(raw::string).collect();
         wanted
     }
 }

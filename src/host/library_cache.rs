@@ -311,7 +311,7 @@ fn bytes_at(data: &[u8], base: usize, offset: u32) -> Option<&[u8]> {
 }
 
 fn string_at(data: &[u8], base: usize, offset: u32) -> Option<String> {
-    bytes_at(data, base, offset).map(|bytes| raw::string(bytes))
+    bytes_at(data, base, offset).map(raw::string)
 }
 
 #[cfg(test)]

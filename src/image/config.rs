@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer};
 
 use crate::image::{Error, Result};
+use crate::raw;
 use crate::registry::{Digest, Platform};
 
 /// What the configuration of an image says.
@@ -47,11 +48,13 @@ impl Config {
             what: what.to_owned(),
             reason: format!("its configuration cannot be read: {error}"),
         })?;
+        let text = |text: String| raw::string(text.as_bytes());
+        let all = |texts: Vec<String>| texts.into_iter().map(text).collect();
         Ok(Self {
-            env: read.config.env,
-            entrypoint: read.config.entrypoint,
-            cmd: read.config.cmd,
-            working_dir: read.config.working_dir,
+            env: all(read.config.env),
+            entrypoint: all(read.config.entrypoint),
+            cmd: all(read.config.cmd),
+            working_dir: text(read.config.working_dir),
             user: read.config.user,
             labels: read.config.labels,
             architecture: read.architecture,

@@ -334,7 +334,7 @@ impl Files for HostFiles {
             return path.to_owned();
         }
         let resolved = self.root.resolve(&raw::path(path));
-        resolved.map_or_else(|_| path.to_owned(), |real| raw::of_path(real))
+        resolved.map_or_else(|_| path.to_owned(), raw::of_path)
     }
 
     fn is_executable(&self, path: &str) -> bool {

@@ -1,8 +1,7 @@
 //! What runs executed and opened, merged: the part of recordings that a specification is made of.
 //!
 //! A path that the run itself had made (created, renamed or linked to) before it used it is nothing that it needs
-//! of a machine, and is left out. In a path that is no text, which no specification can name, U+FFFD stands for
-//! what is none, so that it is found nowhere.
+//! of a machine, and is left out. Paths that are not UTF-8 are text as everywhere else ([`raw`]).
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -10,6 +9,7 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use super::asking::is_library;
 use super::document::{Event, Header, Kind};
 use super::read::{ReadError, Reader};
+use crate::raw;
 
 /// The bits of the flags of open(2) that say how a file is opened (`O_ACCMODE`); 0 is for reading.
 pub(super) const ACCESS_MODE: u32 = 3;
@@ -241,14 +241,14 @@ impl Run {
         if event.error.is_some() {
             return;
         }
-        let path = event.path.text();
+        let path = raw::text(&event.path.0);
         match event.event {
             Kind::Open if event.exec && self.made.holds(&path) => {
                 self.executed_as_made.insert(path.into_owned());
             }
             Kind::Open if event.exec => self.executed.add(&path),
             Kind::Open if event.flags.unwrap_or(0) & ACCESS_MODE == 0 && !self.made.holds(&path) => {
-                let exe = event.exe.text();
+                let exe = raw::text(&event.exe.0);
                 if let Some(program) = self.program(&exe) {
                     self.opened_by(program).add(&path);
                 }
@@ -261,7 +261,7 @@ impl Run {
             }
             Kind::Rename => {
                 if let Some(to) = &event.other {
-                    self.made.insert(&to.text());
+                    self.made.insert(&raw::text(&to.0));
                 }
             }
             _ => {}
@@ -269,13 +269,13 @@ impl Run {
     }
 
     fn add_lookup(&mut self, event: &Event) {
-        let exe = event.exe.text();
+        let exe = raw::text(&event.exe.0);
         let Some(program) = self.program(&exe) else { return };
         if !self.lookups.contains_key(program) {
             self.lookups.insert(program.to_owned(), Lookups::default());
         }
         if let Some(lookups) = self.lookups.get_mut(program) {
-            lookups.add(&event.path.text(), event.error.is_some());
+            lookups.add(&raw::text(&event.path.0), event.error.is_some());
         }
     }
 
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_is_no_text_is_kept_as_one_that_is_found_nowhere() {
+    fn a_path_that_is_no_text_is_kept_with_its_bytes() {
         let mut runs = Runs::default();
         let open = line("open", "PATH", "/bin/app", r#","flags":0"#);
         let open = open.replace("\"PATH\"", "{\"hex\":\"2f6c2fff2e736f\"}");
@@ -450,8 +450,8 @@ mod tests {
         add(&mut runs, &[open, by]);
         let opener =
             |number: usize| (runs.openers[number].program.as_str(), paths(&runs.openers[number].opened));
-        assert_eq!(opener(0), ("/bin/app", vec![("/l/\u{fffd}.so", 1)]));
-        assert_eq!(opener(1), ("/\u{fffd}", vec![("/l/b.so", 1)]));
+        assert_eq!(opener(0), ("/bin/app", vec![("/l/\u{efff}.so", 1)]));
+        assert_eq!(opener(1), ("/\u{efff}", vec![("/l/b.so", 1)]));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Programs and libraries of a root, named by their paths on this machine: `compat` starts them where they lie
 //! inside the root, as the loader there does.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -18,6 +20,7 @@ pub fn all() -> Vec<Case> {
         case("a_plugin_and_its_program_lie_inside", plugin),
         case("a_specification_says_where_it_lies_inside", specification),
         case("the_origin_in_a_library_path_is_the_programs", library_path),
+        case("names_that_are_not_text_are_their_bytes", raw_names),
     ]
 }
 
@@ -96,6 +99,39 @@ fn specification(workspace: &Workspace) {
         std::fs::write(&document, &output.stdout).expect("the document");
         assert_exit(&compat(root, &["check", &document]), 0);
     }
+}
+
+/// The library lies in a default directory, where a saved host has it, too.
+fn raw_names(workspace: &Workspace) {
+    let sandbox = made(workspace, "/nowhere");
+    let root = &sandbox.root;
+    let app = path(root, "case/bin/app");
+    let (document, profile) = (workspace.text("app.json"), workspace.text("host.json"));
+    let named = |name: &[u8]| {
+        let folder = root.join("usr/lib");
+        std::fs::create_dir_all(&folder).expect("a folder of the root");
+        let place = folder.join(OsStr::from_bytes(name));
+        std::fs::copy(root.join("case/lib/libx.so"), &place).expect("a library");
+        let runs =
+            Scene::new(root, "/case/bin/app").truth(None).lazy.end == crate::harness::loader::End::Entry;
+        let exit = i32::from(!runs);
+        assert_exit(&compat(root, &["check", &app]), exit);
+        std::fs::write(&document, compat(root, &["gen", &app]).stdout).expect("the document");
+        assert_exit(&compat(root, &["check", &document]), exit);
+        assert_exit(&compat(root, &["host", "-o", &profile]), 0);
+        for subject in [&app, &document] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_compat"));
+            command.args(["check", "--host", &profile, subject]).env_remove("LD_LIBRARY_PATH");
+            assert_exit(&command.output().expect("compat starts"), exit);
+        }
+        std::fs::remove_file(place).expect("the library");
+        runs
+    };
+    let (text, bytes) = ("libx.so".to_owned(), b"li\xffx".to_vec());
+    sandbox.take(&Step::Replace { path: "bin/app".to_owned(), text, bytes });
+    assert!(named(b"li\xffx.so"));
+    assert!(!named("li\u{fffd}x.so".as_bytes()));
+    assert!(!named(b"li\xfex.so"));
 }
 
 fn library_path(workspace: &Workspace) {

@@ -37,17 +37,14 @@ impl Found {
         notes
     }
 
-    /// What is not there any more, and what cannot be named.
+    /// What is not there any more.
     fn gone(&self, hosts: &str) -> Vec<String> {
         let programs = &self.recorded.programs;
         let libraries = programs.iter().flat_map(|program| &program.libraries);
         let libraries = libraries.filter(|library| library.gone).map(|library| library.path.as_str());
         let gone_programs =
             programs.iter().filter(|program| program.gone).map(|program| program.path.as_str());
-        let (nameless, gone): (Vec<&str>, Vec<&str>) = gone_programs
-            .filter(|path| !path.is_empty())
-            .chain(libraries)
-            .partition(|path| path.contains(char::REPLACEMENT_CHARACTER));
+        let gone: Vec<&str> = gone_programs.filter(|path| !path.is_empty()).chain(libraries).collect();
         let unknown = programs.iter().filter(|program| program.path.is_empty());
         let of_unknown: Vec<&str> = unknown
             .flat_map(|program| &program.libraries)
@@ -56,18 +53,12 @@ impl Found {
         let gone = list(&gone).map(|list| {
             format!("the runs on {hosts} loaded {list}, which is not here: a check cannot look into it")
         });
-        let nameless = list(&nameless).map(|list| {
-            format!(
-                "the runs on {hosts} loaded {list}, whose path is no UTF-8: a specification cannot name it, and \
-                 a check is undecided"
-            )
-        });
         let of_unknown = list(&of_unknown).map(|list| {
             format!(
                 "the recording does not tell which program loaded {list} on {hosts}: a check is undecided"
             )
         });
-        gone.into_iter().chain(nameless).chain(of_unknown).collect()
+        gone.into_iter().chain(of_unknown).collect()
     }
 }
 
