@@ -174,7 +174,7 @@ impl HostOptions {
 fn saved(file: &Path, options: &Options) -> Result<Host, Failure> {
     let name = file.display().to_string();
     let mut bytes = Vec::new();
-    std::fs::File::open(file)
+    crate::sys::open_stream(file)
         .and_then(|file| file.take(MAXIMUM_PROFILE_SIZE as u64 + 1).read_to_end(&mut bytes))
         .map_err(|error| Failure::undecided(&error).about(&name))?;
     let profile = Profile::parse(&bytes).map_err(|error| Failure::undecided(&error).about(&name))?;

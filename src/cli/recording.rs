@@ -1,6 +1,5 @@
 //! A recording as it is named on the command line: a file, or `-` for standard input.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
@@ -72,7 +71,7 @@ pub fn input(path: &Path) -> Result<Box<dyn BufRead>, Failure> {
         return Ok(Box::new(BufReader::with_capacity(BLOCK, std::io::stdin())));
     }
     let failed = |source| ReadError::Read { file: name(path), source };
-    let file = File::open(path).map_err(|source| failure(&failed(source)))?;
+    let file = crate::sys::open_stream(path).map_err(|source| failure(&failed(source)))?;
     Ok(Box::new(BufReader::with_capacity(BLOCK, file)))
 }
 

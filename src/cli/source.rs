@@ -317,7 +317,7 @@ fn read_stdin() -> Result<Bytes, Failure> {
 }
 
 fn read_file(path: &Path) -> Result<Bytes, Failure> {
-    let file = std::fs::File::open(path).map_err(|error| failure(&Error::io("read", path)(error)))?;
+    let file = crate::sys::open_stream(path).map_err(|error| failure(&Error::io("read", path)(error)))?;
     read_bounded(file, path)
 }
 

@@ -93,7 +93,7 @@ fn read(file: &Path) -> std::io::Result<Vec<u8>> {
     let limit = spec::MAXIMUM_SIZE as u64 + 1;
     match file == Path::new("-") {
         true => std::io::stdin().take(limit).read_to_end(&mut bytes)?,
-        false => std::fs::File::open(file)?.take(limit).read_to_end(&mut bytes)?,
+        false => crate::sys::open_stream(file)?.take(limit).read_to_end(&mut bytes)?,
     };
     Ok(bytes)
 }

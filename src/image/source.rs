@@ -106,15 +106,22 @@ fn archive(text: &str) -> Option<Source> {
 
 /// A directory: what skopeo writes has a file that says so.
 fn directory(path: &Path) -> Source {
-    let version = std::fs::read(path.join("version")).unwrap_or_default();
-    let exported =
-        version.starts_with(b"Directory Transport Version:") && path.join("manifest.json").is_file();
+    let exported = begins_with(&path.join("version"), b"Directory Transport Version:")
+        && path.join("manifest.json").is_file();
     if exported { Source::Exported(path.into()) } else { Source::Folder(path.into()) }
 }
 
 /// Whether a text ends as the names of archives do.
 pub fn has_archive_name(text: &str) -> bool {
     ENDINGS.iter().any(|ending| text.ends_with(ending))
+}
+
+/// Whether a regular file begins with a text.
+fn begins_with(path: &Path, text: &[u8]) -> bool {
+    use std::io::Read as _;
+    let mut head = vec![0; text.len()];
+    let read = crate::sys::open_regular(path).and_then(|mut file| file.read_exact(&mut head));
+    read.is_ok() && head == text
 }
 
 /// Whether a file is an image of Apptainer (SIF, `pkg/sif/sif.go`: 32 bytes of launch script, then the magic).

@@ -8,6 +8,7 @@ mod mount;
 mod process;
 mod signal;
 mod socket;
+mod stream;
 mod temporary;
 
 pub use credential::{set_file_system_group, set_file_system_user, set_groups};
@@ -18,4 +19,5 @@ pub use mount::{add_mount_flags, mount_number};
 pub use process::{execute, fork, unshare_folder_and_mask, unshare_mounts};
 pub use signal::{Received, SignalSet, block, ignore, is_ignored, restore, wait_for};
 pub use socket::{Peer, peer};
+pub use stream::{Stream, open_stream};
 pub use temporary::{PREFIX, Temporary, remove_abandoned};

@@ -1,7 +1,6 @@
 //! Files with credentials: containers-auth.json(5) and docker's `config.json` are one format.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -52,7 +51,7 @@ impl AuthFile {
     pub fn open(path: &Path) -> Result<Self> {
         let fault = |reason: String| Error::Settings { path: path.to_owned(), reason };
         let mut bytes = Vec::new();
-        File::open(path)
+        crate::sys::open_stream(path)
             .and_then(|file| file.take(limit::SETTINGS_FILE).read_to_end(&mut bytes))
             .map_err(|error| fault(format!("could not read the credentials: {error}")))?;
         Self::parse(path, &bytes)

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use super::EngineKind;
 use crate::registry::Digest;
 use crate::registry::error::{Error, Result};
+use crate::registry::limit;
 use crate::registry::remote::TlsOptions;
 
 /// An engine's address.
@@ -113,7 +114,7 @@ fn named(kind: EngineKind, image: &str, variables: Variables<'_>) -> Result<Opti
     let folder = configuration(variables).filter(|_| kind == EngineKind::Docker);
     let Some(folder) = folder else { return Ok(None) };
     let current = || {
-        let config = std::fs::read(folder.join("config.json")).ok()?;
+        let config = read(&folder.join("config.json")).ok()?;
         let config: Config = serde_json::from_slice(&config).ok()?;
         config.current_context
     };
@@ -122,6 +123,14 @@ fn named(kind: EngineKind, image: &str, variables: Variables<'_>) -> Result<Opti
         Some(context) => of_context(image, &folder, &context).map(Some),
         None => Ok(None),
     }
+}
+
+/// A file of docker's settings.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    crate::sys::open_regular(path)?.take(limit::SETTINGS_FILE).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn configuration(variables: Variables<'_>) -> Option<PathBuf> {
@@ -164,7 +173,7 @@ fn of_context(image: &str, folder: &Path, context: &str) -> Result<Endpoint> {
             "`docker context ls` lists them; DOCKER_HOST=unix:///var/run/docker.sock names an engine directly"
                 .to_owned(),
     };
-    let bytes = std::fs::read(&file).map_err(|error| unusable(format!("{}: {error}", file.display())))?;
+    let bytes = read(&file).map_err(|error| unusable(format!("{}: {error}", file.display())))?;
     let parsed: Context =
         serde_json::from_slice(&bytes).map_err(|error| unusable(format!("{}: {error}", file.display())))?;
     let ContextEndpoint { host, skip_verification } = parsed.endpoints.docker;

@@ -2,11 +2,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 use super::super::blob::BlobReader;
@@ -86,6 +87,8 @@ pub(super) async fn lock(path: &Path) -> Result<Lock> {
         .create(true)
         .truncate(false)
         .write(true)
+        // A pipe in its place would wait for a reader.
+        .custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32)
         .open(path)
         .map_err(Error::io("lock", path))?;
     let start = Instant::now();

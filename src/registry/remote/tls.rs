@@ -97,7 +97,7 @@ fn fault(path: &Path, reason: impl std::fmt::Display) -> Error {
 fn read(path: &Path) -> Result<Vec<u8>> {
     use std::io::Read as _;
     let mut bytes = Vec::new();
-    fs::File::open(path)
+    crate::sys::open_stream(path)
         .and_then(|file| file.take(limit::SETTINGS_FILE).read_to_end(&mut bytes))
         .map_err(|error| fault(path, format!("could not be read: {error}")))?;
     Ok(bytes)
