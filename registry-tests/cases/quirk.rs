@@ -23,6 +23,7 @@ pub fn cases() -> Vec<Case> {
             &[],
             other_under_tag,
         ),
+        Case::new("quirk::a_push_takes_no_tag_away_from_an_image_unless_it_is_told_to", &[], taken),
         Case::new("quirk::an_immutable_tag_is_told_in_the_registrys_words", &[], immutable),
         Case::new("quirk::what_was_attached_while_the_api_failed_is_found_when_it_works", &[], flapping),
         Case::new("quirk::a_name_that_does_not_resolve_is_told_without_debug_text", &[], no_name),
@@ -44,7 +45,9 @@ fn gitlab(workspace: &Workspace) {
     registry.treat_referrers(Referrers::TagIsSubject);
     let (image, _) = image(&registry);
     let check = workspace.compat(["check", "--no-cache", &image]).run();
-    check.fails_clearly().says("no compatibility artifact is attached").says("compat attach");
+    let check = check.fails_clearly().says("no compatibility artifact is attached");
+    // What a hint names works.
+    check.says("compat check --generate").says("compat push").never_says("compat attach");
     assert!(discovered(&discover(workspace, &image)).is_empty());
     specification(workspace, "app.json", "a");
     registry.forget();
@@ -94,6 +97,38 @@ fn other_under_tag(workspace: &Workspace) {
         let inspect = workspace.compat(["inspect", &format!("{}/demo:{tag}", registry.address())]).ok();
         inspect.says(&put);
     }
+}
+
+fn taken(workspace: &Workspace) {
+    let registry = MemoryRegistry::honest();
+    let (image, _) = image(&registry);
+    let index = Place::server(&registry.address(), "demo").index("2");
+    specification(workspace, "a.json", "a");
+    specification(workspace, "b.json", "b");
+    let layout = "oci:layout:1".to_owned();
+    workspace.compat(["copy", &image, &layout]).ok();
+    registry.forget();
+    for (reference, kind) in [
+        (image, "is a container image"),
+        (format!("{}/demo:2", registry.address()), "is an index of images"),
+        (layout, "is a container image"),
+    ] {
+        let before = workspace.compat(["inspect", &reference]).ok().stdout;
+        let refused = workspace.compat(["push", &reference, "a.json"]).run().exits(2);
+        refused.says(kind).says("--replace").says("compat attach");
+        assert_eq!(workspace.compat(["inspect", &reference]).ok().stdout, before);
+        let written =
+            |request: &crate::harness::http::Recorded| !["GET", "HEAD"].contains(&request.method.as_str());
+        assert!(!registry.requests().iter().any(written), "{}", lines(&registry.requests()));
+        workspace.compat(["push", "--replace", &reference, "a.json"]).ok();
+        // An artifact gives its tag to the next one, and the same one is pushed once.
+        for file in ["a.json", "b.json", "b.json"] {
+            workspace.compat(["push", &reference, file]).ok();
+        }
+        workspace.compat(["check", "--no-cache", &reference]).ok();
+        registry.forget();
+    }
+    workspace.compat(["inspect", &format!("{}/demo@{}", registry.address(), index.digest)]).ok();
 }
 
 fn immutable(workspace: &Workspace) {

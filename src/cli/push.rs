@@ -19,7 +19,8 @@ Examples:
   # into an image layout, no registry needed
   compat push oci:artifacts:app compat.json
 
-The same document pushed twice has the same digest, and nothing is sent again. SOURCE_DATE_EPOCH, where \
+The same document pushed twice has the same digest, and nothing is sent again. Another one takes the tag \
+over from a compatibility artifact, and from nothing else without --replace. SOURCE_DATE_EPOCH, where \
 it is set, becomes the artifact's creation time.")]
 pub struct PushArguments {
     /// Where to: HOST/NAME:TAG or oci:DIR:TAG (without a tag: found by its digest only)
@@ -37,6 +38,11 @@ pub struct PushArguments {
     /// Let a recording (`compat record`) travel with it, compressed; - is standard input; may be given more than once
     #[arg(long, value_name = "RUN")]
     recording: Vec<PathBuf>,
+
+    /// Push also if the tag names something else than a compatibility artifact, such as an image, and take the tag away
+    /// from it
+    #[arg(long)]
+    replace: bool,
 
     /// How the result is printed
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
@@ -81,7 +87,7 @@ pub fn run(arguments: &PushArguments, context: &Context) -> Result<Exit, Failure
     }
     let session = arguments.registry.session(location.host(), context)?;
     let store = Store::new(&session.client, &location.place, Access::Push);
-    let pushed = session.run(push(&store, location.tag(), &packed))?;
+    let pushed = session.run(push(&store, location.tag(), &packed, arguments.replace))?;
     let report = PushReport {
         reference: location.to_string(),
         digest: pushed.descriptor.digest.to_string(),

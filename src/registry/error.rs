@@ -65,6 +65,8 @@ pub enum Error {
     NoArtifact {
         /// The image.
         image: String,
+        /// Why nothing can be attached to it, if that is so: [`Error::CannotKeep`] in words.
+        refusal: Option<String>,
     },
     /// An index has no manifest for a platform.
     #[error("{image} has no manifest for {platform} (it has {offered})")]
@@ -271,6 +273,14 @@ pub enum Error {
         /// The digest in the target, if it is there.
         actual: Option<Digest>,
     },
+    /// A push to a tag that names something else than a compatibility artifact.
+    #[error("{reference} is {kind}, and the push would take its tag away")]
+    TagTaken {
+        /// The tag.
+        reference: String,
+        /// What it names.
+        kind: String,
+    },
     /// A registry that has no way to keep what refers to a manifest.
     #[error("{subject}: this registry cannot keep what is attached: it has no referrers API, and {reason}")]
     CannotKeep {
@@ -317,6 +327,7 @@ impl Error {
                 | Self::OtherTransport { .. }
                 | Self::InvalidPlatform { .. }
                 | Self::InvalidOption { .. }
+                | Self::TagTaken { .. }
         )
     }
 
@@ -357,7 +368,13 @@ impl Error {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::NoArtifact { image } => {
+            Self::NoArtifact { image, refusal: Some(refusal) } => {
+                return Some(format!(
+                    "`compat check --generate {image}` derives it from the image; nothing can be attached here ({refusal}): \
+                     push it under a tag of its own with `compat push`, and check that one"
+                ));
+            }
+            Self::NoArtifact { image, refusal: None } => {
                 return Some(format!(
                     "attach one with `compat attach --generate {image}`; for an image of others, \
                      `compat check --generate {image}` derives it without attaching"
@@ -381,6 +398,9 @@ impl Error {
             }
             Self::OtherDigest { .. } => {
                 "a registry may take it if both sides are named by the digest (@sha512:…); a layout (oci:DIR:TAG) does"
+            }
+            Self::TagTaken { .. } => {
+                "push it under another tag, attach it to the image with `compat attach`, or push with --replace"
             }
             Self::CannotKeep { .. } => {
                 "push the artifact under a tag of its own with `compat push`, and check that one"
@@ -486,7 +506,7 @@ mod tests {
     #[test]
     fn what_a_user_can_do_is_said() {
         let hint = |error: Error| format!("{error}\n{}", error.hint().unwrap_or_default());
-        insta::assert_snapshot!(hint(Error::NoArtifact { image: "ghcr.io/a/b:1".into() }), @r"
+        insta::assert_snapshot!(hint(Error::NoArtifact { image: "ghcr.io/a/b:1".into(), refusal: None }), @r"
         no compatibility artifact is attached to ghcr.io/a/b:1
         attach one with `compat attach --generate ghcr.io/a/b:1`; for an image of others, `compat check --generate ghcr.io/a/b:1` derives it without attaching
         ");

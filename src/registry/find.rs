@@ -21,6 +21,7 @@ use super::limit;
 use super::location::{Location, Selector};
 use super::manifest::{Descriptor, Index, Resolved};
 use super::platform::Platform;
+use super::referrers;
 use super::store::Store;
 use super::text::listed;
 use crate::spec::media_type;
@@ -86,7 +87,7 @@ pub async fn find(store: &Store, cache: &Cache, location: &Location, options: &F
         Kind::Index(index) => finder.of_index(&index, &source.descriptor.digest, options).await?,
         Kind::Image => finder.of_image(&source.descriptor.digest).await?,
         Kind::Other(kind) => match finder.of_image(&source.descriptor.digest).await {
-            Err(Error::NoArtifact { image }) => return Err(artifact::other(&image, &kind)),
+            Err(Error::NoArtifact { image, .. }) => return Err(artifact::other(&image, &kind)),
             other => other?,
         },
     };
@@ -120,7 +121,10 @@ type Attached = (Level, Digest, Vec<Descriptor>);
 impl Finder<'_> {
     async fn of_image(&self, digest: &Digest) -> Result<Attached> {
         let found = self.referrers(digest).await?;
-        if found.is_empty() { Err(self.no_artifact()) } else { Ok((Level::Manifest, digest.clone(), found)) }
+        match found.is_empty() {
+            true => Err(self.no_artifact(digest).await),
+            false => Ok((Level::Manifest, digest.clone(), found)),
+        }
     }
 
     async fn of_index(&self, index: &Index, digest: &Digest, options: &FindOptions) -> Result<Attached> {
@@ -134,7 +138,10 @@ impl Finder<'_> {
             return Err(no_platform(&self.location.to_string(), index, &options.platform));
         }
         let found = self.referrers(digest).await?;
-        if found.is_empty() { Err(self.no_artifact()) } else { Ok((Level::Index, digest.clone(), found)) }
+        match found.is_empty() {
+            true => Err(self.no_artifact(digest).await),
+            false => Ok((Level::Index, digest.clone(), found)),
+        }
     }
 
     /// Takes the artifact that counts of those that are attached.
@@ -169,16 +176,28 @@ impl Finder<'_> {
             let chosen = Chosen { candidates: candidates - others, reason: choice.reason, gone, doubts };
             return self.finish(*artifact, source, level, chosen).await;
         }
-        Err(self.no_artifact())
+        Err(self.no_artifact(&subject).await)
     }
 
-    fn no_artifact(&self) -> Error {
+    /// The failure of an image that nothing is attached to; whether it could be decides what a user may do.
+    async fn no_artifact(&self, subject: &Digest) -> Error {
         let image = self.location.to_string();
         if self.offline {
             // What was not there when it was last asked for may be there now.
             return Error::Offline { what: format!("a compatibility artifact attached to {image}") };
         }
-        Error::NoArtifact { image }
+        let kept = match self.store {
+            Store::Remote(repository) => referrers::expect_kept(repository, subject).await,
+            Store::Layout(_) => Ok(()),
+        };
+        let refusal = match kept {
+            Err(Error::CannotKeep { reason, .. }) => {
+                Some(format!("the registry has no referrers API, and {reason}"))
+            }
+            // What could not be found out is said when it matters.
+            Ok(()) | Err(_) => None,
+        };
+        Error::NoArtifact { image, refusal }
     }
 
     /// A manifest: by digest from the cache, by tag only when offline.

@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
-use super::artifact::Packed;
+use super::artifact::{self, Kind, Packed};
 use super::blob::BlobSource;
-use super::error::Result;
+use super::error::{Error, Result};
 use super::location::Selector;
 use super::manifest::Descriptor;
 use super::referrers::{self, ListedBy};
 use super::store::{Name, Store};
+use super::text::shown;
 
 /// How often a manifest is sent again whose blobs the registry does not see.
 const ATTEMPTS: u32 = 5;
@@ -34,22 +35,39 @@ pub struct Attached {
     pub listed_by: ListedBy,
 }
 
-/// Pushes an artifact under a tag, or under its digest.
+/// Pushes an artifact under a tag, or under its digest. What is no compatibility artifact keeps its tag, unless
+/// `replace` says otherwise.
 ///
 /// # Errors
 ///
-/// Where the store does not take it.
-pub async fn push(store: &Store, tag: Option<&str>, packed: &Packed) -> Result<Pushed> {
+/// [`Error::TagTaken`] where the tag names something else, or where the store does not take it.
+pub async fn push(store: &Store, tag: Option<&str>, packed: &Packed, replace: bool) -> Result<Pushed> {
     let descriptor = packed.descriptor.clone();
     let selector = match tag {
         Some(tag) => Selector::Tag(tag.to_owned()),
         None => Selector::Digest(descriptor.digest.clone()),
     };
-    if store.manifest_digest(&selector).await? == Some(descriptor.digest.clone()) {
-        return Ok(Pushed { descriptor, sent: false });
+    match store.manifest_digest(&selector).await? {
+        Some(there) if there == descriptor.digest => return Ok(Pushed { descriptor, sent: false }),
+        Some(_) if tag.is_some() && !replace => expect_artifact(store, &selector).await?,
+        _ => {}
     }
     send(store, tag.map_or(Name::Digest, Name::Tag), packed).await?;
     Ok(Pushed { descriptor, sent: true })
+}
+
+/// Makes sure that a tag names a compatibility artifact, which another one may take the place of.
+async fn expect_artifact(store: &Store, tag: &Selector) -> Result<()> {
+    let kind = match store.manifest(tag).await.and_then(|resolved| artifact::recognise(&resolved)) {
+        Ok(Kind::Compatibility(_)) | Err(Error::NotFound { .. }) => return Ok(()),
+        Ok(Kind::Image) => "a container image".to_owned(),
+        Ok(Kind::Index(_)) => "an index of images".to_owned(),
+        Ok(Kind::Other(kind)) if kind.is_empty() => "an artifact without a type".to_owned(),
+        Ok(Kind::Other(kind)) => format!("an artifact of type {}", shown(&kind, 200)),
+        Err(Error::Malformed { .. }) => "something else".to_owned(),
+        Err(error) => return Err(error),
+    };
+    Err(Error::TagTaken { reference: store.display(tag), kind })
 }
 
 /// Pushes an artifact whose manifest names a subject, and makes sure that it is found from there.

@@ -23,7 +23,7 @@ fn packed(text: &str) -> super::super::Packed {
 
 fn push_image(layout: &Layout) -> Descriptor {
     let store = Store::Layout(layout.clone());
-    run(push(&store, Some("app"), &packed("image"))).unwrap().descriptor
+    run(push(&store, Some("app"), &packed("image"), false)).unwrap().descriptor
 }
 
 fn attach_to(layout: &Layout, subject: &Descriptor, text: &str) -> Descriptor {
@@ -40,7 +40,7 @@ fn what_is_pushed_is_found_by_tag_by_digest_and_alone() {
     {
         assert_eq!(layout.manifest(&selector).unwrap().descriptor.digest, descriptor.digest);
     }
-    let again = run(push(&Store::Layout(layout.clone()), Some("app"), &packed("image"))).unwrap();
+    let again = run(push(&Store::Layout(layout.clone()), Some("app"), &packed("image"), false)).unwrap();
     assert!(!again.sent);
     assert_eq!(layout.tags().unwrap(), ["app"]);
 }
@@ -77,7 +77,7 @@ fn a_referrer_is_listed_under_the_fallback_tag_for_clients_that_look_there() {
     assert_eq!(layout.tags().unwrap(), ["app"]);
     // What somebody else keeps there stays.
     let other = push_image(&layout);
-    run(push(&Store::Layout(layout.clone()), Some(&tag), &packed("other"))).unwrap();
+    run(push(&Store::Layout(layout.clone()), Some(&tag), &packed("other"), true)).unwrap();
     attach_to(&layout, &other, "3");
     assert!(matches!(layout.manifest(&Selector::Tag(tag)).unwrap().parse().unwrap(), Manifest::Image(_)));
     assert_eq!(layout.referrers(&image.digest).unwrap().len(), 3);
@@ -88,7 +88,7 @@ fn a_tag_that_moves_leaves_the_old_manifest_readable() {
     let (_folder, layout) = layout();
     let old = push_image(&layout);
     let store = Store::Layout(layout.clone());
-    let new = run(push(&store, Some("app"), &packed("new"))).unwrap().descriptor;
+    let new = run(push(&store, Some("app"), &packed("new"), false)).unwrap().descriptor;
     assert_eq!(layout.manifest(&Selector::Tag("app".into())).unwrap().descriptor.digest, new.digest);
     assert!(layout.manifest(&Selector::Digest(old.digest)).is_ok());
 }
@@ -151,7 +151,7 @@ fn many_create_one_layout_at_once() {
             let layout = &layout;
             scope.spawn(move || {
                 let tag = format!("t{number}");
-                run(push(&Store::Layout(layout.clone()), Some(&tag), &packed(&tag))).unwrap();
+                run(push(&Store::Layout(layout.clone()), Some(&tag), &packed(&tag), false)).unwrap();
             });
         }
     });
@@ -240,6 +240,6 @@ fn a_foreign_folder_is_refused_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("letter.txt"), "").unwrap();
     let store = Store::Layout(Layout::new(folder.path()));
-    assert!(run(push(&store, Some("app"), &packed("image"))).is_err());
+    assert!(run(push(&store, Some("app"), &packed("image"), false)).is_err());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }

@@ -7,7 +7,7 @@ use super::*;
 fn streamed(folder: &std::path::Path) -> (Descriptor, BlobSource) {
     let source = Store::Layout(Layout::new(folder));
     let packed = pack(b"{}", PackOptions::default()).unwrap();
-    run(push(&source, Some("1"), &packed)).unwrap();
+    run(push(&source, Some("1"), &packed, false)).unwrap();
     (packed.blobs[0].0.clone(), BlobSource::Stored(source))
 }
 

@@ -84,7 +84,7 @@ fn a_copy_sends_again_what_the_target_lost() {
     let folder = tempfile::tempdir().unwrap();
     let source = Store::Layout(layout::Layout::new(folder.path()));
     let packed = super::super::super::pack(br#"{"version":"1.0.0"}"#, PackOptions::default()).unwrap();
-    run(super::super::super::push(&source, Some("1"), &packed)).unwrap();
+    run(super::super::super::push(&source, Some("1"), &packed, false)).unwrap();
     let to = Store::Remote(repository(&target, Access::Push));
     run(copy::copy(&source, &tag(), &to, Some("1"), false, &Silent)).unwrap();
     let blobs = target.log().iter().filter(|line| line.contains("/blobs/")).count();
