@@ -9,7 +9,7 @@ use crate::loader::start::{honest, start_object_or_script};
 use crate::loader::{
     Effort, Environment, Facts, Files, Load, PassedOver, Problem, ScopeFiles, Start, start_script_line,
 };
-use crate::spec::{Alternatives, Script, Specification};
+use crate::spec::{Alternatives, Script, Specification, written_size};
 
 /// What a start takes of the budget, and each problem that is told with a subject.
 const COST_OF_START: usize = 64;
@@ -86,9 +86,9 @@ impl Application {
     pub(super) fn size(&self) -> u64 {
         let objects = self.objects.iter().map(|(_, facts)| facts.size).sum::<u64>();
         let links = self.links.iter().map(|(path, target)| path.len() + target.len()).sum::<usize>();
-        let scripts = self.scripts.iter().map(|script| script.path.len() + script.interpreter.len());
+        let scripts = self.scripts.iter().map(written_size).sum::<u64>();
         let subjects = self.subjects.iter().map(String::len).sum::<usize>();
-        objects + (links + scripts.sum::<usize>() + subjects) as u64
+        objects + scripts + (links + subjects) as u64
     }
 
     /// The environment with the directories that the application itself puts into `LD_LIBRARY_PATH`;

@@ -118,4 +118,54 @@ mod tests {
         assert_eq!(budget.problem(), None);
         assert!(budget.spend(Effort::Search, 1 << 26) && !budget.spend(Effort::Search, 1));
     }
+
+    #[test]
+    fn every_list_of_a_document_lets_more_be_done_for_it() {
+        use crate::loader::{Application, Facts, ScopeFiles};
+        use crate::spec::{
+            self, Definitions, DlopenNeed, DlopenPriority, ObjectKind, Provision, Script, ScriptBody,
+            Symbols, ThreadLocal,
+        };
+        let many = || vec!["n".repeat(1000); 1 << 13];
+        let symbols = || Symbols { weak_lazy: many(), ..Symbols::default() };
+        let opened = || DlopenNeed {
+            sonames: many(),
+            feature: None,
+            description: None,
+            priority: DlopenPriority::Suggested,
+        };
+        let provided = |definitions| Some(Provision { versions: None, symbol_versions: false, definitions });
+        let changes: [&dyn Fn(&mut spec::Object); 7] = [
+            &|object| object.own = symbols(),
+            &|object| object.unversioned = symbols(),
+            &|object| object.filter = many(),
+            &|object| object.runpath = Some(many().join(":")),
+            &|object| object.dlopen = vec![opened()],
+            &|object| {
+                object.provides = provided(vec![Definitions { indirect: many(), ..Definitions::default() }])
+            },
+            &|object| {
+                object.thread_local =
+                    Some(ThreadLocal { initial_exec_symbols: many(), ..ThreadLocal::default() })
+            },
+        ];
+        for (number, change) in changes.iter().enumerate() {
+            let mut object = spec::Object::new("x", ObjectKind::Library, "x86_64", 64);
+            change(&mut object);
+            assert!(Facts::of_specified(&object).unwrap().size > USUAL_SIZE, "{number}");
+        }
+        let body = Some(ScriptBody { command: many(), ..ScriptBody::default() });
+        let script = Script {
+            path: "x".into(),
+            interpreter: "/bin/sh".into(),
+            argument: None,
+            body,
+            not_executable: false,
+        };
+        let application = Application { scripts: vec![script], ..Application::default() };
+        let files = crate::loader::HostFiles::new(crate::host::Root::at(std::path::Path::new("/")).unwrap());
+        ScopeFiles::new(&application, &files);
+        let budget = &crate::loader::Files::memory(&files).budget;
+        assert!(budget.spend(Effort::Search, 3 << 24));
+    }
 }

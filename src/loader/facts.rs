@@ -11,7 +11,7 @@ use crate::elf::{
 use crate::loader::mark;
 use crate::loader::specified::{
     has_unknown, specified_dependencies, specified_identification, specified_initial_exec, specified_layout,
-    specified_size, specified_thread_local, specified_versions,
+    specified_thread_local, specified_versions,
 };
 use crate::raw;
 use crate::spec;
@@ -254,7 +254,7 @@ impl Facts {
             version_definitions: provides.and_then(|provides| provides.versions.clone()),
             dlopen: object.dlopen.clone(),
             number: next_number(),
-            size: specified_size(object),
+            size: spec::written_size(object),
             initial_exec: specified_initial_exec(object).into(),
             symbols: Symbols::Listed(Listed::of(object)),
         })

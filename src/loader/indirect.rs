@@ -23,6 +23,9 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, budget: &Budget) {
     }
     let mut problems = Vec::new();
     for object in load.objects[1..load.global].iter().rev() {
+        if !budget.spend(Effort::Symbols, 1 + object.facts.import_count() / 4) {
+            return;
+        }
         let imports = object.facts.imports().into_iter().chain(object.facts.own_references());
         for import in imports.filter(|import| functions.contains(import.name)) {
             if !budget.spend(Effort::Symbols, 8 + import.name.len() / 8) {

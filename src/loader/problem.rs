@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::loader::Effort;
 use crate::loader::profile_files::is_unrecorded;
-use crate::spec::{DlopenNeed, DlopenPriority};
+use crate::spec::{DlopenNeed, DlopenPriority, written_size};
 
 /// What a problem does to the start of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -432,20 +432,7 @@ impl Problem {
 
     /// About how many bytes a report of it takes.
     pub(super) fn size(&self) -> usize {
-        struct Counter(usize);
-        impl std::io::Write for Counter {
-            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-                self.0 += bytes.len();
-                Ok(bytes.len())
-            }
-            fn flush(&mut self) -> std::io::Result<()> {
-                Ok(())
-            }
-        }
-        let mut counter = Counter(0);
-        // Nothing in it can fail to be written; a report would lack what could not be written, too.
-        let _ = serde_json::to_writer(&mut counter, self);
-        counter.0
+        written_size(self) as usize
     }
 
     /// The library that is missing or cannot be used, by the name it was asked for.

@@ -96,21 +96,6 @@ pub(super) fn specified_versions(object: &spec::Object) -> Vec<(String, Vec<(Str
     object.wants.iter().map(of_library).collect()
 }
 
-/// The bytes that an object's names take in a document.
-pub(super) fn specified_size(object: &spec::Object) -> u64 {
-    let list = |names: &[String]| names.iter().map(|name| name.len() as u64 + 3).sum::<u64>();
-    let symbols = |all: &spec::Symbols| {
-        [&all.symbols, &all.lazy, &all.copy, &all.weak].iter().map(|names| list(names)).sum::<u64>()
-    };
-    let versions = object.wants.iter().flat_map(|need| &need.versions);
-    let wanted: u64 = versions.map(|need| symbols(&need.symbols) + need.version.len() as u64).sum();
-    let definitions = object.provides.iter().flat_map(|provision| &provision.definitions);
-    let lists = definitions.flat_map(|group| [&group.symbols, &group.hidden, &group.canonical]);
-    let provided: u64 = lists.map(|names| list(names)).sum();
-    let own = object.path.len() as u64 + list(&object.needed);
-    own + symbols(&object.unversioned) + wanted + provided
-}
-
 /// Segments as a document states them.
 pub(crate) fn specify_layout(layout: &Layout) -> spec::Layout {
     let segment = |segment: &Segment| {

@@ -53,7 +53,8 @@ fn targets(load: &Load, index: usize, budget: &Budget) -> Vec<(usize, Option<Str
     let wanted = load.objects[index].facts.initial_exec();
     let mut targets: Vec<(usize, Option<String>)> = wanted.own.then_some((index, None)).into_iter().collect();
     for symbol in &wanted.symbols {
-        if !budget.spend(Effort::Symbols, 16) {
+        // Each object may be asked twice.
+        if !budget.spend(Effort::Symbols, 16 + 4 * load.objects.len()) {
             break;
         }
         if let Some(provider) = load.first_definition(index, &raw::bytes(symbol)) {

@@ -370,7 +370,9 @@ pub struct Symbols {
 impl Symbols {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        [&self.symbols, &self.lazy, &self.copy, &self.weak].iter().all(|list| list.is_empty())
+        [&self.symbols, &self.lazy, &self.copy, &self.weak, &self.weak_lazy]
+            .iter()
+            .all(|list| list.is_empty())
     }
 }
 

@@ -13,6 +13,7 @@ pub mod media_type;
 mod read;
 mod recorded;
 pub mod schema;
+mod size;
 
 pub use document::{
     Alternatives, ClosureEntry, Definitions, Detail, Distinction, DlopenNeed, DlopenPriority, LibraryNeed,
@@ -24,6 +25,7 @@ pub use layout::{Identification, Layout, Segment, SegmentRole};
 pub use loader::{DynamicLoader, Flavour};
 pub use read::{Error, parse};
 pub use recorded::{Recorded, RecordedLibrary, RecordedProgram};
+pub use size::written_size;
 
 /// The version that this program writes.
 pub const VERSION: &str = "1.0.0";

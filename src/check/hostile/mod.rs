@@ -13,7 +13,7 @@ use crate::host::DynamicLoader;
 use crate::loader::{Effort, Problem};
 use crate::spec::{
     Definitions, DlopenNeed, DlopenPriority, LibraryNeed, Object, ObjectKind, Provision, Script,
-    Specification, Symbols, VersionNeed,
+    Specification, Symbols, ThreadLocal, VersionNeed,
 };
 
 /// How long anything here may take, even unoptimised on a busy machine: optimised it is about a second.
@@ -271,4 +271,27 @@ fn one_subject_hundreds_of_thousands_of_times_is_started_until_it_is_too_much() 
     let found = report(&document);
     assert_eq!((found.subjects.len(), found.verdict), (600_000, Verdict::Undecided));
     assert!(exceeded(&found).is_some());
+}
+
+#[test]
+fn symbols_in_static_memory_are_asked_of_all_objects_so_far() {
+    let wanted = |number: usize| ThreadLocal {
+        size: 1,
+        initial_exec_symbols: names(number),
+        ..ThreadLocal::default()
+    };
+    let library = |number: usize| Object {
+        soname: Some(format!("n{number}")),
+        thread_local: Some(wanted(100)),
+        ..object(&format!("n{number}"))
+    };
+    let mut objects: Vec<Object> = (0..3000).map(library).collect();
+    objects.push(Object { needed: names(3000), runpath: Some("$ORIGIN".to_owned()), ..object("plugin") });
+    objects.push(program(|_| ()));
+    let options = Options { host_program: Some("/usr/bin/env".to_owned()), ..Options::default() };
+    let document = Specification { subjects: vec!["plugin".to_owned()], ..document(objects) };
+    let start = Instant::now();
+    let report = check(&document, &made_host(&options));
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+    assert_eq!(exceeded(&report), Some(Effort::Symbols), "{:?}", report.findings.first());
 }
