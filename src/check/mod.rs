@@ -309,6 +309,12 @@ impl Report {
             worst = worst.max(finding.impact);
             self.add_finding(finding);
         }
+        for found in &load.elsewhere {
+            let (library, path) = (found.library.clone(), found.path.clone());
+            worst = worst.max(Impact::Warning);
+            let remark = Remark::LeftToSearch { library, path };
+            self.add_finding(Finding::remark(Impact::Warning, remark, vec![subject.to_owned()]));
+        }
         for left in &load.left_to_program {
             self.add_finding(Finding::left_to_program(subject, left));
         }

@@ -200,6 +200,14 @@ pub enum Remark {
     },
     /// Files of a directory that are no subjects on this host.
     PassedOver(PassedOver),
+    /// A library that files of a directory need lies in it where they do not look: the program that loads or starts them
+    /// has to load it before, or to say where it is.
+    LeftToSearch {
+        /// The name that it is asked for by.
+        library: String,
+        /// The file of the directory.
+        path: String,
+    },
     /// Symbols that a library, or one that it loads, expects from the program that loads it.
     LeftToProgram {
         /// The library.

@@ -170,6 +170,10 @@ impl Group<'_> {
             Matter::Remark(remark) => {
                 self.sentence = remark::describe(remark);
                 self.details = details_of_remark(remark);
+                if matches!(remark, Remark::LeftToSearch { .. }) {
+                    let subjects = names(first.subjects.iter().map(String::as_str));
+                    self.details.push(format!("needed by {subjects}"));
+                }
             }
         }
         self.details.extend(first.message.iter().map(|message| format!("would print: {message}")));

@@ -30,10 +30,10 @@ const TESTS: [&str; 8] =
 pub(super) fn is_place_of_programs(top: &Path, path: &Path) -> bool {
     let Ok(inside) = path.strip_prefix(top) else { return true };
     let directories = names(inside.parent().unwrap_or(inside));
-    if directories.is_empty() {
-        return true;
-    }
     let own = top.file_name().map(|name| name.to_string_lossy().into_owned());
+    if directories.is_empty() {
+        return !own.is_some_and(|own| is_library_of_python(&own));
+    }
     let is_module = |name: &String| {
         MODULES.contains(&name.as_str()) || TESTS.contains(&name.as_str()) || is_library_of_python(name)
     };
@@ -97,6 +97,8 @@ mod tests {
         let modules = Path::new("/srv/node_modules");
         assert!(!is_place_of_programs(modules, Path::new("/srv/node_modules/semver/bin/semver.js")));
         assert!(is_place_of_programs(modules, Path::new("/srv/node_modules/run.sh")));
+        let python = Path::new("/usr/lib/python3.11");
+        assert!(!is_place_of_programs(python, Path::new("/usr/lib/python3.11/cgi.py")));
     }
 
     #[test]

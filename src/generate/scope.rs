@@ -248,8 +248,12 @@ impl Reader {
         } else if scripts.is_empty() {
             return Err(Error::Empty { path: shown.to_owned() });
         } else {
-            // A directory of nothing but scripts is about these.
-            scripts.into_iter().for_each(|script| self.add_script(script));
+            // A directory of nothing but scripts is about these; about test data only if there is nothing else.
+            let (tests, others): (Vec<_>, Vec<_>) =
+                scripts.into_iter().partition(|script| member::is_test_data(&script.path));
+            let (subjects, passed) = if others.is_empty() { (tests, others) } else { (others, tests) };
+            subjects.into_iter().for_each(|script| self.add_script(script));
+            self.pass_over(passed);
         }
         Ok(())
     }

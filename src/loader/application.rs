@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::loader::elsewhere::Libraries;
 use crate::loader::root::Trial;
 use crate::loader::start::{honest, start_object_or_script};
 use crate::loader::{
@@ -118,6 +119,7 @@ impl Application {
         let environment = self.environment(files, environment);
         let passed = self.passed_over(files, &environment);
         let special = Special::of(self);
+        let libraries = Libraries::of(self);
         let budget = &files.memory().budget;
         let mut start = |subject: &str| {
             budget.spend(Effort::Problems, COST_OF_START + subject.len());
@@ -128,6 +130,10 @@ impl Application {
             budget.spend(Effort::Problems, load.problems.len() * (COST_OF_TELLING + subject.len()));
             load
         };
+        let find = |subject: &str, load: Load| {
+            let again = |environment: &Environment| self.start(subject, &special, files, environment);
+            libraries.find(subject, load, files, &environment, again)
+        };
         let of_directory = self.alternative_paths();
         let mut candidates = self.candidates(all, &of_directory);
         let is_candidate = |subject: &str| of_directory.contains(subject) && candidates.contains_key(subject);
@@ -136,7 +142,7 @@ impl Application {
         for subject in self.subjects.iter().filter(is_fixed) {
             let load = start(subject);
             loaded.extend(load.in_scope());
-            visit(subject, &load);
+            visit(subject, &find(subject, load));
         }
         candidates.retain(|path, place| !loaded.contains(place) && !passed.contains_key(*path));
         let mut started = Started::default();
@@ -145,7 +151,7 @@ impl Application {
             for path in roots {
                 let load = start(path);
                 round.forget(load.in_scope());
-                visit(path, &load);
+                visit(path, &find(path, load));
                 started.roots.push(path.to_owned());
             }
         }

@@ -21,8 +21,8 @@ use crate::loader::index::{Index, goes_by};
 use crate::loader::search::{Outcome, Search};
 use crate::loader::vdso::Vdso;
 use crate::loader::{
-    Edge, EdgeOutcome, Effort, Environment, Facts, Files, KnownBy, Opened, Problem, binding, dlopen,
-    indirect, layout, start, static_tls, uncertain, version,
+    Edge, EdgeOutcome, Effort, Elsewhere, Environment, Facts, Files, KnownBy, Opened, Problem, binding,
+    dlopen, indirect, layout, start, static_tls, uncertain, version,
 };
 use crate::raw;
 
@@ -107,6 +107,8 @@ pub struct Load {
     /// Symbols that a library, or one that it loads, leaves to the program that loads it; in the order of the
     /// objects.
     pub left_to_program: Vec<LeftToProgram>,
+    /// What was found where only the program that loads it looks for it.
+    pub elsewhere: Vec<Elsewhere>,
     /// How many objects are in the global scope; the rest was opened later, and only those see it.
     pub(super) global: usize,
     /// The loader takes no notice of versions (musl).

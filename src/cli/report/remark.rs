@@ -67,6 +67,10 @@ pub(super) fn describe(remark: &Remark) -> String {
             }
         }
         Remark::PassedOver(passed) => passed.sentence(),
+        Remark::LeftToSearch { library, path } => format!(
+            "{library} is {path}, where what needs it does not look: the program that loads or starts that has to load \
+             {library} first, or to set LD_LIBRARY_PATH"
+        ),
         Remark::LeftToProgram { object, symbols } => {
             let listed = names(symbols.iter().map(String::as_str));
             format!("{object} leaves {listed} to the program that loads it")

@@ -1,0 +1,106 @@
+//! Libraries of a directory that lie where a file of it does not look for them: the program that loads that file has
+//! loaded them before (Java's virtual machine), or whoever starts it says where they are (`LD_LIBRARY_PATH`).
+//!
+//! Only libraries, and programs that others start, are judged so: a program that people start has to find what it
+//! needs by itself.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::loader::{Application, Environment, Facts, Load, Problem, ScopeFiles};
+
+/// Directories whose programs are started by others.
+const OF_OTHERS: [&str; 5] = ["lib", "lib32", "lib64", "libx32", "libexec"];
+
+/// How often what was found elsewhere may lack something that lies elsewhere.
+const MOST_ROUNDS: usize = 8;
+
+/// A library that was found where only its program looks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The name that it is asked for by.
+    pub library: String,
+    /// The file of the directory.
+    pub path: String,
+}
+
+/// The libraries of an application by their names.
+pub(super) struct Libraries<'a> {
+    by_name: HashMap<&'a str, Vec<(&'a str, &'a Arc<Facts>)>>,
+}
+
+impl<'a> Libraries<'a> {
+    pub fn of(application: &'a Application) -> Self {
+        let mut by_name: HashMap<&str, Vec<_>> = HashMap::new();
+        for (path, facts) in application.objects.iter().filter(|(_, facts)| !facts.is_program()) {
+            // The search goes by the names of files.
+            let name = path.rsplit('/').next().unwrap_or_default();
+            by_name.entry(name).or_default().push((path.as_str(), facts));
+        }
+        Self { by_name }
+    }
+
+    /// Starts a subject once more with the directories in which its missing libraries lie, until no more are found.
+    pub fn find(
+        &self,
+        subject: &str,
+        first: Load,
+        files: &ScopeFiles<'_>,
+        environment: &Environment,
+        start: impl Fn(&Environment) -> Load,
+    ) -> Load {
+        let (mut load, mut found) = (first, BTreeMap::new());
+        if !is_for_others(subject, &load) {
+            return load;
+        }
+        for _ in 0..MOST_ROUNDS {
+            let before = found.len();
+            found.extend(self.missing(&load));
+            if found.len() == before {
+                break;
+            }
+            let directory =
+                |path: &&str| files.path_of(path.rsplit_once('/').map_or("", |(directory, _)| directory));
+            // In the order of what is missing: what directories are called decides nothing.
+            let mut list: Vec<String> = Vec::new();
+            for directory in found.values().map(directory) {
+                if !list.contains(&directory) {
+                    list.push(directory);
+                }
+            }
+            list.extend(environment.library_path.clone());
+            load = start(&Environment { library_path: Some(list.join(":")), ..environment.clone() });
+        }
+        let is_found = |library: &str| !missing_names(&load).any(|name| name == library);
+        let found = found.into_iter().filter(|(library, _)| is_found(library));
+        let elsewhere: Vec<Elsewhere> =
+            found.map(|(library, path)| Elsewhere { library, path: path.to_owned() }).collect();
+        load.elsewhere = elsewhere;
+        load
+    }
+
+    /// What a start lacks and the application has for its machine; of several files nobody knows which one is meant.
+    fn missing(&self, load: &Load) -> Vec<(String, &'a str)> {
+        let Some(first) = load.objects.first() else { return Vec::new() };
+        let fits = |facts: &Facts| (facts.machine, facts.class) == (first.facts.machine, first.facts.class);
+        let of = |name: &str| {
+            let mut files = self.by_name.get(name)?.iter().filter(|(_, facts)| fits(facts));
+            files.next().filter(|_| files.next().is_none()).map(|(path, _)| *path)
+        };
+        missing_names(load).filter_map(|name| Some((name.to_owned(), of(name)?))).collect()
+    }
+}
+
+fn missing_names(load: &Load) -> impl Iterator<Item = &str> {
+    load.problems.iter().filter_map(|problem| match problem {
+        Problem::LibraryMissing { library, .. } => Some(library.as_str()),
+        _ => None,
+    })
+}
+
+/// Whether a subject is loaded or started by another program.
+fn is_for_others(subject: &str, load: &Load) -> bool {
+    let is_library = load.objects.first().is_some_and(|object| !object.facts.is_program());
+    let directory = subject.rsplit_once('/').map_or("", |(directory, _)| directory);
+    is_library || directory.split('/').any(|name| OF_OTHERS.contains(&name))
+}
