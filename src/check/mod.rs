@@ -33,7 +33,7 @@ use crate::loader::{
 };
 use crate::raw;
 use crate::script::{ARGUMENTS, is_shell, is_wrapper};
-use crate::spec::{Image, Recorded, Specification};
+use crate::spec::{Image, Interpreted, Recorded, Specification};
 
 use hint::Scene;
 
@@ -270,6 +270,11 @@ impl Report {
             let problem = Problem::ScriptNotFollowed { object, interpreter, started: None };
             let subject = specification.subjects.first().map_or("", String::as_str);
             self.add_finding(Finding::of_problem(&problem, subject, &Load::default()));
+        }
+        for Interpreted { interpreter, what, missing } in &image.interpreted {
+            let object = files.subject(interpreter);
+            let problem = Problem::Interpreted { object, what: what.clone(), missing: *missing };
+            self.add_finding(Finding::of_problem(&problem, interpreter, &Load::default()));
         }
         if !leads_to_a_program(specification) {
             self.doubt_unfollowed();

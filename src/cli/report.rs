@@ -283,9 +283,10 @@ fn details(problem: &Problem) -> Vec<String> {
         Problem::LibraryUncertain { rejected, .. } => {
             rejected.iter().map(|file| format!("{}: {}", file.path, file.reason)).collect()
         }
-        Problem::Packed { .. } | Problem::InterpreterMissing { .. } | Problem::ScriptNotFollowed { .. } => {
-            start::details(problem)
-        }
+        Problem::Packed { .. }
+        | Problem::InterpreterMissing { .. }
+        | Problem::Interpreted { .. }
+        | Problem::ScriptNotFollowed { .. } => start::details(problem),
         Problem::ProgramMissing { program, .. } if program.ends_with('\r') => start::details(problem),
         Problem::ProgramMissing { searched, .. } if !searched.is_empty() => {
             vec![format!("searched: {}", names_or_nothing(searched.iter().map(String::as_str)))]

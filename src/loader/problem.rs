@@ -133,6 +133,16 @@ pub enum Problem {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         started: Option<String>,
     },
+    /// What an interpreter is told to run by the command of an image: nobody looked at it.
+    Interpreted {
+        /// The interpreter.
+        object: String,
+        /// What it runs: a file, or an option with its value.
+        what: String,
+        /// It is a file, and the image lacks it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        missing: bool,
+    },
     /// A needed library is found nowhere.
     LibraryMissing {
         /// Its name.
@@ -481,6 +491,7 @@ impl Problem {
             | Self::ScriptFails { object, .. }
             | Self::Emulated { object, .. }
             | Self::ScriptNotFollowed { object, .. }
+            | Self::Interpreted { object, .. }
             | Self::RelrUnknown { object }
             | Self::StaticTlsFull { object, .. }
             | Self::IsaTooLow { object, .. }
@@ -523,6 +534,7 @@ impl Problem {
             Self::PreloadIgnored { .. }
             | Self::VersionUnknown { .. }
             | Self::ScriptNotFollowed { .. }
+            | Self::Interpreted { .. }
             | Self::Emulated { known: true, .. }
             | Self::KernelTooOld { ignored: true, .. } => Effect::Warns,
             // What fails is told besides; this is the cause.

@@ -4,11 +4,13 @@
 //! No I/O. Sources: execve(2), "Interpreter scripts"; coreutils' `env`; POSIX.1-2024, Shell Command Language.
 
 mod env;
+mod interpreter;
 mod lexer;
 mod line;
 mod shell;
 
 pub use env::{Env, Kind as EnvKind};
+pub use interpreter::{Interpreted, interpreted};
 pub use line::{ParsedScript, parse_script, why_none};
 pub use shell::{ARGUMENTS, Body, LONGEST, OWN_DIRECTORY, UNKNOWN};
 

@@ -19,6 +19,9 @@ pub struct Image {
     /// Shell commands that it runs and that were not followed to their end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unfollowed: Vec<String>,
+    /// What interpreters run that its command starts: nobody looked at it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interpreted: Vec<Interpreted>,
     /// The working directory of its configuration; "/" when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_directory: Option<String>,
@@ -106,4 +109,17 @@ pub enum Requirement {
     /// Something that this reader does not know.
     #[serde(other)]
     Unknown,
+}
+
+/// What an interpreter (Python, Java) is told to run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Interpreted {
+    /// The path of the interpreter, relative to the root.
+    pub interpreter: String,
+    /// What it runs: a file, or an option with its value.
+    pub what: String,
+    /// It is a file, and the image lacks it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub missing: bool,
 }

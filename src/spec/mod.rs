@@ -20,7 +20,7 @@ pub use document::{
     Object, ObjectFlag, ObjectKind, Provision, Script, ScriptBody, Specification, Symbols, ThreadLocal,
     VersionNeed,
 };
-pub use image::{CacheLine, HostLibrary, Image, Requirement};
+pub use image::{CacheLine, HostLibrary, Image, Interpreted, Requirement};
 pub use layout::{Identification, Layout, Segment, SegmentRole};
 pub use loader::{DynamicLoader, Flavour};
 pub use read::{Error, parse};

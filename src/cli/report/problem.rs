@@ -63,6 +63,7 @@ pub(in crate::cli) fn describe(problem: &Problem) -> String {
         | Problem::Emulated { .. }
         | Problem::ProgramMissing { .. }
         | Problem::ScriptFails { .. }
+        | Problem::Interpreted { .. }
         | Problem::ScriptNotFollowed { .. } => start::describe(problem),
         Problem::VersionMissing { .. } | Problem::SymbolMissing { .. } => String::new(),
     }

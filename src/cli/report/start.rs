@@ -5,8 +5,12 @@ use crate::loader::Problem;
 
 /// Whether something was not looked at that a script does.
 pub(super) fn is_followed_in_part(report: &Report) -> bool {
-    let is_it =
-        |finding: &Finding| matches!(finding.matter, Matter::Problem(Problem::ScriptNotFollowed { .. }));
+    let is_it = |finding: &Finding| {
+        matches!(
+            finding.matter,
+            Matter::Problem(Problem::ScriptNotFollowed { .. } | Problem::Interpreted { .. })
+        )
+    };
     report.findings.iter().any(is_it)
 }
 
@@ -44,6 +48,12 @@ pub(super) fn describe(problem: &Problem) -> String {
             }
             None => format!("{object} is a script: what {interpreter} does with it was not looked at"),
         },
+        Problem::Interpreted { object, what, missing: true } => {
+            format!("{what}, which {object} is told to run, is not in the image")
+        }
+        Problem::Interpreted { object, what, missing: false } => {
+            format!("{object} starts; {what} is for it to run, and was not looked at")
+        }
         Problem::ProgramMissing { object, program, by_script, .. } => {
             let by = if *by_script { "starts" } else { "runs by env" };
             let place = if program.contains('/') { "here" } else { "in PATH here" };
@@ -67,7 +77,12 @@ pub(super) fn describe(problem: &Problem) -> String {
 pub(super) fn details(problem: &Problem) -> Vec<String> {
     match problem {
         Problem::Packed { packer, .. } => vec![way_out(packer).to_owned()],
-        Problem::ScriptNotFollowed { started: None, .. } => {
+        Problem::Interpreted { missing: true, .. } => {
+            vec![
+                "it may be mounted when the image is run, or the working directory may be another".to_owned(),
+            ]
+        }
+        Problem::ScriptNotFollowed { started: None, .. } | Problem::Interpreted { .. } => {
             vec!["name the programs that it starts, too, or record a run (compat record)".to_owned()]
         }
         Problem::InterpreterMissing { interpreter: name, .. }

@@ -51,6 +51,7 @@ fn parties(problem: &Problem) -> Option<(&str, Option<&str>)> {
         | Problem::ScriptFails { object, .. }
         | Problem::Emulated { object, .. }
         | Problem::ScriptNotFollowed { object, .. }
+        | Problem::Interpreted { object, .. }
         | Problem::RelrUnknown { object }
         | Problem::StaticTlsFull { object, .. }
         | Problem::IsaTooLow { object, .. }

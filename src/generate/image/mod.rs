@@ -126,7 +126,7 @@ pub fn generate_image(
     options: &ImageOptions,
 ) -> Result<Generated, ImageError> {
     let files = TreeFiles::new(tree, config, &options.host_libraries);
-    let subject::Command { subjects, arguments, unfollowed, library_path, .. } =
+    let subject::Command { subjects, arguments, unfollowed, interpreted, library_path, .. } =
         subjects(tree, config, &files, options)?;
     let platform = config.platform().map(|platform| platform.to_string()).unwrap_or_default();
     let mut survey = Survey::default();
@@ -151,6 +151,7 @@ pub fn generate_image(
         requirements: requirement::requirements(config),
         size,
         unfollowed,
+        interpreted,
         ..Image::default()
     };
     survey.arguments = arguments;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::image::Config;
 use crate::loader::{Files, OpenError};
-use crate::script::{ARGUMENTS, Body, is_dynamic_loader, is_shell, is_wrapper, parse_script};
+use crate::script::{
+    ARGUMENTS, Body, Interpreted, UNKNOWN, interpreted, is_dynamic_loader, is_shell, is_wrapper, parse_script,
+};
 
 use crate::generate::recorded;
 
@@ -32,6 +34,8 @@ pub(super) struct Command {
     pub arguments: BTreeMap<String, Vec<String>>,
     /// Commands of shells that were not followed, or not to their end.
     pub unfollowed: Vec<String>,
+    /// What the interpreters among them are told to run.
+    pub interpreted: Vec<crate::spec::Interpreted>,
     /// `LD_LIBRARY_PATH` as a shell's command sets it.
     pub library_path: Option<String>,
 }
@@ -104,6 +108,8 @@ impl Finder<'_, '_> {
             let is_program = |word: &String| is_plain(&word) && program(word, config, self.files).is_some();
             let next = arguments.iter().position(is_program);
             self.add(&arguments[next.unwrap_or(arguments.len())..], config);
+        } else if let Some(runs) = interpreted(name, arguments) {
+            self.add_interpreted(path, runs, config);
         } else if is_script(&path, self.files) {
             self.command.arguments.entry(path).or_insert_with(|| arguments.to_vec());
             // An entrypoint script ends, as a rule, with the command that it was given.
@@ -111,6 +117,24 @@ impl Finder<'_, '_> {
                 self.add(arguments, config);
             }
         }
+    }
+
+    /// Notes what an interpreter runs, and whether the image has it.
+    fn add_interpreted(&mut self, interpreter: String, runs: Interpreted, config: &Config) {
+        let (what, missing) = match runs {
+            Interpreted::Other(what) => (what, false),
+            Interpreted::File(path, endings) => {
+                let place = match path.starts_with('/') {
+                    true => path.clone(),
+                    false => format!("{}/{path}", config.working_dir.trim_end_matches('/')),
+                };
+                let is_there = |ending: &&str| self.files.real(&format!("{place}{ending}")).is_some();
+                let missing = !path.contains(UNKNOWN) && ![""].iter().chain(endings).any(is_there);
+                (path, missing)
+            }
+        };
+        let what = shortened(&what);
+        self.command.interpreted.push(crate::spec::Interpreted { interpreter, what, missing });
     }
 
     /// What `sh -c COMMAND` and `sh SCRIPT` start.
@@ -181,10 +205,14 @@ impl Finder<'_, '_> {
     }
 
     fn give_up(&mut self, words: &[String]) {
-        let text = words.join(" ");
-        let told: String = text.chars().take(LONGEST_TOLD).collect();
-        self.command.unfollowed.push(if told.len() < text.len() { format!("{told}…") } else { told });
+        self.command.unfollowed.push(shortened(&words.join(" ")));
     }
+}
+
+/// A text that is not too long to be told.
+fn shortened(text: &str) -> String {
+    let told: String = text.chars().take(LONGEST_TOLD).collect();
+    if told.len() < text.len() { format!("{told}…") } else { told }
 }
 
 /// The path, without links and relative to the root, of the program or script that a word names.
