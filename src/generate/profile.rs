@@ -255,7 +255,7 @@ impl Recorder<'_> {
             Err(OpenError::NotElf | OpenError::TooShort) => {
                 let data = self.files.read(path).ok();
                 if let Some(Ok(script)) = data.and_then(|data| parse_script(&data)) {
-                    scripts.insert(real.clone(), listed(&real, &script));
+                    scripts.insert(real.clone(), listed(&real, &script, |_| true));
                 }
             }
             _ => {}

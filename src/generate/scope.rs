@@ -374,7 +374,13 @@ impl Reader {
         }
         let content = match parse_script(&head) {
             Some(Ok(script)) => {
-                let listed = listed(&self.script_path(path), &script);
+                // The host decides about others than those beside the script.
+                let has_directory = |directory: &str| {
+                    let beside = directory.strip_prefix(script::OWN_DIRECTORY);
+                    let rest = beside.map(|rest| rest.trim_start_matches('/'));
+                    rest.zip(path.parent()).is_none_or(|(rest, own)| own.join(raw::path(rest)).is_dir())
+                };
+                let listed = listed(&self.script_path(path), &script, has_directory);
                 Content::Script(Script { not_executable: !is_executable(&metadata), ..listed })
             }
             _ => Content::Other,

@@ -290,6 +290,12 @@ impl Root {
         self.metadata(path).is_ok_and(|metadata| metadata.is_dir())
     }
 
+    /// Whether the path leads to a directory that one may change to: this user on this machine.
+    pub fn has_directory(&self, path: &Path) -> bool {
+        let place = self.resolve(path).map(|inside| self.outside(&inside));
+        place.is_ok_and(|place| place.is_dir() && (!self.is_this_machine() || may_execute(&place)))
+    }
+
     /// Whether the path leads to a regular file that may be executed: by this user on this machine, by
     /// anyone in another root.
     pub fn is_executable(&self, path: &Path) -> bool {

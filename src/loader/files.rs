@@ -1,7 +1,7 @@
 //! Where the loader's objects come from: what every source of them can do, and a host's root.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -169,6 +169,11 @@ pub trait Files {
 
     /// Whether there is a regular file that may be executed.
     fn is_executable(&self, path: &str) -> bool;
+
+    /// Whether one may change to the directory at an absolute path; `None` if nobody can tell.
+    fn has_directory(&self, _path: &str) -> Option<bool> {
+        None
+    }
 
     /// Whether these are the files of this machine, where this user's rights and mount options count.
     fn is_this_machine(&self) -> bool {
@@ -341,23 +346,38 @@ impl Files for HostFiles {
         self.spend(path).is_ok() && self.root.is_executable(&raw::path(path))
     }
 
+    fn has_directory(&self, path: &str) -> Option<bool> {
+        self.spend(path).ok()?;
+        Some(self.root.has_directory(&raw::path(path)))
+    }
+
     fn is_this_machine(&self) -> bool {
         self.root.is_this_machine()
     }
 
     fn names(&self, directory: &str) -> Vec<String> {
-        const MOST: usize = 256;
         let real = self.real_path(directory);
         let outside = self.root.directory().join(raw::path(real.trim_start_matches('/')));
-        let entries = std::fs::read_dir(outside).into_iter().flatten().flatten().take(MOST);
-        let mut names: Vec<_> = entries.map(|entry| raw::of_path(entry.file_name())).collect();
-        names.sort_unstable();
-        names
+        let entries = std::fs::read_dir(outside).into_iter().flatten().flatten();
+        first_names(entries.map(|entry| raw::of_path(entry.file_name())))
     }
 
     fn memory(&self) -> &Memory {
         &self.memory
     }
+}
+
+/// The names of a directory that sort first, whatever its order: no more than these are kept.
+fn first_names(all: impl Iterator<Item = String>) -> Vec<String> {
+    const MOST: usize = 256;
+    let mut first = BTreeSet::new();
+    for name in all {
+        first.insert(name);
+        if first.len() > MOST {
+            first.pop_last();
+        }
+    }
+    first.into_iter().collect()
 }
 
 /// What looking a path of the scope up takes of the budget.
@@ -371,4 +391,19 @@ pub(super) fn push_component(path: &mut String, name: &str) {
         path.push('/');
     }
     path.push_str(name);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_a_directory_do_not_depend_on_its_order() {
+        let names = |numbers: &mut dyn Iterator<Item = usize>| {
+            first_names(numbers.map(|number| format!("{number:04}.conf")))
+        };
+        let forwards = names(&mut (0..1000));
+        assert_eq!((forwards.len(), forwards[0].as_str()), (256, "0000.conf"));
+        assert_eq!(names(&mut (0..1000).rev()), forwards);
+    }
 }

@@ -89,11 +89,19 @@ impl Script<'_> {
         match kind_of_env(&path, files).start(self.parsed.argument.as_deref()) {
             Ok(env) => {
                 let changed = changed_by(&env, environment);
+                let change = Change::of(&env, environment, files);
+                if change == Change::Fails {
+                    load.problems.push(no_directory(self.shown, &env));
+                    return load;
+                }
                 let name = name_of(&env.program).to_owned();
                 match find(&env.program, files, &changed) {
                     Some(program) => {
                         load.append(start_program(self.shown, &program, false, files, &changed, depth));
                         self.follow_body(&name, &program, &mut load, files, &changed, depth);
+                        if change == Change::Unknown {
+                            self.note_not_followed(&program, None, &mut load);
+                        }
                     }
                     None => load.append(missing(self.shown, &env.program, false, files, &changed)),
                 }
@@ -117,21 +125,42 @@ impl Script<'_> {
     ) {
         let body = &self.parsed.body;
         let (mut started, mut is_whole) = (None, body.whole);
-        if is_shell(name) && !body.command.is_empty() && body.command[0] != ARGUMENTS {
-            let environment = self.environment(environment);
+        let changed = self.environment(environment);
+        let change = match &body.directory {
+            Some(directory) if directory == OWN_DIRECTORY => Change::Done,
+            Some(directory) => Change::to(&self.expand(directory), environment, files),
+            None => Change::Done,
+        };
+        // What the shell does then depends on its options and on how the commands are joined.
+        let is_followed = is_shell(name) && change != Change::Fails;
+        if is_followed && !body.command.is_empty() && body.command[0] != ARGUMENTS {
             let words: Vec<String> = body.command.iter().map(|word| self.expand(word)).collect();
-            let found = find(&words[0], files, &environment);
+            let found = find(&words[0], files, &changed).filter(|program| files.is_executable(program));
             // Nobody knows here in which directory the script is started.
             let is_relative =
                 words[0].contains('/') && !words[0].starts_with('/') && body.directory.is_none();
-            if !is_relative || found.is_some_and(|program| files.is_executable(&program)) {
+            let is_inside = |program: &String| program.starts_with(&changed.working_directory);
+            is_whole &= change == Change::Done || found.as_ref().is_some_and(is_inside);
+            if !is_relative || found.is_some() {
                 started = Some(words[0].clone());
                 let is_whole = &mut is_whole;
-                load.append(start_command(self.shown, &words, files, &environment, depth, is_whole));
+                load.append(start_command(self.shown, &words, files, &changed, depth, is_whole));
             }
         }
-        let is_whole = is_shell(name) && is_whole && (started.is_some() || body.command.is_empty());
-        if !is_whole && load.problems.iter().all(|problem| problem.effect() < Effect::Undecided) {
+        let is_whole = is_followed && is_whole && (started.is_some() || body.command.is_empty());
+        if !is_whole {
+            self.note_not_followed(runs, started, load);
+        }
+    }
+
+    /// Adds that what the script does was not looked at, or not all of it, unless it fails or this is known already.
+    fn note_not_followed(&self, runs: &str, started: Option<String>, load: &mut Load) {
+        let is_known = |problem: &Problem| {
+            let is_same =
+                matches!(problem, Problem::ScriptNotFollowed { object, .. } if object == self.shown);
+            is_same || problem.effect() >= Effect::Undecided
+        };
+        if !load.problems.iter().any(is_known) {
             load.problems.push(Problem::ScriptNotFollowed {
                 object: self.shown.to_owned(),
                 interpreter: runs.to_owned(),
@@ -161,6 +190,42 @@ impl Script<'_> {
     fn expand(&self, word: &str) -> String {
         let directory = self.path.rsplit_once('/').map_or("", |(directory, _)| directory);
         word.replace(OWN_DIRECTORY, if directory.is_empty() { "/." } else { directory })
+    }
+}
+
+/// What comes of changing the directory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    /// It is there, or none is asked for.
+    Done,
+    /// It is not there.
+    Fails,
+    /// Nobody can tell.
+    Unknown,
+}
+
+impl Change {
+    /// Of `env -C`.
+    fn of(env: &Env, environment: &Environment, files: &dyn Files) -> Self {
+        env.directory.as_ref().map_or(Self::Done, |directory| Self::to(directory, environment, files))
+    }
+
+    fn to(directory: &str, environment: &Environment, files: &dyn Files) -> Self {
+        match files.has_directory(&environment.absolute(directory)) {
+            Some(true) => Self::Done,
+            // Nobody knows here in which directory it would be started.
+            Some(false) if directory.starts_with('/') => Self::Fails,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// `env -C` for a directory that is not there.
+fn no_directory(shown: &str, env: &Env) -> Problem {
+    let directory = env.directory.as_deref().unwrap_or_default();
+    Problem::ScriptFails {
+        object: shown.to_owned(),
+        reason: format!("env: cannot change directory to '{directory}'"),
     }
 }
 
@@ -212,6 +277,12 @@ fn start_command(
         let env = kind_of_env(&program, files).command(arguments);
         match env.ok().filter(|env| !env.program.contains(UNKNOWN)).zip(depth.after_search()) {
             Some((env, depth)) => {
+                let change = Change::of(&env, environment, files);
+                if change == Change::Fails {
+                    load.problems.push(no_directory(shown, &env));
+                    return load;
+                }
+                *is_followed &= change == Change::Done;
                 let changed = changed_by(&env, environment);
                 let words: Vec<String> = std::iter::once(env.program).chain(env.arguments).collect();
                 load.append(start_command(shown, &words, files, &changed, depth, is_followed));

@@ -239,6 +239,14 @@ impl Files for ProfileFiles {
         self.resolve(path).is_ok_and(|resolved| self.executables.contains(&resolved))
     }
 
+    fn has_directory(&self, path: &str) -> Option<bool> {
+        match self.resolve(path) {
+            Ok(resolved) if self.is_directory(&resolved) => Some(true),
+            Ok(_) => None,
+            Err(_) => (!self.is_unrecorded(path)).then_some(false),
+        }
+    }
+
     fn is_unrecorded(&self, path: &str) -> bool {
         let absent = |reason: &str| is_unrecorded(reason);
         match self.resolve(path) {

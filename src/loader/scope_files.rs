@@ -263,6 +263,20 @@ impl Files for ScopeFiles<'_> {
         }
     }
 
+    fn has_directory(&self, path: &str) -> Option<bool> {
+        match self.walk(path) {
+            Place::Inside(inside) if inside.is_empty() || self.folders.contains(inside.as_str()) => {
+                Some(true)
+            }
+            // A document lists no directory in which nothing loads. A script whose directory is not there is in it
+            // without what it does.
+            Place::Inside(_) if self.application.location.is_none() => Some(true),
+            Place::Inside(inside) => self.below.has_directory(&self.seen_below(path, &inside)),
+            Place::Below(path) => self.below.has_directory(&path),
+            Place::Nowhere(_) => None,
+        }
+    }
+
     fn is_this_machine(&self) -> bool {
         self.below.is_this_machine()
     }

@@ -14,8 +14,12 @@ pub(super) enum Part {
     Arguments,
     /// The directory of the script: `${0%/*}`, `$(dirname "$0")` and the like.
     OwnDirectory,
-    /// Another expansion.
+    /// Another expansion, which is never of something that is not set.
     Expansion,
+    /// Another expansion, of what may not be set.
+    MayBeUnset,
+    /// An expansion that ends the script if the variable is not set: `${NAME:?message}`.
+    Required,
     /// The output of a command.
     Output,
 }
@@ -244,7 +248,7 @@ impl Lexer<'_> {
                 _ if length > 0 && !digit => word.parts.push(Part::Variable(rest[..length].to_owned())),
                 Some('@' | '*') => self.special(word, Part::Arguments),
                 Some('?' | '#' | '-' | '$' | '!') => self.special(word, Part::Expansion),
-                _ if digit => word.parts.push(Part::Expansion),
+                _ if digit => word.parts.push(of_argument(&rest[..1])),
                 _ => word.add("$"),
             }
         }
@@ -265,8 +269,25 @@ fn braced(text: &str) -> Part {
         "0%/*" | "BASH_SOURCE%/*" => Part::OwnDirectory,
         _ if is_name && !text.starts_with(|c: char| c.is_ascii_digit()) => Part::Variable(text.to_owned()),
         _ if text.contains("$(") || text.contains('`') => Part::Output,
-        _ => Part::Expansion,
+        _ => changed(text),
     }
+}
+
+/// What an expansion of a variable or an argument stands for that does something with the value.
+fn changed(text: &str) -> Part {
+    let behind = text.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    let name = &text[..text.len() - behind.len()];
+    match behind.trim_start_matches(':').chars().next() {
+        Some('?') => Part::Required,
+        Some('-' | '=' | '+') => Part::Expansion,
+        _ if name.is_empty() => Part::Expansion,
+        _ => of_argument(name),
+    }
+}
+
+/// Only the name of the script is always set.
+fn of_argument(name: &str) -> Part {
+    if name == "0" { Part::Expansion } else { Part::MayBeUnset }
 }
 
 /// What a command in a word stands for.

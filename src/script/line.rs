@@ -49,7 +49,8 @@ pub fn parse_script(data: &[u8]) -> Option<Result<ParsedScript, &'static str>> {
     if let Some(text) = body.and_then(|body| std::str::from_utf8(body).ok())
         && script.is_of_shell()
     {
-        script.body = Body::parse(&raw::text(text.as_bytes()));
+        let words = format!("{} {}", script.interpreter, script.argument.as_deref().unwrap_or_default());
+        script.body = Body::parse_with(&raw::text(text.as_bytes()), &words);
     }
     Some(Ok(script))
 }

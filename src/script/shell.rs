@@ -4,7 +4,13 @@
 //! last command is what the script is for. Whatever cannot be followed is said to be: a branch, a loop, a
 //! function, a pipeline, another program before the last. Source: POSIX.1-2024, Shell Command Language.
 
+mod option;
+mod statement;
+
 use std::collections::{BTreeMap, BTreeSet};
+
+use option::Options;
+use statement::{Command, Statement, statements};
 
 use crate::script::lexer::{Part, Token, Word, tokens};
 
@@ -40,10 +46,17 @@ pub struct Body {
 impl Body {
     /// Reads a script without its first line, or the text of `sh -c`.
     pub fn parse(text: &str) -> Self {
+        Self::parse_with(text, "")
+    }
+
+    /// The same for the words that start the shell: its name, and arguments such as the one on the first line (`-e`).
+    pub fn parse_with(text: &str, words: &str) -> Self {
         if text.len() > LONGEST || text.contains('\0') {
             return Self::default();
         }
-        tokens(text).map(|tokens| Reader::default().read(&tokens)).unwrap_or_default()
+        let options = Options::of_words(words);
+        let reader = Reader { options, is_partial: options.executes_nothing, ..Reader::default() };
+        tokens(text).map(|tokens| reader.read(&tokens)).unwrap_or_default()
     }
 
     /// Whether anything is known of it.
@@ -75,14 +88,6 @@ fn quoted(word: &str) -> String {
     format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// One command at the top level.
-#[derive(Debug, Default)]
-struct Command<'a> {
-    words: Vec<&'a Word>,
-    before: &'static str,
-    after: &'static str,
-}
-
 /// What was read so far.
 #[derive(Default)]
 struct Reader {
@@ -95,20 +100,24 @@ struct Reader {
     /// It starts something that is not followed.
     is_partial: bool,
     has_other_arguments: bool,
+    /// Something that was not followed may have ended the script.
+    may_have_ended: bool,
+    options: Options,
+    /// A directory was changed to in the command before, which is looked for when the script is followed.
+    is_after_change: bool,
     /// What lies between the last command and here cannot keep it from being reached.
     is_certain: bool,
     /// A condition decides whether it is.
     is_conditional: bool,
 }
 
-/// Words that open and close a compound command.
-const OPENING: [&str; 8] = ["if", "for", "while", "until", "case", "select", "{", "("];
-const CLOSING: [&str; 5] = ["fi", "done", "esac", "}", ")"];
-/// Words that begin a command inside a compound one.
-const INNER: [&str; 6] = ["then", "elif", "else", "do", "!", "time"];
 /// Builtins that neither start a program nor change what matters here.
 const HARMLESS: [&str; 12] =
     [":", "true", "unset", "echo", "printf", "umask", "ulimit", "shopt", "wait", "local", "trap", "builtin"];
+/// Other builtins that may fail for reasons outside of the script.
+const MAY_FAIL: [&str; 5] = ["ulimit", "umask", "wait", "shopt", "local"];
+/// Variables that shells set themselves, or that every start has.
+const ALWAYS_SET: [&str; 6] = ["PATH", "HOME", "PWD", "IFS", "OPTIND", "PPID"];
 /// Builtins that are asked about something, so that what follows by `&&` may not be reached.
 const CONDITIONS: [&str; 9] = ["test", "[", "[[", "command", "type", "hash", "read", "kill", "false"];
 
@@ -153,23 +162,64 @@ impl Reader {
             (self.is_certain, self.is_conditional) = (true, false);
         }
         self.is_conditional |= command.before == "||";
+        self.note_expansions(command);
         let assigned = command.words.iter().take_while(|word| assignment(word).is_some()).count();
         let (assignments, words) = command.words.split_at(assigned);
-        let name = words.first().and_then(|word| word.plain());
         let is_certain = self.is_certain && command.before != "||";
+        let is_after_change = std::mem::take(&mut self.is_after_change);
+        let words = without_prefix(words);
+        let name = words.first().and_then(|word| word.plain());
+        let ends = match name {
+            _ if words.is_empty() => {
+                assignments.iter().for_each(|word| self.assign(word, false, is_certain));
+                false
+            }
+            Some(name) if self.functions.contains(name) => {
+                self.give_up();
+                false
+            }
+            // The shells do not agree what a `return` outside of functions does.
+            Some("return") => {
+                self.give_up();
+                true
+            }
+            // A directory that is not there is found when the script is followed.
+            Some("exit") if command.before == "||" && is_after_change => false,
+            Some("exit") => {
+                self.may_have_ended |= !is_certain;
+                is_certain
+            }
+            Some("false") if is_certain && self.options.exits_on_error && command.after == ";" => true,
+            Some("exec") => self.execute(assignments, &words[1..], is_certain),
+            name => {
+                self.builtin_or_program(name, assignments, words, is_certain);
+                false
+            }
+        };
+        self.note_failure(command, name.unwrap_or_default());
+        ends
+    }
+
+    /// What does not end the script by itself.
+    fn builtin_or_program(
+        &mut self,
+        name: Option<&str>,
+        assignments: &[&Word],
+        words: &[&Word],
+        is_certain: bool,
+    ) {
         match name {
-            _ if words.is_empty() => assignments.iter().for_each(|word| self.assign(word, false, is_certain)),
             Some("export" | "readonly" | "declare" | "typeset") => self.export(&words[1..], is_certain),
             Some("cd") => self.change_directory(words, is_certain),
-            Some("exit" | "return") => return is_certain,
-            Some("exec") => return self.execute(assignments, &words[1..], is_certain),
-            Some("set" | "shift") => self.change_arguments(words),
-            Some("." | "source" | "eval" | "!" | "time" | "coproc" | "pushd" | "popd" | "alias") => {
-                self.give_up()
+            Some("set") => self.set(words),
+            Some("shift") => {
+                self.has_other_arguments = true;
+                // Some shells end where there are fewer arguments.
+                self.may_have_ended = true;
             }
-            Some("command" | "builtin") if words.len() > 1 && !starts_with_dash(words[1]) => {
-                self.program(assignments, &words[1..], is_certain);
-                self.is_certain = false;
+            Some("builtin") if words.len() > 1 => self.give_up(),
+            Some("." | "source" | "eval" | "!" | "time" | "coproc" | "pushd" | "popd" | "alias") => {
+                self.give_up();
             }
             Some(builtin) if CONDITIONS.contains(&builtin) => {
                 self.note_output(words);
@@ -181,15 +231,58 @@ impl Reader {
                 self.is_certain = false;
             }
         }
-        false
     }
 
-    /// `set -- …` and `shift`: what the script is given is no longer what `"$@"` stands for.
-    fn change_arguments(&mut self, words: &[&Word]) {
-        let is_option = |word: &&&Word| starts_with_dash(word) && word.plain() != Some("--");
-        self.has_other_arguments |=
-            words[0].plain() == Some("shift") || !words[1..].iter().all(|w| is_option(&w));
+    /// Notes what ends the script before the command is even run.
+    fn note_expansions(&mut self, command: &Command<'_>) {
+        let may_end = |part: &Part| match part {
+            Part::Required => true,
+            Part::MayBeUnset => self.options.exits_on_unset,
+            Part::Variable(name) => {
+                let is_set = self.variables.contains_key(name) || ALWAYS_SET.contains(&name.as_str());
+                self.options.exits_on_unset && !is_set
+            }
+            _ => false,
+        };
+        self.may_have_ended |= command.words.iter().any(|word| word.parts.iter().any(may_end));
+    }
+
+    /// Notes what ends the script if it fails.
+    fn note_failure(&mut self, command: &Command<'_>, name: &str) {
+        let may_fail = CONDITIONS.contains(&name) || MAY_FAIL.contains(&name);
+        self.may_have_ended |=
+            name == "kill" || (self.options.exits_on_error && may_fail && command.after == ";");
+    }
+
+    /// `set`: options, and what the script is given is no longer what `"$@"` stands for.
+    fn set(&mut self, words: &[&Word]) {
         self.note_output(words);
+        let mut rest = words[1..].iter();
+        while let Some(word) = rest.next() {
+            match word.plain() {
+                Some("--") => {
+                    self.has_other_arguments = true;
+                    return;
+                }
+                Some("-o") | Some("+o") => {
+                    let is_on = word.plain() == Some("-o");
+                    self.options.set_by_name(rest.next().and_then(|word| word.plain()), is_on);
+                }
+                Some(letters) if letters.starts_with(['-', '+']) => {
+                    self.options.set(&letters[1..], letters.starts_with('-'));
+                    if letters.ends_with('o') {
+                        let name = rest.next().and_then(|word| word.plain());
+                        self.options.set_by_name(name, letters.starts_with('-'));
+                    }
+                }
+                _ => {
+                    self.has_other_arguments = true;
+                    return;
+                }
+            }
+        }
+        self.is_partial |= self.options.executes_nothing;
+        self.may_have_ended |= self.options.may_be_unknown;
     }
 
     /// The output of a command in an argument: that command is started.
@@ -222,12 +315,15 @@ impl Reader {
             }
             _ => None,
         };
+        self.is_after_change = target.is_some();
         self.body.directory = match (target, self.body.directory.take()) {
             (Some(path), _) if path.starts_with('/') || path.starts_with(OWN_DIRECTORY) => Some(path),
             (Some(path), Some(before)) => Some(format!("{}/{path}", before.trim_end_matches('/'))),
             (Some(path), None) => Some(path),
             (None, before) => {
                 self.is_tainted = true;
+                self.is_certain = false;
+                self.may_have_ended |= self.options.exits_on_error;
                 before
             }
         };
@@ -254,7 +350,7 @@ impl Reader {
 
     /// Another program is started: it is the last so far.
     fn program(&mut self, assignments: &[&Word], words: &[&Word], is_certain: bool) {
-        self.is_partial |= !self.body.command.is_empty() || !is_certain;
+        self.is_partial |= !self.body.command.is_empty() || !is_certain || self.may_have_ended;
         self.note_output(words);
         self.body.command.clear();
         let before = (self.variables.clone(), self.exported.clone());
@@ -343,6 +439,19 @@ impl Reader {
     }
 }
 
+/// A command without the builtin in front of it that only says how it is looked for.
+fn without_prefix<'a, 'b>(words: &'a [&'b Word]) -> &'a [&'b Word] {
+    match words {
+        [prefix, rest @ ..]
+            if prefix.plain() == Some("command")
+                && rest.first().is_some_and(|word| !starts_with_dash(word)) =>
+        {
+            without_prefix(rest)
+        }
+        words => words,
+    }
+}
+
 fn starts_with_dash(word: &Word) -> bool {
     matches!(word.parts.first(), Some(Part::Text(text)) if text.starts_with('-'))
 }
@@ -357,128 +466,6 @@ fn assignment(word: &Word) -> Option<(String, Vec<Part>)> {
     }
     let rest = word.parts[1..].iter().cloned();
     Some((name.to_owned(), std::iter::once(Part::Text(value.to_owned())).chain(rest).collect()))
-}
-
-/// What stands at the top level.
-enum Statement<'a> {
-    Simple(Command<'a>),
-    Compound,
-    Function(String),
-}
-
-/// Splits tokens into the statements of the top level.
-fn statements(tokens: &[Token]) -> Vec<Statement<'_>> {
-    let mut splitter = Splitter::default();
-    splitter.command.before = ";";
-    tokens.iter().for_each(|token| splitter.take(token));
-    splitter.finish()
-}
-
-#[derive(Default)]
-struct Splitter<'a> {
-    found: Vec<Statement<'a>>,
-    /// The compound commands that are open, by the word that opens them; `()` are those of a function.
-    open: Vec<&'static str>,
-    command: Command<'a>,
-    /// The next word is the target of a redirection.
-    is_target: bool,
-    /// The next compound command is the body of a function.
-    is_body: bool,
-}
-
-impl<'a> Splitter<'a> {
-    fn take(&mut self, token: &'a Token) {
-        match token {
-            Token::Redirection => self.is_target = true,
-            Token::Word(_) if self.is_target => self.is_target = false,
-            Token::Word(word) => self.word(word),
-            Token::Operator("(") => {
-                match (&self.command.words[..], self.open.is_empty()) {
-                    // An array: it starts nothing.
-                    ([word], true) if assignment(word).is_some() => self.open.push("()"),
-                    ([word], true) => {
-                        let name = word.plain().unwrap_or_default().to_owned();
-                        self.define(name, "()");
-                    }
-                    _ => self.open.push("("),
-                }
-                self.command.words.clear();
-            }
-            Token::Operator(")") => {
-                self.command.words.clear();
-                match self.open.last() {
-                    Some(&"()") => _ = self.open.pop(),
-                    Some(&"(") => self.close(),
-                    _ => {}
-                }
-            }
-            Token::Operator(operator) => self.operator(operator),
-        }
-    }
-
-    fn define(&mut self, name: String, open: &'static str) {
-        self.found.push(Statement::Function(name));
-        self.is_body = true;
-        self.open.push(open);
-    }
-
-    fn word(&mut self, word: &'a Word) {
-        let plain = word.plain().unwrap_or_default();
-        if !self.command.words.is_empty() {
-            let is_function = self.command.words[0].plain() == Some("function");
-            if is_function && plain == "{" && self.open.is_empty() {
-                let name = self.command.words.get(1).and_then(|name| name.plain()).unwrap_or_default();
-                self.define(name.to_owned(), "{");
-                self.command.words.clear();
-            } else {
-                self.command.words.push(word);
-            }
-        } else if CLOSING.contains(&plain) && !self.open.is_empty() {
-            self.close();
-        } else if let Some(name) = OPENING.into_iter().find(|name| *name == plain) {
-            self.open.push(name);
-        } else if self.open.is_empty() || !INNER.contains(&plain) {
-            self.command.words.push(word);
-        }
-    }
-
-    /// Ends a compound command.
-    fn close(&mut self) {
-        self.open.pop();
-        if self.open.is_empty() && !std::mem::take(&mut self.is_body) {
-            self.found.push(Statement::Compound);
-        }
-    }
-
-    fn operator(&mut self, operator: &'static str) {
-        let is = |word: Option<&&Word>, text: &str| word.and_then(|word| word.plain()) == Some(text);
-        if is(self.command.words.first(), "[[") && !is(self.command.words.last(), "]]") {
-            return;
-        }
-        self.command.after = operator;
-        let before = if operator == "&" { ";" } else { operator };
-        let done = std::mem::replace(&mut self.command, Command { before, ..Command::default() });
-        if !self.open.is_empty() {
-            return;
-        }
-        if !done.words.is_empty() {
-            self.found.push(Statement::Simple(done));
-        } else if operator == ";" && done.before != ";" {
-            // A line may end behind an operator: `a &&` and `b` in the next belong together.
-            self.command.before = done.before;
-        }
-    }
-
-    fn finish(mut self) -> Vec<Statement<'a>> {
-        if !self.open.is_empty() {
-            return vec![Statement::Compound];
-        }
-        if !self.command.words.is_empty() {
-            self.command.after = ";";
-            self.found.push(Statement::Simple(self.command));
-        }
-        self.found
-    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::host::{DynamicLoader, LibraryCache, MAXIMUM_LINKS, WalkError};
 use crate::image::{Config, Content, File, FileId, Node, Tree};
 use crate::loader::{Facts, Files, Identity, Injection, Memory, OpenError, Opened, listed};
 use crate::raw;
-use crate::script::{parse_script, why_none};
+use crate::script::{OWN_DIRECTORY, parse_script, why_none};
 use crate::spec::Script;
 
 /// What the loader looked at and found, by absolute paths without links.
@@ -164,7 +164,13 @@ impl<'a> TreeFiles<'a> {
             return;
         };
         let path = relative(real);
-        let script = Script { not_executable: !is_executable, ..listed(&path, &script) };
+        let own = real.rsplit_once('/').map_or("", |(directory, _)| directory);
+        // The working directory decides about relative ones.
+        let has_directory = |directory: &str| {
+            let place = directory.replace(OWN_DIRECTORY, own);
+            !place.starts_with('/') || self.has_directory(&place) == Some(true)
+        };
+        let script = Script { not_executable: !is_executable, ..listed(&path, &script, has_directory) };
         self.seen.borrow_mut().scripts.insert(real.to_owned(), script);
     }
 
@@ -250,6 +256,11 @@ impl Files for TreeFiles<'_> {
             self.note_links(path);
         }
         is_executable
+    }
+
+    fn has_directory(&self, path: &str) -> Option<bool> {
+        let found = self.tree.resolve(&raw::path(path));
+        Some(found.is_ok_and(|(_, node)| matches!(node, Node::Directory(_))))
     }
 
     fn memory(&self) -> &Memory {

@@ -145,7 +145,8 @@ impl Finder<'_, '_> {
         if let Some(at) = arguments.iter().position(is_command) {
             let given = arguments.get(at + 3..).unwrap_or_default();
             if let Some(text) = arguments.get(at + 1) {
-                self.add_command(text, given, words, config);
+                let body = Body::parse_with(text, &words[..=at + 1].join(" "));
+                self.add_command(&body, given, words, config);
             }
             return;
         }
@@ -177,8 +178,7 @@ impl Finder<'_, '_> {
     }
 
     /// Follows the text of `sh -c`, with the words that it is given.
-    fn add_command(&mut self, text: &str, given: &[String], words: &[String], config: &Config) {
-        let body = Body::parse(text);
+    fn add_command(&mut self, body: &Body, given: &[String], words: &[String], config: &Config) {
         let is_given = body.command.first().is_some_and(|word| word == ARGUMENTS);
         let command = if is_given { given.to_vec() } else { body.command.clone() };
         let mut changed = config.clone();

@@ -85,6 +85,10 @@ fn the_command_that_a_script_ends_with_is_started() {
         ("#!/usr/bin/env -S PATH=/opt/sub:/bin sh\nexec only-here\n", "/opt/sub/only-here"),
         ("#!/bin/sh\nexec \"$(dirname \"$0\")/beside\" \"$@\"\n", "/srv/beside"),
         ("#!/bin/sh\nexec env A=1 /opt/app\n", "/opt/app"),
+        ("#!/bin/sh\ncd /opt || exit\nexec /opt/app\n", "/opt/app"),
+        ("#!/bin/sh\ncd /opt/sub\nexec ../app\n", "/opt/sub/../app"),
+        ("#!/usr/bin/env -S -C /opt sh\nexec /opt/app\n", "/opt/app"),
+        ("#!/bin/sh\nexec env -C /opt /opt/app\n", "/opt/app"),
     ] {
         let (problems, objects) = outcome(text);
         assert!(problems.is_empty(), "{text:?}: {problems:?}");
@@ -96,6 +100,8 @@ fn the_command_that_a_script_ends_with_is_started() {
 fn what_does_not_start_is_found_behind_a_script() {
     for (text, kind) in [
         ("#!/bin/sh\nexec /opt/missing\n", "program-missing"),
+        ("#!/usr/bin/env -S -C /gone sh\n", "script-fails"),
+        ("#!/bin/sh\nexec env -C /gone /opt/app\n", "script-fails"),
         ("#!/bin/sh\nexec missing\n", "program-missing"),
         ("#!/bin/sh\nexec /opt/foreign\n", "wrong-machine"),
         ("#!/bin/sh\nexec env A=1 /opt/foreign\n", "wrong-machine"),
@@ -130,6 +136,12 @@ fn what_was_not_followed_is_said() {
         "#!/bin/sh\nexec ./app\n",
         "#!/bin/sh\nexec env A=$X $APP\n",
         "#!/bin/sh\nexec sh -c '/opt/app'\n",
+        "#!/bin/sh\ncd /gone\nexec /opt/app\n",
+        "#!/bin/sh\ncd /gone || exit 1\nexec /opt/missing\n",
+        "#!/bin/sh\ncd somewhere && exec /opt/app\n",
+        "#!/usr/bin/env -S -C somewhere sh\nexec /opt/app\n",
+        "#!/bin/sh\nexec env -C somewhere /opt/app\n",
+        "#!/bin/sh -e\n[ -d /gone ]\nexec /opt/app\n",
     ] {
         let (problems, _) = outcome(text);
         assert_eq!(problems, ["script-not-followed"], "{text:?}");

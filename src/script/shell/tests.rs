@@ -48,6 +48,74 @@ fn a_single_command_and_a_last_exec_are_followed() {
     }
 }
 
+/// Each was tried with dash, bash and busybox: the last command is reached in some case only, or in some shell only.
+#[test]
+fn what_may_end_a_script_before_its_last_command_is_not_passed_over() {
+    for text in [
+        "[ -d /x ] || exit 1\nexec /b",
+        "[ -d /x ] && exit 0\n/b",
+        "test -f /x || command exit 1\nexec /b",
+        "set -e\n[ -d /x ]\nexec /b",
+        "set -e\n[ -d /x ] && false\nexec /b",
+        "set -o errexit\ncommand -v x\nexec /b",
+        "set -eu\nulimit -n 5\nexec /b",
+        "set -e\ncd $X\nexec /b",
+        "cd $X || exit\nexec /b",
+        "cd $X && exec /b",
+        ": ${X:?is not set}\nexec /b",
+        "exec /b \"${1?}\"",
+        "set -u\necho $X\nexec /b",
+        "set -u\nexec /b $1 ${X%.*}",
+        "set -n\nexec /b",
+        "shift 2\nexec /b",
+        "kill $$\nexec /b",
+    ] {
+        let command = command(text);
+        assert!(command.starts_with("+ /b"), "{text:?}: {command}");
+    }
+    for text in
+        ["return\nexec /b", "return 3; exec /b", "exit() { :; }\nexit\nexec /b", "builtin exit\nexec /b"]
+    {
+        assert_ne!(body(text), Body { whole: true, ..Body::default() }, "{text:?}");
+    }
+    let body = |text, arguments| Body::parse_with(text, arguments);
+    for arguments in ["-e", "-xe", "-S sh -e", "-o errexit", "-euo pipefail"] {
+        assert!(!body("[ -d /x ]\nexec /b", arguments).whole, "{arguments}");
+    }
+    assert!(!body("exec /b", "-n").whole);
+    // Dash ends at an option that it does not know.
+    assert!(!body("set -o pipefail; exec /b", "/bin/sh").whole);
+    assert!(body("set -o pipefail; exec /b", "/bin/busybox sh").whole);
+}
+
+#[test]
+fn what_ends_a_script_for_certain_leaves_the_rest_unread() {
+    for text in [
+        "exit 3\nexec /b",
+        "exit; /b",
+        "command exit 3; exec /b",
+        "true && exit\nexec /b",
+        "set -e; false; exec /b",
+        "set -e\ntrue && false\nexec /b",
+        "set -euo pipefail\nfalse\n/b | /c",
+    ] {
+        assert_eq!(body(text), Body { whole: true, ..Body::default() }, "{text:?}");
+    }
+    for (text, expected) in [
+        ("set -e; set +e; false; exec /b", "/b"),
+        ("false; exec /b", "/b"),
+        ("set -e; false || true; exec /b", "/b"),
+        ("set -euo pipefail; exec \"$@\"", "$@"),
+        ("set -u; exec /b \"${X:-1}\" $HOME $0", "/b … … …"),
+        ("set -e\ncd /srv || exit 1\nexec /b", "/b"),
+        ("cd /srv && exec /b", "/b"),
+        ("/b\nexit 3\n/c", "/b"),
+        ("[ -d /x ] || exit 1", ""),
+    ] {
+        assert_eq!(command(text), expected, "{text:?}");
+    }
+}
+
 #[test]
 fn what_cannot_be_followed_is_said_to_be() {
     for text in [
