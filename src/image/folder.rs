@@ -114,7 +114,7 @@ impl Walk<'_> {
         let kind = metadata.file_type();
         let is_mount = kind.is_dir() && metadata.dev() != self.device;
         let new = if kind.is_dir() {
-            New::Directory(metadata.mode() & 0o7777)
+            New::Directory(metadata.mode() & 0o7777, None)
         } else if kind.is_symlink() {
             let target = fs::read_link(&place).map_err(Error::io("read", &place))?;
             New::Link(target.into_os_string().into_vec().into())

@@ -161,7 +161,9 @@ impl State {
                 }
             }
             (_, None) | (Kind::None, _) => Ok(()),
-            (Kind::Directory, Some(place)) => self.merge.put(&place, New::Directory(header.mode)),
+            (Kind::Directory, Some(place)) => {
+                self.merge.put(&place, New::Directory(header.mode, header.owner))
+            }
             (Kind::Link(target), Some(place)) => self.merge.put(&place, New::Link(target.into())),
             (Kind::Other, Some(place)) => self.merge.put(&place, New::Other),
         }

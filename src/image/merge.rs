@@ -56,8 +56,8 @@ pub(super) struct Place {
 
 /// What is put at a place.
 pub(super) enum New {
-    /// A directory with its permission bits.
-    Directory(u32),
+    /// A directory with its permission bits, and with its owner and group if they are known.
+    Directory(u32, Option<(u64, u64)>),
     /// A symbolic link.
     Link(Box<[u8]>),
     /// A regular file.
@@ -197,9 +197,10 @@ impl Merge {
         let slot = self.slot_mut(id);
         let own = slot.layer == layer;
         match (&mut slot.kind, new) {
-            (Kind::Directory(directory), New::Directory(mode)) => {
-                if own {
-                    directory.mode = mode;
+            // One that an upper layer does not describe is as a lower one says, unless it replaces something.
+            (Kind::Directory(directory), New::Directory(mode, owner)) => {
+                if own || (!directory.is_described && slot.sealed == 0) {
+                    (directory.mode, directory.owner, directory.is_described) = (mode, owner, true);
                 }
             }
             // Of the layers below a file nothing shows, though an upper layer has a directory there.
@@ -388,7 +389,9 @@ enum Step {
 impl New {
     fn into_kind(self) -> Kind {
         match self {
-            Self::Directory(mode) => Kind::Directory(Directory { mode, children: BTreeMap::new() }),
+            Self::Directory(mode, owner) => {
+                Kind::Directory(Directory { mode, owner, is_described: true, children: BTreeMap::new() })
+            }
             Self::Link(target) => Kind::Link(target),
             Self::File(id) => Kind::File(id),
             Self::Other => Kind::Other,
@@ -398,7 +401,8 @@ impl New {
 
 /// A directory that no entry describes.
 fn implied() -> Directory {
-    Directory { mode: 0o755, children: BTreeMap::new() }
+    // Whoever unpacks the image makes it.
+    Directory { mode: 0o755, ..Directory::default() }
 }
 
 /// A path in an error: no control characters, not too long.

@@ -31,7 +31,7 @@ mod read;
 mod source;
 mod sparse;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tree;
 
 pub use config::Config;

@@ -38,6 +38,10 @@ pub enum Node {
 pub struct Directory {
     /// Permission bits.
     pub mode: u32,
+    /// Its owner and group, by their numbers, if a layer says so.
+    pub owner: Option<(u64, u64)>,
+    /// A layer describes it; else entries below it made it.
+    pub(super) is_described: bool,
     pub(super) children: BTreeMap<Box<[u8]>, NodeId>,
 }
 
@@ -113,7 +117,15 @@ impl Tree {
     ///
     /// Where there is nothing, or the way there is blocked.
     pub fn resolve(&self, path: &Path) -> Result<(PathBuf, &Node), WalkError> {
-        self.walk(path, true)
+        self.walk(path, true, &mut |_| ())
+    }
+
+    /// The directories that a name is looked up in on the way to `path`, links followed; as far as it leads.
+    pub fn searched(&self, path: &Path) -> Vec<&Directory> {
+        let mut searched = Vec::new();
+        // A path that leads nowhere was searched until there.
+        let _ = self.walk(path, true, &mut |directory| searched.push(directory));
+        searched
     }
 
     /// As [`Tree::resolve`], but a link at the end of the path is not followed.
@@ -122,7 +134,7 @@ impl Tree {
     ///
     /// As [`Tree::resolve`].
     pub fn resolve_parent(&self, path: &Path) -> Result<(PathBuf, &Node), WalkError> {
-        self.walk(path, false)
+        self.walk(path, false, &mut |_| ())
     }
 
     /// The regular file at `path`: its path without links, its identity, and the file.
@@ -207,7 +219,12 @@ impl Tree {
         Walk { tree: self, path, levels }
     }
 
-    fn walk(&self, path: &Path, follow_last: bool) -> Result<(PathBuf, &Node), WalkError> {
+    fn walk<'a>(
+        &'a self,
+        path: &Path,
+        follow_last: bool,
+        search: &mut dyn FnMut(&'a Directory),
+    ) -> Result<(PathBuf, &'a Node), WalkError> {
         let text = path.as_os_str().as_bytes();
         if text.is_empty() {
             return Err(WalkError::NotFound);
@@ -232,6 +249,7 @@ impl Tree {
                 _ => {}
             }
             let directory = stack[stack.len() - 1];
+            search(directory);
             let (name, id) = directory.children.get_key_value(component).ok_or(WalkError::NotFound)?;
             match self.node(*id) {
                 Node::Directory(inner) => {

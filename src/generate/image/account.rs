@@ -1,11 +1,11 @@
-//! Who runs an image's command, and whether that account may execute a file.
+//! Who runs an image's command, and whether that account may execute or read a file, and get there.
 //!
 //! Sources: image-spec `config.md`, "User"; passwd(5), group(5); path_resolution(7), "Permissions". A name or number
 //! leads to the ids as container engines read them: without an entry in `/etc/passwd` the group is 0.
 
 use std::path::Path;
 
-use crate::image::{Config, Content, File, Tree};
+use crate::image::{Config, Content, Directory, File, Tree};
 
 /// An account that is not root.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,13 +47,28 @@ impl Account {
 
     /// Whether it may execute a file; without a known owner, whether anybody may.
     pub fn may_execute(&self, file: &File) -> bool {
-        let Some((user, group)) = file.owner else { return file.is_executable() };
-        let bit = match () {
-            () if user == self.user => 0o100,
-            () if self.groups.contains(&group) => 0o010,
-            () => 0o001,
+        self.has(0o1, file.mode, file.owner)
+    }
+
+    /// Whether it may read a file; without a known owner, whether anybody may.
+    pub fn may_read(&self, file: &File) -> bool {
+        self.has(0o4, file.mode, file.owner)
+    }
+
+    /// Whether it may look names up in a directory; without a known owner, whether anybody may.
+    pub fn may_search(&self, directory: &Directory) -> bool {
+        self.has(0o1, directory.mode, directory.owner)
+    }
+
+    /// Whether a permission (of the last three bits) is given to it.
+    fn has(&self, permission: u32, mode: u32, owner: Option<(u64, u64)>) -> bool {
+        let Some((user, group)) = owner else { return mode & (permission * 0o111) != 0 };
+        let bits = match () {
+            () if user == self.user => mode >> 6,
+            () if self.groups.contains(&group) => mode >> 3,
+            () => mode,
         };
-        file.mode & bit != 0
+        bits & permission != 0
     }
 }
 

@@ -83,6 +83,17 @@ impl<'a> TreeFiles<'a> {
         self.account.as_ref().map_or_else(|| file.is_executable(), |account| account.may_execute(file))
     }
 
+    /// Whether who runs the command may look up every name on the way to a path.
+    fn may_reach(&self, path: &str) -> bool {
+        let Some(account) = &self.account else { return true };
+        self.tree.searched(&raw::path(path)).into_iter().all(|directory| account.may_search(directory))
+    }
+
+    /// Whether who runs the command may load a file.
+    fn may_load(&self, path: &str, file: &File) -> bool {
+        self.account.as_ref().is_none_or(|account| account.may_read(file)) && self.may_reach(path)
+    }
+
     /// Whether a file is neither an object nor a script: what starts it, a shell in most cases, reads it as a
     /// shell's script.
     pub fn is_left_to_shell(&self, path: &str) -> bool {
@@ -126,7 +137,7 @@ impl<'a> TreeFiles<'a> {
         let real = raw::of_path(real);
         self.note_links(path);
         if let Content::Script(line) = &file.content {
-            self.note_script(&real, line, self.may_execute(file));
+            self.note_script(&real, line, self.may_execute(file) && self.may_reach(&real));
             return Err(OpenError::NotElf);
         }
         let mut known = self.known.borrow_mut();
@@ -136,10 +147,15 @@ impl<'a> TreeFiles<'a> {
             path: real.clone(),
             facts: read(&file.content, file.size).map(|mut facts| {
                 facts.secure = file.is_privileged();
-                facts.not_executable = !self.may_execute(file);
+                facts.not_executable = !self.may_execute(file) || !self.may_reach(&real);
                 Arc::new(facts)
             }),
         });
+        // What is executed is judged by its own flag; a library is passed over as if it were not there.
+        let is_loaded = entry.facts.as_ref().is_ok_and(|facts| !facts.is_executed() && !facts.flags.pie);
+        if is_loaded && !self.may_load(path, file) {
+            return Err(WalkError::Denied.into());
+        }
         let mut seen = self.seen.borrow_mut();
         if entry.path != real {
             // Another name of a file that is known: the loader takes both for one.
@@ -251,7 +267,8 @@ impl Files for TreeFiles<'_> {
     }
 
     fn is_executable(&self, path: &str) -> bool {
-        let is_executable = self.tree.file(&raw::path(path)).is_ok_and(|(_, _, file)| self.may_execute(file));
+        let file = self.tree.file(&raw::path(path));
+        let is_executable = file.is_ok_and(|(_, _, file)| self.may_execute(file)) && self.may_reach(path);
         if is_executable {
             self.note_links(path);
         }

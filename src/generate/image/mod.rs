@@ -11,6 +11,8 @@ mod host_library;
 mod recorded;
 mod requirement;
 mod subject;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 

@@ -76,7 +76,9 @@ fn forbidden(word: &str, config: &Config, files: &TreeFiles<'_>) -> Option<Strin
     };
     let is_startable =
         matches!(files.content(&path), recorded::Content::Object(_) | recorded::Content::Script);
-    is_startable.then(|| relative(&files.real_path(&path)))
+    let real = files.real_path(&path);
+    // Nothing of a file says that a link leads to it by a way that is closed.
+    (is_startable && !files.is_executable(&real)).then(|| relative(&real))
 }
 
 struct Finder<'a, 'b> {

@@ -173,3 +173,23 @@ fn long_names_of_both_kinds_and_old_folders_are_read() {
     header.set_cksum();
     assert_eq!(merged(vec![Tar::new().push(&header, b"")]), ["/old/"]);
 }
+
+#[test]
+fn a_directory_is_as_the_highest_layer_says_that_describes_it() {
+    let mode = |layers: Vec<Tar>| {
+        let layers: Vec<Vec<u8>> = layers.into_iter().map(Tar::end).collect();
+        let tree = crate::image::tests::tree(&layers).unwrap();
+        let searched = tree.searched(std::path::Path::new("/a/x"));
+        (searched[1].mode, searched[1].owner)
+    };
+    let closed = || Tar::new().owned("a/", 0o700, (7, 8), b"");
+    let open = || Tar::new().owned("a/", 0o755, (1, 2), b"");
+    let file = || Tar::new().file("a/x", "");
+    assert_eq!(mode(vec![closed(), file()]), (0o700, Some((7, 8))), "the upper layer only has a file in it");
+    assert_eq!(mode(vec![closed(), open(), file()]), (0o755, Some((1, 2))));
+    assert_eq!(mode(vec![closed().file("a/x", "").file("b", ""), open()]), (0o755, Some((1, 2))));
+    assert_eq!(mode(vec![file().owned("a/", 0o711, (3, 4), b"")]), (0o711, Some((3, 4))), "in any order");
+    let link = || Tar::new().link("a", "b");
+    assert_eq!(mode(vec![closed(), link(), file()]), (0o755, None), "it replaces the link");
+    assert_eq!(mode(vec![file()]), (0o755, None));
+}

@@ -12,7 +12,7 @@ use crate::image::{Content, Limits, Node, Tree};
 
 /// A tar archive, entry by entry, with names that no honest program would write.
 #[derive(Default)]
-pub(super) struct Tar {
+pub(crate) struct Tar {
     bytes: Vec<u8>,
 }
 
@@ -58,6 +58,20 @@ impl Tar {
         self.entry(b"pax", tar::EntryType::XHeader, b"", &content)
     }
 
+    /// A file, or a directory if its name ends with a slash, with permissions and an owner.
+    pub fn owned(self, name: &str, mode: u32, owner: (u64, u64), content: &[u8]) -> Self {
+        let mut header = tar::Header::new_gnu();
+        let kind = if name.ends_with('/') { tar::EntryType::Directory } else { tar::EntryType::Regular };
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_uid(owner.0);
+        header.set_gid(owner.1);
+        header.set_size(content.len() as u64);
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_cksum();
+        self.push(&header, content)
+    }
+
     pub fn file(self, name: &str, content: &str) -> Self {
         self.entry(name.as_bytes(), tar::EntryType::Regular, b"", content.as_bytes())
     }
@@ -88,7 +102,7 @@ impl Tar {
 
 /// The tree that layers make, the bottom one first; every layer is searched for hard links as an image's
 /// is.
-pub(super) fn tree_with(layers: &[Vec<u8>], limits: Limits) -> Result<Tree, String> {
+pub(crate) fn tree_with(layers: &[Vec<u8>], limits: Limits) -> Result<Tree, String> {
     let mut state = State::new(limits).unwrap();
     for (number, layer) in layers.iter().enumerate().rev() {
         state.apply(number as u32, &layer[..]).map_err(|fault| fault.to_string())?;
@@ -104,13 +118,13 @@ pub(super) fn tree_with(layers: &[Vec<u8>], limits: Limits) -> Result<Tree, Stri
     }
 }
 
-pub(super) fn tree(layers: &[Vec<u8>]) -> Result<Tree, String> {
+pub(crate) fn tree(layers: &[Vec<u8>]) -> Result<Tree, String> {
     tree_with(layers, Limits::default())
 }
 
 /// Everything in a tree, a line each: scripts with their line, so that versions of a file can be told
 /// apart.
-pub(super) fn lines(tree: &Tree) -> Vec<String> {
+pub(crate) fn lines(tree: &Tree) -> Vec<String> {
     let line = |(path, node): (std::path::PathBuf, &Node)| {
         let path = path.display().to_string();
         match node {
@@ -127,7 +141,7 @@ pub(super) fn lines(tree: &Tree) -> Vec<String> {
 }
 
 /// The lines of the tree that layers make.
-pub(super) fn merged(layers: Vec<Tar>) -> Vec<String> {
+pub(crate) fn merged(layers: Vec<Tar>) -> Vec<String> {
     let layers: Vec<Vec<u8>> = layers.into_iter().map(Tar::end).collect();
     match tree(&layers) {
         Ok(tree) => lines(&tree),
@@ -135,6 +149,6 @@ pub(super) fn merged(layers: Vec<Tar>) -> Vec<String> {
     }
 }
 
-pub(super) fn at(text: &str) -> &Path {
+pub(crate) fn at(text: &str) -> &Path {
     Path::new(text)
 }
