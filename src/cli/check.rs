@@ -156,7 +156,8 @@ fn judge(source: &str, arguments: &Arguments, host: &Host, context: &Context) ->
         return judge_image(&image, platform, arguments, host, context);
     }
     if reference.is_none() && is_application(source, arguments.host.root.as_deref()) {
-        let options = in_root::options(vec![source.into()], arguments.host.root.as_deref());
+        let read_from = in_root::options(vec![source.into()], arguments.host.root.as_deref());
+        let options = generate::Options { started_here: arguments.host.root.is_none(), ..read_from };
         let mut read = generate::read(&options)
             .map_err(|error| Failure::undecided(&error).with_hint(error.hint().map(str::to_owned)))?;
         read.notes.iter().for_each(|note| context.warn(note));

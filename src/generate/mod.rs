@@ -17,6 +17,7 @@ mod scope;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use crate::host::Starter;
 use crate::loader::{Application, Environment, Files};
 use crate::raw;
 use crate::spec::{Detail, Specification, Symbols, attribute};
@@ -24,7 +25,7 @@ use crate::trace::Runs;
 
 pub use image::{HostLibraries, ImageError, ImageOptions, generate_image};
 pub use profile::{ProfileOptions, profile};
-pub use scope::{Error, is_secure};
+pub use scope::Error;
 
 /// What to derive a specification from.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +41,8 @@ pub struct Options {
     /// The directory of the root file system that the paths lie in, without links: the application is that
     /// root's, and lies where it lies inside.
     pub root: Option<PathBuf>,
+    /// This process starts the programs, on this machine; if not, it is somebody else than their owners.
+    pub started_here: bool,
     /// Recorded runs, whose libraries join. Without paths it is what they executed that is described.
     pub runs: Option<Runs>,
 }
@@ -89,9 +92,10 @@ pub struct Generated {
 /// Where a named file does not exist, cannot be read, or is neither an ELF object nor a script, or a
 /// folder holds nothing of the kind.
 pub fn read(options: &Options) -> Result<Read, Error> {
+    let starter = options.started_here.then(Starter::of_this_process);
     let mut scope = match &options.runs {
         Some(runs) if options.paths.is_empty() => scope::read_executed(runs)?,
-        _ => scope::read(&options.paths, options.root.as_deref())?,
+        _ => scope::read(&options.paths, options.root.as_deref(), starter)?,
     };
     scope.application.library_path.clone_from(&options.library_path);
     let root = options.root.clone();

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::elf;
 use crate::generate::{alternative, member};
-use crate::host;
+use crate::host::{self, Starter};
 use crate::loader::{Application, Facts, Form, PassedFor, PassedOver, listed};
 use crate::raw;
 use crate::script::{self, parse_script};
@@ -144,7 +144,7 @@ pub(super) fn read_executed(runs: &Runs) -> Result<Scope, Error> {
     match paths.iter().find(|path| !path.exists()) {
         Some(path) => Err(Error::ExecutedElsewhere { path: path.clone(), hosts: hosts() }),
         None => {
-            let scope = read(&paths, None)?;
+            let scope = read(&paths, None, None)?;
             let loader = scope.application.objects.iter().find(|(_, facts)| !facts.is_program());
             match loader {
                 Some((path, _)) => Err(Error::LoaderExecuted { path: scope.directory.join(raw::path(path)) }),
@@ -154,8 +154,12 @@ pub(super) fn read_executed(runs: &Runs) -> Result<Scope, Error> {
     }
 }
 
-/// Reads everything that the named paths hold.
-pub(super) fn read(paths: &[PathBuf], root: Option<&Path>) -> Result<Scope, Error> {
+/// Reads everything that the named paths hold. With a `starter`, it is known who starts the programs on this machine.
+pub(super) fn read(
+    paths: &[PathBuf],
+    root: Option<&Path>,
+    starter: Option<&'static Starter>,
+) -> Result<Scope, Error> {
     let read_error = |path: &Path| {
         let path = path.to_owned();
         move |source| Error::Read { path, source }
@@ -174,7 +178,7 @@ pub(super) fn read(paths: &[PathBuf], root: Option<&Path>) -> Result<Scope, Erro
     scope.directory = common_ancestor(roots);
     scope.folders =
         named.iter().filter(|(_, _, is_folder)| *is_folder).map(|named| named.1.clone()).collect();
-    let mut reader = Reader { scope, ..Reader::default() };
+    let mut reader = Reader { scope, starter, ..Reader::default() };
     for (path, real, is_folder) in named {
         match is_folder {
             true => reader.read_folder(path, &real)?,
@@ -197,6 +201,7 @@ fn common_ancestor<'a>(paths: impl Iterator<Item = &'a Path>) -> PathBuf {
 #[derive(Default)]
 struct Reader {
     scope: Scope,
+    starter: Option<&'static Starter>,
     /// Path in the scope by device and inode, so that a hard link is a second name of one object.
     seen: HashMap<(u64, u64), String>,
     /// Links met on the way: where they are.
@@ -362,7 +367,9 @@ impl Reader {
             let parsed = elf::Object::parse(data);
             let object = parsed.map_err(|source| Error::Elf { path: shown.to_owned(), source })?;
             let mut facts = Facts::of_object(object);
-            facts.secure = is_secure(path, &metadata);
+            let privileges = host::FilePrivileges::of(path, &metadata);
+            facts.secure = privileges.raise_others();
+            facts.secure_here = self.starter.map(|starter| starter.is_raised_by(&privileges));
             facts.not_executable = !is_executable(&metadata);
             facts.denied = !host::may_execute(path);
             facts.on_noexec = host::is_noexec(&file);
@@ -484,12 +491,4 @@ fn is_executable(metadata: &Metadata) -> bool {
 /// The real path of a file, with the name that it was asked for by.
 fn named_as(shown: &Path, real: &Path) -> PathBuf {
     shown.file_name().map_or_else(|| real.to_owned(), |name| real.with_file_name(name))
-}
-
-/// Whether the kernel starts the file with raised privileges (`AT_SECURE`).
-pub fn is_secure(path: &Path, metadata: &Metadata) -> bool {
-    const SET_ID: u32 = 0o6000;
-    let mut buffer = [0_u8; 64];
-    metadata.mode() & SET_ID != 0
-        || rustix::fs::getxattr(path, "security.capability", &mut buffer).is_ok_and(|length| length > 0)
 }

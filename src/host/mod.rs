@@ -11,6 +11,7 @@ mod handler;
 mod kernel_config;
 mod library_cache;
 mod platform;
+mod privilege;
 mod profile;
 mod root;
 
@@ -20,6 +21,7 @@ pub use driver::{Drivers, NvidiaDriver};
 pub use handler::Handler;
 pub use library_cache::{CacheEntry, LibraryCache};
 pub use platform::Platform;
+pub use privilege::{FilePrivileges, Starter, is_set_id};
 pub use profile::{MAXIMUM_PROFILE_SIZE, PROFILE_IDENTIFIER, Profile, ProfileError, is_core_library};
 pub use root::{
     Entry, Identity, MAXIMUM_LINKS, MAXIMUM_NAME, MAXIMUM_PATH, Root, WalkError, is_noexec, may_execute,

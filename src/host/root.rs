@@ -16,7 +16,7 @@ use std::path::{Component, Path, PathBuf};
 use bytes::Bytes;
 use rustix::io::Errno;
 
-use crate::host::content;
+use crate::host::{FilePrivileges, content};
 use crate::raw;
 
 /// How many links the kernel follows in one path (MAXSYMLINKS).
@@ -308,6 +308,13 @@ impl Root {
     /// Whether the file at a path lies on a file system of this machine from which nothing is executed.
     pub fn is_noexec(&self, path: &Path) -> bool {
         self.is_this_machine() && self.open(path).is_ok_and(|(file, _)| is_noexec(&file))
+    }
+
+    /// What the file at a path says of the privileges of those who start it.
+    pub fn privileges(&self, path: &Path) -> Option<FilePrivileges> {
+        let place = self.outside(&self.resolve(path).ok()?);
+        let metadata = fs::symlink_metadata(&place).ok()?;
+        Some(FilePrivileges::of(&place, &metadata))
     }
 
     /// A path of this root as a path of this machine. `inside` must be free of links.

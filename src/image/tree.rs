@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use crate::host::{MAXIMUM_NAME, WalkError};
+use crate::host::{self, MAXIMUM_NAME, WalkError};
 use crate::image::{Packed, limit, memory};
 
 /// One node of a [`Tree`].
@@ -70,7 +70,7 @@ impl File {
     /// Whether a program in it runs with more rights than who started it (set-id bits or
     /// capabilities): the loader is in its secure mode then (`AT_SECURE`).
     pub fn is_privileged(&self) -> bool {
-        self.mode & 0o6000 != 0 || self.capabilities
+        host::is_set_id(self.mode) || self.capabilities
     }
 }
 

@@ -80,8 +80,10 @@ pub struct Facts {
     pub checks_kernel: bool,
     /// Its build-id in hexadecimal.
     pub build_id: Option<String>,
-    /// It runs with raised privileges.
+    /// It runs with raised privileges if somebody else than its owner starts it.
     pub secure: bool,
+    /// Whether it runs with raised privileges if this process starts it on this machine, if that is known.
+    pub secure_here: Option<bool>,
     /// It asks for an executable stack.
     pub executable_stack: bool,
     /// Its thread-local segment.
@@ -188,6 +190,7 @@ impl Facts {
             checks_kernel: object.marks.checks_kernel,
             build_id: object.notes.build_id.as_deref().map(hexadecimal),
             secure: false,
+            secure_here: None,
             executable_stack: object.executable_stack.unwrap_or_else(|| is_stack_executable(object.machine)),
             thread_local: object.thread_local,
             names_only: false,
@@ -246,6 +249,7 @@ impl Facts {
             kernel: object.kernel.as_deref().and_then(KernelVersion::parse),
             build_id: object.build_id.clone(),
             secure: has(spec::ObjectFlag::Secure),
+            secure_here: None,
             executable_stack: has(spec::ObjectFlag::ExecutableStack),
             thread_local: object.thread_local.as_ref().and_then(specified_thread_local),
             names_only: false,
@@ -294,6 +298,11 @@ impl Facts {
             |name: &str| name == "libc.so" || LOADERS.iter().any(|beginning| name.starts_with(beginning));
         let is_loader = self.interpreter.is_none() && self.soname.as_deref().is_some_and(is_loaders);
         (self.is_program() && !is_library) || is_loader
+    }
+
+    /// Whether the kernel starts it with raised privileges (`AT_SECURE`).
+    pub fn is_secure(&self, on_this_machine: bool) -> bool {
+        self.secure_here.filter(|_| on_this_machine).unwrap_or(self.secure)
     }
 
     /// The symbols it wants from others.

@@ -284,6 +284,11 @@ impl HostFiles {
         }
         let facts = parse(data).map(|mut facts| {
             facts.on_noexec = self.root.is_noexec(&raw::path(path));
+            if let Some(own) = self.root.privileges(&raw::path(path)).filter(|_| facts.is_program()) {
+                let starter = self.root.is_this_machine().then(host::Starter::of_this_process);
+                facts.secure = own.raise_others();
+                facts.secure_here = starter.map(|starter| starter.is_raised_by(&own));
+            }
             Arc::new(facts)
         });
         self.objects.borrow_mut().insert(identity, facts.clone());

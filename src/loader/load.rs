@@ -459,8 +459,8 @@ impl Loading<'_> {
             return false;
         }
         let object = &self.load.objects[requester];
-        let is_refused =
-            object.rule == Rule::Program && object.facts.secure && dependency.name.contains("$ORIGIN");
+        let is_secure = object.rule == Rule::Program && object.facts.is_secure(self.fit.is_this_machine);
+        let is_refused = is_secure && dependency.name.contains("$ORIGIN");
         if is_refused {
             let problem = Problem::LibraryUnusable {
                 library: dependency.name.clone(),

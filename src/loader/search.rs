@@ -14,7 +14,7 @@ use crate::loader::hwcaps::Hwcaps;
 use crate::loader::load::{LoadedObject, Rule};
 use crate::loader::profile_files::{UNRECORDED, is_unrecorded};
 use crate::loader::token::Tokens;
-use crate::loader::{Effort, Environment, Files, Injection, Opened, Rejection};
+use crate::loader::{Effort, Environment, Facts, Files, Injection, Opened, Rejection};
 use crate::raw;
 
 /// What looking at one path takes of the budget, besides its length.
@@ -216,7 +216,7 @@ impl<'a> Search<'a> {
         if self.loader.is_musl() {
             return self.musl_directories_of(list, object);
         }
-        let is_guarded = program.facts.secure && object.rule == Rule::Program;
+        let is_guarded = self.is_secure(&program.facts) && object.rule == Rule::Program;
         let tokens = self.tokens(&object.origin);
         let elements = self.elements(list, &[':']).filter_map(|element| {
             let directory = self.directory(element, &tokens)?;
@@ -227,6 +227,10 @@ impl<'a> Search<'a> {
         elements.collect()
     }
 
+    fn is_secure(&self, facts: &Facts) -> bool {
+        facts.is_secure(self.files.is_this_machine())
+    }
+
     /// musl knows `$ORIGIN` only: any other `$`, or one in a program with raised privileges, voids the
     /// whole list (`fixup_rpath`). Empty elements are passed over.
     fn musl_directories_of(&self, list: &str, object: &LoadedObject) -> Vec<Directory> {
@@ -235,7 +239,9 @@ impl<'a> Search<'a> {
         let uses_origin = rest.len() != list.len();
         let is_void = rest.contains('$')
             || (uses_origin
-                && (object.facts.secure || object.origin.contains('$') || self.is_origin_too_long(object)));
+                && (self.is_secure(&object.facts)
+                    || object.origin.contains('$')
+                    || self.is_origin_too_long(object)));
         if is_void || !self.spend(list.len() / 16) {
             return Vec::new();
         }
@@ -263,7 +269,7 @@ impl<'a> Search<'a> {
         let Some(list) = self.environment.library_path.as_deref().filter(|list| !list.is_empty()) else {
             return Vec::new();
         };
-        if program.facts.secure {
+        if self.is_secure(&program.facts) {
             return Vec::new();
         }
         if self.loader.is_musl() {

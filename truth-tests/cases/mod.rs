@@ -1,11 +1,12 @@
 //! The cases: the harness itself, pairs of programs and roots, saved hosts, the objects of whole
-//! systems, synthetic objects.
+//! systems, programs with privileges, synthetic objects.
 
 mod fixture;
 mod image;
 mod in_root;
 mod pair;
 mod part;
+mod privilege;
 mod profile;
 mod sandbox;
 mod synthetic;
@@ -23,6 +24,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(profile::all());
     cases.extend(in_root::all());
     cases.extend(part::all());
+    cases.extend(privilege::all());
     cases.extend(image::all());
     cases.extend(synthetic::all());
     cases

@@ -18,7 +18,7 @@ use crate::cli::source::refuse_image;
 use crate::cli::{Context, Exit, Failure};
 use crate::generate;
 use crate::host::Root;
-use crate::loader::{Environment, Load, ScopeFiles, Start, start};
+use crate::loader::{Load, ScopeFiles, Start, start};
 use crate::raw;
 
 pub use document::{
@@ -135,10 +135,9 @@ fn tree(path: &Path, arguments: &Arguments, host: &Host) -> Result<Tree, Failure
             let file = file_of(path, &place, &root)?;
             refuse_what_is_no_program(path, &file)?;
             let subject = if arguments.host.root.is_some() { &place } else { &*shown };
-            let environment = environment(&file, host);
             Ok(load(
                 subject,
-                &start(&Start { path: &place, shown: subject }, host.files.as_ref(), &environment),
+                &start(&Start { path: &place, shown: subject }, host.files.as_ref(), &host.environment),
             ))
         }
         None => {
@@ -173,13 +172,6 @@ fn refuse_what_is_no_program(path: &Path, file: &Path) -> Result<(), Failure> {
         true => Ok(()),
         false => Err(Failure::undecided(&generate::Error::neither(path))),
     }
-}
-
-/// The environment in which the kernel starts a file: no `LD_LIBRARY_PATH` for raised privileges.
-fn environment(file: &Path, host: &Host) -> Environment {
-    let secure = std::fs::metadata(file).is_ok_and(|metadata| generate::is_secure(file, &metadata));
-    let library_path = host.environment.library_path.clone().filter(|_| !secure);
-    Environment { library_path, ..host.environment.clone() }
 }
 
 /// A file from outside the root, as if it were brought there.
