@@ -21,6 +21,7 @@ pub fn all() -> Vec<Case> {
         case("a_specification_says_where_it_lies_inside", specification),
         case("the_origin_in_a_library_path_is_the_programs", library_path),
         case("names_that_are_not_text_are_their_bytes", raw_names),
+        case("a_document_has_the_link_at_which_a_search_ends", blocked_link),
     ]
 }
 
@@ -98,6 +99,25 @@ fn specification(workspace: &Workspace) {
         let document = workspace.text("app.json");
         std::fs::write(&document, &output.stdout).expect("the document");
         assert_exit(&compat(root, &["check", &document]), 0);
+    }
+}
+
+fn blocked_link(workspace: &Workspace) {
+    let sandbox = made(workspace, "$ORIGIN/../a:$ORIGIN/../lib");
+    let root = &sandbox.root;
+    let document = workspace.text("app.json");
+    let long = "a".repeat(256);
+    for (target, expected) in [("../bin/app/x", false), (&*long, false), ("libx.so", false), ("none", true)] {
+        sandbox.take(&Step::Link { path: "a/libx.so".to_owned(), target: target.to_owned() });
+        let truth = Scene::new(root, "/case/bin/app").truth(None);
+        assert_eq!(truth.lazy.end == crate::harness::loader::End::Entry, expected, "{target}");
+        let output = compat(root, &["gen", &path(root, "case")]);
+        let mut read: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a document");
+        // The document alone decides: what it says lies nowhere on the host.
+        read.as_object_mut().expect("an object").remove("location");
+        std::fs::write(&document, read.to_string()).expect("the document");
+        assert_exit(&compat(root, &["check", &document]), i32::from(!expected));
+        sandbox.take(&Step::Remove { path: "a/libx.so".to_owned() });
     }
 }
 
