@@ -1,5 +1,7 @@
 //! What can be wrong with the bytes of an object.
 
+use crate::elf::Endian;
+
 /// Why bytes are not an object that can be read.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
@@ -19,6 +21,12 @@ pub enum Error {
         stated: u16,
         /// The size of the class.
         expected: usize,
+    },
+    /// The header is not in the byte order that it states.
+    #[error("malformed ELF header: it is not in the byte order that it states ({stated:?} endian)")]
+    ByteOrder {
+        /// The byte order in the ELF header.
+        stated: Endian,
     },
     /// The class is neither 32 nor 64 bits.
     #[error("malformed ELF header: class {0} is neither 1 nor 2")]

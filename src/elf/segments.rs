@@ -92,6 +92,9 @@ pub(super) fn parse_segments(header: &Header, reader: Reader<'_>) -> Result<Vec<
     let context = Ctx::new(container, endian);
     let count = usize::from(header.e_phnum);
     let size = ProgramHeader::size(context);
+    if count > 0 && usize::from(header.e_phentsize.swap_bytes()) == size {
+        return Err(Error::ByteOrder { stated: reader.endian });
+    }
     if count > 0 && usize::from(header.e_phentsize) != size {
         return Err(Error::EntrySize { stated: header.e_phentsize, expected: size });
     }

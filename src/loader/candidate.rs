@@ -4,6 +4,7 @@
 
 use crate::elf::{IdentificationFault, KernelVersion, Machine};
 use crate::host::Platform;
+use crate::loader::files::wrong_byte_order;
 use crate::loader::layout::{self, Judgement};
 use crate::loader::{Blocked, Facts, Files, Form, Obstacle, OpenError, Opened};
 
@@ -101,8 +102,7 @@ impl Fit<'_> {
             return Verdict::Pass(format!("wrong ELF class: ELFCLASS{}", facts.class.bits()));
         }
         if facts.big_endian != self.program.big_endian {
-            let order = if self.program.big_endian { "big" } else { "little" };
-            return Verdict::Stop(format!("ELF file data encoding not {order}-endian"));
+            return self.judge_other_order(facts);
         }
         if facts.machine != self.program.machine {
             return Verdict::Pass(format!("for {}, not {}", facts.machine, self.program.machine));
@@ -114,6 +114,16 @@ impl Fit<'_> {
             (Some(wanted), Some(host)) if wanted > host => Verdict::Pass(format!("for Linux {wanted}")),
             _ => Verdict::Use(opened),
         }
+    }
+
+    /// Of an object in the other byte order the machine is looked at first, and read in the loader's own order: it
+    /// is another one but in files that are wrong about themselves.
+    fn judge_other_order(&self, facts: &Facts) -> Verdict {
+        if facts.machine.0.swap_bytes() == self.program.machine.0 {
+            return Verdict::Stop(wrong_byte_order(self.program.big_endian));
+        }
+        let order = |facts: &Facts| if facts.big_endian { "big" } else { "little" };
+        Verdict::Pass(format!("{}-endian, not {}-endian", order(facts), order(self.program)))
     }
 
     fn reason_to_stop(&self, facts: &Facts) -> Option<&'static str> {
@@ -161,6 +171,42 @@ mod tests {
     use super::*;
     use crate::loader::Identity;
     use crate::spec::{Object, ObjectKind};
+
+    #[test]
+    fn a_library_in_the_other_byte_order_is_passed_over_unless_its_machine_is_not() {
+        let facts = |machine, big_endian| {
+            let object = Object::new("libx.so", ObjectKind::Library, "x86_64", 64);
+            let mut facts = Facts::of_specified(&object).unwrap();
+            (facts.machine, facts.big_endian) = (machine, big_endian);
+            facts
+        };
+        let platform = Platform::of_machine(Machine::X86_64, false);
+        let verdict = |program: &Facts, library: Facts| {
+            let (platform, is_musl) = (&platform, false);
+            let fit = Fit {
+                program,
+                kernel: None,
+                is_musl,
+                is_old: false,
+                platform,
+                is_this_machine: false,
+                ends_at_files: false,
+            };
+            fit.judge_opened(Opened { identity: Identity::Scope(0), facts: std::sync::Arc::new(library) })
+        };
+        let little = facts(Machine::PPC64, false);
+        for (machine, order) in [(Machine::S390, true), (Machine::PPC64, true)] {
+            let passed = verdict(&little, facts(machine, order));
+            assert!(matches!(passed, Verdict::Pass(why) if why == "big-endian, not little-endian"));
+        }
+        let passed = verdict(&facts(Machine::PPC64, true), facts(Machine::PPC64, false));
+        assert!(matches!(passed, Verdict::Pass(why) if why == "little-endian, not big-endian"));
+        let forged = facts(Machine(Machine::PPC64.0.swap_bytes()), true);
+        let stopped = verdict(&little, forged);
+        assert!(
+            matches!(stopped, Verdict::Stop(words) if words == "ELF file data encoding not little-endian")
+        );
+    }
 
     #[test]
     fn a_library_on_a_noexec_file_system_of_this_machine_cannot_be_mapped() {

@@ -126,10 +126,17 @@ impl From<elf::Error> for OpenError {
             elf::Error::EntrySize { .. } => {
                 Self::Unusable("ELF file's phentsize not the expected size".to_owned())
             }
+            elf::Error::ByteOrder { stated } => Self::Unusable(wrong_byte_order(stated != elf::Endian::Big)),
             elf::Error::UnknownClass(_) => Self::Absent("wrong ELF class".to_owned()),
             other => Self::Malformed(other),
         }
     }
+}
+
+/// What a loader says of an object for its machine that states the other byte order.
+pub(super) fn wrong_byte_order(of_loader_is_big: bool) -> String {
+    let order = if of_loader_is_big { "big" } else { "little" };
+    format!("ELF file data encoding not {order}-endian")
 }
 
 /// What a container runtime does about a library that an image lacks.
