@@ -14,6 +14,7 @@ mod example_node;
 mod example_prolog;
 mod example_record;
 mod fault;
+mod foreign_root;
 mod harness_works;
 mod host_library;
 mod hostile_image;
@@ -55,6 +56,7 @@ pub fn all() -> Vec<Case> {
         attach_again::cases(),
         witness::cases(),
         platform::cases(),
+        foreign_root::cases(),
         recorder_rights::cases(),
         recording::cases(),
         request::cases(),

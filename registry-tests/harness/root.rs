@@ -55,6 +55,23 @@ pub fn debian_with(workspace: &Workspace, release: &str, packages: &[&str]) -> P
     })
 }
 
+/// The root of a Debian release for another architecture. If this machine does not run its programs, its packages
+/// are unpacked and not configured.
+pub fn debian_of(workspace: &Workspace, release: &str, architecture: &str) -> PathBuf {
+    let is_run_here = architecture == "i386" && cfg!(target_arch = "x86_64");
+    kept(&format!("{release}-{architecture}"), |partial| {
+        let mut command = Command::new(tool("debootstrap"));
+        command.args(["--variant=minbase", &format!("--arch={architecture}")]);
+        if !is_run_here {
+            command.arg("--foreign");
+        }
+        run(workspace, command.arg(release).arg(partial));
+        for left in ["debootstrap", "var/cache/apt"] {
+            let _ = fs::remove_dir_all(partial.join(left));
+        }
+    })
+}
+
 /// A folder that is kept from run to run: `make` fills it when it is not there yet.
 pub fn kept(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
     static MAKING: Mutex<()> = Mutex::new(());

@@ -74,7 +74,7 @@ impl<'a> Sandbox<'a> {
         if library == "musl" {
             sandbox.bring(Path::new("/"), MUSL);
         } else if let Some(release) = library.strip_suffix(I386) {
-            let release = debian_of(workspace, release, "i386");
+            let release = root::debian_of(workspace, release, "i386");
             sandbox.bring(&release, GLIBC_I386);
             sandbox.bring(&release, &format!("{GLIBC_FOLDER_I386}/libc.so.6"));
         } else {
@@ -256,15 +256,5 @@ fn sysv_hash(name: &str) -> u32 {
         let hash = (hash << 4).wrapping_add(u32::from(byte));
         let high = hash & 0xf000_0000;
         (hash ^ (high >> 24)) & !high
-    })
-}
-
-/// The root of a Debian release for another machine, whose programs this one runs too.
-fn debian_of(workspace: &Workspace, release: &str, architecture: &str) -> PathBuf {
-    root::kept(&format!("{release}-{architecture}"), |partial| {
-        let mut command = Command::new(tool("debootstrap"));
-        command.args(["--variant=minbase", &format!("--arch={architecture}")]);
-        run(workspace, command.arg(release).arg(partial));
-        let _ = fs::remove_dir_all(partial.join("var/cache/apt"));
     })
 }
