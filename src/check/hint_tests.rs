@@ -129,3 +129,62 @@ fn a_broken_preload_is_a_warning_in_the_words_of_the_loader() {
     insta::assert_snapshot!(told(&application(needing("app", &[]), vec![]), change, &Options::default()),
         @"ERROR: ld.so: object '/lib/nope.so' from /etc/ld.so.preload cannot be preloaded (cannot open shared object file): ignored.");
 }
+
+#[test]
+fn a_preload_for_the_other_word_size_is_a_warning_in_the_words_of_the_loader() {
+    for preload in ["/lib/libp.so", "libp.so"] {
+        let change = |profile: &mut Profile| {
+            let text = base64::engine::general_purpose::STANDARD.encode(preload);
+            profile.files.insert("/etc/ld.so.preload".to_owned(), text);
+            profile.libraries.push(narrow(library("/lib/libp.so")));
+        };
+        let told = told(&application(needing("app", &[]), vec![]), change, &Options::default());
+        let object = format!("object '{preload}' from /etc/ld.so.preload");
+        let expected =
+            format!("ERROR: ld.so: {object} cannot be preloaded (wrong ELF class: ELFCLASS32): ignored.");
+        assert_eq!(told, expected);
+    }
+}
+
+/// An object for i386.
+fn narrow(object: Object) -> Object {
+    Object { machine: "i386".to_owned(), class: 32, ..object }
+}
+
+#[test]
+fn a_library_that_an_rpath_or_a_runpath_led_to_is_told_with_the_systems_own() {
+    let needs = Object { wants: vec![wants("libz.so", "Z_2")], ..needing("app", &["libz.so"]) };
+    let told = |app: Object, own: &'static [&'static str]| {
+        let change = |profile: &mut Profile| profile.libraries.push(with_versions("/lib/libz.so", own));
+        let old = with_versions("deep/libz.so", &["Z_1"]);
+        told(&application(app, vec![old]), change, &Options::default())
+    };
+    let by_rpath = Object { rpath: Some("$ORIGIN/deep".to_owned()), ..needs.clone() };
+    insta::assert_snapshot!(told(by_rpath.clone(), &["Z_1", "Z_2"]), @"
+    deep/libz.so: version `Z_2' not found (required by app)
+    deep/libz.so was found through the RPATH of app; /lib/libz.so of the system itself has what is wanted
+    ");
+    insta::assert_snapshot!(told(by_rpath, &["Z_1"]), @"
+    deep/libz.so: version `Z_2' not found (required by app)
+    deep/libz.so was found through the RPATH of app
+    ");
+    let by_runpath = Object { runpath: Some("$ORIGIN/deep".to_owned()), ..needs };
+    insta::assert_snapshot!(told(by_runpath, &["Z_1", "Z_2"]), @"
+    deep/libz.so: version `Z_2' not found (required by app)
+    deep/libz.so was found through the RUNPATH of app; /lib/libz.so of the system itself has what is wanted
+    ");
+}
+
+#[test]
+fn a_library_for_the_other_word_size_in_an_rpath_is_passed_over() {
+    let app = Object { rpath: Some("$ORIGIN/deep".to_owned()), ..needing("app", &["libz.so"]) };
+    let told = |app: Object, own: Option<Object>| {
+        let change = |profile: &mut Profile| profile.libraries.extend(own);
+        told(&application(app, vec![narrow(library("deep/libz.so"))]), change, &Options::default())
+    };
+    assert_eq!(told(app.clone(), Some(library("/lib/libz.so"))), "");
+    insta::assert_snapshot!(told(app.clone(), None), @"libz.so: wrong ELF class: ELFCLASS32");
+    // The system's own lacks what is wanted, and nothing led away from it.
+    let wanting = Object { wants: vec![wants("libz.so", "Z_2")], ..app };
+    insta::assert_snapshot!(told(wanting, Some(with_versions("/lib/libz.so", &["Z_1"]))), @"/lib/libz.so: version `Z_2' not found (required by app)");
+}
