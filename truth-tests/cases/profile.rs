@@ -44,7 +44,9 @@ fn compare(workspace: &Workspace, pair: &str) {
     let saved = saved(&to);
     let mut figures = [[0_usize; 3]; 3];
     let mut faults = Vec::new();
-    for program in programs(&from) {
+    let all = programs(&from);
+    let found = all.len();
+    for program in all {
         let options = generate::Options {
             paths: vec![root::inside(&from, Path::new(&program))],
             ..generate::Options::default()
@@ -61,6 +63,11 @@ fn compare(workspace: &Workspace, pair: &str) {
         }
     }
     println!("{pair}: root x profile, each compatible, incompatible, undecided: {figures:?}");
+    // A comparison of nothing, or of two answers that leave all open, would find no difference.
+    let compared: usize = figures.iter().flatten().sum();
+    let decided: usize = figures.iter().flat_map(|row| &row[..2]).sum();
+    assert!(compared > 150 && compared * 10 > found * 9, "{pair}: {compared} of {found} programs");
+    assert!(decided * 10 > compared * 7, "{pair}: only {decided} of {compared} are decided by the profile");
     assert!(faults.is_empty(), "{pair}: {} differ\n{}", faults.len(), faults.join("\n"));
 }
 
