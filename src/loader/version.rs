@@ -224,8 +224,8 @@ impl<'a> Defined<'a> {
 
 /// `GLIBC_2.2.5` into `GLIBC_` and its numbers. `None` for a name without numbers at its end.
 fn split_numbers(version: &str) -> Option<(&str, Vec<u64>)> {
-    let start = version.rfind(|c: char| !c.is_ascii_digit() && c != '.').map_or(0, |at| at + 1);
-    let (family, numbers) = version.split_at(start);
+    let family = version.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let (family, numbers) = version.split_at(family.len());
     let numbers: Option<Vec<u64>> = numbers.split('.').map(|number| number.parse().ok()).collect();
     Some((family, numbers?))
 }
@@ -240,5 +240,7 @@ mod tests {
         assert!(split_numbers("GLIBC_2.9") < split_numbers("GLIBC_2.10"));
         assert_eq!(split_numbers("GLIBC_PRIVATE"), None);
         assert_eq!(split_numbers("OPENSSL_3.0.0").unwrap().0, "OPENSSL_");
+        assert_eq!(split_numbers("VER_é1"), Some(("VER_é", vec![1])));
+        assert_eq!(split_numbers("VER_é"), None);
     }
 }
