@@ -44,7 +44,7 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, m
     let stops_without_versions = !loader.is_musl() && loader.is_older_than(2, 41);
     let mut problems = Vec::new();
     let mut left: BTreeMap<usize, LeftToProgram> = BTreeMap::new();
-    for index in relocation_order(load.objects.len(), loader.is_musl()) {
+    for index in relocation_order(load, loader.is_musl()) {
         let object = &load.objects[index];
         let visible = if index < load.global { load.global } else { load.objects.len() };
         let unsatisfied = scope.unsatisfied(object, visible);
@@ -85,10 +85,11 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, m
 
 /// The order in which objects are relocated: glibc from the last loaded to the program, musl the libraries
 /// first and the program last.
-fn relocation_order(count: usize, is_musl: bool) -> Vec<usize> {
+fn relocation_order(load: &Load, is_musl: bool) -> Vec<usize> {
+    let count = load.objects.len();
     match is_musl {
         true => (1..count).chain(0..count.min(1)).collect(),
-        false => (0..count).rev().collect(),
+        false => load.relocated((0..count).collect()),
     }
 }
 

@@ -81,10 +81,10 @@ impl Edge {
         }
     }
 
-    /// The same edge among objects whose indices begin later.
-    pub(super) fn shifted(mut self, by: usize) -> Self {
+    /// The same edge among objects that have other indices.
+    pub(super) fn moved(mut self, place: impl Fn(usize) -> usize) -> Self {
         if let EdgeOutcome::Loaded(index) | EdgeOutcome::Known(index, _) = &mut self.outcome {
-            *index += by;
+            *index = place(*index);
         }
         self
     }

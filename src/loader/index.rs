@@ -58,6 +58,13 @@ impl Index {
         self.paths.get(name) == Some(&place)
     }
 
+    /// Takes notice of other numbers of the objects.
+    pub fn rearrange(&mut self, places: &[usize]) {
+        let named = [&mut self.asked, &mut self.paths, &mut self.sonames];
+        let named = named.into_iter().flat_map(|names| names.values_mut());
+        named.chain(self.files.values_mut()).chain(&mut self.musl).for_each(|place| *place = places[*place]);
+    }
+
     /// The object that is the same file.
     pub fn file(&self, identity: Identity) -> Option<usize> {
         self.files.get(&identity).copied()

@@ -22,7 +22,8 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, budget: &Budget) {
         return;
     }
     let mut problems = Vec::new();
-    for object in load.objects[1..load.global].iter().rev() {
+    for index in load.relocated((1..load.global).collect()) {
+        let object = &load.objects[index];
         if !budget.spend(Effort::Symbols, 1 + object.facts.import_count() / 4) {
             return;
         }

@@ -4,10 +4,12 @@
 //! `_dl_map_object_from_fd` in `elf/dl-load.c` (names and identities of what is already loaded); musl
 //! `load_deps` and `load_library`.
 
+mod filter;
 mod plugin;
 mod preload;
 
-use std::collections::{HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -85,6 +87,8 @@ pub struct LoadedObject {
     pub in_scope: bool,
     /// What it asks for, in order; of the program, the preloads first.
     pub edges: Vec<Edge>,
+    /// How many were loaded before it.
+    order: usize,
     identity: Identity,
 }
 
@@ -137,6 +141,13 @@ impl Load {
         known
     }
 
+    /// Some of the objects in the order in which glibc relocates them: the last loaded first. Those that another one
+    /// filters are among what it needs, and are relocated before it.
+    pub(super) fn relocated(&self, mut objects: Vec<usize>) -> Vec<usize> {
+        objects.sort_by_key(|index| Reverse(self.objects[*index].order));
+        objects
+    }
+
     /// The places, among the application's objects, of those that were loaded.
     pub(super) fn in_scope(&self) -> impl Iterator<Item = usize> {
         self.objects.iter().filter_map(|object| match object.identity {
@@ -150,7 +161,7 @@ impl Load {
         let before = self.objects.len();
         for mut object in other.objects {
             object.loaded_by = object.loaded_by.map(|by| by + before);
-            object.edges = object.edges.into_iter().map(|edge| edge.shifted(before)).collect();
+            object.edges = object.edges.into_iter().map(|edge| edge.moved(|index| index + before)).collect();
             self.objects.push(object);
         }
         self.problems.extend(other.problems);
@@ -249,6 +260,13 @@ struct Loading<'a> {
 }
 
 impl LoadedObject {
+    /// The same where the objects got other numbers.
+    fn moved(mut self, places: &[usize]) -> Self {
+        self.loaded_by = self.loaded_by.map(|by| places[by]);
+        self.edges = self.edges.into_iter().map(|edge| edge.moved(|index| places[index])).collect();
+        self
+    }
+
     /// Which file it is.
     pub(super) fn identity(&self) -> Identity {
         self.identity
@@ -266,6 +284,7 @@ impl LoadedObject {
             loaded_by: None,
             rule: Rule::Program,
             edges: Vec::new(),
+            order: 0,
             identity: program.opened.identity,
         }
     }
@@ -284,6 +303,7 @@ impl LoadedObject {
             rule: Rule::Interpreter,
             in_scope: false,
             edges: Vec::new(),
+            order: 0,
             identity: opened.identity,
         }
     }
@@ -335,9 +355,8 @@ impl Loading<'_> {
     /// Loads what the objects from number `first` on need, breadth-first; what an object filters comes before
     /// all else that waits.
     fn add_dependencies(&mut self, first: usize) {
-        let mut queue: VecDeque<usize> = (first..self.load.objects.len()).collect();
-        while let Some(index) = queue.pop_front() {
-            let mut filtered = 0;
+        let mut scope = filter::Scope::new(first..self.load.objects.len());
+        while let Some(index) = scope.take_next() {
             let facts = Arc::clone(&self.load.objects[index].facts);
             for dependency in &facts.needed {
                 // musl reads DT_NEEDED only.
@@ -353,27 +372,18 @@ impl Loading<'_> {
                     true => EdgeOutcome::Missing,
                     false => self.add_dependency(&name, dependency.kind, index),
                 };
-                queue.extend(known..self.load.objects.len());
-                if dependency.kind != DependencyKind::Needed {
-                    self.bring_forward(&outcome, &mut queue, &mut filtered);
+                scope.extend(known..self.load.objects.len());
+                if dependency.kind != DependencyKind::Needed
+                    && let EdgeOutcome::Loaded(object) | EdgeOutcome::Known(object, _) = outcome
+                {
+                    self.search.files().memory().budget.spend(Effort::Libraries, scope.len() / 16);
+                    scope.bring_forward(object);
                 }
                 let edge = Edge { name: self.shown_name(&name), kind: dependency.kind.into(), outcome };
                 self.load.objects[index].edges.push(edge);
             }
         }
-    }
-
-    /// Puts an object that another filters before those that wait, behind the first `filtered`, which the same one
-    /// filters. One that does not wait any more stays.
-    fn bring_forward(&self, outcome: &EdgeOutcome, queue: &mut VecDeque<usize>, filtered: &mut usize) {
-        let (EdgeOutcome::Loaded(object) | EdgeOutcome::Known(object, _)) = outcome else { return };
-        self.search.files().memory().budget.spend(Effort::Libraries, queue.len() / 16);
-        let place = queue.iter().position(|waiting| waiting == object);
-        if let Some(place) = place.filter(|place| place >= filtered) {
-            queue.remove(place);
-            queue.insert(*filtered, *object);
-            *filtered += 1;
-        }
+        self.arrange(first, &scope);
     }
 
     /// Whether what was loaded is all that will be.
@@ -520,8 +530,9 @@ impl Loading<'_> {
     /// Puts an object into the scope.
     fn admit(&mut self, object: LoadedObject) {
         self.search.files().memory().budget.spend(Effort::Libraries, COST_OF_OBJECT + object.shown.len());
-        self.index.add(&object, self.load.objects.len(), self.loader.is_musl());
-        self.load.objects.push(object);
+        let order = self.load.objects.len();
+        self.index.add(&object, order, self.loader.is_musl());
+        self.load.objects.push(LoadedObject { order, ..object });
     }
 
     fn push(
@@ -550,6 +561,7 @@ impl Loading<'_> {
             loaded_by,
             rule,
             edges: Vec::new(),
+            order: 0,
             identity: opened.identity,
         });
         EdgeOutcome::Loaded(self.load.objects.len() - 1)

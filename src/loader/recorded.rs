@@ -194,13 +194,12 @@ impl<'a> Asked<'a> {
     fn of(names: &'a [String], objects: &'a [LoadedObject]) -> Self {
         let names: HashMap<&str, usize> =
             names.iter().enumerate().rev().map(|(number, name)| (name.as_str(), number)).collect();
-        let mut opener: Vec<Option<usize>> = Vec::new();
+        let above = |object: &&'a LoadedObject| object.loaded_by.map(|by| &objects[by]);
+        let own =
+            |object: &'a LoadedObject| object.names.iter().find_map(|name| names.get(name.as_str()).copied());
         let mut shown = HashMap::new();
         for object in objects {
-            let own = object.names.iter().find_map(|name| names.get(name.as_str()).copied());
-            let number = own.or_else(|| opener.get(object.loaded_by?).copied().flatten());
-            opener.push(number);
-            if let Some(number) = number {
+            if let Some(number) = std::iter::successors(Some(object), above).find_map(own) {
                 shown.entry(object.shown.as_str()).or_insert(number);
             }
         }

@@ -34,7 +34,7 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, opened: &[usize], b
         // The last loaded is relocated first; musl begins with the first.
         let order: Vec<usize> = match loader.is_musl() {
             true => (*first..end).collect(),
-            false => (*first..end).rev().collect(),
+            false => load.relocated((*first..end).collect()),
         };
         for index in order {
             for target in targets(load, index, budget) {

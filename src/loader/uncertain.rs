@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use crate::loader::{Load, Problem};
+use crate::loader::{Load, LoadedObject, Problem};
 
 /// Takes away the problems that depend on a library of which nobody can tell which file it is.
 pub(super) fn leave_out_dependent(load: &mut Load) {
@@ -41,11 +41,9 @@ fn uncertain_objects(load: &Load) -> HashSet<String> {
         _ => None,
     });
     let paths: HashSet<&str> = paths.collect();
-    let mut is_uncertain = vec![false; load.objects.len()];
-    for (index, object) in load.objects.iter().enumerate() {
-        let inherited = object.loaded_by.is_some_and(|by| by < index && is_uncertain[by]);
-        is_uncertain[index] = inherited || paths.contains(object.shown.as_str());
-    }
-    let objects = load.objects.iter().zip(is_uncertain);
-    objects.filter(|(_, is_uncertain)| *is_uncertain).map(|(object, _)| object.shown.clone()).collect()
+    let is_uncertain = |object: &&LoadedObject| {
+        let above = |object: &&LoadedObject| object.loaded_by.map(|by| &load.objects[by]);
+        std::iter::successors(Some(*object), above).any(|object| paths.contains(object.shown.as_str()))
+    };
+    load.objects.iter().filter(is_uncertain).map(|object| object.shown.clone()).collect()
 }

@@ -1,0 +1,84 @@
+//! The order of the scope: an object that another filters (`DT_FILTER`, `DT_AUXILIARY`) comes right before it, and its own
+//! libraries are loaded before those of all else that waits.
+//!
+//! Source: `_dl_map_object_deps` in glibc's `elf/dl-deps.c`.
+
+use std::ops::Range;
+
+use super::Loading;
+
+/// The objects in the order in which symbols are looked for, and which of them have been asked for what they need.
+pub(super) struct Scope {
+    order: Vec<usize>,
+    /// Those that wait, by their numbers; others do not.
+    waiting: Vec<bool>,
+    /// The place of the object that is asked.
+    at: usize,
+}
+
+impl Scope {
+    /// Objects that are there before anything is asked.
+    pub fn new(objects: Range<usize>) -> Self {
+        let mut scope = Self { order: Vec::new(), waiting: Vec::new(), at: 0 };
+        scope.extend(objects);
+        scope
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Adds what was loaded since, at the end.
+    pub fn extend(&mut self, objects: Range<usize>) {
+        self.waiting.resize(objects.end.max(self.waiting.len()), false);
+        for object in objects {
+            self.waiting[object] = true;
+            self.order.push(object);
+        }
+    }
+
+    /// The next object to be asked for what it needs: the first that waits.
+    pub fn take_next(&mut self) -> Option<usize> {
+        let is_waiting = |object: &usize| self.waiting[*object];
+        // Of those before the last one that was asked only what it filters can wait.
+        let start =
+            self.order[..self.at].iter().rposition(|object| !is_waiting(object)).map_or(0, |at| at + 1);
+        self.at = start + self.order[start..].iter().position(is_waiting)?;
+        let object = self.order[self.at];
+        self.waiting[object] = false;
+        Some(object)
+    }
+
+    /// Puts an object right before the one that is asked, which filters it. One that stands before it stays. So does
+    /// one behind it that was asked already, for which glibc's loader would not come to an end.
+    pub fn bring_forward(&mut self, object: usize) {
+        let behind = self.order[self.at + 1..].iter().position(|other| *other == object);
+        if let Some(behind) = behind.filter(|_| self.waiting[object]) {
+            self.order.remove(self.at + 1 + behind);
+            self.order.insert(self.at, object);
+            self.at += 1;
+        }
+    }
+}
+
+impl Loading<'_> {
+    /// Brings the objects from number `first` on into the order of the scope. The program stays the first.
+    pub(super) fn arrange(&mut self, first: usize, scope: &Scope) {
+        let mut order = scope.order.clone();
+        if first == 0
+            && let Some(program) = order.iter().position(|object| *object == 0)
+        {
+            order[..=program].rotate_right(1);
+        }
+        if order.is_sorted() {
+            return;
+        }
+        let mut places: Vec<usize> = (0..self.load.objects.len()).collect();
+        order.iter().enumerate().for_each(|(place, object)| places[*object] = first + place);
+        let mut objects: Vec<_> = std::mem::take(&mut self.load.objects).into_iter().zip(&places).collect();
+        objects.sort_by_key(|(_, place)| **place);
+        self.load.objects = objects.into_iter().map(|(object, _)| object.moved(&places)).collect();
+        self.index.rearrange(&places);
+    }
+}
