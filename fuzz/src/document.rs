@@ -4,8 +4,8 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use compat::elf::Machine;
 use compat::spec::{
     Alternatives, CacheLine, Definitions, Distinction, DynamicLoader, Flavour, HostLibrary, Identification,
-    Image, Layout, LibraryNeed, Object, ObjectFlag, ObjectKind, Provision, Requirement, Script, ScriptBody,
-    Segment, SegmentRole, Specification, Symbols, ThreadLocal, VersionNeed,
+    Image, Interpreted, Layout, LibraryNeed, Object, ObjectFlag, ObjectKind, Provision, Requirement, Script,
+    ScriptBody, Segment, SegmentRole, Specification, Symbols, ThreadLocal, VersionNeed,
 };
 
 use crate::LOADER;
@@ -281,12 +281,17 @@ impl<'a> Arbitrary<'a> for ImageDocument {
     }
 }
 
+fn interpreted(source: &mut Unstructured<'_>) -> Result<Interpreted> {
+    Ok(Interpreted { interpreter: name(source)?, what: name(source)?, missing: bool::arbitrary(source)? })
+}
+
 fn image(source: &mut Unstructured<'_>) -> Result<Image> {
     let files = some(source, 3, |source| Ok((name(source)?, (*source.choose(FILES)?).to_owned())))?;
     Ok(Image {
         platform: "linux/amd64".to_owned(),
         command: some(source, 2, name)?,
         unfollowed: some(source, 1, name)?,
+        interpreted: some(source, 1, interpreted)?,
         working_directory: optional(source, name)?,
         program_path: optional(source, name)?,
         loaders: some(source, 2, loader)?,
