@@ -6,7 +6,7 @@ use crate::elf::{IdentificationFault, KernelVersion, Machine};
 use crate::host::Platform;
 use crate::loader::files::wrong_byte_order;
 use crate::loader::layout::{self, Judgement};
-use crate::loader::{Blocked, Facts, Files, Form, Obstacle, OpenError, Opened};
+use crate::loader::{Blocked, Facts, Files, Form, Obstacle, OpenError, Opened, Reason};
 
 /// `ELFOSABI_NONE`, `ELFOSABI_GNU`, and on Arm `ELFOSABI_ARM_AEABI`.
 fn is_known_abi(os_abi: u8, machine: Machine) -> bool {
@@ -19,18 +19,18 @@ pub(super) enum Verdict {
     /// It is used.
     Use(Opened),
     /// It is passed over, silently.
-    Pass(String),
+    Pass(Reason),
     /// It is passed over, and so is the rest of the list of directories that led to it: glibc's loader takes the
     /// file for one that is there.
     EndList {
         /// The system's error.
-        reason: String,
+        reason: Reason,
         /// The directory that it was looked for in exists. What does not exist ends no list, unless it was
         /// named by a relative path, which the loader never looks at by itself.
         in_directory: bool,
     },
     /// The start ends here.
-    Stop(String),
+    Stop(Reason),
 }
 
 /// What a candidate must fit.
@@ -58,7 +58,7 @@ impl Fit<'_> {
             Ok(opened) => opened,
             Err(OpenError::Absent(reason)) => return Verdict::Pass(reason),
             Err(OpenError::Blocked(blocked)) => return self.judge_blocked(&blocked),
-            Err(error) => return Verdict::Stop(error.to_string()),
+            Err(error) => return Verdict::Stop(error.to_string().into()),
         };
         self.judge_opened(opened)
     }
@@ -66,7 +66,11 @@ impl Fit<'_> {
     /// What the loader makes of an error of the system (`open_path` in glibc's `elf/dl-load.c`, `path_open` in
     /// musl's `ldso/dynlink.c`).
     fn judge_blocked(&self, blocked: &Blocked) -> Verdict {
-        let (reason, in_directory) = (blocked.obstacle.to_string(), blocked.in_directory);
+        let in_directory = blocked.in_directory;
+        let reason = match &blocked.obstacle {
+            Obstacle::File => Reason::NotDirectory,
+            other => other.to_string().into(),
+        };
         match (&blocked.obstacle, self.is_musl) {
             (Obstacle::File | Obstacle::TooLong, true) => Verdict::Pass(reason),
             (Obstacle::Other(_), true) => Verdict::Stop(reason),
@@ -88,10 +92,10 @@ impl Fit<'_> {
         let facts = &opened.facts;
         let is_foreign = facts.class != self.program.class || facts.big_endian != self.program.big_endian;
         if is_foreign || facts.form == Form::Other || !facts.has_dynamic_section {
-            return Verdict::Stop("Exec format error".to_owned());
+            return Verdict::Stop("Exec format error".into());
         }
         if self.is_this_machine && facts.on_noexec {
-            return Verdict::Stop("Operation not permitted".to_owned());
+            return Verdict::Stop("Operation not permitted".into());
         }
         Verdict::Use(opened)
     }
@@ -99,19 +103,21 @@ impl Fit<'_> {
     fn judge_for_glibc(&self, opened: Opened) -> Verdict {
         let facts = &opened.facts;
         if facts.class != self.program.class {
-            return Verdict::Pass(format!("wrong ELF class: ELFCLASS{}", facts.class.bits()));
+            return Verdict::Pass(Reason::WrongClass(Some(facts.class)));
         }
         if facts.big_endian != self.program.big_endian {
             return self.judge_other_order(facts);
         }
         if facts.machine != self.program.machine {
-            return Verdict::Pass(format!("for {}, not {}", facts.machine, self.program.machine));
+            return Verdict::Pass(format!("for {}, not {}", facts.machine, self.program.machine).into());
         }
         if let Some(reason) = self.reason_to_stop(facts) {
-            return Verdict::Stop(reason.to_owned());
+            return Verdict::Stop(reason.into());
         }
         match (facts.kernel, self.kernel) {
-            (Some(wanted), Some(host)) if wanted > host => Verdict::Pass(format!("for Linux {wanted}")),
+            (Some(wanted), Some(host)) if wanted > host => {
+                Verdict::Pass(format!("for Linux {wanted}").into())
+            }
             _ => Verdict::Use(opened),
         }
     }
@@ -120,10 +126,10 @@ impl Fit<'_> {
     /// is another one but in files that are wrong about themselves.
     fn judge_other_order(&self, facts: &Facts) -> Verdict {
         if facts.machine.0.swap_bytes() == self.program.machine.0 {
-            return Verdict::Stop(wrong_byte_order(self.program.big_endian));
+            return Verdict::Stop(wrong_byte_order(self.program.big_endian).into());
         }
         let order = |facts: &Facts| if facts.big_endian { "big" } else { "little" };
-        Verdict::Pass(format!("{}-endian, not {}-endian", order(facts), order(self.program)))
+        Verdict::Pass(format!("{}-endian, not {}-endian", order(facts), order(self.program)).into())
     }
 
     fn reason_to_stop(&self, facts: &Facts) -> Option<&'static str> {
@@ -197,14 +203,16 @@ mod tests {
         let little = facts(Machine::PPC64, false);
         for (machine, order) in [(Machine::S390, true), (Machine::PPC64, true)] {
             let passed = verdict(&little, facts(machine, order));
-            assert!(matches!(passed, Verdict::Pass(why) if why == "big-endian, not little-endian"));
+            assert!(
+                matches!(passed, Verdict::Pass(why) if why.to_string() == "big-endian, not little-endian")
+            );
         }
         let passed = verdict(&facts(Machine::PPC64, true), facts(Machine::PPC64, false));
-        assert!(matches!(passed, Verdict::Pass(why) if why == "little-endian, not big-endian"));
+        assert!(matches!(passed, Verdict::Pass(why) if why.to_string() == "little-endian, not big-endian"));
         let forged = facts(Machine(Machine::PPC64.0.swap_bytes()), true);
         let stopped = verdict(&little, forged);
         assert!(
-            matches!(stopped, Verdict::Stop(words) if words == "ELF file data encoding not little-endian")
+            matches!(stopped, Verdict::Stop(words) if words.to_string() == "ELF file data encoding not little-endian")
         );
     }
 
@@ -239,9 +247,11 @@ mod tests {
             fit.judge_opened(Opened { identity: Identity::Scope(0), facts: std::sync::Arc::clone(&facts) })
         };
         assert!(
-            matches!(verdict(false, true), Verdict::Stop(words) if words.starts_with("failed to map segment"))
+            matches!(verdict(false, true), Verdict::Stop(words) if words.to_string().starts_with("failed to map segment"))
         );
-        assert!(matches!(verdict(true, true), Verdict::Stop(words) if words == "Operation not permitted"));
+        assert!(
+            matches!(verdict(true, true), Verdict::Stop(words) if words == "Operation not permitted".into())
+        );
         assert!(matches!(verdict(false, false), Verdict::Use(_)));
     }
 }

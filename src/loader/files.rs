@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::elf::{self, Class, Machine};
 use crate::host::{self, DynamicLoader, LibraryCache, Root, WalkError};
-use crate::loader::{Effort, Facts, Memory};
+use crate::loader::{Effort, Facts, Memory, Reason};
 use crate::raw;
 
 /// What makes two opened files the same object.
@@ -67,7 +67,7 @@ pub enum Obstacle {
 pub enum OpenError {
     /// The path could not be opened; the text of the system's error.
     #[error("{0}")]
-    Absent(String),
+    Absent(Reason),
     /// The path could not be opened for a reason that may end the search of a list of directories.
     #[error("{}", .0.obstacle)]
     Blocked(Blocked),
@@ -113,7 +113,8 @@ impl From<WalkError> for OpenError {
             WalkError::NotDirectory => Self::blocked(Obstacle::File),
             WalkError::TooLong => Self::blocked(Obstacle::TooLong),
             WalkError::Loop | WalkError::Io(_) => Self::blocked(Obstacle::Other(error.to_string())),
-            WalkError::NotFound | WalkError::Denied => Self::Absent(error.to_string()),
+            WalkError::NotFound => Self::Absent(Reason::NotFound),
+            WalkError::Denied => Self::Absent(error.to_string().into()),
         }
     }
 }
@@ -127,7 +128,7 @@ impl From<elf::Error> for OpenError {
                 Self::Unusable("ELF file's phentsize not the expected size".to_owned())
             }
             elf::Error::ByteOrder { stated } => Self::Unusable(wrong_byte_order(stated != elf::Endian::Big)),
-            elf::Error::UnknownClass(_) => Self::Absent("wrong ELF class".to_owned()),
+            elf::Error::UnknownClass(_) => Self::Absent(Reason::WrongClass(None)),
             other => Self::Malformed(other),
         }
     }

@@ -5,9 +5,8 @@
 //! ([`Problem::ScriptNotFollowed`]). Sources: execve(2), `fs/binfmt_script.c`; [`crate::script`].
 
 use crate::loader::Effect;
-use crate::loader::profile_files::{UNRECORDED, is_unrecorded};
-use crate::loader::start::{Depth, interpreter_words, is_no_format, start_object};
-use crate::loader::{Effort, Environment, Files, Load, OpenError, Problem, Start};
+use crate::loader::start::{Depth, interpreter_words, is_no_format, reason_of, start_object};
+use crate::loader::{Effort, Environment, Files, Load, OpenError, Problem, Reason, Start};
 use crate::script::{
     ARGUMENTS, Env, EnvKind, OWN_DIRECTORY, ParsedScript, UNKNOWN, is_shell, is_wrapper, parse_script,
     runs_arguments,
@@ -39,14 +38,14 @@ pub(super) fn start_script(
     let object = start.shown.to_owned();
     let data = match files.read(start.path) {
         Ok(data) => data,
-        Err(error) => return Load::of(Problem::NotAProgram { object, reason: error.to_string() }),
+        Err(error) => return Load::of(Problem::NotAProgram { object, reason: reason_of(error) }),
     };
     match parse_script(&data) {
         None => {
-            let reason = crate::script::why_none(&data).to_owned();
+            let reason = crate::script::why_none(&data).into();
             Load::of(Problem::NotAProgram { object, reason })
         }
-        Some(Err(reason)) => Load::of(Problem::NotAProgram { object, reason: reason.to_owned() }),
+        Some(Err(reason)) => Load::of(Problem::NotAProgram { object, reason: reason.into() }),
         Some(Ok(_)) if depth.scripts == 0 => Load::of(Problem::ScriptTooDeep { object }),
         Some(Ok(parsed)) => {
             let script = Script { shown: start.shown, path: start.path, parsed: &parsed };
@@ -239,21 +238,21 @@ pub(super) fn start_interpreter(
     depth: Depth,
 ) -> Result<Load, Problem> {
     let next = Start { path, shown: path };
-    let missing = |reason: String| Problem::InterpreterMissing {
+    let missing = |reason: Reason| Problem::InterpreterMissing {
         object: shown.to_owned(),
         interpreter: interpreter.to_owned(),
         reason,
     };
     match files.open(path) {
         Ok(_) | Err(OpenError::NotElf | OpenError::TooShort) if !files.is_executable(path) => {
-            Err(missing("Permission denied".to_owned()))
+            Err(missing("Permission denied".into()))
         }
         Ok(opened) => Ok(start_object(&next, opened, &[], files, environment)),
         Err(OpenError::NotElf | OpenError::TooShort) => match depth.after_script() {
             Some(depth) => Ok(start_script(&next, files, environment, depth)),
             None => Err(Problem::ScriptTooDeep { object: shown.to_owned() }),
         },
-        Err(error) => Err(missing(interpreter_words(&error))),
+        Err(error) => Err(missing(interpreter_words(error))),
     }
 }
 
@@ -327,7 +326,7 @@ fn start_program(
     }
     match start_interpreter(shown, path, path, files, environment, depth) {
         Ok(load) => load,
-        Err(Problem::InterpreterMissing { object, interpreter, reason }) if !is_unrecorded(&reason) => {
+        Err(Problem::InterpreterMissing { object, interpreter, reason }) if !reason.is_unrecorded() => {
             Load::of(Problem::ProgramMissing {
                 object,
                 program: interpreter,
@@ -379,7 +378,7 @@ fn missing(
         return Load::of(Problem::InterpreterMissing {
             object: shown.to_owned(),
             interpreter: program.to_owned(),
-            reason: UNRECORDED.to_owned(),
+            reason: Reason::Unrecorded,
         });
     }
     Load::of(Problem::ProgramMissing {

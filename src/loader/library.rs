@@ -7,8 +7,7 @@
 use crate::elf::{Class, Machine};
 use crate::host::DynamicLoader;
 use crate::loader::load::{self, Later, Program};
-use crate::loader::profile_files::UNRECORDED;
-use crate::loader::{Effect, Environment, Facts, Files, Libc, Load, Problem};
+use crate::loader::{Effect, Environment, Facts, Files, Libc, Load, Problem, Reason};
 
 /// Loads a library on its own.
 pub(super) fn start(program: Program, files: &dyn Files, environment: &Environment) -> Load {
@@ -20,7 +19,7 @@ pub(super) fn start(program: Program, files: &dyn Files, environment: &Environme
         let opened = match load::open_loader(files, &path, &facts, &environment.platform) {
             Ok(opened) => opened,
             Err(reason) => {
-                unrecorded |= reason == UNRECORDED;
+                unrecorded |= reason == Reason::Unrecorded;
                 tried.push(path);
                 continue;
             }

@@ -23,8 +23,8 @@ use crate::loader::index::{Index, goes_by};
 use crate::loader::search::{Outcome, Search};
 use crate::loader::vdso::Vdso;
 use crate::loader::{
-    Edge, EdgeOutcome, Effort, Elsewhere, Environment, Facts, Files, KnownBy, Opened, Problem, binding,
-    dlopen, indirect, layout, start, static_tls, uncertain, version,
+    Edge, EdgeOutcome, Effort, Elsewhere, Environment, Facts, Files, KnownBy, Opened, Problem, Reason,
+    binding, dlopen, indirect, layout, start, static_tls, uncertain, version,
 };
 use crate::raw;
 
@@ -428,7 +428,7 @@ impl Loading<'_> {
                     library: self.search.files().placed(name),
                     path,
                     wanted_by,
-                    reason,
+                    reason: reason.to_string(),
                 });
             }
             Outcome::NotInjected { provider, rejected } => {
@@ -581,7 +581,7 @@ pub(super) fn open_loader(
     path: &str,
     program: &Facts,
     platform: &Platform,
-) -> Result<Opened, String> {
+) -> Result<Opened, Reason> {
     let fit = Fit {
         program,
         kernel: None,

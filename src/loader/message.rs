@@ -3,7 +3,7 @@
 //! Sources: glibc's `elf/dl-load.c` and `elf/rtld.c`; musl's `load_deps` and `do_relocs` in
 //! `ldso/dynlink.c`.
 
-use crate::loader::{Load, Problem};
+use crate::loader::{Load, Problem, Reason};
 
 impl Problem {
     /// What the loader of a start would print of it; `None` if it prints nothing.
@@ -83,9 +83,9 @@ impl Problem {
             // A file for the other word size changes the words.
             Self::LibraryMissing { library, rejected, .. }
             | Self::HostLibraryMissing { library, rejected, .. } => {
-                let class = rejected.iter().find(|file| file.reason.starts_with("wrong ELF class:"));
+                let class = rejected.iter().find(|file| matches!(file.reason, Reason::WrongClass(Some(_))));
                 let missing = "cannot open shared object file: No such file or directory";
-                Some(format!("{library}: {}", class.map_or(missing, |file| file.reason.as_str())))
+                Some(format!("{library}: {}", class.map_or_else(|| missing.to_owned(), |file| file.reason.to_string())))
             }
             Self::PreloadIgnored { library, reason } => Some(format!(
                 "ERROR: ld.so: object '{library}' from /etc/ld.so.preload cannot be preloaded ({reason}): ignored."

@@ -3,8 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::loader::Effort;
-use crate::loader::profile_files::is_unrecorded;
+use crate::loader::{Effort, Reason};
 use crate::spec::{DlopenNeed, DlopenPriority, written_size};
 
 /// What a problem does to the start of the program.
@@ -40,7 +39,7 @@ pub enum Problem {
         /// The file.
         object: String,
         /// Why not.
-        reason: String,
+        reason: Reason,
     },
     /// The interpreter that a program or script names is not there.
     InterpreterMissing {
@@ -49,7 +48,7 @@ pub enum Problem {
         /// The interpreter it names.
         interpreter: String,
         /// Why it cannot be used.
-        reason: String,
+        reason: Reason,
     },
     /// The program names a dynamic loader that is neither glibc's nor musl's.
     InterpreterUnknown {
@@ -426,12 +425,12 @@ pub struct Rejection {
     /// The file.
     pub path: String,
     /// Why it was passed over.
-    pub reason: String,
+    pub reason: Reason,
 }
 
 /// Whether the host may have a file where its profile does not record what is there.
 fn any_unrecorded(rejected: &[Rejection]) -> bool {
-    rejected.iter().any(|file| is_unrecorded(&file.reason))
+    rejected.iter().any(|file| file.reason.is_unrecorded())
 }
 
 impl Problem {
@@ -557,7 +556,7 @@ impl Problem {
                 Effect::Undecided
             }
             Self::InterpreterMissing { reason, .. } | Self::NotAProgram { reason, .. }
-                if is_unrecorded(reason) =>
+                if reason.is_unrecorded() =>
             {
                 Effect::Undecided
             }

@@ -9,24 +9,12 @@ use bytes::Bytes;
 use crate::elf::{Class, Machine};
 use crate::host::{self, DynamicLoader, MAXIMUM_LINKS, MAXIMUM_NAME, MAXIMUM_PATH, Profile, WalkError};
 use crate::loader::files::{Identity, cost_of_lookup, push_component};
-use crate::loader::{DEFAULT_PROGRAM_PATH, Effort, Facts, Files, Memory, OpenError, Opened, parsed};
+use crate::loader::{DEFAULT_PROGRAM_PATH, Effort, Facts, Files, Memory, OpenError, Opened, Reason, parsed};
 use crate::raw;
 use crate::spec::Object;
 
 /// A loader that names more directories is none that is known: loaders have two to six.
 const MOST_DIRECTORIES: usize = 64;
-
-/// What a search says of a file that may be on the host and is not in its profile.
-pub(super) const UNRECORDED: &str = "not recorded in the host profile";
-
-/// The same of what lies beside an application whose own directory the profile does not record: the
-/// application is brought there, and nothing is known to lie beside it.
-pub(super) const UNRECORDED_BESIDE: &str = "not recorded in the host profile, beside the application";
-
-/// Whether a reason says that the host may have what its profile does not record.
-pub(super) fn is_unrecorded(reason: &str) -> bool {
-    matches!(reason, UNRECORDED | UNRECORDED_BESIDE)
-}
 
 /// The files that a profile records. What it does not record is not known: only the names that a recorded
 /// directory has not are known to be missing.
@@ -120,7 +108,7 @@ impl ProfileFiles {
                 name => push_component(&mut here, name),
             }
             if !self.memory.budget.spend(Effort::Search, cost_of_lookup(&here)) {
-                return Err(OpenError::Absent(UNRECORDED.to_owned()));
+                return Err(OpenError::Absent(Reason::Unrecorded));
             }
             if let Some(target) = self.links.get(&here).filter(|target| target.len() < MAXIMUM_PATH) {
                 followed += 1;
@@ -175,7 +163,7 @@ impl ProfileFiles {
             };
         match is_told {
             true => WalkError::NotFound.into(),
-            false => OpenError::Absent(UNRECORDED.to_owned()),
+            false => OpenError::Absent(Reason::Unrecorded),
         }
     }
 }
@@ -221,14 +209,14 @@ impl Files for ProfileFiles {
             Some(opened) => Ok(opened.clone()),
             None if self.is_directory(&resolved) => Err(OpenError::NotRegular),
             None if self.scripts.contains_key(&resolved) => Err(OpenError::NotElf),
-            None => Err(OpenError::Absent(UNRECORDED.to_owned())),
+            None => Err(OpenError::Absent(Reason::Unrecorded)),
         }
     }
 
     fn read(&self, path: &str) -> Result<Bytes, OpenError> {
         let resolved = self.resolve(path)?;
         let known = self.files.get(&resolved).or_else(|| self.scripts.get(&resolved));
-        known.cloned().ok_or_else(|| OpenError::Absent(UNRECORDED.to_owned()))
+        known.cloned().ok_or(OpenError::Absent(Reason::Unrecorded))
     }
 
     fn real_path(&self, path: &str) -> String {
@@ -248,9 +236,8 @@ impl Files for ProfileFiles {
     }
 
     fn is_unrecorded(&self, path: &str) -> bool {
-        let absent = |reason: &str| is_unrecorded(reason);
         match self.resolve(path) {
-            Err(OpenError::Absent(reason)) => absent(&reason),
+            Err(OpenError::Absent(reason)) => reason.is_unrecorded(),
             _ => false,
         }
     }

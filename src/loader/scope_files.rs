@@ -8,8 +8,7 @@ use bytes::Bytes;
 use crate::elf::{Class, Machine};
 use crate::host::{DynamicLoader, LibraryCache, MAXIMUM_LINKS, MAXIMUM_NAME, MAXIMUM_PATH, WalkError};
 use crate::loader::files::{Identity, cost_of_lookup, push_component};
-use crate::loader::profile_files::{UNRECORDED, UNRECORDED_BESIDE};
-use crate::loader::{Application, Effort, Facts, Files, Injection, Memory, OpenError, Opened};
+use crate::loader::{Application, Effort, Facts, Files, Injection, Memory, OpenError, Opened, Reason};
 use crate::raw;
 
 /// An application's scope laid over a host: the scope's objects hide the host's files.
@@ -169,10 +168,10 @@ impl<'a> ScopeFiles<'a> {
     /// that is only brought to a host is not the host's.
     fn open_below(&self, path: &str, asked: &str) -> Result<Opened, OpenError> {
         self.below.open(path).map_err(|error| match error {
-            OpenError::Absent(reason) if reason == UNRECORDED && self.is_beside(asked) => {
+            OpenError::Absent(Reason::Unrecorded) if self.is_beside(asked) => {
                 // A scope that lies anywhere has nothing beside it: no host has its directory.
                 match self.application.location {
-                    Some(_) => OpenError::Absent(UNRECORDED_BESIDE.to_owned()),
+                    Some(_) => OpenError::Absent(Reason::UnrecordedBeside),
                     None => WalkError::NotFound.into(),
                 }
             }

@@ -9,7 +9,6 @@ use bytes::Bytes;
 
 use crate::elf::{Class, Machine};
 use crate::host::{DynamicLoader, LibraryCache, WalkError};
-use crate::loader::profile_files::is_unrecorded;
 use crate::loader::{Facts, Files, Injection, Memory, OpenError, parsed};
 use crate::spec::Specification;
 
@@ -95,7 +94,7 @@ impl<'a> SealedFiles<'a> {
                 Ok(opened) if (opened.facts.machine, opened.facts.class) == (machine, class) => {
                     return Ok(Injection::Found(opened, path));
                 }
-                Err(OpenError::Absent(reason)) if is_unrecorded(&reason) => recorded = false,
+                Err(OpenError::Absent(reason)) if reason.is_unrecorded() => recorded = false,
                 _ => {}
             }
         }

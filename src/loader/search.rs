@@ -12,9 +12,8 @@ use crate::host::{DynamicLoader, LibraryCache, MAXIMUM_NAME, MAXIMUM_PATH};
 use crate::loader::candidate::{Fit, Verdict};
 use crate::loader::hwcaps::Hwcaps;
 use crate::loader::load::{LoadedObject, Rule};
-use crate::loader::profile_files::{UNRECORDED, is_unrecorded};
 use crate::loader::token::Tokens;
-use crate::loader::{Effort, Environment, Facts, Files, Injection, Opened, Rejection};
+use crate::loader::{Effort, Environment, Facts, Files, Injection, Opened, Reason, Rejection};
 use crate::raw;
 
 /// What looking at one path takes of the budget, besides its length.
@@ -33,7 +32,7 @@ pub(super) enum Outcome {
     /// An object, the path it was found at, and the rule that led there.
     Found(Opened, String, Rule),
     /// A file at which the start ends.
-    Stopped { path: String, reason: String },
+    Stopped { path: String, reason: Reason },
     /// Nothing, where a container runtime should have brought the host's.
     NotInjected { provider: String, rejected: Vec<Rejection> },
     /// Nothing.
@@ -87,7 +86,7 @@ struct Attempt<'s, 'a> {
 
 /// A file at which a search ends: the object, or why the start ends with it.
 struct Hit {
-    opened: Result<Opened, String>,
+    opened: Result<Opened, Reason>,
     path: String,
 }
 
@@ -120,7 +119,9 @@ impl<'a> Search<'a> {
     pub fn refusal(&self, opened: Opened) -> Option<String> {
         match self.fit.judge_opened(opened) {
             Verdict::Use(_) => None,
-            Verdict::Pass(reason) | Verdict::EndList { reason, .. } | Verdict::Stop(reason) => Some(reason),
+            Verdict::Pass(reason) | Verdict::EndList { reason, .. } | Verdict::Stop(reason) => {
+                Some(reason.to_string())
+            }
         }
     }
 
@@ -159,7 +160,7 @@ impl<'a> Search<'a> {
             false if self.loader.is_musl() => attempt.in_musl_order(requester, objects),
             false => attempt.in_glibc_order(requester, objects),
         };
-        let unsure = |file: &&Rejection| file.reason == UNRECORDED && found.is_some();
+        let unsure = |file: &&Rejection| file.reason == Reason::Unrecorded && found.is_some();
         self.unsure.replace(attempt.rejected.iter().find(unsure).cloned());
         match found {
             Some((Hit { opened: Ok(opened), path }, rule)) => Outcome::Found(opened, path, rule),
@@ -299,11 +300,11 @@ impl Attempt<'_, '_> {
             Verdict::Use(opened) => Some(Hit { opened: Ok(opened), path }),
             Verdict::Stop(reason) => Some(Hit { opened: Err(reason), path }),
             Verdict::Pass(reason) => {
-                let is_told = match reason.as_str() {
-                    UNRECORDED => std::mem::replace(&mut self.unrecorded_told, true),
-                    other => is_unrecorded(other) && self.unrecorded_told,
+                let is_told = match &reason {
+                    Reason::Unrecorded => std::mem::replace(&mut self.unrecorded_told, true),
+                    other => other.is_unrecorded() && self.unrecorded_told,
                 };
-                if reason != "No such file or directory" && reason != "Not a directory" && !is_told {
+                if !reason.is_absence() && !is_told {
                     self.search.spend(COST_OF_REJECTION + path.len());
                     self.rejected.push(Rejection { path: self.search.files.placed(&path), reason });
                 }
@@ -311,7 +312,7 @@ impl Attempt<'_, '_> {
             }
             Verdict::EndList { reason, in_directory } => {
                 self.list_ended = in_directory || self.in_relative;
-                if self.list_ended || reason != "Not a directory" {
+                if self.list_ended || reason != Reason::NotDirectory {
                     self.search.spend(COST_OF_REJECTION + path.len());
                     self.rejected.push(Rejection { path: self.search.files.placed(&path), reason });
                 }
@@ -333,7 +334,7 @@ impl Attempt<'_, '_> {
             Injection::Found(opened, path) => Outcome::Found(opened, path, Rule::Injected),
             Injection::Absent { provider, recorded } => {
                 let path = self.name.to_owned();
-                let unknown = (!recorded).then(|| Rejection { path, reason: UNRECORDED.to_owned() });
+                let unknown = (!recorded).then_some(Rejection { path, reason: Reason::Unrecorded });
                 self.rejected.extend(unknown);
                 Outcome::NotInjected { provider, rejected: self.rejected }
             }

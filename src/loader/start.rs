@@ -10,7 +10,7 @@ use crate::loader::layout::{self, Judgement};
 use crate::loader::listed_script::parsed;
 use crate::loader::load::{self, Later, Program};
 use crate::loader::{
-    Facts, Files, Form, Identity, Load, LoadedObject, OpenError, Opened, Problem, library, mark,
+    Facts, Files, Form, Identity, Load, LoadedObject, OpenError, Opened, Problem, Reason, library, mark,
 };
 
 /// How far a chain of scripts has come.
@@ -107,7 +107,7 @@ pub(super) fn open_later(
     match files.open(start.path) {
         Ok(opened) => start_object(start, opened, names, files, environment),
         Err(error) => {
-            Load::of(Problem::NotAProgram { object: start.shown.to_owned(), reason: error.to_string() })
+            Load::of(Problem::NotAProgram { object: start.shown.to_owned(), reason: reason_of(error) })
         }
     }
 }
@@ -141,11 +141,11 @@ pub(super) fn start_object_or_script(
         Err(OpenError::NotElf | OpenError::TooShort) => start_script(start, files, environment, Depth::START),
         // A document has it in the words of the loader, which looks at no script.
         Err(OpenError::Unusable(words)) if is_no_format(&words) => {
-            let reason = "Exec format error: it has neither an ELF header nor a #! line".to_owned();
+            let reason = "Exec format error: it has neither an ELF header nor a #! line".into();
             Load::of(Problem::NotAProgram { object: start.shown.to_owned(), reason })
         }
         Err(error) => {
-            Load::of(Problem::NotAProgram { object: start.shown.to_owned(), reason: error.to_string() })
+            Load::of(Problem::NotAProgram { object: start.shown.to_owned(), reason: reason_of(error) })
         }
     }
 }
@@ -184,7 +184,7 @@ pub(super) fn start_object(
         return start_foreign(start, opened, names, files, environment);
     }
     if !is_plugin && facts.form == Form::Other {
-        let reason = "a relocatable object or a core dump, nothing that runs".to_owned();
+        let reason = "a relocatable object or a core dump, nothing that runs".into();
         return Load::of(Problem::NotAProgram { object: start.shown.to_owned(), reason });
     }
     let subject = Program { opened, path: start.path.to_owned(), shown: start.shown.to_owned() };
@@ -231,12 +231,12 @@ fn loader_of(
         }
         Err(reason) => {
             let is_regular = !matches!(files.open(&path), Err(OpenError::NotRegular));
-            let reason = if is_regular { reason } else { "Permission denied".to_owned() };
+            let reason = if is_regular { reason } else { "Permission denied".into() };
             return Err(Problem::InterpreterMissing { object, interpreter, reason });
         }
     };
     if !files.is_executable(&path) {
-        let reason = "Permission denied".to_owned();
+        let reason = "Permission denied".into();
         return Err(Problem::InterpreterMissing { object, interpreter, reason });
     }
     let judged = layout::of_interpreter(&opened.facts, &environment.platform);
@@ -286,20 +286,28 @@ fn is_other_program(path: &str, program: &Facts, files: &dyn Files) -> bool {
 }
 
 /// What the kernel says of an interpreter that cannot be started.
-pub(super) fn interpreter_words(error: &OpenError) -> String {
+pub(super) fn interpreter_words(error: OpenError) -> Reason {
     match error {
-        OpenError::NotRegular => "Permission denied".to_owned(),
-        other => other.to_string(),
+        OpenError::NotRegular => "Permission denied".into(),
+        other => reason_of(other),
+    }
+}
+
+/// Why a path gives no object.
+pub(super) fn reason_of(error: OpenError) -> Reason {
+    match error {
+        OpenError::Absent(reason) => reason,
+        other => other.to_string().into(),
     }
 }
 
 /// The program that is to load a library.
 fn host_program(path: &str, files: &dyn Files) -> Result<Program, Problem> {
-    let refused = |reason: String| Problem::NotAProgram { object: path.to_owned(), reason };
-    let opened = files.open(path).map_err(|error| refused(error.to_string()))?;
+    let refused = |reason: Reason| Problem::NotAProgram { object: path.to_owned(), reason };
+    let opened = files.open(path).map_err(|error| refused(reason_of(error)))?;
     match opened.facts.is_program() && opened.facts.interpreter.is_some() {
         true => Ok(Program { opened, path: path.to_owned(), shown: path.to_owned() }),
-        false => Err(refused("not a program that could load libraries".to_owned())),
+        false => Err(refused("not a program that could load libraries".into())),
     }
 }
 

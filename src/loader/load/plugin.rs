@@ -33,7 +33,9 @@ impl Loading<'_> {
             Verdict::Pass(_) if facts.machine != self.fit.program.machine => {
                 Some("cannot open shared object file: No such file or directory".to_owned())
             }
-            Verdict::Pass(reason) | Verdict::EndList { reason, .. } | Verdict::Stop(reason) => Some(reason),
+            Verdict::Pass(reason) | Verdict::EndList { reason, .. } | Verdict::Stop(reason) => {
+                Some(reason.to_string())
+            }
             Verdict::Use(opened) => self.refusal_at_run_time(&opened).map(str::to_owned),
         }
     }

@@ -3,9 +3,8 @@
 //! Source: `do_preload` and `handle_preload_list` in glibc's `elf/rtld.c`. musl does not read the file.
 
 use super::{Loading, Rule};
-use crate::loader::profile_files::UNRECORDED;
 use crate::loader::search::Outcome;
-use crate::loader::{Edge, EdgeKind, Problem, Rejection};
+use crate::loader::{Edge, EdgeKind, Problem, Reason, Rejection};
 use crate::raw;
 
 impl Loading<'_> {
@@ -27,7 +26,7 @@ impl Loading<'_> {
                     let outcome = self.push(opened, path, vec![name.clone()], Some(0), Rule::Preload);
                     self.load.objects[0].edges.push(Edge { name, kind: EdgeKind::Preload, outcome });
                 }
-                Outcome::Stopped { reason, .. } => self.tell_ignored_preload(name, &reason, &[]),
+                Outcome::Stopped { reason, .. } => self.tell_ignored_preload(name, &reason.to_string(), &[]),
                 Outcome::Missing { rejected, .. } | Outcome::NotInjected { rejected, .. } => {
                     self.tell_ignored_preload(name, "cannot open shared object file", &rejected);
                 }
@@ -37,9 +36,9 @@ impl Loading<'_> {
 
     /// Notes that a preload is passed over, unless a saved host may have it.
     fn tell_ignored_preload(&mut self, library: String, reason: &str, rejected: &[Rejection]) {
-        let class = rejected.iter().find(|file| file.reason.starts_with("wrong ELF class"));
-        if !rejected.iter().any(|file| file.reason == UNRECORDED) {
-            let reason = class.map_or(reason, |file| file.reason.as_str()).to_owned();
+        let class = rejected.iter().find(|file| matches!(file.reason, Reason::WrongClass(_)));
+        if !rejected.iter().any(|file| file.reason == Reason::Unrecorded) {
+            let reason = class.map_or_else(|| reason.to_owned(), |file| file.reason.to_string());
             self.object_once(Problem::PreloadIgnored { library, reason });
         }
     }

@@ -1,0 +1,141 @@
+//! Why a file gives no object, or is passed over: what decides a verdict is told apart by its type, and the rest is
+//! text for people.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::elf::Class;
+
+/// Why a file gives no object, or is passed over.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// It is not there.
+    NotFound,
+    /// What should be a directory on the way to it is none.
+    NotDirectory,
+    /// The saved host does not record what is there.
+    Unrecorded,
+    /// The same of what lies beside an application whose own directory the saved host does not record: the application
+    /// is brought there, and nothing is known to lie beside it.
+    UnrecordedBeside,
+    /// It is for another word size; for which, if that is known.
+    WrongClass(Option<Class>),
+    /// Another reason, in the words of the loader or the system.
+    Words(Cow<'static, str>),
+}
+
+const NOT_FOUND: &str = "No such file or directory";
+const NOT_DIRECTORY: &str = "Not a directory";
+const UNRECORDED: &str = "not recorded in the host profile";
+const UNRECORDED_BESIDE: &str = "not recorded in the host profile, beside the application";
+const WRONG_CLASS: &str = "wrong ELF class";
+
+impl Reason {
+    /// Whether the host may have what is not known to be there.
+    pub fn is_unrecorded(&self) -> bool {
+        matches!(self, Self::Unrecorded | Self::UnrecordedBeside)
+    }
+
+    /// Whether nothing is there.
+    pub(super) fn is_absence(&self) -> bool {
+        matches!(self, Self::NotFound | Self::NotDirectory)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::NotFound => NOT_FOUND,
+            Self::NotDirectory => NOT_DIRECTORY,
+            Self::Unrecorded => UNRECORDED,
+            Self::UnrecordedBeside => UNRECORDED_BESIDE,
+            Self::WrongClass(None) => WRONG_CLASS,
+            Self::WrongClass(Some(class)) => {
+                return write!(formatter, "{WRONG_CLASS}: ELFCLASS{}", class.bits());
+            }
+            Self::Words(words) => words,
+        })
+    }
+}
+
+impl From<&'static str> for Reason {
+    fn from(words: &'static str) -> Self {
+        Self::Words(words.into())
+    }
+}
+
+impl From<String> for Reason {
+    fn from(words: String) -> Self {
+        Self::Words(words.into())
+    }
+}
+
+impl Serialize for Reason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A report has the text; a reader gets the type back.
+impl<'de> Deserialize<'de> for Reason {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let words = String::deserialize(deserializer)?;
+        let known = [
+            Self::NotFound,
+            Self::NotDirectory,
+            Self::Unrecorded,
+            Self::UnrecordedBeside,
+            Self::WrongClass(None),
+            Self::WrongClass(Some(Class::Elf32)),
+            Self::WrongClass(Some(Class::Elf64)),
+        ];
+        let same = known.into_iter().find(|reason| reason.to_string() == words);
+        Ok(same.unwrap_or_else(|| words.into()))
+    }
+}
+
+impl JsonSchema for Reason {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        String::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        String::json_schema(generator)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_its_text_in_a_report_and_its_type_again_when_read() {
+        for reason in [
+            Reason::NotFound,
+            Reason::NotDirectory,
+            Reason::Unrecorded,
+            Reason::UnrecordedBeside,
+            Reason::WrongClass(None),
+            Reason::WrongClass(Some(Class::Elf32)),
+            "Permission denied".into(),
+        ] {
+            let text = serde_json::to_string(&reason).unwrap();
+            assert_eq!(text, format!("\"{reason}\""));
+            assert_eq!(serde_json::from_str::<Reason>(&text).unwrap(), reason);
+        }
+    }
+
+    #[test]
+    fn only_the_type_says_that_something_is_not_recorded() {
+        assert!(Reason::Unrecorded.is_unrecorded() && Reason::UnrecordedBeside.is_unrecorded());
+        // A file of a document may claim any words.
+        assert!(!Reason::from(UNRECORDED.to_owned()).is_unrecorded());
+    }
+}
