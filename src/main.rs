@@ -1,5 +1,7 @@
 //! The `compat` program: everything it does is in the library's [`compat::cli`].
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

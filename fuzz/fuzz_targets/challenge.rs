@@ -4,7 +4,7 @@
 
 #![no_main]
 
-use compat::registry::remote::challenge;
+use compat_oci::remote::challenge;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|header: &str| {

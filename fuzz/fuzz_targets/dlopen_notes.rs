@@ -5,7 +5,7 @@
 
 #![no_main]
 
-use compat::elf::{DlopenNote, Machine, Object, Priority};
+use compat_loader::elf::{DlopenNote, Machine, Object, Priority};
 use compat_fuzz::{PT_NOTE, object_with_segment};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};

@@ -4,8 +4,8 @@
 
 #![no_main]
 
-use compat::elf::{Class, Machine};
-use compat::host::DynamicLoader;
+use compat_loader::elf::{Class, Machine};
+use compat_loader::host::DynamicLoader;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -8,9 +8,9 @@
 
 use std::cell::RefCell;
 
-use compat::check::{Host, Options, check, check_application};
-use compat::generate;
-use compat::spec;
+use compat_loader::check::{Host, Options, check, check_application};
+use compat_loader::generate;
+use compat_loader::spec;
 use compat_fuzz::{root, two_files, write_executable};
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;

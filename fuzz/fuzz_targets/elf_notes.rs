@@ -4,7 +4,7 @@
 
 #![no_main]
 
-use compat::elf::{Machine, Object};
+use compat_loader::elf::{Machine, Object};
 use compat_fuzz::{PT_NOTE, object_with_segment};
 use libfuzzer_sys::fuzz_target;
 

@@ -5,7 +5,7 @@
 #![no_main]
 
 use bytes::Bytes;
-use compat::elf::{Object, Wanted};
+use compat_loader::elf::{Object, Wanted};
 use libfuzzer_sys::fuzz_target;
 
 /// The smallest symbol (32-bit) and the smallest version entry.

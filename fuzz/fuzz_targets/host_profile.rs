@@ -7,9 +7,9 @@
 
 use std::sync::LazyLock;
 
-use compat::check::{Host, Options, check};
-use compat::host::Profile;
-use compat::spec::{self, Specification};
+use compat_loader::check::{Host, Options, check};
+use compat_loader::host::Profile;
+use compat_loader::spec::{self, Specification};
 use libfuzzer_sys::fuzz_target;
 
 /// A program that needs libraries, versions and symbols of the host, and scripts that need programs.

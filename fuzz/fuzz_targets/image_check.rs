@@ -8,7 +8,7 @@
 
 use std::cell::RefCell;
 
-use compat::check::{Host, Options, check};
+use compat_loader::check::{Host, Options, check};
 use compat_fuzz::document::ImageDocument;
 use compat_fuzz::{dynamic_loader, root, write_executable};
 use libfuzzer_sys::fuzz_target;

@@ -5,7 +5,7 @@
 #![no_main]
 
 use bytes::Bytes;
-use compat::host::LibraryCache;
+use compat_loader::host::LibraryCache;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

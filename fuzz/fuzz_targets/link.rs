@@ -4,7 +4,7 @@
 
 #![no_main]
 
-use compat::registry::remote::link;
+use compat_oci::remote::link;
 use http::header::{HeaderMap, HeaderValue, LINK};
 use libfuzzer_sys::fuzz_target;
 use url::Url;

@@ -5,7 +5,7 @@
 
 #![no_main]
 
-use compat::trace::{
+use compat_trace::{
     Ending, Event, Format, Order, Reader, Survey, Writer, difference, files, libraries, summary,
 };
 use libfuzzer_sys::fuzz_target;

@@ -4,7 +4,7 @@
 
 #![no_main]
 
-use compat::registry::Location;
+use compat_oci::Location;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

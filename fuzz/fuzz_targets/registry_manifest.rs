@@ -4,8 +4,8 @@
 
 #![no_main]
 
-use compat::registry::manifest::{DOCKER_LIST, IMAGE_INDEX, IMAGE_MANIFEST, Index, media_type_of};
-use compat::registry::{Manifest, Platform};
+use compat_oci::manifest::{DOCKER_LIST, IMAGE_INDEX, IMAGE_MANIFEST, Index, media_type_of};
+use compat_oci::{Manifest, Platform};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -5,7 +5,7 @@
 
 #![no_main]
 
-use compat::script::{Body, EnvKind, LONGEST, parse_script, why_none};
+use compat_loader::script::{Body, EnvKind, LONGEST, parse_script, why_none};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -4,7 +4,7 @@
 
 #![no_main]
 
-use compat::spec;
+use compat_loader::spec;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -7,7 +7,7 @@
 
 use std::cell::RefCell;
 
-use compat::check::{Host, Options, check};
+use compat_loader::check::{Host, Options, check};
 use compat_fuzz::document::Document;
 use compat_fuzz::root;
 use libfuzzer_sys::fuzz_target;

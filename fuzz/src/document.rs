@@ -1,8 +1,8 @@
 //! Arbitrary specifications, made of names that mean something to one another.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use compat::elf::Machine;
-use compat::spec::{
+use compat_loader::elf::Machine;
+use compat_loader::spec::{
     Alternatives, CacheLine, Definitions, Distinction, DynamicLoader, Flavour, HostLibrary, Identification,
     Image, Interpreted, Layout, LibraryNeed, Object, ObjectFlag, ObjectKind, Provision, Requirement, Script,
     ScriptBody, Segment, SegmentRole, Specification, Symbols, ThreadLocal, VersionNeed,

@@ -4,7 +4,7 @@ pub mod document;
 
 use std::path::Path;
 
-use compat::elf::Machine;
+use compat_loader::elf::Machine;
 use tempfile::TempDir;
 
 const HEADER: usize = 64;

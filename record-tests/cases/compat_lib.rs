@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use compat::trace::{Event, Kind};
+use compat_trace::{Event, Kind};
 use serde_json::Value;
 
 use crate::harness::case::Case;

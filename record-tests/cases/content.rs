@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use compat::trace::{Event, Kind};
+use compat_trace::{Event, Kind};
 
 use crate::harness::case::Case;
 use crate::harness::recorder::{COMPAT, assert_code, command, finish, log, record, record_as_user};

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use compat::trace::{Kind, Name};
+use compat_trace::{Kind, Name};
 
 use crate::harness::case::Case;
 use crate::harness::recorder::{COMPAT, assert_code, command, finish, log, record, record_as_user};

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use compat::trace::Event;
+use compat_trace::Event;
 
 use crate::harness::case::Case;
 use crate::harness::pair;

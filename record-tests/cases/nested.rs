@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use compat::trace::Kind;
+use compat_trace::Kind;
 
 use crate::harness::case::Case;
 use crate::harness::recorder::{command, descendants, log, wait_until};

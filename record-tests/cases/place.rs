@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use compat::trace::Kind;
+use compat_trace::Kind;
 
 use crate::harness::case::Case;
 use crate::harness::recorder::{COMPAT, assert_code, descendants, finish, log, wait_until};

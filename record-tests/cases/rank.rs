@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use compat::trace::Kind;
+use compat_trace::Kind;
 
 use crate::harness::case::Case;
 use crate::harness::launcher::{Variables, flux, hydra, open_mpi, pmix, rank, slurm, start};

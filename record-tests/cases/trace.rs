@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use compat::trace::Kind;
+use compat_trace::Kind;
 use serde_json::Value;
 
 use crate::harness::case::Case;
@@ -233,7 +233,7 @@ fn opens(recording: &Recording) -> Vec<(String, u64, u64)> {
     let kinds = [Kind::Open, Kind::Create, Kind::OpenFolder];
     let opened = recording.events.iter().filter(|event| kinds.contains(&event.event));
     let end = recording.end.t.expect("an end");
-    let row = |event: &compat::trace::Event| {
+    let row = |event: &compat_trace::Event| {
         let closed = closes.get(&event.open?).copied().unwrap_or(end);
         Some((event.path.text().into_owned(), event.t, closed - event.t))
     };

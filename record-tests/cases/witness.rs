@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use compat::trace::{Event, Kind};
+use compat_trace::{Event, Kind};
 
 use crate::cases::program;
 use crate::harness::case::Case;

@@ -8,8 +8,8 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 
-use compat::enter::{self, End, Mounted, Outcome, Place, Service, Task, Users};
-use compat::mirror::{Options, Provider, Session, Volume, Wanted};
+use compat_mirror::enter::{self, End, Mounted, Outcome, Place, Service, Task, Users};
+use compat_mirror::mirror::{Options, Provider, Session, Volume, Wanted};
 
 /// The variable that names the folder of copies, and makes of this program the mirror's.
 pub const CACHE: &str = "COMPAT_TEST_PROVIDED_FROM";
@@ -52,10 +52,10 @@ impl Service for Copies {
             place: mounted.place,
             further: mounted.further,
             only_user: None,
-            sharing: compat::mirror::Sharing::new(Duration::from_secs(1)),
+            sharing: compat_mirror::mirror::Sharing::new(Duration::from_secs(1)),
             closed_to_others: false,
             depth: mounted.depth,
-            descriptors: compat::mirror::Holders::new(100),
+            descriptors: compat_mirror::mirror::Holders::new(100),
             read_only: mounted.read_only,
             counts_bytes: false,
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use compat::trace::{End, Ending, Event, Header, Kind, Reader};
+use compat_trace::{End, Ending, Event, Header, Kind, Reader};
 
 /// A whole recording.
 pub struct Recording {

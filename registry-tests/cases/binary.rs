@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use compat::elf::{Kind, Object};
+use compat_loader::elf::{Kind, Object};
 
 use crate::harness::compat::BINARY;
 use crate::harness::process::run;

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use compat::host::Root;
+use compat_loader::host::Root;
 
 use crate::harness::case::DEBOOTSTRAP;
 use crate::harness::compat::{missing_libraries, verdict};

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use compat::image::{self, Content, Image, Limits, Listing, Node, Source};
-use compat::registry::{Client, ClientOptions, Digest, Silent};
+use compat_image::{Content, Image, Limits, Listing, Node, Source};
+use compat_oci::{Client, ClientOptions, Digest, Silent};
 use serde_json::json;
 
 use crate::harness::case::{DEBOOTSTRAP, DOCKER_REGISTRY, SKOPEO};
@@ -112,10 +112,10 @@ fn layout_of(workspace: &Workspace, root: &Path, name: &str, compressor: &str) -
 fn read(text: &str) -> Image {
     let client = Client::new(ClientOptions::default(), Arc::new(Silent));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let outcome: image::Result<Image> = runtime.block_on(async {
+    let outcome: compat_image::Result<Image> = runtime.block_on(async {
         let limits = Limits::default();
         let listing = Listing::open(&client, &Source::parse(text)?, &limits).await?;
-        image::read(&listing, &listing.images[0], &limits).await
+        compat_image::read(&listing, &listing.images[0], &limits).await
     });
     outcome.unwrap_or_else(|error| panic!("{text}: {error}"))
 }

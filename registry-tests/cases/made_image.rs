@@ -77,7 +77,7 @@ fn expected(tag: &str, level: u32) -> i32 {
 
 /// The level of this machine's CPU.
 fn own_level() -> u32 {
-    let level = compat::host::Platform::of_this_machine().isa.map(|isa| isa.highest());
+    let level = compat_loader::host::Platform::of_this_machine().isa.map(|isa| isa.highest());
     level.expect("an x86-64 CPU has a level")
 }
 

@@ -34,7 +34,7 @@ fn program(machine: u16) -> Vec<u8> {
 /// Writes an image with a shell, `env`, a program of this machine (`/app`) and one of another (`/other/app`), and
 /// a script, as `docker save` does.
 fn image(workspace: &Workspace, configuration: &Value, script: &[u8], mode: u32) -> String {
-    let own = compat::elf::Machine::of_this_program().0;
+    let own = compat_loader::elf::Machine::of_this_program().0;
     let foreign = if own == 22 { 21 } else { 22 };
     let mut layer = tar::Builder::new(Vec::new());
     let mut add = |path: &str, mode: u32, data: &[u8]| {

@@ -8,13 +8,13 @@ use super::image::{self, Choice, DeriveOptions};
 use super::registry_options::{RegistryOptions, Session, failure};
 use super::source::{parse_location, parse_platform};
 use super::{Context, Exit, Failure, OutputFormat, carried, document};
-use crate::image::Source;
-use crate::registry::manifest::CREATED;
-use crate::registry::referrers::ListedBy;
-use crate::registry::text::shown;
-use crate::registry::{
-    self, Access, Attached, Descriptor, Digest, Error, Location, Outcome, PackOptions, Platform, Selector,
-    Store, attach_specification, discover,
+use compat_image::Source;
+use compat_oci::manifest::CREATED;
+use compat_oci::referrers::ListedBy;
+use compat_oci::text::shown;
+use compat_oci::{
+    Access, Attached, Descriptor, Digest, Error, Location, Outcome, PackOptions, Platform, Selector, Store,
+    attach_specification, discover,
 };
 
 /// Attach a specification to an image
@@ -132,7 +132,7 @@ pub fn run(arguments: &AttachArguments, context: &Context) -> Result<Exit, Failu
 fn generate(
     location: &Location,
     arguments: &AttachArguments,
-    annotations: &crate::registry::manifest::Annotations,
+    annotations: &compat_oci::manifest::Annotations,
     session: &Session,
     context: &Context,
 ) -> Result<Exit, Failure> {
@@ -191,7 +191,7 @@ impl Task<'_> {
         let now = jiff::Timestamp::now();
         let done = self.session.run_any(async {
             let subject = discover::subject(&store, place, platform).await?;
-            let wanted = registry::Attachment { specification, options, replace, now };
+            let wanted = compat_oci::Attachment { specification, options, replace, now };
             let outcome = attach_specification(&store, &subject, wanted).await?;
             Ok((subject, outcome))
         });

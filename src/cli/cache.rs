@@ -11,8 +11,8 @@ use super::progress::Display;
 use super::registry_options::failure;
 use super::wording::count;
 use super::{Context, Exit, Failure, OutputFormat};
-use crate::registry::Cache;
-use crate::registry::cache::default_folder;
+use compat_oci::Cache;
+use compat_oci::cache::default_folder;
 
 /// Show or empty the cache of artifacts
 #[derive(clap::Args, Debug)]

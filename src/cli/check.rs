@@ -5,16 +5,15 @@ use std::mem::ManuallyDrop;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::check::{self, Host, Impact, Report, Source, Verdict};
 use crate::cli::context::OutputFormat;
-use crate::cli::host_options::{HostOptions, StartOptions};
+use crate::cli::host_options::{HostOptions, StartOptions, oci_platform};
 use crate::cli::image::{self as derive, Choice, DeriveOptions};
 use crate::cli::source::{self, Origin, SourceOptions, level_name};
 use crate::cli::{Context, Exit, Failure, in_root, report};
-use crate::generate;
-use crate::image;
-use crate::registry::{Platform, transport};
-use crate::spec;
+use compat_loader::check::{self, Host, Impact, Report, Source, Verdict};
+use compat_loader::generate;
+use compat_loader::spec;
+use compat_oci::{Platform, transport};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -148,7 +147,7 @@ fn is_answer(failure: &Failure, format: OutputFormat) -> bool {
 
 /// The report on one source.
 fn judge(source: &str, arguments: &Arguments, host: &Host, context: &Context) -> Result<Report, Failure> {
-    let platform = arguments.fetch.platform.clone().unwrap_or_else(|| host.oci_platform());
+    let platform = arguments.fetch.platform.clone().unwrap_or_else(|| oci_platform(host));
     let reference = arguments.fetch.target.reference(source)?;
     if reference.is_none()
         && let Some(image) = local_image(source, arguments.generate)?
@@ -167,8 +166,8 @@ fn judge(source: &str, arguments: &Arguments, host: &Host, context: &Context) ->
     let Some(fetched) =
         source::find_specification(source, &arguments.fetch, &platform, arguments.generate, context)?
     else {
-        let image =
-            reference.map_or_else(|| derive::parse_source(source), |it| Ok(image::Source::Location(it)))?;
+        let image = reference
+            .map_or_else(|| derive::parse_source(source), |it| Ok(compat_image::Source::Location(it)))?;
         return judge_image(&image, platform, arguments, host, context);
     };
     let specification = spec::parse(&fetched.bytes).map_err(|error| {
@@ -182,7 +181,7 @@ fn judge(source: &str, arguments: &Arguments, host: &Host, context: &Context) ->
 
 /// The report on an image without an artifact, derived from its layers.
 fn judge_image(
-    source: &image::Source,
+    source: &compat_image::Source,
     platform: Platform,
     arguments: &Arguments,
     host: &Host,
@@ -208,12 +207,14 @@ fn names_local_image(source: &str) -> bool {
 
 /// The image of this machine that a source is: nothing can be attached to it, so its layers are read. A folder
 /// without a word before it is one only for `--generate`; otherwise it holds programs.
-fn local_image(source: &str, generate: bool) -> Result<Option<image::Source>, Failure> {
-    if names_local_image(source) || image::is_sif(Path::new(source)) {
+fn local_image(source: &str, generate: bool) -> Result<Option<compat_image::Source>, Failure> {
+    if names_local_image(source) || compat_image::is_sif(Path::new(source)) {
         return derive::parse_source(source).map(Some);
     }
-    Ok(match image::Source::parse(source) {
-        Ok(image @ image::Source::Archive { .. }) if image::has_archive_name(source) => Some(image),
+    Ok(match compat_image::Source::parse(source) {
+        Ok(image @ compat_image::Source::Archive { .. }) if compat_image::has_archive_name(source) => {
+            Some(image)
+        }
         Ok(image) if generate && image.is_local() && !is_startable(Path::new(source)) => Some(image),
         _ => None,
     })
@@ -238,7 +239,7 @@ fn is_application(source: &str, root: Option<&Path>) -> bool {
 /// of it.
 fn is_meant_to_start(path: &Path) -> bool {
     let mut head = Vec::new();
-    let Ok(file) = crate::sys::open_regular(path) else { return false };
+    let Ok(file) = compat_sys::open_regular(path) else { return false };
     let is_executable = file.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0);
     let is_read = file.take(256).read_to_end(&mut head).is_ok();
     let is_document = head.trim_ascii_start().first().is_some_and(|byte| matches!(byte, b'{' | b'['));
@@ -248,7 +249,7 @@ fn is_meant_to_start(path: &Path) -> bool {
 /// Whether a file is an ELF object or a script.
 pub(super) fn is_startable(path: &Path) -> bool {
     let mut head = [0; 4];
-    let read = crate::sys::open_regular(path).and_then(|mut file| file.read(&mut head));
+    let read = compat_sys::open_regular(path).and_then(|mut file| file.read(&mut head));
     matches!(read, Ok(length) if head[..length].starts_with(b"\x7fELF") || head[..length].starts_with(b"#!"))
 }
 

@@ -50,7 +50,7 @@ impl Context {
     pub fn warn(&self, message: &str) {
         if !self.quiet {
             let style = anstyle::AnsiColor::Yellow.on_default().bold();
-            anstream::eprintln!("{style}note{style:#}: {}", crate::raw::shown(message));
+            anstream::eprintln!("{style}note{style:#}: {}", compat_sys::raw::shown(message));
         }
     }
 

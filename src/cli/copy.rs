@@ -6,7 +6,7 @@ use super::registry_options::RegistryOptions;
 use super::source::parse_location;
 use super::wording::count;
 use super::{Context, Exit, Failure, OutputFormat};
-use crate::registry::{Access, Location, Selector, Store, copy};
+use compat_oci::{Access, Location, Selector, Store, copy};
 
 /// Copy an artifact or image between registries and image layouts
 #[derive(clap::Args, Debug)]

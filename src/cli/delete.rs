@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::registry_options::RegistryOptions;
 use super::source::parse_location;
 use super::{Context, Exit, Failure, OutputFormat};
-use crate::registry::{Access, Store, delete};
+use compat_oci::{Access, Store, delete};
 
 /// Delete a manifest, with every tag it has
 #[derive(clap::Args, Debug)]

@@ -7,11 +7,11 @@ use serde::Serialize;
 use super::registry_options::RegistryOptions;
 use super::source::{TargetOptions, of_several, parse_platform};
 use super::{Context, Exit, Failure, OutputFormat};
-use crate::registry::discover::{DiscoverOptions, Node, discover};
-use crate::registry::manifest::Annotations;
-use crate::registry::text::shown;
-use crate::registry::{Access, Platform, Store};
-use crate::spec::media_type;
+use compat_oci::discover::{DiscoverOptions, Node, discover};
+use compat_oci::manifest::Annotations;
+use compat_oci::media_type;
+use compat_oci::text::shown;
+use compat_oci::{Access, Platform, Store};
 
 /// List what is attached to an image: to its index, to each platform, and to what is attached
 #[derive(clap::Args, Debug)]
@@ -173,7 +173,7 @@ fn label(manifest: &DiscoveredManifest) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::choice::Reason;
+    use compat_oci::choice::Reason;
 
     fn manifest(digest: &str) -> DiscoveredManifest {
         DiscoveredManifest {

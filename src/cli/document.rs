@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use super::Failure;
 use super::source::read_document;
-use crate::registry::manifest::Annotations;
-use crate::registry::{artifact, manifest};
-use crate::spec;
+use compat_loader::spec;
+use compat_oci::manifest::Annotations;
+use compat_oci::{artifact, manifest};
 
 /// Reads a document and makes sure that it is one.
 ///

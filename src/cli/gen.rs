@@ -5,18 +5,18 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::check::Host;
 use crate::cli::check::is_startable;
 use crate::cli::host_options::RootError;
 use crate::cli::image::{self, Choice, DeriveOptions};
 use crate::cli::registry_options::RegistryOptions;
 use crate::cli::source::{parse_platform, refuse_image};
 use crate::cli::{Context, Exit, Failure, in_root, recording};
-use crate::generate::{self, Generated};
-use crate::record::{Refusal, out::open_special};
-use crate::registry::Platform;
-use crate::spec::attribute;
-use crate::trace::{Ending, Runs};
+use compat_loader::check::Host;
+use compat_loader::generate::{self, Generated};
+use compat_loader::spec::attribute;
+use compat_mirror::record::{Refusal, out::open_special};
+use compat_oci::Platform;
+use compat_trace::{Ending, Runs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -119,11 +119,11 @@ pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
     let options = generate::Options {
         runs: read_runs(&recordings, context)?,
         attributes: arguments.attributes.into_iter().collect::<BTreeMap<_, _>>(),
-        library_path: arguments.library_path.iter().map(crate::raw::of_path).collect(),
+        library_path: arguments.library_path.iter().map(compat_sys::raw::of_path).collect(),
         names_only: arguments.names_only,
         ..in_root::options(paths, arguments.root.as_deref())
     };
-    let defaults = crate::check::Options::default();
+    let defaults = compat_loader::check::Options::default();
     let host = match &arguments.root {
         None => Host::this_machine(&defaults),
         Some(directory) => Host::at(directory, &defaults)

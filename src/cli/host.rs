@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::check::Host;
 use crate::cli::host_options::RootError;
 use crate::cli::{Context, Exit, Failure, r#gen};
-use crate::generate::{self, ProfileOptions};
-use crate::host::Platform;
+use compat_loader::check::Host;
+use compat_loader::generate::{self, ProfileOptions};
+use compat_loader::host::Platform;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -4,10 +4,10 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::{Failure, in_root};
-use crate::check::{Host, Options};
-use crate::elf::{IsaLevel, KernelVersion, Machine};
-use crate::host::{MAXIMUM_PROFILE_SIZE, Profile};
-use crate::raw;
+use compat_loader::check::{Host, Options};
+use compat_loader::elf::{IsaLevel, KernelVersion, Machine};
+use compat_loader::host::{MAXIMUM_PROFILE_SIZE, Profile};
+use compat_sys::raw;
 
 /// Which machine is asked about.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -174,7 +174,7 @@ impl HostOptions {
 fn saved(file: &Path, options: &Options) -> Result<Host, Failure> {
     let name = file.display().to_string();
     let mut bytes = Vec::new();
-    crate::sys::open_stream(file)
+    compat_sys::open_stream(file)
         .and_then(|file| file.take(MAXIMUM_PROFILE_SIZE as u64 + 1).read_to_end(&mut bytes))
         .map_err(|error| Failure::undecided(&error).about(&name))?;
     let profile = Profile::parse(&bytes).map_err(|error| Failure::undecided(&error).about(&name))?;
@@ -189,4 +189,14 @@ pub struct RootError {
     pub directory: PathBuf,
     /// Why not.
     pub source: std::io::Error,
+}
+
+/// The platform of a host as indexes of images name it.
+pub(super) fn oci_platform(host: &Host) -> compat_oci::Platform {
+    let platform = &host.environment.platform;
+    let of_machine = compat_oci::Platform::of_machine(&platform.name());
+    match platform.isa {
+        Some(isa) => of_machine.with_variant(format!("v{}", isa.highest())),
+        None => of_machine,
+    }
 }

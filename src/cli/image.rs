@@ -2,10 +2,10 @@
 
 use super::registry_options::{RegistryOptions, Session, failure};
 use super::{Context, Failure};
-use crate::generate::{HostLibraries, ImageOptions, generate_image};
-use crate::image::{self, Entry, Limits, Listing, Source};
-use crate::registry::{Descriptor, Location, Platform};
-use crate::spec::Specification;
+use compat_image::{Entry, Limits, Listing, Source};
+use compat_image::{HostLibraries, ImageOptions, generate_image};
+use compat_loader::spec::Specification;
+use compat_oci::{Descriptor, Location, Platform};
 
 /// What is derived from an image.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -126,7 +126,7 @@ pub fn derive(
         }
     };
     for entry in chosen {
-        let image = run(session, image::read(&listing, entry, &limits))?;
+        let image = run(session, compat_image::read(&listing, entry, &limits))?;
         let platform = image.platform.clone();
         image.notes.iter().for_each(|note| context.warn(note));
         let size = image.descriptor.as_ref().map(|descriptor| descriptor.size + image.size.stored);
@@ -157,18 +157,18 @@ pub fn options(
     }
 }
 
-fn run<T>(session: &Session, task: impl Future<Output = image::Result<T>>) -> Result<T, Failure> {
+fn run<T>(session: &Session, task: impl Future<Output = compat_image::Result<T>>) -> Result<T, Failure> {
     session.run_any(task).map_err(|error| failed(&error))
 }
 
 /// What an image's error means for a subcommand.
-pub fn failed(error: &image::Error) -> Failure {
+pub fn failed(error: &compat_image::Error) -> Failure {
     match error {
-        image::Error::Registry(error) => failure(error),
+        compat_image::Error::Registry(error) => failure(error),
         other => {
             let exit = if other.is_usage() { super::Exit::Usage } else { super::Exit::Undecided };
             let failure = Failure::undecided(other);
-            let message = crate::registry::text::shown(&failure.message, 4000);
+            let message = compat_oci::text::shown(&failure.message, 4000);
             Failure { exit, message, ..failure }.with_hint(other.hint())
         }
     }

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::check::Host;
 use crate::cli::{Exit, Failure};
-use crate::generate;
-use crate::host::Root;
-use crate::raw;
+use compat_loader::check::Host;
+use compat_loader::generate;
+use compat_loader::host::Root;
+use compat_sys::raw;
 
 /// The root in the directory `typed`, and the path there of a file inside it; `None` where it lies outside.
 pub(super) fn inside(path: &Path, typed: &Path) -> Option<(Root, String)> {

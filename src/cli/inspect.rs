@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::registry_options::RegistryOptions;
 use super::source::TargetOptions;
 use super::{Context, Exit, Failure, OutputFormat};
-use crate::registry::artifact::{self, Kind, recognise};
-use crate::registry::manifest::{Annotations, TITLE};
-use crate::registry::text::shown;
-use crate::registry::{Access, Descriptor, Error, Manifest, Resolved, Store, limit};
+use compat_oci::artifact::{self, Kind, recognise};
+use compat_oci::manifest::{Annotations, TITLE};
+use compat_oci::text::shown;
+use compat_oci::{Access, Descriptor, Error, Manifest, Resolved, Store, limit};
 
 /// Show what lies under a reference: the manifest, and the specification of an artifact
 #[derive(clap::Args, Debug)]

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Context;
-use crate::registry::Observer;
-use crate::registry::observer::{RequestEvent, ResponseEvent};
+use compat_oci::Observer;
+use compat_oci::observer::{RequestEvent, ResponseEvent};
 
 /// How long nothing is shown.
 const MOMENT: Duration = Duration::from_millis(700);

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::registry_options::failure;
 use super::source::{Origin, SourceOptions, fetch_specification};
 use super::{Context, Exit, Failure, OutputFormat, carried};
-use crate::registry::{Access, Descriptor, Error, Location, Store};
+use compat_oci::{Access, Descriptor, Error, Location, Store};
 
 /// Fetch the specification of an artifact, or the one attached to an image
 #[derive(clap::Args, Debug)]
@@ -146,7 +146,7 @@ fn fetch_recordings(
 
 /// Writes a file by rename; what is no regular file (a device, a pipe) is written to as it is.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let outcome = crate::record::out::open_special(path).and_then(|special| match special {
+    let outcome = compat_mirror::record::out::open_special(path).and_then(|special| match special {
         Some(mut file) => file.write_all(bytes),
         None => write_and_rename(path, bytes),
     });
@@ -155,7 +155,7 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 
 fn write_and_rename(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temporary = crate::sys::Temporary::new(folder)?;
+    let mut temporary = compat_sys::Temporary::new(folder)?;
     temporary.write_all(bytes)?;
     temporary.persist(path)
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::registry_options::{RegistryOptions, failure};
 use super::source::parse_location;
 use super::{Context, Exit, Failure, OutputFormat, carried, document};
-use crate::registry::{Access, PackOptions, Selector, Store, pack, push};
+use compat_oci::{Access, PackOptions, Selector, Store, pack, push};
 
 /// Push a specification to a registry or an image layout
 #[derive(clap::Args, Debug)]

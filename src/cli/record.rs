@@ -10,9 +10,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::cli::{Context, Exit, Failure};
-use crate::enter::{self, Gate, Meeting, Outcome, Place, Rank, Task};
-use crate::record::{self, Options, Selection, rank};
-use crate::trace::Format;
+use compat_mirror::enter::{self, Gate, Meeting, Outcome, Place, Rank, Task};
+use compat_mirror::record::{self, Options, Selection, rank};
+use compat_trace::Format;
 pub use old_name::with_long_options;
 
 const EXAMPLES: &str = "\

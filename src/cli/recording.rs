@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use crate::cli::{Context, Failure};
-use crate::trace::{ReadError, Reader};
+use compat_trace::{ReadError, Reader};
 
 /// How many bytes are read at once.
 const BLOCK: usize = 1 << 17;
@@ -71,7 +71,7 @@ pub fn input(path: &Path) -> Result<Box<dyn BufRead>, Failure> {
         return Ok(Box::new(BufReader::with_capacity(BLOCK, std::io::stdin())));
     }
     let failed = |source| ReadError::Read { file: name(path), source };
-    let file = crate::sys::open_stream(path).map_err(|source| failure(&failed(source)))?;
+    let file = compat_sys::open_stream(path).map_err(|source| failure(&failed(source)))?;
     Ok(Box::new(BufReader::with_capacity(BLOCK, file)))
 }
 

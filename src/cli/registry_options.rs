@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::progress::Display;
 use super::{Context, Exit, Failure};
-use crate::registry::credential::{Credential, Sources};
-use crate::registry::text::shown;
-use crate::registry::{Cache, Client, ClientOptions, Error, TlsOptions, cache};
+use compat_oci::credential::{Credential, Sources};
+use compat_oci::text::shown;
+use compat_oci::{Cache, Client, ClientOptions, Error, TlsOptions, cache};
 
 /// How registries are talked to.
 #[derive(clap::Args, Clone, Debug)]

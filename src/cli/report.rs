@@ -9,9 +9,9 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
-use crate::check::{Exactness, Finding, Impact, Matter, Remark, Report, Verdict};
-use crate::loader::Problem;
-use crate::raw;
+use compat_loader::check::{Exactness, Finding, Impact, Matter, Remark, Report, Verdict};
+use compat_loader::loader::Problem;
+use compat_sys::raw;
 
 pub(super) use problem::describe;
 use remark::times;
@@ -39,7 +39,7 @@ pub fn render(report: &Report) -> String {
 
 /// A line of the report: names come from documents of strangers, and must not steer the terminal.
 pub(super) fn printable(line: &str) -> String {
-    crate::registry::text::shown(&raw::shown(line), 4000)
+    compat_oci::text::shown(&raw::shown(line), 4000)
 }
 
 fn headline(report: &Report) -> String {

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::check::{REPORT_IDENTIFIER, Report};
 use crate::cli::failure::{FAILURE_IDENTIFIER, FailureReport};
 use crate::cli::{
     Context, Exit, Failure, attach, cache, copy, delete, discover, r#gen, inspect, pull, push, select, tree,
     validate,
 };
-use crate::host::{PROFILE_IDENTIFIER, Profile};
-use crate::spec::schema;
+use compat_loader::check::{REPORT_IDENTIFIER, Report};
+use compat_loader::host::{PROFILE_IDENTIFIER, Profile};
+use compat_loader::spec::schema;
 
 /// Print the JSON schemas of the documents that compat writes
 ///
@@ -43,11 +43,11 @@ pub fn all() -> Vec<(&'static str, Value)> {
         ("select", output::<select::SelectReport>("select")),
         ("copy", output::<copy::CopyReport>("copy")),
         ("delete", output::<delete::DeleteReport>("delete")),
-        ("trace-summary", output::<crate::trace::Summary>("trace-summary")),
-        ("trace-files", output::<Vec<crate::trace::TouchedFile>>("trace-files")),
-        ("trace-libraries", output::<Vec<crate::trace::Loaded>>("trace-libraries")),
-        ("trace-processes", output::<Vec<crate::trace::ProcessFacts>>("trace-processes")),
-        ("trace-diff", output::<crate::trace::Difference>("trace-diff")),
+        ("trace-summary", output::<compat_trace::Summary>("trace-summary")),
+        ("trace-files", output::<Vec<compat_trace::TouchedFile>>("trace-files")),
+        ("trace-libraries", output::<Vec<compat_trace::Loaded>>("trace-libraries")),
+        ("trace-processes", output::<Vec<compat_trace::ProcessFacts>>("trace-processes")),
+        ("trace-diff", output::<compat_trace::Difference>("trace-diff")),
         ("cache-list", output::<cache::CacheList>("cache-list")),
         ("cache-pruned", output::<cache::CachePruned>("cache-pruned")),
         ("error", schema::of_output::<FailureReport>(FAILURE_IDENTIFIER)),

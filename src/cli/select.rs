@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use super::host_options::{HostOptions, StartOptions};
+use super::host_options::{HostOptions, StartOptions, oci_platform};
 use super::source::{SourceOptions, find_specification};
 use super::{Context, Exit, Failure, OutputFormat};
-use crate::check::{self, Host, Impact, Verdict};
-use crate::image::{Limits, Listing, Source};
-use crate::registry::{Location, Platform};
-use crate::spec::{self, attribute};
+use compat_image::{Limits, Listing, Source};
+use compat_loader::check::{self, Host, Impact, Verdict};
+use compat_loader::spec::{self, attribute};
+use compat_oci::{Location, Platform};
 
 /// Print the image of an index that runs best on this machine
 ///
@@ -79,7 +79,7 @@ struct Ranked {
 /// Where the index cannot be had, or an artifact of it.
 pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let host = arguments.host.open(&StartOptions::default())?;
-    let wanted = arguments.fetch.platform.clone().unwrap_or_else(|| host.oci_platform());
+    let wanted = arguments.fetch.platform.clone().unwrap_or_else(|| oci_platform(&host));
     let location = arguments.fetch.target.location(&arguments.index)?;
     let mut ranked = Vec::new();
     for (place, platform) in images(&location, arguments, context)? {

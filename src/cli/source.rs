@@ -8,11 +8,11 @@ use bytes::Bytes;
 
 use super::registry_options::{CacheOptions, RegistryOptions, claim_stdin, failure};
 use super::{Context, Failure};
-use crate::image::has_archive_name;
-use crate::registry::choice::Reason;
-use crate::registry::location::LAYOUT_PREFIX;
-use crate::registry::transport;
-use crate::registry::{
+use compat_image::has_archive_name;
+use compat_oci::choice::Reason;
+use compat_oci::location::LAYOUT_PREFIX;
+use compat_oci::transport;
+use compat_oci::{
     Access, Descriptor, Digest, Error, FindOptions, Found, Level, Location, Platform, Selector, Store, find,
     limit,
 };
@@ -317,7 +317,7 @@ fn read_stdin() -> Result<Bytes, Failure> {
 }
 
 fn read_file(path: &Path) -> Result<Bytes, Failure> {
-    let file = crate::sys::open_stream(path).map_err(|error| failure(&Error::io("read", path)(error)))?;
+    let file = compat_sys::open_stream(path).map_err(|error| failure(&Error::io("read", path)(error)))?;
     read_bounded(file, path)
 }
 

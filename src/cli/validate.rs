@@ -1,5 +1,7 @@
 //! `compat validate`: documents against the schema.
 
+mod fault;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -7,8 +9,8 @@ use serde::Serialize;
 
 use crate::cli::context::OutputFormat;
 use crate::cli::{Context, Exit, Failure};
-use crate::spec;
-use crate::spec::schema::{self, Fault};
+use compat_loader::spec;
+use fault::Fault;
 
 /// Check specifications against the schema
 ///
@@ -93,7 +95,7 @@ fn read(file: &Path) -> std::io::Result<Vec<u8>> {
     let limit = spec::MAXIMUM_SIZE as u64 + 1;
     match file == Path::new("-") {
         true => std::io::stdin().take(limit).read_to_end(&mut bytes)?,
-        false => crate::sys::open_stream(file)?.take(limit).read_to_end(&mut bytes)?,
+        false => compat_sys::open_stream(file)?.take(limit).read_to_end(&mut bytes)?,
     };
     Ok(bytes)
 }
@@ -105,7 +107,7 @@ fn faults(bytes: &[u8]) -> Vec<Fault> {
         return whole(error.to_string());
     }
     match serde_json::from_slice(bytes) {
-        Ok(document) => schema::faults(&document),
+        Ok(document) => fault::faults(&document),
         Err(error) => whole(format!("not JSON: {error}")),
     }
 }

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use compat::check::{Host, Options};
-use compat::loader::{Application, Environment, Load, Problem, Rule, ScopeFiles, SealedFiles};
-use compat::spec::{self, Object, ObjectKind, Specification};
+use compat_loader::check::{Host, Options};
+use compat_loader::loader::{Application, Environment, Load, Problem, Rule, ScopeFiles, SealedFiles};
+use compat_loader::spec::{self, Object, ObjectKind, Specification};
 
 use crate::harness::docker::Docker;
 use crate::harness::image_root::ImageRoot;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use compat::elf::{self, Object, Wanted};
+use compat_loader::elf::{self, Object, Wanted};
 
 use crate::harness::case::DEBOOTSTRAP;
 use crate::harness::{Case, Requirement, root};

@@ -8,10 +8,10 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use compat::check::{Host, Options, Verdict, check_application};
-use compat::generate::{self, ProfileOptions};
-use compat::host::{Platform, Profile, Root};
-use compat::loader::HostFiles;
+use compat_loader::check::{Host, Options, Verdict, check_application};
+use compat_loader::generate::{self, ProfileOptions};
+use compat_loader::host::{Platform, Profile, Root};
+use compat_loader::loader::HostFiles;
 
 use crate::harness::case::DEBOOTSTRAP;
 use crate::harness::{Case, Requirement, Workspace, model, root};

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
-use compat::host::Root;
+use compat_loader::host::Root;
 
 use super::fixture::Step;
 use crate::harness::case::tool;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use compat::loader::Problem;
+use compat_loader::loader::Problem;
 
 use super::loader::{End, Run};
 use super::model::as_printed;
@@ -25,7 +25,7 @@ pub struct Comparison {
 
 impl Comparison {
     /// Asks both and compares.
-    pub fn of(scene: &Scene, host: &compat::check::Host) -> Self {
+    pub fn of(scene: &Scene, host: &compat_loader::check::Host) -> Self {
         let model = Model::of(scene, host);
         let truth = scene.truth(model.interpreter.as_deref());
         Self::between(scene, truth, model)

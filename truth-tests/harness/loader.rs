@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use compat::host::Root;
+use compat_loader::host::Root;
 
 use super::Sets;
 use super::case::tool;

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use compat::check::{Host, Options};
-use compat::generate;
-use compat::loader::{Application, Effect, Environment, Load, Problem, Rule, ScopeFiles};
-use compat::spec;
+use compat_loader::check::{Host, Options};
+use compat_loader::generate;
+use compat_loader::loader::{Application, Effect, Environment, Load, Problem, Rule, ScopeFiles};
+use compat_loader::spec;
 
 use super::{Scene, Sets};
 

@@ -11,9 +11,9 @@ use futures_util::StreamExt as _;
 use super::{COMPRESSED, PLAIN};
 use crate::cli::Failure;
 use crate::cli::registry_options::failure;
-use crate::registry::manifest::TITLE;
-use crate::registry::{Descriptor, Error, Store, limit};
-use crate::spec::media_type;
+use compat_oci::manifest::TITLE;
+use compat_oci::media_type;
+use compat_oci::{Descriptor, Error, Store, limit};
 
 /// The longest name of a file (`NAME_MAX`) that a title may have.
 const LONGEST_NAME: usize = 255;
@@ -123,7 +123,7 @@ pub async fn fetch(store: &Store, layers: &[Descriptor], targets: &[Target]) -> 
 
 async fn fetch_one(store: &Store, layer: &Descriptor, path: &Path) -> Result<(), Error> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = crate::sys::Temporary::new(folder).map_err(Error::io("write", path))?;
+    let mut file = compat_sys::Temporary::new(folder).map_err(Error::io("write", path))?;
     let mut stream = store.open_blob(layer).await?;
     while let Some(piece) = stream.next().await {
         file.write_all(&piece?).map_err(Error::io("write", path))?;

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use super::{COMPRESSED, PLAIN};
 use crate::cli::registry_options::failure;
 use crate::cli::{Failure, recording};
-use crate::registry::artifact::Recording;
-use crate::registry::{Error, limit};
-use crate::trace::{ReadError, Reader};
+use compat_oci::artifact::Recording;
+use compat_oci::{Error, limit};
+use compat_trace::{ReadError, Reader};
 
 /// The level of zstd: a recording is some hundred bytes a line, much alike.
 const COMPRESSION_LEVEL: i32 = 9;

@@ -1,8 +1,8 @@
 //! What a run tells while it lasts.
 
 use crate::cli::Context;
-use crate::enter::Ready;
-use crate::record::News;
+use compat_mirror::enter::Ready;
+use compat_mirror::record::News;
 
 /// Tells it: how to enter the mirror on standard output, where it waits for that, the rest on standard
 /// error.

@@ -1,7 +1,7 @@
 //! Each problem of a report in a sentence.
 
 use super::start;
-use crate::loader::{Effort, Problem};
+use compat_loader::loader::{Effort, Problem};
 
 /// One problem in a sentence.
 pub(in crate::cli) fn describe(problem: &Problem) -> String {

@@ -2,9 +2,9 @@
 
 use super::names;
 use super::problem::whole;
-use crate::check::Remark;
 use crate::cli::wording;
-use crate::loader::Unknown;
+use compat_loader::check::Remark;
+use compat_loader::loader::Unknown;
 
 /// One remark in a sentence.
 pub(super) fn describe(remark: &Remark) -> String {

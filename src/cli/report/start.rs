@@ -1,7 +1,7 @@
 //! What keeps a program or script from being started, or from being looked at, in words for people.
 
-use crate::check::{Finding, Matter, Report};
-use crate::loader::Problem;
+use compat_loader::check::{Finding, Matter, Report};
+use compat_loader::loader::Problem;
 
 /// Whether something was not looked at that a script does.
 pub(super) fn is_followed_in_part(report: &Report) -> bool {

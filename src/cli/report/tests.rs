@@ -1,8 +1,8 @@
 //! Snapshots of reports for people.
 
 use super::*;
-use crate::check::{HostSummary, Subject};
-use crate::loader::Unknown;
+use compat_loader::check::{HostSummary, Subject};
+use compat_loader::loader::Unknown;
 
 fn report(problems: &[Problem]) -> Report {
     let host = HostSummary {
@@ -51,7 +51,7 @@ fn the_missing_versions_of_a_library_are_told_in_one_sentence() {
 
 #[test]
 fn recorded_libraries_that_are_not_here_are_told_together() {
-    let recorded = |library: &str, rejected: Vec<crate::loader::Rejection>| {
+    let recorded = |library: &str, rejected: Vec<compat_loader::loader::Rejection>| {
         let problem = Problem::LibraryMissing {
             library: library.into(),
             wanted_by: "app".into(),
@@ -74,7 +74,7 @@ fn recorded_libraries_that_are_not_here_are_told_together() {
         of_host: Vec::new(),
         hints: Vec::new(),
     };
-    let unknown = crate::loader::Rejection { path: "/c.so".into(), reason: "not recorded".into() };
+    let unknown = compat_loader::loader::Rejection { path: "/c.so".into(), reason: "not recorded".into() };
     let executed = Remark::RecordedProgram {
         program: "/bin/tool".into(),
         seen: 3,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::sink::{Fault, Sink};
 use super::tell;
 use crate::cli::{Context, Exit, Failure, recording};
-use crate::trace::{Ending, Format, ReadError, Reader, Writer};
+use compat_trace::{Ending, Format, ReadError, Reader, Writer};
 
 /// Write a recording in another format, or compress it
 ///

@@ -8,7 +8,7 @@ use std::slice;
 use super::text;
 use crate::cli::record::globs;
 use crate::cli::{Context, Exit, Failure, OutputFormat};
-use crate::trace::{self, CountChange, Difference, Name, Outcome, PathOutcome};
+use compat_trace::{CountChange, Difference, Name, Outcome, PathOutcome};
 
 /// Compare two recordings: the same application on two days
 ///
@@ -60,7 +60,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
         let path = std::ffi::OsStr::from_bytes(&path.0);
         (include.is_empty() || include.is_match(path)) && !exclude.is_match(path)
     };
-    let difference = trace::difference(&first, &second, arguments.counts, wanted);
+    let difference = compat_trace::difference(&first, &second, arguments.counts, wanted);
     match arguments.format {
         OutputFormat::Json => context.print_json(&difference)?,
         OutputFormat::Text => {
@@ -151,7 +151,7 @@ fn outcomes(outcomes: &[Outcome]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::made::survey;
+    use crate::cli::trace::made::survey;
 
     #[test]
     fn a_difference_is_told_by_its_sort() {
@@ -163,7 +163,7 @@ mod tests {
         ];
         let second: &[&str] =
             &["open /conf open=1", "open /l2/libz.so.1 open=2", "open /a open=3", "open /a open=4"];
-        let found = trace::difference(&survey(&[first]), &survey(&[second]), true, |_| true);
+        let found = compat_trace::difference(&survey(&[first]), &survey(&[second]), true, |_| true);
         let names = ["a.jsonl".to_owned(), "b.jsonl".to_owned()];
         insta::assert_snapshot!(render(&found, &names), @r"
         only in a.jsonl: 2 paths
@@ -180,7 +180,7 @@ mod tests {
         events: lookup 2 -> 0, open 2 -> 4
         they differ
         ");
-        let same = trace::difference(&survey(&[first]), &survey(&[first]), true, |_| true);
+        let same = compat_trace::difference(&survey(&[first]), &survey(&[first]), true, |_| true);
         assert_eq!(render(&same, &names), "the same\n");
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::{sink, text};
 use crate::cli::record::globs;
 use crate::cli::{Context, Exit, Failure, OutputFormat};
-use crate::trace::{self, Name, Order, Touched, TouchedFile};
+use compat_trace::{Name, Order, Touched, TouchedFile};
 
 /// List the files that recordings touched, one line each
 ///
@@ -113,7 +113,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let survey = super::survey(&arguments.runs, context)?;
     let matches = |path: &Name| globs.is_empty() || globs.is_match(std::ffi::OsStr::from_bytes(&path.0));
     let wanted = |path: &Name, touched: &Touched| arguments.takes(touched) && matches(path);
-    let files = trace::files(&survey, arguments.order(), wanted);
+    let files = compat_trace::files(&survey, arguments.order(), wanted);
     if arguments.paths {
         let end = if arguments.null { b"\0" } else { b"\n" };
         let mut bytes = Vec::new();
@@ -166,7 +166,7 @@ fn render(files: &[TouchedFile], runs: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::made::survey;
+    use crate::cli::trace::made::survey;
 
     #[test]
     fn each_file_is_a_line_with_its_path_last() {
@@ -178,7 +178,7 @@ mod tests {
             "lookup /none error=ENOENT",
             "close /new open=3",
         ]]);
-        let files = trace::files(&survey, Order::First, |_, _| true);
+        let files = compat_trace::files(&survey, Order::First, |_, _| true);
         insta::assert_snapshot!(render(&files, 1), @r"
         OPENED CREATED  MISSED  OPEN        READ     WRITTEN        FIRST PROGRAMS         PATH
              2       0       0     1        4096           0     0.000000 app,b            /a

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::text;
 use crate::cli::{Context, Exit, Failure, OutputFormat};
-use crate::trace::{self, Loaded, Role};
+use compat_trace::{Loaded, Role};
 
 /// Show what was loaded at run time: programs, interpreters, libraries and plugins
 ///
@@ -30,7 +30,7 @@ pub struct Arguments {
 /// Where a recording cannot be read or the result not be written.
 pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let survey = super::survey(&arguments.runs, context)?;
-    let libraries = trace::libraries(&survey);
+    let libraries = compat_trace::libraries(&survey);
     match arguments.format {
         OutputFormat::Json => context.print_json(&libraries)?,
         OutputFormat::Text => context.print(&render(&libraries, survey.runs.len()))?,
@@ -69,7 +69,7 @@ fn render(libraries: &[Loaded], runs: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::{Name, Place};
+    use compat_trace::{Name, Place};
 
     #[test]
     fn a_line_tells_where_by_whom_and_at_what_cost() {

@@ -9,11 +9,15 @@ mod processes;
 mod sink;
 pub mod summary;
 mod text;
+// Recordings of tests, written as in the tests of the crate that reads them.
+#[cfg(test)]
+#[path = "../../../crates/trace/src/made.rs"]
+mod made;
 
 use std::path::{Path, PathBuf};
 
 use crate::cli::{Context, Exit, Failure, recording};
-use crate::trace::{Ending, Reader, Survey};
+use compat_trace::{Ending, Reader, Survey};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::sink::{Fault, Sink};
 use super::tell;
 use crate::cli::{Context, Exit, Failure, recording};
-use crate::trace::{Ending, MOST_SPACES, ReadError, Spaces, Tracks};
+use compat_trace::{Ending, MOST_SPACES, ReadError, Spaces, Tracks};
 
 /// Write a trace for Perfetto's viewer, of one or several recordings
 ///

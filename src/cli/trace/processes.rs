@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::text;
 use crate::cli::{Context, Exit, Failure, OutputFormat};
-use crate::trace::{self, ProcessFacts, ProcessOrder};
+use compat_trace::{ProcessFacts, ProcessOrder};
 
 /// Show what each process did: its parent, rank and programs, opens, misses and bytes
 ///
@@ -55,7 +55,7 @@ impl From<Sort> for ProcessOrder {
 /// If a recording cannot be read or the result cannot be written.
 pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let survey = super::survey(&arguments.runs, context)?;
-    let processes = trace::processes(&survey, arguments.sort.into());
+    let processes = compat_trace::processes(&survey, arguments.sort.into());
     match arguments.format {
         OutputFormat::Json => context.print_json(&processes)?,
         OutputFormat::Text => context.print(&render(&processes, survey.runs.len()))?,
@@ -106,7 +106,7 @@ fn render(processes: &[ProcessFacts], runs: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::made::survey;
+    use crate::cli::trace::made::survey;
 
     #[test]
     fn each_process_is_a_line() {
@@ -116,7 +116,7 @@ mod tests {
             "close /b open=2 pid=7 tid=7 ppid=1 exe=/bin/b rank=0 read=0 written=9",
             "lookup /c error=ENOENT rank=1 exe=/bin/d",
         ]]);
-        insta::assert_snapshot!(render(&trace::processes(&survey, ProcessOrder::Written), 1), @r"
+        insta::assert_snapshot!(render(&compat_trace::processes(&survey, ProcessOrder::Written), 1), @r"
         PID     PPID   RANK        FIRST         LAST   EVENTS   OPENED CREATED  MISSED        READ     WRITTEN PROGRAMS
           7        1      0     0.000001     0.000002        2        1       1       0           0           9 b
           1        0      1     0.000000     0.000003        2        1       0       1           -           - app,d

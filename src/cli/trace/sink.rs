@@ -5,8 +5,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::cli::Failure;
-use crate::record::Refusal;
-use crate::record::out::Out;
+use compat_mirror::record::Refusal;
+use compat_mirror::record::out::Out;
 
 /// How many bytes are written at once.
 const BLOCK: usize = 1 << 17;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::text;
 use crate::cli::{Context, Exit, Failure, OutputFormat, recording};
-use crate::trace::{self, FirstTouch, Name, ReadError, Reader, RunFacts, Summary, Survey};
+use compat_trace::{FirstTouch, Name, ReadError, Reader, RunFacts, Summary, Survey};
 
 /// Summarise recordings: what was opened, created and missed, where, by whom and when
 ///
@@ -34,7 +34,7 @@ pub struct Arguments {
 /// Where a recording cannot be read or the result not be written.
 pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let survey = super::survey(&arguments.runs, context)?;
-    let summary = trace::summary(&survey, arguments.top);
+    let summary = compat_trace::summary(&survey, arguments.top);
     match arguments.format {
         OutputFormat::Json => context.print_json(&summary)?,
         OutputFormat::Text => context.print(&render(&summary))?,
@@ -50,7 +50,7 @@ const ROWS: usize = 10;
 pub fn tell(path: &Path, log: &File, context: &Context) {
     match survey_of(path, log, context) {
         Ok(survey) => {
-            let text = render(&trace::summary(&survey, ROWS));
+            let text = render(&compat_trace::summary(&survey, ROWS));
             let _ = anstream::stderr().write_all(text.as_bytes());
         }
         Err(failure) => context.warn(&format!("no summary: {}", failure.message)),
@@ -170,7 +170,7 @@ fn heading(text: &mut String, title: &str, is_empty: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::made::survey;
+    use crate::cli::trace::made::survey;
 
     #[test]
     fn a_summary_tells_where_by_whom_and_when() {
@@ -181,7 +181,7 @@ mod tests {
             "close /l/libz.so.1 open=1 read=2048 written=0",
             "rename /tmp/new other=/tmp/it\u{1b}s exe=/bin/b pid=2 tid=2",
         ];
-        let text = render(&trace::summary(&survey(&[first, &["open /l/libz.so.1 open=1"]]), 2));
+        let text = render(&compat_trace::summary(&survey(&[first, &["open /l/libz.so.1 open=1"]]), 2));
         insta::assert_snapshot!(text, @r"
         run1.jsonl: app
           on node1, Linux 6.12, in /

@@ -4,7 +4,7 @@ use indicatif::HumanBytes;
 
 use crate::cli::report::printable;
 pub use crate::cli::wording::count;
-use crate::trace::{Activity, Name};
+use compat_trace::{Activity, Name};
 
 /// A path on one line, fit for a terminal.
 pub fn path(name: &Name) -> String {

@@ -3,9 +3,9 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::check::{HostSummary, Impact, Verdict};
 use crate::cli::tree::{place, why};
-use crate::loader::{Bound, Edge, EdgeKind, EdgeOutcome, KnownBy, Load, LoadedObject, Problem, Rule};
+use compat_loader::check::{HostSummary, Impact, Verdict};
+use compat_loader::loader::{Bound, Edge, EdgeKind, EdgeOutcome, KnownBy, Load, LoadedObject, Problem, Rule};
 
 /// The identifier of this document's schema.
 pub const IDENTIFIER: &str = "urn:compatlib:schema:tree:1";

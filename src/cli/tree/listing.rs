@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Style};
 use crate::cli::tree::document::{Place, Tree, TreeBinding, TreeObject};
 use crate::cli::tree::render::{conclusion, problems, rule};
 use crate::cli::tree::why::Why;
-use crate::loader::Problem;
+use compat_loader::loader::Problem;
 
 /// Every library in the order of loading, as ldd prints them.
 pub fn flat(tree: &Tree, with_subject: bool) -> String {

@@ -9,17 +9,17 @@ mod why;
 
 use std::path::{Path, PathBuf};
 
-use crate::check::{Host, Verdict};
 use crate::cli::check::is_startable;
 use crate::cli::context::OutputFormat;
 use crate::cli::host_options::{HostOptions, StartOptions};
 use crate::cli::in_root::{self, file_of};
 use crate::cli::source::refuse_image;
 use crate::cli::{Context, Exit, Failure};
-use crate::generate;
-use crate::host::Root;
-use crate::loader::{Load, ScopeFiles, Start, start};
-use crate::raw;
+use compat_loader::check::{Host, Verdict};
+use compat_loader::generate;
+use compat_loader::host::Root;
+use compat_loader::loader::{Load, ScopeFiles, Start, start};
+use compat_sys::raw;
 
 pub use document::{
     Available, FailedPath, IDENTIFIER, Place, Tree, TreeBinding, TreeEdge, TreeObject, TreeProblem,

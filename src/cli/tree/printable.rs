@@ -3,7 +3,7 @@
 
 use crate::cli::report::printable;
 use crate::cli::tree::document::{Tree, TreeEdge, TreeObject};
-use crate::loader::Rule;
+use compat_loader::loader::Rule;
 
 /// Makes every name of a tree printable. Problems are when they are told.
 pub fn make(tree: &mut Tree) {

@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
-use crate::check::{Impact, Verdict};
 use crate::cli::report;
 use crate::cli::tree::document::{Place, Tree, TreeEdge, TreeProblem};
-use crate::loader::{EdgeKind, KnownBy, Problem, Rejection, Rule};
-use crate::spec::DlopenPriority;
+use compat_loader::check::{Impact, Verdict};
+use compat_loader::loader::{EdgeKind, KnownBy, Problem, Rejection, Rule};
+use compat_loader::spec::DlopenPriority;
 
 /// How many problems of one place are told before the rest is counted.
 const MOST_PROBLEMS: usize = 8;

@@ -1,8 +1,8 @@
 use super::*;
 use crate::cli::tree::document::{Available, TreeObject, TreeReport};
 use crate::cli::tree::{listing, place, why};
-use crate::loader::Rejection;
-use crate::spec::DlopenNeed;
+use compat_loader::loader::Rejection;
+use compat_loader::spec::DlopenNeed;
 
 fn object(path: &str, found: Rule, needs: Vec<TreeEdge>) -> TreeObject {
     TreeObject {
@@ -276,7 +276,7 @@ fn ways_through_a_dense_graph_are_bounded() {
 
 #[test]
 fn the_document_fits_its_schema() {
-    let host = crate::check::HostSummary {
+    let host = compat_loader::check::HostSummary {
         root: "/".into(),
         saved: false,
         machine: "x86_64".into(),
@@ -287,7 +287,7 @@ fn the_document_fits_its_schema() {
     let mut tree = troubled();
     tree.why = Some(why::find(&tree, "libz.so.1"));
     let report = TreeReport { schema: identifier.to_owned(), host, trees: vec![tree], failed: Vec::new() };
-    let schema = crate::spec::schema::of_output::<TreeReport>(identifier);
+    let schema = compat_loader::spec::schema::of_output::<TreeReport>(identifier);
     let document = serde_json::to_value(&report).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
     let faults: Vec<String> = validator.iter_errors(&document).map(|fault| fault.to_string()).collect();

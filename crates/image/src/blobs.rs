@@ -1,0 +1,116 @@
+//! Where the manifests, configurations and layers of an image come from: a registry, a layout, or an
+//! archive with either form inside.
+
+use bytes::Bytes;
+
+use crate::archive::{Archive, Extent};
+use crate::exported::Exported;
+use crate::{Result, limit};
+use compat_oci::blob::{self, BlobReader};
+use compat_oci::manifest::media_type_of;
+use compat_oci::{Descriptor, Resolved, Selector, Store};
+
+/// A place with content.
+#[derive(Clone, Debug)]
+pub(super) enum Blobs {
+    Store(Store),
+    Archive(Archive),
+    Exported(Exported),
+}
+
+/// One layer.
+#[derive(Clone, Debug)]
+pub(super) enum Layer {
+    /// By its digest.
+    Blob(Box<Descriptor>),
+    /// By its place in an archive; nothing but the configuration knows a digest of it.
+    Member { name: String, extent: Extent },
+}
+
+impl Layer {
+    /// How it is named in errors.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Blob(descriptor) => descriptor.digest.to_string(),
+            Self::Member { name, .. } => name.clone(),
+        }
+    }
+
+    /// Whether it need not lie where the image does.
+    pub fn is_foreign(&self) -> bool {
+        let Self::Blob(descriptor) = self else { return false };
+        let kind = &descriptor.media_type;
+        descriptor.is_foreign() || kind.contains("nondistributable") || kind.contains("foreign")
+    }
+}
+
+impl Blobs {
+    /// Fetches a manifest by its descriptor, verified.
+    pub async fn manifest(&self, descriptor: &Descriptor) -> Result<Resolved> {
+        match self {
+            Self::Store(store) => {
+                let mut resolved = store.manifest(&Selector::Digest(descriptor.digest.clone())).await?;
+                resolved.descriptor.platform.clone_from(&descriptor.platform);
+                Ok(resolved)
+            }
+            Self::Archive(_) | Self::Exported(_) => {
+                let bytes = match self {
+                    Self::Exported(exported) => exported.manifest(descriptor)?,
+                    _ => self.blob(descriptor, compat_oci::limit::MANIFEST).await?,
+                };
+                let mut found = descriptor.bare();
+                found.platform.clone_from(&descriptor.platform);
+                found.media_type = media_type_of(&bytes, Some(&descriptor.media_type));
+                Ok(Resolved { descriptor: found, bytes })
+            }
+        }
+    }
+
+    /// Fetches a small blob, verified.
+    pub async fn blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Bytes> {
+        match self {
+            Self::Store(store) => Ok(store.blob(descriptor, limit).await?),
+            Self::Archive(archive) => {
+                let bytes = archive.read(&member_of(descriptor), limit)?;
+                let bytes = bytes.ok_or_else(|| missing(archive, descriptor))?;
+                descriptor.verify(&bytes)?;
+                Ok(bytes)
+            }
+            Self::Exported(exported) => exported.blob(descriptor, limit),
+        }
+    }
+
+    /// Fetches a configuration.
+    pub async fn config(&self, descriptor: &Descriptor) -> Result<Bytes> {
+        self.blob(descriptor, limit::CONFIG).await
+    }
+
+    /// Opens a layer as a stream; one that is named by a digest is verified on the way.
+    pub async fn open(&self, layer: &Layer) -> Result<BlobReader> {
+        match (self, layer) {
+            (Self::Store(store), Layer::Blob(descriptor)) => match descriptor.embedded()? {
+                Some(bytes) => Ok(Box::pin(futures_util::stream::once(async move { Ok(bytes) }))),
+                None => Ok(store.open_blob(descriptor).await?),
+            },
+            (Self::Archive(archive), Layer::Blob(descriptor)) => {
+                let extent =
+                    archive.find(&member_of(descriptor)).ok_or_else(|| missing(archive, descriptor))?;
+                Ok(blob::verified(archive.stream(extent), descriptor))
+            }
+            (Self::Archive(archive), Layer::Member { extent, .. }) => Ok(archive.stream(*extent)),
+            (Self::Exported(exported), Layer::Blob(descriptor)) => exported.open(descriptor),
+            (Self::Store(_) | Self::Exported(_), Layer::Member { name, .. }) => {
+                Err(compat_oci::Error::NotFound { what: name.clone() }.into())
+            }
+        }
+    }
+}
+
+/// Where a blob lies in an image layout.
+fn member_of(descriptor: &Descriptor) -> String {
+    format!("blobs/{}/{}", descriptor.digest.algorithm(), descriptor.digest.hex())
+}
+
+fn missing(archive: &Archive, descriptor: &Descriptor) -> compat_oci::Error {
+    compat_oci::Error::NotFound { what: format!("{} in {}", descriptor.digest, archive.path().display()) }
+}

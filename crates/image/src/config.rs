@@ -1,0 +1,163 @@
+//! The configuration of an image: what it runs, and for which platform.
+//!
+//! Source: image-spec `config.md`; docker's own form has the same fields. `oci-spec`'s types are not
+//! used here: they refuse the `null` that Go writes for an empty list (`"diff_ids": null` of an image
+//! without layers) and configurations without fields that nothing here needs.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer};
+
+use crate::{Error, Result};
+use compat_oci::{Digest, Platform};
+use compat_sys::raw;
+
+/// What the configuration of an image says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Environment, as `NAME=value`.
+    pub env: Vec<String>,
+    /// What is run, before [`Config::cmd`].
+    pub entrypoint: Vec<String>,
+    /// The default arguments, or what is run where there is no entrypoint.
+    pub cmd: Vec<String>,
+    /// The folder it is run in.
+    pub working_dir: String,
+    /// Who runs it.
+    pub user: String,
+    /// Labels, in the order of their keys.
+    pub labels: BTreeMap<String, String>,
+    /// The architecture, in Go's names.
+    pub architecture: String,
+    /// The variant of the architecture.
+    pub variant: Option<String>,
+    /// The operating system, in Go's names.
+    pub os: String,
+    /// The digests of the layers' uncompressed forms, bottom first.
+    pub(super) diff_ids: Vec<Digest>,
+}
+
+impl Config {
+    /// Parses a configuration; `what` names it in errors.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAnImage`] where it is none.
+    pub fn parse(what: &str, bytes: &[u8]) -> Result<Self> {
+        let read: Document = serde_json::from_slice(bytes).map_err(|error| Error::NotAnImage {
+            what: what.to_owned(),
+            reason: format!("its configuration cannot be read: {error}"),
+        })?;
+        let text = |text: String| raw::string(text.as_bytes());
+        let all = |texts: Vec<String>| texts.into_iter().map(text).collect();
+        Ok(Self {
+            env: all(read.config.env),
+            entrypoint: all(read.config.entrypoint),
+            cmd: all(read.config.cmd),
+            working_dir: text(read.config.working_dir),
+            user: read.config.user,
+            labels: read.config.labels,
+            architecture: read.architecture,
+            variant: read.variant.filter(|variant| !variant.is_empty()),
+            os: read.os,
+            diff_ids: read.rootfs.diff_ids,
+        })
+    }
+
+    /// The value of an environment variable; of several, the last.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        let value = |entry: &'_ String| entry.split_once('=').is_some_and(|(key, _)| key == name);
+        self.env
+            .iter()
+            .rev()
+            .find(|entry| value(entry))
+            .and_then(|entry| entry.split_once('='))
+            .map(|(_, v)| v)
+    }
+
+    /// What the image runs: entrypoint, then command.
+    pub fn command(&self) -> Vec<&str> {
+        self.entrypoint.iter().chain(&self.cmd).map(String::as_str).collect()
+    }
+
+    /// The platform, where the configuration names one.
+    pub fn platform(&self) -> Option<Platform> {
+        let known = !self.os.is_empty() && !self.architecture.is_empty();
+        known.then(|| Platform {
+            os: self.os.clone(),
+            architecture: self.architecture.clone(),
+            variant: self.variant.clone(),
+            ..Platform::default()
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct Document {
+    #[serde(default, deserialize_with = "null_is_empty")]
+    config: Run,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    architecture: String,
+    #[serde(default)]
+    variant: Option<String>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    os: String,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    rootfs: RootFs,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Run {
+    #[serde(default, deserialize_with = "null_is_empty")]
+    env: Vec<String>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    entrypoint: Vec<String>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    cmd: Vec<String>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    working_dir: String,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    user: String,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    labels: BTreeMap<String, String>,
+}
+
+#[derive(Default, Deserialize)]
+struct RootFs {
+    #[serde(default, deserialize_with = "null_is_empty")]
+    diff_ids: Vec<Digest>,
+}
+
+/// Go writes an empty list or map as `null`.
+fn null_is_empty<'de, D, T>(deserializer: D) -> std::result::Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_go_writes_is_read() {
+        let text = br#"{"architecture":"amd64","variant":"v3","os":"linux","history":null,
+            "config":{"Env":["A=1","LD_LIBRARY_PATH=/x","A=2"],"Entrypoint":["/e"],"Cmd":null,"Labels":null,
+            "WorkingDir":"/w"},"rootfs":{"type":"layers","diff_ids":null}}"#;
+        let config = Config::parse("x", text).unwrap();
+        assert_eq!(config.platform().unwrap().to_string(), "linux/amd64/v3");
+        assert_eq!((config.variable("A"), config.variable("B")), (Some("2"), None));
+        assert_eq!(config.command(), ["/e"]);
+        assert_eq!(config.working_dir, "/w");
+    }
+
+    #[test]
+    fn what_is_none_is_refused_with_its_name() {
+        let error = Config::parse("oci:a:1", b"<html>").unwrap_err().to_string();
+        insta::assert_snapshot!(error, @"oci:a:1 is not a container image: its configuration cannot be read: expected value at line 1 column 1");
+        assert_eq!(Config::parse("x", b"{}").unwrap().platform(), None);
+    }
+}

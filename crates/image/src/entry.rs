@@ -1,0 +1,283 @@
+//! The entries of a tar archive, one after another, in bounded memory.
+//!
+//! The crate `tar` reads headers, GNU's long names, PAX records and GNU's sparse files; nothing of it
+//! that touches the disk is used. It reads the records before an entry into memory whatever their size,
+//! so the reader below it is given an allowance ([`Allowance`]) before each entry. PAX's sparse
+//! files, which it does not know, are in [`sparse`](crate::sparse).
+//!
+//! Where parsers could disagree about what an archive holds (a link with content, say), it is refused. An
+//! archive may end as Go's `archive/tar` allows, with which container engines unpack layers: the padding of
+//! the last member may be missing, and so may one or both of the end's blocks of zeroes (umoci 0.4 writes
+//! such layers). An archive that ends inside a member or a header is cut.
+
+use std::cell::Cell;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::rc::Rc;
+
+use crate::path::{self, Components};
+use crate::sparse::{self, Sparse};
+use crate::{Fault, limit, merge};
+
+/// What kind of thing an entry is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link with its target.
+    Link(Vec<u8>),
+    /// Another name for the file with this name.
+    HardLink(Components),
+    /// A device or pipe.
+    Other,
+    /// Nothing that is in the file system.
+    None,
+}
+
+/// What stands before an entry's content.
+#[derive(Debug)]
+pub(super) struct Header {
+    pub path: Components,
+    pub kind: Kind,
+    pub mode: u32,
+    /// The numbers of its owner and group, if they can be read.
+    pub owner: Option<(u64, u64)>,
+    /// Whether it has file capabilities.
+    pub capabilities: bool,
+    /// How long the file is.
+    pub size: u64,
+    /// Where the content goes, of a sparse file that `tar` does not know as one.
+    pub sparse: Option<Sparse>,
+    /// Whether there may be fewer bytes in the archive than in the file.
+    pub has_holes: bool,
+}
+
+/// The unit of an archive, in bytes.
+const BLOCK: u64 = 512;
+
+/// How many bytes the reader of an archive may give out until it is asked again: all while content is
+/// read, few while headers are. Knows where the archive ended, too.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Allowance {
+    left: Rc<Cell<u64>>,
+    position: Rc<Cell<u64>>,
+    /// Where the content of the entry that was read last ends.
+    content_end: Rc<Cell<u64>>,
+    /// Where the archive ended.
+    end: Rc<Cell<Option<u64>>>,
+}
+
+impl Allowance {
+    /// Before the headers of the entry that follows the last one's content.
+    pub fn for_headers(&self) {
+        let ahead = self.content_end.get().saturating_sub(self.position.get());
+        self.left.set(ahead.saturating_add(limit::HEADER));
+    }
+
+    /// Before content of so many bytes.
+    pub fn for_content(&self, length: u64) {
+        self.left.set(u64::MAX);
+        self.content_end.set(self.position.get().saturating_add(length));
+    }
+
+    /// Fills `buffer` with the padding that the last member lacks; the number of its bytes.
+    fn pad(&self, buffer: &mut [u8]) -> usize {
+        let (position, content_end) = (self.position.get(), self.content_end.get());
+        if self.end.get().is_none() {
+            self.end.set(Some(position));
+        }
+        if position < content_end {
+            return 0;
+        }
+        let missing = content_end.next_multiple_of(BLOCK).saturating_sub(position);
+        let length = usize::try_from(missing).unwrap_or(usize::MAX).min(buffer.len());
+        buffer[..length].fill(0);
+        length
+    }
+
+    /// In words, what the archive is cut in, if it is; `name` is that of the entry that was read last.
+    pub fn cut(&self, name: Option<&str>) -> Option<Fault> {
+        let end = self.end.get()?;
+        Some(Fault::malformed(match name {
+            Some(name) if end < self.content_end.get() => format!("it ends in the middle of {name}"),
+            Some(name) => format!("it ends in the middle of the header after {name}"),
+            None => "it ends in the middle of its first header".to_owned(),
+        }))
+    }
+}
+
+/// A reader with an allowance.
+pub(super) struct Allowed<R> {
+    pub inner: R,
+    pub allowance: Allowance,
+}
+
+impl<R: Read> Read for Allowed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Allowance { left, position, .. } = &self.allowance;
+        if left.get() == 0 {
+            let limit = limit::HEADER;
+            return Err(io::Error::other(format!("the headers of one entry are longer than {limit} bytes")));
+        }
+        let most = usize::try_from(left.get()).unwrap_or(usize::MAX).min(buffer.len());
+        let length = match self.inner.read(&mut buffer[..most])? {
+            0 => self.allowance.pad(&mut buffer[..most]),
+            length => length,
+        };
+        left.set(left.get().saturating_sub(length as u64));
+        position.set(position.get() + length as u64);
+        Ok(length)
+    }
+}
+
+impl<R: Seek> Seek for Allowed<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let position = self.inner.seek(to)?;
+        self.allowance.position.set(position);
+        Ok(position)
+    }
+}
+
+/// Calls `visit` with each entry of an archive and its content, up to the archive's end.
+///
+/// # Errors
+///
+/// [`Fault::Malformed`], or what `visit` fails with.
+pub(super) fn for_each(
+    reader: impl Read,
+    mut visit: impl FnMut(Header, &mut dyn Read) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let allowance = Allowance::default();
+    let mut archive = tar::Archive::new(Allowed { inner: reader, allowance: allowance.clone() });
+    let mut last: Option<String> = None;
+    let entries = Entries { entries: archive.entries().map_err(malformed)?, allowance: &allowance };
+    for entry in entries {
+        let cut = |fault| allowance.cut(last.as_deref()).unwrap_or(fault);
+        let mut entry = entry.map_err(|error| cut(malformed(error)))?;
+        let header = header(&mut entry)?;
+        let is_sparse = entry.header().entry_type().is_gnu_sparse();
+        let stored = if is_sparse { entry.header().entry_size().map_err(malformed)? } else { entry.size() };
+        allowance.for_content(stored);
+        if header.kind != Kind::None {
+            last = Some(merge::shown(&header.path));
+        }
+        let visited = match header.sparse.clone() {
+            None => visit(header, &mut entry),
+            Some(sparse) => {
+                sparse.open(&mut entry, header.size).and_then(|mut content| visit(header, &mut content))
+            }
+        };
+        visited.map_err(|fault| allowance.cut(last.as_deref()).unwrap_or(fault))?;
+    }
+    match allowance.end.get() {
+        Some(_) => Ok(()),
+        None => check_end(archive.into_inner().inner, last.as_deref()),
+    }
+}
+
+/// The entries of an archive; before each the allowance is the one for headers.
+struct Entries<'a, 'b, R: Read> {
+    entries: tar::Entries<'a, R>,
+    allowance: &'b Allowance,
+}
+
+impl<'a, R: Read> Iterator for Entries<'a, '_, R> {
+    type Item = io::Result<tar::Entry<'a, R>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.allowance.for_headers();
+        self.entries.next()
+    }
+}
+
+/// Checks what follows the first block of zeroes: another one, or nothing.
+fn check_end(reader: impl Read, last: Option<&str>) -> Result<(), Fault> {
+    let mut block = Vec::new();
+    reader.take(BLOCK).read_to_end(&mut block).map_err(malformed)?;
+    let place = last.map_or_else(|| "at its start".to_owned(), |name| format!("after {name}"));
+    match block.len() as u64 {
+        0 => Ok(()),
+        BLOCK if block.iter().all(|byte| *byte == 0) => Ok(()),
+        BLOCK => Err(Fault::malformed(format!("a single block of zeroes {place} is not its end"))),
+        _ => Err(Fault::malformed(format!("it ends in the middle of a block {place}"))),
+    }
+}
+
+/// The words of `tar` quote what they are about: they are cut and made harmless.
+fn malformed(error: io::Error) -> Fault {
+    let text: String = error.to_string().chars().take(100).flat_map(char::escape_debug).collect();
+    Fault::malformed(format!("its archive cannot be read: {text}"))
+}
+
+fn header<R: Read>(entry: &mut tar::Entry<'_, R>) -> Result<Header, Fault> {
+    let records = Records::read(entry)?;
+    let name = records.sparse.name.clone().unwrap_or_else(|| entry.path_bytes().into_owned());
+    let kind = kind(entry, &name)?;
+    if !matches!(kind, Kind::File | Kind::None) && entry.size() > 0 {
+        return Err(Fault::malformed(format!("{} has content, but is no file", shown(&name))));
+    }
+    let sparse = records.sparse.finish()?.filter(|_| kind == Kind::File);
+    Ok(Header {
+        path: if kind == Kind::None { Components::new() } else { path::components(&name)? },
+        mode: entry.header().mode().map_err(malformed)? & 0o7777,
+        owner: entry.header().uid().ok().zip(entry.header().gid().ok()),
+        capabilities: records.capabilities,
+        size: sparse.as_ref().map_or(entry.size(), |sparse| sparse.size),
+        has_holes: sparse.is_some() || entry.header().entry_type().is_gnu_sparse(),
+        sparse,
+        kind,
+    })
+}
+
+fn kind<R: Read>(entry: &tar::Entry<'_, R>, name: &[u8]) -> Result<Kind, Fault> {
+    use tar::EntryType as Type;
+    let target = || entry.link_name_bytes().unwrap_or_default().into_owned();
+    // Archives from before 1988 have no type for directories.
+    let is_old_directory = entry.header().as_old().linkflag[0] == 0 && name.ends_with(b"/");
+    Ok(match entry.header().entry_type() {
+        Type::Regular if is_old_directory => Kind::Directory,
+        Type::Regular | Type::Continuous | Type::GNUSparse => Kind::File,
+        Type::Directory => Kind::Directory,
+        Type::Symlink => {
+            let target = target();
+            if target.is_empty() || target.len() >= limit::PATH || target.contains(&0) {
+                return Err(Fault::malformed(format!("{} is a link without a usable target", shown(name))));
+            }
+            Kind::Link(target)
+        }
+        Type::Link => Kind::HardLink(path::components(&target())?),
+        Type::Char | Type::Block | Type::Fifo => Kind::Other,
+        _ => Kind::None,
+    })
+}
+
+/// What the PAX records of an entry say, beyond what `tar` applies itself.
+#[derive(Default)]
+struct Records {
+    capabilities: bool,
+    sparse: sparse::Records,
+}
+
+impl Records {
+    fn read<R: Read>(entry: &mut tar::Entry<'_, R>) -> Result<Self, Fault> {
+        let mut records = Self::default();
+        // A global header's own content is no record of an entry.
+        if entry.header().entry_type().is_pax_global_extensions() {
+            return Ok(records);
+        }
+        let Some(extensions) = entry.pax_extensions().map_err(malformed)? else { return Ok(records) };
+        for record in extensions {
+            let record = record.map_err(malformed)?;
+            let (key, value) = (record.key_bytes(), record.value_bytes());
+            let is_attribute = key.starts_with(b"SCHILY.xattr.") || key.starts_with(b"LIBARCHIVE.xattr.");
+            records.capabilities |= is_attribute && key.ends_with(b".security.capability");
+            records.sparse.take(key, value)?;
+        }
+        Ok(records)
+    }
+}
+
+fn shown(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).chars().take(200).flat_map(char::escape_debug).collect()
+}

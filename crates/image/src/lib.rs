@@ -1,0 +1,73 @@
+//! Container images as roots that the loader can walk: sources, layers, the merged tree, the
+//! configuration. Nothing is unpacked to disk.
+//!
+//! A [`Source`] is what a user names an image by; [`Listing::open`] finds the images there, one for each
+//! platform; [`read`] streams the layers of one, verified, and gives an [`Image`] with its [`Tree`]. Of
+//! ELF objects the parts that are read of them are kept, packed ([`Packed`]); of other files hardly
+//! anything. The rules and bounds are in `docs/images.md`; images are written by others, and nothing in
+//! one can write a file, lead out of its root, or take more than [`Limits`].
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use compat_image::{ImageOptions, Limits, Listing, Source, generate_image, read};
+//! use compat_oci::{Client, ClientOptions, Silent};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A directory that an image was unpacked into; HOST/NAME:TAG reads the layers of an image in a registry.
+//! let directory = tempfile::tempdir()?;
+//! std::fs::write(directory.path().join("start"), "#!/bin/sh\nexec /opt/app\n")?;
+//!
+//! let source = Source::parse(&directory.path().display().to_string())?;
+//! let (client, limits) = (Client::new(ClientOptions::default(), Arc::new(Silent)), Limits::default());
+//! let listing = Listing::open(&client, &source, &limits).await?;
+//! let image = read(&listing, &listing.images[0], &limits).await?;
+//!
+//! let options = ImageOptions { executables: vec!["/start".to_owned()], ..ImageOptions::default() };
+//! let needs = generate_image(&image.tree, &image.config, None, &options)?.specification;
+//! assert_eq!(needs.subjects, ["start"]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Formats: image-spec 1.1 (`layer.md`, `config.md`, `image-layout.md`), docker's image specification
+//! 1.2 (`manifest.json`), POSIX pax and GNU tar. What would be run of an image, and whether it would
+//! work, is not decided here.
+
+#![forbid(unsafe_code)]
+#![warn(clippy::print_stdout, clippy::print_stderr, clippy::dbg_macro)]
+
+mod archive;
+mod blobs;
+mod config;
+mod content;
+mod decode;
+mod entry;
+mod error;
+mod exported;
+mod folder;
+mod layer;
+pub mod limit;
+mod listing;
+mod memory;
+mod merge;
+mod needs;
+mod packed;
+mod path;
+mod read;
+mod source;
+mod sparse;
+#[cfg(test)]
+pub(crate) mod tests;
+mod tree;
+
+pub use config::Config;
+pub use error::{Error, Fault, Result};
+pub use limit::Limits;
+pub use listing::{Entry, Listing};
+pub use needs::{HostLibraries, ImageError, ImageOptions, generate_image};
+pub use packed::{Packed, Packer};
+pub use read::{Image, Size, read};
+pub use source::{Source, has_archive_name, is_sif};
+pub use tree::{Content, Directory, File, FileId, Node, Tree, Walk};

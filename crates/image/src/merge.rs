@@ -1,0 +1,412 @@
+//! Layers laid over each other, the top one first.
+//!
+//! What an upper layer hides is known before the lower layer is read, so that it can be passed over.
+//! Rules (image-spec `layer.md`, "Applying Changesets"; where it is silent, what containerd and docker
+//! do on overlayfs):
+//!
+//! - a directory over a directory is one directory with the content of both; everything else hides what
+//!   is below it, and a directory hides what is no directory;
+//! - a directory that an upper layer has where a lower layer has a file, or a whiteout, shows nothing of
+//!   the layers further down;
+//! - whiteouts hide lower layers, never their own, wherever in the layer they stand;
+//! - of two entries of one layer with the same path the later one counts;
+//! - a directory that is missing above an entry is made, and hides a link of a lower layer; a link of the
+//!   same layer is followed, inside the root.
+
+use std::collections::BTreeMap;
+
+use crate::tree::{Directory, File, FileId, Node, NodeId, Tree};
+use crate::{Content, Fault, limit, memory};
+
+/// The layers merged so far.
+pub(super) struct Merge {
+    slots: Vec<Slot>,
+    files: Vec<File>,
+    /// The layer that is being laid under the others; the bottom one is 0.
+    layer: u32,
+    /// The memory that the nodes and files refer to, in bytes.
+    referred: u64,
+}
+
+struct Slot {
+    kind: Kind,
+    /// The layer that put it there.
+    layer: u32,
+    /// Layers below this one show nothing in this directory.
+    sealed: u32,
+    /// How long its path is, in bytes.
+    path: u32,
+}
+
+enum Kind {
+    Directory(Directory),
+    Link(Box<[u8]>),
+    File(FileId),
+    Other,
+    /// A whiteout.
+    Absent,
+}
+
+/// Where an entry goes: a directory and a name in it.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    parent: NodeId,
+    name: Box<[u8]>,
+}
+
+/// What is put at a place.
+pub(super) enum New {
+    /// A directory with its permission bits, and with its owner and group if they are known.
+    Directory(u32, Option<(u64, u64)>),
+    /// A symbolic link.
+    Link(Box<[u8]>),
+    /// A regular file.
+    File(FileId),
+    /// A device, pipe or socket.
+    Other,
+}
+
+/// What a hard link shares.
+pub(super) enum Linked {
+    /// What it names is in the tree, put there by the same layer.
+    Found(New),
+    /// It is hidden, or the layer has not got it.
+    Elsewhere,
+}
+
+impl Merge {
+    /// A root without content.
+    pub fn new() -> Self {
+        let root = Slot {
+            kind: Kind::Directory(Directory { mode: 0o755, ..Directory::default() }),
+            layer: 0,
+            sealed: 0,
+            path: 0,
+        };
+        Self { slots: vec![root], files: Vec::new(), layer: 0, referred: 0 }
+    }
+
+    /// From now on entries are of this layer: a lower one than before.
+    pub fn begin(&mut self, layer: u32) {
+        self.layer = layer;
+    }
+
+    /// How much memory the tree takes so far, in bytes, and one copy of every path in it: whoever
+    /// derives something from a tree writes paths out.
+    pub fn kept(&self) -> u64 {
+        let slots = self.slots.capacity() * size_of::<Slot>();
+        let files = self.files.capacity() * size_of::<File>();
+        self.referred + (slots + files) as u64
+    }
+
+    /// The place of a path given by its components; none where an upper layer hides it. Directories on
+    /// the way are made.
+    pub fn locate(&mut self, components: &[Box<[u8]>]) -> Result<Option<Place>, Fault> {
+        let Some((name, parents)) = components.split_last() else { return Ok(None) };
+        let Some(parent) = self.directory(parents)? else { return Ok(None) };
+        if self.hides(parent, name) { Ok(None) } else { Ok(Some(Place { parent, name: name.clone() })) }
+    }
+
+    /// Whether an upper layer has something in this directory that hides whatever this layer could put
+    /// there, a directory aside.
+    fn hides(&self, parent: NodeId, name: &[u8]) -> bool {
+        let Some(id) = self.child(parent, name) else { return false };
+        let slot = self.slot(id);
+        slot.layer > self.layer && !matches!(slot.kind, Kind::Directory(_))
+    }
+
+    /// Whether an upper layer has a directory at this place: then nothing but a directory shows.
+    pub fn is_covered(&self, place: &Place) -> bool {
+        let above = self.child(place.parent, &place.name).map(|id| self.slot(id));
+        above.is_some_and(|slot| slot.layer > self.layer)
+    }
+
+    /// The directory at a path, made where it is missing; none where an upper layer hides it.
+    fn directory(&mut self, components: &[Box<[u8]>]) -> Result<Option<NodeId>, Fault> {
+        let mut ahead: Vec<Box<[u8]>> = components.iter().rev().cloned().collect();
+        let mut stack = vec![NodeId(0)];
+        let mut links = 0;
+        if self.is_sealed(NodeId(0)) {
+            return Ok(None);
+        }
+        while let Some(component) = ahead.pop() {
+            match &*component {
+                b"." => continue,
+                b".." => {
+                    stack.truncate(stack.len().saturating_sub(1).max(1));
+                    continue;
+                }
+                _ => {}
+            }
+            let parent = stack[stack.len() - 1];
+            match self.step(parent, &component)? {
+                Step::Into(id) if self.is_sealed(id) => return Ok(None),
+                Step::Into(id) => stack.push(id),
+                Step::Hidden => return Ok(None),
+                Step::Link(target) => {
+                    links += 1;
+                    if links > limit::LINKS || ahead.len() > limit::PATH {
+                        return Err(Fault::malformed(format!("{}: too many links", shown(components))));
+                    }
+                    if target.first() == Some(&b'/') {
+                        stack.truncate(1);
+                    }
+                    ahead.extend(
+                        target.split(|byte| *byte == b'/').rev().filter(|c| !c.is_empty()).map(Box::from),
+                    );
+                }
+                Step::Blocked => {
+                    let path = shown(components);
+                    return Err(Fault::malformed(format!(
+                        "{path} is used as a directory, but the layer has a file there"
+                    )));
+                }
+            }
+        }
+        Ok(stack.pop())
+    }
+
+    /// One component of the way to a directory.
+    fn step(&mut self, parent: NodeId, name: &[u8]) -> Result<Step, Fault> {
+        let layer = self.layer;
+        let Some(id) = self.child(parent, name) else {
+            return Ok(Step::Into(self.add(parent, name, Kind::Directory(implied()), 0)?));
+        };
+        let slot = self.slot_mut(id);
+        let own = slot.layer == layer;
+        Ok(match &slot.kind {
+            Kind::Directory(_) => Step::Into(id),
+            _ if !own => Step::Hidden,
+            Kind::Link(target) => Step::Link(target.clone()),
+            Kind::Absent => {
+                slot.kind = Kind::Directory(implied());
+                slot.sealed = layer;
+                Step::Into(id)
+            }
+            Kind::File(_) | Kind::Other => Step::Blocked,
+        })
+    }
+
+    /// Puts something at a place of [`Merge::locate`].
+    pub fn put(&mut self, place: &Place, new: New) -> Result<(), Fault> {
+        let Some(id) = self.child(place.parent, &place.name) else {
+            self.add(place.parent, &place.name, new.into_kind(), 0)?;
+            return Ok(());
+        };
+        let layer = self.layer;
+        let slot = self.slot_mut(id);
+        let own = slot.layer == layer;
+        match (&mut slot.kind, new) {
+            // One that an upper layer does not describe is as a lower one says, unless it replaces something.
+            (Kind::Directory(directory), New::Directory(mode, owner)) => {
+                if own || (!directory.is_described && slot.sealed == 0) {
+                    (directory.mode, directory.owner, directory.is_described) = (mode, owner, true);
+                }
+            }
+            // Of the layers below a file nothing shows, though an upper layer has a directory there.
+            (Kind::Directory(_), _) if !own => {
+                slot.sealed = slot.sealed.max(layer);
+                self.withdraw(id);
+            }
+            (_, _) if !own => {}
+            (Kind::Absent, new) => {
+                slot.sealed = layer;
+                self.replace(id, new.into_kind());
+            }
+            (_, new) => {
+                slot.sealed = 0;
+                self.replace(id, new.into_kind());
+            }
+        }
+        Ok(())
+    }
+
+    fn replace(&mut self, id: NodeId, kind: Kind) {
+        let before = self.slot(id).kind.referred();
+        self.referred = (self.referred + kind.referred()).saturating_sub(before);
+        self.slot_mut(id).kind = kind;
+    }
+
+    /// What this layer has put into a directory is gone: the layer replaces the directory.
+    fn withdraw(&mut self, directory: NodeId) {
+        let mut ahead = vec![directory];
+        while let Some(id) = ahead.pop() {
+            let Kind::Directory(inner) = &mut self.slot_mut(id).kind else { continue };
+            let mut children = std::mem::take(&mut inner.children);
+            children.retain(|_, child| {
+                let stays = self.slot(*child).layer != self.layer;
+                if stays {
+                    ahead.push(*child);
+                }
+                stays
+            });
+            if let Kind::Directory(inner) = &mut self.slot_mut(id).kind {
+                inner.children = children;
+            }
+        }
+    }
+
+    /// A whiteout: the layers below show nothing at this path.
+    pub fn hide(&mut self, components: &[Box<[u8]>]) -> Result<(), Fault> {
+        let Some((name, parents)) = components.split_last() else { return Ok(()) };
+        let Some(parent) = self.directory(parents)? else { return Ok(()) };
+        match self.child(parent, name) {
+            None => {
+                self.add(parent, name, Kind::Absent, 0)?;
+            }
+            Some(id) => self.seal(id),
+        }
+        Ok(())
+    }
+
+    /// An opaque whiteout: the layers below show nothing in this directory.
+    pub fn hide_content(&mut self, components: &[Box<[u8]>]) -> Result<(), Fault> {
+        if let Some(id) = self.directory(components)? {
+            self.seal(id);
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self, id: NodeId) {
+        let layer = self.layer;
+        let slot = self.slot_mut(id);
+        slot.sealed = slot.sealed.max(layer);
+    }
+
+    /// What a hard link to this path shares, where this layer has put it into the tree.
+    pub fn linked(&mut self, components: &[Box<[u8]>]) -> Result<Linked, Fault> {
+        let Some((name, parents)) = components.split_last() else { return Ok(Linked::Elsewhere) };
+        let Some(parent) = self.existing(parents) else { return Ok(Linked::Elsewhere) };
+        let Some(id) = self.child(parent, name) else { return Ok(Linked::Elsewhere) };
+        let slot = self.slot(id);
+        if slot.layer != self.layer {
+            return Ok(Linked::Elsewhere);
+        }
+        Ok(match &slot.kind {
+            Kind::File(file) => Linked::Found(New::File(*file)),
+            Kind::Link(target) => Linked::Found(New::Link(target.clone())),
+            Kind::Other => Linked::Found(New::Other),
+            Kind::Directory(_) => {
+                let path = shown(components);
+                return Err(Fault::malformed(format!("a hard link names {path}, which is a directory")));
+            }
+            Kind::Absent => Linked::Elsewhere,
+        })
+    }
+
+    /// The directory at a path, if there is one; no link is followed and nothing is made.
+    fn existing(&self, components: &[Box<[u8]>]) -> Option<NodeId> {
+        components.iter().try_fold(NodeId(0), |parent, name| self.child(parent, name))
+    }
+
+    /// Adds a file, which has no name yet.
+    pub fn add_file(&mut self, file: File) -> FileId {
+        self.referred += file.content.kept();
+        memory::grow(&mut self.files);
+        self.files.push(file);
+        FileId(u32::try_from(self.files.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    /// Gives a file that stood for another one its content.
+    pub fn fill_file(&mut self, id: FileId, file: File) {
+        self.referred += file.content.kept();
+        self.files[id.0 as usize] = file;
+    }
+
+    /// A file that is not known yet.
+    pub fn promise_file(&mut self) -> FileId {
+        self.add_file(File { mode: 0, owner: None, size: 0, capabilities: false, content: Content::Other })
+    }
+
+    /// The tree that all layers make.
+    pub fn finish(self) -> Tree {
+        let absent: Vec<bool> = self.slots.iter().map(|slot| matches!(slot.kind, Kind::Absent)).collect();
+        let node = |slot: Slot| match slot.kind {
+            Kind::Directory(mut directory) => {
+                directory.children.retain(|_, id| !absent[id.0 as usize]);
+                Node::Directory(directory)
+            }
+            Kind::Link(target) => Node::Link(target),
+            Kind::File(id) => Node::File(id),
+            Kind::Other | Kind::Absent => Node::Other,
+        };
+        Tree { nodes: self.slots.into_iter().map(node).collect(), files: self.files }
+    }
+
+    fn add(&mut self, parent: NodeId, name: &[u8], kind: Kind, sealed: u32) -> Result<NodeId, Fault> {
+        let number = u32::try_from(self.slots.len())
+            .map_err(|_| Fault::Limit { what: "its number of entries", limit: u64::from(u32::MAX) })?;
+        let path = self.slot(parent).path.saturating_add(name.len() as u32 + 1);
+        let (layer, kind_referred) = (self.layer, kind.referred());
+        memory::grow(&mut self.slots);
+        self.slots.push(Slot { kind, layer, sealed, path });
+        let mut referred = kind_referred + memory::allocated(name.len()) + u64::from(path);
+        if let Kind::Directory(directory) = &mut self.slot_mut(parent).kind {
+            referred += memory::of_child(directory.children.len());
+            directory.children.insert(name.into(), NodeId(number));
+        }
+        self.referred += referred;
+        Ok(NodeId(number))
+    }
+
+    fn is_sealed(&self, id: NodeId) -> bool {
+        self.slot(id).sealed > self.layer
+    }
+
+    fn child(&self, parent: NodeId, name: &[u8]) -> Option<NodeId> {
+        match &self.slot(parent).kind {
+            Kind::Directory(directory) => directory.children.get(name).copied(),
+            _ => None,
+        }
+    }
+
+    fn slot(&self, id: NodeId) -> &Slot {
+        &self.slots[id.0 as usize]
+    }
+
+    fn slot_mut(&mut self, id: NodeId) -> &mut Slot {
+        &mut self.slots[id.0 as usize]
+    }
+}
+
+impl Kind {
+    /// The memory that it refers to, in bytes; a directory's grows with each child.
+    fn referred(&self) -> u64 {
+        match self {
+            Self::Link(target) => memory::allocated(target.len()),
+            _ => 0,
+        }
+    }
+}
+
+enum Step {
+    Into(NodeId),
+    Link(Box<[u8]>),
+    Hidden,
+    Blocked,
+}
+
+impl New {
+    fn into_kind(self) -> Kind {
+        match self {
+            Self::Directory(mode, owner) => {
+                Kind::Directory(Directory { mode, owner, is_described: true, children: BTreeMap::new() })
+            }
+            Self::Link(target) => Kind::Link(target),
+            Self::File(id) => Kind::File(id),
+            Self::Other => Kind::Other,
+        }
+    }
+}
+
+/// A directory that no entry describes.
+fn implied() -> Directory {
+    // Whoever unpacks the image makes it.
+    Directory { mode: 0o755, ..Directory::default() }
+}
+
+/// A path in an error: no control characters, not too long.
+pub(super) fn shown(components: &[Box<[u8]>]) -> String {
+    let text = String::from_utf8_lossy(&components.join(&b'/')).into_owned();
+    text.chars().take(200).flat_map(char::escape_debug).collect()
+}

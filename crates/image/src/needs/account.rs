@@ -1,0 +1,126 @@
+//! Who runs an image's command, and whether that account may execute or read a file, and get there.
+//!
+//! Sources: image-spec `config.md`, "User"; passwd(5), group(5); path_resolution(7), "Permissions". A name or number
+//! leads to the ids as container engines read them: without an entry in `/etc/passwd` the group is 0.
+
+use std::path::Path;
+
+use crate::{Config, Content, Directory, File, Tree};
+
+/// An account that is not root.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Account {
+    user: u64,
+    groups: Vec<u64>,
+}
+
+impl Account {
+    /// The account that a configuration names. `None` if it is root, who may execute what anybody may, or if the
+    /// image does not say which it is.
+    pub fn of(config: &Config, tree: &Tree) -> Option<Self> {
+        let text = |path: &str| match tree.file(Path::new(path)) {
+            Ok((_, _, File { content: Content::Whole(bytes), .. })) => {
+                String::from_utf8_lossy(bytes).into_owned()
+            }
+            _ => String::new(),
+        };
+        Self::parse(&config.user, &text("/etc/passwd"), &text("/etc/group"))
+    }
+
+    fn parse(wanted: &str, passwd: &str, group: &str) -> Option<Self> {
+        let (user, wanted_group) = wanted.split_once(':').unwrap_or((wanted, ""));
+        let known = entry(passwd, user);
+        let id = |entry: &Option<Vec<&str>>, at: usize| entry.as_ref()?.get(at)?.parse().ok();
+        let number = id(&known, 2).or_else(|| user.parse().ok())?;
+        let mut groups = Vec::new();
+        if wanted_group.is_empty() {
+            groups.push(id(&known, 3).unwrap_or(0));
+            let name = known.as_ref().map_or(user, |entry| entry[0]);
+            let is_member =
+                |fields: &Vec<&str>| fields.get(3).is_some_and(|all| all.split(',').any(|one| one == name));
+            groups.extend(lines(group).filter(is_member).filter_map(|fields| fields[2].parse::<u64>().ok()));
+        } else {
+            groups.push(id(&entry(group, wanted_group), 2).or_else(|| wanted_group.parse().ok())?);
+        }
+        (number != 0).then_some(Self { user: number, groups })
+    }
+
+    /// Whether it may execute a file; without a known owner, whether anybody may.
+    pub fn may_execute(&self, file: &File) -> bool {
+        self.has(0o1, file.mode, file.owner)
+    }
+
+    /// Whether it may read a file; without a known owner, whether anybody may.
+    pub fn may_read(&self, file: &File) -> bool {
+        self.has(0o4, file.mode, file.owner)
+    }
+
+    /// Whether it may look names up in a directory; without a known owner, whether anybody may.
+    pub fn may_search(&self, directory: &Directory) -> bool {
+        self.has(0o1, directory.mode, directory.owner)
+    }
+
+    /// Whether a permission (of the last three bits) is given to it.
+    fn has(&self, permission: u32, mode: u32, owner: Option<(u64, u64)>) -> bool {
+        let Some((user, group)) = owner else { return mode & (permission * 0o111) != 0 };
+        let bits = match () {
+            () if user == self.user => mode >> 6,
+            () if self.groups.contains(&group) => mode >> 3,
+            () => mode,
+        };
+        bits & permission != 0
+    }
+}
+
+/// The lines of passwd(5) or group(5) that have at least a name, a password and an id.
+fn lines(text: &str) -> impl Iterator<Item = Vec<&str>> {
+    text.lines().map(|line| line.trim_end().split(':').collect::<Vec<_>>()).filter(|fields| fields.len() > 2)
+}
+
+/// The entry of a name, or else of an id.
+fn entry<'a>(text: &'a str, wanted: &str) -> Option<Vec<&'a str>> {
+    lines(text).find(|fields| fields[0] == wanted).or_else(|| lines(text).find(|fields| fields[2] == wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWD: &str = "root:x:0:0::/:/bin/sh\napp:x:1000:1001::/:/bin/sh\n";
+    const GROUP: &str = "root:x:0:\napp:x:1001:\ntools:x:50:other,app\n";
+
+    fn account(wanted: &str) -> Option<(u64, Vec<u64>)> {
+        Account::parse(wanted, PASSWD, GROUP).map(|account| (account.user, account.groups))
+    }
+
+    #[test]
+    fn an_account_is_what_engines_take_it_for() {
+        for wanted in ["", "root", "0", "0:0", "root:app", "nobody", "app:nogroup"] {
+            assert_eq!(account(wanted), None, "{wanted:?}");
+        }
+        for wanted in ["app", "1000"] {
+            assert_eq!(account(wanted), Some((1000, vec![1001, 50])), "{wanted:?}");
+        }
+        assert_eq!(account("app:tools"), Some((1000, vec![50])));
+        assert_eq!(account("1000:7"), Some((1000, vec![7])));
+        assert_eq!(account("4711"), Some((4711, vec![0])), "without an entry the group is root");
+    }
+
+    #[test]
+    fn the_most_particular_bit_decides() {
+        let app = Account { user: 1000, groups: vec![50] };
+        for (owner, mode, expected) in [
+            (Some((0, 0)), 0o700, false),
+            (Some((0, 0)), 0o744, false),
+            (Some((0, 0)), 0o755, true),
+            (Some((0, 50)), 0o750, true),
+            (Some((0, 50)), 0o705, false),
+            (Some((1000, 0)), 0o700, true),
+            (Some((1000, 0)), 0o677, false),
+            (None, 0o700, true),
+        ] {
+            let file = File { mode, owner, size: 0, capabilities: false, content: Content::Other };
+            assert_eq!(app.may_execute(&file), expected, "{owner:?} {mode:o}");
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! The files of an image as the loader sees them, and a record of what it looked at.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::needs::HostLibraries;
+use crate::needs::account::Account;
+use crate::{Config, Content, File, FileId, Node, Tree};
+use compat_loader::elf::{self, Class, Machine};
+use compat_loader::generate::recorded;
+use compat_loader::host::{DynamicLoader, LibraryCache, MAXIMUM_LINKS, WalkError};
+use compat_loader::loader::{Facts, Files, Identity, Injection, Memory, OpenError, Opened, listed};
+use compat_loader::script::{OWN_DIRECTORY, parse_script, why_none};
+use compat_loader::spec::Script;
+use compat_sys::raw;
+
+/// What the loader looked at and found, by absolute paths without links.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub objects: BTreeMap<String, Arc<Facts>>,
+    pub scripts: BTreeMap<String, Script>,
+    /// Links on the way, with what they lead to from the root.
+    pub links: BTreeMap<String, String>,
+    /// Paths at which the loader stops or that it passes over, with its words.
+    pub unusable: BTreeMap<String, String>,
+    pub loaders: BTreeMap<String, DynamicLoader>,
+    pub caches: BTreeSet<(String, bool)>,
+    pub files: BTreeMap<String, Bytes>,
+}
+
+/// The files of an image.
+pub(super) struct TreeFiles<'a> {
+    tree: &'a Tree,
+    expected: &'a HostLibraries,
+    /// Who runs the command, if that is not root.
+    account: Option<Account>,
+    known: RefCell<HashMap<FileId, Known>>,
+    paths: RefCell<HashMap<String, Result<Opened, OpenError>>>,
+    seen: RefCell<Seen>,
+    memory: Memory,
+}
+
+/// A file that was opened before.
+struct Known {
+    number: usize,
+    path: String,
+    facts: Result<Arc<Facts>, OpenError>,
+}
+
+impl<'a> TreeFiles<'a> {
+    pub fn new(tree: &'a Tree, config: &Config, expected: &'a HostLibraries) -> Self {
+        Self {
+            tree,
+            expected,
+            account: Account::of(config, tree),
+            known: RefCell::default(),
+            paths: RefCell::default(),
+            seen: RefCell::default(),
+            memory: Memory::default(),
+        }
+    }
+
+    /// What was looked at so far.
+    pub fn into_seen(self) -> Seen {
+        self.seen.into_inner()
+    }
+
+    /// The absolute path without links.
+    pub fn real(&self, path: &str) -> Option<String> {
+        self.tree.resolve(&raw::path(path)).ok().map(|(real, _)| raw::of_path(real))
+    }
+
+    /// Whether there is a regular file.
+    pub fn is_file(&self, path: &str) -> bool {
+        self.tree.file(&raw::path(path)).is_ok()
+    }
+
+    /// Whether who runs the command may execute a file.
+    fn may_execute(&self, file: &File) -> bool {
+        self.account.as_ref().map_or_else(|| file.is_executable(), |account| account.may_execute(file))
+    }
+
+    /// Whether who runs the command may look up every name on the way to a path.
+    fn may_reach(&self, path: &str) -> bool {
+        let Some(account) = &self.account else { return true };
+        self.tree.searched(&raw::path(path)).into_iter().all(|directory| account.may_search(directory))
+    }
+
+    /// Whether who runs the command may load a file.
+    fn may_load(&self, path: &str, file: &File) -> bool {
+        self.account.as_ref().is_none_or(|account| account.may_read(file)) && self.may_reach(path)
+    }
+
+    /// Whether a file is neither an object nor a script: what starts it, a shell in most cases, reads it as a
+    /// shell's script.
+    pub fn is_left_to_shell(&self, path: &str) -> bool {
+        let file = self.tree.file(&raw::path(path));
+        file.is_ok_and(|(_, _, file)| matches!(file.content, Content::Other | Content::Whole(_)))
+    }
+
+    /// What brings a library into a container that is expected from the host.
+    pub fn provider(&self, name: &str) -> Option<String> {
+        self.expected.provider(name)
+    }
+
+    /// What lies at a path; nothing is noted of it.
+    pub fn content(&self, path: &str) -> recorded::Content {
+        let Ok((_, _, file)) = self.tree.file(&raw::path(path)) else { return recorded::Content::Gone };
+        match &file.content {
+            Content::Script(_) => recorded::Content::Script,
+            Content::Elf(_) => match read(&file.content, file.size) {
+                Ok(facts) => recorded::Content::Object(Arc::new(facts)),
+                Err(_) => recorded::Content::Other,
+            },
+            Content::Whole(_) | Content::Other => recorded::Content::Other,
+        }
+    }
+
+    /// What an error means to a search. Links that lead to one are as good as none, or end the search: those are
+    /// noted.
+    fn failure(&self, path: &str, error: WalkError) -> OpenError {
+        let is_directory = |path: &str| {
+            matches!(self.tree.resolve(&raw::path(&format!("/{path}"))), Ok((_, Node::Directory(_))))
+        };
+        let error = OpenError::from(error).at(path, is_directory);
+        if matches!(&error, OpenError::Blocked(blocked) if blocked.in_directory) {
+            self.note_links(path);
+        }
+        error
+    }
+
+    fn open_anew(&self, path: &str) -> Result<Opened, OpenError> {
+        let (real, id, file) = self.tree.file(&raw::path(path)).map_err(|error| self.failure(path, error))?;
+        let real = raw::of_path(real);
+        self.note_links(path);
+        if let Content::Script(line) = &file.content {
+            self.note_script(&real, line, self.may_execute(file) && self.may_reach(&real));
+            return Err(OpenError::NotElf);
+        }
+        let mut known = self.known.borrow_mut();
+        let count = known.len();
+        let entry = known.entry(id).or_insert_with(|| Known {
+            number: count,
+            path: real.clone(),
+            facts: read(&file.content, file.size).map(|mut facts| {
+                facts.secure = file.is_privileged();
+                facts.not_executable = !self.may_execute(file) || !self.may_reach(&real);
+                Arc::new(facts)
+            }),
+        });
+        // What is executed is judged by its own flag; a library is passed over as if it were not there.
+        let is_loaded = entry.facts.as_ref().is_ok_and(|facts| !facts.is_executed() && !facts.flags.pie);
+        if is_loaded && !self.may_load(path, file) {
+            return Err(WalkError::Denied.into());
+        }
+        let mut seen = self.seen.borrow_mut();
+        if entry.path != real {
+            // Another name of a file that is known: the loader takes both for one.
+            seen.links.insert(real, entry.path.clone());
+        } else if let Err(error) = &entry.facts {
+            seen.unusable.insert(real, error.to_string());
+        } else if let Ok(facts) = &entry.facts {
+            seen.objects.insert(real, Arc::clone(facts));
+        }
+        let facts = entry.facts.clone()?;
+        Ok(Opened { identity: Identity::Scope(entry.number), facts })
+    }
+
+    fn note_script(&self, real: &str, line: &[u8], is_executable: bool) {
+        let Some(Ok(script)) = parse_script(line) else {
+            let reason = match parse_script(line) {
+                Some(Err(reason)) => reason,
+                _ => why_none(line),
+            };
+            let reason = reason.to_owned();
+            self.seen.borrow_mut().unusable.insert(real.to_owned(), reason);
+            return;
+        };
+        let path = relative(real);
+        let own = real.rsplit_once('/').map_or("", |(directory, _)| directory);
+        // The working directory decides about relative ones.
+        let has_directory = |directory: &str| {
+            let place = directory.replace(OWN_DIRECTORY, own);
+            !place.starts_with('/') || self.has_directory(&place) == Some(true)
+        };
+        let script = Script { not_executable: !is_executable, ..listed(&path, &script, has_directory) };
+        self.seen.borrow_mut().scripts.insert(real.to_owned(), script);
+    }
+
+    /// Records the links that a path leads through.
+    fn note_links(&self, path: &str) {
+        let mut walked = String::new();
+        let mut ahead: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
+        let mut followed = 0;
+        while let Some(component) = ahead.pop() {
+            match component.as_str() {
+                "" | "." => continue,
+                ".." => walked.truncate(walked.rfind('/').unwrap_or(0)),
+                name => {
+                    let here = format!("{walked}/{name}");
+                    match self.tree.resolve_parent(&raw::path(&here)) {
+                        Ok((_, Node::Link(target))) if followed < MAXIMUM_LINKS => {
+                            followed += 1;
+                            let target = raw::string(target);
+                            let target = match target.starts_with('/') {
+                                true => target,
+                                false => format!("{walked}/{target}"),
+                            };
+                            ahead.extend(target.split('/').rev().map(str::to_owned));
+                            walked.clear();
+                            self.seen.borrow_mut().links.insert(here, target);
+                        }
+                        _ => walked = here,
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A path of the image relative to its root, as documents have it.
+pub(super) fn relative(path: &str) -> String {
+    path.trim_start_matches('/').to_owned()
+}
+
+fn read(content: &Content, size: u64) -> Result<Facts, OpenError> {
+    match content {
+        Content::Elf(packed) => {
+            let data = packed.unpack().map_err(|error| OpenError::Unusable(error.to_string()))?;
+            Ok(Facts::of_object(elf::Object::parse(data)?))
+        }
+        _ if size < 64 => Err(OpenError::TooShort),
+        _ => Err(OpenError::NotElf),
+    }
+}
+
+impl Files for TreeFiles<'_> {
+    fn open(&self, path: &str) -> Result<Opened, OpenError> {
+        if let Some(known) = self.paths.borrow().get(path) {
+            return known.clone();
+        }
+        let opened = self.open_anew(path);
+        self.paths.borrow_mut().insert(path.to_owned(), opened.clone());
+        opened
+    }
+
+    fn read(&self, path: &str) -> Result<Bytes, OpenError> {
+        let (real, _, file) = self.tree.file(&raw::path(path))?;
+        match &file.content {
+            Content::Whole(bytes) => {
+                self.note_links(path);
+                let real = raw::of_path(real);
+                self.seen.borrow_mut().files.insert(real, bytes.clone());
+                Ok(bytes.clone())
+            }
+            Content::Script(line) => Ok(Bytes::copy_from_slice(line)),
+            Content::Elf(packed) => packed.unpack().map_err(|error| OpenError::Unusable(error.to_string())),
+            Content::Other => Err(WalkError::NotFound.into()),
+        }
+    }
+
+    fn real_path(&self, path: &str) -> String {
+        self.real(path).unwrap_or_else(|| path.to_owned())
+    }
+
+    fn is_executable(&self, path: &str) -> bool {
+        let file = self.tree.file(&raw::path(path));
+        let is_executable = file.is_ok_and(|(_, _, file)| self.may_execute(file)) && self.may_reach(path);
+        if is_executable {
+            self.note_links(path);
+        }
+        is_executable
+    }
+
+    fn has_directory(&self, path: &str) -> Option<bool> {
+        let found = self.tree.resolve(&raw::path(path));
+        Some(found.is_ok_and(|(_, node)| matches!(node, Node::Directory(_))))
+    }
+
+    fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    fn dynamic_loader(&self, path: &str, machine: Machine, class: Class) -> Option<Arc<DynamicLoader>> {
+        let (_, _, file) = self.tree.file(&raw::path(path)).ok()?;
+        let Content::Elf(packed) = &file.content else { return None };
+        let loader = DynamicLoader::parse(path, &packed.unpack().ok()?, machine, class)?;
+        self.seen.borrow_mut().loaders.insert(path.to_owned(), loader.clone());
+        Some(Arc::new(loader))
+    }
+
+    fn library_cache(&self, path: &str, big_endian: bool) -> Option<Arc<LibraryCache>> {
+        let (_, _, file) = self.tree.file(&raw::path(path)).ok()?;
+        let Content::Whole(bytes) = &file.content else { return None };
+        self.seen.borrow_mut().caches.insert((path.to_owned(), big_endian));
+        LibraryCache::parse_as(bytes, big_endian).map(Arc::new)
+    }
+
+    fn injected(&self, name: &str, _: &Facts, _: bool) -> Injection {
+        match self.expected.provider(name) {
+            Some(provider) => Injection::Absent { provider, recorded: true },
+            None => Injection::NotExpected,
+        }
+    }
+
+    fn shown(&self, path: &str) -> String {
+        self.real_path(path)
+    }
+}

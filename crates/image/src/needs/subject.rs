@@ -1,0 +1,241 @@
+//! What an image would run.
+
+use std::collections::BTreeMap;
+
+use crate::Config;
+use compat_loader::loader::{Files, OpenError};
+use compat_loader::script::{
+    ARGUMENTS, Body, Interpreted, UNKNOWN, interpreted, is_dynamic_loader, is_shell, is_wrapper, parse_script,
+};
+
+use compat_loader::generate::recorded;
+
+use super::files::{TreeFiles, relative};
+
+/// Where commands are looked for when the configuration does not say (`defaultPathEnv` of container
+/// engines).
+pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Commands that lead from one to the next: more of them than any image has.
+const MOST_STEPS: usize = 16;
+
+/// The longest command that is told as it is, in characters.
+const LONGEST_TOLD: usize = 200;
+
+/// What was found of a command.
+#[derive(Debug, Default)]
+pub(super) struct Command {
+    /// Programs and scripts, by their paths without links, relative to the root; the first is what the
+    /// engine starts.
+    pub subjects: Vec<String>,
+    /// A first word that leads to no program.
+    pub missing: Option<Missing>,
+    /// What the scripts among the subjects are given, by their paths.
+    pub arguments: BTreeMap<String, Vec<String>>,
+    /// Commands of shells that were not followed, or not to their end.
+    pub unfollowed: Vec<String>,
+    /// What the interpreters among them are told to run.
+    pub interpreted: Vec<compat_loader::spec::Interpreted>,
+    /// `LD_LIBRARY_PATH` as a shell's command sets it.
+    pub library_path: Option<String>,
+}
+
+/// A first word that leads to no program.
+#[derive(Debug)]
+pub(super) struct Missing {
+    pub word: String,
+    /// A file is there that nobody may execute.
+    pub is_there: bool,
+}
+
+/// Finds what the command of a configuration starts: its first word, and through wrappers and shells the
+/// programs that they are told to start.
+pub(super) fn find(config: &Config, files: &TreeFiles<'_>) -> Command {
+    let words: Vec<String> = config.command().into_iter().map(str::to_owned).collect();
+    let Some(first) = words.first() else { return Command::default() };
+    let mut finder = Finder { files, command: Command::default(), steps: MOST_STEPS };
+    if program(first, config, files).is_none() {
+        match forbidden(first, config, files) {
+            Some(path) => finder.command.subjects.push(path),
+            None => {
+                let is_there = place(first, config, |path| files.is_file(path)).is_some();
+                finder.command.missing = Some(Missing { word: first.clone(), is_there });
+            }
+        }
+    }
+    finder.add(&words, config);
+    finder.command
+}
+
+/// The program or script that a path names and that nobody may execute: an engine tries it all the same.
+fn forbidden(word: &str, config: &Config, files: &TreeFiles<'_>) -> Option<String> {
+    let path = match word.contains('/') {
+        true if word.starts_with('/') => word.to_owned(),
+        true => format!("{}/{word}", config.working_dir.trim_end_matches('/')),
+        false => return None,
+    };
+    let is_startable =
+        matches!(files.content(&path), recorded::Content::Object(_) | recorded::Content::Script);
+    let real = files.real_path(&path);
+    // Nothing of a file says that a link leads to it by a way that is closed.
+    (is_startable && !files.is_executable(&real)).then(|| relative(&real))
+}
+
+struct Finder<'a, 'b> {
+    files: &'a TreeFiles<'b>,
+    command: Command,
+    steps: usize,
+}
+
+impl Finder<'_, '_> {
+    fn add(&mut self, words: &[String], config: &Config) {
+        let Some((first, arguments)) = words.split_first() else { return };
+        let Some(path) = program(first, config, self.files) else { return };
+        let Some(steps) = self.steps.checked_sub(1) else { return };
+        if steps + 1 < MOST_STEPS && self.files.is_left_to_shell(&format!("/{path}")) {
+            self.give_up(words);
+            return;
+        }
+        self.steps = steps;
+        if !self.command.subjects.contains(&path) {
+            self.command.subjects.push(path.clone());
+        }
+        let name = first.rsplit('/').next().unwrap_or_default();
+        if is_shell(name) {
+            self.add_of_shell(words, config);
+        } else if is_dynamic_loader(name) && !arguments.is_empty() {
+            self.give_up(words);
+        } else if is_wrapper(name) {
+            let is_plain = |word: &&String| !word.starts_with('-') && !word.contains('=');
+            let is_program = |word: &String| is_plain(&word) && program(word, config, self.files).is_some();
+            let next = arguments.iter().position(is_program);
+            self.add(&arguments[next.unwrap_or(arguments.len())..], config);
+        } else if let Some(runs) = interpreted(name, arguments) {
+            self.add_interpreted(path, runs, config);
+        } else if is_script(&path, self.files) {
+            self.command.arguments.entry(path).or_insert_with(|| arguments.to_vec());
+            // An entrypoint script ends, as a rule, with the command that it was given.
+            if arguments.first().is_some_and(|word| !word.starts_with('-')) {
+                self.add(arguments, config);
+            }
+        }
+    }
+
+    /// Notes what an interpreter runs, and whether the image has it.
+    fn add_interpreted(&mut self, interpreter: String, runs: Interpreted, config: &Config) {
+        let (what, missing) = match runs {
+            Interpreted::Other(what) => (what, false),
+            Interpreted::File(path, endings) => {
+                let place = match path.starts_with('/') {
+                    true => path.clone(),
+                    false => format!("{}/{path}", config.working_dir.trim_end_matches('/')),
+                };
+                let is_there = |ending: &&str| self.files.real(&format!("{place}{ending}")).is_some();
+                let missing = !path.contains(UNKNOWN) && ![""].iter().chain(endings).any(is_there);
+                (path, missing)
+            }
+        };
+        let what = shortened(&what);
+        self.command.interpreted.push(compat_loader::spec::Interpreted { interpreter, what, missing });
+    }
+
+    /// What `sh -c COMMAND` and `sh SCRIPT` start.
+    fn add_of_shell(&mut self, words: &[String], config: &Config) {
+        let arguments = &words[1..];
+        let is_command =
+            |word: &String| word.starts_with('-') && !word.starts_with("--") && word.ends_with('c');
+        if let Some(at) = arguments.iter().position(is_command) {
+            let given = arguments.get(at + 3..).unwrap_or_default();
+            if let Some(text) = arguments.get(at + 1) {
+                let body = Body::parse_with(text, &words[..=at + 1].join(" "));
+                self.add_command(&body, given, words, config);
+            }
+            return;
+        }
+        let is_option = |word: &&String| word.starts_with('-') || *word == "sh";
+        let script = arguments.iter().position(|word| !is_option(&word));
+        let Some(script) = script.and_then(|at| arguments.get(at..)) else { return };
+        let before = self.command.subjects.len();
+        if script[0].contains('/') && self.is_for_shell(&script[0], config) {
+            self.add(script, config);
+        }
+        if self.command.subjects.len() == before {
+            self.give_up(words);
+        }
+    }
+
+    /// Whether a shell that reads this script does what its first line would do: the shell takes that line for a
+    /// comment, so another interpreter in it, or a missing one, decides nothing.
+    fn is_for_shell(&self, script: &str, config: &Config) -> bool {
+        let Some(path) = program(script, config, self.files) else { return false };
+        let Ok(data) = self.files.read(&format!("/{path}")) else { return false };
+        let Some(Ok(parsed)) = parse_script(&data) else { return false };
+        let is_there = |word: &str| program(word, config, self.files).is_some();
+        let name = |word: &str| word.rsplit('/').next().unwrap_or_default().to_owned();
+        let shell = match (name(&parsed.interpreter).as_str(), &parsed.argument) {
+            ("env", Some(argument)) => argument.clone(),
+            _ => parsed.interpreter.clone(),
+        };
+        is_shell(&name(&shell)) && is_there(&parsed.interpreter) && is_there(&shell)
+    }
+
+    /// Follows the text of `sh -c`, with the words that it is given.
+    fn add_command(&mut self, body: &Body, given: &[String], words: &[String], config: &Config) {
+        let is_given = body.command.first().is_some_and(|word| word == ARGUMENTS);
+        let command = if is_given { given.to_vec() } else { body.command.clone() };
+        let mut changed = config.clone();
+        if let Some(directory) = &body.directory {
+            changed.working_dir = match directory.starts_with('/') {
+                true => directory.clone(),
+                false => format!("{}/{directory}", config.working_dir.trim_end_matches('/')),
+            };
+        }
+        if let Some(path) = body.variables.get("PATH") {
+            let before = config.variable("PATH").unwrap_or(DEFAULT_PATH);
+            changed.env.retain(|variable| !variable.starts_with("PATH="));
+            changed.env.push(format!("PATH={}", path.replace("$PATH", before)));
+        }
+        if let Some(path) = body.variables.get("LD_LIBRARY_PATH") {
+            let before = config.variable("LD_LIBRARY_PATH").unwrap_or_default();
+            self.command.library_path = Some(path.replace("$LD_LIBRARY_PATH", before));
+        }
+        let is_found = command.first().is_some_and(|first| program(first, &changed, self.files).is_some());
+        if !is_found || !body.whole {
+            self.give_up(words);
+        }
+        self.add(&command, &changed);
+    }
+
+    fn give_up(&mut self, words: &[String]) {
+        self.command.unfollowed.push(shortened(&words.join(" ")));
+    }
+}
+
+/// A text that is not too long to be told.
+fn shortened(text: &str) -> String {
+    let told: String = text.chars().take(LONGEST_TOLD).collect();
+    if told.len() < text.len() { format!("{told}…") } else { told }
+}
+
+/// The path, without links and relative to the root, of the program or script that a word names.
+fn program(word: &str, config: &Config, files: &TreeFiles<'_>) -> Option<String> {
+    let path = place(word, config, |path| files.is_executable(path));
+    path.map(|path| relative(&files.real_path(&path)))
+}
+
+/// Where a word leads to what `is_it`.
+fn place(word: &str, config: &Config, is_it: impl Fn(&str) -> bool) -> Option<String> {
+    let found = |path: String| is_it(&path).then_some(path);
+    match word.contains('/') {
+        true if word.starts_with('/') => found(word.to_owned()),
+        true => found(format!("{}/{word}", config.working_dir.trim_end_matches('/'))),
+        false => {
+            let path = config.variable("PATH").unwrap_or(DEFAULT_PATH);
+            path.split(':').find_map(|directory| found(format!("{directory}/{word}")))
+        }
+    }
+}
+
+fn is_script(path: &str, files: &TreeFiles<'_>) -> bool {
+    matches!(files.open(&format!("/{path}")), Err(OpenError::NotElf))
+}

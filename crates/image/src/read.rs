@@ -1,0 +1,293 @@
+//! An image, read: its layers streamed once each, the top one first.
+//!
+//! Three threads work on a layer: the caller's receives the bytes and verifies them (whatever comes
+//! from a registry may come slowly), the second decompresses, the third reads the archive and packs
+//! objects. Bounded channels are between them; the memory in use does not depend on the layer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+use futures_util::StreamExt;
+use tokio::sync::mpsc;
+
+use crate::blobs::{Blobs, Layer};
+use crate::layer::{ROUNDS, State};
+use crate::listing::{Content, Entry, Listing, Parts};
+use crate::{Config, Error, Fault, Limits, Result, Source, Tree, decode, folder};
+use compat_oci::blob::BlobReader;
+use compat_oci::{Descriptor, Digest, Manifest, Platform};
+
+/// How many pieces of a layer wait to be decompressed.
+const PIECES: usize = 16;
+/// How many decompressed blocks wait to be read.
+const BLOCKS: usize = 8;
+
+/// An image that was read.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Its manifest; images of `docker save` and folders have none.
+    pub descriptor: Option<Descriptor>,
+    /// Its platform, with its variant; a folder has none.
+    pub platform: Option<Platform>,
+    /// What it runs; empty for a folder.
+    pub config: Config,
+    /// Its files.
+    pub tree: Tree,
+    /// What the user should know.
+    pub notes: Vec<String>,
+    /// How much was read.
+    pub size: Size,
+}
+
+/// How much was read of an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// The number of layers.
+    pub layers: usize,
+    /// The bytes of the layers as they are stored; a layer that was read twice counts twice.
+    pub stored: u64,
+    /// The bytes of the layers when they are decompressed.
+    pub unpacked: u64,
+    /// The number of files, folders, links and whiteouts of all layers.
+    pub entries: u64,
+}
+
+/// Reads one image of a listing.
+///
+/// # Errors
+///
+/// Where something of it cannot be had, is not what its digest says, contradicts its format or breaks
+/// `limits`.
+pub async fn read(listing: &Listing, entry: &Entry, limits: &Limits) -> Result<Image> {
+    let (Source::Folder(path), Content::Folder) = (&listing.source, &entry.content) else {
+        return read_layers(listing, entry, limits).await;
+    };
+    let read = folder::read(path, limits)?;
+    let size = Size { entries: read.entries, ..Size::default() };
+    let config = Config::default();
+    Ok(Image { descriptor: None, platform: None, config, tree: read.tree, notes: read.notes, size })
+}
+
+async fn read_layers(listing: &Listing, entry: &Entry, limits: &Limits) -> Result<Image> {
+    let (Some(blobs), parts) = (&listing.blobs, parts(listing, entry).await?) else {
+        let reason = "it has no layers".to_owned();
+        return Err(Error::NotAnImage { what: listing.source.to_string(), reason });
+    };
+    let state = State::new(*limits).map_err(|error| Error::TooLarge {
+        what: listing.source.to_string(),
+        fault: Fault::Machine(error),
+    })?;
+    let mut reading = Reading { blobs, size: Size { layers: parts.layers.len(), ..Size::default() }, state };
+    for (number, layer) in parts.layers.iter().enumerate().rev() {
+        let diff_id = match layer {
+            // A digest of what is stored has been verified: it is the same content.
+            Layer::Blob(_) => None,
+            Layer::Member { .. } => parts.config.diff_ids.get(number).cloned(),
+        };
+        reading = reading.layer(number as u32, layer, diff_id).await?;
+    }
+    if let Some((number, fault)) = reading.state.broken_link() {
+        let layer = parts.layers.get(number as usize).map(Layer::name).unwrap_or_default();
+        return Err(Error::Layer { layer, fault });
+    }
+    let mut size = reading.size;
+    size.entries = reading.state.entries;
+    Ok(Image {
+        descriptor: entry.descriptor.clone(),
+        platform: entry.platform.clone().or_else(|| parts.config.platform()),
+        config: parts.config,
+        tree: reading.state.merge.finish(),
+        notes: Vec::new(),
+        size,
+    })
+}
+
+/// The configuration and layers of an image.
+async fn parts(listing: &Listing, entry: &Entry) -> Result<Parts> {
+    match (&entry.content, &listing.blobs, &entry.descriptor) {
+        (Content::Read(parts), ..) => Ok(Parts::clone(parts)),
+        (Content::Manifest, Some(blobs), Some(descriptor)) => {
+            match blobs.manifest(descriptor).await?.parse()? {
+                Manifest::Image(manifest) => Parts::of(&listing.source, blobs, &manifest).await,
+                Manifest::Index(_) => {
+                    let what = format!("manifest {}", descriptor.digest);
+                    Err(compat_oci::Error::malformed(what, "it is an index, but was said to be an image")
+                        .into())
+                }
+            }
+        }
+        _ => Err(Error::NotAnImage { what: listing.source.to_string(), reason: "it is a folder".to_owned() }),
+    }
+}
+
+struct Reading<'a> {
+    blobs: &'a Blobs,
+    size: Size,
+    state: State,
+}
+
+/// What is done with a layer's archive.
+#[derive(Clone)]
+enum Pass {
+    /// It is laid under those before it.
+    Apply(Option<Digest>),
+    /// Files are looked for that hard links name.
+    Search,
+}
+
+impl Reading<'_> {
+    async fn layer(self, number: u32, layer: &Layer, diff_id: Option<Digest>) -> Result<Self> {
+        if let Layer::Blob(descriptor) = layer
+            && descriptor.media_type.ends_with("+encrypted")
+        {
+            let fault = Fault::Unsupported("it is encrypted".to_owned());
+            return Err(Error::Layer { layer: layer.name(), fault });
+        }
+        let mut reading = self.pass(number, layer, Pass::Apply(diff_id)).await?;
+        for _ in 0..ROUNDS {
+            if !reading.state.wanted.again {
+                break;
+            }
+            reading = reading.pass(number, layer, Pass::Search).await?;
+        }
+        Ok(reading)
+    }
+
+    /// Streams a layer through.
+    async fn pass(mut self, number: u32, layer: &Layer, pass: Pass) -> Result<Self> {
+        let mut stream: BlobReader = Box::pin(self.open(layer).await?.fuse());
+        let failed = |fault| Error::Layer { layer: layer.name(), fault };
+        let (pieces, source) = mpsc::channel(PIECES);
+        let work = start(self.state, number, pass, source, self.size.unpacked).map_err(failed)?;
+        let mut failure = None;
+        while let Some(piece) = stream.next().await {
+            match piece {
+                Ok(piece) => {
+                    if pieces.send(piece).await.is_err() {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    failure = Some(error);
+                    break;
+                }
+            }
+        }
+        drop(pieces);
+        let done = work.finish();
+        if let Some(error) = failure {
+            return Err(error.into());
+        }
+        let done = match done {
+            // What contradicts its format is perhaps not what its digest says: that is the better news.
+            Err(fault @ Fault::Malformed(_)) => {
+                rest(stream).await?;
+                return Err(failed(fault));
+            }
+            done => done.map_err(failed)?,
+        };
+        rest(stream).await?;
+        self.state = done.state;
+        self.size.unpacked += done.unpacked;
+        self.size.stored += done.stored;
+        Ok(self)
+    }
+
+    async fn open(&self, layer: &Layer) -> Result<BlobReader> {
+        match self.blobs.open(layer).await {
+            Err(Error::Registry(error)) if error.is_not_found() && layer.is_foreign() => {
+                let reason = "it is not distributed with the image, but lies elsewhere (a foreign layer)";
+                Err(Error::Layer { layer: layer.name(), fault: Fault::Unsupported(reason.to_owned()) })
+            }
+            opened => opened,
+        }
+    }
+}
+
+/// Reads a stream to its end, where its digest is verified.
+async fn rest(mut stream: BlobReader) -> Result<()> {
+    while let Some(piece) = stream.next().await {
+        piece?;
+    }
+    Ok(())
+}
+
+/// The threads at work on a layer.
+struct Work {
+    decode: thread::JoinHandle<std::result::Result<u64, Fault>>,
+    apply: thread::JoinHandle<(State, std::result::Result<(), Fault>)>,
+    read: Arc<AtomicU64>,
+}
+
+/// What came of it.
+struct Done {
+    state: State,
+    unpacked: u64,
+    stored: u64,
+}
+
+fn start(
+    mut state: State,
+    number: u32,
+    pass: Pass,
+    source: mpsc::Receiver<bytes::Bytes>,
+    before: u64,
+) -> std::result::Result<Work, Fault> {
+    let read = Arc::new(AtomicU64::new(0));
+    let pieces = decode::Pieces::new(source, Arc::clone(&read));
+    let (send_block, blocks) = sync_channel(BLOCKS);
+    let (send_spent, spent) = sync_channel(BLOCKS);
+    let limits = state.limits;
+    let decode = thread::Builder::new()
+        .name("decompress".to_owned())
+        .spawn(move || decode::run(pieces, &send_block, &spent, &limits, before))
+        .map_err(Fault::Machine)?;
+    let apply = thread::Builder::new()
+        .name("layer".to_owned())
+        .spawn(move || {
+            let outcome = run(&mut state, number, pass, decode::Blocks::new(blocks, send_spent));
+            (state, outcome)
+        })
+        .map_err(Fault::Machine)?;
+    Ok(Work { decode, apply, read })
+}
+
+fn run(
+    state: &mut State,
+    number: u32,
+    pass: Pass,
+    mut blocks: decode::Blocks,
+) -> std::result::Result<(), Fault> {
+    let Pass::Apply(diff_id) = pass else {
+        state.search(&mut blocks)?;
+        blocks.drain();
+        return Ok(());
+    };
+    blocks.hasher = diff_id.as_ref().map(Digest::hasher);
+    state.apply(number, &mut blocks)?;
+    blocks.drain();
+    let (Some(expected), Some(hasher)) = (diff_id, blocks.hasher.take()) else { return Ok(()) };
+    let actual = hasher.finish();
+    if actual == expected { Ok(()) } else { Err(Fault::DiffId { expected, actual }) }
+}
+
+impl Work {
+    /// Waits for the threads. Where one failed the other ended for want of work: what the first one
+    /// says counts.
+    fn finish(self) -> std::result::Result<Done, Fault> {
+        let panicked = |_| Fault::Machine(std::io::Error::other("a thread that read it panicked"));
+        let decoded = self.decode.join().map_err(panicked)?;
+        let (state, applied) = self.apply.join().map_err(panicked)?;
+        let unpacked = match (decoded, &applied) {
+            // Where in the archive the compressed form broke.
+            (Err(Fault::Malformed(how)), Err(Fault::Malformed(place))) => {
+                return Err(Fault::Malformed(format!("{how} ({place})")));
+            }
+            (decoded, _) => decoded?,
+        };
+        applied?;
+        Ok(Done { state, unpacked, stored: self.read.load(Ordering::Relaxed) })
+    }
+}

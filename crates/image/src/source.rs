@@ -1,0 +1,211 @@
+//! What a user names an image by.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::{Error, Result};
+use compat_oci::transport::{self, Transport};
+use compat_oci::{EngineKind, Location, Place, Selector};
+
+/// Where an image comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A registry or an image layout.
+    Location(Location),
+    /// An archive in a file: what `docker save` writes, or an image layout in a tar file.
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// Which of its images, by tag, name or digest.
+        name: Option<String>,
+    },
+    /// The folder that an image was unpacked into.
+    Folder(PathBuf),
+    /// What skopeo wrote into a directory (`skopeo copy … dir:PATH`): the manifest and the blobs.
+    Exported(PathBuf),
+    /// An image of a container engine of this machine.
+    Engine {
+        /// Whose.
+        kind: EngineKind,
+        /// Its name or ID.
+        name: String,
+    },
+}
+
+/// The endings of archives' names.
+const ENDINGS: &[&str] = &[".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst"];
+
+impl Source {
+    /// Parses what a user typed. Looks at the file system only to tell a folder from a file and a file
+    /// from a reference.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidSource`] for what names nothing, or a file that is not there; what the registry's
+    /// references refuse.
+    pub fn parse(text: &str) -> Result<Self> {
+        let invalid =
+            |reason: &str| Error::InvalidSource { text: text.to_owned(), reason: reason.to_owned() };
+        let engine = |kind, name: &str| match name {
+            "" => Err(invalid("it names no image")),
+            name => Ok(Self::Engine { kind, name: name.to_owned() }),
+        };
+        match transport::split(text) {
+            // Which kind of archive it is its content tells.
+            Some((Transport::Archive, rest)) => archive(rest).ok_or_else(|| invalid("it names no file")),
+            Some((Transport::Directory, "")) => Err(invalid("it names no directory")),
+            Some((Transport::Directory, path)) => Ok(directory(Path::new(path))),
+            Some((Transport::Docker, name)) => engine(EngineKind::Docker, name),
+            Some((Transport::Podman, name)) => engine(EngineKind::Podman, name),
+            Some(_) => Ok(Self::Location(Location::parse(text)?)),
+            None => Self::of_path_or_reference(text),
+        }
+    }
+
+    fn of_path_or_reference(text: &str) -> Result<Self> {
+        let invalid =
+            |reason: &str| Error::InvalidSource { text: text.to_owned(), reason: reason.to_owned() };
+        let path = Path::new(text);
+        let is_path =
+            ["/", "./", "../"].iter().any(|start| text.starts_with(start)) || matches!(text, "." | "..");
+        if is_path && path.is_dir() {
+            return Ok(if path.join("oci-layout").is_file() { layout(path) } else { directory(path) });
+        }
+        if is_sif(path) {
+            return Err(transport::elsewhere(Transport::Sif, text, text).into());
+        }
+        if (is_path || has_archive_name(text)) && path.is_file() {
+            return Ok(Self::Archive { path: path.into(), name: None });
+        }
+        if is_path {
+            return Err(invalid("there is no such directory or file"));
+        }
+        Ok(Self::Location(Location::parse(text)?))
+    }
+
+    /// Whether it is an image of this machine that nothing can be attached to.
+    pub fn is_local(&self) -> bool {
+        !matches!(self, Self::Location(_))
+    }
+
+    /// The location in a registry or layout, where it is one: what an artifact can be attached to.
+    pub fn location(&self) -> Option<&Location> {
+        if let Self::Location(location) = self { Some(location) } else { None }
+    }
+}
+
+/// `FILE`, or `FILE:NAME` where no file has that name.
+fn archive(text: &str) -> Option<Source> {
+    let (path, name) = match text.split_once(':') {
+        Some((path, name)) if !Path::new(text).exists() && !name.is_empty() => (path, Some(name.to_owned())),
+        _ => (text, None),
+    };
+    (!path.is_empty()).then(|| Source::Archive { path: path.into(), name })
+}
+
+/// A directory: what skopeo writes has a file that says so.
+fn directory(path: &Path) -> Source {
+    let exported = begins_with(&path.join("version"), b"Directory Transport Version:")
+        && path.join("manifest.json").is_file();
+    if exported { Source::Exported(path.into()) } else { Source::Folder(path.into()) }
+}
+
+/// Whether a text ends as the names of archives do.
+pub fn has_archive_name(text: &str) -> bool {
+    ENDINGS.iter().any(|ending| text.ends_with(ending))
+}
+
+/// Whether a regular file begins with a text.
+fn begins_with(path: &Path, text: &[u8]) -> bool {
+    use std::io::Read as _;
+    let mut head = vec![0; text.len()];
+    let read = compat_sys::open_regular(path).and_then(|mut file| file.read_exact(&mut head));
+    read.is_ok() && head == text
+}
+
+/// Whether a file is an image of Apptainer (SIF, `pkg/sif/sif.go`: 32 bytes of launch script, then the magic).
+pub fn is_sif(path: &Path) -> bool {
+    use std::io::Read as _;
+    let mut head = [0; 42];
+    let read = compat_sys::open_regular(path).and_then(|mut file| file.read_exact(&mut head));
+    read.is_ok() && head[32..] == *b"SIF_MAGIC\0"
+}
+
+fn layout(path: &Path) -> Source {
+    Source::Location(Location { place: Place::Layout(path.to_owned()), selector: Selector::Only })
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Location(location) => location.fmt(formatter),
+            Self::Archive { path, name: None } => write!(formatter, "archive:{}", path.display()),
+            Self::Archive { path, name: Some(name) } => {
+                write!(formatter, "archive:{}:{name}", path.display())
+            }
+            Self::Folder(path) | Self::Exported(path) => write!(formatter, "dir:{}", path.display()),
+            Self::Engine { kind, name } => write!(formatter, "{}{name}", kind.prefix()),
+        }
+    }
+}
+
+impl FromStr for Source {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::parse(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> String {
+        Source::parse(text).map_or_else(|error| error.to_string(), |source| source.to_string())
+    }
+
+    #[test]
+    fn every_form_is_told_by_its_text() {
+        assert_eq!(shown("ghcr.io/a/b:1"), "ghcr.io/a/b:1");
+        assert_eq!(shown("oci:/a/b:1"), "oci:/a/b:1");
+        assert_eq!(shown("docker-archive:a.tar:x/y:1"), "archive:a.tar:x/y:1");
+        assert_eq!(shown("oci-archive:a.tar"), "archive:a.tar");
+        assert_eq!(shown("dir:root"), "dir:root");
+        assert_eq!(shown("app.tar:1"), "docker.io/library/app.tar:1");
+        assert_eq!(shown("docker-archive:///srv/a.tar:x"), "archive:/srv/a.tar:x");
+        assert_eq!(shown("dir://root"), "dir:root");
+        assert_eq!(shown("docker-daemon:ghcr.io/a/b:1"), "docker-daemon:ghcr.io/a/b:1");
+        assert_eq!(shown("containers-storage:localhost/b"), "containers-storage:localhost/b");
+        assert_eq!(shown("docker://ghcr.io/a/b:1"), "ghcr.io/a/b:1");
+        assert!(shown("containerd:a").contains("store is not read"));
+        insta::assert_snapshot!(shown("docker-daemon:"), @r#"invalid image "docker-daemon:": it names no image"#);
+        insta::assert_snapshot!(shown("/no/such/place"), @r#"invalid image "/no/such/place": there is no such directory or file"#);
+        insta::assert_snapshot!(shown("dir:"), @r#"invalid image "dir:": it names no directory"#);
+        insta::assert_snapshot!(shown("archive:"), @r#"invalid image "archive:": it names no file"#);
+    }
+
+    #[test]
+    fn paths_are_told_by_what_lies_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        std::fs::create_dir(at("root")).unwrap();
+        std::fs::create_dir(at("layout")).unwrap();
+        std::fs::write(at("layout/oci-layout"), "{}").unwrap();
+        std::fs::write(at("a.tar"), "").unwrap();
+        std::fs::write(at("b:c"), "").unwrap();
+        std::fs::create_dir(at("exported")).unwrap();
+        std::fs::write(at("exported/version"), "Directory Transport Version: 1.1\n").unwrap();
+        std::fs::write(at("exported/manifest.json"), "{}").unwrap();
+        assert!(matches!(Source::parse(&format!("dir:{}", at("exported"))).unwrap(), Source::Exported(_)));
+        let sif = [&b"#!/usr/bin/env run-singularity\n\0SIF_MAGIC\0"[..], &[0; 100]].concat();
+        std::fs::write(at("app.sif"), sif).unwrap();
+        assert!(shown(&at("app.sif")).ends_with("is an image of Apptainer, and SIF files are not read"));
+        assert!(matches!(Source::parse(&at("root")).unwrap(), Source::Folder(_)));
+        assert!(matches!(Source::parse(&at("layout")).unwrap(), Source::Location(_)));
+        assert!(matches!(Source::parse(&at("a.tar")).unwrap(), Source::Archive { name: None, .. }));
+        let named = Source::parse(&format!("archive:{}", at("b:c"))).unwrap();
+        assert!(matches!(named, Source::Archive { name: None, .. }));
+    }
+}

@@ -1,0 +1,349 @@
+//! The files of an image, all layers merged, in memory: a root that paths can be resolved in.
+//!
+//! Of regular files only what the loader's questions need is kept ([`Content`]).
+
+use std::collections::{BTreeMap, btree_map};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use crate::{Packed, limit, memory};
+use compat_loader::host::{self, MAXIMUM_NAME, WalkError};
+
+/// One node of a [`Tree`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct NodeId(pub u32);
+
+/// What makes two paths of a tree the same file: the number of its inode, as it were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileId(pub(super) u32);
+
+/// What lies at a path.
+#[derive(Clone, Debug)]
+pub enum Node {
+    /// A directory.
+    Directory(Directory),
+    /// A symbolic link: its target.
+    Link(Box<[u8]>),
+    /// A regular file; hard links share it.
+    File(FileId),
+    /// A device, pipe or socket.
+    Other,
+}
+
+/// A directory.
+#[derive(Clone, Debug, Default)]
+pub struct Directory {
+    /// Permission bits.
+    pub mode: u32,
+    /// Its owner and group, by their numbers, if a layer says so.
+    pub owner: Option<(u64, u64)>,
+    /// A layer describes it; else entries below it made it.
+    pub(super) is_described: bool,
+    pub(super) children: BTreeMap<Box<[u8]>, NodeId>,
+}
+
+/// A regular file.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// Permission bits, set-user-id and set-group-id among them.
+    pub mode: u32,
+    /// Its owner and group, by their numbers, if a layer says so.
+    pub owner: Option<(u64, u64)>,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Whether it has file capabilities (`security.capability`): then, as with a set-id program, the
+    /// loader does not trust the environment.
+    pub capabilities: bool,
+    /// What is kept of its content.
+    pub content: Content,
+}
+
+impl File {
+    /// Whether anyone may execute it.
+    pub fn is_executable(&self) -> bool {
+        self.mode & 0o111 != 0
+    }
+
+    /// Whether a program in it runs with more rights than who started it (set-id bits or
+    /// capabilities): the loader is in its secure mode then (`AT_SECURE`).
+    pub fn is_privileged(&self) -> bool {
+        host::is_set_id(self.mode) || self.capabilities
+    }
+}
+
+/// What is kept of a file's content.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// An ELF object, packed.
+    Elf(Packed),
+    /// A script: its beginning up to and without the first end of line, at most [`limit::SCRIPT_LINE`] bytes;
+    /// then, in a shorter text of the same meaning, what is known of the command that it ends with.
+    Script(Box<[u8]>),
+    /// A file that the loader or the verdict reads as a whole (`docs/images.md` lists them).
+    Whole(Bytes),
+    /// Nothing.
+    Other,
+}
+
+impl Content {
+    /// How much memory it takes, in bytes.
+    pub(super) fn kept(&self) -> u64 {
+        match self {
+            Self::Elf(packed) => packed.kept(),
+            Self::Script(line) => memory::allocated(line.len()),
+            Self::Whole(bytes) => bytes.len() as u64,
+            Self::Other => 0,
+        }
+    }
+}
+
+/// The root of an image.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    /// The root directory is the first.
+    pub(super) nodes: Vec<Node>,
+    pub(super) files: Vec<File>,
+}
+
+impl Tree {
+    /// The path without any link in it, absolute, that `path` (absolute, or relative to the root) leads
+    /// to, and what lies there. Links and `..` never lead out of the tree (path_resolution(7), as after
+    /// a chroot).
+    ///
+    /// # Errors
+    ///
+    /// Where there is nothing, or the way there is blocked.
+    pub fn resolve(&self, path: &Path) -> Result<(PathBuf, &Node), WalkError> {
+        self.walk(path, true, &mut |_| ())
+    }
+
+    /// The directories that a name is looked up in on the way to `path`, links followed; as far as it leads.
+    pub fn searched(&self, path: &Path) -> Vec<&Directory> {
+        let mut searched = Vec::new();
+        // A path that leads nowhere was searched until there.
+        let _ = self.walk(path, true, &mut |directory| searched.push(directory));
+        searched
+    }
+
+    /// As [`Tree::resolve`], but a link at the end of the path is not followed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tree::resolve`].
+    pub fn resolve_parent(&self, path: &Path) -> Result<(PathBuf, &Node), WalkError> {
+        self.walk(path, false, &mut |_| ())
+    }
+
+    /// The regular file at `path`: its path without links, its identity, and the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tree::resolve`]; [`WalkError::NotRegular`] for what is no regular file.
+    pub fn file(&self, path: &Path) -> Result<(PathBuf, FileId, &File), WalkError> {
+        match self.resolve(path)? {
+            (path, Node::File(id)) => Ok((path, *id, self.file_of(*id))),
+            _ => Err(WalkError::NotRegular),
+        }
+    }
+
+    /// The file with this identity.
+    pub fn file_of(&self, id: FileId) -> &File {
+        &self.files[id.0 as usize]
+    }
+
+    /// Everything in the tree with its path, in the order of the paths' components; the root itself is
+    /// left out, and so is what has a longer path than the kernel takes: nothing opens that by its path.
+    pub fn walk_all(&self) -> Walk<'_> {
+        self.walk_from(Path::new("/"), self.root())
+    }
+
+    /// Everything below a folder, which may be reached through links; nothing where there is no such
+    /// folder. The paths are without links.
+    pub fn walk_below(&self, folder: &Path) -> Walk<'_> {
+        match self.resolve(folder) {
+            Ok((path, Node::Directory(directory))) => self.walk_from(&path, directory),
+            _ => Walk { tree: self, path: Vec::new(), levels: Vec::new() },
+        }
+    }
+
+    /// Every ELF object with its path and identity, in the order of the paths. A file with several
+    /// names comes once for each.
+    pub fn objects(&self) -> impl Iterator<Item = (PathBuf, FileId, &File, &Packed)> {
+        self.walk_all().filter_map(|(path, node)| {
+            let Node::File(id) = node else { return None };
+            let file = self.file_of(*id);
+            let Content::Elf(packed) = &file.content else { return None };
+            Some((path, *id, file, packed))
+        })
+    }
+
+    /// The links below a folder with their targets, in the order of their paths.
+    pub fn links_below(&self, folder: &Path) -> impl Iterator<Item = (PathBuf, &Path)> {
+        self.walk_below(folder).filter_map(|(path, node)| match node {
+            Node::Link(target) => Some((path, Path::new(OsStr::from_bytes(target)))),
+            _ => None,
+        })
+    }
+
+    /// The names in a folder, in order; nothing where there is no such folder.
+    pub fn names(&self, folder: &Path) -> Vec<&OsStr> {
+        match self.resolve(folder) {
+            Ok((_, Node::Directory(directory))) => directory.names().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The memory that the content kept of all files takes, in bytes.
+    pub fn kept(&self) -> u64 {
+        self.files.iter().map(|file| file.content.kept()).sum()
+    }
+
+    fn root(&self) -> &Directory {
+        match &self.nodes[0] {
+            Node::Directory(root) => root,
+            _ => unreachable!("the root of a tree is a directory"),
+        }
+    }
+
+    pub(super) fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0 as usize]
+    }
+
+    fn walk_from<'a>(&'a self, path: &Path, directory: &'a Directory) -> Walk<'a> {
+        let path = path.as_os_str().as_bytes();
+        let path = path.strip_suffix(b"/").unwrap_or(path).to_vec();
+        let levels = vec![Level { folder: path.len(), children: directory.children.iter() }];
+        Walk { tree: self, path, levels }
+    }
+
+    fn walk<'a>(
+        &'a self,
+        path: &Path,
+        follow_last: bool,
+        search: &mut dyn FnMut(&'a Directory),
+    ) -> Result<(PathBuf, &'a Node), WalkError> {
+        let text = path.as_os_str().as_bytes();
+        if text.is_empty() {
+            return Err(WalkError::NotFound);
+        }
+        if text.len() > limit::PATH {
+            return Err(WalkError::TooLong);
+        }
+        let (mut names, mut stack) = (Vec::new(), vec![self.root()]);
+        let mut ahead = components_reversed(text);
+        let mut links = 0;
+        while let Some(component) = ahead.pop() {
+            match component {
+                b"." => continue,
+                b".." => {
+                    if stack.len() > 1 {
+                        stack.pop();
+                        names.pop();
+                    }
+                    continue;
+                }
+                name if name.len() > MAXIMUM_NAME => return Err(WalkError::TooLong),
+                _ => {}
+            }
+            let directory = stack[stack.len() - 1];
+            search(directory);
+            let (name, id) = directory.children.get_key_value(component).ok_or(WalkError::NotFound)?;
+            match self.node(*id) {
+                Node::Directory(inner) => {
+                    stack.push(inner);
+                    names.push(&**name);
+                }
+                Node::Link(target) if follow_last || !ahead.is_empty() => {
+                    links += 1;
+                    if links > limit::LINKS {
+                        return Err(WalkError::Loop);
+                    }
+                    if target.first() == Some(&b'/') {
+                        stack.truncate(1);
+                        names.clear();
+                    }
+                    ahead.extend(components_reversed(target));
+                }
+                node if ahead.is_empty() => {
+                    names.push(name);
+                    return Ok((absolute(&names), node));
+                }
+                _ => return Err(WalkError::NotDirectory),
+            }
+        }
+        let node = match names.last() {
+            None => &self.nodes[0],
+            Some(name) => self.node(stack[stack.len() - 2].children[*name]),
+        };
+        Ok((absolute(&names), node))
+    }
+}
+
+impl Directory {
+    /// The names in it, in order.
+    pub fn names(&self) -> impl Iterator<Item = &OsStr> {
+        self.children.keys().map(|name| OsStr::from_bytes(name))
+    }
+}
+
+/// The components of a path, last first. A path that ends with a slash must lead to a directory: it
+/// gets a last component of `.`, which only a directory can have behind it.
+fn components_reversed(path: &[u8]) -> Vec<&[u8]> {
+    let mut components: Vec<&[u8]> = Vec::new();
+    if path.ends_with(b"/") {
+        components.push(b".");
+    }
+    components.extend(path.split(|byte| *byte == b'/').rev().filter(|component| !component.is_empty()));
+    components
+}
+
+fn absolute(names: &[&[u8]]) -> PathBuf {
+    let mut path = PathBuf::from("/");
+    path.extend(names.iter().map(|name| OsStr::from_bytes(name)));
+    path
+}
+
+/// Walks through a tree, depth first. See [`Tree::walk_all`].
+///
+/// It keeps one path and its place in each folder on the way, however many names the folders have.
+pub struct Walk<'a> {
+    tree: &'a Tree,
+    path: Vec<u8>,
+    levels: Vec<Level<'a>>,
+}
+
+/// A folder that is being walked through.
+struct Level<'a> {
+    /// How long its own path is.
+    folder: usize,
+    children: btree_map::Iter<'a, Box<[u8]>, NodeId>,
+}
+
+impl<'a> Iterator for Walk<'a> {
+    type Item = (PathBuf, &'a Node);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let level = self.levels.last_mut()?;
+            self.path.truncate(level.folder);
+            let Some((name, id)) = level.children.next() else {
+                self.levels.pop();
+                continue;
+            };
+            if level.folder + 1 + name.len() > limit::PATH {
+                continue;
+            }
+            self.path.push(b'/');
+            self.path.extend_from_slice(name);
+            let node = self.tree.node(*id);
+            if let Node::Directory(directory) = node {
+                let folder = self.path.len();
+                self.levels.push(Level { folder, children: directory.children.iter() });
+            }
+            return Some((PathBuf::from(OsStr::from_bytes(&self.path)), node));
+        }
+    }
+}

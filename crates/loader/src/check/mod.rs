@@ -1,0 +1,468 @@
+//! Specification x host -> report.
+//!
+//! Each subject of the specification is started on the host as far as its entry point, in the
+//! loader's model; what the loader would object to becomes the findings. "Incompatible" is a finding,
+//! not an error: nothing here fails.
+
+#[cfg(test)]
+mod directory_tests;
+mod hint;
+#[cfg(test)]
+mod hint_tests;
+#[cfg(test)]
+mod hostile;
+mod names;
+#[cfg(test)]
+mod object_tests;
+mod recorded;
+#[cfg(test)]
+mod recorded_tests;
+mod report;
+mod requirement;
+#[cfg(test)]
+mod saved_tests;
+
+use std::io;
+use std::path::Path;
+
+use crate::elf::{IsaLevel, Machine};
+use crate::host::{Drivers, Platform, Profile, Root};
+use crate::loader::{
+    Application, DEFAULT_PROGRAM_PATH, Environment, Files, HostFiles, Load, Problem, ProfileFiles,
+    ScopeFiles, SealedFiles,
+};
+use crate::script::{ARGUMENTS, is_shell, is_wrapper};
+use crate::spec::{Image, Interpreted, Recorded, Specification};
+use compat_sys::raw;
+
+use hint::Scene;
+
+pub use report::{
+    Exactness, Finding, HostSummary, Impact, Matter, REPORT_IDENTIFIER, Remark, Report, Source, Subject,
+    Verdict,
+};
+
+/// How many findings get hints: to find one costs searches of its own.
+const MOST_WITH_HINTS: usize = 64;
+
+/// What a check is to assume.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// `LD_LIBRARY_PATH` of the program's start.
+    pub library_path: Option<String>,
+    /// Another machine than the host's, and whether it is big-endian.
+    pub machine: Option<(Machine, bool)>,
+    /// The sub-directories of `glibc-hwcaps` for the CPU, best first, on other machines than x86-64.
+    pub hwcaps: Vec<String>,
+    /// The CPU's level instead of this machine's.
+    pub isa: Option<IsaLevel>,
+    /// The kernel instead of this machine's.
+    pub kernel: Option<crate::elf::KernelVersion>,
+    /// The size of a page, in bytes, instead of this machine's.
+    pub page_size: Option<u64>,
+    /// The program of the host that loads the libraries in question.
+    pub host_program: Option<String>,
+}
+
+/// A machine, or what stands for one.
+pub struct Host {
+    /// Its files.
+    pub files: Box<dyn Files>,
+    /// Its CPU and kernel, and what a start there depends on.
+    pub environment: Environment,
+    /// What it is called: the folder of its root, or the file of its profile.
+    name: String,
+    /// Whether it is read from a profile.
+    saved: bool,
+    drivers: DriverSource,
+}
+
+/// Where a host's drivers are told.
+enum DriverSource {
+    /// By the files of a root, when they are asked for.
+    Root(Root),
+    /// By a profile, which may be older than that.
+    Saved(Option<Drivers>),
+}
+
+impl Host {
+    /// This machine.
+    pub fn this_machine(options: &Options) -> Self {
+        let working_directory = std::env::current_dir().map_or_else(|_| "/".to_owned(), raw::of_path);
+        Self::of_root(Root::of_this_machine(), working_directory, options)
+    }
+
+    /// The root file system in a folder, with this machine's CPU and kernel, unless it is of
+    /// another machine.
+    ///
+    /// # Errors
+    ///
+    /// Where the folder cannot be read.
+    pub fn at(directory: &Path, options: &Options) -> io::Result<Self> {
+        Ok(Self::of_root(Root::at(directory)?, "/".to_owned(), options))
+    }
+
+    fn of_root(root: Root, working_directory: String, options: &Options) -> Self {
+        let name = root.directory().to_string_lossy().into_owned();
+        let platform = Platform::of_root(&root);
+        let drivers = DriverSource::Root(root.clone());
+        let files = Box::new(HostFiles::new(root));
+        Self::new(files, name, platform, working_directory, drivers, options)
+    }
+
+    /// Its drivers; `None` where nothing is known of them.
+    pub fn drivers(&self) -> Option<Drivers> {
+        match &self.drivers {
+            DriverSource::Root(root) => Some(Drivers::of(root)),
+            DriverSource::Saved(drivers) => drivers.clone(),
+        }
+    }
+
+    /// A saved host.
+    pub fn of_profile(profile: Profile, name: String, options: &Options) -> Self {
+        let platform = profile.platform();
+        let drivers = DriverSource::Saved(profile.drivers.clone());
+        let files = Box::new(ProfileFiles::new(profile));
+        let saved = true;
+        Self { saved, ..Self::new(files, name, platform, "/".to_owned(), drivers, options) }
+    }
+
+    /// The files of a root; of this machine without one.
+    ///
+    /// # Errors
+    ///
+    /// Where the folder cannot be read.
+    pub fn root_files(directory: Option<&Path>) -> io::Result<HostFiles> {
+        Ok(HostFiles::new(directory.map_or_else(|| Ok(Root::of_this_machine()), Root::at)?))
+    }
+
+    fn new(
+        files: Box<dyn Files>,
+        name: String,
+        mut platform: Platform,
+        working_directory: String,
+        drivers: DriverSource,
+        options: &Options,
+    ) -> Self {
+        if let Some((machine, big_endian)) = options.machine
+            && (machine, big_endian) != (platform.machine, platform.big_endian)
+        {
+            platform = Platform::of_machine(machine, big_endian);
+        }
+        platform.isa = options.isa.or(platform.isa);
+        if !options.hwcaps.is_empty() {
+            platform.hwcaps.clone_from(&options.hwcaps);
+        }
+        platform.kernel = options.kernel.or(platform.kernel);
+        platform.page_size = options.page_size.or(platform.page_size);
+        // What another kernel was built with is not known.
+        platform.x32 = platform.x32.filter(|_| options.kernel.is_none());
+        let (library_path, host_program) = (options.library_path.clone(), options.host_program.clone());
+        let program_path = DEFAULT_PROGRAM_PATH.to_owned();
+        let environment = Environment {
+            platform,
+            library_path,
+            working_directory,
+            program_path,
+            host_program,
+            opens_programs: false,
+        };
+        Self { files, environment, name, saved: false, drivers }
+    }
+
+    /// What a report says of this host.
+    pub fn summary(&self) -> HostSummary {
+        let platform = &self.environment.platform;
+        HostSummary {
+            root: self.name.clone(),
+            saved: self.saved,
+            machine: platform.name(),
+            isa: platform.isa.map(|isa| isa.to_string()),
+            kernel: platform.kernel.map(|kernel| kernel.to_string()),
+        }
+    }
+}
+
+/// Compares a specification with a host.
+pub fn check(specification: &Specification, host: &Host) -> Report {
+    if specification.is_names_only() {
+        return names::check(specification, host);
+    }
+    let mut report = Report::new(host.summary());
+    let application = Application::of_specification(specification);
+    match &specification.image {
+        None => report.add_application(&application, host, false, specification.recorded.as_ref()),
+        Some(image) => report.add_image(specification, image, application, host),
+    }
+    if specification.is_newer() {
+        report.tell_newer(&specification.version);
+    }
+    if specification.detail.is_some() {
+        report.tell_names_only(specification.objects.iter().map(|object| object.needed.len()).sum());
+    }
+    report.concluded()
+}
+
+/// Starts each subject of an application on a host, and each of its libraries that nothing else in it loads.
+pub fn check_application(application: &Application, host: &Host) -> Report {
+    let mut report = Report::new(host.summary());
+    report.add_application(application, host, true, None);
+    report.concluded()
+}
+
+impl Report {
+    /// Adds what became of the start of each subject, and of what recorded runs loaded.
+    fn add_application(
+        &mut self,
+        application: &Application,
+        host: &Host,
+        all: bool,
+        recorded: Option<&Recorded>,
+    ) {
+        let files = ScopeFiles::new(application, host.files.as_ref());
+        let started = application.start_all(&files, &host.environment, all, |subject, load| {
+            self.add(subject, &Scene { load, files: &files, environment: &host.environment });
+        });
+        started.passed_over.into_iter().for_each(|passed| self.add_finding(Finding::passed_over(passed)));
+        if let Some(recorded) = recorded {
+            self.add_recorded(recorded, application, &files, &host.environment);
+        }
+    }
+
+    /// Adds what became of the start of each subject of an image: in the image's own root, on the host's CPU
+    /// and kernel, with what a container runtime brings.
+    fn add_image(
+        &mut self,
+        specification: &Specification,
+        image: &Image,
+        application: Application,
+        host: &Host,
+    ) {
+        let application = Application { location: Some("/".to_owned()), ..application };
+        let environment = Environment {
+            library_path: None,
+            working_directory: image.working_directory.clone().unwrap_or_else(|| "/".to_owned()),
+            program_path: image.program_path.clone().unwrap_or_else(|| DEFAULT_PROGRAM_PATH.to_owned()),
+            ..host.environment.clone()
+        };
+        let sealed = SealedFiles::new(specification, host.files.as_ref());
+        let files = ScopeFiles::new(&application, &sealed);
+        application.start_all(&files, &environment, false, |subject, load| {
+            self.add(subject, &Scene { load, files: &files, environment: &environment });
+        });
+        if let Some(recorded) = &specification.recorded {
+            self.add_recorded(recorded, &application, &files, &environment);
+        }
+        for command in &image.unfollowed {
+            let object = format!("the command {command:?}");
+            let interpreter = image.command.first().cloned().unwrap_or_default();
+            let problem = Problem::ScriptNotFollowed { object, interpreter, started: None };
+            let subject = specification.subjects.first().map_or("", String::as_str);
+            self.add_finding(Finding::of_problem(&problem, subject, &Load::default()));
+        }
+        for Interpreted { interpreter, what, missing } in &image.interpreted {
+            let object = files.subject(interpreter);
+            let problem = Problem::Interpreted { object, what: what.clone(), missing: *missing };
+            self.add_finding(Finding::of_problem(&problem, interpreter, &Load::default()));
+        }
+        if !leads_to_a_program(specification) {
+            self.doubt_unfollowed();
+        }
+        let findings = requirement::findings(specification, &sealed, host);
+        findings.into_iter().for_each(|finding| self.add_finding(finding));
+    }
+
+    /// Leaves open what a shell does that was not followed at all: nothing of the application was looked at.
+    fn doubt_unfollowed(&mut self) {
+        let is_unfollowed = |matter: &Matter| match matter {
+            Matter::Problem(Problem::ScriptNotFollowed { interpreter, started: None, .. }) => {
+                is_shell_at(interpreter)
+            }
+            _ => false,
+        };
+        for finding in self.findings.iter_mut().filter(|finding| is_unfollowed(&finding.matter)) {
+            finding.impact = Impact::Undecided;
+            let is_it = |subject: &&mut Subject| finding.subjects.contains(&subject.path);
+            for subject in self.subjects.iter_mut().filter(is_it) {
+                if subject.verdict == Verdict::Compatible {
+                    subject.verdict = Verdict::Undecided;
+                }
+            }
+        }
+    }
+
+    /// Adds what became of the start of one subject.
+    fn add(&mut self, subject: &str, scene: &Scene<'_>) {
+        let load = scene.load;
+        let mut worst = Impact::Note;
+        for problem in &load.problems {
+            let mut finding = Finding::of_problem(problem, subject, load);
+            if self.findings.len() < MOST_WITH_HINTS {
+                finding.hints = scene.hints(problem);
+            }
+            worst = worst.max(finding.impact);
+            self.add_finding(finding);
+        }
+        for found in &load.elsewhere {
+            let (library, path) = (found.library.clone(), found.path.clone());
+            worst = worst.max(Impact::Warning);
+            let remark = Remark::LeftToSearch { library, path };
+            self.add_finding(Finding::remark(Impact::Warning, remark, vec![subject.to_owned()]));
+        }
+        for left in &load.left_to_program {
+            self.add_finding(Finding::left_to_program(subject, left));
+        }
+        self.subjects.push(Subject { path: subject.to_owned(), verdict: worst.verdict() });
+    }
+}
+
+/// Whether the command of an image leads to anything but shells, wrappers and shells' scripts that were not
+/// followed.
+fn leads_to_a_program(specification: &Specification) -> bool {
+    let script = |path: &String| specification.scripts.iter().find(|script| script.path == *path);
+    // What is no object is read by the shell itself.
+    let is_object = |path: &String| !specification.unusable.contains_key(path.trim_start_matches('/'));
+    specification.subjects.iter().any(|path| match script(path) {
+        Some(script) => script.body.as_ref().is_some_and(|body| match body.command.first() {
+            Some(first) => body.command != [ARGUMENTS] && is_object(first),
+            None => !body.partial,
+        }),
+        None => !is_shell_at(path) && !is_wrapper(path.rsplit('/').next().unwrap_or_default()),
+    })
+}
+
+fn is_shell_at(path: &str) -> bool {
+    is_shell(path.rsplit('/').next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::saved_tests::made_host;
+    use super::*;
+    use crate::elf::KernelVersion;
+    use crate::spec::{LibraryNeed, Object, ObjectKind, Symbols, VersionNeed};
+
+    /// A program of this machine that needs libc.so.6, changed by the test.
+    fn program(change: impl FnOnce(&mut Object)) -> Specification {
+        let machine = Machine::X86_64;
+        let usual = crate::host::DynamicLoader::usual_path(machine, crate::elf::Class::Elf64, false);
+        let mut object = Object {
+            interpreter: usual.map(str::to_owned),
+            needed: vec!["libc.so.6".to_owned()],
+            ..Object::new("app", ObjectKind::Executable, &machine.to_string(), 64)
+        };
+        change(&mut object);
+        Specification { subjects: vec!["app".to_owned()], objects: vec![object], ..Specification::new() }
+    }
+
+    fn wants(version: &str, symbol: &str) -> LibraryNeed {
+        let symbols = Symbols { symbols: vec![symbol.to_owned()], ..Symbols::default() };
+        let version = VersionNeed { version: version.to_owned(), optional: false, symbols };
+        LibraryNeed { library: "libc.so.6".to_owned(), versions: vec![version] }
+    }
+
+    fn report(specification: &Specification) -> Report {
+        check(specification, &made_host(&Options::default()))
+    }
+
+    fn problems(report: &Report) -> Vec<&Problem> {
+        report
+            .findings
+            .iter()
+            .filter_map(|finding| match &finding.matter {
+                Matter::Problem(problem) => Some(problem),
+                Matter::Remark(_) => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_program_that_needs_nothing_special_is_compatible() {
+        let report = report(&program(|_| {}));
+        assert_eq!((report.verdict, report.findings.len()), (Verdict::Compatible, 0), "{report:?}");
+    }
+
+    #[test]
+    fn a_missing_version_is_told_with_the_newest_that_there_is() {
+        let report = report(&program(|object| object.wants.push(wants("GLIBC_2.999", "printf"))));
+        assert_eq!(report.verdict, Verdict::Incompatible);
+        // The symbol of that version is not told again.
+        let [Problem::VersionMissing { version, highest: Some(highest), .. }] = problems(&report)[..] else {
+            panic!("{report:?}");
+        };
+        assert_eq!(version, "GLIBC_2.999");
+        assert!(highest.starts_with("GLIBC_2."), "{highest}");
+    }
+
+    #[test]
+    fn a_missing_symbol_of_a_version_that_is_there_is_found() {
+        let report = report(&program(|object| object.wants.push(wants("GLIBC_2.34", "no_such_function"))));
+        assert!(matches!(problems(&report)[..], [Problem::SymbolMissing { lazy: false, .. }]), "{report:?}");
+        assert_eq!(report.verdict, Verdict::Incompatible);
+    }
+
+    #[test]
+    fn a_symbol_that_is_only_called_lets_the_program_start() {
+        let report = report(&program(|object| object.unversioned.lazy.push("no_such_function".to_owned())));
+        assert_eq!(report.findings[0].impact, Impact::Misbehaves);
+        assert_eq!(report.verdict, Verdict::Incompatible);
+    }
+
+    #[test]
+    fn another_machine_a_newer_cpu_and_a_newer_kernel_are_incompatible() {
+        let other = report(&program(|object| object.machine = "s390".to_owned()));
+        assert!(matches!(problems(&other)[..], [Problem::WrongMachine { .. }]), "{other:?}");
+        let unknown = report(&program(|object| object.machine = "toaster".to_owned()));
+        assert!(matches!(problems(&unknown)[..], [Problem::WrongMachine { .. }]), "{unknown:?}");
+        let kernel = report(&program(|object| object.kernel = Some("999.0.0".to_owned())));
+        assert!(matches!(problems(&kernel)[..], [Problem::KernelTooOld { .. }]), "{kernel:?}");
+        let options = Options { kernel: Some(KernelVersion(999, 0, 0)), ..Options::default() };
+        let assumed =
+            check(&program(|object| object.kernel = Some("999.0.0".to_owned())), &made_host(&options));
+        assert_eq!(assumed.verdict, Verdict::Compatible);
+    }
+
+    #[test]
+    fn a_cpu_level_is_compared_with_the_one_that_is_assumed() {
+        let specification = program(|object| object.isa = Some(0b100));
+        for (level, verdict) in [("x86-64-v2", Verdict::Incompatible), ("x86-64-v3", Verdict::Compatible)] {
+            let options = Options { isa: IsaLevel::from_name(level), ..Options::default() };
+            assert_eq!(check(&specification, &made_host(&options)).verdict, verdict, "{level}");
+        }
+    }
+
+    #[test]
+    fn a_document_of_compat_lib_is_checked_by_its_names() {
+        let document = |library: &str| {
+            let text = format!(
+                r#"{{"version": "0.0.1", "attributes": {{"llnl.compatlib.executable-name": "xz",
+                "llnl.compatlib.library-name.0": "linux-vdso.so.1",
+                "llnl.compatlib.library-name.1": "{library}"}}}}"#
+            );
+            crate::spec::parse(text.as_bytes()).unwrap()
+        };
+        let found = report(&document("libc.so.6"));
+        assert_eq!((found.verdict, found.exactness), (Verdict::Compatible, Exactness::Names));
+        assert!(matches!(found.findings[0].matter, Matter::Remark(Remark::NamesOnly { names: 1 })));
+        let missing = report(&document("libnowhere.so.7"));
+        assert_eq!(missing.verdict, Verdict::Incompatible);
+        assert!(matches!(problems(&missing)[0], Problem::LibraryMissing { .. }));
+    }
+
+    #[test]
+    fn a_document_that_says_nothing_is_undecided() {
+        let report = report(&Specification::new());
+        assert_eq!(report.verdict, Verdict::Undecided);
+        assert!(matches!(report.findings[0].matter, Matter::Remark(Remark::NothingToCheck {})));
+    }
+
+    #[test]
+    fn a_report_round_trips_through_its_json() {
+        let report = report(&program(|object| object.wants.push(wants("GLIBC_2.999", "printf"))));
+        let text = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+        let schema = crate::spec::schema::of::<Report>(REPORT_IDENTIFIER);
+        let document = serde_json::to_value(&report).unwrap();
+        assert!(jsonschema::is_valid(&schema, &document));
+    }
+}

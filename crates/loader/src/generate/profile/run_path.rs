@@ -1,0 +1,173 @@
+//! What installed programs and libraries name by themselves: directories in a RUNPATH or RPATH, libraries by
+//! their paths, interpreters.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::Recorder;
+use crate::elf::{self, Class, Machine};
+use crate::host::DynamicLoader;
+use crate::loader::search_directories;
+use crate::spec::Object;
+use compat_sys::raw;
+
+/// Where programs and libraries are installed besides the directories that are recorded as a whole.
+const TREES: [&str; 7] = [
+    "/usr/libexec",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/local/lib",
+    "/usr/local/lib64",
+    "/usr/local/libexec",
+    "/opt",
+];
+/// How many directories and files are looked at, how deep they lie, and how many directories and libraries are
+/// recorded in addition: installed systems have fewer. What is left out is not recorded, so that it is undecided.
+const MOST_FOLDERS: usize = 50_000;
+const MOST_FILES: usize = 100_000;
+const DEEPEST: usize = 12;
+const MOST_DIRECTORIES: usize = 1024;
+const MOST_LIBRARIES: usize = 16_384;
+
+/// What objects name.
+#[derive(Default)]
+struct Named {
+    directories: BTreeSet<String>,
+    paths: BTreeSet<String>,
+    interpreters: BTreeMap<String, (Machine, Class)>,
+}
+
+/// What one object says of others.
+struct Says<'a> {
+    path: &'a str,
+    lists: Vec<&'a str>,
+    needed: Vec<&'a str>,
+    interpreter: Option<(&'a str, Machine, Class)>,
+}
+
+impl Recorder<'_> {
+    /// Records what is named by what is installed; for a minimal profile nothing.
+    pub(super) fn add_run_paths(&mut self) {
+        if self.options.minimal {
+            return;
+        }
+        let mut named = Named::default();
+        self.find_in_trees(&mut named);
+        self.find_in_recorded(0, &mut named);
+        for (path, (machine, class)) in std::mem::take(&mut named.interpreters) {
+            self.add_loader(&path, machine, class);
+        }
+        for directory in self.directories() {
+            self.add_library_directory(&directory, 0);
+        }
+        self.add_cached();
+        let mut known = Named::default();
+        while known.directories.len() < MOST_DIRECTORIES && self.profile.libraries.len() < MOST_LIBRARIES {
+            let before = self.profile.libraries.len();
+            for directory in named.directories.difference(&known.directories) {
+                self.add_library_directory(directory, 0);
+            }
+            for path in named.paths.difference(&known.paths) {
+                self.add_path(path);
+            }
+            known.directories.append(&mut named.directories);
+            known.paths.append(&mut named.paths);
+            // Libraries that were found there may name further ones.
+            if self.profile.libraries.len() == before {
+                break;
+            }
+            self.find_in_recorded(before, &mut named);
+        }
+    }
+
+    /// Adds what the recorded programs, and the libraries from number `first` on, name.
+    fn find_in_recorded(&self, first: usize, named: &mut Named) {
+        let programs = self.profile.programs.iter().filter(|_| first == 0);
+        for object in self.profile.libraries[first..].iter().chain(programs) {
+            self.find(&says(object), named);
+        }
+    }
+
+    /// Adds what the programs and libraries below the usual directories name.
+    fn find_in_trees(&self, named: &mut Named) {
+        let root = self.files.root();
+        let mut waiting: VecDeque<(String, usize)> =
+            TREES.iter().map(|tree| ((*tree).to_owned(), 0)).collect();
+        let (mut folders, mut files) = (0, 0);
+        let mut seen = BTreeSet::new();
+        while let Some((folder, depth)) = waiting.pop_front() {
+            let Ok(real) = root.resolve(&raw::path(&folder)) else { continue };
+            let real = raw::of_path(real);
+            if folders == MOST_FOLDERS || !seen.insert(real.clone()) {
+                continue;
+            }
+            folders += 1;
+            for entry in root.entries(&raw::path(&real)) {
+                let path = format!("{real}/{}", entry.name);
+                if entry.is_directory && depth < DEEPEST {
+                    waiting.push_back((path, depth + 1));
+                } else if entry.is_file && files < MOST_FILES && self.may_be_loaded(&path, &entry.name) {
+                    files += 1;
+                    self.find_in_file(&path, named);
+                }
+            }
+        }
+    }
+
+    fn may_be_loaded(&self, path: &str, name: &str) -> bool {
+        name.contains(".so") || self.files.root().is_executable(&raw::path(path))
+    }
+
+    /// Adds what the object at a path names.
+    fn find_in_file(&self, path: &str, named: &mut Named) {
+        let object = self.files.root().object(&raw::path(path)).ok();
+        let Some(object) = object.and_then(|(data, _)| elf::Object::parse(data).ok()) else { return };
+        let interpreter = object.interpreter.as_deref().map(|path| (path, object.machine, object.class));
+        let dynamic = object.dynamic.as_ref();
+        let lists = dynamic.map(|dynamic| dynamic.runpath.iter().chain(&dynamic.rpath));
+        let says = Says {
+            path,
+            lists: lists.into_iter().flatten().map(String::as_str).collect(),
+            needed: dynamic
+                .map(|dynamic| dynamic.needed.iter().map(|dependency| dependency.name.as_str()).collect())
+                .unwrap_or_default(),
+            interpreter,
+        };
+        self.find(&says, named);
+    }
+
+    fn find(&self, says: &Says<'_>, named: &mut Named) {
+        let root = self.files.root();
+        let is_directory = |path: &String| {
+            path.starts_with('/') && root.metadata(&raw::path(path)).is_ok_and(|found| found.is_dir())
+        };
+        let lists = says.lists.iter().flat_map(|list| self.expanded(list, says.path));
+        named.directories.extend(lists.filter(is_directory));
+        let paths = says.needed.iter().filter(|name| name.contains('/'));
+        let paths = paths.flat_map(|name| self.expanded(name, says.path));
+        named.paths.extend(paths.filter(|path| path.starts_with('/')));
+        let interpreter = says.interpreter.filter(|(path, ..)| path.starts_with('/'));
+        let interpreter = interpreter.map(|(path, machine, class)| (path.to_owned(), (machine, class)));
+        named.interpreters.extend(interpreter);
+    }
+
+    /// The paths of a list, its tokens replaced as each loader of the host does.
+    fn expanded(&self, list: &str, object: &str) -> BTreeSet<String> {
+        let origin = object.rsplit_once('/').map_or("", |(origin, _)| origin);
+        let machine = self.profile.platform().machine;
+        let of_loader = |loader: &DynamicLoader| search_directories(list, origin, loader, machine);
+        self.profile.loaders.iter().flat_map(of_loader).collect()
+    }
+}
+
+/// What a recorded object says of others.
+fn says(object: &Object) -> Says<'_> {
+    let class = Class::from_bits(object.class).unwrap_or(Class::Elf64);
+    let machine = Machine::from_name(&object.machine);
+    let interpreter = object.interpreter.as_deref().zip(machine);
+    Says {
+        path: &object.path,
+        lists: object.runpath.iter().chain(&object.rpath).map(String::as_str).collect(),
+        needed: object.needed.iter().map(String::as_str).collect(),
+        interpreter: interpreter.map(|(path, machine)| (path, machine, class)),
+    }
+}

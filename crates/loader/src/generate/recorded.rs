@@ -1,0 +1,384 @@
+//! What recorded runs loaded -> what the specification says of it.
+//!
+//! A recording says which files were opened, not which of them the loader mapped. An ELF library that a program
+//! opened counts as loaded where the program's start does not load it, the program could load it (same
+//! machine), and something that is loaded calls dlopen(3), or the library is one that others open for it.
+
+mod bare;
+mod note;
+mod search;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::loader::{Environment, Facts, Files, Form, Load, LoadedObject, Start, start, start_and_open};
+use crate::spec::{Recorded, RecordedLibrary, RecordedProgram};
+use compat_sys::raw;
+use compat_trace::{Opener, Runs, Seen};
+
+pub(super) use bare::find_bare;
+use search::RunFolders;
+
+/// Libraries that are opened whatever the program does: name services, character sets and stack unwinding by
+/// glibc (`nss/nss_module.c`, `iconv/gconv_dl.c`, `misc/unwind-link.c`), and libsepol by libselinux.
+const OPENED_BY_OTHERS: [&str; 4] = ["/libnss_", "/gconv/", "/libgcc_s.so.", "/libsepol.so."];
+
+/// A library that calls dlopen for nothing but libsepol (`load_policy.c`): `cp` and `tar` are linked with it.
+const LIBSELINUX: &str = "libselinux.so.1";
+
+/// The symbols by which an object opens libraries.
+const OPENS: [&[u8]; 2] = [b"dlopen", b"dlmopen"];
+
+/// What a recorded path holds on the root at hand.
+pub enum Content {
+    Object(Arc<Facts>),
+    Script,
+    Other,
+    /// Nothing, any more.
+    Gone,
+}
+
+/// A root on which recorded paths are looked at.
+pub trait Ground {
+    /// Its files, for the loader.
+    fn files(&self) -> &dyn Files;
+
+    /// What lies at a recorded path.
+    fn content(&self, path: &str) -> Content;
+
+    /// The path under which [`Ground::files`] knows a recorded path.
+    fn place(&self, path: &str) -> String;
+
+    /// The path that the specification is to give, of something that was there.
+    fn shown(&self, path: &str) -> String;
+}
+
+/// What was found, and the loads that show what it takes.
+#[derive(Default)]
+pub struct Found {
+    pub recorded: Recorded,
+    /// The starts of programs with what they opened.
+    pub loads: Vec<(String, Load)>,
+    /// Programs without a loader, and loaders that were executed by themselves: how they search for what they
+    /// loaded, and for which program, is not told.
+    pub hiding: Vec<String>,
+    /// Folders of the runs' `LD_LIBRARY_PATH` that are known by nothing else, each with a program and what it found there.
+    pub run_folders: BTreeMap<String, (String, String)>,
+    /// The places of programs in `recorded`, by path.
+    places: HashMap<String, usize>,
+}
+
+/// Finds what runs executed and loaded.
+pub fn find(runs: &Runs, ground: &dyn Ground, environment: &Environment) -> Found {
+    let mut found =
+        Found { recorded: Recorded { runs: runs.count, ..Recorded::default() }, ..Found::default() };
+    for seen in &runs.executed {
+        let (is_program, gone) = match ground.content(&seen.path) {
+            Content::Object(facts) => (facts.is_program(), false),
+            Content::Script => (true, false),
+            Content::Other => (false, false),
+            // The kernel opens loaders to execute them, too.
+            Content::Gone => (!file_name(&seen.path).starts_with("ld-"), true),
+        };
+        if is_program {
+            found.add_program(ground, &seen.path, seen.runs, gone);
+        }
+    }
+    for opener in &runs.openers {
+        found.add_opener(opener, ground, environment);
+    }
+    found.recorded.other_files = other_files(runs, ground);
+    found
+}
+
+/// How many of the files that were opened are neither objects nor, by their names, libraries that are gone.
+fn other_files(runs: &Runs, ground: &dyn Ground) -> u64 {
+    let opened: BTreeSet<&str> =
+        runs.openers.iter().flat_map(|opener| &opener.opened).map(|seen| seen.path.as_str()).collect();
+    let is_other = |path: &&str| match ground.content(path) {
+        Content::Object(_) => false,
+        content => !is_named_library(&content, path),
+    };
+    opened.into_iter().filter(is_other).count() as u64
+}
+
+impl Found {
+    /// The names of all symbols that some loaded object wants from others.
+    pub fn referenced(&self) -> Vec<String> {
+        let objects = self.loads.iter().flat_map(|(_, load)| &load.objects);
+        let imports = objects.flat_map(|object| {
+            object.facts.imports().into_iter().map(|import| text(import.name)).collect::<Vec<_>>()
+        });
+        imports.collect()
+    }
+
+    /// Whether a library that was loaded lies outside of the scope.
+    pub fn has_outside(&self) -> bool {
+        let libraries = self.recorded.programs.iter().flat_map(|program| &program.libraries);
+        libraries.clone().any(|library| library.path.starts_with('/'))
+    }
+
+    /// Adds what a program loaded, and the program where it loaded something.
+    fn add_opener(&mut self, opener: &Opener, ground: &dyn Ground, environment: &Environment) {
+        let (libraries, load) = match content_of_opener(opener, ground) {
+            Content::Object(program) if program.is_program() && program.interpreter.is_some() => {
+                self.libraries(opener, &program, ground, environment)
+            }
+            Content::Object(own_loader) => {
+                let libraries = all_libraries(opener, Some(&own_loader), ground);
+                if !libraries.is_empty() {
+                    self.hiding.push(opener.program.clone());
+                }
+                (libraries, None)
+            }
+            Content::Script | Content::Other | Content::Gone => {
+                let libraries = all_libraries(opener, None, ground);
+                if !libraries.is_empty() {
+                    self.add_program(ground, &opener.program, opener.runs, true).gone = true;
+                }
+                (libraries, None)
+            }
+        };
+        if !libraries.is_empty() {
+            self.add_program(ground, &opener.program, opener.runs, false).libraries = libraries;
+        }
+        self.loads.extend(load.map(|load| (opener.program.clone(), load)));
+    }
+
+    /// The libraries that a program loaded once it ran, and its start with all of them.
+    fn libraries(
+        &mut self,
+        opener: &Opener,
+        program: &Facts,
+        ground: &dyn Ground,
+        environment: &Environment,
+    ) -> (Vec<RecordedLibrary>, Option<Load>) {
+        let files = ground.files();
+        let place = ground.place(&opener.program);
+        let start_of_program = Start { path: &place, shown: &place };
+        let alone = start(&start_of_program, files, environment);
+        let folders = RunFolders::of(opener, program, ground, environment);
+        let mut survey = Survey {
+            ground,
+            environment,
+            of_run: folders.environment(environment),
+            folders: &folders,
+            place: &place,
+            covered: alone.objects.iter().map(|object| (files.real_path(&object.path), None)).collect(),
+            opens: alone.objects.iter().any(|object| opens_libraries(&object.facts)),
+            libraries: Vec::new(),
+        };
+        survey.covered.extend(program.interpreter.iter().map(|path| (files.real_path(path), None)));
+        survey.add_all(opener, program);
+        let names = survey.names();
+        if names.is_empty() {
+            return (survey.libraries, None);
+        }
+        let load = start_and_open(&start_of_program, &names, files, &survey.of_run);
+        if !folders.is_empty() {
+            let known = start_and_open(&start_of_program, &names, files, environment);
+            let known: HashSet<&str> = known.objects.iter().map(|object| object.path.as_str()).collect();
+            for object in load.objects.iter().filter(|object| !known.contains(object.path.as_str())) {
+                let Some(folder) = folders.option(&object.path) else { continue };
+                let found = (opener.program.clone(), file_name(&object.path).to_owned());
+                self.run_folders.entry(folder.to_owned()).or_insert(found);
+            }
+        }
+        (survey.libraries, Some(load))
+    }
+
+    fn add_program(
+        &mut self,
+        ground: &dyn Ground,
+        path: &str,
+        seen: u32,
+        gone: bool,
+    ) -> &mut RecordedProgram {
+        let place = self.places.get(path).copied().unwrap_or_else(|| {
+            let path_in_document = if gone { path.to_owned() } else { ground.shown(path) };
+            let program = RecordedProgram { path: path_in_document, seen, gone, libraries: Vec::new() };
+            self.recorded.programs.push(program);
+            self.places.insert(path.to_owned(), self.recorded.programs.len() - 1);
+            self.recorded.programs.len() - 1
+        });
+        &mut self.recorded.programs[place]
+    }
+}
+
+/// What the program of an opener is; nothing that is there, where the recording does not tell which it was.
+fn content_of_opener(opener: &Opener, ground: &dyn Ground) -> Content {
+    if opener.program.is_empty() { Content::Gone } else { ground.content(&opener.program) }
+}
+
+fn text(name: &[u8]) -> String {
+    raw::string(name)
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Whether a file that is gone has the name of a library.
+fn is_named_library(content: &Content, path: &str) -> bool {
+    let name = file_name(path);
+    matches!(content, Content::Gone) && (name.ends_with(".so") || name.contains(".so."))
+}
+
+/// A library that a program opened.
+struct Candidate<'a> {
+    path: &'a str,
+    seen: u32,
+    facts: Option<Arc<Facts>>,
+    /// The loader opened it, before the program ran.
+    by_loader: bool,
+}
+
+/// All libraries that a program opened whose start does not tell which of them it loads: it is not there any
+/// more, or has no loader.
+fn all_libraries(opener: &Opener, program: Option<&Facts>, ground: &dyn Ground) -> Vec<RecordedLibrary> {
+    let fits = |facts: &Facts| program.map_or(is_shared(facts), |program| is_loadable(facts, program));
+    let library = |seen: &Seen| {
+        ground.files().memory().begin();
+        match ground.content(&seen.path) {
+            Content::Object(facts) if fits(&facts) => Some(RecordedLibrary {
+                path: ground.shown(&seen.path),
+                build_id: facts.build_id.clone(),
+                gone: false,
+                ..gone(&seen.path, seen.runs)
+            }),
+            content => is_named_library(&content, &seen.path).then(|| gone(&seen.path, seen.runs)),
+        }
+    };
+    opener.opened.iter().filter_map(library).collect()
+}
+
+/// Whether an object is a library that some program could load.
+fn is_shared(library: &Facts) -> bool {
+    library.form == Form::Library && library.has_dynamic_section
+}
+
+fn is_loadable(library: &Facts, program: &Facts) -> bool {
+    is_shared(library) && (library.machine, library.class) == (program.machine, program.class)
+}
+
+/// Whether an object calls what opens any library.
+fn opens_libraries(facts: &Facts) -> bool {
+    facts.soname.as_deref() != Some(LIBSELINUX)
+        && facts.imports().iter().any(|import| OPENS.contains(&import.name))
+}
+
+/// A library that is not there any more. Whether a search would find it cannot be told.
+fn gone(path: &str, seen: u32) -> RecordedLibrary {
+    RecordedLibrary { path: path.to_owned(), name: None, needed_by: None, build_id: None, seen, gone: true }
+}
+
+/// The libraries of one program, as they are gathered.
+struct Survey<'a> {
+    ground: &'a dyn Ground,
+    environment: &'a Environment,
+    /// The environment with what is known of that of the runs.
+    of_run: Environment,
+    folders: &'a RunFolders,
+    /// The program, for the loader.
+    place: &'a str,
+    /// Files that are loaded for something else: for the start, or for a library (its path as shown).
+    covered: HashMap<String, Option<String>>,
+    /// Whether something that is loaded calls dlopen.
+    opens: bool,
+    libraries: Vec<RecordedLibrary>,
+}
+
+impl Survey<'_> {
+    /// Adds what a program opened.
+    fn add_all(&mut self, opener: &Opener, program: &Facts) {
+        let (ground, files) = (self.ground, self.ground.files());
+        // The loader opens these before the last of the libraries that the program needs: preloads, and what its
+        // run found by LD_LIBRARY_PATH.
+        let is_of_start =
+            |seen: &Seen| self.covered.contains_key(&files.real_path(&ground.place(&seen.path)));
+        let started = opener.opened.iter().rposition(is_of_start).unwrap_or(0);
+        for (number, seen) in opener.opened.iter().enumerate() {
+            files.memory().begin();
+            let facts = match ground.content(&seen.path) {
+                Content::Object(facts) if is_loadable(&facts, program) => Some(facts),
+                content if is_named_library(&content, &seen.path) => None,
+                _ => continue,
+            };
+            let by_loader = number < started;
+            self.add(&Candidate { path: &seen.path, seen: seen.runs, facts, by_loader });
+        }
+    }
+
+    fn add(&mut self, candidate: &Candidate<'_>) {
+        let is_of_others = OPENED_BY_OTHERS.iter().any(|part| candidate.path.contains(part));
+        let is_loaded = self.opens || is_of_others || candidate.by_loader;
+        let Some(facts) = &candidate.facts else {
+            if is_loaded {
+                let gone = gone(candidate.path, candidate.seen);
+                let name = self.folders.hold(candidate.path).then(|| file_name(candidate.path).to_owned());
+                self.libraries.push(RecordedLibrary { name, ..gone });
+            }
+            return;
+        };
+        let place = self.ground.place(candidate.path);
+        let files = self.ground.files();
+        let needed_by = match self.covered.get(&files.real_path(&place)) {
+            Some(None) => return,
+            Some(Some(library)) => Some(library.clone()),
+            None if !is_loaded => return,
+            None => None,
+        };
+        let shown = self.ground.shown(candidate.path);
+        let name = match needed_by {
+            Some(_) => None,
+            None => self.open(facts, candidate.path, &place, &shown),
+        };
+        self.opens |= opens_libraries(facts);
+        self.libraries.push(RecordedLibrary {
+            path: shown,
+            name,
+            needed_by,
+            build_id: facts.build_id.clone(),
+            seen: candidate.seen,
+            gone: false,
+        });
+    }
+
+    /// Opens a library as the program did: the name under which a search finds it, where one does. What is
+    /// loaded with it is loaded for it.
+    fn open(&mut self, facts: &Facts, path: &str, place: &str, shown: &str) -> Option<String> {
+        let files = self.ground.files();
+        // A folder of the scope may also be named as it lies on this machine.
+        let reals = [files.real_path(place), files.real_path(path)];
+        let program = Start { path: self.place, shown: self.place };
+        let load = |name: &str, environment: &Environment| {
+            start_and_open(&program, &[name.to_owned()], files, environment)
+        };
+        let is_it = |object: &LoadedObject| reals.contains(&files.real_path(&object.path));
+        let soname = facts.soname.as_deref();
+        let own = Some(file_name(place)).filter(|own| soname != Some(*own));
+        let environments = [self.environment, &self.of_run];
+        let mut searches = environments[..if self.folders.is_empty() { 1 } else { 2 }]
+            .iter()
+            .flat_map(|environment| soname.into_iter().chain(own).map(|name| (name, *environment)));
+        let found = searches.find(|(name, environment)| load(name, environment).objects.iter().any(is_it));
+        let name = found.map(|(name, _)| name);
+        let load = load(name.unwrap_or(place), &self.of_run);
+        for object in &load.objects {
+            let real = files.real_path(&object.path);
+            self.opens |= opens_libraries(&object.facts);
+            self.covered.entry(real).or_insert_with(|| Some(shown.to_owned()));
+        }
+        name.map(str::to_owned)
+    }
+
+    /// The names and paths that the program opened by itself, in order.
+    fn names(&self) -> Vec<String> {
+        let opened = self.libraries.iter().filter(|library| library.needed_by.is_none() && !library.gone);
+        let name = |library: &RecordedLibrary| match &library.name {
+            Some(name) => name.clone(),
+            None => self.ground.place(&library.path),
+        };
+        opened.map(name).collect()
+    }
+}

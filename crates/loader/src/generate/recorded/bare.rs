@@ -1,0 +1,81 @@
+//! Recorded paths on this machine, with the scope laid over it.
+
+use std::collections::HashMap;
+use std::fs;
+use std::sync::Arc;
+
+use super::{Content, Found, Ground, find};
+use crate::loader::{Application, Environment, Files, Obstacle, OpenError, Opened, ScopeFiles};
+use crate::script::parse_script;
+use compat_sys::raw;
+use compat_trace::Runs;
+
+/// This machine as it is seen from the scope.
+struct Bare<'a> {
+    files: ScopeFiles<'a>,
+    /// Paths of objects and scripts of the scope by where they lie, links followed.
+    scope: HashMap<String, String>,
+}
+
+impl Bare<'_> {
+    /// Opens what the scope has at a path, and else what this machine has.
+    fn open(&self, path: &str) -> Result<Opened, OpenError> {
+        self.files.open(&self.place(path)).or_else(|_| self.files.open(path))
+    }
+}
+
+impl Ground for Bare<'_> {
+    fn files(&self) -> &dyn Files {
+        &self.files
+    }
+
+    fn content(&self, path: &str) -> Content {
+        // What there is may be thousands of files, none of which is a start.
+        self.files.memory().begin();
+        match self.open(path) {
+            Ok(opened) => Content::Object(Arc::clone(&opened.facts)),
+            Err(OpenError::NotElf | OpenError::TooShort) => {
+                let data = self.files.read(path).ok();
+                let is_script = data.is_some_and(|data| matches!(parse_script(&data), Some(Ok(_))));
+                if is_script { Content::Script } else { Content::Other }
+            }
+            Err(OpenError::Absent(_)) => Content::Gone,
+            Err(OpenError::Blocked(blocked)) if !matches!(blocked.obstacle, Obstacle::Other(_)) => {
+                Content::Gone
+            }
+            Err(_) => Content::Other,
+        }
+    }
+
+    fn place(&self, path: &str) -> String {
+        match self.scope.get(path) {
+            Some(inside) => self.files.path_of(inside),
+            None if path.starts_with('/') => path.to_owned(),
+            None => self.files.path_of(path),
+        }
+    }
+
+    fn shown(&self, path: &str) -> String {
+        self.scope.get(path).cloned().unwrap_or_else(|| path.to_owned())
+    }
+}
+
+/// Finds what runs loaded on this machine, for an application whose scope lies in `directory`.
+pub(in crate::generate) fn find_bare(
+    runs: &Runs,
+    application: &Application,
+    directory: &std::path::Path,
+    host: &dyn Files,
+    environment: &Environment,
+) -> Found {
+    let objects = application.objects.iter().map(|(path, _)| path);
+    let members = objects.chain(application.scripts.iter().map(|script| &script.path));
+    let real = |path: &String| {
+        let real = fs::canonicalize(directory.join(raw::path(path))).ok()?;
+        Some((raw::of_path(real), path.clone()))
+    };
+    let files = ScopeFiles::new(application, host);
+    let environment = application.environment(&files, environment);
+    let bare = Bare { files, scope: members.filter_map(real).collect() };
+    find(runs, &bare, &environment)
+}

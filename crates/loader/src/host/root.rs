@@ -1,0 +1,416 @@
+//! A root file system and the walk of paths inside it.
+//!
+//! In a foreign root every symbolic link, absolute or not, and every `..` is resolved inside that
+//! root (path_resolution(7), as after a chroot): nothing ever leads out into ours. Links are
+//! followed one component at a time and each component is looked at only once; the final file is
+//! opened without following links.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Component, Path, PathBuf};
+
+use bytes::Bytes;
+use rustix::io::Errno;
+
+use crate::host::{FilePrivileges, content};
+use compat_sys::raw;
+
+/// How many links the kernel follows in one path (MAXSYMLINKS).
+pub const MAXIMUM_LINKS: usize = 40;
+
+/// The longest path that the kernel takes, its NUL included (PATH_MAX).
+pub const MAXIMUM_PATH: usize = 4096;
+
+/// The longest name in a path that the kernel takes (NAME_MAX).
+pub const MAXIMUM_NAME: usize = 255;
+
+/// What makes two paths the same file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// The device.
+    pub device: u64,
+    /// The inode number.
+    pub inode: u64,
+}
+
+impl Identity {
+    fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+/// Why a path leads to no file.
+#[derive(Debug, thiserror::Error)]
+pub enum WalkError {
+    /// There is nothing at the path.
+    #[error("No such file or directory")]
+    NotFound,
+    /// Something in the middle of the path is no directory.
+    #[error("Not a directory")]
+    NotDirectory,
+    /// The path, or a name in it, is longer than the kernel takes.
+    #[error("File name too long")]
+    TooLong,
+    /// It may not be read.
+    #[error("Permission denied")]
+    Denied,
+    /// More than 40 links were followed.
+    #[error("Too many levels of symbolic links")]
+    Loop,
+    /// It is a directory, device, pipe or socket.
+    #[error("not a regular file")]
+    NotRegular,
+    /// Reading failed.
+    #[error(transparent)]
+    Io(io::Error),
+}
+
+impl From<io::Error> for WalkError {
+    fn from(error: io::Error) -> Self {
+        match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::NOENT) => Self::NotFound,
+            Some(Errno::NAMETOOLONG) => Self::TooLong,
+            Some(Errno::NOTDIR) => Self::NotDirectory,
+            Some(Errno::ACCESS | Errno::PERM) => Self::Denied,
+            Some(Errno::LOOP) => Self::Loop,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+/// One component as the file system shows it.
+#[derive(Clone)]
+enum Node {
+    Directory,
+    Link(PathBuf),
+    Other,
+}
+
+/// What a directory holds, by the name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The name.
+    pub name: String,
+    /// Whether it is a directory, not a link to one.
+    pub is_directory: bool,
+    /// Whether it is a regular file, not a link to one.
+    pub is_file: bool,
+}
+
+/// A root file system: this machine's, or a folder that holds another's.
+#[derive(Debug, Clone)]
+pub struct Root {
+    directory: PathBuf,
+    nodes: RefCell<HashMap<PathBuf, Node>>,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Directory => "directory",
+            Self::Link(_) => "link",
+            Self::Other => "other",
+        })
+    }
+}
+
+impl Root {
+    /// This machine's root.
+    pub fn of_this_machine() -> Self {
+        Self { directory: PathBuf::from("/"), nodes: RefCell::default() }
+    }
+
+    /// The root that a folder holds.
+    ///
+    /// # Errors
+    ///
+    /// Where the directory does not exist or is none.
+    pub fn at(directory: &Path) -> io::Result<Self> {
+        let directory = fs::canonicalize(directory)?;
+        if !fs::metadata(&directory)?.is_dir() {
+            return Err(Errno::NOTDIR.into());
+        }
+        Ok(Self { directory, nodes: RefCell::default() })
+    }
+
+    /// The folder, as a path of this machine.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Whether this is the root of this machine itself.
+    pub fn is_this_machine(&self) -> bool {
+        self.directory == Path::new("/")
+    }
+
+    /// The path without any link in it, absolute inside this root, that `path` (absolute, or relative
+    /// to the root) leads to.
+    ///
+    /// # Errors
+    ///
+    /// Where there is nothing, or the way there is blocked.
+    pub fn resolve(&self, path: &Path) -> Result<PathBuf, WalkError> {
+        if path.as_os_str().len() >= MAXIMUM_PATH {
+            return Err(WalkError::TooLong);
+        }
+        let mut walked = PathBuf::from("/");
+        let mut ahead: Vec<PathBuf> = components_reversed(path);
+        let mut links = 0;
+        while let Some(component) = ahead.pop() {
+            if component == Path::new("..") {
+                walked.pop();
+                continue;
+            }
+            let next = walked.join(&component);
+            match self.node(&next)? {
+                Node::Directory => walked = next,
+                Node::Other if ahead.is_empty() => walked = next,
+                Node::Other => return Err(WalkError::NotDirectory),
+                Node::Link(target) => {
+                    links += 1;
+                    if links > MAXIMUM_LINKS {
+                        return Err(WalkError::Loop);
+                    }
+                    if target.is_absolute() {
+                        walked = PathBuf::from("/");
+                    }
+                    ahead.extend(components_reversed(&target));
+                }
+            }
+        }
+        Ok(walked)
+    }
+
+    /// Opens the regular file at `path`, for reading; what is no regular file is never opened, so that
+    /// no pipe or device can block or be disturbed.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no such file or it may not be read.
+    pub fn open(&self, path: &Path) -> Result<(File, Identity), WalkError> {
+        let place = self.outside(&self.resolve(path)?);
+        let metadata = fs::symlink_metadata(&place)?;
+        if metadata.file_type().is_socket() {
+            return Err(WalkError::Io(Errno::NXIO.into()));
+        }
+        if !metadata.is_file() {
+            return Err(WalkError::NotRegular);
+        }
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(place)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(WalkError::NotRegular);
+        }
+        Ok((file, Identity::of(&metadata)))
+    }
+
+    /// The bytes of the object at `path`, as far as the loader reads them ([`content::object`]).
+    ///
+    /// # Errors
+    ///
+    /// As [`Root::open`].
+    pub fn object(&self, path: &Path) -> Result<(Bytes, Identity), WalkError> {
+        let (file, identity) = self.open(path)?;
+        let name = path.file_name().map(OsStr::as_encoded_bytes).unwrap_or_default();
+        Ok((content::object(&file, name)?, identity))
+    }
+
+    /// The bytes of the regular file at `path`; of a script its beginning ([`content::whole`]).
+    ///
+    /// # Errors
+    ///
+    /// As [`Root::open`].
+    pub fn read(&self, path: &Path) -> Result<Bytes, WalkError> {
+        Ok(content::whole(&self.open(path)?.0)?)
+    }
+
+    /// The content of a small file at `path`, read rather than mapped: files of `/proc` and `/sys` have no
+    /// size of their own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Root::open`], or where it is no text.
+    pub fn read_text(&self, path: &Path) -> Result<String, WalkError> {
+        const MOST: u64 = 1024 * 1024;
+        let mut text = String::new();
+        self.open(path)?.0.take(MOST).read_to_string(&mut text)?;
+        Ok(text)
+    }
+
+    /// The names in the folder at `path`, sorted; none where there is no such folder.
+    pub fn names(&self, path: &Path) -> Vec<String> {
+        let Ok(folder) = self.resolve(path) else { return Vec::new() };
+        let entries = fs::read_dir(self.outside(&folder)).into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries.map(|entry| raw::of_path(entry.file_name())).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The names in the directory at `path`, sorted; `None` where it cannot be
+    /// listed.
+    pub fn listing(&self, path: &Path) -> Option<Vec<String>> {
+        let directory = self.resolve(path).ok()?;
+        let entries = fs::read_dir(self.outside(&directory)).ok()?.collect::<io::Result<Vec<_>>>().ok()?;
+        let mut names: Vec<String> =
+            entries.into_iter().map(|entry| raw::of_path(entry.file_name())).collect();
+        names.sort_unstable();
+        Some(names)
+    }
+
+    /// What is in the directory at `path`, sorted by name, links not followed; nothing where it cannot be listed.
+    pub fn entries(&self, path: &Path) -> Vec<Entry> {
+        let Ok(directory) = self.resolve(path) else { return Vec::new() };
+        let entries = fs::read_dir(self.outside(&directory)).into_iter().flatten().flatten();
+        let entry = |entry: fs::DirEntry| {
+            let kind = entry.file_type().ok()?;
+            let name = raw::of_path(entry.file_name());
+            Some(Entry { name, is_directory: kind.is_dir(), is_file: kind.is_file() })
+        };
+        let mut all: Vec<Entry> = entries.filter_map(entry).collect();
+        all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// What the file system says of the file or folder at `path`, links followed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Root::resolve`].
+    pub fn metadata(&self, path: &Path) -> Result<Metadata, WalkError> {
+        Ok(fs::symlink_metadata(self.outside(&self.resolve(path)?))?)
+    }
+
+    /// Whether the path leads to a directory.
+    pub fn is_directory(&self, path: &Path) -> bool {
+        self.metadata(path).is_ok_and(|metadata| metadata.is_dir())
+    }
+
+    /// Whether the path leads to a directory that one may change to: this user on this machine.
+    pub fn has_directory(&self, path: &Path) -> bool {
+        let place = self.resolve(path).map(|inside| self.outside(&inside));
+        place.is_ok_and(|place| place.is_dir() && (!self.is_this_machine() || may_execute(&place)))
+    }
+
+    /// Whether the path leads to a regular file that may be executed: by this user on this machine, by
+    /// anyone in another root.
+    pub fn is_executable(&self, path: &Path) -> bool {
+        let Ok(place) = self.resolve(path).map(|inside| self.outside(&inside)) else { return false };
+        let Ok(metadata) = fs::symlink_metadata(&place) else { return false };
+        let may_be = metadata.is_file() && metadata.mode() & 0o111 != 0;
+        may_be && (!self.is_this_machine() || may_execute(&place))
+    }
+
+    /// Whether the file at a path lies on a file system of this machine from which nothing is executed.
+    pub fn is_noexec(&self, path: &Path) -> bool {
+        self.is_this_machine() && self.open(path).is_ok_and(|(file, _)| is_noexec(&file))
+    }
+
+    /// What the file at a path says of the privileges of those who start it.
+    pub fn privileges(&self, path: &Path) -> Option<FilePrivileges> {
+        let place = self.outside(&self.resolve(path).ok()?);
+        let metadata = fs::symlink_metadata(&place).ok()?;
+        Some(FilePrivileges::of(&place, &metadata))
+    }
+
+    /// A path of this root as a path of this machine. `inside` must be free of links.
+    fn outside(&self, inside: &Path) -> PathBuf {
+        self.directory.join(inside.strip_prefix("/").unwrap_or(inside))
+    }
+
+    fn node(&self, inside: &Path) -> Result<Node, WalkError> {
+        if let Some(node) = self.nodes.borrow().get(inside) {
+            return Ok(node.clone());
+        }
+        let place = self.outside(inside);
+        let kind = fs::symlink_metadata(&place)?.file_type();
+        let node = if kind.is_dir() {
+            Node::Directory
+        } else if kind.is_symlink() {
+            Node::Link(fs::read_link(&place)?)
+        } else {
+            debug_assert!(
+                kind.is_file()
+                    || kind.is_fifo()
+                    || kind.is_socket()
+                    || kind.is_char_device()
+                    || kind.is_block_device()
+            );
+            Node::Other
+        };
+        self.nodes.borrow_mut().insert(inside.to_owned(), node.clone());
+        Ok(node)
+    }
+}
+
+/// Whether this user may execute the file at a path of this machine, links followed (access(2), which counts
+/// mount options too).
+pub fn may_execute(path: &Path) -> bool {
+    use rustix::fs::{Access, AtFlags, CWD};
+    rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS).is_ok()
+}
+
+/// Whether a file lies on a file system that is mounted so that nothing on it is executed or mapped to be.
+pub fn is_noexec(file: &File) -> bool {
+    let flags = rustix::fs::fstatvfs(file).map(|system| system.f_flag);
+    flags.is_ok_and(|flags| flags.contains(rustix::fs::StatVfsMountFlags::NOEXEC))
+}
+
+/// The names and `..` of a path, last first.
+fn components_reversed(path: &Path) -> Vec<PathBuf> {
+    let kept = path.components().rev().filter(|c| matches!(c, Component::Normal(_) | Component::ParentDir));
+    kept.map(|component| PathBuf::from(component.as_os_str())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// A root with a file `etc/inside` and whatever links the test makes.
+    fn root() -> (tempfile::TempDir, Root) {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("etc")).unwrap();
+        fs::write(folder.path().join("etc/inside"), "in").unwrap();
+        let root = Root::at(folder.path()).unwrap();
+        (folder, root)
+    }
+
+    #[test]
+    fn links_and_parents_never_lead_out_of_the_root() {
+        let (folder, root) = root();
+        symlink("/etc/inside", folder.path().join("absolute")).unwrap();
+        symlink("../../../../etc/inside", folder.path().join("climbing")).unwrap();
+        symlink("/", folder.path().join("etc/top")).unwrap();
+        for path in ["/absolute", "climbing", "/etc/top/etc/top/absolute", "/../../etc/inside"] {
+            assert_eq!(root.resolve(Path::new(path)).unwrap(), Path::new("/etc/inside"), "{path}");
+            assert_eq!(&root.read(Path::new(path)).unwrap()[..], b"in");
+        }
+        symlink("/etc/passwd", folder.path().join("passwd")).unwrap();
+        assert!(matches!(root.open(Path::new("/passwd")), Err(WalkError::NotFound)));
+    }
+
+    #[test]
+    fn a_path_that_the_kernel_would_not_take_leads_nowhere() {
+        let (_folder, root) = root();
+        assert!(root.resolve(Path::new(&"etc/../".repeat(100))).is_ok());
+        assert!(matches!(root.resolve(Path::new(&"etc/../".repeat(1_000_000))), Err(WalkError::TooLong)));
+    }
+
+    #[test]
+    fn loops_files_as_directories_and_pipes_are_errors() {
+        let (folder, root) = root();
+        symlink("b", folder.path().join("a")).unwrap();
+        symlink("a", folder.path().join("b")).unwrap();
+        assert!(matches!(root.resolve(Path::new("/a")), Err(WalkError::Loop)));
+        assert!(matches!(root.resolve(Path::new("/etc/inside/x")), Err(WalkError::NotDirectory)));
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        assert!(matches!(root.open(Path::new("/pipe")), Err(WalkError::NotRegular)));
+        assert!(matches!(root.open(Path::new("/etc")), Err(WalkError::NotRegular)));
+    }
+}

@@ -1,0 +1,51 @@
+//! What the dynamic loader would do with a program on a machine, from files alone, and why it would fail.
+//!
+//! Nothing is executed. A program is checked against a root file system like this:
+//!
+//! ```
+//! use compat_loader::check::{Host, Options, Verdict, check_application};
+//! use compat_loader::generate;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let program = tempfile::NamedTempFile::new()?;
+//! std::fs::write(program.path(), "#!/opt/app/bin/python3\nprint('hello')\n")?;
+//! # std::fs::set_permissions(program.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+//! let root = tempfile::tempdir()?;
+//!
+//! let host = Host::at(root.path(), &Options::default())?;
+//! let application = generate::read(&generate::Options {
+//!     paths: vec![program.path().to_owned()],
+//!     ..generate::Options::default()
+//! })?
+//! .application;
+//! let report = check_application(&application, &host);
+//!
+//! assert_eq!(report.verdict, Verdict::Incompatible);
+//! assert_eq!(report.findings.len(), 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`generate::generate`] writes what a program needs as a document, and [`check::check`] judges a host by it
+//! with the same result. The modules, from the ground up; lower ones never import higher ones:
+//!
+//! - [`elf`]: bytes of one object -> its facts; [`script`]: bytes of a script -> what it starts;
+//!   [`spec`]: the specification document;
+//! - [`host`]: a root file system as the loader sees it;
+//! - [`loader`]: what `ld.so` would do;
+//! - [`generate`]: objects -> specification; [`check`]: specification x host -> report.
+
+#![forbid(unsafe_code)]
+#![warn(clippy::print_stdout, clippy::print_stderr, clippy::dbg_macro)]
+
+// The objects made for tests are shared with other crates, and name this crate as they do.
+#[cfg(test)]
+extern crate self as compat_loader;
+
+pub mod check;
+pub mod elf;
+pub mod generate;
+pub mod host;
+pub mod loader;
+pub mod script;
+pub mod spec;

@@ -1,0 +1,402 @@
+//! Symbols: every reference of every relocation against the global scope.
+//!
+//! Source: `_dl_lookup_symbol_x` in glibc's `elf/dl-lookup.c`; musl `find_sym` and `do_relocs`.
+//!
+//! What is asked is whether a reference is satisfied by any object of the scope, so the order of the
+//! scope does not matter, and the answer for one pair of objects is the same in every program that
+//! loads both. [`Memo`] keeps these answers: over a whole system each pair is looked at once. A
+//! reference with a version is looked for in the library that the version names before all others.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::elf::{Import, Machine, Uses, VersionRule, Wanted};
+use crate::host::DynamicLoader;
+use crate::loader::effort::Budget;
+use crate::loader::vdso::Vdso;
+use crate::loader::{
+    EdgeOutcome, Effort, Facts, LeftToProgram, Load, LoadedObject, Memory, Problem, version,
+};
+use compat_sys::raw;
+
+/// What a look-up in an object's file takes of the budget.
+const COST_OF_LOOK_UP: usize = 1;
+/// What a look-up in an object of a document takes.
+const COST_OF_LISTED: usize = 2;
+/// What asking an object takes whose answer is known, besides an eighth of the answer.
+const COST_OF_ANSWER: usize = 8;
+/// How many libraries get a group of their own. The group tells only who is asked first.
+const MOST_GROUPS: usize = 256;
+/// How much of the answers is remembered, in references.
+const MOST_REMEMBERED: usize = 1 << 23;
+
+/// Adds the symbols that are defined nowhere. For a library on its own (`is_program` is false), what it and
+/// its libraries want is left to the program that will load it, unless a loaded library is named for it.
+pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, memory: &Memory) {
+    let known = Known::of(load);
+    let (memo, budget) = (&memory.bindings, &memory.budget);
+    let by_name = load.by_name();
+    let lazy_descriptors = load.lazy_descriptors;
+    let ignores_versions = loader.is_musl();
+    let scope = Scope { objects: &load.objects, by_name, ignores_versions, lazy_descriptors, memo, budget };
+    let stops_without_versions = !loader.is_musl() && loader.is_older_than(2, 41);
+    let mut problems = Vec::new();
+    let mut left: BTreeMap<usize, LeftToProgram> = BTreeMap::new();
+    for index in relocation_order(load, loader.is_musl()) {
+        let object = &load.objects[index];
+        let visible = if index < load.global { load.global } else { load.objects.len() };
+        let unsatisfied = scope.unsatisfied(object, visible);
+        if budget.exceeded().is_some() {
+            // Whoever was not asked may have them.
+            break;
+        }
+        for import in unsatisfied {
+            let import = object.facts.import(import as usize);
+            if known.explains(object, &import) || scope.kernel_satisfies(&import, visible) {
+                continue;
+            }
+            if !budget.spend(Effort::Problems, size(object, &import)) {
+                break;
+            }
+            let names_loaded =
+                import.version.is_some_and(|version| scope.position(version.library).is_some());
+            if !is_program && !names_loaded {
+                let symbols = Vec::new();
+                let new = || LeftToProgram { object: object.shown.clone(), symbols };
+                let of_object = left.entry(index).or_insert_with(new);
+                of_object.symbols.push(raw::string(import.name));
+                continue;
+            }
+            problems.push(missing(object, &import, scope.is_lazy(object, &import)));
+        }
+        if loader.is_musl() {
+            problems.extend(scope.own_not_found(object, visible));
+        }
+        if stops_without_versions && !object.facts.names_only {
+            let versionless = scope.versionless(object);
+            problems.extend(versionless.into_iter().take_while(|_| budget.exceeded().is_none()));
+        }
+    }
+    load.problems.extend(problems);
+    load.left_to_program = left.into_values().collect();
+}
+
+/// The order in which objects are relocated: glibc from the last loaded to the program, musl the libraries
+/// first and the program last.
+fn relocation_order(load: &Load, is_musl: bool) -> Vec<usize> {
+    let count = load.objects.len();
+    match is_musl {
+        true => (1..count).chain(0..count.min(1)).collect(),
+        false => load.relocated((0..count).collect()),
+    }
+}
+
+/// Whether the loader binds thread-local variables that are reached by descriptors at their first use:
+/// `elf_machine_lazy_rel` does in glibc before 2.34 on x86, and before 2.27 on Arm.
+pub(super) fn is_lazy_about_descriptors(load: &Load, loader: &DynamicLoader) -> bool {
+    let Some(program) = load.objects.first().filter(|_| !loader.is_musl()) else { return false };
+    // A loader before 2.33 does not say of which version it is.
+    let libc = || load.by_name().get("libc.so.6").map(|index| Arc::clone(&load.objects[*index].facts));
+    let minor = || version::minor_of_release(libc()?.release.as_deref()?);
+    match program.facts.machine {
+        Machine::X86_64 | Machine::I386 => loader.is_older_than(2, 34),
+        Machine::AARCH64 | Machine::ARM => {
+            loader.is_older_than(2, 27) && minor().is_some_and(|minor| minor < 27)
+        }
+        _ => false,
+    }
+}
+
+/// About how many bytes it takes to tell that a symbol is missing.
+fn size(object: &LoadedObject, import: &Import<'_>) -> usize {
+    let version = import.version.map_or(0, |version| version.library.len() + version.name.len());
+    64 + object.shown.len() + import.name.len() + version
+}
+
+fn missing(object: &LoadedObject, import: &Import<'_>, lazy: bool) -> Problem {
+    Problem::SymbolMissing {
+        symbol: raw::string(import.name),
+        version: import.version.map(|version| version.name.to_owned()),
+        library: import.version.map(|version| version.library.to_owned()),
+        wanted_by: object.shown.clone(),
+        lazy,
+    }
+}
+
+/// Answers that hold in every program.
+#[derive(Debug, Default)]
+pub(super) struct Memo {
+    /// The strong references of an object, by its number.
+    references: RefCell<HashMap<u64, Rc<References>>>,
+    /// Which references of a group one object leaves unsatisfied.
+    leftovers: RefCell<HashMap<Question, Rc<[u32]>>>,
+    /// How many references these answers have, each answer being one more.
+    remembered: Cell<usize>,
+}
+
+/// The object that wants, the group of its references, the object that is asked, whether versions are
+/// ignored, whether the one that is asked is the program.
+type Question = (u64, usize, u64, bool, bool);
+
+/// The references of one object that must be satisfied, by the library that they name.
+#[derive(Debug)]
+struct References {
+    /// The library, and indices of imports; the last group names none.
+    groups: Vec<(Option<String>, Rc<[u32]>)>,
+    /// The same of those that need not be satisfied, with libraries that they name.
+    weak: Vec<(String, Rc<[u32]>)>,
+}
+
+impl References {
+    fn of(facts: &Facts) -> Self {
+        let mut named: Vec<(String, Vec<u32>)> = Vec::new();
+        let mut known: HashMap<&str, usize> = HashMap::new();
+        let mut unnamed = Vec::new();
+        let mut weak: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+        for index in 0..facts.import_count() {
+            let import = facts.import(index);
+            let Ok(number) = u32::try_from(index) else { break };
+            if import.weak {
+                if let Some(version) = import.version.filter(|version| !version.library.is_empty()) {
+                    weak.entry(version.library.to_owned()).or_default().push(number);
+                }
+                continue;
+            }
+            match import.version.filter(|version| !version.library.is_empty()) {
+                Some(version) => match known.get(version.library) {
+                    Some(group) => named[*group].1.push(number),
+                    None if named.len() < MOST_GROUPS => {
+                        known.insert(version.library, named.len());
+                        named.push((version.library.to_owned(), vec![number]));
+                    }
+                    None => unnamed.push(number),
+                },
+                None => unnamed.push(number),
+            }
+        }
+        let mut groups: Vec<_> =
+            named.into_iter().map(|(library, group)| (Some(library), group.into())).collect();
+        groups.push((None, unnamed.into()));
+        let weak = weak.into_iter().take(MOST_GROUPS).map(|(library, group)| (library, group.into()));
+        Self { groups, weak: weak.collect() }
+    }
+}
+
+impl Memo {
+    fn remember(&self, question: Question, leftover: &Rc<[u32]>) {
+        let remembered = self.remembered.get() + 1 + leftover.len();
+        if remembered <= MOST_REMEMBERED {
+            self.remembered.set(remembered);
+            self.leftovers.borrow_mut().insert(question, Rc::clone(leftover));
+        }
+    }
+}
+
+struct Scope<'a> {
+    objects: &'a [LoadedObject],
+    by_name: HashMap<&'a str, usize>,
+    ignores_versions: bool,
+    lazy_descriptors: bool,
+    memo: &'a Memo,
+    budget: &'a Budget,
+}
+
+impl Scope<'_> {
+    /// The references of an object that none of the first `visible` objects satisfies, in the order of
+    /// its imports.
+    fn unsatisfied(&self, object: &LoadedObject, visible: usize) -> Vec<u32> {
+        let references = self.references(&object.facts);
+        let mut unsatisfied = Vec::new();
+        for (number, (library, group)) in references.groups.iter().enumerate() {
+            if group.is_empty() {
+                continue;
+            }
+            let named = library.as_deref().and_then(|library| self.position(library));
+            let named = named.filter(|index| *index < visible);
+            let others = (0..visible).filter(|index| Some(*index) != named);
+            unsatisfied.extend(self.left_by_all(
+                &object.facts,
+                number,
+                group,
+                named.into_iter().chain(others),
+            ));
+        }
+        unsatisfied.sort_unstable();
+        unsatisfied
+    }
+
+    /// Whether a reference binds to the kernel's own object, which is in the scope of those that need it.
+    fn kernel_satisfies(&self, import: &Import<'_>, visible: usize) -> bool {
+        let Some(program) = self.objects.first() else { return false };
+        let needs_it = |object: &LoadedObject| object.edges.iter().any(|e| e.outcome == EdgeOutcome::Kernel);
+        Vdso::of(program.facts.machine, program.facts.class).satisfies(import)
+            && self.objects[..visible].iter().any(needs_it)
+    }
+
+    /// Whether a reference is looked up at the first call or use only.
+    fn is_lazy(&self, object: &LoadedObject, import: &Import<'_>) -> bool {
+        let uses = import.uses;
+        let is_lazy = uses.is_lazy() || (self.lazy_descriptors && uses.is_lazy_with_descriptors());
+        is_lazy && !self.ignores_versions && !object.facts.flags.bind_now
+    }
+
+    /// Versioned references of an object that reach a library of the right name whose definitions carry
+    /// no versions.
+    fn versionless(&self, object: &LoadedObject) -> Vec<Problem> {
+        let references = self.references(&object.facts);
+        let strong = references.groups.iter().map(|(library, group)| (library.as_deref(), group));
+        let weak = references.weak.iter().map(|(library, group)| (Some(library.as_str()), group));
+        let named = strong.chain(weak).enumerate().filter_map(|(number, (library, group))| {
+            let position = self.position(library?)?;
+            let provider = &self.objects[position];
+            (!provider.facts.has_symbol_versions() && !provider.facts.names_only)
+                .then_some((number, group, position, provider))
+        });
+        let mut problems = Vec::new();
+        for (number, group, position, provider) in named {
+            let earlier = self.left_by_all(&object.facts, number, group, 0..position);
+            let own = self.left_by(&object.facts, number, group, position);
+            let reach = earlier.iter().filter(|index| own.binary_search(index).is_err());
+            let imports: Vec<_> = reach.map(|index| object.facts.import(*index as usize)).collect();
+            let Some(first) = imports.first() else { continue };
+            problems.push(Problem::VersionlessProvider {
+                library: first.version.map_or_else(String::new, |version| version.library.to_owned()),
+                path: provider.shown.clone(),
+                wanted_by: object.shown.clone(),
+                symbol: raw::string(first.name),
+                lazy: imports.iter().all(|import| self.is_lazy(object, import)),
+            });
+        }
+        problems
+    }
+
+    /// What an object looks up of its own and musl's loader finds nowhere: it takes no definition that only
+    /// references to its version bind to, and knows no indirect functions.
+    fn own_not_found(&self, object: &LoadedObject, visible: usize) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for import in object.facts.own_references() {
+            let wanted = Wanted { version: VersionRule::Ignored, ..Wanted::of(&import) };
+            let satisfies = |other: &LoadedObject| {
+                self.budget.spend(Effort::Symbols, COST_OF_ANSWER);
+                other.facts.names_only || other.facts.satisfies(&wanted)
+            };
+            if satisfies(object) || self.budget.exceeded().is_some() {
+                continue;
+            }
+            if !self.objects[..visible].iter().any(satisfies) {
+                self.budget.spend(Effort::Problems, size(object, &import));
+                // It knows no versions, and names none.
+                problems.push(missing(object, &Import { version: None, ..import }, false));
+            }
+        }
+        problems
+    }
+
+    fn references(&self, facts: &Facts) -> Rc<References> {
+        let mut known = self.memo.references.borrow_mut();
+        Rc::clone(known.entry(facts.number).or_insert_with(|| Rc::new(References::of(facts))))
+    }
+
+    fn position(&self, library: &str) -> Option<usize> {
+        self.by_name.get(library).copied()
+    }
+
+    /// What is left of a group when every object has been asked.
+    fn left_by_all(
+        &self,
+        facts: &Facts,
+        number: usize,
+        group: &Rc<[u32]>,
+        providers: impl Iterator<Item = usize>,
+    ) -> Vec<u32> {
+        let mut left: Option<Vec<u32>> = None;
+        for provider in providers {
+            if self.budget.exceeded().is_some() {
+                break;
+            }
+            let leftover = self.left_by(facts, number, group, provider);
+            match &mut left {
+                None => left = Some(leftover.to_vec()),
+                Some(left) => left.retain(|index| leftover.binary_search(index).is_ok()),
+            }
+            if left.as_ref().is_some_and(Vec::is_empty) {
+                break;
+            }
+        }
+        left.unwrap_or_else(|| group.to_vec())
+    }
+
+    /// What one object leaves unsatisfied of a whole group.
+    fn left_by(&self, facts: &Facts, number: usize, group: &Rc<[u32]>, provider: usize) -> Rc<[u32]> {
+        let asked = &self.objects[provider].facts;
+        if asked.names_only {
+            // What it defines is not known, and it is as good as everything: names are all that is asked.
+            return Rc::from([]);
+        }
+        let question = (facts.number, number, asked.number, self.ignores_versions, provider == 0);
+        if let Some(known) = self.memo.leftovers.borrow().get(&question) {
+            self.budget.spend(Effort::Symbols, COST_OF_ANSWER + known.len() / 8);
+            return Rc::clone(known);
+        }
+        let cost = if asked.object().is_some() { COST_OF_LOOK_UP } else { COST_OF_LISTED };
+        if !self.budget.spend(Effort::Symbols, COST_OF_ANSWER + cost * group.len()) {
+            return Rc::clone(group);
+        }
+        let satisfies = |index: &&u32| {
+            let import = facts.import(**index as usize);
+            let mut wanted = Wanted::of(&import);
+            if self.ignores_versions {
+                wanted.version = VersionRule::Ignored;
+            }
+            // A copy relocation looks for the variable everywhere but in the program.
+            let passed_over = provider == 0 && import.uses.contains(Uses::COPY);
+            !passed_over && asked.satisfies(&wanted)
+        };
+        let leftover: Rc<[u32]> = group.iter().filter(|index| !satisfies(index)).copied().collect();
+        self.memo.remember(question, &leftover);
+        leftover
+    }
+}
+
+/// What earlier problems already explain: a symbol of a library or version that is missing.
+struct Known {
+    libraries: HashSet<String>,
+    /// By the object that wants it: the library and the version.
+    versions: HashMap<String, HashSet<(String, String)>>,
+}
+
+impl Known {
+    fn of(load: &Load) -> Self {
+        let mut known = Self { libraries: HashSet::new(), versions: HashMap::new() };
+        for problem in &load.problems {
+            match problem {
+                Problem::LibraryMissing { library, .. }
+                | Problem::HostLibraryMissing { library, .. }
+                | Problem::LibraryUnusable { library, .. } => {
+                    known.libraries.insert(library.clone());
+                }
+                Problem::VersionMissing { library, version, wanted_by, .. } => {
+                    let of_object = known.versions.entry(wanted_by.clone()).or_default();
+                    of_object.insert((library.clone(), version.clone()));
+                }
+                _ => {}
+            }
+        }
+        known
+    }
+
+    fn explains(&self, object: &LoadedObject, import: &Import<'_>) -> bool {
+        match import.version {
+            Some(version) => {
+                self.libraries.contains(version.library)
+                    || self.versions.get(&object.shown).is_some_and(|known| {
+                        known.contains(&(version.library.to_owned(), version.name.to_owned()))
+                    })
+            }
+            // Without a version it may well have been in a library that is missing.
+            None => !self.libraries.is_empty(),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Which object each symbol would be bound from.
+//!
+//! Source: `_dl_lookup_symbol_x` and `_dl_setup_hash` in glibc's `elf/dl-lookup.c`, `RESOLVE_MAP` in
+//! `elf/dynamic-link.h`; musl `find_sym`.
+//!
+//! Unlike [`crate::loader::binding`], which only asks whether a reference is satisfied by any object, this
+//! follows the order of the scope, and looks at the references to an object's own symbols too: another
+//! object may come first. It costs more and runs on request only.
+
+use std::ops::Range;
+
+use crate::elf::{Import, Uses, VersionRule, Wanted, gnu_hash};
+use crate::loader::{Load, LoadedObject, Rule};
+use compat_sys::raw;
+
+/// Where the symbols of one object would be bound from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bindings {
+    /// The object, by its index.
+    pub object: usize,
+    /// Its references, in the order of its symbol table.
+    pub bound: Vec<Bound>,
+}
+
+/// One reference and the object that it would be bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// The symbol.
+    pub symbol: String,
+    /// The version wanted.
+    pub version: Option<String>,
+    /// The object that defines it, by its index; `None` when nothing does.
+    pub provider: Option<usize>,
+    /// It may be absent.
+    pub weak: bool,
+    /// Only called: bound at the first call, unless all are bound at start.
+    pub lazy: bool,
+    /// Copied into the program.
+    pub copy: bool,
+}
+
+impl Load {
+    /// Where every symbol of every object would be bound from.
+    pub fn bindings(&self) -> Vec<Bindings> {
+        let of_object = |object: usize| Bindings { object, bound: self.bindings_of(object) };
+        (0..self.objects.len()).map(of_object).collect()
+    }
+
+    /// The indices of each program and the objects loaded with it: more than one for a script that
+    /// starts one program through another.
+    pub fn programs(&self) -> Vec<Range<usize>> {
+        let is_start = |object: &LoadedObject| object.rule == Rule::Program && object.loaded_by.is_none();
+        let starts = self.objects.iter().enumerate().filter(|(_, object)| is_start(object));
+        let mut starts: Vec<usize> = starts.map(|(index, _)| index).collect();
+        starts.push(self.objects.len());
+        starts.windows(2).map(|pair| pair[0]..pair[1]).collect()
+    }
+
+    fn bindings_of(&self, object: usize) -> Vec<Bound> {
+        let programs = self.programs();
+        let Some(program) = programs.into_iter().find(|program| program.contains(&object)) else {
+            return Vec::new();
+        };
+        let mut bound = Vec::new();
+        for import in self.objects[object].facts.references() {
+            let mut last = None;
+            for uses in classes(import.uses) {
+                let one = Import { uses, ..import.clone() };
+                let found = self.bind(object, &one, program.clone());
+                // The same answer for two kinds of relocation is told once.
+                if last != Some((found.provider, found.copy)) {
+                    last = Some((found.provider, found.copy));
+                    let lazy = match self.lazy_descriptors {
+                        true => import.uses.is_lazy_with_descriptors(),
+                        false => import.uses.is_lazy(),
+                    };
+                    bound.push(Bound { lazy, ..found });
+                }
+            }
+        }
+        bound
+    }
+
+    fn bind(&self, object: usize, import: &Import<'_>, program: Range<usize>) -> Bound {
+        let copy = import.uses.contains(Uses::COPY);
+        Bound {
+            symbol: raw::string(import.name),
+            version: import.version.map(|version| version.name.to_owned()),
+            provider: self.provider(object, import, program),
+            weak: import.weak,
+            lazy: false,
+            copy,
+        }
+    }
+
+    /// The first object that defines a symbol, of those that the object with an index sees.
+    pub(super) fn first_definition(&self, object: usize, name: &[u8]) -> Option<usize> {
+        let end = if object < self.global { self.global } else { self.objects.len() };
+        let rules = [VersionRule::Unversioned, VersionRule::Ignored];
+        let wanted =
+            rules.map(|version| Wanted { name, gnu_hash: gnu_hash(name), version, accept_undefined: false });
+        let defines = |index: &usize| {
+            let facts = &self.objects[*index].facts;
+            wanted.iter().any(|wanted| facts.satisfies(wanted))
+        };
+        (0..end).find(defines)
+    }
+
+    /// The first object of the scope that satisfies a reference.
+    fn provider(&self, object: usize, import: &Import<'_>, program: Range<usize>) -> Option<usize> {
+        if import.protected {
+            return Some(object);
+        }
+        let mut wanted = Wanted::of(import);
+        if self.ignores_versions {
+            wanted.version = VersionRule::Ignored;
+        }
+        // What a program opens later does not become part of the scope of those before it.
+        let end = if object < self.global { self.global.min(program.end) } else { program.end };
+        let own_first = self.objects[object].facts.flags.symbolic && !self.ignores_versions;
+        let scope = own_first.then_some(object).into_iter().chain(program.start..end);
+        let copy = import.uses.contains(Uses::COPY);
+        let mut candidates = scope.filter(|candidate| !(copy && *candidate == object));
+        candidates.find(|candidate| self.objects[*candidate].facts.satisfies(&wanted))
+    }
+}
+
+/// The kinds of relocation that are looked up differently (`elf_machine_type_class`).
+fn classes(uses: Uses) -> impl Iterator<Item = Uses> {
+    [Uses::COPY, Uses::DATA, Uses::JUMP_SLOT, Uses::TLS, Uses::DESCRIPTOR]
+        .into_iter()
+        .filter(move |class| uses.contains(*class))
+}

@@ -1,0 +1,558 @@
+//! What the loader reads of one object, whether from its file or from a specification.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crate::elf::{
+    self, Class, Dependency, Flags, IdentificationFault, Import, IsaLevel, KernelVersion, Kind, Layout,
+    Machine, Uses, VersionReference, VersionRule, Wanted, gnu_hash,
+};
+use crate::loader::mark;
+use crate::loader::specified::{
+    has_unknown, specified_dependencies, specified_identification, specified_initial_exec, specified_layout,
+    specified_thread_local, specified_versions,
+};
+use crate::spec;
+use compat_sys::raw;
+
+/// What kind of object it is to the loader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// An executable for fixed addresses (`ET_EXEC`).
+    FixedExecutable,
+    /// A position-independent executable.
+    Executable,
+    /// A shared library.
+    Library,
+    /// Neither executable nor library (`ET_REL`, `ET_CORE`).
+    Other,
+}
+
+/// The facts of one object.
+#[derive(Debug)]
+pub struct Facts {
+    /// The machine it is for.
+    pub machine: Machine,
+    /// The width of its addresses.
+    pub class: Class,
+    /// Most significant byte first.
+    pub big_endian: bool,
+    /// `EI_OSABI`.
+    pub os_abi: u8,
+    /// What glibc's loader would object to in its first bytes.
+    pub identification: Option<IdentificationFault>,
+    /// Its segments; `None` where a document says nothing of them because every kernel and loader maps them.
+    pub layout: Option<Layout>,
+    /// Nobody has the permission to execute its file.
+    pub not_executable: bool,
+    /// This user may not execute its file on this machine.
+    pub denied: bool,
+    /// On this machine its file lies on a file system from which nothing is executed (`noexec`).
+    pub on_noexec: bool,
+    /// A document says something of it that this program does not know.
+    pub has_unknown: bool,
+    /// What it is.
+    pub form: Form,
+    /// Whether it has a dynamic section.
+    pub has_dynamic_section: bool,
+    /// The loader it names.
+    pub interpreter: Option<String>,
+    /// Its own name.
+    pub soname: Option<String>,
+    /// What it needs, in order.
+    pub needed: Vec<Dependency>,
+    /// `DT_RPATH`.
+    pub rpath: Option<String>,
+    /// `DT_RUNPATH`.
+    pub runpath: Option<String>,
+    /// Flags of the dynamic section.
+    pub flags: Flags,
+    /// The x86-64 levels it says it needs.
+    pub isa: Option<IsaLevel>,
+    /// What its toolchain says it was built for beyond the least CPU of its machine, as `KEY=VALUE`.
+    pub cpu: Vec<String>,
+    /// The tool that packed it: it unpacks another program and runs that.
+    pub packed_by: Option<String>,
+    /// The oldest kernel it was built for.
+    pub kernel: Option<KernelVersion>,
+    /// A static program that ends on a kernel older than that.
+    pub checks_kernel: bool,
+    /// Its build-id in hexadecimal.
+    pub build_id: Option<String>,
+    /// It runs with raised privileges if somebody else than its owner starts it.
+    pub secure: bool,
+    /// Whether it runs with raised privileges if this process starts it on this machine, if that is known.
+    pub secure_here: Option<bool>,
+    /// It asks for an executable stack.
+    pub executable_stack: bool,
+    /// Its thread-local segment.
+    pub thread_local: Option<elf::ThreadLocal>,
+    /// Nothing is known of its versions and symbols.
+    pub names_only: bool,
+    /// The release of the C library that it is, when it is one or its loader.
+    pub release: Option<String>,
+    /// The versions it needs: library, then version and whether it may be absent.
+    pub version_needs: Vec<(String, Vec<(String, bool)>)>,
+    /// The versions it defines, base version left out; `None` without such a table.
+    pub version_definitions: Option<Vec<String>>,
+    /// The libraries that it opens by itself once it runs, as its notes say.
+    pub dlopen: Vec<spec::DlopenNeed>,
+    /// Tells this object from every other one that was read.
+    pub(super) number: u64,
+    /// How large it is, in bytes of its file or of the document that describes it.
+    pub(super) size: u64,
+    /// What it wants in static thread-local memory, once it was asked for.
+    initial_exec: OnceLock<elf::InitialExec>,
+    symbols: Symbols,
+}
+
+/// Where the symbols are.
+#[derive(Debug)]
+enum Symbols {
+    /// In the object's file; its imports and references are read once.
+    Object(Box<elf::Object>, OnceLock<Vec<elf::ImportEntry>>, OnceLock<Vec<elf::ImportEntry>>),
+    /// In a specification.
+    Listed(Listed),
+}
+
+#[derive(Debug, Default)]
+struct Listed {
+    imports: Vec<ListedImport>,
+    own: Vec<ListedImport>,
+    /// By the bytes of the name.
+    definitions: HashMap<Vec<u8>, Vec<ListedDefinition>>,
+    has_versions: bool,
+    /// The version whose definitions an unversioned reference takes even when hidden (index 2).
+    first_version: Option<Arc<str>>,
+}
+
+#[derive(Debug)]
+struct ListedImport {
+    name: Vec<u8>,
+    gnu_hash: u32,
+    weak: bool,
+    uses: Uses,
+    /// The library and the version, one text for all symbols of the version.
+    version: Option<Arc<(String, String)>>,
+    own: bool,
+}
+
+#[derive(Debug)]
+struct ListedDefinition {
+    version: Option<Arc<str>>,
+    hidden: bool,
+    undefined: bool,
+    indirect: bool,
+}
+
+impl Facts {
+    /// The facts of an object that was read from its file.
+    pub fn of_object(object: elf::Object) -> Self {
+        let dynamic = object.dynamic.clone();
+        let has_dynamic_section = dynamic.is_some();
+        let dynamic = dynamic.unwrap_or_default();
+        let version_needs = object.version_needs.iter().map(|need| {
+            let versions = need.versions.iter().map(|version| (version.name.clone(), version.weak));
+            (need.library.clone(), versions.collect())
+        });
+        let version_definitions = object.version_definitions.as_ref().map(|versions| {
+            versions.iter().filter(|version| !version.base).map(|version| version.name.clone()).collect()
+        });
+        Self {
+            machine: object.machine,
+            class: object.class,
+            big_endian: object.endian == elf::Endian::Big,
+            os_abi: object.os_abi,
+            identification: object.identification_fault,
+            layout: Some(object.layout.clone()),
+            not_executable: false,
+            denied: false,
+            on_noexec: false,
+            has_unknown: false,
+            form: match object.kind {
+                Kind::Executable => Form::FixedExecutable,
+                Kind::Shared if dynamic.flags.pie || object.is_bare => Form::Executable,
+                Kind::Shared => Form::Library,
+                Kind::Other(_) => Form::Other,
+            },
+            has_dynamic_section,
+            interpreter: object.interpreter.clone(),
+            soname: dynamic.soname.clone(),
+            needed: dynamic.needed,
+            rpath: dynamic.rpath,
+            runpath: dynamic.runpath,
+            flags: dynamic.flags,
+            isa: mark::isa(object.notes.isa, &object.marks.cpu),
+            cpu: object.marks.cpu.clone(),
+            packed_by: object.marks.packed_by.map(str::to_owned),
+            kernel: object.notes.kernel,
+            checks_kernel: object.marks.checks_kernel,
+            build_id: object.notes.build_id.as_deref().map(hexadecimal),
+            secure: false,
+            secure_here: None,
+            executable_stack: object.executable_stack.unwrap_or_else(|| is_stack_executable(object.machine)),
+            thread_local: object.thread_local,
+            names_only: false,
+            release: release(&object, dynamic.soname.as_deref()),
+            version_needs: version_needs.collect(),
+            version_definitions,
+            dlopen: object.notes.dlopen.iter().map(noted).collect(),
+            number: next_number(),
+            size: object.bytes().len() as u64,
+            initial_exec: OnceLock::new(),
+            symbols: Symbols::Object(Box::new(object), OnceLock::new(), OnceLock::new()),
+        }
+    }
+
+    /// The facts of an object that a specification describes. `None` when it names a machine or class
+    /// that this program does not know.
+    pub fn of_specified(object: &spec::Object) -> Option<Self> {
+        let has = |flag| object.flags.contains(&flag);
+        let fixed = has(spec::ObjectFlag::FixedAddress);
+        let provides = object.provides.as_ref();
+        Some(Self {
+            machine: Machine::from_name(&object.machine)?,
+            class: Class::from_bits(object.class)?,
+            big_endian: object.big_endian,
+            os_abi: object.os_abi.unwrap_or(0),
+            identification: object.identification.and_then(specified_identification),
+            layout: object.layout.as_ref().map(specified_layout),
+            not_executable: has(spec::ObjectFlag::NotExecutable),
+            denied: false,
+            on_noexec: false,
+            has_unknown: has_unknown(object),
+            form: match object.kind {
+                spec::ObjectKind::Executable if fixed => Form::FixedExecutable,
+                spec::ObjectKind::Executable if has(spec::ObjectFlag::Pie) => Form::Executable,
+                spec::ObjectKind::Executable | spec::ObjectKind::Library => Form::Library,
+            },
+            has_dynamic_section: !has(spec::ObjectFlag::NoDynamicSection),
+            interpreter: object.interpreter.clone(),
+            soname: object.soname.clone(),
+            needed: specified_dependencies(object),
+            rpath: object.rpath.clone(),
+            runpath: object.runpath.clone(),
+            flags: Flags {
+                bind_now: has(spec::ObjectFlag::BindNow),
+                symbolic: has(spec::ObjectFlag::Symbolic),
+                no_default_libraries: has(spec::ObjectFlag::NoDefaultLibraries),
+                pie: has(spec::ObjectFlag::Pie),
+                debug: has(spec::ObjectFlag::NotExecutable),
+                no_open: has(spec::ObjectFlag::NoOpen),
+                relr: has(spec::ObjectFlag::Relr),
+            },
+            isa: object.isa.map(IsaLevel),
+            cpu: object.cpu.clone(),
+            packed_by: object.packed_by.clone(),
+            checks_kernel: has(spec::ObjectFlag::ChecksKernel),
+            kernel: object.kernel.as_deref().and_then(KernelVersion::parse),
+            build_id: object.build_id.clone(),
+            secure: has(spec::ObjectFlag::Secure),
+            secure_here: None,
+            executable_stack: has(spec::ObjectFlag::ExecutableStack),
+            thread_local: object.thread_local.as_ref().and_then(specified_thread_local),
+            names_only: false,
+            release: object.release.clone(),
+            version_needs: specified_versions(object),
+            version_definitions: provides.and_then(|provides| provides.versions.clone()),
+            dlopen: object.dlopen.clone(),
+            number: next_number(),
+            size: spec::written_size(object),
+            initial_exec: specified_initial_exec(object).into(),
+            symbols: Symbols::Listed(Listed::of(object)),
+        })
+    }
+
+    /// The object itself, when the facts were read from its file.
+    pub fn object(&self) -> Option<&elf::Object> {
+        match &self.symbols {
+            Symbols::Object(object, ..) => Some(object),
+            Symbols::Listed(_) => None,
+        }
+    }
+
+    /// Whether its definitions carry versions.
+    pub fn has_symbol_versions(&self) -> bool {
+        match &self.symbols {
+            Symbols::Object(object, ..) => object.has_symbol_versions(),
+            Symbols::Listed(listed) => listed.has_versions,
+        }
+    }
+
+    /// Whether it is a program that the kernel starts.
+    pub fn is_program(&self) -> bool {
+        match self.form {
+            Form::FixedExecutable | Form::Executable => true,
+            Form::Library => self.interpreter.is_some(),
+            Form::Other => false,
+        }
+    }
+
+    /// Whether the kernel starts it as a program, or for one, so that it takes the permission to execute it.
+    /// A library that names an interpreter, as Qt's and PAM's modules do, is a library still.
+    pub fn is_executed(&self) -> bool {
+        const LOADERS: [&str; 4] = ["ld-", "ld.", "ld64", "libc.musl"];
+        let is_library = self.form == Form::Library && (self.soname.is_some() || !self.flags.debug);
+        let is_loaders =
+            |name: &str| name == "libc.so" || LOADERS.iter().any(|beginning| name.starts_with(beginning));
+        let is_loader = self.interpreter.is_none() && self.soname.as_deref().is_some_and(is_loaders);
+        (self.is_program() && !is_library) || is_loader
+    }
+
+    /// Whether the kernel starts it with raised privileges (`AT_SECURE`).
+    pub fn is_secure(&self, on_this_machine: bool) -> bool {
+        self.secure_here.filter(|_| on_this_machine).unwrap_or(self.secure)
+    }
+
+    /// The symbols it wants from others.
+    pub fn imports(&self) -> Vec<Import<'_>> {
+        (0..self.import_count()).map(|index| self.import(index)).collect()
+    }
+
+    /// The symbols that it has looked up by name. Those of its own are among them where they are known:
+    /// a specification lists what it wants from others.
+    pub fn references(&self) -> Vec<Import<'_>> {
+        match &self.symbols {
+            Symbols::Object(object, ..) => object.references(),
+            Symbols::Listed(_) => self.imports(),
+        }
+    }
+
+    /// The symbols of its own that it has looked up by name. Of an object in a specification, those only that
+    /// another object or another loader may answer differently.
+    pub fn own_references(&self) -> Vec<Import<'_>> {
+        match &self.symbols {
+            Symbols::Object(object, _, entries) => {
+                let entries = entries.get_or_init(|| object.own_entries());
+                entries.iter().map(|entry| object.import(entry)).collect()
+            }
+            Symbols::Listed(listed) => listed.own.iter().map(ListedImport::as_import).collect(),
+        }
+    }
+
+    /// What it looks up of its own that only a loader which knows versions and indirect functions finds:
+    /// musl's does not.
+    pub fn found_by_version_only(&self) -> Vec<Import<'_>> {
+        let is_found = |import: &Import<'_>| {
+            self.satisfies(&Wanted { version: VersionRule::Ignored, ..Wanted::of(import) })
+        };
+        self.own_references().into_iter().filter(|import| !is_found(import)).collect()
+    }
+
+    /// What it wants in static thread-local memory.
+    pub fn initial_exec(&self) -> &elf::InitialExec {
+        self.initial_exec.get_or_init(|| self.object().map(elf::Object::initial_exec).unwrap_or_default())
+    }
+
+    /// How many symbols it wants from others.
+    pub fn import_count(&self) -> usize {
+        match &self.symbols {
+            Symbols::Object(object, entries, _) => entries.get_or_init(|| object.import_entries()).len(),
+            Symbols::Listed(listed) => listed.imports.len(),
+        }
+    }
+
+    /// One of the symbols it wants from others.
+    ///
+    /// # Panics
+    ///
+    /// Where `index` is not less than [`Facts::import_count`].
+    pub fn import(&self, index: usize) -> Import<'_> {
+        match &self.symbols {
+            Symbols::Object(object, entries, _) => {
+                object.import(&entries.get_or_init(|| object.import_entries())[index])
+            }
+            Symbols::Listed(listed) => listed.imports[index].as_import(),
+        }
+    }
+
+    /// The indirect functions that others can bind to, by name: those of a program count.
+    pub fn indirect_functions(&self) -> HashSet<Vec<u8>> {
+        match &self.symbols {
+            Symbols::Object(object, ..) => {
+                let indirect = object.definitions().into_iter().filter(|definition| definition.indirect);
+                indirect.map(|definition| definition.name.to_vec()).collect()
+            }
+            Symbols::Listed(listed) => {
+                let is_indirect = |all: &[ListedDefinition]| all.iter().any(|definition| definition.indirect);
+                let named = listed.definitions.iter().filter(|(_, all)| is_indirect(all));
+                named.map(|(name, _)| name.clone()).collect()
+            }
+        }
+    }
+
+    /// Whether it satisfies a reference.
+    pub fn satisfies(&self, wanted: &Wanted<'_>) -> bool {
+        match &self.symbols {
+            Symbols::Object(object, ..) => object.satisfies(wanted),
+            Symbols::Listed(listed) => listed.satisfies(wanted),
+        }
+    }
+}
+
+fn next_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// What glibc's `libc.so.6` and `ld.so` say of their release: `(Debian GLIBC 2.36-9) stable release
+/// version 2.36`. The loader says it from 2.33 on.
+fn release(object: &elf::Object, soname: Option<&str>) -> Option<String> {
+    soname.filter(|name| name.starts_with("libc.so.") || name.starts_with("ld"))?;
+    let constants = elf::constants(object.bytes());
+    constants.into_iter().rev().find_map(|data| {
+        let version = memchr::memmem::find(data, b" release version ")?;
+        let start = data[..version].iter().rposition(|byte| *byte == b'(' || *byte == 0)?;
+        let end = version + memchr::memchr2(b'\n', 0, &data[version..])?;
+        let text = std::str::from_utf8(&data[start..end]).ok()?;
+        Some(text.trim_end_matches('.').to_owned())
+    })
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A note in the words of the specification.
+fn noted(note: &elf::DlopenNote) -> spec::DlopenNeed {
+    spec::DlopenNeed {
+        sonames: note.sonames.clone(),
+        feature: note.feature.clone(),
+        description: note.description.clone(),
+        priority: match note.priority {
+            elf::Priority::Required => spec::DlopenPriority::Required,
+            elf::Priority::Recommended => spec::DlopenPriority::Recommended,
+            elf::Priority::Suggested => spec::DlopenPriority::Suggested,
+        },
+    }
+}
+
+/// Whether a program without a word about it gets an executable stack (`DEFAULT_STACK_PERMS` in glibc's
+/// `stackinfo.h`).
+fn is_stack_executable(machine: Machine) -> bool {
+    !matches!(machine, Machine::AARCH64 | Machine::PPC64 | Machine::LOONGARCH)
+}
+
+impl Listed {
+    fn of(object: &spec::Object) -> Self {
+        let mut listed = Self::default();
+        listed.add_imports(&object.own, None);
+        listed.own = std::mem::take(&mut listed.imports);
+        listed.own.iter_mut().for_each(|import| import.own = true);
+        listed.add_imports(&object.unversioned, None);
+        for need in &object.wants {
+            for version in &need.versions {
+                listed.add_imports(&version.symbols, Some((need.library.clone(), version.version.clone())));
+            }
+        }
+        if let Some(provides) = &object.provides {
+            listed.has_versions = provides.symbol_versions;
+            listed.first_version = provides
+                .versions
+                .as_ref()
+                .and_then(|versions| versions.first())
+                .map(|first| first.as_str().into());
+            provides.definitions.iter().for_each(|definitions| listed.add_definitions(definitions));
+        }
+        listed
+    }
+
+    fn add_imports(&mut self, symbols: &spec::Symbols, version: Option<(String, String)>) {
+        let version = version.map(Arc::new);
+        let called: HashSet<&str> = symbols.weak_lazy.iter().map(String::as_str).collect();
+        let descriptors: HashSet<&str> = symbols.descriptors.iter().map(String::as_str).collect();
+        let lists = [
+            (&symbols.symbols, Uses::DATA, false),
+            (&symbols.lazy, Uses::JUMP_SLOT, false),
+            (&symbols.copy, Uses::COPY, false),
+            (&symbols.weak, Uses::DATA, true),
+        ];
+        for (names, uses, weak) in lists {
+            self.imports.extend(names.iter().map(|name| ListedImport {
+                gnu_hash: gnu_hash(&raw::bytes(name)),
+                name: raw::bytes(name).into_owned(),
+                weak,
+                uses: match uses {
+                    Uses::DATA if descriptors.contains(name.as_str()) => Uses::DESCRIPTOR,
+                    Uses::DATA if weak && called.contains(name.as_str()) => Uses::JUMP_SLOT,
+                    uses => uses,
+                },
+                version: version.clone(),
+                own: false,
+            }));
+        }
+    }
+
+    fn add_definitions(&mut self, definitions: &spec::Definitions) {
+        let version: Option<Arc<str>> = definitions.version.as_deref().map(Into::into);
+        let lists = [
+            (&definitions.symbols, false, false),
+            (&definitions.hidden, true, false),
+            (&definitions.canonical, false, true),
+        ];
+        let indirect: HashSet<&str> = definitions.indirect.iter().map(String::as_str).collect();
+        for (names, hidden, undefined) in lists {
+            for name in names {
+                let indirect = indirect.contains(name.as_str());
+                let definition = ListedDefinition { version: version.clone(), hidden, undefined, indirect };
+                self.definitions.entry(raw::bytes(name).into_owned()).or_default().push(definition);
+            }
+        }
+    }
+
+    fn satisfies(&self, wanted: &Wanted<'_>) -> bool {
+        let Some(definitions) = self.definitions.get(wanted.name) else { return false };
+        let counting = || definitions.iter().filter(|d| wanted.accept_undefined || !d.undefined);
+        if !self.has_versions {
+            let is_musl = wanted.version == VersionRule::Ignored;
+            return counting().any(|d| !(is_musl && d.indirect));
+        }
+        match wanted.version {
+            VersionRule::Named { name, refuses_unversioned } => counting().any(|d| match &d.version {
+                Some(version) => **version == *name,
+                None => !d.hidden && !refuses_unversioned,
+            }),
+            VersionRule::Unversioned => {
+                let is_first = |d: &ListedDefinition| d.version.is_none() || d.version == self.first_version;
+                counting().any(is_first) || counting().filter(|d| !d.hidden).count() == 1
+            }
+            VersionRule::Ignored => counting().any(|d| !d.hidden && !d.indirect),
+        }
+    }
+}
+
+impl ListedImport {
+    fn as_import(&self) -> Import<'_> {
+        let version = self.version.as_deref();
+        let version = version.map(|(library, name)| VersionReference { library, name, hidden: false });
+        Import {
+            name: &self.name,
+            gnu_hash: self.gnu_hash,
+            weak: self.weak,
+            uses: self.uses,
+            version,
+            own: self.own,
+            protected: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_that_names_an_interpreter_is_not_executed() {
+        let mut object = spec::Object::new("x", spec::ObjectKind::Executable, "x86_64", 64);
+        object.interpreter = Some("/lib64/ld-linux-x86-64.so.2".to_owned());
+        let mut facts = Facts::of_specified(&object).unwrap();
+        assert!(!facts.is_executed());
+        facts.flags.debug = true;
+        assert!(facts.is_executed());
+        facts.soname = Some("x".to_owned());
+        assert!(!facts.is_executed());
+        facts.form = Form::Executable;
+        assert!(facts.is_executed());
+    }
+}

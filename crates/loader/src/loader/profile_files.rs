@@ -1,0 +1,256 @@
+//! The files of a saved host.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use bytes::Bytes;
+
+use crate::elf::{Class, Machine};
+use crate::host::{self, DynamicLoader, MAXIMUM_LINKS, MAXIMUM_NAME, MAXIMUM_PATH, Profile, WalkError};
+use crate::loader::files::{Identity, cost_of_lookup, push_component};
+use crate::loader::{DEFAULT_PROGRAM_PATH, Effort, Facts, Files, Memory, OpenError, Opened, Reason, parsed};
+use crate::spec::Object;
+use compat_sys::raw;
+
+/// A loader that names more directories is none that is known: loaders have two to six.
+const MOST_DIRECTORIES: usize = 64;
+
+/// The files that a profile records. What it does not record is not known: only the names that a recorded
+/// directory has not are known to be missing.
+pub struct ProfileFiles {
+    objects: HashMap<String, Opened>,
+    scripts: HashMap<String, Bytes>,
+    links: BTreeMap<String, String>,
+    directories: HashSet<String>,
+    /// What the directories hold besides, by directory; `None` in profiles that do not say it.
+    unrecorded: Option<HashMap<String, HashSet<String>>>,
+    unusable: BTreeMap<String, String>,
+    /// Every path that is recorded, sorted: what lies above one is a directory.
+    known: BTreeSet<String>,
+    complete: bool,
+    loaders: HashMap<String, Arc<DynamicLoader>>,
+    files: HashMap<String, Bytes>,
+    /// Paths without links.
+    executables: HashSet<String>,
+    memory: Memory,
+}
+
+impl ProfileFiles {
+    /// The files of a profile. Objects for machines that this program does not know are left out.
+    pub fn new(profile: Profile) -> Self {
+        let known = known_paths(&profile);
+        let loaders = profile.loaders.iter();
+        let loaders = loaders.filter(|loader| loader.default_directories.len() <= MOST_DIRECTORIES);
+        let decode = |text: &String| base64::engine::general_purpose::STANDARD.decode(text).ok();
+        let files =
+            profile.files.iter().filter_map(|(path, text)| Some((path.clone(), decode(text)?.into())));
+        let names = |names: Vec<String>| names.into_iter().collect();
+        let unrecorded = profile.unrecorded.clone().map(|directories| {
+            directories.into_iter().map(|(directory, listed)| (directory, names(listed))).collect()
+        });
+        let mut profile_files = Self {
+            objects: objects(&profile),
+            scripts: scripts(&profile),
+            files: files.collect(),
+            loaders: loaders.map(|loader| (loader.path.clone(), Arc::new(loader.clone()))).collect(),
+            executables: executables(&profile),
+            unrecorded,
+            known,
+            links: profile.links,
+            directories: profile.directories.into_iter().collect(),
+            unusable: profile.unusable,
+            complete: profile.complete,
+            memory: Memory::default(),
+        };
+        profile_files.add_places_of_loaders();
+        profile_files
+    }
+
+    /// The kernel starts loaders: that they are recorded says that they may be. A program may name one by
+    /// another path than the usual one.
+    fn add_places_of_loaders(&mut self) {
+        let places: Vec<(String, Arc<DynamicLoader>)> = self
+            .loaders
+            .values()
+            .filter_map(|loader| Some((self.resolve(&loader.path).ok()?, Arc::clone(loader))))
+            .collect();
+        for (place, loader) in places {
+            self.executables.insert(place.clone());
+            // musl reads a list of directories that lies beside the path by which it is called.
+            if !loader.is_musl() {
+                let named = DynamicLoader { path: place.clone(), ..(*loader).clone() };
+                self.loaders.entry(place).or_insert_with(|| Arc::new(named));
+            }
+        }
+    }
+
+    /// The path without links that an absolute path leads to, where something is recorded.
+    fn resolve(&self, path: &str) -> Result<String, OpenError> {
+        if path.len() >= MAXIMUM_PATH {
+            return Err(OpenError::from(WalkError::TooLong).at(path, |above| self.leads_to_directory(above)));
+        }
+        let mut here = "/".to_owned();
+        let mut ahead: Vec<&str> = path.split('/').rev().collect();
+        let mut followed = 0;
+        while let Some(component) = ahead.pop() {
+            let above = here.len();
+            match component {
+                "" | "." => continue,
+                ".." => {
+                    here.truncate(here.rfind('/').unwrap_or(0).max(1));
+                    continue;
+                }
+                name if raw::length(name) > MAXIMUM_NAME => {
+                    let error = OpenError::from(WalkError::TooLong);
+                    return Err(error.at(path, |above| self.leads_to_directory(above)));
+                }
+                name => push_component(&mut here, name),
+            }
+            if !self.memory.budget.spend(Effort::Search, cost_of_lookup(&here)) {
+                return Err(OpenError::Absent(Reason::Unrecorded));
+            }
+            if let Some(target) = self.links.get(&here).filter(|target| target.len() < MAXIMUM_PATH) {
+                followed += 1;
+                if followed > MAXIMUM_LINKS {
+                    let error = OpenError::from(WalkError::Loop);
+                    return Err(error.at(path, |above| self.leads_to_directory(above)));
+                }
+                here.truncate(1);
+                ahead.extend(target.split('/').rev());
+                continue;
+            }
+            let is_last = ahead.iter().all(|component| component.is_empty());
+            let is_there = if is_last { self.is_known(&here) } else { self.is_directory(&here) };
+            if !is_there {
+                return Err(self.absence(&here[..above], component, is_last));
+            }
+        }
+        Ok(here)
+    }
+
+    /// Whether a path leads to a directory that is recorded.
+    fn leads_to_directory(&self, path: &str) -> bool {
+        path.len() < MAXIMUM_PATH && self.resolve(path).is_ok_and(|real| self.is_directory(&real))
+    }
+
+    /// Whether something is recorded at a path.
+    fn is_known(&self, path: &str) -> bool {
+        self.known.contains(path) || self.is_directory(path)
+    }
+
+    /// Whether a path is one of a directory.
+    fn is_directory(&self, path: &str) -> bool {
+        let inside = format!("{}/", path.trim_end_matches('/'));
+        let next = || self.known.range(inside.clone()..).next();
+        self.directories.contains(path) || next().is_some_and(|next| next.starts_with(&inside))
+    }
+
+    /// What it means that a name of a directory is not recorded: that it is not there, where all names of the
+    /// directory are told.
+    fn absence(&self, directory: &str, name: &str, is_last: bool) -> OpenError {
+        let is_told = self.directories.contains(directory)
+            && match &self.unrecorded {
+                Some(unrecorded) => {
+                    let is_there = unrecorded.get(directory).is_some_and(|names| names.contains(name));
+                    !is_there && (self.complete || !is_last || host::is_core_library(name))
+                }
+                // Profiles without these lists record libraries and programs only.
+                None => {
+                    let of_programs = DEFAULT_PROGRAM_PATH.split(':').any(|path| path == directory);
+                    self.complete && is_last && (of_programs || name.contains(".so"))
+                }
+            };
+        match is_told {
+            true => WalkError::NotFound.into(),
+            false => OpenError::Absent(Reason::Unrecorded),
+        }
+    }
+}
+
+/// Every path that a profile records.
+fn known_paths(profile: &Profile) -> BTreeSet<String> {
+    let objects = profile.libraries.iter().chain(&profile.programs).map(|object| &object.path);
+    let scripts = profile.scripts.iter().map(|script| &script.path);
+    let others = profile.links.keys().chain(profile.files.keys()).chain(profile.unusable.keys());
+    objects.chain(scripts).chain(others).chain(&profile.directories).cloned().collect()
+}
+
+fn objects(profile: &Profile) -> HashMap<String, Opened> {
+    let libraries = profile.libraries.iter().map(|object| (object, false));
+    let programs = profile.programs.iter().map(|object| (object, true));
+    let known = libraries.chain(programs).enumerate().filter_map(|(number, (object, names_only))| {
+        let mut facts = Facts::of_specified(object)?;
+        facts.names_only = names_only;
+        let opened = Opened { identity: Identity::Profile(number), facts: Arc::new(facts) };
+        Some((object.path.clone(), opened))
+    });
+    known.collect()
+}
+
+fn scripts(profile: &Profile) -> HashMap<String, Bytes> {
+    let text = |script: &crate::spec::Script| (script.path.clone(), parsed(script).text());
+    profile.scripts.iter().map(text).collect()
+}
+
+fn executables(profile: &Profile) -> HashSet<String> {
+    let programs = profile.programs.iter().map(|object: &Object| &object.path);
+    let scripts = profile.scripts.iter().map(|script| &script.path);
+    programs.chain(scripts).chain(&profile.executables).cloned().collect()
+}
+
+impl Files for ProfileFiles {
+    fn open(&self, path: &str) -> Result<Opened, OpenError> {
+        let resolved = self.resolve(path)?;
+        if let Some(reason) = self.unusable.get(&resolved) {
+            return Err(OpenError::Unusable(reason.clone()));
+        }
+        match self.objects.get(&resolved) {
+            Some(opened) => Ok(opened.clone()),
+            None if self.is_directory(&resolved) => Err(OpenError::NotRegular),
+            None if self.scripts.contains_key(&resolved) => Err(OpenError::NotElf),
+            None => Err(OpenError::Absent(Reason::Unrecorded)),
+        }
+    }
+
+    fn read(&self, path: &str) -> Result<Bytes, OpenError> {
+        let resolved = self.resolve(path)?;
+        let known = self.files.get(&resolved).or_else(|| self.scripts.get(&resolved));
+        known.cloned().ok_or(OpenError::Absent(Reason::Unrecorded))
+    }
+
+    fn real_path(&self, path: &str) -> String {
+        self.resolve(path).unwrap_or_else(|_| path.to_owned())
+    }
+
+    fn is_executable(&self, path: &str) -> bool {
+        self.resolve(path).is_ok_and(|resolved| self.executables.contains(&resolved))
+    }
+
+    fn has_directory(&self, path: &str) -> Option<bool> {
+        match self.resolve(path) {
+            Ok(resolved) if self.is_directory(&resolved) => Some(true),
+            Ok(_) => None,
+            Err(_) => (!self.is_unrecorded(path)).then_some(false),
+        }
+    }
+
+    fn is_unrecorded(&self, path: &str) -> bool {
+        match self.resolve(path) {
+            Err(OpenError::Absent(reason)) => reason.is_unrecorded(),
+            _ => false,
+        }
+    }
+
+    fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    fn dynamic_loader(&self, path: &str, _: Machine, _: Class) -> Option<Arc<DynamicLoader>> {
+        if let Some(loader) = self.loaders.get(path) {
+            return Some(Arc::clone(loader));
+        }
+        let loader = self.loaders.get(&self.resolve(path).ok()?)?;
+        (!loader.is_musl()).then(|| Arc::new(DynamicLoader { path: path.to_owned(), ..(**loader).clone() }))
+    }
+}

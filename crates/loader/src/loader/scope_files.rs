@@ -1,0 +1,342 @@
+//! An application's scope laid over a host.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::elf::{Class, Machine};
+use crate::host::{DynamicLoader, LibraryCache, MAXIMUM_LINKS, MAXIMUM_NAME, MAXIMUM_PATH, WalkError};
+use crate::loader::files::{Identity, cost_of_lookup, push_component};
+use crate::loader::{Application, Effort, Facts, Files, Injection, Memory, OpenError, Opened, Reason};
+use compat_sys::raw;
+
+/// An application's scope laid over a host: the scope's objects hide the host's files.
+pub struct ScopeFiles<'a> {
+    location: String,
+    objects: HashMap<String, Opened>,
+    /// The folders that the scope has, by their paths in it.
+    folders: HashSet<&'a str>,
+    application: &'a Application,
+    below: &'a dyn Files,
+}
+
+/// Where a scope lies whose place does not matter: a folder that no host has.
+const ANYWHERE: &str = "/.compat/scope";
+
+/// Where an absolute path leads.
+enum Place {
+    /// To a path in the scope.
+    Inside(String),
+    /// To a path of the host below.
+    Below(String),
+    /// To nothing, with the error of the system.
+    Nowhere(WalkError),
+}
+
+impl<'a> ScopeFiles<'a> {
+    /// Lays the scope of an application over `below`. What is done for it on that host counts from here.
+    pub fn new(application: &'a Application, below: &'a dyn Files) -> Self {
+        let location = application.location.as_deref().unwrap_or(ANYWHERE).trim_end_matches('/').to_owned();
+        let opened = application.objects.iter().enumerate().map(|(number, (path, facts))| {
+            let opened = Opened { identity: Identity::Scope(number), facts: Arc::clone(facts) };
+            (path.clone(), opened)
+        });
+        let objects = opened.collect();
+        let budget = &below.memory().budget;
+        budget.refill(application.size());
+        let spend = |folder: &str| budget.spend(Effort::Search, cost_of_lookup(folder));
+        Self { objects, location, folders: folders(application, spend), application, below }
+    }
+
+    /// Whether the scope is a root file system of its own.
+    fn is_whole_root(&self) -> bool {
+        self.location.is_empty()
+    }
+
+    /// A subject as people should see it: its path in the scope.
+    pub fn subject(&self, path: &str) -> String {
+        if self.is_whole_root() { self.path_of(path) } else { path.to_owned() }
+    }
+
+    /// The absolute path of something in the scope.
+    pub fn path_of(&self, path: &str) -> String {
+        format!("{}/{path}", self.location)
+    }
+
+    /// Walks an absolute path: links are followed and `..` taken where they stand, as the kernel does.
+    fn walk(&self, path: &str) -> Place {
+        if path.len() >= MAXIMUM_PATH {
+            return Place::Nowhere(WalkError::TooLong);
+        }
+        let inside = path.strip_prefix(&self.location).and_then(|rest| rest.strip_prefix('/'));
+        let Some(inside) = inside else {
+            // Only `..` could lead from one of the host's own paths into the scope.
+            let normal =
+                if path.contains("..") { normalise(path) } else { return Place::Below(path.to_owned()) };
+            return match normal.strip_prefix(&self.location).is_some_and(|rest| rest.starts_with('/')) {
+                true => self.walk(&normal),
+                false => Place::Below(path.to_owned()),
+            };
+        };
+        let mut here = String::new();
+        let mut ahead: Vec<&str> = inside.split('/').rev().collect();
+        let mut followed = 0;
+        while let Some(component) = ahead.pop() {
+            match component {
+                "" | "." => continue,
+                ".." if here.is_empty() && self.is_whole_root() => continue,
+                ".." if here.is_empty() => return self.leave(&ahead),
+                ".." => {
+                    here.truncate(here.rfind('/').unwrap_or(0));
+                    continue;
+                }
+                name if raw::length(name) > MAXIMUM_NAME => return Place::Nowhere(WalkError::TooLong),
+                name => push_component(&mut here, name),
+            }
+            if !self.below.memory().budget.spend(Effort::Search, cost_of_lookup(&here)) {
+                return Place::Nowhere(WalkError::NotFound);
+            }
+            if let Some(target) = self.application.links.get(&here) {
+                followed += 1;
+                if followed > MAXIMUM_LINKS {
+                    return Place::Nowhere(WalkError::Loop);
+                }
+                if target.len() >= MAXIMUM_PATH {
+                    return Place::Nowhere(WalkError::TooLong);
+                }
+                if target.starts_with('/') {
+                    return Place::Below(joined(target, &ahead));
+                }
+                here.clear();
+                ahead.extend(target.split('/').rev());
+            } else if !ahead.is_empty() && self.is_file(&here) {
+                return Place::Nowhere(WalkError::NotDirectory);
+            } else if !ahead.is_empty() && !self.folders.contains(here.as_str()) {
+                return self.unknown(&here, &ahead);
+            }
+        }
+        Place::Inside(here)
+    }
+
+    /// A path that leaves the scope upwards.
+    fn leave(&self, ahead: &[&str]) -> Place {
+        let above = self.location.rsplit_once('/').map_or("", |(above, _)| above);
+        Place::Below(joined(above, ahead))
+    }
+
+    /// A path through a folder that the scope does not have: the host may, where the scope lies there.
+    fn unknown(&self, here: &str, ahead: &[&str]) -> Place {
+        match self.application.location {
+            Some(_) => Place::Below(joined(&self.path_of(here), ahead)),
+            None => Place::Nowhere(WalkError::NotFound),
+        }
+    }
+
+    /// The path under which the files below know what is not in the scope: where the scope is a whole root,
+    /// only its own links lead there.
+    fn seen_below(&self, path: &str, inside: &str) -> String {
+        if self.is_whole_root() { self.path_of(inside) } else { path.to_owned() }
+    }
+
+    /// Whether the kernel would execute an object of the scope.
+    fn may_be_executed(&self, inside: &str) -> bool {
+        let facts = self.object(inside).map(|opened| &opened.facts);
+        let is_refused =
+            |facts: &Arc<Facts>| facts.not_executable || (facts.denied && self.is_this_machine());
+        !facts.is_some_and(is_refused)
+    }
+
+    /// Whether the scope has a file at a path in it.
+    fn is_file(&self, inside: &str) -> bool {
+        self.objects.contains_key(inside) || self.application.unusable.contains_key(inside)
+    }
+
+    /// Whether an absolute path leads to a directory that the scope has.
+    fn is_directory(&self, path: &str) -> bool {
+        match self.walk(path) {
+            Place::Inside(inside) => inside.is_empty() || self.folders.contains(inside.as_str()),
+            Place::Below(_) | Place::Nowhere(_) => false,
+        }
+    }
+
+    fn object(&self, inside: &str) -> Option<&Opened> {
+        self.objects.get(inside)
+    }
+
+    /// Opens a file below, to which `asked` led. What is reached through the directory of an application
+    /// that is only brought to a host is not the host's.
+    fn open_below(&self, path: &str, asked: &str) -> Result<Opened, OpenError> {
+        self.below.open(path).map_err(|error| match error {
+            OpenError::Absent(Reason::Unrecorded) if self.is_beside(asked) => {
+                // A scope that lies anywhere has nothing beside it: no host has its directory.
+                match self.application.location {
+                    Some(_) => OpenError::Absent(Reason::UnrecordedBeside),
+                    None => WalkError::NotFound.into(),
+                }
+            }
+            other => other,
+        })
+    }
+
+    /// Whether a path leads through the scope's directory, which the host below does not record.
+    fn is_beside(&self, asked: &str) -> bool {
+        let rest = asked.strip_prefix(&self.location).filter(|_| !self.is_whole_root());
+        rest.is_some_and(|rest| rest.starts_with('/'))
+            && (self.application.location.is_none() || self.below.is_unrecorded(&self.location))
+    }
+}
+
+/// The folders that the paths of an application lead through, until `spend` ends it.
+fn folders(application: &Application, spend: impl Fn(&str) -> bool) -> HashSet<&str> {
+    let paths = application.objects.iter().map(|(path, _)| path);
+    let paths = paths.chain(application.links.keys()).chain(application.unusable.keys());
+    let paths = paths.filter(|path| path.len() < MAXIMUM_PATH);
+    let above = paths.flat_map(|path| path.match_indices('/').map(|(end, _)| &path[..end]));
+    let targets = application.links.values().map(String::as_str);
+    let targets = targets.filter(|target| !target.starts_with('/') && target.len() < MAXIMUM_PATH);
+    above.chain(targets).take_while(|folder| spend(folder)).collect()
+}
+
+/// A path by the directory of a scope that lies anywhere.
+fn beside_scope(path: &str) -> String {
+    match path.strip_prefix(ANYWHERE).map(|rest| rest.trim_start_matches('/')) {
+        Some("") => ".".to_owned(),
+        Some(rest) => rest.to_owned(),
+        // A place beside it.
+        None => path.strip_prefix("/.compat/").map_or_else(|| path.to_owned(), |rest| format!("../{rest}")),
+    }
+}
+
+/// A path followed by components of which the next one is last.
+fn joined(path: &str, ahead: &[&str]) -> String {
+    let mut whole = path.to_owned();
+    for component in ahead.iter().rev() {
+        whole.push('/');
+        whole.push_str(component);
+    }
+    whole
+}
+
+impl Files for ScopeFiles<'_> {
+    fn open(&self, path: &str) -> Result<Opened, OpenError> {
+        let inside = match self.walk(path) {
+            Place::Inside(inside) => inside,
+            Place::Below(below) => return self.open_below(&below, path),
+            Place::Nowhere(error) => {
+                return Err(OpenError::from(error).at(path, |directory| self.is_directory(directory)));
+            }
+        };
+        if let Some(reason) = self.application.unusable.get(&inside) {
+            return Err(OpenError::Unusable(reason.clone()));
+        }
+        match self.object(&inside) {
+            Some(object) => Ok(object.clone()),
+            // A scope that lies nowhere has no host's files in it, whatever is known of the host.
+            None if self.application.location.is_none() => Err(WalkError::NotFound.into()),
+            None => self.open_below(&self.seen_below(path, &inside), path),
+        }
+    }
+
+    fn read(&self, path: &str) -> Result<Bytes, OpenError> {
+        match self.walk(path) {
+            Place::Inside(inside) => self.below.read(&self.seen_below(path, &inside)),
+            _ => self.below.read(path),
+        }
+    }
+
+    fn real_path(&self, path: &str) -> String {
+        match self.walk(path) {
+            Place::Inside(inside) if self.object(&inside).is_some() => self.path_of(&inside),
+            Place::Below(path) => self.below.real_path(&path),
+            _ => self.below.real_path(path),
+        }
+    }
+
+    fn is_executable(&self, path: &str) -> bool {
+        match self.walk(path) {
+            Place::Inside(inside) if self.object(&inside).is_some() => self.may_be_executed(&inside),
+            Place::Inside(inside) => self.below.is_executable(&self.seen_below(path, &inside)),
+            Place::Below(path) => self.below.is_executable(&path),
+            Place::Nowhere(_) => false,
+        }
+    }
+
+    fn has_directory(&self, path: &str) -> Option<bool> {
+        match self.walk(path) {
+            Place::Inside(inside) if inside.is_empty() || self.folders.contains(inside.as_str()) => {
+                Some(true)
+            }
+            // A document lists no directory in which nothing loads. A script whose directory is not there is in it
+            // without what it does.
+            Place::Inside(_) if self.application.location.is_none() => Some(true),
+            Place::Inside(inside) => self.below.has_directory(&self.seen_below(path, &inside)),
+            Place::Below(path) => self.below.has_directory(&path),
+            Place::Nowhere(_) => None,
+        }
+    }
+
+    fn is_this_machine(&self) -> bool {
+        self.below.is_this_machine()
+    }
+
+    fn is_unrecorded(&self, path: &str) -> bool {
+        match self.walk(path) {
+            Place::Inside(inside) if self.object(&inside).is_some() => false,
+            Place::Inside(inside) => self.below.is_unrecorded(&self.seen_below(path, &inside)),
+            Place::Below(path) => self.below.is_unrecorded(&path),
+            Place::Nowhere(_) => false,
+        }
+    }
+
+    fn memory(&self) -> &Memory {
+        self.below.memory()
+    }
+
+    fn dynamic_loader(&self, path: &str, machine: Machine, class: Class) -> Option<Arc<DynamicLoader>> {
+        self.below.dynamic_loader(path, machine, class)
+    }
+
+    fn library_cache(&self, path: &str, big_endian: bool) -> Option<Arc<LibraryCache>> {
+        self.below.library_cache(path, big_endian)
+    }
+
+    fn injected(&self, name: &str, program: &Facts, by_injected: bool) -> Injection {
+        self.below.injected(name, program, by_injected)
+    }
+
+    fn names(&self, directory: &str) -> Vec<String> {
+        self.below.names(directory)
+    }
+
+    /// Objects of the scope by their path in it; of a scope that lies nowhere, all that is in it.
+    fn shown(&self, path: &str) -> String {
+        match self.walk(path) {
+            Place::Inside(inside) if self.is_whole_root() => self.path_of(&inside),
+            Place::Inside(inside) if self.object(&inside).is_some() => inside,
+            _ => self.placed(path),
+        }
+    }
+
+    fn placed(&self, path: &str) -> String {
+        match self.application.location {
+            Some(_) => path.to_owned(),
+            None => beside_scope(path),
+        }
+    }
+}
+
+/// A path without `.`, `..` and empty components, by its text alone.
+fn normalise(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    for component in path.split('/') {
+        match component {
+            "" | "." => {}
+            ".." => {
+                kept.pop();
+            }
+            name => kept.push(name),
+        }
+    }
+    format!("/{}", kept.join("/"))
+}

@@ -1,0 +1,33 @@
+//! The specification: what an application needs, as a document.
+//!
+//! Format: `docs/specification.md`; schema: `schemas/specification.json`, generated from the types
+//! in [`document`]. A superset of compat-lib 0.0.1, whose documents are read as they are. This
+//! module has no I/O: it takes and gives bytes.
+
+pub mod attribute;
+pub mod document;
+mod image;
+mod layout;
+mod loader;
+mod read;
+mod recorded;
+pub mod schema;
+mod size;
+
+pub use document::{
+    Alternatives, ClosureEntry, Definitions, Detail, Distinction, DlopenNeed, DlopenPriority, LibraryNeed,
+    Object, ObjectFlag, ObjectKind, Provision, Script, ScriptBody, Specification, Symbols, ThreadLocal,
+    VersionNeed,
+};
+pub use image::{CacheLine, HostLibrary, Image, Interpreted, Requirement};
+pub use layout::{Identification, Layout, Segment, SegmentRole};
+pub use loader::{DynamicLoader, Flavour};
+pub use read::{Error, parse};
+pub use recorded::{Recorded, RecordedLibrary, RecordedProgram};
+pub use size::written_size;
+
+/// The version that this program writes.
+pub const VERSION: &str = "1.0.0";
+
+/// The largest document that is read, in bytes.
+pub const MAXIMUM_SIZE: usize = 32 * 1024 * 1024;

@@ -1,0 +1,351 @@
+//! The process that becomes the command: mounts the mirror, enters it, executes. A rank that joins enters
+//! a mirror that is there.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::io::{self, PipeReader, PipeWriter, Read as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::process::{
+    DumpableBehavior, Pid, Signal, getppid, set_dumpable_behavior, set_parent_process_death_signal,
+};
+
+use super::control::{Message, Report};
+use super::error::Error;
+use super::join::Invitation;
+use super::namespace::Users;
+use super::outside::{Namespace, Outside};
+use super::plan::Step;
+use super::supervisor::Start;
+use super::tree::{Tree, copy_mounts};
+use super::{Mounted, Task, mount_table::Mount, walk};
+use compat_sys::SignalSet;
+
+/// The ends of the pipes that the command's process holds.
+pub struct Pipes {
+    pub server: PipeWriter,
+    pub answer: PipeReader,
+    pub report: PipeWriter,
+}
+
+/// Becomes the command, or reports why not; does not come back.
+pub fn run(start: Start<'_>, mut pipes: Pipes, supervisor: Pid) -> ! {
+    let report = match become_task(start, &mut pipes, supervisor) {
+        Ok(error) => Report::NotExecuted(error),
+        Err(error) => Report::Failed(error),
+    };
+    let _ = report.send(&mut pipes.report);
+    std::process::exit(1)
+}
+
+/// Comes back with the error where the command cannot be executed.
+fn become_task(mut start: Start<'_>, pipes: &mut Pipes, supervisor: Pid) -> Result<io::Error, Error> {
+    end_with(supervisor)?;
+    // In the old root, where it is the same: what is looked for in vain there asks nothing of the server.
+    let found = match &start.options.task {
+        Task::Command(command) => {
+            set_folder(start.folder)?;
+            Some(find_program(&command[0]))
+        }
+        Task::Wait => None,
+    };
+    let mut volumes = std::mem::take(&mut start.volumes);
+    let outside = volumes.split_off(start.plan.mirrors().count());
+    let first = volumes.len() as u32;
+    let bound = std::mem::take(&mut start.bound);
+    if let Some(place) = start.outside {
+        make_outside(&start, place, (first, outside), &bound, &mut pipes.server)?;
+    }
+    make_inside(&start, volumes, &bound, &mut pipes.server)?;
+    set_folder(start.folder)?;
+    begin(pipes)?;
+    let (Task::Command(command), Some(found)) = (&start.options.task, found) else {
+        wait(pipes, &start.before)
+    };
+    Ok(match found {
+        Ok(program) => execute(&program, command, &start.before),
+        Err(error) => error,
+    })
+}
+
+/// From here on everything is the command's.
+fn begin(pipes: &mut Pipes) -> Result<(), Error> {
+    let failed = |source| Error::Process { doing: "reach the server", source };
+    Message::Begin(std::process::id()).send(&mut pipes.server).map_err(failed)?;
+    pipes.answer.read_exact(&mut [0]).map_err(failed)
+}
+
+/// Stands for the mirror until a signal ends it.
+fn wait(pipes: &mut Pipes, before: &SignalSet) -> ! {
+    super::supervisor::let_go_of_streams();
+    // A process that has entered a user namespace is closed even to its own user, who is to enter through it.
+    let _ = set_dumpable_behavior(DumpableBehavior::Dumpable);
+    // The supervisor sees the end of the pipe, as it does when a command is executed.
+    if let Ok((_, nobody)) = io::pipe() {
+        pipes.report = nobody;
+    }
+    compat_sys::restore(before);
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Becomes a rank's command in a mirror that is there, or reports why not; does not come back.
+pub fn join(
+    command: &[OsString],
+    folder: &Path,
+    invitation: &mut Invitation,
+    before: &SignalSet,
+    mut pipe: PipeWriter,
+    supervisor: Pid,
+) -> ! {
+    let report = match enter_and_execute(command, folder, invitation, before, supervisor) {
+        Ok(error) => Report::NotExecuted(error),
+        Err(error) => Report::Failed(error),
+    };
+    let _ = report.send(&mut pipe);
+    std::process::exit(1)
+}
+
+fn enter_and_execute(
+    command: &[OsString],
+    folder: &Path,
+    invitation: &mut Invitation,
+    before: &SignalSet,
+    supervisor: Pid,
+) -> Result<io::Error, Error> {
+    set_folder(folder)?;
+    let found = find_program(&command[0]);
+    invitation.enter().map_err(Error::Join)?;
+    end_with(supervisor)?;
+    set_folder(folder)?;
+    let program = match found {
+        Ok(program) => program,
+        Err(error) => return Ok(error),
+    };
+    invitation.begin().map_err(Error::Join)?;
+    Ok(execute(&program, command, before))
+}
+
+/// The system ends this process with its supervisor from here on.
+fn end_with(supervisor: Pid) -> Result<(), Error> {
+    let failed = |source| Error::Process { doing: "watch", source };
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| failed(error.into()))?;
+    if getppid() != Some(supervisor) {
+        std::process::exit(1);
+    }
+    Ok(())
+}
+
+fn set_folder(folder: &Path) -> Result<(), Error> {
+    std::env::set_current_dir(folder).map_err(|source| Error::Folder { path: folder.to_owned(), source })
+}
+
+/// Executes the command, or tells why it cannot be.
+fn execute(program: &Path, command: &[OsString], before: &SignalSet) -> io::Error {
+    compat_sys::restore(before);
+    compat_sys::execute(Command::new(program).arg0(&command[0]).args(&command[1..]))
+}
+
+/// Mounts the mirror where this process came from, and comes back.
+fn make_outside(
+    start: &Start<'_>,
+    outside: &Outside,
+    (first, volumes): (u32, Vec<Mounted>),
+    bound: &[OwnedFd],
+    server: &mut PipeWriter,
+) -> Result<(), Error> {
+    let failed = |source| Error::MountPath { path: outside.place().to_owned(), source };
+    let process = Path::new("/proc");
+    let own = Namespace::current().map_err(failed)?;
+    let copies = bound.iter().map(copy_mounts).collect::<Vec<_>>();
+    outside.enter().map_err(failed)?;
+    let shown = (OsStr::new(outside.mark()), SUBTYPE);
+    let mut volumes = (first..).zip(volumes);
+    let Some(((_, root), mount)) = volumes.next().zip(start.plan.mirrors().next()) else {
+        return own.enter().map_err(failed);
+    };
+    let target = walk::path_of(process, outside.folder());
+    mount_mirror(start, mount, root, &target, shown).map_err(failed)?;
+    outside.assert_first().map_err(failed)?;
+    let root = outside.root().map_err(failed)?;
+    let private = mount_change(walk::path_of(process, &root), MountPropagationFlags::PRIVATE);
+    private.map_err(|error| failed(error.into()))?;
+    Message::Mounted(first).send(server).map_err(failed)?;
+    let tree = Tree::new(root, outside.place(), process);
+    add_all(start, &tree, volumes, |_| shown, server)?;
+    for ((place, copy), source) in start.plan.bound().zip(copies).zip(bound) {
+        bind(&tree, place, copy, || outside.find(place, source))?;
+    }
+    own.enter().map_err(failed)
+}
+
+/// Makes the planned mounts and enters them. The working directory stays in the old root, so that a relative path
+/// leads to its `/proc`.
+fn make_inside(
+    start: &Start<'_>,
+    volumes: Vec<Mounted>,
+    bound: &[OwnedFd],
+    server: &mut PipeWriter,
+) -> Result<(), Error> {
+    let (place, process) = (Path::new("/"), Path::new("proc"));
+    let failed = |source: io::Error| Error::Mount { place: place.to_owned(), source };
+    std::env::set_current_dir(place).map_err(failed)?;
+    let mut volumes = (0..).zip(volumes);
+    let Some(((number, root), mount)) = volumes.next().zip(start.plan.mirrors().next()) else {
+        return Ok(());
+    };
+    mount_mirror(start, mount, root, place, (OsStr::from_bytes(&mount.source), "")).map_err(failed)?;
+    Message::Mounted(number).send(server).map_err(failed)?;
+    // What is mounted over `/` is reached through the name above it.
+    rustix::process::chroot("/..").map_err(|error| failed(error.into()))?;
+    let root = rustix::fs::open(place, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let tree = Tree::new(root.map_err(|error| failed(error.into()))?, place, process);
+    add_all(start, &tree, volumes, |mount| (OsStr::from_bytes(&mount.source), ""), server)?;
+    for (place, source) in start.plan.bound().zip(bound) {
+        bind(&tree, place, copy_mounts(source), || source.try_clone())?;
+    }
+    Ok(())
+}
+
+/// Mounts all volumes but the root at all their places. `shown` is what is shown of each.
+fn add_all<'a>(
+    start: &Start<'a>,
+    tree: &Tree<'_>,
+    mut volumes: impl Iterator<Item = (u32, Mounted)>,
+    shown: impl Fn(&'a Mount) -> (&'a OsStr, &'a str),
+    server: &mut PipeWriter,
+) -> Result<(), Error> {
+    // The root is the first.
+    for step in start.plan.steps.iter().skip(1) {
+        match step {
+            Step::Mirror(mount) => {
+                let Some((number, volume)) = volumes.next() else { return Ok(()) };
+                add(start, tree, (number, volume, mount), shown(mount), server)?;
+            }
+            Step::Again { mount, first } => add_again(start, tree, mount, first)?,
+            Step::Bind(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Binds the mirror of a directory to another place at which the directory is mounted, with the flags of that mount.
+fn add_again(start: &Start<'_>, tree: &Tree<'_>, planned: &Mount, first: &[u8]) -> Result<(), Error> {
+    let failed = |source: io::Error| Error::Mount { place: tree.shown(&planned.place), source };
+    let Some(source) = open_target(tree, first)? else { return Ok(()) };
+    let Some(target) = open_target(tree, &planned.place)? else { return Ok(()) };
+    let mut flags = planned.flags;
+    flags.set(MountFlags::RDONLY, start.options.read_only || flags.contains(MountFlags::RDONLY));
+    match tree.bind_again(source, (&planned.place, target), flags) {
+        Err(error) if is_gone(&error) => Ok(()),
+        other => other.map_err(failed),
+    }
+}
+
+/// Mounts a volume that is not the root. One that was removed, or has ended, since it was opened is left out; so
+/// is one whose place a link has taken, or which lies in one that was left out.
+fn add(
+    start: &Start<'_>,
+    tree: &Tree<'_>,
+    (number, volume, planned): (u32, Mounted, &Mount),
+    shown: (&OsStr, &str),
+    server: &mut PipeWriter,
+) -> Result<(), Error> {
+    let failed = |source| Error::Mount { place: tree.shown(&planned.place), source };
+    let Some(target) = open_target(tree, &planned.place)? else { return Ok(()) };
+    match mount_mirror(start, planned, volume, &tree.path(&target), shown) {
+        Err(error) if is_gone(&error) => return Ok(()),
+        other => other.map_err(failed)?,
+    }
+    Message::Mounted(number).send(server).map_err(failed)?;
+    // It lies over what was opened.
+    if let Some(root) = open_target(tree, &planned.place)? {
+        tree.ask_size(&root);
+    }
+    Ok(())
+}
+
+/// Binds a place; one that was removed since it was opened is left out.
+fn bind(
+    tree: &Tree<'_>,
+    place: &[u8],
+    copy: io::Result<Option<OwnedFd>>,
+    source: impl FnOnce() -> io::Result<OwnedFd>,
+) -> Result<(), Error> {
+    let Some(target) = open_target(tree, place)? else { return Ok(()) };
+    match copy.and_then(|copy| tree.bind((place, target), copy, source)) {
+        Err(source) if !is_gone(&source) => Err(Error::Mount { place: tree.shown(place), source }),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Opens the place of a mount; nothing where there is none any more, or none that may be reached.
+fn open_target(tree: &Tree<'_>, place: &[u8]) -> Result<Option<OwnedFd>, Error> {
+    match tree.open(place) {
+        Ok(target) => Ok(Some(target)),
+        Err(error) if is_gone(&error) || error.raw_os_error() == Some(libc::EACCES) => Ok(None),
+        Err(source) => Err(Error::Mount { place: tree.shown(place), source }),
+    }
+}
+
+/// Whether an error tells that there is no such place any more, or that it has become a link or a file.
+fn is_gone(error: &io::Error) -> bool {
+    let gone = [libc::ENOENT, libc::ENOTCONN, libc::ESTALE, libc::ENOTDIR, libc::ELOOP];
+    error.raw_os_error().is_some_and(|number| gone.contains(&number))
+}
+
+/// What makes the mount table show a mirror outside as one (`plan::is_mirror`).
+const SUBTYPE: &str = ",subtype=compat";
+
+/// Mounts a volume at a place, with what is shown as its source and further options.
+fn mount_mirror(
+    start: &Start<'_>,
+    planned: &Mount,
+    volume: Mounted,
+    target: &Path,
+    (source, further): (&OsStr, &str),
+) -> io::Result<()> {
+    let stat = rustix::fs::fstat(&volume.root)?;
+    let (user, group) = match start.users {
+        Users::Many => (0, 0),
+        Users::One { user, group } => (user, group),
+    };
+    let permissions = if start.users == Users::Many { ",default_permissions" } else { "" };
+    let options = format!(
+        "fd={},rootmode={:o},user_id={user},group_id={group},allow_other{permissions}{further}",
+        volume.device.as_raw_fd(),
+        stat.st_mode & libc::S_IFMT,
+    );
+    let mut flags = planned.flags;
+    flags.set(MountFlags::RDONLY, volume.read_only);
+    let options = CString::new(options)?;
+    Ok(mount(source, target, c"fuse", flags, options.as_c_str())?)
+}
+
+/// Finds a program as execvp(3) does, but in the old root: these look-ups are ours, and faster there.
+fn find_program(name: &OsStr) -> io::Result<PathBuf> {
+    if name.as_bytes().contains(&b'/') {
+        return Ok(name.into());
+    }
+    let folders = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    let mut refused = None;
+    for folder in folders.as_bytes().split(|byte| *byte == b':') {
+        let mut path = if folder.is_empty() { b".".to_vec() } else { folder.to_vec() };
+        path.push(b'/');
+        path.extend_from_slice(name.as_bytes());
+        let path = PathBuf::from(OsString::from_vec(path));
+        match rustix::fs::access(&path, rustix::fs::Access::EXEC_OK) {
+            Ok(()) if path.is_file() => return Ok(path),
+            Ok(()) => refused = Some(io::Error::from_raw_os_error(libc::EACCES)),
+            Err(rustix::io::Errno::ACCESS) => refused = Some(io::Error::from_raw_os_error(libc::EACCES)),
+            Err(_) => {}
+        }
+    }
+    Err(refused.unwrap_or_else(|| io::Error::from_raw_os_error(libc::ENOENT)))
+}

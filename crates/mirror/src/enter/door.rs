@@ -1,0 +1,190 @@
+//! Where the other ranks of a node come in: they connect to the lead's supervisor, which hands them the
+//! namespaces and the root of its mirror, and waits for them.
+//!
+//! Each rank keeps its connection while it runs: its end is the rank's end for the lead, and the lead's
+//! end for the rank. The bytes: a rank's number in four; `y` with three descriptors (user namespace, mount
+//! namespace, root), or `l`, come later, or `n`, never, or `x`, not you; `b` when it is inside, and `y` when it
+//! may begin.
+
+use std::collections::BTreeSet;
+use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+
+use super::Service;
+use super::control::Message;
+use super::join::fault_of;
+use super::rendezvous::Post;
+
+/// How long a rank may take to say its number.
+const GREETING: Duration = Duration::from_secs(10);
+
+/// How long the lead waits for ranks that it does not know the number of, after the last one's end.
+const AFTERWARDS: Duration = Duration::from_secs(2);
+
+/// How long a lead that fails waits for those that are about to connect.
+const REFUSAL: Duration = Duration::from_millis(200);
+
+/// The lead's side of a node's meeting, before the mirror is there.
+#[derive(Debug)]
+pub struct Gate {
+    /// The lead's place, for as long as others may come.
+    pub post: Post,
+    pub listener: UnixListener,
+    /// How many ranks the node has, the lead included, where that is known.
+    pub expected: Option<u32>,
+    /// How long the lead waits for those that have not come when its own command has ended.
+    pub patience: Duration,
+}
+
+impl Gate {
+    /// There will be no mirror: those who wait for the lead are told so.
+    pub fn refuse(self) {
+        let deadline = Instant::now() + REFUSAL;
+        let _ = self.listener.set_nonblocking(true);
+        while Instant::now() < deadline {
+            match self.listener.accept() {
+                // Who has gone meanwhile need not be told.
+                Ok((mut stream, _)) => drop(stream.write_all(b"n")),
+                Err(_) => std::thread::sleep(REFUSAL / 20),
+            }
+        }
+    }
+}
+
+/// The lead's side while the mirror is there.
+pub struct Door {
+    /// Given up when nobody is let in any more.
+    _post: Post,
+    shared: Arc<Shared>,
+    expected: Option<u32>,
+    patience: Duration,
+}
+
+struct Shared {
+    ranks: Mutex<Ranks>,
+    server: Mutex<(PipeWriter, PipeReader)>,
+    keys: [OwnedFd; 3],
+}
+
+#[derive(Default)]
+struct Ranks {
+    came: BTreeSet<u32>,
+    inside: u32,
+    closed: bool,
+    last_end: Option<Instant>,
+}
+
+impl Shared {
+    fn ranks(&self) -> MutexGuard<'_, Ranks> {
+        self.ranks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the server, and waits for its answer.
+    fn tell_server(&self, message: Message) -> io::Result<()> {
+        let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        message.send(&mut server.0)?;
+        server.1.read_exact(&mut [0])
+    }
+}
+
+impl Door {
+    /// Lets in who comes, from a thread of its own. This process is in the namespace of the mirror, and
+    /// still has the old root.
+    ///
+    /// # Errors
+    ///
+    /// Where the namespace cannot be opened or no thread be started.
+    pub fn open(gate: Gate, to_server: PipeWriter, answer: PipeReader) -> io::Result<Self> {
+        let open = |path, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
+        let user = open("/proc/self/ns/user", OFlags::RDONLY)?;
+        // What is mounted over `/` is reached through the name above it.
+        let keys = [user, open("/proc/self/ns/mnt", OFlags::RDONLY)?, open("/..", OFlags::PATH)?];
+        let (ranks, server) = (Mutex::default(), Mutex::new((to_server, answer)));
+        let shared = Arc::new(Shared { ranks, server, keys });
+        let (for_thread, listener) = (Arc::clone(&shared), gate.listener);
+        std::thread::Builder::new().name("door".to_owned()).spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let shared = Arc::clone(&for_thread);
+                // Where there is no thread for it the rank sees its connection closed.
+                let _ = std::thread::Builder::new().name("rank".to_owned()).spawn(move || {
+                    let _ = serve(&shared, stream);
+                });
+            }
+        })?;
+        Ok(Self { _post: gate.post, shared, expected: gate.expected, patience: gate.patience })
+    }
+
+    /// Whether all ranks have come and ended, or none is to be expected any more; nobody comes in then.
+    /// `since` keeps when it was asked first.
+    pub fn is_quiet(&self, since: &mut Option<Instant>, service: &mut dyn Service) -> bool {
+        let waited = since.get_or_insert_with(Instant::now).elapsed();
+        let mut ranks = self.shared.ranks();
+        let came = u32::try_from(ranks.came.len()).unwrap_or(u32::MAX).saturating_add(1);
+        let complete = match self.expected {
+            Some(expected) => came >= expected || waited >= self.patience,
+            None => waited.min(ranks.last_end.map_or(waited, |end| end.elapsed())) >= AFTERWARDS,
+        };
+        if ranks.inside > 0 || !complete {
+            return false;
+        }
+        if let Some(expected) = self.expected.filter(|expected| came < *expected) {
+            service.ranks_missing(came, expected);
+        }
+        ranks.closed = true;
+        true
+    }
+}
+
+/// Serves one rank until it ends.
+fn serve(shared: &Shared, mut stream: UnixStream) -> io::Result<()> {
+    let peer = compat_sys::peer(stream.as_fd())?;
+    if fault_of(peer, rustix::process::geteuid().as_raw()).is_some() {
+        return stream.write_all(b"x");
+    }
+    stream.set_read_timeout(Some(GREETING))?;
+    let mut number = [0; 4];
+    stream.read_exact(&mut number)?;
+    let rank = u32::from_ne_bytes(number);
+    {
+        let mut ranks = shared.ranks();
+        if ranks.closed || !ranks.came.insert(rank) {
+            return stream.write_all(b"l");
+        }
+        ranks.inside += 1;
+    }
+    let result = let_in(shared, &mut stream, peer.process, rank);
+    let mut ranks = shared.ranks();
+    ranks.inside -= 1;
+    ranks.last_end = Some(Instant::now());
+    result
+}
+
+fn let_in(shared: &Shared, stream: &mut UnixStream, process: u32, rank: u32) -> io::Result<()> {
+    shared.tell_server(Message::Joining(process))?;
+    send_with(stream, &shared.keys)?;
+    stream.set_read_timeout(None)?;
+    if stream.read(&mut [0])? == 1 {
+        shared.tell_server(Message::Joined { process, rank })?;
+        stream.write_all(b"y")?;
+        // Nothing comes but the end.
+        let _ = stream.read(&mut [0])?;
+    }
+    Ok(())
+}
+
+/// Sends `y` with descriptors.
+fn send_with(stream: &UnixStream, descriptors: &[OwnedFd; 3]) -> io::Result<()> {
+    let descriptors = descriptors.each_ref().map(|descriptor| descriptor.as_fd());
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    control.push(SendAncillaryMessage::ScmRights(&descriptors));
+    rustix::net::sendmsg(stream, &[io::IoSlice::new(b"y")], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}

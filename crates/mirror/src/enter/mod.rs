@@ -1,0 +1,409 @@
+//! Entering: a command is run in a mount namespace of its own, whose root is a mirror of this root, and
+//! finds there what it would find here: the same folder, arguments, environment, user, groups, limits,
+//! descriptors and terminal.
+//!
+//! Three processes take part. The *supervisor*, which is this one, starts the other two, passes signals
+//! on and waits. The *server* answers the mirror's requests, in a session of its own, so that no
+//! terminal stops it; it stays in the old root. The *command* mounts the mirror over `/`, enters it,
+//! binds through what is not mirrored (`plan`), and executes. Whichever dies first, nothing is left:
+//! the namespace and its mounts vanish with its last process, and whoever outlives the others ends what
+//! still runs inside (`inside`).
+//!
+//! A directory that is mounted at several places is mounted once and bound to the others (`shared`).
+//!
+//! Where others are to reach the mirror it is mounted once more, at a folder of the namespace that this
+//! process came from (`outside`), and taken away from there when all has ended.
+//!
+//! Ranks of a parallel job share the mirror of the one that leads on their node (`door`, `join`): each has
+//! a supervisor of its own, outside, and its command inside.
+//!
+//! The mirror itself is not known here: a [`Service`] is handed the mounted devices.
+
+mod capability;
+mod child;
+mod control;
+mod door;
+mod error;
+mod family;
+mod inside;
+mod job;
+mod join;
+mod mount_table;
+mod namespace;
+mod outside;
+mod plan;
+mod process_limit;
+mod rendezvous;
+mod request;
+mod server;
+mod shared;
+mod socket;
+mod status;
+mod supervisor;
+mod tree;
+mod walk;
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::mount::MountFlags;
+
+pub use door::Gate;
+pub use error::{Error, too_few_processes};
+use inside::Inside;
+pub use join::{Invitation, Meeting, Rank, join, meet};
+pub use namespace::Users;
+use outside::{Namespace, Outside};
+use plan::{Plan, depth_of};
+pub use process_limit::ProcessLimit;
+pub use rendezvous::Directories;
+use rustix::process::Pid;
+pub(crate) use status::Status;
+use supervisor::Start;
+
+/// What is to be run, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub task: Task,
+    /// Where it runs; the current directory otherwise.
+    pub folder: Option<PathBuf>,
+    /// Whether the mirrored volumes cannot be written to.
+    pub read_only: bool,
+    /// Where others reach the mirror, too.
+    pub place: Place,
+}
+
+/// What is done in the mirror.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// A program and its arguments, at least the program.
+    Command(Vec<OsString>),
+    /// Nothing, until a signal comes: others enter it.
+    Wait,
+}
+
+/// Where the mirror is mounted outside of its own namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// Nowhere.
+    #[default]
+    Nowhere,
+    /// At this folder, if that can be.
+    Perhaps(PathBuf),
+    /// At this folder.
+    At(PathBuf),
+}
+
+/// How the mirror is reached by others.
+#[derive(Clone, Copy, Debug)]
+pub struct Ready<'a> {
+    /// A process inside, whose namespace and root are the mirror's.
+    pub process: u32,
+    /// Where it is mounted outside.
+    pub place: Option<&'a Path>,
+    /// Whether it has a user namespace of its own.
+    pub as_user: bool,
+}
+
+impl Ready<'_> {
+    /// The capabilities whose absence shuts users other than root out of the mirror.
+    pub fn missing_for_others(&self) -> Vec<&'static str> {
+        if self.as_user { Vec::new() } else { capability::missing(capability::TO_SERVE_OTHERS) }
+    }
+}
+
+/// One volume of the mirror, mounted.
+#[derive(Debug)]
+pub struct Mounted {
+    /// The open `/dev/fuse` of the mount.
+    pub device: OwnedFd,
+    /// The root of the volume, in the old root.
+    pub root: OwnedFd,
+    /// Where it lies.
+    pub place: Vec<u8>,
+    /// Further places at which it lies, with flags of their own.
+    pub further: Vec<Vec<u8>>,
+    /// How deep its file system is stacked.
+    pub depth: u32,
+    /// Whether it is mounted read-only.
+    pub read_only: bool,
+    pub users: Users,
+    /// The folder at which this mount of it is reached by others; nothing for the one inside.
+    pub outside: Option<PathBuf>,
+}
+
+/// What serves the volumes, in a process of its own.
+pub trait Service {
+    /// A volume is mounted and waits to be served.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be; the command is ended then.
+    fn mounted(&mut self, volume: Mounted) -> std::io::Result<()>;
+
+    /// All is mounted, and the command is about to be executed, by this process.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot begin; the command is not executed then.
+    fn begin(&mut self, command: u32) -> std::io::Result<()>;
+
+    /// What descends from this process is about to become a rank's command, and is not yet.
+    fn joining(&mut self, _process: u32) {}
+
+    /// What descends from this process is a rank's command.
+    fn joined(&mut self, _process: u32, _rank: u32) {}
+
+    /// All is there; this is the supervisor, as for what follows but `end`.
+    fn ready(&mut self, _ready: &Ready<'_>) {}
+
+    /// These processes came from outside and are still inside; they are asked to end.
+    fn still_inside(&mut self, _processes: &[Pid]) {}
+
+    /// Only so many of a node's ranks have come.
+    fn ranks_missing(&mut self, _came: u32, _expected: u32) {}
+
+    /// All processes inside have ended; this is the server.
+    fn end(&mut self, end: End);
+
+    /// The server was killed after it had begun; this is the supervisor.
+    fn server_killed(&mut self);
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With this exit code, as a shell would tell it.
+    Code(i32),
+    /// The supervisor was killed, and all inside with it.
+    Killed,
+}
+
+/// How the command ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It ran, and ended with this code: its own, or 128 and the number of the signal that ended it.
+    Ended(i32),
+    /// It could not be executed: the code that a shell gives, and why.
+    NotExecuted { code: i32, error: std::io::Error },
+    /// The server was killed, and the command with it.
+    ServerKilled,
+    /// The rank that leads on this node has ended, and the command with it.
+    LeadKilled,
+}
+
+impl Outcome {
+    fn not_executed(error: std::io::Error) -> Self {
+        let code = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
+        Self::NotExecuted { code, error }
+    }
+}
+
+/// Runs a command in a mirror, which the ranks that come to the gate share.
+///
+/// # Errors
+///
+/// Where the mirror cannot be made; nothing was run then.
+pub fn run(options: &Options, mut gate: Option<Gate>, service: &mut dyn Service) -> Result<Outcome, Error> {
+    let outcome = prepare_and_run(options, &mut gate, service);
+    if let Some(gate) = gate.filter(|_| outcome.is_err()) {
+        gate.refuse();
+    }
+    outcome
+}
+
+fn prepare_and_run(
+    options: &Options,
+    gate: &mut Option<Gate>,
+    service: &mut dyn Service,
+) -> Result<Outcome, Error> {
+    let folder = absolute(options.folder.as_deref().unwrap_or(Path::new(".")))?;
+    // Before anything is changed: the most likely fault is that there is no device.
+    drop(open_device()?);
+    // Both are found among the mounts, and by the numbers of users, that this process has here.
+    let sockets = socket::folders();
+    let outside = open_outside(&options.place)?;
+    let entered = match namespace::enter() {
+        Ok(entered) => entered,
+        Err(error) => {
+            outside.and_then(Result::ok).iter().for_each(Outside::discard);
+            return Err(error);
+        }
+    };
+    let outside = usable(outside, &options.place, entered.as_user)?;
+    let outcome = plan_and_run(options, &folder, &sockets, (entered, outside.as_ref()), (gate, service));
+    let left = outside.as_ref().map_or(Ok(()), Outside::leave);
+    // Why nothing was run is what is asked first.
+    let outcome = outcome?;
+    match (outside, left) {
+        (Some(outside), Err(source)) => Err(Error::MountLeft { path: outside.place().to_owned(), source }),
+        _ => Ok(outcome),
+    }
+}
+
+/// Opens the directory at which others are to reach the mirror; nothing where they are not. Why it cannot be
+/// there is told later, where it matters.
+fn open_outside(place: &Place) -> Result<Option<Result<Outside, Error>>, Error> {
+    let (Place::Perhaps(path) | Place::At(path)) = place else { return Ok(None) };
+    let outer = Namespace::current().map_err(Error::Namespace)?;
+    let table = std::fs::read("/proc/self/mountinfo").map_err(Error::MountTable)?;
+    Ok(Some(Outside::new(path, outer, &table)))
+}
+
+/// What is left of it when it is known `as_user` or not the mirror is mounted.
+fn usable(
+    outside: Option<Result<Outside, Error>>,
+    place: &Place,
+    as_user: bool,
+) -> Result<Option<Outside>, Error> {
+    let Some(outside) = outside else { return Ok(None) };
+    match place {
+        Place::At(path) if as_user => {
+            outside.iter().for_each(Outside::discard);
+            Err(Error::NoMountPath { path: path.clone() })
+        }
+        Place::At(_) => outside.map(Some),
+        _ if as_user => {
+            outside.iter().for_each(Outside::discard);
+            Ok(None)
+        }
+        _ => Ok(outside.ok()),
+    }
+}
+
+fn plan_and_run(
+    options: &Options,
+    folder: &Path,
+    sockets: &[socket::Folder],
+    (entered, outside): (namespace::Entered, Option<&Outside>),
+    (gate, service): (&mut Option<Gate>, &mut dyn Service),
+) -> Result<Outcome, Error> {
+    // From here on nobody else mounts or unmounts anything here.
+    let table = std::fs::read("/proc/self/mountinfo").map_err(Error::MountTable)?;
+    let at_root = |source: std::io::Error| Error::Mount { place: "/".into(), source };
+    let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let root = root.map_err(|error| at_root(error.into()))?;
+    let places: Vec<PathBuf> = sockets.iter().map(|folder| folder.place.clone()).collect();
+    let mut plan = Plan::new(&table, &places, |place| is_folder_or_file(&root, place));
+    let mut roots = open_roots(&root, &mut plan).map_err(at_root)?;
+    shared::join(&mut plan, &mut roots, &mount_table::parse_all(&table));
+    let bound = open_bound(&root, &mut plan, sockets);
+    let inside = Inside::new(&table);
+    let start = Start {
+        options,
+        folder,
+        plan: &plan,
+        inside: &inside,
+        users: entered.users,
+        volumes: Vec::new(),
+        bound,
+        outside,
+        as_user: entered.as_user,
+        before: compat_sys::block(&family::signals()),
+    };
+    drop(root);
+    run_in(start, &roots, gate, service)
+}
+
+fn run_in(
+    mut start: Start<'_>,
+    roots: &[OwnedFd],
+    gate: &mut Option<Gate>,
+    service: &mut dyn Service,
+) -> Result<Outcome, Error> {
+    let place = start.outside.map(Outside::place);
+    for outside in [Some(None), place.map(Some)].into_iter().flatten() {
+        let volumes = open_devices(start.plan, roots, start.users, start.options.read_only, outside)?;
+        start.volumes.extend(volumes);
+    }
+    supervisor::run(start, gate, service)
+}
+
+/// The same folder wherever this process goes meanwhile.
+fn absolute(folder: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(folder).map_err(|source| Error::Folder { path: folder.to_owned(), source })
+}
+
+/// Opens the root of each volume. One that cannot be reached is left out: others' file systems that have ended,
+/// or are closed even to root. Its place is seen in the volume that it lies in, closed: what was mounted with
+/// flags of its own is not seen with another's.
+fn open_roots(root: &OwnedFd, plan: &mut Plan) -> std::io::Result<Vec<OwnedFd>> {
+    let mut roots = Vec::new();
+    let mut failure = None;
+    plan.retain_mirrors(|mount| match open_root(root, mount) {
+        Ok(root) => {
+            roots.push(root);
+            true
+        }
+        Err(source) => {
+            let is_root = mount.place == b"/";
+            failure = failure.take().or(is_root.then_some(source));
+            false
+        }
+    });
+    failure.map_or(Ok(roots), Err)
+}
+
+/// Opens what is bound. What is not there any more, or is a directory of sockets and not the one that was looked
+/// at, is left out.
+fn open_bound(root: &OwnedFd, plan: &mut Plan, sockets: &[socket::Folder]) -> Vec<OwnedFd> {
+    let mut bound = Vec::new();
+    plan.retain_bound(|place| {
+        let file = walk::open(root, place).and_then(|file| Ok((walk::look(&file)?, file)));
+        let Some((_, file)) = file.ok().filter(|(stat, _)| socket::is_same(sockets, place, stat)) else {
+            return false;
+        };
+        bound.push(file);
+        true
+    });
+    bound
+}
+
+/// Opens a device for each volume.
+fn open_devices(
+    plan: &Plan,
+    roots: &[OwnedFd],
+    users: Users,
+    read_only: bool,
+    outside: Option<&Path>,
+) -> Result<Vec<Mounted>, Error> {
+    let mut volumes = Vec::new();
+    for (mount, root) in plan.mirrors().zip(roots) {
+        let failed = |source| Error::Mount { place: shown(&mount.place).to_owned(), source };
+        let root = root.try_clone().map_err(failed)?;
+        let (place, depth) = (mount.place.clone(), depth_of(mount));
+        let read_only = read_only || mount.flags.contains(MountFlags::RDONLY);
+        let (device, outside) = (open_device()?, outside.map(Path::to_owned));
+        let further = plan.places_of(mount);
+        volumes.push(Mounted { device, root, place, further, depth, read_only, users, outside });
+    }
+    Ok(volumes)
+}
+
+/// Opens the root of a volume: of this mount, and of none that its place has been exchanged for.
+fn open_root(root: &OwnedFd, mount: &mount_table::Mount) -> std::io::Result<OwnedFd> {
+    let file = walk::open(root, &mount.place)?;
+    // A file system whose server has ended can be opened and answers nothing.
+    rustix::fs::fstat(&file)?;
+    let is_root = mount.place == b"/";
+    if is_root || compat_sys::mount_number(&file, Path::new("/proc"))? == mount.number {
+        return Ok(file);
+    }
+    Err(std::io::Error::from_raw_os_error(libc::ESTALE))
+}
+
+fn shown(place: &[u8]) -> &Path {
+    Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(place))
+}
+
+fn open_device() -> Result<OwnedFd, Error> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    rustix::fs::open("/dev/fuse", flags, Mode::empty()).map_err(|error| Error::Device(error.into()))
+}
+
+fn is_folder_or_file(root: &OwnedFd, place: &[u8]) -> bool {
+    let stat = walk::open(root, place).and_then(walk::look);
+    stat.is_ok_and(|stat| matches!(walk::kind(&stat), FileType::Directory | FileType::RegularFile))
+}

@@ -1,0 +1,144 @@
+//! The namespace in which the mirror is mounted, and which vanishes with its last process.
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+
+use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::process::{getegid, geteuid};
+
+use super::capability;
+use super::error::Error;
+
+/// As whom the mirror can act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Users {
+    /// As any user.
+    Many,
+    /// As this user and group alone: a user namespace that has no other.
+    One { user: u32, group: u32 },
+}
+
+/// What [`enter`] has made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entered {
+    pub users: Users,
+    /// Whether a user namespace had to be made, from which nothing can be mounted outside.
+    pub as_user: bool,
+}
+
+/// Gives this process a mount namespace of its own, where it must in a user namespace of its own; this
+/// process must have no other threads.
+///
+/// # Errors
+///
+/// Where neither is allowed.
+pub fn enter() -> Result<Entered, Error> {
+    let entered = match compat_sys::unshare_mounts(false) {
+        Ok(()) => {
+            if let Some(name) = capability::missing(capability::TO_ENTER).first() {
+                return Err(Error::Capability(name));
+            }
+            Entered { users: users_here(), as_user: false }
+        }
+        Err(_) => Entered { users: enter_user_namespace()?, as_user: true },
+    };
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change("/", private).map_err(|error| Error::Namespace(error.into()))?;
+    Ok(entered)
+}
+
+/// Whether this process's own user namespace has more than one user.
+fn users_here() -> Users {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    if is_single(&map) {
+        Users::One { user: geteuid().as_raw(), group: getegid().as_raw() }
+    } else {
+        Users::Many
+    }
+}
+
+fn is_single(map: &str) -> bool {
+    let counts: Vec<&str> = map.lines().filter_map(|line| line.split_whitespace().nth(2)).collect();
+    counts == ["1"]
+}
+
+fn enter_user_namespace() -> Result<Users, Error> {
+    let (user, group) = (geteuid().as_raw(), getegid().as_raw());
+    let ranges = |file| fs::read_to_string(file).map(|map| identity_of(&map));
+    let maps = (ranges("/proc/self/uid_map"), ranges("/proc/self/gid_map"));
+    let writer = match maps {
+        (Ok(users), Ok(groups)) if user == 0 => Writer::start(&users, &groups).ok(),
+        _ => None,
+    };
+    compat_sys::unshare_mounts(true).map_err(Error::Namespace)?;
+    if writer.is_some_and(|writer| writer.write().is_ok()) {
+        return Ok(Users::Many);
+    }
+    fs::write("/proc/self/setgroups", "deny").map_err(Error::Ids)?;
+    fs::write("/proc/self/uid_map", format!("{user} {user} 1")).map_err(Error::Ids)?;
+    fs::write("/proc/self/gid_map", format!("{group} {group} 1")).map_err(Error::Ids)?;
+    Ok(Users::One { user, group })
+}
+
+/// The map that gives everybody the same number inside as outside.
+fn identity_of(map: &str) -> String {
+    let mut identity = String::new();
+    for line in map.lines() {
+        let mut fields = line.split_whitespace();
+        if let (Some(first), Some(_), Some(count)) = (fields.next(), fields.next(), fields.next()) {
+            identity.push_str(&format!("{first} {first} {count}\n"));
+        }
+    }
+    identity
+}
+
+/// A process that stays outside: only from there can the ids of all users be given to the new namespace.
+struct Writer {
+    pid: rustix::process::Pid,
+    go: io::PipeWriter,
+}
+
+impl Writer {
+    fn start(users: &str, groups: &str) -> io::Result<Self> {
+        let (mut wait, go) = io::pipe()?;
+        let parent = std::process::id();
+        if let Some(pid) = compat_sys::fork()? {
+            return Ok(Self { pid, go });
+        }
+        drop(go);
+        let mut byte = [0];
+        let written = wait.read_exact(&mut byte).and_then(|()| {
+            fs::write(format!("/proc/{parent}/uid_map"), users)?;
+            fs::write(format!("/proc/{parent}/gid_map"), groups)
+        });
+        std::process::exit(i32::from(written.is_err()));
+    }
+
+    /// Has the maps written, and tells whether they were.
+    fn write(mut self) -> io::Result<()> {
+        self.go.write_all(b"g")?;
+        drop(self.go);
+        let options = rustix::process::WaitOptions::empty();
+        match rustix::process::waitpid(Some(self.pid), options)? {
+            Some((_, status)) if status.exit_status() == Some(0) => Ok(()),
+            _ => Err(io::Error::other("the maps were refused")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_keeps_the_number() {
+        assert_eq!(identity_of("         0     100000      65536\n"), "0 0 65536\n");
+        assert_eq!(identity_of("0 0 4294967295\n"), "0 0 4294967295\n");
+    }
+
+    #[test]
+    fn a_namespace_of_one_user_is_told_from_others() {
+        assert!(is_single("         0       1000          1\n"));
+        assert!(!is_single("0 0 4294967295\n") && !is_single("0 1000 1\n1 100000 65536\n"));
+    }
+}

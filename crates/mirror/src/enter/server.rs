@@ -1,0 +1,113 @@
+//! The process that serves the mirror.
+
+use std::ffi::OsStr;
+use std::io::{PipeReader, PipeWriter, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, setsid};
+
+use super::control::{Message, Report};
+use super::error::Error;
+use super::inside::{Inside, ask_to_end};
+use super::outside::Outside;
+use super::{End, Mounted, Service};
+
+/// The ends of the pipes that the server holds.
+pub struct Pipes {
+    pub control: PipeReader,
+    /// To the command's process.
+    pub answer: PipeWriter,
+    /// To the supervisor, which reads it when the server has ended.
+    pub told: PipeWriter,
+}
+
+/// What the server tells of itself, once: that it has begun.
+pub const BEGUN: &[u8] = b"begun";
+
+/// Serves until all has ended; does not come back. Signals that end others are blocked here: the server
+/// goes when nobody needs it any more.
+pub fn run(
+    volumes: Vec<Mounted>,
+    mut pipes: Pipes,
+    (inside, outside): (&Inside, Option<&Outside>),
+    service: &mut dyn Service,
+) -> ! {
+    let _ = setsid();
+    super::supervisor::let_go_of_streams();
+    raise_limits();
+    match serve(volumes, &mut pipes, service) {
+        Ok(end) => {
+            if end == End::Killed {
+                end_all(inside, outside);
+            }
+            service.end(end);
+            std::process::exit(0)
+        }
+        Err(error) => {
+            // The supervisor sees the server end, ends the command and tells why.
+            let _ = Report::Failed(error).send(&mut pipes.told);
+            std::process::exit(1)
+        }
+    }
+}
+
+/// Does what it is told until the end.
+fn serve(volumes: Vec<Mounted>, pipes: &mut Pipes, service: &mut dyn Service) -> Result<End, Error> {
+    let mut volumes: Vec<Option<Mounted>> = volumes.into_iter().map(Some).collect();
+    loop {
+        match Message::receive(&mut pipes.control) {
+            Ok(Some(Message::Mounted(number))) => {
+                let Some(volume) = volumes.get_mut(number as usize).and_then(Option::take) else { continue };
+                let place = PathBuf::from(OsStr::from_bytes(&volume.place));
+                service.mounted(volume).map_err(|source| Error::Serve { place, source })?;
+            }
+            Ok(Some(Message::Begin(command))) => {
+                service.begin(command).map_err(Error::Begin)?;
+                let _ = pipes.told.write_all(BEGUN);
+                let _ = pipes.answer.write_all(b"b");
+            }
+            Ok(Some(Message::Joining(process))) => {
+                service.joining(process);
+                let _ = pipes.answer.write_all(b"j");
+            }
+            Ok(Some(Message::Joined { process, rank })) => {
+                service.joined(process, rank);
+                let _ = pipes.answer.write_all(b"j");
+            }
+            Ok(Some(Message::End(code))) => return Ok(End::Code(code)),
+            Ok(None) | Err(_) => return Ok(End::Killed),
+        }
+    }
+}
+
+/// The supervisor was killed: nobody else ends what is left and takes the mirror away.
+fn end_all(inside: &Inside, outside: Option<&Outside>) {
+    inside.end_all(&[]);
+    if let Some(outside) = outside {
+        ask_to_end(|| outside.inhabitants(&[]));
+        // Nobody is left to be told of a failure.
+        let _ = outside.leave();
+    }
+}
+
+/// The limits of the command are not those of its server, which holds a descriptor for each of its, writes a log
+/// of everybody's events and works for all of them. What is left of the limits is told as an error by the call
+/// that meets it, and ends nobody.
+fn raise_limits() {
+    raise(Resource::Nofile, Some(1 << 20));
+    for (resource, signal) in [(Resource::Fsize, libc::SIGXFSZ), (Resource::Cpu, libc::SIGXCPU)] {
+        raise(resource, None);
+        compat_sys::ignore(signal, true);
+    }
+}
+
+/// Raises a limit to so much, without any where that is nothing; or, where that is not allowed, as far as it is.
+fn raise(resource: Resource, wanted: Option<u64>) {
+    let limit = getrlimit(resource);
+    let is_more = limit.maximum.is_some_and(|maximum| wanted.is_none_or(|wanted| maximum < wanted));
+    let higher = Rlimit { current: wanted, maximum: if is_more { wanted } else { limit.maximum } };
+    if setrlimit(resource, higher).is_err() {
+        let _ = setrlimit(resource, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    }
+}

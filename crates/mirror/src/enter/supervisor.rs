@@ -1,0 +1,233 @@
+//! The process that was called: starts the other two, passes signals on, waits for everything to end.
+
+use std::io::{self, PipeReader, PipeWriter, Read as _};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, Signal, getpid, kill_process};
+
+use super::control::{Message, Report};
+use super::door::{Door, Gate};
+use super::error::Error;
+use super::family::{Family, adopt, signals};
+use super::inside::{Inside, ask_to_end};
+use super::namespace::Users;
+use super::outside::Outside;
+use super::plan::Plan;
+use super::{Mounted, Options, Outcome, Ready, Service, Task, child, server};
+use compat_sys::SignalSet;
+
+/// What the three processes start from.
+pub struct Start<'a> {
+    pub options: &'a Options,
+    pub folder: &'a Path,
+    pub plan: &'a Plan,
+    pub inside: &'a Inside,
+    pub users: Users,
+    /// The volumes in the order of the plan, and once more where they are mounted outside, too.
+    pub volumes: Vec<Mounted>,
+    /// What is bound, opened, in the order of the plan.
+    pub bound: Vec<OwnedFd>,
+    pub outside: Option<&'a Outside>,
+    /// Whether the namespace has a user namespace of its own.
+    pub as_user: bool,
+    /// The signals that the command is to have blocked.
+    pub before: SignalSet,
+}
+
+/// How often it is looked whether the last rank has ended.
+const RANK_PACE: Duration = Duration::from_millis(20);
+
+/// How often it is looked whether the server lives, when nothing happens.
+const PACE: Duration = Duration::from_secs(1);
+
+/// Starts and waits.
+///
+/// # Errors
+///
+/// Where the mirror cannot be made; nothing was run then.
+pub fn run(start: Start<'_>, gate: &mut Option<Gate>, service: &mut dyn Service) -> Result<Outcome, Error> {
+    let failed = |source| Error::Process { doing: "start the mirror's processes", source };
+    let earlier = adopt().map_err(failed)?;
+    let (from_all, to_server) = io::pipe().map_err(failed)?;
+    let (answer, to_command) = io::pipe().map_err(failed)?;
+    let (from_command, report) = io::pipe().map_err(failed)?;
+    let (from_server, told) = io::pipe().map_err(failed)?;
+    let Some(server) = compat_sys::fork().map_err(failed)? else {
+        // Those who wait at the gate see it closed when the supervisor is gone.
+        drop((to_server, answer, from_command, report, from_server, gate.take(), start.bound));
+        let pipes = server::Pipes { control: from_all, answer: to_command, told };
+        server::run(start.volumes, pipes, (start.inside, start.outside), service);
+    };
+    drop((from_all, to_command, told));
+    let supervisor = getpid();
+    let for_ranks = answer.try_clone().map_err(failed)?;
+    let Some(command) = compat_sys::fork().map_err(failed)? else {
+        drop((from_command, from_server, gate.take(), for_ranks));
+        child::run(start, child::Pipes { server: to_server, answer, report }, supervisor);
+    };
+    drop((start.volumes, start.bound, report, answer));
+    let mut family = Family::new(command, Some(server), earlier);
+    family.waits = start.options.task == Task::Wait;
+    let mut supervisor = Supervisor {
+        family,
+        to_server,
+        from_server,
+        task: &start.options.task,
+        inside: start.inside,
+        outside: start.outside,
+        as_user: start.as_user,
+    };
+    supervisor.supervise(from_command, gate, for_ranks, service)
+}
+
+struct Supervisor<'a> {
+    family: Family,
+    to_server: PipeWriter,
+    from_server: PipeReader,
+    task: &'a Task,
+    inside: &'a Inside,
+    outside: Option<&'a Outside>,
+    as_user: bool,
+}
+
+impl Supervisor<'_> {
+    fn supervise(
+        &mut self,
+        mut report: PipeReader,
+        gate: &mut Option<Gate>,
+        answer: PipeReader,
+        service: &mut dyn Service,
+    ) -> Result<Outcome, Error> {
+        let failed = |source| Error::Process { doing: "wait for the command", source };
+        let reported = self.wait_for_report(&mut report)?;
+        let mut door = None;
+        if self.family.server_ended() {
+            return self.without_server(service);
+        }
+        if reported.is_none() {
+            let (process, place) = (self.family.command.as_raw_nonzero().get() as u32, self.outside);
+            service.ready(&Ready { process, place: place.map(Outside::place), as_user: self.as_user });
+            let_go_of_streams();
+            door = gate.take().map(|gate| self.open_door(gate, answer)).transpose().map_err(failed)?;
+        }
+        let signals = signals();
+        let mut ended_at = None;
+        while !(self.family.reap() && door.as_ref().is_none_or(|door| door.is_quiet(&mut ended_at, service)))
+        {
+            if self.family.server_ended() {
+                return self.without_server(service);
+            }
+            let pace = if self.family.code.is_some() { RANK_PACE } else { PACE };
+            if let Some(received) = compat_sys::wait_for(&signals, pace).map_err(failed)? {
+                self.family.take(received);
+            }
+            self.family.end_leftovers();
+        }
+        if !matches!(reported, Some(Report::Failed(_))) {
+            self.end_others(service);
+        }
+        if let Some(outside) = self.outside {
+            // It is told after the run, when it is tried once more.
+            let _ = outside.leave();
+        }
+        let outcome = self.outcome(reported);
+        let code = match &outcome {
+            Ok(Outcome::Ended(code) | Outcome::NotExecuted { code, .. }) => *code,
+            Ok(Outcome::ServerKilled | Outcome::LeadKilled) | Err(_) => 1,
+        };
+        if Message::End(code).send(&mut self.to_server).is_err() || !self.family.server_done() {
+            return self.without_server(service);
+        }
+        outcome
+    }
+
+    /// The server has ended before the rest: it tells why, or was killed.
+    fn without_server(&mut self, service: &mut dyn Service) -> Result<Outcome, Error> {
+        self.inside.end_all(&[]);
+        if let Some(outside) = self.outside {
+            outside.end_all();
+        }
+        // What has left the mirror, too.
+        self.family.end();
+        let mut told = Vec::new();
+        // What cannot be read was not told.
+        let _ = self.from_server.read_to_end(&mut told);
+        let (begun, report) = match told.strip_prefix(server::BEGUN) {
+            Some(report) => (true, report),
+            None => (false, &*told),
+        };
+        if let Ok(Some(Report::Failed(error))) = Report::receive(&mut &*report) {
+            return Err(error);
+        }
+        if begun {
+            service.server_killed();
+        }
+        Ok(Outcome::ServerKilled)
+    }
+
+    fn open_door(&self, gate: Gate, answer: PipeReader) -> io::Result<Door> {
+        Door::open(gate, self.to_server.try_clone()?, answer)
+    }
+
+    /// Those who entered by themselves are told of and asked to end, before the mirror goes away.
+    fn end_others(&self, service: &mut dyn Service) {
+        let spared: Vec<Pid> = self.family.server.into_iter().collect();
+        let find = || {
+            let mut found = self.inside.others(&spared);
+            found.extend(self.outside.iter().flat_map(|outside| outside.inhabitants(&spared)));
+            found
+        };
+        let found = find();
+        if !found.is_empty() {
+            service.still_inside(&found);
+            ask_to_end(find);
+        }
+    }
+
+    /// Waits until the command is executed, or why it was not. A server that dies meanwhile would leave
+    /// the command waiting for it.
+    fn wait_for_report(&mut self, report: &mut PipeReader) -> Result<Option<Report>, Error> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let failed = |source| Error::Process { doing: "start the command", source };
+        loop {
+            let limit = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+            let ready = poll(&mut [PollFd::new(&*report, PollFlags::IN)], Some(&limit));
+            if ready.is_ok_and(|count| count > 0) {
+                return Report::receive(report).map_err(failed);
+            }
+            if self.family.server_ended() {
+                let _ = kill_process(self.family.command, Signal::KILL);
+                return Report::receive(report).map_err(failed);
+            }
+            if let Some(received) = compat_sys::wait_for(&signals(), Duration::ZERO).map_err(failed)?
+                && !self.family.is_harmless(received.signal)
+            {
+                self.family.take(received);
+                let _ = kill_process(self.family.command, Signal::KILL);
+            }
+        }
+    }
+
+    fn outcome(&self, reported: Option<Report>) -> Result<Outcome, Error> {
+        match reported {
+            Some(Report::Failed(error)) => Err(error),
+            Some(Report::NotExecuted(error)) => Ok(Outcome::not_executed(error)),
+            // What stands for the mirror is ended by the signal that ends the run.
+            None if *self.task == Task::Wait && self.family.is_asked_to_end() => Ok(Outcome::Ended(0)),
+            None => Ok(Outcome::Ended(self.family.code.unwrap_or(1))),
+        }
+    }
+}
+
+/// Lets go of standard input and output, which are the command's: who reads its output sees the end when
+/// the command has closed it.
+pub fn let_go_of_streams() {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    if let Ok(null) = rustix::fs::open("/dev/null", flags, Mode::empty()) {
+        let _ = rustix::stdio::dup2_stdin(&null);
+        let _ = rustix::stdio::dup2_stdout(&null);
+    }
+}

@@ -1,0 +1,238 @@
+//! A mirror while it is put together. Its root is held by a descriptor, and whatever is mounted in it is mounted
+//! on a descriptor: no symbolic link is followed, and no name is looked up twice.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags, StatxAttributes, StatxFlags, statx};
+use rustix::io::Errno;
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_bind,
+    mount_bind_recursive, mount_change, mount_remount, move_mount, open_tree, unmount,
+};
+
+use super::mount_table::{Mount, parse};
+use super::plan::is_mirror;
+use super::walk;
+
+/// How often a mirror is looked for whose place somebody renames meanwhile.
+const ATTEMPTS: usize = 3;
+
+/// A mirror, seen from the namespace that it is mounted in.
+pub struct Tree<'a> {
+    root: OwnedFd,
+    /// Where its root lies, as it is shown to users.
+    place: &'a Path,
+    /// Where `/proc` is reached without a mirror between.
+    process: &'a Path,
+}
+
+impl<'a> Tree<'a> {
+    /// The mirror with this root, which lies here.
+    pub fn new(root: OwnedFd, place: &'a Path, process: &'a Path) -> Self {
+        Self { root, place, process }
+    }
+
+    /// A place in the mirror as it is shown to users.
+    pub fn shown(&self, place: &[u8]) -> PathBuf {
+        let place = place.strip_prefix(b"/").unwrap_or(place);
+        if place.is_empty() { self.place.to_owned() } else { self.place.join(OsStr::from_bytes(place)) }
+    }
+
+    /// Opens a place in the mirror.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`walk::open`].
+    pub fn open(&self, place: &[u8]) -> io::Result<OwnedFd> {
+        walk::open(&self.root, place)
+    }
+
+    /// What mount(2) and its like are given for an open file.
+    pub fn path(&self, file: &OwnedFd) -> PathBuf {
+        walk::path_of(self.process, file)
+    }
+
+    /// Binds a place of the root into the mirror, at `target`, with what is mounted in it but for mirrors. `copy`
+    /// are its mounts; where there are no copies, `source` gives the place itself in this namespace. Nothing is
+    /// shared with the place, so that what is unmounted here is unmounted nowhere else.
+    ///
+    /// # Errors
+    ///
+    /// `ENOTDIR` where the place in the mirror is of another sort, and those of mount(2) and move_mount(2).
+    pub fn bind(
+        &self,
+        (place, target): (&[u8], OwnedFd),
+        copy: Option<OwnedFd>,
+        source: impl FnOnce() -> io::Result<OwnedFd>,
+    ) -> io::Result<()> {
+        if !copy.map_or(Ok(false), |copy| attach(&copy, &target))? {
+            let source = source()?;
+            assert_same_kind(&source, &target)?;
+            // Who ends this process right here leaves what is shared.
+            mount_bind_recursive(self.path(&source), self.path(&target))?;
+            let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+            mount_change(self.path(&self.open(place)?), private)?;
+        }
+        self.take_mirrors_out(place)
+    }
+
+    /// Binds a mount of the mirror to another place, with flags of its own. Others may reach the mirror already: where the
+    /// kernel can (Linux 5.12), nobody ever sees that place without its flags.
+    ///
+    /// # Errors
+    ///
+    /// `ESTALE` where `source` is no mount any more, and those of mount(2), mount_setattr(2) and move_mount(2).
+    pub fn bind_again(
+        &self,
+        source: OwnedFd,
+        (place, target): (&[u8], OwnedFd),
+        flags: MountFlags,
+    ) -> io::Result<()> {
+        let found = walk::look(&source)?;
+        let is_known = found.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT);
+        if is_known && !found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
+            // What lies below is in a mount with other flags.
+            return Err(io::Error::from_raw_os_error(libc::ESTALE));
+        }
+        if let Some(copy) = copy_of(&source, OpenTreeFlags::empty())?
+            && compat_sys::add_mount_flags(&copy, flags)?
+            && attach(&copy, &target)?
+        {
+            return Ok(());
+        }
+        mount_bind(self.path(&source), self.path(&target))?;
+        // It lies over what was opened.
+        let bound = self.open(place)?;
+        Ok(mount_remount(self.path(&bound), MountFlags::BIND | flags, c"")?)
+    }
+
+    /// Unmounts the mirrors, of this run and of others, that have come into a bound place with what is mounted
+    /// in it. Nothing else is unmounted by that: what is mounted there is private.
+    fn take_mirrors_out(&self, place: &[u8]) -> io::Result<()> {
+        let bound = compat_sys::mount_number(self.open(place)?, self.process)?;
+        for _ in 0..ATTEMPTS {
+            let mounts = parse(&fs::read(self.process.join("thread-self/mountinfo"))?);
+            let is_inside = |mount: &&Mount| is_mirror(mount) && lies_under(&mounts, mount, bound);
+            let mirrors: Vec<&Mount> = mounts.iter().filter(is_inside).collect();
+            if mirrors.is_empty() {
+                break;
+            }
+            let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+            for mirror in mirrors {
+                // One that is in another is gone with it; a user namespace does not let go of others'.
+                let _ = self.take_out(&root, mirror);
+            }
+        }
+        Ok(())
+    }
+
+    /// Unmounts this mount and no other that may have taken its place.
+    fn take_out(&self, root: &OwnedFd, mount: &Mount) -> io::Result<()> {
+        let file = walk::open(root, &mount.place)?;
+        if compat_sys::mount_number(&file, self.process)? == mount.number {
+            unmount(self.path(&file), UnmountFlags::DETACH)?;
+        }
+        Ok(())
+    }
+
+    /// Has the kernel ask how large a volume of a single file is. It takes it for empty until somebody asks, and
+    /// sendfile(2) does not. What cannot be asked now gives its error to who opens it.
+    pub fn ask_size(&self, file: &OwnedFd) {
+        let flags = AtFlags::EMPTY_PATH | AtFlags::NO_AUTOMOUNT;
+        let known = statx(file, c"", flags | AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE);
+        if known.is_ok_and(|stat| u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFREG) {
+            let _ = statx(file, c"", flags | AtFlags::STATX_FORCE_SYNC, StatxFlags::SIZE);
+        }
+    }
+}
+
+/// Attaches copied mounts to a place; tells whether the kernel and the filters of system calls let it.
+fn attach(copy: &OwnedFd, target: &OwnedFd) -> io::Result<bool> {
+    assert_same_kind(copy, target)?;
+    let by_descriptor = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    match move_mount(copy, c"", target, c"", by_descriptor) {
+        Ok(()) => Ok(true),
+        Err(Errno::NOSYS | Errno::PERM) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a mount is the one of this number, or lies in it.
+fn lies_under(mounts: &[Mount], mount: &Mount, number: u64) -> bool {
+    let mut at = Some(mount);
+    // The table is a tree; what is not one ends here all the same.
+    for _ in 0..=mounts.len() {
+        match at {
+            Some(mount) if mount.number == number => return true,
+            Some(mount) => at = mounts.iter().find(|other| other.number == mount.parent),
+            None => return false,
+        }
+    }
+    false
+}
+
+fn assert_same_kind(source: &OwnedFd, target: &OwnedFd) -> io::Result<()> {
+    if walk::kind(&walk::look(source)?) == walk::kind(&walk::look(target)?) {
+        return Ok(());
+    }
+    Err(io::Error::from_raw_os_error(libc::ENOTDIR))
+}
+
+/// A copy of what is mounted at an open place of this process's namespace, and in it, attached to nothing yet. In
+/// a namespace whose mounts are private it shares nothing with anybody. Nothing where the kernel has no such
+/// copies (before Linux 5.2) or a filter of system calls forbids them.
+///
+/// # Errors
+///
+/// Those of open_tree(2).
+pub fn copy_mounts(place: &OwnedFd) -> io::Result<Option<OwnedFd>> {
+    copy_of(place, OpenTreeFlags::AT_RECURSIVE)
+}
+
+fn copy_of(place: &OwnedFd, further: OpenTreeFlags) -> io::Result<Option<OwnedFd>> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    match open_tree(place, c"", flags | further) {
+        Ok(copy) => Ok(Some(copy)),
+        Err(Errno::NOSYS | Errno::PERM) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_in_a_mount_is_found_by_the_mounts_above_it() {
+        let table = b"1 0 0:1 / / rw - ext4 a rw\n2 1 0:2 / /run rw - tmpfs b rw\n\
+            3 2 0:3 / /run/x rw - fuse.compat c rw\n4 1 0:4 / /running rw - fuse.compat d rw\n";
+        let mounts = parse(table);
+        let found: Vec<u64> =
+            mounts.iter().filter(|mount| lies_under(&mounts, mount, 2)).map(|mount| mount.number).collect();
+        assert_eq!(found, [2, 3]);
+    }
+
+    #[test]
+    fn a_directory_is_not_bound_over_anything_else() {
+        let folder = tempfile::tempdir().expect("a directory");
+        fs::write(folder.path().join("file"), "").expect("a file");
+        std::os::unix::fs::symlink(".", folder.path().join("link")).expect("a link");
+        let open = |path: &Path| {
+            rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty()).expect("it is there")
+        };
+        let source = open(folder.path());
+        let error = |name: &str| {
+            assert_same_kind(&source, &open(&folder.path().join(name)))
+                .expect_err("another sort")
+                .raw_os_error()
+        };
+        assert_eq!([error("file"), error("link")], [Some(libc::ENOTDIR); 2]);
+        assert!(assert_same_kind(&source, &open(Path::new("/"))).is_ok());
+    }
+}

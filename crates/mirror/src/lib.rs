@@ -1,0 +1,38 @@
+//! A mirror of the file system through FUSE, commands that run inside it, and recordings of what they touch.
+//!
+//! - [`mirror`]: a root file system shown once more through FUSE, with hooks for whoever watches or serves reads;
+//! - [`enter`]: a command in a mount namespace whose root is a mirror;
+//! - [`record`]: mirror + command -> recording.
+//!
+//! ```standalone_crate
+//! use compat_mirror::enter::{Outcome, Place, Task};
+//! use compat_mirror::record::{Options, Selection, record};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let directory = tempfile::tempdir()?;
+//! let options = Options {
+//!     task: Task::Command(vec!["/bin/true".into()]),
+//!     folder: None,
+//!     read_only: false,
+//!     counts_bytes: false,
+//!     place: Place::Nowhere,
+//!     rank: None,
+//!     out: directory.path().join("run.jsonl"),
+//!     format: compat_trace::Format::Jsonl,
+//!     selection: Selection::default(),
+//! };
+//! match record(&options, None, &mut |_| {}) {
+//!     Ok(run) => assert!(matches!(run.outcome, Outcome::Ended(0))),
+//!     // Without /dev/fuse, or without the right to mount, nothing is run.
+//!     Err(error) => eprintln!("{error}"),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+#![warn(clippy::print_stdout, clippy::print_stderr, clippy::dbg_macro)]
+
+pub mod enter;
+pub mod mirror;
+pub mod record;

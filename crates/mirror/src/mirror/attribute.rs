@@ -1,0 +1,104 @@
+//! Attributes of the mirrored files: how they are asked for, and what is shown of owners that the
+//! session's user namespace has no number for.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Statx, StatxFlags};
+use rustix::io::Errno;
+
+/// What is asked of every file: the usual, the time of birth and the mount.
+pub const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME).union(StatxFlags::MNT_ID);
+
+/// What makes a file the same file. The mount belongs to it: one folder that is mounted in two places
+/// must stay two nodes, the kernel allows a folder only one place. The time of birth tells a new file
+/// from an old one whose number it got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    mount: u64,
+    device: u64,
+    number: u64,
+    born: (i64, u32),
+}
+
+impl Identity {
+    /// The identity of the file with these attributes.
+    pub fn of(stat: &Statx) -> Self {
+        let has_birth = stat.stx_mask & StatxFlags::BTIME.bits() != 0;
+        let born = if has_birth { (stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec) } else { (0, 0) };
+        let has_mount = stat.stx_mask & StatxFlags::MNT_ID.bits() != 0;
+        Self {
+            mount: if has_mount { stat.stx_mnt_id } else { 0 },
+            device: u64::from(stat.stx_dev_major) << 32 | u64::from(stat.stx_dev_minor),
+            number: stat.stx_ino,
+            born,
+        }
+    }
+
+    /// Whether the time of birth is known, which tells it from all files that had its number.
+    pub fn has_birth(&self) -> bool {
+        self.born != (0, 0)
+    }
+
+    /// Whether both files lie in the same mount, as far as the kernel reports it (before Linux 5.8 it does not).
+    pub fn has_mount_of(&self, other: &Self) -> bool {
+        self.mount == other.mount
+    }
+
+    /// Whether both files lie in the same file system.
+    pub fn has_device_of(&self, other: &Self) -> bool {
+        self.device == other.device
+    }
+}
+
+/// The attributes of `name` in `folder`, of the name itself where it is a symbolic link.
+///
+/// # Errors
+///
+/// Those of statx(2).
+pub fn of_name(folder: BorrowedFd<'_>, name: &[u8]) -> Result<Statx, Errno> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    rustix::fs::statx(folder, name, flags, WANTED)
+}
+
+/// The attributes of what a descriptor stands for.
+///
+/// # Errors
+///
+/// Those of statx(2).
+pub fn of_file(file: impl AsFd) -> Result<Statx, Errno> {
+    rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW, WANTED)
+}
+
+/// What is shown of a mount that is no volume: that something of its type is there, closed to everybody.
+pub fn closed(stat: &mut Statx) {
+    stat.stx_mode &= libc::S_IFMT as u16;
+    (stat.stx_size, stat.stx_blocks) = (0, 0);
+}
+
+/// Whether a file that was opened in a folder lies in another mount than the folder. The identity shows that
+/// already on all kernels but old ones; those are asked here.
+///
+/// # Errors
+///
+/// Those of reading `/proc`.
+pub fn leaves_mount(folder: &OwnedFd, file: &OwnedFd, stat: &Statx) -> Result<bool, Errno> {
+    if stat.stx_mask & StatxFlags::MNT_ID.bits() != 0 {
+        return Ok(false);
+    }
+    let number = |file: &OwnedFd| {
+        let number = compat_sys::mount_number(file, Path::new("/proc"));
+        number.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::ACCESS))
+    };
+    Ok(number(folder)? != number(file)?)
+}
+
+/// Whether it has several names (link(2)); a directory never has.
+pub fn has_several_names(stat: &Statx) -> bool {
+    stat.stx_nlink > 1 && kind(stat) != libc::S_IFDIR
+}
+
+/// The file's type bits (`S_IFMT`).
+pub fn kind(stat: &Statx) -> u32 {
+    u32::from(stat.stx_mode) & libc::S_IFMT
+}

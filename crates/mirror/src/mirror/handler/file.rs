@@ -1,0 +1,310 @@
+//! Open files: opening, reading, writing, closing.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rustix::fs::{Access, AtFlags, CWD};
+use rustix::io::Errno;
+
+use super::growth;
+use super::registration::{check_share, register, unregister};
+use crate::mirror::admission::Admission;
+use crate::mirror::attribute;
+use crate::mirror::identity::with_all_rights;
+use crate::mirror::node::Node;
+use crate::mirror::observer::{Action, Caller};
+use crate::mirror::open_file::{OpenFile, Opened, Uses, is_for_writing, next_open};
+use crate::mirror::protocol::{OUT_HEADER, ROOT, ReplyExt, opened};
+use crate::mirror::provider::Wanted;
+use crate::mirror::request::{Request, Subject};
+use crate::mirror::session::LARGEST;
+use crate::mirror::volume::{Volume, self_path};
+
+/// `FUSE_WRITE_CACHE`: pages that were written through a mapping.
+const FROM_CACHE: u32 = 1 << 0;
+/// `FUSE_FSYNC_FDATASYNC`.
+const DATA_ONLY: u32 = 1 << 0;
+
+/// Answers `FUSE_OPEN`.
+pub(in crate::mirror) fn open(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    let mut body = request.body;
+    let flags = body.u32()?;
+    let node = volume.table.node(request.header.node)?;
+    let admission = volume.admit(request.caller())?;
+    let open = next_open();
+    let result = provided(volume, request, &node, flags).and_then(|provided| match provided {
+        Some(opened) => Ok(opened),
+        None => open_node(volume, request, &node, flags),
+    });
+    if let Ok(Opened::Served(file) | Opened::Provided(file)) = &result
+        && node.number == ROOT
+    {
+        growth::tell(volume, file);
+    }
+    let action = Action::Open { open, flags };
+    volume.tell(
+        request.caller(),
+        || node.path_for(request.header.thread),
+        action,
+        result.as_ref().err().copied(),
+    );
+    write_opened(volume, request, out, &node, (open, flags), (result?, admission));
+    Ok(())
+}
+
+/// What is read instead, where there is a provider that has it. What was written since the kernel knows
+/// it is read where it is written, and so is what others read past this process now: all opens of a file
+/// at one time are of the same sort.
+///
+/// # Errors
+///
+/// `EACCES` where the caller may not read it.
+fn provided(
+    volume: &Volume,
+    request: &Request<'_>,
+    node: &Arc<Node>,
+    flags: u32,
+) -> Result<Option<Opened>, Errno> {
+    let Some(provider) = &volume.provider else { return Ok(None) };
+    note_writing(node, flags);
+    let original = node.written.load(Ordering::Acquire) || node.with_opens(None, |opens| opens.passed > 0);
+    if node.kind != libc::S_IFREG || original {
+        return Ok(None);
+    }
+    let handle = volume.reach(node)?;
+    check_open(volume, request, (node, &handle), flags)?;
+    let stat = attribute::of_file(&*handle)?;
+    let path = volume.placed(node.path());
+    let wanted = Wanted { caller: request.caller(), path: &path, stat: &stat, original: handle.as_fd() };
+    let Some(file) = provider.provide(&wanted) else { return Ok(None) };
+    Ok(node.with_opens(Some(&handle), |opens| {
+        if opens.passed == 0 && opens.served == 0 && volume.options.read_only {
+            // Where it cannot be registered it is served, and says nothing of the volume's own files.
+            let registered = volume.passthrough.load(Ordering::Relaxed);
+            let registered =
+                registered.then(|| compat_sys::open_backing(volume.device.as_fd(), file.as_fd()));
+            if let Some(Ok(number)) = registered {
+                (opens.passed, opens.backing) = (1, number);
+                return Some(Opened::Passed(number));
+            }
+        }
+        if opens.passed > 0 {
+            return None;
+        }
+        opens.served += 1;
+        Some(Opened::Provided(file))
+    }))
+}
+
+/// Keeps in mind that a file is open for writing.
+pub(super) fn note_writing(node: &Node, flags: u32) {
+    if is_for_writing(flags) || flags & libc::O_TRUNC as u32 != 0 {
+        node.written.store(true, Ordering::Release);
+    }
+}
+
+fn open_node(volume: &Volume, request: &Request<'_>, node: &Arc<Node>, flags: u32) -> Result<Opened, Errno> {
+    let truncates = flags & libc::O_TRUNC as u32 != 0;
+    // Of an open for reading that truncates the kernel asks only afterwards whether the program runs, and what
+    // is below is not known to run where the kernel reads it for the mirror.
+    if truncates && node.with_opens(None, |opens| opens.executed > 0) {
+        return Err(Errno::TXTBSY);
+    }
+    let handle = volume.reach(node)?;
+    // The kernel does not know what forbids writing below: flags of lsattr(1), a busy program.
+    let changes = truncates || is_for_writing(flags);
+    let file = if changes {
+        // Before anything is truncated.
+        check_share(request, node, flags)?;
+        let subject = Subject::of(node);
+        Some(request.act(volume, subject, || volume.reopen(&handle, flags))?)
+    } else {
+        check_open(volume, request, (node, &handle), flags)?
+    };
+    if changes {
+        volume.changed(node, &handle);
+    }
+    if let Some(number) = register(volume, request, node, (handle.as_fd(), Some(&handle), flags))? {
+        return Ok(Opened::Passed(number));
+    }
+    let opened = match file {
+        Some(file) => Ok(file),
+        None => volume.reopen(&handle, flags),
+    };
+    match opened {
+        Ok(file) => Ok(Opened::Served(File::from(file))),
+        Err(error) => {
+            node.with_opens(None, |opens| opens.served -= 1);
+            Err(error)
+        }
+    }
+}
+
+/// Sees to it that the caller may open a file for reading or execution, by opening it where that is the same.
+fn check_open(
+    volume: &Volume,
+    request: &Request<'_>,
+    (node, handle): (&Arc<Node>, &OwnedFd),
+    flags: u32,
+) -> Result<Option<OwnedFd>, Errno> {
+    if request.identity().is_full() {
+        return Ok(None);
+    }
+    let subject = Subject::reading(node);
+    if flags & Action::EXECUTE == 0 {
+        return request.act(volume, subject, || volume.reopen(handle, flags)).map(Some);
+    }
+    // What may be executed need not be readable.
+    let path = self_path(handle);
+    let check = || rustix::fs::accessat(CWD, &path, Access::EXEC_OK, AtFlags::EACCESS);
+    request.act(volume, subject, check)?;
+    // The kernel takes set-id bits and owner from what it was told; the file may be somebody else's by now.
+    volume.confirm(node)?;
+    Ok(None)
+}
+
+/// Keeps an open under its number and writes `struct fuse_open_out`.
+pub(super) fn write_opened(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+    node: &Arc<Node>,
+    (open, flags): (u64, u32),
+    (answer, admission): (Opened, Admission),
+) {
+    let flags = flags & !(libc::O_TRUNC as u32);
+    let uses = Uses::of(flags);
+    let backing = if let Opened::Passed(number) = answer { number } else { 0 };
+    node.with_opens(None, |opens| uses.begin(opens));
+    if uses.mappable && matches!(answer, Opened::Passed(_)) {
+        // What it was told before is not to be used once memory may be stored to.
+        volume.forget_attributes(node);
+    }
+    let is_direct = volume.options.counts_bytes && !uses.executed && node.kind == libc::S_IFREG;
+    let file = OpenFile::new(Arc::clone(node), request.caller(), flags, (answer, admission), is_direct);
+    let how = match (file.passed, file.is_direct) {
+        (true, _) => opened::PASSTHROUGH,
+        (false, true) => opened::DIRECT_IO,
+        (false, false) => opened::KEEP_CACHE,
+    };
+    volume.files.insert(open, file);
+    out.put_u64(open);
+    out.put_u32(how);
+    out.put_u32(backing);
+}
+
+/// The file of an open, opened now where the kernel went past this process so far.
+pub(super) fn file_of<'a>(volume: &Volume, open: &'a OpenFile) -> Result<&'a File, Errno> {
+    open.file(|| {
+        let handle = volume.reach(&open.node)?;
+        let file = volume.reopen(&handle, open.flags).or_else(|error| match error {
+            // It may only be appended to by now, which is not for what is open already.
+            Errno::PERM => volume.reopen(&handle, open.flags | libc::O_APPEND as u32),
+            other => Err(other),
+        });
+        file.map(File::from)
+    })
+}
+
+/// Answers `FUSE_READ`.
+pub(in crate::mirror) fn read(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    let mut body = request.body;
+    let (number, offset, size) = (body.u64()?, body.u64()?, body.u32()?.min(LARGEST));
+    let open = volume.files.find(number)?;
+    let file = match open.provided() {
+        Some(file) => file,
+        None => file_of(volume, &open)?,
+    };
+    out.resize(OUT_HEADER + size as usize, 0);
+    let count = rustix::io::pread(file, &mut out[OUT_HEADER..], offset)?;
+    out.truncate(OUT_HEADER + count);
+    if open.read.fetch_add(count as u64, Ordering::Relaxed) == 0 && count > 0 {
+        volume.tell(open.opened_by, || open.path(), Action::FirstRead { open: number }, None);
+    }
+    Ok(())
+}
+
+/// Answers `FUSE_WRITE`.
+pub(in crate::mirror) fn write(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    let mut body = request.body;
+    let (number, offset, size, write_flags) = (body.u64()?, body.u64()?, body.u32()?, body.u32()?);
+    body.u64()?;
+    let flags = body.u32()?;
+    body.u32()?;
+    let data = body.bytes(size as usize)?;
+    let open = volume.files.find(number)?;
+    let append = libc::O_APPEND as u32;
+    // fcntl(2) may have changed the flag since; pages go where they belong, through whichever open the
+    // kernel took.
+    let appends = flags & append != 0 && write_flags & FROM_CACHE == 0;
+    let file = file_of(volume, &open)?;
+    let reopened = if appends == (open.flags & append != 0) {
+        None
+    } else {
+        let handle = volume.reach(&open.node)?;
+        let others = open.flags & !(append | libc::O_ACCMODE as u32) | libc::O_WRONLY as u32;
+        let flags = others | if appends { append } else { 0 };
+        // Its mode may forbid by now what it is open for.
+        Some(with_all_rights(|| volume.reopen(&handle, flags))?)
+    };
+    let _writer = match write_flags & FROM_CACHE {
+        0 => request.as_writer(&open.node)?,
+        _ => request.as_mapper(open.opened_by)?,
+    };
+    let written = write_all(reopened.as_ref().map_or(file.as_fd(), AsFd::as_fd), data, offset)?;
+    open.written.fetch_add(written as u64, Ordering::Relaxed);
+    out.put_u32(written as u32);
+    out.put_u32(0);
+    Ok(())
+}
+
+/// Writes everything; an error after a part was written tells the part.
+fn write_all(file: BorrowedFd<'_>, data: &[u8], offset: u64) -> Result<usize, Errno> {
+    let mut done = 0;
+    while done < data.len() {
+        match rustix::io::pwrite(file, &data[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(Errno::INTR) => {}
+            Err(error) if done == 0 => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
+}
+
+/// Answers `FUSE_RELEASE`: the last descriptor of an open is gone.
+pub(in crate::mirror) fn release(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
+    let number = { request.body }.u64()?;
+    let open = volume.files.find(number)?;
+    unregister(volume, &open.node, (open.passed, open.uses()));
+    let traffic = open.traffic();
+    let caller = Caller { thread: 0, ..open.opened_by };
+    volume.tell(caller, || open.path(), Action::Close { open: number, traffic }, None);
+    // Last: who sees nothing open any more may count on all of it having been told.
+    volume.files.remove(number);
+    Ok(())
+}
+
+/// Answers `FUSE_FSYNC`.
+pub(in crate::mirror) fn sync(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
+    let mut body = request.body;
+    let (number, flags) = (body.u64()?, body.u32()?);
+    let open = volume.files.find(number)?;
+    let file = file_of(volume, &open)?;
+    if flags & DATA_ONLY != 0 { rustix::fs::fdatasync(file) } else { rustix::fs::fsync(file) }
+}

@@ -1,0 +1,243 @@
+//! Files that the kernel reads and writes past this process (FUSE passthrough). What is written so is written with the
+//! credentials of the one who registered the file, and all who have it open share one registration. So that nobody
+//! writes without the limits that root does not have, a file is registered in its owner's name: a file of a user in
+//! the user's, and a file of root only if nobody else may write to it. Others are served.
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rustix::io::Errno;
+
+use crate::mirror::attribute;
+use crate::mirror::node::{Access, Node, Opens, Registrar};
+use crate::mirror::open_file::{Uses, is_for_writing};
+use crate::mirror::request::Request;
+use crate::mirror::volume::Volume;
+
+/// Counts an open of the node, by passthrough where that is possible, and returns the registration's number. All opens
+/// of a file at one time are of the same sort; the kernel refuses others. The handle is kept while the node is open;
+/// the last part are the flags of the open.
+///
+/// # Errors
+///
+/// `ETXTBSY` where a user opens for writing what root has open in its own name.
+pub fn register(
+    volume: &Volume,
+    request: &Request<'_>,
+    node: &Node,
+    (file, handle, flags): (BorrowedFd<'_>, Option<&Arc<OwnedFd>>, u32),
+) -> Result<Option<u32>, Errno> {
+    let is_own = node.identity().has_device_of(&volume.table.root.identity());
+    let opener = Opener::of(request, flags);
+    // Who writes counts on what is so now.
+    let access = match opener.writes {
+        true => Some(Access::of(&attribute::of_file(file)?)),
+        false => node.told(),
+    };
+    node.with_opens(handle, |opens| {
+        if opens.passed > 0 {
+            if !opener.may_share(opens.registrar)
+                || opener.writes && access.is_some_and(|access| access.appends)
+            {
+                return Err(Errno::TXTBSY);
+            }
+            opens.passed += 1;
+            return Ok(Some(opens.backing));
+        }
+        let possible = opens.served == 0 && volume.passthrough.load(Ordering::Relaxed);
+        if possible && node.kind == libc::S_IFREG {
+            let registered = opener.registrar(volume, access).and_then(|registrar| {
+                let number = open_backing(volume, request, file, (is_own, registrar))?;
+                Some(Opens { passed: 1, backing: number, registrar, ..*opens })
+            });
+            if let Some(registered) = registered {
+                *opens = registered;
+                return Ok(Some(opens.backing));
+            }
+        }
+        opens.served += 1;
+        Ok(None)
+    })
+}
+
+/// Sees to it that a file can be opened in the name in which it is open already.
+///
+/// # Errors
+///
+/// `ETXTBSY` as for [`register`], which may still meet a registration that comes in between.
+pub fn check_share(request: &Request<'_>, node: &Node, flags: u32) -> Result<(), Errno> {
+    let opener = Opener::of(request, flags);
+    let meets = |opens: &mut Opens| opens.passed > 0 && !opener.may_share(opens.registrar);
+    if node.with_opens(None, meets) { Err(Errno::TXTBSY) } else { Ok(()) }
+}
+
+/// Who opens a file, and for what.
+#[derive(Clone, Copy)]
+struct Opener {
+    writes: bool,
+    is_root: bool,
+    keeps_set_id: bool,
+}
+
+impl Opener {
+    fn of(request: &Request<'_>, flags: u32) -> Self {
+        Self {
+            writes: is_for_writing(flags),
+            is_root: request.header.user == 0,
+            keeps_set_id: request.identity().keeps_set_id(),
+        }
+    }
+
+    /// Whether writing through such a registration gives the opener nothing. To read gives nothing in any case, and the
+    /// blocks that a file system reserves are user 0's, with capabilities or without.
+    fn may_share(self, registrar: Registrar) -> bool {
+        let is_roots = matches!(registrar, Registrar::Root | Registrar::Owner { user: 0, .. });
+        !self.writes || !is_roots || self.is_root
+    }
+
+    /// In whose name the file is registered, if it is.
+    fn registrar(self, volume: &Volume, told: Option<Access>) -> Option<Registrar> {
+        self.registrar_of(told, volume.options.read_only, volume.options.sharing.is_shared())
+    }
+
+    fn registrar_of(self, told: Option<Access>, read_only: bool, is_shared: bool) -> Option<Registrar> {
+        let Some(access) = told else {
+            return read_only.then_some(Registrar::Root);
+        };
+        let Access { mode, user, group, appends } = access;
+        if appends {
+            // The kernel would let it be mapped and overwritten: it does not know that of the mirror's file.
+            return None;
+        }
+        if access.depends_on_groups() && !read_only {
+            // The registrar is in the file's group, or has the right to keep the bit.
+            return None;
+        }
+        let registrar = match user {
+            0 if is_shared => Registrar::Owner { user, group },
+            0 => Registrar::Root,
+            _ => Registrar::Owner { user, group },
+        };
+        let by_others = user == 0 && mode & 0o022 != 0 && !read_only;
+        // Who writes with `CAP_FSETID` keeps set-id bits, and an owner does not.
+        let set_id = mode & 0o6000 != 0 && registrar != Registrar::Root;
+        let keeps_bits = self.writes && self.keeps_set_id && set_id;
+        (!by_others && !keeps_bits && self.may_share(registrar)).then_some(registrar)
+    }
+}
+
+/// Registers a file.
+fn open_backing(
+    volume: &Volume,
+    request: &Request<'_>,
+    file: BorrowedFd<'_>,
+    (is_own, registrar): (bool, Registrar),
+) -> Option<u32> {
+    let assumed = match registrar {
+        Registrar::Owner { user, group } => request.as_owner((user, group)).map(Some),
+        Registrar::Root => Ok(None),
+    };
+    let _assumed = assumed.ok()?;
+    match compat_sys::open_backing(volume.device.as_fd(), file) {
+        Ok(number) => Some(number),
+        Err(error) => {
+            if is_never_possible(&error, is_own) {
+                volume.give_up_passthrough();
+            }
+            // This file cannot be registered, or not now.
+            None
+        }
+    }
+}
+
+/// Whether no file of the volume can be registered: the right is missing (`EPERM`), or its file system is
+/// stacked too deep (`ELOOP`). A file of another one says nothing of it: `/proc` counts as deep, and is seen
+/// below the root until it is bound there.
+fn is_never_possible(error: &std::io::Error, is_own: bool) -> bool {
+    match error.raw_os_error() {
+        Some(libc::EPERM) => true,
+        Some(libc::ELOOP) => is_own,
+        _ => false,
+    }
+}
+
+/// Takes an open back; the last one by passthrough ends the registration.
+pub fn unregister(volume: &Volume, node: &Node, (passed, uses): (bool, Uses)) {
+    node.with_opens(None, |opens| {
+        uses.end(opens);
+        if !passed {
+            opens.served -= 1;
+            return;
+        }
+        opens.passed -= 1;
+        if opens.passed == 0 {
+            // It fails only where the connection is gone, and the registration with it.
+            let _ = compat_sys::close_backing(volume.device.as_fd(), opens.backing);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOT: Opener = Opener { writes: true, is_root: true, keeps_set_id: true };
+    const USER: Opener = Opener { writes: true, is_root: false, keeps_set_id: false };
+
+    fn file(mode: u16, user: u32) -> Option<Access> {
+        Some(Access { mode, user, group: 7, appends: false })
+    }
+
+    #[test]
+    fn a_file_is_registered_in_its_owners_name() {
+        let theirs = Some(Registrar::Owner { user: 5, group: 7 });
+        for opener in [ROOT, USER] {
+            assert_eq!(opener.registrar_of(file(0o100_666, 5), false, false), theirs);
+        }
+        assert_eq!(ROOT.registrar_of(file(0o100_644, 0), false, false), Some(Registrar::Root));
+        let without_rights = Some(Registrar::Owner { user: 0, group: 7 });
+        assert_eq!(ROOT.registrar_of(file(0o100_644, 0), false, true), without_rights);
+    }
+
+    #[test]
+    fn nobody_writes_in_the_name_of_root() {
+        for mode in [0o100_664, 0o100_646] {
+            assert_eq!(ROOT.registrar_of(file(mode, 0), false, false), None, "{mode:o}");
+            assert_eq!(ROOT.registrar_of(file(mode, 0), true, false), Some(Registrar::Root), "read-only");
+        }
+        assert_eq!(USER.registrar_of(file(0o100_644, 0), false, true), None);
+        for registrar in [Registrar::Root, Registrar::Owner { user: 0, group: 0 }] {
+            assert!(!USER.may_share(registrar));
+            assert!(Opener { writes: false, ..USER }.may_share(registrar));
+        }
+        assert!(Opener { is_root: true, ..USER }.may_share(Registrar::Root), "root without capabilities");
+        assert!(USER.may_share(Registrar::Owner { user: 5, group: 5 }));
+    }
+
+    #[test]
+    fn set_id_bits_stay_where_root_writes() {
+        assert_eq!(ROOT.registrar_of(file(0o104_755, 5), false, false), None);
+        assert!(USER.registrar_of(file(0o104_755, 5), false, false).is_some());
+        assert_eq!(ROOT.registrar_of(None, false, false), None, "nothing is known of it");
+    }
+
+    #[test]
+    fn what_keeps_its_set_group_id_bit_by_the_writers_groups_is_served() {
+        for mode in [0o102_644, 0o102_666, 0o106_646] {
+            for opener in [ROOT, USER, Opener { writes: false, ..USER }] {
+                assert_eq!(opener.registrar_of(file(mode, 5), false, false), None, "{mode:o}");
+            }
+            let reader = Opener { writes: false, ..USER };
+            assert!(reader.registrar_of(file(mode, 5), true, false).is_some(), "{mode:o} read-only");
+        }
+        assert!(USER.registrar_of(file(0o102_755, 5), false, false).is_some());
+    }
+
+    #[test]
+    fn what_may_only_be_appended_to_is_not_mapped_past_this_process() {
+        let log = Some(Access { mode: 0o100_600, user: 5, group: 7, appends: true });
+        assert_eq!(USER.registrar_of(log, false, true), None);
+        assert_eq!(Opener { writes: false, ..USER }.registrar_of(log, false, true), None);
+    }
+}

@@ -1,0 +1,137 @@
+//! Space in files: reserving, punching, finding and copying it; and the flags of lsattr(1).
+
+use std::os::fd::AsFd as _;
+use std::sync::atomic::Ordering;
+
+use rustix::fs::{FallocateFlags, IFlags, SeekFrom};
+use rustix::io::Errno;
+
+use super::file::file_of;
+use crate::mirror::protocol::ReplyExt;
+use crate::mirror::request::{Request, Subject};
+use crate::mirror::volume::Volume;
+use compat_sys::FileAttributes;
+
+/// `FUSE_IOCTL_DIR`.
+const ON_FOLDER: u32 = 1 << 4;
+
+/// Answers `FUSE_FALLOCATE`.
+pub(in crate::mirror) fn allocate(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
+    let mut body = request.body;
+    let (number, offset, length, mode) = (body.u64()?, body.u64()?, body.u64()?, body.u32()?);
+    let open = volume.files.find(number)?;
+    let mode = FallocateFlags::from_bits_retain(mode);
+    let file = file_of(volume, &open)?;
+    let _writer = request.as_writer(&open.node)?;
+    rustix::fs::fallocate(file, mode, offset, length)
+}
+
+/// Answers `FUSE_LSEEK`: data or hole, the kernel knows the others itself.
+pub(in crate::mirror) fn seek(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    let mut body = request.body;
+    let (number, offset, whence) = (body.u64()?, body.u64()?, body.u32()?);
+    let open = volume.files.find(number)?;
+    let place = match whence as i32 {
+        libc::SEEK_DATA => SeekFrom::Data(offset),
+        libc::SEEK_HOLE => SeekFrom::Hole(offset),
+        _ => return Err(Errno::INVAL),
+    };
+    out.put_u64(rustix::fs::seek(file_of(volume, &open)?, place)?);
+    Ok(())
+}
+
+/// Answers `FUSE_COPY_FILE_RANGE`.
+pub(in crate::mirror) fn copy_range(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    let mut body = request.body;
+    let (source, mut from, _) = (body.u64()?, body.u64()?, body.u64()?);
+    let (target, mut to, length) = (body.u64()?, body.u64()?, body.u64()?);
+    let (source, target) = (volume.files.find(source)?, volume.files.find(target)?);
+    let (input, output) = (file_of(volume, &source)?, file_of(volume, &target)?);
+    // The answer has 32 bits for the length.
+    let length = usize::try_from(length).unwrap_or(usize::MAX).min(0x7fff_f000);
+    let _writer = request.as_writer(&target.node)?;
+    let copied = rustix::fs::copy_file_range(input, Some(&mut from), output, Some(&mut to), length)?;
+    source.read.fetch_add(copied as u64, Ordering::Relaxed);
+    target.written.fetch_add(copied as u64, Ordering::Relaxed);
+    out.put_u32(copied as u32);
+    out.put_u32(0);
+    Ok(())
+}
+
+/// Answers `FUSE_IOCTL`: the file's flags in both their forms (ioctl_iflags(2), ioctl_xfs_fsgetxattr(2)),
+/// the second of which the kernel asks for before it sets any; nothing else is known.
+pub(in crate::mirror) fn control(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    let mut body = request.body;
+    let (number, flags, command) = (body.u64()?, body.u32()?, body.u32()?);
+    body.bytes(16)?;
+    let command = Command::of(command).ok_or(Errno::NOTTY)?;
+    let node = if flags & ON_FOLDER != 0 {
+        volume.folders.find(number)?.node.number
+    } else {
+        volume.files.find(number)?.node.number
+    };
+    let (node, handle) = volume.handle(node)?;
+    let file = volume.reopen(&handle, (libc::O_RDONLY | libc::O_NONBLOCK) as u32)?;
+    let subject = Subject::default().owned(Some(&node));
+    out.put_zeros(16);
+    match command {
+        Command::Flags => out.put_u32(rustix::fs::ioctl_getflags(&file)?.bits()),
+        Command::SetFlags => {
+            let wanted = IFlags::from_bits_retain(body.u32()?);
+            request.act(volume, subject, || rustix::fs::ioctl_setflags(&file, wanted))?;
+        }
+        Command::Attributes => {
+            out.extend_from_slice(&compat_sys::file_attributes(file.as_fd()).map_err(errno)?)
+        }
+        Command::SetAttributes => {
+            let wanted = FileAttributes::try_from(body.bytes(size_of::<FileAttributes>())?);
+            let wanted = wanted.map_err(|_| Errno::INVAL)?;
+            let set = || compat_sys::set_file_attributes(file.as_fd(), &wanted).map_err(errno);
+            request.act(volume, subject, set)?;
+        }
+    }
+    if matches!(command, Command::SetFlags | Command::SetAttributes) {
+        // It has another time of change, which the kernel does not ask for on its own account.
+        volume.forget_attributes(&node);
+    }
+    volume.changed(&node, &handle);
+    Ok(())
+}
+
+/// The ioctls that are answered.
+#[derive(Clone, Copy, Debug)]
+enum Command {
+    Flags,
+    SetFlags,
+    Attributes,
+    SetAttributes,
+}
+
+impl Command {
+    /// The ioctl of a number (`linux/fs.h`).
+    fn of(number: u32) -> Option<Self> {
+        match number {
+            0x8008_6601 => Some(Self::Flags),
+            0x4008_6602 => Some(Self::SetFlags),
+            0x801c_581f => Some(Self::Attributes),
+            0x401c_5820 => Some(Self::SetAttributes),
+            _ => None,
+        }
+    }
+}
+
+fn errno(error: std::io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
+}

@@ -1,0 +1,355 @@
+//! Requests are served as their callers: with the caller's user, group, supplementary groups and capabilities, so
+//! that the file system below decides as it does natively. The kernel has checked permissions by then, but against
+//! attributes that may have changed since.
+//!
+//! The request names user and group. Groups and capabilities are read while the caller waits for its answer, so
+//! they cannot change meanwhile: capget(2), and `/proc/TID/status` (proc_pid_status(5)).
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::process::Pid;
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+use super::caller_status::CallerStatus;
+use super::protocol::Header;
+
+/// The capabilities that decide about files (capabilities(7)).
+const OF_FILES: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::DAC_READ_SEARCH)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::LINUX_IMMUTABLE)
+    .union(CapabilitySet::MKNOD)
+    .union(CapabilitySet::LEASE)
+    .union(CapabilitySet::SETFCAP)
+    .union(CapabilitySet::MAC_OVERRIDE)
+    .union(CapabilitySet::MAC_ADMIN)
+    .union(CapabilitySet::SYS_ADMIN)
+    .union(CapabilitySet::SYS_RESOURCE);
+
+/// How long it is remembered that a thread of root with all rights is in this process's user namespace. A thread that
+/// leaves it is still user 0, and the kernel itself checks permissions with the namespace that it has then.
+const NAMESPACE_KNOWN: Duration = Duration::from_millis(5);
+
+/// What one serving thread may do, and how it takes on a caller's identity.
+#[derive(Debug)]
+pub struct Credentials {
+    own: CapabilitySets,
+    own_user: u32,
+    own_group: u32,
+    /// Whether the session's user namespace has one user only.
+    only_user: bool,
+    /// Whether this process can act for others.
+    may_switch: bool,
+    /// The target of `/proc/self/ns/user`; nothing where `/proc` is that of other processes (pid_namespaces(7)).
+    namespace: Option<Vec<u8>>,
+    /// The thread of root that was found in this namespace last.
+    neighbour: Cell<Option<(u32, Instant)>>,
+}
+
+/// A caller, as far as files are concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub user: u32,
+    pub group: u32,
+    pub groups: Vec<u32>,
+    pub capabilities: CapabilitySet,
+    pub standing: Standing,
+}
+
+/// How much is known about a caller's rights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The caller may do all that this process may.
+    Full,
+    /// It is root of where this process cannot see, which is taken for that.
+    Unseen,
+    /// All is known.
+    Known,
+    /// These capabilities are those of another user namespace: they count for the files of that one's users.
+    Foreign(CapabilitySet),
+    /// The caller's groups cannot be read.
+    Unknown,
+}
+
+impl Identity {
+    /// Whether the caller may do all that this process may.
+    pub fn is_full(&self) -> bool {
+        matches!(self.standing, Standing::Full | Standing::Unseen)
+    }
+
+    /// Whether what the caller writes keeps its set-id bits.
+    pub fn keeps_set_id(&self) -> bool {
+        self.is_full() || self.capabilities.contains(CapabilitySet::FSETID)
+    }
+}
+
+/// The caller's identity, until it is dropped.
+#[derive(Debug)]
+pub struct Assumed<'a> {
+    credentials: &'a Credentials,
+    mask: bool,
+    user: bool,
+    group: bool,
+    groups: bool,
+    capabilities: bool,
+}
+
+impl Credentials {
+    /// Those of this thread, which gets a working directory and creation mask of its own.
+    ///
+    /// # Errors
+    ///
+    /// Where the thread's sets cannot be read.
+    pub fn of_thread(only_user: bool) -> std::io::Result<Self> {
+        compat_sys::unshare_folder_and_mask()?;
+        rustix::process::umask(Mode::empty());
+        let mut own = rustix::thread::capabilities(None)?;
+        let own_user = rustix::process::geteuid().as_raw();
+        if only_user && own_user != 0 {
+            // In its namespace this process has all capabilities, and what it serves has none.
+            own.effective.remove(OF_FILES);
+            rustix::thread::set_capabilities(None, own)?;
+        }
+        let may_switch = !only_user && own.effective.contains(CapabilitySet::SETUID | CapabilitySet::SETGID);
+        if may_switch {
+            compat_sys::set_groups(&[])?;
+        }
+        Ok(Self {
+            own,
+            own_user,
+            own_group: rustix::process::getegid().as_raw(),
+            only_user,
+            may_switch,
+            namespace: namespace_of("self").filter(|_| is_own_proc()),
+            neighbour: Cell::new(None),
+        })
+    }
+
+    /// Finds out who asks. `supplementary` is the group that the kernel names with a creation.
+    pub fn identify(&self, caller: &Header, supplementary: Option<u32>) -> Identity {
+        let (user, group) = (caller.user, caller.group);
+        let with = |groups, capabilities, standing| Identity { user, group, groups, capabilities, standing };
+        let own = self.own.effective & OF_FILES;
+        let none = CapabilitySet::empty();
+        let unknown = || {
+            // Only the kernel itself, or root of where this process cannot see, acts as user 0 so.
+            let standing = if user == 0 { Standing::Unseen } else { Standing::Unknown };
+            with(supplementary.into_iter().collect(), none, standing)
+        };
+        let Some(effective) = effective_of(caller.thread) else { return unknown() };
+        if self.only_user {
+            let full = effective.contains(own);
+            return with(Vec::new(), effective & own, if full { Standing::Full } else { Standing::Known });
+        }
+        if user == 0 && effective.contains(own) && self.is_known_neighbour(caller.thread) {
+            return with(Vec::new(), own, Standing::Full);
+        }
+        if self.namespace.is_none() {
+            return unknown();
+        }
+        let status = CallerStatus::read(caller.thread);
+        let Some(status) = status.filter(|status| (status.user, status.group) == (user, group)) else {
+            return unknown();
+        };
+        if (effective & OF_FILES).is_empty() {
+            with(status.groups, none, Standing::Known)
+        } else if self.is_neighbour(caller.thread) {
+            with(status.groups, effective & own, Standing::Known)
+        } else {
+            with(status.groups, none, Standing::Foreign(effective & OF_FILES))
+        }
+    }
+
+    /// In a namespace of one user: the capabilities that a caller has nevertheless, in a namespace of its own, say.
+    pub fn raised(&self, caller: &Header) -> Option<Identity> {
+        let more = self.own.permitted & OF_FILES & effective_of(caller.thread)?;
+        let (user, group, groups) = (caller.user, caller.group, Vec::new());
+        let identity = Identity { user, group, groups, capabilities: more, standing: Standing::Known };
+        (!self.own.effective.contains(more)).then_some(identity)
+    }
+
+    /// Finds out whose limits count where a file that is open is written; no permission depends on groups then.
+    pub fn identify_writer(&self, caller: &Header) -> Identity {
+        let own = self.own.effective & OF_FILES;
+        let (user, thread) = (caller.user, caller.thread);
+        let counts = |theirs: &CapabilitySet| {
+            let has_all = user == 0 && theirs.contains(own);
+            self.only_user || has_all && self.is_known_neighbour(thread) || self.is_neighbour(thread)
+        };
+        let capabilities = match effective_of(thread) {
+            Some(theirs) if counts(&theirs) => theirs & own,
+            None if user == 0 => own,
+            _ => CapabilitySet::empty(),
+        };
+        self.writer((user, caller.group), capabilities)
+    }
+
+    /// Finds out whose limits count where the kernel writes back what was stored through a mapping.
+    pub fn identify_mapper(&self, opener: (u32, u32)) -> Identity {
+        let capabilities = if opener.0 == 0 { OF_FILES } else { CapabilitySet::FSETID };
+        self.writer(opener, capabilities & self.own.effective)
+    }
+
+    fn writer(&self, (user, group): (u32, u32), capabilities: CapabilitySet) -> Identity {
+        let full = capabilities == self.own.effective & OF_FILES && (user == 0 || self.only_user);
+        let standing = if full { Standing::Full } else { Standing::Known };
+        Identity { user, group, groups: Vec::new(), capabilities, standing }
+    }
+
+    /// Becomes the caller; files are made with this creation mask.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` where this process cannot act for that user.
+    pub fn assume(&self, identity: &Identity, mask: Option<u32>) -> Result<Assumed<'_>, Errno> {
+        self.become_one(identity, mask, CapabilitySet::empty())
+    }
+
+    /// Becomes the owner of a file for its registration for passthrough, which the kernel allows to `CAP_SYS_ADMIN`:
+    /// what is written past this process is written as the one who registers.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::assume`].
+    pub fn assume_owner(&self, (user, group): (u32, u32)) -> Result<Assumed<'_>, Errno> {
+        let (groups, capabilities) = (Vec::new(), CapabilitySet::empty());
+        let identity = Identity { user, group, groups, capabilities, standing: Standing::Known };
+        self.become_one(&identity, None, CapabilitySet::SYS_ADMIN)
+    }
+
+    fn become_one(
+        &self,
+        identity: &Identity,
+        mask: Option<u32>,
+        further: CapabilitySet,
+    ) -> Result<Assumed<'_>, Errno> {
+        let credentials = self;
+        // What was changed until something fails is restored.
+        let mut assumed = Assumed {
+            credentials,
+            mask: false,
+            user: false,
+            group: false,
+            groups: false,
+            capabilities: false,
+        };
+        if let Some(mask) = mask {
+            assumed.mask = true;
+            rustix::process::umask(Mode::from_raw_mode(mask & 0o777));
+        }
+        if self.may_switch {
+            self.switch(identity, &mut assumed)?;
+        } else if !self.only_user && (identity.user, identity.group) != (self.own_user, self.own_group) {
+            return Err(Errno::PERM);
+        }
+        if !identity.is_full() {
+            assumed.capabilities = true;
+            let mut sets = self.own;
+            let wanted = (identity.capabilities | further) & sets.permitted;
+            sets.effective = (sets.effective - OF_FILES) | wanted;
+            rustix::thread::set_capabilities(None, sets)?;
+        }
+        Ok(assumed)
+    }
+
+    fn switch<'a>(&'a self, identity: &Identity, assumed: &mut Assumed<'a>) -> Result<(), Errno> {
+        if !identity.groups.is_empty() {
+            assumed.groups = true;
+            compat_sys::set_groups(&identity.groups).map_err(|_| Errno::PERM)?;
+        }
+        if identity.group != self.own_group {
+            assumed.group = true;
+            compat_sys::set_file_system_group(identity.group).map_err(|_| Errno::PERM)?;
+        }
+        if identity.user != self.own_user {
+            assumed.user = true;
+            compat_sys::set_file_system_user(identity.user).map_err(|_| Errno::PERM)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a thread is in the user namespace of this process, in which alone its capabilities count for all
+    /// files.
+    fn is_neighbour(&self, thread: u32) -> bool {
+        let own = self.namespace.as_ref();
+        own.is_some_and(|own| namespace_of(&thread.to_string()).is_some_and(|other| other == *own))
+    }
+
+    /// The same, as it was a moment ago: for root with all rights, which has left nothing behind if it has left since.
+    fn is_known_neighbour(&self, thread: u32) -> bool {
+        let known = self.neighbour.get();
+        if known.is_some_and(|(other, since)| other == thread && since.elapsed() < NAMESPACE_KNOWN) {
+            return true;
+        }
+        let same = self.is_neighbour(thread);
+        if same {
+            self.neighbour.set(Some((thread, Instant::now())));
+        }
+        same
+    }
+}
+
+/// Whether `/proc` shows the processes of this one's pid namespace, whose numbers the kernel names.
+fn is_own_proc() -> bool {
+    let own = rustix::process::getpid().as_raw_nonzero().to_string();
+    rustix::fs::readlink("/proc/self", Vec::new()).is_ok_and(|link| link.as_bytes() == own.as_bytes())
+}
+
+/// Does something with all capabilities that this thread may have, whatever it has taken on: what a caller reaches by a
+/// descriptor is reached here by way of directories that it may not search.
+pub fn with_all_rights<T>(act: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+    let now = rustix::thread::capabilities(None)?;
+    let all = CapabilitySets { effective: now.permitted, ..now };
+    rustix::thread::set_capabilities(None, all)?;
+    let result = act();
+    if rustix::thread::set_capabilities(None, now).is_err() {
+        std::process::abort();
+    }
+    result
+}
+
+/// The effective capabilities of a thread, in whichever namespace it is.
+fn effective_of(thread: u32) -> Option<CapabilitySet> {
+    let pid = i32::try_from(thread).ok().and_then(Pid::from_raw)?;
+    rustix::thread::capabilities(Some(pid)).ok().map(|sets| sets.effective)
+}
+
+/// The name of a process's user namespace. The link is read, not followed: to follow it costs far more.
+fn namespace_of(process: &str) -> Option<Vec<u8>> {
+    let link = rustix::fs::readlink(format!("/proc/{process}/ns/user"), Vec::new()).ok()?;
+    Some(link.into_bytes())
+}
+
+impl Drop for Assumed<'_> {
+    fn drop(&mut self) {
+        let own = self.credentials;
+        // A thread that cannot go back would serve the next caller with the rights of this one.
+        let restore = || -> std::io::Result<()> {
+            // The user first: that alone restores most capabilities.
+            if self.user {
+                compat_sys::set_file_system_user(own.own_user)?;
+            }
+            if self.capabilities || self.user {
+                rustix::thread::set_capabilities(None, own.own)?;
+            }
+            if self.group {
+                compat_sys::set_file_system_group(own.own_group)?;
+            }
+            if self.groups {
+                compat_sys::set_groups(&[])?;
+            }
+            Ok(())
+        };
+        if restore().is_err() {
+            std::process::abort();
+        }
+        if self.mask {
+            rustix::process::umask(Mode::empty());
+        }
+    }
+}

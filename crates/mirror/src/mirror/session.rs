@@ -1,0 +1,301 @@
+//! The threads of a volume: each reads requests from its own descriptor of the connection, answers
+//! them, and goes on until the volume is unmounted. There are as many as were busy at once, and one more.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use super::crew::Crew;
+use super::dispatch;
+use super::identity::Credentials;
+use super::observer::Action;
+use super::protocol::{Body, Header, OUT_HEADER, Operation, change};
+use super::quota::{Quota, Turn, Waiting};
+use super::request::Request;
+use super::volume::Volume;
+
+/// The largest read or write, in bytes: 256 pages, as much as the kernel grants.
+pub const LARGEST: u32 = 1 << 20;
+
+/// Where the kernel's file systems in user space are reached.
+pub const DEVICE: &str = "/dev/fuse";
+
+/// Enough for [`super::handle_cache::DEEPEST`] folders in each other; memory is taken when it is used.
+const STACK: usize = 32 << 20;
+
+/// How long a thread waits after a request that it could not read.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// A volume that is being served.
+#[derive(Debug)]
+pub struct Session {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    volume: Arc<Volume>,
+    crew: Crew,
+    quota: Quota,
+}
+
+impl Session {
+    /// Serves a volume that is mounted already, until it is unmounted or this process ends.
+    ///
+    /// # Errors
+    ///
+    /// Where no thread can be started.
+    pub fn start(volume: Arc<Volume>) -> io::Result<Self> {
+        let shared = Arc::new(Shared { volume, crew: Crew::new(), quota: Quota::default() });
+        spawn(&shared)?;
+        Ok(Self { shared })
+    }
+
+    /// Whether a request is being answered.
+    pub fn is_busy(&self) -> bool {
+        self.shared.crew.is_busy()
+    }
+}
+
+/// Starts one more thread, where there is not one on its way already.
+fn spawn(shared: &Arc<Shared>) -> io::Result<()> {
+    if !shared.crew.admit() {
+        return Ok(());
+    }
+    let own = Arc::clone(shared);
+    let thread = std::thread::Builder::new().name("mirror".to_owned()).stack_size(STACK);
+    let started = thread.spawn(move || {
+        serve(&own);
+    });
+    if started.is_err() {
+        shared.crew.arrived(false);
+    }
+    started.map(drop)
+}
+
+/// A message as [`Header::read`] splits it.
+type Parts<'a> = (Header, Body<'a>, Option<u32>);
+
+fn serve(shared: &Arc<Shared>) {
+    let volume = &shared.volume;
+    // Without a descriptor of its own a thread shares the first one, which is only slower.
+    let own = own_device(volume).map(Arc::new);
+    let device = own.as_ref().unwrap_or(&volume.device);
+    let credentials = Credentials::of_thread(volume.options.only_user.is_some());
+    shared.crew.arrived(credentials.is_ok());
+    let Ok(credentials) = credentials else { return };
+    let mut message = vec![0; LARGEST as usize + 4096];
+    let mut out = Vec::with_capacity(8192);
+    let mut keeps_place = false;
+    while keeps_place || shared.crew.take_place() {
+        let read = rustix::io::read(device, &mut *message);
+        let parts = read.and_then(|length| Header::read(&message[..length])).ok();
+        keeps_place = parts.is_some_and(|parts| is_brief(volume, parts));
+        let mut wanted = false;
+        if keeps_place {
+            shared.crew.stay();
+        } else {
+            wanted = shared.crew.leave_place();
+        }
+        match read {
+            Ok(_) => {
+                if wanted {
+                    // Those that are there go on without it.
+                    let _ = spawn(shared);
+                }
+                if let Some(parts) = parts {
+                    let all = &message[..parts.0.length];
+                    answer_in_turn(shared, device, (parts, all), &credentials, &mut out);
+                }
+                if keeps_place {
+                    shared.crew.stayed();
+                }
+            }
+            Err(error) if is_over(error) => break,
+            Err(Errno::INTR | Errno::NOENT | Errno::AGAIN) => {}
+            // The kernel has answered that request itself; others follow, once there is memory again.
+            Err(_) => std::thread::sleep(PAUSE),
+        }
+    }
+    shared.crew.end();
+}
+
+/// Whether the volume is unmounted, or its connection was aborted (`fuse_dev_do_read`).
+fn is_over(error: Errno) -> bool {
+    matches!(error, Errno::NODEV | Errno::CONNABORTED)
+}
+
+/// Whether nobody waits for the answer, and it does not take long: the thread is back at the device before it
+/// would pay to call another.
+fn is_brief(volume: &Volume, (header, mut body, _): Parts<'_>) -> bool {
+    match Operation::of(header.operation) {
+        Some(Operation::ReleaseFolder) => true,
+        Some(Operation::Release) => {
+            let open = body.u64().and_then(|number| volume.files.find(number));
+            open.is_ok_and(|open| open.is_closed_soon())
+        }
+        _ => false,
+    }
+}
+
+/// Whether users can have such a request take as long as they want: an open or a truncation, which a lease keeps waiting
+/// (fcntl(2)). While these wait the kernel holds no lock of a directory, which others might wait for.
+fn may_take_long((header, mut body, _): Parts<'_>) -> bool {
+    let first = body.u32().unwrap_or(0);
+    match Operation::of(header.operation) {
+        // What is executed is not opened here.
+        Some(Operation::Open) => first & Action::EXECUTE == 0,
+        Some(Operation::SetAttributes) => first & change::SIZE != 0,
+        _ => false,
+    }
+}
+
+fn own_device(volume: &Volume) -> Result<OwnedFd, Errno> {
+    let device = rustix::fs::open(DEVICE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    compat_sys::clone_device(device.as_fd(), volume.device.as_fd()).map_err(|_| Errno::INVAL)?;
+    Ok(device)
+}
+
+/// Answers one message, or keeps it until its user's turn comes; in that place one that was kept.
+fn answer_in_turn(
+    shared: &Shared,
+    device: &Arc<OwnedFd>,
+    (parts, message): (Parts<'_>, &[u8]),
+    credentials: &Credentials,
+    out: &mut Vec<u8>,
+) {
+    let volume = &shared.volume;
+    let (header, user) = (parts.0, parts.0.user);
+    if Operation::of(header.operation) == Some(Operation::Interrupt) {
+        return interrupt(shared, parts.1, out);
+    }
+    if user == 0 || volume.options.only_user.is_some() {
+        return answer(volume, device, parts, credentials, out);
+    }
+    if !may_take_long(parts) {
+        if !shared.quota.begin_other() {
+            return send(device, &header, Err(Errno::NOMEM), out);
+        }
+        answer(volume, device, parts, credentials, out);
+        return shared.quota.finish_other();
+    }
+    match shared.quota.begin(user, message, device) {
+        Turn::Now => answer(volume, device, parts, credentials, out),
+        Turn::Later => return,
+        Turn::Refused => return send(device, &header, Err(Errno::NOMEM), out),
+    }
+    let mut done = user;
+    while let Some((user, waiting)) = shared.quota.finish(done) {
+        if let Ok(parts) = Header::read(&waiting.message) {
+            answer(volume, &waiting.device, parts, credentials, out);
+        }
+        done = user;
+    }
+}
+
+/// Somebody who waits was sent a signal: a request that has not had its turn is given up. No answer is expected.
+fn interrupt(shared: &Shared, mut body: Body<'_>, out: &mut Vec<u8>) {
+    let waiting = body.u64().ok().and_then(|unique| shared.quota.give_up(unique));
+    if let Some(Waiting { message, device }) = waiting
+        && let Ok((header, ..)) = Header::read(&message)
+    {
+        send(&device, &header, Err(Errno::INTR), out);
+    }
+}
+
+/// Answers one message.
+fn answer(volume: &Volume, device: &OwnedFd, parts: Parts<'_>, credentials: &Credentials, out: &mut Vec<u8>) {
+    out.clear();
+    out.resize(OUT_HEADER, 0);
+    let header = parts.0;
+    let request = Request::new(parts, credentials);
+    let operation = Operation::of(header.operation);
+    // A fault of ours must not leave the caller waiting for ever.
+    let answer = catch_unwind(AssertUnwindSafe(|| dispatch::answer(volume, operation, &request, out)));
+    let result = answer.unwrap_or(Err(Errno::IO));
+    if let Some(operation) = operation {
+        volume.retries.answered(header.thread, operation, result);
+    }
+    if matches!(operation, Some(Operation::Forget | Operation::ForgetMany)) {
+        return;
+    }
+    send(device, &header, result, out);
+}
+
+/// Sends an answer, whose head is still to be written.
+fn send(device: &OwnedFd, header: &Header, result: Result<(), Errno>, out: &mut Vec<u8>) {
+    if result.is_err() {
+        out.truncate(OUT_HEADER);
+        out.resize(OUT_HEADER, 0);
+    }
+    let error = result.err().map_or(0, |error| -error.raw_os_error());
+    let length = out.len() as u32;
+    out[..4].copy_from_slice(&length.to_ne_bytes());
+    out[4..8].copy_from_slice(&error.to_ne_bytes());
+    out[8..16].copy_from_slice(&header.unique.to_ne_bytes());
+    // A refusal means that nobody waits for the answer any more.
+    let _ = rustix::io::write(device, out);
+    if out.capacity() > 4 * LARGEST as usize {
+        *out = Vec::with_capacity(8192);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mirror::handle_cache::Holders;
+    use std::net::{Ipv4Addr, UdpSocket};
+
+    use crate::mirror::Options;
+    use crate::mirror::protocol::ReplyExt;
+
+    /// A socket stands for the device: nobody at the other end is an error of the next read (`ECONNREFUSED`),
+    /// and of that one alone.
+    #[test]
+    fn a_request_that_cannot_be_read_does_not_end_the_session() {
+        let socket = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
+        let (device, kernel) = (socket(), socket());
+        let place = kernel.local_addr().expect("its address");
+        device.connect(place).expect("a connection");
+        drop(kernel);
+        let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).expect("the root");
+        let options = Options {
+            place: b"/".to_vec(),
+            further: Vec::new(),
+            only_user: Some((0, 0)),
+            sharing: crate::mirror::Sharing::new(Duration::ZERO),
+            closed_to_others: false,
+            depth: 1,
+            descriptors: Holders::new(16),
+            read_only: false,
+            counts_bytes: false,
+        };
+        device.send(b"nobody").expect("the first goes out");
+        let own = device.try_clone().expect("a descriptor");
+        let volume = Volume::new(own.into(), root, options, None).expect("a volume");
+        let session = Session::start(Arc::new(volume)).expect("a thread");
+        let kernel = UdpSocket::bind(place).expect("the same address");
+        kernel.connect(device.local_addr().expect("its address")).expect("a connection");
+        kernel.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
+        let mut request = Vec::new();
+        request.put_u32s(&[40, Operation::VolumeStatistics as u32]);
+        request.put_u64s(&[7, 1]);
+        request.put_u32s(&[0, 0, 1, 0]);
+        kernel.send(&request).expect("a request");
+        let mut answer = [0; 256];
+        let length = kernel.recv(&mut answer).expect("an answer");
+        assert_eq!((length, &answer[4..8], answer[8]), (OUT_HEADER + 80, &[0; 4][..], 7));
+        drop(session);
+    }
+
+    #[test]
+    fn the_end_of_the_connection_ends_the_session() {
+        assert!(is_over(Errno::NODEV) && is_over(Errno::CONNABORTED));
+        assert!(!is_over(Errno::NOMEM) && !is_over(Errno::FAULT) && !is_over(Errno::INTR));
+    }
+}

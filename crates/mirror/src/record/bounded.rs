@@ -1,0 +1,150 @@
+//! Names of bounded length, and programs that are kept once for all who execute them: users decide how long
+//! paths are and how many there are of them, and the recorder's memory is not theirs to take.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::mirror::{LONGEST_PATH, path_ends};
+use compat_trace::Name;
+
+/// How much of each end is kept of what is longer than [`LONGEST_PATH`].
+const HALF: usize = LONGEST_PATH / 2;
+
+/// A name as it is recorded: whole, or both ends of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Bounded {
+    pub name: Name,
+    /// How many bytes are left out.
+    pub cut: Option<u64>,
+}
+
+impl From<&[u8]> for Bounded {
+    /// Whole names have at most [`LONGEST_PATH`] bytes, and the ends with the mark between them have more, so that
+    /// none is taken for the other.
+    fn from(path: &[u8]) -> Self {
+        let (first, left_out, last) = path_ends(path);
+        let (first, last) = match left_out {
+            None if path.len() <= LONGEST_PATH => return Self { name: Name::from(path), cut: None },
+            None => first.split_at(HALF),
+            Some(_) => (first, last),
+        };
+        let (start, end) = (beginning(first), ending(last));
+        let cut = left_out.unwrap_or(0) + (first.len() - start.len() + last.len() - end.len()) as u64;
+        Self { name: Name([start, format!("[{cut} bytes cut]").as_bytes(), end].concat()), cut: Some(cut) }
+    }
+}
+
+/// The first bytes, without a part of a character.
+fn beginning(bytes: &[u8]) -> &[u8] {
+    let mut end = bytes.len().min(HALF);
+    while end < bytes.len() && end + 3 > HALF && is_within_character(bytes[end]) {
+        end -= 1;
+    }
+    &bytes[..end]
+}
+
+/// The last bytes, without a part of a character.
+fn ending(bytes: &[u8]) -> &[u8] {
+    let mut start = bytes.len().saturating_sub(HALF);
+    let most = start + 3;
+    while 0 < start && start < most && is_within_character(bytes[start]) {
+        start += 1;
+    }
+    &bytes[start..]
+}
+
+/// Whether a byte goes on with a character of UTF-8.
+fn is_within_character(byte: u8) -> bool {
+    byte & 0xc0 == 0x80
+}
+
+/// How many bytes the names of programs may take.
+const MOST_BYTES: usize = 32 << 20;
+
+/// What a name costs besides its bytes, roughly.
+const COST: usize = 128;
+
+/// The programs that are executed now, or were by who has files open.
+#[derive(Debug, Default)]
+pub struct Programs {
+    known: HashSet<Arc<Bounded>>,
+    bytes: usize,
+    /// How many were new since it was last looked which are still in use.
+    new: usize,
+}
+
+impl Programs {
+    /// The one of this name. Where there are too many, nothing is left of it but the mark that it is cut.
+    pub fn keep(&mut self, program: Bounded) -> Arc<Bounded> {
+        if let Some(known) = self.known.get(&program) {
+            return Arc::clone(known);
+        }
+        self.new += 1;
+        let cost = cost_of(&program);
+        // Each look at all of them is paid for by as many new ones.
+        if self.bytes + cost > MOST_BYTES && self.new * 4 >= self.known.len() {
+            self.known.retain(|known| Arc::strong_count(known) > 1);
+            self.bytes = self.known.iter().map(|known| cost_of(known)).sum();
+            self.new = 0;
+        }
+        if self.bytes + cost > MOST_BYTES {
+            let length = program.name.0.len() as u64;
+            return Arc::new(Bounded { name: Name::default(), cut: Some(program.cut.unwrap_or(length)) });
+        }
+        self.bytes += cost;
+        let program = Arc::new(program);
+        self.known.insert(Arc::clone(&program));
+        program
+    }
+}
+
+fn cost_of(program: &Bounded) -> usize {
+    program.name.0.len() + COST
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_whole_up_to_the_bound() {
+        let path = vec![b'a'; LONGEST_PATH];
+        assert_eq!(Bounded::from(&path[..]), Bounded { name: Name(path.clone()), cut: None });
+        let longer = [&path[..], b"b"].concat();
+        let bounded = Bounded::from(&longer[..]);
+        assert_eq!(bounded.cut, Some(1));
+        assert!(bounded.name.0.len() > LONGEST_PATH, "no whole name is like it");
+        assert!(bounded.name.text().ends_with("ab"), "the last byte is kept");
+    }
+
+    #[test]
+    fn what_the_mirror_left_out_counts_and_characters_stay_whole() {
+        let (first, last) = ("/ä".repeat(HALF), "ö/".repeat(HALF));
+        let path = [first.as_bytes(), b"\x001000\0", last.as_bytes(), b"/name"].concat();
+        let bounded = Bounded::from(&path[..]);
+        let text = String::from_utf8(bounded.name.0.clone()).expect("no character is cut");
+        let (start, end) = text.split_once("[").expect("a mark");
+        let end = end.split_once("]").expect("a mark").1;
+        assert!(first.starts_with(start) && format!("{last}/name").ends_with(end));
+        let whole = first.len() + 1000 + last.len() + "/name".len();
+        assert_eq!(bounded.cut, Some((whole - start.len() - end.len()) as u64));
+        assert!(bounded.name.0.len() > LONGEST_PATH && bounded.name.0.len() < LONGEST_PATH + 64);
+    }
+
+    #[test]
+    fn programs_take_bounded_memory() {
+        let mut programs = Programs::default();
+        let program = |number: usize| Bounded::from(format!("/{number:0>4000}").as_bytes());
+        let first = programs.keep(program(0));
+        assert!(Arc::ptr_eq(&first, &programs.keep(program(0))));
+        let kept: Vec<_> = (0..20_000).map(|number| programs.keep(program(number))).collect();
+        assert!(programs.bytes <= MOST_BYTES);
+        let held: usize = kept.iter().map(|program| program.name.0.len()).sum();
+        assert!(held <= MOST_BYTES, "{held} bytes");
+        assert_eq!(*kept[19_999], Bounded { name: Name::default(), cut: Some(4001) });
+        drop(kept);
+        let whole = (10_000..20_000).filter(|number| programs.keep(program(*number)).cut.is_none());
+        assert!(whole.count() > 5_000, "room is found again");
+        assert!(programs.bytes <= MOST_BYTES);
+    }
+}

@@ -1,0 +1,203 @@
+//! The recording as what serves the mirror's volumes.
+
+use std::cell::OnceCell;
+use std::fs::File;
+use std::io::{self, PipeWriter, Write as _};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::Pid;
+
+use super::News;
+use super::log::{self, Queue};
+use super::out::Out;
+use super::recorder::Recorder;
+use crate::enter::{End, Mounted, Ready, Service, Users};
+use crate::mirror::{self, Observer, Session, Volume};
+use compat_trace::{Format, Header};
+
+/// For how long the kernel may remember names and attributes that lead somewhere.
+const REMEMBER: Duration = Duration::from_secs(1);
+
+/// How long one of the last requests may take when all processes have ended.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// For how long nothing may be asked before what is still open then counts as kept open.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// Records what the mirror tells.
+pub struct RecordingService<'a> {
+    out: &'a Out,
+    log: File,
+    format: Format,
+    header: Header,
+    queue: Arc<Queue>,
+    recorder: Arc<Recorder>,
+    volumes: Vec<Arc<Volume>>,
+    sharing: Arc<mirror::Sharing>,
+    sessions: Vec<Session>,
+    /// Of this process as the server, which has limits of its own.
+    descriptors: OnceCell<Arc<mirror::Holders>>,
+    counts_bytes: bool,
+    writer: Option<JoinHandle<io::Result<compat_trace::End>>>,
+    /// Where this process, as the server, tells the one that waits for it why there is no log.
+    unwritten: PipeWriter,
+    tell: &'a mut dyn FnMut(&News<'_>),
+}
+
+impl<'a> RecordingService<'a> {
+    /// A service that writes to this log. This process is the one that the command descends from.
+    /// `unwritten` gets the error's number, in the machine's order of bytes, where the log cannot be written.
+    pub fn new(
+        (out, log): (&'a Out, File),
+        unwritten: PipeWriter,
+        options: &super::Options,
+        header: Header,
+        tell: &'a mut dyn FnMut(&News<'_>),
+    ) -> Self {
+        let queue = Queue::new(Instant::now());
+        let recorder = Arc::new(Recorder::new(Arc::clone(&queue), options.selection.clone()));
+        if let Some(rank) = options.rank {
+            recorder.joined(std::process::id(), rank);
+        }
+        let (volumes, sessions) = (Vec::new(), Vec::new());
+        let (format, writer) = (options.format, None);
+        let descriptors = OnceCell::new();
+        let sharing = mirror::Sharing::new(REMEMBER);
+        Self {
+            out,
+            log,
+            format,
+            header,
+            queue,
+            recorder,
+            volumes,
+            sharing,
+            sessions,
+            descriptors,
+            counts_bytes: options.counts_bytes,
+            writer,
+            unwritten,
+            tell,
+        }
+    }
+
+    fn start_log(&mut self) -> io::Result<()> {
+        self.out.begin(&self.log)?;
+        let queue = Arc::clone(&self.queue);
+        self.writer = Some(log::start(self.log.try_clone()?, self.format, &self.header, queue)?);
+        Ok(())
+    }
+
+    /// Waits until the files that the last process left open are closed: nobody waits for these requests,
+    /// which may come after it has ended. Others may keep files open, through `--mount-path`.
+    fn drain(&self) {
+        let (mut left, mut since, mut quiet_since) = (usize::MAX, Instant::now(), None);
+        loop {
+            let open = self.volumes.iter().map(|volume| volume.open_count()).sum();
+            if open < left {
+                (left, since) = (open, Instant::now());
+            }
+            if self.sessions.iter().zip(&self.volumes).any(is_busy) {
+                quiet_since = None;
+            } else if quiet_since.get_or_insert_with(Instant::now).elapsed() > QUIET {
+                return;
+            }
+            if open == 0 || since.elapsed() > PATIENCE {
+                return;
+            }
+            std::thread::sleep(Duration::from_micros(500));
+        }
+    }
+}
+
+/// Room for a quarter of the descriptors that this process may have: most are for files that are open.
+fn holders() -> Arc<mirror::Holders> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
+    mirror::Holders::new(usize::try_from(limit / 4).unwrap_or(usize::MAX).min(16_384))
+}
+
+fn is_busy((session, volume): (&Session, &Arc<Volume>)) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let device = volume.device();
+    let mut devices = [PollFd::new(&device, PollFlags::IN)];
+    // The device of a volume that was unmounted is ready, too, with an error.
+    let asked = poll(&mut devices, Some(&now)).is_ok();
+    asked && devices[0].revents().contains(PollFlags::IN) || session.is_busy()
+}
+
+impl Service for RecordingService<'_> {
+    fn mounted(&mut self, mounted: Mounted) -> io::Result<()> {
+        if let Some(folder) = &mounted.outside {
+            self.recorder.mounted_at(folder);
+        }
+        let only_user = match mounted.users {
+            Users::Many => None,
+            Users::One { user, group } => Some((user, group)),
+        };
+        let options = mirror::Options {
+            place: mounted.place,
+            further: mounted.further,
+            only_user,
+            sharing: Arc::clone(&self.sharing),
+            closed_to_others: only_user.is_none() && mirror::has_further_rules(),
+            depth: mounted.depth,
+            read_only: mounted.read_only,
+            counts_bytes: self.counts_bytes,
+            descriptors: Arc::clone(self.descriptors.get_or_init(holders)),
+        };
+        let observer: Arc<dyn Observer> = Arc::<Recorder>::clone(&self.recorder);
+        let volume = Volume::new(mounted.device, mounted.root, options, Some(observer))?;
+        let volume = Arc::new(volume);
+        self.sessions.push(Session::start(Arc::clone(&volume))?);
+        self.volumes.push(volume);
+        Ok(())
+    }
+
+    fn begin(&mut self, _command: u32) -> io::Result<()> {
+        self.start_log()?;
+        self.recorder.begin();
+        Ok(())
+    }
+
+    fn joining(&mut self, process: u32) {
+        self.recorder.joining(process);
+    }
+
+    fn joined(&mut self, process: u32, rank: u32) {
+        self.recorder.joined(process, rank);
+    }
+
+    fn ready(&mut self, ready: &Ready<'_>) {
+        (self.tell)(&News::Ready(ready));
+    }
+
+    fn still_inside(&mut self, processes: &[Pid]) {
+        let numbers: Vec<u32> = processes.iter().map(|pid| pid.as_raw_nonzero().get() as u32).collect();
+        (self.tell)(&News::StillInside(&numbers));
+    }
+
+    fn ranks_missing(&mut self, came: u32, expected: u32) {
+        (self.tell)(&News::RanksMissing { came, expected });
+    }
+
+    fn end(&mut self, end: End) {
+        self.drain();
+        match end {
+            End::Code(code) => self.queue.end("exited", Some(code)),
+            End::Killed => self.queue.end("supervisor killed", None),
+        }
+        if let Some(Ok(Err(error))) = self.writer.take().map(JoinHandle::join) {
+            let number = error.raw_os_error().unwrap_or(libc::EIO);
+            // Nobody reads it where the supervisor was killed.
+            let _ = self.unwritten.write_all(&number.to_ne_bytes());
+        }
+    }
+
+    fn server_killed(&mut self) {
+        // Nobody else writes to it any more, and nobody is left to be told of an error.
+        let _ = log::repair(&mut self.log, self.format, "server killed");
+    }
+}

@@ -1,0 +1,104 @@
+//! Files of a layout: bounded reads, atomic writes, the lock.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
+
+use super::super::blob::BlobReader;
+use super::super::error::{Error, Result};
+use compat_sys::Temporary;
+
+/// How long the lock of a layout is waited for.
+const LOCK_DEADLINE: Duration = Duration::from_secs(60);
+/// How much of a blob is read at once.
+const PIECE: usize = 256 << 10;
+
+/// Reads a file; none where it does not exist.
+pub(super) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    let file = match compat_sys::open_regular(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("read", path)(error)),
+    };
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::TooLarge { what: path.display().to_string(), limit });
+    }
+    Ok(Some(bytes))
+}
+
+/// Opens a file as a stream; none where it does not exist.
+pub(super) fn stream(path: &Path) -> Result<Option<BlobReader>> {
+    let file = match compat_sys::open_regular(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("read", path)(error)),
+    };
+    let state = (file, path.to_owned());
+    Ok(Some(Box::pin(futures_util::stream::try_unfold(state, |(mut file, path)| async move {
+        let mut piece = vec![0; PIECE];
+        let length = file.read(&mut piece).map_err(Error::io("read", &path))?;
+        piece.truncate(length);
+        Ok((length > 0).then(|| (Bytes::from(piece), (file, path))))
+    }))))
+}
+
+/// Writes a file so that others see the old content or the new, never a part, and so that it
+/// survives a crash once this returns.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut temporary = temporary(folder)?;
+    temporary.write_all(bytes).map_err(Error::io("write", path))?;
+    persist(temporary, path)
+}
+
+/// A temporary file in a folder, readable by all once it has its name (what umask leaves).
+pub(super) fn temporary(folder: &Path) -> Result<Temporary> {
+    Temporary::new(folder).map_err(Error::io("write in", folder))
+}
+
+/// Flushes a temporary file and gives it its name.
+pub(super) fn persist(temporary: Temporary, path: &Path) -> Result<()> {
+    temporary.as_file().sync_data().map_err(Error::io("write", path))?;
+    temporary.persist(path).map_err(Error::io("write", path))?;
+    // The name is durable once the folder is; a file system that cannot do that has no more to give.
+    if let Some(folder) = path.parent().and_then(|folder| File::open(folder).ok()) {
+        let _ = folder.sync_all();
+    }
+    Ok(())
+}
+
+/// An exclusive lock, held until dropped.
+pub(super) struct Lock {
+    _file: File,
+}
+
+/// Takes the lock of a layout. Waiting is done in small sleeps: another task of this thread may be
+/// the one that holds it.
+pub(super) async fn lock(path: &Path) -> Result<Lock> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        // A pipe in its place would wait for a reader.
+        .custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32)
+        .open(path)
+        .map_err(Error::io("lock", path))?;
+    let start = Instant::now();
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Lock { _file: file }),
+            Err(Errno::WOULDBLOCK | Errno::INTR) if start.elapsed() < LOCK_DEADLINE => {
+                tokio::time::sleep(Duration::from_millis(fastrand::u64(2..=12))).await;
+            }
+            Err(error) => return Err(Error::io("lock", path)(error.into())),
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Talking to registries and OCI image layouts: references, credentials, transfer, referrers, the
+//! cache.
+//!
+//! A [`Location`] says where something lies, a [`Client`] how registries are talked to, a [`Store`]
+//! is one repository or layout. On top of these are the operations: [`push()`], [`attach`],
+//! [`find`](find::find), [`copy`](copy::copy), [`delete`](delete::delete), [`discover`](discover::discover).
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use compat_oci::find::find;
+//! use compat_oci::{
+//!     Access, Cache, Client, ClientOptions, FindOptions, Location, PackOptions, Platform, Silent, Store, pack, push,
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("layout");
+//! // An image layout in a directory; a registry is written as HOST/NAME:TAG.
+//! let location = Location::parse(&format!("oci:{}:app", path.display()))?;
+//! let client = Client::new(ClientOptions::default(), Arc::new(Silent));
+//! let store = Store::new(&client, &location.place, Access::Push);
+//!
+//! let artifact = pack(br#"{"version":"1.0.0"}"#, PackOptions::default())?;
+//! push(&store, location.tag(), &artifact).await?;
+//!
+//! let cache = Cache::new(None, Arc::new(Silent));
+//! let options = FindOptions { platform: Platform::host(), platform_named: false, offline: false };
+//! let found = find(&store, &cache, &location, &options).await?;
+//! assert_eq!(&found.specification[..], br#"{"version":"1.0.0"}"#);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Everything that comes from outside is bounded ([`limit`]) and verified against its digest before
+//! it is used. Nothing in here prints: whoever wants to know is an [`Observer`].
+
+#![forbid(unsafe_code)]
+#![warn(clippy::print_stdout, clippy::print_stderr, clippy::dbg_macro)]
+
+pub mod artifact;
+mod attach;
+pub mod blob;
+pub mod cache;
+pub mod choice;
+pub mod copy;
+pub mod credential;
+pub mod delete;
+pub mod digest;
+pub mod discover;
+pub mod engine;
+pub mod error;
+pub mod find;
+pub mod layout;
+pub mod limit;
+pub mod location;
+pub mod manifest;
+pub mod media_type;
+pub mod observer;
+pub mod platform;
+pub mod push;
+mod reference;
+pub mod referrers;
+pub mod remote;
+pub mod store;
+pub mod text;
+pub mod transport;
+
+pub use artifact::{PackOptions, Packed, pack};
+pub use attach::{Attachment, Outcome, attach_specification};
+pub use cache::Cache;
+pub use digest::Digest;
+pub use engine::{Engine, EngineKind};
+pub use error::{Error, Result};
+pub use find::{FindOptions, Found, Level};
+pub use location::{Location, Place, Selector};
+pub use manifest::{Descriptor, Manifest, Resolved};
+pub use observer::{Observer, Silent};
+pub use platform::Platform;
+pub use push::{Attached, Pushed, attach, push};
+pub use remote::{Access, Client, ClientOptions, TlsOptions};
+pub use store::{Name, Store};

@@ -1,0 +1,212 @@
+//! TLS: who is trusted, and what this side proves itself with.
+//!
+//! Trusted are the system's authorities, or the bundled ones of Mozilla where the system has none
+//! (an image made `FROM scratch`), those of `--ca-file`, and for each host those in its `certs.d`
+//! folder (containers-certs.d(5), docker's "verify repository client with certificates"): `*.crt` is
+//! an authority, `NAME.cert` with `NAME.key` a client certificate. A file that is there but cannot
+//! be used is an error: leaving it out would change who is trusted without a word.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use reqwest::tls::{Certificate, Identity};
+
+use super::super::error::{Error, Result};
+use super::super::limit;
+
+/// The folders with a sub-folder for each host, the first found file of a kind wins.
+fn certs_d(host: &str) -> Vec<PathBuf> {
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config/containers/certs.d"));
+    let system = ["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from);
+    home.into_iter().chain(system).map(|folder| folder.join(host)).collect()
+}
+
+/// What a user gave for TLS.
+#[derive(Clone, Debug, Default)]
+pub struct TlsOptions {
+    /// More authorities, as PEM.
+    pub ca_file: Option<PathBuf>,
+    /// The client certificate, as PEM.
+    pub cert_file: Option<PathBuf>,
+    /// Its key, as PEM; without one it is expected in the certificate's file.
+    pub key_file: Option<PathBuf>,
+    /// Accept any certificate.
+    pub insecure: bool,
+}
+
+/// What is used for one host.
+#[derive(Debug, Default)]
+pub struct HostTls {
+    /// Authorities besides the system's.
+    pub authorities: Vec<Certificate>,
+    /// The client certificate.
+    pub identity: Option<Identity>,
+}
+
+impl HostTls {
+    /// Reads what applies to `host`. The client certificate given by the user is for the registry
+    /// itself (`own`), not for hosts it points to.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Settings`] naming the file that cannot be used.
+    pub fn read(host: &str, options: &TlsOptions, own: bool) -> Result<Self> {
+        let mut tls = Self::default();
+        if let Some(path) = &options.ca_file {
+            tls.authorities.extend(read_authorities(path)?);
+        }
+        for folder in certs_d(host) {
+            tls.read_folder(&folder)?;
+        }
+        if own && let Some(cert) = &options.cert_file {
+            tls.identity = Some(read_identity(cert, options.key_file.as_deref())?);
+        }
+        Ok(tls)
+    }
+
+    /// Whether anything is known for the host: then it surely speaks TLS.
+    pub fn is_empty(&self) -> bool {
+        self.authorities.is_empty() && self.identity.is_none()
+    }
+
+    fn read_folder(&mut self, folder: &Path) -> Result<()> {
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(fault(folder, format!("could not be read: {error}"))),
+        };
+        let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        paths.sort();
+        for path in paths {
+            match path.extension().and_then(|extension| extension.to_str()) {
+                Some("crt") => self.authorities.extend(read_authorities(&path)?),
+                Some("cert") if self.identity.is_none() => {
+                    self.identity = Some(read_identity(&path, Some(&path.with_extension("key")))?);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn fault(path: &Path, reason: impl std::fmt::Display) -> Error {
+    Error::Settings { path: path.to_owned(), reason: reason.to_string() }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    compat_sys::open_stream(path)
+        .and_then(|file| file.take(limit::SETTINGS_FILE).read_to_end(&mut bytes))
+        .map_err(|error| fault(path, format!("could not be read: {error}")))?;
+    Ok(bytes)
+}
+
+fn read_authorities(path: &Path) -> Result<Vec<Certificate>> {
+    let certificates =
+        Certificate::from_pem_bundle(&read(path)?).map_err(|_| fault(path, "not PEM certificates"))?;
+    if certificates.is_empty() {
+        return Err(fault(path, "no PEM certificate in it"));
+    }
+    Ok(certificates)
+}
+
+fn read_identity(cert: &Path, key: Option<&Path>) -> Result<Identity> {
+    let mut pem = read(cert)?;
+    if let Some(key) = key {
+        pem.push(b'\n');
+        pem.extend(read(key)?);
+    }
+    Identity::from_pem(&pem).map_err(|_| fault(cert, "not a PEM certificate with its PEM key"))
+}
+
+/// Builds the client for one host.
+///
+/// # Errors
+///
+/// [`Error::Settings`] or [`Error::InvalidOption`] where what was given cannot be used.
+pub fn add_to(
+    builder: reqwest::ClientBuilder,
+    tls: HostTls,
+    options: &TlsOptions,
+) -> Result<reqwest::ClientBuilder> {
+    // Installed once for the process; that it is there already is no fault.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut builder = builder;
+    if let Some(identity) = tls.identity {
+        builder = builder.identity(identity);
+    }
+    if options.insecure {
+        return Ok(builder.tls_danger_accept_invalid_certs(true));
+    }
+    if !system_has_authorities() {
+        let mut trusted = bundled()?;
+        trusted.extend(tls.authorities);
+        return Ok(builder.tls_certs_only(trusted));
+    }
+    Ok(if tls.authorities.is_empty() { builder } else { builder.tls_certs_merge(tls.authorities) })
+}
+
+/// Builds a client that never speaks TLS: it trusts nobody, so no authority needs to be read.
+pub fn add_to_plain(builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    builder.tls_certs_only([])
+}
+
+/// Where the system keeps its authorities: the places that rustls-native-certs looks at on Linux.
+fn system_has_authorities() -> bool {
+    let given = |name: &str| std::env::var_os(name).is_some_and(|value| Path::new(&value).exists());
+    let files = [
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+        "/etc/ssl/ca-bundle.pem",
+        "/etc/pki/tls/cacert.pem",
+        "/etc/ssl/cert.pem",
+    ];
+    let filled = |folder: &str| fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    given("SSL_CERT_FILE")
+        || given("SSL_CERT_DIR")
+        || files.iter().any(|file| Path::new(file).exists())
+        || ["/etc/ssl/certs", "/etc/pki/tls/certs"].into_iter().any(filled)
+}
+
+fn bundled() -> Result<Vec<Certificate>> {
+    webpki_root_certs::TLS_SERVER_ROOT_CERTS
+        .iter()
+        .map(|certificate| {
+            Certificate::from_der(certificate)
+                .map_err(|error| Error::malformed("a bundled certificate", error.to_string()))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_file_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        let shown = |options: &TlsOptions| {
+            let text = HostTls::read("h.invalid", options, true).unwrap_err().to_string();
+            text.replace(&folder.path().display().to_string(), "DIR")
+        };
+        let ca = TlsOptions { ca_file: Some(path.clone()), ..TlsOptions::default() };
+        insta::assert_snapshot!(shown(&ca), @"DIR/ca.pem: could not be read: No such file or directory (os error 2)");
+        fs::write(&path, "nothing").unwrap();
+        insta::assert_snapshot!(shown(&ca), @"DIR/ca.pem: no PEM certificate in it");
+        let cert = TlsOptions { cert_file: Some(path), ..TlsOptions::default() };
+        insta::assert_snapshot!(shown(&cert), @"DIR/ca.pem: not a PEM certificate with its PEM key");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_read_is_an_error_and_a_missing_one_is_none() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = HostTls::default().read_folder(file.path()).unwrap_err();
+        assert!(matches!(error, Error::Settings { .. }), "{error}");
+        HostTls::default().read_folder(&file.path().with_extension("missing")).unwrap();
+    }
+}

@@ -1,0 +1,27 @@
+//! The operating system where Rust's standard library does not reach: the only unsafe code.
+
+#![deny(unsafe_op_in_unsafe_fn)]
+#![warn(clippy::print_stdout, clippy::print_stderr, clippy::dbg_macro)]
+
+mod credential;
+mod file_attribute;
+mod fuse_device;
+mod mapping;
+mod mount;
+mod process;
+pub mod raw;
+mod signal;
+mod socket;
+mod stream;
+mod temporary;
+
+pub use credential::{set_file_system_group, set_file_system_user, set_groups};
+pub use file_attribute::{FileAttributes, file_attributes, set_file_attributes};
+pub use fuse_device::{clone_device, close_backing, open_backing};
+pub use mapping::{map, open_regular, zeroed};
+pub use mount::{add_mount_flags, mount_number};
+pub use process::{execute, fork, unshare_folder_and_mask, unshare_mounts};
+pub use signal::{Received, SignalSet, block, ignore, is_ignored, restore, wait_for};
+pub use socket::{Peer, peer};
+pub use stream::{Stream, open_stream};
+pub use temporary::{PREFIX, Temporary, remove_abandoned};

@@ -1,0 +1,65 @@
+//! The recording: what a run touched. One JSON object a line: a [`Header`], any number of [`Event`]s, an
+//! [`End`] (`docs/recording.md` describes them for readers). No file system is touched here.
+//!
+//! ```
+//! use compat_trace::{Reader, Survey, summary};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let log = br#"{"compat_recording":1,"command":["app"],"folder":"/","host":"node1","kernel":"6.12","started":0}
+//! {"t":1000,"event":"open","path":"/etc/app.conf","pid":7,"tid":7,"ppid":1,"exe":"/bin/app","uid":0,"open":1}
+//! {"end":"exited","code":0,"t":2000,"events":1,"dropped":0}
+//! "#;
+//! let mut survey = Survey::default();
+//! survey.add(Reader::new("run.jsonl", &log[..])?)?;
+//! assert_eq!(summary(&survey, 10).programs.len(), 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Reader`] reads it, a [`Writer`] writes it in one of three formats; a [`Survey`] has what one or
+//! several recordings touched, from which [`summary`], [`files`], [`libraries`], [`processes`] and [`difference`] are made.
+
+#![forbid(unsafe_code)]
+#![warn(clippy::print_stdout, clippy::print_stderr, clippy::dbg_macro)]
+
+// The helper of the tests is shared with other crates, and names this crate as they do.
+#[cfg(test)]
+extern crate self as compat_trace;
+
+mod activity;
+mod asking;
+mod compat_lib;
+mod difference;
+mod document;
+mod files;
+mod libraries;
+#[cfg(test)]
+mod made;
+mod name;
+mod perfetto;
+mod processes;
+mod read;
+mod run;
+mod run_set;
+mod summary;
+mod survey;
+mod text;
+mod write;
+
+pub use activity::Activity;
+pub use asking::is_library;
+pub use difference::{Change, CountChange, Counts, Difference, Elsewhere, Outcome, PathOutcome, difference};
+pub use document::{Cut, End, Event, Header, Kind, VERSION};
+pub use files::{Order, TouchedFile, files};
+pub use libraries::{Loaded, Place, Role, libraries};
+pub use name::Name;
+pub use perfetto::{MOST_SPACES, Spaces, Tracks};
+pub use processes::{ProcessFacts, ProcessOrder, RankFacts, processes};
+pub use read::{Ending, Foreign, ReadError, Reader};
+pub use run::{HWCAPS, Lookups, Opener, Runs, Seen};
+pub use summary::{
+    FirstTouch, FolderMisses, FolderOpens, PathCounts, ProgramFacts, RunFacts, Summary, TouchTimes, summary,
+};
+pub use survey::{Process, Program, Run, Survey, Touched};
+pub use text::error_name;
+pub use write::{Format, Writer};

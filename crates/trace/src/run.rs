@@ -1,0 +1,500 @@
+//! What runs executed and opened, merged: the part of recordings that a specification is made of.
+//!
+//! A path that the run itself had made (created, renamed or linked to) before it used it is nothing that it needs
+//! of a machine, and is left out. Paths that are not UTF-8 are text as everywhere else ([`raw`]).
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+
+use super::asking::is_library;
+use super::document::{Event, Header, Kind};
+use super::read::{ReadError, Reader};
+use compat_sys::raw;
+
+/// The bits of the flags of open(2) that say how a file is opened (`O_ACCMODE`); 0 is for reading.
+pub(super) const ACCESS_MODE: u32 = 3;
+
+/// What the kernel adds to the path of a program whose file was removed or replaced (proc_pid_exe(5)).
+const REMOVED: &str = " (deleted)";
+
+/// Several runs of what is taken for one application, in the order in which they were read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Runs {
+    /// How many there are.
+    pub count: u32,
+    /// The machines they ran on.
+    pub hosts: BTreeSet<String>,
+    /// What each of them executed first, without repetition.
+    pub commands: Vec<String>,
+    /// The files that were executed, programs, scripts and interpreters alike, in the order of their
+    /// first execution.
+    pub executed: Vec<Seen>,
+    /// The programs that opened files for reading, with these in the order of the first opening.
+    pub openers: Vec<Opener>,
+    /// Symbolic links that were read.
+    pub links: BTreeSet<String>,
+    /// How many events were passed over because their path or program is not whole: neither is the name of a file.
+    pub cut: u64,
+}
+
+/// A path, and what runs had to do with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The path, links followed.
+    pub path: String,
+    /// In how many runs.
+    pub runs: u32,
+}
+
+/// A program and what it opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opener {
+    /// The program's path, links followed.
+    pub program: String,
+    /// In how many runs it opened something.
+    pub runs: u32,
+    /// The files.
+    pub opened: Vec<Seen>,
+    /// What it looked up.
+    pub lookups: Lookups,
+}
+
+/// What of a program's lookups tells where its loader searched. The kernel asks for a hit only now and then, and for
+/// a miss each time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lookups {
+    /// Whether any was recorded.
+    pub any: bool,
+    /// Folders in which glibc looked for its sub-directories for the CPU ([`HWCAPS`]), as it does in each that it
+    /// searches.
+    pub with_hwcaps: BTreeSet<String>,
+    /// Paths with the name of a library at which nothing was found.
+    pub missed: BTreeSet<String>,
+}
+
+/// The sub-directory that glibc 2.33 and newer look for first in each folder that they search (`elf/dl-hwcaps.c`).
+pub const HWCAPS: &str = "/glibc-hwcaps";
+
+impl Lookups {
+    fn add(&mut self, path: &str, is_miss: bool) {
+        self.any = true;
+        if let Some(folder) = path.strip_suffix(HWCAPS) {
+            self.with_hwcaps.insert(folder.to_owned());
+        } else if is_miss && is_library(path.as_bytes()) {
+            self.missed.insert(path.to_owned());
+        }
+    }
+
+    fn extend(&mut self, other: Self) {
+        self.any |= other.any;
+        self.with_hwcaps.extend(other.with_hwcaps);
+        self.missed.extend(other.missed);
+    }
+}
+
+impl Runs {
+    /// Adds a recording, which is read to its end.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read; what was read before is added all the same.
+    pub fn add(&mut self, reader: &mut Reader<'_>) -> Result<(), ReadError> {
+        let mut run = Run::of(reader.header());
+        let outcome = loop {
+            match reader.read_event() {
+                Ok(Some(event)) => run.add(&event),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        self.merge(run);
+        outcome
+    }
+
+    fn merge(&mut self, run: Run) {
+        self.count += 1;
+        self.hosts.insert(run.host.clone());
+        let Run { executed, openers, links, mut lookups, cut, .. } = run;
+        self.cut += cut;
+        let executed = executed.paths;
+        let first = executed.first().filter(|first| !self.commands.contains(first));
+        self.commands.extend(first.cloned());
+        add_seen(&mut self.executed, executed);
+        let known = self.openers.iter().enumerate();
+        let places: HashMap<String, usize> =
+            known.map(|(place, opener)| (opener.program.clone(), place)).collect();
+        for (program, opened) in openers {
+            let lookups = lookups.remove(&program).unwrap_or_default();
+            match places.get(&program) {
+                Some(place) => {
+                    let known = &mut self.openers[*place];
+                    known.runs += 1;
+                    add_seen(&mut known.opened, opened.paths);
+                    known.lookups.extend(lookups);
+                }
+                None => {
+                    let opened = opened.paths.into_iter().map(|path| Seen { path, runs: 1 }).collect();
+                    self.openers.push(Opener { program, runs: 1, opened, lookups });
+                }
+            }
+        }
+        self.links.extend(links);
+    }
+}
+
+fn add_seen(known: &mut Vec<Seen>, paths: impl IntoIterator<Item = String>) {
+    let places: HashMap<String, usize> =
+        known.iter().enumerate().map(|(place, seen)| (seen.path.clone(), place)).collect();
+    for path in paths {
+        match places.get(&path) {
+            Some(place) => known[*place].runs += 1,
+            None => known.push(Seen { path, runs: 1 }),
+        }
+    }
+}
+
+/// One run.
+#[derive(Debug, Default)]
+struct Run {
+    host: String,
+    executed: Paths,
+    openers: Vec<(String, Paths)>,
+    /// The places of programs among the openers.
+    places: HashMap<String, usize>,
+    links: BTreeSet<String>,
+    /// What programs looked up.
+    lookups: HashMap<String, Lookups>,
+    made: Made,
+    /// Programs that were executed after the run had made them.
+    executed_as_made: HashSet<String>,
+    /// How many events were passed over.
+    cut: u64,
+}
+
+/// Different paths in the order in which they were met.
+#[derive(Debug, Default)]
+struct Paths {
+    paths: Vec<String>,
+    known: HashSet<String>,
+}
+
+impl Paths {
+    fn add(&mut self, path: &str) {
+        if !self.known.contains(path) {
+            self.known.insert(path.to_owned());
+            self.paths.push(path.to_owned());
+        }
+    }
+}
+
+/// What the run has made so far.
+#[derive(Debug, Default)]
+struct Made {
+    paths: HashSet<String>,
+    /// The last hash of each of them, as `hashes` tells it.
+    known: HashSet<u64>,
+    keys: RandomState,
+}
+
+impl Made {
+    fn insert(&mut self, path: &str) {
+        let last = self.hashes(path).last();
+        self.known.extend(last.map(|(_, hash)| hash));
+        self.paths.insert(path.to_owned());
+    }
+
+    /// Whether the run made a path, or a folder that it lies in.
+    fn holds(&self, path: &str) -> bool {
+        // Most folders are told apart by their hash; no path is looked at more than once for all of its folders.
+        let is_made = |(end, hash)| self.known.contains(&hash) && self.paths.contains(&path[..end]);
+        !self.paths.is_empty() && self.hashes(path).any(is_made)
+    }
+
+    /// The hash of each folder that a path lies in, with its length in the path, and last of the path itself. Each
+    /// goes on from the one above, so that all of them together read the path once, however deep it is.
+    fn hashes(&self, path: &str) -> impl Iterator<Item = (usize, u64)> {
+        let ends = path.match_indices('/').map(|(end, _)| end).filter(|end| *end > 0);
+        let (mut hasher, mut begin) = (self.keys.build_hasher(), 0);
+        ends.chain([path.len()]).map(move |end| {
+            hasher.write(&path.as_bytes()[begin..end]);
+            begin = end;
+            (end, hasher.finish())
+        })
+    }
+}
+
+impl Run {
+    fn of(header: &Header) -> Self {
+        Self { host: header.host.clone(), ..Self::default() }
+    }
+
+    fn add(&mut self, event: &Event) {
+        // What a link holds is not asked for here.
+        let cut = event.cut();
+        if cut.path.is_some() || cut.exe.is_some() || cut.other.is_some() && event.event == Kind::Rename {
+            self.cut += 1;
+            return;
+        }
+        if event.event == Kind::Lookup {
+            self.add_lookup(event);
+        }
+        if event.error.is_some() {
+            return;
+        }
+        let path = raw::text(&event.path.0);
+        match event.event {
+            Kind::Open if event.exec && self.made.holds(&path) => {
+                self.executed_as_made.insert(path.into_owned());
+            }
+            Kind::Open if event.exec => self.executed.add(&path),
+            Kind::Open if event.flags.unwrap_or(0) & ACCESS_MODE == 0 && !self.made.holds(&path) => {
+                let exe = raw::text(&event.exe.0);
+                if let Some(program) = self.program(&exe) {
+                    self.opened_by(program).add(&path);
+                }
+            }
+            Kind::ReadLink => {
+                self.links.insert(path.into_owned());
+            }
+            Kind::Create | Kind::HardLink | Kind::SymbolicLink | Kind::MakeNode => {
+                self.made.insert(&path);
+            }
+            Kind::Rename => {
+                if let Some(to) = &event.other {
+                    self.made.insert(&raw::text(&to.0));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn add_lookup(&mut self, event: &Event) {
+        let exe = raw::text(&event.exe.0);
+        let Some(program) = self.program(&exe) else { return };
+        if !self.lookups.contains_key(program) {
+            self.lookups.insert(program.to_owned(), Lookups::default());
+        }
+        if let Some(lookups) = self.lookups.get_mut(program) {
+            lookups.add(&raw::text(&event.path.0), event.error.is_some());
+        }
+    }
+
+    /// The path of a program that opens something; nothing where the run made the program.
+    fn program<'e>(&self, exe: &'e str) -> Option<&'e str> {
+        let was_executed = |path| self.executed.known.contains(path);
+        if let Some(path) = exe.strip_suffix(REMOVED).filter(|_| !was_executed(exe)) {
+            return (was_executed(path) || !self.made.holds(path)).then_some(path);
+        }
+        let is_old = was_executed(exe) && !self.executed_as_made.contains(exe);
+        (is_old || !self.made.holds(exe)).then_some(exe)
+    }
+
+    fn opened_by(&mut self, program: &str) -> &mut Paths {
+        let place = self.places.get(program).copied().unwrap_or_else(|| {
+            self.places.insert(program.to_owned(), self.openers.len());
+            self.openers.push((program.to_owned(), Paths::default()));
+            self.openers.len() - 1
+        });
+        &mut self.openers[place].1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str =
+        r#"{"compat_recording":1,"command":["app"],"folder":"/","host":"node1","kernel":"6","started":1}"#;
+
+    fn line(event: &str, path: &str, exe: &str, more: &str) -> String {
+        format!(
+            r#"{{"t":1,"event":"{event}","path":"{path}","pid":1,"tid":1,"ppid":1,"exe":"{exe}","uid":0{more}}}"#
+        )
+    }
+
+    fn add(runs: &mut Runs, lines: &[String]) {
+        let text = format!("{HEADER}\n{}\n", lines.join("\n"));
+        let mut reader = Reader::new("run", text.as_bytes()).unwrap();
+        runs.add(&mut reader).unwrap();
+    }
+
+    fn paths(seen: &[Seen]) -> Vec<(&str, u32)> {
+        seen.iter().map(|seen| (seen.path.as_str(), seen.runs)).collect()
+    }
+
+    #[test]
+    fn what_several_runs_opened_is_counted_by_run() {
+        let mut runs = Runs::default();
+        let exec = line("open", "/bin/app", "/compat", r#","exec":true,"open":1"#);
+        let open = |path: &str, more: &str| line("open", path, "/bin/app", more);
+        let (a, b) = (open("/lib/a.so", r#","flags":32768"#), open("/lib/b.so", r#","flags":32768"#));
+        add(&mut runs, &[exec.clone(), a.clone(), a.clone()]);
+        add(&mut runs, &[exec, b, a]);
+        assert_eq!((runs.count, paths(&runs.executed)), (2, vec![("/bin/app", 2)]));
+        assert_eq!(runs.commands, ["/bin/app"]);
+        let [opener] = &runs.openers[..] else { panic!("{runs:?}") };
+        assert_eq!((opener.program.as_str(), opener.runs), ("/bin/app", 2));
+        assert_eq!(paths(&opener.opened), [("/lib/a.so", 2), ("/lib/b.so", 1)]);
+    }
+
+    #[test]
+    fn what_failed_was_written_or_made_by_the_run_is_left_out() {
+        let mut runs = Runs::default();
+        let open = |path: &str, more: &str| line("open", path, "/bin/app", more);
+        add(
+            &mut runs,
+            &[
+                line("create", "/tmp/a.so", "/bin/cc", r#","flags":1"#),
+                line("rename", "/tmp/x", "/bin/mv", r#","other":"/tmp/dir""#),
+                open("/tmp/a.so", r#","flags":0"#),
+                open("/tmp/dir/b.so", r#","flags":0"#),
+                open("/lib/none.so", r#","error":"EACCES""#),
+                open("/var/log", r#","flags":1025"#),
+                open("/lib/c.so", r#","flags":0"#),
+                open("/tmp/direct.so", r#","flags":0"#),
+            ],
+        );
+        let opened = &runs.openers[0].opened;
+        assert_eq!(paths(opened), [("/lib/c.so", 1), ("/tmp/direct.so", 1)]);
+    }
+
+    #[test]
+    fn what_the_run_replaced_after_it_was_used_was_there_before() {
+        let mut runs = Runs::default();
+        let app = |event: &str, path: &str, more: &str| line(event, path, "/opt/app", more);
+        let (exec, read) = (r#","exec":true,"open":1"#, r#","flags":0"#);
+        add(
+            &mut runs,
+            &[
+                line("open", "/opt/app", "/compat", exec),
+                line("open", "/lib64/ld.so.2", "/compat", exec),
+                app("open", "/site/ssl.so", read),
+                app("rename", "/site/new", r#","other":"/site/ssl.so""#),
+                app("open", "/site/ssl.so", read),
+                app("rename", "/site/app", r#","other":"/opt/app""#),
+                app("open", "/site/late.so", read),
+                line("open", "/site/later.so", "/opt/app (deleted)", read),
+                line("open", "/opt/app", "/opt/app (deleted)", exec),
+                app("open", "/site/of-the-new.so", read),
+            ],
+        );
+        assert_eq!(runs.commands, ["/opt/app"]);
+        let [opener] = &runs.openers[..] else { panic!("{runs:?}") };
+        assert_eq!(opener.program, "/opt/app");
+        let expected = [("/site/ssl.so", 1), ("/site/late.so", 1), ("/site/later.so", 1)];
+        assert_eq!(paths(&opener.opened), expected);
+    }
+
+    #[test]
+    fn where_a_program_looked_for_libraries_is_kept() {
+        let mut runs = Runs::default();
+        let look = |path: &str, more: &str| line("lookup", path, "/bin/app", more);
+        let miss = r#","error":"ENOENT""#;
+        let open = line("open", "/d2/a.so", "/bin/app", r#","flags":0"#);
+        add(&mut runs, &[look("/d1/glibc-hwcaps", miss), look("/d1/a.so", miss), open.clone()]);
+        add(&mut runs, &[look("/d2/glibc-hwcaps", ""), look("/d2/a.so", ""), look("/etc/x", miss), open]);
+        let [opener] = &runs.openers[..] else { panic!("{runs:?}") };
+        let set = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
+        let (with_hwcaps, missed) = (set(&["/d1", "/d2"]), set(&["/d1/a.so"]));
+        assert_eq!(opener.lookups, Lookups { any: true, with_hwcaps, missed });
+    }
+
+    #[test]
+    fn a_program_that_the_run_made_and_removed_is_left_out() {
+        let mut runs = Runs::default();
+        let (exec, read) = (r#","exec":true,"open":1"#, r#","flags":0"#);
+        add(
+            &mut runs,
+            &[
+                line("create", "/tmp/a.out", "/bin/cc", r#","flags":1"#),
+                line("open", "/tmp/a.out", "/bin/sh", exec),
+                line("open", "/lib/a.so", "/tmp/a.out", read),
+                line("open", "/lib/b.so", "/tmp/a.out (deleted)", read),
+                line("open", "/lib/c.so", "/bin/removed (deleted)", read),
+            ],
+        );
+        assert!(runs.executed.is_empty());
+        let [opener] = &runs.openers[..] else { panic!("{runs:?}") };
+        assert_eq!(opener.program, "/bin/removed");
+    }
+
+    #[test]
+    fn a_path_that_is_not_whole_is_passed_over_and_counted() {
+        let mut runs = Runs::default();
+        let open = |path: &str, more: &str| line("open", path, "/bin/app", more);
+        let cut = |which: &str| format!(r#","flags":0,"cut":{{"{which}":9}}"#);
+        let miss = r#","error":"ENOENT","cut":{"path":9}"#;
+        add(
+            &mut runs,
+            &[
+                open("/lib/a.so", &cut("path")),
+                open("/lib/b.so", &cut("exe")),
+                open("/lib/c.so", r#","flags":0"#),
+                line("lookup", "/lib/d.so", "/bin/app", miss),
+                line("rename", "/lib/c.so", "/bin/app", r#","other":"/lib/e.so","cut":{"other":9}"#),
+                open("/lib/e.so", r#","flags":0,"cut":{"new":1}"#),
+            ],
+        );
+        let [opener] = &runs.openers[..] else { panic!("{runs:?}") };
+        assert_eq!(paths(&opener.opened), [("/lib/c.so", 1), ("/lib/e.so", 1)]);
+        assert_eq!((runs.cut, opener.lookups.any), (4, false));
+    }
+
+    #[test]
+    fn a_path_that_is_no_text_is_kept_with_its_bytes() {
+        let mut runs = Runs::default();
+        let open = line("open", "PATH", "/bin/app", r#","flags":0"#);
+        let open = open.replace("\"PATH\"", "{\"hex\":\"2f6c2fff2e736f\"}");
+        let by = line("open", "/l/b.so", "EXE", r#","flags":0"#);
+        let by = by.replace("\"EXE\"", "{\"hex\":\"2fff\"}");
+        add(&mut runs, &[open, by]);
+        let opener =
+            |number: usize| (runs.openers[number].program.as_str(), paths(&runs.openers[number].opened));
+        assert_eq!(opener(0), ("/bin/app", vec![("/l/\u{efff}.so", 1)]));
+        assert_eq!(opener(1), ("/\u{efff}", vec![("/l/b.so", 1)]));
+    }
+
+    #[test]
+    fn what_lies_in_what_was_made_was_made() {
+        let mut made = Made::default();
+        assert!(!made.holds("/a"));
+        made.insert("/a/b");
+        made.insert("/long//way");
+        let held = ["/a/b", "/a/b/c", "/a/b/c/d", "/a/b/", "/long//way/on"];
+        let others = ["/a", "/", "", "/a/bc", "/a/", "/b", "a/b", "/long/way", "/c/a/b"];
+        assert!(held.iter().all(|path| made.holds(path)));
+        assert!(!others.iter().any(|path| made.holds(path)));
+    }
+
+    #[test]
+    fn many_deep_paths_end_soon_where_the_run_made_deep_ones() {
+        let begin = std::time::Instant::now();
+        let mut runs = Runs::default();
+        let deep = "/d".repeat(8_000);
+        let mut lines = vec![line("create", &format!("{deep}/made"), "/bin/app", "")];
+        lines.extend((0..1_000).map(|number| {
+            line("open", &format!("{deep}/{number}.so"), &format!("{deep}/app"), r#","flags":0"#)
+        }));
+        lines.push(line("open", &format!("{deep}/made/a.so"), "/bin/app", r#","flags":0"#));
+        add(&mut runs, &lines);
+        let [opener] = &runs.openers[..] else { panic!("{} openers", runs.openers.len()) };
+        assert_eq!(opener.opened.len(), 1_000);
+        assert!(begin.elapsed().as_secs() < 20, "{:?}", begin.elapsed());
+    }
+
+    #[test]
+    fn many_programs_and_deep_paths_end_soon() {
+        let begin = std::time::Instant::now();
+        let mut runs = Runs::default();
+        let deep = format!("/made{}", "/d".repeat(1 << 20));
+        let mut lines = vec![line("create", "/made2", "/bin/app", "")];
+        lines.extend((0..40_000).map(|number| {
+            line("open", &format!("/lib/{number}.so"), &format!("/bin/{number}"), r#","flags":0"#)
+        }));
+        lines.push(line("open", &deep, "/bin/app", r#","flags":0"#));
+        add(&mut runs, &lines);
+        add(&mut runs, &lines);
+        assert_eq!(runs.openers.len(), 40_001);
+        assert!(begin.elapsed().as_secs() < 20, "{:?}", begin.elapsed());
+    }
+}

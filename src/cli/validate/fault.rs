@@ -1,0 +1,109 @@
+//! The faults of a specification: against its JSON schema, and names that lead nowhere.
+
+use serde_json::Value;
+
+use compat_loader::spec::{Specification, schema};
+
+/// One place where a document differs from its schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The place, as a JSON pointer (RFC 6901); empty for the whole document.
+    pub place: String,
+    /// What is wrong there.
+    pub message: String,
+}
+
+/// Every fault of a document: against the schema, and names that lead nowhere.
+///
+/// # Panics
+///
+/// Never: the schema is generated from the types, and a test compiles it.
+pub fn faults(document: &Value) -> Vec<Fault> {
+    let validator =
+        jsonschema::validator_for(&schema::specification()).expect("the generated schema is valid");
+    let mut faults: Vec<_> = validator
+        .iter_errors(document)
+        .map(|error| Fault { place: error.instance_path().to_string(), message: error.to_string() })
+        .collect();
+    if faults.is_empty() {
+        faults.extend(dangling_names(document));
+    }
+    faults
+}
+
+/// Subjects and recorded paths of the scope that are neither an object nor a script of the document.
+fn dangling_names(document: &Value) -> Vec<Fault> {
+    let Ok(document) = serde_json::from_value::<Specification>(document.clone()) else { return Vec::new() };
+    let known =
+        |path: &String| document.object(path).is_some() || document.scripts.iter().any(|s| s.path == *path);
+    let recorded = document.recorded.iter().flat_map(|recorded| recorded.programs.iter().enumerate());
+    let unknown =
+        |path: &String| !path.starts_with('/') && !known(path) && !document.links.contains_key(path.as_str());
+    let programs = recorded.flat_map(|(index, program)| {
+        let libraries = program.libraries.iter().map(|library| &library.path).enumerate();
+        let of_library = |number| format!("/recorded/programs/{index}/libraries/{number}/path");
+        let places = libraries.map(move |(number, path)| (of_library(number), path)).collect::<Vec<_>>();
+        [(format!("/recorded/programs/{index}/path"), &program.path)].into_iter().chain(places)
+    });
+    let programs = programs.filter(|(_, path)| unknown(path)).map(|(place, path)| Fault {
+        place,
+        message: format!("{path:?} is the path of no object and no script"),
+    });
+    let programs: Vec<Fault> = programs.collect();
+    let subjects = document.subjects.iter().enumerate().filter(|(_, path)| !known(path));
+    subjects
+        .map(|(index, path)| Fault {
+            place: format!("/subjects/{index}"),
+            message: format!("{path:?} is the path of no object and no script"),
+        })
+        .chain(programs)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use compat_loader::spec::attribute;
+
+    use super::*;
+
+    fn places(text: &str) -> Vec<String> {
+        let document = serde_json::from_str(text).unwrap();
+        faults(&document).into_iter().map(|fault| fault.place).collect()
+    }
+
+    #[test]
+    fn what_the_program_writes_is_valid() {
+        let document = serde_json::to_value(Specification::new()).unwrap();
+        assert_eq!(faults(&document), []);
+    }
+
+    #[test]
+    fn each_fault_is_named_with_its_place() {
+        assert_eq!(places("[]"), [""]);
+        assert_eq!(places(r#"{"attributes": {}}"#), [""]);
+        assert_eq!(places(r#"{"version": "1.0"}"#), ["/version"]);
+        assert_eq!(places(r#"{"version": "1.0.0", "attributes": {"org.a": 1}}"#), ["/attributes/org.a"]);
+        let object = r#"{"path": "a", "kind": "executable", "machine": "x86_64", "class": 31}"#;
+        assert_eq!(
+            places(&format!(r#"{{"version": "1.0.0", "objects": [{object}]}}"#)),
+            ["/objects/0/class"]
+        );
+        assert_eq!(places(r#"{"version": "1.0.0", "subjects": ["a"]}"#), ["/subjects/0"]);
+        let recorded = |path: &str| {
+            format!(
+                r#"{{"version": "1.0.0", "recorded": {{"runs": 1, "programs": [{{"path": "/a", "seen": 1,
+                "libraries": [{{"path": "{path}", "seen": 1}}]}}]}}}}"#
+            )
+        };
+        assert_eq!(places(&recorded("b.so")), ["/recorded/programs/0/libraries/0/path"]);
+        assert_eq!(places(&recorded("/b.so")), [""; 0]);
+    }
+
+    #[test]
+    fn the_pattern_and_the_function_for_keys_agree() {
+        for key in ["org.example.mpi", "io.x", "mpi", "org..mpi", "org.-mpi", "org.mpi-", "a.b_c"] {
+            let text = format!(r#"{{"version": "1.0.0", "attributes": {{"{key}": ""}}}}"#);
+            assert_eq!(places(&text).is_empty(), attribute::is_key(key), "{key}");
+        }
+    }
+}
