@@ -1,5 +1,6 @@
 //! The faults of a specification: against its JSON schema, and names that lead nowhere.
 
+use boon::{Compiler, ErrorKind, Schemas, ValidationError};
 use serde_json::Value;
 
 use compat_loader::spec::{Specification, schema};
@@ -19,16 +20,66 @@ pub struct Fault {
 ///
 /// Never: the schema is generated from the types, and a test compiles it.
 pub fn faults(document: &Value) -> Vec<Fault> {
-    let validator =
-        jsonschema::validator_for(&schema::specification()).expect("the generated schema is valid");
-    let mut faults: Vec<_> = validator
-        .iter_errors(document)
-        .map(|error| Fault { place: error.instance_path().to_string(), message: error.to_string() })
-        .collect();
-    if faults.is_empty() {
-        faults.extend(dangling_names(document));
+    let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
+    compiler.add_resource(schema::IDENTIFIER, schema::specification()).expect("the identifier is a URI");
+    let compiled = compiler.compile(schema::IDENTIFIER, &mut schemas).expect("the generated schema is valid");
+    let mut faults = Vec::new();
+    match schemas.validate(document, compiled) {
+        Ok(()) => faults.extend(dangling_names(document)),
+        Err(error) => add(&mut faults, document, &error),
     }
     faults
+}
+
+/// Adds the faults that an error stands for: itself, or those that it groups.
+fn add(faults: &mut Vec<Fault>, document: &Value, error: &ValidationError<'_, '_>) {
+    let place = &error.instance_location;
+    // The validator does not say where the name lies, but by which part of the schema it was judged.
+    if let ErrorKind::PropertyName { prop } = &error.kind {
+        let name = Value::String(prop.clone());
+        let (_, place) = error.schema_url.split_once('#').unwrap_or_default();
+        let place = place.replace("/properties/", "/");
+        faults.extend(
+            error
+                .causes
+                .iter()
+                .map(|cause| Fault { place: place.clone(), message: message(&cause.kind, &name) }),
+        );
+        return;
+    }
+    let meant = match &error.kind {
+        // Of several forms the one is meant that a fault lies furthest inside.
+        ErrorKind::AnyOf | ErrorKind::OneOf(None) => {
+            let deepest = error.causes.iter().max_by_key(|cause| depth(cause));
+            deepest.filter(|cause| depth(cause) > place.tokens.len()).into_iter().collect()
+        }
+        _ => error.causes.iter().collect::<Vec<_>>(),
+    };
+    if meant.is_empty() {
+        let place = place.to_string();
+        let value = document.pointer(&place).unwrap_or(&Value::Null);
+        faults.push(Fault { message: message(&error.kind, value), place });
+    }
+    meant.into_iter().for_each(|cause| add(faults, document, cause));
+}
+
+/// What is wrong with a value, for people.
+fn message(kind: &ErrorKind<'_, '_>, value: &Value) -> String {
+    match kind {
+        ErrorKind::Type { want, .. } => {
+            let names: Vec<String> = want.iter().map(|name| format!("\"{name}\"")).collect();
+            format!("{value} is not of type {}", names.join(", "))
+        }
+        ErrorKind::Required { want } => format!("\"{}\" is a required property", want.join("\", \"")),
+        ErrorKind::Pattern { want, .. } => format!("{value} does not match \"{want}\""),
+        other => other.to_string(),
+    }
+}
+
+/// How far inside the document the deepest fault of an error lies.
+fn depth(error: &ValidationError<'_, '_>) -> usize {
+    let own = error.instance_location.tokens.len();
+    error.causes.iter().map(depth).fold(own, usize::max)
 }
 
 /// Subjects and recorded paths of the scope that are neither an object nor a script of the document.
