@@ -61,6 +61,27 @@ fn no_banned_crate_is_used() {
     }
 }
 
+/// What a crate of the workspace must not bring to those who use it.
+const LIGHT: &[(&str, &[&str])] = &[
+    ("compat-loader", &["clap", "hyper", "reqwest", "rustls", "tokio"]),
+    ("compat-trace", &["clap", "goblin", "hyper", "reqwest", "rustls", "tokio"]),
+    ("compat-mirror", &["clap", "goblin", "hyper", "reqwest", "rustls", "tokio"]),
+    ("compat-oci", &["clap", "goblin"]),
+    ("compat-image", &["clap"]),
+];
+
+#[test]
+fn a_crate_brings_nothing_that_its_users_do_not_need() {
+    for (user, unwanted) in LIGHT {
+        let output =
+            cargo(&["tree", "--locked", "--offline", "--edges=normal", "--prefix=none", "--package", user]);
+        let brought: Vec<&str> = output.lines().filter_map(|line| line.split(' ').next()).collect();
+        assert!(brought.contains(user), "{output}");
+        let wrong: Vec<_> = unwanted.iter().filter(|name| brought.contains(name)).collect();
+        assert!(wrong.is_empty(), "{user} brings {wrong:?}");
+    }
+}
+
 /// Whether a package is not of this workspace.
 fn is_foreign(package: &Value) -> bool {
     let manifest = package["manifest_path"].as_str().expect("a package has a manifest");
@@ -69,16 +90,23 @@ fn is_foreign(package: &Value) -> bool {
 
 /// The packages that are built for this machine, our own among them.
 fn packages() -> Vec<Value> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let output =
+        cargo(&["metadata", "--format-version=1", "--locked", "--offline", "--filter-platform", &target]);
+    let metadata: Value = serde_json::from_str(&output).expect("metadata is JSON");
+    metadata["packages"].as_array().expect("metadata lists packages").clone()
+}
+
+/// What cargo prints.
+fn cargo(arguments: &[&str]) -> String {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let output = Command::new(cargo)
-        .args(["metadata", "--format-version=1", "--locked", "--offline", "--filter-platform", &target])
+        .args(arguments)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cargo starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Value = serde_json::from_slice(&output.stdout).expect("metadata is JSON");
-    metadata["packages"].as_array().expect("metadata lists packages").clone()
+    String::from_utf8(output.stdout).expect("cargo prints text")
 }
 
 /// Whether an SPDX expression can be met with the allowed licences: `OR` (and the old `/`) is a
