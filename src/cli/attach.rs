@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::image::{self, Choice, DeriveOptions};
-use super::registry_options::{RegistryOptions, Session, failure};
+use super::registry_options::{RegistryOptions, failure};
 use super::source::{parse_location, parse_platform};
 use super::{Context, Exit, Failure, OutputFormat, carried, document};
+use crate::app::Session;
 use compat_image::Source;
 use compat_oci::manifest::CREATED;
 use compat_oci::referrers::ListedBy;
@@ -114,12 +115,14 @@ pub struct Attachment {
 pub fn run(arguments: &AttachArguments, context: &Context) -> Result<Exit, Failure> {
     let location = parse_location(&arguments.image)?;
     let annotations = document::annotations(&arguments.annotation)?;
-    let session = arguments.registry.session(location.host(), context)?;
+    let session = arguments.registry.session(context);
+    // The password is read before a document may be.
+    session.connect(location.host())?;
     if arguments.generate {
         return generate(&location, arguments, &annotations, &session, context);
     }
     arguments.derive.expect_none("--generate")?;
-    let specification = document::read_specification(&arguments.file)?;
+    let specification = document::read_specification(&arguments.file, session.stdin())?;
     let platform = arguments.platform.as_ref();
     let recordings = carried::read(&arguments.recording, &arguments.file)?;
     let options = PackOptions { subject: None, annotations, recordings };
@@ -140,7 +143,7 @@ fn generate(
     let choice = arguments.platform.clone().map_or(Choice::All, Choice::Named);
     let source = Source::Location(location.clone());
     let mut task = Task { arguments, session, context, attached: Vec::new() };
-    let derived = image::derive(&source, &choice, &options, session, context, |derived| {
+    let derived = image::derive(&source, &choice, &options, session, |derived| {
         let place = derived.location.unwrap_or_else(|| location.clone());
         let specification = derived.specification.to_canonical_json();
         let options = PackOptions { annotations: annotations.clone(), ..PackOptions::default() };
@@ -187,9 +190,10 @@ impl Task<'_> {
     ) -> Result<(), Failure> {
         let replace = self.arguments.replace;
         let access = if replace { Access::Delete } else { Access::Push };
-        let store = Store::new(&self.session.client, &place.place, access);
+        let connection = self.session.connect(location.host())?;
+        let store = Store::new(&connection.client, &place.place, access);
         let now = jiff::Timestamp::now();
-        let done = self.session.run_any(async {
+        let done = connection.run_any(async {
             let subject = discover::subject(&store, place, platform).await?;
             let wanted = compat_oci::Attachment { specification, options, replace, now };
             let outcome = attach_specification(&store, &subject, wanted).await?;
@@ -218,10 +222,10 @@ impl Task<'_> {
             replaced: outcome.replaced.iter().map(ToString::to_string).collect(),
             overruled_by: outcome.overruled_by.as_ref().map(|other| other.digest.to_string()),
         };
-        outcome.doubts.iter().for_each(|doubt| self.context.warn(doubt));
+        outcome.doubts.iter().for_each(|doubt| self.session.observer().warn(doubt));
         if let Some(other) = &outcome.overruled_by {
             let date = other.annotations.get(CREATED).map(|date| format!(", of {}", shown(date, 40)));
-            self.context.warn(&format!(
+            self.session.observer().warn(&format!(
                 "{}{} still counts, because its date is not before this one's; --replace removes it",
                 other.digest,
                 date.unwrap_or_default()

@@ -5,6 +5,7 @@ use std::mem::ManuallyDrop;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use crate::app::Session;
 use crate::cli::context::OutputFormat;
 use crate::cli::host_options::{HostOptions, StartOptions, oci_platform};
 use crate::cli::image::{self as derive, Choice, DeriveOptions};
@@ -110,9 +111,10 @@ fn decide(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     }
     // The process ends after this: to unmap every file that was looked at would take longer than the rest.
     let host = ManuallyDrop::new(arguments.host.open(&arguments.start)?);
+    let session = arguments.fetch.session(context);
     let mut whole: Option<Report> = None;
     for source in &arguments.sources {
-        match judge(source, arguments, &host, context) {
+        match judge(source, arguments, &host, &session) {
             Ok(report) => {
                 whole = Some(match whole {
                     Some(whole) => whole.merge(report),
@@ -146,29 +148,29 @@ fn is_answer(failure: &Failure, format: OutputFormat) -> bool {
 }
 
 /// The report on one source.
-fn judge(source: &str, arguments: &Arguments, host: &Host, context: &Context) -> Result<Report, Failure> {
+fn judge(source: &str, arguments: &Arguments, host: &Host, session: &Session) -> Result<Report, Failure> {
     let platform = arguments.fetch.platform.clone().unwrap_or_else(|| oci_platform(host));
     let reference = arguments.fetch.target.reference(source)?;
     if reference.is_none()
         && let Some(image) = local_image(source, arguments.generate)?
     {
-        return judge_image(&image, platform, arguments, host, context);
+        return judge_image(&image, platform, arguments, host, session);
     }
     if reference.is_none() && is_application(source, arguments.host.root.as_deref()) {
         let read_from = in_root::options(vec![source.into()], arguments.host.root.as_deref());
         let options = generate::Options { started_here: arguments.host.root.is_none(), ..read_from };
         let mut read = generate::read(&options)
             .map_err(|error| Failure::undecided(&error).with_hint(error.hint().map(str::to_owned)))?;
-        read.notes.iter().for_each(|note| context.warn(note));
+        read.notes.iter().for_each(|note| session.observer().warn(note));
         in_root::settle(&mut read, &options, host);
         return Ok(check::check_application(&read.application, host));
     }
     let Some(fetched) =
-        source::find_specification(source, &arguments.fetch, &platform, arguments.generate, context)?
+        source::find_specification(source, &arguments.fetch, &platform, arguments.generate, session)?
     else {
         let image = reference
             .map_or_else(|| derive::parse_source(source), |it| Ok(compat_image::Source::Location(it)))?;
-        return judge_image(&image, platform, arguments, host, context);
+        return judge_image(&image, platform, arguments, host, session);
     };
     let specification = spec::parse(&fetched.bytes).map_err(|error| {
         let failure = Failure::undecided(&error).with_hint(error.hint().map(str::to_owned));
@@ -185,12 +187,11 @@ fn judge_image(
     platform: Platform,
     arguments: &Arguments,
     host: &Host,
-    context: &Context,
+    session: &Session,
 ) -> Result<Report, Failure> {
-    let session = derive::session(source, &arguments.fetch.registry, context)?;
     let options = derive::options(&arguments.derive, [], false);
     let mut report = None;
-    derive::derive(source, &Choice::Best(platform), &options, &session, context, |derived| {
+    derive::derive(source, &Choice::Best(platform), &options, session, |derived| {
         let digest = derived.descriptor.map(|descriptor| descriptor.digest.to_string());
         let level = Some("generated".to_owned());
         let source = Source { digest, level, ..Source::named(source.to_string()) };

@@ -76,18 +76,19 @@ fn is_zero(count: &usize) -> bool {
 pub fn run(arguments: &CopyArguments, context: &Context) -> Result<Exit, Failure> {
     let source = parse_location(&arguments.source)?;
     let target = parse_target(&arguments.target, &source)?;
-    let session = arguments.registry.session(target.host().or(source.host()), context)?;
-    let from = Store::new(&session.client, &source.place, Access::Pull);
-    let to = Store::new(&session.client, &target.place, Access::Push).mounting_from(&from);
+    let session = arguments.registry.session(context);
+    let connection = session.connect(target.host().or(source.host()))?;
+    let from = Store::new(&connection.client, &source.place, Access::Pull);
+    let to = Store::new(&connection.client, &target.place, Access::Push).mounting_from(&from);
     let task = copy::copy(
         &from,
         &source.selector,
         &to,
         target.tag(),
         arguments.recursive,
-        session.client.observer(),
+        connection.client.observer(),
     );
-    let copied = session.run(task)?;
+    let copied = connection.run(task)?;
     let report = CopyReport {
         source: source.to_string(),
         target: target.to_string(),

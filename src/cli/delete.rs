@@ -49,9 +49,10 @@ pub struct DeleteReport {
 /// Where nothing is there, or the registry does not allow it.
 pub fn run(arguments: &DeleteArguments, context: &Context) -> Result<Exit, Failure> {
     let location = parse_location(&arguments.reference)?;
-    let session = arguments.registry.session(location.host(), context)?;
-    let store = Store::new(&session.client, &location.place, Access::Delete);
-    let deletion = session.run(delete::delete(&store, &location.selector))?;
+    let session = arguments.registry.session(context);
+    let connection = session.connect(location.host())?;
+    let store = Store::new(&connection.client, &location.place, Access::Delete);
+    let deletion = connection.run(delete::delete(&store, &location.selector))?;
     let report = DeleteReport {
         reference: location.to_string(),
         digest: deletion.digest.to_string(),

@@ -123,13 +123,14 @@ impl From<Node> for DiscoveredManifest {
 /// Where the image is not there, or the list cannot be had: a refusal is not an empty list.
 pub fn run(arguments: &DiscoverArguments, context: &Context) -> Result<Exit, Failure> {
     let location = arguments.target.location(&arguments.image)?;
-    let session = arguments.registry.session(location.host(), context)?;
-    let store = Store::new(&session.client, &location.place, Access::Pull);
+    let session = arguments.registry.session(context);
+    let connection = session.connect(location.host())?;
+    let store = Store::new(&connection.client, &location.place, Access::Pull);
     let options = DiscoverOptions {
         platform: arguments.platform.clone(),
         artifact_type: arguments.artifact_type.clone(),
     };
-    let root = session.run(discover(&store, &location, &options))?;
+    let root = connection.run(discover(&store, &location, &options))?;
     let report = DiscoverReport { image: location.to_string(), manifest: root.into() };
     match arguments.format {
         OutputFormat::Json => context.print_json(&report)?,

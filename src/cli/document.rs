@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::Failure;
 use super::source::read_document;
+use crate::app::StandardInput;
 use compat_loader::spec;
 use compat_oci::manifest::Annotations;
 use compat_oci::{artifact, manifest};
@@ -15,8 +16,8 @@ use compat_oci::{artifact, manifest};
 /// # Errors
 ///
 /// Where it cannot be read, or is no specification.
-pub fn read_specification(path: &Path) -> Result<Bytes, Failure> {
-    let bytes = read_document(path)?;
+pub fn read_specification(path: &Path, stdin: &StandardInput) -> Result<Bytes, Failure> {
+    let bytes = read_document(path, stdin)?;
     let name = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
     spec::parse(&bytes).map_err(|source| {
         let hint = "make one with `compat gen PATH -o compat.json`, check it with `compat validate`";
@@ -70,13 +71,13 @@ mod tests {
         let file = folder.path().join("compat.json");
         let refused = |text: &str| {
             std::fs::write(&file, text).unwrap();
-            let message = read_specification(&file).unwrap_err().message;
+            let message = read_specification(&file, &StandardInput::default()).unwrap_err().message;
             message.replace(&folder.path().display().to_string(), "")
         };
         insta::assert_snapshot!(refused("[]"), @"/compat.json cannot be pushed: not a compatibility specification: it is no JSON object");
         insta::assert_snapshot!(refused("{}"), @"/compat.json cannot be pushed: not a compatibility specification: its version is null, not MAJOR.MINOR.PATCH");
         insta::assert_snapshot!(refused(r#"{"version":"2.0.0"}"#), @"/compat.json cannot be pushed: the specification has version 2.0.0, and this program reads up to version 1");
         std::fs::write(&file, r#"{"version":"0.0.1","attributes":{}}"#).unwrap();
-        assert!(read_specification(&file).is_ok());
+        assert!(read_specification(&file, &StandardInput::default()).is_ok());
     }
 }

@@ -6,6 +6,10 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use crate::app;
+
+pub use crate::app::failure::chain;
+
 /// The exit codes, the same in every subcommand (`docs/exit-codes.md`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -69,6 +73,16 @@ pub struct Failure {
     pub hint: Option<String>,
 }
 
+impl From<app::Failure> for Failure {
+    fn from(failure: app::Failure) -> Self {
+        let exit = match failure.cause {
+            app::Cause::Usage => Exit::Usage,
+            app::Cause::Undecided => Exit::Undecided,
+        };
+        Self { exit, message: failure.message, hint: failure.hint }
+    }
+}
+
 impl Failure {
     /// Wrong usage: exit code 2.
     pub fn usage(message: impl Into<String>) -> Self {
@@ -119,18 +133,4 @@ impl Failure {
         }
         text
     }
-}
-
-/// The message of an error followed by those of its causes, each said once.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let message = error.to_string();
-        if !text.contains(&message) {
-            let _ = write!(text, ": {message}");
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -15,7 +15,7 @@ use compat_loader::check::Host;
 use compat_loader::generate::{self, Generated};
 use compat_loader::spec::attribute;
 use compat_mirror::record::{Refusal, out::open_special};
-use compat_oci::Platform;
+use compat_oci::{Location, Platform};
 use compat_trace::{Ending, Runs};
 
 const EXAMPLES: &str = "\
@@ -174,14 +174,16 @@ fn write(bytes: &[u8], output: Option<&Path>, context: &Context) -> Result<(), F
 /// Derives the specification of an image, or one for each platform.
 fn of_image(source: &str, arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let source = image::parse_source(source)?;
-    let session = image::session(&source, &arguments.registry, context)?;
+    let session = arguments.registry.session(context);
+    // The password is read before a recording may be.
+    session.connect(source.location().and_then(Location::host))?;
     let mut options = image::options(&arguments.derive, arguments.attributes.clone(), arguments.names_only);
     options.runs = read_runs(&arguments.from_recording.iter().collect::<Vec<_>>(), context)?;
     let choice = match arguments.all_platforms {
         true => Choice::All,
         false => arguments.platform.clone().map_or_else(|| Choice::Best(Platform::host()), Choice::Named),
     };
-    image::derive(&source, &choice, &options, &session, context, |derived| {
+    image::derive(&source, &choice, &options, &session, |derived| {
         let bytes = derived.specification.to_canonical_json();
         let output = arguments.output.as_deref();
         match output.filter(|_| arguments.all_platforms) {

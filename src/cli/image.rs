@@ -1,7 +1,7 @@
 //! What `gen --image`, `attach --generate` and `check --generate` share: an image becomes specifications.
 
-use super::registry_options::{RegistryOptions, Session, failure};
-use super::{Context, Failure};
+use super::Failure;
+use crate::app::{self, Connection, Session};
 use compat_image::{Entry, Limits, Listing, Source};
 use compat_image::{HostLibraries, ImageOptions, generate_image};
 use compat_loader::spec::Specification;
@@ -86,15 +86,6 @@ pub fn parse_source(text: &str) -> Result<Source, Failure> {
     Source::parse(text).map_err(|error| failed(&error))
 }
 
-/// A session that may talk to the registry of a source.
-///
-/// # Errors
-///
-/// Where the password cannot be read.
-pub fn session(source: &Source, registry: &RegistryOptions, context: &Context) -> Result<Session, Failure> {
-    registry.session(source.location().and_then(Location::host), context)
-}
-
 /// Derives the specifications of the chosen images; `take` gets each as soon as it is there.
 ///
 /// # Errors
@@ -105,11 +96,11 @@ pub fn derive(
     choice: &Choice,
     options: &ImageOptions,
     session: &Session,
-    context: &Context,
     mut take: impl FnMut(Derived) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let limits = Limits::default();
-    let listing = run(session, Listing::open(&session.client, source, &limits))?;
+    let connection = session.connect(source.location().and_then(Location::host))?;
+    let listing = run(&connection, Listing::open(&connection.client, source, &limits))?;
     let chosen: Vec<&Entry> = match choice {
         Choice::All => listing.images.iter().collect(),
         Choice::Best(platform) => vec![listing.best_for(platform).map_err(|error| failed(&error))?],
@@ -126,14 +117,14 @@ pub fn derive(
         }
     };
     for entry in chosen {
-        let image = run(session, compat_image::read(&listing, entry, &limits))?;
+        let image = run(&connection, compat_image::read(&listing, entry, &limits))?;
         let platform = image.platform.clone();
-        image.notes.iter().for_each(|note| context.warn(note));
+        image.notes.iter().for_each(|note| session.observer().warn(note));
         let size = image.descriptor.as_ref().map(|descriptor| descriptor.size + image.size.stored);
         let generated = generate_image(&image.tree, &image.config, size, options).map_err(|error| {
             Failure::undecided(&error).with_hint(error.hint().map(str::to_owned)).about(source)
         })?;
-        generated.notes.iter().for_each(|note| context.warn(note));
+        generated.notes.iter().for_each(|note| session.observer().warn(note));
         let specification = generated.specification;
         let (location, descriptor) = (listing.location_of(entry), image.descriptor);
         take(Derived { location, descriptor, platform, specification })?;
@@ -157,19 +148,14 @@ pub fn options(
     }
 }
 
-fn run<T>(session: &Session, task: impl Future<Output = compat_image::Result<T>>) -> Result<T, Failure> {
-    session.run_any(task).map_err(|error| failed(&error))
+fn run<T>(
+    connection: &Connection<'_>,
+    task: impl Future<Output = compat_image::Result<T>>,
+) -> Result<T, Failure> {
+    connection.run_any(task).map_err(|error| failed(&error))
 }
 
 /// What an image's error means for a subcommand.
 pub fn failed(error: &compat_image::Error) -> Failure {
-    match error {
-        compat_image::Error::Registry(error) => failure(error),
-        other => {
-            let exit = if other.is_usage() { super::Exit::Usage } else { super::Exit::Undecided };
-            let failure = Failure::undecided(other);
-            let message = compat_oci::text::shown(&failure.message, 4000);
-            Failure { exit, message, ..failure }.with_hint(other.hint())
-        }
-    }
+    app::Failure::from(error).into()
 }

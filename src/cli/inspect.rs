@@ -107,9 +107,10 @@ pub struct SpecificationSummary {
 /// Where nothing is there, or it cannot be read.
 pub fn run(arguments: &InspectArguments, context: &Context) -> Result<Exit, Failure> {
     let location = arguments.target.location(&arguments.reference)?;
-    let session = arguments.registry.session(location.host(), context)?;
-    let store = Store::new(&session.client, &location.place, Access::Pull);
-    let report = session.run(async {
+    let session = arguments.registry.session(context);
+    let connection = session.connect(location.host())?;
+    let store = Store::new(&connection.client, &location.place, Access::Pull);
+    let report = connection.run(async {
         let resolved = store.manifest(&location.selector).await?;
         inspect(&store, location.to_string(), &resolved).await
     })?;

@@ -2,13 +2,13 @@
 //! with `-vv`, notes, and a progress bar when it takes more than a moment.
 
 use std::io::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::Context;
+use super::{Context, Failure};
+use crate::app;
 use compat_oci::Observer;
 use compat_oci::observer::{RequestEvent, ResponseEvent};
 
@@ -18,68 +18,75 @@ const MOMENT: Duration = Duration::from_millis(700);
 /// An observer that shows what happens.
 #[derive(Debug)]
 pub struct Display {
-    verbosity: u8,
-    quiet: bool,
-    progress: bool,
-    start: Instant,
-    expected: AtomicU64,
-    done: AtomicU64,
-    bar: OnceLock<ProgressBar>,
-    drawing: Mutex<()>,
+    context: Context,
+    task: Mutex<Task>,
 }
 
-impl Display {
-    /// Shows as much as the context wants.
-    pub fn new(context: &Context) -> Self {
-        Self {
-            verbosity: context.verbosity,
-            quiet: context.quiet,
-            progress: context.progress,
-            start: Instant::now(),
-            expected: AtomicU64::new(0),
-            done: AtomicU64::new(0),
-            bar: OnceLock::new(),
-            drawing: Mutex::new(()),
-        }
-    }
+/// What is shown of one task: each has its own bar.
+#[derive(Debug)]
+struct Task {
+    start: Option<Instant>,
+    expected: u64,
+    done: u64,
+    bar: Option<ProgressBar>,
+}
 
-    /// Takes the bar away.
-    pub fn finish(&self) {
-        if let Some(bar) = self.bar.get() {
-            bar.finish_and_clear();
-        }
+impl Task {
+    fn new() -> Self {
+        Self { start: None, expected: 0, done: 0, bar: None }
     }
 
     /// Draws the bar, once it has taken more than a moment.
-    fn draw(&self) {
-        if !self.progress || self.start.elapsed() < MOMENT {
+    fn draw(&mut self) {
+        if self.start.get_or_insert_with(Instant::now).elapsed() < MOMENT {
             return;
         }
-        let _one_at_a_time = self.drawing.lock().unwrap_or_else(PoisonError::into_inner);
-        let bar = self.bar.get_or_init(|| {
+        let bar = self.bar.get_or_insert_with(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
             let style = ProgressStyle::with_template("{spinner} {bytes} of {total_bytes} {bytes_per_sec}");
             style.into_iter().for_each(|style| bar.set_style(style));
             bar
         });
-        bar.set_length(self.expected.load(Ordering::Relaxed).max(self.done.load(Ordering::Relaxed)));
-        bar.set_position(self.done.load(Ordering::Relaxed));
+        bar.set_length(self.expected.max(self.done));
+        bar.set_position(self.done);
         bar.tick();
     }
+}
 
-    fn say(&self, line: &str) {
-        // Nobody to tell is no reason to stop.
-        let print = || {
-            let _ = writeln!(anstream::stderr(), "{line}");
-        };
-        match self.bar.get() {
+impl Display {
+    /// Shows as much as the context wants.
+    pub fn new(context: &Context) -> Self {
+        Self { context: context.clone(), task: Mutex::new(Task::new()) }
+    }
+
+    fn task(&self) -> MutexGuard<'_, Task> {
+        // The numbers are whole between statements, so a panic elsewhere leaves nothing half done.
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn draw(&self) {
+        if self.context.progress {
+            self.task().draw();
+        }
+    }
+
+    /// Prints something while the bar is away.
+    fn aside(&self, print: impl FnOnce()) {
+        match &self.task().bar {
             Some(bar) => bar.suspend(print),
             None => print(),
         }
     }
 
+    fn say(&self, line: &str) {
+        // Nobody to tell is no reason to stop.
+        self.aside(|| {
+            let _ = writeln!(anstream::stderr(), "{line}");
+        });
+    }
+
     fn headers(&self, sign: char, headers: &[(String, String)]) {
-        if self.verbosity > 1 {
+        if self.context.verbosity > 1 {
             for (name, value) in headers {
                 self.say(&format!("{sign}   {name}: {value}"));
             }
@@ -89,7 +96,7 @@ impl Display {
 
 impl Observer for Display {
     fn request(&self, event: &RequestEvent<'_>) {
-        if self.verbosity > 1 {
+        if self.context.verbosity > 1 {
             self.say(&format!("> {} {}", event.method, event.url));
             self.headers('>', event.headers);
         }
@@ -97,7 +104,7 @@ impl Observer for Display {
     }
 
     fn response(&self, event: &ResponseEvent<'_>) {
-        if self.verbosity > 0 {
+        if self.context.verbosity > 0 {
             let status = event.status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
             let elapsed = event.elapsed.as_millis();
             self.say(&format!("{} {} -> {status} ({elapsed} ms)", event.method, event.url));
@@ -107,18 +114,34 @@ impl Observer for Display {
     }
 
     fn note(&self, text: &str) {
-        if !self.quiet {
+        if !self.context.quiet {
             let yellow = anstyle::AnsiColor::Yellow.on_default();
             self.say(&format!("{yellow}note{yellow:#}: {text}"));
         }
     }
 
     fn expect(&self, bytes: u64) {
-        self.expected.fetch_add(bytes, Ordering::Relaxed);
+        self.task().expected += bytes;
     }
 
     fn transferred(&self, bytes: u64) {
-        self.done.fetch_add(bytes, Ordering::Relaxed);
+        self.task().done += bytes;
         self.draw();
+    }
+}
+
+impl app::Observer for Display {
+    fn warn(&self, text: &str) {
+        self.aside(|| self.context.warn(text));
+    }
+
+    fn failed(&self, failure: &app::Failure) {
+        self.aside(|| Failure::from(failure.clone()).print());
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = std::mem::replace(&mut *self.task(), Task::new()).bar {
+            bar.finish_and_clear();
+        }
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::registry_options::failure;
 use super::source::{Origin, SourceOptions, fetch_specification};
 use super::{Context, Exit, Failure, OutputFormat, carried};
+use crate::app::Session;
 use compat_oci::{Access, Descriptor, Error, Location, Store};
 
 /// Fetch the specification of an artifact, or the one attached to an image
@@ -79,9 +80,10 @@ fn is_zero(count: &usize) -> bool {
 /// Where nothing is there, it cannot be fetched, or the file cannot be written.
 pub fn run(arguments: &PullArguments, context: &Context) -> Result<Exit, Failure> {
     let location = arguments.source.target.location(&arguments.reference)?;
-    let fetched = fetch_specification(&arguments.reference, &arguments.source, context)?;
+    let session = arguments.source.session(context);
+    let fetched = fetch_specification(&arguments.reference, &arguments.source, &session)?;
     let recordings = match &arguments.recordings {
-        Some(folder) => fetch_recordings(&location, &fetched.recordings, folder, arguments, context)?,
+        Some(folder) => fetch_recordings(&location, &fetched.recordings, folder, arguments, &session)?,
         None => Vec::new(),
     };
     if arguments.output == Path::new("-") {
@@ -131,16 +133,16 @@ fn fetch_recordings(
     layers: &[Descriptor],
     folder: &Path,
     arguments: &PullArguments,
-    context: &Context,
+    session: &Session,
 ) -> Result<Vec<String>, Failure> {
     if layers.is_empty() {
-        context.warn("no recording travels with the artifact");
+        session.observer().warn("no recording travels with the artifact");
         return Ok(Vec::new());
     }
-    let session = arguments.source.registry.session(location.host(), context)?;
-    let store = Store::new(&session.client, &location.place, Access::Pull);
+    let connection = session.connect(location.host())?;
+    let store = Store::new(&connection.client, &location.place, Access::Pull);
     let targets = carried::targets(layers, folder, &arguments.output)?;
-    session.run(carried::fetch(&store, layers, &targets))?;
+    connection.run(carried::fetch(&store, layers, &targets))?;
     Ok(targets.iter().map(|target| target.path.display().to_string()).collect())
 }
 

@@ -72,7 +72,8 @@ pub struct PushReport {
 /// Where the document is none, or the store does not take it.
 pub fn run(arguments: &PushArguments, context: &Context) -> Result<Exit, Failure> {
     let location = parse_location(&arguments.reference)?;
-    let specification = document::read_specification(&arguments.file)?;
+    let session = arguments.registry.session(context);
+    let specification = document::read_specification(&arguments.file, session.stdin())?;
     let annotations = document::annotations(&arguments.annotation)?;
     let recordings = carried::read(&arguments.recording, &arguments.file)?;
     let options = PackOptions { subject: None, annotations, recordings };
@@ -85,9 +86,9 @@ pub fn run(arguments: &PushArguments, context: &Context) -> Result<Exit, Failure
             packed.descriptor.digest
         )));
     }
-    let session = arguments.registry.session(location.host(), context)?;
-    let store = Store::new(&session.client, &location.place, Access::Push);
-    let pushed = session.run(push(&store, location.tag(), &packed, arguments.replace))?;
+    let connection = session.connect(location.host())?;
+    let store = Store::new(&connection.client, &location.place, Access::Push);
+    let pushed = connection.run(push(&store, location.tag(), &packed, arguments.replace))?;
     let report = PushReport {
         reference: location.to_string(),
         digest: pushed.descriptor.digest.to_string(),

@@ -1,16 +1,14 @@
 //! The options of every subcommand that talks to a registry, and what is made of them.
 
-use std::io::{IsTerminal as _, Read as _};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::progress::Display;
-use super::{Context, Exit, Failure};
-use compat_oci::credential::{Credential, Sources};
-use compat_oci::text::shown;
-use compat_oci::{Cache, Client, ClientOptions, Error, TlsOptions, cache};
+use super::{Context, Failure};
+use crate::app::{self, Session, SessionOptions};
+use compat_oci::credential::Sources;
+use compat_oci::{ClientOptions, Error, TlsOptions, cache};
 
 /// How registries are talked to.
 #[derive(clap::Args, Clone, Debug)]
@@ -77,30 +75,19 @@ pub struct CacheOptions {
     pub no_cache: bool,
 }
 
-/// A client with what shows its work, and the runtime it works on.
-pub struct Session {
-    /// The client.
-    pub client: Client,
-    display: Arc<Display>,
-    runtime: tokio::runtime::Runtime,
-}
-
 impl RegistryOptions {
-    /// Makes these options ready to run. Credentials given with them are for `host` only.
-    ///
-    /// # Errors
-    ///
-    /// Where the password cannot be read.
-    pub fn session(&self, host: Option<&str>, context: &Context) -> Result<Session, Failure> {
+    /// The session of a run that keeps nothing.
+    pub fn session(&self, context: &Context) -> Session {
+        self.caching_session(None, context)
+    }
+
+    /// The session of a run that keeps artifacts where `cache` says.
+    pub fn caching_session(&self, cache: Option<&CacheOptions>, context: &Context) -> Session {
         let mut credentials = Sources::of_environment();
         if let Some(file) = &self.authfile {
             credentials.file = Some(file.clone());
         }
-        if let (Some(username), Some(host)) = (&self.username, host) {
-            let credential = Credential::Password { username: username.clone(), password: password()? };
-            credentials.explicit = Some((host.to_owned(), credential));
-        }
-        let options = ClientOptions {
+        let client = ClientOptions {
             plain_http: self.plain_http,
             tls: TlsOptions {
                 ca_file: self.ca_file.clone(),
@@ -112,21 +99,20 @@ impl RegistryOptions {
             timeout: Duration::from_secs(self.timeout),
             retries: self.retries,
         };
-        let display = Arc::new(Display::new(context));
-        let client = Client::new(options, display.clone());
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Failure::undecided(&error))?;
-        Ok(Session { client, display, runtime })
+        let options = SessionOptions {
+            client,
+            username: self.username.clone(),
+            cache: cache.and_then(CacheOptions::directory),
+            cache_limit: cache.and_then(|cache| cache.cache_limit),
+        };
+        Session::new(options, Arc::new(Display::new(context)))
     }
 }
 
 impl CacheOptions {
-    /// The cache that these options mean.
-    pub fn open(&self, session: &Session) -> Cache {
-        let root = if self.no_cache { None } else { self.cache_dir.clone().or_else(cache::default_folder) };
-        Cache::new(root, session.display.clone()).with_limit(self.cache_limit)
+    /// The directory that these options mean; none if nothing is kept.
+    fn directory(&self) -> Option<PathBuf> {
+        if self.no_cache { None } else { self.cache_dir.clone().or_else(cache::default_folder) }
     }
 }
 
@@ -153,80 +139,9 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(wrong)
 }
 
-impl Session {
-    /// Runs a task of the registry to its end; its error becomes the subcommand's failure.
-    ///
-    /// # Errors
-    ///
-    /// What the task failed with.
-    pub fn run<T>(&self, task: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
-        self.run_any(task).map_err(|error| failure(&error))
-    }
-
-    /// Runs any task to its end.
-    pub fn run_any<T>(&self, task: impl Future<Output = T>) -> T {
-        let outcome = self.runtime.block_on(task);
-        self.display.finish();
-        outcome
-    }
-}
-
 /// What a registry's error means for a subcommand.
 pub fn failure(error: &Error) -> Failure {
-    let exit = if error.is_usage() { Exit::Usage } else { Exit::Undecided };
-    let failure = Failure::undecided(error);
-    // What a registry wrote may be in it.
-    Failure { exit, message: shown(&failure.message, 4000), ..failure }.with_hint(error.hint())
-}
-
-/// The password: standard input is read once, however many sources are asked.
-fn password() -> Result<String, Failure> {
-    static PASSWORD: OnceLock<String> = OnceLock::new();
-    once(&PASSWORD, read_password)
-}
-
-fn once(cell: &OnceLock<String>, read: impl FnOnce() -> Result<String, Failure>) -> Result<String, Failure> {
-    match cell.get() {
-        Some(known) => Ok(known.clone()),
-        None => read().map(|read| cell.get_or_init(|| read).clone()),
-    }
-}
-
-/// Takes standard input, which only one reader can have.
-///
-/// # Errors
-///
-/// Wrong usage where it was taken already.
-pub fn claim_stdin() -> Result<(), Failure> {
-    static TAKEN: AtomicBool = AtomicBool::new(false);
-    claim(&TAKEN)
-}
-
-fn claim(taken: &AtomicBool) -> Result<(), Failure> {
-    if taken.swap(true, Ordering::Relaxed) {
-        return Err(Failure::usage("standard input is wanted twice, as `-` or for --password-stdin")
-            .with_hint("name a file instead of `-`".to_owned()));
-    }
-    Ok(())
-}
-
-/// Reads the password as `docker login --password-stdin` does: all of standard input without its
-/// final line end.
-fn read_password() -> Result<String, Failure> {
-    let stdin = std::io::stdin();
-    if stdin.is_terminal() {
-        return Err(Failure::usage("--password-stdin: standard input is a terminal")
-            .with_hint("pipe the password in: `… --password-stdin < FILE`".to_owned()));
-    }
-    claim_stdin()?;
-    let mut text = String::new();
-    stdin.lock().take(1 << 20).read_to_string(&mut text).map_err(|error| Failure::undecided(&error))?;
-    let password =
-        text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
-    if password.is_empty() {
-        return Err(Failure::usage("--password-stdin: standard input is empty"));
-    }
-    Ok(password.to_owned())
+    app::Failure::from(error).into()
 }
 
 #[cfg(test)]
@@ -242,22 +157,6 @@ mod tests {
         {
             assert!(parse_size(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn the_password_is_read_once() {
-        let cell = OnceLock::new();
-        assert_eq!(once(&cell, || Ok("secret".into())).unwrap(), "secret");
-        assert_eq!(once(&cell, || Err(Failure::usage("read twice"))).unwrap(), "secret");
-    }
-
-    #[test]
-    fn standard_input_is_read_for_one_purpose() {
-        let taken = AtomicBool::new(false);
-        claim(&taken).unwrap();
-        let failure = claim(&taken).unwrap_err();
-        assert_eq!(failure.exit, Exit::Usage);
-        assert!(failure.message.contains("--password-stdin"), "{}", failure.message);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::host_options::{HostOptions, StartOptions, oci_platform};
 use super::source::{SourceOptions, find_specification};
 use super::{Context, Exit, Failure, OutputFormat};
+use crate::app::Session;
 use compat_image::{Limits, Listing, Source};
 use compat_loader::check::{self, Host, Impact, Verdict};
 use compat_loader::spec::{self, attribute};
@@ -81,10 +82,11 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let host = arguments.host.open(&StartOptions::default())?;
     let wanted = arguments.fetch.platform.clone().unwrap_or_else(|| oci_platform(&host));
     let location = arguments.fetch.target.location(&arguments.index)?;
+    let session = arguments.fetch.session(context);
     let mut ranked = Vec::new();
-    for (place, platform) in images(&location, arguments, context)? {
+    for (place, platform) in images(&location, &session)? {
         if let Some(rank) = platform.suits(&wanted) {
-            ranked.push(judge(&place, &platform, rank, &host, arguments, context)?);
+            ranked.push(judge(&place, &platform, rank, &host, arguments, &session)?);
         }
     }
     ranked.sort_by_key(|image| std::cmp::Reverse((image.rank, image.candidate.weight)));
@@ -108,15 +110,11 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
 }
 
 /// The images of an index by their digests.
-fn images(
-    location: &Location,
-    arguments: &Arguments,
-    context: &Context,
-) -> Result<Vec<(Location, Platform)>, Failure> {
-    let session = arguments.fetch.registry.session(location.host(), context)?;
+fn images(location: &Location, session: &Session) -> Result<Vec<(Location, Platform)>, Failure> {
+    let connection = session.connect(location.host())?;
     let source = Source::Location(location.clone());
-    let listing = session
-        .run_any(Listing::open(&session.client, &source, &Limits::default()))
+    let listing = connection
+        .run_any(Listing::open(&connection.client, &source, &Limits::default()))
         .map_err(|error| super::image::failed(&error))?;
     let of_entry = |entry| Some((listing.location_of(entry)?, entry.platform.clone()?));
     Ok(listing.images.iter().filter_map(of_entry).collect())
@@ -128,10 +126,10 @@ fn judge(
     rank: u32,
     host: &Host,
     arguments: &Arguments,
-    context: &Context,
+    session: &Session,
 ) -> Result<Ranked, Failure> {
     let (image, platform_name) = (place.to_string(), platform.to_string());
-    let found = find_specification(&image, &arguments.fetch, platform, true, context)?;
+    let found = find_specification(&image, &arguments.fetch, platform, true, session)?;
     let Some(found) = found else {
         let candidate = Candidate { image, platform: platform_name, weight: 0, verdict: None };
         return Ok(Ranked { candidate, rank, accepted: false });

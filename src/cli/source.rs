@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::registry_options::{CacheOptions, RegistryOptions, claim_stdin, failure};
+use super::registry_options::{CacheOptions, RegistryOptions, failure};
 use super::{Context, Failure};
+use crate::app::{Session, StandardInput};
 use compat_image::has_archive_name;
 use compat_oci::choice::Reason;
 use compat_oci::location::LAYOUT_PREFIX;
@@ -69,6 +70,13 @@ pub struct SourceOptions {
 
     #[command(flatten)]
     pub registry: RegistryOptions,
+}
+
+impl SourceOptions {
+    /// The session of a run with these options.
+    pub fn session(&self, context: &Context) -> Session {
+        self.registry.caching_session(Some(&self.cache), context)
+    }
 }
 
 /// A platform as a user types it.
@@ -179,10 +187,10 @@ pub fn level_name(level: &Level) -> &'static str {
 pub fn fetch_specification(
     source: &str,
     options: &SourceOptions,
-    context: &Context,
+    session: &Session,
 ) -> Result<FetchedSpecification, Failure> {
     let platform = options.platform.clone().unwrap_or_else(Platform::host);
-    let found = find_specification(source, options, &platform, false, context)?;
+    let found = find_specification(source, options, &platform, false, session)?;
     found.ok_or_else(|| Failure::usage(format!("{source} has no artifact")))
 }
 
@@ -197,18 +205,18 @@ pub fn find_specification(
     options: &SourceOptions,
     platform: &Platform,
     or_none: bool,
-    context: &Context,
+    session: &Session,
 ) -> Result<Option<FetchedSpecification>, Failure> {
     let reference = options.target.reference(source)?;
     if reference.is_none() && source == "-" {
-        return Ok(Some(FetchedSpecification::own(read_stdin()?, Origin::Stdin)));
+        return Ok(Some(FetchedSpecification::own(read_stdin(session.stdin())?, Origin::Stdin)));
     }
     if reference.is_none() && !source.starts_with(LAYOUT_PREFIX) && is_file(source) {
         let path = PathBuf::from(source);
         return Ok(Some(FetchedSpecification::own(read_file(&path)?, Origin::File(path))));
     }
     let location = reference.map_or_else(|| parse_location(source), Ok)?;
-    let Some(found) = fetch_found(&location, options, platform, or_none, context)? else { return Ok(None) };
+    let Some(found) = fetch_found(&location, options, platform, or_none, session)? else { return Ok(None) };
     let origin = Origin::Artifact {
         reference: location.to_string(),
         digest: found.artifact.descriptor.digest.clone(),
@@ -226,28 +234,27 @@ fn fetch_found(
     options: &SourceOptions,
     platform: &Platform,
     or_none: bool,
-    context: &Context,
+    session: &Session,
 ) -> Result<Option<Found>, Failure> {
-    let session = options.registry.session(location.host(), context)?;
-    let cache = options.cache.open(&session);
-    let store = Store::new(&session.client, &location.place, Access::Pull);
+    let connection = session.connect(location.host())?;
+    let store = Store::new(&connection.client, &location.place, Access::Pull);
     let find_options = FindOptions {
         platform: platform.clone(),
         platform_named: options.platform.is_some(),
         offline: options.offline,
     };
-    let found = session.run(async {
-        match find::find(&store, &cache, location, &find_options).await {
+    let found = connection.run(async {
+        match find::find(&store, session.cache(), location, &find_options).await {
             Err(Error::NoArtifact { .. }) if or_none => Ok(None),
             found => found.map(Some),
         }
     })?;
     for digest in found.iter().flat_map(|found| &found.gone) {
         let gone = store.display(&Selector::Digest(digest.clone()));
-        context.warn(&format!("{gone} is listed as attached, and gone: an older one is taken"));
+        session.observer().warn(&format!("{gone} is listed as attached, and gone: an older one is taken"));
     }
     for doubt in found.iter().flat_map(|found| &found.doubts) {
-        context.warn(&format!("{location}: {doubt}"));
+        session.observer().warn(&format!("{location}: {doubt}"));
     }
     Ok(found)
 }
@@ -307,12 +314,12 @@ fn is_file(source: &str) -> bool {
 /// # Errors
 ///
 /// Where it cannot be read or is too large.
-pub fn read_document(path: &Path) -> Result<Bytes, Failure> {
-    if path == Path::new("-") { read_stdin() } else { read_file(path) }
+pub fn read_document(path: &Path, stdin: &StandardInput) -> Result<Bytes, Failure> {
+    if path == Path::new("-") { read_stdin(stdin) } else { read_file(path) }
 }
 
-fn read_stdin() -> Result<Bytes, Failure> {
-    claim_stdin()?;
+fn read_stdin(stdin: &StandardInput) -> Result<Bytes, Failure> {
+    stdin.claim()?;
     read_bounded(std::io::stdin().lock(), Path::new("standard input"))
 }
 

@@ -1,0 +1,181 @@
+//! What one run opens once: the client of all registries, the runtime it works on, the cache, and standard input.
+//!
+//! Each is opened at its first use. Credentials that were given for this run are for the registry that the user
+//! named: a client that has them is for that host alone, and every other host is asked with a client without them.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::runtime::Runtime;
+
+use super::{Failure, Observer, StandardInput};
+use compat_oci::credential::Credential;
+use compat_oci::{Cache, Client, ClientOptions, Error};
+
+/// How registries are talked to, and where artifacts are kept.
+#[derive(Clone, Debug, Default)]
+pub struct SessionOptions {
+    /// How registries are talked to.
+    pub client: ClientOptions,
+    /// Who logs in to the registry that the user named; the password comes from standard input.
+    pub username: Option<String>,
+    /// The directory of the cache; without one nothing is kept.
+    pub cache: Option<PathBuf>,
+    /// The most that the cache holds, in bytes.
+    pub cache_limit: Option<u64>,
+}
+
+/// What one run has open.
+#[derive(Debug)]
+pub struct Session {
+    options: SessionOptions,
+    observer: Arc<dyn Observer>,
+    cache: Cache,
+    stdin: StandardInput,
+    /// The client that has the credentials given for a host, and the one without, under `None`.
+    clients: RefCell<HashMap<Option<String>, Client>>,
+    runtime: OnceCell<Runtime>,
+}
+
+/// A client with the runtime that it works on.
+#[derive(Debug)]
+pub struct Connection<'a> {
+    /// The client.
+    pub client: Client,
+    session: &'a Session,
+    runtime: &'a Runtime,
+}
+
+impl Session {
+    /// A session in which nothing is open yet.
+    pub fn new(options: SessionOptions, observer: Arc<dyn Observer>) -> Self {
+        let cache = Cache::new(options.cache.clone(), observer.clone()).with_limit(options.cache_limit);
+        Self {
+            options,
+            observer,
+            cache,
+            stdin: StandardInput::default(),
+            clients: RefCell::default(),
+            runtime: OnceCell::new(),
+        }
+    }
+
+    /// Whoever watches.
+    pub fn observer(&self) -> &dyn Observer {
+        self.observer.as_ref()
+    }
+
+    /// Where artifacts are kept.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// Standard input of this run.
+    pub fn stdin(&self) -> &StandardInput {
+        &self.stdin
+    }
+
+    /// What talks to registries. Credentials given for this run are for `host` only.
+    ///
+    /// # Errors
+    ///
+    /// Where the password cannot be read.
+    pub fn connect(&self, host: Option<&str>) -> Result<Connection<'_>, Failure> {
+        Ok(Connection { client: self.client(host)?, session: self, runtime: self.runtime()? })
+    }
+
+    fn client(&self, host: Option<&str>) -> Result<Client, Failure> {
+        let login = host.zip(self.options.username.as_ref());
+        let key = login.map(|(host, _)| host.to_owned());
+        if let Some(client) = self.clients.borrow().get(&key) {
+            return Ok(client.clone());
+        }
+        let mut options = self.options.client.clone();
+        if let Some((host, username)) = login {
+            let credential =
+                Credential::Password { username: username.clone(), password: self.stdin.password()? };
+            options.credentials.explicit = Some((host.to_owned(), credential));
+        }
+        let client = Client::new(options, self.observer.clone());
+        self.clients.borrow_mut().insert(key, client.clone());
+        Ok(client)
+    }
+
+    fn runtime(&self) -> Result<&Runtime, Failure> {
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime);
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::undecided(&error))?;
+        Ok(self.runtime.get_or_init(|| runtime))
+    }
+}
+
+impl Connection<'_> {
+    /// Runs a task of the registry to its end; its error becomes a failure.
+    ///
+    /// # Errors
+    ///
+    /// What the task failed with.
+    pub fn run<T>(&self, task: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
+        self.run_any(task).map_err(|error| Failure::from(&error))
+    }
+
+    /// Runs any task to its end.
+    pub fn run_any<T>(&self, task: impl Future<Output = T>) -> T {
+        let outcome = self.runtime.block_on(task);
+        self.session.observer.finish();
+        outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl compat_oci::Observer for Nobody {}
+
+    impl Observer for Nobody {
+        fn warn(&self, _text: &str) {}
+        fn failed(&self, _failure: &Failure) {}
+        fn finish(&self) {}
+    }
+
+    fn session(username: Option<&str>) -> Session {
+        let options = SessionOptions { username: username.map(str::to_owned), ..SessionOptions::default() };
+        let session = Session::new(options, Arc::new(Nobody));
+        session.stdin.know("secret");
+        session
+    }
+
+    fn login(session: &Session, host: Option<&str>) -> Option<String> {
+        let client = session.connect(host).unwrap().client;
+        client.options().credentials.explicit.as_ref().map(|(host, _)| host.clone())
+    }
+
+    #[test]
+    fn credentials_are_for_the_named_host_alone() {
+        let session = session(Some("alice"));
+        assert_eq!(login(&session, Some("a.example")).as_deref(), Some("a.example"));
+        assert_eq!(login(&session, Some("b.example:5000")).as_deref(), Some("b.example:5000"));
+        assert_eq!(login(&session, Some("a.example")).as_deref(), Some("a.example"));
+        assert_eq!(login(&session, None), None, "an image layout is no host");
+        assert_eq!(session.clients.borrow().len(), 3);
+    }
+
+    #[test]
+    fn without_credentials_one_client_is_for_every_host() {
+        let session = session(None);
+        for host in [Some("a.example"), None, Some("b.example")] {
+            assert_eq!(login(&session, host), None);
+        }
+        assert_eq!(session.clients.borrow().len(), 1);
+    }
+}
