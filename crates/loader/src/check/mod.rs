@@ -274,11 +274,9 @@ impl Report {
 
     /// Leaves open what a shell does that was not followed at all: nothing of the application was looked at.
     fn doubt_unfollowed(&mut self) {
-        let is_unfollowed = |matter: &Matter| match matter {
-            Matter::Problem(Problem::ScriptNotFollowed { interpreter, started: None, .. }) => {
-                is_shell_at(interpreter)
-            }
-            _ => false,
+        let is_unfollowed = |matter: &Matter| {
+            matches!(matter, Matter::Problem(Problem::ScriptNotFollowed { interpreter, started: None, .. })
+                if is_shell_at(interpreter))
         };
         for finding in self.findings.iter_mut().filter(|finding| is_unfollowed(&finding.matter)) {
             finding.impact = Impact::Undecided;

@@ -520,53 +520,64 @@ impl Problem {
 
     /// What it does to the start of the program.
     pub fn effect(&self) -> Effect {
+        let either =
+            |condition: bool, then: Effect, otherwise: Effect| if condition { then } else { otherwise };
         match self {
-            Self::DlopenMissing { need, rejected, .. } => match need.priority {
-                DlopenPriority::Suggested => Effect::None,
-                DlopenPriority::Recommended => Effect::Warns,
-                DlopenPriority::Required if any_unrecorded(rejected) => Effect::Undecided,
-                DlopenPriority::Required => Effect::Misbehaves,
-            },
-            Self::IndirectFunctionOfProgram { lazy: true, .. } | Self::OtherLibc { loads: true, .. } => {
-                Effect::None
-            }
             Self::PreloadIgnored { .. }
             | Self::VersionUnknown { .. }
             | Self::ScriptNotFollowed { .. }
-            | Self::Interpreted { .. }
-            | Self::Emulated { known: true, .. }
-            | Self::KernelTooOld { ignored: true, .. } => Effect::Warns,
-            // What fails is told besides; this is the cause.
-            Self::OtherLibc { .. } => Effect::Refuses,
+            | Self::Interpreted { .. } => Effect::Warns,
             Self::InterpreterUnknown { .. }
             | Self::MachineUncertain { .. }
-            | Self::LoaderMissing { unrecorded: true, .. }
-            | Self::StaticTlsFull { undecided: true, .. }
-            | Self::Emulated { known: false, .. }
             | Self::LibraryUncertain { .. }
             | Self::EffortExceeded { .. }
             | Self::ObjectUnknown { .. }
-            | Self::SegmentsUnusable { page_size: Some(_), .. }
             | Self::CpuUnknown { .. }
             | Self::Packed { .. } => Effect::Undecided,
+            Self::RelrUnknown { .. } | Self::MixedLibc { .. } => Effect::Misbehaves,
+            Self::WrongMachine { .. }
+            | Self::ScriptTooDeep { .. }
+            | Self::ProgramMissing { .. }
+            | Self::ScriptFails { .. }
+            | Self::LibraryUnusable { .. }
+            | Self::VersionMissing { .. }
+            | Self::VersionedLibraryNotLoaded { .. }
+            | Self::RelrUndeclared { .. }
+            | Self::NotExecutable { .. } => Effect::Refuses,
+            Self::Emulated { known, .. } => either(*known, Effect::Warns, Effect::Undecided),
+            Self::KernelTooOld { ignored, .. } => either(*ignored, Effect::Warns, Effect::Refuses),
+            Self::IndirectFunctionOfProgram { lazy, .. } => either(*lazy, Effect::None, Effect::Refuses),
+            // If it does not load, what fails is a problem of its own; this is the cause.
+            Self::OtherLibc { loads, .. } => either(*loads, Effect::None, Effect::Refuses),
+            Self::SymbolMissing { lazy, .. } | Self::VersionlessProvider { lazy, .. } => {
+                either(*lazy, Effect::Misbehaves, Effect::Refuses)
+            }
+            Self::IsaTooLow { refused, .. } | Self::SegmentsUnusable { refused, page_size: None, .. } => {
+                either(*refused, Effect::Refuses, Effect::Misbehaves)
+            }
+            Self::SegmentsUnusable { page_size: Some(_), .. } => Effect::Undecided,
+            Self::LoaderMissing { unrecorded: is_open, .. }
+            | Self::StaticTlsFull { undecided: is_open, .. } => {
+                either(*is_open, Effect::Undecided, Effect::Refuses)
+            }
             // The host may have it where its profile does not look.
-            Self::LibraryMissing { rejected, .. } | Self::HostLibraryMissing { rejected, .. }
-                if any_unrecorded(rejected) =>
-            {
-                Effect::Undecided
+            Self::LibraryMissing { rejected, .. } | Self::HostLibraryMissing { rejected, .. } => {
+                either(any_unrecorded(rejected), Effect::Undecided, Effect::Refuses)
             }
-            Self::InterpreterMissing { reason, .. } | Self::NotAProgram { reason, .. }
-                if reason.is_unrecorded() =>
-            {
-                Effect::Undecided
+            Self::InterpreterMissing { reason, .. } | Self::NotAProgram { reason, .. } => {
+                either(reason.is_unrecorded(), Effect::Undecided, Effect::Refuses)
             }
-            Self::SymbolMissing { lazy: true, .. }
-            | Self::IsaTooLow { refused: false, .. }
-            | Self::RelrUnknown { .. }
-            | Self::SegmentsUnusable { refused: false, .. }
-            | Self::VersionlessProvider { lazy: true, .. }
-            | Self::MixedLibc { .. } => Effect::Misbehaves,
-            _ => Effect::Refuses,
+            Self::DlopenMissing { need, rejected, .. } => of_dlopen(need.priority, rejected),
         }
+    }
+}
+
+/// What it does that a library is missing that an object opens once it runs.
+fn of_dlopen(priority: DlopenPriority, rejected: &[Rejection]) -> Effect {
+    match priority {
+        DlopenPriority::Suggested => Effect::None,
+        DlopenPriority::Recommended => Effect::Warns,
+        DlopenPriority::Required if any_unrecorded(rejected) => Effect::Undecided,
+        DlopenPriority::Required => Effect::Misbehaves,
     }
 }
