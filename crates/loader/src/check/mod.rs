@@ -4,6 +4,7 @@
 //! loader's model; what the loader would object to becomes the findings. "Incompatible" is a finding,
 //! not an error: nothing here fails.
 
+pub mod catalogue;
 #[cfg(test)]
 mod directory_tests;
 mod hint;

@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::check::catalogue;
 use crate::loader::{Effect, LeftToProgram, Load, PassedOver, Problem, Rule, Unknown};
 
 /// The identifier of the report's schema.
@@ -272,6 +273,7 @@ impl Finding {
     }
 
     pub(super) fn remark(impact: Impact, remark: Remark, subjects: Vec<String>) -> Self {
+        debug_assert!(catalogue::of_remark(&remark).impacts.contains(&impact), "{remark:?}: {impact:?}");
         let (of_host, hints) = (Vec::new(), Vec::new());
         Self { impact, matter: Matter::Remark(remark), subjects, message: None, of_host, hints }
     }
