@@ -3,12 +3,19 @@
 //! Nothing here parses arguments, prints or knows an exit code; `cli` does. What is worth saying before a report is there
 //! goes to an [`Observer`].
 
+pub mod check;
+pub mod derive;
 pub mod failure;
+pub mod in_root;
 pub mod observer;
+pub mod select;
 pub mod session;
+pub mod source;
 pub mod stdin;
+pub mod target;
 
 pub use failure::{Cause, Failure};
 pub use observer::Observer;
 pub use session::{Connection, Session, SessionOptions};
 pub use stdin::StandardInput;
+pub use target::{Target, TargetOptions};

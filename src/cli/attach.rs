@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::image::{self, Choice, DeriveOptions};
+use super::image::{self, DeriveOptions};
 use super::registry_options::{RegistryOptions, failure};
 use super::source::{parse_location, parse_platform};
 use super::{Context, Exit, Failure, OutputFormat, carried, document};
 use crate::app::Session;
+use crate::app::derive::{Choice, derive};
 use compat_image::Source;
 use compat_oci::manifest::CREATED;
 use compat_oci::referrers::ListedBy;
@@ -143,7 +144,7 @@ fn generate(
     let choice = arguments.platform.clone().map_or(Choice::All, Choice::Named);
     let source = Source::Location(location.clone());
     let mut task = Task { arguments, session, context, attached: Vec::new() };
-    let derived = image::derive(&source, &choice, &options, session, |derived| {
+    let derived = derive(&source, &choice, &options, session, |derived| {
         let place = derived.location.unwrap_or_else(|| location.clone());
         let specification = derived.specification.to_canonical_json();
         let options = PackOptions { annotations: annotations.clone(), ..PackOptions::default() };

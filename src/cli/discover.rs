@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::registry_options::RegistryOptions;
-use super::source::{TargetOptions, of_several, parse_platform};
+use super::source::{TargetOptions, parse_platform};
 use super::{Context, Exit, Failure, OutputFormat};
+use crate::app::source::of_several;
 use compat_oci::discover::{DiscoverOptions, Node, discover};
 use compat_oci::manifest::Annotations;
 use compat_oci::media_type;

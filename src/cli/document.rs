@@ -5,8 +5,8 @@ use std::path::Path;
 use bytes::Bytes;
 
 use super::Failure;
-use super::source::read_document;
 use crate::app::StandardInput;
+use crate::app::source::read_document;
 use compat_loader::spec;
 use compat_oci::manifest::Annotations;
 use compat_oci::{artifact, manifest};

@@ -5,12 +5,14 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::cli::check::is_startable;
+use crate::app::derive::{Choice, derive};
+use crate::app::in_root;
+use crate::app::target::{self, is_startable, refuse_image};
 use crate::cli::host_options::RootError;
-use crate::cli::image::{self, Choice, DeriveOptions};
+use crate::cli::image::{self, DeriveOptions};
 use crate::cli::registry_options::RegistryOptions;
-use crate::cli::source::{parse_platform, refuse_image};
-use crate::cli::{Context, Exit, Failure, in_root, recording};
+use crate::cli::source::parse_platform;
+use crate::cli::{Context, Exit, Failure, recording};
 use compat_loader::check::Host;
 use compat_loader::generate::{self, Generated};
 use compat_loader::spec::attribute;
@@ -173,7 +175,7 @@ fn write(bytes: &[u8], output: Option<&Path>, context: &Context) -> Result<(), F
 
 /// Derives the specification of an image, or one for each platform.
 fn of_image(source: &str, arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
-    let source = image::parse_source(source)?;
+    let source = target::image(source)?;
     let session = arguments.registry.session(context);
     // The password is read before a recording may be.
     session.connect(source.location().and_then(Location::host))?;
@@ -183,7 +185,7 @@ fn of_image(source: &str, arguments: &Arguments, context: &Context) -> Result<Ex
         true => Choice::All,
         false => arguments.platform.clone().map_or_else(|| Choice::Best(Platform::host()), Choice::Named),
     };
-    image::derive(&source, &choice, &options, &session, |derived| {
+    derive(&source, &choice, &options, &session, |derived| {
         let bytes = derived.specification.to_canonical_json();
         let output = arguments.output.as_deref();
         match output.filter(|_| arguments.all_platforms) {

@@ -3,7 +3,8 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use super::{Failure, in_root};
+use super::Failure;
+use crate::app::in_root;
 use compat_loader::check::{Host, Options};
 use compat_loader::elf::{IsaLevel, KernelVersion, Machine};
 use compat_loader::host::{MAXIMUM_PROFILE_SIZE, Profile};

@@ -16,7 +16,6 @@ pub mod r#gen;
 pub mod host;
 pub mod host_options;
 pub mod image;
-mod in_root;
 pub mod inspect;
 pub mod manual;
 pub mod progress;

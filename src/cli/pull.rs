@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::registry_options::failure;
-use super::source::{Origin, SourceOptions, fetch_specification};
+use super::source::SourceOptions;
 use super::{Context, Exit, Failure, OutputFormat, carried};
 use crate::app::Session;
-use compat_oci::{Access, Descriptor, Error, Location, Store};
+use crate::app::source::{Origin, fetch_specification, level_name};
+use compat_oci::{Access, Descriptor, Error, Location, Platform, Store};
 
 /// Fetch the specification of an artifact, or the one attached to an image
 #[derive(clap::Args, Debug)]
@@ -81,7 +82,7 @@ fn is_zero(count: &usize) -> bool {
 pub fn run(arguments: &PullArguments, context: &Context) -> Result<Exit, Failure> {
     let location = arguments.source.target.location(&arguments.reference)?;
     let session = arguments.source.session(context);
-    let fetched = fetch_specification(&arguments.reference, &arguments.source, &session)?;
+    let fetched = fetch_specification(&location, &arguments.source.find_options(Platform::host), &session)?;
     let recordings = match &arguments.recordings {
         Some(folder) => fetch_recordings(&location, &fetched.recordings, folder, arguments, &session)?,
         None => Vec::new(),
@@ -116,7 +117,7 @@ pub fn run(arguments: &PullArguments, context: &Context) -> Result<Exit, Failure
         OutputFormat::Json => context.print_json(&PullReport {
             reference: reference.clone(),
             digest: digest.to_string(),
-            level: super::source::level_name(level).to_owned(),
+            level: level_name(level).to_owned(),
             candidates: *candidates,
             file,
             size: fetched.bytes.len(),

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use crate::app;
 use crate::cli::failure::{FAILURE_IDENTIFIER, FailureReport};
 use crate::cli::{
-    Context, Exit, Failure, attach, cache, copy, delete, discover, r#gen, inspect, pull, push, select, tree,
-    validate,
+    Context, Exit, Failure, attach, cache, copy, delete, discover, r#gen, inspect, pull, push, tree, validate,
 };
 use compat_loader::check::{REPORT_IDENTIFIER, Report};
 use compat_loader::host::{PROFILE_IDENTIFIER, Profile};
@@ -40,7 +40,7 @@ pub fn all() -> Vec<(&'static str, Value)> {
         ("attach", output::<attach::AttachReport>("attach")),
         ("discover", output::<discover::DiscoverReport>("discover")),
         ("inspect", output::<inspect::InspectReport>("inspect")),
-        ("select", output::<select::SelectReport>("select")),
+        ("select", output::<app::select::SelectReport>("select")),
         ("copy", output::<copy::CopyReport>("copy")),
         ("delete", output::<delete::DeleteReport>("delete")),
         ("trace-summary", output::<compat_trace::Summary>("trace-summary")),

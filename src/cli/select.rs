@@ -1,14 +1,10 @@
 //! `compat select`: an index x host -> the manifest that runs best.
 
-use serde::Serialize;
-
 use super::host_options::{HostOptions, StartOptions, oci_platform};
-use super::source::{SourceOptions, find_specification};
+use super::source::SourceOptions;
 use super::{Context, Exit, Failure, OutputFormat};
-use crate::app::Session;
-use compat_image::{Limits, Listing, Source};
-use compat_loader::check::{self, Host, Impact, Verdict};
-use compat_loader::spec::{self, attribute};
+use crate::app::select::{Candidate, SelectOptions, SelectReport, select};
+use compat_loader::check::Verdict;
 use compat_oci::{Location, Platform};
 
 /// Print the image of an index that runs best on this machine
@@ -44,35 +40,6 @@ pub struct Arguments {
     fetch: SourceOptions,
 }
 
-/// What was selected.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
-pub struct SelectReport {
-    /// The image by its digest; absent where none runs.
-    pub selected: Option<String>,
-    /// Every image of the index that was looked at, the best first.
-    pub candidates: Vec<Candidate>,
-}
-
-/// One image of the index.
-#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
-pub struct Candidate {
-    /// The image by its digest.
-    pub image: String,
-    /// Its platform.
-    pub platform: String,
-    /// Its weight.
-    pub weight: i64,
-    /// The verdict; absent where it has no artifact.
-    pub verdict: Option<Verdict>,
-}
-
-/// An image with what orders it.
-struct Ranked {
-    candidate: Candidate,
-    rank: u32,
-    accepted: bool,
-}
-
 /// Runs the subcommand.
 ///
 /// # Errors
@@ -80,74 +47,29 @@ struct Ranked {
 /// Where the index cannot be had, or an artifact of it.
 pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let host = arguments.host.open(&StartOptions::default())?;
-    let wanted = arguments.fetch.platform.clone().unwrap_or_else(|| oci_platform(&host));
     let location = arguments.fetch.target.location(&arguments.index)?;
     let session = arguments.fetch.session(context);
-    let mut ranked = Vec::new();
-    for (place, platform) in images(&location, &session)? {
-        if let Some(rank) = platform.suits(&wanted) {
-            ranked.push(judge(&place, &platform, rank, &host, arguments, &session)?);
+    let find = arguments.fetch.find_options(|| oci_platform(&host));
+    let options = SelectOptions { find, accept_risk: arguments.accept_risk };
+    let report = select(&location, &host, &options, &session)?;
+    let exit = exit(&report);
+    match (arguments.format, &report.selected) {
+        (OutputFormat::Json, _) => context.print_json(&report)?,
+        (OutputFormat::Text, Some(image)) => context.print(&format!("{image}\n"))?,
+        (OutputFormat::Text, None) => {
+            return Err(nothing(&location, &options.find.platform, &report.candidates, exit));
         }
-    }
-    ranked.sort_by_key(|image| std::cmp::Reverse((image.rank, image.candidate.weight)));
-    let selected = ranked.iter().find(|image| image.accepted).map(|image| image.candidate.image.clone());
-    let undecided =
-        ranked.iter().any(|image| !matches!(image.candidate.verdict, Some(Verdict::Incompatible)));
-    let candidates: Vec<Candidate> = ranked.into_iter().map(|image| image.candidate).collect();
-    let exit = match &selected {
-        Some(_) => Exit::Success,
-        None if undecided => Exit::Undecided,
-        None => Exit::Incompatible,
-    };
-    match arguments.format {
-        OutputFormat::Json => context.print_json(&SelectReport { selected, candidates })?,
-        OutputFormat::Text => match selected {
-            Some(image) => context.print(&format!("{image}\n"))?,
-            None => return Err(nothing(&location, &wanted, &candidates, exit)),
-        },
     }
     Ok(exit)
 }
 
-/// The images of an index by their digests.
-fn images(location: &Location, session: &Session) -> Result<Vec<(Location, Platform)>, Failure> {
-    let connection = session.connect(location.host())?;
-    let source = Source::Location(location.clone());
-    let listing = connection
-        .run_any(Listing::open(&connection.client, &source, &Limits::default()))
-        .map_err(|error| super::image::failed(&error))?;
-    let of_entry = |entry| Some((listing.location_of(entry)?, entry.platform.clone()?));
-    Ok(listing.images.iter().filter_map(of_entry).collect())
-}
-
-fn judge(
-    place: &Location,
-    platform: &Platform,
-    rank: u32,
-    host: &Host,
-    arguments: &Arguments,
-    session: &Session,
-) -> Result<Ranked, Failure> {
-    let (image, platform_name) = (place.to_string(), platform.to_string());
-    let found = find_specification(&image, &arguments.fetch, platform, true, session)?;
-    let Some(found) = found else {
-        let candidate = Candidate { image, platform: platform_name, weight: 0, verdict: None };
-        return Ok(Ranked { candidate, rank, accepted: false });
-    };
-    let specification = spec::parse(&found.bytes).map_err(|error| {
-        Failure::undecided(&error).with_hint(error.hint().map(str::to_owned)).about(&image)
-    })?;
-    let report = check::check(&specification, host);
-    let weight = specification.attributes.get(attribute::WEIGHT).and_then(|weight| weight.parse().ok());
-    let refuses = report.findings.iter().any(|finding| finding.impact == Impact::DoesNotStart);
-    let accepted = match report.verdict {
-        Verdict::Compatible => true,
-        Verdict::Incompatible => arguments.accept_risk && !refuses,
-        Verdict::Undecided => false,
-    };
-    let verdict = Some(report.verdict);
-    let candidate = Candidate { image, platform: platform_name, weight: weight.unwrap_or(0), verdict };
-    Ok(Ranked { candidate, rank, accepted })
+fn exit(report: &SelectReport) -> Exit {
+    let is_refused = |candidate: &Candidate| candidate.verdict == Some(Verdict::Incompatible);
+    match () {
+        () if report.selected.is_some() => Exit::Success,
+        () if report.candidates.iter().all(is_refused) => Exit::Incompatible,
+        () => Exit::Undecided,
+    }
 }
 
 /// Why nothing was selected.

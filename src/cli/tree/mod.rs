@@ -9,11 +9,10 @@ mod why;
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::check::is_startable;
+use crate::app::in_root::{self, file_of};
+use crate::app::target::{is_startable, refuse_image};
 use crate::cli::context::OutputFormat;
 use crate::cli::host_options::{HostOptions, StartOptions};
-use crate::cli::in_root::{self, file_of};
-use crate::cli::source::refuse_image;
 use crate::cli::{Context, Exit, Failure};
 use compat_loader::check::{Host, Verdict};
 use compat_loader::generate;

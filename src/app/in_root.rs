@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::{Exit, Failure};
+use super::{Cause, Failure};
 use compat_loader::check::Host;
 use compat_loader::generate;
 use compat_loader::host::Root;
 use compat_sys::raw;
 
 /// The root in the directory `typed`, and the path there of a file inside it; `None` where it lies outside.
-pub(super) fn inside(path: &Path, typed: &Path) -> Option<(Root, String)> {
+pub fn inside(path: &Path, typed: &Path) -> Option<(Root, String)> {
     let absolute = std::path::absolute(path).ok()?;
     let root = Root::at(typed).ok()?;
     let typed = std::path::absolute(typed).ok()?;
@@ -24,16 +24,16 @@ pub(super) fn inside(path: &Path, typed: &Path) -> Option<(Root, String)> {
 /// # Errors
 ///
 /// Where there is no such file.
-pub(super) fn file_of(path: &Path, place: &str, root: &Root) -> Result<PathBuf, Failure> {
+pub fn file_of(path: &Path, place: &str, root: &Root) -> Result<PathBuf, Failure> {
     let real = root.resolve(&raw::path(place)).map_err(|error| {
         let message = format!("could not read {}: {error}", path.display());
-        Failure { exit: Exit::Undecided, message, hint: None }
+        Failure { cause: Cause::Undecided, message, hint: None }
     })?;
     Ok(root.directory().join(real.strip_prefix("/").unwrap_or(&real)))
 }
 
 /// What to read of files that a user typed, in the root that is asked about where they lie in it.
-pub(super) fn options(paths: Vec<PathBuf>, typed: Option<&Path>) -> generate::Options {
+pub fn options(paths: Vec<PathBuf>, typed: Option<&Path>) -> generate::Options {
     let found = typed.and_then(|typed| {
         let all: Option<Vec<_>> = paths.iter().map(|path| inside(path, typed)).collect();
         all.filter(|all| !all.is_empty())
@@ -46,7 +46,7 @@ pub(super) fn options(paths: Vec<PathBuf>, typed: Option<&Path>) -> generate::Op
 
 /// Whether the directory of a program counts although the program itself names nothing by it: its environment
 /// does, or it lies in the root that is asked about.
-pub(super) fn settle(read: &mut generate::Read, options: &generate::Options, host: &Host) {
+pub fn settle(read: &mut generate::Read, options: &generate::Options, host: &Host) {
     let by_environment = host.environment.library_path.as_deref().is_some_and(|list| list.contains('$'));
     let preloads = host.files.read("/etc/ld.so.preload");
     let by_preload = preloads.is_ok_and(|data| data.contains(&b'$'));

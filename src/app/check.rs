@@ -1,0 +1,152 @@
+//! Targets x host -> report: what `compat check` does.
+
+use super::derive::{Choice, derive};
+use super::source::{
+    FetchedSpecification, Origin, fetch_specification, find_specification, level_name, of_several,
+};
+use super::{Cause, Failure, Session, Target, in_root};
+use compat_image::ImageOptions;
+use compat_loader::check::{self, Host, Report, Source};
+use compat_loader::{generate, spec};
+use compat_oci::FindOptions;
+use std::path::{Path, PathBuf};
+
+/// How targets are checked.
+#[derive(Debug)]
+pub struct CheckOptions {
+    /// Which artifact of an image is wanted.
+    pub find: FindOptions,
+    /// What an image needs is derived from its layers if no artifact is attached.
+    pub generate: bool,
+    /// What is derived from an image.
+    pub image: ImageOptions,
+    /// The root file system that is asked about, if it is not this machine's.
+    pub root: Option<PathBuf>,
+    /// The only target that cannot be looked at is a report too, not a failure.
+    pub report_failure: bool,
+}
+
+/// A target with the text that it was understood from.
+#[derive(Debug)]
+pub struct Asked {
+    /// What was typed.
+    pub text: String,
+    /// What it is, or why it is nothing.
+    pub target: Result<Target, Failure>,
+}
+
+/// The report on all targets.
+///
+/// # Errors
+///
+/// Where the only one cannot be had or read. One of many that cannot be had does not keep the others from their
+/// verdict.
+pub fn check(
+    asked: &[Asked],
+    host: &Host,
+    options: &CheckOptions,
+    session: &Session,
+) -> Result<Option<Report>, Failure> {
+    let mut whole: Option<Report> = None;
+    for Asked { text, target } in asked {
+        let judged = match target {
+            Ok(target) => judge(text, target, host, options, session),
+            Err(failure) => Err(failure.clone()),
+        };
+        let report = match judged {
+            Ok(report) => report,
+            Err(failure)
+                if asked.len() > 1 || (options.report_failure && failure.cause == Cause::Undecided) =>
+            {
+                session.observer().failed(&failure);
+                Report::of_failed_source(host.summary(), text, &failure.message, failure.hint.as_deref())
+            }
+            Err(failure) => return Err(failure),
+        };
+        whole = Some(match whole {
+            Some(whole) => whole.merge(report),
+            None => report,
+        });
+    }
+    Ok(whole)
+}
+
+/// The report on one target.
+fn judge(
+    text: &str,
+    target: &Target,
+    host: &Host,
+    options: &CheckOptions,
+    session: &Session,
+) -> Result<Report, Failure> {
+    let fetched = match target {
+        Target::Image(image) => return judge_image(image, host, options, session),
+        Target::Application(path) => return judge_application(path, host, options, session),
+        Target::StandardInput => FetchedSpecification::read_stdin(session.stdin())?,
+        Target::Document(path) => FetchedSpecification::read_file(path)?,
+        Target::Location(location) if options.generate => {
+            match find_specification(location, &options.find, session)? {
+                Some(fetched) => fetched,
+                None => {
+                    let image = compat_image::Source::Location(location.clone());
+                    return judge_image(&image, host, options, session);
+                }
+            }
+        }
+        Target::Location(location) => fetch_specification(location, &options.find, session)?,
+    };
+    let specification = spec::parse(&fetched.bytes).map_err(|error| {
+        Failure::undecided(&error).with_hint(error.hint().map(str::to_owned)).about(&text)
+    })?;
+    let mut report = check::check(&specification, host);
+    report.source = Some(source_of(text.to_owned(), &fetched.origin));
+    Ok(report)
+}
+
+/// The report on programs, libraries and scripts.
+fn judge_application(
+    path: &Path,
+    host: &Host,
+    options: &CheckOptions,
+    session: &Session,
+) -> Result<Report, Failure> {
+    let read_from = in_root::options(vec![path.to_owned()], options.root.as_deref());
+    let options = generate::Options { started_here: options.root.is_none(), ..read_from };
+    let mut read = generate::read(&options)
+        .map_err(|error| Failure::undecided(&error).with_hint(error.hint().map(str::to_owned)))?;
+    read.notes.iter().for_each(|note| session.observer().warn(note));
+    in_root::settle(&mut read, &options, host);
+    Ok(check::check_application(&read.application, host))
+}
+
+/// The report on an image without an artifact, derived from its layers.
+fn judge_image(
+    source: &compat_image::Source,
+    host: &Host,
+    options: &CheckOptions,
+    session: &Session,
+) -> Result<Report, Failure> {
+    let choice = Choice::Best(options.find.platform.clone());
+    let mut report = None;
+    derive(source, &choice, &options.image, session, |derived| {
+        let digest = derived.descriptor.map(|descriptor| descriptor.digest.to_string());
+        let level = Some("generated".to_owned());
+        let source = Source { digest, level, ..Source::named(source.to_string()) };
+        report.insert(check::check(&derived.specification, host)).source = Some(source);
+        Ok::<(), Failure>(())
+    })?;
+    report.ok_or_else(|| Failure::usage(format!("{source} holds no image")))
+}
+
+fn source_of(reference: String, origin: &Origin) -> Source {
+    match origin {
+        Origin::Stdin | Origin::File(_) => Source::named(reference),
+        Origin::Artifact { digest, level, candidates, reason, .. } => Source {
+            reference,
+            digest: Some(digest.to_string()),
+            level: Some(level_name(level).to_owned()),
+            candidates: (*candidates > 1).then_some(*candidates),
+            chosen: of_several(*candidates, *reason),
+        },
+    }
+}

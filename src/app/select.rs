@@ -1,0 +1,111 @@
+//! An index x host -> the manifest that runs best: what `compat select` does.
+
+use serde::Serialize;
+
+use super::source::find_specification;
+use super::{Failure, Session};
+use compat_image::{Limits, Listing, Source};
+use compat_loader::check::{self, Host, Impact, Verdict};
+use compat_loader::spec::{self, attribute};
+use compat_oci::{FindOptions, Location, Platform};
+
+/// How an image is selected.
+#[derive(Clone, Debug)]
+pub struct SelectOptions {
+    /// The platform that the images are for, and how their artifacts are found.
+    pub find: FindOptions,
+    /// What would start and fail later passes.
+    pub accept_risk: bool,
+}
+
+/// What was selected.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct SelectReport {
+    /// The image by its digest; absent where none runs.
+    pub selected: Option<String>,
+    /// Every image of the index that was looked at, the best first.
+    pub candidates: Vec<Candidate>,
+}
+
+/// One image of the index.
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+pub struct Candidate {
+    /// The image by its digest.
+    pub image: String,
+    /// Its platform.
+    pub platform: String,
+    /// Its weight.
+    pub weight: i64,
+    /// The verdict; absent where it has no artifact.
+    pub verdict: Option<Verdict>,
+}
+
+/// An image with what orders it.
+struct Ranked {
+    candidate: Candidate,
+    rank: u32,
+    accepted: bool,
+}
+
+/// Looks at each image of an index that the host could run.
+///
+/// # Errors
+///
+/// Where the index cannot be had, or an artifact of it.
+pub fn select(
+    index: &Location,
+    host: &Host,
+    options: &SelectOptions,
+    session: &Session,
+) -> Result<SelectReport, Failure> {
+    let mut ranked = Vec::new();
+    for (place, platform) in images(index, session)? {
+        if let Some(rank) = platform.suits(&options.find.platform) {
+            ranked.push(judge(&place, &platform, rank, host, options, session)?);
+        }
+    }
+    ranked.sort_by_key(|image| std::cmp::Reverse((image.rank, image.candidate.weight)));
+    let selected = ranked.iter().find(|image| image.accepted).map(|image| image.candidate.image.clone());
+    Ok(SelectReport { selected, candidates: ranked.into_iter().map(|image| image.candidate).collect() })
+}
+
+/// The images of an index by their digests.
+fn images(location: &Location, session: &Session) -> Result<Vec<(Location, Platform)>, Failure> {
+    let connection = session.connect(location.host())?;
+    let source = Source::Location(location.clone());
+    let listing = connection
+        .run_any(Listing::open(&connection.client, &source, &Limits::default()))
+        .map_err(|error| Failure::from(&error))?;
+    let of_entry = |entry| Some((listing.location_of(entry)?, entry.platform.clone()?));
+    Ok(listing.images.iter().filter_map(of_entry).collect())
+}
+
+fn judge(
+    place: &Location,
+    platform: &Platform,
+    rank: u32,
+    host: &Host,
+    options: &SelectOptions,
+    session: &Session,
+) -> Result<Ranked, Failure> {
+    let (image, platform_name) = (place.to_string(), platform.to_string());
+    let find = FindOptions { platform: platform.clone(), ..options.find.clone() };
+    let Some(found) = find_specification(place, &find, session)? else {
+        let candidate = Candidate { image, platform: platform_name, weight: 0, verdict: None };
+        return Ok(Ranked { candidate, rank, accepted: false });
+    };
+    let specification = spec::parse(&found.bytes).map_err(|error| {
+        Failure::undecided(&error).with_hint(error.hint().map(str::to_owned)).about(&image)
+    })?;
+    let report = check::check(&specification, host);
+    let weight = specification.attributes.get(attribute::WEIGHT).and_then(|weight| weight.parse().ok());
+    let refuses = report.findings.iter().any(|finding| finding.impact == Impact::DoesNotStart);
+    let accepted = match report.verdict {
+        Verdict::Compatible => true,
+        Verdict::Incompatible => options.accept_risk && !refuses,
+        Verdict::Undecided => false,
+    };
+    let verdict = Some(report.verdict);
+    let candidate = Candidate { image, platform: platform_name, weight: weight.unwrap_or(0), verdict };
+    Ok(Ranked { candidate, rank, accepted })
+}
