@@ -13,6 +13,7 @@ pub mod session;
 pub mod source;
 pub mod stdin;
 pub mod target;
+pub mod tree;
 
 pub use failure::{Cause, Failure};
 pub use observer::Observer;

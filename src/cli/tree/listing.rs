@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
-use crate::cli::tree::document::{Place, Tree, TreeBinding, TreeObject};
+use crate::app::tree::Why;
+use crate::app::tree::{Place, Tree, TreeBinding, TreeObject};
 use crate::cli::tree::render::{conclusion, problems, rule};
-use crate::cli::tree::why::Why;
 use compat_loader::loader::Problem;
 
 /// Every library in the order of loading, as ldd prints them.

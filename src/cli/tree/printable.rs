@@ -1,8 +1,8 @@
 //! A tree whose names are fit to be shown: they come from strangers' files, and must not steer the
 //! terminal. The document for programs has them as they are.
 
+use crate::app::tree::{Tree, TreeEdge, TreeObject};
 use crate::cli::report::printable;
-use crate::cli::tree::document::{Tree, TreeEdge, TreeObject};
 use compat_loader::loader::Rule;
 
 /// Makes every name of a tree printable. Problems are when they are told.

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
+use crate::app::tree::{Place, Tree, TreeEdge, TreeProblem};
 use crate::cli::report;
-use crate::cli::tree::document::{Place, Tree, TreeEdge, TreeProblem};
 use compat_loader::check::{Impact, Verdict};
 use compat_loader::loader::{EdgeKind, KnownBy, Problem, Rejection, Rule};
 use compat_loader::spec::DlopenPriority;

@@ -1,6 +1,7 @@
 use super::*;
-use crate::cli::tree::document::{Available, TreeObject, TreeReport};
-use crate::cli::tree::{listing, place, why};
+use crate::app::tree::{Available, TreeObject, TreeReport};
+use crate::app::tree::{place, why};
+use crate::cli::tree::listing;
 use compat_loader::loader::Rejection;
 use compat_loader::spec::DlopenNeed;
 
@@ -283,7 +284,7 @@ fn the_document_fits_its_schema() {
         isa: None,
         kernel: None,
     };
-    let identifier = crate::cli::tree::IDENTIFIER;
+    let identifier = crate::app::tree::IDENTIFIER;
     let mut tree = troubled();
     tree.why = Some(why::find(&tree, "libz.so.1"));
     let report = TreeReport { schema: identifier.to_owned(), host, trees: vec![tree], failed: Vec::new() };

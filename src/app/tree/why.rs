@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::cli::tree::document::{Tree, TreeEdge};
+use crate::app::tree::document::{Tree, TreeEdge};
 
 /// No more ways than these are told.
 const MAXIMUM_CHAINS: usize = 256;

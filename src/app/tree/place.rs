@@ -1,6 +1,6 @@
 //! Where in the tree a problem belongs: at the name that an object asks for, or at the object itself.
 
-use crate::cli::tree::document::{Place, TreeObject};
+use crate::app::tree::document::{Place, TreeObject};
 use compat_loader::loader::{EdgeKind, Problem};
 
 /// The place of a problem; `None` when it is about something that was never loaded.

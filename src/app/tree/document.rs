@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::cli::tree::{place, why};
+use crate::app::tree::{place, why};
 use compat_loader::check::{HostSummary, Impact, Verdict};
 use compat_loader::loader::{Bound, Edge, EdgeKind, EdgeOutcome, KnownBy, Load, LoadedObject, Problem, Rule};
 

@@ -1,0 +1,131 @@
+//! Programs x host -> how each needed name resolves: what `compat tree` does.
+
+mod document;
+pub mod place;
+pub mod why;
+
+use std::path::{Path, PathBuf};
+
+use crate::app::in_root::{self, file_of};
+use crate::app::target::{is_startable, refuse_image};
+use crate::app::{Cause, Failure, Observer};
+use compat_loader::check::Host;
+use compat_loader::generate;
+use compat_loader::host::Root;
+use compat_loader::loader::{Load, ScopeFiles, Start, start};
+use compat_sys::raw;
+
+pub use document::{
+    Available, FailedPath, IDENTIFIER, Place, Tree, TreeBinding, TreeEdge, TreeObject, TreeProblem,
+    TreeReport,
+};
+pub use why::Why;
+
+/// What is shown of programs.
+#[derive(Clone, Debug, Default)]
+pub struct TreeOptions {
+    /// The root file system that is asked about, if it is not this machine's.
+    pub root: Option<PathBuf>,
+    /// The host is a saved one, which is not made of files.
+    pub is_saved: bool,
+    /// Where each symbol would be bound from is wanted.
+    pub bindings: bool,
+    /// The library to which every way is wanted.
+    pub why: Option<String>,
+}
+
+/// How the names of some programs, libraries and scripts resolve.
+///
+/// # Errors
+///
+/// Where the only one cannot be looked at. One of many that cannot be read does not keep the others from being shown.
+pub fn trees(
+    paths: &[PathBuf],
+    host: &Host,
+    options: &TreeOptions,
+    observer: &dyn Observer,
+) -> Result<TreeReport, Failure> {
+    let mut report = TreeReport {
+        schema: IDENTIFIER.to_owned(),
+        host: host.summary(),
+        trees: Vec::new(),
+        failed: Vec::new(),
+    };
+    for path in paths {
+        match tree(path, options, host) {
+            Ok(tree) => report.trees.push(tree),
+            Err(failure) if paths.len() > 1 => {
+                observer.failed(&failure);
+                report.failed.push(FailedPath { path: path.display().to_string(), reason: failure.message });
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(report)
+}
+
+fn tree(path: &Path, options: &TreeOptions, host: &Host) -> Result<Tree, Failure> {
+    let load = |subject: &str, load: &Load| {
+        let mut tree = Tree::new(subject, load, options.bindings);
+        tree.why = options.why.as_ref().map(|name| why::find(&tree, name));
+        tree
+    };
+    refuse_image(path, "check")?;
+    let shown = raw::of_path(path);
+    match inside(path, options) {
+        Some((root, place)) => {
+            let file = file_of(path, &place, &root)?;
+            refuse_what_is_no_program(path, &file)?;
+            let subject = if options.root.is_some() { &place } else { &*shown };
+            Ok(load(
+                subject,
+                &start(&Start { path: &place, shown: subject }, host.files.as_ref(), &host.environment),
+            ))
+        }
+        None => {
+            refuse_what_is_no_program(path, path)?;
+            carried(path, host, load)
+        }
+    }
+}
+
+/// The root that a file is to be started in where it lies, and its path there; `None` when it lies
+/// outside, or the host is not made of files.
+fn inside(path: &Path, options: &TreeOptions) -> Option<(Root, String)> {
+    if options.is_saved {
+        return None;
+    }
+    let absolute = std::path::absolute(path).ok()?;
+    let Some(typed) = &options.root else {
+        return Some((Root::of_this_machine(), raw::of_path(absolute)));
+    };
+    in_root::inside(path, typed)
+}
+
+fn refuse_what_is_no_program(path: &Path, file: &Path) -> Result<(), Failure> {
+    let metadata = std::fs::metadata(file)
+        .map_err(|source| Failure::undecided(&generate::Error::Read { path: path.to_owned(), source }))?;
+    if metadata.is_dir() {
+        let hint = "name a program in it; compat check takes whole directories";
+        let message = format!("{} is a folder", path.display());
+        return Err(Failure { cause: Cause::Undecided, message, hint: Some(hint.to_owned()) });
+    }
+    match is_startable(file) {
+        true => Ok(()),
+        false => Err(Failure::undecided(&generate::Error::neither(path))),
+    }
+}
+
+/// A file from outside the root, as if it were brought there.
+fn carried(path: &Path, host: &Host, load: impl Fn(&str, &Load) -> Tree) -> Result<Tree, Failure> {
+    let options = generate::Options { paths: vec![path.to_owned()], ..generate::Options::default() };
+    let mut read = generate::read(&options)
+        .map_err(|error| Failure::undecided(&error).with_hint(error.hint().map(str::to_owned)))?;
+    in_root::settle(&mut read, &options, host);
+    let files = ScopeFiles::new(&read.application, host.files.as_ref());
+    let mut tree = None;
+    read.application.start_all(&files, &host.environment, false, |subject, started| {
+        tree = Some(load(subject, started));
+    });
+    tree.ok_or_else(|| Failure::undecided(&generate::Error::neither(path)))
+}
