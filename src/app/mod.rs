@@ -3,11 +3,13 @@
 //! Nothing here parses arguments, prints or knows an exit code; `cli` does. What is worth saying before a report is there
 //! goes to an [`Observer`].
 
+pub mod carried;
 pub mod check;
 pub mod derive;
 pub mod failure;
 pub mod in_root;
 pub mod observer;
+pub mod recording;
 pub mod select;
 pub mod session;
 pub mod source;

@@ -4,7 +4,6 @@
 
 pub mod attach;
 pub mod cache;
-pub mod carried;
 pub mod check;
 pub mod context;
 pub mod copy;

@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::registry_options::failure;
 use super::source::SourceOptions;
-use super::{Context, Exit, Failure, OutputFormat, carried};
+use super::{Context, Exit, Failure, OutputFormat};
 use crate::app::Session;
+use crate::app::carried;
 use crate::app::source::{Origin, fetch_specification, level_name};
 use compat_oci::{Access, Descriptor, Error, Location, Platform, Store};
 

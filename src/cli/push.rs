@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::registry_options::{RegistryOptions, failure};
 use super::source::parse_location;
-use super::{Context, Exit, Failure, OutputFormat, carried, document};
+use super::{Context, Exit, Failure, OutputFormat, document};
+use crate::app::carried;
 use compat_oci::{Access, PackOptions, Selector, Store, pack, push};
 
 /// Push a specification to a registry or an image layout

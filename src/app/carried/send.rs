@@ -5,8 +5,7 @@ use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::{COMPRESSED, PLAIN};
-use crate::cli::registry_options::failure;
-use crate::cli::{Failure, recording};
+use crate::app::{Failure, recording};
 use compat_oci::artifact::Recording;
 use compat_oci::{Error, limit};
 use compat_trace::{ReadError, Reader};
@@ -60,7 +59,7 @@ fn content(path: &Path, room: u64) -> Result<Vec<u8>, Failure> {
     let ended = passing.copy.end();
     if passing.copy.is_full() {
         let what = if room < limit::RECORDINGS { "the sum of the recordings".to_owned() } else { file };
-        return Err(failure(&Error::TooLarge { what, limit: limit::RECORDINGS }));
+        return Err(Failure::from(&Error::TooLarge { what, limit: limit::RECORDINGS }));
     }
     outcome.map_err(|error| recording::failure(&error))?;
     ended.map_err(failed)?;

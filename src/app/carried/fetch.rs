@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use futures_util::StreamExt as _;
 
 use super::{COMPRESSED, PLAIN};
-use crate::cli::Failure;
-use crate::cli::registry_options::failure;
+use crate::app::Failure;
 use compat_oci::manifest::TITLE;
 use compat_oci::media_type;
 use compat_oci::{Descriptor, Error, Store, limit};
@@ -38,7 +37,7 @@ struct AnotherFile(PathBuf);
 ///
 /// Where one is too large, or another file of its name is there.
 pub fn targets(layers: &[Descriptor], folder: &Path, specification: &Path) -> Result<Vec<Target>, Failure> {
-    fs::create_dir_all(folder).map_err(|error| failure(&Error::io("create", folder)(error)))?;
+    fs::create_dir_all(folder).map_err(|error| Failure::from(&Error::io("create", folder)(error)))?;
     let of_specification = name_in(specification, folder);
     let mut taken: HashSet<String> = of_specification.iter().cloned().collect();
     let own_names: HashSet<String> =
@@ -51,7 +50,7 @@ pub fn targets(layers: &[Descriptor], folder: &Path, specification: &Path) -> Re
     for (number, layer) in layers.iter().enumerate() {
         if layer.size > limit::RECORDING {
             let what = format!("recording {}", layer.digest);
-            return Err(failure(&Error::TooLarge { what, limit: limit::RECORDING }));
+            return Err(Failure::from(&Error::TooLarge { what, limit: limit::RECORDING }));
         }
         let title =
             layer.annotations.get(TITLE).filter(|title| is_name(title) && !own_names.contains(*title));
