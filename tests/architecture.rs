@@ -10,7 +10,15 @@ use std::path::{Path, PathBuf};
 const RANKS: &[(&str, &[&[&str]])] = &[
     ("crates/loader/src", &[&["elf", "script", "spec"], &["host"], &["loader"], &["generate", "check"]]),
     ("crates/mirror/src", &[&["mirror", "enter"], &["record"]]),
+    ("src", &[&["app"], &["cli"]]),
 ];
+
+/// Where options go in and a report comes out: only the command line parses arguments and prints.
+const WITHOUT_TERMINAL: &str = "src/app";
+
+/// What parses arguments or prints.
+const OF_THE_TERMINAL: &[&str] =
+    &["anstream", "clap", "dbg", "eprint", "eprintln", "indicatif", "print", "println", "stderr", "stdout"];
 
 /// The crates whose unit tests make all they read: they pass on every machine, whatever is installed there.
 const MADE_BY_TESTS: &[&str] = &["crates/image/src", "crates/loader/src", "crates/trace/src"];
@@ -58,6 +66,14 @@ fn a_module_imports_only_lower_ranks() {
 }
 
 #[test]
+fn the_application_neither_parses_arguments_nor_prints() {
+    let sources = sources(WITHOUT_TERMINAL);
+    assert!(!sources.is_empty());
+    let faults: Vec<String> = sources.iter().flat_map(terminal_faults).collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
 fn unit_tests_make_what_they_read() {
     let sources: Vec<Source> = MADE_BY_TESTS.iter().flat_map(|directory| sources(directory)).collect();
     let faults: Vec<String> =
@@ -94,7 +110,7 @@ fn every_module_has_a_rank() {
         for entry in fs::read_dir(root).expect(directory).flatten() {
             let name = entry.file_name().into_string().expect("a module's name is text");
             let module = name.trim_end_matches(".rs");
-            let known = module == "lib" || rank(ranks, module).is_some();
+            let known = matches!(module, "lib" | "main") || rank(ranks, module).is_some();
             assert!(known, "{directory}/{name} has no rank: give it one here and in docs/architecture.md");
         }
     }
@@ -155,6 +171,14 @@ fn import_faults(source: &Source) -> Vec<String> {
         }
     }
     faults
+}
+
+/// What of a source parses arguments or prints.
+fn terminal_faults(source: &Source) -> Vec<String> {
+    let code = code_of(&source.text);
+    let words: BTreeSet<&str> = code.split(|character| !is_word(character)).collect();
+    let named = OF_THE_TERMINAL.iter().filter(|word| words.contains(**word));
+    named.map(|word| format!("{}: `{word}` belongs to `cli`", source.path)).collect()
 }
 
 /// The files and parts of files that are compiled for tests alone, of the modules whose tests make what they read.
@@ -367,6 +391,17 @@ mod scanner {
     fn takes_lower_ranks_and_the_module_itself() {
         let text = "use crate::loader::scope;\nuse crate::elf::Object;\nuse mycrate::check;\n";
         assert!(import_faults(&sample("crates/loader/src/loader/mod.rs", text)).is_empty());
+    }
+
+    #[test]
+    fn finds_what_parses_arguments_or_prints() {
+        let faults = |text| terminal_faults(&sample("src/app/check.rs", text));
+        assert_eq!(faults("fn f() { println!(\"x\") }"), ["src/app/check.rs: `println` belongs to `cli`"]);
+        assert_eq!(faults("#[derive(clap::Args)]").len(), 1);
+        assert_eq!(faults("std::io::stderr().write_all(b\"x\")").len(), 1);
+        assert_eq!(faults("// println!\nlet clap_on = fingerprint(\"clap\");").len(), 0);
+        let above = sample("src/app/check.rs", "use crate::cli::Failure;");
+        assert_eq!(import_faults(&above), ["src/app/check.rs: `app` imports `cli`, which is not below it"]);
     }
 
     #[test]
