@@ -14,7 +14,5 @@ fn main() -> ExitCode {
     if let Some(cache) = std::env::var_os(harness::provided::CACHE) {
         return harness::provided::run(cache.into());
     }
-    let arguments = libtest_mimic::Arguments::from_args();
-    let trials = cases::all().into_iter().map(harness::case::Case::into_trial).collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
+    harness::SUITE.run(cases::all())
 }

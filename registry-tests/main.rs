@@ -11,7 +11,5 @@ mod harness;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments = libtest_mimic::Arguments::from_args();
-    let trials = cases::all().into_iter().map(harness::Case::into_trial).collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
+    harness::SUITE.run(cases::all())
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::harness::case::Case;
+use crate::harness::case::{Case, case};
 use crate::harness::pair::{self, script};
 use crate::harness::recorder::assert_code;
 
@@ -10,14 +10,10 @@ use crate::harness::recorder::assert_code;
 pub fn cases() -> Vec<Case> {
     let tools = &["python3", "unshare", "chattr", "lsattr"];
     vec![
-        Case::new("attribute::what_changes_times_and_set_id_bits_shows_at_once", tools, passed),
-        Case::new("attribute::times_and_set_id_bits_where_nothing_goes_past_the_mirror", tools, served),
-        Case::new(
-            "attribute::a_file_is_found_by_its_handle_when_the_kernel_has_forgotten_it",
-            tools,
-            handles,
-        ),
-        Case::new("attribute::statx_tells_what_the_kernel_knows_and_lsattr_the_rest", tools, statx),
+        case("attribute::what_changes_times_and_set_id_bits_shows_at_once", tools, passed),
+        case("attribute::times_and_set_id_bits_where_nothing_goes_past_the_mirror", tools, served),
+        case("attribute::a_file_is_found_by_its_handle_when_the_kernel_has_forgotten_it", tools, handles),
+        case("attribute::statx_tells_what_the_kernel_knows_and_lsattr_the_rest", tools, statx),
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::harness::case::Case;
+use crate::harness::case::{Case, case};
 use crate::harness::pair::{self, script};
 use crate::harness::recorder::{COMPAT, log, record_as_user};
 use crate::harness::recording::read;
@@ -16,28 +16,28 @@ const PROGRAM: &str = include_str!("../fixtures/program.py");
 pub fn cases() -> Vec<Case> {
     let tools = &["python3", "setpriv", "unshare", "chattr"];
     vec![
-        Case::new("behaviour::files", tools, |folder| passed(folder, FILES)),
-        Case::new("behaviour::data_between_descriptors_mappings_and_copies", tools, |folder| {
+        case("behaviour::files", tools, |folder| passed(folder, FILES)),
+        case("behaviour::data_between_descriptors_mappings_and_copies", tools, |folder| {
             passed(folder, DATA);
         }),
-        Case::new("behaviour::locks_watches_and_folders_between_processes", tools, |folder| {
+        case("behaviour::locks_watches_and_folders_between_processes", tools, |folder| {
             passed(folder, TOGETHER);
         }),
-        Case::new("behaviour::programs_users_and_namespaces", tools, |folder| passed(folder, PROGRAM)),
-        Case::new("behaviour::files_where_reads_cannot_go_past_the_mirror", tools, |folder| {
+        case("behaviour::programs_users_and_namespaces", tools, |folder| passed(folder, PROGRAM)),
+        case("behaviour::files_where_reads_cannot_go_past_the_mirror", tools, |folder| {
             served(folder, FILES);
         }),
-        Case::new("behaviour::data_where_reads_cannot_go_past_the_mirror", tools, |folder| {
+        case("behaviour::data_where_reads_cannot_go_past_the_mirror", tools, |folder| {
             served(folder, DATA);
         }),
-        Case::new("behaviour::locks_where_reads_cannot_go_past_the_mirror", tools, |folder| {
+        case("behaviour::locks_where_reads_cannot_go_past_the_mirror", tools, |folder| {
             served(folder, TOGETHER);
         }),
-        Case::new("behaviour::programs_where_reads_cannot_go_past_the_mirror", tools, |folder| {
+        case("behaviour::programs_where_reads_cannot_go_past_the_mirror", tools, |folder| {
             served(folder, PROGRAM);
         }),
-        Case::new("behaviour::files_that_an_overlay_copies_while_they_are_in_use", tools, copied),
-        Case::new("behaviour::a_mounted_file_is_read_by_who_never_asked_its_size", tools, mounted_file),
+        case("behaviour::files_that_an_overlay_copies_while_they_are_in_use", tools, copied),
+        case("behaviour::a_mounted_file_is_read_by_who_never_asked_its_size", tools, mounted_file),
     ]
 }
 

@@ -8,7 +8,7 @@ use std::process::Command;
 use compat_trace::{Event, Kind};
 use serde_json::Value;
 
-use crate::harness::case::Case;
+use crate::harness::case::{Case, case};
 use crate::harness::recorder::{COMPAT, assert_code, finish, log, record};
 use crate::harness::recording::read;
 
@@ -18,16 +18,8 @@ const PYTHON: &str = "/opt/compat-tests/compatlib/bin/python";
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new(
-            "compat_lib::its_data_frame_and_distance_matrix_of_three_runs",
-            &[PYTHON, "python3"],
-            three,
-        ),
-        Case::new(
-            "compat_lib::its_data_frame_has_every_event_of_the_recording",
-            &[PYTHON, "python3"],
-            converted,
-        ),
+        case("compat_lib::its_data_frame_and_distance_matrix_of_three_runs", &[PYTHON, "python3"], three),
+        case("compat_lib::its_data_frame_has_every_event_of_the_recording", &[PYTHON, "python3"], converted),
     ]
 }
 

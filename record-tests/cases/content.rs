@@ -5,19 +5,19 @@ use std::path::Path;
 
 use compat_trace::{Event, Kind};
 
-use crate::harness::case::Case;
+use crate::harness::case::{Case, case};
 use crate::harness::recorder::{COMPAT, assert_code, command, finish, log, record, record_as_user};
 use crate::harness::recording::{Recording, read};
 
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("content::a_hard_link_is_recorded_by_the_name_that_was_used", &["python3"], hard_links),
-        Case::new("content::what_is_looked_at_after_a_listing_is_recorded", &["python3"], listed),
-        Case::new("content::equal_runs_with_unnamed_files_do_not_differ", &["python3"], unnamed),
-        Case::new("content::copied_bytes_are_counted", &["python3", "setpriv", "unshare"], copied),
-        Case::new("content::bytes_from_the_page_cache_are_unknown", &["setpriv", "unshare"], cached),
-        Case::new("content::count_bytes_counts_each_read_and_write", &["python3"], counted),
+        case("content::a_hard_link_is_recorded_by_the_name_that_was_used", &["python3"], hard_links),
+        case("content::what_is_looked_at_after_a_listing_is_recorded", &["python3"], listed),
+        case("content::equal_runs_with_unnamed_files_do_not_differ", &["python3"], unnamed),
+        case("content::copied_bytes_are_counted", &["python3", "setpriv", "unshare"], copied),
+        case("content::bytes_from_the_page_cache_are_unknown", &["setpriv", "unshare"], cached),
+        case("content::count_bytes_counts_each_read_and_write", &["python3"], counted),
     ]
 }
 

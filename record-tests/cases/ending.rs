@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::case::Case;
+use crate::harness::case::{Case, case};
 use crate::harness::pair;
 use crate::harness::recorder::{COMPAT, assert_code, command, descendants, finish, log, wait_until};
 use crate::harness::recording::read;
@@ -15,24 +15,20 @@ use crate::harness::recording::read;
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("ending::a_killed_supervisor_leaves_nothing", &[], |folder| {
+        case("ending::a_killed_supervisor_leaves_nothing", &[], |folder| {
             kill_at_random(folder, Who::Supervisor)
         }),
-        Case::new("ending::a_killed_server_leaves_nothing", &[], |folder| {
-            kill_at_random(folder, Who::Server)
-        }),
-        Case::new("ending::a_killed_command_leaves_nothing", &[], |folder| {
-            kill_at_random(folder, Who::Command)
-        }),
-        Case::new("ending::a_terminated_run_ends_as_its_command", &[], terminated),
-        Case::new(
+        case("ending::a_killed_server_leaves_nothing", &[], |folder| kill_at_random(folder, Who::Server)),
+        case("ending::a_killed_command_leaves_nothing", &[], |folder| kill_at_random(folder, Who::Command)),
+        case("ending::a_terminated_run_ends_as_its_command", &[], terminated),
+        case(
             "ending::a_terminals_signal_ends_what_is_left_where_it_ends_the_command",
             &["python3", "setsid"],
             from_terminal,
         ),
-        Case::new("ending::an_ignored_signal_ends_nothing", &["setsid"], ignored),
-        Case::new("ending::a_failing_command_removes_nothing", &[], failing),
-        Case::new("ending::a_full_disk_is_told_and_ends_no_command", &["unshare"], full),
+        case("ending::an_ignored_signal_ends_nothing", &["setsid"], ignored),
+        case("ending::a_failing_command_removes_nothing", &[], failing),
+        case("ending::a_full_disk_is_told_and_ends_no_command", &["unshare"], full),
     ]
 }
 

@@ -7,25 +7,25 @@ use std::process::Command;
 
 use compat_trace::{Kind, Name};
 
-use crate::harness::case::Case;
+use crate::harness::case::{Case, case};
 use crate::harness::recorder::{COMPAT, assert_code, command, finish, log, record, record_as_user};
 use crate::harness::recording::{Recording, read};
 
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("event::header_and_end_frame_the_log", &[], frame),
-        Case::new("event::each_kind_is_recorded_with_its_facts", &[], kinds),
-        Case::new("event::each_miss_is_recorded_each_time", &[], misses),
-        Case::new("event::processes_are_named", &["python3"], processes),
-        Case::new("event::programs_are_named_without_the_right_to_trace", &["python3", "setpriv"], untraced),
-        Case::new("event::opens_have_numbers_of_their_own_and_are_closed", &["python3"], opens),
-        Case::new("event::names_are_bytes", &[], names),
-        Case::new("event::globs_select_what_is_recorded", &[], globs),
-        Case::new("event::what_is_selected_stays_so_by_another_name", &["python3"], renamed),
-        Case::new("event::a_read_is_of_who_opened", &["python3", "setpriv", "unshare"], reader),
-        Case::new("event::the_old_name_and_spellings_work", &[], old_name),
-        Case::new("event::what_is_left_behind_is_recorded_to_its_end", &[], background),
+        case("event::header_and_end_frame_the_log", &[], frame),
+        case("event::each_kind_is_recorded_with_its_facts", &[], kinds),
+        case("event::each_miss_is_recorded_each_time", &[], misses),
+        case("event::processes_are_named", &["python3"], processes),
+        case("event::programs_are_named_without_the_right_to_trace", &["python3", "setpriv"], untraced),
+        case("event::opens_have_numbers_of_their_own_and_are_closed", &["python3"], opens),
+        case("event::names_are_bytes", &[], names),
+        case("event::globs_select_what_is_recorded", &[], globs),
+        case("event::what_is_selected_stays_so_by_another_name", &["python3"], renamed),
+        case("event::a_read_is_of_who_opened", &["python3", "setpriv", "unshare"], reader),
+        case("event::the_old_name_and_spellings_work", &[], old_name),
+        case("event::what_is_left_behind_is_recorded_to_its_end", &[], background),
     ]
 }
 

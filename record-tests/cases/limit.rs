@@ -6,7 +6,7 @@ use std::process::Command;
 
 use compat_trace::Event;
 
-use crate::harness::case::Case;
+use crate::harness::case::{Case, case};
 use crate::harness::pair;
 use crate::harness::recorder::{COMPAT, assert_code, finish, log, record, record_as_user};
 use crate::harness::recording::read;
@@ -14,21 +14,21 @@ use crate::harness::recording::read;
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new(
+        case(
             "limit::few_descriptors_are_enough_for_many_files",
             &["python3", "find", "grep"],
             few_descriptors,
         ),
-        Case::new(
+        case(
             "limit::an_ordinary_user_has_nearly_all_descriptors_for_files",
             &["python3", "setpriv", "unshare"],
             ordinary_user,
         ),
-        Case::new("limit::volumes_share_the_descriptors", &["python3", "setpriv", "unshare"], volumes),
-        Case::new("limit::the_commands_limits_are_not_the_logs", &["bash", "python3"], commands_own),
-        Case::new("limit::threads_open_files_at_once", &["python3"], threads),
-        Case::new("limit::paths_of_any_length_take_bounded_memory", &["python3", "rm"], long_paths),
-        Case::new("limit::one_user_keeps_no_other_waiting", &["python3"], leases),
+        case("limit::volumes_share_the_descriptors", &["python3", "setpriv", "unshare"], volumes),
+        case("limit::the_commands_limits_are_not_the_logs", &["bash", "python3"], commands_own),
+        case("limit::threads_open_files_at_once", &["python3"], threads),
+        case("limit::paths_of_any_length_take_bounded_memory", &["python3", "rm"], long_paths),
+        case("limit::one_user_keeps_no_other_waiting", &["python3"], leases),
     ]
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::case::Case;
+use crate::harness::case::{Case, case};
 use crate::harness::recorder::{COMPAT, assert_code, finish, log};
 use crate::harness::recording::read;
 
@@ -11,10 +11,10 @@ use crate::harness::recording::read;
 pub fn cases() -> Vec<Case> {
     let tools = &["strace", "unshare", "mount"];
     vec![
-        Case::new("meanwhile::what_is_unmounted_is_no_volume", tools, unmounted),
-        Case::new("meanwhile::what_is_removed_is_left_out", tools, removed),
-        Case::new("meanwhile::two_runs_do_not_share_a_folder", tools, two),
-        Case::new("meanwhile::nothing_in_a_mirror_outside_is_ever_shared", tools, shared),
+        case("meanwhile::what_is_unmounted_is_no_volume", tools, unmounted),
+        case("meanwhile::what_is_removed_is_left_out", tools, removed),
+        case("meanwhile::two_runs_do_not_share_a_folder", tools, two),
+        case("meanwhile::nothing_in_a_mirror_outside_is_ever_shared", tools, shared),
     ]
 }
 

@@ -7,18 +7,18 @@ use std::process::{Command, Output};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::case::Case;
+use crate::harness::case::{Case, case};
 use crate::harness::launcher::{Variables, hydra, pmix, rank};
 use crate::harness::recorder::{COMPAT, assert_code, finish, wait_until};
 
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("meeting::ranks_meet_in_the_directory_that_was_named", &[], named),
-        Case::new("meeting::a_directory_that_another_user_has_made_is_refused", &["setpriv"], squatted),
-        Case::new("meeting::what_a_killed_lead_has_left_is_taken_over", &[], stale),
-        Case::new("meeting::another_user_is_not_let_in", &["setpriv", "python3"], foreign),
-        Case::new("meeting::the_user_without_a_number_is_refused", &["setpriv"], overflow),
+        case("meeting::ranks_meet_in_the_directory_that_was_named", &[], named),
+        case("meeting::a_directory_that_another_user_has_made_is_refused", &["setpriv"], squatted),
+        case("meeting::what_a_killed_lead_has_left_is_taken_over", &[], stale),
+        case("meeting::another_user_is_not_let_in", &["setpriv", "python3"], foreign),
+        case("meeting::the_user_without_a_number_is_refused", &["setpriv"], overflow),
     ]
 }
 

@@ -5,29 +5,29 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::case::Case;
+use crate::harness::case::{Case, case};
 use crate::harness::recorder::{COMPAT, assert_code, finish};
 use crate::harness::recording::read;
 
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("mount::flags_hold_below_a_path_of_any_length", &["unshare", "python3"], flags),
-        Case::new("mount::what_is_no_volume_is_seen_closed", &["unshare", "python3"], closed),
-        Case::new("mount::no_link_leads_a_bound_directory_elsewhere", &["unshare", "strace"], exchanged),
-        Case::new(
+        case("mount::flags_hold_below_a_path_of_any_length", &["unshare", "python3"], flags),
+        case("mount::what_is_no_volume_is_seen_closed", &["unshare", "python3"], closed),
+        case("mount::no_link_leads_a_bound_directory_elsewhere", &["unshare", "strace"], exchanged),
+        case(
             "mount::where_mounts_cannot_be_copied_or_moved_they_are_bound",
             &["unshare", "strace", "chroot"],
             uncopied,
         ),
-        Case::new("mount::a_directory_at_several_places_is_one", &["unshare", "python3"], one_directory),
-        Case::new("mount::other_mounts_of_one_file_system_are_apart", &["unshare", "flock"], apart_inside),
-        Case::new(
+        case("mount::a_directory_at_several_places_is_one", &["unshare", "python3"], one_directory),
+        case("mount::other_mounts_of_one_file_system_are_apart", &["unshare", "flock"], apart_inside),
+        case(
             "mount::a_further_place_is_never_seen_without_its_flags",
             &["unshare", "strace"],
             never_without_flags,
         ),
-        Case::new("mount::a_bound_directory_is_the_one_that_was_looked_at", &["unshare", "strace"], replaced),
+        case("mount::a_bound_directory_is_the_one_that_was_looked_at", &["unshare", "strace"], replaced),
     ]
 }
 

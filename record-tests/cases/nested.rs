@@ -9,24 +9,16 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use compat_trace::Kind;
 
-use crate::harness::case::Case;
+use crate::harness::case::{Case, case};
 use crate::harness::recorder::{command, descendants, log, wait_until};
 use crate::harness::recording::read;
 
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new(
-            "nested::who_has_a_namespace_of_its_own_is_ended_with_the_mirror",
-            &["unshare"],
-            namespaces,
-        ),
-        Case::new(
-            "nested::who_has_lost_its_first_thread_is_ended_with_the_mirror",
-            &["python3"],
-            first_thread,
-        ),
-        Case::new("nested::what_a_killed_process_had_open_is_closed_in_the_log", &["python3"], closed),
+        case("nested::who_has_a_namespace_of_its_own_is_ended_with_the_mirror", &["unshare"], namespaces),
+        case("nested::who_has_lost_its_first_thread_is_ended_with_the_mirror", &["python3"], first_thread),
+        case("nested::what_a_killed_process_had_open_is_closed_in_the_log", &["python3"], closed),
     ]
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::case::Case;
+use crate::harness::case::{Case, case};
 use crate::harness::pair;
 use crate::harness::recorder::{COMPAT, assert_code, finish, record_as_user};
 use crate::harness::user::USER;
@@ -16,25 +16,21 @@ const TOOLS: &[&str] = &["python3", "setpriv", "unshare"];
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("open_file::of_root", TOOLS, |folder| passed(folder, "root")),
-        Case::new("open_file::of_root_that_others_may_write", TOOLS, |folder| passed(folder, "shared")),
-        Case::new("open_file::of_a_user", TOOLS, |folder| passed(folder, "user")),
-        Case::new("open_file::that_root_gave_to_a_user", TOOLS, |folder| passed(folder, "guest")),
-        Case::new("open_file::of_root_where_nothing_goes_past_the_mirror", TOOLS, |folder| {
+        case("open_file::of_root", TOOLS, |folder| passed(folder, "root")),
+        case("open_file::of_root_that_others_may_write", TOOLS, |folder| passed(folder, "shared")),
+        case("open_file::of_a_user", TOOLS, |folder| passed(folder, "user")),
+        case("open_file::that_root_gave_to_a_user", TOOLS, |folder| passed(folder, "guest")),
+        case("open_file::of_root_where_nothing_goes_past_the_mirror", TOOLS, |folder| {
             served(folder, "root");
         }),
-        Case::new("open_file::of_a_user_where_nothing_goes_past_the_mirror", TOOLS, |folder| {
+        case("open_file::of_a_user_where_nothing_goes_past_the_mirror", TOOLS, |folder| {
             served(folder, "user");
         }),
-        Case::new(
-            "open_file::that_root_gave_to_a_user_where_nothing_goes_past_the_mirror",
-            TOOLS,
-            |folder| {
-                served(folder, "guest");
-            },
-        ),
-        Case::new("open_file::in_a_mirror_of_the_user", TOOLS, own),
-        Case::new("open_file::make_collects_its_output_in_a_file_without_a_name", MAKE, make),
+        case("open_file::that_root_gave_to_a_user_where_nothing_goes_past_the_mirror", TOOLS, |folder| {
+            served(folder, "guest");
+        }),
+        case("open_file::in_a_mirror_of_the_user", TOOLS, own),
+        case("open_file::make_collects_its_output_in_a_file_without_a_name", MAKE, make),
     ]
 }
 

@@ -5,23 +5,23 @@ use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::harness::case::Case;
+use crate::harness::case::{Case, case};
 use crate::harness::recorder::{COMPAT, assert_code, finish, log};
 use crate::harness::recording::read;
 
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("out::what_is_there_stays_where_nothing_can_be_run", &["mknod", "unshare"], stays),
-        Case::new("out::an_older_log_is_replaced_by_a_run", &[], replaced),
-        Case::new("out::a_log_that_cannot_begin_is_named", &[], cannot_begin),
-        Case::new("out::what_is_wrong_usage_runs_nothing", &[], wrong_usage),
-        Case::new("out::a_folder_for_logs_is_made", &[], made),
-        Case::new("out::a_log_is_for_its_owner_alone_in_every_format", &[], private),
-        Case::new("out::what_somebody_else_put_there_is_not_written_to", &["mkfifo"], foreign),
-        Case::new("out::a_summary_is_of_the_log_whatever_lies_at_its_path", &["mkfifo"], own_log),
-        Case::new("out::devices_pipes_and_own_links_are_written_to", &["bash"], named_otherwise),
-        Case::new("out::what_is_made_of_a_recording_is_as_private", &[], made_of_it),
+        case("out::what_is_there_stays_where_nothing_can_be_run", &["mknod", "unshare"], stays),
+        case("out::an_older_log_is_replaced_by_a_run", &[], replaced),
+        case("out::a_log_that_cannot_begin_is_named", &[], cannot_begin),
+        case("out::what_is_wrong_usage_runs_nothing", &[], wrong_usage),
+        case("out::a_folder_for_logs_is_made", &[], made),
+        case("out::a_log_is_for_its_owner_alone_in_every_format", &[], private),
+        case("out::what_somebody_else_put_there_is_not_written_to", &["mkfifo"], foreign),
+        case("out::a_summary_is_of_the_log_whatever_lies_at_its_path", &["mkfifo"], own_log),
+        case("out::devices_pipes_and_own_links_are_written_to", &["bash"], named_otherwise),
+        case("out::what_is_made_of_a_recording_is_as_private", &[], made_of_it),
     ]
 }
 

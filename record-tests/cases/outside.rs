@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::harness::case::Case;
+use crate::harness::case::{Case, case};
 use crate::harness::pair;
 use crate::harness::recorder::{COMPAT, log};
 use crate::harness::recording::read;
@@ -12,15 +12,15 @@ use crate::harness::recording::read;
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("outside::files_that_come_and_go_are_opened_as_natively", &["python3"], come_and_go),
-        Case::new("outside::who_was_sent_back_once_costs_no_descriptors", &["python3"], sent_back),
-        Case::new("outside::open_files_stay_what_they_are_without_their_names", &["python3"], taken),
-        Case::new(
+        case("outside::files_that_come_and_go_are_opened_as_natively", &["python3"], come_and_go),
+        case("outside::who_was_sent_back_once_costs_no_descriptors", &["python3"], sent_back),
+        case("outside::open_files_stay_what_they_are_without_their_names", &["python3"], taken),
+        case(
             "outside::open_files_stay_what_they_are_where_reads_cannot_go_past_the_mirror",
             &["python3", "unshare"],
             taken_served,
         ),
-        Case::new(
+        case(
             "outside::appending_begins_and_ends_where_reads_cannot_go_past_the_mirror",
             &["python3", "unshare"],
             appended,

@@ -10,29 +10,29 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use compat_trace::Kind;
 
-use crate::harness::case::Case;
+use crate::harness::case::{Case, case};
 use crate::harness::recorder::{COMPAT, assert_code, descendants, finish, log, wait_until};
 use crate::harness::recording::read;
 
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("place::others_reach_the_mirror_and_are_recorded", &["chroot"], reached),
-        Case::new("place::a_folder_that_was_there_stays", &[], stays),
-        Case::new("place::a_folder_in_use_is_refused", &[], refused),
-        Case::new("place::whoever_is_killed_nothing_is_left_there", &[], killed),
-        Case::new("place::a_mirror_waits_to_be_entered_until_a_signal_comes", &["nsenter", "chroot"], waits),
-        Case::new(
+        case("place::others_reach_the_mirror_and_are_recorded", &["chroot"], reached),
+        case("place::a_folder_that_was_there_stays", &[], stays),
+        case("place::a_folder_in_use_is_refused", &[], refused),
+        case("place::whoever_is_killed_nothing_is_left_there", &[], killed),
+        case("place::a_mirror_waits_to_be_entered_until_a_signal_comes", &["nsenter", "chroot"], waits),
+        case(
             "place::an_ordinary_user_enters_and_mounts_nowhere_else",
             &["setpriv", "unshare", "nsenter"],
             user,
         ),
-        Case::new("place::who_is_inside_at_the_end_is_told_of_and_ended", &["nsenter", "chroot"], inside),
-        Case::new("place::who_is_inside_when_the_server_is_killed_is_ended", &["chroot"], without_server),
-        Case::new("place::nobody_is_ended_where_no_mirror_is_mounted", &["unshare", "mount"], bystanders),
-        Case::new("place::anothers_mirror_is_not_unmounted", &["unshare", "mount"], anothers),
-        Case::new("place::a_mirror_is_unmounted_wherever_it_was_renamed_to", &["unshare", "mount"], renamed),
-        Case::new(
+        case("place::who_is_inside_at_the_end_is_told_of_and_ended", &["nsenter", "chroot"], inside),
+        case("place::who_is_inside_when_the_server_is_killed_is_ended", &["chroot"], without_server),
+        case("place::nobody_is_ended_where_no_mirror_is_mounted", &["unshare", "mount"], bystanders),
+        case("place::anothers_mirror_is_not_unmounted", &["unshare", "mount"], anothers),
+        case("place::a_mirror_is_unmounted_wherever_it_was_renamed_to", &["unshare", "mount"], renamed),
+        case(
             "place::why_nothing_was_run_is_told_where_the_mirror_is_left",
             &["unshare", "mount", "python3"],
             left,

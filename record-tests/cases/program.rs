@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::case::Case;
+use crate::harness::case::{Case, case};
 use crate::harness::pair::{self, Pair};
 use crate::harness::recorder::{COMPAT, assert_code, finish};
 use crate::harness::tree;
@@ -13,13 +13,13 @@ use crate::harness::tree;
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("program::a_project_is_compiled", &["gcc", "make", "ar"], compile),
-        Case::new("program::a_repository_is_made_and_cloned", &["git"], clone),
-        Case::new("program::python_with_threads_and_forks", &["python3"], concurrent),
-        Case::new("program::sqlite_with_a_write_ahead_log", &["python3"], write_ahead),
-        Case::new("program::postgresql_from_initdb_to_recovery", &["setpriv", "psql"], postgresql),
-        Case::new("program::packages_are_installed_in_a_root", &["apt-get", "dpkg-deb", "unshare"], package),
-        Case::new("program::an_archive_is_unpacked_and_packed", &["tar", "cp", "find"], archive),
+        case("program::a_project_is_compiled", &["gcc", "make", "ar"], compile),
+        case("program::a_repository_is_made_and_cloned", &["git"], clone),
+        case("program::python_with_threads_and_forks", &["python3"], concurrent),
+        case("program::sqlite_with_a_write_ahead_log", &["python3"], write_ahead),
+        case("program::postgresql_from_initdb_to_recovery", &["setpriv", "psql"], postgresql),
+        case("program::packages_are_installed_in_a_root", &["apt-get", "dpkg-deb", "unshare"], package),
+        case("program::an_archive_is_unpacked_and_packed", &["tar", "cp", "find"], archive),
     ]
 }
 

@@ -4,17 +4,17 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use crate::harness::case::Case;
+use crate::harness::case::{Case, case};
 use crate::harness::provided::command;
 use crate::harness::recorder::{assert_code, finish};
 
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("provided::content_comes_from_the_copy_and_attributes_from_the_original", &[], content),
-        Case::new("provided::what_is_written_goes_to_the_original_and_is_read_there", &[], written),
-        Case::new("provided::what_is_declined_is_as_without", &[], declined),
-        Case::new("provided::in_a_read_only_mirror_too", &["python3"], read_only),
+        case("provided::content_comes_from_the_copy_and_attributes_from_the_original", &[], content),
+        case("provided::what_is_written_goes_to_the_original_and_is_read_there", &[], written),
+        case("provided::what_is_declined_is_as_without", &[], declined),
+        case("provided::in_a_read_only_mirror_too", &["python3"], read_only),
     ]
 }
 

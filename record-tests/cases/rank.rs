@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use compat_trace::Kind;
 
-use crate::harness::case::Case;
+use crate::harness::case::{Case, case};
 use crate::harness::launcher::{Variables, flux, hydra, open_mpi, pmix, rank, slurm, start};
 use crate::harness::recorder::{COMPAT, assert_code, descendants, finish, wait_until};
 use crate::harness::recording::{Recording, read};
@@ -17,17 +17,17 @@ use crate::harness::recording::{Recording, read};
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("rank::one_log_tells_the_rank_of_each_event_under_each_launcher", &[], launchers),
-        Case::new("rank::ranks_start_in_any_order", &[], orders),
-        Case::new("rank::each_rank_has_its_own_exit_code", &[], codes),
-        Case::new("rank::a_rank_that_ends_last_ends_the_log", &[], last),
-        Case::new("rank::one_step_follows_another", &[], steps),
-        Case::new("rank::a_killed_lead_ends_the_others_with_an_error", &[], lead_killed),
-        Case::new("rank::a_killed_server_ends_all_with_an_error", &[], server_killed),
-        Case::new("rank::a_lead_that_cannot_begin_is_told_by_all", &[], lead_fails),
-        Case::new("rank::without_a_lead_or_a_launcher_there_is_an_error", &[], alone),
-        Case::new("rank::ranks_of_an_ordinary_user_meet", &["setpriv", "unshare"], ordinary_user),
-        Case::new("rank::a_real_launcher_starts_them", &["mpirun"], real),
+        case("rank::one_log_tells_the_rank_of_each_event_under_each_launcher", &[], launchers),
+        case("rank::ranks_start_in_any_order", &[], orders),
+        case("rank::each_rank_has_its_own_exit_code", &[], codes),
+        case("rank::a_rank_that_ends_last_ends_the_log", &[], last),
+        case("rank::one_step_follows_another", &[], steps),
+        case("rank::a_killed_lead_ends_the_others_with_an_error", &[], lead_killed),
+        case("rank::a_killed_server_ends_all_with_an_error", &[], server_killed),
+        case("rank::a_lead_that_cannot_begin_is_told_by_all", &[], lead_fails),
+        case("rank::without_a_lead_or_a_launcher_there_is_an_error", &[], alone),
+        case("rank::ranks_of_an_ordinary_user_meet", &["setpriv", "unshare"], ordinary_user),
+        case("rank::a_real_launcher_starts_them", &["mpirun"], real),
     ]
 }
 

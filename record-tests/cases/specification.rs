@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::case::Case;
+use crate::harness::case::{Case, case};
 use crate::harness::recorder::{COMPAT, assert_code, command, finish, log, record};
 
 /// Imports extensions, some of which may be part of the program itself.
@@ -21,8 +21,8 @@ print('\\n'.join(sorted({line[5] for line in lines if len(line) > 5})))
 
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("specification::it_names_what_the_process_had_mapped", &["python3"], mapped),
-        Case::new(
+        case("specification::it_names_what_the_process_had_mapped", &["python3"], mapped),
+        case(
             "specification::it_tells_a_library_that_was_searched_for_by_its_name",
             &["python3", "cc"],
             searched,

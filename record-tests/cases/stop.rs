@@ -6,19 +6,15 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::case::Case;
+use crate::harness::case::{Case, case};
 use crate::harness::recorder::{COMPAT, assert_code, descendants, finish, wait_until};
 
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("stop::a_command_that_stops_goes_on_by_whom_it_asked", &["setsid", "bash"], by_itself),
-        Case::new(
-            "stop::what_is_sent_to_the_run_stops_the_command_and_lets_it_go_on",
-            &["setsid", "bash"],
-            sent,
-        ),
-        Case::new("stop::a_terminals_keys_stop_and_end_a_job", &["python3", "bash"], job),
+        case("stop::a_command_that_stops_goes_on_by_whom_it_asked", &["setsid", "bash"], by_itself),
+        case("stop::what_is_sent_to_the_run_stops_the_command_and_lets_it_go_on", &["setsid", "bash"], sent),
+        case("stop::a_terminals_keys_stop_and_end_a_job", &["python3", "bash"], job),
     ]
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::case::Case;
+use crate::harness::case::{Case, case};
 use crate::harness::pair;
 use crate::harness::recorder::{assert_code, finish, log, record};
 use crate::harness::user::{USER, as_user};
@@ -14,14 +14,14 @@ use crate::harness::user::{USER, as_user};
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("suite::pjdfstest_fails_nowhere_that_it_does_not_natively", &["pjdfstest"], pjdfstest),
-        Case::new(
+        case("suite::pjdfstest_fails_nowhere_that_it_does_not_natively", &["pjdfstest"], pjdfstest),
+        case(
             "suite::pjdfstest_of_an_ordinary_user_fails_nowhere_that_it_does_not_natively",
             &["pjdfstest", "setpriv", "unshare"],
             pjdfstest_as_user,
         ),
-        Case::new("suite::fsx_finds_no_fault", &["fsx"], fsx),
-        Case::new("suite::stress_ng_fails_nowhere_that_it_does_not_natively", &["stress-ng"], stress),
+        case("suite::fsx_finds_no_fault", &["fsx"], fsx),
+        case("suite::stress_ng_fails_nowhere_that_it_does_not_natively", &["stress-ng"], stress),
     ]
 }
 

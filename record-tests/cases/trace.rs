@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use compat_trace::Kind;
 use serde_json::Value;
 
-use crate::harness::case::Case;
+use crate::harness::case::{Case, case};
 use crate::harness::recorder::{COMPAT, assert_code, finish, log, record};
 use crate::harness::recording::{Recording, read};
 
@@ -18,21 +18,17 @@ const PERFETTO: &str = "/opt/compat-tests/perfetto/bin/python";
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("trace::a_summary_has_the_counts_of_the_log", &[], summary),
-        Case::new("trace::files_are_those_of_the_log", &[], files),
-        Case::new("trace::libraries_are_told_with_their_search", &["gcc"], libraries),
-        Case::new("trace::the_same_command_twice_is_the_same_and_another_differs", &[], difference),
-        Case::new("trace::opens_are_slices_that_do_not_overlap_on_a_track", &["python3"], perfetto),
-        Case::new(
-            "trace::perfettos_own_processor_reads_each_slice",
-            &[PERFETTO, "node", "python3"],
-            processor,
-        ),
-        Case::new("trace::a_recording_becomes_another_format_and_comes_back_from_compression", &[], convert),
-        Case::new("trace::a_cut_recording_is_read_and_told", &[], cut),
-        Case::new("trace::a_closed_pipe_is_no_fault", &[], pipe),
-        Case::new("trace::what_is_no_recording_is_named", &[], foreign),
-        Case::new("trace::a_summary_of_the_run_is_told_at_its_end", &[], summary_of_the_run),
+        case("trace::a_summary_has_the_counts_of_the_log", &[], summary),
+        case("trace::files_are_those_of_the_log", &[], files),
+        case("trace::libraries_are_told_with_their_search", &["gcc"], libraries),
+        case("trace::the_same_command_twice_is_the_same_and_another_differs", &[], difference),
+        case("trace::opens_are_slices_that_do_not_overlap_on_a_track", &["python3"], perfetto),
+        case("trace::perfettos_own_processor_reads_each_slice", &[PERFETTO, "node", "python3"], processor),
+        case("trace::a_recording_becomes_another_format_and_comes_back_from_compression", &[], convert),
+        case("trace::a_cut_recording_is_read_and_told", &[], cut),
+        case("trace::a_closed_pipe_is_no_fault", &[], pipe),
+        case("trace::what_is_no_recording_is_named", &[], foreign),
+        case("trace::a_summary_of_the_run_is_told_at_its_end", &[], summary_of_the_run),
     ]
 }
 

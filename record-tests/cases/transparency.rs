@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::case::Case;
+use crate::harness::case::{Case, case};
 use crate::harness::recorder::{assert_code, command, finish, log, record};
 use crate::harness::recording::read;
 use crate::harness::user::as_user;
@@ -13,28 +13,20 @@ use crate::harness::user::as_user;
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("transparency::exit_codes_are_the_commands", &[], exit_codes),
-        Case::new("transparency::signals_end_as_128_and_their_number", &[], signals),
-        Case::new(
-            "transparency::a_command_that_is_missing_is_127_one_that_is_no_program_126",
-            &[],
-            no_command,
-        ),
-        Case::new("transparency::arguments_input_environment_and_folder_are_kept", &[], surroundings),
-        Case::new("transparency::a_relative_folder_is_that_of_the_caller", &[], relative),
-        Case::new("transparency::user_groups_limits_and_mask_are_kept", &["setpriv"], identity),
-        Case::new("transparency::ignored_signals_stay_so", &[], ignored),
-        Case::new("transparency::files_belong_to_who_made_them", &["setpriv"], ownership),
-        Case::new("transparency::a_file_tree_looks_the_same", &["find"], same_tree),
-        Case::new(
-            "transparency::an_ordinary_user_needs_no_privilege",
-            &["setpriv", "unshare"],
-            ordinary_user,
-        ),
-        Case::new("transparency::without_any_right_nothing_is_run", &["setpriv", "unshare"], no_right),
-        Case::new("transparency::device_numbers_stay_apart", &["stat"], devices),
-        Case::new("transparency::nothing_can_be_written_with_read_only", &[], read_only),
-        Case::new("transparency::a_terminal_program_works", &["python3", "bash"], terminal),
+        case("transparency::exit_codes_are_the_commands", &[], exit_codes),
+        case("transparency::signals_end_as_128_and_their_number", &[], signals),
+        case("transparency::a_command_that_is_missing_is_127_one_that_is_no_program_126", &[], no_command),
+        case("transparency::arguments_input_environment_and_folder_are_kept", &[], surroundings),
+        case("transparency::a_relative_folder_is_that_of_the_caller", &[], relative),
+        case("transparency::user_groups_limits_and_mask_are_kept", &["setpriv"], identity),
+        case("transparency::ignored_signals_stay_so", &[], ignored),
+        case("transparency::files_belong_to_who_made_them", &["setpriv"], ownership),
+        case("transparency::a_file_tree_looks_the_same", &["find"], same_tree),
+        case("transparency::an_ordinary_user_needs_no_privilege", &["setpriv", "unshare"], ordinary_user),
+        case("transparency::without_any_right_nothing_is_run", &["setpriv", "unshare"], no_right),
+        case("transparency::device_numbers_stay_apart", &["stat"], devices),
+        case("transparency::nothing_can_be_written_with_read_only", &[], read_only),
+        case("transparency::a_terminal_program_works", &["python3", "bash"], terminal),
     ]
 }
 

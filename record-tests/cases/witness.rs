@@ -7,20 +7,20 @@ use std::path::Path;
 use compat_trace::{Event, Kind};
 
 use crate::cases::program;
-use crate::harness::case::Case;
+use crate::harness::case::{Case, case};
 use crate::harness::recorder::{log, record};
 use crate::harness::{recording, witness};
 
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("witness::a_compiler", &["strace", "gcc"], compiler),
-        Case::new("witness::python_with_imports", &["strace", "python3"], python),
-        Case::new("witness::a_search_for_libraries", &["strace", "gcc"], libraries),
-        Case::new("witness::a_shell_script", &["strace"], shell),
-        Case::new("witness::a_project_that_is_compiled", &["strace", "gcc", "make"], project),
-        Case::new("witness::a_repository_that_is_cloned", &["strace", "git"], clone),
-        Case::new("witness::sqlite_with_two_writers", &["strace", "python3"], write_ahead),
+        case("witness::a_compiler", &["strace", "gcc"], compiler),
+        case("witness::python_with_imports", &["strace", "python3"], python),
+        case("witness::a_search_for_libraries", &["strace", "gcc"], libraries),
+        case("witness::a_shell_script", &["strace"], shell),
+        case("witness::a_project_that_is_compiled", &["strace", "gcc", "make"], project),
+        case("witness::a_repository_that_is_cloned", &["strace", "git"], clone),
+        case("witness::sqlite_with_two_writers", &["strace", "python3"], write_ahead),
     ]
 }
 

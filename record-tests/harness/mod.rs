@@ -1,4 +1,4 @@
-//! What the cases stand on: a requirement check, the recorder as users start it, strace as the witness.
+//! What the cases stand on besides `compat_harness`: the recorder as users start it, strace as the witness.
 
 pub mod case;
 pub mod launcher;
@@ -10,3 +10,6 @@ pub mod recording;
 pub mod tree;
 pub mod user;
 pub mod witness;
+
+/// This suite.
+pub const SUITE: compat_harness::Suite = compat_harness::suite!("record-tests/setup");

@@ -1,13 +1,14 @@
 //! The recorder as users start it.
 
 use std::ffi::OsStr;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, Output};
+use std::time::Duration;
+
+use compat_harness::process;
 
 /// The program under test.
-pub const COMPAT: &str = env!("CARGO_BIN_EXE_compat");
+pub const COMPAT: &str = super::SUITE.binary;
 
 /// How long a recorded command may take.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -50,37 +51,9 @@ pub fn record_as_user(folder: &Path, before: &str, command: &str) -> Output {
 ///
 /// # Panics
 ///
-/// Where it takes too long: it is killed then.
+/// If it takes too long: it is killed then.
 pub fn finish(mut command: Command, input: &[u8]) -> Output {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("the program starts");
-    let mut stdin = child.stdin.take().expect("a pipe");
-    let input = input.to_vec();
-    let writer = std::thread::spawn(move || {
-        let _ = stdin.write_all(&input);
-    });
-    let process = child.id();
-    let guard = std::thread::spawn(move || {
-        let deadline = Instant::now() + LIMIT;
-        while Instant::now() < deadline {
-            if !Path::new(&format!("/proc/{process}/fd/0")).exists() && is_gone(process) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        if let Some(pid) = rustix::process::Pid::from_raw(process as i32) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        }
-    });
-    let output = child.wait_with_output().expect("it ends");
-    writer.join().expect("the writer ends");
-    guard.join().expect("the guard ends");
-    output
-}
-
-fn is_gone(process: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    stat.is_empty() || stat.contains(") Z ")
+    process::finish(&mut command, Some(input.to_vec()), LIMIT)
 }
 
 /// Asserts that a run ended with this code, showing what it said.
@@ -96,12 +69,8 @@ pub fn assert_code(output: &Output, code: i32) {
 }
 
 /// Waits for something to become true.
-pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what} did not happen in 30 s");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+pub fn wait_until(what: &str, condition: impl FnMut() -> bool) {
+    assert!(process::wait_until(Duration::from_secs(30), condition), "{what} did not happen in 30 s");
 }
 
 /// The processes of a recorded run: all that descend from it.

@@ -10,7 +10,7 @@ use crate::harness::compat::{Output, missing_libraries, missing_versions, verdic
 use crate::harness::docker_registry::{DockerRegistry, Settings};
 use crate::harness::process::run;
 use crate::harness::root::{self, Guest, LoaderAnswer, ask_loader};
-use crate::harness::{Case, Requirement, Workspace};
+use crate::harness::{Case, Requirement, Workspace, fixture};
 
 const GIT: &str = "/usr/bin/git";
 
@@ -96,9 +96,8 @@ fn whole_root(workspace: &Workspace) {
 
 /// Compiles a source of the fixtures.
 pub(super) fn compile(workspace: &Workspace, source: &str, output: &str, arguments: &[&str]) {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("registry-tests/fixtures").join(source);
     let mut command = Command::new(tool("cc"));
-    command.arg(source).arg("-o").arg(workspace.path(output)).args(arguments);
+    command.arg(fixture(source)).arg("-o").arg(workspace.path(output)).args(arguments);
     run(workspace, command.current_dir(workspace.root()));
 }
 

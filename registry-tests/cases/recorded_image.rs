@@ -13,7 +13,7 @@ use crate::harness::compat::{BINARY, Output, verdict};
 use crate::harness::docker::Docker;
 use crate::harness::made_image;
 use crate::harness::process::run;
-use crate::harness::{Case, Requirement, Workspace, root};
+use crate::harness::{Case, Requirement, Workspace, fixture, root};
 
 /// The Debian releases, by names separated by commas; the oldest and the newest that other cases make as well
 /// where the variable is not set.
@@ -152,9 +152,8 @@ impl Here<'_> {
     fn compile(&self, compiler: &'static str, source: &str, output: &str, flags: &[&str]) {
         let path = self.workspace.path(output);
         fs::create_dir_all(path.parent().expect("a file is in a folder")).expect("folders of a root");
-        let source = format!("{}/registry-tests/fixtures/{source}", env!("CARGO_MANIFEST_DIR"));
         let mut command = Command::new(tool(compiler));
-        run(self.workspace, command.arg(source).arg("-o").arg(path).args(flags));
+        run(self.workspace, command.arg(fixture(source)).arg("-o").arg(path).args(flags));
     }
 }
 
@@ -318,9 +317,8 @@ fn recording(workspace: &Workspace, name: &str, program: &str, events: &[(&str, 
 
 /// A driver that the runtime mounted into the container: the name that was asked for counts, not the version there.
 fn driver(workspace: &Workspace) {
-    let source = format!("{}/registry-tests/fixtures/opener.c", env!("CARGO_MANIFEST_DIR"));
     let opener = workspace.path("opener");
-    run(workspace, Command::new(tool("cc")).arg(source).arg("-o").arg(&opener));
+    run(workspace, Command::new(tool("cc")).arg(fixture("opener.c")).arg("-o").arg(&opener));
     let folder = root::minimal(workspace, "gpu", &opener);
     fs::copy(&opener, folder.join("app")).expect("a program of the image");
     let library = |name: &str| format!("/usr/lib/x86_64-linux-gnu/{name}");
@@ -341,10 +339,12 @@ fn driver(workspace: &Workspace) {
 /// A program that cannot open libraries: what the loader opened before its last one was preloaded, what
 /// was opened later was read.
 fn only_read(workspace: &Workspace) {
-    let source = format!("{}/registry-tests/fixtures/answer.c", env!("CARGO_MANIFEST_DIR"));
     for name in ["preloaded.so", "read.so"] {
         let mut command = Command::new(tool("cc"));
-        run(workspace, command.args([&source, "-shared", "-fPIC", "-o"]).arg(workspace.path(name)));
+        run(
+            workspace,
+            command.arg(fixture("answer.c")).args(["-shared", "-fPIC", "-o"]).arg(workspace.path(name)),
+        );
     }
     let at = |name: &str| fs::canonicalize(workspace.path(name)).expect("a library");
     let program = fs::canonicalize(PROGRAM).expect("a program");
@@ -364,9 +364,8 @@ fn only_read(workspace: &Workspace) {
 /// Runs in which different plugins were loaded: how many saw each, and the same bytes again.
 fn several(workspace: &Workspace) {
     let compile = |source: &str, output: &str, flags: &[&str]| {
-        let source = format!("{}/registry-tests/fixtures/{source}", env!("CARGO_MANIFEST_DIR"));
         let mut command = Command::new(tool("cc"));
-        run(workspace, command.arg(source).arg("-o").arg(workspace.path(output)).args(flags));
+        run(workspace, command.arg(fixture(source)).arg("-o").arg(workspace.path(output)).args(flags));
     };
     workspace.folder("dist/lib");
     compile("opener.c", "dist/app", &[]);

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::harness::case::{CC, tool};
 use crate::harness::process::run;
-use crate::harness::{Case, Workspace};
+use crate::harness::{Case, Workspace, fixture};
 
 pub fn cases() -> Vec<Case> {
     vec![
@@ -48,9 +48,8 @@ pub fn recording(workspace: &Workspace, program: &str, events: &[String]) {
 }
 
 pub fn compile(workspace: &Workspace, source: &str, output: &str, flags: &[&str]) -> String {
-    let source = format!("{}/registry-tests/fixtures/{source}", env!("CARGO_MANIFEST_DIR"));
     let mut command = Command::new(tool("cc"));
-    run(workspace, command.arg(source).arg("-o").arg(workspace.path(output)).args(flags));
+    run(workspace, command.arg(fixture(source)).arg("-o").arg(workspace.path(output)).args(flags));
     fs::canonicalize(workspace.path(output)).expect("it was made").to_str().expect("text").to_owned()
 }
 

@@ -1,22 +1,8 @@
-//! A case: a name that states a behaviour, what it requires of the machine, and a function that
-//! panics when the behaviour is not there.
+//! What the cases of this suite require besides what all suites do.
 
-use std::path::{Path, PathBuf};
+pub use compat_harness::case::{CC, DEBOOTSTRAP, DOCKER, DOCKERD, tool};
 
-use libtest_mimic::{Completion, Failed, Trial};
-
-use super::Workspace;
-
-/// Something that a machine may lack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Requirement {
-    /// A program in `PATH` or in Go's folder for programs.
-    Tool(&'static str),
-    /// The right to chroot and mount.
-    Root,
-    /// The device of file systems in user space.
-    Fuse,
-}
+use super::Requirement;
 
 /// Debian's `docker-registry`.
 pub const DOCKER_REGISTRY: Requirement = Requirement::Tool("docker-registry");
@@ -32,86 +18,3 @@ pub const REGCTL: Requirement = Requirement::Tool("regctl");
 pub const HTPASSWD: Requirement = Requirement::Tool("htpasswd");
 /// Certificates and signatures.
 pub const OPENSSL: Requirement = Requirement::Tool("openssl");
-/// The C compiler for fixtures.
-pub const CC: Requirement = Requirement::Tool("cc");
-/// Roots of other Debian releases.
-pub const DEBOOTSTRAP: Requirement = Requirement::Tool("debootstrap");
-/// The container engine's client.
-pub const DOCKER: Requirement = Requirement::Tool("docker");
-/// The container engine.
-pub const DOCKERD: Requirement = Requirement::Tool("dockerd");
-
-impl Requirement {
-    /// Why this machine does not meet the requirement.
-    fn missing(self) -> Option<String> {
-        match self {
-            Self::Tool(name) if find(name).is_none() => {
-                Some(format!("{name} is not installed (registry-tests/setup installs it)"))
-            }
-            Self::Fuse if !Path::new("/dev/fuse").exists() => Some("there is no /dev/fuse".to_owned()),
-            Self::Root if !rustix::process::geteuid().is_root() => Some("needs root".to_owned()),
-            _ => None,
-        }
-    }
-}
-
-/// One case.
-pub struct Case {
-    name: String,
-    requirements: Vec<Requirement>,
-    run: Box<dyn FnOnce(&Workspace) + Send>,
-}
-
-impl Case {
-    /// A case of a theme; the name is shown as `theme::behaviour`.
-    pub fn new(
-        name: impl Into<String>,
-        requirements: &[Requirement],
-        run: impl FnOnce(&Workspace) + Send + 'static,
-    ) -> Self {
-        Self { name: name.into(), requirements: requirements.to_vec(), run: Box::new(run) }
-    }
-
-    /// The trial: ignored with the reason where something is missing, a failure under `CI=true`.
-    pub fn into_trial(self) -> Trial {
-        let Self { name, requirements, run } = self;
-        let folder = name.replace("::", "-");
-        Trial::ignorable_test(name, move || {
-            let reasons: Vec<String> =
-                requirements.iter().filter_map(|requirement| requirement.missing()).collect();
-            if reasons.is_empty() {
-                run(&Workspace::new(&folder));
-                Ok(Completion::Completed)
-            } else if strict() {
-                Err(Failed::from(format!("missing in CI: {}", reasons.join("; "))))
-            } else {
-                Ok(Completion::ignored_with(reasons.join("; ")))
-            }
-        })
-    }
-}
-
-/// Whether a missing requirement is a failure.
-fn strict() -> bool {
-    std::env::var("CI").is_ok_and(|value| value == "true")
-}
-
-/// Where a program is.
-pub fn find(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    folders.extend(["/usr/sbin", "/sbin", "/usr/local/go/bin"].map(PathBuf::from));
-    folders.extend(std::env::var_os("GOBIN").map(PathBuf::from));
-    folders.extend(std::env::var_os("GOPATH").map(|path| PathBuf::from(path).join("bin")));
-    folders.extend(std::env::var_os("HOME").map(|home| PathBuf::from(home).join("go/bin")));
-    folders.into_iter().map(|folder| folder.join(name)).find(|file| file.is_file())
-}
-
-/// The program's path; the case declared it as a requirement.
-///
-/// # Panics
-///
-/// Where the case did not.
-pub fn tool(name: &str) -> PathBuf {
-    find(name).unwrap_or_else(|| panic!("{name} is not installed, and the case did not require it"))
-}

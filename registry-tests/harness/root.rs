@@ -1,14 +1,15 @@
-//! Root file systems to check against, and the dynamic loader's own word about them.
+//! The dynamic loader's own word about root file systems.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
+
+pub use compat_harness::root::{debian, debian_of, inside, minimal, opened_here};
 
 use super::Workspace;
 use super::case::tool;
-use super::process::{outcome, run};
+use super::process::outcome;
 
 /// What `ld.so` says about a program in a root.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -28,106 +29,12 @@ impl LoaderAnswer {
     }
 }
 
-/// Where roots are kept from run to run: making one takes a minute.
-fn store() -> PathBuf {
-    let kept = std::env::var_os("COMPAT_TEST_ROOTS").map(PathBuf::from);
-    let folder = kept.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("roots"));
-    fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    folder
-}
-
-/// The root of a Debian release, made with debootstrap when it is not there yet.
-pub fn debian(workspace: &Workspace, release: &str) -> PathBuf {
-    debian_with(workspace, release, &[])
-}
-
-/// The same with further packages.
-pub fn debian_with(workspace: &Workspace, release: &str, packages: &[&str]) -> PathBuf {
-    let names: Vec<&str> = [release].into_iter().chain(packages.iter().copied()).collect();
-    kept(&names.join("-"), |partial| {
-        let mut command = Command::new(tool("debootstrap"));
-        command.arg("--variant=minbase");
-        if !packages.is_empty() {
-            command.arg(format!("--include={}", packages.join(",")));
-        }
-        run(workspace, command.arg(release).arg(partial));
-        let _ = fs::remove_dir_all(partial.join("var/cache/apt"));
-    })
-}
-
-/// The root of a Debian release for another architecture. If this machine does not run its programs, its packages
-/// are unpacked and not configured.
-pub fn debian_of(workspace: &Workspace, release: &str, architecture: &str) -> PathBuf {
-    let is_run_here = architecture == "i386" && cfg!(target_arch = "x86_64");
-    kept(&format!("{release}-{architecture}"), |partial| {
-        let mut command = Command::new(tool("debootstrap"));
-        command.args(["--variant=minbase", &format!("--arch={architecture}")]);
-        if !is_run_here {
-            command.arg("--foreign");
-        }
-        run(workspace, command.arg(release).arg(partial));
-        for left in ["debootstrap", "var/cache/apt"] {
-            let _ = fs::remove_dir_all(partial.join(left));
-        }
-    })
-}
-
-/// A folder that is kept from run to run: `make` fills it when it is not there yet.
-pub fn kept(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
-    static MAKING: Mutex<()> = Mutex::new(());
-    let _one_at_a_time = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let folder = store().join(name);
-    if !folder.is_dir() {
-        let partial = store().join(format!("{name}.partial"));
-        let _ = fs::remove_dir_all(&partial);
-        make(&partial);
-        fs::rename(&partial, &folder).expect("the finished folder takes its name");
-    }
-    folder
-}
-
-/// A root that holds a program, what the loader opens for it, and `env`; nothing else.
-pub fn minimal(workspace: &Workspace, name: &str, program: &Path) -> PathBuf {
-    let root = workspace.folder(name);
-    for file in [program, Path::new("/usr/bin/env")] {
-        copy_into(&root, file);
-        for library in opened_here(workspace, file) {
-            copy_into(&root, &library);
-        }
-    }
-    root
-}
-
 /// A root with a static shell and no libc at all.
 pub fn busybox(workspace: &Workspace) -> PathBuf {
     let root = workspace.folder("busybox");
     fs::create_dir_all(root.join("bin")).expect("folders of a root");
     fs::copy(tool("busybox"), root.join("bin/sh")).expect("a shell of the root");
     root
-}
-
-/// Copies a file to the same path in a root, links followed.
-pub fn copy_into(root: &Path, file: &Path) {
-    let target = inside(root, file);
-    fs::create_dir_all(target.parent().expect("a file is in a folder")).expect("folders of a root");
-    fs::copy(file, &target)
-        .unwrap_or_else(|error| panic!("{} to {}: {error}", file.display(), target.display()));
-}
-
-/// A path of this machine in a root.
-pub fn inside(root: &Path, path: &Path) -> PathBuf {
-    root.join(path.strip_prefix("/").unwrap_or(path))
-}
-
-/// The files that this machine's loader opens for one of its own programs.
-pub fn opened_here(workspace: &Workspace, program: &Path) -> Vec<PathBuf> {
-    let text = run(workspace, Command::new(program).env("LD_TRACE_LOADED_OBJECTS", "1"));
-    let path = |line: &str| {
-        let right = line.split_once("=>").map_or(line, |(_, right)| right);
-        let word = right.split_whitespace().next()?;
-        word.starts_with('/').then(|| PathBuf::from(word))
-    };
-    text.lines().filter_map(path).collect()
 }
 
 /// Asks the root's own loader about a program of the root. The variables are set inside, so that

@@ -7,7 +7,7 @@ mod table;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::harness::case::Case;
+use crate::harness::case::{Case, case};
 use crate::harness::privilege::combination::{A, Actor, Combination, DELAYS, LOOKS};
 use crate::harness::privilege::run;
 use crate::harness::privilege::world::{Options, Place, World};
@@ -28,16 +28,16 @@ const TOOLS: &[&str] = &["python3", "unshare", "nsenter"];
 fn tables() -> Vec<Case> {
     let tools = TOOLS;
     vec![
-        Case::new("privilege::what_is_done_twice_natively_differs_in_nothing", tools, native),
-        Case::new("privilege::nobody_gets_more_inside", tools, inside),
-        Case::new("privilege::nobody_gets_more_at_a_mount_path", tools, mount_path),
-        Case::new("privilege::nobody_gets_more_in_a_waiting_mirror", tools, waiting),
-        Case::new(
+        case("privilege::what_is_done_twice_natively_differs_in_nothing", tools, native),
+        case("privilege::nobody_gets_more_inside", tools, inside),
+        case("privilege::nobody_gets_more_at_a_mount_path", tools, mount_path),
+        case("privilege::nobody_gets_more_in_a_waiting_mirror", tools, waiting),
+        case(
             "privilege::nobody_gets_more_where_reads_are_served",
             &["python3", "unshare", "nsenter", "strace"],
             served,
         ),
-        Case::new(
+        case(
             "privilege::nobody_gets_more_in_a_container",
             &["python3", "unshare", "docker", "dockerd", "tar"],
             container,

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::TOOLS;
-use crate::harness::case::Case;
+use crate::harness::case::{Case, case};
 use crate::harness::privilege::run::Outcome;
 use crate::harness::privilege::world::{Options, Place, World, is_success};
 use crate::harness::recorder::{COMPAT, assert_code, finish, record};
@@ -14,20 +14,20 @@ use crate::harness::recorder::{COMPAT, assert_code, finish, record};
 pub fn cases() -> Vec<Case> {
     let limits = &["python3", "unshare", "nsenter", "strace"];
     vec![
-        Case::new("privilege::chmod_of_a_file_that_root_took_over", TOOLS, chmod),
-        Case::new("privilege::overwrite_of_a_file_that_root_took_over_and_set_4755", TOOLS, overwrite),
-        Case::new("privilege::write_through_what_was_open_before_root_took_it_over", TOOLS, write_open),
-        Case::new("privilege::chmod_through_what_was_open_before_root_took_it_over", TOOLS, chmod_open),
-        Case::new("privilege::create_in_a_directory_that_became_roots", TOOLS, create),
-        Case::new("privilege::sticky_unlink_and_rename_after_replacement", TOOLS, sticky),
-        Case::new(
+        case("privilege::chmod_of_a_file_that_root_took_over", TOOLS, chmod),
+        case("privilege::overwrite_of_a_file_that_root_took_over_and_set_4755", TOOLS, overwrite),
+        case("privilege::write_through_what_was_open_before_root_took_it_over", TOOLS, write_open),
+        case("privilege::chmod_through_what_was_open_before_root_took_it_over", TOOLS, chmod_open),
+        case("privilege::create_in_a_directory_that_became_roots", TOOLS, create),
+        case("privilege::sticky_unlink_and_rename_after_replacement", TOOLS, sticky),
+        case(
             "privilege::reserved_blocks_of_a_file_system",
             &["python3", "unshare", "nsenter", "strace", "mkfs.ext4"],
             reserved,
         ),
-        Case::new("privilege::file_size_limit", limits, file_size),
-        Case::new("privilege::a_user_namespace_gives_nothing_of_roots", &["python3"], namespaces),
-        Case::new(
+        case("privilege::file_size_limit", limits, file_size),
+        case("privilege::a_user_namespace_gives_nothing_of_roots", &["python3"], namespaces),
+        case(
             "privilege::what_may_only_be_appended_to_is_not_overwritten_in_a_map",
             &["python3", "chattr"],
             appended,

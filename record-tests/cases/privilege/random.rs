@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::TOOLS;
-use crate::harness::case::Case;
+use crate::harness::case::{Case, case};
 use crate::harness::privilege::run::{self, Class, Difference, Outcome};
 use crate::harness::privilege::world::{Options, Place, World};
 
@@ -17,9 +17,9 @@ const STEPS: &str = "COMPAT_PRIVILEGE_STEPS";
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("privilege::random_steps_done_twice_natively_differ_in_nothing", TOOLS, native),
-        Case::new("privilege::random_steps_differ_in_nothing_inside", TOOLS, inside),
-        Case::new("privilege::random_steps_differ_in_nothing_at_a_mount_path", TOOLS, mount_path),
+        case("privilege::random_steps_done_twice_natively_differ_in_nothing", TOOLS, native),
+        case("privilege::random_steps_differ_in_nothing_inside", TOOLS, inside),
+        case("privilege::random_steps_differ_in_nothing_at_a_mount_path", TOOLS, mount_path),
     ]
 }
 

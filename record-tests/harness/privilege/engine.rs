@@ -1,10 +1,9 @@
 //! A container engine of our own, without a network, and an image that has nothing but what is mounted into it.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use super::world::terminate;
-use crate::harness::recorder::{COMPAT, assert_code, finish, wait_until};
+use crate::harness::recorder::{COMPAT, assert_code, finish};
 
 /// The image's name.
 const IMAGE: &str = "compat-tests:privilege";
@@ -14,49 +13,31 @@ const ROOT: &str = "mkdir usr tmp proc dev sys run etc root; ln -s usr/bin usr/s
 
 /// The engine; it ends with this.
 pub struct Engine {
-    process: Child,
-    /// A path elsewhere would be too long for its sockets.
-    state: tempfile::TempDir,
+    engine: compat_harness::docker::Engine,
 }
 
 impl Engine {
-    /// Starts the engine and makes the image.
-    pub fn start() -> Self {
-        let state = tempfile::Builder::new().prefix("ce-").tempdir().expect("a directory");
-        let at = |name: &str| state.path().join(name);
-        let said = std::fs::File::create(at("said")).expect("a file");
-        let mut command = Command::new("dockerd");
-        command.args(["--bridge=none", "--iptables=false", "--ip6tables=false", "-H", &socket(state.path())]);
-        command.arg("--data-root").arg(at("data")).arg("--exec-root").arg(at("exec"));
-        command
-            .arg("--pidfile")
-            .arg(at("engine.pid"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(said);
-        let process = command.spawn().expect("the engine starts");
-        let engine = Self { process, state };
-        wait_until("the engine's first answer", || {
-            let output = engine.docker(&["version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
-            output.is_ok_and(|status| status.success())
-        });
-        engine.make_image();
+    /// Starts the engine, and makes the image of what it puts into an empty directory.
+    pub fn start(directory: &Path) -> Self {
+        let log = directory.with_extension("log");
+        let engine = Self { engine: compat_harness::docker::Engine::start(&log) };
+        engine.make_image(directory);
         engine
     }
 
-    fn make_image(&self) {
-        let folder = self.state.path().join("root");
-        std::fs::create_dir(&folder).expect("a directory");
+    fn make_image(&self, directory: &Path) {
+        let root = directory.join("root");
+        std::fs::create_dir_all(&root).expect("a directory");
         let mut make = Command::new("sh");
-        make.args(["-ec", ROOT]).current_dir(&folder);
+        make.args(["-ec", ROOT]).current_dir(&root);
         assert_code(&finish(make, b""), 0);
-        let archive = self.state.path().join("root.tar");
-        assert_code(&finish(self.docker(&["import", &archive.display().to_string(), IMAGE]), b""), 0);
+        let archive = directory.join("root.tar").display().to_string();
+        assert_code(&finish(self.docker(&["import", &archive, IMAGE]), b""), 0);
     }
 
     fn docker(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("docker");
-        command.env("DOCKER_HOST", socket(self.state.path())).args(arguments);
+        command.env("DOCKER_HOST", self.engine.host()).args(arguments);
         command
     }
 
@@ -76,23 +57,4 @@ impl Engine {
         command.args(["/compat", "record", "-q", "-o", &format!("{place}/run.jsonl"), "--"]);
         command
     }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        terminate(&mut self.process);
-        // An engine that was killed leaves something mounted, which would keep the directory from being removed.
-        let table = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        let places = table.lines().filter_map(|line| line.split_whitespace().nth(1));
-        let mut below: Vec<&str> =
-            places.filter(|place| Path::new(place).starts_with(self.state.path())).collect();
-        below.reverse();
-        for place in below {
-            let _ = Command::new("umount").arg("--lazy").arg(place).status();
-        }
-    }
-}
-
-fn socket(state: &Path) -> String {
-    format!("unix://{}", state.join("engine.sock").display())
 }

@@ -119,7 +119,7 @@ impl World {
         outside.root(&top, &options.before.replace("{top}", &folder.display().to_string()));
         top.push("both");
         outside.root(&top, "dir native 0 0 755; dir mirror 0 0 755");
-        let engine = (options.place == Place::Container).then(Engine::start);
+        let engine = (options.place == Place::Container).then(|| Engine::start(&folder.join("engine")));
         let (mirror, recorder, root) = if let Some(engine) = &engine {
             let mut command = engine.record(folder);
             // The user's own Python is not there.
@@ -208,7 +208,7 @@ impl Drop for World {
 }
 
 /// Asks a process to end, and waits for that.
-pub fn terminate(process: &mut Child) {
+fn terminate(process: &mut Child) {
     if let Some(process) = Pid::from_raw(process.id() as i32) {
         let _ = kill_process(process, Signal::TERM);
     }

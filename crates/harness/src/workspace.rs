@@ -1,58 +1,70 @@
-//! A case's temporary folder: every program's state, output and log lies in it, and it is printed
+//! A case's temporary directory: every program's state, output and log lies in it, and it is printed
 //! when the case fails.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use crate::Suite;
+use crate::compat::Compat;
+
 /// Logs longer than this are printed from their end.
 const LOG_LIMIT: usize = 8_000;
 
-/// The folder of one case.
+/// The directory of one case.
 pub struct Workspace {
-    folder: tempfile::TempDir,
+    suite: &'static Suite,
+    name: String,
+    directory: tempfile::TempDir,
     diary: Mutex<Vec<String>>,
 }
 
 impl Workspace {
-    /// A fresh folder.
-    pub fn new(name: &str) -> Self {
-        // A case may be named after a path.
-        let name: String = name.chars().take(60).map(|c| if c == '/' { '+' } else { c }).collect();
-        let prefix = format!("compat-{name}-");
+    /// An empty directory for the case of this name. Its path is short, so that sockets can be bound in it.
+    pub(crate) fn new(suite: &'static Suite, name: &str) -> Self {
         let mut builder = tempfile::Builder::new();
-        builder.prefix(&prefix);
-        builder.disable_cleanup(std::env::var_os("COMPAT_TEST_KEEP").is_some());
-        let folder = builder.tempdir().expect("a temporary folder");
-        fs::create_dir(folder.path().join("home")).expect("a home in the workspace");
-        Self { folder, diary: Mutex::new(Vec::new()) }
+        builder.prefix("compat-").disable_cleanup(is_kept());
+        let directory = builder.tempdir().expect("a temporary directory");
+        Self { suite, name: name.to_owned(), directory, diary: Mutex::new(Vec::new()) }
     }
 
-    /// The folder.
+    /// The suite that the case is of.
+    pub fn suite(&self) -> &'static Suite {
+        self.suite
+    }
+
+    /// A run of the program under test in this workspace.
+    pub fn compat<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Compat<'_> {
+        Compat::new(self, arguments)
+    }
+
+    /// The directory.
     pub fn root(&self) -> &Path {
-        self.folder.path()
+        self.directory.path()
     }
 
-    /// A path in the folder.
+    /// A path in the directory.
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.root().join(name)
     }
 
-    /// The home folder of the programs that the case runs.
+    /// The home directory of the programs that the case runs.
     pub fn home(&self) -> PathBuf {
-        self.path("home")
+        self.folder("home")
     }
 
-    /// A path in the folder, as text.
+    /// A path in the directory, as text.
     pub fn text(&self, name: impl AsRef<Path>) -> String {
         self.path(name).to_str().expect("a workspace's path is text").to_owned()
     }
 
-    /// Writes a file, with the folders above it.
+    /// Writes a file, with the directories above it.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
-        fs::create_dir_all(path.parent().expect("a file is in a folder")).expect("folders in the workspace");
+        fs::create_dir_all(path.parent().expect("a file is in a directory"))
+            .expect("directories in the workspace");
         fs::write(&path, content).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         path
     }
@@ -63,7 +75,7 @@ impl Workspace {
         fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    /// Creates a folder.
+    /// Creates a directory.
     pub fn folder(&self, name: &str) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -76,7 +88,7 @@ impl Workspace {
     }
 
     fn dump(&self) {
-        let mut text = format!("\n==== {} ====\n", self.root().display());
+        let mut text = format!("\n==== {}: {} ====\n", self.name, self.root().display());
         for entry in self.diary.lock().map(|diary| diary.clone()).unwrap_or_default() {
             text.push_str(&entry);
             text.push('\n');
@@ -101,12 +113,19 @@ impl Drop for Workspace {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.dump();
+        } else if is_kept() {
+            eprintln!("{} is kept in {}", self.name, self.root().display());
         }
     }
 }
 
+/// Whether workspaces stay.
+fn is_kept() -> bool {
+    std::env::var_os("COMPAT_TEST_KEEP").is_some()
+}
+
 /// The last part of a long text.
-pub fn end_of(text: &str) -> &str {
+pub(crate) fn end_of(text: &str) -> &str {
     let mut start = text.len().saturating_sub(LOG_LIMIT);
     while !text.is_char_boundary(start) {
         start += 1;
@@ -114,9 +133,9 @@ pub fn end_of(text: &str) -> &str {
     &text[start..]
 }
 
-/// The files below a folder: links are not followed, and only so many are listed.
-fn list(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+/// The files below a directory: links are not followed, and only so many are listed.
+fn list(directory: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         if files.len() >= 200 {
             return;
         }

@@ -1,5 +1,5 @@
-//! The container engine: the one that runs, or one of our own on a private socket, stopped and
-//! cleaned away afterwards.
+//! The container engine: the one that runs, or one of our own on a private socket, which is stopped and cleaned away
+//! afterwards.
 
 use std::cell::RefCell;
 use std::fs;
@@ -7,17 +7,70 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::Workspace;
-use super::case::tool;
-use super::process::{Guard, exit, outcome, run, wait_until};
+use crate::Workspace;
+use crate::case::tool;
+use crate::process::{Guard, exit, outcome, run, wait_until};
 
-/// The engine, with the containers and images of one case.
+/// An engine of our own. No bridge and no rules of a firewall: nothing of this machine's network is touched. It ends
+/// with this, and what it mounted is unmounted.
+pub struct Engine {
+    guard: Guard,
+    /// A workspace's path could be too long for its sockets.
+    state: tempfile::TempDir,
+}
+
+impl Engine {
+    /// Starts the engine and waits until it answers; its output goes to this file.
+    ///
+    /// # Panics
+    ///
+    /// If it does not answer.
+    pub fn start(log: &Path) -> Self {
+        let state = tempfile::Builder::new().prefix("ce-").tempdir().expect("a directory for the engine");
+        let at = |name: &str| state.path().join(name);
+        let mut command = Command::new(tool("dockerd"));
+        command.args(["--bridge=none", "--iptables=false", "--ip6tables=false"]);
+        command.arg("-H").arg(socket(state.path()));
+        command.arg("--data-root").arg(at("data")).arg("--exec-root").arg(at("exec"));
+        command.arg("--pidfile").arg(at("engine.pid"));
+        let mut engine = Self { guard: Guard::logged(log, &mut command), state };
+        let mut ended = false;
+        let ready = wait_until(Duration::from_secs(60), || {
+            ended = !engine.guard.alive();
+            ended || engine.answers()
+        });
+        assert!(ready && !ended, "the container engine does not answer within a minute");
+        engine
+    }
+
+    /// The engine's address, for `DOCKER_HOST`.
+    pub fn host(&self) -> String {
+        socket(self.state.path())
+    }
+
+    fn answers(&self) -> bool {
+        let mut version = Command::new(tool("docker"));
+        version.arg("version").env("DOCKER_HOST", self.host());
+        version.output().is_ok_and(|output| output.status.success())
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.guard.terminate(Duration::from_secs(30));
+        unmount_below(self.state.path());
+    }
+}
+
+fn socket(state: &Path) -> String {
+    format!("unix://{}", state.join("engine.sock").display())
+}
+
+/// The engine, with the images of one case.
 pub struct Docker<'a> {
     workspace: &'a Workspace,
-    socket: Option<String>,
-    guard: Option<Guard>,
-    /// The engine's own state; a workspace's path would be too long for its sockets.
-    state: Option<tempfile::TempDir>,
+    /// Our own, if none ran.
+    engine: Option<Engine>,
     /// The images that this case made.
     images: RefCell<Vec<String>>,
 }
@@ -25,10 +78,9 @@ pub struct Docker<'a> {
 impl<'a> Docker<'a> {
     /// Uses the engine that runs, or starts one.
     pub fn start(workspace: &'a Workspace) -> Self {
-        let mut docker =
-            Self { workspace, socket: None, guard: None, state: None, images: RefCell::default() };
-        if !docker.answers() {
-            docker.launch();
+        let mut docker = Self { workspace, engine: None, images: RefCell::default() };
+        if !docker.outcome(&["version", "--format", "{{.Server.Version}}"]).0 {
+            docker.engine = Some(Engine::start(&workspace.path("dockerd.log")));
         }
         docker
     }
@@ -50,10 +102,10 @@ impl<'a> Docker<'a> {
 
     /// The environment in which other programs reach the same engine.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
-        self.socket.iter().map(|socket| ("DOCKER_HOST", socket.clone())).collect()
+        self.engine.iter().map(|engine| ("DOCKER_HOST", engine.host())).collect()
     }
 
-    /// Makes the image `compat-tests:TAG` of a folder.
+    /// Makes the image `compat-tests:TAG` of a directory.
     pub fn import(&self, tag: &str, folder: &Path) {
         self.import_with(tag, folder, &[], None);
     }
@@ -88,57 +140,27 @@ impl<'a> Docker<'a> {
         let mut command = Command::new(tool("docker"));
         // The classic builder: the other one is a plugin that few machines of tests have.
         command.env("DOCKER_BUILDKIT", "0").env("HOME", self.workspace.home());
-        command.envs(self.socket.as_ref().map(|socket| ("DOCKER_HOST", socket)));
+        command.envs(self.variables());
         command
-    }
-
-    fn answers(&self) -> bool {
-        outcome(self.workspace, self.command().args(["version", "--format", "{{.Server.Version}}"])).0
-    }
-
-    /// No bridge and no rules of a firewall: nothing of this machine's network is touched.
-    fn launch(&mut self) {
-        let state = tempfile::Builder::new().prefix("ce-").tempdir().expect("a folder for the engine");
-        let at = |name: &str| state.path().join(name);
-        let socket = format!("unix://{}", at("engine.sock").display());
-        let mut command = Command::new(tool("dockerd"));
-        command.args(["--bridge=none", "--iptables=false", "--ip6tables=false", "-H", &socket]);
-        command.arg("--data-root").arg(at("data")).arg("--exec-root").arg(at("exec"));
-        command.arg("--pidfile").arg(at("engine.pid"));
-        let mut guard = Guard::spawn(self.workspace, "dockerd", &mut command);
-        self.socket = Some(socket);
-        let mut ended = false;
-        let ready = wait_until(Duration::from_secs(60), || {
-            ended = !guard.alive();
-            ended || self.answers()
-        }) && !ended;
-        (self.guard, self.state) = (Some(guard), Some(state));
-        assert!(ready, "the container engine does not answer within a minute");
     }
 }
 
 impl Drop for Docker<'_> {
     fn drop(&mut self) {
-        if self.guard.is_none() {
+        if self.engine.is_none() {
             // The engine of this machine keeps nothing of the tests.
             for image in self.images.borrow().iter().rev() {
                 let _ = self.command().args(["rmi", "--force", image]).output();
             }
         }
-        if let Some(mut guard) = self.guard.take() {
-            guard.terminate(Duration::from_secs(30));
-        }
-        if let Some(state) = self.state.take() {
-            unmount_below(state.path());
-        }
     }
 }
 
-/// What an engine that was killed left mounted would keep the workspace from being removed.
-fn unmount_below(folder: &Path) {
+/// What an engine that was killed left mounted would keep its directory from being removed.
+fn unmount_below(directory: &Path) {
     let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let places = table.lines().filter_map(|line| line.split_whitespace().nth(1));
-    let mut below: Vec<&str> = places.filter(|place| Path::new(place).starts_with(folder)).collect();
+    let mut below: Vec<&str> = places.filter(|place| Path::new(place).starts_with(directory)).collect();
     below.reverse();
     for place in below {
         let _ = Command::new("umount").arg("--lazy").arg(place).status();

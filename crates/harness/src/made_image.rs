@@ -5,11 +5,10 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::Workspace;
-use super::case::{CC, DEBOOTSTRAP, DOCKER, DOCKERD, Requirement, tool};
-use super::docker::Docker;
-use super::process::run;
-use super::root;
+use crate::case::{CC, DEBOOTSTRAP, DOCKER, DOCKERD, tool};
+use crate::docker::Docker;
+use crate::process::run;
+use crate::{Requirement, Workspace, root};
 
 /// What making them requires.
 pub const REQUIREMENTS: [Requirement; 9] = [
@@ -68,7 +67,7 @@ pub fn large(workspace: &Workspace, docker: &Docker) {
 
 /// The wheel, unpacked; kept from run to run as roots are.
 fn wheels(workspace: &Workspace) -> PathBuf {
-    root::kept(&format!("wheels-{WHEEL}"), |folder| {
+    root::kept(workspace, &format!("wheels-{WHEEL}"), |folder| {
         let mut command = Command::new(tool("pip"));
         command.args(["install", "--quiet", "--no-deps", "--no-compile", "--only-binary=:all:"]);
         command.args(["--platform", "manylinux2014_x86_64", "--python-version", PYTHON, "--target"]);
@@ -210,7 +209,7 @@ pub fn foreign(workspace: &Workspace, docker: &Docker) {
 
 /// A source of the fixtures.
 fn fixture(name: &str) -> String {
-    format!("{}/registry-tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
+    crate::fixture(name).to_str().expect("the path of a source is text").to_owned()
 }
 
 fn compile(workspace: &Workspace, compiler: &'static str, inputs: &[&str], output: &str, flags: &[&str]) {

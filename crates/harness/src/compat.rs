@@ -1,0 +1,202 @@
+//! Runs of the program under test, and what a case asserts about them.
+
+use std::ffi::{OsStr, OsString};
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::Workspace;
+use crate::process::Program;
+use crate::workspace::end_of;
+
+/// No run takes longer than this: a program that hangs is a fault, not a slow test.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// One run, being prepared.
+pub struct Compat<'a> {
+    workspace: &'a Workspace,
+    program: OsString,
+    arguments: Vec<OsString>,
+    variables: Vec<(String, OsString)>,
+    input: Vec<u8>,
+    deadline: Duration,
+}
+
+/// What a run gave.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// The command as a line, for messages.
+    pub command: String,
+    /// The exit code; `None` for a signal.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl<'a> Compat<'a> {
+    /// A run with these arguments, in the workspace, with a home of its own and no credentials.
+    pub fn new<A: AsRef<OsStr>>(workspace: &'a Workspace, arguments: impl IntoIterator<Item = A>) -> Self {
+        Self {
+            workspace,
+            program: workspace.suite().binary.into(),
+            arguments: arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect(),
+            variables: Vec::new(),
+            input: Vec::new(),
+            deadline: DEADLINE,
+        }
+    }
+
+    /// Another name for the binary.
+    pub fn called(mut self, program: impl Into<OsString>) -> Self {
+        self.program = program.into();
+        self
+    }
+
+    /// More arguments.
+    pub fn with<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+        self
+    }
+
+    /// An environment variable.
+    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.variables.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// What the program reads from standard input.
+    pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
+        self.input = input.into();
+        self
+    }
+
+    /// A tighter deadline than the usual one.
+    pub fn within(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Starts the program and does not wait for it.
+    pub fn start(self) -> Running<'a> {
+        let program = Program::start(&mut self.command(), Some(self.input.clone()), self.deadline);
+        Running { workspace: self.workspace, line: line(&self.arguments), program, deadline: self.deadline }
+    }
+
+    /// Runs the program to its end.
+    pub fn run(self) -> Output {
+        self.start().wait()
+    }
+
+    /// Runs the program, which must succeed.
+    pub fn ok(self) -> Output {
+        self.run().exits(0)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).current_dir(self.workspace.root());
+        command.env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("HOME", self.workspace.home());
+        command.env("XDG_CACHE_HOME", self.workspace.path("cache"));
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
+/// A run that goes on.
+pub struct Running<'a> {
+    workspace: &'a Workspace,
+    line: String,
+    program: Program,
+    deadline: Duration,
+}
+
+impl Running<'_> {
+    /// Sends the program a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.program.signal(signal);
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Panics
+    ///
+    /// If the program has not ended by the deadline.
+    pub fn wait(self) -> Output {
+        let ended = self.program.wait();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let output = Output {
+            command: self.line,
+            code: ended.output.status.code(),
+            stdout: text(&ended.output.stdout),
+            stderr: text(&ended.output.stderr),
+            took: ended.took,
+        };
+        self.workspace.note(output.describe());
+        assert!(ended.in_time, "`compat {}` did not end within {:?}", output.command, self.deadline);
+        output
+    }
+}
+
+impl Output {
+    /// Asserts the exit code.
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "exit code of:\n{}", self.describe());
+        self
+    }
+
+    /// Asserts that both outputs together say something, whatever its case.
+    pub fn says(self, text: &str) -> Self {
+        let all = format!("{}{}", self.stdout, self.stderr).to_lowercase();
+        assert!(all.contains(&text.to_lowercase()), "{text:?} is not said by:\n{}", self.describe());
+        self
+    }
+
+    /// Asserts that at least one of the texts is said.
+    pub fn says_one_of(self, texts: &[&str]) -> Self {
+        let all = format!("{}{}", self.stdout, self.stderr).to_lowercase();
+        let said = texts.iter().any(|text| all.contains(&text.to_lowercase()));
+        assert!(said, "none of {texts:?} is said by:\n{}", self.describe());
+        self
+    }
+
+    /// Asserts that nothing says this.
+    pub fn never_says(self, text: &str) -> Self {
+        let all = format!("{}{}", self.stdout, self.stderr).to_lowercase();
+        assert!(!all.contains(&text.to_lowercase()), "{text:?} is said by:\n{}", self.describe());
+        self
+    }
+
+    /// Asserts the form of a failure: exit code 3, one `error:` line, no panic.
+    pub fn fails_clearly(self) -> Self {
+        let output = self.exits(3);
+        let errors = output.stderr.lines().filter(|line| line.starts_with("error:")).count();
+        assert_eq!(errors, 1, "one `error:` line is expected from:\n{}", output.describe());
+        assert!(!output.stderr.contains("panicked"), "a panic:\n{}", output.describe());
+        output
+    }
+
+    /// Standard output as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("not JSON ({error}):\n{}", self.describe()))
+    }
+
+    fn describe(&self) -> String {
+        let Self { command, code, stdout, stderr, took } = self;
+        let (stdout, stderr) = (end_of(stdout), end_of(stderr));
+        format!("$ compat {command}\n  exit {code:?} after {took:?}\n{stdout}{stderr}")
+    }
+}
+
+fn line(arguments: &[OsString]) -> String {
+    let arguments: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
+    arguments.join(" ")
+}
