@@ -62,6 +62,11 @@ pub enum Obstacle {
     Other(String),
 }
 
+/// What the loader says of a file that is shorter than an ELF header.
+const TOO_SHORT: &str = "file too short";
+/// What the loader says of a file that is no ELF object.
+const NOT_ELF: &str = "invalid ELF header";
+
 /// Why a path gave no object.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum OpenError {
@@ -74,15 +79,19 @@ pub enum OpenError {
     /// The file is known to be unusable; what the loader says of it.
     #[error("{0}")]
     Unusable(String),
+    /// A document says that the file is no object at all, in the loader's words: it is too short for one, or lacks the
+    /// header. Unlike that of the two below, its content cannot be read as a script's.
+    #[error("{0}")]
+    RecordedNotElf(&'static str),
     /// There is something else than a regular file: what glibc says of a folder (its message has the
     /// number, EISDIR).
     #[error("cannot read file data: Error 21")]
     NotRegular,
     /// The file is shorter than an ELF header.
-    #[error("file too short")]
+    #[error("{TOO_SHORT}")]
     TooShort,
     /// The file is no ELF object.
-    #[error("invalid ELF header")]
+    #[error("{NOT_ELF}")]
     NotElf,
     /// The file is an ELF object that cannot be read.
     #[error("{0}")]
@@ -90,6 +99,15 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// What a document says of a file that the loader cannot use, in the loader's words.
+    pub fn recorded(words: &str) -> Self {
+        match words {
+            TOO_SHORT => Self::RecordedNotElf(TOO_SHORT),
+            NOT_ELF => Self::RecordedNotElf(NOT_ELF),
+            other => Self::Unusable(other.to_owned()),
+        }
+    }
+
     fn blocked(obstacle: Obstacle) -> Self {
         Self::Blocked(Blocked { obstacle, in_directory: true })
     }
@@ -409,6 +427,18 @@ pub(super) fn push_component(path: &mut String, name: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_loaders_own_words_say_that_a_recorded_file_is_no_object() {
+        for known in [OpenError::TooShort, OpenError::NotElf] {
+            let recorded = OpenError::recorded(&known.to_string());
+            assert!(matches!(recorded, OpenError::RecordedNotElf(_)), "{recorded:?}");
+            assert_eq!(recorded.to_string(), known.to_string());
+        }
+        for other in ["", "file too short ", "Permission denied"] {
+            assert_eq!(OpenError::recorded(other), OpenError::Unusable(other.to_owned()));
+        }
+    }
 
     #[test]
     fn the_names_of_a_directory_do_not_depend_on_its_order() {

@@ -5,7 +5,7 @@
 //! ([`Problem::ScriptNotFollowed`]). Sources: execve(2), `fs/binfmt_script.c`; [`crate::script`].
 
 use crate::loader::Effect;
-use crate::loader::start::{Depth, interpreter_words, is_no_format, reason_of, start_object};
+use crate::loader::start::{Depth, interpreter_words, reason_of, start_object};
 use crate::loader::{Effort, Environment, Files, Load, OpenError, Problem, Reason, Start};
 use crate::script::{
     ARGUMENTS, Env, EnvKind, OWN_DIRECTORY, ParsedScript, UNKNOWN, is_shell, is_wrapper, parse_script,
@@ -345,7 +345,7 @@ fn is_left_to_shell(path: &str, files: &dyn Files) -> bool {
         Err(OpenError::NotElf | OpenError::TooShort) => {
             files.is_executable(path) && files.read(path).is_ok_and(|data| parse_script(&data).is_none())
         }
-        Err(OpenError::Unusable(words)) => is_no_format(&words),
+        Err(OpenError::RecordedNotElf(_)) => true,
         _ => false,
     }
 }

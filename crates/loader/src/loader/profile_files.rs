@@ -203,7 +203,7 @@ impl Files for ProfileFiles {
     fn open(&self, path: &str) -> Result<Opened, OpenError> {
         let resolved = self.resolve(path)?;
         if let Some(reason) = self.unusable.get(&resolved) {
-            return Err(OpenError::Unusable(reason.clone()));
+            return Err(OpenError::recorded(reason));
         }
         match self.objects.get(&resolved) {
             Some(opened) => Ok(opened.clone()),

@@ -228,7 +228,7 @@ impl Files for ScopeFiles<'_> {
             }
         };
         if let Some(reason) = self.application.unusable.get(&inside) {
-            return Err(OpenError::Unusable(reason.clone()));
+            return Err(OpenError::recorded(reason));
         }
         match self.object(&inside) {
             Some(object) => Ok(object.clone()),

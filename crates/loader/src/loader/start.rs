@@ -120,11 +120,6 @@ pub(super) fn honest(load: Load, files: &dyn Files) -> Load {
     }
 }
 
-/// Whether a document says in these words of the loader that a file is no object at all.
-pub(super) fn is_no_format(words: &str) -> bool {
-    matches!(words, "file too short" | "invalid ELF header")
-}
-
 /// Starts what is at a path.
 pub(super) fn start_object_or_script(
     start: &Start<'_>,
@@ -139,8 +134,7 @@ pub(super) fn start_object_or_script(
             Load::of(Problem::not_executable(start.shown))
         }
         Err(OpenError::NotElf | OpenError::TooShort) => start_script(start, files, environment, Depth::START),
-        // A document has it in the words of the loader, which looks at no script.
-        Err(OpenError::Unusable(words)) if is_no_format(&words) => {
+        Err(OpenError::RecordedNotElf(_)) => {
             let reason = "Exec format error: it has neither an ELF header nor a #! line".into();
             Load::of(Problem::NotAProgram { object: start.shown.to_owned(), reason })
         }
