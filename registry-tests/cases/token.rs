@@ -20,6 +20,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("token::olareg_with_opaque_tokens", &[OLAREG, HTPASSWD], opaque),
         Case::new("token::a_token_that_wears_out_in_a_push_is_renewed", &[], worn_out),
         Case::new("token::the_same_scope_is_asked_for_once", &[], asked_once),
+        Case::new("token::several_sources_of_one_run_ask_once", &[], asked_once_for_several),
         Case::new("token::an_endless_401_ends", &[], endless),
         Case::new("token::a_wrong_password_is_reported", &[], wrong_password),
         Case::new("token::secrets_are_never_shown", &[], secrets),
@@ -78,6 +79,18 @@ fn asked_once(workspace: &Workspace) {
     let requests = registry.requests();
     let tokens = requests.iter().filter(|request| request.target.starts_with("/token")).count();
     assert!(tokens <= 2, "{tokens} tokens in\n{}", lines(&requests));
+}
+
+fn asked_once_for_several(workspace: &Workspace) {
+    let registry = MemoryRegistry::honest();
+    let references = ["1", "2", "3"].map(|tag| format!("{}/demo:{tag}", registry.address()));
+    references.iter().for_each(|reference| drop(push(workspace, reference, "a")));
+    registry.ask_tokens(Tokens { realm: registry.url(), uses: 1_000, password: None });
+    registry.forget();
+    workspace.compat(["check", "--no-cache"]).with(&references).ok();
+    let requests = registry.requests();
+    let tokens = requests.iter().filter(|request| request.target.starts_with("/token")).count();
+    assert_eq!(tokens, 1, "in\n{}", lines(&requests));
 }
 
 /// Tokens that are refused at their first use.
