@@ -37,6 +37,7 @@
 //! it is used. Nothing in here prints: whoever wants to know is an [`Observer`].
 
 #![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::dbg_macro)]
 
 pub mod artifact;

@@ -94,7 +94,7 @@ pub fn is_ignored(signal: i32) -> bool {
 }
 
 /// Whether this program was started with `SIGPIPE` ignored, as what it executes is to be, too.
-pub fn pipe_was_ignored() -> bool {
+pub(crate) fn pipe_was_ignored() -> bool {
     PIPE_IGNORED.load(Ordering::Relaxed)
 }
 

@@ -40,7 +40,7 @@ impl Activity {
 }
 
 /// The sum of what is known.
-pub fn sum(old: Option<u64>, new: Option<u64>) -> Option<u64> {
+pub(crate) fn sum(old: Option<u64>, new: Option<u64>) -> Option<u64> {
     match (old, new) {
         (Some(old), Some(new)) => Some(old.saturating_add(new)),
         (old, new) => old.or(new),

@@ -9,7 +9,7 @@ use super::name::Name;
 
 /// The links that threads are following.
 #[derive(Debug, Default)]
-pub struct Asking {
+pub(crate) struct Asking {
     following: HashMap<u32, Following>,
 }
 
@@ -23,7 +23,7 @@ struct Following {
 
 impl Asking {
     /// The name under which an opened library or executed program was asked for, where that was a link.
-    pub fn name_of(&mut self, event: &Event) -> Option<Name> {
+    pub(crate) fn name_of(&mut self, event: &Event) -> Option<Name> {
         match (event.event, &event.error) {
             (Kind::ReadLink, None) => self.link(event),
             (Kind::Lookup, None) => self.found(event),
@@ -81,12 +81,12 @@ fn is_within(path: &[u8], folder: &[u8]) -> bool {
 }
 
 /// What stands after the last slash.
-pub fn last_part(path: &[u8]) -> &[u8] {
+pub(crate) fn last_part(path: &[u8]) -> &[u8] {
     &path[memchr::memrchr(b'/', path).map_or(0, |slash| slash + 1)..]
 }
 
 /// What stands before the last slash: the folder that a path is in.
-pub fn folder(path: &[u8]) -> &[u8] {
+pub(crate) fn folder(path: &[u8]) -> &[u8] {
     match memchr::memrchr(b'/', path) {
         None | Some(0) => b"/",
         Some(slash) => &path[..slash],

@@ -12,7 +12,7 @@ use super::name::Name;
 
 /// What is kept between events.
 #[derive(Debug)]
-pub struct TextLog {
+pub(crate) struct TextLog {
     started: u64,
     /// Where the command ran.
     folder: Name,
@@ -23,7 +23,7 @@ pub struct TextLog {
 
 impl TextLog {
     /// A log of a run that this is the header of.
-    pub fn new(header: &Header) -> Self {
+    pub(crate) fn new(header: &Header) -> Self {
         let folder = if header.folder.0.is_empty() { Name::from(&b"/"[..]) } else { header.folder.clone() };
         Self { started: header.started, folder, begun: false, told: HashSet::new() }
     }
@@ -33,7 +33,7 @@ impl TextLog {
     /// # Errors
     ///
     /// Those of `out`.
-    pub fn event(&mut self, out: &mut impl Write, event: &Event) -> io::Result<()> {
+    pub(crate) fn event(&mut self, out: &mut impl Write, event: &Event) -> io::Result<()> {
         let word = match (event.event, event.open) {
             (Kind::Lookup, _) => "Lookup",
             // Its readers pair a close with an open, also after a creation.
@@ -71,7 +71,7 @@ impl TextLog {
     /// # Errors
     ///
     /// Those of `out`.
-    pub fn complete(&self, out: &mut impl Write, t: u64) -> io::Result<()> {
+    pub(crate) fn complete(&self, out: &mut impl Write, t: u64) -> io::Result<()> {
         let nanoseconds = self.started.saturating_add(t);
         let stamp = date_and_time(nanoseconds / 1_000_000_000);
         write!(out, "{stamp} recorder.go:1: {nanoseconds:>19} {:>10} ", "Complete")?;

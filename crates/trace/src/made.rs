@@ -3,7 +3,7 @@
 use compat_trace::{Reader, Survey};
 
 /// A whole recording: an event every 1000 ns, of process and thread 1, that executes `/bin/app`.
-pub fn recording(events: &[&str]) -> Vec<u8> {
+pub(crate) fn recording(events: &[&str]) -> Vec<u8> {
     let mut text = String::from(
         r#"{"compat_recording":1,"command":["app"],"folder":"/","host":"node1","kernel":"6.12","started":0}"#,
     );
@@ -32,7 +32,7 @@ fn event(t: u64, line: &str) -> String {
 }
 
 /// What recordings touched together.
-pub fn survey(recordings: &[&[&str]]) -> Survey {
+pub(crate) fn survey(recordings: &[&[&str]]) -> Survey {
     let mut survey = Survey::default();
     for (number, events) in recordings.iter().enumerate() {
         let bytes = recording(events);

@@ -96,7 +96,7 @@ fn facts(survey: &Survey, process: &Process) -> ProcessFacts {
 }
 
 /// The ranks in the order of their numbers; none if no recording is of a parallel job.
-pub fn ranks(survey: &Survey) -> Vec<RankFacts> {
+pub(crate) fn ranks(survey: &Survey) -> Vec<RankFacts> {
     let mut ranks: BTreeMap<u32, RankFacts> = BTreeMap::new();
     for process in &survey.processes {
         let Some(rank) = process.rank else { continue };

@@ -27,14 +27,14 @@ use super::{Mounted, Task, mount_table::Mount, walk};
 use compat_sys::SignalSet;
 
 /// The ends of the pipes that the command's process holds.
-pub struct Pipes {
+pub(super) struct Pipes {
     pub server: PipeWriter,
     pub answer: PipeReader,
     pub report: PipeWriter,
 }
 
 /// Becomes the command, or reports why not; does not come back.
-pub fn run(start: Start<'_>, mut pipes: Pipes, supervisor: Pid) -> ! {
+pub(super) fn run(start: Start<'_>, mut pipes: Pipes, supervisor: Pid) -> ! {
     let report = match become_task(start, &mut pipes, supervisor) {
         Ok(error) => Report::NotExecuted(error),
         Err(error) => Report::Failed(error),
@@ -96,7 +96,7 @@ fn wait(pipes: &mut Pipes, before: &SignalSet) -> ! {
 }
 
 /// Becomes a rank's command in a mirror that is there, or reports why not; does not come back.
-pub fn join(
+pub(super) fn join(
     command: &[OsString],
     folder: &Path,
     invitation: &mut Invitation,

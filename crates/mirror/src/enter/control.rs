@@ -9,7 +9,7 @@ use super::error::Error;
 
 /// To the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Message {
+pub(super) enum Message {
     /// The volume of this number is mounted.
     Mounted(u32),
     /// The process of this number executes the command as soon as it is answered.
@@ -28,7 +28,7 @@ impl Message {
     /// # Errors
     ///
     /// Where nobody reads any more.
-    pub fn send(self, pipe: &mut impl Write) -> io::Result<()> {
+    pub(super) fn send(self, pipe: &mut impl Write) -> io::Result<()> {
         let (kind, first, second) = match self {
             Self::Mounted(volume) => (b'm', volume, 0),
             Self::Begin(process) => (b'b', process, 0),
@@ -47,7 +47,7 @@ impl Message {
     /// # Errors
     ///
     /// Those of read(2).
-    pub fn receive(pipe: &mut impl Read) -> io::Result<Option<Self>> {
+    pub(super) fn receive(pipe: &mut impl Read) -> io::Result<Option<Self>> {
         let mut bytes = [0; 9];
         match pipe.read_exact(&mut bytes) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
@@ -67,7 +67,7 @@ impl Message {
 
 /// Why the command was not executed: of its process, or of the server.
 #[derive(Debug)]
-pub enum Report {
+pub(super) enum Report {
     /// The mirror could not be made.
     Failed(Error),
     /// The program could not be executed.
@@ -80,7 +80,7 @@ impl Report {
     /// # Errors
     ///
     /// Where nobody reads any more.
-    pub fn send(&self, pipe: &mut impl Write) -> io::Result<()> {
+    pub(super) fn send(&self, pipe: &mut impl Write) -> io::Result<()> {
         let nothing = PathBuf::new();
         let (kind, path, error) = match self {
             Self::Failed(Error::Mount { place, source }) => (b'm', place, source),
@@ -104,7 +104,7 @@ impl Report {
     /// # Errors
     ///
     /// Those of read(2).
-    pub fn receive(pipe: &mut impl Read) -> io::Result<Option<Self>> {
+    pub(super) fn receive(pipe: &mut impl Read) -> io::Result<Option<Self>> {
         let mut bytes = Vec::new();
         pipe.read_to_end(&mut bytes)?;
         let Some((kind, rest)) = bytes.split_first() else { return Ok(None) };

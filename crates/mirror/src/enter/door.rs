@@ -59,7 +59,7 @@ impl Gate {
 }
 
 /// The lead's side while the mirror is there.
-pub struct Door {
+pub(super) struct Door {
     /// Given up when nobody is let in any more.
     _post: Post,
     shared: Arc<Shared>,
@@ -101,7 +101,7 @@ impl Door {
     /// # Errors
     ///
     /// Where the namespace cannot be opened or no thread be started.
-    pub fn open(gate: Gate, to_server: PipeWriter, answer: PipeReader) -> io::Result<Self> {
+    pub(super) fn open(gate: Gate, to_server: PipeWriter, answer: PipeReader) -> io::Result<Self> {
         let open = |path, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
         let user = open("/proc/self/ns/user", OFlags::RDONLY)?;
         // What is mounted over `/` is reached through the name above it.
@@ -123,7 +123,7 @@ impl Door {
 
     /// Whether all ranks have come and ended, or none is to be expected any more; nobody comes in then.
     /// `since` keeps when it was asked first.
-    pub fn is_quiet(&self, since: &mut Option<Instant>, service: &mut dyn Service) -> bool {
+    pub(super) fn is_quiet(&self, since: &mut Option<Instant>, service: &mut dyn Service) -> bool {
         let waited = since.get_or_insert_with(Instant::now).elapsed();
         let mut ranks = self.shared.ranks();
         let came = u32::try_from(ranks.came.len()).unwrap_or(u32::MAX).saturating_add(1);

@@ -14,7 +14,7 @@ use compat_sys::{Received, SignalSet};
 const STOPPING: [i32; 4] = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU, libc::SIGCONT];
 
 /// The signals that are waited for: they are the command's business, or tell of it.
-pub fn signals() -> SignalSet {
+pub(super) fn signals() -> SignalSet {
     let others = [libc::SIGCHLD, libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM];
     SignalSet::of(&[&ENDING[..], &others, &STOPPING].concat())
 }
@@ -25,7 +25,7 @@ fn pending() -> Option<Received> {
 }
 
 /// The children of this process that matter.
-pub struct Family {
+pub(super) struct Family {
     pub command: Pid,
     /// The mirror's server, while it lives; a rank that joined has none.
     pub server: Option<Pid>,
@@ -48,14 +48,14 @@ pub struct Family {
 /// # Errors
 ///
 /// Those of prctl(2).
-pub fn adopt() -> Result<Vec<Pid>, std::io::Error> {
+pub(super) fn adopt() -> Result<Vec<Pid>, std::io::Error> {
     set_child_subreaper(Some(getpid()))?;
     Ok(inside::children())
 }
 
 impl Family {
     /// A command that has just been started.
-    pub fn new(command: Pid, server: Option<Pid>, earlier: Vec<Pid>) -> Self {
+    pub(super) fn new(command: Pid, server: Option<Pid>, earlier: Vec<Pid>) -> Self {
         Self {
             command,
             server,
@@ -69,7 +69,7 @@ impl Family {
     }
 
     /// Takes in what has ended or stopped; tells whether the command has ended and left nothing.
-    pub fn reap(&mut self) -> bool {
+    pub(super) fn reap(&mut self) -> bool {
         self.reap_all();
         self.code.is_some() && self.nothing_left()
     }
@@ -116,7 +116,7 @@ impl Family {
     }
 
     /// Whether the server has ended; it is not waited for.
-    pub fn server_ended(&mut self) -> bool {
+    pub(super) fn server_ended(&mut self) -> bool {
         if let Some(server) = self.server
             && !matches!(waitpid(Some(server), WaitOptions::NOHANG), Ok(None))
         {
@@ -126,7 +126,7 @@ impl Family {
     }
 
     /// Waits for the server, and tells whether it ended well.
-    pub fn server_done(&mut self) -> bool {
+    pub(super) fn server_done(&mut self) -> bool {
         let Some(server) = self.server.take() else { return false };
         loop {
             match waitpid(Some(server), WaitOptions::empty()) {
@@ -139,7 +139,7 @@ impl Family {
 
     /// A signal has come. One that somebody sent to this process is meant for the command; the kernel's, on
     /// behalf of a terminal, the command gets itself, but for the hang-up, which only the session's leader gets.
-    pub fn take(&mut self, received: Received) {
+    pub(super) fn take(&mut self, received: Received) {
         let Received { signal, sent } = received;
         let sent = sent || (signal == libc::SIGHUP && getsid(None) == Ok(getpid()));
         let Some(named) = Signal::from_named_raw(signal) else { return };
@@ -155,17 +155,17 @@ impl Family {
     }
 
     /// Whether this signal, coming before there is a command, leaves things as they are.
-    pub fn is_harmless(&self, signal: i32) -> bool {
+    pub(super) fn is_harmless(&self, signal: i32) -> bool {
         signal == libc::SIGCHLD || STOPPING.contains(&signal) || self.request.ignores(signal)
     }
 
     /// Whether the end of the run is asked for.
-    pub fn is_asked_to_end(&self) -> bool {
+    pub(super) fn is_asked_to_end(&self) -> bool {
         self.request.is_for_end(self.code)
     }
 
     /// Kills the command and what descends from it, and waits until all is gone.
-    pub fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         let deadline = Instant::now() + inside::PATIENCE;
         while !self.reap() && Instant::now() < deadline {
             let spared: Vec<Pid> = self.earlier.iter().copied().chain(self.server).collect();
@@ -175,7 +175,7 @@ impl Family {
     }
 
     /// Ends what the command has left behind, where an end was asked for; it is waited for otherwise.
-    pub fn end_leftovers(&self) {
+    pub(super) fn end_leftovers(&self) {
         if self.code.is_some() && self.is_asked_to_end() {
             let spared: Vec<Pid> = self.earlier.iter().copied().chain(self.server).collect();
             inside::end_children(&spared);

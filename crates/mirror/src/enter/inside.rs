@@ -13,31 +13,31 @@ use super::mount_table::{Device, parse_all};
 use super::status::Status;
 
 /// How long processes may take to vanish once they are killed.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long those whom an end was asked of may take before they are killed.
 const COURTESY: Duration = Duration::from_secs(5);
 
 /// Who is inside, as a process of this mount namespace finds out.
 #[derive(Clone, Debug)]
-pub struct Inside {
+pub(super) struct Inside {
     /// The devices that were mounted here before the mirror was: they stay so, and are others'.
     earlier: Vec<Device>,
 }
 
 impl Inside {
     /// `table` has the mounts of the namespace before the mirror is made.
-    pub fn new(table: &[u8]) -> Self {
+    pub(super) fn new(table: &[u8]) -> Self {
         Self { earlier: parse_all(table).iter().map(|mount| mount.device).collect() }
     }
 
     /// Kills everybody inside but this process and those in `spared`, and waits until they are gone.
-    pub fn end_all(&self, spared: &[Pid]) {
+    pub(super) fn end_all(&self, spared: &[Pid]) {
         kill_all(|| self.others(spared));
     }
 
     /// The processes inside but this one and those in `spared`.
-    pub fn others(&self, spared: &[Pid]) -> Vec<Pid> {
+    pub(super) fn others(&self, spared: &[Pid]) -> Vec<Pid> {
         let Ok(own) = fs::read_link("/proc/self/ns/mnt") else { return Vec::new() };
         let shares =
             |pid: Pid| look(pid, |of| fs::read_link(of.join("ns/mnt"))).is_ok_and(|there| there == own);
@@ -55,19 +55,19 @@ impl Inside {
 }
 
 /// Kills what descends from this process but for those in `spared` and what they have started.
-pub fn end_children(spared: &[Pid]) {
+pub(super) fn end_children(spared: &[Pid]) {
     for child in children().into_iter().filter(|pid| !spared.contains(pid)) {
         let _ = kill_process(child, Signal::KILL);
     }
 }
 
 /// Kills those that `find` finds, and waits until they are gone.
-pub fn kill_all(find: impl Fn() -> Vec<Pid>) {
+pub(super) fn kill_all(find: impl Fn() -> Vec<Pid>) {
     end(Signal::KILL, PATIENCE, find);
 }
 
 /// Asks those that `find` finds to end, and kills them where they do not.
-pub fn ask_to_end(find: impl Fn() -> Vec<Pid>) {
+pub(super) fn ask_to_end(find: impl Fn() -> Vec<Pid>) {
     end(Signal::TERM, COURTESY, &find);
     kill_all(find);
 }
@@ -141,7 +141,7 @@ fn look<T>(pid: Pid, ask: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
 }
 
 /// The processes whose root is on one of these devices, but for this one and those in `spared`.
-pub fn rooted_in(devices: &[Device], spared: &[Pid]) -> Vec<Pid> {
+pub(super) fn rooted_in(devices: &[Device], spared: &[Pid]) -> Vec<Pid> {
     let inside = |pid: &Pid| !is_kept(*pid, spared) && is_rooted_in(*pid, devices);
     processes().into_iter().filter(inside).collect()
 }
@@ -163,7 +163,7 @@ fn is_kept(pid: Pid, spared: &[Pid]) -> bool {
 }
 
 /// All processes that are to be seen.
-pub fn processes() -> Vec<Pid> {
+pub(super) fn processes() -> Vec<Pid> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     numbers.filter_map(Pid::from_raw).collect()
@@ -174,7 +174,7 @@ pub fn processes() -> Vec<Pid> {
 /// The kernel's own list (`/proc/PID/task/TID/children`, proc_tid_children(5)) is said to be unreliable
 /// while children vanish. Those of this process vanish when it asks for them, and not while it reads; new
 /// ones are added at the end. Kernels are built without it, too: then every process is looked at.
-pub fn children() -> Vec<Pid> {
+pub(super) fn children() -> Vec<Pid> {
     children_of_threads().unwrap_or_else(|| {
         let own = std::process::id() as i32;
         let is_child = |pid: &Pid| Status::of(*pid).is_some_and(|status| status.parent == own);

@@ -6,7 +6,7 @@ use rustix::process::{Pid, getpid};
 use super::status::Status;
 
 /// Whether this process is to stop as the command has; `whole_job` where a terminal has stopped all of the job.
-pub fn stops(whole_job: bool) -> bool {
+pub(super) fn stops(whole_job: bool) -> bool {
     let of = |process: i32| Status::of(Pid::from_raw(process)?);
     let own = getpid().as_raw_nonzero().get();
     of(own).is_some_and(|status| is_watched(own, status, whole_job, of))

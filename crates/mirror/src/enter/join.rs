@@ -119,7 +119,7 @@ fn ask(mut stream: UnixStream, rank: u32, limit: Duration) -> Result<Option<Invi
 }
 
 /// Why the process at the other end is not to be believed.
-pub fn fault_of(peer: compat_sys::Peer, own: u32) -> Option<String> {
+pub(super) fn fault_of(peer: compat_sys::Peer, own: u32) -> Option<String> {
     match peer {
         compat_sys::Peer { user, .. } if user != own || is_of_several(user) => {
             Some(format!("is of another user ({user})"))

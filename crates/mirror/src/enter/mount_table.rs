@@ -3,11 +3,11 @@
 use rustix::mount::MountFlags;
 
 /// A device's major and minor number.
-pub type Device = (u32, u32);
+pub(super) type Device = (u32, u32);
 
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mount {
+pub(super) struct Mount {
     /// Its number, and that of the mount that it lies in.
     pub number: u64,
     pub parent: u64,
@@ -30,7 +30,7 @@ pub struct Mount {
 /// Reads a table: what can be reached from the root, parents before what is mounted in them.
 ///
 /// Lines that are not understood are passed over: the kernel may add to them.
-pub fn parse(table: &[u8]) -> Vec<Mount> {
+pub(super) fn parse(table: &[u8]) -> Vec<Mount> {
     let mounts = parse_all(table);
     let root = mounts.iter().find(|mount| {
         mount.place == b"/"
@@ -44,7 +44,7 @@ pub fn parse(table: &[u8]) -> Vec<Mount> {
 }
 
 /// Reads a table: all that is mounted, also under other mounts, in the table's order.
-pub fn parse_all(table: &[u8]) -> Vec<Mount> {
+pub(super) fn parse_all(table: &[u8]) -> Vec<Mount> {
     table.split(|byte| *byte == b'\n').filter_map(parse_line).collect()
 }
 
@@ -84,7 +84,7 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
 }
 
 /// Whether `place` is `folder` or something in it.
-pub fn lies_in(place: &[u8], folder: &[u8]) -> bool {
+pub(super) fn lies_in(place: &[u8], folder: &[u8]) -> bool {
     let Some(rest) = place.strip_prefix(folder) else { return false };
     rest.is_empty() || rest.starts_with(b"/") || folder == b"/"
 }

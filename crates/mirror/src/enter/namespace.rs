@@ -20,7 +20,7 @@ pub enum Users {
 
 /// What [`enter`] has made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entered {
+pub(super) struct Entered {
     pub users: Users,
     /// Whether a user namespace had to be made, from which nothing can be mounted outside.
     pub as_user: bool,
@@ -32,7 +32,7 @@ pub struct Entered {
 /// # Errors
 ///
 /// Where neither is allowed.
-pub fn enter() -> Result<Entered, Error> {
+pub(super) fn enter() -> Result<Entered, Error> {
     let entered = match compat_sys::unshare_mounts(false) {
         Ok(()) => {
             if let Some(name) = capability::missing(capability::TO_ENTER).first() {

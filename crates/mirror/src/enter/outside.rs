@@ -35,7 +35,7 @@ const PROCESS: &str = "/proc";
 
 /// A mount namespace, and the root that a process has in it.
 #[derive(Debug)]
-pub struct Namespace {
+pub(super) struct Namespace {
     mounts: OwnedFd,
     root: OwnedFd,
 }
@@ -46,7 +46,7 @@ impl Namespace {
     /// # Errors
     ///
     /// Those of open(2).
-    pub fn current() -> io::Result<Self> {
+    pub(super) fn current() -> io::Result<Self> {
         let open = |path, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
         Ok(Self { mounts: open("/proc/self/ns/mnt", OFlags::RDONLY)?, root: open("/", OFlags::PATH)? })
     }
@@ -56,7 +56,7 @@ impl Namespace {
     /// # Errors
     ///
     /// Those of setns(2) and chroot(2).
-    pub fn enter(&self) -> io::Result<()> {
+    pub(super) fn enter(&self) -> io::Result<()> {
         use std::os::fd::AsFd as _;
         move_into_link_name_space(self.mounts.as_fd(), Some(LinkNameSpaceType::Mount))?;
         fchdir(&self.root)?;
@@ -66,7 +66,7 @@ impl Namespace {
 
 /// The directory, and the namespace that it is in.
 #[derive(Debug)]
-pub struct Outside {
+pub(super) struct Outside {
     namespace: Namespace,
     /// Where it was when it was opened.
     place: PathBuf,
@@ -99,7 +99,7 @@ impl Outside {
     ///
     /// Where it can be no place for a mirror: it is no directory, is not empty, something is mounted on it, or
     /// somebody else may have put it where everybody may write.
-    pub fn new(place: &Path, namespace: Namespace, table: &[u8]) -> Result<Self, Error> {
+    pub(super) fn new(place: &Path, namespace: Namespace, table: &[u8]) -> Result<Self, Error> {
         let failed = |source| Error::MountPath { path: place.to_owned(), source };
         let spot = Spot::open(place).map_err(failed)?;
         let (place, left) = (spot.place().map_err(failed)?, AtomicBool::new(false));
@@ -123,12 +123,12 @@ impl Outside {
     }
 
     /// Where it was when it was opened.
-    pub fn place(&self) -> &Path {
+    pub(super) fn place(&self) -> &Path {
         &self.place
     }
 
     /// The directory below the mirror.
-    pub fn folder(&self) -> &OwnedFd {
+    pub(super) fn folder(&self) -> &OwnedFd {
         &self.spot.folder
     }
 
@@ -137,7 +137,7 @@ impl Outside {
     /// # Errors
     ///
     /// `ESTALE` where the directory's name leads elsewhere by now.
-    pub fn root(&self) -> io::Result<OwnedFd> {
+    pub(super) fn root(&self) -> io::Result<OwnedFd> {
         let root = self.spot.open_name()?;
         let stat = walk::look(&root)?;
         let device = (stat.stx_dev_major, stat.stx_dev_minor);
@@ -153,7 +153,7 @@ impl Outside {
     /// # Errors
     ///
     /// `ESTALE` where it is another one.
-    pub fn find(&self, place: &[u8], known: &OwnedFd) -> io::Result<OwnedFd> {
+    pub(super) fn find(&self, place: &[u8], known: &OwnedFd) -> io::Result<OwnedFd> {
         let found = walk::open(&self.namespace.root, place)?;
         let of = |file: &OwnedFd| walk::look(file).map(|stat| walk::identity(&stat));
         if of(&found)? == of(known)? { Ok(found) } else { Err(io::Error::from_raw_os_error(libc::ESTALE)) }
@@ -164,12 +164,12 @@ impl Outside {
     /// # Errors
     ///
     /// Those of setns(2) and chroot(2).
-    pub fn enter(&self) -> io::Result<()> {
+    pub(super) fn enter(&self) -> io::Result<()> {
         self.namespace.enter()
     }
 
     /// What is shown as the source of the mounts there.
-    pub fn mark(&self) -> &str {
+    pub(super) fn mark(&self) -> &str {
         &self.mark
     }
 
@@ -179,7 +179,7 @@ impl Outside {
     /// # Errors
     ///
     /// `EBUSY` where it lies on something that is mounted there.
-    pub fn assert_first(&self) -> io::Result<()> {
+    pub(super) fn assert_first(&self) -> io::Result<()> {
         let mounts = parse_all(&fs::read("/proc/thread-self/mountinfo")?);
         let below = |mount: &Mount| {
             mounts.iter().any(|other| other.number == mount.parent && other.place == mount.place)
@@ -203,7 +203,7 @@ impl Outside {
 
     /// The processes that have the mirror as their root, entered by chroot(2), but for this one and those in
     /// `spared`.
-    pub fn inhabitants(&self, spared: &[Pid]) -> Vec<Pid> {
+    pub(super) fn inhabitants(&self, spared: &[Pid]) -> Vec<Pid> {
         self.there(|| {
             let devices = self.own_mounts()?.iter().map(|mount| mount.device).collect::<Vec<Device>>();
             Ok(inside::rooted_in(&devices, spared))
@@ -212,7 +212,7 @@ impl Outside {
     }
 
     /// Kills those who have the mirror as their root, and waits until they are gone.
-    pub fn end_all(&self) {
+    pub(super) fn end_all(&self) {
         inside::kill_all(|| self.inhabitants(&[]));
     }
 
@@ -221,7 +221,7 @@ impl Outside {
     /// # Errors
     ///
     /// Where the mirror is still mounted there; the directory is left then.
-    pub fn leave(&self) -> io::Result<()> {
+    pub(super) fn leave(&self) -> io::Result<()> {
         if self.left.load(Ordering::Acquire) {
             return Ok(());
         }
@@ -238,7 +238,7 @@ impl Outside {
     }
 
     /// Removes the directory where it was made here and nothing was mounted.
-    pub fn discard(&self) {
+    pub(super) fn discard(&self) {
         self.spot.remove();
         self.left.store(true, Ordering::Release);
     }

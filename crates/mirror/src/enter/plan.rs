@@ -37,13 +37,13 @@ const THROUGH: &[&str] = &["/proc", "/dev", "/sys", "/run"];
 
 /// The mounts in the order in which they are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub(super) struct Plan {
     pub steps: Vec<Step>,
 }
 
 /// One mount of the mirror.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(super) enum Step {
     /// A volume that is mirrored.
     Mirror(Mount),
     /// A volume that is the directory of one that is mirrored before, at this place, too.
@@ -55,7 +55,7 @@ pub enum Step {
 impl Plan {
     /// The plan for a mount table. `sockets` are further folders to bind; those that are not there are
     /// left out by `exists`.
-    pub fn new(table: &[u8], sockets: &[PathBuf], exists: impl Fn(&[u8]) -> bool) -> Self {
+    pub(super) fn new(table: &[u8], sockets: &[PathBuf], exists: impl Fn(&[u8]) -> bool) -> Self {
         let mut mounts = parse(table);
         let mirrors: Vec<Vec<u8>> =
             mounts.iter().filter(|mount| is_mirror(mount)).map(|mount| mount.place.clone()).collect();
@@ -82,7 +82,7 @@ impl Plan {
     }
 
     /// Takes out volumes, but for those that are `wanted`.
-    pub fn retain_mirrors(&mut self, mut wanted: impl FnMut(&Mount) -> bool) {
+    pub(super) fn retain_mirrors(&mut self, mut wanted: impl FnMut(&Mount) -> bool) {
         self.steps.retain(|step| match step {
             Step::Mirror(mount) => wanted(mount),
             Step::Again { .. } | Step::Bind(_) => true,
@@ -90,7 +90,7 @@ impl Plan {
     }
 
     /// Takes out what is bound, but for the places that are `wanted`.
-    pub fn retain_bound(&mut self, mut wanted: impl FnMut(&[u8]) -> bool) {
+    pub(super) fn retain_bound(&mut self, mut wanted: impl FnMut(&[u8]) -> bool) {
         self.steps.retain(|step| match step {
             Step::Mirror(_) | Step::Again { .. } => true,
             Step::Bind(place) => wanted(place),
@@ -98,7 +98,7 @@ impl Plan {
     }
 
     /// The volume of this mount becomes one with that of another mount, after which it is made.
-    pub fn join(&mut self, number: u64, first: u64) {
+    pub(super) fn join(&mut self, number: u64, first: u64) {
         let at = |steps: &[Step], number: u64| {
             steps.iter().position(|step| matches!(step, Step::Mirror(mount) if mount.number == number))
         };
@@ -111,7 +111,7 @@ impl Plan {
     }
 
     /// The further places of a volume.
-    pub fn places_of(&self, first: &Mount) -> Vec<Vec<u8>> {
+    pub(super) fn places_of(&self, first: &Mount) -> Vec<Vec<u8>> {
         let places = self.steps.iter().filter_map(|step| match step {
             Step::Again { mount, first: place } if *place == first.place => Some(mount.place.clone()),
             _ => None,
@@ -120,12 +120,12 @@ impl Plan {
     }
 
     /// The volumes that are mirrored, in the order in which they are mounted.
-    pub fn mirrors(&self) -> impl Iterator<Item = &Mount> {
+    pub(super) fn mirrors(&self) -> impl Iterator<Item = &Mount> {
         self.steps.iter().filter_map(|step| if let Step::Mirror(mount) = step { Some(mount) } else { None })
     }
 
     /// What is bound.
-    pub fn bound(&self) -> impl Iterator<Item = &[u8]> {
+    pub(super) fn bound(&self) -> impl Iterator<Item = &[u8]> {
         self.steps.iter().filter_map(|step| if let Step::Bind(place) = step { Some(&**place) } else { None })
     }
 }
@@ -135,7 +135,7 @@ impl Plan {
 const MIRROR: &[u8] = b"fuse.compat";
 
 /// Whether this is a mirror that is mounted where others reach it, of this run or of another.
-pub fn is_mirror(mount: &Mount) -> bool {
+pub(super) fn is_mirror(mount: &Mount) -> bool {
     mount.kind == MIRROR
 }
 
@@ -144,7 +144,7 @@ fn is_kernels(mount: &Mount) -> bool {
 }
 
 /// How deep the file system is stacked, as FUSE passthrough counts.
-pub fn depth_of(mount: &Mount) -> u32 {
+pub(super) fn depth_of(mount: &Mount) -> u32 {
     if matches!(&*mount.kind, b"overlay" | b"ecryptfs" | b"aufs") { 2 } else { 1 }
 }
 

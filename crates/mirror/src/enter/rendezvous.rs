@@ -148,7 +148,7 @@ impl Drop for Post {
 /// # Errors
 ///
 /// Where a directory that is to be this user's alone is not.
-pub fn connect(directories: &Directories, meeting: &str) -> Result<Option<UnixStream>, Error> {
+pub(super) fn connect(directories: &Directories, meeting: &str) -> Result<Option<UnixStream>, Error> {
     let mut found = directories.for_guest()?.into_iter();
     Ok(found.find_map(|directory| UnixStream::connect(socket(&directory, meeting)).ok()))
 }
@@ -193,7 +193,7 @@ fn shown(directory: &OwnedFd) -> PathBuf {
 
 /// Whether this number of a user may stand for several: for all that a user namespace has no number for. The lead
 /// of an ordinary user is in one that knows that user alone.
-pub fn is_of_several(user: u32) -> bool {
+pub(super) fn is_of_several(user: u32) -> bool {
     let overflow = std::fs::read_to_string("/proc/sys/kernel/overflowuid").ok();
     user == overflow.and_then(|number| number.trim().parse().ok()).unwrap_or(OVERFLOW)
 }

@@ -3,13 +3,13 @@
 use compat_sys::Received;
 
 /// The signals that ask for an end.
-pub const ENDING: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
+pub(super) const ENDING: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
 
 /// What was asked of this process.
 ///
 /// What somebody has sent to it asks for the end. The kernel's, on behalf of a terminal, the command gets, too, and
 /// may handle: it asks for an end where the command is ended by it, or has ended before it came.
-pub struct Request {
+pub(super) struct Request {
     /// The signals that this process was started to ignore: they are queued all the same where they are blocked.
     ignored: Vec<i32>,
     asked: bool,
@@ -19,7 +19,7 @@ pub struct Request {
 
 impl Request {
     /// Nothing was asked yet, of a process that ignores what it was started to ignore.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::ignoring(ENDING.into_iter().filter(|signal| compat_sys::is_ignored(*signal)).collect())
     }
 
@@ -28,12 +28,12 @@ impl Request {
     }
 
     /// Whether this signal leaves things as they are.
-    pub fn ignores(&self, signal: i32) -> bool {
+    pub(super) fn ignores(&self, signal: i32) -> bool {
         self.ignored.contains(&signal)
     }
 
     /// A signal has come; `alone` where no command got it, too, that could handle it.
-    pub fn take(&mut self, Received { signal, sent }: Received, alone: bool) {
+    pub(super) fn take(&mut self, Received { signal, sent }: Received, alone: bool) {
         if !ENDING.contains(&signal) || self.ignores(signal) {
             return;
         }
@@ -45,7 +45,7 @@ impl Request {
     }
 
     /// Whether the end is asked for, where the command has ended with this code.
-    pub fn is_for_end(&self, code: Option<i32>) -> bool {
+    pub(super) fn is_for_end(&self, code: Option<i32>) -> bool {
         self.asked || code.is_some_and(|code| self.shared.iter().any(|signal| code == 128 + signal))
     }
 }

@@ -14,7 +14,7 @@ use super::outside::Outside;
 use super::{End, Mounted, Service};
 
 /// The ends of the pipes that the server holds.
-pub struct Pipes {
+pub(super) struct Pipes {
     pub control: PipeReader,
     /// To the command's process.
     pub answer: PipeWriter,
@@ -23,11 +23,11 @@ pub struct Pipes {
 }
 
 /// What the server tells of itself, once: that it has begun.
-pub const BEGUN: &[u8] = b"begun";
+pub(super) const BEGUN: &[u8] = b"begun";
 
 /// Serves until all has ended; does not come back. Signals that end others are blocked here: the server
 /// goes when nobody needs it any more.
-pub fn run(
+pub(super) fn run(
     volumes: Vec<Mounted>,
     mut pipes: Pipes,
     (inside, outside): (&Inside, Option<&Outside>),

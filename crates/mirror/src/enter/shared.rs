@@ -12,7 +12,7 @@ use super::walk;
 
 /// Takes the volumes out of the plan that are the directory of another one, and out of `roots`, which are in its order.
 /// `all` are all mounts.
-pub fn join(plan: &mut Plan, roots: &mut Vec<OwnedFd>, all: &[Mount]) {
+pub(super) fn join(plan: &mut Plan, roots: &mut Vec<OwnedFd>, all: &[Mount]) {
     let mounts: Vec<Mount> = plan.mirrors().cloned().collect();
     let firsts: Vec<Option<usize>> = (0..mounts.len()).map(|at| first_of(&mounts, all, at)).collect();
     let is_same = |at: usize, first: usize| is_same_directory(&roots[at], &roots[first]);

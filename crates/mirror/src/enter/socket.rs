@@ -16,7 +16,7 @@ const KNOWN: &[&str] = &["/tmp/.X11-unix", "/tmp/.ICE-unix"];
 
 /// One directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Folder {
+pub(super) struct Folder {
     pub place: PathBuf,
     /// What it is, wherever its name leads later.
     pub identity: walk::Identity,
@@ -24,7 +24,7 @@ pub struct Folder {
 
 /// Those that are there: the known ones, and those that the environment names (a user's run-time directory, the
 /// agent's).
-pub fn folders() -> Vec<Folder> {
+pub(super) fn folders() -> Vec<Folder> {
     let known = KNOWN.iter().map(PathBuf::from);
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let agent = std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from);
@@ -44,7 +44,7 @@ fn look(place: PathBuf) -> Option<Folder> {
 }
 
 /// Whether what was opened at a place may be bound: what was looked at there still is it.
-pub fn is_same(folders: &[Folder], place: &[u8], stat: &Statx) -> bool {
+pub(super) fn is_same(folders: &[Folder], place: &[u8], stat: &Statx) -> bool {
     let place = Path::new(OsStr::from_bytes(place));
     let known = folders.iter().find(|folder| folder.place == place);
     known.is_none_or(|folder| folder.identity == walk::identity(stat))

@@ -6,7 +6,7 @@ use rustix::process::Pid;
 
 /// Some of the fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Status {
+pub(crate) struct Status {
     /// `Z` for one that has ended and is not waited for yet, `T` for a stopped one, and so on.
     pub state: char,
     /// Numbers of processes; 0 where that one cannot be seen.
@@ -23,7 +23,7 @@ pub struct Status {
 
 impl Status {
     /// Asks for it; nothing where there is no such process.
-    pub fn of(pid: Pid) -> Option<Self> {
+    pub(crate) fn of(pid: Pid) -> Option<Self> {
         parse(&fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?)
     }
 }

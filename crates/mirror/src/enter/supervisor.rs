@@ -20,7 +20,7 @@ use super::{Mounted, Options, Outcome, Ready, Service, Task, child, server};
 use compat_sys::SignalSet;
 
 /// What the three processes start from.
-pub struct Start<'a> {
+pub(super) struct Start<'a> {
     pub options: &'a Options,
     pub folder: &'a Path,
     pub plan: &'a Plan,
@@ -48,7 +48,11 @@ const PACE: Duration = Duration::from_secs(1);
 /// # Errors
 ///
 /// Where the mirror cannot be made; nothing was run then.
-pub fn run(start: Start<'_>, gate: &mut Option<Gate>, service: &mut dyn Service) -> Result<Outcome, Error> {
+pub(super) fn run(
+    start: Start<'_>,
+    gate: &mut Option<Gate>,
+    service: &mut dyn Service,
+) -> Result<Outcome, Error> {
     let failed = |source| Error::Process { doing: "start the mirror's processes", source };
     let earlier = adopt().map_err(failed)?;
     let (from_all, to_server) = io::pipe().map_err(failed)?;
@@ -224,7 +228,7 @@ impl Supervisor<'_> {
 
 /// Lets go of standard input and output, which are the command's: who reads its output sees the end when
 /// the command has closed it.
-pub fn let_go_of_streams() {
+pub(super) fn let_go_of_streams() {
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
     if let Ok(null) = rustix::fs::open("/dev/null", flags, Mode::empty()) {
         let _ = rustix::stdio::dup2_stdin(&null);

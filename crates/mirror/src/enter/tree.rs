@@ -23,7 +23,7 @@ use super::walk;
 const ATTEMPTS: usize = 3;
 
 /// A mirror, seen from the namespace that it is mounted in.
-pub struct Tree<'a> {
+pub(super) struct Tree<'a> {
     root: OwnedFd,
     /// Where its root lies, as it is shown to users.
     place: &'a Path,
@@ -33,12 +33,12 @@ pub struct Tree<'a> {
 
 impl<'a> Tree<'a> {
     /// The mirror with this root, which lies here.
-    pub fn new(root: OwnedFd, place: &'a Path, process: &'a Path) -> Self {
+    pub(super) fn new(root: OwnedFd, place: &'a Path, process: &'a Path) -> Self {
         Self { root, place, process }
     }
 
     /// A place in the mirror as it is shown to users.
-    pub fn shown(&self, place: &[u8]) -> PathBuf {
+    pub(super) fn shown(&self, place: &[u8]) -> PathBuf {
         let place = place.strip_prefix(b"/").unwrap_or(place);
         if place.is_empty() { self.place.to_owned() } else { self.place.join(OsStr::from_bytes(place)) }
     }
@@ -48,12 +48,12 @@ impl<'a> Tree<'a> {
     /// # Errors
     ///
     /// Those of [`walk::open`].
-    pub fn open(&self, place: &[u8]) -> io::Result<OwnedFd> {
+    pub(super) fn open(&self, place: &[u8]) -> io::Result<OwnedFd> {
         walk::open(&self.root, place)
     }
 
     /// What mount(2) and its like are given for an open file.
-    pub fn path(&self, file: &OwnedFd) -> PathBuf {
+    pub(super) fn path(&self, file: &OwnedFd) -> PathBuf {
         walk::path_of(self.process, file)
     }
 
@@ -64,7 +64,7 @@ impl<'a> Tree<'a> {
     /// # Errors
     ///
     /// `ENOTDIR` where the place in the mirror is of another sort, and those of mount(2) and move_mount(2).
-    pub fn bind(
+    pub(super) fn bind(
         &self,
         (place, target): (&[u8], OwnedFd),
         copy: Option<OwnedFd>,
@@ -87,7 +87,7 @@ impl<'a> Tree<'a> {
     /// # Errors
     ///
     /// `ESTALE` where `source` is no mount any more, and those of mount(2), mount_setattr(2) and move_mount(2).
-    pub fn bind_again(
+    pub(super) fn bind_again(
         &self,
         source: OwnedFd,
         (place, target): (&[u8], OwnedFd),
@@ -142,7 +142,7 @@ impl<'a> Tree<'a> {
 
     /// Has the kernel ask how large a volume of a single file is. It takes it for empty until somebody asks, and
     /// sendfile(2) does not. What cannot be asked now gives its error to who opens it.
-    pub fn ask_size(&self, file: &OwnedFd) {
+    pub(super) fn ask_size(&self, file: &OwnedFd) {
         let flags = AtFlags::EMPTY_PATH | AtFlags::NO_AUTOMOUNT;
         let known = statx(file, c"", flags | AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE);
         if known.is_ok_and(|stat| u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFREG) {
@@ -190,7 +190,7 @@ fn assert_same_kind(source: &OwnedFd, target: &OwnedFd) -> io::Result<()> {
 /// # Errors
 ///
 /// Those of open_tree(2).
-pub fn copy_mounts(place: &OwnedFd) -> io::Result<Option<OwnedFd>> {
+pub(super) fn copy_mounts(place: &OwnedFd) -> io::Result<Option<OwnedFd>> {
     copy_of(place, OpenTreeFlags::AT_RECURSIVE)
 }
 

@@ -21,7 +21,7 @@ const BY_OTHERS: u16 = 0o002;
 /// # Errors
 ///
 /// `ENOTDIR` where a link is on the way, `ELOOP` where one is the end of it, and those of openat(2).
-pub fn open(root: impl AsFd, place: &[u8]) -> io::Result<OwnedFd> {
+pub(super) fn open(root: impl AsFd, place: &[u8]) -> io::Result<OwnedFd> {
     walk(root, place, |_, _| true)
 }
 
@@ -31,7 +31,7 @@ pub fn open(root: impl AsFd, place: &[u8]) -> io::Result<OwnedFd> {
 /// # Errors
 ///
 /// Those of [`open`], and `EACCES` where somebody else may have made it.
-pub fn open_trusted(root: impl AsFd, place: &[u8]) -> io::Result<OwnedFd> {
+pub(super) fn open_trusted(root: impl AsFd, place: &[u8]) -> io::Result<OwnedFd> {
     walk(root, place, is_trusted)
 }
 
@@ -54,12 +54,12 @@ fn walk(root: impl AsFd, place: &[u8], accept: impl Fn(&Statx, &Statx) -> bool) 
 
 /// Whether what was found in a directory was put there by root, by this user, or by nobody but those who may
 /// write to the directory.
-pub fn is_trusted(folder: &Statx, found: &Statx) -> bool {
+pub(super) fn is_trusted(folder: &Statx, found: &Statx) -> bool {
     folder.stx_mode & BY_OTHERS == 0 || is_own(found)
 }
 
 /// Whether it belongs to root or to this user.
-pub fn is_own(found: &Statx) -> bool {
+pub(super) fn is_own(found: &Statx) -> bool {
     found.stx_uid == 0 || found.stx_uid == geteuid().as_raw()
 }
 
@@ -69,27 +69,27 @@ pub fn is_own(found: &Statx) -> bool {
 /// # Errors
 ///
 /// Those of statx(2).
-pub fn look(file: impl AsFd) -> io::Result<Statx> {
+pub(super) fn look(file: impl AsFd) -> io::Result<Statx> {
     let flags = AtFlags::EMPTY_PATH | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
     Ok(statx(file, c"", flags, StatxFlags::BASIC_STATS)?)
 }
 
 /// What sort of file it is.
-pub fn kind(stat: &Statx) -> FileType {
+pub(super) fn kind(stat: &Statx) -> FileType {
     FileType::from_raw_mode(stat.stx_mode.into())
 }
 
 /// What makes a file the same file: the device, major and minor, and the number.
-pub type Identity = (u32, u32, u64);
+pub(super) type Identity = (u32, u32, u64);
 
 /// The identity of a file.
-pub fn identity(stat: &Statx) -> Identity {
+pub(super) fn identity(stat: &Statx) -> Identity {
     (stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino)
 }
 
 /// The path by which a system call that takes no descriptor reaches what this one stands for; `process` is where
 /// `/proc` is.
-pub fn path_of(process: &Path, file: &OwnedFd) -> PathBuf {
+pub(super) fn path_of(process: &Path, file: &OwnedFd) -> PathBuf {
     process.join(format!("self/fd/{}", file.as_raw_fd()))
 }
 

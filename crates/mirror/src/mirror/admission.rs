@@ -9,7 +9,7 @@ use rustix::process::{Resource, getrlimit};
 
 /// What each user other than root has open.
 #[derive(Debug)]
-pub struct Admissions {
+pub(super) struct Admissions {
     of_one: usize,
     of_all: usize,
     state: Mutex<State>,
@@ -23,14 +23,14 @@ struct State {
 
 /// Something that is open, until it is dropped.
 #[derive(Debug)]
-pub struct Admission {
+pub(super) struct Admission {
     /// Root's are not counted.
     counted: Option<(Arc<Admissions>, u32)>,
 }
 
 impl Admissions {
     /// Half of the descriptors that this process may have for one user, and seven eighths for all.
-    pub fn of_process() -> Arc<Self> {
+    pub(super) fn of_process() -> Arc<Self> {
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20);
         Self::of(usize::try_from(limit).unwrap_or(usize::MAX))
     }
@@ -48,7 +48,7 @@ impl Admissions {
     /// # Errors
     ///
     /// `ENFILE` where the user, or all users together, have too much open.
-    pub fn admit(self: &Arc<Self>, user: u32) -> Result<Admission, Errno> {
+    pub(super) fn admit(self: &Arc<Self>, user: u32) -> Result<Admission, Errno> {
         if user == 0 {
             return Ok(Admission { counted: None });
         }

@@ -9,7 +9,7 @@ const LARGEST: u64 = 1 << 20;
 
 /// The ids of a thread by which it touches files.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CallerStatus {
+pub(super) struct CallerStatus {
     pub user: u32,
     pub group: u32,
     pub groups: Vec<u32>,
@@ -17,7 +17,7 @@ pub struct CallerStatus {
 
 impl CallerStatus {
     /// Reads it; nothing if there is no such thread here.
-    pub fn read(thread: u32) -> Option<Self> {
+    pub(super) fn read(thread: u32) -> Option<Self> {
         if thread == 0 {
             return None;
         }
@@ -45,20 +45,20 @@ impl CallerStatus {
 
 /// The users and groups of a thread's user namespace, by their numbers here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdMaps {
+pub(super) struct IdMaps {
     users: Vec<(u32, u32)>,
     groups: Vec<(u32, u32)>,
 }
 
 impl IdMaps {
     /// Reads them; nothing if there is no such thread here.
-    pub fn read(thread: u32) -> Option<Self> {
+    pub(super) fn read(thread: u32) -> Option<Self> {
         let map = |file| std::fs::read_to_string(format!("/proc/{thread}/{file}")).ok();
         Some(Self { users: ranges(&map("uid_map")?)?, groups: ranges(&map("gid_map")?)? })
     }
 
     /// Whether the namespace has this user and this group.
-    pub fn has(&self, (user, group): (u32, u32)) -> bool {
+    pub(super) fn has(&self, (user, group): (u32, u32)) -> bool {
         let within = |ranges: &[(u32, u32)], id| {
             ranges.iter().any(|(first, count)| (*first..first.saturating_add(*count)).contains(&id))
         };

@@ -10,7 +10,7 @@ const MOST_THREADS: usize = 512;
 
 /// The threads of one session.
 #[derive(Debug)]
-pub struct Crew {
+pub(super) struct Crew {
     /// How many wait at the device at most.
     places: usize,
     state: Mutex<State>,
@@ -31,7 +31,7 @@ struct State {
 
 impl Crew {
     /// A crew without threads, on a machine with as many processors as this one.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let processors = std::thread::available_parallelism().map_or(2, NonZero::get);
         Self { places: processors.clamp(2, 4), state: Mutex::default(), called: Condvar::new() }
     }
@@ -41,7 +41,7 @@ impl Crew {
     }
 
     /// Whether a thread may be started now; it is counted then.
-    pub fn admit(&self) -> bool {
+    pub(super) fn admit(&self) -> bool {
         let mut state = self.state();
         let room = !state.starting && state.threads < MOST_THREADS;
         if room {
@@ -52,14 +52,14 @@ impl Crew {
     }
 
     /// The thread that was admitted is there, or could not be started (or serve).
-    pub fn arrived(&self, started: bool) {
+    pub(super) fn arrived(&self, started: bool) {
         let mut state = self.state();
         state.starting = false;
         state.threads -= usize::from(!started);
     }
 
     /// Rests until there is room at the device; tells whether there is anything to wait for.
-    pub fn take_place(&self) -> bool {
+    pub(super) fn take_place(&self) -> bool {
         let mut state = self.state();
         while state.waiting >= self.places && !state.ended {
             state.resting += 1;
@@ -72,7 +72,7 @@ impl Crew {
 
     /// Goes from the device with a request. Where nobody is left there one that rests is called; tells
     /// whether a further thread is wanted.
-    pub fn leave_place(&self) -> bool {
+    pub(super) fn leave_place(&self) -> bool {
         let mut state = self.state();
         state.waiting -= 1;
         let deserted = state.waiting == 0;
@@ -83,17 +83,17 @@ impl Crew {
     }
 
     /// Keeps the place at the device while a request is answered that does not take long.
-    pub fn stay(&self) {
+    pub(super) fn stay(&self) {
         self.state().staying += 1;
     }
 
     /// The request is answered.
-    pub fn stayed(&self) {
+    pub(super) fn stayed(&self) {
         self.state().staying -= 1;
     }
 
     /// A thread goes for good, and with it all others.
-    pub fn end(&self) {
+    pub(super) fn end(&self) {
         let mut state = self.state();
         state.threads -= 1;
         state.ended = true;
@@ -101,7 +101,7 @@ impl Crew {
     }
 
     /// Whether a request is being answered.
-    pub fn is_busy(&self) -> bool {
+    pub(super) fn is_busy(&self) -> bool {
         let state = self.state();
         state.waiting + state.resting < state.threads + state.staying
     }

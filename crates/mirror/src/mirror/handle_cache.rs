@@ -14,7 +14,7 @@ use super::admission::Admissions;
 use super::node::Node;
 
 /// How many folders may lie in each other; the threads' stacks are made for it.
-pub const DEEPEST: usize = 16_384;
+pub(super) const DEEPEST: usize = 16_384;
 
 /// How often a file is looked for that others keep moving.
 const ATTEMPTS: usize = 16;
@@ -66,7 +66,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Finds the descriptors of a volume's nodes.
 #[derive(Debug)]
-pub struct HandleCache {
+pub(super) struct HandleCache {
     holders: Arc<Holders>,
     moves: Mutex<Moves>,
     /// A move is over.
@@ -95,7 +95,7 @@ impl Moves {
 
 /// A name is being moved or taken away.
 #[derive(Debug)]
-pub struct Moving<'a> {
+pub(super) struct Moving<'a> {
     cache: &'a HandleCache,
     number: u64,
 }
@@ -112,7 +112,7 @@ impl Drop for Moving<'_> {
 
 impl HandleCache {
     /// A cache of one volume.
-    pub fn new(holders: Arc<Holders>) -> Self {
+    pub(super) fn new(holders: Arc<Holders>) -> Self {
         Self { holders, moves: Mutex::default(), over: Condvar::new() }
     }
 
@@ -132,7 +132,7 @@ impl HandleCache {
 
     /// A name in one of these directories, by the numbers of their nodes, is being moved or taken away, until this is
     /// dropped.
-    pub fn moving(&self, directories: [u64; 2]) -> Moving<'_> {
+    pub(super) fn moving(&self, directories: [u64; 2]) -> Moving<'_> {
         let mut moves = self.quiet(directories);
         moves.last += 1;
         let number = moves.last;
@@ -143,7 +143,7 @@ impl HandleCache {
     /// Looks at a name in a directory, and keeps in mind what it leads to while no name is moved there. `look` may take
     /// its time, and looks again where a name was moved meanwhile: what it has seen may be older than that. `keep` must
     /// not call [`Self::open`], which may wait for a move itself.
-    pub fn between_moves<T, U>(
+    pub(super) fn between_moves<T, U>(
         &self,
         directory: u64,
         look: impl Fn() -> Result<T, Errno>,
@@ -171,7 +171,7 @@ impl HandleCache {
     /// # Errors
     ///
     /// `ESTALE` where it is not to be found any more, and those of openat(2).
-    pub fn open(&self, node: &Arc<Node>) -> Result<Arc<OwnedFd>, Errno> {
+    pub(super) fn open(&self, node: &Arc<Node>) -> Result<Arc<OwnedFd>, Errno> {
         self.open_within(node, DEEPEST)
     }
 
@@ -195,7 +195,7 @@ impl HandleCache {
     }
 
     /// Gives all descriptors back that are held without need, in all volumes.
-    pub fn give_back(&self) {
+    pub(super) fn give_back(&self) {
         self.holders.give_back();
     }
 
@@ -209,7 +209,7 @@ impl HandleCache {
     }
 
     /// The node has a descriptor that is wanted for a while.
-    pub fn remember(&self, node: &Arc<Node>) {
+    pub(super) fn remember(&self, node: &Arc<Node>) {
         self.holders.remember(node);
     }
 }

@@ -37,7 +37,7 @@ const NAMESPACE_KNOWN: Duration = Duration::from_millis(5);
 
 /// What one serving thread may do, and how it takes on a caller's identity.
 #[derive(Debug)]
-pub struct Credentials {
+pub(super) struct Credentials {
     own: CapabilitySets,
     own_user: u32,
     own_group: u32,
@@ -53,7 +53,7 @@ pub struct Credentials {
 
 /// A caller, as far as files are concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub(super) struct Identity {
     pub user: u32,
     pub group: u32,
     pub groups: Vec<u32>,
@@ -63,7 +63,7 @@ pub struct Identity {
 
 /// How much is known about a caller's rights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub(super) enum Standing {
     /// The caller may do all that this process may.
     Full,
     /// It is root of where this process cannot see, which is taken for that.
@@ -78,19 +78,19 @@ pub enum Standing {
 
 impl Identity {
     /// Whether the caller may do all that this process may.
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         matches!(self.standing, Standing::Full | Standing::Unseen)
     }
 
     /// Whether what the caller writes keeps its set-id bits.
-    pub fn keeps_set_id(&self) -> bool {
+    pub(super) fn keeps_set_id(&self) -> bool {
         self.is_full() || self.capabilities.contains(CapabilitySet::FSETID)
     }
 }
 
 /// The caller's identity, until it is dropped.
 #[derive(Debug)]
-pub struct Assumed<'a> {
+pub(super) struct Assumed<'a> {
     credentials: &'a Credentials,
     mask: bool,
     user: bool,
@@ -105,7 +105,7 @@ impl Credentials {
     /// # Errors
     ///
     /// Where the thread's sets cannot be read.
-    pub fn of_thread(only_user: bool) -> std::io::Result<Self> {
+    pub(super) fn of_thread(only_user: bool) -> std::io::Result<Self> {
         compat_sys::unshare_folder_and_mask()?;
         rustix::process::umask(Mode::empty());
         let mut own = rustix::thread::capabilities(None)?;
@@ -131,7 +131,7 @@ impl Credentials {
     }
 
     /// Finds out who asks. `supplementary` is the group that the kernel names with a creation.
-    pub fn identify(&self, caller: &Header, supplementary: Option<u32>) -> Identity {
+    pub(super) fn identify(&self, caller: &Header, supplementary: Option<u32>) -> Identity {
         let (user, group) = (caller.user, caller.group);
         let with = |groups, capabilities, standing| Identity { user, group, groups, capabilities, standing };
         let own = self.own.effective & OF_FILES;
@@ -166,7 +166,7 @@ impl Credentials {
     }
 
     /// In a namespace of one user: the capabilities that a caller has nevertheless, in a namespace of its own, say.
-    pub fn raised(&self, caller: &Header) -> Option<Identity> {
+    pub(super) fn raised(&self, caller: &Header) -> Option<Identity> {
         let more = self.own.permitted & OF_FILES & effective_of(caller.thread)?;
         let (user, group, groups) = (caller.user, caller.group, Vec::new());
         let identity = Identity { user, group, groups, capabilities: more, standing: Standing::Known };
@@ -174,7 +174,7 @@ impl Credentials {
     }
 
     /// Finds out whose limits count where a file that is open is written; no permission depends on groups then.
-    pub fn identify_writer(&self, caller: &Header) -> Identity {
+    pub(super) fn identify_writer(&self, caller: &Header) -> Identity {
         let own = self.own.effective & OF_FILES;
         let (user, thread) = (caller.user, caller.thread);
         let counts = |theirs: &CapabilitySet| {
@@ -190,7 +190,7 @@ impl Credentials {
     }
 
     /// Finds out whose limits count where the kernel writes back what was stored through a mapping.
-    pub fn identify_mapper(&self, opener: (u32, u32)) -> Identity {
+    pub(super) fn identify_mapper(&self, opener: (u32, u32)) -> Identity {
         let capabilities = if opener.0 == 0 { OF_FILES } else { CapabilitySet::FSETID };
         self.writer(opener, capabilities & self.own.effective)
     }
@@ -206,7 +206,7 @@ impl Credentials {
     /// # Errors
     ///
     /// `EPERM` where this process cannot act for that user.
-    pub fn assume(&self, identity: &Identity, mask: Option<u32>) -> Result<Assumed<'_>, Errno> {
+    pub(super) fn assume(&self, identity: &Identity, mask: Option<u32>) -> Result<Assumed<'_>, Errno> {
         self.become_one(identity, mask, CapabilitySet::empty())
     }
 
@@ -216,7 +216,7 @@ impl Credentials {
     /// # Errors
     ///
     /// As for [`Self::assume`].
-    pub fn assume_owner(&self, (user, group): (u32, u32)) -> Result<Assumed<'_>, Errno> {
+    pub(super) fn assume_owner(&self, (user, group): (u32, u32)) -> Result<Assumed<'_>, Errno> {
         let (groups, capabilities) = (Vec::new(), CapabilitySet::empty());
         let identity = Identity { user, group, groups, capabilities, standing: Standing::Known };
         self.become_one(&identity, None, CapabilitySet::SYS_ADMIN)
@@ -302,7 +302,7 @@ fn is_own_proc() -> bool {
 
 /// Does something with all capabilities that this thread may have, whatever it has taken on: what a caller reaches by a
 /// descriptor is reached here by way of directories that it may not search.
-pub fn with_all_rights<T>(act: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+pub(super) fn with_all_rights<T>(act: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
     let now = rustix::thread::capabilities(None)?;
     let all = CapabilitySets { effective: now.permitted, ..now };
     rustix::thread::set_capabilities(None, all)?;

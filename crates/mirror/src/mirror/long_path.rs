@@ -25,7 +25,7 @@ pub fn ends(path: &[u8]) -> (&[u8], Option<u64>, &[u8]) {
 
 /// A path that is put together from its last name to its first, as nodes know their parents.
 #[derive(Debug, Default)]
-pub struct Upward {
+pub(super) struct Upward {
     last: Vec<Box<[u8]>>,
     last_bytes: usize,
     /// The names nearest to the root, the deepest first.
@@ -40,7 +40,7 @@ pub struct Upward {
 impl Upward {
     /// Adds a name before the others. Says whether there may be more: directories that others moved about outside
     /// may seem to contain each other.
-    pub fn add(&mut self, name: Box<[u8]>) -> bool {
+    pub(super) fn add(&mut self, name: Box<[u8]>) -> bool {
         self.names += 1;
         let bytes = name.len() + 1;
         if self.last_bytes < HALF {
@@ -62,7 +62,7 @@ impl Upward {
     }
 
     /// The path, begun with `/`.
-    pub fn path(mut self) -> Vec<u8> {
+    pub(super) fn path(mut self) -> Vec<u8> {
         if self.endless {
             self.left_out += self.first_bytes as u64;
             self.first.clear();

@@ -13,14 +13,14 @@ use std::sync::Arc;
 use super::node::Node;
 
 /// A directory, and a name in it, which is kept once for all threads that have used it.
-pub type Name = (Arc<Node>, Arc<[u8]>);
+pub(super) type Name = (Arc<Node>, Arc<[u8]>);
 
 /// How many look-ups are kept of one file: as many threads may be between a look-up and what they do with it.
 const KEPT: usize = 16;
 
 /// The names of one file by which it may be met next.
 #[derive(Debug, Default)]
-pub struct Names {
+pub(super) struct Names {
     remembered: Option<Name>,
     /// Who looked up which name, the latest last.
     found: VecDeque<(u32, Name)>,
@@ -28,12 +28,12 @@ pub struct Names {
 
 impl Names {
     /// The names of a file that had this one alone so far.
-    pub fn after(remembered: Option<Name>) -> Self {
+    pub(super) fn after(remembered: Option<Name>) -> Self {
         Self { remembered, ..Self::default() }
     }
 
     /// A thread has looked up this name.
-    pub fn found(&mut self, thread: u32, parent: &Arc<Node>, name: &[u8]) {
+    pub(super) fn found(&mut self, thread: u32, parent: &Arc<Node>, name: &[u8]) {
         let mut known = self.found.iter().map(|(_, found)| found).chain(&self.remembered);
         let same = known.find(|known| is(known, parent, name)).cloned();
         self.found.retain(|(other, _)| *other != thread);
@@ -44,19 +44,19 @@ impl Names {
     }
 
     /// The name by which a thread has met the file.
-    pub fn of(&self, thread: u32) -> Option<&Name> {
+    pub(super) fn of(&self, thread: u32) -> Option<&Name> {
         let found = self.found.iter().find(|(other, _)| *other == thread).map(|(_, name)| name);
         found.or(self.remembered.as_ref())
     }
 
     /// This name is gone.
-    pub fn lost(&mut self, parent: &Arc<Node>, name: &[u8]) {
+    pub(super) fn lost(&mut self, parent: &Arc<Node>, name: &[u8]) {
         self.found.retain(|(_, found)| !is(found, parent, name));
         self.remembered.take_if(|remembered| is(remembered, parent, name));
     }
 
     /// This name has become another.
-    pub fn renamed(&mut self, (parent, name): (&Arc<Node>, &[u8]), to: (&Arc<Node>, &[u8])) {
+    pub(super) fn renamed(&mut self, (parent, name): (&Arc<Node>, &[u8]), to: (&Arc<Node>, &[u8])) {
         let found = self.found.iter_mut().map(|(_, found)| found).chain(&mut self.remembered);
         for known in found.filter(|known| is(known, parent, name)) {
             *known = (Arc::clone(to.0), to.1.into());

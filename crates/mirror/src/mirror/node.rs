@@ -20,7 +20,7 @@ const UNNAMED: &[u8] = b"#unnamed";
 
 /// One file of the mirrored root.
 #[derive(Debug)]
-pub struct Node {
+pub(super) struct Node {
     /// The kernel's number.
     pub number: u64,
     /// The type bits of the mode (`S_IFMT`).
@@ -56,7 +56,7 @@ struct State {
 
 /// The attributes that decide about permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Access {
+pub(super) struct Access {
     pub mode: u16,
     pub user: u32,
     pub group: u32,
@@ -67,12 +67,12 @@ pub struct Access {
 impl Access {
     /// Whether a write keeps the set-group-id bit if the writer is in the file's group, and takes it away otherwise
     /// (`setattr_should_drop_sgid`).
-    pub fn depends_on_groups(self) -> bool {
+    pub(super) fn depends_on_groups(self) -> bool {
         u32::from(self.mode) & (libc::S_ISGID | libc::S_IXGRP) == libc::S_ISGID
     }
 
     /// Those of a file.
-    pub fn of(stat: &Statx) -> Self {
+    pub(super) fn of(stat: &Statx) -> Self {
         let appends = stat.stx_attributes.contains(StatxAttributes::APPEND);
         Self { mode: stat.stx_mode, user: stat.stx_uid, group: stat.stx_gid, appends }
     }
@@ -109,7 +109,7 @@ impl Place {
 /// How the file is open now. The kernel wants all opens of a file to be of one sort, and those by
 /// passthrough to share one registration.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Opens {
+pub(super) struct Opens {
     /// Opens that are served by reads and writes.
     pub served: u32,
     /// Opens by passthrough.
@@ -126,7 +126,7 @@ pub struct Opens {
 
 /// In whose name a file is registered for passthrough: with whose limits it is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Registrar {
+pub(super) enum Registrar {
     /// Root with all rights, which knows no limits.
     #[default]
     Root,
@@ -136,19 +136,19 @@ pub enum Registrar {
 
 impl Node {
     /// The root of a mirror, which keeps its descriptor.
-    pub fn root(number: u64, handle: OwnedFd, stat: &Statx) -> Arc<Self> {
+    pub(super) fn root(number: u64, handle: OwnedFd, stat: &Statx) -> Arc<Self> {
         Self::new(number, stat, Place::Root, Some(Arc::new(handle)), false)
     }
 
     /// What is called `name` in `parent`.
-    pub fn named(number: u64, stat: &Statx, parent: &Arc<Self>, name: &[u8]) -> Arc<Self> {
+    pub(super) fn named(number: u64, stat: &Statx, parent: &Arc<Self>, name: &[u8]) -> Arc<Self> {
         let elsewhere = !Identity::of(stat).has_mount_of(&parent.identity());
         let place = Place::Named { parent: Arc::clone(parent), name: name.into() };
         Self::new(number, stat, place, None, elsewhere)
     }
 
     /// A file without a name, held by its descriptor; `parent` is the folder it was made in.
-    pub fn unnamed(number: u64, stat: &Statx, parent: &Arc<Self>, handle: OwnedFd) -> Arc<Self> {
+    pub(super) fn unnamed(number: u64, stat: &Statx, parent: &Arc<Self>, handle: OwnedFd) -> Arc<Self> {
         let name = UNNAMED.into();
         let place = Place::Gone { parent: Arc::clone(parent), name };
         Self::new(number, stat, place, Some(Arc::new(handle)), false)
@@ -182,59 +182,59 @@ impl Node {
     }
 
     /// Which file it is.
-    pub fn identity(&self) -> Identity {
+    pub(super) fn identity(&self) -> Identity {
         self.state().identity
     }
 
     /// An overlay has copied it, which makes it another file below.
-    pub fn became(&self, identity: Identity) {
+    pub(super) fn became(&self, identity: Identity) {
         self.state().identity = identity;
     }
 
     /// The kernel is told these attributes.
-    pub fn tell(&self, stat: &Statx) {
+    pub(super) fn tell(&self, stat: &Statx) {
         self.tell_access(Access::of(stat));
     }
 
     /// The kernel is told these attributes, or is going to be.
-    pub fn tell_access(&self, access: Access) {
+    pub(super) fn tell_access(&self, access: Access) {
         self.state().told = Some(access);
     }
 
     /// What the kernel was told last.
-    pub fn told(&self) -> Option<Access> {
+    pub(super) fn told(&self) -> Option<Access> {
         self.state().told
     }
 
     /// Whether it is a folder.
-    pub fn is_folder(&self) -> bool {
+    pub(super) fn is_folder(&self) -> bool {
         self.kind == libc::S_IFDIR
     }
 
     /// Whether it is a symbolic link.
-    pub fn is_link(&self) -> bool {
+    pub(super) fn is_link(&self) -> bool {
         self.kind == libc::S_IFLNK
     }
 
     /// Whether it lies in a mount that is no volume.
-    pub fn is_elsewhere(&self) -> bool {
+    pub(super) fn is_elsewhere(&self) -> bool {
         self.elsewhere
     }
 
     /// The descriptor, where there is one now.
-    pub fn held(&self) -> Option<Arc<OwnedFd>> {
+    pub(super) fn held(&self) -> Option<Arc<OwnedFd>> {
         self.used.store(true, Ordering::Relaxed);
         let state = self.state();
         state.handle.clone().or_else(|| state.open_handle.as_ref().map(|handle| Arc::clone(handle.file())))
     }
 
     /// Gives a descriptor for a while to the node, unless it has one.
-    pub fn hold(&self, handle: &Arc<OwnedFd>) {
+    pub(super) fn hold(&self, handle: &Arc<OwnedFd>) {
         self.state().handle.get_or_insert_with(|| Arc::clone(handle));
     }
 
     /// Takes that descriptor away; what is pinned stays.
-    pub fn release(&self) {
+    pub(super) fn release(&self) {
         let mut state = self.state();
         let released = if state.pinned { None } else { state.handle.take() };
         drop(state);
@@ -242,30 +242,30 @@ impl Node {
     }
 
     /// The kernel has forgotten it, and with it by which names it may be met.
-    pub fn forgotten(&self) {
+    pub(super) fn forgotten(&self) {
         let names = self.state().names.take();
         drop(names);
         self.release();
     }
 
     /// Gives the descriptor back that is kept while it is open.
-    pub fn give_back(&self) {
+    pub(super) fn give_back(&self) {
         let given = self.state().open_handle.take();
         drop(given);
     }
 
     /// Where it is: folder and name; nothing for the root and for what has no name.
-    pub fn named_place(&self) -> Option<(Arc<Self>, Box<[u8]>)> {
+    pub(super) fn named_place(&self) -> Option<(Arc<Self>, Box<[u8]>)> {
         self.state().place.name()
     }
 
     /// Whether it has a name, as far as is known here.
-    pub fn has_name(&self) -> bool {
+    pub(super) fn has_name(&self) -> bool {
         matches!(self.state().place, Place::Root | Place::Named { .. })
     }
 
     /// It has been found or put at this place.
-    pub fn moved(self: &Arc<Self>, parent: &Arc<Self>, name: &[u8]) {
+    pub(super) fn moved(self: &Arc<Self>, parent: &Arc<Self>, name: &[u8]) {
         if self.is_folder() {
             self.set_adrift(parent);
         }
@@ -284,7 +284,7 @@ impl Node {
     }
 
     /// A look-up has found it at this place; whether it has `several` names then.
-    pub fn found(self: &Arc<Self>, parent: &Arc<Self>, name: &[u8], several: bool) {
+    pub(super) fn found(self: &Arc<Self>, parent: &Arc<Self>, name: &[u8], several: bool) {
         let mut state = self.state();
         let outdated = if !several {
             state.names.take()
@@ -301,19 +301,19 @@ impl Node {
     }
 
     /// A thread has looked up this name, by which it goes on.
-    pub fn met(&self, thread: u32, parent: &Arc<Self>, name: &[u8]) {
+    pub(super) fn met(&self, thread: u32, parent: &Arc<Self>, name: &[u8]) {
         if let Some(names) = &mut self.state().names {
             names.found(thread, parent, name);
         }
     }
 
     /// The name by which a thread has met it, if it has several.
-    pub fn met_as(&self, thread: u32) -> Option<Name> {
+    pub(super) fn met_as(&self, thread: u32) -> Option<Name> {
         self.state().names.as_ref()?.of(thread).cloned()
     }
 
     /// One of its names has become another.
-    pub fn renamed(self: &Arc<Self>, from: (&Arc<Self>, &[u8]), to: (&Arc<Self>, &[u8])) {
+    pub(super) fn renamed(self: &Arc<Self>, from: (&Arc<Self>, &[u8]), to: (&Arc<Self>, &[u8])) {
         if let Some(names) = &mut self.state().names {
             names.renamed(from, to);
         }
@@ -344,7 +344,7 @@ impl Node {
 
     /// It has lost this name; tells whether it was the one that it is found by. `handle` keeps it reachable
     /// for good, where it must be.
-    pub fn lost(&self, parent: &Arc<Self>, name: &[u8], handle: Option<OwnedFd>) -> bool {
+    pub(super) fn lost(&self, parent: &Arc<Self>, name: &[u8], handle: Option<OwnedFd>) -> bool {
         let mut state = self.state();
         if let Some(names) = &mut state.names {
             names.lost(parent, name);
@@ -370,7 +370,7 @@ impl Node {
     ///
     /// `ESTALE` where it is not to be found any more, `EACCES` where it lies in a mount that is no volume, and
     /// those of openat(2).
-    pub fn open_in(&self, folder: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
+    pub(super) fn open_in(&self, folder: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
         if self.elsewhere {
             return Err(Errno::ACCESS);
         }
@@ -389,7 +389,11 @@ impl Node {
     }
 
     /// Changes how it is counted as open. `handle` is kept while it is, where none is kept yet.
-    pub fn with_opens<T>(&self, handle: Option<&Arc<OwnedFd>>, change: impl FnOnce(&mut Opens) -> T) -> T {
+    pub(super) fn with_opens<T>(
+        &self,
+        handle: Option<&Arc<OwnedFd>>,
+        change: impl FnOnce(&mut Opens) -> T,
+    ) -> T {
         let mut state = self.state();
         let result = change(&mut state.opens);
         let mut released = None;
@@ -406,7 +410,7 @@ impl Node {
 
     /// Its path from the root of the mirror, begun with `/`; what has no name shows the last one it had. Of a very
     /// long one both ends, as [`super::path_ends`] takes them apart.
-    pub fn path(&self) -> Vec<u8> {
+    pub(super) fn path(&self) -> Vec<u8> {
         let mut path = Upward::default();
         let mut place = self.state().place.clone();
         while let Place::Named { parent, name } | Place::Gone { parent, name } = place {
@@ -419,17 +423,17 @@ impl Node {
     }
 
     /// Its path by the name with which a thread has met it.
-    pub fn path_for(&self, thread: u32) -> Vec<u8> {
+    pub(super) fn path_for(&self, thread: u32) -> Vec<u8> {
         self.path_as(self.met_as(thread).as_ref())
     }
 
     /// Its path by one of its names, or as [`Self::path`] has it.
-    pub fn path_as(&self, name: Option<&Name>) -> Vec<u8> {
+    pub(super) fn path_as(&self, name: Option<&Name>) -> Vec<u8> {
         name.map_or_else(|| self.path(), |(parent, name)| parent.path_of(name))
     }
 
     /// The path of `name` in this folder.
-    pub fn path_of(&self, name: &[u8]) -> Vec<u8> {
+    pub(super) fn path_of(&self, name: &[u8]) -> Vec<u8> {
         let mut path = self.path();
         if path.last() != Some(&b'/') {
             path.push(b'/');

@@ -18,7 +18,7 @@ static LAST_OPEN: AtomicU64 = AtomicU64::new(0);
 
 /// One open file.
 #[derive(Debug)]
-pub struct OpenFile {
+pub(super) struct OpenFile {
     pub node: Arc<Node>,
     /// Who opened it: the release does not tell.
     pub opened_by: Caller,
@@ -42,18 +42,18 @@ pub struct OpenFile {
 }
 
 /// Whether flags of open(2) are for writing.
-pub fn is_for_writing(flags: u32) -> bool {
+pub(super) fn is_for_writing(flags: u32) -> bool {
     flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32
 }
 
 /// Whether memory that is stored to can be mapped from an open with these flags (mmap(2)).
-pub fn is_mappable(flags: u32) -> bool {
+pub(super) fn is_mappable(flags: u32) -> bool {
     flags & libc::O_ACCMODE as u32 == libc::O_RDWR as u32
 }
 
 /// How an open is answered.
 #[derive(Debug)]
-pub enum Opened {
+pub(super) enum Opened {
     /// The kernel reads and writes past this process, by the registration of this number.
     Passed(u32),
     /// Through this file.
@@ -64,7 +64,7 @@ pub enum Opened {
 
 impl OpenFile {
     /// An open that was answered so.
-    pub fn new(
+    pub(super) fn new(
         node: Arc<Node>,
         opened_by: Caller,
         flags: u32,
@@ -99,33 +99,33 @@ impl OpenFile {
     }
 
     /// Its path, by the name that it was opened by if it has several.
-    pub fn path(&self) -> Vec<u8> {
+    pub(super) fn path(&self) -> Vec<u8> {
         self.node.path_as(self.name.as_ref())
     }
 
     /// What went through it; nothing if the kernel read and wrote past this process.
-    pub fn traffic(&self) -> Option<Traffic> {
+    pub(super) fn traffic(&self) -> Option<Traffic> {
         let read = (!self.is_warm).then(|| self.read.load(Ordering::Relaxed));
         (!self.passed).then(|| Traffic { read, written: self.written.load(Ordering::Relaxed) })
     }
 
     /// Whether it is open for writing.
-    pub fn writes(&self) -> bool {
+    pub(super) fn writes(&self) -> bool {
         is_for_writing(self.flags)
     }
 
     /// For what it is open beyond reading and writing.
-    pub fn uses(&self) -> Uses {
+    pub(super) fn uses(&self) -> Uses {
         Uses::of(self.flags)
     }
 
     /// Whether closing it takes no time: nothing is written back, and no space is given back.
-    pub fn is_closed_soon(&self) -> bool {
+    pub(super) fn is_closed_soon(&self) -> bool {
         (self.passed || !self.writes()) && self.node.has_name()
     }
 
     /// The file that is to be read instead of the original.
-    pub fn provided(&self) -> Option<&File> {
+    pub(super) fn provided(&self) -> Option<&File> {
         self.provided.as_ref().filter(|_| !self.node.written.load(Ordering::Acquire))
     }
 
@@ -134,7 +134,7 @@ impl OpenFile {
     /// # Errors
     ///
     /// Those of `open`.
-    pub fn file(&self, open: impl FnOnce() -> Result<File, Errno>) -> Result<&File, Errno> {
+    pub(super) fn file(&self, open: impl FnOnce() -> Result<File, Errno>) -> Result<&File, Errno> {
         if let Some(file) = self.file.get() {
             return Ok(file);
         }
@@ -146,26 +146,26 @@ impl OpenFile {
 
 /// For what a file is open, beyond reading and writing.
 #[derive(Clone, Copy, Debug)]
-pub struct Uses {
+pub(super) struct Uses {
     pub executed: bool,
     pub mappable: bool,
 }
 
 impl Uses {
     /// Those that flags of open(2) tell.
-    pub fn of(flags: u32) -> Self {
+    pub(super) fn of(flags: u32) -> Self {
         let executed = flags & super::observer::Action::EXECUTE != 0;
         Self { executed, mappable: is_mappable(flags) }
     }
 
     /// Counts the open.
-    pub fn begin(self, opens: &mut super::node::Opens) {
+    pub(super) fn begin(self, opens: &mut super::node::Opens) {
         opens.executed += u32::from(self.executed);
         opens.mappable += u32::from(self.mappable);
     }
 
     /// It is closed.
-    pub fn end(self, opens: &mut super::node::Opens) {
+    pub(super) fn end(self, opens: &mut super::node::Opens) {
         opens.executed -= u32::from(self.executed);
         opens.mappable -= u32::from(self.mappable);
     }
@@ -173,7 +173,7 @@ impl Uses {
 
 /// One open folder, and where the reader of its entries stands.
 #[derive(Debug)]
-pub struct OpenFolder {
+pub(super) struct OpenFolder {
     pub node: Arc<Node>,
     pub opened_by: Caller,
     /// The descriptor, with the place at which it stands.
@@ -183,7 +183,7 @@ pub struct OpenFolder {
 
 /// What is open, by the number of the open.
 #[derive(Debug)]
-pub struct OpenTable<T> {
+pub(super) struct OpenTable<T> {
     open: Mutex<HashMap<u64, Arc<T>>>,
 }
 
@@ -194,13 +194,13 @@ impl<T> Default for OpenTable<T> {
 }
 
 /// A number for an open that begins.
-pub fn next_open() -> u64 {
+pub(super) fn next_open() -> u64 {
     LAST_OPEN.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 impl<T> OpenTable<T> {
     /// Keeps what was opened under its number.
-    pub fn insert(&self, number: u64, opened: T) {
+    pub(super) fn insert(&self, number: u64, opened: T) {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(number, Arc::new(opened));
     }
 
@@ -209,29 +209,29 @@ impl<T> OpenTable<T> {
     /// # Errors
     ///
     /// `EBADF` where nothing is.
-    pub fn find(&self, number: u64) -> Result<Arc<T>, Errno> {
+    pub(super) fn find(&self, number: u64) -> Result<Arc<T>, Errno> {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.get(&number).cloned().ok_or(Errno::BADF)
     }
 
     /// All that is open.
-    pub fn all(&self) -> Vec<Arc<T>> {
+    pub(super) fn all(&self) -> Vec<Arc<T>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// Whether this is so of any that is open.
-    pub fn any(&self, is_so: impl Fn(&T) -> bool) -> bool {
+    pub(super) fn any(&self, is_so: impl Fn(&T) -> bool) -> bool {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).values().any(|open| is_so(open))
     }
 
     /// It is not open any more.
-    pub fn remove(&self, number: u64) {
+    pub(super) fn remove(&self, number: u64) {
         let removed = self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
         drop(removed);
     }
 
     /// How many are open.
-    pub fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 }

@@ -19,12 +19,12 @@ const PAUSE: u64 = 5_000;
 
 /// An `O_PATH` descriptor (which neither keeps a program from being written nor a lease from being given).
 #[derive(Debug)]
-pub struct OpenHandle(Arc<OwnedFd>);
+pub(super) struct OpenHandle(Arc<OwnedFd>);
 
 impl OpenHandle {
     /// Keeps a descriptor, unless as many are kept already as leave enough for folders and for what is served:
     /// a sixteenth of all that this process may have. An open file without one is found by its name.
-    pub fn keep(file: &Arc<OwnedFd>) -> Option<Self> {
+    pub(super) fn keep(file: &Arc<OwnedFd>) -> Option<Self> {
         let scarce = SCARCE.load(Ordering::Relaxed);
         if scarce != 0 && milliseconds() < scarce + PAUSE {
             return None;
@@ -35,12 +35,12 @@ impl OpenHandle {
     }
 
     /// No more are kept for a while: they were missing elsewhere.
-    pub fn keep_no_more() {
+    pub(super) fn keep_no_more() {
         SCARCE.store(milliseconds() + 1, Ordering::Relaxed);
     }
 
     /// The descriptor.
-    pub fn file(&self) -> &Arc<OwnedFd> {
+    pub(super) fn file(&self) -> &Arc<OwnedFd> {
         &self.0
     }
 }

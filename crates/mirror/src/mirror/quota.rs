@@ -24,7 +24,7 @@ const MOST_OF_ALL: usize = 8_192;
 
 /// What each user other than root occupies.
 #[derive(Debug, Default)]
-pub struct Quota {
+pub(super) struct Quota {
     state: Mutex<State>,
     /// How many other requests are being answered.
     others: AtomicUsize,
@@ -32,7 +32,7 @@ pub struct Quota {
 
 /// A message that waits. The kernel takes the answer only from the descriptor that the message was read from.
 #[derive(Debug)]
-pub struct Waiting {
+pub(super) struct Waiting {
     pub message: Vec<u8>,
     pub device: Arc<OwnedFd>,
 }
@@ -74,7 +74,7 @@ impl State {
 
 /// When a request is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub(super) enum Turn {
     Now,
     /// After another one: its message is kept.
     Later,
@@ -88,7 +88,7 @@ impl Quota {
     }
 
     /// A request of another kind has come; whether it can be answered.
-    pub fn begin_other(&self) -> bool {
+    pub(super) fn begin_other(&self) -> bool {
         let before = self.others.fetch_add(1, Ordering::AcqRel);
         if before >= OTHERS_AT_ONCE {
             self.finish_other();
@@ -97,12 +97,12 @@ impl Quota {
     }
 
     /// It is answered.
-    pub fn finish_other(&self) {
+    pub(super) fn finish_other(&self) {
         self.others.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// A message of this user has come from this descriptor.
-    pub fn begin(&self, user: u32, message: &[u8], device: &Arc<OwnedFd>) -> Turn {
+    pub(super) fn begin(&self, user: u32, message: &[u8], device: &Arc<OwnedFd>) -> Turn {
         let mut state = self.state();
         if state.has_room(user) {
             state.serve(user);
@@ -120,7 +120,7 @@ impl Quota {
     }
 
     /// A message that waits is not to be answered any more: the one with this number.
-    pub fn give_up(&self, unique: u64) -> Option<Waiting> {
+    pub(super) fn give_up(&self, unique: u64) -> Option<Waiting> {
         let mut state = self.state();
         let number = unique.to_ne_bytes();
         let place =
@@ -129,7 +129,7 @@ impl Quota {
     }
 
     /// A message of this user is answered; the next one that has its turn is served in its place.
-    pub fn finish(&self, user: u32) -> Option<(u32, Waiting)> {
+    pub(super) fn finish(&self, user: u32) -> Option<(u32, Waiting)> {
         let mut state = self.state();
         state.served -= 1;
         if let Some(usage) = state.users.get_mut(&user) {

@@ -42,17 +42,17 @@ pub(super) struct Subject<'a> {
 
 impl<'a> Subject<'a> {
     /// Something is changed in or of this node.
-    pub fn of(node: &'a Arc<Node>) -> Self {
+    pub(super) fn of(node: &'a Arc<Node>) -> Self {
         Self { nodes: [Some(node), None, None, None], ..Self::default() }
     }
 
     /// Nothing is changed.
-    pub fn reading(node: &'a Arc<Node>) -> Self {
+    pub(super) fn reading(node: &'a Arc<Node>) -> Self {
         Self { reads: true, ..Self::of(node) }
     }
 
     /// This one decides, too.
-    pub fn and(mut self, node: Option<&'a Arc<Node>>) -> Self {
+    pub(super) fn and(mut self, node: Option<&'a Arc<Node>>) -> Self {
         if let Some(free) = self.nodes.iter_mut().find(|other| other.is_none()) {
             *free = node;
         }
@@ -60,19 +60,19 @@ impl<'a> Subject<'a> {
     }
 
     /// The owner of this node may do it.
-    pub fn owned(mut self, node: Option<&'a Arc<Node>>) -> Self {
+    pub(super) fn owned(mut self, node: Option<&'a Arc<Node>>) -> Self {
         self.owned = node;
         self.and(node)
     }
 
     /// Something is made, with this creation mask.
-    pub fn making(mut self, mask: u32) -> Self {
+    pub(super) fn making(mut self, mask: u32) -> Self {
         self.mask = Some(mask);
         self
     }
 
     /// The owner is changed.
-    pub fn giving_away(mut self) -> Self {
+    pub(super) fn giving_away(mut self) -> Self {
         self.gives_away = true;
         self
     }
@@ -84,7 +84,7 @@ impl<'a> Subject<'a> {
 
 impl<'a> Request<'a> {
     /// A request as its message has it.
-    pub fn new(
+    pub(super) fn new(
         (header, body, supplementary): (Header, Body<'a>, Option<u32>),
         credentials: &'a Credentials,
     ) -> Self {
@@ -92,17 +92,17 @@ impl<'a> Request<'a> {
     }
 
     /// The caller, as events name it.
-    pub fn caller(&self) -> Caller {
+    pub(super) fn caller(&self) -> Caller {
         Caller { thread: self.header.thread, user: self.header.user, group: self.header.group }
     }
 
     /// The caller's identity, which is found out at the first use.
-    pub fn identity(&self) -> &Identity {
+    pub(super) fn identity(&self) -> &Identity {
         self.identity.get_or_init(|| self.credentials.identify(&self.header, self.supplementary))
     }
 
     /// Whether the caller's capabilities are those of another user namespace.
-    pub fn is_foreign(&self) -> bool {
+    pub(super) fn is_foreign(&self) -> bool {
         matches!(self.identity().standing, Standing::Foreign(_))
     }
 
@@ -113,7 +113,7 @@ impl<'a> Request<'a> {
     /// Those of `act`, which is called again where the first refusal was not the last word; `ESTALE` where the
     /// kernel's decision came from old attributes; `EPERM` where this process cannot act for the caller; `EROFS`
     /// where others than root may not write ([`Volume::is_closed_to_others`]).
-    pub fn act<T>(
+    pub(super) fn act<T>(
         &self,
         volume: &Volume,
         subject: Subject<'_>,
@@ -226,7 +226,7 @@ impl<'a> Request<'a> {
     /// # Errors
     ///
     /// `EPERM` where this process cannot act for the caller.
-    pub fn as_writer(&self, node: &Node) -> Result<Assumed<'_>, Errno> {
+    pub(super) fn as_writer(&self, node: &Node) -> Result<Assumed<'_>, Errno> {
         let mut writer = self.credentials.identify_writer(&self.header);
         if node.told().is_some_and(Access::depends_on_groups) {
             writer.groups.clone_from(&self.identity().groups);
@@ -240,7 +240,7 @@ impl<'a> Request<'a> {
     /// # Errors
     ///
     /// As above.
-    pub fn as_mapper(&self, opener: Caller) -> Result<Assumed<'_>, Errno> {
+    pub(super) fn as_mapper(&self, opener: Caller) -> Result<Assumed<'_>, Errno> {
         let identity = self.credentials.identify_mapper((opener.user, opener.group));
         self.credentials.assume(&identity, None)
     }
@@ -250,7 +250,7 @@ impl<'a> Request<'a> {
     /// # Errors
     ///
     /// `EPERM` where this process cannot act for that user.
-    pub fn as_owner(&self, owner: (u32, u32)) -> Result<Assumed<'_>, Errno> {
+    pub(super) fn as_owner(&self, owner: (u32, u32)) -> Result<Assumed<'_>, Errno> {
         self.credentials.assume_owner(owner)
     }
 }

@@ -21,7 +21,7 @@ const TIME: Duration = Duration::from_secs(1);
 
 /// The threads that were sent back.
 #[derive(Debug, Default)]
-pub struct Retries {
+pub(super) struct Retries {
     /// Whether there are any: mostly not.
     any: AtomicBool,
     threads: Mutex<HashMap<u32, Retry>>,
@@ -40,12 +40,12 @@ impl Retries {
     }
 
     /// Whether the thread was sent back and tries again.
-    pub fn has(&self, thread: u32) -> bool {
+    pub(super) fn has(&self, thread: u32) -> bool {
         self.any.load(Ordering::Acquire) && self.threads().contains_key(&thread)
     }
 
     /// The thread has found this node, which holds a descriptor for it; what it found before it is done with.
-    pub fn found(&self, thread: u32, node: &Arc<Node>) {
+    pub(super) fn found(&self, thread: u32, node: &Arc<Node>) {
         let mut threads = self.threads();
         match threads.get_mut(&thread) {
             Some(retry) if retry.found.as_ref().is_some_and(|before| Arc::ptr_eq(before, node)) => {}
@@ -61,7 +61,7 @@ impl Retries {
     }
 
     /// The thread gets this answer.
-    pub fn answered(&self, thread: u32, operation: Operation, result: Result<(), Errno>) {
+    pub(super) fn answered(&self, thread: u32, operation: Operation, result: Result<(), Errno>) {
         // The kernel names no thread where it asks on its own account, and nobody it could tell from others.
         let sent_back = thread != 0 && result == Err(Errno::STALE);
         if !sent_back && !self.any.load(Ordering::Acquire) {

@@ -20,7 +20,7 @@ use super::request::Request;
 use super::volume::Volume;
 
 /// The largest read or write, in bytes: 256 pages, as much as the kernel grants.
-pub const LARGEST: u32 = 1 << 20;
+pub(super) const LARGEST: u32 = 1 << 20;
 
 /// Where the kernel's file systems in user space are reached.
 pub const DEVICE: &str = "/dev/fuse";

@@ -14,7 +14,7 @@ use super::protocol::ROOT;
 
 /// All nodes of one session.
 #[derive(Debug)]
-pub struct Table {
+pub(super) struct Table {
     inner: Mutex<Inner>,
     /// The node that is never forgotten.
     pub root: Arc<Node>,
@@ -40,7 +40,7 @@ struct Known {
 
 impl Table {
     /// A table that knows the root alone.
-    pub fn new(root: Arc<Node>) -> Self {
+    pub(super) fn new(root: Arc<Node>) -> Self {
         let mut inner = Inner { last: ROOT, ..Inner::default() };
         inner.by_identity.insert(root.identity(), ROOT);
         inner.by_number.insert(ROOT, Known { node: Arc::clone(&root), lookups: 1 });
@@ -56,7 +56,7 @@ impl Table {
     /// # Errors
     ///
     /// `ESTALE` for one that was forgotten.
-    pub fn node(&self, number: u64) -> Result<Arc<Node>, Errno> {
+    pub(super) fn node(&self, number: u64) -> Result<Arc<Node>, Errno> {
         if number == ROOT {
             return Ok(Arc::clone(&self.root));
         }
@@ -64,7 +64,7 @@ impl Table {
     }
 
     /// The node of a file, where the kernel knows it.
-    pub fn known(&self, stat: &Statx) -> Option<Arc<Node>> {
+    pub(super) fn known(&self, stat: &Statx) -> Option<Arc<Node>> {
         let inner = self.inner();
         let number = inner.by_identity.get(&Identity::of(stat))?;
         let known = inner.by_number.get(number).filter(|known| known.lookups > 0);
@@ -72,14 +72,14 @@ impl Table {
     }
 
     /// Counts one look-up of the file called `name` in `parent`, and tells its node.
-    pub fn found(&self, stat: &Statx, parent: &Arc<Node>, name: &[u8]) -> Arc<Node> {
+    pub(super) fn found(&self, stat: &Statx, parent: &Arc<Node>, name: &[u8]) -> Arc<Node> {
         let node = self.counted(stat, |number| Node::named(number, stat, parent, name));
         node.found(parent, name, attribute::has_several_names(stat));
         node
     }
 
     /// Counts one look-up of a node that is found by no name.
-    pub fn found_again(&self, node: &Arc<Node>) {
+    pub(super) fn found_again(&self, node: &Arc<Node>) {
         let mut inner = self.inner();
         if let Some(known) = inner.by_number.get_mut(&node.number) {
             known.lookups += 1;
@@ -90,7 +90,7 @@ impl Table {
     }
 
     /// Counts one look-up of a file without a name.
-    pub fn made_unnamed(&self, stat: &Statx, make: impl FnOnce(u64) -> Arc<Node>) -> Arc<Node> {
+    pub(super) fn made_unnamed(&self, stat: &Statx, make: impl FnOnce(u64) -> Arc<Node>) -> Arc<Node> {
         self.counted(stat, make)
     }
 
@@ -114,7 +114,7 @@ impl Table {
     }
 
     /// The node stands for what has these attributes from now on.
-    pub fn became(&self, node: &Node, stat: &Statx) {
+    pub(super) fn became(&self, node: &Node, stat: &Statx) {
         let identity = Identity::of(stat);
         let mut inner = self.inner();
         let old = node.identity();
@@ -128,7 +128,7 @@ impl Table {
     }
 
     /// The kernel takes back `count` look-ups.
-    pub fn forget(&self, number: u64, count: u64) {
+    pub(super) fn forget(&self, number: u64, count: u64) {
         let mut inner = self.inner();
         let Some(known) = inner.by_number.get_mut(&number) else { return };
         known.lookups = known.lookups.saturating_sub(count);

@@ -12,7 +12,7 @@ const HALF: usize = LONGEST_PATH / 2;
 
 /// A name as it is recorded: whole, or both ends of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Bounded {
+pub(super) struct Bounded {
     pub name: Name,
     /// How many bytes are left out.
     pub cut: Option<u64>,
@@ -66,7 +66,7 @@ const COST: usize = 128;
 
 /// The programs that are executed now, or were by who has files open.
 #[derive(Debug, Default)]
-pub struct Programs {
+pub(super) struct Programs {
     known: HashSet<Arc<Bounded>>,
     bytes: usize,
     /// How many were new since it was last looked which are still in use.
@@ -75,7 +75,7 @@ pub struct Programs {
 
 impl Programs {
     /// The one of this name. Where there are too many, nothing is left of it but the mark that it is cut.
-    pub fn keep(&mut self, program: Bounded) -> Arc<Bounded> {
+    pub(super) fn keep(&mut self, program: Bounded) -> Arc<Bounded> {
         if let Some(known) = self.known.get(&program) {
             return Arc::clone(known);
         }

@@ -23,7 +23,7 @@ const MOST_PARENTS: u32 = 1024;
 
 /// What processes have executed.
 #[derive(Debug, Default)]
-pub struct Executions {
+pub(super) struct Executions {
     known: HashMap<u32, Execution>,
     /// How many there may be; more, where as many live.
     limit: usize,
@@ -38,7 +38,7 @@ struct Execution {
 
 impl Executions {
     /// A process opened a file to execute it; `goes_on` where that belongs to the execution before.
-    pub fn add(&mut self, process: u32, program: Arc<Bounded>, goes_on: bool) {
+    pub(super) fn add(&mut self, process: u32, program: Arc<Bounded>, goes_on: bool) {
         if goes_on && is_library(&program.name.0) {
             return;
         }
@@ -50,7 +50,7 @@ impl Executions {
     }
 
     /// The program of a process, or of the nearest above it that was seen to execute one.
-    pub fn program(
+    pub(super) fn program(
         &self,
         process: u32,
         parent: u32,

@@ -25,7 +25,7 @@ const PACE: Duration = Duration::from_millis(20);
 
 /// The events that wait to be written, in the order in which they happened.
 #[derive(Debug)]
-pub struct Queue {
+pub(super) struct Queue {
     state: Mutex<State>,
     more: Condvar,
     room: Condvar,
@@ -43,13 +43,13 @@ struct State {
 
 impl Queue {
     /// An empty queue; times count from `started`.
-    pub fn new(started: Instant) -> Arc<Self> {
+    pub(super) fn new(started: Instant) -> Arc<Self> {
         let (state, more, room) = (Mutex::default(), Condvar::new(), Condvar::new());
         Arc::new(Self { state, more, room, started })
     }
 
     /// Adds an event, and gives it its time: the order in the log is that of the times.
-    pub fn put(&self, mut event: Event) {
+    pub(super) fn put(&self, mut event: Event) {
         let memory = event.memory();
         let mut state = self.state();
         while !state.has_room(memory) && !state.broken {
@@ -71,7 +71,7 @@ impl Queue {
     }
 
     /// Nothing comes any more.
-    pub fn end(&self, how: &'static str, code: Option<i32>) {
+    pub(super) fn end(&self, how: &'static str, code: Option<i32>) {
         self.state().ending = Some((how, code));
         self.more.notify_one();
     }
@@ -119,7 +119,7 @@ fn nanoseconds(duration: Duration) -> u64 {
 /// # Errors
 ///
 /// Where the header cannot be written or no thread be started.
-pub fn start(
+pub(super) fn start(
     log: File,
     format: Format,
     header: &Header,
@@ -165,7 +165,7 @@ fn write(mut writer: Writer<Lines>, queue: &Queue) -> io::Result<End> {
 /// Keeps lines until they are flushed together, so that no write ends within one. Of what is not flushed for
 /// long, all whole lines are written.
 #[derive(Debug)]
-pub struct Lines {
+pub(super) struct Lines {
     log: File,
     waiting: Vec<u8>,
 }
@@ -208,7 +208,7 @@ const NOT_WRITTEN: &str = "log not written";
 /// # Errors
 ///
 /// Those of reading and writing the log.
-pub fn repair(log: &mut File, format: Format, how: &str) -> io::Result<()> {
+pub(super) fn repair(log: &mut File, format: Format, how: &str) -> io::Result<()> {
     let length = log.seek(SeekFrom::End(0))?;
     let whole = whole_lines(log, length)?;
     log.set_len(whole)?;

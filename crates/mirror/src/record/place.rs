@@ -30,7 +30,7 @@ const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOL
 
 /// A name in a directory.
 #[derive(Debug)]
-pub struct Place {
+pub(super) struct Place {
     pub folder: OwnedFd,
     pub name: OsString,
     /// Whether it is a link of `/proc` to what a process has open.
@@ -42,7 +42,7 @@ pub struct Place {
 /// # Errors
 ///
 /// Where a directory is missing, or a link on the way is not followed.
-pub fn find(path: &Path) -> io::Result<Place> {
+pub(super) fn find(path: &Path) -> io::Result<Place> {
     Walk::begin(path)?.place()
 }
 
@@ -51,7 +51,7 @@ pub fn find(path: &Path) -> io::Result<Place> {
 /// # Errors
 ///
 /// As [`find`], and those of mkdirat(2).
-pub fn make_folders(path: &Path, mode: Mode) -> io::Result<()> {
+pub(super) fn make_folders(path: &Path, mode: Mode) -> io::Result<()> {
     let mut walk = Walk::begin(path)?;
     while let Some(name) = walk.rest.pop_front() {
         if !walk.enter_or_follow(&name, Some(mode))? {
@@ -62,7 +62,7 @@ pub fn make_folders(path: &Path, mode: Mode) -> io::Result<()> {
 }
 
 /// Whether this is somebody who could do anything here anyway.
-pub fn is_trusted(user: u32) -> bool {
+pub(super) fn is_trusted(user: u32) -> bool {
     let owner_of_root = rustix::fs::stat("/").map(|stat| stat.st_uid);
     user == 0 || user == rustix::process::geteuid().as_raw() || owner_of_root == Ok(user)
 }

@@ -12,7 +12,7 @@ use super::execution::Executions;
 
 /// What is known of a thread.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Process {
+pub(super) struct Process {
     pub pid: u32,
     pub ppid: u32,
     pub exe: Arc<Bounded>,
@@ -22,7 +22,7 @@ pub struct Process {
 
 /// Where a process belongs in a parallel job, and with it what descends from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Membership {
+pub(super) enum Membership {
     /// It is about to become a rank's command.
     Joining,
     /// It is of this rank.
@@ -42,7 +42,7 @@ const MOST_THREADS: usize = 65_536;
 
 /// The threads that were seen.
 #[derive(Debug, Default)]
-pub struct ProcessTable {
+pub(super) struct ProcessTable {
     threads: Mutex<HashMap<u32, Known>>,
     /// The processes from which the ranks of a parallel job descend.
     memberships: Mutex<HashMap<u32, Membership>>,
@@ -54,7 +54,7 @@ pub struct ProcessTable {
 
 /// What a thread asks for, as far as it tells of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asking {
+pub(super) enum Asking {
     /// To execute a file.
     Execution,
     /// To open one.
@@ -73,7 +73,7 @@ struct Known {
 
 impl ProcessTable {
     /// The process of a thread.
-    pub fn of(&self, thread: u32, now: Instant, asking: Asking) -> Arc<Process> {
+    pub(super) fn of(&self, thread: u32, now: Instant, asking: Asking) -> Arc<Process> {
         let executes = asking == Asking::Execution;
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = threads.get_mut(&thread) {
@@ -108,7 +108,7 @@ impl ProcessTable {
     }
 
     /// A thread of a process has opened a file to execute it.
-    pub fn executes(&self, thread: u32, process: u32, path: &[u8]) {
+    pub(super) fn executes(&self, thread: u32, process: u32, path: &[u8]) {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let known = threads.get_mut(&thread);
         let goes_on = known.is_some_and(|known| std::mem::replace(&mut known.executing, true));
@@ -123,7 +123,7 @@ impl ProcessTable {
 
     /// The mirror is mounted at this folder besides. The kernel tells the programs of who entered it there with
     /// paths that begin with it.
-    pub fn mounted_at(&self, folder: Vec<u8>) {
+    pub(super) fn mounted_at(&self, folder: Vec<u8>) {
         let _ = self.outside.set(folder);
     }
 
@@ -145,7 +145,7 @@ impl ProcessTable {
     }
 
     /// What descends from this process belongs there from now on.
-    pub fn set_rank(&self, process: u32, membership: Membership) {
+    pub(super) fn set_rank(&self, process: u32, membership: Membership) {
         self.memberships.lock().unwrap_or_else(PoisonError::into_inner).insert(process, membership);
         self.threads.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }

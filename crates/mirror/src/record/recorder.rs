@@ -38,7 +38,7 @@ struct Opener {
 
 /// Turns requests into events and queues them.
 #[derive(Debug)]
-pub struct Recorder {
+pub(super) struct Recorder {
     queue: Arc<Queue>,
     selection: Selection,
     processes: ProcessTable,
@@ -50,7 +50,7 @@ pub struct Recorder {
 
 impl Recorder {
     /// A recorder that waits for the command to begin.
-    pub fn new(queue: Arc<Queue>, selection: Selection) -> Self {
+    pub(super) fn new(queue: Arc<Queue>, selection: Selection) -> Self {
         Self {
             queue,
             selection,
@@ -61,22 +61,22 @@ impl Recorder {
     }
 
     /// From now on everything is recorded.
-    pub fn begin(&self) {
+    pub(super) fn begin(&self) {
         self.begun.store(true, Ordering::Release);
     }
 
     /// The mirror is mounted at this folder besides.
-    pub fn mounted_at(&self, folder: &std::path::Path) {
+    pub(super) fn mounted_at(&self, folder: &std::path::Path) {
         self.processes.mounted_at(folder.as_os_str().as_encoded_bytes().to_vec());
     }
 
     /// What descends from this process is not recorded until it has joined.
-    pub fn joining(&self, process: u32) {
+    pub(super) fn joining(&self, process: u32) {
         self.processes.set_rank(process, Membership::Joining);
     }
 
     /// What descends from this process is of this rank.
-    pub fn joined(&self, process: u32, rank: u32) {
+    pub(super) fn joined(&self, process: u32, rank: u32) {
         self.processes.set_rank(process, Membership::Rank(rank));
     }
 

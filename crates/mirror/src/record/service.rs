@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const QUIET: Duration = Duration::from_millis(100);
 
 /// Records what the mirror tells.
-pub struct RecordingService<'a> {
+pub(super) struct RecordingService<'a> {
     out: &'a Out,
     log: File,
     format: Format,
@@ -50,7 +50,7 @@ pub struct RecordingService<'a> {
 impl<'a> RecordingService<'a> {
     /// A service that writes to this log. This process is the one that the command descends from.
     /// `unwritten` gets the error's number, in the machine's order of bytes, where the log cannot be written.
-    pub fn new(
+    pub(super) fn new(
         (out, log): (&'a Out, File),
         unwritten: PipeWriter,
         options: &super::Options,

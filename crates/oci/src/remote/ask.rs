@@ -42,7 +42,7 @@ pub(super) enum Target {
 
 impl Ask {
     /// A request that only reads.
-    pub fn read(path: String, what: &str, limit: u64) -> Self {
+    pub(super) fn read(path: String, what: &str, limit: u64) -> Self {
         Self {
             method: Method::GET,
             target: Target::Path(path),
@@ -56,7 +56,7 @@ impl Ask {
     }
 
     /// The same, with the manifest types that are understood.
-    pub fn accepting_manifests(mut self) -> Self {
+    pub(super) fn accepting_manifests(mut self) -> Self {
         self.headers.push((ACCEPT, manifest::ACCEPT.to_owned()));
         self
     }

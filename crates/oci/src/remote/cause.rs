@@ -26,7 +26,7 @@ pub(super) fn is_transient(error: &reqwest::Error) -> bool {
 }
 
 /// The causes of an error in one line, each said once.
-pub fn causes(error: &(dyn StdError + 'static)) -> String {
+pub(crate) fn causes(error: &(dyn StdError + 'static)) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut cause = Some(error);
     while let Some(error) = cause {

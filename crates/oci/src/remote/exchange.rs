@@ -27,7 +27,7 @@ use super::resume::{Part, start_of};
 use super::retry::{self, Repeat};
 
 /// What is sent with a request.
-pub enum Body {
+pub(super) enum Body {
     /// Nothing.
     Empty,
     /// These bytes, as often as needed.
@@ -37,7 +37,7 @@ pub enum Body {
 }
 
 /// A request.
-pub struct Request {
+pub(super) struct Request {
     /// The method.
     pub method: Method,
     /// The address.
@@ -76,7 +76,7 @@ impl Request {
 
 /// An answer with its body.
 #[derive(Debug)]
-pub struct Answer {
+pub(super) struct Answer {
     /// The status.
     pub status: StatusCode,
     /// The headers.
@@ -88,14 +88,14 @@ pub struct Answer {
 }
 
 /// An answer whose body has not been read.
-pub struct Opened {
+pub(super) struct Opened {
     response: reqwest::Response,
     url: Url,
 }
 
 impl Answer {
     /// A header's value, where it is text.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 }

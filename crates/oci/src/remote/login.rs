@@ -36,7 +36,7 @@ use super::words::error_text;
 
 /// What a login is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct LoginKey {
+pub(super) struct LoginKey {
     /// The registry.
     pub host: String,
     /// The repository.
@@ -49,7 +49,7 @@ pub struct LoginKey {
 
 /// What is sent to prove who one is.
 #[derive(Clone, Debug)]
-pub struct Login {
+pub(super) struct Login {
     /// The `Authorization` header; none for anonymous access without a token.
     pub header: Option<HeaderValue>,
     /// The scope of the token.
@@ -64,12 +64,12 @@ pub struct Login {
 
 impl Login {
     /// Whether the token is said to be good still.
-    pub fn is_current(&self) -> bool {
+    pub(super) fn is_current(&self) -> bool {
         self.expires.is_none_or(|expires| Instant::now() < expires)
     }
 
     /// Whether no credentials were given.
-    pub fn is_anonymous(&self) -> bool {
+    pub(super) fn is_anonymous(&self) -> bool {
         self.origin.is_none()
     }
 }

@@ -6,7 +6,7 @@ use super::super::limit;
 
 /// What may be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Repeat {
+pub(super) enum Repeat {
     /// Sending it twice does what sending it once does.
     Always,
     /// Only where the registry surely did not act on it: a refused connection's retry, or 429.
@@ -14,7 +14,7 @@ pub enum Repeat {
 }
 
 /// Whether an answer with this status is worth another try.
-pub fn worth_repeating(status: u16, repeat: Repeat) -> bool {
+pub(super) fn worth_repeating(status: u16, repeat: Repeat) -> bool {
     match status {
         429 => true,
         408 | 500 | 502 | 503 | 504 => repeat == Repeat::Always,
@@ -24,12 +24,12 @@ pub fn worth_repeating(status: u16, repeat: Repeat) -> bool {
 
 /// How long to wait before try number `attempt` (from 0), or none where the server wants a longer
 /// pause than is waited for.
-pub fn pause(attempt: u32, retry_after: Option<&str>, now: SystemTime) -> Option<Duration> {
+pub(super) fn pause(attempt: u32, retry_after: Option<&str>, now: SystemTime) -> Option<Duration> {
     pause_of(attempt, retry_after.and_then(|value| retry_after_of(value, now)))
 }
 
 /// The same, where it is known how long the server wants to be left alone.
-pub fn pause_of(attempt: u32, wanted: Option<Duration>) -> Option<Duration> {
+pub(super) fn pause_of(attempt: u32, wanted: Option<Duration>) -> Option<Duration> {
     if let Some(wanted) = wanted {
         return (wanted <= limit::RETRY_AFTER).then_some(wanted);
     }
@@ -38,7 +38,7 @@ pub fn pause_of(attempt: u32, wanted: Option<Duration>) -> Option<Duration> {
 }
 
 /// `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3).
-pub fn retry_after_of(value: &str, now: SystemTime) -> Option<Duration> {
+pub(super) fn retry_after_of(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if let Ok(seconds) = value.parse::<u64>() {
         return Some(Duration::from_secs(seconds));

@@ -36,7 +36,7 @@ pub struct TlsOptions {
 
 /// What is used for one host.
 #[derive(Debug, Default)]
-pub struct HostTls {
+pub(crate) struct HostTls {
     /// Authorities besides the system's.
     pub authorities: Vec<Certificate>,
     /// The client certificate.
@@ -50,7 +50,7 @@ impl HostTls {
     /// # Errors
     ///
     /// [`Error::Settings`] naming the file that cannot be used.
-    pub fn read(host: &str, options: &TlsOptions, own: bool) -> Result<Self> {
+    pub(crate) fn read(host: &str, options: &TlsOptions, own: bool) -> Result<Self> {
         let mut tls = Self::default();
         if let Some(path) = &options.ca_file {
             tls.authorities.extend(read_authorities(path)?);
@@ -65,7 +65,7 @@ impl HostTls {
     }
 
     /// Whether anything is known for the host: then it surely speaks TLS.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.authorities.is_empty() && self.identity.is_none()
     }
 
@@ -126,7 +126,7 @@ fn read_identity(cert: &Path, key: Option<&Path>) -> Result<Identity> {
 /// # Errors
 ///
 /// [`Error::Settings`] or [`Error::InvalidOption`] where what was given cannot be used.
-pub fn add_to(
+pub(crate) fn add_to(
     builder: reqwest::ClientBuilder,
     tls: HostTls,
     options: &TlsOptions,
@@ -149,7 +149,7 @@ pub fn add_to(
 }
 
 /// Builds a client that never speaks TLS: it trusts nobody, so no authority needs to be read.
-pub fn add_to_plain(builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
+pub(crate) fn add_to_plain(builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
     let _ = rustls::crypto::ring::default_provider().install_default();
     builder.tls_certs_only([])
 }

@@ -1,12 +1,12 @@
 //! The answers, one file a kind of request.
 
-pub mod attribute;
-pub mod create;
-pub mod extended;
-pub mod file;
-pub mod folder;
+pub(super) mod attribute;
+pub(super) mod create;
+pub(super) mod extended;
+pub(super) mod file;
+pub(super) mod folder;
 mod growth;
-pub mod name;
+pub(super) mod name;
 mod registration;
-pub mod remove;
-pub mod space;
+pub(super) mod remove;
+pub(super) mod space;

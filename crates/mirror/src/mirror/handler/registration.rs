@@ -22,7 +22,7 @@ use crate::mirror::volume::Volume;
 /// # Errors
 ///
 /// `ETXTBSY` where a user opens for writing what root has open in its own name.
-pub fn register(
+pub(super) fn register(
     volume: &Volume,
     request: &Request<'_>,
     node: &Node,
@@ -66,7 +66,7 @@ pub fn register(
 /// # Errors
 ///
 /// `ETXTBSY` as for [`register`], which may still meet a registration that comes in between.
-pub fn check_share(request: &Request<'_>, node: &Node, flags: u32) -> Result<(), Errno> {
+pub(super) fn check_share(request: &Request<'_>, node: &Node, flags: u32) -> Result<(), Errno> {
     let opener = Opener::of(request, flags);
     let meets = |opens: &mut Opens| opens.passed > 0 && !opener.may_share(opens.registrar);
     if node.with_opens(None, meets) { Err(Errno::TXTBSY) } else { Ok(()) }
@@ -163,7 +163,7 @@ fn is_never_possible(error: &std::io::Error, is_own: bool) -> bool {
 }
 
 /// Takes an open back; the last one by passthrough ends the registration.
-pub fn unregister(volume: &Volume, node: &Node, (passed, uses): (bool, Uses)) {
+pub(super) fn unregister(volume: &Volume, node: &Node, (passed, uses): (bool, Uses)) {
     node.with_opens(None, |opens| {
         uses.end(opens);
         if !passed {

@@ -17,7 +17,7 @@ pub struct Validity {
 }
 
 /// The answer to whatever finds or makes a node.
-pub fn write_entry(out: &mut Vec<u8>, node: u64, stat: &Statx, validity: Validity) {
+pub(crate) fn write_entry(out: &mut Vec<u8>, node: u64, stat: &Statx, validity: Validity) {
     out.put_u64(node);
     out.put_u64(0); // numbers of nodes are never used again
     out.put_u64(validity.entry.as_secs());
@@ -28,7 +28,7 @@ pub fn write_entry(out: &mut Vec<u8>, node: u64, stat: &Statx, validity: Validit
 }
 
 /// The answer to a question for attributes.
-pub fn write_attributes(out: &mut Vec<u8>, stat: &Statx, validity: Validity) {
+pub(crate) fn write_attributes(out: &mut Vec<u8>, stat: &Statx, validity: Validity) {
     out.put_u64(validity.attributes.as_secs());
     out.put_u32(validity.attributes.subsec_nanos());
     out.put_u32(0);
@@ -52,7 +52,7 @@ fn device_number(major: u32, minor: u32) -> u32 {
 }
 
 /// The answer to statx.
-pub fn write_statx(out: &mut Vec<u8>, stat: &Statx, validity: Validity) {
+pub(crate) fn write_statx(out: &mut Vec<u8>, stat: &Statx, validity: Validity) {
     out.put_u64(validity.attributes.as_secs());
     out.put_u32(validity.attributes.subsec_nanos());
     out.put_u32(0);
@@ -81,7 +81,7 @@ fn write_time(out: &mut Vec<u8>, time: StatxTimestamp) {
 }
 
 /// The answer to statfs.
-pub fn write_volume_statistics(out: &mut Vec<u8>, volume: &StatVfs) {
+pub(crate) fn write_volume_statistics(out: &mut Vec<u8>, volume: &StatVfs) {
     let numbers = [volume.f_blocks, volume.f_bfree, volume.f_bavail, volume.f_files, volume.f_ffree];
     out.put_u64s(&numbers);
     out.put_u32(volume.f_bsize as u32);

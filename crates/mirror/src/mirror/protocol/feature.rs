@@ -6,57 +6,57 @@ use super::{Body, ReplyExt};
 
 /// What kernel and server may agree on (`FUSE_*` flags); the upper half is the second word's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Feature(pub u64);
+pub(crate) struct Feature(pub u64);
 
 impl Feature {
-    pub const ASYNC_READ: Self = Self(1 << 0);
+    pub(crate) const ASYNC_READ: Self = Self(1 << 0);
     /// An open truncates by itself.
-    pub const ATOMIC_TRUNCATE: Self = Self(1 << 3);
+    pub(crate) const ATOMIC_TRUNCATE: Self = Self(1 << 3);
     /// Files are found by the numbers of their nodes, too, also those that the kernel has forgotten.
-    pub const EXPORT: Self = Self(1 << 4);
-    pub const BIG_WRITES: Self = Self(1 << 5);
+    pub(crate) const EXPORT: Self = Self(1 << 4);
+    pub(crate) const BIG_WRITES: Self = Self(1 << 5);
     /// The creation mask is sent, not applied.
-    pub const DONT_MASK: Self = Self(1 << 6);
-    pub const CONTROL_FOLDERS: Self = Self(1 << 11);
+    pub(crate) const DONT_MASK: Self = Self(1 << 6);
+    pub(crate) const CONTROL_FOLDERS: Self = Self(1 << 11);
     /// Pages are dropped when a file's time or size turns out to have changed.
-    pub const AUTO_INVALIDATE: Self = Self(1 << 12);
-    pub const FOLDER_PLUS: Self = Self(1 << 13);
-    pub const FOLDER_PLUS_AUTO: Self = Self(1 << 14);
-    pub const ASYNC_DIRECT: Self = Self(1 << 15);
-    pub const PARALLEL_FOLDERS: Self = Self(1 << 18);
+    pub(crate) const AUTO_INVALIDATE: Self = Self(1 << 12);
+    pub(crate) const FOLDER_PLUS: Self = Self(1 << 13);
+    pub(crate) const FOLDER_PLUS_AUTO: Self = Self(1 << 14);
+    pub(crate) const ASYNC_DIRECT: Self = Self(1 << 15);
+    pub(crate) const PARALLEL_FOLDERS: Self = Self(1 << 18);
     /// The kernel checks access control lists.
-    pub const POSIX_ACL: Self = Self(1 << 20);
-    pub const MAX_PAGES: Self = Self(1 << 22);
-    pub const CACHE_SYMBOLIC_LINKS: Self = Self(1 << 23);
-    pub const EXTENDED_FLAGS: Self = Self(1 << 29);
+    pub(crate) const POSIX_ACL: Self = Self(1 << 20);
+    pub(crate) const MAX_PAGES: Self = Self(1 << 22);
+    pub(crate) const CACHE_SYMBOLIC_LINKS: Self = Self(1 << 23);
+    pub(crate) const EXTENDED_FLAGS: Self = Self(1 << 29);
     /// There is a second word of flags.
-    pub const SECOND_WORD: Self = Self(1 << 30);
+    pub(crate) const SECOND_WORD: Self = Self(1 << 30);
     /// The caller's supplementary group is sent with creations.
-    pub const SUPPLEMENTARY_GROUP: Self = Self(1 << 34);
-    pub const DIRECT_SHARED_MAPPING: Self = Self(1 << 36);
-    pub const PASSTHROUGH: Self = Self(1 << 37);
+    pub(crate) const SUPPLEMENTARY_GROUP: Self = Self(1 << 34);
+    pub(crate) const DIRECT_SHARED_MAPPING: Self = Self(1 << 36);
+    pub(crate) const PASSTHROUGH: Self = Self(1 << 37);
 
     /// Whether all of `other` is in this set.
-    pub fn has(self, other: Self) -> bool {
+    pub(crate) fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
     /// Both sets together.
     #[must_use]
-    pub const fn with(self, other: Self) -> Self {
+    pub(crate) const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
     /// What is in both.
     #[must_use]
-    pub const fn common(self, other: Self) -> Self {
+    pub(crate) const fn common(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 }
 
 /// What the kernel says first.
 #[derive(Clone, Copy, Debug)]
-pub struct Greeting {
+pub(crate) struct Greeting {
     pub minor: u32,
     pub read_ahead: u32,
     pub offered: Feature,
@@ -68,7 +68,7 @@ impl Greeting {
     /// # Errors
     ///
     /// `EPROTO` for a protocol older than 7.12 or of another major version.
-    pub fn read(mut body: Body<'_>) -> Result<Self, Errno> {
+    pub(crate) fn read(mut body: Body<'_>) -> Result<Self, Errno> {
         let (major, minor) = (body.u32()?, body.u32()?);
         if major != 7 || minor < 12 {
             return Err(Errno::PROTO);
@@ -81,7 +81,13 @@ impl Greeting {
 
 /// Answers the greeting with what was chosen: `largest` is the size of a write or read in bytes,
 /// `depth` how deep file systems may be stacked for passthrough.
-pub fn write_greeting(out: &mut Vec<u8>, greeting: Greeting, chosen: Feature, largest: u32, depth: u32) {
+pub(crate) fn write_greeting(
+    out: &mut Vec<u8>,
+    greeting: Greeting,
+    chosen: Feature,
+    largest: u32,
+    depth: u32,
+) {
     out.put_u32(7);
     out.put_u32(greeting.minor.min(41));
     out.put_u32(greeting.read_ahead);

@@ -6,14 +6,14 @@ use rustix::io::Errno;
 const IN_HEADER: usize = 40;
 
 /// `struct fuse_out_header`, in bytes.
-pub const OUT_HEADER: usize = 16;
+pub(crate) const OUT_HEADER: usize = 16;
 
 /// `FUSE_EXT_GROUPS`: the extension that carries a supplementary group.
 const GROUPS_EXTENSION: u32 = 32;
 
 /// Who asks for what.
 #[derive(Clone, Copy, Debug)]
-pub struct Header {
+pub(crate) struct Header {
     /// The whole message, in bytes.
     pub length: usize,
     /// The operation's number.
@@ -35,7 +35,7 @@ impl Header {
     /// # Errors
     ///
     /// `EINVAL` for what is no message.
-    pub fn read(message: &[u8]) -> Result<(Self, Body<'_>, Option<u32>), Errno> {
+    pub(crate) fn read(message: &[u8]) -> Result<(Self, Body<'_>, Option<u32>), Errno> {
         let mut head = Body(message.get(..IN_HEADER).ok_or(Errno::INVAL)?);
         let (length, operation) = (head.u32()? as usize, head.u32()?);
         let (unique, node) = (head.u64()?, head.u64()?);
@@ -63,7 +63,7 @@ fn supplementary_group(extensions: &[u8]) -> Option<u32> {
 
 /// What is left of a message to be read.
 #[derive(Clone, Copy, Debug)]
-pub struct Body<'a>(pub &'a [u8]);
+pub(crate) struct Body<'a>(pub &'a [u8]);
 
 impl<'a> Body<'a> {
     /// The next bytes.
@@ -71,26 +71,26 @@ impl<'a> Body<'a> {
     /// # Errors
     ///
     /// `EINVAL` where there are fewer, as for the other readers.
-    pub fn bytes(&mut self, count: usize) -> Result<&'a [u8], Errno> {
+    pub(crate) fn bytes(&mut self, count: usize) -> Result<&'a [u8], Errno> {
         let (taken, rest) = self.0.split_at_checked(count).ok_or(Errno::INVAL)?;
         self.0 = rest;
         Ok(taken)
     }
 
-    pub fn u32(&mut self) -> Result<u32, Errno> {
+    pub(crate) fn u32(&mut self) -> Result<u32, Errno> {
         let (taken, rest) = self.0.split_first_chunk().ok_or(Errno::INVAL)?;
         self.0 = rest;
         Ok(u32::from_ne_bytes(*taken))
     }
 
-    pub fn u64(&mut self) -> Result<u64, Errno> {
+    pub(crate) fn u64(&mut self) -> Result<u64, Errno> {
         let (taken, rest) = self.0.split_first_chunk().ok_or(Errno::INVAL)?;
         self.0 = rest;
         Ok(u64::from_ne_bytes(*taken))
     }
 
     /// The next name, which ends with a zero byte.
-    pub fn name(&mut self) -> Result<&'a [u8], Errno> {
+    pub(crate) fn name(&mut self) -> Result<&'a [u8], Errno> {
         let end = memchr::memchr(0, self.0).ok_or(Errno::INVAL)?;
         let name = &self.0[..end];
         self.0 = &self.0[end + 1..];
@@ -99,7 +99,7 @@ impl<'a> Body<'a> {
 }
 
 /// Appends numbers to an answer.
-pub trait ReplyExt {
+pub(crate) trait ReplyExt {
     fn put_u16(&mut self, value: u16);
     fn put_u32(&mut self, value: u32);
     fn put_u64(&mut self, value: u64);

@@ -7,34 +7,34 @@ mod message;
 mod notice;
 mod operation;
 
-pub use attribute::{Validity, write_attributes, write_entry, write_statx, write_volume_statistics};
-pub use feature::{Feature, Greeting, write_greeting};
-pub use message::{Body, Header, OUT_HEADER, ReplyExt};
-pub use notice::{write_forgotten_attributes, write_invalidation, write_stored};
-pub use operation::Operation;
+pub(super) use attribute::{Validity, write_attributes, write_entry, write_statx, write_volume_statistics};
+pub(super) use feature::{Feature, Greeting, write_greeting};
+pub(super) use message::{Body, Header, OUT_HEADER, ReplyExt};
+pub(super) use notice::{write_forgotten_attributes, write_invalidation, write_stored};
+pub(super) use operation::Operation;
 
 /// The root's node (`FUSE_ROOT_ID`).
-pub const ROOT: u64 = 1;
+pub(super) const ROOT: u64 = 1;
 
 /// `FOPEN_*`: what an answer to an open tells the kernel.
-pub mod opened {
+pub(super) mod opened {
     /// Each read and write is asked for; the page cache has mappings alone.
-    pub const DIRECT_IO: u32 = 1 << 0;
+    pub(crate) const DIRECT_IO: u32 = 1 << 0;
     /// The page cache of the file stays valid.
-    pub const KEEP_CACHE: u32 = 1 << 1;
+    pub(crate) const KEEP_CACHE: u32 = 1 << 1;
     /// Reads and writes go to the registered file.
-    pub const PASSTHROUGH: u32 = 1 << 7;
+    pub(crate) const PASSTHROUGH: u32 = 1 << 7;
 }
 
 /// `FATTR_*`: what a change of attributes sets.
-pub mod change {
-    pub const MODE: u32 = 1 << 0;
-    pub const USER: u32 = 1 << 1;
-    pub const GROUP: u32 = 1 << 2;
-    pub const SIZE: u32 = 1 << 3;
-    pub const ACCESSED: u32 = 1 << 4;
-    pub const MODIFIED: u32 = 1 << 5;
-    pub const HANDLE: u32 = 1 << 6;
-    pub const ACCESSED_NOW: u32 = 1 << 7;
-    pub const MODIFIED_NOW: u32 = 1 << 8;
+pub(super) mod change {
+    pub(crate) const MODE: u32 = 1 << 0;
+    pub(crate) const USER: u32 = 1 << 1;
+    pub(crate) const GROUP: u32 = 1 << 2;
+    pub(crate) const SIZE: u32 = 1 << 3;
+    pub(crate) const ACCESSED: u32 = 1 << 4;
+    pub(crate) const MODIFIED: u32 = 1 << 5;
+    pub(crate) const HANDLE: u32 = 1 << 6;
+    pub(crate) const ACCESSED_NOW: u32 = 1 << 7;
+    pub(crate) const MODIFIED_NOW: u32 = 1 << 8;
 }

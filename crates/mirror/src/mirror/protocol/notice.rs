@@ -10,20 +10,20 @@ const STORE: u32 = 4;
 
 /// The attributes of a node, and its data from `offset` on, are to be asked for again (`struct
 /// fuse_notify_inval_inode_out`).
-pub fn write_invalidation(out: &mut Vec<u8>, node: u64, offset: u64) {
+pub(crate) fn write_invalidation(out: &mut Vec<u8>, node: u64, offset: u64) {
     write_header(out, INVALIDATE, 24);
     out.put_u64s(&[node, offset, 0]);
 }
 
 /// The attributes of a node and its access control lists are to be asked for again; its data stay.
-pub fn write_forgotten_attributes(out: &mut Vec<u8>, node: u64) {
+pub(crate) fn write_forgotten_attributes(out: &mut Vec<u8>, node: u64) {
     write_header(out, INVALIDATE, 24);
     out.put_u64s(&[node, -1_i64 as u64, 0]);
 }
 
 /// A node has these data at `offset`, and is at least as long as they reach (`struct
 /// fuse_notify_store_out`).
-pub fn write_stored(out: &mut Vec<u8>, node: u64, offset: u64, data: &[u8]) {
+pub(crate) fn write_stored(out: &mut Vec<u8>, node: u64, offset: u64, data: &[u8]) {
     write_header(out, STORE, 24 + data.len() as u32);
     out.put_u64s(&[node, offset]);
     out.put_u32s(&[data.len() as u32, 0]);

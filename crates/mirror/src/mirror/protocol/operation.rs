@@ -3,7 +3,7 @@
 /// What the kernel asks for; what is not listed is answered with `ENOSYS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub enum Operation {
+pub(crate) enum Operation {
     Lookup = 1,
     Forget = 2,
     GetAttributes = 3,
@@ -97,7 +97,7 @@ const ALL: &[Operation] = &{
 
 impl Operation {
     /// The operation of a number.
-    pub fn of(number: u32) -> Option<Self> {
+    pub(crate) fn of(number: u32) -> Option<Self> {
         ALL.iter().copied().find(|operation| *operation as u32 == number)
     }
 }

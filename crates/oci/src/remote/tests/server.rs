@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// A request as it came in.
 #[derive(Clone, Debug)]
-pub struct Got {
+pub(super) struct Got {
     pub method: String,
     pub path: String,
     pub headers: Vec<(String, String)>,
@@ -16,7 +16,7 @@ pub struct Got {
 }
 
 impl Got {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
             .find(|(known, _)| known.eq_ignore_ascii_case(name))
@@ -26,7 +26,7 @@ impl Got {
 
 /// What to answer.
 #[derive(Clone, Debug)]
-pub enum Reply {
+pub(super) enum Reply {
     /// Status, headers, body.
     Say(u16, Vec<(String, String)>, Vec<u8>),
     /// The same, but with a length that is larger than the body.
@@ -40,11 +40,11 @@ pub enum Reply {
 }
 
 impl Reply {
-    pub fn new(status: u16) -> Self {
+    pub(super) fn new(status: u16) -> Self {
         Self::Say(status, Vec::new(), Vec::new())
     }
 
-    pub fn with(self, name: &str, value: impl Into<String>) -> Self {
+    pub(super) fn with(self, name: &str, value: impl Into<String>) -> Self {
         match self {
             Self::Say(status, mut headers, body) => {
                 headers.push((name.into(), value.into()));
@@ -54,7 +54,7 @@ impl Reply {
         }
     }
 
-    pub fn body(self, bytes: impl Into<Vec<u8>>) -> Self {
+    pub(super) fn body(self, bytes: impl Into<Vec<u8>>) -> Self {
         match self {
             Self::Say(status, headers, _) => Self::Say(status, headers, bytes.into()),
             other => other,
@@ -65,14 +65,14 @@ impl Reply {
 type Handler = dyn Fn(&Got, usize) -> Reply + Send + Sync;
 
 /// The server; it ends with the test's process.
-pub struct Server {
+pub(super) struct Server {
     pub host: String,
     seen: Arc<Mutex<Vec<Got>>>,
 }
 
 impl Server {
     /// Starts a server; the handler is given each request and how many came before.
-    pub fn start(handler: impl Fn(&Got, usize) -> Reply + Send + Sync + 'static) -> Self {
+    pub(super) fn start(handler: impl Fn(&Got, usize) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let seen: Arc<Mutex<Vec<Got>>> = Arc::default();
@@ -87,12 +87,12 @@ impl Server {
     }
 
     /// The requests so far.
-    pub fn seen(&self) -> Vec<Got> {
+    pub(super) fn seen(&self) -> Vec<Got> {
         self.seen.lock().unwrap().clone()
     }
 
     /// The requests so far as `METHOD PATH`, digests cut short.
-    pub fn log(&self) -> Vec<String> {
+    pub(super) fn log(&self) -> Vec<String> {
         self.seen().iter().map(|got| format!("{} {}", got.method, got.path)).collect()
     }
 }
