@@ -29,7 +29,9 @@ Examples:
   compat check docker-daemon:app:1
 
 Exit code: 0 compatible, 1 incompatible, 2 wrong usage, 3 could not decide (no artifact found, or a \
-registry or I/O error).";
+registry or I/O error).
+
+`compat explain KIND` explains what was found; without KIND, it lists what may be found.";
 
 /// Tell whether an application will run here, and why not
 ///

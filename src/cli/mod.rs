@@ -10,6 +10,7 @@ pub mod copy;
 pub mod delete;
 pub mod discover;
 pub mod document;
+pub mod explain;
 pub mod failure;
 pub mod r#gen;
 pub mod host;
@@ -60,6 +61,7 @@ pub enum Command {
     Gen(r#gen::Arguments),
     Check(check::Arguments),
     Tree(tree::Arguments),
+    Explain(explain::Arguments),
     Push(push::PushArguments),
     Pull(pull::PullArguments),
     Attach(attach::AttachArguments),
@@ -133,6 +135,7 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
         Command::Gen(arguments) => r#gen::run(arguments, context),
         Command::Check(arguments) => check::run(arguments, context),
         Command::Tree(arguments) => tree::run(&arguments, context),
+        Command::Explain(arguments) => explain::run(&arguments, context),
         Command::Push(arguments) => push::run(&arguments, context),
         Command::Pull(arguments) => pull::run(&arguments, context),
         Command::Attach(arguments) => attach::run(&arguments, context),

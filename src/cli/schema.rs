@@ -7,7 +7,8 @@ use serde_json::Value;
 use crate::app;
 use crate::cli::failure::{FAILURE_IDENTIFIER, FailureReport};
 use crate::cli::{
-    Context, Exit, Failure, attach, cache, copy, delete, discover, r#gen, inspect, pull, push, validate,
+    Context, Exit, Failure, attach, cache, copy, delete, discover, explain, r#gen, inspect, pull, push,
+    validate,
 };
 use compat_loader::check::{REPORT_IDENTIFIER, Report};
 use compat_loader::host::{PROFILE_IDENTIFIER, Profile};
@@ -33,6 +34,7 @@ pub fn all() -> Vec<(&'static str, Value)> {
         ("specification", schema::specification()),
         ("report", schema::of::<Report>(REPORT_IDENTIFIER)),
         ("tree", schema::of_output::<app::tree::TreeReport>(app::tree::IDENTIFIER)),
+        ("explain", output::<explain::Explanation>("explain")),
         ("host", schema::of::<Profile>(PROFILE_IDENTIFIER)),
         ("validation", output::<Vec<validate::Validation>>("validation")),
         ("push", output::<push::PushReport>("push")),

@@ -1,0 +1,328 @@
+//! `compat explain`: what a kind of finding means, from the catalogue of the loader's crate.
+//!
+//! The table of kinds in `docs/report.md` is made of the same catalogue: a test compares them.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+
+use anstyle::Style;
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
+use clap::error::ErrorKind;
+use serde::Serialize;
+
+use super::{Context, Exit, Failure, OutputFormat};
+use compat_loader::check::Impact;
+use compat_loader::check::catalogue::{self, Entry, Shown, Topic};
+
+/// How wide the text is.
+const WIDTH: usize = 80;
+/// How many similar names are printed.
+const MOST_SIMILAR: usize = 3;
+
+/// Explain a kind of finding: what it means, an example, and what to do about it
+///
+/// The kinds are those of `compat check --format json` and `compat tree --format json`. Without KIND, all of them are
+/// listed.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  # every kind that a report may have, in one line each
+  compat explain
+  compat explain symbol-missing
+  # the kinds of a report
+  compat check --format json ./app | jq -r '.findings[].kind' | sort -u
+  compat explain --format json library-missing")]
+pub struct Arguments {
+    /// The kind to explain, such as library-missing
+    #[arg(value_name = "KIND", value_parser = KindParser, hide_possible_values = true)]
+    kind: Option<&'static Entry>,
+
+    /// How the result is printed
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    format: OutputFormat,
+}
+
+/// The kinds of findings that a report may have.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct Explanation {
+    /// The kind that was asked for, or all of them.
+    pub kinds: Vec<&'static Entry>,
+}
+
+/// Runs `compat explain`.
+///
+/// # Errors
+///
+/// If standard output cannot be written.
+pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
+    match (arguments.format, arguments.kind) {
+        (OutputFormat::Json, Some(entry)) => context.print_json(&Explanation { kinds: vec![entry] })?,
+        (OutputFormat::Json, None) => {
+            context.print_json(&Explanation { kinds: catalogue::all().to_vec() })?;
+        }
+        (OutputFormat::Text, Some(entry)) => context.print(&explained(entry))?,
+        (OutputFormat::Text, None) => context.print(&listed())?,
+    }
+    Ok(Exit::Success)
+}
+
+/// Every kind with its summary, by topic.
+fn listed() -> String {
+    let bold = Style::new().bold();
+    let width = catalogue::all().iter().map(|entry| entry.name.len()).max().unwrap_or_default();
+    let mut text = String::new();
+    for topic in Topic::ALL {
+        let _ = writeln!(text, "{bold}{}:{bold:#}", topic.title());
+        for entry in catalogue::all().iter().filter(|entry| entry.topic == topic) {
+            let _ = writeln!(text, "  {:width$}  {}", entry.name, entry.summary);
+        }
+        text.push('\n');
+    }
+    text.push_str("`compat explain KIND` explains one of them.\n");
+    text
+}
+
+/// One kind with all that is known of it.
+fn explained(entry: &Entry) -> String {
+    let bold = Style::new().bold();
+    let mut text = format!("{bold}{}{bold:#}: {}\n\n", entry.name, entry.summary);
+    let impact = format!("{}. {}", impacts(entry), entry.depends);
+    let paragraphs = [
+        ("", entry.meaning),
+        ("Example: ", entry.example),
+        ("What to do: ", entry.advice),
+        ("Impact: ", impact.trim_end()),
+        ("Shown by: ", commands(entry.shown)),
+    ];
+    for (title, paragraph) in paragraphs {
+        fill(&format!("{title}{paragraph}"), &mut text);
+        text.push('\n');
+    }
+    text.pop();
+    text
+}
+
+/// The commands that show a kind.
+fn commands(shown: Shown) -> &'static str {
+    match shown {
+        Shown::CheckAndTree => "`compat check`, and `compat tree` at the name where it arises.",
+        Shown::Check => "`compat check`.",
+    }
+}
+
+/// What a kind may mean for the application, the worst first.
+fn impacts(entry: &Entry) -> String {
+    let names: Vec<&str> = entry.impacts.iter().copied().map(impact_name).collect();
+    match names.as_slice() {
+        [rest @ .., before, last] if !rest.is_empty() => {
+            format!("{}, {before} or {last}", rest.join(", "))
+        }
+        other => other.join(" or "),
+    }
+}
+
+/// The name of an impact, as in a report.
+fn impact_name(impact: Impact) -> &'static str {
+    match impact {
+        Impact::Note => "note",
+        Impact::Warning => "warning",
+        Impact::Undecided => "undecided",
+        Impact::Misbehaves => "misbehaves",
+        Impact::DoesNotStart => "does-not-start",
+    }
+}
+
+/// Adds a paragraph in lines of at most [`WIDTH`] characters.
+fn fill(paragraph: &str, text: &mut String) {
+    let mut used = 0;
+    for word in paragraph.split_whitespace() {
+        let length = word.chars().count();
+        if used > 0 && used + 1 + length > WIDTH {
+            text.push('\n');
+            used = 0;
+        } else if used > 0 {
+            text.push(' ');
+            used += 1;
+        }
+        text.push_str(word);
+        used += length;
+    }
+    text.push('\n');
+}
+
+/// Takes the name of a kind. Shells complete it, and a wrong one is answered with those that are similar.
+#[derive(Clone, Debug)]
+struct KindParser;
+
+impl TypedValueParser for KindParser {
+    type Value = &'static Entry;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<Self::Value, clap::Error> {
+        let name = StringValueParser::new().parse_ref(command, argument, value)?;
+        catalogue::find(&name).ok_or_else(|| {
+            let message = format!(
+                "there is no kind of finding named '{name}'\n\n  tip: similar kinds are {}; `compat explain` lists all\n",
+                similar(&name).join(", ")
+            );
+            clap::Error::raw(ErrorKind::InvalidValue, message).with_cmd(command)
+        })
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let values = catalogue::all().iter().map(|entry| PossibleValue::new(entry.name).help(entry.summary));
+        Some(Box::new(values))
+    }
+}
+
+/// The kinds whose names are nearest to another word, the nearest first.
+fn similar(word: &str) -> Vec<&'static str> {
+    let word: String = word.to_lowercase().replace(['_', ' '], "-").chars().take(64).collect();
+    let mut names: Vec<_> = catalogue::all().iter().map(|entry| entry.name).collect();
+    // A name that has the word, or one of its words, is nearer than any that merely looks like it.
+    names.sort_by_key(|name| (!name.contains(&word), distance(name, &word)));
+    names.truncate(MOST_SIMILAR);
+    names
+}
+
+/// How many characters have to be added, removed or replaced to make one word of the other.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (line, letter) in one.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = line + 1;
+        for (column, same) in other.iter().map(|its| *its == letter).enumerate() {
+            let replaced = diagonal + usize::from(!same);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::Arguments as Whole;
+
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
+
+    #[test]
+    fn a_kind_is_explained_with_example_advice_and_impact() {
+        let text = plain(&explained(catalogue::find("symbol-missing").unwrap()));
+        insta::assert_snapshot!(text, @"
+        symbol-missing: No loaded object defines a symbol
+
+        The loader looks for the symbol in all loaded objects, in their order. None
+        defines it, or not in the wanted version. `library` is where it was when the
+        object was linked.
+
+        Example: `undefined symbol: PQsetTraceFlags`: a newer `psql` found an older
+        `libpq.so.5`.
+
+        What to do: Update the library, or build for the older one. `compat tree
+        --bindings` shows where symbols come from.
+
+        Impact: does-not-start or misbehaves. It misbehaves if the symbol is only called
+        and bound at the first call (`lazy`). The program starts, and ends at that call.
+
+        Shown by: `compat check`, and `compat tree` at the name where it arises.
+        ");
+    }
+
+    #[test]
+    fn every_text_fits_the_width_and_names_an_impact() {
+        for entry in catalogue::all() {
+            let text = plain(&explained(entry));
+            let body = text.lines().skip(1);
+            for line in body {
+                assert!(line.chars().count() <= WIDTH || !line.contains(' '), "{line}");
+            }
+            assert!(text.contains("\nImpact: ") && text.ends_with(".\n"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_list_has_every_kind_once() {
+        let text = plain(&listed());
+        for entry in catalogue::all() {
+            let line = |line: &&str| line.split_whitespace().next() == Some(entry.name);
+            assert_eq!(text.lines().filter(line).count(), 1, "{}", entry.name);
+        }
+    }
+
+    #[test]
+    fn a_wrong_kind_is_wrong_usage_and_answered_with_the_nearest() {
+        let refused = |kind: &str| Whole::try_parse_from(["compat", "explain", kind]).unwrap_err();
+        let error = refused("symbol-mising");
+        assert_eq!((error.kind(), error.exit_code()), (ErrorKind::InvalidValue, 2));
+        insta::assert_snapshot!(error.to_string(), @"
+        error: there is no kind of finding named 'symbol-mising'
+
+          tip: similar kinds are symbol-missing, dlopen-missing, loader-missing; `compat explain` lists all
+        ");
+        for (typed, nearest) in [
+            ("isa", "isa-too-low"),
+            ("Library_Missing", "library-missing"),
+            ("tls", "static-tls-full"),
+            ("relr-unkown", "relr-unknown"),
+        ] {
+            assert!(similar(typed).contains(&nearest), "{typed}: {:?}", similar(typed));
+        }
+        assert_eq!(similar("").len(), MOST_SIMILAR);
+        assert_eq!(similar(&"ä".repeat(10_000)).len(), MOST_SIMILAR);
+    }
+
+    #[test]
+    fn an_impact_has_the_name_that_it_has_in_a_report() {
+        for entry in catalogue::all() {
+            for impact in entry.impacts {
+                assert_eq!(serde_json::to_value(impact).unwrap(), impact_name(*impact));
+            }
+        }
+    }
+
+    #[test]
+    fn distances_count_letters() {
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("abc", ""), 3);
+        assert_eq!(distance("same", "same"), 0);
+    }
+
+    /// The table of `docs/report.md`.
+    fn table() -> String {
+        let mut text = "| kind | impact | what was found |\n| --- | --- | --- |\n".to_owned();
+        for entry in catalogue::all() {
+            let impacts: Vec<String> =
+                entry.impacts.iter().map(|impact| format!("`{}`", impact_name(*impact))).collect();
+            let _ = writeln!(text, "| `{}` | {} | {} |", entry.name, impacts.join(", "), entry.summary);
+        }
+        text
+    }
+
+    #[test]
+    fn the_table_of_the_documentation_is_that_of_the_catalogue() {
+        const BEGIN: &str = "<!-- begin: kinds of findings -->\n";
+        const END: &str = "<!-- end: kinds of findings -->\n";
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/report.md");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (before, rest) = text.split_once(BEGIN).expect("the table begins");
+        let (found, after) = rest.split_once(END).expect("the table ends");
+        if std::env::var_os("COMPAT_WRITE_DOCS").is_some() {
+            std::fs::write(&path, format!("{before}{BEGIN}{}{END}{after}", table())).unwrap();
+        } else {
+            let how = "write it anew: COMPAT_WRITE_DOCS=1 cargo test --lib the_table_of_the_documentation";
+            assert!(found == table(), "docs/report.md differs from the catalogue; {how}");
+        }
+    }
+}
