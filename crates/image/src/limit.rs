@@ -28,8 +28,6 @@ pub const RATIO_FROM: u64 = 1 << 30;
 pub const PATH: usize = 4096;
 /// The longest name of a file, in bytes (`NAME_MAX`).
 pub const NAME: usize = 255;
-/// How many links are followed in one path (`MAXSYMLINKS` of the kernel).
-pub const LINKS: usize = 40;
 /// The most bytes of headers, long names and extended attributes that one entry may have.
 pub const HEADER: u64 = 1 << 20;
 /// The most pieces of a sparse file.

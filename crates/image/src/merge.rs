@@ -13,10 +13,12 @@
 //! - a directory that is missing above an entry is made, and hides a link of a lower layer; a link of the
 //!   same layer is followed, inside the root.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::tree::{Directory, File, FileId, Node, NodeId, Tree};
 use crate::{Content, Fault, limit, memory};
+use compat_loader::host::{Ahead, Cursor, Found, WalkError, walk_names};
 
 /// The layers merged so far.
 pub(super) struct Merge {
@@ -123,47 +125,20 @@ impl Merge {
 
     /// The directory at a path, made where it is missing; none where an upper layer hides it.
     fn directory(&mut self, components: &[Box<[u8]>]) -> Result<Option<NodeId>, Fault> {
-        let mut ahead: Vec<Box<[u8]>> = components.iter().rev().cloned().collect();
-        let mut stack = vec![NodeId(0)];
-        let mut links = 0;
         if self.is_sealed(NodeId(0)) {
             return Ok(None);
         }
-        while let Some(component) = ahead.pop() {
-            match &*component {
-                b"." => continue,
-                b".." => {
-                    stack.truncate(stack.len().saturating_sub(1).max(1));
-                    continue;
-                }
-                _ => {}
-            }
-            let parent = stack[stack.len() - 1];
-            match self.step(parent, &component)? {
-                Step::Into(id) if self.is_sealed(id) => return Ok(None),
-                Step::Into(id) => stack.push(id),
-                Step::Hidden => return Ok(None),
-                Step::Link(target) => {
-                    links += 1;
-                    if links > limit::LINKS || ahead.len() > limit::PATH {
-                        return Err(Fault::malformed(format!("{}: too many links", shown(components))));
-                    }
-                    if target.first() == Some(&b'/') {
-                        stack.truncate(1);
-                    }
-                    ahead.extend(
-                        target.split(|byte| *byte == b'/').rev().filter(|c| !c.is_empty()).map(Box::from),
-                    );
-                }
-                Step::Blocked => {
-                    let path = shown(components);
-                    return Err(Fault::malformed(format!(
-                        "{path} is used as a directory, but the layer has a file there"
-                    )));
-                }
-            }
+        let mut cursor = MergeCursor { merge: self, stack: vec![NodeId(0)] };
+        match walk_names(&mut cursor, components.iter().map(|name| &**name)) {
+            Ok(()) => Ok(cursor.stack.pop()),
+            Err(Stop::Hidden) => Ok(None),
+            Err(Stop::Fault(fault)) => Err(fault),
+            Err(Stop::Walk(WalkError::NotDirectory)) => Err(Fault::malformed(format!(
+                "{} is used as a directory, but the layer has a file there",
+                shown(components)
+            ))),
+            Err(Stop::Walk(_)) => Err(Fault::malformed(format!("{}: too many links", shown(components)))),
         }
-        Ok(stack.pop())
     }
 
     /// One component of the way to a directory.
@@ -376,6 +351,64 @@ impl Kind {
             Self::Link(target) => memory::allocated(target.len()),
             _ => 0,
         }
+    }
+}
+
+/// Where a walk is in the layers merged so far. What is missing on the way is made.
+struct MergeCursor<'m> {
+    merge: &'m mut Merge,
+    stack: Vec<NodeId>,
+}
+
+/// Why a walk through the layers ends early.
+enum Stop {
+    /// An upper layer hides what is there.
+    Hidden,
+    Walk(WalkError),
+    Fault(Fault),
+}
+
+impl From<WalkError> for Stop {
+    fn from(error: WalkError) -> Self {
+        Self::Walk(error)
+    }
+}
+
+impl<'a> Cursor<'a> for MergeCursor<'_> {
+    type Text = [u8];
+    type Stop = Stop;
+
+    fn enter(&mut self, name: &[u8], ahead: &Ahead<'a, [u8]>) -> Result<Found<'a, [u8]>, Stop> {
+        let parent = self.stack[self.stack.len() - 1];
+        match self.merge.step(parent, name).map_err(Stop::Fault)? {
+            Step::Into(id) if self.merge.is_sealed(id) => Err(Stop::Hidden),
+            Step::Into(id) => {
+                self.stack.push(id);
+                Ok(Found::Directory)
+            }
+            Step::Hidden => Err(Stop::Hidden),
+            // An archive may have links that lead on for ever longer ways.
+            Step::Link(_) if ahead.names() > limit::PATH => Err(WalkError::Loop.into()),
+            Step::Link(target) => Ok(Found::Link(Cow::Owned(target.into_vec()))),
+            // Whatever the walk leads to has to be a directory.
+            Step::Blocked => Err(WalkError::NotDirectory.into()),
+        }
+    }
+
+    fn leave(&mut self, _: &Ahead<'a, [u8]>) -> Result<(), Stop> {
+        self.stack.truncate(self.stack.len().saturating_sub(1).max(1));
+        Ok(())
+    }
+
+    fn restart(&mut self, _: &[u8], _: &Ahead<'a, [u8]>) -> Result<(), Stop> {
+        self.stack.truncate(1);
+        Ok(())
+    }
+
+    /// The names of entries were looked at when they were read; a longer one in a link makes a directory that no
+    /// path leads to.
+    fn is_too_long(&self, _: &[u8]) -> bool {
+        false
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Of regular files only what the loader's questions need is kept ([`Content`]).
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, btree_map};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use crate::{Packed, limit, memory};
-use compat_loader::host::{self, MAXIMUM_NAME, WalkError};
+use compat_loader::host::{self, Ahead, Cursor, Found, WalkError, walk};
 
 /// One node of a [`Tree`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -117,15 +118,19 @@ impl Tree {
     ///
     /// Where there is nothing, or the way there is blocked.
     pub fn resolve(&self, path: &Path) -> Result<(PathBuf, &Node), WalkError> {
-        self.walk(path, true, &mut |_| ())
+        let (cursor, walked) = self.walk(path, true);
+        walked.map(|()| cursor.reached())
     }
 
     /// The directories that a name is looked up in on the way to `path`, links followed; as far as it leads.
     pub fn searched(&self, path: &Path) -> Vec<&Directory> {
-        let mut searched = Vec::new();
-        // A path that leads nowhere was searched until there.
-        let _ = self.walk(path, true, &mut |directory| searched.push(directory));
-        searched
+        self.walk(path, true).0.searched
+    }
+
+    /// The links on the way to `path`, links followed, as far as it leads: the path of each without links, and its
+    /// target.
+    pub fn links(&self, path: &Path) -> Vec<(PathBuf, &[u8])> {
+        self.walk(path, true).0.links
     }
 
     /// As [`Tree::resolve`], but a link at the end of the path is not followed.
@@ -134,7 +139,8 @@ impl Tree {
     ///
     /// As [`Tree::resolve`].
     pub fn resolve_parent(&self, path: &Path) -> Result<(PathBuf, &Node), WalkError> {
-        self.walk(path, false, &mut |_| ())
+        let (cursor, walked) = self.walk(path, false);
+        walked.map(|()| cursor.reached())
     }
 
     /// The regular file at `path`: its path without links, its identity, and the file.
@@ -219,66 +225,86 @@ impl Tree {
         Walk { tree: self, path, levels }
     }
 
-    fn walk<'a>(
-        &'a self,
-        path: &Path,
-        follow_last: bool,
-        search: &mut dyn FnMut(&'a Directory),
-    ) -> Result<(PathBuf, &'a Node), WalkError> {
-        let text = path.as_os_str().as_bytes();
-        if text.is_empty() {
-            return Err(WalkError::NotFound);
-        }
-        if text.len() > limit::PATH {
-            return Err(WalkError::TooLong);
-        }
-        let (mut names, mut stack) = (Vec::new(), vec![self.root()]);
-        let mut ahead = components_reversed(text);
-        let mut links = 0;
-        while let Some(component) = ahead.pop() {
-            match component {
-                b"." => continue,
-                b".." => {
-                    if stack.len() > 1 {
-                        stack.pop();
-                        names.pop();
-                    }
-                    continue;
-                }
-                name if name.len() > MAXIMUM_NAME => return Err(WalkError::TooLong),
-                _ => {}
-            }
-            let directory = stack[stack.len() - 1];
-            search(directory);
-            let (name, id) = directory.children.get_key_value(component).ok_or(WalkError::NotFound)?;
-            match self.node(*id) {
-                Node::Directory(inner) => {
-                    stack.push(inner);
-                    names.push(&**name);
-                }
-                Node::Link(target) if follow_last || !ahead.is_empty() => {
-                    links += 1;
-                    if links > limit::LINKS {
-                        return Err(WalkError::Loop);
-                    }
-                    if target.first() == Some(&b'/') {
-                        stack.truncate(1);
-                        names.clear();
-                    }
-                    ahead.extend(components_reversed(target));
-                }
-                node if ahead.is_empty() => {
-                    names.push(name);
-                    return Ok((absolute(&names), node));
-                }
-                _ => return Err(WalkError::NotDirectory),
-            }
-        }
-        let node = match names.last() {
-            None => &self.nodes[0],
-            Some(name) => self.node(stack[stack.len() - 2].children[*name]),
+    /// Walks to `path` with a cursor, which follows a link at the end if `follow_last` is set.
+    fn walk(&self, path: &Path, follow_last: bool) -> (TreeCursor<'_>, Result<(), WalkError>) {
+        let mut cursor = TreeCursor {
+            tree: self,
+            follow_last,
+            names: Vec::new(),
+            stack: vec![self.root()],
+            end: None,
+            searched: Vec::new(),
+            links: Vec::new(),
         };
-        Ok((absolute(&names), node))
+        let path = path.as_os_str().as_bytes();
+        // Nothing has an empty path.
+        let walked = if path.is_empty() { Err(WalkError::NotFound) } else { walk(&mut cursor, path) };
+        (cursor, walked)
+    }
+}
+
+/// Where a walk is in a tree, and what it passed.
+struct TreeCursor<'t> {
+    tree: &'t Tree,
+    follow_last: bool,
+    /// The names of the directories in `stack` below the root, and of what the walk ends at.
+    names: Vec<&'t [u8]>,
+    stack: Vec<&'t Directory>,
+    /// What the walk ends at, if that is no directory.
+    end: Option<&'t Node>,
+    searched: Vec<&'t Directory>,
+    links: Vec<(PathBuf, &'t [u8])>,
+}
+
+impl<'t> TreeCursor<'t> {
+    /// What was reached.
+    fn reached(&self) -> (PathBuf, &'t Node) {
+        let node = self.end.unwrap_or_else(|| match self.names.last() {
+            None => &self.tree.nodes[0],
+            Some(name) => self.tree.node(self.stack[self.stack.len() - 2].children[*name]),
+        });
+        (absolute(&self.names), node)
+    }
+}
+
+impl<'a, 't: 'a> Cursor<'a> for TreeCursor<'t> {
+    type Text = [u8];
+    type Stop = WalkError;
+
+    fn enter(&mut self, name: &[u8], ahead: &Ahead<'a, [u8]>) -> Result<Found<'a, [u8]>, WalkError> {
+        let directory = self.stack[self.stack.len() - 1];
+        self.searched.push(directory);
+        let (name, id) = directory.children.get_key_value(name).ok_or(WalkError::NotFound)?;
+        self.names.push(name);
+        match self.tree.node(*id) {
+            Node::Directory(inner) => {
+                self.stack.push(inner);
+                Ok(Found::Directory)
+            }
+            Node::Link(target) if self.follow_last || !ahead.is_empty() => {
+                self.links.push((absolute(&self.names), target));
+                self.names.pop();
+                Ok(Found::Link(Cow::Borrowed(target)))
+            }
+            node => {
+                self.end = Some(node);
+                Ok(Found::Other)
+            }
+        }
+    }
+
+    fn leave(&mut self, _: &Ahead<'a, [u8]>) -> Result<(), WalkError> {
+        if self.stack.len() > 1 {
+            self.stack.pop();
+            self.names.pop();
+        }
+        Ok(())
+    }
+
+    fn restart(&mut self, _: &[u8], _: &Ahead<'a, [u8]>) -> Result<(), WalkError> {
+        self.stack.truncate(1);
+        self.names.clear();
+        Ok(())
     }
 }
 
@@ -287,17 +313,6 @@ impl Directory {
     pub fn names(&self) -> impl Iterator<Item = &OsStr> {
         self.children.keys().map(|name| OsStr::from_bytes(name))
     }
-}
-
-/// The components of a path, last first. A path that ends with a slash must lead to a directory: it
-/// gets a last component of `.`, which only a directory can have behind it.
-fn components_reversed(path: &[u8]) -> Vec<&[u8]> {
-    let mut components: Vec<&[u8]> = Vec::new();
-    if path.ends_with(b"/") {
-        components.push(b".");
-    }
-    components.extend(path.split(|byte| *byte == b'/').rev().filter(|component| !component.is_empty()));
-    components
 }
 
 fn absolute(names: &[&[u8]]) -> PathBuf {
@@ -333,7 +348,7 @@ impl<'a> Iterator for Walk<'a> {
                 self.levels.pop();
                 continue;
             };
-            if level.folder + 1 + name.len() > limit::PATH {
+            if level.folder + 1 + name.len() >= limit::PATH {
                 continue;
             }
             self.path.push(b'/');

@@ -11,7 +11,7 @@ use crate::needs::account::Account;
 use crate::{Config, Content, File, FileId, Node, Tree};
 use compat_loader::elf::{self, Class, Machine};
 use compat_loader::generate::recorded;
-use compat_loader::host::{DynamicLoader, LibraryCache, MAXIMUM_LINKS, WalkError};
+use compat_loader::host::{DynamicLoader, LibraryCache, MAXIMUM_PATH, WalkError};
 use compat_loader::loader::{Facts, Files, Identity, Injection, Memory, OpenError, Opened, listed};
 use compat_loader::script::{OWN_DIRECTORY, parse_script, why_none};
 use compat_loader::spec::Script;
@@ -127,7 +127,10 @@ impl<'a> TreeFiles<'a> {
         };
         let error = OpenError::from(error).at(path, is_directory);
         if matches!(&error, OpenError::Blocked(blocked) if blocked.in_directory) {
-            self.note_links(path);
+            // Of a path that is too long as a whole nothing is walked, but its directory is looked for.
+            let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+            let is_walked = raw::length(path) < MAXIMUM_PATH;
+            self.note_links(if is_walked { path } else { directory });
         }
         error
     }
@@ -192,31 +195,13 @@ impl<'a> TreeFiles<'a> {
 
     /// Records the links that a path leads through.
     fn note_links(&self, path: &str) {
-        let mut walked = String::new();
-        let mut ahead: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
-        let mut followed = 0;
-        while let Some(component) = ahead.pop() {
-            match component.as_str() {
-                "" | "." => continue,
-                ".." => walked.truncate(walked.rfind('/').unwrap_or(0)),
-                name => {
-                    let here = format!("{walked}/{name}");
-                    match self.tree.resolve_parent(&raw::path(&here)) {
-                        Ok((_, Node::Link(target))) if followed < MAXIMUM_LINKS => {
-                            followed += 1;
-                            let target = raw::string(target);
-                            let target = match target.starts_with('/') {
-                                true => target,
-                                false => format!("{walked}/{target}"),
-                            };
-                            ahead.extend(target.split('/').rev().map(str::to_owned));
-                            walked.clear();
-                            self.seen.borrow_mut().links.insert(here, target);
-                        }
-                        _ => walked = here,
-                    }
-                }
-            }
+        for (link, target) in self.tree.links(&raw::path(path)) {
+            let (link, target) = (raw::of_path(link), raw::string(target));
+            let target = match (target.starts_with('/'), link.rsplit_once('/')) {
+                (false, Some((above, _))) => format!("{above}/{target}"),
+                _ => target,
+            };
+            self.seen.borrow_mut().links.insert(link, target);
         }
     }
 }

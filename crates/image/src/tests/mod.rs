@@ -1,5 +1,6 @@
 //! Layers made in the test, read the way images are.
 
+mod alike;
 mod hostile;
 mod merging;
 #[path = "../../../loader/src/elf/sample.rs"]

@@ -1,6 +1,6 @@
 //! A host: a root file system as the dynamic loader sees it, with its CPU and kernel.
 //!
-//! [`Root`] walks paths inside its own root, [`Platform`] says what CPU and kernel there are,
+//! [`walk`] is the walk of a path in any file system, [`Root`] one inside its own root, [`Platform`] says what CPU and kernel there are,
 //! [`DynamicLoader`] what the loader's own file tells about how it searches, [`LibraryCache`] what
 //! `ld.so.cache` holds. Nothing here decides which file a name resolves to: that is `loader`.
 
@@ -14,6 +14,7 @@ mod platform;
 mod privilege;
 mod profile;
 mod root;
+mod walk;
 
 pub use crate::spec::{DynamicLoader, Flavour};
 pub use content::{MOST_COPIED, object, whole};
@@ -23,6 +24,5 @@ pub use library_cache::{CacheEntry, LibraryCache};
 pub use platform::Platform;
 pub use privilege::{FilePrivileges, Starter, is_set_id};
 pub use profile::{MAXIMUM_PROFILE_SIZE, PROFILE_IDENTIFIER, Profile, ProfileError, is_core_library};
-pub use root::{
-    Entry, Identity, MAXIMUM_LINKS, MAXIMUM_NAME, MAXIMUM_PATH, Root, WalkError, is_noexec, may_execute,
-};
+pub use root::{Entry, Identity, Root, WalkError, is_noexec, may_execute};
+pub use walk::{Ahead, Cursor, Found, MAXIMUM_LINKS, MAXIMUM_NAME, MAXIMUM_PATH, Text, walk, walk_names};

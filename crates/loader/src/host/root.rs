@@ -5,28 +5,21 @@
 //! followed one component at a time and each component is looked at only once; the final file is
 //! opened without following links.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use rustix::io::Errno;
 
-use crate::host::{FilePrivileges, content};
+use crate::host::{Ahead, Cursor, FilePrivileges, Found, content, walk};
 use compat_sys::raw;
-
-/// How many links the kernel follows in one path (MAXSYMLINKS).
-pub const MAXIMUM_LINKS: usize = 40;
-
-/// The longest path that the kernel takes, its NUL included (PATH_MAX).
-pub const MAXIMUM_PATH: usize = 4096;
-
-/// The longest name in a path that the kernel takes (NAME_MAX).
-pub const MAXIMUM_NAME: usize = 255;
 
 /// What makes two paths the same file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -148,41 +141,15 @@ impl Root {
     }
 
     /// The path without any link in it, absolute inside this root, that `path` (absolute, or relative
-    /// to the root) leads to.
+    /// to the root) leads to. An empty path is the root: the directory of `/x` is what stands before its slash.
     ///
     /// # Errors
     ///
     /// Where there is nothing, or the way there is blocked.
     pub fn resolve(&self, path: &Path) -> Result<PathBuf, WalkError> {
-        if path.as_os_str().len() >= MAXIMUM_PATH {
-            return Err(WalkError::TooLong);
-        }
-        let mut walked = PathBuf::from("/");
-        let mut ahead: Vec<PathBuf> = components_reversed(path);
-        let mut links = 0;
-        while let Some(component) = ahead.pop() {
-            if component == Path::new("..") {
-                walked.pop();
-                continue;
-            }
-            let next = walked.join(&component);
-            match self.node(&next)? {
-                Node::Directory => walked = next,
-                Node::Other if ahead.is_empty() => walked = next,
-                Node::Other => return Err(WalkError::NotDirectory),
-                Node::Link(target) => {
-                    links += 1;
-                    if links > MAXIMUM_LINKS {
-                        return Err(WalkError::Loop);
-                    }
-                    if target.is_absolute() {
-                        walked = PathBuf::from("/");
-                    }
-                    ahead.extend(components_reversed(&target));
-                }
-            }
-        }
-        Ok(walked)
+        let mut cursor = RootCursor { root: self, walked: PathBuf::from("/") };
+        walk(&mut cursor, path.as_os_str().as_bytes())?;
+        Ok(cursor.walked)
     }
 
     /// Opens the regular file at `path`, for reading; what is no regular file is never opened, so that
@@ -360,10 +327,42 @@ pub fn is_noexec(file: &File) -> bool {
     flags.is_ok_and(|flags| flags.contains(rustix::fs::StatVfsMountFlags::NOEXEC))
 }
 
-/// The names and `..` of a path, last first.
-fn components_reversed(path: &Path) -> Vec<PathBuf> {
-    let kept = path.components().rev().filter(|c| matches!(c, Component::Normal(_) | Component::ParentDir));
-    kept.map(|component| PathBuf::from(component.as_os_str())).collect()
+/// Where a walk is in a root.
+struct RootCursor<'r> {
+    root: &'r Root,
+    walked: PathBuf,
+}
+
+impl<'a> Cursor<'a> for RootCursor<'_> {
+    type Text = [u8];
+    type Stop = WalkError;
+
+    fn enter(&mut self, name: &[u8], _: &Ahead<'a, [u8]>) -> Result<Found<'a, [u8]>, WalkError> {
+        self.walked.push(OsStr::from_bytes(name));
+        Ok(match self.root.node(&self.walked)? {
+            Node::Directory => Found::Directory,
+            Node::Other => Found::Other,
+            Node::Link(target) => {
+                self.walked.pop();
+                Found::Link(Cow::Owned(target.into_os_string().into_vec()))
+            }
+        })
+    }
+
+    fn leave(&mut self, _: &Ahead<'a, [u8]>) -> Result<(), WalkError> {
+        self.walked.pop();
+        Ok(())
+    }
+
+    fn restart(&mut self, _: &[u8], _: &Ahead<'a, [u8]>) -> Result<(), WalkError> {
+        self.walked = PathBuf::from("/");
+        Ok(())
+    }
+
+    /// The file system itself says so, after it has looked at the rights to the directory.
+    fn is_too_long(&self, _: &[u8]) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]
@@ -407,7 +406,9 @@ mod tests {
         symlink("b", folder.path().join("a")).unwrap();
         symlink("a", folder.path().join("b")).unwrap();
         assert!(matches!(root.resolve(Path::new("/a")), Err(WalkError::Loop)));
-        assert!(matches!(root.resolve(Path::new("/etc/inside/x")), Err(WalkError::NotDirectory)));
+        for path in ["/etc/inside/x", "/etc/inside/", "/etc/inside/.", "/etc/inside/.."] {
+            assert!(matches!(root.resolve(Path::new(path)), Err(WalkError::NotDirectory)), "{path}");
+        }
         let pipe = folder.path().join("pipe");
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
         assert!(matches!(root.open(Path::new("/pipe")), Err(WalkError::NotRegular)));

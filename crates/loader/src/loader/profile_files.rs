@@ -1,5 +1,6 @@
 //! The files of a saved host.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -7,11 +8,10 @@ use base64::Engine as _;
 use bytes::Bytes;
 
 use crate::elf::{Class, Machine};
-use crate::host::{self, DynamicLoader, MAXIMUM_LINKS, MAXIMUM_NAME, MAXIMUM_PATH, Profile, WalkError};
+use crate::host::{self, Ahead, Cursor, DynamicLoader, Found, MAXIMUM_PATH, Profile, WalkError, walk};
 use crate::loader::files::{Identity, cost_of_lookup, push_component};
 use crate::loader::{DEFAULT_PROGRAM_PATH, Effort, Facts, Files, Memory, OpenError, Opened, Reason, parsed};
 use crate::spec::Object;
-use compat_sys::raw;
 
 /// A loader that names more directories is none that is known: loaders have two to six.
 const MOST_DIRECTORIES: usize = 64;
@@ -87,46 +87,11 @@ impl ProfileFiles {
 
     /// The path without links that an absolute path leads to, where something is recorded.
     fn resolve(&self, path: &str) -> Result<String, OpenError> {
-        if path.len() >= MAXIMUM_PATH {
-            return Err(OpenError::from(WalkError::TooLong).at(path, |above| self.leads_to_directory(above)));
+        let mut cursor = ProfileCursor { files: self, here: "/".to_owned() };
+        match walk(&mut cursor, path) {
+            Ok(()) => Ok(cursor.here),
+            Err(error) => Err(error.at(path, |above| self.leads_to_directory(above))),
         }
-        let mut here = "/".to_owned();
-        let mut ahead: Vec<&str> = path.split('/').rev().collect();
-        let mut followed = 0;
-        while let Some(component) = ahead.pop() {
-            let above = here.len();
-            match component {
-                "" | "." => continue,
-                ".." => {
-                    here.truncate(here.rfind('/').unwrap_or(0).max(1));
-                    continue;
-                }
-                name if raw::length(name) > MAXIMUM_NAME => {
-                    let error = OpenError::from(WalkError::TooLong);
-                    return Err(error.at(path, |above| self.leads_to_directory(above)));
-                }
-                name => push_component(&mut here, name),
-            }
-            if !self.memory.budget.spend(Effort::Search, cost_of_lookup(&here)) {
-                return Err(OpenError::Absent(Reason::Unrecorded));
-            }
-            if let Some(target) = self.links.get(&here).filter(|target| target.len() < MAXIMUM_PATH) {
-                followed += 1;
-                if followed > MAXIMUM_LINKS {
-                    let error = OpenError::from(WalkError::Loop);
-                    return Err(error.at(path, |above| self.leads_to_directory(above)));
-                }
-                here.truncate(1);
-                ahead.extend(target.split('/').rev());
-                continue;
-            }
-            let is_last = ahead.iter().all(|component| component.is_empty());
-            let is_there = if is_last { self.is_known(&here) } else { self.is_directory(&here) };
-            if !is_there {
-                return Err(self.absence(&here[..above], component, is_last));
-            }
-        }
-        Ok(here)
     }
 
     /// Whether a path leads to a directory that is recorded.
@@ -165,6 +130,48 @@ impl ProfileFiles {
             true => WalkError::NotFound.into(),
             false => OpenError::Absent(Reason::Unrecorded),
         }
+    }
+}
+
+/// Where a walk is in a saved host. A profile says where links lead from the root. It does not say that a name
+/// is no directory, only that nothing is recorded behind it.
+struct ProfileCursor<'p> {
+    files: &'p ProfileFiles,
+    /// An absolute path.
+    here: String,
+}
+
+impl<'a, 'p: 'a> Cursor<'a> for ProfileCursor<'p> {
+    type Text = str;
+    type Stop = OpenError;
+
+    fn enter(&mut self, name: &str, ahead: &Ahead<'a, str>) -> Result<Found<'a, str>, OpenError> {
+        let files = self.files;
+        let above = self.here.len();
+        push_component(&mut self.here, name);
+        if !files.memory.budget.spend(Effort::Search, cost_of_lookup(&self.here)) {
+            return Err(OpenError::Absent(Reason::Unrecorded));
+        }
+        if let Some(target) = files.links.get(&self.here).filter(|target| target.len() < MAXIMUM_PATH) {
+            self.here.truncate(1);
+            return Ok(Found::Link(Cow::Borrowed(target)));
+        }
+        let is_last = ahead.is_blank();
+        let is_there = if is_last { files.is_known(&self.here) } else { files.is_directory(&self.here) };
+        match is_there {
+            true => Ok(Found::Directory),
+            false => Err(files.absence(&self.here[..above], name, is_last)),
+        }
+    }
+
+    fn leave(&mut self, _: &Ahead<'a, str>) -> Result<(), OpenError> {
+        self.here.truncate(self.here.rfind('/').unwrap_or(0).max(1));
+        Ok(())
+    }
+
+    fn restart(&mut self, _: &str, _: &Ahead<'a, str>) -> Result<(), OpenError> {
+        self.here.truncate(1);
+        Ok(())
     }
 }
 

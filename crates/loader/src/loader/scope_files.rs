@@ -1,15 +1,15 @@
 //! An application's scope laid over a host.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::elf::{Class, Machine};
-use crate::host::{DynamicLoader, LibraryCache, MAXIMUM_LINKS, MAXIMUM_NAME, MAXIMUM_PATH, WalkError};
+use crate::host::{Ahead, Cursor, DynamicLoader, Found, LibraryCache, MAXIMUM_PATH, WalkError, walk};
 use crate::loader::files::{Identity, cost_of_lookup, push_component};
 use crate::loader::{Application, Effort, Facts, Files, Injection, Memory, OpenError, Opened, Reason};
-use compat_sys::raw;
 
 /// An application's scope laid over a host: the scope's objects hide the host's files.
 pub struct ScopeFiles<'a> {
@@ -32,6 +32,56 @@ enum Place {
     Below(String),
     /// To nothing, with the error of the system.
     Nowhere(WalkError),
+}
+
+impl From<WalkError> for Place {
+    fn from(error: WalkError) -> Self {
+        Self::Nowhere(error)
+    }
+}
+
+/// Where a walk is in a scope. A document says where links lead from the scope, or by an absolute path on
+/// the host: there, and above a scope that is no root of its own, the walk goes on below.
+struct ScopeCursor<'s> {
+    files: &'s ScopeFiles<'s>,
+    /// A path in the scope.
+    here: String,
+}
+
+impl<'a, 's: 'a> Cursor<'a> for ScopeCursor<'s> {
+    type Text = str;
+    type Stop = Place;
+
+    fn enter(&mut self, name: &str, ahead: &Ahead<'a, str>) -> Result<Found<'a, str>, Place> {
+        let files = self.files;
+        push_component(&mut self.here, name);
+        if !files.below.memory().budget.spend(Effort::Search, cost_of_lookup(&self.here)) {
+            return Err(WalkError::NotFound.into());
+        }
+        if let Some(target) = files.application.links.get(&self.here) {
+            self.here.clear();
+            return Ok(Found::Link(Cow::Borrowed(target)));
+        }
+        if files.is_file(&self.here) {
+            return Ok(Found::Other);
+        }
+        match ahead.is_empty() || files.folders.contains(self.here.as_str()) {
+            true => Ok(Found::Directory),
+            false => Err(files.unknown(&self.here, ahead)),
+        }
+    }
+
+    fn leave(&mut self, ahead: &Ahead<'a, str>) -> Result<(), Place> {
+        if self.here.is_empty() && !self.files.is_whole_root() {
+            return Err(self.files.above(ahead));
+        }
+        self.here.truncate(self.here.rfind('/').unwrap_or(0));
+        Ok(())
+    }
+
+    fn restart(&mut self, target: &str, ahead: &Ahead<'a, str>) -> Result<(), Place> {
+        Err(Place::Below(joined(target, ahead)))
+    }
 }
 
 impl<'a> ScopeFiles<'a> {
@@ -79,54 +129,21 @@ impl<'a> ScopeFiles<'a> {
                 false => Place::Below(path.to_owned()),
             };
         };
-        let mut here = String::new();
-        let mut ahead: Vec<&str> = inside.split('/').rev().collect();
-        let mut followed = 0;
-        while let Some(component) = ahead.pop() {
-            match component {
-                "" | "." => continue,
-                ".." if here.is_empty() && self.is_whole_root() => continue,
-                ".." if here.is_empty() => return self.leave(&ahead),
-                ".." => {
-                    here.truncate(here.rfind('/').unwrap_or(0));
-                    continue;
-                }
-                name if raw::length(name) > MAXIMUM_NAME => return Place::Nowhere(WalkError::TooLong),
-                name => push_component(&mut here, name),
-            }
-            if !self.below.memory().budget.spend(Effort::Search, cost_of_lookup(&here)) {
-                return Place::Nowhere(WalkError::NotFound);
-            }
-            if let Some(target) = self.application.links.get(&here) {
-                followed += 1;
-                if followed > MAXIMUM_LINKS {
-                    return Place::Nowhere(WalkError::Loop);
-                }
-                if target.len() >= MAXIMUM_PATH {
-                    return Place::Nowhere(WalkError::TooLong);
-                }
-                if target.starts_with('/') {
-                    return Place::Below(joined(target, &ahead));
-                }
-                here.clear();
-                ahead.extend(target.split('/').rev());
-            } else if !ahead.is_empty() && self.is_file(&here) {
-                return Place::Nowhere(WalkError::NotDirectory);
-            } else if !ahead.is_empty() && !self.folders.contains(here.as_str()) {
-                return self.unknown(&here, &ahead);
-            }
+        let mut cursor = ScopeCursor { files: self, here: String::new() };
+        match walk(&mut cursor, inside) {
+            Ok(()) => Place::Inside(cursor.here),
+            Err(place) => place,
         }
-        Place::Inside(here)
     }
 
     /// A path that leaves the scope upwards.
-    fn leave(&self, ahead: &[&str]) -> Place {
+    fn above(&self, ahead: &Ahead<'_, str>) -> Place {
         let above = self.location.rsplit_once('/').map_or("", |(above, _)| above);
         Place::Below(joined(above, ahead))
     }
 
     /// A path through a folder that the scope does not have: the host may, where the scope lies there.
-    fn unknown(&self, here: &str, ahead: &[&str]) -> Place {
+    fn unknown(&self, here: &str, ahead: &Ahead<'_, str>) -> Place {
         match self.application.location {
             Some(_) => Place::Below(joined(&self.path_of(here), ahead)),
             None => Place::Nowhere(WalkError::NotFound),
@@ -208,10 +225,10 @@ fn beside_scope(path: &str) -> String {
     }
 }
 
-/// A path followed by components of which the next one is last.
-fn joined(path: &str, ahead: &[&str]) -> String {
+/// A path followed by the components ahead.
+fn joined(path: &str, ahead: &Ahead<'_, str>) -> String {
     let mut whole = path.to_owned();
-    for component in ahead.iter().rev() {
+    for component in ahead.components() {
         whole.push('/');
         whole.push_str(component);
     }
