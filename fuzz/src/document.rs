@@ -219,6 +219,7 @@ fn object(source: &mut Unstructured<'_>) -> Result<Object> {
         needed: some(source, 4, name)?,
         filter: some(source, 1, name)?,
         auxiliary: some(source, 1, name)?,
+        dependency_order: optional(source, |source| Ok((*source.choose(&["an", "fan", "nan", "x"])?).to_owned()))?,
         rpath: optional(source, name)?,
         runpath: optional(source, name)?,
         flags: some(source, 1, |source| Ok(*source.choose(&flags)?))?,

@@ -28,6 +28,7 @@ pub fn specify(path: &str, facts: &Facts) -> Object {
         needed: names(DependencyKind::Needed),
         filter: names(DependencyKind::Filter),
         auxiliary: names(DependencyKind::Auxiliary),
+        dependency_order: loader::specify_dependency_order(&facts.needed),
         rpath: facts.rpath.clone(),
         runpath: facts.runpath.clone(),
         flags: flags(facts),
@@ -218,6 +219,50 @@ pub fn keep_referenced(
         provides.definitions.retain(|definitions| !is_empty(definitions));
         if provides.definitions.is_empty() && provides.versions.is_none() {
             object.provides = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::elf::Dependency;
+
+    const KINDS: [(char, DependencyKind); 3] =
+        [('n', DependencyKind::Needed), ('f', DependencyKind::Filter), ('a', DependencyKind::Auxiliary)];
+
+    /// Dependencies by their letters, each with a name of its own.
+    fn dependencies(order: &str) -> Vec<Dependency> {
+        let kind = |letter| KINDS.iter().find(|(known, _)| *known == letter).unwrap().1;
+        let named = order.chars().enumerate();
+        named.map(|(at, letter)| Dependency { name: format!("{letter}{at}"), kind: kind(letter) }).collect()
+    }
+
+    #[test]
+    fn a_document_keeps_how_needed_libraries_and_filters_alternate() {
+        let usual = ["", "n", "nn", "nfa", "nnffaa"].map(|order| (order, true));
+        let others = ["fn", "an", "fan", "nan", "afnnfa", "af"].map(|order| (order, false));
+        for (order, is_usual) in usual.into_iter().chain(others) {
+            let mut facts =
+                Facts::of_specified(&Object::new("x", ObjectKind::Library, "x86_64", 64)).unwrap();
+            facts.needed = dependencies(order);
+            let document = specify("x", &facts);
+            assert_eq!(document.dependency_order.is_none(), is_usual, "{order}");
+            assert_eq!(Facts::of_specified(&document).unwrap().needed, dependencies(order), "{order}");
+        }
+    }
+
+    #[test]
+    fn an_order_that_does_not_fit_loses_no_library() {
+        let mut object = Object::new("x", ObjectKind::Library, "x86_64", 64);
+        object.needed = vec!["n".to_owned()];
+        object.filter = vec!["f".to_owned()];
+        object.auxiliary = vec!["a".to_owned()];
+        for (order, expected) in [("", "nfa"), ("a", "anf"), ("zffff", "fna"), ("aaaannnnffff", "anf")] {
+            object.dependency_order = Some(order.to_owned());
+            let needed = Facts::of_specified(&object).unwrap().needed;
+            let names = needed.into_iter().map(|dependency| dependency.name);
+            assert_eq!(names.collect::<String>(), expected, "{order}");
         }
     }
 }

@@ -81,7 +81,7 @@ pub use recorded::{RecordedStart, Unknown};
 pub use scope_files::ScopeFiles;
 pub use sealed_files::SealedFiles;
 pub use search::search_directories;
-pub(crate) use specified::{specify_identification, specify_layout};
+pub(crate) use specified::{specify_dependency_order, specify_identification, specify_layout};
 pub use start::{Environment, Start, start, start_and_open, start_script_line};
 
 /// How exactly a dependency on a program named by `env` is searched: the usual `PATH` of a shell.

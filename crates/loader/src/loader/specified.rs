@@ -78,14 +78,29 @@ pub(super) fn specified_initial_exec(object: &spec::Object) -> elf::InitialExec 
     })
 }
 
+/// How a library is asked for by the letters of a document, in the order in which ld writes the entries.
+const DEPENDENCIES: [(char, DependencyKind); 3] =
+    [('n', DependencyKind::Needed), ('f', DependencyKind::Filter), ('a', DependencyKind::Auxiliary)];
+
 pub(super) fn specified_dependencies(object: &spec::Object) -> Vec<Dependency> {
-    let kinds = [
-        (&object.filter, DependencyKind::Filter),
-        (&object.auxiliary, DependencyKind::Auxiliary),
-        (&object.needed, DependencyKind::Needed),
-    ];
-    let named = kinds.into_iter().flat_map(|(names, kind)| names.iter().map(move |name| (name, kind)));
-    named.map(|(name, kind)| Dependency { name: name.clone(), kind }).collect()
+    let mut left = [&object.needed, &object.filter, &object.auxiliary].map(|names| names.iter());
+    let mut dependencies = Vec::new();
+    for letter in object.dependency_order.iter().flat_map(|order| order.chars()) {
+        let place = DEPENDENCIES.iter().position(|(known, _)| *known == letter);
+        let named = place.and_then(|place| Some((left[place].next()?, DEPENDENCIES[place].1)));
+        dependencies.extend(named.map(|(name, kind)| Dependency { name: name.clone(), kind }));
+    }
+    for (names, (_, kind)) in left.into_iter().zip(DEPENDENCIES) {
+        dependencies.extend(names.map(|name| Dependency { name: name.clone(), kind }));
+    }
+    dependencies
+}
+
+/// The order of the entries as a document states it; `None` where it is the usual one.
+pub(crate) fn specify_dependency_order(dependencies: &[Dependency]) -> Option<String> {
+    let place = |dependency: &Dependency| DEPENDENCIES.iter().position(|(_, kind)| *kind == dependency.kind);
+    let letters = dependencies.iter().filter_map(place).map(|place| DEPENDENCIES[place].0);
+    (!dependencies.is_sorted_by_key(place)).then(|| letters.collect())
 }
 
 pub(super) fn specified_versions(object: &spec::Object) -> Vec<(String, Vec<(String, bool)>)> {

@@ -144,6 +144,11 @@ pub struct Object {
     /// Libraries it is an auxiliary filter for (DT_AUXILIARY); optional.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub auxiliary: Vec<String>,
+    /// The order of these three in the dynamic section, a letter for each entry: `n` for one of `needed`, `f` of `filter`,
+    /// `a` of `auxiliary`. Absent, all of `needed` come first, then all of `filter`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[nfa]*$"))]
+    pub dependency_order: Option<String>,
     /// DT_RPATH, elements separated by ":".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rpath: Option<String>,
@@ -526,6 +531,7 @@ impl Object {
             needed: Vec::new(),
             filter: Vec::new(),
             auxiliary: Vec::new(),
+            dependency_order: None,
             rpath: None,
             runpath: None,
             flags: Vec::new(),
