@@ -237,13 +237,13 @@ fn programs(tree: &Tree, files: &TreeFiles<'_>) -> Vec<String> {
 /// libraries for some CPUs only.
 fn environments(tree: &Tree, config: &Config) -> Vec<Environment> {
     const SPECIAL: [&str; 4] = ["/glibc-hwcaps/", "/haswell/", "/avx512_1/", "/tls/"];
-    let machine = machine(tree, config);
+    let (machine, big_endian) = machine(tree, config);
     let environment = |level: Option<u32>, is_intel: bool| Environment {
         platform: Platform {
             isa: level.map(IsaLevel::up_to),
             is_intel,
             x32: Some(true),
-            ..Platform::of_machine(machine, machine.is_big_endian())
+            ..Platform::of_machine(machine, big_endian)
         },
         library_path: config.variable("LD_LIBRARY_PATH").map(str::to_owned),
         working_directory: Some(config.working_dir.clone())
@@ -264,19 +264,15 @@ fn environments(tree: &Tree, config: &Config) -> Vec<Environment> {
     levels.flat_map(|level| [environment(Some(level), true), environment(Some(level), false)]).collect()
 }
 
-/// The machine of the configuration's architecture; of the objects, where it states none.
-fn machine(tree: &Tree, config: &Config) -> Machine {
-    let name = match config.architecture.as_str() {
-        "amd64" => "x86_64",
-        "386" => "i686",
-        "arm64" => "aarch64",
-        other => other,
-    };
+/// The machine and the byte order of the configuration's architecture; of the objects, where it states none.
+fn machine(tree: &Tree, config: &Config) -> (Machine, bool) {
     let of_objects = || {
         let (_, _, _, packed) = tree.objects().next()?;
-        compat_loader::elf::Object::parse(packed.unpack().ok()?).ok().map(|object| object.machine)
+        let object = compat_loader::elf::Object::parse(packed.unpack().ok()?).ok()?;
+        Some((object.machine, object.endian == compat_loader::elf::Endian::Big))
     };
-    Machine::from_name(name).or_else(of_objects).unwrap_or_else(Machine::of_this_program)
+    let here = || (Machine::of_this_program(), cfg!(target_endian = "big"));
+    Machine::from_usual_name(&config.architecture).or_else(of_objects).unwrap_or_else(here)
 }
 
 /// What the starts of all subjects came to.
@@ -341,7 +337,7 @@ impl Survey {
             // Some libraries name an interpreter, to be started as programs where one may execute them.
             let is_program = opened.facts.is_program() && file.is_executable();
             let is_library = opened.facts.form == Form::Library && !is_program;
-            let is_ours = environment.platform.runs(opened.facts.machine);
+            let is_ours = environment.platform.runs(opened.facts.machine, opened.facts.big_endian);
             if is_library && is_ours && opened.facts.has_dynamic_section && !self.reached.contains(&path) {
                 self.start_all(&[relative(&path)], files, environment);
             }

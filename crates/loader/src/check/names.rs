@@ -42,6 +42,7 @@ fn imagined_program(name: &str, libraries: &[&str], host: &Host) -> Specificatio
     let object = Object {
         interpreter,
         needed: libraries.iter().map(|library| (*library).to_owned()).collect(),
+        big_endian: host.environment.platform.big_endian,
         ..Object::new(name, ObjectKind::Executable, &machine.to_string(), Class::Elf64.bits())
     };
     Specification { subjects: vec![name.to_owned()], objects: vec![object], ..Specification::new() }

@@ -92,6 +92,8 @@ impl Machine {
             "riscv64" => Self::RISCV,
             "ppc64le" | "ppc64el" | "powerpc64le" => return Some((Self::PPC64, false)),
             "ppc64" | "powerpc64" => return Some((Self::PPC64, true)),
+            "mipsel" | "mipsle" | "mips64el" | "mips64le" => return Some((Self::MIPS, false)),
+            "mips" | "mips64" => return Some((Self::MIPS, true)),
             "s390x" => Self::S390,
             "loongarch64" | "loong64" => Self::LOONGARCH,
             name => Self::from_name(name)?,
@@ -99,14 +101,30 @@ impl Machine {
         Some((machine, machine.is_big_endian()))
     }
 
-    /// The name that `uname -m` prints on a 64-bit machine of a byte order.
+    /// The usual name of a 64-bit machine of a byte order, which `uname -m` prints there.
     pub fn usual_name(self, big_endian: bool) -> String {
         match self {
             Self::RISCV => "riscv64".to_owned(),
             Self::PPC64 if !big_endian => "ppc64le".to_owned(),
             Self::S390 => "s390x".to_owned(),
             Self::LOONGARCH => "loongarch64".to_owned(),
+            // `uname -m` prints the same for both.
+            Self::MIPS if !big_endian => "mipsel".to_owned(),
             other => other.to_string(),
+        }
+    }
+
+    /// The usual name of what an object is for.
+    pub fn usual_name_of(self, class: Class, big_endian: bool) -> String {
+        match (self, class) {
+            (Self::RISCV, Class::Elf32) => "riscv32".to_owned(),
+            (Self::S390, Class::Elf32) => "s390".to_owned(),
+            (Self::LOONGARCH, Class::Elf32) => "loongarch32".to_owned(),
+            (Self::MIPS, Class::Elf64) if big_endian => "mips64".to_owned(),
+            (Self::MIPS, Class::Elf64) => "mips64el".to_owned(),
+            (Self::AARCH64, _) if big_endian => "aarch64_be".to_owned(),
+            (Self::ARM, _) if big_endian => "armeb".to_owned(),
+            _ => self.usual_name(big_endian),
         }
     }
 }
@@ -174,9 +192,12 @@ mod tests {
         }
         assert_eq!(Machine(9999).to_string(), "machine-9999");
         assert_eq!(Machine::from_name("toaster"), None);
-        for (name, machine) in
-            [("s390x", Machine::S390), ("ppc64le", Machine::PPC64), ("ppc64", Machine::PPC64)]
-        {
+        for (name, machine) in [
+            ("s390x", Machine::S390),
+            ("ppc64le", Machine::PPC64),
+            ("ppc64", Machine::PPC64),
+            ("mipsel", Machine::MIPS),
+        ] {
             let (found, big_endian) = Machine::from_usual_name(name).unwrap();
             assert_eq!((found, found.usual_name(big_endian).as_str()), (machine, name));
         }

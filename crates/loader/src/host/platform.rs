@@ -80,7 +80,7 @@ impl Platform {
     pub fn of_root(root: &Root) -> Self {
         let here = Self::of_this_machine();
         match machine_of(root) {
-            Some((machine, big_endian)) if !here.runs(machine) || big_endian != here.big_endian => {
+            Some((machine, big_endian)) if !here.runs(machine, big_endian) => {
                 Self::of_machine(machine, big_endian)
             }
             _ => here,
@@ -92,11 +92,12 @@ impl Platform {
         self.machine.usual_name(self.big_endian)
     }
 
-    /// Whether the kernel can start programs for `machine` besides its own: the 32-bit ancestors that
-    /// 64-bit kernels usually still run.
-    pub fn runs(&self, machine: Machine) -> bool {
+    /// Whether the kernel can start programs for `machine` in a byte order: those of its own machine, and of the
+    /// 32-bit ancestors that 64-bit kernels usually still run. All are in the kernel's own byte order.
+    pub fn runs(&self, machine: Machine, big_endian: bool) -> bool {
         let compatible = [(Machine::X86_64, Machine::I386), (Machine::AARCH64, Machine::ARM)];
-        self.machine == machine || compatible.contains(&(self.machine, machine))
+        let is_known = self.machine == machine || compatible.contains(&(self.machine, machine));
+        is_known && self.big_endian == big_endian
     }
 }
 
@@ -204,7 +205,7 @@ mod tests {
         assert_eq!(of_root("bin/sh", &own), here);
         for machine in [Machine::I386, Machine::ARM] {
             let platform = of_root("bin/sh", &Sample::program(machine, 0).bytes());
-            assert_eq!(platform == here, here.runs(machine) && !here.big_endian, "{machine}");
+            assert_eq!(platform == here, here.runs(machine, false), "{machine}");
         }
     }
 
@@ -212,7 +213,9 @@ mod tests {
     fn this_machine_has_a_kernel_and_runs_its_own_programs() {
         let platform = Platform::of_this_machine();
         assert!(platform.kernel.is_some());
-        assert!(platform.runs(Machine::of_this_program()));
-        assert!(!platform.runs(Machine(9999)));
+        let own = Machine::of_this_program();
+        assert!(platform.runs(own, platform.big_endian));
+        assert!(!platform.runs(own, !platform.big_endian));
+        assert!(!platform.runs(Machine(9999), platform.big_endian));
     }
 }

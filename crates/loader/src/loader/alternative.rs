@@ -191,7 +191,7 @@ impl<'a> Target<'a> {
     /// What an object is for, if that is not this host.
     fn mismatch(&self, path: &str, facts: &Facts, by: Distinction) -> Option<String> {
         match by {
-            Distinction::Machine => self.is_other_machine(facts).then(|| facts.machine.to_string()),
+            Distinction::Machine => self.is_other_machine(facts).then(|| facts.machine_name()),
             Distinction::Libc => {
                 let family = Family::of(facts)?;
                 let is_usable = facts.is_program() && self.has_own_loader(facts);
@@ -209,13 +209,14 @@ impl<'a> Target<'a> {
 
     fn is_other_machine(&self, facts: &Facts) -> bool {
         if let Some(program) = self.program.as_ref().filter(|_| !facts.is_program()) {
-            return (program.machine, program.class) != (facts.machine, facts.class);
+            return (program.machine, program.class, program.big_endian)
+                != (facts.machine, facts.class, facts.big_endian);
         }
         let platform = &self.environment.platform;
         let is_usual = facts.machine == platform.machine
             && (facts.machine != Machine::X86_64 || facts.class == Class::Elf64);
         match () {
-            () if !platform.runs(facts.machine) => true,
+            () if !platform.runs(facts.machine, facts.big_endian) => true,
             () if is_usual => false,
             // The kernel runs them; whether anything else is there for them, the loader tells.
             () if facts.is_program() => !self.has_own_loader(facts),

@@ -193,7 +193,7 @@ impl Application {
             return Load::of(Problem::WrongMachine {
                 object: subject.to_owned(),
                 machine: (*machine).to_owned(),
-                host: environment.platform.machine.to_string(),
+                host: environment.platform.name(),
             });
         }
         let shown = files.subject(subject);

@@ -20,12 +20,12 @@ pub(super) fn start_foreign(
     let handlers = &environment.platform.handlers;
     let head = header(&opened.facts);
     let Some(handler) = handlers.iter().find(|handler| handler.takes(start.path, &head)) else {
-        let host = environment.platform.machine.to_string();
-        return Load::of(Problem::WrongMachine { object, machine: machine.to_string(), host });
+        let host = environment.platform.name();
+        return Load::of(Problem::WrongMachine { object, machine: opened.facts.machine_name(), host });
     };
     let emulated = Problem::Emulated {
         object,
-        machine: machine.to_string(),
+        machine: opened.facts.machine_name(),
         handler: handler.interpreter.clone(),
         known: handler.is_emulator(),
     };
@@ -35,7 +35,9 @@ pub(super) fn start_foreign(
     if !handler.is_emulator() {
         return Load::of(emulated);
     }
-    let platform = Platform { machine, isa: None, handlers: Vec::new(), ..environment.platform.clone() };
+    let big_endian = opened.facts.big_endian;
+    let platform =
+        Platform { machine, big_endian, isa: None, handlers: Vec::new(), ..environment.platform.clone() };
     let mut load =
         start_object(start, opened, names, files, &Environment { platform, ..environment.clone() });
     load.problems.push(emulated);

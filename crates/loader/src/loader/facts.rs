@@ -272,6 +272,11 @@ impl Facts {
         }
     }
 
+    /// The usual name of the machine that it is for.
+    pub fn machine_name(&self) -> String {
+        self.machine.usual_name_of(self.class, self.big_endian)
+    }
+
     /// Whether its definitions carry versions.
     pub fn has_symbol_versions(&self) -> bool {
         match &self.symbols {

@@ -38,7 +38,7 @@ pub(super) fn start(program: Program, files: &dyn Files, environment: &Environme
     }
     Load::of(Problem::LoaderMissing {
         object: program.shown,
-        machine: facts.machine.to_string(),
+        machine: facts.machine_name(),
         tried,
         unrecorded,
     })

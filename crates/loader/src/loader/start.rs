@@ -174,7 +174,7 @@ pub(super) fn start_object(
 ) -> Load {
     let facts = Arc::clone(&opened.facts);
     let is_plugin = environment.opens(&facts);
-    if !is_plugin && !environment.platform.runs(facts.machine) {
+    if !is_plugin && !environment.platform.runs(facts.machine, facts.big_endian) {
         return start_foreign(start, opened, names, files, environment);
     }
     if !is_plugin && facts.form == Form::Other {
@@ -257,13 +257,9 @@ fn refused_by_kernel(program: &Program, files: &dyn Files, environment: &Environ
     {
         return Some(problem);
     }
-    if !environment.platform.runs(facts.machine) {
-        let (object, machine) = (program.shown.clone(), facts.machine.to_string());
-        return Some(Problem::WrongMachine {
-            object,
-            machine,
-            host: environment.platform.machine.to_string(),
-        });
+    if !environment.platform.runs(facts.machine, facts.big_endian) {
+        let (object, machine) = (program.shown.clone(), facts.machine_name());
+        return Some(Problem::WrongMachine { object, machine, host: environment.platform.name() });
     }
     x32_refused(program, environment)
 }
