@@ -116,6 +116,11 @@ const HARMLESS: [&str; 12] =
     [":", "true", "unset", "echo", "printf", "umask", "ulimit", "shopt", "wait", "local", "trap", "builtin"];
 /// Other builtins that may fail for reasons outside of the script.
 const MAY_FAIL: [&str; 5] = ["ulimit", "umask", "wait", "shopt", "local"];
+/// Builtins for which a redirection that fails ends the script (POSIX, "Consequences of Shell Errors").
+const SPECIAL: [&str; 15] = [
+    ":", ".", "break", "continue", "eval", "exec", "exit", "export", "readonly", "return", "set", "shift",
+    "times", "trap", "unset",
+];
 /// Variables that shells set themselves, or that every start has.
 const ALWAYS_SET: [&str; 6] = ["PATH", "HOME", "PWD", "IFS", "OPTIND", "PPID"];
 /// Builtins that are asked about something, so that what follows by `&&` may not be reached.
@@ -252,6 +257,8 @@ impl Reader {
         let may_fail = CONDITIONS.contains(&name) || MAY_FAIL.contains(&name);
         self.may_have_ended |=
             name == "kill" || (self.options.exits_on_error && may_fail && command.after == ";");
+        let ends = SPECIAL.contains(&name) || (self.options.exits_on_error && command.after == ";");
+        self.may_have_ended |= command.opens_files && ends;
     }
 
     /// `set`: options, and what the script is given is no longer what `"$@"` stands for.

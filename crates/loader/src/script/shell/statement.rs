@@ -9,6 +9,8 @@ pub(super) struct Command<'a> {
     pub words: Vec<&'a Word>,
     pub before: &'static str,
     pub after: &'static str,
+    /// A redirection opens a file, which may fail.
+    pub opens_files: bool,
 }
 
 /// Words that open and close a compound command.
@@ -31,6 +33,16 @@ pub(super) fn statements(tokens: &[Token]) -> Vec<Statement<'_>> {
     splitter.finish()
 }
 
+/// Whether a redirection to a word cannot fail: another descriptor, or a device that is everywhere.
+fn is_always_there(word: &Word) -> bool {
+    const DEVICES: [&str; 4] = ["/dev/null", "/dev/stdin", "/dev/stdout", "/dev/stderr"];
+    let is_there = |text: &str| {
+        let is_descriptor = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        text == "-" || is_descriptor || DEVICES.contains(&text)
+    };
+    word.plain().is_some_and(is_there)
+}
+
 #[derive(Default)]
 struct Splitter<'a> {
     found: Vec<Statement<'a>>,
@@ -47,7 +59,10 @@ impl<'a> Splitter<'a> {
     fn take(&mut self, token: &'a Token) {
         match token {
             Token::Redirection => self.is_target = true,
-            Token::Word(_) if self.is_target => self.is_target = false,
+            Token::Word(word) if self.is_target => {
+                self.is_target = false;
+                self.command.opens_files |= !is_always_there(word);
+            }
             Token::Word(word) => self.word(word),
             Token::Operator("(") => {
                 match (&self.command.words[..], self.open.is_empty()) {

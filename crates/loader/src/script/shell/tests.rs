@@ -13,6 +13,28 @@ fn command(text: &str) -> String {
 }
 
 #[test]
+fn a_redirection_that_may_fail_ends_the_script_before_its_last_command() {
+    for (text, expected) in [
+        ("exec </no/file\nexec /app", "+ /app"),
+        ("exec >>/var/log/app 2>&1\nexec /app", "+ /app"),
+        (": > /no/x\nexec /app", "+ /app"),
+        ("export A=1 </no/x\nexec /app", "+ /app"),
+        ("set -- a </no/x\nexec /app", "+ /app"),
+        (". /no/x\nexec /app", "+ /app"),
+        ("exec 3>\"$LOG\"\nexec /app", "+ /app"),
+        ("set -e\necho a > /no/x\nexec /app", "+ /app"),
+        // Other builtins only fail, and so does a redirection alone.
+        ("echo a > /no/x\nexec /app", "/app"),
+        ("> /no/x\nexec /app", "/app"),
+        // These do not fail.
+        ("exec 2>&1 </dev/null 3>&-\nexec /app", "/app"),
+        (": <<X\ntext\nX\nexec /app", "/app"),
+    ] {
+        assert_eq!(command(text), expected, "{text:?}");
+    }
+}
+
+#[test]
 fn a_single_command_and_a_last_exec_are_followed() {
     for (text, expected) in [
         ("exec /app", "/app"),
