@@ -5,7 +5,9 @@ use std::path::Path;
 
 use compat_loader::check::{Host, Options};
 use compat_loader::generate;
-use compat_loader::loader::{Application, Effect, Environment, Load, Problem, Rule, ScopeFiles};
+use compat_loader::loader::{
+    Application, EdgeKind, EdgeOutcome, Effect, Environment, Load, Problem, Rule, ScopeFiles,
+};
 use compat_loader::spec;
 
 use super::{Scene, Sets};
@@ -64,14 +66,20 @@ impl Model {
     }
 
     fn add(&mut self, load: &Load) {
-        for object in &load.objects {
-            if !matches!(object.rule, Rule::Program | Rule::Interpreter) {
+        let untraced = before_the_program(load);
+        for (index, object) in load.objects.iter().enumerate() {
+            if !matches!(object.rule, Rule::Program | Rule::Interpreter) && !untraced.contains(&index) {
                 let name = object.names.first().cloned().unwrap_or_default();
                 self.sets.resolved.insert((as_printed(&name), as_printed(&object.shown)));
             }
         }
         for problem in &load.problems {
             self.sets.add(problem);
+        }
+        for edge in untraced.iter().flat_map(|index| &load.objects[*index].edges) {
+            if edge.kind == EdgeKind::Filter && edge.outcome == EdgeOutcome::Missing {
+                self.sets.missing_libraries.remove(&as_printed(&edge.name));
+            }
         }
         self.problems.extend(load.problems.iter().cloned());
     }
@@ -90,6 +98,30 @@ impl Model {
     pub fn cause(&self, now: bool) -> Option<&Problem> {
         self.problems.iter().find(|problem| stops(problem, now))
     }
+}
+
+/// The program, and what it filters with what that filters: it stands before the program in the loader's list, which a
+/// trace begins behind the program.
+fn before_the_program(load: &Load) -> BTreeSet<usize> {
+    let mut found = BTreeSet::new();
+    let mut waiting = vec![0];
+    while let Some(object) =
+        waiting.pop().and_then(|index| load.objects.get(index).map(|object| (index, object)))
+    {
+        if !found.insert(object.0) {
+            continue;
+        }
+        for edge in &object.1.edges {
+            if let (
+                EdgeKind::Filter | EdgeKind::Auxiliary,
+                EdgeOutcome::Loaded(to) | EdgeOutcome::Known(to, _),
+            ) = (edge.kind, &edge.outcome)
+            {
+                waiting.push(*to);
+            }
+        }
+    }
+    found
 }
 
 /// Whether a problem ends the start.

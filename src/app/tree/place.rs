@@ -32,6 +32,7 @@ fn parties(problem: &Problem) -> Option<(&str, Option<&str>)> {
         | Problem::VersionedLibraryNotLoaded { library, wanted_by }
         | Problem::VersionlessProvider { library, wanted_by, .. }
         | Problem::RelrUndeclared { library, wanted_by, .. } => (wanted_by, Some(library)),
+        Problem::FilterFails { object, library, .. } => (object, Some(library)),
         Problem::DlopenMissing { need, wanted_by, .. } => {
             (wanted_by, need.sonames.first().map(String::as_str))
         }

@@ -21,6 +21,7 @@ pub(in crate::cli) fn describe(problem: &Problem) -> String {
         | Problem::RelrUndeclared { .. }
         | Problem::RelrUnknown { .. }
         | Problem::IndirectFunctionOfProgram { .. }
+        | Problem::FilterFails { .. }
         | Problem::StaticTlsFull { .. } => of_binding(problem),
         Problem::MachineUncertain { object, machine } => {
             format!("{object} is for {machine}, and whether the kernel here runs such programs is not known")
@@ -136,6 +137,12 @@ fn of_binding(problem: &Problem) -> String {
         Problem::IndirectFunctionOfProgram { symbol, program, wanted_by, lazy } => {
             let when = if *lazy { ": it would not start with LD_BIND_NOW" } else { "" };
             format!("{program} defines {symbol} as an indirect function, and {wanted_by} wants it{when}")
+        }
+        Problem::FilterFails { object, library, circular: true } => {
+            format!("{object} and {library} are filters of each other, over which glibc's loader crashes")
+        }
+        Problem::FilterFails { object, library, circular: false } => {
+            format!("{object} is a filter for {library}, at which loaders before glibc 2.32 stop")
         }
         Problem::StaticTlsFull { object, size, available, undecided, .. } => {
             let left = match available {

@@ -137,6 +137,7 @@ pub fn of_problem(problem: &Problem) -> &'static Entry {
         Problem::RelrUndeclared { .. } => &binding::RELR_UNDECLARED,
         Problem::RelrUnknown { .. } => &binding::RELR_UNKNOWN,
         Problem::SymbolMissing { .. } => &binding::SYMBOL_MISSING,
+        Problem::FilterFails { .. } => &binding::FILTER_FAILS,
         Problem::IndirectFunctionOfProgram { .. } => &binding::INDIRECT_FUNCTION_OF_PROGRAM,
         Problem::StaticTlsFull { .. } => &binding::STATIC_TLS_FULL,
         Problem::IsaTooLow { .. } => &start::ISA_TOO_LOW,
@@ -193,7 +194,7 @@ pub fn find(name: &str) -> Option<&'static Entry> {
     ALL.iter().copied().find(|entry| entry.name == name)
 }
 
-static ALL: [&Entry; 55] = [
+static ALL: [&Entry; 56] = [
     &start::WRONG_MACHINE,
     &start::NOT_A_PROGRAM,
     &start::INTERPRETER_MISSING,
@@ -224,6 +225,7 @@ static ALL: [&Entry; 55] = [
     &binding::RELR_UNDECLARED,
     &binding::RELR_UNKNOWN,
     &binding::SYMBOL_MISSING,
+    &binding::FILTER_FAILS,
     &binding::INDIRECT_FUNCTION_OF_PROGRAM,
     &binding::STATIC_TLS_FULL,
     &start::ISA_TOO_LOW,

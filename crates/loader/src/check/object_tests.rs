@@ -171,3 +171,75 @@ fn a_variable_behind_a_descriptor_is_missed_at_the_first_use_by_older_releases()
     // As older documents have it.
     assert!(!is_lazy(Machine::X86_64, 31, |library| library.unversioned.descriptors.clear()));
 }
+
+#[test]
+fn a_program_in_the_other_byte_order_is_for_another_machine() {
+    let names = [
+        (Machine::PPC64, "ppc64le", "ppc64"),
+        (Machine::MIPS, "mips64el", "mips64"),
+        (Machine::AARCH64, "aarch64", "aarch64_be"),
+        (Machine::S390, "s390x", "s390x"),
+    ];
+    for (machine, little, big) in names {
+        for (program_is_big, host_is_big) in [(false, false), (false, true), (true, false), (true, true)] {
+            let specification = application(machine, |program, library| {
+                (program.big_endian, library.big_endian) = (program_is_big, program_is_big);
+            });
+            let read = crate::spec::parse(&specification.to_canonical_json()).unwrap();
+            let mut profile = profile(machine, Some(65536), Some((2, 36)));
+            (profile.big_endian, profile.libraries[0].big_endian) = (host_is_big, host_is_big);
+            let host = Host::of_profile(profile, "saved".to_owned(), &Options::default());
+            let report = check(&read, &host);
+            match problem(&report) {
+                None => assert_eq!(program_is_big, host_is_big, "{report:?}"),
+                Some(Problem::WrongMachine { machine, host, .. }) => {
+                    assert_ne!(program_is_big, host_is_big, "{report:?}");
+                    assert_eq!(machine, if program_is_big { big } else { little });
+                    assert!(machine.starts_with(host.as_str()) || host != machine, "{report:?}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn filters_that_end_the_loader() {
+    let judged = |minor: u32, change: fn(&mut Object, &mut Object, &mut Object)| {
+        let mut other = Object::new("liby.so", ObjectKind::Library, "x86_64", 64);
+        let mut specification = application(Machine::X86_64, |program, library| {
+            program.needed.push("libc.so.6".to_owned());
+            library.runpath = Some("$ORIGIN".to_owned());
+            other.runpath = Some("$ORIGIN".to_owned());
+            change(program, library, &mut other);
+        });
+        specification.objects.push(other);
+        let read = crate::spec::parse(&specification.to_canonical_json()).unwrap();
+        let report = check(&read, &host_of_release(Machine::X86_64, minor));
+        match problem(&report) {
+            Some(Problem::FilterFails { object, library, circular }) => {
+                assert_eq!(report.verdict, Verdict::Incompatible);
+                Some((object.clone(), library.clone(), *circular))
+            }
+            _ => None,
+        }
+    };
+    let fails =
+        |object: &str, library: &str, circular| Some((object.to_owned(), library.to_owned(), circular));
+    for minor in [31, 32, 36] {
+        let circle = judged(minor, |_, library, other| {
+            library.auxiliary = vec!["liby.so".to_owned()];
+            other.filter = vec!["libx.so".to_owned()];
+        });
+        assert_eq!(circle, fails("liby.so", "libx.so", true), "{minor}");
+        let chain = judged(minor, |_, library, other| {
+            library.auxiliary = vec!["liby.so".to_owned(), "libx.so".to_owned()];
+            other.needed = vec!["libx.so".to_owned()];
+        });
+        assert_eq!(chain, None, "{minor}");
+        let of_program = judged(minor, |program, _, _| program.auxiliary = vec!["libx.so".to_owned()]);
+        assert_eq!(of_program, fails("app", "libx.so", false).filter(|_| minor < 32), "{minor}");
+        let missing = judged(minor, |program, _, _| program.auxiliary = vec!["libno.so".to_owned()]);
+        assert_eq!(missing, None, "{minor}");
+    }
+}

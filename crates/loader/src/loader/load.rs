@@ -376,8 +376,7 @@ impl Loading<'_> {
                 if dependency.kind != DependencyKind::Needed
                     && let EdgeOutcome::Loaded(object) | EdgeOutcome::Known(object, _) = outcome
                 {
-                    self.search.files().memory().budget.spend(Effort::Libraries, scope.len() / 16);
-                    scope.bring_forward(object);
+                    self.bring_forward(&mut scope, object, index, index == first);
                 }
                 let edge = Edge { name: self.shown_name(&name), kind: dependency.kind.into(), outcome };
                 self.load.objects[index].edges.push(edge);

@@ -107,6 +107,11 @@ impl Problem {
                  || ! _dl_name_match_p (version->filename, map)' failed!"
                     .to_owned(),
             ),
+            Self::FilterFails { circular: false, .. } => Some(
+                "Inconsistency detected by ld.so: dl-deps.c: _dl_map_object_deps: Assertion \
+                 `map->l_searchlist.r_list[0] == map' failed!"
+                    .to_owned(),
+            ),
             Self::RelrUndeclared { path, wanted_by, .. } => {
                 Some(format!("{path}: version `GLIBC_ABI_DT_RELR' not found (required by {wanted_by})"))
             }

@@ -282,6 +282,16 @@ pub enum Problem {
         /// Only called: the program starts, and fails at the first call.
         lazy: bool,
     },
+    /// glibc's loader itself fails over what an object filters (`DT_FILTER`, `DT_AUXILIARY`).
+    FilterFails {
+        /// The object.
+        object: String,
+        /// The library that it filters.
+        library: String,
+        /// Each of the two filters the other one, directly or through others. If not, the object is what is started or
+        /// opened, which no loader before glibc 2.32 lets filter anything.
+        circular: bool,
+    },
     /// A library refers to an indirect function of the program, which cannot run before the program is
     /// relocated: glibc ends the start.
     IndirectFunctionOfProgram {
@@ -495,6 +505,7 @@ impl Problem {
             | Self::StaticTlsFull { object, .. }
             | Self::IsaTooLow { object, .. }
             | Self::SegmentsUnusable { object, .. }
+            | Self::FilterFails { object, .. }
             | Self::ObjectUnknown { object }
             | Self::CpuUnknown { object, .. }
             | Self::Packed { object, .. }
@@ -543,6 +554,7 @@ impl Problem {
             | Self::VersionMissing { .. }
             | Self::VersionedLibraryNotLoaded { .. }
             | Self::RelrUndeclared { .. }
+            | Self::FilterFails { .. }
             | Self::NotExecutable { .. } => Effect::Refuses,
             Self::Emulated { known, .. } => either(*known, Effect::Warns, Effect::Undecided),
             Self::KernelTooOld { ignored, .. } => either(*ignored, Effect::Warns, Effect::Refuses),

@@ -108,6 +108,19 @@ pub(super) const SYMBOL_MISSING: Entry = Entry {
     advice: "Update the library, or build for the older one. `compat tree --bindings` shows where symbols come from.",
 };
 
+pub(super) const FILTER_FAILS: Entry = Entry {
+    name: "filter-fails",
+    topic: Topic::Binding,
+    shown: Shown::CheckAndTree,
+    impacts: &[DoesNotStart],
+    depends: "",
+    summary: "glibc's loader fails over a filter (DT_FILTER, DT_AUXILIARY)",
+    meaning: "Two libraries are filters of each other (`circular`), and the loader crashes: it does not come to an end. Or the \
+              program, or what it opens, is a filter: releases before 2.32 stop with a failed assertion.",
+    example: "A library was linked with `-f libb.so`, and `libb.so` with `-f liba.so`.",
+    advice: "Link without the filter (`-f` and `-F` of ld), or use a newer glibc for a program that is one.",
+};
+
 pub(super) const INDIRECT_FUNCTION_OF_PROGRAM: Entry = Entry {
     name: "indirect-function-of-program",
     topic: Topic::Binding,

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::Loading;
+use crate::loader::{Effort, Problem, version};
 
 /// The objects in the order in which symbols are looked for, and which of them have been asked for what they need.
 pub(super) struct Scope {
@@ -51,18 +52,43 @@ impl Scope {
     }
 
     /// Puts an object right before the one that is asked, which filters it. One that stands before it stays. So does
-    /// one behind it that was asked already, for which glibc's loader would not come to an end.
-    pub fn bring_forward(&mut self, object: usize) {
-        let behind = self.order[self.at + 1..].iter().position(|other| *other == object);
-        if let Some(behind) = behind.filter(|_| self.waiting[object]) {
+    /// one behind it that was asked already, which filters the one that is asked: `false`, for glibc's loader would not
+    /// come to an end.
+    pub fn bring_forward(&mut self, object: usize) -> bool {
+        let Some(behind) = self.order[self.at + 1..].iter().position(|other| *other == object) else {
+            return true;
+        };
+        if self.waiting[object] {
             self.order.remove(self.at + 1 + behind);
             self.order.insert(self.at, object);
             self.at += 1;
         }
+        self.order[self.at + 1..].iter().all(|other| *other != object)
     }
 }
 
 impl Loading<'_> {
+    /// Puts an object right before the one that filters it, and notes what the loader itself fails over. `is_first` is the
+    /// object that is started or opened.
+    pub(super) fn bring_forward(&mut self, scope: &mut Scope, object: usize, filter: usize, is_first: bool) {
+        self.search.files().memory().budget.spend(Effort::Libraries, scope.len() / 16);
+        let circular = !scope.bring_forward(object);
+        let objects = &self.load.objects;
+        let is_given = filter > 0 || objects[0].facts.is_program();
+        let stands_before = is_first && object != filter && is_given;
+        if circular || (stands_before && self.is_older_than_2_32()) {
+            let (object, library) = (objects[filter].shown.clone(), objects[object].shown.clone());
+            self.object_once(Problem::FilterFails { object, library, circular });
+        }
+    }
+
+    /// Whether the loader is of a release before glibc 2.32. It does not say before 2.33; its libc does.
+    fn is_older_than_2_32(&self) -> bool {
+        let libc = || self.load.by_name().get("libc.so.6").map(|index| &self.load.objects[*index].facts);
+        let minor = || version::minor_of_release(libc()?.release.as_deref()?);
+        self.loader.is_older_than(2, 32) && minor().is_none_or(|minor| minor < 32)
+    }
+
     /// Brings the objects from number `first` on into the order of the scope. The program stays the first.
     pub(super) fn arrange(&mut self, first: usize, scope: &Scope) {
         let mut order = scope.order.clone();
