@@ -23,7 +23,7 @@
 //! let store = Store::new(&client, &location.place, Access::Push);
 //!
 //! let artifact = pack(br#"{"version":"1.0.0"}"#, PackOptions::default())?;
-//! push(&store, location.tag(), &artifact).await?;
+//! push(&store, location.tag(), &artifact, false).await?;
 //!
 //! let cache = Cache::new(None, Arc::new(Silent));
 //! let options = FindOptions { platform: Platform::host(), platform_named: false, offline: false };

@@ -50,8 +50,14 @@ fn add(faults: &mut Vec<Fault>, document: &Value, error: &ValidationError<'_, '_
     let meant = match &error.kind {
         // Of several forms the one is meant that a fault lies furthest inside.
         ErrorKind::AnyOf | ErrorKind::OneOf(None) => {
-            let deepest = error.causes.iter().max_by_key(|cause| depth(cause));
-            deepest.filter(|cause| depth(cause) > place.tokens.len()).into_iter().collect()
+            // Where a field may be null, the other form is meant by whatever is no null.
+            let is_meant = |cause: &&ValidationError<'_, '_>| {
+                depth(cause) > place.tokens.len() || !matches!(cause.kind, ErrorKind::Type { .. })
+            };
+            let forms: Vec<_> = error.causes.iter().filter(is_meant).collect();
+            let is_only_one = forms.len() == 1;
+            let deepest = forms.into_iter().max_by_key(|cause| depth(cause));
+            deepest.filter(|cause| is_only_one || depth(cause) > place.tokens.len()).into_iter().collect()
         }
         _ => error.causes.iter().collect::<Vec<_>>(),
     };
@@ -70,7 +76,13 @@ fn message(kind: &ErrorKind<'_, '_>, value: &Value) -> String {
             let names: Vec<String> = want.iter().map(|name| format!("\"{name}\"")).collect();
             format!("{value} is not of type {}", names.join(", "))
         }
-        ErrorKind::Required { want } => format!("\"{}\" is a required property", want.join("\", \"")),
+        ErrorKind::Required { want } if want.len() > 1 => {
+            format!("\"{}\" are required properties", want.join("\", \""))
+        }
+        ErrorKind::Required { want } => format!("\"{}\" is a required property", want.concat()),
+        ErrorKind::AnyOf | ErrorKind::OneOf(_) => {
+            format!("{value} is none of the values and forms that may stand here")
+        }
         ErrorKind::Pattern { want, .. } => format!("{value} does not match \"{want}\""),
         other => other.to_string(),
     }
@@ -84,7 +96,11 @@ fn depth(error: &ValidationError<'_, '_>) -> usize {
 
 /// Subjects and recorded paths of the scope that are neither an object nor a script of the document.
 fn dangling_names(document: &Value) -> Vec<Fault> {
-    let Ok(document) = serde_json::from_value::<Specification>(document.clone()) else { return Vec::new() };
+    let document = match serde_json::from_value::<Specification>(document.clone()) {
+        Ok(document) => document,
+        // The schema allows `64.0` for an integer, and the reader does not.
+        Err(error) => return vec![Fault { place: String::new(), message: error.to_string() }],
+    };
     let known =
         |path: &String| document.object(path).is_some() || document.scripts.iter().any(|s| s.path == *path);
     let recorded = document.recorded.iter().flat_map(|recorded| recorded.programs.iter().enumerate());
@@ -148,6 +164,24 @@ mod tests {
         };
         assert_eq!(places(&recorded("b.so")), ["/recorded/programs/0/libraries/0/path"]);
         assert_eq!(places(&recorded("/b.so")), [""; 0]);
+    }
+
+    #[test]
+    fn a_fault_behind_an_optional_field_or_in_a_list_of_words_is_named() {
+        let shown = |text: &str| {
+            let document = serde_json::from_str(text).unwrap();
+            let lines =
+                faults(&document).into_iter().map(|fault| format!("{}: {}", fault.place, fault.message));
+            lines.collect::<Vec<_>>().join("\n")
+        };
+        let object = |more: &str| {
+            format!(r#"{{"version": "1.0.0", "objects": [{{"path": "a", "machine": "x86_64", {more}}}]}}"#)
+        };
+        insta::assert_snapshot!(shown(&object(r#""kind": "foo", "class": 64"#)), @r#"/objects/0/kind: "foo" is none of the values and forms that may stand here"#);
+        insta::assert_snapshot!(shown(&object(r#""kind": "executable", "class": 64.0"#)), @r#": invalid type: floating point `64.0`, expected u8"#);
+        insta::assert_snapshot!(shown(r#"{"version": "1.0.0", "recorded": 5}"#), @r#"/recorded: 5 is not of type "object""#);
+        insta::assert_snapshot!(shown(r#"{"version": "1.0.0", "recorded": {}}"#), @r#"/recorded: "runs" is a required property"#);
+        insta::assert_snapshot!(shown(r#"{"version": "1.0.0", "objects": [{}]}"#), @r#"/objects/0: "path", "kind", "machine", "class" are required properties"#);
     }
 
     #[test]

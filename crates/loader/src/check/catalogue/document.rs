@@ -24,7 +24,7 @@ pub(super) const NOTHING_TO_CHECK: Entry = Entry {
     depends: "",
     summary: "The document names nothing that can be checked",
     meaning: "It has no program, library or name. Of a directory, every file may be for other hosts.",
-    example: "A directory with text files only.",
+    example: "A specification that holds nothing but its `version`.",
     advice: "Name the programs themselves, or make the specification anew.",
 };
 
@@ -34,8 +34,8 @@ pub(super) const SOURCE_FAILED: Entry = Entry {
     shown: Shown::Check,
     impacts: &[Undecided],
     depends: "",
-    summary: "One of several sources could not be read",
-    meaning: "The others were checked. `reason` says what failed, and `hint` what may help. Nothing is known of this \
+    summary: "A source could not be read",
+    meaning: "Other sources were checked. `reason` says what failed, and `hint` what may help. Nothing is known of this \
               source.",
     example: "`compat check ./app ghcr.io/org/tool:1.0`, and the registry does not answer.",
     advice: "Mend the cause and check again.",

@@ -34,7 +34,7 @@ pub(super) const LIBRARY_UNCERTAIN: Entry = Entry {
 pub(super) const HOST_LIBRARY_MISSING: Entry = Entry {
     name: "host-library-missing",
     topic: Topic::Library,
-    shown: Shown::CheckAndTree,
+    shown: Shown::Check,
     impacts: &[DoesNotStart, Undecided],
     depends: "It is undecided if a saved host does not record the place.",
     summary: "The host lacks a library that a container runtime would bring into the image",

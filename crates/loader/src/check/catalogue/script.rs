@@ -59,7 +59,7 @@ pub(super) const SCRIPT_NOT_FOLLOWED: Entry = Entry {
 pub(super) const INTERPRETED: Entry = Entry {
     name: "interpreted",
     topic: Topic::Script,
-    shown: Shown::CheckAndTree,
+    shown: Shown::Check,
     impacts: &[Warning],
     depends: "",
     summary: "The command of an image starts an interpreter, and what that runs was not looked at",

@@ -25,7 +25,8 @@ pub(super) const NOT_A_PROGRAM: Entry = Entry {
     summary: "The file cannot be started as a program",
     meaning: "The file is neither an ELF program nor a script with a `#!` line, or it cannot be read. `reason` says \
               which.",
-    example: "An object file (`main.o`), an empty file, or a script with a byte order mark in front of `#!`.",
+    example: "The entrypoint of an image is a text file without `#!`, or a script with a byte order mark in front \
+              of it.",
     advice: "Check the path. If the file is a script, give it a first line such as `#!/bin/sh`.",
 };
 
@@ -171,7 +172,7 @@ pub(super) const SEGMENTS_UNUSABLE: Entry = Entry {
 pub(super) const OBJECT_UNKNOWN: Entry = Entry {
     name: "object-unknown",
     topic: Topic::Document,
-    shown: Shown::CheckAndTree,
+    shown: Shown::Check,
     impacts: &[Undecided],
     depends: "",
     summary: "The specification says something of an object that this compat does not know",

@@ -133,8 +133,11 @@ fn what_several_impacts_depend_on_is_said() {
 
 #[test]
 fn only_problems_are_shown_by_tree() {
+    // These arise from images and documents, which tree does not take.
+    let of_images = ["host-library-missing", "interpreted", "object-unknown"];
     for name in samples::<Problem>().keys() {
-        assert_eq!(find(name).map(|entry| entry.shown), Some(Shown::CheckAndTree), "{name}");
+        let shown = if of_images.contains(&&name[..]) { Shown::Check } else { Shown::CheckAndTree };
+        assert_eq!(find(name).map(|entry| entry.shown), Some(shown), "{name}");
     }
     for name in samples::<Remark>().keys() {
         assert_eq!(find(name).map(|entry| entry.shown), Some(Shown::Check), "{name}");
