@@ -102,6 +102,8 @@ struct Reader {
     has_other_arguments: bool,
     /// Something that was not followed may have ended the script.
     may_have_ended: bool,
+    /// The command opens files, without which it is not run.
+    opens_files: bool,
     options: Options,
     /// A directory was changed to in the command before, which is looked for when the script is followed.
     is_after_change: bool,
@@ -173,6 +175,7 @@ impl Reader {
         let is_certain = self.is_certain && command.before != "||";
         let is_after_change = std::mem::take(&mut self.is_after_change);
         let words = without_prefix(words);
+        self.opens_files = command.opens_files;
         let name = words.first().and_then(|word| word.plain());
         let ends = match name {
             _ if words.is_empty() => {
@@ -259,6 +262,8 @@ impl Reader {
             name == "kill" || (self.options.exits_on_error && may_fail && command.after == ";");
         let ends = SPECIAL.contains(&name) || (self.options.exits_on_error && command.after == ";");
         self.may_have_ended |= command.opens_files && ends;
+        // What follows by `&&` is not reached if the file cannot be opened.
+        self.is_certain &= !command.opens_files;
     }
 
     /// `set`: options, and what the script is given is no longer what `"$@"` stands for.
@@ -357,7 +362,8 @@ impl Reader {
 
     /// Another program is started: it is the last so far.
     fn program(&mut self, assignments: &[&Word], words: &[&Word], is_certain: bool) {
-        self.is_partial |= !self.body.command.is_empty() || !is_certain || self.may_have_ended;
+        let may_fail_before = self.may_have_ended || self.opens_files;
+        self.is_partial |= !self.body.command.is_empty() || !is_certain || may_fail_before;
         self.note_output(words);
         self.body.command.clear();
         let before = (self.variables.clone(), self.exported.clone());

@@ -13,6 +13,13 @@ pub(super) struct Command<'a> {
     pub opens_files: bool,
 }
 
+impl Command<'_> {
+    /// A redirection alone is a command, too.
+    fn is_something(&self) -> bool {
+        !self.words.is_empty() || self.opens_files
+    }
+}
+
 /// Words that open and close a compound command.
 const OPENING: [&str; 8] = ["if", "for", "while", "until", "case", "select", "{", "("];
 const CLOSING: [&str; 5] = ["fi", "done", "esac", "}", ")"];
@@ -133,7 +140,7 @@ impl<'a> Splitter<'a> {
         if !self.open.is_empty() {
             return;
         }
-        if !done.words.is_empty() {
+        if done.is_something() {
             self.found.push(Statement::Simple(done));
         } else if operator == ";" && done.before != ";" {
             // A line may end behind an operator: `a &&` and `b` in the next belong together.
@@ -145,7 +152,7 @@ impl<'a> Splitter<'a> {
         if !self.open.is_empty() {
             return vec![Statement::Compound];
         }
-        if !self.command.words.is_empty() {
+        if self.command.is_something() {
             self.command.after = ";";
             self.found.push(Statement::Simple(self.command));
         }

@@ -34,6 +34,26 @@ fn a_redirection_that_may_fail_ends_the_script_before_its_last_command() {
     }
 }
 
+/// Each was tried with dash and bash: the command is not run where the directory of the file is not there.
+#[test]
+fn a_redirection_that_may_fail_keeps_the_last_command_from_being_run() {
+    for (text, expected) in [
+        ("exec /app > /no/x", "+ /app"),
+        ("/app < /no/x", "+ /app"),
+        ("/app -x 2>> \"$LOG\"; exit 0", "+ /app -x"),
+        ("exec /app </dev/null 2>&1 3>&-", "/app"),
+        ("/app <<X\ntext\nX", "/app"),
+        ("set -e\n> /no/x\nexec /app", "+ /app"),
+        ("set -e\nX=1 > /no/x\nexec /app", "+ /app"),
+        ("> /no/x && exec /app", "+ /app"),
+        ("echo a > /no/x && exec /app", "+ /app"),
+        ("> /no/x || exec /app", ""),
+    ] {
+        let expected = if expected.is_empty() { "+ " } else { expected };
+        assert_eq!(command(text), expected, "{text:?}");
+    }
+}
+
 #[test]
 fn a_single_command_and_a_last_exec_are_followed() {
     for (text, expected) in [
@@ -44,7 +64,7 @@ fn a_single_command_and_a_last_exec_are_followed() {
         ("exec \"$@\"", "$@"),
         ("exec ${1+\"$@\"}", "$@"),
         ("exec -a name /app", "/app"),
-        ("exec 2>&1\nexec /app >/log 2>&1 </dev/null", "/app"),
+        ("exec 2>&1\nexec /app 2>&1 </dev/null", "/app"),
         ("D=/opt/app\nexec \"$D/bin/run\" \"$HOME\"", "/opt/app/bin/run …"),
         ("exec \\\n  /app \\\n  -x", "/app -x"),
         ("cat <<EOF\nexec /no\nEOF\nexec /app", "+ /app"),
