@@ -49,8 +49,7 @@ impl Context {
     /// Says something on standard error that the user should know and that is no failure.
     pub fn warn(&self, message: &str) {
         if !self.quiet {
-            let style = anstyle::AnsiColor::Yellow.on_default().bold();
-            anstream::eprintln!("{style}note{style:#}: {}", compat_sys::raw::shown(message));
+            anstream::eprintln!("{}", note(message));
         }
     }
 
@@ -82,8 +81,26 @@ impl Context {
     }
 }
 
+/// A note as text, with terminal styles. Names in it may come from strangers.
+fn note(message: &str) -> String {
+    let style = anstyle::AnsiColor::Yellow.on_default().bold();
+    format!("{style}note{style:#}: {}", super::report::printable(message))
+}
+
 #[derive(Debug, thiserror::Error)]
 #[error("could not write to standard output")]
 struct WriteError {
     source: std::io::Error,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::report::STEERING;
+
+    #[test]
+    fn a_note_does_not_steer_the_terminal() {
+        let text = note(STEERING);
+        assert!(text.ends_with(r": lib\u{1b}[31mX\u{9b}m\u{202e}\xff.so"), "{text:?}");
+    }
 }

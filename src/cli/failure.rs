@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use crate::app;
+use crate::cli::report::printable;
 
 pub use crate::app::failure::chain;
 
@@ -123,14 +124,27 @@ impl Failure {
         }
     }
 
-    /// The failure as text, with terminal styles.
+    /// The failure as text, with terminal styles. Names in it may come from strangers.
     pub fn render(&self) -> String {
         let (red, cyan) =
             (anstyle::AnsiColor::Red.on_default().bold(), anstyle::AnsiColor::Cyan.on_default());
-        let mut text = format!("{red}error{red:#}: {}\n", self.message);
+        let mut text = format!("{red}error{red:#}: {}\n", printable(&self.message));
         if let Some(hint) = &self.hint {
-            let _ = writeln!(text, "{cyan}hint{cyan:#}: {hint}");
+            let _ = writeln!(text, "{cyan}hint{cyan:#}: {}", printable(hint));
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::report::STEERING;
+
+    #[test]
+    fn a_failure_does_not_steer_the_terminal() {
+        let text = Failure::usage(STEERING).with_hint(STEERING.to_owned()).render();
+        let expected = r": lib\u{1b}[31mX\u{9b}m\u{202e}\xff.so";
+        assert_eq!(text.lines().filter(|line| line.ends_with(expected)).count(), 2, "{text:?}");
     }
 }

@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Context, Failure};
 use crate::app;
+use crate::cli::report::printable;
 use compat_oci::Observer;
 use compat_oci::observer::{RequestEvent, ResponseEvent};
 
@@ -88,7 +89,7 @@ impl Display {
     fn headers(&self, sign: char, headers: &[(String, String)]) {
         if self.context.verbosity > 1 {
             for (name, value) in headers {
-                self.say(&format!("{sign}   {name}: {value}"));
+                self.say(&printable(&format!("{sign}   {name}: {value}")));
             }
         }
     }
@@ -97,7 +98,7 @@ impl Display {
 impl Observer for Display {
     fn request(&self, event: &RequestEvent<'_>) {
         if self.context.verbosity > 1 {
-            self.say(&format!("> {} {}", event.method, event.url));
+            self.say(&printable(&format!("> {} {}", event.method, event.url)));
             self.headers('>', event.headers);
         }
         self.draw();
@@ -107,7 +108,8 @@ impl Observer for Display {
         if self.context.verbosity > 0 {
             let status = event.status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
             let elapsed = event.elapsed.as_millis();
-            self.say(&format!("{} {} -> {status} ({elapsed} ms)", event.method, event.url));
+            let line = format!("{} {} -> {status} ({elapsed} ms)", event.method, event.url);
+            self.say(&printable(&line));
             self.headers('<', event.headers);
         }
         self.draw();
@@ -116,7 +118,7 @@ impl Observer for Display {
     fn note(&self, text: &str) {
         if !self.context.quiet {
             let yellow = anstyle::AnsiColor::Yellow.on_default();
-            self.say(&format!("{yellow}note{yellow:#}: {text}"));
+            self.say(&format!("{yellow}note{yellow:#}: {}", printable(text)));
         }
     }
 

@@ -42,6 +42,10 @@ pub(super) fn printable(line: &str) -> String {
     compat_oci::text::shown(&raw::shown(line), 4000)
 }
 
+/// A name that would steer a terminal if it were printed as it is.
+#[cfg(test)]
+pub(super) const STEERING: &str = "lib\u{1b}[31mX\u{9b}m\u{202e}\u{efff}.so";
+
 fn headline(report: &Report) -> String {
     let place = match report.host.root.as_str() {
         root if report.host.saved => format!("the host saved in {root}"),
