@@ -78,7 +78,7 @@ fn host(shell: &str, programs: &[&str]) -> Host {
     Host::of_profile(profile(shell, programs), "made.json".to_owned(), &Options::default())
 }
 
-fn glibc_host() -> Host {
+pub(super) fn glibc_host() -> Host {
     host(GLIBC_LOADER, &[])
 }
 
@@ -89,7 +89,7 @@ pub(super) fn document(objects: Vec<Object>) -> Specification {
 }
 
 /// A directory with these objects, none of which was named.
-fn directory(objects: Vec<Object>) -> Application {
+pub(super) fn directory(objects: Vec<Object>) -> Application {
     Application::of_specification(&document(objects))
 }
 
@@ -415,72 +415,4 @@ fn a_library_on_its_own_is_loaded_by_the_loader_that_the_host_has() {
         ),
         "{report:?}"
     );
-}
-
-/// A library that is left to a program to find, and the subjects that need it.
-type Left = (String, Vec<String>);
-
-/// The verdict, what is left to a program to find, and what is missing.
-fn elsewhere(objects: Vec<Object>) -> (Verdict, Vec<Left>, Vec<String>) {
-    let report = check_application(&directory(objects), &glibc_host());
-    let (mut left, mut missing) = (Vec::new(), Vec::new());
-    for finding in &report.findings {
-        match &finding.matter {
-            Matter::Remark(Remark::LeftToSearch { path, .. }) => {
-                left.push((path.clone(), finding.subjects.clone()))
-            }
-            Matter::Problem(Problem::LibraryMissing { library, .. }) => missing.push(library.clone()),
-            _ => {}
-        }
-    }
-    (report.verdict, left, missing)
-}
-
-#[test]
-fn a_library_that_lies_where_only_its_program_looks_is_left_to_that_program() {
-    let texts = |all: &[&str]| all.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-    // Java's libraries need one that the launcher loads by its path.
-    let java = || {
-        vec![
-            library("lib/server/libjvm.so"),
-            needing("lib/libjava.so", &["libjvm.so"]),
-            Object {
-                runpath: Some("$ORIGIN".to_owned()),
-                ..needing("lib/libnet.so", &["libjava.so", "libjvm.so"])
-            },
-            needing("lib/libnio.so", &["libjvm.so"]),
-        ]
-    };
-    let left = vec![("lib/server/libjvm.so".to_owned(), texts(&["lib/libnet.so", "lib/libnio.so"]))];
-    assert_eq!(elsewhere(java()), (Verdict::Compatible, left, Vec::new()));
-    // What is missing everywhere is missing still, also behind what was found.
-    let mut broken = java();
-    broken[0].needed = texts(&["libgone.so"]);
-    let (verdict, _, missing) = elsewhere(broken);
-    assert_eq!((verdict, missing), (Verdict::Incompatible, texts(&["libgone.so", "libgone.so"])));
-    // Another machine's file is none that would do.
-    let mut foreign = java();
-    foreign[0].machine = "aarch64".to_owned();
-    assert_eq!(elsewhere(foreign).0, Verdict::Incompatible);
-}
-
-#[test]
-fn a_program_that_people_start_finds_its_libraries_by_itself_and_a_helper_need_not() {
-    let program = |path: &str| Object {
-        interpreter: Some(GLIBC_LOADER.to_owned()),
-        kind: ObjectKind::Executable,
-        soname: None,
-        ..needing(path, &["libx.so"])
-    };
-    let judged = |path: &str| {
-        let objects = vec![program(path), library("lib/libx.so")];
-        let application = Application { subjects: vec![path.to_owned()], ..directory(objects) };
-        check_application(&application, &glibc_host()).verdict
-    };
-    for path in ["bin/app", "app", "tools/app"] {
-        assert_eq!(judged(path), Verdict::Incompatible, "{path}");
-    }
-    for path in ["lib/rustlib/bin/objcopy", "usr/libexec/helper"] {
-        assert_eq!(judged(path), Verdict::Compatible, "{path}");
-    }
 }

@@ -7,6 +7,8 @@
 pub mod catalogue;
 #[cfg(test)]
 mod directory_tests;
+#[cfg(test)]
+mod elsewhere_tests;
 mod hint;
 #[cfg(test)]
 mod hint_tests;
@@ -303,10 +305,9 @@ impl Report {
             self.add_finding(finding);
         }
         for found in &load.elsewhere {
-            let (library, path) = (found.library.clone(), found.path.clone());
-            worst = worst.max(Impact::Warning);
-            let remark = Remark::LeftToSearch { library, path };
-            self.add_finding(Finding::remark(Impact::Warning, remark, vec![subject.to_owned()]));
+            let finding = Finding::left_to_search(subject, found, load);
+            worst = worst.max(finding.impact);
+            self.add_finding(finding);
         }
         for left in &load.left_to_program {
             self.add_finding(Finding::left_to_program(subject, left));

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::check::catalogue;
-use crate::loader::{Effect, LeftToProgram, Load, PassedOver, Problem, Rule, Unknown};
+use crate::loader::{Effect, Elsewhere, LeftToProgram, Load, PassedOver, Problem, Rule, Unknown};
 
 /// The identifier of the report's schema.
 pub const REPORT_IDENTIFIER: &str = "urn:compatlib:schema:report:1";
@@ -272,6 +272,15 @@ impl Finding {
         Self::remark(Impact::Note, Remark::PassedOver(passed), Vec::new())
     }
 
+    /// What a subject needs from where it does not look. A library is loaded by a program that has it already; how a
+    /// program is started nobody knows.
+    pub(super) fn left_to_search(subject: &str, found: &Elsewhere, load: &Load) -> Self {
+        let is_program = load.objects.first().is_none_or(|object| object.facts.is_program());
+        let impact = if is_program { Impact::Undecided } else { Impact::Warning };
+        let (library, path) = (found.library.clone(), found.path.clone());
+        Self::remark(impact, Remark::LeftToSearch { library, path }, vec![subject.to_owned()])
+    }
+
     pub(super) fn remark(impact: Impact, remark: Remark, subjects: Vec<String>) -> Self {
         debug_assert!(catalogue::of_remark(&remark).impacts.contains(&impact), "{remark:?}: {impact:?}");
         let (of_host, hints) = (Vec::new(), Vec::new());
@@ -412,7 +421,11 @@ impl Report {
         let places = self.gathered.places.get(&self.gathered.hasher.hash_one(&finding.matter));
         let same = |place: &&usize| self.findings[**place].matter == finding.matter;
         match places.and_then(|places| places.iter().find(same)) {
-            Some(place) => self.findings[*place].subjects.extend(finding.subjects),
+            Some(place) => {
+                let known = &mut self.findings[*place];
+                known.impact = known.impact.max(finding.impact);
+                known.subjects.extend(finding.subjects);
+            }
             None if self.findings.len() >= MOST_FINDINGS && !finding.is_end() => {
                 self.gathered.left_out += 1;
                 self.gathered.worst = self.gathered.worst.max(Some(finding.impact));

@@ -21,6 +21,8 @@ const COST_OF_TELLING: usize = 32;
 pub struct Application {
     /// Where it lies on the host, when that matters.
     pub location: Option<String>,
+    /// Whether it is a container image: it says how its subjects are started.
+    pub is_image: bool,
     /// Its objects by their path in the scope, sorted by path.
     pub objects: Vec<(String, Arc<Facts>)>,
     /// Objects for machines that this program does not know: path and machine.
@@ -58,6 +60,7 @@ impl Application {
     pub fn of_specification(specification: &Specification) -> Self {
         let mut application = Self {
             location: specification.location.clone(),
+            is_image: specification.image.is_some(),
             links: specification.links.clone(),
             unusable: specification.unusable.clone(),
             scripts: specification.scripts.clone(),

@@ -2,9 +2,10 @@
 //! loaded them before (Java's virtual machine), or whoever starts it says where they are (`LD_LIBRARY_PATH`).
 //!
 //! Only libraries, and programs that others start, are judged so: a program that people start has to find what it
-//! needs by itself.
+//! needs by itself. So has everything in an image: it is known how that is started.
 
-use std::collections::{BTreeMap, HashMap};
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::loader::{Application, Environment, Facts, Load, Problem, ScopeFiles};
@@ -26,7 +27,9 @@ pub struct Elsewhere {
 
 /// The libraries of an application by their names.
 pub(super) struct Libraries<'a> {
+    application: &'a Application,
     by_name: HashMap<&'a str, Vec<(&'a str, &'a Arc<Facts>)>>,
+    for_people: OnceCell<ForPeople>,
 }
 
 impl<'a> Libraries<'a> {
@@ -37,7 +40,7 @@ impl<'a> Libraries<'a> {
             let name = path.rsplit('/').next().unwrap_or_default();
             by_name.entry(name).or_default().push((path.as_str(), facts));
         }
-        Self { by_name }
+        Self { application, by_name, for_people: OnceCell::new() }
     }
 
     /// Starts a subject once more with the directories in which its missing libraries lie, until no more are found.
@@ -50,7 +53,7 @@ impl<'a> Libraries<'a> {
         start: impl Fn(&Environment) -> Load,
     ) -> Load {
         let (mut load, mut found) = (first, BTreeMap::new());
-        if !is_for_others(subject, &load) {
+        if missing_names(&load).next().is_none() || !self.is_for_others(subject, &load, files) {
             return load;
         }
         for _ in 0..MOST_ROUNDS {
@@ -79,6 +82,16 @@ impl<'a> Libraries<'a> {
         load
     }
 
+    /// Whether a subject is loaded or started by another program.
+    fn is_for_others(&self, subject: &str, load: &Load, files: &ScopeFiles<'_>) -> bool {
+        if self.application.is_image {
+            return false;
+        }
+        let is_library = load.objects.first().is_some_and(|object| !object.facts.is_program());
+        let for_people = || self.for_people.get_or_init(|| ForPeople::of(self.application, files));
+        is_library || (leads_through_others(subject) && !for_people().has(subject))
+    }
+
     /// What a start lacks and the application has for its machine; of several files nobody knows which one is meant.
     fn missing(&self, load: &Load) -> Vec<(String, &'a str)> {
         let Some(first) = load.objects.first() else { return Vec::new() };
@@ -98,9 +111,47 @@ fn missing_names(load: &Load) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Whether a subject is loaded or started by another program.
-fn is_for_others(subject: &str, load: &Load) -> bool {
-    let is_library = load.objects.first().is_some_and(|object| !object.facts.is_program());
-    let directory = subject.rsplit_once('/').map_or("", |(directory, _)| directory);
-    is_library || directory.split('/').any(|name| OF_OTHERS.contains(&name))
+/// Where the links lead by which people start programs, as paths of the scope.
+#[derive(Default)]
+struct ForPeople {
+    files: HashSet<String>,
+    directories: HashSet<String>,
+}
+
+impl ForPeople {
+    fn of(application: &Application, files: &ScopeFiles<'_>) -> Self {
+        let led = application.links.keys().filter_map(|path| Some((path.as_str(), files.inside(path)?)));
+        let mut left: Vec<(&str, String)> = led.collect();
+        let mut found = Self::default();
+        // A link may lie where only another one lets people look.
+        for _ in 0..MOST_ROUNDS {
+            let (outside, others): (Vec<_>, Vec<_>) = left.into_iter().partition(|(path, _)| found.has(path));
+            left = others;
+            if outside.is_empty() {
+                break;
+            }
+            for (path, target) in outside {
+                let name = path.rsplit('/').next().unwrap_or_default();
+                if !OF_OTHERS.contains(&name) {
+                    found.directories.insert(target.clone());
+                }
+                found.files.insert(target);
+            }
+        }
+        found
+    }
+
+    /// Whether people start what is at a path: that, or a way to it by links, leads through no directory of others.
+    fn has(&self, path: &str) -> bool {
+        let mut ends = path.match_indices('/').map(|(at, _)| path.split_at(at));
+        self.files.contains(path)
+            || !leads_through_others(path)
+            || ends.any(|(above, rest)| self.directories.contains(above) && !leads_through_others(rest))
+    }
+}
+
+/// Whether a path leads through a directory whose programs are started by others.
+fn leads_through_others(path: &str) -> bool {
+    let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+    directory.split('/').any(|name| OF_OTHERS.contains(&name))
 }

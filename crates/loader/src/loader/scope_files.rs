@@ -114,6 +114,14 @@ impl<'a> ScopeFiles<'a> {
         format!("{}/{path}", self.location)
     }
 
+    /// Where in the scope a path of the scope leads.
+    pub(super) fn inside(&self, path: &str) -> Option<String> {
+        match self.walk(&self.path_of(path)) {
+            Place::Inside(inside) => Some(inside),
+            Place::Below(_) | Place::Nowhere(_) => None,
+        }
+    }
+
     /// Walks an absolute path: links are followed and `..` taken where they stand, as the kernel does.
     fn walk(&self, path: &str) -> Place {
         if path.len() >= MAXIMUM_PATH {

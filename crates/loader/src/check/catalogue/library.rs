@@ -113,11 +113,12 @@ pub(super) const LEFT_TO_SEARCH: Entry = Entry {
     name: "left-to-search",
     topic: Topic::Directory,
     shown: Shown::Check,
-    impacts: &[Warning],
-    depends: "",
+    impacts: &[Undecided, Warning],
+    depends: "It is undecided for a program, and a warning for a library.",
     summary: "A needed library is in the directory, but the files that need it do not look there",
     meaning: "The program that loads or starts these files has to load the library first, or to set LD_LIBRARY_PATH. \
-              This is said of libraries, and of programs below `lib` or `libexec`.",
+              This is said of libraries, and of programs below `lib` or `libexec` to which no link from elsewhere leads. It \
+              is not said of images: they say how their programs are started.",
     example: "A plugin in `plugins/` needs `libcore.so` in `lib/`, and has no RUNPATH. The main program loads `libcore.so` \
               before it.",
     advice: "If no program does that, give the files a RUNPATH such as `$ORIGIN/../lib`.",
