@@ -387,8 +387,12 @@ impl Files for HostFiles {
     }
 
     fn names(&self, directory: &str) -> Vec<String> {
-        let real = self.real_path(directory);
-        let outside = self.root.directory().join(raw::path(real.trim_start_matches('/')));
+        // A path that leads nowhere inside the root is not followed outside of it.
+        let Ok(real) = self.spend(directory).and_then(|()| Ok(self.root.resolve(&raw::path(directory))?))
+        else {
+            return Vec::new();
+        };
+        let outside = self.root.directory().join(real.strip_prefix("/").unwrap_or(&real));
         let entries = std::fs::read_dir(outside).into_iter().flatten().flatten();
         first_names(entries.map(|entry| raw::of_path(entry.file_name())))
     }
@@ -448,5 +452,31 @@ mod tests {
         let forwards = names(&mut (0..1000));
         assert_eq!((forwards.len(), forwards[0].as_str()), (256, "0000.conf"));
         assert_eq!(names(&mut (0..1000).rev()), forwards);
+    }
+
+    #[test]
+    fn names_outside_the_root_are_not_listed() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().join("root");
+        for directory in ["root/etc/inside", "outer/inside"] {
+            std::fs::create_dir_all(place.path().join(directory)).unwrap();
+        }
+        std::fs::write(root.join("etc/inside/own.conf"), "").unwrap();
+        std::fs::write(place.path().join("outer/inside/foreign.conf"), "").unwrap();
+        let outer = place.path().join("outer/inside");
+        for (name, target) in
+            [("relative", "../../outer/inside"), ("absolute", outer.to_str().unwrap()), ("in", "/etc/inside")]
+        {
+            std::os::unix::fs::symlink(target, root.join("etc").join(name)).unwrap();
+        }
+        let files = HostFiles::new(Root::at(&root).unwrap());
+        for inside in ["/etc/inside", "/etc/in", "/../etc/inside"] {
+            assert_eq!(files.names(inside), ["own.conf"], "{inside}");
+        }
+        for outside in
+            ["/../outer/inside", "/etc/relative", "/etc/absolute", "/etc/gone/../../../outer/inside"]
+        {
+            assert!(files.names(outside).is_empty(), "{outside}");
+        }
     }
 }
