@@ -29,6 +29,10 @@ pub(super) enum Part {
 pub(super) struct Word {
     pub parts: Vec<Part>,
     pub is_quoted: bool,
+    /// Where among the parts are expansions that are not quoted: their values are split.
+    pub bare: Vec<usize>,
+    /// Whether the shell puts something else in its place: names of files, or a home directory.
+    pub is_pattern: bool,
 }
 
 impl Word {
@@ -43,6 +47,21 @@ impl Word {
     /// Whether it holds the end of a Windows line, which is no blank for a shell.
     pub fn has_carriage_return(&self) -> bool {
         self.parts.iter().any(|part| matches!(part, Part::Text(text) if text.contains('\r')))
+    }
+
+    /// Takes a character that is not quoted.
+    fn add_bare(&mut self, other: char) {
+        let before = match self.parts.last() {
+            Some(Part::Text(text)) => text.as_str(),
+            _ => "",
+        };
+        self.is_pattern |= match other {
+            '*' | '?' | '[' => true,
+            '~' => self.parts.is_empty() || before.ends_with(['=', ':']),
+            ',' | '.' => before.contains('{'),
+            _ => false,
+        };
+        self.add(other.encode_utf8(&mut [0; 4]));
     }
 
     fn add(&mut self, text: &str) {
@@ -136,7 +155,7 @@ impl Lexer<'_> {
         if behind.starts_with('(') {
             let length = balanced(behind, '(', ')')?;
             self.rest = &behind[length..];
-            let word = Word { parts: vec![Part::Output], is_quoted: true };
+            let word = Word { parts: vec![Part::Output], is_quoted: true, ..Word::default() };
             self.tokens.push(Token::Word(word));
             return Some(true);
         }
@@ -183,9 +202,13 @@ impl Lexer<'_> {
                         word.add(escaped.encode_utf8(&mut [0; 4]));
                     }
                 }
-                '$' | '`' => self.expansion(&mut word)?,
+                '$' | '`' => {
+                    let before = word.parts.len();
+                    self.expansion(&mut word)?;
+                    word.bare.extend(before..word.parts.len());
+                }
                 other => {
-                    word.add(other.encode_utf8(&mut [0; 4]));
+                    word.add_bare(other);
                     self.rest = &self.rest[other.len_utf8()..];
                 }
             }

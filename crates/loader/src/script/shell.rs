@@ -4,6 +4,7 @@
 //! last command is what the script is for. Whatever cannot be followed is said to be: a branch, a loop, a
 //! function, a pipeline, another program before the last. Source: POSIX.1-2024, Shell Command Language.
 
+mod field;
 mod option;
 mod statement;
 
@@ -234,6 +235,7 @@ impl Reader {
                 (self.is_certain, self.is_conditional) = (false, true);
             }
             Some(builtin) if HARMLESS.contains(&builtin) => self.note_output(words),
+            None if self.command(words).is_some_and(|command| is_builtin(&command[0])) => self.give_up(),
             _ => {
                 self.program(assignments, words, is_certain);
                 self.is_certain = false;
@@ -305,7 +307,9 @@ impl Reader {
     fn assign(&mut self, word: &Word, is_exported: bool, is_certain: bool) {
         let Some((name, parts)) = assignment(word) else { return };
         self.is_partial |= parts.contains(&Part::Output);
-        let value = self.resolve(&parts).filter(|_| is_certain && !self.is_tainted);
+        let is_home = word.is_pattern
+            && word.parts.iter().any(|part| matches!(part, Part::Text(text) if text.contains('~')));
+        let value = self.resolve(&parts).filter(|_| is_certain && !self.is_tainted && !is_home);
         self.variables.insert(name.clone(), value);
         if is_exported {
             self.exported.insert(name);
@@ -322,9 +326,7 @@ impl Reader {
     fn change_directory(&mut self, words: &[&Word], is_certain: bool) {
         let words: Vec<&&Word> = words.iter().filter(|word| word.plain() != Some("--")).collect();
         let target = match &words[1..] {
-            [target] if is_certain => {
-                self.resolve(&target.parts).filter(|path| !path.starts_with(['-', '~']))
-            }
+            [target] if is_certain => self.single(target).filter(|path| !path.starts_with(['-', '~'])),
             _ => None,
         };
         self.is_after_change = target.is_some();
@@ -370,17 +372,14 @@ impl Reader {
         assignments.iter().for_each(|word| self.assign(word, true, true));
         self.body.variables = BTreeMap::new();
         let is_known = self.pass_search_paths();
-        let first = self.command_word(words[0]).filter(|first| !self.functions.contains(first));
-        let others = words[1..].iter().take(MOST_WORDS);
-        let others = others.map(|word| self.argument(word).unwrap_or_else(|| UNKNOWN.to_owned()));
-        let command: Vec<String> = first.into_iter().chain(others).collect();
+        let command = self.command(words).filter(|command| !self.functions.contains(&command[0]));
         let is_found = |word: &String| {
             let is_place = word.starts_with('/') || word.starts_with(OWN_DIRECTORY) || word == ARGUMENTS;
             !self.is_tainted || is_place
         };
-        match self.command_word(words[0]).filter(|first| !self.functions.contains(first)) {
-            Some(first) if is_known && is_found(&first) && !self.is_conditional => {
-                self.body.command = command
+        match command {
+            Some(command) if is_known && is_found(&command[0]) && !self.is_conditional => {
+                self.body.command = command;
             }
             Some(_) => self.is_partial = true,
             None => self.give_up(),
@@ -403,20 +402,6 @@ impl Reader {
             }
         }
         is_known
-    }
-
-    fn command_word(&self, word: &Word) -> Option<String> {
-        self.argument(word).filter(|text| !text.is_empty() && text != UNKNOWN)
-    }
-
-    fn argument(&self, word: &Word) -> Option<String> {
-        match &word.parts[..] {
-            [Part::Arguments] if !self.has_other_arguments => Some(ARGUMENTS.to_owned()),
-            [Part::Text(empty), Part::Arguments] if empty.is_empty() && !self.has_other_arguments => {
-                Some(ARGUMENTS.to_owned())
-            }
-            parts => self.resolve(parts).filter(|text| !text.contains("$PATH") && !text.contains("$LD_")),
-        }
     }
 
     /// The text of a word whose expansions are known.
@@ -450,6 +435,15 @@ impl Reader {
             false => Body { whole, ..self.body },
         }
     }
+}
+
+/// Whether the shell does this itself.
+fn is_builtin(name: &str) -> bool {
+    const OTHERS: [&str; 13] = [
+        "cd", "source", "declare", "typeset", "alias", "unalias", "getopts", "let", "pushd", "popd",
+        "enable", "mapfile", "exec",
+    ];
+    [&HARMLESS[..], &MAY_FAIL, &SPECIAL, &CONDITIONS, &OTHERS].iter().any(|names| names.contains(&name))
 }
 
 /// A command without the builtin in front of it that only says how it is looked for.

@@ -54,6 +54,37 @@ fn a_redirection_that_may_fail_keeps_the_last_command_from_being_run() {
     }
 }
 
+/// Each was tried with dash and bash.
+#[test]
+fn what_is_not_quoted_is_split_and_matched() {
+    for (text, expected) in [
+        ("C='/app --x  y'\nexec $C", "/app --x y"),
+        ("C='/app -'; exec ${C}x \"$C\"", "/app -x /app -"),
+        ("E=\nexec $E /app $E \"$E\" ''", "/app  "),
+        ("C='/app -x'\nexec \"$C\"", "/app -x"),
+        ("D=$(dirname \"$0\"); exec $D/app", "${0%/*}/app"),
+        ("A='*.so'; exec /app $A *.x [a] ?", "/app … … … …"),
+        ("exec /app '*' \\? \"[a]\" ~ '~' a~", "/app * ? [a] … ~ a~"),
+        ("IFS=:; A=a:b; exec /app $A", "/app …"),
+        ("exec /app {a,b} {}", "/app … {}"),
+        ("A='~/x'; exec /app $A", "/app ~/x"),
+        ("exec /ap*", ""),
+        ("exec ~/app", ""),
+        ("H=~/bin; exec $H/app", ""),
+        ("PATH=/a:~/b; exec app", ""),
+        ("cd /opt/app*; exec ./app", ""),
+        ("cd \"$@\"; exec ./app", ""),
+        ("E='exec'; $E /app", ""),
+        ("\\exec /app", ""),
+        ("E=; exec $E", ""),
+    ] {
+        let found = body(text).command.join(" ");
+        assert_eq!(found, expected, "{text:?}");
+        assert!(!found.is_empty() || expected.is_empty() && !body(text).whole, "{text:?}");
+    }
+    assert_eq!(body("C='/app -x'\nexec \"$C\"").command.len(), 1);
+}
+
 #[test]
 fn a_single_command_and_a_last_exec_are_followed() {
     for (text, expected) in [
