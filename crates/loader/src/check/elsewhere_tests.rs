@@ -3,9 +3,11 @@
 use crate::check::directory_tests::{
     GLIBC_LOADER, directory, document, glibc_host, library, needing, profile,
 };
-use crate::check::{Impact, Matter, Remark, Report, Verdict, check, check_application};
+use crate::check::{
+    Finding, Host, Impact, Matter, Options, Remark, Report, Verdict, check, check_application,
+};
 use crate::loader::{Application, Problem};
-use crate::spec::{Image, Object, ObjectKind, Specification};
+use crate::spec::{Image, LibraryNeed, Object, ObjectKind, Provision, Specification, Symbols, VersionNeed};
 
 /// A library that is left to a program to find, and the subjects that need it.
 type Left = (String, Vec<String>);
@@ -135,4 +137,55 @@ fn an_image_says_all_that_its_subjects_are_started_with() {
     let specification = Specification { image: Some(image), subjects, ..document(objects) };
     let report = check(&specification, &glibc_host());
     assert_eq!(report.verdict, Verdict::Incompatible, "{report:?}");
+}
+
+/// One version that is wanted of a library.
+fn wanted(library: &str, version: &str) -> LibraryNeed {
+    let need = VersionNeed { version: version.to_owned(), optional: false, symbols: Symbols::default() };
+    let versions = vec![need];
+    LibraryNeed { library: library.to_owned(), versions }
+}
+
+/// A library that has one version.
+fn versioned(path: &str, version: &str) -> Object {
+    let versions = Some(vec![version.to_owned()]);
+    let provides = Provision { versions, symbol_versions: true, definitions: Vec::new() };
+    Object { provides: Some(provides), ..library(path) }
+}
+
+#[test]
+fn what_lies_beside_a_library_that_was_found_hides_no_fault_of_the_hosts_libraries() {
+    let mut profile = profile(GLIBC_LOADER, &[]);
+    profile.libraries.push(versioned("/lib/libz.so.1", "Z_1"));
+    let host = Host::of_profile(profile, "made.json".to_owned(), &Options::default());
+    let versions = |beside: Object, foo: Object, wants: Vec<LibraryNeed>| {
+        let tool = Object { wants, ..program("libexec/tool", &["libfoo.so", "libz.so.1"]) };
+        let subjects = vec!["libexec/tool".to_owned()];
+        let application = Application { subjects, ..directory(vec![tool, foo, beside]) };
+        let report = check_application(&application, &host);
+        let of = |finding: &Finding| match &finding.matter {
+            Matter::Problem(Problem::VersionMissing { path, version, .. }) => {
+                Some(format!("{path} {version}"))
+            }
+            Matter::Problem(problem) => Some(format!("{problem:?}")),
+            Matter::Remark(_) => None,
+        };
+        let tool = |finding: &&Finding| finding.subjects.iter().any(|subject| subject == "libexec/tool");
+        report.findings.iter().filter(tool).filter_map(of).collect::<Vec<_>>()
+    };
+    let z9 = || vec![wanted("libz.so.1", "Z_9")];
+    // Whether the other file has the version or not.
+    for version in ["Z_9", "Z_2"] {
+        let beside = versioned("share/x/libz.so.1", version);
+        assert_eq!(versions(beside, library("share/x/libfoo.so"), z9()), ["/lib/libz.so.1 Z_9"], "{version}");
+    }
+    // Nor does it bring faults of its own.
+    let beside = Object { needed: vec!["libgone.so".to_owned()], ..versioned("share/x/libz.so.1", "Z_1") };
+    assert!(versions(beside, library("share/x/libfoo.so"), Vec::new()).is_empty());
+    // What was found may be at fault itself, or not be what its user wants.
+    let foo = Object { wants: z9(), ..needing("share/x/libfoo.so", &["libz.so.1"]) };
+    assert_eq!(versions(library("share/y/other.so"), foo, Vec::new()), ["/lib/libz.so.1 Z_9"]);
+    let foo = versioned("share/x/libfoo.so", "FOO_1");
+    let wants = vec![wanted("libfoo.so", "FOO_2")];
+    assert_eq!(versions(library("share/y/other.so"), foo, wants), ["share/x/libfoo.so FOO_2"]);
 }

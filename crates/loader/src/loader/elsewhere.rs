@@ -8,7 +8,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::loader::{Application, Environment, Facts, Load, Problem, ScopeFiles};
+use crate::loader::{Application, Environment, Facts, Load, LoadedObject, Problem, ScopeFiles};
 
 /// Directories whose programs are started by others.
 const OF_OTHERS: [&str; 5] = ["lib", "lib32", "lib64", "libx32", "libexec"];
@@ -52,13 +52,13 @@ impl<'a> Libraries<'a> {
         environment: &Environment,
         start: impl Fn(&Environment) -> Load,
     ) -> Load {
-        let (mut load, mut found) = (first, BTreeMap::new());
-        if missing_names(&load).next().is_none() || !self.is_for_others(subject, &load, files) {
-            return load;
+        if missing_names(&first).next().is_none() || !self.is_for_others(subject, &first, files) {
+            return first;
         }
+        let (mut again, mut found): (Option<Load>, _) = (None, BTreeMap::new());
         for _ in 0..MOST_ROUNDS {
             let before = found.len();
-            found.extend(self.missing(&load));
+            found.extend(self.missing(again.as_ref().unwrap_or(&first)));
             if found.len() == before {
                 break;
             }
@@ -72,8 +72,10 @@ impl<'a> Libraries<'a> {
                 }
             }
             list.extend(environment.library_path.clone());
-            load = start(&Environment { library_path: Some(list.join(":")), ..environment.clone() });
+            let load = start(&Environment { library_path: Some(list.join(":")), ..environment.clone() });
+            again = Some(with_problems_of(&first, load));
         }
+        let mut load = again.unwrap_or(first);
         let is_found = |library: &str| !missing_names(&load).any(|name| name == library);
         let found = found.into_iter().filter(|(library, _)| is_found(library));
         let elsewhere: Vec<Elsewhere> =
@@ -148,6 +150,53 @@ impl ForPeople {
             || !leads_through_others(path)
             || ends.any(|(above, rest)| self.directories.contains(above) && !leads_through_others(rest))
     }
+}
+
+/// A second start with the problems of the first that stay, and its own with what was found. Other libraries of the
+/// same directories may take the place of those that the first start had: they solve nothing, and bring nothing.
+fn with_problems_of(first: &Load, mut again: Load) -> Load {
+    let is_end = |problem: &Problem| matches!(problem, Problem::EffortExceeded { .. });
+    if again.problems.iter().any(is_end) {
+        return again;
+    }
+    let news = news(first, &again);
+    let lacks: HashSet<&str> = missing_names(&again).collect();
+    let found: HashSet<&str> = missing_names(first).filter(|name| !lacks.contains(name)).collect();
+    let own: HashSet<&Problem> = again.problems.iter().collect();
+    let stays = |problem: &&Problem| match problem {
+        Problem::LibraryMissing { library, .. } => !found.contains(library.as_str()),
+        Problem::DlopenMissing { need, .. } => !need.sonames.iter().any(|name| found.contains(name.as_str())),
+        // What was found may bring the library, and let the object load.
+        Problem::VersionedLibraryNotLoaded { .. } | Problem::OtherLibc { .. } => own.contains(problem),
+        _ => true,
+    };
+    again.problems = first.problems.iter().filter(stays).chain(news).cloned().collect();
+    again
+}
+
+/// The problems that only a second start has.
+fn news<'a>(first: &'a Load, again: &'a Load) -> Vec<&'a Problem> {
+    let known: HashSet<&Problem> = first.problems.iter().collect();
+    let wanting: HashSet<&str> = first.problems.iter().filter_map(Problem::library).collect();
+    let before: HashSet<&str> = first.objects.iter().map(|object| object.shown.as_str()).collect();
+    let names: HashSet<&str> =
+        first.objects.iter().flat_map(|object| &object.names).map(String::as_str).collect();
+    let takes_a_place = |object: &&LoadedObject| {
+        !before.contains(object.shown.as_str())
+            && object.names.iter().any(|name| names.contains(name.as_str()))
+    };
+    let others: HashSet<&str> =
+        again.objects.iter().filter(takes_a_place).map(|object| object.shown.as_str()).collect();
+    let is_new = |problem: &&Problem| {
+        let about = [problem.file(), problem.object()];
+        let is_searched_again = matches!(problem, Problem::DlopenMissing { wanted_by, .. }
+            if before.contains(wanted_by.as_str()));
+        !known.contains(problem)
+            && !is_searched_again
+            && problem.library().is_none_or(|library| !wanting.contains(library))
+            && !about.into_iter().flatten().any(|path| others.contains(path))
+    };
+    again.problems.iter().filter(is_new).collect()
 }
 
 /// Whether a path leads through a directory whose programs are started by others.

@@ -516,17 +516,21 @@ impl Problem {
         }
     }
 
-    /// Whether it is about the object at a path: that one wants something, or lacks it.
-    pub fn is_about(&self, shown: &str) -> bool {
-        let file = match self {
+    /// The file that lacks what an object wants.
+    pub(super) fn file(&self) -> Option<&str> {
+        match self {
             Self::VersionMissing { path, .. }
             | Self::VersionUnknown { path, .. }
             | Self::VersionlessProvider { path, .. }
             | Self::RelrUndeclared { path, .. }
             | Self::LibraryUnusable { path, .. } => Some(path.as_str()),
             _ => None,
-        };
-        file == Some(shown) || self.object() == Some(shown)
+        }
+    }
+
+    /// Whether it is about the object at a path: that one wants something, or lacks it.
+    pub fn is_about(&self, shown: &str) -> bool {
+        [self.file(), self.object()].contains(&Some(shown))
     }
 
     /// What it does to the start of the program.
