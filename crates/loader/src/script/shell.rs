@@ -115,8 +115,8 @@ struct Reader {
 }
 
 /// Builtins that neither start a program nor change what matters here.
-const HARMLESS: [&str; 12] =
-    [":", "true", "unset", "echo", "printf", "umask", "ulimit", "shopt", "wait", "local", "trap", "builtin"];
+const HARMLESS: [&str; 11] =
+    [":", "true", "echo", "printf", "umask", "ulimit", "shopt", "wait", "local", "trap", "builtin"];
 /// Other builtins that may fail for reasons outside of the script.
 const MAY_FAIL: [&str; 5] = ["ulimit", "umask", "wait", "shopt", "local"];
 /// Builtins for which a redirection that fails ends the script (POSIX, "Consequences of Shell Errors").
@@ -124,6 +124,8 @@ const SPECIAL: [&str; 15] = [
     ":", ".", "break", "continue", "eval", "exec", "exit", "export", "readonly", "return", "set", "shift",
     "times", "trap", "unset",
 ];
+/// The variables that change what is loaded.
+const LOADED: [&str; 3] = ["PATH", "LD_LIBRARY_PATH", "LD_PRELOAD"];
 /// Variables that shells set themselves, or that every start has.
 const ALWAYS_SET: [&str; 6] = ["PATH", "HOME", "PWD", "IFS", "OPTIND", "PPID"];
 /// Builtins that are asked about something, so that what follows by `&&` may not be reached.
@@ -218,7 +220,8 @@ impl Reader {
         is_certain: bool,
     ) {
         match name {
-            Some("export" | "readonly" | "declare" | "typeset") => self.export(&words[1..], is_certain),
+            Some("export" | "readonly" | "declare" | "typeset") => self.export(words, is_certain),
+            Some("unset") => self.unset(&words[1..], is_certain),
             Some("cd") => self.change_directory(words, is_certain),
             Some("set") => self.set(words),
             Some("shift") => {
@@ -306,7 +309,7 @@ impl Reader {
 
     fn assign(&mut self, word: &Word, is_exported: bool, is_certain: bool) {
         let Some((name, parts)) = assignment(word) else { return };
-        self.is_partial |= parts.contains(&Part::Output);
+        self.is_partial |= parts.contains(&Part::Output) || name == "LD_PRELOAD";
         let is_home = word.is_pattern
             && word.parts.iter().any(|part| matches!(part, Part::Text(text) if text.contains('~')));
         let value = self.resolve(&parts).filter(|_| is_certain && !self.is_tainted && !is_home);
@@ -316,10 +319,43 @@ impl Reader {
         }
     }
 
+    /// `export`, and what declares variables otherwise.
     fn export(&mut self, words: &[&Word], is_certain: bool) {
+        let has_option = |letter: char| {
+            words[1..]
+                .iter()
+                .any(|word| word.plain().is_some_and(|w| w.starts_with('-') && w.contains(letter)))
+        };
+        let is_exported = (words[0].plain() == Some("export") && !has_option('n')) || has_option('x');
+        for word in &words[1..] {
+            self.assign(word, is_exported, is_certain);
+            let name = word.plain().filter(|name| !name.contains('='));
+            if is_exported {
+                self.exported.extend(name.map(str::to_owned));
+            } else {
+                self.is_partial |= name.is_some_and(|name| LOADED.contains(&name));
+            }
+        }
+    }
+
+    /// `unset`: for the loader, no search path and an empty one are the same.
+    fn unset(&mut self, words: &[&Word], is_certain: bool) {
+        self.note_output(words);
         for word in words {
-            self.assign(word, true, is_certain);
-            self.exported.extend(word.plain().filter(|name| !name.contains('=')).map(str::to_owned));
+            match word.plain() {
+                Some("-f") => return,
+                Some("LD_LIBRARY_PATH") => {
+                    let value = Some(String::new()).filter(|_| is_certain && !self.is_tainted);
+                    self.variables.insert("LD_LIBRARY_PATH".to_owned(), value);
+                    self.exported.insert("LD_LIBRARY_PATH".to_owned());
+                }
+                Some("PATH") => {
+                    self.is_partial = true;
+                    self.variables.insert("PATH".to_owned(), None);
+                }
+                Some("LD_PRELOAD") | None => self.is_partial = true,
+                Some(name) => _ = self.variables.remove(name),
+            }
         }
     }
 
@@ -392,6 +428,8 @@ impl Reader {
         let mut is_known = true;
         for name in SEARCH_PATHS {
             let is_passed = name == "PATH" || self.exported.contains(name);
+            // It is passed where it came from the environment.
+            self.is_partial |= !is_passed && self.variables.contains_key(name);
             match self.variables.get(name).filter(|_| is_passed) {
                 Some(Some(value)) => {
                     self.body.variables.insert(name.to_owned(), value.clone());

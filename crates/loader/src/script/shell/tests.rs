@@ -85,6 +85,34 @@ fn what_is_not_quoted_is_split_and_matched() {
     assert_eq!(body("C='/app -x'\nexec \"$C\"").command.len(), 1);
 }
 
+/// Each was tried with dash and bash.
+#[test]
+fn variables_of_the_loader_that_are_unset_or_not_exported_count() {
+    for (text, expected) in [
+        ("unset PATH; exec app", ""),
+        ("unset -v PATH\nexec /app", "+ /app"),
+        ("unset LD_PRELOAD; exec /app", "+ /app"),
+        ("LD_PRELOAD=/x.so exec /app", "+ /app"),
+        ("LD_LIBRARY_PATH=; exec /app", "+ /app"),
+        ("readonly LD_LIBRARY_PATH=/x; exec /app", "+ /app"),
+        ("declare LD_LIBRARY_PATH=/x; exec /app", "+ /app"),
+        ("export -n LD_LIBRARY_PATH; exec /app", "+ /app"),
+        ("X=/app; unset X; exec $X", ""),
+        ("set -u; unset X; exec /app $X", "+ /app …"),
+        ("[ -d /x ] && unset LD_LIBRARY_PATH; exec /app", "+ "),
+        ("unset X Y; exec /app", "/app"),
+        ("unset -f f; exec /app", "/app"),
+    ] {
+        let found = command(text);
+        assert!(found == expected || expected.is_empty() && found == "+ ", "{text:?}: {found}");
+    }
+    for text in ["unset LD_LIBRARY_PATH; exec /app", "export A=1; unset A LD_LIBRARY_PATH\nexec /app"] {
+        let body = body(text);
+        assert_eq!(body.variables["LD_LIBRARY_PATH"], "", "{text:?}");
+        assert!(body.whole, "{text:?}");
+    }
+}
+
 #[test]
 fn a_single_command_and_a_last_exec_are_followed() {
     for (text, expected) in [
