@@ -404,8 +404,7 @@ impl Reader {
         self.is_partial |= !self.body.command.is_empty() || !is_certain || may_fail_before;
         self.note_output(words);
         self.body.command.clear();
-        let before = (self.variables.clone(), self.exported.clone());
-        assignments.iter().for_each(|word| self.assign(word, true, true));
+        let before = self.assign_for_one(assignments);
         self.body.variables = BTreeMap::new();
         let is_known = self.pass_search_paths();
         let command = self.command(words).filter(|command| !self.functions.contains(&command[0]));
@@ -420,7 +419,30 @@ impl Reader {
             Some(_) => self.is_partial = true,
             None => self.give_up(),
         }
-        (self.variables, self.exported) = before;
+        // The latest first: a name may be assigned twice.
+        for (name, value, is_exported) in before.into_iter().rev() {
+            if !is_exported {
+                self.exported.remove(&name);
+            }
+            match value {
+                Some(value) => _ = self.variables.insert(name, value),
+                None => _ = self.variables.remove(&name),
+            }
+        }
+    }
+
+    /// Assigns variables of one command; returns their names, with what each was, and whether it was exported.
+    fn assign_for_one(&mut self, assignments: &[&Word]) -> Vec<(String, Option<Option<String>>, bool)> {
+        let mut before = Vec::new();
+        for word in assignments {
+            if let Some((name, _)) = assignment(word) {
+                let value = self.variables.get(&name).cloned();
+                let is_exported = self.exported.contains(&name);
+                before.push((name, value, is_exported));
+            }
+            self.assign(word, true, true);
+        }
+        before
     }
 
     /// Notes PATH and LD_LIBRARY_PATH as the command gets them; says whether the libraries' one is known.

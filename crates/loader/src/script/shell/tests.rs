@@ -113,6 +113,18 @@ fn variables_of_the_loader_that_are_unset_or_not_exported_count() {
     }
 }
 
+/// Each command with many variables before it: none may cost as much as all of them.
+#[test]
+fn a_long_script_is_read_in_little_time() {
+    let mut text: String = (0..3000).map(|number| format!("A{number}=x\n")).collect();
+    text.push_str(&"X=1 /b\n".repeat(4000));
+    text.push_str("exec \"$A7\" $X");
+    assert!(text.len() < LONGEST);
+    let start = std::time::Instant::now();
+    assert_eq!(command(&text), "+ x …");
+    assert!(start.elapsed().as_millis() < 1000, "{:?}", start.elapsed());
+}
+
 #[test]
 fn a_single_command_and_a_last_exec_are_followed() {
     for (text, expected) in [
