@@ -103,6 +103,9 @@ struct Reader {
     has_other_arguments: bool,
     /// Something that was not followed may have ended the script.
     may_have_ended: bool,
+    /// Something is run when the script ends, unless a program takes its place.
+    has_exit_trap: bool,
+    is_replaced: bool,
     /// The command opens files, without which it is not run.
     opens_files: bool,
     options: Options,
@@ -221,6 +224,7 @@ impl Reader {
     ) {
         match name {
             Some("export" | "readonly" | "declare" | "typeset") => self.export(words, is_certain),
+            Some("trap") => self.trap(&words[1..]),
             Some("unset") => self.unset(&words[1..], is_certain),
             Some("cd") => self.change_directory(words, is_certain),
             Some("set") => self.set(words),
@@ -395,7 +399,31 @@ impl Reader {
         self.program(assignments, words, is_certain);
         self.is_partial |= !is_certain;
         self.is_certain = false;
+        self.is_replaced = is_certain;
         is_certain
+    }
+
+    /// `trap`: what is run at the end, or after each command, is not followed.
+    fn trap(&mut self, words: &[&Word]) {
+        self.note_output(words);
+        let words =
+            if words.first().and_then(|word| word.plain()) == Some("--") { &words[1..] } else { words };
+        let [action, conditions @ ..] = words else { return };
+        let is_nothing = matches!(&action.parts[..], [Part::Text(text)] if text.is_empty() || text == "-");
+        if is_nothing {
+            return;
+        }
+        for condition in conditions {
+            let name = match &condition.parts[..] {
+                [Part::Text(name)] => name.to_ascii_uppercase(),
+                _ => "EXIT".to_owned(),
+            };
+            match name.trim_start_matches("SIG") {
+                "EXIT" | "0" => self.has_exit_trap = true,
+                "DEBUG" | "ERR" => self.is_partial = true,
+                _ => {}
+            }
+        }
     }
 
     /// Another program is started: it is the last so far.
@@ -489,7 +517,7 @@ impl Reader {
     }
 
     fn conclude(self) -> Body {
-        let whole = !self.is_partial;
+        let whole = !self.is_partial && (self.is_replaced || !self.has_exit_trap);
         match self.body.command.is_empty() {
             true => Body { whole, ..Body::default() },
             false => Body { whole, ..self.body },

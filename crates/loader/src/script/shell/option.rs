@@ -1,5 +1,34 @@
 //! The options of a shell (`set`).
 
+/// Options that every shell knows by name (`set -o`).
+const PORTABLE: [&str; 10] = [
+    "allexport",
+    "ignoreeof",
+    "monitor",
+    "noclobber",
+    "noglob",
+    "notify",
+    "verbose",
+    "vi",
+    "emacs",
+    "xtrace",
+];
+/// Others that bash knows.
+const OF_BASH: [&str; 12] = [
+    "braceexpand",
+    "errtrace",
+    "functrace",
+    "hashall",
+    "histexpand",
+    "history",
+    "interactive-comments",
+    "keyword",
+    "physical",
+    "pipefail",
+    "posix",
+    "privileged",
+];
+
 /// The options of a shell that decide whether it goes on.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Options {
@@ -32,8 +61,9 @@ impl Options {
             Some("errexit") => self.exits_on_error = is_on,
             Some("nounset") => self.exits_on_unset = is_on,
             Some("noexec") => self.executes_nothing = is_on,
-            Some("pipefail") => self.may_be_unknown |= self.is_plain,
-            _ => {}
+            Some(name) if PORTABLE.contains(&name) => {}
+            Some(name) => self.may_be_unknown |= self.is_plain || !OF_BASH.contains(&name),
+            None => {}
         }
     }
 

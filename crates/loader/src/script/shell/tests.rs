@@ -113,6 +113,34 @@ fn variables_of_the_loader_that_are_unset_or_not_exported_count() {
     }
 }
 
+/// Each was tried with dash and bash.
+#[test]
+fn what_a_trap_runs_at_the_end_is_not_passed_over() {
+    for (text, expected) in [
+        ("trap '/b' EXIT; /app", "+ /app"),
+        ("trap '/b' 0\n/app", "+ /app"),
+        ("trap '/b' INT exit\n/app\nexit 0", "+ /app"),
+        ("trap '/b' $X\n/app", "+ /app"),
+        ("trap '/b' EXIT\n", "+ "),
+        ("trap '/b' DEBUG\nexec /app", "+ /app"),
+        ("trap '/b' EXIT; exec /app", "/app"),
+        ("trap '/b' INT TERM; /app", "/app"),
+        ("trap - EXIT; /app", "/app"),
+        ("trap '' EXIT; /app", "/app"),
+    ] {
+        assert_eq!(command(text), expected, "{text:?}");
+    }
+}
+
+#[test]
+fn an_option_that_no_shell_or_not_this_one_knows_may_end_the_script() {
+    let is_whole = |text, words| Body::parse_with(text, words).whole;
+    assert!(!is_whole("set -o nosuch; exec /app", "/bin/sh"));
+    assert!(!is_whole("set -o posix; exec /app", "/bin/dash"));
+    assert!(is_whole("set -o posix; exec /app", "/bin/bash"));
+    assert!(is_whole("set -o errexit -o nounset +o xtrace; exec /app", "/bin/sh"));
+}
+
 /// Each command with many variables before it: none may cost as much as all of them.
 #[test]
 fn a_long_script_is_read_in_little_time() {
