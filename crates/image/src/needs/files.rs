@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -37,6 +38,8 @@ pub(super) struct TreeFiles<'a> {
     expected: &'a HostLibraries,
     /// Who runs the command, if that is not root.
     account: Option<Account>,
+    /// Where the command is started.
+    working_directory: String,
     known: RefCell<HashMap<FileId, Known>>,
     paths: RefCell<HashMap<String, Result<Opened, OpenError>>>,
     seen: RefCell<Seen>,
@@ -56,6 +59,7 @@ impl<'a> TreeFiles<'a> {
             tree,
             expected,
             account: Account::of(config, tree),
+            working_directory: format!("/{}", config.working_dir.trim_matches('/')),
             known: RefCell::default(),
             paths: RefCell::default(),
             seen: RefCell::default(),
@@ -184,10 +188,13 @@ impl<'a> TreeFiles<'a> {
         };
         let path = relative(real);
         let own = real.rsplit_once('/').map_or("", |(directory, _)| directory);
-        // The working directory decides about relative ones.
         let has_directory = |directory: &str| {
-            let place = directory.replace(OWN_DIRECTORY, own);
-            !place.starts_with('/') || self.has_directory(&place) == Some(true)
+            let place = match directory.strip_prefix(OWN_DIRECTORY) {
+                Some(rest) => format!("{own}/{rest}"),
+                None if directory.starts_with('/') => directory.to_owned(),
+                None => format!("{}/{directory}", self.working_directory),
+            };
+            self.has_directory(&place) == Some(true)
         };
         let script = Script { not_executable: !is_executable, ..listed(&path, &script, has_directory) };
         self.seen.borrow_mut().scripts.insert(real.to_owned(), script);
@@ -261,8 +268,16 @@ impl Files for TreeFiles<'_> {
     }
 
     fn has_directory(&self, path: &str) -> Option<bool> {
-        let found = self.tree.resolve(&raw::path(path));
-        Some(found.is_ok_and(|(_, node)| matches!(node, Node::Directory(_))))
+        // Engines make the working directory if an image lacks it.
+        let is_made = || Path::new(&self.working_directory).starts_with(raw::path(path));
+        Some(match self.tree.resolve(&raw::path(path)) {
+            Ok((_, Node::Directory(directory))) => {
+                self.account.as_ref().is_none_or(|account| account.may_search(directory))
+                    && self.may_reach(path)
+            }
+            Ok(_) => false,
+            Err(error) => matches!(error, WalkError::NotFound) && is_made(),
+        })
     }
 
     fn memory(&self) -> &Memory {

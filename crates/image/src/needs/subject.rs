@@ -106,6 +106,12 @@ impl Finder<'_, '_> {
         } else if is_dynamic_loader(name) && !arguments.is_empty() {
             self.give_up(words);
         } else if is_wrapper(name) {
+            let directory = if name == "env" { directory_of_env(arguments) } else { None };
+            let Some(config) = &directory.map_or_else(|| Some(config.clone()), |to| self.enter(to, config))
+            else {
+                self.give_up(words);
+                return;
+            };
             let is_plain = |word: &&String| !word.starts_with('-') && !word.contains('=');
             let is_program = |word: &String| is_plain(&word) && program(word, config, self.files).is_some();
             let next = arguments.iter().position(is_program);
@@ -183,13 +189,13 @@ impl Finder<'_, '_> {
     fn add_command(&mut self, body: &Body, given: &[String], words: &[String], config: &Config) {
         let is_given = body.command.first().is_some_and(|word| word == ARGUMENTS);
         let command = if is_given { given.to_vec() } else { body.command.clone() };
-        let mut changed = config.clone();
-        if let Some(directory) = &body.directory {
-            changed.working_dir = match directory.starts_with('/') {
-                true => directory.clone(),
-                false => format!("{}/{directory}", config.working_dir.trim_end_matches('/')),
-            };
-        }
+        let directory = body.directory.as_ref();
+        let Some(mut changed) = directory.map_or_else(|| Some(config.clone()), |to| self.enter(to, config))
+        else {
+            // What the shell does then depends on its options and on how the commands are joined.
+            self.give_up(words);
+            return;
+        };
         if let Some(path) = body.variables.get("PATH") {
             let before = config.variable("PATH").unwrap_or(DEFAULT_PATH);
             changed.env.retain(|variable| !variable.starts_with("PATH="));
@@ -206,9 +212,35 @@ impl Finder<'_, '_> {
         self.add(&command, &changed);
     }
 
+    /// The configuration in another working directory, if that is there and open to who runs the command.
+    fn enter(&self, directory: &str, config: &Config) -> Option<Config> {
+        let working_dir = match directory.starts_with('/') {
+            true => directory.to_owned(),
+            false => format!("{}/{directory}", config.working_dir.trim_end_matches('/')),
+        };
+        let is_open = self.files.has_directory(&working_dir) == Some(true);
+        is_open.then(|| Config { working_dir, ..config.clone() })
+    }
+
     fn give_up(&mut self, words: &[String]) {
         self.command.unfollowed.push(shortened(&words.join(" ")));
     }
+}
+
+/// The directory that `env` changes to before it starts a program.
+fn directory_of_env(arguments: &[String]) -> Option<&str> {
+    let mut rest = arguments.iter().map(String::as_str);
+    while let Some(word) = rest.next() {
+        match word {
+            "-C" | "--chdir" => return rest.next(),
+            "-u" | "--unset" => drop(rest.next()),
+            _ if word.starts_with("-C") => return word.strip_prefix("-C"),
+            _ if word.starts_with("--chdir=") => return word.strip_prefix("--chdir="),
+            _ if word.starts_with('-') || word.contains('=') => {}
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// A text that is not too long to be told.

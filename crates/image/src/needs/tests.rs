@@ -36,6 +36,14 @@ fn image() -> Tree {
         .owned("bin/node", 0o755, ROOT, &program())
         .owned("srv/app.py", 0o644, ROOT, b"print(1)\n")
         .owned("srv/server.js", 0o644, ROOT, b"1\n")
+        .owned("srv/in/", 0o755, ROOT, b"")
+        .owned("bin/env", 0o755, ROOT, &program())
+        .owned("unreadable", 0o711, ROOT, b"#!/bin/sh\nexec /bin/env\n")
+        .owned("readable", 0o755, ROOT, b"#!/bin/sh\nexec /bin/env\n")
+        .owned("own", 0o700, APP, b"#!/bin/sh\nexec /bin/env\n")
+        .owned("to-gone", 0o755, ROOT, b"#!/bin/sh\ncd gone\nexec /bin/env\n")
+        .owned("to-in", 0o755, ROOT, b"#!/bin/sh\ncd in\nexec /bin/env\n")
+        .owned("to-root", 0o755, ROOT, b"#!/bin/sh\ncd /root\nexec /bin/env\n")
         .link("bin/python3", "python3.11")
         .link("open", "root/app")
         .link("root/closed", "../home/app");
@@ -43,9 +51,13 @@ fn image() -> Tree {
 }
 
 fn generated(user: &str, command: &str) -> Result<Specification, ImageError> {
+    generated_of(user, &command.split(' ').collect::<Vec<_>>())
+}
+
+fn generated_of(user: &str, command: &[&str]) -> Result<Specification, ImageError> {
     let config = serde_json::json!({
         "architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []},
-        "config": {"User": user, "Cmd": command.split(' ').collect::<Vec<_>>(), "WorkingDir": "/srv"}
+        "config": {"User": user, "Cmd": command, "WorkingDir": "/srv"}
     });
     let config = Config::parse("test", config.to_string().as_bytes()).unwrap();
     generate_image(&image(), &config, None, &ImageOptions::default()).map(|made| made.specification)
@@ -99,4 +111,55 @@ fn what_an_interpreter_runs_is_noted_and_looked_for() {
     let interpreted = generated("", "python3 app.py").unwrap().image.unwrap().interpreted;
     assert_eq!(interpreted[0].interpreter, "bin/python3.11");
     assert!(generated("", "python3").unwrap().image.unwrap().interpreted.is_empty());
+}
+
+/// Whether the command of an image is followed to the program that it starts.
+fn is_followed(user: &str, command: &[&str]) -> bool {
+    let document = generated_of(user, command).unwrap();
+    document.image.unwrap().unfollowed.is_empty() && document.subjects.iter().any(|path| path == "bin/env")
+}
+
+#[test]
+fn a_shell_that_cannot_change_the_directory_is_not_followed() {
+    for (user, text, expected) in [
+        ("", "cd /nodir && exec /bin/env", false),
+        ("", "cd nodir && exec /bin/env", false),
+        ("", "cd /bin/sh && exec /bin/env", false),
+        ("", "cd /srv && exec /bin/env", true),
+        ("", "cd in && exec /bin/env", true),
+        ("", "cd /root && exec /bin/env", true),
+        ("app", "cd /root && exec /bin/env", false),
+        ("app", "cd /root/in && exec /bin/env", false),
+        ("app", "cd /home && exec /bin/env", true),
+    ] {
+        assert_eq!(is_followed(user, &["sh", "-c", text]), expected, "{user} {text}");
+    }
+}
+
+#[test]
+fn the_directory_of_env_is_looked_for() {
+    for (user, words, expected) in [
+        ("", &["env", "-C", "/nodir", "/bin/env"][..], false),
+        ("", &["env", "--chdir=/nodir", "/bin/env"], false),
+        ("", &["env", "-C", "/root", "/bin/env"], true),
+        ("app", &["env", "-C", "/root", "/bin/env"], false),
+        ("app", &["env", "-C", "in", "/bin/env"], true),
+    ] {
+        let document = generated_of(user, words).unwrap();
+        assert_eq!(document.image.unwrap().unfollowed.is_empty(), expected, "{user} {words:?}");
+    }
+}
+
+#[test]
+fn a_script_whose_directory_is_closed_or_missing_is_not_followed() {
+    for (user, command, expected) in [
+        ("", "/to-gone", false),
+        ("", "/to-in", true),
+        ("", "/to-root", true),
+        ("app", "/to-in", true),
+        ("app", "/to-root", false),
+    ] {
+        let document = generated(user, command).unwrap();
+        assert_eq!(document.scripts[0].body.is_some(), expected, "{user} {command}");
+    }
 }
