@@ -93,7 +93,7 @@ impl<'a> TreeFiles<'a> {
         self.tree.searched(&raw::path(path)).into_iter().all(|directory| account.may_search(directory))
     }
 
-    /// Whether who runs the command may load a file.
+    /// Whether who runs the command may open a file.
     fn may_load(&self, path: &str, file: &File) -> bool {
         self.account.as_ref().is_none_or(|account| account.may_read(file)) && self.may_reach(path)
     }
@@ -144,7 +144,8 @@ impl<'a> TreeFiles<'a> {
         let real = raw::of_path(real);
         self.note_links(path);
         if let Content::Script(line) = &file.content {
-            self.note_script(&real, line, self.may_execute(file) && self.may_reach(&real));
+            // The interpreter, which the same account runs, opens it.
+            self.note_script(&real, line, self.may_execute(file) && self.may_load(&real, file));
             return Err(OpenError::NotElf);
         }
         let mut known = self.known.borrow_mut();

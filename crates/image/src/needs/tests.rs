@@ -163,3 +163,21 @@ fn a_script_whose_directory_is_closed_or_missing_is_not_followed() {
         assert_eq!(document.scripts[0].body.is_some(), expected, "{user} {command}");
     }
 }
+
+#[test]
+fn a_script_that_its_user_cannot_read_does_not_run() {
+    for (user, command, expected) in [
+        ("", "/unreadable", true),
+        ("app", "/unreadable", false),
+        ("app", "/readable", true),
+        ("app", "/own", true),
+        ("4711", "/own", false),
+    ] {
+        assert_eq!(may_execute(user, command), expected, "{user} {command}");
+    }
+    for (user, expected) in [("", false), ("app", true)] {
+        let document = generated(user, "sh /unreadable").unwrap();
+        let script = document.scripts.iter().find(|script| script.path == "unreadable").unwrap();
+        assert_eq!(script.not_executable, expected, "{user}");
+    }
+}
