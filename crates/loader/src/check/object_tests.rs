@@ -239,6 +239,13 @@ fn filters_that_end_the_loader() {
         assert_eq!(chain, None, "{minor}");
         let of_program = judged(minor, |program, _, _| program.auxiliary = vec!["libx.so".to_owned()]);
         assert_eq!(of_program, fails("app", "libx.so", false).filter(|_| minor < 32), "{minor}");
+        // Which release it is, libc says, even if it comes last.
+        let of_early = judged(minor, |program, _, _| {
+            program.needed = vec!["libc.so.6".to_owned()];
+            program.auxiliary = vec!["libx.so".to_owned()];
+            program.dependency_order = Some("an".to_owned());
+        });
+        assert_eq!(of_early, fails("app", "libx.so", false).filter(|_| minor < 32), "{minor}");
         let missing = judged(minor, |program, _, _| program.auxiliary = vec!["libno.so".to_owned()]);
         assert_eq!(missing, None, "{minor}");
     }

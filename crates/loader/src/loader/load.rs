@@ -382,6 +382,7 @@ impl Loading<'_> {
                 self.load.objects[index].edges.push(edge);
             }
         }
+        self.judge_filters(&scope);
         self.arrange(first, &scope);
     }
 

@@ -15,12 +15,14 @@ pub(super) struct Scope {
     waiting: Vec<bool>,
     /// The place of the object that is asked.
     at: usize,
+    /// What came before the object that is started, and what filters it: loaders before glibc 2.32 fail over it.
+    before_first: Vec<(usize, usize)>,
 }
 
 impl Scope {
     /// Objects that are there before anything is asked.
     pub fn new(objects: Range<usize>) -> Self {
-        let mut scope = Self { order: Vec::new(), waiting: Vec::new(), at: 0 };
+        let mut scope = Self { order: Vec::new(), waiting: Vec::new(), at: 0, before_first: Vec::new() };
         scope.extend(objects);
         scope
     }
@@ -68,18 +70,33 @@ impl Scope {
 }
 
 impl Loading<'_> {
-    /// Puts an object right before the one that filters it, and notes what the loader itself fails over. `is_first` is the
-    /// object that is started or opened.
+    /// Puts an object right before the one that filters it, and notes what the loader itself fails over. `is_first`: the
+    /// filter is what is started or opened.
     pub(super) fn bring_forward(&mut self, scope: &mut Scope, object: usize, filter: usize, is_first: bool) {
         self.search.files().memory().budget.spend(Effort::Libraries, scope.len() / 16);
         let circular = !scope.bring_forward(object);
-        let objects = &self.load.objects;
-        let is_given = filter > 0 || objects[0].facts.is_program();
-        let stands_before = is_first && object != filter && is_given;
-        if circular || (stands_before && self.is_older_than_2_32()) {
-            let (object, library) = (objects[filter].shown.clone(), objects[object].shown.clone());
-            self.object_once(Problem::FilterFails { object, library, circular });
+        let is_given = filter > 0 || self.load.objects[0].facts.is_program();
+        if circular {
+            self.fail_over_filter(object, filter, true);
+        } else if is_first && object != filter && is_given {
+            scope.before_first.push((object, filter));
         }
+    }
+
+    /// Notes what only loaders before glibc 2.32 fail over, once it is known which libc is loaded.
+    pub(super) fn judge_filters(&mut self, scope: &Scope) {
+        if scope.before_first.is_empty() || !self.is_older_than_2_32() {
+            return;
+        }
+        for (object, filter) in &scope.before_first {
+            self.fail_over_filter(*object, *filter, false);
+        }
+    }
+
+    fn fail_over_filter(&mut self, object: usize, filter: usize, circular: bool) {
+        let objects = &self.load.objects;
+        let (object, library) = (objects[filter].shown.clone(), objects[object].shown.clone());
+        self.object_once(Problem::FilterFails { object, library, circular });
     }
 
     /// Whether the loader is of a release before glibc 2.32. It does not say before 2.33; its libc does.
