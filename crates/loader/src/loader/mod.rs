@@ -21,6 +21,7 @@
 //! Not modelled: `LD_PRELOAD` and `LD_AUDIT` of the environment, what `dlopen` loads at run time
 //! beyond what notes and recordings say.
 
+mod above;
 mod alternative;
 mod application;
 mod binding;

@@ -14,7 +14,7 @@ use crate::loader::application::Special;
 use crate::loader::start::{honest, open_later, start_object_or_script};
 use crate::loader::{
     Application, Edge, EdgeKind, EdgeOutcome, Effect, Effort, Environment, Files as _, Load, LoadedObject,
-    Problem, ScopeFiles, Start,
+    Problem, ScopeFiles, Start, above,
 };
 use crate::spec::{Recorded, RecordedLibrary, RecordedProgram};
 
@@ -194,12 +194,11 @@ impl<'a> Asked<'a> {
     fn of(names: &'a [String], objects: &'a [LoadedObject]) -> Self {
         let names: HashMap<&str, usize> =
             names.iter().enumerate().rev().map(|(number, name)| (name.as_str(), number)).collect();
-        let above = |object: &&'a LoadedObject| object.loaded_by.map(|by| &objects[by]);
         let own =
-            |object: &'a LoadedObject| object.names.iter().find_map(|name| names.get(name.as_str()).copied());
+            |object: &LoadedObject| object.names.iter().find_map(|name| names.get(name.as_str()).copied());
         let mut shown = HashMap::new();
-        for object in objects {
-            if let Some(number) = std::iter::successors(Some(object), above).find_map(own) {
+        for (object, number) in objects.iter().zip(above::nearest(objects, own)) {
+            if let Some(number) = number {
                 shown.entry(object.shown.as_str()).or_insert(number);
             }
         }

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use crate::loader::{Load, LoadedObject, Problem};
+use crate::loader::{Load, LoadedObject, Problem, above};
 
 /// Takes away the problems that depend on a library of which nobody can tell which file it is.
 pub(super) fn leave_out_dependent(load: &mut Load) {
@@ -41,9 +41,7 @@ fn uncertain_objects(load: &Load) -> HashSet<String> {
         _ => None,
     });
     let paths: HashSet<&str> = paths.collect();
-    let is_uncertain = |object: &&LoadedObject| {
-        let above = |object: &&LoadedObject| object.loaded_by.map(|by| &load.objects[by]);
-        std::iter::successors(Some(*object), above).any(|object| paths.contains(object.shown.as_str()))
-    };
-    load.objects.iter().filter(is_uncertain).map(|object| object.shown.clone()).collect()
+    let own = |object: &LoadedObject| paths.contains(object.shown.as_str()).then_some(());
+    let uncertain = load.objects.iter().zip(above::nearest(&load.objects, own));
+    uncertain.filter(|(_, is_so)| is_so.is_some()).map(|(object, _)| object.shown.clone()).collect()
 }
