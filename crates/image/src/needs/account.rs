@@ -7,6 +7,9 @@ use std::path::Path;
 
 use crate::{Config, Content, Directory, File, Tree};
 
+const PASSWD: &str = "/etc/passwd";
+const GROUP: &str = "/etc/group";
+
 /// An account that is not root.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Account {
@@ -18,13 +21,20 @@ impl Account {
     /// The account that a configuration names. `None` if it is root, who may execute what anybody may, or if the
     /// image does not say which it is.
     pub fn of(config: &Config, tree: &Tree) -> Option<Self> {
-        let text = |path: &str| match tree.file(Path::new(path)) {
-            Ok((_, _, File { content: Content::Whole(bytes), .. })) => {
-                String::from_utf8_lossy(bytes).into_owned()
-            }
-            _ => String::new(),
+        let text = |path: &str| text(tree, path).unwrap_or_default();
+        Self::parse(&config.user, &text(PASSWD), &text(GROUP))
+    }
+
+    /// The name of a configuration's user or group that the image does not have, and the file that lacks it: engines
+    /// start nothing then. Numbers need no entry.
+    pub fn missing<'a>(config: &'a Config, tree: &Tree) -> Option<(&'a str, &'static str)> {
+        let (user, group) = config.user.split_once(':').unwrap_or((&config.user, ""));
+        let is_missing = |name: &str, path: &str| {
+            let is_name = !matches!(name, "" | "root") && name.parse::<u64>().is_err();
+            is_name && text(tree, path).is_some_and(|text| entry(&text, name).is_none())
         };
-        Self::parse(&config.user, &text("/etc/passwd"), &text("/etc/group"))
+        let wanted = [(user, PASSWD), (group, GROUP)];
+        wanted.into_iter().find(|(name, path)| is_missing(name, path))
     }
 
     fn parse(wanted: &str, passwd: &str, group: &str) -> Option<Self> {
@@ -72,6 +82,17 @@ impl Account {
     }
 }
 
+/// The text of a file, empty where there is none; `None` if it is not known.
+fn text(tree: &Tree, path: &str) -> Option<String> {
+    match tree.file(Path::new(path)) {
+        Ok((_, _, File { content: Content::Whole(bytes), .. })) => {
+            Some(String::from_utf8_lossy(bytes).into_owned())
+        }
+        Ok((_, _, file)) => (file.size == 0).then(String::new),
+        Err(_) => Some(String::new()),
+    }
+}
+
 /// The lines of passwd(5) or group(5) that have at least a name, a password and an id.
 fn lines(text: &str) -> impl Iterator<Item = Vec<&str>> {
     text.lines().map(|line| line.trim_end().split(':').collect::<Vec<_>>()).filter(|fields| fields.len() > 2)
@@ -86,11 +107,11 @@ fn entry<'a>(text: &'a str, wanted: &str) -> Option<Vec<&'a str>> {
 mod tests {
     use super::*;
 
-    const PASSWD: &str = "root:x:0:0::/:/bin/sh\napp:x:1000:1001::/:/bin/sh\n";
-    const GROUP: &str = "root:x:0:\napp:x:1001:\ntools:x:50:other,app\n";
+    const USERS: &str = "root:x:0:0::/:/bin/sh\napp:x:1000:1001::/:/bin/sh\n";
+    const GROUPS: &str = "root:x:0:\napp:x:1001:\ntools:x:50:other,app\n";
 
     fn account(wanted: &str) -> Option<(u64, Vec<u64>)> {
-        Account::parse(wanted, PASSWD, GROUP).map(|account| (account.user, account.groups))
+        Account::parse(wanted, USERS, GROUPS).map(|account| (account.user, account.groups))
     }
 
     #[test]

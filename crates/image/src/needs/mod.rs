@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use base64::Engine as _;
 
 use crate::{Config, Tree};
+use account::Account;
 use compat_loader::elf::{IsaLevel, Machine};
 use compat_loader::generate::recorded::Content;
 use compat_loader::generate::{Generated, attributes, leave_names, object};
@@ -79,6 +80,16 @@ pub enum ImageError {
         /// The first word of the command.
         command: String,
     },
+    /// The image lacks the user or the group that its command is run as.
+    #[error("the image's command runs as {user:?}, and the image's {file} has no {name:?}")]
+    NoAccount {
+        /// The user of its configuration.
+        user: String,
+        /// The name that is missing.
+        name: String,
+        /// Where it was looked for.
+        file: &'static str,
+    },
     /// A program that was asked for is not in the image.
     #[error("{path} is no program of the image")]
     NotInImage {
@@ -107,6 +118,9 @@ impl ImageError {
             Self::NotExecutable { .. } => Some(
                 "set it where the image is made (chmod +x, COPY --chmod=755); --executable names other programs",
             ),
+            Self::NoAccount { .. } => {
+                Some("make it where the image is made, or set USER to a number; --executable names programs")
+            }
             Self::NotInImage { .. } => Some("paths are absolute, in the image's own root"),
             Self::Empty => None,
         }
@@ -199,6 +213,9 @@ fn subjects(
                 }
                 (false, _) => ImageError::CommandMissing { command },
             });
+        }
+        if let Some((name, file)) = Account::missing(config, tree).filter(|_| executed.is_empty()) {
+            return Err(ImageError::NoAccount { user: config.user.clone(), name: name.to_owned(), file });
         }
         subjects = std::mem::take(&mut command.subjects);
         subjects.extend(executed);

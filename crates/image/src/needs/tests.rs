@@ -181,3 +181,14 @@ fn a_script_that_its_user_cannot_read_does_not_run() {
         assert_eq!(script.not_executable, expected, "{user}");
     }
 }
+
+#[test]
+fn an_account_that_the_image_does_not_have_starts_nothing() {
+    for user in ["nosuchuser", "nosuchuser:app", "app:nosuchgroup", "1000:nosuchgroup"] {
+        let refused = generated(user, "/bin/env").unwrap_err();
+        assert!(matches!(refused, ImageError::NoAccount { .. }), "{user}: {refused}");
+    }
+    for user in ["", "root", "app", "4711", "4711:4711", "app:tools", "0:tools"] {
+        assert!(generated(user, "/bin/env").is_ok(), "{user}");
+    }
+}
