@@ -1,7 +1,7 @@
 //! What one run opens once: the client of all registries, the runtime it works on, the cache, and standard input.
 //!
-//! Each is opened at its first use. Credentials that were given for this run are for the registry that the user
-//! named: a client that has them is for that host alone, and every other host is asked with a client without them.
+//! Each is opened at its first use. Credentials that were given for this run are for the registries that the user
+//! named. A client that has them is for one host: no other host that it asks, such as one that it is led to, gets them.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
