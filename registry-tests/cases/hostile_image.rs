@@ -111,6 +111,8 @@ fn image(workspace: &Workspace, tag: &str, layers: &[(&str, Vec<u8>)]) -> String
 
 /// What is derived from an image, in a bounded time and space; nothing is written beside the layout.
 fn derive(workspace: &Workspace, reference: &str) -> Output {
+    // The home directory is made for the first program.
+    workspace.home();
     let before = files(workspace.root());
     let limit = workspace.folder("temporary");
     let output = workspace
