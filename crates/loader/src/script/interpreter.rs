@@ -10,6 +10,18 @@ pub enum Interpreted {
     Other(String),
 }
 
+/// What options of one letter are, which stand in one word.
+enum Joined<'a> {
+    /// Nothing that concerns the words behind.
+    Flags,
+    /// The next word is the value of the last.
+    Value,
+    /// An option that says what to run: the rest of the word, or the next if that is empty.
+    Run(&'static str, &'a str),
+    /// The same for a file.
+    File(&'a str),
+}
+
 /// An interpreter.
 struct Interpreter {
     name: &'static str,
@@ -21,6 +33,10 @@ struct Interpreter {
     value: &'static [&'static str],
     /// Whether the first word that is no option is a file.
     takes_file: bool,
+    /// Options of one letter that may stand in one word, without a value. None where words are taken as they are.
+    flags: &'static str,
+    /// Those whose value is the rest of the word, which may be empty.
+    attached: &'static str,
     endings: &'static [&'static str],
 }
 
@@ -29,21 +45,36 @@ const fn interpreter(
     run: &'static [&'static str],
     value: &'static [&'static str],
 ) -> Interpreter {
-    Interpreter { name, run, file: &[], value, takes_file: true, endings: &[] }
+    Interpreter { name, run, file: &[], value, takes_file: true, flags: "", attached: "", endings: &[] }
 }
 
+/// The same for one that reads several letters in one word.
+const fn lettered(flags: &'static str, attached: &'static str, of: Interpreter) -> Interpreter {
+    Interpreter { flags, attached, ..of }
+}
+
+const PYTHON: &str = "bBdEiIOPqRsSuvx";
+
 const INTERPRETERS: [Interpreter; 14] = [
-    interpreter("python", &["-c", "-m"], &["-W", "-X", "--check-hash-based-pycs"]),
-    interpreter("pypy", &["-c", "-m"], &["-W", "-X", "--jit"]),
+    lettered(PYTHON, "", interpreter("python", &["-c", "-m"], &["-W", "-X", "--check-hash-based-pycs"])),
+    lettered(PYTHON, "", interpreter("pypy", &["-c", "-m"], &["-W", "-X", "--jit"])),
     node("nodejs"),
     node("node"),
-    interpreter("perl", &["-e", "-E"], &["-I"]),
-    interpreter("ruby", &["-e"], &["-r", "-I", "-C", "-E", "--encoding"]),
-    interpreter("luajit", &["-e"], &["-l", "-j"]),
-    interpreter("lua", &["-e"], &["-l"]),
+    lettered("acfglnpstTuUwWX0123456789", "FimMx", interpreter("perl", &["-e", "-E"], &["-I"])),
+    lettered(
+        "acdlnpsUvwW0123456789",
+        "FixX",
+        interpreter("ruby", &["-e"], &["-r", "-I", "-C", "-E", "--encoding"]),
+    ),
+    lettered("iEv", "O", interpreter("luajit", &["-e"], &["-l", "-j"])),
+    lettered("iEvW", "", interpreter("lua", &["-e"], &["-l"])),
     interpreter("Rscript", &["-e"], &[]),
     interpreter("tclsh", &[], &["-encoding"]),
-    Interpreter { file: &["-f"], ..interpreter("php", &["-r", "-S"], &["-c", "-d", "-t", "-z"]) },
+    Interpreter {
+        file: &["-f"],
+        flags: "CHelnqsw",
+        ..interpreter("php", &["-r", "-S", "-B", "-R", "-E"], &["-c", "-d", "-t", "-z"])
+    },
     Interpreter {
         file: &["exec"],
         ..interpreter(
@@ -61,7 +92,7 @@ const fn node(name: &'static str) -> Interpreter {
         endings: &[".js", ".json", ".node", ".mjs", ".cjs"],
         ..interpreter(
             name,
-            &["-e", "--eval", "-p", "--print"],
+            &["-e", "--eval", "-p", "--print", "-pe"],
             &[
                 "-r",
                 "--require",
@@ -124,9 +155,41 @@ impl Interpreter {
             } else if !word.starts_with('-') {
                 let is_file = self.takes_file || word.contains('/');
                 return Some(if is_file { self.file(word) } else { Interpreted::Other(word.to_owned()) });
+            } else if !word.starts_with("--") && !self.flags.is_empty() {
+                match self.letters(&word[1..])? {
+                    Joined::Flags => {}
+                    Joined::Value => _ = words.next(),
+                    Joined::Run(letter, "") => {
+                        return words.next().map(|what| Interpreted::Other(format!("{letter} {what}")));
+                    }
+                    Joined::Run(letter, what) => return Some(Interpreted::Other(format!("{letter} {what}"))),
+                    Joined::File("") => return words.next().map(|path| self.file(path)),
+                    Joined::File(path) => return Some(self.file(path)),
+                }
             }
         }
         None
+    }
+
+    /// What the letters of one word are; none where one is not known, or lets nothing be run.
+    fn letters<'a>(&self, letters: &'a str) -> Option<Joined<'a>> {
+        for (at, letter) in letters.char_indices() {
+            let rest = &letters[at + letter.len_utf8()..];
+            let option = format!("-{letter}");
+            let is_in = |options: &[&'static str]| options.iter().copied().find(|known| *known == option);
+            if let Some(option) = is_in(self.run) {
+                return Some(Joined::Run(option, rest));
+            } else if is_in(self.file).is_some() {
+                return Some(Joined::File(rest));
+            } else if is_in(self.value).is_some() {
+                return Some(if rest.is_empty() { Joined::Value } else { Joined::Flags });
+            } else if self.attached.contains(letter) {
+                return Some(Joined::Flags);
+            } else if !self.flags.contains(letter) {
+                return None;
+            }
+        }
+        Some(Joined::Flags)
     }
 
     fn file(&self, path: &str) -> Interpreted {
@@ -162,6 +225,34 @@ mod tests {
             ("Rscript --vanilla a.R", Some("a.R")),
             ("dotnet app.dll", Some("app.dll")),
             ("nginx -g x", None),
+            // Letters in one word: those of Python and Perl were tried, the others are from the manuals.
+            ("python3 -um http.server", Some("+-m http.server")),
+            ("python3 -uc 1", Some("+-c 1")),
+            ("python3 -mhttp.server 80", Some("+-m http.server")),
+            ("python3 -uWignore a.py", Some("a.py")),
+            ("python3 -uW ignore a.py", Some("a.py")),
+            ("python3 -V a.py", None),
+            ("perl -we 1", Some("+-e 1")),
+            ("perl -MFoo -ne print", Some("+-e print")),
+            ("perl -pi.bak -e 1 a", Some("+-e 1")),
+            ("perl -lane print a", Some("+-e print")),
+            ("perl -F: -e1", Some("+-e 1")),
+            ("perl -Ilib -w a.pl", Some("a.pl")),
+            ("perl -S a.pl", None),
+            ("perl -c a.pl", Some("a.pl")),
+            ("perl -de 1", None),
+            ("perl -ie a.pl", Some("a.pl")),
+            ("ruby -W0e 1", Some("+-e 1")),
+            ("ruby -rjson -ne 1 a", Some("+-e 1")),
+            ("ruby -W0 a.rb", Some("a.rb")),
+            ("ruby -S a", None),
+            ("lua -lfoo a.lua", Some("a.lua")),
+            ("lua -e1 a.lua", Some("+-e 1")),
+            ("php -qd a=b x.php", Some("x.php")),
+            ("php -fx.php", Some("x.php")),
+            ("php -m x.php", None),
+            ("node -pe 1", Some("+-pe 1")),
+            ("java -Xmx1g -Dmx=1 org.Main", Some("+org.Main")),
         ] {
             let words: Vec<String> = command.split(' ').map(str::to_owned).collect();
             let found = interpreted(&words[0], &words[1..]).map(|found| match found {
