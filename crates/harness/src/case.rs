@@ -81,7 +81,7 @@ fn strict() -> bool {
     std::env::var("CI").is_ok_and(|value| value == "true")
 }
 
-/// Where a program is.
+/// Finds a program.
 fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut directories: Vec<PathBuf> = std::env::split_paths(&path).collect();

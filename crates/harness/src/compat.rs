@@ -24,7 +24,7 @@ pub struct Compat<'a> {
     deadline: Duration,
 }
 
-/// What a run gave.
+/// The outcome of a run.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// The command as a line, for messages.
@@ -70,7 +70,7 @@ impl<'a> Compat<'a> {
         self
     }
 
-    /// What the program reads from standard input.
+    /// Sets the standard input of the program.
     pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
         self.input = input.into();
         self

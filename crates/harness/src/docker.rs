@@ -156,7 +156,7 @@ impl Drop for Docker<'_> {
     }
 }
 
-/// What an engine that was killed left mounted would keep its directory from being removed.
+/// Unmounts the remains of a killed engine, so that its directory can be removed.
 fn unmount_below(directory: &Path) {
     let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let places = table.lines().filter_map(|line| line.split_whitespace().nth(1));

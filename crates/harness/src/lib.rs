@@ -1,4 +1,4 @@
-//! What the end-to-end suites share: `registry-tests/`, `record-tests/` and `truth-tests/` of the root package.
+//! The parts that the end-to-end suites share: `registry-tests/`, `record-tests/` and `truth-tests/` of the root package.
 //!
 //! A suite's `main` hands its [`Case`]s to [`Suite::run`]. A case states a behaviour in its name and gets a
 //! [`Workspace`]: a temporary directory in which it runs `compat` ([`Workspace::compat`]) and other programs

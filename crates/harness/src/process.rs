@@ -116,7 +116,7 @@ pub struct Program {
     limit: Duration,
 }
 
-/// What came of a program.
+/// The outcome of a program.
 pub struct Ended {
     /// Its status and its output.
     pub output: Output,

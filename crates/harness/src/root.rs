@@ -9,7 +9,7 @@ use crate::Workspace;
 use crate::case::tool;
 use crate::process::run;
 
-/// Where roots are kept from run to run: making one takes a minute.
+/// The directory that keeps roots from run to run: making one takes a minute.
 fn store(workspace: &Workspace) -> PathBuf {
     let named = std::env::var_os("COMPAT_TEST_ROOTS").map(PathBuf::from);
     let store = named.unwrap_or_else(|| Path::new(workspace.suite().kept).join("roots"));
