@@ -9,8 +9,6 @@ use serde::Serialize;
 use crate::app;
 use crate::cli::report::printable;
 
-pub use crate::app::failure::chain;
-
 /// The exit codes, the same in every subcommand (`docs/exit-codes.md`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -87,12 +85,12 @@ impl From<app::Failure> for Failure {
 impl Failure {
     /// Wrong usage: exit code 2.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Usage, message: message.into(), hint: None }
+        app::Failure::usage(message).into()
     }
 
     /// Could not decide or not do it: exit code 3, with the whole cause chain of `error`.
     pub fn undecided(error: &dyn Error) -> Self {
-        Self { exit: Exit::Undecided, message: chain(error), hint: None }
+        app::Failure::undecided(error).into()
     }
 
     /// Adds what the user can do about it.
