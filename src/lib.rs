@@ -5,7 +5,5 @@
 //! `docs/architecture.md`): [`compat_loader`] decides, [`compat_oci`] and [`compat_image`] read registries
 //! and images, [`compat_mirror`] runs commands and records them, [`compat_trace`] reads recordings.
 
-#![forbid(unsafe_code)]
-
 pub mod app;
 pub mod cli;

@@ -10,7 +10,7 @@ use crate::harness::image::Place;
 use crate::harness::made_image::{self, REQUIREMENTS, TAGS};
 use crate::harness::recorder::{Recorder, blob_reads, lines};
 use crate::harness::skopeo::{manifest, skopeo};
-use crate::harness::{Case, Kind, Registry, Workspace, root};
+use crate::harness::{Case, Kind, Registry, Workspace, print_figure, root};
 
 /// What a check of an image may ask for, and move: the artifact's own size is some 100 KB.
 const REQUESTS: usize = 5;
@@ -151,12 +151,12 @@ fn frugal(workspace: &Workspace, registry: &Registry, kind: Kind) {
     }
     // A small specification comes with the manifest, a larger one is a blob of its own.
     assert!(blob_reads(&requests).len() <= 1, "{text}");
-    println!(
+    print_figure(&format!(
         "check of an image of {size} bytes on {}: {} requests, {} bytes",
         kind.name(),
         requests.len(),
         recorder.bytes()
-    );
+    ));
     assert!(recorder.bytes() < BYTES.min(size / 20), "{} bytes of {size}:\n{text}", recorder.bytes());
 }
 

@@ -17,7 +17,9 @@ pub mod skopeo;
 pub mod tls;
 pub mod token_server;
 
-pub use compat_harness::{Case, Requirement, Suite, Workspace, docker, fixture, made_image, process};
+pub use compat_harness::{
+    Case, Requirement, Suite, Workspace, docker, fixture, made_image, print_figure, process,
+};
 pub use server::{Kind, Registry};
 
 /// This suite.

@@ -12,7 +12,7 @@ use crate::harness::docker::Docker;
 use crate::harness::image_root::ImageRoot;
 use crate::harness::made_image::{self, REQUIREMENTS, TAGS};
 use crate::harness::process::run;
-use crate::harness::{Case, Sets, Workspace, exception};
+use crate::harness::{Case, Sets, Workspace, exception, print_figure};
 
 /// Before the trace of an object, and what stands before its end.
 const BEGIN: &str = "=====begin ";
@@ -31,7 +31,7 @@ fn compare(workspace: &Workspace) {
     for tag in TAGS {
         let image = Image::of(workspace, &docker, tag);
         let differing = image.differences();
-        println!("image {tag}: {}", image.figures(&differing));
+        print_figure(&format!("image {tag}: {}", image.figures(&differing)));
         let exceptions = exception::of(&format!("image:{tag}"));
         let excepted: BTreeSet<&str> = exceptions.iter().map(|exception| exception.name.as_str()).collect();
         for (path, lines) in &differing {

@@ -9,7 +9,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::harness::case::DEBOOTSTRAP;
-use crate::harness::{Case, Comparison, Figures, Requirement, Scene, Workspace, exception, model, root};
+use crate::harness::{
+    Case, Comparison, Figures, Requirement, Scene, Workspace, exception, model, print_figure, root,
+};
 
 /// The pairs `PROGRAMS:ROOT` that are always run; `this` is this machine.
 const USUAL: [&str; 4] = ["this:this", "this:bullseye", "bookworm:bullseye", "bullseye:bookworm"];
@@ -69,7 +71,7 @@ fn compare(workspace: &Workspace, pair: &str, from: &Path, root: &Path) {
             _ => {}
         }
     }
-    println!("{pair}: {figures}");
+    print_figure(&format!("{pair}: {figures}"));
     assert!(faults.is_empty(), "{pair}: {} differ\n{}", faults.len(), faults.join("\n"));
 }
 

@@ -14,7 +14,7 @@ use compat_loader::host::{Platform, Profile, Root};
 use compat_loader::loader::HostFiles;
 
 use crate::harness::case::DEBOOTSTRAP;
-use crate::harness::{Case, Requirement, Workspace, model, root};
+use crate::harness::{Case, Requirement, Workspace, model, print_figure, root};
 
 /// The pairs `PROGRAMS:ROOT`; `this` is this machine.
 const PAIRS: [&str; 5] =
@@ -62,7 +62,7 @@ fn compare(workspace: &Workspace, pair: &str) {
             faults.push(format!("{program}: {by_root:?} by the root, {by_profile:?} by the profile"));
         }
     }
-    println!("{pair}: root x profile, each compatible, incompatible, undecided: {figures:?}");
+    print_figure(&format!("{pair}: root x profile, each compatible, incompatible, undecided: {figures:?}"));
     // A comparison of nothing, or of two answers that leave all open, would find no difference.
     let compared: usize = figures.iter().flatten().sum();
     let decided: usize = figures.iter().flat_map(|row| &row[..2]).sum();

@@ -8,7 +8,9 @@ pub mod model;
 pub mod trace;
 
 pub use comparison::{Comparison, Figures};
-pub use compat_harness::{Case, Requirement, Suite, Workspace, case, docker, made_image, process, root};
+pub use compat_harness::{
+    Case, Requirement, Suite, Workspace, case, docker, made_image, print_figure, process, root,
+};
 pub use loader::{Scene, Truth};
 pub use model::Model;
 pub use trace::Sets;

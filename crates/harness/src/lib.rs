@@ -22,7 +22,7 @@ mod workspace;
 use std::path::{Path, PathBuf};
 
 pub use case::{Case, Requirement};
-pub use suite::Suite;
+pub use suite::{Suite, print_figure};
 pub use workspace::Workspace;
 
 /// A C source that more than one suite compiles.

@@ -1,10 +1,16 @@
 //! A suite: what its cases share, and the runner.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use libtest_mimic::Arguments;
 
 use crate::Case;
+
+/// Prints a figure that a case has measured. It is no condition of the case.
+pub fn print_figure(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
 
 /// A suite of cases. [`suite!`](crate::suite!) makes one.
 #[derive(Debug)]

@@ -114,7 +114,8 @@ impl Drop for Workspace {
         if std::thread::panicking() {
             self.dump();
         } else if is_kept() {
-            eprintln!("{} is kept in {}", self.name, self.root().display());
+            let line = format!("{} is kept in {}\n", self.name, self.root().display());
+            let _ = std::io::stderr().write_all(line.as_bytes());
         }
     }
 }

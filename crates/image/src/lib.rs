@@ -35,9 +35,6 @@
 //! 1.2 (`manifest.json`), POSIX pax and GNU tar. What would be run of an image, and whether it would
 //! work, is not decided here.
 
-#![forbid(unsafe_code)]
-#![warn(clippy::print_stdout, clippy::print_stderr, clippy::dbg_macro)]
-
 mod archive;
 mod blobs;
 mod config;

@@ -35,9 +35,6 @@
 //! - [`loader`]: what `ld.so` would do;
 //! - [`generate`]: objects -> specification; [`check`]: specification x host -> report.
 
-#![forbid(unsafe_code)]
-#![warn(clippy::print_stdout, clippy::print_stderr, clippy::dbg_macro)]
-
 // The objects made for tests are shared with other crates, and name this crate as they do.
 #[cfg(test)]
 extern crate self as compat_loader;
