@@ -4,11 +4,10 @@ use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
-use super::handler::{attribute, create, extended, file, folder, name, remove, space};
-use super::protocol::{Feature, Greeting, Operation, write_greeting};
+use super::handler::{attribute, create, directory, file, name, remove, space, xattr};
 use super::request::Request;
-use super::session::LARGEST;
 use super::volume::Volume;
+use super::wire::{Feature, Greeting, LARGEST, Operation, write_greeting};
 
 /// Answers one request into `out`.
 pub(super) fn answer(
@@ -23,44 +22,44 @@ pub(super) fn answer(
         Init => greet(volume, request, out),
         // What waits for its turn is given up before (`session`); what is served is answered soon.
         Destroy | Interrupt => Ok(()),
-        Lookup => name::look_up(volume, request, out),
+        Lookup => name::lookup(volume, request, out),
         Forget => name::forget(volume, request),
-        ForgetMany => name::forget_many(volume, request),
-        ReadLink => name::read_link(volume, request, out),
-        GetAttributes => attribute::get(volume, request, out),
+        BatchForget => name::batch_forget(volume, request),
+        ReadLink => name::readlink(volume, request, out),
+        GetAttr => attribute::getattr(volume, request, out),
         Statx => attribute::statx(volume, request, out),
-        SetAttributes => attribute::set(volume, request, out),
+        SetAttr => attribute::setattr(volume, request, out),
         Access => attribute::access(volume, request),
-        VolumeStatistics => attribute::volume(volume, request, out),
-        SymbolicLink => create::symbolic_link(volume, request, out),
-        MakeNode => create::node(volume, request, out),
-        MakeFolder => create::folder(volume, request, out),
-        HardLink => create::hard_link(volume, request, out),
-        Create => create::file(volume, request, out),
-        CreateUnnamed => create::unnamed(volume, request, out),
+        StatFs => attribute::statfs(volume, request, out),
+        SymLink => create::symlink(volume, request, out),
+        MkNod => create::mknod(volume, request, out),
+        MkDir => create::mkdir(volume, request, out),
+        Link => create::link(volume, request, out),
+        Create => create::create(volume, request, out),
+        TmpFile => create::tmpfile(volume, request, out),
         Unlink => remove::unlink(volume, request),
-        RemoveFolder => remove::folder(volume, request),
+        RmDir => remove::rmdir(volume, request),
         Rename => remove::rename(volume, request),
-        RenameWithFlags => remove::rename_with_flags(volume, request),
+        Rename2 => remove::rename2(volume, request),
         Open => file::open(volume, request, out),
         Read => file::read(volume, request, out),
         Write => file::write(volume, request, out),
         Release => file::release(volume, request),
-        Sync => file::sync(volume, request),
-        OpenFolder => folder::open(volume, request, out),
-        ReadFolder => folder::read(volume, request, out),
-        ReadFolderPlus => folder::read_plus(volume, request, out),
-        ReleaseFolder => folder::release(volume, request),
-        SyncFolder => folder::sync(volume, request),
-        SyncVolume => folder::sync_volume(volume, request),
-        SetExtended => extended::set(volume, request),
-        GetExtended => extended::get(volume, request, out),
-        ListExtended => extended::list(volume, request, out),
-        RemoveExtended => extended::remove(volume, request),
-        Allocate => space::allocate(volume, request),
-        Seek => space::seek(volume, request, out),
-        CopyRange => space::copy_range(volume, request, out),
-        Control => space::control(volume, request, out),
+        Fsync => file::fsync(volume, request),
+        OpenDir => directory::opendir(volume, request, out),
+        ReadDir => directory::readdir(volume, request, out),
+        ReadDirPlus => directory::readdirplus(volume, request, out),
+        ReleaseDir => directory::releasedir(volume, request),
+        FsyncDir => directory::fsyncdir(volume, request),
+        SyncFs => directory::syncfs(volume, request),
+        SetXattr => xattr::setxattr(volume, request),
+        GetXattr => xattr::getxattr(volume, request, out),
+        ListXattr => xattr::listxattr(volume, request, out),
+        RemoveXattr => xattr::removexattr(volume, request),
+        Fallocate => space::fallocate(volume, request),
+        Lseek => space::lseek(volume, request, out),
+        CopyFileRange => space::copy_file_range(volume, request, out),
+        Ioctl => space::ioctl(volume, request, out),
     }
 }
 

@@ -11,10 +11,8 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use super::admission::Admissions;
+use super::long_path::DEEPEST;
 use super::node::Node;
-
-/// How many folders may lie in each other; the threads' stacks are made for it.
-pub(super) const DEEPEST: usize = 16_384;
 
 /// How often a file is looked for that others keep moving.
 const ATTEMPTS: usize = 16;

@@ -14,7 +14,7 @@ use rustix::process::Pid;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::caller_status::CallerStatus;
-use super::protocol::Header;
+use super::wire::Header;
 
 /// The capabilities that decide about files (capabilities(7)).
 const OF_FILES: CapabilitySet = CapabilitySet::CHOWN

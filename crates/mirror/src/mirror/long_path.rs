@@ -4,7 +4,8 @@
 
 use std::collections::VecDeque;
 
-use super::handle_cache::DEEPEST;
+/// How many directories may lie in each other; the threads' stacks are made for it.
+pub(super) const DEEPEST: usize = 16_384;
 
 /// Up to this many bytes a path is whole. Programs name at most 4,096 at once (`PATH_MAX`).
 pub const LONGEST: usize = 64 << 10;

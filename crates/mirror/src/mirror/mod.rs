@@ -2,9 +2,9 @@
 //! see, and with hooks for whoever watches ([`Observer`]) and for whoever serves what is read from
 //! elsewhere ([`Provider`]). Nothing of recording or of a cache is in here.
 //!
-//! The kernel's protocol (`linux/fuse.h`) is spoken directly (`protocol`): every volume of the root is
+//! The kernel's protocol (`linux/fuse.h`) is spoken directly (`wire`): every volume of the root is
 //! one FUSE mount with a device number of its own, answered by threads that each have their own
-//! descriptor of the connection ([`Session`], `crew`). Files are reached by descriptors and names in folders,
+//! descriptor of the connection ([`Session`], `workers`). Files are reached by descriptors and names in folders,
 //! in bytes, never by paths (`node`, `handle_cache`). Where the kernel allows it, reads and writes of
 //! open files go past this process altogether (FUSE passthrough, Linux 6.9).
 //!
@@ -19,7 +19,6 @@ mod access_rule;
 mod admission;
 pub mod attribute;
 mod caller_status;
-mod crew;
 mod dispatch;
 mod handle_cache;
 mod handler;
@@ -30,7 +29,6 @@ mod node;
 mod observer;
 mod open_file;
 mod open_handle;
-mod protocol;
 mod provider;
 mod quota;
 mod request;
@@ -39,6 +37,8 @@ mod session;
 mod sharing;
 mod table;
 mod volume;
+mod wire;
+mod workers;
 
 pub use access_rule::has_further_rules;
 pub use handle_cache::Holders;

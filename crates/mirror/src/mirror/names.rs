@@ -10,30 +10,34 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::node::Node;
-
 /// A directory, and a name in it, which is kept once for all threads that have used it.
-pub(super) type Name = (Arc<Node>, Arc<[u8]>);
+pub(super) type Name<D> = (Arc<D>, Arc<[u8]>);
 
 /// How many look-ups are kept of one file: as many threads may be between a look-up and what they do with it.
 const KEPT: usize = 16;
 
 /// The names of one file by which it may be met next.
-#[derive(Debug, Default)]
-pub(super) struct Names {
-    remembered: Option<Name>,
+#[derive(Debug)]
+pub(super) struct Names<D> {
+    remembered: Option<Name<D>>,
     /// Who looked up which name, the latest last.
-    found: VecDeque<(u32, Name)>,
+    found: VecDeque<(u32, Name<D>)>,
 }
 
-impl Names {
+impl<D> Default for Names<D> {
+    fn default() -> Self {
+        Self { remembered: None, found: VecDeque::new() }
+    }
+}
+
+impl<D> Names<D> {
     /// The names of a file that had this one alone so far.
-    pub(super) fn after(remembered: Option<Name>) -> Self {
+    pub(super) fn after(remembered: Option<Name<D>>) -> Self {
         Self { remembered, ..Self::default() }
     }
 
     /// A thread has looked up this name.
-    pub(super) fn found(&mut self, thread: u32, parent: &Arc<Node>, name: &[u8]) {
+    pub(super) fn found(&mut self, thread: u32, parent: &Arc<D>, name: &[u8]) {
         let mut known = self.found.iter().map(|(_, found)| found).chain(&self.remembered);
         let same = known.find(|known| is(known, parent, name)).cloned();
         self.found.retain(|(other, _)| *other != thread);
@@ -44,19 +48,19 @@ impl Names {
     }
 
     /// The name by which a thread has met the file.
-    pub(super) fn of(&self, thread: u32) -> Option<&Name> {
+    pub(super) fn of(&self, thread: u32) -> Option<&Name<D>> {
         let found = self.found.iter().find(|(other, _)| *other == thread).map(|(_, name)| name);
         found.or(self.remembered.as_ref())
     }
 
     /// This name is gone.
-    pub(super) fn lost(&mut self, parent: &Arc<Node>, name: &[u8]) {
+    pub(super) fn lost(&mut self, parent: &Arc<D>, name: &[u8]) {
         self.found.retain(|(_, found)| !is(found, parent, name));
         self.remembered.take_if(|remembered| is(remembered, parent, name));
     }
 
     /// This name has become another.
-    pub(super) fn renamed(&mut self, (parent, name): (&Arc<Node>, &[u8]), to: (&Arc<Node>, &[u8])) {
+    pub(super) fn renamed(&mut self, (parent, name): (&Arc<D>, &[u8]), to: (&Arc<D>, &[u8])) {
         let found = self.found.iter_mut().map(|(_, found)| found).chain(&mut self.remembered);
         for known in found.filter(|known| is(known, parent, name)) {
             *known = (Arc::clone(to.0), to.1.into());
@@ -64,7 +68,7 @@ impl Names {
     }
 }
 
-fn is(known: &Name, parent: &Arc<Node>, name: &[u8]) -> bool {
+fn is<D>(known: &Name<D>, parent: &Arc<D>, name: &[u8]) -> bool {
     Arc::ptr_eq(&known.0, parent) && *known.1 == *name
 }
 
@@ -72,6 +76,7 @@ fn is(known: &Name, parent: &Arc<Node>, name: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::mirror::attribute;
+    use crate::mirror::node::Node;
 
     #[test]
     fn a_name_is_kept_once_for_all_threads() {

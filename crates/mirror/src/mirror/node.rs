@@ -11,12 +11,15 @@ use rustix::io::Errno;
 
 use super::attribute::{self, Identity};
 use super::identity::with_all_rights;
-use super::long_path::Upward;
-use super::names::{Name, Names};
+use super::long_path::{DEEPEST, Upward};
+use super::names::{self, Names};
 use super::open_handle::OpenHandle;
 
 /// What stands for the name of a file that never had one (`O_TMPFILE`): the same in each run.
 const UNNAMED: &[u8] = b"#unnamed";
+
+/// A directory, and a name in it.
+pub(super) type Name = names::Name<Node>;
 
 /// One file of the mirrored root.
 #[derive(Debug)]
@@ -43,7 +46,7 @@ struct State {
     identity: Identity,
     place: Place,
     /// Of a file with several names, those by which it may be met next.
-    names: Option<Box<Names>>,
+    names: Option<Box<Names<Node>>>,
     /// An `O_PATH` descriptor: kept by the cache for folders, for good where `pinned`.
     handle: Option<Arc<OwnedFd>>,
     pinned: bool,
@@ -324,7 +327,7 @@ impl Node {
     /// each other would never be forgotten.
     fn set_adrift(self: &Arc<Self>, parent: &Arc<Self>) {
         let mut below = Arc::clone(parent);
-        for _ in 0..super::handle_cache::DEEPEST {
+        for _ in 0..DEEPEST {
             let mut state = below.state();
             let (Place::Named { parent: above, .. } | Place::Gone { parent: above, .. }) = &state.place
             else {

@@ -9,8 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use rustix::io::Errno;
 
 use super::admission::Admission;
-use super::names::Name;
-use super::node::Node;
+use super::node::{Name, Node};
 use super::observer::{Caller, Traffic};
 
 /// Numbers for opens, never the same twice in one process, across all its mirrors.
@@ -44,6 +43,13 @@ pub(super) struct OpenFile {
 /// Whether flags of open(2) are for writing.
 pub(super) fn is_for_writing(flags: u32) -> bool {
     flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32
+}
+
+/// Keeps in mind that a file is open for writing.
+pub(super) fn note_writing(node: &Node, flags: u32) {
+    if is_for_writing(flags) || flags & libc::O_TRUNC as u32 != 0 {
+        node.written.store(true, Ordering::Release);
+    }
 }
 
 /// Whether memory that is stored to can be mapped from an open with these flags (mmap(2)).

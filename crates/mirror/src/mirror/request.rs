@@ -17,8 +17,8 @@ use super::caller_status::IdMaps;
 use super::identity::{Assumed, Credentials, Identity, Standing};
 use super::node::{Access, Node};
 use super::observer::Caller;
-use super::protocol::{Body, Header};
 use super::volume::{Volume, self_path};
+use super::wire::{Body, Header};
 
 /// One request while it is answered.
 pub(super) struct Request<'a> {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use super::node::Node;
-use super::protocol::Operation;
+use super::wire::Operation;
 
 /// How many threads are remembered.
 const MOST: usize = 64;
@@ -81,21 +81,11 @@ impl Retries {
 /// Whether a call may ask for this before it does what it is for, or the request is none of the call's.
 fn is_on_the_way(operation: Operation) -> bool {
     use Operation::{
-        Access, Forget, ForgetMany, GetAttributes, GetExtended, Lookup, ReadLink, Release, ReleaseFolder,
-        Statx,
+        Access, BatchForget, Forget, GetAttr, GetXattr, Lookup, ReadLink, Release, ReleaseDir, Statx,
     };
     matches!(
         operation,
-        Lookup
-            | ReadLink
-            | GetAttributes
-            | Statx
-            | Access
-            | GetExtended
-            | Forget
-            | ForgetMany
-            | Release
-            | ReleaseFolder
+        Lookup | ReadLink | GetAttr | Statx | Access | GetXattr | Forget | BatchForget | Release | ReleaseDir
     )
 }
 

@@ -10,22 +10,19 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::crew::Crew;
 use super::dispatch;
 use super::identity::Credentials;
 use super::observer::Action;
-use super::protocol::{Body, Header, OUT_HEADER, Operation, change};
 use super::quota::{Quota, Turn, Waiting};
 use super::request::Request;
 use super::volume::Volume;
-
-/// The largest read or write, in bytes: 256 pages, as much as the kernel grants.
-pub(super) const LARGEST: u32 = 1 << 20;
+use super::wire::{Body, Header, LARGEST, OUT_HEADER, Operation, change};
+use super::workers::Workers;
 
 /// Where the kernel's file systems in user space are reached.
 pub const DEVICE: &str = "/dev/fuse";
 
-/// Enough for [`super::handle_cache::DEEPEST`] folders in each other; memory is taken when it is used.
+/// Enough for [`super::long_path::DEEPEST`] folders in each other; memory is taken when it is used.
 const STACK: usize = 32 << 20;
 
 /// How long a thread waits after a request that it could not read.
@@ -40,7 +37,7 @@ pub struct Session {
 #[derive(Debug)]
 struct Shared {
     volume: Arc<Volume>,
-    crew: Crew,
+    workers: Workers,
     quota: Quota,
 }
 
@@ -51,20 +48,20 @@ impl Session {
     ///
     /// Where no thread can be started.
     pub fn start(volume: Arc<Volume>) -> io::Result<Self> {
-        let shared = Arc::new(Shared { volume, crew: Crew::new(), quota: Quota::default() });
+        let shared = Arc::new(Shared { volume, workers: Workers::new(), quota: Quota::default() });
         spawn(&shared)?;
         Ok(Self { shared })
     }
 
     /// Whether a request is being answered.
     pub fn is_busy(&self) -> bool {
-        self.shared.crew.is_busy()
+        self.shared.workers.is_busy()
     }
 }
 
 /// Starts one more thread, where there is not one on its way already.
 fn spawn(shared: &Arc<Shared>) -> io::Result<()> {
-    if !shared.crew.admit() {
+    if !shared.workers.admit() {
         return Ok(());
     }
     let own = Arc::clone(shared);
@@ -73,7 +70,7 @@ fn spawn(shared: &Arc<Shared>) -> io::Result<()> {
         serve(&own);
     });
     if started.is_err() {
-        shared.crew.arrived(false);
+        shared.workers.arrived(false);
     }
     started.map(drop)
 }
@@ -87,20 +84,20 @@ fn serve(shared: &Arc<Shared>) {
     let own = own_device(volume).map(Arc::new);
     let device = own.as_ref().unwrap_or(&volume.device);
     let credentials = Credentials::of_thread(volume.options.only_user.is_some());
-    shared.crew.arrived(credentials.is_ok());
+    shared.workers.arrived(credentials.is_ok());
     let Ok(credentials) = credentials else { return };
     let mut message = vec![0; LARGEST as usize + 4096];
     let mut out = Vec::with_capacity(8192);
     let mut keeps_place = false;
-    while keeps_place || shared.crew.take_place() {
+    while keeps_place || shared.workers.take_place() {
         let read = rustix::io::read(device, &mut *message);
         let parts = read.and_then(|length| Header::read(&message[..length])).ok();
         keeps_place = parts.is_some_and(|parts| is_brief(volume, parts));
         let mut wanted = false;
         if keeps_place {
-            shared.crew.stay();
+            shared.workers.stay();
         } else {
-            wanted = shared.crew.leave_place();
+            wanted = shared.workers.leave_place();
         }
         match read {
             Ok(_) => {
@@ -113,7 +110,7 @@ fn serve(shared: &Arc<Shared>) {
                     answer_in_turn(shared, device, (parts, all), &credentials, &mut out);
                 }
                 if keeps_place {
-                    shared.crew.stayed();
+                    shared.workers.stayed();
                 }
             }
             Err(error) if is_over(error) => break,
@@ -122,7 +119,7 @@ fn serve(shared: &Arc<Shared>) {
             Err(_) => std::thread::sleep(PAUSE),
         }
     }
-    shared.crew.end();
+    shared.workers.end();
 }
 
 /// Whether the volume is unmounted, or its connection was aborted (`fuse_dev_do_read`).
@@ -134,7 +131,7 @@ fn is_over(error: Errno) -> bool {
 /// would pay to call another.
 fn is_brief(volume: &Volume, (header, mut body, _): Parts<'_>) -> bool {
     match Operation::of(header.operation) {
-        Some(Operation::ReleaseFolder) => true,
+        Some(Operation::ReleaseDir) => true,
         Some(Operation::Release) => {
             let open = body.u64().and_then(|number| volume.files.find(number));
             open.is_ok_and(|open| open.is_closed_soon())
@@ -150,7 +147,7 @@ fn may_take_long((header, mut body, _): Parts<'_>) -> bool {
     match Operation::of(header.operation) {
         // What is executed is not opened here.
         Some(Operation::Open) => first & Action::EXECUTE == 0,
-        Some(Operation::SetAttributes) => first & change::SIZE != 0,
+        Some(Operation::SetAttr) => first & change::SIZE != 0,
         _ => false,
     }
 }
@@ -221,7 +218,7 @@ fn answer(volume: &Volume, device: &OwnedFd, parts: Parts<'_>, credentials: &Cre
     if let Some(operation) = operation {
         volume.retries.answered(header.thread, operation, result);
     }
-    if matches!(operation, Some(Operation::Forget | Operation::ForgetMany)) {
+    if matches!(operation, Some(Operation::Forget | Operation::BatchForget)) {
         return;
     }
     send(device, &header, result, out);
@@ -252,7 +249,7 @@ mod tests {
     use std::net::{Ipv4Addr, UdpSocket};
 
     use crate::mirror::Options;
-    use crate::mirror::protocol::ReplyExt;
+    use crate::mirror::wire::ReplyExt;
 
     /// A socket stands for the device: nobody at the other end is an error of the next read (`ECONNREFUSED`),
     /// and of that one alone.
@@ -283,7 +280,7 @@ mod tests {
         kernel.connect(device.local_addr().expect("its address")).expect("a connection");
         kernel.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
         let mut request = Vec::new();
-        request.put_u32s(&[40, Operation::VolumeStatistics as u32]);
+        request.put_u32s(&[40, Operation::StatFs as u32]);
         request.put_u64s(&[7, 1]);
         request.put_u32s(&[0, 0, 1, 0]);
         kernel.send(&request).expect("a request");

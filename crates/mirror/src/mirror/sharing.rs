@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::protocol::Validity;
+use super::wire::Validity;
 
 /// For how long after the last request of such a caller paths are looked up anew, in milliseconds.
 const AFTERWARDS: u64 = 5_000;

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::attribute::{self, Identity};
 use super::node::Node;
-use super::protocol::ROOT;
+use super::wire::ROOT;
 
 /// All nodes of one session.
 #[derive(Debug)]

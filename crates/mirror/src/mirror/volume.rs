@@ -1,5 +1,6 @@
 //! One mirrored volume: what all threads that serve it share.
 
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,16 +12,17 @@ use rustix::io::Errno;
 
 use super::admission::Admission;
 use super::attribute;
-use super::handle_cache::{DEEPEST, HandleCache, Holders};
+use super::handle_cache::{HandleCache, Holders};
+use super::long_path::DEEPEST;
 use super::node::{self, Node};
 use super::observer::{Action, Caller, Event, Observer};
 use super::open_file::{OpenFile, OpenFolder, OpenTable, is_mappable};
 use super::open_handle::OpenHandle;
-use super::protocol::{ROOT, Validity, write_entry, write_forgotten_attributes};
 use super::provider::Provider;
 use super::retry::Retries;
 use super::sharing::Sharing;
 use super::table::Table;
+use super::wire::{ROOT, Validity, write_entry, write_forgotten_attributes};
 
 /// `OVERLAYFS_SUPER_MAGIC` (`linux/magic.h`).
 const OVERLAY: rustix::fs::FsWord = 0x794c_7630;
@@ -411,6 +413,19 @@ impl Volume {
         let flags = flags & !(unwanted as u32) & !Action::EXECUTE;
         let flags = OFlags::from_bits_retain(flags) | OFlags::CLOEXEC;
         self.with_room(|| rustix::fs::open(self_path(handle), flags, Mode::empty()))
+    }
+
+    /// The file of an open, opened now where the kernel went past this process so far.
+    pub(super) fn file_of<'a>(&self, open: &'a OpenFile) -> Result<&'a File, Errno> {
+        open.file(|| {
+            let handle = self.reach(&open.node)?;
+            let file = self.reopen(&handle, open.flags).or_else(|error| match error {
+                // It may only be appended to by now, which is not for what is open already.
+                Errno::PERM => self.reopen(&handle, open.flags | libc::O_APPEND as u32),
+                other => Err(other),
+            });
+            file.map(File::from)
+        })
     }
 
     /// Reads go past this process no more, as the kernel refused it.

@@ -8,15 +8,18 @@ use std::time::Duration;
 use rustix::fs::{Access, AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid};
 use rustix::io::Errno;
 
-use super::file;
 use crate::mirror::node::Node;
 use crate::mirror::observer::Action;
-use crate::mirror::protocol::{Body, change, write_attributes, write_statx, write_volume_statistics};
 use crate::mirror::request::{Request, Subject};
 use crate::mirror::volume::{Volume, self_path};
+use crate::mirror::wire::{Body, change, write_attributes, write_statx, write_volume_statistics};
 
 /// Answers `FUSE_GETATTR`.
-pub(in crate::mirror) fn get(volume: &Volume, request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), Errno> {
+pub(in crate::mirror) fn getattr(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
     let node = volume.table.node(request.header.node)?;
     let stat = volume.stat(&node)?;
     write_attributes(out, &stat, volume.validity(&node, &stat));
@@ -92,7 +95,11 @@ impl Change {
 }
 
 /// Answers `FUSE_SETATTR`: owner, mode, size, times, in an order in which none undoes another.
-pub(in crate::mirror) fn set(volume: &Volume, request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), Errno> {
+pub(in crate::mirror) fn setattr(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
     let change = Change::read(request.body)?;
     let (node, handle) = volume.handle(request.header.node)?;
     let result = apply(volume, request, &change, &node, &handle);
@@ -197,7 +204,7 @@ fn truncate(
     node.written.store(true, Ordering::Release);
     if change.has(change::HANDLE) {
         let open = volume.files.find(change.handle)?;
-        let file = file::file_of(volume, &open)?;
+        let file = volume.file_of(&open)?;
         let _writer = request.as_writer(node)?;
         rustix::fs::ftruncate(file, change.size)
     } else if node.kind == libc::S_IFREG {
@@ -227,7 +234,7 @@ pub(in crate::mirror) fn access(volume: &Volume, request: &Request<'_>) -> Resul
 }
 
 /// Answers `FUSE_STATFS`.
-pub(in crate::mirror) fn volume(
+pub(in crate::mirror) fn statfs(
     volume: &Volume,
     request: &Request<'_>,
     out: &mut Vec<u8>,

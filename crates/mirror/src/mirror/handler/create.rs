@@ -8,22 +8,22 @@ use std::time::{Duration, Instant};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::file::{note_writing, write_opened};
+use super::file::write_opened;
 use super::registration::register;
 use crate::mirror::admission::Admission;
 use crate::mirror::attribute;
 use crate::mirror::node::Node;
 use crate::mirror::observer::Action;
-use crate::mirror::open_file::{Opened, next_open};
-use crate::mirror::protocol::write_entry;
+use crate::mirror::open_file::{Opened, next_open, note_writing};
 use crate::mirror::request::{Request, Subject};
 use crate::mirror::volume::{Volume, self_path};
+use crate::mirror::wire::write_entry;
 
 /// For how long a file that comes and goes is waited for to be gone.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Answers `FUSE_SYMLINK`.
-pub(in crate::mirror) fn symbolic_link(
+pub(in crate::mirror) fn symlink(
     volume: &Volume,
     request: &Request<'_>,
     out: &mut Vec<u8>,
@@ -36,7 +36,7 @@ pub(in crate::mirror) fn symbolic_link(
 }
 
 /// Answers `FUSE_MKNOD`.
-pub(in crate::mirror) fn node(
+pub(in crate::mirror) fn mknod(
     volume: &Volume,
     request: &Request<'_>,
     out: &mut Vec<u8>,
@@ -54,7 +54,7 @@ pub(in crate::mirror) fn node(
 }
 
 /// Answers `FUSE_MKDIR`.
-pub(in crate::mirror) fn folder(
+pub(in crate::mirror) fn mkdir(
     volume: &Volume,
     request: &Request<'_>,
     out: &mut Vec<u8>,
@@ -85,7 +85,7 @@ fn made(
 }
 
 /// Answers `FUSE_LINK`.
-pub(in crate::mirror) fn hard_link(
+pub(in crate::mirror) fn link(
     volume: &Volume,
     request: &Request<'_>,
     out: &mut Vec<u8>,
@@ -112,7 +112,7 @@ pub(in crate::mirror) fn hard_link(
 /// The kernel has found no file and takes the answer for a new one, which it opens without asking for
 /// permission. Where somebody outside has made one meanwhile it is sent back (`ESTALE`): it looks once more,
 /// and opens what is there as any other file.
-pub(in crate::mirror) fn file(
+pub(in crate::mirror) fn create(
     volume: &Volume,
     request: &Request<'_>,
     out: &mut Vec<u8>,
@@ -154,7 +154,7 @@ pub(in crate::mirror) fn file(
 }
 
 /// Answers `FUSE_TMPFILE`: a file without a name.
-pub(in crate::mirror) fn unnamed(
+pub(in crate::mirror) fn tmpfile(
     volume: &Volume,
     request: &Request<'_>,
     out: &mut Vec<u8>,
@@ -165,7 +165,7 @@ pub(in crate::mirror) fn unnamed(
     let admission = volume.admit(request.caller())?;
     let wanted = OFlags::TMPFILE;
     let how = (flags & !(libc::O_CREAT as u32), mode, mask);
-    let file = volume.with_room(|| create(volume, request, (&parent, &folder), b".", how, wanted))?;
+    let file = volume.with_room(|| make_file(volume, request, (&parent, &folder), b".", how, wanted))?;
     let stat = attribute::of_file(&file)?;
     let handle = reach(&file)?;
     let node = volume.table.made_unnamed(&stat, |number| Node::unnamed(number, &stat, &parent, handle));
@@ -186,11 +186,11 @@ fn create_new(
     name: &[u8],
     how: (u32, u32, u32),
 ) -> Result<OwnedFd, Errno> {
-    create(volume, request, parent, name, how, OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW)
+    make_file(volume, request, parent, name, how, OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW)
 }
 
 /// Makes and opens a file as the caller; `how` is flags, mode and creation mask.
-fn create(
+fn make_file(
     volume: &Volume,
     request: &Request<'_>,
     (parent, folder): (&Arc<Node>, &OwnedFd),

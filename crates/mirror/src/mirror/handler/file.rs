@@ -15,12 +15,11 @@ use crate::mirror::attribute;
 use crate::mirror::identity::with_all_rights;
 use crate::mirror::node::Node;
 use crate::mirror::observer::{Action, Caller};
-use crate::mirror::open_file::{OpenFile, Opened, Uses, is_for_writing, next_open};
-use crate::mirror::protocol::{OUT_HEADER, ROOT, ReplyExt, opened};
+use crate::mirror::open_file::{OpenFile, Opened, Uses, is_for_writing, next_open, note_writing};
 use crate::mirror::provider::Wanted;
 use crate::mirror::request::{Request, Subject};
-use crate::mirror::session::LARGEST;
 use crate::mirror::volume::{Volume, self_path};
+use crate::mirror::wire::{LARGEST, OUT_HEADER, ROOT, ReplyExt, opened};
 
 /// `FUSE_WRITE_CACHE`: pages that were written through a mapping.
 const FROM_CACHE: u32 = 1 << 0;
@@ -100,13 +99,6 @@ fn provided(
         opens.served += 1;
         Some(Opened::Provided(file))
     }))
-}
-
-/// Keeps in mind that a file is open for writing.
-pub(super) fn note_writing(node: &Node, flags: u32) {
-    if is_for_writing(flags) || flags & libc::O_TRUNC as u32 != 0 {
-        node.written.store(true, Ordering::Release);
-    }
 }
 
 fn open_node(volume: &Volume, request: &Request<'_>, node: &Arc<Node>, flags: u32) -> Result<Opened, Errno> {
@@ -199,19 +191,6 @@ pub(super) fn write_opened(
     out.put_u32(backing);
 }
 
-/// The file of an open, opened now where the kernel went past this process so far.
-pub(super) fn file_of<'a>(volume: &Volume, open: &'a OpenFile) -> Result<&'a File, Errno> {
-    open.file(|| {
-        let handle = volume.reach(&open.node)?;
-        let file = volume.reopen(&handle, open.flags).or_else(|error| match error {
-            // It may only be appended to by now, which is not for what is open already.
-            Errno::PERM => volume.reopen(&handle, open.flags | libc::O_APPEND as u32),
-            other => Err(other),
-        });
-        file.map(File::from)
-    })
-}
-
 /// Answers `FUSE_READ`.
 pub(in crate::mirror) fn read(
     volume: &Volume,
@@ -223,7 +202,7 @@ pub(in crate::mirror) fn read(
     let open = volume.files.find(number)?;
     let file = match open.provided() {
         Some(file) => file,
-        None => file_of(volume, &open)?,
+        None => volume.file_of(&open)?,
     };
     out.resize(OUT_HEADER + size as usize, 0);
     let count = rustix::io::pread(file, &mut out[OUT_HEADER..], offset)?;
@@ -251,7 +230,7 @@ pub(in crate::mirror) fn write(
     // fcntl(2) may have changed the flag since; pages go where they belong, through whichever open the
     // kernel took.
     let appends = flags & append != 0 && write_flags & FROM_CACHE == 0;
-    let file = file_of(volume, &open)?;
+    let file = volume.file_of(&open)?;
     let reopened = if appends == (open.flags & append != 0) {
         None
     } else {
@@ -301,10 +280,10 @@ pub(in crate::mirror) fn release(volume: &Volume, request: &Request<'_>) -> Resu
 }
 
 /// Answers `FUSE_FSYNC`.
-pub(in crate::mirror) fn sync(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
+pub(in crate::mirror) fn fsync(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
     let mut body = request.body;
     let (number, flags) = (body.u64()?, body.u32()?);
     let open = volume.files.find(number)?;
-    let file = file_of(volume, &open)?;
+    let file = volume.file_of(&open)?;
     if flags & DATA_ONLY != 0 { rustix::fs::fdatasync(file) } else { rustix::fs::fsync(file) }
 }

@@ -7,8 +7,8 @@ use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
 use crate::mirror::attribute;
-use crate::mirror::protocol::{ROOT, write_invalidation, write_stored};
 use crate::mirror::volume::Volume;
+use crate::mirror::wire::{ROOT, write_invalidation, write_stored};
 
 /// Tells the kernel before the root is opened, where it is longer than the kernel knows.
 pub(super) fn tell(volume: &Volume, file: &File) {

@@ -2,11 +2,11 @@
 
 pub(super) mod attribute;
 pub(super) mod create;
-pub(super) mod extended;
+pub(super) mod directory;
 pub(super) mod file;
-pub(super) mod folder;
 mod growth;
 pub(super) mod name;
 mod registration;
 pub(super) mod remove;
 pub(super) mod space;
+pub(super) mod xattr;

@@ -9,15 +9,15 @@ use crate::mirror::observer::Action;
 use crate::mirror::request::{Request, Subject};
 use crate::mirror::volume::Volume;
 
-/// Finds a name in a folder. That there is none is not remembered by the kernel: each miss is asked for.
-pub(in crate::mirror) fn look_up(
+/// Answers `FUSE_LOOKUP`: finds a name in a directory. That there is none is not remembered by the kernel: each miss is asked for.
+pub(in crate::mirror) fn lookup(
     volume: &Volume,
     request: &Request<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
     let name = { request.body }.name()?;
     if matches!(name, b"." | b"..") {
-        return look_up_handle(volume, request.header.node, name, out);
+        return lookup_handle(volume, request.header.node, name, out);
     }
     let (parent, folder) = volume.handle(request.header.node)?;
     let thread = request.header.thread;
@@ -34,7 +34,7 @@ pub(in crate::mirror) fn look_up(
 
 /// Finds a node by its number, or the directory that it lies in: what open_by_handle_at(2) asks. Whether the caller may is
 /// the kernel's to decide; what is done with the file is decided as for any other.
-fn look_up_handle(volume: &Volume, number: u64, name: &[u8], out: &mut Vec<u8>) -> Result<(), Errno> {
+fn lookup_handle(volume: &Volume, number: u64, name: &[u8], out: &mut Vec<u8>) -> Result<(), Errno> {
     let node = volume.table.node(number)?;
     let wanted = match name {
         b".." => node.named_place().ok_or(Errno::STALE)?.0,
@@ -82,14 +82,14 @@ fn as_shown(path: &[u8]) -> Vec<u8> {
     shown
 }
 
-/// The kernel gives a node back.
+/// Answers `FUSE_FORGET`: the kernel gives a node back.
 pub(in crate::mirror) fn forget(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
     volume.table.forget(request.header.node, { request.body }.u64()?);
     Ok(())
 }
 
-/// The kernel gives nodes back.
-pub(in crate::mirror) fn forget_many(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
+/// Answers `FUSE_BATCH_FORGET`: the kernel gives nodes back.
+pub(in crate::mirror) fn batch_forget(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
     let mut body = request.body;
     let count = body.u32()?;
     body.u32()?;
@@ -100,8 +100,8 @@ pub(in crate::mirror) fn forget_many(volume: &Volume, request: &Request<'_>) -> 
     Ok(())
 }
 
-/// The target of a symbolic link, byte for byte.
-pub(in crate::mirror) fn read_link(
+/// Answers `FUSE_READLINK`: the target of a symbolic link, byte for byte.
+pub(in crate::mirror) fn readlink(
     volume: &Volume,
     request: &Request<'_>,
     out: &mut Vec<u8>,

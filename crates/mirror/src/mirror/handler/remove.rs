@@ -18,7 +18,7 @@ pub(in crate::mirror) fn unlink(volume: &Volume, request: &Request<'_>) -> Resul
 }
 
 /// Answers `FUSE_RMDIR`.
-pub(in crate::mirror) fn folder(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
+pub(in crate::mirror) fn rmdir(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
     remove(volume, request, AtFlags::REMOVEDIR, Action::RemoveFolder)
 }
 
@@ -84,7 +84,7 @@ pub(in crate::mirror) fn rename(volume: &Volume, request: &Request<'_>) -> Resul
 }
 
 /// Answers `FUSE_RENAME2`.
-pub(in crate::mirror) fn rename_with_flags(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
+pub(in crate::mirror) fn rename2(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
     let mut body = request.body;
     let (target, flags) = (body.u64()?, body.u32()?);
     body.u32()?;

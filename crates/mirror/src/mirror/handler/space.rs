@@ -6,28 +6,27 @@ use std::sync::atomic::Ordering;
 use rustix::fs::{FallocateFlags, IFlags, SeekFrom};
 use rustix::io::Errno;
 
-use super::file::file_of;
-use crate::mirror::protocol::ReplyExt;
 use crate::mirror::request::{Request, Subject};
 use crate::mirror::volume::Volume;
+use crate::mirror::wire::ReplyExt;
 use compat_sys::FileAttributes;
 
-/// `FUSE_IOCTL_DIR`.
-const ON_FOLDER: u32 = 1 << 4;
+/// The request is about an open directory.
+const FUSE_IOCTL_DIR: u32 = 1 << 4;
 
 /// Answers `FUSE_FALLOCATE`.
-pub(in crate::mirror) fn allocate(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
+pub(in crate::mirror) fn fallocate(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
     let mut body = request.body;
     let (number, offset, length, mode) = (body.u64()?, body.u64()?, body.u64()?, body.u32()?);
     let open = volume.files.find(number)?;
     let mode = FallocateFlags::from_bits_retain(mode);
-    let file = file_of(volume, &open)?;
+    let file = volume.file_of(&open)?;
     let _writer = request.as_writer(&open.node)?;
     rustix::fs::fallocate(file, mode, offset, length)
 }
 
 /// Answers `FUSE_LSEEK`: data or hole, the kernel knows the others itself.
-pub(in crate::mirror) fn seek(
+pub(in crate::mirror) fn lseek(
     volume: &Volume,
     request: &Request<'_>,
     out: &mut Vec<u8>,
@@ -40,12 +39,12 @@ pub(in crate::mirror) fn seek(
         libc::SEEK_HOLE => SeekFrom::Hole(offset),
         _ => return Err(Errno::INVAL),
     };
-    out.put_u64(rustix::fs::seek(file_of(volume, &open)?, place)?);
+    out.put_u64(rustix::fs::seek(volume.file_of(&open)?, place)?);
     Ok(())
 }
 
 /// Answers `FUSE_COPY_FILE_RANGE`.
-pub(in crate::mirror) fn copy_range(
+pub(in crate::mirror) fn copy_file_range(
     volume: &Volume,
     request: &Request<'_>,
     out: &mut Vec<u8>,
@@ -54,7 +53,7 @@ pub(in crate::mirror) fn copy_range(
     let (source, mut from, _) = (body.u64()?, body.u64()?, body.u64()?);
     let (target, mut to, length) = (body.u64()?, body.u64()?, body.u64()?);
     let (source, target) = (volume.files.find(source)?, volume.files.find(target)?);
-    let (input, output) = (file_of(volume, &source)?, file_of(volume, &target)?);
+    let (input, output) = (volume.file_of(&source)?, volume.file_of(&target)?);
     // The answer has 32 bits for the length.
     let length = usize::try_from(length).unwrap_or(usize::MAX).min(0x7fff_f000);
     let _writer = request.as_writer(&target.node)?;
@@ -68,7 +67,7 @@ pub(in crate::mirror) fn copy_range(
 
 /// Answers `FUSE_IOCTL`: the file's flags in both their forms (ioctl_iflags(2), ioctl_xfs_fsgetxattr(2)),
 /// the second of which the kernel asks for before it sets any; nothing else is known.
-pub(in crate::mirror) fn control(
+pub(in crate::mirror) fn ioctl(
     volume: &Volume,
     request: &Request<'_>,
     out: &mut Vec<u8>,
@@ -76,8 +75,8 @@ pub(in crate::mirror) fn control(
     let mut body = request.body;
     let (number, flags, command) = (body.u64()?, body.u32()?, body.u32()?);
     body.bytes(16)?;
-    let command = Command::of(command).ok_or(Errno::NOTTY)?;
-    let node = if flags & ON_FOLDER != 0 {
+    let command = IoctlCommand::of(command).ok_or(Errno::NOTTY)?;
+    let node = if flags & FUSE_IOCTL_DIR != 0 {
         volume.folders.find(number)?.node.number
     } else {
         volume.files.find(number)?.node.number
@@ -87,22 +86,22 @@ pub(in crate::mirror) fn control(
     let subject = Subject::default().owned(Some(&node));
     out.put_zeros(16);
     match command {
-        Command::Flags => out.put_u32(rustix::fs::ioctl_getflags(&file)?.bits()),
-        Command::SetFlags => {
+        IoctlCommand::Flags => out.put_u32(rustix::fs::ioctl_getflags(&file)?.bits()),
+        IoctlCommand::SetFlags => {
             let wanted = IFlags::from_bits_retain(body.u32()?);
             request.act(volume, subject, || rustix::fs::ioctl_setflags(&file, wanted))?;
         }
-        Command::Attributes => {
+        IoctlCommand::Attributes => {
             out.extend_from_slice(&compat_sys::file_attributes(file.as_fd()).map_err(errno)?)
         }
-        Command::SetAttributes => {
+        IoctlCommand::SetAttributes => {
             let wanted = FileAttributes::try_from(body.bytes(size_of::<FileAttributes>())?);
             let wanted = wanted.map_err(|_| Errno::INVAL)?;
             let set = || compat_sys::set_file_attributes(file.as_fd(), &wanted).map_err(errno);
             request.act(volume, subject, set)?;
         }
     }
-    if matches!(command, Command::SetFlags | Command::SetAttributes) {
+    if matches!(command, IoctlCommand::SetFlags | IoctlCommand::SetAttributes) {
         // It has another time of change, which the kernel does not ask for on its own account.
         volume.forget_attributes(&node);
     }
@@ -112,14 +111,14 @@ pub(in crate::mirror) fn control(
 
 /// The ioctls that are answered.
 #[derive(Clone, Copy, Debug)]
-enum Command {
+enum IoctlCommand {
     Flags,
     SetFlags,
     Attributes,
     SetAttributes,
 }
 
-impl Command {
+impl IoctlCommand {
     /// The ioctl of a number (`linux/fs.h`).
     fn of(number: u32) -> Option<Self> {
         match number {

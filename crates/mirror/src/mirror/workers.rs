@@ -10,15 +10,15 @@ const MOST_THREADS: usize = 512;
 
 /// The threads of one session.
 #[derive(Debug)]
-pub(super) struct Crew {
+pub(super) struct Workers {
     /// How many wait at the device at most.
     places: usize,
-    state: Mutex<State>,
+    state: Mutex<WorkerCounts>,
     called: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct WorkerCounts {
     threads: usize,
     waiting: usize,
     resting: usize,
@@ -29,14 +29,14 @@ struct State {
     ended: bool,
 }
 
-impl Crew {
-    /// A crew without threads, on a machine with as many processors as this one.
+impl Workers {
+    /// No threads yet, on a machine with as many processors as this one.
     pub(super) fn new() -> Self {
         let processors = std::thread::available_parallelism().map_or(2, NonZero::get);
         Self { places: processors.clamp(2, 4), state: Mutex::default(), called: Condvar::new() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, WorkerCounts> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -111,53 +111,53 @@ impl Crew {
 mod tests {
     use super::*;
 
-    fn crew_of(threads: usize) -> Crew {
-        let crew = Crew { places: 2, state: Mutex::default(), called: Condvar::new() };
+    fn workers_of(threads: usize) -> Workers {
+        let workers = Workers { places: 2, state: Mutex::default(), called: Condvar::new() };
         for _ in 0..threads {
-            assert!(crew.admit());
-            crew.arrived(true);
+            assert!(workers.admit());
+            workers.arrived(true);
         }
-        crew
+        workers
     }
 
     #[test]
     fn one_more_is_wanted_when_nobody_waits() {
-        let crew = crew_of(2);
-        assert!(crew.is_busy());
-        assert!(crew.take_place() && crew.take_place());
-        assert!(!crew.is_busy());
-        assert!(!crew.leave_place());
-        assert!(crew.leave_place());
-        assert!(crew.is_busy());
-        assert!(crew.admit());
-        assert!(!crew.admit(), "one at a time");
-        crew.arrived(false);
-        assert_eq!(crew.state().threads, 2);
+        let workers = workers_of(2);
+        assert!(workers.is_busy());
+        assert!(workers.take_place() && workers.take_place());
+        assert!(!workers.is_busy());
+        assert!(!workers.leave_place());
+        assert!(workers.leave_place());
+        assert!(workers.is_busy());
+        assert!(workers.admit());
+        assert!(!workers.admit(), "one at a time");
+        workers.arrived(false);
+        assert_eq!(workers.state().threads, 2);
     }
 
     #[test]
     fn who_rests_is_called_when_the_others_are_busy_or_all_ends() {
-        let crew = std::sync::Arc::new(crew_of(4));
-        assert!(crew.take_place() && crew.take_place());
+        let workers = std::sync::Arc::new(workers_of(4));
+        assert!(workers.take_place() && workers.take_place());
         let resting: Vec<_> = (0..2)
             .map(|_| {
-                let crew = std::sync::Arc::clone(&crew);
-                std::thread::spawn(move || crew.take_place())
+                let workers = std::sync::Arc::clone(&workers);
+                std::thread::spawn(move || workers.take_place())
             })
             .collect();
-        while crew.state().resting < 2 {
+        while workers.state().resting < 2 {
             std::thread::yield_now();
         }
-        assert!(!crew.is_busy());
-        assert!(!crew.leave_place());
-        assert!(!crew.leave_place(), "one that rests is called instead of a new one");
-        while crew.state().waiting < 1 {
+        assert!(!workers.is_busy());
+        assert!(!workers.leave_place());
+        assert!(!workers.leave_place(), "one that rests is called instead of a new one");
+        while workers.state().waiting < 1 {
             std::thread::yield_now();
         }
-        crew.end();
+        workers.end();
         let going_on: Vec<bool> =
             resting.into_iter().map(|thread| thread.join().expect("no panic")).collect();
         assert!(going_on.contains(&true), "{going_on:?}");
-        assert!(!crew.take_place());
+        assert!(!workers.take_place());
     }
 }

@@ -8,15 +8,15 @@ use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
 use crate::mirror::node::Node;
-use crate::mirror::protocol::{OUT_HEADER, ReplyExt};
 use crate::mirror::request::{Request, Subject};
 use crate::mirror::volume::{Volume, self_path};
+use crate::mirror::wire::{OUT_HEADER, ReplyExt};
 
 /// `XATTR_SIZE_MAX` and `XATTR_LIST_MAX`, in bytes.
 const LARGEST: usize = 1 << 16;
 
 /// The file that a request is about.
-struct Target {
+struct AttributeTarget {
     node: Arc<Node>,
     /// Its last part is not followed.
     path: PathBuf,
@@ -26,7 +26,7 @@ struct Target {
     is_link: bool,
 }
 
-impl Target {
+impl AttributeTarget {
     fn of(volume: &Volume, request: &Request<'_>) -> Result<Self, Errno> {
         let node = volume.table.node(request.header.node)?;
         if node.is_link()
@@ -74,7 +74,7 @@ fn is_served(name: &[u8]) -> bool {
 }
 
 /// Answers `FUSE_SETXATTR`.
-pub(in crate::mirror) fn set(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
+pub(in crate::mirror) fn setxattr(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
     let mut body = request.body;
     let (size, flags, _kills) = (body.u32()? as usize, body.u32()?, body.u32()?);
     body.u32()?;
@@ -83,7 +83,7 @@ pub(in crate::mirror) fn set(volume: &Volume, request: &Request<'_>) -> Result<(
     if !is_served(name) {
         return Err(Errno::OPNOTSUPP);
     }
-    let target = Target::of(volume, request)?;
+    let target = AttributeTarget::of(volume, request)?;
     let flags = XattrFlags::from_bits_retain(flags);
     // The file system below takes a set-group-id bit away where the caller is not in the group.
     target.change(volume, request, || match target.is_link {
@@ -93,7 +93,11 @@ pub(in crate::mirror) fn set(volume: &Volume, request: &Request<'_>) -> Result<(
 }
 
 /// Answers `FUSE_GETXATTR`.
-pub(in crate::mirror) fn get(volume: &Volume, request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), Errno> {
+pub(in crate::mirror) fn getxattr(
+    volume: &Volume,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
     let mut body = request.body;
     let size = body.u32()? as usize;
     body.u32()?;
@@ -101,7 +105,7 @@ pub(in crate::mirror) fn get(volume: &Volume, request: &Request<'_>, out: &mut V
     if !is_served(name) {
         return Err(Errno::OPNOTSUPP);
     }
-    let target = Target::of(volume, request)?;
+    let target = AttributeTarget::of(volume, request)?;
     fill(out, size, |buffer| {
         target.read(volume, request, || match target.is_link {
             true => rustix::fs::lgetxattr(&target.path, name, &mut *buffer),
@@ -111,13 +115,13 @@ pub(in crate::mirror) fn get(volume: &Volume, request: &Request<'_>, out: &mut V
 }
 
 /// Answers `FUSE_LISTXATTR`. Whether attributes that begin with `trusted.` are shown depends on the caller.
-pub(in crate::mirror) fn list(
+pub(in crate::mirror) fn listxattr(
     volume: &Volume,
     request: &Request<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
     let size = { request.body }.u32()? as usize;
-    let target = Target::of(volume, request)?;
+    let target = AttributeTarget::of(volume, request)?;
     let mut names = vec![0; LARGEST];
     let count = target.read(volume, request, || match target.is_link {
         true => rustix::fs::llistxattr(&target.path, &mut *names),
@@ -166,12 +170,12 @@ fn is_taken_away(volume: &Volume, request: &Request<'_>) -> bool {
 }
 
 /// Answers `FUSE_REMOVEXATTR`.
-pub(in crate::mirror) fn remove(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
+pub(in crate::mirror) fn removexattr(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
     let name = { request.body }.name()?;
     if !is_served(name) {
         return Err(Errno::OPNOTSUPP);
     }
-    let target = Target::of(volume, request)?;
+    let target = AttributeTarget::of(volume, request)?;
     let result = target.change(volume, request, || match target.is_link {
         true => rustix::fs::lremovexattr(&target.path, name),
         false => rustix::fs::removexattr(&target.path, name),

@@ -9,16 +9,16 @@ use rustix::io::Errno;
 
 use crate::mirror::observer::{Action, Caller};
 use crate::mirror::open_file::{OpenFolder, next_open};
-use crate::mirror::protocol::{OUT_HEADER, ReplyExt};
 use crate::mirror::request::{Request, Subject};
 use crate::mirror::volume::Volume;
+use crate::mirror::wire::{OUT_HEADER, ReplyExt};
 
 /// `struct fuse_dirent` without its name, and `struct fuse_entry_out`, in bytes.
 const ENTRY: usize = 24;
 const NODE: usize = 128;
 
 /// Answers `FUSE_OPENDIR`.
-pub(in crate::mirror) fn open(
+pub(in crate::mirror) fn opendir(
     volume: &Volume,
     request: &Request<'_>,
     out: &mut Vec<u8>,
@@ -42,7 +42,7 @@ pub(in crate::mirror) fn open(
 }
 
 /// Answers `FUSE_READDIR`.
-pub(in crate::mirror) fn read(
+pub(in crate::mirror) fn readdir(
     volume: &Volume,
     request: &Request<'_>,
     out: &mut Vec<u8>,
@@ -51,7 +51,7 @@ pub(in crate::mirror) fn read(
 }
 
 /// Answers `FUSE_READDIRPLUS`: the entries with their nodes.
-pub(in crate::mirror) fn read_plus(
+pub(in crate::mirror) fn readdirplus(
     volume: &Volume,
     request: &Request<'_>,
     out: &mut Vec<u8>,
@@ -107,7 +107,7 @@ fn write_node(volume: &Volume, out: &mut Vec<u8>, open: &OpenFolder, folder: &Ow
 }
 
 /// Answers `FUSE_RELEASEDIR`.
-pub(in crate::mirror) fn release(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
+pub(in crate::mirror) fn releasedir(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
     let number = { request.body }.u64()?;
     let open = volume.folders.find(number)?;
     let caller = Caller { thread: 0, ..open.opened_by };
@@ -117,14 +117,14 @@ pub(in crate::mirror) fn release(volume: &Volume, request: &Request<'_>) -> Resu
 }
 
 /// Answers `FUSE_FSYNCDIR`.
-pub(in crate::mirror) fn sync(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
+pub(in crate::mirror) fn fsyncdir(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
     let open = volume.folders.find({ request.body }.u64()?)?;
     let place = open.folder.lock().unwrap_or_else(PoisonError::into_inner);
     rustix::fs::fsync(&place.0)
 }
 
 /// Answers `FUSE_SYNCFS`.
-pub(in crate::mirror) fn sync_volume(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
+pub(in crate::mirror) fn syncfs(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
     let (_, handle) = volume.handle(request.header.node)?;
     let folder = volume.reopen(&handle, libc::O_RDONLY as u32)?;
     rustix::fs::syncfs(&folder)

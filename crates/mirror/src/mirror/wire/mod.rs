@@ -13,6 +13,9 @@ pub(super) use message::{Body, Header, OUT_HEADER, ReplyExt};
 pub(super) use notice::{write_forgotten_attributes, write_invalidation, write_stored};
 pub(super) use operation::Operation;
 
+/// The largest read or write, in bytes: 256 pages, as much as the kernel grants.
+pub(super) const LARGEST: u32 = 1 << 20;
+
 /// The root's node (`FUSE_ROOT_ID`).
 pub(super) const ROOT: u64 = 1;
 
