@@ -10,7 +10,26 @@ use std::path::{Path, PathBuf};
 const RANKS: &[(&str, &[&[&str]])] = &[
     ("crates/loader/src", &[&["elf", "script", "spec"], &["host"], &["loader"], &["generate", "check"]]),
     ("crates/mirror/src", &[&["mirror", "enter"], &["record"]]),
+    (
+        "crates/oci/src",
+        &[
+            &["format", "limit", "observer"],
+            &["choice", "error"],
+            &["artifact", "blob", "cache", "credential"],
+            &["layout", "remote"],
+            &["engine", "referrers"],
+            &["store"],
+            &["copy", "delete", "find", "push"],
+            &["attach", "discover"],
+        ],
+    ),
     ("src", &[&["app"], &["cli"]]),
+];
+
+/// Unit tests that may import what is above their module, each with its reason.
+const TESTS_FROM_ABOVE: &[(&str, &str)] = &[
+    ("crates/oci/src/layout/tests.rs", "a layout is tested with what is pushed, attached and copied"),
+    ("crates/oci/src/remote/tests/", "a registry's answers are tested with the operations that meet them"),
 ];
 
 /// Where options go in and a report comes out: only the command line parses arguments and prints.
@@ -67,7 +86,12 @@ const LONG_FILES: &[(&str, &str)] = &[];
 fn a_module_imports_only_lower_ranks() {
     let crates = RANKS.iter().map(|(directory, _)| *directory);
     let faults: Vec<String> = crates.flat_map(sources).flat_map(|source| import_faults(&source)).collect();
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    let is_excepted = |fault: &&String| TESTS_FROM_ABOVE.iter().any(|(path, _)| fault.starts_with(path));
+    let others: Vec<&str> = faults.iter().filter(|fault| !is_excepted(fault)).map(String::as_str).collect();
+    assert!(others.is_empty(), "{}", others.join("\n"));
+    for (path, _) in TESTS_FROM_ABOVE {
+        assert!(faults.iter().any(|fault| fault.starts_with(path)), "{path}: the exception is not needed");
+    }
 }
 
 #[test]

@@ -66,6 +66,12 @@ impl From<&compat_oci::Error> for Failure {
     }
 }
 
+impl From<&compat_oci::FormatError> for Failure {
+    fn from(error: &compat_oci::FormatError) -> Self {
+        Self::of_stranger(error, error.is_usage(), error.hint())
+    }
+}
+
 impl From<&compat_image::Error> for Failure {
     fn from(error: &compat_image::Error) -> Self {
         match error {

@@ -3,7 +3,7 @@
 use super::registry_options::{CacheOptions, RegistryOptions};
 use super::{Context, Failure};
 use crate::app::{Session, target};
-use compat_oci::{Error, FindOptions, Location, Platform};
+use compat_oci::{FindOptions, FormatError, Location, Platform};
 
 /// What may be asked about.
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
@@ -76,7 +76,7 @@ impl SourceOptions {
 /// # Errors
 ///
 /// Where it is none.
-pub fn parse_platform(text: &str) -> Result<Platform, Error> {
+pub fn parse_platform(text: &str) -> Result<Platform, FormatError> {
     Platform::parse(text)
 }
 

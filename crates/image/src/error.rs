@@ -103,6 +103,12 @@ impl Fault {
     }
 }
 
+impl From<compat_oci::FormatError> for Error {
+    fn from(fault: compat_oci::FormatError) -> Self {
+        Self::Registry(fault.into())
+    }
+}
+
 impl Error {
     /// An [`Error::Io`] for a path.
     pub(super) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {

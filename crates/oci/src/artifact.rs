@@ -14,14 +14,14 @@ use std::io::Read as _;
 use base64::Engine as _;
 use bytes::Bytes;
 
-use super::error::{Error, Result};
-use super::limit;
-use super::manifest::{
+use crate::error::{Error, Result};
+use crate::format::manifest::{
     Annotations, CREATED, Descriptor, EMPTY_BYTES, IMAGE_CONFIGS, IMAGE_MANIFEST, ImageManifest, Manifest,
     Resolved, TITLE,
 };
-use super::text::shown;
-use crate::media_type;
+use crate::format::media_type;
+use crate::format::text::shown;
+use crate::limit;
 
 /// What goes into an artifact besides the specification.
 #[derive(Clone, Debug, Default)]
@@ -112,7 +112,7 @@ fn layer(specification: &[u8]) -> Result<(Descriptor, Bytes)> {
 ///
 /// # Errors
 ///
-/// [`Error::Malformed`] where it does not decompress, [`Error::TooLarge`] where it would be too large.
+/// [`FormatError::Malformed`](crate::FormatError::Malformed) where it does not decompress, [`Error::TooLarge`] where it would be too large.
 pub fn document(layer: &Descriptor, content: Bytes) -> Result<Bytes> {
     if layer.media_type != media_type::SPEC_COMPRESSED {
         return Ok(content);
@@ -153,7 +153,7 @@ pub enum Kind {
     /// A container image.
     Image,
     /// An index of manifests.
-    Index(Box<super::manifest::Index>),
+    Index(Box<crate::format::manifest::Index>),
     /// An artifact of another type.
     Other(String),
 }
@@ -177,7 +177,7 @@ pub struct Artifact {
 ///
 /// # Errors
 ///
-/// [`Error::Malformed`], also for an artifact of our type without a specification.
+/// [`FormatError::Malformed`](crate::FormatError::Malformed), also for an artifact of our type without a specification.
 pub fn recognise(resolved: &Resolved) -> Result<Kind> {
     let image = match resolved.parse()? {
         Manifest::Index(index) => return Ok(Kind::Index(index)),
@@ -309,6 +309,9 @@ mod tests {
         let layer = Descriptor::of(media_type::SPEC_COMPRESSED, &bomb);
         assert!(matches!(document(&layer, bomb.into()), Err(Error::TooLarge { .. })));
         let layer = Descriptor::of(media_type::SPEC_COMPRESSED, b"not zstd");
-        assert!(matches!(document(&layer, Bytes::from_static(b"not zstd")), Err(Error::Malformed { .. })));
+        assert!(matches!(
+            document(&layer, Bytes::from_static(b"not zstd")),
+            Err(Error::Format(crate::FormatError::Malformed { .. }))
+        ));
     }
 }

@@ -3,17 +3,17 @@
 
 use jiff::Timestamp;
 
-use super::artifact::{Artifact, Kind, PackOptions, Packed, pack, recognise};
-use super::choice;
-use super::delete::delete;
-use super::digest::Digest;
-use super::error::{Error, Result};
-use super::location::Selector;
-use super::manifest::{Annotations, CREATED, Descriptor};
-use super::push::{Attached, attach};
-use super::referrers::{self, ListedBy};
-use super::store::Store;
-use crate::media_type;
+use crate::artifact::{Artifact, Kind, PackOptions, Packed, pack, recognise};
+use crate::choice;
+use crate::delete::delete;
+use crate::error::{Error, Result};
+use crate::format::digest::Digest;
+use crate::format::location::Selector;
+use crate::format::manifest::{Annotations, CREATED, Descriptor};
+use crate::format::media_type;
+use crate::push::{Attached, attach};
+use crate::referrers::{self, ListedBy};
+use crate::store::Store;
 
 /// What is to be attached.
 #[derive(Clone, Debug)]

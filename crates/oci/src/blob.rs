@@ -1,14 +1,16 @@
 //! Blobs on the move: streams that verify digest and size on the way, and where they come from.
 
+use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
 
-use super::digest::Hasher;
-use super::error::{Error, Result};
-use super::manifest::Descriptor;
-use super::store::Store;
+use crate::error::{Error, Result};
+use crate::format::FormatError;
+use crate::format::digest::Hasher;
+use crate::format::manifest::Descriptor;
 
 /// A stream of a blob's bytes.
 pub type BlobReader = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
@@ -24,6 +26,15 @@ pub enum Arrival {
     Mounted,
 }
 
+/// A blob that is being opened.
+pub type Opening<'a> = Pin<Box<dyn Future<Output = Result<BlobReader>> + Send + 'a>>;
+
+/// What has blobs to be read: a repository or a layout.
+pub trait OpenBlob: fmt::Debug + Send + Sync {
+    /// Opens a blob as a stream that verifies what passes.
+    fn open<'a>(&'a self, descriptor: &'a Descriptor) -> Opening<'a>;
+}
+
 /// Where the bytes of a blob to be pushed come from. It may be asked several times: a push that was
 /// interrupted starts again.
 #[derive(Clone, Debug)]
@@ -31,10 +42,15 @@ pub enum BlobSource {
     /// From memory.
     Bytes(Bytes),
     /// From another store, without holding them.
-    Stored(Store),
+    Stored(Arc<dyn OpenBlob>),
 }
 
 impl BlobSource {
+    /// The blob as another store has it.
+    pub fn stored(store: impl OpenBlob + 'static) -> Self {
+        Self::Stored(Arc::new(store))
+    }
+
     /// Opens the blob for reading. What is read is verified.
     ///
     /// # Errors
@@ -47,7 +63,7 @@ impl BlobSource {
                 let bytes = bytes.clone();
                 Ok(Box::pin(stream::once(async move { Ok(bytes) })))
             }
-            Self::Stored(store) => Box::pin(store.open_blob(descriptor)).await,
+            Self::Stored(store) => store.open(descriptor).await,
         }
     }
 }
@@ -102,17 +118,18 @@ impl Verifier {
         }
         let actual = hasher.finish();
         if actual != self.descriptor.digest {
-            return Some(Err(Error::DigestMismatch { expected: self.descriptor.digest.clone(), actual }));
+            return Some(Err(FormatError::DigestMismatch {
+                expected: self.descriptor.digest.clone(),
+                actual,
+            }
+            .into()));
         }
         self.held.take().map(Ok)
     }
 
     fn size_mismatch(&self) -> Error {
-        Error::SizeMismatch {
-            digest: self.descriptor.digest.clone(),
-            expected: self.descriptor.size,
-            actual: self.received,
-        }
+        let (digest, expected) = (self.descriptor.digest.clone(), self.descriptor.size);
+        FormatError::SizeMismatch { digest, expected, actual: self.received }.into()
     }
 }
 

@@ -22,11 +22,11 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::digest::Digest;
-use super::error::{Error, Result};
-use super::limit;
-use super::manifest::{Descriptor, Resolved, media_type_of};
-use super::observer::Observer;
+use crate::error::{Error, Result};
+use crate::format::digest::Digest;
+use crate::format::manifest::{Descriptor, Resolved, media_type_of};
+use crate::limit;
+use crate::observer::Observer;
 
 const BLOBS: &str = "blobs";
 const NAMES: &str = "names";
@@ -366,8 +366,8 @@ fn parse<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::observer::Silent;
     use super::*;
+    use crate::observer::Silent;
 
     fn cache(root: &Path) -> Cache {
         Cache::new(Some(root.to_owned()), Arc::new(Silent))

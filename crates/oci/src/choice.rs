@@ -14,10 +14,9 @@ use std::cmp::Ordering;
 
 use jiff::{Timestamp, ToSpan as _};
 
-use super::digest::Digest;
-use super::manifest::{CREATED, Descriptor};
-use super::text::shown;
-use crate::media_type;
+use crate::format::manifest::{CREATED, Descriptor};
+use crate::format::media_type;
+use crate::format::text::shown;
 
 /// How many manifests are asked for their dates, if the list has none.
 pub const ASKED: usize = 32;
@@ -100,7 +99,7 @@ pub fn doubts(candidates: &[Descriptor], now: Timestamp) -> Vec<String> {
     let tomorrow = now.checked_add(24.hours()).unwrap_or(now);
     let doubt = |entry: &Descriptor| {
         let text = entry.annotations.get(CREATED)?;
-        let name = short(&entry.digest);
+        let name = entry.digest.short();
         match created(entry) {
             None => Some(format!(
                 "the date of {name} cannot be read ({}): it counts as the oldest",
@@ -111,11 +110,6 @@ pub fn doubts(candidates: &[Descriptor], now: Timestamp) -> Vec<String> {
         }
     };
     candidates.iter().filter_map(doubt).take(3).collect()
-}
-
-/// A digest for people: enough of it to tell it from others.
-pub fn short(digest: &Digest) -> String {
-    format!("{}:{}", digest.algorithm(), &digest.hex()[..12])
 }
 
 #[cfg(test)]

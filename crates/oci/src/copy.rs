@@ -7,15 +7,15 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::blob::{Arrival, BlobSource};
-use super::digest::Digest;
-use super::error::{Error, Result};
-use super::limit;
-use super::location::Selector;
-use super::manifest::{Descriptor, Manifest, Resolved};
-use super::observer::Observer;
-use super::referrers;
-use super::store::{Name, Store};
+use crate::blob::{Arrival, BlobSource};
+use crate::error::{Error, Result};
+use crate::format::digest::Digest;
+use crate::format::location::{ManifestName, Selector};
+use crate::format::manifest::{Descriptor, Manifest, Resolved};
+use crate::limit;
+use crate::observer::Observer;
+use crate::referrers;
+use crate::store::Store;
 
 /// What a copy did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub async fn copy(
     let mut copier = Copier { source, target, recursive, observer, tag: None, seen, blobs, copied };
     copier.copied.digest = Some(root.descriptor.digest.clone());
     copier.tag = tag.map(str::to_owned);
-    copier.tree(root, tag.map_or(Name::Digest, Name::Tag)).await?;
+    copier.tree(root, tag.map_or(ManifestName::Digest, ManifestName::Tag)).await?;
     Ok(copier.copied)
 }
 
@@ -83,9 +83,9 @@ enum Step {
 }
 
 impl Copier<'_> {
-    async fn tree(&mut self, root: Resolved, name: Name<'_>) -> Result<()> {
+    async fn tree(&mut self, root: Resolved, name: ManifestName<'_>) -> Result<()> {
         let tag = match name {
-            Name::Tag(tag) => Some(tag.to_owned()),
+            ManifestName::Tag(tag) => Some(tag.to_owned()),
             _ => None,
         };
         self.seen.insert(root.descriptor.digest.clone());
@@ -184,7 +184,7 @@ impl Copier<'_> {
             ));
         }
         self.observer.expect(blob.size);
-        match self.target.push_blob(blob, &BlobSource::Stored(self.source.clone())).await? {
+        match self.target.push_blob(blob, &BlobSource::stored(self.source.clone())).await? {
             Arrival::Present => {}
             Arrival::Mounted => self.copied.mounted += 1,
             Arrival::Sent => {
@@ -196,7 +196,7 @@ impl Copier<'_> {
     }
 
     /// Puts a manifest; where the target does not see what it leads to, that is sent again first.
-    async fn put(&self, name: Name<'_>, resolved: &Resolved) -> Result<bool> {
+    async fn put(&self, name: ManifestName<'_>, resolved: &Resolved) -> Result<bool> {
         match self.target.put_manifest(name, &resolved.descriptor, &resolved.bytes).await {
             Err(error) if error.is_blob_unknown() => {
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(200..=600))).await;
@@ -248,7 +248,7 @@ impl Copier<'_> {
                 Manifest::Image(image) => {
                     let blobs = image.config.iter().chain(&image.layers).filter(|blob| !blob.is_foreign());
                     for blob in blobs {
-                        self.target.push_blob(blob, &BlobSource::Stored(self.source.clone())).await?;
+                        self.target.push_blob(blob, &BlobSource::stored(self.source.clone())).await?;
                     }
                 }
                 Manifest::Index(index) => open.extend(index.manifests.into_iter().map(|entry| entry.digest)),
@@ -257,7 +257,7 @@ impl Copier<'_> {
         }
         for digest in order.into_iter().rev().filter(|digest| digest != root_digest) {
             let child = self.source.manifest(&Selector::Digest(digest)).await?;
-            self.target.put_manifest(Name::Child, &child.descriptor, &child.bytes).await?;
+            self.target.put_manifest(ManifestName::Child, &child.descriptor, &child.bytes).await?;
         }
         Ok(())
     }
@@ -271,9 +271,9 @@ impl Copier<'_> {
         let manifest = resolved.parse()?;
         let present = self.target.manifest_digest(&selector).await?.as_ref() == Some(&descriptor.digest);
         let name = match tag {
-            Some(tag) => Name::Tag(tag),
-            None if child => Name::Child,
-            None => Name::Digest,
+            Some(tag) => ManifestName::Tag(tag),
+            None if child => ManifestName::Child,
+            None => ManifestName::Digest,
         };
         let mut announced = false;
         let layout = matches!(self.target, Store::Layout(_));

@@ -1,10 +1,10 @@
 //! Deleting a manifest, and its trace in the list of its subject's referrers.
 
-use super::digest::Digest;
-use super::error::{Error, Result};
-use super::location::Selector;
-use super::referrers;
-use super::store::Store;
+use crate::error::{Error, Result};
+use crate::format::digest::Digest;
+use crate::format::location::Selector;
+use crate::referrers;
+use crate::store::Store;
 
 /// What a deletion did.
 #[derive(Clone, Debug, PartialEq, Eq)]

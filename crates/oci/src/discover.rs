@@ -2,15 +2,15 @@
 
 use std::collections::HashSet;
 
-use super::choice::{self, Choice};
-use super::digest::Digest;
-use super::error::{Error, Result};
-use super::find::no_platform;
-use super::limit;
-use super::location::{Location, Selector};
-use super::manifest::{Descriptor, Manifest};
-use super::platform::Platform;
-use super::store::Store;
+use crate::choice::{self, Choice};
+use crate::error::{Error, Result};
+use crate::find::no_platform;
+use crate::format::digest::Digest;
+use crate::format::location::{Location, Selector};
+use crate::format::manifest::{Descriptor, Manifest};
+use crate::format::platform::Platform;
+use crate::limit;
+use crate::store::Store;
 
 /// One manifest with what belongs to it.
 #[derive(Clone, Debug)]

@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::choice;
-use super::digest::Digest;
-use super::text::shown;
+use crate::format::FormatError;
+use crate::format::digest::Digest;
 
 /// The result of a registry operation.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -14,24 +13,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// What was typed is no reference.
-    #[error("invalid reference {reference:?}: {reason}")]
-    InvalidReference {
-        /// What was typed.
-        reference: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// What was typed names something else than a registry or an image layout.
-    #[error("{text} is {what}")]
-    OtherTransport {
-        /// What was typed.
-        text: String,
-        /// What it names.
-        what: &'static str,
-        /// How what is meant can be had.
-        way: String,
-    },
+    /// A text or content is not what the formats of OCI say.
+    #[error(transparent)]
+    Format(#[from] FormatError),
     /// A container engine of this machine did not give an image.
     #[error("{message}")]
     Engine {
@@ -39,12 +23,6 @@ pub enum Error {
         message: String,
         /// The way out.
         hint: String,
-    },
-    /// What was typed is no platform.
-    #[error("invalid platform {platform:?}: it is OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT")]
-    InvalidPlatform {
-        /// What was typed.
-        platform: String,
     },
     /// An option cannot be used as it was given.
     #[error("{option}: {reason}")]
@@ -193,32 +171,6 @@ pub enum Error {
         /// What is wrong with it.
         fault: Box<Error>,
     },
-    /// Content that is not what its digest says.
-    #[error("content of {expected} was expected, but {actual} was received")]
-    DigestMismatch {
-        /// What was asked for.
-        expected: Digest,
-        /// What came.
-        actual: Digest,
-    },
-    /// Content of another size than its descriptor says.
-    #[error("{digest} should have {expected} bytes, but {actual} were received")]
-    SizeMismatch {
-        /// What was asked for.
-        digest: Digest,
-        /// What the descriptor says.
-        expected: u64,
-        /// What came.
-        actual: u64,
-    },
-    /// Something that cannot be understood.
-    #[error("{what} is malformed: {reason}")]
-    Malformed {
-        /// What it is.
-        what: String,
-        /// What is wrong with it.
-        reason: String,
-    },
     /// A file with certificates, keys or credentials cannot be used.
     #[error("{path}: {reason}", path = path.display())]
     Settings {
@@ -264,7 +216,7 @@ pub enum Error {
         reason: String,
     },
     /// A place that knows a manifest by another digest than the one that is attached to.
-    #[error("{target} has {} after the copy, not the digest {}: what is attached to it would be lost", actual.as_ref().map_or_else(|| "no manifest".to_owned(), choice::short), choice::short(wanted))]
+    #[error("{target} has {} after the copy, not the digest {}: what is attached to it would be lost", actual.as_ref().map_or_else(|| "no manifest".to_owned(), Digest::short), Digest::short(wanted))]
     OtherDigest {
         /// The reference in the target.
         target: String,
@@ -298,9 +250,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// A [`Error::Malformed`].
+    /// A [`FormatError::Malformed`].
     pub fn malformed(what: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Malformed { what: shown(&what.into(), 1000), reason: shown(&reason.into(), 500) }
+        Self::Format(FormatError::malformed(what, reason))
     }
 
     /// An [`Error::Io`] for a path.
@@ -312,7 +264,7 @@ impl Error {
     /// The same, with the place that has the content, where content is what is wrong.
     pub(super) fn of_content_in(self, place: &str) -> Self {
         match self {
-            Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => {
+            Self::Format(FormatError::DigestMismatch { .. } | FormatError::SizeMismatch { .. }) => {
                 Self::Content { place: place.to_owned(), fault: Box::new(self) }
             }
             other => other,
@@ -321,14 +273,10 @@ impl Error {
 
     /// Whether the user typed something that can never work.
     pub fn is_usage(&self) -> bool {
-        matches!(
-            self,
-            Self::InvalidReference { .. }
-                | Self::OtherTransport { .. }
-                | Self::InvalidPlatform { .. }
-                | Self::InvalidOption { .. }
-                | Self::TagTaken { .. }
-        )
+        match self {
+            Self::Format(fault) => fault.is_usage(),
+            other => matches!(other, Self::InvalidOption { .. } | Self::TagTaken { .. }),
+        }
     }
 
     /// Whether nothing was there, as opposed to something having gone wrong.
@@ -410,13 +358,8 @@ impl Error {
                 "`compat push` and `compat copy` make one if the directory is missing or empty"
             }
             Self::OtherArtifact { .. } => "see what it is with `compat inspect`",
-            Self::OtherTransport { way: hint, .. } | Self::Engine { hint, .. } => return Some(hint.clone()),
-            Self::InvalidReference { reference, .. } if reference.starts_with("oci:") => {
-                "a layout is oci:DIR, oci:DIR:TAG or oci:DIR@sha256:…"
-            }
-            Self::InvalidReference { .. } => {
-                "a reference is HOST/NAME:TAG, HOST/NAME@sha256:… or oci:DIR:TAG"
-            }
+            Self::Format(fault) => return fault.hint(),
+            Self::Engine { hint, .. } => return Some(hint.clone()),
             _ => return None,
         };
         Some(hint.into())

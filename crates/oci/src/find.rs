@@ -12,19 +12,20 @@
 
 use bytes::Bytes;
 
-use super::artifact::{self, Artifact, Kind};
-use super::cache::Cache;
-use super::choice::{self, Reason};
-use super::digest::Digest;
-use super::error::{Error, Result};
-use super::limit;
-use super::location::{Location, Selector};
-use super::manifest::{Descriptor, Index, Resolved};
-use super::platform::Platform;
-use super::referrers;
-use super::store::Store;
-use super::text::listed;
-use crate::media_type;
+use crate::artifact::{self, Artifact, Kind};
+use crate::cache::Cache;
+use crate::choice::{self, Reason};
+use crate::error::{Error, Result};
+use crate::format::FormatError;
+use crate::format::digest::Digest;
+use crate::format::location::{Location, Selector};
+use crate::format::manifest::{Descriptor, Index, Resolved};
+use crate::format::media_type;
+use crate::format::platform::Platform;
+use crate::format::text::listed;
+use crate::limit;
+use crate::referrers;
+use crate::store::Store;
 
 /// Where the document was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -221,7 +222,7 @@ impl Finder<'_> {
         // What is no manifest must not be found again offline.
         if let Err(error) = resolved.parse() {
             let reason = match error {
-                Error::Malformed { reason, .. } => reason,
+                FormatError::Malformed { reason, .. } => reason,
                 other => other.to_string(),
             };
             return Err(Error::malformed(

@@ -3,14 +3,15 @@
 
 use std::time::Duration;
 
-use super::artifact::{self, Kind, Packed};
-use super::blob::BlobSource;
-use super::error::{Error, Result};
-use super::location::Selector;
-use super::manifest::Descriptor;
-use super::referrers::{self, ListedBy};
-use super::store::{Name, Store};
-use super::text::shown;
+use crate::artifact::{self, Kind, Packed};
+use crate::blob::BlobSource;
+use crate::error::{Error, Result};
+use crate::format::FormatError;
+use crate::format::location::{ManifestName, Selector};
+use crate::format::manifest::Descriptor;
+use crate::format::text::shown;
+use crate::referrers::{self, ListedBy};
+use crate::store::Store;
 
 /// How often a manifest is sent again whose blobs the registry does not see.
 const ATTEMPTS: u32 = 5;
@@ -52,7 +53,7 @@ pub async fn push(store: &Store, tag: Option<&str>, packed: &Packed, replace: bo
         Some(_) if tag.is_some() && !replace => expect_artifact(store, &selector).await?,
         _ => {}
     }
-    send(store, tag.map_or(Name::Digest, Name::Tag), packed).await?;
+    send(store, tag.map_or(ManifestName::Digest, ManifestName::Tag), packed).await?;
     Ok(Pushed { descriptor, sent: true })
 }
 
@@ -64,7 +65,7 @@ async fn expect_artifact(store: &Store, tag: &Selector) -> Result<()> {
         Ok(Kind::Index(_)) => "an index of images".to_owned(),
         Ok(Kind::Other(kind)) if kind.is_empty() => "an artifact without a type".to_owned(),
         Ok(Kind::Other(kind)) => format!("an artifact of type {}", shown(&kind, 200)),
-        Err(Error::Malformed { .. }) => "something else".to_owned(),
+        Err(Error::Format(FormatError::Malformed { .. })) => "something else".to_owned(),
         Err(error) => return Err(error),
     };
     Err(Error::TagTaken { reference: store.display(tag), kind })
@@ -83,7 +84,7 @@ pub async fn attach(store: &Store, subject: &Descriptor, packed: &Packed) -> Res
     {
         return Ok(Attached { descriptor, sent: false, listed_by });
     }
-    let announced = send(store, Name::Digest, packed).await?;
+    let announced = send(store, ManifestName::Digest, packed).await?;
     let listed_by = match store {
         Store::Remote(repository) => {
             let pushed = referrers::Pushed { subject, entry: &descriptor, bytes: &packed.bytes, announced };
@@ -105,7 +106,7 @@ async fn listed(store: &Store, subject: &Descriptor, entry: &Descriptor) -> Resu
 }
 
 /// Sends the blobs and the manifest; says what [`Store::put_manifest`] says.
-async fn send(store: &Store, name: Name<'_>, packed: &Packed) -> Result<bool> {
+async fn send(store: &Store, name: ManifestName<'_>, packed: &Packed) -> Result<bool> {
     let mut attempt = 0;
     loop {
         push_blobs(store, packed).await?;

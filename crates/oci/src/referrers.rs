@@ -20,12 +20,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::digest::Digest;
-use super::error::{Error, Result};
-use super::location::Selector;
-use super::manifest::{Descriptor, IMAGE_INDEX, Index};
-use super::remote::{Fallback, Repository};
-use crate::media_type;
+use crate::error::{Error, Result};
+use crate::format::digest::Digest;
+use crate::format::location::Selector;
+use crate::format::manifest::{Descriptor, IMAGE_INDEX, Index};
+use crate::format::media_type;
+use crate::remote::{Fallback, Repository};
 
 /// How long a writer tries.
 const DEADLINE: Duration = Duration::from_secs(120);

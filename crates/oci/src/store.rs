@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 
-use super::blob::{Arrival, BlobReader, BlobSource};
-use super::digest::Digest;
-use super::error::Result;
-use super::layout::Layout;
-use super::location::{Place, Selector};
-use super::manifest::{Descriptor, Resolved};
-use super::remote::{Access, Client, Repository};
+use crate::blob::{Arrival, BlobReader, BlobSource, OpenBlob, Opening};
+use crate::error::{Error, Result};
+use crate::format::digest::Digest;
+use crate::format::location::{ManifestName, Place, Selector};
+use crate::format::manifest::{Descriptor, Resolved};
+use crate::layout::Layout;
+use crate::remote::{Access, Client, Repository};
 
 /// A repository or a layout.
 #[derive(Clone, Debug)]
@@ -18,17 +18,6 @@ pub enum Store {
     Remote(Repository),
     /// An image layout.
     Layout(Layout),
-}
-
-/// Under what a manifest is put.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Name<'a> {
-    /// Under a tag.
-    Tag(&'a str),
-    /// Under its digest, to be found by it (a layout lists it).
-    Digest,
-    /// Under its digest, because another manifest names it (a layout does not list it).
-    Child,
 }
 
 impl Store {
@@ -57,7 +46,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`super::Error::NotFound`], or what went wrong.
+    /// [`crate::Error::NotFound`], or what went wrong.
     pub async fn manifest(&self, selector: &Selector) -> Result<Resolved> {
         let resolved = match self {
             Self::Remote(repository) => repository.manifest(selector).await,
@@ -82,9 +71,10 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`super::Error::TooLarge`] beyond `limit`, or what went wrong.
+    /// [`crate::Error::TooLarge`] beyond `limit`, or what went wrong.
     pub async fn blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Bytes> {
-        let embedded = descriptor.embedded().map_err(|error| error.of_content_in(&self.place()))?;
+        let embedded =
+            descriptor.embedded().map_err(|fault| Error::from(fault).of_content_in(&self.place()))?;
         if let Some(bytes) = embedded {
             return Ok(bytes);
         }
@@ -129,12 +119,17 @@ impl Store {
     /// # Errors
     ///
     /// Where the store does not take it.
-    pub async fn put_manifest(&self, name: Name<'_>, descriptor: &Descriptor, bytes: &Bytes) -> Result<bool> {
+    pub async fn put_manifest(
+        &self,
+        name: ManifestName<'_>,
+        descriptor: &Descriptor,
+        bytes: &Bytes,
+    ) -> Result<bool> {
         match (self, name) {
-            (Self::Remote(repository), Name::Tag(tag)) => {
+            (Self::Remote(repository), ManifestName::Tag(tag)) => {
                 Ok(repository.put_manifest(Some(tag), descriptor, bytes).await?.keeps_referrers)
             }
-            (Self::Remote(repository), Name::Digest | Name::Child) => {
+            (Self::Remote(repository), ManifestName::Digest | ManifestName::Child) => {
                 Ok(repository.put_manifest(None, descriptor, bytes).await?.keeps_referrers)
             }
             (Self::Layout(layout), name) => layout.put_manifest(name, descriptor, bytes).await.map(|()| true),
@@ -148,7 +143,7 @@ impl Store {
     /// Where they cannot be listed: a refusal is not an empty list.
     pub async fn referrers(&self, subject: &Digest, artifact_type: Option<&str>) -> Result<Vec<Descriptor>> {
         let mut found = match self {
-            Self::Remote(repository) => super::referrers::list(repository, subject, artifact_type).await?,
+            Self::Remote(repository) => crate::referrers::list(repository, subject, artifact_type).await?,
             Self::Layout(layout) => layout.referrers(subject)?,
         };
         if let Some(artifact_type) = artifact_type {
@@ -187,5 +182,11 @@ impl Store {
             }),
             Self::Layout(layout) => layout.display(selector),
         }
+    }
+}
+
+impl OpenBlob for Store {
+    fn open<'a>(&'a self, descriptor: &'a Descriptor) -> Opening<'a> {
+        Box::pin(self.open_blob(descriptor))
     }
 }

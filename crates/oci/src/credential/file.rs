@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use serde::Deserialize;
 
-use super::super::error::{Error, Result};
-use super::super::limit;
 use super::{Credential, Found, helper};
+use crate::error::{Error, Result};
+use crate::limit;
 
 /// One file's content.
 #[derive(Debug, Clone)]

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::super::error::{Error, Result};
 use super::Credential;
+use crate::error::{Error, Result};
 
 /// How long a helper may take.
 const DEADLINE: Duration = Duration::from_secs(30);

@@ -15,7 +15,7 @@ mod helper;
 use std::fmt;
 use std::path::PathBuf;
 
-use super::error::Result;
+use crate::error::Result;
 pub use file::AuthFile;
 
 /// What proves who one is.

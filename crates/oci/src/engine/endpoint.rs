@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::EngineKind;
-use crate::Digest;
 use crate::error::{Error, Result};
+use crate::format::digest::Digest;
 use crate::limit;
 use crate::remote::TlsOptions;
 

@@ -13,11 +13,12 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use serde::Deserialize;
 
-use super::blob::BlobReader;
-use super::error::{Error, Result};
-use super::limit;
-use super::remote::{add_to, add_to_plain, causes, host_tls};
-use super::text::shown;
+use crate::blob::BlobReader;
+use crate::error::{Error, Result};
+use crate::format::FormatError;
+use crate::format::text::shown;
+use crate::limit;
+use crate::remote::{add_to, add_to_plain, causes, host_tls};
 use endpoint::{Address, Endpoint};
 
 /// How long connecting may take.
@@ -98,7 +99,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`Error::Engine`] if there is none, or this user may not talk to it; [`Error::InvalidReference`] for a name that
+    /// [`Error::Engine`] if there is none, or this user may not talk to it; [`FormatError::InvalidReference`] for a name that
     /// no image has.
     pub fn open(kind: EngineKind, name: &str) -> Result<Self> {
         check_name(kind, name)?;
@@ -218,5 +219,5 @@ fn check_name(kind: EngineKind, name: &str) -> Result<()> {
         () => return Ok(()),
     };
     let reference = format!("{}{}", kind.prefix(), shown(name, 200));
-    Err(Error::InvalidReference { reference, reason: reason.to_owned() })
+    Err(FormatError::InvalidReference { reference, reason: reason.to_owned() }.into())
 }

@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 use std::fs;
 
-use super::super::digest::Digest;
-use super::super::error::{Error, Result};
-use super::super::limit;
-use super::super::location::Selector;
-use super::super::manifest::{Descriptor, Index, Manifest};
 use super::{Layout, file, named};
+use crate::error::{Error, Result};
+use crate::format::digest::Digest;
+use crate::format::location::Selector;
+use crate::format::manifest::{Descriptor, Index, Manifest};
+use crate::limit;
 
 /// What a deletion removed.
 #[derive(Clone, Debug, PartialEq, Eq)]

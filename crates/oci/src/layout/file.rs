@@ -10,8 +10,8 @@ use bytes::Bytes;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
-use super::super::blob::BlobReader;
-use super::super::error::{Error, Result};
+use crate::blob::BlobReader;
+use crate::error::{Error, Result};
 use compat_sys::Temporary;
 
 /// How long the lock of a layout is waited for.

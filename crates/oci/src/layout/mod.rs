@@ -21,13 +21,14 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::blob::{self, BlobReader};
-use super::digest::{self, Digest};
-use super::error::{Error, Result};
-use super::limit;
-use super::location::Selector;
-use super::manifest::{Descriptor, IMAGE_INDEX, Index, Manifest, REF_NAME, Resolved, media_type_of};
-use super::text::listed;
+use crate::blob::{self, BlobReader};
+use crate::error::{Error, Result};
+use crate::format::FormatError;
+use crate::format::digest::{self, Digest};
+use crate::format::location::Selector;
+use crate::format::manifest::{Descriptor, IMAGE_INDEX, Index, Manifest, REF_NAME, Resolved, media_type_of};
+use crate::format::text::listed;
+use crate::limit;
 
 pub use delete::Deleted;
 
@@ -132,10 +133,11 @@ impl Layout {
             (0, _) => {
                 Err(Error::NotFound { what: format!("a manifest in {}", self.display(&Selector::Only)) })
             }
-            (count, _) => Err(Error::InvalidReference {
+            (count, _) => Err(FormatError::InvalidReference {
                 reference: self.display(&Selector::Only),
                 reason: format!("it has {count} manifests, name one of the tags {}", listed(&self.tags()?)),
-            }),
+            }
+            .into()),
         }
     }
 

@@ -2,10 +2,12 @@
 
 use std::fs;
 
-use super::super::blob::BlobSource;
-use super::super::store::{Name, Store};
-use super::super::{PackOptions, attach, pack, push};
 use super::*;
+use crate::blob::BlobSource;
+use crate::format::FormatError;
+use crate::format::location::ManifestName;
+use crate::store::Store;
+use crate::{PackOptions, attach, pack, push};
 
 fn run<T>(task: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(task)
@@ -17,7 +19,7 @@ fn layout() -> (tempfile::TempDir, Layout) {
     (folder, layout)
 }
 
-fn packed(text: &str) -> super::super::Packed {
+fn packed(text: &str) -> crate::Packed {
     pack(format!("{{\"version\":\"{text}\"}}").as_bytes(), PackOptions::default()).unwrap()
 }
 
@@ -53,7 +55,7 @@ fn a_referrer_is_listed_and_does_not_hide_the_only_image() {
     assert_eq!(attach_to(&layout, &image, "1").digest, referrer.digest);
     let found = layout.referrers(&image.digest).unwrap();
     assert_eq!(found.len(), 1);
-    assert_eq!(found[0].artifact_type.as_deref(), Some(crate::media_type::ARTIFACT_TYPE));
+    assert_eq!(found[0].artifact_type.as_deref(), Some(crate::format::media_type::ARTIFACT_TYPE));
     assert_eq!(layout.manifest(&Selector::Only).unwrap().descriptor.digest, image.digest);
 }
 
@@ -117,7 +119,7 @@ fn deleting_a_referrer_takes_it_out_of_the_index_under_the_fallback_tag() {
     let fallback = Index { manifests: vec![first.clone(), second.clone()], ..Index::default() };
     let bytes = Bytes::from(serde_json::to_vec(&fallback).unwrap());
     let entry = Descriptor::of("application/vnd.oci.image.index.v1+json", &bytes);
-    run(layout.put_manifest(Name::Tag(&tag), &entry, &bytes)).unwrap();
+    run(layout.put_manifest(ManifestName::Tag(&tag), &entry, &bytes)).unwrap();
     let fallback = || layout.manifest(&Selector::Tag(tag.clone())).map(|resolved| resolved.parse().unwrap());
 
     run(layout.delete(&Selector::Digest(first.digest.clone()))).unwrap();
@@ -167,7 +169,10 @@ fn a_blob_that_is_not_what_it_says_is_neither_written_nor_read() {
     assert!(!layout.has_blob(&lie));
     let image = layout.manifest(&Selector::Only).unwrap();
     fs::write(layout.blob_path(&image.descriptor.digest), vec![b' '; image.bytes.len()]).unwrap();
-    assert!(matches!(layout.manifest(&Selector::Only), Err(Error::DigestMismatch { .. })));
+    assert!(matches!(
+        layout.manifest(&Selector::Only),
+        Err(Error::Format(FormatError::DigestMismatch { .. }))
+    ));
 }
 
 #[test]
@@ -194,7 +199,8 @@ fn a_folder_with_something_else_is_not_made_a_layout() {
     fs::write(folder.path().join("thesis.txt"), "").unwrap();
     let descriptor = Descriptor::of("application/vnd.oci.image.manifest.v1+json", b"{}");
     let put = Layout::new(folder.path());
-    let error = run(put.put_manifest(Name::Tag("x"), &descriptor, &Bytes::from_static(b"{}"))).unwrap_err();
+    let error =
+        run(put.put_manifest(ManifestName::Tag("x"), &descriptor, &Bytes::from_static(b"{}"))).unwrap_err();
     let shown = error.to_string().replace(&folder.path().display().to_string(), "DIR");
     insta::assert_snapshot!(shown, @"DIR is not an OCI image layout: it is not empty, it holds thesis.txt");
 }
@@ -207,7 +213,8 @@ fn a_manifest_whose_blobs_were_deleted_meanwhile_is_not_listed_and_is_sent_again
         run(layout.push_blob(blob, &BlobSource::Bytes(bytes.clone()))).unwrap();
     }
     fs::remove_file(layout.blob_path(&packed.blobs[1].0.digest)).unwrap();
-    let error = run(layout.put_manifest(Name::Tag("app"), &packed.descriptor, &packed.bytes)).unwrap_err();
+    let error =
+        run(layout.put_manifest(ManifestName::Tag("app"), &packed.descriptor, &packed.bytes)).unwrap_err();
     assert!(error.is_blob_unknown(), "{error}");
     assert!(layout.tags().unwrap().is_empty());
     push_image(&layout);
@@ -222,13 +229,13 @@ fn a_copy_does_not_go_into_indexes_without_end() {
         let target = Store::Layout(Layout::new(&folder.path().join(tag)));
         let source = Store::Layout(layout.clone());
         let selector = Selector::Tag(tag.into());
-        run(super::super::copy::copy(&source, &selector, &target, Some("x"), false, &super::super::Silent))
+        run(crate::copy::copy(&source, &selector, &target, Some("x"), false, &crate::Silent))
     };
     for depth in 1..=limit::NESTING + 1 {
         let index = Index { manifests: vec![inner.bare()], ..Index::default() };
         let bytes = Bytes::from(serde_json::to_vec(&index).unwrap());
-        inner = Descriptor::of(super::super::manifest::IMAGE_INDEX, &bytes);
-        run(layout.put_manifest(Name::Tag(&depth.to_string()), &inner, &bytes)).unwrap();
+        inner = Descriptor::of(crate::format::manifest::IMAGE_INDEX, &bytes);
+        run(layout.put_manifest(ManifestName::Tag(&depth.to_string()), &inner, &bytes)).unwrap();
     }
     assert_eq!(copy_of(&limit::NESTING.to_string()).unwrap().manifests, limit::NESTING + 1);
     let error = copy_of(&(limit::NESTING + 1).to_string()).unwrap_err();

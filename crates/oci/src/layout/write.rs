@@ -10,13 +10,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 
-use super::super::blob::BlobSource;
-use super::super::digest::Digest;
-use super::super::error::{Error, Result};
-use super::super::location::Selector;
-use super::super::manifest::{Descriptor, IMAGE_INDEX, Index, Manifest, REF_NAME};
-use super::super::store::Name;
 use super::{Layout, as_referrer, file, named};
+use crate::blob::BlobSource;
+use crate::error::{Error, Result};
+use crate::format::digest::Digest;
+use crate::format::location::{ManifestName, Selector};
+use crate::format::manifest::{Descriptor, IMAGE_INDEX, Index, Manifest, REF_NAME};
 
 const VERSION: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
@@ -63,7 +62,12 @@ impl Layout {
     /// # Errors
     ///
     /// Where the folder holds something else, or cannot be written.
-    pub async fn put_manifest(&self, name: Name<'_>, descriptor: &Descriptor, bytes: &Bytes) -> Result<()> {
+    pub async fn put_manifest(
+        &self,
+        name: ManifestName<'_>,
+        descriptor: &Descriptor,
+        bytes: &Bytes,
+    ) -> Result<()> {
         self.create()?;
         self.push_blob(descriptor, &BlobSource::Bytes(bytes.clone())).await?;
         let what = descriptor.digest.as_str();
@@ -76,16 +80,16 @@ impl Layout {
             entry.artifact_type = None;
         }
         match name {
-            Name::Child if referrer.is_none() => return Ok(()),
-            Name::Child | Name::Digest => {}
-            Name::Tag(tag) => {
+            ManifestName::Child if referrer.is_none() => return Ok(()),
+            ManifestName::Child | ManifestName::Digest => {}
+            ManifestName::Tag(tag) => {
                 entry.annotations.insert(REF_NAME.into(), tag.to_owned());
             }
         }
         let mut outcome = Ok(());
         let change = |index: &mut Index| {
             let changed = match name {
-                Name::Tag(tag) => tag_entry(index, tag, entry),
+                ManifestName::Tag(tag) => tag_entry(index, tag, entry),
                 _ => list(index, entry),
             };
             let referred = referrer.map_or(Ok(false), |(subject, entry)| self.refer(index, &subject, entry));

@@ -7,15 +7,15 @@ use reqwest::Method;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
-use super::super::error::{Error, Result};
-use super::super::manifest;
-use super::super::text::shown;
 use super::client::Scheme;
 use super::exchange::{Answer, Body, Request};
 use super::login::{self, Login};
 use super::repository::Repository;
 use super::retry::{Repeat, retry_after_of};
 use super::words::error_text;
+use crate::error::{Error, Result};
+use crate::format::manifest;
+use crate::format::text::shown;
 
 /// A request in the terms of a repository.
 pub(super) struct Ask {

@@ -98,7 +98,7 @@ fn describe(fault: &CertificateError) -> String {
         CertificateError::NotValidForNameContext { expected, presented } => {
             let names: Vec<String> = presented.iter().map(|name| bare(name)).collect();
             let names =
-                if names.is_empty() { "no name".to_owned() } else { super::super::text::listed(&names) };
+                if names.is_empty() { "no name".to_owned() } else { crate::format::text::listed(&names) };
             format!("its certificate is for {names}, not for {}", expected.to_str())
         }
         CertificateError::UnknownIssuer => {
@@ -111,7 +111,7 @@ fn describe(fault: &CertificateError) -> String {
                 return "its certificate is that of an authority (CA:TRUE), not of a server".to_owned();
             }
             let mut words = String::from("its certificate is not accepted: ");
-            let _ = write!(words, "{}", super::super::text::shown(&text, 100));
+            let _ = write!(words, "{}", crate::format::text::shown(&text, 100));
             words
         }
     }

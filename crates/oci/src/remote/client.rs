@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use url::{Host, Url};
 
-use super::super::credential::Sources;
-use super::super::error::{Error, Result};
-use super::super::limit;
-use super::super::observer::Observer;
 use super::login::{Login, LoginKey};
 use super::proxy;
 use super::tls::{self, HostTls, TlsOptions};
+use crate::credential::Sources;
+use crate::error::{Error, Result};
+use crate::limit;
+use crate::observer::Observer;
 
 /// How registries are talked to.
 #[derive(Clone, Debug)]
@@ -238,8 +238,8 @@ pub fn is_loopback(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::observer::Silent;
     use super::*;
+    use crate::observer::Silent;
 
     #[test]
     fn only_this_machine_is_loopback() {

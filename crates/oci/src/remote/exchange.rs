@@ -16,15 +16,15 @@ use reqwest::header::{
 use reqwest::{Method, StatusCode};
 use url::Url;
 
-use super::super::blob::BlobReader;
-use super::super::error::{Error, Result};
-use super::super::limit;
-use super::super::observer::{RequestEvent, ResponseEvent};
 use super::cause::{causes, is_transient};
 use super::client::{Client, authority};
 use super::redact;
 use super::resume::{Part, start_of};
 use super::retry::{self, Repeat};
+use crate::blob::BlobReader;
+use crate::error::{Error, Result};
+use crate::limit;
+use crate::observer::{RequestEvent, ResponseEvent};
 
 /// What is sent with a request.
 pub(super) enum Body {
@@ -384,7 +384,7 @@ fn transport_error(host: String, action: String, error: reqwest::Error) -> Error
     let mut cause = std::error::Error::source(&error);
     while let Some(source) = cause {
         if let Some(own) = source.downcast_ref::<Error>() {
-            let (transient, source) = (own.is_transient(), super::super::error::chain(own).into());
+            let (transient, source) = (own.is_transient(), crate::error::chain(own).into());
             return Error::Transport { host, action, transient, source };
         }
         cause = source.source();

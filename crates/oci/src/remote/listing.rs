@@ -7,15 +7,15 @@ use reqwest::header::ACCEPT;
 use serde::Deserialize;
 use url::Url;
 
-use super::super::digest::Digest;
-use super::super::error::{Error, Result};
-use super::super::limit;
-use super::super::location::Selector;
-use super::super::manifest::{DOCKER_LIST, Descriptor, IMAGE_INDEX, Index, Manifest};
 use super::ask::{Ask, Target};
 use super::exchange::Answer;
 use super::link;
 use super::repository::Repository;
+use crate::error::{Error, Result};
+use crate::format::digest::Digest;
+use crate::format::location::Selector;
+use crate::format::manifest::{DOCKER_LIST, Descriptor, IMAGE_INDEX, Index, Manifest};
+use crate::limit;
 
 #[derive(Deserialize)]
 struct Tags {
@@ -112,7 +112,7 @@ impl Repository {
             }
             Ok(Manifest::Index(_)) => other("an index of images"),
             Ok(Manifest::Image(_)) => other("an image or artifact"),
-            Err(error) if media_type == IMAGE_INDEX => Err(error),
+            Err(error) if media_type == IMAGE_INDEX => Err(error.into()),
             Err(_) => other("no index"),
         }
     }

@@ -21,10 +21,6 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_A
 use serde::Deserialize;
 use url::Url;
 
-use super::super::credential::{Credential, Found};
-use super::super::error::{Error, Result};
-use super::super::limit;
-use super::super::text::listed;
 use super::ask::status_error;
 use super::challenge::{self, Challenge};
 use super::client::{Client, authority, is_loopback};
@@ -33,6 +29,10 @@ use super::redact;
 use super::repository::Access;
 use super::retry::Repeat;
 use super::words::error_text;
+use crate::credential::{Credential, Found};
+use crate::error::{Error, Result};
+use crate::format::text::listed;
+use crate::limit;
 
 /// What a login is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

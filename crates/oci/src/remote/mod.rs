@@ -39,7 +39,7 @@ pub(super) use tls::{add_to, add_to_plain};
 ///
 /// # Errors
 ///
-/// [`Error::Settings`](super::Error::Settings) naming the file that cannot be used.
-pub(super) fn host_tls(host: &str, options: &TlsOptions) -> super::Result<tls::HostTls> {
+/// [`Error::Settings`](crate::Error::Settings) naming the file that cannot be used.
+pub(super) fn host_tls(host: &str, options: &TlsOptions) -> crate::error::Result<tls::HostTls> {
     tls::HostTls::read(host, options, true)
 }

@@ -6,7 +6,7 @@
 
 use url::Url;
 
-use super::super::error::{Error, Result};
+use crate::error::{Error, Result};
 
 const FOR_TLS: &[&str] = &["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 const FOR_PLAIN: &[&str] = &["http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"];

@@ -5,18 +5,19 @@ use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 
-use super::super::blob::{self, BlobReader};
-use super::super::digest::Digest;
-use super::super::error::{Error, Result};
-use super::super::limit;
-use super::super::location::Selector;
-use super::super::manifest::{Descriptor, Resolved, media_type_of, verify_digest};
 use super::ask::{Ask, Target};
 use super::client::Client;
 use super::exchange::{Answer, Body};
 use super::login::LoginKey;
 use super::resume::resumed;
 use super::retry::Repeat;
+use crate::blob::{self, BlobReader};
+use crate::error::{Error, Result};
+use crate::format::FormatError;
+use crate::format::digest::Digest;
+use crate::format::location::Selector;
+use crate::format::manifest::{Descriptor, Resolved, media_type_of, verify_digest};
+use crate::limit;
 
 /// What is going to be done with a repository: one token covers all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -191,7 +192,7 @@ impl Repository {
             && stated != descriptor.digest.as_str()
         {
             let actual = Digest::parse(stated).map_err(|e| Error::malformed(&what, e.to_string()))?;
-            return Err(Error::DigestMismatch { expected: descriptor.digest.clone(), actual });
+            return Err(FormatError::DigestMismatch { expected: descriptor.digest.clone(), actual }.into());
         }
         Ok(Accepted { keeps_referrers: answer.header("oci-subject").is_some() })
     }

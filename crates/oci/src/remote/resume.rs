@@ -7,13 +7,13 @@ use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
 use reqwest::header::RANGE;
 
-use super::super::blob::BlobReader;
-use super::super::digest::Digest;
-use super::super::error::{Error, Result};
-use super::super::manifest::Descriptor;
 use super::ask::Ask;
 use super::repository::Repository;
 use super::retry;
+use crate::blob::BlobReader;
+use crate::error::{Error, Result};
+use crate::format::digest::Digest;
+use crate::format::manifest::Descriptor;
 
 /// A connection that brought this much is as good as a new one.
 const PROGRESS: u64 = 1 << 20;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::super::limit;
+use crate::limit;
 
 /// What may be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

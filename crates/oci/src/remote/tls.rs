@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use reqwest::tls::{Certificate, Identity};
 
-use super::super::error::{Error, Result};
-use super::super::limit;
+use crate::error::{Error, Result};
+use crate::limit;
 
 /// The folders with a sub-folder for each host, the first found file of a kind wins.
 fn certs_d(host: &str) -> Vec<PathBuf> {

@@ -8,14 +8,14 @@ use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, LOCATION};
 use url::Url;
 
-use super::super::blob::{Arrival, BlobSource};
-use super::super::error::{Error, Result};
-use super::super::limit;
-use super::super::manifest::Descriptor;
 use super::ask::{Ask, Target};
 use super::exchange::{Answer, Body};
 use super::repository::Repository;
 use super::retry::{self, Repeat};
+use crate::blob::{Arrival, BlobSource};
+use crate::error::{Error, Result};
+use crate::format::manifest::Descriptor;
+use crate::limit;
 
 /// How an upload began.
 enum Begun {

@@ -6,8 +6,8 @@
 
 use serde_json::Value;
 
-use super::super::text::shown;
 use super::exchange::Answer;
+use crate::format::text::shown;
 
 /// The longest line.
 const LONGEST: usize = 300;

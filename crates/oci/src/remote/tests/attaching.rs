@@ -3,10 +3,10 @@
 
 use std::collections::HashMap;
 
-use super::super::super::cache::Cache;
-use super::super::super::find::{FindOptions, Level, find};
-use super::super::super::{Location, PackOptions, Platform, Store, attach, pack};
 use super::*;
+use crate::cache::Cache;
+use crate::find::{FindOptions, Level, find};
+use crate::{Location, PackOptions, Platform, Store, attach, pack};
 
 /// How a pretended registry treats referrers.
 #[derive(Clone, Copy, Default)]
@@ -67,7 +67,7 @@ fn prepared(habits: Habits) -> (Server, Descriptor) {
     let bytes = Bytes::from(index.to_string());
     let subject = Descriptor::of(IMAGE_INDEX, &bytes);
     run(async {
-        store.put_manifest(super::super::super::Name::Tag("1"), &subject, &bytes).await.unwrap();
+        store.put_manifest(crate::ManifestName::Tag("1"), &subject, &bytes).await.unwrap();
         let options = PackOptions { subject: Some(subject.clone()), ..PackOptions::default() };
         let packed = pack(br#"{"version":"1.0.0"}"#, options).unwrap();
         let attached = attach(&store, &subject, &packed).await.unwrap();
@@ -101,7 +101,7 @@ fn a_document_attached_to_an_index_is_found_within_five_requests() {
 fn an_announcement_that_is_not_kept_loses_nothing() {
     let (server, subject) = prepared(Habits { bearer: false, announces: true });
     let repository = repository(&server, Access::Pull);
-    let found = run(super::super::super::referrers::list(&repository, &subject.digest, None)).unwrap();
+    let found = run(crate::referrers::list(&repository, &subject.digest, None)).unwrap();
     assert_eq!(found.len(), 1);
 }
 

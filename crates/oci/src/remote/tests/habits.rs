@@ -3,9 +3,9 @@
 
 use std::time::Instant;
 
-use super::super::super::error::chain;
-use super::super::super::referrers::{self, Pushed};
 use super::*;
+use crate::error::chain;
+use crate::referrers::{self, Pushed};
 
 fn digest() -> Digest {
     Digest::of(MANIFEST)
@@ -260,7 +260,7 @@ fn a_blob_of_another_repository_is_taken_over_or_sent() {
         let source = Repository::new(client.clone(), &server.host, "org/source", Access::Pull);
         let target = Repository::new(client, &server.host, "org/app", Access::Push).mounting_from(&source);
         let blob = Descriptor::of("a/b", b"blob");
-        let stored = BlobSource::Stored(super::super::super::Store::Remote(source));
+        let stored = BlobSource::stored(crate::Store::Remote(source));
         assert_eq!(run(target.push_blob(&blob, &stored)).unwrap(), arrival, "{status}");
         let log = server.log().join("\n");
         let asked = format!("?mount={}&from=org%2Fsource", blob.digest.as_str().replace(':', "%3A"));

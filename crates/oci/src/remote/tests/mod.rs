@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::blob::{Arrival, BlobSource};
-use super::super::credential::{Credential, Sources};
-use super::super::manifest::{Descriptor, IMAGE_INDEX, IMAGE_MANIFEST};
-use super::super::observer::Observer;
-use super::super::{Access, Client, ClientOptions, Digest, Error, Selector};
 use super::Repository;
+use crate::blob::{Arrival, BlobSource};
+use crate::credential::{Credential, Sources};
+use crate::format::FormatError;
+use crate::format::manifest::{Descriptor, IMAGE_INDEX, IMAGE_MANIFEST};
+use crate::observer::Observer;
+use crate::{Access, Client, ClientOptions, Digest, Error, Selector};
 use server::{Got, Reply, Server};
 
 const MANIFEST: &[u8] =
@@ -249,8 +250,11 @@ fn lies_and_floods_are_refused() {
     });
     let repository = repository(&server, Access::Pull);
     let manifest = |selector: Selector| run(repository.manifest(&selector)).unwrap_err();
-    assert!(matches!(manifest(tag()), Error::DigestMismatch { .. }));
-    assert!(matches!(manifest(Selector::Digest(Digest::of(b"x"))), Error::DigestMismatch { .. }));
+    assert!(matches!(manifest(tag()), Error::Format(FormatError::DigestMismatch { .. })));
+    assert!(matches!(
+        manifest(Selector::Digest(Digest::of(b"x"))),
+        Error::Format(FormatError::DigestMismatch { .. })
+    ));
     assert!(matches!(manifest(Selector::Tag("flood".into())), Error::TooLarge { .. }));
 }
 

@@ -1,14 +1,14 @@
 //! Blobs that are streamed from one place to another, and what interrupts them.
 
-use super::super::super::{PackOptions, Store, layout::Layout, pack, push};
 use super::*;
+use crate::{PackOptions, Store, layout::Layout, pack, push};
 
 /// A layout with a blob, as a source that is streamed.
 fn streamed(folder: &std::path::Path) -> (Descriptor, BlobSource) {
     let source = Store::Layout(Layout::new(folder));
     let packed = pack(b"{}", PackOptions::default()).unwrap();
     run(push(&source, Some("1"), &packed, false)).unwrap();
-    (packed.blobs[0].0.clone(), BlobSource::Stored(source))
+    (packed.blobs[0].0.clone(), BlobSource::stored(source))
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn a_blob_that_comes_drop_by_drop_is_given_up() {
     let blob = Descriptor::of("x", &content);
     let error = run(async {
         let reader = repository(&server, Access::Pull).open_blob(&blob).await.unwrap();
-        super::super::super::blob::collect(reader, "a blob", 1000).await.unwrap_err()
+        crate::blob::collect(reader, "a blob", 1000).await.unwrap_err()
     });
     assert!(matches!(error, Error::TooSlow { .. }), "{error}");
 }
@@ -50,7 +50,7 @@ fn a_blob_that_breaks_off_on_its_way_into_a_layout_is_read_again() {
     let folder = tempfile::tempdir().unwrap();
     let layout = Layout::new(&folder.path().join("layout"));
     let blob = Descriptor::of("x", b"blob");
-    let source = BlobSource::Stored(Store::Remote(repository(&server, Access::Pull)));
+    let source = BlobSource::stored(Store::Remote(repository(&server, Access::Pull)));
     assert!(run(layout.push_blob(&blob, &source)).unwrap());
     assert_eq!(server.seen().len(), 2);
 }
@@ -64,7 +64,7 @@ fn broken_download(second: impl Fn(&Got) -> Reply + Send + Sync + 'static) -> (S
     let outcome = run(async {
         let blob = Descriptor::of("x", b"0123456789");
         let stream = repository(&server, Access::Pull).open_blob(&blob).await?;
-        super::super::super::blob::collect(stream, "blob", 100).await
+        crate::blob::collect(stream, "blob", 100).await
     });
     let text =
         outcome.map_or_else(|error| error.to_string(), |bytes| String::from_utf8_lossy(&bytes).into_owned());

@@ -1,9 +1,7 @@
 //! Where credentials must not go, and what misbehaving registries must not lead to.
 
-use super::super::super::{
-    Cache, FindOptions, Location, PackOptions, Platform, Silent, Store, copy, find, layout,
-};
 use super::*;
+use crate::{Cache, FindOptions, Location, PackOptions, Platform, Silent, Store, copy, find, layout};
 
 /// A server elsewhere that asks for a login and takes what it is given.
 fn stranger() -> Server {
@@ -83,8 +81,8 @@ fn a_copy_sends_again_what_the_target_lost() {
     });
     let folder = tempfile::tempdir().unwrap();
     let source = Store::Layout(layout::Layout::new(folder.path()));
-    let packed = super::super::super::pack(br#"{"version":"1.0.0"}"#, PackOptions::default()).unwrap();
-    run(super::super::super::push(&source, Some("1"), &packed, false)).unwrap();
+    let packed = crate::artifact::pack(br#"{"version":"1.0.0"}"#, PackOptions::default()).unwrap();
+    run(crate::push::push(&source, Some("1"), &packed, false)).unwrap();
     let to = Store::Remote(repository(&target, Access::Push));
     run(copy::copy(&source, &tag(), &to, Some("1"), false, &Silent)).unwrap();
     let blobs = target.log().iter().filter(|line| line.contains("/blobs/")).count();

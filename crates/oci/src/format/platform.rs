@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Error;
+use super::FormatError;
 
 /// Operating system, architecture and variant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
@@ -59,9 +59,9 @@ impl Platform {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidPlatform`].
-    pub fn parse(text: &str) -> Result<Self, Error> {
-        let invalid = || Error::InvalidPlatform { platform: text.chars().take(100).collect() };
+    /// [`FormatError::InvalidPlatform`].
+    pub fn parse(text: &str) -> Result<Self, FormatError> {
+        let invalid = || FormatError::InvalidPlatform { platform: text.chars().take(100).collect() };
         let part = |part: &str| {
             let valid = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
             let ok = !part.is_empty() && part.bytes().all(valid);
@@ -155,7 +155,7 @@ impl fmt::Display for Platform {
 }
 
 impl FromStr for Platform {
-    type Err = Error;
+    type Err = FormatError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::parse(text)

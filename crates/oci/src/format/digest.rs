@@ -66,6 +66,11 @@ impl Digest {
         &self.0
     }
 
+    /// The digest for people: enough of it to tell it from others.
+    pub fn short(&self) -> String {
+        format!("{}:{}", self.algorithm(), &self.hex()[..12])
+    }
+
     /// A hasher of this digest's algorithm, to compute what other bytes would have.
     pub fn hasher(&self) -> Hasher {
         match self.algorithm() {

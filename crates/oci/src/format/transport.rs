@@ -4,7 +4,7 @@
 //! What is not read is named as what it is, with the way to something that is read. It is never taken for a short
 //! name: `docker-archive:app.tar` would be a repository of Docker Hub otherwise, and `oci://…` a directory.
 
-use super::Error;
+use super::FormatError;
 
 /// Where something lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +88,7 @@ fn is_port(rest: &str) -> bool {
 }
 
 /// The error for a text that names something else than a registry or image layout.
-pub fn elsewhere(transport: Transport, text: &str, rest: &str) -> Error {
+pub fn elsewhere(transport: Transport, text: &str, rest: &str) -> FormatError {
     let what = match transport {
         Transport::Archive => "an archive, not a registry or an image layout",
         Transport::Directory => "a directory with an image, not a registry or an image layout",
@@ -129,7 +129,7 @@ pub fn elsewhere(transport: Transport, text: &str, rest: &str) -> Error {
         }
     };
     let shown = text.chars().take(300).collect();
-    Error::OtherTransport { text: shown, what, way: way.chars().take(1500).collect() }
+    FormatError::OtherTransport { text: shown, what, way: way.chars().take(1500).collect() }
 }
 
 #[cfg(test)]

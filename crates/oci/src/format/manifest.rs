@@ -12,7 +12,7 @@ use oci_spec::image::MediaType;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::Error;
+use super::FormatError;
 use super::digest::Digest;
 use super::platform::Platform;
 
@@ -143,13 +143,13 @@ impl Descriptor {
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] where the data is not base64, [`Error::SizeMismatch`] and
-    /// [`Error::DigestMismatch`] where it is not what the descriptor describes.
-    pub fn embedded(&self) -> Result<Option<Bytes>, Error> {
+    /// [`FormatError::Malformed`] where the data is not base64, [`FormatError::SizeMismatch`] and
+    /// [`FormatError::DigestMismatch`] where it is not what the descriptor describes.
+    pub fn embedded(&self) -> Result<Option<Bytes>, FormatError> {
         use base64::Engine as _;
         let Some(data) = &self.data else { return Ok(None) };
         let bytes = base64::engine::general_purpose::STANDARD.decode(data).map_err(|error| {
-            Error::malformed(format!("the data embedded for {}", self.digest), error.to_string())
+            FormatError::malformed(format!("the data embedded for {}", self.digest), error.to_string())
         })?;
         self.verify(&bytes)?;
         Ok(Some(Bytes::from(bytes)))
@@ -159,10 +159,10 @@ impl Descriptor {
     ///
     /// # Errors
     ///
-    /// [`Error::SizeMismatch`] and [`Error::DigestMismatch`].
-    pub fn verify(&self, bytes: &[u8]) -> Result<(), Error> {
+    /// [`FormatError::SizeMismatch`] and [`FormatError::DigestMismatch`].
+    pub fn verify(&self, bytes: &[u8]) -> Result<(), FormatError> {
         if bytes.len() as u64 != self.size {
-            return Err(Error::SizeMismatch {
+            return Err(FormatError::SizeMismatch {
                 digest: self.digest.clone(),
                 expected: self.size,
                 actual: bytes.len() as u64,
@@ -176,10 +176,14 @@ impl Descriptor {
 ///
 /// # Errors
 ///
-/// [`Error::DigestMismatch`].
-pub fn verify_digest(digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
+/// [`FormatError::DigestMismatch`].
+pub fn verify_digest(digest: &Digest, bytes: &[u8]) -> Result<(), FormatError> {
     let actual = digest.same_algorithm_of(bytes);
-    if actual == *digest { Ok(()) } else { Err(Error::DigestMismatch { expected: digest.clone(), actual }) }
+    if actual == *digest {
+        Ok(())
+    } else {
+        Err(FormatError::DigestMismatch { expected: digest.clone(), actual })
+    }
 }
 
 /// An image manifest (or docker's, or the withdrawn artifact manifest).
@@ -296,12 +300,12 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] naming `what`.
-    pub fn parse(what: &str, media_type: Option<&str>, bytes: &[u8]) -> Result<Self, Error> {
-        let malformed = |error: serde_json::Error| Error::malformed(what, error.to_string());
+    /// [`FormatError::Malformed`] naming `what`.
+    pub fn parse(what: &str, media_type: Option<&str>, bytes: &[u8]) -> Result<Self, FormatError> {
+        let malformed = |error: serde_json::Error| FormatError::malformed(what, error.to_string());
         let shape: Shape = serde_json::from_slice(bytes).map_err(malformed)?;
         if shape.schema_version == Some(1) {
-            return Err(Error::malformed(what, "docker's manifest of schema 1 is not supported"));
+            return Err(FormatError::malformed(what, "docker's manifest of schema 1 is not supported"));
         }
         let media_type = shape.media_type.as_deref().or(media_type).unwrap_or_default();
         let index = match media_type {
@@ -309,7 +313,9 @@ impl Manifest {
             IMAGE_MANIFEST | DOCKER_MANIFEST | ARTIFACT_MANIFEST => false,
             _ if shape.manifests.is_some() => true,
             _ if shape.config.is_some() || shape.layers.is_some() => false,
-            other => return Err(Error::malformed(what, format!("{other:?} is no manifest's media type"))),
+            other => {
+                return Err(FormatError::malformed(what, format!("{other:?} is no manifest's media type")));
+            }
         };
         if index {
             Ok(Self::Index(Box::new(serde_json::from_slice(bytes).map_err(malformed)?)))
@@ -368,8 +374,8 @@ impl Resolved {
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`].
-    pub fn parse(&self) -> Result<Manifest, Error> {
+    /// [`FormatError::Malformed`].
+    pub fn parse(&self) -> Result<Manifest, FormatError> {
         let what = format!("manifest {}", self.descriptor.digest);
         Manifest::parse(&what, Some(&self.descriptor.media_type), &self.bytes)
     }
@@ -451,9 +457,9 @@ mod tests {
         descriptor.data = Some("e31=".into());
         assert!(descriptor.embedded().is_err());
         descriptor.data = Some("W10=".into());
-        assert!(matches!(descriptor.embedded(), Err(Error::DigestMismatch { .. })));
+        assert!(matches!(descriptor.embedded(), Err(FormatError::DigestMismatch { .. })));
         descriptor.data = Some("e30K".into());
-        assert!(matches!(descriptor.embedded(), Err(Error::SizeMismatch { .. })));
+        assert!(matches!(descriptor.embedded(), Err(FormatError::SizeMismatch { .. })));
     }
 
     proptest! {

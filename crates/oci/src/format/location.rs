@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::Error;
+use super::FormatError;
 use super::digest::Digest;
 use super::reference::{self, is_tag};
 use super::transport::{self, Transport, elsewhere};
@@ -25,6 +25,17 @@ pub enum Selector {
     Digest(Digest),
     /// The only one there is (image layouts only).
     Only,
+}
+
+/// Under what a manifest is put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ManifestName<'a> {
+    /// Under a tag.
+    Tag(&'a str),
+    /// Under its digest, to be found by it (a layout lists it).
+    Digest,
+    /// Under its digest, because another manifest names it (a layout does not list it).
+    Child,
 }
 
 /// The repository part of a location: where manifests and blobs lie together.
@@ -55,8 +66,8 @@ impl Location {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidReference`] with the reason, [`Error::OtherTransport`] for what names something else.
-    pub fn parse(text: &str) -> Result<Self, Error> {
+    /// [`FormatError::InvalidReference`] with the reason, [`FormatError::OtherTransport`] for what names something else.
+    pub fn parse(text: &str) -> Result<Self, FormatError> {
         match transport::split(text) {
             None | Some((Transport::Web, _)) => parse_reference(text),
             Some((Transport::Registry, reference)) => parse_reference(reference),
@@ -77,8 +88,8 @@ impl Location {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidReference`] with the reason.
-    pub fn parse_remote(text: &str) -> Result<Self, Error> {
+    /// [`FormatError::InvalidReference`] with the reason.
+    pub fn parse_remote(text: &str) -> Result<Self, FormatError> {
         if transport::split(text).is_some() || !reference::names_host(text) {
             return Err(invalid(text, "only HOST/NAME:TAG and HOST/NAME@DIGEST are taken here"));
         }
@@ -133,18 +144,18 @@ impl fmt::Display for Location {
 }
 
 impl FromStr for Location {
-    type Err = Error;
+    type Err = FormatError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::parse(text)
     }
 }
 
-fn invalid(text: &str, reason: impl Into<String>) -> Error {
-    Error::InvalidReference { reference: text.chars().take(300).collect(), reason: reason.into() }
+fn invalid(text: &str, reason: impl Into<String>) -> FormatError {
+    FormatError::InvalidReference { reference: text.chars().take(300).collect(), reason: reason.into() }
 }
 
-fn parse_layout(text: &str, layout: &str) -> Result<Location, Error> {
+fn parse_layout(text: &str, layout: &str) -> Result<Location, FormatError> {
     let (path, selector) = match layout.rsplit_once('@') {
         Some((path, digest)) if digest.contains(':') && !digest.contains('/') => {
             let digest = Digest::parse(digest).map_err(|error| invalid(text, error.to_string()))?;
@@ -166,11 +177,11 @@ fn parse_layout(text: &str, layout: &str) -> Result<Location, Error> {
 
 /// A tag as the distribution specification writes it. Layouts allow more (image-spec,
 /// `annotations.md`), but what could not be copied to a registry helps nobody.
-fn layout_tag(text: &str, tag: &str) -> Result<String, Error> {
+fn layout_tag(text: &str, tag: &str) -> Result<String, FormatError> {
     if is_tag(tag) { Ok(tag.to_owned()) } else { Err(invalid(text, format!("{tag:?} is not a tag"))) }
 }
 
-fn parse_reference(text: &str) -> Result<Location, Error> {
+fn parse_reference(text: &str) -> Result<Location, FormatError> {
     if let Some((scheme, rest)) = text.split_once("://") {
         return Err(invalid(text, web_address(scheme, rest)));
     }
@@ -263,7 +274,9 @@ mod tests {
         ] {
             let error = Location::parse(text).unwrap_err();
             assert!(
-                matches!(error, Error::OtherTransport { .. }) && error.is_usage() && error.hint().is_some(),
+                matches!(error, FormatError::OtherTransport { .. })
+                    && error.is_usage()
+                    && error.hint().is_some(),
                 "{text}"
             );
         }
