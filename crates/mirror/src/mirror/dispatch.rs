@@ -4,62 +4,61 @@ use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
+use super::arguments::Arguments;
 use super::handler::{attribute, create, directory, file, name, remove, space, xattr};
 use super::request::Request;
 use super::volume::Volume;
-use super::wire::{Feature, Greeting, LARGEST, Operation, write_greeting};
+use super::wire::{Feature, Greeting, LARGEST, write_greeting};
 
 /// Answers one request into `out`.
 pub(super) fn answer(
     volume: &Volume,
-    operation: Option<Operation>,
+    arguments: &Arguments<'_>,
     request: &Request<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
-    use Operation::*;
-    let Some(operation) = operation else { return Err(Errno::NOSYS) };
-    match operation {
-        Init => greet(volume, request, out),
+    use Arguments::*;
+    match arguments {
+        Init(greeting) => greet(volume, *greeting, out),
         // What waits for its turn is given up before (`session`); what is served is answered soon.
-        Destroy | Interrupt => Ok(()),
-        Lookup => name::lookup(volume, request, out),
-        Forget => name::forget(volume, request),
-        BatchForget => name::batch_forget(volume, request),
+        Destroy | Interrupt { .. } => Ok(()),
+        Lookup { name } => name::lookup(volume, request, name, out),
+        Forget { lookups } => name::forget(volume, request, *lookups),
+        BatchForget(forgotten) => name::batch_forget(volume, *forgotten),
         ReadLink => name::readlink(volume, request, out),
         GetAttr => attribute::getattr(volume, request, out),
         Statx => attribute::statx(volume, request, out),
-        SetAttr => attribute::setattr(volume, request, out),
-        Access => attribute::access(volume, request),
+        SetAttr(change) => attribute::setattr(volume, request, change, out),
+        Access { mask } => attribute::access(volume, request, *mask),
         StatFs => attribute::statfs(volume, request, out),
-        SymLink => create::symlink(volume, request, out),
-        MkNod => create::mknod(volume, request, out),
-        MkDir => create::mkdir(volume, request, out),
-        Link => create::link(volume, request, out),
-        Create => create::create(volume, request, out),
-        TmpFile => create::tmpfile(volume, request, out),
-        Unlink => remove::unlink(volume, request),
-        RmDir => remove::rmdir(volume, request),
-        Rename => remove::rename(volume, request),
-        Rename2 => remove::rename2(volume, request),
-        Open => file::open(volume, request, out),
-        Read => file::read(volume, request, out),
-        Write => file::write(volume, request, out),
-        Release => file::release(volume, request),
-        Fsync => file::fsync(volume, request),
+        SymLink(wanted) => create::symlink(volume, request, wanted, out),
+        MkNod(wanted) => create::mknod(volume, request, wanted, out),
+        MkDir(wanted) => create::mkdir(volume, request, wanted, out),
+        Link(wanted) => create::link(volume, request, wanted, out),
+        Create(wanted) => create::create(volume, request, wanted, out),
+        TmpFile(how) => create::tmpfile(volume, request, *how, out),
+        Unlink { name } => remove::unlink(volume, request, name),
+        RmDir { name } => remove::rmdir(volume, request, name),
+        Rename(wanted) | Rename2(wanted) => remove::rename(volume, request, wanted),
+        Open { flags } => file::open(volume, request, *flags, out),
+        Read(wanted) => file::read(volume, wanted, out),
+        Write(wanted) => file::write(volume, request, wanted, out),
+        Release { handle } => file::release(volume, *handle),
+        Fsync(wanted) => file::fsync(volume, wanted),
         OpenDir => directory::opendir(volume, request, out),
-        ReadDir => directory::readdir(volume, request, out),
-        ReadDirPlus => directory::readdirplus(volume, request, out),
-        ReleaseDir => directory::releasedir(volume, request),
-        FsyncDir => directory::fsyncdir(volume, request),
+        ReadDir(wanted) => directory::readdir(volume, wanted, out),
+        ReadDirPlus(wanted) => directory::readdirplus(volume, wanted, out),
+        ReleaseDir { handle } => directory::releasedir(volume, *handle),
+        FsyncDir { handle } => directory::fsyncdir(volume, *handle),
         SyncFs => directory::syncfs(volume, request),
-        SetXattr => xattr::setxattr(volume, request),
-        GetXattr => xattr::getxattr(volume, request, out),
-        ListXattr => xattr::listxattr(volume, request, out),
-        RemoveXattr => xattr::removexattr(volume, request),
-        Fallocate => space::fallocate(volume, request),
-        Lseek => space::lseek(volume, request, out),
-        CopyFileRange => space::copy_file_range(volume, request, out),
-        Ioctl => space::ioctl(volume, request, out),
+        SetXattr(wanted) => xattr::setxattr(volume, request, wanted),
+        GetXattr(wanted) => xattr::getxattr(volume, request, wanted, out),
+        ListXattr { size } => xattr::listxattr(volume, request, *size, out),
+        RemoveXattr { name } => xattr::removexattr(volume, request, name),
+        Fallocate(wanted) => space::fallocate(volume, request, wanted),
+        Lseek(wanted) => space::lseek(volume, wanted, out),
+        CopyFileRange(wanted) => space::copy_file_range(volume, request, wanted, out),
+        Ioctl(wanted) => space::ioctl(volume, request, wanted, out),
     }
 }
 
@@ -84,8 +83,7 @@ const WANTED: Feature = Feature::ASYNC_READ
 /// them is looked at.
 const UNWATCHED: Feature = Feature::FOLDER_PLUS.with(Feature::FOLDER_PLUS_AUTO);
 
-fn greet(volume: &Volume, request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), Errno> {
-    let greeting = Greeting::read(request.body)?;
+fn greet(volume: &Volume, greeting: Greeting, out: &mut Vec<u8>) -> Result<(), Errno> {
     let further = [
         (volume.acl, Feature::POSIX_ACL),
         (!volume.is_observed(), UNWATCHED),

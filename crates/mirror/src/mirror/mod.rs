@@ -17,6 +17,7 @@
 
 mod access_rule;
 mod admission;
+mod arguments;
 pub mod attribute;
 mod caller_status;
 mod dispatch;
@@ -26,6 +27,7 @@ mod identity;
 mod long_path;
 mod names;
 mod node;
+mod number;
 mod observer;
 mod open_file;
 mod open_handle;

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::admission::Admission;
 use super::node::{Name, Node};
+use super::number::FileHandle;
 use super::observer::{Caller, Traffic};
 
 /// Numbers for opens, never the same twice in one process, across all its mirrors.
@@ -190,7 +191,7 @@ pub(super) struct OpenFolder {
 /// What is open, by the number of the open.
 #[derive(Debug)]
 pub(super) struct OpenTable<T> {
-    open: Mutex<HashMap<u64, Arc<T>>>,
+    open: Mutex<HashMap<FileHandle, Arc<T>>>,
 }
 
 impl<T> Default for OpenTable<T> {
@@ -200,13 +201,13 @@ impl<T> Default for OpenTable<T> {
 }
 
 /// A number for an open that begins.
-pub(super) fn next_open() -> u64 {
-    LAST_OPEN.fetch_add(1, Ordering::Relaxed) + 1
+pub(super) fn next_open() -> FileHandle {
+    FileHandle(LAST_OPEN.fetch_add(1, Ordering::Relaxed) + 1)
 }
 
 impl<T> OpenTable<T> {
     /// Keeps what was opened under its number.
-    pub(super) fn insert(&self, number: u64, opened: T) {
+    pub(super) fn insert(&self, number: FileHandle, opened: T) {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(number, Arc::new(opened));
     }
 
@@ -215,7 +216,7 @@ impl<T> OpenTable<T> {
     /// # Errors
     ///
     /// `EBADF` where nothing is.
-    pub(super) fn find(&self, number: u64) -> Result<Arc<T>, Errno> {
+    pub(super) fn find(&self, number: FileHandle) -> Result<Arc<T>, Errno> {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.get(&number).cloned().ok_or(Errno::BADF)
     }
@@ -231,7 +232,7 @@ impl<T> OpenTable<T> {
     }
 
     /// It is not open any more.
-    pub(super) fn remove(&self, number: u64) {
+    pub(super) fn remove(&self, number: FileHandle) {
         let removed = self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
         drop(removed);
     }

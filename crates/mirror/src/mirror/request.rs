@@ -13,17 +13,17 @@ use rustix::fs::{AtFlags, CWD};
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 
+use super::arguments::Message;
 use super::caller_status::IdMaps;
 use super::identity::{Assumed, Credentials, Identity, Standing};
 use super::node::{Access, Node};
 use super::observer::Caller;
 use super::volume::{Volume, self_path};
-use super::wire::{Body, Header};
+use super::wire::Header;
 
 /// One request while it is answered.
 pub(super) struct Request<'a> {
     pub header: Header,
-    pub body: Body<'a>,
     /// The caller's group that matters for a creation.
     supplementary: Option<u32>,
     credentials: &'a Credentials,
@@ -84,11 +84,9 @@ impl<'a> Subject<'a> {
 
 impl<'a> Request<'a> {
     /// A request as its message has it.
-    pub(super) fn new(
-        (header, body, supplementary): (Header, Body<'a>, Option<u32>),
-        credentials: &'a Credentials,
-    ) -> Self {
-        Self { header, body, supplementary, credentials, identity: OnceCell::new() }
+    pub(super) fn new(message: &Message<'_>, credentials: &'a Credentials) -> Self {
+        let Message { header, supplementary, .. } = *message;
+        Self { header, supplementary, credentials, identity: OnceCell::new() }
     }
 
     /// The caller, as events name it.

@@ -10,13 +10,14 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::arguments::{Arguments, Message};
 use super::dispatch;
 use super::identity::Credentials;
 use super::observer::Action;
 use super::quota::{Quota, Turn, Waiting};
 use super::request::Request;
 use super::volume::Volume;
-use super::wire::{Body, Header, LARGEST, OUT_HEADER, Operation, change};
+use super::wire::{Header, LARGEST, OUT_HEADER, Operation, change};
 use super::workers::Workers;
 
 /// Where the kernel's file systems in user space are reached.
@@ -75,9 +76,6 @@ fn spawn(shared: &Arc<Shared>) -> io::Result<()> {
     started.map(drop)
 }
 
-/// A message as [`Header::read`] splits it.
-type Parts<'a> = (Header, Body<'a>, Option<u32>);
-
 fn serve(shared: &Arc<Shared>) {
     let volume = &shared.volume;
     // Without a descriptor of its own a thread shares the first one, which is only slower.
@@ -91,8 +89,8 @@ fn serve(shared: &Arc<Shared>) {
     let mut keeps_place = false;
     while keeps_place || shared.workers.take_place() {
         let read = rustix::io::read(device, &mut *message);
-        let parts = read.and_then(|length| Header::read(&message[..length])).ok();
-        keeps_place = parts.is_some_and(|parts| is_brief(volume, parts));
+        let request = read.and_then(|length| Message::read(&message[..length])).ok();
+        keeps_place = request.is_some_and(|request| is_brief(volume, &request));
         let mut wanted = false;
         if keeps_place {
             shared.workers.stay();
@@ -105,9 +103,9 @@ fn serve(shared: &Arc<Shared>) {
                     // Those that are there go on without it.
                     let _ = spawn(shared);
                 }
-                if let Some(parts) = parts {
-                    let all = &message[..parts.0.length];
-                    answer_in_turn(shared, device, (parts, all), &credentials, &mut out);
+                if let Some(request) = &request {
+                    let all = &message[..request.header.length];
+                    answer_in_turn(shared, device, (request, all), &credentials, &mut out);
                 }
                 if keeps_place {
                     shared.workers.stayed();
@@ -129,12 +127,11 @@ fn is_over(error: Errno) -> bool {
 
 /// Whether nobody waits for the answer, and it does not take long: the thread is back at the device before it
 /// would pay to call another.
-fn is_brief(volume: &Volume, (header, mut body, _): Parts<'_>) -> bool {
-    match Operation::of(header.operation) {
-        Some(Operation::ReleaseDir) => true,
-        Some(Operation::Release) => {
-            let open = body.u64().and_then(|number| volume.files.find(number));
-            open.is_ok_and(|open| open.is_closed_soon())
+fn is_brief(volume: &Volume, message: &Message<'_>) -> bool {
+    match message.arguments {
+        Ok(Arguments::ReleaseDir { .. }) => true,
+        Ok(Arguments::Release { handle }) => {
+            volume.files.find(handle).is_ok_and(|open| open.is_closed_soon())
         }
         _ => false,
     }
@@ -142,12 +139,11 @@ fn is_brief(volume: &Volume, (header, mut body, _): Parts<'_>) -> bool {
 
 /// Whether users can have such a request take as long as they want: an open or a truncation, which a lease keeps waiting
 /// (fcntl(2)). While these wait the kernel holds no lock of a directory, which others might wait for.
-fn may_take_long((header, mut body, _): Parts<'_>) -> bool {
-    let first = body.u32().unwrap_or(0);
-    match Operation::of(header.operation) {
+fn may_take_long(message: &Message<'_>) -> bool {
+    match message.arguments {
         // What is executed is not opened here.
-        Some(Operation::Open) => first & Action::EXECUTE == 0,
-        Some(Operation::SetAttr) => first & change::SIZE != 0,
+        Ok(Arguments::Open { flags }) => flags & Action::EXECUTE == 0,
+        Ok(Arguments::SetAttr(wanted)) => wanted.has(change::SIZE),
         _ => false,
     }
 }
@@ -162,42 +158,43 @@ fn own_device(volume: &Volume) -> Result<OwnedFd, Errno> {
 fn answer_in_turn(
     shared: &Shared,
     device: &Arc<OwnedFd>,
-    (parts, message): (Parts<'_>, &[u8]),
+    (request, message): (&Message<'_>, &[u8]),
     credentials: &Credentials,
     out: &mut Vec<u8>,
 ) {
     let volume = &shared.volume;
-    let (header, user) = (parts.0, parts.0.user);
-    if Operation::of(header.operation) == Some(Operation::Interrupt) {
-        return interrupt(shared, parts.1, out);
+    let (header, user) = (request.header, request.header.user);
+    if request.operation == Some(Operation::Interrupt) {
+        return interrupt(shared, request, out);
     }
     if user == 0 || volume.options.only_user.is_some() {
-        return answer(volume, device, parts, credentials, out);
+        return answer(volume, device, request, credentials, out);
     }
-    if !may_take_long(parts) {
+    if !may_take_long(request) {
         if !shared.quota.begin_other() {
             return send(device, &header, Err(Errno::NOMEM), out);
         }
-        answer(volume, device, parts, credentials, out);
+        answer(volume, device, request, credentials, out);
         return shared.quota.finish_other();
     }
     match shared.quota.begin(user, message, device) {
-        Turn::Now => answer(volume, device, parts, credentials, out),
+        Turn::Now => answer(volume, device, request, credentials, out),
         Turn::Later => return,
         Turn::Refused => return send(device, &header, Err(Errno::NOMEM), out),
     }
     let mut done = user;
     while let Some((user, waiting)) = shared.quota.finish(done) {
-        if let Ok(parts) = Header::read(&waiting.message) {
-            answer(volume, &waiting.device, parts, credentials, out);
+        if let Ok(request) = Message::read(&waiting.message) {
+            answer(volume, &waiting.device, &request, credentials, out);
         }
         done = user;
     }
 }
 
 /// Somebody who waits was sent a signal: a request that has not had its turn is given up. No answer is expected.
-fn interrupt(shared: &Shared, mut body: Body<'_>, out: &mut Vec<u8>) {
-    let waiting = body.u64().ok().and_then(|unique| shared.quota.give_up(unique));
+fn interrupt(shared: &Shared, request: &Message<'_>, out: &mut Vec<u8>) {
+    let Ok(Arguments::Interrupt { unique }) = request.arguments else { return };
+    let waiting = shared.quota.give_up(unique);
     if let Some(Waiting { message, device }) = waiting
         && let Ok((header, ..)) = Header::read(&message)
     {
@@ -206,22 +203,29 @@ fn interrupt(shared: &Shared, mut body: Body<'_>, out: &mut Vec<u8>) {
 }
 
 /// Answers one message.
-fn answer(volume: &Volume, device: &OwnedFd, parts: Parts<'_>, credentials: &Credentials, out: &mut Vec<u8>) {
+fn answer(
+    volume: &Volume,
+    device: &OwnedFd,
+    message: &Message<'_>,
+    credentials: &Credentials,
+    out: &mut Vec<u8>,
+) {
     out.clear();
     out.resize(OUT_HEADER, 0);
-    let header = parts.0;
-    let request = Request::new(parts, credentials);
-    let operation = Operation::of(header.operation);
+    let Message { header, operation, arguments, .. } = message;
+    let request = Request::new(message, credentials);
     // A fault of ours must not leave the caller waiting for ever.
-    let answer = catch_unwind(AssertUnwindSafe(|| dispatch::answer(volume, operation, &request, out)));
+    let answer = |arguments| dispatch::answer(volume, arguments, &request, out);
+    let answer =
+        catch_unwind(AssertUnwindSafe(|| arguments.as_ref().map_err(|error| *error).and_then(answer)));
     let result = answer.unwrap_or(Err(Errno::IO));
     if let Some(operation) = operation {
-        volume.retries.answered(header.thread, operation, result);
+        volume.retries.answered(header.thread, *operation, result);
     }
     if matches!(operation, Some(Operation::Forget | Operation::BatchForget)) {
         return;
     }
-    send(device, &header, result, out);
+    send(device, header, result, out);
 }
 
 /// Sends an answer, whose head is still to be written.

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rustix::fs::{Access, AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid};
+use rustix::fs::{Access, AtFlags, Gid, Mode, Timestamps, Uid};
 use rustix::io::Errno;
 
+use crate::mirror::arguments::SetAttr;
 use crate::mirror::node::Node;
 use crate::mirror::observer::Action;
 use crate::mirror::request::{Request, Subject};
 use crate::mirror::volume::{Volume, self_path};
-use crate::mirror::wire::{Body, change, write_attributes, write_statx, write_volume_statistics};
+use crate::mirror::wire::{change, write_attributes, write_statx, write_volume_statistics};
 
 /// Answers `FUSE_GETATTR`.
 pub(in crate::mirror) fn getattr(
@@ -38,71 +39,15 @@ pub(in crate::mirror) fn statx(
     Ok(())
 }
 
-/// `struct fuse_setattr_in`, without what is not used.
-struct Change {
-    valid: u32,
-    handle: u64,
-    size: u64,
-    accessed: Timespec,
-    modified: Timespec,
-    mode: u32,
-    user: u32,
-    group: u32,
-}
-
-impl Change {
-    fn read(mut body: Body<'_>) -> Result<Self, Errno> {
-        let valid = body.u32()?;
-        body.u32()?;
-        let (handle, size) = (body.u64()?, body.u64()?);
-        body.u64()?;
-        let (accessed, modified) = (body.u64()? as i64, body.u64()? as i64);
-        body.u64()?;
-        let (accessed_part, modified_part) = (body.u32()?, body.u32()?);
-        body.u32()?;
-        let mode = body.u32()?;
-        body.u32()?;
-        let (user, group) = (body.u32()?, body.u32()?);
-        let time = |seconds, part: u32| Timespec { tv_sec: seconds, tv_nsec: part.into() };
-        let (accessed, modified) = (time(accessed, accessed_part), time(modified, modified_part));
-        Ok(Self { valid, handle, size, accessed, modified, mode, user, group })
-    }
-
-    fn has(&self, what: u32) -> bool {
-        self.valid & what != 0
-    }
-
-    /// Whether nothing is to be set: an owner was, to what it is, or something is written by a user who must not keep a
-    /// set-group-id bit. The kernel does not tell which.
-    fn is_empty(&self) -> bool {
-        let any = change::MODE | change::USER | change::GROUP | change::SIZE;
-        !self.has(any) && self.times().is_none()
-    }
-
-    /// The times to set, where any are.
-    fn times(&self) -> Option<Timestamps> {
-        let one = |set, now, time: Timespec| match (self.has(set), self.has(now)) {
-            (_, true) => Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
-            (true, false) => time,
-            (false, false) => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        };
-        let any = change::ACCESSED | change::MODIFIED | change::ACCESSED_NOW | change::MODIFIED_NOW;
-        self.has(any).then(|| Timestamps {
-            last_access: one(change::ACCESSED, change::ACCESSED_NOW, self.accessed),
-            last_modification: one(change::MODIFIED, change::MODIFIED_NOW, self.modified),
-        })
-    }
-}
-
 /// Answers `FUSE_SETATTR`: owner, mode, size, times, in an order in which none undoes another.
 pub(in crate::mirror) fn setattr(
     volume: &Volume,
     request: &Request<'_>,
+    change: &SetAttr,
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
-    let change = Change::read(request.body)?;
     let (node, handle) = volume.handle(request.header.node)?;
-    let result = apply(volume, request, &change, &node, &handle);
+    let result = apply(volume, request, change, &node, &handle);
     volume.changed(&node, &handle);
     drop(handle);
     result?;
@@ -119,7 +64,7 @@ pub(in crate::mirror) fn setattr(
 fn apply(
     volume: &Volume,
     request: &Request<'_>,
-    change: &Change,
+    change: &SetAttr,
     node: &Arc<Node>,
     handle: &OwnedFd,
 ) -> Result<(), Errno> {
@@ -153,7 +98,7 @@ fn apply(
 fn touch_owner(
     volume: &Volume,
     request: &Request<'_>,
-    (change, node, handle): (&Change, &Arc<Node>, &OwnedFd),
+    (change, node, handle): (&SetAttr, &Arc<Node>, &OwnedFd),
 ) -> Result<(), Errno> {
     let act = || rustix::fs::chownat(handle, c"", None, None, AtFlags::EMPTY_PATH);
     match request.act(volume, Subject::of(node), act) {
@@ -165,7 +110,7 @@ fn touch_owner(
 fn set_mode(
     volume: &Volume,
     request: &Request<'_>,
-    change: &Change,
+    change: &SetAttr,
     node: &Arc<Node>,
     handle: &OwnedFd,
 ) -> Result<(), Errno> {
@@ -190,14 +135,14 @@ fn written(mode: u32) -> u32 {
 }
 
 /// Whether the change belongs to a write.
-fn is_being_written(volume: &Volume, change: &Change, node: &Arc<Node>) -> bool {
+fn is_being_written(volume: &Volume, change: &SetAttr, node: &Arc<Node>) -> bool {
     change.has(change::SIZE) || volume.files.any(|open| Arc::ptr_eq(&open.node, node) && open.writes())
 }
 
 fn truncate(
     volume: &Volume,
     request: &Request<'_>,
-    change: &Change,
+    change: &SetAttr,
     node: &Arc<Node>,
     handle: &OwnedFd,
 ) -> Result<(), Errno> {
@@ -226,8 +171,7 @@ fn set_times(node: &Node, handle: &OwnedFd, times: &Timestamps) -> Result<(), Er
 
 /// Answers `FUSE_ACCESS`, which comes only where the kernel leaves permissions to the server: in a user
 /// namespace with one user, as whom this process asks.
-pub(in crate::mirror) fn access(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
-    let mask = { request.body }.u32()?;
+pub(in crate::mirror) fn access(volume: &Volume, request: &Request<'_>, mask: u32) -> Result<(), Errno> {
     let (_, handle) = volume.handle(request.header.node)?;
     let wanted = Access::from_bits_truncate(mask);
     rustix::fs::access(self_path(&handle), wanted)

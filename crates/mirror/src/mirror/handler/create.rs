@@ -11,8 +11,10 @@ use rustix::io::Errno;
 use super::file::write_opened;
 use super::registration::register;
 use crate::mirror::admission::Admission;
+use crate::mirror::arguments::{Create, Creation, Link, MkDir, MkNod, SymLink};
 use crate::mirror::attribute;
 use crate::mirror::node::Node;
+use crate::mirror::number::FileHandle;
 use crate::mirror::observer::Action;
 use crate::mirror::open_file::{Opened, next_open, note_writing};
 use crate::mirror::request::{Request, Subject};
@@ -26,10 +28,10 @@ const PATIENCE: Duration = Duration::from_millis(100);
 pub(in crate::mirror) fn symlink(
     volume: &Volume,
     request: &Request<'_>,
+    wanted: &SymLink<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
-    let mut body = request.body;
-    let (name, target) = (body.name()?, body.name()?);
+    let SymLink { name, target } = *wanted;
     made(volume, request, out, name, 0, Action::SymbolicLink { target }, |folder| {
         rustix::fs::symlinkat(target, folder, name)
     })
@@ -39,12 +41,10 @@ pub(in crate::mirror) fn symlink(
 pub(in crate::mirror) fn mknod(
     volume: &Volume,
     request: &Request<'_>,
+    wanted: &MkNod<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
-    let mut body = request.body;
-    let (mode, device, mask) = (body.u32()?, body.u32()?, body.u32()?);
-    body.u32()?;
-    let name = body.name()?;
+    let MkNod { mode, device, mask, name } = *wanted;
     let kind = FileType::from_raw_mode(mode);
     // As the kernel's `new_encode_dev` packs it.
     let device = rustix::fs::makedev(device >> 8 & 0xfff, device & 0xff | device >> 12 & 0xf_ff00);
@@ -57,10 +57,10 @@ pub(in crate::mirror) fn mknod(
 pub(in crate::mirror) fn mkdir(
     volume: &Volume,
     request: &Request<'_>,
+    wanted: &MkDir<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
-    let mut body = request.body;
-    let (mode, mask, name) = (body.u32()?, body.u32()?, body.name()?);
+    let MkDir { mode, mask, name } = *wanted;
     made(volume, request, out, name, mask, Action::MakeFolder { mode }, |folder| {
         rustix::fs::mkdirat(folder, name, Mode::from_raw_mode(mode & 0o7777))
     })
@@ -88,10 +88,10 @@ fn made(
 pub(in crate::mirror) fn link(
     volume: &Volume,
     request: &Request<'_>,
+    wanted: &Link<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
-    let mut body = request.body;
-    let (source, name) = (body.u64()?, body.name()?);
+    let Link { source, name } = *wanted;
     let (node, handle) = volume.handle(source)?;
     let from =
         if volume.is_observed() { volume.placed(node.path_for(request.header.thread)) } else { Vec::new() };
@@ -115,15 +115,14 @@ pub(in crate::mirror) fn link(
 pub(in crate::mirror) fn create(
     volume: &Volume,
     request: &Request<'_>,
+    wanted: &Create<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
-    let mut body = request.body;
-    let (flags, mode, mask) = (body.u32()?, body.u32()?, body.u32()?);
-    body.u32()?;
-    let name = body.name()?;
+    let Create { how, name } = *wanted;
+    let Creation { flags, mode, .. } = how;
     let (parent, folder) = volume.handle(request.header.node)?;
     let admission = volume.admit(request.caller())?;
-    let new = || create_new(volume, request, (&parent, &folder), name, (flags, mode, mask));
+    let new = || create_new(volume, request, (&parent, &folder), name, how);
     let mut file = volume.with_room(new);
     let is_in_the_way = |file: &Result<_, _>| matches!(file, Err(Errno::EXIST));
     if is_in_the_way(&file) && flags & libc::O_EXCL as u32 == 0 {
@@ -148,7 +147,7 @@ pub(in crate::mirror) fn create(
         write_entry(out, node.number, &stat, volume.validity_of_opened(&node, &stat, flags));
         answer_opened(volume, request, out, &node, (file, admission), (open, flags))
     });
-    let action = Action::Create { open, flags, mode };
+    let action = Action::Create { open: open.0, flags, mode };
     volume.tell(request.caller(), || parent.path_of(name), action, result.err());
     result
 }
@@ -157,14 +156,14 @@ pub(in crate::mirror) fn create(
 pub(in crate::mirror) fn tmpfile(
     volume: &Volume,
     request: &Request<'_>,
+    how: Creation,
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
-    let mut body = request.body;
-    let (flags, mode, mask) = (body.u32()?, body.u32()?, body.u32()?);
+    let Creation { flags, mode, .. } = how;
     let (parent, folder) = volume.handle(request.header.node)?;
     let admission = volume.admit(request.caller())?;
     let wanted = OFlags::TMPFILE;
-    let how = (flags & !(libc::O_CREAT as u32), mode, mask);
+    let how = Creation { flags: flags & !(libc::O_CREAT as u32), ..how };
     let file = volume.with_room(|| make_file(volume, request, (&parent, &folder), b".", how, wanted))?;
     let stat = attribute::of_file(&file)?;
     let handle = reach(&file)?;
@@ -175,7 +174,7 @@ pub(in crate::mirror) fn tmpfile(
     let kept = flags & !(libc::O_TMPFILE as u32);
     write_entry(out, node.number, &stat, volume.validity_of_opened(&node, &stat, kept));
     answer_opened(volume, request, out, &node, (file, admission), (open, kept))?;
-    volume.tell(request.caller(), || node.path(), Action::Create { open, flags, mode }, None);
+    volume.tell(request.caller(), || node.path(), Action::Create { open: open.0, flags, mode }, None);
     Ok(())
 }
 
@@ -184,21 +183,21 @@ fn create_new(
     request: &Request<'_>,
     parent: (&Arc<Node>, &OwnedFd),
     name: &[u8],
-    how: (u32, u32, u32),
+    how: Creation,
 ) -> Result<OwnedFd, Errno> {
     make_file(volume, request, parent, name, how, OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW)
 }
 
-/// Makes and opens a file as the caller; `how` is flags, mode and creation mask.
+/// Makes and opens a file as the caller.
 fn make_file(
     volume: &Volume,
     request: &Request<'_>,
     (parent, folder): (&Arc<Node>, &OwnedFd),
     name: &[u8],
-    how: (u32, u32, u32),
+    how: Creation,
     wanted: OFlags,
 ) -> Result<OwnedFd, Errno> {
-    let (flags, mode, mask) = how;
+    let Creation { flags, mode, mask } = how;
     let flags = flags & !(libc::O_DIRECT as u32) & !Action::EXECUTE;
     let flags = OFlags::from_bits_retain(flags) | wanted | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(mode & 0o7777);
@@ -216,7 +215,7 @@ fn answer_opened(
     out: &mut Vec<u8>,
     node: &Arc<Node>,
     (file, admission): (OwnedFd, Admission),
-    (open, flags): (u64, u32),
+    (open, flags): (FileHandle, u32),
 ) -> Result<(), Errno> {
     note_writing(node, flags);
     // Where no descriptor is left for it, the file is found by its name.

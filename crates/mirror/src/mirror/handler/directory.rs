@@ -7,6 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use rustix::fs::{RawDir, SeekFrom};
 use rustix::io::Errno;
 
+use crate::mirror::arguments::Read;
+use crate::mirror::number::FileHandle;
 use crate::mirror::observer::{Action, Caller};
 use crate::mirror::open_file::{OpenFolder, next_open};
 use crate::mirror::request::{Request, Subject};
@@ -31,38 +33,30 @@ pub(in crate::mirror) fn opendir(
         request.act(volume, Subject::reading(&node), || volume.reopen(&handle, flags))
     });
     let error = folder.as_ref().err().copied();
-    volume.tell(request.caller(), || node.path(), Action::OpenFolder { open }, error);
+    volume.tell(request.caller(), || node.path(), Action::OpenFolder { open: open.0 }, error);
     let folder = Mutex::new((folder?, 0));
     volume
         .folders
         .insert(open, OpenFolder { node, opened_by: request.caller(), folder, _admission: admission });
-    out.put_u64(open);
+    out.put_u64(open.0);
     out.put_u64(0);
     Ok(())
 }
 
 /// Answers `FUSE_READDIR`.
-pub(in crate::mirror) fn readdir(
-    volume: &Volume,
-    request: &Request<'_>,
-    out: &mut Vec<u8>,
-) -> Result<(), Errno> {
-    read_entries(volume, request, out, false)
+pub(in crate::mirror) fn readdir(volume: &Volume, wanted: &Read, out: &mut Vec<u8>) -> Result<(), Errno> {
+    read_entries(volume, wanted, out, false)
 }
 
 /// Answers `FUSE_READDIRPLUS`: the entries with their nodes.
-pub(in crate::mirror) fn readdirplus(
-    volume: &Volume,
-    request: &Request<'_>,
-    out: &mut Vec<u8>,
-) -> Result<(), Errno> {
-    read_entries(volume, request, out, true)
+pub(in crate::mirror) fn readdirplus(volume: &Volume, wanted: &Read, out: &mut Vec<u8>) -> Result<(), Errno> {
+    read_entries(volume, wanted, out, true)
 }
 
-fn read_entries(volume: &Volume, request: &Request<'_>, out: &mut Vec<u8>, plus: bool) -> Result<(), Errno> {
-    let mut body = request.body;
-    let (number, offset, size) = (body.u64()?, body.u64()?, body.u32()? as usize);
-    let open = volume.folders.find(number)?;
+fn read_entries(volume: &Volume, wanted: &Read, out: &mut Vec<u8>, plus: bool) -> Result<(), Errno> {
+    let Read { handle, offset, size } = *wanted;
+    let size = size as usize;
+    let open = volume.folders.find(handle)?;
     let mut place = open.folder.lock().unwrap_or_else(PoisonError::into_inner);
     let (folder, stands_at) = &mut *place;
     if *stands_at != offset {
@@ -107,18 +101,17 @@ fn write_node(volume: &Volume, out: &mut Vec<u8>, open: &OpenFolder, folder: &Ow
 }
 
 /// Answers `FUSE_RELEASEDIR`.
-pub(in crate::mirror) fn releasedir(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
-    let number = { request.body }.u64()?;
-    let open = volume.folders.find(number)?;
+pub(in crate::mirror) fn releasedir(volume: &Volume, handle: FileHandle) -> Result<(), Errno> {
+    let open = volume.folders.find(handle)?;
     let caller = Caller { thread: 0, ..open.opened_by };
-    volume.tell(caller, || open.node.path(), Action::CloseFolder { open: number }, None);
-    volume.folders.remove(number);
+    volume.tell(caller, || open.node.path(), Action::CloseFolder { open: handle.0 }, None);
+    volume.folders.remove(handle);
     Ok(())
 }
 
 /// Answers `FUSE_FSYNCDIR`.
-pub(in crate::mirror) fn fsyncdir(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
-    let open = volume.folders.find({ request.body }.u64()?)?;
+pub(in crate::mirror) fn fsyncdir(volume: &Volume, handle: FileHandle) -> Result<(), Errno> {
+    let open = volume.folders.find(handle)?;
     let place = open.folder.lock().unwrap_or_else(PoisonError::into_inner);
     rustix::fs::fsync(&place.0)
 }

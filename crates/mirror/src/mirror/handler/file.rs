@@ -11,9 +11,11 @@ use rustix::io::Errno;
 use super::growth;
 use super::registration::{check_share, register, unregister};
 use crate::mirror::admission::Admission;
+use crate::mirror::arguments::{Fsync, Read, Write};
 use crate::mirror::attribute;
 use crate::mirror::identity::with_all_rights;
 use crate::mirror::node::Node;
+use crate::mirror::number::FileHandle;
 use crate::mirror::observer::{Action, Caller};
 use crate::mirror::open_file::{OpenFile, Opened, Uses, is_for_writing, next_open, note_writing};
 use crate::mirror::provider::Wanted;
@@ -30,10 +32,9 @@ const DATA_ONLY: u32 = 1 << 0;
 pub(in crate::mirror) fn open(
     volume: &Volume,
     request: &Request<'_>,
+    flags: u32,
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
-    let mut body = request.body;
-    let flags = body.u32()?;
     let node = volume.table.node(request.header.node)?;
     let admission = volume.admit(request.caller())?;
     let open = next_open();
@@ -46,7 +47,7 @@ pub(in crate::mirror) fn open(
     {
         growth::tell(volume, file);
     }
-    let action = Action::Open { open, flags };
+    let action = Action::Open { open: open.0, flags };
     volume.tell(
         request.caller(),
         || node.path_for(request.header.thread),
@@ -167,7 +168,7 @@ pub(super) fn write_opened(
     request: &Request<'_>,
     out: &mut Vec<u8>,
     node: &Arc<Node>,
-    (open, flags): (u64, u32),
+    (open, flags): (FileHandle, u32),
     (answer, admission): (Opened, Admission),
 ) {
     let flags = flags & !(libc::O_TRUNC as u32);
@@ -186,20 +187,16 @@ pub(super) fn write_opened(
         (false, false) => opened::KEEP_CACHE,
     };
     volume.files.insert(open, file);
-    out.put_u64(open);
+    out.put_u64(open.0);
     out.put_u32(how);
     out.put_u32(backing);
 }
 
 /// Answers `FUSE_READ`.
-pub(in crate::mirror) fn read(
-    volume: &Volume,
-    request: &Request<'_>,
-    out: &mut Vec<u8>,
-) -> Result<(), Errno> {
-    let mut body = request.body;
-    let (number, offset, size) = (body.u64()?, body.u64()?, body.u32()?.min(LARGEST));
-    let open = volume.files.find(number)?;
+pub(in crate::mirror) fn read(volume: &Volume, wanted: &Read, out: &mut Vec<u8>) -> Result<(), Errno> {
+    let Read { handle, offset, size } = *wanted;
+    let size = size.min(LARGEST);
+    let open = volume.files.find(handle)?;
     let file = match open.provided() {
         Some(file) => file,
         None => volume.file_of(&open)?,
@@ -208,7 +205,7 @@ pub(in crate::mirror) fn read(
     let count = rustix::io::pread(file, &mut out[OUT_HEADER..], offset)?;
     out.truncate(OUT_HEADER + count);
     if open.read.fetch_add(count as u64, Ordering::Relaxed) == 0 && count > 0 {
-        volume.tell(open.opened_by, || open.path(), Action::FirstRead { open: number }, None);
+        volume.tell(open.opened_by, || open.path(), Action::FirstRead { open: handle.0 }, None);
     }
     Ok(())
 }
@@ -217,15 +214,11 @@ pub(in crate::mirror) fn read(
 pub(in crate::mirror) fn write(
     volume: &Volume,
     request: &Request<'_>,
+    wanted: &Write<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
-    let mut body = request.body;
-    let (number, offset, size, write_flags) = (body.u64()?, body.u64()?, body.u32()?, body.u32()?);
-    body.u64()?;
-    let flags = body.u32()?;
-    body.u32()?;
-    let data = body.bytes(size as usize)?;
-    let open = volume.files.find(number)?;
+    let Write { handle, offset, write_flags, flags, data } = *wanted;
+    let open = volume.files.find(handle)?;
     let append = libc::O_APPEND as u32;
     // fcntl(2) may have changed the flag since; pages go where they belong, through whichever open the
     // kernel took.
@@ -267,23 +260,21 @@ fn write_all(file: BorrowedFd<'_>, data: &[u8], offset: u64) -> Result<usize, Er
 }
 
 /// Answers `FUSE_RELEASE`: the last descriptor of an open is gone.
-pub(in crate::mirror) fn release(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
-    let number = { request.body }.u64()?;
-    let open = volume.files.find(number)?;
+pub(in crate::mirror) fn release(volume: &Volume, handle: FileHandle) -> Result<(), Errno> {
+    let open = volume.files.find(handle)?;
     unregister(volume, &open.node, (open.passed, open.uses()));
     let traffic = open.traffic();
     let caller = Caller { thread: 0, ..open.opened_by };
-    volume.tell(caller, || open.path(), Action::Close { open: number, traffic }, None);
+    volume.tell(caller, || open.path(), Action::Close { open: handle.0, traffic }, None);
     // Last: who sees nothing open any more may count on all of it having been told.
-    volume.files.remove(number);
+    volume.files.remove(handle);
     Ok(())
 }
 
 /// Answers `FUSE_FSYNC`.
-pub(in crate::mirror) fn fsync(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
-    let mut body = request.body;
-    let (number, flags) = (body.u64()?, body.u32()?);
-    let open = volume.files.find(number)?;
+pub(in crate::mirror) fn fsync(volume: &Volume, wanted: &Fsync) -> Result<(), Errno> {
+    let Fsync { handle, flags } = *wanted;
+    let open = volume.files.find(handle)?;
     let file = volume.file_of(&open)?;
     if flags & DATA_ONLY != 0 { rustix::fs::fdatasync(file) } else { rustix::fs::fsync(file) }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use crate::mirror::arguments::BatchForget;
 use crate::mirror::node::Node;
 use crate::mirror::observer::Action;
 use crate::mirror::request::{Request, Subject};
@@ -13,9 +14,9 @@ use crate::mirror::volume::Volume;
 pub(in crate::mirror) fn lookup(
     volume: &Volume,
     request: &Request<'_>,
+    name: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
-    let name = { request.body }.name()?;
     if matches!(name, b"." | b"..") {
         return lookup_handle(volume, request.header.node, name, out);
     }
@@ -83,19 +84,16 @@ fn as_shown(path: &[u8]) -> Vec<u8> {
 }
 
 /// Answers `FUSE_FORGET`: the kernel gives a node back.
-pub(in crate::mirror) fn forget(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
-    volume.table.forget(request.header.node, { request.body }.u64()?);
+pub(in crate::mirror) fn forget(volume: &Volume, request: &Request<'_>, lookups: u64) -> Result<(), Errno> {
+    volume.table.forget(request.header.node, lookups);
     Ok(())
 }
 
 /// Answers `FUSE_BATCH_FORGET`: the kernel gives nodes back.
-pub(in crate::mirror) fn batch_forget(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
-    let mut body = request.body;
-    let count = body.u32()?;
-    body.u32()?;
-    for _ in 0..count {
-        let node = body.u64()?;
-        volume.table.forget(node, body.u64()?);
+pub(in crate::mirror) fn batch_forget(volume: &Volume, forgotten: BatchForget<'_>) -> Result<(), Errno> {
+    for node in forgotten.nodes() {
+        let (node, lookups) = node?;
+        volume.table.forget(node, lookups);
     }
     Ok(())
 }

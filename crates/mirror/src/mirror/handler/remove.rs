@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use crate::mirror::arguments::Rename;
 use crate::mirror::attribute;
 use crate::mirror::node::Node;
 use crate::mirror::observer::Action;
@@ -13,19 +14,24 @@ use crate::mirror::request::{Request, Subject};
 use crate::mirror::volume::Volume;
 
 /// Answers `FUSE_UNLINK`.
-pub(in crate::mirror) fn unlink(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
-    remove(volume, request, AtFlags::empty(), Action::Unlink)
+pub(in crate::mirror) fn unlink(volume: &Volume, request: &Request<'_>, name: &[u8]) -> Result<(), Errno> {
+    remove(volume, request, name, AtFlags::empty(), Action::Unlink)
 }
 
 /// Answers `FUSE_RMDIR`.
-pub(in crate::mirror) fn rmdir(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
-    remove(volume, request, AtFlags::REMOVEDIR, Action::RemoveFolder)
+pub(in crate::mirror) fn rmdir(volume: &Volume, request: &Request<'_>, name: &[u8]) -> Result<(), Errno> {
+    remove(volume, request, name, AtFlags::REMOVEDIR, Action::RemoveFolder)
 }
 
-fn remove(volume: &Volume, request: &Request<'_>, flags: AtFlags, action: Action<'_>) -> Result<(), Errno> {
-    let name = { request.body }.name()?;
+fn remove(
+    volume: &Volume,
+    request: &Request<'_>,
+    name: &[u8],
+    flags: AtFlags,
+    action: Action<'_>,
+) -> Result<(), Errno> {
     let (parent, folder) = volume.handle(request.header.node)?;
-    let mut victim = Known::find(volume, &folder, name);
+    let mut victim = NamedNode::find(volume, &folder, name);
     let node = victim.as_ref().map(|victim| Arc::clone(&victim.node));
     let result = request.act(volume, Subject::of(&parent).owned(node.as_ref()), || {
         let _moving = volume.handles.moving([parent.number; 2]);
@@ -43,12 +49,12 @@ fn remove(volume: &Volume, request: &Request<'_>, flags: AtFlags, action: Action
 }
 
 /// A node that a name leads to, with a descriptor that outlives the name.
-struct Known {
+struct NamedNode {
     node: Arc<Node>,
     handle: OwnedFd,
 }
 
-impl Known {
+impl NamedNode {
     /// What the kernel knows of this name.
     fn find(volume: &Volume, folder: &OwnedFd, name: &[u8]) -> Option<Self> {
         let stat = attribute::of_name(folder.as_fd(), name).ok()?;
@@ -76,33 +82,18 @@ impl Known {
     }
 }
 
-/// Answers `FUSE_RENAME`.
-pub(in crate::mirror) fn rename(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
-    let mut body = request.body;
-    let target = body.u64()?;
-    move_name(volume, request, target, RenameFlags::empty(), (body.name()?, body.name()?))
-}
-
-/// Answers `FUSE_RENAME2`.
-pub(in crate::mirror) fn rename2(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
-    let mut body = request.body;
-    let (target, flags) = (body.u64()?, body.u32()?);
-    body.u32()?;
-    let flags = RenameFlags::from_bits_retain(flags);
-    move_name(volume, request, target, flags, (body.name()?, body.name()?))
-}
-
-fn move_name(
+/// Answers `FUSE_RENAME` and `FUSE_RENAME2`.
+pub(in crate::mirror) fn rename(
     volume: &Volume,
     request: &Request<'_>,
-    target: u64,
-    flags: RenameFlags,
-    (from, to): (&[u8], &[u8]),
+    wanted: &Rename<'_>,
 ) -> Result<(), Errno> {
+    let Rename { target, flags, from, to } = *wanted;
+    let flags = RenameFlags::from_bits_retain(flags);
     let (old_parent, old_folder) = volume.handle(request.header.node)?;
     let (new_parent, new_folder) = volume.handle(target)?;
-    let mut moved = Known::find(volume, &old_folder, from);
-    let mut replaced = Known::find(volume, &new_folder, to);
+    let mut moved = NamedNode::find(volume, &old_folder, from);
+    let mut replaced = NamedNode::find(volume, &new_folder, to);
     let node = moved.as_ref().map(|known| Arc::clone(&known.node));
     let victim = replaced.as_ref().map(|known| Arc::clone(&known.node));
     let subject = Subject::of(&old_parent).and(Some(&new_parent)).and(victim.as_ref()).owned(node.as_ref());
@@ -130,8 +121,8 @@ fn keep_in_mind(
     (old_parent, from): (&Arc<Node>, &[u8]),
     (new_parent, to): (&Arc<Node>, &[u8]),
     flags: RenameFlags,
-    moved: Option<Known>,
-    replaced: Option<Known>,
+    moved: Option<NamedNode>,
+    replaced: Option<NamedNode>,
 ) {
     let same = matches!((&moved, &replaced), (Some(a), Some(b)) if Arc::ptr_eq(&a.node, &b.node));
     // Two names of one file stay as they are (rename(2)).

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use rustix::fs::{FallocateFlags, IFlags, SeekFrom};
 use rustix::io::Errno;
 
+use crate::mirror::arguments::{CopyFileRange, Fallocate, Ioctl, Lseek};
 use crate::mirror::request::{Request, Subject};
 use crate::mirror::volume::Volume;
 use crate::mirror::wire::ReplyExt;
@@ -15,10 +16,13 @@ use compat_sys::FileAttributes;
 const FUSE_IOCTL_DIR: u32 = 1 << 4;
 
 /// Answers `FUSE_FALLOCATE`.
-pub(in crate::mirror) fn fallocate(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
-    let mut body = request.body;
-    let (number, offset, length, mode) = (body.u64()?, body.u64()?, body.u64()?, body.u32()?);
-    let open = volume.files.find(number)?;
+pub(in crate::mirror) fn fallocate(
+    volume: &Volume,
+    request: &Request<'_>,
+    wanted: &Fallocate,
+) -> Result<(), Errno> {
+    let Fallocate { handle, offset, length, mode } = *wanted;
+    let open = volume.files.find(handle)?;
     let mode = FallocateFlags::from_bits_retain(mode);
     let file = volume.file_of(&open)?;
     let _writer = request.as_writer(&open.node)?;
@@ -26,14 +30,9 @@ pub(in crate::mirror) fn fallocate(volume: &Volume, request: &Request<'_>) -> Re
 }
 
 /// Answers `FUSE_LSEEK`: data or hole, the kernel knows the others itself.
-pub(in crate::mirror) fn lseek(
-    volume: &Volume,
-    request: &Request<'_>,
-    out: &mut Vec<u8>,
-) -> Result<(), Errno> {
-    let mut body = request.body;
-    let (number, offset, whence) = (body.u64()?, body.u64()?, body.u32()?);
-    let open = volume.files.find(number)?;
+pub(in crate::mirror) fn lseek(volume: &Volume, wanted: &Lseek, out: &mut Vec<u8>) -> Result<(), Errno> {
+    let Lseek { handle, offset, whence } = *wanted;
+    let open = volume.files.find(handle)?;
     let place = match whence as i32 {
         libc::SEEK_DATA => SeekFrom::Data(offset),
         libc::SEEK_HOLE => SeekFrom::Hole(offset),
@@ -47,11 +46,10 @@ pub(in crate::mirror) fn lseek(
 pub(in crate::mirror) fn copy_file_range(
     volume: &Volume,
     request: &Request<'_>,
+    wanted: &CopyFileRange,
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
-    let mut body = request.body;
-    let (source, mut from, _) = (body.u64()?, body.u64()?, body.u64()?);
-    let (target, mut to, length) = (body.u64()?, body.u64()?, body.u64()?);
+    let CopyFileRange { source, mut from, target, mut to, length } = *wanted;
     let (source, target) = (volume.files.find(source)?, volume.files.find(target)?);
     let (input, output) = (volume.file_of(&source)?, volume.file_of(&target)?);
     // The answer has 32 bits for the length.
@@ -70,16 +68,15 @@ pub(in crate::mirror) fn copy_file_range(
 pub(in crate::mirror) fn ioctl(
     volume: &Volume,
     request: &Request<'_>,
+    wanted: &Ioctl<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
-    let mut body = request.body;
-    let (number, flags, command) = (body.u64()?, body.u32()?, body.u32()?);
-    body.bytes(16)?;
+    let Ioctl { handle, flags, command, mut input } = *wanted;
     let command = IoctlCommand::of(command).ok_or(Errno::NOTTY)?;
     let node = if flags & FUSE_IOCTL_DIR != 0 {
-        volume.folders.find(number)?.node.number
+        volume.folders.find(handle)?.node.number
     } else {
-        volume.files.find(number)?.node.number
+        volume.files.find(handle)?.node.number
     };
     let (node, handle) = volume.handle(node)?;
     let file = volume.reopen(&handle, (libc::O_RDONLY | libc::O_NONBLOCK) as u32)?;
@@ -88,14 +85,14 @@ pub(in crate::mirror) fn ioctl(
     match command {
         IoctlCommand::Flags => out.put_u32(rustix::fs::ioctl_getflags(&file)?.bits()),
         IoctlCommand::SetFlags => {
-            let wanted = IFlags::from_bits_retain(body.u32()?);
+            let wanted = IFlags::from_bits_retain(input.u32()?);
             request.act(volume, subject, || rustix::fs::ioctl_setflags(&file, wanted))?;
         }
         IoctlCommand::Attributes => {
             out.extend_from_slice(&compat_sys::file_attributes(file.as_fd()).map_err(errno)?)
         }
         IoctlCommand::SetAttributes => {
-            let wanted = FileAttributes::try_from(body.bytes(size_of::<FileAttributes>())?);
+            let wanted = FileAttributes::try_from(input.bytes(size_of::<FileAttributes>())?);
             let wanted = wanted.map_err(|_| Errno::INVAL)?;
             let set = || compat_sys::set_file_attributes(file.as_fd(), &wanted).map_err(errno);
             request.act(volume, subject, set)?;

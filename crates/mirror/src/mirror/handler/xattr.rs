@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
+use crate::mirror::arguments::{GetXattr, SetXattr};
 use crate::mirror::node::Node;
 use crate::mirror::request::{Request, Subject};
 use crate::mirror::volume::{Volume, self_path};
@@ -74,12 +75,12 @@ fn is_served(name: &[u8]) -> bool {
 }
 
 /// Answers `FUSE_SETXATTR`.
-pub(in crate::mirror) fn setxattr(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
-    let mut body = request.body;
-    let (size, flags, _kills) = (body.u32()? as usize, body.u32()?, body.u32()?);
-    body.u32()?;
-    let name = body.name()?;
-    let value = body.bytes(size)?;
+pub(in crate::mirror) fn setxattr(
+    volume: &Volume,
+    request: &Request<'_>,
+    wanted: &SetXattr<'_>,
+) -> Result<(), Errno> {
+    let SetXattr { flags, name, value } = *wanted;
     if !is_served(name) {
         return Err(Errno::OPNOTSUPP);
     }
@@ -96,12 +97,10 @@ pub(in crate::mirror) fn setxattr(volume: &Volume, request: &Request<'_>) -> Res
 pub(in crate::mirror) fn getxattr(
     volume: &Volume,
     request: &Request<'_>,
+    wanted: &GetXattr<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
-    let mut body = request.body;
-    let size = body.u32()? as usize;
-    body.u32()?;
-    let name = body.name()?;
+    let GetXattr { size, name } = *wanted;
     if !is_served(name) {
         return Err(Errno::OPNOTSUPP);
     }
@@ -118,9 +117,9 @@ pub(in crate::mirror) fn getxattr(
 pub(in crate::mirror) fn listxattr(
     volume: &Volume,
     request: &Request<'_>,
+    size: usize,
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
-    let size = { request.body }.u32()? as usize;
     let target = AttributeTarget::of(volume, request)?;
     let mut names = vec![0; LARGEST];
     let count = target.read(volume, request, || match target.is_link {
@@ -170,8 +169,11 @@ fn is_taken_away(volume: &Volume, request: &Request<'_>) -> bool {
 }
 
 /// Answers `FUSE_REMOVEXATTR`.
-pub(in crate::mirror) fn removexattr(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
-    let name = { request.body }.name()?;
+pub(in crate::mirror) fn removexattr(
+    volume: &Volume,
+    request: &Request<'_>,
+    name: &[u8],
+) -> Result<(), Errno> {
     if !is_served(name) {
         return Err(Errno::OPNOTSUPP);
     }

@@ -1,0 +1,568 @@
+//! What a request asks for: its message, read once from bytes into a value of its operation. Handlers get these
+//! values and read no bytes. Names and data stay where the message lies.
+
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+use rustix::io::Errno;
+
+use super::number::FileHandle;
+use super::wire::{Body, Greeting, Header, Operation, change};
+
+/// A message of the kernel.
+#[derive(Clone, Copy)]
+pub(super) struct Message<'a> {
+    /// Who asks, and about which node.
+    pub header: Header,
+    /// The operation; nothing for one that is not answered.
+    pub operation: Option<Operation>,
+    /// What is asked for; `ENOSYS` where the operation is not answered, `EINVAL` where the message is too short for it.
+    pub arguments: Result<Arguments<'a>, Errno>,
+    /// The caller's group that matters for a creation.
+    pub supplementary: Option<u32>,
+}
+
+impl<'a> Message<'a> {
+    /// Reads a message.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for what has no whole header.
+    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, Errno> {
+        let (header, body, supplementary) = Header::read(bytes)?;
+        let operation = Operation::of(header.operation);
+        let arguments = operation.ok_or(Errno::NOSYS).and_then(|operation| Arguments::parse(operation, body));
+        Ok(Self { header, operation, arguments, supplementary })
+    }
+}
+
+/// What is asked for, by operation. What is asked of a node alone has nothing more: the header names the node.
+#[derive(Clone, Copy)]
+pub(super) enum Arguments<'a> {
+    Init(Greeting),
+    Destroy,
+    /// The request of this number is given up.
+    Interrupt {
+        unique: u64,
+    },
+    Lookup {
+        name: &'a [u8],
+    },
+    /// So many look-ups are taken back.
+    Forget {
+        lookups: u64,
+    },
+    BatchForget(BatchForget<'a>),
+    ReadLink,
+    GetAttr,
+    Statx,
+    SetAttr(SetAttr),
+    /// The rights of access(2) that are asked for.
+    Access {
+        mask: u32,
+    },
+    StatFs,
+    SymLink(SymLink<'a>),
+    MkNod(MkNod<'a>),
+    MkDir(MkDir<'a>),
+    Link(Link<'a>),
+    Create(Create<'a>),
+    TmpFile(Creation),
+    Unlink {
+        name: &'a [u8],
+    },
+    RmDir {
+        name: &'a [u8],
+    },
+    Rename(Rename<'a>),
+    Rename2(Rename<'a>),
+    /// The flags of open(2).
+    Open {
+        flags: u32,
+    },
+    Read(Read),
+    Write(Write<'a>),
+    Release {
+        handle: FileHandle,
+    },
+    Fsync(Fsync),
+    OpenDir,
+    ReadDir(Read),
+    ReadDirPlus(Read),
+    ReleaseDir {
+        handle: FileHandle,
+    },
+    FsyncDir {
+        handle: FileHandle,
+    },
+    SyncFs,
+    SetXattr(SetXattr<'a>),
+    GetXattr(GetXattr<'a>),
+    /// The room for the answer in bytes; 0 where only its size is asked for.
+    ListXattr {
+        size: usize,
+    },
+    RemoveXattr {
+        name: &'a [u8],
+    },
+    Fallocate(Fallocate),
+    Lseek(Lseek),
+    CopyFileRange(CopyFileRange),
+    Ioctl(Ioctl<'a>),
+}
+
+impl<'a> Arguments<'a> {
+    /// Reads the body of a message.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` where it is too short; `EPROTO` for a greeting of another protocol.
+    fn parse(operation: Operation, mut body: Body<'a>) -> Result<Self, Errno> {
+        Ok(match operation {
+            Operation::Init => Self::Init(Greeting::read(body)?),
+            Operation::Destroy => Self::Destroy,
+            Operation::Interrupt => Self::Interrupt { unique: body.u64()? },
+            Operation::Lookup => Self::Lookup { name: body.name()? },
+            Operation::Forget => Self::Forget { lookups: body.u64()? },
+            Operation::BatchForget => Self::BatchForget(BatchForget::parse(body)?),
+            Operation::ReadLink => Self::ReadLink,
+            Operation::GetAttr => Self::GetAttr,
+            Operation::Statx => Self::Statx,
+            Operation::SetAttr => Self::SetAttr(SetAttr::parse(body)?),
+            Operation::Access => Self::Access { mask: body.u32()? },
+            Operation::StatFs => Self::StatFs,
+            Operation::Unlink => Self::Unlink { name: body.name()? },
+            Operation::RmDir => Self::RmDir { name: body.name()? },
+            Operation::Rename => Self::Rename(Rename::parse(body)?),
+            Operation::Rename2 => Self::Rename2(Rename::parse_with_flags(body)?),
+            Operation::SyncFs => Self::SyncFs,
+            Operation::SetXattr => Self::SetXattr(SetXattr::parse(body)?),
+            Operation::GetXattr => Self::GetXattr(GetXattr::parse(body)?),
+            Operation::ListXattr => Self::ListXattr { size: body.u32()? as usize },
+            Operation::RemoveXattr => Self::RemoveXattr { name: body.name()? },
+            Operation::SymLink
+            | Operation::MkNod
+            | Operation::MkDir
+            | Operation::Link
+            | Operation::Create
+            | Operation::TmpFile => Self::parse_creation(operation, body)?,
+            _ => Self::parse_of_open(operation, body)?,
+        })
+    }
+
+    /// Those that make something.
+    fn parse_creation(operation: Operation, mut body: Body<'a>) -> Result<Self, Errno> {
+        Ok(match operation {
+            Operation::SymLink => Self::SymLink(SymLink { name: body.name()?, target: body.name()? }),
+            Operation::MkNod => Self::MkNod(MkNod::parse(body)?),
+            Operation::MkDir => {
+                Self::MkDir(MkDir { mode: body.u32()?, mask: body.u32()?, name: body.name()? })
+            }
+            Operation::Link => Self::Link(Link { source: body.u64()?, name: body.name()? }),
+            Operation::Create => Self::Create(Create::parse(body)?),
+            Operation::TmpFile => Self::TmpFile(Creation::parse(&mut body)?),
+            _ => return Err(Errno::NOSYS),
+        })
+    }
+
+    /// Those about what is open or is opened.
+    fn parse_of_open(operation: Operation, mut body: Body<'a>) -> Result<Self, Errno> {
+        let handle = |mut body: Body<'a>| body.u64().map(FileHandle);
+        Ok(match operation {
+            Operation::Open => Self::Open { flags: body.u32()? },
+            Operation::Read => Self::Read(Read::parse(body)?),
+            Operation::Write => Self::Write(Write::parse(body)?),
+            Operation::Release => Self::Release { handle: handle(body)? },
+            Operation::Fsync => Self::Fsync(Fsync { handle: FileHandle(body.u64()?), flags: body.u32()? }),
+            Operation::OpenDir => Self::OpenDir,
+            Operation::ReadDir => Self::ReadDir(Read::parse(body)?),
+            Operation::ReadDirPlus => Self::ReadDirPlus(Read::parse(body)?),
+            Operation::ReleaseDir => Self::ReleaseDir { handle: handle(body)? },
+            Operation::FsyncDir => Self::FsyncDir { handle: handle(body)? },
+            Operation::Fallocate => Self::Fallocate(Fallocate::parse(body)?),
+            Operation::Lseek => Self::Lseek(Lseek::parse(body)?),
+            Operation::CopyFileRange => Self::CopyFileRange(CopyFileRange::parse(body)?),
+            Operation::Ioctl => Self::Ioctl(Ioctl::parse(body)?),
+            _ => return Err(Errno::NOSYS),
+        })
+    }
+}
+
+/// `struct fuse_batch_forget_in`: nodes, and how many look-ups of each are taken back.
+#[derive(Clone, Copy)]
+pub(super) struct BatchForget<'a> {
+    count: u32,
+    nodes: Body<'a>,
+}
+
+impl<'a> BatchForget<'a> {
+    fn parse(mut body: Body<'a>) -> Result<Self, Errno> {
+        let count = body.u32()?;
+        body.u32()?;
+        Ok(Self { count, nodes: body })
+    }
+
+    /// Each node with its look-ups, or `EINVAL` in the place of one that is cut short.
+    pub(super) fn nodes(mut self) -> impl Iterator<Item = Result<(u64, u64), Errno>> {
+        (0..self.count).map(move |_| Ok((self.nodes.u64()?, self.nodes.u64()?)))
+    }
+}
+
+/// `struct fuse_setattr_in`, without what is not used.
+#[derive(Clone, Copy)]
+pub(super) struct SetAttr {
+    pub valid: u32,
+    pub handle: FileHandle,
+    pub size: u64,
+    pub accessed: Timespec,
+    pub modified: Timespec,
+    pub mode: u32,
+    pub user: u32,
+    pub group: u32,
+}
+
+impl SetAttr {
+    fn parse(mut body: Body<'_>) -> Result<Self, Errno> {
+        let valid = body.u32()?;
+        body.u32()?;
+        let (handle, size) = (FileHandle(body.u64()?), body.u64()?);
+        body.u64()?;
+        let (accessed, modified) = (body.u64()? as i64, body.u64()? as i64);
+        body.u64()?;
+        let (accessed_part, modified_part) = (body.u32()?, body.u32()?);
+        body.u32()?;
+        let mode = body.u32()?;
+        body.u32()?;
+        let (user, group) = (body.u32()?, body.u32()?);
+        let time = |seconds, part: u32| Timespec { tv_sec: seconds, tv_nsec: part.into() };
+        let (accessed, modified) = (time(accessed, accessed_part), time(modified, modified_part));
+        Ok(Self { valid, handle, size, accessed, modified, mode, user, group })
+    }
+
+    /// Whether this of `FATTR_*` is to be set.
+    pub(super) fn has(&self, what: u32) -> bool {
+        self.valid & what != 0
+    }
+
+    /// Whether nothing is to be set: an owner was, to what it is, or something is written by a user who must not keep a
+    /// set-group-id bit. The kernel does not tell which.
+    pub(super) fn is_empty(&self) -> bool {
+        let any = change::MODE | change::USER | change::GROUP | change::SIZE;
+        !self.has(any) && self.times().is_none()
+    }
+
+    /// The times to set, where any are.
+    pub(super) fn times(&self) -> Option<Timestamps> {
+        let one = |set, now, time: Timespec| match (self.has(set), self.has(now)) {
+            (_, true) => Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
+            (true, false) => time,
+            (false, false) => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        };
+        let any = change::ACCESSED | change::MODIFIED | change::ACCESSED_NOW | change::MODIFIED_NOW;
+        self.has(any).then(|| Timestamps {
+            last_access: one(change::ACCESSED, change::ACCESSED_NOW, self.accessed),
+            last_modification: one(change::MODIFIED, change::MODIFIED_NOW, self.modified),
+        })
+    }
+}
+
+/// The link `name` to `target`.
+#[derive(Clone, Copy)]
+pub(super) struct SymLink<'a> {
+    pub name: &'a [u8],
+    pub target: &'a [u8],
+}
+
+/// `struct fuse_mknod_in` with the name.
+#[derive(Clone, Copy)]
+pub(super) struct MkNod<'a> {
+    pub mode: u32,
+    /// As the kernel's `new_encode_dev` packs it.
+    pub device: u32,
+    pub mask: u32,
+    pub name: &'a [u8],
+}
+
+impl<'a> MkNod<'a> {
+    fn parse(mut body: Body<'a>) -> Result<Self, Errno> {
+        let (mode, device, mask) = (body.u32()?, body.u32()?, body.u32()?);
+        body.u32()?;
+        Ok(Self { mode, device, mask, name: body.name()? })
+    }
+}
+
+/// `struct fuse_mkdir_in` with the name.
+#[derive(Clone, Copy)]
+pub(super) struct MkDir<'a> {
+    pub mode: u32,
+    pub mask: u32,
+    pub name: &'a [u8],
+}
+
+/// `struct fuse_link_in` with the new name.
+#[derive(Clone, Copy)]
+pub(super) struct Link<'a> {
+    /// The node that gets a further name.
+    pub source: u64,
+    pub name: &'a [u8],
+}
+
+/// `struct fuse_create_in`: how a file is made and opened.
+#[derive(Clone, Copy)]
+pub(super) struct Creation {
+    /// The flags of open(2).
+    pub flags: u32,
+    pub mode: u32,
+    /// The caller's creation mask (umask(2)).
+    pub mask: u32,
+}
+
+impl Creation {
+    fn parse(body: &mut Body<'_>) -> Result<Self, Errno> {
+        Ok(Self { flags: body.u32()?, mode: body.u32()?, mask: body.u32()? })
+    }
+}
+
+/// A file that is made and opened, with its name.
+#[derive(Clone, Copy)]
+pub(super) struct Create<'a> {
+    pub how: Creation,
+    pub name: &'a [u8],
+}
+
+impl<'a> Create<'a> {
+    fn parse(mut body: Body<'a>) -> Result<Self, Errno> {
+        let how = Creation::parse(&mut body)?;
+        body.u32()?;
+        Ok(Self { how, name: body.name()? })
+    }
+}
+
+/// `struct fuse_rename2_in` with both names.
+#[derive(Clone, Copy)]
+pub(super) struct Rename<'a> {
+    /// The directory that gets the name.
+    pub target: u64,
+    /// Those of renameat2(2).
+    pub flags: u32,
+    pub from: &'a [u8],
+    pub to: &'a [u8],
+}
+
+impl<'a> Rename<'a> {
+    fn parse(mut body: Body<'a>) -> Result<Self, Errno> {
+        Ok(Self { target: body.u64()?, flags: 0, from: body.name()?, to: body.name()? })
+    }
+
+    fn parse_with_flags(mut body: Body<'a>) -> Result<Self, Errno> {
+        let (target, flags) = (body.u64()?, body.u32()?);
+        body.u32()?;
+        Ok(Self { target, flags, from: body.name()?, to: body.name()? })
+    }
+}
+
+/// `struct fuse_read_in`, of a file or a directory.
+#[derive(Clone, Copy)]
+pub(super) struct Read {
+    pub handle: FileHandle,
+    pub offset: u64,
+    /// In bytes.
+    pub size: u32,
+}
+
+impl Read {
+    fn parse(mut body: Body<'_>) -> Result<Self, Errno> {
+        Ok(Self { handle: FileHandle(body.u64()?), offset: body.u64()?, size: body.u32()? })
+    }
+}
+
+/// `struct fuse_write_in` with the data.
+#[derive(Clone, Copy)]
+pub(super) struct Write<'a> {
+    pub handle: FileHandle,
+    pub offset: u64,
+    /// `FUSE_WRITE_*`.
+    pub write_flags: u32,
+    /// The flags of open(2) as they are now.
+    pub flags: u32,
+    pub data: &'a [u8],
+}
+
+impl<'a> Write<'a> {
+    fn parse(mut body: Body<'a>) -> Result<Self, Errno> {
+        let (handle, offset) = (FileHandle(body.u64()?), body.u64()?);
+        let (size, write_flags) = (body.u32()?, body.u32()?);
+        body.u64()?;
+        let flags = body.u32()?;
+        body.u32()?;
+        Ok(Self { handle, offset, write_flags, flags, data: body.bytes(size as usize)? })
+    }
+}
+
+/// `struct fuse_fsync_in`.
+#[derive(Clone, Copy)]
+pub(super) struct Fsync {
+    pub handle: FileHandle,
+    /// `FUSE_FSYNC_*`.
+    pub flags: u32,
+}
+
+/// `struct fuse_setxattr_in` with name and value.
+#[derive(Clone, Copy)]
+pub(super) struct SetXattr<'a> {
+    /// Those of setxattr(2).
+    pub flags: u32,
+    pub name: &'a [u8],
+    pub value: &'a [u8],
+}
+
+impl<'a> SetXattr<'a> {
+    fn parse(mut body: Body<'a>) -> Result<Self, Errno> {
+        let (size, flags, _kills) = (body.u32()? as usize, body.u32()?, body.u32()?);
+        body.u32()?;
+        Ok(Self { flags, name: body.name()?, value: body.bytes(size)? })
+    }
+}
+
+/// `struct fuse_getxattr_in` with the name.
+#[derive(Clone, Copy)]
+pub(super) struct GetXattr<'a> {
+    /// The room for the answer in bytes; 0 where only its size is asked for.
+    pub size: usize,
+    pub name: &'a [u8],
+}
+
+impl<'a> GetXattr<'a> {
+    fn parse(mut body: Body<'a>) -> Result<Self, Errno> {
+        let size = body.u32()? as usize;
+        body.u32()?;
+        Ok(Self { size, name: body.name()? })
+    }
+}
+
+/// `struct fuse_fallocate_in`.
+#[derive(Clone, Copy)]
+pub(super) struct Fallocate {
+    pub handle: FileHandle,
+    pub offset: u64,
+    /// In bytes.
+    pub length: u64,
+    /// That of fallocate(2).
+    pub mode: u32,
+}
+
+impl Fallocate {
+    fn parse(mut body: Body<'_>) -> Result<Self, Errno> {
+        let (handle, offset, length) = (FileHandle(body.u64()?), body.u64()?, body.u64()?);
+        Ok(Self { handle, offset, length, mode: body.u32()? })
+    }
+}
+
+/// `struct fuse_lseek_in`.
+#[derive(Clone, Copy)]
+pub(super) struct Lseek {
+    pub handle: FileHandle,
+    pub offset: u64,
+    /// That of lseek(2).
+    pub whence: u32,
+}
+
+impl Lseek {
+    fn parse(mut body: Body<'_>) -> Result<Self, Errno> {
+        Ok(Self { handle: FileHandle(body.u64()?), offset: body.u64()?, whence: body.u32()? })
+    }
+}
+
+/// `struct fuse_copy_file_range_in`, without what is not used.
+#[derive(Clone, Copy)]
+pub(super) struct CopyFileRange {
+    pub source: FileHandle,
+    pub from: u64,
+    pub target: FileHandle,
+    pub to: u64,
+    /// In bytes.
+    pub length: u64,
+}
+
+impl CopyFileRange {
+    fn parse(mut body: Body<'_>) -> Result<Self, Errno> {
+        let (source, from, _node) = (FileHandle(body.u64()?), body.u64()?, body.u64()?);
+        let (target, to, length) = (FileHandle(body.u64()?), body.u64()?, body.u64()?);
+        Ok(Self { source, from, target, to, length })
+    }
+}
+
+/// `struct fuse_ioctl_in` with what is passed in.
+#[derive(Clone, Copy)]
+pub(super) struct Ioctl<'a> {
+    pub handle: FileHandle,
+    /// `FUSE_IOCTL_*`.
+    pub flags: u32,
+    /// The number of the ioctl.
+    pub command: u32,
+    pub input: Body<'a>,
+}
+
+impl<'a> Ioctl<'a> {
+    fn parse(mut body: Body<'a>) -> Result<Self, Errno> {
+        let (handle, flags, command) = (FileHandle(body.u64()?), body.u32()?, body.u32()?);
+        body.bytes(16)?;
+        Ok(Self { handle, flags, command, input: body })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mirror::wire::ReplyExt;
+
+    fn message(operation: Operation, body: &[u8]) -> Vec<u8> {
+        let mut message = Vec::new();
+        message.put_u32s(&[(40 + body.len()) as u32, operation as u32]);
+        message.put_u64s(&[7, 1]);
+        message.put_u32s(&[1000, 100, 4711, 0]);
+        message.extend_from_slice(body);
+        message
+    }
+
+    #[test]
+    fn a_write_is_read_once_with_its_data() {
+        let mut body = Vec::new();
+        body.put_u64s(&[5, 4096]);
+        body.put_u32s(&[4, 1]);
+        body.put_u64(0);
+        body.put_u32s(&[0o2001, 0]);
+        body.extend_from_slice(b"data");
+        let bytes = message(Operation::Write, &body);
+        let read = Message::read(&bytes).expect("a message");
+        let Ok(Arguments::Write(Write { handle, offset, write_flags, flags, data })) = read.arguments else {
+            panic!("a write")
+        };
+        assert_eq!((handle, offset, write_flags, flags), (FileHandle(5), 4096, 1, 0o2001));
+        assert_eq!(data, b"data");
+        for end in 0..body.len() {
+            let bytes = message(Operation::Write, &body[..end]);
+            let read = Message::read(&bytes).expect("a message");
+            assert_eq!(read.arguments.err(), Some(Errno::INVAL), "{end}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_answered_is_known_by_its_error() {
+        let mut bytes = message(Operation::Lookup, b"name\0");
+        bytes[4..8].copy_from_slice(&40_u32.to_ne_bytes());
+        let read = Message::read(&bytes).expect("a message");
+        assert_eq!((read.operation, read.arguments.err()), (None, Some(Errno::NOSYS)));
+    }
+
+    #[test]
+    fn nodes_that_are_cut_short_end_a_batch_with_an_error() {
+        let mut body = Vec::new();
+        body.put_u32s(&[2, 0]);
+        body.put_u64s(&[3, 1, 4]);
+        let bytes = message(Operation::BatchForget, &body);
+        let Ok(Arguments::BatchForget(batch)) = Message::read(&bytes).expect("a message").arguments else {
+            panic!("a batch")
+        };
+        let nodes: Vec<_> = batch.nodes().collect();
+        assert_eq!(nodes, [Ok((3, 1)), Err(Errno::INVAL)]);
+    }
+}

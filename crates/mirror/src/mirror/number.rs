@@ -1,0 +1,5 @@
+//! Numbers that the kernel and the mirror agree on, told apart by their types.
+
+/// The number of an open file or directory (`fh`): no other open in the process's life has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct FileHandle(pub u64);
