@@ -4,7 +4,7 @@
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use rustix::io::Errno;
 
-use super::number::FileHandle;
+use super::number::{FileHandle, NodeId};
 use super::wire::{Body, Greeting, Header, Operation, change};
 
 /// A message of the kernel.
@@ -156,7 +156,7 @@ impl<'a> Arguments<'a> {
             Operation::MkDir => {
                 Self::MkDir(MkDir { mode: body.u32()?, mask: body.u32()?, name: body.name()? })
             }
-            Operation::Link => Self::Link(Link { source: body.u64()?, name: body.name()? }),
+            Operation::Link => Self::Link(Link { source: NodeId(body.u64()?), name: body.name()? }),
             Operation::Create => Self::Create(Create::parse(body)?),
             Operation::TmpFile => Self::TmpFile(Creation::parse(&mut body)?),
             _ => return Err(Errno::NOSYS),
@@ -201,8 +201,8 @@ impl<'a> BatchForget<'a> {
     }
 
     /// Each node with its look-ups, or `EINVAL` in the place of one that is cut short.
-    pub(super) fn nodes(mut self) -> impl Iterator<Item = Result<(u64, u64), Errno>> {
-        (0..self.count).map(move |_| Ok((self.nodes.u64()?, self.nodes.u64()?)))
+    pub(super) fn nodes(mut self) -> impl Iterator<Item = Result<(NodeId, u64), Errno>> {
+        (0..self.count).map(move |_| Ok((NodeId(self.nodes.u64()?), self.nodes.u64()?)))
     }
 }
 
@@ -301,7 +301,7 @@ pub(super) struct MkDir<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Link<'a> {
     /// The node that gets a further name.
-    pub source: u64,
+    pub source: NodeId,
     pub name: &'a [u8],
 }
 
@@ -340,7 +340,7 @@ impl<'a> Create<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Rename<'a> {
     /// The directory that gets the name.
-    pub target: u64,
+    pub target: NodeId,
     /// Those of renameat2(2).
     pub flags: u32,
     pub from: &'a [u8],
@@ -349,11 +349,11 @@ pub(super) struct Rename<'a> {
 
 impl<'a> Rename<'a> {
     fn parse(mut body: Body<'a>) -> Result<Self, Errno> {
-        Ok(Self { target: body.u64()?, flags: 0, from: body.name()?, to: body.name()? })
+        Ok(Self { target: NodeId(body.u64()?), flags: 0, from: body.name()?, to: body.name()? })
     }
 
     fn parse_with_flags(mut body: Body<'a>) -> Result<Self, Errno> {
-        let (target, flags) = (body.u64()?, body.u32()?);
+        let (target, flags) = (NodeId(body.u64()?), body.u32()?);
         body.u32()?;
         Ok(Self { target, flags, from: body.name()?, to: body.name()? })
     }
@@ -563,6 +563,6 @@ mod tests {
             panic!("a batch")
         };
         let nodes: Vec<_> = batch.nodes().collect();
-        assert_eq!(nodes, [Ok((3, 1)), Err(Errno::INVAL)]);
+        assert_eq!(nodes, [Ok((NodeId(3), 1)), Err(Errno::INVAL)]);
     }
 }

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use super::admission::Admissions;
 use super::long_path::DEEPEST;
 use super::node::Node;
+use super::number::NodeId;
 
 /// How often a file is looked for that others keep moving.
 const ATTEMPTS: usize = 16;
@@ -74,7 +75,7 @@ pub(super) struct HandleCache {
 #[derive(Debug, Default)]
 struct Moves {
     /// Those that are under way: when they began, and in which directories.
-    under_way: Vec<(u64, Instant, [u64; 2])>,
+    under_way: Vec<(u64, Instant, [NodeId; 2])>,
     last: u64,
     /// How many are over.
     moved: u64,
@@ -82,7 +83,7 @@ struct Moves {
 
 impl Moves {
     /// When the first of those ends to be waited for that concern one of these directories.
-    fn deadline(&self, directories: [u64; 2]) -> Option<Instant> {
+    fn deadline(&self, directories: [NodeId; 2]) -> Option<Instant> {
         let concerned = self
             .under_way
             .iter()
@@ -119,7 +120,7 @@ impl HandleCache {
     }
 
     /// Waits for moves in these directories, as long as that is worth it.
-    fn quiet(&self, directories: [u64; 2]) -> MutexGuard<'_, Moves> {
+    fn quiet(&self, directories: [NodeId; 2]) -> MutexGuard<'_, Moves> {
         let mut moves = self.moves();
         while let Some(end) = moves.deadline(directories) {
             let rest = end.saturating_duration_since(Instant::now());
@@ -130,7 +131,7 @@ impl HandleCache {
 
     /// A name in one of these directories, by the numbers of their nodes, is being moved or taken away, until this is
     /// dropped.
-    pub(super) fn moving(&self, directories: [u64; 2]) -> Moving<'_> {
+    pub(super) fn moving(&self, directories: [NodeId; 2]) -> Moving<'_> {
         let mut moves = self.quiet(directories);
         moves.last += 1;
         let number = moves.last;
@@ -143,7 +144,7 @@ impl HandleCache {
     /// not call [`Self::open`], which may wait for a move itself.
     pub(super) fn between_moves<T, U>(
         &self,
-        directory: u64,
+        directory: NodeId,
         look: impl Fn() -> Result<T, Errno>,
         keep: impl FnOnce(T) -> U,
     ) -> Result<U, Errno> {
@@ -160,7 +161,7 @@ impl HandleCache {
     }
 
     /// Waits until the nodes know of the moves that were under way in a directory.
-    fn settle(&self, directory: u64) {
+    fn settle(&self, directory: NodeId) {
         drop(self.quiet([directory; 2]));
     }
 

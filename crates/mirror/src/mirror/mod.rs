@@ -15,6 +15,8 @@
 //!
 //! What it does not do: it does not mount, start anything or enter namespaces.
 
+#![warn(missing_docs)]
+
 mod access_rule;
 mod admission;
 mod arguments;

@@ -77,13 +77,14 @@ mod tests {
     use super::*;
     use crate::mirror::attribute;
     use crate::mirror::node::Node;
+    use crate::mirror::number::NodeId;
 
     #[test]
     fn a_name_is_kept_once_for_all_threads() {
         let folder =
             rustix::fs::open("/", rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).expect("the root");
         let stat = attribute::of_file(&folder).expect("its attributes");
-        let root = Node::root(1, folder, &stat);
+        let root = Node::root(NodeId(1), folder, &stat);
         let mut names = Names::default();
         for thread in 0..KEPT as u32 + 1 {
             names.found(thread, &root, b"a");

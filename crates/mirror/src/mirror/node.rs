@@ -13,6 +13,7 @@ use super::attribute::{self, Identity};
 use super::identity::with_all_rights;
 use super::long_path::{DEEPEST, Upward};
 use super::names::{self, Names};
+use super::number::NodeId;
 use super::open_handle::OpenHandle;
 
 /// What stands for the name of a file that never had one (`O_TMPFILE`): the same in each run.
@@ -25,7 +26,7 @@ pub(super) type Name = names::Name<Node>;
 #[derive(Debug)]
 pub(super) struct Node {
     /// The kernel's number.
-    pub number: u64,
+    pub number: NodeId,
     /// The type bits of the mode (`S_IFMT`).
     pub kind: u32,
     /// Whether it lies in a mount that is no volume: it is seen and never reached. What is mounted in the
@@ -139,26 +140,26 @@ pub(super) enum Registrar {
 
 impl Node {
     /// The root of a mirror, which keeps its descriptor.
-    pub(super) fn root(number: u64, handle: OwnedFd, stat: &Statx) -> Arc<Self> {
+    pub(super) fn root(number: NodeId, handle: OwnedFd, stat: &Statx) -> Arc<Self> {
         Self::new(number, stat, Place::Root, Some(Arc::new(handle)), false)
     }
 
     /// What is called `name` in `parent`.
-    pub(super) fn named(number: u64, stat: &Statx, parent: &Arc<Self>, name: &[u8]) -> Arc<Self> {
+    pub(super) fn named(number: NodeId, stat: &Statx, parent: &Arc<Self>, name: &[u8]) -> Arc<Self> {
         let elsewhere = !Identity::of(stat).has_mount_of(&parent.identity());
         let place = Place::Named { parent: Arc::clone(parent), name: name.into() };
         Self::new(number, stat, place, None, elsewhere)
     }
 
     /// A file without a name, held by its descriptor; `parent` is the folder it was made in.
-    pub(super) fn unnamed(number: u64, stat: &Statx, parent: &Arc<Self>, handle: OwnedFd) -> Arc<Self> {
+    pub(super) fn unnamed(number: NodeId, stat: &Statx, parent: &Arc<Self>, handle: OwnedFd) -> Arc<Self> {
         let name = UNNAMED.into();
         let place = Place::Gone { parent: Arc::clone(parent), name };
         Self::new(number, stat, place, Some(Arc::new(handle)), false)
     }
 
     fn new(
-        number: u64,
+        number: NodeId,
         stat: &Statx,
         place: Place,
         handle: Option<Arc<OwnedFd>>,

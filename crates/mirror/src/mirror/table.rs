@@ -10,30 +10,31 @@ use rustix::io::Errno;
 
 use super::attribute::{self, Identity};
 use super::node::Node;
+use super::number::NodeId;
 use super::wire::ROOT;
 
 /// All nodes of one session.
 #[derive(Debug)]
 pub(super) struct Table {
-    inner: Mutex<Inner>,
+    inner: Mutex<KnownNodes>,
     /// The node that is never forgotten.
     pub root: Arc<Node>,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
-    by_number: HashMap<u64, Known>,
-    by_identity: HashMap<Identity, u64>,
+struct KnownNodes {
+    by_number: HashMap<NodeId, KnownNode>,
+    by_identity: HashMap<Identity, NodeId>,
     last: u64,
     /// Those that were forgotten, the latest last; some of them may be known again.
-    forgotten: VecDeque<u64>,
+    forgotten: VecDeque<NodeId>,
 }
 
 /// How many nodes are kept that the kernel has forgotten.
 const KEPT: usize = 16_384;
 
 #[derive(Debug)]
-struct Known {
+struct KnownNode {
     node: Arc<Node>,
     lookups: u64,
 }
@@ -41,13 +42,13 @@ struct Known {
 impl Table {
     /// A table that knows the root alone.
     pub(super) fn new(root: Arc<Node>) -> Self {
-        let mut inner = Inner { last: ROOT, ..Inner::default() };
+        let mut inner = KnownNodes { last: ROOT.0, ..KnownNodes::default() };
         inner.by_identity.insert(root.identity(), ROOT);
-        inner.by_number.insert(ROOT, Known { node: Arc::clone(&root), lookups: 1 });
+        inner.by_number.insert(ROOT, KnownNode { node: Arc::clone(&root), lookups: 1 });
         Self { inner: Mutex::new(inner), root }
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    fn inner(&self) -> MutexGuard<'_, KnownNodes> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -56,7 +57,7 @@ impl Table {
     /// # Errors
     ///
     /// `ESTALE` for one that was forgotten.
-    pub(super) fn node(&self, number: u64) -> Result<Arc<Node>, Errno> {
+    pub(super) fn node(&self, number: NodeId) -> Result<Arc<Node>, Errno> {
         if number == ROOT {
             return Ok(Arc::clone(&self.root));
         }
@@ -86,15 +87,15 @@ impl Table {
             return;
         }
         inner.by_identity.entry(node.identity()).or_insert(node.number);
-        inner.by_number.insert(node.number, Known { node: Arc::clone(node), lookups: 1 });
+        inner.by_number.insert(node.number, KnownNode { node: Arc::clone(node), lookups: 1 });
     }
 
     /// Counts one look-up of a file without a name.
-    pub(super) fn made_unnamed(&self, stat: &Statx, make: impl FnOnce(u64) -> Arc<Node>) -> Arc<Node> {
+    pub(super) fn made_unnamed(&self, stat: &Statx, make: impl FnOnce(NodeId) -> Arc<Node>) -> Arc<Node> {
         self.counted(stat, make)
     }
 
-    fn counted(&self, stat: &Statx, make: impl FnOnce(u64) -> Arc<Node>) -> Arc<Node> {
+    fn counted(&self, stat: &Statx, make: impl FnOnce(NodeId) -> Arc<Node>) -> Arc<Node> {
         let identity = Identity::of(stat);
         let mut inner = self.inner();
         if let Some(number) = inner.by_identity.get(&identity).copied()
@@ -106,10 +107,10 @@ impl Table {
             return Arc::clone(&known.node);
         }
         inner.last += 1;
-        let number = inner.last;
+        let number = NodeId(inner.last);
         let node = make(number);
         inner.by_identity.insert(identity, number);
-        inner.by_number.insert(number, Known { node: Arc::clone(&node), lookups: 1 });
+        inner.by_number.insert(number, KnownNode { node: Arc::clone(&node), lookups: 1 });
         node
     }
 
@@ -128,7 +129,7 @@ impl Table {
     }
 
     /// The kernel takes back `count` look-ups.
-    pub(super) fn forget(&self, number: u64, count: u64) {
+    pub(super) fn forget(&self, number: NodeId, count: u64) {
         let mut inner = self.inner();
         let Some(known) = inner.by_number.get_mut(&number) else { return };
         known.lookups = known.lookups.saturating_sub(count);
@@ -148,9 +149,9 @@ impl Table {
     }
 }
 
-impl Inner {
+impl KnownNodes {
     /// Keeps a node that was forgotten, in the place of the one that was so first.
-    fn keep(&mut self, number: u64) -> Option<Known> {
+    fn keep(&mut self, number: NodeId) -> Option<KnownNode> {
         self.forgotten.push_back(number);
         if self.forgotten.len() <= KEPT {
             return None;
@@ -160,7 +161,7 @@ impl Inner {
         if is_unknown { self.remove(first) } else { None }
     }
 
-    fn remove(&mut self, number: u64) -> Option<Known> {
+    fn remove(&mut self, number: NodeId) -> Option<KnownNode> {
         let removed = self.by_number.remove(&number)?;
         if self.by_identity.get(&removed.node.identity()) == Some(&number) {
             self.by_identity.remove(&removed.node.identity());

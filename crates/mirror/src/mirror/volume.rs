@@ -15,6 +15,7 @@ use super::attribute;
 use super::handle_cache::{HandleCache, Holders};
 use super::long_path::DEEPEST;
 use super::node::{self, Node};
+use super::number::NodeId;
 use super::observer::{Action, Caller, Event, Observer};
 use super::open_file::{OpenFile, OpenFolder, OpenTable, is_mappable};
 use super::open_handle::OpenHandle;
@@ -137,7 +138,7 @@ impl Volume {
     }
 
     /// The node of a number with a descriptor of it.
-    pub(super) fn handle(&self, number: u64) -> Result<(Arc<Node>, Arc<OwnedFd>), Errno> {
+    pub(super) fn handle(&self, number: NodeId) -> Result<(Arc<Node>, Arc<OwnedFd>), Errno> {
         let node = self.table.node(number)?;
         let handle = self.reach(&node)?;
         Ok((node, handle))
@@ -520,7 +521,7 @@ mod tests {
         let root = volume.handles.open(&volume.table.root).expect("the root");
         let look = || volume.answer_entry(&mut Vec::new(), &volume.table.root, &root, b"a");
         // Its system call waits for somebody who holds the directory.
-        let elsewhere = volume.handles.moving([4711; 2]);
+        let elsewhere = volume.handles.moving([NodeId(4711); 2]);
         assert_eq!(look().map(drop), Ok(()));
         let here = volume.handles.moving([ROOT; 2]);
         assert_eq!(look().map(drop), Ok(()), "for a moment it is waited for");

@@ -6,6 +6,7 @@ use rustix::io::Errno;
 
 use crate::mirror::arguments::BatchForget;
 use crate::mirror::node::Node;
+use crate::mirror::number::NodeId;
 use crate::mirror::observer::Action;
 use crate::mirror::request::{Request, Subject};
 use crate::mirror::volume::Volume;
@@ -35,7 +36,7 @@ pub(in crate::mirror) fn lookup(
 
 /// Finds a node by its number, or the directory that it lies in: what open_by_handle_at(2) asks. Whether the caller may is
 /// the kernel's to decide; what is done with the file is decided as for any other.
-fn lookup_handle(volume: &Volume, number: u64, name: &[u8], out: &mut Vec<u8>) -> Result<(), Errno> {
+fn lookup_handle(volume: &Volume, number: NodeId, name: &[u8], out: &mut Vec<u8>) -> Result<(), Errno> {
     let node = volume.table.node(number)?;
     let wanted = match name {
         b".." => node.named_place().ok_or(Errno::STALE)?.0,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustix::fs::{StatVfs, Statx, StatxTimestamp};
 
 use super::ReplyExt;
+use crate::mirror::number::NodeId;
 
 /// How long the kernel may answer from memory.
 #[derive(Clone, Copy, Debug)]
@@ -17,8 +18,8 @@ pub struct Validity {
 }
 
 /// The answer to whatever finds or makes a node.
-pub(crate) fn write_entry(out: &mut Vec<u8>, node: u64, stat: &Statx, validity: Validity) {
-    out.put_u64(node);
+pub(crate) fn write_entry(out: &mut Vec<u8>, node: NodeId, stat: &Statx, validity: Validity) {
+    out.put_u64(node.0);
     out.put_u64(0); // numbers of nodes are never used again
     out.put_u64(validity.entry.as_secs());
     out.put_u64(validity.attributes.as_secs());
@@ -109,7 +110,7 @@ mod tests {
             write(&mut out);
             out.len()
         };
-        assert_eq!(size(&|out| write_entry(out, 1, &stat, validity)), 128);
+        assert_eq!(size(&|out| write_entry(out, NodeId(1), &stat, validity)), 128);
         assert_eq!(size(&|out| write_attributes(out, &stat, validity)), 104);
         assert_eq!(size(&|out| write_statx(out, &stat, validity)), 288);
         let volume = rustix::fs::statvfs("/").expect("the root has a volume");

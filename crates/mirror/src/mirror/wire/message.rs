@@ -2,6 +2,8 @@
 
 use rustix::io::Errno;
 
+use crate::mirror::number::NodeId;
+
 /// `struct fuse_in_header`, in bytes.
 const IN_HEADER: usize = 40;
 
@@ -21,7 +23,7 @@ pub(crate) struct Header {
     /// The request's number, which the answer repeats.
     pub unique: u64,
     /// The node that it is about.
-    pub node: u64,
+    pub node: NodeId,
     pub user: u32,
     pub group: u32,
     /// The *thread* that asks; 0 where the kernel asks on its own account.
@@ -38,7 +40,7 @@ impl Header {
     pub(crate) fn read(message: &[u8]) -> Result<(Self, Body<'_>, Option<u32>), Errno> {
         let mut head = Body(message.get(..IN_HEADER).ok_or(Errno::INVAL)?);
         let (length, operation) = (head.u32()? as usize, head.u32()?);
-        let (unique, node) = (head.u64()?, head.u64()?);
+        let (unique, node) = (head.u64()?, NodeId(head.u64()?));
         let (user, group, thread) = (head.u32()?, head.u32()?, head.u32()?);
         let extensions = (head.u32()? & 0xffff) as usize * 8;
         let end = length.checked_sub(extensions).ok_or(Errno::INVAL)?;

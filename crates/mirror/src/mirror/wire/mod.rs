@@ -13,11 +13,13 @@ pub(super) use message::{Body, Header, OUT_HEADER, ReplyExt};
 pub(super) use notice::{write_forgotten_attributes, write_invalidation, write_stored};
 pub(super) use operation::Operation;
 
+use super::number::NodeId;
+
 /// The largest read or write, in bytes: 256 pages, as much as the kernel grants.
 pub(super) const LARGEST: u32 = 1 << 20;
 
 /// The root's node (`FUSE_ROOT_ID`).
-pub(super) const ROOT: u64 = 1;
+pub(super) const ROOT: NodeId = NodeId(1);
 
 /// `FOPEN_*`: what an answer to an open tells the kernel.
 pub(super) mod opened {

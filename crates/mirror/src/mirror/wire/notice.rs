@@ -1,6 +1,7 @@
 //! What the server tells of its own accord (`enum fuse_notify_code`).
 
 use super::ReplyExt;
+use crate::mirror::number::NodeId;
 
 /// `FUSE_NOTIFY_INVAL_INODE`.
 const INVALIDATE: u32 = 2;
@@ -10,22 +11,22 @@ const STORE: u32 = 4;
 
 /// The attributes of a node, and its data from `offset` on, are to be asked for again (`struct
 /// fuse_notify_inval_inode_out`).
-pub(crate) fn write_invalidation(out: &mut Vec<u8>, node: u64, offset: u64) {
+pub(crate) fn write_invalidation(out: &mut Vec<u8>, node: NodeId, offset: u64) {
     write_header(out, INVALIDATE, 24);
-    out.put_u64s(&[node, offset, 0]);
+    out.put_u64s(&[node.0, offset, 0]);
 }
 
 /// The attributes of a node and its access control lists are to be asked for again; its data stay.
-pub(crate) fn write_forgotten_attributes(out: &mut Vec<u8>, node: u64) {
+pub(crate) fn write_forgotten_attributes(out: &mut Vec<u8>, node: NodeId) {
     write_header(out, INVALIDATE, 24);
-    out.put_u64s(&[node, -1_i64 as u64, 0]);
+    out.put_u64s(&[node.0, -1_i64 as u64, 0]);
 }
 
 /// A node has these data at `offset`, and is at least as long as they reach (`struct
 /// fuse_notify_store_out`).
-pub(crate) fn write_stored(out: &mut Vec<u8>, node: u64, offset: u64, data: &[u8]) {
+pub(crate) fn write_stored(out: &mut Vec<u8>, node: NodeId, offset: u64, data: &[u8]) {
     write_header(out, STORE, 24 + data.len() as u32);
-    out.put_u64s(&[node, offset]);
+    out.put_u64s(&[node.0, offset]);
     out.put_u32s(&[data.len() as u32, 0]);
     out.extend_from_slice(data);
 }
@@ -43,8 +44,8 @@ mod tests {
     #[test]
     fn notices_have_the_sizes_of_the_header() {
         let (mut invalidation, mut stored) = (Vec::new(), Vec::new());
-        write_invalidation(&mut invalidation, 1, 4096);
-        write_stored(&mut stored, 1, 4096, b"data");
+        write_invalidation(&mut invalidation, NodeId(1), 4096);
+        write_stored(&mut stored, NodeId(1), 4096, b"data");
         for (message, size) in [(&invalidation, 40), (&stored, 44)] {
             assert_eq!((message.len(), message[0]), (size, size as u8));
         }
