@@ -245,7 +245,7 @@ impl SetAttr {
     /// Whether nothing is to be set: an owner was, to what it is, or something is written by a user who must not keep a
     /// set-group-id bit. The kernel does not tell which.
     pub(super) fn is_empty(&self) -> bool {
-        let any = change::MODE | change::USER | change::GROUP | change::SIZE;
+        let any = change::MODE | change::UID | change::GID | change::SIZE;
         !self.has(any) && self.times().is_none()
     }
 
@@ -256,10 +256,10 @@ impl SetAttr {
             (true, false) => time,
             (false, false) => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
         };
-        let any = change::ACCESSED | change::MODIFIED | change::ACCESSED_NOW | change::MODIFIED_NOW;
+        let any = change::ATIME | change::MTIME | change::ATIME_NOW | change::MTIME_NOW;
         self.has(any).then(|| Timestamps {
-            last_access: one(change::ACCESSED, change::ACCESSED_NOW, self.accessed),
-            last_modification: one(change::MODIFIED, change::MODIFIED_NOW, self.modified),
+            last_access: one(change::ATIME, change::ATIME_NOW, self.accessed),
+            last_modification: one(change::MTIME, change::MTIME_NOW, self.modified),
         })
     }
 }

@@ -10,8 +10,8 @@ use rustix::io::Errno;
 /// What is asked of every file: the usual, the time of birth and the mount.
 pub const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME).union(StatxFlags::MNT_ID);
 
-/// What makes a file the same file. The mount belongs to it: one folder that is mounted in two places
-/// must stay two nodes, the kernel allows a folder only one place. The time of birth tells a new file
+/// What makes a file the same file. The mount belongs to it: one directory that is mounted in two places
+/// must stay two nodes, the kernel allows a directory only one place. The time of birth tells a new file
 /// from an old one whose number it got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
@@ -51,14 +51,14 @@ impl Identity {
     }
 }
 
-/// The attributes of `name` in `folder`, of the name itself where it is a symbolic link.
+/// The attributes of `name` in `directory`, of the name itself where it is a symbolic link.
 ///
 /// # Errors
 ///
 /// Those of statx(2).
-pub fn of_name(folder: BorrowedFd<'_>, name: &[u8]) -> Result<Statx, Errno> {
+pub fn of_name(directory: BorrowedFd<'_>, name: &[u8]) -> Result<Statx, Errno> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    rustix::fs::statx(folder, name, flags, WANTED)
+    rustix::fs::statx(directory, name, flags, WANTED)
 }
 
 /// The attributes of what a descriptor stands for.
@@ -76,13 +76,13 @@ pub fn closed(stat: &mut Statx) {
     (stat.stx_size, stat.stx_blocks) = (0, 0);
 }
 
-/// Whether a file that was opened in a folder lies in another mount than the folder. The identity shows that
+/// Whether a file that was opened in a directory lies in another mount than the directory. The identity shows that
 /// already on all kernels but old ones; those are asked here.
 ///
 /// # Errors
 ///
 /// Those of reading `/proc`.
-pub fn leaves_mount(folder: &OwnedFd, file: &OwnedFd, stat: &Statx) -> Result<bool, Errno> {
+pub fn leaves_mount(directory: &OwnedFd, file: &OwnedFd, stat: &Statx) -> Result<bool, Errno> {
     if stat.stx_mask & StatxFlags::MNT_ID.bits() != 0 {
         return Ok(false);
     }
@@ -90,7 +90,7 @@ pub fn leaves_mount(folder: &OwnedFd, file: &OwnedFd, stat: &Statx) -> Result<bo
         let number = compat_sys::mount_number(file, Path::new("/proc"));
         number.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::ACCESS))
     };
-    Ok(number(folder)? != number(file)?)
+    Ok(number(directory)? != number(file)?)
 }
 
 /// Whether it has several names (link(2)); a directory never has.

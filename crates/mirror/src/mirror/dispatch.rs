@@ -64,24 +64,24 @@ pub(super) fn answer(
 
 /// What is always asked for.
 const WANTED: Feature = Feature::ASYNC_READ
-    .with(Feature::ATOMIC_TRUNCATE)
-    .with(Feature::EXPORT)
+    .with(Feature::ATOMIC_O_TRUNC)
+    .with(Feature::EXPORT_SUPPORT)
     .with(Feature::BIG_WRITES)
     .with(Feature::DONT_MASK)
-    .with(Feature::CONTROL_FOLDERS)
-    .with(Feature::AUTO_INVALIDATE)
-    .with(Feature::ASYNC_DIRECT)
-    .with(Feature::PARALLEL_FOLDERS)
+    .with(Feature::HAS_IOCTL_DIR)
+    .with(Feature::AUTO_INVAL_DATA)
+    .with(Feature::ASYNC_DIO)
+    .with(Feature::PARALLEL_DIROPS)
     .with(Feature::MAX_PAGES)
-    .with(Feature::CACHE_SYMBOLIC_LINKS)
-    .with(Feature::EXTENDED_FLAGS)
-    .with(Feature::SECOND_WORD)
-    .with(Feature::SUPPLEMENTARY_GROUP)
-    .with(Feature::DIRECT_SHARED_MAPPING);
+    .with(Feature::CACHE_SYMLINKS)
+    .with(Feature::SETXATTR_EXT)
+    .with(Feature::INIT_EXT)
+    .with(Feature::CREATE_SUPP_GROUP)
+    .with(Feature::DIRECT_IO_ALLOW_MMAP);
 
 /// What is asked for if nobody watches: with its entries a directory hands out their nodes, and nobody learns which of
 /// them is looked at.
-const UNWATCHED: Feature = Feature::FOLDER_PLUS.with(Feature::FOLDER_PLUS_AUTO);
+const UNWATCHED: Feature = Feature::DO_READDIRPLUS.with(Feature::READDIRPLUS_AUTO);
 
 fn greet(volume: &Volume, greeting: Greeting, out: &mut Vec<u8>) -> Result<(), Errno> {
     let further = [

@@ -1,4 +1,4 @@
-//! The descriptors of folders, which are needed to find what is in them, and of files that lost the name they
+//! The descriptors of directories, which are needed to find what is in them, and of files that lost the name they
 //! were found by and have others: as many as the limit allows,
 //! the ones that were not used for the longest time given up first (a clock with one hand).
 
@@ -165,7 +165,7 @@ impl HandleCache {
         drop(self.quiet([directory; 2]));
     }
 
-    /// The node's `O_PATH` descriptor, opened through its parents where none is held; a folder's is kept.
+    /// The node's `O_PATH` descriptor, opened through its parents where none is held; a directory's is kept.
     ///
     /// # Errors
     ///
@@ -175,15 +175,15 @@ impl HandleCache {
     }
 
     fn open_within(&self, node: &Arc<Node>, depth: usize) -> Result<Arc<OwnedFd>, Errno> {
-        // Folders that others moved about outside may seem to contain each other.
+        // Directories that others moved about outside may seem to contain each other.
         let above = depth.checked_sub(1).ok_or(Errno::STALE)?;
         for _ in 0..ATTEMPTS {
             if let Some(handle) = node.held() {
                 return Ok(handle);
             }
             let Some((parent, name)) = node.named_place() else { break };
-            let folder = self.open_within(&parent, above)?;
-            match node.open_in(&folder, &name) {
+            let directory = self.open_within(&parent, above)?;
+            match node.open_in(&directory, &name) {
                 Ok(file) => return Ok(self.keep(node, file)),
                 Err(Errno::STALE) => self.settle(parent.number),
                 Err(error) => return Err(error),
@@ -200,7 +200,7 @@ impl HandleCache {
 
     fn keep(&self, node: &Arc<Node>, file: OwnedFd) -> Arc<OwnedFd> {
         let handle = Arc::new(file);
-        if node.is_folder() {
+        if node.is_directory() {
             node.hold(&handle);
             self.remember(node);
         }

@@ -4,7 +4,7 @@
 //!
 //! The kernel's protocol (`linux/fuse.h`) is spoken directly (`wire`): every volume of the root is
 //! one FUSE mount with a device number of its own, answered by threads that each have their own
-//! descriptor of the connection ([`Session`], `workers`). Files are reached by descriptors and names in folders,
+//! descriptor of the connection ([`Session`], `workers`). Files are reached by descriptors and names in directories,
 //! in bytes, never by paths (`node`, `handle_cache`). Where the kernel allows it, reads and writes of
 //! open files go past this process altogether (FUSE passthrough, Linux 6.9).
 //!

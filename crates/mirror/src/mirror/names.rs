@@ -81,10 +81,10 @@ mod tests {
 
     #[test]
     fn a_name_is_kept_once_for_all_threads() {
-        let folder =
+        let directory =
             rustix::fs::open("/", rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).expect("the root");
-        let stat = attribute::of_file(&folder).expect("its attributes");
-        let root = Node::root(NodeId(1), folder, &stat);
+        let stat = attribute::of_file(&directory).expect("its attributes");
+        let root = Node::root(NodeId(1), directory, &stat);
         let mut names = Names::default();
         for thread in 0..KEPT as u32 + 1 {
             names.found(thread, &root, b"a");

@@ -1,5 +1,5 @@
 //! A node: a file that the kernel knows by a number. It is found again by its name in its parent's
-//! folder, so that a node costs memory and no descriptor; the identity tells when somebody else has put
+//! directory, so that a node costs memory and no descriptor; the identity tells when somebody else has put
 //! another file there. Files that are open, and those that lost their last name, keep a descriptor.
 
 use std::os::fd::OwnedFd;
@@ -48,7 +48,7 @@ struct State {
     place: Place,
     /// Of a file with several names, those by which it may be met next.
     names: Option<Box<Names<Node>>>,
-    /// An `O_PATH` descriptor: kept by the cache for folders, for good where `pinned`.
+    /// An `O_PATH` descriptor: kept by the cache for directories, for good where `pinned`.
     handle: Option<Arc<OwnedFd>>,
     pinned: bool,
     opens: Opens,
@@ -87,7 +87,7 @@ impl Access {
 enum Place {
     /// The mirrored root.
     Root,
-    /// A name in a folder.
+    /// A name in a directory.
     Named { parent: Arc<Node>, name: Box<[u8]> },
     /// No name is left; the last one is kept for those who ask.
     Gone { parent: Arc<Node>, name: Box<[u8]> },
@@ -101,7 +101,7 @@ impl Place {
         matches!(self, Self::Named { parent: own, name: same } if Arc::ptr_eq(own, parent) && **same == *name)
     }
 
-    /// The folder and the name, where it has one.
+    /// The directory and the name, where it has one.
     fn name(&self) -> Option<(Arc<Node>, Box<[u8]>)> {
         match self {
             Self::Named { parent, name } => Some((Arc::clone(parent), name.clone())),
@@ -151,7 +151,7 @@ impl Node {
         Self::new(number, stat, place, None, elsewhere)
     }
 
-    /// A file without a name, held by its descriptor; `parent` is the folder it was made in.
+    /// A file without a name, held by its descriptor; `parent` is the directory it was made in.
     pub(super) fn unnamed(number: NodeId, stat: &Statx, parent: &Arc<Self>, handle: OwnedFd) -> Arc<Self> {
         let name = UNNAMED.into();
         let place = Place::Gone { parent: Arc::clone(parent), name };
@@ -210,8 +210,8 @@ impl Node {
         self.state().told
     }
 
-    /// Whether it is a folder.
-    pub(super) fn is_folder(&self) -> bool {
+    /// Whether it is a directory.
+    pub(super) fn is_directory(&self) -> bool {
         self.kind == libc::S_IFDIR
     }
 
@@ -258,7 +258,7 @@ impl Node {
         drop(given);
     }
 
-    /// Where it is: folder and name; nothing for the root and for what has no name.
+    /// Where it is: directory and name; nothing for the root and for what has no name.
     pub(super) fn named_place(&self) -> Option<(Arc<Self>, Box<[u8]>)> {
         self.state().place.name()
     }
@@ -270,7 +270,7 @@ impl Node {
 
     /// It has been found or put at this place.
     pub(super) fn moved(self: &Arc<Self>, parent: &Arc<Self>, name: &[u8]) {
-        if self.is_folder() {
+        if self.is_directory() {
             self.set_adrift(parent);
         }
         let mut state = self.state();
@@ -280,7 +280,7 @@ impl Node {
         let place = Place::Named { parent: Arc::clone(parent), name: name.into() };
         let old = std::mem::replace(&mut state.place, place);
         // A file that got a name again is found by it.
-        let named = matches!(old, Place::Gone { .. }) && !self.is_folder();
+        let named = matches!(old, Place::Gone { .. }) && !self.is_directory();
         let handle = if named { state.handle.take() } else { None };
         state.pinned &= !named;
         drop(state);
@@ -368,18 +368,18 @@ impl Node {
         gone
     }
 
-    /// Opens the node itself (`O_PATH`) by a name in a folder, checked to be the same file.
+    /// Opens the node itself (`O_PATH`) by a name in a directory, checked to be the same file.
     ///
     /// # Errors
     ///
     /// `ESTALE` where it is not to be found any more, `EACCES` where it lies in a mount that is no volume, and
     /// those of openat(2).
-    pub(super) fn open_in(&self, folder: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
+    pub(super) fn open_in(&self, directory: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
         if self.elsewhere {
             return Err(Errno::ACCESS);
         }
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let open = || rustix::fs::openat(folder, name, flags, Mode::empty());
+        let open = || rustix::fs::openat(directory, name, flags, Mode::empty());
         let file = match open() {
             Err(Errno::ACCESS) => with_all_rights(open),
             other => other,
@@ -389,7 +389,7 @@ impl Node {
         if Identity::of(&stat) != self.identity() {
             return Err(Errno::STALE);
         }
-        if attribute::leaves_mount(folder, &file, &stat)? { Err(Errno::ACCESS) } else { Ok(file) }
+        if attribute::leaves_mount(directory, &file, &stat)? { Err(Errno::ACCESS) } else { Ok(file) }
     }
 
     /// Changes how it is counted as open. `handle` is kept while it is, where none is kept yet.
@@ -436,7 +436,7 @@ impl Node {
         name.map_or_else(|| self.path(), |(parent, name)| parent.path_of(name))
     }
 
-    /// The path of `name` in this folder.
+    /// The path of `name` in this directory.
     pub(super) fn path_of(&self, name: &[u8]) -> Vec<u8> {
         let mut path = self.path();
         if path.last() != Some(&b'/') {

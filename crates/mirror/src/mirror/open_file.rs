@@ -1,4 +1,4 @@
-//! Open files and folders: what a handle that the kernel holds stands for.
+//! Open files and directories: what a handle that the kernel holds stands for.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -178,13 +178,13 @@ impl Uses {
     }
 }
 
-/// One open folder, and where the reader of its entries stands.
+/// One open directory, and where the reader of its entries stands.
 #[derive(Debug)]
-pub(super) struct OpenFolder {
+pub(super) struct OpenDirectory {
     pub node: Arc<Node>,
     pub opened_by: Caller,
     /// The descriptor, with the place at which it stands.
-    pub folder: Mutex<(OwnedFd, u64)>,
+    pub directory: Mutex<(OwnedFd, u64)>,
     pub _admission: Admission,
 }
 

@@ -22,7 +22,7 @@ const PAUSE: u64 = 5_000;
 pub(super) struct OpenHandle(Arc<OwnedFd>);
 
 impl OpenHandle {
-    /// Keeps a descriptor, unless as many are kept already as leave enough for folders and for what is served:
+    /// Keeps a descriptor, unless as many are kept already as leave enough for directories and for what is served:
     /// a sixteenth of all that this process may have. An open file without one is found by its name.
     pub(super) fn keep(file: &Arc<OwnedFd>) -> Option<Self> {
         let scarce = SCARCE.load(Ordering::Relaxed);

@@ -91,8 +91,8 @@ fn is_on_the_way(operation: Operation) -> bool {
 
 impl Drop for Retry {
     fn drop(&mut self) {
-        // A folder's descriptor is the cache's.
-        if let Some(node) = self.found.take().filter(|node| !node.is_folder()) {
+        // A directory's descriptor is the cache's.
+        if let Some(node) = self.found.take().filter(|node| !node.is_directory()) {
             node.release();
         }
     }

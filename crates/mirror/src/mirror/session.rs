@@ -23,7 +23,7 @@ use super::workers::Workers;
 /// Where the kernel's file systems in user space are reached.
 pub const DEVICE: &str = "/dev/fuse";
 
-/// Enough for [`super::long_path::DEEPEST`] folders in each other; memory is taken when it is used.
+/// Enough for [`super::long_path::DEEPEST`] directories in each other; memory is taken when it is used.
 const STACK: usize = 32 << 20;
 
 /// How long a thread waits after a request that it could not read.

@@ -174,27 +174,32 @@ impl KnownNodes {
 mod tests {
     use super::*;
 
-    fn table(folder: &std::path::Path) -> Table {
+    fn table(directory: &std::path::Path) -> Table {
         let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
-        let root = rustix::fs::open(folder, flags, rustix::fs::Mode::empty()).expect("the folder");
+        let root = rustix::fs::open(directory, flags, rustix::fs::Mode::empty()).expect("the directory");
         let stat = attribute::of_file(&root).expect("its attributes");
         Table::new(Node::root(ROOT, root, &stat))
     }
 
-    fn stat(folder: &std::path::Path, name: &str) -> Statx {
-        rustix::fs::statx(rustix::fs::CWD, folder.join(name), rustix::fs::AtFlags::empty(), attribute::WANTED)
-            .expect("its attributes")
+    fn stat(directory: &std::path::Path, name: &str) -> Statx {
+        rustix::fs::statx(
+            rustix::fs::CWD,
+            directory.join(name),
+            rustix::fs::AtFlags::empty(),
+            attribute::WANTED,
+        )
+        .expect("its attributes")
     }
 
     #[test]
     fn a_file_is_one_node_until_all_its_lookups_are_forgotten() {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("a"), "").expect("a file");
-        std::fs::hard_link(folder.path().join("a"), folder.path().join("b")).expect("a link");
-        let table = table(folder.path());
-        let found = stat(folder.path(), "a");
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::write(directory.path().join("a"), "").expect("a file");
+        std::fs::hard_link(directory.path().join("a"), directory.path().join("b")).expect("a link");
+        let table = table(directory.path());
+        let found = stat(directory.path(), "a");
         let one = table.found(&found, &table.root, b"a");
-        let two = table.found(&stat(folder.path(), "b"), &table.root, b"b");
+        let two = table.found(&stat(directory.path(), "b"), &table.root, b"b");
         assert!(Arc::ptr_eq(&one, &two));
         assert_eq!(one.path(), b"/b", "the name that was used last");
         assert_eq!(
@@ -225,10 +230,10 @@ mod tests {
 
     #[test]
     fn of_those_that_were_forgotten_the_last_are_kept() {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("a"), "").expect("a file");
-        let table = table(folder.path());
-        let found = stat(folder.path(), "a");
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::write(directory.path().join("a"), "").expect("a file");
+        let table = table(directory.path());
+        let found = stat(directory.path(), "a");
         let first = table.found(&found, &table.root, b"a").number;
         table.forget(first, 1);
         let mut other = found;
@@ -244,12 +249,12 @@ mod tests {
 
     #[test]
     fn a_file_that_gets_a_name_again_needs_no_descriptor() {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("a"), "").expect("a file");
-        let table = table(folder.path());
-        let found = stat(folder.path(), "a");
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::write(directory.path().join("a"), "").expect("a file");
+        let table = table(directory.path());
+        let found = stat(directory.path(), "a");
         let node = table.found(&found, &table.root, b"a");
-        let file = std::fs::File::open(folder.path().join("a")).expect("a file");
+        let file = std::fs::File::open(directory.path().join("a")).expect("a file");
         assert!(node.lost(&table.root, b"a", Some(file.into())));
         node.release();
         assert!(node.held().is_some(), "nothing else leads to it");
@@ -259,11 +264,11 @@ mod tests {
 
     #[test]
     fn an_open_file_has_a_descriptor_until_its_last_close() {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("a"), "").expect("a file");
-        let table = table(folder.path());
-        let node = table.found(&stat(folder.path(), "a"), &table.root, b"a");
-        let file = std::fs::File::open(folder.path().join("a")).expect("a file");
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::write(directory.path().join("a"), "").expect("a file");
+        let table = table(directory.path());
+        let node = table.found(&stat(directory.path(), "a"), &table.root, b"a");
+        let file = std::fs::File::open(directory.path().join("a")).expect("a file");
         let handle = Arc::new(file.into());
         for _ in 0..2 {
             node.with_opens(Some(&handle), |opens| opens.served += 1);
@@ -277,12 +282,12 @@ mod tests {
     }
 
     #[test]
-    fn a_path_follows_the_folders_that_are_moved() {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::create_dir_all(folder.path().join("a/b")).expect("folders");
-        let table = table(folder.path());
-        let outer = table.found(&stat(folder.path(), "a"), &table.root, b"a");
-        let inner = table.found(&stat(folder.path(), "a/b"), &outer, b"b");
+    fn a_path_follows_the_directories_that_are_moved() {
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir_all(directory.path().join("a/b")).expect("directories");
+        let table = table(directory.path());
+        let outer = table.found(&stat(directory.path(), "a"), &table.root, b"a");
+        let inner = table.found(&stat(directory.path(), "a/b"), &outer, b"b");
         outer.moved(&table.root, b"c d");
         assert_eq!((inner.path(), inner.path_of(b"x")), (b"/c d/b".to_vec(), b"/c d/b/x".to_vec()));
         inner.lost(&outer, b"b", None);
@@ -292,10 +297,10 @@ mod tests {
 
     #[test]
     fn directories_that_others_have_put_into_each_other_are_forgotten() {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::create_dir_all(folder.path().join("a/b")).expect("folders");
-        let table = table(folder.path());
-        let (of_a, of_b) = (stat(folder.path(), "a"), stat(folder.path(), "a/b"));
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir_all(directory.path().join("a/b")).expect("directories");
+        let table = table(directory.path());
+        let (of_a, of_b) = (stat(directory.path(), "a"), stat(directory.path(), "a/b"));
         let a = table.found(&of_a, &table.root, b"a");
         let b = table.found(&of_b, &a, b"b");
         // Outside: `mv a/b b; mv a b/a`.

@@ -17,7 +17,7 @@ use super::long_path::DEEPEST;
 use super::node::{self, Node};
 use super::number::NodeId;
 use super::observer::{Action, Caller, Event, Observer};
-use super::open_file::{OpenFile, OpenFolder, OpenTable, is_mappable};
+use super::open_file::{OpenDirectory, OpenFile, OpenTable, is_mappable};
 use super::open_handle::OpenHandle;
 use super::provider::Provider;
 use super::retry::Retries;
@@ -48,7 +48,7 @@ pub struct Options {
     /// How deep file systems are stacked below: 1 for one that lies on a device or in memory, 2 for an
     /// overlay.
     pub depth: u32,
-    /// The descriptors that may be held for folders, of all volumes that share them.
+    /// The descriptors that may be held for directories, of all volumes that share them.
     pub descriptors: Arc<Holders>,
     /// Whether the volume is mounted read-only. What is provided is read past this process then: no open for
     /// writing, which must go to the original, can meet one for reading.
@@ -65,7 +65,7 @@ pub struct Volume {
     pub(super) table: Table,
     pub(super) handles: HandleCache,
     pub(super) files: OpenTable<OpenFile>,
-    pub(super) folders: OpenTable<OpenFolder>,
+    pub(super) directories: OpenTable<OpenDirectory>,
     pub(super) retries: Retries,
     /// The size of the root that the kernel was told last, which is of use where it is a file.
     pub(super) root_size: AtomicU64,
@@ -75,7 +75,7 @@ pub struct Volume {
     pub(super) acl: bool,
     /// Who serves what is read from elsewhere.
     pub(super) provider: Option<Arc<dyn Provider>>,
-    /// Whether files become others when they are changed: an overlay copies them from its lower folders.
+    /// Whether files become others when they are changed: an overlay copies them from its lower directories.
     copies: bool,
     observer: Option<Arc<dyn Observer>>,
 }
@@ -87,7 +87,7 @@ impl std::fmt::Debug for Volume {
 }
 
 impl Volume {
-    /// A volume: `device` is the open `/dev/fuse` that is or will be mounted, `root` the folder or file
+    /// A volume: `device` is the open `/dev/fuse` that is or will be mounted, `root` the directory or file
     /// to mirror (`O_PATH` is enough).
     ///
     /// # Errors
@@ -108,7 +108,7 @@ impl Volume {
             table: Table::new(Node::root(ROOT, root, &stat)),
             handles,
             files: OpenTable::default(),
-            folders: OpenTable::default(),
+            directories: OpenTable::default(),
             retries: Retries::default(),
             root_size: AtomicU64::new(0),
             passthrough: AtomicBool::new(false),
@@ -132,9 +132,9 @@ impl Volume {
         &self.device
     }
 
-    /// How many files and folders are open whose closing has not been told.
+    /// How many files and directories are open whose closing has not been told.
     pub fn open_count(&self) -> usize {
-        self.files.count() + self.folders.count()
+        self.files.count() + self.directories.count()
     }
 
     /// The node of a number with a descriptor of it.
@@ -162,7 +162,7 @@ impl Volume {
         act()
     }
 
-    /// The node's attributes, without opening it where its folder is at hand.
+    /// The node's attributes, without opening it where its directory is at hand.
     pub(super) fn stat(&self, node: &Arc<Node>) -> Result<Statx, Errno> {
         let mut stat = match node.held() {
             Some(handle) => attribute::of_file(&*handle)?,
@@ -187,8 +187,8 @@ impl Volume {
 
     fn stat_by_name(&self, node: &Arc<Node>) -> Result<Statx, Errno> {
         let (parent, name) = node.named_place().ok_or(Errno::STALE)?;
-        let folder = self.reach(&parent)?;
-        let stat = attribute::of_name(folder.as_fd(), &name).map_err(|error| match error {
+        let directory = self.reach(&parent)?;
+        let stat = attribute::of_name(directory.as_fd(), &name).map_err(|error| match error {
             Errno::NOENT => Errno::STALE,
             other => other,
         })?;
@@ -215,15 +215,15 @@ impl Volume {
         &self,
         out: &mut Vec<u8>,
         parent: &Arc<Node>,
-        folder: &OwnedFd,
+        directory: &OwnedFd,
         name: &[u8],
     ) -> Result<Arc<Node>, Errno> {
-        // The kernel holds no lock of the folder where it only looks whether a name is still the same: what
+        // The kernel holds no lock of the directory where it only looks whether a name is still the same: what
         // is found must not be kept in mind after a move that came later.
-        let look = || attribute::of_name(folder.as_fd(), name);
+        let look = || attribute::of_name(directory.as_fd(), name);
         let keep = |stat| (self.table.found(&stat, parent, name), stat);
         let (node, stat) = self.handles.between_moves(parent.number, look, keep)?;
-        self.write_found(out, folder, name, &node, stat);
+        self.write_found(out, directory, name, &node, stat);
         Ok(node)
     }
 
@@ -240,36 +240,36 @@ impl Volume {
         &self,
         out: &mut Vec<u8>,
         parent: &Arc<Node>,
-        folder: &OwnedFd,
+        directory: &OwnedFd,
         name: &[u8],
         thread: u32,
     ) -> Result<Arc<Node>, Errno> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let look = || {
-            let file = self.with_room(|| rustix::fs::openat(folder, name, flags, Mode::empty()))?;
+            let file = self.with_room(|| rustix::fs::openat(directory, name, flags, Mode::empty()))?;
             Ok((attribute::of_file(&file)?, file))
         };
         let keep = |(stat, file)| (self.table.found(&stat, parent, name), stat, file);
         let (node, stat, file) = match self.handles.between_moves(parent.number, look, keep) {
             // It is found without one, and may be lost once more.
-            Err(Errno::MFILE) => return self.answer_entry(out, parent, folder, name),
+            Err(Errno::MFILE) => return self.answer_entry(out, parent, directory, name),
             found => found?,
         };
-        if !node.is_folder()
+        if !node.is_directory()
             && !node.is_elsewhere()
-            && !attribute::leaves_mount(folder, &file, &stat).unwrap_or(true)
+            && !attribute::leaves_mount(directory, &file, &stat).unwrap_or(true)
         {
             node.hold(&Arc::new(file));
             self.retries.found(thread, &node);
         }
-        self.write_found(out, folder, name, &node, stat);
+        self.write_found(out, directory, name, &node, stat);
         Ok(node)
     }
 
     fn write_found(
         &self,
         out: &mut Vec<u8>,
-        folder: &OwnedFd,
+        directory: &OwnedFd,
         name: &[u8],
         node: &Arc<Node>,
         mut stat: Statx,
@@ -278,7 +278,7 @@ impl Volume {
             attribute::closed(&mut stat);
         } else {
             self.show(&mut stat, || {
-                rustix::fs::accessat(folder, name, Access::WRITE_OK, AtFlags::empty()).is_ok()
+                rustix::fs::accessat(directory, name, Access::WRITE_OK, AtFlags::empty()).is_ok()
             });
         }
         node.tell(&stat);
@@ -342,7 +342,7 @@ impl Volume {
         self.options.closed_to_others
     }
 
-    /// The file behind this descriptor was changed, or something in the folder: an overlay may have
+    /// The file behind this descriptor was changed, or something in the directory: an overlay may have
     /// copied it, which shows as another device, number and time of birth of what is the same file.
     pub(super) fn changed(&self, node: &Node, handle: &OwnedFd) {
         if self.copies
@@ -456,7 +456,7 @@ mod tests {
     use super::*;
     use rustix::fs::CWD;
 
-    fn volume(folder: &std::path::Path) -> Volume {
+    fn volume(directory: &std::path::Path) -> Volume {
         let open = |path: &std::path::Path| {
             rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).expect("it is there")
         };
@@ -471,7 +471,7 @@ mod tests {
             read_only: false,
             counts_bytes: false,
         };
-        Volume::new(open("/dev/null".as_ref()), open(folder), options, None).expect("a volume")
+        Volume::new(open("/dev/null".as_ref()), open(directory), options, None).expect("a volume")
     }
 
     /// `/proc` is a mount of its own wherever tests run.
@@ -491,10 +491,10 @@ mod tests {
 
     #[test]
     fn who_looks_at_a_name_waits_for_the_move_that_is_under_way() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = |name: &str| folder.path().join(name);
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| directory.path().join(name);
         std::fs::write(path("a"), "").expect("a file");
-        let volume = volume(folder.path());
+        let volume = volume(directory.path());
         let root = volume.handles.open(&volume.table.root).expect("the root");
         let look = || volume.answer_entry(&mut Vec::new(), &volume.table.root, &root, b"a");
         look().expect("it is there");
@@ -514,10 +514,10 @@ mod tests {
 
     #[test]
     fn a_move_that_is_kept_waiting_keeps_nobody_else() {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::create_dir(folder.path().join("d")).expect("a folder");
-        std::fs::write(folder.path().join("a"), "").expect("a file");
-        let volume = volume(folder.path());
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir(directory.path().join("d")).expect("a directory");
+        std::fs::write(directory.path().join("a"), "").expect("a file");
+        let volume = volume(directory.path());
         let root = volume.handles.open(&volume.table.root).expect("the root");
         let look = || volume.answer_entry(&mut Vec::new(), &volume.table.root, &root, b"a");
         // Its system call waits for somebody who holds the directory.

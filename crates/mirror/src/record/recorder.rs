@@ -101,7 +101,7 @@ impl Recorder {
         let openers = || self.openers.lock().unwrap_or_else(PoisonError::into_inner);
         match event.action {
             // As the open was, whoever has the file now and whatever it is called by now.
-            Action::Close { open, .. } | Action::CloseFolder { open } => return openers().remove(&open),
+            Action::Close { open, .. } | Action::CloseDirectory { open } => return openers().remove(&open),
             Action::FirstRead { open } => return openers().get(&open).cloned(),
             _ => {}
         }
@@ -157,10 +157,10 @@ fn open_of(action: &Action<'_>) -> Option<u64> {
     match action {
         Action::Open { open, .. }
         | Action::Create { open, .. }
-        | Action::OpenFolder { open }
+        | Action::OpenDirectory { open }
         | Action::FirstRead { open }
         | Action::Close { open, .. }
-        | Action::CloseFolder { open } => Some(*open),
+        | Action::CloseDirectory { open } => Some(*open),
         _ => None,
     }
 }
@@ -172,7 +172,9 @@ fn to_event(event: &crate::mirror::Event<'_>, names: Names, tid: u32, process: &
         _ => None,
     };
     let mode = match event.action {
-        Action::Create { mode, .. } | Action::MakeFolder { mode } | Action::MakeNode { mode } => Some(mode),
+        Action::Create { mode, .. } | Action::MakeDirectory { mode } | Action::MakeNode { mode } => {
+            Some(mode)
+        }
         _ => None,
     };
     let traffic = match event.action {
@@ -215,17 +217,17 @@ fn kind_of(action: &Action<'_>) -> Kind {
         Action::Lookup => Kind::Lookup,
         Action::Open { .. } => Kind::Open,
         Action::Create { .. } => Kind::Create,
-        Action::OpenFolder { .. } => Kind::OpenFolder,
+        Action::OpenDirectory { .. } => Kind::OpenFolder,
         Action::FirstRead { .. } => Kind::FirstRead,
         Action::Close { .. } => Kind::Close,
-        Action::CloseFolder { .. } => Kind::CloseFolder,
+        Action::CloseDirectory { .. } => Kind::CloseFolder,
         Action::ReadLink => Kind::ReadLink,
         Action::SymbolicLink { .. } => Kind::SymbolicLink,
         Action::HardLink { .. } => Kind::HardLink,
-        Action::MakeFolder { .. } => Kind::MakeFolder,
+        Action::MakeDirectory { .. } => Kind::MakeFolder,
         Action::MakeNode { .. } => Kind::MakeNode,
         Action::Unlink => Kind::Unlink,
-        Action::RemoveFolder => Kind::RemoveFolder,
+        Action::RemoveDirectory => Kind::RemoveFolder,
         Action::Rename { .. } => Kind::Rename,
         Action::Truncate { .. } => Kind::Truncate,
     }

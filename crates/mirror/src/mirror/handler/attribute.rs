@@ -69,9 +69,9 @@ fn apply(
     handle: &OwnedFd,
 ) -> Result<(), Errno> {
     let subject = Subject::default().owned(Some(node));
-    if change.has(change::USER | change::GROUP) {
-        let user = change.has(change::USER).then(|| Uid::from_raw(change.user));
-        let group = change.has(change::GROUP).then(|| Gid::from_raw(change.group));
+    if change.has(change::UID | change::GID) {
+        let user = change.has(change::UID).then(|| Uid::from_raw(change.user));
+        let group = change.has(change::GID).then(|| Gid::from_raw(change.group));
         let act = || rustix::fs::chownat(handle, c"", user, group, AtFlags::EMPTY_PATH);
         request.act(volume, subject.giving_away(), act)?;
     }
@@ -147,7 +147,7 @@ fn truncate(
     handle: &OwnedFd,
 ) -> Result<(), Errno> {
     node.written.store(true, Ordering::Release);
-    if change.has(change::HANDLE) {
+    if change.has(change::FH) {
         let open = volume.files.find(change.handle)?;
         let file = volume.file_of(&open)?;
         let _writer = request.as_writer(node)?;

@@ -1,4 +1,4 @@
-//! Making files, folders, links and nodes, as the caller.
+//! Making files, directories, links and nodes, as the caller.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -32,8 +32,8 @@ pub(in crate::mirror) fn symlink(
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
     let SymLink { name, target } = *wanted;
-    made(volume, request, out, name, 0, Action::SymbolicLink { target }, |folder| {
-        rustix::fs::symlinkat(target, folder, name)
+    made(volume, request, out, name, 0, Action::SymbolicLink { target }, |directory| {
+        rustix::fs::symlinkat(target, directory, name)
     })
 }
 
@@ -48,8 +48,8 @@ pub(in crate::mirror) fn mknod(
     let kind = FileType::from_raw_mode(mode);
     // As the kernel's `new_encode_dev` packs it.
     let device = rustix::fs::makedev(device >> 8 & 0xfff, device & 0xff | device >> 12 & 0xf_ff00);
-    made(volume, request, out, name, mask, Action::MakeNode { mode }, |folder| {
-        rustix::fs::mknodat(folder, name, kind, Mode::from_raw_mode(mode & 0o7777), device)
+    made(volume, request, out, name, mask, Action::MakeNode { mode }, |directory| {
+        rustix::fs::mknodat(directory, name, kind, Mode::from_raw_mode(mode & 0o7777), device)
     })
 }
 
@@ -61,12 +61,12 @@ pub(in crate::mirror) fn mkdir(
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
     let MkDir { mode, mask, name } = *wanted;
-    made(volume, request, out, name, mask, Action::MakeFolder { mode }, |folder| {
-        rustix::fs::mkdirat(folder, name, Mode::from_raw_mode(mode & 0o7777))
+    made(volume, request, out, name, mask, Action::MakeDirectory { mode }, |directory| {
+        rustix::fs::mkdirat(directory, name, Mode::from_raw_mode(mode & 0o7777))
     })
 }
 
-/// Makes something in a folder, tells of it, and answers with its node.
+/// Makes something in a directory, tells of it, and answers with its node.
 fn made(
     volume: &Volume,
     request: &Request<'_>,
@@ -76,10 +76,10 @@ fn made(
     action: Action<'_>,
     make: impl Fn(&OwnedFd) -> Result<(), Errno>,
 ) -> Result<(), Errno> {
-    let (parent, folder) = volume.handle(request.header.node)?;
-    let result = request.act(volume, Subject::of(&parent).making(mask), || make(&folder));
-    volume.changed(&parent, &folder);
-    let result = result.and_then(|()| volume.answer_entry(out, &parent, &folder, name).map(drop));
+    let (parent, directory) = volume.handle(request.header.node)?;
+    let result = request.act(volume, Subject::of(&parent).making(mask), || make(&directory));
+    volume.changed(&parent, &directory);
+    let result = result.and_then(|()| volume.answer_entry(out, &parent, &directory, name).map(drop));
     volume.tell(request.caller(), || parent.path_of(name), action, result.err());
     result
 }
@@ -95,14 +95,14 @@ pub(in crate::mirror) fn link(
     let (node, handle) = volume.handle(source)?;
     let from =
         if volume.is_observed() { volume.placed(node.path_for(request.header.thread)) } else { Vec::new() };
-    let (parent, folder) = volume.handle(request.header.node)?;
+    let (parent, directory) = volume.handle(request.header.node)?;
     // The right to name any descriptor needs CAP_DAC_READ_SEARCH; the link in /proc needs none.
     let source = self_path(&handle);
-    let link = || rustix::fs::linkat(CWD, &source, &*folder, name, AtFlags::SYMLINK_FOLLOW);
+    let link = || rustix::fs::linkat(CWD, &source, &*directory, name, AtFlags::SYMLINK_FOLLOW);
     let result = request.act(volume, Subject::of(&parent).owned(Some(&node)), link);
     volume.changed(&node, &handle);
-    volume.changed(&parent, &folder);
-    let result = result.and_then(|()| volume.answer_entry(out, &parent, &folder, name).map(drop));
+    volume.changed(&parent, &directory);
+    let result = result.and_then(|()| volume.answer_entry(out, &parent, &directory, name).map(drop));
     volume.tell(request.caller(), || parent.path_of(name), Action::HardLink { from: &from }, result.err());
     result
 }
@@ -120,9 +120,9 @@ pub(in crate::mirror) fn create(
 ) -> Result<(), Errno> {
     let Create { how, name } = *wanted;
     let Creation { flags, mode, .. } = how;
-    let (parent, folder) = volume.handle(request.header.node)?;
+    let (parent, directory) = volume.handle(request.header.node)?;
     let admission = volume.admit(request.caller())?;
-    let new = || create_new(volume, request, (&parent, &folder), name, how);
+    let new = || create_new(volume, request, (&parent, &directory), name, how);
     let mut file = volume.with_room(new);
     let is_in_the_way = |file: &Result<_, _>| matches!(file, Err(Errno::EXIST));
     if is_in_the_way(&file) && flags & libc::O_EXCL as u32 == 0 {
@@ -138,7 +138,7 @@ pub(in crate::mirror) fn create(
             return Err(Errno::STALE);
         }
     }
-    volume.changed(&parent, &folder);
+    volume.changed(&parent, &directory);
     let open = next_open();
     let result = file.and_then(|file| {
         let stat = attribute::of_file(&file)?;
@@ -160,11 +160,11 @@ pub(in crate::mirror) fn tmpfile(
     out: &mut Vec<u8>,
 ) -> Result<(), Errno> {
     let Creation { flags, mode, .. } = how;
-    let (parent, folder) = volume.handle(request.header.node)?;
+    let (parent, directory) = volume.handle(request.header.node)?;
     let admission = volume.admit(request.caller())?;
     let wanted = OFlags::TMPFILE;
     let how = Creation { flags: flags & !(libc::O_CREAT as u32), ..how };
-    let file = volume.with_room(|| make_file(volume, request, (&parent, &folder), b".", how, wanted))?;
+    let file = volume.with_room(|| make_file(volume, request, (&parent, &directory), b".", how, wanted))?;
     let stat = attribute::of_file(&file)?;
     let handle = reach(&file)?;
     let node = volume.table.made_unnamed(&stat, |number| Node::unnamed(number, &stat, &parent, handle));
@@ -192,7 +192,7 @@ fn create_new(
 fn make_file(
     volume: &Volume,
     request: &Request<'_>,
-    (parent, folder): (&Arc<Node>, &OwnedFd),
+    (parent, directory): (&Arc<Node>, &OwnedFd),
     name: &[u8],
     how: Creation,
     wanted: OFlags,
@@ -201,7 +201,7 @@ fn make_file(
     let flags = flags & !(libc::O_DIRECT as u32) & !Action::EXECUTE;
     let flags = OFlags::from_bits_retain(flags) | wanted | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(mode & 0o7777);
-    request.act(volume, Subject::of(parent).making(mask), || rustix::fs::openat(folder, name, flags, mode))
+    request.act(volume, Subject::of(parent).making(mask), || rustix::fs::openat(directory, name, flags, mode))
 }
 
 /// A descriptor by which the file is reached, and no more.

@@ -1,4 +1,4 @@
-//! Open folders.
+//! Open directories.
 
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use crate::mirror::arguments::Read;
 use crate::mirror::number::FileHandle;
 use crate::mirror::observer::{Action, Caller};
-use crate::mirror::open_file::{OpenFolder, next_open};
+use crate::mirror::open_file::{OpenDirectory, next_open};
 use crate::mirror::request::{Request, Subject};
 use crate::mirror::volume::Volume;
 use crate::mirror::wire::{OUT_HEADER, ReplyExt};
@@ -28,16 +28,16 @@ pub(in crate::mirror) fn opendir(
     let node = volume.table.node(request.header.node)?;
     let admission = volume.admit(request.caller())?;
     let open = next_open();
-    let folder = volume.reach(&node).and_then(|handle| {
+    let directory = volume.reach(&node).and_then(|handle| {
         let flags = (libc::O_RDONLY | libc::O_DIRECTORY) as u32;
         request.act(volume, Subject::reading(&node), || volume.reopen(&handle, flags))
     });
-    let error = folder.as_ref().err().copied();
-    volume.tell(request.caller(), || node.path(), Action::OpenFolder { open: open.0 }, error);
-    let folder = Mutex::new((folder?, 0));
+    let error = directory.as_ref().err().copied();
+    volume.tell(request.caller(), || node.path(), Action::OpenDirectory { open: open.0 }, error);
+    let directory = Mutex::new((directory?, 0));
     volume
-        .folders
-        .insert(open, OpenFolder { node, opened_by: request.caller(), folder, _admission: admission });
+        .directories
+        .insert(open, OpenDirectory { node, opened_by: request.caller(), directory, _admission: admission });
     out.put_u64(open.0);
     out.put_u64(0);
     Ok(())
@@ -56,27 +56,27 @@ pub(in crate::mirror) fn readdirplus(volume: &Volume, wanted: &Read, out: &mut V
 fn read_entries(volume: &Volume, wanted: &Read, out: &mut Vec<u8>, plus: bool) -> Result<(), Errno> {
     let Read { handle, offset, size } = *wanted;
     let size = size as usize;
-    let open = volume.folders.find(handle)?;
-    let mut place = open.folder.lock().unwrap_or_else(PoisonError::into_inner);
-    let (folder, stands_at) = &mut *place;
+    let open = volume.directories.find(handle)?;
+    let mut place = open.directory.lock().unwrap_or_else(PoisonError::into_inner);
+    let (directory, stands_at) = &mut *place;
     if *stands_at != offset {
-        rustix::fs::seek(&*folder, SeekFrom::Start(offset))?;
+        rustix::fs::seek(&*directory, SeekFrom::Start(offset))?;
         *stands_at = offset;
     }
     // Entries take about that much less room in the kernel's form; what does not fit is read again.
     let room = if plus { size / 4 } else { size }.clamp(1024, 1 << 16);
     let mut buffer = vec![MaybeUninit::uninit(); room];
-    let mut entries = RawDir::new(&*folder, &mut buffer);
+    let mut entries = RawDir::new(&*directory, &mut buffer);
     while let Some(entry) = entries.next() {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         let needed = ENTRY + if plus { NODE } else { 0 } + name.len().next_multiple_of(8);
         if out.len() - OUT_HEADER + needed > size {
-            rustix::fs::seek(&*folder, SeekFrom::Start(*stands_at))?;
+            rustix::fs::seek(&*directory, SeekFrom::Start(*stands_at))?;
             break;
         }
         if plus {
-            write_node(volume, out, &open, folder, name);
+            write_node(volume, out, &open, directory, name);
         }
         *stands_at = entry.next_entry_cookie();
         out.put_u64(entry.ino());
@@ -93,32 +93,32 @@ fn read_entries(volume: &Volume, wanted: &Read, out: &mut Vec<u8>, plus: bool) -
 }
 
 /// Writes the node of an entry, or zeros for what needs none or is gone meanwhile.
-fn write_node(volume: &Volume, out: &mut Vec<u8>, open: &OpenFolder, folder: &OwnedFd, name: &[u8]) {
+fn write_node(volume: &Volume, out: &mut Vec<u8>, open: &OpenDirectory, directory: &OwnedFd, name: &[u8]) {
     let dots = name == b"." || name == b"..";
-    if dots || volume.answer_entry(out, &open.node, folder, name).is_err() {
+    if dots || volume.answer_entry(out, &open.node, directory, name).is_err() {
         out.put_zeros(NODE);
     }
 }
 
 /// Answers `FUSE_RELEASEDIR`.
 pub(in crate::mirror) fn releasedir(volume: &Volume, handle: FileHandle) -> Result<(), Errno> {
-    let open = volume.folders.find(handle)?;
+    let open = volume.directories.find(handle)?;
     let caller = Caller { thread: 0, ..open.opened_by };
-    volume.tell(caller, || open.node.path(), Action::CloseFolder { open: handle.0 }, None);
-    volume.folders.remove(handle);
+    volume.tell(caller, || open.node.path(), Action::CloseDirectory { open: handle.0 }, None);
+    volume.directories.remove(handle);
     Ok(())
 }
 
 /// Answers `FUSE_FSYNCDIR`.
 pub(in crate::mirror) fn fsyncdir(volume: &Volume, handle: FileHandle) -> Result<(), Errno> {
-    let open = volume.folders.find(handle)?;
-    let place = open.folder.lock().unwrap_or_else(PoisonError::into_inner);
+    let open = volume.directories.find(handle)?;
+    let place = open.directory.lock().unwrap_or_else(PoisonError::into_inner);
     rustix::fs::fsync(&place.0)
 }
 
 /// Answers `FUSE_SYNCFS`.
 pub(in crate::mirror) fn syncfs(volume: &Volume, request: &Request<'_>) -> Result<(), Errno> {
     let (_, handle) = volume.handle(request.header.node)?;
-    let folder = volume.reopen(&handle, libc::O_RDONLY as u32)?;
-    rustix::fs::syncfs(&folder)
+    let directory = volume.reopen(&handle, libc::O_RDONLY as u32)?;
+    rustix::fs::syncfs(&directory)
 }

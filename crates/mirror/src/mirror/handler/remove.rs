@@ -20,7 +20,7 @@ pub(in crate::mirror) fn unlink(volume: &Volume, request: &Request<'_>, name: &[
 
 /// Answers `FUSE_RMDIR`.
 pub(in crate::mirror) fn rmdir(volume: &Volume, request: &Request<'_>, name: &[u8]) -> Result<(), Errno> {
-    remove(volume, request, name, AtFlags::REMOVEDIR, Action::RemoveFolder)
+    remove(volume, request, name, AtFlags::REMOVEDIR, Action::RemoveDirectory)
 }
 
 fn remove(
@@ -30,13 +30,13 @@ fn remove(
     flags: AtFlags,
     action: Action<'_>,
 ) -> Result<(), Errno> {
-    let (parent, folder) = volume.handle(request.header.node)?;
-    let mut victim = NamedNode::find(volume, &folder, name);
+    let (parent, directory) = volume.handle(request.header.node)?;
+    let mut victim = NamedNode::find(volume, &directory, name);
     let node = victim.as_ref().map(|victim| Arc::clone(&victim.node));
     let result = request.act(volume, Subject::of(&parent).owned(node.as_ref()), || {
         let _moving = volume.handles.moving([parent.number; 2]);
-        let result = rustix::fs::unlinkat(&*folder, name, flags);
-        volume.changed(&parent, &folder);
+        let result = rustix::fs::unlinkat(&*directory, name, flags);
+        volume.changed(&parent, &directory);
         if result.is_ok()
             && let Some(victim) = victim.take()
         {
@@ -56,11 +56,11 @@ struct NamedNode {
 
 impl NamedNode {
     /// What the kernel knows of this name.
-    fn find(volume: &Volume, folder: &OwnedFd, name: &[u8]) -> Option<Self> {
-        let stat = attribute::of_name(folder.as_fd(), name).ok()?;
+    fn find(volume: &Volume, directory: &OwnedFd, name: &[u8]) -> Option<Self> {
+        let stat = attribute::of_name(directory.as_fd(), name).ok()?;
         let node = volume.table.known(&stat)?;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let handle = volume.with_room(|| rustix::fs::openat(folder, name, flags, Mode::empty())).ok()?;
+        let handle = volume.with_room(|| rustix::fs::openat(directory, name, flags, Mode::empty())).ok()?;
         Some(Self { node, handle })
     }
 
@@ -68,7 +68,7 @@ impl NamedNode {
     /// who has the file and no name of it.
     fn lost(self, volume: &Volume, parent: &Arc<Node>, name: &[u8]) {
         let last = attribute::of_file(&self.handle).is_ok_and(|stat| stat.stx_nlink == 0);
-        if last || self.node.is_folder() {
+        if last || self.node.is_directory() {
             self.node.lost(parent, name, Some(self.handle));
             return;
         }
@@ -90,18 +90,18 @@ pub(in crate::mirror) fn rename(
 ) -> Result<(), Errno> {
     let Rename { target, flags, from, to } = *wanted;
     let flags = RenameFlags::from_bits_retain(flags);
-    let (old_parent, old_folder) = volume.handle(request.header.node)?;
-    let (new_parent, new_folder) = volume.handle(target)?;
-    let mut moved = NamedNode::find(volume, &old_folder, from);
-    let mut replaced = NamedNode::find(volume, &new_folder, to);
+    let (old_parent, old_directory) = volume.handle(request.header.node)?;
+    let (new_parent, new_directory) = volume.handle(target)?;
+    let mut moved = NamedNode::find(volume, &old_directory, from);
+    let mut replaced = NamedNode::find(volume, &new_directory, to);
     let node = moved.as_ref().map(|known| Arc::clone(&known.node));
     let victim = replaced.as_ref().map(|known| Arc::clone(&known.node));
     let subject = Subject::of(&old_parent).and(Some(&new_parent)).and(victim.as_ref()).owned(node.as_ref());
     let result = request.act(volume, subject, || {
         let _moving = volume.handles.moving([old_parent.number, new_parent.number]);
-        let result = rustix::fs::renameat_with(&*old_folder, from, &*new_folder, to, flags);
-        volume.changed(&old_parent, &old_folder);
-        volume.changed(&new_parent, &new_folder);
+        let result = rustix::fs::renameat_with(&*old_directory, from, &*new_directory, to, flags);
+        volume.changed(&old_parent, &old_directory);
+        volume.changed(&new_parent, &new_directory);
         moved.iter().chain(&replaced).for_each(|known| volume.changed(&known.node, &known.handle));
         if result.is_ok() {
             let (moved, replaced) = (moved.take(), replaced.take());

@@ -74,7 +74,7 @@ pub(in crate::mirror) fn ioctl(
     let Ioctl { handle, flags, command, mut input } = *wanted;
     let command = IoctlCommand::of(command).ok_or(Errno::NOTTY)?;
     let node = if flags & FUSE_IOCTL_DIR != 0 {
-        volume.folders.find(handle)?.node.number
+        volume.directories.find(handle)?.node.number
     } else {
         volume.files.find(handle)?.node.number
     };

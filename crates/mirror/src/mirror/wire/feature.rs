@@ -11,29 +11,29 @@ pub(crate) struct Feature(pub u64);
 impl Feature {
     pub(crate) const ASYNC_READ: Self = Self(1 << 0);
     /// An open truncates by itself.
-    pub(crate) const ATOMIC_TRUNCATE: Self = Self(1 << 3);
+    pub(crate) const ATOMIC_O_TRUNC: Self = Self(1 << 3);
     /// Files are found by the numbers of their nodes, too, also those that the kernel has forgotten.
-    pub(crate) const EXPORT: Self = Self(1 << 4);
+    pub(crate) const EXPORT_SUPPORT: Self = Self(1 << 4);
     pub(crate) const BIG_WRITES: Self = Self(1 << 5);
     /// The creation mask is sent, not applied.
     pub(crate) const DONT_MASK: Self = Self(1 << 6);
-    pub(crate) const CONTROL_FOLDERS: Self = Self(1 << 11);
+    pub(crate) const HAS_IOCTL_DIR: Self = Self(1 << 11);
     /// Pages are dropped when a file's time or size turns out to have changed.
-    pub(crate) const AUTO_INVALIDATE: Self = Self(1 << 12);
-    pub(crate) const FOLDER_PLUS: Self = Self(1 << 13);
-    pub(crate) const FOLDER_PLUS_AUTO: Self = Self(1 << 14);
-    pub(crate) const ASYNC_DIRECT: Self = Self(1 << 15);
-    pub(crate) const PARALLEL_FOLDERS: Self = Self(1 << 18);
+    pub(crate) const AUTO_INVAL_DATA: Self = Self(1 << 12);
+    pub(crate) const DO_READDIRPLUS: Self = Self(1 << 13);
+    pub(crate) const READDIRPLUS_AUTO: Self = Self(1 << 14);
+    pub(crate) const ASYNC_DIO: Self = Self(1 << 15);
+    pub(crate) const PARALLEL_DIROPS: Self = Self(1 << 18);
     /// The kernel checks access control lists.
     pub(crate) const POSIX_ACL: Self = Self(1 << 20);
     pub(crate) const MAX_PAGES: Self = Self(1 << 22);
-    pub(crate) const CACHE_SYMBOLIC_LINKS: Self = Self(1 << 23);
-    pub(crate) const EXTENDED_FLAGS: Self = Self(1 << 29);
+    pub(crate) const CACHE_SYMLINKS: Self = Self(1 << 23);
+    pub(crate) const SETXATTR_EXT: Self = Self(1 << 29);
     /// There is a second word of flags.
-    pub(crate) const SECOND_WORD: Self = Self(1 << 30);
+    pub(crate) const INIT_EXT: Self = Self(1 << 30);
     /// The caller's supplementary group is sent with creations.
-    pub(crate) const SUPPLEMENTARY_GROUP: Self = Self(1 << 34);
-    pub(crate) const DIRECT_SHARED_MAPPING: Self = Self(1 << 36);
+    pub(crate) const CREATE_SUPP_GROUP: Self = Self(1 << 34);
+    pub(crate) const DIRECT_IO_ALLOW_MMAP: Self = Self(1 << 36);
     pub(crate) const PASSTHROUGH: Self = Self(1 << 37);
 
     /// Whether all of `other` is in this set.
@@ -74,7 +74,7 @@ impl Greeting {
             return Err(Errno::PROTO);
         }
         let (read_ahead, first) = (body.u32()?, u64::from(body.u32()?));
-        let second = if first & Feature::SECOND_WORD.0 == 0 { 0 } else { u64::from(body.u32()?) };
+        let second = if first & Feature::INIT_EXT.0 == 0 { 0 } else { u64::from(body.u32()?) };
         Ok(Self { minor, read_ahead, offered: Feature(first | second << 32) })
     }
 }

@@ -32,7 +32,7 @@ pub(crate) struct Header {
 
 impl Header {
     /// Splits a message into header, body and the caller's supplementary group, where the kernel names
-    /// it: the group of the folder in which something is created, if the caller is in it.
+    /// it: the group of the directory in which something is created, if the caller is in it.
     ///
     /// # Errors
     ///

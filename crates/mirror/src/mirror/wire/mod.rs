@@ -34,12 +34,12 @@ pub(super) mod opened {
 /// `FATTR_*`: what a change of attributes sets.
 pub(super) mod change {
     pub(crate) const MODE: u32 = 1 << 0;
-    pub(crate) const USER: u32 = 1 << 1;
-    pub(crate) const GROUP: u32 = 1 << 2;
+    pub(crate) const UID: u32 = 1 << 1;
+    pub(crate) const GID: u32 = 1 << 2;
     pub(crate) const SIZE: u32 = 1 << 3;
-    pub(crate) const ACCESSED: u32 = 1 << 4;
-    pub(crate) const MODIFIED: u32 = 1 << 5;
-    pub(crate) const HANDLE: u32 = 1 << 6;
-    pub(crate) const ACCESSED_NOW: u32 = 1 << 7;
-    pub(crate) const MODIFIED_NOW: u32 = 1 << 8;
+    pub(crate) const ATIME: u32 = 1 << 4;
+    pub(crate) const MTIME: u32 = 1 << 5;
+    pub(crate) const FH: u32 = 1 << 6;
+    pub(crate) const ATIME_NOW: u32 = 1 << 7;
+    pub(crate) const MTIME_NOW: u32 = 1 << 8;
 }
