@@ -35,6 +35,7 @@ mod open_file;
 mod open_handle;
 mod provider;
 mod quota;
+mod reply;
 mod request;
 mod retry;
 mod session;

@@ -11,13 +11,9 @@ use crate::mirror::arguments::Read;
 use crate::mirror::number::FileHandle;
 use crate::mirror::observer::{Action, Caller};
 use crate::mirror::open_file::{OpenDirectory, next_open};
+use crate::mirror::reply::{DirectoryEntry, NoNode, OpenReply, written};
 use crate::mirror::request::{Request, Subject};
 use crate::mirror::volume::Volume;
-use crate::mirror::wire::{OUT_HEADER, ReplyExt};
-
-/// `struct fuse_dirent` without its name, and `struct fuse_entry_out`, in bytes.
-const ENTRY: usize = 24;
-const NODE: usize = 128;
 
 /// Answers `FUSE_OPENDIR`.
 pub(in crate::mirror) fn opendir(
@@ -38,8 +34,7 @@ pub(in crate::mirror) fn opendir(
     volume
         .directories
         .insert(open, OpenDirectory { node, opened_by: request.caller(), directory, _admission: admission });
-    out.put_u64(open.0);
-    out.put_u64(0);
+    OpenReply { handle: open, open_flags: 0, backing: 0 }.write(out);
     Ok(())
 }
 
@@ -70,8 +65,8 @@ fn read_entries(volume: &Volume, wanted: &Read, out: &mut Vec<u8>, plus: bool) -
     while let Some(entry) = entries.next() {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
-        let needed = ENTRY + if plus { NODE } else { 0 } + name.len().next_multiple_of(8);
-        if out.len() - OUT_HEADER + needed > size {
+        let needed = DirectoryEntry::size(name) + if plus { NoNode::SIZE } else { 0 };
+        if written(out) + needed > size {
             rustix::fs::seek(&*directory, SeekFrom::Start(*stands_at))?;
             break;
         }
@@ -79,12 +74,8 @@ fn read_entries(volume: &Volume, wanted: &Read, out: &mut Vec<u8>, plus: bool) -
             write_node(volume, out, &open, directory, name);
         }
         *stands_at = entry.next_entry_cookie();
-        out.put_u64(entry.ino());
-        out.put_u64(*stands_at);
-        out.put_u32(name.len() as u32);
-        out.put_u32(entry.file_type().as_raw_mode() >> 12);
-        out.extend_from_slice(name);
-        out.put_zeros(name.len().next_multiple_of(8) - name.len());
+        let (inode, kind) = (entry.ino(), entry.file_type().as_raw_mode());
+        DirectoryEntry { inode, offset: *stands_at, kind, name }.write(out);
         if entries.is_buffer_empty() {
             break;
         }
@@ -96,7 +87,7 @@ fn read_entries(volume: &Volume, wanted: &Read, out: &mut Vec<u8>, plus: bool) -
 fn write_node(volume: &Volume, out: &mut Vec<u8>, open: &OpenDirectory, directory: &OwnedFd, name: &[u8]) {
     let dots = name == b"." || name == b"..";
     if dots || volume.answer_entry(out, &open.node, directory, name).is_err() {
-        out.put_zeros(NODE);
+        NoNode.write(out);
     }
 }
 

@@ -19,9 +19,10 @@ use crate::mirror::number::FileHandle;
 use crate::mirror::observer::{Action, Caller};
 use crate::mirror::open_file::{OpenFile, Opened, Uses, is_for_writing, next_open, note_writing};
 use crate::mirror::provider::Wanted;
+use crate::mirror::reply::{OpenReply, SizeReply};
 use crate::mirror::request::{Request, Subject};
 use crate::mirror::volume::{Volume, self_path};
-use crate::mirror::wire::{LARGEST, OUT_HEADER, ROOT, ReplyExt, opened};
+use crate::mirror::wire::{LARGEST, OUT_HEADER, ROOT, opened};
 
 /// `FUSE_WRITE_CACHE`: pages that were written through a mapping.
 const FROM_CACHE: u32 = 1 << 0;
@@ -187,9 +188,7 @@ pub(super) fn write_opened(
         (false, false) => opened::KEEP_CACHE,
     };
     volume.files.insert(open, file);
-    out.put_u64(open.0);
-    out.put_u32(how);
-    out.put_u32(backing);
+    OpenReply { handle: open, open_flags: how, backing }.write(out);
 }
 
 /// Answers `FUSE_READ`.
@@ -239,8 +238,7 @@ pub(in crate::mirror) fn write(
     };
     let written = write_all(reopened.as_ref().map_or(file.as_fd(), AsFd::as_fd), data, offset)?;
     open.written.fetch_add(written as u64, Ordering::Relaxed);
-    out.put_u32(written as u32);
-    out.put_u32(0);
+    SizeReply(written as u32).write(out);
     Ok(())
 }
 

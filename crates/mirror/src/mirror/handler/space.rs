@@ -7,6 +7,7 @@ use rustix::fs::{FallocateFlags, IFlags, SeekFrom};
 use rustix::io::Errno;
 
 use crate::mirror::arguments::{CopyFileRange, Fallocate, Ioctl, Lseek};
+use crate::mirror::reply::{IoctlReply, LseekReply, SizeReply};
 use crate::mirror::request::{Request, Subject};
 use crate::mirror::volume::Volume;
 use crate::mirror::wire::ReplyExt;
@@ -38,7 +39,7 @@ pub(in crate::mirror) fn lseek(volume: &Volume, wanted: &Lseek, out: &mut Vec<u8
         libc::SEEK_HOLE => SeekFrom::Hole(offset),
         _ => return Err(Errno::INVAL),
     };
-    out.put_u64(rustix::fs::seek(volume.file_of(&open)?, place)?);
+    LseekReply(rustix::fs::seek(volume.file_of(&open)?, place)?).write(out);
     Ok(())
 }
 
@@ -58,8 +59,7 @@ pub(in crate::mirror) fn copy_file_range(
     let copied = rustix::fs::copy_file_range(input, Some(&mut from), output, Some(&mut to), length)?;
     source.read.fetch_add(copied as u64, Ordering::Relaxed);
     target.written.fetch_add(copied as u64, Ordering::Relaxed);
-    out.put_u32(copied as u32);
-    out.put_u32(0);
+    SizeReply(copied as u32).write(out);
     Ok(())
 }
 
@@ -81,7 +81,7 @@ pub(in crate::mirror) fn ioctl(
     let (node, handle) = volume.handle(node)?;
     let file = volume.reopen(&handle, (libc::O_RDONLY | libc::O_NONBLOCK) as u32)?;
     let subject = Subject::default().owned(Some(&node));
-    out.put_zeros(16);
+    IoctlReply.write(out);
     match command {
         IoctlCommand::Flags => out.put_u32(rustix::fs::ioctl_getflags(&file)?.bits()),
         IoctlCommand::SetFlags => {

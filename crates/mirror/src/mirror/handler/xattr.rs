@@ -9,9 +9,10 @@ use rustix::io::Errno;
 
 use crate::mirror::arguments::{GetXattr, SetXattr};
 use crate::mirror::node::Node;
+use crate::mirror::reply::SizeReply;
 use crate::mirror::request::{Request, Subject};
 use crate::mirror::volume::{Volume, self_path};
-use crate::mirror::wire::{OUT_HEADER, ReplyExt};
+use crate::mirror::wire::OUT_HEADER;
 
 /// `XATTR_SIZE_MAX` and `XATTR_LIST_MAX`, in bytes.
 const LARGEST: usize = 1 << 16;
@@ -132,8 +133,7 @@ pub(in crate::mirror) fn listxattr(
         names = names.split_inclusive(|byte| *byte == 0).filter(served).flatten().copied().collect();
     }
     if size == 0 {
-        out.put_u32(names.len() as u32);
-        out.put_u32(0);
+        SizeReply(names.len() as u32).write(out);
     } else if names.len() > size {
         return Err(Errno::RANGE);
     } else {
@@ -154,8 +154,7 @@ fn fill(
     let count = read(&mut out[OUT_HEADER..])?;
     if size == 0 {
         out.truncate(OUT_HEADER);
-        out.put_u32(count as u32);
-        out.put_u32(0);
+        SizeReply(count as u32).write(out);
     } else {
         out.truncate(OUT_HEADER + count);
     }
