@@ -12,11 +12,11 @@ use rustix::process::{Resource, getrlimit};
 pub(super) struct Admissions {
     of_one: usize,
     of_all: usize,
-    state: Mutex<State>,
+    state: Mutex<AdmissionState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct AdmissionState {
     users: HashMap<u32, usize>,
     all: usize,
 }
@@ -39,7 +39,7 @@ impl Admissions {
         Arc::new(Self { of_one: limit / 2, of_all: limit - limit / 8, state: Mutex::default() })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, AdmissionState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -8,22 +8,23 @@ use rustix::fs::{AtFlags, Statx, StatxFlags};
 use rustix::io::Errno;
 
 /// What is asked of every file: the usual, the time of birth and the mount.
-pub const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME).union(StatxFlags::MNT_ID);
+pub(super) const WANTED: StatxFlags =
+    StatxFlags::BASIC_STATS.union(StatxFlags::BTIME).union(StatxFlags::MNT_ID);
 
 /// What makes a file the same file. The mount belongs to it: one directory that is mounted in two places
 /// must stay two nodes, the kernel allows a directory only one place. The time of birth tells a new file
 /// from an old one whose number it got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Identity {
+pub(super) struct FileIdentity {
     mount: u64,
     device: u64,
     number: u64,
     born: (i64, u32),
 }
 
-impl Identity {
+impl FileIdentity {
     /// The identity of the file with these attributes.
-    pub fn of(stat: &Statx) -> Self {
+    pub(super) fn of(stat: &Statx) -> Self {
         let has_birth = stat.stx_mask & StatxFlags::BTIME.bits() != 0;
         let born = if has_birth { (stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec) } else { (0, 0) };
         let has_mount = stat.stx_mask & StatxFlags::MNT_ID.bits() != 0;
@@ -36,17 +37,17 @@ impl Identity {
     }
 
     /// Whether the time of birth is known, which tells it from all files that had its number.
-    pub fn has_birth(&self) -> bool {
+    pub(super) fn has_birth(&self) -> bool {
         self.born != (0, 0)
     }
 
     /// Whether both files lie in the same mount, as far as the kernel reports it (before Linux 5.8 it does not).
-    pub fn has_mount_of(&self, other: &Self) -> bool {
+    pub(super) fn has_mount_of(&self, other: &Self) -> bool {
         self.mount == other.mount
     }
 
     /// Whether both files lie in the same file system.
-    pub fn has_device_of(&self, other: &Self) -> bool {
+    pub(super) fn has_device_of(&self, other: &Self) -> bool {
         self.device == other.device
     }
 }
@@ -56,7 +57,7 @@ impl Identity {
 /// # Errors
 ///
 /// Those of statx(2).
-pub fn of_name(directory: BorrowedFd<'_>, name: &[u8]) -> Result<Statx, Errno> {
+pub(super) fn of_name(directory: BorrowedFd<'_>, name: &[u8]) -> Result<Statx, Errno> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
     rustix::fs::statx(directory, name, flags, WANTED)
 }
@@ -66,12 +67,12 @@ pub fn of_name(directory: BorrowedFd<'_>, name: &[u8]) -> Result<Statx, Errno> {
 /// # Errors
 ///
 /// Those of statx(2).
-pub fn of_file(file: impl AsFd) -> Result<Statx, Errno> {
+pub(super) fn of_file(file: impl AsFd) -> Result<Statx, Errno> {
     rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW, WANTED)
 }
 
 /// What is shown of a mount that is no volume: that something of its type is there, closed to everybody.
-pub fn closed(stat: &mut Statx) {
+pub(super) fn closed(stat: &mut Statx) {
     stat.stx_mode &= libc::S_IFMT as u16;
     (stat.stx_size, stat.stx_blocks) = (0, 0);
 }
@@ -82,7 +83,7 @@ pub fn closed(stat: &mut Statx) {
 /// # Errors
 ///
 /// Those of reading `/proc`.
-pub fn leaves_mount(directory: &OwnedFd, file: &OwnedFd, stat: &Statx) -> Result<bool, Errno> {
+pub(super) fn leaves_mount(directory: &OwnedFd, file: &OwnedFd, stat: &Statx) -> Result<bool, Errno> {
     if stat.stx_mask & StatxFlags::MNT_ID.bits() != 0 {
         return Ok(false);
     }
@@ -94,11 +95,11 @@ pub fn leaves_mount(directory: &OwnedFd, file: &OwnedFd, stat: &Statx) -> Result
 }
 
 /// Whether it has several names (link(2)); a directory never has.
-pub fn has_several_names(stat: &Statx) -> bool {
+pub(super) fn has_several_names(stat: &Statx) -> bool {
     stat.stx_nlink > 1 && kind(stat) != libc::S_IFDIR
 }
 
 /// The file's type bits (`S_IFMT`).
-pub fn kind(stat: &Statx) -> u32 {
+pub(super) fn kind(stat: &Statx) -> u32 {
     u32::from(stat.stx_mode) & libc::S_IFMT
 }

@@ -53,7 +53,7 @@ pub(super) struct Credentials {
 
 /// A caller, as far as files are concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
+pub(super) struct CallerIdentity {
     pub user: u32,
     pub group: u32,
     pub groups: Vec<u32>,
@@ -76,7 +76,7 @@ pub(super) enum Standing {
     Unknown,
 }
 
-impl Identity {
+impl CallerIdentity {
     /// Whether the caller may do all that this process may.
     pub(super) fn is_full(&self) -> bool {
         matches!(self.standing, Standing::Full | Standing::Unseen)
@@ -131,9 +131,10 @@ impl Credentials {
     }
 
     /// Finds out who asks. `supplementary` is the group that the kernel names with a creation.
-    pub(super) fn identify(&self, caller: &Header, supplementary: Option<u32>) -> Identity {
+    pub(super) fn identify(&self, caller: &Header, supplementary: Option<u32>) -> CallerIdentity {
         let (user, group) = (caller.user, caller.group);
-        let with = |groups, capabilities, standing| Identity { user, group, groups, capabilities, standing };
+        let with =
+            |groups, capabilities, standing| CallerIdentity { user, group, groups, capabilities, standing };
         let own = self.own.effective & OF_FILES;
         let none = CapabilitySet::empty();
         let unknown = || {
@@ -166,15 +167,15 @@ impl Credentials {
     }
 
     /// In a namespace of one user: the capabilities that a caller has nevertheless, in a namespace of its own, say.
-    pub(super) fn raised(&self, caller: &Header) -> Option<Identity> {
+    pub(super) fn raised(&self, caller: &Header) -> Option<CallerIdentity> {
         let more = self.own.permitted & OF_FILES & effective_of(caller.thread)?;
         let (user, group, groups) = (caller.user, caller.group, Vec::new());
-        let identity = Identity { user, group, groups, capabilities: more, standing: Standing::Known };
+        let identity = CallerIdentity { user, group, groups, capabilities: more, standing: Standing::Known };
         (!self.own.effective.contains(more)).then_some(identity)
     }
 
     /// Finds out whose limits count where a file that is open is written; no permission depends on groups then.
-    pub(super) fn identify_writer(&self, caller: &Header) -> Identity {
+    pub(super) fn identify_writer(&self, caller: &Header) -> CallerIdentity {
         let own = self.own.effective & OF_FILES;
         let (user, thread) = (caller.user, caller.thread);
         let counts = |theirs: &CapabilitySet| {
@@ -190,15 +191,15 @@ impl Credentials {
     }
 
     /// Finds out whose limits count where the kernel writes back what was stored through a mapping.
-    pub(super) fn identify_mapper(&self, opener: (u32, u32)) -> Identity {
+    pub(super) fn identify_mapper(&self, opener: (u32, u32)) -> CallerIdentity {
         let capabilities = if opener.0 == 0 { OF_FILES } else { CapabilitySet::FSETID };
         self.writer(opener, capabilities & self.own.effective)
     }
 
-    fn writer(&self, (user, group): (u32, u32), capabilities: CapabilitySet) -> Identity {
+    fn writer(&self, (user, group): (u32, u32), capabilities: CapabilitySet) -> CallerIdentity {
         let full = capabilities == self.own.effective & OF_FILES && (user == 0 || self.only_user);
         let standing = if full { Standing::Full } else { Standing::Known };
-        Identity { user, group, groups: Vec::new(), capabilities, standing }
+        CallerIdentity { user, group, groups: Vec::new(), capabilities, standing }
     }
 
     /// Becomes the caller; files are made with this creation mask.
@@ -206,7 +207,7 @@ impl Credentials {
     /// # Errors
     ///
     /// `EPERM` where this process cannot act for that user.
-    pub(super) fn assume(&self, identity: &Identity, mask: Option<u32>) -> Result<Assumed<'_>, Errno> {
+    pub(super) fn assume(&self, identity: &CallerIdentity, mask: Option<u32>) -> Result<Assumed<'_>, Errno> {
         self.become_one(identity, mask, CapabilitySet::empty())
     }
 
@@ -218,13 +219,13 @@ impl Credentials {
     /// As for [`Self::assume`].
     pub(super) fn assume_owner(&self, (user, group): (u32, u32)) -> Result<Assumed<'_>, Errno> {
         let (groups, capabilities) = (Vec::new(), CapabilitySet::empty());
-        let identity = Identity { user, group, groups, capabilities, standing: Standing::Known };
+        let identity = CallerIdentity { user, group, groups, capabilities, standing: Standing::Known };
         self.become_one(&identity, None, CapabilitySet::SYS_ADMIN)
     }
 
     fn become_one(
         &self,
-        identity: &Identity,
+        identity: &CallerIdentity,
         mask: Option<u32>,
         further: CapabilitySet,
     ) -> Result<Assumed<'_>, Errno> {
@@ -257,7 +258,7 @@ impl Credentials {
         Ok(assumed)
     }
 
-    fn switch<'a>(&'a self, identity: &Identity, assumed: &mut Assumed<'a>) -> Result<(), Errno> {
+    fn switch<'a>(&'a self, identity: &CallerIdentity, assumed: &mut Assumed<'a>) -> Result<(), Errno> {
         if !identity.groups.is_empty() {
             assumed.groups = true;
             compat_sys::set_groups(&identity.groups).map_err(|_| Errno::PERM)?;

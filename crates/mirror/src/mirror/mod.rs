@@ -20,7 +20,7 @@
 mod access_rule;
 mod admission;
 mod arguments;
-pub mod attribute;
+mod attribute;
 mod caller_status;
 mod dispatch;
 mod handle_cache;

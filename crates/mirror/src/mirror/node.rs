@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::fs::{Mode, OFlags, Statx, StatxAttributes};
 use rustix::io::Errno;
 
-use super::attribute::{self, Identity};
+use super::attribute::{self, FileIdentity};
 use super::identity::with_all_rights;
 use super::long_path::{DEEPEST, Upward};
 use super::names::{self, Names};
@@ -38,14 +38,14 @@ pub(super) struct Node {
     pub written: AtomicBool,
     /// Whether the kernel may have some of its content in the page cache: an open was served.
     pub cached: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<NodeState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct NodeState {
     /// Which file it is.
-    identity: Identity,
-    place: Place,
+    identity: FileIdentity,
+    place: NodePlace,
     /// Of a file with several names, those by which it may be met next.
     names: Option<Box<Names<Node>>>,
     /// An `O_PATH` descriptor: kept by the cache for directories, for good where `pinned`.
@@ -55,12 +55,12 @@ struct State {
     /// A descriptor for as long as it is open.
     open_handle: Option<OpenHandle>,
     /// What the kernel was told last, and decides with.
-    told: Option<Access>,
+    told: Option<AccessAttributes>,
 }
 
 /// The attributes that decide about permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Access {
+pub(super) struct AccessAttributes {
     pub mode: u16,
     pub user: u32,
     pub group: u32,
@@ -68,7 +68,7 @@ pub(super) struct Access {
     pub appends: bool,
 }
 
-impl Access {
+impl AccessAttributes {
     /// Whether a write keeps the set-group-id bit if the writer is in the file's group, and takes it away otherwise
     /// (`setattr_should_drop_sgid`).
     pub(super) fn depends_on_groups(self) -> bool {
@@ -84,7 +84,7 @@ impl Access {
 
 /// How the node is found.
 #[derive(Clone, Debug)]
-enum Place {
+enum NodePlace {
     /// The mirrored root.
     Root,
     /// A name in a directory.
@@ -95,7 +95,7 @@ enum Place {
     Adrift,
 }
 
-impl Place {
+impl NodePlace {
     /// Whether it is this one.
     fn is(&self, parent: &Arc<Node>, name: &[u8]) -> bool {
         matches!(self, Self::Named { parent: own, name: same } if Arc::ptr_eq(own, parent) && **same == *name)
@@ -141,34 +141,34 @@ pub(super) enum Registrar {
 impl Node {
     /// The root of a mirror, which keeps its descriptor.
     pub(super) fn root(number: NodeId, handle: OwnedFd, stat: &Statx) -> Arc<Self> {
-        Self::new(number, stat, Place::Root, Some(Arc::new(handle)), false)
+        Self::new(number, stat, NodePlace::Root, Some(Arc::new(handle)), false)
     }
 
     /// What is called `name` in `parent`.
     pub(super) fn named(number: NodeId, stat: &Statx, parent: &Arc<Self>, name: &[u8]) -> Arc<Self> {
-        let elsewhere = !Identity::of(stat).has_mount_of(&parent.identity());
-        let place = Place::Named { parent: Arc::clone(parent), name: name.into() };
+        let elsewhere = !FileIdentity::of(stat).has_mount_of(&parent.identity());
+        let place = NodePlace::Named { parent: Arc::clone(parent), name: name.into() };
         Self::new(number, stat, place, None, elsewhere)
     }
 
     /// A file without a name, held by its descriptor; `parent` is the directory it was made in.
     pub(super) fn unnamed(number: NodeId, stat: &Statx, parent: &Arc<Self>, handle: OwnedFd) -> Arc<Self> {
         let name = UNNAMED.into();
-        let place = Place::Gone { parent: Arc::clone(parent), name };
+        let place = NodePlace::Gone { parent: Arc::clone(parent), name };
         Self::new(number, stat, place, Some(Arc::new(handle)), false)
     }
 
     fn new(
         number: NodeId,
         stat: &Statx,
-        place: Place,
+        place: NodePlace,
         handle: Option<Arc<OwnedFd>>,
         elsewhere: bool,
     ) -> Arc<Self> {
         let pinned = handle.is_some();
-        let identity = Identity::of(stat);
+        let identity = FileIdentity::of(stat);
         let (opens, open_handle, told, names) = (Opens::default(), None, None, None);
-        let state = State { identity, place, names, handle, pinned, opens, open_handle, told };
+        let state = NodeState { identity, place, names, handle, pinned, opens, open_handle, told };
         Arc::new(Self {
             number,
             kind: attribute::kind(stat),
@@ -180,33 +180,33 @@ impl Node {
         })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, NodeState> {
         // A thread that panicked held this for a few assignments, each of which is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Which file it is.
-    pub(super) fn identity(&self) -> Identity {
+    pub(super) fn identity(&self) -> FileIdentity {
         self.state().identity
     }
 
     /// An overlay has copied it, which makes it another file below.
-    pub(super) fn became(&self, identity: Identity) {
+    pub(super) fn became(&self, identity: FileIdentity) {
         self.state().identity = identity;
     }
 
     /// The kernel is told these attributes.
     pub(super) fn tell(&self, stat: &Statx) {
-        self.tell_access(Access::of(stat));
+        self.tell_access(AccessAttributes::of(stat));
     }
 
     /// The kernel is told these attributes, or is going to be.
-    pub(super) fn tell_access(&self, access: Access) {
+    pub(super) fn tell_access(&self, access: AccessAttributes) {
         self.state().told = Some(access);
     }
 
     /// What the kernel was told last.
-    pub(super) fn told(&self) -> Option<Access> {
+    pub(super) fn told(&self) -> Option<AccessAttributes> {
         self.state().told
     }
 
@@ -265,7 +265,7 @@ impl Node {
 
     /// Whether it has a name, as far as is known here.
     pub(super) fn has_name(&self) -> bool {
-        matches!(self.state().place, Place::Root | Place::Named { .. })
+        matches!(self.state().place, NodePlace::Root | NodePlace::Named { .. })
     }
 
     /// It has been found or put at this place.
@@ -274,13 +274,13 @@ impl Node {
             self.set_adrift(parent);
         }
         let mut state = self.state();
-        if matches!(state.place, Place::Root) || state.place.is(parent, name) {
+        if matches!(state.place, NodePlace::Root) || state.place.is(parent, name) {
             return;
         }
-        let place = Place::Named { parent: Arc::clone(parent), name: name.into() };
+        let place = NodePlace::Named { parent: Arc::clone(parent), name: name.into() };
         let old = std::mem::replace(&mut state.place, place);
         // A file that got a name again is found by it.
-        let named = matches!(old, Place::Gone { .. }) && !self.is_directory();
+        let named = matches!(old, NodePlace::Gone { .. }) && !self.is_directory();
         let handle = if named { state.handle.take() } else { None };
         state.pinned &= !named;
         drop(state);
@@ -330,12 +330,13 @@ impl Node {
         let mut below = Arc::clone(parent);
         for _ in 0..DEEPEST {
             let mut state = below.state();
-            let (Place::Named { parent: above, .. } | Place::Gone { parent: above, .. }) = &state.place
+            let (NodePlace::Named { parent: above, .. } | NodePlace::Gone { parent: above, .. }) =
+                &state.place
             else {
                 return;
             };
             if Arc::ptr_eq(above, self) {
-                let outdated = std::mem::replace(&mut state.place, Place::Adrift);
+                let outdated = std::mem::replace(&mut state.place, NodePlace::Adrift);
                 drop(state);
                 drop(outdated);
                 return;
@@ -357,10 +358,10 @@ impl Node {
             state.handle = Some(Arc::new(handle));
             state.pinned = true;
         }
-        let place = std::mem::replace(&mut state.place, Place::Root);
+        let place = std::mem::replace(&mut state.place, NodePlace::Root);
         let (place, gone) = match place {
-            Place::Named { parent: old, name: same } if Arc::ptr_eq(&old, parent) && *same == *name => {
-                (Place::Gone { parent: old, name: same }, true)
+            NodePlace::Named { parent: old, name: same } if Arc::ptr_eq(&old, parent) && *same == *name => {
+                (NodePlace::Gone { parent: old, name: same }, true)
             }
             other => (other, false),
         };
@@ -386,7 +387,7 @@ impl Node {
         };
         let file = file.map_err(stale)?;
         let stat = attribute::of_file(&file)?;
-        if Identity::of(&stat) != self.identity() {
+        if FileIdentity::of(&stat) != self.identity() {
             return Err(Errno::STALE);
         }
         if attribute::leaves_mount(directory, &file, &stat)? { Err(Errno::ACCESS) } else { Ok(file) }
@@ -417,7 +418,7 @@ impl Node {
     pub(super) fn path(&self) -> Vec<u8> {
         let mut path = Upward::default();
         let mut place = self.state().place.clone();
-        while let Place::Named { parent, name } | Place::Gone { parent, name } = place {
+        while let NodePlace::Named { parent, name } | NodePlace::Gone { parent, name } = place {
             if !path.add(name) {
                 break;
             }
@@ -452,11 +453,11 @@ impl Drop for Node {
     /// more of them than a stack has room for.
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let mut place = std::mem::replace(&mut state.place, Place::Root);
-        while let Place::Named { parent, .. } | Place::Gone { parent, .. } = place {
+        let mut place = std::mem::replace(&mut state.place, NodePlace::Root);
+        while let NodePlace::Named { parent, .. } | NodePlace::Gone { parent, .. } = place {
             let Some(mut parent) = Arc::into_inner(parent) else { break };
             let state = parent.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-            place = std::mem::replace(&mut state.place, Place::Root);
+            place = std::mem::replace(&mut state.place, NodePlace::Root);
         }
     }
 }

@@ -25,7 +25,7 @@ const MOST_OF_ALL: usize = 8_192;
 /// What each user other than root occupies.
 #[derive(Debug, Default)]
 pub(super) struct Quota {
-    state: Mutex<State>,
+    state: Mutex<QuotaState>,
     /// How many other requests are being answered.
     others: AtomicUsize,
 }
@@ -38,7 +38,7 @@ pub(super) struct Waiting {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct QuotaState {
     users: HashMap<u32, Use>,
     served: usize,
     /// In the order in which they came, with their users.
@@ -51,7 +51,7 @@ struct Use {
     waiting: usize,
 }
 
-impl State {
+impl QuotaState {
     fn has_room(&self, user: u32) -> bool {
         let served = self.users.get(&user).map_or(0, |usage| usage.served);
         served < AT_ONCE && self.served < OF_ALL_AT_ONCE
@@ -83,7 +83,7 @@ pub(super) enum Turn {
 }
 
 impl Quota {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, QuotaState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -15,8 +15,8 @@ use rustix::thread::CapabilitySet;
 
 use super::arguments::Message;
 use super::caller_status::IdMaps;
-use super::identity::{Assumed, Credentials, Identity, Standing};
-use super::node::{Access, Node};
+use super::identity::{Assumed, CallerIdentity, Credentials, Standing};
+use super::node::{AccessAttributes, Node};
 use super::observer::Caller;
 use super::volume::{Volume, self_path};
 use super::wire::Header;
@@ -27,7 +27,7 @@ pub(super) struct Request<'a> {
     /// The caller's group that matters for a creation.
     supplementary: Option<u32>,
     credentials: &'a Credentials,
-    identity: OnceCell<Identity>,
+    identity: OnceCell<CallerIdentity>,
 }
 
 /// What an action is about: whose attributes decide whether it is allowed.
@@ -95,7 +95,7 @@ impl<'a> Request<'a> {
     }
 
     /// The caller's identity, which is found out at the first use.
-    pub(super) fn identity(&self) -> &Identity {
+    pub(super) fn identity(&self) -> &CallerIdentity {
         self.identity.get_or_init(|| self.credentials.identify(&self.header, self.supplementary))
     }
 
@@ -150,9 +150,10 @@ impl<'a> Request<'a> {
         if !subject.reads && volume.is_closed_to_others() {
             return Err(Errno::ROFS);
         }
-        match options.sharing.is_new() {
-            true => subject.nodes().try_for_each(|node| self.check_way(volume, node)),
-            false => Ok(()),
+        if options.sharing.is_new() {
+            subject.nodes().try_for_each(|node| self.check_way(volume, node))
+        } else {
+            Ok(())
         }
     }
 
@@ -172,7 +173,7 @@ impl<'a> Request<'a> {
     }
 
     /// The identity with a right that the caller has natively and that was not seen at first.
-    fn beyond(&self, volume: &Volume, subject: &Subject<'_>) -> Result<Option<Identity>, Errno> {
+    fn beyond(&self, volume: &Volume, subject: &Subject<'_>) -> Result<Option<CallerIdentity>, Errno> {
         if volume.options.only_user.is_some() {
             return Ok(self.credentials.raised(&self.header));
         }
@@ -185,7 +186,7 @@ impl<'a> Request<'a> {
                 for node in subject.nodes() {
                     groups.push(volume.confirm(node)?.group);
                 }
-                Ok(Some(Identity { groups, ..identity.clone() }))
+                Ok(Some(CallerIdentity { groups, ..identity.clone() }))
             }
         }
     }
@@ -197,7 +198,7 @@ impl<'a> Request<'a> {
         volume: &Volume,
         subject: &Subject<'_>,
         capabilities: CapabilitySet,
-    ) -> Result<Option<Identity>, Errno> {
+    ) -> Result<Option<CallerIdentity>, Errno> {
         let Some(maps) = IdMaps::read(self.header.thread) else { return Ok(None) };
         let mut owners = Vec::new();
         for node in subject.nodes() {
@@ -208,7 +209,7 @@ impl<'a> Request<'a> {
         }
         let mut over = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
         over.set(CapabilitySet::CHOWN, subject.gives_away);
-        let mut identity = Identity { capabilities: capabilities & over, ..self.identity().clone() };
+        let mut identity = CallerIdentity { capabilities: capabilities & over, ..self.identity().clone() };
         // As the owner that was looked at: where somebody else has it by then, nothing is done.
         let owned = subject.owned.filter(|_| capabilities.contains(CapabilitySet::FOWNER));
         if let Some((_, owner)) =
@@ -226,7 +227,7 @@ impl<'a> Request<'a> {
     /// `EPERM` where this process cannot act for the caller.
     pub(super) fn as_writer(&self, node: &Node) -> Result<Assumed<'_>, Errno> {
         let mut writer = self.credentials.identify_writer(&self.header);
-        if node.told().is_some_and(Access::depends_on_groups) {
+        if node.told().is_some_and(AccessAttributes::depends_on_groups) {
             writer.groups.clone_from(&self.identity().groups);
         }
         self.credentials.assume(&writer, None)

@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::fs::Statx;
 use rustix::io::Errno;
 
-use super::attribute::{self, Identity};
+use super::attribute::{self, FileIdentity};
 use super::node::Node;
 use super::number::NodeId;
 use super::wire::ROOT;
 
 /// All nodes of one session.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(super) struct NodeTable {
     inner: Mutex<KnownNodes>,
     /// The node that is never forgotten.
     pub root: Arc<Node>,
@@ -24,7 +24,7 @@ pub(super) struct Table {
 #[derive(Debug, Default)]
 struct KnownNodes {
     by_number: HashMap<NodeId, KnownNode>,
-    by_identity: HashMap<Identity, NodeId>,
+    by_identity: HashMap<FileIdentity, NodeId>,
     last: u64,
     /// Those that were forgotten, the latest last; some of them may be known again.
     forgotten: VecDeque<NodeId>,
@@ -39,7 +39,7 @@ struct KnownNode {
     lookups: u64,
 }
 
-impl Table {
+impl NodeTable {
     /// A table that knows the root alone.
     pub(super) fn new(root: Arc<Node>) -> Self {
         let mut inner = KnownNodes { last: ROOT.0, ..KnownNodes::default() };
@@ -67,7 +67,7 @@ impl Table {
     /// The node of a file, where the kernel knows it.
     pub(super) fn known(&self, stat: &Statx) -> Option<Arc<Node>> {
         let inner = self.inner();
-        let number = inner.by_identity.get(&Identity::of(stat))?;
+        let number = inner.by_identity.get(&FileIdentity::of(stat))?;
         let known = inner.by_number.get(number).filter(|known| known.lookups > 0);
         known.map(|known| Arc::clone(&known.node))
     }
@@ -96,7 +96,7 @@ impl Table {
     }
 
     fn counted(&self, stat: &Statx, make: impl FnOnce(NodeId) -> Arc<Node>) -> Arc<Node> {
-        let identity = Identity::of(stat);
+        let identity = FileIdentity::of(stat);
         let mut inner = self.inner();
         if let Some(number) = inner.by_identity.get(&identity).copied()
             && let Some(known) = inner.by_number.get_mut(&number)
@@ -116,7 +116,7 @@ impl Table {
 
     /// The node stands for what has these attributes from now on.
     pub(super) fn became(&self, node: &Node, stat: &Statx) {
-        let identity = Identity::of(stat);
+        let identity = FileIdentity::of(stat);
         let mut inner = self.inner();
         let old = node.identity();
         if inner.by_identity.get(&old) == Some(&node.number) {
@@ -138,9 +138,10 @@ impl Table {
         }
         let node = Arc::clone(&known.node);
         // What cannot be told from a later file of the same number is not found again.
-        let removed = match node.has_name() && node.identity().has_birth() {
-            true => inner.keep(number),
-            false => inner.remove(number),
+        let removed = if node.has_name() && node.identity().has_birth() {
+            inner.keep(number)
+        } else {
+            inner.remove(number)
         };
         drop(inner);
         // Closes descriptors and lets go of parents, which needs no lock.
@@ -174,11 +175,11 @@ impl KnownNodes {
 mod tests {
     use super::*;
 
-    fn table(directory: &std::path::Path) -> Table {
+    fn table(directory: &std::path::Path) -> NodeTable {
         let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
         let root = rustix::fs::open(directory, flags, rustix::fs::Mode::empty()).expect("the directory");
         let stat = attribute::of_file(&root).expect("its attributes");
-        Table::new(Node::root(ROOT, root, &stat))
+        NodeTable::new(Node::root(ROOT, root, &stat))
     }
 
     fn stat(directory: &std::path::Path, name: &str) -> Statx {

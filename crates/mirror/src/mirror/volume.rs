@@ -22,7 +22,7 @@ use super::open_handle::OpenHandle;
 use super::provider::Provider;
 use super::retry::Retries;
 use super::sharing::Sharing;
-use super::table::Table;
+use super::table::NodeTable;
 use super::wire::{ROOT, Validity, write_entry, write_forgotten_attributes};
 
 /// `OVERLAYFS_SUPER_MAGIC` (`linux/magic.h`).
@@ -62,7 +62,7 @@ pub struct Options {
 pub struct Volume {
     pub(super) device: Arc<OwnedFd>,
     pub(super) options: Options,
-    pub(super) table: Table,
+    pub(super) table: NodeTable,
     pub(super) handles: HandleCache,
     pub(super) files: OpenTable<OpenFile>,
     pub(super) directories: OpenTable<OpenDirectory>,
@@ -105,7 +105,7 @@ impl Volume {
         let handles = HandleCache::new(Arc::clone(&options.descriptors));
         Ok(Self {
             device: Arc::new(device),
-            table: Table::new(Node::root(ROOT, root, &stat)),
+            table: NodeTable::new(Node::root(ROOT, root, &stat)),
             handles,
             files: OpenTable::default(),
             directories: OpenTable::default(),
@@ -192,7 +192,7 @@ impl Volume {
             Errno::NOENT => Errno::STALE,
             other => other,
         })?;
-        if attribute::Identity::of(&stat) == node.identity() { Ok(stat) } else { Err(Errno::STALE) }
+        if attribute::FileIdentity::of(&stat) == node.identity() { Ok(stat) } else { Err(Errno::STALE) }
     }
 
     fn may_write(&self, node: &Arc<Node>) -> bool {
@@ -303,8 +303,8 @@ impl Volume {
     /// # Errors
     ///
     /// `ESTALE` where it may have decided with others: it asks for them, and tries again.
-    pub(super) fn confirm(&self, node: &Arc<Node>) -> Result<node::Access, Errno> {
-        let now = node::Access::of(&attribute::of_file(&*self.reach(node)?)?);
+    pub(super) fn confirm(&self, node: &Arc<Node>) -> Result<node::AccessAttributes, Errno> {
+        let now = node::AccessAttributes::of(&attribute::of_file(&*self.reach(node)?)?);
         if node.told().is_none_or(|told| told == now) {
             return Ok(now);
         }
@@ -347,7 +347,7 @@ impl Volume {
     pub(super) fn changed(&self, node: &Node, handle: &OwnedFd) {
         if self.copies
             && let Ok(stat) = attribute::of_file(handle)
-            && attribute::Identity::of(&stat) != node.identity()
+            && attribute::FileIdentity::of(&stat) != node.identity()
         {
             self.table.became(node, &stat);
         }

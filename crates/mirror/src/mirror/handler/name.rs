@@ -24,9 +24,12 @@ pub(in crate::mirror) fn lookup(
     let (parent, directory) = volume.handle(request.header.node)?;
     let thread = request.header.thread;
     let again = volume.retries.has(thread);
-    let answer = request.act(volume, Subject::reading(&parent), || match again {
-        true => volume.answer_retry(out, &parent, &directory, name, thread),
-        false => volume.answer_entry(out, &parent, &directory, name),
+    let answer = request.act(volume, Subject::reading(&parent), || {
+        if again {
+            volume.answer_retry(out, &parent, &directory, name, thread)
+        } else {
+            volume.answer_entry(out, &parent, &directory, name)
+        }
     });
     let answer = answer.map(|node| node.met(thread, &parent, name));
     let answer = answer.map_err(|error| spare_mounts(volume, &parent, name, error));

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use rustix::io::Errno;
 
 use crate::mirror::attribute;
-use crate::mirror::node::{Access, Node, Opens, Registrar};
+use crate::mirror::node::{AccessAttributes, Node, Opens, Registrar};
 use crate::mirror::open_file::{Uses, is_for_writing};
 use crate::mirror::request::Request;
 use crate::mirror::volume::Volume;
@@ -31,10 +31,8 @@ pub(super) fn register(
     let is_own = node.identity().has_device_of(&volume.table.root.identity());
     let opener = Opener::of(request, flags);
     // Who writes counts on what is so now.
-    let access = match opener.writes {
-        true => Some(Access::of(&attribute::of_file(file)?)),
-        false => node.told(),
-    };
+    let access =
+        if opener.writes { Some(AccessAttributes::of(&attribute::of_file(file)?)) } else { node.told() };
     node.with_opens(handle, |opens| {
         if opens.passed > 0 {
             if !opener.may_share(opens.registrar)
@@ -97,15 +95,20 @@ impl Opener {
     }
 
     /// In whose name the file is registered, if it is.
-    fn registrar(self, volume: &Volume, told: Option<Access>) -> Option<Registrar> {
+    fn registrar(self, volume: &Volume, told: Option<AccessAttributes>) -> Option<Registrar> {
         self.registrar_of(told, volume.options.read_only, volume.options.sharing.is_shared())
     }
 
-    fn registrar_of(self, told: Option<Access>, read_only: bool, is_shared: bool) -> Option<Registrar> {
+    fn registrar_of(
+        self,
+        told: Option<AccessAttributes>,
+        read_only: bool,
+        is_shared: bool,
+    ) -> Option<Registrar> {
         let Some(access) = told else {
             return read_only.then_some(Registrar::Root);
         };
-        let Access { mode, user, group, appends } = access;
+        let AccessAttributes { mode, user, group, appends } = access;
         if appends {
             // The kernel would let it be mapped and overwritten: it does not know that of the mirror's file.
             return None;
@@ -185,8 +188,8 @@ mod tests {
     const ROOT: Opener = Opener { writes: true, is_root: true, keeps_set_id: true };
     const USER: Opener = Opener { writes: true, is_root: false, keeps_set_id: false };
 
-    fn file(mode: u16, user: u32) -> Option<Access> {
-        Some(Access { mode, user, group: 7, appends: false })
+    fn file(mode: u16, user: u32) -> Option<AccessAttributes> {
+        Some(AccessAttributes { mode, user, group: 7, appends: false })
     }
 
     #[test]
@@ -236,7 +239,7 @@ mod tests {
 
     #[test]
     fn what_may_only_be_appended_to_is_not_mapped_past_this_process() {
-        let log = Some(Access { mode: 0o100_600, user: 5, group: 7, appends: true });
+        let log = Some(AccessAttributes { mode: 0o100_600, user: 5, group: 7, appends: true });
         assert_eq!(USER.registrar_of(log, false, true), None);
         assert_eq!(Opener { writes: false, ..USER }.registrar_of(log, false, true), None);
     }

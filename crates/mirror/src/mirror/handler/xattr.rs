@@ -88,9 +88,12 @@ pub(in crate::mirror) fn setxattr(
     let target = AttributeTarget::of(volume, request)?;
     let flags = XattrFlags::from_bits_retain(flags);
     // The file system below takes a set-group-id bit away where the caller is not in the group.
-    target.change(volume, request, || match target.is_link {
-        true => rustix::fs::lsetxattr(&target.path, name, value, flags),
-        false => rustix::fs::setxattr(&target.path, name, value, flags),
+    target.change(volume, request, || {
+        if target.is_link {
+            rustix::fs::lsetxattr(&target.path, name, value, flags)
+        } else {
+            rustix::fs::setxattr(&target.path, name, value, flags)
+        }
     })
 }
 
@@ -107,9 +110,12 @@ pub(in crate::mirror) fn getxattr(
     }
     let target = AttributeTarget::of(volume, request)?;
     fill(out, size, |buffer| {
-        target.read(volume, request, || match target.is_link {
-            true => rustix::fs::lgetxattr(&target.path, name, &mut *buffer),
-            false => rustix::fs::getxattr(&target.path, name, &mut *buffer),
+        target.read(volume, request, || {
+            if target.is_link {
+                rustix::fs::lgetxattr(&target.path, name, &mut *buffer)
+            } else {
+                rustix::fs::getxattr(&target.path, name, &mut *buffer)
+            }
         })
     })
 }
@@ -123,9 +129,12 @@ pub(in crate::mirror) fn listxattr(
 ) -> Result<(), Errno> {
     let target = AttributeTarget::of(volume, request)?;
     let mut names = vec![0; LARGEST];
-    let count = target.read(volume, request, || match target.is_link {
-        true => rustix::fs::llistxattr(&target.path, &mut *names),
-        false => rustix::fs::listxattr(&target.path, &mut *names),
+    let count = target.read(volume, request, || {
+        if target.is_link {
+            rustix::fs::llistxattr(&target.path, &mut *names)
+        } else {
+            rustix::fs::listxattr(&target.path, &mut *names)
+        }
     })?;
     names.truncate(count);
     if !names.split(|byte| *byte == 0).all(|name| name.is_empty() || is_served(name)) {
@@ -177,9 +186,12 @@ pub(in crate::mirror) fn removexattr(
         return Err(Errno::OPNOTSUPP);
     }
     let target = AttributeTarget::of(volume, request)?;
-    let result = target.change(volume, request, || match target.is_link {
-        true => rustix::fs::lremovexattr(&target.path, name),
-        false => rustix::fs::removexattr(&target.path, name),
+    let result = target.change(volume, request, || {
+        if target.is_link {
+            rustix::fs::lremovexattr(&target.path, name)
+        } else {
+            rustix::fs::removexattr(&target.path, name)
+        }
     });
     // The kernel asks for it before a write, a truncation or a change of owner (`cap_inode_killpriv`), which take the
     // capabilities of a file away by themselves below. It lets nobody else ask without the right.
