@@ -1,5 +1,5 @@
-//! What a request asks for: its message, read once from bytes into a value of its operation. Handlers get these
-//! values and read no bytes. Names and data stay where the message lies.
+//! The arguments of a request, by operation. A message is parsed once into these values, so handlers read no bytes.
+//! Names and data are borrowed from the message.
 
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use rustix::io::Errno;
@@ -10,11 +10,11 @@ use super::wire::{Body, Greeting, Header, Operation, change};
 /// A message of the kernel.
 #[derive(Clone, Copy)]
 pub(super) struct Message<'a> {
-    /// Who asks, and about which node.
+    /// The caller and the node.
     pub header: Header,
-    /// The operation; nothing for one that is not answered.
+    /// The operation, if the mirror answers it.
     pub operation: Option<Operation>,
-    /// What is asked for; `ENOSYS` where the operation is not answered, `EINVAL` where the message is too short for it.
+    /// The arguments; `ENOSYS` if the mirror does not answer the operation, `EINVAL` if the message is too short.
     pub arguments: Result<Arguments<'a>, Errno>,
     /// The caller's group that matters for a creation.
     pub supplementary: Option<u32>,
@@ -25,7 +25,7 @@ impl<'a> Message<'a> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` for what has no whole header.
+    /// `EINVAL` if the header is not complete.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, Errno> {
         let (header, body, supplementary) = Header::read(bytes)?;
         let operation = Operation::of(header.operation);
@@ -34,19 +34,19 @@ impl<'a> Message<'a> {
     }
 }
 
-/// What is asked for, by operation. What is asked of a node alone has nothing more: the header names the node.
+/// The arguments of an operation. Operations on a node alone have none: the header names the node.
 #[derive(Clone, Copy)]
 pub(super) enum Arguments<'a> {
     Init(Greeting),
     Destroy,
-    /// The request of this number is given up.
+    /// The kernel gives up a request.
     Interrupt {
         unique: u64,
     },
     Lookup {
         name: &'a [u8],
     },
-    /// So many look-ups are taken back.
+    /// The number of look-ups that the kernel takes back.
     Forget {
         lookups: u64,
     },
@@ -55,7 +55,7 @@ pub(super) enum Arguments<'a> {
     GetAttr,
     Statx,
     SetAttr(SetAttr),
-    /// The rights of access(2) that are asked for.
+    /// The rights, as access(2) has them.
     Access {
         mask: u32,
     },
@@ -96,7 +96,7 @@ pub(super) enum Arguments<'a> {
     SyncFs,
     SetXattr(SetXattr<'a>),
     GetXattr(GetXattr<'a>),
-    /// The room for the answer in bytes; 0 where only its size is asked for.
+    /// The room for the answer in bytes; 0 asks for the size of the answer.
     ListXattr {
         size: usize,
     },
@@ -114,7 +114,7 @@ impl<'a> Arguments<'a> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` where it is too short; `EPROTO` for a greeting of another protocol.
+    /// `EINVAL` if the body is too short; `EPROTO` for an `INIT` of another protocol.
     fn parse(operation: Operation, mut body: Body<'a>) -> Result<Self, Errno> {
         Ok(match operation {
             Operation::Init => Self::Init(Greeting::read(body)?),
@@ -129,64 +129,40 @@ impl<'a> Arguments<'a> {
             Operation::SetAttr => Self::SetAttr(SetAttr::parse(body)?),
             Operation::Access => Self::Access { mask: body.u32()? },
             Operation::StatFs => Self::StatFs,
+            Operation::SymLink => Self::SymLink(SymLink::parse(body)?),
+            Operation::MkNod => Self::MkNod(MkNod::parse(body)?),
+            Operation::MkDir => Self::MkDir(MkDir::parse(body)?),
+            Operation::Link => Self::Link(Link::parse(body)?),
+            Operation::Create => Self::Create(Create::parse(body)?),
+            Operation::TmpFile => Self::TmpFile(Creation::parse(&mut body)?),
             Operation::Unlink => Self::Unlink { name: body.name()? },
             Operation::RmDir => Self::RmDir { name: body.name()? },
             Operation::Rename => Self::Rename(Rename::parse(body)?),
             Operation::Rename2 => Self::Rename2(Rename::parse_with_flags(body)?),
+            Operation::Open => Self::Open { flags: body.u32()? },
+            Operation::Read => Self::Read(Read::parse(body)?),
+            Operation::Write => Self::Write(Write::parse(body)?),
+            Operation::Release => Self::Release { handle: FileHandle(body.u64()?) },
+            Operation::Fsync => Self::Fsync(Fsync::parse(body)?),
+            Operation::OpenDir => Self::OpenDir,
+            Operation::ReadDir => Self::ReadDir(Read::parse(body)?),
+            Operation::ReadDirPlus => Self::ReadDirPlus(Read::parse(body)?),
+            Operation::ReleaseDir => Self::ReleaseDir { handle: FileHandle(body.u64()?) },
+            Operation::FsyncDir => Self::FsyncDir { handle: FileHandle(body.u64()?) },
             Operation::SyncFs => Self::SyncFs,
             Operation::SetXattr => Self::SetXattr(SetXattr::parse(body)?),
             Operation::GetXattr => Self::GetXattr(GetXattr::parse(body)?),
             Operation::ListXattr => Self::ListXattr { size: body.u32()? as usize },
             Operation::RemoveXattr => Self::RemoveXattr { name: body.name()? },
-            Operation::SymLink
-            | Operation::MkNod
-            | Operation::MkDir
-            | Operation::Link
-            | Operation::Create
-            | Operation::TmpFile => Self::parse_creation(operation, body)?,
-            _ => Self::parse_of_open(operation, body)?,
-        })
-    }
-
-    /// Those that make something.
-    fn parse_creation(operation: Operation, mut body: Body<'a>) -> Result<Self, Errno> {
-        Ok(match operation {
-            Operation::SymLink => Self::SymLink(SymLink { name: body.name()?, target: body.name()? }),
-            Operation::MkNod => Self::MkNod(MkNod::parse(body)?),
-            Operation::MkDir => {
-                Self::MkDir(MkDir { mode: body.u32()?, mask: body.u32()?, name: body.name()? })
-            }
-            Operation::Link => Self::Link(Link { source: NodeId(body.u64()?), name: body.name()? }),
-            Operation::Create => Self::Create(Create::parse(body)?),
-            Operation::TmpFile => Self::TmpFile(Creation::parse(&mut body)?),
-            _ => return Err(Errno::NOSYS),
-        })
-    }
-
-    /// Those about what is open or is opened.
-    fn parse_of_open(operation: Operation, mut body: Body<'a>) -> Result<Self, Errno> {
-        let handle = |mut body: Body<'a>| body.u64().map(FileHandle);
-        Ok(match operation {
-            Operation::Open => Self::Open { flags: body.u32()? },
-            Operation::Read => Self::Read(Read::parse(body)?),
-            Operation::Write => Self::Write(Write::parse(body)?),
-            Operation::Release => Self::Release { handle: handle(body)? },
-            Operation::Fsync => Self::Fsync(Fsync { handle: FileHandle(body.u64()?), flags: body.u32()? }),
-            Operation::OpenDir => Self::OpenDir,
-            Operation::ReadDir => Self::ReadDir(Read::parse(body)?),
-            Operation::ReadDirPlus => Self::ReadDirPlus(Read::parse(body)?),
-            Operation::ReleaseDir => Self::ReleaseDir { handle: handle(body)? },
-            Operation::FsyncDir => Self::FsyncDir { handle: handle(body)? },
             Operation::Fallocate => Self::Fallocate(Fallocate::parse(body)?),
             Operation::Lseek => Self::Lseek(Lseek::parse(body)?),
             Operation::CopyFileRange => Self::CopyFileRange(CopyFileRange::parse(body)?),
             Operation::Ioctl => Self::Ioctl(Ioctl::parse(body)?),
-            _ => return Err(Errno::NOSYS),
         })
     }
 }
 
-/// `struct fuse_batch_forget_in`: nodes, and how many look-ups of each are taken back.
+/// `struct fuse_batch_forget_in`: nodes, each with the number of look-ups that the kernel takes back.
 #[derive(Clone, Copy)]
 pub(super) struct BatchForget<'a> {
     count: u32,
@@ -200,13 +176,13 @@ impl<'a> BatchForget<'a> {
         Ok(Self { count, nodes: body })
     }
 
-    /// Each node with its look-ups, or `EINVAL` in the place of one that is cut short.
+    /// Returns each node with its look-ups, or `EINVAL` instead of an entry that is cut short.
     pub(super) fn nodes(mut self) -> impl Iterator<Item = Result<(NodeId, u64), Errno>> {
         (0..self.count).map(move |_| Ok((NodeId(self.nodes.u64()?), self.nodes.u64()?)))
     }
 }
 
-/// `struct fuse_setattr_in`, without what is not used.
+/// `struct fuse_setattr_in`, without the unused fields.
 #[derive(Clone, Copy)]
 pub(super) struct SetAttr {
     pub valid: u32,
@@ -237,19 +213,19 @@ impl SetAttr {
         Ok(Self { valid, handle, size, accessed, modified, mode, user, group })
     }
 
-    /// Whether this of `FATTR_*` is to be set.
+    /// Whether a bit of `FATTR_*` is to be set.
     pub(super) fn has(&self, what: u32) -> bool {
         self.valid & what != 0
     }
 
-    /// Whether nothing is to be set: an owner was, to what it is, or something is written by a user who must not keep a
-    /// set-group-id bit. The kernel does not tell which.
+    /// Whether nothing is to be set. The kernel sends such a request if an owner was set to the same owner, or if a user
+    /// writes who must not keep a set-group-id bit. The request does not show which.
     pub(super) fn is_empty(&self) -> bool {
         let any = change::MODE | change::UID | change::GID | change::SIZE;
         !self.has(any) && self.times().is_none()
     }
 
-    /// The times to set, where any are.
+    /// The times to set, if any.
     pub(super) fn times(&self) -> Option<Timestamps> {
         let one = |set, now, time: Timespec| match (self.has(set), self.has(now)) {
             (_, true) => Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
@@ -269,6 +245,12 @@ impl SetAttr {
 pub(super) struct SymLink<'a> {
     pub name: &'a [u8],
     pub target: &'a [u8],
+}
+
+impl<'a> SymLink<'a> {
+    fn parse(mut body: Body<'a>) -> Result<Self, Errno> {
+        Ok(Self { name: body.name()?, target: body.name()? })
+    }
 }
 
 /// `struct fuse_mknod_in` with the name.
@@ -297,6 +279,12 @@ pub(super) struct MkDir<'a> {
     pub name: &'a [u8],
 }
 
+impl<'a> MkDir<'a> {
+    fn parse(mut body: Body<'a>) -> Result<Self, Errno> {
+        Ok(Self { mode: body.u32()?, mask: body.u32()?, name: body.name()? })
+    }
+}
+
 /// `struct fuse_link_in` with the new name.
 #[derive(Clone, Copy)]
 pub(super) struct Link<'a> {
@@ -305,7 +293,13 @@ pub(super) struct Link<'a> {
     pub name: &'a [u8],
 }
 
-/// `struct fuse_create_in`: how a file is made and opened.
+impl<'a> Link<'a> {
+    fn parse(mut body: Body<'a>) -> Result<Self, Errno> {
+        Ok(Self { source: NodeId(body.u64()?), name: body.name()? })
+    }
+}
+
+/// `struct fuse_create_in`: the flags and modes of a new file.
 #[derive(Clone, Copy)]
 pub(super) struct Creation {
     /// The flags of open(2).
@@ -405,6 +399,12 @@ pub(super) struct Fsync {
     pub flags: u32,
 }
 
+impl Fsync {
+    fn parse(mut body: Body<'_>) -> Result<Self, Errno> {
+        Ok(Self { handle: FileHandle(body.u64()?), flags: body.u32()? })
+    }
+}
+
 /// `struct fuse_setxattr_in` with name and value.
 #[derive(Clone, Copy)]
 pub(super) struct SetXattr<'a> {
@@ -425,7 +425,7 @@ impl<'a> SetXattr<'a> {
 /// `struct fuse_getxattr_in` with the name.
 #[derive(Clone, Copy)]
 pub(super) struct GetXattr<'a> {
-    /// The room for the answer in bytes; 0 where only its size is asked for.
+    /// The room for the answer in bytes; 0 asks for the size of the answer.
     pub size: usize,
     pub name: &'a [u8],
 }
@@ -471,7 +471,7 @@ impl Lseek {
     }
 }
 
-/// `struct fuse_copy_file_range_in`, without what is not used.
+/// `struct fuse_copy_file_range_in`, without the unused fields.
 #[derive(Clone, Copy)]
 pub(super) struct CopyFileRange {
     pub source: FileHandle,
@@ -490,7 +490,7 @@ impl CopyFileRange {
     }
 }
 
-/// `struct fuse_ioctl_in` with what is passed in.
+/// `struct fuse_ioctl_in` with the input.
 #[derive(Clone, Copy)]
 pub(super) struct Ioctl<'a> {
     pub handle: FileHandle,

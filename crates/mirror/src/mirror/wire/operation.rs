@@ -1,9 +1,28 @@
 //! The operations that are answered (`enum fuse_opcode`).
 
-/// What the kernel asks for, by its own names; what is not listed is answered with `ENOSYS`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum Operation {
+/// Makes the operations and the search for their numbers from one list.
+macro_rules! operations {
+    ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
+        /// An operation of the kernel. Others are answered with `ENOSYS`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u32)]
+        pub(crate) enum Operation {
+            $($(#[$doc])* $name = $number,)*
+        }
+
+        impl Operation {
+            /// Returns the operation of a number.
+            pub(crate) fn of(number: u32) -> Option<Self> {
+                match number {
+                    $($number => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+operations! {
     /// `FUSE_LOOKUP`.
     Lookup = 1,
     /// `FUSE_FORGET`.
@@ -86,59 +105,4 @@ pub(crate) enum Operation {
     TmpFile = 51,
     /// `FUSE_STATX`.
     Statx = 52,
-}
-
-/// All of them.
-const ALL: &[Operation] = &{
-    use Operation::*;
-    [
-        Lookup,
-        Forget,
-        GetAttr,
-        SetAttr,
-        ReadLink,
-        SymLink,
-        MkNod,
-        MkDir,
-        Unlink,
-        RmDir,
-        Rename,
-        Link,
-        Open,
-        Read,
-        Write,
-        StatFs,
-        Release,
-        Fsync,
-        SetXattr,
-        GetXattr,
-        ListXattr,
-        RemoveXattr,
-        Init,
-        OpenDir,
-        ReadDir,
-        ReleaseDir,
-        FsyncDir,
-        Access,
-        Create,
-        Interrupt,
-        Destroy,
-        Ioctl,
-        BatchForget,
-        Fallocate,
-        ReadDirPlus,
-        Rename2,
-        Lseek,
-        CopyFileRange,
-        SyncFs,
-        TmpFile,
-        Statx,
-    ]
-};
-
-impl Operation {
-    /// The operation of a number.
-    pub(crate) fn of(number: u32) -> Option<Self> {
-        ALL.iter().copied().find(|operation| *operation as u32 == number)
-    }
 }
