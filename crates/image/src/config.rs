@@ -6,9 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use crate::{Error, Result};
+use compat_oci::manifest::null_is_empty;
 use compat_oci::{Digest, Platform};
 use compat_sys::raw;
 
@@ -127,15 +128,6 @@ struct Run {
 struct RootFs {
     #[serde(default, deserialize_with = "null_is_empty")]
     diff_ids: Vec<Digest>,
-}
-
-/// Go writes an empty list or map as `null`.
-fn null_is_empty<'de, D, T>(deserializer: D) -> std::result::Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[cfg(test)]

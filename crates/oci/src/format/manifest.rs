@@ -396,8 +396,12 @@ pub fn media_type_of(bytes: &[u8], stated: Option<&str>) -> String {
     }
 }
 
-/// Go clients write an empty list or map as `null`.
-fn null_is_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+/// Reads `null`, which Go clients write for an empty list or map, as an empty one.
+///
+/// # Errors
+///
+/// The error of the deserializer.
+pub fn null_is_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Default + Deserialize<'de>,
