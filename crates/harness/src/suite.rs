@@ -7,7 +7,7 @@ use libtest_mimic::Arguments;
 
 use crate::Case;
 
-/// Prints a figure that a case has measured. It is no condition of the case.
+/// Prints a figure that a case has measured. The case does not depend on it.
 pub fn print_figure(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }

@@ -114,8 +114,7 @@ impl Drop for Workspace {
         if std::thread::panicking() {
             self.dump();
         } else if is_kept() {
-            let line = format!("{} is kept in {}\n", self.name, self.root().display());
-            let _ = std::io::stderr().write_all(line.as_bytes());
+            let _ = writeln!(std::io::stderr(), "{} is kept in {}", self.name, self.root().display());
         }
     }
 }

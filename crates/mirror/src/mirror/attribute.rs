@@ -11,7 +11,7 @@ use rustix::io::Errno;
 pub(super) const WANTED: StatxFlags =
     StatxFlags::BASIC_STATS.union(StatxFlags::BTIME).union(StatxFlags::MNT_ID);
 
-/// What makes a file the same file. The mount belongs to it: one directory that is mounted in two places
+/// The identity of a file. The mount belongs to it: one directory that is mounted in two places
 /// must stay two nodes, the kernel allows a directory only one place. The time of birth tells a new file
 /// from an old one whose number it got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

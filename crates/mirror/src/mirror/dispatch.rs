@@ -1,4 +1,4 @@
-//! From the operation to who answers it.
+//! Calls the handler of a request.
 
 use std::sync::atomic::Ordering;
 
@@ -20,7 +20,7 @@ pub(super) fn answer(
     use Arguments::*;
     match arguments {
         Init(greeting) => greet(volume, *greeting, out),
-        // What waits for its turn is given up before (`session`); what is served is answered soon.
+        // `session` has given up a request that waited for its turn; a request that is being served ends soon.
         Destroy | Interrupt { .. } => Ok(()),
         Lookup { name } => name::lookup(volume, request, name, out),
         Forget { lookups } => name::forget(volume, request, *lookups),
@@ -62,7 +62,7 @@ pub(super) fn answer(
     }
 }
 
-/// What is always asked for.
+/// The features that the mirror always asks for.
 const WANTED: Feature = Feature::ASYNC_READ
     .with(Feature::ATOMIC_O_TRUNC)
     .with(Feature::EXPORT_SUPPORT)
@@ -79,8 +79,8 @@ const WANTED: Feature = Feature::ASYNC_READ
     .with(Feature::CREATE_SUPP_GROUP)
     .with(Feature::DIRECT_IO_ALLOW_MMAP);
 
-/// What is asked for if nobody watches: with its entries a directory hands out their nodes, and nobody learns which of
-/// them is looked at.
+/// The features that the mirror asks for if there is no observer. `READDIRPLUS` hands out nodes with the entries of a
+/// directory, so an observer would not learn which of them are looked up.
 const UNWATCHED: Feature = Feature::DO_READDIRPLUS.with(Feature::READDIRPLUS_AUTO);
 
 fn greet(volume: &Volume, greeting: Greeting, out: &mut Vec<u8>) -> Result<(), Errno> {

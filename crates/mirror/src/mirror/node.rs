@@ -258,7 +258,7 @@ impl Node {
         drop(given);
     }
 
-    /// Where it is: directory and name; nothing for the root and for what has no name.
+    /// The directory and the name of the node. The root and files without a name have neither.
     pub(super) fn named_place(&self) -> Option<(Arc<Self>, Box<[u8]>)> {
         self.state().place.name()
     }

@@ -1,28 +1,28 @@
-//! Who watches: what was asked of the mirror, by whom, and how it ended.
+//! Observers of a mirror: each request, its caller and its result.
 
 use rustix::io::Errno;
 
-/// Is told of everything that happens in a mirror, from many threads, before the caller gets its answer.
+/// Gets each event of a mirror before the caller gets its answer. Many threads call it.
 pub trait Observer: Send + Sync {
-    /// Something was asked and answered.
+    /// Takes an event.
     fn observe(&self, event: &Event<'_>);
 }
 
-/// One thing that was asked.
+/// A request and its result.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
-    /// Who asked.
+    /// The caller.
     pub caller: Caller,
-    /// From the root of the mirror, in bytes as the file system has it. Of a very long one, as of the paths of
-    /// actions, both ends: [`super::path_ends`].
+    /// The path from the root of the mirror, in the bytes of the file system. Very long paths, here and in actions, are
+    /// shortened to both ends: [`super::path_ends`].
     pub path: &'a [u8],
-    /// What was asked.
+    /// The action that the caller asked for.
     pub action: Action<'a>,
     /// Why it failed, if it did.
     pub error: Option<Errno>,
 }
 
-/// Who asked.
+/// The thread that sent a request, and its rights to files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The thread; 0 where the kernel acts for nobody in particular (a release).
@@ -33,7 +33,7 @@ pub struct Caller {
     pub group: u32,
 }
 
-/// What was asked. `open` is the number of an open, which no other open in the process's life has.
+/// The action of an event. `open` is the number of an open, which is unique in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action<'a> {
     /// A name was looked up: how a file is found by its path, or not.
@@ -68,7 +68,7 @@ pub enum Action<'a> {
     Close {
         /// The open's number.
         open: u64,
-        /// How many bytes were read and written, where the mirror has seen them.
+        /// The bytes that were read and written, if the mirror has seen them.
         traffic: Option<Traffic>,
     },
     /// The last descriptor of an open directory is gone.
@@ -80,7 +80,7 @@ pub enum Action<'a> {
     ReadLink,
     /// A symbolic link was made.
     SymbolicLink {
-        /// Where it leads to, in bytes.
+        /// The target, in the bytes of the caller.
         target: &'a [u8],
     },
     /// A further name, `path`, was made for a file.
@@ -116,7 +116,7 @@ pub enum Action<'a> {
     },
 }
 
-/// What went through an open.
+/// The bytes that were read and written through an open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Bytes read, with what the kernel read ahead; nothing if the kernel may have had some of them from before.

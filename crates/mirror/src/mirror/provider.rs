@@ -21,7 +21,7 @@ pub trait Provider: Send + Sync {
 /// A file that is to be read.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
-    /// Who opens it.
+    /// The caller that opens the file.
     pub caller: Caller,
     /// From the root of the mirror, in bytes as the file system has it. Of a very long one both ends:
     /// [`super::path_ends`].

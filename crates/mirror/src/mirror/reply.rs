@@ -1,4 +1,4 @@
-//! Answers that are a few numbers, by the structs of `linux/fuse.h` that they are.
+//! Short answers, each with the struct of `linux/fuse.h` that it is.
 
 use super::number::FileHandle;
 use super::wire::{OUT_HEADER, ReplyExt};
@@ -6,7 +6,7 @@ use super::wire::{OUT_HEADER, ReplyExt};
 /// `struct fuse_open_out`.
 #[derive(Clone, Copy)]
 pub(super) struct OpenReply {
-    /// By which the kernel names the open from now on.
+    /// The kernel names the open by this number from now on.
     pub handle: FileHandle,
     /// `FOPEN_*`.
     pub open_flags: u32,
@@ -46,7 +46,7 @@ impl LseekReply {
     }
 }
 
-/// `struct fuse_ioctl_out` of an ioctl that succeeds. What it passes out follows.
+/// `struct fuse_ioctl_out` of a successful ioctl. The output follows.
 #[derive(Clone, Copy)]
 pub(super) struct IoctlReply;
 
@@ -73,7 +73,7 @@ impl DirectoryEntry<'_> {
     /// Without the name, in bytes.
     const FIXED: usize = 24;
 
-    /// How many bytes an entry of this name takes.
+    /// The length of an entry with this name in bytes.
     pub(super) fn size(name: &[u8]) -> usize {
         Self::FIXED + name.len().next_multiple_of(8)
     }
@@ -88,7 +88,7 @@ impl DirectoryEntry<'_> {
     }
 }
 
-/// `struct fuse_entry_out` of an entry that has no node, as `.` and `..`.
+/// `struct fuse_entry_out` of an entry without a node, such as `.` and `..`.
 #[derive(Clone, Copy)]
 pub(super) struct NoNode;
 
@@ -102,7 +102,7 @@ impl NoNode {
     }
 }
 
-/// How many bytes of the answer are written, without its head.
+/// The length of the answer so far in bytes, without its header.
 pub(super) fn written(out: &[u8]) -> usize {
     out.len() - OUT_HEADER
 }

@@ -11,7 +11,8 @@ use crate::mirror::observer::Action;
 use crate::mirror::request::{Request, Subject};
 use crate::mirror::volume::Volume;
 
-/// Answers `FUSE_LOOKUP`: finds a name in a directory. That there is none is not remembered by the kernel: each miss is asked for.
+/// Answers `FUSE_LOOKUP`: finds a name in a directory. The kernel does not cache missing names, so the mirror gets each
+/// look-up of one.
 pub(in crate::mirror) fn lookup(
     volume: &Volume,
     request: &Request<'_>,
