@@ -167,7 +167,7 @@ impl Store {
     /// How the store is named to people.
     fn place(&self) -> String {
         match self {
-            Self::Remote(repository) => format!("{}/{}", repository.host(), repository.name()),
+            Self::Remote(repository) => repository.place(),
             Self::Layout(layout) => layout.display(&Selector::Only),
         }
     }

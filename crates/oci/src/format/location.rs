@@ -124,10 +124,17 @@ impl Location {
     }
 }
 
+/// The text of a repository. A host may have the name of a transport (`dir:80/app` would be a directory); then the text
+/// begins with the transport of registries.
+pub(crate) fn repository_text(host: &str, name: &str) -> String {
+    let text = format!("{host}/{name}");
+    if transport::split(&text).is_some() { format!("{}{text}", transport::REGISTRY_PREFIX) } else { text }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Repository { host, name } => write!(formatter, "{host}/{name}"),
+            Self::Repository { host, name } => formatter.write_str(&repository_text(host, name)),
             Self::Layout(path) => write!(formatter, "{LAYOUT_PREFIX}{}", path.display()),
         }
     }
@@ -280,6 +287,20 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_registry_with_the_name_of_a_transport_is_shown_with_its_own() {
+        for host in
+            ["archive:3", "dir:80", "oci:5000", "oci-archive:1", "docker-daemon:5000", "containers-storage:9"]
+        {
+            let text = format!("docker://{host}/org/app:1");
+            let location = Location::parse(&text).unwrap();
+            assert_eq!(location.host(), Some(host));
+            assert_eq!(location.to_string(), text);
+            assert_eq!(Location::parse(&location.to_string()).unwrap(), location);
+        }
+        assert_eq!(shown("docker://sif:80/app:1"), "sif:80/app:1");
     }
 
     #[test]

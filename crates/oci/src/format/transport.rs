@@ -35,9 +35,12 @@ pub enum Transport {
     File,
 }
 
+/// What starts the text of a reference that would be read as something else without it.
+pub(super) const REGISTRY_PREFIX: &str = "docker://";
+
 /// The words. After some of them a port may stand: then they are a host's name.
 const WORDS: &[(&str, Transport)] = &[
-    ("docker://", Transport::Registry),
+    (REGISTRY_PREFIX, Transport::Registry),
     ("oras://", Transport::Registry),
     ("oci:", Transport::Layout),
     ("docker-archive:", Transport::Archive),

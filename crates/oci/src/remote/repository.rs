@@ -15,7 +15,7 @@ use crate::blob::{self, BlobReader};
 use crate::error::{Error, Result};
 use crate::format::FormatError;
 use crate::format::digest::Digest;
-use crate::format::location::Selector;
+use crate::format::location::{Selector, repository_text};
 use crate::format::manifest::{Descriptor, Resolved, media_type_of, verify_digest};
 use crate::limit;
 
@@ -86,10 +86,15 @@ impl Repository {
         &self.client
     }
 
+    /// How the repository is named to people.
+    pub(crate) fn place(&self) -> String {
+        repository_text(&self.key.host, &self.key.name)
+    }
+
     /// How a manifest or blob of this repository is named to people.
     pub(crate) fn display(&self, what: &str) -> String {
         let separator = if what.contains(':') { '@' } else { ':' };
-        format!("{}/{}{separator}{what}", self.key.host, self.key.name)
+        format!("{}{separator}{what}", self.place())
     }
 
     /// Fetches a manifest; verified where it is named by a digest.
