@@ -126,6 +126,9 @@ pub(super) struct Opens {
     pub executed: u32,
     /// Those of both sorts that are for reading and writing, so that memory can be mapped which is stored to.
     pub mappable: u32,
+    /// Whether an open has waited in vain for others to be closed: somebody has the file open, and no close is
+    /// under way.
+    pub held: bool,
 }
 
 /// In whose name a file is registered for passthrough: with whose limits it is written.

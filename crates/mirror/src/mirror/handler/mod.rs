@@ -1,6 +1,7 @@
 //! The answers, one file a kind of request.
 
 pub(super) mod attribute;
+mod closing;
 pub(super) mod create;
 pub(super) mod directory;
 pub(super) mod file;

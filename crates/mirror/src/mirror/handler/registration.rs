@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
+use super::closing::wait_for_closes;
 use crate::mirror::attribute;
 use crate::mirror::node::{AccessAttributes, Node, Opens, Registrar};
 use crate::mirror::open_file::{Uses, is_for_writing};
@@ -33,6 +34,11 @@ pub(super) fn register(
     // Who writes counts on what is so now.
     let access =
         if opener.writes { Some(AccessAttributes::of(&attribute::of_file(file)?)) } else { node.told() };
+    if node.with_opens(None, |opens| opens.passed > 0) {
+        let access = access.or_else(|| Some(AccessAttributes::of(&attribute::of_file(file).ok()?)));
+        let own = opener.registrar(volume, access);
+        wait_for_closes(node, |opens| opens.passed > 0 && own != Some(opens.registrar));
+    }
     node.with_opens(handle, |opens| {
         if opens.passed > 0 {
             if !opener.may_share(opens.registrar)
@@ -66,8 +72,9 @@ pub(super) fn register(
 /// `ETXTBSY` as for [`register`], which may still meet a registration that comes in between.
 pub(super) fn check_share(request: &Request<'_>, node: &Node, flags: u32) -> Result<(), Errno> {
     let opener = Opener::of(request, flags);
-    let meets = |opens: &mut Opens| opens.passed > 0 && !opener.may_share(opens.registrar);
-    if node.with_opens(None, meets) { Err(Errno::TXTBSY) } else { Ok(()) }
+    let meets = |opens: &Opens| opens.passed > 0 && !opener.may_share(opens.registrar);
+    wait_for_closes(node, meets);
+    if node.with_opens(None, |opens| meets(opens)) { Err(Errno::TXTBSY) } else { Ok(()) }
 }
 
 /// Who opens a file, and for what.
@@ -166,19 +173,29 @@ fn is_never_possible(error: &std::io::Error, is_own: bool) -> bool {
 }
 
 /// Takes an open back; the last one by passthrough ends the registration.
-pub(super) fn unregister(volume: &Volume, node: &Node, (passed, uses): (bool, Uses)) {
+pub(super) fn unregister(volume: &Volume, node: &Node, open: (bool, Uses)) {
     node.with_opens(None, |opens| {
-        uses.end(opens);
-        if !passed {
-            opens.served -= 1;
-            return;
-        }
-        opens.passed -= 1;
-        if opens.passed == 0 {
+        if count_close(opens, open) {
             // It fails only where the connection is gone, and the registration with it.
             let _ = compat_sys::close_backing(volume.device.as_fd(), opens.backing);
         }
     });
+}
+
+/// Counts a close of an open that passed this process or did not; whether it was the last one by passthrough.
+pub(super) fn count_close(opens: &mut Opens, (passed, uses): (bool, Uses)) -> bool {
+    let was_executed = opens.executed > 0;
+    uses.end(opens);
+    if passed {
+        opens.passed -= 1;
+    } else {
+        opens.served -= 1;
+    }
+    let is_last = passed && opens.passed == 0;
+    if is_last || was_executed && opens.executed == 0 {
+        opens.held = false;
+    }
+    is_last
 }
 
 #[cfg(test)]
