@@ -75,13 +75,60 @@ const LIGHT: &[(&str, &[&str])] = &[
 #[test]
 fn a_crate_brings_nothing_that_its_users_do_not_need() {
     for (user, unwanted) in LIGHT {
-        let output =
-            cargo(&["tree", "--locked", "--offline", "--edges=normal", "--prefix=none", "--package", user]);
-        let brought: Vec<&str> = output.lines().filter_map(|line| line.split(' ').next()).collect();
-        assert!(brought.contains(user), "{output}");
-        let wrong: Vec<_> = unwanted.iter().filter(|name| brought.contains(name)).collect();
-        assert!(wrong.is_empty(), "{user} brings {wrong:?}");
+        let tree = cargo(&["tree", "--locked", "--offline", TREE[0], TREE[1], "--package", user]);
+        assert_brings_none(&tree, user, unwanted);
     }
+}
+
+/// A list of what a package brings to those who use it.
+const TREE: [&str; 2] = ["--edges=normal", "--prefix=none"];
+
+/// Asserts that a package brings none of these, by the output of `cargo tree` for it.
+fn assert_brings_none(tree: &str, user: &str, unwanted: &[&str]) {
+    let brought: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(brought.contains(&user), "{tree}");
+    let wrong: Vec<_> = unwanted.iter().filter(|name| brought.contains(name)).collect();
+    assert!(wrong.is_empty(), "{user} brings {wrong:?}");
+}
+
+/// The example is a package of its own, and is built here outside of the repository, as a user would.
+#[test]
+fn twenty_lines_outside_of_the_repository_check_a_program() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let example = repository.join("examples/loader-crate");
+    let package = tempfile::tempdir().expect("a directory");
+    let read = |path: &Path| std::fs::read_to_string(path).expect("it is there");
+    let write =
+        |name: &str, text: &str| std::fs::write(package.path().join(name), text).expect("it is written");
+    let program = read(&example.join("src/main.rs"));
+    assert!(program.lines().count() < 20, "{program}");
+    std::fs::create_dir(package.path().join("src")).expect("a directory");
+    write("src/main.rs", &program);
+    write(
+        "Cargo.toml",
+        &read(&example.join("Cargo.toml")).replace("../..", &repository.display().to_string()),
+    );
+    // The same versions, which are here already.
+    write("Cargo.lock", &read(&repository.join("Cargo.lock")));
+
+    let tree = cargo_in(package.path(), &["tree", "--offline", TREE[0], TREE[1]]);
+    assert_brings_none(&tree, "loader-crate", LIGHT[0].1);
+    assert_brings_none(&tree, LIGHT[0].0, &[]);
+    let target = concat!(env!("CARGO_TARGET_TMPDIR"), "/loader-crate");
+    let run = |root: &Path| {
+        let root = root.display().to_string();
+        let build =
+            ["run", "--offline", "--quiet", "--config=profile.dev.debug=false", "--target-dir", target];
+        command(package.path(), &[&build[..], &["--", "/bin/sh", &root]].concat())
+            .output()
+            .expect("cargo starts")
+    };
+    let here = run(Path::new("/"));
+    assert!(here.status.success(), "{here:?}");
+    let elsewhere = run(package.path());
+    assert_eq!(elsewhere.status.code(), Some(1), "{elsewhere:?}");
+    let message = String::from_utf8_lossy(&elsewhere.stdout).into_owned();
+    assert!(message.contains("bad interpreter: No such file or directory"), "{message}");
 }
 
 /// Whether a package is not of this workspace.
@@ -102,12 +149,19 @@ fn packages() -> Vec<Value> {
 
 /// What cargo prints.
 fn cargo(arguments: &[&str]) -> String {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let output = Command::new(cargo)
-        .args(arguments)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .expect("cargo starts");
+    cargo_in(Path::new(env!("CARGO_MANIFEST_DIR")), arguments)
+}
+
+/// A call of cargo in a directory.
+fn command(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
+    command.args(arguments).current_dir(directory);
+    command
+}
+
+/// What cargo prints in a directory.
+fn cargo_in(directory: &Path, arguments: &[&str]) -> String {
+    let output = command(directory, arguments).output().expect("cargo starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("cargo prints text")
 }
