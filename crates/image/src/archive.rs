@@ -14,7 +14,9 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 
 use crate::entry::{Allowance, Allowed};
-use crate::{Error, Fault, Limits, Result, decode, limit, merge, path};
+use crate::error::{Error, Fault, Result};
+use crate::limit::Limits;
+use crate::{decode, limit, merge, path};
 use compat_oci::Observer;
 use compat_oci::blob::BlobReader;
 

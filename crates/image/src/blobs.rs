@@ -4,8 +4,9 @@
 use bytes::Bytes;
 
 use crate::archive::{Archive, Extent};
+use crate::error::Result;
 use crate::exported::Exported;
-use crate::{Result, limit};
+use crate::limit;
 use compat_oci::blob::{self, BlobReader};
 use compat_oci::manifest::media_type_of;
 use compat_oci::{Descriptor, Resolved, Selector, Store};

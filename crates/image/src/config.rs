@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 use compat_oci::manifest::null_is_empty;
 use compat_oci::{Digest, Platform};
 use compat_sys::raw;

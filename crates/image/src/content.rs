@@ -5,9 +5,11 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use bytes::Bytes;
 
+use crate::error::Fault;
 use crate::packed::Packer;
 use crate::path::Components;
-use crate::{Content, Fault, limit, merge};
+use crate::tree::Content;
+use crate::{limit, merge};
 use compat_loader::script;
 use compat_sys::raw;
 

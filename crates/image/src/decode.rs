@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender};
 
 use bytes::Bytes;
 
-use crate::Fault;
+use crate::error::Fault;
 use crate::limit::{Limits, RATIO_FROM};
 
 /// How much is handed on at once.

@@ -14,9 +14,10 @@ use std::cell::Cell;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::rc::Rc;
 
+use crate::error::Fault;
 use crate::path::{self, Components};
 use crate::sparse::{self, Sparse};
-use crate::{Fault, limit, merge};
+use crate::{limit, merge};
 
 /// What kind of thing an entry is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::archive::{Extent, pieces};
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 use compat_oci::blob::{self, BlobReader};
 use compat_oci::manifest::media_type_of;
 use compat_oci::{Descriptor, Resolved};

@@ -13,11 +13,13 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 use crate::content::{Classifier, is_kept_whole};
+use crate::error::{Error, Fault, Result};
+use crate::limit;
 use crate::limit::Limits;
 use crate::merge::{Merge, New};
 use crate::path::Components;
+use crate::tree::Content;
 use crate::tree::{File, FileId, Tree};
-use crate::{Content, Error, Fault, Result, limit};
 use compat_loader::host;
 
 /// What has been read of a folder.

@@ -5,11 +5,12 @@ use std::io::Read;
 
 use crate::content::Classifier;
 use crate::entry::{self, Header, Kind};
+use crate::error::Fault;
 use crate::limit::Limits;
 use crate::merge::{self, Linked, Merge, New, Place};
 use crate::path::{Components, Meaning, meaning};
 use crate::tree::{File, FileId};
-use crate::{Fault, limit, memory};
+use crate::{limit, memory};
 
 /// Everything that is carried from layer to layer.
 pub(super) struct State {

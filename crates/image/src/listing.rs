@@ -4,8 +4,11 @@ use serde::Deserialize;
 
 use crate::archive::Archive;
 use crate::blobs::{Blobs, Layer};
+use crate::config::Config;
+use crate::error::{Error, Result};
 use crate::exported::Exported;
-use crate::{Config, Error, Limits, Result, Source};
+use crate::limit::Limits;
+use crate::source::Source;
 use compat_oci::manifest::{IMAGE_CONFIGS, ImageManifest, Index, REF_NAME};
 use compat_oci::{Access, Client, Descriptor, Digest, Engine, Location, Manifest, Platform, Resolved, Store};
 

@@ -16,8 +16,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use crate::error::Fault;
+use crate::tree::Content;
 use crate::tree::{Directory, File, FileId, Node, NodeId, Tree};
-use crate::{Content, Fault, limit, memory};
+use crate::{limit, memory};
 use compat_loader::host::{Ahead, Cursor, Found, WalkError, walk_names};
 
 /// The layers merged so far.

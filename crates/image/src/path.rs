@@ -1,6 +1,7 @@
 //! The names of a layer's entries, made harmless: components below the root.
 
-use crate::{Fault, limit};
+use crate::error::Fault;
+use crate::limit;
 
 /// A path below the root, component by component; the root itself has none.
 pub(super) type Components = Vec<Box<[u8]>>;

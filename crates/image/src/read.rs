@@ -13,9 +13,14 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
 use crate::blobs::{Blobs, Layer};
+use crate::config::Config;
+use crate::error::{Error, Fault, Result};
 use crate::layer::{ROUNDS, State};
+use crate::limit::Limits;
 use crate::listing::{Content, Entry, Listing, Parts};
-use crate::{Config, Error, Fault, Limits, Result, Source, Tree, decode, folder};
+use crate::source::Source;
+use crate::tree::Tree;
+use crate::{decode, folder};
 use compat_oci::blob::BlobReader;
 use compat_oci::{Descriptor, Digest, Manifest, Platform};
 

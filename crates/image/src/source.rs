@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 use compat_oci::transport::{self, Transport};
 use compat_oci::{EngineKind, Location, Place, Selector};
 

@@ -5,7 +5,8 @@
 
 use std::io::{self, Read};
 
-use crate::{Fault, limit};
+use crate::error::Fault;
+use crate::limit;
 
 const BLOCK: usize = 512;
 

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use crate::{Packed, limit, memory};
+use crate::packed::Packed;
+use crate::{limit, memory};
 use compat_loader::host::{self, Ahead, Cursor, Found, WalkError, walk};
 
 /// One node of a [`Tree`].

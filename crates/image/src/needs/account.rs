@@ -5,7 +5,8 @@
 
 use std::path::Path;
 
-use crate::{Config, Content, Directory, File, Tree};
+use crate::config::Config;
+use crate::tree::{Content, Directory, File, Tree};
 
 const PASSWD: &str = "/etc/passwd";
 const GROUP: &str = "/etc/group";

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::needs::HostLibraries;
+use crate::config::Config;
 use crate::needs::account::Account;
-use crate::{Config, Content, File, FileId, Node, Tree};
+use crate::needs::host_library::HostLibraries;
+use crate::tree::{Content, File, FileId, Node, Tree};
 use compat_loader::elf::{self, Class, Machine};
 use compat_loader::generate::recorded;
 use compat_loader::host::{DynamicLoader, LibraryCache, MAXIMUM_PATH, WalkError};

@@ -18,7 +18,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use base64::Engine as _;
 
-use crate::{Config, Tree};
+use crate::config::Config;
+use crate::tree::Tree;
 use account::Account;
 use compat_loader::elf::{IsaLevel, Machine};
 use compat_loader::generate::recorded::Content;

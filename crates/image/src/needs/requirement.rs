@@ -2,7 +2,7 @@
 //!
 //! Source: the environment variables of NVIDIA's container runtime (libnvidia-container, nvidia-container-toolkit).
 
-use crate::Config;
+use crate::config::Config;
 use compat_loader::spec::Requirement;
 
 /// The requirements that the environment of an image states. An image that asks for no GPU

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::Config;
+use crate::config::Config;
 use compat_loader::loader::{Files, OpenError};
 use compat_loader::script::{
     ARGUMENTS, Body, Interpreted, UNKNOWN, interpreted, is_dynamic_loader, is_shell, is_wrapper, parse_script,
