@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use serde::Deserialize;
 
-use super::{Credential, Found, helper};
+use super::helper;
+use super::secret::{Credential, FoundCredential};
 use crate::error::{Error, Result};
 use crate::limit;
 
@@ -15,20 +16,20 @@ use crate::limit;
 #[derive(Debug, Clone)]
 pub struct AuthFile {
     path: PathBuf,
-    content: Content,
+    content: AuthContent,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Content {
-    auths: Option<BTreeMap<String, Entry>>,
+struct AuthContent {
+    auths: Option<BTreeMap<String, AuthEntry>>,
     cred_helpers: Option<BTreeMap<String, String>>,
     creds_store: Option<String>,
 }
 
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
-struct Entry {
+struct AuthEntry {
     auth: Option<String>,
     username: Option<String>,
     password: Option<String>,
@@ -36,7 +37,7 @@ struct Entry {
     registrytoken: Option<String>,
 }
 
-impl std::fmt::Debug for Entry {
+impl std::fmt::Debug for AuthEntry {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("Entry(…)")
     }
@@ -66,7 +67,7 @@ impl AuthFile {
         let blank = bytes.iter().all(u8::is_ascii_whitespace);
         // A syntax error's message has a position but nothing of the content.
         let content = if blank {
-            Content::default()
+            AuthContent::default()
         } else {
             serde_json::from_slice(bytes).map_err(|error| Error::Settings {
                 path: path.to_owned(),
@@ -81,7 +82,7 @@ impl AuthFile {
     /// # Errors
     ///
     /// Where an entry is malformed or a helper fails.
-    pub fn find(&self, host: &str, repository: &str) -> Result<Option<Found>> {
+    pub fn find(&self, host: &str, repository: &str) -> Result<Option<FoundCredential>> {
         if let Some(name) = self.content.cred_helpers.as_ref().and_then(|helpers| lookup(helpers, host)) {
             return self.ask(name, host);
         }
@@ -91,7 +92,7 @@ impl AuthFile {
             for (_, entry) in entries.filter(|(name, _)| normal_key(name) == key) {
                 if let Some(credential) = self.credential(&key, entry)? {
                     let origin = self.path.display().to_string();
-                    return Ok(Some(Found { credential, origin }));
+                    return Ok(Some(FoundCredential { credential, origin }));
                 }
             }
         }
@@ -101,13 +102,13 @@ impl AuthFile {
         }
     }
 
-    fn ask(&self, name: &str, host: &str) -> Result<Option<Found>> {
+    fn ask(&self, name: &str, host: &str) -> Result<Option<FoundCredential>> {
         let credential = helper::ask(name, host)?;
         let origin = format!("docker-credential-{name} ({})", self.path.display());
-        Ok(credential.map(|credential| Found { credential, origin }))
+        Ok(credential.map(|credential| FoundCredential { credential, origin }))
     }
 
-    fn credential(&self, key: &str, entry: &Entry) -> Result<Option<Credential>> {
+    fn credential(&self, key: &str, entry: &AuthEntry) -> Result<Option<Credential>> {
         let given = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
         if let Some(token) = given(&entry.identitytoken) {
             return Ok(Some(Credential::Identity(token)));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::Credential;
+use super::secret::Credential;
 use crate::error::{Error, Result};
 
 /// How long a helper may take.
@@ -19,7 +19,7 @@ const OUTPUT: u64 = 64 << 10;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Answer {
+struct HelperAnswer {
     #[serde(default)]
     username: String,
     #[serde(default)]
@@ -52,7 +52,7 @@ pub(super) fn ask(name: &str, host: &str) -> Result<Option<Credential>> {
             Err(fault(failure_words(&text)))
         };
     }
-    let answer: Answer =
+    let answer: HelperAnswer =
         serde_json::from_slice(&output).map_err(|_| fault("its answer is not the expected JSON".into()))?;
     Ok(match (answer.username.as_str(), answer.secret) {
         (_, secret) if secret.is_empty() => None,

@@ -11,48 +11,13 @@
 
 mod file;
 mod helper;
+mod secret;
 
-use std::fmt;
 use std::path::PathBuf;
 
 use crate::error::Result;
 pub use file::AuthFile;
-
-/// What proves who one is.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Credential {
-    /// A user's name and password.
-    Password {
-        /// The name.
-        username: String,
-        /// The password.
-        password: String,
-    },
-    /// A refresh token, exchanged for access tokens (`identitytoken`).
-    Identity(String),
-    /// An access token, sent as it is (`registrytoken`).
-    Bearer(String),
-}
-
-impl fmt::Debug for Credential {
-    /// Never shows the secret.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Password { username, .. } => write!(formatter, "Password({username:?}, …)"),
-            Self::Identity(_) => formatter.write_str("Identity(…)"),
-            Self::Bearer(_) => formatter.write_str("Bearer(…)"),
-        }
-    }
-}
-
-/// A credential with the place it came from, for messages.
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// The credential.
-    pub credential: Credential,
-    /// Where it came from.
-    pub origin: String,
-}
+pub use secret::{Credential, FoundCredential};
 
 /// Where credentials are looked for.
 #[derive(Clone, Debug, Default)]
@@ -98,12 +63,12 @@ impl Sources {
     /// # Errors
     ///
     /// Where a file cannot be read or understood, or a helper fails.
-    pub fn find(&self, host: &str, repository: &str) -> Result<Option<Found>> {
+    pub fn find(&self, host: &str, repository: &str) -> Result<Option<FoundCredential>> {
         if let Some((explicit_host, credential)) = &self.explicit
             && explicit_host == host
         {
             let origin = "the command line".to_owned();
-            return Ok(Some(Found { credential: credential.clone(), origin }));
+            return Ok(Some(FoundCredential { credential: credential.clone(), origin }));
         }
         if let Some(file) = &self.file {
             return AuthFile::open(file)?.find(host, repository);

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::EngineKind;
+use super::kind::EngineKind;
 use crate::error::{Error, Result};
 use crate::format::digest::Digest;
 use crate::limit;

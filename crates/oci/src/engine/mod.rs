@@ -5,6 +5,7 @@
 //! a name without a tag all tags of the repository would. Nothing is changed in the engine.
 
 mod endpoint;
+mod kind;
 #[cfg(test)]
 mod tests;
 
@@ -21,48 +22,12 @@ use crate::limit;
 use crate::remote::{add_to, add_to_plain, causes, host_tls};
 use endpoint::{Address, Endpoint};
 
+pub use kind::EngineKind;
+
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long nothing may come: an engine packs an image before it sends the first byte.
 const PATIENCE: Duration = Duration::from_secs(600);
-
-/// Whose images are meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum EngineKind {
-    /// docker's.
-    Docker,
-    /// podman's: `containers-storage:` names what lies in its storage, and its service reads that.
-    Podman,
-}
-
-impl EngineKind {
-    /// The word before the image's name (containers-transports(5)).
-    pub fn prefix(self) -> &'static str {
-        match self {
-            Self::Docker => "docker-daemon:",
-            Self::Podman => "containers-storage:",
-        }
-    }
-
-    fn program(self) -> &'static str {
-        match self {
-            Self::Docker => "docker",
-            Self::Podman => "podman",
-        }
-    }
-
-    /// The way without the API: the client's own archive.
-    fn archive(self, name: &str) -> String {
-        match self {
-            Self::Docker => {
-                format!("`docker save -o app.tar {name} && compat check docker-archive:app.tar`")
-            }
-            Self::Podman => format!(
-                "`podman save --format oci-archive -o app.tar {name} && compat check oci-archive:app.tar`"
-            ),
-        }
-    }
-}
 
 /// A container engine of this machine.
 #[derive(Clone, Debug)]

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::fs;
 
-use super::{Layout, file, named};
+use super::file;
+use super::read::{Layout, named};
 use crate::error::{Error, Result};
 use crate::format::digest::Digest;
 use crate::format::location::Selector;

@@ -2,10 +2,17 @@
 
 use std::fs;
 
-use super::*;
+use bytes::Bytes;
+
+use super::Layout;
 use crate::blob::BlobSource;
+use crate::error::Error;
 use crate::format::FormatError;
+use crate::format::digest::Digest;
 use crate::format::location::ManifestName;
+use crate::format::location::Selector;
+use crate::format::manifest::{Descriptor, Index, Manifest};
+use crate::limit;
 use crate::store::Store;
 use crate::{PackOptions, attach, pack, push};
 

@@ -10,7 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 
-use super::{Layout, as_referrer, file, named};
+use super::file;
+use super::read::{Layout, as_referrer, named};
 use crate::blob::BlobSource;
 use crate::error::{Error, Result};
 use crate::format::digest::Digest;

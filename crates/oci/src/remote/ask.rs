@@ -7,12 +7,13 @@ use reqwest::Method;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
+use super::access::Login;
 use super::client::Scheme;
-use super::exchange::{Answer, Body, Request};
-use super::login::{self, Login};
+use super::login;
+use super::message::{Answer, Body, Request};
+use super::refusal::error_text;
 use super::repository::Repository;
 use super::retry::{Repeat, retry_after_of};
-use super::words::error_text;
 use crate::error::{Error, Result};
 use crate::format::manifest;
 use crate::format::text::shown;
@@ -197,13 +198,6 @@ impl Repository {
             }
         }
     }
-}
-
-/// The failure that a status stands for which has no meaning of its own.
-pub(super) fn status_error(host: &str, request: &Request, answer: &Answer, status: u16) -> Error {
-    let said = error_text(answer);
-    let detail = if said.is_empty() { said } else { format!(": {said}") };
-    Error::Status { host: host.to_owned(), action: request.action.clone(), status, detail, retry_after: None }
 }
 
 /// What the outcome of a request in plain HTTP says about TLS.

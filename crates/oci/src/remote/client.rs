@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use url::{Host, Url};
 
-use super::login::{Login, LoginKey};
+use super::access::{Login, LoginKey};
 use super::proxy;
 use super::tls::{self, HostTls, TlsOptions};
 use crate::credential::Sources;

@@ -4,11 +4,11 @@
 //! `Authorization` goes to the origin (scheme, host and port) that the request was made for, never to
 //! one it was redirected to. A redirect from TLS to plain HTTP is not followed.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use futures_util::StreamExt;
 use reqwest::header::{
     AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER,
@@ -18,86 +18,18 @@ use url::Url;
 
 use super::cause::{causes, is_transient};
 use super::client::{Client, authority};
+use super::message::{Answer, Body, Part, Request, start_of};
 use super::redact;
-use super::resume::{Part, start_of};
 use super::retry::{self, Repeat};
 use crate::blob::BlobReader;
 use crate::error::{Error, Result};
 use crate::limit;
 use crate::observer::{RequestEvent, ResponseEvent};
 
-/// What is sent with a request.
-pub(super) enum Body {
-    /// Nothing.
-    Empty,
-    /// These bytes, as often as needed.
-    Bytes(Bytes),
-    /// A stream of known length; it can be sent once.
-    Stream(Mutex<Option<BlobReader>>, u64),
-}
-
-/// A request.
-pub(super) struct Request {
-    /// The method.
-    pub method: Method,
-    /// The address.
-    pub url: Url,
-    /// The headers, without `Authorization`.
-    pub headers: HeaderMap,
-    /// The body.
-    pub body: Body,
-    /// Whether it may be sent twice.
-    pub repeat: Repeat,
-    /// What it is for, as a verb with its object: `read a/b:1`.
-    pub action: String,
-    /// The most bytes of a successful answer's body.
-    pub limit: u64,
-    /// The registry on whose behalf this is sent.
-    pub registry: String,
-    /// Whether it carries credentials of its own: then no redirect leads it to another origin.
-    pub secret: bool,
-    /// Whether there is another way if a redirect leads to another origin that fails: that one is asked once, not
-    /// for long, and its failure is [`Error::Elsewhere`].
-    pub tentative: bool,
-}
-
-impl Request {
-    /// Whether it is another origin that is asked at `url`, with another way left.
-    fn is_tentative_at(&self, url: &Url) -> bool {
-        self.tentative && url.origin() != self.url.origin()
-    }
-
-    /// The failure of what was asked at `url`.
-    fn failed_at(&self, url: &Url, error: Error) -> Error {
-        let elsewhere = self.is_tentative_at(url) && !error.is_usage();
-        if elsewhere { Error::Elsewhere(Box::new(error)) } else { error }
-    }
-}
-
-/// An answer with its body.
-#[derive(Debug)]
-pub(super) struct Answer {
-    /// The status.
-    pub status: StatusCode,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The address that answered, after redirects.
-    pub url: Url,
-    /// The body; of an error, its beginning.
-    pub body: Bytes,
-}
-
 /// An answer whose body has not been read.
 pub(super) struct Opened {
     response: reqwest::Response,
     url: Url,
-}
-
-impl Answer {
-    /// A header's value, where it is text.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).and_then(|value| value.to_str().ok())
-    }
 }
 
 impl Client {

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use url::Url;
 
 use super::ask::{Ask, Target};
-use super::exchange::Answer;
 use super::link;
+use super::message::Answer;
 use super::repository::Repository;
 use crate::error::{Error, Result};
 use crate::format::digest::Digest;

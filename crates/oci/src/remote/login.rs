@@ -21,58 +21,17 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_A
 use serde::Deserialize;
 use url::Url;
 
-use super::ask::status_error;
+use super::access::{Access, Login, LoginKey};
 use super::challenge::{self, Challenge};
 use super::client::{Client, authority, is_loopback};
-use super::exchange::{Answer, Body, Request};
+use super::message::{Answer, Body, Request};
 use super::redact;
-use super::repository::Access;
+use super::refusal::{error_text, status_error};
 use super::retry::Repeat;
-use super::words::error_text;
-use crate::credential::{Credential, Found};
+use crate::credential::{Credential, FoundCredential};
 use crate::error::{Error, Result};
 use crate::format::text::listed;
 use crate::limit;
-
-/// What a login is for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct LoginKey {
-    /// The registry.
-    pub host: String,
-    /// The repository.
-    pub name: String,
-    /// What is wanted of it.
-    pub access: Access,
-    /// A repository of the same registry that blobs are mounted from.
-    pub from: Option<String>,
-}
-
-/// What is sent to prove who one is.
-#[derive(Clone, Debug)]
-pub(super) struct Login {
-    /// The `Authorization` header; none for anonymous access without a token.
-    pub header: Option<HeaderValue>,
-    /// The scope of the token.
-    scope: String,
-    /// Where the credentials came from, for messages.
-    origin: Option<String>,
-    /// When the token is said to expire.
-    expires: Option<Instant>,
-    /// The token is one that was kept by the user, not one that was fetched.
-    kept: bool,
-}
-
-impl Login {
-    /// Whether the token is said to be good still.
-    pub(super) fn is_current(&self) -> bool {
-        self.expires.is_none_or(|expires| Instant::now() < expires)
-    }
-
-    /// Whether no credentials were given.
-    pub(super) fn is_anonymous(&self) -> bool {
-        self.origin.is_none()
-    }
-}
 
 #[derive(Deserialize)]
 struct TokenAnswer {
@@ -136,11 +95,11 @@ impl Client {
         key: &LoginKey,
         request: &Request,
         challenge: &Challenge,
-        found: Option<Found>,
+        found: Option<FoundCredential>,
         was_refused: bool,
     ) -> Result<Login> {
         let scope = merge_scopes(&wanted_scope(key), challenge.parameter("scope").unwrap_or_default());
-        if let Some(Found { credential: Credential::Bearer(token), origin }) = &found {
+        if let Some(FoundCredential { credential: Credential::Bearer(token), origin }) = &found {
             if was_refused {
                 return self.log_in_without(key, request, challenge, scope, origin).await;
             }
@@ -244,8 +203,8 @@ pub(super) fn refused_login(host: &str, request: &Request, refusal: &Answer, log
     unauthorized(host, request, refusal, login.and_then(|login| login.origin.as_deref()))
 }
 
-fn basic_login(request: &Request, refusal: &Answer, found: Option<Found>) -> Result<Login> {
-    let Some(Found { credential, origin }) = found else {
+fn basic_login(request: &Request, refusal: &Answer, found: Option<FoundCredential>) -> Result<Login> {
+    let Some(FoundCredential { credential, origin }) = found else {
         return Err(unauthorized(&request.registry, request, refusal, None));
     };
     let header = match &credential {

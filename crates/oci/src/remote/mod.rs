@@ -5,11 +5,14 @@
 //! (logins renewed in the middle of a push, `certs.d`, bounds on everything) would have had to be
 //! written around it anyway, so HTTP is spoken in this one place.
 //!
-//! From the bottom up: `exchange` sends one request (redirects, repetition, bounds), `client`
-//! keeps what is shared by a run, `login` answers challenges, `ask` puts these together for a
-//! repository, `repository`, `upload` and `listing` are the specification's operations.
+//! From the bottom up: `message` is a request and its answer, `refusal` what an answer says that is no success,
+//! `access` what is wanted of a repository, `client` what the requests of one run share. `exchange` sends one request
+//! (redirects, repetition, bounds), `login` answers challenges, `ask` puts these together for a `repository`.
+//! `manifest`, `blob` (with `resume`), `upload` and `listing` are the specification's operations.
 
+mod access;
 mod ask;
+mod blob;
 mod cause;
 pub mod challenge;
 mod client;
@@ -17,8 +20,11 @@ mod exchange;
 pub mod link;
 mod listing;
 mod login;
+mod manifest;
+mod message;
 mod proxy;
 pub mod redact;
+mod refusal;
 mod repository;
 mod resume;
 mod retry;
@@ -26,12 +32,13 @@ mod retry;
 mod tests;
 mod tls;
 mod upload;
-mod words;
 
+pub use access::Access;
 pub(super) use cause::causes;
 pub use client::{Client, ClientOptions, is_loopback};
 pub use listing::Fallback;
-pub use repository::{Accepted, Access, Repository};
+pub use manifest::Accepted;
+pub use repository::Repository;
 pub use tls::TlsOptions;
 pub(super) use tls::{add_to, add_to_plain};
 

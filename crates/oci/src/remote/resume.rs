@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use reqwest::header::RANGE;
 
 use super::ask::Ask;
+use super::message::Part;
 use super::repository::Repository;
 use super::retry;
 use crate::blob::BlobReader;
@@ -17,14 +18,6 @@ use crate::format::manifest::Descriptor;
 
 /// A connection that brought this much is as good as a new one.
 const PROGRESS: u64 = 1 << 20;
-
-/// A stream of a blob from some place on.
-pub(super) struct Part {
-    /// The first byte that comes.
-    pub start: u64,
-    /// The bytes.
-    pub stream: BlobReader,
-}
 
 struct Download {
     repository: Repository,
@@ -152,26 +145,6 @@ impl Repository {
                 Err(answer) if answer.status == 404 => return Err(self.not_found(&answer, &what)),
                 Err(answer) => return Err(self.failure(&answer, &request.action)),
             }
-        }
-    }
-}
-
-/// Where the part begins that an answer holds, by its `Content-Range` (`bytes 5-9/10`).
-pub(super) fn start_of(content_range: Option<&str>) -> Option<u64> {
-    let range = content_range?.trim().strip_prefix("bytes ")?;
-    range.split_once('-')?.0.trim().parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_content_range_says_where_it_begins() {
-        assert_eq!(start_of(Some("bytes 5-9/10")), Some(5));
-        assert_eq!(start_of(Some("bytes 0-9/*")), Some(0));
-        for wrong in [None, Some(""), Some("bytes */10"), Some("lines 5-9/10"), Some("bytes -1-2/3")] {
-            assert_eq!(start_of(wrong), None, "{wrong:?}");
         }
     }
 }

@@ -9,7 +9,7 @@ use reqwest::header::{CONTENT_TYPE, LOCATION};
 use url::Url;
 
 use super::ask::{Ask, Target};
-use super::exchange::{Answer, Body};
+use super::message::{Answer, Body};
 use super::repository::Repository;
 use super::retry::{self, Repeat};
 use crate::blob::{Arrival, BlobSource};

@@ -6,7 +6,8 @@
 
 use serde_json::Value;
 
-use super::exchange::Answer;
+use super::message::{Answer, Request};
+use crate::error::Error;
 use crate::format::text::shown;
 
 /// The longest line.
@@ -29,6 +30,13 @@ pub(super) fn error_text(answer: &Answer) -> String {
         return page(&text);
     }
     shown(text.trim(), LONGEST_TEXT)
+}
+
+/// The failure that a status stands for which has no meaning of its own.
+pub(super) fn status_error(host: &str, request: &Request, answer: &Answer, status: u16) -> Error {
+    let said = error_text(answer);
+    let detail = if said.is_empty() { said } else { format!(": {said}") };
+    Error::Status { host: host.to_owned(), action: request.action.clone(), status, detail, retry_after: None }
 }
 
 /// A page by its title.

@@ -1,0 +1,71 @@
+//! The requests for blobs that exist (distribution-spec, "pulling blobs", "checking if content exists in the registry").
+
+use bytes::Bytes;
+use reqwest::Method;
+
+use super::ask::Ask;
+use super::repository::Repository;
+use super::resume::resumed;
+use crate::blob::{self, BlobReader};
+use crate::error::{Error, Result};
+use crate::format::digest::Digest;
+use crate::format::manifest::Descriptor;
+use crate::limit;
+
+impl Repository {
+    /// Whether the repository has a blob.
+    ///
+    /// # Errors
+    ///
+    /// Where the registry does not answer, or refuses.
+    pub async fn has_blob(&self, digest: &Digest) -> Result<bool> {
+        let what = self.display(digest.as_str());
+        let mut ask = Ask::read(format!("blobs/{digest}"), &what, limit::ERROR_BODY);
+        ask.method = Method::HEAD;
+        let answer = self.ask(ask).await?;
+        match answer.status.as_u16() {
+            200 => Ok(true),
+            404 | 405 => Ok(false),
+            // A storage service that this was handed to may not know the method: then it is sent.
+            _ if self.is_foreign(&answer)? => Ok(false),
+            _ => Err(self.failure(&answer, &format!("read {what}"))),
+        }
+    }
+
+    /// Fetches a blob into memory, verified.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] beyond `limit`, [`Error::NotFound`], or what went wrong.
+    pub async fn blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Bytes> {
+        let what = self.display(descriptor.digest.as_str());
+        if descriptor.size > limit {
+            return Err(Error::TooLarge { what, limit });
+        }
+        let path = format!("blobs/{}", descriptor.digest);
+        let bound = descriptor.size.saturating_add(1).min(limit);
+        let mut tries = 0;
+        loop {
+            let answer = self.ask_ok(Ask::read(path.clone(), &what, bound), &what).await?;
+            // An answer without a length that ends early looks complete to HTTP.
+            let short = (answer.body.len() as u64) < descriptor.size;
+            if !short || tries >= self.client.options().retries {
+                descriptor.verify(&answer.body)?;
+                self.client.observer().transferred(answer.body.len() as u64);
+                return Ok(answer.body);
+            }
+            tries += 1;
+        }
+    }
+
+    /// Opens a blob as a stream that verifies what passes. A connection that breaks is taken up where it
+    /// broke.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`], or what went wrong.
+    pub async fn open_blob(&self, descriptor: &Descriptor) -> Result<BlobReader> {
+        let part = self.open_part(&descriptor.digest, descriptor.size, 0).await?;
+        Ok(blob::verified(resumed(self.clone(), descriptor, part), descriptor))
+    }
+}
