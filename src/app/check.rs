@@ -133,7 +133,7 @@ fn judge_image(
         let level = Some("generated".to_owned());
         let source = Source { digest, level, ..Source::named(source.to_string()) };
         report.insert(check::check(&derived.specification, host)).source = Some(source);
-        Ok::<(), Failure>(())
+        Ok(())
     })?;
     report.ok_or_else(|| Failure::usage(format!("{source} holds no image")))
 }

@@ -34,13 +34,13 @@ pub struct Derived {
 /// # Errors
 ///
 /// Where an image cannot be read, or names nothing that could be derived, or `take` fails.
-pub fn derive<E: From<Failure>>(
+pub fn derive(
     source: &Source,
     choice: &Choice,
     options: &ImageOptions,
     session: &Session,
-    mut take: impl FnMut(Derived) -> Result<(), E>,
-) -> Result<(), E> {
+    mut take: impl FnMut(Derived) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let limits = Limits::default();
     let connection = session.connect(source.location().and_then(Location::host))?;
     let listing = run(&connection, Listing::open(&connection.client, source, &limits))?;

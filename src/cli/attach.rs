@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::image::{self, DeriveOptions};
-use super::registry_options::{RegistryOptions, failure};
+use super::registry_options::RegistryOptions;
 use super::source::{parse_location, parse_platform};
-use super::{Context, Exit, Failure, OutputFormat, document};
-use crate::app::Session;
+use super::{Context, Exit, OutputFormat, document};
 use crate::app::carried;
 use crate::app::derive::{Choice, derive};
+use crate::app::{Failure, Session};
 use compat_image::Source;
 use compat_oci::manifest::CREATED;
 use compat_oci::referrers::ListedBy;
@@ -173,8 +173,8 @@ impl Task<'_> {
         let (exit, error) = match done {
             Ok(()) => (Exit::Success, None),
             Err(failure) => {
-                failure.print();
-                (failure.exit, Some(failure.message))
+                super::failure::print(&failure);
+                (Exit::from(failure.cause), Some(failure.message))
             }
         };
         let report = AttachReport { image: location.to_string(), attached: self.attached, error };
@@ -201,7 +201,7 @@ impl Task<'_> {
             let outcome = attach_specification(&store, &subject, wanted).await?;
             Ok((subject, outcome))
         });
-        let (subject, outcome) = done.map_err(|error| self.failure(location, &error))?;
+        let (subject, outcome) = done.map_err(|error| self.refusal(location, &error))?;
         self.tell(location, &subject, &outcome)?;
         match outcome.kept.first() {
             Some((digest, error)) => Err(not_removed(&outcome, digest, error)),
@@ -246,8 +246,8 @@ impl Task<'_> {
     }
 
     /// The failure of an attach; where the registry keeps nothing that is attached, with the commands that will do.
-    fn failure(&self, location: &Location, error: &Error) -> Failure {
-        let failure = failure(error);
+    fn refusal(&self, location: &Location, error: &Error) -> Failure {
+        let failure = Failure::from(error);
         if !matches!(error, Error::CannotKeep { .. }) {
             return failure;
         }
@@ -275,7 +275,7 @@ impl Task<'_> {
 
 /// The failure of `--replace` on a registry that keeps what was to be removed.
 fn not_removed(outcome: &Outcome, digest: &Digest, error: &Error) -> Failure {
-    let failure = failure(error);
+    let failure = Failure::from(error);
     let count = outcome.kept.len();
     let kept = match count {
         0 | 1 => format!("{digest} is"),
@@ -298,9 +298,9 @@ mod tests {
             subject: "h/a@sha256:1".into(),
             reason: "its referrers API does not list it".into(),
         };
-        let failure = failure(&error);
+        let failure = Failure::from(&error);
         insta::assert_snapshot!(failure.message, @"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a was pushed, but the referrers of h/a@sha256:1 do not show it: its referrers API does not list it");
-        assert_eq!(failure.exit, Exit::Undecided);
+        assert_eq!(failure.cause, crate::app::Cause::Undecided);
         assert!(failure.hint.is_some());
     }
 }

@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use super::progress::Display;
-use super::registry_options::failure;
 use super::wording::count;
-use super::{Context, Exit, Failure, OutputFormat};
+use super::{Context, Exit, OutputFormat};
+use crate::app::Failure;
 use compat_oci::Cache;
 use compat_oci::cache::default_folder;
 
@@ -117,7 +117,7 @@ pub fn run(arguments: &CacheArguments, context: &Context) -> Result<Exit, Failur
         CacheCommand::Prune { all, older_than, max_size } => {
             let age = (!all).then_some(*older_than);
             let pruned = max_size.map_or_else(|| cache.prune(age), |limit| cache.shrink(limit));
-            let pruned = pruned.map_err(|error| failure(&error))?;
+            let pruned = pruned.map_err(|error| Failure::from(&error))?;
             let report = CachePruned { folder, entries: pruned.entries, bytes: pruned.bytes };
             match arguments.format {
                 OutputFormat::Json => context.print_json(&report)?,
@@ -135,7 +135,7 @@ pub fn run(arguments: &CacheArguments, context: &Context) -> Result<Exit, Failur
 }
 
 fn list(cache: &Cache, folder: String, format: OutputFormat, context: &Context) -> Result<(), Failure> {
-    let entries = cache.entries().map_err(|error| failure(&error))?;
+    let entries = cache.entries().map_err(|error| Failure::from(&error))?;
     let bytes = entries.iter().map(|entry| entry.size).sum();
     let seconds =
         |time: SystemTime| time.duration_since(UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or_default();

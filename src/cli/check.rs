@@ -3,12 +3,12 @@
 use std::mem::ManuallyDrop;
 
 use crate::app::check::{Asked, CheckOptions};
-use crate::app::{self, Target, TargetOptions, target};
+use crate::app::{self, Cause, Failure, Target, TargetOptions, target};
 use crate::cli::context::OutputFormat;
 use crate::cli::host_options::{HostOptions, StartOptions, oci_platform};
 use crate::cli::image::{self as derive, DeriveOptions};
 use crate::cli::source::SourceOptions;
-use crate::cli::{Context, Exit, Failure, report};
+use crate::cli::{Context, Exit, failure, report};
 use compat_loader::check::{Host, Impact, Report, Verdict};
 
 const EXAMPLES: &str = "\
@@ -85,10 +85,10 @@ pub struct Arguments {
 pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
     let accept_undecided = arguments.accept_undecided;
     match decide(&arguments, context) {
-        Err(failure) if accept_undecided && failure.exit == Exit::Undecided => {
-            failure.print();
+        Err(failure) if accept_undecided && failure.cause == Cause::Undecided => {
+            failure::print(&failure);
             if arguments.format == OutputFormat::Json {
-                context.print_json(&failure.document(Exit::Success))?;
+                context.print_json(&failure::document(&failure, Exit::Success))?;
             }
             Ok(Exit::Success)
         }
@@ -124,7 +124,7 @@ impl Arguments {
             root: self.host.root.clone(),
         };
         let understand = |text: &String| match Target::parse(text, &options) {
-            Err(failure) if options.references_only => Err(failure.into()),
+            Err(failure) if options.references_only => Err(failure),
             target => Ok(Asked { text: text.clone(), target }),
         };
         self.sources.iter().map(understand).collect()

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
-use crate::cli::Failure;
+use crate::app::Failure;
 
 /// Options that every subcommand takes.
 #[derive(clap::Args, Clone, Debug, Default)]

@@ -5,7 +5,8 @@ use serde::Serialize;
 use super::registry_options::RegistryOptions;
 use super::source::parse_location;
 use super::wording::count;
-use super::{Context, Exit, Failure, OutputFormat};
+use super::{Context, Exit, OutputFormat};
+use crate::app::Failure;
 use compat_oci::{Access, Location, Selector, Store, copy};
 
 /// Copy an artifact or image between registries and image layouts

@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::registry_options::RegistryOptions;
 use super::source::parse_location;
-use super::{Context, Exit, Failure, OutputFormat};
+use super::{Context, Exit, OutputFormat};
+use crate::app::Failure;
 use compat_oci::{Access, Store, delete};
 
 /// Delete a manifest, with every tag it has

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::registry_options::RegistryOptions;
 use super::source::{TargetOptions, parse_platform};
-use super::{Context, Exit, Failure, OutputFormat};
+use super::{Context, Exit, OutputFormat};
+use crate::app::Failure;
 use crate::app::source::of_several;
 use compat_oci::discover::{DiscoverOptions, Node, discover};
 use compat_oci::manifest::Annotations;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use super::Failure;
+use crate::app::Failure;
 use crate::app::StandardInput;
 use crate::app::source::read_document;
 use compat_loader::spec;
@@ -52,8 +52,7 @@ pub fn parse_annotation(text: &str) -> Result<(String, String), String> {
 /// Where that is no time.
 pub fn annotations(given: &[(String, String)]) -> Result<Annotations, Failure> {
     let mut annotations: Annotations = given.iter().cloned().collect();
-    let created =
-        artifact::created_of_environment().map_err(|error| super::registry_options::failure(&error))?;
+    let created = artifact::created_of_environment().map_err(|error| Failure::from(&error))?;
     if let Some((key, value)) = created {
         debug_assert_eq!(key, manifest::CREATED);
         annotations.entry(key).or_insert(value);

@@ -10,7 +10,8 @@ use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use serde::Serialize;
 
-use super::{Context, Exit, Failure, OutputFormat};
+use super::{Context, Exit, OutputFormat};
+use crate::app::Failure;
 use compat_loader::check::Impact;
 use compat_loader::check::catalogue::{self, Entry, Shown, Topic};
 

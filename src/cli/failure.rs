@@ -1,12 +1,11 @@
-//! How a subcommand ends: the documented exit codes, and a failure with its cause chain and hint.
+//! How a subcommand ends: the documented exit codes, and how a failure is printed.
 
-use std::error::Error;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use serde::Serialize;
 
-use crate::app;
+use crate::app::{Cause, Failure};
 use crate::cli::report::printable;
 
 /// The exit codes, the same in every subcommand (`docs/exit-codes.md`).
@@ -27,6 +26,15 @@ pub enum Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         ExitCode::from(exit.code())
+    }
+}
+
+impl From<Cause> for Exit {
+    fn from(cause: Cause) -> Self {
+        match cause {
+            Cause::Usage => Exit::Usage,
+            Cause::Undecided => Exit::Undecided,
+        }
     }
 }
 
@@ -61,77 +69,30 @@ pub struct FailureReport {
     pub exit: u8,
 }
 
-/// Why a subcommand could not do its work: one message, what to do about it, and the exit code.
-#[derive(Debug)]
-pub struct Failure {
-    /// The code the process ends with.
-    pub exit: Exit,
-    /// What failed, on which thing, with the causes: lower case, no full stop.
-    pub message: String,
-    /// What the user can do about it.
-    pub hint: Option<String>,
+/// Prints a failure to standard error.
+pub fn print(failure: &Failure) {
+    // Nobody to tell is no reason to end with another code.
+    let _ = std::io::Write::write_all(&mut anstream::stderr(), render(failure).as_bytes());
 }
 
-impl From<app::Failure> for Failure {
-    fn from(failure: app::Failure) -> Self {
-        let exit = match failure.cause {
-            app::Cause::Usage => Exit::Usage,
-            app::Cause::Undecided => Exit::Undecided,
-        };
-        Self { exit, message: failure.message, hint: failure.hint }
+/// The failure as a document; `exit` is the code that the process ends with.
+pub fn document(failure: &Failure, exit: Exit) -> FailureReport {
+    FailureReport {
+        schema: FAILURE_IDENTIFIER.to_owned(),
+        error: failure.message.clone(),
+        hint: failure.hint.clone(),
+        exit: exit.code(),
     }
 }
 
-impl Failure {
-    /// Wrong usage: exit code 2.
-    pub fn usage(message: impl Into<String>) -> Self {
-        app::Failure::usage(message).into()
+/// The failure as text, with terminal styles. Names in it may come from strangers.
+fn render(failure: &Failure) -> String {
+    let (red, cyan) = (anstyle::AnsiColor::Red.on_default().bold(), anstyle::AnsiColor::Cyan.on_default());
+    let mut text = format!("{red}error{red:#}: {}\n", printable(&failure.message));
+    if let Some(hint) = &failure.hint {
+        let _ = writeln!(text, "{cyan}hint{cyan:#}: {}", printable(hint));
     }
-
-    /// Could not decide or not do it: exit code 3, with the whole cause chain of `error`.
-    pub fn undecided(error: &dyn Error) -> Self {
-        app::Failure::undecided(error).into()
-    }
-
-    /// Adds what the user can do about it.
-    #[must_use]
-    pub fn with_hint(mut self, hint: impl Into<Option<String>>) -> Self {
-        self.hint = hint.into();
-        self
-    }
-
-    /// Says what it is about, before the message.
-    #[must_use]
-    pub fn about(self, what: &dyn std::fmt::Display) -> Self {
-        Self { message: format!("{what}: {}", self.message), ..self }
-    }
-
-    /// Prints the failure to standard error.
-    pub fn print(&self) {
-        // Nobody to tell is no reason to end with another code.
-        let _ = std::io::Write::write_all(&mut anstream::stderr(), self.render().as_bytes());
-    }
-
-    /// The failure as a document; `exit` is the code that the process ends with.
-    pub fn document(&self, exit: Exit) -> FailureReport {
-        FailureReport {
-            schema: FAILURE_IDENTIFIER.to_owned(),
-            error: self.message.clone(),
-            hint: self.hint.clone(),
-            exit: exit.code(),
-        }
-    }
-
-    /// The failure as text, with terminal styles. Names in it may come from strangers.
-    pub fn render(&self) -> String {
-        let (red, cyan) =
-            (anstyle::AnsiColor::Red.on_default().bold(), anstyle::AnsiColor::Cyan.on_default());
-        let mut text = format!("{red}error{red:#}: {}\n", printable(&self.message));
-        if let Some(hint) = &self.hint {
-            let _ = writeln!(text, "{cyan}hint{cyan:#}: {}", printable(hint));
-        }
-        text
-    }
+    text
 }
 
 #[cfg(test)]
@@ -141,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_failure_does_not_steer_the_terminal() {
-        let text = Failure::usage(STEERING).with_hint(STEERING.to_owned()).render();
+        let text = render(&Failure::usage(STEERING).with_hint(STEERING.to_owned()));
         let expected = r": lib\u{1b}[31mX\u{9b}m\u{202e}\xff.so";
         assert_eq!(text.lines().filter(|line| line.ends_with(expected)).count(), 2, "{text:?}");
     }

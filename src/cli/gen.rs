@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::app::Failure;
 use crate::app::derive::{Choice, derive};
 use crate::app::in_root;
 use crate::app::target::{self, is_startable, refuse_image};
@@ -12,7 +13,7 @@ use crate::cli::host_options::RootError;
 use crate::cli::image::{self, DeriveOptions};
 use crate::cli::registry_options::RegistryOptions;
 use crate::cli::source::parse_platform;
-use crate::cli::{Context, Exit, Failure, recording};
+use crate::cli::{Context, Exit, recording};
 use compat_loader::check::Host;
 use compat_loader::generate::{self, Generated};
 use compat_loader::spec::attribute;
@@ -276,6 +277,6 @@ mod tests {
     fn a_file_that_cannot_be_written_is_named() {
         let failure = write_file(Path::new("/nowhere/compat.json"), b"{}").unwrap_err();
         assert!(failure.message.starts_with("could not write /nowhere/compat.json: "), "{}", failure.message);
-        assert_eq!(failure.exit, Exit::Undecided);
+        assert_eq!(failure.cause, crate::app::Cause::Undecided);
     }
 }

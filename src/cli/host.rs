@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::app::Failure;
 use crate::cli::host_options::RootError;
-use crate::cli::{Context, Exit, Failure, r#gen};
+use crate::cli::{Context, Exit, r#gen};
 use compat_loader::check::Host;
 use compat_loader::generate::{self, ProfileOptions};
 use compat_loader::host::Platform;

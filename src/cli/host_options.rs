@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use super::Failure;
+use crate::app::Failure;
 use crate::app::in_root;
 use compat_loader::check::{Host, Options};
 use compat_loader::elf::{IsaLevel, KernelVersion, Machine};

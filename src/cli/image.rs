@@ -1,6 +1,6 @@
 //! The options that `gen --image`, `attach --generate` and `check --generate` share.
 
-use super::Failure;
+use crate::app::Failure;
 use compat_image::{HostLibraries, ImageOptions};
 
 /// What is derived from an image.

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::registry_options::RegistryOptions;
 use super::source::TargetOptions;
-use super::{Context, Exit, Failure, OutputFormat};
+use super::{Context, Exit, OutputFormat};
+use crate::app::Failure;
 use compat_oci::artifact::{self, Kind, recognise};
 use compat_oci::manifest::{Annotations, TITLE};
 use compat_oci::text::shown;

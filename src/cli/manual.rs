@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::CommandFactory;
 
-use crate::cli::{Context, Exit, Failure, r#gen};
+use crate::app::Failure;
+use crate::cli::{Context, Exit, r#gen};
 
 /// Print the completion script of a shell
 ///

@@ -41,7 +41,9 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use context::{Context, OutputFormat};
-pub use failure::{Exit, Failure};
+pub use failure::Exit;
+
+use crate::app::Failure;
 
 /// Will this application run on that machine? Answered from a few kilobytes, before anything large
 /// is pulled.
@@ -101,13 +103,14 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match run(arguments.command, &context) {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            failure.print();
+            failure::print(&failure);
+            let exit = Exit::from(failure.cause);
             // Wrong usage is for the one who types; everything else is for whoever reads the document.
-            if wants_document && failure.exit != Exit::Usage {
+            if wants_document && exit != Exit::Usage {
                 // If standard output cannot be written the exit code says so already.
-                let _ = context.print_json(&failure.document(failure.exit));
+                let _ = context.print_json(&failure::document(&failure, exit));
             }
-            failure.exit.into()
+            exit.into()
         }
     }
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{Context, Failure};
-use crate::app;
+use super::{Context, failure};
+use crate::app::{self, Failure};
 use crate::cli::report::printable;
 use compat_oci::Observer;
 use compat_oci::observer::{RequestEvent, ResponseEvent};
@@ -137,8 +137,8 @@ impl app::Observer for Display {
         self.aside(|| self.context.warn(text));
     }
 
-    fn failed(&self, failure: &app::Failure) {
-        self.aside(|| Failure::from(failure.clone()).print());
+    fn failed(&self, failure: &Failure) {
+        self.aside(|| failure::print(failure));
     }
 
     fn finish(&self) {

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::registry_options::failure;
 use super::source::SourceOptions;
-use super::{Context, Exit, Failure, OutputFormat};
+use super::{Context, Exit, OutputFormat};
+use crate::app::Failure;
 use crate::app::Session;
 use crate::app::carried;
 use crate::app::source::{Origin, fetch_specification, level_name};
@@ -92,7 +92,7 @@ pub fn run(arguments: &PullArguments, context: &Context) -> Result<Exit, Failure
         let mut stdout = std::io::stdout().lock();
         return match stdout.write_all(&fetched.bytes).and_then(|()| stdout.flush()) {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                Err(failure(&Error::io("write", "standard output")(error)))
+                Err(Failure::from(&Error::io("write", "standard output")(error)))
             }
             _ => Ok(Exit::Success),
         };
@@ -154,7 +154,7 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         Some(mut file) => file.write_all(bytes),
         None => write_and_rename(path, bytes),
     });
-    outcome.map_err(|error| failure(&Error::io("write", path)(error)))
+    outcome.map_err(|error| Failure::from(&Error::io("write", path)(error)))
 }
 
 fn write_and_rename(path: &Path, bytes: &[u8]) -> std::io::Result<()> {

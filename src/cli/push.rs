@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::registry_options::{RegistryOptions, failure};
+use super::registry_options::RegistryOptions;
 use super::source::parse_location;
-use super::{Context, Exit, Failure, OutputFormat, document};
+use super::{Context, Exit, OutputFormat, document};
+use crate::app::Failure;
 use crate::app::carried;
 use compat_oci::{Access, PackOptions, Selector, Store, pack, push};
 
@@ -78,7 +79,7 @@ pub fn run(arguments: &PushArguments, context: &Context) -> Result<Exit, Failure
     let annotations = document::annotations(&arguments.annotation)?;
     let recordings = carried::read(&arguments.recording, &arguments.file)?;
     let options = PackOptions { subject: None, annotations, recordings };
-    let packed = pack(&specification, options).map_err(|e| failure(&e))?;
+    let packed = pack(&specification, options).map_err(|error| Failure::from(&error))?;
     if let Selector::Digest(digest) = &location.selector
         && *digest != packed.descriptor.digest
     {

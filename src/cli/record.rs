@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use crate::cli::{Context, Exit, Failure};
+use crate::app::{Cause, Failure};
+use crate::cli::{Context, Exit, failure};
 use compat_mirror::enter::{self, Gate, Meeting, Outcome, Place, Rank, Task};
 use compat_mirror::record::{self, Options, Selection, rank};
 use compat_trace::Format;
@@ -117,14 +118,16 @@ pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
         return Err(Failure::usage("--summary is made from the log, which has to be --format jsonl"));
     }
     let rank = arguments.mpi.then(|| own_rank(&arguments)).transpose()?;
-    let gate = match rank.as_ref().map(enter::meet).transpose().map_err(failure)? {
+    let gate = match rank.as_ref().map(enter::meet).transpose().map_err(refused)? {
         None => None,
         Some(Meeting::Lead(gate)) => Some(gate),
         Some(Meeting::Guest(invitation)) => {
             let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
             let folder = arguments.workdir.unwrap_or(here);
-            let outcome = enter::join(&arguments.command, &folder, invitation).map_err(failure)?;
-            return exit(outcome, arguments.command.first(), rank.as_ref());
+            let outcome = enter::join(&arguments.command, &folder, invitation).map_err(refused)?;
+            let (exit, failure) = ending(outcome, arguments.command.first(), rank.as_ref());
+            failure.iter().for_each(failure::print);
+            return Ok(exit);
         }
     };
     record(arguments, rank.as_ref(), gate, context)
@@ -177,11 +180,14 @@ fn record(
     if arguments.summary {
         super::trace::summary::tell(&options.out, &recorded.log, context);
     }
-    let exit = exit(recorded.outcome, arguments.command.first(), rank);
-    match recorded.unwritten {
-        None => exit,
-        Some(source) => Err(unwritten(options.out, source, exit)),
+    let (mut exit, mut failure) = ending(recorded.outcome, arguments.command.first(), rank);
+    if let Some(source) = recorded.unwritten {
+        // What the command says by its exit code stays said, but for its success.
+        exit = if exit == Exit::Command(0) { Exit::Undecided } else { exit };
+        failure = Some(unwritten(options.out, source));
     }
+    failure.iter().for_each(failure::print);
+    Ok(exit)
 }
 
 /// Where others reach the mirror: where it was asked for, and a folder of the user's own where it is only
@@ -211,15 +217,16 @@ fn own_rank(arguments: &Arguments) -> Result<Rank, Failure> {
     })
 }
 
-fn failure(error: enter::Error) -> Failure {
+fn refused(error: enter::Error) -> Failure {
     Failure::undecided(&error).with_hint(error.hint())
 }
 
-fn exit(outcome: Outcome, program: Option<&OsString>, rank: Option<&Rank>) -> Result<Exit, Failure> {
+/// The exit code, and why the command did not run to its end.
+fn ending(outcome: Outcome, program: Option<&OsString>, rank: Option<&Rank>) -> (Exit, Option<Failure>) {
     let program = program.map(PathBuf::from).unwrap_or_default();
     let code = |code: i32| Exit::Command(u8::try_from(code).unwrap_or(u8::MAX));
     let (exit, message) = match outcome {
-        Outcome::Ended(ended) => return Ok(code(ended)),
+        Outcome::Ended(ended) => return (code(ended), None),
         Outcome::NotExecuted { code: ended, error } => {
             (code(ended), format!("could not execute {}: {error}", program.display()))
         }
@@ -233,19 +240,13 @@ fn exit(outcome: Outcome, program: Option<&OsString>, rank: Option<&Rank>) -> Re
             (Exit::Undecided, message)
         }
     };
-    Err(Failure { exit, message, hint: None })
+    (exit, Some(Failure { cause: Cause::Undecided, message, hint: None }))
 }
 
-/// The log is not whole. What the command says by its exit code stays said, but for its success.
-fn unwritten(path: PathBuf, source: std::io::Error, exit: Result<Exit, Failure>) -> Failure {
-    let code = match exit {
-        Ok(Exit::Command(0)) => Exit::Undecided,
-        Ok(code) => code,
-        Err(failure) => failure.exit,
-    };
-    let failure = Failure::undecided(&record::Error::Log { path, source });
+/// The log is not whole.
+fn unwritten(path: PathBuf, source: std::io::Error) -> Failure {
     let hint = "the command ran to its end; what the log has of it can be read".to_owned();
-    Failure { exit: code, hint: Some(hint), ..failure }
+    Failure::undecided(&record::Error::Log { path, source }).with_hint(hint)
 }
 
 /// The log: where it was asked for, in a parallel job with the node in its name; a name of its own
@@ -322,10 +323,10 @@ mod tests {
     #[test]
     fn a_wrong_pattern_is_wrong_usage() {
         let failure = globs(&["[".to_owned()]).unwrap_err();
-        assert_eq!(failure.exit, Exit::Usage);
+        assert_eq!(failure.cause, Cause::Usage);
         assert!(failure.message.starts_with("not a pattern: "), "{}", failure.message);
         let relative = globs(&["data/*".to_owned()]).unwrap_err();
-        assert_eq!((relative.exit, relative.message.contains("absolute")), (Exit::Usage, true));
+        assert_eq!((relative.cause, relative.message.contains("absolute")), (Cause::Usage, true));
         assert!(globs(&["/a/*".to_owned(), "**/a".to_owned(), "{/a,/b}/**".to_owned()]).is_ok());
     }
 }

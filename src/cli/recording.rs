@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::app::recording;
-use crate::cli::{Context, Failure};
+use crate::app::{Failure, recording};
+use crate::cli::Context;
 use compat_trace::{ReadError, Reader};
 
 pub use crate::app::recording::name;
@@ -14,7 +14,7 @@ pub use crate::app::recording::name;
 ///
 /// Where it cannot be read or is no recording.
 pub fn open(path: &Path) -> Result<Reader<'static>, Failure> {
-    Ok(recording::open(path)?)
+    recording::open(path)
 }
 
 /// Makes sure that all of these are recordings, before something is done with them. What is no file cannot
@@ -46,5 +46,5 @@ pub fn warn_of_cut(path: &Path, count: u64, consequence: &str, context: &Context
 
 /// What could not be read of a recording.
 pub fn failure(error: &ReadError) -> Failure {
-    recording::failure(error).into()
+    recording::failure(error)
 }

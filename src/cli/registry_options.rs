@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Context;
 use super::progress::Display;
-use super::{Context, Failure};
-use crate::app::{self, Session, SessionOptions};
+use crate::app::{Session, SessionOptions};
 use compat_oci::credential::Sources;
-use compat_oci::{ClientOptions, Error, TlsOptions, cache};
+use compat_oci::{ClientOptions, TlsOptions, cache};
 
 /// How registries are talked to.
 #[derive(clap::Args, Clone, Debug)]
@@ -139,14 +139,11 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(wrong)
 }
 
-/// What a registry's error means for a subcommand.
-pub fn failure(error: &Error) -> Failure {
-    app::Failure::from(error).into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::Failure;
+    use compat_oci::Error;
 
     #[test]
     fn sizes_may_have_a_unit() {
@@ -162,7 +159,7 @@ mod tests {
     #[test]
     fn what_a_registry_wrote_does_not_steer_the_terminal() {
         let error = Error::NotFound { what: "h/a\u{1b}[2K\nerror: b".into() };
-        assert!(!failure(&error).message.contains(char::is_control));
+        assert!(!Failure::from(&error).message.contains(char::is_control));
     }
 
     #[test]

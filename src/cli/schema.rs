@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::app;
+use crate::app::{self, Failure};
 use crate::cli::failure::{FAILURE_IDENTIFIER, FailureReport};
 use crate::cli::{
-    Context, Exit, Failure, attach, cache, copy, delete, discover, explain, r#gen, inspect, pull, push,
-    validate,
+    Context, Exit, attach, cache, copy, delete, discover, explain, r#gen, inspect, pull, push, validate,
 };
 use compat_loader::check::{REPORT_IDENTIFIER, Report};
 use compat_loader::host::{PROFILE_IDENTIFIER, Profile};

@@ -2,8 +2,9 @@
 
 use super::host_options::{HostOptions, StartOptions, oci_platform};
 use super::source::SourceOptions;
-use super::{Context, Exit, Failure, OutputFormat};
+use super::{Context, Exit, OutputFormat, failure};
 use crate::app::select::{Candidate, SelectOptions, SelectReport, select};
+use crate::app::{Cause, Failure};
 use compat_loader::check::Verdict;
 use compat_oci::{Location, Platform};
 
@@ -57,7 +58,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
         (OutputFormat::Json, _) => context.print_json(&report)?,
         (OutputFormat::Text, Some(image)) => context.print(&format!("{image}\n"))?,
         (OutputFormat::Text, None) => {
-            return Err(nothing(&location, &options.find.platform, &report.candidates, exit));
+            failure::print(&nothing(&location, &options.find.platform, &report.candidates, exit));
         }
     }
     Ok(exit)
@@ -93,6 +94,5 @@ fn nothing(location: &Location, wanted: &Platform, candidates: &[Candidate], exi
             Some("`compat check IMAGE@DIGEST` says why; `--format json` lists what was looked at".to_owned()),
         ),
     };
-    let exit = if candidates.is_empty() { Exit::Incompatible } else { exit };
-    Failure { exit, ..Failure::usage(message) }.with_hint(hint)
+    Failure { cause: Cause::Undecided, message, hint }
 }

@@ -1,8 +1,8 @@
 //! The options of every subcommand that reads a specification.
 
+use super::Context;
 use super::registry_options::{CacheOptions, RegistryOptions};
-use super::{Context, Failure};
-use crate::app::{Session, target};
+use crate::app::{Failure, Session, target};
 use compat_oci::{FindOptions, FormatError, Location, Platform};
 
 /// What may be asked about.
@@ -21,7 +21,7 @@ impl TargetOptions {
     ///
     /// Wrong usage where it is none that is allowed.
     pub fn location(self, source: &str) -> Result<Location, Failure> {
-        Ok(target::location(source, self.references_only)?)
+        target::location(source, self.references_only)
     }
 }
 
@@ -89,7 +89,7 @@ mod tests {
         let only = TargetOptions { references_only: true };
         assert_eq!(only.location("ghcr.io/a:1").unwrap(), Location::parse("ghcr.io/a:1").unwrap());
         let refused = only.location("/dev/null").unwrap_err();
-        assert_eq!(refused.exit, crate::cli::Exit::Usage);
+        assert_eq!(refused.cause, crate::app::Cause::Usage);
         insta::assert_snapshot!(refused.message, @r#"invalid reference "/dev/null": only HOST/NAME:TAG and HOST/NAME@DIGEST are taken here"#);
         insta::assert_snapshot!(refused.hint.unwrap(), @"--references-only is given: files, layouts and short names are refused");
     }

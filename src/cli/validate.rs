@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::app::Failure;
 use crate::cli::context::OutputFormat;
-use crate::cli::{Context, Exit, Failure};
+use crate::cli::{Context, Exit, failure};
 use compat_loader::spec;
 use fault::Fault;
 
@@ -71,7 +72,7 @@ fn validate(file: &Path) -> Validation {
         Ok(bytes) => bytes,
         Err(source) => {
             let failure = Failure::undecided(&ReadError { file: file.to_owned(), source });
-            failure.print();
+            failure::print(&failure);
             return Validation { file: name, valid: false, faults: Vec::new(), error: Some(failure.message) };
         }
     };

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::sink::{Fault, Sink};
 use super::tell;
-use crate::cli::{Context, Exit, Failure, recording};
+use crate::app::Failure;
+use crate::cli::{Context, Exit, recording};
 use compat_trace::{Ending, Format, ReadError, Reader, Writer};
 
 /// Write a recording in another format, or compress it

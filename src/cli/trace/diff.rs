@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::slice;
 
 use super::text;
+use crate::app::Failure;
 use crate::cli::record::globs;
-use crate::cli::{Context, Exit, Failure, OutputFormat};
+use crate::cli::{Context, Exit, OutputFormat};
 use compat_trace::{CountChange, Difference, Name, Outcome, PathOutcome};
 
 /// Compare two recordings: the same application on two days

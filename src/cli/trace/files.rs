@@ -5,8 +5,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use super::{sink, text};
+use crate::app::Failure;
 use crate::cli::record::globs;
-use crate::cli::{Context, Exit, Failure, OutputFormat};
+use crate::cli::{Context, Exit, OutputFormat};
 use compat_trace::{Name, Order, Touched, TouchedFile};
 
 /// List the files that recordings touched, one line each

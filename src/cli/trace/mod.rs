@@ -16,7 +16,8 @@ mod made;
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::{Context, Exit, Failure, recording};
+use crate::app::Failure;
+use crate::cli::{Context, Exit, recording};
 use compat_trace::{Ending, Reader, Survey};
 
 const EXAMPLES: &str = "\

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::sink::{Fault, Sink};
 use super::tell;
-use crate::cli::{Context, Exit, Failure, recording};
+use crate::app::Failure;
+use crate::cli::{Context, Exit, recording};
 use compat_trace::{Ending, MOST_SPACES, ReadError, Spaces, Tracks};
 
 /// Write a trace for Perfetto's viewer, of one or several recordings

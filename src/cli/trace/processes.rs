@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use super::text;
-use crate::cli::{Context, Exit, Failure, OutputFormat};
+use crate::app::Failure;
+use crate::cli::{Context, Exit, OutputFormat};
 use compat_trace::{ProcessFacts, ProcessOrder};
 
 /// Show what each process did: its parent, rank and programs, opens, misses and bytes

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use crate::cli::Failure;
+use crate::app::Failure;
 use compat_mirror::record::Refusal;
 use compat_mirror::record::out::Out;
 

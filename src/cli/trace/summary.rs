@@ -6,7 +6,8 @@ use std::io::{BufReader, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::text;
-use crate::cli::{Context, Exit, Failure, OutputFormat, recording};
+use crate::app::Failure;
+use crate::cli::{Context, Exit, OutputFormat, recording};
 use compat_trace::{FirstTouch, Name, ReadError, Reader, RunFacts, Summary, Survey};
 
 /// Summarise recordings: what was opened, created and missed, where, by whom and when

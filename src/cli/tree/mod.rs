@@ -6,11 +6,12 @@ mod render;
 
 use std::path::PathBuf;
 
+use crate::app::Failure;
 use crate::app::tree::{Tree, TreeOptions, TreeReport, trees};
 use crate::cli::context::OutputFormat;
 use crate::cli::host_options::{HostOptions, StartOptions};
 use crate::cli::progress::Display;
-use crate::cli::{Context, Exit, Failure};
+use crate::cli::{Context, Exit};
 use compat_loader::check::Verdict;
 
 const EXAMPLES: &str = "\
