@@ -236,14 +236,15 @@ fn inline_tests(text: &str) -> &str {
 
 /// The modules that a file declares for tests alone, as paths without an ending.
 fn test_modules(source: &Source) -> Vec<String> {
-    let folder = Path::new(&source.path).parent().expect("a file is in a folder").display().to_string();
+    let directory = Path::new(&source.path).parent().expect("a file is in a directory").display().to_string();
     let stem = source.path.trim_end_matches(".rs");
-    let own = if stem.ends_with("/mod") || stem.ends_with("/lib") { folder.clone() } else { stem.to_owned() };
+    let own =
+        if stem.ends_with("/mod") || stem.ends_with("/lib") { directory.clone() } else { stem.to_owned() };
     let declared = source.text.split("#[cfg(test)]").skip(1).filter_map(|rest| {
         let rest = rest.trim_start();
         if let Some(rest) = rest.strip_prefix("#[path = \"") {
             let (file, _) = rest.split_once(".rs\"")?;
-            return Some(format!("{folder}/{file}"));
+            return Some(format!("{directory}/{file}"));
         }
         let declaration = rest.split(';').next()?;
         let (_, name) = declaration.rsplit_once("mod ")?;

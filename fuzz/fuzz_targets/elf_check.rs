@@ -26,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
         write_executable(&app, program);
         write_executable(&own, library);
         // A host of its own each time: what it remembers must not pile up.
-        let host = || Host::at(root.path(), &Options::default()).expect("the folder is there");
+        let host = || Host::at(root.path(), &Options::default()).expect("the directory is there");
         let options = generate::Options { paths: vec![root.path().join("app")], ..Default::default() };
         let Ok(read) = generate::read(&options) else { return };
         let report = check_application(&read.application, &host());

@@ -31,7 +31,7 @@ fuzz_target!(|document: ImageDocument| {
     let ImageDocument(specification) = document;
     ROOT.with_borrow(|root| {
         // A host of its own each time: what it remembers must not pile up.
-        let host = Host::at(root.path(), &Options::default()).expect("the folder is there");
+        let host = Host::at(root.path(), &Options::default()).expect("the directory is there");
         let report = check(&specification, &host);
         assert_eq!(report.subjects.len(), specification.subjects.len());
         serde_json::to_vec(&report).expect("a report is plain data");

@@ -22,7 +22,7 @@ fuzz_target!(|document: Document| {
     ROOT.with_borrow(|root| {
         // A host of its own each time: what it remembers must not pile up.
         let options = Options { library_path: Some("/lib:$ORIGIN:".to_owned()), ..Options::default() };
-        let host = Host::at(root.path(), &options).expect("the folder is there");
+        let host = Host::at(root.path(), &options).expect("the directory is there");
         let report = check(&specification, &host);
         if !specification.is_names_only() {
             assert_eq!(report.subjects.len(), specification.subjects.len());

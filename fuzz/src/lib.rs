@@ -44,21 +44,21 @@ pub const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
 ///
 /// # Panics
 ///
-/// Where the temporary folder cannot be written.
+/// Where the temporary directory cannot be written.
 pub fn root() -> TempDir {
-    let root = tempfile::tempdir().expect("a temporary folder");
+    let root = tempfile::tempdir().expect("a temporary directory");
     write_executable(&root.path().join(LOADER.trim_start_matches('/')), &dynamic_loader());
     root
 }
 
-/// Writes a file that may be executed, and the folders that it needs.
+/// Writes a file that may be executed, and the directories that it needs.
 ///
 /// # Panics
 ///
 /// Where it cannot be written.
 pub fn write_executable(path: &Path, content: &[u8]) {
     use std::os::unix::fs::PermissionsExt;
-    std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+    std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
     // A file that is cut short and written anew is brought to disk by some file systems, which takes as
     // long as a hundred runs; a new one is not.
     let _ = std::fs::remove_file(path);

@@ -29,39 +29,39 @@ fn differences<'a>(native: &'a str, mirrored: &'a str) -> Vec<(&'a str, &'a str)
 }
 
 /// Runs a script natively and recorded, and tells what both say.
-fn both(folder: &Path, text: &str, arguments: &[&str]) -> (String, String) {
-    let script = script(folder, text);
+fn both(directory: &Path, text: &str, arguments: &[&str]) -> (String, String) {
+    let script = script(directory, text);
     let mut command = vec!["python3", &script];
     command.extend(arguments);
-    let pair = pair::run(folder, &command);
+    let pair = pair::run(directory, &command);
     assert_code(&pair.native, 0);
     assert_code(&pair.mirrored, 0);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (text(&pair.native.stdout), text(&pair.mirrored.stdout))
 }
 
-fn passed(folder: &Path) {
-    let (native, mirrored) = both(folder, TIMES, &["passed"]);
+fn passed(directory: &Path) {
+    let (native, mirrored) = both(directory, TIMES, &["passed"]);
     assert!(native.contains("stored modified changed True") && native.contains("\nno owner  changed True"));
     assert_eq!(differences(&native, &mirrored), [NO_OWNER]);
 }
 
-fn served(folder: &Path) {
-    let command = format!("python3 {} served", script(folder, TIMES));
-    let (native, mirrored) = pair::outputs(folder, &pair::served(&command));
+fn served(directory: &Path) {
+    let command = format!("python3 {} served", script(directory, TIMES));
+    let (native, mirrored) = pair::outputs(directory, &pair::served(&command));
     assert_eq!(differences(&native, &mirrored), [NO_OWNER]);
 }
 
 /// Of several names the server knows the last that was used.
-fn handles(folder: &Path) {
-    let (native, mirrored) = both(folder, include_str!("../fixtures/handles.py"), &[]);
+fn handles(directory: &Path) {
+    let (native, mirrored) = both(directory, include_str!("../fixtures/handles.py"), &[]);
     let gone = ("another name is gone b'content of second'", "another name is gone ESTALE");
     assert_eq!(differences(&native, &mirrored), [gone]);
 }
 
 /// The protocol has room for the flags, and the kernel passes on none of them, nor what direct reads need.
-fn statx(folder: &Path) {
-    let (native, mirrored) = both(folder, include_str!("../fixtures/statx.py"), &[]);
+fn statx(directory: &Path) {
+    let (native, mirrored) = both(directory, include_str!("../fixtures/statx.py"), &[]);
     for (native, mirrored) in differences(&native, &mirrored) {
         let ours = mirrored.split_once(' ').map_or("", |(_, ours)| ours);
         let is_known = [

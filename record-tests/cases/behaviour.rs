@@ -16,25 +16,25 @@ const PROGRAM: &str = include_str!("../fixtures/program.py");
 pub fn cases() -> Vec<Case> {
     let tools = &["python3", "setpriv", "unshare", "chattr"];
     vec![
-        case("behaviour::files", tools, |folder| passed(folder, FILES)),
-        case("behaviour::data_between_descriptors_mappings_and_copies", tools, |folder| {
-            passed(folder, DATA);
+        case("behaviour::files", tools, |directory| passed(directory, FILES)),
+        case("behaviour::data_between_descriptors_mappings_and_copies", tools, |directory| {
+            passed(directory, DATA);
         }),
-        case("behaviour::locks_watches_and_folders_between_processes", tools, |folder| {
-            passed(folder, TOGETHER);
+        case("behaviour::locks_watches_and_directories_between_processes", tools, |directory| {
+            passed(directory, TOGETHER);
         }),
-        case("behaviour::programs_users_and_namespaces", tools, |folder| passed(folder, PROGRAM)),
-        case("behaviour::files_where_reads_cannot_go_past_the_mirror", tools, |folder| {
-            served(folder, FILES);
+        case("behaviour::programs_users_and_namespaces", tools, |directory| passed(directory, PROGRAM)),
+        case("behaviour::files_where_reads_cannot_go_past_the_mirror", tools, |directory| {
+            served(directory, FILES);
         }),
-        case("behaviour::data_where_reads_cannot_go_past_the_mirror", tools, |folder| {
-            served(folder, DATA);
+        case("behaviour::data_where_reads_cannot_go_past_the_mirror", tools, |directory| {
+            served(directory, DATA);
         }),
-        case("behaviour::locks_where_reads_cannot_go_past_the_mirror", tools, |folder| {
-            served(folder, TOGETHER);
+        case("behaviour::locks_where_reads_cannot_go_past_the_mirror", tools, |directory| {
+            served(directory, TOGETHER);
         }),
-        case("behaviour::programs_where_reads_cannot_go_past_the_mirror", tools, |folder| {
-            served(folder, PROGRAM);
+        case("behaviour::programs_where_reads_cannot_go_past_the_mirror", tools, |directory| {
+            served(directory, PROGRAM);
         }),
         case("behaviour::files_that_an_overlay_copies_while_they_are_in_use", tools, copied),
         case("behaviour::a_mounted_file_is_read_by_who_never_asked_its_size", tools, mounted_file),
@@ -46,24 +46,24 @@ fn direct_operations() -> &'static str {
     if pair::is_full_size() { "DIRECT=5000" } else { "DIRECT=1000" }
 }
 
-fn passed(folder: &Path, text: &str) {
-    let script = script(folder, text);
-    pair::assert_same(folder, &["env", direct_operations(), "python3", &script]);
+fn passed(directory: &Path, text: &str) {
+    let script = script(directory, text);
+    pair::assert_same(directory, &["env", direct_operations(), "python3", &script]);
 }
 
 /// Every byte goes through the server.
-fn served(folder: &Path, text: &str) {
-    let script = script(folder, text);
+fn served(directory: &Path, text: &str) {
+    let script = script(directory, text);
     let commands = pair::served(&format!("env {} python3 {script}", direct_operations()));
-    pair::assert_same_outputs(folder, &commands);
-    let recording = read(&log(folder));
+    pair::assert_same_outputs(directory, &commands);
+    let recording = read(&log(directory));
     assert!(recording.served() > 0, "nothing went through the mirror");
 }
 
 /// An overlay as container engines make them, but for its two layers on different file systems, where a
 /// copied file shows another device and number, too.
-fn copied(folder: &Path) {
-    let script = script(folder, include_str!("../fixtures/overlay.py"));
+fn copied(directory: &Path) {
+    let script = script(directory, include_str!("../fixtures/overlay.py"));
     let commands = format!(
         "set -e
         for name in chmod chown times attribute link rename unlink write truncate append create folder deep lock; do
@@ -76,12 +76,12 @@ fn copied(folder: &Path) {
         top=$PWD; cd $top/over-native; python3 {script} > $top/native.out
         cd $top/over-mirror; {COMPAT} record -q -o $top/run.jsonl -- python3 {script} > $top/mirror.out"
     );
-    pair::assert_same_outputs(folder, &commands);
+    pair::assert_same_outputs(directory, &commands);
 }
 
 /// As engines mount `/etc/hosts`; of an ordinary user nothing goes past the mirror. Somebody makes it longer,
 /// and it is opened again.
-fn mounted_file(folder: &Path) {
+fn mounted_file(directory: &Path) {
     let before = "echo content > inner; touch outer; mount --bind inner outer
         (while [ ! -e ready ]; do sleep 0.05; done; seq 5000 >> inner; touch grown) &";
     let script = "import os, time
@@ -90,7 +90,7 @@ open(\"ready\", \"w\").close()
 while not os.path.exists(\"grown\"): time.sleep(0.05)
 file = os.open(\"outer\", os.O_RDONLY)
 while os.sendfile(1, file, None, 100000): pass";
-    let output = record_as_user(folder, before, &format!("python3 -c '{script}'"));
+    let output = record_as_user(directory, before, &format!("python3 -c '{script}'"));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let longer: String = (1..=5000).map(|number| format!("{number}\n")).collect();
     assert_eq!(String::from_utf8_lossy(&output.stdout), format!("content\ncontent\n{longer}"), "{said}");

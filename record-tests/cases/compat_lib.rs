@@ -37,10 +37,10 @@ const COMMANDS: [&[&str]; 3] = [
 ];
 
 /// What compatlib makes of logs.
-fn frame(folder: &Path, logs: &[&str]) -> Value {
+fn frame(directory: &Path, logs: &[&str]) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("record-tests/fixtures/compatlib_reads.py");
     let mut python = Command::new(PYTHON);
-    python.arg(script).args(logs).current_dir(folder);
+    python.arg(script).args(logs).current_dir(directory);
     let output = finish(python, b"");
     assert_code(&output, 0);
     serde_json::from_slice(&output.stdout).expect("JSON")
@@ -53,23 +53,23 @@ fn rows(frame: &Value, log: &str) -> Vec<[String; 3]> {
     rows.map(|row| [word(&row[1]), word(&row[2]), word(&row[3])]).collect()
 }
 
-fn three(folder: &Path) {
+fn three(directory: &Path) {
     for (number, arguments) in COMMANDS.iter().enumerate() {
         let mut run = Command::new(COMPAT);
         run.args(["record", "-q", "--format", "compat-lib", "-o", &format!("run{number}.log"), "--"]);
-        run.args(*arguments).current_dir(folder);
+        run.args(*arguments).current_dir(directory);
         assert_code(&finish(run, b""), 0);
     }
-    let frame = frame(folder, &["run0.log", "run1.log", "run2.log"]);
+    let frame = frame(directory, &["run0.log", "run1.log", "run2.log"]);
     for number in 0..3 {
         let name = format!("run{number}.log");
-        let text = fs::read_to_string(folder.join(&name)).expect("a log of text");
+        let text = fs::read_to_string(directory.join(&name)).expect("a log of text");
         let written: Vec<[String; 3]> = text.lines().map(fields).filter(|row| row[0] != "Complete").collect();
         assert_eq!(rows(&frame, &name), written);
         assert!(written.iter().any(|row| row[0] == "Open"));
     }
     // No file that others read: a shell started on the way asks /etc/passwd, where the environment is bare.
-    let path = folder.join(r"with\040space").display().to_string();
+    let path = directory.join(r"with\040space").display().to_string();
     let opened = rows(&frame, "run0.log").into_iter().filter(|row| row[0] == "Open" && row[1] == path);
     assert_eq!(opened.count(), 1 + 60 + 5, "the creation and each open");
     check_matrix(&frame);
@@ -101,13 +101,13 @@ fn check_matrix(frame: &Value) {
     }
 }
 
-fn converted(folder: &Path) {
-    assert_code(&record(folder, COMMANDS[0]), 0);
-    let recording = read(&log(folder));
+fn converted(directory: &Path) {
+    assert_code(&record(directory, COMMANDS[0]), 0);
+    let recording = read(&log(directory));
     let mut run = Command::new(COMPAT);
-    run.args(["trace", "convert", "--to", "compat-lib", "-o", "run.log", "run.jsonl"]).current_dir(folder);
+    run.args(["trace", "convert", "--to", "compat-lib", "-o", "run.log", "run.jsonl"]).current_dir(directory);
     assert_code(&finish(run, b""), 0);
-    let rows = rows(&frame(folder, &["run.log"]), "run.log");
+    let rows = rows(&frame(directory, &["run.log"]), "run.log");
     let count = |word: &str| rows.iter().filter(|row| row[0] == word).count();
     let events = |wanted: fn(&Event) -> bool| recording.events.iter().filter(|event| wanted(event)).count();
     let opens = events(|event| matches!(event.event, Kind::Open | Kind::Create) && event.error.is_none());
@@ -118,7 +118,7 @@ fn converted(folder: &Path) {
     assert!([lookups, lookups + 1].contains(&count("Lookup")), "one more where the first event is an open");
     let created: BTreeSet<&str> =
         rows.iter().filter(|row| row[0] == "Create").map(|row| row[1].as_str()).collect();
-    let at = |name: &str| folder.join(name).display().to_string();
+    let at = |name: &str| directory.join(name).display().to_string();
     let hard = [at(r"new\012line\302\240\134"), at(r"no\377text"), at(r"with\040space")];
     assert_eq!(created, hard.iter().map(String::as_str).collect());
 }

@@ -22,20 +22,20 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// The names in a directory of what was opened, with or without a close, in this order.
-fn names(recording: &Recording, folder: &Path, wanted: impl Fn(&Event) -> bool) -> Vec<String> {
+fn names(recording: &Recording, directory: &Path, wanted: impl Fn(&Event) -> bool) -> Vec<String> {
     let events = recording.events.iter().filter(|event| event.error.is_none() && wanted(event));
     let paths = events.map(|event| event.path.text().into_owned());
-    let inside = |path: String| path.strip_prefix(&format!("{}/", folder.display())).map(str::to_owned);
+    let inside = |path: String| path.strip_prefix(&format!("{}/", directory.display())).map(str::to_owned);
     paths.filter_map(inside).collect()
 }
 
-fn hard_links(folder: &Path) {
+fn hard_links(directory: &Path) {
     let opened = |script: &str, expected: &[&str]| {
-        let inner = folder.join("d");
+        let inner = directory.join("d");
         let _ = fs::remove_dir_all(&inner);
-        fs::create_dir(&inner).expect("a folder");
-        assert_code(&record(folder, &["sh", "-c", &format!("cd d; {script}")]), 0);
-        let recording = read(&log(folder));
+        fs::create_dir(&inner).expect("a directory");
+        assert_code(&record(directory, &["sh", "-c", &format!("cd d; {script}")]), 0);
+        let recording = read(&log(directory));
         let is_open = |event: &Event| event.event == Kind::Open;
         assert_eq!(names(&recording, &inner, is_open), expected, "{script}");
         let closed = names(&recording, &inner, |event| event.event == Kind::Close);
@@ -54,28 +54,28 @@ fn hard_links(folder: &Path) {
         [os.link('a', name) for name in names[1:]]\n\
         for name in names:\n \
             thread = threading.Thread(target=lambda: [open(name).close() for _ in range(3)]); thread.start(); thread.join()";
-    fs::write(folder.join("threads.py"), threads).expect("a script");
+    fs::write(directory.join("threads.py"), threads).expect("a script");
     let expected: Vec<&str> = ["a", "l0", "l1", "l2"].into_iter().flat_map(|name| [name; 3]).collect();
     opened("exec python3 -S -E ../threads.py", &expected);
 }
 
-fn listed(folder: &Path) {
-    fs::create_dir(folder.join("d")).expect("a folder");
+fn listed(directory: &Path) {
+    fs::create_dir(directory.join("d")).expect("a directory");
     for name in ["one", "two", "three"] {
-        fs::write(folder.join("d").join(name), "").expect("a file");
+        fs::write(directory.join("d").join(name), "").expect("a file");
     }
     let script = "import os\nfor round in range(3): os.listdir('d')\n[os.stat('d/' + name) for name in ('one', 'two')]";
-    assert_code(&record(folder, &["python3", "-c", script]), 0);
-    let looked_at = names(&read(&log(folder)), &folder.join("d"), |event| event.event == Kind::Lookup);
+    assert_code(&record(directory, &["python3", "-c", script]), 0);
+    let looked_at = names(&read(&log(directory)), &directory.join("d"), |event| event.event == Kind::Lookup);
     assert_eq!(looked_at, ["one", "two"], "and nothing that is only listed");
 }
 
-fn unnamed(folder: &Path) {
+fn unnamed(directory: &Path) {
     let script = "import os, tempfile\nfor n in range(3):\n file = tempfile.TemporaryFile(dir='.'); file.write(b'x'); file.close()";
     let mut paths = Vec::new();
     for _ in 0..2 {
-        assert_code(&record(folder, &["python3", "-c", script]), 0);
-        let created = names(&read(&log(folder)), folder, |event| event.event == Kind::Create);
+        assert_code(&record(directory, &["python3", "-c", script]), 0);
+        let created = names(&read(&log(directory)), directory, |event| event.event == Kind::Create);
         paths.push(created.into_iter().filter(|name| name != "run.jsonl").collect::<Vec<_>>());
     }
     assert_eq!(paths, [["#unnamed"; 3], ["#unnamed"; 3]]);
@@ -88,39 +88,39 @@ fn traffic(recording: &Recording, name: &str) -> Vec<(Option<u64>, Option<u64>)>
     closes.map(|event| (event.read, event.written)).collect()
 }
 
-fn copied(folder: &Path) {
-    fs::write(folder.join("a"), vec![7; 1_000_000]).expect("a file");
+fn copied(directory: &Path) {
+    fs::write(directory.join("a"), vec![7; 1_000_000]).expect("a file");
     let script = "import os\na = os.open('a', os.O_RDONLY); b = os.open('b', os.O_CREAT | os.O_WRONLY)\n\
         left = 1000000\nwhile left: left -= os.copy_file_range(a, b, left)";
-    fs::write(folder.join("copy.py"), script).expect("a script");
-    assert_code(&record_as_user(folder, "", "python3 copy.py"), 0);
-    let recording = read(&log(folder));
+    fs::write(directory.join("copy.py"), script).expect("a script");
+    assert_code(&record_as_user(directory, "", "python3 copy.py"), 0);
+    let recording = read(&log(directory));
     assert_eq!(traffic(&recording, "a"), [(Some(1_000_000), Some(0))]);
     assert_eq!(traffic(&recording, "b"), [(Some(0), Some(1_000_000))]);
 }
 
-fn cached(folder: &Path) {
-    fs::write(folder.join("a"), vec![7; 10_000]).expect("a file");
-    assert_code(&record_as_user(folder, "", "sh -c 'cat a > /dev/null; cat a > /dev/null'"), 0);
-    let read = traffic(&read(&log(folder)), "a");
+fn cached(directory: &Path) {
+    fs::write(directory.join("a"), vec![7; 10_000]).expect("a file");
+    assert_code(&record_as_user(directory, "", "sh -c 'cat a > /dev/null; cat a > /dev/null'"), 0);
+    let read = traffic(&read(&log(directory)), "a");
     let [(Some(first), _), second] = read[..] else { panic!("{read:?}") };
     assert!(first >= 10_000, "{read:?}");
     assert_eq!(second, (None, Some(0)), "it was not asked for");
 }
 
-fn counted(folder: &Path) {
+fn counted(directory: &Path) {
     let script = "import os, mmap\n\
         with open('a', 'wb', 0) as a: [a.write(b'x' * 1000) for n in range(7)]\n\
         for n in range(2):\n with open('a', 'rb', 0) as a:\n  [(a.seek(0), a.read(5000)) for n in range(3)]\n\
         with open('a', 'r+b') as a:\n m = mmap.mmap(a.fileno(), 7000); m[5] = 65; m.flush(); assert open('a', 'rb').read()[4:7] == b'xAx'";
-    let mut run = command(folder, &["python3", "-c", script]);
+    let mut run = command(directory, &["python3", "-c", script]);
     run = {
         let mut with = std::process::Command::new(COMPAT);
-        with.args(["record", "--count-bytes"]).args(run.get_args().skip(1)).current_dir(folder);
+        with.args(["record", "--count-bytes"]).args(run.get_args().skip(1)).current_dir(directory);
         with
     };
     assert_code(&finish(run, b""), 0);
-    let recording = read(&log(folder));
+    let recording = read(&log(directory));
     let bytes = traffic(&recording, "a");
     assert_eq!(bytes[..3], [(Some(0), Some(7000)), (Some(15_000), Some(0)), (Some(15_000), Some(0))]);
     let libc = traffic(&recording, "libc.so.6");

@@ -15,11 +15,15 @@ use crate::harness::recording::read;
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        case("ending::a_killed_supervisor_leaves_nothing", &[], |folder| {
-            kill_at_random(folder, Who::Supervisor)
+        case("ending::a_killed_supervisor_leaves_nothing", &[], |directory| {
+            kill_at_random(directory, Who::Supervisor)
         }),
-        case("ending::a_killed_server_leaves_nothing", &[], |folder| kill_at_random(folder, Who::Server)),
-        case("ending::a_killed_command_leaves_nothing", &[], |folder| kill_at_random(folder, Who::Command)),
+        case("ending::a_killed_server_leaves_nothing", &[], |directory| {
+            kill_at_random(directory, Who::Server)
+        }),
+        case("ending::a_killed_command_leaves_nothing", &[], |directory| {
+            kill_at_random(directory, Who::Command)
+        }),
         case("ending::a_terminated_run_ends_as_its_command", &[], terminated),
         case(
             "ending::a_terminals_signal_ends_what_is_left_where_it_ends_the_command",
@@ -48,10 +52,10 @@ fn rounds() -> u32 {
 const BUSY: &str = "work() { while :; do echo $1 > file-$1; cat /etc/passwd file-$1 > copy-$1; rm -f copy-$1
     mkdir d-$1; rmdir d-$1; ls / > /dev/null; done; }; work 1 & work 2";
 
-fn kill_at_random(folder: &Path, who: Who) {
+fn kill_at_random(directory: &Path, who: Who) {
     let mounts = mount_count();
     for round in 0..rounds() {
-        let mut child = start(folder, BUSY);
+        let mut child = start(directory, BUSY);
         // From before the mirror is mounted to well within the work.
         std::thread::sleep(Duration::from_millis(u64::from(round) * 13 % 250));
         let inside = descendants(&child);
@@ -72,22 +76,22 @@ fn kill_at_random(folder: &Path, who: Who) {
         let _ = child.wait();
         wait_until("the end of all processes", || inside.iter().all(|process| is_gone(*process)));
         assert_eq!(mount_count(), mounts, "a mount is left");
-        check_log(folder);
+        check_log(directory);
     }
 }
 
 /// The log is whole, or the run was killed before there was one.
-fn check_log(folder: &Path) {
+fn check_log(directory: &Path) {
     // Where the supervisor was killed the server writes the last line, and nobody waits for it.
     let complete = || {
-        fs::read_to_string(log(folder)).is_ok_and(|text| {
+        fs::read_to_string(log(directory)).is_ok_and(|text| {
             text.is_empty() || text.lines().last().is_some_and(|line| line.starts_with("{\"end\""))
         })
     };
-    if log(folder).exists() {
+    if log(directory).exists() {
         wait_until("the last line", complete);
-        if fs::metadata(log(folder)).expect("a log").len() > 0 {
-            read(&log(folder));
+        if fs::metadata(log(directory)).expect("a log").len() > 0 {
+            read(&log(directory));
         }
     }
 }
@@ -100,9 +104,9 @@ fn kill_until_gone(child: &mut Child) -> bool {
     false
 }
 
-fn start(folder: &Path, script: &str) -> Child {
-    let _ = fs::remove_file(log(folder));
-    let mut command = command(folder, &["sh", "-c", script]);
+fn start(directory: &Path, script: &str) -> Child {
+    let _ = fs::remove_file(log(directory));
+    let mut command = command(directory, &["sh", "-c", script]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().expect("the program starts")
 }
@@ -129,27 +133,27 @@ fn is_ours(environment: Vec<u8>) -> bool {
 
 fn mount_count() -> usize {
     let table = fs::read_to_string("/proc/self/mountinfo").expect("a mount table");
-    // Other cases mount theirs at folders of this name, at the same time.
+    // Other cases mount theirs at directories of this name, at the same time.
     let own = |line: &&str| line.contains(" - fuse ") && !line.contains("compat-mirror");
     table.lines().filter(own).count()
 }
 
-fn terminated(folder: &Path) {
+fn terminated(directory: &Path) {
     let mut child = start(
-        folder,
+        directory,
         "trap 'echo asked > asked; exit 5' TERM; echo ready > ready; while :; do sleep 0.05; done",
     );
-    wait_until("the start", || folder.join("ready").exists());
+    wait_until("the start", || directory.join("ready").exists());
     kill(child.id(), Signal::TERM);
     assert_eq!(child.wait().expect("a child").code(), Some(5));
-    assert!(folder.join("asked").exists());
-    assert_eq!(read(&log(folder)).end.code, Some(5));
+    assert!(directory.join("asked").exists());
+    assert_eq!(read(&log(directory)).end.code, Some(5));
 }
 
-fn from_terminal(folder: &Path) {
+fn from_terminal(directory: &Path) {
     let mut run = Command::new("python3");
     run.args(["-c", include_str!("../fixtures/keys.py"), COMPAT, "record", "-q", "-o", "log", "--"]);
-    run.current_dir(folder);
+    run.current_dir(directory);
     let output = finish(run, b"");
     assert_code(&output, 0);
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -157,11 +161,11 @@ fn from_terminal(folder: &Path) {
     assert_eq!(told, expected);
 }
 
-fn ignored(folder: &Path) {
+fn ignored(directory: &Path) {
     let left = "setsid sh -c 'sleep 0.5; echo > survived' & exit 5";
     let mut run = Command::new("sh");
     run.args(["-c", "trap '' INT QUIT HUP; exec \"$@\"", "sh", COMPAT, "record", "-o", "run.jsonl", "--"]);
-    run.args(["sh", "-c", left]).current_dir(folder).stdin(Stdio::null());
+    run.args(["sh", "-c", left]).current_dir(directory).stdin(Stdio::null());
     let mut child = run.spawn().expect("it starts");
     // It is our child still, by its number.
     let program = format!("/proc/{}/comm", child.id());
@@ -174,22 +178,22 @@ fn ignored(folder: &Path) {
         std::thread::sleep(Duration::from_millis(2));
     }
     assert_eq!(child.wait().expect("a child").code(), Some(5));
-    assert!(folder.join("survived").exists());
-    assert_eq!(read(&log(folder)).end.code, Some(5));
+    assert!(directory.join("survived").exists());
+    assert_eq!(read(&log(directory)).end.code, Some(5));
 }
 
-fn failing(folder: &Path) {
-    fs::create_dir(folder.join("kept")).expect("a folder");
-    fs::write(folder.join("kept/file"), "kept").expect("a file");
-    let mut child = start(folder, "(while :; do echo x > kept/busy; done) & cd kept; exit 3");
+fn failing(directory: &Path) {
+    fs::create_dir(directory.join("kept")).expect("a directory");
+    fs::write(directory.join("kept/file"), "kept").expect("a file");
+    let mut child = start(directory, "(while :; do echo x > kept/busy; done) & cd kept; exit 3");
     std::thread::sleep(Duration::from_millis(300));
     kill(child.id(), Signal::TERM);
     assert_eq!(child.wait().expect("a child").code(), Some(3));
-    assert_eq!(fs::read_to_string(folder.join("kept/file")).expect("it is there"), "kept");
-    assert!(folder.join("kept/busy").exists());
+    assert_eq!(fs::read_to_string(directory.join("kept/file")).expect("it is there"), "kept");
+    assert!(directory.join("kept/busy").exists());
 }
 
-fn full(folder: &Path) {
+fn full(directory: &Path) {
     let script = format!(
         "mkdir small; mount -t tmpfs -o size=64k small small
         {COMPAT} record -o small/run.jsonl -- sh -c 'find /usr/include | sort > found; exit $0' $0
@@ -197,16 +201,16 @@ fn full(folder: &Path) {
     );
     for (code, told) in [("0", "3\n"), ("7", "7\n")] {
         let mut run = Command::new("unshare");
-        run.args(["--mount", "sh", "-c", &script, code]).current_dir(folder);
+        run.args(["--mount", "sh", "-c", &script, code]).current_dir(directory);
         let said = finish(run, b"").stderr;
         let said = String::from_utf8_lossy(&said);
         assert!(said.contains("could not write small/run.jsonl: No space left on device"), "{said}");
-        assert_eq!(fs::read_to_string(folder.join("code")).expect("it was written"), told, "{said}");
-        let text = fs::read_to_string(log(folder)).expect("a log of text");
+        assert_eq!(fs::read_to_string(directory.join("code")).expect("it was written"), told, "{said}");
+        let text = fs::read_to_string(log(directory)).expect("a log of text");
         assert!(text.ends_with("}\n{\"end\":\"log not written\"}\n"), "{}", &text[text.len() - 300..]);
         assert!(text.len() > 40_000, "{}", text.len());
-        fs::remove_dir(folder.join("small")).expect("it is empty here");
+        fs::remove_dir(directory.join("small")).expect("it is empty here");
     }
-    let found = fs::read_to_string(folder.join("found")).expect("it was written");
+    let found = fs::read_to_string(directory.join("found")).expect("it was written");
     assert!(found.ends_with('\n') && found.lines().count() > 1000, "the command went on");
 }

@@ -29,16 +29,16 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-fn recorded(folder: &Path, script: &str) -> Recording {
-    assert_code(&record(folder, &["sh", "-c", script]), 0);
-    read(&log(folder))
+fn recorded(directory: &Path, script: &str) -> Recording {
+    assert_code(&record(directory, &["sh", "-c", script]), 0);
+    read(&log(directory))
 }
 
-fn frame(folder: &Path) {
-    let recording = recorded(folder, "cat /etc/passwd > /dev/null; exit 0");
+fn frame(directory: &Path) {
+    let recording = recorded(directory, "cat /etc/passwd > /dev/null; exit 0");
     let header = &recording.header;
     assert_eq!(header.command[..2], [Name::from(&b"sh"[..]), Name::from(&b"-c"[..])]);
-    assert_eq!(header.folder.0, folder.as_os_str().as_bytes());
+    assert_eq!(header.folder.0, directory.as_os_str().as_bytes());
     assert!(header.started > 1_700_000_000_000_000_000 && !header.kernel.is_empty());
     let end = &recording.end;
     assert_eq!((end.end.as_str(), end.code, end.dropped), ("exited", Some(0), Some(0)));
@@ -47,20 +47,20 @@ fn frame(folder: &Path) {
     assert!(recording.events.is_sorted_by_key(|event| event.t), "the order is that of time");
 }
 
-fn kinds(folder: &Path) {
+fn kinds(directory: &Path) {
     let script =
         "echo hello > new; cat new; ln -s target link; readlink link; ln new further; mkdir -m 700 made
         mv new moved; mkfifo pipe; truncate -s 3 moved; ls made; rm moved; rmdir made";
-    let recording = recorded(folder, script);
+    let recording = recorded(directory, script);
     let find = |kind: Kind, name: &str| {
-        let path = folder.join(name);
+        let path = directory.join(name);
         let found = recording.events.iter().find(|event| {
             event.event == kind && event.path.0 == path.as_os_str().as_bytes() && event.error.is_none()
         });
         found.unwrap_or_else(|| panic!("no {kind:?} of {name}"))
     };
     let other = |kind, name: &str| find(kind, name).other.clone().map(|other| other.text().into_owned());
-    let at = |name: &str| Some(folder.join(name).display().to_string());
+    let at = |name: &str| Some(directory.join(name).display().to_string());
     assert!(find(Kind::Create, "new").open.is_some() && find(Kind::Create, "new").mode.is_some());
     assert!(find(Kind::Open, "new").flags.is_some());
     assert_eq!(other(Kind::SymbolicLink, "link").as_deref(), Some("target"));
@@ -78,26 +78,26 @@ fn kinds(folder: &Path) {
     assert!(exec, "executions are opens of their own sort");
 }
 
-fn misses(folder: &Path) {
+fn misses(directory: &Path) {
     let recording =
-        recorded(folder, "for i in 1 2 3; do test -e missing/x; done; test -e /etc/passwd/x; true");
-    let missing = folder.join("missing");
+        recorded(directory, "for i in 1 2 3; do test -e missing/x; done; test -e /etc/passwd/x; true");
+    let missing = directory.join("missing");
     let count = recording.events.iter().filter(|event| {
         event.path.0 == missing.as_os_str().as_bytes() && event.error.as_deref() == Some("ENOENT")
     });
     assert_eq!(count.count(), 3);
 }
 
-fn processes(folder: &Path) {
+fn processes(directory: &Path) {
     let script = "import threading, os\n\
         thread = threading.Thread(target=lambda: open('by-thread', 'w').close()); thread.start(); thread.join()\n\
         if os.fork() == 0: open('by-child', 'w').close(); os._exit(0)\n\
         os.wait()\n\
         os.system('exec cat /etc/hostname >/dev/null 2>&1')";
-    assert_code(&record(folder, &["python3", "-c", script]), 0);
-    let recording = read(&log(folder));
+    assert_code(&record(directory, &["python3", "-c", script]), 0);
+    let recording = read(&log(directory));
     let created = |name: &str| {
-        let path = folder.join(name);
+        let path = directory.join(name);
         let mut events = recording.events.iter();
         events
             .find(|event| event.event == Kind::Create && event.path.0 == path.as_os_str().as_bytes())
@@ -116,27 +116,27 @@ fn processes(folder: &Path) {
 }
 
 /// As in a container, where the recorder lacks `CAP_SYS_PTRACE` and an entrypoint becomes another user.
-fn untraced(folder: &Path) {
+fn untraced(directory: &Path) {
     let script = "import os, subprocess\n\
         open('/etc/passwd').close()\n\
         if os.fork() == 0: open('/etc/group').close(); os._exit(0)\n\
         os.wait()\n\
         subprocess.run(['sh', './script'], check=True)\n\
         subprocess.run(['./script'], check=True)";
-    fs::write(folder.join("script"), "#!/bin/sh\nread line < /etc/hosts; cat /etc/shells > /dev/null\n")
+    fs::write(directory.join("script"), "#!/bin/sh\nread line < /etc/hosts; cat /etc/shells > /dev/null\n")
         .expect("a file");
-    for path in [folder, &folder.join("script")] {
+    for path in [directory, &directory.join("script")] {
         fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("ours");
     }
     let mut python = Command::new("python3");
     python.args(["-c", "import os, sys; print(os.path.realpath(sys.executable))"]);
     let python = String::from_utf8(python.output().expect("it runs").stdout).expect("text");
     let mut run = Command::new("setpriv");
-    run.args(["--bounding-set", "-sys_ptrace", COMPAT, "record", "-o"]).arg(log(folder));
+    run.args(["--bounding-set", "-sys_ptrace", COMPAT, "record", "-o"]).arg(log(directory));
     run.args(["--", "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]);
-    run.args([python.trim(), "-c", script]).current_dir(folder);
+    run.args([python.trim(), "-c", script]).current_dir(directory);
     assert_code(&finish(run, b""), 0);
-    let recording = read(&log(folder));
+    let recording = read(&log(directory));
     let by = |path: &str| {
         let events = recording.events.iter().filter(|event| event.path.text() == path && event.uid == 65534);
         let opens = events.filter(|event| event.event == Kind::Open && !event.exec);
@@ -152,11 +152,11 @@ fn untraced(folder: &Path) {
     assert!(nameless.is_none(), "{nameless:?}");
 }
 
-fn opens(folder: &Path) {
+fn opens(directory: &Path) {
     let script = "import os\nfor i in range(50):\n  a = os.open('/etc/passwd', 0); b = os.open('/etc/passwd', 0); os.close(a)\n  \
         os.close(b)\nopen('kept', 'w'); os._exit(0)";
-    assert_code(&record(folder, &["python3", "-c", script]), 0);
-    let recording = read(&log(folder));
+    assert_code(&record(directory, &["python3", "-c", script]), 0);
+    let recording = read(&log(directory));
     let numbers = |kinds: &[Kind]| {
         let taken = recording.events.iter().filter(|event| kinds.contains(&event.event));
         taken.filter_map(|event| event.open).collect::<Vec<u64>>()
@@ -171,29 +171,29 @@ fn opens(folder: &Path) {
     assert_eq!(closed, opened, "what was open at the end is closed, too");
 }
 
-fn names(folder: &Path) {
+fn names(directory: &Path) {
     let name = std::ffi::OsStr::from_bytes(b"a \xff\n\"\\b");
-    assert_code(&record(folder, &["touch".as_ref(), name]), 0);
-    let path = folder.join(name);
+    assert_code(&record(directory, &["touch".as_ref(), name]), 0);
+    let path = directory.join(name);
     assert!(path.exists());
-    let text = fs::read_to_string(log(folder)).expect("a log of text");
+    let text = fs::read_to_string(log(directory)).expect("a log of text");
     assert!(text.contains("{\"hex\":\""), "bytes that are no text are written in hexadecimal");
-    let recording = read(&log(folder));
+    let recording = read(&log(directory));
     let created = recording.events.iter().find(|event| event.event == Kind::Create).expect("it was made");
     assert_eq!(created.path.0, path.as_os_str().as_bytes());
 }
 
-fn globs(folder: &Path) {
+fn globs(directory: &Path) {
     let mut run = Command::new(COMPAT);
     run.args(["record", "-o", "run.jsonl", "--include", "/etc/**", "--exclude", "/etc/pass*", "--"]);
-    run.args(["cat", "/etc/passwd", "/etc/group"]).current_dir(folder);
+    run.args(["cat", "/etc/passwd", "/etc/group"]).current_dir(directory);
     assert_code(&finish(run, b""), 0);
-    let paths = read(&log(folder)).paths(&[Kind::Open], |_| true);
+    let paths = read(&log(directory)).paths(&[Kind::Open], |_| true);
     assert!(paths.contains("/etc/group"), "{paths:?}");
     assert!(paths.iter().all(|path| path.starts_with("/etc/") && path != "/etc/passwd"), "{paths:?}");
 }
 
-fn renamed(folder: &Path) {
+fn renamed(directory: &Path) {
     let script = "import os
 kept = open('kept', 'w'); os.rename('kept', 'other'); kept.close()
 other = open('passed-over', 'w'); os.rename('passed-over', 'kept-late'); other.close()";
@@ -202,14 +202,14 @@ other = open('passed-over', 'w'); os.rename('passed-over', 'kept-late'); other.c
     assert_code(
         &finish(
             {
-                run.current_dir(folder);
+                run.current_dir(directory);
                 run
             },
             b"",
         ),
         0,
     );
-    let events = read(&log(folder)).events;
+    let events = read(&log(directory)).events;
     let told: Vec<(Kind, Option<u64>)> = events.iter().map(|event| (event.event, event.open)).collect();
     let created = events.iter().find(|event| event.event == Kind::Create).expect("it was made");
     assert_eq!(told.iter().filter(|told| **told == (Kind::Close, created.open)).count(), 1, "{told:?}");
@@ -217,16 +217,16 @@ other = open('passed-over', 'w'); os.rename('passed-over', 'kept-late'); other.c
     assert_eq!(told.iter().filter(|told| told.0 == Kind::Close).count(), 1, "{told:?}");
 }
 
-fn reader(folder: &Path) {
+fn reader(directory: &Path) {
     let script = "import os, threading, time
 opened = []
 thread = threading.Thread(target=lambda: opened.append(os.open(\"file\", os.O_RDONLY)))
 thread.start(); thread.join(); time.sleep(0.8); os.read(opened[0], 10); print(os.getpid())";
-    let output = record_as_user(folder, "echo content > file", &format!("python3 -c '{script}'"));
+    let output = record_as_user(directory, "echo content > file", &format!("python3 -c '{script}'"));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_code(&output, 0);
-    let recording = read(&log(folder));
-    let path = folder.join("file").display().to_string();
+    let recording = read(&log(directory));
+    let path = directory.join("file").display().to_string();
     let of = |kind: Kind| {
         let mut events = recording.events.iter().filter(|event| event.path.text() == path);
         events.find(|event| event.event == kind).unwrap_or_else(|| panic!("no {kind:?}: {said}"))
@@ -236,13 +236,13 @@ thread.start(); thread.join(); time.sleep(0.8); os.read(opened[0], 10); print(os
     assert!(opened.tid != opened.pid, "a thread of its own has opened it");
 }
 
-fn old_name(folder: &Path) {
-    std::os::unix::fs::symlink(COMPAT, folder.join("fs-record")).expect("a link");
-    let mut run = Command::new(folder.join("fs-record"));
-    run.args(["-out", "run.log", "-format", "compat-lib", "cat", "/etc/passwd"]).current_dir(folder);
+fn old_name(directory: &Path) {
+    std::os::unix::fs::symlink(COMPAT, directory.join("fs-record")).expect("a link");
+    let mut run = Command::new(directory.join("fs-record"));
+    run.args(["-out", "run.log", "-format", "compat-lib", "cat", "/etc/passwd"]).current_dir(directory);
     let output = finish(run, b"");
     assert_code(&output, 0);
-    let text = fs::read_to_string(folder.join("run.log")).expect("a log");
+    let text = fs::read_to_string(directory.join("run.log")).expect("a log");
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
     let opened = lines.iter().find(|line| line[4..].starts_with(&["Open", "/etc/passwd"])).expect("an open");
     let closed = ["Close", "/etc/passwd", opened[6]];
@@ -250,10 +250,12 @@ fn old_name(folder: &Path) {
     assert_eq!(lines.last().map(|line| line[4]), Some("Complete"));
 }
 
-fn background(folder: &Path) {
-    let mut run = command(folder, &["sh", "-c", "(sleep 0.5; echo late > late) & exit 9"]);
+fn background(directory: &Path) {
+    let mut run = command(directory, &["sh", "-c", "(sleep 0.5; echo late > late) & exit 9"]);
     run.env("COMPAT_TEST", "1");
     assert_code(&finish(run, b""), 9);
-    assert!(folder.join("late").exists());
-    assert!(read(&log(folder)).paths(&[Kind::Create], |_| true).iter().any(|path| path.ends_with("/late")));
+    assert!(directory.join("late").exists());
+    assert!(
+        read(&log(directory)).paths(&[Kind::Create], |_| true).iter().any(|path| path.ends_with("/late"))
+    );
 }

@@ -34,11 +34,11 @@ pub fn cases() -> Vec<Case> {
 
 /// Sixty opens of one user wait in the server for leases, which takes as long as the kernel waits for the holder
 /// (`/proc/sys/fs/lease-break-time`).
-fn leases(folder: &Path) {
+fn leases(directory: &Path) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/record-tests/fixtures/leases.py");
     let mut run = Command::new("python3");
     run.args([script, "hold", COMPAT, "record", "-q", "-o", "run.jsonl", "--", "python3", script, "open"]);
-    run.current_dir(folder);
+    run.current_dir(directory);
     let output = finish(run, b"");
     assert_code(&output, 0);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "another user was served\n");
@@ -46,19 +46,19 @@ fn leases(folder: &Path) {
 
 /// Under a limit of 1,024 descriptors for everybody, 20,000 files (100,000 at full size) are made, found and
 /// read, and 1,000 are held open by each of two processes.
-fn few_descriptors(folder: &Path) {
-    let folders = if pair::is_full_size() { 1000 } else { 200 };
+fn few_descriptors(directory: &Path) {
+    let directories = if pair::is_full_size() { 1000 } else { 200 };
     let script = format!(
         "import os\n\
-        for d in range({folders}):\n  os.mkdir(f'd{{d}}')\n  for f in range(100):\n    with open(f'd{{d}}/f{{f}}', 'w') as file: file.write('content')\n\
+        for d in range({directories}):\n  os.mkdir(f'd{{d}}')\n  for f in range(100):\n    with open(f'd{{d}}/f{{f}}', 'w') as file: file.write('content')\n\
         count = sum(len(files) for _, _, files in os.walk('.'))\n\
-        def hold():\n  kept = [open(f'd{{n % {folders}}}/f{{n % 97}}') for n in range(1000)]\n  \
-        for d in range({folders}):\n    for f in range(100): assert os.stat(f'd{{d}}/f{{f}}').st_size == 7\n  \
+        def hold():\n  kept = [open(f'd{{n % {directories}}}/f{{n % 97}}') for n in range(1000)]\n  \
+        for d in range({directories}):\n    for f in range(100): assert os.stat(f'd{{d}}/f{{f}}').st_size == 7\n  \
         return len(kept)\n\
         if os.fork() == 0: os._exit(hold() != 1000)\n\
         print(hold(), os.wait()[1], count)"
     );
-    fs::write(folder.join("many.py"), script).expect("a file");
+    fs::write(directory.join("many.py"), script).expect("a file");
     let search =
         "python3 many.py && find . -name 'f*' -type f | wc -l && grep -rl content d* | wc -l && rm -r d*";
     let inner = format!(
@@ -66,21 +66,21 @@ fn few_descriptors(folder: &Path) {
         crate::harness::recorder::COMPAT
     );
     let mut run = std::process::Command::new("sh");
-    run.args(["-c", &inner]).current_dir(folder);
+    run.args(["-c", &inner]).current_dir(directory);
     let output = crate::harness::recorder::finish(run, b"");
     assert_code(&output, 0);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let files = folders * 100;
+    let files = directories * 100;
     let lines: Vec<&str> = text.lines().collect();
     // The script and nothing else was there before.
     let made = lines[0].split(' ').map(|number| number.parse().expect("a number")).collect::<Vec<u64>>();
     assert!(made[..2] == [1000, 0] && made[2] > files, "{text}");
     assert_eq!(lines[1..], [files.to_string(), files.to_string()], "{text}");
-    assert!(read(&log(folder)).end.events.is_some_and(|events| events > 5 * files));
+    assert!(read(&log(directory)).end.events.is_some_and(|events| events > 5 * files));
 }
 
 /// The server of an ordinary user has no more descriptors than its command, and needs one for each open.
-fn ordinary_user(folder: &Path) {
+fn ordinary_user(directory: &Path) {
     let before = "mkdir files; for number in $(seq 900); do echo $number > files/$number; done
         ulimit -Sn 1024; ulimit -Hn 1024";
     let script = "import os
@@ -88,27 +88,27 @@ for round in range(2):
     files = [os.open(f\"files/{number}\", os.O_RDONLY) for number in range(1, 901)]
     print(sum(os.fstat(file).st_size > 0 and int(os.read(file, 9)) for file in files))
     for file in files: os.close(file)";
-    let output = record_as_user(folder, before, &format!("python3 -c '{script}'"));
+    let output = record_as_user(directory, before, &format!("python3 -c '{script}'"));
     assert_code(&output, 0);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "405450\n405450\n");
 }
 
-/// Seven volumes of 300 folders, of which as many could be held as 1,024 descriptors allow.
-fn volumes(folder: &Path) {
+/// Seven volumes of 300 directories, of which as many could be held as 1,024 descriptors allow.
+fn volumes(directory: &Path) {
     let before = "for volume in 1 2 3 4 5 6 7; do
             mkdir v$volume; mount -t tmpfs memory v$volume
             for number in $(seq 300); do mkdir v$volume/$number; echo $number > v$volume/$number/file; done
         done; ulimit -n 1024";
     let script = "print(sum(int(open(f\"v{volume}/{number}/file\").read()) for volume in range(1, 8) \
         for number in range(1, 301)))";
-    let output = record_as_user(folder, before, &format!("python3 -c '{script}'"));
+    let output = record_as_user(directory, before, &format!("python3 -c '{script}'"));
     assert_code(&output, 0);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "316050\n");
 }
 
 /// Files of 20 KiB, of which the log is larger, by a limit that its server can raise and by one that it perhaps
 /// cannot. The command meets it in either case, and nothing else ends it.
-fn commands_own(folder: &Path) {
+fn commands_own(directory: &Path) {
     let script = "import os, resource, signal
 print(resource.getrlimit(resource.RLIMIT_FSIZE)[0], resource.getrlimit(resource.RLIMIT_CPU)[0])
 for n in range(3000):
@@ -120,39 +120,40 @@ try: open('large', 'ab', 0).write(b'x')
 except OSError as error: print(error.strerror, flush=True)
 signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
 open('large', 'ab', 0).write(b'x')";
-    fs::write(folder.join("work.py"), script).expect("a file");
+    fs::write(directory.join("work.py"), script).expect("a file");
     for which in ["-S", "-H -S"] {
         let inner = format!(
             "ulimit -c 0; ulimit {which} -f 20; ulimit {which} -t 20; exec {} record -o run.jsonl -- python3 work.py",
             crate::harness::recorder::COMPAT
         );
         let mut run = std::process::Command::new("bash");
-        run.args(["-c", &inner]).current_dir(folder);
+        run.args(["-c", &inner]).current_dir(directory);
         let output = crate::harness::recorder::finish(run, b"");
         assert_code(&output, 128 + rustix::process::Signal::XFSZ.as_raw());
         assert_eq!(String::from_utf8_lossy(&output.stdout), "20480 20\nFile too large\n");
         if which == "-S" {
-            let missed = read(&log(folder)).missed(|event| event.path.text().starts_with("/etc/not-there"));
+            let missed =
+                read(&log(directory)).missed(|event| event.path.text().starts_with("/etc/not-there"));
             assert_eq!(missed.len(), 3000);
         }
     }
 }
 
-fn threads(folder: &Path) {
+fn threads(directory: &Path) {
     let script = "import threading, os\n\
         def work(n):\n  os.mkdir(str(n))\n  for i in range(400):\n    with open(f'{n}/{i}', 'w') as file: file.write(str(i))\n  \
         assert sum(int(open(f'{n}/{i}').read()) for i in range(400)) == 79800\n\
         all = [threading.Thread(target=work, args=(n,)) for n in range(16)]\n\
         [t.start() for t in all]; [t.join() for t in all]\n\
         print(sum(len(os.listdir(str(n))) for n in range(16)))";
-    let output = record(folder, &["python3", "-c", script]);
+    let output = record(directory, &["python3", "-c", script]);
     assert_code(&output, 0);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "6400\n");
 }
 
 /// Directories of 256,000 bytes of names, in which eight processes miss 150 files each. The server is a child of the
 /// command's parent.
-fn long_paths(folder: &Path) {
+fn long_paths(directory: &Path) {
     let script = "import os
 name = 'd' * 255
 os.mkdir('deep'); os.chdir('deep')
@@ -174,15 +175,15 @@ for process in filter(str.isdigit, os.listdir('/proc')):
     if int(status['PPid']) == os.getppid() and status['Name'].strip() == 'compat':
         most = max(most, int(status['VmHWM'].split()[0]))
 print(most)";
-    let output = record(folder, &["python3", "-c", script]);
+    let output = record(directory, &["python3", "-c", script]);
     let mut remove = std::process::Command::new("rm");
-    remove.args(["-rf", "deep"]).current_dir(folder);
+    remove.args(["-rf", "deep"]).current_dir(directory);
     assert_code(&crate::harness::recorder::finish(remove, b""), 0);
     assert_code(&output, 0);
     let peak: u64 = String::from_utf8_lossy(&output.stdout).trim().parse().expect("kibibytes");
     assert!(0 < peak && peak < 300 << 10, "{peak} KiB");
-    let recording = read(&log(folder));
-    let base = folder.join("deep").as_os_str().len();
+    let recording = read(&log(directory));
+    let base = directory.join("deep").as_os_str().len();
     let missed = |name: &str| {
         let is_meant = |event: &&Event| event.error.is_some() && event.path.text().ends_with(name);
         recording.events.iter().find(is_meant).expect("it was looked up")

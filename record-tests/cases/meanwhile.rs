@@ -13,14 +13,14 @@ pub fn cases() -> Vec<Case> {
     vec![
         case("meanwhile::what_is_unmounted_is_no_volume", tools, unmounted),
         case("meanwhile::what_is_removed_is_left_out", tools, removed),
-        case("meanwhile::two_runs_do_not_share_a_folder", tools, two),
+        case("meanwhile::two_runs_do_not_share_a_directory", tools, two),
         case("meanwhile::nothing_in_a_mirror_outside_is_ever_shared", tools, shared),
     ]
 }
 
 /// Records `command` in a namespace whose mounts are shared with others, after `before`; does `meanwhile` in
 /// the middle of a second for which the system call `call` is held back.
-fn slowly(folder: &Path, before: &str, call: &str, meanwhile: &str, command: &str) -> String {
+fn slowly(directory: &Path, before: &str, call: &str, meanwhile: &str, command: &str) -> String {
     let script = format!(
         "mount --make-rshared /; {before}
         strace -f -qq -o trace -e trace={call} -e inject={call}:delay_enter=1000000 \\
@@ -29,27 +29,27 @@ fn slowly(folder: &Path, before: &str, call: &str, meanwhile: &str, command: &st
         {meanwhile}; wait $run"
     );
     let mut run = Command::new("unshare");
-    run.args(["--mount", "sh", "-c", &script]).current_dir(folder);
+    run.args(["--mount", "sh", "-c", &script]).current_dir(directory);
     let output = finish(run, b"");
     assert_code(&output, 0);
-    read(&log(folder));
+    read(&log(directory));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn unmounted(folder: &Path) {
+fn unmounted(directory: &Path) {
     let before = "mkdir volume; mount -t tmpfs volume volume";
-    let told = slowly(folder, before, "unshare", "umount volume", "stat -c %d . volume");
+    let told = slowly(directory, before, "unshare", "umount volume", "stat -c %d . volume");
     let devices: Vec<&str> = told.lines().collect();
     assert!(devices.len() == 2 && devices[0] == devices[1], "{told}");
 }
 
-fn removed(folder: &Path) {
+fn removed(directory: &Path) {
     let before = "mkdir agent volume; mount -t tmpfs volume volume; export SSH_AUTH_SOCK=$PWD/agent/socket";
-    let told = slowly(folder, before, "chroot", "umount volume; rmdir agent volume", "ls");
+    let told = slowly(directory, before, "chroot", "umount volume; rmdir agent volume", "ls");
     assert_eq!(told, "run.jsonl\ntrace\n");
 }
 
-fn shared(folder: &Path) {
+fn shared(directory: &Path) {
     // Each look at the table is one of a moment in which everybody may be killed.
     let script = format!(
         "mount --make-rshared /
@@ -59,7 +59,7 @@ fn shared(folder: &Path) {
         wait $run; echo $?; grep -c ' - proc ' seen; grep -cE ' (shared|master):' seen"
     );
     let mut run = Command::new("unshare");
-    run.args(["--mount", "sh", "-c", &script]).current_dir(folder);
+    run.args(["--mount", "sh", "-c", &script]).current_dir(directory);
     let output = finish(run, b"");
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     let lines: Vec<&str> = told.lines().collect();
@@ -67,8 +67,8 @@ fn shared(folder: &Path) {
     assert_eq!((lines[0], lines[2]), ("0", "0"), "{told}");
 }
 
-fn two(folder: &Path) {
-    // The first one has found the folder empty when the second one mounts its mirror there.
+fn two(directory: &Path) {
+    // The first one has found the directory empty when the second one mounts its mirror there.
     let record = |name: &str, script: &str| {
         format!("{COMPAT} record -q --mount-path compat-mirror -o {name}.jsonl -- sh -c '{script}'")
     };
@@ -83,7 +83,7 @@ fn two(folder: &Path) {
         echo > done; wait $second; echo $?; grep -c \" $PWD/compat-mirror\" /proc/self/mountinfo"
     );
     let mut run = Command::new("unshare");
-    run.args(["--mount", "sh", "-c", &script]).current_dir(folder);
+    run.args(["--mount", "sh", "-c", &script]).current_dir(directory);
     let output = finish(run, b"");
     let (told, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(told, "3\ncompat-mirror\nready\nsecond.jsonl\ntrace\n4\n0\n", "{said}");

@@ -22,58 +22,59 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// A rank of a job of two, which meets the other in `directory`.
-fn one(folder: &Path, variables: Variables, number: u32, directory: &Path, script: &str) -> Command {
-    let whole = rank(folder, "meeting", &variables(number, 2), script);
+/// A rank of a job of two, which meets the other in `sockets`.
+fn one(directory: &Path, variables: Variables, number: u32, sockets: &Path, script: &str) -> Command {
+    let whole = rank(directory, "meeting", &variables(number, 2), script);
     let mut command = Command::new(COMPAT);
-    command.args(["record", "--mpi-dir"]).arg(directory).args(whole.get_args().skip(1));
-    command.current_dir(folder).envs(whole.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.args(["record", "--mpi-dir"]).arg(sockets).args(whole.get_args().skip(1));
+    command.current_dir(directory).envs(whole.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command
 }
 
 /// How both ranks of a job end.
-fn both(folder: &Path, variables: Variables, directory: &Path, script: &str) -> [Output; 2] {
-    let guest = one(folder, variables, 1, directory, script);
+fn both(directory: &Path, variables: Variables, sockets: &Path, script: &str) -> [Output; 2] {
+    let guest = one(directory, variables, 1, sockets, script);
     let guest = std::thread::spawn(move || finish(guest, b""));
-    let lead = finish(one(folder, variables, 0, directory, script), b"");
+    let lead = finish(one(directory, variables, 0, sockets, script), b"");
     [lead, guest.join().expect("it ends")]
 }
 
-fn count(directory: &Path) -> usize {
-    fs::read_dir(directory).map_or(0, Iterator::count)
+fn count(sockets: &Path) -> usize {
+    fs::read_dir(sockets).map_or(0, Iterator::count)
 }
 
-fn named(folder: &Path) {
+fn named(directory: &Path) {
     // Longer than the address of a socket may be.
-    let directory = folder.join("d".repeat(200));
+    let sockets = directory.join("d".repeat(200));
     for variables in [hydra as Variables, pmix] {
-        for output in both(folder, variables, &directory, "exit 7") {
+        for output in both(directory, variables, &sockets, "exit 7") {
             assert_code(&output, 7);
         }
-        let mode = fs::metadata(&directory).expect("it was made").permissions().mode();
-        assert_eq!((mode & 0o7777, count(&directory)), (0o700, 0));
+        let mode = fs::metadata(&sockets).expect("it was made").permissions().mode();
+        assert_eq!((mode & 0o7777, count(&sockets)), (0o700, 0));
     }
 }
 
-fn squatted(folder: &Path) {
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("our folder");
-    let program = folder.join("compat");
+fn squatted(directory: &Path) {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).expect("our directory");
+    let program = directory.join("compat");
     fs::copy(COMPAT, &program).expect("a copy that the user may execute");
     // The one that is made where the system has none for this user.
-    let directory = PathBuf::from("/tmp/compat-4321");
-    let _ = fs::remove_dir(&directory);
-    fs::DirBuilder::new().mode(0o700).create(&directory).expect("a directory");
-    chown(&directory, Some(1234), None).expect("it is ours");
+    let sockets = PathBuf::from("/tmp/compat-4321");
+    let _ = fs::remove_dir(&sockets);
+    fs::DirBuilder::new().mode(0o700).create(&sockets).expect("a directory");
+    chown(&sockets, Some(1234), None).expect("it is ours");
     let mut ends = Vec::new();
     for number in [0, 1] {
         let mut run = Command::new("setpriv");
         run.args(["--reuid=4321", "--regid=4321", "--clear-groups"]).arg(&program);
-        run.args(["record", "--mpi", "-o", "run.jsonl", "--", "sh", "-c", "echo > run"]).current_dir(folder);
+        run.args(["record", "--mpi", "-o", "run.jsonl", "--", "sh", "-c", "echo > run"])
+            .current_dir(directory);
         run.envs(hydra(number, 2)).env("PMI_JOBID", "squatted").env_remove("XDG_RUNTIME_DIR");
         ends.push(finish(run, b""));
     }
-    let left = count(&directory);
-    fs::remove_dir(&directory).expect("it is ours");
+    let left = count(&sockets);
+    fs::remove_dir(&sockets).expect("it is ours");
     for output in ends {
         assert_code(&output, 3);
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -81,30 +82,30 @@ fn squatted(folder: &Path) {
             "the ranks of this node cannot meet in /tmp/compat-4321: it belongs to another user (1234)";
         assert!(text.contains(what) && text.contains("--mpi-dir"), "{text}");
     }
-    assert!(left == 0 && !folder.join("run").exists());
+    assert!(left == 0 && !directory.join("run").exists());
 }
 
-fn stale(folder: &Path) {
-    let directory = folder.join("meet");
+fn stale(directory: &Path) {
+    let sockets = directory.join("meet");
     let script = "echo > ready; exec sleep 600";
-    let mut lead = one(folder, hydra, 0, &directory, script).spawn().expect("it starts");
-    wait_until("the command", || folder.join("ready").exists());
+    let mut lead = one(directory, hydra, 0, &sockets, script).spawn().expect("it starts");
+    wait_until("the command", || directory.join("ready").exists());
     kill_process(Pid::from_child(&lead), Signal::KILL).expect("it lives");
     lead.wait().expect("it has ended");
-    assert_eq!(count(&directory), 2, "a socket and its lock");
-    for output in both(folder, hydra, &directory, "exit 5") {
+    assert_eq!(count(&sockets), 2, "a socket and its lock");
+    for output in both(directory, hydra, &sockets, "exit 5") {
         assert_code(&output, 5);
     }
-    assert_eq!(count(&directory), 0);
+    assert_eq!(count(&sockets), 0);
 }
 
-fn foreign(folder: &Path) {
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("our folder");
-    let directory = folder.join("meet");
+fn foreign(directory: &Path) {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).expect("our directory");
+    let sockets = directory.join("meet");
     let script = "echo > ready; until [ -e done ]; do sleep 0.02; done; exit 5";
-    let lead = one(folder, pmix, 0, &directory, script).spawn().expect("it starts");
-    wait_until("the command", || folder.join("ready").exists());
-    let socket = fs::read_dir(&directory).expect("a directory").flatten().map(|entry| entry.path());
+    let lead = one(directory, pmix, 0, &sockets, script).spawn().expect("it starts");
+    wait_until("the command", || directory.join("ready").exists());
+    let socket = fs::read_dir(&sockets).expect("a directory").flatten().map(|entry| entry.path());
     let socket = socket.into_iter().find(|path| path.extension().is_none()).expect("a socket");
     let come = "import socket, sys
 try:
@@ -124,24 +125,24 @@ except OSError as error: print(error.strerror)";
     let user = ["--reuid=1234", "--regid=1235", "--clear-groups"];
     let before = come(&user);
     // Nobody but root can open it; even then the lead looks at who comes.
-    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    fs::set_permissions(&sockets, fs::Permissions::from_mode(0o755)).expect("it is ours");
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).expect("it is ours");
     let open = come(&user);
-    fs::write(folder.join("done"), "").expect("a file");
+    fs::write(directory.join("done"), "").expect("a file");
     assert_code(&lead.wait_with_output().expect("it ends"), 5);
     assert_eq!((&*before, &*open), ("Permission denied\n", "b'x' 0\n"));
 }
 
-fn overflow(folder: &Path) {
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("our folder");
-    let program = folder.join("compat");
+fn overflow(directory: &Path) {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).expect("our directory");
+    let program = directory.join("compat");
     fs::copy(COMPAT, &program).expect("a copy that the user may execute");
     let user = fs::read_to_string("/proc/sys/kernel/overflowuid").expect("a number").trim().to_owned();
     for number in [0, 1] {
         let mut run = Command::new("setpriv");
         run.args([&format!("--reuid={user}"), "--regid=1235", "--clear-groups"]).arg(&program);
         run.args(["record", "--mpi", "--mpi-dir", "meet", "-o", "run.jsonl", "--", "true"])
-            .current_dir(folder);
+            .current_dir(directory);
         run.envs(hydra(number, 2)).env("PMI_JOBID", "overflow");
         let output = finish(run, b"");
         assert_code(&output, 3);
@@ -151,5 +152,5 @@ fn overflow(folder: &Path) {
             "{text}"
         );
     }
-    assert!(!folder.join("meet").exists());
+    assert!(!directory.join("meet").exists());
 }

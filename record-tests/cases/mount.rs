@@ -32,14 +32,14 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Runs a script in a mount namespace of its own.
-fn apart(folder: &Path, script: &str) -> (String, String) {
+fn apart(directory: &Path, script: &str) -> (String, String) {
     let script = format!(
         "mount --make-rprivate /
         wait_for() {{ n=0; until \"$@\" || [ $((n += 1)) -gt 500 ]; do sleep 0.02; done; }}
         {script}"
     );
     let mut run = Command::new("unshare");
-    run.args(["--mount", "sh", "-c", &script]).current_dir(folder);
+    run.args(["--mount", "sh", "-c", &script]).current_dir(directory);
     let output = finish(run, b"");
     assert_code(&output, 0);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -54,19 +54,19 @@ const PLACES: &str = "umask 022; mkdir source a b c d e; chmod 777 source; mkdir
     mount -o remount,bind,ro c; mount -o remount,bind,noexec,nosuid,nodev d
     mount -t tmpfs memory e/inner; touch e/inner/mounted; mount -t tmpfs memory e/closed/inner; touch e/closed/inner/mounted;";
 
-fn one_directory(folder: &Path) {
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("our folder");
-    fs::write(folder.join("places.py"), include_str!("../fixtures/places.py")).expect("a file");
+fn one_directory(directory: &Path) {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).expect("our directory");
+    fs::write(directory.join("places.py"), include_str!("../fixtures/places.py")).expect("a file");
     for way in ["native", "mirror"] {
-        fs::create_dir(folder.join(way)).expect("a directory");
+        fs::create_dir(directory.join(way)).expect("a directory");
     }
     let script = format!(
         "(cd native; {PLACES} python3 ../places.py > ../native.out)
         (cd mirror; {PLACES} {COMPAT} record -q -o ../run.jsonl -- python3 ../places.py > ../mirror.out)"
     );
-    let (_, said) = apart(folder, &script);
+    let (_, said) = apart(directory, &script);
     assert_eq!(said, "");
-    let text = |name: &str| fs::read_to_string(folder.join(name)).expect("it was written");
+    let text = |name: &str| fs::read_to_string(directory.join(name)).expect("it was written");
     let (native, mirrored) = (text("native.out"), text("mirror.out"));
     for (native, mirrored) in native.lines().zip(mirrored.lines()) {
         assert_eq!(mirrored, native);
@@ -74,9 +74,9 @@ fn one_directory(folder: &Path) {
     assert_eq!(mirrored, native);
     assert!(native.contains("flock True\nlock True"), "{native}");
     // What is done at any of the places is told of the first.
-    let recording = read(&folder.join("run.jsonl"));
+    let recording = read(&directory.join("run.jsonl"));
     let told = |place: &str| {
-        let path = folder.join("mirror").join(place).join("root-file").display().to_string();
+        let path = directory.join("mirror").join(place).join("root-file").display().to_string();
         recording.events.iter().any(|event| event.path.text() == path)
     };
     assert!(told("a") && !["b", "c", "d", "e"].iter().any(|place| told(place)));
@@ -84,7 +84,7 @@ fn one_directory(folder: &Path) {
 
 /// What differs (docs/recording.md): a directory and one in it, or a single file, that are mounted each, and a directory
 /// that is mounted and reached through what it lies in.
-fn apart_inside(folder: &Path) {
+fn apart_inside(directory: &Path) {
     let script = format!(
         "mkdir -p source/in a b; touch source/in/file a-file b-file; mount -t tmpfs memory source; mkdir source/in
         touch source/in/file; mount --bind source a; mount --bind source/in b
@@ -96,7 +96,7 @@ fn apart_inside(folder: &Path) {
 end
         sh look; echo; {COMPAT} record -q -o run.jsonl -- sh look"
     );
-    let (told, said) = apart(folder, &script);
+    let (told, said) = apart(directory, &script);
     let native = "source and a are one\na and b are one\na-file and b-file are one\n\
         source/in/file locks a/in/file\na/in/file locks b/file\na-file locks b-file\n";
     let inside = "source and a are one\na and b are apart\na-file and b-file are apart\n\
@@ -105,7 +105,7 @@ end
 }
 
 /// Others reach a mirror at a path while it is put together.
-fn never_without_flags(folder: &Path) {
+fn never_without_flags(directory: &Path) {
     let script = format!(
         "mkdir source a b; mount --bind source a; mount --bind source b; mount -o remount,bind,ro,nosuid b
         strace -f -qq -o trace -e trace=mount,move_mount \\
@@ -116,20 +116,20 @@ fn never_without_flags(folder: &Path) {
         done
         wait $run; echo $?; wc -l < seen; grep -vc ' ro,nosuid' seen; true"
     );
-    let (told, said) = apart(folder, &script);
+    let (told, said) = apart(directory, &script);
     let lines: Vec<&str> = told.lines().collect();
     assert!(matches!(lines[..], ["0", seen, "0"] if seen != "0"), "{told}{said}");
 }
 
-fn flags(folder: &Path) {
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("our folder");
-    fs::write(folder.join("deep.py"), include_str!("../fixtures/deep.py")).expect("a file");
+fn flags(directory: &Path) {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).expect("our directory");
+    fs::write(directory.join("deep.py"), include_str!("../fixtures/deep.py")).expect("a file");
     let script = format!(
         "umask 022; python3 deep.py make || exit 1
         python3 deep.py look > native; {COMPAT} record -q -o run.jsonl -- python3 deep.py look > recorded"
     );
-    let (_, said) = apart(folder, &script);
-    let read = |name: &str| fs::read_to_string(folder.join(name)).expect("a file");
+    let (_, said) = apart(directory, &script);
+    let read = |name: &str| fs::read_to_string(directory.join(name)).expect("a file");
     assert_eq!(read("recorded"), read("native"), "{said}");
     let expected = "5\n\
         nosuid user 1234\nnosuid device None\nnosuid write None\n\
@@ -141,7 +141,7 @@ fn flags(folder: &Path) {
 }
 
 /// Another run's mirror is no volume.
-fn closed(folder: &Path) {
+fn closed(directory: &Path) {
     let acts = "import os
 def attempt(name, act):
     try: print(name, act())
@@ -160,14 +160,14 @@ attempt('remove', lambda: os.rmdir(place))
 attempt('move', lambda: os.rename(place, 'moved'))
 attempt('size', lambda: os.statvfs(place).f_bsize)
 print(sorted(os.listdir('.')))";
-    fs::write(folder.join("acts.py"), acts).expect("a file");
+    fs::write(directory.join("acts.py"), acts).expect("a file");
     let script = format!(
         "{COMPAT} record -q --mount-path compat-mirror -o first.jsonl -- sh -c '
             echo > ready; until [ -e done ]; do sleep 0.02; done' & first=$!
         wait_for test -e ready; test -d compat-mirror/etc; echo $?
         {COMPAT} record -q -o second.jsonl -- python3 acts.py; echo > done; wait $first; echo $?"
     );
-    let (told, said) = apart(folder, &script);
+    let (told, said) = apart(directory, &script);
     let denied = ["list", "enter", "read", "make", "execute", "close", "own", "attribute"];
     let denied: String = denied.iter().map(|act| format!("{act} Permission denied\n")).collect();
     let expected = format!(
@@ -179,21 +179,21 @@ print(sorted(os.listdir('.')))";
 }
 
 /// Runs a command in a mirror; others do something while its mirror is put together.
-fn slowly(folder: &Path, before: &str, meanwhile: &str, command: &str) -> String {
+fn slowly(directory: &Path, before: &str, meanwhile: &str, command: &str) -> String {
     let script = format!(
         "{before}
         strace -f -qq -o trace -e trace=chroot -e inject=chroot:delay_enter=700000 \
             {COMPAT} record -q -o run.jsonl -- sh -c '{command}' & run=$!
         wait_for grep -qs 'chroot(' trace; {meanwhile}; wait $run"
     );
-    let (told, said) = apart(folder, &script);
+    let (told, said) = apart(directory, &script);
     assert_eq!(said, "");
     told
 }
 
-fn exchanged(folder: &Path) {
+fn exchanged(directory: &Path) {
     let told = slowly(
-        folder,
+        directory,
         "mkdir agent; echo > agent/socket; export SSH_AUTH_SOCK=$PWD/agent/socket",
         "mv agent before; ln -s /etc agent",
         "grep -c \" /etc \" /proc/self/mountinfo; ls -d agent/passwd before/socket",
@@ -201,9 +201,9 @@ fn exchanged(folder: &Path) {
     assert_eq!(told, "0\nagent/passwd\nbefore/socket\n");
 }
 
-fn replaced(folder: &Path) {
+fn replaced(directory: &Path) {
     let told = slowly(
-        folder,
+        directory,
         "mkdir agent; echo > agent/socket; export SSH_AUTH_SOCK=$PWD/agent/socket",
         "mv agent before; mkdir agent; echo > agent/other",
         "ls agent",
@@ -211,10 +211,10 @@ fn replaced(folder: &Path) {
     assert_eq!(told, "socket\n", "what was looked at is bound, and not what has its name now");
 }
 
-fn uncopied(folder: &Path) {
+fn uncopied(directory: &Path) {
     for call in ["open_tree", "move_mount"] {
-        let folder = folder.join(call);
-        fs::create_dir(&folder).expect("a directory");
+        let directory = directory.join(call);
+        fs::create_dir(&directory).expect("a directory");
         let script = format!(
             "mkdir agent; echo > agent/socket; export SSH_AUTH_SOCK=$PWD/agent/socket
             strace -f -qq -o trace -e trace={call} -e inject={call}:error=ENOSYS \
@@ -224,10 +224,10 @@ fn uncopied(folder: &Path) {
             echo > done; wait $run; echo $?; grep -c ENOSYS trace > refused
             grep -c \" $PWD/compat-mirror\" /proc/self/mountinfo; true"
         );
-        let (told, said) = apart(&folder, &script);
+        let (told, said) = apart(&directory, &script);
         let inside = "cat\n/dev/null\n\nagent:\nsocket\n";
-        let outside = format!("cat\n/dev/null\n\n{}/agent:\nsocket\n", folder.display());
+        let outside = format!("cat\n/dev/null\n\n{}/agent:\nsocket\n", directory.display());
         assert_eq!(told, format!("{inside}{outside}0\n0\n"), "{said}");
-        assert_ne!(fs::read_to_string(folder.join("refused")).expect("a file"), "0\n");
+        assert_ne!(fs::read_to_string(directory.join("refused")).expect("a file"), "0\n");
     }
 }

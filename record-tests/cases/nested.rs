@@ -22,12 +22,12 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-fn start(folder: &Path, arguments: &[&str]) -> Child {
-    let _ = fs::remove_file(folder.join("ready"));
-    let mut command = command(folder, arguments);
+fn start(directory: &Path, arguments: &[&str]) -> Child {
+    let _ = fs::remove_file(directory.join("ready"));
+    let mut command = command(directory, arguments);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let child = command.spawn().expect("the program starts");
-    wait_until("the command", || folder.join("ready").exists());
+    wait_until("the command", || directory.join("ready").exists());
     child
 }
 
@@ -48,9 +48,9 @@ fn is_gone(process: u32) -> bool {
 }
 
 /// Kills the server and the supervisor in turn; nothing of what runs inside is left.
-fn all_end(folder: &Path, arguments: &[&str]) {
+fn all_end(directory: &Path, arguments: &[&str]) {
     for server in [true, false] {
-        let mut child = start(folder, arguments);
+        let mut child = start(directory, arguments);
         // One that has yet to be executed could not be without the server.
         wait_until("the last process", || descendants(&child).into_iter().any(is_asleep));
         std::thread::sleep(Duration::from_millis(100));
@@ -59,27 +59,32 @@ fn all_end(folder: &Path, arguments: &[&str]) {
         let _ = child.wait();
         wait_until("the end of all processes", || inside.iter().all(|process| is_gone(*process)));
         let end = if server { "{\"end\":\"server killed\"" } else { "{\"end\":\"supervisor killed\"" };
-        wait_until("the last line", || fs::read_to_string(log(folder)).is_ok_and(|text| text.contains(end)));
+        wait_until("the last line", || {
+            fs::read_to_string(log(directory)).is_ok_and(|text| text.contains(end))
+        });
     }
 }
 
-fn namespaces(folder: &Path) {
-    all_end(folder, &["sh", "-c", "echo > ready; unshare -m sleep 600; true"]);
+fn namespaces(directory: &Path) {
+    all_end(directory, &["sh", "-c", "echo > ready; unshare -m sleep 600; true"]);
     // In a session of its own, and not of the command's family any more.
-    all_end(folder, &["sh", "-c", "(setsid unshare -m sleep 600 &); echo > ready; exec tail -f /dev/null"]);
+    all_end(
+        directory,
+        &["sh", "-c", "(setsid unshare -m sleep 600 &); echo > ready; exec tail -f /dev/null"],
+    );
 }
 
-fn first_thread(folder: &Path) {
+fn first_thread(directory: &Path) {
     let script = "import ctypes, threading, time, os
 if os.fork(): time.sleep(600)
 def work():
     while not open('/proc/self/stat').read().split(') ')[1].startswith('Z'): time.sleep(0.01)
     open('/proc/self/comm', 'w').write('sleep'); open('ready', 'w').close(); time.sleep(600)
 threading.Thread(target=work).start(); ctypes.CDLL(None).pthread_exit(None)";
-    all_end(folder, &["python3", "-c", script]);
+    all_end(directory, &["python3", "-c", script]);
 }
 
-fn closed(folder: &Path) {
+fn closed(directory: &Path) {
     let script = "import os, time
 for _ in range(7):
     if os.fork() == 0: break
@@ -89,13 +94,14 @@ while len([name for name in os.listdir() if name.startswith('ready-')]) < 8: tim
 open('ready', 'w').close()
 time.sleep(600)";
     for _ in 0..10 {
-        let mut child = start(folder, &["python3", "-c", script]);
+        let mut child = start(directory, &["python3", "-c", script]);
         kill(child.id());
         let _ = child.wait();
         wait_until("the last line", || {
-            fs::read_to_string(log(folder)).is_ok_and(|text| text.contains("{\"end\":\"supervisor killed\""))
+            fs::read_to_string(log(directory))
+                .is_ok_and(|text| text.contains("{\"end\":\"supervisor killed\""))
         });
-        let recording = read(&log(folder));
+        let recording = read(&log(directory));
         let of = |kind: Kind| {
             let events = recording.events.iter().filter(|event| event.event == kind && event.error.is_none());
             events
@@ -109,7 +115,7 @@ time.sleep(600)";
         assert!(opened.len() >= 8 * 200, "{}", opened.len());
         let missing = opened.iter().filter(|open| !closed.contains(open)).count();
         assert_eq!((missing, closed.len()), (0, opened.len()));
-        for entry in fs::read_dir(folder).expect("a folder").flatten() {
+        for entry in fs::read_dir(directory).expect("a directory").flatten() {
             if entry.file_name().to_string_lossy().starts_with("ready") {
                 fs::remove_file(entry.path()).expect("ours");
             }

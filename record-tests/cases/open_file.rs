@@ -16,18 +16,18 @@ const TOOLS: &[&str] = &["python3", "setpriv", "unshare"];
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
-        case("open_file::of_root", TOOLS, |folder| passed(folder, "root")),
-        case("open_file::of_root_that_others_may_write", TOOLS, |folder| passed(folder, "shared")),
-        case("open_file::of_a_user", TOOLS, |folder| passed(folder, "user")),
-        case("open_file::that_root_gave_to_a_user", TOOLS, |folder| passed(folder, "guest")),
-        case("open_file::of_root_where_nothing_goes_past_the_mirror", TOOLS, |folder| {
-            served(folder, "root");
+        case("open_file::of_root", TOOLS, |directory| passed(directory, "root")),
+        case("open_file::of_root_that_others_may_write", TOOLS, |directory| passed(directory, "shared")),
+        case("open_file::of_a_user", TOOLS, |directory| passed(directory, "user")),
+        case("open_file::that_root_gave_to_a_user", TOOLS, |directory| passed(directory, "guest")),
+        case("open_file::of_root_where_nothing_goes_past_the_mirror", TOOLS, |directory| {
+            served(directory, "root");
         }),
-        case("open_file::of_a_user_where_nothing_goes_past_the_mirror", TOOLS, |folder| {
-            served(folder, "user");
+        case("open_file::of_a_user_where_nothing_goes_past_the_mirror", TOOLS, |directory| {
+            served(directory, "user");
         }),
-        case("open_file::that_root_gave_to_a_user_where_nothing_goes_past_the_mirror", TOOLS, |folder| {
-            served(folder, "guest");
+        case("open_file::that_root_gave_to_a_user_where_nothing_goes_past_the_mirror", TOOLS, |directory| {
+            served(directory, "guest");
         }),
         case("open_file::in_a_mirror_of_the_user", TOOLS, own),
         case("open_file::make_collects_its_output_in_a_file_without_a_name", MAKE, make),
@@ -66,15 +66,15 @@ fn compare(native: &str, mirrored: &str) -> usize {
 }
 
 /// The script is beside the directories it runs in, which other users may enter.
-fn script(folder: &Path) -> String {
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("our folder");
-    let path = folder.join("script.py");
+fn script(directory: &Path) -> String {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).expect("our directory");
+    let path = directory.join("script.py");
     fs::write(&path, include_str!("../fixtures/open_file.py")).expect("a file");
     path.display().to_string()
 }
 
-fn passed(folder: &Path, who: &str) {
-    let pair = pair::run(folder, &["python3", &script(folder), who]);
+fn passed(directory: &Path, who: &str) {
+    let pair = pair::run(directory, &["python3", &script(directory), who]);
     assert_code(&pair.native, 0);
     assert_code(&pair.mirrored, 0);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -82,19 +82,19 @@ fn passed(folder: &Path, who: &str) {
     assert_ne!(differences, 0, "what is inherent is seen");
 }
 
-fn served(folder: &Path, who: &str) {
-    let command = format!("python3 {} {who}", script(folder));
-    let (native, mirrored) = pair::outputs(folder, &pair::served(&command));
+fn served(directory: &Path, who: &str) {
+    let command = format!("python3 {} {who}", script(directory));
+    let (native, mirrored) = pair::outputs(directory, &pair::served(&command));
     assert_eq!(compare(&native, &mirrored), 0);
 }
 
 /// A mirror that an ordinary user makes.
-fn own(folder: &Path) {
-    let script = script(folder);
+fn own(directory: &Path) {
+    let script = script(directory);
     let mut native = Command::new("setpriv");
-    native.args(USER).args(["/usr/bin/python3", &script, "user"]).current_dir(folder);
+    native.args(USER).args(["/usr/bin/python3", &script, "user"]).current_dir(directory);
     let native = finish(native, b"");
-    let mirrored = record_as_user(folder, "", &format!("/usr/bin/python3 {script} user"));
+    let mirrored = record_as_user(directory, "", &format!("/usr/bin/python3 {script} user"));
     assert_code(&native, 0);
     assert_code(&mirrored, 0);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -103,16 +103,16 @@ fn own(folder: &Path) {
 
 const MAKE: &[&str] = &["make", "setpriv", "unshare"];
 
-fn make(folder: &Path) {
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("our folder");
+fn make(directory: &Path) {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).expect("our directory");
     let rules = "all: a b c d\na b c:\n\t@echo out $@; echo err $@ >&2\nd:\n\t@echo last; exit 5\n";
-    fs::write(folder.join("Makefile"), rules).expect("a file");
+    fs::write(directory.join("Makefile"), rules).expect("a file");
     let as_user = format!("setpriv {}", USER.join(" "));
     let run = |before: &str| {
         let script =
             format!("{before} make -j3 -k --output-sync > out 2>&1; echo $? >> out; sort out; rm out");
         let mut run = Command::new("sh");
-        run.args(["-c", &script]).current_dir(folder).env("TMPDIR", folder);
+        run.args(["-c", &script]).current_dir(directory).env("TMPDIR", directory);
         String::from_utf8_lossy(&finish(run, b"").stdout).into_owned()
     };
     let native = run("");
@@ -122,7 +122,7 @@ fn make(folder: &Path) {
         assert_eq!(run(recorder), native, "{recorder}");
     }
     let command = "sh -c 'make -j3 -k --output-sync 2>&1; echo $?'";
-    let output = record_as_user(folder, "rm run.jsonl", command);
+    let output = record_as_user(directory, "rm run.jsonl", command);
     let mut lines: Vec<String> = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
     lines.sort();
     assert_eq!(lines.join("\n") + "\n", native);

@@ -16,7 +16,7 @@ pub fn cases() -> Vec<Case> {
         case("out::an_older_log_is_replaced_by_a_run", &[], replaced),
         case("out::a_log_that_cannot_begin_is_named", &[], cannot_begin),
         case("out::what_is_wrong_usage_runs_nothing", &[], wrong_usage),
-        case("out::a_folder_for_logs_is_made", &[], made),
+        case("out::a_directory_for_logs_is_made", &[], made),
         case("out::a_log_is_for_its_owner_alone_in_every_format", &[], private),
         case("out::what_somebody_else_put_there_is_not_written_to", &["mkfifo"], foreign),
         case("out::a_summary_is_of_the_log_whatever_lies_at_its_path", &["mkfifo"], own_log),
@@ -26,9 +26,9 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Records to `out` with further arguments.
-fn record(folder: &Path, out: &str, arguments: &[&str]) -> Output {
+fn record(directory: &Path, out: &str, arguments: &[&str]) -> Output {
     let mut run = Command::new(COMPAT);
-    run.args(["record", "-o", out]).args(arguments).current_dir(folder);
+    run.args(["record", "-o", out]).args(arguments).current_dir(directory);
     finish(run, b"")
 }
 
@@ -36,45 +36,45 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn stays(folder: &Path) {
+fn stays(directory: &Path) {
     let mut make = Command::new("mknod");
-    make.args(["device", "c", "1", "3"]).current_dir(folder);
+    make.args(["device", "c", "1", "3"]).current_dir(directory);
     assert_code(&finish(make, b""), 0);
-    fs::write(folder.join("older"), "an older log\n").expect("a file");
+    fs::write(directory.join("older"), "an older log\n").expect("a file");
     for out in ["device", "older", "new"] {
-        let output = record(folder, out, &["--workdir", "/nonexistent", "--", "true"]);
+        let output = record(directory, out, &["--workdir", "/nonexistent", "--", "true"]);
         assert_code(&output, 3);
         assert!(text(&output.stderr).contains("/nonexistent: No such file"), "{}", text(&output.stderr));
         // Here the mounts are refused, when the server is there already.
         let mut run = Command::new("unshare");
         let script = format!("mount --bind /dev/null /dev/fuse; exec {COMPAT} record -o {out} -- true");
-        run.args(["--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", &script]).current_dir(folder);
+        run.args(["--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", &script]).current_dir(directory);
         assert_code(&finish(run, b""), 3);
     }
-    assert!(fs::symlink_metadata(folder.join("device")).expect("it stays").file_type().is_char_device());
-    assert_eq!(fs::read_to_string(folder.join("older")).expect("it stays"), "an older log\n");
-    assert!(!folder.join("new").exists(), "it was made for the run");
+    assert!(fs::symlink_metadata(directory.join("device")).expect("it stays").file_type().is_char_device());
+    assert_eq!(fs::read_to_string(directory.join("older")).expect("it stays"), "an older log\n");
+    assert!(!directory.join("new").exists(), "it was made for the run");
 }
 
-fn wrong_usage(folder: &Path) {
+fn wrong_usage(directory: &Path) {
     for arguments in [
         &["--exlude", "/a", "touch", "ran"][..],
         &["-bogus", "touch", "ran"],
         &["--include", "data/*", "touch", "ran"],
     ] {
-        assert_code(&record(folder, "run.jsonl", arguments), 2);
+        assert_code(&record(directory, "run.jsonl", arguments), 2);
     }
-    let output = record(folder, "-", &["touch", "ran"]);
+    let output = record(directory, "-", &["touch", "ran"]);
     assert_code(&output, 2);
     assert!(text(&output.stderr).contains("standard output is the command's"), "{}", text(&output.stderr));
-    assert_eq!(fs::read_dir(folder).expect("our folder").count(), 0, "nothing was run or made");
+    assert_eq!(fs::read_dir(directory).expect("our directory").count(), 0, "nothing was run or made");
 }
 
-fn made(folder: &Path) {
+fn made(directory: &Path) {
     let mut run = Command::new(COMPAT);
-    run.args(["record", "--out-dir", "runs/today", "ls", "-l", "--color=never"]).current_dir(folder);
+    run.args(["record", "--out-dir", "runs/today", "ls", "-l", "--color=never"]).current_dir(directory);
     assert_code(&finish(run, b""), 0);
-    let logs: Vec<_> = fs::read_dir(folder.join("runs/today")).expect("it was made").collect();
+    let logs: Vec<_> = fs::read_dir(directory.join("runs/today")).expect("it was made").collect();
     assert_eq!(logs.len(), 1);
 }
 
@@ -82,39 +82,39 @@ fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).expect("it is there").permissions().mode() & 0o7777
 }
 
-fn sh(folder: &Path, script: &str) -> Output {
+fn sh(directory: &Path, script: &str) -> Output {
     let mut run = Command::new("bash");
-    run.args(["-ec", script, COMPAT]).current_dir(folder);
+    run.args(["-ec", script, COMPAT]).current_dir(directory);
     finish(run, b"")
 }
 
-fn private(folder: &Path) {
+fn private(directory: &Path) {
     for format in ["jsonl", "compat-lib", "perfetto"] {
-        fs::write(folder.join("older"), "an older log\n").expect("a file");
+        fs::write(directory.join("older"), "an older log\n").expect("a file");
         for out in ["new", "older"] {
             // Nobody else's mask counts.
             let script = format!("umask 0; \"$0\" record --format {format} -o {out} -- stat -c %a {out}");
-            let output = sh(folder, &script);
+            let output = sh(directory, &script);
             assert_code(&output, 0);
-            assert_eq!((text(&output.stdout).as_str(), mode(&folder.join(out))), ("600\n", 0o600));
+            assert_eq!((text(&output.stdout).as_str(), mode(&directory.join(out))), ("600\n", 0o600));
         }
-        fs::remove_file(folder.join("new")).expect("it was made");
+        fs::remove_file(directory.join("new")).expect("it was made");
     }
-    let output = sh(folder, "umask 0; \"$0\" record --out-dir runs/today -- true");
+    let output = sh(directory, "umask 0; \"$0\" record --out-dir runs/today -- true");
     assert_code(&output, 0);
-    assert_eq!((mode(&folder.join("runs")), mode(&folder.join("runs/today"))), (0o700, 0o700));
-    let logs: Vec<_> = fs::read_dir(folder.join("runs/today")).expect("it was made").flatten().collect();
+    assert_eq!((mode(&directory.join("runs")), mode(&directory.join("runs/today"))), (0o700, 0o700));
+    let logs: Vec<_> = fs::read_dir(directory.join("runs/today")).expect("it was made").flatten().collect();
     assert_eq!(logs.iter().map(|log| mode(&log.path())).collect::<Vec<_>>(), [0o600]);
 }
 
 /// Whoever may write to the directory puts another file there while the command runs.
-fn own_log(folder: &Path) {
+fn own_log(directory: &Path) {
     let script = "mkdir -m 777 s; cd s; \"$0\" record --summary -o run.jsonl -- sh -c 'mv run.jsonl moved; mkfifo run.jsonl'";
-    let output = sh(folder, script);
+    let output = sh(directory, script);
     assert_code(&output, 0);
     let said = text(&output.stderr);
     assert!(said.contains("sh -c") && !said.contains("no summary"), "{said}");
-    assert_eq!(read(&folder.join("s/moved")).end.code, Some(0));
+    assert_eq!(read(&directory.join("s/moved")).end.code, Some(0));
 }
 
 /// What a user could prepare in a directory such as `/tmp`, and how root's log is refused.
@@ -132,31 +132,31 @@ const PREPARED: &[(&str, &str)] = &[
     ("mkfifo run.jsonl; chown 1:1 run.jsonl", "it belongs to another user (1)"),
 ];
 
-fn foreign(folder: &Path) {
-    fs::write(folder.join("victim"), "kept").expect("a file");
+fn foreign(directory: &Path) {
+    fs::write(directory.join("victim"), "kept").expect("a file");
     for (prepare, why) in PREPARED {
         for commands in ["record -o run.jsonl -- touch ../ran", "record -o run.jsonl --mount"] {
             let script = format!("mkdir -m 1777 s; cd s; {prepare}; exec \"$0\" {commands}");
-            let output = sh(folder, &script);
+            let output = sh(directory, &script);
             assert_code(&output, 3);
             let said = text(&output.stderr);
             assert!(said.starts_with(&format!("error: could not write run.jsonl: {why}")), "{said}");
             assert!(said.contains("\nhint: name "), "{said}");
-            fs::remove_dir_all(folder.join("s")).expect("it was made");
+            fs::remove_dir_all(directory.join("s")).expect("it was made");
         }
     }
     // A directory for logs, where they cannot be sent elsewhere, either.
     let script = "mkdir -m 1777 s; cd s; ln -s ../other runs; chown -h 1:1 runs; mkdir ../other
         exec \"$0\" record --out-dir runs/today -- touch ../ran";
-    assert_code(&sh(folder, script), 3);
-    assert_eq!(fs::read_dir(folder.join("other")).expect("it was made").count(), 0);
-    assert!(!folder.join("ran").exists(), "nothing was run");
-    assert_eq!(fs::read_to_string(folder.join("victim")).expect("it stays"), "kept");
+    assert_code(&sh(directory, script), 3);
+    assert_eq!(fs::read_dir(directory.join("other")).expect("it was made").count(), 0);
+    assert!(!directory.join("ran").exists(), "nothing was run");
+    assert_eq!(fs::read_to_string(directory.join("victim")).expect("it stays"), "kept");
 }
 
-fn named_otherwise(folder: &Path) {
+fn named_otherwise(directory: &Path) {
     let record = |out: &str| format!("\"$0\" record -o {out} -- true");
-    assert_code(&sh(folder, &record("/dev/null")), 0);
+    assert_code(&sh(directory, &record("/dev/null")), 0);
     for script in [
         format!("({}) | cat > log", record("/dev/stdout")),
         format!("({}) > log", record("/dev/stdout")),
@@ -164,38 +164,38 @@ fn named_otherwise(folder: &Path) {
         format!("mkfifo pipe; cat pipe > log & {}; wait", record("pipe")),
         format!("ln -s log link; {}", record("link")),
     ] {
-        let output = sh(folder, &script);
+        let output = sh(directory, &script);
         assert_code(&output, 0);
-        assert_eq!(read(&folder.join("log")).end.code, Some(0), "{script}");
-        fs::remove_file(folder.join("log")).expect("it was made");
+        assert_eq!(read(&directory.join("log")).end.code, Some(0), "{script}");
+        fs::remove_file(directory.join("log")).expect("it was made");
     }
-    assert!(folder.join("link").is_symlink());
+    assert!(directory.join("link").is_symlink());
 }
 
-fn made_of_it(folder: &Path) {
+fn made_of_it(directory: &Path) {
     let script = "umask 0; \"$0\" record -o run.jsonl -- true; mkdir -m 1777 s; ln -s ../victim s/link; touch victim
         \"$0\" trace convert --to jsonl -o converted run.jsonl; \"$0\" trace perfetto -o trace.json run.jsonl
         ! \"$0\" trace convert --to jsonl -o s/link run.jsonl 2>refused; \"$0\" trace convert --to jsonl run.jsonl | wc -c";
-    assert_code(&sh(folder, script), 0);
-    assert_eq!((mode(&folder.join("converted")), mode(&folder.join("trace.json"))), (0o600, 0o600));
-    let refused = fs::read_to_string(folder.join("refused")).expect("it is told");
+    assert_code(&sh(directory, script), 0);
+    assert_eq!((mode(&directory.join("converted")), mode(&directory.join("trace.json"))), (0o600, 0o600));
+    let refused = fs::read_to_string(directory.join("refused")).expect("it is told");
     assert!(refused.contains("the symbolic link link on the way is not followed"), "{refused}");
-    assert_eq!(fs::read(folder.join("victim")).expect("it stays"), b"");
+    assert_eq!(fs::read(directory.join("victim")).expect("it stays"), b"");
 }
 
-fn replaced(folder: &Path) {
-    fs::write(log(folder), "older\n".repeat(100_000)).expect("a file");
-    assert_code(&record(folder, "run.jsonl", &["--", "true"]), 0);
-    assert_eq!(read(&log(folder)).end.code, Some(0));
-    fs::write(log(folder), "older\n".repeat(100_000)).expect("a file");
-    assert_code(&record(folder, "run.jsonl", &["--", "there-is-no-such-program"]), 127);
-    let recording = read(&log(folder));
+fn replaced(directory: &Path) {
+    fs::write(log(directory), "older\n".repeat(100_000)).expect("a file");
+    assert_code(&record(directory, "run.jsonl", &["--", "true"]), 0);
+    assert_eq!(read(&log(directory)).end.code, Some(0));
+    fs::write(log(directory), "older\n".repeat(100_000)).expect("a file");
+    assert_code(&record(directory, "run.jsonl", &["--", "there-is-no-such-program"]), 127);
+    let recording = read(&log(directory));
     assert_eq!((recording.events.len(), recording.end.code), (0, Some(127)));
 }
 
-fn cannot_begin(folder: &Path) {
+fn cannot_begin(directory: &Path) {
     for arguments in [&["--", "sh", "-c", "echo > run"][..], &["--mount"]] {
-        let output = record(folder, "/dev/full", arguments);
+        let output = record(directory, "/dev/full", arguments);
         assert_code(&output, 3);
         let said = text(&output.stderr);
         assert_eq!(
@@ -203,6 +203,6 @@ fn cannot_begin(folder: &Path) {
             Some("error: could not write /dev/full: No space left on device (os error 28)"),
             "{said}"
         );
-        assert!(output.stdout.is_empty() && !folder.join("run").exists());
+        assert!(output.stdout.is_empty() && !directory.join("run").exists());
     }
 }

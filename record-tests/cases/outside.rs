@@ -28,27 +28,27 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// The script and a folder that anybody may enter, in this one.
-fn prepare(folder: &Path, text: &str) {
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("our folder");
-    fs::write(folder.join("script.py"), text).expect("a file");
+/// The script and a directory that anybody may enter, in this one.
+fn prepare(directory: &Path, text: &str) {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).expect("our directory");
+    fs::write(directory.join("script.py"), text).expect("a file");
     for name in ["native", "mirror"] {
-        fs::create_dir(folder.join(name)).expect("a folder");
-        fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o777)).expect("our folder");
+        fs::create_dir(directory.join(name)).expect("a directory");
+        fs::set_permissions(directory.join(name), fs::Permissions::from_mode(0o777)).expect("our directory");
     }
 }
 
-/// Runs a script natively and in the mirror, each in a folder that it sees from outside, too: through the
+/// Runs a script natively and in the mirror, each in a directory that it sees from outside, too: through the
 /// root of the shell that starts it. Both must say the same.
-fn assert_same(folder: &Path, text: &str, prepares: &str) -> String {
-    prepare(folder, text);
+fn assert_same(directory: &Path, text: &str, prepares: &str) -> String {
+    prepare(directory, text);
     let commands = format!(
         "set -e; top=$PWD
         {prepares}
         cd $top/native; python3 $top/script.py /proc/$$/root$top/native > $top/native.out
         cd $top/mirror; {COMPAT} record -q -o $top/run.jsonl -- python3 $top/script.py /proc/$$/root$top/mirror > $top/mirror.out"
     );
-    pair::assert_same_outputs(folder, &commands)
+    pair::assert_same_outputs(directory, &commands)
 }
 
 /// Two overlays on each other are too deep for FUSE passthrough, so every byte goes through the server.
@@ -60,8 +60,8 @@ const SERVED: &str = "mkdir lower memory1 memory2 over1 over2
     mount -t overlay over -o lowerdir=over1,upperdir=memory2/upper,workdir=memory2/work over2
     mkdir over2/native over2/mirror; mount --rbind over2/native native; mount --rbind over2/mirror mirror";
 
-fn come_and_go(folder: &Path) {
-    let said = assert_same(folder, include_str!("../fixtures/race.py"), "");
+fn come_and_go(directory: &Path) {
+    let said = assert_same(directory, include_str!("../fixtures/race.py"), "");
     let wanted = "own ['of 0']\nthrough a link ['of 0']\nof root True \nexclusive True\nthere or not True\n";
     assert_eq!(said, wanted);
 }
@@ -87,22 +87,22 @@ before = descriptors()
 for n in range(2000): os.lstat(f'files/{n}')
 print(oct(os.stat('victim').st_mode), descriptors() - before < 100)";
 
-fn sent_back(folder: &Path) {
-    assert_eq!(assert_same(folder, SENT_BACK, ""), "0o100600 True\n");
+fn sent_back(directory: &Path) {
+    assert_eq!(assert_same(directory, SENT_BACK, ""), "0o100600 True\n");
 }
 
 const TAKEN: &str = include_str!("../fixtures/taken.py");
 
-fn taken(folder: &Path) {
-    assert_same(folder, TAKEN, "");
+fn taken(directory: &Path) {
+    assert_same(directory, TAKEN, "");
 }
 
-fn taken_served(folder: &Path) {
-    assert_same(folder, TAKEN, SERVED);
-    assert!(read(&log(folder)).served() > 0, "nothing went through the mirror");
+fn taken_served(directory: &Path) {
+    assert_same(directory, TAKEN, SERVED);
+    assert!(read(&log(directory)).served() > 0, "nothing went through the mirror");
 }
 
-fn appended(folder: &Path) {
-    assert_same(folder, include_str!("../fixtures/append.py"), SERVED);
-    assert!(read(&log(folder)).served() > 0, "nothing went through the mirror");
+fn appended(directory: &Path) {
+    assert_same(directory, include_str!("../fixtures/append.py"), SERVED);
+    assert!(read(&log(directory)).served() > 0, "nothing went through the mirror");
 }

@@ -1,4 +1,4 @@
-//! The mirror where others reach it: mounted at a folder, or waiting to be entered.
+//! The mirror where others reach it: mounted at a directory, or waiting to be entered.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -18,8 +18,8 @@ use crate::harness::recording::read;
 pub fn cases() -> Vec<Case> {
     vec![
         case("place::others_reach_the_mirror_and_are_recorded", &["chroot"], reached),
-        case("place::a_folder_that_was_there_stays", &[], stays),
-        case("place::a_folder_in_use_is_refused", &[], refused),
+        case("place::a_directory_that_was_there_stays", &[], stays),
+        case("place::a_directory_in_use_is_refused", &[], refused),
         case("place::whoever_is_killed_nothing_is_left_there", &[], killed),
         case("place::a_mirror_waits_to_be_entered_until_a_signal_comes", &["nsenter", "chroot"], waits),
         case(
@@ -41,24 +41,24 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Where the mirror is mounted; the name tells other cases that it is not theirs.
-fn place(folder: &Path) -> PathBuf {
-    folder.join("compat-mirror")
+fn place(directory: &Path) -> PathBuf {
+    directory.join("compat-mirror")
 }
 
-fn command(folder: &Path, arguments: &[&str]) -> Command {
+fn command(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(COMPAT);
-    command.args(["record", "-o"]).arg(log(folder)).args(arguments).current_dir(folder);
+    command.args(["record", "-o"]).arg(log(directory)).args(arguments).current_dir(directory);
     command.env("COMPAT_RECORD_TEST", "1").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
-fn start(folder: &Path, script: &str) -> Child {
-    let place = place(folder);
+fn start(directory: &Path, script: &str) -> Child {
+    let place = place(directory);
     let place = place.to_str().expect("text");
-    command(folder, &["--mount-path", place, "--", "sh", "-c", script]).spawn().expect("it starts")
+    command(directory, &["--mount-path", place, "--", "sh", "-c", script]).spawn().expect("it starts")
 }
 
-/// What is mounted at a folder and in it, in this namespace.
+/// What is mounted at a directory and in it, in this namespace.
 fn mounted(place: &Path) -> Vec<String> {
     let table = fs::read_to_string("/proc/self/mountinfo").expect("a mount table");
     let place = place.display().to_string();
@@ -85,61 +85,61 @@ fn kernels() -> Vec<String> {
     table.lines().filter(own).map(str::to_owned).collect()
 }
 
-fn reached(folder: &Path) {
+fn reached(directory: &Path) {
     let before = kernels();
-    let place = place(folder);
-    let child = start(folder, UNTIL_DONE);
-    wait_until("the command", || folder.join("ready").exists());
-    fs::write(folder.join("seen"), "by others").expect("a file");
-    let inner = place.join(folder.strip_prefix("/").expect("an absolute path"));
+    let place = place(directory);
+    let child = start(directory, UNTIL_DONE);
+    wait_until("the command", || directory.join("ready").exists());
+    fs::write(directory.join("seen"), "by others").expect("a file");
+    let inner = place.join(directory.strip_prefix("/").expect("an absolute path"));
     assert_eq!(fs::read_to_string(inner.join("seen")).expect("it is seen"), "by others");
     fs::write(inner.join("made"), "there").expect("it can be written");
-    assert_eq!(fs::read_to_string(folder.join("made")).expect("it is here"), "there");
+    assert_eq!(fs::read_to_string(directory.join("made")).expect("it is here"), "there");
     let mut chroot = Command::new("chroot");
     chroot.arg(&place).args(["sh", "-c", "cat /proc/self/comm; ls /dev/null"]);
     let output = finish(chroot, b"");
     assert_code(&output, 0);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "cat\n/dev/null\n");
     assert!(mounted(&place).len() > 3, "{:?}", mounted(&place));
-    fs::write(folder.join("done"), "").expect("a file");
+    fs::write(directory.join("done"), "").expect("a file");
     assert_code(&child.wait_with_output().expect("it ends"), 4);
     assert_eq!(mounted(&place), Vec::<String>::new());
     assert!(!place.exists(), "it was made for the run");
     assert_eq!(kernels(), before, "and nothing else is unmounted");
-    let recording = read(&log(folder));
+    let recording = read(&log(directory));
     let own = std::process::id();
     let opened = recording.events.iter().any(|event| {
         event.event == Kind::Open
             && event.pid == own
-            && event.path.0 == folder.join("seen").as_os_str().as_encoded_bytes()
+            && event.path.0 == directory.join("seen").as_os_str().as_encoded_bytes()
     });
     assert!(opened, "what this process has opened is recorded");
 }
 
-fn stays(folder: &Path) {
-    fs::create_dir(place(folder)).expect("a folder");
-    assert_code(&start(folder, "exit 9").wait_with_output().expect("it ends"), 9);
-    assert!(place(folder).is_dir() && mounted(&place(folder)).is_empty());
+fn stays(directory: &Path) {
+    fs::create_dir(place(directory)).expect("a directory");
+    assert_code(&start(directory, "exit 9").wait_with_output().expect("it ends"), 9);
+    assert!(place(directory).is_dir() && mounted(&place(directory)).is_empty());
 }
 
-fn refused(folder: &Path) {
-    fs::create_dir(place(folder)).expect("a folder");
-    fs::write(place(folder).join("kept"), "kept").expect("a file");
-    let output = start(folder, "echo > run").wait_with_output().expect("it ends");
+fn refused(directory: &Path) {
+    fs::create_dir(place(directory)).expect("a directory");
+    fs::write(place(directory).join("kept"), "kept").expect("a file");
+    let output = start(directory, "echo > run").wait_with_output().expect("it ends");
     assert_code(&output, 3);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains("could not mount the mirror at") && text.contains("not empty"), "{text}");
     assert!(text.contains("name an empty directory"), "{text}");
-    assert!(!folder.join("run").exists() && !log(folder).exists());
-    assert_eq!(fs::read_to_string(place(folder).join("kept")).expect("it stays"), "kept");
+    assert!(!directory.join("run").exists() && !log(directory).exists());
+    assert_eq!(fs::read_to_string(place(directory).join("kept")).expect("it stays"), "kept");
 }
 
-fn killed(folder: &Path) {
-    let place = place(folder);
+fn killed(directory: &Path) {
+    let place = place(directory);
     let arguments =
         ["--mount-path", "compat-mirror", "--", "sh", "-c", "while :; do cat /etc/passwd > copy; done"];
     for round in 0..12_u64 {
-        let mut run = command(folder, &arguments);
+        let mut run = command(directory, &arguments);
         let mut child = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
         std::thread::sleep(Duration::from_millis(round * 37 % 300));
         let inside = descendants(&child);
@@ -152,15 +152,15 @@ fn killed(folder: &Path) {
         }
         let _ = child.wait();
         wait_until("the end of all mounts", || mounted(&place).is_empty());
-        // Killed before the server was there, it cannot remove its folder; an empty one is taken.
+        // Killed before the server was there, it cannot remove its directory; an empty one is taken.
         wait_until("the end of the folder", || !place.exists() || fs::remove_dir(&place).is_ok());
         drop(reader);
     }
 }
 
-/// Starts a mirror that waits, and tells how it is entered: a process, a folder.
-fn waiting(folder: &Path) -> (Child, String, PathBuf) {
-    let mut child = command(folder, &["--mount"]).spawn().expect("it starts");
+/// Starts a mirror that waits, and tells how it is entered: a process, a directory.
+fn waiting(directory: &Path) -> (Child, String, PathBuf) {
+    let mut child = command(directory, &["--mount"]).spawn().expect("it starts");
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
     let (Some(Ok(enter)), Some(Ok(chroot))) = (lines.next(), lines.next()) else {
         let output = child.wait_with_output().expect("it ends");
@@ -170,9 +170,9 @@ fn waiting(folder: &Path) -> (Child, String, PathBuf) {
     (child, word(&enter, 2), word(&chroot, 1).into())
 }
 
-fn waits(folder: &Path) {
+fn waits(directory: &Path) {
     for end in [Signal::TERM, Signal::INT] {
-        let (child, process, place) = waiting(folder);
+        let (child, process, place) = waiting(directory);
         let mut nsenter = Command::new("nsenter");
         nsenter.args([
             "--target",
@@ -186,9 +186,9 @@ fn waits(folder: &Path) {
         ]);
         let output = finish(nsenter, b"");
         assert_code(&output, 0);
-        assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{}\n", folder.display()));
+        assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{}\n", directory.display()));
         let mut chroot = Command::new("chroot");
-        chroot.arg(&place).args(["sh", "-c", &format!("cd {}; echo > by-chroot", folder.display())]);
+        chroot.arg(&place).args(["sh", "-c", &format!("cd {}; echo > by-chroot", directory.display())]);
         assert_code(&finish(chroot, b""), 0);
         signal(child.id(), end);
         let output = child.wait_with_output().expect("it ends");
@@ -196,29 +196,29 @@ fn waits(folder: &Path) {
         assert_eq!(String::from_utf8_lossy(&output.stderr), "");
         assert_eq!(mounted(&place), Vec::<String>::new());
         assert!(!place.exists(), "{:?}", fs::read_dir(&place));
-        let recording = read(&log(folder));
+        let recording = read(&log(directory));
         assert_eq!((recording.end.end.as_str(), recording.end.code), ("exited", Some(0)));
         let made = recording.paths(&[Kind::Create], |_| true);
-        let at = |name: &str| folder.join(name).display().to_string();
+        let at = |name: &str| directory.join(name).display().to_string();
         assert!(made.contains(&at("by-nsenter")) && made.contains(&at("by-chroot")), "{made:?}");
         let by = recording.events.iter().filter(|event| event.path.text().ends_with("/by-chroot"));
         let shell = fs::canonicalize("/bin/sh").expect("a shell").display().to_string();
         let by: Vec<String> = by.map(|event| event.exe.text().into_owned()).collect();
         assert!(!by.is_empty() && by.iter().all(|exe| *exe == shell), "{by:?}");
-        fs::remove_file(folder.join("by-nsenter"))
-            .and(fs::remove_file(folder.join("by-chroot")))
+        fs::remove_file(directory.join("by-nsenter"))
+            .and(fs::remove_file(directory.join("by-chroot")))
             .expect("ours");
     }
 }
 
-fn inside(folder: &Path) {
-    let (child, process, place) = waiting(folder);
+fn inside(directory: &Path) {
+    let (child, process, place) = waiting(directory);
     let script = "trap 'echo asked > asked; exit' TERM; echo > ready; while :; do sleep 0.05; done";
     let mut nsenter = Command::new("nsenter");
     nsenter.args(["--target", &process, "--mount", "--root", "--wd", "sh", "-c", script]);
     let mut nsenter = nsenter.spawn().expect("it starts");
     let mut chroot = Command::new("chroot").arg(&place).args(["sleep", "600"]).spawn().expect("it starts");
-    wait_until("the one inside", || folder.join("ready").exists());
+    wait_until("the one inside", || directory.join("ready").exists());
     let root = format!("/proc/{}/root", chroot.id());
     wait_until("the other one", || fs::read_link(&root).is_ok_and(|root| root == place));
     signal(child.id(), Signal::TERM);
@@ -232,22 +232,22 @@ fn inside(folder: &Path) {
     assert!(text.contains(&chroot.id().to_string()), "{text}");
     nsenter.wait().expect("it has ended");
     assert_eq!(chroot.wait().expect("it has ended").code(), None, "a signal ended it");
-    assert!(folder.join("asked").exists(), "it was asked before it was killed");
+    assert!(directory.join("asked").exists(), "it was asked before it was killed");
     assert_eq!(mounted(&place), Vec::<String>::new());
     assert!(!place.exists());
-    assert_eq!(read(&log(folder)).end.end, "exited");
+    assert_eq!(read(&log(directory)).end.end, "exited");
 }
 
-fn without_server(folder: &Path) {
-    let place = place(folder);
-    let child = start(folder, UNTIL_DONE);
-    wait_until("the command", || folder.join("ready").exists());
+fn without_server(directory: &Path) {
+    let place = place(directory);
+    let child = start(directory, UNTIL_DONE);
+    wait_until("the command", || directory.join("ready").exists());
     // It needs nothing of the mirror any more when it waits.
-    let script = format!("cd {}; echo > waits; read line", folder.display());
+    let script = format!("cd {}; echo > waits; read line", directory.display());
     let mut chroot = Command::new("chroot");
     chroot.arg(&place).args(["sh", "-c", &script]).stdin(Stdio::piped());
     let mut chroot = chroot.spawn().expect("it starts");
-    wait_until("the other one", || folder.join("waits").exists());
+    wait_until("the other one", || directory.join("waits").exists());
     // The first child is the server.
     signal(descendants(&child)[0], Signal::KILL);
     assert_code(&child.wait_with_output().expect("it ends"), 3);
@@ -256,13 +256,13 @@ fn without_server(folder: &Path) {
     assert!(ended.is_some_and(|status| status.code().is_none()), "a signal ended it: {ended:?}");
     assert_eq!(mounted(&place), Vec::<String>::new());
     assert!(!place.exists());
-    assert_eq!(read(&log(folder)).end.end, "server killed");
+    assert_eq!(read(&log(directory)).end.end, "server killed");
 }
 
-fn user(folder: &Path) {
+fn user(directory: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("our folder");
-    fs::copy(COMPAT, folder.join("compat")).expect("a copy that the user may execute");
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).expect("our directory");
+    fs::copy(COMPAT, directory.join("compat")).expect("a copy that the user may execute");
     // A device that this user may open, seen by these processes alone.
     let script = "mknod fuse c 10 229 && chmod 666 fuse && mount --bind fuse /dev/fuse
         exec setpriv --reuid=1234 --regid=1235 --clear-groups sh -c '
@@ -272,31 +272,31 @@ fn user(folder: &Path) {
             $(sed \"s/COMMAND//\" how) sh -c \"cd $PWD; id -u; echo > by-user\"
             kill $process; wait $process; echo $?'";
     let mut run = Command::new("unshare");
-    run.args(["--mount", "sh", "-c", script]).current_dir(folder);
+    run.args(["--mount", "sh", "-c", script]).current_dir(directory);
     let output = finish(run, b"");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "3\n1234\n0\n", "{said}");
     assert!(said.contains("no right to mount the mirror at here"), "{said}");
-    assert!(!folder.join("here").exists() && !folder.join("refused.jsonl").exists());
-    let made = read(&log(folder)).paths(&[Kind::Create], |_| true);
-    assert!(made.contains(&folder.join("by-user").display().to_string()), "{made:?}");
+    assert!(!directory.join("here").exists() && !directory.join("refused.jsonl").exists());
+    let made = read(&log(directory)).paths(&[Kind::Create], |_| true);
+    assert!(made.contains(&directory.join("by-user").display().to_string()), "{made:?}");
 }
 
 /// Runs a script in process and mount namespaces of its own: what it ends or unmounts by mistake is its own.
-fn apart(folder: &Path, script: &str) -> (String, String) {
+fn apart(directory: &Path, script: &str) -> (String, String) {
     let mut run = Command::new("unshare");
     let script = format!(
         "mount --make-rprivate /
         wait_for() {{ n=0; until \"$@\" || [ $((n += 1)) -gt 500 ]; do sleep 0.02; done; }}
         {script}"
     );
-    run.args(["--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", &script]).current_dir(folder);
+    run.args(["--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", &script]).current_dir(directory);
     let output = finish(run, b"");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (text(&output.stdout), text(&output.stderr))
 }
 
-fn bystanders(folder: &Path) {
+fn bystanders(directory: &Path) {
     // Somebody has unmounted it, or it cannot be mounted.
     let unmounted = "wait_for test -e ready; umount --lazy compat-mirror; echo > done;";
     for (before, after, expected) in
@@ -308,13 +308,13 @@ fn bystanders(folder: &Path) {
                 echo > ready; until [ -e done ]; do sleep 0.02; done' & run=$!
             {after} wait $run; echo $?; kill -0 $bystander && echo alive"
         );
-        let (told, said) = apart(folder, &script);
+        let (told, said) = apart(directory, &script);
         assert_eq!(told, expected, "{said}");
     }
-    assert_eq!(mounted(&place(folder)), Vec::<String>::new());
+    assert_eq!(mounted(&place(directory)), Vec::<String>::new());
 }
 
-fn anothers(folder: &Path) {
+fn anothers(directory: &Path) {
     let run = |name: &str| {
         format!(
             "{COMPAT} record --mount-path compat-mirror -o {name}.jsonl -- sh -c '
@@ -329,13 +329,13 @@ fn anothers(folder: &Path) {
         chroot compat-mirror true; echo $?
         echo > done-other; wait $other; echo $?; grep -c \" $PWD/compat-mirror \" /proc/self/mountinfo; ls -d compat-mirror"
     );
-    let (told, said) = apart(folder, &script);
+    let (told, said) = apart(directory, &script);
     let lines: Vec<&str> = told.lines().collect();
     assert!(lines.len() == 6 && lines[1] != "0", "the other one is still mounted: {told}{said}");
     assert_eq!((lines[0], &lines[2..]), ("0", &["0", "0", "0", "compat-mirror"][..]), "{told}{said}");
 }
 
-fn renamed(folder: &Path) {
+fn renamed(directory: &Path) {
     let script = format!(
         "mkdir -p one trap/compat-mirror; mount -t tmpfs memory trap/compat-mirror
         {COMPAT} record --mount-path one/compat-mirror -o run.jsonl -- sh -c '
@@ -345,13 +345,13 @@ fn renamed(folder: &Path) {
         grep -c \" $PWD/two/compat-mirror\" /proc/self/mountinfo
         grep -c \" $PWD/trap/compat-mirror\" /proc/self/mountinfo; ls two"
     );
-    let (told, said) = apart(folder, &script);
+    let (told, said) = apart(directory, &script);
     assert_eq!(told, "two/compat-mirror/etc\n0\n0\n1\n", "{said}");
 }
 
-fn left(folder: &Path) {
-    fs::write(folder.join("hung_up.py"), include_str!("../fixtures/hung_up.py")).expect("a file");
-    let (told, said) = apart(folder, &format!("python3 hung_up.py {COMPAT} record"));
+fn left(directory: &Path) {
+    fs::write(directory.join("hung_up.py"), include_str!("../fixtures/hung_up.py")).expect("a file");
+    let (told, said) = apart(directory, &format!("python3 hung_up.py {COMPAT} record"));
     assert_eq!(told, "3\n", "{said}");
     assert!(said.contains("could not write /dev/pts/") && !said.contains("could not unmount"), "{said}");
 }

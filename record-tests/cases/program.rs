@@ -73,17 +73,17 @@ pub fn with_project(script: &str) -> Vec<String> {
 }
 
 fn assert_same_trees(pair: &Pair, wanted: &dyn Fn(&str) -> bool) {
-    let (native, mirrored) = (&pair.native_folder, &pair.mirrored_folder);
+    let (native, mirrored) = (&pair.native_directory, &pair.mirrored_directory);
     tree::assert_same(&tree::lines(native, wanted), &tree::lines(mirrored, wanted));
 }
 
-fn compile(folder: &Path) {
+fn compile(directory: &Path) {
     let script = format!("{}; make -s -j2; ls -R | wc -l; make -s -j2; rm lib/common/*.o; make -s", unpack());
-    let pair = pair::assert_same(folder, &with_project(&script));
+    let pair = pair::assert_same(directory, &with_project(&script));
     assert_same_trees(&pair, &|_| true);
 }
 
-fn clone(folder: &Path) {
+fn clone(directory: &Path) {
     let script = format!(
         "export GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_DATE=2001-02-03T04:05:06Z GIT_COMMITTER_DATE=2001-02-03T04:05:06Z
         git() {{ command git -c user.name=a -c user.email=a@b -c pack.threads=1 -c init.defaultBranch=main -c gc.auto=0 \"$@\"; }}
@@ -95,7 +95,7 @@ fn clone(folder: &Path) {
         cd ..; git clone -q one three; diff -r --exclude=.git one three && git -C three worktree add -q ../four v1 && ls four | wc -l",
         unpack()
     );
-    let pair = pair::assert_same(folder, &with_project(&script));
+    let pair = pair::assert_same(directory, &with_project(&script));
     // The index holds inode numbers and times; a worktree knows its absolute place, a clone where it is from.
     let places =
         ["/index", "/.git/config", "/gitdir", "/four/.git", "/logs/HEAD", "/heads/main", "/packed-refs"];
@@ -108,15 +108,15 @@ fn clone(folder: &Path) {
     assert_same_trees(&pair, &wanted);
 }
 
-fn concurrent(folder: &Path) {
-    let script = folder.join("script.py");
+fn concurrent(directory: &Path) {
+    let script = directory.join("script.py");
     fs::write(&script, include_str!("../fixtures/threads_and_forks.py")).expect("a file");
-    let pair = pair::assert_same(folder, &["python3".as_ref(), script.as_os_str()]);
+    let pair = pair::assert_same(directory, &["python3".as_ref(), script.as_os_str()]);
     assert_same_trees(&pair, &|_| true);
 }
 
-fn write_ahead(folder: &Path) {
-    pair::assert_same(folder, &["python3", "-c", include_str!("../fixtures/wal.py")]);
+fn write_ahead(directory: &Path) {
+    pair::assert_same(directory, &["python3", "-c", include_str!("../fixtures/wal.py")]);
 }
 
 /// Debian keeps a version's programs out of `PATH`.
@@ -126,17 +126,17 @@ fn postgresql_programs() -> PathBuf {
     found.expect("initdb is in /usr/lib/postgresql (record-tests/setup installs it)")
 }
 
-fn postgresql(folder: &Path) {
+fn postgresql(directory: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("our folder");
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).expect("our directory");
     let programs = postgresql_programs().display().to_string();
     let script = include_str!("../fixtures/postgresql.sh");
-    let pair = pair::assert_same(folder, &["sh", "-c", script, "sh", &programs]);
+    let pair = pair::assert_same(directory, &["sh", "-c", script, "sh", &programs]);
     let said = String::from_utf8_lossy(&pair.native.stdout).into_owned();
     assert!(said.contains("20000|") && said.contains("shut down"), "{said}");
 }
 
-fn archive(folder: &Path) {
+fn archive(directory: &Path) {
     let script = format!(
         "export SOURCE_DATE_EPOCH=1; {}; ln lib/zstd.h lib/hard; ln -s ../Makefile lib/soft; mkfifo lib/pipe; mknod lib/null c 1 3
         chown -R 12:34 lib/common; chmod 6755 lib/hard; setfattr -n user.a -v b lib/zstd.h 2>/dev/null || true; truncate -s 5M lib/sparse
@@ -146,7 +146,7 @@ fn archive(folder: &Path) {
         find lib -name '*.h' -exec grep -l static {{}} + | sort | sha256sum; rm -rf plain; find again -depth -delete; ls",
         unpack()
     );
-    let pair = pair::assert_same(folder, &with_project(&script));
+    let pair = pair::assert_same(directory, &with_project(&script));
     assert_same_trees(&pair, &|_| true);
 }
 
@@ -184,17 +184,17 @@ chmod 755 compat-second/DEBIAN/preinst compat-second/DEBIAN/postrm; echo second 
 for name in compat-first compat-second; do SOURCE_DATE_EPOCH=1 dpkg-deb --root-owner-group -b "$name" "$name.deb" > /dev/null; done
 "#;
 
-fn package(folder: &Path) {
+fn package(directory: &Path) {
     let mut steps = Command::new("sh");
     // The full size takes packages of the distribution with it.
     let download = if pair::is_full_size() { "apt-get download hello nano" } else { "" };
-    steps.args(["-ec", &format!("umask 022; {PACKAGES}\n{download}")]).current_dir(folder);
+    steps.args(["-ec", &format!("umask 022; {PACKAGES}\n{download}")]).current_dir(directory);
     assert_code(&finish(steps, b""), 0);
     let run = |name: &str, before: &[&str]| {
-        let place = folder.join(name);
-        fs::create_dir(&place).expect("a folder");
+        let place = directory.join(name);
+        fs::create_dir(&place).expect("a directory");
         let script = format!("cp ../*.deb .; {}", include_str!("../fixtures/package.sh"));
-        let upper = folder.join(format!("tree-{name}")).display().to_string();
+        let upper = directory.join(format!("tree-{name}")).display().to_string();
         let mut run = Command::new("unshare");
         run.args(["-m", "sh", "-c", &script, "sh", &upper]).args(before).current_dir(&place);
         let output = finish(run, b"");

@@ -32,9 +32,9 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Where the log of a case is: the node is in its name.
-fn node_log(folder: &Path) -> PathBuf {
+fn node_log(directory: &Path) -> PathBuf {
     let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    folder.join(format!("run.{node}.jsonl"))
+    directory.join(format!("run.{node}.jsonl"))
 }
 
 fn outputs(ranks: Vec<(u32, Child)>) -> Vec<Output> {
@@ -54,18 +54,18 @@ fn no_mount() -> bool {
 }
 
 /// A shell and its children make a file named after their process's parent.
-fn launchers(folder: &Path) {
+fn launchers(directory: &Path) {
     let all: [(&str, Variables); 5] =
         [("open-mpi", open_mpi), ("hydra", hydra), ("slurm", slurm), ("flux", flux), ("pmix", pmix)];
     for (name, variables) in all {
-        let folder = folder.join(name);
-        fs::create_dir(&folder).expect("a folder");
+        let directory = directory.join(name);
+        fs::create_dir(&directory).expect("a directory");
         let script = "n=${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-${SLURM_PROCID:-${FLUX_TASK_RANK:-$PMIX_RANK}}}}
             echo > own-$n; sh -c \"echo > child-$n; (sleep 0.2; echo > orphan-$n) & \"";
-        for output in outputs(start(&folder, variables, &[0, 1, 2], script)) {
+        for output in outputs(start(&directory, variables, &[0, 1, 2], script)) {
             assert_code(&output, 0);
         }
-        let recording = read(&node_log(&folder));
+        let recording = read(&node_log(&directory));
         let mut expected = BTreeMap::new();
         for rank in 10..13 {
             for what in ["own", "child", "orphan"] {
@@ -75,45 +75,45 @@ fn launchers(folder: &Path) {
         assert_eq!(made(&recording), expected, "{name}");
         let without = recording.events.iter().find(|event| event.rank.is_none());
         assert_eq!(without, None, "{name}: each event has a rank");
-        let logs = fs::read_dir(&folder).expect("a folder").flatten();
+        let logs = fs::read_dir(&directory).expect("a directory").flatten();
         let logs = logs.filter(|entry| entry.file_name().to_string_lossy().starts_with("run."));
         assert_eq!(logs.count(), 1, "one log");
     }
 }
 
-fn orders(folder: &Path) {
+fn orders(directory: &Path) {
     for (number, order) in [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]].iter().enumerate() {
-        let folder = folder.join(number.to_string());
-        fs::create_dir(&folder).expect("a folder");
-        let ranks = start(&folder, open_mpi, order, "echo > own-$OMPI_COMM_WORLD_RANK; pwd");
+        let directory = directory.join(number.to_string());
+        fs::create_dir(&directory).expect("a directory");
+        let ranks = start(&directory, open_mpi, order, "echo > own-$OMPI_COMM_WORLD_RANK; pwd");
         for output in outputs(ranks) {
             assert_code(&output, 0);
-            assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{}\n", folder.display()));
+            assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{}\n", directory.display()));
         }
-        assert_eq!(made(&read(&node_log(&folder))).len(), 4);
+        assert_eq!(made(&read(&node_log(&directory))).len(), 4);
     }
 }
 
-fn codes(folder: &Path) {
+fn codes(directory: &Path) {
     let script = "case $PMI_RANK in 11) kill -9 $$;; 13) exec /none;; *) exit $PMI_RANK;; esac";
-    let ends = outputs(start(folder, hydra, &[2, 1, 0, 3], script));
+    let ends = outputs(start(directory, hydra, &[2, 1, 0, 3], script));
     let codes: Vec<Option<i32>> = ends.iter().map(|output| output.status.code()).collect();
     assert_eq!(codes, [Some(10), Some(137), Some(12), Some(127)]);
-    assert_eq!(read(&node_log(folder)).end.code, Some(10), "the log has the lead's");
-    let mut missing = rank(folder, "not-there", &hydra(0, 1), "");
+    assert_eq!(read(&node_log(directory)).end.code, Some(10), "the log has the lead's");
+    let mut missing = rank(directory, "not-there", &hydra(0, 1), "");
     missing.arg("ignored");
     assert_code(&finish(missing, b""), 0);
 }
 
-fn last(folder: &Path) {
+fn last(directory: &Path) {
     let script = "[ $PMI_RANK = 10 ] || sleep 0.8; echo > late-$PMI_RANK";
-    outputs(start(folder, hydra, &[0, 1], script)).iter().for_each(|output| assert_code(output, 0));
-    let recording = read(&node_log(folder));
+    outputs(start(directory, hydra, &[0, 1], script)).iter().for_each(|output| assert_code(output, 0));
+    let recording = read(&node_log(directory));
     assert_eq!(made(&recording)["late-11"], Some(11));
     assert_eq!(recording.end.end, "exited");
 }
 
-fn steps(folder: &Path) {
+fn steps(directory: &Path) {
     // Ranks of the first step that end early wait for the lead of the second one.
     let job = "steps";
     let script = |step: u32, number: u32| {
@@ -122,21 +122,21 @@ fn steps(folder: &Path) {
     };
     let mut threads = Vec::new();
     for number in 0..3 {
-        let folder = folder.to_owned();
+        let directory = directory.to_owned();
         threads.push(std::thread::spawn(move || {
             for step in 0..2 {
-                let run = rank(&folder, job, &hydra(number, 3), &script(step, number));
+                let run = rank(&directory, job, &hydra(number, 3), &script(step, number));
                 let output = finish(run, b"");
                 assert_code(&output, 0);
                 if number == 0 {
-                    fs::rename(node_log(&folder), folder.join(format!("log-{step}"))).expect("a log");
+                    fs::rename(node_log(&directory), directory.join(format!("log-{step}"))).expect("a log");
                 }
             }
         }));
     }
     threads.into_iter().for_each(|thread| thread.join().expect("it ends well"));
     for step in 0..2 {
-        let made = made(&read(&folder.join(format!("log-{step}"))));
+        let made = made(&read(&directory.join(format!("log-{step}"))));
         let names: Vec<String> = (0..3).map(|number| format!("step-{step}-{number}")).collect();
         assert_eq!(made.keys().cloned().collect::<Vec<_>>(), names);
     }
@@ -145,10 +145,10 @@ fn steps(folder: &Path) {
 const WORK: &str = "echo > ready-$PMI_RANK; while :; do cat /etc/passwd > copy-$PMI_RANK; sleep 0.01; done";
 
 /// Starts three ranks and kills one process of the lead's; tells how the ranks ended.
-fn kill_at_work(folder: &Path, who: impl Fn(&Child) -> u32) -> (Vec<Output>, Vec<u32>) {
-    let ranks = start(folder, hydra, &[1, 0, 2], WORK);
+fn kill_at_work(directory: &Path, who: impl Fn(&Child) -> u32) -> (Vec<Output>, Vec<u32>) {
+    let ranks = start(directory, hydra, &[1, 0, 2], WORK);
     for rank in 10..13 {
-        wait_until("the work", || folder.join(format!("ready-{rank}")).exists());
+        wait_until("the work", || directory.join(format!("ready-{rank}")).exists());
     }
     let inside: Vec<u32> = ranks.iter().flat_map(|(_, child)| descendants(child)).collect();
     let pid = Pid::from_raw(who(&ranks[0].1) as i32).expect("a process");
@@ -165,8 +165,8 @@ fn all_gone(processes: &[u32]) {
     assert!(no_mount());
 }
 
-fn lead_killed(folder: &Path) {
-    let (ends, inside) = kill_at_work(folder, Child::id);
+fn lead_killed(directory: &Path) {
+    let (ends, inside) = kill_at_work(directory, Child::id);
     assert_eq!(ends[0].status.code(), None);
     for (output, rank) in ends[1..].iter().zip(11..) {
         assert_code(output, 3);
@@ -176,11 +176,11 @@ fn lead_killed(folder: &Path) {
         assert!(text.contains(&expected), "{text}");
     }
     all_gone(&inside);
-    assert_eq!(read(&node_log(folder)).end.end, "supervisor killed");
+    assert_eq!(read(&node_log(directory)).end.end, "supervisor killed");
 }
 
-fn server_killed(folder: &Path) {
-    let (ends, inside) = kill_at_work(folder, |lead| descendants(lead)[0]);
+fn server_killed(directory: &Path) {
+    let (ends, inside) = kill_at_work(directory, |lead| descendants(lead)[0]);
     for output in &ends {
         assert_code(output, 3);
     }
@@ -188,16 +188,16 @@ fn server_killed(folder: &Path) {
     assert!(text(&ends[0]).contains("the mirror's server was killed"), "{}", text(&ends[0]));
     assert!(text(&ends[2]).contains("the lead rank of this node has ended"), "{}", text(&ends[2]));
     all_gone(&inside);
-    assert_eq!(read(&node_log(folder)).end.end, "server killed");
+    assert_eq!(read(&node_log(directory)).end.end, "server killed");
 }
 
-fn lead_fails(folder: &Path) {
+fn lead_fails(directory: &Path) {
     let job = "no-device";
-    let guest = rank(folder, job, &hydra(1, 2), "echo > run").spawn().expect("it starts");
+    let guest = rank(directory, job, &hydra(1, 2), "echo > run").spawn().expect("it starts");
     let mut lead = Command::new("unshare");
-    let recorded = rank(folder, job, &hydra(0, 2), "echo > run");
+    let recorded = rank(directory, job, &hydra(0, 2), "echo > run");
     lead.args(["--mount", "sh", "-c", "mount -t tmpfs none /dev && exec \"$@\"", "sh"]);
-    lead.arg(recorded.get_program()).args(recorded.get_args()).current_dir(folder);
+    lead.arg(recorded.get_program()).args(recorded.get_args()).current_dir(directory);
     lead.envs(recorded.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let lead = finish(lead, b"");
     assert_code(&lead, 3);
@@ -205,12 +205,12 @@ fn lead_fails(folder: &Path) {
     assert_code(&guest, 3);
     let text = String::from_utf8_lossy(&guest.stderr).into_owned();
     assert!(text.contains("the lead rank of this node has ended before its mirror was there"), "{text}");
-    assert!(!folder.join("run").exists());
+    assert!(!directory.join("run").exists());
 }
 
-fn alone(folder: &Path) {
+fn alone(directory: &Path) {
     let mut none = Command::new(COMPAT);
-    none.args(["record", "--mpi", "true"]).current_dir(folder);
+    none.args(["record", "--mpi", "true"]).current_dir(directory);
     let output = finish(none, b"");
     assert_code(&output, 2);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -219,7 +219,7 @@ fn alone(folder: &Path) {
         "{text}"
     );
     let mut guest = Command::new(COMPAT);
-    guest.args(["record", "--mpi", "--mpi-wait", "1", "true"]).current_dir(folder);
+    guest.args(["record", "--mpi", "--mpi-wait", "1", "true"]).current_dir(directory);
     guest.env("PMIX_NAMESPACE", "alone").envs(open_mpi(1, 2));
     let output = finish(guest, b"");
     assert_code(&output, 3);
@@ -227,7 +227,7 @@ fn alone(folder: &Path) {
     assert!(text.contains("the lead rank of this node did not let rank 11 in for 1 s"), "{text}");
     let mut lead = Command::new(COMPAT);
     lead.args(["record", "--mpi", "--mpi-wait", "1", "-o", "run.jsonl", "sh", "-c", "exit 4"])
-        .current_dir(folder);
+        .current_dir(directory);
     lead.env("PMIX_NAMESPACE", "alone").envs(open_mpi(0, 2));
     let output = finish(lead, b"");
     assert_code(&output, 4);
@@ -235,9 +235,9 @@ fn alone(folder: &Path) {
     assert!(text.contains("only 1 of 2 ranks of this node came to be recorded"), "{text}");
 }
 
-fn ordinary_user(folder: &Path) {
+fn ordinary_user(directory: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("our folder");
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).expect("our directory");
     // A device that this user may open, seen by these processes alone.
     let script = "mknod fuse c 10 229 && chmod 666 fuse && mount --bind fuse /dev/fuse
         for rank in 1 2 0; do
@@ -246,10 +246,10 @@ fn ordinary_user(folder: &Path) {
             eval pid$rank=$!
         done
         wait $pid0; echo $?; wait $pid1; echo $?; wait $pid2; echo $?";
-    let program = folder.join("compat");
+    let program = directory.join("compat");
     fs::copy(COMPAT, &program).expect("a copy that the user may execute");
     let mut run = Command::new("unshare");
-    run.args(["--mount", "sh", "-c", script]).arg(&program).current_dir(folder);
+    run.args(["--mount", "sh", "-c", script]).arg(&program).current_dir(directory);
     let output = finish(run, b"");
     assert_code(&output, 0);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -257,19 +257,19 @@ fn ordinary_user(folder: &Path) {
     lines.sort_unstable();
     assert_eq!(lines, ["0", "1", "1234", "1234", "1234", "2"], "{}", String::from_utf8_lossy(&output.stderr));
     let expected = (0..3).map(|rank| (format!("by-{rank}"), Some(rank))).collect();
-    assert_eq!(made(&read(&node_log(folder))), expected);
+    assert_eq!(made(&read(&node_log(directory))), expected);
 }
 
 /// Whichever MPI is installed here.
-fn real(folder: &Path) {
+fn real(directory: &Path) {
     let mut run = Command::new("mpirun");
     run.args(["-n", "3", COMPAT, "record", "--mpi", "-o", "run.jsonl", "--", "sh", "-c"]);
-    run.arg("echo > by-${OMPI_COMM_WORLD_RANK:-$PMI_RANK}").current_dir(folder);
+    run.arg("echo > by-${OMPI_COMM_WORLD_RANK:-$PMI_RANK}").current_dir(directory);
     for name in ["OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] {
         run.env(name, "1");
     }
     run.env("OMPI_MCA_rmaps_base_oversubscribe", "1");
     assert_code(&finish(run, b""), 0);
     let expected = (0..3).map(|rank| (format!("by-{rank}"), Some(rank))).collect();
-    assert_eq!(made(&read(&node_log(folder))), expected);
+    assert_eq!(made(&read(&node_log(directory))), expected);
 }

@@ -32,20 +32,20 @@ pub fn cases() -> Vec<Case> {
 
 /// What python opens by a name that `LD_LIBRARY_PATH` leads to was asked for by its name, and what it opens by a path
 /// was not, whatever its soname.
-fn searched(folder: &Path) {
+fn searched(directory: &Path) {
     let build = "mkdir lib plugins && echo 'int answer(void) { return 42; }' > a.c
         cc -shared -fPIC -Wl,-soname,libanswer.so.1 -o lib/libanswer.so.1 a.c
         cc -shared -fPIC -Wl,-soname,plug.so -o plugins/plug.so a.c";
-    said(Command::new("sh").args(["-ec", build]).current_dir(folder));
-    let folder = std::fs::canonicalize(folder).expect("our folder");
-    let (lib, plugin) = (folder.join("lib"), folder.join("plugins/plug.so"));
+    said(Command::new("sh").args(["-ec", build]).current_dir(directory));
+    let directory = std::fs::canonicalize(directory).expect("our directory");
+    let (lib, plugin) = (directory.join("lib"), directory.join("plugins/plug.so"));
     let script = format!("import ctypes\nctypes.CDLL('libanswer.so.1')\nctypes.CDLL({plugin:?})\n");
-    let mut recorded = command(&folder, &["python3", "-c", &script]);
+    let mut recorded = command(&directory, &["python3", "-c", &script]);
     recorded.env("LD_LIBRARY_PATH", &lib);
     assert_code(&finish(recorded, b""), 0);
     let generate = |options: &[&OsStr]| {
         let mut generate = Command::new(COMPAT);
-        generate.args(["gen", "--from-recording"]).arg(log(&folder)).args(options);
+        generate.args(["gen", "--from-recording"]).arg(log(&directory)).args(options);
         let document: Value = serde_json::from_str(&said(&mut generate)).expect("a specification");
         let programs = document["recorded"]["programs"].as_array().expect("programs");
         let libraries = programs.iter().filter_map(|program| program["libraries"].as_array()).flatten();
@@ -55,26 +55,26 @@ fn searched(folder: &Path) {
         };
         let names = (name(&lib.join("libanswer.so.1")), name(&plugin));
         assert_eq!(names, (Some("libanswer.so.1".to_owned()), None));
-        std::fs::write(folder.join("compat.json"), document.to_string()).expect("a file");
-        Command::new(COMPAT).arg("check").arg(folder.join("compat.json")).output().expect("it starts")
+        std::fs::write(directory.join("compat.json"), document.to_string()).expect("a file");
+        Command::new(COMPAT).arg("check").arg(directory.join("compat.json")).output().expect("it starts")
     };
     assert_code(&generate(&[]), 3);
     assert_code(&generate(&["--library-path".as_ref(), lib.as_os_str()]), 0);
 }
 
 /// The libraries that were mapped besides those of the start are the recorded ones, and nothing else is.
-fn mapped(folder: &Path) {
+fn mapped(directory: &Path) {
     let python =
         said(Command::new("python3").args(["-c", "import os, sys; print(os.path.realpath(sys.executable))"]));
     let python = python.trim();
-    let script = folder.join("program.py");
+    let script = directory.join("program.py");
     std::fs::write(&script, format!("{IMPORTS}{MAPPED}")).expect("a script");
-    let run = record(folder, &[python.as_ref(), script.as_os_str()]);
+    let run = record(directory, &[python.as_ref(), script.as_os_str()]);
     assert_code(&run, 0);
     let mapped = libraries(&String::from_utf8_lossy(&run.stdout));
     let at_start = libraries(&said(Command::new(python).args(["-I", "-S", "-c", MAPPED])));
     let expected: BTreeSet<String> = mapped.difference(&at_start).cloned().collect();
-    let document = said(Command::new(COMPAT).args(["gen", "--from-recording"]).arg(log(folder)));
+    let document = said(Command::new(COMPAT).args(["gen", "--from-recording"]).arg(log(directory)));
     let document: Value = serde_json::from_str(&document).expect("a specification");
     let program = &document["recorded"]["programs"][0];
     let recorded = program["libraries"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -82,7 +82,7 @@ fn mapped(folder: &Path) {
     let recorded: BTreeSet<String> = recorded.iter().map(path).collect();
     assert!(!expected.is_empty(), "nothing was loaded: {mapped:?}");
     assert_eq!(recorded, expected);
-    let specification = folder.join("compat.json");
+    let specification = directory.join("compat.json");
     std::fs::write(&specification, document.to_string()).expect("a file");
     said(Command::new(COMPAT).arg("check").arg(&specification));
 }

@@ -19,26 +19,27 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// In a session without a terminal; each is a job, of which nobody asks whether it has stopped.
-fn in_session(folder: &Path, script: &str) -> Command {
+fn in_session(directory: &Path, script: &str) -> Command {
     let mut run = Command::new("setsid");
     let job = format!("set -m; {COMPAT} record -o run.jsonl -- {script} & wait $!");
-    run.args(["bash", "-c", &job]).current_dir(folder);
+    run.args(["bash", "-c", &job]).current_dir(directory);
     run
 }
 
-fn by_itself(folder: &Path) {
+fn by_itself(directory: &Path) {
     for signal in ["STOP", "TSTP", "TTIN", "TTOU"] {
         let script = format!("'p=$$; (sleep 0.3; kill -CONT $p) & kill -{signal} $p; echo back; exit 6'");
-        let output = finish(in_session(folder, &format!("sh -c {script}")), b"");
+        let output = finish(in_session(directory, &format!("sh -c {script}")), b"");
         assert_code(&output, 6);
         assert_eq!(String::from_utf8_lossy(&output.stdout), "back\n", "{signal}");
     }
 }
 
-fn sent(folder: &Path) {
-    let mut run = in_session(folder, "sh -c 'echo > ready; until [ -e done ]; do sleep 0.02; done; exit 6'");
+fn sent(directory: &Path) {
+    let mut run =
+        in_session(directory, "sh -c 'echo > ready; until [ -e done ]; do sleep 0.02; done; exit 6'");
     let mut child = run.stdin(Stdio::null()).spawn().expect("it starts");
-    wait_until("the command", || folder.join("ready").exists());
+    wait_until("the command", || directory.join("ready").exists());
     // setsid(1) has become bash, whose child is the run; that one's are the server and the command.
     let inside = descendants(&child);
     let (run, command) = (inside[0], inside[2]);
@@ -50,14 +51,14 @@ fn sent(folder: &Path) {
     wait_until("the stop", is_stopped);
     send(Signal::CONT);
     wait_until("the going on", || !is_stopped());
-    fs::write(folder.join("done"), "").expect("a file");
+    fs::write(directory.join("done"), "").expect("a file");
     assert_eq!(child.wait().expect("a child").code(), Some(6));
 }
 
-fn job(folder: &Path) {
+fn job(directory: &Path) {
     let mut run = Command::new("python3");
     run.args(["-c", include_str!("../fixtures/job.py"), COMPAT, "record", "-q", "-o", "log", "--"]);
-    run.current_dir(folder);
+    run.current_dir(directory);
     let output = finish(run, b"");
     assert_code(&output, 0);
     let told = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -1,4 +1,4 @@
-//! Other people's suites, on a folder in the mirror.
+//! Other people's suites, on a directory in the mirror.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -37,44 +37,44 @@ allow_remount = false
 entries = [["nobody", "nogroup"], ["daemon", "daemon"], ["bin", "bin"]]
 "#;
 
-fn pjdfstest(folder: &Path) {
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("our folder");
-    fs::write(folder.join("settings.toml"), SETTINGS).expect("a file");
+fn pjdfstest(directory: &Path) {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).expect("our directory");
+    fs::write(directory.join("settings.toml"), SETTINGS).expect("a file");
     let run = |name: &str| {
-        fs::create_dir(folder.join(name)).expect("a folder");
+        fs::create_dir(directory.join(name)).expect("a directory");
         ["pjdfstest", "-c", "settings.toml", "-p", name].map(str::to_owned)
     };
     let mut native = Command::new("pjdfstest");
-    native.args(&run("native")[1..]).current_dir(folder);
+    native.args(&run("native")[1..]).current_dir(directory);
     let native = outcomes(&finish(native, b"").stdout);
-    let mirrored = outcomes(&record(folder, &run("mirror")).stdout);
+    let mirrored = outcomes(&record(directory, &run("mirror")).stdout);
     assert!(native.0 > 300, "only {} tests have run", native.0);
     assert_eq!(mirrored.1.difference(&native.1).collect::<Vec<_>>(), Vec::<&String>::new());
     assert!(mirrored.0 + 5 > native.0, "{} tests instead of {}", mirrored.0, native.0);
 }
 
 /// In a mirror that root has made, and in one of the user's own.
-fn pjdfstest_as_user(folder: &Path) {
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("our folder");
-    fs::write(folder.join("settings.toml"), SETTINGS).expect("a file");
+fn pjdfstest_as_user(directory: &Path) {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).expect("our directory");
+    fs::write(directory.join("settings.toml"), SETTINGS).expect("a file");
     let path = std::env::var_os("PATH").unwrap_or_default();
     let program =
-        std::env::split_paths(&path).map(|folder| folder.join("pjdfstest")).find(|path| path.is_file());
-    fs::copy(program.expect("it is required"), folder.join("pjdfstest")).expect("a copy for anybody");
+        std::env::split_paths(&path).map(|directory| directory.join("pjdfstest")).find(|path| path.is_file());
+    fs::copy(program.expect("it is required"), directory.join("pjdfstest")).expect("a copy for anybody");
     let suite = |name: &'static str| {
-        fs::create_dir(folder.join(name)).expect("a folder");
-        std::os::unix::fs::chown(folder.join(name), Some(1234), Some(1235)).expect("its owner");
+        fs::create_dir(directory.join(name)).expect("a directory");
+        std::os::unix::fs::chown(directory.join(name), Some(1234), Some(1235)).expect("its owner");
         ["./pjdfstest", "-c", "settings.toml", "-p", name]
     };
     let lowered = |name: &'static str| [&["setpriv"], &USER[..], &suite(name)].concat();
     let mut native = Command::new("setpriv");
-    native.args(&lowered("native")[1..]).current_dir(folder);
+    native.args(&lowered("native")[1..]).current_dir(directory);
     let native = outcomes(&finish(native, b"").stdout);
     assert!(native.0 > 200, "only {} tests have run", native.0);
-    let of_root = outcomes(&record(folder, &lowered("mirror")).stdout);
+    let of_root = outcomes(&record(directory, &lowered("mirror")).stdout);
     // The user writes a log of their own.
-    fs::remove_file(log(folder)).expect("a log");
-    let of_user = outcomes(&as_user(folder, "666", &suite("own")).stdout);
+    fs::remove_file(log(directory)).expect("a log");
+    let of_user = outcomes(&as_user(directory, "666", &suite("own")).stdout);
     for mirrored in [of_root, of_user] {
         assert_eq!(mirrored.1.difference(&native.1).collect::<Vec<_>>(), Vec::<&String>::new());
         assert!(mirrored.0 + 5 > native.0, "{} tests instead of {}", mirrored.0, native.0);
@@ -98,8 +98,8 @@ fn outcomes(output: &[u8]) -> (usize, BTreeSet<String>) {
     (passed, failed)
 }
 
-fn fsx(folder: &Path) {
-    assert_code(&record(folder, &["fsx", "-S", "7", "-N", "20000", "file"]), 0);
+fn fsx(directory: &Path) {
+    assert_code(&record(directory, &["fsx", "-S", "7", "-N", "20000", "file"]), 0);
 }
 
 /// What stress-ng may find in the mirror alone: the map of a file's extents has no fixed size, which an
@@ -107,14 +107,14 @@ fn fsx(folder: &Path) {
 const INHERENT: &[&str] = &["fiemap"];
 
 /// All of the class at once for some seconds; at full size one after the other, natively and recorded.
-fn stress(folder: &Path) {
+fn stress(directory: &Path) {
     let full = pair::is_full_size();
     let amount = if full { ["--seq", "1", "--timeout", "3s"] } else { ["--all", "1", "--timeout", "4s"] };
     for class in if full { &["filesystem", "io"][..] } else { &["filesystem"] } {
         let mut arguments = vec!["stress-ng", "--class", class, "--verify", "--temp-path", "."];
         arguments.extend(amount);
-        let place = folder.join(class);
-        fs::create_dir(&place).expect("a folder");
+        let place = directory.join(class);
+        fs::create_dir(&place).expect("a directory");
         let pair = pair::run(&place, &arguments);
         let (native, mirrored) = (complaints(&pair.native), complaints(&pair.mirrored));
         let further: Vec<_> = mirrored

@@ -32,9 +32,9 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-fn trace(folder: &Path, arguments: &[&str]) -> Output {
+fn trace(directory: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(COMPAT);
-    command.arg("trace").args(arguments).current_dir(folder);
+    command.arg("trace").args(arguments).current_dir(directory);
     finish(command, b"")
 }
 
@@ -42,23 +42,23 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn json(folder: &Path, arguments: &[&str]) -> Value {
-    let output = trace(folder, arguments);
+fn json(directory: &Path, arguments: &[&str]) -> Value {
+    let output = trace(directory, arguments);
     assert_code(&output, 0);
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-fn recorded(folder: &Path, script: &str) -> Recording {
-    assert_code(&record(folder, &["sh", "-c", script]), 0);
-    read(&log(folder))
+fn recorded(directory: &Path, script: &str) -> Recording {
+    assert_code(&record(directory, &["sh", "-c", script]), 0);
+    read(&log(directory))
 }
 
 /// Opens, creates, misses, with a space in a name.
 const SCRIPT: &str = "echo a > 'with space'; cat 'with space' /etc/passwd > copy; test -e none/x || rm copy";
 
-fn summary(folder: &Path) {
-    let recording = recorded(folder, SCRIPT);
-    let summary = json(folder, &["summary", "--format", "json", "run.jsonl"]);
+fn summary(directory: &Path) {
+    let recording = recorded(directory, SCRIPT);
+    let summary = json(directory, &["summary", "--format", "json", "run.jsonl"]);
     let counted: BTreeMap<Kind, u64> = recording.end.counts.clone();
     for (kind, count) in &counted {
         assert_eq!(summary["events"][kind.word()], *count);
@@ -71,15 +71,15 @@ fn summary(folder: &Path) {
     let programs = summary["programs"].as_array().expect("programs");
     let cat = programs.iter().find(|row| row["program"].as_str().is_some_and(|path| path.ends_with("/cat")));
     assert_eq!(cat.expect("cat ran")["processes"], 1);
-    let output = trace(folder, &["summary", "run.jsonl"]);
+    let output = trace(directory, &["summary", "run.jsonl"]);
     let shown = text(&output.stdout);
     assert!(shown.contains("exited with 0") && shown.contains("misses by folder:"), "{shown}");
 }
 
-fn files(folder: &Path) {
-    let recording = recorded(folder, SCRIPT);
+fn files(directory: &Path) {
+    let recording = recorded(directory, SCRIPT);
     let listed = |selection: &str| -> BTreeSet<String> {
-        let output = trace(folder, &["files", selection, "--paths", "-0", "run.jsonl"]);
+        let output = trace(directory, &["files", selection, "--paths", "-0", "run.jsonl"]);
         assert_code(&output, 0);
         output.stdout.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(text).collect()
     };
@@ -87,63 +87,65 @@ fn files(folder: &Path) {
     assert_eq!(listed("--missed"), recording.missed(|_| true));
     let kinds = [Kind::Open, Kind::Create, Kind::OpenFolder];
     assert_eq!(listed("--opened"), recording.paths(&kinds, |_| true));
-    let own = folder.join("with space").display().to_string();
-    let shown = json(folder, &["files", "--glob", &own, "--format", "json", "run.jsonl"]);
+    let own = directory.join("with space").display().to_string();
+    let shown = json(directory, &["files", "--glob", &own, "--format", "json", "run.jsonl"]);
     assert_eq!(
         (&shown[0]["path"], &shown[0]["created"], &shown[0]["opened"]),
         (&own.into(), &1.into(), &2.into())
     );
     assert_eq!(shown.as_array().map(Vec::len), Some(1));
-    let lines = text(&trace(folder, &["files", "--sort", "path", "run.jsonl"]).stdout);
+    let lines = text(&trace(directory, &["files", "--sort", "path", "run.jsonl"]).stdout);
     assert!(lines.lines().any(|line| line.ends_with("/with space")), "{lines}");
 }
 
-fn libraries(folder: &Path) {
+fn libraries(directory: &Path) {
     let build = "mkdir l1 l2; echo 'int f(void){return 1;}' > f.c; echo 'int f(void);int main(void){return f()-1;}' > m.c
         gcc -shared -fPIC -Wl,-soname,libown.so.1 -o l2/libown.so.1.5 f.c; ln -s libown.so.1.5 l2/libown.so.1
         gcc -o m m.c l2/libown.so.1";
-    assert!(Command::new("sh").args(["-ec", build]).current_dir(folder).status().expect("a shell").success());
-    let path = format!("LD_LIBRARY_PATH={0}/l1:{0}/l2", folder.display());
-    assert_code(&record(folder, &["env", &path, "./m"]), 0);
-    let rows = json(folder, &["libraries", "--format", "json", "run.jsonl"]);
+    assert!(
+        Command::new("sh").args(["-ec", build]).current_dir(directory).status().expect("a shell").success()
+    );
+    let path = format!("LD_LIBRARY_PATH={0}/l1:{0}/l2", directory.display());
+    assert_code(&record(directory, &["env", &path, "./m"]), 0);
+    let rows = json(directory, &["libraries", "--format", "json", "run.jsonl"]);
     let rows = rows.as_array().expect("rows");
     let row = |name: &str| rows.iter().find(|row| row["name"] == name).unwrap_or_else(|| panic!("no {name}"));
     let own = row("libown.so.1");
     assert_eq!(own["role"], "library");
-    assert_eq!(own["places"][0]["path"], folder.join("l2/libown.so.1.5").display().to_string());
+    assert_eq!(own["places"][0]["path"], directory.join("l2/libown.so.1.5").display().to_string());
     assert!(own["misses"].as_u64() >= Some(1), "it was looked for in l1: {own}");
-    let program = folder.join("m").display().to_string();
+    let program = directory.join("m").display().to_string();
     assert!(own["programs"].as_array().is_some_and(|by| by.iter().any(|by| *by == program)), "{own}");
     assert_eq!(row("m")["role"], "program");
     assert!(rows.iter().any(|row| row["role"] == "interpreter"));
-    let output = text(&trace(folder, &["libraries", "run.jsonl"]).stdout);
+    let output = text(&trace(directory, &["libraries", "run.jsonl"]).stdout);
     assert!(output.lines().any(|line| line.starts_with("library     libown.so.1 => ")), "{output}");
 }
 
-fn difference(folder: &Path) {
-    fs::write(folder.join("conf"), "a").expect("a file");
+fn difference(directory: &Path) {
+    fs::write(directory.join("conf"), "a").expect("a file");
     let script = "cat conf missing 2>/dev/null; cat /etc/passwd > /dev/null";
-    let keep = |name: &str| fs::rename(log(folder), folder.join(name)).expect("a log");
-    recorded(folder, script);
+    let keep = |name: &str| fs::rename(log(directory), directory.join(name)).expect("a log");
+    recorded(directory, script);
     keep("one.jsonl");
-    recorded(folder, script);
+    recorded(directory, script);
     keep("two.jsonl");
-    let same = trace(folder, &["diff", "--counts", "one.jsonl", "two.jsonl"]);
+    let same = trace(directory, &["diff", "--counts", "one.jsonl", "two.jsonl"]);
     assert_code(&same, 0);
     assert!(text(&same.stdout).ends_with("the same\n"), "{}", text(&same.stdout));
-    fs::write(folder.join("missing"), "b").expect("a file");
-    recorded(folder, script);
+    fs::write(directory.join("missing"), "b").expect("a file");
+    recorded(directory, script);
     keep("three.jsonl");
-    let output = trace(folder, &["diff", "one.jsonl", "three.jsonl"]);
+    let output = trace(directory, &["diff", "one.jsonl", "three.jsonl"]);
     assert_code(&output, 1);
-    let path = folder.join("missing").display().to_string();
+    let path = directory.join("missing").display().to_string();
     let expected = format!("other outcomes:\n  {path}: missed -> opened\n");
     assert!(text(&output.stdout).contains(&expected), "{}", text(&output.stdout));
     // What cat looks up to tell of an error goes with it.
     let excluded =
         ["diff", "--exclude", &path, "--exclude", "/usr/share/locale/**", "one.jsonl", "three.jsonl"];
-    assert_code(&trace(folder, &excluded), 0);
-    let output = trace(folder, &["diff", "--format", "json", "one.jsonl", "three.jsonl"]);
+    assert_code(&trace(directory, &excluded), 0);
+    let output = trace(directory, &["diff", "--format", "json", "one.jsonl", "three.jsonl"]);
     assert_code(&output, 1);
     let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!((&found["same"], &found["changed"][0]["path"]), (&false.into(), &path.into()));
@@ -156,10 +158,10 @@ const OVERLAPS: &str = "import os, threading\n\
     [open('/etc/group').close() for _ in range(20)]; t.join()\n\
     os.system('cat a b c none 2>/dev/null')";
 
-fn perfetto(folder: &Path) {
-    assert_code(&record(folder, &["python3", "-c", OVERLAPS]), 0);
-    let recording = read(&log(folder));
-    let written = json(folder, &["perfetto", "run.jsonl", "run.jsonl"]);
+fn perfetto(directory: &Path) {
+    assert_code(&record(directory, &["python3", "-c", OVERLAPS]), 0);
+    let recording = read(&log(directory));
+    let written = json(directory, &["perfetto", "run.jsonl", "run.jsonl"]);
     let events = check_trace(&written);
     // Each open is told once for each run, and so is each miss.
     let opens = recording.end.counts[&Kind::Open] + recording.end.counts[&Kind::Create];
@@ -177,21 +179,21 @@ fn perfetto(folder: &Path) {
     // The recorder writes the same as is made of its log.
     let mut run = Command::new(COMPAT);
     run.args(["record", "-q", "-o", "direct.json", "--format", "perfetto", "--", "cat", "/etc/passwd"]);
-    assert_code(&finish(run_in(run, folder), b""), 0);
+    assert_code(&finish(run_in(run, directory), b""), 0);
     let direct: Value =
-        serde_json::from_slice(&fs::read(folder.join("direct.json")).expect("a trace")).expect("JSON");
+        serde_json::from_slice(&fs::read(directory.join("direct.json")).expect("a trace")).expect("JSON");
     let direct = check_trace(&direct);
     assert!(direct.iter().any(|event| event["ph"] == "X" && event["name"] == "/etc/passwd"), "{direct:?}");
 }
 
-fn processor(folder: &Path) {
-    assert_code(&record(folder, &["python3", "-c", OVERLAPS]), 0);
-    let recording = read(&log(folder));
-    assert_code(&trace(folder, &["perfetto", "-o", "trace.json", "run.jsonl", "run.jsonl"]), 0);
+fn processor(directory: &Path) {
+    assert_code(&record(directory, &["python3", "-c", OVERLAPS]), 0);
+    let recording = read(&log(directory));
+    assert_code(&trace(directory, &["perfetto", "-o", "trace.json", "run.jsonl", "run.jsonl"]), 0);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("record-tests/fixtures/perfetto_reads.py");
     let mut python = Command::new(PERFETTO);
     python.arg(script).args(["trace.json", "."]);
-    let output = finish(run_in(python, folder), b"");
+    let output = finish(run_in(python, directory), b"");
     assert_code(&output, 0);
     let read: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(read["errors"], serde_json::json!([]));
@@ -236,8 +238,8 @@ fn opens(recording: &Recording) -> Vec<(String, u64, u64)> {
     opened.filter_map(row).collect()
 }
 
-fn run_in(mut command: Command, folder: &Path) -> Command {
-    command.current_dir(folder);
+fn run_in(mut command: Command, directory: &Path) -> Command {
+    command.current_dir(directory);
     command
 }
 
@@ -291,88 +293,88 @@ fn check_trace(trace: &Value) -> &[Value] {
     events
 }
 
-fn convert(folder: &Path) {
-    recorded(folder, SCRIPT);
-    let whole = fs::read(log(folder)).expect("a log");
+fn convert(directory: &Path) {
+    recorded(directory, SCRIPT);
+    let whole = fs::read(log(directory)).expect("a log");
     let compressed = &["convert", "--to", "jsonl", "--compress", "-o", "run.zst", "run.jsonl"];
-    assert_code(&trace(folder, compressed), 0);
-    assert!(fs::read(folder.join("run.zst")).expect("a file").starts_with(&[0x28, 0xb5, 0x2f, 0xfd]));
-    let back = trace(folder, &["convert", "--to", "jsonl", "run.zst"]);
+    assert_code(&trace(directory, compressed), 0);
+    assert!(fs::read(directory.join("run.zst")).expect("a file").starts_with(&[0x28, 0xb5, 0x2f, 0xfd]));
+    let back = trace(directory, &["convert", "--to", "jsonl", "run.zst"]);
     assert_code(&back, 0);
     assert!(back.stdout == whole, "the same bytes come back");
-    let old = trace(folder, &["convert", "--to", "compat-lib", "run.zst"]);
+    let old = trace(directory, &["convert", "--to", "compat-lib", "run.zst"]);
     let lines = text(&old.stdout);
     assert!(
         lines.lines().any(|line| line.contains("Create ") && line.ends_with(r"/with\040space")),
         "{lines}"
     );
-    let one = json(folder, &["convert", "--to", "perfetto", "run.zst"]);
+    let one = json(directory, &["convert", "--to", "perfetto", "run.zst"]);
     check_trace(&one);
-    let refused = trace(folder, &["convert", "--to", "perfetto", "-o", "run.zst", "run.zst"]);
+    let refused = trace(directory, &["convert", "--to", "perfetto", "-o", "run.zst", "run.zst"]);
     assert_code(&refused, 2);
-    assert_code(&trace(folder, &["summary", "run.zst"]), 0);
+    assert_code(&trace(directory, &["summary", "run.zst"]), 0);
     let mut piped = Command::new(COMPAT);
     piped.args(["trace", "files", "--created", "--paths", "-"]);
-    let compressed = fs::read(folder.join("run.zst")).expect("a file");
-    let output = finish(run_in(piped, folder), &compressed);
+    let compressed = fs::read(directory.join("run.zst")).expect("a file");
+    let output = finish(run_in(piped, directory), &compressed);
     assert_code(&output, 0);
     assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), 2);
 }
 
-fn cut(folder: &Path) {
-    let recording = recorded(folder, SCRIPT);
-    let whole = fs::read(log(folder)).expect("a log");
-    fs::write(folder.join("cut.jsonl"), &whole[..whole.len() - 300]).expect("a file");
-    let output = trace(folder, &["summary", "--format", "json", "cut.jsonl"]);
+fn cut(directory: &Path) {
+    let recording = recorded(directory, SCRIPT);
+    let whole = fs::read(log(directory)).expect("a log");
+    fs::write(directory.join("cut.jsonl"), &whole[..whole.len() - 300]).expect("a file");
+    let output = trace(directory, &["summary", "--format", "json", "cut.jsonl"]);
     assert_code(&output, 0);
     assert!(text(&output.stderr).contains("cut.jsonl is cut off"), "{}", text(&output.stderr));
     let summary: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let events = summary["runs"][0]["events"].as_u64().expect("a number") as usize;
     assert!(events > 0 && events <= recording.events.len() && summary["runs"][0].get("end").is_none());
-    let output = trace(folder, &["perfetto", "cut.jsonl"]);
+    let output = trace(directory, &["perfetto", "cut.jsonl"]);
     check_trace(&serde_json::from_slice(&output.stdout).expect("JSON"));
 }
 
-fn pipe(folder: &Path) {
-    recorded(folder, "ls -lR /etc > /dev/null");
+fn pipe(directory: &Path) {
+    recorded(directory, "ls -lR /etc > /dev/null");
     for subcommand in ["files", "perfetto"] {
         let script = format!("{{ {COMPAT} trace {subcommand} run.jsonl; echo $? >&2; }} | head -c 10");
         let mut shell = Command::new("sh");
-        shell.args(["-c", &script]).current_dir(folder);
+        shell.args(["-c", &script]).current_dir(directory);
         let output = finish(shell, b"");
         assert_eq!((output.stdout.len(), text(&output.stderr).as_str()), (10, "0\n"), "{subcommand}");
     }
 }
 
-fn foreign(folder: &Path) {
+fn foreign(directory: &Path) {
     let mut run = Command::new(COMPAT);
     run.args(["record", "-q", "-o", "old.log", "--format", "compat-lib", "--", "true"]);
-    assert_code(&finish(run_in(run, folder), b""), 0);
-    let output = trace(folder, &["convert", "--to", "jsonl", "-o", "made.jsonl", "old.log"]);
+    assert_code(&finish(run_in(run, directory), b""), 0);
+    let output = trace(directory, &["convert", "--to", "jsonl", "-o", "made.jsonl", "old.log"]);
     assert_code(&output, 3);
     let expected = "error: old.log is not a recording: it is a text log of compat-lib, which does not tell";
     assert!(text(&output.stderr).starts_with(expected), "{}", text(&output.stderr));
-    assert!(!folder.join("made.jsonl").exists(), "nothing is made up");
-    fs::write(folder.join("kept.json"), "kept").expect("a file");
-    assert_code(&trace(folder, &["perfetto", "-o", "kept.json", "old.log"]), 3);
-    assert_eq!(fs::read_to_string(folder.join("kept.json")).expect("a file"), "kept");
+    assert!(!directory.join("made.jsonl").exists(), "nothing is made up");
+    fs::write(directory.join("kept.json"), "kept").expect("a file");
+    assert_code(&trace(directory, &["perfetto", "-o", "kept.json", "old.log"]), 3);
+    assert_eq!(fs::read_to_string(directory.join("kept.json")).expect("a file"), "kept");
 }
 
-fn summary_of_the_run(folder: &Path) {
+fn summary_of_the_run(directory: &Path) {
     let mut run = Command::new(COMPAT);
     run.args(["record", "-o", "run.jsonl", "--summary", "--", "sh", "-c", "echo told; cat none; exit 7"]);
-    let output = finish(run_in(run, folder), b"");
+    let output = finish(run_in(run, directory), b"");
     assert_code(&output, 7);
     assert_eq!(text(&output.stdout), "told\n", "it goes to standard error");
     let shown = text(&output.stderr);
     assert!(shown.contains("exited with 7 after") && shown.contains("programs:"), "{shown}");
     let mut run = Command::new(COMPAT);
     run.args(["record", "-o", "run.json", "--summary", "--format", "perfetto", "--", "touch", "touched"]);
-    let output = finish(run_in(run, folder), b"");
+    let output = finish(run_in(run, directory), b"");
     assert_code(&output, 2);
     assert_eq!(
         text(&output.stderr),
         "error: --summary is made from the log, which has to be --format jsonl\n"
     );
-    assert!(!folder.join("touched").exists(), "nothing is run");
+    assert!(!directory.join("touched").exists(), "nothing is run");
 }

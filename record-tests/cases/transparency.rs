@@ -16,8 +16,8 @@ pub fn cases() -> Vec<Case> {
         case("transparency::exit_codes_are_the_commands", &[], exit_codes),
         case("transparency::signals_end_as_128_and_their_number", &[], signals),
         case("transparency::a_command_that_is_missing_is_127_one_that_is_no_program_126", &[], no_command),
-        case("transparency::arguments_input_environment_and_folder_are_kept", &[], surroundings),
-        case("transparency::a_relative_folder_is_that_of_the_caller", &[], relative),
+        case("transparency::arguments_input_environment_and_directory_are_kept", &[], surroundings),
+        case("transparency::a_relative_directory_is_that_of_the_caller", &[], relative),
         case("transparency::user_groups_limits_and_mask_are_kept", &["setpriv"], identity),
         case("transparency::ignored_signals_stay_so", &[], ignored),
         case("transparency::files_belong_to_who_made_them", &["setpriv"], ownership),
@@ -30,50 +30,50 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-fn exit_codes(folder: &Path) {
+fn exit_codes(directory: &Path) {
     for code in [0, 1, 2, 3, 126, 127, 128, 200, 255] {
-        assert_code(&record(folder, &["sh", "-c", &format!("exit {code}")]), code);
+        assert_code(&record(directory, &["sh", "-c", &format!("exit {code}")]), code);
     }
 }
 
-fn signals(folder: &Path) {
+fn signals(directory: &Path) {
     for (name, number) in [("TERM", 15), ("KILL", 9), ("SEGV", 11), ("INT", 2), ("HUP", 1), ("USR1", 10)] {
-        assert_code(&record(folder, &["sh", "-c", &format!("kill -{name} $$")]), 128 + number);
+        assert_code(&record(directory, &["sh", "-c", &format!("kill -{name} $$")]), 128 + number);
     }
 }
 
-fn no_command(folder: &Path) {
-    let output = record(folder, &["there-is-no-such-program"]);
+fn no_command(directory: &Path) {
+    let output = record(directory, &["there-is-no-such-program"]);
     assert_code(&output, 127);
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("could not execute there-is-no-such-program: No such file"), "{text}");
-    fs::write(folder.join("text"), "no program").expect("a file");
-    assert_code(&record(folder, &["./text"]), 126);
+    fs::write(directory.join("text"), "no program").expect("a file");
+    assert_code(&record(directory, &["./text"]), 126);
 }
 
-fn surroundings(folder: &Path) {
+fn surroundings(directory: &Path) {
     let script = "import os, sys\n\
         print(sys.argv[1:] == [sys.argv[1], 'a b', ''], os.fsencode(sys.argv[1]))\n\
         print(os.getcwd(), os.environ['COMPAT_TEST'], sys.stdin.read())";
-    fs::create_dir(folder.join("in here")).expect("a folder");
+    fs::create_dir(directory.join("in here")).expect("a directory");
     let name = std::ffi::OsStr::from_bytes(b"\xff\n\"x");
     let arguments: Vec<&std::ffi::OsStr> =
         vec!["python3".as_ref(), "-c".as_ref(), script.as_ref(), name, "a b".as_ref(), "".as_ref()];
-    let mut run = command(folder, &arguments);
-    run.env("COMPAT_TEST", "ä").current_dir(folder.join("in here"));
+    let mut run = command(directory, &arguments);
+    run.env("COMPAT_TEST", "ä").current_dir(directory.join("in here"));
     let output = finish(run, b"the input");
     assert_code(&output, 0);
-    let expected = format!("True b'\\xff\\n\"x'\n{}/in here ä the input\n", folder.display());
+    let expected = format!("True b'\\xff\\n\"x'\n{}/in here ä the input\n", directory.display());
     assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
 }
 
-fn relative(folder: &Path) {
-    fs::create_dir(folder.join("sub")).expect("a folder");
+fn relative(directory: &Path) {
+    fs::create_dir(directory.join("sub")).expect("a directory");
     let ranks = [("OMPI_COMM_WORLD_LOCAL_RANK", "0"), ("OMPI_COMM_WORLD_LOCAL_SIZE", "2")];
-    let job = folder.display().to_string();
+    let job = directory.display().to_string();
     let run = |from: &Path, further: &[&str], workdir: &str| {
         let mut run = Command::new(crate::harness::recorder::COMPAT);
-        run.args(["record", "-q"]).args(further).arg("-o").arg(log(folder)).args(["--workdir", workdir]);
+        run.args(["record", "-q"]).args(further).arg("-o").arg(log(directory)).args(["--workdir", workdir]);
         run.args(["--", "/bin/pwd"]).current_dir(from).envs(ranks).env("PMIX_NAMESPACE", &job);
         run.env("OMPI_COMM_WORLD_RANK", "0");
         run
@@ -82,50 +82,55 @@ fn relative(folder: &Path) {
         assert_code(&output, 0);
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
-    let sub = folder.join("sub").display().to_string();
-    for (from, workdir, expected) in
-        [(folder, "sub", &*sub), (Path::new("/"), "usr", "/usr"), (&folder.join("sub"), "../sub/.", &*sub)]
-    {
+    let sub = directory.join("sub").display().to_string();
+    for (from, workdir, expected) in [
+        (directory, "sub", &*sub),
+        (Path::new("/"), "usr", "/usr"),
+        (&directory.join("sub"), "../sub/.", &*sub),
+    ] {
         assert_eq!(told(finish(run(from, &[], workdir), b"")), format!("{expected}\n"), "{workdir}");
     }
-    assert_eq!(read(&log(folder)).header.folder.text(), folder.join("sub/../sub").display().to_string());
-    let lead = run(folder, &["--mpi"], "sub");
-    let mut guest = run(folder, &["--mpi"], "sub");
+    assert_eq!(
+        read(&log(directory)).header.folder.text(),
+        directory.join("sub/../sub").display().to_string()
+    );
+    let lead = run(directory, &["--mpi"], "sub");
+    let mut guest = run(directory, &["--mpi"], "sub");
     guest.env("OMPI_COMM_WORLD_LOCAL_RANK", "1").env("OMPI_COMM_WORLD_RANK", "1");
     let guest = std::thread::spawn(move || finish(guest, b""));
     assert_eq!(told(finish(lead, b"")), format!("{sub}\n"));
     assert_eq!(told(guest.join().expect("it ends")), format!("{sub}\n"));
 }
 
-/// What a command says with and without the mirror, from the same folder.
-fn assert_same(folder: &Path, arguments: &[&str]) {
+/// What a command says with and without the mirror, from the same directory.
+fn assert_same(directory: &Path, arguments: &[&str]) {
     let mut native = Command::new(arguments[0]);
-    native.args(&arguments[1..]).current_dir(folder);
+    native.args(&arguments[1..]).current_dir(directory);
     let native = finish(native, b"");
-    let recorded = record(folder, arguments);
+    let recorded = record(directory, arguments);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert_eq!(text(&recorded.stderr), text(&native.stderr));
     assert_eq!(text(&recorded.stdout), text(&native.stdout));
     assert_eq!(recorded.status.code(), native.status.code());
 }
 
-fn identity(folder: &Path) {
-    assert_same(folder, &["sh", "-c", "umask 027; id; ulimit -a; umask; cat /proc/self/limits"]);
+fn identity(directory: &Path) {
+    assert_same(directory, &["sh", "-c", "umask 027; id; ulimit -a; umask; cat /proc/self/limits"]);
     let user = ["setpriv", "--reuid=1234", "--regid=1235", "--groups=1236,1237", "id"];
-    assert_same(folder, &user);
+    assert_same(directory, &user);
     assert_same(
-        folder,
+        directory,
         &["sh", "-c", "grep -E '^(Cap|Sig[^Q]|NoNewPrivs|Uid|Gid|Groups)' /proc/self/status"],
     );
 }
 
-fn ignored(folder: &Path) {
+fn ignored(directory: &Path) {
     for set in ["trap - PIPE", "trap '' PIPE", "trap '' INT HUP PIPE USR1 TSTP"] {
         let script = format!("{set}; exec \"$@\"");
         let run = |recorder: &[&str]| {
             let mut run = Command::new("sh");
             run.args(["-c", &script, "sh"]).args(recorder).args(["grep", "^Sig[^Q]", "/proc/self/status"]);
-            run.current_dir(folder);
+            run.current_dir(directory);
             let output = finish(run, b"");
             assert_code(&output, 0);
             String::from_utf8_lossy(&output.stdout).into_owned()
@@ -135,78 +140,79 @@ fn ignored(folder: &Path) {
     }
 }
 
-fn ownership(folder: &Path) {
-    fs::create_dir(folder.join("shared")).expect("a folder");
+fn ownership(directory: &Path) {
+    fs::create_dir(directory.join("shared")).expect("a directory");
     let script = "chown 0:1236 shared; chmod 2775 shared
         setpriv --reuid=1234 --regid=1235 --groups=1236 sh -c '
             umask 002; cd shared; echo a > file; mkdir folder; ln -s file link; mkfifo pipe
             install -m 2755 /dev/null set-group; ln file name'
         setpriv --reuid=1234 --regid=1235 --clear-groups sh -c 'echo b > shared/refused' 2>/dev/null
         echo $?; cd shared; stat -c '%n %U %u %G %g %a %h %F' *; rm -r * ";
-    let mut run = command(folder, &["sh", "-c", script]);
+    let mut run = command(directory, &["sh", "-c", script]);
     run.env("LC_ALL", "C");
-    // The folder of the case itself is the owner's alone.
+    // The directory of the case itself is the owner's alone.
     use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("our folder");
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).expect("our directory");
     let recorded = finish(run, b"");
     let mut native = Command::new("sh");
-    native.args(["-c", script]).current_dir(folder).env("LC_ALL", "C");
+    native.args(["-c", script]).current_dir(directory).env("LC_ALL", "C");
     let native = finish(native, b"");
     assert_eq!(String::from_utf8_lossy(&recorded.stdout), String::from_utf8_lossy(&native.stdout));
     assert!(String::from_utf8_lossy(&native.stdout).contains("set-group"), "the script did its work");
 }
 
-fn same_tree(folder: &Path) {
+fn same_tree(directory: &Path) {
     let format = "%p %i %n %m %U %G %s %T@ %l\\n";
-    assert_same(folder, &["find", "/usr/lib/python3", "/etc", "/usr/share/doc/libc6", "-printf", format]);
-    assert_same(folder, &["ls", "-lanR", "/etc"]);
+    assert_same(directory, &["find", "/usr/lib/python3", "/etc", "/usr/share/doc/libc6", "-printf", format]);
+    assert_same(directory, &["ls", "-lanR", "/etc"]);
 }
 
-fn ordinary_user(folder: &Path) {
+fn ordinary_user(directory: &Path) {
     let script = "id -u; id -g; pwd; echo a > file && cat file; stat -c '%u %g' file; echo b > /tmp/compat-$$ && \
         rm /tmp/compat-$$ && echo in tmp; cat /etc/shadow 2>&1 | grep -c denied; echo x 2>/dev/null > /etc/x || echo refused
         chmod 600 file; mkdir d; mv file d; ls d; exit 6";
-    let output = as_user(folder, "666", &["sh", "-c", script]);
+    let output = as_user(directory, "666", &["sh", "-c", script]);
     assert_code(&output, 6);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let expected = format!("1234\n1235\n{}\na\n1234 1235\nin tmp\n1\nrefused\nfile\n", folder.display());
+    let expected = format!("1234\n1235\n{}\na\n1234 1235\nin tmp\n1\nrefused\nfile\n", directory.display());
     assert_eq!(text, expected, "{}", String::from_utf8_lossy(&output.stderr));
-    let recording = read(&log(folder));
+    let recording = read(&log(directory));
     assert!(recording.missed(|_| true).contains("/etc/x"), "misses are recorded as for root");
 }
 
-fn no_right(folder: &Path) {
-    let output = as_user(folder, "600", &["sh", "-c", "echo run > run"]);
+fn no_right(directory: &Path) {
+    let output = as_user(directory, "600", &["sh", "-c", "echo run > run"]);
     assert_code(&output, 3);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains("could not open /dev/fuse: Permission denied"), "{text}");
     assert!(text.contains("--device /dev/fuse --cap-add SYS_ADMIN"), "{text}");
-    assert!(!folder.join("run").exists() && !log(folder).exists());
+    assert!(!directory.join("run").exists() && !log(directory).exists());
 }
 
-fn devices(folder: &Path) {
-    let output = record(folder, &["stat", "-c", "%d", "/", "/proc", "/dev", "/usr"]);
+fn devices(directory: &Path) {
+    let output = record(directory, &["stat", "-c", "%d", "/", "/proc", "/dev", "/usr"]);
     assert_code(&output, 0);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let numbers: Vec<&str> = text.lines().collect();
     assert_eq!(numbers.len(), 4, "{text}");
     assert!(numbers[0] != numbers[1] && numbers[0] != numbers[2] && numbers[1] != numbers[2], "{text}");
-    assert_same(folder, &["stat", "-c", "%d", "/proc/version", "/dev/null"]);
+    assert_same(directory, &["stat", "-c", "%d", "/proc/version", "/dev/null"]);
 }
 
-fn read_only(folder: &Path) {
+fn read_only(directory: &Path) {
     let mut run = Command::new(crate::harness::recorder::COMPAT);
-    run.args(["record", "--read-only", "-o", "log", "--", "sh", "-c", "echo a > file"]).current_dir(folder);
+    run.args(["record", "--read-only", "-o", "log", "--", "sh", "-c", "echo a > file"])
+        .current_dir(directory);
     let output = finish(run, b"");
     assert_ne!(output.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&output.stderr).contains("Read-only file system"));
-    assert!(!folder.join("file").exists());
+    assert!(!directory.join("file").exists());
 }
 
-fn terminal(folder: &Path) {
+fn terminal(directory: &Path) {
     let run = |command: &[&str]| {
         let mut run = Command::new("python3");
-        run.args(["-c", include_str!("../fixtures/terminal.py")]).args(command).current_dir(folder);
+        run.args(["-c", include_str!("../fixtures/terminal.py")]).args(command).current_dir(directory);
         let output = finish(run, b"");
         assert_code(&output, 0);
         String::from_utf8_lossy(&output.stdout).into_owned()

@@ -24,53 +24,57 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-fn compiler(folder: &Path) {
+fn compiler(directory: &Path) {
     fs::write(
-        folder.join("a.c"),
+        directory.join("a.c"),
         "#include <stdio.h>\n#include <math.h>\nint main(void) { return puts(\"a\"); }\n",
     )
     .expect("a file");
-    compare(folder, &["gcc", "-O1", "-o", "a", "a.c", "-lm"]);
+    compare(directory, &["gcc", "-O1", "-o", "a", "a.c", "-lm"]);
 }
 
-fn python(folder: &Path) {
-    compare(folder, &["python3", "-c", "import json, ssl, sqlite3, email, xml.dom, logging, asyncio, csv"]);
-}
-
-fn shell(folder: &Path) {
+fn python(directory: &Path) {
     compare(
-        folder,
+        directory,
+        &["python3", "-c", "import json, ssl, sqlite3, email, xml.dom, logging, asyncio, csv"],
+    );
+}
+
+fn shell(directory: &Path) {
+    compare(
+        directory,
         &["sh", "-c", "for i in a b c; do echo $i > $i; cat $i missing-$i; done; mv a d; rm b; ls -l"],
     );
 }
 
-fn libraries(folder: &Path) {
+fn libraries(directory: &Path) {
     let build = "for i in 1 2 3 4 5 6 7 8 9; do mkdir -p l$i; echo \"int f$i(void){return $i;}\" > f.c
         gcc -shared -fPIC -o l$i/libf$i.so f.c; done
         echo 'int main(void){return 0;}' > m.c
         gcc -Wl,--no-as-needed -o m m.c $(for i in 1 2 3 4 5 6 7 8 9; do echo -Ll$i -lf$i; done)";
-    let built = std::process::Command::new("sh").args(["-ec", build]).current_dir(folder).status();
+    let built = std::process::Command::new("sh").args(["-ec", build]).current_dir(directory).status();
     assert!(built.expect("a shell").success());
-    let path: Vec<String> = (1..10).rev().map(|number| format!("{}/l{number}", folder.display())).collect();
+    let path: Vec<String> =
+        (1..10).rev().map(|number| format!("{}/l{number}", directory.display())).collect();
     let setting = format!("LD_LIBRARY_PATH={}", path.join(":"));
-    compare(folder, &["env", &setting, "./m"]);
+    compare(directory, &["env", &setting, "./m"]);
 }
 
-fn project(folder: &Path) {
+fn project(directory: &Path) {
     let script = format!("{}; make -s -j2 libzstd.a round", program::unpack());
     let arguments = program::with_project(&script);
-    compare(folder, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    compare(directory, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
 }
 
-fn clone(folder: &Path) {
+fn clone(directory: &Path) {
     let build = "export GIT_CONFIG_GLOBAL=/dev/null; git init -q one; cd one; for i in 1 2 3 4 5; do mkdir $i; echo $i > $i/file
         git add .; git -c user.name=a -c user.email=a@b commit -qm $i; done";
-    let built = std::process::Command::new("sh").args(["-ec", build]).current_dir(folder).status();
+    let built = std::process::Command::new("sh").args(["-ec", build]).current_dir(directory).status();
     assert!(built.expect("a shell").success());
-    compare(folder, &["git", "clone", "-q", "--no-local", "one", "two"]);
+    compare(directory, &["git", "clone", "-q", "--no-local", "one", "two"]);
 }
 
-fn write_ahead(folder: &Path) {
+fn write_ahead(directory: &Path) {
     let script = "import os, sqlite3\n\
         base = sqlite3.connect('data.db', timeout=60, isolation_level=None)\n\
         print(base.execute('pragma journal_mode=wal').fetchone()); base.execute('create table t (a, b)'); base.close()\n\
@@ -78,17 +82,17 @@ fn write_ahead(folder: &Path) {
         for n in range(50): mine.execute('insert into t values (?, ?)', (which, n))\n\
         for which in (1, 2):\n  if os.fork() == 0: write(which); os._exit(0)\n\
         os.wait(); os.wait(); print(sqlite3.connect('data.db').execute('select count(*) from t').fetchone())";
-    compare(folder, &["python3", "-c", script]);
+    compare(directory, &["python3", "-c", script]);
 }
 
 /// Runs a command under strace, and both recorded, and compares.
-fn compare(folder: &Path, arguments: &[&str]) {
+fn compare(directory: &Path, arguments: &[&str]) {
     let mut command = vec!["strace", "-f", "-y", "-s", "8192", "-e", "trace=%file", "-o", "strace.out"];
     command.extend(arguments);
-    let output = record(folder, &command);
+    let output = record(directory, &command);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    let witness = witness::read(&folder.join("strace.out"), folder);
-    let recording = recording::read(&log(folder));
+    let witness = witness::read(&directory.join("strace.out"), directory);
+    let recording = recording::read(&log(directory));
     let theirs = |event: &Event| !event.exe.text().ends_with("/strace");
     let opened = recording.paths(&[Kind::Open, Kind::OpenFolder], |event| theirs(event) && !event.exec);
     let created = recording.paths(&[Kind::Create], theirs);
@@ -99,7 +103,7 @@ fn compare(folder: &Path, arguments: &[&str]) {
     assert_sets("opened", &all, &mirrored(&witnessed));
     assert!(created.is_subset(&witness.created), "created: {created:?}\nwitness: {:?}", witness.created);
     let mut missed = mirrored(&witness.missed);
-    // Where folders were made since, strace does not tell which part of the path was missing then.
+    // Where directories were made since, strace does not tell which part of the path was missing then.
     missed.retain(|path| !is_missed_above(&recording, path));
     missed.extend(recording.missed(theirs).intersection(&witness.missed).cloned());
     assert_sets("missed", &recording.missed(theirs), &missed);
@@ -107,17 +111,17 @@ fn compare(folder: &Path, arguments: &[&str]) {
     assert!(!witnessed.is_empty() && !witness.executed.is_empty(), "strace has seen something");
 }
 
-/// Whether the path, or a folder on the way to it, is recorded as missing.
+/// Whether the path, or a directory on the way to it, is recorded as missing.
 fn is_missed_above(recording: &recording::Recording, path: &str) -> bool {
     let missing = recording.events.iter().filter(|event| event.error.as_deref() == Some("ENOENT"));
     let missing: BTreeSet<String> = missing.map(|event| event.path.text().into_owned()).collect();
-    Path::new(path).ancestors().any(|folder| missing.contains(&*folder.to_string_lossy()))
+    Path::new(path).ancestors().any(|directory| missing.contains(&*directory.to_string_lossy()))
 }
 
-/// What lies in a folder that is mirrored.
+/// What lies in a directory that is mirrored.
 fn mirrored(paths: &BTreeSet<String>) -> BTreeSet<String> {
     let through = ["/proc", "/dev", "/sys", "/run"];
-    let outside = |path: &&String| !through.iter().any(|folder| path.starts_with(folder));
+    let outside = |path: &&String| !through.iter().any(|directory| path.starts_with(directory));
     paths.iter().filter(outside).cloned().collect()
 }
 

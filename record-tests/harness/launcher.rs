@@ -48,13 +48,13 @@ pub fn pmix(rank: u32, _size: u32) -> Vec<(&'static str, String)> {
 }
 
 /// One rank of a job, running `script`.
-pub fn rank(folder: &Path, job: &str, variables: &[(&'static str, String)], script: &str) -> Command {
+pub fn rank(directory: &Path, job: &str, variables: &[(&'static str, String)], script: &str) -> Command {
     let mut command = Command::new(COMPAT);
     command
         .args(["record", "--mpi", "--mpi-wait", "20", "-o"])
-        .arg(log(folder))
+        .arg(log(directory))
         .args(["--", "sh", "-c", script]);
-    command.current_dir(folder).env("COMPAT_RECORD_TEST", "1");
+    command.current_dir(directory).env("COMPAT_RECORD_TEST", "1");
     for name in ["PMIX_NAMESPACE", "FLUX_JOB_ID", "PMI_JOBID"] {
         command.env(name, job);
     }
@@ -67,12 +67,12 @@ pub fn rank(folder: &Path, job: &str, variables: &[(&'static str, String)], scri
 }
 
 /// Starts ranks in this order, a moment apart.
-pub fn start(folder: &Path, variables: Variables, order: &[u32], script: &str) -> Vec<(u32, Child)> {
-    let job = folder.file_name().unwrap_or(OsStr::new("job")).to_string_lossy().into_owned();
+pub fn start(directory: &Path, variables: Variables, order: &[u32], script: &str) -> Vec<(u32, Child)> {
+    let job = directory.file_name().unwrap_or(OsStr::new("job")).to_string_lossy().into_owned();
     let size = order.len() as u32;
     let mut started = Vec::new();
     for number in order {
-        let child = rank(folder, &job, &variables(*number, size), script).spawn().expect("it starts");
+        let child = rank(directory, &job, &variables(*number, size), script).spawn().expect("it starts");
         started.push((*number, child));
         std::thread::sleep(std::time::Duration::from_millis(40));
     }

@@ -1,4 +1,4 @@
-//! The same work twice: natively in one folder, recorded in another.
+//! The same work twice: natively in one directory, recorded in another.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -18,26 +18,26 @@ pub struct Pair {
     pub native: Output,
     pub mirrored: Output,
     /// Where it was done natively.
-    pub native_folder: PathBuf,
+    pub native_directory: PathBuf,
     /// Where it was done recorded.
-    pub mirrored_folder: PathBuf,
+    pub mirrored_directory: PathBuf,
 }
 
-/// Runs a command in the two folders, which are made.
-pub fn run<S: AsRef<OsStr>>(folder: &Path, arguments: &[S]) -> Pair {
+/// Runs a command in the two directories, which are made.
+pub fn run<S: AsRef<OsStr>>(directory: &Path, arguments: &[S]) -> Pair {
     let place = |name: &str| {
-        let place = folder.join(name);
-        std::fs::create_dir(&place).expect("a folder");
+        let place = directory.join(name);
+        std::fs::create_dir(&place).expect("a directory");
         place
     };
-    let (native_folder, mirrored_folder) = (place("native"), place("mirror"));
+    let (native_directory, mirrored_directory) = (place("native"), place("mirror"));
     let mut plain = Command::new(&arguments[0]);
-    plain.args(&arguments[1..]).current_dir(&native_folder).env("LC_ALL", "C");
+    plain.args(&arguments[1..]).current_dir(&native_directory).env("LC_ALL", "C");
     let native = finish(plain, b"");
-    let mut recorded = command(folder, arguments);
-    recorded.current_dir(&mirrored_folder).env("LC_ALL", "C");
+    let mut recorded = command(directory, arguments);
+    recorded.current_dir(&mirrored_directory).env("LC_ALL", "C");
     let mirrored = finish(recorded, b"");
-    Pair { native, mirrored, native_folder, mirrored_folder }
+    Pair { native, mirrored, native_directory, mirrored_directory }
 }
 
 /// A line for each answer: the first that differs is shown.
@@ -50,17 +50,17 @@ fn assert_same_lines(mirrored: &str, native: &str) {
 
 /// Runs commands of the shell that do both, in a mount namespace of their own, and tells what they put into
 /// `native.out` and `mirror.out`.
-pub fn outputs(folder: &Path, commands: &str) -> (String, String) {
+pub fn outputs(directory: &Path, commands: &str) -> (String, String) {
     let mut run = Command::new("unshare");
-    run.args(["-m", "sh", "-c", commands]).current_dir(folder);
+    run.args(["-m", "sh", "-c", commands]).current_dir(directory);
     assert_code(&finish(run, b""), 0);
-    let text = |name: &str| std::fs::read_to_string(folder.join(name)).expect("it was written");
+    let text = |name: &str| std::fs::read_to_string(directory.join(name)).expect("it was written");
     (text("native.out"), text("mirror.out"))
 }
 
 /// The same, and asserts that both are the same.
-pub fn assert_same_outputs(folder: &Path, commands: &str) -> String {
-    let (native, mirrored) = outputs(folder, commands);
+pub fn assert_same_outputs(directory: &Path, commands: &str) -> String {
+    let (native, mirrored) = outputs(directory, commands);
     assert_same_lines(&mirrored, &native);
     mirrored
 }
@@ -81,8 +81,8 @@ pub fn served(command: &str) -> String {
 }
 
 /// Runs it, and asserts that both end well and say the same.
-pub fn assert_same<S: AsRef<OsStr>>(folder: &Path, arguments: &[S]) -> Pair {
-    let pair = run(folder, arguments);
+pub fn assert_same<S: AsRef<OsStr>>(directory: &Path, arguments: &[S]) -> Pair {
+    let pair = run(directory, arguments);
     assert_code(&pair.native, 0);
     assert_code(&pair.mirrored, 0);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -92,9 +92,9 @@ pub fn assert_same<S: AsRef<OsStr>>(folder: &Path, arguments: &[S]) -> Pair {
 }
 
 /// Writes a script beside the directories that it runs in, which other users may enter.
-pub fn script(folder: &Path, text: &str) -> String {
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("our folder");
-    let path = folder.join("script.py");
+pub fn script(directory: &Path, text: &str) -> String {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).expect("our directory");
+    let path = directory.join("script.py");
     fs::write(&path, text).expect("a file");
     path.display().to_string()
 }

@@ -14,36 +14,36 @@ pub const COMPAT: &str = super::SUITE.binary;
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Where a case's log is.
-pub fn log(folder: &Path) -> PathBuf {
-    folder.join("run.jsonl")
+pub fn log(directory: &Path) -> PathBuf {
+    directory.join("run.jsonl")
 }
 
 /// `compat record -o LOG -- COMMAND`, ready to be started.
-pub fn command<S: AsRef<OsStr>>(folder: &Path, arguments: &[S]) -> Command {
+pub fn command<S: AsRef<OsStr>>(directory: &Path, arguments: &[S]) -> Command {
     let mut command = Command::new(COMPAT);
-    command.arg("record").arg("-o").arg(log(folder)).arg("--").args(arguments);
-    command.current_dir(folder).env("COMPAT_RECORD_TEST", "1");
+    command.arg("record").arg("-o").arg(log(directory)).arg("--").args(arguments);
+    command.current_dir(directory).env("COMPAT_RECORD_TEST", "1");
     command
 }
 
 /// Runs a command recorded.
-pub fn record<S: AsRef<OsStr>>(folder: &Path, arguments: &[S]) -> Output {
-    finish(command(folder, arguments), b"")
+pub fn record<S: AsRef<OsStr>>(directory: &Path, arguments: &[S]) -> Output {
+    finish(command(directory, arguments), b"")
 }
 
 /// Runs a command of the shell recorded (`run.jsonl`) as an ordinary user, for whom no read goes past the
 /// mirror, after other commands as root in a mount namespace of their own.
-pub fn record_as_user(folder: &Path, before: &str, command: &str) -> Output {
+pub fn record_as_user(directory: &Path, before: &str, command: &str) -> Output {
     use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o777)).expect("our folder");
-    std::fs::copy(COMPAT, folder.join("compat")).expect("a copy that the user may execute");
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o777)).expect("our directory");
+    std::fs::copy(COMPAT, directory.join("compat")).expect("a copy that the user may execute");
     // A device that this user may open, seen by these processes alone.
     let script = format!(
         "mknod fuse c 10 229 && chmod 666 fuse && mount --bind fuse /dev/fuse\n{before}
         exec setpriv --reuid=1234 --regid=1235 --clear-groups ./compat record -q -o run.jsonl -- {command}"
     );
     let mut run = Command::new("unshare");
-    run.args(["--mount", "sh", "-ec", &script]).current_dir(folder);
+    run.args(["--mount", "sh", "-ec", &script]).current_dir(directory);
     finish(run, b"")
 }
 

@@ -7,16 +7,16 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
-/// The tree below a folder, sorted; `wanted` takes the paths (from the folder, begun with `/`) that count.
-pub fn lines(folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Vec<String> {
+/// The tree below a directory, sorted; `wanted` takes the paths (from the directory, begun with `/`) that count.
+pub fn lines(directory: &Path, wanted: &dyn Fn(&str) -> bool) -> Vec<String> {
     let mut lines = Vec::new();
-    add(folder, "", wanted, &mut lines);
+    add(directory, "", wanted, &mut lines);
     lines.sort();
     lines
 }
 
-fn add(folder: &Path, place: &str, wanted: &dyn Fn(&str) -> bool, lines: &mut Vec<String>) {
-    for entry in fs::read_dir(folder).expect("a folder").flatten() {
+fn add(directory: &Path, place: &str, wanted: &dyn Fn(&str) -> bool, lines: &mut Vec<String>) {
+    for entry in fs::read_dir(directory).expect("a directory").flatten() {
         let place = format!("{place}/{}", entry.file_name().to_string_lossy());
         if !wanted(&place) {
             continue;

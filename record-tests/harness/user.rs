@@ -12,15 +12,15 @@ pub const USER: [&str; 3] = ["--reuid=1234", "--regid=1235", "--clear-groups"];
 
 /// Records a command as a user without privilege; `mode` is that of `/dev/fuse`, which on most systems
 /// anybody may open.
-pub fn as_user(folder: &Path, mode: &str, arguments: &[&str]) -> Output {
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("our folder");
-    fs::copy(COMPAT, folder.join("compat")).expect("a copy that anybody may execute");
+pub fn as_user(directory: &Path, mode: &str, arguments: &[&str]) -> Output {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).expect("our directory");
+    fs::copy(COMPAT, directory.join("compat")).expect("a copy that anybody may execute");
     let [user, group, groups] = USER;
     let outer = format!(
         "mknod fuse c 10 229; chmod {mode} fuse; mount --bind fuse /dev/fuse
         exec setpriv {user} {group} {groups} --no-new-privs ./compat record -o run.jsonl -- \"$@\""
     );
     let mut run = Command::new("unshare");
-    run.args(["-m", "sh", "-c", &outer, "sh"]).args(arguments).current_dir(folder);
+    run.args(["-m", "sh", "-c", &outer, "sh"]).args(arguments).current_dir(directory);
     finish(run, b"")
 }

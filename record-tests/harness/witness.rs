@@ -13,9 +13,9 @@ pub struct Witness {
     pub executed: BTreeSet<String>,
 }
 
-/// Reads what `strace -f -y -e trace=%file -o FILE` wrote of a run in this folder, which its processes
+/// Reads what `strace -f -y -e trace=%file -o FILE` wrote of a run in this directory, which its processes
 /// do not leave.
-pub fn read(file: &Path, folder: &Path) -> Witness {
+pub fn read(file: &Path, directory: &Path) -> Witness {
     let text = String::from_utf8_lossy(&std::fs::read(file).expect("strace's file")).into_owned();
     let mut witness = Witness::default();
     let mut unfinished: HashMap<String, String> = HashMap::new();
@@ -26,23 +26,23 @@ pub fn read(file: &Path, folder: &Path) -> Witness {
             unfinished.insert(process.to_owned(), begun.to_owned());
         } else if let Some((_, ended)) = rest.split_once(" resumed>") {
             let begun = unfinished.remove(process).unwrap_or_default();
-            witness.take(&format!("{begun}{ended}"), folder);
+            witness.take(&format!("{begun}{ended}"), directory);
         } else {
-            witness.take(rest, folder);
+            witness.take(rest, directory);
         }
     }
     witness
 }
 
 impl Witness {
-    fn take(&mut self, call: &str, folder: &Path) {
+    fn take(&mut self, call: &str, directory: &Path) {
         let Some((name, arguments)) = call.split_once('(') else { return };
         let Some((arguments, result)) = arguments.rsplit_once(" = ") else { return };
-        let Some(path) = path_of(arguments, folder) else { return };
+        let Some(path) = path_of(arguments, directory) else { return };
         let opens = matches!(name, "open" | "openat" | "openat2" | "creat");
         if result.contains("ENOENT") {
             // What was made since was missing itself.
-            self.missed.extend(first_missing(&path).or_else(|| in_real_folder(&path)));
+            self.missed.extend(first_missing(&path).or_else(|| in_real_directory(&path)));
         } else if result.starts_with('-') || result.starts_with('?') {
         } else if name == "execve" {
             self.executed.extend(real(&path));
@@ -56,12 +56,13 @@ impl Witness {
     }
 }
 
-/// The first quoted argument, taken from the folder that stands before it, or else from the run's.
+/// The first quoted argument, taken from the directory that stands before it, or else from the run's.
 fn path_of(arguments: &str, working: &Path) -> Option<PathBuf> {
     let (before, rest) = arguments.split_once('"')?;
     let (path, _) = rest.split_once('"')?;
-    let folder = before.split_once('<').and_then(|(_, rest)| rest.rsplit_once('>')).map(|(folder, _)| folder);
-    Some(folder.map_or(working, Path::new).join(path))
+    let directory =
+        before.split_once('<').and_then(|(_, rest)| rest.rsplit_once('>')).map(|(directory, _)| directory);
+    Some(directory.map_or(working, Path::new).join(path))
 }
 
 /// The path with its links followed, as far as it goes.
@@ -69,10 +70,10 @@ fn real(path: &Path) -> Option<String> {
     path.canonicalize().ok().map(|path| path.display().to_string())
 }
 
-/// The path with the links of its folder followed.
-fn in_real_folder(path: &Path) -> Option<String> {
-    let folder = path.parent()?.canonicalize().ok()?;
-    Some(folder.join(path.file_name()?).display().to_string())
+/// The path with the links of its directory followed.
+fn in_real_directory(path: &Path) -> Option<String> {
+    let directory = path.parent()?.canonicalize().ok()?;
+    Some(directory.join(path.file_name()?).display().to_string())
 }
 
 /// The first part of a path that is not there: that is what is looked up.

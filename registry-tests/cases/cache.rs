@@ -129,7 +129,7 @@ fn healed(workspace: &Workspace) {
                 0 => std::fs::write(file, &whole[..whole.len() / 2]).expect("a part"),
                 1 => std::fs::write(file, "").expect("nothing"),
                 2 => std::fs::write(file, "[1, 2").expect("no JSON"),
-                _ => std::fs::create_dir_all(file.join("folder")).expect("a folder"),
+                _ => std::fs::create_dir_all(file.join("folder")).expect("a directory"),
             }
             check(workspace, &reference);
             offline().exits(0);
@@ -137,15 +137,15 @@ fn healed(workspace: &Workspace) {
     }
 }
 
-fn list(folder: &std::path::Path, files: &mut Vec<std::path::PathBuf>) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+fn list(directory: &std::path::Path, files: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() { list(&path, files) } else { files.push(path) }
     }
 }
 
-fn spoil(folder: &std::path::Path, spoilt: &mut u32) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+fn spoil(directory: &std::path::Path, spoilt: &mut u32) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() {
             spoil(&path, spoilt);

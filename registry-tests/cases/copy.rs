@@ -67,7 +67,7 @@ fn with_sha512(layout: &Path) -> String {
     let old = entry["digest"].as_str().expect("a digest").to_owned();
     let bytes = std::fs::read(layout.join("blobs").join(old.replace(':', "/"))).expect("a manifest");
     let hex: String = Sha512::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    std::fs::create_dir_all(layout.join("blobs/sha512")).expect("a folder");
+    std::fs::create_dir_all(layout.join("blobs/sha512")).expect("a directory");
     std::fs::write(layout.join("blobs/sha512").join(&hex), bytes).expect("a blob");
     entry["digest"] = json!(format!("sha512:{hex}"));
     std::fs::write(file, index.to_string()).expect("an index");
@@ -75,7 +75,7 @@ fn with_sha512(layout: &Path) -> String {
 }
 
 fn sha512(workspace: &Workspace) {
-    let layout = workspace.folder("layout");
+    let layout = workspace.directory("layout");
     Place::Layout(layout.clone()).image("1", "x");
     let subject = with_sha512(&layout);
     let digest = attach(workspace, "oci:layout:1", "a");
@@ -110,9 +110,9 @@ fn sha512(workspace: &Workspace) {
     run.fails_clearly().says("would be lost").says("hint");
 }
 
-fn temporary_files(folder: &Path) -> Vec<PathBuf> {
+fn temporary_files(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() {
             found.extend(temporary_files(&path));

@@ -19,9 +19,9 @@ pub fn cases() -> Vec<Case> {
     const BASIC: &[Requirement] = &[DOCKER_REGISTRY, HTPASSWD];
     vec![
         Case::new("credential::docker_config_json_is_used", BASIC, docker_config),
-        Case::new("credential::docker_config_folder_is_used", BASIC, docker_config_folder),
+        Case::new("credential::docker_config_directory_is_used", BASIC, docker_config_directory),
         Case::new("credential::podman_auth_json_with_a_repository_key_is_used", BASIC, podman_repository_key),
-        Case::new("credential::podman_auth_json_of_the_runtime_folder_is_used", BASIC, podman_runtime),
+        Case::new("credential::podman_auth_json_of_the_runtime_directory_is_used", BASIC, podman_runtime),
         Case::new("credential::registry_auth_file_is_used", BASIC, registry_auth_file),
         Case::new("credential::authfile_option_is_used", BASIC, authfile),
         Case::new("credential::a_credential_helper_is_asked", BASIC, helper),
@@ -75,7 +75,7 @@ fn docker_config(workspace: &Workspace) {
     workspace.compat(["check", &reference]).ok();
 }
 
-fn docker_config_folder(workspace: &Workspace) {
+fn docker_config_directory(workspace: &Workspace) {
     let Basic { registry, reference } = basic(workspace);
     workspace.write("docker/config.json", auths(&registry.address(), PASSWORD));
     works(workspace, &reference, |run| run.env("DOCKER_CONFIG", workspace.path("docker")));

@@ -27,7 +27,7 @@ fn runs_everywhere(workspace: &Workspace) {
 }
 
 fn from_scratch(workspace: &Workspace, docker: &Docker) {
-    let context = workspace.folder("context");
+    let context = workspace.directory("context");
     fs::copy(BINARY, context.join("compat")).expect("the binary in the context");
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docker/Dockerfile");
     fs::copy(&file, context.join("Dockerfile")).expect("the Dockerfile in the context");

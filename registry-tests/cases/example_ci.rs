@@ -82,7 +82,7 @@ fn take_step(workspace: &Workspace, step: &Value, known: &mut BTreeMap<String, S
     let result = workspace.write(&format!("output-{id}"), "");
     let mut run = workspace.compat(["--noprofile", "--norc", "-eo", "pipefail", "-c", text(&step["run"])]);
     run = run.called("bash").env("GITHUB_OUTPUT", &result).env("GITHUB_ACTION_PATH", file(""));
-    run = run.env("RUNNER_TEMP", workspace.folder("runner"));
+    run = run.env("RUNNER_TEMP", workspace.directory("runner"));
     for (name, value) in step["env"].as_object().expect("a step has an environment") {
         run = run.env(name, fill(text(value), known));
     }
@@ -204,7 +204,7 @@ fn action_verdict(workspace: &Workspace) {
 
 /// A saved host as one of before drivers were recorded.
 fn host_without_drivers(workspace: &Workspace) -> String {
-    let empty = workspace.folder("empty");
+    let empty = workspace.directory("empty");
     let saved = workspace.compat(["host", "--root"]).with([empty]).ok();
     let mut profile = saved.json();
     profile.as_object_mut().expect("a profile is an object").remove("drivers").expect("it tells of drivers");
@@ -214,7 +214,7 @@ fn host_without_drivers(workspace: &Workspace) -> String {
 
 fn install(workspace: &Workspace, variables: &[(&str, String)]) -> Output {
     let mut run = workspace.compat([""; 0]).called(file("examples/ci/install"));
-    run = run.env("RUNNER_TEMP", workspace.folder("runner"));
+    run = run.env("RUNNER_TEMP", workspace.directory("runner"));
     for (name, value) in variables {
         run = run.env(name, value);
     }

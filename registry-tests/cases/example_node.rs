@@ -136,7 +136,8 @@ fn wrapper_with_engine(workspace: &Workspace) {
 /// A run of the prolog with the environment that slurmd gives it and settings of the site.
 pub(super) fn slurm<'a>(workspace: &'a Workspace, settings: &str) -> Compat<'a> {
     // The prolog of root runs compat as an account without rights, which must reach what it runs.
-    fs::set_permissions(workspace.root(), fs::Permissions::from_mode(0o711)).expect("the case's own folder");
+    fs::set_permissions(workspace.root(), fs::Permissions::from_mode(0o711))
+        .expect("the case's own directory");
     let compat = workspace.path("compat");
     if !compat.exists() {
         fs::copy(BINARY, &compat).expect("a copy of the program");

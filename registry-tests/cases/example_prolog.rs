@@ -34,7 +34,7 @@ pub fn cases() -> Vec<Case> {
 /// A pipe that nobody writes: whoever opens it waits for ever.
 fn pipe(workspace: &Workspace, name: &str) -> String {
     let path = workspace.path(name);
-    fs::create_dir_all(path.parent().expect("a folder")).expect("folders in the workspace");
+    fs::create_dir_all(path.parent().expect("a directory")).expect("directories in the workspace");
     mknodat(CWD, &path, FileType::Fifo, 0o666.into(), 0).expect("a pipe");
     workspace.text(name)
 }
@@ -182,8 +182,8 @@ fn cache(workspace: &Workspace) {
     assert_eq!(foreign.trim(), "", "root writes nothing there");
 }
 
-fn list(folder: &Path, files: &mut Vec<u64>) {
-    for entry in fs::read_dir(folder).expect("a folder of the cache").flatten() {
+fn list(directory: &Path, files: &mut Vec<u64>) {
+    for entry in fs::read_dir(directory).expect("a directory of the cache").flatten() {
         let metadata = entry.metadata().expect("an entry of the cache");
         if metadata.is_dir() { list(&entry.path(), files) } else { files.push(metadata.len()) }
     }

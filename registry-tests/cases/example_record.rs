@@ -35,20 +35,20 @@ fn docker(workspace: &Workspace) {
     docker.import("record", &root::busybox(workspace));
     let blocks = blocks("docker");
     assert!(blocks.len() >= 4, "{blocks:?}");
-    let bin = Path::new(BINARY).parent().expect("a folder");
+    let bin = Path::new(BINARY).parent().expect("a directory");
     let path = std::env::var("PATH").unwrap_or_default();
     for (number, block) in blocks.iter().enumerate() {
-        let folder = workspace.folder(&format!("recording-{number}"));
+        let directory = workspace.directory(&format!("recording-{number}"));
         let script = "read name < /etc/hostname\n[ -e /etc/missing-file ]\n";
-        fs::write(folder.join("script"), script).expect("a script");
+        fs::write(directory.join("script"), script).expect("a script");
         // The engine of a test has no network to give, and the command fails for the missing file.
         let script = format!("({}) || [ $? = 1 ]", block.replace("docker run", "docker run --network=none"));
         let mut shell = Command::new("sh");
-        shell.args(["-c", &script]).current_dir(&folder).envs(docker.variables());
+        shell.args(["-c", &script]).current_dir(&directory).envs(docker.variables());
         shell.env("PATH", format!("{}:{path}", bin.display())).env("HOME", workspace.home());
         shell.env("image", "compat-tests:record").env("command", "/bin/sh /recording/script");
         run(workspace, &mut shell);
-        let recording = fs::read_to_string(folder.join("run.jsonl")).expect("a recording");
+        let recording = fs::read_to_string(directory.join("run.jsonl")).expect("a recording");
         let opened =
             recording.lines().any(|line| line.contains("\"open\"") && line.contains("\"/etc/hostname\""));
         let missed =

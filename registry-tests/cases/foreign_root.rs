@@ -87,12 +87,13 @@ struct Small<'a> {
 impl<'a> Small<'a> {
     fn new(workspace: &'a Workspace, machine: Foreign) -> Self {
         let release = root::debian_of(workspace, "bookworm", machine.architecture);
-        let small = Self { workspace, machine, root: workspace.folder("small") };
+        let small = Self { workspace, machine, root: workspace.directory("small") };
         let system = Root::at(&release).expect("a root");
         for path in [PROGRAM, machine.loader, &small.library(LIBRARY), &small.library("libc.so.6")] {
             let real = system.resolve(Path::new(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
             let target = small.outside(path);
-            fs::create_dir_all(target.parent().expect("a file is in a folder")).expect("folders of a root");
+            fs::create_dir_all(target.parent().expect("a file is in a directory"))
+                .expect("directories of a root");
             fs::copy(root::inside(&release, &real), target).expect("a file of the root");
         }
         small
@@ -109,7 +110,8 @@ impl<'a> Small<'a> {
     /// Moves a library of the root.
     fn moves(&self, from: &str, to: &str) {
         let target = self.outside(to);
-        fs::create_dir_all(target.parent().expect("a file is in a folder")).expect("folders of a root");
+        fs::create_dir_all(target.parent().expect("a file is in a directory"))
+            .expect("directories of a root");
         fs::rename(self.outside(from), target).expect("a library is moved");
     }
 
@@ -200,7 +202,7 @@ fn cache(workspace: &Workspace, machine: Foreign) {
     let small = Small::new(workspace, machine);
     small.moves(&small.library(LIBRARY), "/opt/lib/libtinfo.so.6");
     assert_eq!(small.judged(&[]), misses(LIBRARY));
-    fs::create_dir_all(small.outside("/etc")).expect("a folder of the root");
+    fs::create_dir_all(small.outside("/etc")).expect("a directory of the root");
     let write = |big_endian, flags| {
         let cache = cache_of(big_endian, flags, LIBRARY, "/opt/lib/libtinfo.so.6");
         fs::write(small.outside("/etc/ld.so.cache"), cache).expect("the cache");

@@ -89,8 +89,8 @@ fn program(workspace: &Workspace) -> Vec<u8> {
 
 /// Puts an image of layers that runs `/app` into a layout; its reference.
 fn image(workspace: &Workspace, tag: &str, layers: &[(&str, Vec<u8>)]) -> String {
-    let folder = workspace.folder("layout");
-    let place = Place::Layout(folder.clone());
+    let directory = workspace.directory("layout");
+    let place = Place::Layout(directory.clone());
     let config = json!({
         "architecture": architecture(), "os": "linux", "config": {"Entrypoint": ["/app"]},
         "rootfs": {"type": "layers", "diff_ids": []},
@@ -106,7 +106,7 @@ fn image(workspace: &Workspace, tag: &str, layers: &[(&str, Vec<u8>)]) -> String
         "layers": layers.iter().map(described).collect::<Vec<_>>(),
     });
     place.manifest(Some(tag), MANIFEST, &manifest);
-    format!("oci:{}:{tag}", folder.display())
+    format!("oci:{}:{tag}", directory.display())
 }
 
 /// What is derived from an image, in a bounded time and space; nothing is written beside the layout.
@@ -114,7 +114,7 @@ fn derive(workspace: &Workspace, reference: &str) -> Output {
     // The home directory is made for the first program.
     workspace.home();
     let before = files(workspace.root());
-    let limit = workspace.folder("temporary");
+    let limit = workspace.directory("temporary");
     let output = workspace
         .compat(["gen", "--image", reference])
         .env("TMPDIR", limit)
@@ -127,12 +127,12 @@ fn derive(workspace: &Workspace, reference: &str) -> Output {
     output
 }
 
-/// What lies in a folder and beside it.
-fn files(folder: &Path) -> Vec<String> {
+/// What lies in a directory and beside it.
+fn files(directory: &Path) -> Vec<String> {
     let mut all = Vec::new();
-    let mut ahead = vec![folder.to_owned()];
-    while let Some(folder) = ahead.pop() {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+    let mut ahead = vec![directory.to_owned()];
+    while let Some(directory) = ahead.pop() {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
             all.push(entry.path().display().to_string());
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 ahead.push(entry.path());
@@ -298,7 +298,7 @@ impl Packed {
 
 /// Layers whose entries are a few bytes each when they are compressed and a few hundred in memory.
 fn memory(workspace: &Workspace) {
-    // Each entry makes two thousand folders.
+    // Each entry makes two thousand directories.
     let mut deep = Packed::new();
     for number in 0..4200 {
         let path = format!("{number:05}/{}x", "a/".repeat(2040));
@@ -306,18 +306,18 @@ fn memory(workspace: &Workspace) {
     }
     deep.refused(workspace, "deep", 100_000);
     // Each makes sixteen, with a short path.
-    let mut folders = Packed::new();
+    let mut directories = Packed::new();
     for number in 0..250_000 {
         let path = format!("{number}/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/b");
-        folders.put(&Entry::file(&path, b""));
+        directories.put(&Entry::file(&path, b""));
     }
-    folders.refused(workspace, "folders", 4 << 20);
-    // Many names in a folder with a long path.
+    directories.refused(workspace, "folders", 4 << 20);
+    // Many names in a directory with a long path.
     let program = program(workspace);
-    let (mut names, folder) = (Packed::new(), vec!["d".repeat(250); 15].join("/"));
+    let (mut names, directory) = (Packed::new(), vec!["d".repeat(250); 15].join("/"));
     names.put(&Entry::file("app", &program));
-    names.put_long("path", &format!("{folder}/x"), &Entry::file("x", b""));
-    names.put_long("linkpath", &folder, &Entry::link("l", b'2', "t"));
+    names.put_long("path", &format!("{directory}/x"), &Entry::file("x", b""));
+    names.put_long("linkpath", &directory, &Entry::link("l", b'2', "t"));
     for number in 0..300_000 {
         names.put(&Entry::file(&format!("l/{number}"), b""));
     }

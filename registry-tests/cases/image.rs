@@ -1,5 +1,5 @@
 //! Images read layer by layer: what comes of a real system, through every kind of source, is what its
-//! folder holds.
+//! directory holds.
 
 use std::fs;
 use std::path::Path;
@@ -59,19 +59,19 @@ fn every_source(workspace: &Workspace) {
 /// replaced later, compressed by gzip; the whole system, by `compressor`; and a whiteout, plain.
 fn layout_of(workspace: &Workspace, root: &Path, name: &str, compressor: &str) -> String {
     let place = Place::Layout(workspace.path(name));
-    let extra = workspace.folder("extra");
-    fs::create_dir_all(extra.join("opt/gone")).expect("a folder");
+    let extra = workspace.directory("extra");
+    fs::create_dir_all(extra.join("opt/gone")).expect("a directory");
     fs::copy("/proc/self/exe", extra.join("opt/gone/program")).expect("a program to be hidden");
-    fs::create_dir_all(extra.join("usr/bin")).expect("a folder");
+    fs::create_dir_all(extra.join("usr/bin")).expect("a directory");
     fs::write(extra.join("usr/bin/env"), "#!replaced\n").expect("a file to be replaced");
-    let whiteout = workspace.folder("whiteout");
-    fs::create_dir_all(whiteout.join("opt")).expect("a folder");
+    let whiteout = workspace.directory("whiteout");
+    fs::create_dir_all(whiteout.join("opt")).expect("a directory");
     fs::write(whiteout.join("opt/.wh.gone"), "").expect("a whiteout");
     let layers =
         [("extra", &extra, "gzip"), ("system", &root.to_owned(), compressor), ("whiteout", &whiteout, "cat")];
     let mut descriptors = Vec::new();
     let mut diff_ids = Vec::new();
-    for (name, folder, compressor) in layers {
+    for (name, directory, compressor) in layers {
         let archive = workspace.path(format!("{name}.tar"));
         let mut command = Command::new("tar");
         command.args([
@@ -81,7 +81,7 @@ fn layout_of(workspace: &Workspace, root: &Path, name: &str, compressor: &str) -
             "--xattrs-include=security.capability",
             "-cf",
         ]);
-        run(workspace, command.arg(&archive).arg("-C").arg(folder).arg("."));
+        run(workspace, command.arg(&archive).arg("-C").arg(directory).arg("."));
         diff_ids.push(Digest::of(&fs::read(&archive).expect("an archive")).to_string());
         let stored = workspace.path(format!("{name}.stored"));
         let script = format!("{compressor} < {} > {}", archive.display(), stored.display());

@@ -239,9 +239,9 @@ fn prepare(workspace: &Workspace) {
     workspace.write("app.c", "int main(void) { return 0; }\n");
     let mut command = Command::new(tool("cc"));
     run(workspace, command.args(["-static", "app.c", "-o", "app"]).current_dir(workspace.root()));
-    workspace.folder("root/usr/bin");
-    workspace.folder("folder");
-    std::fs::copy(workspace.path("app"), workspace.path("folder/app")).expect("a program in a folder");
+    workspace.directory("root/usr/bin");
+    workspace.directory("folder");
+    std::fs::copy(workspace.path("app"), workspace.path("folder/app")).expect("a program in a directory");
     workspace.compat(["gen", "./app", "-o", "compat.json"]).ok();
     workspace.write("broken.json", "{\"version\": 1}");
     workspace.write("empty.json", r#"{"version": "1.0.0"}"#);
@@ -276,7 +276,7 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 fn images(workspace: &Workspace) {
-    let place = Place::Layout(workspace.folder("img"));
+    let place = Place::Layout(workspace.directory("img"));
     let mut archive = tar::Builder::new(Vec::new());
     archive.append_path_with_name(workspace.path("app"), "app").expect("a member");
     let layer = archive.into_inner().expect("a layer");

@@ -236,12 +236,12 @@ fn forms(workspace: &Workspace, docker: &Docker, registry: &Registry) {
         assert_eq!(requirements(&derived(workspace, form, &[])), requirements(&wanted), "{form}");
         check(workspace, form, &["--generate"]).exits(1).says("libcuda.so.1");
     }
-    // A folder has no configuration: the program is named.
-    let folder = format!("dir:{}", at(tag));
-    workspace.compat(["gen", "--image", &folder]).run().fails_clearly().says("--executable");
-    let unpacked = derived(workspace, &folder, &["--executable", "/app"]);
+    // A directory has no configuration: the program is named.
+    let directory = format!("dir:{}", at(tag));
+    workspace.compat(["gen", "--image", &directory]).run().fails_clearly().says("--executable");
+    let unpacked = derived(workspace, &directory, &["--executable", "/app"]);
     assert_eq!(unpacked["objects"], wanted["objects"]);
-    check(workspace, &folder, &["--generate", "--executable", "/app"]).exits(1).says("libcuda.so.1");
+    check(workspace, &directory, &["--generate", "--executable", "/app"]).exits(1).says("libcuda.so.1");
     // What is attached to a layout is found there.
     workspace.compat(["attach", "--generate", &layout]).ok();
     check(workspace, &layout, &[]).exits(1).says("libcuda.so.1");

@@ -29,7 +29,7 @@ pub fn cases() -> Vec<Case> {
             without_library,
         ),
         Case::new("main_job::a_whole_small_root_is_compatible", &[git, Requirement::Root], whole_root),
-        Case::new("main_job::a_folder_provides_its_own_libraries", &[CC], application_folder),
+        Case::new("main_job::a_directory_provides_its_own_libraries", &[CC], application_directory),
         Case::new("main_job::a_static_program_asks_for_no_library", &[CC], static_program),
         Case::new("main_job::a_script_is_followed_to_its_interpreter", &[], script),
     ]
@@ -101,9 +101,9 @@ pub(super) fn compile(workspace: &Workspace, source: &str, output: &str, argumen
     run(workspace, command.current_dir(workspace.root()));
 }
 
-fn application_folder(workspace: &Workspace) {
-    workspace.folder("application/bin");
-    workspace.folder("application/lib");
+fn application_directory(workspace: &Workspace) {
+    workspace.directory("application/bin");
+    workspace.directory("application/lib");
     let library = "application/lib/libanswer.so.1";
     compile(workspace, "answer.c", library, &["-shared", "-fPIC", "-Wl,-soname,libanswer.so.1"]);
     let runpath = "-Wl,--enable-new-dtags,-rpath,$ORIGIN/../lib";
@@ -112,7 +112,7 @@ fn application_folder(workspace: &Workspace) {
     run(workspace, &mut Command::new(workspace.path(program)));
     workspace.compat(["gen", "application", "-o", "compat.json"]).ok();
     workspace.compat(["check", "compat.json"]).ok().never_says("libanswer");
-    // The program alone, taken from its folder, asks the host.
+    // The program alone, taken from its directory, asks the host.
     fs::copy(workspace.path(program), workspace.path("alone")).expect("a copy of the program");
     workspace.compat(["gen", "alone", "-o", "alone.json"]).ok();
     workspace.compat(["check", "alone.json"]).run().exits(1).says("libanswer.so.1");
@@ -126,7 +126,7 @@ fn static_program(workspace: &Workspace) {
     workspace.compat(["gen", "static", "-o", "compat.json"]).ok();
     workspace.compat(["check", "compat.json"]).ok();
     // An empty root is enough for it.
-    let empty = workspace.folder("empty");
+    let empty = workspace.directory("empty");
     let empty = empty.to_str().expect("a workspace's path is text");
     workspace.compat(["check", "--root", empty, "compat.json"]).ok();
 }

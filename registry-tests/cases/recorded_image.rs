@@ -20,7 +20,7 @@ use crate::harness::{Case, Requirement, Workspace, fixture, root};
 const VARIABLE: &str = "COMPAT_TEST_RELEASES";
 const RELEASES: &str = "bullseye,bookworm";
 
-/// A Perl program that loads extensions, which lie in a folder that no search leads to.
+/// A Perl program that loads extensions, which lie in a directory that no search leads to.
 const PERL: [&str; 5] = ["perl", "-MPOSIX", "-MSocket", "-e", "exit 7"];
 const EXTENSION: &str = "auto/Socket/Socket.so";
 
@@ -54,7 +54,7 @@ pub fn cases() -> Vec<Case> {
 fn all(workspace: &Workspace) {
     let docker = Docker::start(workspace);
     let here = Here { workspace, docker: &docker };
-    fs::create_dir(workspace.path("out")).expect("a folder for recordings");
+    fs::create_dir(workspace.path("out")).expect("a directory for recordings");
     let releases = std::env::var(VARIABLE).unwrap_or_else(|_| RELEASES.to_owned());
     for release in releases.split(',') {
         debian(&here, release);
@@ -151,7 +151,7 @@ impl Here<'_> {
 
     fn compile(&self, compiler: &'static str, source: &str, output: &str, flags: &[&str]) {
         let path = self.workspace.path(output);
-        fs::create_dir_all(path.parent().expect("a file is in a folder")).expect("folders of a root");
+        fs::create_dir_all(path.parent().expect("a file is in a directory")).expect("directories of a root");
         let mut command = Command::new(tool(compiler));
         run(self.workspace, command.arg(fixture(source)).arg("-o").arg(path).args(flags));
     }
@@ -173,8 +173,8 @@ fn text(path: &Path) -> &str {
 
 /// Perl with its extensions, on a release of Debian.
 fn debian(here: &Here<'_>, release: &str) {
-    let folder = root::debian(here.workspace, release);
-    here.docker.import(release, &folder);
+    let directory = root::debian(here.workspace, release);
+    here.docker.import(release, &directory);
     assert_eq!(here.record(&[], release, release, &PERL), 7);
     let bare = here.generate(&[], release, release);
     let extensions = loaded(&bare);
@@ -182,7 +182,7 @@ fn debian(here: &Here<'_>, release: &str) {
     assert_eq!(bare["subjects"], serde_json::json!(["perl"]));
     // Where it ran it runs, inside and from outside.
     assert_eq!(here.check_inside(&[], release, release), 0);
-    here.check(release, text(&folder)).exits(0);
+    here.check(release, text(&directory)).exits(0);
     // Without one of its extensions it fails, and nobody can know that it could not do without.
     here.workspace.write("empty", "");
     let extension = extensions.iter().find(|path| path.ends_with(EXTENSION)).expect("it was seen");
@@ -223,20 +223,20 @@ fn exit_codes(here: &Here<'_>, release: &str) {
 /// A root with a C library, one program, and a plugin; nothing else.
 fn small(here: &Here<'_>, tag: &str) {
     here.opener("cc", "opener", &[]);
-    let folder = root::minimal(here.workspace, tag, &here.workspace.path("opener"));
+    let directory = root::minimal(here.workspace, tag, &here.workspace.path("opener"));
     here.opener("cc", &format!("{tag}/app"), &[]);
     here.answer("cc", &format!("{tag}{PLUGIN}"));
-    here.docker.import_with(tag, &folder, &["ENTRYPOINT [\"/app\"]"], None);
+    here.docker.import_with(tag, &directory, &["ENTRYPOINT [\"/app\"]"], None);
     let options = ["--entrypoint", ""];
     assert_eq!(here.record(&options, tag, tag, &["/app", PLUGIN]), 41);
     assert_eq!(loaded(&here.generate(&options, tag, tag)), [PLUGIN]);
-    here.check(tag, text(&folder)).exits(0);
+    here.check(tag, text(&directory)).exits(0);
     assert_eq!(loaded(&here.generate_of_image(tag, tag)), [PLUGIN.trim_start_matches('/')]);
     here.image_runs_anywhere(tag);
     // This machine has the C library that the program was linked with, and not the plugin.
     assert_ne!(status(here, tag, PLUGIN), 41);
     here.check(tag, "/").exits(3).says("recorded-library").says(PLUGIN);
-    let with_plugin = root_with(here, &folder, PLUGIN);
+    let with_plugin = root_with(here, &directory, PLUGIN);
     here.check(tag, text(&with_plugin)).exits(3).says("invalid ELF header");
 }
 
@@ -247,9 +247,9 @@ fn status(here: &Here<'_>, tag: &str, plugin: &str) -> i32 {
 }
 
 /// A copy of a root in which a file is something else.
-fn root_with(here: &Here<'_>, folder: &Path, file: &str) -> PathBuf {
+fn root_with(here: &Here<'_>, directory: &Path, file: &str) -> PathBuf {
     let copy = here.workspace.path("changed");
-    run(here.workspace, Command::new(tool("cp")).arg("-a").arg(folder).arg(&copy));
+    run(here.workspace, Command::new(tool("cp")).arg("-a").arg(directory).arg(&copy));
     fs::write(
         root::inside(&copy, Path::new(file)),
         "no library at all, though long enough for a header of one ..........",
@@ -260,34 +260,35 @@ fn root_with(here: &Here<'_>, folder: &Path, file: &str) -> PathBuf {
 
 /// musl's loader, a program and a library that it finds by its name.
 fn musl(here: &Here<'_>) {
-    let folder = here.workspace.folder("recorded-musl");
+    let directory = here.workspace.directory("recorded-musl");
     here.opener("musl-gcc", "recorded-musl/app", &[]);
     here.answer("musl-gcc", "recorded-musl/usr/lib/libanswer.so.1");
-    fs::create_dir_all(folder.join("lib")).expect("folders of a root");
+    fs::create_dir_all(directory.join("lib")).expect("directories of a root");
     let loader = Path::new("/lib/ld-musl-x86_64.so.1");
-    fs::copy(loader, folder.join("lib/ld-musl-x86_64.so.1")).expect("musl's loader");
-    here.docker.import_with("recorded-musl", &folder, &["ENTRYPOINT [\"/app\"]"], None);
+    fs::copy(loader, directory.join("lib/ld-musl-x86_64.so.1")).expect("musl's loader");
+    here.docker.import_with("recorded-musl", &directory, &["ENTRYPOINT [\"/app\"]"], None);
     let options = ["--entrypoint", ""];
     let name = "recorded-musl";
     assert_eq!(here.record(&options, name, name, &["/app", "libanswer.so.1"]), 41);
     let document = here.generate(&options, name, name);
     assert_eq!(loaded(&document), ["/usr/lib/libanswer.so.1"]);
     assert_eq!(document["recorded"]["programs"][0]["libraries"][0]["name"], "libanswer.so.1");
-    here.check(name, text(&folder)).exits(0);
+    here.check(name, text(&directory)).exits(0);
     here.generate_of_image(name, name);
     here.image_runs_anywhere(name);
     // The name is searched for: elsewhere in the search path it is found too.
-    fs::rename(folder.join("usr/lib/libanswer.so.1"), folder.join("lib/libanswer.so.1")).expect("it moves");
-    here.check(name, text(&folder)).exits(0);
-    fs::remove_file(folder.join("lib/libanswer.so.1")).expect("it goes");
-    here.check(name, text(&folder)).exits(3).says("libanswer.so.1");
+    fs::rename(directory.join("usr/lib/libanswer.so.1"), directory.join("lib/libanswer.so.1"))
+        .expect("it moves");
+    here.check(name, text(&directory)).exits(0);
+    fs::remove_file(directory.join("lib/libanswer.so.1")).expect("it goes");
+    here.check(name, text(&directory)).exits(3).says("libanswer.so.1");
 }
 
 /// One static program and nothing else.
 fn from_scratch(here: &Here<'_>) {
-    let folder = here.workspace.folder("recorded-static");
+    let directory = here.workspace.directory("recorded-static");
     here.opener("cc", "recorded-static/app", &["-static", "-DSTATIC"]);
-    here.docker.import_with("recorded-static", &folder, &["ENTRYPOINT [\"/app\"]"], None);
+    here.docker.import_with("recorded-static", &directory, &["ENTRYPOINT [\"/app\"]"], None);
     let name = "recorded-static";
     assert_eq!(here.record(&["--entrypoint", ""], name, name, &["/app", "x", "y"]), 42);
     let document = here.generate(&["--entrypoint", ""], name, name);
@@ -319,12 +320,12 @@ fn recording(workspace: &Workspace, name: &str, program: &str, events: &[(&str, 
 fn driver(workspace: &Workspace) {
     let opener = workspace.path("opener");
     run(workspace, Command::new(tool("cc")).arg(fixture("opener.c")).arg("-o").arg(&opener));
-    let folder = root::minimal(workspace, "gpu", &opener);
-    fs::copy(&opener, folder.join("app")).expect("a program of the image");
+    let directory = root::minimal(workspace, "gpu", &opener);
+    fs::copy(&opener, directory.join("app")).expect("a program of the image");
     let library = |name: &str| format!("/usr/lib/x86_64-linux-gnu/{name}");
     let (link, file) = (library("libcuda.so.1"), library("libcuda.so.535.104.05"));
     recording(workspace, "run.jsonl", "/app", &[("read-link", &link), ("open", &file)]);
-    let image = format!("dir:{}", text(&folder));
+    let image = format!("dir:{}", text(&directory));
     let generate = ["gen", "--image", &image, "--from-recording", "run.jsonl", "-o", "gpu.json"];
     workspace.compat(generate).ok().says("libcuda.so.535.104.05");
     let document: Value = serde_json::from_slice(&workspace.read("gpu.json")).expect("a specification");
@@ -367,12 +368,12 @@ fn several(workspace: &Workspace) {
         let mut command = Command::new(tool("cc"));
         run(workspace, command.arg(fixture(source)).arg("-o").arg(workspace.path(output)).args(flags));
     };
-    workspace.folder("dist/lib");
+    workspace.directory("dist/lib");
     compile("opener.c", "dist/app", &[]);
     for name in ["a", "b"] {
         compile("answer.c", &format!("dist/lib/{name}.so"), &["-shared", "-fPIC"]);
     }
-    let at = |name: &str| fs::canonicalize(workspace.path("dist")).expect("a folder").join(name);
+    let at = |name: &str| fs::canonicalize(workspace.path("dist")).expect("a directory").join(name);
     let (app, a, b) = (at("app"), at("lib/a.so"), at("lib/b.so"));
     recording(
         workspace,

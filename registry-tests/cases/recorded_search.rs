@@ -13,7 +13,11 @@ use crate::harness::{Case, Workspace};
 pub fn cases() -> Vec<Case> {
     vec![
         Case::new("recorded_search::what_a_run_found_by_its_library_path_has_its_name", &[CC], by_name),
-        Case::new("recorded_search::a_library_that_names_its_own_folder_has_its_name", &[CC], with_runpath),
+        Case::new(
+            "recorded_search::a_library_that_names_its_own_directory_has_its_name",
+            &[CC],
+            with_runpath,
+        ),
         Case::new("recorded_search::what_a_plugin_needs_is_found_by_the_library_path", &[CC], needed),
         Case::new("recorded_search::a_plugin_that_was_opened_by_its_path_keeps_it", &[CC], by_path),
         Case::new("recorded_search::a_recording_without_lookups_leaves_it_undecided", &[CC], silent),
@@ -38,22 +42,23 @@ impl<'a> Run<'a> {
         Self { workspace, app, events }
     }
 
-    /// A library in a folder, whose soname is its file's name.
+    /// A library in a directory, whose soname is its file's name.
     fn library(&self, path: &str, flags: &[&str]) -> String {
-        let (folder, name) = path.rsplit_once('/').expect("a folder");
-        fs::create_dir_all(self.workspace.path(folder)).expect("a folder");
+        let (directory, name) = path.rsplit_once('/').expect("a directory");
+        fs::create_dir_all(self.workspace.path(directory)).expect("a directory");
         let soname = format!("-Wl,-soname,{name}");
         compile(self.workspace, "answer.c", path, &[&SHARED[..], &[&soname], flags].concat())
     }
 
-    /// What glibc looks up in the folder of a library when it searches it first.
+    /// What glibc looks up in the directory of a library when it searches it first.
     fn misses(mut self, library: &str, names: &[&str]) -> Self {
-        let miss = |name: &&str| event("lookup", &format!("{}/{name}", folder_of(library)), &self.app, MISS);
+        let miss =
+            |name: &&str| event("lookup", &format!("{}/{name}", directory_of(library)), &self.app, MISS);
         self.events.extend(names.iter().map(miss));
         self
     }
 
-    /// The folder of a library is searched for what the program needs.
+    /// The directory of a library is searched for what the program needs.
     fn searches(self, library: &str) -> Self {
         self.misses(library, &["glibc-hwcaps", "libc.so.6"])
     }
@@ -80,8 +85,8 @@ impl<'a> Run<'a> {
     }
 }
 
-fn folder_of(path: &str) -> &str {
-    path.rsplit_once('/').expect("a folder").0
+fn directory_of(path: &str) -> &str {
+    path.rsplit_once('/').expect("a directory").0
 }
 
 fn by_name(workspace: &Workspace) {
@@ -90,10 +95,10 @@ fn by_name(workspace: &Workspace) {
     let run = run.searches(&answer).opens(&answer);
     let (said, libraries) = run.generate(&[]);
     assert_eq!((&libraries[0]["path"], &libraries[0]["name"]), (&json!(answer), &json!("libanswer.so.1")));
-    said.says(&format!("found libanswer.so.1 in {}", folder_of(&answer))).says("--library-path");
+    said.says(&format!("found libanswer.so.1 in {}", directory_of(&answer))).says("--library-path");
     run.check(&[]).exits(3).says("libanswer.so.1");
-    run.check(&["--library-path", folder_of(&answer)]).exits(0);
-    let (said, libraries) = run.generate(&["--library-path", folder_of(&answer)]);
+    run.check(&["--library-path", directory_of(&answer)]).exits(0);
+    let (said, libraries) = run.generate(&["--library-path", directory_of(&answer)]);
     assert_eq!(libraries[0]["name"], "libanswer.so.1");
     said.never_says("note:");
     run.check(&[]).exits(0);
@@ -118,7 +123,7 @@ fn needed(workspace: &Workspace) {
     let answer = run.library("lib1/libanswer.so.1", &[]);
     let plugin = run.library("plugins/needs.so", &["-Wl,--no-as-needed", &answer]);
     let run = run.searches(&answer).opens(&plugin).opens(&answer);
-    let (said, libraries) = run.generate(&["--library-path", folder_of(&answer)]);
+    let (said, libraries) = run.generate(&["--library-path", directory_of(&answer)]);
     said.never_says("would not load");
     assert_eq!((&libraries[1]["path"], &libraries[1]["neededBy"]), (&json!(answer), &json!(plugin)));
     run.check(&[]).exits(0);
@@ -126,7 +131,7 @@ fn needed(workspace: &Workspace) {
     run.check(&[]).exits(3).says("libanswer.so.1 is not here");
 }
 
-/// Neither that the loader searches other folders nor that the RUNPATH of another plugin names this one makes it a name.
+/// Neither that the loader searches other directories nor that the RUNPATH of another plugin names this one makes it a name.
 fn by_path(workspace: &Workspace) {
     let run = Run::new(workspace);
     let module = run.library("plugins/module.so", &[]);
@@ -173,5 +178,5 @@ fn gone(workspace: &Workspace) {
     assert_eq!((&libraries[0]["name"], &libraries[0]["gone"]), (&json!("libanswer.so.1"), &json!(true)));
     fs::rename(workspace.path("lib2"), workspace.path("lib1")).expect("it is moved back");
     run.check(&[]).exits(3).says("libanswer.so.1");
-    run.check(&["--library-path", folder_of(&answer)]).exits(0);
+    run.check(&["--library-path", directory_of(&answer)]).exits(0);
 }

@@ -119,10 +119,10 @@ fn others_get_it(workspace: &Workspace) {
     let content = recording(workspace, "run.jsonl", 5);
     specification(workspace, "a.json", "a");
     workspace.compat(["push", &reference, "a.json", "--recording", "run.jsonl"]).ok();
-    let folder = workspace.folder("oras");
-    oras(workspace, &["pull", "--plain-http", "-o", folder.to_str().expect("text"), &reference]);
+    let directory = workspace.directory("oras");
+    oras(workspace, &["pull", "--plain-http", "-o", directory.to_str().expect("text"), &reference]);
     assert_eq!(unpacked(workspace, "oras/run.jsonl.zst"), content);
-    assert_eq!(fs::read(folder.join("compat.json")).expect("a file"), workspace.read("a.json"));
+    assert_eq!(fs::read(directory.join("compat.json")).expect("a file"), workspace.read("a.json"));
 }
 
 fn refused(workspace: &Workspace) {

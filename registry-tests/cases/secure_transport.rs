@@ -100,10 +100,10 @@ fn insecure(workspace: &Workspace) {
 fn certs_d(workspace: &Workspace) {
     let Secure { registry, authority, client } = secure(workspace, true);
     let host = registry.local_name();
-    let folder = format!("home/.config/containers/certs.d/{host}");
+    let directory = format!("home/.config/containers/certs.d/{host}");
     let copy = |from: &PathBuf, name: &str| {
         let content = std::fs::read(from).expect("a file of the authority");
-        workspace.write(&format!("{folder}/{name}"), content);
+        workspace.write(&format!("{directory}/{name}"), content);
     };
     copy(&authority, "ca.crt");
     copy(&client.certificate, "client.cert");

@@ -104,7 +104,7 @@ fn registries(workspace: &Workspace) {
 fn engine(workspace: &Workspace) {
     let docker = Docker::start(workspace);
     workspace.write("app.c", "int main(void) { return 0; }\n");
-    workspace.folder("root");
+    workspace.directory("root");
     let mut command = Command::new(tool("cc"));
     run(workspace, command.args(["-static", "app.c", "-o", "root/app"]).current_dir(workspace.root()));
     docker.import_with("engine", &workspace.path("root"), &["ENTRYPOINT [\"/app\"]"], None);
@@ -170,13 +170,13 @@ fn specified(run: Compat<'_>) -> Value {
 
 fn podman(workspace: &Workspace) {
     workspace.write("app.c", "int main(void) { return 0; }\n");
-    workspace.folder("root");
+    workspace.directory("root");
     let mut command = Command::new(tool("cc"));
     run(workspace, command.args(["-static", "app.c", "-o", "root/app"]).current_dir(workspace.root()));
     let mut command = Command::new(tool("tar"));
     run(workspace, command.args(["-C", "root", "-cf", "root.tar", "."]).current_dir(workspace.root()));
     // podman refuses a longer path for its sockets.
-    let short = tempfile::Builder::new().prefix("po-").tempdir().expect("a folder for podman");
+    let short = tempfile::Builder::new().prefix("po-").tempdir().expect("a directory for podman");
     let podman = || {
         let mut command = Command::new(tool("podman"));
         command.args(["--root", &workspace.text("store"), "--storage-driver", "vfs"]);

@@ -17,9 +17,9 @@ const MEMORY_SIZE: usize = 64 + 40;
 
 /// A static program in the root of an image, changed by the case.
 fn program(workspace: &Workspace, name: &str, mode: u32, change: impl FnOnce(&mut Vec<u8>)) {
-    let folder = workspace.folder(name);
+    let directory = workspace.directory(name);
     let source = workspace.write("app.c", "void _start(void) { for (;;) {} }");
-    let path = folder.join("app");
+    let path = directory.join("app");
     let mut gcc = Command::new("gcc");
     gcc.args(["-nostdlib", "-static", "-o"]).arg(&path).arg(&source);
     run(workspace, &mut gcc);

@@ -97,7 +97,7 @@ fn configuration(
     password_file: Option<&PathBuf>,
     port: u16,
 ) -> String {
-    let store = workspace.folder("docker-registry-store");
+    let store = workspace.directory("docker-registry-store");
     let mut yaml = format!(
         "version: 0.1\nlog:\n  level: info\nstorage:\n  delete:\n    enabled: true\n  \
          filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n  secret: tests\n",

@@ -64,12 +64,12 @@ impl Program {
     pub fn new(workspace: &Workspace) -> Self {
         let source = "#include <stdio.h>\nint main(void) { puts(\"hello from the image\"); return 0; }\n";
         workspace.write("image.c", source);
-        workspace.folder("image-root");
+        workspace.directory("image-root");
         let mut command = Command::new(tool("cc"));
         command.args(["-static", "image.c", "-o", "image-root/app"]).current_dir(workspace.root());
         run(workspace, &mut command);
         let mut archive = tar::Builder::new(Vec::new());
-        archive.append_dir_all(".", workspace.path("image-root")).expect("an archive of a folder");
+        archive.append_dir_all(".", workspace.path("image-root")).expect("an archive of a directory");
         Self { layer: archive.into_inner().expect("an archive in memory") }
     }
 

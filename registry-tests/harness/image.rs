@@ -46,7 +46,7 @@ pub fn foreign_architecture() -> &'static str {
 pub enum Place {
     /// `HOST:PORT` and the repository.
     Server(String, String),
-    /// The folder of a layout.
+    /// The directory of a layout.
     Layout(PathBuf),
 }
 
@@ -100,9 +100,9 @@ impl Place {
                 let request = Request::new("PUT", &format!("/v2/{repository}/manifests/{name}"));
                 exchange(address, &request.header("Content-Type", media_type).body(bytes), 201);
             }
-            Self::Layout(folder) => {
-                put_in_layout(folder, &bytes);
-                list_in_layout(folder, tag, media_type, &digest, bytes.len());
+            Self::Layout(directory) => {
+                put_in_layout(directory, &bytes);
+                list_in_layout(directory, tag, media_type, &digest, bytes.len());
             }
         }
         digest
@@ -113,7 +113,7 @@ impl Place {
         let digest = digest(bytes);
         match self {
             Self::Server(address, repository) => put_blob(address, repository, &digest, bytes),
-            Self::Layout(folder) => put_in_layout(folder, bytes),
+            Self::Layout(directory) => put_in_layout(directory, bytes),
         }
         digest
     }
@@ -147,8 +147,8 @@ impl Place {
                 let response = exchange(address, &request.header("Accept", MANIFEST), 200);
                 response.body.len() as u64
             }
-            Self::Layout(folder) => {
-                fs::metadata(blob_path(folder, digest)).expect("a manifest that was just put").len()
+            Self::Layout(directory) => {
+                fs::metadata(blob_path(directory, digest)).expect("a manifest that was just put").len()
             }
         }
     }
@@ -194,20 +194,20 @@ fn put_blob(address: &str, repository: &str, digest: &str, bytes: &[u8]) {
     exchange(address, &put.header("Content-Type", "application/octet-stream").body(bytes), 201);
 }
 
-fn blob_path(folder: &Path, digest: &str) -> PathBuf {
-    folder.join("blobs").join(digest.replace(':', "/"))
+fn blob_path(directory: &Path, digest: &str) -> PathBuf {
+    directory.join("blobs").join(digest.replace(':', "/"))
 }
 
-fn put_in_layout(folder: &Path, bytes: &[u8]) {
-    fs::create_dir_all(folder.join("blobs/sha256")).expect("the folders of a layout");
-    fs::write(folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).expect("the layout's mark");
-    fs::write(blob_path(folder, &digest(bytes)), bytes).expect("a blob of a layout");
+fn put_in_layout(directory: &Path, bytes: &[u8]) {
+    fs::create_dir_all(directory.join("blobs/sha256")).expect("the directories of a layout");
+    fs::write(directory.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).expect("the layout's mark");
+    fs::write(blob_path(directory, &digest(bytes)), bytes).expect("a blob of a layout");
 }
 
 /// What has no tag is reached through an index or by its digest, and is not listed.
-fn list_in_layout(folder: &Path, tag: Option<&str>, media_type: &str, digest: &str, size: usize) {
+fn list_in_layout(directory: &Path, tag: Option<&str>, media_type: &str, digest: &str, size: usize) {
     let Some(tag) = tag else { return };
-    let file = folder.join("index.json");
+    let file = directory.join("index.json");
     let mut index: Value = match fs::read(&file) {
         Ok(bytes) => serde_json::from_slice(&bytes).expect("a layout's index is JSON"),
         Err(_) => json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": []}),

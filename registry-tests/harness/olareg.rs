@@ -34,7 +34,7 @@ impl Olareg {
     pub fn start(workspace: &Workspace, settings: &Settings) -> Self {
         let users = settings.basic.as_ref().or(settings.token.as_ref());
         let auth = users.map(|(user, password)| auth_file(workspace, user, password));
-        let store = workspace.folder("olareg-store");
+        let store = workspace.directory("olareg-store");
         let plain = settings.tls.is_none();
         let (guard, port) = start_server(
             workspace,

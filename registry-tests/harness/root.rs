@@ -31,8 +31,8 @@ impl LoaderAnswer {
 
 /// A root with a static shell and no libc at all.
 pub fn busybox(workspace: &Workspace) -> PathBuf {
-    let root = workspace.folder("busybox");
-    fs::create_dir_all(root.join("bin")).expect("folders of a root");
+    let root = workspace.directory("busybox");
+    fs::create_dir_all(root.join("bin")).expect("directories of a root");
     fs::copy(tool("busybox"), root.join("bin/sh")).expect("a shell of the root");
     root
 }
@@ -76,7 +76,7 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Copies a program of this machine into the root's folder for temporary files.
+    /// Copies a program of this machine into the root's directory for temporary files.
     pub fn new(workspace: &Workspace, root: &Path, program: &Path) -> Self {
         let name = workspace.root().file_name().expect("a workspace has a name");
         let path = Path::new("/tmp").join(name);

@@ -1,4 +1,4 @@
-//! The registries that a case runs against, real ones and layout folders alike.
+//! The registries that a case runs against, real ones and layout directories alike.
 
 use super::case::{DOCKER_REGISTRY, OLAREG};
 use super::docker_registry::{self, DockerRegistry};
@@ -14,7 +14,7 @@ pub enum Kind {
     Olareg,
     /// The referrers API switched off: 405.
     OlaregWithoutReferrers,
-    /// An OCI image layout folder.
+    /// An OCI image layout directory.
     Layout,
 }
 
@@ -73,7 +73,7 @@ impl Registry {
                 Server::Olareg(Olareg::start(workspace, &settings))
             }
             Kind::Layout => {
-                workspace.folder("layouts");
+                workspace.directory("layouts");
                 Server::Layout(workspace.text("layouts"))
             }
         };
@@ -92,7 +92,7 @@ impl Registry {
     /// What stands before the tag or digest.
     pub fn repository(&self, repository: &str) -> String {
         match &self.server {
-            Server::Layout(folder) => format!("oci:{folder}/{repository}"),
+            Server::Layout(directory) => format!("oci:{directory}/{repository}"),
             _ => format!("{}/{repository}", self.address().expect("a server has an address")),
         }
     }

@@ -26,8 +26,8 @@ pub fn manifest(workspace: &Workspace, reference: &str) -> (Value, String) {
 }
 
 /// Copies an artifact from a server to a layout without changing a byte of it.
-pub fn copy_to_layout(workspace: &Workspace, reference: &str, folder: &str, tag: &str) {
-    let (source, target) = (format!("docker://{reference}"), format!("oci:{folder}:{tag}"));
+pub fn copy_to_layout(workspace: &Workspace, reference: &str, directory: &str, tag: &str) {
+    let (source, target) = (format!("docker://{reference}"), format!("oci:{directory}:{tag}"));
     let arguments = ["copy", "--preserve-digests", "--src-tls-verify=false", &source, &target];
     skopeo(workspace, &arguments);
 }

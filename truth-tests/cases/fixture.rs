@@ -31,8 +31,8 @@ pub enum Step {
     Rename { path: String, name: Vec<u8> },
     /// Removes a file.
     Remove { path: String },
-    /// Makes a folder.
-    Folder { path: String },
+    /// Makes a directory.
+    Directory { path: String },
     /// Cuts a file.
     Cut { path: String, length: u64 },
     /// Overwrites bytes of a file.
@@ -151,7 +151,7 @@ fn step(keyword: &str, rest: &str) -> Option<Step> {
         "move" => Step::Move { from: path, to: words.next()? },
         "rename" => Step::Rename { path, name: hexadecimal(words)? },
         "remove" => Step::Remove { path },
-        "folder" => Step::Folder { path },
+        "folder" => Step::Directory { path },
         "cut" => Step::Cut { path, length: words.next()?.parse().ok()? },
         "bytes" => {
             let offset = words.next()?.parse().ok()?;

@@ -211,7 +211,7 @@ fn ask(
         };
         script.push_str(&format!("echo '{BEGIN}{path}'; {command} 2>&1; echo; echo '{END}'$?\n"));
     }
-    let tools = workspace.folder("tools");
+    let tools = workspace.directory("tools");
     fs::copy(crate::harness::case::tool("busybox"), tools.join("busybox")).expect("a shell");
     fs::write(tools.join("script"), script).expect("a script");
     let mount = format!("{}:/truth-tools:ro", tools.display());

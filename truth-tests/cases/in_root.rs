@@ -128,9 +128,9 @@ fn raw_names(workspace: &Workspace) {
     let app = path(root, "case/bin/app");
     let (document, profile) = (workspace.text("app.json"), workspace.text("host.json"));
     let named = |name: &[u8]| {
-        let folder = root.join("usr/lib");
-        std::fs::create_dir_all(&folder).expect("a folder of the root");
-        let place = folder.join(OsStr::from_bytes(name));
+        let directory = root.join("usr/lib");
+        std::fs::create_dir_all(&directory).expect("a directory of the root");
+        let place = directory.join(OsStr::from_bytes(name));
         std::fs::copy(root.join("case/lib/libx.so"), &place).expect("a library");
         let runs =
             Scene::new(root, "/case/bin/app").truth(None).lazy.end == crate::harness::loader::End::Entry;

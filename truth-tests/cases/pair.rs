@@ -16,11 +16,11 @@ use crate::harness::{
 /// The pairs `PROGRAMS:ROOT` that are always run; `this` is this machine.
 const USUAL: [&str; 4] = ["this:this", "this:bullseye", "bookworm:bullseye", "bullseye:bookworm"];
 
-/// Names other pairs to run instead, separated by commas: Debian releases, `this`, or folders.
+/// Names other pairs to run instead, separated by commas: Debian releases, `this`, or directories.
 const VARIABLE: &str = "COMPAT_TRUTH_PAIRS";
 
-/// The folders whose programs are started.
-const FOLDERS: [&str; 2] = ["/usr/bin", "/usr/sbin"];
+/// The directories whose programs are started.
+const DIRECTORIES: [&str; 2] = ["/usr/bin", "/usr/sbin"];
 
 /// One case a pair.
 pub fn all() -> Vec<Case> {
@@ -41,12 +41,12 @@ fn case(pair: String) -> Case {
         requirements.push(DEBOOTSTRAP);
     }
     Case::new(format!("programs::{pair}"), &requirements, move |workspace| {
-        compare(workspace, &pair, &folder(workspace, &programs), &folder(workspace, &root));
+        compare(workspace, &pair, &directory(workspace, &programs), &directory(workspace, &root));
     })
 }
 
-/// The folder that holds a root.
-fn folder(workspace: &Workspace, name: &str) -> PathBuf {
+/// The directory that holds a root.
+fn directory(workspace: &Workspace, name: &str) -> PathBuf {
     match name {
         "this" => PathBuf::from("/"),
         name if name.contains('/') => PathBuf::from(name),
@@ -102,13 +102,13 @@ fn compare_all(programs: &[String], scratch: &Scratch<'_>) -> Vec<(String, Compa
 fn programs(root: &Path) -> Vec<String> {
     let mut seen = HashSet::new();
     let mut programs = Vec::new();
-    for folder in FOLDERS {
-        let entries = fs::read_dir(root::inside(root, Path::new(folder)));
+    for directory in DIRECTORIES {
+        let entries = fs::read_dir(root::inside(root, Path::new(directory)));
         for entry in entries.into_iter().flatten().flatten() {
             let Ok(metadata) = entry.metadata() else { continue };
             let is_new = metadata.is_file() && seen.insert((metadata.dev(), metadata.ino()));
             if is_new && metadata.permissions().mode() & 0o111 != 0 && is_elf(&entry.path()) {
-                programs.push(format!("{folder}/{}", entry.file_name().to_string_lossy()));
+                programs.push(format!("{directory}/{}", entry.file_name().to_string_lossy()));
             }
         }
     }
@@ -121,19 +121,19 @@ fn is_elf(path: &Path) -> bool {
     File::open(path).is_ok_and(|mut file| file.read_exact(&mut head).is_ok()) && head == *b"\x7fELF"
 }
 
-/// A folder of the root into which the programs of another are brought, one at a time.
+/// A directory of the root into which the programs of another are brought, one at a time.
 struct Scratch<'a> {
     from: &'a Path,
     root: &'a Path,
-    folder: String,
+    directory: String,
 }
 
 impl<'a> Scratch<'a> {
     fn new(workspace: &Workspace, from: &'a Path, root: &'a Path) -> Self {
         let name = workspace.root().file_name().expect("a workspace has a name").to_string_lossy();
-        let scratch = Self { from, root, folder: format!("/tmp/{name}-programs") };
+        let scratch = Self { from, root, directory: format!("/tmp/{name}-programs") };
         if !scratch.stays() {
-            fs::create_dir_all(scratch.outside(&scratch.folder)).expect("a folder for programs");
+            fs::create_dir_all(scratch.outside(&scratch.directory)).expect("a directory for programs");
         }
         scratch
     }
@@ -153,7 +153,7 @@ impl<'a> Scratch<'a> {
             return program.to_owned();
         }
         let name = program.rsplit('/').next().unwrap_or(program);
-        let path = format!("{}/{name}", self.folder);
+        let path = format!("{}/{name}", self.directory);
         let source = root::inside(self.from, Path::new(program));
         fs::copy(&source, self.outside(&path))
             .unwrap_or_else(|error| panic!("{}: {error}", source.display()));
@@ -170,7 +170,7 @@ impl<'a> Scratch<'a> {
 impl Drop for Scratch<'_> {
     fn drop(&mut self) {
         if !self.stays() {
-            let _ = fs::remove_dir_all(self.outside(&self.folder));
+            let _ = fs::remove_dir_all(self.outside(&self.directory));
         }
     }
 }

@@ -21,8 +21,8 @@ pub fn all() -> Vec<Case> {
 
 fn compare(root: &Path) {
     let mut paths = Vec::new();
-    for folder in ["usr/bin", "usr/sbin", "usr/lib"] {
-        files_below(&root.join(folder), &mut paths);
+    for directory in ["usr/bin", "usr/sbin", "usr/lib"] {
+        files_below(&root.join(directory), &mut paths);
     }
     let (mut count, mut kept, mut length) = (0, 0, 0);
     for path in paths {
@@ -58,8 +58,8 @@ fn facts(data: Bytes) -> String {
     format!("{:?}", (header, segments, versions, symbols, &object.marks))
 }
 
-fn files_below(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+fn files_below(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         match entry.file_type() {
             Ok(kind) if kind.is_dir() => files_below(&entry.path(), found),
             Ok(kind) if kind.is_file() => found.push(entry.path()),

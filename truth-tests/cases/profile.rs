@@ -33,13 +33,13 @@ pub fn all() -> Vec<Case> {
     PAIRS.into_iter().map(case).collect()
 }
 
-fn folder(workspace: &Workspace, name: &str) -> PathBuf {
+fn directory(workspace: &Workspace, name: &str) -> PathBuf {
     if name == "this" { PathBuf::from("/") } else { root::debian(workspace, name) }
 }
 
 fn compare(workspace: &Workspace, pair: &str) {
     let (from, to) = pair.split_once(':').expect("PROGRAMS:ROOT");
-    let (from, to) = (folder(workspace, from), folder(workspace, to));
+    let (from, to) = (directory(workspace, from), directory(workspace, to));
     let host = model::host(&to);
     let saved = saved(&to);
     let mut figures = [[0_usize; 3]; 3];
@@ -83,11 +83,11 @@ fn saved(root: &Path) -> Host {
 fn programs(root: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut waiting: Vec<String> = TREES.map(str::to_owned).to_vec();
-    while let Some(folder) = waiting.pop() {
-        let entries = fs::read_dir(root::inside(root, Path::new(&folder)));
+    while let Some(directory) = waiting.pop() {
+        let entries = fs::read_dir(root::inside(root, Path::new(&directory)));
         for entry in entries.into_iter().flatten().flatten() {
             let Ok(metadata) = entry.metadata() else { continue };
-            let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
+            let path = format!("{directory}/{}", entry.file_name().to_string_lossy());
             if metadata.is_dir() {
                 waiting.push(path);
             } else if metadata.is_file()

@@ -20,17 +20,17 @@ use crate::harness::{Workspace, root};
 /// musl's loader on this machine.
 pub const MUSL: &str = concat!("/lib/ld-musl-", "x86_64", ".so.1");
 
-/// glibc's loader and the folder of its libraries.
+/// glibc's loader and the directory of its libraries.
 const GLIBC: &str = "/lib64/ld-linux-x86-64.so.2";
-const GLIBC_FOLDER: &str = "/lib/x86_64-linux-gnu";
+const GLIBC_DIRECTORY: &str = "/lib/x86_64-linux-gnu";
 
 /// The same for programs of i386.
 const GLIBC_I386: &str = "/lib/ld-linux.so.2";
-const GLIBC_FOLDER_I386: &str = "/lib/i386-linux-gnu";
+const GLIBC_DIRECTORY_I386: &str = "/lib/i386-linux-gnu";
 /// What the name of a release ends with where its programs for i386 are meant.
 const I386: &str = "-i386";
 
-/// The folder of a case.
+/// The directory of a case.
 const CASE: &str = "case";
 
 /// What every object is compiled with: nothing of this machine's C library gets in, and nothing that
@@ -52,7 +52,7 @@ const FLAGS: [&str; 11] = [
 /// A root being made.
 pub struct Sandbox<'a> {
     workspace: &'a Workspace,
-    /// The folder that holds it.
+    /// The directory that holds it.
     pub root: PathBuf,
     loader: &'static str,
     source: PathBuf,
@@ -61,9 +61,9 @@ pub struct Sandbox<'a> {
 impl<'a> Sandbox<'a> {
     /// A root with the C library of a Debian release, or with this machine's musl.
     pub fn new(workspace: &'a Workspace, library: &str, source: PathBuf) -> Self {
-        let root = workspace.folder("root");
-        for folder in [CASE, "etc", "proc", "tmp"] {
-            fs::create_dir_all(root.join(folder)).expect("folders of a root");
+        let root = workspace.directory("root");
+        for directory in [CASE, "etc", "proc", "tmp"] {
+            fs::create_dir_all(root.join(directory)).expect("directories of a root");
         }
         let loader = match library {
             "musl" => MUSL,
@@ -76,12 +76,12 @@ impl<'a> Sandbox<'a> {
         } else if let Some(release) = library.strip_suffix(I386) {
             let release = root::debian_of(workspace, release, "i386");
             sandbox.bring(&release, GLIBC_I386);
-            sandbox.bring(&release, &format!("{GLIBC_FOLDER_I386}/libc.so.6"));
+            sandbox.bring(&release, &format!("{GLIBC_DIRECTORY_I386}/libc.so.6"));
         } else {
             let release = root::debian(workspace, library);
             sandbox.bring(&release, GLIBC);
             for name in ["libc.so.6", "libm.so.6", "libdl.so.2"] {
-                sandbox.bring(&release, &format!("{GLIBC_FOLDER}/{name}"));
+                sandbox.bring(&release, &format!("{GLIBC_DIRECTORY}/{name}"));
             }
         }
         sandbox
@@ -92,7 +92,8 @@ impl<'a> Sandbox<'a> {
         let walked = Root::at(from).expect("a root").resolve(Path::new(path));
         let real = walked.unwrap_or_else(|error| panic!("{path} in {}: {error}", from.display()));
         let target = root::inside(&self.root, Path::new(path));
-        fs::create_dir_all(target.parent().expect("a file is in a folder")).expect("folders of a root");
+        fs::create_dir_all(target.parent().expect("a file is in a directory"))
+            .expect("directories of a root");
         fs::copy(root::inside(from, &real), target).expect("a file of the C library");
     }
 
@@ -101,10 +102,10 @@ impl<'a> Sandbox<'a> {
         root::inside(&self.root, &Path::new("/").join(CASE).join(path))
     }
 
-    /// A path on this machine, with the folders above it.
+    /// A path on this machine, with the directories above it.
     fn made(&self, path: &str) -> PathBuf {
         let path = self.outside(path);
-        fs::create_dir_all(path.parent().expect("a file is in a folder")).expect("folders of a case");
+        fs::create_dir_all(path.parent().expect("a file is in a directory")).expect("directories of a case");
         path
     }
 
@@ -125,7 +126,7 @@ impl<'a> Sandbox<'a> {
                 fs::rename(&place, place.with_file_name(OsStr::from_bytes(name)))
             }
             Step::Remove { path } => fs::remove_file(self.outside(path)),
-            Step::Folder { path } => fs::create_dir_all(self.outside(path)),
+            Step::Directory { path } => fs::create_dir_all(self.outside(path)),
             Step::Cut { path, length } => {
                 fs::File::options().write(true).open(self.outside(path)).and_then(|f| f.set_len(*length))
             }
@@ -166,7 +167,7 @@ impl<'a> Sandbox<'a> {
     fn digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.source.hash(&mut hasher);
-        hash_folder(&self.outside(""), &mut hasher);
+        hash_directory(&self.outside(""), &mut hasher);
         hasher.finish()
     }
 
@@ -202,14 +203,14 @@ impl Known<'_> {
 
 static KNOWN: Mutex<BTreeMap<u64, Vec<u8>>> = Mutex::new(BTreeMap::new());
 
-fn hash_folder(folder: &Path, hasher: &mut DefaultHasher) {
+fn hash_directory(directory: &Path, hasher: &mut DefaultHasher) {
     let mut entries: Vec<PathBuf> =
-        fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
+        fs::read_dir(directory).into_iter().flatten().flatten().map(|e| e.path()).collect();
     entries.sort();
     for entry in entries {
         entry.file_name().hash(hasher);
         match entry.is_dir() && !entry.is_symlink() {
-            true => hash_folder(&entry, hasher),
+            true => hash_directory(&entry, hasher),
             false => fs::read(&entry).unwrap_or_default().hash(hasher),
         }
     }

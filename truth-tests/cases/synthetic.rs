@@ -16,9 +16,9 @@ const VARIABLE: &str = "COMPAT_TRUTH_LIBCS";
 
 /// Every case of every fixture.
 pub fn all() -> Vec<Case> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("truth-tests/fixtures");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("truth-tests/fixtures");
     let mut files: Vec<PathBuf> =
-        fs::read_dir(&folder).expect("fixtures").flatten().map(|e| e.path()).collect();
+        fs::read_dir(&directory).expect("fixtures").flatten().map(|e| e.path()).collect();
     files.sort();
     files.iter().flat_map(|file| of_file(file)).collect()
 }

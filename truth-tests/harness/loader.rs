@@ -15,7 +15,7 @@ use super::case::tool;
 /// A program and how it is started.
 #[derive(Debug, Clone)]
 pub struct Scene {
-    /// The folder that holds the root; `/` is this machine.
+    /// The directory that holds the root; `/` is this machine.
     pub root: PathBuf,
     /// The program's path inside the root.
     pub path: String,
@@ -181,9 +181,9 @@ fn starter() -> &'static Path {
     static STARTER: OnceLock<PathBuf> = OnceLock::new();
     STARTER.get_or_init(|| {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("truth-tests/fixtures/entry.c");
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let binary = folder.join(format!("entry-{}", std::process::id()));
-        let finished = folder.join("entry");
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let binary = directory.join(format!("entry-{}", std::process::id()));
+        let finished = directory.join("entry");
         let status = Command::new(tool("gcc")).args(["-O1", "-Wall", "-o"]).arg(&binary).arg(source).status();
         assert!(status.is_ok_and(|status| status.success()), "gcc cannot compile entry.c");
         std::fs::rename(&binary, &finished).expect("the helper takes its name");

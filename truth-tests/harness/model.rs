@@ -136,11 +136,11 @@ fn stops(problem: &Problem, now: bool) -> bool {
             )
 }
 
-/// The folder of the program inside the root, links followed.
+/// The directory of the program inside the root, links followed.
 fn location(scene: &Scene, host: &Host) -> String {
     let real = host.files.real_path(scene.subject());
-    let folder = Path::new(&real).parent().expect("a program is in a folder");
-    folder.to_string_lossy().into_owned()
+    let directory = Path::new(&real).parent().expect("a program is in a directory");
+    directory.to_string_lossy().into_owned()
 }
 
 /// The application as its own specification describes it, written and read again.

@@ -106,15 +106,15 @@ impl<'a> Docker<'a> {
     }
 
     /// Makes the image `compat-tests:TAG` of a directory.
-    pub fn import(&self, tag: &str, folder: &Path) {
-        self.import_with(tag, folder, &[], None);
+    pub fn import(&self, tag: &str, directory: &Path) {
+        self.import_with(tag, directory, &[], None);
     }
 
     /// The same with lines of a Dockerfile for its configuration, and a platform other than this machine's.
-    pub fn import_with(&self, tag: &str, folder: &Path, changes: &[&str], platform: Option<&str>) {
+    pub fn import_with(&self, tag: &str, directory: &Path, changes: &[&str], platform: Option<&str>) {
         let archive = self.workspace.text(format!("{tag}.tar"));
         let mut command = Command::new(tool("tar"));
-        run(self.workspace, command.arg("-C").arg(folder).args(["-cf", &archive, "."]));
+        run(self.workspace, command.arg("-C").arg(directory).args(["-cf", &archive, "."]));
         let image = format!("compat-tests:{tag}");
         let changes = changes.iter().flat_map(|change| ["--change", change]);
         let platform = platform.into_iter().flat_map(|platform| ["--platform", platform]);

@@ -52,7 +52,7 @@ pub fn small(workspace: &Workspace, docker: &Docker) {
 pub fn large(workspace: &Workspace, docker: &Docker) {
     let debian = root::debian_with(workspace, RELEASE, &["python3"]);
     docker.import_with("debian", &debian, &["ENTRYPOINT [\"/usr/bin/perl\", \"-v\"]"], None);
-    let context = workspace.folder("python");
+    let context = workspace.directory("python");
     let wheels = wheels(workspace);
     let archive = context.join("site.tar");
     let mut command = Command::new(tool("tar"));
@@ -67,11 +67,11 @@ pub fn large(workspace: &Workspace, docker: &Docker) {
 
 /// The wheel, unpacked; kept from run to run as roots are.
 fn wheels(workspace: &Workspace) -> PathBuf {
-    root::kept(workspace, &format!("wheels-{WHEEL}"), |folder| {
+    root::kept(workspace, &format!("wheels-{WHEEL}"), |directory| {
         let mut command = Command::new(tool("pip"));
         command.args(["install", "--quiet", "--no-deps", "--no-compile", "--only-binary=:all:"]);
         command.args(["--platform", "manylinux2014_x86_64", "--python-version", PYTHON, "--target"]);
-        run(workspace, command.arg(folder).arg(WHEEL));
+        run(workspace, command.arg(directory).arg(WHEEL));
     })
 }
 
@@ -83,7 +83,7 @@ fn build(workspace: &Workspace, docker: &Docker, tag: &str, dockerfile: &str) {
 
 /// `FROM scratch` with a program that needs nothing.
 fn static_program(workspace: &Workspace, docker: &Docker) {
-    workspace.folder("static");
+    workspace.directory("static");
     workspace.write("static/app.c", "int main(void) { return 0; }\n");
     compile(workspace, "cc", &["static/app.c"], "static/app", &["-static"]);
     build(workspace, docker, "static", &format!("FROM scratch\nCOPY app /app\n{PROGRAM}\n"));
@@ -91,53 +91,53 @@ fn static_program(workspace: &Workspace, docker: &Docker) {
 
 /// A program and a library for musl, and its loader from Debian's package.
 fn musl(workspace: &Workspace, docker: &Docker) {
-    let folder = workspace.folder("musl");
+    let directory = workspace.directory("musl");
     for inner in ["lib", "usr/lib"] {
-        fs::create_dir_all(folder.join(inner)).expect("folders of a root");
+        fs::create_dir_all(directory.join(inner)).expect("directories of a root");
     }
     let library = "musl/usr/lib/libanswer.so.1";
     let flags = ["-shared", "-fPIC", "-Wl,-soname,libanswer.so.1"];
     compile(workspace, "musl-gcc", &[&fixture("answer.c")], library, &flags);
     compile(workspace, "musl-gcc", &[&fixture("application.c"), library], "musl/app", &[]);
     let loader = Path::new("/lib/ld-musl-x86_64.so.1");
-    fs::copy(loader, folder.join("lib/ld-musl-x86_64.so.1")).expect("musl's loader");
-    docker.import_with("musl", &folder, &[PROGRAM], None);
+    fs::copy(loader, directory.join("lib/ld-musl-x86_64.so.1")).expect("musl's loader");
+    docker.import_with("musl", &directory, &[PROGRAM], None);
 }
 
 /// A program whose library is not there.
 fn missing(workspace: &Workspace, docker: &Docker) {
-    let folder = with_glibc(workspace, "missing");
+    let directory = with_glibc(workspace, "missing");
     let flags = ["-shared", "-fPIC", "-Wl,-soname,libanswer.so.1"];
     compile(workspace, "cc", &[&fixture("answer.c")], "libanswer.so.1", &flags);
     compile(workspace, "cc", &[&fixture("application.c"), "libanswer.so.1"], "missing/app", &[]);
-    docker.import_with("missing", &folder, &[PROGRAM], None);
+    docker.import_with("missing", &directory, &[PROGRAM], None);
 }
 
 /// A program that says it needs a CPU of x86-64-v4.
 fn newest_cpu(workspace: &Workspace, docker: &Docker) {
-    let folder = with_glibc(workspace, "v4");
+    let directory = with_glibc(workspace, "v4");
     workspace.write("v4.c", "int main(void) { return 0; }\n");
     compile(workspace, "cc", &["v4.c"], "v4/app", &["-Wl,-z,x86-64-v4"]);
-    docker.import_with("v4", &folder, &[PROGRAM], None);
+    docker.import_with("v4", &directory, &[PROGRAM], None);
 }
 
 /// A program whose library is there for CPUs of x86-64-v3 only.
 fn hwcaps(workspace: &Workspace, docker: &Docker) {
-    let folder = with_glibc(workspace, "hwcaps");
+    let root = with_glibc(workspace, "hwcaps");
     let directory = "hwcaps/usr/lib/x86_64-linux-gnu/glibc-hwcaps/x86-64-v3";
-    workspace.folder(directory);
+    workspace.directory(directory);
     let library = format!("{directory}/libanswer.so.1");
     let flags = ["-shared", "-fPIC", "-Wl,-soname,libanswer.so.1"];
     compile(workspace, "cc", &[&fixture("answer.c")], &library, &flags);
     compile(workspace, "cc", &[&fixture("application.c"), &library], "hwcaps/app", &[]);
-    docker.import_with("hwcaps", &folder, &[PROGRAM], None);
+    docker.import_with("hwcaps", &root, &[PROGRAM], None);
 }
 
-/// A program whose libraries lie where its environment says: in a folder of the working directory, and in
+/// A program whose libraries lie where its environment says: in a directory of the working directory, and in
 /// that itself, which an empty element stands for.
 fn paths(workspace: &Workspace, docker: &Docker) {
-    let folder = with_glibc(workspace, "paths");
-    workspace.folder("paths/srv/lib");
+    let directory = with_glibc(workspace, "paths");
+    workspace.directory("paths/srv/lib");
     let library = |output: &str, name: &str, inputs: &[&str], flags: &[&str]| {
         let soname = format!("-Wl,-soname,{name}");
         compile(workspace, "cc", inputs, output, &[&["-shared", "-fPIC", &soname], flags].concat());
@@ -154,12 +154,12 @@ fn paths(workspace: &Workspace, docker: &Docker) {
         &["-Wl,--no-as-needed"],
     );
     let changes = [PROGRAM, "WORKDIR /srv", "ENV LD_LIBRARY_PATH=/nowhere;lib:"];
-    docker.import_with("paths", &folder, &changes, None);
+    docker.import_with("paths", &directory, &changes, None);
 }
 
 /// A program for a GPU: it needs the driver's library, and its configuration a CUDA version.
 fn cuda(workspace: &Workspace, docker: &Docker) {
-    let folder = with_glibc(workspace, "cuda");
+    let directory = with_glibc(workspace, "cuda");
     driver_library(workspace, "libcuda.so.1");
     compile(workspace, "cc", &[&fixture("cuda.c"), "libcuda.so.1"], "cuda/app", &[]);
     let changes = [
@@ -168,18 +168,19 @@ fn cuda(workspace: &Workspace, docker: &Docker) {
         "ENV NVIDIA_DRIVER_CAPABILITIES=compute",
         "ENV NVIDIA_REQUIRE_CUDA=\"cuda>=12.2\"",
     ];
-    docker.import_with("cuda", &folder, &changes, None);
+    docker.import_with("cuda", &directory, &changes, None);
 }
 
 /// A root with the user-space part of an NVIDIA driver of this version, and nothing else.
 pub fn driver_root(workspace: &Workspace, version: &str) -> PathBuf {
-    let root = workspace.folder(&format!("driver-{version}"));
-    let folder = root.join("usr/lib/x86_64-linux-gnu");
-    fs::create_dir_all(&folder).expect("folders of a root");
+    let root = workspace.directory(&format!("driver-{version}"));
+    let directory = root.join("usr/lib/x86_64-linux-gnu");
+    fs::create_dir_all(&directory).expect("directories of a root");
     driver_library(workspace, "driver.so");
-    fs::copy(workspace.path("driver.so"), folder.join(format!("libcuda.so.{version}"))).expect("a library");
-    if !folder.join("libcuda.so.1").exists() {
-        symlink(format!("libcuda.so.{version}"), folder.join("libcuda.so.1")).expect("a link");
+    fs::copy(workspace.path("driver.so"), directory.join(format!("libcuda.so.{version}")))
+        .expect("a library");
+    if !directory.join("libcuda.so.1").exists() {
+        symlink(format!("libcuda.so.{version}"), directory.join("libcuda.so.1")).expect("a link");
     }
     root
 }
@@ -198,13 +199,13 @@ fn with_glibc(workspace: &Workspace, name: &str) -> PathBuf {
 pub fn foreign(workspace: &Workspace, docker: &Docker) {
     const MACHINE: usize = 18;
     const AARCH64: u8 = 183;
-    let folder = workspace.folder("foreign");
+    let directory = workspace.directory("foreign");
     let mut program = workspace.read("static/app");
     program[MACHINE] = AARCH64;
     let file = workspace.write("foreign/app", program);
     let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(file, executable).expect("the right to run it");
-    docker.import_with("foreign", &folder, &[PROGRAM], Some("linux/arm64"));
+    docker.import_with("foreign", &directory, &[PROGRAM], Some("linux/arm64"));
 }
 
 /// A source of the fixtures.

@@ -70,7 +70,7 @@ pub fn kept(workspace: &Workspace, name: &str, make: impl FnOnce(&Path)) -> Path
 
 /// A root that holds a program, what the loader opens for it, and `env`; nothing else.
 pub fn minimal(workspace: &Workspace, name: &str, program: &Path) -> PathBuf {
-    let root = workspace.folder(name);
+    let root = workspace.directory(name);
     for file in [program, Path::new("/usr/bin/env")] {
         copy_into(&root, file);
         for library in opened_here(workspace, file) {

@@ -52,7 +52,7 @@ impl Workspace {
 
     /// The home directory of the programs that the case runs.
     pub fn home(&self) -> PathBuf {
-        self.folder("home")
+        self.directory("home")
     }
 
     /// A path in the directory, as text.
@@ -76,7 +76,7 @@ impl Workspace {
     }
 
     /// Creates a directory.
-    pub fn folder(&self, name: &str) -> PathBuf {
+    pub fn directory(&self, name: &str) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         path

@@ -83,7 +83,7 @@ fn combinations(actors: &[Actor], stride: usize, first: usize) -> Vec<Combinatio
     made.filter(Combination::is_sensible).collect()
 }
 
-fn compare(folder: &Path, place: Place, is_served: bool, mut combinations: Vec<Combination>) {
+fn compare(directory: &Path, place: Place, is_served: bool, mut combinations: Vec<Combination>) {
     if let Ok(delay) = std::env::var(DELAY) {
         let delay = Duration::from_millis(delay.parse().expect("a number"));
         combinations.iter_mut().for_each(|combination| combination.delay = delay);
@@ -91,50 +91,50 @@ fn compare(folder: &Path, place: Place, is_served: bool, mut combinations: Vec<C
     if let Ok(only) = std::env::var(ONLY) {
         combinations.retain(|combination| combination.name().contains(&only));
     }
-    let mut world = World::start(folder, Options { place, is_served, before: "" });
+    let mut world = World::start(directory, Options { place, is_served, before: "" });
     let differences = run::all(&mut world, &combinations);
     drop(world);
     if is_served {
-        assert!(read(&log(folder)).served() > 1, "reads go through the server");
+        assert!(read(&log(directory)).served() > 1, "reads go through the server");
     }
     run::assert_none(differences, combinations.len());
 }
 
 /// The comparison itself is compared: without a mirror, it finds nothing.
-fn native(folder: &Path) {
+fn native(directory: &Path) {
     let mut all = combinations(&[USER], 4, 2);
     all.extend(combinations(&SPECIAL, 12, 5));
-    compare(folder, Place::Native, false, all);
+    compare(directory, Place::Native, false, all);
 }
 
-fn inside(folder: &Path) {
+fn inside(directory: &Path) {
     let mut all = combinations(&[USER], 1, 0);
     all.extend(combinations(&SPECIAL, 3, 1));
-    compare(folder, Place::Inside, false, all);
+    compare(directory, Place::Inside, false, all);
 }
 
-fn mount_path(folder: &Path) {
+fn mount_path(directory: &Path) {
     let mut all = combinations(&[USER], 3, 1);
     all.extend(combinations(&SPECIAL, 9, 2));
-    compare(folder, Place::MountPath, false, all);
+    compare(directory, Place::MountPath, false, all);
 }
 
-fn waiting(folder: &Path) {
+fn waiting(directory: &Path) {
     let mut all = combinations(&[USER], 5, 2);
     all.extend(combinations(&SPECIAL, 15, 3));
-    compare(folder, Place::Waiting, false, all);
+    compare(directory, Place::Waiting, false, all);
 }
 
-fn served(folder: &Path) {
+fn served(directory: &Path) {
     let mut all = combinations(&[USER], 4, 3);
     all.extend(combinations(&SPECIAL, 12, 4));
-    compare(folder, Place::Inside, true, all);
+    compare(directory, Place::Inside, true, all);
 }
 
-fn container(folder: &Path) {
+fn container(directory: &Path) {
     let mut all = combinations(&[USER], 10, 4);
     all.extend(combinations(&SPECIAL, 25, 5));
     // A container has no more of root's rights to keep, and no user namespaces.
     all.retain(|combination| ["a", "r", "c"].contains(&combination.actor.identity));
-    compare(folder, Place::Container, false, all);
+    compare(directory, Place::Container, false, all);
 }

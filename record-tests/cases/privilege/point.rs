@@ -39,15 +39,15 @@ pub fn cases() -> Vec<Case> {
 const HERE: &str = "here";
 
 /// Plays in each place where a mirror is reached, in a directory of this mode that is root's.
-fn play(folder: &Path, mode: &str, act: impl Fn(&mut World)) {
+fn play(directory: &Path, mode: &str, act: impl Fn(&mut World)) {
     for place in [Place::Inside, Place::MountPath] {
-        in_world(folder, Options { place, is_served: false, before: "" }, mode, &act);
+        in_world(directory, Options { place, is_served: false, before: "" }, mode, &act);
     }
 }
 
-fn in_world(folder: &Path, options: Options<'_>, mode: &str, act: impl FnOnce(&mut World)) {
-    let folder = tempfile::tempdir_in(folder).expect("a directory");
-    let mut world = World::start(folder.path(), options);
+fn in_world(directory: &Path, options: Options<'_>, mode: &str, act: impl FnOnce(&mut World)) {
+    let directory = tempfile::tempdir_in(directory).expect("a directory");
+    let mut world = World::start(directory.path(), options);
     world.root(HERE, &format!("dir . 0 0 {mode}"));
     act(&mut world);
 }
@@ -71,8 +71,8 @@ fn refused(world: &mut World, who: &str, script: &str, error: &str) {
     assert_eq!(same(world, who, script), [error], "{who}: {script}");
 }
 
-fn chmod(folder: &Path) {
-    play(folder, "1777", |world| {
+fn chmod(directory: &Path) {
+    play(directory, "1777", |world| {
         done(world, "nobody", "program p 65534 65534 755; stat p");
         done(world, "root", "chown p 0 0");
         refused(world, "nobody", "chmod p 6755", "EPERM");
@@ -80,9 +80,9 @@ fn chmod(folder: &Path) {
     });
 }
 
-fn overwrite(folder: &Path) {
+fn overwrite(directory: &Path) {
     for act in ["open p WRONLY|TRUNC", "open p WRONLY", "open p RDWR|APPEND", "truncate p 0"] {
-        play(folder, "1777", |world| {
+        play(directory, "1777", |world| {
             done(world, "nobody", "make p 65534 65534 755 of-nobody; stat p; open p WRONLY; close");
             done(world, "root", "chown p 0 0; chmod p 4755");
             refused(world, "nobody", act, "EACCES");
@@ -94,9 +94,9 @@ fn overwrite(folder: &Path) {
 const FORGOTTEN: Duration = Duration::from_millis(1200);
 
 /// Who has a file open for writing may write on, and takes the set-user-ID bit away by that.
-fn write_open(folder: &Path) {
+fn write_open(directory: &Path) {
     for act in ["write W", "ftruncate 1", "fallocate 9000", "punch 4"] {
-        play(folder, "1777", |world| {
+        play(directory, "1777", |world| {
             done(world, "nobody", "make p 65534 65534 755 of-nobody; open p RDWR");
             done(world, "root", "chown p 0 0; chmod p 4755");
             std::thread::sleep(FORGOTTEN);
@@ -108,9 +108,9 @@ fn write_open(folder: &Path) {
 }
 
 /// What is open gives no right to change whose it is not any more.
-fn chmod_open(folder: &Path) {
+fn chmod_open(directory: &Path) {
     for act in ["fchmod 4755", "futimens set", "fsetacl u.7,U.7.65534,g.7,m.7,o.7", "setflags 40"] {
-        play(folder, "1777", |world| {
+        play(directory, "1777", |world| {
             done(world, "nobody", "make p 65534 65534 755 of-nobody; open p RDWR");
             done(world, "root", "chown p 0 0");
             std::thread::sleep(FORGOTTEN);
@@ -119,8 +119,8 @@ fn chmod_open(folder: &Path) {
     }
 }
 
-fn create(folder: &Path) {
-    play(folder, "1777", |world| {
+fn create(directory: &Path) {
+    play(directory, "1777", |world| {
         for (number, act) in [
             "open n/new WRONLY|CREAT|EXCL 755",
             "open n/new WRONLY|CREAT 755",
@@ -148,9 +148,9 @@ fn create(folder: &Path) {
     });
 }
 
-fn sticky(folder: &Path) {
+fn sticky(directory: &Path) {
     for act in ["unlink s/x", "rename s/x s/mine", "rename mine s/x", "exchange mine s/x"] {
-        play(folder, "1777", |world| {
+        play(directory, "1777", |world| {
             done(world, "root", "dir s 0 0 1777");
             done(
                 world,
@@ -167,9 +167,9 @@ fn sticky(folder: &Path) {
 /// By how many bytes it may differ what fits into a file system of 64 MiB: its own data are laid out anew each time.
 const SLACK: u64 = 512 << 10;
 
-fn reserved(folder: &Path) {
+fn reserved(directory: &Path) {
     for is_served in [false, true] {
-        let top = tempfile::tempdir_in(folder).expect("a directory");
+        let top = tempfile::tempdir_in(directory).expect("a directory");
         let image = top.path().join("image");
         std::fs::File::create(&image).and_then(|file| file.set_len(64 << 20)).expect("an image");
         let mut make = Command::new("mkfs.ext4");
@@ -205,7 +205,7 @@ fn reserved(folder: &Path) {
 }
 
 /// One user enters a namespace between two requests, another's has the owner of a file that root keeps taking over.
-fn namespaces(folder: &Path) {
+fn namespaces(directory: &Path) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/record-tests/fixtures/namespaces.py");
     let mut run = Command::new("python3");
     run.args([
@@ -221,14 +221,14 @@ fn namespaces(folder: &Path) {
         script,
         "inside",
     ]);
-    run.current_dir(folder);
+    run.current_dir(directory);
     let output = finish(run, b"");
     assert_code(&output, 0);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "p 755, q was set 0 times\n");
 }
 
 /// Natively such a file cannot be mapped for writing at all.
-fn appended(folder: &Path) {
+fn appended(directory: &Path) {
     let script = "import mmap, os, subprocess
 os.chmod('.', 0o777); open('log', 'w').write('line one\\n'); os.chown('log', 1301, 1301)
 subprocess.run(['chattr', '+a', 'log'], check=True)
@@ -242,13 +242,13 @@ if os.fork() == 0:
     os._exit(0)
 os.wait()
 os.sync()";
-    assert_code(&record(folder, &["python3", "-c", script]), 0);
-    let content = std::fs::read_to_string(folder.join("log")).expect("the log");
+    assert_code(&record(directory, &["python3", "-c", script]), 0);
+    let content = std::fs::read_to_string(directory.join("log")).expect("the log");
     let mut open_again = Command::new("chattr");
     assert_code(
         &finish(
             {
-                open_again.args(["-a", "log"]).current_dir(folder);
+                open_again.args(["-a", "log"]).current_dir(directory);
                 open_again
             },
             b"",
@@ -258,9 +258,9 @@ os.sync()";
     assert_eq!(content, "line one\nline two\n");
 }
 
-fn file_size(folder: &Path) {
+fn file_size(directory: &Path) {
     for is_served in [false, true] {
-        in_world(folder, Options { place: Place::Inside, is_served, before: "" }, "777", |world| {
+        in_world(directory, Options { place: Place::Inside, is_served, before: "" }, "777", |world| {
             done(world, "nobody", "limit 100000; open f RDWR|CREAT 644; pwrite 0 90000");
             assert_eq!(same(world, "nobody", "pwrite 99000 5000"), ["ok 1000"]);
             for act in [

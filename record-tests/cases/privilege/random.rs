@@ -24,16 +24,16 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// The comparison itself is compared.
-fn native(folder: &Path) {
-    play(folder, Place::Native, (3, 300));
+fn native(directory: &Path) {
+    play(directory, Place::Native, (3, 300));
 }
 
-fn inside(folder: &Path) {
-    play(folder, Place::Inside, (1, 1000));
+fn inside(directory: &Path) {
+    play(directory, Place::Inside, (1, 1000));
 }
 
-fn mount_path(folder: &Path) {
-    play(folder, Place::MountPath, (2, 1000));
+fn mount_path(directory: &Path) {
+    play(directory, Place::MountPath, (2, 1000));
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -60,10 +60,10 @@ const ENOUGH: usize = 8;
 const SHOWN: usize = 25;
 
 /// Plays a sequence of that many steps, if the environment asks for no other.
-fn play(folder: &Path, place: Place, (seed, steps): (u64, u64)) {
+fn play(directory: &Path, place: Place, (seed, steps): (u64, u64)) {
     let seed = number(SEED).unwrap_or(seed);
     let steps = number(STEPS).unwrap_or(steps) as usize;
-    let mut world = World::start(folder, Options { place, is_served: false, before: "" });
+    let mut world = World::start(directory, Options { place, is_served: false, before: "" });
     let mut dice = Dice(fastrand::Rng::with_seed(seed));
     let (mut differences, mut done) = (Vec::new(), 0);
     while done < steps && differences.len() < ENOUGH {

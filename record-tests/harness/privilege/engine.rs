@@ -42,8 +42,8 @@ impl Engine {
     }
 
     /// Records a command in a container that has this directory, by the command line of the documentation.
-    pub fn record(&self, folder: &Path) -> Command {
-        let place = folder.display();
+    pub fn record(&self, directory: &Path) -> Command {
+        let place = directory.display();
         let mut command = self.docker(&["run", "--rm", "-i", "--network=none", "--device", "/dev/fuse"]);
         command.args([
             "--cap-add",

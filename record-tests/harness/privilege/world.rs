@@ -106,27 +106,27 @@ pub struct Options<'a> {
 
 impl World {
     /// Starts all processes in this empty directory.
-    pub fn start(folder: &Path, options: Options<'_>) -> Self {
+    pub fn start(directory: &Path, options: Options<'_>) -> Self {
         use std::os::unix::fs::PermissionsExt as _;
-        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).expect("our directory");
-        let script = folder.join("privilege.py");
+        std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).expect("our directory");
+        let script = directory.join("privilege.py");
         std::fs::write(&script, include_str!("../../fixtures/privilege.py")).expect("a file");
         let mut command = Command::new("unshare");
-        command.args(["--mount", "python3"]).arg(&script).current_dir(folder);
+        command.args(["--mount", "python3"]).arg(&script).current_dir(directory);
         let mut outside = Agent::start(command);
-        let mut top = folder.to_path_buf();
+        let mut top = directory.to_path_buf();
         outside.root(&top, "dir both 0 0 755");
-        outside.root(&top, &options.before.replace("{top}", &folder.display().to_string()));
+        outside.root(&top, &options.before.replace("{top}", &directory.display().to_string()));
         top.push("both");
         outside.root(&top, "dir native 0 0 755; dir mirror 0 0 755");
-        let engine = (options.place == Place::Container).then(|| Engine::start(&folder.join("engine")));
+        let engine = (options.place == Place::Container).then(|| Engine::start(&directory.join("engine")));
         let (mirror, recorder, root) = if let Some(engine) = &engine {
-            let mut command = engine.record(folder);
+            let mut command = engine.record(directory);
             // The user's own Python is not there.
             command.arg("/usr/bin/python3").arg(&script);
             (Agent::start(command), None, PathBuf::from("/"))
         } else {
-            reach(folder, &script, outside.process.id(), options.place)
+            reach(directory, &script, outside.process.id(), options.place)
         };
         let through = root.join(top.strip_prefix("/").expect("an absolute path"));
         let mut world = Self { outside, mirror, top, through, recorder, _engine: engine };
@@ -239,16 +239,16 @@ fn is_traced(process: u32) -> bool {
 }
 
 /// `compat record` in the mount namespace of another process.
-fn recorder(folder: &Path, namespace: u32) -> Command {
+fn recorder(directory: &Path, namespace: u32) -> Command {
     let mut command = Command::new("nsenter");
-    command.args(["--target", &namespace.to_string(), "--mount", &format!("--wdns={}", folder.display())]);
-    command.args([COMPAT, "record", "-q", "-o"]).arg(log(folder)).env("COMPAT_RECORD_TEST", "1");
+    command.args(["--target", &namespace.to_string(), "--mount", &format!("--wdns={}", directory.display())]);
+    command.args([COMPAT, "record", "-q", "-o"]).arg(log(directory)).env("COMPAT_RECORD_TEST", "1");
     command
 }
 
 /// Makes the mirror: who acts in it, the recorder where that is another process, and where in it the root is.
-fn reach(folder: &Path, script: &Path, namespace: u32, place: Place) -> (Agent, Option<Child>, PathBuf) {
-    let mut command = recorder(folder, namespace);
+fn reach(directory: &Path, script: &Path, namespace: u32, place: Place) -> (Agent, Option<Child>, PathBuf) {
+    let mut command = recorder(directory, namespace);
     if place == Place::Inside {
         command.args(["--", "python3"]).arg(script);
         return (Agent::start(command), None, "/".into());
@@ -258,7 +258,7 @@ fn reach(folder: &Path, script: &Path, namespace: u32, place: Place) -> (Agent, 
         command.args(["--target", &namespace.to_string(), "--mount", "python3"]).arg(script);
         return (Agent::start(command), None, "/".into());
     }
-    let mounted = folder.join("compat-mirror");
+    let mounted = directory.join("compat-mirror");
     command.arg("--mount-path").arg(&mounted);
     if place == Place::Waiting {
         command.arg("--mount");
@@ -277,6 +277,6 @@ fn reach(folder: &Path, script: &Path, namespace: u32, place: Place) -> (Agent, 
         command.args(["--target", &namespace.to_string(), "--mount"]);
         mounted
     };
-    command.arg("python3").arg(script).current_dir(folder);
+    command.arg("python3").arg(script).current_dir(directory);
     (Agent::start(command), Some(recorder), through)
 }
