@@ -38,7 +38,7 @@ fn frame(directory: &Path) {
     let recording = recorded(directory, "cat /etc/passwd > /dev/null; exit 0");
     let header = &recording.header;
     assert_eq!(header.command[..2], [Name::from(&b"sh"[..]), Name::from(&b"-c"[..])]);
-    assert_eq!(header.folder.0, directory.as_os_str().as_bytes());
+    assert_eq!(header.directory.0, directory.as_os_str().as_bytes());
     assert!(header.started > 1_700_000_000_000_000_000 && !header.kernel.is_empty());
     let end = &recording.end;
     assert_eq!((end.end.as_str(), end.code, end.dropped), ("exited", Some(0), Some(0)));
@@ -66,14 +66,14 @@ fn kinds(directory: &Path) {
     assert_eq!(other(Kind::SymbolicLink, "link").as_deref(), Some("target"));
     find(Kind::ReadLink, "link");
     assert_eq!(other(Kind::HardLink, "further"), at("new"));
-    assert_eq!(find(Kind::MakeFolder, "made").mode.map(|mode| mode & 0o777), Some(0o700));
+    assert_eq!(find(Kind::MakeDirectory, "made").mode.map(|mode| mode & 0o777), Some(0o700));
     assert_eq!(other(Kind::Rename, "new"), at("moved"));
     find(Kind::MakeNode, "pipe");
     assert_eq!(find(Kind::Truncate, "moved").size, Some(3));
-    find(Kind::OpenFolder, "made");
-    find(Kind::CloseFolder, "made");
+    find(Kind::OpenDirectory, "made");
+    find(Kind::CloseDirectory, "made");
     find(Kind::Unlink, "moved");
-    find(Kind::RemoveFolder, "made");
+    find(Kind::RemoveDirectory, "made");
     let exec = recording.events.iter().any(|event| event.exec && event.path.text().ends_with("/cat"));
     assert!(exec, "executions are opens of their own sort");
 }
@@ -161,12 +161,12 @@ fn opens(directory: &Path) {
         let taken = recording.events.iter().filter(|event| kinds.contains(&event.event));
         taken.filter_map(|event| event.open).collect::<Vec<u64>>()
     };
-    let mut opened = numbers(&[Kind::Open, Kind::Create, Kind::OpenFolder]);
+    let mut opened = numbers(&[Kind::Open, Kind::Create, Kind::OpenDirectory]);
     let count = opened.len();
     opened.sort_unstable();
     opened.dedup();
     assert_eq!(opened.len(), count, "a number is used once");
-    let mut closed = numbers(&[Kind::Close, Kind::CloseFolder]);
+    let mut closed = numbers(&[Kind::Close, Kind::CloseDirectory]);
     closed.sort_unstable();
     assert_eq!(closed, opened, "what was open at the end is closed, too");
 }

@@ -85,7 +85,7 @@ fn files(directory: &Path) {
     };
     assert_eq!(listed("--created"), recording.paths(&[Kind::Create], |_| true));
     assert_eq!(listed("--missed"), recording.missed(|_| true));
-    let kinds = [Kind::Open, Kind::Create, Kind::OpenFolder];
+    let kinds = [Kind::Open, Kind::Create, Kind::OpenDirectory];
     assert_eq!(listed("--opened"), recording.paths(&kinds, |_| true));
     let own = directory.join("with space").display().to_string();
     let shown = json(directory, &["files", "--glob", &own, "--format", "json", "run.jsonl"]);
@@ -165,7 +165,7 @@ fn perfetto(directory: &Path) {
     let events = check_trace(&written);
     // Each open is told once for each run, and so is each miss.
     let opens = recording.end.counts[&Kind::Open] + recording.end.counts[&Kind::Create];
-    let opens = (opens + recording.end.counts.get(&Kind::OpenFolder).unwrap_or(&0)) as usize;
+    let opens = (opens + recording.end.counts.get(&Kind::OpenDirectory).unwrap_or(&0)) as usize;
     assert_eq!(events.iter().filter(|event| event["ph"] == "X").count(), 2 * opens);
     let misses = recording.events.iter().filter(|event| event.error.as_deref() == Some("ENOENT"));
     let told = events.iter().filter(|event| event["cat"] == "miss").count();
@@ -225,10 +225,10 @@ fn opens(recording: &Recording) -> Vec<(String, u64, u64)> {
     let closes: BTreeMap<u64, u64> = recording
         .events
         .iter()
-        .filter(|event| matches!(event.event, Kind::Close | Kind::CloseFolder))
+        .filter(|event| matches!(event.event, Kind::Close | Kind::CloseDirectory))
         .filter_map(|event| Some((event.open?, event.t)))
         .collect();
-    let kinds = [Kind::Open, Kind::Create, Kind::OpenFolder];
+    let kinds = [Kind::Open, Kind::Create, Kind::OpenDirectory];
     let opened = recording.events.iter().filter(|event| kinds.contains(&event.event));
     let end = recording.end.t.expect("an end");
     let row = |event: &compat_trace::Event| {

@@ -91,7 +91,7 @@ fn relative(directory: &Path) {
         assert_eq!(told(finish(run(from, &[], workdir), b"")), format!("{expected}\n"), "{workdir}");
     }
     assert_eq!(
-        read(&log(directory)).header.folder.text(),
+        read(&log(directory)).header.directory.text(),
         directory.join("sub/../sub").display().to_string()
     );
     let lead = run(directory, &["--mpi"], "sub");

@@ -94,7 +94,7 @@ fn compare(directory: &Path, arguments: &[&str]) {
     let witness = witness::read(&directory.join("strace.out"), directory);
     let recording = recording::read(&log(directory));
     let theirs = |event: &Event| !event.exe.text().ends_with("/strace");
-    let opened = recording.paths(&[Kind::Open, Kind::OpenFolder], |event| theirs(event) && !event.exec);
+    let opened = recording.paths(&[Kind::Open, Kind::OpenDirectory], |event| theirs(event) && !event.exec);
     let created = recording.paths(&[Kind::Create], theirs);
     let executed = recording.paths(&[Kind::Open], |event| event.exec);
     // What exists is opened, not created, also with O_CREAT.

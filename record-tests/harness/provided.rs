@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 
-use compat_mirror::enter::{self, End, Mounted, Outcome, Place, Service, Task, Users};
+use compat_mirror::enter::{self, End, ExternalPlace, Mounted, Outcome, Service, Task, Users};
 use compat_mirror::mirror::{Options, Provider, Session, Volume, Wanted};
 
 /// The variable that names the folder of copies, and makes of this program the mirror's.
@@ -31,8 +31,12 @@ pub fn command(cache: &Path, read_only: bool, script: &str) -> Command {
 pub fn run(cache: PathBuf) -> ExitCode {
     let command: Vec<OsString> = std::env::args_os().skip(1).collect();
     let read_only = std::env::var_os(READ_ONLY).is_some();
-    let options =
-        enter::Options { task: Task::Command(command), folder: None, read_only, place: Place::Nowhere };
+    let options = enter::Options {
+        task: Task::Command(command),
+        directory: None,
+        read_only,
+        place: ExternalPlace::Nowhere,
+    };
     let mut service = Copies { copies: Arc::new(Folder(cache)), sessions: Vec::new() };
     match enter::run(&options, None, &mut service) {
         Ok(Outcome::Ended(code)) => ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)),

@@ -44,13 +44,13 @@ impl Recording {
                 continue;
             }
             // A close is told when the kernel comes to it, whatever its thread does by then.
-            let closes = |next: &&Event| matches!(next.event, Kind::Close | Kind::CloseFolder);
+            let closes = |next: &&Event| matches!(next.event, Kind::Close | Kind::CloseDirectory);
             let mut following = self.events[position + 1..].iter().filter(|next| !closes(next));
             let next = following.find(|next| next.tid == event.tid);
             let made = next.is_some_and(|next| {
                 let makes = matches!(
                     next.event,
-                    Kind::Create | Kind::MakeFolder | Kind::SymbolicLink | Kind::HardLink | Kind::MakeNode
+                    Kind::Create | Kind::MakeDirectory | Kind::SymbolicLink | Kind::HardLink | Kind::MakeNode
                 );
                 let moves = next.event == Kind::Rename && next.other.as_ref() == Some(&event.path);
                 (makes && next.path == event.path) || moves

@@ -11,7 +11,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::app::{Cause, Failure};
 use crate::cli::{Context, Exit, failure};
-use compat_mirror::enter::{self, Gate, Meeting, Outcome, Place, Rank, Task};
+use compat_mirror::enter::{self, ExternalPlace, LeadSocket, Outcome, Rank, RankRole, Task};
 use compat_mirror::record::{self, Options, Selection, rank};
 use compat_trace::Format;
 pub use old_name::with_long_options;
@@ -118,26 +118,26 @@ pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
         return Err(Failure::usage("--summary is made from the log, which has to be --format jsonl"));
     }
     let rank = arguments.mpi.then(|| own_rank(&arguments)).transpose()?;
-    let gate = match rank.as_ref().map(enter::meet).transpose().map_err(refused)? {
+    let socket = match rank.as_ref().map(enter::meet).transpose().map_err(refused)? {
         None => None,
-        Some(Meeting::Lead(gate)) => Some(gate),
-        Some(Meeting::Guest(invitation)) => {
+        Some(RankRole::Lead(socket)) => Some(socket),
+        Some(RankRole::Guest(access)) => {
             let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-            let folder = arguments.workdir.unwrap_or(here);
-            let outcome = enter::join(&arguments.command, &folder, invitation).map_err(refused)?;
+            let directory = arguments.workdir.unwrap_or(here);
+            let outcome = enter::join(&arguments.command, &directory, access).map_err(refused)?;
             let (exit, failure) = ending(outcome, arguments.command.first(), rank.as_ref());
             failure.iter().for_each(failure::print);
             return Ok(exit);
         }
     };
-    record(arguments, rank.as_ref(), gate, context)
+    record(arguments, rank.as_ref(), socket, context)
 }
 
 /// Makes the mirror and the log.
 fn record(
     arguments: Arguments,
     rank: Option<&Rank>,
-    gate: Option<Gate>,
+    socket: Option<LeadSocket>,
     context: &Context,
 ) -> Result<Exit, Failure> {
     if arguments.out.as_deref() == Some(Path::new("-")) {
@@ -145,9 +145,9 @@ fn record(
         let failure = Failure::usage("standard output is the command's: the log cannot go there");
         return Err(failure.with_hint(Some(hint)));
     }
-    if let Some(folder) = &arguments.out_dir {
-        record::out::make_folders(folder).map_err(|source| {
-            let error = record::Error::Log { path: folder.clone(), source };
+    if let Some(directory) = &arguments.out_dir {
+        record::out::make_directories(directory).map_err(|source| {
+            let error = record::Error::Log { path: directory.clone(), source };
             Failure::undecided(&error).with_hint(error.hint())
         })?;
     }
@@ -162,7 +162,7 @@ fn record(
     let options = Options {
         place: place(&arguments),
         task: if arguments.mount { Task::Wait } else { Task::Command(arguments.command.clone()) },
-        folder: arguments.workdir,
+        directory: arguments.workdir,
         read_only: arguments.read_only,
         counts_bytes: arguments.count_bytes,
         rank: rank.map(|rank| rank.number),
@@ -175,7 +175,7 @@ fn record(
         selection,
     };
     let waits = arguments.mount;
-    let recorded = record::record(&options, gate, &mut |news| told::tell(news, waits, context));
+    let recorded = record::record(&options, socket, &mut |news| told::tell(news, waits, context));
     let recorded = recorded.map_err(|error| Failure::undecided(&error).with_hint(error.hint()))?;
     if arguments.summary {
         super::trace::summary::tell(&options.out, &recorded.log, context);
@@ -190,20 +190,20 @@ fn record(
     Ok(exit)
 }
 
-/// Where others reach the mirror: where it was asked for, and a folder of the user's own where it is only
+/// Where others reach the mirror: where it was asked for, and a directory of the user's own where it is only
 /// mounted and nothing was said.
-fn place(arguments: &Arguments) -> Place {
+fn place(arguments: &Arguments) -> ExternalPlace {
     match &arguments.mount_path {
-        Some(path) => Place::At(path.clone()),
+        Some(path) => ExternalPlace::At(path.clone()),
         None if arguments.mount => {
             let user = rustix::process::geteuid();
             let own = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
             let own = own.or_else(|| Some(format!("/run/user/{}", user.as_raw()).into()));
-            let own = own.filter(|folder| folder.is_dir());
-            let folder = own.unwrap_or_else(|| if user.is_root() { "/run".into() } else { "/tmp".into() });
-            Place::Perhaps(folder.join(format!("compat-mirror-{}", std::process::id())))
+            let own = own.filter(|directory| directory.is_dir());
+            let directory = own.unwrap_or_else(|| if user.is_root() { "/run".into() } else { "/tmp".into() });
+            ExternalPlace::Perhaps(directory.join(format!("compat-mirror-{}", std::process::id())))
         }
-        None => Place::Nowhere,
+        None => ExternalPlace::Nowhere,
     }
 }
 

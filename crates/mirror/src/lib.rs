@@ -5,17 +5,17 @@
 //! - [`record`]: mirror + command -> recording.
 //!
 //! ```standalone_crate
-//! use compat_mirror::enter::{Outcome, Place, Task};
+//! use compat_mirror::enter::{Outcome, ExternalPlace, Task};
 //! use compat_mirror::record::{Options, Selection, record};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let directory = tempfile::tempdir()?;
 //! let options = Options {
 //!     task: Task::Command(vec!["/bin/true".into()]),
-//!     folder: None,
+//!     directory: None,
 //!     read_only: false,
 //!     counts_bytes: false,
-//!     place: Place::Nowhere,
+//!     place: ExternalPlace::Nowhere,
 //!     rank: None,
 //!     out: directory.path().join("run.jsonl"),
 //!     format: compat_trace::Format::Jsonl,

@@ -42,7 +42,7 @@ pub fn execute(command: &mut Command) -> io::Error {
 /// # Errors
 ///
 /// Those of unshare(2).
-pub fn unshare_folder_and_mask() -> io::Result<()> {
+pub fn unshare_directory_and_mask() -> io::Result<()> {
     unshare(UnshareFlags::FS)
 }
 

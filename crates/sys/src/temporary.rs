@@ -28,32 +28,32 @@ const ATTEMPTS: u32 = 100;
 #[derive(Debug)]
 pub struct Temporary {
     file: File,
-    folder: PathBuf,
+    directory: PathBuf,
     /// Its name, if it cannot be without.
     named: Option<PathBuf>,
 }
 
 impl Temporary {
-    /// A new file in a folder, which will be readable by all, as far as the umask lets.
+    /// A new file in a directory, which will be readable by all, as far as the umask lets.
     ///
     /// # Errors
     ///
-    /// Where the folder cannot be written to.
-    pub fn new(folder: &Path) -> io::Result<Self> {
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    /// Where the directory cannot be written to.
+    pub fn new(directory: &Path) -> io::Result<Self> {
+        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         // Without /proc a file cannot be given its name.
         if Path::new("/proc/self/fd").exists()
-            && let Ok(file) = open(folder, flags, Mode::from_raw_mode(0o666))
+            && let Ok(file) = open(directory, flags, Mode::from_raw_mode(0o666))
         {
-            return Ok(Self { file: file.into(), folder: folder.to_owned(), named: None });
+            return Ok(Self { file: file.into(), directory: directory.to_owned(), named: None });
         }
         for _ in 0..ATTEMPTS {
-            let path = folder.join(name());
+            let path = directory.join(name());
             match OpenOptions::new().read(true).write(true).create_new(true).mode(0o666).open(&path) {
                 Ok(file) => {
                     lock(&file);
-                    return Ok(Self { file, folder: folder.to_owned(), named: Some(path) });
+                    return Ok(Self { file, directory: directory.to_owned(), named: Some(path) });
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
@@ -80,7 +80,7 @@ impl Temporary {
             }
             // Only a rename replaces.
             for _ in 0..ATTEMPTS {
-                let other = self.folder.join(name());
+                let other = self.directory.join(name());
                 lock(&self.file);
                 match self.link(&other) {
                     Err(Errno::EXIST) => {}
@@ -146,9 +146,9 @@ fn name() -> OsString {
     format!("{PREFIX}{}-{count}-{:08x}", std::process::id(), fastrand::u32(..)).into()
 }
 
-/// Removes from a folder what processes left that were killed; how many files that were.
-pub fn remove_abandoned(folder: &Path) -> usize {
-    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+/// Removes from a directory what processes left that were killed; how many files that were.
+pub fn remove_abandoned(directory: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(directory) else { return 0 };
     let ours = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(PREFIX);
     entries.flatten().filter(|entry| ours(entry) && remove_if_abandoned(&entry.path())).count()
 }
@@ -178,8 +178,8 @@ fn is_ownerless(path: &Path) -> bool {
 mod tests {
     use super::*;
 
-    fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<String> = fs::read_dir(folder)
+    fn names(directory: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(directory)
             .unwrap()
             .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
             .collect();
@@ -189,28 +189,28 @@ mod tests {
 
     #[test]
     fn a_file_appears_when_it_is_whole_and_replaces_another() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
         for content in ["first", "second"] {
-            let mut file = Temporary::new(folder.path()).unwrap();
+            let mut file = Temporary::new(directory.path()).unwrap();
             file.write_all(content.as_bytes()).unwrap();
             file.persist(&path).unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), content);
         }
-        let third = Temporary::new(folder.path()).unwrap();
+        let third = Temporary::new(directory.path()).unwrap();
         assert_eq!(third.persist_new(&path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
-        Temporary::new(folder.path()).unwrap().persist_new(&folder.path().join("b")).unwrap();
-        drop(Temporary::new(folder.path()).unwrap());
-        assert_eq!(names(folder.path()), ["a", "b"]);
+        Temporary::new(directory.path()).unwrap().persist_new(&directory.path().join("b")).unwrap();
+        drop(Temporary::new(directory.path()).unwrap());
+        assert_eq!(names(directory.path()), ["a", "b"]);
         assert!(Temporary::new(&path).is_err());
     }
 
     #[test]
     fn what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not() {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let old = std::time::SystemTime::now() - AGE * 2;
         let file = |name: &str| {
-            let file = File::create(folder.path().join(name)).unwrap();
+            let file = File::create(directory.path().join(name)).unwrap();
             file.set_modified(old).unwrap();
             file
         };
@@ -219,10 +219,10 @@ mod tests {
         drop(file("other"));
         let living = file(".compat-2-living");
         lock(&living);
-        fs::write(folder.path().join(".compat-young"), "").unwrap();
+        fs::write(directory.path().join(".compat-young"), "").unwrap();
         // The largest number that a process can have is 2^22.
-        fs::write(folder.path().join(".compat-99999999-0-dead"), "").unwrap();
-        assert_eq!(remove_abandoned(folder.path()), 2);
-        assert_eq!(names(folder.path()), [".compat-2-living", ".compat-young", ".compat.lock", "other"]);
+        fs::write(directory.path().join(".compat-99999999-0-dead"), "").unwrap();
+        assert_eq!(remove_abandoned(directory.path()), 2);
+        assert_eq!(names(directory.path()), [".compat-2-living", ".compat-young", ".compat.lock", "other"]);
     }
 }

@@ -28,7 +28,7 @@ impl Asking {
             (Kind::ReadLink, None) => self.link(event),
             (Kind::Lookup, None) => self.found(event),
             (Kind::Open, None) => return self.opened(event),
-            (Kind::Close | Kind::CloseFolder | Kind::FirstRead, _) => {}
+            (Kind::Close | Kind::CloseDirectory | Kind::FirstRead, _) => {}
             _ => {
                 self.following.remove(&event.tid);
             }
@@ -52,7 +52,7 @@ impl Asking {
         match &following.target {
             None => following.target = Some(event.path.clone()),
             Some(target) if *target == event.path => {}
-            // A folder's link, or another path.
+            // A directory's link, or another path.
             Some(target) if is_within(&event.path.0, &target.0) => {
                 following.target = Some(event.path.clone())
             }
@@ -75,9 +75,9 @@ impl Asking {
     }
 }
 
-/// Whether a path lies in a folder.
-fn is_within(path: &[u8], folder: &[u8]) -> bool {
-    path.strip_prefix(folder).is_some_and(|rest| rest.starts_with(b"/"))
+/// Whether a path lies in a directory.
+fn is_within(path: &[u8], directory: &[u8]) -> bool {
+    path.strip_prefix(directory).is_some_and(|rest| rest.starts_with(b"/"))
 }
 
 /// What stands after the last slash.
@@ -85,8 +85,8 @@ pub(crate) fn last_part(path: &[u8]) -> &[u8] {
     &path[memchr::memrchr(b'/', path).map_or(0, |slash| slash + 1)..]
 }
 
-/// What stands before the last slash: the folder that a path is in.
-pub(crate) fn folder(path: &[u8]) -> &[u8] {
+/// What stands before the last slash: the directory that a path is in.
+pub(crate) fn directory(path: &[u8]) -> &[u8] {
     match memchr::memrchr(b'/', path) {
         None | Some(0) => b"/",
         Some(slash) => &path[..slash],
@@ -120,7 +120,10 @@ mod tests {
         {
             assert!(!is_library(name.as_bytes()), "{name}");
         }
-        assert_eq!((folder(b"/a"), folder(b"/a/b"), folder(b"a")), (&b"/"[..], &b"/a"[..], &b"/"[..]));
+        assert_eq!(
+            (directory(b"/a"), directory(b"/a/b"), directory(b"a")),
+            (&b"/"[..], &b"/a"[..], &b"/"[..])
+        );
     }
 
     fn asked(steps: &[(Kind, &str)]) -> Option<String> {
@@ -154,7 +157,7 @@ mod tests {
         assert_eq!(asked(&chain).as_deref(), Some("libb.so.3"));
         let other = [(ReadLink, "/l/liba.so.1"), (Lookup, "/l/liba.so.1.2"), (Open, "/l/libz.so.1.2")];
         assert_eq!(asked(&other), None);
-        let folder = [(ReadLink, "/lib"), (Lookup, "/usr/lib"), (Open, "/usr/lib/libz.so.1.2")];
-        assert_eq!(asked(&folder), None);
+        let directory = [(ReadLink, "/lib"), (Lookup, "/usr/lib"), (Open, "/usr/lib/libz.so.1.2")];
+        assert_eq!(asked(&directory), None);
     }
 }

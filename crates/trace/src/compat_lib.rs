@@ -15,7 +15,7 @@ use super::name::Name;
 pub(crate) struct TextLog {
     started: u64,
     /// Where the command ran.
-    folder: Name,
+    directory: Name,
     begun: bool,
     /// The opens that the log has told of.
     told: HashSet<u64>,
@@ -24,8 +24,9 @@ pub(crate) struct TextLog {
 impl TextLog {
     /// A log of a run that this is the header of.
     pub(crate) fn new(header: &Header) -> Self {
-        let folder = if header.folder.0.is_empty() { Name::from(&b"/"[..]) } else { header.folder.clone() };
-        Self { started: header.started, folder, begun: false, told: HashSet::new() }
+        let directory =
+            if header.directory.0.is_empty() { Name::from(&b"/"[..]) } else { header.directory.clone() };
+        Self { started: header.started, directory, begun: false, told: HashSet::new() }
     }
 
     /// Writes an event, where the log knows its kind.
@@ -75,7 +76,7 @@ impl TextLog {
         let nanoseconds = self.started.saturating_add(t);
         let stamp = date_and_time(nanoseconds / 1_000_000_000);
         write!(out, "{stamp} recorder.go:1: {nanoseconds:>19} {:>10} ", "Complete")?;
-        write_path(out, &self.folder.0)?;
+        write_path(out, &self.directory.0)?;
         writeln!(out)
     }
 }

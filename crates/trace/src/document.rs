@@ -17,7 +17,8 @@ pub struct Header {
     /// The program and its arguments.
     pub command: Vec<Name>,
     /// Where it ran.
-    pub folder: Name,
+    #[serde(rename = "folder")]
+    pub directory: Name,
     /// The machine's name.
     pub host: String,
     /// The kernel's release.
@@ -36,17 +37,21 @@ pub enum Kind {
     Lookup,
     Open,
     Create,
-    OpenFolder,
+    #[serde(rename = "open-folder")]
+    OpenDirectory,
     FirstRead,
     Close,
-    CloseFolder,
+    #[serde(rename = "close-folder")]
+    CloseDirectory,
     ReadLink,
     SymbolicLink,
     HardLink,
-    MakeFolder,
+    #[serde(rename = "make-folder")]
+    MakeDirectory,
     MakeNode,
     Unlink,
-    RemoveFolder,
+    #[serde(rename = "remove-folder")]
+    RemoveDirectory,
     Rename,
     Truncate,
 }
@@ -57,17 +62,17 @@ impl Kind {
         Self::Lookup,
         Self::Open,
         Self::Create,
-        Self::OpenFolder,
+        Self::OpenDirectory,
         Self::FirstRead,
         Self::Close,
-        Self::CloseFolder,
+        Self::CloseDirectory,
         Self::ReadLink,
         Self::SymbolicLink,
         Self::HardLink,
-        Self::MakeFolder,
+        Self::MakeDirectory,
         Self::MakeNode,
         Self::Unlink,
-        Self::RemoveFolder,
+        Self::RemoveDirectory,
         Self::Rename,
         Self::Truncate,
     ];
@@ -83,17 +88,17 @@ impl Kind {
             Self::Lookup => "lookup",
             Self::Open => "open",
             Self::Create => "create",
-            Self::OpenFolder => "open-folder",
+            Self::OpenDirectory => "open-folder",
             Self::FirstRead => "first-read",
             Self::Close => "close",
-            Self::CloseFolder => "close-folder",
+            Self::CloseDirectory => "close-folder",
             Self::ReadLink => "read-link",
             Self::SymbolicLink => "symbolic-link",
             Self::HardLink => "hard-link",
-            Self::MakeFolder => "make-folder",
+            Self::MakeDirectory => "make-folder",
             Self::MakeNode => "make-node",
             Self::Unlink => "unlink",
-            Self::RemoveFolder => "remove-folder",
+            Self::RemoveDirectory => "remove-folder",
             Self::Rename => "rename",
             Self::Truncate => "truncate",
         }

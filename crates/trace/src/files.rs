@@ -19,7 +19,7 @@ pub struct TouchedFile {
     pub opened: u64,
     /// How often it was opened to be executed.
     pub executed: u64,
-    /// How often it was opened as a folder.
+    /// How often it was opened as a directory.
     pub listed: u64,
     /// How often it was made, or something renamed to it.
     pub created: u64,

@@ -57,7 +57,8 @@ pub use processes::{ProcessFacts, ProcessOrder, RankFacts, processes};
 pub use read::{Ending, Foreign, ReadError, Reader};
 pub use run::{HWCAPS, Lookups, Opener, Runs, Seen};
 pub use summary::{
-    FirstTouch, FolderMisses, FolderOpens, PathCounts, ProgramFacts, RunFacts, Summary, TouchTimes, summary,
+    DirectoryMisses, DirectoryOpens, FirstTouch, PathCounts, ProgramFacts, RunFacts, Summary, TouchTimes,
+    summary,
 };
 pub use survey::{Process, Program, Run, Survey, Touched};
 pub use text::error_name;

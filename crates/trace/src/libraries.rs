@@ -39,8 +39,9 @@ pub struct Loaded {
     pub places: Vec<Place>,
     /// How many look-ups of its name failed.
     pub misses: u64,
-    /// In how many folders.
-    pub folders: u64,
+    /// In how many directories.
+    #[serde(rename = "folders")]
+    pub directories: u64,
     /// The programs that loaded or searched it.
     pub programs: Vec<Name>,
     /// The ranks of a parallel job that did so.
@@ -67,7 +68,7 @@ pub struct Place {
 #[derive(Debug, Default)]
 struct Search {
     misses: u64,
-    folders: u64,
+    directories: u64,
     by: BTreeSet<usize>,
     ranks: BTreeSet<u32>,
     runs: RunSet,
@@ -123,7 +124,7 @@ impl Row {
     fn add_search(&mut self, search: Option<Search>) {
         let Some(search) = search else { return };
         self.search.misses += search.misses;
-        self.search.folders += search.folders;
+        self.search.directories += search.directories;
         self.search.by.extend(search.by);
         self.search.ranks.extend(search.ranks);
     }
@@ -145,7 +146,7 @@ impl Row {
             role: self.role,
             places: self.places,
             misses: self.search.misses,
-            folders: self.search.folders,
+            directories: self.search.directories,
             programs: self.search.by.iter().map(|place| survey.program(*place).path.clone()).collect(),
             ranks: self.search.ranks.into_iter().collect(),
         }
@@ -158,7 +159,7 @@ fn searches(survey: &Survey) -> HashMap<Name, Search> {
     for (path, touched) in survey.paths.iter().filter(|(_, touched)| touched.missed > 0) {
         let search = searches.entry(Name::from(last_part(&path.0))).or_default();
         search.misses += touched.missed;
-        search.folders += 1;
+        search.directories += 1;
         search.by.extend(&touched.by);
         search.ranks.extend(&touched.ranks);
         search.runs.extend(&touched.missed_in);

@@ -207,15 +207,15 @@ impl Tracks {
     ///
     /// See [`Tracks::begin`].
     pub fn event(&mut self, out: &mut impl Write, spaces: &mut Spaces, event: &Event) -> io::Result<()> {
-        let is_close = matches!(event.event, Kind::Close | Kind::CloseFolder);
+        let is_close = matches!(event.event, Kind::Close | Kind::CloseDirectory);
         if !is_close {
             self.name_process(out, spaces, event)?;
         }
         match (event.event, event.open) {
-            (Kind::Open | Kind::Create | Kind::OpenFolder, Some(open)) if event.error.is_none() => {
+            (Kind::Open | Kind::Create | Kind::OpenDirectory, Some(open)) if event.error.is_none() => {
                 self.open(out, spaces, event, open)
             }
-            (Kind::Close | Kind::CloseFolder, Some(open)) => match self.opens.remove(&open) {
+            (Kind::Close | Kind::CloseDirectory, Some(open)) => match self.opens.remove(&open) {
                 Some(slice) => {
                     self.open_bytes -= slice.path.0.len();
                     self.close(out, spaces, open, &slice, event.t, Some(event))

@@ -65,21 +65,21 @@ pub struct Opener {
 pub struct Lookups {
     /// Whether any was recorded.
     pub any: bool,
-    /// Folders in which glibc looked for its sub-directories for the CPU ([`HWCAPS`]), as it does in each that it
+    /// Directories in which glibc looked for its sub-directories for the CPU ([`HWCAPS`]), as it does in each that it
     /// searches.
     pub with_hwcaps: BTreeSet<String>,
     /// Paths with the name of a library at which nothing was found.
     pub missed: BTreeSet<String>,
 }
 
-/// The sub-directory that glibc 2.33 and newer look for first in each folder that they search (`elf/dl-hwcaps.c`).
+/// The sub-directory that glibc 2.33 and newer look for first in each directory that they search (`elf/dl-hwcaps.c`).
 pub const HWCAPS: &str = "/glibc-hwcaps";
 
 impl Lookups {
     fn add(&mut self, path: &str, is_miss: bool) {
         self.any = true;
-        if let Some(folder) = path.strip_suffix(HWCAPS) {
-            self.with_hwcaps.insert(folder.to_owned());
+        if let Some(directory) = path.strip_suffix(HWCAPS) {
+            self.with_hwcaps.insert(directory.to_owned());
         } else if is_miss && is_library(path.as_bytes()) {
             self.missed.insert(path.to_owned());
         }
@@ -203,14 +203,14 @@ impl Made {
         self.paths.insert(path.to_owned());
     }
 
-    /// Whether the run made a path, or a folder that it lies in.
+    /// Whether the run made a path, or a directory that it lies in.
     fn holds(&self, path: &str) -> bool {
-        // Most folders are told apart by their hash; no path is looked at more than once for all of its folders.
+        // Most directories are told apart by their hash; no path is looked at more than once for all of its directories.
         let is_made = |(end, hash)| self.known.contains(&hash) && self.paths.contains(&path[..end]);
         !self.paths.is_empty() && self.hashes(path).any(is_made)
     }
 
-    /// The hash of each folder that a path lies in, with its length in the path, and last of the path itself. Each
+    /// The hash of each directory that a path lies in, with its length in the path, and last of the path itself. Each
     /// goes on from the one above, so that all of them together read the path once, however deep it is.
     fn hashes(&self, path: &str) -> impl Iterator<Item = (usize, u64)> {
         let ends = path.match_indices('/').map(|(end, _)| end).filter(|end| *end > 0);

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::activity::Activity;
-use super::asking::folder;
+use super::asking::directory;
 use super::name::Name;
 use super::processes::{RankFacts, ranks};
 use super::read::Ending;
@@ -21,10 +21,12 @@ pub struct Summary {
     pub events: BTreeMap<String, u64>,
     /// How many different paths.
     pub paths: PathCounts,
-    /// The folders in which most was missed, the most first.
-    pub misses_by_folder: Vec<FolderMisses>,
-    /// The folders in which files were opened most often, the most first.
-    pub folders: Vec<FolderOpens>,
+    /// The directories in which most was missed, the most first.
+    #[serde(rename = "missesByFolder")]
+    pub misses_by_directory: Vec<DirectoryMisses>,
+    /// The directories in which files were opened most often, the most first.
+    #[serde(rename = "folders")]
+    pub directories: Vec<DirectoryOpens>,
     /// The programs that did it, the busiest first.
     pub programs: Vec<ProgramFacts>,
     /// The ranks of a parallel job, in the order of their numbers; absent if no recording is of one.
@@ -46,7 +48,8 @@ pub struct Summary {
 pub struct RunFacts {
     pub file: String,
     pub command: Vec<Name>,
-    pub folder: Name,
+    #[serde(rename = "folder")]
+    pub directory: Name,
     pub host: String,
     pub kernel: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,7 +79,7 @@ pub struct PathCounts {
     /// Opened as files.
     pub opened: u64,
     pub executed: u64,
-    /// Opened as folders.
+    /// Opened as directories.
     pub listed: u64,
     pub created: u64,
     pub removed: u64,
@@ -88,20 +91,24 @@ pub struct PathCounts {
     pub never_closed: u64,
 }
 
-/// What was missed in a folder.
+/// What was missed in a directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct FolderMisses {
-    pub folder: Name,
+#[schemars(rename = "FolderMisses")]
+pub struct DirectoryMisses {
+    #[serde(rename = "folder")]
+    pub directory: Name,
     /// How many look-ups failed.
     pub misses: u64,
     /// For how many different names.
     pub names: u64,
 }
 
-/// What was opened in a folder, not counting the folders in it.
+/// What was opened in a directory, not counting the directories in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct FolderOpens {
-    pub folder: Name,
+#[schemars(rename = "FolderOpens")]
+pub struct DirectoryOpens {
+    #[serde(rename = "folder")]
+    pub directory: Name,
     /// How many different files.
     pub files: u64,
     pub opened: u64,
@@ -150,8 +157,8 @@ pub fn summary(survey: &Survey, most: usize) -> Summary {
         runs: survey.runs.iter().map(run).collect(),
         events: survey.counts.iter().map(|(kind, count)| (kind.word().to_owned(), *count)).collect(),
         paths: path_counts(survey),
-        misses_by_folder: misses_by_folder(survey, most),
-        folders: folders(survey, most),
+        misses_by_directory: misses_by_directory(survey, most),
+        directories: directories(survey, most),
         programs: programs(survey, most),
         ranks: ranks(survey).into_iter().take(most).collect(),
         touched,
@@ -170,7 +177,7 @@ fn run(run: &Run) -> RunFacts {
     RunFacts {
         file: run.file.clone(),
         command: run.header.command.clone(),
-        folder: run.header.folder.clone(),
+        directory: run.header.directory.clone(),
         host: run.header.host.clone(),
         kernel: run.header.kernel.clone(),
         image: run.header.image.clone(),
@@ -200,26 +207,26 @@ fn path_counts(survey: &Survey) -> PathCounts {
     counts
 }
 
-fn misses_by_folder(survey: &Survey, most: usize) -> Vec<FolderMisses> {
-    let mut folders: HashMap<&[u8], (u64, u64)> = HashMap::new();
+fn misses_by_directory(survey: &Survey, most: usize) -> Vec<DirectoryMisses> {
+    let mut directories: HashMap<&[u8], (u64, u64)> = HashMap::new();
     for (path, touched) in survey.paths.iter().filter(|(_, touched)| touched.missed > 0) {
-        let (misses, names) = folders.entry(folder(&path.0)).or_default();
+        let (misses, names) = directories.entry(directory(&path.0)).or_default();
         *misses += touched.missed;
         *names += 1;
     }
-    let row = |(folder, misses, names)| FolderMisses { folder, misses, names };
-    largest(folders, most).into_iter().map(row).collect()
+    let row = |(directory, misses, names)| DirectoryMisses { directory, misses, names };
+    largest(directories, most).into_iter().map(row).collect()
 }
 
-fn folders(survey: &Survey, most: usize) -> Vec<FolderOpens> {
-    let mut folders: HashMap<&[u8], (u64, u64)> = HashMap::new();
+fn directories(survey: &Survey, most: usize) -> Vec<DirectoryOpens> {
+    let mut directories: HashMap<&[u8], (u64, u64)> = HashMap::new();
     for (path, touched) in opened(survey) {
-        let (opened, files) = folders.entry(folder(&path.0)).or_default();
+        let (opened, files) = directories.entry(directory(&path.0)).or_default();
         *files += 1;
         *opened += touched.opened;
     }
-    let row = |(folder, opened, files)| FolderOpens { folder, files, opened };
-    largest(folders, most).into_iter().map(row).collect()
+    let row = |(directory, opened, files)| DirectoryOpens { directory, files, opened };
+    largest(directories, most).into_iter().map(row).collect()
 }
 
 /// The rows with the largest counts, those first; equal ones in the order of their names.

@@ -51,7 +51,7 @@ pub struct Touched {
     pub found: u64,
     /// How often it was looked for and not there.
     pub missed: u64,
-    /// How often it was opened, creations included; as a folder it is `listed`.
+    /// How often it was opened, creations included; as a directory it is `listed`.
     pub opened: u64,
     pub created: u64,
     pub listed: u64,
@@ -212,7 +212,7 @@ impl<'a> Adding<'a> {
         let by = self.doer(&event);
         let asked = self.asking.name_of(&event);
         // A close is not the thread's next deed: the kernel tells it later, for whoever opened.
-        if !matches!(event.event, Kind::Close | Kind::CloseFolder) {
+        if !matches!(event.event, Kind::Close | Kind::CloseDirectory) {
             self.settle(&event);
         }
         match (&event.error, event.event) {
@@ -225,16 +225,16 @@ impl<'a> Adding<'a> {
                 let is_refusal = matches!(error.as_str(), "EACCES" | "EPERM" | "EROFS");
                 self.touched(event.path, by).refused += u64::from(is_refusal);
             }
-            (None, Kind::Open | Kind::Create | Kind::OpenFolder) => self.opened(event, by, asked),
-            (None, Kind::Close | Kind::CloseFolder) => self.closed(&event, by),
+            (None, Kind::Open | Kind::Create | Kind::OpenDirectory) => self.opened(event, by, asked),
+            (None, Kind::Close | Kind::CloseDirectory) => self.closed(&event, by),
             (None, Kind::Lookup) => self.survey.touched(event.path, self.run).found += 1,
-            (None, Kind::Unlink | Kind::RemoveFolder | Kind::Rename) => {
+            (None, Kind::Unlink | Kind::RemoveDirectory | Kind::Rename) => {
                 self.touched(event.path, by).removed += 1;
                 if let (Kind::Rename, Some(to)) = (event.event, event.other) {
                     self.touched(to, by).created += 1;
                 }
             }
-            (None, Kind::MakeFolder | Kind::MakeNode | Kind::SymbolicLink | Kind::HardLink) => {
+            (None, Kind::MakeDirectory | Kind::MakeNode | Kind::SymbolicLink | Kind::HardLink) => {
                 self.touched(event.path, by).created += 1;
                 self.count(by, |activity| activity.created += 1);
             }
@@ -274,7 +274,7 @@ impl<'a> Adding<'a> {
         let Some((path, by)) = self.missed.remove(&event.tid) else { return };
         let makes = matches!(
             event.event,
-            Kind::Create | Kind::MakeFolder | Kind::MakeNode | Kind::SymbolicLink | Kind::HardLink
+            Kind::Create | Kind::MakeDirectory | Kind::MakeNode | Kind::SymbolicLink | Kind::HardLink
         );
         let moves = event.event == Kind::Rename && event.other.as_ref() == Some(&path);
         if !(makes && event.path == path || moves) {
@@ -291,7 +291,7 @@ impl<'a> Adding<'a> {
     }
 
     fn opened(&mut self, event: Event, by: Doer, asked: Option<Name>) {
-        let (created, listed) = (event.event == Kind::Create, event.event == Kind::OpenFolder);
+        let (created, listed) = (event.event == Kind::Create, event.event == Kind::OpenDirectory);
         self.count(by, |activity| {
             activity.opened += u64::from(!listed);
             activity.created += u64::from(created);

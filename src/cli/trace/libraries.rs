@@ -53,7 +53,7 @@ fn render(libraries: &[Loaded], runs: usize) -> String {
         let _ = write!(text, "{role:<11} {} => {places}", text::path(&row.name));
         if row.misses > 0 {
             let misses = if row.misses == 1 { "1 miss".to_owned() } else { format!("{} misses", row.misses) };
-            let _ = write!(text, " ({misses} in {})", text::count(row.folders, "folder"));
+            let _ = write!(text, " ({misses} in {})", text::count(row.directories, "folder"));
         }
         let _ = write!(text, " by {}", text::programs(&row.programs));
         if !row.ranks.is_empty() {
@@ -81,7 +81,7 @@ mod tests {
             role: Role::Library,
             places: vec![place],
             misses: 3,
-            folders: 2,
+            directories: 2,
             programs: vec![name("/bin/a"), name("/bin/b\n")],
             ranks: vec![],
             runs: 1,
@@ -91,7 +91,7 @@ mod tests {
             ranks: vec![0, 1, 2, 7],
             role: Role::Plugin,
             misses: 1,
-            folders: 1,
+            directories: 1,
             ..found.clone()
         };
         insta::assert_snapshot!(render(&[found, vain], 2), @r"

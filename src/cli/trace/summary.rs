@@ -90,7 +90,8 @@ fn render_run(run: &RunFacts, text: &mut String) {
         (None, _) => "cut off".to_owned(),
     };
     let _ = writeln!(text, "{}: {}", run.file, words.join(" "));
-    let _ = writeln!(text, "  on {}{image}, Linux {}, in {}", run.host, run.kernel, text::path(&run.folder));
+    let _ =
+        writeln!(text, "  on {}{image}, Linux {}, in {}", run.host, run.kernel, text::path(&run.directory));
     let _ = writeln!(text, "  started {started}, {end} after {} s", text::seconds(run.duration));
 }
 
@@ -126,15 +127,15 @@ fn render_counts(summary: &Summary, text: &mut String) {
 
 fn render_lists(summary: &Summary, text: &mut String) {
     let several = summary.runs.len() > 1;
-    heading(text, "misses by folder", summary.misses_by_folder.is_empty());
-    for row in &summary.misses_by_folder {
+    heading(text, "misses by folder", summary.misses_by_directory.is_empty());
+    for row in &summary.misses_by_directory {
         let names = text::count(row.names, "name");
-        let _ = writeln!(text, "  {:>8}  {:<12} {}", row.misses, names, text::path(&row.folder));
+        let _ = writeln!(text, "  {:>8}  {:<12} {}", row.misses, names, text::path(&row.directory));
     }
-    heading(text, "opens by folder", summary.folders.is_empty());
-    for row in &summary.folders {
+    heading(text, "opens by folder", summary.directories.is_empty());
+    for row in &summary.directories {
         let files = text::count(row.files, "file");
-        let _ = writeln!(text, "  {:>8}  {files:<12} {}", row.opened, text::path(&row.folder));
+        let _ = writeln!(text, "  {:>8}  {files:<12} {}", row.opened, text::path(&row.directory));
     }
     heading(text, "programs", summary.programs.is_empty());
     for row in &summary.programs {

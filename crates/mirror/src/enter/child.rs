@@ -17,12 +17,12 @@ use rustix::process::{
 
 use super::control::{Message, Report};
 use super::error::Error;
-use super::join::Invitation;
+use super::external_mount::{ExternalMount, MountNamespace};
+use super::join::NamespaceAccess;
+use super::mount_tree::{MountTree, copy_mounts};
 use super::namespace::Users;
-use super::outside::{Namespace, Outside};
 use super::plan::Step;
 use super::supervisor::Start;
-use super::tree::{Tree, copy_mounts};
 use super::{Mounted, Task, mount_table::Mount, walk};
 use compat_sys::SignalSet;
 
@@ -49,7 +49,7 @@ fn become_task(mut start: Start<'_>, pipes: &mut Pipes, supervisor: Pid) -> Resu
     // In the old root, where it is the same: what is looked for in vain there asks nothing of the server.
     let found = match &start.options.task {
         Task::Command(command) => {
-            set_folder(start.folder)?;
+            set_directory(start.directory)?;
             Some(find_program(&command[0]))
         }
         Task::Wait => None,
@@ -62,7 +62,7 @@ fn become_task(mut start: Start<'_>, pipes: &mut Pipes, supervisor: Pid) -> Resu
         make_outside(&start, place, (first, outside), &bound, &mut pipes.server)?;
     }
     make_inside(&start, volumes, &bound, &mut pipes.server)?;
-    set_folder(start.folder)?;
+    set_directory(start.directory)?;
     begin(pipes)?;
     let (Task::Command(command), Some(found)) = (&start.options.task, found) else {
         wait(pipes, &start.before)
@@ -98,13 +98,13 @@ fn wait(pipes: &mut Pipes, before: &SignalSet) -> ! {
 /// Becomes a rank's command in a mirror that is there, or reports why not; does not come back.
 pub(super) fn join(
     command: &[OsString],
-    folder: &Path,
-    invitation: &mut Invitation,
+    directory: &Path,
+    access: &mut NamespaceAccess,
     before: &SignalSet,
     mut pipe: PipeWriter,
     supervisor: Pid,
 ) -> ! {
-    let report = match enter_and_execute(command, folder, invitation, before, supervisor) {
+    let report = match enter_and_execute(command, directory, access, before, supervisor) {
         Ok(error) => Report::NotExecuted(error),
         Err(error) => Report::Failed(error),
     };
@@ -114,21 +114,21 @@ pub(super) fn join(
 
 fn enter_and_execute(
     command: &[OsString],
-    folder: &Path,
-    invitation: &mut Invitation,
+    directory: &Path,
+    access: &mut NamespaceAccess,
     before: &SignalSet,
     supervisor: Pid,
 ) -> Result<io::Error, Error> {
-    set_folder(folder)?;
+    set_directory(directory)?;
     let found = find_program(&command[0]);
-    invitation.enter().map_err(Error::Join)?;
+    access.enter().map_err(Error::Join)?;
     end_with(supervisor)?;
-    set_folder(folder)?;
+    set_directory(directory)?;
     let program = match found {
         Ok(program) => program,
         Err(error) => return Ok(error),
     };
-    invitation.begin().map_err(Error::Join)?;
+    access.begin().map_err(Error::Join)?;
     Ok(execute(&program, command, before))
 }
 
@@ -142,8 +142,9 @@ fn end_with(supervisor: Pid) -> Result<(), Error> {
     Ok(())
 }
 
-fn set_folder(folder: &Path) -> Result<(), Error> {
-    std::env::set_current_dir(folder).map_err(|source| Error::Folder { path: folder.to_owned(), source })
+fn set_directory(directory: &Path) -> Result<(), Error> {
+    std::env::set_current_dir(directory)
+        .map_err(|source| Error::Directory { path: directory.to_owned(), source })
 }
 
 /// Executes the command, or tells why it cannot be.
@@ -155,14 +156,14 @@ fn execute(program: &Path, command: &[OsString], before: &SignalSet) -> io::Erro
 /// Mounts the mirror where this process came from, and comes back.
 fn make_outside(
     start: &Start<'_>,
-    outside: &Outside,
+    outside: &ExternalMount,
     (first, volumes): (u32, Vec<Mounted>),
     bound: &[OwnedFd],
     server: &mut PipeWriter,
 ) -> Result<(), Error> {
     let failed = |source| Error::MountPath { path: outside.place().to_owned(), source };
     let process = Path::new("/proc");
-    let own = Namespace::current().map_err(failed)?;
+    let own = MountNamespace::current().map_err(failed)?;
     let copies = bound.iter().map(copy_mounts).collect::<Vec<_>>();
     outside.enter().map_err(failed)?;
     let shown = (OsStr::new(outside.mark()), SUBTYPE);
@@ -170,14 +171,14 @@ fn make_outside(
     let Some(((_, root), mount)) = volumes.next().zip(start.plan.mirrors().next()) else {
         return own.enter().map_err(failed);
     };
-    let target = walk::path_of(process, outside.folder());
+    let target = walk::path_of(process, outside.directory());
     mount_mirror(start, mount, root, &target, shown).map_err(failed)?;
     outside.assert_first().map_err(failed)?;
     let root = outside.root().map_err(failed)?;
     let private = mount_change(walk::path_of(process, &root), MountPropagationFlags::PRIVATE);
     private.map_err(|error| failed(error.into()))?;
     Message::Mounted(first).send(server).map_err(failed)?;
-    let tree = Tree::new(root, outside.place(), process);
+    let tree = MountTree::new(root, outside.place(), process);
     add_all(start, &tree, volumes, |_| shown, server)?;
     for ((place, copy), source) in start.plan.bound().zip(copies).zip(bound) {
         bind(&tree, place, copy, || outside.find(place, source))?;
@@ -205,7 +206,7 @@ fn make_inside(
     // What is mounted over `/` is reached through the name above it.
     rustix::process::chroot("/..").map_err(|error| failed(error.into()))?;
     let root = rustix::fs::open(place, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-    let tree = Tree::new(root.map_err(|error| failed(error.into()))?, place, process);
+    let tree = MountTree::new(root.map_err(|error| failed(error.into()))?, place, process);
     add_all(start, &tree, volumes, |mount| (OsStr::from_bytes(&mount.source), ""), server)?;
     for (place, source) in start.plan.bound().zip(bound) {
         bind(&tree, place, copy_mounts(source), || source.try_clone())?;
@@ -216,7 +217,7 @@ fn make_inside(
 /// Mounts all volumes but the root at all their places. `shown` is what is shown of each.
 fn add_all<'a>(
     start: &Start<'a>,
-    tree: &Tree<'_>,
+    tree: &MountTree<'_>,
     mut volumes: impl Iterator<Item = (u32, Mounted)>,
     shown: impl Fn(&'a Mount) -> (&'a OsStr, &'a str),
     server: &mut PipeWriter,
@@ -236,7 +237,7 @@ fn add_all<'a>(
 }
 
 /// Binds the mirror of a directory to another place at which the directory is mounted, with the flags of that mount.
-fn add_again(start: &Start<'_>, tree: &Tree<'_>, planned: &Mount, first: &[u8]) -> Result<(), Error> {
+fn add_again(start: &Start<'_>, tree: &MountTree<'_>, planned: &Mount, first: &[u8]) -> Result<(), Error> {
     let failed = |source: io::Error| Error::Mount { place: tree.shown(&planned.place), source };
     let Some(source) = open_target(tree, first)? else { return Ok(()) };
     let Some(target) = open_target(tree, &planned.place)? else { return Ok(()) };
@@ -252,7 +253,7 @@ fn add_again(start: &Start<'_>, tree: &Tree<'_>, planned: &Mount, first: &[u8]) 
 /// is one whose place a link has taken, or which lies in one that was left out.
 fn add(
     start: &Start<'_>,
-    tree: &Tree<'_>,
+    tree: &MountTree<'_>,
     (number, volume, planned): (u32, Mounted, &Mount),
     shown: (&OsStr, &str),
     server: &mut PipeWriter,
@@ -273,7 +274,7 @@ fn add(
 
 /// Binds a place; one that was removed since it was opened is left out.
 fn bind(
-    tree: &Tree<'_>,
+    tree: &MountTree<'_>,
     place: &[u8],
     copy: io::Result<Option<OwnedFd>>,
     source: impl FnOnce() -> io::Result<OwnedFd>,
@@ -286,7 +287,7 @@ fn bind(
 }
 
 /// Opens the place of a mount; nothing where there is none any more, or none that may be reached.
-fn open_target(tree: &Tree<'_>, place: &[u8]) -> Result<Option<OwnedFd>, Error> {
+fn open_target(tree: &MountTree<'_>, place: &[u8]) -> Result<Option<OwnedFd>, Error> {
     match tree.open(place) {
         Ok(target) => Ok(Some(target)),
         Err(error) if is_gone(&error) || error.raw_os_error() == Some(libc::EACCES) => Ok(None),
@@ -333,10 +334,10 @@ fn find_program(name: &OsStr) -> io::Result<PathBuf> {
     if name.as_bytes().contains(&b'/') {
         return Ok(name.into());
     }
-    let folders = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    let directories = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
     let mut refused = None;
-    for folder in folders.as_bytes().split(|byte| *byte == b':') {
-        let mut path = if folder.is_empty() { b".".to_vec() } else { folder.to_vec() };
+    for directory in directories.as_bytes().split(|byte| *byte == b':') {
+        let mut path = if directory.is_empty() { b".".to_vec() } else { directory.to_vec() };
         path.push(b'/');
         path.extend_from_slice(name.as_bytes());
         let path = PathBuf::from(OsString::from_vec(path));

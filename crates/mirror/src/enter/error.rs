@@ -30,7 +30,7 @@ pub enum Error {
     /// What serves the mirror was not ready when the command was to be executed.
     #[error("what serves the mirror could not begin")]
     Begin(#[source] io::Error),
-    /// The folder at which others are to reach the mirror.
+    /// The directory at which others are to reach the mirror.
     #[error("could not mount the mirror at {}", path.display())]
     MountPath { path: PathBuf, source: io::Error },
     /// The mirror is still mounted where others reached it.
@@ -54,9 +54,9 @@ pub enum Error {
     /// The mounts of this process are not to be read.
     #[error("could not read /proc/self/mountinfo")]
     MountTable(#[source] io::Error),
-    /// The folder in which the command is to run.
+    /// The directory in which the command is to run.
     #[error("could not enter the working directory {}", path.display())]
-    Folder { path: PathBuf, source: io::Error },
+    Directory { path: PathBuf, source: io::Error },
     /// A process could not be started or waited for.
     #[error("could not {doing}")]
     Process { doing: &'static str, source: io::Error },
@@ -120,7 +120,7 @@ impl Error {
             {
                 Some(too_few_processes())
             }
-            Self::Serve { .. } | Self::Begin(_) | Self::Folder { .. } | Self::Process { .. } => None,
+            Self::Serve { .. } | Self::Begin(_) | Self::Directory { .. } | Self::Process { .. } => None,
         }
     }
 }

@@ -16,10 +16,10 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::Outcome;
 use super::child;
 use super::control::Report;
-use super::door::Gate;
+use super::descendants::{Descendants, adopt, signals};
 use super::error::Error;
-use super::family::{Family, adopt, signals};
-use super::rendezvous::{Directories, Post, connect, is_of_several};
+use super::rank_listener::LeadSocket;
+use super::rendezvous::{Directories, LeadLock, connect, is_of_several};
 use super::supervisor::let_go_of_streams;
 
 /// How often it is tried to reach the lead.
@@ -46,16 +46,16 @@ pub struct Rank {
 
 /// What a rank has become.
 #[derive(Debug)]
-pub enum Meeting {
+pub enum RankRole {
     /// It makes the mirror, and lets the others in.
-    Lead(Gate),
+    Lead(LeadSocket),
     /// It has been let in.
-    Guest(Invitation),
+    Guest(NamespaceAccess),
 }
 
 /// The keys to the lead's mirror.
 #[derive(Debug)]
-pub struct Invitation {
+pub struct NamespaceAccess {
     stream: UnixStream,
     user: OwnedFd,
     mounts: OwnedFd,
@@ -67,7 +67,7 @@ pub struct Invitation {
 /// # Errors
 ///
 /// Where the lead does not come, or another one is there, or others could pass for this user.
-pub fn meet(rank: &Rank) -> Result<Meeting, Error> {
+pub fn meet(rank: &Rank) -> Result<RankRole, Error> {
     let user = rustix::process::geteuid().as_raw();
     if is_of_several(user) {
         return Err(Error::Overflow { user });
@@ -75,17 +75,17 @@ pub fn meet(rank: &Rank) -> Result<Meeting, Error> {
     let deadline = Instant::now() + rank.patience;
     loop {
         if rank.leads != Some(false)
-            && let Some((post, listener)) = Post::take(&rank.directories, &rank.meeting)?
+            && let Some((lock, listener)) = LeadLock::take(&rank.directories, &rank.meeting)?
         {
             let (expected, patience) = (rank.expected, rank.patience);
-            return Ok(Meeting::Lead(Gate { post, listener, expected, patience }));
+            return Ok(RankRole::Lead(LeadSocket { lock, listener, expected, patience }));
         }
         if rank.leads != Some(true)
             && let Some(stream) = connect(&rank.directories, &rank.meeting)?
-            && let Some(invitation) =
+            && let Some(access) =
                 ask(stream, rank.number, deadline.saturating_duration_since(Instant::now()))?
         {
-            return Ok(Meeting::Guest(invitation));
+            return Ok(RankRole::Guest(access));
         }
         if Instant::now() > deadline {
             let seconds = rank.patience.as_secs();
@@ -100,9 +100,9 @@ pub fn meet(rank: &Rank) -> Result<Meeting, Error> {
 }
 
 /// Asks to be let in; nothing where it is to be tried again later.
-fn ask(mut stream: UnixStream, rank: u32, limit: Duration) -> Result<Option<Invitation>, Error> {
+fn ask(mut stream: UnixStream, rank: u32, limit: Duration) -> Result<Option<NamespaceAccess>, Error> {
     let lead = compat_sys::peer(stream.as_fd()).map_err(Error::Join)?;
-    if let Some(what) = fault_of(lead, rustix::process::geteuid().as_raw()) {
+    if let Some(what) = peer_fault(lead, rustix::process::geteuid().as_raw()) {
         return Err(Error::Lead { what });
     }
     // A lead that is stopped answers nothing.
@@ -110,7 +110,7 @@ fn ask(mut stream: UnixStream, rank: u32, limit: Duration) -> Result<Option<Invi
     let answer = stream.write_all(&rank.to_ne_bytes()).and_then(|()| receive(&stream));
     let _ = stream.set_read_timeout(None);
     match answer {
-        Ok((b'y', Some([user, mounts, root]))) => Ok(Some(Invitation { stream, user, mounts, root })),
+        Ok((b'y', Some([user, mounts, root]))) => Ok(Some(NamespaceAccess { stream, user, mounts, root })),
         Ok((b'n', _)) => Err(Error::Lead { what: "has ended before its mirror was there".to_owned() }),
         Ok((b'x', _)) => Err(Error::Lead { what: format!("does not know rank {rank}'s process or user") }),
         // Also where the lead of the step before is just ending.
@@ -119,7 +119,7 @@ fn ask(mut stream: UnixStream, rank: u32, limit: Duration) -> Result<Option<Invi
 }
 
 /// Why the process at the other end is not to be believed.
-pub(super) fn fault_of(peer: compat_sys::Peer, own: u32) -> Option<String> {
+pub(super) fn peer_fault(peer: compat_sys::Peer, own: u32) -> Option<String> {
     match peer {
         compat_sys::Peer { user, .. } if user != own || is_of_several(user) => {
             Some(format!("is of another user ({user})"))
@@ -148,7 +148,7 @@ fn receive(stream: &UnixStream) -> io::Result<(u8, Option<[OwnedFd; 3]>)> {
     Ok((byte, descriptors.try_into().ok()))
 }
 
-impl Invitation {
+impl NamespaceAccess {
     /// Enters the mirror; its root is the working directory then. This process must have no other
     /// threads.
     ///
@@ -197,49 +197,49 @@ fn is_own(user: &OwnedFd) -> io::Result<bool> {
 /// Where it cannot be entered; nothing was run then.
 pub fn join(
     command: &[std::ffi::OsString],
-    folder: &Path,
-    mut invitation: Invitation,
+    directory: &Path,
+    mut access: NamespaceAccess,
 ) -> Result<Outcome, Error> {
     let failed = |source| Error::Process { doing: "start the command", source };
-    let folder = super::absolute(folder)?;
+    let directory = super::absolute(directory)?;
     let before = compat_sys::block(&signals());
     let earlier = adopt().map_err(failed)?;
     let (mut from_command, report) = io::pipe().map_err(failed)?;
     let supervisor = getpid();
     let Some(process) = compat_sys::fork().map_err(failed)? else {
         drop(from_command);
-        child::join(command, &folder, &mut invitation, &before, report, supervisor);
+        child::join(command, &directory, &mut access, &before, report, supervisor);
     };
     drop(report);
-    let mut family = Family::new(process, None, earlier);
+    let mut descendants = Descendants::new(process, None, earlier);
     let reported = Report::receive(&mut from_command).map_err(failed)?;
-    let void = reported.is_some() && invitation.is_void(Duration::ZERO);
+    let void = reported.is_some() && access.is_void(Duration::ZERO);
     let_go_of_streams();
-    let lives = supervise(&mut family, &invitation).map_err(failed)? && !void;
+    let lives = supervise(&mut descendants, &access).map_err(failed)? && !void;
     match reported {
         _ if !lives => Ok(Outcome::LeadKilled),
         Some(Report::Failed(error)) => Err(error),
         Some(Report::NotExecuted(error)) => Ok(Outcome::not_executed(error)),
-        None => Ok(Outcome::Ended(family.code.unwrap_or(1))),
+        None => Ok(Outcome::Ended(descendants.code.unwrap_or(1))),
     }
 }
 
 /// Waits for the command and what it leaves behind; tells whether the lead lived that long. Where it did
 /// not, they are killed: there is no mirror any more.
-fn supervise(family: &mut Family, invitation: &Invitation) -> io::Result<bool> {
+fn supervise(descendants: &mut Descendants, access: &NamespaceAccess) -> io::Result<bool> {
     let signals = signals();
-    while !family.reap() {
-        if invitation.is_void(Duration::ZERO) {
-            family.end();
+    while !descendants.reap() {
+        if access.is_void(Duration::ZERO) {
+            descendants.end();
             return Ok(false);
         }
         if let Some(received) = compat_sys::wait_for(&signals, 5 * PACE)? {
-            family.take(received);
+            descendants.take(received);
         }
-        family.end_leftovers();
+        descendants.end_leftovers();
     }
     // Whoever kills the lead kills with it what runs in its mirror.
-    Ok(!(family.code == Some(128 + libc::SIGKILL) && invitation.is_void(AFTERWARDS)))
+    Ok(!(descendants.code == Some(128 + libc::SIGKILL) && access.is_void(AFTERWARDS)))
 }
 
 #[cfg(test)]
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn only_this_users_processes_that_can_be_seen_are_believed() {
-        let fault = |process, user, own| fault_of(compat_sys::Peer { process, user }, own);
+        let fault = |process, user, own| peer_fault(compat_sys::Peer { process, user }, own);
         assert_eq!(fault(7, 1000, 1000), None);
         assert_eq!(fault(7, 1001, 1000).as_deref(), Some("is of another user (1001)"));
         assert_eq!(fault(7, 0, 1000).as_deref(), Some("is of another user (0)"));

@@ -1,5 +1,5 @@
 //! Entering: a command is run in a mount namespace of its own, whose root is a mirror of this root, and
-//! finds there what it would find here: the same folder, arguments, environment, user, groups, limits,
+//! finds there what it would find here: the same directory, arguments, environment, user, groups, limits,
 //! descriptors and terminal.
 //!
 //! Three processes take part. The *supervisor*, which is this one, starts the other two, passes signals
@@ -7,14 +7,14 @@
 //! terminal stops it; it stays in the old root. The *command* mounts the mirror over `/`, enters it,
 //! binds through what is not mirrored (`plan`), and executes. Whichever dies first, nothing is left:
 //! the namespace and its mounts vanish with its last process, and whoever outlives the others ends what
-//! still runs inside (`inside`).
+//! still runs inside (`namespace_processes`).
 //!
-//! A directory that is mounted at several places is mounted once and bound to the others (`shared`).
+//! A directory that is mounted at several places is mounted once and bound to the others (`repeated_mount`).
 //!
-//! Where others are to reach the mirror it is mounted once more, at a folder of the namespace that this
-//! process came from (`outside`), and taken away from there when all has ended.
+//! Where others are to reach the mirror it is mounted once more, at a directory of the namespace that this
+//! process came from (`external_mount`), and taken away from there when all has ended.
 //!
-//! Ranks of a parallel job share the mirror of the one that leads on their node (`door`, `join`): each has
+//! Ranks of a parallel job share the mirror of the one that leads on their node (`rank_listener`, `join`): each has
 //! a supervisor of its own, outside, and its command inside.
 //!
 //! The mirror itself is not known here: a [`Service`] is handed the mounted devices.
@@ -22,25 +22,25 @@
 mod capability;
 mod child;
 mod control;
-mod door;
+mod descendants;
+mod end_request;
 mod error;
-mod family;
-mod inside;
-mod job;
+mod external_mount;
+mod job_control;
 mod join;
 mod mount_table;
+mod mount_tree;
 mod namespace;
-mod outside;
+mod namespace_processes;
 mod plan;
 mod process_limit;
+mod process_status;
+mod rank_listener;
 mod rendezvous;
-mod request;
+mod repeated_mount;
 mod server;
-mod shared;
-mod socket;
-mod status;
+mod socket_directory;
 mod supervisor;
-mod tree;
 mod walk;
 
 use std::ffi::OsString;
@@ -50,17 +50,17 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::mount::MountFlags;
 
-pub use door::Gate;
 pub use error::{Error, too_few_processes};
-use inside::Inside;
-pub use join::{Invitation, Meeting, Rank, join, meet};
+use external_mount::{ExternalMount, MountNamespace};
+pub use join::{NamespaceAccess, Rank, RankRole, join, meet};
 pub use namespace::Users;
-use outside::{Namespace, Outside};
+use namespace_processes::NamespaceProcesses;
 use plan::{Plan, depth_of};
 pub use process_limit::ProcessLimit;
+pub(crate) use process_status::ProcessStatus;
+pub use rank_listener::LeadSocket;
 pub use rendezvous::Directories;
 use rustix::process::Pid;
-pub(crate) use status::Status;
 use supervisor::Start;
 
 /// What is to be run, and how.
@@ -68,11 +68,11 @@ use supervisor::Start;
 pub struct Options {
     pub task: Task,
     /// Where it runs; the current directory otherwise.
-    pub folder: Option<PathBuf>,
+    pub directory: Option<PathBuf>,
     /// Whether the mirrored volumes cannot be written to.
     pub read_only: bool,
     /// Where others reach the mirror, too.
-    pub place: Place,
+    pub place: ExternalPlace,
 }
 
 /// What is done in the mirror.
@@ -86,13 +86,13 @@ pub enum Task {
 
 /// Where the mirror is mounted outside of its own namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Place {
+pub enum ExternalPlace {
     /// Nowhere.
     #[default]
     Nowhere,
-    /// At this folder, if that can be.
+    /// At this directory, if that can be.
     Perhaps(PathBuf),
-    /// At this folder.
+    /// At this directory.
     At(PathBuf),
 }
 
@@ -130,7 +130,7 @@ pub struct Mounted {
     /// Whether it is mounted read-only.
     pub read_only: bool,
     pub users: Users,
-    /// The folder at which this mount of it is reached by others; nothing for the one inside.
+    /// The directory at which this mount of it is reached by others; nothing for the one inside.
     pub outside: Option<PathBuf>,
 }
 
@@ -201,40 +201,44 @@ impl Outcome {
     }
 }
 
-/// Runs a command in a mirror, which the ranks that come to the gate share.
+/// Runs a command in a mirror, which the ranks that come to the socket share.
 ///
 /// # Errors
 ///
 /// Where the mirror cannot be made; nothing was run then.
-pub fn run(options: &Options, mut gate: Option<Gate>, service: &mut dyn Service) -> Result<Outcome, Error> {
-    let outcome = prepare_and_run(options, &mut gate, service);
-    if let Some(gate) = gate.filter(|_| outcome.is_err()) {
-        gate.refuse();
+pub fn run(
+    options: &Options,
+    mut socket: Option<LeadSocket>,
+    service: &mut dyn Service,
+) -> Result<Outcome, Error> {
+    let outcome = prepare_and_run(options, &mut socket, service);
+    if let Some(socket) = socket.filter(|_| outcome.is_err()) {
+        socket.refuse();
     }
     outcome
 }
 
 fn prepare_and_run(
     options: &Options,
-    gate: &mut Option<Gate>,
+    socket: &mut Option<LeadSocket>,
     service: &mut dyn Service,
 ) -> Result<Outcome, Error> {
-    let folder = absolute(options.folder.as_deref().unwrap_or(Path::new(".")))?;
+    let directory = absolute(options.directory.as_deref().unwrap_or(Path::new(".")))?;
     // Before anything is changed: the most likely fault is that there is no device.
     drop(open_device()?);
     // Both are found among the mounts, and by the numbers of users, that this process has here.
-    let sockets = socket::folders();
+    let sockets = socket_directory::directories();
     let outside = open_outside(&options.place)?;
     let entered = match namespace::enter() {
         Ok(entered) => entered,
         Err(error) => {
-            outside.and_then(Result::ok).iter().for_each(Outside::discard);
+            outside.and_then(Result::ok).iter().for_each(ExternalMount::discard);
             return Err(error);
         }
     };
     let outside = usable(outside, &options.place, entered.as_user)?;
-    let outcome = plan_and_run(options, &folder, &sockets, (entered, outside.as_ref()), (gate, service));
-    let left = outside.as_ref().map_or(Ok(()), Outside::leave);
+    let outcome = plan_and_run(options, &directory, &sockets, (entered, outside.as_ref()), (socket, service));
+    let left = outside.as_ref().map_or(Ok(()), ExternalMount::leave);
     // Why nothing was run is what is asked first.
     let outcome = outcome?;
     match (outside, left) {
@@ -245,28 +249,28 @@ fn prepare_and_run(
 
 /// Opens the directory at which others are to reach the mirror; nothing where they are not. Why it cannot be
 /// there is told later, where it matters.
-fn open_outside(place: &Place) -> Result<Option<Result<Outside, Error>>, Error> {
-    let (Place::Perhaps(path) | Place::At(path)) = place else { return Ok(None) };
-    let outer = Namespace::current().map_err(Error::Namespace)?;
+fn open_outside(place: &ExternalPlace) -> Result<Option<Result<ExternalMount, Error>>, Error> {
+    let (ExternalPlace::Perhaps(path) | ExternalPlace::At(path)) = place else { return Ok(None) };
+    let outer = MountNamespace::current().map_err(Error::Namespace)?;
     let table = std::fs::read("/proc/self/mountinfo").map_err(Error::MountTable)?;
-    Ok(Some(Outside::new(path, outer, &table)))
+    Ok(Some(ExternalMount::new(path, outer, &table)))
 }
 
 /// What is left of it when it is known `as_user` or not the mirror is mounted.
 fn usable(
-    outside: Option<Result<Outside, Error>>,
-    place: &Place,
+    outside: Option<Result<ExternalMount, Error>>,
+    place: &ExternalPlace,
     as_user: bool,
-) -> Result<Option<Outside>, Error> {
+) -> Result<Option<ExternalMount>, Error> {
     let Some(outside) = outside else { return Ok(None) };
     match place {
-        Place::At(path) if as_user => {
-            outside.iter().for_each(Outside::discard);
+        ExternalPlace::At(path) if as_user => {
+            outside.iter().for_each(ExternalMount::discard);
             Err(Error::NoMountPath { path: path.clone() })
         }
-        Place::At(_) => outside.map(Some),
+        ExternalPlace::At(_) => outside.map(Some),
         _ if as_user => {
-            outside.iter().for_each(Outside::discard);
+            outside.iter().for_each(ExternalMount::discard);
             Ok(None)
         }
         _ => Ok(outside.ok()),
@@ -275,25 +279,25 @@ fn usable(
 
 fn plan_and_run(
     options: &Options,
-    folder: &Path,
-    sockets: &[socket::Folder],
-    (entered, outside): (namespace::Entered, Option<&Outside>),
-    (gate, service): (&mut Option<Gate>, &mut dyn Service),
+    directory: &Path,
+    sockets: &[socket_directory::SocketDirectory],
+    (entered, outside): (namespace::Entered, Option<&ExternalMount>),
+    (socket, service): (&mut Option<LeadSocket>, &mut dyn Service),
 ) -> Result<Outcome, Error> {
     // From here on nobody else mounts or unmounts anything here.
     let table = std::fs::read("/proc/self/mountinfo").map_err(Error::MountTable)?;
     let at_root = |source: std::io::Error| Error::Mount { place: "/".into(), source };
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let root = root.map_err(|error| at_root(error.into()))?;
-    let places: Vec<PathBuf> = sockets.iter().map(|folder| folder.place.clone()).collect();
-    let mut plan = Plan::new(&table, &places, |place| is_folder_or_file(&root, place));
+    let places: Vec<PathBuf> = sockets.iter().map(|directory| directory.place.clone()).collect();
+    let mut plan = Plan::new(&table, &places, |place| is_directory_or_file(&root, place));
     let mut roots = open_roots(&root, &mut plan).map_err(at_root)?;
-    shared::join(&mut plan, &mut roots, &mount_table::parse_all(&table));
+    repeated_mount::join(&mut plan, &mut roots, &mount_table::parse_all(&table));
     let bound = open_bound(&root, &mut plan, sockets);
-    let inside = Inside::new(&table);
+    let inside = NamespaceProcesses::new(&table);
     let start = Start {
         options,
-        folder,
+        directory,
         plan: &plan,
         inside: &inside,
         users: entered.users,
@@ -301,29 +305,29 @@ fn plan_and_run(
         bound,
         outside,
         as_user: entered.as_user,
-        before: compat_sys::block(&family::signals()),
+        before: compat_sys::block(&descendants::signals()),
     };
     drop(root);
-    run_in(start, &roots, gate, service)
+    run_in(start, &roots, socket, service)
 }
 
 fn run_in(
     mut start: Start<'_>,
     roots: &[OwnedFd],
-    gate: &mut Option<Gate>,
+    socket: &mut Option<LeadSocket>,
     service: &mut dyn Service,
 ) -> Result<Outcome, Error> {
-    let place = start.outside.map(Outside::place);
+    let place = start.outside.map(ExternalMount::place);
     for outside in [Some(None), place.map(Some)].into_iter().flatten() {
         let volumes = open_devices(start.plan, roots, start.users, start.options.read_only, outside)?;
         start.volumes.extend(volumes);
     }
-    supervisor::run(start, gate, service)
+    supervisor::run(start, socket, service)
 }
 
-/// The same folder wherever this process goes meanwhile.
-fn absolute(folder: &Path) -> Result<PathBuf, Error> {
-    std::path::absolute(folder).map_err(|source| Error::Folder { path: folder.to_owned(), source })
+/// The same directory wherever this process goes meanwhile.
+fn absolute(directory: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(directory).map_err(|source| Error::Directory { path: directory.to_owned(), source })
 }
 
 /// Opens the root of each volume. One that cannot be reached is left out: others' file systems that have ended,
@@ -348,11 +352,16 @@ fn open_roots(root: &OwnedFd, plan: &mut Plan) -> std::io::Result<Vec<OwnedFd>> 
 
 /// Opens what is bound. What is not there any more, or is a directory of sockets and not the one that was looked
 /// at, is left out.
-fn open_bound(root: &OwnedFd, plan: &mut Plan, sockets: &[socket::Folder]) -> Vec<OwnedFd> {
+fn open_bound(
+    root: &OwnedFd,
+    plan: &mut Plan,
+    sockets: &[socket_directory::SocketDirectory],
+) -> Vec<OwnedFd> {
     let mut bound = Vec::new();
     plan.retain_bound(|place| {
         let file = walk::open(root, place).and_then(|file| Ok((walk::look(&file)?, file)));
-        let Some((_, file)) = file.ok().filter(|(stat, _)| socket::is_same(sockets, place, stat)) else {
+        let Some((_, file)) = file.ok().filter(|(stat, _)| socket_directory::is_same(sockets, place, stat))
+        else {
             return false;
         };
         bound.push(file);
@@ -403,7 +412,7 @@ fn open_device() -> Result<OwnedFd, Error> {
     rustix::fs::open("/dev/fuse", flags, Mode::empty()).map_err(|error| Error::Device(error.into()))
 }
 
-fn is_folder_or_file(root: &OwnedFd, place: &[u8]) -> bool {
+fn is_directory_or_file(root: &OwnedFd, place: &[u8]) -> bool {
     let stat = walk::open(root, place).and_then(walk::look);
     stat.is_ok_and(|stat| matches!(walk::kind(&stat), FileType::Directory | FileType::RegularFile))
 }

@@ -83,10 +83,10 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     })
 }
 
-/// Whether `place` is `folder` or something in it.
-pub(super) fn lies_in(place: &[u8], folder: &[u8]) -> bool {
-    let Some(rest) = place.strip_prefix(folder) else { return false };
-    rest.is_empty() || rest.starts_with(b"/") || folder == b"/"
+/// Whether `place` is `directory` or something in it.
+pub(super) fn lies_in(place: &[u8], directory: &[u8]) -> bool {
+    let Some(rest) = place.strip_prefix(directory) else { return false };
+    rest.is_empty() || rest.starts_with(b"/") || directory == b"/"
 }
 
 /// The kernel writes space, tab, newline and backslash as `\` and three octal digits.

@@ -32,7 +32,7 @@ const KERNEL: &[&str] = &[
     "tracefs",
 ];
 
-/// Folders of kernel file systems and of sockets, which would not join what is outside.
+/// Directories of kernel file systems and of sockets, which would not join what is outside.
 const THROUGH: &[&str] = &["/proc", "/dev", "/sys", "/run"];
 
 /// The mounts in the order in which they are made.
@@ -48,12 +48,12 @@ pub(super) enum Step {
     Mirror(Mount),
     /// A volume that is the directory of one that is mirrored before, at this place, too.
     Again { mount: Mount, first: Vec<u8> },
-    /// A folder or file that is bound, with what is mounted in it.
+    /// A directory or file that is bound, with what is mounted in it.
     Bind(Vec<u8>),
 }
 
 impl Plan {
-    /// The plan for a mount table. `sockets` are further folders to bind; those that are not there are
+    /// The plan for a mount table. `sockets` are further directories to bind; those that are not there are
     /// left out by `exists`.
     pub(super) fn new(table: &[u8], sockets: &[PathBuf], exists: impl Fn(&[u8]) -> bool) -> Self {
         let mut mounts = parse(table);
@@ -61,7 +61,7 @@ impl Plan {
             mounts.iter().filter(|mount| is_mirror(mount)).map(|mount| mount.place.clone()).collect();
         mounts.retain(|mount| !mirrors.iter().any(|mirror| lies_in(&mount.place, mirror)));
         let mut bound: Vec<Vec<u8>> = THROUGH.iter().map(|place| place.as_bytes().to_vec()).collect();
-        bound.extend(sockets.iter().map(|folder| folder.as_os_str().as_encoded_bytes().to_vec()));
+        bound.extend(sockets.iter().map(|directory| directory.as_os_str().as_encoded_bytes().to_vec()));
         let kernel = mounts.iter().filter(|mount| is_kernels(mount)).map(|mount| mount.place.clone());
         bound.extend(kernel.filter(|place| place != b"/"));
         bound.retain(|place| exists(place));
@@ -76,7 +76,7 @@ impl Plan {
                 steps.push(Step::Mirror(mount));
             }
         }
-        // A folder is bound after the volume that it lies in is there.
+        // A directory is bound after the volume that it lies in is there.
         steps.extend(bound.into_iter().map(Step::Bind));
         Self { steps }
     }

@@ -66,13 +66,13 @@ mod tests {
 
     #[test]
     fn a_limit_is_read_with_its_refusals() {
-        let folder = tempfile::tempdir().expect("a directory");
-        assert_eq!(ProcessLimit::of(folder.path()), None);
-        fs::write(folder.path().join("pids.max"), "max\n").expect("a file");
-        assert_eq!(ProcessLimit::of(folder.path()), None);
-        fs::write(folder.path().join("pids.max"), "24\n").expect("a file");
-        assert_eq!(ProcessLimit::of(folder.path()), Some(ProcessLimit { most: 24, refused: 0 }));
-        fs::write(folder.path().join("pids.events"), "max 7\n").expect("a file");
-        assert_eq!(ProcessLimit::of(folder.path()), Some(ProcessLimit { most: 24, refused: 7 }));
+        let directory = tempfile::tempdir().expect("a directory");
+        assert_eq!(ProcessLimit::of(directory.path()), None);
+        fs::write(directory.path().join("pids.max"), "max\n").expect("a file");
+        assert_eq!(ProcessLimit::of(directory.path()), None);
+        fs::write(directory.path().join("pids.max"), "24\n").expect("a file");
+        assert_eq!(ProcessLimit::of(directory.path()), Some(ProcessLimit { most: 24, refused: 0 }));
+        fs::write(directory.path().join("pids.events"), "max 7\n").expect("a file");
+        assert_eq!(ProcessLimit::of(directory.path()), Some(ProcessLimit { most: 24, refused: 7 }));
     }
 }

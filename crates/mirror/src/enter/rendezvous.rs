@@ -103,20 +103,20 @@ fn assert_own(stat: &Statx, user: u32) -> io::Result<()> {
 
 /// The lead's place: nobody else has it while this is there. A copy of this process that drops it leaves it to
 /// the process that has taken it.
-pub struct Post {
+pub struct LeadLock {
     directory: OwnedFd,
     name: String,
     _lock: OwnedFd,
     owner: u32,
 }
 
-impl fmt::Debug for Post {
+impl fmt::Debug for LeadLock {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Post").field("name", &self.name).finish_non_exhaustive()
+        formatter.debug_struct("LeadLock").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
-impl Post {
+impl LeadLock {
     /// Takes the lead's place of a meeting, with the socket that others come to; nothing where somebody has it.
     ///
     /// # Errors
@@ -127,12 +127,12 @@ impl Post {
         let failed = |source| Error::Meeting { path: shown(&directory), source };
         let Some(lock) = lock(&directory, meeting).map_err(failed)? else { return Ok(None) };
         let listener = listen(&directory, meeting).map_err(failed)?;
-        let post = Self { directory, name: meeting.to_owned(), _lock: lock, owner: std::process::id() };
-        Ok(Some((post, listener)))
+        let lock = Self { directory, name: meeting.to_owned(), _lock: lock, owner: std::process::id() };
+        Ok(Some((lock, listener)))
     }
 }
 
-impl Drop for Post {
+impl Drop for LeadLock {
     fn drop(&mut self) {
         if self.owner == std::process::id() {
             // The lock goes last: who waits for it finds nothing left.
@@ -211,7 +211,7 @@ mod tests {
         Directories { named: None, runtime: vec![path.join("none")], temporary: path.join("own") }
     }
 
-    fn why(result: Result<Option<(Post, UnixListener)>, Error>) -> String {
+    fn why(result: Result<Option<(LeadLock, UnixListener)>, Error>) -> String {
         let error = result.expect_err("it is refused");
         let source = std::error::Error::source(&error).expect("a reason").to_string();
         format!("{error}: {source}")
@@ -219,38 +219,40 @@ mod tests {
 
     #[test]
     fn one_leads_and_leaves_nothing() {
-        let folder = tempfile::tempdir().expect("a directory");
-        let directories = in_one(folder.path());
+        let directory = tempfile::tempdir().expect("a directory");
+        let directories = in_one(directory.path());
         assert!(connect(&directories, MEETING).expect("no directory yet").is_none());
-        let (post, listener) = Post::take(&directories, MEETING).expect("ours").expect("nobody has it");
-        assert!(Post::take(&directories, MEETING).expect("ours").is_none());
+        let (lock, listener) = LeadLock::take(&directories, MEETING).expect("ours").expect("nobody has it");
+        assert!(LeadLock::take(&directories, MEETING).expect("ours").is_none());
         assert!(connect(&directories, MEETING).expect("ours").is_some());
         assert!(connect(&directories, "compat-record-other").expect("ours").is_none());
-        drop((post, listener));
-        assert_eq!(fs::read_dir(folder.path().join("own")).expect("it stays").count(), 0);
-        assert!(Post::take(&directories, MEETING).expect("ours").is_some());
+        drop((lock, listener));
+        assert_eq!(fs::read_dir(directory.path().join("own")).expect("it stays").count(), 0);
+        assert!(LeadLock::take(&directories, MEETING).expect("ours").is_some());
     }
 
     #[test]
     fn what_a_killed_lead_has_left_is_taken_over() {
-        let folder = tempfile::tempdir().expect("a directory");
-        let directories = in_one(folder.path());
-        let (mut post, listener) = Post::take(&directories, MEETING).expect("ours").expect("nobody has it");
+        let directory = tempfile::tempdir().expect("a directory");
+        let directories = in_one(directory.path());
+        let (mut lock, listener) =
+            LeadLock::take(&directories, MEETING).expect("ours").expect("nobody has it");
         // As another process it takes nothing away.
-        post.owner = 0;
-        drop((post, listener));
-        assert_eq!(fs::read_dir(folder.path().join("own")).expect("it stays").count(), 2);
+        lock.owner = 0;
+        drop((lock, listener));
+        assert_eq!(fs::read_dir(directory.path().join("own")).expect("it stays").count(), 2);
         assert!(connect(&directories, MEETING).expect("ours").is_none());
-        let (_post, _listener) = Post::take(&directories, MEETING).expect("ours").expect("nobody has it");
+        let (_lock, _listener) = LeadLock::take(&directories, MEETING).expect("ours").expect("nobody has it");
         assert!(connect(&directories, MEETING).expect("ours").is_some());
     }
 
     #[test]
     fn a_directory_that_is_not_this_users_alone_is_refused() {
-        let folder = tempfile::tempdir().expect("a directory");
-        let own = folder.path().join("own");
-        let directories = in_one(folder.path());
-        let refused = || (why(Post::take(&directories, MEETING)), connect(&directories, MEETING).is_err());
+        let directory = tempfile::tempdir().expect("a directory");
+        let own = directory.path().join("own");
+        let directories = in_one(directory.path());
+        let refused =
+            || (why(LeadLock::take(&directories, MEETING)), connect(&directories, MEETING).is_err());
         let expect = |fault: &str| {
             let message = format!("the ranks of this node cannot meet in {}: {fault}", own.display());
             assert_eq!(refused(), (message, true));
@@ -263,25 +265,26 @@ mod tests {
             chown(&own, Some(1234), None).expect("it is ours");
             expect("it belongs to another user (1234)");
         }
-        fs::rename(&own, folder.path().join("real")).expect("it is ours");
+        fs::rename(&own, directory.path().join("real")).expect("it is ours");
         symlink("real", &own).expect("a link");
         expect("it is no directory");
-        assert_eq!(fs::read_dir(folder.path().join("real")).expect("it is there").count(), 0);
+        assert_eq!(fs::read_dir(directory.path().join("real")).expect("it is there").count(), 0);
     }
 
     #[test]
     fn a_run_time_directory_comes_first_where_it_is_this_users_alone() {
-        let folder = tempfile::tempdir().expect("a directory");
-        let runtime = folder.path().join("run");
+        let directory = tempfile::tempdir().expect("a directory");
+        let runtime = directory.path().join("run");
         fs::create_dir(&runtime).expect("a directory");
-        let directories = Directories { runtime: vec![runtime.clone()], ..in_one(folder.path()) };
+        let directories = Directories { runtime: vec![runtime.clone()], ..in_one(directory.path()) };
         let is_in = |path: &Path| {
-            let (_post, _listener) = Post::take(&directories, MEETING).expect("ours").expect("nobody has it");
+            let (_lock, _listener) =
+                LeadLock::take(&directories, MEETING).expect("ours").expect("nobody has it");
             assert!(connect(&directories, MEETING).expect("ours").is_some());
             path.join(MEETING).exists()
         };
         fs::set_permissions(&runtime, fs::Permissions::from_mode(0o755)).expect("it is ours");
-        assert!(is_in(&folder.path().join("own")));
+        assert!(is_in(&directory.path().join("own")));
         fs::set_permissions(&runtime, fs::Permissions::from_mode(0o700)).expect("it is ours");
         assert!(is_in(&runtime));
     }

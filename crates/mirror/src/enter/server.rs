@@ -9,8 +9,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, setsid};
 
 use super::control::{Message, Report};
 use super::error::Error;
-use super::inside::{Inside, ask_to_end};
-use super::outside::Outside;
+use super::external_mount::ExternalMount;
+use super::namespace_processes::{NamespaceProcesses, ask_to_end};
 use super::{End, Mounted, Service};
 
 /// The ends of the pipes that the server holds.
@@ -30,7 +30,7 @@ pub(super) const BEGUN: &[u8] = b"begun";
 pub(super) fn run(
     volumes: Vec<Mounted>,
     mut pipes: Pipes,
-    (inside, outside): (&Inside, Option<&Outside>),
+    (inside, outside): (&NamespaceProcesses, Option<&ExternalMount>),
     service: &mut dyn Service,
 ) -> ! {
     let _ = setsid();
@@ -82,7 +82,7 @@ fn serve(volumes: Vec<Mounted>, pipes: &mut Pipes, service: &mut dyn Service) ->
 }
 
 /// The supervisor was killed: nobody else ends what is left and takes the mirror away.
-fn end_all(inside: &Inside, outside: Option<&Outside>) {
+fn end_all(inside: &NamespaceProcesses, outside: Option<&ExternalMount>) {
     inside.end_all(&[]);
     if let Some(outside) = outside {
         ask_to_end(|| outside.inhabitants(&[]));

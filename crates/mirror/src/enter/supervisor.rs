@@ -9,28 +9,28 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, getpid, kill_process};
 
 use super::control::{Message, Report};
-use super::door::{Door, Gate};
+use super::descendants::{Descendants, adopt, signals};
 use super::error::Error;
-use super::family::{Family, adopt, signals};
-use super::inside::{Inside, ask_to_end};
+use super::external_mount::ExternalMount;
 use super::namespace::Users;
-use super::outside::Outside;
+use super::namespace_processes::{NamespaceProcesses, ask_to_end};
 use super::plan::Plan;
+use super::rank_listener::{LeadSocket, RankListener};
 use super::{Mounted, Options, Outcome, Ready, Service, Task, child, server};
 use compat_sys::SignalSet;
 
 /// What the three processes start from.
 pub(super) struct Start<'a> {
     pub options: &'a Options,
-    pub folder: &'a Path,
+    pub directory: &'a Path,
     pub plan: &'a Plan,
-    pub inside: &'a Inside,
+    pub inside: &'a NamespaceProcesses,
     pub users: Users,
     /// The volumes in the order of the plan, and once more where they are mounted outside, too.
     pub volumes: Vec<Mounted>,
     /// What is bound, opened, in the order of the plan.
     pub bound: Vec<OwnedFd>,
-    pub outside: Option<&'a Outside>,
+    pub outside: Option<&'a ExternalMount>,
     /// Whether the namespace has a user namespace of its own.
     pub as_user: bool,
     /// The signals that the command is to have blocked.
@@ -50,7 +50,7 @@ const PACE: Duration = Duration::from_secs(1);
 /// Where the mirror cannot be made; nothing was run then.
 pub(super) fn run(
     start: Start<'_>,
-    gate: &mut Option<Gate>,
+    socket: &mut Option<LeadSocket>,
     service: &mut dyn Service,
 ) -> Result<Outcome, Error> {
     let failed = |source| Error::Process { doing: "start the mirror's processes", source };
@@ -60,8 +60,8 @@ pub(super) fn run(
     let (from_command, report) = io::pipe().map_err(failed)?;
     let (from_server, told) = io::pipe().map_err(failed)?;
     let Some(server) = compat_sys::fork().map_err(failed)? else {
-        // Those who wait at the gate see it closed when the supervisor is gone.
-        drop((to_server, answer, from_command, report, from_server, gate.take(), start.bound));
+        // Those who wait at the socket see it closed when the supervisor is gone.
+        drop((to_server, answer, from_command, report, from_server, socket.take(), start.bound));
         let pipes = server::Pipes { control: from_all, answer: to_command, told };
         server::run(start.volumes, pipes, (start.inside, start.outside), service);
     };
@@ -69,14 +69,14 @@ pub(super) fn run(
     let supervisor = getpid();
     let for_ranks = answer.try_clone().map_err(failed)?;
     let Some(command) = compat_sys::fork().map_err(failed)? else {
-        drop((from_command, from_server, gate.take(), for_ranks));
+        drop((from_command, from_server, socket.take(), for_ranks));
         child::run(start, child::Pipes { server: to_server, answer, report }, supervisor);
     };
     drop((start.volumes, start.bound, report, answer));
-    let mut family = Family::new(command, Some(server), earlier);
-    family.waits = start.options.task == Task::Wait;
+    let mut descendants = Descendants::new(command, Some(server), earlier);
+    descendants.waits = start.options.task == Task::Wait;
     let mut supervisor = Supervisor {
-        family,
+        descendants,
         to_server,
         from_server,
         task: &start.options.task,
@@ -84,16 +84,16 @@ pub(super) fn run(
         outside: start.outside,
         as_user: start.as_user,
     };
-    supervisor.supervise(from_command, gate, for_ranks, service)
+    supervisor.supervise(from_command, socket, for_ranks, service)
 }
 
 struct Supervisor<'a> {
-    family: Family,
+    descendants: Descendants,
     to_server: PipeWriter,
     from_server: PipeReader,
     task: &'a Task,
-    inside: &'a Inside,
-    outside: Option<&'a Outside>,
+    inside: &'a NamespaceProcesses,
+    outside: Option<&'a ExternalMount>,
     as_user: bool,
 }
 
@@ -101,34 +101,36 @@ impl Supervisor<'_> {
     fn supervise(
         &mut self,
         mut report: PipeReader,
-        gate: &mut Option<Gate>,
+        socket: &mut Option<LeadSocket>,
         answer: PipeReader,
         service: &mut dyn Service,
     ) -> Result<Outcome, Error> {
         let failed = |source| Error::Process { doing: "wait for the command", source };
         let reported = self.wait_for_report(&mut report)?;
-        let mut door = None;
-        if self.family.server_ended() {
+        let mut listener = None;
+        if self.descendants.server_ended() {
             return self.without_server(service);
         }
         if reported.is_none() {
-            let (process, place) = (self.family.command.as_raw_nonzero().get() as u32, self.outside);
-            service.ready(&Ready { process, place: place.map(Outside::place), as_user: self.as_user });
+            let (process, place) = (self.descendants.command.as_raw_nonzero().get() as u32, self.outside);
+            service.ready(&Ready { process, place: place.map(ExternalMount::place), as_user: self.as_user });
             let_go_of_streams();
-            door = gate.take().map(|gate| self.open_door(gate, answer)).transpose().map_err(failed)?;
+            listener =
+                socket.take().map(|socket| self.open_door(socket, answer)).transpose().map_err(failed)?;
         }
         let signals = signals();
         let mut ended_at = None;
-        while !(self.family.reap() && door.as_ref().is_none_or(|door| door.is_quiet(&mut ended_at, service)))
+        while !(self.descendants.reap()
+            && listener.as_ref().is_none_or(|listener| listener.is_quiet(&mut ended_at, service)))
         {
-            if self.family.server_ended() {
+            if self.descendants.server_ended() {
                 return self.without_server(service);
             }
-            let pace = if self.family.code.is_some() { RANK_PACE } else { PACE };
+            let pace = if self.descendants.code.is_some() { RANK_PACE } else { PACE };
             if let Some(received) = compat_sys::wait_for(&signals, pace).map_err(failed)? {
-                self.family.take(received);
+                self.descendants.take(received);
             }
-            self.family.end_leftovers();
+            self.descendants.end_leftovers();
         }
         if !matches!(reported, Some(Report::Failed(_))) {
             self.end_others(service);
@@ -142,7 +144,7 @@ impl Supervisor<'_> {
             Ok(Outcome::Ended(code) | Outcome::NotExecuted { code, .. }) => *code,
             Ok(Outcome::ServerKilled | Outcome::LeadKilled) | Err(_) => 1,
         };
-        if Message::End(code).send(&mut self.to_server).is_err() || !self.family.server_done() {
+        if Message::End(code).send(&mut self.to_server).is_err() || !self.descendants.server_done() {
             return self.without_server(service);
         }
         outcome
@@ -155,7 +157,7 @@ impl Supervisor<'_> {
             outside.end_all();
         }
         // What has left the mirror, too.
-        self.family.end();
+        self.descendants.end();
         let mut told = Vec::new();
         // What cannot be read was not told.
         let _ = self.from_server.read_to_end(&mut told);
@@ -172,13 +174,13 @@ impl Supervisor<'_> {
         Ok(Outcome::ServerKilled)
     }
 
-    fn open_door(&self, gate: Gate, answer: PipeReader) -> io::Result<Door> {
-        Door::open(gate, self.to_server.try_clone()?, answer)
+    fn open_door(&self, socket: LeadSocket, answer: PipeReader) -> io::Result<RankListener> {
+        RankListener::open(socket, self.to_server.try_clone()?, answer)
     }
 
     /// Those who entered by themselves are told of and asked to end, before the mirror goes away.
     fn end_others(&self, service: &mut dyn Service) {
-        let spared: Vec<Pid> = self.family.server.into_iter().collect();
+        let spared: Vec<Pid> = self.descendants.server.into_iter().collect();
         let find = || {
             let mut found = self.inside.others(&spared);
             found.extend(self.outside.iter().flat_map(|outside| outside.inhabitants(&spared)));
@@ -202,15 +204,15 @@ impl Supervisor<'_> {
             if ready.is_ok_and(|count| count > 0) {
                 return Report::receive(report).map_err(failed);
             }
-            if self.family.server_ended() {
-                let _ = kill_process(self.family.command, Signal::KILL);
+            if self.descendants.server_ended() {
+                let _ = kill_process(self.descendants.command, Signal::KILL);
                 return Report::receive(report).map_err(failed);
             }
             if let Some(received) = compat_sys::wait_for(&signals(), Duration::ZERO).map_err(failed)?
-                && !self.family.is_harmless(received.signal)
+                && !self.descendants.is_harmless(received.signal)
             {
-                self.family.take(received);
-                let _ = kill_process(self.family.command, Signal::KILL);
+                self.descendants.take(received);
+                let _ = kill_process(self.descendants.command, Signal::KILL);
             }
         }
     }
@@ -220,8 +222,8 @@ impl Supervisor<'_> {
             Some(Report::Failed(error)) => Err(error),
             Some(Report::NotExecuted(error)) => Ok(Outcome::not_executed(error)),
             // What stands for the mirror is ended by the signal that ends the run.
-            None if *self.task == Task::Wait && self.family.is_asked_to_end() => Ok(Outcome::Ended(0)),
-            None => Ok(Outcome::Ended(self.family.code.unwrap_or(1))),
+            None if *self.task == Task::Wait && self.descendants.is_asked_to_end() => Ok(Outcome::Ended(0)),
+            None => Ok(Outcome::Ended(self.descendants.code.unwrap_or(1))),
         }
     }
 }

@@ -37,16 +37,16 @@ pub(super) fn open_trusted(root: impl AsFd, place: &[u8]) -> io::Result<OwnedFd>
 
 fn walk(root: impl AsFd, place: &[u8], accept: impl Fn(&Statx, &Statx) -> bool) -> io::Result<OwnedFd> {
     let mut found = openat(root, ".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let mut folder = look(&found)?;
+    let mut directory = look(&found)?;
     for name in place.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
         found = openat(&found, name, STEP, Mode::empty())?;
         let next = look(&found)?;
-        if !accept(&folder, &next) {
+        if !accept(&directory, &next) {
             return Err(io::Error::from_raw_os_error(libc::EACCES));
         }
-        folder = next;
+        directory = next;
     }
-    if kind(&folder) == FileType::Symlink {
+    if kind(&directory) == FileType::Symlink {
         return Err(io::Error::from_raw_os_error(libc::ELOOP));
     }
     Ok(found)
@@ -54,8 +54,8 @@ fn walk(root: impl AsFd, place: &[u8], accept: impl Fn(&Statx, &Statx) -> bool) 
 
 /// Whether what was found in a directory was put there by root, by this user, or by nobody but those who may
 /// write to the directory.
-pub(super) fn is_trusted(folder: &Statx, found: &Statx) -> bool {
-    folder.stx_mode & BY_OTHERS == 0 || is_own(found)
+pub(super) fn is_trusted(directory: &Statx, found: &Statx) -> bool {
+    directory.stx_mode & BY_OTHERS == 0 || is_own(found)
 }
 
 /// Whether it belongs to root or to this user.
@@ -80,10 +80,10 @@ pub(super) fn kind(stat: &Statx) -> FileType {
 }
 
 /// What makes a file the same file: the device, major and minor, and the number.
-pub(super) type Identity = (u32, u32, u64);
+pub(super) type FileIdentity = (u32, u32, u64);
 
 /// The identity of a file.
-pub(super) fn identity(stat: &Statx) -> Identity {
+pub(super) fn identity(stat: &Statx) -> FileIdentity {
     (stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino)
 }
 
@@ -100,19 +100,19 @@ mod tests {
 
     use super::*;
 
-    fn root(folder: &Path) -> OwnedFd {
-        rustix::fs::open(folder, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).expect("a directory")
+    fn root(directory: &Path) -> OwnedFd {
+        rustix::fs::open(directory, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).expect("a directory")
     }
 
     #[test]
     fn no_link_is_followed_on_the_way_or_at_its_end() {
-        let folder = tempfile::tempdir().expect("a directory");
-        fs::create_dir_all(folder.path().join("a/b")).expect("directories");
-        symlink("a", folder.path().join("link")).expect("a link");
-        symlink("b", folder.path().join("a/end")).expect("a link");
-        let root = root(folder.path());
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::create_dir_all(directory.path().join("a/b")).expect("directories");
+        symlink("a", directory.path().join("link")).expect("a link");
+        symlink("b", directory.path().join("a/end")).expect("a link");
+        let root = root(directory.path());
         let found = open(&root, b"/a/b").expect("it is there");
-        let expected = fs::metadata(folder.path().join("a/b")).expect("it is there");
+        let expected = fs::metadata(directory.path().join("a/b")).expect("it is there");
         assert_eq!(look(found).expect("facts").stx_ino, expected.ino());
         let error = |place: &[u8]| open(&root, place).expect_err("a link").raw_os_error();
         assert_eq!([error(b"/link/b"), error(b"/a/end")], [Some(libc::ENOTDIR), Some(libc::ELOOP)]);
@@ -121,8 +121,8 @@ mod tests {
 
     #[test]
     fn a_path_may_be_longer_than_the_kernel_takes() {
-        let folder = tempfile::tempdir().expect("a directory");
-        let root = root(folder.path());
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = root(directory.path());
         let name = "n".repeat(200);
         let mut place = Vec::new();
         let mut inner = root.try_clone().expect("a descriptor");
@@ -138,16 +138,16 @@ mod tests {
 
     #[test]
     fn what_others_may_have_put_there_is_not_trusted() {
-        let folder = tempfile::tempdir().expect("a directory");
-        fs::create_dir(folder.path().join("mine")).expect("a directory");
-        let root = root(folder.path());
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::create_dir(directory.path().join("mine")).expect("a directory");
+        let root = root(directory.path());
         let writable = |mode| {
-            fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).expect("it is ours");
+            fs::set_permissions(directory.path(), fs::Permissions::from_mode(mode)).expect("it is ours");
             open_trusted(&root, b"mine").is_ok()
         };
         assert!(writable(0o755) && writable(0o1777));
         if geteuid().is_root() {
-            std::os::unix::fs::chown(folder.path().join("mine"), Some(1234), None).expect("it is ours");
+            std::os::unix::fs::chown(directory.path().join("mine"), Some(1234), None).expect("it is ours");
             assert!(writable(0o755) && !writable(0o1777) && !writable(0o777));
         }
     }

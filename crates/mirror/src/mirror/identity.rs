@@ -106,7 +106,7 @@ impl Credentials {
     ///
     /// Where the thread's sets cannot be read.
     pub(super) fn of_thread(only_user: bool) -> std::io::Result<Self> {
-        compat_sys::unshare_folder_and_mask()?;
+        compat_sys::unshare_directory_and_mask()?;
         rustix::process::umask(Mode::empty());
         let mut own = rustix::thread::capabilities(None)?;
         let own_user = rustix::process::geteuid().as_raw();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use rustix::process::Pid;
 
 use super::bounded::Bounded;
-use crate::enter::Status;
+use crate::enter::ProcessStatus;
 use compat_trace::is_library;
 
 /// How many processes are kept before those that have ended are forgotten.
@@ -72,7 +72,7 @@ impl Executions {
 /// When a process began, in ticks since the machine's start.
 fn beginning(process: u32) -> Option<u64> {
     let pid = Pid::from_raw(i32::try_from(process).ok()?)?;
-    Status::of(pid).map(|status| status.started)
+    ProcessStatus::of(pid).map(|status| status.started)
 }
 
 #[cfg(test)]

@@ -266,7 +266,7 @@ mod tests {
         Header {
             compat_recording: 1,
             command: vec![name()],
-            folder: name(),
+            directory: name(),
             host,
             kernel,
             image: None,

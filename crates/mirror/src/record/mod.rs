@@ -8,12 +8,12 @@ mod bounded;
 mod execution;
 mod log;
 pub mod out;
-mod place;
 mod process;
 pub mod rank;
 mod recorder;
 mod refusal;
 mod service;
+mod trusted_path;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -22,7 +22,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::enter::{self, Gate, Outcome, Place, Ready, Task};
+use crate::enter::{self, ExternalPlace, LeadSocket, Outcome, Ready, Task};
 use compat_trace::{Format, Header, Name, VERSION};
 use out::Out;
 pub use recorder::Selection;
@@ -35,13 +35,13 @@ pub struct Options {
     /// The program and its arguments, or waiting for others to enter.
     pub task: Task,
     /// Where it runs; the current directory otherwise.
-    pub folder: Option<PathBuf>,
+    pub directory: Option<PathBuf>,
     /// Whether the mirror cannot be written to.
     pub read_only: bool,
     /// Whether all bytes that are read and written are counted, at the cost of time.
     pub counts_bytes: bool,
     /// Where others reach the mirror.
-    pub place: Place,
+    pub place: ExternalPlace,
     /// The rank of a parallel job whose command it is.
     pub rank: Option<u32>,
     /// The log; it is replaced when the run begins.
@@ -98,7 +98,7 @@ pub enum News<'a> {
 }
 
 /// Runs the command in a mirror of the root and writes what it touched; so do the ranks that come to the
-/// gate. `tell` is called from this process.
+/// socket. `tell` is called from this process.
 ///
 /// # Errors
 ///
@@ -106,7 +106,7 @@ pub enum News<'a> {
 /// is no file stays as it was.
 pub fn record(
     options: &Options,
-    gate: Option<Gate>,
+    socket: Option<LeadSocket>,
     tell: &mut dyn FnMut(&News<'_>),
 ) -> Result<Recorded, Error> {
     let failed = |source| Error::Log { path: options.out.clone(), source };
@@ -114,14 +114,14 @@ pub fn record(
     let kept = log.try_clone().map_err(failed)?;
     let entering = enter::Options {
         task: options.task.clone(),
-        folder: options.folder.clone(),
+        directory: options.directory.clone(),
         read_only: options.read_only,
         place: options.place.clone(),
     };
     let (told, unwritten) = io::pipe().map_err(failed)?;
     let before = enter::ProcessLimit::here();
     let mut service = RecordingService::new((&out, log), unwritten, options, header(options), tell);
-    let outcome = enter::run(&entering, gate, &mut service);
+    let outcome = enter::run(&entering, socket, &mut service);
     drop(service);
     if let (Ok(_), Some(before), Some(after)) = (&outcome, before, enter::ProcessLimit::here())
         && after.refused > before.refused
@@ -149,8 +149,8 @@ fn read_error(mut told: PipeReader) -> Option<io::Error> {
 
 fn header(options: &Options) -> Header {
     let system = rustix::system::uname();
-    let folder = options.folder.as_deref().unwrap_or(Path::new("."));
-    let folder = std::path::absolute(folder).unwrap_or_default();
+    let directory = options.directory.as_deref().unwrap_or(Path::new("."));
+    let directory = std::path::absolute(directory).unwrap_or_default();
     let command: &[OsString] = match &options.task {
         Task::Command(command) => command,
         Task::Wait => &[],
@@ -159,7 +159,7 @@ fn header(options: &Options) -> Header {
     Header {
         compat_recording: VERSION,
         command: command.iter().map(|argument| Name::from(argument.as_bytes())).collect(),
-        folder: Name::from(folder.as_os_str().as_bytes()),
+        directory: Name::from(directory.as_os_str().as_bytes()),
         host: system.nodename().to_string_lossy().into_owned(),
         kernel: system.release().to_string_lossy().into_owned(),
         image: IMAGE_VARIABLES.iter().find_map(|name| std::env::var(name).ok()),

@@ -1,7 +1,7 @@
 //! A file for what names everybody's private files: a log. What it had before stays until the run begins; where
 //! nothing is run it is as it was.
 //!
-//! The rule (`place` has that for the way to it):
+//! The rule (`trusted_path` has that for the way to it):
 //!
 //! - A new file is made exclusively, mode 0600. Its directory may be anybody's: who may write to that can take the
 //!   file away, but not read it.
@@ -18,8 +18,8 @@ use std::path::Path;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
-use super::place::{self, Place};
 use super::refusal::Refusal;
+use super::trusted_path::{self, TrustedPath};
 
 /// How often it is tried anew while others make and remove the file.
 const ATTEMPTS: u32 = 16;
@@ -27,7 +27,7 @@ const ATTEMPTS: u32 = 16;
 /// The file of a log, before the run.
 #[derive(Debug)]
 pub struct Out {
-    place: Place,
+    place: TrustedPath,
     how: How,
 }
 
@@ -35,18 +35,18 @@ pub struct Out {
 #[derive(Debug)]
 enum How {
     /// It was made here.
-    Made(Identity),
+    Made(FileIdentity),
     /// It was there, and is emptied if it is a regular file; `tighten` takes it from others.
     There { tighten: bool },
     /// It was made here by another name, and takes the place of the one that is there.
-    Replaces { temporary: String, identity: Identity },
+    Replaces { temporary: String, identity: FileIdentity },
 }
 
 /// Which file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Identity(u64, u64);
+struct FileIdentity(u64, u64);
 
-impl Identity {
+impl FileIdentity {
     fn of(stat: &Stat) -> Self {
         Self(stat.st_dev, stat.st_ino)
     }
@@ -59,7 +59,7 @@ impl Out {
     ///
     /// A [`Refusal`], and those of open(2).
     pub fn open(path: &Path) -> io::Result<(Self, File)> {
-        let place = place::find(path)?;
+        let place = trusted_path::find(path)?;
         if place.is_open_file {
             let file = open_again(&place, OFlags::RDWR)?;
             return Ok((Self { place, how: How::There { tighten: false } }, file));
@@ -88,8 +88,8 @@ impl Out {
     pub fn begin(&self, file: &File) -> io::Result<()> {
         match &self.how {
             How::Replaces { temporary, identity } => {
-                let folder = &self.place.folder;
-                rustix::fs::renameat(folder, temporary, folder, &*self.place.name)?;
+                let directory = &self.place.directory;
+                rustix::fs::renameat(directory, temporary, directory, &*self.place.name)?;
                 match self.identity(&self.place.name) == Some(*identity) {
                     true => Ok(()),
                     false => Err(Refusal::Exchanged.into()),
@@ -113,13 +113,13 @@ impl Out {
             How::There { .. } => return,
         };
         if self.identity(name) == Some(*identity) {
-            let _ = rustix::fs::unlinkat(&self.place.folder, name, AtFlags::empty());
+            let _ = rustix::fs::unlinkat(&self.place.directory, name, AtFlags::empty());
         }
     }
 
-    fn identity(&self, name: &std::ffi::OsStr) -> Option<Identity> {
-        let stat = rustix::fs::statat(&self.place.folder, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-        Some(Identity::of(&stat))
+    fn identity(&self, name: &std::ffi::OsStr) -> Option<FileIdentity> {
+        let stat = rustix::fs::statat(&self.place.directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        Some(FileIdentity::of(&stat))
     }
 }
 
@@ -128,9 +128,9 @@ impl Out {
 /// # Errors
 ///
 /// Where a link on the way is not to be trusted, or a directory cannot be made.
-pub fn make_folders(path: &Path) -> io::Result<()> {
+pub fn make_directories(path: &Path) -> io::Result<()> {
     let is_root = rustix::process::geteuid().is_root();
-    place::make_folders(path, if is_root { Mode::RWXU } else { Mode::from_raw_mode(0o777) })
+    trusted_path::make_directories(path, if is_root { Mode::RWXU } else { Mode::from_raw_mode(0o777) })
 }
 
 /// Opens what is no regular file, to be written to: a device or pipe, or what is open already; nothing where it is a
@@ -143,7 +143,7 @@ pub fn open_special(path: &Path) -> io::Result<Option<File>> {
     match std::fs::metadata(path) {
         Ok(found) if found.is_file() => {
             // A file is replaced, and the link that is at its path. What is open already is neither.
-            let Some(place) = place::find(path).ok().filter(|place| place.is_open_file) else {
+            let Some(place) = trusted_path::find(path).ok().filter(|place| place.is_open_file) else {
                 return Ok(None);
             };
             let file = open_again(&place, OFlags::WRONLY)?;
@@ -151,7 +151,7 @@ pub fn open_special(path: &Path) -> io::Result<Option<File>> {
             Ok(Some(file))
         }
         Ok(_) => {
-            let place = place::find(path)?;
+            let place = trusted_path::find(path)?;
             if place.is_open_file {
                 return open_again(&place, OFlags::WRONLY).map(Some);
             }
@@ -165,20 +165,20 @@ pub fn open_special(path: &Path) -> io::Result<Option<File>> {
 }
 
 /// Opens what a process has open already.
-fn open_again(place: &Place, access: OFlags) -> io::Result<File> {
+fn open_again(place: &TrustedPath, access: OFlags) -> io::Result<File> {
     let flags = access | OFlags::CLOEXEC | OFlags::NOCTTY;
-    Ok(rustix::fs::openat(&place.folder, &*place.name, flags, Mode::empty())?.into())
+    Ok(rustix::fs::openat(&place.directory, &*place.name, flags, Mode::empty())?.into())
 }
 
-fn make(place: &Place, name: impl rustix::path::Arg) -> Result<(File, Identity), Errno> {
+fn make(place: &TrustedPath, name: impl rustix::path::Arg) -> Result<(File, FileIdentity), Errno> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(&place.folder, name, flags, Mode::RUSR | Mode::WUSR)?;
-    let identity = Identity::of(&rustix::fs::fstat(&file)?);
+    let file = rustix::fs::openat(&place.directory, name, flags, Mode::RUSR | Mode::WUSR)?;
+    let identity = FileIdentity::of(&rustix::fs::fstat(&file)?);
     Ok((file.into(), identity))
 }
 
 /// Opens what is there, and says how a run begins with it; nothing if it is gone.
-fn open_there(place: &Place) -> io::Result<Option<(File, How)>> {
+fn open_there(place: &TrustedPath) -> io::Result<Option<(File, How)>> {
     let Some((file, stat)) = open_judged(place, OFlags::RDWR | OFlags::NONBLOCK)? else { return Ok(None) };
     let flags = rustix::fs::fcntl_getfl(&file)?;
     rustix::fs::fcntl_setfl(&file, flags.difference(OFlags::NONBLOCK))?;
@@ -194,20 +194,20 @@ fn open_there(place: &Place) -> io::Result<Option<(File, How)>> {
 }
 
 /// Opens what may be written to; nothing if it is gone.
-fn open_judged(place: &Place, access: OFlags) -> io::Result<Option<(File, Stat)>> {
-    let stat = match rustix::fs::statat(&place.folder, &*place.name, AtFlags::SYMLINK_NOFOLLOW) {
+fn open_judged(place: &TrustedPath, access: OFlags) -> io::Result<Option<(File, Stat)>> {
+    let stat = match rustix::fs::statat(&place.directory, &*place.name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => return Ok(None),
         other => other?,
     };
     // Judged before it is opened, which a device or FIFO may notice, and after.
     judge(&stat)?;
     let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let file = match rustix::fs::openat(&place.folder, &*place.name, flags, Mode::empty()) {
+    let file = match rustix::fs::openat(&place.directory, &*place.name, flags, Mode::empty()) {
         Err(Errno::NOENT | Errno::LOOP) => return Ok(None),
         other => other?,
     };
     let opened = rustix::fs::fstat(&file)?;
-    if Identity::of(&opened) != Identity::of(&stat) {
+    if FileIdentity::of(&opened) != FileIdentity::of(&stat) {
         return Ok(None);
     }
     judge(&opened)?;
@@ -219,7 +219,7 @@ fn is_regular(stat: &Stat) -> bool {
 }
 
 /// A new file that takes the place of the one that is there when the run begins.
-fn replacement(place: &Place) -> io::Result<(File, How)> {
+fn replacement(place: &TrustedPath) -> io::Result<(File, How)> {
     for number in 0..ATTEMPTS {
         let temporary = format!(".compat-{}-{number}", std::process::id());
         match make(place, &temporary) {
@@ -239,7 +239,7 @@ fn judge(stat: &Stat) -> Result<(), Refusal> {
             Err(Refusal::Foreign { owner })
         }
         FileType::RegularFile if stat.st_nlink != 1 => Err(Refusal::Linked),
-        FileType::Fifo if !place::is_trusted(owner) => Err(Refusal::Foreign { owner }),
+        FileType::Fifo if !trusted_path::is_trusted(owner) => Err(Refusal::Foreign { owner }),
         _ => Ok(()),
     }
 }

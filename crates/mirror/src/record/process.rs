@@ -121,10 +121,10 @@ impl ProcessTable {
         self.programs.lock().unwrap_or_else(PoisonError::into_inner).keep(program)
     }
 
-    /// The mirror is mounted at this folder besides. The kernel tells the programs of who entered it there with
+    /// The mirror is mounted at this directory besides. The kernel tells the programs of who entered it there with
     /// paths that begin with it.
-    pub(super) fn mounted_at(&self, folder: Vec<u8>) {
-        let _ = self.outside.set(folder);
+    pub(super) fn mounted_at(&self, directory: Vec<u8>) {
+        let _ = self.outside.set(directory);
     }
 
     /// Asks the kernel. Of a thread of another user it may not tell the program: that is what was executed.
@@ -187,9 +187,9 @@ fn field(status: &str, name: &str) -> Option<u32> {
     status.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
 }
 
-/// A path as it is called in the mirror, where it begins with the folder that this is mounted at.
+/// A path as it is called in the mirror, where it begins with the directory that this is mounted at.
 fn inner(path: Vec<u8>, outside: Option<&Vec<u8>>) -> Vec<u8> {
-    let rest = outside.and_then(|folder| path.strip_prefix(&folder[..]));
+    let rest = outside.and_then(|directory| path.strip_prefix(&directory[..]));
     rest.filter(|rest| rest.starts_with(b"/")).map(<[u8]>::to_vec).unwrap_or(path)
 }
 
@@ -221,9 +221,9 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_that_the_mirror_is_mounted_at_is_no_part_of_a_program() {
-        let folder = b"/run/compat-mirror-7".to_vec();
-        let inner = |path: &str| String::from_utf8(inner(path.into(), Some(&folder))).expect("text");
+    fn the_directory_that_the_mirror_is_mounted_at_is_no_part_of_a_program() {
+        let directory = b"/run/compat-mirror-7".to_vec();
+        let inner = |path: &str| String::from_utf8(inner(path.into(), Some(&directory))).expect("text");
         assert_eq!(inner("/run/compat-mirror-7/usr/bin/env"), "/usr/bin/env");
         assert_eq!(inner("/run/compat-mirror-77/env"), "/run/compat-mirror-77/env");
         assert_eq!(inner("/usr/bin/env"), "/usr/bin/env");

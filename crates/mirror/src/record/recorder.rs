@@ -65,9 +65,9 @@ impl Recorder {
         self.begun.store(true, Ordering::Release);
     }
 
-    /// The mirror is mounted at this folder besides.
-    pub(super) fn mounted_at(&self, folder: &std::path::Path) {
-        self.processes.mounted_at(folder.as_os_str().as_encoded_bytes().to_vec());
+    /// The mirror is mounted at this directory besides.
+    pub(super) fn mounted_at(&self, directory: &std::path::Path) {
+        self.processes.mounted_at(directory.as_os_str().as_encoded_bytes().to_vec());
     }
 
     /// What descends from this process is not recorded until it has joined.
@@ -217,17 +217,17 @@ fn kind_of(action: &Action<'_>) -> Kind {
         Action::Lookup => Kind::Lookup,
         Action::Open { .. } => Kind::Open,
         Action::Create { .. } => Kind::Create,
-        Action::OpenDirectory { .. } => Kind::OpenFolder,
+        Action::OpenDirectory { .. } => Kind::OpenDirectory,
         Action::FirstRead { .. } => Kind::FirstRead,
         Action::Close { .. } => Kind::Close,
-        Action::CloseDirectory { .. } => Kind::CloseFolder,
+        Action::CloseDirectory { .. } => Kind::CloseDirectory,
         Action::ReadLink => Kind::ReadLink,
         Action::SymbolicLink { .. } => Kind::SymbolicLink,
         Action::HardLink { .. } => Kind::HardLink,
-        Action::MakeDirectory { .. } => Kind::MakeFolder,
+        Action::MakeDirectory { .. } => Kind::MakeDirectory,
         Action::MakeNode { .. } => Kind::MakeNode,
         Action::Unlink => Kind::Unlink,
-        Action::RemoveDirectory => Kind::RemoveFolder,
+        Action::RemoveDirectory => Kind::RemoveDirectory,
         Action::Rename { .. } => Kind::Rename,
         Action::Truncate { .. } => Kind::Truncate,
     }

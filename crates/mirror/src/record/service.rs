@@ -130,8 +130,8 @@ fn is_busy((session, volume): (&Session, &Arc<Volume>)) -> bool {
 
 impl Service for RecordingService<'_> {
     fn mounted(&mut self, mounted: Mounted) -> io::Result<()> {
-        if let Some(folder) = &mounted.outside {
-            self.recorder.mounted_at(folder);
+        if let Some(directory) = &mounted.outside {
+            self.recorder.mounted_at(directory);
         }
         let only_user = match mounted.users {
             Users::Many => None,

@@ -207,7 +207,7 @@ fn threads_that_have_nothing_open_are_forgotten_where_they_are_many() {
     let event = |number: u32, open: bool| {
         let line = r#"{"t":1,"event":"open","path":"/a","pid":1,"tid":1,"ppid":0,"exe":"/a","uid":0}"#;
         let event: Event = serde_json::from_str(line).expect("an event");
-        let (kind, open) = if open { (Kind::Open, Some(1)) } else { (Kind::MakeFolder, None) };
+        let (kind, open) = if open { (Kind::Open, Some(1)) } else { (Kind::MakeDirectory, None) };
         Event { event: kind, open, pid: number, tid: number, ..event }
     };
     tracks.event(&mut io::sink(), &mut spaces, &event(1, true)).expect("room");

@@ -6,7 +6,7 @@ fn header() -> Header {
     Header {
         compat_recording: VERSION,
         command: vec![Name::from(&b"app"[..]), Name::from(&b"\xff"[..])],
-        folder: Name::from(&b"/tmp"[..]),
+        directory: Name::from(&b"/tmp"[..]),
         host: "node1".to_owned(),
         kernel: "6.12.0".to_owned(),
         image: None,

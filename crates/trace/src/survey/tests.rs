@@ -96,9 +96,10 @@ fn the_search_for_a_library_is_counted_by_the_name_that_was_asked_for() {
     let rows = libraries(&survey);
     let shown: Vec<_> = rows
         .iter()
-        .map(|row| (row.name.text().into_owned(), row.role, row.places.len(), row.misses, row.folders))
+        .map(|row| (row.name.text().into_owned(), row.role, row.places.len(), row.misses, row.directories))
         .collect();
-    let row = |name: &str, role, places, misses, folders| (name.to_owned(), role, places, misses, folders);
+    let row =
+        |name: &str, role, places, misses, directories| (name.to_owned(), role, places, misses, directories);
     assert_eq!(
         shown,
         [
@@ -197,10 +198,10 @@ fn a_summary_has_the_largest_first() {
         "open /e/c open=3",
     ]]);
     let summary = summary(&survey, 1);
-    let row = &summary.misses_by_folder[0];
-    assert_eq!((row.folder.text().as_ref(), row.misses, row.names), ("/x", 2, 2));
-    assert_eq!(summary.misses_by_folder.len(), 1);
-    assert_eq!((summary.folders[0].folder.text().as_ref(), summary.folders[0].files), ("/d", 2));
+    let row = &summary.misses_by_directory[0];
+    assert_eq!((row.directory.text().as_ref(), row.misses, row.names), ("/x", 2, 2));
+    assert_eq!(summary.misses_by_directory.len(), 1);
+    assert_eq!((summary.directories[0].directory.text().as_ref(), summary.directories[0].files), ("/d", 2));
     let touched = summary.touched.expect("times");
     assert_eq!((touched.first, touched.half, touched.last), (3000, 4000, 5000));
     assert_eq!(summary.latest[0].path.text(), "/e/c");
@@ -263,10 +264,13 @@ fn who_made_moved_or_was_refused_something_is_named_with_its_rank() {
 }
 
 #[test]
-fn folders_are_ordered_by_opens_and_show_their_files() {
+fn directories_are_ordered_by_opens_and_show_their_files() {
     let mut events = vec!["open /often/a".to_owned(); 5];
     events.extend(["/many/a", "/many/b", "/many/c"].map(|path| format!("open {path}")));
     let events: Vec<&str> = events.iter().map(String::as_str).collect();
-    let folders = summary(&survey(&[&events]), 1).folders;
-    assert_eq!((folders[0].folder.0.as_slice(), folders[0].opened, folders[0].files), (&b"/often"[..], 5, 1));
+    let directories = summary(&survey(&[&events]), 1).directories;
+    assert_eq!(
+        (directories[0].directory.0.as_slice(), directories[0].opened, directories[0].files),
+        (&b"/often"[..], 5, 1)
+    );
 }

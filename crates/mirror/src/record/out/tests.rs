@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use super::*;
 
 /// A directory with this mode.
-fn folder(mode: u32) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().expect("a folder");
-    fs::set_permissions(folder.path(), Permissions::from_mode(mode)).expect("it is ours");
-    folder
+fn directory(mode: u32) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    fs::set_permissions(directory.path(), Permissions::from_mode(mode)).expect("it is ours");
+    directory
 }
 
 fn mode(path: &Path) -> u32 {
@@ -27,14 +27,14 @@ fn give_away(path: &Path) -> bool {
 
 #[test]
 fn only_what_was_made_here_is_taken_back() {
-    let folder = folder(0o700);
-    let path = folder.path().join("log");
+    let directory = directory(0o700);
+    let path = directory.path().join("log");
     let (out, _file) = Out::open(&path).expect("it is made");
     out.take_back();
     assert!(!path.exists());
     let (out, _file) = Out::open(&path).expect("it is made");
-    fs::write(folder.path().join("other"), "other").expect("a file");
-    fs::rename(folder.path().join("other"), &path).expect("it is replaced");
+    fs::write(directory.path().join("other"), "other").expect("a file");
+    fs::rename(directory.path().join("other"), &path).expect("it is replaced");
     out.take_back();
     assert_eq!(fs::read(&path).expect("it stays"), b"other");
     fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("it is ours");
@@ -47,9 +47,9 @@ fn only_what_was_made_here_is_taken_back() {
 
 #[test]
 fn a_new_file_is_for_its_owner_alone() {
-    for of_folder in [0o700, 0o777, 0o1777] {
-        let folder = folder(of_folder);
-        let path = folder.path().join("log");
+    for of_directory in [0o700, 0o777, 0o1777] {
+        let directory = directory(of_directory);
+        let path = directory.path().join("log");
         Out::open(&path).expect("it is made");
         assert_eq!(mode(&path), 0o600);
     }
@@ -57,27 +57,27 @@ fn a_new_file_is_for_its_owner_alone() {
 
 #[test]
 fn a_file_that_others_may_have_open_is_replaced_when_the_run_begins() {
-    let folder = folder(0o1777);
-    let path = folder.path().join("log");
+    let directory = directory(0o1777);
+    let path = directory.path().join("log");
     fs::write(&path, "older").expect("a file");
     fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("it is ours");
     let mut kept = File::open(&path).expect("anybody may read it");
     let (out, _file) = Out::open(&path).expect("it is ours");
     assert_eq!((fs::read(&path).expect("it stays"), mode(&path)), (b"older".to_vec(), 0o644));
     out.take_back();
-    assert_eq!(fs::read_dir(folder.path()).expect("ours").count(), 1, "nothing is left");
+    assert_eq!(fs::read_dir(directory.path()).expect("ours").count(), 1, "nothing is left");
     let (out, mut file) = Out::open(&path).expect("it is ours");
     out.begin(&file).expect("it is replaced");
     io::Write::write_all(&mut file, b"private").expect("room");
     assert_eq!((fs::read(&path).expect("it is there"), mode(&path)), (b"private".to_vec(), 0o600));
     assert_eq!(io::read_to_string(&mut kept).expect("a file"), "older");
-    assert_eq!(fs::read_dir(folder.path()).expect("ours").count(), 1);
+    assert_eq!(fs::read_dir(directory.path()).expect("ours").count(), 1);
 }
 
 #[test]
 fn files_of_others_and_hard_links_are_refused() {
-    let folder = folder(0o1777);
-    let (path, link) = (folder.path().join("log"), folder.path().join("link"));
+    let directory = directory(0o1777);
+    let (path, link) = (directory.path().join("log"), directory.path().join("link"));
     fs::write(&path, "older").expect("a file");
     fs::hard_link(&path, &link).expect("a link");
     assert_eq!(refusal(&link), Refusal::Linked);
@@ -90,8 +90,8 @@ fn files_of_others_and_hard_links_are_refused() {
 
 #[test]
 fn a_fifo_of_somebody_else_is_refused_and_ones_own_is_written_to() {
-    let folder = folder(0o1777);
-    let path = folder.path().join("fifo");
+    let directory = directory(0o1777);
+    let path = directory.path().join("fifo");
     rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0)
         .expect("a FIFO");
     let (out, file) = Out::open(&path).expect("it is ours");
@@ -106,17 +106,17 @@ fn a_fifo_of_somebody_else_is_refused_and_ones_own_is_written_to() {
 
 #[test]
 fn a_link_is_followed_only_where_nobody_else_can_have_put_it() {
-    let folder = folder(0o700);
-    let at = |name: &str| folder.path().join(name);
+    let directory = directory(0o700);
+    let at = |name: &str| directory.path().join(name);
     symlink("log", at("link")).expect("a link");
     symlink(".", at("here")).expect("a link");
     Out::open(&at("here/link")).expect("it is made");
     assert!(at("log").is_file() && at("link").is_symlink());
-    fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).expect("it is ours");
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o1777)).expect("it is ours");
     for path in [at("link"), at("here/log")] {
         assert!(matches!(refusal(&path), Refusal::Link { .. }), "{}", path.display());
     }
-    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("it is ours");
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).expect("it is ours");
     if rustix::process::geteuid().is_root() {
         std::os::unix::fs::lchown(at("link"), Some(1234), Some(1234)).expect("root gives it away");
         assert!(matches!(refusal(&at("link")), Refusal::Link { owner: 1234, .. }));
@@ -147,11 +147,11 @@ fn devices_and_what_is_open_already_are_written_to() {
 
 #[test]
 fn a_file_that_is_open_already_is_no_file_to_be_replaced() {
-    let folder = folder(0o700);
-    let path = folder.path().join("file");
+    let directory = directory(0o700);
+    let path = directory.path().join("file");
     fs::write(&path, "a longer text").expect("a file");
     assert!(open_special(&path).expect("it is a file").is_none());
-    assert!(open_special(&folder.path().join("none")).expect("it is not there").is_none());
+    assert!(open_special(&directory.path().join("none")).expect("it is not there").is_none());
     let open = File::open(&path).expect("it is there");
     let name = format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&open));
     let mut special = open_special(Path::new(&name)).expect("it is open").expect("it is written to");
@@ -161,9 +161,9 @@ fn a_file_that_is_open_already_is_no_file_to_be_replaced() {
 
 #[test]
 fn what_is_no_file_or_not_there_is_named_as_by_the_kernel() {
-    let folder = folder(0o700);
-    let error = |name: &str| Out::open(&folder.path().join(name)).expect_err("it fails").raw_os_error();
-    fs::write(folder.path().join("file"), "").expect("a file");
+    let directory = directory(0o700);
+    let error = |name: &str| Out::open(&directory.path().join(name)).expect_err("it fails").raw_os_error();
+    fs::write(directory.path().join("file"), "").expect("a file");
     assert_eq!(error("none/log"), Some(libc::ENOENT));
     assert_eq!(error("file/log"), Some(libc::ENOTDIR));
     assert_eq!((error(""), error(".")), (Some(libc::EISDIR), Some(libc::EISDIR)));
@@ -171,15 +171,15 @@ fn what_is_no_file_or_not_there_is_named_as_by_the_kernel() {
 
 #[test]
 fn directories_for_logs_are_made_along_the_same_way() {
-    let folder = folder(0o1777);
-    let at = |name: &str| -> PathBuf { folder.path().join(name) };
-    make_folders(&at("runs/today")).expect("it is made");
-    make_folders(&at("runs/today/")).expect("it is there");
+    let directory = directory(0o1777);
+    let at = |name: &str| -> PathBuf { directory.path().join(name) };
+    make_directories(&at("runs/today")).expect("it is made");
+    make_directories(&at("runs/today/")).expect("it is there");
     let expected = if rustix::process::geteuid().is_root() { 0o700 } else { mode(&at("runs")) };
     assert_eq!((mode(&at("runs")), mode(&at("runs/today"))), (expected, expected));
     symlink("/tmp", at("elsewhere")).expect("a link");
-    let error = make_folders(&at("elsewhere/compat-test-of-links")).expect_err("it is a link");
+    let error = make_directories(&at("elsewhere/compat-test-of-links")).expect_err("it is a link");
     assert!(matches!(Refusal::of(&error), Some(Refusal::Link { .. })), "{error}");
     fs::write(at("file"), "").expect("a file");
-    assert_eq!(make_folders(&at("file/x")).expect_err("a file").raw_os_error(), Some(libc::ENOTDIR));
+    assert_eq!(make_directories(&at("file/x")).expect_err("a file").raw_os_error(), Some(libc::ENOTDIR));
 }

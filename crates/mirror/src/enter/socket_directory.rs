@@ -16,38 +16,38 @@ const KNOWN: &[&str] = &["/tmp/.X11-unix", "/tmp/.ICE-unix"];
 
 /// One directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Folder {
+pub(super) struct SocketDirectory {
     pub place: PathBuf,
     /// What it is, wherever its name leads later.
-    pub identity: walk::Identity,
+    pub identity: walk::FileIdentity,
 }
 
 /// Those that are there: the known ones, and those that the environment names (a user's run-time directory, the
 /// agent's).
-pub(super) fn folders() -> Vec<Folder> {
+pub(super) fn directories() -> Vec<SocketDirectory> {
     let known = KNOWN.iter().map(PathBuf::from);
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let agent = std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from);
     let agent = agent.and_then(|socket| socket.parent().map(Path::to_owned));
-    let named = runtime.into_iter().chain(agent).filter_map(|folder| folder.canonicalize().ok());
+    let named = runtime.into_iter().chain(agent).filter_map(|directory| directory.canonicalize().ok());
     // A socket in a home or in /tmp must not take the whole of it out of the mirror.
-    let named = named.filter(|folder| folder.components().count() > 2);
+    let named = named.filter(|directory| directory.components().count() > 2);
     known.chain(named).filter_map(look).collect()
 }
 
 /// A directory that is there, and that nobody else can have made.
-fn look(place: PathBuf) -> Option<Folder> {
+fn look(place: PathBuf) -> Option<SocketDirectory> {
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let stat = walk::look(walk::open_trusted(root, place.as_os_str().as_bytes()).ok()?).ok()?;
-    let is_folder = walk::kind(&stat) == FileType::Directory;
-    is_folder.then(|| Folder { place, identity: walk::identity(&stat) })
+    let is_directory = walk::kind(&stat) == FileType::Directory;
+    is_directory.then(|| SocketDirectory { place, identity: walk::identity(&stat) })
 }
 
 /// Whether what was opened at a place may be bound: what was looked at there still is it.
-pub(super) fn is_same(folders: &[Folder], place: &[u8], stat: &Statx) -> bool {
+pub(super) fn is_same(directories: &[SocketDirectory], place: &[u8], stat: &Statx) -> bool {
     let place = Path::new(OsStr::from_bytes(place));
-    let known = folders.iter().find(|folder| folder.place == place);
-    known.is_none_or(|folder| folder.identity == walk::identity(stat))
+    let known = directories.iter().find(|directory| directory.place == place);
+    known.is_none_or(|directory| directory.identity == walk::identity(stat))
 }
 
 #[cfg(test)]
@@ -59,8 +59,8 @@ mod tests {
 
     #[test]
     fn a_directory_is_known_and_neither_a_link_nor_a_file() {
-        let folder = tempfile::tempdir().expect("a directory");
-        let real = folder.path().canonicalize().expect("it is there");
+        let directory = tempfile::tempdir().expect("a directory");
+        let real = directory.path().canonicalize().expect("it is there");
         fs::create_dir(real.join("sockets")).expect("a directory");
         fs::write(real.join("file"), "").expect("a file");
         symlink("sockets", real.join("link")).expect("a link");
@@ -76,8 +76,8 @@ mod tests {
         if !rustix::process::geteuid().is_root() {
             return;
         }
-        let folder = tempfile::tempdir().expect("a directory");
-        let real = folder.path().canonicalize().expect("it is there");
+        let directory = tempfile::tempdir().expect("a directory");
+        let real = directory.path().canonicalize().expect("it is there");
         fs::set_permissions(&real, fs::Permissions::from_mode(0o1777)).expect("it is ours");
         fs::create_dir(real.join("sockets")).expect("a directory");
         let found = look(real.join("sockets"));
@@ -88,8 +88,8 @@ mod tests {
 
     #[test]
     fn one_that_was_exchanged_is_not_the_same() {
-        let folder = tempfile::tempdir().expect("a directory");
-        let place = folder.path().canonicalize().expect("it is there").join("sockets");
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = directory.path().canonicalize().expect("it is there").join("sockets");
         fs::create_dir(&place).expect("a directory");
         let known = vec![look(place.clone()).expect("it is there")];
         let same = || {
@@ -98,7 +98,7 @@ mod tests {
             is_same(&known, place.as_os_str().as_bytes(), &stat)
         };
         assert!(same());
-        fs::rename(&place, folder.path().join("before")).expect("it is ours");
+        fs::rename(&place, directory.path().join("before")).expect("it is ours");
         fs::create_dir(&place).expect("a directory");
         assert!(!same());
     }

@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::mount_table::{Device, parse_all};
-use super::status::Status;
+use super::process_status::ProcessStatus;
 
 /// How long processes may take to vanish once they are killed.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -20,12 +20,12 @@ const COURTESY: Duration = Duration::from_secs(5);
 
 /// Who is inside, as a process of this mount namespace finds out.
 #[derive(Clone, Debug)]
-pub(super) struct Inside {
+pub(super) struct NamespaceProcesses {
     /// The devices that were mounted here before the mirror was: they stay so, and are others'.
     earlier: Vec<Device>,
 }
 
-impl Inside {
+impl NamespaceProcesses {
     /// `table` has the mounts of the namespace before the mirror is made.
     pub(super) fn new(table: &[u8]) -> Self {
         Self { earlier: parse_all(table).iter().map(|mount| mount.device).collect() }
@@ -75,19 +75,19 @@ pub(super) fn ask_to_end(find: impl Fn() -> Vec<Pid>) {
 /// Sends a signal to all that are found, once to each, until none is left or the time is over.
 ///
 /// Who is not found any more may still be about to end: the system takes namespace and root from it before it
-/// closes the last of its files, which the mirror is to be told of.
+/// closes the last of its files, which the mirror is to see.
 fn end(signal: Signal, patience: Duration, find: impl Fn() -> Vec<Pid>) {
     let deadline = Instant::now() + patience;
-    let mut told: Vec<Told> = Vec::new();
+    let mut signalled: Vec<Signalled> = Vec::new();
     loop {
         let found = find();
-        if (found.is_empty() && !told.iter().any(Told::is_leaving)) || Instant::now() > deadline {
+        if (found.is_empty() && !signalled.iter().any(Signalled::is_leaving)) || Instant::now() > deadline {
             return;
         }
         for pid in found {
-            let known = told.iter().any(|told| told.pid == pid);
+            let known = signalled.iter().any(|process| process.pid == pid);
             if !known {
-                told.extend(Told::new(pid));
+                signalled.extend(Signalled::new(pid));
             }
             if signal == Signal::KILL || !known {
                 let _ = kill_process(pid, signal);
@@ -98,14 +98,14 @@ fn end(signal: Signal, patience: Duration, find: impl Fn() -> Vec<Pid>) {
 }
 
 /// One to whom a signal was sent.
-struct Told {
+struct Signalled {
     pid: Pid,
     started: u64,
 }
 
-impl Told {
+impl Signalled {
     fn new(pid: Pid) -> Option<Self> {
-        Status::of(pid).map(|status| Self { pid, started: status.started })
+        ProcessStatus::of(pid).map(|status| Self { pid, started: status.started })
     }
 
     /// Whether it has begun to end and not finished.
@@ -115,11 +115,11 @@ impl Told {
             Ok(_) => true,
         };
         let whole = has("root") && has("ns/mnt");
-        self.leaves(whole, Status::of(self.pid))
+        self.leaves(whole, ProcessStatus::of(self.pid))
     }
 
     /// It is there, and its root or namespace is not.
-    fn leaves(&self, whole: bool, now: Option<Status>) -> bool {
+    fn leaves(&self, whole: bool, now: Option<ProcessStatus>) -> bool {
         !whole
             && now.is_some_and(|now| {
                 let dead = matches!(now.state, 'Z' | 'X') && now.threads <= 1;
@@ -133,7 +133,7 @@ impl Told {
 fn look<T>(pid: Pid, ask: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
     let place = format!("/proc/{}", pid.as_raw_nonzero());
     let answer = ask(Path::new(&place));
-    if answer.is_ok() || Status::of(pid).is_none_or(|status| status.threads <= 1) {
+    if answer.is_ok() || ProcessStatus::of(pid).is_none_or(|status| status.threads <= 1) {
         return answer;
     }
     let threads = fs::read_dir(format!("{place}/task"))?.flatten();
@@ -177,7 +177,7 @@ pub(super) fn processes() -> Vec<Pid> {
 pub(super) fn children() -> Vec<Pid> {
     children_of_threads().unwrap_or_else(|| {
         let own = std::process::id() as i32;
-        let is_child = |pid: &Pid| Status::of(*pid).is_some_and(|status| status.parent == own);
+        let is_child = |pid: &Pid| ProcessStatus::of(*pid).is_some_and(|status| status.parent == own);
         processes().into_iter().filter(is_child).collect()
     })
 }
@@ -213,33 +213,33 @@ mod tests {
     #[test]
     fn who_has_not_ended_is_not_leaving_and_who_is_dead_neither() {
         let mut child = std::process::Command::new("/bin/sleep").arg("60").spawn().expect("a program");
-        let told = Told::new(Pid::from_child(&child)).expect("it lives");
-        assert!(!told.is_leaving());
+        let signalled = Signalled::new(Pid::from_child(&child)).expect("it lives");
+        assert!(!signalled.is_leaving());
         let found = std::cell::Cell::new(true);
-        end(Signal::KILL, PATIENCE, || found.replace(false).then_some(told.pid).into_iter().collect());
-        let status = Status::of(told.pid).expect("nobody has waited for it");
-        assert!(status.state == 'Z' && !told.is_leaving());
+        end(Signal::KILL, PATIENCE, || found.replace(false).then_some(signalled.pid).into_iter().collect());
+        let status = ProcessStatus::of(signalled.pid).expect("nobody has waited for it");
+        assert!(status.state == 'Z' && !signalled.is_leaving());
         child.wait().expect("it is ours");
-        assert!(!told.is_leaving());
+        assert!(!signalled.is_leaving());
     }
 
     #[test]
     fn who_has_lost_its_namespace_is_leaving_until_it_is_dead() {
-        let told = Told { pid: Pid::INIT, started: 4711 };
+        let signalled = Signalled { pid: Pid::INIT, started: 4711 };
         let status = |state, threads, started| {
-            Some(Status { state, parent: 1, group: 1, session: 1, terminal: 0, threads, started })
+            Some(ProcessStatus { state, parent: 1, group: 1, session: 1, terminal: 0, threads, started })
         };
-        assert!(told.leaves(false, status('R', 1, 4711)));
-        assert!(told.leaves(false, status('Z', 2, 4711)), "its other threads have yet to end");
-        assert!(!told.leaves(true, status('S', 1, 4711)), "it has gone elsewhere");
-        assert!(!told.leaves(false, status('Z', 1, 4711)));
-        assert!(!told.leaves(false, status('R', 1, 4712)), "another one has its number");
-        assert!(!told.leaves(false, None));
+        assert!(signalled.leaves(false, status('R', 1, 4711)));
+        assert!(signalled.leaves(false, status('Z', 2, 4711)), "its other threads have yet to end");
+        assert!(!signalled.leaves(true, status('S', 1, 4711)), "it has gone elsewhere");
+        assert!(!signalled.leaves(false, status('Z', 1, 4711)));
+        assert!(!signalled.leaves(false, status('R', 1, 4712)), "another one has its number");
+        assert!(!signalled.leaves(false, None));
     }
 
     #[test]
     fn devices_that_were_there_before_are_others() {
         let table = fs::read("/proc/self/mountinfo").expect("a table");
-        assert_eq!(Inside::new(&table).devices(), []);
+        assert_eq!(NamespaceProcesses::new(&table).devices(), []);
     }
 }

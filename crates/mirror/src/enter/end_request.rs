@@ -9,7 +9,7 @@ pub(super) const ENDING: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, 
 ///
 /// What somebody has sent to it asks for the end. The kernel's, on behalf of a terminal, the command gets, too, and
 /// may handle: it asks for an end where the command is ended by it, or has ended before it came.
-pub(super) struct Request {
+pub(super) struct EndRequest {
     /// The signals that this process was started to ignore: they are queued all the same where they are blocked.
     ignored: Vec<i32>,
     asked: bool,
@@ -17,7 +17,7 @@ pub(super) struct Request {
     shared: Vec<i32>,
 }
 
-impl Request {
+impl EndRequest {
     /// Nothing was asked yet, of a process that ignores what it was started to ignore.
     pub(super) fn new() -> Self {
         Self::ignoring(ENDING.into_iter().filter(|signal| compat_sys::is_ignored(*signal)).collect())
@@ -57,8 +57,8 @@ mod tests {
     const KEY: Received = Received { signal: libc::SIGINT, sent: false };
     const HANGUP: Received = Received { signal: libc::SIGHUP, sent: false };
 
-    fn after(received: &[(Received, bool)]) -> Request {
-        let mut request = Request::ignoring(vec![libc::SIGQUIT]);
+    fn after(received: &[(Received, bool)]) -> EndRequest {
+        let mut request = EndRequest::ignoring(vec![libc::SIGQUIT]);
         for (received, alone) in received {
             request.take(*received, *alone);
         }

@@ -6,7 +6,7 @@ use rustix::process::Pid;
 
 /// Some of the fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Status {
+pub(crate) struct ProcessStatus {
     /// `Z` for one that has ended and is not waited for yet, `T` for a stopped one, and so on.
     pub state: char,
     /// Numbers of processes; 0 where that one cannot be seen.
@@ -21,7 +21,7 @@ pub(crate) struct Status {
     pub started: u64,
 }
 
-impl Status {
+impl ProcessStatus {
     /// Asks for it; nothing where there is no such process.
     pub(crate) fn of(pid: Pid) -> Option<Self> {
         parse(&fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?)
@@ -29,12 +29,12 @@ impl Status {
 }
 
 /// The name, in parentheses, may have any byte.
-fn parse(line: &[u8]) -> Option<Status> {
+fn parse(line: &[u8]) -> Option<ProcessStatus> {
     let name_end = memchr::memrchr(b')', line)?;
     let fields: Vec<&str> =
         std::str::from_utf8(&line[name_end + 1..]).ok()?.split_ascii_whitespace().collect();
     let number = |field: usize| fields.get(field)?.parse().ok();
-    Some(Status {
+    Some(ProcessStatus {
         state: fields.first()?.chars().next()?,
         parent: number(1)?,
         group: number(2)?,
@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn a_name_may_have_parentheses_and_any_byte() {
         let line = b"71 (a) Z 1 (\xff) T 70 71 60 34816 71 4194560 1 2 3 4 5 6 7 8 20 0 3 0 4711 8 9";
-        let expected = Status {
+        let expected = ProcessStatus {
             state: 'T',
             parent: 70,
             group: 71,
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn this_process_is_seen() {
-        let own = Status::of(rustix::process::getpid()).expect("it is there");
+        let own = ProcessStatus::of(rustix::process::getpid()).expect("it is there");
         assert_eq!(Pid::from_raw(own.parent), rustix::process::getppid());
         assert_eq!(Pid::from_raw(own.group), Some(rustix::process::getpgrp()));
         assert!(own.threads > 0 && own.started > 0);

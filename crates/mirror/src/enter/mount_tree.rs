@@ -23,7 +23,7 @@ use super::walk;
 const ATTEMPTS: usize = 3;
 
 /// A mirror, seen from the namespace that it is mounted in.
-pub(super) struct Tree<'a> {
+pub(super) struct MountTree<'a> {
     root: OwnedFd,
     /// Where its root lies, as it is shown to users.
     place: &'a Path,
@@ -31,7 +31,7 @@ pub(super) struct Tree<'a> {
     process: &'a Path,
 }
 
-impl<'a> Tree<'a> {
+impl<'a> MountTree<'a> {
     /// The mirror with this root, which lies here.
     pub(super) fn new(root: OwnedFd, place: &'a Path, process: &'a Path) -> Self {
         Self { root, place, process }
@@ -220,15 +220,15 @@ mod tests {
 
     #[test]
     fn a_directory_is_not_bound_over_anything_else() {
-        let folder = tempfile::tempdir().expect("a directory");
-        fs::write(folder.path().join("file"), "").expect("a file");
-        std::os::unix::fs::symlink(".", folder.path().join("link")).expect("a link");
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::write(directory.path().join("file"), "").expect("a file");
+        std::os::unix::fs::symlink(".", directory.path().join("link")).expect("a link");
         let open = |path: &Path| {
             rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty()).expect("it is there")
         };
-        let source = open(folder.path());
+        let source = open(directory.path());
         let error = |name: &str| {
-            assert_same_kind(&source, &open(&folder.path().join(name)))
+            assert_same_kind(&source, &open(&directory.path().join(name)))
                 .expect_err("another sort")
                 .raw_os_error()
         };

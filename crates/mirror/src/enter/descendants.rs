@@ -6,8 +6,8 @@ use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, getpid, getsid, kill_process, set_child_subreaper, wait, waitpid,
 };
 
-use super::request::{ENDING, Request};
-use super::{inside, job};
+use super::end_request::{ENDING, EndRequest};
+use super::{job_control, namespace_processes};
 use compat_sys::{Received, SignalSet};
 
 /// The signals that stop a job, and the one that lets it go on.
@@ -25,7 +25,7 @@ fn pending() -> Option<Received> {
 }
 
 /// The children of this process that matter.
-pub(super) struct Family {
+pub(super) struct Descendants {
     pub command: Pid,
     /// The mirror's server, while it lives; a rank that joined has none.
     pub server: Option<Pid>,
@@ -35,7 +35,7 @@ pub(super) struct Family {
     pub code: Option<i32>,
     /// Whether it only waits for others, and handles no signal.
     pub waits: bool,
-    request: Request,
+    request: EndRequest,
     /// The signal by which a terminal has stopped all of the job, until it goes on.
     job_stopped: Option<i32>,
     /// Whether the command was let go on since it was last seen to stop.
@@ -50,10 +50,10 @@ pub(super) struct Family {
 /// Those of prctl(2).
 pub(super) fn adopt() -> Result<Vec<Pid>, std::io::Error> {
     set_child_subreaper(Some(getpid()))?;
-    Ok(inside::children())
+    Ok(namespace_processes::children())
 }
 
-impl Family {
+impl Descendants {
     /// A command that has just been started.
     pub(super) fn new(command: Pid, server: Option<Pid>, earlier: Vec<Pid>) -> Self {
         Self {
@@ -62,7 +62,7 @@ impl Family {
             earlier,
             code: None,
             waits: false,
-            request: Request::new(),
+            request: EndRequest::new(),
             job_stopped: None,
             let_go_on: false,
         }
@@ -105,14 +105,16 @@ impl Family {
             self.take(received);
         }
         let whole_job = self.job_stopped == Some(signal);
-        if !self.let_go_on && job::stops(whole_job) {
+        if !self.let_go_on && job_control::stops(whole_job) {
             self.job_stopped = None;
             let _ = kill_process(getpid(), Signal::STOP);
         }
     }
 
     fn nothing_left(&self) -> bool {
-        inside::children().iter().all(|pid| self.server == Some(*pid) || self.earlier.contains(pid))
+        namespace_processes::children()
+            .iter()
+            .all(|pid| self.server == Some(*pid) || self.earlier.contains(pid))
     }
 
     /// Whether the server has ended; it is not waited for.
@@ -166,10 +168,10 @@ impl Family {
 
     /// Kills the command and what descends from it, and waits until all is gone.
     pub(super) fn end(&mut self) {
-        let deadline = Instant::now() + inside::PATIENCE;
+        let deadline = Instant::now() + namespace_processes::PATIENCE;
         while !self.reap() && Instant::now() < deadline {
             let spared: Vec<Pid> = self.earlier.iter().copied().chain(self.server).collect();
-            inside::end_children(&spared);
+            namespace_processes::end_children(&spared);
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -178,7 +180,7 @@ impl Family {
     pub(super) fn end_leftovers(&self) {
         if self.code.is_some() && self.is_asked_to_end() {
             let spared: Vec<Pid> = self.earlier.iter().copied().chain(self.server).collect();
-            inside::end_children(&spared);
+            namespace_processes::end_children(&spared);
         }
     }
 }

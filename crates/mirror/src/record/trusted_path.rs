@@ -26,12 +26,13 @@ const MOST_LINKS: u32 = 40;
 /// What says that a file system is procfs (`linux/magic.h`).
 const PROC: u64 = 0x9fa0;
 
-const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const DIRECTORY: OFlags =
+    OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// A name in a directory.
 #[derive(Debug)]
-pub(super) struct Place {
-    pub folder: OwnedFd,
+pub(super) struct TrustedPath {
+    pub directory: OwnedFd,
     pub name: OsString,
     /// Whether it is a link of `/proc` to what a process has open.
     pub is_open_file: bool,
@@ -42,7 +43,7 @@ pub(super) struct Place {
 /// # Errors
 ///
 /// Where a directory is missing, or a link on the way is not followed.
-pub(super) fn find(path: &Path) -> io::Result<Place> {
+pub(super) fn find(path: &Path) -> io::Result<TrustedPath> {
     Walk::begin(path)?.place()
 }
 
@@ -51,7 +52,7 @@ pub(super) fn find(path: &Path) -> io::Result<Place> {
 /// # Errors
 ///
 /// As [`find`], and those of mkdirat(2).
-pub(super) fn make_folders(path: &Path, mode: Mode) -> io::Result<()> {
+pub(super) fn make_directories(path: &Path, mode: Mode) -> io::Result<()> {
     let mut walk = Walk::begin(path)?;
     while let Some(name) = walk.rest.pop_front() {
         if !walk.enter_or_follow(&name, Some(mode))? {
@@ -69,7 +70,7 @@ pub(super) fn is_trusted(user: u32) -> bool {
 
 /// A path that is being walked.
 struct Walk {
-    folder: OwnedFd,
+    directory: OwnedFd,
     rest: VecDeque<OsString>,
     links: u32,
 }
@@ -79,8 +80,8 @@ impl Walk {
         if path.as_os_str().is_empty() {
             return Err(Errno::NOENT.into());
         }
-        let folder = rustix::fs::open(".", FOLDER, Mode::empty())?;
-        let mut walk = Self { folder, rest: VecDeque::new(), links: 0 };
+        let directory = rustix::fs::open(".", DIRECTORY, Mode::empty())?;
+        let mut walk = Self { directory, rest: VecDeque::new(), links: 0 };
         walk.add(path)?;
         Ok(walk)
     }
@@ -88,7 +89,7 @@ impl Walk {
     /// A path comes before the rest.
     fn add(&mut self, path: &Path) -> io::Result<()> {
         if path.is_absolute() {
-            self.folder = rustix::fs::open("/", FOLDER, Mode::empty())?;
+            self.directory = rustix::fs::open("/", DIRECTORY, Mode::empty())?;
         }
         let names = path.components().filter_map(|component| match component {
             Component::Normal(name) => Some(name.to_owned()),
@@ -105,7 +106,7 @@ impl Walk {
         Ok(())
     }
 
-    fn place(mut self) -> io::Result<Place> {
+    fn place(mut self) -> io::Result<TrustedPath> {
         while let Some(name) = self.rest.pop_front() {
             if !self.rest.is_empty() {
                 if !self.enter_or_follow(&name, None)? {
@@ -117,12 +118,12 @@ impl Walk {
                 Ok(stat) if is_link(&stat) => {
                     self.judge_link(&name, &stat)?;
                     if self.is_proc()? {
-                        return Ok(Place { folder: self.folder, name, is_open_file: true });
+                        return Ok(TrustedPath { directory: self.directory, name, is_open_file: true });
                     }
                     self.follow(&name)?;
                 }
                 Ok(_) | Err(Errno::NOENT) => {
-                    return Ok(Place { folder: self.folder, name, is_open_file: false });
+                    return Ok(TrustedPath { directory: self.directory, name, is_open_file: false });
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -135,7 +136,7 @@ impl Walk {
     fn enter_or_follow(&mut self, name: &OsStr, make: Option<Mode>) -> io::Result<bool> {
         let mut stat = self.stat(name);
         if let (Err(Errno::NOENT), Some(mode)) = (&stat, make) {
-            match rustix::fs::mkdirat(&self.folder, name, mode) {
+            match rustix::fs::mkdirat(&self.directory, name, mode) {
                 Ok(()) | Err(Errno::EXIST) => stat = self.stat(name),
                 Err(error) => return Err(error.into()),
             }
@@ -144,11 +145,11 @@ impl Walk {
         if is_link(&stat) {
             self.judge_link(name, &stat)?;
             match self.is_proc()? {
-                true => self.folder = self.open(name, FOLDER.difference(OFlags::NOFOLLOW))?,
+                true => self.directory = self.open(name, DIRECTORY.difference(OFlags::NOFOLLOW))?,
                 false => self.follow(name)?,
             }
         } else if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            self.folder = self.open(name, FOLDER)?;
+            self.directory = self.open(name, DIRECTORY)?;
         } else {
             return Ok(false);
         }
@@ -156,22 +157,22 @@ impl Walk {
     }
 
     fn open(&self, name: &OsStr, flags: OFlags) -> io::Result<OwnedFd> {
-        Ok(rustix::fs::openat(&self.folder, name, flags, Mode::empty())?)
+        Ok(rustix::fs::openat(&self.directory, name, flags, Mode::empty())?)
     }
 
     fn stat(&self, name: &OsStr) -> Result<Stat, Errno> {
-        rustix::fs::statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW)
+        rustix::fs::statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW)
     }
 
     fn is_proc(&self) -> io::Result<bool> {
-        Ok(rustix::fs::fstatfs(&self.folder)?.f_type as u64 == PROC)
+        Ok(rustix::fs::fstatfs(&self.directory)?.f_type as u64 == PROC)
     }
 
     /// Whether a link may be followed.
     fn judge_link(&self, name: &OsStr, link: &Stat) -> io::Result<()> {
-        let folder = rustix::fs::fstat(&self.folder)?;
-        let is_open_to_all = folder.st_mode & 0o002 != 0;
-        if is_trusted(link.st_uid) && is_trusted(folder.st_uid) && !is_open_to_all {
+        let directory = rustix::fs::fstat(&self.directory)?;
+        let is_open_to_all = directory.st_mode & 0o002 != 0;
+        if is_trusted(link.st_uid) && is_trusted(directory.st_uid) && !is_open_to_all {
             return Ok(());
         }
         Err(Refusal::Link { name: name.to_owned(), owner: link.st_uid }.into())
@@ -182,7 +183,7 @@ impl Walk {
         if self.links > MOST_LINKS {
             return Err(Errno::LOOP.into());
         }
-        let target = rustix::fs::readlinkat(&self.folder, name, Vec::new())?;
+        let target = rustix::fs::readlinkat(&self.directory, name, Vec::new())?;
         self.add(Path::new(&OsString::from_vec(target.into_bytes())))
     }
 }

@@ -19,8 +19,8 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
 use super::Service;
 use super::control::Message;
-use super::join::fault_of;
-use super::rendezvous::Post;
+use super::join::peer_fault;
+use super::rendezvous::LeadLock;
 
 /// How long a rank may take to say its number.
 const GREETING: Duration = Duration::from_secs(10);
@@ -33,9 +33,9 @@ const REFUSAL: Duration = Duration::from_millis(200);
 
 /// The lead's side of a node's meeting, before the mirror is there.
 #[derive(Debug)]
-pub struct Gate {
+pub struct LeadSocket {
     /// The lead's place, for as long as others may come.
-    pub post: Post,
+    pub lock: LeadLock,
     pub listener: UnixListener,
     /// How many ranks the node has, the lead included, where that is known.
     pub expected: Option<u32>,
@@ -43,7 +43,7 @@ pub struct Gate {
     pub patience: Duration,
 }
 
-impl Gate {
+impl LeadSocket {
     /// There will be no mirror: those who wait for the lead are told so.
     pub fn refuse(self) {
         let deadline = Instant::now() + REFUSAL;
@@ -59,9 +59,9 @@ impl Gate {
 }
 
 /// The lead's side while the mirror is there.
-pub(super) struct Door {
+pub(super) struct RankListener {
     /// Given up when nobody is let in any more.
-    _post: Post,
+    _lock: LeadLock,
     shared: Arc<Shared>,
     expected: Option<u32>,
     patience: Duration,
@@ -94,22 +94,22 @@ impl Shared {
     }
 }
 
-impl Door {
+impl RankListener {
     /// Lets in who comes, from a thread of its own. This process is in the namespace of the mirror, and
     /// still has the old root.
     ///
     /// # Errors
     ///
     /// Where the namespace cannot be opened or no thread be started.
-    pub(super) fn open(gate: Gate, to_server: PipeWriter, answer: PipeReader) -> io::Result<Self> {
+    pub(super) fn open(socket: LeadSocket, to_server: PipeWriter, answer: PipeReader) -> io::Result<Self> {
         let open = |path, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
         let user = open("/proc/self/ns/user", OFlags::RDONLY)?;
         // What is mounted over `/` is reached through the name above it.
         let keys = [user, open("/proc/self/ns/mnt", OFlags::RDONLY)?, open("/..", OFlags::PATH)?];
         let (ranks, server) = (Mutex::default(), Mutex::new((to_server, answer)));
         let shared = Arc::new(Shared { ranks, server, keys });
-        let (for_thread, listener) = (Arc::clone(&shared), gate.listener);
-        std::thread::Builder::new().name("door".to_owned()).spawn(move || {
+        let (for_thread, listener) = (Arc::clone(&shared), socket.listener);
+        std::thread::Builder::new().name("listener".to_owned()).spawn(move || {
             for stream in listener.incoming().flatten() {
                 let shared = Arc::clone(&for_thread);
                 // Where there is no thread for it the rank sees its connection closed.
@@ -118,7 +118,7 @@ impl Door {
                 });
             }
         })?;
-        Ok(Self { _post: gate.post, shared, expected: gate.expected, patience: gate.patience })
+        Ok(Self { _lock: socket.lock, shared, expected: socket.expected, patience: socket.patience })
     }
 
     /// Whether all ranks have come and ended, or none is to be expected any more; nobody comes in then.
@@ -145,7 +145,7 @@ impl Door {
 /// Serves one rank until it ends.
 fn serve(shared: &Shared, mut stream: UnixStream) -> io::Result<()> {
     let peer = compat_sys::peer(stream.as_fd())?;
-    if fault_of(peer, rustix::process::geteuid().as_raw()).is_some() {
+    if peer_fault(peer, rustix::process::geteuid().as_raw()).is_some() {
         return stream.write_all(b"x");
     }
     stream.set_read_timeout(Some(GREETING))?;

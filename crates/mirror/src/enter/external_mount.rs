@@ -25,8 +25,8 @@ use rustix::process::{Pid, chroot, fchdir};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::error::Error;
-use super::inside;
 use super::mount_table::{Device, Mount, lies_in, parse, parse_all};
+use super::namespace_processes;
 use super::plan::is_mirror;
 use super::walk;
 
@@ -35,12 +35,12 @@ const PROCESS: &str = "/proc";
 
 /// A mount namespace, and the root that a process has in it.
 #[derive(Debug)]
-pub(super) struct Namespace {
+pub(super) struct MountNamespace {
     mounts: OwnedFd,
     root: OwnedFd,
 }
 
-impl Namespace {
+impl MountNamespace {
     /// That of this process.
     ///
     /// # Errors
@@ -66,11 +66,11 @@ impl Namespace {
 
 /// The directory, and the namespace that it is in.
 #[derive(Debug)]
-pub(super) struct Outside {
-    namespace: Namespace,
+pub(super) struct ExternalMount {
+    namespace: MountNamespace,
     /// Where it was when it was opened.
     place: PathBuf,
-    spot: Spot,
+    mount_directory: MountDirectory,
     /// What the mount table shows as the source of this run's mirror there, and of no other's.
     mark: String,
     /// Whether the mirror was taken away.
@@ -79,8 +79,8 @@ pub(super) struct Outside {
 
 /// A directory that was opened once, and a name of it.
 #[derive(Debug)]
-struct Spot {
-    folder: OwnedFd,
+struct MountDirectory {
+    directory: OwnedFd,
     /// Where its name is, and the name.
     parent: OwnedFd,
     name: OsString,
@@ -91,7 +91,7 @@ struct Spot {
 /// How long it is waited for what another run has mounted over the mirror to go away, and how often looked.
 const OVER: (u32, Duration) = (100, Duration::from_millis(10));
 
-impl Outside {
+impl ExternalMount {
     /// Makes the directory ready; it is made, for this user alone, where it is missing. `namespace` is where the
     /// mirror is to be mounted, which this process is still in, and `table` the mounts there.
     ///
@@ -99,11 +99,11 @@ impl Outside {
     ///
     /// Where it can be no place for a mirror: it is no directory, is not empty, something is mounted on it, or
     /// somebody else may have put it where everybody may write.
-    pub(super) fn new(place: &Path, namespace: Namespace, table: &[u8]) -> Result<Self, Error> {
+    pub(super) fn new(place: &Path, namespace: MountNamespace, table: &[u8]) -> Result<Self, Error> {
         let failed = |source| Error::MountPath { path: place.to_owned(), source };
-        let spot = Spot::open(place).map_err(failed)?;
-        let (place, left) = (spot.place().map_err(failed)?, AtomicBool::new(false));
-        let outside = Self { namespace, place, spot, mark: mark(), left };
+        let mount_directory = MountDirectory::open(place).map_err(failed)?;
+        let (place, left) = (mount_directory.place().map_err(failed)?, AtomicBool::new(false));
+        let outside = Self { namespace, place, mount_directory, mark: mark(), left };
         if let Err(source) = outside.assert_free(table) {
             outside.discard();
             return Err(failed(source));
@@ -116,7 +116,7 @@ impl Outside {
         if parse(table).iter().any(|mount| lies_in(&mount.place, place)) {
             return Err(io::Error::other("something is mounted there already"));
         }
-        match fs::read_dir(self.spot.path())?.next() {
+        match fs::read_dir(self.mount_directory.path())?.next() {
             None => Ok(()),
             Some(_) => Err(io::Error::from_raw_os_error(libc::ENOTEMPTY)),
         }
@@ -128,8 +128,8 @@ impl Outside {
     }
 
     /// The directory below the mirror.
-    pub(super) fn folder(&self) -> &OwnedFd {
-        &self.spot.folder
+    pub(super) fn directory(&self) -> &OwnedFd {
+        &self.mount_directory.directory
     }
 
     /// Opens the root of the mirror, which this thread has just mounted on the directory.
@@ -138,7 +138,7 @@ impl Outside {
     ///
     /// `ESTALE` where the directory's name leads elsewhere by now.
     pub(super) fn root(&self) -> io::Result<OwnedFd> {
-        let root = self.spot.open_name()?;
+        let root = self.mount_directory.open_name()?;
         let stat = walk::look(&root)?;
         let device = (stat.stx_dev_major, stat.stx_dev_minor);
         if self.own_mounts()?.iter().any(|mount| mount.device == device) {
@@ -206,14 +206,14 @@ impl Outside {
     pub(super) fn inhabitants(&self, spared: &[Pid]) -> Vec<Pid> {
         self.there(|| {
             let devices = self.own_mounts()?.iter().map(|mount| mount.device).collect::<Vec<Device>>();
-            Ok(inside::rooted_in(&devices, spared))
+            Ok(namespace_processes::rooted_in(&devices, spared))
         })
         .unwrap_or_default()
     }
 
     /// Kills those who have the mirror as their root, and waits until they are gone.
     pub(super) fn end_all(&self) {
-        inside::kill_all(|| self.inhabitants(&[]));
+        namespace_processes::kill_all(|| self.inhabitants(&[]));
     }
 
     /// Takes the mounts away, and then the directory where it was made here. Called again it does nothing.
@@ -228,9 +228,9 @@ impl Outside {
         self.there(|| {
             while self.is_mounted()? {
                 // The name in `/proc` leads to the directory, and from there to what lies over it (umount(2)).
-                unmount(self.spot.path(), UnmountFlags::DETACH)?;
+                unmount(self.mount_directory.path(), UnmountFlags::DETACH)?;
             }
-            self.spot.remove();
+            self.mount_directory.remove();
             Ok(())
         })?;
         self.left.store(true, Ordering::Release);
@@ -239,18 +239,18 @@ impl Outside {
 
     /// Removes the directory where it was made here and nothing was mounted.
     pub(super) fn discard(&self) {
-        self.spot.remove();
+        self.mount_directory.remove();
         self.left.store(true, Ordering::Release);
     }
 
     /// Whether the mirror is mounted at the directory, over all else. What lies over it is given time to go away.
     fn is_mounted(&self) -> io::Result<bool> {
         for _ in 0..OVER.0 {
-            let place = self.spot.place()?;
+            let place = self.mount_directory.place()?;
             let table = fs::read("/proc/thread-self/mountinfo")?;
             let own = |mount: &Mount| self.is_own(mount) && mount.place == place.as_os_str().as_bytes();
             // Where it was renamed meanwhile the table has its mount elsewhere.
-            let is_still = self.spot.place()? == place;
+            let is_still = self.mount_directory.place()? == place;
             if is_still && parse(&table).iter().any(own) {
                 return Ok(true);
             }
@@ -266,7 +266,7 @@ impl Outside {
     fn there<T: Send>(&self, action: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                compat_sys::unshare_folder_and_mask()?;
+                compat_sys::unshare_directory_and_mask()?;
                 self.enter()?;
                 action()
             });
@@ -275,54 +275,59 @@ impl Outside {
     }
 }
 
-impl Spot {
+impl MountDirectory {
     /// Opens a directory, or makes it.
     fn open(place: &Path) -> io::Result<Self> {
         // Where the path ends in no name (`..`) it can only be there already.
         let (Some(parent), Some(name)) = (place.parent(), place.file_name()) else {
-            return Self::found(open_folder(CWD, place)?);
+            return Self::found(open_directory(CWD, place)?);
         };
-        let parent = open_folder(CWD, if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
+        let parent =
+            open_directory(CWD, if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
         let made = match rustix::fs::mkdirat(&parent, name, Mode::RWXU) {
             Ok(()) => true,
             Err(Errno::EXIST) => false,
             Err(error) => return Err(error.into()),
         };
         let step = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let folder = rustix::fs::openat(&parent, name, step, Mode::empty())?;
-        let stat = walk::look(&folder)?;
+        let directory = rustix::fs::openat(&parent, name, step, Mode::empty())?;
+        let stat = walk::look(&directory)?;
         if !walk::is_trusted(&walk::look(&parent)?, &stat) {
             return Err(not_ours());
         }
         if !made && walk::kind(&stat) == FileType::Symlink {
             // What was opened is what is read: nobody can exchange it meanwhile.
-            let target = rustix::fs::readlinkat(&folder, c"", Vec::new())?;
-            return Self::found(open_folder(&parent, Path::new(OsStr::from_bytes(target.as_bytes())))?);
+            let target = rustix::fs::readlinkat(&directory, c"", Vec::new())?;
+            return Self::found(open_directory(&parent, Path::new(OsStr::from_bytes(target.as_bytes())))?);
         }
         if walk::kind(&stat) != FileType::Directory {
             return Err(io::Error::from_raw_os_error(libc::ENOTDIR));
         }
-        Ok(Self { folder, parent, name: name.to_owned(), made })
+        Ok(Self { directory, parent, name: name.to_owned(), made })
     }
 
     /// A directory that was there.
-    fn found(folder: OwnedFd) -> io::Result<Self> {
-        let place = fs::read_link(walk::path_of(Path::new(PROCESS), &folder))?;
+    fn found(directory: OwnedFd) -> io::Result<Self> {
+        let place = fs::read_link(walk::path_of(Path::new(PROCESS), &directory))?;
         let (Some(parent), Some(name)) = (place.parent(), place.file_name()) else {
             return Err(io::Error::from_raw_os_error(libc::EBUSY));
         };
-        let root = open_folder(CWD, Path::new("/"))?;
+        let root = open_directory(CWD, Path::new("/"))?;
         let parent = walk::open(root, parent.as_os_str().as_bytes())?;
-        if !walk::is_trusted(&walk::look(&parent)?, &walk::look(&folder)?) {
+        if !walk::is_trusted(&walk::look(&parent)?, &walk::look(&directory)?) {
             return Err(not_ours());
         }
-        let spot = Self { folder, parent, name: name.to_owned(), made: false };
-        if spot.is_named() { Ok(spot) } else { Err(io::Error::from_raw_os_error(libc::ESTALE)) }
+        let mount_directory = Self { directory, parent, name: name.to_owned(), made: false };
+        if mount_directory.is_named() {
+            Ok(mount_directory)
+        } else {
+            Err(io::Error::from_raw_os_error(libc::ESTALE))
+        }
     }
 
     /// What a system call that takes no descriptor is given.
     fn path(&self) -> PathBuf {
-        walk::path_of(Path::new(PROCESS), &self.folder)
+        walk::path_of(Path::new(PROCESS), &self.directory)
     }
 
     /// Where it is now.
@@ -339,7 +344,7 @@ impl Spot {
     /// Whether its name leads to it, and to nothing that is mounted there.
     fn is_named(&self) -> bool {
         let of = |file: &OwnedFd| walk::look(file).map(|stat| walk::identity(&stat));
-        self.open_name().and_then(|named| Ok(of(&named)? == of(&self.folder)?)).unwrap_or(false)
+        self.open_name().and_then(|named| Ok(of(&named)? == of(&self.directory)?)).unwrap_or(false)
     }
 
     /// Removes it where it was made here, nothing is mounted on it, and it is empty. Another run may just be
@@ -357,7 +362,7 @@ impl Spot {
     }
 }
 
-fn open_folder(at: impl std::os::fd::AsFd, path: &Path) -> io::Result<OwnedFd> {
+fn open_directory(at: impl std::os::fd::AsFd, path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(at, path, flags, Mode::empty())?)
 }
@@ -383,20 +388,20 @@ mod tests {
 
     const TABLE: &[u8] = b"27 1 0:1 / / rw - ext4 a rw\n";
 
-    fn here() -> Namespace {
-        Namespace::current().expect("a namespace")
+    fn here() -> MountNamespace {
+        MountNamespace::current().expect("a namespace")
     }
 
-    fn open(place: &Path) -> Result<Outside, Error> {
-        Outside::new(place, here(), TABLE)
+    fn open(place: &Path) -> Result<ExternalMount, Error> {
+        ExternalMount::new(place, here(), TABLE)
     }
 
     #[test]
-    fn a_missing_folder_is_made_and_can_be_discarded() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let place = folder.path().join("new");
+    fn a_missing_directory_is_made_and_can_be_discarded() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = directory.path().join("new");
         let outside = open(&place).expect("it is made");
-        assert!(place.is_dir() && outside.spot.made);
+        assert!(place.is_dir() && outside.mount_directory.made);
         assert_eq!(outside.place(), place.canonicalize().expect("it is there"));
         outside.discard();
         assert!(!place.exists());
@@ -404,26 +409,28 @@ mod tests {
 
     #[test]
     fn what_is_in_use_is_refused() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let error =
-            |table: &[u8]| Outside::new(folder.path(), here(), table).expect_err("it is refused").to_string();
+        let directory = tempfile::tempdir().expect("a directory");
+        let error = |table: &[u8]| {
+            ExternalMount::new(directory.path(), here(), table).expect_err("it is refused").to_string()
+        };
         let table =
-            [TABLE, format!("30 27 0:2 / {} rw - tmpfs t rw\n", folder.path().display()).as_bytes()].concat();
-        assert_eq!(error(&table), format!("could not mount the mirror at {}", folder.path().display()));
-        fs::write(folder.path().join("file"), "").expect("a file");
+            [TABLE, format!("30 27 0:2 / {} rw - tmpfs t rw\n", directory.path().display()).as_bytes()]
+                .concat();
+        assert_eq!(error(&table), format!("could not mount the mirror at {}", directory.path().display()));
+        fs::write(directory.path().join("file"), "").expect("a file");
         error(TABLE);
-        assert!(open(&folder.path().join("file")).is_err());
-        assert!(open(&folder.path().join("no/folder")).is_err());
+        assert!(open(&directory.path().join("file")).is_err());
+        assert!(open(&directory.path().join("no/directory")).is_err());
     }
 
     #[test]
     fn a_link_of_ones_own_is_followed_and_its_target_stays() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let real = folder.path().canonicalize().expect("it is there").join("real");
-        fs::create_dir(&real).expect("a folder");
-        symlink("real", folder.path().join("link")).expect("a link");
-        let outside = open(&folder.path().join("link")).expect("it is followed");
-        assert_eq!((outside.place(), outside.spot.made), (&*real, false));
+        let directory = tempfile::tempdir().expect("a directory");
+        let real = directory.path().canonicalize().expect("it is there").join("real");
+        fs::create_dir(&real).expect("a directory");
+        symlink("real", directory.path().join("link")).expect("a link");
+        let outside = open(&directory.path().join("link")).expect("it is followed");
+        assert_eq!((outside.place(), outside.mount_directory.made), (&*real, false));
         outside.discard();
         assert!(real.is_dir());
     }
@@ -433,12 +440,12 @@ mod tests {
         if !rustix::process::geteuid().is_root() {
             return;
         }
-        let folder = tempfile::tempdir().expect("a folder");
-        fs::create_dir(folder.path().join("empty")).expect("a folder");
-        fs::create_dir(folder.path().join("sticky")).expect("a folder");
-        let sticky = folder.path().join("sticky");
-        fs::create_dir(sticky.join("theirs")).expect("a folder");
-        symlink(folder.path().join("empty"), sticky.join("link")).expect("a link");
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::create_dir(directory.path().join("empty")).expect("a directory");
+        fs::create_dir(directory.path().join("sticky")).expect("a directory");
+        let sticky = directory.path().join("sticky");
+        fs::create_dir(sticky.join("theirs")).expect("a directory");
+        symlink(directory.path().join("empty"), sticky.join("link")).expect("a link");
         let both = || [open(&sticky.join("theirs")).is_ok(), open(&sticky.join("link")).is_ok()];
         fs::set_permissions(&sticky, fs::Permissions::from_mode(0o1777)).expect("it is ours");
         assert_eq!(both(), [true, true]);
@@ -449,15 +456,15 @@ mod tests {
 
     #[test]
     fn one_that_was_renamed_is_known_and_what_took_its_name_is_not_removed() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let real = folder.path().canonicalize().expect("it is there");
+        let directory = tempfile::tempdir().expect("a directory");
+        let real = directory.path().canonicalize().expect("it is there");
         let outside = open(&real.join("new")).expect("it is made");
         fs::rename(real.join("new"), real.join("moved")).expect("it is ours");
         symlink("/etc", real.join("new")).expect("a link");
-        assert_eq!(outside.spot.place().expect("it is there"), real.join("moved"));
+        assert_eq!(outside.mount_directory.place().expect("it is there"), real.join("moved"));
         assert!(outside.root().is_err());
         fs::remove_file(real.join("new")).expect("it is ours");
-        fs::create_dir(real.join("new")).expect("a folder");
+        fs::create_dir(real.join("new")).expect("a directory");
         outside.discard();
         assert!(real.join("new").is_dir() && real.join("moved").is_dir());
     }

@@ -3,18 +3,23 @@
 
 use rustix::process::{Pid, getpid};
 
-use super::status::Status;
+use super::process_status::ProcessStatus;
 
 /// Whether this process is to stop as the command has; `whole_job` where a terminal has stopped all of the job.
 pub(super) fn stops(whole_job: bool) -> bool {
-    let of = |process: i32| Status::of(Pid::from_raw(process)?);
+    let of = |process: i32| ProcessStatus::of(Pid::from_raw(process)?);
     let own = getpid().as_raw_nonzero().get();
     of(own).is_some_and(|status| is_watched(own, status, whole_job, of))
 }
 
 /// What has started this process without being a shell with job control is stopped with the whole job; where the
 /// command alone has stopped, only this process's own parent is told of it.
-fn is_watched(own: i32, status: Status, whole_job: bool, of: impl Fn(i32) -> Option<Status>) -> bool {
+fn is_watched(
+    own: i32,
+    status: ProcessStatus,
+    whole_job: bool,
+    of: impl Fn(i32) -> Option<ProcessStatus>,
+) -> bool {
     if status.terminal == 0 || status.session == own {
         return false;
     }
@@ -35,7 +40,7 @@ mod tests {
 
     /// This process is 30, of the job 30 or 20; the shell is 10.
     fn stops(session: i32, terminal: i32, group: i32, parent: i32, whole_job: bool) -> bool {
-        let status = |parent, group, session| Status {
+        let status = |parent, group, session| ProcessStatus {
             state: 'S',
             parent,
             group,
