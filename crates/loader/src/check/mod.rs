@@ -31,8 +31,8 @@ use std::path::Path;
 use crate::elf::{IsaLevel, Machine};
 use crate::host::{Drivers, Platform, Profile, Root};
 use crate::loader::{
-    Application, DEFAULT_PROGRAM_PATH, Environment, Files, HostFiles, Load, Problem, ProfileFiles,
-    ScopeFiles, SealedFiles,
+    Application, DEFAULT_PROGRAM_PATH, Environment, HostFiles, Load, Problem, ProfileFiles, ScopeFiles,
+    SealedFiles, SharedFiles,
 };
 use crate::script::{ARGUMENTS, is_shell, is_wrapper};
 use crate::spec::{Image, Interpreted, Recorded, Specification};
@@ -67,10 +67,10 @@ pub struct Options {
     pub host_program: Option<String>,
 }
 
-/// A machine, or what stands for one.
+/// A machine, or what stands for one. Threads may share it: each check has what it may spend for itself.
 pub struct Host {
     /// Its files.
-    pub files: Box<dyn Files>,
+    pub files: Box<dyn SharedFiles>,
     /// Its CPU and kernel, and what a start there depends on.
     pub environment: Environment,
     /// What it is called: the folder of its root, or the file of its profile.
@@ -140,7 +140,7 @@ impl Host {
     }
 
     fn new(
-        files: Box<dyn Files>,
+        files: Box<dyn SharedFiles>,
         name: String,
         mut platform: Platform,
         working_directory: String,
@@ -222,7 +222,8 @@ impl Report {
         all: bool,
         recorded: Option<&Recorded>,
     ) {
-        let files = ScopeFiles::new(application, host.files.as_ref());
+        let below = host.files.shared();
+        let files = ScopeFiles::new(application, below.as_ref());
         let started = application.start_all(&files, &host.environment, all, |subject, load| {
             self.add(subject, &Scene { load, files: &files, environment: &host.environment });
         });
@@ -248,7 +249,8 @@ impl Report {
             program_path: image.program_path.clone().unwrap_or_else(|| DEFAULT_PROGRAM_PATH.to_owned()),
             ..host.environment.clone()
         };
-        let sealed = SealedFiles::new(specification, host.files.as_ref());
+        let below = host.files.shared();
+        let sealed = SealedFiles::new(specification, below.as_ref());
         let files = ScopeFiles::new(&application, &sealed);
         application.start_all(&files, &environment, false, |subject, load| {
             self.add(subject, &Scene { load, files: &files, environment: &environment });
@@ -359,6 +361,23 @@ mod tests {
         let symbols = Symbols { symbols: vec![symbol.to_owned()], ..Symbols::default() };
         let version = VersionNeed { version: version.to_owned(), optional: false, symbols };
         LibraryNeed { library: "libc.so.6".to_owned(), versions: vec![version] }
+    }
+
+    #[test]
+    fn threads_share_a_host_and_each_gets_the_report_of_one_alone() {
+        fn is_shared<T: Send + Sync>(host: T) -> T {
+            host
+        }
+        let host = is_shared(made_host(&Options::default()));
+        let specification = program(|_| {});
+        let alone = check(&specification, &host);
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| check(&specification, &host))).collect();
+            for thread in threads {
+                let report = thread.join().unwrap();
+                assert_eq!((report.verdict, report.findings.len()), (alone.verdict, alone.findings.len()));
+            }
+        });
     }
 
     fn report(specification: &Specification) -> Report {

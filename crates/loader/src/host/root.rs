@@ -6,7 +6,6 @@
 //! opened without following links.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -14,6 +13,7 @@ use std::io::{self, Read as _};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use rustix::io::Errno;
@@ -98,7 +98,8 @@ pub struct Entry {
 #[derive(Debug, Clone)]
 pub struct Root {
     directory: PathBuf,
-    nodes: RefCell<HashMap<PathBuf, Node>>,
+    /// What the file system showed at paths without links, for this root and its clones.
+    nodes: Arc<RwLock<HashMap<PathBuf, Node>>>,
 }
 
 impl std::fmt::Debug for Node {
@@ -114,7 +115,7 @@ impl std::fmt::Debug for Node {
 impl Root {
     /// This machine's root.
     pub fn of_this_machine() -> Self {
-        Self { directory: PathBuf::from("/"), nodes: RefCell::default() }
+        Self { directory: PathBuf::from("/"), nodes: Arc::default() }
     }
 
     /// The root that a folder holds.
@@ -127,7 +128,7 @@ impl Root {
         if !fs::metadata(&directory)?.is_dir() {
             return Err(Errno::NOTDIR.into());
         }
-        Ok(Self { directory, nodes: RefCell::default() })
+        Ok(Self { directory, nodes: Arc::default() })
     }
 
     /// The folder, as a path of this machine.
@@ -290,7 +291,7 @@ impl Root {
     }
 
     fn node(&self, inside: &Path) -> Result<Node, WalkError> {
-        if let Some(node) = self.nodes.borrow().get(inside) {
+        if let Some(node) = self.nodes.read().unwrap_or_else(PoisonError::into_inner).get(inside) {
             return Ok(node.clone());
         }
         let place = self.outside(inside);
@@ -309,7 +310,8 @@ impl Root {
             );
             Node::Other
         };
-        self.nodes.borrow_mut().insert(inside.to_owned(), node.clone());
+        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        nodes.insert(inside.to_owned(), node.clone());
         Ok(node)
     }
 }

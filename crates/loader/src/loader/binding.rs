@@ -7,14 +7,13 @@
 //! loads both. [`Memo`] keeps these answers: over a whole system each pair is looked at once. A
 //! reference with a version is looked for in the library that the version names before all others.
 
-use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::elf::{Import, Machine, Uses, VersionRule, Wanted};
 use crate::host::DynamicLoader;
 use crate::loader::effort::Budget;
+use crate::loader::memory::locked;
 use crate::loader::vdso::Vdso;
 use crate::loader::{
     EdgeOutcome, Effort, Facts, LeftToProgram, Load, LoadedObject, Memory, Problem, version,
@@ -129,11 +128,16 @@ fn missing(object: &LoadedObject, import: &Import<'_>, lazy: bool) -> Problem {
 #[derive(Debug, Default)]
 pub(super) struct Memo {
     /// The strong references of an object, by its number.
-    references: RefCell<HashMap<u64, Rc<References>>>,
+    references: Mutex<HashMap<u64, Arc<References>>>,
     /// Which references of a group one object leaves unsatisfied.
-    leftovers: RefCell<HashMap<Question, Rc<[u32]>>>,
+    leftovers: Mutex<Leftovers>,
+}
+
+#[derive(Debug, Default)]
+struct Leftovers {
+    by_question: HashMap<Question, Arc<[u32]>>,
     /// How many references these answers have, each answer being one more.
-    remembered: Cell<usize>,
+    remembered: usize,
 }
 
 /// The object that wants, the group of its references, the object that is asked, whether versions are
@@ -144,9 +148,9 @@ type Question = (u64, usize, u64, bool, bool);
 #[derive(Debug)]
 struct References {
     /// The library, and indices of imports; the last group names none.
-    groups: Vec<(Option<String>, Rc<[u32]>)>,
+    groups: Vec<(Option<String>, Arc<[u32]>)>,
     /// The same of those that need not be satisfied, with libraries that they name.
-    weak: Vec<(String, Rc<[u32]>)>,
+    weak: Vec<(String, Arc<[u32]>)>,
 }
 
 impl References {
@@ -185,11 +189,16 @@ impl References {
 }
 
 impl Memo {
-    fn remember(&self, question: Question, leftover: &Rc<[u32]>) {
-        let remembered = self.remembered.get() + 1 + leftover.len();
+    fn known(&self, question: &Question) -> Option<Arc<[u32]>> {
+        locked(&self.leftovers).by_question.get(question).cloned()
+    }
+
+    fn remember(&self, question: Question, leftover: &Arc<[u32]>) {
+        let mut leftovers = locked(&self.leftovers);
+        let remembered = leftovers.remembered + 1 + leftover.len();
         if remembered <= MOST_REMEMBERED {
-            self.remembered.set(remembered);
-            self.leftovers.borrow_mut().insert(question, Rc::clone(leftover));
+            leftovers.remembered = remembered;
+            leftovers.by_question.insert(question, Arc::clone(leftover));
         }
     }
 }
@@ -294,9 +303,9 @@ impl Scope<'_> {
         problems
     }
 
-    fn references(&self, facts: &Facts) -> Rc<References> {
-        let mut known = self.memo.references.borrow_mut();
-        Rc::clone(known.entry(facts.number).or_insert_with(|| Rc::new(References::of(facts))))
+    fn references(&self, facts: &Facts) -> Arc<References> {
+        let mut known = locked(&self.memo.references);
+        Arc::clone(known.entry(facts.number).or_insert_with(|| Arc::new(References::of(facts))))
     }
 
     fn position(&self, library: &str) -> Option<usize> {
@@ -308,7 +317,7 @@ impl Scope<'_> {
         &self,
         facts: &Facts,
         number: usize,
-        group: &Rc<[u32]>,
+        group: &Arc<[u32]>,
         providers: impl Iterator<Item = usize>,
     ) -> Vec<u32> {
         let mut left: Option<Vec<u32>> = None;
@@ -329,20 +338,20 @@ impl Scope<'_> {
     }
 
     /// What one object leaves unsatisfied of a whole group.
-    fn left_by(&self, facts: &Facts, number: usize, group: &Rc<[u32]>, provider: usize) -> Rc<[u32]> {
+    fn left_by(&self, facts: &Facts, number: usize, group: &Arc<[u32]>, provider: usize) -> Arc<[u32]> {
         let asked = &self.objects[provider].facts;
         if asked.names_only {
             // What it defines is not known, and it is as good as everything: names are all that is asked.
-            return Rc::from([]);
+            return Arc::from([]);
         }
         let question = (facts.number, number, asked.number, self.ignores_versions, provider == 0);
-        if let Some(known) = self.memo.leftovers.borrow().get(&question) {
+        if let Some(known) = self.memo.known(&question) {
             self.budget.spend(Effort::Symbols, COST_OF_ANSWER + known.len() / 8);
-            return Rc::clone(known);
+            return known;
         }
         let cost = if asked.object().is_some() { COST_OF_LOOK_UP } else { COST_OF_LISTED };
         if !self.budget.spend(Effort::Symbols, COST_OF_ANSWER + cost * group.len()) {
-            return Rc::clone(group);
+            return Arc::clone(group);
         }
         let satisfies = |index: &&u32| {
             let import = facts.import(**index as usize);
@@ -354,7 +363,7 @@ impl Scope<'_> {
             let passed_over = provider == 0 && import.uses.contains(Uses::COPY);
             !passed_over && asked.satisfies(&wanted)
         };
-        let leftover: Rc<[u32]> = group.iter().filter(|index| !satisfies(index)).copied().collect();
+        let leftover: Arc<[u32]> = group.iter().filter(|index| !satisfies(index)).copied().collect();
         self.memo.remember(question, &leftover);
         leftover
     }

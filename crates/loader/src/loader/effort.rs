@@ -6,7 +6,7 @@
 //! near. Where it ends, nothing is told of what was not looked at but that: [`Problem::EffortExceeded`]
 //! leaves the verdict undecided.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -37,27 +37,42 @@ const USUAL_SIZE: u64 = 4 << 20;
 const USUAL_DIRECTORIES: usize = 64;
 const COST_OF_DIRECTORY: u64 = 1 << 15;
 
-/// What is left to be spent.
+impl Effort {
+    const ALL: [Self; 4] = [Self::Libraries, Self::Search, Self::Symbols, Self::Problems];
+
+    /// Its place among all, from 1 on: 0 stands for none.
+    fn number(self) -> u8 {
+        self as u8 + 1
+    }
+
+    fn of_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
+    }
+}
+
+/// What is left to be spent on one check. Atomic only so that it can be part of what threads share: each check
+/// has a budget of its own, so that no addition or subtraction has to be one step.
 #[derive(Debug)]
 pub(super) struct Budget {
-    left: Cell<u64>,
-    exceeded: Cell<Option<Effort>>,
+    left: AtomicU64,
+    /// The number of what took too much, or 0.
+    exceeded: AtomicU8,
     /// Whether there is already more for what the user asks for.
-    extended: Cell<bool>,
+    extended: AtomicBool,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { left: Cell::new(USUAL), exceeded: Cell::new(None), extended: Cell::new(false) }
+        Self { left: AtomicU64::new(USUAL), exceeded: AtomicU8::new(0), extended: AtomicBool::new(false) }
     }
 }
 
 impl Budget {
     /// Begins anew, for an application of `size` bytes.
     pub fn refill(&self, size: u64) {
-        self.left.set((USUAL / USUAL_SIZE).saturating_mul(size.max(USUAL_SIZE)));
-        self.exceeded.set(None);
-        self.extended.set(false);
+        self.left.store((USUAL / USUAL_SIZE).saturating_mul(size.max(USUAL_SIZE)), Relaxed);
+        self.exceeded.store(0, Relaxed);
+        self.extended.store(false, Relaxed);
     }
 
     /// Adds, once for an application, what directories cost that the user names for the start, such as those of
@@ -65,29 +80,32 @@ impl Budget {
     pub fn extend(&self, library_path: Option<&str>) {
         let list = library_path.unwrap_or_default().bytes();
         let directories = list.filter(|byte| matches!(byte, b':' | b';')).count();
-        if directories > USUAL_DIRECTORIES && !self.extended.replace(true) {
-            self.left.set(self.left.get().saturating_add(directories as u64 * COST_OF_DIRECTORY));
+        if directories > USUAL_DIRECTORIES && !self.extended.swap(true, Relaxed) {
+            let more = directories as u64 * COST_OF_DIRECTORY;
+            self.left.store(self.left.load(Relaxed).saturating_add(more), Relaxed);
         }
     }
 
     /// Takes from what is left; whether there was as much. Once there was not, there is nothing more.
     pub fn spend(&self, effort: Effort, units: usize) -> bool {
-        match self.left.get().checked_sub(units as u64) {
-            Some(left) => self.left.set(left),
+        match self.left.load(Relaxed).checked_sub(units as u64) {
+            Some(left) => self.left.store(left, Relaxed),
             None => self.exceed(effort),
         }
-        self.exceeded.get().is_none()
+        self.exceeded.load(Relaxed) == 0
     }
 
     /// Ends what is left.
     pub fn exceed(&self, effort: Effort) {
-        self.left.set(0);
-        self.exceeded.set(self.exceeded.get().or(Some(effort)));
+        self.left.store(0, Relaxed);
+        if self.exceeded.load(Relaxed) == 0 {
+            self.exceeded.store(effort.number(), Relaxed);
+        }
     }
 
     /// What took too much, once something did.
     pub fn exceeded(&self) -> Option<Effort> {
-        self.exceeded.get()
+        Effort::of_number(self.exceeded.load(Relaxed))
     }
 
     /// The problem that tells so.

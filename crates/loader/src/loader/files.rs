@@ -1,13 +1,13 @@
 //! Where the loader's objects come from: what every source of them can do, and a host's root.
 
-use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
 use crate::elf::{self, Class, Machine};
 use crate::host::{self, DynamicLoader, LibraryCache, Root, WalkError};
+use crate::loader::memory::locked;
 use crate::loader::{Effort, Facts, Memory, Reason};
 use compat_sys::raw;
 
@@ -247,25 +247,36 @@ pub trait Files {
     }
 }
 
+/// The files of a host that several threads may share.
+pub trait SharedFiles: Files + Send + Sync {
+    /// The same files and all that is known of them, with a budget of its own: for a check that others may run
+    /// beside.
+    fn shared(&self) -> Box<dyn SharedFiles>;
+}
+
 /// The files of a host; each object is read once.
 #[derive(Debug)]
 pub struct HostFiles {
     root: Root,
-    paths: RefCell<HashMap<String, Result<Opened, OpenError>>>,
-    objects: RefCell<HashMap<host::Identity, Result<Arc<Facts>, OpenError>>>,
+    opened: Arc<OpenedFiles>,
+    memory: Memory,
+}
+
+/// What was found at the paths of a root.
+#[derive(Debug, Default)]
+struct OpenedFiles {
+    paths: Mutex<HashMap<String, Result<Opened, OpenError>>>,
+    objects: Mutex<HashMap<host::Identity, Result<Arc<Facts>, OpenError>>>,
     /// Whether there is something at the path of a directory. Loaders remember it as well: a sub-directory for
     /// the CPU that is not there costs nothing more for the next name.
-    directories: RefCell<HashMap<String, bool>>,
-    memory: Memory,
+    directories: Mutex<HashMap<String, bool>>,
 }
 
 impl HostFiles {
     /// The files of a root.
     pub fn new(root: Root) -> Self {
-        let (paths, objects, directories) = Default::default();
-        Self { root, paths, objects, directories, memory: Memory::default() }
+        Self { root, opened: Arc::default(), memory: Memory::default() }
     }
-
     /// The root.
     pub fn root(&self) -> &Root {
         &self.root
@@ -289,13 +300,13 @@ impl HostFiles {
     /// Whether a path lies in a directory that is known not to be there.
     fn is_in_missing_directory(&self, path: &str) -> bool {
         let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
-        self.directories.borrow().get(directory) == Some(&false)
+        locked(&self.opened.directories).get(directory) == Some(&false)
     }
 
     /// Remembers whether the directory of a path is there that led to nothing.
     fn remember_directory(&self, path: &str) {
         let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
-        let mut directories = self.directories.borrow_mut();
+        let mut directories = locked(&self.opened.directories);
         if directories.len() < MOST_PATHS && !directories.contains_key(directory) {
             let is_there = !matches!(self.root.resolve(&raw::path(directory)), Err(WalkError::NotFound));
             directories.insert(directory.to_owned(), is_there);
@@ -305,7 +316,7 @@ impl HostFiles {
     fn open_anew(&self, path: &str) -> Result<Opened, OpenError> {
         let (data, identity) =
             self.root.object(&raw::path(path)).map_err(|error| self.failure(path, error))?;
-        if let Some(known) = self.objects.borrow().get(&identity) {
+        if let Some(known) = locked(&self.opened.objects).get(&identity) {
             return known.clone().map(|facts| Opened { identity: Identity::Host(identity), facts });
         }
         let facts = parse(data).map(|mut facts| {
@@ -317,7 +328,9 @@ impl HostFiles {
             }
             Arc::new(facts)
         });
-        self.objects.borrow_mut().insert(identity, facts.clone());
+        let mut objects = locked(&self.opened.objects);
+        // Another thread may have read it meanwhile: one file is one object.
+        let facts = objects.entry(identity).or_insert(facts).clone();
         facts.map(|facts| Opened { identity: Identity::Host(identity), facts })
     }
 }
@@ -339,9 +352,16 @@ fn parse(data: Bytes) -> Result<Facts, OpenError> {
     Ok(Facts::of_object(elf::Object::parse(data)?))
 }
 
+impl SharedFiles for HostFiles {
+    fn shared(&self) -> Box<dyn SharedFiles> {
+        let (root, opened) = (self.root.clone(), Arc::clone(&self.opened));
+        Box::new(Self { root, opened, memory: self.memory.shared() })
+    }
+}
+
 impl Files for HostFiles {
     fn open(&self, path: &str) -> Result<Opened, OpenError> {
-        if let Some(known) = self.paths.borrow().get(path) {
+        if let Some(known) = locked(&self.opened.paths).get(path) {
             return known.clone();
         }
         if self.is_in_missing_directory(path) {
@@ -353,7 +373,7 @@ impl Files for HostFiles {
         if matches!(opened, Err(OpenError::Absent(_))) {
             self.remember_directory(path);
         }
-        let mut paths = self.paths.borrow_mut();
+        let mut paths = locked(&self.opened.paths);
         if paths.len() < MOST_PATHS {
             paths.insert(path.to_owned(), opened.clone());
         }
@@ -452,6 +472,20 @@ mod tests {
         let forwards = names(&mut (0..1000));
         assert_eq!((forwards.len(), forwards[0].as_str()), (256, "0000.conf"));
         assert_eq!(names(&mut (0..1000).rev()), forwards);
+    }
+
+    #[test]
+    fn shared_files_are_read_once_and_each_has_a_budget_of_its_own() {
+        let root = tempfile::tempdir().unwrap();
+        let program = elf::sample::Sample::program(Machine::X86_64, 16).bytes();
+        std::fs::write(root.path().join("program"), program).unwrap();
+        let files = HostFiles::new(Root::at(root.path()).unwrap());
+        let other = files.shared();
+        let facts = [files.open("/program"), other.open("/program")].map(|opened| opened.unwrap().facts);
+        assert!(Arc::ptr_eq(&facts[0], &facts[1]));
+        files.memory().budget.exceed(Effort::Search);
+        assert_eq!(other.memory().budget.exceeded(), None);
+        assert!(other.open("/").is_err_and(|error| error == OpenError::NotRegular));
     }
 
     #[test]

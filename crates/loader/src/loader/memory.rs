@@ -1,9 +1,8 @@
 //! What was found out about a host and holds for every program that is started on it: each object,
 //! loader and cache is read once, each pair of objects bound once.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::elf::{Class, Machine};
 use crate::host::{DynamicLoader, LibraryCache};
@@ -14,12 +13,12 @@ use crate::loader::effort::Budget;
 /// Caches by their paths and the byte order of the loader that reads them (`true`: big-endian).
 type Caches = HashMap<(String, bool), Option<Arc<LibraryCache>>>;
 
-/// What is remembered about the files of one host.
+/// What is remembered about the files of one host, and what the check at hand may still spend.
 #[derive(Debug, Default)]
 pub struct Memory {
-    loaders: RefCell<HashMap<String, Option<Arc<DynamicLoader>>>>,
-    caches: RefCell<Caches>,
-    pub(super) bindings: binding::Memo,
+    loaders: Arc<Mutex<HashMap<String, Option<Arc<DynamicLoader>>>>>,
+    caches: Arc<Mutex<Caches>>,
+    pub(super) bindings: Arc<binding::Memo>,
     /// What may still be done for the application at hand.
     pub(super) budget: Budget,
 }
@@ -30,6 +29,16 @@ impl Memory {
         self.budget.refill(0);
     }
 
+    /// The same memory, with a budget of its own for a check at the same time.
+    pub(super) fn shared(&self) -> Self {
+        Self {
+            loaders: Arc::clone(&self.loaders),
+            caches: Arc::clone(&self.caches),
+            bindings: Arc::clone(&self.bindings),
+            budget: Budget::default(),
+        }
+    }
+
     /// The facts of the loader at `path`; `None` when it is no loader that is known.
     pub(super) fn dynamic_loader(
         &self,
@@ -38,11 +47,11 @@ impl Memory {
         machine: Machine,
         class: Class,
     ) -> Option<Arc<DynamicLoader>> {
-        if let Some(known) = self.loaders.borrow().get(path) {
+        if let Some(known) = locked(&self.loaders).get(path) {
             return known.clone();
         }
         let loader = files.dynamic_loader(path, machine, class);
-        self.loaders.borrow_mut().insert(path.to_owned(), loader.clone());
+        locked(&self.loaders).insert(path.to_owned(), loader.clone());
         loader
     }
 
@@ -54,11 +63,16 @@ impl Memory {
         big_endian: bool,
     ) -> Option<Arc<LibraryCache>> {
         let key = (path.to_owned(), big_endian);
-        if let Some(known) = self.caches.borrow().get(&key) {
+        if let Some(known) = locked(&self.caches).get(&key) {
             return known.clone();
         }
         let cache = files.library_cache(path, big_endian);
-        self.caches.borrow_mut().insert(key, cache.clone());
+        locked(&self.caches).insert(key, cache.clone());
         cache
     }
+}
+
+/// What a mutex guards. Each holds answers that are inserted whole, which a panic elsewhere does not spoil.
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

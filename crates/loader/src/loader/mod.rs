@@ -70,7 +70,7 @@ pub use effort::Effort;
 pub use elsewhere::Elsewhere;
 pub use facts::{Facts, Form};
 pub use family::Family;
-pub use files::{Blocked, Files, HostFiles, Identity, Injection, Obstacle, OpenError, Opened};
+pub use files::{Blocked, Files, HostFiles, Identity, Injection, Obstacle, OpenError, Opened, SharedFiles};
 pub(crate) use layout::is_usual;
 pub use listed_script::{listed, parsed};
 pub use load::{LeftToProgram, Load, LoadedObject, Rule};

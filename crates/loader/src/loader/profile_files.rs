@@ -10,7 +10,9 @@ use bytes::Bytes;
 use crate::elf::{Class, Machine};
 use crate::host::{self, Ahead, Cursor, DynamicLoader, Found, MAXIMUM_PATH, Profile, WalkError, walk};
 use crate::loader::files::{Identity, cost_of_lookup, push_component};
-use crate::loader::{DEFAULT_PROGRAM_PATH, Effort, Facts, Files, Memory, OpenError, Opened, Reason, parsed};
+use crate::loader::{
+    DEFAULT_PROGRAM_PATH, Effort, Facts, Files, Memory, OpenError, Opened, Reason, SharedFiles, parsed,
+};
 use crate::spec::Object;
 
 /// A loader that names more directories is none that is known: loaders have two to six.
@@ -19,6 +21,13 @@ const MOST_DIRECTORIES: usize = 64;
 /// The files that a profile records. What it does not record is not known: only the names that a recorded
 /// directory has not are known to be missing.
 pub struct ProfileFiles {
+    saved: Arc<SavedFiles>,
+    memory: Memory,
+}
+
+/// What a profile records, by path.
+#[derive(Clone)]
+struct SavedFiles {
     objects: HashMap<String, Opened>,
     scripts: HashMap<String, Bytes>,
     links: BTreeMap<String, String>,
@@ -33,7 +42,6 @@ pub struct ProfileFiles {
     files: HashMap<String, Bytes>,
     /// Paths without links.
     executables: HashSet<String>,
-    memory: Memory,
 }
 
 impl ProfileFiles {
@@ -49,7 +57,7 @@ impl ProfileFiles {
         let unrecorded = profile.unrecorded.clone().map(|directories| {
             directories.into_iter().map(|(directory, listed)| (directory, names(listed))).collect()
         });
-        let mut profile_files = Self {
+        let saved = SavedFiles {
             objects: objects(&profile),
             scripts: scripts(&profile),
             files: files.collect(),
@@ -61,26 +69,28 @@ impl ProfileFiles {
             directories: profile.directories.into_iter().collect(),
             unusable: profile.unusable,
             complete: profile.complete,
-            memory: Memory::default(),
         };
-        profile_files.add_places_of_loaders();
-        profile_files
+        let mut files = Self { saved: Arc::new(saved), memory: Memory::default() };
+        files.add_places_of_loaders();
+        files
     }
 
     /// The kernel starts loaders: that they are recorded says that they may be. A program may name one by
     /// another path than the usual one.
     fn add_places_of_loaders(&mut self) {
         let places: Vec<(String, Arc<DynamicLoader>)> = self
+            .saved
             .loaders
             .values()
             .filter_map(|loader| Some((self.resolve(&loader.path).ok()?, Arc::clone(loader))))
             .collect();
+        let saved = Arc::make_mut(&mut self.saved);
         for (place, loader) in places {
-            self.executables.insert(place.clone());
+            saved.executables.insert(place.clone());
             // musl reads a list of directories that lies beside the path by which it is called.
             if !loader.is_musl() {
                 let named = DynamicLoader { path: place.clone(), ..(*loader).clone() };
-                self.loaders.entry(place).or_insert_with(|| Arc::new(named));
+                saved.loaders.entry(place).or_insert_with(|| Arc::new(named));
             }
         }
     }
@@ -101,29 +111,29 @@ impl ProfileFiles {
 
     /// Whether something is recorded at a path.
     fn is_known(&self, path: &str) -> bool {
-        self.known.contains(path) || self.is_directory(path)
+        self.saved.known.contains(path) || self.is_directory(path)
     }
 
     /// Whether a path is one of a directory.
     fn is_directory(&self, path: &str) -> bool {
         let inside = format!("{}/", path.trim_end_matches('/'));
-        let next = || self.known.range(inside.clone()..).next();
-        self.directories.contains(path) || next().is_some_and(|next| next.starts_with(&inside))
+        let next = || self.saved.known.range(inside.clone()..).next();
+        self.saved.directories.contains(path) || next().is_some_and(|next| next.starts_with(&inside))
     }
 
     /// What it means that a name of a directory is not recorded: that it is not there, where all names of the
     /// directory are told.
     fn absence(&self, directory: &str, name: &str, is_last: bool) -> OpenError {
-        let is_told = self.directories.contains(directory)
-            && match &self.unrecorded {
+        let is_told = self.saved.directories.contains(directory)
+            && match &self.saved.unrecorded {
                 Some(unrecorded) => {
                     let is_there = unrecorded.get(directory).is_some_and(|names| names.contains(name));
-                    !is_there && (self.complete || !is_last || host::is_core_library(name))
+                    !is_there && (self.saved.complete || !is_last || host::is_core_library(name))
                 }
                 // Profiles without these lists record libraries and programs only.
                 None => {
                     let of_programs = DEFAULT_PROGRAM_PATH.split(':').any(|path| path == directory);
-                    self.complete && is_last && (of_programs || name.contains(".so"))
+                    self.saved.complete && is_last && (of_programs || name.contains(".so"))
                 }
             };
         match is_told {
@@ -152,7 +162,7 @@ impl<'a, 'p: 'a> Cursor<'a> for ProfileCursor<'p> {
         if !files.memory.budget.spend(Effort::Search, cost_of_lookup(&self.here)) {
             return Err(OpenError::Absent(Reason::Unrecorded));
         }
-        if let Some(target) = files.links.get(&self.here).filter(|target| target.len() < MAXIMUM_PATH) {
+        if let Some(target) = files.saved.links.get(&self.here).filter(|target| target.len() < MAXIMUM_PATH) {
             self.here.truncate(1);
             return Ok(Found::Link(Cow::Borrowed(target)));
         }
@@ -206,23 +216,29 @@ fn executables(profile: &Profile) -> HashSet<String> {
     programs.chain(scripts).chain(&profile.executables).cloned().collect()
 }
 
+impl SharedFiles for ProfileFiles {
+    fn shared(&self) -> Box<dyn SharedFiles> {
+        Box::new(Self { saved: Arc::clone(&self.saved), memory: self.memory.shared() })
+    }
+}
+
 impl Files for ProfileFiles {
     fn open(&self, path: &str) -> Result<Opened, OpenError> {
         let resolved = self.resolve(path)?;
-        if let Some(reason) = self.unusable.get(&resolved) {
+        if let Some(reason) = self.saved.unusable.get(&resolved) {
             return Err(OpenError::recorded(reason));
         }
-        match self.objects.get(&resolved) {
+        match self.saved.objects.get(&resolved) {
             Some(opened) => Ok(opened.clone()),
             None if self.is_directory(&resolved) => Err(OpenError::NotRegular),
-            None if self.scripts.contains_key(&resolved) => Err(OpenError::NotElf),
+            None if self.saved.scripts.contains_key(&resolved) => Err(OpenError::NotElf),
             None => Err(OpenError::Absent(Reason::Unrecorded)),
         }
     }
 
     fn read(&self, path: &str) -> Result<Bytes, OpenError> {
         let resolved = self.resolve(path)?;
-        let known = self.files.get(&resolved).or_else(|| self.scripts.get(&resolved));
+        let known = self.saved.files.get(&resolved).or_else(|| self.saved.scripts.get(&resolved));
         known.cloned().ok_or(OpenError::Absent(Reason::Unrecorded))
     }
 
@@ -231,7 +247,7 @@ impl Files for ProfileFiles {
     }
 
     fn is_executable(&self, path: &str) -> bool {
-        self.resolve(path).is_ok_and(|resolved| self.executables.contains(&resolved))
+        self.resolve(path).is_ok_and(|resolved| self.saved.executables.contains(&resolved))
     }
 
     fn has_directory(&self, path: &str) -> Option<bool> {
@@ -254,10 +270,10 @@ impl Files for ProfileFiles {
     }
 
     fn dynamic_loader(&self, path: &str, _: Machine, _: Class) -> Option<Arc<DynamicLoader>> {
-        if let Some(loader) = self.loaders.get(path) {
+        if let Some(loader) = self.saved.loaders.get(path) {
             return Some(Arc::clone(loader));
         }
-        let loader = self.loaders.get(&self.resolve(path).ok()?)?;
+        let loader = self.saved.loaders.get(&self.resolve(path).ok()?)?;
         (!loader.is_musl()).then(|| Arc::new(DynamicLoader { path: path.to_owned(), ..(**loader).clone() }))
     }
 }
