@@ -1,8 +1,7 @@
 //! The configuration of an image: what it runs, and for which platform.
 //!
-//! Source: image-spec `config.md`; docker's own form has the same fields. `oci-spec`'s types are not
-//! used here: they refuse the `null` that Go writes for an empty list (`"diff_ids": null` of an image
-//! without layers) and configurations without fields that nothing here needs.
+//! Source: image-spec `config.md`; docker's own form has the same fields. The types of `oci-spec` refuse
+//! configurations that engines run (`docs/decisions.md`).
 
 use std::collections::BTreeMap;
 
@@ -151,5 +150,18 @@ mod tests {
         let error = Config::parse("oci:a:1", b"<html>").unwrap_err().to_string();
         insta::assert_snapshot!(error, @"oci:a:1 is not a container image: its configuration cannot be read: expected value at line 1 column 1");
         assert_eq!(Config::parse("x", b"{}").unwrap().platform(), None);
+    }
+
+    #[test]
+    fn the_types_of_oci_spec_refuse_what_engines_run() {
+        for text in [
+            // Go writes the layers of an image without any like this.
+            r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":null}}"#,
+            r#"{"os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#,
+            r#"{"architecture":"amd64","os":"linux","config":{"Cmd":["/bin/sh"]}}"#,
+        ] {
+            assert!(serde_json::from_str::<oci_spec::image::ImageConfiguration>(text).is_err(), "{text}");
+            assert!(Config::parse("x", text.as_bytes()).is_ok(), "{text}");
+        }
     }
 }

@@ -1,14 +1,12 @@
 //! Manifests and indexes as they come from others: read leniently, kept whole.
 //!
-//! `oci-spec` has these types too. They are not used here for two reasons: their annotations are hash
-//! maps, so the same manifest is written differently each time, and they drop what they do not know,
-//! so the fallback tag's index, which belongs to every client at once, would lose what others wrote.
-//! The media types' names are theirs.
+//! The annotations' names are those of `oci-spec`. Its types are not used: they refuse manifests that registries have, and
+//! lose what they do not know (`docs/decisions.md`, and the tests of `oci_spec_types.rs`).
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use oci_spec::image::MediaType;
+use oci_spec::image::{ANNOTATION_CREATED, ANNOTATION_REF_NAME, ANNOTATION_TITLE};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
@@ -34,11 +32,11 @@ pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// What the OCI empty descriptor describes.
 pub const EMPTY_BYTES: &[u8] = b"{}";
 /// The annotation that names a manifest in an image layout.
-pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub const REF_NAME: &str = ANNOTATION_REF_NAME;
 /// The annotation with the time of creation.
-pub const CREATED: &str = "org.opencontainers.image.created";
+pub const CREATED: &str = ANNOTATION_CREATED;
 /// The annotation with a layer's file name.
-pub const TITLE: &str = "org.opencontainers.image.title";
+pub const TITLE: &str = ANNOTATION_TITLE;
 
 /// The manifest types asked for, as an `Accept` header.
 pub const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, \
@@ -391,8 +389,8 @@ pub fn media_type_of(bytes: &[u8], stated: Option<&str>) -> String {
     match (own, stated) {
         (Some(own), _) if !own.is_empty() => own,
         (_, Some(stated)) if !stated.is_empty() => stated.to_owned(),
-        _ if index => MediaType::ImageIndex.to_string(),
-        _ => MediaType::ImageManifest.to_string(),
+        _ if index => IMAGE_INDEX.to_owned(),
+        _ => IMAGE_MANIFEST.to_owned(),
     }
 }
 

@@ -6,6 +6,8 @@ mod error;
 pub mod location;
 pub mod manifest;
 pub mod media_type;
+#[cfg(test)]
+mod oci_spec_types;
 pub mod platform;
 mod reference;
 pub mod text;
