@@ -39,6 +39,13 @@ pub struct Output {
     pub took: Duration,
 }
 
+impl Workspace {
+    /// A run of the program under test in this workspace.
+    pub fn compat<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Compat<'_> {
+        Compat::new(self, arguments)
+    }
+}
+
 impl<'a> Compat<'a> {
     /// A run with these arguments, in the workspace, with a home of its own and no credentials.
     pub fn new<A: AsRef<OsStr>>(workspace: &'a Workspace, arguments: impl IntoIterator<Item = A>) -> Self {

@@ -1,14 +1,12 @@
 //! A case's temporary directory: every program's state, output and log lies in it, and it is printed
 //! when the case fails.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use crate::Suite;
-use crate::compat::Compat;
 
 /// Logs longer than this are printed from their end.
 const LOG_LIMIT: usize = 8_000;
@@ -33,11 +31,6 @@ impl Workspace {
     /// The suite that the case is of.
     pub fn suite(&self) -> &'static Suite {
         self.suite
-    }
-
-    /// A run of the program under test in this workspace.
-    pub fn compat<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Compat<'_> {
-        Compat::new(self, arguments)
     }
 
     /// The directory.

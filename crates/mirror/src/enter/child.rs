@@ -2,7 +2,7 @@
 //! a mirror that is there.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::io::{self, PipeReader, PipeWriter, Read as _};
+use std::io::{self, PipeWriter, Read as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::process::CommandExt as _;
@@ -18,23 +18,17 @@ use rustix::process::{
 use super::control::{Message, Report};
 use super::error::Error;
 use super::external_mount::{ExternalMount, MountNamespace};
-use super::join::NamespaceAccess;
 use super::mount_tree::{MountTree, copy_mounts};
 use super::namespace::Users;
+use super::namespace_access::NamespaceAccess;
 use super::plan::Step;
-use super::supervisor::Start;
+use super::start::{CommandPipes, Start};
+use super::streams::let_go_of_streams;
 use super::{Mounted, Task, mount_table::Mount, walk};
 use compat_sys::SignalSet;
 
-/// The ends of the pipes that the command's process holds.
-pub(super) struct Pipes {
-    pub server: PipeWriter,
-    pub answer: PipeReader,
-    pub report: PipeWriter,
-}
-
 /// Becomes the command, or reports why not; does not come back.
-pub(super) fn run(start: Start<'_>, mut pipes: Pipes, supervisor: Pid) -> ! {
+pub(super) fn run(start: Start<'_>, mut pipes: CommandPipes, supervisor: Pid) -> ! {
     let report = match become_task(start, &mut pipes, supervisor) {
         Ok(error) => Report::NotExecuted(error),
         Err(error) => Report::Failed(error),
@@ -44,7 +38,7 @@ pub(super) fn run(start: Start<'_>, mut pipes: Pipes, supervisor: Pid) -> ! {
 }
 
 /// Comes back with the error where the command cannot be executed.
-fn become_task(mut start: Start<'_>, pipes: &mut Pipes, supervisor: Pid) -> Result<io::Error, Error> {
+fn become_task(mut start: Start<'_>, pipes: &mut CommandPipes, supervisor: Pid) -> Result<io::Error, Error> {
     end_with(supervisor)?;
     // In the old root, where it is the same: what is looked for in vain there asks nothing of the server.
     let found = match &start.options.task {
@@ -74,15 +68,15 @@ fn become_task(mut start: Start<'_>, pipes: &mut Pipes, supervisor: Pid) -> Resu
 }
 
 /// From here on everything is the command's.
-fn begin(pipes: &mut Pipes) -> Result<(), Error> {
+fn begin(pipes: &mut CommandPipes) -> Result<(), Error> {
     let failed = |source| Error::Process { doing: "reach the server", source };
     Message::Begin(std::process::id()).send(&mut pipes.server).map_err(failed)?;
     pipes.answer.read_exact(&mut [0]).map_err(failed)
 }
 
 /// Stands for the mirror until a signal ends it.
-fn wait(pipes: &mut Pipes, before: &SignalSet) -> ! {
-    super::supervisor::let_go_of_streams();
+fn wait(pipes: &mut CommandPipes, before: &SignalSet) -> ! {
+    let_go_of_streams();
     // A process that has entered a user namespace is closed even to its own user, who is to enter through it.
     let _ = set_dumpable_behavior(DumpableBehavior::Dumpable);
     // The supervisor sees the end of the pipe, as it does when a command is executed.

@@ -7,6 +7,9 @@ use std::path::PathBuf;
 
 use super::error::Error;
 
+/// The word that the server sends the supervisor once, when it has begun.
+pub(super) const BEGUN: &[u8] = b"begun";
+
 /// To the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Message {

@@ -31,6 +31,7 @@ mod join;
 mod mount_table;
 mod mount_tree;
 mod namespace;
+mod namespace_access;
 mod namespace_processes;
 mod plan;
 mod process_limit;
@@ -40,6 +41,8 @@ mod rendezvous;
 mod repeated_mount;
 mod server;
 mod socket_directory;
+mod start;
+mod streams;
 mod supervisor;
 mod walk;
 
@@ -52,16 +55,16 @@ use rustix::mount::MountFlags;
 
 pub use error::{Error, too_few_processes};
 use external_mount::{ExternalMount, MountNamespace};
-pub use join::{NamespaceAccess, Rank, RankRole, join, meet};
+pub use join::{Rank, RankRole, join, meet};
 pub use namespace::Users;
+pub use namespace_access::NamespaceAccess;
 use namespace_processes::NamespaceProcesses;
 use plan::{Plan, depth_of};
 pub use process_limit::ProcessLimit;
 pub(crate) use process_status::ProcessStatus;
-pub use rank_listener::LeadSocket;
-pub use rendezvous::Directories;
+pub use rendezvous::{Directories, LeadSocket};
 use rustix::process::Pid;
-use supervisor::Start;
+use start::Start;
 
 /// What is to be run, and how.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,44 +19,13 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
 use super::Service;
 use super::control::Message;
-use super::join::peer_fault;
-use super::rendezvous::LeadLock;
+use super::rendezvous::{LeadLock, LeadSocket, peer_fault};
 
 /// How long a rank may take to say its number.
 const GREETING: Duration = Duration::from_secs(10);
 
 /// How long the lead waits for ranks that it does not know the number of, after the last one's end.
 const AFTERWARDS: Duration = Duration::from_secs(2);
-
-/// How long a lead that fails waits for those that are about to connect.
-const REFUSAL: Duration = Duration::from_millis(200);
-
-/// The lead's side of a node's meeting, before the mirror is there.
-#[derive(Debug)]
-pub struct LeadSocket {
-    /// The lead's place, for as long as others may come.
-    pub lock: LeadLock,
-    pub listener: UnixListener,
-    /// How many ranks the node has, the lead included, where that is known.
-    pub expected: Option<u32>,
-    /// How long the lead waits for those that have not come when its own command has ended.
-    pub patience: Duration,
-}
-
-impl LeadSocket {
-    /// There will be no mirror: those who wait for the lead are told so.
-    pub fn refuse(self) {
-        let deadline = Instant::now() + REFUSAL;
-        let _ = self.listener.set_nonblocking(true);
-        while Instant::now() < deadline {
-            match self.listener.accept() {
-                // Who has gone meanwhile need not be told.
-                Ok((mut stream, _)) => drop(stream.write_all(b"n")),
-                Err(_) => std::thread::sleep(REFUSAL / 20),
-            }
-        }
-    }
-}
 
 /// The lead's side while the mirror is there.
 pub(super) struct RankListener {

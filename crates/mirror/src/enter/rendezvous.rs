@@ -5,10 +5,11 @@
 //! opened once, checked, and reached by its descriptor from then on.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Statx};
 use rustix::io::Errno;
@@ -22,6 +23,9 @@ const LOCK: &str = ".lock";
 
 /// The user that stands for all whom a user namespace has no number for, where `/proc` does not tell.
 const OVERFLOW: u32 = 65534;
+
+/// How long a lead that fails waits for those that are about to connect.
+const REFUSAL: Duration = Duration::from_millis(200);
 
 /// The directories in which ranks meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,6 +147,33 @@ impl Drop for LeadLock {
     }
 }
 
+/// The lead's side of a node's meeting, before the mirror is there.
+#[derive(Debug)]
+pub struct LeadSocket {
+    /// The lead's place, for as long as others may come.
+    pub lock: LeadLock,
+    pub listener: UnixListener,
+    /// How many ranks the node has, the lead included, where that is known.
+    pub expected: Option<u32>,
+    /// How long the lead waits for those that have not come when its own command has ended.
+    pub patience: Duration,
+}
+
+impl LeadSocket {
+    /// There will be no mirror: those who wait for the lead are told so.
+    pub fn refuse(self) {
+        let deadline = Instant::now() + REFUSAL;
+        let _ = self.listener.set_nonblocking(true);
+        while Instant::now() < deadline {
+            match self.listener.accept() {
+                // Who has gone meanwhile need not be told.
+                Ok((mut stream, _)) => drop(stream.write_all(b"n")),
+                Err(_) => std::thread::sleep(REFUSAL / 20),
+            }
+        }
+    }
+}
+
 /// Connects to the lead of a meeting; nothing where there is none yet.
 ///
 /// # Errors
@@ -196,6 +227,19 @@ fn shown(directory: &OwnedFd) -> PathBuf {
 pub(super) fn is_of_several(user: u32) -> bool {
     let overflow = std::fs::read_to_string("/proc/sys/kernel/overflowuid").ok();
     user == overflow.and_then(|number| number.trim().parse().ok()).unwrap_or(OVERFLOW)
+}
+
+/// Why the process at the other end is not to be believed.
+pub(super) fn peer_fault(peer: compat_sys::Peer, own: u32) -> Option<String> {
+    match peer {
+        compat_sys::Peer { user, .. } if user != own || is_of_several(user) => {
+            Some(format!("is of another user ({user})"))
+        }
+        compat_sys::Peer { process: 0, .. } => {
+            Some("is in another container, where its processes are not seen".to_owned())
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -294,5 +338,17 @@ mod tests {
         assert!(!is_of_several(0) && !is_of_several(1000));
         let overflow = fs::read_to_string("/proc/sys/kernel/overflowuid").expect("a number");
         assert!(is_of_several(overflow.trim().parse().expect("a number")));
+    }
+
+    #[test]
+    fn only_this_users_processes_that_can_be_seen_are_believed() {
+        let fault = |process, user, own| peer_fault(compat_sys::Peer { process, user }, own);
+        assert_eq!(fault(7, 1000, 1000), None);
+        assert_eq!(fault(7, 1001, 1000).as_deref(), Some("is of another user (1001)"));
+        assert_eq!(fault(7, 0, 1000).as_deref(), Some("is of another user (0)"));
+        assert!(fault(0, 1000, 1000).is_some_and(|fault| fault.contains("another container")));
+        let overflow = std::fs::read_to_string("/proc/sys/kernel/overflowuid").expect("a number");
+        let overflow = overflow.trim().parse().expect("a number");
+        assert!(fault(7, overflow, overflow).is_some(), "it may be anybody");
     }
 }

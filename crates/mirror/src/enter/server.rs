@@ -1,40 +1,30 @@
 //! The process that serves the mirror.
 
 use std::ffi::OsStr;
-use std::io::{PipeReader, PipeWriter, Write as _};
+use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, setsid};
 
-use super::control::{Message, Report};
+use super::control::{BEGUN, Message, Report};
 use super::error::Error;
 use super::external_mount::ExternalMount;
 use super::namespace_processes::{NamespaceProcesses, ask_to_end};
+use super::start::ServerPipes;
+use super::streams::let_go_of_streams;
 use super::{End, Mounted, Service};
-
-/// The ends of the pipes that the server holds.
-pub(super) struct Pipes {
-    pub control: PipeReader,
-    /// To the command's process.
-    pub answer: PipeWriter,
-    /// To the supervisor, which reads it when the server has ended.
-    pub told: PipeWriter,
-}
-
-/// What the server tells of itself, once: that it has begun.
-pub(super) const BEGUN: &[u8] = b"begun";
 
 /// Serves until all has ended; does not come back. Signals that end others are blocked here: the server
 /// goes when nobody needs it any more.
 pub(super) fn run(
     volumes: Vec<Mounted>,
-    mut pipes: Pipes,
+    mut pipes: ServerPipes,
     (inside, outside): (&NamespaceProcesses, Option<&ExternalMount>),
     service: &mut dyn Service,
 ) -> ! {
     let _ = setsid();
-    super::supervisor::let_go_of_streams();
+    let_go_of_streams();
     raise_limits();
     match serve(volumes, &mut pipes, service) {
         Ok(end) => {
@@ -46,14 +36,14 @@ pub(super) fn run(
         }
         Err(error) => {
             // The supervisor sees the server end, ends the command and tells why.
-            let _ = Report::Failed(error).send(&mut pipes.told);
+            let _ = Report::Failed(error).send(&mut pipes.report);
             std::process::exit(1)
         }
     }
 }
 
 /// Does what it is told until the end.
-fn serve(volumes: Vec<Mounted>, pipes: &mut Pipes, service: &mut dyn Service) -> Result<End, Error> {
+fn serve(volumes: Vec<Mounted>, pipes: &mut ServerPipes, service: &mut dyn Service) -> Result<End, Error> {
     let mut volumes: Vec<Option<Mounted>> = volumes.into_iter().map(Some).collect();
     loop {
         match Message::receive(&mut pipes.control) {
@@ -64,7 +54,7 @@ fn serve(volumes: Vec<Mounted>, pipes: &mut Pipes, service: &mut dyn Service) ->
             }
             Ok(Some(Message::Begin(command))) => {
                 service.begin(command).map_err(Error::Begin)?;
-                let _ = pipes.told.write_all(BEGUN);
+                let _ = pipes.report.write_all(BEGUN);
                 let _ = pipes.answer.write_all(b"b");
             }
             Ok(Some(Message::Joining(process))) => {

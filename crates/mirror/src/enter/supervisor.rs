@@ -1,41 +1,20 @@
 //! The process that was called: starts the other two, passes signals on, waits for everything to end.
 
 use std::io::{self, PipeReader, PipeWriter, Read as _};
-use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, getpid, kill_process};
 
-use super::control::{Message, Report};
+use super::control::{BEGUN, Message, Report};
 use super::descendants::{Descendants, adopt, signals};
 use super::error::Error;
 use super::external_mount::ExternalMount;
-use super::namespace::Users;
 use super::namespace_processes::{NamespaceProcesses, ask_to_end};
-use super::plan::Plan;
-use super::rank_listener::{LeadSocket, RankListener};
-use super::{Mounted, Options, Outcome, Ready, Service, Task, child, server};
-use compat_sys::SignalSet;
-
-/// What the three processes start from.
-pub(super) struct Start<'a> {
-    pub options: &'a Options,
-    pub directory: &'a Path,
-    pub plan: &'a Plan,
-    pub inside: &'a NamespaceProcesses,
-    pub users: Users,
-    /// The volumes in the order of the plan, and once more where they are mounted outside, too.
-    pub volumes: Vec<Mounted>,
-    /// What is bound, opened, in the order of the plan.
-    pub bound: Vec<OwnedFd>,
-    pub outside: Option<&'a ExternalMount>,
-    /// Whether the namespace has a user namespace of its own.
-    pub as_user: bool,
-    /// The signals that the command is to have blocked.
-    pub before: SignalSet,
-}
+use super::rank_listener::RankListener;
+use super::rendezvous::LeadSocket;
+use super::start::{CommandPipes, ServerPipes, Start};
+use super::streams::let_go_of_streams;
+use super::{Outcome, Ready, Service, Task, child, server};
 
 /// How often it is looked whether the last rank has ended.
 const RANK_PACE: Duration = Duration::from_millis(20);
@@ -58,19 +37,19 @@ pub(super) fn run(
     let (from_all, to_server) = io::pipe().map_err(failed)?;
     let (answer, to_command) = io::pipe().map_err(failed)?;
     let (from_command, report) = io::pipe().map_err(failed)?;
-    let (from_server, told) = io::pipe().map_err(failed)?;
+    let (from_server, server_report) = io::pipe().map_err(failed)?;
     let Some(server) = compat_sys::fork().map_err(failed)? else {
         // Those who wait at the socket see it closed when the supervisor is gone.
         drop((to_server, answer, from_command, report, from_server, socket.take(), start.bound));
-        let pipes = server::Pipes { control: from_all, answer: to_command, told };
+        let pipes = ServerPipes { control: from_all, answer: to_command, report: server_report };
         server::run(start.volumes, pipes, (start.inside, start.outside), service);
     };
-    drop((from_all, to_command, told));
+    drop((from_all, to_command, server_report));
     let supervisor = getpid();
     let for_ranks = answer.try_clone().map_err(failed)?;
     let Some(command) = compat_sys::fork().map_err(failed)? else {
         drop((from_command, from_server, socket.take(), for_ranks));
-        child::run(start, child::Pipes { server: to_server, answer, report }, supervisor);
+        child::run(start, CommandPipes { server: to_server, answer, report }, supervisor);
     };
     drop((start.volumes, start.bound, report, answer));
     let mut descendants = Descendants::new(command, Some(server), earlier);
@@ -161,7 +140,7 @@ impl Supervisor<'_> {
         let mut told = Vec::new();
         // What cannot be read was not told.
         let _ = self.from_server.read_to_end(&mut told);
-        let (begun, report) = match told.strip_prefix(server::BEGUN) {
+        let (begun, report) = match told.strip_prefix(BEGUN) {
             Some(report) => (true, report),
             None => (false, &*told),
         };
@@ -225,15 +204,5 @@ impl Supervisor<'_> {
             None if *self.task == Task::Wait && self.descendants.is_asked_to_end() => Ok(Outcome::Ended(0)),
             None => Ok(Outcome::Ended(self.descendants.code.unwrap_or(1))),
         }
-    }
-}
-
-/// Lets go of standard input and output, which are the command's: who reads its output sees the end when
-/// the command has closed it.
-pub(super) fn let_go_of_streams() {
-    let flags = OFlags::RDWR | OFlags::CLOEXEC;
-    if let Ok(null) = rustix::fs::open("/dev/null", flags, Mode::empty()) {
-        let _ = rustix::stdio::dup2_stdin(&null);
-        let _ = rustix::stdio::dup2_stdout(&null);
     }
 }
