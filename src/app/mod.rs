@@ -3,11 +3,17 @@
 //! Nothing here parses arguments, prints or knows an exit code; `cli` does. What is worth saying before a report is there
 //! goes to an [`Observer`].
 
+pub mod cache;
 pub mod carried;
 pub mod check;
+pub mod copy;
+pub mod delete;
 pub mod derive;
+pub mod discover;
+pub mod explain;
 pub mod failure;
 pub mod in_root;
+pub mod inspect;
 pub mod observer;
 pub mod recording;
 pub mod select;
@@ -16,6 +22,8 @@ pub mod source;
 pub mod stdin;
 pub mod target;
 pub mod tree;
+pub mod validate;
+pub mod wording;
 
 pub use failure::{Cause, Failure};
 pub use observer::Observer;

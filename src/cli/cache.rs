@@ -3,16 +3,13 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use serde::Serialize;
+use std::time::Duration;
 
 use super::progress::Display;
-use super::wording::count;
 use super::{Context, Exit, OutputFormat};
 use crate::app::Failure;
-use compat_oci::Cache;
-use compat_oci::cache::default_folder;
+use crate::app::cache::{self, CacheList, CachePruned, Pruning};
+use crate::app::wording::count;
 
 /// Show or empty the cache of artifacts
 #[derive(clap::Args, Debug)]
@@ -61,111 +58,52 @@ enum CacheCommand {
     },
 }
 
-/// What is kept.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
-pub struct CacheList {
-    /// The cache's folder.
-    pub folder: String,
-    /// The entries.
-    pub entries: Vec<CacheEntry>,
-    /// Their size in bytes.
-    pub bytes: u64,
-}
-
-/// One entry of the cache.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
-pub struct CacheEntry {
-    /// What it is: `content`, `tag` or `list` (of what is attached).
-    pub kind: String,
-    /// A digest or a reference.
-    pub name: String,
-    /// The digest behind a tag.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub digest: Option<String>,
-    /// Its size in bytes.
-    pub size: u64,
-    /// When it was written, in seconds since 1970.
-    pub modified: u64,
-}
-
-/// What a pruning did.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
-pub struct CachePruned {
-    /// The cache's folder.
-    pub folder: String,
-    /// How many entries were removed.
-    pub entries: usize,
-    /// How many bytes.
-    pub bytes: u64,
-}
-
 /// Runs `compat cache`.
 ///
 /// # Errors
 ///
 /// Where the cache cannot be read or changed.
 pub fn run(arguments: &CacheArguments, context: &Context) -> Result<Exit, Failure> {
-    let root = arguments.cache_dir.clone().or_else(default_folder);
-    let root = root.ok_or_else(|| {
-        Failure::usage("there is no cache directory: neither XDG_CACHE_HOME nor HOME is set")
-            .with_hint("name one with --cache-dir DIR".to_owned())
-    })?;
-    let folder = root.display().to_string();
-    let cache = Cache::new(Some(root), Arc::new(Display::new(context)));
+    let directory = cache::directory(arguments.cache_dir.clone())?;
+    let observer = Arc::new(Display::new(context));
     match &arguments.command {
-        CacheCommand::Ls => list(&cache, folder, arguments.format, context)?,
-        CacheCommand::Prune { all, older_than, max_size } => {
-            let age = (!all).then_some(*older_than);
-            let pruned = max_size.map_or_else(|| cache.prune(age), |limit| cache.shrink(limit));
-            let pruned = pruned.map_err(|error| Failure::from(&error))?;
-            let report = CachePruned { folder, entries: pruned.entries, bytes: pruned.bytes };
+        CacheCommand::Ls => {
+            let report = cache::list(&directory, observer)?;
             match arguments.format {
                 OutputFormat::Json => context.print_json(&report)?,
-                OutputFormat::Text => {
-                    let CachePruned { folder, entries, bytes } = &report;
-                    context.print(&format!(
-                        "removed {} ({bytes} bytes) from {folder}\n",
-                        count(*entries as u64, "entry")
-                    ))?;
-                }
+                OutputFormat::Text => context.print(&listing(&report))?,
+            }
+        }
+        CacheCommand::Prune { all, older_than, max_size } => {
+            let pruning = match max_size {
+                Some(bytes) => Pruning::ToSize(*bytes),
+                None if *all => Pruning::All,
+                None => Pruning::OlderThan(*older_than),
+            };
+            let report = cache::prune(&directory, pruning, observer)?;
+            match arguments.format {
+                OutputFormat::Json => context.print_json(&report)?,
+                OutputFormat::Text => context.print(&pruned(&report))?,
             }
         }
     }
     Ok(Exit::Success)
 }
 
-fn list(cache: &Cache, folder: String, format: OutputFormat, context: &Context) -> Result<(), Failure> {
-    let entries = cache.entries().map_err(|error| Failure::from(&error))?;
-    let bytes = entries.iter().map(|entry| entry.size).sum();
-    let seconds =
-        |time: SystemTime| time.duration_since(UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or_default();
-    let entries: Vec<CacheEntry> = entries
-        .into_iter()
-        .map(|entry| CacheEntry {
-            kind: entry.kind.to_owned(),
-            name: entry.name,
-            digest: entry.digest.map(|digest| digest.to_string()),
-            size: entry.size,
-            modified: seconds(entry.modified),
-        })
-        .collect();
-    let report = CacheList { folder, entries, bytes };
-    if format == OutputFormat::Json {
-        return context.print_json(&report);
-    }
+fn listing(report: &CacheList) -> String {
     let mut text = String::new();
     for entry in &report.entries {
         let behind = entry.digest.as_ref().map(|digest| format!(" -> {digest}")).unwrap_or_default();
         let _ = writeln!(text, "{:<8}{:>9}  {}{behind}", entry.kind, entry.size, entry.name);
     }
-    let _ = writeln!(
-        text,
-        "{}, {} bytes in {}",
-        count(report.entries.len() as u64, "entry"),
-        report.bytes,
-        report.folder
-    );
-    context.print(&text)
+    let entries = count(report.entries.len() as u64, "entry");
+    let _ = writeln!(text, "{entries}, {} bytes in {}", report.bytes, report.folder);
+    text
+}
+
+fn pruned(report: &CachePruned) -> String {
+    let CachePruned { folder, entries, bytes } = report;
+    format!("removed {} ({bytes} bytes) from {folder}\n", count(*entries as u64, "entry"))
 }
 
 /// A duration as typed: `30d`, `12h`, `90m`, `45s`, `2w`.

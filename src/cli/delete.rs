@@ -1,12 +1,10 @@
 //! `compat delete`: takes a manifest out of a registry or layout.
 
-use serde::Serialize;
-
 use super::registry_options::RegistryOptions;
 use super::source::parse_location;
 use super::{Context, Exit, OutputFormat};
 use crate::app::Failure;
-use compat_oci::{Access, Store, delete};
+use crate::app::delete::delete;
 
 /// Delete a manifest, with every tag it has
 #[derive(clap::Args, Debug)]
@@ -32,17 +30,6 @@ pub struct DeleteArguments {
     registry: RegistryOptions,
 }
 
-/// What a deletion did.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
-pub struct DeleteReport {
-    /// The reference as it was understood.
-    pub reference: String,
-    /// The digest of the manifest that is gone.
-    pub digest: String,
-    /// Whether it was taken out of the list under its subject's fallback tag.
-    pub unlisted: bool,
-}
-
 /// Runs `compat delete`.
 ///
 /// # Errors
@@ -51,18 +38,11 @@ pub struct DeleteReport {
 pub fn run(arguments: &DeleteArguments, context: &Context) -> Result<Exit, Failure> {
     let location = parse_location(&arguments.reference)?;
     let session = arguments.registry.session(context);
-    let connection = session.connect(location.host())?;
-    let store = Store::new(&connection.client, &location.place, Access::Delete);
-    let deletion = connection.run(delete::delete(&store, &location.selector))?;
-    let report = DeleteReport {
-        reference: location.to_string(),
-        digest: deletion.digest.to_string(),
-        unlisted: deletion.unlisted,
-    };
+    let report = delete(&location, &session)?;
     match arguments.format {
         OutputFormat::Json => context.print_json(&report)?,
         OutputFormat::Text => {
-            context.print(&format!("deleted {}\n", location.with_digest(&deletion.digest)))?;
+            context.print(&format!("deleted {}\n", location.with_digest(&report.digest)))?;
         }
     }
     Ok(Exit::Success)

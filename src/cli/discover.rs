@@ -2,18 +2,14 @@
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
-
 use super::registry_options::RegistryOptions;
 use super::source::{TargetOptions, parse_platform};
 use super::{Context, Exit, OutputFormat};
 use crate::app::Failure;
-use crate::app::source::of_several;
-use compat_oci::discover::{DiscoverOptions, Node, discover};
-use compat_oci::manifest::Annotations;
-use compat_oci::media_type;
+use crate::app::discover::{DiscoverReport, DiscoveredManifest, discover};
+use compat_oci::Platform;
+use compat_oci::discover::DiscoverOptions;
 use compat_oci::text::shown;
-use compat_oci::{Access, Platform, Store};
 
 /// List what is attached to an image: to its index, to each platform, and to what is attached
 #[derive(clap::Args, Debug)]
@@ -49,75 +45,6 @@ pub struct DiscoverArguments {
     registry: RegistryOptions,
 }
 
-/// What is attached to an image.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
-pub struct DiscoverReport {
-    /// The image as it was understood.
-    pub image: String,
-    /// The manifest and what belongs to it.
-    #[serde(flatten)]
-    pub manifest: DiscoveredManifest,
-}
-
-/// One manifest with what belongs to it.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct DiscoveredManifest {
-    /// Its digest.
-    pub digest: String,
-    /// Its media type.
-    pub media_type: String,
-    /// Its size in bytes.
-    pub size: u64,
-    /// The type of an artifact.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub artifact_type: Option<String>,
-    /// The platform, where an index gives one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub platform: Option<String>,
-    /// Its annotations.
-    #[serde(skip_serializing_if = "Annotations::is_empty")]
-    pub annotations: Annotations,
-    /// The manifests of an index.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub manifests: Vec<DiscoveredManifest>,
-    /// What is attached.
-    pub referrers: Vec<DiscoveredManifest>,
-    /// Whether this artifact counts, if several compatibility artifacts are attached to one manifest.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub counts: Option<bool>,
-    /// Why it counts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub chosen: Option<String>,
-}
-
-impl From<Node> for DiscoveredManifest {
-    fn from(node: Node) -> Self {
-        let mut referrers: Vec<Self> = node.referrers.into_iter().map(Into::into).collect();
-        if let Some(choice) = node.taken.filter(|choice| choice.candidates > 1) {
-            let ours =
-                |referrer: &&mut Self| referrer.artifact_type.as_deref() == Some(media_type::ARTIFACT_TYPE);
-            for referrer in referrers.iter_mut().filter(ours) {
-                let counts = referrer.digest == choice.taken.digest.as_str();
-                referrer.counts = Some(counts);
-                referrer.chosen = of_several(choice.candidates, choice.reason).filter(|_| counts);
-            }
-        }
-        Self {
-            digest: node.descriptor.digest.to_string(),
-            media_type: node.descriptor.media_type,
-            size: node.descriptor.size,
-            artifact_type: node.descriptor.artifact_type,
-            platform: node.descriptor.platform.map(|platform| platform.to_string()),
-            annotations: node.descriptor.annotations,
-            manifests: node.manifests.into_iter().map(Into::into).collect(),
-            referrers,
-            counts: None,
-            chosen: None,
-        }
-    }
-}
-
 /// Runs `compat discover`.
 ///
 /// # Errors
@@ -126,14 +53,11 @@ impl From<Node> for DiscoveredManifest {
 pub fn run(arguments: &DiscoverArguments, context: &Context) -> Result<Exit, Failure> {
     let location = arguments.target.location(&arguments.image)?;
     let session = arguments.registry.session(context);
-    let connection = session.connect(location.host())?;
-    let store = Store::new(&connection.client, &location.place, Access::Pull);
     let options = DiscoverOptions {
         platform: arguments.platform.clone(),
         artifact_type: arguments.artifact_type.clone(),
     };
-    let root = connection.run(discover(&store, &location, &options))?;
-    let report = DiscoverReport { image: location.to_string(), manifest: root.into() };
+    let report = discover(&location, &options, &session)?;
     match arguments.format {
         OutputFormat::Json => context.print_json(&report)?,
         OutputFormat::Text => context.print(&render(&report))?,
@@ -176,7 +100,9 @@ fn label(manifest: &DiscoveredManifest) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::source::of_several;
     use compat_oci::choice::Reason;
+    use compat_oci::manifest::Annotations;
 
     fn manifest(digest: &str) -> DiscoveredManifest {
         DiscoveredManifest {

@@ -8,10 +8,10 @@ use std::fmt::Write as _;
 use anstyle::Style;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
-use serde::Serialize;
 
 use super::{Context, Exit, OutputFormat};
 use crate::app::Failure;
+use crate::app::explain::explain;
 use compat_loader::check::Impact;
 use compat_loader::check::catalogue::{self, Entry, Shown, Topic};
 
@@ -43,13 +43,6 @@ pub struct Arguments {
     format: OutputFormat,
 }
 
-/// The kinds of findings that a report may have.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
-pub struct Explanation {
-    /// The kind that was asked for, or all of them.
-    pub kinds: Vec<&'static Entry>,
-}
-
 /// Runs `compat explain`.
 ///
 /// # Errors
@@ -57,10 +50,7 @@ pub struct Explanation {
 /// If standard output cannot be written.
 pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     match (arguments.format, arguments.kind) {
-        (OutputFormat::Json, Some(entry)) => context.print_json(&Explanation { kinds: vec![entry] })?,
-        (OutputFormat::Json, None) => {
-            context.print_json(&Explanation { kinds: catalogue::all().to_vec() })?;
-        }
+        (OutputFormat::Json, kind) => context.print_json(&explain(kind))?,
         (OutputFormat::Text, Some(entry)) => context.print(&explained(entry))?,
         (OutputFormat::Text, None) => context.print(&listed())?,
     }

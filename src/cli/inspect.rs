@@ -2,16 +2,13 @@
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
-
 use super::registry_options::RegistryOptions;
 use super::source::TargetOptions;
 use super::{Context, Exit, OutputFormat};
 use crate::app::Failure;
-use compat_oci::artifact::{self, Kind, recognise};
-use compat_oci::manifest::{Annotations, TITLE};
+use crate::app::inspect::{InspectReport, inspect};
+use compat_oci::manifest::TITLE;
 use compat_oci::text::shown;
-use compat_oci::{Access, Descriptor, Error, Manifest, Resolved, Store, limit};
 
 /// Show what lies under a reference: the manifest, and the specification of an artifact
 #[derive(clap::Args, Debug)]
@@ -37,70 +34,6 @@ pub struct InspectArguments {
     registry: RegistryOptions,
 }
 
-/// What lies under a reference.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct InspectReport {
-    /// The reference as it was understood.
-    pub reference: String,
-    /// What it is: `compatibility`, `image`, `index` or `other`.
-    pub kind: String,
-    /// The manifest's digest.
-    pub digest: String,
-    /// The manifest's media type.
-    pub media_type: String,
-    /// The manifest's size in bytes.
-    pub size: u64,
-    /// The type of an artifact.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub artifact_type: Option<String>,
-    /// The digest of the manifest that this one is attached to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub subject: Option<String>,
-    /// The annotations.
-    #[serde(skip_serializing_if = "Annotations::is_empty")]
-    pub annotations: Annotations,
-    /// The configuration and the layers of a manifest, or the manifests of an index.
-    pub contents: Vec<Content>,
-    /// What the specification of a compatibility artifact says of itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub specification: Option<SpecificationSummary>,
-}
-
-/// Something that a manifest refers to.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Content {
-    /// What it is: `config`, `layer`, `recording` or `manifest`.
-    pub role: String,
-    /// Its digest.
-    pub digest: String,
-    /// Its media type.
-    pub media_type: String,
-    /// Its size in bytes.
-    pub size: u64,
-    /// The platform of a manifest.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub platform: Option<String>,
-    /// Its annotations.
-    #[serde(skip_serializing_if = "Annotations::is_empty")]
-    pub annotations: Annotations,
-}
-
-/// What a specification says of itself.
-#[derive(Debug, Default, Serialize, schemars::JsonSchema)]
-pub struct SpecificationSummary {
-    /// Its version.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-    /// Its size in bytes.
-    pub size: usize,
-    /// How many attributes it has.
-    pub attributes: usize,
-    /// The names of its other parts.
-    pub parts: Vec<String>,
-}
-
 /// Runs `compat inspect`.
 ///
 /// # Errors
@@ -109,78 +42,12 @@ pub struct SpecificationSummary {
 pub fn run(arguments: &InspectArguments, context: &Context) -> Result<Exit, Failure> {
     let location = arguments.target.location(&arguments.reference)?;
     let session = arguments.registry.session(context);
-    let connection = session.connect(location.host())?;
-    let store = Store::new(&connection.client, &location.place, Access::Pull);
-    let report = connection.run(async {
-        let resolved = store.manifest(&location.selector).await?;
-        inspect(&store, location.to_string(), &resolved).await
-    })?;
+    let report = inspect(&location, &session)?;
     match arguments.format {
         OutputFormat::Json => context.print_json(&report)?,
         OutputFormat::Text => context.print(&render(&report))?,
     }
     Ok(Exit::Success)
-}
-
-async fn inspect(store: &Store, reference: String, resolved: &Resolved) -> Result<InspectReport, Error> {
-    let manifest = resolved.parse()?;
-    let mut specification = None;
-    let kind = match recognise(resolved)? {
-        Kind::Compatibility(artifact) => {
-            let layer = &artifact.specification;
-            let content = store.blob(layer, limit::SPECIFICATION).await?;
-            specification = Some(summary(&artifact::document(layer, content)?));
-            "compatibility"
-        }
-        Kind::Image => "image",
-        Kind::Index(_) => "index",
-        Kind::Other(_) => "other",
-    };
-    Ok(InspectReport {
-        reference,
-        kind: kind.to_owned(),
-        digest: resolved.descriptor.digest.to_string(),
-        media_type: resolved.descriptor.media_type.clone(),
-        size: resolved.descriptor.size,
-        artifact_type: manifest.kind().filter(|_| kind != "image").map(str::to_owned),
-        subject: manifest.subject().map(|subject| subject.digest.to_string()),
-        annotations: manifest.annotations().clone(),
-        contents: contents(&manifest),
-        specification,
-    })
-}
-
-fn contents(manifest: &Manifest) -> Vec<Content> {
-    let content = |role: &str, descriptor: &Descriptor| Content {
-        role: role.to_owned(),
-        digest: descriptor.digest.to_string(),
-        media_type: descriptor.media_type.clone(),
-        size: descriptor.size,
-        platform: descriptor.platform.as_ref().map(ToString::to_string),
-        annotations: descriptor.annotations.clone(),
-    };
-    match manifest {
-        Manifest::Image(image) => {
-            let config = image.config.iter().map(|config| content("config", config));
-            let role = |layer| if artifact::is_recording(layer) { "recording" } else { "layer" };
-            config.chain(image.layers.iter().map(|layer| content(role(layer), layer))).collect()
-        }
-        Manifest::Index(index) => index.manifests.iter().map(|entry| content("manifest", entry)).collect(),
-    }
-}
-
-fn summary(bytes: &[u8]) -> SpecificationSummary {
-    let mut summary = SpecificationSummary { size: bytes.len(), ..SpecificationSummary::default() };
-    let Ok(serde_json::Value::Object(document)) = serde_json::from_slice(bytes) else { return summary };
-    for (name, value) in &document {
-        match name.as_str() {
-            "version" => summary.version = value.as_str().map(str::to_owned),
-            "attributes" => summary.attributes = value.as_object().map_or(0, serde_json::Map::len),
-            name if name.starts_with('$') => {}
-            name => summary.parts.push(name.to_owned()),
-        }
-    }
-    summary
 }
 
 fn render(report: &InspectReport) -> String {

@@ -31,7 +31,6 @@ pub mod source;
 pub mod trace;
 pub mod tree;
 pub mod validate;
-pub mod wording;
 
 use std::ffi::OsString;
 use std::path::Path;

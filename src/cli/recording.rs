@@ -32,7 +32,7 @@ pub fn open_all(paths: &[PathBuf]) -> Result<(), Failure> {
 pub fn tell_unknown(path: &Path, count: u64, context: &Context) {
     if count > 0 {
         let what = "passed over, of kinds that only a newer compat knows";
-        context.warn(&format!("{}: {} {what}", name(path), super::wording::count(count, "event")));
+        context.warn(&format!("{}: {} {what}", name(path), crate::app::wording::count(count, "event")));
     }
 }
 

@@ -6,9 +6,7 @@ use serde_json::Value;
 
 use crate::app::{self, Failure};
 use crate::cli::failure::{FAILURE_IDENTIFIER, FailureReport};
-use crate::cli::{
-    Context, Exit, attach, cache, copy, delete, discover, explain, r#gen, inspect, pull, push, validate,
-};
+use crate::cli::{Context, Exit, attach, r#gen, pull, push};
 use compat_loader::check::{REPORT_IDENTIFIER, Report};
 use compat_loader::host::{PROFILE_IDENTIFIER, Profile};
 use compat_loader::spec::schema;
@@ -33,24 +31,24 @@ pub fn all() -> Vec<(&'static str, Value)> {
         ("specification", schema::specification()),
         ("report", schema::of::<Report>(REPORT_IDENTIFIER)),
         ("tree", schema::of_output::<app::tree::TreeReport>(app::tree::IDENTIFIER)),
-        ("explain", output::<explain::Explanation>("explain")),
+        ("explain", output::<app::explain::Explanation>("explain")),
         ("host", schema::of::<Profile>(PROFILE_IDENTIFIER)),
-        ("validation", output::<Vec<validate::Validation>>("validation")),
+        ("validation", output::<Vec<app::validate::Validation>>("validation")),
         ("push", output::<push::PushReport>("push")),
         ("pull", output::<pull::PullReport>("pull")),
         ("attach", output::<attach::AttachReport>("attach")),
-        ("discover", output::<discover::DiscoverReport>("discover")),
-        ("inspect", output::<inspect::InspectReport>("inspect")),
+        ("discover", output::<app::discover::DiscoverReport>("discover")),
+        ("inspect", output::<app::inspect::InspectReport>("inspect")),
         ("select", output::<app::select::SelectReport>("select")),
-        ("copy", output::<copy::CopyReport>("copy")),
-        ("delete", output::<delete::DeleteReport>("delete")),
+        ("copy", output::<app::copy::CopyReport>("copy")),
+        ("delete", output::<app::delete::DeleteReport>("delete")),
         ("trace-summary", output::<compat_trace::Summary>("trace-summary")),
         ("trace-files", output::<Vec<compat_trace::TouchedFile>>("trace-files")),
         ("trace-libraries", output::<Vec<compat_trace::Loaded>>("trace-libraries")),
         ("trace-processes", output::<Vec<compat_trace::ProcessFacts>>("trace-processes")),
         ("trace-diff", output::<compat_trace::Difference>("trace-diff")),
-        ("cache-list", output::<cache::CacheList>("cache-list")),
-        ("cache-pruned", output::<cache::CachePruned>("cache-pruned")),
+        ("cache-list", output::<app::cache::CacheList>("cache-list")),
+        ("cache-pruned", output::<app::cache::CachePruned>("cache-pruned")),
         ("error", schema::of_output::<FailureReport>(FAILURE_IDENTIFIER)),
     ]
 }

@@ -2,7 +2,7 @@
 
 use super::names;
 use super::problem::whole;
-use crate::cli::wording;
+use crate::app::wording;
 use compat_loader::check::Remark;
 use compat_loader::loader::Unknown;
 

@@ -2,8 +2,8 @@
 
 use indicatif::HumanBytes;
 
+pub use crate::app::wording::count;
 use crate::cli::report::printable;
-pub use crate::cli::wording::count;
 use compat_trace::{Activity, Name};
 
 /// A path on one line, fit for a terminal.

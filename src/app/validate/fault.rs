@@ -1,14 +1,16 @@
 //! The faults of a specification: against its JSON schema, and names that lead nowhere.
 
 use boon::{Compiler, ErrorKind, Schemas, ValidationError};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::Value;
 
 use compat_loader::spec::{Specification, schema};
 
-/// One place where a document differs from its schema.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// The place, as a JSON pointer (RFC 6901); empty for the whole document.
+/// One fault and its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct PlacedFault {
+    /// The place, as a JSON pointer; empty for the whole document.
     pub place: String,
     /// What is wrong there.
     pub message: String,
@@ -19,7 +21,7 @@ pub struct Fault {
 /// # Panics
 ///
 /// Never: the schema is generated from the types, and a test compiles it.
-pub fn faults(document: &Value) -> Vec<Fault> {
+pub fn faults(document: &Value) -> Vec<PlacedFault> {
     let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
     compiler.add_resource(schema::IDENTIFIER, schema::specification()).expect("the identifier is a URI");
     let compiled = compiler.compile(schema::IDENTIFIER, &mut schemas).expect("the generated schema is valid");
@@ -32,7 +34,7 @@ pub fn faults(document: &Value) -> Vec<Fault> {
 }
 
 /// Adds the faults that an error stands for: itself, or those that it groups.
-fn add(faults: &mut Vec<Fault>, document: &Value, error: &ValidationError<'_, '_>) {
+fn add(faults: &mut Vec<PlacedFault>, document: &Value, error: &ValidationError<'_, '_>) {
     let place = &error.instance_location;
     // The validator does not say where the name lies, but by which part of the schema it was judged.
     if let ErrorKind::PropertyName { prop } = &error.kind {
@@ -43,7 +45,7 @@ fn add(faults: &mut Vec<Fault>, document: &Value, error: &ValidationError<'_, '_
             error
                 .causes
                 .iter()
-                .map(|cause| Fault { place: place.clone(), message: message(&cause.kind, &name) }),
+                .map(|cause| PlacedFault { place: place.clone(), message: message(&cause.kind, &name) }),
         );
         return;
     }
@@ -64,7 +66,7 @@ fn add(faults: &mut Vec<Fault>, document: &Value, error: &ValidationError<'_, '_
     if meant.is_empty() {
         let place = place.to_string();
         let value = document.pointer(&place).unwrap_or(&Value::Null);
-        faults.push(Fault { message: message(&error.kind, value), place });
+        faults.push(PlacedFault { message: message(&error.kind, value), place });
     }
     meant.into_iter().for_each(|cause| add(faults, document, cause));
 }
@@ -95,11 +97,11 @@ fn depth(error: &ValidationError<'_, '_>) -> usize {
 }
 
 /// Subjects and recorded paths of the scope that are neither an object nor a script of the document.
-fn dangling_names(document: &Value) -> Vec<Fault> {
+fn dangling_names(document: &Value) -> Vec<PlacedFault> {
     let document = match serde_json::from_value::<Specification>(document.clone()) {
         Ok(document) => document,
         // The schema allows `64.0` for an integer, and the reader does not.
-        Err(error) => return vec![Fault { place: String::new(), message: error.to_string() }],
+        Err(error) => return vec![PlacedFault { place: String::new(), message: error.to_string() }],
     };
     let known =
         |path: &String| document.object(path).is_some() || document.scripts.iter().any(|s| s.path == *path);
@@ -112,14 +114,14 @@ fn dangling_names(document: &Value) -> Vec<Fault> {
         let places = libraries.map(move |(number, path)| (of_library(number), path)).collect::<Vec<_>>();
         [(format!("/recorded/programs/{index}/path"), &program.path)].into_iter().chain(places)
     });
-    let programs = programs.filter(|(_, path)| unknown(path)).map(|(place, path)| Fault {
+    let programs = programs.filter(|(_, path)| unknown(path)).map(|(place, path)| PlacedFault {
         place,
         message: format!("{path:?} is the path of no object and no script"),
     });
-    let programs: Vec<Fault> = programs.collect();
+    let programs: Vec<PlacedFault> = programs.collect();
     let subjects = document.subjects.iter().enumerate().filter(|(_, path)| !known(path));
     subjects
-        .map(|(index, path)| Fault {
+        .map(|(index, path)| PlacedFault {
             place: format!("/subjects/{index}"),
             message: format!("{path:?} is the path of no object and no script"),
         })
