@@ -32,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
         let report = check_application(&read.application, &host());
         compat::cli::report::render(&report);
         let host = host();
-        let made = generate::generate(&options, host.files.as_ref(), &host.environment);
+        let made = generate::generate(&options, host.context());
         let specification = made.expect("what can be read can be told").specification;
         let written = specification.to_canonical_json();
         if written.len() <= spec::MAXIMUM_SIZE {

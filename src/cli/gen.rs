@@ -132,7 +132,7 @@ pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
         Some(directory) => Host::at(directory, &defaults)
             .map_err(|source| Failure::undecided(&RootError { directory: directory.clone(), source }))?,
     };
-    let generated = generate::generate(&options, host.files.as_ref(), &host.environment);
+    let generated = generate::generate(&options, host.context());
     let Generated { specification, notes } =
         generated.map_err(|error| Failure::undecided(&error).with_hint(error.hint().map(str::to_owned)))?;
     for note in notes {

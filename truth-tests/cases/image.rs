@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use compat_loader::check::{Host, Options};
-use compat_loader::loader::{Application, Environment, Load, Problem, Rule, ScopeFiles, SealedFiles};
+use compat_loader::loader::{
+    Application, Environment, Load, Problem, Rule, ScopeContext, ScopeFiles, SealedFiles,
+};
 use compat_loader::spec::{self, Object, ObjectKind, Specification};
 
 use crate::harness::docker::Docker;
@@ -242,7 +244,8 @@ fn model(specification: &Specification, asked: &BTreeMap<String, Asked>) -> BTre
     application.subjects = asked.keys().map(|path| path.trim_start_matches('/').to_owned()).collect();
     let files = ScopeFiles::new(&application, &sealed);
     let mut answers = BTreeMap::new();
-    application.start_all(&files, &environment, false, |subject, load| {
+    let context = ScopeContext { files: &files, environment: &environment };
+    application.start_all(context, false, |subject, load| {
         answers.insert(format!("/{subject}"), Answer::of(load));
     });
     answers

@@ -6,7 +6,8 @@ use std::path::Path;
 use compat_loader::check::{Host, Options};
 use compat_loader::generate;
 use compat_loader::loader::{
-    Application, EdgeKind, EdgeOutcome, Effect, Environment, Load, Problem, Rule, ScopeFiles,
+    Application, Context, EdgeKind, EdgeOutcome, Effect, Environment, Load, Problem, Rule, ScopeContext,
+    ScopeFiles,
 };
 use compat_loader::spec;
 
@@ -61,7 +62,7 @@ impl Model {
     fn started(application: &Application, host: &Host, environment: &Environment) -> Self {
         let files = ScopeFiles::new(application, host.files.as_ref());
         let mut model = Self::default();
-        application.start_all(&files, environment, false, |_, load| model.add(load));
+        application.start_all(ScopeContext { files: &files, environment }, false, |_, load| model.add(load));
         model
     }
 
@@ -150,8 +151,8 @@ fn specified(
     environment: &Environment,
     location: &str,
 ) -> Result<Application, String> {
-    let generated =
-        generate::generate(options, host.files.as_ref(), environment).map_err(|error| chain(&error))?;
+    let generated = generate::generate(options, Context::new(host.files.as_ref(), environment))
+        .map_err(|error| chain(&error))?;
     let mut specification = generated.specification;
     specification.location = Some(location.to_owned());
     let bytes = serde_json::to_vec(&specification).map_err(|error| chain(&error))?;

@@ -12,7 +12,7 @@ use crate::app::{Cause, Failure, Observer};
 use compat_loader::check::Host;
 use compat_loader::generate;
 use compat_loader::host::Root;
-use compat_loader::loader::{Load, ScopeFiles, Start, start};
+use compat_loader::loader::{Load, ScopeContext, ScopeFiles, Start, start};
 use compat_sys::raw;
 
 pub use document::{
@@ -77,10 +77,7 @@ fn tree(path: &Path, options: &TreeOptions, host: &Host) -> Result<Tree, Failure
             let file = file_of(path, &place, &root)?;
             refuse_what_is_no_program(path, &file)?;
             let subject = if options.root.is_some() { &place } else { &*shown };
-            Ok(load(
-                subject,
-                &start(&Start { path: &place, shown: subject }, host.files.as_ref(), &host.environment),
-            ))
+            Ok(load(subject, &start(&Start { path: &place, shown: subject }, host.context())))
         }
         None => {
             refuse_what_is_no_program(path, path)?;
@@ -124,7 +121,8 @@ fn carried(path: &Path, host: &Host, load: impl Fn(&str, &Load) -> Tree) -> Resu
     in_root::settle(&mut read, &options, host);
     let files = ScopeFiles::new(&read.application, host.files.as_ref());
     let mut tree = None;
-    read.application.start_all(&files, &host.environment, false, |subject, started| {
+    let context = ScopeContext { files: &files, environment: &host.environment };
+    read.application.start_all(context, false, |subject, started| {
         tree = Some(load(subject, started));
     });
     tree.ok_or_else(|| Failure::undecided(&generate::Error::neither(path)))

@@ -26,7 +26,8 @@ use compat_loader::generate::recorded::Content;
 use compat_loader::generate::{Generated, attributes, leave_names, object};
 use compat_loader::host::{LibraryCache, Platform};
 use compat_loader::loader::{
-    EdgeKind, EdgeOutcome, Environment, Facts, Files as _, Form, Load, Problem, Start, start, start_and_open,
+    Context, EdgeKind, EdgeOutcome, Environment, Facts, Files as _, Form, Load, Problem, Start, start,
+    start_and_open,
 };
 use compat_loader::script::ARGUMENTS;
 use compat_loader::spec::{
@@ -319,7 +320,7 @@ impl Survey {
     fn start_all(&mut self, subjects: &[String], files: &TreeFiles<'_>, environment: &Environment) {
         for subject in subjects {
             let path = format!("/{subject}");
-            let load = start(&Start { path: &path, shown: &path }, files, environment);
+            let load = start(&Start { path: &path, shown: &path }, Context::new(files, environment));
             self.add(subject, &load);
             self.open_later(&path, &load, files, environment);
         }
@@ -334,7 +335,7 @@ impl Survey {
             if !done.insert(path.clone()) {
                 continue;
             }
-            let load = start(&Start { path: &path, shown: &path }, files, &environment);
+            let load = start(&Start { path: &path, shown: &path }, Context::new(files, &environment));
             self.add_objects(&load);
             ahead.extend(opened_later(&load));
         }
@@ -343,7 +344,11 @@ impl Survey {
     /// Looks up what the libraries of a host take from the image: each program that loads any opens it.
     fn open_base(&self, files: &TreeFiles<'_>, environment: &Environment) {
         for program in &self.expecting {
-            start_and_open(&Start { path: program, shown: program }, &base::names(), files, environment);
+            start_and_open(
+                &Start { path: program, shown: program },
+                &base::names(),
+                Context::new(files, environment),
+            );
         }
     }
 

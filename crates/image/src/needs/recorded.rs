@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::Survey;
 use super::files::{TreeFiles, relative};
 use compat_loader::generate::recorded::{Content, Found, Ground, find};
-use compat_loader::loader::{Environment, Files, Problem, Start, start};
+use compat_loader::loader::{Context, Environment, Files, Problem, Start, start};
 use compat_loader::spec::{HostLibrary, Recorded, Symbols};
 use compat_trace::Runs;
 
@@ -38,7 +38,7 @@ impl Survey {
         let found = find(runs, &InImage { files }, environment);
         for program in found.recorded.programs.iter().filter(|program| !program.gone) {
             let path = format!("/{}", program.path);
-            let load = start(&Start { path: &path, shown: &path }, files, environment);
+            let load = start(&Start { path: &path, shown: &path }, Context::new(files, environment));
             self.add_objects(&load);
         }
         for (program, load) in &found.loads {

@@ -5,7 +5,7 @@
 
 use crate::elf::{Class, Machine};
 use crate::host::{DynamicLoader, LibraryCache};
-use crate::loader::{Environment, Facts, Files, Load, LoadedObject, Problem, Rule};
+use crate::loader::{Context, Facts, Load, LoadedObject, Problem, Rule};
 use compat_sys::raw;
 
 /// Directories that people install libraries to.
@@ -18,8 +18,7 @@ const MOST_DIRECTORIES: usize = 64;
 /// The files in which a check looks for hints, and the start that a finding is about.
 pub(super) struct Scene<'a> {
     pub load: &'a Load,
-    pub files: &'a dyn Files,
-    pub environment: &'a Environment,
+    pub context: Context<'a>,
 }
 
 impl Scene<'_> {
@@ -82,9 +81,9 @@ impl Scene<'_> {
         let program = &self.program()?.facts;
         let usual = || DynamicLoader::usual_path(program.machine, program.class, program.big_endian);
         let path = program.interpreter.as_deref().or_else(usual)?;
-        let loader = self.files.dynamic_loader(path, program.machine, program.class)?;
+        let loader = self.context.files.dynamic_loader(path, program.machine, program.class)?;
         let flags = LibraryCache::required_flags(program.machine, program.class);
-        let cached = self.files.library_cache(&loader.cache_path, program.big_endian);
+        let cached = self.context.files.library_cache(&loader.cache_path, program.big_endian);
         let cached = cached.iter().flat_map(|cache| cache.find(name));
         let cached: Vec<String> =
             cached.filter(|entry| LibraryCache::fits(entry.flags, flags)).map(|entry| entry.path).collect();
@@ -98,7 +97,7 @@ impl Scene<'_> {
     /// The object at a path, if it is for the program's machine.
     fn fitting(&self, path: &str) -> Option<std::sync::Arc<Facts>> {
         let program = &self.program()?.facts;
-        let facts = self.files.open(path).ok()?.facts;
+        let facts = self.context.files.open(path).ok()?.facts;
         ((facts.machine, facts.class) == (program.machine, program.class)).then_some(facts)
     }
 
@@ -113,7 +112,7 @@ impl Scene<'_> {
                     element.replace("${ORIGIN}", &object.origin).replace("$ORIGIN", &object.origin);
                 let path = format!("{}/{library}", directory.trim_end_matches('/'));
                 if directory.starts_with('/') && self.fitting(&path).is_some() {
-                    let (path, holder) = (self.files.shown(&path), &object.shown);
+                    let (path, holder) = (self.context.files.shown(&path), &object.shown);
                     return Some(format!(
                         "{path} lies in the RUNPATH of {holder}, which counts only for what {holder} itself needs"
                     ));
@@ -147,7 +146,7 @@ impl Scene<'_> {
         let mut read = 0;
         while let Some(path) = files.pop().filter(|_| read < MOST_DIRECTORIES) {
             read += 1;
-            let Ok(data) = self.files.read(&path) else { continue };
+            let Ok(data) = self.context.files.read(&path) else { continue };
             let text = raw::string(&data);
             for line in text.lines().map(|line| line.split('#').next().unwrap_or_default().trim()) {
                 match line.strip_prefix("include").filter(|rest| rest.starts_with([' ', '\t'])) {
@@ -171,7 +170,7 @@ impl Scene<'_> {
         match name.split_once('*') {
             None => vec![format!("{directory}/{name}")],
             Some((begin, end)) => {
-                let names = self.files.names(&directory).into_iter();
+                let names = self.context.files.names(&directory).into_iter();
                 let fitting = names.filter(|name| name.starts_with(begin) && name.ends_with(end));
                 fitting.map(|name| format!("{directory}/{name}")).collect()
             }
@@ -181,8 +180,8 @@ impl Scene<'_> {
     /// A program of 32 bits on a machine of 64 needs libraries of its own.
     fn for_32_bits(&self) -> Option<String> {
         let program = self.program()?;
-        let is_guest =
-            program.facts.class == Class::Elf32 && program.facts.machine != self.environment.platform.machine;
+        let is_guest = program.facts.class == Class::Elf32
+            && program.facts.machine != self.context.environment.platform.machine;
         let machine = if program.facts.machine == Machine::ARM { "armhf" } else { "i386" };
         is_guest.then(|| of_32_bits(&program.shown, machine))
     }

@@ -31,8 +31,8 @@ use std::path::Path;
 use crate::elf::{IsaLevel, Machine};
 use crate::host::{Drivers, Platform, Profile, Root};
 use crate::loader::{
-    Application, DEFAULT_PROGRAM_PATH, Environment, HostFiles, Load, Problem, ProfileFiles, ScopeFiles,
-    SealedFiles, SharedFiles,
+    Application, Context, DEFAULT_PROGRAM_PATH, Environment, HostFiles, Load, Problem, ProfileFiles,
+    ScopeContext, ScopeFiles, SealedFiles, SharedFiles,
 };
 use crate::script::{ARGUMENTS, is_shell, is_wrapper};
 use crate::spec::{Image, Interpreted, Recorded, Specification};
@@ -111,6 +111,11 @@ impl Host {
         let drivers = DriverSource::Root(root.clone());
         let files = Box::new(HostFiles::new(root));
         Self::new(files, name, platform, working_directory, drivers, options)
+    }
+
+    /// Its files and its environment.
+    pub fn context(&self) -> Context<'_> {
+        Context::new(self.files.as_ref(), &self.environment)
     }
 
     /// Its drivers; `None` where nothing is known of them.
@@ -224,12 +229,14 @@ impl Report {
     ) {
         let below = host.files.shared();
         let files = ScopeFiles::new(application, below.as_ref());
-        let started = application.start_all(&files, &host.environment, all, |subject, load| {
-            self.add(subject, &Scene { load, files: &files, environment: &host.environment });
+        let context = ScopeContext { files: &files, environment: &host.environment };
+        let hints = Context::new(&files, &host.environment);
+        let started = application.start_all(context, all, |subject, load| {
+            self.add(subject, &Scene { load, context: hints });
         });
         started.passed_over.into_iter().for_each(|passed| self.add_finding(Finding::passed_over(passed)));
         if let Some(recorded) = recorded {
-            self.add_recorded(recorded, application, &files, &host.environment);
+            self.add_recorded(recorded, application, context);
         }
     }
 
@@ -252,11 +259,13 @@ impl Report {
         let below = host.files.shared();
         let sealed = SealedFiles::new(specification, below.as_ref());
         let files = ScopeFiles::new(&application, &sealed);
-        application.start_all(&files, &environment, false, |subject, load| {
-            self.add(subject, &Scene { load, files: &files, environment: &environment });
+        let context = ScopeContext { files: &files, environment: &environment };
+        let hints = Context::new(&files, &environment);
+        application.start_all(context, false, |subject, load| {
+            self.add(subject, &Scene { load, context: hints });
         });
         if let Some(recorded) = &specification.recorded {
-            self.add_recorded(recorded, &application, &files, &environment);
+            self.add_recorded(recorded, &application, context);
         }
         for command in &image.unfollowed {
             let object = format!("the command {command:?}");

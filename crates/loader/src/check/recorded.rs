@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use crate::check::report::Finding;
 use crate::check::{Impact, Matter, Remark, Report};
-use crate::loader::{Application, Environment, Load, Problem, RecordedStart, ScopeFiles, Unknown};
+use crate::loader::{Application, Load, Problem, RecordedStart, ScopeContext, Unknown};
 use crate::spec::Recorded;
 
 /// How bad it can be that something recorded does not load.
@@ -20,11 +20,10 @@ impl Report {
         &mut self,
         recorded: &Recorded,
         application: &Application,
-        files: &ScopeFiles<'_>,
-        environment: &Environment,
+        context: ScopeContext<'_>,
     ) {
         let subjects: HashSet<String> = self.subjects.iter().map(|subject| subject.path.clone()).collect();
-        application.start_recorded(recorded, files, environment, |start| {
+        application.start_recorded(recorded, context, |start| {
             let is_subject = subjects.contains(&start.program.path);
             for finding in findings(&start, recorded.runs, is_subject) {
                 self.add_recorded_finding(finding, &start.program.path);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use crate::loader::{
-    Application, Environment, Files, Load, LoadedObject, PassedFor, PassedOver, Problem, Rule, ScopeFiles,
+    Application, Context, Load, LoadedObject, PassedFor, PassedOver, Problem, Rule, ScopeContext, ScopeFiles,
 };
 use crate::spec::{ClosureEntry, Distinction};
 
@@ -21,11 +21,11 @@ pub(super) struct Closure {
 
 /// Loads every subject. Libraries of a directory that nothing else in it loads become subjects of their own,
 /// and so does what only another host would load.
-pub(super) fn find(application: &mut Application, host: &dyn Files, environment: &Environment) -> Closure {
+pub(super) fn find(application: &mut Application, host: Context<'_>) -> Closure {
     let mut closure = Closure::default();
-    let files = ScopeFiles::new(application, host);
-    let started =
-        application.start_all(&files, environment, true, |subject, load| closure.add(subject, load));
+    let files = ScopeFiles::new(application, host.files);
+    let context = ScopeContext { files: &files, environment: host.environment };
+    let started = application.start_all(context, true, |subject, load| closure.add(subject, load));
     closure.notes.extend(started.passed_over.iter().map(PassedOver::sentence));
     let passed_over = started.passed_over.iter().filter(|passed| passed.why != PassedFor::Script);
     let others = passed_over.flat_map(|passed| passed.paths.clone());

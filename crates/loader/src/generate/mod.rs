@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::host::Starter;
-use crate::loader::{Application, Environment, Files};
+use crate::loader::{Application, Context};
 use crate::spec::{Detail, Specification, Symbols, attribute};
 use compat_sys::raw;
 use compat_trace::Runs;
@@ -105,17 +105,16 @@ pub fn read(options: &Options) -> Result<Read, Error> {
     Ok(Read { application, notes, executable_name, directory, root })
 }
 
-/// Derives the specification of what `options` names, as found on the host that `files` and
-/// `environment` describe.
+/// Derives the specification of what `options` names, as found on the host that a context describes.
 ///
 /// # Errors
 ///
 /// As [`read`].
-pub fn generate(options: &Options, files: &dyn Files, environment: &Environment) -> Result<Generated, Error> {
+pub fn generate(options: &Options, host: Context<'_>) -> Result<Generated, Error> {
     let mut read = read(options)?;
-    let mut closure = closure::find(&mut read.application, files, environment);
+    let mut closure = closure::find(&mut read.application, host);
     let application = &read.application;
-    let find = |runs| recorded::find_bare(runs, application, &read.directory, files, environment);
+    let find = |runs| recorded::find_bare(runs, application, &read.directory, host);
     let found = options.runs.as_ref().map(find).unwrap_or_default();
     closure.referenced.extend(found.referenced());
     read.notes.extend(closure.notes);

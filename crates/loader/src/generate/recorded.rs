@@ -11,7 +11,9 @@ mod search;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::loader::{Environment, Facts, Files, Form, Load, LoadedObject, Start, start, start_and_open};
+use crate::loader::{
+    Context, Environment, Facts, Files, Form, Load, LoadedObject, Start, start, start_and_open,
+};
 use crate::spec::{Recorded, RecordedLibrary, RecordedProgram};
 use compat_sys::raw;
 use compat_trace::{Opener, Runs, Seen};
@@ -156,7 +158,7 @@ impl Found {
         let files = ground.files();
         let place = ground.place(&opener.program);
         let start_of_program = Start { path: &place, shown: &place };
-        let alone = start(&start_of_program, files, environment);
+        let alone = start(&start_of_program, Context::new(files, environment));
         let folders = RunFolders::of(opener, program, ground, environment);
         let mut survey = Survey {
             ground,
@@ -174,9 +176,9 @@ impl Found {
         if names.is_empty() {
             return (survey.libraries, None);
         }
-        let load = start_and_open(&start_of_program, &names, files, &survey.of_run);
+        let load = start_and_open(&start_of_program, &names, Context::new(files, &survey.of_run));
         if !folders.is_empty() {
-            let known = start_and_open(&start_of_program, &names, files, environment);
+            let known = start_and_open(&start_of_program, &names, Context::new(files, environment));
             let known: HashSet<&str> = known.objects.iter().map(|object| object.path.as_str()).collect();
             for object in load.objects.iter().filter(|object| !known.contains(object.path.as_str())) {
                 let Some(folder) = folders.option(&object.path) else { continue };
@@ -352,7 +354,7 @@ impl Survey<'_> {
         let reals = [files.real_path(place), files.real_path(path)];
         let program = Start { path: self.place, shown: self.place };
         let load = |name: &str, environment: &Environment| {
-            start_and_open(&program, &[name.to_owned()], files, environment)
+            start_and_open(&program, &[name.to_owned()], Context::new(files, environment))
         };
         let is_it = |object: &LoadedObject| reals.contains(&files.real_path(&object.path));
         let soname = facts.soname.as_deref();

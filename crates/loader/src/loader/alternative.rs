@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::elf::{Class, Machine};
 use crate::host::DynamicLoader;
-use crate::loader::{Application, Environment, Facts, Family, Files};
+use crate::loader::{Application, Context, Environment, Facts, Family, Files};
 use crate::spec::Distinction;
 
 /// Why a file of a directory is no subject on this host.
@@ -80,16 +80,12 @@ impl PassedOver {
 
 impl Application {
     /// The subjects that this host passes over, by path, with the reason and what they are for.
-    pub(super) fn passed_over(
-        &self,
-        files: &dyn Files,
-        environment: &Environment,
-    ) -> BTreeMap<String, (PassedFor, String)> {
+    pub(super) fn passed_over(&self, context: Context<'_>) -> BTreeMap<String, (PassedFor, String)> {
         let mut passed = BTreeMap::new();
         if self.alternatives.is_empty() {
             return passed;
         }
-        let target = Target::of(self, files, environment);
+        let target = Target::of(self, context);
         let objects: HashMap<&str, &Facts> =
             self.objects.iter().map(|(path, facts)| (path.as_str(), &**facts)).collect();
         let foreign: HashMap<&str, &str> =
@@ -147,7 +143,8 @@ struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    fn of(application: &Application, files: &'a dyn Files, environment: &'a Environment) -> Self {
+    fn of(application: &Application, context: Context<'a>) -> Self {
+        let Context { files, environment } = context;
         let opened = environment.host_program.as_deref().and_then(|path| files.open(path).ok());
         let program = opened.map(|opened| opened.facts).filter(|facts| facts.is_program());
         let mut target = Self { files, environment, program, family: None, pythons: HashSet::new() };

@@ -8,7 +8,8 @@ use crate::loader::elsewhere::Libraries;
 use crate::loader::root::Trial;
 use crate::loader::start::{honest, start_object_or_script};
 use crate::loader::{
-    Effort, Environment, Facts, Files, Load, PassedOver, Problem, ScopeFiles, Start, start_script_line,
+    Context, Effort, Environment, Facts, Files as _, Load, PassedOver, Problem, ScopeContext, Start,
+    start_script_line,
 };
 use crate::spec::{Alternatives, Script, Specification, written_size};
 
@@ -97,7 +98,8 @@ impl Application {
 
     /// The environment with the directories that the application itself puts into `LD_LIBRARY_PATH`;
     /// those of the scope come first.
-    pub fn environment(&self, files: &ScopeFiles<'_>, environment: &Environment) -> Environment {
+    pub fn environment(&self, context: ScopeContext<'_>) -> Environment {
+        let Context { files, environment } = context;
         let own = self.library_path.iter().map(|directory| match directory.starts_with(['/', '$']) {
             true => directory.clone(),
             false => files.path_of(directory),
@@ -113,29 +115,30 @@ impl Application {
     /// scope that nothing else in it loads: what another library loads is judged as loaded by it.
     pub fn start_all(
         &self,
-        files: &ScopeFiles<'_>,
-        environment: &Environment,
+        context: ScopeContext<'_>,
         all: bool,
         mut visit: impl FnMut(&str, &Load),
     ) -> Started {
-        files.memory().budget.extend(environment.library_path.as_deref());
-        let environment = self.environment(files, environment);
-        let passed = self.passed_over(files, &environment);
+        let budget = context.budget();
+        budget.extend(context.environment.library_path.as_deref());
+        let environment = self.environment(context);
+        let context = context.within(&environment);
+        let passed = self.passed_over(context.of_any_files());
         let special = Special::of(self);
         let libraries = Libraries::of(self);
-        let budget = &files.memory().budget;
         let mut start = |subject: &str| {
             budget.spend(Effort::Problems, COST_OF_START + subject.len());
             let load = match budget.problem() {
                 Some(problem) => Load::of(problem),
-                None => self.start(subject, &special, files, &environment),
+                None => self.start(subject, &special, context),
             };
             budget.spend(Effort::Problems, load.problems.len() * (COST_OF_TELLING + subject.len()));
             load
         };
         let find = |subject: &str, load: Load| {
-            let again = |environment: &Environment| self.start(subject, &special, files, environment);
-            libraries.find(subject, load, files, &environment, again)
+            let again =
+                |environment: &Environment| self.start(subject, &special, context.within(environment));
+            libraries.find(subject, load, context, again)
         };
         let of_directory = self.alternative_paths();
         let mut candidates = self.candidates(all, &of_directory);
@@ -176,32 +179,26 @@ impl Application {
     }
 
     /// Starts one subject as far as its entry point.
-    pub(super) fn start(
-        &self,
-        subject: &str,
-        special: &Special<'_>,
-        files: &ScopeFiles<'_>,
-        environment: &Environment,
-    ) -> Load {
+    pub(super) fn start(&self, subject: &str, special: &Special<'_>, context: ScopeContext<'_>) -> Load {
+        let (files, any) = (context.files, context.of_any_files());
         if let Some(script) = special.scripts.get(subject) {
             let is_denied = self.denied_scripts.contains(subject) && files.is_this_machine();
             if script.not_executable || is_denied {
                 return Load::of(Problem::not_executable(subject));
             }
             let start = Start { path: &files.path_of(subject), shown: subject };
-            let load = start_script_line(&start, script, files, environment);
-            return honest(load, files);
+            return honest(start_script_line(&start, script, any), any);
         }
         if let Some(machine) = special.foreign.get(subject) {
             return Load::of(Problem::WrongMachine {
                 object: subject.to_owned(),
                 machine: (*machine).to_owned(),
-                host: environment.platform.name(),
+                host: context.environment.platform.name(),
             });
         }
         let shown = files.subject(subject);
         let start = Start { path: &files.path_of(subject), shown: &shown };
-        honest(start_object_or_script(&start, files, environment), files)
+        honest(start_object_or_script(&start, any), any)
     }
 }
 

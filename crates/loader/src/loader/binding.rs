@@ -8,12 +8,12 @@
 //! reference with a version is looked for in the library that the version names before all others.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::elf::{Import, Machine, Uses, VersionRule, Wanted};
 use crate::host::DynamicLoader;
 use crate::loader::effort::Budget;
-use crate::loader::memory::locked;
+use crate::loader::memo::{Memo, Question};
 use crate::loader::vdso::Vdso;
 use crate::loader::{
     EdgeOutcome, Effort, Facts, LeftToProgram, Load, LoadedObject, Memory, Problem, version,
@@ -26,10 +26,6 @@ const COST_OF_LOOK_UP: usize = 1;
 const COST_OF_LISTED: usize = 2;
 /// What asking an object takes whose answer is known, besides an eighth of the answer.
 const COST_OF_ANSWER: usize = 8;
-/// How many libraries get a group of their own. The group tells only who is asked first.
-const MOST_GROUPS: usize = 256;
-/// How much of the answers is remembered, in references.
-const MOST_REMEMBERED: usize = 1 << 23;
 
 /// Adds the symbols that are defined nowhere. For a library on its own (`is_program` is false), what it and
 /// its libraries want is left to the program that will load it, unless a loaded library is named for it.
@@ -124,85 +120,6 @@ fn missing(object: &LoadedObject, import: &Import<'_>, lazy: bool) -> Problem {
     }
 }
 
-/// Answers that hold in every program.
-#[derive(Debug, Default)]
-pub(super) struct Memo {
-    /// The strong references of an object, by its number.
-    references: Mutex<HashMap<u64, Arc<References>>>,
-    /// Which references of a group one object leaves unsatisfied.
-    leftovers: Mutex<Leftovers>,
-}
-
-#[derive(Debug, Default)]
-struct Leftovers {
-    by_question: HashMap<Question, Arc<[u32]>>,
-    /// How many references these answers have, each answer being one more.
-    remembered: usize,
-}
-
-/// The object that wants, the group of its references, the object that is asked, whether versions are
-/// ignored, whether the one that is asked is the program.
-type Question = (u64, usize, u64, bool, bool);
-
-/// The references of one object that must be satisfied, by the library that they name.
-#[derive(Debug)]
-struct References {
-    /// The library, and indices of imports; the last group names none.
-    groups: Vec<(Option<String>, Arc<[u32]>)>,
-    /// The same of those that need not be satisfied, with libraries that they name.
-    weak: Vec<(String, Arc<[u32]>)>,
-}
-
-impl References {
-    fn of(facts: &Facts) -> Self {
-        let mut named: Vec<(String, Vec<u32>)> = Vec::new();
-        let mut known: HashMap<&str, usize> = HashMap::new();
-        let mut unnamed = Vec::new();
-        let mut weak: BTreeMap<String, Vec<u32>> = BTreeMap::new();
-        for index in 0..facts.import_count() {
-            let import = facts.import(index);
-            let Ok(number) = u32::try_from(index) else { break };
-            if import.weak {
-                if let Some(version) = import.version.filter(|version| !version.library.is_empty()) {
-                    weak.entry(version.library.to_owned()).or_default().push(number);
-                }
-                continue;
-            }
-            match import.version.filter(|version| !version.library.is_empty()) {
-                Some(version) => match known.get(version.library) {
-                    Some(group) => named[*group].1.push(number),
-                    None if named.len() < MOST_GROUPS => {
-                        known.insert(version.library, named.len());
-                        named.push((version.library.to_owned(), vec![number]));
-                    }
-                    None => unnamed.push(number),
-                },
-                None => unnamed.push(number),
-            }
-        }
-        let mut groups: Vec<_> =
-            named.into_iter().map(|(library, group)| (Some(library), group.into())).collect();
-        groups.push((None, unnamed.into()));
-        let weak = weak.into_iter().take(MOST_GROUPS).map(|(library, group)| (library, group.into()));
-        Self { groups, weak: weak.collect() }
-    }
-}
-
-impl Memo {
-    fn known(&self, question: &Question) -> Option<Arc<[u32]>> {
-        locked(&self.leftovers).by_question.get(question).cloned()
-    }
-
-    fn remember(&self, question: Question, leftover: &Arc<[u32]>) {
-        let mut leftovers = locked(&self.leftovers);
-        let remembered = leftovers.remembered + 1 + leftover.len();
-        if remembered <= MOST_REMEMBERED {
-            leftovers.remembered = remembered;
-            leftovers.by_question.insert(question, Arc::clone(leftover));
-        }
-    }
-}
-
 struct Scope<'a> {
     objects: &'a [LoadedObject],
     by_name: HashMap<&'a str, usize>,
@@ -216,7 +133,7 @@ impl Scope<'_> {
     /// The references of an object that none of the first `visible` objects satisfies, in the order of
     /// its imports.
     fn unsatisfied(&self, object: &LoadedObject, visible: usize) -> Vec<u32> {
-        let references = self.references(&object.facts);
+        let references = self.memo.references(&object.facts);
         let mut unsatisfied = Vec::new();
         for (number, (library, group)) in references.groups.iter().enumerate() {
             if group.is_empty() {
@@ -254,7 +171,7 @@ impl Scope<'_> {
     /// Versioned references of an object that reach a library of the right name whose definitions carry
     /// no versions.
     fn versionless(&self, object: &LoadedObject) -> Vec<Problem> {
-        let references = self.references(&object.facts);
+        let references = self.memo.references(&object.facts);
         let strong = references.groups.iter().map(|(library, group)| (library.as_deref(), group));
         let weak = references.weak.iter().map(|(library, group)| (Some(library.as_str()), group));
         let named = strong.chain(weak).enumerate().filter_map(|(number, (library, group))| {
@@ -303,11 +220,6 @@ impl Scope<'_> {
         problems
     }
 
-    fn references(&self, facts: &Facts) -> Arc<References> {
-        let mut known = locked(&self.memo.references);
-        Arc::clone(known.entry(facts.number).or_insert_with(|| Arc::new(References::of(facts))))
-    }
-
     fn position(&self, library: &str) -> Option<usize> {
         self.by_name.get(library).copied()
     }
@@ -344,7 +256,13 @@ impl Scope<'_> {
             // What it defines is not known, and it is as good as everything: names are all that is asked.
             return Arc::from([]);
         }
-        let question = (facts.number, number, asked.number, self.ignores_versions, provider == 0);
+        let question = Question {
+            wanting: facts.number,
+            group: number,
+            asked: asked.number,
+            ignores_versions: self.ignores_versions,
+            is_program: provider == 0,
+        };
         if let Some(known) = self.memo.known(&question) {
             self.budget.spend(Effort::Symbols, COST_OF_ANSWER + known.len() / 8);
             return known;

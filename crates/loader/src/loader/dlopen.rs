@@ -18,12 +18,12 @@ pub(super) fn look_up(search: &Search<'_>, load: &mut Load, index: &Index) {
         let facts = Arc::clone(&load.objects[number].facts);
         for need in &facts.dlopen {
             let attempt = Attempt::of(need, number, search, load, index);
-            if search.files().memory().budget.exceeded().is_some() {
+            if search.context().budget().exceeded().is_some() {
                 return;
             }
             if attempt.edge.outcome == EdgeOutcome::Missing {
                 let problem = attempt.problem(need, load.objects[number].shown.clone());
-                search.files().memory().budget.spend(Effort::Problems, problem.size());
+                search.context().budget().spend(Effort::Problems, problem.size());
                 load.problems.push(problem);
             }
             load.objects[number].edges.push(attempt.edge);

@@ -8,7 +8,9 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::loader::{Application, Environment, Facts, Load, LoadedObject, Problem, ScopeFiles};
+use crate::loader::{
+    Application, Context, Environment, Facts, Load, LoadedObject, Problem, ScopeContext, ScopeFiles,
+};
 
 /// Directories whose programs are started by others.
 const OF_OTHERS: [&str; 5] = ["lib", "lib32", "lib64", "libx32", "libexec"];
@@ -48,10 +50,10 @@ impl<'a> Libraries<'a> {
         &self,
         subject: &str,
         first: Load,
-        files: &ScopeFiles<'_>,
-        environment: &Environment,
+        context: ScopeContext<'_>,
         start: impl Fn(&Environment) -> Load,
     ) -> Load {
+        let Context { files, environment } = context;
         if missing_names(&first).next().is_none() || !self.is_for_others(subject, &first, files) {
             return first;
         }

@@ -4,64 +4,51 @@
 //! that start is followed; what any other one does is not known.
 
 use crate::host::{Handler, Platform};
-use crate::loader::follow::start_interpreter;
-use crate::loader::start::{Depth, start_object};
-use crate::loader::{Effect, Environment, Facts, Files, Form, Load, Opened, Problem, Start};
+use crate::loader::{Environment, Facts, Form, Problem};
 
-/// Starts a program for another machine.
-pub(super) fn start_foreign(
-    start: &Start<'_>,
-    opened: Opened,
-    names: &[String],
-    files: &dyn Files,
-    environment: &Environment,
-) -> Load {
-    let (machine, object) = (opened.facts.machine, start.shown.to_owned());
-    let handlers = &environment.platform.handlers;
-    let head = header(&opened.facts);
-    let Some(handler) = handlers.iter().find(|handler| handler.takes(start.path, &head)) else {
-        let host = environment.platform.name();
-        return Load::of(Problem::WrongMachine { object, machine: opened.facts.machine_name(), host });
-    };
-    let emulated = Problem::Emulated {
-        object,
-        machine: opened.facts.machine_name(),
-        handler: handler.interpreter.clone(),
-        known: handler.is_emulator(),
-    };
-    if let Some(load) = refused(start, handler, files, environment) {
-        return load;
-    }
-    if !handler.is_emulator() {
-        return Load::of(emulated);
-    }
-    let big_endian = opened.facts.big_endian;
-    let platform =
-        Platform { machine, big_endian, isa: None, handlers: Vec::new(), ..environment.platform.clone() };
-    let mut load =
-        start_object(start, opened, names, files, &Environment { platform, ..environment.clone() });
-    load.problems.push(emulated);
-    load
+/// A program for another machine, and what the host has registered for it.
+pub(super) struct Emulation<'a> {
+    /// What the kernel hands the program to.
+    pub handler: &'a Handler,
+    /// The note that the program runs emulated, or that nobody knows what the handler does with it.
+    pub problem: Problem,
 }
 
-/// What keeps the handler's own program from being started: it must be in the root, unless it is open already.
-fn refused(
-    start: &Start<'_>,
-    handler: &Handler,
-    files: &dyn Files,
-    environment: &Environment,
-) -> Option<Load> {
-    if handler.is_open() {
-        return None;
+impl<'a> Emulation<'a> {
+    /// What starts the program at `path`, shown as `shown`.
+    ///
+    /// # Errors
+    ///
+    /// Where nothing is registered for it.
+    pub fn of(path: &str, shown: &str, facts: &Facts, platform: &'a Platform) -> Result<Self, Problem> {
+        let (object, machine) = (shown.to_owned(), facts.machine_name());
+        let head = header(facts);
+        match platform.handlers.iter().find(|handler| handler.takes(path, &head)) {
+            Some(handler) => {
+                let (known, name) = (handler.is_emulator(), handler.interpreter.clone());
+                let problem = Problem::Emulated { object, machine, handler: name, known };
+                Ok(Self { handler, problem })
+            }
+            None => Err(Problem::WrongMachine { object, machine, host: platform.name() }),
+        }
     }
-    let path = &handler.interpreter;
-    // It is no program for another machine itself.
+}
+
+/// The environment of a program under an emulator.
+pub(super) fn environment_of_emulated(facts: &Facts, environment: &Environment) -> Environment {
+    let platform = Platform {
+        machine: facts.machine,
+        big_endian: facts.big_endian,
+        isa: None,
+        ..environment.platform.clone()
+    };
+    environment_of_handler(&Environment { platform, ..environment.clone() })
+}
+
+/// The environment of the handler's own program, which is none for another machine.
+pub(super) fn environment_of_handler(environment: &Environment) -> Environment {
     let platform = Platform { handlers: Vec::new(), ..environment.platform.clone() };
-    let environment = &Environment { platform, ..environment.clone() };
-    match start_interpreter(start.shown, path, path, files, environment, Depth::START) {
-        Ok(load) => load.problems.iter().any(|problem| problem.effect() >= Effect::Refuses).then_some(load),
-        Err(problem) => Some(Load::of(problem)),
-    }
+    Environment { platform, ..environment.clone() }
 }
 
 /// The beginning of an object's file, as far as handlers look at it.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::elf::{self, Class, Machine};
 use crate::host::{self, DynamicLoader, LibraryCache, Root, WalkError};
-use crate::loader::memory::locked;
+use crate::loader::lock::locked;
 use crate::loader::{Effort, Facts, Memory, Reason};
 use compat_sys::raw;
 
@@ -99,6 +99,14 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// Why a path gives no object.
+    pub(super) fn into_reason(self) -> Reason {
+        match self {
+            Self::Absent(reason) => reason,
+            other => other.to_string().into(),
+        }
+    }
+
     /// What a document says of a file that the loader cannot use, in the loader's words.
     pub fn recorded(words: &str) -> Self {
         match words {

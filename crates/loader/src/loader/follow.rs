@@ -4,9 +4,8 @@
 //! Nothing is executed. What a script does besides is said not to have been looked at
 //! ([`Problem::ScriptNotFollowed`]). Sources: execve(2), `fs/binfmt_script.c`; [`crate::script`].
 
-use crate::loader::Effect;
-use crate::loader::start::{Depth, interpreter_words, reason_of, start_object};
-use crate::loader::{Effort, Environment, Files, Load, OpenError, Problem, Reason, Start};
+use crate::loader::loaded::Start;
+use crate::loader::{Context, Effect, Effort, Environment, Load, OpenError, Problem, Reason};
 use crate::script::{
     ARGUMENTS, Env, EnvKind, OWN_DIRECTORY, ParsedScript, UNKNOWN, is_shell, is_wrapper, parse_script,
     runs_arguments,
@@ -19,6 +18,52 @@ const SHELL_OF_EXECVP: &str = "/bin/sh";
 /// What following a script takes of the budget that another leads to: each may lead to two others.
 const COST_OF_NESTED_SCRIPT: usize = 1 << 14;
 
+/// How far a chain of scripts has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Depth {
+    /// How many scripts the kernel still follows in one execve(2).
+    pub scripts: usize,
+    /// How many programs `env` may still be asked for: each is an execve of its own, and without a bound
+    /// a script that names itself would go on for ever.
+    searches: usize,
+}
+
+impl Depth {
+    pub(super) const START: Self = Self { scripts: 5, searches: 16 };
+
+    pub(super) fn after_script(self) -> Option<Self> {
+        Some(Self { scripts: self.scripts.checked_sub(1)?, ..self })
+    }
+
+    pub(super) fn after_search(self) -> Option<Self> {
+        Some(Self { searches: self.searches.checked_sub(1)?, ..Self::START })
+    }
+}
+
+/// What a script or its shell executes, on behalf of the script that is shown.
+pub(super) struct Executed<'a> {
+    /// The script as people see it.
+    pub script: &'a str,
+    /// How the script names it.
+    pub name: &'a str,
+    /// Its absolute path.
+    pub path: &'a str,
+}
+
+/// Starts what is executed, or says why it cannot be.
+pub(super) type Execute = fn(&Executed<'_>, Context<'_>, Depth) -> Result<Load, Problem>;
+
+/// How a script is followed.
+#[derive(Clone, Copy)]
+pub(super) struct Follower<'a> {
+    /// Where it is started.
+    pub context: Context<'a>,
+    /// How far the chain of scripts has come.
+    pub depth: Depth,
+    /// How what it leads to is started: a script again, or a program.
+    pub execute: Execute,
+}
+
 /// A script that is being followed.
 struct Script<'a> {
     /// Its path as people see it.
@@ -28,113 +73,110 @@ struct Script<'a> {
     parsed: &'a ParsedScript,
 }
 
-/// Starts the script at a path.
-pub(super) fn start_script(
-    start: &Start<'_>,
-    files: &dyn Files,
-    environment: &Environment,
-    depth: Depth,
-) -> Load {
-    let object = start.shown.to_owned();
-    let data = match files.read(start.path) {
-        Ok(data) => data,
-        Err(error) => return Load::of(Problem::NotAProgram { object, reason: reason_of(error) }),
-    };
-    match parse_script(&data) {
-        None => {
-            let reason = crate::script::why_none(&data).into();
-            Load::of(Problem::NotAProgram { object, reason })
+impl<'a> Follower<'a> {
+    /// Starts the script at a path.
+    pub fn start(self, start: &Start<'_>) -> Load {
+        let object = start.shown.to_owned();
+        let data = match self.context.files.read(start.path) {
+            Ok(data) => data,
+            Err(error) => return Load::of(Problem::NotAProgram { object, reason: error.into_reason() }),
+        };
+        match parse_script(&data) {
+            None => {
+                let reason = crate::script::why_none(&data).into();
+                Load::of(Problem::NotAProgram { object, reason })
+            }
+            Some(Err(reason)) => Load::of(Problem::NotAProgram { object, reason: reason.into() }),
+            Some(Ok(_)) if self.depth.scripts == 0 => Load::of(Problem::ScriptTooDeep { object }),
+            Some(Ok(parsed)) => self.follow(start, &parsed),
         }
-        Some(Err(reason)) => Load::of(Problem::NotAProgram { object, reason: reason.into() }),
-        Some(Ok(_)) if depth.scripts == 0 => Load::of(Problem::ScriptTooDeep { object }),
-        Some(Ok(parsed)) => {
-            let script = Script { shown: start.shown, path: start.path, parsed: &parsed };
-            script.follow(files, environment, depth)
-        }
+    }
+
+    /// Follows a script whose text is known.
+    pub fn follow(self, start: &Start<'_>, parsed: &ParsedScript) -> Load {
+        Script { shown: start.shown, path: start.path, parsed }.follow(self)
+    }
+
+    /// The same in another environment.
+    fn within<'b>(self, environment: &'b Environment) -> Follower<'b>
+    where
+        'a: 'b,
+    {
+        Follower { context: self.context.within(environment), ..self }
     }
 }
 
-/// Follows a script that is not in `files` itself.
-pub(super) fn follow_parsed(
-    start: &Start<'_>,
-    parsed: &ParsedScript,
-    files: &dyn Files,
-    environment: &Environment,
-) -> Load {
-    Script { shown: start.shown, path: start.path, parsed }.follow(files, environment, Depth::START)
-}
-
 impl Script<'_> {
-    fn follow(&self, files: &dyn Files, environment: &Environment, depth: Depth) -> Load {
-        let budget = &files.memory().budget;
+    fn follow(&self, follower: Follower<'_>) -> Load {
+        let Follower { context, depth, execute } = follower;
+        let budget = context.budget();
         if depth != Depth::START && !budget.spend(Effort::Search, COST_OF_NESTED_SCRIPT) {
             return budget.problem().map(Load::of).unwrap_or_default();
         }
         let interpreter = &self.parsed.interpreter;
-        let path = environment.absolute(interpreter);
-        let mut load = match start_interpreter(self.shown, interpreter, &path, files, environment, depth) {
+        let path = context.environment.absolute(interpreter);
+        let executed = Executed { script: self.shown, name: interpreter, path: &path };
+        let mut load = match execute(&executed, context, depth) {
             Ok(load) => load,
             Err(problem) => return Load::of(problem),
         };
         if let Some(reason) = self.parsed.refused_argument() {
             load.problems.push(Problem::ScriptFails { object: self.shown.to_owned(), reason });
-            return load;
-        }
-        if name_of(interpreter) != "env" {
+        } else if name_of(interpreter) == "env" {
+            self.follow_env(&path, &mut load, follower);
+        } else {
             let name = self.parsed.applet().unwrap_or_else(|| name_of(interpreter));
-            self.follow_body(name, &path, &mut load, files, environment, depth);
-            return load;
-        }
-        match kind_of_env(&path, files).start(self.parsed.argument.as_deref()) {
-            Ok(env) => {
-                let changed = changed_by(&env, environment);
-                let change = Change::of(&env, environment, files);
-                if change == Change::Fails {
-                    load.problems.push(no_directory(self.shown, &env));
-                    return load;
-                }
-                let name = name_of(&env.program).to_owned();
-                match find(&env.program, files, &changed) {
-                    Some(program) => {
-                        load.append(start_program(self.shown, &program, false, files, &changed, depth));
-                        self.follow_body(&name, &program, &mut load, files, &changed, depth);
-                        if change == Change::Unknown {
-                            self.note_not_followed(&program, None, &mut load);
-                        }
-                    }
-                    None => load.append(missing(self.shown, &env.program, false, files, &changed)),
-                }
-            }
-            Err(reason) => {
-                load.problems.push(Problem::ScriptFails { object: self.shown.to_owned(), reason });
-            }
+            self.follow_body(name, &path, &mut load, follower);
         }
         load
     }
 
+    /// Follows the program that the `env` of the first line starts.
+    fn follow_env(&self, path_of_env: &str, load: &mut Load, follower: Follower<'_>) {
+        let context = follower.context;
+        let env = match kind_of_env(path_of_env, context).start(self.parsed.argument.as_deref()) {
+            Ok(env) => env,
+            Err(reason) => {
+                load.problems.push(Problem::ScriptFails { object: self.shown.to_owned(), reason });
+                return;
+            }
+        };
+        let change = Change::of(&env, context);
+        if change == Change::Fails {
+            load.problems.push(no_directory(self.shown, &env));
+            return;
+        }
+        let changed = changed_by(&env, context.environment);
+        let follower = follower.within(&changed);
+        let Some(program) = find(&env.program, follower.context) else {
+            load.append(missing(self.shown, &env.program, false, follower.context));
+            return;
+        };
+        load.append(start_program(self.shown, &program, false, follower));
+        self.follow_body(name_of(&env.program), &program, load, follower);
+        if change == Change::Unknown {
+            self.note_not_followed(&program, None, load);
+        }
+    }
+
     /// Follows the text as far as it can be told: the shell's name, and the path of what runs the script.
-    fn follow_body(
-        &self,
-        name: &str,
-        runs: &str,
-        load: &mut Load,
-        files: &dyn Files,
-        environment: &Environment,
-        depth: Depth,
-    ) {
+    fn follow_body(&self, name: &str, runs: &str, load: &mut Load, follower: Follower<'_>) {
         let body = &self.parsed.body;
+        let context = follower.context;
         let (mut started, mut is_whole) = (None, body.whole);
-        let changed = self.environment(environment);
+        let changed = self.environment(context.environment);
         let change = match &body.directory {
             Some(directory) if directory == OWN_DIRECTORY => Change::Done,
-            Some(directory) => Change::to(&self.expand(directory), environment, files),
+            Some(directory) => Change::to(&self.expand(directory), context),
             None => Change::Done,
         };
         // What the shell does then depends on its options and on how the commands are joined.
         let is_followed = is_shell(name) && change != Change::Fails;
         if is_followed && !body.command.is_empty() && body.command[0] != ARGUMENTS {
+            let follower = follower.within(&changed);
             let words: Vec<String> = body.command.iter().map(|word| self.expand(word)).collect();
-            let found = find(&words[0], files, &changed).filter(|program| files.is_executable(program));
+            let found =
+                find(&words[0], follower.context).filter(|program| context.files.is_executable(program));
             // Nobody knows here in which directory the script is started.
             let is_relative =
                 words[0].contains('/') && !words[0].starts_with('/') && body.directory.is_none();
@@ -142,8 +184,7 @@ impl Script<'_> {
             is_whole &= change == Change::Done || found.as_ref().is_some_and(is_inside);
             if !is_relative || found.is_some() {
                 started = Some(words[0].clone());
-                let is_whole = &mut is_whole;
-                load.append(start_command(self.shown, &words, files, &changed, depth, is_whole));
+                load.append(start_command(self.shown, &words, follower, &mut is_whole));
             }
         }
         let is_whole = is_followed && is_whole && (started.is_some() || body.command.is_empty());
@@ -205,12 +246,12 @@ enum Change {
 
 impl Change {
     /// Of `env -C`.
-    fn of(env: &Env, environment: &Environment, files: &dyn Files) -> Self {
-        env.directory.as_ref().map_or(Self::Done, |directory| Self::to(directory, environment, files))
+    fn of(env: &Env, context: Context<'_>) -> Self {
+        env.directory.as_ref().map_or(Self::Done, |directory| Self::to(directory, context))
     }
 
-    fn to(directory: &str, environment: &Environment, files: &dyn Files) -> Self {
-        match files.has_directory(&environment.absolute(directory)) {
+    fn to(directory: &str, context: Context<'_>) -> Self {
+        match context.files.has_directory(&context.environment.absolute(directory)) {
             Some(true) => Self::Done,
             // Nobody knows here in which directory it would be started.
             Some(false) if directory.starts_with('/') => Self::Fails,
@@ -228,74 +269,33 @@ fn no_directory(shown: &str, env: &Env) -> Problem {
     }
 }
 
-/// Starts the interpreter itself.
-pub(super) fn start_interpreter(
-    shown: &str,
-    interpreter: &str,
-    path: &str,
-    files: &dyn Files,
-    environment: &Environment,
-    depth: Depth,
-) -> Result<Load, Problem> {
-    let next = Start { path, shown: path };
-    let missing = |reason: Reason| Problem::InterpreterMissing {
-        object: shown.to_owned(),
-        interpreter: interpreter.to_owned(),
-        reason,
-    };
-    match files.open(path) {
-        Ok(_) | Err(OpenError::NotElf | OpenError::TooShort) if !files.is_executable(path) => {
-            Err(missing("Permission denied".into()))
-        }
-        Ok(opened) => Ok(start_object(&next, opened, &[], files, environment)),
-        Err(OpenError::NotElf | OpenError::TooShort) => match depth.after_script() {
-            Some(depth) => Ok(start_script(&next, files, environment, depth)),
-            None => Err(Problem::ScriptTooDeep { object: shown.to_owned() }),
-        },
-        Err(error) => Err(missing(interpreter_words(error))),
-    }
-}
-
 /// Starts the command that a shell's text ends with, and what it is told to start. `is_followed` becomes false
 /// if it is told to start something that cannot be told.
-fn start_command(
-    shown: &str,
-    words: &[String],
-    files: &dyn Files,
-    environment: &Environment,
-    depth: Depth,
-    is_followed: &mut bool,
-) -> Load {
-    let Some(program) = find(&words[0], files, environment) else {
-        return missing(shown, &words[0], true, files, environment);
+fn start_command(shown: &str, words: &[String], follower: Follower<'_>, is_followed: &mut bool) -> Load {
+    let context = follower.context;
+    let Some(program) = find(&words[0], context) else {
+        return missing(shown, &words[0], true, context);
     };
-    let mut load = start_program(shown, &program, true, files, environment, depth);
+    let mut load = start_program(shown, &program, true, follower);
     let arguments = &words[1..];
     let name = name_of(&words[0]);
     if name == "env" {
-        let env = kind_of_env(&program, files).command(arguments);
-        match env.ok().filter(|env| !env.program.contains(UNKNOWN)).zip(depth.after_search()) {
+        let env = kind_of_env(&program, context).command(arguments);
+        match env.ok().filter(|env| !env.program.contains(UNKNOWN)).zip(follower.depth.after_search()) {
             Some((env, depth)) => {
-                let change = Change::of(&env, environment, files);
-                if change == Change::Fails {
-                    load.problems.push(no_directory(shown, &env));
-                    return load;
-                }
-                *is_followed &= change == Change::Done;
-                let changed = changed_by(&env, environment);
-                let words: Vec<String> = std::iter::once(env.program).chain(env.arguments).collect();
-                load.append(start_command(shown, &words, files, &changed, depth, is_followed));
+                let follower = Follower { depth, ..follower };
+                start_by_env(shown, env, follower, &mut load, is_followed);
             }
             None => *is_followed = false,
         }
     } else if is_wrapper(name) {
         let is_word = |word: &str| !word.starts_with('-') && !word.contains('=');
-        let is_there = |path: String| files.is_executable(&path);
-        let is_program =
-            |word: &String| is_word(word) && find(word, files, environment).is_some_and(is_there);
-        match arguments.iter().position(is_program).zip(depth.after_search()) {
+        let is_there = |path: String| context.files.is_executable(&path);
+        let is_program = |word: &String| is_word(word) && find(word, context).is_some_and(is_there);
+        match arguments.iter().position(is_program).zip(follower.depth.after_search()) {
             Some((at, depth)) => {
-                load.append(start_command(shown, &arguments[at..], files, environment, depth, is_followed));
+                let follower = Follower { depth, ..follower };
+                load.append(start_command(shown, &arguments[at..], follower, is_followed));
             }
             None => *is_followed = false,
         }
@@ -305,26 +305,32 @@ fn start_command(
     load
 }
 
+/// Starts the command that an `env` is told to start.
+fn start_by_env(shown: &str, env: Env, follower: Follower<'_>, load: &mut Load, is_followed: &mut bool) {
+    let change = Change::of(&env, follower.context);
+    if change == Change::Fails {
+        load.problems.push(no_directory(shown, &env));
+        return;
+    }
+    *is_followed &= change == Change::Done;
+    let changed = changed_by(&env, follower.context.environment);
+    let words: Vec<String> = std::iter::once(env.program).chain(env.arguments).collect();
+    load.append(start_command(shown, &words, follower.within(&changed), is_followed));
+}
+
 /// Starts a program that a script starts by itself: an execve of its own.
-fn start_program(
-    shown: &str,
-    path: &str,
-    by_script: bool,
-    files: &dyn Files,
-    environment: &Environment,
-    depth: Depth,
-) -> Load {
-    let Some(depth) = depth.after_search() else {
+fn start_program(shown: &str, path: &str, by_script: bool, follower: Follower<'_>) -> Load {
+    let Some(depth) = follower.depth.after_search() else {
         return Load::of(Problem::ScriptTooDeep { object: shown.to_owned() });
     };
-    if is_left_to_shell(path, files) {
+    if is_left_to_shell(path, follower.context) {
         return Load::of(Problem::ScriptNotFollowed {
             object: path.to_owned(),
             interpreter: SHELL_OF_EXECVP.to_owned(),
             started: None,
         });
     }
-    match start_interpreter(shown, path, path, files, environment, depth) {
+    match (follower.execute)(&Executed { script: shown, name: path, path }, follower.context, depth) {
         Ok(load) => load,
         Err(Problem::InterpreterMissing { object, interpreter, reason }) if !reason.is_unrecorded() => {
             Load::of(Problem::ProgramMissing {
@@ -340,7 +346,8 @@ fn start_program(
 
 /// Whether the kernel refuses a file as neither an object nor a script (ENOEXEC): shells and execvp(3) then read it
 /// as a shell's script.
-fn is_left_to_shell(path: &str, files: &dyn Files) -> bool {
+fn is_left_to_shell(path: &str, context: Context<'_>) -> bool {
+    let files = context.files;
     match files.open(path) {
         Err(OpenError::NotElf | OpenError::TooShort) => {
             files.is_executable(path) && files.read(path).is_ok_and(|data| parse_script(&data).is_none())
@@ -351,7 +358,8 @@ fn is_left_to_shell(path: &str, files: &dyn Files) -> bool {
 }
 
 /// The absolute path of a program that is named by a path, or found in PATH.
-fn find(program: &str, files: &dyn Files, environment: &Environment) -> Option<String> {
+fn find(program: &str, context: Context<'_>) -> Option<String> {
+    let Context { files, environment } = context;
     if program.contains('/') {
         return Some(environment.absolute(program));
     }
@@ -363,18 +371,13 @@ fn find(program: &str, files: &dyn Files, environment: &Environment) -> Option<S
 }
 
 /// A program that is in no directory of PATH.
-fn missing(
-    shown: &str,
-    program: &str,
-    by_script: bool,
-    files: &dyn Files,
-    environment: &Environment,
-) -> Load {
-    let path = &environment.program_path;
-    if !files.memory().budget.spend(Effort::Search, 4 * path.len()) {
+fn missing(shown: &str, program: &str, by_script: bool, context: Context<'_>) -> Load {
+    let path = &context.environment.program_path;
+    if !context.budget().spend(Effort::Search, 4 * path.len()) {
         return Load::default();
     }
-    if path.split(':').any(|directory| files.is_unrecorded(&format!("{directory}/{program}"))) {
+    let is_unrecorded = |directory: &str| context.files.is_unrecorded(&format!("{directory}/{program}"));
+    if path.split(':').any(is_unrecorded) {
         return Load::of(Problem::InterpreterMissing {
             object: shown.to_owned(),
             interpreter: program.to_owned(),
@@ -394,8 +397,8 @@ fn name_of(path: &str) -> &str {
 }
 
 /// Busybox knows less than coreutils do; it is known by the file that the path leads to.
-fn kind_of_env(path: &str, files: &dyn Files) -> EnvKind {
-    let real = files.real_path(path);
+fn kind_of_env(path: &str, context: Context<'_>) -> EnvKind {
+    let real = context.files.real_path(path);
     if name_of(&real).starts_with("busybox") { EnvKind::Busybox } else { EnvKind::Coreutils }
 }
 

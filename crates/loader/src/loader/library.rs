@@ -6,17 +6,18 @@
 
 use crate::elf::{Class, Machine};
 use crate::host::DynamicLoader;
-use crate::loader::load::{self, Later, Program};
-use crate::loader::{Effect, Environment, Facts, Files, Libc, Load, Problem, Reason};
+use crate::loader::load::{self, Later};
+use crate::loader::loaded::Program;
+use crate::loader::{Context, Effect, Facts, Libc, Load, Problem, Reason};
 
 /// Loads a library on its own.
-pub(super) fn start(program: Program, files: &dyn Files, environment: &Environment) -> Load {
+pub(super) fn start(program: Program, context: Context<'_>) -> Load {
     let facts = std::sync::Arc::clone(&program.opened.facts);
     let made_for = made_for(&facts);
     let mut tried = Vec::new();
     let mut unrecorded = false;
     for path in usual_paths(&facts, made_for) {
-        let opened = match load::open_loader(files, &path, &facts, &environment.platform) {
+        let opened = match load::open_loader(&path, &facts, context) {
             Ok(opened) => opened,
             Err(reason) => {
                 unrecorded |= reason == Reason::Unrecorded;
@@ -24,11 +25,11 @@ pub(super) fn start(program: Program, files: &dyn Files, environment: &Environme
                 continue;
             }
         };
-        let Some(loader) = files.memory().dynamic_loader(files, &path, facts.machine, facts.class) else {
+        let Some(loader) = context.dynamic_loader(&path, facts.machine, facts.class) else {
             return Load::of(Problem::InterpreterUnknown { object: program.shown, interpreter: path });
         };
         let object = program.shown.clone();
-        let mut load = load::load(program, Later::default(), &loader, opened, files, environment);
+        let mut load = load::load(program, Later::default(), &loader, opened, context);
         let host = if loader.is_musl() { Libc::Musl } else { Libc::Glibc };
         if let Some(made_for) = made_for.filter(|made_for| *made_for != host) {
             let loads = load.problems.iter().all(|problem| problem.effect() < Effect::Undecided);

@@ -5,8 +5,8 @@
 //! (<https://go.dev/wiki/MinimumRequirements>); glibc's `csu/libc-start.c` before 2.36.
 
 use crate::elf::{IsaLevel, Machine};
-use crate::host::Platform;
-use crate::loader::{Environment, Facts, Load, Problem};
+use crate::host::{DynamicLoader, Platform};
+use crate::loader::{Facts, Load, Problem};
 
 /// The x86-64 level that a setting of Go's toolchain asks for.
 pub(super) fn level(setting: &str) -> Option<IsaLevel> {
@@ -27,15 +27,51 @@ pub(super) fn reason(facts: &Facts) -> Option<&String> {
     })
 }
 
+/// Checks what the objects of a loaded program were built for: the CPU and the kernel, with what the loader, if there
+/// is one, makes of them.
+pub(super) fn check(load: &mut Load, loader: Option<&DynamicLoader>, platform: &Platform) {
+    check_platform(load, loader, platform);
+    check_marks(load, platform);
+}
+
+/// Checks the CPU levels and kernels that the objects of a loaded program were built for; with
+/// what the loader, if there is one, makes of them.
+fn check_platform(load: &mut Load, loader: Option<&DynamicLoader>, platform: &Platform) {
+    let refused = loader.is_some_and(|loader| loader.checks_isa);
+    let mut problems = Vec::new();
+    for (index, object) in load.objects.iter().enumerate() {
+        let shown = || object.shown.clone();
+        if let (Some(wanted), Some(host)) = (object.facts.isa, platform.isa)
+            && !wanted.is_subset_of(host)
+        {
+            let (wanted, host) = (wanted.to_string(), host.to_string());
+            let setting = reason(&object.facts).cloned();
+            let refused = refused || setting.is_some();
+            problems.push(Problem::IsaTooLow { object: shown(), wanted, host, refused, setting });
+        }
+        if object.facts.flags.relr && loader.is_some_and(|loader| !loader.knows_relr) {
+            problems.push(Problem::RelrUnknown { object: shown() });
+        }
+        if let (Some(wanted), Some(host)) = (object.facts.kernel, platform.kernel)
+            && wanted > host
+        {
+            let (wanted, host) = (wanted.to_string(), host.to_string());
+            let ignored = index > 0 || !object.facts.checks_kernel;
+            problems.push(Problem::KernelTooOld { object: shown(), wanted, host, ignored });
+        }
+    }
+    load.problems.extend(problems);
+}
+
 /// Adds what the marks of the loaded objects mean here.
-pub(super) fn check(load: &mut Load, environment: &Environment) {
+fn check_marks(load: &mut Load, platform: &Platform) {
     let mut problems = Vec::new();
     for object in &load.objects {
         let shown = || object.shown.clone();
         if let Some(packer) = &object.facts.packed_by {
             problems.push(Problem::Packed { object: shown(), packer: packer.clone() });
         }
-        let unknown = object.facts.cpu.iter().filter(|setting| !is_known(setting, &environment.platform));
+        let unknown = object.facts.cpu.iter().filter(|setting| !is_known(setting, platform));
         problems
             .extend(unknown.map(|setting| Problem::CpuUnknown { object: shown(), wanted: setting.clone() }));
     }

@@ -2,13 +2,12 @@
 //! loader and cache is read once, each pair of objects bound once.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use crate::elf::{Class, Machine};
 use crate::host::{DynamicLoader, LibraryCache};
-use crate::loader::Files;
-use crate::loader::binding;
 use crate::loader::effort::Budget;
+use crate::loader::lock::locked;
+use crate::loader::memo::Memo;
 
 /// Caches by their paths and the byte order of the loader that reads them (`true`: big-endian).
 type Caches = HashMap<(String, bool), Option<Arc<LibraryCache>>>;
@@ -18,7 +17,7 @@ type Caches = HashMap<(String, bool), Option<Arc<LibraryCache>>>;
 pub struct Memory {
     loaders: Arc<Mutex<HashMap<String, Option<Arc<DynamicLoader>>>>>,
     caches: Arc<Mutex<Caches>>,
-    pub(super) bindings: Arc<binding::Memo>,
+    pub(super) bindings: Arc<Memo>,
     /// What may still be done for the application at hand.
     pub(super) budget: Budget,
 }
@@ -39,40 +38,33 @@ impl Memory {
         }
     }
 
-    /// The facts of the loader at `path`; `None` when it is no loader that is known.
+    /// What was read of the loader at `path`; what is not known yet is read.
     pub(super) fn dynamic_loader(
         &self,
-        files: &dyn Files,
         path: &str,
-        machine: Machine,
-        class: Class,
+        read: impl FnOnce() -> Option<Arc<DynamicLoader>>,
     ) -> Option<Arc<DynamicLoader>> {
         if let Some(known) = locked(&self.loaders).get(path) {
             return known.clone();
         }
-        let loader = files.dynamic_loader(path, machine, class);
+        let loader = read();
         locked(&self.loaders).insert(path.to_owned(), loader.clone());
         loader
     }
 
-    /// The cache at `path` as a loader of a byte order reads it; `None` when there is none or it is corrupt.
+    /// What was read of the cache at `path` in a byte order; what is not known yet is read.
     pub(super) fn library_cache(
         &self,
-        files: &dyn Files,
         path: &str,
         big_endian: bool,
+        read: impl FnOnce() -> Option<Arc<LibraryCache>>,
     ) -> Option<Arc<LibraryCache>> {
         let key = (path.to_owned(), big_endian);
         if let Some(known) = locked(&self.caches).get(&key) {
             return known.clone();
         }
-        let cache = files.library_cache(path, big_endian);
+        let cache = read();
         locked(&self.caches).insert(key, cache.clone());
         cache
     }
-}
-
-/// What a mutex guards. Each holds answers that are inserted whole, which a panic elsewhere does not spoil.
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -14,7 +14,7 @@ use crate::loader::application::Special;
 use crate::loader::start::{honest, open_later, start_object_or_script};
 use crate::loader::{
     Application, Edge, EdgeKind, EdgeOutcome, Effect, Effort, Environment, Files as _, Load, LoadedObject,
-    Problem, ScopeFiles, Start, above,
+    Problem, ScopeContext, Start, above,
 };
 use crate::spec::{Recorded, RecordedLibrary, RecordedProgram};
 
@@ -51,13 +51,13 @@ impl Application {
     pub fn start_recorded<'a>(
         &self,
         recorded: &'a Recorded,
-        files: &ScopeFiles<'_>,
-        environment: &Environment,
+        context: ScopeContext<'_>,
         mut visit: impl FnMut(RecordedStart<'a>),
     ) {
-        let environment = Environment { opens_programs: false, ..self.environment(files, environment) };
+        let environment = Environment { opens_programs: false, ..self.environment(context) };
+        let context = context.within(&environment);
         let special = Special::of(self);
-        let budget = &files.memory().budget;
+        let budget = context.budget();
         for program in &recorded.programs {
             budget.spend(Effort::Problems, COST_OF_TELLING + program.path.len());
             if let Some(problem) = budget.problem() {
@@ -65,7 +65,7 @@ impl Application {
                 visit(RecordedStart { program, unknown: None, problems, of_libraries });
                 return;
             }
-            let start = self.start_one(program, &special, files, &environment);
+            let start = self.start_one(program, &special, context);
             let told = start.problems.len() + start.of_libraries.len();
             budget.spend(Effort::Problems, told * COST_OF_TELLING);
             visit(start);
@@ -76,8 +76,7 @@ impl Application {
         &self,
         program: &'a RecordedProgram,
         special: &Special<'_>,
-        files: &ScopeFiles<'_>,
-        environment: &Environment,
+        context: ScopeContext<'_>,
     ) -> RecordedStart<'a> {
         let is_gone = program.gone || program.path.is_empty();
         let mut start = RecordedStart {
@@ -89,20 +88,20 @@ impl Application {
         if program.path.is_empty() {
             return start;
         }
-        let place = place_of(&program.path, files, environment);
-        let alone = match program.path.starts_with('/') {
-            false => self.start(&program.path, special, files, environment),
-            true => {
-                let start = Start { path: &place, shown: &program.path };
-                honest(start_object_or_script(&start, files, environment), files)
-            }
+        let place = place_of(&program.path, context);
+        let alone = if program.path.starts_with('/') {
+            let start = Start { path: &place, shown: &program.path };
+            let context = context.of_any_files();
+            honest(start_object_or_script(&start, context), context)
+        } else {
+            self.start(&program.path, special, context)
         };
         let starts = alone.problems.iter().all(|problem| problem.effect() < Effect::Refuses);
         if starts && !program.libraries.is_empty() {
             if has_no_loader(&alone) {
                 start.unknown = start.unknown.or(Some(Unknown::OwnLoader));
             } else {
-                start.of_libraries = open_libraries(program, &place, &alone, files, environment);
+                start.of_libraries = open_libraries(program, &place, &alone, context);
             }
         }
         start.problems = alone.problems;
@@ -116,12 +115,13 @@ fn has_no_loader(alone: &Load) -> bool {
 }
 
 /// Where a recorded program lies. One of the host that lay in a folder of `PATH` may lie in another one here.
-fn place_of(path: &str, files: &ScopeFiles<'_>, environment: &Environment) -> String {
+fn place_of(path: &str, context: ScopeContext<'_>) -> String {
+    let files = context.files;
     if !path.starts_with('/') {
         return files.path_of(path);
     }
     let (folder, name) = path.rsplit_once('/').unwrap_or_default();
-    let folders = environment.program_path.split(':');
+    let folders = context.environment.program_path.split(':');
     let is_usual = folders.clone().any(|usual| usual == folder);
     if !is_usual || files.is_executable(path) {
         return path.to_owned();
@@ -135,8 +135,7 @@ fn open_libraries<'a>(
     program: &'a RecordedProgram,
     place: &str,
     alone: &Load,
-    files: &ScopeFiles<'_>,
-    environment: &Environment,
+    context: ScopeContext<'_>,
 ) -> Vec<(&'a RecordedLibrary, Problem)> {
     // What a library needs is loaded with it.
     let opened: Vec<&RecordedLibrary> =
@@ -144,11 +143,12 @@ fn open_libraries<'a>(
     let name_of = |library: &RecordedLibrary| match (&library.name, library.path.starts_with('/')) {
         (Some(name), _) => name.clone(),
         (None, true) => library.path.clone(),
-        (None, false) => files.path_of(&library.path),
+        (None, false) => context.files.path_of(&library.path),
     };
     let names: Vec<String> = opened.iter().map(|library| name_of(library)).collect();
     let start = Start { path: place, shown: &program.path };
-    let load = honest(open_later(&start, &names, files, environment), files);
+    let context = context.of_any_files();
+    let load = honest(open_later(&start, &names, context), context);
     let Some(last) = opened.last().copied() else { return Vec::new() };
     let asked = Asked::of(&names, &load.objects);
     let library_of = |problem: &Problem| asked.number(problem).map_or(last, |number| opened[number]);

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use crate::elf::{Class, Machine};
 use crate::host::{Ahead, Cursor, DynamicLoader, Found, LibraryCache, MAXIMUM_PATH, WalkError, walk};
 use crate::loader::files::{Identity, cost_of_lookup, push_component};
-use crate::loader::{Application, Effort, Facts, Files, Injection, Memory, OpenError, Opened, Reason};
+use crate::loader::{
+    Application, Context, Effort, Facts, Files, Injection, Memory, OpenError, Opened, Reason,
+};
 
 /// An application's scope laid over a host: the scope's objects hide the host's files.
 pub struct ScopeFiles<'a> {
@@ -20,6 +22,9 @@ pub struct ScopeFiles<'a> {
     application: &'a Application,
     below: &'a dyn Files,
 }
+
+/// The context of an application: its scope is laid over the files of a host.
+pub type ScopeContext<'a> = Context<'a, ScopeFiles<'a>>;
 
 /// Where a scope lies whose place does not matter: a folder that no host has.
 const ANYWHERE: &str = "/.compat/scope";

@@ -77,7 +77,10 @@ impl<'a> SealedFiles<'a> {
         let cache = loader
             .and_then(|path| self.host.dynamic_loader(path, machine, class))
             .map_or_else(|| "/etc/ld.so.cache".to_owned(), |loader| loader.cache_path.clone());
-        let cached = self.host.memory().library_cache(self.host, &cache, big_endian);
+        let cached = self
+            .host
+            .memory()
+            .library_cache(&cache, big_endian, || self.host.library_cache(&cache, big_endian));
         let entries = cached.map(|cache| cache.find(name)).unwrap_or_default();
         let cached = entries
             .into_iter()

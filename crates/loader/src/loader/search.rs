@@ -11,9 +11,8 @@ use crate::elf::Machine;
 use crate::host::{DynamicLoader, LibraryCache, MAXIMUM_NAME, MAXIMUM_PATH};
 use crate::loader::candidate::{Fit, Verdict};
 use crate::loader::hwcaps::Hwcaps;
-use crate::loader::load::{LoadedObject, Rule};
 use crate::loader::token::Tokens;
-use crate::loader::{Effort, Environment, Facts, Files, Injection, Opened, Reason, Rejection};
+use crate::loader::{Context, Effort, Facts, Injection, LoadedObject, Opened, Reason, Rejection, Rule};
 use compat_sys::raw;
 
 /// What looking at one path takes of the budget, besides its length.
@@ -41,8 +40,7 @@ pub(super) enum Outcome {
 
 /// Everything that a search depends on and that stays the same for one program.
 pub(super) struct Search<'a> {
-    files: &'a dyn Files,
-    environment: &'a Environment,
+    context: Context<'a>,
     loader: &'a DynamicLoader,
     fit: Fit<'a>,
     cache: Option<Arc<LibraryCache>>,
@@ -92,27 +90,22 @@ struct Hit {
 
 impl<'a> Search<'a> {
     /// Prepares the searches for one program.
-    pub fn new(
-        files: &'a dyn Files,
-        environment: &'a Environment,
-        loader: &'a DynamicLoader,
-        fit: Fit<'a>,
-    ) -> Self {
-        let cache = files.memory().library_cache(files, &loader.cache_path, fit.program.big_endian);
+    pub fn new(context: Context<'a>, loader: &'a DynamicLoader, fit: Fit<'a>) -> Self {
+        let cache = context.library_cache(&loader.cache_path, fit.program.big_endian);
         let musl_directories =
-            || files.read(&loader.musl_path_file()).ok().map(|data| musl_directories(&data));
+            || context.files.read(&loader.musl_path_file()).ok().map(|data| musl_directories(&data));
         let default_directories = match loader.is_musl() {
             true => musl_directories().unwrap_or_else(|| loader.default_directories.clone()),
             false => loader.default_directories.clone(),
         };
-        let hwcaps = Hwcaps::of(fit.program, loader, &environment.platform);
+        let hwcaps = Hwcaps::of(fit.program, loader, &context.environment.platform);
         let unsure = RefCell::default();
-        Self { files, environment, loader, fit, cache, hwcaps, default_directories, unsure }
+        Self { context, loader, fit, cache, hwcaps, default_directories, unsure }
     }
 
-    /// The loader's files.
-    pub fn files(&self) -> &'a dyn Files {
-        self.files
+    /// The files that are searched, the environment and the budget.
+    pub fn context(&self) -> Context<'a> {
+        self.context
     }
 
     /// Why the loader refuses an object as a library, whichever way it came to it.
@@ -127,7 +120,7 @@ impl<'a> Search<'a> {
 
     /// The tokens of an object that was found in `origin`.
     fn tokens<'t>(&'t self, origin: &'t str) -> Tokens<'t> {
-        let platform = &self.environment.platform;
+        let platform = &self.context.environment.platform;
         let has_v3 = platform.is_intel && platform.isa.is_some_and(|isa| isa.highest() >= 3);
         let platform = match self.fit.program.machine {
             Machine::X86_64 if has_v3 && !self.loader.is_musl() => "haswell",
@@ -165,7 +158,7 @@ impl<'a> Search<'a> {
         match found {
             Some((Hit { opened: Ok(opened), path }, rule)) => Outcome::Found(opened, path, rule),
             Some((Hit { opened: Err(reason), path }, _)) => {
-                Outcome::Stopped { path: self.files.placed(&path), reason }
+                Outcome::Stopped { path: self.context.files.placed(&path), reason }
             }
             None => attempt.injected(objects[requester].rule == Rule::Injected),
         }
@@ -178,7 +171,7 @@ impl<'a> Search<'a> {
 
     /// Takes from the budget for the search; whether there was as much.
     fn spend(&self, units: usize) -> bool {
-        self.files.memory().budget.spend(Effort::Search, units)
+        self.context.budget().spend(Effort::Search, units)
     }
 
     /// The elements of a list. Those after the end of the budget are left out.
@@ -200,14 +193,14 @@ impl<'a> Search<'a> {
         };
         let is_relative = !expanded.starts_with('/');
         let path = match expanded.as_str() {
-            "" => self.environment.working_directory.clone(),
+            "" => self.context.environment.working_directory.clone(),
             expanded => self.absolute(expanded),
         };
         Some(Directory { path, is_relative, length: raw::length(&expanded) })
     }
 
     fn absolute(&self, path: &str) -> String {
-        self.environment.absolute(path)
+        self.context.environment.absolute(path)
     }
 
     /// The directories of an object's RPATH or RUNPATH, tokens replaced; for glibc an empty element is
@@ -229,7 +222,7 @@ impl<'a> Search<'a> {
     }
 
     fn is_secure(&self, facts: &Facts) -> bool {
-        facts.is_secure(self.files.is_this_machine())
+        facts.is_secure(self.context.files.is_this_machine())
     }
 
     /// musl knows `$ORIGIN` only: any other `$`, or one in a program with raised privileges, voids the
@@ -263,11 +256,13 @@ impl<'a> Search<'a> {
 
     /// musl reads the path of the program from `/proc/self/exe` into a buffer.
     fn is_origin_too_long(&self, object: &LoadedObject) -> bool {
-        object.rule == Rule::Program && raw::length(&self.files.real_path(&object.path)) >= MUSL_BUFFER
+        object.rule == Rule::Program
+            && raw::length(&self.context.files.real_path(&object.path)) >= MUSL_BUFFER
     }
 
     fn library_path(&self, program: &LoadedObject) -> Vec<Directory> {
-        let Some(list) = self.environment.library_path.as_deref().filter(|list| !list.is_empty()) else {
+        let Some(list) = self.context.environment.library_path.as_deref().filter(|list| !list.is_empty())
+        else {
             return Vec::new();
         };
         if self.is_secure(&program.facts) {
@@ -296,7 +291,7 @@ impl Attempt<'_, '_> {
         if !self.search.spend(COST_OF_PATH + path.len() / 8) {
             return None;
         }
-        match self.search.fit.judge(self.search.files, &path) {
+        match self.search.fit.judge(self.search.context.files, &path) {
             Verdict::Use(opened) => Some(Hit { opened: Ok(opened), path }),
             Verdict::Stop(reason) => Some(Hit { opened: Err(reason), path }),
             Verdict::Pass(reason) => {
@@ -306,7 +301,7 @@ impl Attempt<'_, '_> {
                 };
                 if !reason.is_absence() && !is_told {
                     self.search.spend(COST_OF_REJECTION + path.len());
-                    self.rejected.push(Rejection { path: self.search.files.placed(&path), reason });
+                    self.rejected.push(Rejection { path: self.search.context.files.placed(&path), reason });
                 }
                 None
             }
@@ -314,7 +309,7 @@ impl Attempt<'_, '_> {
                 self.list_ended = in_directory || self.in_relative;
                 if self.list_ended || reason != Reason::NotDirectory {
                     self.search.spend(COST_OF_REJECTION + path.len());
-                    self.rejected.push(Rejection { path: self.search.files.placed(&path), reason });
+                    self.rejected.push(Rejection { path: self.search.context.files.placed(&path), reason });
                 }
                 None
             }
@@ -325,12 +320,12 @@ impl Attempt<'_, '_> {
     fn searched(&self) -> Vec<String> {
         let mut known = HashSet::new();
         let once = self.searched.iter().filter(|directory| known.insert(directory.as_str()));
-        once.map(|directory| self.search.files.placed(directory)).collect()
+        once.map(|directory| self.search.context.files.placed(directory)).collect()
     }
 
     /// What no search finds may be brought from the host.
     fn injected(mut self, by_injected: bool) -> Outcome {
-        match self.search.files.injected(self.name, self.search.fit.program, by_injected) {
+        match self.search.context.files.injected(self.name, self.search.fit.program, by_injected) {
             Injection::Found(opened, path) => Outcome::Found(opened, path, Rule::Injected),
             Injection::Absent { provider, recorded } => {
                 let path = self.name.to_owned();

@@ -4,178 +4,127 @@ use std::sync::Arc;
 
 use crate::elf::{Class, Machine};
 use crate::host::{DynamicLoader, Platform};
-use crate::loader::emulation::start_foreign;
-use crate::loader::follow::{follow_parsed, start_script};
+use crate::loader::emulation::{Emulation, environment_of_emulated, environment_of_handler};
+use crate::loader::follow::{Depth, Executed, Follower};
 use crate::loader::layout::{self, Judgement};
 use crate::loader::listed_script::parsed;
-use crate::loader::load::{self, Later, Program};
+use crate::loader::load::{self, Later};
+use crate::loader::loaded::{Program, Start};
 use crate::loader::{
-    Facts, Files, Form, Identity, Load, LoadedObject, OpenError, Opened, Problem, Reason, library, mark,
+    Context, Effect, Facts, Form, Identity, Load, LoadedObject, OpenError, Opened, Problem, Reason, library,
+    mark,
 };
-
-/// How far a chain of scripts has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Depth {
-    /// How many scripts the kernel still follows in one execve(2).
-    pub scripts: usize,
-    /// How many programs `env` may still be asked for: each is an execve of its own, and without a bound
-    /// a script that names itself would go on for ever.
-    searches: usize,
-}
-
-impl Depth {
-    pub(super) const START: Self = Self { scripts: 5, searches: 16 };
-
-    pub(super) fn after_script(self) -> Option<Self> {
-        Some(Self { scripts: self.scripts.checked_sub(1)?, ..self })
-    }
-
-    pub(super) fn after_search(self) -> Option<Self> {
-        Some(Self { searches: self.searches.checked_sub(1)?, ..Self::START })
-    }
-}
-
-/// What the start of a program depends on besides the files.
-#[derive(Clone, Debug)]
-pub struct Environment {
-    /// The CPU and the kernel.
-    pub platform: Platform,
-    /// `LD_LIBRARY_PATH`.
-    pub library_path: Option<String>,
-    /// The working directory, absolute.
-    pub working_directory: String,
-    /// `PATH`, where `env` looks for programs.
-    pub program_path: String,
-    /// The program that loads the libraries in question; without it they are loaded on their own.
-    pub host_program: Option<String>,
-    /// That program loads what is a program itself, too: nothing else is in question.
-    pub opens_programs: bool,
-}
-
-impl Environment {
-    /// Whether the host program opens an object, rather than that it is started.
-    fn opens(&self, facts: &Facts) -> bool {
-        self.host_program.is_some() && (self.opens_programs || !facts.is_program())
-    }
-
-    /// A path from the working directory.
-    pub(super) fn absolute(&self, path: &str) -> String {
-        match path.starts_with('/') {
-            true => path.to_owned(),
-            false => format!("{}/{path}", self.working_directory.trim_end_matches('/')),
-        }
-    }
-}
-
-/// A program or library, or a script, and how it is started.
-pub struct Start<'a> {
-    /// Its absolute path.
-    pub path: &'a str,
-    /// Its path as people see it.
-    pub shown: &'a str,
-}
 
 /// Starts a program as far as its entry point, and says what would become of it. A library is loaded
 /// as by a program that needs nothing else.
-pub fn start(start: &Start<'_>, files: &dyn Files, environment: &Environment) -> Load {
-    files.memory().budget.refill(0);
-    files.memory().budget.extend(environment.library_path.as_deref());
-    honest(start_object_or_script(start, files, environment), files)
+pub fn start(start: &Start<'_>, context: Context<'_>) -> Load {
+    context.budget().refill(0);
+    context.budget().extend(context.environment.library_path.as_deref());
+    honest(start_object_or_script(start, context), context)
 }
 
 /// Starts a program, and opens libraries as it would once it runs (dlopen(3)): each by its path, or by a name
 /// that is searched for on behalf of the program, in this order and together with what it needs. A library
 /// sees the symbols of all that was opened before or after it.
-pub fn start_and_open(
-    start: &Start<'_>,
-    names: &[String],
-    files: &dyn Files,
-    environment: &Environment,
-) -> Load {
-    files.memory().budget.refill(0);
-    files.memory().budget.extend(environment.library_path.as_deref());
-    honest(open_later(start, names, files, environment), files)
+pub fn start_and_open(start: &Start<'_>, names: &[String], context: Context<'_>) -> Load {
+    context.budget().refill(0);
+    context.budget().extend(context.environment.library_path.as_deref());
+    honest(open_later(start, names, context), context)
 }
 
 /// As [`start_and_open`], out of the budget that there is.
-pub(super) fn open_later(
-    start: &Start<'_>,
-    names: &[String],
-    files: &dyn Files,
-    environment: &Environment,
-) -> Load {
-    match files.open(start.path) {
-        Ok(opened) => start_object(start, opened, names, files, environment),
+pub(super) fn open_later(start: &Start<'_>, names: &[String], context: Context<'_>) -> Load {
+    match context.files.open(start.path) {
+        Ok(opened) => start_object(start, opened, names, context),
         Err(error) => {
-            Load::of(Problem::NotAProgram { object: start.shown.to_owned(), reason: reason_of(error) })
+            Load::of(Problem::NotAProgram { object: start.shown.to_owned(), reason: error.into_reason() })
         }
     }
 }
 
 /// What a start came to that may have been cut short: then what it found missing may be there.
-pub(super) fn honest(load: Load, files: &dyn Files) -> Load {
-    match files.memory().budget.problem() {
+pub(super) fn honest(load: Load, context: Context<'_>) -> Load {
+    match context.budget().problem() {
         Some(problem) if !load.problems.contains(&problem) => Load::of(problem),
         _ => load,
     }
 }
 
 /// Starts what is at a path.
-pub(super) fn start_object_or_script(
-    start: &Start<'_>,
-    files: &dyn Files,
-    environment: &Environment,
-) -> Load {
-    match files.open(start.path) {
-        Ok(opened) => start_object(start, opened, &[], files, environment),
+pub(super) fn start_object_or_script(start: &Start<'_>, context: Context<'_>) -> Load {
+    match context.files.open(start.path) {
+        Ok(opened) => start_object(start, opened, &[], context),
         Err(OpenError::NotElf | OpenError::TooShort)
-            if is_script(start, files) && !files.is_executable(start.path) =>
+            if is_script(start, context) && !context.files.is_executable(start.path) =>
         {
             Load::of(Problem::not_executable(start.shown))
         }
-        Err(OpenError::NotElf | OpenError::TooShort) => start_script(start, files, environment, Depth::START),
+        Err(OpenError::NotElf | OpenError::TooShort) => start_script(start, context, Depth::START),
         Err(OpenError::RecordedNotElf(_)) => {
             let reason = "Exec format error: it has neither an ELF header nor a #! line".into();
             Load::of(Problem::NotAProgram { object: start.shown.to_owned(), reason })
         }
         Err(error) => {
-            Load::of(Problem::NotAProgram { object: start.shown.to_owned(), reason: reason_of(error) })
+            Load::of(Problem::NotAProgram { object: start.shown.to_owned(), reason: error.into_reason() })
         }
     }
 }
 
 /// Follows a script that is not in `files` itself, from what a document says of it.
-pub fn start_script_line(
-    start: &Start<'_>,
-    script: &crate::spec::Script,
-    files: &dyn Files,
-    environment: &Environment,
-) -> Load {
-    follow_parsed(start, &parsed(script), files, environment)
+pub fn start_script_line(start: &Start<'_>, script: &crate::spec::Script, context: Context<'_>) -> Load {
+    follower(context, Depth::START).follow(start, &parsed(script))
 }
 
-impl Load {
-    /// The start ends before anything is loaded.
-    pub(super) fn of(problem: Problem) -> Self {
-        Self { problems: vec![problem], ..Self::default() }
+/// Starts the script at a path.
+fn start_script(start: &Start<'_>, context: Context<'_>, depth: Depth) -> Load {
+    follower(context, depth).start(start)
+}
+
+/// Follows scripts, and starts what they lead to.
+fn follower(context: Context<'_>, depth: Depth) -> Follower<'_> {
+    Follower { context, depth, execute }
+}
+
+/// Starts what a script executes: its interpreter, or a program.
+fn execute(executed: &Executed<'_>, context: Context<'_>, depth: Depth) -> Result<Load, Problem> {
+    let path = executed.path;
+    let next = Start { path, shown: path };
+    let missing = |reason: Reason| Problem::InterpreterMissing {
+        object: executed.script.to_owned(),
+        interpreter: executed.name.to_owned(),
+        reason,
+    };
+    match context.files.open(path) {
+        Ok(_) | Err(OpenError::NotElf | OpenError::TooShort) if !context.files.is_executable(path) => {
+            Err(missing("Permission denied".into()))
+        }
+        Ok(opened) => Ok(start_object(&next, opened, &[], context)),
+        Err(OpenError::NotElf | OpenError::TooShort) => match depth.after_script() {
+            Some(depth) => Ok(start_script(&next, context, depth)),
+            None => Err(Problem::ScriptTooDeep { object: executed.script.to_owned() }),
+        },
+        // What the kernel says of an interpreter that is a directory.
+        Err(OpenError::NotRegular) => Err(missing("Permission denied".into())),
+        Err(error) => Err(missing(error.into_reason())),
     }
 }
 
-fn is_script(start: &Start<'_>, files: &dyn Files) -> bool {
-    files.read(start.path).is_ok_and(|data| data.starts_with(b"#!"))
+fn is_script(start: &Start<'_>, context: Context<'_>) -> bool {
+    context.files.read(start.path).is_ok_and(|data| data.starts_with(b"#!"))
 }
 
 pub(super) fn start_object(
     start: &Start<'_>,
     opened: Opened,
     names: &[String],
-    files: &dyn Files,
-    environment: &Environment,
+    context: Context<'_>,
 ) -> Load {
+    let Context { environment, .. } = context;
+    let platform = &environment.platform;
     let facts = Arc::clone(&opened.facts);
     let is_plugin = environment.opens(&facts);
-    if !is_plugin && !environment.platform.runs(facts.machine, facts.big_endian) {
-        return start_foreign(start, opened, names, files, environment);
+    if !is_plugin && !platform.runs(facts.machine, facts.big_endian) {
+        return start_foreign(start, opened, names, context);
     }
     if !is_plugin && facts.form == Form::Other {
         let reason = "a relocatable object or a core dump, nothing that runs".into();
@@ -183,27 +132,60 @@ pub(super) fn start_object(
     }
     let subject = Program { opened, path: start.path.to_owned(), shown: start.shown.to_owned() };
     let (program, plugin) = match &environment.host_program {
-        Some(path) if is_plugin => match host_program(path, files) {
+        Some(path) if is_plugin => match host_program(path, context) {
             Ok(program) => (program, Some(subject)),
             Err(problem) => return Load::of(problem),
         },
         _ => (subject, None),
     };
-    if let Some(problem) = refused_by_kernel(&program, files, environment) {
+    if let Some(problem) = refused_by_kernel(&program, context) {
         return Load::of(problem);
     }
     let facts = Arc::clone(&program.opened.facts);
     let Some(interpreter) = &facts.interpreter else {
-        return match facts.is_program() {
-            true => static_program(program, environment),
-            false => library::start(program, files, environment),
+        return if facts.is_program() {
+            static_program(program, platform)
+        } else {
+            library::start(program, context)
         };
     };
-    match loader_of(start.shown, &facts, interpreter, files, environment) {
+    match loader_of(start.shown, &facts, interpreter, context) {
         Ok((loader, loader_file)) => {
-            load::load(program, Later { plugin, names }, &loader, loader_file, files, environment)
+            load::load(program, Later { plugin, names }, &loader, loader_file, context)
         }
         Err(problem) => Load::of(problem),
+    }
+}
+
+/// Starts a program for another machine.
+fn start_foreign(start: &Start<'_>, opened: Opened, names: &[String], context: Context<'_>) -> Load {
+    let environment = context.environment;
+    let Emulation { handler, problem } =
+        match Emulation::of(start.path, start.shown, &opened.facts, &environment.platform) {
+            Ok(emulation) => emulation,
+            Err(problem) => return Load::of(problem),
+        };
+    if !handler.is_open()
+        && let Some(load) = refused_handler(start.shown, &handler.interpreter, context)
+    {
+        return load;
+    }
+    if !handler.is_emulator() {
+        return Load::of(problem);
+    }
+    let emulated = environment_of_emulated(&opened.facts, environment);
+    let mut load = start_object(start, opened, names, context.within(&emulated));
+    load.problems.push(problem);
+    load
+}
+
+/// What keeps the handler's own program from being started: it must be in the root, unless it is open already.
+fn refused_handler(shown: &str, path: &str, context: Context<'_>) -> Option<Load> {
+    let environment = environment_of_handler(context.environment);
+    let executed = Executed { script: shown, name: path, path };
+    match execute(&executed, context.within(&environment), Depth::START) {
+        Ok(load) => load.problems.iter().any(|problem| problem.effect() >= Effect::Refuses).then_some(load),
+        Err(problem) => Some(Load::of(problem)),
     }
 }
 
@@ -212,99 +194,91 @@ fn loader_of(
     shown: &str,
     program: &Facts,
     interpreter: &str,
-    files: &dyn Files,
-    environment: &Environment,
+    context: Context<'_>,
 ) -> Result<(Arc<DynamicLoader>, Opened), Problem> {
     let (object, interpreter) = (shown.to_owned(), interpreter.to_owned());
-    let path = environment.absolute(&interpreter);
-    let opened = match load::open_loader(files, &path, program, &environment.platform) {
+    let path = context.environment.absolute(&interpreter);
+    let opened = match load::open_loader(&path, program, context) {
         Ok(opened) => opened,
         // The kernel starts what is no loader as well.
-        Err(_) if is_other_program(&path, program, files) => {
+        Err(_) if is_other_program(&path, program, context) => {
             return Err(Problem::InterpreterUnknown { object, interpreter });
         }
         Err(reason) => {
-            let is_regular = !matches!(files.open(&path), Err(OpenError::NotRegular));
+            let is_regular = !matches!(context.files.open(&path), Err(OpenError::NotRegular));
             let reason = if is_regular { reason } else { "Permission denied".into() };
             return Err(Problem::InterpreterMissing { object, interpreter, reason });
         }
     };
-    if !files.is_executable(&path) {
+    if !context.files.is_executable(&path) {
         let reason = "Permission denied".into();
         return Err(Problem::InterpreterMissing { object, interpreter, reason });
     }
-    let judged = layout::of_interpreter(&opened.facts, &environment.platform);
+    let judged = layout::of_interpreter(&opened.facts, &context.environment.platform);
     if let (Judgement::Wrong(_), Some(problem)) = (&judged, judged.problem(&path)) {
         return Err(problem);
     }
-    match files.memory().dynamic_loader(files, &path, program.machine, program.class) {
+    match context.dynamic_loader(&path, program.machine, program.class) {
         Some(loader) => Ok((loader, opened)),
         None => Err(Problem::InterpreterUnknown { object, interpreter }),
     }
 }
 
 /// Why the kernel does not start a program: its permissions, its segments, its machine.
-fn refused_by_kernel(program: &Program, files: &dyn Files, environment: &Environment) -> Option<Problem> {
+fn refused_by_kernel(program: &Program, context: Context<'_>) -> Option<Problem> {
     let facts = &program.opened.facts;
+    let platform = &context.environment.platform;
     let is_recorded = matches!(program.opened.identity, Identity::Profile(_));
-    if facts.is_program() && facts.is_executed() && !is_recorded && !files.is_executable(&program.path) {
+    if facts.is_program()
+        && facts.is_executed()
+        && !is_recorded
+        && !context.files.is_executable(&program.path)
+    {
         return Some(Problem::not_executable(&program.shown));
     }
-    let judgement = layout::of_kernel(facts, &environment.platform);
+    let judgement = layout::of_kernel(facts, platform);
     if matches!(judgement, Judgement::Wrong(_))
         && facts.is_program()
         && let Some(problem) = judgement.problem(&program.shown)
     {
         return Some(problem);
     }
-    if !environment.platform.runs(facts.machine, facts.big_endian) {
+    if !platform.runs(facts.machine, facts.big_endian) {
         let (object, machine) = (program.shown.clone(), facts.machine_name());
-        return Some(Problem::WrongMachine { object, machine, host: environment.platform.name() });
+        return Some(Problem::WrongMachine { object, machine, host: platform.name() });
     }
-    x32_refused(program, environment)
+    x32_refused(program, platform)
 }
 
 /// Whether the kernel starts what is at the path of an interpreter (`load_elf_interp`): any program or shared
 /// object for the machine.
-fn is_other_program(path: &str, program: &Facts, files: &dyn Files) -> bool {
-    files.open(path).is_ok_and(|opened| {
+fn is_other_program(path: &str, program: &Facts, context: Context<'_>) -> bool {
+    context.files.open(path).is_ok_and(|opened| {
         let facts = opened.facts;
         let is_same = (facts.machine, facts.class, facts.big_endian)
             == (program.machine, program.class, program.big_endian);
-        is_same && facts.form != Form::Other && program.interpreter.is_some() && files.is_executable(path)
+        is_same
+            && facts.form != Form::Other
+            && program.interpreter.is_some()
+            && context.files.is_executable(path)
     })
 }
 
-/// What the kernel says of an interpreter that cannot be started.
-pub(super) fn interpreter_words(error: OpenError) -> Reason {
-    match error {
-        OpenError::NotRegular => "Permission denied".into(),
-        other => reason_of(other),
-    }
-}
-
-/// Why a path gives no object.
-pub(super) fn reason_of(error: OpenError) -> Reason {
-    match error {
-        OpenError::Absent(reason) => reason,
-        other => other.to_string().into(),
-    }
-}
-
 /// The program that is to load a library.
-fn host_program(path: &str, files: &dyn Files) -> Result<Program, Problem> {
+fn host_program(path: &str, context: Context<'_>) -> Result<Program, Problem> {
     let refused = |reason: Reason| Problem::NotAProgram { object: path.to_owned(), reason };
-    let opened = files.open(path).map_err(|error| refused(reason_of(error)))?;
-    match opened.facts.is_program() && opened.facts.interpreter.is_some() {
-        true => Ok(Program { opened, path: path.to_owned(), shown: path.to_owned() }),
-        false => Err(refused("not a program that could load libraries".into())),
+    let opened = context.files.open(path).map_err(|error| refused(error.into_reason()))?;
+    if opened.facts.is_program() && opened.facts.interpreter.is_some() {
+        Ok(Program { opened, path: path.to_owned(), shown: path.to_owned() })
+    } else {
+        Err(refused("not a program that could load libraries".into()))
     }
 }
 
 /// Why the kernel does not start a program with 32-bit addresses on x86-64 (x32): most kernels are built
 /// without that.
-fn x32_refused(program: &Program, environment: &Environment) -> Option<Problem> {
-    let (facts, platform) = (&program.opened.facts, &environment.platform);
+fn x32_refused(program: &Program, platform: &Platform) -> Option<Problem> {
+    let facts = &program.opened.facts;
     if facts.machine != Machine::X86_64 || facts.class != Class::Elf32 {
         return None;
     }
@@ -319,40 +293,9 @@ fn x32_refused(program: &Program, environment: &Environment) -> Option<Problem> 
 }
 
 /// A program without a loader: what remains is the CPU and the kernel.
-fn static_program(program: Program, environment: &Environment) -> Load {
+fn static_program(program: Program, platform: &Platform) -> Load {
     let mut load = Load { objects: vec![LoadedObject::alone(program)], ..Load::default() };
-    layout::check(&mut load, None, &environment.platform);
-    check_platform(&mut load, None, environment);
+    layout::check(&mut load, None, platform);
+    mark::check(&mut load, None, platform);
     load
-}
-
-/// Checks the CPU levels and kernels that the objects of a loaded program were built for; with
-/// what the loader, if there is one, makes of them.
-pub(super) fn check_platform(load: &mut Load, loader: Option<&DynamicLoader>, environment: &Environment) {
-    let refused = loader.is_some_and(|loader| loader.checks_isa);
-    let platform = &environment.platform;
-    let mut problems = Vec::new();
-    for (index, object) in load.objects.iter().enumerate() {
-        let shown = || object.shown.clone();
-        if let (Some(wanted), Some(host)) = (object.facts.isa, platform.isa)
-            && !wanted.is_subset_of(host)
-        {
-            let (wanted, host) = (wanted.to_string(), host.to_string());
-            let setting = mark::reason(&object.facts).cloned();
-            let refused = refused || setting.is_some();
-            problems.push(Problem::IsaTooLow { object: shown(), wanted, host, refused, setting });
-        }
-        if object.facts.flags.relr && loader.is_some_and(|loader| !loader.knows_relr) {
-            problems.push(Problem::RelrUnknown { object: shown() });
-        }
-        if let (Some(wanted), Some(host)) = (object.facts.kernel, platform.kernel)
-            && wanted > host
-        {
-            let (wanted, host) = (wanted.to_string(), host.to_string());
-            let ignored = index > 0 || !object.facts.checks_kernel;
-            problems.push(Problem::KernelTooOld { object: shown(), wanted, host, ignored });
-        }
-    }
-    load.problems.extend(problems);
-    mark::check(load, environment);
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Arc;
 
 use super::{Content, Found, Ground, find};
-use crate::loader::{Application, Environment, Files, Obstacle, OpenError, Opened, ScopeFiles};
+use crate::loader::{Application, Context, Files, Obstacle, OpenError, Opened, ScopeContext, ScopeFiles};
 use crate::script::parse_script;
 use compat_sys::raw;
 use compat_trace::Runs;
@@ -65,8 +65,7 @@ pub(in crate::generate) fn find_bare(
     runs: &Runs,
     application: &Application,
     directory: &std::path::Path,
-    host: &dyn Files,
-    environment: &Environment,
+    host: Context<'_>,
 ) -> Found {
     let objects = application.objects.iter().map(|(path, _)| path);
     let members = objects.chain(application.scripts.iter().map(|script| &script.path));
@@ -74,8 +73,8 @@ pub(in crate::generate) fn find_bare(
         let real = fs::canonicalize(directory.join(raw::path(path))).ok()?;
         Some((raw::of_path(real), path.clone()))
     };
-    let files = ScopeFiles::new(application, host);
-    let environment = application.environment(&files, environment);
+    let files = ScopeFiles::new(application, host.files);
+    let environment = application.environment(ScopeContext { files: &files, environment: host.environment });
     let bare = Bare { files, scope: members.filter_map(real).collect() };
     find(runs, &bare, &environment)
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::elf::Machine;
 use crate::host::{Handler, Platform, Root};
-use crate::loader::{DEFAULT_PROGRAM_PATH, Environment, HostFiles, Load, Start, start};
+use crate::loader::{Context, DEFAULT_PROGRAM_PATH, Environment, HostFiles, Load, Start, start};
 
 /// A static program for a machine: a header and one segment.
 fn program(machine: Machine) -> Vec<u8> {
@@ -61,7 +61,7 @@ fn started(text: &str, handlers: Vec<Handler>) -> Load {
         program_path: DEFAULT_PROGRAM_PATH.to_owned(),
         host_program: None,
     };
-    start(&Start { path: "/srv/ep.sh", shown: "/srv/ep.sh" }, &files, &environment)
+    start(&Start { path: "/srv/ep.sh", shown: "/srv/ep.sh" }, Context::new(&files, &environment))
 }
 
 /// The kinds of the problems, and the programs that were started.

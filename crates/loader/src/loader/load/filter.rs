@@ -73,7 +73,7 @@ impl Loading<'_> {
     /// Puts an object right before the one that filters it, and notes what the loader itself fails over. `is_first`: the
     /// filter is what is started or opened.
     pub(super) fn bring_forward(&mut self, scope: &mut Scope, object: usize, filter: usize, is_first: bool) {
-        self.search.files().memory().budget.spend(Effort::Libraries, scope.len() / 16);
+        self.budget().spend(Effort::Libraries, scope.len() / 16);
         let circular = !scope.bring_forward(object);
         let is_given = filter > 0 || self.load.objects[0].facts.is_program();
         if circular {

@@ -2,9 +2,10 @@
 //!
 //! Source: `_dl_map_object_from_fd` in glibc's `elf/dl-load.c`.
 
-use super::{LoadedObject, Loading, Program, directory_of};
+use super::Loading;
 use crate::loader::candidate::Verdict;
-use crate::loader::{Opened, Problem};
+use crate::loader::loaded::{Program, directory_of};
+use crate::loader::{LoadedObject, Opened, Problem};
 
 impl Loading<'_> {
     /// The library that the program opens once it runs (dlopen(3)).
@@ -16,7 +17,7 @@ impl Loading<'_> {
                 self.object_once(Problem::LibraryUnusable { library, path, wanted_by, reason });
                 return;
             }
-            let origin = directory_of(&self.search.files().real_path(&plugin.path));
+            let origin = directory_of(&self.files().real_path(&plugin.path));
             let plugin = LoadedObject { origin, loaded_by: Some(0), ..LoadedObject::alone(plugin) };
             self.admit(plugin);
         }

@@ -2,9 +2,9 @@
 //!
 //! Source: `do_preload` and `handle_preload_list` in glibc's `elf/rtld.c`. musl does not read the file.
 
-use super::{Loading, Rule};
+use super::Loading;
 use crate::loader::search::Outcome;
-use crate::loader::{Edge, EdgeKind, Problem, Reason, Rejection};
+use crate::loader::{Edge, EdgeKind, Problem, Reason, Rejection, Rule};
 use compat_sys::raw;
 
 impl Loading<'_> {
@@ -13,7 +13,7 @@ impl Loading<'_> {
         if self.loader.is_musl() {
             return;
         }
-        let Ok(data) = self.search.files().read("/etc/ld.so.preload") else { return };
+        let Ok(data) = self.files().read("/etc/ld.so.preload") else { return };
         let text = raw::string(&data);
         let uncommented = text.split('\n').map(|line| line.split('#').next().unwrap_or_default());
         // A comma and a carriage return belong to the name.
