@@ -60,6 +60,23 @@ pub fn derive(
     Ok(())
 }
 
+/// Refuses options that would have no effect, since nothing is derived from an image.
+///
+/// # Errors
+///
+/// Wrong usage, naming the option that is lacking.
+pub fn refuse_options(options: &ImageOptions, lacking: &str) -> Result<(), Failure> {
+    let given = [
+        (options.all, "--all"),
+        (!options.executables.is_empty(), "--executable"),
+        (!options.host_libraries.own.is_empty(), "--host-library"),
+    ];
+    match given.into_iter().find(|(is_given, _)| *is_given) {
+        Some((_, option)) => Err(Failure::usage(format!("{option} is for images: add {lacking}"))),
+        None => Ok(()),
+    }
+}
+
 /// The chosen images of a listing.
 fn chosen<'a>(listing: &'a Listing, source: &Source, choice: &Choice) -> Result<Vec<&'a Entry>, Failure> {
     let best_for = |platform| listing.best_for(platform).map_err(|error| Failure::from(&error));

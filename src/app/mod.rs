@@ -3,6 +3,7 @@
 //! Nothing here parses arguments, prints or knows an exit code; `cli` does. What is worth saying before a report is there
 //! goes to an [`Observer`].
 
+pub mod attach;
 pub mod cache;
 pub mod carried;
 pub mod check;
@@ -10,11 +11,16 @@ pub mod copy;
 pub mod delete;
 pub mod derive;
 pub mod discover;
+pub mod document;
 pub mod explain;
 pub mod failure;
+pub mod generate;
 pub mod in_root;
 pub mod inspect;
 pub mod observer;
+pub mod output;
+pub mod pull;
+pub mod push;
 pub mod recording;
 pub mod select;
 pub mod session;

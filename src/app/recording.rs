@@ -1,10 +1,11 @@
 //! A recording as it is named: a file, or `-` for standard input.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::Failure;
-use compat_trace::{ReadError, Reader};
+use super::wording::count;
+use super::{Failure, Observer};
+use compat_trace::{Ending, ReadError, Reader, Runs, Survey};
 
 /// How many bytes are read at once.
 const BLOCK: usize = 1 << 17;
@@ -16,6 +17,101 @@ const BLOCK: usize = 1 << 17;
 /// Where it cannot be read or is no recording.
 pub fn open(path: &Path) -> Result<Reader<'static>, Failure> {
     Reader::new(name(path), input(path)?).map_err(|error| failure(&error))
+}
+
+/// Makes sure that all of these are recordings, before something is done with them. What is no file cannot
+/// be read twice, and is not looked at.
+///
+/// # Errors
+///
+/// As [`open`].
+pub fn open_all(paths: &[PathBuf]) -> Result<(), Failure> {
+    for path in paths {
+        if *path != Path::new("-") && (path.is_file() || !path.exists()) {
+            open(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads the recordings of runs and merges what they loaded; `None` where there are no recordings.
+///
+/// # Errors
+///
+/// Where one cannot be read or is no recording.
+pub fn read_runs(recordings: &[PathBuf], observer: &dyn Observer) -> Result<Option<Runs>, Failure> {
+    let mut runs = Runs::default();
+    for path in recordings {
+        let mut reader = open(path)?;
+        let cut = runs.cut;
+        runs.add(&mut reader).map_err(|error| failure(&error))?;
+        if reader.ending() == Some(&Ending::Cut) {
+            let name = name(path);
+            observer.warn(&format!("{name} has no end: the run was cut off, and may have loaded more"));
+        }
+        warn_of_unknown(path, reader.unknown(), observer);
+        let consequence = "what they loaded is not in the specification";
+        warn_of_cut_names(path, runs.cut - cut, consequence, observer);
+    }
+    Ok((!recordings.is_empty()).then_some(runs))
+}
+
+/// The facts of all these recordings together.
+///
+/// # Errors
+///
+/// Where one cannot be read or is no recording.
+pub fn survey(recordings: &[PathBuf], observer: &dyn Observer) -> Result<Survey, Failure> {
+    let mut survey = Survey::default();
+    for path in recordings {
+        add(&mut survey, path, open(path)?, observer)?;
+    }
+    Ok(survey)
+}
+
+/// Adds the facts of one recording.
+///
+/// # Errors
+///
+/// Where it cannot be read.
+pub fn add(
+    survey: &mut Survey,
+    path: &Path,
+    reader: Reader<'_>,
+    observer: &dyn Observer,
+) -> Result<(), Failure> {
+    survey.add(reader).map_err(|error| failure(&error))?;
+    if let Some(run) = survey.runs.last() {
+        warn_of_missing(path, &run.ending, run.unknown, observer);
+        let consequence = "those of the same ends and length are taken for one";
+        warn_of_cut_names(path, run.cut, consequence, observer);
+    }
+    Ok(())
+}
+
+/// Warns of what is not in a recording: what came after it was cut off, and `unknown` events, whose kinds only a newer
+/// program knows.
+pub fn warn_of_missing(path: &Path, ending: &Ending, unknown: u64, observer: &dyn Observer) {
+    if *ending == Ending::Cut {
+        let name = name(path);
+        observer.warn(&format!("{name} is cut off: it has no last line, and what came after is not in it"));
+    }
+    warn_of_unknown(path, unknown, observer);
+}
+
+fn warn_of_unknown(path: &Path, number: u64, observer: &dyn Observer) {
+    if number > 0 {
+        let what = "passed over, of kinds that only a newer compat knows";
+        observer.warn(&format!("{}: {} {what}", name(path), count(number, "event")));
+    }
+}
+
+/// Warns of names that are not whole: `consequence` says what follows.
+fn warn_of_cut_names(path: &Path, number: u64, consequence: &str, observer: &dyn Observer) {
+    if number > 0 {
+        let what = "events have a path or program that is too long to be recorded whole";
+        observer.warn(&format!("{}: {number} {what}: {consequence}", name(path)));
+    }
 }
 
 /// How it is called in messages.

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::app::Failure;
-use crate::cli::host_options::RootError;
-use crate::cli::{Context, Exit, r#gen};
+use crate::app::in_root::RootError;
+use crate::app::{Failure, output};
+use crate::cli::{Context, Exit};
 use compat_loader::check::Host;
 use compat_loader::generate::{self, ProfileOptions};
 use compat_loader::host::Platform;
@@ -72,7 +72,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
                 true => zstd::bulk::compress(&bytes, 19).map_err(|error| Failure::undecided(&error))?,
                 false => bytes,
             };
-            r#gen::write_file(path, &bytes)?;
+            output::write_file(path, &bytes)?;
         }
     }
     Ok(Exit::Success)

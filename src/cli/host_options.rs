@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::app::Failure;
-use crate::app::in_root;
+use crate::app::in_root::{self, RootError};
 use compat_loader::check::{Host, Options};
 use compat_loader::elf::{IsaLevel, KernelVersion, Machine};
 use compat_loader::host::{MAXIMUM_PROFILE_SIZE, Profile};
@@ -180,16 +180,6 @@ fn saved(file: &Path, options: &Options) -> Result<Host, Failure> {
         .map_err(|error| Failure::undecided(&error).about(&name))?;
     let profile = Profile::parse(&bytes).map_err(|error| Failure::undecided(&error).about(&name))?;
     Ok(Host::of_profile(profile, name, options))
-}
-
-/// Why a root cannot be looked at.
-#[derive(Debug, thiserror::Error)]
-#[error("could not look at the root {}", directory.display())]
-pub struct RootError {
-    /// Its folder.
-    pub directory: PathBuf,
-    /// Why not.
-    pub source: std::io::Error,
 }
 
 /// The platform of a host as indexes of images name it.

@@ -1,6 +1,7 @@
 //! The options that `gen --image`, `attach --generate` and `check --generate` share.
 
 use crate::app::Failure;
+use crate::app::derive::refuse_options;
 use compat_image::{HostLibraries, ImageOptions};
 
 /// What is derived from an image.
@@ -28,15 +29,7 @@ impl DeriveOptions {
     ///
     /// Wrong usage, naming the option that is lacking.
     pub fn expect_none(&self, lacking: &str) -> Result<(), Failure> {
-        let given = [
-            (self.all, "--all"),
-            (!self.executable.is_empty(), "--executable"),
-            (!self.host_library.is_empty(), "--host-library"),
-        ];
-        match given.into_iter().find(|(given, _)| *given) {
-            Some((_, option)) => Err(Failure::usage(format!("{option} is for images: add {lacking}"))),
-            None => Ok(()),
-        }
+        refuse_options(&options(self, [], false), lacking)
     }
 }
 

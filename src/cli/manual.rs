@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::CommandFactory;
 
-use crate::app::Failure;
-use crate::cli::{Context, Exit, r#gen};
+use crate::app::{Failure, output};
+use crate::cli::{Context, Exit};
 
 /// Print the completion script of a shell
 ///
@@ -49,9 +49,9 @@ pub fn man(arguments: &ManArguments, context: &Context) -> Result<Exit, Failure>
         let page = page(&command)?;
         return context.print(&page).map(|()| Exit::Success);
     };
-    r#gen::make_folder(folder)?;
+    output::make_directory(folder)?;
     for (name, page) in pages(&command)? {
-        r#gen::write_file(&folder.join(format!("{name}.1")), page.as_bytes())?;
+        output::write_file(&folder.join(format!("{name}.1")), page.as_bytes())?;
     }
     Ok(Exit::Success)
 }

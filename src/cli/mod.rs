@@ -2,6 +2,7 @@
 //! ready to run), rendering, and the mapping of errors to exit codes. Nothing below this module
 //! prints.
 
+pub mod annotation;
 pub mod attach;
 pub mod cache;
 pub mod check;
@@ -9,7 +10,6 @@ pub mod context;
 pub mod copy;
 pub mod delete;
 pub mod discover;
-pub mod document;
 pub mod explain;
 pub mod failure;
 pub mod r#gen;
@@ -22,7 +22,6 @@ pub mod progress;
 pub mod pull;
 pub mod push;
 pub mod record;
-pub mod recording;
 pub mod registry_options;
 pub mod report;
 pub mod schema;

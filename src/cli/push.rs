@@ -2,14 +2,12 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
-
+use super::annotation::parse_annotation;
 use super::registry_options::RegistryOptions;
 use super::source::parse_location;
-use super::{Context, Exit, OutputFormat, document};
+use super::{Context, Exit, OutputFormat};
 use crate::app::Failure;
-use crate::app::carried;
-use compat_oci::{Access, PackOptions, Selector, Store, pack, push};
+use crate::app::push::{PushOptions, push};
 
 /// Push a specification to a registry or an image layout
 #[derive(clap::Args, Debug)]
@@ -34,7 +32,7 @@ pub struct PushArguments {
     file: PathBuf,
 
     /// Add an annotation to the artifact; may be given more than once
-    #[arg(long, short = 'a', value_name = "KEY=VALUE", value_parser = document::parse_annotation)]
+    #[arg(long, short = 'a', value_name = "KEY=VALUE", value_parser = parse_annotation)]
     annotation: Vec<(String, String)>,
 
     /// Let a recording (`compat record`) travel with it, compressed; - is standard input; may be given more than once
@@ -54,19 +52,6 @@ pub struct PushArguments {
     registry: RegistryOptions,
 }
 
-/// What a push did.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
-pub struct PushReport {
-    /// The reference as it was understood.
-    pub reference: String,
-    /// The digest of the artifact's manifest.
-    pub digest: String,
-    /// The size of the artifact's manifest in bytes.
-    pub size: u64,
-    /// Whether anything had to be sent: false where the same artifact was there already.
-    pub sent: bool,
-}
-
 /// Runs `compat push`.
 ///
 /// # Errors
@@ -75,33 +60,18 @@ pub struct PushReport {
 pub fn run(arguments: &PushArguments, context: &Context) -> Result<Exit, Failure> {
     let location = parse_location(&arguments.reference)?;
     let session = arguments.registry.session(context);
-    let specification = document::read_specification(&arguments.file, session.stdin())?;
-    let annotations = document::annotations(&arguments.annotation)?;
-    let recordings = carried::read(&arguments.recording, &arguments.file)?;
-    let options = PackOptions { subject: None, annotations, recordings };
-    let packed = pack(&specification, options).map_err(|error| Failure::from(&error))?;
-    if let Selector::Digest(digest) = &location.selector
-        && *digest != packed.descriptor.digest
-    {
-        return Err(Failure::usage(format!(
-            "the artifact's digest is {}, not {digest}: push to a tag",
-            packed.descriptor.digest
-        )));
-    }
-    let connection = session.connect(location.host())?;
-    let store = Store::new(&connection.client, &location.place, Access::Push);
-    let pushed = connection.run(push(&store, location.tag(), &packed, arguments.replace))?;
-    let report = PushReport {
-        reference: location.to_string(),
-        digest: pushed.descriptor.digest.to_string(),
-        size: pushed.descriptor.size,
-        sent: pushed.sent,
+    let options = PushOptions {
+        file: arguments.file.clone(),
+        annotations: arguments.annotation.clone(),
+        recordings: arguments.recording.clone(),
+        replace: arguments.replace,
     };
+    let report = push(&location, &options, &session)?;
     match arguments.format {
         OutputFormat::Json => context.print_json(&report)?,
         OutputFormat::Text => {
             let note = if report.sent { "" } else { " (it was there already: nothing was sent)" };
-            let shown = location.with_digest(&pushed.descriptor.digest);
+            let shown = location.with_digest(&report.digest);
             let name = location.tag().map(|_| format!(" as {location}")).unwrap_or_default();
             context.print(&format!("pushed {shown}{name}{note}\n"))?;
         }

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::app::{self, Failure};
+use crate::app::{self, Failure, output};
 use crate::cli::failure::{FAILURE_IDENTIFIER, FailureReport};
-use crate::cli::{Context, Exit, attach, r#gen, pull, push};
+use crate::cli::{Context, Exit};
 use compat_loader::check::{REPORT_IDENTIFIER, Report};
 use compat_loader::host::{PROFILE_IDENTIFIER, Profile};
 use compat_loader::spec::schema;
@@ -31,30 +31,30 @@ pub fn all() -> Vec<(&'static str, Value)> {
         ("specification", schema::specification()),
         ("report", schema::of::<Report>(REPORT_IDENTIFIER)),
         ("tree", schema::of_output::<app::tree::TreeReport>(app::tree::IDENTIFIER)),
-        ("explain", output::<app::explain::Explanation>("explain")),
+        ("explain", document::<app::explain::Explanation>("explain")),
         ("host", schema::of::<Profile>(PROFILE_IDENTIFIER)),
-        ("validation", output::<Vec<app::validate::Validation>>("validation")),
-        ("push", output::<push::PushReport>("push")),
-        ("pull", output::<pull::PullReport>("pull")),
-        ("attach", output::<attach::AttachReport>("attach")),
-        ("discover", output::<app::discover::DiscoverReport>("discover")),
-        ("inspect", output::<app::inspect::InspectReport>("inspect")),
-        ("select", output::<app::select::SelectReport>("select")),
-        ("copy", output::<app::copy::CopyReport>("copy")),
-        ("delete", output::<app::delete::DeleteReport>("delete")),
-        ("trace-summary", output::<compat_trace::Summary>("trace-summary")),
-        ("trace-files", output::<Vec<compat_trace::TouchedFile>>("trace-files")),
-        ("trace-libraries", output::<Vec<compat_trace::Loaded>>("trace-libraries")),
-        ("trace-processes", output::<Vec<compat_trace::ProcessFacts>>("trace-processes")),
-        ("trace-diff", output::<compat_trace::Difference>("trace-diff")),
-        ("cache-list", output::<app::cache::CacheList>("cache-list")),
-        ("cache-pruned", output::<app::cache::CachePruned>("cache-pruned")),
+        ("validation", document::<Vec<app::validate::Validation>>("validation")),
+        ("push", document::<app::push::PushReport>("push")),
+        ("pull", document::<app::pull::PullReport>("pull")),
+        ("attach", document::<app::attach::AttachReport>("attach")),
+        ("discover", document::<app::discover::DiscoverReport>("discover")),
+        ("inspect", document::<app::inspect::InspectReport>("inspect")),
+        ("select", document::<app::select::SelectReport>("select")),
+        ("copy", document::<app::copy::CopyReport>("copy")),
+        ("delete", document::<app::delete::DeleteReport>("delete")),
+        ("trace-summary", document::<compat_trace::Summary>("trace-summary")),
+        ("trace-files", document::<Vec<compat_trace::TouchedFile>>("trace-files")),
+        ("trace-libraries", document::<Vec<compat_trace::Loaded>>("trace-libraries")),
+        ("trace-processes", document::<Vec<compat_trace::ProcessFacts>>("trace-processes")),
+        ("trace-diff", document::<compat_trace::Difference>("trace-diff")),
+        ("cache-list", document::<app::cache::CacheList>("cache-list")),
+        ("cache-pruned", document::<app::cache::CachePruned>("cache-pruned")),
         ("error", schema::of_output::<FailureReport>(FAILURE_IDENTIFIER)),
     ]
 }
 
 /// The schema of what a subcommand prints with `--format json`.
-fn output<T: schemars::JsonSchema>(name: &str) -> Value {
+fn document<T: schemars::JsonSchema>(name: &str) -> Value {
     schema::of_output::<T>(&format!("urn:compatlib:schema:{name}:1"))
 }
 
@@ -66,11 +66,11 @@ fn output<T: schemars::JsonSchema>(name: &str) -> Value {
 pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let all = all();
     if let Some(folder) = &arguments.write {
-        r#gen::make_folder(folder)?;
+        output::make_directory(folder)?;
         for (name, schema) in all {
             let mut text = format!("{schema:#}");
             text.push('\n');
-            r#gen::write_file(&folder.join(format!("{name}.json")), text.as_bytes())?;
+            output::write_file(&folder.join(format!("{name}.json")), text.as_bytes())?;
         }
         return Ok(Exit::Success);
     }

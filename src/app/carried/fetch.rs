@@ -31,18 +31,24 @@ pub struct Target {
 struct AnotherFile(PathBuf);
 
 /// Where the recordings of an artifact go in a folder, which is made where it is not there. `specification` is where
-/// the specification goes: no recording goes there, too.
+/// the specification goes, if it goes to a file: no recording goes there, too.
 ///
 /// # Errors
 ///
 /// Where one is too large, or another file of its name is there.
-pub fn targets(layers: &[Descriptor], folder: &Path, specification: &Path) -> Result<Vec<Target>, Failure> {
+pub fn targets(
+    layers: &[Descriptor],
+    folder: &Path,
+    specification: Option<&Path>,
+) -> Result<Vec<Target>, Failure> {
     fs::create_dir_all(folder).map_err(|error| Failure::from(&Error::io("create", folder)(error)))?;
-    let of_specification = name_in(specification, folder);
+    let of_specification = specification.and_then(|specification| name_in(specification, folder));
     let mut taken: HashSet<String> = of_specification.iter().cloned().collect();
     let own_names: HashSet<String> =
         layers.iter().enumerate().map(|(number, layer)| own_name(number, layer)).collect();
-    if of_specification.is_some_and(|name| own_names.contains(&name)) {
+    if let Some(specification) = specification
+        && of_specification.is_some_and(|name| own_names.contains(&name))
+    {
         let message = format!("{} has the name of a recording that goes there, too", specification.display());
         return Err(Failure::usage(message).with_hint("name another file with --output".to_owned()));
     }
@@ -168,7 +174,7 @@ mod tests {
     fn what_is_there_is_not_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let targets = |layers: &[Descriptor], specification: &str| {
-            targets(layers, folder.path(), &folder.path().join(specification))
+            targets(layers, folder.path(), Some(&folder.path().join(specification)))
         };
         let names = |targets: &[Target]| -> Vec<(String, bool)> {
             let name = |target: &Target| target.path.file_name().unwrap().to_string_lossy().into_owned();

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use super::sink::{Fault, Sink};
-use super::tell;
-use crate::app::Failure;
-use crate::cli::{Context, Exit, recording};
+use crate::app::{Failure, recording};
+use crate::cli::progress::Display;
+use crate::cli::{Context, Exit};
 use compat_trace::{Ending, Format, ReadError, Reader, Writer};
 
 /// Write a recording in another format, or compress it
@@ -59,7 +59,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     };
     sink.fill(|sink| write(&mut reader, sink, format))?;
     if let Some(ending) = reader.ending() {
-        tell(&arguments.run, ending, reader.unknown(), context);
+        recording::warn_of_missing(&arguments.run, ending, reader.unknown(), &Display::new(context));
     }
     Ok(Exit::Success)
 }

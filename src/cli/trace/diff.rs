@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::slice;
 
 use super::text;
-use crate::app::Failure;
+use crate::app::{Failure, recording};
+use crate::cli::progress::Display;
 use crate::cli::record::globs;
 use crate::cli::{Context, Exit, OutputFormat};
 use compat_trace::{CountChange, Difference, Name, Outcome, PathOutcome};
@@ -55,8 +56,8 @@ pub struct Arguments {
 /// Where a pattern is none, a recording cannot be read, or the result not be written.
 pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let (include, exclude) = (globs(&arguments.include)?, globs(&arguments.exclude)?);
-    let first = super::survey(slice::from_ref(&arguments.first), context)?;
-    let second = super::survey(slice::from_ref(&arguments.second), context)?;
+    let first = recording::survey(slice::from_ref(&arguments.first), &Display::new(context))?;
+    let second = recording::survey(slice::from_ref(&arguments.second), &Display::new(context))?;
     let wanted = |path: &Name| {
         let path = std::ffi::OsStr::from_bytes(&path.0);
         (include.is_empty() || include.is_match(path)) && !exclude.is_match(path)

@@ -5,7 +5,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use super::{sink, text};
-use crate::app::Failure;
+use crate::app::{Failure, recording};
+use crate::cli::progress::Display;
 use crate::cli::record::globs;
 use crate::cli::{Context, Exit, OutputFormat};
 use compat_trace::{Name, Order, Touched, TouchedFile};
@@ -111,7 +112,7 @@ impl Arguments {
 /// Where a pattern is none, a recording cannot be read, or the result not be written.
 pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let globs = globs(&arguments.glob)?;
-    let survey = super::survey(&arguments.runs, context)?;
+    let survey = recording::survey(&arguments.runs, &Display::new(context))?;
     let matches = |path: &Name| globs.is_empty() || globs.is_match(std::ffi::OsStr::from_bytes(&path.0));
     let wanted = |path: &Name, touched: &Touched| arguments.takes(touched) && matches(path);
     let files = compat_trace::files(&survey, arguments.order(), wanted);

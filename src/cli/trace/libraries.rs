@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use super::text;
-use crate::app::Failure;
+use crate::app::{Failure, recording};
+use crate::cli::progress::Display;
 use crate::cli::{Context, Exit, OutputFormat};
 use compat_trace::{Loaded, Role};
 
@@ -30,7 +31,7 @@ pub struct Arguments {
 ///
 /// Where a recording cannot be read or the result not be written.
 pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
-    let survey = super::survey(&arguments.runs, context)?;
+    let survey = recording::survey(&arguments.runs, &Display::new(context))?;
     let libraries = compat_trace::libraries(&survey);
     match arguments.format {
         OutputFormat::Json => context.print_json(&libraries)?,

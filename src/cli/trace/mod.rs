@@ -14,11 +14,8 @@ mod text;
 #[path = "../../../crates/trace/src/made.rs"]
 mod made;
 
-use std::path::{Path, PathBuf};
-
 use crate::app::Failure;
-use crate::cli::{Context, Exit, recording};
-use compat_trace::{Ending, Reader, Survey};
+use crate::cli::{Context, Exit};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -65,33 +62,4 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
         TraceCommand::Perfetto(arguments) => perfetto::run(arguments, context),
         TraceCommand::Convert(arguments) => convert::run(arguments, context),
     }
-}
-
-/// The facts of all these recordings together. One that is cut is told.
-fn survey(runs: &[PathBuf], context: &Context) -> Result<Survey, Failure> {
-    let mut survey = Survey::default();
-    for path in runs {
-        add(&mut survey, path, recording::open(path)?, context)?;
-    }
-    Ok(survey)
-}
-
-/// Adds the facts of one.
-fn add(survey: &mut Survey, path: &Path, reader: Reader<'_>, context: &Context) -> Result<(), Failure> {
-    survey.add(reader).map_err(|error| recording::failure(&error))?;
-    if let Some(run) = survey.runs.last() {
-        tell(path, &run.ending, run.unknown, context);
-        let consequence = "those of the same ends and length are taken for one";
-        recording::warn_of_cut(path, run.cut, consequence, context);
-    }
-    Ok(())
-}
-
-/// Tells what of a recording is not there.
-fn tell(path: &Path, ending: &Ending, unknown: u64, context: &Context) {
-    let name = recording::name(path);
-    if *ending == Ending::Cut {
-        context.warn(&format!("{name} is cut off: it has no last line, and what came after is not in it"));
-    }
-    recording::tell_unknown(path, unknown, context);
 }

@@ -4,9 +4,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::sink::{Fault, Sink};
-use super::tell;
-use crate::app::Failure;
-use crate::cli::{Context, Exit, recording};
+use crate::app::{Failure, recording};
+use crate::cli::progress::Display;
+use crate::cli::{Context, Exit};
 use compat_trace::{Ending, MOST_SPACES, ReadError, Spaces, Tracks};
 
 /// Write a trace for Perfetto's viewer, of one or several recordings
@@ -76,7 +76,7 @@ fn add(
         _ => tracks.end(sink, spaces, last, None)?,
     }
     if let Some(ending) = reader.ending() {
-        tell(path, ending, reader.unknown(), context);
+        recording::warn_of_missing(path, ending, reader.unknown(), &Display::new(context));
     }
     Ok(())
 }

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use super::text;
-use crate::app::Failure;
+use crate::app::{Failure, recording};
+use crate::cli::progress::Display;
 use crate::cli::{Context, Exit, OutputFormat};
 use compat_trace::{ProcessFacts, ProcessOrder};
 
@@ -55,7 +56,7 @@ impl From<Sort> for ProcessOrder {
 ///
 /// If a recording cannot be read or the result cannot be written.
 pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
-    let survey = super::survey(&arguments.runs, context)?;
+    let survey = recording::survey(&arguments.runs, &Display::new(context))?;
     let processes = compat_trace::processes(&survey, arguments.sort.into());
     match arguments.format {
         OutputFormat::Json => context.print_json(&processes)?,

@@ -6,8 +6,9 @@ use std::io::{BufReader, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::text;
-use crate::app::Failure;
-use crate::cli::{Context, Exit, OutputFormat, recording};
+use crate::app::{Failure, recording};
+use crate::cli::progress::Display;
+use crate::cli::{Context, Exit, OutputFormat};
 use compat_trace::{FirstTouch, Name, ReadError, Reader, RunFacts, Summary, Survey};
 
 /// Summarise recordings: what was opened, created and missed, where, by whom and when
@@ -34,7 +35,7 @@ pub struct Arguments {
 ///
 /// Where a recording cannot be read or the result not be written.
 pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
-    let survey = super::survey(&arguments.runs, context)?;
+    let survey = recording::survey(&arguments.runs, &Display::new(context))?;
     let summary = compat_trace::summary(&survey, arguments.top);
     match arguments.format {
         OutputFormat::Json => context.print_json(&summary)?,
@@ -66,7 +67,12 @@ fn survey_of(path: &Path, mut log: &File, context: &Context) -> Result<Survey, F
     log.seek(SeekFrom::Start(0)).map_err(failed)?;
     let reader = Reader::new(recording::name(path), BufReader::new(log));
     let mut survey = Survey::default();
-    super::add(&mut survey, path, reader.map_err(|error| recording::failure(&error))?, context)?;
+    recording::add(
+        &mut survey,
+        path,
+        reader.map_err(|error| recording::failure(&error))?,
+        &Display::new(context),
+    )?;
     Ok(survey)
 }
 

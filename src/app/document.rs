@@ -4,9 +4,8 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use crate::app::Failure;
-use crate::app::StandardInput;
-use crate::app::source::read_document;
+use super::source::read_document;
+use super::{Failure, StandardInput};
 use compat_loader::spec;
 use compat_oci::manifest::Annotations;
 use compat_oci::{artifact, manifest};
@@ -31,18 +30,6 @@ pub fn read_specification(path: &Path, stdin: &StandardInput) -> Result<Bytes, F
 struct NotASpecification {
     name: String,
     source: spec::Error,
-}
-
-/// An annotation as typed: `KEY=VALUE`.
-///
-/// # Errors
-///
-/// Where there is no `=` or no key.
-pub fn parse_annotation(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.trim().is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("an annotation is KEY=VALUE".to_owned()),
-    }
 }
 
 /// The annotations given, and the time of creation where `SOURCE_DATE_EPOCH` gives one.
