@@ -69,7 +69,7 @@ const LIGHT: &[(&str, &[&str])] = &[
     ("compat-mirror", &["clap", "goblin", "hyper", "reqwest", "rustls", "tokio"]),
     ("compat-oci", &["clap", "goblin"]),
     ("compat-image", &["clap"]),
-    ("compat", &["compat-harness", "libtest-mimic"]),
+    ("compat", &["compat-harness", "libtest-mimic", "oci-client"]),
 ];
 
 #[test]

@@ -4,6 +4,7 @@ use crate::harness::artifact::{attach, discover, push, specification};
 use crate::harness::case::{ORAS, SKOPEO};
 use crate::harness::compat::{ARTIFACT_TYPE, SPEC_TYPE, digest_of, discovered};
 use crate::harness::image::Place;
+use crate::harness::oci_client::{Artifact, OciClient};
 use crate::harness::oras::{self, oras};
 use crate::harness::skopeo;
 use crate::harness::{Case, Kind, Registry, Workspace};
@@ -21,6 +22,21 @@ pub fn cases() -> Vec<Case> {
         case("oras_discovers_what_we_attach", oras_discovers);
         case("we_discover_what_oras_attaches", we_discover);
         case("skopeo_reads_and_copies_what_we_push", skopeo_copies);
+        // A library of this program: nothing but the registry has to be installed.
+        let mut case = |name: &str, run: fn(&Workspace, Kind)| {
+            let name = format!("witness::{name}_on_{}", kind.name());
+            cases.push(Case::new(name, &kind.requirements(&[]), move |workspace| run(workspace, kind)));
+        };
+        case("oci_client_pulls_what_we_push", oci_client_pulls);
+        case("we_pull_what_oci_client_pushes", we_pull_from_oci_client);
+        // A 405 from the referrers API is an error to it.
+        if kind != Kind::OlaregWithoutReferrers {
+            case("oci_client_finds_what_we_attach", oci_client_finds);
+        }
+        // It attaches without a fallback tag, so that only the API shows it.
+        if kind == Kind::Olareg {
+            case("we_find_what_oci_client_attaches", we_find_from_oci_client);
+        }
     }
     cases
 }
@@ -89,6 +105,64 @@ fn skopeo_copies(workspace: &Workspace, kind: Kind) {
     let ours = workspace.compat(["inspect", "--format", "json", &copied]).ok();
     assert_eq!(digest_of(&ours), digest);
     workspace.compat(["check", &copied]).ok();
+}
+
+fn oci_client_pulls(workspace: &Workspace, kind: Kind) {
+    let registry = Registry::start(workspace, kind);
+    let reference = registry.tagged("demo/app", "1");
+    let digest = push(workspace, &reference, "a");
+    let client = OciClient::new();
+    for reference in [reference, registry.by_digest("demo/app", &digest)] {
+        let pulled = client.pull(&reference);
+        assert_eq!(pulled.digest, digest);
+        assert_eq!(pulled.manifest.artifact_type.as_deref(), Some(ARTIFACT_TYPE));
+        assert_eq!(pulled.manifest.layers[0].media_type, SPEC_TYPE);
+        assert_eq!((pulled.config, pulled.layers), (b"{}".to_vec(), vec![workspace.read("a.json")]));
+    }
+}
+
+fn we_pull_from_oci_client(workspace: &Workspace, kind: Kind) {
+    let registry = Registry::start(workspace, kind);
+    let reference = registry.tagged("demo/app", "1");
+    specification(workspace, "a.json", "a");
+    let content = workspace.read("a.json");
+    let digest = OciClient::new().push(&reference, artifact(&content), None);
+    workspace.compat(["pull", &reference, "-o", "pulled.json"]).ok();
+    assert_eq!(workspace.read("pulled.json"), content);
+    let seen = workspace.compat(["inspect", "--format", "json", &reference]).ok();
+    assert_eq!(digest_of(&seen), digest);
+    workspace.compat(["check", &reference]).ok();
+}
+
+fn oci_client_finds(workspace: &Workspace, kind: Kind) {
+    let registry = Registry::start(workspace, kind);
+    let image = registry.tagged("demo/app", "1");
+    let subject = registry.by_digest("demo/app", &Place::of(&registry, "demo/app").image("1", "x").digest);
+    let client = OciClient::new();
+    assert!(client.referrers(&subject, ARTIFACT_TYPE).is_empty());
+    let mut attached = vec![attach(workspace, &image, "a"), attach(workspace, &image, "b")];
+    attached.sort();
+    assert_eq!(client.referrers(&subject, ARTIFACT_TYPE), attached);
+    assert_eq!(client.pull(&registry.by_digest("demo/app", &attached[0])).digest, attached[0]);
+}
+
+fn we_find_from_oci_client(workspace: &Workspace, kind: Kind) {
+    let registry = Registry::start(workspace, kind);
+    let image = registry.tagged("demo/app", "1");
+    Place::of(&registry, "demo/app").image("1", "x");
+    specification(workspace, "a.json", "a");
+    let content = workspace.read("a.json");
+    let attached = registry.tagged("demo/app", "attached");
+    let digest = OciClient::new().push(&attached, artifact(&content), Some(&image));
+    assert_eq!(discovered(&discover(workspace, &image)), [digest]);
+    workspace.compat(["pull", &image, "-o", "pulled.json"]).ok();
+    assert_eq!(workspace.read("pulled.json"), content);
+    workspace.compat(["check", &image]).ok();
+}
+
+/// A specification as an artifact of `oci-client`.
+fn artifact(content: &[u8]) -> Artifact<'_> {
+    Artifact { artifact_type: ARTIFACT_TYPE, layer_type: SPEC_TYPE, content }
 }
 
 fn layout(workspace: &Workspace) {

@@ -8,6 +8,7 @@ pub mod example;
 pub mod http;
 pub mod image;
 pub mod memory_registry;
+pub mod oci_client;
 pub mod olareg;
 pub mod oras;
 pub mod recorder;
