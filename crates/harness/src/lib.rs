@@ -11,6 +11,7 @@
 #![warn(missing_docs)]
 
 pub mod case;
+mod child_output;
 pub mod compat;
 pub mod docker;
 pub mod made_image;

@@ -2,22 +2,25 @@
 //! by a deadline and killed by id on drop.
 
 use std::fs::File;
-use std::io::{Read, Write as _};
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Workspace;
+use crate::child_output::{ChildOutput, kill_all};
 
 /// How long a server may take to answer.
 const READY: Duration = Duration::from_secs(20);
 
 /// How long a tool may take: the slowest make root file systems and images.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// How long the rest of an output may take when everybody who could write to it has been killed.
+const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
 /// A child process that is killed on drop.
 pub struct Guard {
@@ -110,8 +113,8 @@ pub fn wait_until(deadline: Duration, mut condition: impl FnMut() -> bool) -> bo
 /// A program that runs, with pipes to it.
 pub struct Program {
     child: Child,
-    stdout: JoinHandle<Vec<u8>>,
-    stderr: JoinHandle<Vec<u8>>,
+    stdout: ChildOutput,
+    stderr: ChildOutput,
     started: Instant,
     limit: Duration,
 }
@@ -122,7 +125,7 @@ pub struct Ended {
     pub output: Output,
     /// How long it took.
     pub took: Duration,
-    /// Whether it ended by itself, and was not killed at its time limit.
+    /// Whether it ended by itself, and was not killed at its time limit. Others may have kept its output open.
     pub in_time: bool,
 }
 
@@ -140,7 +143,8 @@ impl Program {
             // A program that does not read its input closes the pipe, which is its right.
             std::thread::spawn(move || drop(stdin.write_all(&input)));
         }
-        let (stdout, stderr) = (read_aside(child.stdout.take()), read_aside(child.stderr.take()));
+        let stdout = ChildOutput::read(child.stdout.take().expect("its standard output is a pipe"));
+        let stderr = ChildOutput::read(child.stderr.take().expect("its standard error is a pipe"));
         Self { child, stdout, stderr, started: Instant::now(), limit }
     }
 
@@ -149,30 +153,24 @@ impl Program {
         kill_process(Pid::from_child(&self.child), signal).expect("the program runs");
     }
 
-    /// Waits for the end, and kills the program at its time limit.
+    /// Waits for the end of the program and of its output. At the time limit the program is killed, with what it
+    /// has started and what keeps its output open.
     pub fn wait(mut self) -> Ended {
-        let remaining = self.limit.saturating_sub(self.started.elapsed());
-        let in_time = wait_until(remaining, || !matches!(self.child.try_wait(), Ok(None)));
-        if !in_time {
-            let _ = self.child.kill();
+        let in_time = wait_until(self.remaining(), || !matches!(self.child.try_wait(), Ok(None)));
+        let outputs = [&self.stdout, &self.stderr];
+        let is_complete = || outputs.iter().all(|output| output.is_complete());
+        if !in_time || !wait_until(self.remaining(), is_complete) {
+            kill_all((!in_time).then(|| Pid::from_child(&self.child)), &outputs);
+            wait_until(LAST_OUTPUT, is_complete);
         }
         let status = self.child.wait().expect("the status of a child");
-        let (stdout, stderr) =
-            (self.stdout.join().unwrap_or_default(), self.stderr.join().unwrap_or_default());
-        let output = Output { status, stdout, stderr };
+        let output = Output { status, stdout: self.stdout.take(), stderr: self.stderr.take() };
         Ended { output, took: self.started.elapsed(), in_time }
     }
-}
 
-/// Reads a pipe to its end, aside, so that a full pipe never stops the program.
-fn read_aside<R: Read + Send + 'static>(pipe: Option<R>) -> JoinHandle<Vec<u8>> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut pipe) = pipe {
-            let _ = pipe.read_to_end(&mut bytes);
-        }
-        bytes
-    })
+    fn remaining(&self) -> Duration {
+        self.limit.saturating_sub(self.started.elapsed())
+    }
 }
 
 /// Runs a program to its end with this input, which may be `None` for `/dev/null`.
@@ -212,4 +210,55 @@ pub fn exit(workspace: &Workspace, command: &mut Command) -> (Option<i32>, Strin
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     workspace.note(format!("$ {command:?}\n  {}\n{stdout}{stderr}", output.status));
     (output.status.code(), stdout, stderr)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Runs a shell's script with a limit of a second.
+    fn shell(script: &str) -> Ended {
+        Program::start(Command::new("sh").args(["-c", script]), None, SECOND).wait()
+    }
+
+    /// The process whose number a script has printed.
+    fn printed_process(output: &Output) -> Pid {
+        let text = String::from_utf8_lossy(&output.stdout);
+        let number = text.lines().next().and_then(|line| line.parse().ok());
+        number.and_then(Pid::from_raw).unwrap_or_else(|| panic!("{text:?} begins with no process"))
+    }
+
+    fn ends(process: Pid) -> bool {
+        wait_until(5 * SECOND, || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero()));
+            !stat.is_ok_and(|stat| !stat.contains(") Z "))
+        })
+    }
+
+    #[test]
+    fn a_grandchild_that_keeps_the_output_open_is_not_waited_for_longer_than_the_limit() {
+        let ended = shell("echo before >&2; sleep 60 & echo $!; exit 7");
+        assert!(ended.took < 10 * SECOND, "{:?}", ended.took);
+        assert_eq!((ended.output.status.code(), ended.in_time), (Some(7), true));
+        assert_eq!(ended.output.stderr, b"before\n");
+        assert!(ends(printed_process(&ended.output)));
+    }
+
+    #[test]
+    fn at_its_limit_a_program_is_killed_with_those_it_has_started() {
+        for other in ["sleep 60", "sleep 60 > /dev/null 2>&1", "setsid sleep 60"] {
+            let ended = shell(&format!("{other} & echo $!; wait; exit 7"));
+            assert!(ended.took < 10 * SECOND, "{other}: {:?}", ended.took);
+            assert_eq!((ended.output.status.code(), ended.in_time), (None, false), "{other}");
+            assert!(ends(printed_process(&ended.output)), "{other}");
+        }
+    }
+
+    #[test]
+    fn all_of_the_output_is_there_when_a_program_ends_by_itself() {
+        let ended = shell("yes | head -c 300000");
+        assert_eq!((ended.output.stdout.len(), ended.in_time), (300_000, true));
+    }
 }
