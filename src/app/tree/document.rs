@@ -3,9 +3,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::app::tree::{place, why};
 use compat_loader::check::{HostSummary, Impact, Verdict};
-use compat_loader::loader::{Bound, Edge, EdgeKind, EdgeOutcome, KnownBy, Load, LoadedObject, Problem, Rule};
+use compat_loader::loader::{EdgeKind, KnownBy, Problem, Rule};
 
 /// The identifier of this document's schema.
 pub const IDENTIFIER: &str = "urn:compatlib:schema:tree:1";
@@ -52,7 +51,7 @@ pub struct Tree {
     pub left_to_program: Vec<String>,
     /// The ways that lead to one library, where that was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub why: Option<why::Why>,
+    pub why: Option<Why>,
 }
 
 /// One object.
@@ -164,29 +163,19 @@ pub struct TreeBinding {
     pub copy: bool,
 }
 
-impl Tree {
-    /// What became of the start of `subject`.
-    pub fn new(subject: &str, load: &Load, with_bindings: bool) -> Self {
-        let mut objects: Vec<TreeObject> = load.objects.iter().map(TreeObject::new).collect();
-        if with_bindings {
-            for bindings in load.bindings() {
-                let bound = bindings.bound.into_iter().map(TreeBinding::new).collect();
-                objects[bindings.object].bindings = Some(bound);
-            }
-        }
-        let problems: Vec<TreeProblem> =
-            load.problems.iter().map(|problem| TreeProblem::new(problem, load, &objects)).collect();
-        let worst = problems.iter().map(|problem| problem.impact).max().unwrap_or(Impact::Note);
-        Self {
-            subject: subject.to_owned(),
-            verdict: worst.verdict(),
-            objects,
-            problems,
-            left_to_program: load.left_to_program.iter().flat_map(|left| left.symbols.clone()).collect(),
-            why: None,
-        }
-    }
+/// The ways that lead to one library.
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Why {
+    /// The library that was asked for.
+    pub name: String,
+    /// Each way: the program, then the names that lead on; the shortest first.
+    pub chains: Vec<Vec<String>>,
+    /// There are more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
+}
 
+impl Tree {
     /// The programs: objects that nothing else asked for.
     pub fn roots(&self) -> impl Iterator<Item = usize> {
         let is_root = |object: &TreeObject| object.found == Rule::Program;
@@ -195,20 +184,6 @@ impl Tree {
 }
 
 impl TreeObject {
-    fn new(object: &LoadedObject) -> Self {
-        Self {
-            path: object.shown.clone(),
-            names: object.names.clone(),
-            soname: object.facts.soname.clone(),
-            build_id: object.facts.build_id.clone(),
-            interpreter: object.facts.interpreter.clone(),
-            found: object.rule.clone(),
-            loaded_by: object.loaded_by,
-            needs: object.edges.iter().map(TreeEdge::new).collect(),
-            bindings: None,
-        }
-    }
-
     /// Whether it answers to a name: a path, a file's name, or one it is loaded under.
     pub fn goes_by(&self, name: &str) -> bool {
         self.path == name
@@ -219,25 +194,6 @@ impl TreeObject {
 }
 
 impl TreeEdge {
-    fn new(edge: &Edge) -> Self {
-        Self {
-            name: edge.name.clone(),
-            kind: edge.kind,
-            object: edge.target(),
-            known_by: match edge.outcome {
-                EdgeOutcome::Known(_, known_by) => Some(known_by),
-                EdgeOutcome::Kernel => Some(KnownBy::Kernel),
-                _ => None,
-            },
-            available: match &edge.outcome {
-                EdgeOutcome::Available { path, rule } => {
-                    Some(Available { path: path.clone(), found: rule.clone() })
-                }
-                _ => None,
-            },
-        }
-    }
-
     /// The object that was loaded for it.
     pub fn loaded(&self) -> Option<usize> {
         self.object.filter(|_| self.known_by.is_none())
@@ -251,23 +207,5 @@ impl TreeEdge {
     /// Whether it is the kernel's own object.
     pub fn is_kernels(&self) -> bool {
         self.known_by == Some(KnownBy::Kernel)
-    }
-}
-
-impl TreeProblem {
-    fn new(problem: &Problem, load: &Load, objects: &[TreeObject]) -> Self {
-        Self {
-            impact: problem.effect().into(),
-            message: problem.message(load),
-            at: place::of(problem, objects),
-            problem: problem.clone(),
-        }
-    }
-}
-
-impl TreeBinding {
-    fn new(bound: Bound) -> Self {
-        let Bound { symbol, version, provider, weak, lazy, copy } = bound;
-        Self { symbol, version, from: provider, weak, lazy, copy }
     }
 }

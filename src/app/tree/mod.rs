@@ -1,5 +1,6 @@
 //! Programs x host -> how each needed name resolves: what `compat tree` does.
 
+mod build;
 mod document;
 pub mod place;
 pub mod why;
@@ -17,9 +18,8 @@ use compat_sys::raw;
 
 pub use document::{
     Available, FailedPath, IDENTIFIER, Place, Tree, TreeBinding, TreeEdge, TreeObject, TreeProblem,
-    TreeReport,
+    TreeReport, Why,
 };
-pub use why::Why;
 
 /// What is shown of programs.
 #[derive(Clone, Debug, Default)]

@@ -2,27 +2,12 @@
 
 use std::collections::HashSet;
 
-use schemars::JsonSchema;
-use serde::Serialize;
-
-use crate::app::tree::document::{Tree, TreeEdge};
+use crate::app::tree::document::{Tree, TreeEdge, Why};
 
 /// No more ways than these are told.
 const MAXIMUM_CHAINS: usize = 256;
 /// The search ends after as many steps: in a dense graph most of them lead nowhere new.
 const MAXIMUM_STEPS: usize = 200_000;
-
-/// The ways that lead to one library.
-#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Why {
-    /// The library that was asked for.
-    pub name: String,
-    /// Each way: the program, then the names that lead on; the shortest first.
-    pub chains: Vec<Vec<String>>,
-    /// There are more.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub truncated: bool,
-}
 
 /// Every way in a tree that leads to `name`.
 pub fn find(tree: &Tree, name: &str) -> Why {
