@@ -35,9 +35,21 @@ const TESTS_FROM_ABOVE: &[(&str, &str)] = &[
 /// Where options go in and a report comes out: only the command line parses arguments and prints.
 const WITHOUT_TERMINAL: &str = "src/app";
 
-/// What parses arguments or prints.
-const OF_THE_TERMINAL: &[&str] =
-    &["anstream", "clap", "dbg", "eprint", "eprintln", "indicatif", "print", "println", "stderr", "stdout"];
+/// What parses arguments, prints or ends the process, and the command line itself.
+const OF_THE_TERMINAL: &[&str] = &[
+    "ExitCode",
+    "anstream",
+    "clap",
+    "cli",
+    "dbg",
+    "eprint",
+    "eprintln",
+    "indicatif",
+    "print",
+    "println",
+    "stderr",
+    "stdout",
+];
 
 /// The crates whose unit tests make all they read: they pass on every machine, whatever is installed there.
 const MADE_BY_TESTS: &[&str] = &["crates/image/src", "crates/loader/src", "crates/trace/src"];
@@ -429,6 +441,7 @@ mod scanner {
         assert_eq!(faults("fn f() { println!(\"x\") }"), ["src/app/check.rs: `println` belongs to `cli`"]);
         assert_eq!(faults("#[derive(clap::Args)]").len(), 1);
         assert_eq!(faults("std::io::stderr().write_all(b\"x\")").len(), 1);
+        assert_eq!(faults("use super::super::cli::Exit;\nuse std::process::ExitCode;").len(), 2);
         assert_eq!(faults("// println!\nlet clap_on = fingerprint(\"clap\");").len(), 0);
         let above = sample("src/app/check.rs", "use crate::cli::Failure;");
         assert_eq!(import_faults(&above), ["src/app/check.rs: `app` imports `cli`, which is not below it"]);
