@@ -2,6 +2,7 @@
 
 #![warn(unreachable_pub)]
 
+mod architecture;
 mod credential;
 mod file_attribute;
 mod fuse_device;
@@ -14,6 +15,7 @@ mod socket;
 mod stream;
 mod temporary;
 
+pub use architecture::{Architecture, x86_64_level};
 pub use credential::{set_file_system_group, set_file_system_user, set_groups};
 pub use file_attribute::{FileAttributes, file_attributes, set_file_attributes};
 pub use fuse_device::{clone_device, close_backing, open_backing};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use compat_sys::Architecture;
 use goblin::elf::header;
 
 /// The machine an object was built for (`e_machine`).
@@ -84,18 +85,14 @@ impl Machine {
 
     /// The machine and the byte order by a name that `uname -m`, Debian or OCI has for it.
     pub fn from_usual_name(name: &str) -> Option<(Self, bool)> {
-        let machine = match name {
-            "amd64" => Self::X86_64,
-            "i486" | "i586" | "i686" | "386" => Self::I386,
-            "arm64" => Self::AARCH64,
-            "armv6l" | "armv7l" | "armv8l" | "armhf" | "armel" => Self::ARM,
+        let machine = match Architecture::named(name).map_or(name, |architecture| architecture.name) {
             "riscv64" => Self::RISCV,
-            "ppc64le" | "ppc64el" | "powerpc64le" => return Some((Self::PPC64, false)),
-            "ppc64" | "powerpc64" => return Some((Self::PPC64, true)),
-            "mipsel" | "mipsle" | "mips64el" | "mips64le" => return Some((Self::MIPS, false)),
+            "ppc64le" => return Some((Self::PPC64, false)),
+            "ppc64" => return Some((Self::PPC64, true)),
+            "mipsel" | "mips64el" => return Some((Self::MIPS, false)),
             "mips" | "mips64" => return Some((Self::MIPS, true)),
             "s390x" => Self::S390,
-            "loongarch64" | "loong64" => Self::LOONGARCH,
+            "loongarch64" => Self::LOONGARCH,
             name => Self::from_name(name)?,
         };
         Some((machine, machine.is_big_endian()))

@@ -56,7 +56,7 @@ impl Platform {
         let handlers = Handler::of_this_machine();
         let x32 = kernel_config::runs_x32(&release.release().to_string_lossy());
         let (big_endian, hwcaps) = (cfg!(target_endian = "big"), Vec::new());
-        let (isa, is_intel) = (isa_of_this_cpu(), is_intel());
+        let (isa, is_intel) = (compat_sys::x86_64_level().map(IsaLevel::up_to), is_intel());
         Self { machine, isa, is_intel, kernel, page_size, handlers, x32, big_endian, hwcaps }
     }
 
@@ -141,35 +141,6 @@ fn is_intel() -> bool {
 #[cfg(not(target_arch = "x86_64"))]
 fn is_intel() -> bool {
     false
-}
-
-/// The levels of this CPU (x86-64 psABI, table "Micro-Architecture Levels").
-#[cfg(target_arch = "x86_64")]
-fn isa_of_this_cpu() -> Option<IsaLevel> {
-    use std::arch::is_x86_feature_detected as has;
-    let v2 = has!("cmpxchg16b")
-        && has!("popcnt")
-        && has!("sse3")
-        && has!("sse4.1")
-        && has!("sse4.2")
-        && has!("ssse3");
-    let v3 = v2
-        && has!("avx")
-        && has!("avx2")
-        && has!("bmi1")
-        && has!("bmi2")
-        && has!("f16c")
-        && has!("fma")
-        && has!("lzcnt")
-        && has!("movbe");
-    let v4 =
-        v3 && has!("avx512f") && has!("avx512bw") && has!("avx512cd") && has!("avx512dq") && has!("avx512vl");
-    Some(IsaLevel::up_to(1 + u32::from(v2) + u32::from(v3) + u32::from(v4)))
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn isa_of_this_cpu() -> Option<IsaLevel> {
-    None
 }
 
 #[cfg(test)]

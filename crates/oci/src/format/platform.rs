@@ -5,9 +5,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use compat_sys::Architecture;
 use serde::{Deserialize, Serialize};
 
 use super::FormatError;
+
+/// The variants that an architecture means without one (image-spec, `image-index.md`, "Platform Variants").
+const FIRST_VARIANTS: &[(&str, u32)] = &[("amd64", 1), ("arm64", 8)];
 
 /// Operating system, architecture and variant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
@@ -29,23 +33,15 @@ pub struct Platform {
 impl Platform {
     /// The platform of this machine, with the variant of its CPU where that is known.
     pub fn host() -> Self {
-        let variant = cpu_level().map(str::to_owned);
-        Self { variant, ..Self::of_machine(std::env::consts::ARCH) }
+        let little_power = std::env::consts::ARCH == "powerpc64" && cfg!(target_endian = "little");
+        let machine = if little_power { "powerpc64le" } else { std::env::consts::ARCH };
+        let variant = compat_sys::x86_64_level().map(|level| format!("v{level}"));
+        Self { variant, ..Self::of_machine(machine) }
     }
 
     /// The platform of a Linux machine by the name that `uname -m` or Rust has for it.
     pub fn of_machine(machine: &str) -> Self {
-        let architecture = match machine {
-            "x86_64" => "amd64",
-            "x86" | "i386" | "i686" => "386",
-            "aarch64" => "arm64",
-            "arm" | "armv7l" => "arm",
-            "powerpc64" if cfg!(target_endian = "little") => "ppc64le",
-            "powerpc64" => "ppc64",
-            "loongarch64" => "loong64",
-            other => other,
-        };
-        Self { os: "linux".into(), architecture: architecture.into(), ..Self::default() }
+        Self { os: "linux".into(), architecture: go_name(machine).into(), ..Self::default() }
     }
 
     /// The same platform with a variant.
@@ -69,7 +65,7 @@ impl Platform {
         };
         let mut parts = text.split('/');
         let os = part(parts.next().unwrap_or_default())?;
-        let architecture = normal_architecture(&part(parts.next().unwrap_or_default())?);
+        let architecture = go_name(&part(parts.next().unwrap_or_default())?).to_owned();
         let variant = parts.next().map(part).transpose()?;
         if parts.next().is_some() {
             return Err(invalid());
@@ -80,7 +76,7 @@ impl Platform {
     /// How well `self`, a platform of an index, suits `wanted`: none where it does not, the higher
     /// the better.
     pub fn suits(&self, wanted: &Self) -> Option<u32> {
-        if self.os != wanted.os || normal_architecture(&self.architecture) != wanted.architecture {
+        if self.os != wanted.os || go_name(&self.architecture) != wanted.architecture {
             return None;
         }
         let (own, limit) = (self.level(), wanted.level());
@@ -97,13 +93,11 @@ impl Platform {
 
     /// The variant as a number that orders the architecture's variants. No variant is the first one.
     fn level(&self) -> Option<u32> {
-        let default = match self.architecture.as_str() {
-            "amd64" | "x86_64" => Some(1),
-            "arm64" | "aarch64" => Some(8),
-            _ => None,
-        };
         match &self.variant {
-            None => default,
+            None => {
+                let name = go_name(&self.architecture);
+                FIRST_VARIANTS.iter().find(|(known, _)| *known == name).map(|(_, level)| *level)
+            }
             Some(variant) => variant.strip_prefix('v').and_then(|level| {
                 level.split('.').next().and_then(|level| level.parse().ok()).filter(|level| *level < 100)
             }),
@@ -111,37 +105,9 @@ impl Platform {
     }
 }
 
-/// The level of the x86-64 psABI that this CPU and kernel support.
-#[cfg(target_arch = "x86_64")]
-fn cpu_level() -> Option<&'static str> {
-    macro_rules! all {
-        ($($feature:tt),+) => { $(std::arch::is_x86_feature_detected!($feature))&&+ };
-    }
-    let v2 = all!("cmpxchg16b", "popcnt", "sse3", "ssse3", "sse4.1", "sse4.2");
-    let v3 = v2 && all!("avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "lzcnt", "movbe");
-    let v4 = v3 && all!("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl");
-    Some(match (v2, v3, v4) {
-        (_, _, true) => "v4",
-        (_, true, _) => "v3",
-        (true, _, _) => "v2",
-        _ => "v1",
-    })
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn cpu_level() -> Option<&'static str> {
-    None
-}
-
-fn normal_architecture(architecture: &str) -> String {
-    match architecture {
-        "x86_64" | "x86-64" => "amd64",
-        "aarch64" => "arm64",
-        "armhf" | "armel" => "arm",
-        "i386" | "i686" | "x86" => "386",
-        other => other,
-    }
-    .to_owned()
+/// The name in `GOARCH` of an architecture by any of its names.
+fn go_name(name: &str) -> &str {
+    Architecture::named(name).map_or(name, |architecture| architecture.go)
 }
 
 impl fmt::Display for Platform {
@@ -197,6 +163,7 @@ mod tests {
     #[test]
     fn a_platform_is_two_or_three_words() {
         assert_eq!(Platform::parse("linux/x86_64/v3").unwrap().to_string(), "linux/amd64/v3");
+        assert_eq!(Platform::parse("linux/loongarch64").unwrap(), Platform::of_machine("loongarch64"));
         for text in ["", "linux", "linux/", "/amd64", "a/b/c/d", "linux/am d64"] {
             assert!(Platform::parse(text).is_err(), "{text}");
         }
