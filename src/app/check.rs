@@ -1,6 +1,7 @@
 //! Targets x host -> report: what `compat check` does.
 
 use super::derive::{Choice, derive};
+use super::in_order::in_order;
 use super::source::{
     FetchedSpecification, Origin, fetch_specification, find_specification, level_name, of_several,
 };
@@ -48,27 +49,56 @@ pub fn check(
     session: &Session,
 ) -> Result<Option<Report>, Failure> {
     let mut whole: Option<Report> = None;
-    for Asked { text, target } in asked {
-        let judged = match target {
-            Ok(target) => judge(text, target, host, options, session),
-            Err(failure) => Err(failure.clone()),
+    let mut fatal = None;
+    let judge_ahead = |asked: &Asked| judge_file(asked, host, options);
+    in_order(asked, judge_ahead, |Asked { text, target }, ahead: Option<Judged>| {
+        let report = match (ahead, target) {
+            (Some(judged), _) => judged.told(session),
+            (None, Ok(target)) => judge(text, target, host, options, session),
+            (None, Err(failure)) => Err(failure.clone()),
         };
-        let report = match judged {
-            Ok(report) => report,
-            Err(failure)
-                if asked.len() > 1 || (options.report_failure && failure.cause == Cause::Undecided) =>
-            {
-                session.observer().failed(&failure);
-                Report::of_failed_source(host.summary(), text, &failure.message, failure.hint.as_deref())
+        let report = report.or_else(|failure| {
+            if asked.len() == 1 && (!options.report_failure || failure.cause != Cause::Undecided) {
+                return Err(failure);
             }
-            Err(failure) => return Err(failure),
-        };
-        whole = Some(match whole {
-            Some(whole) => whole.merge(report),
-            None => report,
+            session.observer().failed(&failure);
+            let (message, hint) = (&failure.message, failure.hint.as_deref());
+            Ok(Report::of_failed_source(host.summary(), text, message, hint))
         });
+        match (report, whole.take()) {
+            (Ok(report), Some(before)) => whole = Some(before.merge(report)),
+            (Ok(report), None) => whole = Some(report),
+            (Err(failure), _) => fatal = Some(failure),
+        }
+    });
+    fatal.map_or(Ok(whole), Err)
+}
+
+/// What came of one target, and what is to be said of it besides.
+struct Judged {
+    report: Result<Report, Failure>,
+    notes: Vec<String>,
+}
+
+impl Judged {
+    /// The report, once the notes are said.
+    fn told(self, session: &Session) -> Result<Report, Failure> {
+        self.notes.iter().for_each(|note| session.observer().warn(note));
+        self.report
     }
-    Ok(whole)
+}
+
+/// Judges what is a file of this machine, which any thread may do; of what else was asked nothing is known ahead.
+fn judge_file(asked: &Asked, host: &Host, options: &CheckOptions) -> Option<Judged> {
+    match asked.target.as_ref().ok()? {
+        Target::Application(path) => Some(judge_application(path, host, options)),
+        // A pipe is read when it is its turn: two targets may be the same.
+        Target::Document(path) if path.is_file() => {
+            let judge = || judge_document(&asked.text, &FetchedSpecification::read_file(path)?, host);
+            Some(Judged { report: judge(), notes: Vec::new() })
+        }
+        _ => None,
+    }
 }
 
 /// The report on one target.
@@ -81,7 +111,7 @@ fn judge(
 ) -> Result<Report, Failure> {
     let fetched = match target {
         Target::Image(image) => return judge_image(image, host, options, session),
-        Target::Application(path) => return judge_application(path, host, options, session),
+        Target::Application(path) => return judge_application(path, host, options).told(session),
         Target::StandardInput => FetchedSpecification::read_stdin(session.stdin())?,
         Target::Document(path) => FetchedSpecification::read_file(path)?,
         Target::Location(location) if options.generate => {
@@ -95,6 +125,11 @@ fn judge(
         }
         Target::Location(location) => fetch_specification(location, &options.find, session)?,
     };
+    judge_document(text, &fetched, host)
+}
+
+/// The report on what a document describes.
+fn judge_document(text: &str, fetched: &FetchedSpecification, host: &Host) -> Result<Report, Failure> {
     let specification = spec::parse(&fetched.bytes).map_err(|error| {
         Failure::undecided(&error).with_hint(error.hint().map(str::to_owned)).about(&text)
     })?;
@@ -104,19 +139,19 @@ fn judge(
 }
 
 /// The report on programs, libraries and scripts.
-fn judge_application(
-    path: &Path,
-    host: &Host,
-    options: &CheckOptions,
-    session: &Session,
-) -> Result<Report, Failure> {
+fn judge_application(path: &Path, host: &Host, options: &CheckOptions) -> Judged {
     let read_from = in_root::options(vec![path.to_owned()], options.root.as_deref());
     let options = generate::Options { started_here: options.root.is_none(), ..read_from };
-    let mut read = generate::read(&options)
-        .map_err(|error| Failure::undecided(&error).with_hint(error.hint().map(str::to_owned)))?;
-    read.notes.iter().for_each(|note| session.observer().warn(note));
+    let mut read = match generate::read(&options) {
+        Ok(read) => read,
+        Err(error) => {
+            let failure = Failure::undecided(&error).with_hint(error.hint().map(str::to_owned));
+            return Judged { report: Err(failure), notes: Vec::new() };
+        }
+    };
     in_root::settle(&mut read, &options, host);
-    Ok(check::check_application(&read.application, host))
+    let report = Ok(check::check_application(&read.application, host));
+    Judged { report, notes: read.notes }
 }
 
 /// The report on an image without an artifact, derived from its layers.
@@ -150,3 +185,6 @@ fn source_of(reference: String, origin: &Origin) -> Source {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,7 +58,8 @@ pub fn options(paths: Vec<PathBuf>, typed: Option<&Path>) -> generate::Options {
 /// does, or it lies in the root that is asked about.
 pub fn settle(read: &mut generate::Read, options: &generate::Options, host: &Host) {
     let by_environment = host.environment.library_path.as_deref().is_some_and(|list| list.contains('$'));
-    let preloads = host.files.read("/etc/ld.so.preload");
+    // What is read here takes nothing of what others may spend.
+    let preloads = host.files.shared().read("/etc/ld.so.preload");
     let by_preload = preloads.is_ok_and(|data| data.contains(&b'$'));
     if options.root.is_some() || by_environment || by_preload {
         read.settle();
