@@ -30,6 +30,7 @@
 //! # }
 //! ```
 
+#![warn(missing_docs)]
 #![warn(unreachable_pub)]
 
 pub mod enter;

@@ -1,5 +1,6 @@
 //! The operating system where Rust's standard library does not reach: the only unsafe code.
 
+#![warn(missing_docs)]
 #![warn(unreachable_pub)]
 
 mod architecture;
@@ -25,4 +26,4 @@ pub use process::{execute, fork, unshare_directory_and_mask, unshare_mounts};
 pub use signal::{Received, SignalSet, block, ignore, is_ignored, restore, wait_for};
 pub use socket::{Peer, peer};
 pub use stream::{Stream, open_stream};
-pub use temporary::{PREFIX, Temporary, remove_abandoned};
+pub use temporary::{Temporary, remove_abandoned};

@@ -18,7 +18,7 @@ use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, linkat, open
 use rustix::io::Errno;
 
 /// What the names begin with.
-pub const PREFIX: &str = ".compat-";
+const PREFIX: &str = ".compat-";
 /// How old a file is at the least that is taken for abandoned: a lock is taken an instant after its file is made.
 const AGE: Duration = Duration::from_secs(2);
 /// How often a name is tried that is taken.

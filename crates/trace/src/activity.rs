@@ -33,7 +33,7 @@ impl Activity {
     }
 
     /// Adds the bytes of a close.
-    pub fn add_bytes(&mut self, read: Option<u64>, written: Option<u64>) {
+    pub(crate) fn add_bytes(&mut self, read: Option<u64>, written: Option<u64>) {
         self.read = sum(self.read, read);
         self.written = sum(self.written, written);
     }

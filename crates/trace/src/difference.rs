@@ -16,12 +16,19 @@ use super::survey::{Run, Survey, Touched};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
+    /// It was opened, and not to be executed.
     Opened,
+    /// It was opened to be executed.
     Executed,
+    /// It was opened as a directory.
     Listed,
+    /// It was made, or something was renamed to it.
     Created,
+    /// It was removed, or renamed to something else.
     Removed,
+    /// It was looked for and not there.
     Missed,
+    /// Something was refused for want of rights.
     Refused,
 }
 
@@ -34,8 +41,9 @@ pub struct Difference {
     /// How the command ended, where that differs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ends: Option<[String; 2]>,
-    /// Paths that only the first touched, and only the second.
+    /// Paths that only the first recording touched.
     pub only_first: Vec<PathOutcome>,
+    /// Paths that only the second recording touched.
     pub only_second: Vec<PathOutcome>,
     /// Paths that both touched with other outcomes: missed here, found there.
     pub changed: Vec<Change>,
@@ -50,39 +58,53 @@ pub struct Difference {
 /// A path and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PathOutcome {
+    /// The path.
     pub path: Name,
+    /// Everything that became of it.
     pub outcomes: Vec<Outcome>,
 }
 
 /// A path whose outcomes differ.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Change {
+    /// The path.
     pub path: Name,
+    /// What became of it in the first recording.
     pub first: Vec<Outcome>,
+    /// What became of it in the second recording.
     pub second: Vec<Outcome>,
 }
 
 /// A library that was found elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Elsewhere {
+    /// The name that was asked for.
     pub name: Name,
+    /// The paths of the files that were found in the first recording.
     pub first: Vec<Name>,
+    /// The paths of the files that were found in the second recording.
     pub second: Vec<Name>,
 }
 
 /// A path whose counts differ.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CountChange {
+    /// The path.
     pub path: Name,
+    /// The counts of the first recording.
     pub first: Counts,
+    /// The counts of the second recording.
     pub second: Counts,
 }
 
 /// How often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Counts {
+    /// How often it was opened, creations included.
     pub opened: u64,
+    /// How often it was made, or something renamed to it.
     pub created: u64,
+    /// How often it was looked for and not there.
     pub missed: u64,
 }
 

@@ -34,25 +34,41 @@ pub struct Header {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
+    /// A name was looked up in its directory.
     Lookup,
+    /// A file was opened.
     Open,
+    /// A file was created and opened.
     Create,
+    /// A directory was opened.
     #[serde(rename = "open-folder")]
     OpenDirectory,
+    /// An open file was read for the first time, as far as the mirror sees reads.
     FirstRead,
+    /// The last descriptor of an open file was closed.
     Close,
+    /// The last descriptor of an open directory was closed.
     #[serde(rename = "close-folder")]
     CloseDirectory,
+    /// A symbolic link was read.
     ReadLink,
+    /// A symbolic link was made.
     SymbolicLink,
+    /// A file was given a further name.
     HardLink,
+    /// A directory was made.
     #[serde(rename = "make-folder")]
     MakeDirectory,
+    /// A file was made without being opened, a FIFO, a socket or a device (mknod(2)).
     MakeNode,
+    /// A name of something other than a directory was removed.
     Unlink,
+    /// A directory was removed.
     #[serde(rename = "remove-folder")]
     RemoveDirectory,
+    /// Something was renamed.
     Rename,
+    /// The size of a file was set.
     Truncate,
 }
 
@@ -78,7 +94,7 @@ impl Kind {
     ];
 
     /// The kind that a word stands for.
-    pub fn from_word(word: &str) -> Option<Self> {
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.word() == word)
     }
 
@@ -110,7 +126,9 @@ impl Kind {
 pub struct Event {
     /// Nanoseconds since the start.
     pub t: u64,
+    /// What happened.
     pub event: Kind,
+    /// The path that it happened to.
     pub path: Name,
     /// Why it failed (`ENOENT`); nothing where it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -133,17 +151,21 @@ pub struct Event {
     /// The new size, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
-    /// Bytes read and written, where they went through the mirror and not past it.
+    /// Bytes read, where they went through the mirror and not past it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read: Option<u64>,
+    /// Bytes written, where they went through the mirror and not past it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written: Option<u64>,
-    /// The process, its thread, its parent.
+    /// The process.
     pub pid: u32,
+    /// The thread.
     pub tid: u32,
+    /// The parent of the process.
     pub ppid: u32,
     /// The program that the process executes.
     pub exe: Name,
+    /// The user as whom the thread uses file systems (fsuid).
     pub uid: u32,
     /// The rank of a parallel job that the process belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,10 +178,13 @@ pub struct Event {
 /// How many bytes are left out of an event's names, which have a mark there; nothing of those that are whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cut {
+    /// Bytes left out of [`Event::path`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<u64>,
+    /// Bytes left out of [`Event::other`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other: Option<u64>,
+    /// Bytes left out of [`Event::exe`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exe: Option<u64>,
 }

@@ -10,6 +10,7 @@ use super::survey::{Survey, Touched};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TouchedFile {
+    /// The path.
     pub path: Name,
     /// How many bytes of the path are left out, where it is not whole; other paths of the same ends and length are
     /// counted with it.
@@ -31,9 +32,10 @@ pub struct TouchedFile {
     pub refused: u64,
     /// Opens that were never closed.
     pub never_closed: u64,
-    /// Bytes read and written; absent if none are known.
+    /// Bytes read; absent if none are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read: Option<u64>,
+    /// Bytes written; absent if none are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub written: Option<u64>,
     /// When it was first opened.
@@ -54,11 +56,15 @@ pub enum Order {
     /// The first opened first; what was never opened last.
     #[default]
     First,
+    /// By the bytes of their names.
     Path,
-    /// The most first, as for those that follow.
+    /// The most opens first.
     Opened,
+    /// The most misses first.
     Missed,
+    /// The most bytes read first.
     Read,
+    /// The most bytes written first.
     Written,
 }
 

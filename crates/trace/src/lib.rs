@@ -19,6 +19,7 @@
 //! A [`Reader`] reads it, a [`Writer`] writes it in one of three formats; a [`Survey`] has what one or
 //! several recordings touched, from which [`summary`], [`files`], [`libraries`], [`processes`] and [`difference`] are made.
 
+#![warn(missing_docs)]
 #![warn(unreachable_pub)]
 
 // The helper of the tests is shared with other crates, and names this crate as they do.

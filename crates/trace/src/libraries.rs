@@ -34,6 +34,7 @@ pub enum Role {
 pub struct Loaded {
     /// The name that was asked for: that of a link, where one leads to the file.
     pub name: Name,
+    /// What was loaded under this name.
     pub role: Role,
     /// Where it was found, in the order of the first opens; nothing where it was searched for in vain.
     pub places: Vec<Place>,
@@ -55,6 +56,7 @@ pub struct Loaded {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Place {
+    /// The path of the file.
     pub path: Name,
     /// How often it was opened.
     pub opened: u64,

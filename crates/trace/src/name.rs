@@ -61,7 +61,14 @@ impl JsonSchema for Name {
                 { "type": "string" },
                 {
                     "type": "object",
-                    "properties": { "hex": { "type": "string", "pattern": "^([0-9a-f]{2})*$" } },
+                    "properties": {
+                        "hex": {
+                            // A field that is documented hides the description above.
+                            "description": "the bytes in hexadecimal, where they are no UTF-8",
+                            "type": "string",
+                            "pattern": "^([0-9a-f]{2})*$",
+                        },
+                    },
                     "required": ["hex"],
                 }
             ]

@@ -18,20 +18,60 @@ const BLOCK: usize = 1 << 17;
 /// Why a recording cannot be read. Lines count from 1.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
+    /// The file could not be read.
     #[error("could not read {file}")]
-    Read { file: String, source: io::Error },
+    Read {
+        /// The file, as it was called.
+        file: String,
+        /// The error of the system or of the decompression.
+        source: io::Error,
+    },
+    /// The file is no recording.
     #[error("{file} is not a recording: {reason}")]
-    Foreign { file: String, reason: Foreign },
+    Foreign {
+        /// The file, as it was called.
+        file: String,
+        /// What it is instead.
+        reason: Foreign,
+    },
+    /// The recording has a version that this program does not know.
     #[error(
         "{file} is a recording of version {version}, and this program reads up to version {VERSION}: a newer compat reads it"
     )]
-    Newer { file: String, version: u64 },
+    Newer {
+        /// The file, as it was called.
+        file: String,
+        /// The version of its format.
+        version: u64,
+    },
+    /// A line is no line of a recording.
     #[error("{file}, line {line}, column {column}: no line of a recording: {reason}")]
-    Line { file: String, line: u64, column: usize, reason: String },
+    Line {
+        /// The file, as it was called.
+        file: String,
+        /// The number of the line.
+        line: u64,
+        /// The byte of the line at which it goes wrong, counted from 1.
+        column: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A line is longer than this program reads.
     #[error("{file}, line {line}: longer than {LONGEST_LINE} bytes")]
-    LongLine { file: String, line: u64 },
+    LongLine {
+        /// The file, as it was called.
+        file: String,
+        /// The number of the line.
+        line: u64,
+    },
+    /// A line stands after the one that ends the recording.
     #[error("{file}, line {line}: stands after the recording's end")]
-    AfterEnd { file: String, line: u64 },
+    AfterEnd {
+        /// The file, as it was called.
+        file: String,
+        /// The number of the line.
+        line: u64,
+    },
 }
 
 impl ReadError {
@@ -46,16 +86,22 @@ impl ReadError {
 /// What a file is that is no recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Foreign {
+    /// An empty file.
     #[error("it is empty")]
     Empty,
+    /// A file that ends within its first line.
     #[error("it ends within its first line")]
     CutHeader,
+    /// A text log, as compat-lib writes it.
     #[error("it is a text log of compat-lib, which does not tell who touched a file and what failed")]
     CompatLib,
+    /// A trace for Perfetto.
     #[error("it is a trace for Perfetto's viewer, which is written from a recording")]
     Perfetto,
+    /// A file that gzip has compressed.
     #[error("it is compressed with gzip; only zstd is read")]
     Gzip,
+    /// Anything else.
     #[error("its first line is no header")]
     NoHeader,
 }

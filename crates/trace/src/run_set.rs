@@ -2,13 +2,13 @@
 
 /// A set of runs by their places.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RunSet {
+pub(crate) struct RunSet {
     words: Vec<u64>,
 }
 
 impl RunSet {
     /// Adds a run.
-    pub fn insert(&mut self, run: usize) {
+    pub(crate) fn insert(&mut self, run: usize) {
         let word = run / 64;
         if self.words.len() <= word {
             self.words.resize(word + 1, 0);
@@ -17,7 +17,7 @@ impl RunSet {
     }
 
     /// Adds those of another set.
-    pub fn extend(&mut self, other: &Self) {
+    pub(crate) fn extend(&mut self, other: &Self) {
         if self.words.len() < other.words.len() {
             self.words.resize(other.words.len(), 0);
         }
@@ -25,7 +25,7 @@ impl RunSet {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
 }

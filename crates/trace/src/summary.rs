@@ -16,6 +16,7 @@ use super::survey::{Run, Survey, Touched};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
+    /// The recordings, in the order in which they were given.
     pub runs: Vec<RunFacts>,
     /// How many events of each kind there are.
     pub events: BTreeMap<String, u64>,
@@ -35,8 +36,9 @@ pub struct Summary {
     /// When the first of the opened files was first opened, half of them, all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub touched: Option<TouchTimes>,
-    /// The files that were opened first, and those whose first open came last.
+    /// The files that were opened first.
     pub earliest: Vec<FirstTouch>,
+    /// The files whose first open came last.
     pub latest: Vec<FirstTouch>,
     /// Files whose opens were never closed.
     pub never_closed: Vec<Name>,
@@ -46,12 +48,18 @@ pub struct Summary {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RunFacts {
+    /// The recording, as its file is called.
     pub file: String,
+    /// The program and its arguments.
     pub command: Vec<Name>,
+    /// The directory in which the command was started.
     #[serde(rename = "folder")]
     pub directory: Name,
+    /// The machine's name.
     pub host: String,
+    /// The kernel's release.
     pub kernel: String,
+    /// The image, if the container's environment names one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     /// Nanoseconds since 1970.
@@ -64,6 +72,7 @@ pub struct RunFacts {
     /// The command's exit code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<i32>,
+    /// How many events the recording has.
     pub events: u64,
     /// Events of kinds that this program does not know, which are not counted.
     pub unknown: u64,
@@ -78,10 +87,13 @@ pub struct RunFacts {
 pub struct PathCounts {
     /// Opened as files.
     pub opened: u64,
+    /// Opened to be executed.
     pub executed: u64,
     /// Opened as directories.
     pub listed: u64,
+    /// Made, or renamed to.
     pub created: u64,
+    /// Removed, or renamed to something else.
     pub removed: u64,
     /// Written to; opened for it, where the mirror was not told of bytes.
     pub written: u64,
@@ -95,6 +107,7 @@ pub struct PathCounts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "FolderMisses")]
 pub struct DirectoryMisses {
+    /// The directory.
     #[serde(rename = "folder")]
     pub directory: Name,
     /// How many look-ups failed.
@@ -107,18 +120,23 @@ pub struct DirectoryMisses {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "FolderOpens")]
 pub struct DirectoryOpens {
+    /// The directory.
     #[serde(rename = "folder")]
     pub directory: Name,
     /// How many different files.
     pub files: u64,
+    /// How often files in it were opened.
     pub opened: u64,
 }
 
 /// What a program's processes did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ProgramFacts {
+    /// The path of the program.
     pub program: Name,
+    /// How many processes executed it.
     pub processes: u64,
+    /// What these did.
     #[serde(flatten)]
     pub activity: Activity,
     /// In how many runs it was seen.
@@ -128,15 +146,20 @@ pub struct ProgramFacts {
 /// When files were first opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TouchTimes {
+    /// When the first of the files was opened, in nanoseconds since the start.
     pub first: u64,
+    /// When half of the files had been opened.
     pub half: u64,
+    /// When all of the files had been opened.
     pub last: u64,
 }
 
 /// When a file was first opened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FirstTouch {
+    /// The path of the file.
     pub path: Name,
+    /// When it was first opened, in nanoseconds since the start.
     pub first: u64,
 }
 

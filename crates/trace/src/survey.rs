@@ -15,12 +15,15 @@ use super::run_set::RunSet;
 /// The facts of several recordings, merged.
 #[derive(Debug, Default)]
 pub struct Survey {
+    /// The recordings, in the order in which they were added.
     pub runs: Vec<Run>,
     /// How many events of each kind there are.
     pub counts: BTreeMap<Kind, u64>,
+    /// What happened to each path.
     pub paths: HashMap<Name, Touched>,
+    /// The programs, in the order in which they were first seen.
     pub programs: Vec<Program>,
-    /// In the order of their first events.
+    /// The processes, in the order of their first events.
     pub processes: Vec<Process>,
     known: HashMap<Name, usize>,
     /// How many opens there were.
@@ -32,7 +35,9 @@ pub struct Survey {
 pub struct Run {
     /// How its file is called.
     pub file: String,
+    /// Its first line.
     pub header: Header,
+    /// How it ends.
     pub ending: Ending,
     /// How many events were read.
     pub events: u64,
@@ -53,15 +58,19 @@ pub struct Touched {
     pub missed: u64,
     /// How often it was opened, creations included; as a directory it is `listed`.
     pub opened: u64,
+    /// How often it was made, or something renamed to it.
     pub created: u64,
+    /// How often it was opened as a directory.
     pub listed: u64,
+    /// How often it was opened to be executed.
     pub executed: u64,
     /// How often it was removed, or renamed to something else.
     pub removed: u64,
     /// How often something was refused for want of rights (`EACCES`, `EPERM`, `EROFS`).
     pub refused: u64,
-    /// Bytes read and written; nothing where the mirror was not told.
+    /// Bytes read; nothing where the mirror was not told.
     pub read: Option<u64>,
+    /// Bytes written; nothing where the mirror was not told.
     pub written: Option<u64>,
     /// How often it was opened to be written.
     pub opened_to_write: u64,
@@ -75,26 +84,30 @@ pub struct Touched {
     pub by: BTreeSet<usize>,
     /// The ranks whose processes did.
     pub ranks: BTreeSet<u32>,
-    /// The name of the link under which it was first asked for, and all such names.
+    /// The name of the link under which it was first asked for.
     pub name: Option<Name>,
+    /// All names of links under which it was asked for.
     pub names: BTreeSet<Name>,
     /// In how many runs it was seen.
     pub runs: usize,
     /// How many bytes of the path are left out, where it is not whole: other paths of the same ends and length are
     /// counted as this one.
     pub cut: Option<u64>,
-    /// In which it was opened, and missed.
-    pub opened_in: RunSet,
-    pub missed_in: RunSet,
+    /// The runs in which it was opened.
+    pub(crate) opened_in: RunSet,
+    /// The runs in which it was missed.
+    pub(crate) missed_in: RunSet,
     last_run: usize,
 }
 
 /// A program and what its processes did.
 #[derive(Clone, Debug, Default)]
 pub struct Program {
+    /// Its path.
     pub path: Name,
     /// How many processes executed it.
     pub processes: u64,
+    /// What these processes did.
     pub activity: Activity,
     /// In how many runs it was seen.
     pub runs: usize,
@@ -106,15 +119,19 @@ pub struct Program {
 pub struct Process {
     /// The place of its run in [`Survey::runs`].
     pub run: usize,
+    /// Its number (PID).
     pub pid: u32,
     /// Its parent, when it was seen first.
     pub ppid: u32,
+    /// Its rank in a parallel job.
     pub rank: Option<u32>,
     /// What it executed, as places in [`Survey::programs`], in order.
     pub programs: Vec<usize>,
-    /// When it did something for the first and for the last time, nanoseconds since the start.
+    /// When it did something for the first time, nanoseconds since the start.
     pub first: u64,
+    /// When it did something for the last time, nanoseconds since the start.
     pub last: u64,
+    /// What it did.
     pub activity: Activity,
 }
 

@@ -23,31 +23,65 @@ pub enum Error {
     Ids(#[source] io::Error),
     /// A mount was refused.
     #[error("could not mount the mirror at {}", place.display())]
-    Mount { place: PathBuf, source: io::Error },
+    Mount {
+        /// The place of the mount, as it is seen inside.
+        place: PathBuf,
+        /// The error of the system.
+        source: io::Error,
+    },
     /// A volume is mounted, and cannot be served.
     #[error("could not serve the mirror at {}", place.display())]
-    Serve { place: PathBuf, source: io::Error },
+    Serve {
+        /// The place of the volume.
+        place: PathBuf,
+        /// The error of the service.
+        source: io::Error,
+    },
     /// What serves the mirror was not ready when the command was to be executed.
     #[error("what serves the mirror could not begin")]
     Begin(#[source] io::Error),
     /// The directory at which others are to reach the mirror.
     #[error("could not mount the mirror at {}", path.display())]
-    MountPath { path: PathBuf, source: io::Error },
+    MountPath {
+        /// The directory.
+        path: PathBuf,
+        /// The error of the system.
+        source: io::Error,
+    },
     /// The mirror is still mounted where others reached it.
     #[error("could not unmount the mirror at {}", path.display())]
-    MountLeft { path: PathBuf, source: io::Error },
+    MountLeft {
+        /// The directory.
+        path: PathBuf,
+        /// The error of the system.
+        source: io::Error,
+    },
     /// The mirror cannot be mounted where this process came from.
     #[error("no right to mount the mirror at {}: it can only be entered from where it is", path.display())]
-    NoMountPath { path: PathBuf },
+    NoMountPath {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The rank that leads on this node did not answer.
     #[error("the lead rank of this node {what}")]
-    Lead { what: String },
+    Lead {
+        /// What the lead is or did, as the rest of a sentence that begins with it.
+        what: String,
+    },
     /// The directory in which ranks meet is not this user's alone.
     #[error("the ranks of this node cannot meet in {}", path.display())]
-    Meeting { path: PathBuf, source: io::Error },
+    Meeting {
+        /// The directory.
+        path: PathBuf,
+        /// The error of the system.
+        source: io::Error,
+    },
     /// This user's number stands for others, too.
     #[error("user {user} cannot be told from users that have no number here, and cannot meet other ranks")]
-    Overflow { user: u32 },
+    Overflow {
+        /// The number of the user.
+        user: u32,
+    },
     /// The lead's namespaces are closed to this process.
     #[error("could not join the mirror of this node's lead rank")]
     Join(#[source] io::Error),
@@ -56,14 +90,24 @@ pub enum Error {
     MountTable(#[source] io::Error),
     /// The directory in which the command is to run.
     #[error("could not enter the working directory {}", path.display())]
-    Directory { path: PathBuf, source: io::Error },
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// The error of the system.
+        source: io::Error,
+    },
     /// A process could not be started or waited for.
     #[error("could not {doing}")]
-    Process { doing: &'static str, source: io::Error },
+    Process {
+        /// What was being done, as an infinitive.
+        doing: &'static str,
+        /// The error of the system.
+        source: io::Error,
+    },
 }
 
 /// What to do about a thread or process that could not be started.
-pub fn too_few_processes() -> String {
+pub(crate) fn too_few_processes() -> String {
     let limit = ProcessLimit::here().map(|limit| format!(" of {}", limit.most)).unwrap_or_default();
     format!(
         "the limit{limit} on processes and threads is reached, and the recorder needs two for each mounted file system; \

@@ -26,6 +26,7 @@ const AFTERWARDS: Duration = Duration::from_millis(500);
 /// A rank of a node, and how the ranks of its job meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rank {
+    /// Its number in the job, from 0.
     pub number: u32,
     /// Whether it leads; where nothing tells, who comes first does.
     pub leads: Option<bool>,

@@ -53,14 +53,15 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::mount::MountFlags;
 
-pub use error::{Error, too_few_processes};
+pub use error::Error;
+pub(crate) use error::too_few_processes;
 use external_mount::{ExternalMount, MountNamespace};
 pub use join::{Rank, RankRole, join, meet};
 pub use namespace::Users;
 pub use namespace_access::NamespaceAccess;
 use namespace_processes::NamespaceProcesses;
 use plan::{Plan, depth_of};
-pub use process_limit::ProcessLimit;
+pub(crate) use process_limit::ProcessLimit;
 pub(crate) use process_status::ProcessStatus;
 pub use rendezvous::{Directories, LeadSocket};
 use rustix::process::Pid;
@@ -69,6 +70,7 @@ use start::Start;
 /// What is to be run, and how.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// What is done in the mirror.
     pub task: Task,
     /// Where it runs; the current directory otherwise.
     pub directory: Option<PathBuf>,
@@ -132,6 +134,7 @@ pub struct Mounted {
     pub depth: u32,
     /// Whether it is mounted read-only.
     pub read_only: bool,
+    /// As whom the callers of this mount are served.
     pub users: Users,
     /// The directory at which this mount of it is reached by others; nothing for the one inside.
     pub outside: Option<PathBuf>,
@@ -190,7 +193,12 @@ pub enum Outcome {
     /// It ran, and ended with this code: its own, or 128 and the number of the signal that ended it.
     Ended(i32),
     /// It could not be executed: the code that a shell gives, and why.
-    NotExecuted { code: i32, error: std::io::Error },
+    NotExecuted {
+        /// 127 if the program does not exist, and 126 otherwise.
+        code: i32,
+        /// The error of execve(2) or of the search for the program.
+        error: std::io::Error,
+    },
     /// The server was killed, and the command with it.
     ServerKilled,
     /// The rank that leads on this node has ended, and the command with it.

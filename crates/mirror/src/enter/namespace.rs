@@ -15,7 +15,12 @@ pub enum Users {
     /// As any user.
     Many,
     /// As this user and group alone: a user namespace that has no other.
-    One { user: u32, group: u32 },
+    One {
+        /// The number of the user, inside and outside.
+        user: u32,
+        /// The number of the group.
+        group: u32,
+    },
 }
 
 /// What [`enter`] has made.

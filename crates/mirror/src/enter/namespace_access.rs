@@ -69,7 +69,7 @@ impl NamespaceAccess {
     /// # Errors
     ///
     /// Those of setns(2): `EPERM` where the lead is in a container of its own.
-    pub fn enter(&self) -> io::Result<()> {
+    pub(super) fn enter(&self) -> io::Result<()> {
         if !is_own(&self.user)? {
             move_into_link_name_space(self.user.as_fd(), Some(LinkNameSpaceType::User))?;
         }
@@ -83,7 +83,7 @@ impl NamespaceAccess {
     /// # Errors
     ///
     /// Where the lead has ended.
-    pub fn begin(&mut self) -> io::Result<()> {
+    pub(super) fn begin(&mut self) -> io::Result<()> {
         self.stream.write_all(b"b")?;
         self.stream.read_exact(&mut [0])
     }

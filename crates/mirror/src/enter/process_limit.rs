@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The limit that is closest to this process, and how often it stood in the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProcessLimit {
+pub(crate) struct ProcessLimit {
     /// How many processes and threads there may be.
     pub most: u64,
     /// How many could not be started since the group was made.
@@ -15,7 +15,7 @@ pub struct ProcessLimit {
 
 impl ProcessLimit {
     /// Asks for it; nothing if there is no limit, or it cannot be seen.
-    pub fn here() -> Option<Self> {
+    pub(crate) fn here() -> Option<Self> {
         let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
         directories(&groups).iter().find_map(|directory| Self::of(directory))
     }

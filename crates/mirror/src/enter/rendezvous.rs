@@ -107,7 +107,7 @@ fn assert_own(stat: &Statx, user: u32) -> io::Result<()> {
 
 /// The lead's place: nobody else has it while this is there. A copy of this process that drops it leaves it to
 /// the process that has taken it.
-pub struct LeadLock {
+pub(super) struct LeadLock {
     directory: OwnedFd,
     name: String,
     _lock: OwnedFd,
@@ -126,7 +126,10 @@ impl LeadLock {
     /// # Errors
     ///
     /// Where no directory is this user's alone.
-    pub fn take(directories: &Directories, meeting: &str) -> Result<Option<(Self, UnixListener)>, Error> {
+    pub(super) fn take(
+        directories: &Directories,
+        meeting: &str,
+    ) -> Result<Option<(Self, UnixListener)>, Error> {
         let directory = directories.for_lead()?;
         let failed = |source| Error::Meeting { path: shown(&directory), source };
         let Some(lock) = lock(&directory, meeting).map_err(failed)? else { return Ok(None) };
@@ -151,17 +154,17 @@ impl Drop for LeadLock {
 #[derive(Debug)]
 pub struct LeadSocket {
     /// The lead's place, for as long as others may come.
-    pub lock: LeadLock,
-    pub listener: UnixListener,
+    pub(super) lock: LeadLock,
+    pub(super) listener: UnixListener,
     /// How many ranks the node has, the lead included, where that is known.
-    pub expected: Option<u32>,
+    pub(super) expected: Option<u32>,
     /// How long the lead waits for those that have not come when its own command has ended.
-    pub patience: Duration,
+    pub(super) patience: Duration,
 }
 
 impl LeadSocket {
     /// There will be no mirror: those who wait for the lead are told so.
-    pub fn refuse(self) {
+    pub(super) fn refuse(self) {
         let deadline = Instant::now() + REFUSAL;
         let _ = self.listener.set_nonblocking(true);
         while Instant::now() < deadline {

@@ -10,7 +10,7 @@ const SELINUX: &str = "/sys/fs/selinux/enforce";
 const SMACK: &str = "/sys/fs/smackfs/load2";
 
 /// Whether this system has such rules.
-pub fn has_further_rules() -> bool {
+pub(crate) fn has_further_rules() -> bool {
     is_enforcing(fs::read(SELINUX).ok().as_deref()) || fs::metadata(SMACK).is_ok()
 }
 

@@ -45,11 +45,11 @@ mod volume;
 mod wire;
 mod workers;
 
-pub use access_rule::has_further_rules;
+pub(crate) use access_rule::has_further_rules;
 pub use handle_cache::Holders;
 pub use long_path::{LONGEST as LONGEST_PATH, ends as path_ends};
 pub use observer::{Action, Caller, Event, Observer, Traffic};
 pub use provider::{Provider, Wanted};
-pub use session::{DEVICE, Session};
+pub use session::Session;
 pub use sharing::Sharing;
 pub use volume::{Options, Volume};

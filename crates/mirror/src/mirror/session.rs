@@ -21,7 +21,7 @@ use super::wire::{Header, LARGEST, OUT_HEADER, Operation, change};
 use super::workers::Workers;
 
 /// Where the kernel's file systems in user space are reached.
-pub const DEVICE: &str = "/dev/fuse";
+const DEVICE: &str = "/dev/fuse";
 
 /// Enough for [`super::long_path::DEEPEST`] directories in each other; memory is taken when it is used.
 const STACK: usize = 32 << 20;
@@ -55,7 +55,7 @@ impl Session {
     }
 
     /// Whether a request is being answered.
-    pub fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         self.shared.workers.is_busy()
     }
 }

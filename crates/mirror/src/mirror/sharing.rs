@@ -45,20 +45,20 @@ impl Sharing {
     }
 
     /// Whether somebody may ask who does not have all rights.
-    pub fn is_shared(&self) -> bool {
+    pub(super) fn is_shared(&self) -> bool {
         let last = self.last.load(Ordering::Acquire);
         last != 0 && milliseconds() <= last + AFTERWARDS
     }
 
     /// Whether the kernel may still remember what it was told before that caller came.
-    pub fn is_new(&self) -> bool {
+    pub(super) fn is_new(&self) -> bool {
         let remembered = u64::try_from(self.remember.as_millis()).unwrap_or(u64::MAX).saturating_add(100);
         let last = self.last.load(Ordering::Acquire);
         last != 0 && milliseconds() <= self.since.load(Ordering::Acquire).saturating_add(remembered)
     }
 
     /// How long the kernel may remember a name and the attributes of what it leads to.
-    pub fn validity(&self) -> Validity {
+    pub(super) fn validity(&self) -> Validity {
         if self.remember.is_zero() || !self.is_shared() {
             return Validity { entry: self.remember, attributes: self.remember };
         }

@@ -133,7 +133,7 @@ impl Volume {
     }
 
     /// How many files and directories are open whose closing has not been told.
-    pub fn open_count(&self) -> usize {
+    pub(crate) fn open_count(&self) -> usize {
         self.files.count() + self.directories.count()
     }
 

@@ -46,6 +46,7 @@ pub struct Options {
     pub rank: Option<u32>,
     /// The log; it is replaced when the run begins.
     pub out: PathBuf,
+    /// The format of the log.
     pub format: Format,
     /// Which paths are recorded.
     pub selection: Selection,
@@ -54,6 +55,7 @@ pub struct Options {
 /// How a recorded run ended.
 #[derive(Debug)]
 pub struct Recorded {
+    /// How the command ended.
     pub outcome: Outcome,
     /// The log, also where something else is found by its name now.
     pub log: File,
@@ -64,8 +66,15 @@ pub struct Recorded {
 /// Why nothing was recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The log could not be opened.
     #[error("could not write {}", path.display())]
-    Log { path: PathBuf, source: io::Error },
+    Log {
+        /// The path of the log.
+        path: PathBuf,
+        /// The error of the system.
+        source: io::Error,
+    },
+    /// The mirror could not be made or entered.
     #[error(transparent)]
     Enter(#[from] enter::Error),
 }
@@ -92,9 +101,19 @@ pub enum News<'a> {
     /// These processes came from outside and are still in the mirror; they are asked to end.
     StillInside(&'a [u32]),
     /// Only so many of a node's ranks have come.
-    RanksMissing { came: u32, expected: u32 },
+    RanksMissing {
+        /// How many came, the lead included.
+        came: u32,
+        /// How many the node has.
+        expected: u32,
+    },
     /// So many processes or threads could not be started, because there may be only `most`.
-    ProcessesRefused { refused: u64, most: u64 },
+    ProcessesRefused {
+        /// How many were refused during the run.
+        refused: u64,
+        /// How many the control group allows.
+        most: u64,
+    },
 }
 
 /// Runs the command in a mirror of the root and writes what it touched; so do the ranks that come to the

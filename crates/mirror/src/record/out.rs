@@ -106,7 +106,7 @@ impl Out {
 
     /// Nothing was run: removes the file if it was made here and is still what is found by its name. Who could put
     /// another one there in between may remove that as well.
-    pub fn take_back(&self) {
+    pub(super) fn take_back(&self) {
         let (name, identity) = match &self.how {
             How::Made(identity) => (self.place.name.as_os_str(), identity),
             How::Replaces { temporary, identity } => (temporary.as_ref(), identity),

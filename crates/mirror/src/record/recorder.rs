@@ -16,7 +16,9 @@ use compat_trace::{Cut, Event, Kind, error_name};
 /// Which paths are recorded: those that an inclusion matches, or all without one, less the excluded.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
+    /// Only paths that one of these matches; all paths if it is absent.
     pub include: Option<GlobSet>,
+    /// No paths that one of these matches.
     pub exclude: Option<GlobSet>,
 }
 

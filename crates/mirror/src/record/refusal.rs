@@ -8,16 +8,27 @@ use std::io;
 pub enum Refusal {
     /// Somebody else may have put it there, and chosen what it leads to.
     #[error("the symbolic link {} on the way is not followed: user {owner} owns it, or others may write to its directory", name.display())]
-    Link { name: OsString, owner: u32 },
+    Link {
+        /// The name of the link, without its directory.
+        name: OsString,
+        /// The number of the user to whom it belongs.
+        owner: u32,
+    },
     /// Who owns a file may read what is written to it.
     #[error("it belongs to another user ({owner})")]
-    Foreign { owner: u32 },
+    Foreign {
+        /// The number of the user to whom it belongs.
+        owner: u32,
+    },
     /// It may be something else under another name.
     #[error("the file has other names, too (hard links)")]
     Linked,
     /// Others could open it until now, and may have it open.
     #[error("others can open it, and it cannot be replaced: {reason}")]
-    Readable { reason: String },
+    Readable {
+        /// Why it cannot be replaced.
+        reason: String,
+    },
     /// Another file was put in its place meanwhile.
     #[error("another file was put in its place meanwhile")]
     Exchanged,

@@ -10,7 +10,7 @@ use crate::mirror::number::NodeId;
 
 /// How long the kernel may answer from memory.
 #[derive(Clone, Copy, Debug)]
-pub struct Validity {
+pub(crate) struct Validity {
     /// That a name leads to this node.
     pub entry: Duration,
     /// The node's attributes.
