@@ -81,6 +81,8 @@ enum Node {
     Directory,
     Link(PathBuf),
     Other,
+    /// There is nothing. Loaders remember it of directories as well (`dirs[].status` in glibc's `elf/dl-load.c`).
+    Missing,
 }
 
 /// What a directory holds, by the name.
@@ -94,11 +96,14 @@ pub struct Entry {
     pub is_file: bool,
 }
 
+/// With so many paths known, no more missing ones are remembered.
+const MOST_NODES: usize = 1 << 18;
+
 /// A root file system: this machine's, or a folder that holds another's.
 #[derive(Debug, Clone)]
 pub struct Root {
     directory: PathBuf,
-    /// What the file system showed at paths without links, for this root and its clones.
+    /// What the file system showed at paths without links, for this root and its clones: each is asked for once.
     nodes: Arc<RwLock<HashMap<PathBuf, Node>>>,
 }
 
@@ -108,6 +113,7 @@ impl std::fmt::Debug for Node {
             Self::Directory => "directory",
             Self::Link(_) => "link",
             Self::Other => "other",
+            Self::Missing => "missing",
         })
     }
 }
@@ -294,9 +300,23 @@ impl Root {
         if let Some(node) = self.nodes.read().unwrap_or_else(PoisonError::into_inner).get(inside) {
             return Ok(node.clone());
         }
+        let node = self.node_anew(inside)?;
+        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        // A document names as many missing paths as it likes.
+        if !matches!(node, Node::Missing) || nodes.len() < MOST_NODES {
+            nodes.insert(inside.to_owned(), node.clone());
+        }
+        Ok(node)
+    }
+
+    fn node_anew(&self, inside: &Path) -> Result<Node, WalkError> {
         let place = self.outside(inside);
-        let kind = fs::symlink_metadata(&place)?.file_type();
-        let node = if kind.is_dir() {
+        let kind = match fs::symlink_metadata(&place).map_err(WalkError::from) {
+            Ok(metadata) => metadata.file_type(),
+            Err(WalkError::NotFound) => return Ok(Node::Missing),
+            Err(error) => return Err(error),
+        };
+        Ok(if kind.is_dir() {
             Node::Directory
         } else if kind.is_symlink() {
             Node::Link(fs::read_link(&place)?)
@@ -309,10 +329,7 @@ impl Root {
                     || kind.is_block_device()
             );
             Node::Other
-        };
-        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
-        nodes.insert(inside.to_owned(), node.clone());
-        Ok(node)
+        })
     }
 }
 
@@ -344,6 +361,7 @@ impl<'a> Cursor<'a> for RootCursor<'_> {
         Ok(match self.root.node(&self.walked)? {
             Node::Directory => Found::Directory,
             Node::Other => Found::Other,
+            Node::Missing => return Err(WalkError::NotFound),
             Node::Link(target) => {
                 self.walked.pop();
                 Found::Link(Cow::Owned(target.into_os_string().into_vec()))
@@ -393,6 +411,19 @@ mod tests {
         }
         symlink("/etc/passwd", folder.path().join("passwd")).unwrap();
         assert!(matches!(root.open(Path::new("/passwd")), Err(WalkError::NotFound)));
+    }
+
+    #[test]
+    fn what_is_missing_is_asked_for_once() {
+        let (folder, root) = root();
+        let is_missing = |root: &Root| {
+            matches!(root.resolve(Path::new("/etc/glibc-hwcaps/libx.so")), Err(WalkError::NotFound))
+        };
+        assert!(is_missing(&root));
+        fs::create_dir(folder.path().join("etc/glibc-hwcaps")).unwrap();
+        fs::write(folder.path().join("etc/glibc-hwcaps/libx.so"), "").unwrap();
+        assert!(is_missing(&root) && is_missing(&root.clone()));
+        assert!(!is_missing(&Root::at(folder.path()).unwrap()));
     }
 
     #[test]
