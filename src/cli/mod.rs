@@ -6,6 +6,7 @@ pub mod annotation;
 pub mod attach;
 pub mod cache;
 pub mod check;
+mod chosen;
 pub mod context;
 pub mod copy;
 pub mod delete;
@@ -84,9 +85,12 @@ pub enum Command {
 /// its exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = with_subcommand_of_name(arguments.into_iter().collect());
-    let parsed = Arguments::command()
-        .try_get_matches_from(arguments)
-        .and_then(|matches| Ok((wants_document(&matches), Arguments::from_arg_matches(&matches)?)));
+    let matches = match chosen::matches(&arguments) {
+        Some(matches) => Ok(matches),
+        None => Arguments::command().try_get_matches_from(arguments),
+    };
+    let parsed =
+        matches.and_then(|matches| Ok((wants_document(&matches), Arguments::from_arg_matches(&matches)?)));
     let (wants_document, arguments) = match parsed {
         Ok(arguments) => arguments,
         Err(mut error) => {
