@@ -58,6 +58,7 @@ impl Fit<'_> {
             Ok(opened) => opened,
             Err(OpenError::Absent(reason)) => return Verdict::Pass(reason),
             Err(OpenError::Blocked(blocked)) => return self.judge_blocked(&blocked),
+            Err(OpenError::Unusable(words)) => return Verdict::Stop(Reason::recorded(words)),
             Err(error) => return Verdict::Stop(error.to_string().into()),
         };
         self.judge_opened(opened)
@@ -112,7 +113,7 @@ impl Fit<'_> {
             return Verdict::Pass(format!("for {}, not {}", facts.machine, self.program.machine).into());
         }
         if let Some(reason) = self.reason_to_stop(facts) {
-            return Verdict::Stop(reason.into());
+            return Verdict::Stop(reason);
         }
         match (facts.kernel, self.kernel) {
             (Some(wanted), Some(host)) if wanted > host => {
@@ -132,26 +133,27 @@ impl Fit<'_> {
         Verdict::Pass(format!("{}-endian, not {}-endian", order(facts), order(self.program)).into())
     }
 
-    fn reason_to_stop(&self, facts: &Facts) -> Option<&'static str> {
+    fn reason_to_stop(&self, facts: &Facts) -> Option<Reason> {
         if let Some(words) = refused_identification(facts) {
-            return Some(words);
+            return Some(words.into());
         }
         if facts.form == Form::Other {
-            return Some("only ET_DYN and ET_EXEC can be loaded");
+            return Some("only ET_DYN and ET_EXEC can be loaded".into());
         }
         if let Judgement::Wrong(objection) = layout::of_glibc(facts, self.is_old, self.platform) {
-            return Some(objection.reason);
+            return Some(Reason::of_name(objection.reason));
         }
         if self.is_this_machine && facts.on_noexec {
-            return Some("failed to map segment from shared object");
+            return Some(Reason::of_name("failed to map segment from shared object"));
         }
-        match facts.form {
+        let words = match facts.form {
             Form::Other => None,
             Form::FixedExecutable => Some("cannot dynamically load executable"),
             Form::Executable => Some("cannot dynamically load position-independent executable"),
             Form::Library if !facts.has_dynamic_section => Some("object file has no dynamic section"),
             Form::Library => None,
-        }
+        };
+        words.map(Reason::of_name)
     }
 }
 
@@ -249,9 +251,7 @@ mod tests {
         assert!(
             matches!(verdict(false, true), Verdict::Stop(words) if words.to_string().starts_with("failed to map segment"))
         );
-        assert!(
-            matches!(verdict(true, true), Verdict::Stop(words) if words == "Operation not permitted".into())
-        );
+        assert!(matches!(verdict(true, true), Verdict::Stop(words) if words == *"Operation not permitted"));
         assert!(matches!(verdict(false, false), Verdict::Use(_)));
     }
 }

@@ -121,7 +121,7 @@ impl Script<'_> {
             Err(problem) => return Load::of(problem),
         };
         if let Some(reason) = self.parsed.refused_argument() {
-            load.problems.push(Problem::ScriptFails { object: self.shown.to_owned(), reason });
+            load.problems.push(Problem::ScriptFails { object: self.shown.to_owned(), reason: reason.into() });
         } else if name_of(interpreter) == "env" {
             self.follow_env(&path, &mut load, follower);
         } else {
@@ -265,7 +265,7 @@ fn no_directory(shown: &str, env: &Env) -> Problem {
     let directory = env.directory.as_deref().unwrap_or_default();
     Problem::ScriptFails {
         object: shown.to_owned(),
-        reason: format!("env: cannot change directory to '{directory}'"),
+        reason: format!("env: cannot change directory to '{directory}'").into(),
     }
 }
 

@@ -222,7 +222,6 @@ impl Loading<'_> {
             Outcome::Found(opened, path, rule) => {
                 if let Some(reason) = self.refusal_at_run_time(&opened) {
                     if !is_optional {
-                        let reason = reason.to_owned();
                         self.object_once(Problem::LibraryUnusable { library, path, wanted_by, reason });
                     }
                     return EdgeOutcome::Missing;
@@ -236,7 +235,7 @@ impl Loading<'_> {
                     library: self.files().placed(name),
                     path,
                     wanted_by,
-                    reason: reason.to_string(),
+                    reason,
                 });
             }
             Outcome::NotInjected { provider, rejected } => {
@@ -284,7 +283,7 @@ impl Loading<'_> {
                 library: dependency.name.clone(),
                 path: object.shown.clone(),
                 wanted_by: object.shown.clone(),
-                reason: "DST not allowed in SUID/SGID programs".to_owned(),
+                reason: Reason::of_name("DST not allowed in SUID/SGID programs"),
             };
             self.object_once(problem);
         }

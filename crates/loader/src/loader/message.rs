@@ -77,9 +77,7 @@ impl Problem {
             Self::ProgramMissing { program, .. } => {
                 Some(format!("env: '{}': No such file or directory", program.replace('\r', "\\r")))
             }
-            // A loop without an end prints nothing.
-            Self::ScriptFails { reason, .. } if reason.contains("script itself") => None,
-            Self::ScriptFails { reason, .. } => Some(reason.clone()),
+            Self::ScriptFails { reason, .. } => reason.is_printed().then(|| reason.to_string()),
             // A file for the other word size changes the words.
             Self::LibraryMissing { library, rejected, .. }
             | Self::HostLibraryMissing { library, rejected, .. } => {
@@ -91,7 +89,7 @@ impl Problem {
                 "ERROR: ld.so: object '{library}' from /etc/ld.so.preload cannot be preloaded ({reason}): ignored."
             )),
             Self::LibraryUnusable { library, path, reason, .. } => {
-                Some(format!("{}: {reason}", if is_said_of_name(reason) { library } else { path }))
+                Some(format!("{}: {reason}", if reason.is_of_name() { library } else { path }))
             }
             Self::VersionMissing { path, version, wanted_by, .. } => {
                 Some(format!("{path}: version `{version}' not found (required by {wanted_by})"))
@@ -144,17 +142,4 @@ impl Problem {
             _ => None,
         }
     }
-}
-
-/// Whether the loader says a reason of the name that was asked for, not of the file that it found.
-fn is_said_of_name(reason: &str) -> bool {
-    const OF_NAME: [&str; 6] = [
-        "DST not",
-        "ELF load command",
-        "failed to map",
-        "object file has no",
-        "cannot ",
-        "shared object cannot be",
-    ];
-    OF_NAME.iter().any(|words| reason.starts_with(words)) && !reason.starts_with("cannot read file data")
 }

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::loader::{Effort, Reason};
+use crate::script::Refusal;
 use crate::spec::{DlopenNeed, DlopenPriority, written_size};
 
 /// What a problem does to the start of the program.
@@ -120,7 +121,7 @@ pub enum Problem {
         /// The script.
         object: String,
         /// Why not, in the words of what it names.
-        reason: String,
+        reason: Refusal,
     },
     /// What a script does was not looked at, or not all of it: nothing was executed.
     ScriptNotFollowed {
@@ -194,7 +195,7 @@ pub enum Problem {
         /// The first object that wants it.
         wanted_by: String,
         /// What the loader says of it.
-        reason: String,
+        reason: Reason,
     },
     /// A library lacks a version that is needed of it.
     VersionMissing {

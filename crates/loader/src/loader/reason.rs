@@ -25,7 +25,20 @@ pub enum Reason {
     WrongClass(Option<Class>),
     /// Another reason, in the words of the loader or the system.
     Words(Cow<'static, str>),
+    /// The same, which the loader says of the name that was asked for rather than of the file that it found.
+    OfName(Cow<'static, str>),
 }
+
+/// How words begin that glibc's loader says of a name: `_dl_map_object_from_fd` and `_dl_map_segments` in
+/// `elf/dl-load.c` have no better one.
+const OF_NAME: [&str; 6] = [
+    "DST not",
+    "ELF load command",
+    "failed to map",
+    "object file has no",
+    "cannot ",
+    "shared object cannot be",
+];
 
 const NOT_FOUND: &str = "No such file or directory";
 const NOT_DIRECTORY: &str = "Not a directory";
@@ -39,6 +52,35 @@ impl Reason {
         matches!(self, Self::Unrecorded | Self::UnrecordedBeside)
     }
 
+    /// Words that the loader says of the name that was asked for.
+    pub(super) fn of_name(words: &'static str) -> Self {
+        Self::OfName(words.into())
+    }
+
+    /// Words that a document or a report has.
+    pub(super) fn recorded(words: String) -> Self {
+        let is_of_name = OF_NAME.iter().any(|beginning| words.starts_with(beginning))
+            && !words.starts_with("cannot read file data");
+        if is_of_name { Self::OfName(words.into()) } else { Self::Words(words.into()) }
+    }
+
+    /// Whether the loader says it of the name that was asked for, not of the file that it found.
+    pub(super) fn is_of_name(&self) -> bool {
+        matches!(self, Self::OfName(_))
+    }
+
+    fn words(&self) -> Cow<'_, str> {
+        match self {
+            Self::NotFound => NOT_FOUND.into(),
+            Self::NotDirectory => NOT_DIRECTORY.into(),
+            Self::Unrecorded => UNRECORDED.into(),
+            Self::UnrecordedBeside => UNRECORDED_BESIDE.into(),
+            Self::WrongClass(None) => WRONG_CLASS.into(),
+            Self::WrongClass(Some(class)) => format!("{WRONG_CLASS}: ELFCLASS{}", class.bits()).into(),
+            Self::Words(words) | Self::OfName(words) => Cow::Borrowed(words),
+        }
+    }
+
     /// Whether nothing is there.
     pub(super) fn is_absence(&self) -> bool {
         matches!(self, Self::NotFound | Self::NotDirectory)
@@ -47,17 +89,7 @@ impl Reason {
 
 impl fmt::Display for Reason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::NotFound => NOT_FOUND,
-            Self::NotDirectory => NOT_DIRECTORY,
-            Self::Unrecorded => UNRECORDED,
-            Self::UnrecordedBeside => UNRECORDED_BESIDE,
-            Self::WrongClass(None) => WRONG_CLASS,
-            Self::WrongClass(Some(class)) => {
-                return write!(formatter, "{WRONG_CLASS}: ELFCLASS{}", class.bits());
-            }
-            Self::Words(words) => words,
-        })
+        formatter.write_str(&self.words())
     }
 }
 
@@ -70,6 +102,13 @@ impl From<&'static str> for Reason {
 impl From<String> for Reason {
     fn from(words: String) -> Self {
         Self::Words(words.into())
+    }
+}
+
+/// A reason is its text for whoever compares it with one.
+impl PartialEq<str> for Reason {
+    fn eq(&self, other: &str) -> bool {
+        self.words() == other
     }
 }
 
@@ -93,7 +132,7 @@ impl<'de> Deserialize<'de> for Reason {
             Self::WrongClass(Some(Class::Elf64)),
         ];
         let same = known.into_iter().find(|reason| reason.to_string() == words);
-        Ok(same.unwrap_or_else(|| words.into()))
+        Ok(same.unwrap_or_else(|| Self::recorded(words)))
     }
 }
 
@@ -125,6 +164,9 @@ mod tests {
             Reason::WrongClass(None),
             Reason::WrongClass(Some(Class::Elf32)),
             "Permission denied".into(),
+            Reason::of_name("object file has no dynamic section"),
+            Reason::recorded("cannot map zero-fill pages".to_owned()),
+            Reason::recorded("cannot read file data: Error 21".to_owned()),
         ] {
             let text = serde_json::to_string(&reason).unwrap();
             assert_eq!(text, format!("\"{reason}\""));

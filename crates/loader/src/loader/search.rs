@@ -109,12 +109,10 @@ impl<'a> Search<'a> {
     }
 
     /// Why the loader refuses an object as a library, whichever way it came to it.
-    pub fn refusal(&self, opened: Opened) -> Option<String> {
+    pub fn refusal(&self, opened: Opened) -> Option<Reason> {
         match self.fit.judge_opened(opened) {
             Verdict::Use(_) => None,
-            Verdict::Pass(reason) | Verdict::EndList { reason, .. } | Verdict::Stop(reason) => {
-                Some(reason.to_string())
-            }
+            Verdict::Pass(reason) | Verdict::EndList { reason, .. } | Verdict::Stop(reason) => Some(reason),
         }
     }
 

@@ -6,6 +6,8 @@
 
 use std::collections::VecDeque;
 
+use crate::script::Refusal;
+
 /// A program that `env` starts, and with which environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Env {
@@ -56,7 +58,7 @@ impl Kind {
     /// # Errors
     ///
     /// In the words of `env`.
-    pub fn start(self, argument: Option<&str>) -> Result<Env, String> {
+    pub fn start(self, argument: Option<&str>) -> Result<Env, Refusal> {
         let text = argument.map(|text| Argument::Text(text.to_owned()));
         self.run(text.into_iter().chain([Argument::Script]))
     }
@@ -66,7 +68,7 @@ impl Kind {
     /// # Errors
     ///
     /// In the words of `env`.
-    pub fn command(self, words: &[String]) -> Result<Env, String> {
+    pub fn command(self, words: &[String]) -> Result<Env, Refusal> {
         self.run(words.iter().cloned().map(Argument::Text))
     }
 
@@ -79,7 +81,7 @@ impl Kind {
         format!("env: {failed}'': No such file or directory")
     }
 
-    fn run(self, arguments: impl Iterator<Item = Argument>) -> Result<Env, String> {
+    fn run(self, arguments: impl Iterator<Item = Argument>) -> Result<Env, Refusal> {
         let mut line = Line { kind: self, rest: arguments.collect(), splits: 0 };
         let mut env = Env::default();
         line.options(&mut env)?;
@@ -122,7 +124,7 @@ enum Value {
 
 impl Line {
     /// Takes all options (`getopt_long` with `+`: they end at the first operand).
-    fn options(&mut self, env: &mut Env) -> Result<(), String> {
+    fn options(&mut self, env: &mut Env) -> Result<(), Refusal> {
         let mut is_null = false;
         while let Some(Argument::Text(text)) = self.rest.front().cloned() {
             match text.as_str() {
@@ -147,13 +149,13 @@ impl Line {
             env.is_empty = true;
         }
         match is_null {
-            true => Err("env: cannot specify --null (-0) with command".to_owned()),
+            true => Err("env: cannot specify --null (-0) with command".into()),
             false => Ok(()),
         }
     }
 
     /// A cluster of short options.
-    fn short(&mut self, cluster: &str, env: &mut Env, is_null: &mut bool) -> Result<(), String> {
+    fn short(&mut self, cluster: &str, env: &mut Env, is_null: &mut bool) -> Result<(), Refusal> {
         let mut letters = cluster.chars();
         while let Some(letter) = letters.next() {
             let has_value = match (self.kind, letter) {
@@ -161,7 +163,7 @@ impl Line {
                 (_, 'i' | '0') => false,
                 (Kind::Coreutils, 'v') => false,
                 (Kind::Coreutils, 'C' | 'S' | 'a') => true,
-                _ => return Err(format!("env: invalid option -- '{letter}'")),
+                _ => return Err(format!("env: invalid option -- '{letter}'").into()),
             };
             let rest = letters.as_str().to_owned();
             if has_value {
@@ -174,26 +176,28 @@ impl Line {
     }
 
     /// The value of an option in the next argument.
-    fn value(&mut self, option: &str) -> Result<String, String> {
+    fn value(&mut self, option: &str) -> Result<String, Refusal> {
         match self.rest.pop_front() {
             Some(Argument::Text(text)) => Ok(text),
             // The path of the script is taken for it, and nothing is left to be started.
-            Some(Argument::Script) => Err(format!("env: the script itself becomes the value of {option}")),
-            None => Err(format!("env: option requires an argument {option}")),
+            Some(Argument::Script) => Err(Refusal::ScriptIsValue(option.to_owned())),
+            None => Err(format!("env: option requires an argument {option}").into()),
         }
     }
 
-    fn long(&mut self, text: &str) -> Result<(char, Option<String>), String> {
+    fn long(&mut self, text: &str) -> Result<(char, Option<String>), Refusal> {
         let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
         let exact = LONG.iter().filter(|(known, ..)| *known == name);
         let begun = LONG.iter().filter(|(known, ..)| known.starts_with(name));
         let known = exact.chain(begun.clone()).next();
         let is_ambiguous = begun.count() > 1 && known.is_none_or(|(known, ..)| *known != name);
         let Some((known, letter, wants)) = known.filter(|_| !is_ambiguous) else {
-            return Err(format!("env: unrecognized option '--{name}'"));
+            return Err(format!("env: unrecognized option '--{name}'").into());
         };
         match (wants, value) {
-            (Value::None, Some(_)) => Err(format!("env: option '--{known}' doesn't allow an argument")),
+            (Value::None, Some(_)) => {
+                Err(format!("env: option '--{known}' doesn't allow an argument").into())
+            }
             (Value::Needed, None) => Ok((*letter, Some(self.value(&format!("'--{known}'"))?))),
             (_, value) => Ok((*letter, value.map(str::to_owned))),
         }
@@ -205,49 +209,49 @@ impl Line {
         value: Option<String>,
         env: &mut Env,
         is_null: &mut bool,
-    ) -> Result<(), String> {
+    ) -> Result<(), Refusal> {
         match (letter, value) {
             ('i', _) => env.is_empty = true,
             ('0', _) => *is_null = true,
             ('u', Some(name)) => {
                 // unsetenv(3) refuses both; busybox does not look at what it returns.
                 if self.kind == Kind::Coreutils && (name.is_empty() || name.contains('=')) {
-                    return Err(format!("env: cannot unset '{name}': Invalid argument"));
+                    return Err(format!("env: cannot unset '{name}': Invalid argument").into());
                 }
                 env.removed.push(name);
             }
             ('C', Some(directory)) if directory.is_empty() => {
-                return Err("env: cannot change directory to '': No such file or directory".to_owned());
+                return Err("env: cannot change directory to '': No such file or directory".into());
             }
             ('C', Some(directory)) => env.directory = Some(directory),
             ('S', Some(text)) => {
                 self.splits += 1;
                 if self.splits > MOST_SPLITS {
-                    return Err("env: -S within -S without an end".to_owned());
+                    return Err("env: -S within -S without an end".into());
                 }
                 let words = split(&text)?;
                 words.into_iter().rev().for_each(|word| self.rest.push_front(Argument::Text(word)));
             }
-            ('h' | 'V', _) => return Err("env prints about itself and starts nothing".to_owned()),
+            ('h' | 'V', _) => return Err("env prints about itself and starts nothing".into()),
             _ => {}
         }
         Ok(())
     }
 
     /// Takes assignments and the command.
-    fn operands(mut self, mut env: Env) -> Result<Env, String> {
+    fn operands(mut self, mut env: Env) -> Result<Env, Refusal> {
         while let Some(Argument::Text(text)) = self.rest.front() {
             let Some((name, value)) = text.split_once('=') else { break };
             env.set.push((name.to_owned(), value.to_owned()));
             self.rest.pop_front();
         }
         match self.rest.pop_front() {
-            Some(Argument::Text(program)) if program.is_empty() => return Err(self.kind.no_program()),
+            Some(Argument::Text(program)) if program.is_empty() => return Err(self.kind.no_program().into()),
             Some(Argument::Text(program)) => env.program = program,
             Some(Argument::Script) => {
-                return Err("env starts the script itself again, without an end".to_owned());
+                return Err(Refusal::Endless);
             }
-            None => return Err("env is given no program".to_owned()),
+            None => return Err("env is given no program".into()),
         }
         let texts = self.rest.into_iter();
         env.arguments =
@@ -320,7 +324,7 @@ mod tests {
     use super::*;
 
     fn start(kind: Kind, argument: &str) -> Result<String, String> {
-        kind.start(Some(argument)).map(|env| {
+        kind.start(Some(argument)).map_err(|refusal| refusal.to_string()).map(|env| {
             let words = std::iter::once(env.program.clone()).chain(env.arguments.clone());
             words.collect::<Vec<_>>().join("|")
         })
@@ -383,7 +387,7 @@ mod tests {
         insta::assert_snapshot!(error("-S -C '' sh"), @"env: cannot change directory to '': No such file or directory");
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         let error = Kind::Busybox.command(&words(&["", "sh"])).unwrap_err();
-        assert_eq!(error, "env: can't execute '': No such file or directory");
+        assert_eq!(error.to_string(), "env: can't execute '': No such file or directory");
         assert!(Kind::Busybox.command(&words(&["-u", "", "sh"])).is_ok());
         assert!(Kind::Coreutils.command(&words(&["=x", "sh"])).is_ok());
     }

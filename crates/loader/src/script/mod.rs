@@ -7,11 +7,13 @@ mod env;
 mod interpreter;
 mod lexer;
 mod line;
+mod refusal;
 mod shell;
 
 pub use env::{Env, Kind as EnvKind};
 pub use interpreter::{Interpreted, interpreted};
 pub use line::{ParsedScript, parse_script, why_none};
+pub use refusal::Refusal;
 pub use shell::{ARGUMENTS, Body, LONGEST, OWN_DIRECTORY, UNKNOWN};
 
 /// Shells whose text is read as POSIX says.

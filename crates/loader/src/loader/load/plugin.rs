@@ -5,7 +5,7 @@
 use super::Loading;
 use crate::loader::candidate::Verdict;
 use crate::loader::loaded::{Program, directory_of};
-use crate::loader::{LoadedObject, Opened, Problem};
+use crate::loader::{LoadedObject, Opened, Problem, Reason};
 
 impl Loading<'_> {
     /// The library that the program opens once it runs (dlopen(3)).
@@ -24,26 +24,24 @@ impl Loading<'_> {
     }
 
     /// Why the program cannot open a library, in the loader's words.
-    fn refusal_of_plugin(&self, plugin: &Program) -> Option<String> {
+    fn refusal_of_plugin(&self, plugin: &Program) -> Option<Reason> {
         let facts = &plugin.opened.facts;
         match self.fit.judge_opened(plugin.opened.clone()) {
             // A search would go on; one that is opened by its path is the end.
             Verdict::Pass(_) if facts.class != self.fit.program.class => {
-                Some(format!("wrong ELF class: ELFCLASS{}", facts.class.bits()))
+                Some(Reason::WrongClass(Some(facts.class)))
             }
             Verdict::Pass(_) if facts.machine != self.fit.program.machine => {
-                Some("cannot open shared object file: No such file or directory".to_owned())
+                Some(Reason::of_name("cannot open shared object file: No such file or directory"))
             }
-            Verdict::Pass(reason) | Verdict::EndList { reason, .. } | Verdict::Stop(reason) => {
-                Some(reason.to_string())
-            }
-            Verdict::Use(opened) => self.refusal_at_run_time(&opened).map(str::to_owned),
+            Verdict::Pass(reason) | Verdict::EndList { reason, .. } | Verdict::Stop(reason) => Some(reason),
+            Verdict::Use(opened) => self.refusal_at_run_time(&opened),
         }
     }
 
     /// What dlopen(3) refuses in an object that a start would load: a flag forbids it, or it asks for an
     /// executable stack, which glibc 2.41 and newer give a process at its start only.
-    pub(super) fn refusal_at_run_time(&self, opened: &Opened) -> Option<&'static str> {
+    pub(super) fn refusal_at_run_time(&self, opened: &Opened) -> Option<Reason> {
         let (objects, global) = (&self.load.objects, self.load.global);
         let facts = &opened.facts;
         let is_loaded = self.index.file(opened.identity).is_some()
@@ -52,11 +50,11 @@ impl Loading<'_> {
             return None;
         }
         if facts.flags.no_open {
-            return Some("shared object cannot be dlopen()ed");
+            return Some(Reason::of_name("shared object cannot be dlopen()ed"));
         }
         let makes_executable = self.loader.is_older_than(2, 41);
         let is_executable = || objects[..global].iter().any(|object| object.facts.executable_stack);
-        (facts.executable_stack && !makes_executable && !is_executable())
-            .then_some("cannot enable executable stack as shared object requires: Invalid argument")
+        let words = "cannot enable executable stack as shared object requires: Invalid argument";
+        (facts.executable_stack && !makes_executable && !is_executable()).then(|| Reason::of_name(words))
     }
 }
