@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use compat_trace::{Event, Kind};
+use compat_trace::{Event, EventKind};
 use serde_json::Value;
 
 use crate::harness::case::{Case, case};
@@ -110,11 +110,12 @@ fn converted(directory: &Path) {
     let rows = rows(&frame(directory, &["run.log"]), "run.log");
     let count = |word: &str| rows.iter().filter(|row| row[0] == word).count();
     let events = |wanted: fn(&Event) -> bool| recording.events.iter().filter(|event| wanted(event)).count();
-    let opens = events(|event| matches!(event.event, Kind::Open | Kind::Create) && event.error.is_none());
+    let opens =
+        events(|event| matches!(event.event, EventKind::Open | EventKind::Create) && event.error.is_none());
     assert_eq!(count("Open"), opens);
-    assert_eq!(count("Create"), events(|event| event.event == Kind::Create && event.error.is_none()));
-    assert_eq!(count("Close"), events(|event| event.event == Kind::Close));
-    let lookups = events(|event| event.event == Kind::Lookup);
+    assert_eq!(count("Create"), events(|event| event.event == EventKind::Create && event.error.is_none()));
+    assert_eq!(count("Close"), events(|event| event.event == EventKind::Close));
+    let lookups = events(|event| event.event == EventKind::Lookup);
     assert!([lookups, lookups + 1].contains(&count("Lookup")), "one more where the first event is an open");
     let created: BTreeSet<&str> =
         rows.iter().filter(|row| row[0] == "Create").map(|row| row[1].as_str()).collect();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use compat_trace::{Event, Kind};
+use compat_trace::{Event, EventKind};
 
 use crate::harness::case::{Case, case};
 use crate::harness::recorder::{COMPAT, assert_code, command, finish, log, record, record_as_user};
@@ -36,9 +36,9 @@ fn hard_links(directory: &Path) {
         fs::create_dir(&inner).expect("a directory");
         assert_code(&record(directory, &["sh", "-c", &format!("cd d; {script}")]), 0);
         let recording = read(&log(directory));
-        let is_open = |event: &Event| event.event == Kind::Open;
+        let is_open = |event: &Event| event.event == EventKind::Open;
         assert_eq!(names(&recording, &inner, is_open), expected, "{script}");
-        let closed = names(&recording, &inner, |event| event.event == Kind::Close);
+        let closed = names(&recording, &inner, |event| event.event == EventKind::Close);
         assert!(
             expected.iter().all(|name| closed.iter().any(|closed| closed == name)),
             "{script}: {closed:?}"
@@ -66,7 +66,8 @@ fn listed(directory: &Path) {
     }
     let script = "import os\nfor round in range(3): os.listdir('d')\n[os.stat('d/' + name) for name in ('one', 'two')]";
     assert_code(&record(directory, &["python3", "-c", script]), 0);
-    let looked_at = names(&read(&log(directory)), &directory.join("d"), |event| event.event == Kind::Lookup);
+    let looked_at =
+        names(&read(&log(directory)), &directory.join("d"), |event| event.event == EventKind::Lookup);
     assert_eq!(looked_at, ["one", "two"], "and nothing that is only listed");
 }
 
@@ -75,7 +76,7 @@ fn unnamed(directory: &Path) {
     let mut paths = Vec::new();
     for _ in 0..2 {
         assert_code(&record(directory, &["python3", "-c", script]), 0);
-        let created = names(&read(&log(directory)), directory, |event| event.event == Kind::Create);
+        let created = names(&read(&log(directory)), directory, |event| event.event == EventKind::Create);
         paths.push(created.into_iter().filter(|name| name != "run.jsonl").collect::<Vec<_>>());
     }
     assert_eq!(paths, [["#unnamed"; 3], ["#unnamed"; 3]]);
@@ -83,7 +84,7 @@ fn unnamed(directory: &Path) {
 
 /// The bytes of the closes of a file, in order.
 fn traffic(recording: &Recording, name: &str) -> Vec<(Option<u64>, Option<u64>)> {
-    let closes = recording.events.iter().filter(|event| event.event == Kind::Close);
+    let closes = recording.events.iter().filter(|event| event.event == EventKind::Close);
     let closes = closes.filter(|event| event.path.text().ends_with(&format!("/{name}")));
     closes.map(|event| (event.read, event.written)).collect()
 }

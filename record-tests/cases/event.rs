@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use compat_trace::{Kind, Name};
+use compat_trace::{EventKind, Name};
 
 use crate::harness::case::{Case, case};
 use crate::harness::recorder::{COMPAT, assert_code, command, finish, log, record, record_as_user};
@@ -52,7 +52,7 @@ fn kinds(directory: &Path) {
         "echo hello > new; cat new; ln -s target link; readlink link; ln new further; mkdir -m 700 made
         mv new moved; mkfifo pipe; truncate -s 3 moved; ls made; rm moved; rmdir made";
     let recording = recorded(directory, script);
-    let find = |kind: Kind, name: &str| {
+    let find = |kind: EventKind, name: &str| {
         let path = directory.join(name);
         let found = recording.events.iter().find(|event| {
             event.event == kind && event.path.0 == path.as_os_str().as_bytes() && event.error.is_none()
@@ -61,19 +61,19 @@ fn kinds(directory: &Path) {
     };
     let other = |kind, name: &str| find(kind, name).other.clone().map(|other| other.text().into_owned());
     let at = |name: &str| Some(directory.join(name).display().to_string());
-    assert!(find(Kind::Create, "new").open.is_some() && find(Kind::Create, "new").mode.is_some());
-    assert!(find(Kind::Open, "new").flags.is_some());
-    assert_eq!(other(Kind::SymbolicLink, "link").as_deref(), Some("target"));
-    find(Kind::ReadLink, "link");
-    assert_eq!(other(Kind::HardLink, "further"), at("new"));
-    assert_eq!(find(Kind::MakeDirectory, "made").mode.map(|mode| mode & 0o777), Some(0o700));
-    assert_eq!(other(Kind::Rename, "new"), at("moved"));
-    find(Kind::MakeNode, "pipe");
-    assert_eq!(find(Kind::Truncate, "moved").size, Some(3));
-    find(Kind::OpenDirectory, "made");
-    find(Kind::CloseDirectory, "made");
-    find(Kind::Unlink, "moved");
-    find(Kind::RemoveDirectory, "made");
+    assert!(find(EventKind::Create, "new").open.is_some() && find(EventKind::Create, "new").mode.is_some());
+    assert!(find(EventKind::Open, "new").flags.is_some());
+    assert_eq!(other(EventKind::SymbolicLink, "link").as_deref(), Some("target"));
+    find(EventKind::ReadLink, "link");
+    assert_eq!(other(EventKind::HardLink, "further"), at("new"));
+    assert_eq!(find(EventKind::MakeDirectory, "made").mode.map(|mode| mode & 0o777), Some(0o700));
+    assert_eq!(other(EventKind::Rename, "new"), at("moved"));
+    find(EventKind::MakeNode, "pipe");
+    assert_eq!(find(EventKind::Truncate, "moved").size, Some(3));
+    find(EventKind::OpenDirectory, "made");
+    find(EventKind::CloseDirectory, "made");
+    find(EventKind::Unlink, "moved");
+    find(EventKind::RemoveDirectory, "made");
     let exec = recording.events.iter().any(|event| event.exec && event.path.text().ends_with("/cat"));
     assert!(exec, "executions are opens of their own sort");
 }
@@ -100,7 +100,7 @@ fn processes(directory: &Path) {
         let path = directory.join(name);
         let mut events = recording.events.iter();
         events
-            .find(|event| event.event == Kind::Create && event.path.0 == path.as_os_str().as_bytes())
+            .find(|event| event.event == EventKind::Create && event.path.0 == path.as_os_str().as_bytes())
             .expect(name)
     };
     let (thread, child) = (created("by-thread"), created("by-child"));
@@ -110,7 +110,7 @@ fn processes(directory: &Path) {
     let cat = recording
         .events
         .iter()
-        .find(|event| event.path.text() == "/etc/hostname" && event.event == Kind::Open);
+        .find(|event| event.path.text() == "/etc/hostname" && event.event == EventKind::Open);
     let exe = cat.expect("cat opens it").exe.text().into_owned();
     assert!(exe.ends_with("/cat"), "{exe}");
 }
@@ -139,7 +139,7 @@ fn untraced(directory: &Path) {
     let recording = read(&log(directory));
     let by = |path: &str| {
         let events = recording.events.iter().filter(|event| event.path.text() == path && event.uid == 65534);
-        let opens = events.filter(|event| event.event == Kind::Open && !event.exec);
+        let opens = events.filter(|event| event.event == EventKind::Open && !event.exec);
         opens.map(|event| event.exe.text().into_owned()).collect::<Vec<_>>()
     };
     assert!(by("/etc/passwd").contains(&python.trim().to_owned()), "{:?}", by("/etc/passwd"));
@@ -157,16 +157,16 @@ fn opens(directory: &Path) {
         os.close(b)\nopen('kept', 'w'); os._exit(0)";
     assert_code(&record(directory, &["python3", "-c", script]), 0);
     let recording = read(&log(directory));
-    let numbers = |kinds: &[Kind]| {
+    let numbers = |kinds: &[EventKind]| {
         let taken = recording.events.iter().filter(|event| kinds.contains(&event.event));
         taken.filter_map(|event| event.open).collect::<Vec<u64>>()
     };
-    let mut opened = numbers(&[Kind::Open, Kind::Create, Kind::OpenDirectory]);
+    let mut opened = numbers(&[EventKind::Open, EventKind::Create, EventKind::OpenDirectory]);
     let count = opened.len();
     opened.sort_unstable();
     opened.dedup();
     assert_eq!(opened.len(), count, "a number is used once");
-    let mut closed = numbers(&[Kind::Close, Kind::CloseDirectory]);
+    let mut closed = numbers(&[EventKind::Close, EventKind::CloseDirectory]);
     closed.sort_unstable();
     assert_eq!(closed, opened, "what was open at the end is closed, too");
 }
@@ -179,7 +179,8 @@ fn names(directory: &Path) {
     let text = fs::read_to_string(log(directory)).expect("a log of text");
     assert!(text.contains("{\"hex\":\""), "bytes that are no text are written in hexadecimal");
     let recording = read(&log(directory));
-    let created = recording.events.iter().find(|event| event.event == Kind::Create).expect("it was made");
+    let created =
+        recording.events.iter().find(|event| event.event == EventKind::Create).expect("it was made");
     assert_eq!(created.path.0, path.as_os_str().as_bytes());
 }
 
@@ -188,7 +189,7 @@ fn globs(directory: &Path) {
     run.args(["record", "-o", "run.jsonl", "--include", "/etc/**", "--exclude", "/etc/pass*", "--"]);
     run.args(["cat", "/etc/passwd", "/etc/group"]).current_dir(directory);
     assert_code(&finish(run, b""), 0);
-    let paths = read(&log(directory)).paths(&[Kind::Open], |_| true);
+    let paths = read(&log(directory)).paths(&[EventKind::Open], |_| true);
     assert!(paths.contains("/etc/group"), "{paths:?}");
     assert!(paths.iter().all(|path| path.starts_with("/etc/") && path != "/etc/passwd"), "{paths:?}");
 }
@@ -210,11 +211,11 @@ other = open('passed-over', 'w'); os.rename('passed-over', 'kept-late'); other.c
         0,
     );
     let events = read(&log(directory)).events;
-    let told: Vec<(Kind, Option<u64>)> = events.iter().map(|event| (event.event, event.open)).collect();
-    let created = events.iter().find(|event| event.event == Kind::Create).expect("it was made");
-    assert_eq!(told.iter().filter(|told| **told == (Kind::Close, created.open)).count(), 1, "{told:?}");
-    assert_eq!(told.iter().filter(|told| told.0 == Kind::Rename).count(), 2, "{told:?}");
-    assert_eq!(told.iter().filter(|told| told.0 == Kind::Close).count(), 1, "{told:?}");
+    let told: Vec<(EventKind, Option<u64>)> = events.iter().map(|event| (event.event, event.open)).collect();
+    let created = events.iter().find(|event| event.event == EventKind::Create).expect("it was made");
+    assert_eq!(told.iter().filter(|told| **told == (EventKind::Close, created.open)).count(), 1, "{told:?}");
+    assert_eq!(told.iter().filter(|told| told.0 == EventKind::Rename).count(), 2, "{told:?}");
+    assert_eq!(told.iter().filter(|told| told.0 == EventKind::Close).count(), 1, "{told:?}");
 }
 
 fn reader(directory: &Path) {
@@ -227,11 +228,11 @@ thread.start(); thread.join(); time.sleep(0.8); os.read(opened[0], 10); print(os
     assert_code(&output, 0);
     let recording = read(&log(directory));
     let path = directory.join("file").display().to_string();
-    let of = |kind: Kind| {
+    let of = |kind: EventKind| {
         let mut events = recording.events.iter().filter(|event| event.path.text() == path);
         events.find(|event| event.event == kind).unwrap_or_else(|| panic!("no {kind:?}: {said}"))
     };
-    let (opened, read) = (of(Kind::Open), of(Kind::FirstRead));
+    let (opened, read) = (of(EventKind::Open), of(EventKind::FirstRead));
     assert_eq!((read.pid, read.tid, &read.exe), (opened.pid, opened.tid, &opened.exe));
     assert!(opened.tid != opened.pid, "a thread of its own has opened it");
 }
@@ -256,6 +257,9 @@ fn background(directory: &Path) {
     assert_code(&finish(run, b""), 9);
     assert!(directory.join("late").exists());
     assert!(
-        read(&log(directory)).paths(&[Kind::Create], |_| true).iter().any(|path| path.ends_with("/late"))
+        read(&log(directory))
+            .paths(&[EventKind::Create], |_| true)
+            .iter()
+            .any(|path| path.ends_with("/late"))
     );
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use compat_trace::Kind;
+use compat_trace::EventKind;
 
 use crate::harness::case::{Case, case};
 use crate::harness::recorder::{command, descendants, log, wait_until};
@@ -102,14 +102,14 @@ time.sleep(600)";
                 .is_ok_and(|text| text.contains("{\"end\":\"supervisor killed\""))
         });
         let recording = read(&log(directory));
-        let of = |kind: Kind| {
+        let of = |kind: EventKind| {
             let events = recording.events.iter().filter(|event| event.event == kind && event.error.is_none());
             events
                 .filter(|event| event.path.text() == "/etc/passwd")
                 .filter_map(|event| event.open)
                 .collect::<Vec<_>>()
         };
-        let (mut opened, mut closed) = (of(Kind::Open), of(Kind::Close));
+        let (mut opened, mut closed) = (of(EventKind::Open), of(EventKind::Close));
         opened.sort_unstable();
         closed.sort_unstable();
         assert!(opened.len() >= 8 * 200, "{}", opened.len());

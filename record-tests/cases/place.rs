@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use compat_trace::Kind;
+use compat_trace::EventKind;
 
 use crate::harness::case::{Case, case};
 use crate::harness::recorder::{COMPAT, assert_code, descendants, finish, log, wait_until};
@@ -109,7 +109,7 @@ fn reached(directory: &Path) {
     let recording = read(&log(directory));
     let own = std::process::id();
     let opened = recording.events.iter().any(|event| {
-        event.event == Kind::Open
+        event.event == EventKind::Open
             && event.pid == own
             && event.path.0 == directory.join("seen").as_os_str().as_encoded_bytes()
     });
@@ -198,7 +198,7 @@ fn waits(directory: &Path) {
         assert!(!place.exists(), "{:?}", fs::read_dir(&place));
         let recording = read(&log(directory));
         assert_eq!((recording.end.end.as_str(), recording.end.code), ("exited", Some(0)));
-        let made = recording.paths(&[Kind::Create], |_| true);
+        let made = recording.paths(&[EventKind::Create], |_| true);
         let at = |name: &str| directory.join(name).display().to_string();
         assert!(made.contains(&at("by-nsenter")) && made.contains(&at("by-chroot")), "{made:?}");
         let by = recording.events.iter().filter(|event| event.path.text().ends_with("/by-chroot"));
@@ -278,7 +278,7 @@ fn user(directory: &Path) {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "3\n1234\n0\n", "{said}");
     assert!(said.contains("no right to mount the mirror at here"), "{said}");
     assert!(!directory.join("here").exists() && !directory.join("refused.jsonl").exists());
-    let made = read(&log(directory)).paths(&[Kind::Create], |_| true);
+    let made = read(&log(directory)).paths(&[EventKind::Create], |_| true);
     assert!(made.contains(&directory.join("by-user").display().to_string()), "{made:?}");
 }
 

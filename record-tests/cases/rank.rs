@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use compat_trace::Kind;
+use compat_trace::EventKind;
 
 use crate::harness::case::{Case, case};
 use crate::harness::launcher::{Variables, flux, hydra, open_mpi, pmix, rank, slurm, start};
@@ -43,7 +43,7 @@ fn outputs(ranks: Vec<(u32, Child)>) -> Vec<Output> {
 
 /// The file that each rank has made, with the rank that the log has for it.
 fn made(recording: &Recording) -> BTreeMap<String, Option<u32>> {
-    let created = recording.events.iter().filter(|event| event.event == Kind::Create);
+    let created = recording.events.iter().filter(|event| event.event == EventKind::Create);
     let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
     created.map(|event| (name(&event.path.text()), event.rank)).collect()
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use compat_trace::Kind;
+use compat_trace::EventKind;
 use serde_json::Value;
 
 use crate::harness::case::{Case, case};
@@ -59,11 +59,11 @@ const SCRIPT: &str = "echo a > 'with space'; cat 'with space' /etc/passwd > copy
 fn summary(directory: &Path) {
     let recording = recorded(directory, SCRIPT);
     let summary = json(directory, &["summary", "--format", "json", "run.jsonl"]);
-    let counted: BTreeMap<Kind, u64> = recording.end.counts.clone();
+    let counted: BTreeMap<EventKind, u64> = recording.end.counts.clone();
     for (kind, count) in &counted {
         assert_eq!(summary["events"][kind.word()], *count);
     }
-    let opened = recording.paths(&[Kind::Open, Kind::Create], |_| true);
+    let opened = recording.paths(&[EventKind::Open, EventKind::Create], |_| true);
     assert_eq!(summary["paths"]["opened"], opened.len());
     assert_eq!(summary["paths"]["missed"], recording.missed(|_| true).len());
     assert_eq!(summary["paths"]["created"], 2);
@@ -83,9 +83,9 @@ fn files(directory: &Path) {
         assert_code(&output, 0);
         output.stdout.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(text).collect()
     };
-    assert_eq!(listed("--created"), recording.paths(&[Kind::Create], |_| true));
+    assert_eq!(listed("--created"), recording.paths(&[EventKind::Create], |_| true));
     assert_eq!(listed("--missed"), recording.missed(|_| true));
-    let kinds = [Kind::Open, Kind::Create, Kind::OpenDirectory];
+    let kinds = [EventKind::Open, EventKind::Create, EventKind::OpenDirectory];
     assert_eq!(listed("--opened"), recording.paths(&kinds, |_| true));
     let own = directory.join("with space").display().to_string();
     let shown = json(directory, &["files", "--glob", &own, "--format", "json", "run.jsonl"]);
@@ -164,12 +164,12 @@ fn perfetto(directory: &Path) {
     let written = json(directory, &["perfetto", "run.jsonl", "run.jsonl"]);
     let events = check_trace(&written);
     // Each open is told once for each run, and so is each miss.
-    let opens = recording.end.counts[&Kind::Open] + recording.end.counts[&Kind::Create];
-    let opens = (opens + recording.end.counts.get(&Kind::OpenDirectory).unwrap_or(&0)) as usize;
+    let opens = recording.end.counts[&EventKind::Open] + recording.end.counts[&EventKind::Create];
+    let opens = (opens + recording.end.counts.get(&EventKind::OpenDirectory).unwrap_or(&0)) as usize;
     assert_eq!(events.iter().filter(|event| event["ph"] == "X").count(), 2 * opens);
     let misses = recording.events.iter().filter(|event| event.error.as_deref() == Some("ENOENT"));
     let told = events.iter().filter(|event| event["cat"] == "miss").count();
-    assert_eq!(told, 2 * misses.filter(|event| event.event == Kind::Lookup).count());
+    assert_eq!(told, 2 * misses.filter(|event| event.event == EventKind::Lookup).count());
     let processes = |first: bool| -> BTreeSet<u64> {
         let of_run = events.iter().filter_map(|event| event["pid"].as_u64()).filter(|pid| *pid > 0);
         of_run.filter(|pid| (*pid < 1 << 22) == first).collect()
@@ -225,10 +225,10 @@ fn opens(recording: &Recording) -> Vec<(String, u64, u64)> {
     let closes: BTreeMap<u64, u64> = recording
         .events
         .iter()
-        .filter(|event| matches!(event.event, Kind::Close | Kind::CloseDirectory))
+        .filter(|event| matches!(event.event, EventKind::Close | EventKind::CloseDirectory))
         .filter_map(|event| Some((event.open?, event.t)))
         .collect();
-    let kinds = [Kind::Open, Kind::Create, Kind::OpenDirectory];
+    let kinds = [EventKind::Open, EventKind::Create, EventKind::OpenDirectory];
     let opened = recording.events.iter().filter(|event| kinds.contains(&event.event));
     let end = recording.end.t.expect("an end");
     let row = |event: &compat_trace::Event| {

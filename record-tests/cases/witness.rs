@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use compat_trace::{Event, Kind};
+use compat_trace::{Event, EventKind};
 
 use crate::cases::program;
 use crate::harness::case::{Case, case};
@@ -94,9 +94,10 @@ fn compare(directory: &Path, arguments: &[&str]) {
     let witness = witness::read(&directory.join("strace.out"), directory);
     let recording = recording::read(&log(directory));
     let theirs = |event: &Event| !event.exe.text().ends_with("/strace");
-    let opened = recording.paths(&[Kind::Open, Kind::OpenDirectory], |event| theirs(event) && !event.exec);
-    let created = recording.paths(&[Kind::Create], theirs);
-    let executed = recording.paths(&[Kind::Open], |event| event.exec);
+    let opened =
+        recording.paths(&[EventKind::Open, EventKind::OpenDirectory], |event| theirs(event) && !event.exec);
+    let created = recording.paths(&[EventKind::Create], theirs);
+    let executed = recording.paths(&[EventKind::Open], |event| event.exec);
     // What exists is opened, not created, also with O_CREAT.
     let all: BTreeSet<String> = opened.union(&created).cloned().collect();
     let witnessed: BTreeSet<String> = witness.opened.union(&witness.created).cloned().collect();

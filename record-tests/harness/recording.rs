@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use compat_trace::{End, Ending, Event, Header, Kind, Reader};
+use compat_trace::{End, Ending, Event, EventKind, Header, Reader};
 
 /// A whole recording.
 pub struct Recording {
@@ -25,7 +25,7 @@ pub fn read(path: &Path) -> Recording {
 
 impl Recording {
     /// The paths of successful events of these kinds that `wanted` takes.
-    pub fn paths(&self, kinds: &[Kind], wanted: impl Fn(&Event) -> bool) -> BTreeSet<String> {
+    pub fn paths(&self, kinds: &[EventKind], wanted: impl Fn(&Event) -> bool) -> BTreeSet<String> {
         let taken = self.events.iter().filter(|event| kinds.contains(&event.event) && event.error.is_none());
         taken.filter(|event| wanted(event)).map(|event| event.path.text().into_owned()).collect()
     }
@@ -40,19 +40,24 @@ impl Recording {
     pub fn missed(&self, wanted: impl Fn(&Event) -> bool) -> BTreeSet<String> {
         let mut missed = BTreeSet::new();
         for (position, event) in self.events.iter().enumerate() {
-            if event.event != Kind::Lookup || event.error.as_deref() != Some("ENOENT") || !wanted(event) {
+            if event.event != EventKind::Lookup || event.error.as_deref() != Some("ENOENT") || !wanted(event)
+            {
                 continue;
             }
             // A close is told when the kernel comes to it, whatever its thread does by then.
-            let closes = |next: &&Event| matches!(next.event, Kind::Close | Kind::CloseDirectory);
+            let closes = |next: &&Event| matches!(next.event, EventKind::Close | EventKind::CloseDirectory);
             let mut following = self.events[position + 1..].iter().filter(|next| !closes(next));
             let next = following.find(|next| next.tid == event.tid);
             let made = next.is_some_and(|next| {
                 let makes = matches!(
                     next.event,
-                    Kind::Create | Kind::MakeDirectory | Kind::SymbolicLink | Kind::HardLink | Kind::MakeNode
+                    EventKind::Create
+                        | EventKind::MakeDirectory
+                        | EventKind::SymbolicLink
+                        | EventKind::HardLink
+                        | EventKind::MakeNode
                 );
-                let moves = next.event == Kind::Rename && next.other.as_ref() == Some(&event.path);
+                let moves = next.event == EventKind::Rename && next.other.as_ref() == Some(&event.path);
                 (makes && next.path == event.path) || moves
             });
             if !made {

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::document::{Event, Kind};
+use super::document::{Event, EventKind};
 use super::name::Name;
 
 /// The links that threads are following.
@@ -25,10 +25,10 @@ impl Asking {
     /// The name under which an opened library or executed program was asked for, where that was a link.
     pub(crate) fn name_of(&mut self, event: &Event) -> Option<Name> {
         match (event.event, &event.error) {
-            (Kind::ReadLink, None) => self.link(event),
-            (Kind::Lookup, None) => self.found(event),
-            (Kind::Open, None) => return self.opened(event),
-            (Kind::Close | Kind::CloseDirectory | Kind::FirstRead, _) => {}
+            (EventKind::ReadLink, None) => self.link(event),
+            (EventKind::Lookup, None) => self.found(event),
+            (EventKind::Open, None) => return self.opened(event),
+            (EventKind::Close | EventKind::CloseDirectory | EventKind::FirstRead, _) => {}
             _ => {
                 self.following.remove(&event.tid);
             }
@@ -126,7 +126,7 @@ mod tests {
         );
     }
 
-    fn asked(steps: &[(Kind, &str)]) -> Option<String> {
+    fn asked(steps: &[(EventKind, &str)]) -> Option<String> {
         let mut asking = Asking::default();
         let mut last = None;
         for (kind, path) in steps {
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn the_name_is_that_of_the_first_link() {
-        use Kind::{Lookup, Open, ReadLink};
+        use EventKind::{Lookup, Open, ReadLink};
         let one = [(ReadLink, "/l/libz.so.1"), (Lookup, "/l/libz.so.1.2"), (Open, "/l/libz.so.1.2")];
         assert_eq!(asked(&one).as_deref(), Some("libz.so.1"));
         let remembered = [(ReadLink, "/l/libz.so.1"), (Open, "/l/libz.so.1.2")];

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::io::{self, Write};
 
-use super::document::{Event, Header, Kind};
+use super::document::{Event, EventKind, Header};
 use super::name::Name;
 
 /// What is kept between events.
@@ -36,20 +36,20 @@ impl TextLog {
     /// Those of `out`.
     pub(crate) fn event(&mut self, out: &mut impl Write, event: &Event) -> io::Result<()> {
         let word = match (event.event, event.open) {
-            (Kind::Lookup, _) => "Lookup",
+            (EventKind::Lookup, _) => "Lookup",
             // Its readers pair a close with an open, also after a creation.
-            (Kind::Open | Kind::Create, Some(open)) if event.error.is_none() => {
+            (EventKind::Open | EventKind::Create, Some(open)) if event.error.is_none() => {
                 self.told.insert(open);
                 if !self.begun {
                     // It was looked up before the recorder began.
                     self.line(out, "Lookup", event)?;
                 }
-                if event.event == Kind::Create {
+                if event.event == EventKind::Create {
                     self.line(out, "Create", event)?;
                 }
                 "Open"
             }
-            (Kind::Close, Some(open)) if self.told.remove(&open) => "Close",
+            (EventKind::Close, Some(open)) if self.told.remove(&open) => "Close",
             _ => return Ok(()),
         };
         self.begun = true;

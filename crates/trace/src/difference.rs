@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::document::Kind;
+use super::document::EventKind;
 use super::libraries::libraries;
 use super::name::Name;
 use super::read::Ending;
@@ -196,7 +196,7 @@ fn elsewhere(first: &Survey, second: &Survey, wanted: &impl Fn(&Name) -> bool) -
             places
         };
         let taken =
-            |row: Vec<super::libraries::Place>| row.into_iter().map(|place| place.path).filter(wanted);
+            |row: Vec<super::libraries::LoadedFile>| row.into_iter().map(|place| place.path).filter(wanted);
         let rows = rows.map(|row| (row.name, sorted(taken(row.places).collect())));
         rows.filter(|(_, places)| !places.is_empty()).collect()
     };
@@ -225,9 +225,9 @@ fn end(run: &Run) -> String {
 }
 
 fn totals(first: &Survey, second: &Survey) -> BTreeMap<String, [u64; 2]> {
-    let count = |survey: &Survey, kind: Kind| survey.counts.get(&kind).copied().unwrap_or(0);
-    let row = |kind: Kind| (kind.word().to_owned(), [count(first, kind), count(second, kind)]);
-    Kind::ALL.into_iter().map(row).filter(|(_, counts)| *counts != [0, 0]).collect()
+    let count = |survey: &Survey, kind: EventKind| survey.counts.get(&kind).copied().unwrap_or(0);
+    let row = |kind: EventKind| (kind.word().to_owned(), [count(first, kind), count(second, kind)]);
+    EventKind::ALL.into_iter().map(row).filter(|(_, counts)| *counts != [0, 0]).collect()
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub struct Header {
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum EventKind {
     /// A name was looked up in its directory.
     Lookup,
     /// A file was opened.
@@ -72,7 +72,7 @@ pub enum Kind {
     Truncate,
 }
 
-impl Kind {
+impl EventKind {
     /// All of them.
     pub const ALL: [Self; 16] = [
         Self::Lookup,
@@ -127,7 +127,7 @@ pub struct Event {
     /// Nanoseconds since the start.
     pub t: u64,
     /// What happened.
-    pub event: Kind,
+    pub event: EventKind,
     /// The path that it happened to.
     pub path: Name,
     /// Why it failed (`ENOENT`); nothing where it did not.
@@ -222,12 +222,12 @@ pub struct End {
     pub dropped: Option<u64>,
     /// How many of each kind; kinds that this program does not know are passed over.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "known_counts")]
-    pub counts: BTreeMap<Kind, u64>,
+    pub counts: BTreeMap<EventKind, u64>,
 }
 
-fn known_counts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Kind, u64>, D::Error> {
+fn known_counts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<EventKind, u64>, D::Error> {
     let all = BTreeMap::<String, serde_json::Value>::deserialize(deserializer)?;
-    let known = all.into_iter().filter_map(|(word, count)| Some((Kind::from_word(&word)?, count)));
+    let known = all.into_iter().filter_map(|(word, count)| Some((EventKind::from_word(&word)?, count)));
     let count = |(kind, count)| Ok((kind, u64::deserialize(count).map_err(serde::de::Error::custom)?));
     known.map(count).collect()
 }

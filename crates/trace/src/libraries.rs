@@ -37,7 +37,7 @@ pub struct Loaded {
     /// What was loaded under this name.
     pub role: Role,
     /// Where it was found, in the order of the first opens; nothing where it was searched for in vain.
-    pub places: Vec<Place>,
+    pub places: Vec<LoadedFile>,
     /// How many look-ups of its name failed.
     pub misses: u64,
     /// In how many directories.
@@ -55,7 +55,8 @@ pub struct Loaded {
 /// A file that was loaded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Place {
+#[schemars(rename = "Place")]
+pub struct LoadedFile {
     /// The path of the file.
     pub path: Name,
     /// How often it was opened.
@@ -68,7 +69,7 @@ pub struct Place {
 
 /// The misses of a name.
 #[derive(Debug, Default)]
-struct Search {
+struct NameSearch {
     misses: u64,
     directories: u64,
     by: BTreeSet<usize>,
@@ -77,13 +78,13 @@ struct Search {
 }
 
 /// A row that is being made.
-struct Row {
+struct LibraryRow {
     name: Name,
     role: Role,
-    places: Vec<Place>,
+    places: Vec<LoadedFile>,
     /// The runs in which one of the places was opened.
     opened_in: RunSet,
-    search: Search,
+    search: NameSearch,
 }
 
 /// All that was loaded, in the order of the first opens; then what was searched for in vain.
@@ -92,13 +93,13 @@ pub fn libraries(survey: &Survey) -> Vec<Loaded> {
     let mut loaded: Vec<(&Name, &Touched)> =
         survey.paths.iter().filter(|(path, touched)| role(path, touched).is_some()).collect();
     loaded.sort_by_key(|(path, touched)| (touched.order, *path));
-    let mut rows: Vec<Row> = Vec::new();
+    let mut rows: Vec<LibraryRow> = Vec::new();
     let mut by_name: HashMap<Name, usize> = HashMap::new();
     for (path, touched) in loaded {
         let own = Name::from(last_part(&path.0));
         let name = touched.name.clone().unwrap_or_else(|| own.clone());
         let row = *by_name.entry(name.clone()).or_insert_with(|| {
-            rows.push(Row::new(name, role(path, touched).unwrap_or(Role::Library)));
+            rows.push(LibraryRow::new(name, role(path, touched).unwrap_or(Role::Library)));
             rows.len() - 1
         });
         let row = &mut rows[row];
@@ -107,23 +108,23 @@ pub fn libraries(survey: &Survey) -> Vec<Loaded> {
         }
         row.add_place(path, touched);
     }
-    let mut vain: Vec<(Name, Search)> =
+    let mut vain: Vec<(Name, NameSearch)> =
         searches.into_iter().filter(|(name, _)| is_library(&name.0)).collect();
     vain.sort_by(|(one, _), (other, _)| one.cmp(other));
     rows.extend(vain.into_iter().map(|(name, search)| {
         let role = role_of_library(&name.0);
-        Row { search, ..Row::new(name, role) }
+        LibraryRow { search, ..LibraryRow::new(name, role) }
     }));
     rows.into_iter().map(|row| row.finished(survey)).collect()
 }
 
-impl Row {
+impl LibraryRow {
     fn new(name: Name, role: Role) -> Self {
-        let (places, opened_in, search) = (Vec::new(), RunSet::default(), Search::default());
+        let (places, opened_in, search) = (Vec::new(), RunSet::default(), NameSearch::default());
         Self { name, role, places, opened_in, search }
     }
 
-    fn add_search(&mut self, search: Option<Search>) {
+    fn add_search(&mut self, search: Option<NameSearch>) {
         let Some(search) = search else { return };
         self.search.misses += search.misses;
         self.search.directories += search.directories;
@@ -133,7 +134,7 @@ impl Row {
 
     fn add_place(&mut self, path: &Name, touched: &Touched) {
         let (opened, first) = (touched.opened, touched.first.unwrap_or(0));
-        self.places.push(Place { path: path.clone(), opened, first, runs: touched.opened_in.len() });
+        self.places.push(LoadedFile { path: path.clone(), opened, first, runs: touched.opened_in.len() });
         self.opened_in.extend(&touched.opened_in);
         self.search.by.extend(&touched.by);
         self.search.ranks.extend(&touched.ranks);
@@ -156,8 +157,8 @@ impl Row {
 }
 
 /// The failed look-ups by the name that was looked up.
-fn searches(survey: &Survey) -> HashMap<Name, Search> {
-    let mut searches: HashMap<Name, Search> = HashMap::new();
+fn searches(survey: &Survey) -> HashMap<Name, NameSearch> {
+    let mut searches: HashMap<Name, NameSearch> = HashMap::new();
     for (path, touched) in survey.paths.iter().filter(|(_, touched)| touched.missed > 0) {
         let search = searches.entry(Name::from(last_part(&path.0))).or_default();
         search.misses += touched.missed;

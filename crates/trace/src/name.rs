@@ -41,7 +41,7 @@ impl Serialize for Name {
 
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Form)
+        deserializer.deserialize_any(NameVisitor)
     }
 }
 
@@ -77,9 +77,9 @@ impl JsonSchema for Name {
 }
 
 /// Reads either form as it comes; an untagged enum would keep each in a buffer first.
-struct Form;
+struct NameVisitor;
 
-impl<'de> Visitor<'de> for Form {
+impl<'de> Visitor<'de> for NameVisitor {
     type Value = Name;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

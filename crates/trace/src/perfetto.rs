@@ -18,7 +18,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::asking::last_part;
-use super::document::{Cut, End, Event, Header, Kind};
+use super::document::{Cut, End, Event, EventKind, Header};
 use super::name::Name;
 
 /// The bits of a process's number (`include/linux/threads.h`).
@@ -78,7 +78,7 @@ pub struct Tracks {
     opens: HashMap<u64, Slice>,
     /// The bytes of their paths.
     open_bytes: usize,
-    processes: HashMap<u32, Process>,
+    processes: HashMap<u32, ProcessTrack>,
     /// The bytes of their programs.
     process_bytes: usize,
     threads: HashMap<u32, Lanes>,
@@ -88,7 +88,7 @@ pub struct Tracks {
 
 /// What a process executes, and its rank in a parallel job.
 #[derive(Debug)]
-struct Process {
+struct ProcessTrack {
     program: Name,
     rank: Option<u32>,
 }
@@ -102,7 +102,7 @@ struct Slice {
     tid: u32,
     /// Nothing where there are too many.
     lane: Option<u32>,
-    kind: Kind,
+    kind: EventKind,
     flags: Option<u32>,
     exec: bool,
     cut: Option<Cut>,
@@ -135,11 +135,11 @@ struct Trace<'a> {
     /// The scope of an instant.
     #[serde(skip_serializing_if = "Option::is_none")]
     s: Option<&'a str>,
-    args: Facts<'a>,
+    args: TrackFacts<'a>,
 }
 
 #[derive(Default, Serialize)]
-struct Facts<'a> {
+struct TrackFacts<'a> {
     /// The name of a process or thread.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
@@ -192,7 +192,7 @@ impl Tracks {
     ///
     /// Those of `out`, as for the other functions.
     pub fn begin(&mut self, out: &mut impl Write, header: &Header) -> io::Result<()> {
-        let facts = Facts { header: Some(header), ..Facts::default() };
+        let facts = TrackFacts { header: Some(header), ..TrackFacts::default() };
         let trace = metadata("recording", 0, 0, facts);
         if self.run > 0 {
             return write(out, &trace);
@@ -207,44 +207,48 @@ impl Tracks {
     ///
     /// See [`Tracks::begin`].
     pub fn event(&mut self, out: &mut impl Write, spaces: &mut Spaces, event: &Event) -> io::Result<()> {
-        let is_close = matches!(event.event, Kind::Close | Kind::CloseDirectory);
+        let is_close = matches!(event.event, EventKind::Close | EventKind::CloseDirectory);
         if !is_close {
             self.name_process(out, spaces, event)?;
         }
         match (event.event, event.open) {
-            (Kind::Open | Kind::Create | Kind::OpenDirectory, Some(open)) if event.error.is_none() => {
+            (EventKind::Open | EventKind::Create | EventKind::OpenDirectory, Some(open))
+                if event.error.is_none() =>
+            {
                 self.open(out, spaces, event, open)
             }
-            (Kind::Close | Kind::CloseDirectory, Some(open)) => match self.opens.remove(&open) {
+            (EventKind::Close | EventKind::CloseDirectory, Some(open)) => match self.opens.remove(&open) {
                 Some(slice) => {
                     self.open_bytes -= slice.path.0.len();
                     self.close(out, spaces, open, &slice, event.t, Some(event))
                 }
                 None => Ok(()),
             },
-            (Kind::FirstRead, Some(open)) => {
+            (EventKind::FirstRead, Some(open)) => {
                 if let Some(slice) = self.opens.get_mut(&open) {
                     slice.first_read = Some(event.t.saturating_sub(slice.t));
                 }
                 Ok(())
             }
             // What is there and looked up is the way to something else.
-            (Kind::Lookup | Kind::ReadLink | Kind::FirstRead, _) if event.error.is_none() => Ok(()),
+            (EventKind::Lookup | EventKind::ReadLink | EventKind::FirstRead, _) if event.error.is_none() => {
+                Ok(())
+            }
             _ => self.instant(out, spaces, event),
         }
     }
 
     fn instant(&self, out: &mut impl Write, spaces: &Spaces, event: &Event) -> io::Result<()> {
         let name = event.path.text();
-        let is_miss = event.event == Kind::Lookup && event.error.as_deref() == Some("ENOENT");
-        let facts = Facts {
+        let is_miss = event.event == EventKind::Lookup && event.error.as_deref() == Some("ENOENT");
+        let facts = TrackFacts {
             path: bytes(&event.path),
             error: event.error.as_deref(),
             flags: event.flags,
             other: event.other.as_ref(),
             cut: event.cut,
             size: event.size,
-            ..Facts::default()
+            ..TrackFacts::default()
         };
         let trace = Trace {
             name: &name,
@@ -283,7 +287,7 @@ impl Tracks {
             first_read: None,
         };
         if lane.is_none() {
-            self.write_slice(out, spaces, open, &slice, ("b", event.t), Facts::default())?;
+            self.write_slice(out, spaces, open, &slice, ("b", event.t), TrackFacts::default())?;
         }
         if !is_room {
             slice.path = Name::default();
@@ -317,11 +321,11 @@ impl Tracks {
         t: u64,
         event: Option<&Event>,
     ) -> io::Result<()> {
-        let facts = Facts {
+        let facts = TrackFacts {
             read: event.and_then(|event| event.read),
             written: event.and_then(|event| event.written),
             closed: event.is_none().then_some(false),
-            ..Facts::default()
+            ..TrackFacts::default()
         };
         let phase = match slice.lane {
             None => ("e", t),
@@ -343,11 +347,11 @@ impl Tracks {
         open: u64,
         slice: &Slice,
         (ph, t): (&str, u64),
-        facts: Facts<'_>,
+        facts: TrackFacts<'_>,
     ) -> io::Result<()> {
         let name = slice.path.text();
         let is_whole = ph == "X";
-        let args = Facts {
+        let args = TrackFacts {
             path: bytes(&slice.path),
             open: Some(open),
             flags: slice.flags,
@@ -385,13 +389,13 @@ impl Tracks {
         let known = self.processes.get(&event.pid);
         if known.is_none_or(|known| (&known.program, known.rank) != (&event.exe, event.rank)) {
             is_named = false;
-            let process = Process { program: event.exe.clone(), rank: event.rank };
+            let process = ProcessTrack { program: event.exe.clone(), rank: event.rank };
             self.process_bytes += process.program.0.len();
             let old = self.processes.insert(event.pid, process);
             self.process_bytes -= old.map_or(0, |old| old.program.0.len());
             let name = Some(self.process_name(event.pid));
             let pid = spaces.number(event.pid, self.run, 0);
-            let facts = Facts { name, rank: event.rank, ..Facts::default() };
+            let facts = TrackFacts { name, rank: event.rank, ..TrackFacts::default() };
             write(out, &metadata("process_name", pid, pid, facts))?;
         }
         match is_named {
@@ -413,15 +417,18 @@ impl Tracks {
 
     fn name_thread(&self, out: &mut impl Write, spaces: &Spaces, tid: u32, lane: u32) -> io::Result<()> {
         let process = self.threads.get(&tid).map_or(tid, |lanes| lanes.pid);
-        let program = self.processes.get(&process).map_or(String::new(), Process::name);
+        let program = self.processes.get(&process).map_or(String::new(), ProcessTrack::name);
         let name = if lane == 0 { program } else { format!("{program} {tid}, open file {}", lane + 1) };
         let (pid, tid) = (spaces.number(process, self.run, 0), spaces.number(tid, self.run, lane));
-        write(out, &metadata("thread_name", pid, tid, Facts { name: Some(name), ..Facts::default() }))
+        write(
+            out,
+            &metadata("thread_name", pid, tid, TrackFacts { name: Some(name), ..TrackFacts::default() }),
+        )
     }
 
     fn process_name(&self, pid: u32) -> String {
         let process = self.processes.get(&pid);
-        let program = process.map_or(String::new(), Process::name);
+        let program = process.map_or(String::new(), ProcessTrack::name);
         let rank = process.and_then(|process| process.rank);
         let program = rank.map_or(program.clone(), |rank| format!("rank {rank}: {program}"));
         match &self.label {
@@ -451,14 +458,14 @@ impl Tracks {
         if end.is_none() {
             return Ok(());
         }
-        let args = Facts { end, ..Facts::default() };
+        let args = TrackFacts { end, ..TrackFacts::default() };
         let (cat, ts, s) = (Some("end"), Some(microseconds(t)), Some("g"));
         let trace = Trace { name: "end", cat, ph: "i", ts, dur: None, pid: 0, tid: 0, id: None, s, args };
         write(out, &trace)
     }
 }
 
-fn metadata<'a>(name: &'a str, pid: u32, tid: u32, args: Facts<'a>) -> Trace<'a> {
+fn metadata<'a>(name: &'a str, pid: u32, tid: u32, args: TrackFacts<'a>) -> Trace<'a> {
     Trace { name, cat: None, ph: "M", ts: None, dur: None, pid, tid, id: None, s: None, args }
 }
 
@@ -477,7 +484,7 @@ fn bytes(path: &Name) -> Option<&Name> {
     std::str::from_utf8(&path.0).is_err().then_some(path)
 }
 
-impl Process {
+impl ProcessTrack {
     fn name(&self) -> String {
         String::from_utf8_lossy(last_part(&self.program.0)).into_owned()
     }

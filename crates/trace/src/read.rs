@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader, Read as _};
 
 use serde::Deserialize;
 
-use super::document::{End, Event, Header, Kind, VERSION};
+use super::document::{End, Event, EventKind, Header, VERSION};
 
 /// The longest line, in bytes: a command's arguments may be megabytes.
 const LONGEST_LINE: usize = 32 << 20;
@@ -339,7 +339,7 @@ fn parse_line(line: &[u8]) -> Result<Parsed, serde_json::Error> {
         return Ok(Parsed::End(end));
     }
     match serde_json::from_slice::<AnyEvent>(line) {
-        Ok(AnyEvent { event }) if Kind::from_word(&event).is_none() => Ok(Parsed::Unknown),
+        Ok(AnyEvent { event }) if EventKind::from_word(&event).is_none() => Ok(Parsed::Unknown),
         _ => Err(error),
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use super::asking::is_library;
-use super::document::{Event, Header, Kind};
+use super::document::{Event, EventKind, Header};
 use super::read::{ReadError, Reader};
 use compat_sys::raw;
 
@@ -99,7 +99,7 @@ impl Runs {
     ///
     /// Where it cannot be read; what was read before is added all the same.
     pub fn add(&mut self, reader: &mut Reader<'_>) -> Result<(), ReadError> {
-        let mut run = Run::of(reader.header());
+        let mut run = RunInProgress::of(reader.header());
         let outcome = loop {
             match reader.read_event() {
                 Ok(Some(event)) => run.add(&event),
@@ -111,10 +111,10 @@ impl Runs {
         outcome
     }
 
-    fn merge(&mut self, run: Run) {
+    fn merge(&mut self, run: RunInProgress) {
         self.count += 1;
         self.hosts.insert(run.host.clone());
-        let Run { executed, openers, links, mut lookups, cut, .. } = run;
+        let RunInProgress { executed, openers, links, mut lookups, cut, .. } = run;
         self.cut += cut;
         let executed = executed.paths;
         let first = executed.first().filter(|first| !self.commands.contains(first));
@@ -155,7 +155,7 @@ fn add_seen(known: &mut Vec<Seen>, paths: impl IntoIterator<Item = String>) {
 
 /// One run.
 #[derive(Debug, Default)]
-struct Run {
+struct RunInProgress {
     host: String,
     executed: Paths,
     openers: Vec<(String, Paths)>,
@@ -223,7 +223,7 @@ impl Made {
     }
 }
 
-impl Run {
+impl RunInProgress {
     fn of(header: &Header) -> Self {
         Self { host: header.host.clone(), ..Self::default() }
     }
@@ -231,11 +231,12 @@ impl Run {
     fn add(&mut self, event: &Event) {
         // What a link holds is not asked for here.
         let cut = event.cut();
-        if cut.path.is_some() || cut.exe.is_some() || cut.other.is_some() && event.event == Kind::Rename {
+        if cut.path.is_some() || cut.exe.is_some() || cut.other.is_some() && event.event == EventKind::Rename
+        {
             self.cut += 1;
             return;
         }
-        if event.event == Kind::Lookup {
+        if event.event == EventKind::Lookup {
             self.add_lookup(event);
         }
         if event.error.is_some() {
@@ -243,23 +244,23 @@ impl Run {
         }
         let path = raw::text(&event.path.0);
         match event.event {
-            Kind::Open if event.exec && self.made.holds(&path) => {
+            EventKind::Open if event.exec && self.made.holds(&path) => {
                 self.executed_as_made.insert(path.into_owned());
             }
-            Kind::Open if event.exec => self.executed.add(&path),
-            Kind::Open if event.flags.unwrap_or(0) & ACCESS_MODE == 0 && !self.made.holds(&path) => {
+            EventKind::Open if event.exec => self.executed.add(&path),
+            EventKind::Open if event.flags.unwrap_or(0) & ACCESS_MODE == 0 && !self.made.holds(&path) => {
                 let exe = raw::text(&event.exe.0);
                 if let Some(program) = self.program(&exe) {
                     self.opened_by(program).add(&path);
                 }
             }
-            Kind::ReadLink => {
+            EventKind::ReadLink => {
                 self.links.insert(path.into_owned());
             }
-            Kind::Create | Kind::HardLink | Kind::SymbolicLink | Kind::MakeNode => {
+            EventKind::Create | EventKind::HardLink | EventKind::SymbolicLink | EventKind::MakeNode => {
                 self.made.insert(&path);
             }
-            Kind::Rename => {
+            EventKind::Rename => {
                 if let Some(to) = &event.other {
                     self.made.insert(&raw::text(&to.0));
                 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::activity::{Activity, sum};
 use super::asking::Asking;
-use super::document::{Event, Header, Kind};
+use super::document::{Event, EventKind, Header};
 use super::name::Name;
 use super::read::{Ending, ReadError, Reader};
 use super::run::ACCESS_MODE;
@@ -18,7 +18,7 @@ pub struct Survey {
     /// The recordings, in the order in which they were added.
     pub runs: Vec<Run>,
     /// How many events of each kind there are.
-    pub counts: BTreeMap<Kind, u64>,
+    pub counts: BTreeMap<EventKind, u64>,
     /// What happened to each path.
     pub paths: HashMap<Name, Touched>,
     /// The programs, in the order in which they were first seen.
@@ -229,11 +229,11 @@ impl<'a> Adding<'a> {
         let by = self.doer(&event);
         let asked = self.asking.name_of(&event);
         // A close is not the thread's next deed: the kernel tells it later, for whoever opened.
-        if !matches!(event.event, Kind::Close | Kind::CloseDirectory) {
+        if !matches!(event.event, EventKind::Close | EventKind::CloseDirectory) {
             self.settle(&event);
         }
         match (&event.error, event.event) {
-            (Some(error), Kind::Lookup) if error == "ENOENT" => {
+            (Some(error), EventKind::Lookup) if error == "ENOENT" => {
                 if let Some((path, by)) = self.missed.insert(event.tid, (event.path, by)) {
                     self.miss(path, by);
                 }
@@ -242,20 +242,28 @@ impl<'a> Adding<'a> {
                 let is_refusal = matches!(error.as_str(), "EACCES" | "EPERM" | "EROFS");
                 self.touched(event.path, by).refused += u64::from(is_refusal);
             }
-            (None, Kind::Open | Kind::Create | Kind::OpenDirectory) => self.opened(event, by, asked),
-            (None, Kind::Close | Kind::CloseDirectory) => self.closed(&event, by),
-            (None, Kind::Lookup) => self.survey.touched(event.path, self.run).found += 1,
-            (None, Kind::Unlink | Kind::RemoveDirectory | Kind::Rename) => {
+            (None, EventKind::Open | EventKind::Create | EventKind::OpenDirectory) => {
+                self.opened(event, by, asked)
+            }
+            (None, EventKind::Close | EventKind::CloseDirectory) => self.closed(&event, by),
+            (None, EventKind::Lookup) => self.survey.touched(event.path, self.run).found += 1,
+            (None, EventKind::Unlink | EventKind::RemoveDirectory | EventKind::Rename) => {
                 self.touched(event.path, by).removed += 1;
-                if let (Kind::Rename, Some(to)) = (event.event, event.other) {
+                if let (EventKind::Rename, Some(to)) = (event.event, event.other) {
                     self.touched(to, by).created += 1;
                 }
             }
-            (None, Kind::MakeDirectory | Kind::MakeNode | Kind::SymbolicLink | Kind::HardLink) => {
+            (
+                None,
+                EventKind::MakeDirectory
+                | EventKind::MakeNode
+                | EventKind::SymbolicLink
+                | EventKind::HardLink,
+            ) => {
                 self.touched(event.path, by).created += 1;
                 self.count(by, |activity| activity.created += 1);
             }
-            (None, Kind::FirstRead | Kind::ReadLink | Kind::Truncate) => {
+            (None, EventKind::FirstRead | EventKind::ReadLink | EventKind::Truncate) => {
                 self.touched(event.path, by);
             }
         }
@@ -281,7 +289,7 @@ impl<'a> Adding<'a> {
         if let Some(bytes) = cut.path {
             self.survey.touched(event.path.clone(), self.run).cut = Some(bytes);
         }
-        if let (Some(bytes), Kind::Rename, Some(to)) = (cut.other, event.event, &event.other) {
+        if let (Some(bytes), EventKind::Rename, Some(to)) = (cut.other, event.event, &event.other) {
             self.survey.touched(to.clone(), self.run).cut = Some(bytes);
         }
     }
@@ -291,9 +299,13 @@ impl<'a> Adding<'a> {
         let Some((path, by)) = self.missed.remove(&event.tid) else { return };
         let makes = matches!(
             event.event,
-            Kind::Create | Kind::MakeDirectory | Kind::MakeNode | Kind::SymbolicLink | Kind::HardLink
+            EventKind::Create
+                | EventKind::MakeDirectory
+                | EventKind::MakeNode
+                | EventKind::SymbolicLink
+                | EventKind::HardLink
         );
-        let moves = event.event == Kind::Rename && event.other.as_ref() == Some(&path);
+        let moves = event.event == EventKind::Rename && event.other.as_ref() == Some(&path);
         if !(makes && event.path == path || moves) {
             self.miss(path, by);
         }
@@ -308,7 +320,7 @@ impl<'a> Adding<'a> {
     }
 
     fn opened(&mut self, event: Event, by: Doer, asked: Option<Name>) {
-        let (created, listed) = (event.event == Kind::Create, event.event == Kind::OpenDirectory);
+        let (created, listed) = (event.event == EventKind::Create, event.event == EventKind::OpenDirectory);
         self.count(by, |activity| {
             activity.opened += u64::from(!listed);
             activity.created += u64::from(created);

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use serde::{Deserialize, Serialize};
 
 use super::compat_lib::TextLog;
-use super::document::{End, Event, Header, Kind};
+use super::document::{End, Event, EventKind, Header};
 use super::perfetto::{Spaces, Tracks};
 
 /// The format of a written recording.
@@ -28,13 +28,13 @@ pub enum Format {
 #[derive(Debug)]
 pub struct Writer<W> {
     out: W,
-    form: Form,
-    counts: BTreeMap<Kind, u64>,
+    form: FormatWriter,
+    counts: BTreeMap<EventKind, u64>,
 }
 
 /// What a format keeps between events.
 #[derive(Debug)]
-enum Form {
+enum FormatWriter {
     Jsonl,
     CompatLib(TextLog),
     Perfetto(Box<(Tracks, Spaces)>),
@@ -50,13 +50,13 @@ impl<W: Write> Writer<W> {
         let form = match format {
             Format::Jsonl => {
                 write_json(&mut out, header)?;
-                Form::Jsonl
+                FormatWriter::Jsonl
             }
-            Format::CompatLib => Form::CompatLib(TextLog::new(header)),
+            Format::CompatLib => FormatWriter::CompatLib(TextLog::new(header)),
             Format::Perfetto => {
                 let mut tracks = Tracks::new(0, None);
                 tracks.begin(&mut out, header)?;
-                Form::Perfetto(Box::new((tracks, Spaces::new(1))))
+                FormatWriter::Perfetto(Box::new((tracks, Spaces::new(1))))
             }
         };
         out.flush()?;
@@ -76,9 +76,9 @@ impl<W: Write> Writer<W> {
     pub fn event(&mut self, event: &Event) -> io::Result<()> {
         *self.counts.entry(event.event).or_default() += 1;
         match &mut self.form {
-            Form::Jsonl => write_json(&mut self.out, event),
-            Form::CompatLib(log) => log.event(&mut self.out, event),
-            Form::Perfetto(form) => form.0.event(&mut self.out, &mut form.1, event),
+            FormatWriter::Jsonl => write_json(&mut self.out, event),
+            FormatWriter::CompatLib(log) => log.event(&mut self.out, event),
+            FormatWriter::Perfetto(form) => form.0.event(&mut self.out, &mut form.1, event),
         }
     }
 
@@ -113,9 +113,9 @@ impl<W: Write> Writer<W> {
     pub fn end_as(&mut self, end: &End, last: u64) -> io::Result<()> {
         let t = end.t.unwrap_or(last);
         match &mut self.form {
-            Form::Jsonl => write_json(&mut self.out, end)?,
-            Form::CompatLib(log) => log.complete(&mut self.out, t)?,
-            Form::Perfetto(form) => {
+            FormatWriter::Jsonl => write_json(&mut self.out, end)?,
+            FormatWriter::CompatLib(log) => log.complete(&mut self.out, t)?,
+            FormatWriter::Perfetto(form) => {
                 form.0.end(&mut self.out, &form.1, t, Some(end))?;
                 self.out.write_all(b"\n]\n")?;
             }
@@ -130,7 +130,7 @@ impl<W: Write> Writer<W> {
     ///
     /// See [`Writer::new`].
     pub fn cut(&mut self, t: u64) -> io::Result<()> {
-        if let Form::Perfetto(form) = &mut self.form {
+        if let FormatWriter::Perfetto(form) = &mut self.form {
             form.0.end(&mut self.out, &form.1, t, None)?;
             self.out.write_all(b"\n]\n")?;
         }

@@ -71,12 +71,12 @@ fn render(libraries: &[Loaded], runs: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use compat_trace::{Name, Place};
+    use compat_trace::{LoadedFile, Name};
 
     #[test]
     fn a_line_tells_where_by_whom_and_at_what_cost() {
         let name = |text: &str| Name::from(text.as_bytes());
-        let place = Place { path: name("/usr/lib/libz.so.1.2"), opened: 2, first: 5, runs: 2 };
+        let place = LoadedFile { path: name("/usr/lib/libz.so.1.2"), opened: 2, first: 5, runs: 2 };
         let found = Loaded {
             name: name("libz.so.1"),
             role: Role::Library,

@@ -15,13 +15,13 @@ use rustix::process::{
     DumpableBehavior, Pid, Signal, getppid, set_dumpable_behavior, set_parent_process_death_signal,
 };
 
-use super::control::{Message, Report};
+use super::control::{FailureReport, ServerMessage};
 use super::error::Error;
 use super::external_mount::{ExternalMount, MountNamespace};
 use super::mount_tree::{MountTree, copy_mounts};
 use super::namespace::Users;
 use super::namespace_access::NamespaceAccess;
-use super::plan::Step;
+use super::plan::MountStep;
 use super::start::{CommandPipes, Start};
 use super::streams::let_go_of_streams;
 use super::{Mounted, Task, mount_table::Mount, walk};
@@ -30,8 +30,8 @@ use compat_sys::SignalSet;
 /// Becomes the command, or reports why not; does not come back.
 pub(super) fn run(start: Start<'_>, mut pipes: CommandPipes, supervisor: Pid) -> ! {
     let report = match become_task(start, &mut pipes, supervisor) {
-        Ok(error) => Report::NotExecuted(error),
-        Err(error) => Report::Failed(error),
+        Ok(error) => FailureReport::NotExecuted(error),
+        Err(error) => FailureReport::Failed(error),
     };
     let _ = report.send(&mut pipes.report);
     std::process::exit(1)
@@ -70,7 +70,7 @@ fn become_task(mut start: Start<'_>, pipes: &mut CommandPipes, supervisor: Pid) 
 /// From here on everything is the command's.
 fn begin(pipes: &mut CommandPipes) -> Result<(), Error> {
     let failed = |source| Error::Process { doing: "reach the server", source };
-    Message::Begin(std::process::id()).send(&mut pipes.server).map_err(failed)?;
+    ServerMessage::Begin(std::process::id()).send(&mut pipes.server).map_err(failed)?;
     pipes.answer.read_exact(&mut [0]).map_err(failed)
 }
 
@@ -99,8 +99,8 @@ pub(super) fn join(
     supervisor: Pid,
 ) -> ! {
     let report = match enter_and_execute(command, directory, access, before, supervisor) {
-        Ok(error) => Report::NotExecuted(error),
-        Err(error) => Report::Failed(error),
+        Ok(error) => FailureReport::NotExecuted(error),
+        Err(error) => FailureReport::Failed(error),
     };
     let _ = report.send(&mut pipe);
     std::process::exit(1)
@@ -171,7 +171,7 @@ fn make_outside(
     let root = outside.root().map_err(failed)?;
     let private = mount_change(walk::path_of(process, &root), MountPropagationFlags::PRIVATE);
     private.map_err(|error| failed(error.into()))?;
-    Message::Mounted(first).send(server).map_err(failed)?;
+    ServerMessage::Mounted(first).send(server).map_err(failed)?;
     let tree = MountTree::new(root, outside.place(), process);
     add_all(start, &tree, volumes, |_| shown, server)?;
     for ((place, copy), source) in start.plan.bound().zip(copies).zip(bound) {
@@ -196,7 +196,7 @@ fn make_inside(
         return Ok(());
     };
     mount_mirror(start, mount, root, place, (OsStr::from_bytes(&mount.source), "")).map_err(failed)?;
-    Message::Mounted(number).send(server).map_err(failed)?;
+    ServerMessage::Mounted(number).send(server).map_err(failed)?;
     // What is mounted over `/` is reached through the name above it.
     rustix::process::chroot("/..").map_err(|error| failed(error.into()))?;
     let root = rustix::fs::open(place, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
@@ -219,12 +219,12 @@ fn add_all<'a>(
     // The root is the first.
     for step in start.plan.steps.iter().skip(1) {
         match step {
-            Step::Mirror(mount) => {
+            MountStep::Mirror(mount) => {
                 let Some((number, volume)) = volumes.next() else { return Ok(()) };
                 add(start, tree, (number, volume, mount), shown(mount), server)?;
             }
-            Step::Again { mount, first } => add_again(start, tree, mount, first)?,
-            Step::Bind(_) => {}
+            MountStep::Again { mount, first } => add_again(start, tree, mount, first)?,
+            MountStep::Bind(_) => {}
         }
     }
     Ok(())
@@ -258,7 +258,7 @@ fn add(
         Err(error) if is_gone(&error) => return Ok(()),
         other => other.map_err(failed)?,
     }
-    Message::Mounted(number).send(server).map_err(failed)?;
+    ServerMessage::Mounted(number).send(server).map_err(failed)?;
     // It lies over what was opened.
     if let Some(root) = open_target(tree, &planned.place)? {
         tree.ask_size(&root);

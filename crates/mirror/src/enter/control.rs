@@ -12,7 +12,7 @@ pub(super) const BEGUN: &[u8] = b"begun";
 
 /// To the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Message {
+pub(super) enum ServerMessage {
     /// The volume of this number is mounted.
     Mounted(u32),
     /// The process of this number executes the command as soon as it is answered.
@@ -25,7 +25,7 @@ pub(super) enum Message {
     End(i32),
 }
 
-impl Message {
+impl ServerMessage {
     /// Sends it; nine bytes go through a pipe as a whole.
     ///
     /// # Errors
@@ -70,14 +70,14 @@ impl Message {
 
 /// Why the command was not executed: of its process, or of the server.
 #[derive(Debug)]
-pub(super) enum Report {
+pub(super) enum FailureReport {
     /// The mirror could not be made.
     Failed(Error),
     /// The program could not be executed.
     NotExecuted(io::Error),
 }
 
-impl Report {
+impl FailureReport {
     /// Sends it.
     ///
     /// # Errors
@@ -134,12 +134,12 @@ mod tests {
     #[test]
     fn messages_arrive_as_they_were_sent() {
         let mut pipe = Vec::new();
-        let joined = Message::Joined { process: 4711, rank: 3 };
-        let sent = [Message::Mounted(3), Message::Begin(4711), joined, Message::End(-1)];
+        let joined = ServerMessage::Joined { process: 4711, rank: 3 };
+        let sent = [ServerMessage::Mounted(3), ServerMessage::Begin(4711), joined, ServerMessage::End(-1)];
         sent.iter().for_each(|message| message.send(&mut pipe).expect("memory"));
         let mut rest = &*pipe;
-        let received: Vec<Message> =
-            std::iter::from_fn(|| Message::receive(&mut rest).expect("memory")).collect();
+        let received: Vec<ServerMessage> =
+            std::iter::from_fn(|| ServerMessage::receive(&mut rest).expect("memory")).collect();
         assert_eq!(received, sent);
     }
 
@@ -147,10 +147,12 @@ mod tests {
     fn a_report_names_the_place() {
         let mut pipe = Vec::new();
         let source = io::Error::from_raw_os_error(1);
-        Report::Failed(Error::Mount { place: "/data".into(), source }).send(&mut pipe).expect("memory");
-        let report = Report::receive(&mut &*pipe).expect("memory");
-        let Some(Report::Failed(error)) = report else { panic!("{report:?}") };
+        FailureReport::Failed(Error::Mount { place: "/data".into(), source })
+            .send(&mut pipe)
+            .expect("memory");
+        let report = FailureReport::receive(&mut &*pipe).expect("memory");
+        let Some(FailureReport::Failed(error)) = report else { panic!("{report:?}") };
         assert_eq!(error.to_string(), "could not mount the mirror at /data");
-        assert!(Report::receive(&mut &b""[..]).expect("memory").is_none());
+        assert!(FailureReport::receive(&mut &b""[..]).expect("memory").is_none());
     }
 }

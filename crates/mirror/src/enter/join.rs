@@ -10,7 +10,7 @@ use rustix::process::getpid;
 
 use super::Outcome;
 use super::child;
-use super::control::Report;
+use super::control::FailureReport;
 use super::descendants::{Descendants, adopt, signals};
 use super::error::Error;
 use super::namespace_access::{NamespaceAccess, ask};
@@ -108,14 +108,14 @@ pub fn join(
     };
     drop(report);
     let mut descendants = Descendants::new(process, None, earlier);
-    let reported = Report::receive(&mut from_command).map_err(failed)?;
+    let reported = FailureReport::receive(&mut from_command).map_err(failed)?;
     let void = reported.is_some() && access.is_void(Duration::ZERO);
     let_go_of_streams();
     let lives = supervise(&mut descendants, &access).map_err(failed)? && !void;
     match reported {
         _ if !lives => Ok(Outcome::LeadKilled),
-        Some(Report::Failed(error)) => Err(error),
-        Some(Report::NotExecuted(error)) => Ok(Outcome::not_executed(error)),
+        Some(FailureReport::Failed(error)) => Err(error),
+        Some(FailureReport::NotExecuted(error)) => Ok(Outcome::not_executed(error)),
         None => Ok(Outcome::Ended(descendants.code.unwrap_or(1))),
     }
 }

@@ -72,7 +72,7 @@ fn enter_user_namespace() -> Result<Users, Error> {
     let ranges = |file| fs::read_to_string(file).map(|map| identity_of(&map));
     let maps = (ranges("/proc/self/uid_map"), ranges("/proc/self/gid_map"));
     let writer = match maps {
-        (Ok(users), Ok(groups)) if user == 0 => Writer::start(&users, &groups).ok(),
+        (Ok(users), Ok(groups)) if user == 0 => IdMapWriter::start(&users, &groups).ok(),
         _ => None,
     };
     compat_sys::unshare_mounts(true).map_err(Error::Namespace)?;
@@ -98,12 +98,12 @@ fn identity_of(map: &str) -> String {
 }
 
 /// A process that stays outside: only from there can the ids of all users be given to the new namespace.
-struct Writer {
+struct IdMapWriter {
     pid: rustix::process::Pid,
     go: io::PipeWriter,
 }
 
-impl Writer {
+impl IdMapWriter {
     fn start(users: &str, groups: &str) -> io::Result<Self> {
         let (mut wait, go) = io::pipe()?;
         let parent = std::process::id();

@@ -38,12 +38,12 @@ const THROUGH: &[&str] = &["/proc", "/dev", "/sys", "/run"];
 /// The mounts in the order in which they are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
-    pub steps: Vec<Step>,
+    pub steps: Vec<MountStep>,
 }
 
 /// One mount of the mirror.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum MountStep {
     /// A volume that is mirrored.
     Mirror(Mount),
     /// A volume that is the directory of one that is mirrored before, at this place, too.
@@ -73,47 +73,47 @@ impl Plan {
         for mount in mounts {
             let through = bound.iter().any(|place| lies_in(&mount.place, place));
             if !through {
-                steps.push(Step::Mirror(mount));
+                steps.push(MountStep::Mirror(mount));
             }
         }
         // A directory is bound after the volume that it lies in is there.
-        steps.extend(bound.into_iter().map(Step::Bind));
+        steps.extend(bound.into_iter().map(MountStep::Bind));
         Self { steps }
     }
 
     /// Takes out volumes, but for those that are `wanted`.
     pub(super) fn retain_mirrors(&mut self, mut wanted: impl FnMut(&Mount) -> bool) {
         self.steps.retain(|step| match step {
-            Step::Mirror(mount) => wanted(mount),
-            Step::Again { .. } | Step::Bind(_) => true,
+            MountStep::Mirror(mount) => wanted(mount),
+            MountStep::Again { .. } | MountStep::Bind(_) => true,
         });
     }
 
     /// Takes out what is bound, but for the places that are `wanted`.
     pub(super) fn retain_bound(&mut self, mut wanted: impl FnMut(&[u8]) -> bool) {
         self.steps.retain(|step| match step {
-            Step::Mirror(_) | Step::Again { .. } => true,
-            Step::Bind(place) => wanted(place),
+            MountStep::Mirror(_) | MountStep::Again { .. } => true,
+            MountStep::Bind(place) => wanted(place),
         });
     }
 
     /// The volume of this mount becomes one with that of another mount, after which it is made.
     pub(super) fn join(&mut self, number: u64, first: u64) {
-        let at = |steps: &[Step], number: u64| {
-            steps.iter().position(|step| matches!(step, Step::Mirror(mount) if mount.number == number))
+        let at = |steps: &[MountStep], number: u64| {
+            steps.iter().position(|step| matches!(step, MountStep::Mirror(mount) if mount.number == number))
         };
         let (Some(own), Some(_)) = (at(&self.steps, number), at(&self.steps, first)) else { return };
-        let Step::Mirror(mount) = self.steps.remove(own) else { return };
+        let MountStep::Mirror(mount) = self.steps.remove(own) else { return };
         let Some(before) = at(&self.steps, first) else { return };
-        let Step::Mirror(Mount { place, .. }) = &self.steps[before] else { return };
-        let again = Step::Again { mount, first: place.clone() };
+        let MountStep::Mirror(Mount { place, .. }) = &self.steps[before] else { return };
+        let again = MountStep::Again { mount, first: place.clone() };
         self.steps.insert(own.max(before + 1), again);
     }
 
     /// The further places of a volume.
     pub(super) fn places_of(&self, first: &Mount) -> Vec<Vec<u8>> {
         let places = self.steps.iter().filter_map(|step| match step {
-            Step::Again { mount, first: place } if *place == first.place => Some(mount.place.clone()),
+            MountStep::Again { mount, first: place } if *place == first.place => Some(mount.place.clone()),
             _ => None,
         });
         places.collect()
@@ -121,12 +121,16 @@ impl Plan {
 
     /// The volumes that are mirrored, in the order in which they are mounted.
     pub(super) fn mirrors(&self) -> impl Iterator<Item = &Mount> {
-        self.steps.iter().filter_map(|step| if let Step::Mirror(mount) = step { Some(mount) } else { None })
+        self.steps
+            .iter()
+            .filter_map(|step| if let MountStep::Mirror(mount) = step { Some(mount) } else { None })
     }
 
     /// What is bound.
     pub(super) fn bound(&self) -> impl Iterator<Item = &[u8]> {
-        self.steps.iter().filter_map(|step| if let Step::Bind(place) = step { Some(&**place) } else { None })
+        self.steps
+            .iter()
+            .filter_map(|step| if let MountStep::Bind(place) = step { Some(&**place) } else { None })
     }
 }
 
@@ -182,15 +186,15 @@ mod tests {
                 "bind /run"
             ]
         );
-        let Step::Mirror(root) = &plan.steps[0] else { panic!("the root comes first") };
+        let MountStep::Mirror(root) = &plan.steps[0] else { panic!("the root comes first") };
         assert_eq!(depth_of(root), 2);
     }
 
-    fn text(step: &Step) -> String {
+    fn text(step: &MountStep) -> String {
         match step {
-            Step::Mirror(mount) => format!("mirror {}", String::from_utf8_lossy(&mount.place)),
-            Step::Again { mount, .. } => format!("again {}", String::from_utf8_lossy(&mount.place)),
-            Step::Bind(place) => format!("bind {}", String::from_utf8_lossy(place)),
+            MountStep::Mirror(mount) => format!("mirror {}", String::from_utf8_lossy(&mount.place)),
+            MountStep::Again { mount, .. } => format!("again {}", String::from_utf8_lossy(&mount.place)),
+            MountStep::Bind(place) => format!("bind {}", String::from_utf8_lossy(place)),
         }
     }
 }

@@ -18,7 +18,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
 use super::Service;
-use super::control::Message;
+use super::control::ServerMessage;
 use super::rendezvous::{LeadLock, LeadSocket, peer_fault};
 
 /// How long a rank may take to say its number.
@@ -31,12 +31,12 @@ const AFTERWARDS: Duration = Duration::from_secs(2);
 pub(super) struct RankListener {
     /// Given up when nobody is let in any more.
     _lock: LeadLock,
-    shared: Arc<Shared>,
+    shared: Arc<ListenerState>,
     expected: Option<u32>,
     patience: Duration,
 }
 
-struct Shared {
+struct ListenerState {
     ranks: Mutex<Ranks>,
     server: Mutex<(PipeWriter, PipeReader)>,
     keys: [OwnedFd; 3],
@@ -50,13 +50,13 @@ struct Ranks {
     last_end: Option<Instant>,
 }
 
-impl Shared {
+impl ListenerState {
     fn ranks(&self) -> MutexGuard<'_, Ranks> {
         self.ranks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells the server, and waits for its answer.
-    fn tell_server(&self, message: Message) -> io::Result<()> {
+    fn tell_server(&self, message: ServerMessage) -> io::Result<()> {
         let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
         message.send(&mut server.0)?;
         server.1.read_exact(&mut [0])
@@ -76,7 +76,7 @@ impl RankListener {
         // What is mounted over `/` is reached through the name above it.
         let keys = [user, open("/proc/self/ns/mnt", OFlags::RDONLY)?, open("/..", OFlags::PATH)?];
         let (ranks, server) = (Mutex::default(), Mutex::new((to_server, answer)));
-        let shared = Arc::new(Shared { ranks, server, keys });
+        let shared = Arc::new(ListenerState { ranks, server, keys });
         let (for_thread, listener) = (Arc::clone(&shared), socket.listener);
         std::thread::Builder::new().name("listener".to_owned()).spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -112,7 +112,7 @@ impl RankListener {
 }
 
 /// Serves one rank until it ends.
-fn serve(shared: &Shared, mut stream: UnixStream) -> io::Result<()> {
+fn serve(shared: &ListenerState, mut stream: UnixStream) -> io::Result<()> {
     let peer = compat_sys::peer(stream.as_fd())?;
     if peer_fault(peer, rustix::process::geteuid().as_raw()).is_some() {
         return stream.write_all(b"x");
@@ -135,12 +135,12 @@ fn serve(shared: &Shared, mut stream: UnixStream) -> io::Result<()> {
     result
 }
 
-fn let_in(shared: &Shared, stream: &mut UnixStream, process: u32, rank: u32) -> io::Result<()> {
-    shared.tell_server(Message::Joining(process))?;
+fn let_in(shared: &ListenerState, stream: &mut UnixStream, process: u32, rank: u32) -> io::Result<()> {
+    shared.tell_server(ServerMessage::Joining(process))?;
     send_with(stream, &shared.keys)?;
     stream.set_read_timeout(None)?;
     if stream.read(&mut [0])? == 1 {
-        shared.tell_server(Message::Joined { process, rank })?;
+        shared.tell_server(ServerMessage::Joined { process, rank })?;
         stream.write_all(b"y")?;
         // Nothing comes but the end.
         let _ = stream.read(&mut [0])?;

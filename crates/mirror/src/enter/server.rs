@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, setsid};
 
-use super::control::{BEGUN, Message, Report};
+use super::control::{BEGUN, FailureReport, ServerMessage};
 use super::error::Error;
 use super::external_mount::ExternalMount;
 use super::namespace_processes::{NamespaceProcesses, ask_to_end};
@@ -36,7 +36,7 @@ pub(super) fn run(
         }
         Err(error) => {
             // The supervisor sees the server end, ends the command and tells why.
-            let _ = Report::Failed(error).send(&mut pipes.report);
+            let _ = FailureReport::Failed(error).send(&mut pipes.report);
             std::process::exit(1)
         }
     }
@@ -46,26 +46,26 @@ pub(super) fn run(
 fn serve(volumes: Vec<Mounted>, pipes: &mut ServerPipes, service: &mut dyn Service) -> Result<End, Error> {
     let mut volumes: Vec<Option<Mounted>> = volumes.into_iter().map(Some).collect();
     loop {
-        match Message::receive(&mut pipes.control) {
-            Ok(Some(Message::Mounted(number))) => {
+        match ServerMessage::receive(&mut pipes.control) {
+            Ok(Some(ServerMessage::Mounted(number))) => {
                 let Some(volume) = volumes.get_mut(number as usize).and_then(Option::take) else { continue };
                 let place = PathBuf::from(OsStr::from_bytes(&volume.place));
                 service.mounted(volume).map_err(|source| Error::Serve { place, source })?;
             }
-            Ok(Some(Message::Begin(command))) => {
+            Ok(Some(ServerMessage::Begin(command))) => {
                 service.begin(command).map_err(Error::Begin)?;
                 let _ = pipes.report.write_all(BEGUN);
                 let _ = pipes.answer.write_all(b"b");
             }
-            Ok(Some(Message::Joining(process))) => {
+            Ok(Some(ServerMessage::Joining(process))) => {
                 service.joining(process);
                 let _ = pipes.answer.write_all(b"j");
             }
-            Ok(Some(Message::Joined { process, rank })) => {
+            Ok(Some(ServerMessage::Joined { process, rank })) => {
                 service.joined(process, rank);
                 let _ = pipes.answer.write_all(b"j");
             }
-            Ok(Some(Message::End(code))) => return Ok(End::Code(code)),
+            Ok(Some(ServerMessage::End(code))) => return Ok(End::Code(code)),
             Ok(None) | Err(_) => return Ok(End::Killed),
         }
     }

@@ -19,7 +19,7 @@ const KNOWN: &[&str] = &["/tmp/.X11-unix", "/tmp/.ICE-unix"];
 pub(super) struct SocketDirectory {
     pub place: PathBuf,
     /// What it is, wherever its name leads later.
-    pub identity: walk::FileIdentity,
+    pub identity: walk::WalkedIdentity,
 }
 
 /// Those that are there: the known ones, and those that the environment names (a user's run-time directory, the

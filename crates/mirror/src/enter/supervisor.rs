@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, getpid, kill_process};
 
-use super::control::{BEGUN, Message, Report};
+use super::control::{BEGUN, FailureReport, ServerMessage};
 use super::descendants::{Descendants, adopt, signals};
 use super::error::Error;
 use super::external_mount::ExternalMount;
@@ -111,7 +111,7 @@ impl Supervisor<'_> {
             }
             self.descendants.end_leftovers();
         }
-        if !matches!(reported, Some(Report::Failed(_))) {
+        if !matches!(reported, Some(FailureReport::Failed(_))) {
             self.end_others(service);
         }
         if let Some(outside) = self.outside {
@@ -123,7 +123,7 @@ impl Supervisor<'_> {
             Ok(Outcome::Ended(code) | Outcome::NotExecuted { code, .. }) => *code,
             Ok(Outcome::ServerKilled | Outcome::LeadKilled) | Err(_) => 1,
         };
-        if Message::End(code).send(&mut self.to_server).is_err() || !self.descendants.server_done() {
+        if ServerMessage::End(code).send(&mut self.to_server).is_err() || !self.descendants.server_done() {
             return self.without_server(service);
         }
         outcome
@@ -144,7 +144,7 @@ impl Supervisor<'_> {
             Some(report) => (true, report),
             None => (false, &*told),
         };
-        if let Ok(Some(Report::Failed(error))) = Report::receive(&mut &*report) {
+        if let Ok(Some(FailureReport::Failed(error))) = FailureReport::receive(&mut &*report) {
             return Err(error);
         }
         if begun {
@@ -174,18 +174,18 @@ impl Supervisor<'_> {
 
     /// Waits until the command is executed, or why it was not. A server that dies meanwhile would leave
     /// the command waiting for it.
-    fn wait_for_report(&mut self, report: &mut PipeReader) -> Result<Option<Report>, Error> {
+    fn wait_for_report(&mut self, report: &mut PipeReader) -> Result<Option<FailureReport>, Error> {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let failed = |source| Error::Process { doing: "start the command", source };
         loop {
             let limit = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
             let ready = poll(&mut [PollFd::new(&*report, PollFlags::IN)], Some(&limit));
             if ready.is_ok_and(|count| count > 0) {
-                return Report::receive(report).map_err(failed);
+                return FailureReport::receive(report).map_err(failed);
             }
             if self.descendants.server_ended() {
                 let _ = kill_process(self.descendants.command, Signal::KILL);
-                return Report::receive(report).map_err(failed);
+                return FailureReport::receive(report).map_err(failed);
             }
             if let Some(received) = compat_sys::wait_for(&signals(), Duration::ZERO).map_err(failed)?
                 && !self.descendants.is_harmless(received.signal)
@@ -196,10 +196,10 @@ impl Supervisor<'_> {
         }
     }
 
-    fn outcome(&self, reported: Option<Report>) -> Result<Outcome, Error> {
+    fn outcome(&self, reported: Option<FailureReport>) -> Result<Outcome, Error> {
         match reported {
-            Some(Report::Failed(error)) => Err(error),
-            Some(Report::NotExecuted(error)) => Ok(Outcome::not_executed(error)),
+            Some(FailureReport::Failed(error)) => Err(error),
+            Some(FailureReport::NotExecuted(error)) => Ok(Outcome::not_executed(error)),
             // What stands for the mirror is ended by the signal that ends the run.
             None if *self.task == Task::Wait && self.descendants.is_asked_to_end() => Ok(Outcome::Ended(0)),
             None => Ok(Outcome::Ended(self.descendants.code.unwrap_or(1))),

@@ -80,10 +80,10 @@ pub(super) fn kind(stat: &Statx) -> FileType {
 }
 
 /// What makes a file the same file: the device, major and minor, and the number.
-pub(super) type FileIdentity = (u32, u32, u64);
+pub(super) type WalkedIdentity = (u32, u32, u64);
 
 /// The identity of a file.
-pub(super) fn identity(stat: &Statx) -> FileIdentity {
+pub(super) fn identity(stat: &Statx) -> WalkedIdentity {
     (stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino)
 }
 

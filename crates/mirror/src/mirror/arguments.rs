@@ -5,11 +5,11 @@ use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use rustix::io::Errno;
 
 use super::number::{FileHandle, NodeId};
-use super::wire::{Body, Greeting, Header, Operation, change};
+use super::wire::{Greeting, Header, MessageBody, Operation, change};
 
 /// A message of the kernel.
 #[derive(Clone, Copy)]
-pub(super) struct Message<'a> {
+pub(super) struct RequestMessage<'a> {
     /// The caller and the node.
     pub header: Header,
     /// The operation, if the mirror answers it.
@@ -20,7 +20,7 @@ pub(super) struct Message<'a> {
     pub supplementary: Option<u32>,
 }
 
-impl<'a> Message<'a> {
+impl<'a> RequestMessage<'a> {
     /// Reads a message.
     ///
     /// # Errors
@@ -115,7 +115,7 @@ impl<'a> Arguments<'a> {
     /// # Errors
     ///
     /// `EINVAL` if the body is too short; `EPROTO` for an `INIT` of another protocol.
-    fn parse(operation: Operation, mut body: Body<'a>) -> Result<Self, Errno> {
+    fn parse(operation: Operation, mut body: MessageBody<'a>) -> Result<Self, Errno> {
         Ok(match operation {
             Operation::Init => Self::Init(Greeting::read(body)?),
             Operation::Destroy => Self::Destroy,
@@ -166,11 +166,11 @@ impl<'a> Arguments<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct BatchForget<'a> {
     count: u32,
-    nodes: Body<'a>,
+    nodes: MessageBody<'a>,
 }
 
 impl<'a> BatchForget<'a> {
-    fn parse(mut body: Body<'a>) -> Result<Self, Errno> {
+    fn parse(mut body: MessageBody<'a>) -> Result<Self, Errno> {
         let count = body.u32()?;
         body.u32()?;
         Ok(Self { count, nodes: body })
@@ -196,7 +196,7 @@ pub(super) struct SetAttr {
 }
 
 impl SetAttr {
-    fn parse(mut body: Body<'_>) -> Result<Self, Errno> {
+    fn parse(mut body: MessageBody<'_>) -> Result<Self, Errno> {
         let valid = body.u32()?;
         body.u32()?;
         let (handle, size) = (FileHandle(body.u64()?), body.u64()?);
@@ -248,7 +248,7 @@ pub(super) struct SymLink<'a> {
 }
 
 impl<'a> SymLink<'a> {
-    fn parse(mut body: Body<'a>) -> Result<Self, Errno> {
+    fn parse(mut body: MessageBody<'a>) -> Result<Self, Errno> {
         Ok(Self { name: body.name()?, target: body.name()? })
     }
 }
@@ -264,7 +264,7 @@ pub(super) struct MkNod<'a> {
 }
 
 impl<'a> MkNod<'a> {
-    fn parse(mut body: Body<'a>) -> Result<Self, Errno> {
+    fn parse(mut body: MessageBody<'a>) -> Result<Self, Errno> {
         let (mode, device, mask) = (body.u32()?, body.u32()?, body.u32()?);
         body.u32()?;
         Ok(Self { mode, device, mask, name: body.name()? })
@@ -280,7 +280,7 @@ pub(super) struct MkDir<'a> {
 }
 
 impl<'a> MkDir<'a> {
-    fn parse(mut body: Body<'a>) -> Result<Self, Errno> {
+    fn parse(mut body: MessageBody<'a>) -> Result<Self, Errno> {
         Ok(Self { mode: body.u32()?, mask: body.u32()?, name: body.name()? })
     }
 }
@@ -294,7 +294,7 @@ pub(super) struct Link<'a> {
 }
 
 impl<'a> Link<'a> {
-    fn parse(mut body: Body<'a>) -> Result<Self, Errno> {
+    fn parse(mut body: MessageBody<'a>) -> Result<Self, Errno> {
         Ok(Self { source: NodeId(body.u64()?), name: body.name()? })
     }
 }
@@ -310,7 +310,7 @@ pub(super) struct Creation {
 }
 
 impl Creation {
-    fn parse(body: &mut Body<'_>) -> Result<Self, Errno> {
+    fn parse(body: &mut MessageBody<'_>) -> Result<Self, Errno> {
         Ok(Self { flags: body.u32()?, mode: body.u32()?, mask: body.u32()? })
     }
 }
@@ -323,7 +323,7 @@ pub(super) struct Create<'a> {
 }
 
 impl<'a> Create<'a> {
-    fn parse(mut body: Body<'a>) -> Result<Self, Errno> {
+    fn parse(mut body: MessageBody<'a>) -> Result<Self, Errno> {
         let how = Creation::parse(&mut body)?;
         body.u32()?;
         Ok(Self { how, name: body.name()? })
@@ -342,11 +342,11 @@ pub(super) struct Rename<'a> {
 }
 
 impl<'a> Rename<'a> {
-    fn parse(mut body: Body<'a>) -> Result<Self, Errno> {
+    fn parse(mut body: MessageBody<'a>) -> Result<Self, Errno> {
         Ok(Self { target: NodeId(body.u64()?), flags: 0, from: body.name()?, to: body.name()? })
     }
 
-    fn parse_with_flags(mut body: Body<'a>) -> Result<Self, Errno> {
+    fn parse_with_flags(mut body: MessageBody<'a>) -> Result<Self, Errno> {
         let (target, flags) = (NodeId(body.u64()?), body.u32()?);
         body.u32()?;
         Ok(Self { target, flags, from: body.name()?, to: body.name()? })
@@ -363,7 +363,7 @@ pub(super) struct Read {
 }
 
 impl Read {
-    fn parse(mut body: Body<'_>) -> Result<Self, Errno> {
+    fn parse(mut body: MessageBody<'_>) -> Result<Self, Errno> {
         Ok(Self { handle: FileHandle(body.u64()?), offset: body.u64()?, size: body.u32()? })
     }
 }
@@ -381,7 +381,7 @@ pub(super) struct Write<'a> {
 }
 
 impl<'a> Write<'a> {
-    fn parse(mut body: Body<'a>) -> Result<Self, Errno> {
+    fn parse(mut body: MessageBody<'a>) -> Result<Self, Errno> {
         let (handle, offset) = (FileHandle(body.u64()?), body.u64()?);
         let (size, write_flags) = (body.u32()?, body.u32()?);
         body.u64()?;
@@ -400,7 +400,7 @@ pub(super) struct Fsync {
 }
 
 impl Fsync {
-    fn parse(mut body: Body<'_>) -> Result<Self, Errno> {
+    fn parse(mut body: MessageBody<'_>) -> Result<Self, Errno> {
         Ok(Self { handle: FileHandle(body.u64()?), flags: body.u32()? })
     }
 }
@@ -415,7 +415,7 @@ pub(super) struct SetXattr<'a> {
 }
 
 impl<'a> SetXattr<'a> {
-    fn parse(mut body: Body<'a>) -> Result<Self, Errno> {
+    fn parse(mut body: MessageBody<'a>) -> Result<Self, Errno> {
         let (size, flags, _kills) = (body.u32()? as usize, body.u32()?, body.u32()?);
         body.u32()?;
         Ok(Self { flags, name: body.name()?, value: body.bytes(size)? })
@@ -431,7 +431,7 @@ pub(super) struct GetXattr<'a> {
 }
 
 impl<'a> GetXattr<'a> {
-    fn parse(mut body: Body<'a>) -> Result<Self, Errno> {
+    fn parse(mut body: MessageBody<'a>) -> Result<Self, Errno> {
         let size = body.u32()? as usize;
         body.u32()?;
         Ok(Self { size, name: body.name()? })
@@ -450,7 +450,7 @@ pub(super) struct Fallocate {
 }
 
 impl Fallocate {
-    fn parse(mut body: Body<'_>) -> Result<Self, Errno> {
+    fn parse(mut body: MessageBody<'_>) -> Result<Self, Errno> {
         let (handle, offset, length) = (FileHandle(body.u64()?), body.u64()?, body.u64()?);
         Ok(Self { handle, offset, length, mode: body.u32()? })
     }
@@ -466,7 +466,7 @@ pub(super) struct Lseek {
 }
 
 impl Lseek {
-    fn parse(mut body: Body<'_>) -> Result<Self, Errno> {
+    fn parse(mut body: MessageBody<'_>) -> Result<Self, Errno> {
         Ok(Self { handle: FileHandle(body.u64()?), offset: body.u64()?, whence: body.u32()? })
     }
 }
@@ -483,7 +483,7 @@ pub(super) struct CopyFileRange {
 }
 
 impl CopyFileRange {
-    fn parse(mut body: Body<'_>) -> Result<Self, Errno> {
+    fn parse(mut body: MessageBody<'_>) -> Result<Self, Errno> {
         let (source, from, _node) = (FileHandle(body.u64()?), body.u64()?, body.u64()?);
         let (target, to, length) = (FileHandle(body.u64()?), body.u64()?, body.u64()?);
         Ok(Self { source, from, target, to, length })
@@ -498,11 +498,11 @@ pub(super) struct Ioctl<'a> {
     pub flags: u32,
     /// The number of the ioctl.
     pub command: u32,
-    pub input: Body<'a>,
+    pub input: MessageBody<'a>,
 }
 
 impl<'a> Ioctl<'a> {
-    fn parse(mut body: Body<'a>) -> Result<Self, Errno> {
+    fn parse(mut body: MessageBody<'a>) -> Result<Self, Errno> {
         let (handle, flags, command) = (FileHandle(body.u64()?), body.u32()?, body.u32()?);
         body.bytes(16)?;
         Ok(Self { handle, flags, command, input: body })
@@ -532,7 +532,7 @@ mod tests {
         body.put_u32s(&[0o2001, 0]);
         body.extend_from_slice(b"data");
         let bytes = message(Operation::Write, &body);
-        let read = Message::read(&bytes).expect("a message");
+        let read = RequestMessage::read(&bytes).expect("a message");
         let Ok(Arguments::Write(Write { handle, offset, write_flags, flags, data })) = read.arguments else {
             panic!("a write")
         };
@@ -540,7 +540,7 @@ mod tests {
         assert_eq!(data, b"data");
         for end in 0..body.len() {
             let bytes = message(Operation::Write, &body[..end]);
-            let read = Message::read(&bytes).expect("a message");
+            let read = RequestMessage::read(&bytes).expect("a message");
             assert_eq!(read.arguments.err(), Some(Errno::INVAL), "{end}");
         }
     }
@@ -549,7 +549,7 @@ mod tests {
     fn what_is_not_answered_is_known_by_its_error() {
         let mut bytes = message(Operation::Lookup, b"name\0");
         bytes[4..8].copy_from_slice(&40_u32.to_ne_bytes());
-        let read = Message::read(&bytes).expect("a message");
+        let read = RequestMessage::read(&bytes).expect("a message");
         assert_eq!((read.operation, read.arguments.err()), (None, Some(Errno::NOSYS)));
     }
 
@@ -559,7 +559,8 @@ mod tests {
         body.put_u32s(&[2, 0]);
         body.put_u64s(&[3, 1, 4]);
         let bytes = message(Operation::BatchForget, &body);
-        let Ok(Arguments::BatchForget(batch)) = Message::read(&bytes).expect("a message").arguments else {
+        let Ok(Arguments::BatchForget(batch)) = RequestMessage::read(&bytes).expect("a message").arguments
+        else {
             panic!("a batch")
         };
         let nodes: Vec<_> = batch.nodes().collect();

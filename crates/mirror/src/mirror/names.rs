@@ -11,28 +11,28 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// A directory, and a name in it, which is kept once for all threads that have used it.
-pub(super) type Name<D> = (Arc<D>, Arc<[u8]>);
+pub(super) type UsedName<D> = (Arc<D>, Arc<[u8]>);
 
 /// How many look-ups are kept of one file: as many threads may be between a look-up and what they do with it.
 const KEPT: usize = 16;
 
 /// The names of one file by which it may be met next.
 #[derive(Debug)]
-pub(super) struct Names<D> {
-    remembered: Option<Name<D>>,
+pub(super) struct UsedNames<D> {
+    remembered: Option<UsedName<D>>,
     /// Who looked up which name, the latest last.
-    found: VecDeque<(u32, Name<D>)>,
+    found: VecDeque<(u32, UsedName<D>)>,
 }
 
-impl<D> Default for Names<D> {
+impl<D> Default for UsedNames<D> {
     fn default() -> Self {
         Self { remembered: None, found: VecDeque::new() }
     }
 }
 
-impl<D> Names<D> {
+impl<D> UsedNames<D> {
     /// The names of a file that had this one alone so far.
-    pub(super) fn after(remembered: Option<Name<D>>) -> Self {
+    pub(super) fn after(remembered: Option<UsedName<D>>) -> Self {
         Self { remembered, ..Self::default() }
     }
 
@@ -48,7 +48,7 @@ impl<D> Names<D> {
     }
 
     /// The name by which a thread has met the file.
-    pub(super) fn of(&self, thread: u32) -> Option<&Name<D>> {
+    pub(super) fn of(&self, thread: u32) -> Option<&UsedName<D>> {
         let found = self.found.iter().find(|(other, _)| *other == thread).map(|(_, name)| name);
         found.or(self.remembered.as_ref())
     }
@@ -68,7 +68,7 @@ impl<D> Names<D> {
     }
 }
 
-fn is<D>(known: &Name<D>, parent: &Arc<D>, name: &[u8]) -> bool {
+fn is<D>(known: &UsedName<D>, parent: &Arc<D>, name: &[u8]) -> bool {
     Arc::ptr_eq(&known.0, parent) && *known.1 == *name
 }
 
@@ -85,7 +85,7 @@ mod tests {
             rustix::fs::open("/", rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).expect("the root");
         let stat = attribute::of_file(&directory).expect("its attributes");
         let root = Node::root(NodeId(1), directory, &stat);
-        let mut names = Names::default();
+        let mut names = UsedNames::default();
         for thread in 0..KEPT as u32 + 1 {
             names.found(thread, &root, b"a");
         }

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::attribute::{self, FileIdentity};
 use super::identity::with_all_rights;
 use super::long_path::{DEEPEST, Upward};
-use super::names::{self, Names};
+use super::names::{self, UsedNames};
 use super::number::NodeId;
 use super::open_handle::OpenHandle;
 
@@ -20,7 +20,7 @@ use super::open_handle::OpenHandle;
 const UNNAMED: &[u8] = b"#unnamed";
 
 /// A directory, and a name in it.
-pub(super) type Name = names::Name<Node>;
+pub(super) type UsedName = names::UsedName<Node>;
 
 /// One file of the mirrored root.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ struct NodeState {
     identity: FileIdentity,
     place: NodePlace,
     /// Of a file with several names, those by which it may be met next.
-    names: Option<Box<Names<Node>>>,
+    names: Option<Box<UsedNames<Node>>>,
     /// An `O_PATH` descriptor: kept by the cache for directories, for good where `pinned`.
     handle: Option<Arc<OwnedFd>>,
     pinned: bool,
@@ -296,8 +296,9 @@ impl Node {
         let outdated = if !several {
             state.names.take()
         } else if state.names.is_none() && !state.place.is(parent, name) {
-            state.names =
-                Some(Box::new(Names::after(state.place.name().map(|(parent, name)| (parent, name.into())))));
+            state.names = Some(Box::new(UsedNames::after(
+                state.place.name().map(|(parent, name)| (parent, name.into())),
+            )));
             None
         } else {
             None
@@ -315,7 +316,7 @@ impl Node {
     }
 
     /// The name by which a thread has met it, if it has several.
-    pub(super) fn met_as(&self, thread: u32) -> Option<Name> {
+    pub(super) fn met_as(&self, thread: u32) -> Option<UsedName> {
         self.state().names.as_ref()?.of(thread).cloned()
     }
 
@@ -436,7 +437,7 @@ impl Node {
     }
 
     /// Its path by one of its names, or as [`Self::path`] has it.
-    pub(super) fn path_as(&self, name: Option<&Name>) -> Vec<u8> {
+    pub(super) fn path_as(&self, name: Option<&UsedName>) -> Vec<u8> {
         name.map_or_else(|| self.path(), |(parent, name)| parent.path_of(name))
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use rustix::io::Errno;
 
 use super::admission::Admission;
-use super::node::{Name, Node};
+use super::node::{Node, UsedName};
 use super::number::FileHandle;
 use super::observer::{Caller, Traffic};
 
@@ -23,7 +23,7 @@ pub(super) struct OpenFile {
     /// Who opened it: the release does not tell.
     pub opened_by: Caller,
     /// By which of several names it was opened.
-    name: Option<Name>,
+    name: Option<UsedName>,
     /// The flags of open(2).
     pub flags: u32,
     /// Whether the kernel reads and writes past this process. The file is then opened here when

@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, CWD};
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 
-use super::arguments::Message;
+use super::arguments::RequestMessage;
 use super::caller_status::IdMaps;
 use super::identity::{Assumed, CallerIdentity, Credentials, Standing};
 use super::node::{AccessAttributes, Node};
@@ -84,8 +84,8 @@ impl<'a> Subject<'a> {
 
 impl<'a> Request<'a> {
     /// A request as its message has it.
-    pub(super) fn new(message: &Message<'_>, credentials: &'a Credentials) -> Self {
-        let Message { header, supplementary, .. } = *message;
+    pub(super) fn new(message: &RequestMessage<'_>, credentials: &'a Credentials) -> Self {
+        let RequestMessage { header, supplementary, .. } = *message;
         Self { header, supplementary, credentials, identity: OnceCell::new() }
     }
 

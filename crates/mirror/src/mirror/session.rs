@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::arguments::{Arguments, Message};
+use super::arguments::{Arguments, RequestMessage};
 use super::dispatch;
 use super::identity::Credentials;
 use super::observer::Action;
@@ -32,11 +32,11 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// A volume that is being served.
 #[derive(Debug)]
 pub struct Session {
-    shared: Arc<Shared>,
+    shared: Arc<SessionState>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct SessionState {
     volume: Arc<Volume>,
     workers: Workers,
     quota: Quota,
@@ -49,7 +49,7 @@ impl Session {
     ///
     /// Where no thread can be started.
     pub fn start(volume: Arc<Volume>) -> io::Result<Self> {
-        let shared = Arc::new(Shared { volume, workers: Workers::new(), quota: Quota::default() });
+        let shared = Arc::new(SessionState { volume, workers: Workers::new(), quota: Quota::default() });
         spawn(&shared)?;
         Ok(Self { shared })
     }
@@ -61,7 +61,7 @@ impl Session {
 }
 
 /// Starts one more thread, where there is not one on its way already.
-fn spawn(shared: &Arc<Shared>) -> io::Result<()> {
+fn spawn(shared: &Arc<SessionState>) -> io::Result<()> {
     if !shared.workers.admit() {
         return Ok(());
     }
@@ -76,7 +76,7 @@ fn spawn(shared: &Arc<Shared>) -> io::Result<()> {
     started.map(drop)
 }
 
-fn serve(shared: &Arc<Shared>) {
+fn serve(shared: &Arc<SessionState>) {
     let volume = &shared.volume;
     // Without a descriptor of its own a thread shares the first one, which is only slower.
     let own = own_device(volume).map(Arc::new);
@@ -89,7 +89,7 @@ fn serve(shared: &Arc<Shared>) {
     let mut keeps_place = false;
     while keeps_place || shared.workers.take_place() {
         let read = rustix::io::read(device, &mut *message);
-        let request = read.and_then(|length| Message::read(&message[..length])).ok();
+        let request = read.and_then(|length| RequestMessage::read(&message[..length])).ok();
         keeps_place = request.is_some_and(|request| is_brief(volume, &request));
         let mut wanted = false;
         if keeps_place {
@@ -127,7 +127,7 @@ fn is_over(error: Errno) -> bool {
 
 /// Whether nobody waits for the answer, and it does not take long: the thread is back at the device before it
 /// would pay to call another.
-fn is_brief(volume: &Volume, message: &Message<'_>) -> bool {
+fn is_brief(volume: &Volume, message: &RequestMessage<'_>) -> bool {
     match message.arguments {
         Ok(Arguments::ReleaseDir { .. }) => true,
         Ok(Arguments::Release { handle }) => {
@@ -139,7 +139,7 @@ fn is_brief(volume: &Volume, message: &Message<'_>) -> bool {
 
 /// Whether users can have such a request take as long as they want: an open or a truncation, which a lease keeps waiting
 /// (fcntl(2)). While these wait the kernel holds no lock of a directory, which others might wait for.
-fn may_take_long(message: &Message<'_>) -> bool {
+fn may_take_long(message: &RequestMessage<'_>) -> bool {
     match message.arguments {
         // What is executed is not opened here.
         Ok(Arguments::Open { flags }) => flags & Action::EXECUTE == 0,
@@ -156,9 +156,9 @@ fn own_device(volume: &Volume) -> Result<OwnedFd, Errno> {
 
 /// Answers one message, or keeps it until its user's turn comes; in that place one that was kept.
 fn answer_in_turn(
-    shared: &Shared,
+    shared: &SessionState,
     device: &Arc<OwnedFd>,
-    (request, message): (&Message<'_>, &[u8]),
+    (request, message): (&RequestMessage<'_>, &[u8]),
     credentials: &Credentials,
     out: &mut Vec<u8>,
 ) {
@@ -184,7 +184,7 @@ fn answer_in_turn(
     }
     let mut done = user;
     while let Some((user, waiting)) = shared.quota.finish(done) {
-        if let Ok(request) = Message::read(&waiting.message) {
+        if let Ok(request) = RequestMessage::read(&waiting.message) {
             answer(volume, &waiting.device, &request, credentials, out);
         }
         done = user;
@@ -192,7 +192,7 @@ fn answer_in_turn(
 }
 
 /// Somebody who waits was sent a signal: a request that has not had its turn is given up. No answer is expected.
-fn interrupt(shared: &Shared, request: &Message<'_>, out: &mut Vec<u8>) {
+fn interrupt(shared: &SessionState, request: &RequestMessage<'_>, out: &mut Vec<u8>) {
     let Ok(Arguments::Interrupt { unique }) = request.arguments else { return };
     let waiting = shared.quota.give_up(unique);
     if let Some(Waiting { message, device }) = waiting
@@ -206,13 +206,13 @@ fn interrupt(shared: &Shared, request: &Message<'_>, out: &mut Vec<u8>) {
 fn answer(
     volume: &Volume,
     device: &OwnedFd,
-    message: &Message<'_>,
+    message: &RequestMessage<'_>,
     credentials: &Credentials,
     out: &mut Vec<u8>,
 ) {
     out.clear();
     out.resize(OUT_HEADER, 0);
-    let Message { header, operation, arguments, .. } = message;
+    let RequestMessage { header, operation, arguments, .. } = message;
     let request = Request::new(message, credentials);
     // A fault of ours must not leave the caller waiting for ever.
     let answer = |arguments| dispatch::answer(volume, arguments, &request, out);

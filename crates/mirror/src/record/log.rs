@@ -26,14 +26,14 @@ const PACE: Duration = Duration::from_millis(20);
 /// The events that wait to be written, in the order in which they happened.
 #[derive(Debug)]
 pub(super) struct Queue {
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     more: Condvar,
     room: Condvar,
     started: Instant,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct QueueState {
     events: Vec<Event>,
     /// The memory of all events that are not written yet, those that were taken to be written included.
     bytes: usize,
@@ -66,7 +66,7 @@ impl Queue {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -104,7 +104,7 @@ impl Queue {
     }
 }
 
-impl State {
+impl QueueState {
     fn has_room(&self, memory: usize) -> bool {
         self.events.len() < MOST_WAITING && self.bytes + memory <= MOST_BYTES
     }
@@ -126,7 +126,7 @@ pub(super) fn start(
     queue: Arc<Queue>,
 ) -> io::Result<JoinHandle<io::Result<End>>> {
     let mut broken = log.try_clone()?;
-    let writer = Writer::new(Lines::new(log), format, header)?;
+    let writer = Writer::new(LineSink::new(log), format, header)?;
     std::thread::Builder::new().name("log".to_owned()).spawn(move || {
         let result = write(writer, &queue);
         queue.give_up();
@@ -138,7 +138,7 @@ pub(super) fn start(
     })
 }
 
-fn write(mut writer: Writer<Lines>, queue: &Queue) -> io::Result<End> {
+fn write(mut writer: Writer<LineSink>, queue: &Queue) -> io::Result<End> {
     let mut events = Vec::new();
     loop {
         let ending = queue.take(&mut events);
@@ -165,12 +165,12 @@ fn write(mut writer: Writer<Lines>, queue: &Queue) -> io::Result<End> {
 /// Keeps lines until they are flushed together, so that no write ends within one. Of what is not flushed for
 /// long, all whole lines are written.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(super) struct LineSink {
     log: File,
     waiting: Vec<u8>,
 }
 
-impl Lines {
+impl LineSink {
     fn new(log: File) -> Self {
         Self { log, waiting: Vec::with_capacity(2 * BATCH) }
     }
@@ -183,7 +183,7 @@ impl Lines {
     }
 }
 
-impl Write for Lines {
+impl Write for LineSink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.waiting.extend_from_slice(bytes);
         if self.waiting.len() >= 4 * BATCH && bytes.contains(&b'\n') {
@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn lines_that_are_not_flushed_are_written_when_they_are_many() {
         let log = tempfile::tempfile().expect("a file");
-        let mut lines = Lines::new(log.try_clone().expect("a descriptor"));
+        let mut lines = LineSink::new(log.try_clone().expect("a descriptor"));
         for _ in 0..100_000 {
             lines.write_all(b"{\"a\":1}").expect("room");
             lines.write_all(b",\n").expect("room");

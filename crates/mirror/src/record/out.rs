@@ -35,18 +35,18 @@ pub struct Out {
 #[derive(Debug)]
 enum How {
     /// It was made here.
-    Made(FileIdentity),
+    Made(LogIdentity),
     /// It was there, and is emptied if it is a regular file; `tighten` takes it from others.
     There { tighten: bool },
     /// It was made here by another name, and takes the place of the one that is there.
-    Replaces { temporary: String, identity: FileIdentity },
+    Replaces { temporary: String, identity: LogIdentity },
 }
 
 /// Which file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FileIdentity(u64, u64);
+struct LogIdentity(u64, u64);
 
-impl FileIdentity {
+impl LogIdentity {
     fn of(stat: &Stat) -> Self {
         Self(stat.st_dev, stat.st_ino)
     }
@@ -117,9 +117,9 @@ impl Out {
         }
     }
 
-    fn identity(&self, name: &std::ffi::OsStr) -> Option<FileIdentity> {
+    fn identity(&self, name: &std::ffi::OsStr) -> Option<LogIdentity> {
         let stat = rustix::fs::statat(&self.place.directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-        Some(FileIdentity::of(&stat))
+        Some(LogIdentity::of(&stat))
     }
 }
 
@@ -170,10 +170,10 @@ fn open_again(place: &TrustedPath, access: OFlags) -> io::Result<File> {
     Ok(rustix::fs::openat(&place.directory, &*place.name, flags, Mode::empty())?.into())
 }
 
-fn make(place: &TrustedPath, name: impl rustix::path::Arg) -> Result<(File, FileIdentity), Errno> {
+fn make(place: &TrustedPath, name: impl rustix::path::Arg) -> Result<(File, LogIdentity), Errno> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::openat(&place.directory, name, flags, Mode::RUSR | Mode::WUSR)?;
-    let identity = FileIdentity::of(&rustix::fs::fstat(&file)?);
+    let identity = LogIdentity::of(&rustix::fs::fstat(&file)?);
     Ok((file.into(), identity))
 }
 
@@ -207,7 +207,7 @@ fn open_judged(place: &TrustedPath, access: OFlags) -> io::Result<Option<(File, 
         other => other?,
     };
     let opened = rustix::fs::fstat(&file)?;
-    if FileIdentity::of(&opened) != FileIdentity::of(&stat) {
+    if LogIdentity::of(&opened) != LogIdentity::of(&stat) {
         return Ok(None);
     }
     judge(&opened)?;

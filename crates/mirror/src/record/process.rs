@@ -12,7 +12,7 @@ use super::execution::Executions;
 
 /// What is known of a thread.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Process {
+pub(super) struct RecordedProcess {
     pub pid: u32,
     pub ppid: u32,
     pub exe: Arc<Bounded>,
@@ -43,7 +43,7 @@ const MOST_THREADS: usize = 65_536;
 /// The threads that were seen.
 #[derive(Debug, Default)]
 pub(super) struct ProcessTable {
-    threads: Mutex<HashMap<u32, Known>>,
+    threads: Mutex<HashMap<u32, KnownThread>>,
     /// The processes from which the ranks of a parallel job descend.
     memberships: Mutex<HashMap<u32, Membership>>,
     executions: Mutex<Executions>,
@@ -54,7 +54,7 @@ pub(super) struct ProcessTable {
 
 /// What a thread asks for, as far as it tells of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asking {
+pub(super) enum Purpose {
     /// To execute a file.
     Execution,
     /// To open one.
@@ -63,8 +63,8 @@ pub(super) enum Asking {
 }
 
 #[derive(Debug)]
-struct Known {
-    process: Arc<Process>,
+struct KnownThread {
+    process: Arc<RecordedProcess>,
     until: Instant,
     changing: u32,
     /// A file was opened to be executed, and none for anything else since.
@@ -73,11 +73,11 @@ struct Known {
 
 impl ProcessTable {
     /// The process of a thread.
-    pub(super) fn of(&self, thread: u32, now: Instant, asking: Asking) -> Arc<Process> {
-        let executes = asking == Asking::Execution;
+    pub(super) fn of(&self, thread: u32, now: Instant, asking: Purpose) -> Arc<RecordedProcess> {
+        let executes = asking == Purpose::Execution;
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = threads.get_mut(&thread) {
-            known.executing &= asking != Asking::Open;
+            known.executing &= asking != Purpose::Open;
             if executes {
                 known.changing = AFTER_EXECUTION;
             } else if known.changing > 0 {
@@ -102,7 +102,7 @@ impl ProcessTable {
         let (changing, executing) =
             threads.get(&thread).map_or((0, false), |known| (known.changing, known.executing));
         let changing = if executes { AFTER_EXECUTION } else { changing };
-        let known = Known { process: Arc::clone(&process), until: now + TRUSTED, changing, executing };
+        let known = KnownThread { process: Arc::clone(&process), until: now + TRUSTED, changing, executing };
         threads.insert(thread, known);
         process
     }
@@ -128,7 +128,7 @@ impl ProcessTable {
     }
 
     /// Asks the kernel. Of a thread of another user it may not tell the program: that is what was executed.
-    fn read(&self, thread: u32) -> Process {
+    fn read(&self, thread: u32) -> RecordedProcess {
         let status = fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
         let (pid, ppid) = (field(&status, "Tgid:").unwrap_or(thread), field(&status, "PPid:").unwrap_or(0));
         let exe = match fs::read_link(format!("/proc/{thread}/exe")) {
@@ -141,7 +141,7 @@ impl ProcessTable {
                 executions.program(pid, ppid, parent_of).unwrap_or_default()
             }
         };
-        Process { pid, ppid, exe, membership: None }
+        RecordedProcess { pid, ppid, exe, membership: None }
     }
 
     /// What descends from this process belongs there from now on.
@@ -201,7 +201,7 @@ mod tests {
     fn a_thread_is_known_with_its_process() {
         let own = std::process::id();
         let thread = rustix::thread::gettid().as_raw_nonzero().get() as u32;
-        let process = ProcessTable::default().of(thread, Instant::now(), Asking::Other);
+        let process = ProcessTable::default().of(thread, Instant::now(), Purpose::Other);
         assert_eq!(process.pid, own);
         assert_eq!(process.ppid, std::os::unix::process::parent_id());
         let exe = std::env::current_exe().expect("a test has a program");
@@ -213,10 +213,10 @@ mod tests {
         let (table, now) = (ProcessTable::default(), Instant::now());
         for thread in 0..MOST_THREADS as u32 + 10 {
             let known =
-                Known { process: Arc::default(), until: now + TRUSTED, changing: 0, executing: false };
+                KnownThread { process: Arc::default(), until: now + TRUSTED, changing: 0, executing: false };
             table.threads.lock().expect("nothing has failed").insert(4_194_304 + thread, known);
         }
-        table.of(std::process::id(), now, Asking::Other);
+        table.of(std::process::id(), now, Purpose::Other);
         assert_eq!(table.threads.lock().expect("nothing has failed").len(), 1);
     }
 
@@ -234,16 +234,16 @@ mod tests {
         let (table, now) = (ProcessTable::default(), Instant::now());
         let own = std::process::id();
         let executed = |path: &str| {
-            table.of(own, now, Asking::Execution);
+            table.of(own, now, Purpose::Execution);
             table.executes(own, own, path.as_bytes());
             let executions = table.executions.lock().expect("nothing has failed");
             executions.program(own, 0, |_| None).expect("it was executed").name.text().into_owned()
         };
         assert_eq!(executed("/usr/bin/sh"), "/usr/bin/sh");
         assert_eq!(executed("/lib64/ld-linux-x86-64.so.2"), "/usr/bin/sh");
-        table.of(own, now, Asking::Other);
+        table.of(own, now, Purpose::Other);
         assert_eq!(executed("/lib64/ld-linux-x86-64.so.2"), "/usr/bin/sh");
-        table.of(own, now, Asking::Open);
+        table.of(own, now, Purpose::Open);
         assert_eq!(executed("/lib64/ld-linux-x86-64.so.2"), "/lib64/ld-linux-x86-64.so.2");
     }
 
@@ -251,7 +251,7 @@ mod tests {
     fn a_rank_is_inherited_by_what_descends() {
         let table = ProcessTable::default();
         let thread = rustix::thread::gettid().as_raw_nonzero().get() as u32;
-        let membership = || table.of(thread, Instant::now(), Asking::Other).membership;
+        let membership = || table.of(thread, Instant::now(), Purpose::Other).membership;
         assert_eq!(membership(), None);
         let above = table.read(std::os::unix::process::parent_id()).ppid;
         let ancestor = if above > 1 { above } else { std::os::unix::process::parent_id() };

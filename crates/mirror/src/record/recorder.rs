@@ -9,9 +9,9 @@ use globset::GlobSet;
 
 use super::bounded::Bounded;
 use super::log::Queue;
-use super::process::{Asking, Membership, Process, ProcessTable};
+use super::process::{Membership, ProcessTable, Purpose, RecordedProcess};
 use crate::mirror::{Action, Observer, Traffic};
-use compat_trace::{Cut, Event, Kind, error_name};
+use compat_trace::{Cut, Event, EventKind, error_name};
 
 /// Which paths are recorded: those that an inclusion matches, or all without one, less the excluded.
 #[derive(Clone, Debug, Default)]
@@ -32,9 +32,9 @@ impl Selection {
 
 /// Who opened something, and whether that is recorded.
 #[derive(Clone, Debug)]
-struct Opener {
+struct OpenedBy {
     thread: u32,
-    process: Arc<Process>,
+    process: Arc<RecordedProcess>,
     recorded: bool,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Recorder {
     selection: Selection,
     processes: ProcessTable,
     /// Who opened what is open: a release does not tell.
-    openers: Mutex<HashMap<u64, Opener>>,
+    openers: Mutex<HashMap<u64, OpenedBy>>,
     /// Whether the command has been started; what its process does before is ours.
     begun: AtomicBool,
 }
@@ -83,15 +83,15 @@ impl Recorder {
     }
 
     /// The process of the thread that asks, and what it executes from now on.
-    fn process(&self, event: &crate::mirror::Event<'_>, now: Instant) -> Arc<Process> {
+    fn process(&self, event: &crate::mirror::Event<'_>, now: Instant) -> Arc<RecordedProcess> {
         let thread = event.caller.thread;
         let asking = match event.action {
-            Action::Open { flags, .. } if flags & Action::EXECUTE != 0 => Asking::Execution,
-            Action::Open { .. } | Action::Create { .. } => Asking::Open,
-            _ => Asking::Other,
+            Action::Open { flags, .. } if flags & Action::EXECUTE != 0 => Purpose::Execution,
+            Action::Open { .. } | Action::Create { .. } => Purpose::Open,
+            _ => Purpose::Other,
         };
         let process = self.processes.of(thread, now, asking);
-        if asking == Asking::Execution && event.error.is_none() {
+        if asking == Purpose::Execution && event.error.is_none() {
             self.processes.executes(thread, process.pid, event.path);
         }
         process
@@ -99,7 +99,7 @@ impl Recorder {
 
     /// Who is behind an event, and whether it is recorded; nothing for what is about an open that came before
     /// the beginning.
-    fn judge(&self, event: &crate::mirror::Event<'_>, names: &Names, now: Instant) -> Option<Opener> {
+    fn judge(&self, event: &crate::mirror::Event<'_>, names: &EventNames, now: Instant) -> Option<OpenedBy> {
         let openers = || self.openers.lock().unwrap_or_else(PoisonError::into_inner);
         match event.action {
             // As the open was, whoever has the file now and whatever it is called by now.
@@ -114,7 +114,7 @@ impl Recorder {
             let takes = |bounded: &Bounded| self.selection.takes(&bounded.name.0);
             takes(&names.path) || names.other.as_ref().filter(|_| names.is_path).is_some_and(takes)
         };
-        let opener = Opener { thread, recorded: !ours && selected(), process };
+        let opener = OpenedBy { thread, recorded: !ours && selected(), process };
         if let Some(open) = open_of(&event.action).filter(|_| event.error.is_none()) {
             openers().insert(open, opener.clone());
         }
@@ -127,7 +127,7 @@ impl Observer for Recorder {
         if !self.begun.load(Ordering::Acquire) {
             return;
         }
-        let names = Names::of(event);
+        let names = EventNames::of(event);
         if let Some(opener) = self.judge(event, &names, Instant::now()).filter(|opener| opener.recorded) {
             self.queue.put(to_event(event, names, opener.thread, &opener.process));
         }
@@ -135,7 +135,7 @@ impl Observer for Recorder {
 }
 
 /// The names of an event.
-struct Names {
+struct EventNames {
     path: Bounded,
     /// The other path of what has two, or what a symbolic link holds.
     other: Option<Bounded>,
@@ -143,7 +143,7 @@ struct Names {
     is_path: bool,
 }
 
-impl Names {
+impl EventNames {
     fn of(event: &crate::mirror::Event<'_>) -> Self {
         let (other, is_path) = match event.action {
             Action::Rename { to: other, .. } | Action::HardLink { from: other } => (Some(other), true),
@@ -167,7 +167,12 @@ fn open_of(action: &Action<'_>) -> Option<u64> {
     }
 }
 
-fn to_event(event: &crate::mirror::Event<'_>, names: Names, tid: u32, process: &Process) -> Event {
+fn to_event(
+    event: &crate::mirror::Event<'_>,
+    names: EventNames,
+    tid: u32,
+    process: &RecordedProcess,
+) -> Event {
     let flags = match event.action {
         Action::Open { flags, .. } | Action::Create { flags, .. } => Some(flags & !Action::EXECUTE),
         Action::Rename { flags, .. } => Some(flags).filter(|flags| *flags != 0),
@@ -214,23 +219,23 @@ fn to_event(event: &crate::mirror::Event<'_>, names: Names, tid: u32, process: &
     }
 }
 
-fn kind_of(action: &Action<'_>) -> Kind {
+fn kind_of(action: &Action<'_>) -> EventKind {
     match action {
-        Action::Lookup => Kind::Lookup,
-        Action::Open { .. } => Kind::Open,
-        Action::Create { .. } => Kind::Create,
-        Action::OpenDirectory { .. } => Kind::OpenDirectory,
-        Action::FirstRead { .. } => Kind::FirstRead,
-        Action::Close { .. } => Kind::Close,
-        Action::CloseDirectory { .. } => Kind::CloseDirectory,
-        Action::ReadLink => Kind::ReadLink,
-        Action::SymbolicLink { .. } => Kind::SymbolicLink,
-        Action::HardLink { .. } => Kind::HardLink,
-        Action::MakeDirectory { .. } => Kind::MakeDirectory,
-        Action::MakeNode { .. } => Kind::MakeNode,
-        Action::Unlink => Kind::Unlink,
-        Action::RemoveDirectory => Kind::RemoveDirectory,
-        Action::Rename { .. } => Kind::Rename,
-        Action::Truncate { .. } => Kind::Truncate,
+        Action::Lookup => EventKind::Lookup,
+        Action::Open { .. } => EventKind::Open,
+        Action::Create { .. } => EventKind::Create,
+        Action::OpenDirectory { .. } => EventKind::OpenDirectory,
+        Action::FirstRead { .. } => EventKind::FirstRead,
+        Action::Close { .. } => EventKind::Close,
+        Action::CloseDirectory { .. } => EventKind::CloseDirectory,
+        Action::ReadLink => EventKind::ReadLink,
+        Action::SymbolicLink { .. } => EventKind::SymbolicLink,
+        Action::HardLink { .. } => EventKind::HardLink,
+        Action::MakeDirectory { .. } => EventKind::MakeDirectory,
+        Action::MakeNode { .. } => EventKind::MakeNode,
+        Action::Unlink => EventKind::Unlink,
+        Action::RemoveDirectory => EventKind::RemoveDirectory,
+        Action::Rename { .. } => EventKind::Rename,
+        Action::Truncate { .. } => EventKind::Truncate,
     }
 }

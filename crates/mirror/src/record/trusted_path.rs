@@ -44,7 +44,7 @@ pub(super) struct TrustedPath {
 ///
 /// Where a directory is missing, or a link on the way is not followed.
 pub(super) fn find(path: &Path) -> io::Result<TrustedPath> {
-    Walk::begin(path)?.place()
+    TrustedWalk::begin(path)?.place()
 }
 
 /// Makes a directory and those above it, where they are missing.
@@ -53,7 +53,7 @@ pub(super) fn find(path: &Path) -> io::Result<TrustedPath> {
 ///
 /// As [`find`], and those of mkdirat(2).
 pub(super) fn make_directories(path: &Path, mode: Mode) -> io::Result<()> {
-    let mut walk = Walk::begin(path)?;
+    let mut walk = TrustedWalk::begin(path)?;
     while let Some(name) = walk.rest.pop_front() {
         if !walk.enter_or_follow(&name, Some(mode))? {
             return Err(Errno::NOTDIR.into());
@@ -69,13 +69,13 @@ pub(super) fn is_trusted(user: u32) -> bool {
 }
 
 /// A path that is being walked.
-struct Walk {
+struct TrustedWalk {
     directory: OwnedFd,
     rest: VecDeque<OsString>,
     links: u32,
 }
 
-impl Walk {
+impl TrustedWalk {
     fn begin(path: &Path) -> io::Result<Self> {
         if path.as_os_str().is_empty() {
             return Err(Errno::NOENT.into());

@@ -171,7 +171,7 @@ fn paths_of_open_files_and_programs_take_bounded_memory() {
     let header: Header = serde_json::from_str(header).expect("a header");
     let (mut tracks, mut spaces, mut out) = (Tracks::new(0, None), Spaces::new(1), Vec::new());
     tracks.begin(&mut out, &header).expect("room");
-    let event = |number: u32, kind: Kind| {
+    let event = |number: u32, kind: EventKind| {
         let line = r#"{"t":1,"event":"open","path":"/","pid":1,"tid":1,"ppid":0,"exe":"/a","uid":0}"#;
         let long = |end: &str| Name(format!("/{}{number}{end}", "d".repeat(60_000)).into_bytes());
         let event: Event = serde_json::from_str(line).expect("an event");
@@ -180,14 +180,14 @@ fn paths_of_open_files_and_programs_take_bounded_memory() {
     };
     for number in 1..1000 {
         let mut written = Vec::new();
-        tracks.event(&mut written, &mut spaces, &event(number, Kind::Open)).expect("room");
+        tracks.event(&mut written, &mut spaces, &event(number, EventKind::Open)).expect("room");
         let memory = |names: usize| names <= MOST_BYTES + 70_000;
         assert!(memory(tracks.open_bytes) && memory(tracks.process_bytes));
         if number == 999 {
             out.extend(written);
         }
     }
-    tracks.event(&mut out, &mut spaces, &event(999, Kind::Close)).expect("room");
+    tracks.event(&mut out, &mut spaces, &event(999, EventKind::Close)).expect("room");
     out.extend(b"]");
     let trace: Vec<Value> = serde_json::from_slice(&out).expect("an array");
     let begun = phase(&trace, "b").next().expect("it is asynchronous");
@@ -207,7 +207,7 @@ fn threads_that_have_nothing_open_are_forgotten_where_they_are_many() {
     let event = |number: u32, open: bool| {
         let line = r#"{"t":1,"event":"open","path":"/a","pid":1,"tid":1,"ppid":0,"exe":"/a","uid":0}"#;
         let event: Event = serde_json::from_str(line).expect("an event");
-        let (kind, open) = if open { (Kind::Open, Some(1)) } else { (Kind::MakeDirectory, None) };
+        let (kind, open) = if open { (EventKind::Open, Some(1)) } else { (EventKind::MakeDirectory, None) };
         Event { event: kind, open, pid: number, tid: number, ..event }
     };
     tracks.event(&mut io::sink(), &mut spaces, &event(1, true)).expect("room");

@@ -89,11 +89,11 @@ fn what_is_new_in_the_same_version_is_passed_over() {
     let text = text.replace("\"counts\":{", "\"counts\":{\"foreseen\":1,\"measured\":[2],");
     assert!(text.contains("foreseen\":1"), "{text}");
     let mut reader = Reader::new("run.jsonl", text.as_bytes()).expect("a recording");
-    assert!(reader.read_event().expect("an event").is_some_and(|event| event.event == Kind::Lookup));
+    assert!(reader.read_event().expect("an event").is_some_and(|event| event.event == EventKind::Lookup));
     assert!(reader.read_event().expect("the end").is_none());
     assert_eq!(reader.unknown(), 1);
     let Some(Ending::Whole(end)) = reader.ending() else { panic!("it is whole") };
-    assert_eq!(end.counts, BTreeMap::from([(Kind::Lookup, 1)]));
+    assert_eq!(end.counts, BTreeMap::from([(EventKind::Lookup, 1)]));
     let text = text.replace("\"lookup\":1", "\"lookup\":-1");
     assert!(read(text.as_bytes()).is_err(), "a count that is known is a number");
 }

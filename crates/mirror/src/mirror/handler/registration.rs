@@ -30,7 +30,7 @@ pub(super) fn register(
     (file, handle, flags): (BorrowedFd<'_>, Option<&Arc<OwnedFd>>, u32),
 ) -> Result<Option<u32>, Errno> {
     let is_own = node.identity().has_device_of(&volume.table.root.identity());
-    let opener = Opener::of(request, flags);
+    let opener = BackingOpener::of(request, flags);
     // Who writes counts on what is so now.
     let access =
         if opener.writes { Some(AccessAttributes::of(&attribute::of_file(file)?)) } else { node.told() };
@@ -71,7 +71,7 @@ pub(super) fn register(
 ///
 /// `ETXTBSY` as for [`register`], which may still meet a registration that comes in between.
 pub(super) fn check_share(request: &Request<'_>, node: &Node, flags: u32) -> Result<(), Errno> {
-    let opener = Opener::of(request, flags);
+    let opener = BackingOpener::of(request, flags);
     let meets = |opens: &Opens| opens.passed > 0 && !opener.may_share(opens.registrar);
     wait_for_closes(node, meets);
     if node.with_opens(None, |opens| meets(opens)) { Err(Errno::TXTBSY) } else { Ok(()) }
@@ -79,13 +79,13 @@ pub(super) fn check_share(request: &Request<'_>, node: &Node, flags: u32) -> Res
 
 /// Who opens a file, and for what.
 #[derive(Clone, Copy)]
-struct Opener {
+struct BackingOpener {
     writes: bool,
     is_root: bool,
     keeps_set_id: bool,
 }
 
-impl Opener {
+impl BackingOpener {
     fn of(request: &Request<'_>, flags: u32) -> Self {
         Self {
             writes: is_for_writing(flags),
@@ -202,8 +202,8 @@ pub(super) fn count_close(opens: &mut Opens, (passed, uses): (bool, Uses)) -> bo
 mod tests {
     use super::*;
 
-    const ROOT: Opener = Opener { writes: true, is_root: true, keeps_set_id: true };
-    const USER: Opener = Opener { writes: true, is_root: false, keeps_set_id: false };
+    const ROOT: BackingOpener = BackingOpener { writes: true, is_root: true, keeps_set_id: true };
+    const USER: BackingOpener = BackingOpener { writes: true, is_root: false, keeps_set_id: false };
 
     fn file(mode: u16, user: u32) -> Option<AccessAttributes> {
         Some(AccessAttributes { mode, user, group: 7, appends: false })
@@ -229,9 +229,12 @@ mod tests {
         assert_eq!(USER.registrar_of(file(0o100_644, 0), false, true), None);
         for registrar in [Registrar::Root, Registrar::Owner { user: 0, group: 0 }] {
             assert!(!USER.may_share(registrar));
-            assert!(Opener { writes: false, ..USER }.may_share(registrar));
+            assert!(BackingOpener { writes: false, ..USER }.may_share(registrar));
         }
-        assert!(Opener { is_root: true, ..USER }.may_share(Registrar::Root), "root without capabilities");
+        assert!(
+            BackingOpener { is_root: true, ..USER }.may_share(Registrar::Root),
+            "root without capabilities"
+        );
         assert!(USER.may_share(Registrar::Owner { user: 5, group: 5 }));
     }
 
@@ -245,10 +248,10 @@ mod tests {
     #[test]
     fn what_keeps_its_set_group_id_bit_by_the_writers_groups_is_served() {
         for mode in [0o102_644, 0o102_666, 0o106_646] {
-            for opener in [ROOT, USER, Opener { writes: false, ..USER }] {
+            for opener in [ROOT, USER, BackingOpener { writes: false, ..USER }] {
                 assert_eq!(opener.registrar_of(file(mode, 5), false, false), None, "{mode:o}");
             }
-            let reader = Opener { writes: false, ..USER };
+            let reader = BackingOpener { writes: false, ..USER };
             assert!(reader.registrar_of(file(mode, 5), true, false).is_some(), "{mode:o} read-only");
         }
         assert!(USER.registrar_of(file(0o102_755, 5), false, false).is_some());
@@ -258,6 +261,6 @@ mod tests {
     fn what_may_only_be_appended_to_is_not_mapped_past_this_process() {
         let log = Some(AccessAttributes { mode: 0o100_600, user: 5, group: 7, appends: true });
         assert_eq!(USER.registrar_of(log, false, true), None);
-        assert_eq!(Opener { writes: false, ..USER }.registrar_of(log, false, true), None);
+        assert_eq!(BackingOpener { writes: false, ..USER }.registrar_of(log, false, true), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 
-use super::{Body, ReplyExt};
+use super::{MessageBody, ReplyExt};
 
 /// What kernel and server may agree on (`FUSE_*` flags); the upper half is the second word's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl Greeting {
     /// # Errors
     ///
     /// `EPROTO` for a protocol older than 7.12 or of another major version.
-    pub(crate) fn read(mut body: Body<'_>) -> Result<Self, Errno> {
+    pub(crate) fn read(mut body: MessageBody<'_>) -> Result<Self, Errno> {
         let (major, minor) = (body.u32()?, body.u32()?);
         if major != 7 || minor < 12 {
             return Err(Errno::PROTO);

@@ -37,8 +37,8 @@ impl Header {
     /// # Errors
     ///
     /// `EINVAL` for what is no message.
-    pub(crate) fn read(message: &[u8]) -> Result<(Self, Body<'_>, Option<u32>), Errno> {
-        let mut head = Body(message.get(..IN_HEADER).ok_or(Errno::INVAL)?);
+    pub(crate) fn read(message: &[u8]) -> Result<(Self, MessageBody<'_>, Option<u32>), Errno> {
+        let mut head = MessageBody(message.get(..IN_HEADER).ok_or(Errno::INVAL)?);
         let (length, operation) = (head.u32()? as usize, head.u32()?);
         let (unique, node) = (head.u64()?, NodeId(head.u64()?));
         let (user, group, thread) = (head.u32()?, head.u32()?, head.u32()?);
@@ -46,18 +46,18 @@ impl Header {
         let end = length.checked_sub(extensions).ok_or(Errno::INVAL)?;
         let body = message.get(IN_HEADER..end).ok_or(Errno::INVAL)?;
         let supplementary = message.get(end..length).and_then(supplementary_group);
-        Ok((Self { length, operation, unique, node, user, group, thread }, Body(body), supplementary))
+        Ok((Self { length, operation, unique, node, user, group, thread }, MessageBody(body), supplementary))
     }
 }
 
 /// The group in the extensions (`struct fuse_ext_header`, `struct fuse_supp_groups`).
 fn supplementary_group(extensions: &[u8]) -> Option<u32> {
-    let mut rest = Body(extensions);
+    let mut rest = MessageBody(extensions);
     loop {
         let (size, kind) = (rest.u32().ok()? as usize, rest.u32().ok()?);
         let content = rest.bytes(size.checked_sub(8)?).ok()?;
         if kind == GROUPS_EXTENSION {
-            let mut groups = Body(content);
+            let mut groups = MessageBody(content);
             return (groups.u32().ok()? > 0).then(|| groups.u32().ok()).flatten();
         }
     }
@@ -65,9 +65,9 @@ fn supplementary_group(extensions: &[u8]) -> Option<u32> {
 
 /// What is left of a message to be read.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Body<'a>(pub &'a [u8]);
+pub(crate) struct MessageBody<'a>(pub &'a [u8]);
 
-impl<'a> Body<'a> {
+impl<'a> MessageBody<'a> {
     /// The next bytes.
     ///
     /// # Errors
