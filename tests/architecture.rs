@@ -231,9 +231,9 @@ fn test_code(sources: &[Source]) -> Vec<(String, String)> {
             .iter()
             .any(|place| stem.strip_prefix(&place[..]).is_some_and(|rest| !rest.starts_with(is_word)))
     };
-    let text = |source: &Source| match is_for_tests(&source.path) {
-        true => source.text.clone(),
-        false => inline_tests(&source.text).to_owned(),
+    let text = |source: &Source| {
+        let is_whole = is_for_tests(&source.path);
+        if is_whole { source.text.clone() } else { inline_tests(&source.text).to_owned() }
     };
     sources.iter().map(|source| (source.path.clone(), text(source))).collect()
 }
@@ -454,7 +454,7 @@ mod scanner {
         assert_eq!(faults("let a = File::open(Path::new(\"/etc/passwd\"));"), 1);
         assert_eq!(faults("let a = Platform::of_this_machine();"), 1);
         assert_eq!(faults("is_mapped(\"/proc/self/exe\")"), 1);
-        assert_eq!(faults("// fs::read(\"/usr/bin/env\")\nfs::read(folder.join(\"etc\"))"), 0);
+        assert_eq!(faults("// fs::read(\"/usr/bin/env\")\nfs::read(directory.join(\"etc\"))"), 0);
         assert_eq!(faults("let a = tree.file(\"/usr/bin/env\");"), 0);
     }
 

@@ -25,7 +25,8 @@ pub enum Pruning {
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct CacheList {
     /// The cache's folder.
-    pub folder: String,
+    #[serde(rename = "folder")]
+    pub directory: String,
     /// The entries.
     pub entries: Vec<CacheEntry>,
     /// Their size in bytes.
@@ -52,7 +53,8 @@ pub struct CacheEntry {
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct CachePruned {
     /// The cache's folder.
-    pub folder: String,
+    #[serde(rename = "folder")]
+    pub directory: String,
     /// How many entries were removed.
     pub entries: usize,
     /// How many bytes.
@@ -91,7 +93,7 @@ pub fn list(directory: &Path, observer: Arc<dyn Observer>) -> Result<CacheList, 
             modified: seconds(entry.modified),
         });
     }
-    Ok(CacheList { folder: directory.display().to_string(), entries, bytes })
+    Ok(CacheList { directory: directory.display().to_string(), entries, bytes })
 }
 
 /// Removes entries of the cache in a directory.
@@ -111,8 +113,8 @@ pub fn prune(
         Pruning::ToSize(bytes) => cache.shrink(bytes),
     };
     let pruned = pruned.map_err(|error| Failure::from(&error))?;
-    let folder = directory.display().to_string();
-    Ok(CachePruned { folder, entries: pruned.entries, bytes: pruned.bytes })
+    let directory = directory.display().to_string();
+    Ok(CachePruned { directory, entries: pruned.entries, bytes: pruned.bytes })
 }
 
 fn open(directory: &Path, observer: Arc<dyn Observer>) -> Cache {

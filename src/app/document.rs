@@ -53,12 +53,12 @@ mod tests {
 
     #[test]
     fn what_is_no_specification_is_named_and_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("compat.json");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("compat.json");
         let refused = |text: &str| {
             std::fs::write(&file, text).unwrap();
             let message = read_specification(&file, &StandardInput::default()).unwrap_err().message;
-            message.replace(&folder.path().display().to_string(), "")
+            message.replace(&directory.path().display().to_string(), "")
         };
         insta::assert_snapshot!(refused("[]"), @"/compat.json cannot be pushed: not a compatibility specification: it is no JSON object");
         insta::assert_snapshot!(refused("{}"), @"/compat.json cannot be pushed: not a compatibility specification: its version is null, not MAJOR.MINOR.PATCH");

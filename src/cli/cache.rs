@@ -97,13 +97,13 @@ fn listing(report: &CacheList) -> String {
         let _ = writeln!(text, "{:<8}{:>9}  {}{behind}", entry.kind, entry.size, entry.name);
     }
     let entries = count(report.entries.len() as u64, "entry");
-    let _ = writeln!(text, "{entries}, {} bytes in {}", report.bytes, report.folder);
+    let _ = writeln!(text, "{entries}, {} bytes in {}", report.bytes, report.directory);
     text
 }
 
 fn pruned(report: &CachePruned) -> String {
-    let CachePruned { folder, entries, bytes } = report;
-    format!("removed {} ({bytes} bytes) from {folder}\n", count(*entries as u64, "entry"))
+    let CachePruned { directory, entries, bytes } = report;
+    format!("removed {} ({bytes} bytes) from {directory}\n", count(*entries as u64, "entry"))
 }
 
 /// A duration as typed: `30d`, `12h`, `90m`, `45s`, `2w`.

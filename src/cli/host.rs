@@ -68,9 +68,10 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
         Some(path) if path == Path::new("-") => context.print(&String::from_utf8_lossy(&bytes))?,
         Some(path) => {
             let is_compressed = path.extension().is_some_and(|extension| extension == "zst");
-            let bytes = match is_compressed {
-                true => zstd::bulk::compress(&bytes, 19).map_err(|error| Failure::undecided(&error))?,
-                false => bytes,
+            let bytes = if is_compressed {
+                zstd::bulk::compress(&bytes, 19).map_err(|error| Failure::undecided(&error))?
+            } else {
+                bytes
             };
             output::write_file(path, &bytes)?;
         }

@@ -45,13 +45,13 @@ pub fn completions(arguments: &CompletionArguments, context: &Context) -> Result
 pub fn man(arguments: &ManArguments, context: &Context) -> Result<Exit, Failure> {
     let mut command = super::Arguments::command();
     command.build();
-    let Some(folder) = &arguments.write else {
+    let Some(directory) = &arguments.write else {
         let page = page(&command)?;
         return context.print(&page).map(|()| Exit::Success);
     };
-    output::make_directory(folder)?;
+    output::make_directory(directory)?;
     for (name, page) in pages(&command)? {
-        output::write_file(&folder.join(format!("{name}.1")), page.as_bytes())?;
+        output::write_file(&directory.join(format!("{name}.1")), page.as_bytes())?;
     }
     Ok(Exit::Success)
 }

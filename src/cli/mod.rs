@@ -56,7 +56,7 @@ pub struct Arguments {
     pub command: Command,
 }
 
-/// The subcommands; each has its file in this folder.
+/// The subcommands; each has its file in this directory.
 #[derive(Subcommand, Debug)]
 pub enum Command {
     Gen(r#gen::Arguments),

@@ -65,12 +65,12 @@ fn document<T: schemars::JsonSchema>(name: &str) -> Value {
 /// Where there is no such schema, or a file cannot be written.
 pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let all = all();
-    if let Some(folder) = &arguments.write {
-        output::make_directory(folder)?;
+    if let Some(directory) = &arguments.write {
+        output::make_directory(directory)?;
         for (name, schema) in all {
             let mut text = format!("{schema:#}");
             text.push('\n');
-            output::write_file(&folder.join(format!("{name}.json")), text.as_bytes())?;
+            output::write_file(&directory.join(format!("{name}.json")), text.as_bytes())?;
         }
         return Ok(Exit::Success);
     }

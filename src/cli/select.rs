@@ -66,10 +66,12 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
 
 fn exit(report: &SelectReport) -> Exit {
     let is_refused = |candidate: &Candidate| candidate.verdict == Some(Verdict::Incompatible);
-    match () {
-        () if report.selected.is_some() => Exit::Success,
-        () if report.candidates.iter().all(is_refused) => Exit::Incompatible,
-        () => Exit::Undecided,
+    if report.selected.is_some() {
+        Exit::Success
+    } else if report.candidates.iter().all(is_refused) {
+        Exit::Incompatible
+    } else {
+        Exit::Undecided
     }
 }
 

@@ -40,10 +40,12 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
 
 /// As for a check: a document that is not valid decides, whatever could not be read.
 fn exit(all: &[Validation]) -> Exit {
-    match () {
-        () if all.iter().any(|validation| !validation.faults.is_empty()) => Exit::Incompatible,
-        () if all.iter().any(|validation| validation.error.is_some()) => Exit::Undecided,
-        () => Exit::Success,
+    if all.iter().any(|validation| !validation.faults.is_empty()) {
+        Exit::Incompatible
+    } else if all.iter().any(|validation| validation.error.is_some()) {
+        Exit::Undecided
+    } else {
+        Exit::Success
     }
 }
 
@@ -69,8 +71,8 @@ mod tests {
     #[test]
     fn faults_are_told_with_file_and_place() {
         let text = br#"{"version": "1.0.0", "attributes": {"mpi": "openmpi"}, "subjects": 1}"#;
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("a.json");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("a.json");
         std::fs::write(&file, text).unwrap();
         let mut all = validate(&[file], &Display::new(&Context::new(&GlobalOptions::default())));
         all[0].file = "a.json".to_owned();

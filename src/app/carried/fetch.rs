@@ -1,4 +1,4 @@
-//! Layers as files. Their titles are what strangers wrote: they name recordings in the folder that is meant,
+//! Layers as files. Their titles are what strangers wrote: they name recordings in the directory that is meant,
 //! and nothing that is there is replaced.
 
 use std::collections::HashSet;
@@ -30,7 +30,7 @@ pub struct Target {
 #[error("{} is there already, and is another file than the recording of that name", .0.display())]
 struct AnotherFile(PathBuf);
 
-/// Where the recordings of an artifact go in a folder, which is made where it is not there. `specification` is where
+/// Where the recordings of an artifact go in a directory, which is made where it is not there. `specification` is where
 /// the specification goes, if it goes to a file: no recording goes there, too.
 ///
 /// # Errors
@@ -38,11 +38,11 @@ struct AnotherFile(PathBuf);
 /// Where one is too large, or another file of its name is there.
 pub fn targets(
     layers: &[Descriptor],
-    folder: &Path,
+    directory: &Path,
     specification: Option<&Path>,
 ) -> Result<Vec<Target>, Failure> {
-    fs::create_dir_all(folder).map_err(|error| Failure::from(&Error::io("create", folder)(error)))?;
-    let of_specification = specification.and_then(|specification| name_in(specification, folder));
+    fs::create_dir_all(directory).map_err(|error| Failure::from(&Error::io("create", directory)(error)))?;
+    let of_specification = specification.and_then(|specification| name_in(specification, directory));
     let mut taken: HashSet<String> = of_specification.iter().cloned().collect();
     let own_names: HashSet<String> =
         layers.iter().enumerate().map(|(number, layer)| own_name(number, layer)).collect();
@@ -61,17 +61,17 @@ pub fn targets(
         let title =
             layer.annotations.get(TITLE).filter(|title| is_name(title) && !own_names.contains(*title));
         let name = title.filter(|title| taken.insert((*title).clone())).cloned();
-        let path = folder.join(name.unwrap_or_else(|| own_name(number, layer)));
+        let path = directory.join(name.unwrap_or_else(|| own_name(number, layer)));
         let is_there = is_there(&path, layer)?;
         targets.push(Target { path, is_there });
     }
     Ok(targets)
 }
 
-/// The name of a file, where it lies in a folder.
-fn name_in(file: &Path, folder: &Path) -> Option<String> {
+/// The name of a file, where it lies in a directory.
+fn name_in(file: &Path, directory: &Path) -> Option<String> {
     let above = file.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let is_there = above.canonicalize().ok()? == folder.canonicalize().ok()?;
+    let is_there = above.canonicalize().ok()? == directory.canonicalize().ok()?;
     is_there.then(|| file.file_name().map(|name| name.to_string_lossy().into_owned()))?
 }
 
@@ -81,7 +81,7 @@ fn own_name(number: usize, layer: &Descriptor) -> String {
     format!("recording-{}{ending}", number + 1)
 }
 
-/// Whether a title, which strangers may have written, is the name of a recording in the folder that is meant, and
+/// Whether a title, which strangers may have written, is the name of a recording in the directory that is meant, and
 /// nothing else.
 fn is_name(title: &str) -> bool {
     let is_plain = |character: char| !character.is_control() && character != '/';
@@ -127,8 +127,8 @@ pub async fn fetch(store: &Store, layers: &[Descriptor], targets: &[Target]) -> 
 }
 
 async fn fetch_one(store: &Store, layer: &Descriptor, path: &Path) -> Result<(), Error> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = compat_sys::Temporary::new(folder).map_err(Error::io("write", path))?;
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut file = compat_sys::Temporary::new(directory).map_err(Error::io("write", path))?;
     let mut stream = store.open_blob(layer).await?;
     while let Some(piece) = stream.next().await {
         file.write_all(&piece?).map_err(Error::io("write", path))?;
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_title_leads_to_no_other_folder_and_no_other_kind_of_file() {
+    fn a_title_leads_to_no_other_directory_and_no_other_kind_of_file() {
         for title in [
             "",
             ".",
@@ -172,9 +172,9 @@ mod tests {
 
     #[test]
     fn what_is_there_is_not_replaced() {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let targets = |layers: &[Descriptor], specification: &str| {
-            targets(layers, folder.path(), Some(&folder.path().join(specification)))
+            targets(layers, directory.path(), Some(&directory.path().join(specification)))
         };
         let names = |targets: &[Target]| -> Vec<(String, bool)> {
             let name = |target: &Target| target.path.file_name().unwrap().to_string_lossy().into_owned();
@@ -200,13 +200,13 @@ mod tests {
         let found = targets(&layers[1..2], "a.jsonl.zst").unwrap();
         assert_eq!(names(&found), [named(&own(1), false)]);
         assert!(targets(&layers[1..2], &own(1)).is_err());
-        let file = folder.path().join("a.jsonl.zst");
+        let file = directory.path().join("a.jsonl.zst");
         fs::write(&file, "2").unwrap();
         assert_eq!(names(&targets(&layers[1..2], "compat.json").unwrap()), [named("a.jsonl.zst", true)]);
         for other in ["3", "33"] {
             fs::write(&file, other).unwrap();
             let refused = targets(&layers[1..2], "compat.json").unwrap_err();
-            let message = refused.message.replace(&folder.path().display().to_string(), "");
+            let message = refused.message.replace(&directory.path().display().to_string(), "");
             let expected =
                 "/a.jsonl.zst is there already, and is another file than the recording of that name";
             assert_eq!(message, expected);

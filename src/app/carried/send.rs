@@ -98,10 +98,10 @@ enum Copy {
 impl Copy {
     fn new(is_compressed: bool, room: u64) -> io::Result<Self> {
         let bounded = Bounded { bytes: Vec::new(), room, is_full: false };
-        Ok(match is_compressed {
-            true => Self::Whole(bounded),
-            false => Self::Packed(zstd::stream::write::Encoder::new(bounded, COMPRESSION_LEVEL)?),
-        })
+        if is_compressed {
+            return Ok(Self::Whole(bounded));
+        }
+        Ok(Self::Packed(zstd::stream::write::Encoder::new(bounded, COMPRESSION_LEVEL)?))
     }
 
     fn writer(&mut self) -> &mut dyn Write {
@@ -178,9 +178,9 @@ mod tests {
 
     #[test]
     fn a_recording_is_compressed_and_a_compressed_one_taken_as_it_is() {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let file = |name: &str, content: &[u8]| {
-            let path = folder.path().join(name);
+            let path = directory.path().join(name);
             std::fs::write(&path, content).unwrap();
             path
         };
@@ -195,10 +195,10 @@ mod tests {
 
     #[test]
     fn a_pipe_is_read_once_and_is_what_the_file_would_be() {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let event = "{\"t\":1,\"event\":\"lookup\",\"path\":\"/a\",\"pid\":1,\"tid\":1,\"ppid\":1,\"exe\":\"/b\",\"uid\":0}\n";
         let text = format!("{RUN}{}{{\"end\":\"exited\",\"code\":0}}\n", event.repeat(20_000));
-        let (file, pipe) = (folder.path().join("run.jsonl"), folder.path().join("pipe"));
+        let (file, pipe) = (directory.path().join("run.jsonl"), directory.path().join("pipe"));
         std::fs::write(&file, &text).unwrap();
         rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)
             .unwrap();
@@ -218,19 +218,19 @@ mod tests {
 
     #[test]
     fn what_is_no_recording_or_has_the_name_of_another_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("run.jsonl");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("run.jsonl");
         let refused = |text: &str| {
             std::fs::write(&path, text).unwrap();
             let message = read(std::slice::from_ref(&path)).unwrap_err().message;
-            message.replace(&folder.path().display().to_string(), "")
+            message.replace(&directory.path().display().to_string(), "")
         };
         insta::assert_snapshot!(refused("{\"version\":\"1.0.0\"}"), @"/run.jsonl is not a recording: its first line is no header");
         insta::assert_snapshot!(refused("[\n"), @"/run.jsonl is not a recording: it is a trace for Perfetto's viewer, which is written from a recording");
         std::fs::write(&path, RUN).unwrap();
         let twice = read(&[path.clone(), path.clone()]).unwrap_err();
         assert!(twice.message.ends_with("/run.jsonl has the name of another recording of this artifact"));
-        assert!(read(&[folder.path().join("none")]).is_err());
+        assert!(read(&[directory.path().join("none")]).is_err());
         let stdin = PathBuf::from("-");
         let twice = super::read(std::slice::from_ref(&stdin), &stdin).unwrap_err();
         insta::assert_snapshot!(twice.message, @"standard input can be one recording or the specification, and is named twice");
@@ -238,9 +238,9 @@ mod tests {
 
     #[test]
     fn what_is_larger_than_there_is_room_for_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("run.jsonl");
-        let compressed = folder.path().join("run.zst");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("run.jsonl");
+        let compressed = directory.path().join("run.zst");
         std::fs::write(&path, RUN).unwrap();
         std::fs::write(&compressed, zstd::encode_all(RUN.as_bytes(), 3).unwrap()).unwrap();
         for path in [path, compressed] {

@@ -54,9 +54,10 @@ fn a_text_names_one_thing() {
         let text = typed.replace("@", &at);
         let [plain, generate] =
             [false, true].map(|generate| understood(&text, generate, root).replace(&at, "@"));
-        match plain == generate {
-            true => format!("{typed:<24} {plain}\n"),
-            false => format!("{typed:<24} {plain} | {generate}\n"),
+        if plain == generate {
+            format!("{typed:<24} {plain}\n")
+        } else {
+            format!("{typed:<24} {plain} | {generate}\n")
         }
     };
     let typed = [

@@ -107,10 +107,7 @@ fn refuse_what_is_no_program(path: &Path, file: &Path) -> Result<(), Failure> {
         let message = format!("{} is a folder", path.display());
         return Err(Failure { cause: Cause::Undecided, message, hint: Some(hint.to_owned()) });
     }
-    match is_startable(file) {
-        true => Ok(()),
-        false => Err(Failure::undecided(&generate::Error::neither(path))),
-    }
+    if is_startable(file) { Ok(()) } else { Err(Failure::undecided(&generate::Error::neither(path))) }
 }
 
 /// A file from outside the root, as if it were brought there.

@@ -82,12 +82,11 @@ impl Sink {
             }
         };
         let buffer = BufWriter::with_capacity(BLOCK, target);
-        let out = match compress {
-            true => {
-                let encoder = zstd::stream::write::Encoder::new(buffer, LEVEL).map_err(failed)?;
-                Form::Compressed(Box::new(encoder))
-            }
-            false => Form::Plain(buffer),
+        let out = if compress {
+            let encoder = zstd::stream::write::Encoder::new(buffer, LEVEL).map_err(failed)?;
+            Form::Compressed(Box::new(encoder))
+        } else {
+            Form::Plain(buffer)
         };
         Ok(Self { out, path: path.map(Path::to_owned) })
     }
@@ -138,13 +137,11 @@ impl From<Failure> for Fault {
 fn refuse_input(path: &Path, inputs: &[PathBuf]) -> Result<(), Failure> {
     let Ok(target) = path.canonicalize() else { return Ok(()) };
     let is_input = inputs.iter().any(|input| input.canonicalize().is_ok_and(|input| input == target));
-    match is_input && target.is_file() {
-        true => {
-            let message = format!("{} is read, and cannot be written at the same time", path.display());
-            Err(Failure::usage(message).with_hint("write to another file".to_owned()))
-        }
-        false => Ok(()),
+    if is_input && target.is_file() {
+        let message = format!("{} is read, and cannot be written at the same time", path.display());
+        return Err(Failure::usage(message).with_hint("write to another file".to_owned()));
     }
+    Ok(())
 }
 
 fn failure(path: Option<&Path>, source: io::Error) -> Failure {

@@ -105,10 +105,10 @@ fn render_run(run: &RunFacts, text: &mut String) {
 fn word(argument: &Name) -> String {
     let shown = text::path(argument);
     let is_plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%".contains(c);
-    match !shown.is_empty() && shown.chars().all(is_plain) {
-        true => shown,
-        false => format!("'{}'", shown.replace('\'', r"'\''")),
+    if !shown.is_empty() && shown.chars().all(is_plain) {
+        return shown;
     }
+    format!("'{}'", shown.replace('\'', r"'\''"))
 }
 
 fn render_counts(summary: &Summary, text: &mut String) {

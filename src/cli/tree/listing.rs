@@ -19,9 +19,10 @@ pub fn flat(tree: &Tree, with_subject: bool) -> String {
     for edge in tree.objects.iter().flat_map(|object| &object.needs) {
         if let Some(object) = edge.loaded().map(|object| &tree.objects[object]) {
             let why = rule(&object.found);
-            let _ = match object.path == edge.name {
-                true => writeln!(text, "\t{} ({why})", edge.name),
-                false => writeln!(text, "\t{} => {} ({why})", edge.name, object.path),
+            let _ = if object.path == edge.name {
+                writeln!(text, "\t{} ({why})", edge.name)
+            } else {
+                writeln!(text, "\t{} => {} ({why})", edge.name, object.path)
             };
         } else if edge.is_mandatory()
             && edge.object.is_none()

@@ -98,13 +98,16 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
 
 fn text(report: &TreeReport, arguments: &Arguments) -> String {
     let many = report.trees.len() > 1;
-    let render = |tree: &Tree| match () {
-        () if arguments.flat => listing::flat(tree, many),
-        () if arguments.bindings => listing::bindings(tree),
-        () => match &tree.why {
-            Some(why) => listing::chains(tree, why),
-            None => render::tree(tree, arguments.depth.unwrap_or(usize::MAX)),
-        },
+    let render = |tree: &Tree| {
+        if arguments.flat {
+            listing::flat(tree, many)
+        } else if arguments.bindings {
+            listing::bindings(tree)
+        } else if let Some(why) = &tree.why {
+            listing::chains(tree, why)
+        } else {
+            render::tree(tree, arguments.depth.unwrap_or(usize::MAX))
+        }
     };
     let separator = if many && !arguments.flat { "\n" } else { "" };
     report.trees.iter().map(render).collect::<Vec<_>>().join(separator)
@@ -112,10 +115,11 @@ fn text(report: &TreeReport, arguments: &Arguments) -> String {
 
 fn exit(report: &TreeReport) -> Exit {
     let has = |verdict| report.trees.iter().any(|tree| tree.verdict == verdict);
-    match () {
-        () if has(Verdict::Incompatible) => Exit::Incompatible,
-        () if has(Verdict::Undecided) => Exit::Undecided,
-        () if !report.failed.is_empty() => Exit::Undecided,
-        () => Exit::Success,
+    if has(Verdict::Incompatible) {
+        Exit::Incompatible
+    } else if has(Verdict::Undecided) || !report.failed.is_empty() {
+        Exit::Undecided
+    } else {
+        Exit::Success
     }
 }

@@ -185,10 +185,12 @@ fn line(tree: &Tree, edge: &TreeEdge) -> String {
         return format!("{name} => {} {file}", available.path);
     }
     let Some(object) = edge.object.map(|object| &tree.objects[object]) else {
-        return match edge.is_mandatory() {
-            _ if edge.is_kernels() => format!("{name} {}", dimmed("(the kernel's own)")),
-            true => format!("{name} => {red}not found{red:#}"),
-            false => format!("{name} => not found"),
+        return if edge.is_kernels() {
+            format!("{name} {}", dimmed("(the kernel's own)"))
+        } else if edge.is_mandatory() {
+            format!("{name} => {red}not found{red:#}")
+        } else {
+            format!("{name} => not found")
         };
     };
     match edge.known_by {
