@@ -52,7 +52,7 @@ impl Archive {
     /// # Errors
     ///
     /// Where it cannot be read or is no tar archive.
-    pub fn open(path: &Path, limits: &Limits) -> Result<Self> {
+    pub(crate) fn open(path: &Path, limits: &Limits) -> Result<Self> {
         let mut file = compat_sys::open_regular(path).map_err(Error::io("read", path))?;
         let mut magic = Vec::new();
         (&mut file).take(6).read_to_end(&mut magic).map_err(Error::io("read", path))?;
@@ -69,7 +69,7 @@ impl Archive {
     /// # Errors
     ///
     /// If the stream breaks or is longer than `limits` allow, or there is no room for it.
-    pub async fn of_stream(
+    pub(crate) async fn of_stream(
         path: &Path,
         mut stream: BlobReader,
         limits: &Limits,
@@ -101,12 +101,12 @@ impl Archive {
     }
 
     /// The archive's own path.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Where a member lies, links between members followed.
-    pub fn find(&self, name: &str) -> Option<Extent> {
+    pub(crate) fn find(&self, name: &str) -> Option<Extent> {
         let mut name = name.to_owned();
         for _ in 0..LINKS {
             match self.members.get(&name)? {
@@ -122,7 +122,7 @@ impl Archive {
     /// # Errors
     ///
     /// Where it is larger than `limit` or cannot be read.
-    pub fn read(&self, name: &str, limit: u64) -> Result<Option<Bytes>> {
+    pub(crate) fn read(&self, name: &str, limit: u64) -> Result<Option<Bytes>> {
         let Some(extent) = self.find(name) else { return Ok(None) };
         if extent.size > limit {
             let what = format!("{name} in {}", self.path.display());
@@ -134,14 +134,14 @@ impl Archive {
     }
 
     /// Reads a member piece by piece.
-    pub fn stream(&self, extent: Extent) -> BlobReader {
+    pub(crate) fn stream(&self, extent: Extent) -> BlobReader {
         pieces(&self.path, Arc::clone(&self.file), extent)
     }
 }
 
 impl Extent {
     /// All of a file.
-    pub fn whole(size: u64) -> Self {
+    pub(crate) fn whole(size: u64) -> Self {
         Self { offset: 0, size }
     }
 }

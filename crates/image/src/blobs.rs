@@ -30,7 +30,7 @@ pub(super) enum Layer {
 
 impl Layer {
     /// How it is named in errors.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         match self {
             Self::Blob(descriptor) => descriptor.digest.to_string(),
             Self::Member { name, .. } => name.clone(),
@@ -38,7 +38,7 @@ impl Layer {
     }
 
     /// Whether it need not lie where the image does.
-    pub fn is_foreign(&self) -> bool {
+    pub(crate) fn is_foreign(&self) -> bool {
         let Self::Blob(descriptor) = self else { return false };
         let kind = &descriptor.media_type;
         descriptor.is_foreign() || kind.contains("nondistributable") || kind.contains("foreign")
@@ -47,7 +47,7 @@ impl Layer {
 
 impl Blobs {
     /// Fetches a manifest by its descriptor, verified.
-    pub async fn manifest(&self, descriptor: &Descriptor) -> Result<Resolved> {
+    pub(crate) async fn manifest(&self, descriptor: &Descriptor) -> Result<Resolved> {
         match self {
             Self::Store(store) => {
                 let mut resolved = store.manifest(&Selector::Digest(descriptor.digest.clone())).await?;
@@ -68,7 +68,7 @@ impl Blobs {
     }
 
     /// Fetches a small blob, verified.
-    pub async fn blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Bytes> {
+    pub(crate) async fn blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Bytes> {
         match self {
             Self::Store(store) => Ok(store.blob(descriptor, limit).await?),
             Self::Archive(archive) => {
@@ -82,12 +82,12 @@ impl Blobs {
     }
 
     /// Fetches a configuration.
-    pub async fn config(&self, descriptor: &Descriptor) -> Result<Bytes> {
+    pub(crate) async fn config(&self, descriptor: &Descriptor) -> Result<Bytes> {
         self.blob(descriptor, limit::CONFIG).await
     }
 
     /// Opens a layer as a stream; one that is named by a digest is verified on the way.
-    pub async fn open(&self, layer: &Layer) -> Result<BlobReader> {
+    pub(crate) async fn open(&self, layer: &Layer) -> Result<BlobReader> {
         match (self, layer) {
             (Self::Store(store), Layer::Blob(descriptor)) => match descriptor.embedded()? {
                 Some(bytes) => Ok(Box::pin(futures_util::stream::once(async move { Ok(bytes) }))),

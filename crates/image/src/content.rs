@@ -24,12 +24,17 @@ pub(super) struct Classifier {
 
 impl Classifier {
     /// A classifier.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self { packer: Packer::new()?, buffer: Vec::new() })
     }
 
     /// Reads as much as is needed of the file at `path`, which has `size` bytes.
-    pub fn read(&mut self, path: &Components, size: u64, reader: &mut dyn Read) -> Result<Content, Fault> {
+    pub(crate) fn read(
+        &mut self,
+        path: &Components,
+        size: u64,
+        reader: &mut dyn Read,
+    ) -> Result<Content, Fault> {
         if is_kept_whole(path) && size <= limit::FILE_KEPT_WHOLE {
             self.take(path, size, reader)?;
             return Ok(Content::Whole(Bytes::copy_from_slice(&self.buffer)));
@@ -61,7 +66,7 @@ impl Classifier {
     }
 
     /// What is kept of the object in `data`, or of a mapping of it.
-    pub fn pack(&mut self, path: &Components, data: &Bytes) -> Result<Content, Fault> {
+    pub(crate) fn pack(&mut self, path: &Components, data: &Bytes) -> Result<Content, Fault> {
         let name = path.last().map(|name| &**name).unwrap_or_default();
         self.packer.pack(name, data).map(Content::Elf).map_err(Fault::Machine)
     }

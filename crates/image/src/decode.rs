@@ -74,7 +74,7 @@ pub(super) struct Pieces {
 
 impl Pieces {
     /// A reader of what arrives; counts in `read`.
-    pub fn new(source: tokio::sync::mpsc::Receiver<Bytes>, read: Arc<AtomicU64>) -> Self {
+    pub(crate) fn new(source: tokio::sync::mpsc::Receiver<Bytes>, read: Arc<AtomicU64>) -> Self {
         Self { source, piece: Bytes::new(), read }
     }
 }
@@ -163,12 +163,12 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    pub fn new(source: Receiver<Vec<u8>>, spent: SyncSender<Vec<u8>>) -> Self {
+    pub(crate) fn new(source: Receiver<Vec<u8>>, spent: SyncSender<Vec<u8>>) -> Self {
         Self { source, spent, block: Vec::new(), at: 0, hasher: None }
     }
 
     /// Reads to the end: what is behind the archive belongs to the layer too.
-    pub fn drain(&mut self) {
+    pub(crate) fn drain(&mut self) {
         while self.next_block() {}
     }
 

@@ -71,13 +71,13 @@ pub(super) struct Allowance {
 
 impl Allowance {
     /// Before the headers of the entry that follows the last one's content.
-    pub fn for_headers(&self) {
+    pub(crate) fn for_headers(&self) {
         let ahead = self.content_end.get().saturating_sub(self.position.get());
         self.left.set(ahead.saturating_add(limit::HEADER));
     }
 
     /// Before content of so many bytes.
-    pub fn for_content(&self, length: u64) {
+    pub(crate) fn for_content(&self, length: u64) {
         self.left.set(u64::MAX);
         self.content_end.set(self.position.get().saturating_add(length));
     }
@@ -98,7 +98,7 @@ impl Allowance {
     }
 
     /// In words, what the archive is cut in, if it is; `name` is that of the entry that was read last.
-    pub fn cut(&self, name: Option<&str>) -> Option<Fault> {
+    pub(crate) fn cut(&self, name: Option<&str>) -> Option<Fault> {
         let end = self.end.get()?;
         Some(Fault::malformed(match name {
             Some(name) if end < self.content_end.get() => format!("it ends in the middle of {name}"),

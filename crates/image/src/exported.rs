@@ -23,18 +23,18 @@ pub(super) struct Exported {
 
 impl Exported {
     /// The one at a path.
-    pub fn at(folder: &Path) -> Self {
+    pub(crate) fn at(folder: &Path) -> Self {
         Self { folder: folder.to_owned() }
     }
 
     /// The manifest or index that was exported.
-    pub fn root(&self) -> Result<Resolved> {
+    pub(crate) fn root(&self) -> Result<Resolved> {
         let bytes = self.read(&self.folder.join("manifest.json"), compat_oci::limit::MANIFEST)?;
         Ok(Resolved { descriptor: Descriptor::of(media_type_of(&bytes, None), &bytes), bytes })
     }
 
     /// A manifest of an index, verified.
-    pub fn manifest(&self, descriptor: &Descriptor) -> Result<Bytes> {
+    pub(crate) fn manifest(&self, descriptor: &Descriptor) -> Result<Bytes> {
         let name = format!("{}.manifest.json", stem(descriptor));
         let bytes = self.read(&self.folder.join(name), compat_oci::limit::MANIFEST)?;
         descriptor.verify(&bytes)?;
@@ -42,14 +42,14 @@ impl Exported {
     }
 
     /// A small blob, verified.
-    pub fn blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Bytes> {
+    pub(crate) fn blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Bytes> {
         let bytes = self.read(&self.folder.join(stem(descriptor)), limit)?;
         descriptor.verify(&bytes)?;
         Ok(bytes)
     }
 
     /// A blob as a stream that is verified on the way.
-    pub fn open(&self, descriptor: &Descriptor) -> Result<BlobReader> {
+    pub(crate) fn open(&self, descriptor: &Descriptor) -> Result<BlobReader> {
         let path = self.folder.join(stem(descriptor));
         let file = compat_sys::open_regular(&path).map_err(Error::io("read", &path))?;
         let size = file.metadata().map_err(Error::io("read", &path))?.len();

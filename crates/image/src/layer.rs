@@ -45,7 +45,7 @@ struct Promise {
 }
 
 impl State {
-    pub fn new(limits: Limits) -> std::io::Result<Self> {
+    pub(crate) fn new(limits: Limits) -> std::io::Result<Self> {
         Ok(Self {
             merge: Merge::new(),
             wanted: Wanted::default(),
@@ -58,7 +58,7 @@ impl State {
     }
 
     /// Lays a layer, given as a plain tar archive, under those before it.
-    pub fn apply(&mut self, layer: u32, archive: impl Read) -> Result<(), Fault> {
+    pub(crate) fn apply(&mut self, layer: u32, archive: impl Read) -> Result<(), Fault> {
         self.layer = layer;
         self.merge.begin(layer);
         self.wanted.again = false;
@@ -69,7 +69,7 @@ impl State {
     }
 
     /// Reads the same layer again, for nothing but files that hard links name.
-    pub fn search(&mut self, archive: impl Read) -> Result<(), Fault> {
+    pub(crate) fn search(&mut self, archive: impl Read) -> Result<(), Fault> {
         self.wanted.again = false;
         entry::for_each(archive, |header, content| {
             self.count(&header)?;
@@ -86,7 +86,7 @@ impl State {
     }
 
     /// What no layer has: the first hard link that leads nowhere, with the number of its layer.
-    pub fn broken_link(&self) -> Option<(u32, Fault)> {
+    pub(crate) fn broken_link(&self) -> Option<(u32, Fault)> {
         let promises = self.wanted.paths.values().flatten();
         let promise = promises.min_by_key(|promise| (promise.layer, &promise.link))?;
         let Promise { link, target, .. } = promise;
@@ -126,7 +126,7 @@ impl State {
     }
 
     /// How much memory everything takes that has been kept so far, in bytes.
-    pub fn kept(&self) -> u64 {
+    pub(crate) fn kept(&self) -> u64 {
         self.merge.kept() + self.wanted.kept
     }
 

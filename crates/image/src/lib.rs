@@ -35,6 +35,9 @@
 //! 1.2 (`manifest.json`), POSIX pax and GNU tar. What would be run of an image, and whether it would
 //! work, is not decided here.
 
+#![warn(missing_docs)]
+#![warn(unreachable_pub)]
+
 mod archive;
 mod blobs;
 mod config;
@@ -64,7 +67,7 @@ pub use error::{Error, Fault, Result};
 pub use limit::Limits;
 pub use listing::{Entry, Listing};
 pub use needs::{HostLibraries, ImageError, ImageOptions, generate_image};
-pub use packed::{Packed, Packer};
+pub use packed::Packed;
 pub use read::{Image, Size, read};
 pub use source::{Source, has_archive_name, is_sif};
 pub use tree::{Content, Directory, File, FileId, Node, Tree, Walk};

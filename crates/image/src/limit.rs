@@ -31,23 +31,23 @@ pub const NAME: usize = 255;
 /// The most bytes of headers, long names and extended attributes that one entry may have.
 pub const HEADER: u64 = 1 << 20;
 /// The most pieces of a sparse file.
-pub const SPARSE_PIECES: usize = 65_536;
+pub(crate) const SPARSE_PIECES: usize = 65_536;
 /// The longest ELF object that is held in memory while it is read; a longer one is in a temporary file
 /// without a name meanwhile.
-pub const OBJECT_IN_MEMORY: u64 = 48 << 20;
+pub(crate) const OBJECT_IN_MEMORY: u64 = 48 << 20;
 /// The longest object that is kept whole.
-pub const OBJECT_KEPT_WHOLE: usize = 16 << 20;
+pub(crate) const OBJECT_KEPT_WHOLE: usize = 16 << 20;
 /// The longest other file that is kept whole.
-pub const FILE_KEPT_WHOLE: u64 = 16 << 20;
+pub(crate) const FILE_KEPT_WHOLE: u64 = 16 << 20;
 /// How much of a script is kept: what the kernel reads of it (`BINPRM_BUF_SIZE`).
 pub const SCRIPT_LINE: usize = 256;
 /// The largest configuration of an image.
-pub const CONFIG: u64 = 4 << 20;
+pub(crate) const CONFIG: u64 = 4 << 20;
 /// How often a layer is read again for files that hard links name and nothing else shows.
-pub const HARD_LINK_ROUNDS: usize = 8;
+pub(crate) const HARD_LINK_ROUNDS: usize = 8;
 /// The most members of an archive that holds an image.
-pub const ARCHIVE_MEMBERS: usize = 100_000;
+pub(crate) const ARCHIVE_MEMBERS: usize = 100_000;
 /// The most bytes of the names of all its members and of what links among them lead to.
-pub const ARCHIVE_NAMES: usize = 64 << 20;
+pub(crate) const ARCHIVE_NAMES: usize = 64 << 20;
 /// The most notes about one image.
-pub const NOTES: usize = 100;
+pub(crate) const NOTES: usize = 100;

@@ -179,7 +179,7 @@ impl Listing {
 
 impl Parts {
     /// Reads what a manifest names.
-    pub async fn of(source: &Source, blobs: &Blobs, manifest: &ImageManifest) -> Result<Self> {
+    pub(crate) async fn of(source: &Source, blobs: &Blobs, manifest: &ImageManifest) -> Result<Self> {
         let not_an_image = |reason: String| Error::NotAnImage { what: source.to_string(), reason };
         let kind = manifest.kind().unwrap_or("nothing that it names").to_owned();
         let config =

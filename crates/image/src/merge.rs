@@ -80,7 +80,7 @@ pub(super) enum Linked {
 
 impl Merge {
     /// A root without content.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let root = Slot {
             kind: Kind::Directory(Directory { mode: 0o755, ..Directory::default() }),
             layer: 0,
@@ -91,13 +91,13 @@ impl Merge {
     }
 
     /// From now on entries are of this layer: a lower one than before.
-    pub fn begin(&mut self, layer: u32) {
+    pub(crate) fn begin(&mut self, layer: u32) {
         self.layer = layer;
     }
 
     /// How much memory the tree takes so far, in bytes, and one copy of every path in it: whoever
     /// derives something from a tree writes paths out.
-    pub fn kept(&self) -> u64 {
+    pub(crate) fn kept(&self) -> u64 {
         let slots = self.slots.capacity() * size_of::<Slot>();
         let files = self.files.capacity() * size_of::<File>();
         self.referred + (slots + files) as u64
@@ -105,7 +105,7 @@ impl Merge {
 
     /// The place of a path given by its components; none where an upper layer hides it. Directories on
     /// the way are made.
-    pub fn locate(&mut self, components: &[Box<[u8]>]) -> Result<Option<Place>, Fault> {
+    pub(crate) fn locate(&mut self, components: &[Box<[u8]>]) -> Result<Option<Place>, Fault> {
         let Some((name, parents)) = components.split_last() else { return Ok(None) };
         let Some(parent) = self.directory(parents)? else { return Ok(None) };
         if self.hides(parent, name) { Ok(None) } else { Ok(Some(Place { parent, name: name.clone() })) }
@@ -120,7 +120,7 @@ impl Merge {
     }
 
     /// Whether an upper layer has a directory at this place: then nothing but a directory shows.
-    pub fn is_covered(&self, place: &Place) -> bool {
+    pub(crate) fn is_covered(&self, place: &Place) -> bool {
         let above = self.child(place.parent, &place.name).map(|id| self.slot(id));
         above.is_some_and(|slot| slot.layer > self.layer)
     }
@@ -165,7 +165,7 @@ impl Merge {
     }
 
     /// Puts something at a place of [`Merge::locate`].
-    pub fn put(&mut self, place: &Place, new: New) -> Result<(), Fault> {
+    pub(crate) fn put(&mut self, place: &Place, new: New) -> Result<(), Fault> {
         let Some(id) = self.child(place.parent, &place.name) else {
             self.add(place.parent, &place.name, new.into_kind(), 0)?;
             return Ok(());
@@ -224,7 +224,7 @@ impl Merge {
     }
 
     /// A whiteout: the layers below show nothing at this path.
-    pub fn hide(&mut self, components: &[Box<[u8]>]) -> Result<(), Fault> {
+    pub(crate) fn hide(&mut self, components: &[Box<[u8]>]) -> Result<(), Fault> {
         let Some((name, parents)) = components.split_last() else { return Ok(()) };
         let Some(parent) = self.directory(parents)? else { return Ok(()) };
         match self.child(parent, name) {
@@ -237,7 +237,7 @@ impl Merge {
     }
 
     /// An opaque whiteout: the layers below show nothing in this directory.
-    pub fn hide_content(&mut self, components: &[Box<[u8]>]) -> Result<(), Fault> {
+    pub(crate) fn hide_content(&mut self, components: &[Box<[u8]>]) -> Result<(), Fault> {
         if let Some(id) = self.directory(components)? {
             self.seal(id);
         }
@@ -251,7 +251,7 @@ impl Merge {
     }
 
     /// What a hard link to this path shares, where this layer has put it into the tree.
-    pub fn linked(&mut self, components: &[Box<[u8]>]) -> Result<Linked, Fault> {
+    pub(crate) fn linked(&mut self, components: &[Box<[u8]>]) -> Result<Linked, Fault> {
         let Some((name, parents)) = components.split_last() else { return Ok(Linked::Elsewhere) };
         let Some(parent) = self.existing(parents) else { return Ok(Linked::Elsewhere) };
         let Some(id) = self.child(parent, name) else { return Ok(Linked::Elsewhere) };
@@ -277,7 +277,7 @@ impl Merge {
     }
 
     /// Adds a file, which has no name yet.
-    pub fn add_file(&mut self, file: File) -> FileId {
+    pub(crate) fn add_file(&mut self, file: File) -> FileId {
         self.referred += file.content.kept();
         memory::grow(&mut self.files);
         self.files.push(file);
@@ -285,18 +285,18 @@ impl Merge {
     }
 
     /// Gives a file that stood for another one its content.
-    pub fn fill_file(&mut self, id: FileId, file: File) {
+    pub(crate) fn fill_file(&mut self, id: FileId, file: File) {
         self.referred += file.content.kept();
         self.files[id.0 as usize] = file;
     }
 
     /// A file that is not known yet.
-    pub fn promise_file(&mut self) -> FileId {
+    pub(crate) fn promise_file(&mut self) -> FileId {
         self.add_file(File { mode: 0, owner: None, size: 0, capabilities: false, content: Content::Other })
     }
 
     /// The tree that all layers make.
-    pub fn finish(self) -> Tree {
+    pub(crate) fn finish(self) -> Tree {
         let absent: Vec<bool> = self.slots.iter().map(|slot| matches!(slot.kind, Kind::Absent)).collect();
         let node = |slot: Slot| match slot.kind {
             Kind::Directory(mut directory) => {

@@ -81,7 +81,7 @@ impl Packed {
 }
 
 /// Packs objects one after another.
-pub struct Packer {
+pub(crate) struct Packer {
     compressor: zstd::bulk::Compressor<'static>,
     parts: Vec<u8>,
 }
@@ -92,7 +92,7 @@ impl Packer {
     /// # Errors
     ///
     /// Where there is no memory for its tables.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self { compressor: zstd::bulk::Compressor::new(LEVEL)?, parts: Vec::new() })
     }
 
@@ -102,7 +102,7 @@ impl Packer {
     /// # Errors
     ///
     /// Where there is no memory for it.
-    pub fn pack(&mut self, name: &[u8], data: &Bytes) -> io::Result<Packed> {
+    pub(crate) fn pack(&mut self, name: &[u8], data: &Bytes) -> io::Result<Packed> {
         let whole = std::iter::once(0..data.len()).collect();
         let mut ranges = if elf::is_searched(name, data) && data.len() <= limit::OBJECT_KEPT_WHOLE {
             whole

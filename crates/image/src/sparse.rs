@@ -33,7 +33,7 @@ pub(super) struct Sparse {
 
 impl Records {
     /// Takes in one record.
-    pub fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+    pub(crate) fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
         let Some(key) = key.strip_prefix(b"GNU.sparse.") else { return Ok(()) };
         self.any = true;
         match key {
@@ -66,7 +66,7 @@ impl Records {
     }
 
     /// The sparse file that the records describe, if they do.
-    pub fn finish(self) -> Result<Option<Sparse>, Fault> {
+    pub(crate) fn finish(self) -> Result<Option<Sparse>, Fault> {
         if !self.any {
             return Ok(None);
         }
@@ -78,7 +78,7 @@ impl Records {
 
 impl Sparse {
     /// The file's content, holes filled with zeroes.
-    pub fn open<'a>(self, content: &'a mut dyn Read, size: u64) -> Result<Filled<'a>, Fault> {
+    pub(crate) fn open<'a>(self, content: &'a mut dyn Read, size: u64) -> Result<Filled<'a>, Fault> {
         let pieces = match self.pieces {
             Some(pieces) => pieces,
             None => read_map(content)?,

@@ -71,7 +71,7 @@ impl File {
 
     /// Whether a program in it runs with more rights than who started it (set-id bits or
     /// capabilities): the loader is in its secure mode then (`AT_SECURE`).
-    pub fn is_privileged(&self) -> bool {
+    pub(crate) fn is_privileged(&self) -> bool {
         host::is_set_id(self.mode) || self.capabilities
     }
 }

@@ -36,6 +36,7 @@
 //! Everything that comes from outside is bounded ([`limit`]) and verified against its digest before
 //! it is used. Nothing in here prints: whoever wants to know is an [`Observer`].
 
+#![warn(missing_docs)]
 #![warn(unreachable_pub)]
 
 pub mod artifact;

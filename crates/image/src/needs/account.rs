@@ -21,14 +21,14 @@ pub(super) struct Account {
 impl Account {
     /// The account that a configuration names. `None` if it is root, who may execute what anybody may, or if the
     /// image does not say which it is.
-    pub fn of(config: &Config, tree: &Tree) -> Option<Self> {
+    pub(crate) fn of(config: &Config, tree: &Tree) -> Option<Self> {
         let text = |path: &str| text(tree, path).unwrap_or_default();
         Self::parse(&config.user, &text(PASSWD), &text(GROUP))
     }
 
     /// The name of a configuration's user or group that the image does not have, and the file that lacks it: engines
     /// start nothing then. Numbers need no entry.
-    pub fn missing<'a>(config: &'a Config, tree: &Tree) -> Option<(&'a str, &'static str)> {
+    pub(crate) fn missing<'a>(config: &'a Config, tree: &Tree) -> Option<(&'a str, &'static str)> {
         let (user, group) = config.user.split_once(':').unwrap_or((&config.user, ""));
         let is_missing = |name: &str, path: &str| {
             let is_name = !matches!(name, "" | "root") && name.parse::<u64>().is_err();
@@ -57,17 +57,17 @@ impl Account {
     }
 
     /// Whether it may execute a file; without a known owner, whether anybody may.
-    pub fn may_execute(&self, file: &File) -> bool {
+    pub(crate) fn may_execute(&self, file: &File) -> bool {
         self.has(0o1, file.mode, file.owner)
     }
 
     /// Whether it may read a file; without a known owner, whether anybody may.
-    pub fn may_read(&self, file: &File) -> bool {
+    pub(crate) fn may_read(&self, file: &File) -> bool {
         self.has(0o4, file.mode, file.owner)
     }
 
     /// Whether it may look names up in a directory; without a known owner, whether anybody may.
-    pub fn may_search(&self, directory: &Directory) -> bool {
+    pub(crate) fn may_search(&self, directory: &Directory) -> bool {
         self.has(0o1, directory.mode, directory.owner)
     }
 

@@ -55,7 +55,7 @@ struct Known {
 }
 
 impl<'a> TreeFiles<'a> {
-    pub fn new(tree: &'a Tree, config: &Config, expected: &'a HostLibraries) -> Self {
+    pub(crate) fn new(tree: &'a Tree, config: &Config, expected: &'a HostLibraries) -> Self {
         Self {
             tree,
             expected,
@@ -69,17 +69,17 @@ impl<'a> TreeFiles<'a> {
     }
 
     /// What was looked at so far.
-    pub fn into_seen(self) -> Seen {
+    pub(crate) fn into_seen(self) -> Seen {
         self.seen.into_inner()
     }
 
     /// The absolute path without links.
-    pub fn real(&self, path: &str) -> Option<String> {
+    pub(crate) fn real(&self, path: &str) -> Option<String> {
         self.tree.resolve(&raw::path(path)).ok().map(|(real, _)| raw::of_path(real))
     }
 
     /// Whether there is a regular file.
-    pub fn is_file(&self, path: &str) -> bool {
+    pub(crate) fn is_file(&self, path: &str) -> bool {
         self.tree.file(&raw::path(path)).is_ok()
     }
 
@@ -101,18 +101,18 @@ impl<'a> TreeFiles<'a> {
 
     /// Whether a file is neither an object nor a script: what starts it, a shell in most cases, reads it as a
     /// shell's script.
-    pub fn is_left_to_shell(&self, path: &str) -> bool {
+    pub(crate) fn is_left_to_shell(&self, path: &str) -> bool {
         let file = self.tree.file(&raw::path(path));
         file.is_ok_and(|(_, _, file)| matches!(file.content, Content::Other | Content::Whole(_)))
     }
 
     /// What brings a library into a container that is expected from the host.
-    pub fn provider(&self, name: &str) -> Option<String> {
+    pub(crate) fn provider(&self, name: &str) -> Option<String> {
         self.expected.provider(name)
     }
 
     /// What lies at a path; nothing is noted of it.
-    pub fn content(&self, path: &str) -> recorded::Content {
+    pub(crate) fn content(&self, path: &str) -> recorded::Content {
         let Ok((_, _, file)) = self.tree.file(&raw::path(path)) else { return recorded::Content::Gone };
         match &file.content {
             Content::Script(_) => recorded::Content::Script,

@@ -20,12 +20,12 @@ pub(crate) struct Tar {
 }
 
 impl Tar {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// An entry as it is given.
-    pub fn entry(self, name: &[u8], kind: tar::EntryType, target: &[u8], content: &[u8]) -> Self {
+    pub(crate) fn entry(self, name: &[u8], kind: tar::EntryType, target: &[u8], content: &[u8]) -> Self {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(kind);
         header.set_mode(0o755);
@@ -38,7 +38,7 @@ impl Tar {
     }
 
     /// A header and what follows it, padded.
-    pub fn push(mut self, header: &tar::Header, content: &[u8]) -> Self {
+    pub(crate) fn push(mut self, header: &tar::Header, content: &[u8]) -> Self {
         self.bytes.extend(header.as_bytes());
         self.bytes.extend(content);
         self.bytes.resize(self.bytes.len().next_multiple_of(512), 0);
@@ -46,7 +46,7 @@ impl Tar {
     }
 
     /// PAX records for the next entry.
-    pub fn pax(self, records: &[(&str, &[u8])]) -> Self {
+    pub(crate) fn pax(self, records: &[(&str, &[u8])]) -> Self {
         let mut content = Vec::new();
         for (key, value) in records {
             let rest = key.len() + value.len() + 3;
@@ -62,7 +62,7 @@ impl Tar {
     }
 
     /// A file, or a directory if its name ends with a slash, with permissions and an owner.
-    pub fn owned(self, name: &str, mode: u32, owner: (u64, u64), content: &[u8]) -> Self {
+    pub(crate) fn owned(self, name: &str, mode: u32, owner: (u64, u64), content: &[u8]) -> Self {
         let mut header = tar::Header::new_gnu();
         let kind = if name.ends_with('/') { tar::EntryType::Directory } else { tar::EntryType::Regular };
         header.set_entry_type(kind);
@@ -75,30 +75,30 @@ impl Tar {
         self.push(&header, content)
     }
 
-    pub fn file(self, name: &str, content: &str) -> Self {
+    pub(crate) fn file(self, name: &str, content: &str) -> Self {
         self.entry(name.as_bytes(), tar::EntryType::Regular, b"", content.as_bytes())
     }
 
-    pub fn folder(self, name: &str) -> Self {
+    pub(crate) fn folder(self, name: &str) -> Self {
         self.entry(name.as_bytes(), tar::EntryType::Directory, b"", b"")
     }
 
-    pub fn link(self, name: &str, target: &str) -> Self {
+    pub(crate) fn link(self, name: &str, target: &str) -> Self {
         self.entry(name.as_bytes(), tar::EntryType::Symlink, target.as_bytes(), b"")
     }
 
-    pub fn hard_link(self, name: &str, target: &str) -> Self {
+    pub(crate) fn hard_link(self, name: &str, target: &str) -> Self {
         self.entry(name.as_bytes(), tar::EntryType::Link, target.as_bytes(), b"")
     }
 
     /// The archive with its end.
-    pub fn end(mut self) -> Vec<u8> {
+    pub(crate) fn end(mut self) -> Vec<u8> {
         self.bytes.resize(self.bytes.len() + 1024, 0);
         self.bytes
     }
 
     /// The archive without its end.
-    pub fn cut(self) -> Vec<u8> {
+    pub(crate) fn cut(self) -> Vec<u8> {
         self.bytes
     }
 }

@@ -43,7 +43,7 @@ pub(crate) struct Sample {
 
 impl Sample {
     /// A program for a machine, with this much code.
-    pub fn program(machine: Machine, code: usize) -> Self {
+    pub(crate) fn program(machine: Machine, code: usize) -> Self {
         let is_narrow = matches!(machine, Machine::I386 | Machine::ARM);
         let class = if is_narrow { Class::Elf32 } else { Class::Elf64 };
         let big_endian = machine == Machine::S390;
@@ -51,7 +51,7 @@ impl Sample {
     }
 
     /// Programs and libraries of several machines, with either hash table, in both byte orders.
-    pub fn all(code: usize) -> Vec<Self> {
+    pub(crate) fn all(code: usize) -> Vec<Self> {
         let machines = [Machine::X86_64, Machine::AARCH64, Machine::I386, Machine::ARM, Machine::S390];
         let of_machine =
             |machine| {
@@ -63,7 +63,7 @@ impl Sample {
     }
 
     /// Its bytes.
-    pub fn bytes(&self) -> Bytes {
+    pub(crate) fn bytes(&self) -> Bytes {
         let mut maker = Maker { sample: *self, bytes: Vec::new(), dynamic: Vec::new(), segments: Vec::new() };
         maker.make();
         maker.bytes.into()
