@@ -17,7 +17,7 @@ pub type BlobReader = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
 
 /// How a blob came to be where it was pushed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arrival {
+pub(crate) enum Arrival {
     /// It was there.
     Present,
     /// It was sent.
@@ -27,10 +27,10 @@ pub enum Arrival {
 }
 
 /// A blob that is being opened.
-pub type Opening<'a> = Pin<Box<dyn Future<Output = Result<BlobReader>> + Send + 'a>>;
+pub(crate) type Opening<'a> = Pin<Box<dyn Future<Output = Result<BlobReader>> + Send + 'a>>;
 
 /// What has blobs to be read: a repository or a layout.
-pub trait OpenBlob: fmt::Debug + Send + Sync {
+pub(crate) trait OpenBlob: fmt::Debug + Send + Sync {
     /// Opens a blob as a stream that verifies what passes.
     fn open<'a>(&'a self, descriptor: &'a Descriptor) -> Opening<'a>;
 }
@@ -38,7 +38,7 @@ pub trait OpenBlob: fmt::Debug + Send + Sync {
 /// Where the bytes of a blob to be pushed come from. It may be asked several times: a push that was
 /// interrupted starts again.
 #[derive(Clone, Debug)]
-pub enum BlobSource {
+pub(crate) enum BlobSource {
     /// From memory.
     Bytes(Bytes),
     /// From another store, without holding them.
@@ -47,7 +47,7 @@ pub enum BlobSource {
 
 impl BlobSource {
     /// The blob as another store has it.
-    pub fn stored(store: impl OpenBlob + 'static) -> Self {
+    pub(crate) fn stored(store: impl OpenBlob + 'static) -> Self {
         Self::Stored(Arc::new(store))
     }
 
@@ -56,7 +56,7 @@ impl BlobSource {
     /// # Errors
     ///
     /// Where the source cannot be read.
-    pub async fn open(&self, descriptor: &Descriptor) -> Result<BlobReader> {
+    pub(crate) async fn open(&self, descriptor: &Descriptor) -> Result<BlobReader> {
         match self {
             Self::Bytes(bytes) => {
                 descriptor.verify(bytes)?;

@@ -132,7 +132,7 @@ impl Cache {
     }
 
     /// Keeps content. What is there under its digest and is something else is replaced.
-    pub fn keep_blob(&self, digest: &Digest, bytes: &[u8]) {
+    pub(crate) fn keep_blob(&self, digest: &Digest, bytes: &[u8]) {
         let Some(path) = self.blob_path(digest) else { return };
         if read(&path, bytes.len() as u64).as_deref() != Some(bytes) {
             self.write(&path, bytes);
@@ -148,7 +148,7 @@ impl Cache {
     }
 
     /// Keeps a manifest.
-    pub fn keep_manifest(&self, resolved: &Resolved) {
+    pub(crate) fn keep_manifest(&self, resolved: &Resolved) {
         self.keep_blob(&resolved.descriptor.digest, &resolved.bytes);
     }
 
@@ -163,7 +163,7 @@ impl Cache {
     }
 
     /// Keeps what a tag means now.
-    pub fn keep_tag(&self, place: &str, tag: &str, descriptor: &Descriptor) {
+    pub(crate) fn keep_tag(&self, place: &str, tag: &str, descriptor: &Descriptor) {
         let reference = format!("{place}:{tag}");
         let Some(path) = self.record_path(NAMES, &reference) else { return };
         self.write_record(&path, &NameRecord { reference, descriptor: descriptor.bare() });
@@ -177,7 +177,7 @@ impl Cache {
     }
 
     /// Keeps what is attached to a manifest now.
-    pub fn keep_referrers(&self, place: &str, subject: &Digest, referrers: &[Descriptor]) {
+    pub(crate) fn keep_referrers(&self, place: &str, subject: &Digest, referrers: &[Descriptor]) {
         let subject = format!("{place}@{subject}");
         let Some(path) = self.record_path(LISTS, &subject) else { return };
         self.write_record(&path, &ListRecord { subject, referrers: referrers.to_vec() });

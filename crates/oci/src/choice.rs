@@ -8,7 +8,7 @@
 //! 3. of equal dates, the digest that sorts last comes first.
 //!
 //! So that an old artifact with a date in the future does not win for ever, an attach dates its own after all that it
-//! sees ([`date_after`]).
+//! sees (`date_after`).
 
 use std::cmp::Ordering;
 
@@ -19,7 +19,7 @@ use crate::format::media_type;
 use crate::format::text::shown;
 
 /// How many manifests are asked for their dates, if the list has none.
-pub const ASKED: usize = 32;
+pub(crate) const ASKED: usize = 32;
 
 /// Why an artifact was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub fn choose(candidates: &[Descriptor]) -> Option<Choice> {
 
 /// Whether a list says nothing of its entries, so that their manifests are to be asked for their dates: some registries
 /// leave annotations out.
-pub fn lacks_dates(candidates: &[Descriptor]) -> bool {
+pub(crate) fn lacks_dates(candidates: &[Descriptor]) -> bool {
     candidates.len() > 1 && candidates.iter().all(|entry| entry.annotations.is_empty())
 }
 
@@ -80,7 +80,7 @@ pub fn compatibility(referrers: &[Descriptor]) -> Vec<Descriptor> {
 
 /// The date of an artifact that is to count from `now` on: a second after the latest of the others, if their dates are
 /// not over yet.
-pub fn date_after(others: &[Descriptor], now: Timestamp) -> Timestamp {
+pub(crate) fn date_after(others: &[Descriptor], now: Timestamp) -> Timestamp {
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
     match others.iter().filter_map(created).max() {
         Some(latest) if latest >= now => {

@@ -286,7 +286,7 @@ impl Copier<'_> {
             let mut entry = descriptor.bare();
             entry.artifact_type = manifest.kind().map(str::to_owned);
             entry.annotations = manifest.annotations().clone();
-            let pushed = referrers::Pushed { subject, entry: &entry, bytes: &resolved.bytes, announced };
+            let pushed = referrers::NewReferrer { subject, entry: &entry, bytes: &resolved.bytes, announced };
             referrers::ensure_listed(repository, pushed).await?;
         }
         Ok(())

@@ -285,7 +285,7 @@ impl Error {
     }
 
     /// Whether the same thing may work when it is tried again at once.
-    pub fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         matches!(
             self,
             Self::Transport { transient: true, .. }
@@ -300,7 +300,7 @@ impl Error {
 
     /// Whether a registry did not see a blob that a manifest refers to. docker-registry says so too
     /// while someone else is pushing the same blob: it writes its links in place.
-    pub fn is_blob_unknown(&self) -> bool {
+    pub(crate) fn is_blob_unknown(&self) -> bool {
         match self {
             Self::BlobUnknown { .. } => true,
             Self::Status { status: 400 | 404, detail, .. } => detail.contains("BLOB_UNKNOWN"),
@@ -309,7 +309,7 @@ impl Error {
     }
 
     /// Whether the other side speaks TLS, but one of the two does not trust the other.
-    pub fn is_about_certificates(&self) -> bool {
+    pub(crate) fn is_about_certificates(&self) -> bool {
         matches!(self, Self::Transport { source, .. } if is_about_certificates(&source.to_string()))
     }
 

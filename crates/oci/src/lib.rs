@@ -52,13 +52,13 @@ pub mod engine;
 pub mod error;
 pub mod find;
 pub mod format;
-pub mod layout;
+mod layout;
 pub mod limit;
 pub mod observer;
-pub mod push;
+mod push;
 pub mod referrers;
 pub mod remote;
-pub mod store;
+mod store;
 
 pub use artifact::{PackOptions, Packed, pack};
 pub use attach::{Attachment, Outcome, attach_specification};

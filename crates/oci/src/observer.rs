@@ -1,6 +1,6 @@
 //! Whoever wants to know what happens on the wire: progress bars, `-v`, tests that count requests.
 //!
-//! What is handed out has its secrets taken out already (see [`crate::remote::redact`]): an observer
+//! What is handed out has its secrets taken out already (`remote/redact.rs`): an observer
 //! can print everything it is told.
 
 use std::fmt::Debug;

@@ -87,7 +87,8 @@ pub async fn attach(store: &Store, subject: &Descriptor, packed: &Packed) -> Res
     let announced = send(store, ManifestName::Digest, packed).await?;
     let listed_by = match store {
         Store::Remote(repository) => {
-            let pushed = referrers::Pushed { subject, entry: &descriptor, bytes: &packed.bytes, announced };
+            let pushed =
+                referrers::NewReferrer { subject, entry: &descriptor, bytes: &packed.bytes, announced };
             referrers::ensure_listed(repository, pushed).await?
         }
         Store::Layout(_) => ListedBy::Registry,

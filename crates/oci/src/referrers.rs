@@ -85,7 +85,7 @@ async fn under_fallback_tag(repository: &Repository, subject: &Digest) -> Result
 /// # Errors
 ///
 /// [`Error::CannotKeep`], or why it could not be found out.
-pub async fn expect_kept(repository: &Repository, subject: &Digest) -> Result<()> {
+pub(crate) async fn expect_kept(repository: &Repository, subject: &Digest) -> Result<()> {
     let kind = Some(media_type::ARTIFACT_TYPE);
     if repository.referrers_api(subject, kind).await?.is_some() {
         return Ok(());
@@ -111,7 +111,7 @@ pub enum ListedBy {
 
 /// A manifest that was pushed and is to be listed among the referrers of its subject.
 #[derive(Clone, Copy, Debug)]
-pub struct Pushed<'a> {
+pub(crate) struct NewReferrer<'a> {
     /// The manifest whose referrers it is to be among.
     pub subject: &'a Descriptor,
     /// How it is to be listed.
@@ -127,7 +127,7 @@ pub struct Pushed<'a> {
 /// # Errors
 ///
 /// [`Error::NotListed`] where it is not seen in the end.
-pub async fn ensure_listed(repository: &Repository, pushed: Pushed<'_>) -> Result<ListedBy> {
+pub(crate) async fn ensure_listed(repository: &Repository, pushed: NewReferrer<'_>) -> Result<ListedBy> {
     let (subject, entry) = (pushed.subject, pushed.entry);
     let api = match pushed.announced {
         true => kept_by_api(repository, pushed).await?,
@@ -147,7 +147,7 @@ pub async fn ensure_listed(repository: &Repository, pushed: Pushed<'_>) -> Resul
 /// Whether the API lists an entry and goes on doing so. A registry that announces it and yet lets
 /// concurrent pushes overwrite each other's entries is given the manifest again, and then watched
 /// for longer.
-async fn kept_by_api(repository: &Repository, pushed: Pushed<'_>) -> Result<Option<bool>> {
+async fn kept_by_api(repository: &Repository, pushed: NewReferrer<'_>) -> Result<Option<bool>> {
     const TRIES: u32 = 12;
     /// After so many it is said.
     const LONG: u32 = 3;
@@ -172,7 +172,7 @@ async fn kept_by_api(repository: &Repository, pushed: Pushed<'_>) -> Result<Opti
 }
 
 /// Whether the API lists an entry `times` times in a row; none where there is no API.
-async fn stays_listed(repository: &Repository, pushed: Pushed<'_>, times: u32) -> Result<Option<bool>> {
+async fn stays_listed(repository: &Repository, pushed: NewReferrer<'_>, times: u32) -> Result<Option<bool>> {
     for time in 0..times {
         if time > 0 {
             tokio::time::sleep(Duration::from_millis(fastrand::u64(100..=300))).await;
@@ -440,7 +440,11 @@ fn missing(wanted: &[Descriptor], index: &Index) -> Vec<Descriptor> {
 /// # Errors
 ///
 /// Where the index cannot be read or written.
-pub async fn remove_from_fallback(repository: &Repository, subject: &Digest, entry: &Digest) -> Result<bool> {
+pub(crate) async fn remove_from_fallback(
+    repository: &Repository,
+    subject: &Digest,
+    entry: &Digest,
+) -> Result<bool> {
     match FallbackTag::new(repository, subject).remove(entry).await {
         // What lies there is no list: nothing was in it.
         Err(Error::CannotKeep { .. }) => Ok(false),

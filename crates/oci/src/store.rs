@@ -60,7 +60,7 @@ impl Store {
     /// # Errors
     ///
     /// Where the store cannot be asked.
-    pub async fn manifest_digest(&self, selector: &Selector) -> Result<Option<Digest>> {
+    pub(crate) async fn manifest_digest(&self, selector: &Selector) -> Result<Option<Digest>> {
         match self {
             Self::Remote(repository) => repository.manifest_digest(selector).await,
             Self::Layout(layout) => layout.manifest_digest(selector),
@@ -104,7 +104,7 @@ impl Store {
     /// # Errors
     ///
     /// Where it cannot be read or written.
-    pub async fn push_blob(&self, descriptor: &Descriptor, source: &BlobSource) -> Result<Arrival> {
+    pub(crate) async fn push_blob(&self, descriptor: &Descriptor, source: &BlobSource) -> Result<Arrival> {
         match self {
             Self::Remote(repository) => repository.push_blob(descriptor, source).await,
             Self::Layout(layout) => {

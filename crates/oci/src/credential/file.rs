@@ -14,7 +14,7 @@ use crate::limit;
 
 /// One file's content.
 #[derive(Debug, Clone)]
-pub struct AuthFile {
+pub(crate) struct AuthFile {
     path: PathBuf,
     content: AuthContent,
 }
@@ -49,7 +49,7 @@ impl AuthFile {
     /// # Errors
     ///
     /// [`Error::Settings`] where it cannot be read or is no such file.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let fault = |reason: String| Error::Settings { path: path.to_owned(), reason };
         let mut bytes = Vec::new();
         compat_sys::open_stream(path)
@@ -63,7 +63,7 @@ impl AuthFile {
     /// # Errors
     ///
     /// [`Error::Settings`] naming `path`.
-    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
+    pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
         let blank = bytes.iter().all(u8::is_ascii_whitespace);
         // A syntax error's message has a position but nothing of the content.
         let content = if blank {
@@ -82,7 +82,7 @@ impl AuthFile {
     /// # Errors
     ///
     /// Where an entry is malformed or a helper fails.
-    pub fn find(&self, host: &str, repository: &str) -> Result<Option<FoundCredential>> {
+    pub(crate) fn find(&self, host: &str, repository: &str) -> Result<Option<FoundCredential>> {
         if let Some(name) = self.content.cred_helpers.as_ref().and_then(|helpers| lookup(helpers, host)) {
             return self.ask(name, host);
         }

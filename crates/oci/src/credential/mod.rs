@@ -16,8 +16,9 @@ mod secret;
 use std::path::PathBuf;
 
 use crate::error::Result;
-pub use file::AuthFile;
-pub use secret::{Credential, FoundCredential};
+use file::AuthFile;
+pub use secret::Credential;
+pub(crate) use secret::FoundCredential;
 
 /// Where credentials are looked for.
 #[derive(Clone, Debug, Default)]
@@ -63,7 +64,7 @@ impl Sources {
     /// # Errors
     ///
     /// Where a file cannot be read or understood, or a helper fails.
-    pub fn find(&self, host: &str, repository: &str) -> Result<Option<FoundCredential>> {
+    pub(crate) fn find(&self, host: &str, repository: &str) -> Result<Option<FoundCredential>> {
         if let Some((explicit_host, credential)) = &self.explicit
             && explicit_host == host
         {

@@ -31,7 +31,7 @@ impl fmt::Debug for Credential {
 
 /// A credential with the place it came from, for messages.
 #[derive(Clone, Debug)]
-pub struct FoundCredential {
+pub(crate) struct FoundCredential {
     /// The credential.
     pub credential: Credential,
     /// Where it came from.

@@ -81,7 +81,7 @@ impl Digest {
     }
 
     /// The digest that `bytes` have in this digest's algorithm.
-    pub fn same_algorithm_of(&self, bytes: &[u8]) -> Self {
+    pub(crate) fn same_algorithm_of(&self, bytes: &[u8]) -> Self {
         let mut hasher = self.hasher();
         hasher.update(bytes);
         hasher.finish()
@@ -89,14 +89,14 @@ impl Digest {
 
     /// The tag under which registries without a referrers API keep the referrers of this digest
     /// (distribution-spec, "referrers tag schema").
-    pub fn fallback_tag(&self) -> String {
+    pub(crate) fn fallback_tag(&self) -> String {
         let (algorithm, hex) = (self.algorithm(), self.hex());
         format!("{algorithm}-{}", &hex[..hex.len().min(64)])
     }
 }
 
 /// Whether a tag has the form of [`Digest::fallback_tag`].
-pub fn is_fallback_tag(tag: &str) -> bool {
+pub(crate) fn is_fallback_tag(tag: &str) -> bool {
     let Some((algorithm, hex)) = tag.split_once('-') else { return false };
     ALGORITHMS.iter().any(|(name, _)| *name == algorithm)
         && hex.len() == 64

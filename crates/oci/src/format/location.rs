@@ -111,7 +111,7 @@ impl Location {
     }
 
     /// Whether the location is in a registry.
-    pub fn is_remote(&self) -> bool {
+    pub(crate) fn is_remote(&self) -> bool {
         matches!(self.place, Place::Repository { .. })
     }
 

@@ -175,7 +175,7 @@ impl Descriptor {
 /// # Errors
 ///
 /// [`FormatError::DigestMismatch`].
-pub fn verify_digest(digest: &Digest, bytes: &[u8]) -> Result<(), FormatError> {
+pub(crate) fn verify_digest(digest: &Digest, bytes: &[u8]) -> Result<(), FormatError> {
     let actual = digest.same_algorithm_of(bytes);
     if actual == *digest {
         Ok(())

@@ -13,7 +13,7 @@ use crate::limit;
 
 /// What a deletion removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Deleted {
+pub(crate) struct Deleted {
     /// The manifest.
     pub digest: Digest,
     /// How many blobs went with it.
@@ -26,7 +26,7 @@ impl Layout {
     /// # Errors
     ///
     /// [`Error::NotFound`], or where the folder cannot be written.
-    pub async fn delete(&self, selector: &Selector) -> Result<Deleted> {
+    pub(crate) async fn delete(&self, selector: &Selector) -> Result<Deleted> {
         let digest = self.manifest(selector)?.descriptor.digest;
         let mut outcome = Ok(HashSet::new());
         let lock = self

@@ -20,5 +20,4 @@ mod read;
 mod tests;
 mod write;
 
-pub use delete::Deleted;
-pub use read::Layout;
+pub(crate) use read::Layout;

@@ -22,17 +22,12 @@ pub struct Layout {
 
 impl Layout {
     /// The layout in a folder, which need not exist yet.
-    pub fn new(root: &Path) -> Self {
+    pub(crate) fn new(root: &Path) -> Self {
         Self { root: root.to_owned() }
     }
 
-    /// The folder.
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
     /// How a manifest of this layout is named to people.
-    pub fn display(&self, selector: &Selector) -> String {
+    pub(crate) fn display(&self, selector: &Selector) -> String {
         let root = self.root.display();
         match selector {
             Selector::Tag(tag) => format!("oci:{root}:{tag}"),
@@ -54,7 +49,7 @@ impl Layout {
     /// # Errors
     ///
     /// [`Error::Layout`] where the folder is no layout.
-    pub fn index(&self) -> Result<Index> {
+    pub(crate) fn index(&self) -> Result<Index> {
         let fault = |reason: &str| Error::Layout { path: self.root.clone(), reason: reason.to_owned() };
         if !self.root.exists() {
             return Err(fault("the directory does not exist"));
@@ -128,7 +123,7 @@ impl Layout {
     /// # Errors
     ///
     /// [`Error::NotFound`], or what is wrong with the layout.
-    pub fn manifest(&self, selector: &Selector) -> Result<Resolved> {
+    pub(crate) fn manifest(&self, selector: &Selector) -> Result<Resolved> {
         let entry = self.find(selector)?;
         let bytes = self.read_manifest(&entry)?;
         let mut descriptor = entry.bare();
@@ -152,7 +147,7 @@ impl Layout {
     /// # Errors
     ///
     /// Where the layout cannot be read; a missing one has nothing.
-    pub fn manifest_digest(&self, selector: &Selector) -> Result<Option<Digest>> {
+    pub(crate) fn manifest_digest(&self, selector: &Selector) -> Result<Option<Digest>> {
         if !self.root.join("index.json").exists() {
             return Ok(None);
         }
@@ -168,7 +163,7 @@ impl Layout {
     /// # Errors
     ///
     /// [`Error::NotFound`], [`Error::TooLarge`], or what is wrong with it.
-    pub fn blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Bytes> {
+    pub(crate) fn blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Bytes> {
         let what = || self.display(&Selector::Digest(descriptor.digest.clone()));
         if descriptor.size > limit {
             return Err(Error::TooLarge { what: what(), limit });
@@ -184,7 +179,7 @@ impl Layout {
     /// # Errors
     ///
     /// [`Error::NotFound`], or where it cannot be opened.
-    pub fn open_blob(&self, descriptor: &Descriptor) -> Result<BlobReader> {
+    pub(crate) fn open_blob(&self, descriptor: &Descriptor) -> Result<BlobReader> {
         let path = self.blob_path(&descriptor.digest);
         let Some(reader) = file::stream(&path)? else {
             let what = self.display(&Selector::Digest(descriptor.digest.clone()));
@@ -194,7 +189,7 @@ impl Layout {
     }
 
     /// Whether a blob is there.
-    pub fn has_blob(&self, descriptor: &Descriptor) -> bool {
+    pub(crate) fn has_blob(&self, descriptor: &Descriptor) -> bool {
         let found = std::fs::metadata(self.blob_path(&descriptor.digest));
         found.is_ok_and(|found| found.is_file() && found.len() == descriptor.size)
     }
@@ -204,7 +199,7 @@ impl Layout {
     /// # Errors
     ///
     /// Where the folder is no layout.
-    pub fn tags(&self) -> Result<Vec<String>> {
+    pub(crate) fn tags(&self) -> Result<Vec<String>> {
         let entries = self.index()?.manifests;
         let images = entries.iter().filter(|entry| !is_list_of_referrers(entry));
         let mut tags: Vec<String> =
@@ -219,7 +214,7 @@ impl Layout {
     /// # Errors
     ///
     /// Where the layout cannot be read.
-    pub fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
+    pub(crate) fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
         let index = self.index()?;
         let fallback = subject.fallback_tag();
         let mut found: Vec<Descriptor> = Vec::new();

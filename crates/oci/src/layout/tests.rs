@@ -81,7 +81,7 @@ fn a_referrer_is_listed_under_the_fallback_tag_for_clients_that_look_there() {
     );
     assert!(list.manifests.iter().all(|entry| entry.artifact_type.is_some()));
     // Nothing is left of the list as it was, and the tag is no image's.
-    let blobs = fs::read_dir(layout.root().join("blobs/sha256")).unwrap().count();
+    let blobs = fs::read_dir(layout.root.join("blobs/sha256")).unwrap().count();
     assert_eq!(blobs, 1 + 2 * 2 + 2 + 1, "empty configuration, artifacts with documents, image, list");
     assert_eq!(layout.tags().unwrap(), ["app"]);
     // What somebody else keeps there stays.

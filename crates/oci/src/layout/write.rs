@@ -29,7 +29,7 @@ impl Layout {
     /// # Errors
     ///
     /// Where the source is not what its descriptor says, or the disk is full.
-    pub async fn push_blob(&self, descriptor: &Descriptor, source: &BlobSource) -> Result<bool> {
+    pub(crate) async fn push_blob(&self, descriptor: &Descriptor, source: &BlobSource) -> Result<bool> {
         let path = self.blob_path(&descriptor.digest);
         if self.has_blob(descriptor) {
             return Ok(false);
@@ -63,7 +63,7 @@ impl Layout {
     /// # Errors
     ///
     /// Where the folder holds something else, or cannot be written.
-    pub async fn put_manifest(
+    pub(crate) async fn put_manifest(
         &self,
         name: ManifestName<'_>,
         descriptor: &Descriptor,

@@ -17,7 +17,7 @@ pub enum Access {
 
 impl Access {
     /// The actions, as a scope names them.
-    pub fn actions(self) -> &'static str {
+    pub(crate) fn actions(self) -> &'static str {
         match self {
             Self::Pull => "pull",
             Self::Push => "pull,push",

@@ -18,7 +18,7 @@ impl Repository {
     /// # Errors
     ///
     /// Where the registry does not answer, or refuses.
-    pub async fn has_blob(&self, digest: &Digest) -> Result<bool> {
+    pub(crate) async fn has_blob(&self, digest: &Digest) -> Result<bool> {
         let what = self.display(digest.as_str());
         let mut ask = Ask::read(format!("blobs/{digest}"), &what, limit::ERROR_BODY);
         ask.method = Method::HEAD;
@@ -37,7 +37,7 @@ impl Repository {
     /// # Errors
     ///
     /// [`Error::TooLarge`] beyond `limit`, [`Error::NotFound`], or what went wrong.
-    pub async fn blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Bytes> {
+    pub(crate) async fn blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Bytes> {
         let what = self.display(descriptor.digest.as_str());
         if descriptor.size > limit {
             return Err(Error::TooLarge { what, limit });
@@ -64,7 +64,7 @@ impl Repository {
     /// # Errors
     ///
     /// [`Error::NotFound`], or what went wrong.
-    pub async fn open_blob(&self, descriptor: &Descriptor) -> Result<BlobReader> {
+    pub(crate) async fn open_blob(&self, descriptor: &Descriptor) -> Result<BlobReader> {
         let part = self.open_part(&descriptor.digest, descriptor.size, 0).await?;
         Ok(blob::verified(resumed(self.clone(), descriptor, part), descriptor))
     }

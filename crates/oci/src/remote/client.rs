@@ -102,7 +102,7 @@ impl Client {
     }
 
     /// Whoever watches, to hand on.
-    pub fn shared_observer(&self) -> Arc<dyn Observer> {
+    pub(crate) fn shared_observer(&self) -> Arc<dyn Observer> {
         self.0.observer.clone()
     }
 
@@ -226,7 +226,7 @@ pub(super) fn authority(url: &Url) -> String {
 }
 
 /// Whether a host (with or without a port) is this machine: `localhost`, 127.0.0.0/8 or `::1`.
-pub fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     let Ok(url) = Url::parse(&format!("http://{host}/")) else { return false };
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),

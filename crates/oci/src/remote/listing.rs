@@ -24,7 +24,7 @@ struct Tags {
 
 /// What lies under a fallback tag.
 #[derive(Clone, Debug)]
-pub enum Fallback {
+pub(crate) enum Fallback {
     /// Nothing.
     Absent,
     /// An index of referrers.
@@ -41,7 +41,7 @@ impl Repository {
     /// # Errors
     ///
     /// 401 and 403 are failures, not an empty list; so is a listing without end.
-    pub async fn referrers_api(
+    pub(crate) async fn referrers_api(
         &self,
         subject: &Digest,
         artifact_type: Option<&str>,
@@ -89,7 +89,7 @@ impl Repository {
     /// # Errors
     ///
     /// Where it cannot be read.
-    pub async fn fallback(&self, subject: &Digest) -> Result<Fallback> {
+    pub(crate) async fn fallback(&self, subject: &Digest) -> Result<Fallback> {
         let tag = subject.fallback_tag();
         let what = self.display(&tag);
         let resolved = match self.manifest(&Selector::Tag(tag)).await {
@@ -122,7 +122,7 @@ impl Repository {
     /// # Errors
     ///
     /// Where they cannot be listed.
-    pub async fn tags(&self) -> Result<Vec<String>> {
+    pub(crate) async fn tags(&self) -> Result<Vec<String>> {
         let what = format!("the tags of {}/{}", self.host(), self.name());
         let answer = self.ask_ok(Ask::read("tags/list".into(), &what, limit::PAGE), &what).await?;
         let mut tags = BTreeSet::new();

@@ -17,7 +17,7 @@ use crate::limit;
 
 /// How a registry took a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accepted {
+pub(crate) struct Accepted {
     /// Whether it says that it keeps the subject's referrers itself (`OCI-Subject`).
     pub keeps_referrers: bool,
 }
@@ -28,7 +28,7 @@ impl Repository {
     /// # Errors
     ///
     /// [`Error::NotFound`], or what went wrong.
-    pub async fn manifest(&self, selector: &Selector) -> Result<Resolved> {
+    pub(crate) async fn manifest(&self, selector: &Selector) -> Result<Resolved> {
         let reference = reference_of(selector);
         let what = self.display(&reference);
         let ask = Ask::read(format!("manifests/{reference}"), &what, limit::MANIFEST).accepting_manifests();
@@ -52,7 +52,7 @@ impl Repository {
     /// # Errors
     ///
     /// Where the registry does not answer, or refuses.
-    pub async fn manifest_digest(&self, selector: &Selector) -> Result<Option<Digest>> {
+    pub(crate) async fn manifest_digest(&self, selector: &Selector) -> Result<Option<Digest>> {
         let reference = reference_of(selector);
         let what = self.display(&reference);
         let mut ask =
@@ -77,7 +77,7 @@ impl Repository {
     /// # Errors
     ///
     /// Where the registry does not take it.
-    pub async fn put_manifest(
+    pub(crate) async fn put_manifest(
         &self,
         tag: Option<&str>,
         descriptor: &Descriptor,
@@ -92,7 +92,12 @@ impl Repository {
     /// # Errors
     ///
     /// Where the registry does not take it.
-    pub async fn put_fallback_index(&self, tag: &str, descriptor: &Descriptor, bytes: &Bytes) -> Result<()> {
+    pub(crate) async fn put_fallback_index(
+        &self,
+        tag: &str,
+        descriptor: &Descriptor,
+        bytes: &Bytes,
+    ) -> Result<()> {
         self.put(tag, descriptor, bytes, Repeat::IfRefused).await.map(|_| ())
     }
 
@@ -133,7 +138,7 @@ impl Repository {
     /// # Errors
     ///
     /// [`Error::NotFound`]; [`Error::Status`] with 405 where the registry does not allow it.
-    pub async fn delete_manifest(&self, reference: &str) -> Result<()> {
+    pub(crate) async fn delete_manifest(&self, reference: &str) -> Result<()> {
         let what = self.display(reference);
         let action = format!("delete {what}");
         let ask = Ask {

@@ -41,7 +41,7 @@ const SHOWN_HEADERS: &[&str] = &[
 const ADDRESS_HEADERS: &[&str] = &["location", "link"];
 
 /// An address without user information and without the values of unknown parameters.
-pub fn url(url: &Url) -> String {
+pub(crate) fn url(url: &Url) -> String {
     let mut shown = url.clone();
     let _ = shown.set_username("");
     let _ = shown.set_password(None);
@@ -61,7 +61,7 @@ pub fn url(url: &Url) -> String {
 }
 
 /// Headers as name and value; of secrets only the name.
-pub fn headers(headers: &HeaderMap) -> Vec<(String, String)> {
+pub(crate) fn headers(headers: &HeaderMap) -> Vec<(String, String)> {
     headers
         .iter()
         .map(|(name, value)| {

@@ -13,14 +13,14 @@ pub struct Repository {
 
 impl Repository {
     /// A repository that will be used in the given way.
-    pub fn new(client: Client, host: &str, name: &str, access: Access) -> Self {
+    pub(crate) fn new(client: Client, host: &str, name: &str, access: Access) -> Self {
         Self { client, key: LoginKey { host: host.into(), name: name.into(), access, from: None } }
     }
 
     /// The same repository, which may take blobs over from another one of the same registry without a transfer
     /// (distribution-spec, "mounting a blob from another repository").
     #[must_use]
-    pub fn mounting_from(mut self, source: &Self) -> Self {
+    pub(crate) fn mounting_from(mut self, source: &Self) -> Self {
         if source.key.host == self.key.host && source.key.name != self.key.name {
             self.key.from = Some(source.key.name.clone());
         }
@@ -28,17 +28,17 @@ impl Repository {
     }
 
     /// The registry's host.
-    pub fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         &self.key.host
     }
 
     /// The repository's name.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.key.name
     }
 
     /// The client that this repository is reached with.
-    pub fn client(&self) -> &Client {
+    pub(crate) fn client(&self) -> &Client {
         &self.client
     }
 

@@ -44,7 +44,7 @@ impl Repository {
     /// # Errors
     ///
     /// Where the registry does not take it, or the source cannot be read.
-    pub async fn push_blob(&self, descriptor: &Descriptor, source: &BlobSource) -> Result<Arrival> {
+    pub(crate) async fn push_blob(&self, descriptor: &Descriptor, source: &BlobSource) -> Result<Arrival> {
         let mut attempt = 0;
         loop {
             if self.has_blob(&descriptor.digest).await? {

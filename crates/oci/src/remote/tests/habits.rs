@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::error::chain;
-use crate::referrers::{self, Pushed};
+use crate::referrers::{self, NewReferrer};
 
 fn digest() -> Digest {
     Digest::of(MANIFEST)
@@ -152,7 +152,7 @@ fn a_tag_that_must_not_change_is_told_in_the_registrys_words() {
         let repository = repository(&server, Access::Push);
         let subject = Descriptor::of(IMAGE_MANIFEST, MANIFEST);
         let (entry, bytes) = (entry(), MANIFEST_BYTES.clone());
-        let pushed = Pushed { subject: &subject, entry: &entry, bytes: &bytes, announced: false };
+        let pushed = NewReferrer { subject: &subject, entry: &entry, bytes: &bytes, announced: false };
         let error = run(referrers::ensure_listed(&repository, pushed)).unwrap_err();
         let text = words(&error, &server);
         assert!(text.contains(message) && !text.contains("other writers"), "{text}");
