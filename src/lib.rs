@@ -5,5 +5,8 @@
 //! `docs/architecture.md`): [`compat_loader`] decides, [`compat_oci`] and [`compat_image`] read registries
 //! and images, [`compat_mirror`] runs commands and records them, [`compat_trace`] reads recordings.
 
+#![warn(unreachable_pub)]
+
+#[warn(missing_docs)]
 pub mod app;
 pub mod cli;

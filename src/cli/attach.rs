@@ -72,7 +72,7 @@ pub struct AttachArguments {
 /// # Errors
 ///
 /// Where the document or image is none, or the registry does not list what was attached.
-pub fn run(arguments: &AttachArguments, context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &AttachArguments, context: &Context) -> Result<Exit, Failure> {
     let location = parse_location(&arguments.image)?;
     let session = arguments.registry.session(context);
     let options = AttachOptions {

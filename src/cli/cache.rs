@@ -63,7 +63,7 @@ enum CacheCommand {
 /// # Errors
 ///
 /// Where the cache cannot be read or changed.
-pub fn run(arguments: &CacheArguments, context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &CacheArguments, context: &Context) -> Result<Exit, Failure> {
     let directory = cache::directory(arguments.cache_dir.clone())?;
     let observer = Arc::new(Display::new(context));
     match &arguments.command {

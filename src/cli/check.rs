@@ -82,7 +82,7 @@ pub struct Arguments {
 /// # Errors
 ///
 /// Where the specification cannot be had or read, or the root not be looked at.
-pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
     let accept_undecided = arguments.accept_undecided;
     match decide(&arguments, context) {
         Err(failure) if accept_undecided && failure.cause == Cause::Undecided => {

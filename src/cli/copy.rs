@@ -46,7 +46,7 @@ pub struct CopyArguments {
 /// # Errors
 ///
 /// Where either side fails.
-pub fn run(arguments: &CopyArguments, context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &CopyArguments, context: &Context) -> Result<Exit, Failure> {
     let source = parse_location(&arguments.source)?;
     let target = target(&source, parse_location(&arguments.target)?)?;
     let session = arguments.registry.session(context);

@@ -35,7 +35,7 @@ pub struct DeleteArguments {
 /// # Errors
 ///
 /// Where nothing is there, or the registry does not allow it.
-pub fn run(arguments: &DeleteArguments, context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &DeleteArguments, context: &Context) -> Result<Exit, Failure> {
     let location = parse_location(&arguments.reference)?;
     let session = arguments.registry.session(context);
     let report = delete(&location, &session)?;

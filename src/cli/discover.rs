@@ -50,7 +50,7 @@ pub struct DiscoverArguments {
 /// # Errors
 ///
 /// Where the image is not there, or the list cannot be had: a refusal is not an empty list.
-pub fn run(arguments: &DiscoverArguments, context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &DiscoverArguments, context: &Context) -> Result<Exit, Failure> {
     let location = arguments.target.location(&arguments.image)?;
     let session = arguments.registry.session(context);
     let options = DiscoverOptions {

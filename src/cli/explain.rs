@@ -48,7 +48,7 @@ pub struct Arguments {
 /// # Errors
 ///
 /// If standard output cannot be written.
-pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     match (arguments.format, arguments.kind) {
         (OutputFormat::Json, kind) => context.print_json(&explain(kind))?,
         (OutputFormat::Text, Some(entry)) => context.print(&explained(entry))?,

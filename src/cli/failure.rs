@@ -52,11 +52,11 @@ impl Exit {
 }
 
 /// The identifier of the schema of [`FailureReport`].
-pub const FAILURE_IDENTIFIER: &str = "urn:compatlib:schema:error:1";
+pub(super) const FAILURE_IDENTIFIER: &str = "urn:compatlib:schema:error:1";
 
 /// What `--format json` prints if there is no other document: why the subcommand could not do its work.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
-pub struct FailureReport {
+pub(super) struct FailureReport {
     /// The identifier of this document's schema.
     #[serde(rename = "$schema")]
     pub schema: String,
@@ -70,13 +70,13 @@ pub struct FailureReport {
 }
 
 /// Prints a failure to standard error.
-pub fn print(failure: &Failure) {
+pub(super) fn print(failure: &Failure) {
     // Nobody to tell is no reason to end with another code.
     let _ = std::io::Write::write_all(&mut anstream::stderr(), render(failure).as_bytes());
 }
 
 /// The failure as a document; `exit` is the code that the process ends with.
-pub fn document(failure: &Failure, exit: Exit) -> FailureReport {
+pub(super) fn document(failure: &Failure, exit: Exit) -> FailureReport {
     FailureReport {
         schema: FAILURE_IDENTIFIER.to_owned(),
         error: failure.message.clone(),

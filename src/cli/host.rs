@@ -48,7 +48,7 @@ pub struct Arguments {
 /// # Errors
 ///
 /// Where the root cannot be looked at, or the profile not be written.
-pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let files = Host::root_files(arguments.root.as_deref()).map_err(|source| {
         let directory = arguments.root.clone().unwrap_or_else(|| "/".into());
         Failure::undecided(&RootError { directory, source })

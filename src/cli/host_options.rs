@@ -13,7 +13,7 @@ use compat_sys::raw;
 /// Which machine is asked about.
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Host options")]
-pub struct HostOptions {
+pub(super) struct HostOptions {
     /// The root file system in DIR instead of this machine's
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
@@ -44,7 +44,7 @@ pub struct HostOptions {
 /// How a program is started.
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Start options")]
-pub struct StartOptions {
+pub(super) struct StartOptions {
     /// Assume this LD_LIBRARY_PATH [default: that of the environment, without --root or --host]
     #[arg(long, value_name = "DIRS")]
     pub library_path: Option<String>,
@@ -56,7 +56,7 @@ pub struct StartOptions {
 
 /// A level of CPUs of one machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CpuLevel {
+pub(super) struct CpuLevel {
     name: String,
     machine: Machine,
     isa: Option<IsaLevel>,
@@ -130,7 +130,7 @@ impl HostOptions {
     /// # Errors
     ///
     /// Where it cannot be looked at.
-    pub fn open(&self, start: &StartOptions) -> Result<Host, Failure> {
+    pub(super) fn open(&self, start: &StartOptions) -> Result<Host, Failure> {
         let is_elsewhere = self.root.is_some() || self.host.is_some();
         let from_environment =
             || std::env::var_os("LD_LIBRARY_PATH").map(raw::of_path).filter(|_| !is_elsewhere);

@@ -7,7 +7,7 @@ use compat_image::{HostLibraries, ImageOptions};
 /// What is derived from an image.
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Image options")]
-pub struct DeriveOptions {
+pub(super) struct DeriveOptions {
     /// Take every ELF object of the image, rather than what its command starts
     #[arg(long)]
     pub all: bool,
@@ -28,7 +28,7 @@ impl DeriveOptions {
     /// # Errors
     ///
     /// Wrong usage, naming the option that is lacking.
-    pub fn expect_none(&self, lacking: &str) -> Result<(), Failure> {
+    pub(super) fn expect_none(&self, lacking: &str) -> Result<(), Failure> {
         refuse_options(&options(self, [], false), lacking)
     }
 }
@@ -43,7 +43,7 @@ fn parse_host_library(text: &str) -> Result<(String, String), String> {
 }
 
 /// The options of a derivation.
-pub fn options(
+pub(super) fn options(
     derive: &DeriveOptions,
     attributes: impl IntoIterator<Item = (String, String)>,
     names_only: bool,

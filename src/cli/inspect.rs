@@ -39,7 +39,7 @@ pub struct InspectArguments {
 /// # Errors
 ///
 /// Where nothing is there, or it cannot be read.
-pub fn run(arguments: &InspectArguments, context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &InspectArguments, context: &Context) -> Result<Exit, Failure> {
     let location = arguments.target.location(&arguments.reference)?;
     let session = arguments.registry.session(context);
     let report = inspect(&location, &session)?;

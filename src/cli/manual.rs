@@ -31,7 +31,7 @@ pub struct ManArguments {
 /// # Errors
 ///
 /// Where standard output cannot be written.
-pub fn completions(arguments: &CompletionArguments, context: &Context) -> Result<Exit, Failure> {
+pub(super) fn completions(arguments: &CompletionArguments, context: &Context) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut super::Arguments::command(), "compat", &mut script);
     context.print(&String::from_utf8_lossy(&script)).map(|()| Exit::Success)
@@ -42,7 +42,7 @@ pub fn completions(arguments: &CompletionArguments, context: &Context) -> Result
 /// # Errors
 ///
 /// Where they cannot be written.
-pub fn man(arguments: &ManArguments, context: &Context) -> Result<Exit, Failure> {
+pub(super) fn man(arguments: &ManArguments, context: &Context) -> Result<Exit, Failure> {
     let mut command = super::Arguments::command();
     command.build();
     let Some(directory) = &arguments.write else {

@@ -18,7 +18,7 @@ const MOMENT: Duration = Duration::from_millis(700);
 
 /// An observer that shows what happens.
 #[derive(Debug)]
-pub struct Display {
+pub(super) struct Display {
     context: Context,
     task: Mutex<Task>,
 }
@@ -56,7 +56,7 @@ impl Task {
 
 impl Display {
     /// Shows as much as the context wants.
-    pub fn new(context: &Context) -> Self {
+    pub(super) fn new(context: &Context) -> Self {
         Self { context: context.clone(), task: Mutex::new(Task::new()) }
     }
 

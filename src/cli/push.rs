@@ -57,7 +57,7 @@ pub struct PushArguments {
 /// # Errors
 ///
 /// Where the document is none, or the store does not take it.
-pub fn run(arguments: &PushArguments, context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &PushArguments, context: &Context) -> Result<Exit, Failure> {
     let location = parse_location(&arguments.reference)?;
     let session = arguments.registry.session(context);
     let options = PushOptions {

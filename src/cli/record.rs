@@ -14,7 +14,7 @@ use crate::cli::{Context, Exit, failure};
 use compat_mirror::enter::{self, ExternalPlace, LeadSocket, Outcome, Rank, RankRole, Task};
 use compat_mirror::record::{self, Options, Selection, rank};
 use compat_trace::Format;
-pub use old_name::with_long_options;
+pub(super) use old_name::with_long_options;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -113,7 +113,7 @@ enum LogFormat {
 /// # Errors
 ///
 /// Where the mirror or the log cannot be made, or the command not be executed.
-pub fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
     if arguments.summary && !matches!(arguments.format, LogFormat::Jsonl) {
         return Err(Failure::usage("--summary is made from the log, which has to be --format jsonl"));
     }
@@ -295,7 +295,7 @@ fn own_name(arguments: &Arguments) -> PathBuf {
 /// # Errors
 ///
 /// Where one is no pattern.
-pub fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
+pub(super) fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
     let wrong = |error: globset::Error| Failure::usage(format!("not a pattern: {error}"));
     let mut builder = GlobSetBuilder::new();
     for pattern in patterns {

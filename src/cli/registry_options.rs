@@ -13,7 +13,7 @@ use compat_oci::{ClientOptions, TlsOptions, cache};
 /// How registries are talked to.
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Registry options")]
-pub struct RegistryOptions {
+pub(super) struct RegistryOptions {
     /// Use plain HTTP (loopback hosts need no flag)
     #[arg(long, env = "COMPAT_PLAIN_HTTP", value_parser = clap::builder::FalseyValueParser::new())]
     pub plain_http: bool,
@@ -61,7 +61,7 @@ pub struct RegistryOptions {
 /// Where artifacts are kept once they are pulled.
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Cache options")]
-pub struct CacheOptions {
+pub(super) struct CacheOptions {
     /// Keep artifacts in this directory instead of $XDG_CACHE_HOME/compat
     #[arg(long, value_name = "DIR", env = "COMPAT_CACHE_DIR")]
     pub cache_dir: Option<PathBuf>,
@@ -77,12 +77,12 @@ pub struct CacheOptions {
 
 impl RegistryOptions {
     /// The session of a run that keeps nothing.
-    pub fn session(&self, context: &Context) -> Session {
+    pub(super) fn session(&self, context: &Context) -> Session {
         self.caching_session(None, context)
     }
 
     /// The session of a run that keeps artifacts where `cache` says.
-    pub fn caching_session(&self, cache: Option<&CacheOptions>, context: &Context) -> Session {
+    pub(super) fn caching_session(&self, cache: Option<&CacheOptions>, context: &Context) -> Session {
         let mut credentials = Sources::of_environment();
         if let Some(file) = &self.authfile {
             credentials.file = Some(file.clone());
@@ -121,7 +121,7 @@ impl CacheOptions {
 /// # Errors
 ///
 /// Where it is none.
-pub fn parse_size(text: &str) -> Result<u64, String> {
+pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is not a size such as 500000, 64K, 64M or 1G");
     let (number, unit) = match text.strip_suffix(['K', 'M', 'G', 'k', 'm', 'g']) {
         Some(number) => (number, text[number.len()..].to_ascii_uppercase()),

@@ -7,7 +7,7 @@ use compat_oci::{FindOptions, FormatError, Location, Platform};
 
 /// What may be asked about.
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
-pub struct TargetOptions {
+pub(super) struct TargetOptions {
     /// Take nothing but references that name their registry (HOST/NAME:TAG, HOST/NAME@DIGEST): no file, image
     /// layout or archive is looked at, whatever is typed
     #[arg(long)]
@@ -20,7 +20,7 @@ impl TargetOptions {
     /// # Errors
     ///
     /// Wrong usage where it is none that is allowed.
-    pub fn location(self, source: &str) -> Result<Location, Failure> {
+    pub(super) fn location(self, source: &str) -> Result<Location, Failure> {
         target::location(source, self.references_only)
     }
 }
@@ -30,13 +30,13 @@ impl TargetOptions {
 /// # Errors
 ///
 /// Wrong usage where it is none.
-pub fn parse_location(source: &str) -> Result<Location, Failure> {
+pub(super) fn parse_location(source: &str) -> Result<Location, Failure> {
     TargetOptions::default().location(source)
 }
 
 /// How a specification is fetched.
 #[derive(clap::Args, Clone, Debug)]
-pub struct SourceOptions {
+pub(super) struct SourceOptions {
     #[command(flatten)]
     pub target: TargetOptions,
 
@@ -57,12 +57,12 @@ pub struct SourceOptions {
 
 impl SourceOptions {
     /// The session of a run with these options.
-    pub fn session(&self, context: &Context) -> Session {
+    pub(super) fn session(&self, context: &Context) -> Session {
         self.registry.caching_session(Some(&self.cache), context)
     }
 
     /// Which artifact is wanted: for the platform that was named, else for that of the `default`.
-    pub fn find_options(&self, default: impl FnOnce() -> Platform) -> FindOptions {
+    pub(super) fn find_options(&self, default: impl FnOnce() -> Platform) -> FindOptions {
         FindOptions {
             platform: self.platform.clone().unwrap_or_else(default),
             platform_named: self.platform.is_some(),
@@ -76,7 +76,7 @@ impl SourceOptions {
 /// # Errors
 ///
 /// Where it is none.
-pub fn parse_platform(text: &str) -> Result<Platform, FormatError> {
+pub(super) fn parse_platform(text: &str) -> Result<Platform, FormatError> {
     Platform::parse(text)
 }
 

@@ -29,7 +29,7 @@ pub struct Arguments {
 /// # Errors
 ///
 /// Where the result cannot be written.
-pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let all = validate(&arguments.files, &Display::new(context));
     match arguments.format {
         OutputFormat::Text => context.print(&render(&all))?,

@@ -21,7 +21,7 @@ pub struct PlacedFault {
 /// # Panics
 ///
 /// Never: the schema is generated from the types, and a test compiles it.
-pub fn faults(document: &Value) -> Vec<PlacedFault> {
+pub(super) fn faults(document: &Value) -> Vec<PlacedFault> {
     let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
     compiler.add_resource(schema::IDENTIFIER, schema::specification()).expect("the identifier is a URI");
     let compiled = compiler.compile(schema::IDENTIFIER, &mut schemas).expect("the generated schema is valid");

@@ -13,7 +13,7 @@ const SWITCHES: &[&str] =
 
 /// Rewrites the options before the command as ours: `-out FILE`, `-out=FILE`, `-mpi`, `-read-only=true`. The
 /// first of the arguments is the program's name.
-pub fn with_long_options(arguments: &mut Vec<OsString>) {
+pub(crate) fn with_long_options(arguments: &mut Vec<OsString>) {
     let mut position = 1;
     while let Some(text) = arguments.get(position).and_then(|argument| argument.to_str()) {
         let Some(option) = text.strip_prefix('-').filter(|option| !matches!(*option, "" | "-")) else {

@@ -6,7 +6,7 @@ use compat_mirror::record::News;
 
 /// Tells it: how to enter the mirror on standard output, where it waits for that, the rest on standard
 /// error.
-pub fn tell(news: &News<'_>, waits: bool, context: &Context) {
+pub(super) fn tell(news: &News<'_>, waits: bool, context: &Context) {
     match news {
         // Nobody reads it: whoever is to enter the mirror finds it in the table of mounts.
         News::Ready(ready) => {

@@ -18,7 +18,7 @@ Examples:
   compat trace convert --to jsonl --compress -o run.jsonl.zst run.jsonl
   compat trace convert --to jsonl run.jsonl.zst | jq .
   compat trace convert --to compat-lib -o run.log run.jsonl")]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The recording
     #[arg(value_name = "RUN")]
     run: PathBuf,
@@ -48,7 +48,7 @@ enum To {
 /// # Errors
 ///
 /// Where the recording cannot be read or the result not be written.
-pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let mut reader = recording::open(&arguments.run)?;
     let inputs = std::slice::from_ref(&arguments.run);
     let sink = Sink::open(arguments.output.as_deref(), arguments.compress, inputs)?;

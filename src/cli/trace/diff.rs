@@ -23,7 +23,7 @@ Examples:
   compat trace diff monday.jsonl tuesday.jsonl
   compat trace diff --exclude '/tmp/**' --counts a.jsonl b.jsonl.zst
   compat trace diff --format json a.jsonl b.jsonl | jq .elsewhere")]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The first recording
     #[arg(value_name = "A")]
     first: PathBuf,
@@ -54,7 +54,7 @@ pub struct Arguments {
 /// # Errors
 ///
 /// Where a pattern is none, a recording cannot be read, or the result not be written.
-pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let (include, exclude) = (globs(&arguments.include)?, globs(&arguments.exclude)?);
     let first = recording::survey(slice::from_ref(&arguments.first), &Display::new(context))?;
     let second = recording::survey(slice::from_ref(&arguments.second), &Display::new(context))?;

@@ -22,7 +22,7 @@ Examples:
   compat trace files --missed --sort missed run.jsonl | head
   compat trace files --opened --glob '/usr/lib/**' --paths run.jsonl
   compat trace files --opened --paths -0 run.jsonl | xargs -0 ls -l")]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The recordings
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
@@ -110,7 +110,7 @@ impl Arguments {
 /// # Errors
 ///
 /// Where a pattern is none, a recording cannot be read, or the result not be written.
-pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let globs = globs(&arguments.glob)?;
     let survey = recording::survey(&arguments.runs, &Display::new(context))?;
     let matches = |path: &Name| globs.is_empty() || globs.is_match(std::ffi::OsStr::from_bytes(&path.0));

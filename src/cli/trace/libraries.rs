@@ -15,7 +15,7 @@ use compat_trace::{Loaded, Role};
 /// look-ups of its name failed in how many directories; then what was searched for in vain. A file is told for what it
 /// is by its name: a library ends with .so or .so and a version, a plugin is one that does not begin with lib.
 #[derive(clap::Args, Debug)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The recordings
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
@@ -30,7 +30,7 @@ pub struct Arguments {
 /// # Errors
 ///
 /// Where a recording cannot be read or the result not be written.
-pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let survey = recording::survey(&arguments.runs, &Display::new(context))?;
     let libraries = compat_trace::libraries(&survey);
     match arguments.format {

@@ -7,7 +7,7 @@ mod libraries;
 mod perfetto;
 mod processes;
 mod sink;
-pub mod summary;
+pub(super) mod summary;
 mod text;
 // Recordings of tests, written as in the tests of the crate that reads them.
 #[cfg(test)]
@@ -52,7 +52,7 @@ enum TraceCommand {
 /// # Errors
 ///
 /// Where a recording cannot be read or the result not be written.
-pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     match &arguments.command {
         TraceCommand::Summary(arguments) => summary::run(arguments, context),
         TraceCommand::Files(arguments) => files::run(arguments, context),

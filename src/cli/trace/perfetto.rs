@@ -21,7 +21,7 @@ Examples:
   compat trace perfetto monday.jsonl tuesday.jsonl.zst > trace.json
 
 Open the trace in https://ui.perfetto.dev; it stays in the browser.")]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The recordings
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
@@ -36,7 +36,7 @@ pub struct Arguments {
 /// # Errors
 ///
 /// Where a recording cannot be read or the trace not be written.
-pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let count = u32::try_from(arguments.runs.len()).ok().filter(|count| *count < MOST_SPACES);
     let Some(count) = count else {
         return Err(Failure::usage(format!("a trace has room for less than {MOST_SPACES} recordings")));

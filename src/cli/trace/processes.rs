@@ -13,7 +13,7 @@ use compat_trace::{ProcessFacts, ProcessOrder};
 ///
 /// A number that the kernel gave to several processes of a run, one after the other, is one row.
 #[derive(clap::Args, Debug)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The recordings
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
@@ -55,7 +55,7 @@ impl From<Sort> for ProcessOrder {
 /// # Errors
 ///
 /// If a recording cannot be read or the result cannot be written.
-pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let survey = recording::survey(&arguments.runs, &Display::new(context))?;
     let processes = compat_trace::processes(&survey, arguments.sort.into());
     match arguments.format {

@@ -15,7 +15,7 @@ const BLOCK: usize = 1 << 17;
 const LEVEL: i32 = 3;
 
 /// What is written to.
-pub struct Sink {
+pub(super) struct Sink {
     out: Form,
     path: Option<PathBuf>,
 }
@@ -68,7 +68,7 @@ impl Sink {
     /// # Errors
     ///
     /// Where it is one of the inputs, or cannot be opened.
-    pub fn open(path: Option<&Path>, compress: bool, inputs: &[PathBuf]) -> Result<Self, Failure> {
+    pub(super) fn open(path: Option<&Path>, compress: bool, inputs: &[PathBuf]) -> Result<Self, Failure> {
         let path = path.filter(|path| *path != Path::new("-"));
         let failed = |source| failure(path, source);
         let target = match path {
@@ -96,7 +96,7 @@ impl Sink {
     /// # Errors
     ///
     /// Those of `write`, and where it cannot be written. A closed pipe is no fault.
-    pub fn fill(mut self, write: impl FnOnce(&mut Self) -> Result<(), Fault>) -> Result<(), Failure> {
+    pub(super) fn fill(mut self, write: impl FnOnce(&mut Self) -> Result<(), Fault>) -> Result<(), Failure> {
         let path = self.path.clone();
         let written = write(&mut self).and_then(|()| Ok(self.finish()?));
         match written {
@@ -116,7 +116,7 @@ impl Sink {
 }
 
 /// Why something could not be written.
-pub enum Fault {
+pub(super) enum Fault {
     Write(io::Error),
     Other(Failure),
 }
@@ -162,6 +162,6 @@ struct WriteError {
 /// # Errors
 ///
 /// Where they cannot be written. A closed pipe is no fault.
-pub fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
+pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     Sink::open(None, false, &[])?.fill(|sink| Ok(sink.write_all(bytes)?))
 }

@@ -15,7 +15,7 @@ use compat_trace::{FirstTouch, Name, ReadError, Reader, RunFacts, Summary, Surve
 ///
 /// Several recordings are merged.
 #[derive(clap::Args, Debug)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// The recordings
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
@@ -34,7 +34,7 @@ pub struct Arguments {
 /// # Errors
 ///
 /// Where a recording cannot be read or the result not be written.
-pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
+pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let survey = recording::survey(&arguments.runs, &Display::new(context))?;
     let summary = compat_trace::summary(&survey, arguments.top);
     match arguments.format {
@@ -49,7 +49,7 @@ const ROWS: usize = 10;
 
 /// Tells on standard error what a run touched that has just ended. It does not matter to how the run ended
 /// whether that can be told. The log is read by its descriptor: others may have put another file at its path.
-pub fn tell(path: &Path, log: &File, context: &Context) {
+pub(crate) fn tell(path: &Path, log: &File, context: &Context) {
     match survey_of(path, log, context) {
         Ok(survey) => {
             let text = render(&compat_trace::summary(&survey, ROWS));

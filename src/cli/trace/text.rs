@@ -2,27 +2,27 @@
 
 use indicatif::HumanBytes;
 
-pub use crate::app::wording::count;
+pub(super) use crate::app::wording::count;
 use crate::cli::report::printable;
 use compat_trace::{Activity, Name};
 
 /// A path on one line, fit for a terminal.
-pub fn path(name: &Name) -> String {
+pub(super) fn path(name: &Name) -> String {
     printable(&name.text())
 }
 
 /// A time since the start, in seconds: `0.002112`.
-pub fn seconds(nanoseconds: u64) -> String {
+pub(super) fn seconds(nanoseconds: u64) -> String {
     format!("{}.{:06}", nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000 / 1000)
 }
 
 /// A number of bytes: `1.50 MiB`.
-pub fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     HumanBytes(bytes).to_string()
 }
 
 /// What a program or a rank did, in one line.
-pub fn activity(processes: u64, did: &Activity) -> String {
+pub(super) fn activity(processes: u64, did: &Activity) -> String {
     let bytes = |bytes: Option<u64>| bytes.map_or("unknown".to_owned(), size);
     format!(
         "{}, {} opened, {} created, {} missed, bytes read {}, written {}",
@@ -36,7 +36,7 @@ pub fn activity(processes: u64, did: &Activity) -> String {
 }
 
 /// Programs by the last part of their paths.
-pub fn programs(programs: &[Name]) -> String {
+pub(super) fn programs(programs: &[Name]) -> String {
     let last = |name: &Name| path(name).rsplit('/').next().unwrap_or_default().to_owned();
     let mut names: Vec<String> = programs.iter().map(last).collect();
     names.dedup();
@@ -44,14 +44,14 @@ pub fn programs(programs: &[Name]) -> String {
 }
 
 /// Ranks in short: `rank 3`, `ranks 0-2,7`.
-pub fn ranks(ranks: &[u32]) -> String {
+pub(super) fn ranks(ranks: &[u32]) -> String {
     let mut text = String::from(if ranks.len() == 1 { "rank " } else { "ranks " });
     text.push_str(&ranges(ranks));
     text
 }
 
 /// Numbers in rising order, in short: `0-2,7`.
-pub fn ranges(numbers: &[u32]) -> String {
+pub(super) fn ranges(numbers: &[u32]) -> String {
     let spans = numbers.chunk_by(|one, next| one.checked_add(1) == Some(*next));
     let span = |span: &[u32]| match span {
         [first, .., last] => format!("{first}-{last}"),

@@ -10,7 +10,7 @@ use crate::cli::tree::render::{conclusion, problems, rule};
 use compat_loader::loader::Problem;
 
 /// Every library in the order of loading, as ldd prints them.
-pub fn flat(tree: &Tree, with_subject: bool) -> String {
+pub(super) fn flat(tree: &Tree, with_subject: bool) -> String {
     let mut text = String::new();
     if with_subject {
         let _ = writeln!(text, "{}:", tree.subject);
@@ -56,7 +56,7 @@ fn trouble(tree: &Tree) -> Vec<String> {
 }
 
 /// Every way that leads to one library.
-pub fn chains(tree: &Tree, why: &Why) -> String {
+pub(super) fn chains(tree: &Tree, why: &Why) -> String {
     let mut text = String::new();
     if why.chains.is_empty() {
         let _ = writeln!(text, "nothing in {} asks for {}", tree.subject, why.name);
@@ -80,7 +80,7 @@ pub fn chains(tree: &Tree, why: &Why) -> String {
 }
 
 /// For each object, its symbols by the object that they would be bound from.
-pub fn bindings(tree: &Tree) -> String {
+pub(super) fn bindings(tree: &Tree) -> String {
     let mut text = String::new();
     let bold = Style::new().bold();
     for object in &tree.objects {

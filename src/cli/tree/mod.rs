@@ -76,7 +76,7 @@ pub struct Arguments {
 /// # Errors
 ///
 /// Where a file or the root cannot be looked at.
-pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let host = arguments.host.open(&arguments.start)?;
     let options = TreeOptions {
         root: arguments.host.root.clone(),

@@ -6,7 +6,7 @@ use crate::cli::report::printable;
 use compat_loader::loader::Rule;
 
 /// Makes every name of a tree printable. Problems are when they are told.
-pub fn make(tree: &mut Tree) {
+pub(super) fn make(tree: &mut Tree) {
     change(&mut tree.subject);
     tree.objects.iter_mut().for_each(object);
     tree.left_to_program.iter_mut().for_each(change);

@@ -14,7 +14,7 @@ use compat_loader::spec::DlopenPriority;
 const MOST_PROBLEMS: usize = 8;
 
 /// The tree with its trouble, no deeper than `depth`, with terminal styles.
-pub fn tree(tree: &Tree, depth: usize) -> String {
+pub(super) fn tree(tree: &Tree, depth: usize) -> String {
     let mut renderer = Renderer { tree, depth, text: String::new() };
     renderer.subject();
     renderer.text.push_str(&conclusion(tree));
@@ -22,7 +22,7 @@ pub fn tree(tree: &Tree, depth: usize) -> String {
 }
 
 /// Why an object is the file that it is.
-pub fn rule(rule: &Rule) -> String {
+pub(super) fn rule(rule: &Rule) -> String {
     match rule {
         Rule::Program => "the program".to_owned(),
         Rule::Interpreter => "the program's interpreter".to_owned(),
@@ -38,7 +38,7 @@ pub fn rule(rule: &Rule) -> String {
 }
 
 /// What the whole comes to, when there is trouble.
-pub fn conclusion(tree: &Tree) -> String {
+pub(super) fn conclusion(tree: &Tree) -> String {
     let refuses = tree.problems.iter().any(|problem| problem.impact == Impact::DoesNotStart);
     let (word, style) = match tree.verdict {
         Verdict::Compatible => return String::new(),
@@ -50,7 +50,7 @@ pub fn conclusion(tree: &Tree) -> String {
 }
 
 /// The problems of one place, one line each, and what helps to find their cause.
-pub fn problems(tree: &Tree, at: Option<Place>) -> Vec<String> {
+pub(super) fn problems(tree: &Tree, at: Option<Place>) -> Vec<String> {
     let here: Vec<&TreeProblem> = tree.problems.iter().filter(|problem| problem.at == at).collect();
     let mut said: Vec<String> = here.iter().take(MOST_PROBLEMS).flat_map(|problem| told(problem)).collect();
     if here.len() > MOST_PROBLEMS {
