@@ -155,25 +155,7 @@ fn record(
     if arguments.out.as_ref() != Some(&out) {
         context.warn(&format!("recording to {}", out.display()));
     }
-    let selection = Selection {
-        include: Some(globs(&arguments.include)?).filter(|globs| !globs.is_empty()),
-        exclude: Some(globs(&arguments.exclude)?).filter(|globs| !globs.is_empty()),
-    };
-    let options = Options {
-        place: place(&arguments),
-        task: if arguments.mount { Task::Wait } else { Task::Command(arguments.command.clone()) },
-        directory: arguments.workdir,
-        read_only: arguments.read_only,
-        counts_bytes: arguments.count_bytes,
-        rank: rank.map(|rank| rank.number),
-        out,
-        format: match arguments.format {
-            LogFormat::Jsonl => Format::Jsonl,
-            LogFormat::CompatLib => Format::CompatLib,
-            LogFormat::Perfetto => Format::Perfetto,
-        },
-        selection,
-    };
+    let options = options(&arguments, rank, out)?;
     let waits = arguments.mount;
     let recorded = record::record(&options, socket, &mut |news| told::tell(news, waits, context));
     let recorded = recorded.map_err(|error| Failure::undecided(&error).with_hint(error.hint()))?;
@@ -188,6 +170,29 @@ fn record(
     }
     failure.iter().for_each(failure::print);
     Ok(exit)
+}
+
+/// What is recorded, and where to.
+fn options(arguments: &Arguments, rank: Option<&Rank>, out: PathBuf) -> Result<Options, Failure> {
+    let selection = Selection {
+        include: Some(globs(&arguments.include)?).filter(|globs| !globs.is_empty()),
+        exclude: Some(globs(&arguments.exclude)?).filter(|globs| !globs.is_empty()),
+    };
+    Ok(Options {
+        place: place(arguments),
+        task: if arguments.mount { Task::Wait } else { Task::Command(arguments.command.clone()) },
+        directory: arguments.workdir.clone(),
+        read_only: arguments.read_only,
+        counts_bytes: arguments.count_bytes,
+        rank: rank.map(|rank| rank.number),
+        out,
+        format: match arguments.format {
+            LogFormat::Jsonl => Format::Jsonl,
+            LogFormat::CompatLib => Format::CompatLib,
+            LogFormat::Perfetto => Format::Perfetto,
+        },
+        selection,
+    })
 }
 
 /// Where others reach the mirror: where it was asked for, and a directory of the user's own where it is only

@@ -53,7 +53,7 @@ fn become_task(mut start: Start<'_>, pipes: &mut CommandPipes, supervisor: Pid) 
     let first = volumes.len() as u32;
     let bound = std::mem::take(&mut start.bound);
     if let Some(place) = start.outside {
-        make_outside(&start, place, (first, outside), &bound, &mut pipes.server)?;
+        make_outside(&start, place, first, outside, &bound, &mut pipes.server)?;
     }
     make_inside(&start, volumes, &bound, &mut pipes.server)?;
     set_directory(start.directory)?;
@@ -151,7 +151,8 @@ fn execute(program: &Path, command: &[OsString], before: &SignalSet) -> io::Erro
 fn make_outside(
     start: &Start<'_>,
     outside: &ExternalMount,
-    (first, volumes): (u32, Vec<Mounted>),
+    first: u32,
+    volumes: Vec<Mounted>,
     bound: &[OwnedFd],
     server: &mut PipeWriter,
 ) -> Result<(), Error> {
@@ -160,7 +161,7 @@ fn make_outside(
     let own = MountNamespace::current().map_err(failed)?;
     let copies = bound.iter().map(copy_mounts).collect::<Vec<_>>();
     outside.enter().map_err(failed)?;
-    let shown = (OsStr::new(outside.mark()), SUBTYPE);
+    let shown = ShownMount { source: OsStr::new(outside.mark()), further: SUBTYPE };
     let mut volumes = (first..).zip(volumes);
     let Some(((_, root), mount)) = volumes.next().zip(start.plan.mirrors().next()) else {
         return own.enter().map_err(failed);
@@ -195,13 +196,13 @@ fn make_inside(
     let Some(((number, root), mount)) = volumes.next().zip(start.plan.mirrors().next()) else {
         return Ok(());
     };
-    mount_mirror(start, mount, root, place, (OsStr::from_bytes(&mount.source), "")).map_err(failed)?;
+    mount_mirror(start, mount, root, place, ShownMount::of(mount)).map_err(failed)?;
     ServerMessage::Mounted(number).send(server).map_err(failed)?;
     // What is mounted over `/` is reached through the name above it.
     rustix::process::chroot("/..").map_err(|error| failed(error.into()))?;
     let root = rustix::fs::open(place, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let tree = MountTree::new(root.map_err(|error| failed(error.into()))?, place, process);
-    add_all(start, &tree, volumes, |mount| (OsStr::from_bytes(&mount.source), ""), server)?;
+    add_all(start, &tree, volumes, ShownMount::of, server)?;
     for (place, source) in start.plan.bound().zip(bound) {
         bind(&tree, place, copy_mounts(source), || source.try_clone())?;
     }
@@ -213,7 +214,7 @@ fn add_all<'a>(
     start: &Start<'a>,
     tree: &MountTree<'_>,
     mut volumes: impl Iterator<Item = (u32, Mounted)>,
-    shown: impl Fn(&'a Mount) -> (&'a OsStr, &'a str),
+    shown: impl Fn(&'a Mount) -> ShownMount<'a>,
     server: &mut PipeWriter,
 ) -> Result<(), Error> {
     // The root is the first.
@@ -221,7 +222,7 @@ fn add_all<'a>(
         match step {
             MountStep::Mirror(mount) => {
                 let Some((number, volume)) = volumes.next() else { return Ok(()) };
-                add(start, tree, (number, volume, mount), shown(mount), server)?;
+                add(start, tree, number, volume, mount, shown(mount), server)?;
             }
             MountStep::Again { mount, first } => add_again(start, tree, mount, first)?,
             MountStep::Bind(_) => {}
@@ -248,8 +249,10 @@ fn add_again(start: &Start<'_>, tree: &MountTree<'_>, planned: &Mount, first: &[
 fn add(
     start: &Start<'_>,
     tree: &MountTree<'_>,
-    (number, volume, planned): (u32, Mounted, &Mount),
-    shown: (&OsStr, &str),
+    number: u32,
+    volume: Mounted,
+    planned: &Mount,
+    shown: ShownMount<'_>,
     server: &mut PipeWriter,
 ) -> Result<(), Error> {
     let failed = |source| Error::Mount { place: tree.shown(&planned.place), source };
@@ -298,13 +301,28 @@ fn is_gone(error: &io::Error) -> bool {
 /// What makes the mount table show a mirror outside as one (`plan::is_mirror`).
 const SUBTYPE: &str = ",subtype=compat";
 
-/// Mounts a volume at a place, with what is shown as its source and further options.
+/// What the mount table shows of a mirror.
+#[derive(Clone, Copy)]
+struct ShownMount<'a> {
+    source: &'a OsStr,
+    /// Options besides those that every mirror has, each with a comma before it.
+    further: &'a str,
+}
+
+impl<'a> ShownMount<'a> {
+    /// The source of what is mirrored.
+    fn of(mount: &'a Mount) -> Self {
+        Self { source: OsStr::from_bytes(&mount.source), further: "" }
+    }
+}
+
+/// Mounts a volume at a place.
 fn mount_mirror(
     start: &Start<'_>,
     planned: &Mount,
     volume: Mounted,
     target: &Path,
-    (source, further): (&OsStr, &str),
+    shown: ShownMount<'_>,
 ) -> io::Result<()> {
     let stat = rustix::fs::fstat(&volume.root)?;
     let (user, group) = match start.users {
@@ -312,6 +330,7 @@ fn mount_mirror(
         Users::One { user, group } => (user, group),
     };
     let permissions = if start.users == Users::Many { ",default_permissions" } else { "" };
+    let ShownMount { source, further } = shown;
     let options = format!(
         "fd={},rootmode={:o},user_id={user},group_id={group},allow_other{permissions}{further}",
         volume.device.as_raw_fd(),

@@ -248,7 +248,7 @@ fn prepare_and_run(
         }
     };
     let outside = usable(outside, &options.place, entered.as_user)?;
-    let outcome = plan_and_run(options, &directory, &sockets, (entered, outside.as_ref()), (socket, service));
+    let outcome = plan_and_run(options, &directory, &sockets, entered, outside.as_ref(), socket, service);
     let left = outside.as_ref().map_or(Ok(()), ExternalMount::leave);
     // Why nothing was run is what is asked first.
     let outcome = outcome?;
@@ -292,8 +292,10 @@ fn plan_and_run(
     options: &Options,
     directory: &Path,
     sockets: &[socket_directory::SocketDirectory],
-    (entered, outside): (namespace::Entered, Option<&ExternalMount>),
-    (socket, service): (&mut Option<LeadSocket>, &mut dyn Service),
+    entered: namespace::Entered,
+    outside: Option<&ExternalMount>,
+    socket: &mut Option<LeadSocket>,
+    service: &mut dyn Service,
 ) -> Result<Outcome, Error> {
     // From here on nobody else mounts or unmounts anything here.
     let table = std::fs::read("/proc/self/mountinfo").map_err(Error::MountTable)?;

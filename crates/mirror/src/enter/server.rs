@@ -20,7 +20,8 @@ use super::{End, Mounted, Service};
 pub(super) fn run(
     volumes: Vec<Mounted>,
     mut pipes: ServerPipes,
-    (inside, outside): (&NamespaceProcesses, Option<&ExternalMount>),
+    inside: &NamespaceProcesses,
+    outside: Option<&ExternalMount>,
     service: &mut dyn Service,
 ) -> ! {
     let _ = setsid();

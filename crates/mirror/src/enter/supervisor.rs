@@ -42,7 +42,7 @@ pub(super) fn run(
         // Those who wait at the socket see it closed when the supervisor is gone.
         drop((to_server, answer, from_command, report, from_server, socket.take(), start.bound));
         let pipes = ServerPipes { control: from_all, answer: to_command, report: server_report };
-        server::run(start.volumes, pipes, (start.inside, start.outside), service);
+        server::run(start.volumes, pipes, start.inside, start.outside, service);
     };
     drop((from_all, to_command, server_report));
     let supervisor = getpid();
@@ -95,27 +95,16 @@ impl Supervisor<'_> {
             service.ready(&Ready { process, place: place.map(ExternalMount::place), as_user: self.as_user });
             let_go_of_streams();
             listener =
-                socket.take().map(|socket| self.open_door(socket, answer)).transpose().map_err(failed)?;
+                socket.take().map(|socket| self.let_ranks_in(socket, answer)).transpose().map_err(failed)?;
         }
-        let signals = signals();
-        let mut ended_at = None;
-        while !(self.descendants.reap()
-            && listener.as_ref().is_none_or(|listener| listener.is_quiet(&mut ended_at, service)))
-        {
-            if self.descendants.server_ended() {
-                return self.without_server(service);
-            }
-            let pace = if self.descendants.code.is_some() { RANK_PACE } else { PACE };
-            if let Some(received) = compat_sys::wait_for(&signals, pace).map_err(failed)? {
-                self.descendants.take(received);
-            }
-            self.descendants.end_leftovers();
+        if !self.wait_for_all(listener.as_ref(), service).map_err(failed)? {
+            return self.without_server(service);
         }
         if !matches!(reported, Some(FailureReport::Failed(_))) {
             self.end_others(service);
         }
         if let Some(outside) = self.outside {
-            // It is told after the run, when it is tried once more.
+            // A failure is reported after the run, when it is tried once more.
             let _ = outside.leave();
         }
         let outcome = self.outcome(reported);
@@ -127,6 +116,29 @@ impl Supervisor<'_> {
             return self.without_server(service);
         }
         outcome
+    }
+
+    /// Waits until the command, what it has started and all ranks have ended; false if the server ends before.
+    fn wait_for_all(
+        &mut self,
+        listener: Option<&RankListener>,
+        service: &mut dyn Service,
+    ) -> io::Result<bool> {
+        let signals = signals();
+        let mut ended_at = None;
+        while !(self.descendants.reap()
+            && listener.is_none_or(|listener| listener.is_quiet(&mut ended_at, service)))
+        {
+            if self.descendants.server_ended() {
+                return Ok(false);
+            }
+            let pace = if self.descendants.code.is_some() { RANK_PACE } else { PACE };
+            if let Some(received) = compat_sys::wait_for(&signals, pace)? {
+                self.descendants.take(received);
+            }
+            self.descendants.end_leftovers();
+        }
+        Ok(true)
     }
 
     /// The server has ended before the rest: it tells why, or was killed.
@@ -153,7 +165,7 @@ impl Supervisor<'_> {
         Ok(Outcome::ServerKilled)
     }
 
-    fn open_door(&self, socket: LeadSocket, answer: PipeReader) -> io::Result<RankListener> {
+    fn let_ranks_in(&self, socket: LeadSocket, answer: PipeReader) -> io::Result<RankListener> {
         RankListener::open(socket, self.to_server.try_clone()?, answer)
     }
 

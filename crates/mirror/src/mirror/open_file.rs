@@ -75,7 +75,8 @@ impl OpenFile {
         node: Arc<Node>,
         opened_by: Caller,
         flags: u32,
-        (opened, admission): (Opened, Admission),
+        opened: Opened,
+        admission: Admission,
         is_direct: bool,
     ) -> Self {
         let passed = matches!(opened, Opened::Passed(_));

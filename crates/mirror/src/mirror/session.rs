@@ -105,7 +105,7 @@ fn serve(shared: &Arc<SessionState>) {
                 }
                 if let Some(request) = &request {
                     let all = &message[..request.header.length];
-                    answer_in_turn(shared, device, (request, all), &credentials, &mut out);
+                    answer_in_turn(shared, device, request, all, &credentials, &mut out);
                 }
                 if keeps_place {
                     shared.workers.stayed();
@@ -158,7 +158,8 @@ fn own_device(volume: &Volume) -> Result<OwnedFd, Errno> {
 fn answer_in_turn(
     shared: &SessionState,
     device: &Arc<OwnedFd>,
-    (request, message): (&RequestMessage<'_>, &[u8]),
+    request: &RequestMessage<'_>,
+    message: &[u8],
     credentials: &Credentials,
     out: &mut Vec<u8>,
 ) {

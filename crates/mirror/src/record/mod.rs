@@ -139,7 +139,7 @@ pub fn record(
     };
     let (told, unwritten) = io::pipe().map_err(failed)?;
     let before = enter::ProcessLimit::here();
-    let mut service = RecordingService::new((&out, log), unwritten, options, header(options), tell);
+    let mut service = RecordingService::new(&out, log, unwritten, options, header(options), tell);
     let outcome = enter::run(&entering, socket, &mut service);
     drop(service);
     if let (Ok(_), Some(before), Some(after)) = (&outcome, before, enter::ProcessLimit::here())

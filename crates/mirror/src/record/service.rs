@@ -51,7 +51,8 @@ impl<'a> RecordingService<'a> {
     /// A service that writes to this log. This process is the one that the command descends from.
     /// `unwritten` gets the error's number, in the machine's order of bytes, where the log cannot be written.
     pub(super) fn new(
-        (out, log): (&'a Out, File),
+        out: &'a Out,
+        log: File,
         unwritten: PipeWriter,
         options: &super::Options,
         header: Header,

@@ -79,7 +79,7 @@ fn apply(
         set_mode(volume, request, change, node, handle)?;
     }
     if change.is_empty() {
-        touch_owner(volume, request, (change, node, handle))?;
+        touch_owner(volume, request, change, node, handle)?;
     }
     if change.has(change::SIZE) {
         let result = truncate(volume, request, change, node, handle);
@@ -98,7 +98,9 @@ fn apply(
 fn touch_owner(
     volume: &Volume,
     request: &Request<'_>,
-    (change, node, handle): (&SetAttr, &Arc<Node>, &OwnedFd),
+    change: &SetAttr,
+    node: &Arc<Node>,
+    handle: &OwnedFd,
 ) -> Result<(), Errno> {
     let act = || rustix::fs::chownat(handle, c"", None, None, AtFlags::EMPTY_PATH);
     match request.act(volume, Subject::of(node), act) {

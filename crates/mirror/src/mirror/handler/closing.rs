@@ -54,7 +54,7 @@ mod tests {
         let closing = Arc::clone(&node);
         let close = std::thread::spawn(move || {
             std::thread::sleep(PAUSE * 5);
-            closing.with_opens(None, |opens| count_close(opens, (true, PLAIN)));
+            closing.with_opens(None, |opens| count_close(opens, true, PLAIN));
         });
         wait_for_closes(&node, is_passed);
         assert!(!node.with_opens(None, |opens| is_passed(opens) || opens.held));
@@ -70,9 +70,9 @@ mod tests {
         wait_for_closes(&node, is_passed);
         assert!(begun.elapsed() >= PAUSE * LOOKS);
         assert!(node.with_opens(None, |opens| opens.held));
-        node.with_opens(None, |opens| count_close(opens, (true, PLAIN)));
+        node.with_opens(None, |opens| count_close(opens, true, PLAIN));
         assert!(node.with_opens(None, |opens| opens.held), "one of the two is still open");
-        node.with_opens(None, |opens| count_close(opens, (true, PLAIN)));
+        node.with_opens(None, |opens| count_close(opens, true, PLAIN));
         assert!(!node.with_opens(None, |opens| opens.held));
     }
 
@@ -83,9 +83,9 @@ mod tests {
         let program = Uses { executed: true, mappable: false };
         node.with_opens(None, |opens| {
             (opens.served, opens.executed, opens.held) = (2, 1, true);
-            count_close(opens, (false, PLAIN));
+            count_close(opens, false, PLAIN);
             assert!(opens.held, "it still runs");
-            count_close(opens, (false, program));
+            count_close(opens, false, program);
             assert!(!opens.held && opens.executed == 0);
         });
     }

@@ -8,13 +8,11 @@ use std::time::{Duration, Instant};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::file::write_opened;
-use super::registration::register;
-use crate::mirror::admission::Admission;
+use super::file::{NewOpen, write_opened};
+use super::registration::{FileToRegister, register};
 use crate::mirror::arguments::{Create, Creation, Link, MkDir, MkNod, SymLink};
 use crate::mirror::attribute;
 use crate::mirror::node::Node;
-use crate::mirror::number::FileHandle;
 use crate::mirror::observer::Action;
 use crate::mirror::open_file::{Opened, next_open, note_writing};
 use crate::mirror::request::{Request, Subject};
@@ -122,7 +120,7 @@ pub(in crate::mirror) fn create(
     let Creation { flags, mode, .. } = how;
     let (parent, directory) = volume.handle(request.header.node)?;
     let admission = volume.admit(request.caller())?;
-    let new = || create_new(volume, request, (&parent, &directory), name, how);
+    let new = || create_new(volume, request, &parent, &directory, name, how);
     let mut file = volume.with_room(new);
     let is_in_the_way = |file: &Result<_, _>| matches!(file, Err(Errno::EXIST));
     if is_in_the_way(&file) && flags & libc::O_EXCL as u32 == 0 {
@@ -145,7 +143,7 @@ pub(in crate::mirror) fn create(
         let node = volume.table.found(&stat, &parent, name);
         node.tell(&stat);
         write_entry(out, node.number, &stat, volume.validity_of_opened(&node, &stat, flags));
-        answer_opened(volume, request, out, &node, (file, admission), (open, flags))
+        answer_opened(volume, request, out, &node, file, NewOpen { number: open, flags, admission })
     });
     let action = Action::Create { open: open.0, flags, mode };
     volume.tell(request.caller(), || parent.path_of(name), action, result.err());
@@ -164,7 +162,7 @@ pub(in crate::mirror) fn tmpfile(
     let admission = volume.admit(request.caller())?;
     let wanted = OFlags::TMPFILE;
     let how = Creation { flags: flags & !(libc::O_CREAT as u32), ..how };
-    let file = volume.with_room(|| make_file(volume, request, (&parent, &directory), b".", how, wanted))?;
+    let file = volume.with_room(|| make_file(volume, request, &parent, &directory, b".", how, wanted))?;
     let stat = attribute::of_file(&file)?;
     let handle = reach(&file)?;
     let node = volume.table.made_unnamed(&stat, |number| Node::unnamed(number, &stat, &parent, handle));
@@ -173,7 +171,7 @@ pub(in crate::mirror) fn tmpfile(
     // It is made so once; what opens it again must not make another.
     let kept = flags & !(libc::O_TMPFILE as u32);
     write_entry(out, node.number, &stat, volume.validity_of_opened(&node, &stat, kept));
-    answer_opened(volume, request, out, &node, (file, admission), (open, kept))?;
+    answer_opened(volume, request, out, &node, file, NewOpen { number: open, flags: kept, admission })?;
     volume.tell(request.caller(), || node.path(), Action::Create { open: open.0, flags, mode }, None);
     Ok(())
 }
@@ -181,18 +179,20 @@ pub(in crate::mirror) fn tmpfile(
 fn create_new(
     volume: &Volume,
     request: &Request<'_>,
-    parent: (&Arc<Node>, &OwnedFd),
+    parent: &Arc<Node>,
+    directory: &OwnedFd,
     name: &[u8],
     how: Creation,
 ) -> Result<OwnedFd, Errno> {
-    make_file(volume, request, parent, name, how, OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW)
+    make_file(volume, request, parent, directory, name, how, OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW)
 }
 
 /// Makes and opens a file as the caller.
 fn make_file(
     volume: &Volume,
     request: &Request<'_>,
-    (parent, directory): (&Arc<Node>, &OwnedFd),
+    parent: &Arc<Node>,
+    directory: &OwnedFd,
     name: &[u8],
     how: Creation,
     wanted: OFlags,
@@ -214,14 +214,15 @@ fn answer_opened(
     request: &Request<'_>,
     out: &mut Vec<u8>,
     node: &Arc<Node>,
-    (file, admission): (OwnedFd, Admission),
-    (open, flags): (FileHandle, u32),
+    file: OwnedFd,
+    open: NewOpen,
 ) -> Result<(), Errno> {
-    note_writing(node, flags);
+    note_writing(node, open.flags);
     // Where no descriptor is left for it, the file is found by its name.
     let handle = reach(&file).ok().map(Arc::new);
-    let passed = register(volume, request, node, (file.as_fd(), handle.as_ref(), flags))?;
+    let registered = FileToRegister { file: file.as_fd(), handle: handle.as_ref(), flags: open.flags };
+    let passed = register(volume, request, node, &registered)?;
     let opened = passed.map_or_else(|| Opened::Served(File::from(file)), Opened::Passed);
-    write_opened(volume, request, out, node, (open, flags), (opened, admission));
+    write_opened(volume, request, out, node, open, opened);
     Ok(())
 }

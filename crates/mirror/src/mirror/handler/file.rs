@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::closing::wait_for_closes;
 use super::growth;
-use super::registration::{check_share, register, unregister};
+use super::registration::{FileToRegister, check_share, register, unregister};
 use crate::mirror::admission::Admission;
 use crate::mirror::arguments::{Fsync, Read, Write};
 use crate::mirror::attribute;
@@ -56,7 +56,7 @@ pub(in crate::mirror) fn open(
         action,
         result.as_ref().err().copied(),
     );
-    write_opened(volume, request, out, &node, (open, flags), (result?, admission));
+    write_opened(volume, request, out, &node, NewOpen { number: open, flags, admission }, result?);
     Ok(())
 }
 
@@ -80,7 +80,7 @@ fn provided(
         return Ok(None);
     }
     let handle = volume.reach(node)?;
-    check_open(volume, request, (node, &handle), flags)?;
+    check_open(volume, request, node, &handle, flags)?;
     let stat = attribute::of_file(&*handle)?;
     let path = volume.placed(node.path());
     let wanted = Wanted { caller: request.caller(), path: &path, stat: &stat, original: handle.as_fd() };
@@ -124,12 +124,13 @@ fn open_node(volume: &Volume, request: &Request<'_>, node: &Arc<Node>, flags: u3
         let subject = Subject::of(node);
         Some(request.act(volume, subject, || volume.reopen(&handle, flags))?)
     } else {
-        check_open(volume, request, (node, &handle), flags)?
+        check_open(volume, request, node, &handle, flags)?
     };
     if changes {
         volume.changed(node, &handle);
     }
-    if let Some(number) = register(volume, request, node, (handle.as_fd(), Some(&handle), flags))? {
+    let registered = FileToRegister { file: handle.as_fd(), handle: Some(&handle), flags };
+    if let Some(number) = register(volume, request, node, &registered)? {
         return Ok(Opened::Passed(number));
     }
     let opened = match file {
@@ -149,7 +150,8 @@ fn open_node(volume: &Volume, request: &Request<'_>, node: &Arc<Node>, flags: u3
 fn check_open(
     volume: &Volume,
     request: &Request<'_>,
-    (node, handle): (&Arc<Node>, &OwnedFd),
+    node: &Arc<Node>,
+    handle: &OwnedFd,
     flags: u32,
 ) -> Result<Option<OwnedFd>, Errno> {
     if request.identity().is_full() {
@@ -168,16 +170,24 @@ fn check_open(
     Ok(None)
 }
 
+/// An open that is to be answered.
+pub(super) struct NewOpen {
+    pub number: FileHandle,
+    /// Its flags, as those of open(2).
+    pub flags: u32,
+    pub admission: Admission,
+}
+
 /// Keeps an open under its number and writes `struct fuse_open_out`.
 pub(super) fn write_opened(
     volume: &Volume,
     request: &Request<'_>,
     out: &mut Vec<u8>,
     node: &Arc<Node>,
-    (open, flags): (FileHandle, u32),
-    (answer, admission): (Opened, Admission),
+    open: NewOpen,
+    answer: Opened,
 ) {
-    let flags = flags & !(libc::O_TRUNC as u32);
+    let flags = open.flags & !(libc::O_TRUNC as u32);
     let uses = Uses::of(flags);
     let backing = if let Opened::Passed(number) = answer { number } else { 0 };
     node.with_opens(None, |opens| uses.begin(opens));
@@ -186,14 +196,14 @@ pub(super) fn write_opened(
         volume.forget_attributes(node);
     }
     let is_direct = volume.options.counts_bytes && !uses.executed && node.kind == libc::S_IFREG;
-    let file = OpenFile::new(Arc::clone(node), request.caller(), flags, (answer, admission), is_direct);
+    let file = OpenFile::new(Arc::clone(node), request.caller(), flags, answer, open.admission, is_direct);
     let how = match (file.passed, file.is_direct) {
         (true, _) => opened::PASSTHROUGH,
         (false, true) => opened::DIRECT_IO,
         (false, false) => opened::KEEP_CACHE,
     };
-    volume.files.insert(open, file);
-    OpenReply { handle: open, open_flags: how, backing }.write(out);
+    volume.files.insert(open.number, file);
+    OpenReply { handle: open.number, open_flags: how, backing }.write(out);
 }
 
 /// Answers `FUSE_READ`.
@@ -265,7 +275,7 @@ fn write_all(file: BorrowedFd<'_>, data: &[u8], offset: u64) -> Result<usize, Er
 /// Answers `FUSE_RELEASE`: the last descriptor of an open is gone.
 pub(in crate::mirror) fn release(volume: &Volume, handle: FileHandle) -> Result<(), Errno> {
     let open = volume.files.find(handle)?;
-    unregister(volume, &open.node, (open.passed, open.uses()));
+    unregister(volume, &open.node, open.passed, open.uses());
     let traffic = open.traffic();
     let caller = Caller { thread: 0, ..open.opened_by };
     volume.tell(caller, || open.path(), Action::Close { open: handle.0, traffic }, None);

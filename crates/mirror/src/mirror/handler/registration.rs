@@ -16,9 +16,18 @@ use crate::mirror::open_file::{Uses, is_for_writing};
 use crate::mirror::request::Request;
 use crate::mirror::volume::Volume;
 
+/// The file of an open that is to be counted.
+pub(super) struct FileToRegister<'a> {
+    /// The file that the kernel is to read and write.
+    pub file: BorrowedFd<'a>,
+    /// A descriptor that reaches it, which the node keeps while it is open.
+    pub handle: Option<&'a Arc<OwnedFd>>,
+    /// The flags of the open, as those of open(2).
+    pub flags: u32,
+}
+
 /// Counts an open of the node, by passthrough where that is possible, and returns the registration's number. All opens
-/// of a file at one time are of the same sort; the kernel refuses others. The handle is kept while the node is open;
-/// the last part are the flags of the open.
+/// of a file at one time are of the same sort; the kernel refuses others.
 ///
 /// # Errors
 ///
@@ -27,8 +36,9 @@ pub(super) fn register(
     volume: &Volume,
     request: &Request<'_>,
     node: &Node,
-    (file, handle, flags): (BorrowedFd<'_>, Option<&Arc<OwnedFd>>, u32),
+    opened: &FileToRegister<'_>,
 ) -> Result<Option<u32>, Errno> {
+    let FileToRegister { file, handle, flags } = *opened;
     let is_own = node.identity().has_device_of(&volume.table.root.identity());
     let opener = BackingOpener::of(request, flags);
     // Who writes counts on what is so now.
@@ -52,7 +62,7 @@ pub(super) fn register(
         let possible = opens.served == 0 && volume.passthrough.load(Ordering::Relaxed);
         if possible && node.kind == libc::S_IFREG {
             let registered = opener.registrar(volume, access).and_then(|registrar| {
-                let number = open_backing(volume, request, file, (is_own, registrar))?;
+                let number = open_backing(volume, request, file, is_own, registrar)?;
                 Some(Opens { passed: 1, backing: number, registrar, ..*opens })
             });
             if let Some(registered) = registered {
@@ -142,7 +152,8 @@ fn open_backing(
     volume: &Volume,
     request: &Request<'_>,
     file: BorrowedFd<'_>,
-    (is_own, registrar): (bool, Registrar),
+    is_own: bool,
+    registrar: Registrar,
 ) -> Option<u32> {
     let assumed = match registrar {
         Registrar::Owner { user, group } => request.as_owner((user, group)).map(Some),
@@ -173,9 +184,9 @@ fn is_never_possible(error: &std::io::Error, is_own: bool) -> bool {
 }
 
 /// Takes an open back; the last one by passthrough ends the registration.
-pub(super) fn unregister(volume: &Volume, node: &Node, open: (bool, Uses)) {
+pub(super) fn unregister(volume: &Volume, node: &Node, passed: bool, uses: Uses) {
     node.with_opens(None, |opens| {
-        if count_close(opens, open) {
+        if count_close(opens, passed, uses) {
             // It fails only where the connection is gone, and the registration with it.
             let _ = compat_sys::close_backing(volume.device.as_fd(), opens.backing);
         }
@@ -183,7 +194,7 @@ pub(super) fn unregister(volume: &Volume, node: &Node, open: (bool, Uses)) {
 }
 
 /// Counts a close of an open that passed this process or did not; whether it was the last one by passthrough.
-pub(super) fn count_close(opens: &mut Opens, (passed, uses): (bool, Uses)) -> bool {
+pub(super) fn count_close(opens: &mut Opens, passed: bool, uses: Uses) -> bool {
     let was_executed = opens.executed > 0;
     uses.end(opens);
     if passed {
