@@ -35,6 +35,8 @@
 //! - [`loader`]: what `ld.so` would do;
 //! - [`generate`]: objects -> specification; [`check`]: specification x host -> report.
 
+#![warn(missing_docs, unreachable_pub)]
+
 // The objects made for tests are shared with other crates, and name this crate as they do.
 #[cfg(test)]
 extern crate self as compat_loader;

@@ -73,7 +73,7 @@ pub struct Host {
     pub files: Box<dyn SharedFiles>,
     /// Its CPU and kernel, and what a start there depends on.
     pub environment: Environment,
-    /// What it is called: the folder of its root, or the file of its profile.
+    /// What it is called: the directory of its root, or the file of its profile.
     name: String,
     /// Whether it is read from a profile.
     saved: bool,
@@ -95,12 +95,12 @@ impl Host {
         Self::of_root(Root::of_this_machine(), working_directory, options)
     }
 
-    /// The root file system in a folder, with this machine's CPU and kernel, unless it is of
+    /// The root file system in a directory, with this machine's CPU and kernel, unless it is of
     /// another machine.
     ///
     /// # Errors
     ///
-    /// Where the folder cannot be read.
+    /// Where the directory cannot be read.
     pub fn at(directory: &Path, options: &Options) -> io::Result<Self> {
         Ok(Self::of_root(Root::at(directory)?, "/".to_owned(), options))
     }
@@ -139,7 +139,7 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// Where the folder cannot be read.
+    /// Where the directory cannot be read.
     pub fn root_files(directory: Option<&Path>) -> io::Result<HostFiles> {
         Ok(HostFiles::new(directory.map_or_else(|| Ok(Root::of_this_machine()), Root::at)?))
     }

@@ -173,7 +173,7 @@ fn a_program_that_was_executed_is_started_too() {
 
 #[test]
 fn a_program_is_also_found_elsewhere_in_the_search_path() {
-    // Where `/usr/sbin` is a folder of its own, it has none of that name.
+    // Where `/usr/sbin` is a directory of its own, it has none of that name.
     let moved = report(&specification(Vec::new(), vec![program("/usr/sbin/env", Vec::new())]));
     assert_eq!(moved.verdict, Verdict::Compatible, "{moved:?}");
 }

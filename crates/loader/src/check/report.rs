@@ -301,7 +301,7 @@ pub struct Subject {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HostSummary {
-    /// The folder of its root file system, or the file of its profile; `/` is this machine.
+    /// The directory of its root file system, or the file of its profile; `/` is this machine.
     pub root: String,
     /// Whether it is a saved host.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -63,9 +63,9 @@ fn outside(scope: &Scope, path: &Path) -> PathBuf {
     }
 }
 
-/// Whether a path lies in a folder that belongs to the scope as a whole.
+/// Whether a path lies in a directory that belongs to the scope as a whole.
 fn owns(scope: &Scope, path: &Path) -> bool {
-    scope.folders.iter().any(|folder| path.starts_with(folder))
+    scope.directories.iter().any(|directory| path.starts_with(directory))
 }
 
 fn normalise(path: &Path) -> PathBuf {

@@ -1,7 +1,7 @@
 //! Objects in a scope -> specification.
 //!
 //! The scope is what the application brings along: the files that were named, or everything in a
-//! folder. What the scope satisfies for itself is not asked of the host; the rest is what the
+//! directory. What the scope satisfies for itself is not asked of the host; the rest is what the
 //! specification wants. Objects are read, never executed.
 
 mod alternative;
@@ -88,7 +88,7 @@ pub struct Generated {
 /// # Errors
 ///
 /// Where a named file does not exist, cannot be read, or is neither an ELF object nor a script, or a
-/// folder holds nothing of the kind.
+/// directory holds nothing of the kind.
 pub fn read(options: &Options) -> Result<Read, Error> {
     let starter = options.started_here.then(Starter::of_this_process);
     let mut scope = match &options.runs {

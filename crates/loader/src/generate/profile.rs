@@ -272,8 +272,8 @@ mod tests {
 
     #[test]
     fn what_is_in_a_directory_and_not_recorded_is_listed_by_name() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |path: &str| folder.path().join(path);
+        let directory = tempfile::tempdir().unwrap();
+        let at = |path: &str| directory.path().join(path);
         for directory in ["usr/lib/private", "usr/lib/glibc-hwcaps/x86-64-v3", "usr/lib/tls/sse2", "srv/x"] {
             std::fs::create_dir_all(at(directory)).unwrap();
         }
@@ -282,7 +282,7 @@ mod tests {
         symlink("usr/lib", at("lib")).unwrap();
         symlink("libloop.so", at("usr/lib/libloop.so")).unwrap();
         symlink("nowhere", at("usr/lib/libdangling.so")).unwrap();
-        let files = HostFiles::new(Root::at(folder.path()).unwrap());
+        let files = HostFiles::new(Root::at(directory.path()).unwrap());
         let options = ProfileOptions { directories: vec!["/lib".to_owned()], ..ProfileOptions::default() };
         let platform = Platform::of_machine(Machine::X86_64, false);
         let profile = profile(&files, &platform, &options);

@@ -19,7 +19,7 @@ use compat_sys::raw;
 use compat_trace::{Opener, Runs, Seen};
 
 pub(super) use bare::find_bare;
-use search::RunFolders;
+use search::RunDirectories;
 
 /// Libraries that are opened whatever the program does: name services, character sets and stack unwinding by
 /// glibc (`nss/nss_module.c`, `iconv/gconv_dl.c`, `misc/unwind-link.c`), and libsepol by libselinux.
@@ -64,8 +64,8 @@ pub struct Found {
     /// Programs without a loader, and loaders that were executed by themselves: how they search for what they
     /// loaded, and for which program, is not told.
     pub hiding: Vec<String>,
-    /// Folders of the runs' `LD_LIBRARY_PATH` that are known by nothing else, each with a program and what it found there.
-    pub run_folders: BTreeMap<String, (String, String)>,
+    /// Directories of the runs' `LD_LIBRARY_PATH` that are known by nothing else, each with a program and what it found there.
+    pub run_directories: BTreeMap<String, (String, String)>,
     /// The places of programs in `recorded`, by path.
     places: HashMap<String, usize>,
 }
@@ -159,12 +159,12 @@ impl Found {
         let place = ground.place(&opener.program);
         let start_of_program = Start { path: &place, shown: &place };
         let alone = start(&start_of_program, Context::new(files, environment));
-        let folders = RunFolders::of(opener, program, ground, environment);
+        let directories = RunDirectories::of(opener, program, ground, environment);
         let mut survey = Survey {
             ground,
             environment,
-            of_run: folders.environment(environment),
-            folders: &folders,
+            of_run: directories.environment(environment),
+            directories: &directories,
             place: &place,
             covered: alone.objects.iter().map(|object| (files.real_path(&object.path), None)).collect(),
             opens: alone.objects.iter().any(|object| opens_libraries(&object.facts)),
@@ -177,13 +177,13 @@ impl Found {
             return (survey.libraries, None);
         }
         let load = start_and_open(&start_of_program, &names, Context::new(files, &survey.of_run));
-        if !folders.is_empty() {
+        if !directories.is_empty() {
             let known = start_and_open(&start_of_program, &names, Context::new(files, environment));
             let known: HashSet<&str> = known.objects.iter().map(|object| object.path.as_str()).collect();
             for object in load.objects.iter().filter(|object| !known.contains(object.path.as_str())) {
-                let Some(folder) = folders.option(&object.path) else { continue };
+                let Some(directory) = directories.option(&object.path) else { continue };
                 let found = (opener.program.clone(), file_name(&object.path).to_owned());
-                self.run_folders.entry(folder.to_owned()).or_insert(found);
+                self.run_directories.entry(directory.to_owned()).or_insert(found);
             }
         }
         (survey.libraries, Some(load))
@@ -280,7 +280,7 @@ struct Survey<'a> {
     environment: &'a Environment,
     /// The environment with what is known of that of the runs.
     of_run: Environment,
-    folders: &'a RunFolders,
+    directories: &'a RunDirectories,
     /// The program, for the loader.
     place: &'a str,
     /// Files that are loaded for something else: for the start, or for a library (its path as shown).
@@ -317,7 +317,8 @@ impl Survey<'_> {
         let Some(facts) = &candidate.facts else {
             if is_loaded {
                 let gone = gone(candidate.path, candidate.seen);
-                let name = self.folders.hold(candidate.path).then(|| file_name(candidate.path).to_owned());
+                let name =
+                    self.directories.hold(candidate.path).then(|| file_name(candidate.path).to_owned());
                 self.libraries.push(RecordedLibrary { name, ..gone });
             }
             return;
@@ -350,7 +351,7 @@ impl Survey<'_> {
     /// loaded with it is loaded for it.
     fn open(&mut self, facts: &Facts, path: &str, place: &str, shown: &str) -> Option<String> {
         let files = self.ground.files();
-        // A folder of the scope may also be named as it lies on this machine.
+        // A directory of the scope may also be named as it lies on this machine.
         let reals = [files.real_path(place), files.real_path(path)];
         let program = Start { path: self.place, shown: self.place };
         let load = |name: &str, environment: &Environment| {
@@ -360,7 +361,7 @@ impl Survey<'_> {
         let soname = facts.soname.as_deref();
         let own = Some(file_name(place)).filter(|own| soname != Some(*own));
         let environments = [self.environment, &self.of_run];
-        let mut searches = environments[..if self.folders.is_empty() { 1 } else { 2 }]
+        let mut searches = environments[..if self.directories.is_empty() { 1 } else { 2 }]
             .iter()
             .flat_map(|environment| soname.into_iter().chain(own).map(|name| (name, *environment)));
         let found = searches.find(|(name, environment)| load(name, environment).objects.iter().any(is_it));

@@ -17,13 +17,13 @@ use crate::spec::Script;
 use compat_sys::raw;
 use compat_trace::Runs;
 
-/// Folders deeper than this are not walked.
+/// Directories deeper than this are not walked.
 const MAXIMUM_DEPTH: usize = 128;
 
 /// Why no specification can be derived.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file or folder cannot be read.
+    /// A file or directory cannot be read.
     #[error("could not read {}", path.display())]
     Read {
         /// Which one.
@@ -73,10 +73,10 @@ pub enum Error {
         /// The machines of the runs.
         hosts: String,
     },
-    /// A folder holds no object and no script.
+    /// A directory holds no object and no script.
     #[error("no ELF object and no script in {}", path.display())]
     Empty {
-        /// Which folder.
+        /// Which directory.
         path: PathBuf,
     },
 }
@@ -110,10 +110,10 @@ impl Error {
 /// The files of an application.
 #[derive(Default)]
 pub(super) struct Scope {
-    /// The folder that paths are relative to.
+    /// The directory that paths are relative to.
     pub directory: PathBuf,
-    /// Folders that belong to the scope as a whole.
-    pub folders: Vec<PathBuf>,
+    /// Directories that belong to the scope as a whole.
+    pub directories: Vec<PathBuf>,
     /// The root file system that it lies in, where that is another than this machine's.
     pub root: Option<PathBuf>,
     pub application: Application,
@@ -166,21 +166,21 @@ pub(super) fn read(
     let mut named = Vec::new();
     for path in paths {
         let real = real_path(path, root).map_err(read_error(path))?;
-        let is_folder = fs::metadata(&real).map_err(read_error(path))?.is_dir();
-        named.push((path, real, is_folder));
+        let is_directory = fs::metadata(&real).map_err(read_error(path))?.is_dir();
+        named.push((path, real, is_directory));
     }
     let mut scope = Scope { root: root.map(Path::to_owned), ..Scope::default() };
-    let roots = named.iter().map(|(_, real, is_folder)| match is_folder {
+    let roots = named.iter().map(|(_, real, is_directory)| match is_directory {
         true => real.as_path(),
         false => real.parent().unwrap_or(real),
     });
     scope.directory = common_ancestor(roots);
-    scope.folders =
-        named.iter().filter(|(_, _, is_folder)| *is_folder).map(|named| named.1.clone()).collect();
+    scope.directories =
+        named.iter().filter(|(_, _, is_directory)| *is_directory).map(|named| named.1.clone()).collect();
     let mut reader = Reader { scope, starter, ..Reader::default() };
-    for (path, real, is_folder) in named {
-        match is_folder {
-            true => reader.read_folder(path, &real)?,
+    for (path, real, is_directory) in named {
+        match is_directory {
+            true => reader.read_directory(path, &real)?,
             false => reader.read_named(path, &real)?,
         }
     }
@@ -242,7 +242,7 @@ impl Reader {
         Ok(())
     }
 
-    fn read_folder(&mut self, shown: &Path, real: &Path) -> Result<(), Error> {
+    fn read_directory(&mut self, shown: &Path, real: &Path) -> Result<(), Error> {
         let count = |application: &Application| (application.objects.len(), application.scripts.len());
         let before = count(&self.scope.application);
         self.walk(real, real, 0)?;
@@ -276,11 +276,13 @@ impl Reader {
         }
     }
 
-    /// Reads a folder in the order of names, so that the same files give the same document.
-    fn walk(&mut self, top: &Path, folder: &Path, depth: usize) -> Result<(), Error> {
-        let read_error = |source| Error::Read { path: folder.to_owned(), source };
-        let mut entries =
-            fs::read_dir(folder).map_err(read_error)?.collect::<io::Result<Vec<_>>>().map_err(read_error)?;
+    /// Reads a directory in the order of names, so that the same files give the same document.
+    fn walk(&mut self, top: &Path, directory: &Path, depth: usize) -> Result<(), Error> {
+        let read_error = |source| Error::Read { path: directory.to_owned(), source };
+        let mut entries = fs::read_dir(directory)
+            .map_err(read_error)?
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(read_error)?;
         entries.sort_by_key(fs::DirEntry::file_name);
         for entry in entries {
             let kind = entry.file_type().map_err(read_error)?;
@@ -297,7 +299,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Adds a file of a folder when it is an object, or a script that can be executed.
+    /// Adds a file of a directory when it is an object, or a script that can be executed.
     fn read_member(&mut self, top: &Path, path: &Path) {
         match self.content(path, path) {
             Ok((Content::Object(facts), _)) if facts.form == Form::Other => {
@@ -418,7 +420,7 @@ impl Reader {
         path
     }
 
-    /// Keeps the links that lead to a member or to a folder of the scope, and those that lead out of it
+    /// Keeps the links that lead to a member or to a directory of the scope, and those that lead out of it
     /// from a place where the loader may look.
     fn finish(mut self) -> Scope {
         for link in std::mem::take(&mut self.links) {
@@ -430,7 +432,7 @@ impl Reader {
                 }
             };
             let path = self.scope.relative(&link);
-            let inside = self.scope.folders.iter().any(|folder| target.starts_with(folder));
+            let inside = self.scope.directories.iter().any(|directory| target.starts_with(directory));
             let name = link.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             let may_be_searched =
                 if target.is_dir() { name.starts_with("lib") } else { name.contains(".so") };
@@ -463,7 +465,7 @@ impl Reader {
         let is_library = link.file_name().is_some_and(|name| name.to_string_lossy().contains(".so"));
         let Some(target) = fs::read_link(link).ok().filter(|_| !is_absent && is_library) else { return };
         let target = link.parent().map_or_else(|| target.clone(), |directory| directory.join(&target));
-        let is_inside = self.scope.folders.iter().any(|folder| target.starts_with(folder));
+        let is_inside = self.scope.directories.iter().any(|directory| target.starts_with(directory));
         let target = match is_inside {
             true => self.scope.relative(&target),
             false => super::place_inside(&target, self.scope.root.as_deref()),

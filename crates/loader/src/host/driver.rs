@@ -40,7 +40,7 @@ pub struct NvidiaDriver {
     pub models: Vec<String>,
 }
 
-/// Folders in which the driver's libraries lie.
+/// Directories in which the driver's libraries lie.
 const LIBRARY_DIRECTORIES: [&str; 6] = [
     "/usr/lib/x86_64-linux-gnu",
     "/usr/lib/aarch64-linux-gnu",
@@ -83,7 +83,7 @@ const BRANCHES: &[(u32, &str)] = &[
     (375, "8.0"),
 ];
 
-/// Device nodes that are told, by the beginning of their names in a folder of `/dev`.
+/// Device nodes that are told, by the beginning of their names in a directory of `/dev`.
 const DEVICES: &[(&str, &[&str])] = &[
     ("/dev", &["nvidia", "dxg", "kfd", "fuse", "mlx", "gdrdrv", "knem", "xpmem", "cxi"]),
     ("/dev/dri", &["card", "render"]),
@@ -93,16 +93,16 @@ const DEVICES: &[(&str, &[&str])] = &[
 impl Drivers {
     /// The drivers of the host whose root is given.
     pub fn of(root: &Root) -> Self {
-        let in_folder = |(folder, beginnings): &(&str, &[&str])| -> Vec<String> {
-            let names = root.names(Path::new(folder)).into_iter();
+        let in_directory = |(directory, beginnings): &(&str, &[&str])| -> Vec<String> {
+            let names = root.names(Path::new(directory)).into_iter();
             let told = names.filter(|name| beginnings.iter().any(|beginning| name.starts_with(beginning)));
-            told.map(|name| format!("{folder}/{name}")).collect()
+            told.map(|name| format!("{directory}/{name}")).collect()
         };
         let modules = root.read_text(Path::new("/proc/modules")).unwrap_or_default();
         let names = modules.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned);
         let mut modules: Vec<String> = names.filter(|name| !name.is_empty()).collect();
         modules.sort_unstable();
-        Self { nvidia: nvidia(root), devices: DEVICES.iter().flat_map(in_folder).collect(), modules }
+        Self { nvidia: nvidia(root), devices: DEVICES.iter().flat_map(in_directory).collect(), modules }
     }
 }
 
@@ -123,9 +123,9 @@ fn nvidia(root: &Root) -> Option<NvidiaDriver> {
         .or_else(|| root.read_text(Path::new("/sys/module/nvidia/version")).ok().and_then(|t| version_in(&t)))
         .or_else(|| version_of_library(root))?;
     let mut driver = NvidiaDriver::of_version(&version);
-    let folder = Path::new("/proc/driver/nvidia/gpus");
-    for gpu in root.names(folder) {
-        let text = root.read_text(&folder.join(gpu).join("information")).unwrap_or_default();
+    let directory = Path::new("/proc/driver/nvidia/gpus");
+    for gpu in root.names(directory) {
+        let text = root.read_text(&directory.join(gpu).join("information")).unwrap_or_default();
         let model = text.lines().find_map(|line| line.strip_prefix("Model:"));
         driver.models.extend(model.map(|model| model.trim().to_owned()));
     }
@@ -166,29 +166,31 @@ mod tests {
             "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.15  Release Build  (root@b)";
         assert_eq!(version_in(proprietary).as_deref(), Some("535.104.05"));
         assert_eq!(version_in(open).as_deref(), Some("570.86.15"));
-        let folder = tempfile::tempdir().unwrap();
-        let libraries = folder.path().join("usr/lib64");
+        let directory = tempfile::tempdir().unwrap();
+        let libraries = directory.path().join("usr/lib64");
         std::fs::create_dir_all(&libraries).unwrap();
         std::fs::write(libraries.join("libcuda.so.470.82.01"), "").unwrap();
         std::os::unix::fs::symlink("libcuda.so.470.82.01", libraries.join("libcuda.so.1")).unwrap();
-        let drivers = Drivers::of(&Root::at(folder.path()).unwrap());
+        let drivers = Drivers::of(&Root::at(directory.path()).unwrap());
         let driver = drivers.nvidia.unwrap();
         assert_eq!((driver.version.as_str(), driver.cuda.as_deref()), ("470.82.01", Some("11.4")));
     }
 
     #[test]
     fn devices_modules_and_models_are_listed() {
-        let folder = tempfile::tempdir().unwrap();
-        let gpu = folder.path().join("proc/driver/nvidia/gpus/0000:01:00.0");
+        let directory = tempfile::tempdir().unwrap();
+        let gpu = directory.path().join("proc/driver/nvidia/gpus/0000:01:00.0");
         std::fs::create_dir_all(&gpu).unwrap();
-        std::fs::create_dir_all(folder.path().join("dev/dri")).unwrap();
+        std::fs::create_dir_all(directory.path().join("dev/dri")).unwrap();
         std::fs::write(gpu.join("information"), "Model: \t\t NVIDIA H100 80GB HBM3\nIRQ: 20\n").unwrap();
-        std::fs::write(folder.path().join("proc/modules"), "nvidia 1 2 - Live\next4 3 4 - Live\n").unwrap();
-        std::fs::write(folder.path().join("proc/driver/nvidia/version"), "NVRM version: x  590.1 y").unwrap();
+        std::fs::write(directory.path().join("proc/modules"), "nvidia 1 2 - Live\next4 3 4 - Live\n")
+            .unwrap();
+        std::fs::write(directory.path().join("proc/driver/nvidia/version"), "NVRM version: x  590.1 y")
+            .unwrap();
         for device in ["nvidia0", "nvidiactl", "null", "dri/card0"] {
-            std::fs::write(folder.path().join("dev").join(device), "").unwrap();
+            std::fs::write(directory.path().join("dev").join(device), "").unwrap();
         }
-        let drivers = Drivers::of(&Root::at(folder.path()).unwrap());
+        let drivers = Drivers::of(&Root::at(directory.path()).unwrap());
         assert_eq!(drivers.devices, ["/dev/nvidia0", "/dev/nvidiactl", "/dev/dri/card0"]);
         assert_eq!(drivers.modules, ["ext4", "nvidia"]);
         assert_eq!(drivers.nvidia.unwrap().models, ["NVIDIA H100 80GB HBM3"]);
@@ -196,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_host_without_the_driver_has_none() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(Drivers::of(&Root::at(folder.path()).unwrap()), Drivers::default());
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(Drivers::of(&Root::at(directory.path()).unwrap()), Drivers::default());
     }
 }

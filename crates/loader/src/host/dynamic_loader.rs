@@ -67,7 +67,7 @@ impl DynamicLoader {
     }
 
     /// The file that lists musl's directories instead of the default ones, beside the loader itself:
-    /// `/etc/ld-musl-x86_64.path` for a loader in `/lib` (`ldso/dynlink.c`: relative to the folder above
+    /// `/etc/ld-musl-x86_64.path` for a loader in `/lib` (`ldso/dynlink.c`: relative to the directory above
     /// its own).
     pub fn musl_path_file(&self) -> String {
         let directory = self.path.rsplit_once('/').map_or("", |(directory, _)| directory);
@@ -138,7 +138,7 @@ fn musl_version(data: &[u8]) -> Option<(u32, u32, u32)> {
     })
 }
 
-/// The longest run of adjacent strings that each begin and end with a slash and name a library folder.
+/// The longest run of adjacent strings that each begin and end with a slash and name a library directory.
 fn default_directories(data: &[u8]) -> Option<Vec<String>> {
     let mut best: Vec<&[u8]> = Vec::new();
     let mut run: Vec<&[u8]> = Vec::new();

@@ -150,11 +150,11 @@ mod tests {
 
     /// The platform of a root that has one file.
     fn of_root(file: &str, content: &[u8]) -> Platform {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(file);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, content).unwrap();
-        Platform::of_root(&Root::at(folder.path()).unwrap())
+        Platform::of_root(&Root::at(directory.path()).unwrap())
     }
 
     #[test]

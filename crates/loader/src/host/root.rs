@@ -99,7 +99,7 @@ pub struct Entry {
 /// With so many paths known, no more missing ones are remembered.
 const MOST_NODES: usize = 1 << 18;
 
-/// A root file system: this machine's, or a folder that holds another's.
+/// A root file system: this machine's, or a directory that holds another's.
 #[derive(Debug, Clone)]
 pub struct Root {
     directory: PathBuf,
@@ -124,7 +124,7 @@ impl Root {
         Self { directory: PathBuf::from("/"), nodes: Arc::default() }
     }
 
-    /// The root that a folder holds.
+    /// The root that a directory holds.
     ///
     /// # Errors
     ///
@@ -137,7 +137,7 @@ impl Root {
         Ok(Self { directory, nodes: Arc::default() })
     }
 
-    /// The folder, as a path of this machine.
+    /// The directory, as a path of this machine.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
@@ -216,10 +216,10 @@ impl Root {
         Ok(text)
     }
 
-    /// The names in the folder at `path`, sorted; none where there is no such folder.
+    /// The names in the directory at `path`, sorted; none where there is no such directory.
     pub fn names(&self, path: &Path) -> Vec<String> {
-        let Ok(folder) = self.resolve(path) else { return Vec::new() };
-        let entries = fs::read_dir(self.outside(&folder)).into_iter().flatten().flatten();
+        let Ok(directory) = self.resolve(path) else { return Vec::new() };
+        let entries = fs::read_dir(self.outside(&directory)).into_iter().flatten().flatten();
         let mut names: Vec<String> = entries.map(|entry| raw::of_path(entry.file_name())).collect();
         names.sort_unstable();
         names
@@ -250,7 +250,7 @@ impl Root {
         all
     }
 
-    /// What the file system says of the file or folder at `path`, links followed.
+    /// What the file system says of the file or directory at `path`, links followed.
     ///
     /// # Errors
     ///
@@ -392,57 +392,57 @@ mod tests {
 
     /// A root with a file `etc/inside` and whatever links the test makes.
     fn root() -> (tempfile::TempDir, Root) {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir_all(folder.path().join("etc")).unwrap();
-        fs::write(folder.path().join("etc/inside"), "in").unwrap();
-        let root = Root::at(folder.path()).unwrap();
-        (folder, root)
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir_all(directory.path().join("etc")).unwrap();
+        fs::write(directory.path().join("etc/inside"), "in").unwrap();
+        let root = Root::at(directory.path()).unwrap();
+        (directory, root)
     }
 
     #[test]
     fn links_and_parents_never_lead_out_of_the_root() {
-        let (folder, root) = root();
-        symlink("/etc/inside", folder.path().join("absolute")).unwrap();
-        symlink("../../../../etc/inside", folder.path().join("climbing")).unwrap();
-        symlink("/", folder.path().join("etc/top")).unwrap();
+        let (directory, root) = root();
+        symlink("/etc/inside", directory.path().join("absolute")).unwrap();
+        symlink("../../../../etc/inside", directory.path().join("climbing")).unwrap();
+        symlink("/", directory.path().join("etc/top")).unwrap();
         for path in ["/absolute", "climbing", "/etc/top/etc/top/absolute", "/../../etc/inside"] {
             assert_eq!(root.resolve(Path::new(path)).unwrap(), Path::new("/etc/inside"), "{path}");
             assert_eq!(&root.read(Path::new(path)).unwrap()[..], b"in");
         }
-        symlink("/etc/passwd", folder.path().join("passwd")).unwrap();
+        symlink("/etc/passwd", directory.path().join("passwd")).unwrap();
         assert!(matches!(root.open(Path::new("/passwd")), Err(WalkError::NotFound)));
     }
 
     #[test]
     fn what_is_missing_is_asked_for_once() {
-        let (folder, root) = root();
+        let (directory, root) = root();
         let is_missing = |root: &Root| {
             matches!(root.resolve(Path::new("/etc/glibc-hwcaps/libx.so")), Err(WalkError::NotFound))
         };
         assert!(is_missing(&root));
-        fs::create_dir(folder.path().join("etc/glibc-hwcaps")).unwrap();
-        fs::write(folder.path().join("etc/glibc-hwcaps/libx.so"), "").unwrap();
+        fs::create_dir(directory.path().join("etc/glibc-hwcaps")).unwrap();
+        fs::write(directory.path().join("etc/glibc-hwcaps/libx.so"), "").unwrap();
         assert!(is_missing(&root) && is_missing(&root.clone()));
-        assert!(!is_missing(&Root::at(folder.path()).unwrap()));
+        assert!(!is_missing(&Root::at(directory.path()).unwrap()));
     }
 
     #[test]
     fn a_path_that_the_kernel_would_not_take_leads_nowhere() {
-        let (_folder, root) = root();
+        let (_directory, root) = root();
         assert!(root.resolve(Path::new(&"etc/../".repeat(100))).is_ok());
         assert!(matches!(root.resolve(Path::new(&"etc/../".repeat(1_000_000))), Err(WalkError::TooLong)));
     }
 
     #[test]
     fn loops_files_as_directories_and_pipes_are_errors() {
-        let (folder, root) = root();
-        symlink("b", folder.path().join("a")).unwrap();
-        symlink("a", folder.path().join("b")).unwrap();
+        let (directory, root) = root();
+        symlink("b", directory.path().join("a")).unwrap();
+        symlink("a", directory.path().join("b")).unwrap();
         assert!(matches!(root.resolve(Path::new("/a")), Err(WalkError::Loop)));
         for path in ["/etc/inside/x", "/etc/inside/", "/etc/inside/.", "/etc/inside/.."] {
             assert!(matches!(root.resolve(Path::new(path)), Err(WalkError::NotDirectory)), "{path}");
         }
-        let pipe = folder.path().join("pipe");
+        let pipe = directory.path().join("pipe");
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
         assert!(matches!(root.open(Path::new("/pipe")), Err(WalkError::NotRegular)));
         assert!(matches!(root.open(Path::new("/etc")), Err(WalkError::NotRegular)));

@@ -83,7 +83,7 @@ pub enum OpenError {
     /// header. Unlike that of the two below, its content cannot be read as a script's.
     #[error("{0}")]
     RecordedNotElf(&'static str),
-    /// There is something else than a regular file: what glibc says of a folder (its message has the
+    /// There is something else than a regular file: what glibc says of a directory (its message has the
     /// number, EISDIR).
     #[error("cannot read file data: Error 21")]
     NotRegular,

@@ -114,19 +114,19 @@ fn has_no_loader(alone: &Load) -> bool {
     alone.objects.first().is_some_and(|program| program.facts.interpreter.is_none())
 }
 
-/// Where a recorded program lies. One of the host that lay in a folder of `PATH` may lie in another one here.
+/// Where a recorded program lies. One of the host that lay in a directory of `PATH` may lie in another one here.
 fn place_of(path: &str, context: ScopeContext<'_>) -> String {
     let files = context.files;
     if !path.starts_with('/') {
         return files.path_of(path);
     }
-    let (folder, name) = path.rsplit_once('/').unwrap_or_default();
-    let folders = context.environment.program_path.split(':');
-    let is_usual = folders.clone().any(|usual| usual == folder);
+    let (directory, name) = path.rsplit_once('/').unwrap_or_default();
+    let directories = context.environment.program_path.split(':');
+    let is_usual = directories.clone().any(|usual| usual == directory);
     if !is_usual || files.is_executable(path) {
         return path.to_owned();
     }
-    let mut elsewhere = folders.map(|usual| format!("{usual}/{name}"));
+    let mut elsewhere = directories.map(|usual| format!("{usual}/{name}"));
     elsewhere.find(|place| files.is_executable(place)).unwrap_or_else(|| path.to_owned())
 }
 

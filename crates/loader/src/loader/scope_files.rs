@@ -17,8 +17,8 @@ use crate::loader::{
 pub struct ScopeFiles<'a> {
     location: String,
     objects: HashMap<String, Opened>,
-    /// The folders that the scope has, by their paths in it.
-    folders: HashSet<&'a str>,
+    /// The directories that the scope has, by their paths in it.
+    directories: HashSet<&'a str>,
     application: &'a Application,
     below: &'a dyn Files,
 }
@@ -26,7 +26,7 @@ pub struct ScopeFiles<'a> {
 /// The context of an application: its scope is laid over the files of a host.
 pub type ScopeContext<'a> = Context<'a, ScopeFiles<'a>>;
 
-/// Where a scope lies whose place does not matter: a folder that no host has.
+/// Where a scope lies whose place does not matter: a directory that no host has.
 const ANYWHERE: &str = "/.compat/scope";
 
 /// Where an absolute path leads.
@@ -70,7 +70,7 @@ impl<'a, 's: 'a> Cursor<'a> for ScopeCursor<'s> {
         if files.is_file(&self.here) {
             return Ok(Found::Other);
         }
-        match ahead.is_empty() || files.folders.contains(self.here.as_str()) {
+        match ahead.is_empty() || files.directories.contains(self.here.as_str()) {
             true => Ok(Found::Directory),
             false => Err(files.unknown(&self.here, ahead)),
         }
@@ -100,8 +100,8 @@ impl<'a> ScopeFiles<'a> {
         let objects = opened.collect();
         let budget = &below.memory().budget;
         budget.refill(application.size());
-        let spend = |folder: &str| budget.spend(Effort::Search, cost_of_lookup(folder));
-        Self { objects, location, folders: folders(application, spend), application, below }
+        let spend = |directory: &str| budget.spend(Effort::Search, cost_of_lookup(directory));
+        Self { objects, location, directories: directories(application, spend), application, below }
     }
 
     /// Whether the scope is a root file system of its own.
@@ -155,7 +155,7 @@ impl<'a> ScopeFiles<'a> {
         Place::Below(joined(above, ahead))
     }
 
-    /// A path through a folder that the scope does not have: the host may, where the scope lies there.
+    /// A path through a directory that the scope does not have: the host may, where the scope lies there.
     fn unknown(&self, here: &str, ahead: &Ahead<'_, str>) -> Place {
         match self.application.location {
             Some(_) => Place::Below(joined(&self.path_of(here), ahead)),
@@ -185,7 +185,7 @@ impl<'a> ScopeFiles<'a> {
     /// Whether an absolute path leads to a directory that the scope has.
     fn is_directory(&self, path: &str) -> bool {
         match self.walk(path) {
-            Place::Inside(inside) => inside.is_empty() || self.folders.contains(inside.as_str()),
+            Place::Inside(inside) => inside.is_empty() || self.directories.contains(inside.as_str()),
             Place::Below(_) | Place::Nowhere(_) => false,
         }
     }
@@ -217,15 +217,15 @@ impl<'a> ScopeFiles<'a> {
     }
 }
 
-/// The folders that the paths of an application lead through, until `spend` ends it.
-fn folders(application: &Application, spend: impl Fn(&str) -> bool) -> HashSet<&str> {
+/// The directories that the paths of an application lead through, until `spend` ends it.
+fn directories(application: &Application, spend: impl Fn(&str) -> bool) -> HashSet<&str> {
     let paths = application.objects.iter().map(|(path, _)| path);
     let paths = paths.chain(application.links.keys()).chain(application.unusable.keys());
     let paths = paths.filter(|path| path.len() < MAXIMUM_PATH);
     let above = paths.flat_map(|path| path.match_indices('/').map(|(end, _)| &path[..end]));
     let targets = application.links.values().map(String::as_str);
     let targets = targets.filter(|target| !target.starts_with('/') && target.len() < MAXIMUM_PATH);
-    above.chain(targets).take_while(|folder| spend(folder)).collect()
+    above.chain(targets).take_while(|directory| spend(directory)).collect()
 }
 
 /// A path by the directory of a scope that lies anywhere.
@@ -294,7 +294,7 @@ impl Files for ScopeFiles<'_> {
 
     fn has_directory(&self, path: &str) -> Option<bool> {
         match self.walk(path) {
-            Place::Inside(inside) if inside.is_empty() || self.folders.contains(inside.as_str()) => {
+            Place::Inside(inside) if inside.is_empty() || self.directories.contains(inside.as_str()) => {
                 Some(true)
             }
             // A document lists no directory in which nothing loads. A script whose directory is not there is in it

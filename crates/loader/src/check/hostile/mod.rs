@@ -165,7 +165,7 @@ fn a_path_of_thousands_of_components_and_links_that_loop_lead_nowhere() {
 }
 
 #[test]
-fn deep_folders_and_links_between_them_are_walked_so_far() {
+fn deep_directories_and_links_between_them_are_walked_so_far() {
     let deep = |number: usize| format!("{number}/{}", "a/".repeat(2000));
     let mut document = document(Vec::new());
     document.objects =

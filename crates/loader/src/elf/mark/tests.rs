@@ -121,7 +121,7 @@ fn an_archive_of_pyinstaller_counts_if_it_holds_libraries() {
     let appended = |archive| Builder { tail: archive, ..Builder::default() };
     assert_eq!(in_section(archive(b'b')).packed_by(), Some("PyInstaller"));
     assert_eq!(appended(archive(b'b')).packed_by(), Some("PyInstaller"));
-    // One folder: the libraries lie beside the program.
+    // One directory: the libraries lie beside the program.
     assert_eq!(in_section(archive(b's')).packed_by(), None);
     // The bootloader itself, which searches for the cookie.
     let string = Builder { content: archive(b'b'), ..Builder::default() };

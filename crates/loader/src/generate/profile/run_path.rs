@@ -22,7 +22,7 @@ const TREES: [&str; 7] = [
 ];
 /// How many directories and files are looked at, how deep they lie, and how many directories and libraries are
 /// recorded in addition: installed systems have fewer. What is left out is not recorded, so that it is undecided.
-const MOST_FOLDERS: usize = 50_000;
+const MOST_LOOKED_AT: usize = 50_000;
 const MOST_FILES: usize = 100_000;
 const DEEPEST: usize = 12;
 const MOST_DIRECTORIES: usize = 1024;
@@ -92,15 +92,15 @@ impl Recorder<'_> {
         let root = self.files.root();
         let mut waiting: VecDeque<(String, usize)> =
             TREES.iter().map(|tree| ((*tree).to_owned(), 0)).collect();
-        let (mut folders, mut files) = (0, 0);
+        let (mut directories, mut files) = (0, 0);
         let mut seen = BTreeSet::new();
-        while let Some((folder, depth)) = waiting.pop_front() {
-            let Ok(real) = root.resolve(&raw::path(&folder)) else { continue };
+        while let Some((directory, depth)) = waiting.pop_front() {
+            let Ok(real) = root.resolve(&raw::path(&directory)) else { continue };
             let real = raw::of_path(real);
-            if folders == MOST_FOLDERS || !seen.insert(real.clone()) {
+            if directories == MOST_LOOKED_AT || !seen.insert(real.clone()) {
                 continue;
             }
-            folders += 1;
+            directories += 1;
             for entry in root.entries(&raw::path(&real)) {
                 let path = format!("{real}/{}", entry.name);
                 if entry.is_directory && depth < DEEPEST {

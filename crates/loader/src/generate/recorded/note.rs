@@ -18,11 +18,11 @@ impl Found {
                  searches for what it loaded, and for which program, is not told, and a check is undecided"
             )
         }));
-        notes.extend(self.run_folders.iter().map(|(folder, (program, library))| {
+        notes.extend(self.run_directories.iter().map(|(directory, (program, library))| {
             format!(
-                "{program} found {library} in {folder} in a recorded run, which is in no search path that is known: as \
+                "{program} found {library} in {directory} in a recorded run, which is in no search path that is known: as \
                  far as the recording tells it was in LD_LIBRARY_PATH, and a check that does not have it there is \
-                 undecided. Where the application's start sets it, say so by --library-path {folder}"
+                 undecided. Where the application's start sets it, say so by --library-path {directory}"
             )
         }));
         let mut known = HashSet::new();

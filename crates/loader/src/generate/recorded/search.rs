@@ -1,7 +1,7 @@
 //! Where the loader of a run searched, as its lookups show.
 //!
-//! In each folder that it searches, glibc looks for its sub-directories for the CPU, and misses the libraries that lie
-//! elsewhere (`open_path` in `elf/dl-load.c`); musl only misses them (`path_open` in `ldso/dynlink.c`). A folder
+//! In each directory that it searches, glibc looks for its sub-directories for the CPU, and misses the libraries that lie
+//! elsewhere (`open_path` in `elf/dl-load.c`); musl only misses them (`path_open` in `ldso/dynlink.c`). A directory
 //! that is searched although no object, default or option names it was in the run's `LD_LIBRARY_PATH`: what
 //! was opened there was asked for by its name, and its path alone would be no proof that it is found again.
 
@@ -12,41 +12,41 @@ use super::{Content, Ground, file_name, is_loadable};
 use crate::loader::{Environment, Facts};
 use compat_trace::{HWCAPS, Opener};
 
-/// The separators of `LD_LIBRARY_PATH`, and what begins a token in it: no folder whose path has one can be named there.
+/// The separators of `LD_LIBRARY_PATH`, and what begins a token in it: no directory whose path has one can be named there.
 const NOT_IN_LIST: [char; 3] = [':', ';', '$'];
 
-/// The folders of a run's `LD_LIBRARY_PATH` in which a program's libraries lie, as far as they are known by nothing else.
+/// The directories of a run's `LD_LIBRARY_PATH` in which a program's libraries lie, as far as they are known by nothing else.
 #[derive(Default)]
-pub(super) struct RunFolders {
+pub(super) struct RunDirectories {
     /// As they were recorded.
     recorded: BTreeSet<String>,
     /// As the ground's files know them, and as `--library-path` names them, in the order of the opening.
     places: Vec<(String, String)>,
 }
 
-impl RunFolders {
+impl RunDirectories {
     /// Those of a program.
     pub fn of(opener: &Opener, program: &Facts, ground: &dyn Ground, environment: &Environment) -> Self {
         let opened = Opened::of(opener, program, ground);
         let search = Search::of(opener, program, &opened, ground, environment);
-        let mut folders = Self::default();
+        let mut directories = Self::default();
         for (path, facts) in &opened.libraries {
-            let folder = folder_of(path);
+            let directory = directory_of(path);
             let place = ground.place(path);
-            let place = folder_of(&place);
+            let place = directory_of(&place);
             if place.contains(NOT_IN_LIST) || !search.is_of_run(path, facts.as_deref(), ground) {
                 continue;
             }
-            folders.recorded.insert(folder.to_owned());
-            if !folders.places.iter().any(|(known, _)| known == place) {
-                let option = match folder_of(&ground.shown(path)) {
+            directories.recorded.insert(directory.to_owned());
+            if !directories.places.iter().any(|(known, _)| known == place) {
+                let option = match directory_of(&ground.shown(path)) {
                     "" => ".".to_owned(),
-                    folder => folder.to_owned(),
+                    directory => directory.to_owned(),
                 };
-                folders.places.push((place.to_owned(), option));
+                directories.places.push((place.to_owned(), option));
             }
         }
-        folders
+        directories
     }
 
     pub fn is_empty(&self) -> bool {
@@ -55,13 +55,13 @@ impl RunFolders {
 
     /// Whether a recorded library lies in one of them.
     pub fn hold(&self, path: &str) -> bool {
-        self.recorded.contains(folder_of(path))
+        self.recorded.contains(directory_of(path))
     }
 
-    /// How `--library-path` names the folder of them in which an object lies.
+    /// How `--library-path` names the directory of them in which an object lies.
     pub fn option(&self, place: &str) -> Option<&str> {
-        let folder = folder_of(place);
-        self.places.iter().find(|(known, _)| known == folder).map(|(_, option)| option.as_str())
+        let directory = directory_of(place);
+        self.places.iter().find(|(known, _)| known == directory).map(|(_, option)| option.as_str())
     }
 
     /// The environment of the run: they come after what is known.
@@ -94,17 +94,17 @@ impl<'a> Opened<'a> {
 
 /// What is known of a program's search.
 struct Search<'a> {
-    /// Folders that its loader searched for the program itself, before what other objects name.
+    /// Directories that its loader searched for the program itself, before what other objects name.
     of_program: HashSet<&'a str>,
-    /// Folders that it searched for any object.
+    /// Directories that it searched for any object.
     searched: HashSet<&'a str>,
     /// Names that were missed somewhere, where these do not tell of a search for certain: of musl.
     missed: HashSet<&'a str>,
     /// The lookups do not tell every search.
     is_silent: bool,
-    /// Folders that the program, the loader and the options name.
+    /// Directories that the program, the loader and the options name.
     known: HashSet<String>,
-    /// Folders that the other objects name.
+    /// Directories that the other objects name.
     known_by_others: HashSet<String>,
 }
 
@@ -122,7 +122,7 @@ impl<'a> Search<'a> {
         let all_needs: HashSet<&str> = others().flat_map(|(_, facts)| needs(facts)).collect();
         let missed = || lookups.missed.iter().map(String::as_str);
         let missed_of = |needs: &HashSet<&str>| -> HashSet<&'a str> {
-            missed().filter(|path| needs.contains(file_name(path))).map(folder_of).collect()
+            missed().filter(|path| needs.contains(file_name(path))).map(directory_of).collect()
         };
         let files = ground.files();
         let loader = program.interpreter.as_deref();
@@ -138,22 +138,22 @@ impl<'a> Search<'a> {
             searched,
             missed: missed().filter(|_| is_musl).map(file_name).collect(),
             is_silent: is_musl || !lookups.any,
-            known: known.map(|folder| files.real_path(&folder)).collect(),
+            known: known.map(|directory| files.real_path(&directory)).collect(),
             known_by_others: others()
                 .flat_map(|(path, facts)| directories(path, facts))
-                .map(|folder| files.real_path(&folder))
+                .map(|directory| files.real_path(&directory))
                 .collect(),
         }
     }
 
-    /// Whether a library lies, or may lie, in a folder of the run's `LD_LIBRARY_PATH` that is known by nothing else.
+    /// Whether a library lies, or may lie, in a directory of the run's `LD_LIBRARY_PATH` that is known by nothing else.
     fn is_of_run(&self, path: &str, facts: Option<&Facts>, ground: &dyn Ground) -> bool {
-        let folder = folder_of(path);
+        let directory = directory_of(path);
         let files = ground.files();
-        let reals = [files.real_path(folder), files.real_path(folder_of(&ground.place(path)))];
+        let reals = [files.real_path(directory), files.real_path(directory_of(&ground.place(path)))];
         let is_in = |known: &HashSet<String>| reals.iter().any(|real| known.contains(real));
-        let is_told = self.of_program.contains(folder) || self.may_be_name(path, facts, ground);
-        let is_searched = || self.searched.contains(folder) && !is_in(&self.known_by_others);
+        let is_told = self.of_program.contains(directory) || self.may_be_name(path, facts, ground);
+        let is_searched = || self.searched.contains(directory) && !is_in(&self.known_by_others);
         (is_told || is_searched()) && !is_in(&self.known)
     }
 
@@ -171,17 +171,17 @@ fn needs(facts: &Facts) -> HashSet<&str> {
     facts.needed.iter().map(|need| need.name.as_str()).collect()
 }
 
-/// The folders of an object's RPATH and RUNPATH.
+/// The directories of an object's RPATH and RUNPATH.
 fn directories(path: &str, facts: &Facts) -> Vec<String> {
     let (origin, _) = path.rsplit_once('/').unwrap_or_default();
     let lists = [&facts.rpath, &facts.runpath].into_iter().flatten();
-    let folders = lists.flat_map(|list| list.split(':')).filter(|folder| !folder.is_empty());
-    folders.map(|folder| folder.replace("${ORIGIN}", origin).replace("$ORIGIN", origin)).collect()
+    let directories = lists.flat_map(|list| list.split(':')).filter(|directory| !directory.is_empty());
+    directories.map(|directory| directory.replace("${ORIGIN}", origin).replace("$ORIGIN", origin)).collect()
 }
 
-/// The folder that a search names where it leads to a path: the one above glibc's sub-directories for the CPU.
-fn folder_of(path: &str) -> &str {
-    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let above = folder.rsplit_once('/').and_then(|(above, _)| above.strip_suffix(HWCAPS));
-    above.unwrap_or(folder)
+/// The directory that a search names where it leads to a path: the one above glibc's sub-directories for the CPU.
+fn directory_of(path: &str) -> &str {
+    let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+    let above = directory.rsplit_once('/').and_then(|(above, _)| above.strip_suffix(HWCAPS));
+    above.unwrap_or(directory)
 }

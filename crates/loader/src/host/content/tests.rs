@@ -11,11 +11,11 @@ use crate::elf::{Machine, Object};
 
 /// A file that not only root may change.
 fn foreign(content: &[u8]) -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("file");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file");
     fs::write(&path, content).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
-    (folder, path)
+    (directory, path)
 }
 
 fn facts(data: Bytes) -> String {
@@ -33,7 +33,7 @@ fn only_what_root_alone_changes_is_mapped() {
         let file = File::open(path).unwrap();
         only_root_changes(&file, &file.metadata().unwrap())
     };
-    let (_folder, path) = foreign(b"x");
+    let (_directory, path) = foreign(b"x");
     assert!(!is_mapped(&path));
     for (mode, expected) in [(0o644, true), (0o664, false), (0o646, false), (0o444, true)] {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
@@ -51,7 +51,7 @@ fn only_what_root_alone_changes_is_mapped() {
 fn an_object_reads_the_same_from_its_parts() {
     for sample in Sample::all(1 << 20) {
         let content = sample.bytes();
-        let (_folder, path) = foreign(&content);
+        let (_directory, path) = foreign(&content);
         let file = File::open(path).unwrap();
         assert!(content.len() as u64 > SMALL);
         let parts = object(&file, b"sample").unwrap();
@@ -65,7 +65,7 @@ fn an_object_reads_the_same_from_its_parts() {
 #[test]
 fn a_file_that_its_owner_truncates_meanwhile_is_an_error_or_what_it_was() {
     let content = &Sample::program(Machine::X86_64, 8 << 20).bytes();
-    let (_folder, path) = foreign(content);
+    let (_directory, path) = foreign(content);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -90,7 +90,7 @@ fn a_file_that_its_owner_truncates_meanwhile_is_an_error_or_what_it_was() {
 
 #[test]
 fn what_was_read_does_not_change_when_the_file_does() {
-    let (_folder, path) = foreign(&program());
+    let (_directory, path) = foreign(&program());
     let file = File::open(&path).unwrap();
     let (parts, all) = (object(&file, b"env").unwrap(), whole(&file).unwrap());
     let before = (parts.to_vec(), all.to_vec());
@@ -101,7 +101,7 @@ fn what_was_read_does_not_change_when_the_file_does() {
 
 #[test]
 fn what_is_too_large_says_so() {
-    let (_folder, path) = foreign(b"text");
+    let (_directory, path) = foreign(b"text");
     let file = fs::File::options().write(true).read(true).open(&path).unwrap();
     file.set_len(MOST_COPIED + 1).unwrap();
     insta::assert_snapshot!(whole(&file).unwrap_err(), @"others than root can change it, and of such a file no more than 256 MiB are read; it has 268435457 bytes");
@@ -121,7 +121,7 @@ fn what_is_too_large_says_so() {
 #[test]
 fn of_a_large_file_no_more_is_read_than_its_parts() {
     let program = program();
-    let (_folder, path) = foreign(&program);
+    let (_directory, path) = foreign(&program);
     let file = fs::File::options().write(true).read(true).open(&path).unwrap();
     // Two gigabytes of which the headers know nothing.
     file.set_len(2 << 30).unwrap();
