@@ -23,7 +23,7 @@ pub(super) struct Scene<'a> {
 
 impl Scene<'_> {
     /// The hints for a problem.
-    pub fn hints(&self, problem: &Problem) -> Vec<String> {
+    pub(super) fn hints(&self, problem: &Problem) -> Vec<String> {
         match problem {
             Problem::VersionMissing { library, path, version, .. } => {
                 let has = |facts: &Facts| facts.version_definitions.iter().flatten().any(|v| v == version);

@@ -107,7 +107,7 @@ pub(super) struct Entries {
 
 impl Entries {
     /// Reads entries up to `DT_NULL` or the end of `data`.
-    pub fn parse(reader: Reader<'_>) -> Self {
+    pub(super) fn parse(reader: Reader<'_>) -> Self {
         let mut entries = Self::default();
         let word = reader.word_size();
         for at in (0..).step_by(2 * word) {
@@ -128,7 +128,7 @@ impl Entries {
     }
 
     /// What no loader gets along with: it looks for nothing beyond these entries.
-    pub fn fault(&self) -> Option<&'static str> {
+    pub(super) fn fault(&self) -> Option<&'static str> {
         match () {
             () if !self.is_ended => Some("its segment ends before it does"),
             () if self.tables.string_table.is_none() => Some("it names no string table"),

@@ -28,7 +28,7 @@ pub(super) struct GnuHash {
 
 impl GnuHash {
     /// Reads the header at a place of the file; `None` if the table cannot be used.
-    pub fn parse(reader: Reader<'_>, at: usize) -> Option<Self> {
+    pub(super) fn parse(reader: Reader<'_>, at: usize) -> Option<Self> {
         let bucket_count = reader.u32(at)? as usize;
         let symbol_offset = reader.u32(at + 4)? as usize;
         let bloom_count = reader.u32(at.checked_add(8)?)? as usize;
@@ -58,7 +58,7 @@ impl GnuHash {
     }
 
     /// Calls `examine` with each symbol whose hash is equal, until it says that it has seen enough.
-    pub fn visit(&self, reader: Reader<'_>, hash: u32, mut examine: impl FnMut(usize) -> bool) {
+    pub(super) fn visit(&self, reader: Reader<'_>, hash: u32, mut examine: impl FnMut(usize) -> bool) {
         if !self.may_hold(reader, hash) {
             return;
         }
@@ -82,7 +82,7 @@ impl GnuHash {
     }
 
     /// One past the last symbol that the table holds.
-    pub fn count(&self, reader: Reader<'_>) -> Option<usize> {
+    pub(super) fn count(&self, reader: Reader<'_>) -> Option<usize> {
         let buckets = (0..self.bucket_count).filter_map(|bucket| reader.u32(self.buckets + bucket * 4));
         let mut index = buckets.max()? as usize;
         if index == 0 {
@@ -105,7 +105,7 @@ pub(super) struct SysvHash {
 impl SysvHash {
     /// The table at a place of the file. Its entries have four bytes, but for two 64-bit machines, whose
     /// supplements have eight (`Elf_Symndx` in glibc's `bits/elfclass.h`).
-    pub fn new(at: usize, machine: Machine, class: Class) -> Self {
+    pub(super) fn new(at: usize, machine: Machine, class: Class) -> Self {
         let is_wide = class == Class::Elf64 && [Machine::S390, Machine::ALPHA].contains(&machine);
         Self { at, entry: if is_wide { 8 } else { 4 } }
     }
@@ -117,19 +117,19 @@ impl SysvHash {
     }
 
     /// How many symbols the table holds.
-    pub fn count(self, reader: Reader<'_>) -> Option<usize> {
+    pub(super) fn count(self, reader: Reader<'_>) -> Option<usize> {
         self.entry(reader, 1)
     }
 
     /// Where it lies in the file.
-    pub fn range(self, reader: Reader<'_>) -> Option<Range<usize>> {
+    pub(super) fn range(self, reader: Reader<'_>) -> Option<Range<usize>> {
         let entries = self.entry(reader, 0)?.saturating_add(self.count(reader)?).saturating_add(2);
         Some(self.at..self.at.saturating_add(entries.saturating_mul(self.entry)))
     }
 
     /// As [`GnuHash::visit`]. A chain that loops ends after as many steps as the table has entries, or as one
     /// look-up goes.
-    pub fn visit(self, reader: Reader<'_>, name: &[u8], mut examine: impl FnMut(usize) -> bool) {
+    pub(super) fn visit(self, reader: Reader<'_>, name: &[u8], mut examine: impl FnMut(usize) -> bool) {
         let (Some(buckets @ 1..), Some(chain)) = (self.entry(reader, 0), self.count(reader)) else { return };
         let mut next = self.entry(reader, 2 + sysv_hash(name) as usize % buckets);
         for _ in 0..chain.min(LONGEST_LOOK_UP) {

@@ -22,18 +22,18 @@ pub(super) struct Names<'a> {
 
 impl<'a> Names<'a> {
     /// The names in the string table at `start`, of `size` bytes.
-    pub fn new(reader: Reader<'a>, (start, size): (usize, usize)) -> Self {
+    pub(super) fn new(reader: Reader<'a>, (start, size): (usize, usize)) -> Self {
         let data = reader.data.get(start..start.saturating_add(size)).unwrap_or_default();
         Self { table: Reader { data, ..reader }, left: Cell::new(reader.data.len().saturating_add(ROOM)) }
     }
 
     /// The name of a library or version that the table `what` asks for.
-    pub fn name(&self, what: &'static str, offset: u64) -> Result<String, Error> {
+    pub(super) fn name(&self, what: &'static str, offset: u64) -> Result<String, Error> {
         self.text(what, offset, LONGEST)
     }
 
     /// A list of directories.
-    pub fn path_list(&self, what: &'static str, offset: u64) -> Result<String, Error> {
+    pub(super) fn path_list(&self, what: &'static str, offset: u64) -> Result<String, Error> {
         self.text(what, offset, usize::MAX)
     }
 

@@ -15,12 +15,12 @@ impl<'a> Reader<'a> {
         self.data.get(offset..offset.checked_add(N)?)?.try_into().ok()
     }
 
-    pub fn u8(&self, offset: usize) -> Option<u8> {
+    pub(super) fn u8(&self, offset: usize) -> Option<u8> {
         self.data.get(offset).copied()
     }
 
     #[inline]
-    pub fn u16(&self, offset: usize) -> Option<u16> {
+    pub(super) fn u16(&self, offset: usize) -> Option<u16> {
         self.array(offset).map(|bytes| match self.endian {
             Endian::Little => u16::from_le_bytes(bytes),
             Endian::Big => u16::from_be_bytes(bytes),
@@ -28,7 +28,7 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    pub fn u32(&self, offset: usize) -> Option<u32> {
+    pub(super) fn u32(&self, offset: usize) -> Option<u32> {
         self.array(offset).map(|bytes| match self.endian {
             Endian::Little => u32::from_le_bytes(bytes),
             Endian::Big => u32::from_be_bytes(bytes),
@@ -36,7 +36,7 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    pub fn u64(&self, offset: usize) -> Option<u64> {
+    pub(super) fn u64(&self, offset: usize) -> Option<u64> {
         self.array(offset).map(|bytes| match self.endian {
             Endian::Little => u64::from_le_bytes(bytes),
             Endian::Big => u64::from_be_bytes(bytes),
@@ -45,7 +45,7 @@ impl<'a> Reader<'a> {
 
     /// An address-sized integer.
     #[inline]
-    pub fn word(&self, offset: usize) -> Option<u64> {
+    pub(super) fn word(&self, offset: usize) -> Option<u64> {
         match self.class {
             Class::Elf32 => self.u32(offset).map(u64::from),
             Class::Elf64 => self.u64(offset),
@@ -53,7 +53,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The size of an address in bytes.
-    pub fn word_size(&self) -> usize {
+    pub(super) fn word_size(&self) -> usize {
         match self.class {
             Class::Elf32 => 4,
             Class::Elf64 => 8,
@@ -62,7 +62,7 @@ impl<'a> Reader<'a> {
 
     /// The bytes from `offset` up to the next NUL. `None` when there is no NUL before the end.
     #[inline]
-    pub fn string(&self, offset: usize) -> Option<&'a [u8]> {
+    pub(super) fn string(&self, offset: usize) -> Option<&'a [u8]> {
         let tail = self.data.get(offset..)?;
         let end = memchr::memchr(0, tail)?;
         Some(&tail[..end])
@@ -70,7 +70,7 @@ impl<'a> Reader<'a> {
 
     /// [`Reader::string`], or `Err(most)` when it is longer than `most`: no more is looked at.
     #[inline]
-    pub fn string_of_at_most(&self, offset: usize, most: usize) -> Option<Result<&'a [u8], usize>> {
+    pub(super) fn string_of_at_most(&self, offset: usize, most: usize) -> Option<Result<&'a [u8], usize>> {
         let tail = self.data.get(offset..)?;
         let head = &tail[..most.saturating_add(1).min(tail.len())];
         match memchr::memchr(0, head) {

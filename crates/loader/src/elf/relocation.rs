@@ -102,7 +102,7 @@ pub(super) struct Table {
 
 impl Table {
     /// Its bytes; `None` beyond the end of the file.
-    pub fn reader<'a>(&self, reader: Reader<'a>) -> Option<Reader<'a>> {
+    pub(super) fn reader<'a>(&self, reader: Reader<'a>) -> Option<Reader<'a>> {
         Some(Reader { data: reader.data.get(self.range.clone())?, ..reader })
     }
 }

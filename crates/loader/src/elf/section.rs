@@ -24,12 +24,12 @@ pub(super) struct Looked<'a> {
 }
 
 impl<'a> Looked<'a> {
-    pub fn new(reader: Reader<'a>) -> Self {
+    pub(super) fn new(reader: Reader<'a>) -> Self {
         Self { reader, ranges: RefCell::default() }
     }
 
     /// The bytes from `start` on; `None` when the file has fewer.
-    pub fn bytes(&self, start: u64, length: u64) -> Option<&'a [u8]> {
+    pub(super) fn bytes(&self, start: u64, length: u64) -> Option<&'a [u8]> {
         let start = usize::try_from(start).ok()?;
         let end = start.checked_add(usize::try_from(length).ok()?)?;
         let bytes = self.reader.data.get(start..end)?;
@@ -38,17 +38,17 @@ impl<'a> Looked<'a> {
     }
 
     /// As [`Looked::bytes`], up to the end of the file.
-    pub fn at_most(&self, start: u64, length: u64) -> Option<&'a [u8]> {
+    pub(super) fn at_most(&self, start: u64, length: u64) -> Option<&'a [u8]> {
         self.bytes(start, length.min(self.length().checked_sub(start)?))
     }
 
     /// How long the file is, in bytes.
-    pub fn length(&self) -> u64 {
+    pub(super) fn length(&self) -> u64 {
         self.reader.data.len() as u64
     }
 
     /// What was asked for.
-    pub fn into_ranges(self) -> Vec<Range<usize>> {
+    pub(super) fn into_ranges(self) -> Vec<Range<usize>> {
         self.ranges.into_inner()
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Segments<'a> {
 impl Segments<'_> {
     /// Every page that would be mapped must be in the file: one behind its end is a bus error. What is missing
     /// of the page that the file ends in reads as zeroes.
-    pub fn check_extent(&self) -> Result<(), Error> {
+    pub(super) fn check_extent(&self) -> Result<(), Error> {
         let length = self.reader.data.len();
         let available = (length as u64).checked_next_multiple_of(SMALLEST_PAGE).unwrap_or(u64::MAX);
         let is_cut = |header: &&ProgramHeader| {
@@ -44,7 +44,7 @@ impl Segments<'_> {
     }
 
     /// The file offset of a virtual address, and how many bytes of its segment follow it.
-    pub fn offset(&self, address: u64) -> Option<(usize, usize)> {
+    pub(super) fn offset(&self, address: u64) -> Option<(usize, usize)> {
         self.headers.iter().filter(|header| header.p_type == segment::PT_LOAD).find_map(|header| {
             let inside = address.checked_sub(header.p_vaddr).filter(|inside| *inside < header.p_filesz)?;
             let offset = usize::try_from(header.p_offset.checked_add(inside)?).ok()?;
@@ -54,7 +54,7 @@ impl Segments<'_> {
     }
 
     /// The file offset of a table by its address; `what` names it in an error.
-    pub fn table(&self, what: &'static str, address: Option<u64>) -> Result<Option<usize>, Error> {
+    pub(super) fn table(&self, what: &'static str, address: Option<u64>) -> Result<Option<usize>, Error> {
         let Some(address) = address else { return Ok(None) };
         match self.offset(address) {
             Some((offset, _)) => Ok(Some(offset)),
@@ -63,7 +63,7 @@ impl Segments<'_> {
     }
 
     /// The bytes of a segment that the file has.
-    pub fn bytes(&self, what: &'static str, header: &ProgramHeader) -> Result<Reader<'_>, Error> {
+    pub(super) fn bytes(&self, what: &'static str, header: &ProgramHeader) -> Result<Reader<'_>, Error> {
         let range = usize::try_from(header.p_offset).ok().zip(usize::try_from(header.p_filesz).ok());
         let data = range.and_then(|(start, size)| self.reader.data.get(start..start.checked_add(size)?));
         let out_of_bounds =
@@ -72,12 +72,12 @@ impl Segments<'_> {
     }
 
     /// The last one counts, as for the loader.
-    pub fn dynamic(&self) -> Option<&ProgramHeader> {
+    pub(super) fn dynamic(&self) -> Option<&ProgramHeader> {
         self.headers.iter().rev().find(|header| header.p_type == segment::PT_DYNAMIC)
     }
 
     /// The first segment of a type.
-    pub fn find(&self, kind: u32) -> Option<&ProgramHeader> {
+    pub(super) fn find(&self, kind: u32) -> Option<&ProgramHeader> {
         self.headers.iter().find(|header| header.p_type == kind)
     }
 }

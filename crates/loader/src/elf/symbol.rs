@@ -228,7 +228,7 @@ impl Symbol {
 
 impl SymbolTable {
     /// The size of one symbol in bytes.
-    pub fn entry_size(class: Class) -> usize {
+    pub(super) fn entry_size(class: Class) -> usize {
         match class {
             Class::Elf32 => 16,
             Class::Elf64 => 24,
@@ -282,13 +282,13 @@ impl SymbolTable {
 
     /// The imports among the symbols that `uses` (indexed by symbol) refers to. A name without room is
     /// cut, so that nothing defines it.
-    pub fn import_entries(&self, reader: Reader<'_>, uses: &[Uses]) -> Vec<ImportEntry> {
+    pub(super) fn import_entries(&self, reader: Reader<'_>, uses: &[Uses]) -> Vec<ImportEntry> {
         let wanted = |symbol: &Symbol, uses: Uses| symbol.section == SHN_UNDEF || uses.contains(Uses::COPY);
         self.entries_where(reader, uses, wanted)
     }
 
     /// All symbols that `uses` refers to and the loader looks up, whoever defines them.
-    pub fn reference_entries(&self, reader: Reader<'_>, uses: &[Uses]) -> Vec<ImportEntry> {
+    pub(super) fn reference_entries(&self, reader: Reader<'_>, uses: &[Uses]) -> Vec<ImportEntry> {
         let is_looked_up =
             |symbol: &Symbol, _| !matches!(symbol.other & 3, sym::STV_HIDDEN | sym::STV_INTERNAL);
         self.entries_where(reader, uses, is_looked_up)
@@ -323,7 +323,7 @@ impl SymbolTable {
     }
 
     /// What an entry of [`SymbolTable::import_entries`] says.
-    pub fn import<'a>(
+    pub(super) fn import<'a>(
         &'a self,
         reader: Reader<'a>,
         entry: &ImportEntry,
@@ -347,7 +347,7 @@ impl SymbolTable {
     }
 
     /// Every definition that others can bind to.
-    pub fn definitions<'a>(&'a self, reader: Reader<'a>) -> Vec<Definition<'a>> {
+    pub(super) fn definitions<'a>(&'a self, reader: Reader<'a>) -> Vec<Definition<'a>> {
         let mut room = room_for_symbols(reader);
         (1..self.count(reader)).filter_map(|index| self.definition(reader, index, &mut room)).collect()
     }
@@ -382,7 +382,7 @@ impl SymbolTable {
 
     /// How an entry of MIPS' global offset table refers to its symbol: a function with a stub is bound at
     /// the first call (`elf_machine_got_rel` in glibc's `sysdeps/mips/dl-machine.h`).
-    pub fn mips_use(&self, reader: Reader<'_>, index: usize) -> Uses {
+    pub(super) fn mips_use(&self, reader: Reader<'_>, index: usize) -> Uses {
         let has_stub = |symbol: Symbol| {
             symbol.section == SHN_UNDEF
                 && symbol.kind() == sym::STT_FUNC
@@ -397,7 +397,7 @@ impl SymbolTable {
 
     /// The names of those of some symbols that the object does not define, by their indices, and whether it
     /// defines any.
-    pub fn undefined_names<'a>(&self, reader: Reader<'a>, indices: &[usize]) -> (Vec<&'a [u8]>, bool) {
+    pub(super) fn undefined_names<'a>(&self, reader: Reader<'a>, indices: &[usize]) -> (Vec<&'a [u8]>, bool) {
         let mut room = room_for_symbols(reader);
         let mut defines = false;
         let mut names = Vec::new();
@@ -411,7 +411,7 @@ impl SymbolTable {
     }
 
     /// How many symbols the hash tables reach.
-    pub fn count(&self, reader: Reader<'_>) -> usize {
+    pub(super) fn count(&self, reader: Reader<'_>) -> usize {
         let most = reader.data.len().saturating_sub(self.symbols) / Self::entry_size(reader.class);
         let sysv = self.sysv_hash.and_then(|table| table.count(reader));
         let count = sysv.or_else(|| GnuHash::parse(reader, self.gnu_hash?)?.count(reader));
@@ -419,7 +419,7 @@ impl SymbolTable {
     }
 
     /// The file ranges of the hash tables, for a symbol table of `count` entries.
-    pub fn hash_ranges(&self, reader: Reader<'_>, count: usize) -> Vec<Range<usize>> {
+    pub(super) fn hash_ranges(&self, reader: Reader<'_>, count: usize) -> Vec<Range<usize>> {
         let mut ranges = Vec::new();
         if let Some(at) = self.gnu_hash {
             let end = GnuHash::parse(reader, at).map(|table| {
@@ -433,7 +433,7 @@ impl SymbolTable {
     }
 
     /// Whether this object satisfies a reference: the loader's look-up in one object.
-    pub fn satisfies(&self, reader: Reader<'_>, wanted: &Wanted<'_>) -> bool {
+    pub(super) fn satisfies(&self, reader: Reader<'_>, wanted: &Wanted<'_>) -> bool {
         let mut search = Match::default();
         if let Some(table) = self.gnu_hash.and_then(|at| GnuHash::parse(reader, at)) {
             table.visit(reader, wanted.gnu_hash, |index| self.examine(reader, index, wanted, &mut search));

@@ -33,8 +33,11 @@ const OPENS: [&[u8]; 2] = [b"dlopen", b"dlmopen"];
 
 /// What a recorded path holds on the root at hand.
 pub enum Content {
+    /// An ELF object.
     Object(Arc<Facts>),
+    /// A script with a first line that names an interpreter.
     Script,
+    /// Neither.
     Other,
     /// Nothing, any more.
     Gone,
@@ -58,13 +61,15 @@ pub trait Ground {
 /// What was found, and the loads that show what it takes.
 #[derive(Default)]
 pub struct Found {
+    /// The programs and their libraries, as a specification lists them.
     pub recorded: Recorded,
     /// The starts of programs with what they opened.
     pub loads: Vec<(String, Load)>,
     /// Programs without a loader, and loaders that were executed by themselves: how they search for what they
     /// loaded, and for which program, is not told.
     pub hiding: Vec<String>,
-    /// Directories of the runs' `LD_LIBRARY_PATH` that are known by nothing else, each with a program and what it found there.
+    /// Directories of the runs' `LD_LIBRARY_PATH` that are known by nothing else, each with a program and what it found
+    /// there.
     pub run_directories: BTreeMap<String, (String, String)>,
     /// The places of programs in `recorded`, by path.
     places: HashMap<String, usize>,

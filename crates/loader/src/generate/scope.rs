@@ -122,7 +122,7 @@ pub(super) struct Scope {
 
 impl Scope {
     /// The name of the first program, else of the first script or library.
-    pub fn executable_name(&self) -> Option<&str> {
+    pub(super) fn executable_name(&self) -> Option<&str> {
         let program = self.application.objects.iter().find(|(_, facts)| facts.is_program());
         let first = program.map(|(path, _)| path).or_else(|| self.application.subjects.first())?;
         first.rsplit('/').next()

@@ -53,7 +53,7 @@ pub(super) struct Fit<'a> {
 
 impl Fit<'_> {
     /// Looks at the file at `path`.
-    pub fn judge(&self, files: &dyn Files, path: &str) -> Verdict {
+    pub(super) fn judge(&self, files: &dyn Files, path: &str) -> Verdict {
         let opened = match files.open(path) {
             Ok(opened) => opened,
             Err(OpenError::Absent(reason)) => return Verdict::Pass(reason),
@@ -81,7 +81,7 @@ impl Fit<'_> {
     }
 
     /// What the loader makes of an object as a library, whichever way it came to it.
-    pub fn judge_opened(&self, opened: Opened) -> Verdict {
+    pub(super) fn judge_opened(&self, opened: Opened) -> Verdict {
         match self.is_musl {
             true => self.judge_for_musl(opened),
             false => self.judge_for_glibc(opened),

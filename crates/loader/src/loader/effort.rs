@@ -69,7 +69,7 @@ impl Default for Budget {
 
 impl Budget {
     /// Begins anew, for an application of `size` bytes.
-    pub fn refill(&self, size: u64) {
+    pub(super) fn refill(&self, size: u64) {
         self.left.store((USUAL / USUAL_SIZE).saturating_mul(size.max(USUAL_SIZE)), Relaxed);
         self.exceeded.store(0, Relaxed);
         self.extended.store(false, Relaxed);
@@ -77,7 +77,7 @@ impl Budget {
 
     /// Adds, once for an application, what directories cost that the user names for the start, such as those of
     /// `LD_LIBRARY_PATH`: they are no work that a document asks for.
-    pub fn extend(&self, library_path: Option<&str>) {
+    pub(super) fn extend(&self, library_path: Option<&str>) {
         let list = library_path.unwrap_or_default().bytes();
         let directories = list.filter(|byte| matches!(byte, b':' | b';')).count();
         if directories > USUAL_DIRECTORIES && !self.extended.swap(true, Relaxed) {
@@ -87,7 +87,7 @@ impl Budget {
     }
 
     /// Takes from what is left; whether there was as much. Once there was not, there is nothing more.
-    pub fn spend(&self, effort: Effort, units: usize) -> bool {
+    pub(super) fn spend(&self, effort: Effort, units: usize) -> bool {
         match self.left.load(Relaxed).checked_sub(units as u64) {
             Some(left) => self.left.store(left, Relaxed),
             None => self.exceed(effort),
@@ -96,7 +96,7 @@ impl Budget {
     }
 
     /// Ends what is left.
-    pub fn exceed(&self, effort: Effort) {
+    pub(super) fn exceed(&self, effort: Effort) {
         self.left.store(0, Relaxed);
         if self.exceeded.load(Relaxed) == 0 {
             self.exceeded.store(effort.number(), Relaxed);
@@ -104,12 +104,12 @@ impl Budget {
     }
 
     /// What took too much, once something did.
-    pub fn exceeded(&self) -> Option<Effort> {
+    pub(super) fn exceeded(&self) -> Option<Effort> {
         Effort::of_number(self.exceeded.load(Relaxed))
     }
 
     /// The problem that tells so.
-    pub fn problem(&self) -> Option<Problem> {
+    pub(super) fn problem(&self) -> Option<Problem> {
         self.exceeded().map(|effort| Problem::EffortExceeded { effort })
     }
 }

@@ -35,7 +35,7 @@ pub(super) struct Libraries<'a> {
 }
 
 impl<'a> Libraries<'a> {
-    pub fn of(application: &'a Application) -> Self {
+    pub(super) fn of(application: &'a Application) -> Self {
         let mut by_name: HashMap<&str, Vec<_>> = HashMap::new();
         for (path, facts) in application.objects.iter().filter(|(_, facts)| !facts.is_program()) {
             // The search goes by the names of files.
@@ -46,7 +46,7 @@ impl<'a> Libraries<'a> {
     }
 
     /// Starts a subject once more with the directories in which its missing libraries lie, until no more are found.
-    pub fn find(
+    pub(super) fn find(
         &self,
         subject: &str,
         first: Load,

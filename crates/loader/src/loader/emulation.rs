@@ -20,7 +20,12 @@ impl<'a> Emulation<'a> {
     /// # Errors
     ///
     /// Where nothing is registered for it.
-    pub fn of(path: &str, shown: &str, facts: &Facts, platform: &'a Platform) -> Result<Self, Problem> {
+    pub(super) fn of(
+        path: &str,
+        shown: &str,
+        facts: &Facts,
+        platform: &'a Platform,
+    ) -> Result<Self, Problem> {
         let (object, machine) = (shown.to_owned(), facts.machine_name());
         let head = header(facts);
         match platform.handlers.iter().find(|handler| handler.takes(path, &head)) {

@@ -75,7 +75,7 @@ struct Script<'a> {
 
 impl<'a> Follower<'a> {
     /// Starts the script at a path.
-    pub fn start(self, start: &Start<'_>) -> Load {
+    pub(super) fn start(self, start: &Start<'_>) -> Load {
         let object = start.shown.to_owned();
         let data = match self.context.files.read(start.path) {
             Ok(data) => data,
@@ -93,7 +93,7 @@ impl<'a> Follower<'a> {
     }
 
     /// Follows a script whose text is known.
-    pub fn follow(self, start: &Start<'_>, parsed: &ParsedScript) -> Load {
+    pub(super) fn follow(self, start: &Start<'_>, parsed: &ParsedScript) -> Load {
         Script { shown: start.shown, path: start.path, parsed }.follow(self)
     }
 

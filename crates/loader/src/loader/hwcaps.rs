@@ -86,7 +86,7 @@ pub(super) struct Hwcaps {
 
 impl Hwcaps {
     /// Those of a program with its loader on a CPU.
-    pub fn of(program: &Facts, loader: &DynamicLoader, platform: &Platform) -> Self {
+    pub(super) fn of(program: &Facts, loader: &DynamicLoader, platform: &Platform) -> Self {
         let machine = program.machine;
         let mut subdirectories = Vec::new();
         if loader.searches_hwcaps && machine == Machine::X86_64 {
@@ -105,7 +105,7 @@ impl Hwcaps {
     }
 
     /// The path of the entry that the loader takes of those for one name, in the order of the cache.
-    pub fn choose(&self, entries: Vec<CacheEntry>) -> Option<String> {
+    pub(super) fn choose(&self, entries: Vec<CacheEntry>) -> Option<String> {
         let has = |entry: &CacheEntry| match (&self.legacy, entry.legacy_hwcaps) {
             (_, 0) => true,
             (Some(legacy), wanted) => legacy.has(wanted),

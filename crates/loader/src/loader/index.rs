@@ -23,7 +23,7 @@ pub(super) struct Index {
 
 impl Index {
     /// Adds an object that becomes number `place` of the scope.
-    pub fn add(&mut self, object: &LoadedObject, place: usize, is_musl: bool) {
+    pub(super) fn add(&mut self, object: &LoadedObject, place: usize, is_musl: bool) {
         object.names.iter().for_each(|name| self.add_name(name, place));
         self.paths.entry(object.path.clone()).or_insert(place);
         if let Some(soname) = object.facts.soname.as_ref().filter(|_| !is_musl) {
@@ -36,42 +36,42 @@ impl Index {
     }
 
     /// Adds a name by which an object was asked for.
-    pub fn add_name(&mut self, name: &str, place: usize) {
+    pub(super) fn add_name(&mut self, name: &str, place: usize) {
         let known = self.asked.entry(name.to_owned()).or_insert(place);
         *known = place.min(*known);
     }
 
     /// The object that satisfies a name, as [`goes_by`] has it of each.
-    pub fn find(&self, name: &str) -> Option<usize> {
+    pub(super) fn find(&self, name: &str) -> Option<usize> {
         let named = [&self.asked, &self.paths, &self.sonames].map(|names| names.get(name).copied());
         let builtin = self.musl.filter(|_| is_musl_builtin(name));
         named.into_iter().flatten().chain(builtin).min()
     }
 
     /// Whether the object that [`Index::find`] found for a name was asked for by it before.
-    pub fn was_asked(&self, name: &str, place: usize) -> bool {
+    pub(super) fn was_asked(&self, name: &str, place: usize) -> bool {
         self.asked.get(name) == Some(&place)
     }
 
     /// Whether the object that [`Index::find`] found for a name lies at it.
-    pub fn is_path(&self, name: &str, place: usize) -> bool {
+    pub(super) fn is_path(&self, name: &str, place: usize) -> bool {
         self.paths.get(name) == Some(&place)
     }
 
     /// Takes notice of other numbers of the objects.
-    pub fn rearrange(&mut self, places: &[usize]) {
+    pub(super) fn rearrange(&mut self, places: &[usize]) {
         let named = [&mut self.asked, &mut self.paths, &mut self.sonames];
         let named = named.into_iter().flat_map(|names| names.values_mut());
         named.chain(self.files.values_mut()).chain(&mut self.musl).for_each(|place| *place = places[*place]);
     }
 
     /// The object that is the same file.
-    pub fn file(&self, identity: Identity) -> Option<usize> {
+    pub(super) fn file(&self, identity: Identity) -> Option<usize> {
         self.files.get(&identity).copied()
     }
 
     /// Notes that a library is missing or unusable; whether that is new.
-    pub fn is_newly_wanting(&mut self, problem: &Problem) -> bool {
+    pub(super) fn is_newly_wanting(&mut self, problem: &Problem) -> bool {
         match problem {
             Problem::LibraryMissing { library, .. }
             | Problem::HostLibraryMissing { library, .. }

@@ -82,7 +82,7 @@ impl Judgement {
     }
 
     /// The problem of an object that people see under a name.
-    pub fn problem(&self, object: &str) -> Option<Problem> {
+    pub(super) fn problem(&self, object: &str) -> Option<Problem> {
         let problem = |objection: Objection, page_size| Problem::SegmentsUnusable {
             object: object.to_owned(),
             reason: objection.reason.to_owned(),

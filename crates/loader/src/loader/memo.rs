@@ -88,7 +88,7 @@ impl References {
 
 impl Memo {
     /// The references of an object. They are gathered outside of the lock: other threads go on meanwhile.
-    pub fn references(&self, facts: &Facts) -> Arc<References> {
+    pub(super) fn references(&self, facts: &Facts) -> Arc<References> {
         if let Some(known) = locked(&self.references).get(&facts.number) {
             return Arc::clone(known);
         }
@@ -97,12 +97,12 @@ impl Memo {
     }
 
     /// The answer, if it is known.
-    pub fn known(&self, question: &Question) -> Option<Arc<[u32]>> {
+    pub(super) fn known(&self, question: &Question) -> Option<Arc<[u32]>> {
         locked(&self.leftovers).by_question.get(question).cloned()
     }
 
     /// Keeps an answer, unless there are too many.
-    pub fn remember(&self, question: Question, leftover: &Arc<[u32]>) {
+    pub(super) fn remember(&self, question: Question, leftover: &Arc<[u32]>) {
         let mut leftovers = locked(&self.leftovers);
         let remembered = leftovers.remembered + 1 + leftover.len();
         if remembered <= MOST_REMEMBERED {

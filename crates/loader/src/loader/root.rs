@@ -25,7 +25,7 @@ pub(super) struct Trial<'a> {
 
 impl<'a> Trial<'a> {
     /// Loads each candidate on its own.
-    pub fn all(
+    pub(super) fn all(
         candidates: &BTreeMap<&'a str, usize>,
         objects: &[(String, Arc<Facts>)],
         mut start: impl FnMut(&str) -> Load,
@@ -40,7 +40,7 @@ impl<'a> Trial<'a> {
     }
 
     /// Takes the libraries, by path, that no other one of those that are left loads; `None` at the end.
-    pub fn next_roots(&mut self) -> Option<Vec<&'a str>> {
+    pub(super) fn next_roots(&mut self) -> Option<Vec<&'a str>> {
         let mut loaded_by: HashMap<usize, Vec<usize>> = HashMap::new();
         for (place, attempt) in &self.left {
             attempt.loads.iter().for_each(|other| loaded_by.entry(*other).or_default().push(*place));
@@ -73,7 +73,7 @@ impl<'a> Trial<'a> {
     }
 
     /// What was loaded by a subject is none itself.
-    pub fn forget(&mut self, loaded: impl Iterator<Item = usize>) {
+    pub(super) fn forget(&mut self, loaded: impl Iterator<Item = usize>) {
         loaded.for_each(|place| {
             self.left.remove(&place);
         });

@@ -90,7 +90,7 @@ struct Hit {
 
 impl<'a> Search<'a> {
     /// Prepares the searches for one program.
-    pub fn new(context: Context<'a>, loader: &'a DynamicLoader, fit: Fit<'a>) -> Self {
+    pub(super) fn new(context: Context<'a>, loader: &'a DynamicLoader, fit: Fit<'a>) -> Self {
         let cache = context.library_cache(&loader.cache_path, fit.program.big_endian);
         let musl_directories =
             || context.files.read(&loader.musl_path_file()).ok().map(|data| musl_directories(&data));
@@ -104,12 +104,12 @@ impl<'a> Search<'a> {
     }
 
     /// The files that are searched, the environment and the budget.
-    pub fn context(&self) -> Context<'a> {
+    pub(super) fn context(&self) -> Context<'a> {
         self.context
     }
 
     /// Why the loader refuses an object as a library, whichever way it came to it.
-    pub fn refusal(&self, opened: Opened) -> Option<Reason> {
+    pub(super) fn refusal(&self, opened: Opened) -> Option<Reason> {
         match self.fit.judge_opened(opened) {
             Verdict::Use(_) => None,
             Verdict::Pass(reason) | Verdict::EndList { reason, .. } | Verdict::Stop(reason) => Some(reason),
@@ -128,7 +128,7 @@ impl<'a> Search<'a> {
     }
 
     /// Replaces the tokens in a needed name of `requester`.
-    pub fn expand(&self, name: &str, requester: &LoadedObject) -> String {
+    pub(super) fn expand(&self, name: &str, requester: &LoadedObject) -> String {
         if self.loader.is_musl() || name.len() >= MAXIMUM_PATH {
             return name.to_owned();
         }
@@ -136,7 +136,7 @@ impl<'a> Search<'a> {
     }
 
     /// Looks for `name` on behalf of the object `requester` of `objects`.
-    pub fn find(&self, name: &str, requester: usize, objects: &[LoadedObject]) -> Outcome {
+    pub(super) fn find(&self, name: &str, requester: usize, objects: &[LoadedObject]) -> Outcome {
         let mut attempt = Attempt {
             search: self,
             name,
@@ -163,7 +163,7 @@ impl<'a> Search<'a> {
     }
 
     /// The place where a saved host may have another file than the one that the last search found.
-    pub fn take_unsure(&self) -> Option<Rejection> {
+    pub(super) fn take_unsure(&self) -> Option<Rejection> {
         self.unsure.take()
     }
 

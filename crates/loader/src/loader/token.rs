@@ -15,7 +15,7 @@ pub(super) struct Tokens<'a> {
 
 impl Tokens<'_> {
     /// Replaces the tokens in `text`, in both forms (`$NAME`, `${NAME}`); others stay as they are.
-    pub fn expand(&self, text: &str) -> String {
+    pub(super) fn expand(&self, text: &str) -> String {
         let mut expanded = String::with_capacity(text.len());
         let mut rest = text;
         // No kernel opens a longer path, and every token may stand for as much again.

@@ -43,7 +43,7 @@ const CLOCKS: [&str; 3] = ["__kernel_clock_getres", "__kernel_clock_gettime", "_
 
 impl Vdso {
     /// That of a program for a machine.
-    pub fn of(machine: Machine, class: Class) -> Self {
+    pub(super) fn of(machine: Machine, class: Class) -> Self {
         let is_narrow = class == Class::Elf32;
         let by_width = if is_narrow { "linux-vdso32.so.1" } else { "linux-vdso64.so.1" };
         let (name, versions, symbols): (_, &[&str], &[&str]) = match machine {
@@ -61,12 +61,12 @@ impl Vdso {
     }
 
     /// Whether it defines a version.
-    pub fn has_version(&self, version: &str) -> bool {
+    pub(super) fn has_version(&self, version: &str) -> bool {
         self.versions.contains(&version)
     }
 
     /// Whether a reference binds to it.
-    pub fn satisfies(&self, import: &Import<'_>) -> bool {
+    pub(super) fn satisfies(&self, import: &Import<'_>) -> bool {
         self.symbols.iter().any(|symbol| symbol.as_bytes() == import.name)
             && import.version.is_none_or(|version| self.has_version(version.name))
     }

@@ -37,7 +37,7 @@ pub(super) struct Word {
 
 impl Word {
     /// The text of a word without expansions and quotes: what may be a reserved word.
-    pub fn plain(&self) -> Option<&str> {
+    pub(super) fn plain(&self) -> Option<&str> {
         match &self.parts[..] {
             [Part::Text(text)] if !self.is_quoted => Some(text),
             _ => None,
@@ -45,7 +45,7 @@ impl Word {
     }
 
     /// Whether it holds the end of a Windows line, which is no blank for a shell.
-    pub fn has_carriage_return(&self) -> bool {
+    pub(super) fn has_carriage_return(&self) -> bool {
         self.parts.iter().any(|part| matches!(part, Part::Text(text) if text.contains('\r')))
     }
 

@@ -1,7 +1,7 @@
 //! Where the loader of a run searched, as its lookups show.
 //!
-//! In each directory that it searches, glibc looks for its sub-directories for the CPU, and misses the libraries that lie
-//! elsewhere (`open_path` in `elf/dl-load.c`); musl only misses them (`path_open` in `ldso/dynlink.c`). A directory
+//! In each directory that it searches, glibc looks for its sub-directories for the CPU, and misses the libraries that
+//! lie elsewhere (`open_path` in `elf/dl-load.c`); musl only misses them (`path_open` in `ldso/dynlink.c`). A directory
 //! that is searched although no object, default or option names it was in the run's `LD_LIBRARY_PATH`: what
 //! was opened there was asked for by its name, and its path alone would be no proof that it is found again.
 
@@ -12,10 +12,12 @@ use super::{Content, Ground, file_name, is_loadable};
 use crate::loader::{Environment, Facts};
 use compat_trace::{HWCAPS, Opener};
 
-/// The separators of `LD_LIBRARY_PATH`, and what begins a token in it: no directory whose path has one can be named there.
+/// The separators of `LD_LIBRARY_PATH`, and what begins a token in it: no directory whose path has one can be named
+/// there.
 const NOT_IN_LIST: [char; 3] = [':', ';', '$'];
 
-/// The directories of a run's `LD_LIBRARY_PATH` in which a program's libraries lie, as far as they are known by nothing else.
+/// The directories of a run's `LD_LIBRARY_PATH` in which a program's libraries lie, as far as they are known by nothing
+/// else.
 #[derive(Default)]
 pub(super) struct RunDirectories {
     /// As they were recorded.
@@ -26,7 +28,12 @@ pub(super) struct RunDirectories {
 
 impl RunDirectories {
     /// Those of a program.
-    pub fn of(opener: &Opener, program: &Facts, ground: &dyn Ground, environment: &Environment) -> Self {
+    pub(super) fn of(
+        opener: &Opener,
+        program: &Facts,
+        ground: &dyn Ground,
+        environment: &Environment,
+    ) -> Self {
         let opened = Opened::of(opener, program, ground);
         let search = Search::of(opener, program, &opened, ground, environment);
         let mut directories = Self::default();
@@ -49,23 +56,23 @@ impl RunDirectories {
         directories
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
     /// Whether a recorded library lies in one of them.
-    pub fn hold(&self, path: &str) -> bool {
+    pub(super) fn hold(&self, path: &str) -> bool {
         self.recorded.contains(directory_of(path))
     }
 
     /// How `--library-path` names the directory of them in which an object lies.
-    pub fn option(&self, place: &str) -> Option<&str> {
+    pub(super) fn option(&self, place: &str) -> Option<&str> {
         let directory = directory_of(place);
         self.places.iter().find(|(known, _)| known == directory).map(|(_, option)| option.as_str())
     }
 
     /// The environment of the run: they come after what is known.
-    pub fn environment(&self, environment: &Environment) -> Environment {
+    pub(super) fn environment(&self, environment: &Environment) -> Environment {
         let known = environment.library_path.iter().filter(|list| !list.is_empty());
         let places = self.places.iter().map(|(place, _)| place);
         let all: Vec<&str> = known.chain(places).map(String::as_str).collect();

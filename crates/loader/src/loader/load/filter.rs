@@ -21,19 +21,19 @@ pub(super) struct Scope {
 
 impl Scope {
     /// Objects that are there before anything is asked.
-    pub fn new(objects: Range<usize>) -> Self {
+    pub(super) fn new(objects: Range<usize>) -> Self {
         let mut scope = Self { order: Vec::new(), waiting: Vec::new(), at: 0, before_first: Vec::new() };
         scope.extend(objects);
         scope
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.order.len()
     }
 
     /// Adds what was loaded since, at the end.
-    pub fn extend(&mut self, objects: Range<usize>) {
+    pub(super) fn extend(&mut self, objects: Range<usize>) {
         self.waiting.resize(objects.end.max(self.waiting.len()), false);
         for object in objects {
             self.waiting[object] = true;
@@ -42,7 +42,7 @@ impl Scope {
     }
 
     /// The next object to be asked for what it needs: the first that waits.
-    pub fn take_next(&mut self) -> Option<usize> {
+    pub(super) fn take_next(&mut self) -> Option<usize> {
         let is_waiting = |object: &usize| self.waiting[*object];
         // Of those before the last one that was asked only what it filters can wait.
         let start =
@@ -56,7 +56,7 @@ impl Scope {
     /// Puts an object right before the one that is asked, which filters it. One that stands before it stays. So does
     /// one behind it that was asked already, which filters the one that is asked: `false`, for glibc's loader would not
     /// come to an end.
-    pub fn bring_forward(&mut self, object: usize) -> bool {
+    pub(super) fn bring_forward(&mut self, object: usize) -> bool {
         let Some(behind) = self.order[self.at + 1..].iter().position(|other| *other == object) else {
             return true;
         };

@@ -45,7 +45,7 @@ pub(super) struct Options {
 }
 
 impl Options {
-    pub fn set(&mut self, letters: &str, is_on: bool) {
+    pub(super) fn set(&mut self, letters: &str, is_on: bool) {
         for letter in letters.chars() {
             match letter {
                 'e' => self.exits_on_error = is_on,
@@ -56,7 +56,7 @@ impl Options {
         }
     }
 
-    pub fn set_by_name(&mut self, name: Option<&str>, is_on: bool) {
+    pub(super) fn set_by_name(&mut self, name: Option<&str>, is_on: bool) {
         match name {
             Some("errexit") => self.exits_on_error = is_on,
             Some("nounset") => self.exits_on_unset = is_on,
@@ -68,7 +68,7 @@ impl Options {
     }
 
     /// The options in the words that start a shell.
-    pub fn of_words(words: &str) -> Self {
+    pub(super) fn of_words(words: &str) -> Self {
         let is_plain = |word: &str| matches!(word.rsplit('/').next(), Some("sh" | "dash"));
         let is_busybox = words.contains("busybox");
         let is_plain = !is_busybox && words.split_whitespace().any(is_plain);
