@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Failure, Observer};
 use compat_oci::Cache;
-use compat_oci::cache::default_folder;
+use compat_oci::cache::default_directory;
 
 /// What is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub struct CachePruned {
 ///
 /// Wrong usage where none is named and the environment gives none.
 pub fn directory(named: Option<PathBuf>) -> Result<PathBuf, Failure> {
-    named.or_else(default_folder).ok_or_else(|| {
+    named.or_else(default_directory).ok_or_else(|| {
         Failure::usage("there is no cache directory: neither XDG_CACHE_HOME nor HOME is set")
             .with_hint("name one with --cache-dir DIR".to_owned())
     })

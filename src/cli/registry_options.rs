@@ -112,7 +112,7 @@ impl RegistryOptions {
 impl CacheOptions {
     /// The directory that these options mean; none if nothing is kept.
     fn directory(&self) -> Option<PathBuf> {
-        if self.no_cache { None } else { self.cache_dir.clone().or_else(cache::default_folder) }
+        if self.no_cache { None } else { self.cache_dir.clone().or_else(cache::default_directory) }
     }
 }
 

@@ -188,7 +188,7 @@ fn members(file: &mut File) -> io::Result<HashMap<String, Member>> {
         let name = path::components(&entry.path_bytes()).map_err(invalid)?;
         last = Some(merge::shown(&name));
         let target = entry.link_name_bytes().unwrap_or_default().into_owned();
-        let folder = &name[..name.len().saturating_sub(1)];
+        let directory = &name[..name.len().saturating_sub(1)];
         let member = match entry.header().entry_type() {
             tar::EntryType::Regular => {
                 let extent = Extent { offset: entry.raw_file_position(), size: entry.size() };
@@ -204,7 +204,7 @@ fn members(file: &mut File) -> io::Result<HashMap<String, Member>> {
                 Some(Member::Link(member_name(&path::components(&target).map_err(invalid)?)))
             }
             tar::EntryType::Symlink => {
-                let target = [folder.join(&b'/'), target].join(&b'/');
+                let target = [directory.join(&b'/'), target].join(&b'/');
                 Some(Member::Link(member_name(&path::components(&target).map_err(invalid)?)))
             }
             _ => None,

@@ -21,7 +21,7 @@ pub struct Config {
     pub entrypoint: Vec<String>,
     /// The default arguments, or what is run where there is no entrypoint.
     pub cmd: Vec<String>,
-    /// The folder it is run in.
+    /// The directory it is run in.
     pub working_dir: String,
     /// Who runs it.
     pub user: String,
@@ -78,6 +78,14 @@ impl Config {
     /// What the image runs: entrypoint, then command.
     pub fn command(&self) -> Vec<&str> {
         self.entrypoint.iter().chain(&self.cmd).map(String::as_str).collect()
+    }
+
+    /// A path as the image's command finds it: a relative one starts at the working directory.
+    pub(crate) fn absolute(&self, path: &str) -> String {
+        if path.starts_with('/') {
+            return path.to_owned();
+        }
+        format!("{}/{path}", self.working_dir.trim_end_matches('/'))
     }
 
     /// The platform, where the configuration names one.

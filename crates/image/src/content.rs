@@ -135,8 +135,8 @@ pub(super) fn cut(path: &Components) -> Fault {
 /// Whether a file is kept as a whole: what the loader reads besides objects, by name, because a loader
 /// that does not live in `/` has its own copies; and what says which system it is.
 pub(super) fn is_kept_whole(path: &Components) -> bool {
-    let [.., folder, name] = &path[..] else { return false };
-    match (&**folder, &**name) {
+    let [.., directory, name] = &path[..] else { return false };
+    match (&**directory, &**name) {
         (b"ld.so.conf.d", _) => true,
         (b"etc", b"ld.so.cache" | b"ld.so.conf" | b"ld.so.preload" | b"os-release") => true,
         (b"etc", b"passwd" | b"group") => path.len() == 2,

@@ -48,7 +48,7 @@ pub enum Error {
     /// An image is larger than what is read of one.
     #[error("{what}: {fault}")]
     TooLarge {
-        /// The image or folder.
+        /// The image or directory.
         what: String,
         /// Which bound it breaks.
         fault: Fault,

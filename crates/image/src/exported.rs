@@ -18,39 +18,39 @@ use compat_oci::{Descriptor, Resolved};
 /// Such a directory.
 #[derive(Clone, Debug)]
 pub(super) struct Exported {
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 impl Exported {
     /// The one at a path.
-    pub(crate) fn at(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+    pub(crate) fn at(directory: &Path) -> Self {
+        Self { directory: directory.to_owned() }
     }
 
     /// The manifest or index that was exported.
     pub(crate) fn root(&self) -> Result<Resolved> {
-        let bytes = self.read(&self.folder.join("manifest.json"), compat_oci::limit::MANIFEST)?;
+        let bytes = self.read(&self.directory.join("manifest.json"), compat_oci::limit::MANIFEST)?;
         Ok(Resolved { descriptor: Descriptor::of(media_type_of(&bytes, None), &bytes), bytes })
     }
 
     /// A manifest of an index, verified.
     pub(crate) fn manifest(&self, descriptor: &Descriptor) -> Result<Bytes> {
         let name = format!("{}.manifest.json", stem(descriptor));
-        let bytes = self.read(&self.folder.join(name), compat_oci::limit::MANIFEST)?;
+        let bytes = self.read(&self.directory.join(name), compat_oci::limit::MANIFEST)?;
         descriptor.verify(&bytes)?;
         Ok(bytes)
     }
 
     /// A small blob, verified.
     pub(crate) fn blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Bytes> {
-        let bytes = self.read(&self.folder.join(stem(descriptor)), limit)?;
+        let bytes = self.read(&self.directory.join(stem(descriptor)), limit)?;
         descriptor.verify(&bytes)?;
         Ok(bytes)
     }
 
     /// A blob as a stream that is verified on the way.
     pub(crate) fn open(&self, descriptor: &Descriptor) -> Result<BlobReader> {
-        let path = self.folder.join(stem(descriptor));
+        let path = self.directory.join(stem(descriptor));
         let file = compat_sys::open_regular(&path).map_err(Error::io("read", &path))?;
         let size = file.metadata().map_err(Error::io("read", &path))?.len();
         Ok(blob::verified(pieces(&path, Arc::new(file), Extent::whole(size)), descriptor))

@@ -8,7 +8,7 @@ pub struct Limits {
     /// How many times as long as its compressed form a layer may be, once it is longer than
     /// [`RATIO_FROM`].
     pub ratio: u64,
-    /// The most entries (files, folders, links, whiteouts) of all layers of one image.
+    /// The most entries (files, directories, links, whiteouts) of all layers of one image.
     pub entries: u64,
     /// The most bytes of memory for what is kept of one image, all layers together: names, nodes, the
     /// targets of links, packed objects, whole files, hard links that wait for their file, and one copy of

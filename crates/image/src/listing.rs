@@ -32,9 +32,9 @@ pub struct Listing {
 /// One image of a source.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Its manifest; images of `docker save` and folders have none.
+    /// Its manifest; images of `docker save` and directories have none.
     pub descriptor: Option<Descriptor>,
-    /// Its platform, with its variant: what the index says, else its configuration. A folder has none.
+    /// Its platform, with its variant: what the index says, else its configuration. A directory has none.
     pub platform: Option<Platform>,
     pub(super) content: Content,
 }
@@ -46,8 +46,8 @@ pub(super) enum Content {
     Manifest,
     /// In a manifest.
     Read(Box<Parts>),
-    /// In a folder.
-    Folder,
+    /// In a directory.
+    Directory,
 }
 
 /// What an image is made of.
@@ -87,8 +87,8 @@ impl Listing {
                 let root = exported.root()?;
                 Self::of_manifest(source, Blobs::Exported(exported), root).await
             }
-            Source::Folder(_) => {
-                let image = Entry { descriptor: None, platform: None, content: Content::Folder };
+            Source::Directory(_) => {
+                let image = Entry { descriptor: None, platform: None, content: Content::Directory };
                 Ok(Self { source: source.clone(), index: None, images: vec![image], blobs: None })
             }
         }

@@ -20,7 +20,7 @@ use crate::limit::Limits;
 use crate::listing::{Content, Entry, Listing, Parts};
 use crate::source::Source;
 use crate::tree::Tree;
-use crate::{decode, folder};
+use crate::{decode, directory};
 use compat_oci::blob::BlobReader;
 use compat_oci::{Descriptor, Digest, Manifest, Platform};
 
@@ -32,11 +32,11 @@ const BLOCKS: usize = 8;
 /// An image that was read.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// Its manifest; images of `docker save` and folders have none.
+    /// Its manifest; images of `docker save` and directories have none.
     pub descriptor: Option<Descriptor>,
-    /// Its platform, with its variant; a folder has none.
+    /// Its platform, with its variant; a directory has none.
     pub platform: Option<Platform>,
-    /// What it runs; empty for a folder.
+    /// What it runs; empty for a directory.
     pub config: Config,
     /// Its files.
     pub tree: Tree,
@@ -55,7 +55,7 @@ pub struct Size {
     pub stored: u64,
     /// The bytes of the layers when they are decompressed.
     pub unpacked: u64,
-    /// The number of files, folders, links and whiteouts of all layers.
+    /// The number of files, directories, links and whiteouts of all layers.
     pub entries: u64,
 }
 
@@ -66,10 +66,10 @@ pub struct Size {
 /// Where something of it cannot be had, is not what its digest says, contradicts its format or breaks
 /// `limits`.
 pub async fn read(listing: &Listing, entry: &Entry, limits: &Limits) -> Result<Image> {
-    let (Source::Folder(path), Content::Folder) = (&listing.source, &entry.content) else {
+    let (Source::Directory(path), Content::Directory) = (&listing.source, &entry.content) else {
         return read_layers(listing, entry, limits).await;
     };
-    let read = folder::read(path, limits)?;
+    let read = directory::read(path, limits)?;
     let size = Size { entries: read.entries, ..Size::default() };
     let config = Config::default();
     Ok(Image { descriptor: None, platform: None, config, tree: read.tree, notes: read.notes, size })

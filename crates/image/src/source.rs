@@ -20,8 +20,8 @@ pub enum Source {
         /// Which of its images, by tag, name or digest.
         name: Option<String>,
     },
-    /// The folder that an image was unpacked into.
-    Folder(PathBuf),
+    /// The directory that an image was unpacked into.
+    Directory(PathBuf),
     /// What skopeo wrote into a directory (`skopeo copy … dir:PATH`): the manifest and the blobs.
     Exported(PathBuf),
     /// An image of a container engine of this machine.
@@ -37,7 +37,7 @@ pub enum Source {
 const ENDINGS: &[&str] = &[".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst"];
 
 impl Source {
-    /// Parses what a user typed. Looks at the file system only to tell a folder from a file and a file
+    /// Parses what a user typed. Looks at the file system only to tell a directory from a file and a file
     /// from a reference.
     ///
     /// # Errors
@@ -108,7 +108,7 @@ fn archive(text: &str) -> Option<Source> {
 fn directory(path: &Path) -> Source {
     let exported = begins_with(&path.join("version"), b"Directory Transport Version:")
         && path.join("manifest.json").is_file();
-    if exported { Source::Exported(path.into()) } else { Source::Folder(path.into()) }
+    if exported { Source::Exported(path.into()) } else { Source::Directory(path.into()) }
 }
 
 /// Whether a text ends as the names of archives do.
@@ -144,7 +144,7 @@ impl fmt::Display for Source {
             Self::Archive { path, name: Some(name) } => {
                 write!(formatter, "archive:{}:{name}", path.display())
             }
-            Self::Folder(path) | Self::Exported(path) => write!(formatter, "dir:{}", path.display()),
+            Self::Directory(path) | Self::Exported(path) => write!(formatter, "dir:{}", path.display()),
             Self::Engine { kind, name } => write!(formatter, "{}{name}", kind.prefix()),
         }
     }
@@ -188,8 +188,8 @@ mod tests {
 
     #[test]
     fn paths_are_told_by_what_lies_there() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
         std::fs::create_dir(at("root")).unwrap();
         std::fs::create_dir(at("layout")).unwrap();
         std::fs::write(at("layout/oci-layout"), "{}").unwrap();
@@ -202,7 +202,7 @@ mod tests {
         let sif = [&b"#!/usr/bin/env run-singularity\n\0SIF_MAGIC\0"[..], &[0; 100]].concat();
         std::fs::write(at("app.sif"), sif).unwrap();
         assert!(shown(&at("app.sif")).ends_with("is an image of Apptainer, and SIF files are not read"));
-        assert!(matches!(Source::parse(&at("root")).unwrap(), Source::Folder(_)));
+        assert!(matches!(Source::parse(&at("root")).unwrap(), Source::Directory(_)));
         assert!(matches!(Source::parse(&at("layout")).unwrap(), Source::Location(_)));
         assert!(matches!(Source::parse(&at("a.tar")).unwrap(), Source::Archive { name: None, .. }));
         let named = Source::parse(&format!("archive:{}", at("b:c"))).unwrap();

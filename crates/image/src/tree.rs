@@ -167,10 +167,10 @@ impl Tree {
         self.walk_from(Path::new("/"), self.root())
     }
 
-    /// Everything below a folder, which may be reached through links; nothing where there is no such
-    /// folder. The paths are without links.
-    pub fn walk_below(&self, folder: &Path) -> Walk<'_> {
-        match self.resolve(folder) {
+    /// Everything below a directory, which may be reached through links; nothing where there is no such
+    /// directory. The paths are without links.
+    pub fn walk_below(&self, directory: &Path) -> Walk<'_> {
+        match self.resolve(directory) {
             Ok((path, Node::Directory(directory))) => self.walk_from(&path, directory),
             _ => Walk { tree: self, path: Vec::new(), levels: Vec::new() },
         }
@@ -187,17 +187,17 @@ impl Tree {
         })
     }
 
-    /// The links below a folder with their targets, in the order of their paths.
-    pub fn links_below(&self, folder: &Path) -> impl Iterator<Item = (PathBuf, &Path)> {
-        self.walk_below(folder).filter_map(|(path, node)| match node {
+    /// The links below a directory with their targets, in the order of their paths.
+    pub fn links_below(&self, directory: &Path) -> impl Iterator<Item = (PathBuf, &Path)> {
+        self.walk_below(directory).filter_map(|(path, node)| match node {
             Node::Link(target) => Some((path, Path::new(OsStr::from_bytes(target)))),
             _ => None,
         })
     }
 
-    /// The names in a folder, in order; nothing where there is no such folder.
-    pub fn names(&self, folder: &Path) -> Vec<&OsStr> {
-        match self.resolve(folder) {
+    /// The names in a directory, in order; nothing where there is no such directory.
+    pub fn names(&self, directory: &Path) -> Vec<&OsStr> {
+        match self.resolve(directory) {
             Ok((_, Node::Directory(directory))) => directory.names().collect(),
             _ => Vec::new(),
         }
@@ -222,7 +222,7 @@ impl Tree {
     fn walk_from<'a>(&'a self, path: &Path, directory: &'a Directory) -> Walk<'a> {
         let path = path.as_os_str().as_bytes();
         let path = path.strip_suffix(b"/").unwrap_or(path).to_vec();
-        let levels = vec![Level { folder: path.len(), children: directory.children.iter() }];
+        let levels = vec![Level { path_length: path.len(), children: directory.children.iter() }];
         Walk { tree: self, path, levels }
     }
 
@@ -324,17 +324,17 @@ fn absolute(names: &[&[u8]]) -> PathBuf {
 
 /// Walks through a tree, depth first. See [`Tree::walk_all`].
 ///
-/// It keeps one path and its place in each folder on the way, however many names the folders have.
+/// It keeps one path and its place in each directory on the way, however many names the directories have.
 pub struct Walk<'a> {
     tree: &'a Tree,
     path: Vec<u8>,
     levels: Vec<Level<'a>>,
 }
 
-/// A folder that is being walked through.
+/// A directory that is being walked through.
 struct Level<'a> {
-    /// How long its own path is.
-    folder: usize,
+    /// How long its own path is, in bytes.
+    path_length: usize,
     children: btree_map::Iter<'a, Box<[u8]>, NodeId>,
 }
 
@@ -344,20 +344,20 @@ impl<'a> Iterator for Walk<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let level = self.levels.last_mut()?;
-            self.path.truncate(level.folder);
+            self.path.truncate(level.path_length);
             let Some((name, id)) = level.children.next() else {
                 self.levels.pop();
                 continue;
             };
-            if level.folder + 1 + name.len() >= limit::PATH {
+            if level.path_length + 1 + name.len() >= limit::PATH {
                 continue;
             }
             self.path.push(b'/');
             self.path.extend_from_slice(name);
             let node = self.tree.node(*id);
             if let Node::Directory(directory) = node {
-                let folder = self.path.len();
-                self.levels.push(Level { folder, children: directory.children.iter() });
+                let path_length = self.path.len();
+                self.levels.push(Level { path_length, children: directory.children.iter() });
             }
             return Some((PathBuf::from(OsStr::from_bytes(&self.path)), node));
         }

@@ -3,7 +3,7 @@
 //! On disk: `blobs/ALGORITHM/HEX` is content, verified again when it is read; `names/HEX.json` says
 //! which manifest a tag had, `lists/HEX.json` what was attached to a manifest, each with the time it
 //! was seen. Names and lists are used offline only: they change. Every file is written to a temporary
-//! name and renamed, so any number of processes can share the folder, without locks.
+//! name and renamed, so any number of processes can share the directory, without locks.
 //!
 //! A limit holds when a write is done: what was written longest ago is removed until it does. Each file counts
 //! as the blocks that it takes, one at the least, so that many small ones are bounded too. Writers in other
@@ -31,8 +31,8 @@ use crate::observer::Observer;
 const BLOBS: &str = "blobs";
 const NAMES: &str = "names";
 const LISTS: &str = "lists";
-/// All folders with files.
-const FOLDERS: [&str; 5] = ["blobs/sha256", "blobs/sha384", "blobs/sha512", NAMES, LISTS];
+/// All directories with files.
+const DIRECTORIES: [&str; 5] = ["blobs/sha256", "blobs/sha384", "blobs/sha512", NAMES, LISTS];
 /// What the disk gives a file at the least, as most file systems do.
 const BLOCK: u64 = 4096;
 
@@ -82,15 +82,15 @@ pub struct Pruned {
     pub bytes: u64,
 }
 
-/// The folder that the environment gives, if it gives one.
-pub fn default_folder() -> Option<PathBuf> {
+/// The directory that the environment gives, if it gives one.
+pub fn default_directory() -> Option<PathBuf> {
     let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let caches = variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")));
     caches.map(|caches| caches.join("compat"))
 }
 
 impl Cache {
-    /// The cache in a folder; without one, nothing is kept.
+    /// The cache in a directory; without one, nothing is kept.
     pub fn new(root: Option<PathBuf>, observer: Arc<dyn Observer>) -> Self {
         Self { root, limit: None, observer, complained: Arc::default() }
     }
@@ -101,7 +101,7 @@ impl Cache {
         Self { limit, ..self }
     }
 
-    /// The folder.
+    /// The directory.
     pub fn root(&self) -> Option<&Path> {
         self.root.as_deref()
     }
@@ -110,9 +110,9 @@ impl Cache {
         Some(self.root.as_ref()?.join(BLOBS).join(digest.algorithm()).join(digest.hex()))
     }
 
-    fn record_path(&self, folder: &str, key: &str) -> Option<PathBuf> {
+    fn record_path(&self, directory: &str, key: &str) -> Option<PathBuf> {
         let name = format!("{}.json", Digest::of(key.as_bytes()).hex());
-        Some(self.root.as_ref()?.join(folder).join(name))
+        Some(self.root.as_ref()?.join(directory).join(name))
     }
 
     /// Content by its digest, verified.
@@ -194,10 +194,10 @@ impl Cache {
         if self.limit.is_some_and(|limit| (bytes.len() as u64).next_multiple_of(BLOCK) > limit) {
             return;
         }
-        let folder = path.parent().unwrap_or(path);
+        let directory = path.parent().unwrap_or(path);
         self.heal(path);
-        let outcome = fs::create_dir_all(folder).and_then(|()| {
-            let mut temporary = compat_sys::Temporary::new(folder)?;
+        let outcome = fs::create_dir_all(directory).and_then(|()| {
+            let mut temporary = compat_sys::Temporary::new(directory)?;
             temporary.write_all(bytes)?;
             temporary.persist(path)?;
             match self.limit {
@@ -216,10 +216,10 @@ impl Cache {
     /// Removes what is in the way of a file of the cache: a directory of its name, or a file that should be a directory.
     fn heal(&self, path: &Path) {
         let Some(root) = &self.root else { return };
-        let above = path.ancestors().skip(1).take_while(|folder| *folder != root.as_path());
-        for folder in above.filter(|folder| folder.starts_with(root)) {
-            if fs::symlink_metadata(folder).is_ok_and(|found| !found.is_dir() && !found.is_symlink()) {
-                let _ = fs::remove_file(folder);
+        let above = path.ancestors().skip(1).take_while(|directory| *directory != root.as_path());
+        for directory in above.filter(|directory| directory.starts_with(root)) {
+            if fs::symlink_metadata(directory).is_ok_and(|found| !found.is_dir() && !found.is_symlink()) {
+                let _ = fs::remove_file(directory);
             }
         }
         if fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
@@ -231,7 +231,7 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] where the folder is there but cannot be read.
+    /// [`Error::Io`] where the directory is there but cannot be read.
     pub fn entries(&self) -> Result<Vec<Entry>> {
         let Some(root) = &self.root else { return Ok(Vec::new()) };
         let mut entries = Vec::new();
@@ -260,14 +260,14 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] where the folder is there but cannot be read or changed.
+    /// [`Error::Io`] where the directory is there but cannot be read or changed.
     pub fn prune(&self, age: Option<Duration>) -> Result<Pruned> {
         let Some(root) = &self.root else { return Ok(Pruned::default()) };
         let old =
             |modified: SystemTime, age: Duration| modified.elapsed().is_ok_and(|elapsed| elapsed >= age);
         let mut pruned = Pruned::default();
-        for folder in FOLDERS.map(|folder| root.join(folder)) {
-            for (path, name, size, modified) in files_with_temporary(&folder)? {
+        for directory in DIRECTORIES.map(|directory| root.join(directory)) {
+            for (path, name, size, modified) in files_with_temporary(&directory)? {
                 // A temporary file that is young is being written.
                 let abandoned = old(modified, Duration::from_secs(3600));
                 let wanted = age.is_none_or(|age| old(modified, age));
@@ -284,12 +284,12 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] where the folder is there but cannot be read or changed.
+    /// [`Error::Io`] where the directory is there but cannot be read or changed.
     pub fn shrink(&self, limit: u64) -> Result<Pruned> {
         let Some(root) = &self.root else { return Ok(Pruned::default()) };
         let mut found = Vec::new();
-        for folder in FOLDERS.map(|folder| root.join(folder)) {
-            found.extend(files_with_temporary(&folder)?);
+        for directory in DIRECTORIES.map(|directory| root.join(directory)) {
+            found.extend(files_with_temporary(&directory)?);
         }
         let occupied = |size: u64| size.next_multiple_of(BLOCK).max(BLOCK);
         let mut total: u64 = found.iter().map(|(_, _, size, _)| occupied(*size)).sum();
@@ -323,17 +323,17 @@ impl Pruned {
 
 type FoundFile = (PathBuf, String, u64, SystemTime);
 
-fn files(folder: &Path) -> Result<Vec<FoundFile>> {
-    let mut found = files_with_temporary(folder)?;
+fn files(directory: &Path) -> Result<Vec<FoundFile>> {
+    let mut found = files_with_temporary(directory)?;
     found.retain(|(_, name, _, _)| !name.starts_with('.'));
     Ok(found)
 }
 
-fn files_with_temporary(folder: &Path) -> Result<Vec<FoundFile>> {
-    let entries = match fs::read_dir(folder) {
+fn files_with_temporary(directory: &Path) -> Result<Vec<FoundFile>> {
+    let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::io("list", folder)(error)),
+        Err(error) => return Err(Error::io("list", directory)(error)),
     };
     // What another process removed meanwhile is not there.
     let file = |entry: std::io::Result<fs::DirEntry>| {
@@ -375,8 +375,8 @@ mod tests {
 
     #[test]
     fn content_that_was_changed_on_disk_is_not_used() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = cache(folder.path());
+        let directory = tempfile::tempdir().unwrap();
+        let cache = cache(directory.path());
         let digest = Digest::of(b"abc");
         cache.keep_blob(&digest, b"abc");
         assert_eq!(cache.blob(&digest, 10).unwrap(), &b"abc"[..]);
@@ -388,8 +388,8 @@ mod tests {
 
     #[test]
     fn whatever_lies_in_the_place_of_a_file_is_replaced_by_what_is_fetched() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = cache(folder.path());
+        let directory = tempfile::tempdir().unwrap();
+        let cache = cache(directory.path());
         let bytes = Bytes::from_static(br#"{"schemaVersion":2,"layers":[]}"#);
         let resolved = Resolved { descriptor: Descriptor::of("m", &bytes), bytes };
         let digest = &resolved.descriptor.digest;
@@ -417,9 +417,9 @@ mod tests {
                     fs::create_dir_all(path.join("folder/in/it")).unwrap();
                 },
                 |path| {
-                    let folder = path.parent().unwrap();
-                    fs::remove_dir_all(folder).unwrap();
-                    fs::write(folder, "a file").unwrap();
+                    let directory = path.parent().unwrap();
+                    fs::remove_dir_all(directory).unwrap();
+                    fs::write(directory, "a file").unwrap();
                 },
             ];
             for (number, spoil) in spoils.into_iter().enumerate() {
@@ -440,8 +440,8 @@ mod tests {
                 self.0.lock().unwrap().push(text.into());
             }
         }
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("file");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
         fs::write(&file, "").unwrap();
         let notes = Arc::new(Notes::default());
         let cache = Cache::new(Some(file), notes.clone());
@@ -454,8 +454,8 @@ mod tests {
 
     #[test]
     fn names_and_lists_are_kept_and_pruned() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = cache(folder.path());
+        let directory = tempfile::tempdir().unwrap();
+        let cache = cache(directory.path());
         let bytes = Bytes::from_static(br#"{"schemaVersion":2,"layers":[]}"#);
         let resolved = Resolved { descriptor: Descriptor::of("m", &bytes), bytes };
         cache.keep_manifest(&resolved);
@@ -472,9 +472,9 @@ mod tests {
 
     #[test]
     fn a_limit_holds_after_each_write_and_the_oldest_goes_first() {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let limit = 10 * BLOCK;
-        let cache = cache(folder.path()).with_limit(Some(limit));
+        let cache = cache(directory.path()).with_limit(Some(limit));
         let digests: Vec<Digest> = (0..40_u8).map(|number| Digest::of(&[number])).collect();
         for (number, digest) in digests.iter().enumerate() {
             cache.keep_blob(digest, &[number as u8]);
@@ -495,8 +495,8 @@ mod tests {
 
     #[test]
     fn many_writers_keep_to_a_limit() {
-        let folder = tempfile::tempdir().unwrap();
-        let (limit, path) = (8 * BLOCK, folder.path());
+        let directory = tempfile::tempdir().unwrap();
+        let (limit, path) = (8 * BLOCK, directory.path());
         std::thread::scope(|scope| {
             for writer in 0..8_u8 {
                 scope.spawn(move || {
@@ -507,18 +507,18 @@ mod tests {
                 });
             }
         });
-        let left = cache(folder.path()).entries().unwrap().len() as u64;
+        let left = cache(directory.path()).entries().unwrap().len() as u64;
         assert!((1..=8).contains(&left), "{left}");
     }
 
     #[test]
-    fn many_writers_share_a_folder() {
-        let folder = tempfile::tempdir().unwrap();
+    fn many_writers_share_a_directory() {
+        let directory = tempfile::tempdir().unwrap();
         let digest = Digest::of(b"shared");
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
-                    let cache = cache(folder.path());
+                    let cache = cache(directory.path());
                     for _ in 0..20 {
                         cache.keep_blob(&digest, b"shared");
                         assert_eq!(cache.blob(&digest, 10).unwrap(), &b"shared"[..]);
@@ -527,6 +527,6 @@ mod tests {
                 });
             }
         });
-        assert_eq!(cache(folder.path()).entries().unwrap().len(), 2);
+        assert_eq!(cache(directory.path()).entries().unwrap().len(), 2);
     }
 }

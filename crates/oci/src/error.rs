@@ -190,7 +190,7 @@ pub enum Error {
     /// An image layout that is none.
     #[error("{path} is not an OCI image layout: {reason}", path = path.display())]
     Layout {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,

@@ -122,10 +122,10 @@ type Attached = (Level, Digest, Vec<Descriptor>);
 impl Finder<'_> {
     async fn of_image(&self, digest: &Digest) -> Result<Attached> {
         let found = self.referrers(digest).await?;
-        match found.is_empty() {
-            true => Err(self.no_artifact(digest).await),
-            false => Ok((Level::Manifest, digest.clone(), found)),
+        if found.is_empty() {
+            return Err(self.no_artifact(digest).await);
         }
+        Ok((Level::Manifest, digest.clone(), found))
     }
 
     async fn of_index(&self, index: &Index, digest: &Digest, options: &FindOptions) -> Result<Attached> {
@@ -139,10 +139,10 @@ impl Finder<'_> {
             return Err(no_platform(&self.location.to_string(), index, &options.platform));
         }
         let found = self.referrers(digest).await?;
-        match found.is_empty() {
-            true => Err(self.no_artifact(digest).await),
-            false => Ok((Level::Index, digest.clone(), found)),
+        if found.is_empty() {
+            return Err(self.no_artifact(digest).await);
         }
+        Ok((Level::Index, digest.clone(), found))
     }
 
     /// Takes the artifact that counts of those that are attached.

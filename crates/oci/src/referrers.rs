@@ -129,9 +129,10 @@ pub(crate) struct NewReferrer<'a> {
 /// [`Error::NotListed`] where it is not seen in the end.
 pub(crate) async fn ensure_listed(repository: &Repository, pushed: NewReferrer<'_>) -> Result<ListedBy> {
     let (subject, entry) = (pushed.subject, pushed.entry);
-    let api = match pushed.announced {
-        true => kept_by_api(repository, pushed).await?,
-        false => seen_by_api(repository, subject, entry, 1).await?,
+    let api = if pushed.announced {
+        kept_by_api(repository, pushed).await?
+    } else {
+        seen_by_api(repository, subject, entry, 1).await?
     };
     if api == Some(true) {
         return Ok(ListedBy::Registry);

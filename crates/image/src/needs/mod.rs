@@ -275,7 +275,7 @@ fn environments(tree: &Tree, config: &Config) -> Vec<Environment> {
     if machine != Machine::X86_64 {
         return vec![environment(None, false)];
     }
-    let is_special = |path: &str| SPECIAL.iter().any(|folder| path.contains(folder));
+    let is_special = |path: &str| SPECIAL.iter().any(|directory| path.contains(directory));
     if !tree.objects().any(|(path, ..)| is_special(&raw::of_path(path))) {
         return vec![environment(Some(4), true)];
     }
@@ -453,9 +453,10 @@ impl Survey {
             seen.objects.iter().map(|(path, facts)| object::specify(&relative(path), facts)).collect();
         wanted_without_version(&mut image.host_libraries, &seen);
         let expected = image.host_libraries.iter().map(|library| library.name.as_str()).collect();
-        let whole = match expects_host {
-            true => base::below_host_libraries(&specification.objects, &expected),
-            false => HashSet::new(),
+        let whole = if expects_host {
+            base::below_host_libraries(&specification.objects, &expected)
+        } else {
+            HashSet::new()
         };
         let keeps_all = |object: &compat_loader::spec::Object| whole.contains(&object.path);
         let facts_of = |path: &str| seen.objects.get(&format!("/{path}")).map(|facts| &**facts);

@@ -69,11 +69,10 @@ pub(super) fn find(config: &Config, files: &TreeFiles<'_>) -> Command {
 
 /// The program or script that a path names and that nobody may execute: an engine tries it all the same.
 fn forbidden(word: &str, config: &Config, files: &TreeFiles<'_>) -> Option<String> {
-    let path = match word.contains('/') {
-        true if word.starts_with('/') => word.to_owned(),
-        true => format!("{}/{word}", config.working_dir.trim_end_matches('/')),
-        false => return None,
-    };
+    if !word.contains('/') {
+        return None;
+    }
+    let path = config.absolute(word);
     let is_startable =
         matches!(files.content(&path), recorded::Content::Object(_) | recorded::Content::Script);
     let real = files.real_path(&path);
@@ -132,10 +131,7 @@ impl Finder<'_, '_> {
         let (what, missing) = match runs {
             Interpreted::Other(what) => (what, false),
             Interpreted::File(path, endings) => {
-                let place = match path.starts_with('/') {
-                    true => path.clone(),
-                    false => format!("{}/{path}", config.working_dir.trim_end_matches('/')),
-                };
+                let place = config.absolute(&path);
                 let is_there = |ending: &&str| self.files.real(&format!("{place}{ending}")).is_some();
                 let missing = !path.contains(UNKNOWN) && ![""].iter().chain(endings).any(is_there);
                 (path, missing)
@@ -214,10 +210,7 @@ impl Finder<'_, '_> {
 
     /// The configuration in another working directory, if that is there and open to who runs the command.
     fn enter(&self, directory: &str, config: &Config) -> Option<Config> {
-        let working_dir = match directory.starts_with('/') {
-            true => directory.to_owned(),
-            false => format!("{}/{directory}", config.working_dir.trim_end_matches('/')),
-        };
+        let working_dir = config.absolute(directory);
         let is_open = self.files.has_directory(&working_dir) == Some(true);
         is_open.then(|| Config { working_dir, ..config.clone() })
     }
@@ -258,14 +251,11 @@ fn program(word: &str, config: &Config, files: &TreeFiles<'_>) -> Option<String>
 /// Where a word leads to what `is_it`.
 fn place(word: &str, config: &Config, is_it: impl Fn(&str) -> bool) -> Option<String> {
     let found = |path: String| is_it(&path).then_some(path);
-    match word.contains('/') {
-        true if word.starts_with('/') => found(word.to_owned()),
-        true => found(format!("{}/{word}", config.working_dir.trim_end_matches('/'))),
-        false => {
-            let path = config.variable("PATH").unwrap_or(DEFAULT_PATH);
-            path.split(':').find_map(|directory| found(format!("{directory}/{word}")))
-        }
+    if word.contains('/') {
+        return found(config.absolute(word));
     }
+    let path = config.variable("PATH").unwrap_or(DEFAULT_PATH);
+    path.split(':').find_map(|directory| found(format!("{directory}/{word}")))
 }
 
 fn is_script(path: &str, files: &TreeFiles<'_>) -> bool {

@@ -115,7 +115,7 @@ fn by_root(root: &Root, path: &str) -> Led {
 
 fn by_tree(sample: &Sample, paths: &[String]) -> Vec<Led> {
     let layer = sample.iter().fold(Tar::new(), |layer, (path, kind)| match kind {
-        Kind::Directory => layer.folder(&format!("{path}/")),
+        Kind::Directory => layer.directory(&format!("{path}/")),
         // The header of an archive has a hundred bytes for a name.
         Kind::File if path.len() > 99 => layer.pax(&[("path", path.as_bytes())]).file("x", "#!x"),
         Kind::File => layer.file(path, "#!x"),

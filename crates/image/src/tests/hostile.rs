@@ -14,7 +14,7 @@ fn error(layers: &[Vec<u8>]) -> String {
 fn names_that_climb_or_are_absolute_stay_below_the_root() {
     let layer = Tar::new().file("../../etc/x", "#!x").file("/etc/y", "#!y").file("a/../../../etc/z", "#!z");
     assert_eq!(merged(vec![layer]), ["/etc/", "/etc/x #!x", "/etc/y #!y", "/etc/z #!z"]);
-    assert_eq!(merged(vec![Tar::new().folder("../..").folder("/").file("..", "#!x")]), [""; 0]);
+    assert_eq!(merged(vec![Tar::new().directory("../..").directory("/").file("..", "#!x")]), [""; 0]);
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn an_archive_may_end_without_padding_or_blocks_of_zeroes() {
     for content in
         ["#!x".to_owned(), format!("#!x\n{}", "y".repeat(508)), format!("#!x\n{}", "y".repeat(700))]
     {
-        let read = Tar::new().folder("b").file("a", &content).cut();
+        let read = Tar::new().directory("b").file("a", &content).cut();
         // Of a member whose content nobody reads, too.
         let passed_over = Tar::new().file("a", "#!x").file("c", &content.replace('#', "-")).cut();
         for (layer, expected) in [(read, ["/a #!x", "/b/"]), (passed_over, ["/a #!x", "/c"])] {
@@ -128,7 +128,7 @@ fn an_archive_may_end_without_padding_or_blocks_of_zeroes() {
 
 #[test]
 fn an_archive_that_is_cut_names_the_member() {
-    let whole = Tar::new().file("a", "#!x").file("etc/data", &"x".repeat(700)).folder("z").cut();
+    let whole = Tar::new().file("a", "#!x").file("etc/data", &"x".repeat(700)).directory("z").cut();
     let at = |length: usize| error(&[whole[..length].to_vec()]);
     insta::assert_snapshot!(at(514), @"it ends in the middle of a");
     insta::assert_snapshot!(at(1024 + 100), @"it ends in the middle of the header after a");
@@ -157,8 +157,8 @@ fn hard_links_in_a_circle_or_to_nowhere_are_errors() {
     insta::assert_snapshot!(error(&[own.end()]), @"layer 0: a is a hard link to a, which the image has not");
     let nowhere = Tar::new().hard_link("usr/bin/a", "../../etc/shadow");
     insta::assert_snapshot!(error(&[Tar::new().file("x", "#!x").end(), nowhere.end()]), @"layer 1: usr/bin/a is a hard link to etc/shadow, which the image has not");
-    let folder = Tar::new().folder("d").hard_link("a", "d");
-    insta::assert_snapshot!(error(&[folder.end()]), @"a hard link names d, which is a directory");
+    let directory = Tar::new().directory("d").hard_link("a", "d");
+    insta::assert_snapshot!(error(&[directory.end()]), @"a hard link names d, which is a directory");
 }
 
 #[test]
@@ -222,14 +222,14 @@ fn counted(layers: &[Vec<u8>], kept: u64) -> (String, u64) {
 }
 
 #[test]
-fn each_new_folder_of_a_long_path_counts_with_its_leaf_and_its_path() {
+fn each_new_directory_of_a_long_path_counts_with_its_leaf_and_its_path() {
     let deep = |number: usize| format!("{number}/{}x", "a/".repeat(2000)).into_bytes();
     let layer = (0..5).fold(Tar::new(), |layer, number| layer.pax(&[("path", &deep(number))]).file("x", ""));
     let (error, kept) = counted(&[layer.end()], 1 << 30);
     assert_eq!(error, "");
-    // 10,000 folders, each with a node, a name, a leaf of the table of its one child, and a path.
-    let folder = 40 + 32 + 240 + 2000;
-    assert!(kept > 10_000 * folder && kept < 10_000 * (folder + 200), "{kept}");
+    // 10,000 directories, each with a node, a name, a leaf of the table of its one child, and a path.
+    let directory = 40 + 32 + 240 + 2000;
+    assert!(kept > 10_000 * directory && kept < 10_000 * (directory + 200), "{kept}");
 }
 
 #[test]
@@ -315,7 +315,7 @@ proptest::proptest! {
         places in proptest::collection::vec((0.0..1.0_f64, proptest::num::u8::ANY), 1..16),
     ) {
         let layer = Tar::new().pax(&[("path", b"etc/ld.so.conf")]).file("a", "text").link("b", "a").hard_link("c", "a");
-        let mut bytes = layer.folder("d/").file("d/.wh.e", "").end();
+        let mut bytes = layer.directory("d/").file("d/.wh.e", "").end();
         let length = bytes.len() as f64;
         for (place, byte) in places {
             bytes[(place * length) as usize] = byte;

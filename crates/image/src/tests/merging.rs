@@ -3,9 +3,9 @@
 use super::{Tar, at, merged, tree};
 
 #[test]
-fn an_upper_file_hides_a_lower_one_and_folders_are_joined() {
-    let lower = Tar::new().folder("a/").file("a/x", "#!lower").file("a/y", "#!lower");
-    let upper = Tar::new().folder("a/").file("a/x", "#!upper");
+fn an_upper_file_hides_a_lower_one_and_directories_are_joined() {
+    let lower = Tar::new().directory("a/").file("a/x", "#!lower").file("a/y", "#!lower");
+    let upper = Tar::new().directory("a/").file("a/x", "#!upper");
     assert_eq!(merged(vec![lower, upper]), ["/a/", "/a/x #!upper", "/a/y #!lower"]);
 }
 
@@ -33,10 +33,10 @@ fn a_whiteout_hides_lower_layers_and_not_its_own() {
 }
 
 #[test]
-fn an_opaque_folder_hides_what_lower_layers_have_in_it_wherever_it_stands() {
+fn an_opaque_directory_hides_what_lower_layers_have_in_it_wherever_it_stands() {
     let lower = || Tar::new().file("a/x", "#!lower").file("a/sub/y", "#!lower").file("b", "#!lower");
     for upper in [
-        Tar::new().folder("a/").file("a/.wh..wh..opq", "").file("a/new", "#!upper"),
+        Tar::new().directory("a/").file("a/.wh..wh..opq", "").file("a/new", "#!upper"),
         Tar::new().file("a/new", "#!upper").file("a/.wh..wh..opq", ""),
     ] {
         assert_eq!(merged(vec![lower(), upper]), ["/a/", "/a/new #!upper", "/b #!lower"]);
@@ -64,16 +64,16 @@ fn what_was_hidden_in_the_middle_stays_hidden() {
 }
 
 #[test]
-fn a_file_replaces_a_folder_and_a_folder_a_file() {
-    let folder = || Tar::new().folder("a").file("a/x", "#!x");
+fn a_file_replaces_a_directory_and_a_directory_a_file() {
+    let directory = || Tar::new().directory("a").file("a/x", "#!x");
     let file = || Tar::new().file("a", "#!file");
-    assert_eq!(merged(vec![folder(), file()]), ["/a #!file"]);
-    assert_eq!(merged(vec![file(), folder()]), ["/a/", "/a/x #!x"]);
-    assert_eq!(merged(vec![folder(), Tar::new().link("a", "/b")]), ["/a -> /b"]);
+    assert_eq!(merged(vec![directory(), file()]), ["/a #!file"]);
+    assert_eq!(merged(vec![file(), directory()]), ["/a/", "/a/x #!x"]);
+    assert_eq!(merged(vec![directory(), Tar::new().link("a", "/b")]), ["/a -> /b"]);
 }
 
 #[test]
-fn a_folder_of_an_upper_layer_hides_a_lower_link_as_on_overlayfs() {
+fn a_directory_of_an_upper_layer_hides_a_lower_link_as_on_overlayfs() {
     let lower = Tar::new().file("usr/lib/x", "#!lower").link("lib", "usr/lib");
     let upper = Tar::new().file("lib/new", "#!upper");
     assert_eq!(
@@ -95,11 +95,11 @@ fn a_link_of_the_same_layer_is_followed_inside_the_root() {
 fn the_later_of_two_entries_of_one_layer_counts() {
     let twice = Tar::new().file("a", "#!first").file("a", "#!second");
     assert_eq!(merged(vec![twice]), ["/a #!second"]);
-    let folder_first = Tar::new().folder("a").file("a/x", "#!x").file("a", "#!file");
-    assert_eq!(merged(vec![folder_first]), ["/a #!file"]);
-    let file_first = Tar::new().file("a", "#!file").folder("a").file("a/x", "#!x");
+    let directory_first = Tar::new().directory("a").file("a/x", "#!x").file("a", "#!file");
+    assert_eq!(merged(vec![directory_first]), ["/a #!file"]);
+    let file_first = Tar::new().file("a", "#!file").directory("a").file("a/x", "#!x");
     assert_eq!(merged(vec![file_first]), ["/a/", "/a/x #!x"]);
-    // The folder is an upper layer's; the lower layer replaces its own content of it by a file.
+    // The directory is an upper layer's; the lower layer replaces its own content of it by a file.
     let lower = Tar::new().file("a/x", "#!lower").file("a", "#!file");
     assert_eq!(merged(vec![lower, Tar::new().file("a/top", "#!top")]), ["/a/", "/a/top #!top"]);
 }
@@ -157,7 +157,7 @@ fn what_a_file_is_allowed_to_do_is_kept() {
 }
 
 #[test]
-fn long_names_of_both_kinds_and_old_folders_are_read() {
+fn long_names_of_both_kinds_and_old_directories_are_read() {
     let long = format!("usr/{}/x", "n".repeat(200));
     let pax = Tar::new().pax(&[("path", long.as_bytes()), ("linkpath", b"elsewhere")]).link("short", "short");
     assert_eq!(merged(vec![pax]).last().unwrap(), &format!("/{long} -> elsewhere"));

@@ -79,7 +79,7 @@ impl Tar {
         self.entry(name.as_bytes(), tar::EntryType::Regular, b"", content.as_bytes())
     }
 
-    pub(crate) fn folder(self, name: &str) -> Self {
+    pub(crate) fn directory(self, name: &str) -> Self {
         self.entry(name.as_bytes(), tar::EntryType::Directory, b"", b"")
     }
 

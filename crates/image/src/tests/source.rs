@@ -1,4 +1,4 @@
-//! Images in layouts, archives and folders, read whole.
+//! Images in layouts, archives and directories, read whole.
 
 use std::fs;
 use std::io::Read;
@@ -14,7 +14,7 @@ use compat_oci::{Client, ClientOptions, Digest, Platform};
 
 /// Where a test puts its images.
 struct Place {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -25,14 +25,14 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 impl Place {
     fn new() -> Self {
-        let place = Self { folder: tempfile::tempdir().unwrap() };
+        let place = Self { directory: tempfile::tempdir().unwrap() };
         fs::create_dir_all(place.path("layout/blobs/sha256")).unwrap();
         fs::write(place.path("layout/oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
         place
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
     fn blob(&self, bytes: &[u8]) -> serde_json::Value {
@@ -67,10 +67,10 @@ impl Place {
         format!("oci:{}", self.path("layout").display())
     }
 
-    fn tar_of(&self, folder: &str, name: &str) -> PathBuf {
+    fn tar_of(&self, directory: &str, name: &str) -> PathBuf {
         let path = self.path(name);
         let mut builder = tar::Builder::new(fs::File::create(&path).unwrap());
-        builder.append_dir_all(".", self.path(folder)).unwrap();
+        builder.append_dir_all(".", self.path(directory)).unwrap();
         builder.finish().unwrap();
         path
     }
@@ -314,18 +314,18 @@ fn an_oci_archive_gives_the_same_image_compressed_or_not() {
 
 /// What skopeo writes into a directory, of a manifest or index in the layout.
 fn exported(place: &Place, root: &serde_json::Value) -> String {
-    let folder = place.path("exported");
-    fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("version"), "Directory Transport Version: 1.1\n").unwrap();
+    let directory = place.path("exported");
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("version"), "Directory Transport Version: 1.1\n").unwrap();
     for blob in fs::read_dir(place.path("layout/blobs/sha256")).unwrap() {
         let (path, name) = blob.map(|blob| (blob.path(), blob.file_name().into_string().unwrap())).unwrap();
-        fs::copy(&path, folder.join(&name)).unwrap();
-        fs::copy(&path, folder.join(format!("{name}.manifest.json"))).unwrap();
+        fs::copy(&path, directory.join(&name)).unwrap();
+        fs::copy(&path, directory.join(format!("{name}.manifest.json"))).unwrap();
         if root["digest"].as_str().unwrap().ends_with(&name) {
-            fs::copy(&path, folder.join("manifest.json")).unwrap();
+            fs::copy(&path, directory.join("manifest.json")).unwrap();
         }
     }
-    format!("dir:{}", folder.display())
+    format!("dir:{}", directory.display())
 }
 
 #[test]
@@ -414,7 +414,7 @@ fn files_that_are_no_archives_are_refused() {
 }
 
 #[test]
-fn a_folder_gives_the_tree_of_its_layer() {
+fn a_directory_gives_the_tree_of_its_layer() {
     let place = Place::new();
     let root = place.path("root");
     fs::create_dir_all(root.join("usr/bin")).unwrap();
@@ -427,19 +427,19 @@ fn a_folder_gives_the_tree_of_its_layer() {
     std::os::unix::fs::symlink("/etc/passwd", root.join("etc/outside")).unwrap();
     let pipe = root.join("pipe");
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
-    let of_folder = image(root.to_str().unwrap()).unwrap();
+    let of_directory = image(root.to_str().unwrap()).unwrap();
     let mut layer = tar::Builder::new(Vec::new());
     layer.follow_symlinks(false);
     layer.append_dir_all(".", &root).unwrap();
     place.index(&[place.image(&[layer.into_inner().unwrap()], None)]);
     let of_layer = image(&place.layout()).unwrap();
-    assert_eq!(lines(&of_folder.tree), lines(&of_layer.tree));
+    assert_eq!(lines(&of_directory.tree), lines(&of_layer.tree));
     let objects = |image: &Image| -> Vec<(PathBuf, Vec<u8>)> {
         image.tree.objects().map(|(path, .., packed)| (path, packed.unpack().unwrap().to_vec())).collect()
     };
-    assert_eq!(objects(&of_folder), objects(&of_layer));
-    assert_eq!(of_folder.tree.objects().count(), 2);
-    let identity = |name: &str| of_folder.tree.file(Path::new(name)).unwrap().1;
+    assert_eq!(objects(&of_directory), objects(&of_layer));
+    assert_eq!(of_directory.tree.objects().count(), 2);
+    let identity = |name: &str| of_directory.tree.file(Path::new(name)).unwrap().1;
     assert_eq!(identity("/bin/program"), identity("/usr/bin/other"));
-    assert!(of_folder.notes.is_empty(), "{:?}", of_folder.notes);
+    assert!(of_directory.notes.is_empty(), "{:?}", of_directory.notes);
 }

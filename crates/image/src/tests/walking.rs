@@ -10,7 +10,7 @@ fn sample() -> Tree {
         .link("absolute", "/etc/inside")
         .link("climbing", "../../../../etc/inside")
         .link("etc/top", "/")
-        .link("folder", "etc/")
+        .link("directory", "etc/")
         .link("broken", "nowhere")
         .link("a", "b")
         .link("b", "a")
@@ -33,7 +33,7 @@ fn links_and_parents_never_lead_out_of_the_root() {
         "climbing",
         "/etc/top/etc/top/absolute",
         "/../../etc/inside",
-        "/folder/inside",
+        "/directory/inside",
         "//etc/./inside",
     ] {
         assert_eq!(resolved(&tree, path), "/etc/inside", "{path}");
@@ -41,7 +41,7 @@ fn links_and_parents_never_lead_out_of_the_root() {
     for path in ["/", "/..", "/etc/top", "/etc/top/..", "/etc/.."] {
         assert_eq!(resolved(&tree, path), "/", "{path}");
     }
-    assert_eq!(resolved(&tree, "/folder"), "/etc");
+    assert_eq!(resolved(&tree, "/directory"), "/etc");
 }
 
 #[test]
@@ -79,8 +79,8 @@ fn a_link_at_the_end_can_be_left_alone() {
     let tree = sample();
     let (path, node) = tree.resolve_parent(at("/etc/top/absolute")).unwrap();
     assert!(path == at("/absolute") && matches!(node, Node::Link(_)));
-    assert_eq!(tree.names(at("/folder")), ["inside", "top"]);
+    assert_eq!(tree.names(at("/directory")), ["inside", "top"]);
     let links: Vec<String> =
-        tree.links_below(at("/folder")).map(|(path, _)| path.display().to_string()).collect();
+        tree.links_below(at("/directory")).map(|(path, _)| path.display().to_string()).collect();
     assert_eq!(links, ["/etc/top"]);
 }

@@ -90,11 +90,11 @@ fn usual(kind: EngineKind, variables: Variables<'_>) -> Vec<PathBuf> {
     let own = text(variables, "XDG_RUNTIME_DIR").map(PathBuf::from);
     match kind {
         EngineKind::Docker => {
-            let rootless = own.map(|folder| folder.join("docker.sock"));
+            let rootless = own.map(|directory| directory.join("docker.sock"));
             [PathBuf::from("/var/run/docker.sock")].into_iter().chain(rootless).collect()
         }
         EngineKind::Podman => {
-            let own = own.map(|folder| folder.join("podman/podman.sock"));
+            let own = own.map(|directory| directory.join("podman/podman.sock"));
             own.into_iter().chain([PathBuf::from("/run/podman/podman.sock")]).collect()
         }
     }
@@ -104,23 +104,23 @@ fn usual(kind: EngineKind, variables: Variables<'_>) -> Vec<PathBuf> {
 fn named(kind: EngineKind, image: &str, variables: Variables<'_>) -> Result<Option<Endpoint>> {
     let variable = if kind == EngineKind::Docker { "DOCKER_HOST" } else { "CONTAINER_HOST" };
     if let Some(host) = text(variables, variable) {
-        let folder =
+        let directory =
             text(variables, "DOCKER_CERT_PATH").map(PathBuf::from).or_else(|| configuration(variables));
         let verify = text(variables, "DOCKER_TLS_VERIFY").is_some();
         let wants_tls = kind == EngineKind::Docker && (verify || text(variables, "DOCKER_TLS").is_some());
-        let tls = folder.filter(|_| wants_tls).map(|folder| certificates(&folder, !verify));
+        let tls = directory.filter(|_| wants_tls).map(|directory| certificates(&directory, !verify));
         return parse(kind, image, &host, variable, tls).map(Some);
     }
-    let folder = configuration(variables).filter(|_| kind == EngineKind::Docker);
-    let Some(folder) = folder else { return Ok(None) };
+    let directory = configuration(variables).filter(|_| kind == EngineKind::Docker);
+    let Some(directory) = directory else { return Ok(None) };
     let current = || {
-        let config = read(&folder.join("config.json")).ok()?;
+        let config = read(&directory.join("config.json")).ok()?;
         let config: Config = serde_json::from_slice(&config).ok()?;
         config.current_context
     };
     let context = text(variables, "DOCKER_CONTEXT").or_else(current);
     match context.filter(|context| !context.is_empty() && context != "default") {
-        Some(context) => of_context(image, &folder, &context).map(Some),
+        Some(context) => of_context(image, &directory, &context).map(Some),
         None => Ok(None),
     }
 }
@@ -164,9 +164,9 @@ struct ContextEndpoint {
     skip_verification: bool,
 }
 
-fn of_context(image: &str, folder: &Path, context: &str) -> Result<Endpoint> {
+fn of_context(image: &str, directory: &Path, context: &str) -> Result<Endpoint> {
     let digest = Digest::of(context.as_bytes());
-    let file = folder.join("contexts/meta").join(digest.hex()).join("meta.json");
+    let file = directory.join("contexts/meta").join(digest.hex()).join("meta.json");
     let unusable = |reason: String| Error::Engine {
         message: format!("docker's context {context:?} cannot be used: {reason}"),
         hint:
@@ -177,14 +177,14 @@ fn of_context(image: &str, folder: &Path, context: &str) -> Result<Endpoint> {
     let parsed: Context =
         serde_json::from_slice(&bytes).map_err(|error| unusable(format!("{}: {error}", file.display())))?;
     let ContextEndpoint { host, skip_verification } = parsed.endpoints.docker;
-    let tls = folder.join("contexts/tls").join(digest.hex()).join("docker");
+    let tls = directory.join("contexts/tls").join(digest.hex()).join("docker");
     let tls = tls.is_dir().then(|| certificates(&tls, skip_verification));
     parse(EngineKind::Docker, image, &host, &format!("docker's context {context:?}"), tls)
 }
 
 /// The files that docker keeps certificates in.
-fn certificates(folder: &Path, insecure: bool) -> TlsOptions {
-    let file = |name: &str| Some(folder.join(name)).filter(|file| file.is_file());
+fn certificates(directory: &Path, insecure: bool) -> TlsOptions {
+    let file = |name: &str| Some(directory.join(name)).filter(|file| file.is_file());
     TlsOptions { ca_file: file("ca.pem"), cert_file: file("cert.pem"), key_file: file("key.pem"), insecure }
 }
 
@@ -295,9 +295,9 @@ mod tests {
 
     #[test]
     fn a_context_of_docker_names_an_engine() {
-        let folder = tempfile::tempdir().unwrap();
-        let home = folder.path().to_str().unwrap();
-        let docker = folder.path().join(".docker");
+        let directory = tempfile::tempdir().unwrap();
+        let home = directory.path().to_str().unwrap();
+        let docker = directory.path().join(".docker");
         let meta = docker.join("contexts/meta").join(Digest::of(b"rootless").hex());
         std::fs::create_dir_all(&meta).unwrap();
         let host = r#"{"Name": "rootless", "Metadata": {}, "Endpoints": {"docker": {"Host": "unix:///run/user/7/docker.sock", "SkipTLSVerify": false}}}"#;

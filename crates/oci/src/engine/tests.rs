@@ -9,8 +9,8 @@ use futures_util::StreamExt as _;
 use super::*;
 
 /// Answers one request after another with these bytes; gives what was asked for.
-fn serve(folder: &Path, answers: Vec<String>) -> (PathBuf, std::thread::JoinHandle<Vec<String>>) {
-    let path = folder.join("engine.sock");
+fn serve(directory: &Path, answers: Vec<String>) -> (PathBuf, std::thread::JoinHandle<Vec<String>>) {
+    let path = directory.join("engine.sock");
     let listener = UnixListener::bind(&path).unwrap();
     let server = std::thread::spawn(move || {
         let answer = |answer: String| {
@@ -52,12 +52,12 @@ fn block_on<T>(task: impl Future<Output = T>) -> T {
 
 #[test]
 fn an_image_is_asked_for_by_its_name_and_taken_by_its_id() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let answers = vec![
         answer("200 OK", r#"{"Id": "sha256:12", "Size": 7, "Os": "linux"}"#),
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n".to_owned(),
     ];
-    let (path, server) = serve(folder.path(), answers);
+    let (path, server) = serve(directory.path(), answers);
     let engine = engine(&path, "ghcr.io/org/app:1");
     let bytes = block_on(async {
         let image = engine.image().await.unwrap();
@@ -74,7 +74,7 @@ fn an_image_is_asked_for_by_its_name_and_taken_by_its_id() {
 
 #[test]
 fn what_an_engine_refuses_or_breaks_off_is_an_error() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let cut = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n2\r\n";
     let answers = vec![
         answer("404 Not Found", r#"{"message": "No such image: app:1"}"#),
@@ -84,7 +84,7 @@ fn what_an_engine_refuses_or_breaks_off_is_an_error() {
         answer("200 OK", r#"{"Id": "../../containers"}"#),
         cut.to_owned(),
     ];
-    let (path, server) = serve(folder.path(), answers);
+    let (path, server) = serve(directory.path(), answers);
     let engine = engine(&path, "app:1");
     let asked = || block_on(engine.image()).unwrap_err().to_string();
     let unknown = "docker has no image app:1";

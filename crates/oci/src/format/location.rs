@@ -48,7 +48,7 @@ pub enum Place {
         /// The repository's name.
         name: String,
     },
-    /// A folder in the OCI image layout.
+    /// A directory in the OCI image layout.
     Layout(PathBuf),
 }
 
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn layouts_are_named_by_folder_and_tag_or_digest() {
+    fn layouts_are_named_by_directory_and_tag_or_digest() {
         assert_eq!(shown("oci:/a/b:v1"), "oci:/a/b:v1");
         assert_eq!(shown("oci:a:b/c"), "oci:a:b/c");
         assert_eq!(Location::parse("oci:a:b/c").unwrap().selector, Selector::Only);

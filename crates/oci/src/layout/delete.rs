@@ -25,7 +25,7 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`], or where the folder cannot be written.
+    /// [`Error::NotFound`], or where the directory cannot be written.
     pub(crate) async fn delete(&self, selector: &Selector) -> Result<Deleted> {
         let digest = self.manifest(selector)?.descriptor.digest;
         let mut outcome = Ok(HashSet::new());

@@ -53,24 +53,24 @@ pub(super) fn stream(path: &Path) -> Result<Option<BlobReader>> {
 /// Writes a file so that others see the old content or the new, never a part, and so that it
 /// survives a crash once this returns.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut temporary = temporary(folder)?;
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut temporary = temporary(directory)?;
     temporary.write_all(bytes).map_err(Error::io("write", path))?;
     persist(temporary, path)
 }
 
-/// A temporary file in a folder, readable by all once it has its name (what umask leaves).
-pub(super) fn temporary(folder: &Path) -> Result<Temporary> {
-    Temporary::new(folder).map_err(Error::io("write in", folder))
+/// A temporary file in a directory, readable by all once it has its name (what umask leaves).
+pub(super) fn temporary(directory: &Path) -> Result<Temporary> {
+    Temporary::new(directory).map_err(Error::io("write in", directory))
 }
 
 /// Flushes a temporary file and gives it its name.
 pub(super) fn persist(temporary: Temporary, path: &Path) -> Result<()> {
     temporary.as_file().sync_data().map_err(Error::io("write", path))?;
     temporary.persist(path).map_err(Error::io("write", path))?;
-    // The name is durable once the folder is; a file system that cannot do that has no more to give.
-    if let Some(folder) = path.parent().and_then(|folder| File::open(folder).ok()) {
-        let _ = folder.sync_all();
+    // The name is durable once the directory is; a file system that cannot do that has no more to give.
+    if let Some(directory) = path.parent().and_then(|directory| File::open(directory).ok()) {
+        let _ = directory.sync_all();
     }
     Ok(())
 }

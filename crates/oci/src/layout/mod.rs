@@ -1,4 +1,4 @@
-//! OCI image layouts: a folder as a registry (image-spec, `image-layout.md`).
+//! OCI image layouts: a directory as a registry (image-spec, `image-layout.md`).
 //!
 //! On disk: `oci-layout` (the version), `index.json` (the manifests that can be found, with their
 //! tags as `org.opencontainers.image.ref.name`), `blobs/ALGORITHM/HEX`. A referrer is listed in
@@ -9,7 +9,7 @@
 //! Writing: a blob is written to a temporary file, verified, flushed and renamed, so a blob that is
 //! there is whole. `index.json` is changed under an exclusive lock on the file `.compat.lock`
 //! (flock(2)), by rename too; readers take no lock. Many processes may push to one layout at once.
-//! Paths are built from digests alone, which cannot leave the folder.
+//! Paths are built from digests alone, which cannot leave the directory.
 //!
 //! Garbage is collected only by a deletion, and only what the deleted manifest alone referred to.
 

@@ -21,7 +21,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The layout in a folder, which need not exist yet.
+    /// The layout in a directory, which need not exist yet.
     pub(crate) fn new(root: &Path) -> Self {
         Self { root: root.to_owned() }
     }
@@ -48,7 +48,7 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// [`Error::Layout`] where the folder is no layout.
+    /// [`Error::Layout`] where the directory is no layout.
     pub(crate) fn index(&self) -> Result<Index> {
         let fault = |reason: &str| Error::Layout { path: self.root.clone(), reason: reason.to_owned() };
         if !self.root.exists() {
@@ -198,7 +198,7 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// Where the folder is no layout.
+    /// Where the directory is no layout.
     pub(crate) fn tags(&self) -> Result<Vec<String>> {
         let entries = self.index()?.manifests;
         let images = entries.iter().filter(|entry| !is_list_of_referrers(entry));

@@ -1,4 +1,4 @@
-//! Layouts in temporary folders.
+//! Layouts in temporary directories.
 
 use std::fs;
 
@@ -21,9 +21,9 @@ fn run<T>(task: impl Future<Output = T>) -> T {
 }
 
 fn layout() -> (tempfile::TempDir, Layout) {
-    let folder = tempfile::tempdir().unwrap();
-    let layout = Layout::new(&folder.path().join("layout"));
-    (folder, layout)
+    let directory = tempfile::tempdir().unwrap();
+    let layout = Layout::new(&directory.path().join("layout"));
+    (directory, layout)
 }
 
 fn packed(text: &str) -> crate::Packed {
@@ -43,7 +43,7 @@ fn attach_to(layout: &Layout, subject: &Descriptor, text: &str) -> Descriptor {
 
 #[test]
 fn what_is_pushed_is_found_by_tag_by_digest_and_alone() {
-    let (_folder, layout) = layout();
+    let (_directory, layout) = layout();
     let descriptor = push_image(&layout);
     for selector in [Selector::Tag("app".into()), Selector::Digest(descriptor.digest.clone()), Selector::Only]
     {
@@ -56,7 +56,7 @@ fn what_is_pushed_is_found_by_tag_by_digest_and_alone() {
 
 #[test]
 fn a_referrer_is_listed_and_does_not_hide_the_only_image() {
-    let (_folder, layout) = layout();
+    let (_directory, layout) = layout();
     let image = push_image(&layout);
     let referrer = attach_to(&layout, &image, "1");
     assert_eq!(attach_to(&layout, &image, "1").digest, referrer.digest);
@@ -68,7 +68,7 @@ fn a_referrer_is_listed_and_does_not_hide_the_only_image() {
 
 #[test]
 fn a_referrer_is_listed_under_the_fallback_tag_for_clients_that_look_there() {
-    let (_folder, layout) = layout();
+    let (_directory, layout) = layout();
     let image = push_image(&layout);
     let attached = ["1", "2", "2"].map(|text| attach_to(&layout, &image, text).digest);
     let tag = image.digest.fallback_tag();
@@ -94,7 +94,7 @@ fn a_referrer_is_listed_under_the_fallback_tag_for_clients_that_look_there() {
 
 #[test]
 fn a_tag_that_moves_leaves_the_old_manifest_readable() {
-    let (_folder, layout) = layout();
+    let (_directory, layout) = layout();
     let old = push_image(&layout);
     let store = Store::Layout(layout.clone());
     let new = run(push(&store, Some("app"), &packed("new"), false)).unwrap().descriptor;
@@ -104,7 +104,7 @@ fn a_tag_that_moves_leaves_the_old_manifest_readable() {
 
 #[test]
 fn deleting_a_referrer_keeps_what_the_image_needs() {
-    let (_folder, layout) = layout();
+    let (_directory, layout) = layout();
     let image = push_image(&layout);
     let referrer = attach_to(&layout, &image, "1");
     let deleted = run(layout.delete(&Selector::Digest(referrer.digest))).unwrap();
@@ -118,7 +118,7 @@ fn deleting_a_referrer_keeps_what_the_image_needs() {
 
 #[test]
 fn deleting_a_referrer_takes_it_out_of_the_index_under_the_fallback_tag() {
-    let (_folder, layout) = layout();
+    let (_directory, layout) = layout();
     let image = push_image(&layout);
     let [first, second] = ["1", "2"].map(|text| attach_to(&layout, &image, text));
     // As clients without the referrers API leave it.
@@ -141,7 +141,7 @@ fn deleting_a_referrer_takes_it_out_of_the_index_under_the_fallback_tag() {
 
 #[test]
 fn many_attach_at_once_and_nothing_is_lost() {
-    let (_folder, layout) = layout();
+    let (_directory, layout) = layout();
     let image = push_image(&layout);
     std::thread::scope(|scope| {
         for number in 0..16 {
@@ -154,7 +154,7 @@ fn many_attach_at_once_and_nothing_is_lost() {
 
 #[test]
 fn many_create_one_layout_at_once() {
-    let (_folder, layout) = layout();
+    let (_directory, layout) = layout();
     std::thread::scope(|scope| {
         for number in 0..8 {
             let layout = &layout;
@@ -169,7 +169,7 @@ fn many_create_one_layout_at_once() {
 
 #[test]
 fn a_blob_that_is_not_what_it_says_is_neither_written_nor_read() {
-    let (_folder, layout) = layout();
+    let (_directory, layout) = layout();
     push_image(&layout);
     let lie = Descriptor { digest: Digest::of(b"other"), ..Descriptor::of("x", b"bytes") };
     assert!(run(layout.push_blob(&lie, &BlobSource::Bytes(Bytes::from_static(b"bytes")))).is_err());
@@ -184,37 +184,37 @@ fn a_blob_that_is_not_what_it_says_is_neither_written_nor_read() {
 
 #[test]
 fn what_is_no_layout_is_named_with_the_reason() {
-    let folder = tempfile::tempdir().unwrap();
-    let layout = Layout::new(folder.path());
+    let directory = tempfile::tempdir().unwrap();
+    let layout = Layout::new(directory.path());
     let shown = |layout: &Layout| {
         let error = layout.manifest(&Selector::Only).unwrap_err().to_string();
-        error.replace(&folder.path().display().to_string(), "DIR")
+        error.replace(&directory.path().display().to_string(), "DIR")
     };
-    insta::assert_snapshot!(shown(&Layout::new(&folder.path().join("none"))), @"DIR/none is not an OCI image layout: the directory does not exist");
+    insta::assert_snapshot!(shown(&Layout::new(&directory.path().join("none"))), @"DIR/none is not an OCI image layout: the directory does not exist");
     insta::assert_snapshot!(shown(&layout), @"DIR is not an OCI image layout: it has no file oci-layout");
-    fs::write(folder.path().join("oci-layout"), "{}").unwrap();
+    fs::write(directory.path().join("oci-layout"), "{}").unwrap();
     insta::assert_snapshot!(shown(&layout), @"DIR is not an OCI image layout: its imageLayoutVersion is not 1");
-    fs::write(folder.path().join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    fs::write(directory.path().join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
     insta::assert_snapshot!(shown(&layout), @"DIR is not an OCI image layout: it has no file index.json");
-    fs::write(folder.path().join("index.json"), "[").unwrap();
+    fs::write(directory.path().join("index.json"), "[").unwrap();
     insta::assert_snapshot!(shown(&layout), @"DIR/index.json is malformed: invalid type: sequence, expected struct Index at line 1 column 0");
 }
 
 #[test]
-fn a_folder_with_something_else_is_not_made_a_layout() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("thesis.txt"), "").unwrap();
+fn a_directory_with_something_else_is_not_made_a_layout() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("thesis.txt"), "").unwrap();
     let descriptor = Descriptor::of("application/vnd.oci.image.manifest.v1+json", b"{}");
-    let put = Layout::new(folder.path());
+    let put = Layout::new(directory.path());
     let error =
         run(put.put_manifest(ManifestName::Tag("x"), &descriptor, &Bytes::from_static(b"{}"))).unwrap_err();
-    let shown = error.to_string().replace(&folder.path().display().to_string(), "DIR");
+    let shown = error.to_string().replace(&directory.path().display().to_string(), "DIR");
     insta::assert_snapshot!(shown, @"DIR is not an OCI image layout: it is not empty, it holds thesis.txt");
 }
 
 #[test]
 fn a_manifest_whose_blobs_were_deleted_meanwhile_is_not_listed_and_is_sent_again() {
-    let (_folder, layout) = layout();
+    let (_directory, layout) = layout();
     let packed = packed("image");
     for (blob, bytes) in &packed.blobs {
         run(layout.push_blob(blob, &BlobSource::Bytes(bytes.clone()))).unwrap();
@@ -230,10 +230,10 @@ fn a_manifest_whose_blobs_were_deleted_meanwhile_is_not_listed_and_is_sent_again
 
 #[test]
 fn a_copy_does_not_go_into_indexes_without_end() {
-    let (folder, layout) = layout();
+    let (directory, layout) = layout();
     let mut inner = push_image(&layout);
     let copy_of = |tag: &str| {
-        let target = Store::Layout(Layout::new(&folder.path().join(tag)));
+        let target = Store::Layout(Layout::new(&directory.path().join(tag)));
         let source = Store::Layout(layout.clone());
         let selector = Selector::Tag(tag.into());
         run(crate::copy::copy(&source, &selector, &target, Some("x"), false, &crate::Silent))
@@ -250,10 +250,10 @@ fn a_copy_does_not_go_into_indexes_without_end() {
 }
 
 #[test]
-fn a_foreign_folder_is_refused_before_anything_is_written() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("letter.txt"), "").unwrap();
-    let store = Store::Layout(Layout::new(folder.path()));
+fn a_foreign_directory_is_refused_before_anything_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("letter.txt"), "").unwrap();
+    let store = Store::Layout(Layout::new(directory.path()));
     assert!(run(push(&store, Some("app"), &packed("image"), false)).is_err());
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 }

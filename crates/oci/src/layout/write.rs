@@ -48,10 +48,10 @@ impl Layout {
     }
 
     async fn write_blob(&self, descriptor: &Descriptor, source: &BlobSource, path: &Path) -> Result<()> {
-        let folder = path.parent().unwrap_or(&self.root);
-        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        let directory = path.parent().unwrap_or(&self.root);
+        fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
         let mut reader = source.open(descriptor).await?;
-        let mut temporary = file::temporary(folder)?;
+        let mut temporary = file::temporary(directory)?;
         while let Some(chunk) = reader.next().await {
             temporary.write_all(&chunk?).map_err(Error::io("write", path))?;
         }
@@ -62,7 +62,7 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// Where the folder holds something else, or cannot be written.
+    /// Where the directory holds something else, or cannot be written.
     pub(crate) async fn put_manifest(
         &self,
         name: ManifestName<'_>,
@@ -151,7 +151,7 @@ impl Layout {
         outcome
     }
 
-    /// Makes the folder a layout, where it is missing or empty.
+    /// Makes the directory a layout, where it is missing or empty.
     fn create(&self) -> Result<()> {
         let marker = self.root.join("oci-layout");
         self.remove_abandoned();
@@ -185,8 +185,8 @@ impl Layout {
         if cleaned.get_or_insert_default().insert(self.root.clone()) {
             let algorithms =
                 ["sha256", "sha384", "sha512"].map(|algorithm| self.root.join("blobs").join(algorithm));
-            for folder in algorithms.iter().chain([&self.root]) {
-                compat_sys::remove_abandoned(folder);
+            for directory in algorithms.iter().chain([&self.root]) {
+                compat_sys::remove_abandoned(directory);
             }
         }
     }

@@ -41,7 +41,7 @@ pub use repository::Repository;
 pub use tls::TlsOptions;
 pub(super) use tls::{add_to, add_to_plain};
 
-/// The certificates for a host that is not a registry: those of `options`, and those of the system's folders.
+/// The certificates for a host that is not a registry: those of `options`, and those of the system's directories.
 ///
 /// # Errors
 ///

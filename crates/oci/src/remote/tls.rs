@@ -2,7 +2,7 @@
 //!
 //! Trusted are the system's authorities, or the bundled ones of Mozilla where the system has none
 //! (an image made `FROM scratch`), those of `--ca-file`, and for each host those in its `certs.d`
-//! folder (containers-certs.d(5), docker's "verify repository client with certificates"): `*.crt` is
+//! directory (containers-certs.d(5), docker's "verify repository client with certificates"): `*.crt` is
 //! an authority, `NAME.cert` with `NAME.key` a client certificate. A file that is there but cannot
 //! be used is an error: leaving it out would change who is trusted without a word.
 
@@ -14,11 +14,11 @@ use reqwest::tls::{Certificate, Identity};
 use crate::error::{Error, Result};
 use crate::limit;
 
-/// The folders with a sub-folder for each host, the first found file of a kind wins.
+/// The directories with a sub-directory for each host, the first found file of a kind wins.
 fn certs_d(host: &str) -> Vec<PathBuf> {
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config/containers/certs.d"));
     let system = ["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from);
-    home.into_iter().chain(system).map(|folder| folder.join(host)).collect()
+    home.into_iter().chain(system).map(|directory| directory.join(host)).collect()
 }
 
 /// What a user gave for TLS.
@@ -55,8 +55,8 @@ impl HostTls {
         if let Some(path) = &options.ca_file {
             tls.authorities.extend(read_authorities(path)?);
         }
-        for folder in certs_d(host) {
-            tls.read_folder(&folder)?;
+        for directory in certs_d(host) {
+            tls.read_directory(&directory)?;
         }
         if own && let Some(cert) = &options.cert_file {
             tls.identity = Some(read_identity(cert, options.key_file.as_deref())?);
@@ -69,11 +69,11 @@ impl HostTls {
         self.authorities.is_empty() && self.identity.is_none()
     }
 
-    fn read_folder(&mut self, folder: &Path) -> Result<()> {
-        let entries = match fs::read_dir(folder) {
+    fn read_directory(&mut self, directory: &Path) -> Result<()> {
+        let entries = match fs::read_dir(directory) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(fault(folder, format!("could not be read: {error}"))),
+            Err(error) => return Err(fault(directory, format!("could not be read: {error}"))),
         };
         let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
         paths.sort();
@@ -165,7 +165,7 @@ fn system_has_authorities() -> bool {
         "/etc/pki/tls/cacert.pem",
         "/etc/ssl/cert.pem",
     ];
-    let filled = |folder: &str| fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    let filled = |directory: &str| fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some());
     given("SSL_CERT_FILE")
         || given("SSL_CERT_DIR")
         || files.iter().any(|file| Path::new(file).exists())
@@ -188,11 +188,11 @@ mod tests {
 
     #[test]
     fn a_bad_file_is_an_error_that_names_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ca.pem");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ca.pem");
         let shown = |options: &TlsOptions| {
             let text = HostTls::read("h.invalid", options, true).unwrap_err().to_string();
-            text.replace(&folder.path().display().to_string(), "DIR")
+            text.replace(&directory.path().display().to_string(), "DIR")
         };
         let ca = TlsOptions { ca_file: Some(path.clone()), ..TlsOptions::default() };
         insta::assert_snapshot!(shown(&ca), @"DIR/ca.pem: could not be read: No such file or directory (os error 2)");
@@ -203,10 +203,10 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_read_is_an_error_and_a_missing_one_is_none() {
+    fn a_directory_that_cannot_be_read_is_an_error_and_a_missing_one_is_none() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = HostTls::default().read_folder(file.path()).unwrap_err();
+        let error = HostTls::default().read_directory(file.path()).unwrap_err();
         assert!(matches!(error, Error::Settings { .. }), "{error}");
-        HostTls::default().read_folder(&file.path().with_extension("missing")).unwrap();
+        HostTls::default().read_directory(&file.path().with_extension("missing")).unwrap();
     }
 }

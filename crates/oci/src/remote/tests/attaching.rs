@@ -108,10 +108,10 @@ fn an_announcement_that_is_not_kept_loses_nothing() {
 #[test]
 fn what_is_in_the_cache_needs_no_network() {
     let (server, _) = prepared(Habits::default());
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let location = Location::parse(&format!("{}/org/app:1", server.host)).unwrap();
     let (client, notes) = client(None);
-    let cache = Cache::new(Some(folder.path().to_owned()), notes);
+    let cache = Cache::new(Some(directory.path().to_owned()), notes);
     let store = Store::new(&client, &location.place, Access::Pull);
     let options = |offline| FindOptions { platform: Platform::host(), platform_named: false, offline };
     let found = run(find(&store, &cache, &location, &options(false))).unwrap();

@@ -57,10 +57,14 @@ fn every_write_states_its_length() {
 /// A registry whose referrers lie at `location`, and whose fallback tag lists one.
 fn sends_to(status: u16, location: &str) -> Server {
     let location = location.to_owned();
-    Server::start(move |got, _| match got.path.contains("/referrers/") {
-        true => Reply::new(status).with("location", location.clone()),
-        false if got.path.contains("/manifests/sha256-") => index(),
-        false => Reply::new(404),
+    Server::start(move |got, _| {
+        if got.path.contains("/referrers/") {
+            Reply::new(status).with("location", location.clone())
+        } else if got.path.contains("/manifests/sha256-") {
+            index()
+        } else {
+            Reply::new(404)
+        }
     })
 }
 
@@ -273,11 +277,12 @@ fn a_blob_of_another_repository_is_taken_over_or_sent() {
 
 #[test]
 fn a_link_without_brackets_leads_to_the_next_page() {
-    let server = Server::start(|got, _| match got.path.contains("last=a") {
-        true => Reply::new(200).body(r#"{"tags":["b"]}"#),
-        false => Reply::new(200)
-            .with("link", "/v2/org/app/tags/list?last=a&n=1; rel=\"next\"")
-            .body(r#"{"tags":["a"]}"#),
+    let server = Server::start(|got, _| {
+        if got.path.contains("last=a") {
+            return Reply::new(200).body(r#"{"tags":["b"]}"#);
+        }
+        let next = "/v2/org/app/tags/list?last=a&n=1; rel=\"next\"";
+        Reply::new(200).with("link", next).body(r#"{"tags":["a"]}"#)
     });
     assert_eq!(run(repository(&server, Access::Pull).tags()).unwrap(), ["a", "b"]);
 }

@@ -4,8 +4,8 @@ use super::*;
 use crate::{PackOptions, Store, layout::Layout, pack, push};
 
 /// A layout with a blob, as a source that is streamed.
-fn streamed(folder: &std::path::Path) -> (Descriptor, BlobSource) {
-    let source = Store::Layout(Layout::new(folder));
+fn streamed(directory: &std::path::Path) -> (Descriptor, BlobSource) {
+    let source = Store::Layout(Layout::new(directory));
     let packed = pack(b"{}", PackOptions::default()).unwrap();
     run(push(&source, Some("1"), &packed, false)).unwrap();
     (packed.blobs[0].0.clone(), BlobSource::stored(source))
@@ -13,8 +13,8 @@ fn streamed(folder: &std::path::Path) -> (Descriptor, BlobSource) {
 
 #[test]
 fn a_streamed_upload_waits_out_a_rate_limit_but_not_for_ever() {
-    let folder = tempfile::tempdir().unwrap();
-    let (blob, source) = streamed(folder.path());
+    let directory = tempfile::tempdir().unwrap();
+    let (blob, source) = streamed(directory.path());
     for (wait, sent) in [("0", true), ("3600", false)] {
         let server = Server::start(move |got, before| match got.method.as_str() {
             "HEAD" => Reply::new(404),
@@ -47,8 +47,8 @@ fn a_blob_that_breaks_off_on_its_way_into_a_layout_is_read_again() {
         0 => Reply::CutShort(b"bl".to_vec()),
         _ => Reply::new(200).body(&b"blob"[..]),
     });
-    let folder = tempfile::tempdir().unwrap();
-    let layout = Layout::new(&folder.path().join("layout"));
+    let directory = tempfile::tempdir().unwrap();
+    let layout = Layout::new(&directory.path().join("layout"));
     let blob = Descriptor::of("x", b"blob");
     let source = BlobSource::stored(Store::Remote(repository(&server, Access::Pull)));
     assert!(run(layout.push_blob(&blob, &source)).unwrap());

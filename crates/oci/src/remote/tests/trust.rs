@@ -79,8 +79,8 @@ fn a_copy_sends_again_what_the_target_lost() {
         }
         _ => Reply::new(201),
     });
-    let folder = tempfile::tempdir().unwrap();
-    let source = Store::Layout(layout::Layout::new(folder.path()));
+    let directory = tempfile::tempdir().unwrap();
+    let source = Store::Layout(layout::Layout::new(directory.path()));
     let packed = crate::artifact::pack(br#"{"version":"1.0.0"}"#, PackOptions::default()).unwrap();
     run(crate::push::push(&source, Some("1"), &packed, false)).unwrap();
     let to = Store::Remote(repository(&target, Access::Push));
@@ -92,8 +92,8 @@ fn a_copy_sends_again_what_the_target_lost() {
 #[test]
 fn what_is_no_manifest_is_named_and_not_kept() {
     let server = Server::start(|_, _| Reply::new(200).body(&b"<html>"[..]));
-    let folder = tempfile::tempdir().unwrap();
-    let cache = Cache::new(Some(folder.path().to_owned()), Arc::new(Silent));
+    let directory = tempfile::tempdir().unwrap();
+    let cache = Cache::new(Some(directory.path().to_owned()), Arc::new(Silent));
     let location = Location::parse(&format!("{}/org/app:1", server.host)).unwrap();
     let store = Store::Remote(repository(&server, Access::Pull));
     let options = FindOptions { platform: Platform::host(), platform_named: false, offline: false };

@@ -1,7 +1,7 @@
-//! A folder that an image was unpacked into, as a tree.
+//! A directory that an image was unpacked into, as a tree.
 //!
 //! Links are read, never followed; nothing but regular files is opened. What is mounted inside the
-//! folder (`proc`, `sys`, `dev`, whatever a running system has) is an empty directory of the tree.
+//! directory (`proc`, `sys`, `dev`, whatever a running system has) is an empty directory of the tree.
 
 use std::collections::HashMap;
 use std::fs::{self, Metadata, OpenOptions};
@@ -22,7 +22,7 @@ use crate::tree::Content;
 use crate::tree::{File, FileId, Tree};
 use compat_loader::host;
 
-/// What has been read of a folder.
+/// What has been read of a directory.
 pub(super) struct Read {
     pub tree: Tree,
     pub notes: Vec<String>,
@@ -41,11 +41,11 @@ struct Walk<'a> {
     entries: u64,
 }
 
-/// Reads a folder.
+/// Reads a directory.
 ///
 /// # Errors
 ///
-/// Where it is no folder, cannot be listed, or is larger than `limits` allow. Files that may not be
+/// Where it is no directory, cannot be listed, or is larger than `limits` allow. Files that may not be
 /// read are in the tree without content, and noted.
 pub(super) fn read(root: &Path, limits: &Limits) -> Result<Read> {
     let metadata = fs::metadata(root).map_err(Error::io("read", root))?;
@@ -70,11 +70,11 @@ pub(super) fn read(root: &Path, limits: &Limits) -> Result<Read> {
 impl Walk<'_> {
     fn everything(&mut self) -> Result<()> {
         let mut ahead: Vec<Components> = vec![Vec::new()];
-        while let Some(folder) = ahead.pop() {
-            let place = self.outside(&folder);
+        while let Some(directory) = ahead.pop() {
+            let place = self.outside(&directory);
             let listed = match fs::read_dir(&place) {
                 Ok(listed) => listed,
-                Err(error) if folder.is_empty() => return Err(Error::io("list", place)(error)),
+                Err(error) if directory.is_empty() => return Err(Error::io("list", place)(error)),
                 Err(error) => {
                     self.note(&place, &error);
                     continue;
@@ -82,7 +82,7 @@ impl Walk<'_> {
             };
             for entry in listed {
                 let entry = entry.map_err(Error::io("list", &place))?;
-                let mut path = folder.clone();
+                let mut path = directory.clone();
                 path.push(entry.file_name().into_vec().into());
                 if self.take(&path)? {
                     ahead.push(path);
@@ -109,7 +109,7 @@ impl Walk<'_> {
         self.entries += 1;
         let metadata = match fs::symlink_metadata(&place) {
             Ok(metadata) => metadata,
-            // It was there when the folder was listed: a running system changes.
+            // It was there when the directory was listed: a running system changes.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(Error::io("read", place)(error)),
         };
