@@ -172,7 +172,7 @@ fn record(
     Ok(exit)
 }
 
-/// What is recorded, and where to.
+/// The options of the recorder.
 fn options(arguments: &Arguments, rank: Option<&Rank>, out: PathBuf) -> Result<Options, Failure> {
     let selection = Selection {
         include: Some(globs(&arguments.include)?).filter(|globs| !globs.is_empty()),

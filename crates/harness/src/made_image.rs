@@ -10,7 +10,7 @@ use crate::docker::Docker;
 use crate::process::run;
 use crate::{Requirement, Workspace, root};
 
-/// What making them requires.
+/// The requirements of making them.
 pub const REQUIREMENTS: [Requirement; 9] = [
     DOCKER,
     DOCKERD,

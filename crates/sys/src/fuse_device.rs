@@ -32,7 +32,7 @@ struct BackingMap {
 ///
 /// # Errors
 ///
-/// What the kernel answers; `EINVAL` where it knows no such descriptors.
+/// The kernel's errors; `EINVAL` if it knows no such descriptors.
 pub fn clone_device(device: BorrowedFd<'_>, session: BorrowedFd<'_>) -> io::Result<()> {
     let mut source = session.as_raw_fd() as u32;
     // SAFETY: the request reads one u32, which lives until the call returns.

@@ -34,7 +34,7 @@ struct Attributes {
     user_namespace: u64,
 }
 
-/// What mount_setattr(2) calls the flags that a mount of its own can have.
+/// The names in mount_setattr(2) of the flags that a mount of its own can have.
 const ATTRIBUTES: [(MountFlags, u64); 5] = [
     (MountFlags::RDONLY, 0x1),
     (MountFlags::NOSUID, 0x2),
@@ -43,7 +43,7 @@ const ATTRIBUTES: [(MountFlags, u64); 5] = [
     (MountFlags::NOSYMFOLLOW, 0x20_0000),
 ];
 
-/// Adds flags to the mount that an open file is the root of; tells whether the kernel (Linux 5.12) and the filters of
+/// Adds flags to the mount that an open file is the root of; returns whether the kernel (Linux 5.12) and the filters of
 /// system calls let it.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// The character of the byte 0; those of 0x80 and more are used.
 const BASE: u32 = 0xef00;
-/// What every one of these characters begins with in UTF-8.
+/// The bytes that every one of these characters begins with in UTF-8.
 const FIRST_BYTE: u8 = 0xee;
 
 /// The byte that a character stands for.

@@ -39,7 +39,7 @@ pub struct Received {
     pub sent: bool,
 }
 
-/// Blocks signals in this thread, and in the threads and processes that it starts; tells the set that was
+/// Blocks signals in this thread, and in the threads and processes that it starts; returns the set that was
 /// blocked before.
 pub fn block(signals: &SignalSet) -> SignalSet {
     let mut before = MaybeUninit::uninit();

@@ -22,7 +22,7 @@ const HARMLESS: [u32; 11] = [1, 4, 5, 136, 137, 138, 139, 140, 141, 142, 143];
 /// A file that is read once.
 #[derive(Debug)]
 pub struct Stream {
-    /// What was read to find out whether somebody writes.
+    /// The bytes that were read to find out whether somebody writes.
     head: Option<u8>,
     file: File,
 }
@@ -62,10 +62,8 @@ pub fn open_stream(path: &Path) -> io::Result<Stream> {
     if is_device(&metadata) {
         return Err(refused());
     }
-    let head = match metadata.file_type().is_fifo() && has_name(&file) {
-        true => wait_for_writer(&mut file)?,
-        false => None,
-    };
+    let head =
+        if metadata.file_type().is_fifo() && has_name(&file) { wait_for_writer(&mut file)? } else { None };
     rustix::fs::fcntl_setfl(&file, OFlags::empty())?;
     Ok(Stream { head, file })
 }

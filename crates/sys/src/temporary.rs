@@ -17,7 +17,7 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, linkat, open};
 use rustix::io::Errno;
 
-/// What the names begin with.
+/// The beginning of the names.
 const PREFIX: &str = ".compat-";
 /// How old a file is at the least that is taken for abandoned: a lock is taken an instant after its file is made.
 const AGE: Duration = Duration::from_secs(2);

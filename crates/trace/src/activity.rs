@@ -1,4 +1,4 @@
-//! What a program, a process or a rank did, counted.
+//! Counts of the actions of a program, a process or a rank.
 
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -17,7 +17,7 @@ pub(crate) struct Asking {
 struct Following {
     /// The last part of the first link.
     name: Name,
-    /// What was looked up after it; nothing where the kernel remembered it.
+    /// The path that was looked up after it; nothing where the kernel remembered it.
     target: Option<Name>,
 }
 
@@ -80,12 +80,12 @@ fn is_within(path: &[u8], directory: &[u8]) -> bool {
     path.strip_prefix(directory).is_some_and(|rest| rest.starts_with(b"/"))
 }
 
-/// What stands after the last slash.
+/// The part after the last slash.
 pub(crate) fn last_part(path: &[u8]) -> &[u8] {
     &path[memchr::memrchr(b'/', path).map_or(0, |slash| slash + 1)..]
 }
 
-/// What stands before the last slash: the directory that a path is in.
+/// The part before the last slash: the directory that a path is in.
 pub(crate) fn directory(path: &[u8]) -> &[u8] {
     match memchr::memrchr(b'/', path) {
         None | Some(0) => b"/",

@@ -10,14 +10,14 @@ use std::io::{self, Write};
 use super::document::{Event, EventKind, Header};
 use super::name::Name;
 
-/// What is kept between events.
+/// The state between events.
 #[derive(Debug)]
 pub(crate) struct TextLog {
     started: u64,
     /// Where the command ran.
     directory: Name,
     begun: bool,
-    /// The opens that the log has told of.
+    /// The opens that the log has.
     told: HashSet<u64>,
 }
 

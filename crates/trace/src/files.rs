@@ -77,7 +77,7 @@ pub fn files(survey: &Survey, order: Order, wanted: impl Fn(&Name, &Touched) -> 
     taken.into_iter().map(|(path, touched)| file(survey, path, touched)).collect()
 }
 
-/// What comes first is smaller.
+/// The sort key: a smaller one comes first.
 fn rank(order: Order, touched: &Touched) -> u64 {
     let most = |count: u64| u64::MAX - count;
     match order {

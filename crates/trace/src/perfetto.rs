@@ -24,7 +24,7 @@ use super::name::Name;
 /// The bits of a process's number (`include/linux/threads.h`).
 const PROCESS_BITS: u32 = 22;
 
-/// How many runs and lanes can be told apart in 32 bits.
+/// How many runs and lanes fit in 32 bits.
 pub const MOST_SPACES: u32 = 1 << (32 - PROCESS_BITS);
 
 /// The most lanes of a thread.
@@ -73,7 +73,7 @@ impl Spaces {
 #[derive(Debug)]
 pub struct Tracks {
     run: u32,
-    /// What stands before the names of processes, where there are several runs.
+    /// The text before the names of processes, if there are several runs.
     label: Option<String>,
     opens: HashMap<u64, Slice>,
     /// The bytes of their paths.
@@ -86,7 +86,7 @@ pub struct Tracks {
     most_threads: usize,
 }
 
-/// What a process executes, and its rank in a parallel job.
+/// The program that a process executes, and its rank in a parallel job.
 #[derive(Debug)]
 struct ProcessTrack {
     program: Name,
@@ -186,7 +186,7 @@ impl Tracks {
         Self { run, label, opens, open_bytes, processes, process_bytes, threads, most_threads }
     }
 
-    /// Begins the trace where this is the first run, and tells the header.
+    /// Begins the trace if this is the first run, and writes the header.
     ///
     /// # Errors
     ///
@@ -398,10 +398,10 @@ impl Tracks {
             let facts = TrackFacts { name, rank: event.rank, ..TrackFacts::default() };
             write(out, &metadata("process_name", pid, pid, facts))?;
         }
-        match is_named {
-            true => Ok(()),
-            false => (0..count).try_for_each(|lane| self.name_thread(out, spaces, event.tid, lane)),
+        if is_named {
+            return Ok(());
         }
+        (0..count).try_for_each(|lane| self.name_thread(out, spaces, event.tid, lane))
     }
 
     /// Forgets processes, and threads that have nothing open, where there are too many: they are named once more.
@@ -437,7 +437,7 @@ impl Tracks {
         }
     }
 
-    /// Ends what is open, and tells how the run ended where that is known.
+    /// Ends what is open, and writes how the run ended if that is known.
     ///
     /// # Errors
     ///

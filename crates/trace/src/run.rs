@@ -55,12 +55,12 @@ pub struct Opener {
     pub runs: u32,
     /// The files.
     pub opened: Vec<Seen>,
-    /// What it looked up.
+    /// The names that it looked up.
     pub lookups: Lookups,
 }
 
-/// What of a program's lookups tells where its loader searched. The kernel asks for a hit only now and then, and for
-/// a miss each time.
+/// The part of a program's lookups that shows where its loader searched. The kernel asks for a hit only now and
+/// then, and for a miss each time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lookups {
     /// Whether any was recorded.
@@ -162,7 +162,7 @@ struct RunInProgress {
     /// The places of programs among the openers.
     places: HashMap<String, usize>,
     links: BTreeSet<String>,
-    /// What programs looked up.
+    /// The names that programs looked up.
     lookups: HashMap<String, Lookups>,
     made: Made,
     /// Programs that were executed after the run had made them.
@@ -187,11 +187,11 @@ impl Paths {
     }
 }
 
-/// What the run has made so far.
+/// The paths that the run has made so far.
 #[derive(Debug, Default)]
 struct Made {
     paths: HashSet<String>,
-    /// The last hash of each of them, as `hashes` tells it.
+    /// The last hash of each of them, as `hashes` returns it.
     known: HashSet<u64>,
     keys: RandomState,
 }

@@ -193,7 +193,7 @@ impl Survey {
     }
 }
 
-/// Who did something: places among the programs and processes, and the rank.
+/// The origin of an event: places among the programs and processes, and the rank.
 #[derive(Clone, Copy, Debug)]
 struct Doer {
     program: usize,
@@ -228,7 +228,7 @@ impl<'a> Adding<'a> {
         self.note_cut(&event);
         let by = self.doer(&event);
         let asked = self.asking.name_of(&event);
-        // A close is not the thread's next deed: the kernel tells it later, for whoever opened.
+        // A close is not the thread's next action: the kernel reports it later, for the opener.
         if !matches!(event.event, EventKind::Close | EventKind::CloseDirectory) {
             self.settle(&event);
         }

@@ -32,7 +32,7 @@ pub struct Writer<W> {
     counts: BTreeMap<EventKind, u64>,
 }
 
-/// What a format keeps between events.
+/// The state that a format keeps between events.
 #[derive(Debug)]
 enum FormatWriter {
     Jsonl,

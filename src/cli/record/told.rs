@@ -1,4 +1,4 @@
-//! What a run tells while it lasts.
+//! Prints the news of a run while it lasts.
 
 use crate::cli::Context;
 use compat_mirror::enter::Ready;

@@ -2,10 +2,11 @@
 
 use rustix::thread::{CapabilitySet, capabilities};
 
-/// What entering a mirror needs besides the right to mount (chroot(2)).
+/// The capabilities that entering a mirror needs besides the right to mount (chroot(2)).
 pub(super) const TO_ENTER: &[(CapabilitySet, &str)] = &[(CapabilitySet::SYS_CHROOT, "SYS_CHROOT")];
 
-/// What serving other users than root needs: their requests are served as them (setfsuid(2), setgroups(2)).
+/// The capabilities that serving other users than root needs: their requests are served as them (setfsuid(2),
+/// setgroups(2)).
 pub(super) const TO_SERVE_OTHERS: &[(CapabilitySet, &str)] =
     &[(CapabilitySet::SETUID, "SETUID"), (CapabilitySet::SETGID, "SETGID")];
 

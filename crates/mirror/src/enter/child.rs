@@ -141,7 +141,7 @@ fn set_directory(directory: &Path) -> Result<(), Error> {
         .map_err(|source| Error::Directory { path: directory.to_owned(), source })
 }
 
-/// Executes the command, or tells why it cannot be.
+/// Executes the command, or returns why it cannot be executed.
 fn execute(program: &Path, command: &[OsString], before: &SignalSet) -> io::Error {
     compat_sys::restore(before);
     compat_sys::execute(Command::new(program).arg0(&command[0]).args(&command[1..]))
@@ -198,7 +198,7 @@ fn make_inside(
     };
     mount_mirror(start, mount, root, place, ShownMount::of(mount)).map_err(failed)?;
     ServerMessage::Mounted(number).send(server).map_err(failed)?;
-    // What is mounted over `/` is reached through the name above it.
+    // A mount over `/` is reached through the name above it.
     rustix::process::chroot("/..").map_err(|error| failed(error.into()))?;
     let root = rustix::fs::open(place, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let tree = MountTree::new(root.map_err(|error| failed(error.into()))?, place, process);
@@ -292,13 +292,13 @@ fn open_target(tree: &MountTree<'_>, place: &[u8]) -> Result<Option<OwnedFd>, Er
     }
 }
 
-/// Whether an error tells that there is no such place any more, or that it has become a link or a file.
+/// Whether an error means that there is no such place any more, or that it has become a link or a file.
 fn is_gone(error: &io::Error) -> bool {
     let gone = [libc::ENOENT, libc::ENOTCONN, libc::ESTALE, libc::ENOTDIR, libc::ELOOP];
     error.raw_os_error().is_some_and(|number| gone.contains(&number))
 }
 
-/// What makes the mount table show a mirror outside as one (`plan::is_mirror`).
+/// The option by which the mount table shows a mirror outside as one (`plan::is_mirror`).
 const SUBTYPE: &str = ",subtype=compat";
 
 /// What the mount table shows of a mirror.

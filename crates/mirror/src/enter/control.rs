@@ -1,4 +1,4 @@
-//! What the three processes tell each other: messages of nine bytes to the server, and the command's and the
+//! The messages between the three processes: messages of nine bytes to the server, and the command's and the
 //! server's reports to the supervisor.
 
 use std::io::{self, Read, Write};
@@ -17,9 +17,9 @@ pub(super) enum ServerMessage {
     Mounted(u32),
     /// The process of this number executes the command as soon as it is answered.
     Begin(u32),
-    /// What descends from this process is ours, and not a command's; answered.
+    /// Descendants of this process are ours, and not a command's; answered.
     Joining(u32),
-    /// What descends from this process belongs to the rank of this number; answered.
+    /// Descendants of this process belong to the rank of this number; answered.
     Joined { process: u32, rank: u32 },
     /// Everything has ended, with this code.
     End(i32),

@@ -13,7 +13,7 @@ use compat_sys::{Received, SignalSet};
 /// The signals that stop a job, and the one that lets it go on.
 const STOPPING: [i32; 4] = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU, libc::SIGCONT];
 
-/// The signals that are waited for: they are the command's business, or tell of it.
+/// The signals that are waited for: they are the command's business, or report it.
 pub(super) fn signals() -> SignalSet {
     let others = [libc::SIGCHLD, libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM];
     SignalSet::of(&[&ENDING[..], &others, &STOPPING].concat())
@@ -68,7 +68,7 @@ impl Descendants {
         }
     }
 
-    /// Takes in what has ended or stopped; tells whether the command has ended and left nothing.
+    /// Takes in what has ended or stopped; returns whether the command has ended and left nothing.
     pub(super) fn reap(&mut self) -> bool {
         self.reap_all();
         self.code.is_some() && self.nothing_left()
@@ -89,7 +89,7 @@ impl Descendants {
                 self.stop_with(signal);
             }
         } else if pid == self.command {
-            // What came while it lived it may have handled.
+            // It may have handled those that came while it lived.
             while let Some(received) = pending() {
                 self.request.take(received, self.waits);
             }
@@ -98,7 +98,7 @@ impl Descendants {
         }
     }
 
-    /// Whoever watches this process sees it stop as the command does. What lets it go on is passed on.
+    /// Stops this process as the command has stopped, for a shell that watches it. The signal to go on is passed on.
     fn stop_with(&mut self, signal: i32) {
         self.let_go_on = false;
         while let Some(received) = pending() {
@@ -127,7 +127,7 @@ impl Descendants {
         self.server.is_none()
     }
 
-    /// Waits for the server, and tells whether it ended well.
+    /// Waits for the server, and returns whether it ended well.
     pub(super) fn server_done(&mut self) -> bool {
         let Some(server) = self.server.take() else { return false };
         loop {

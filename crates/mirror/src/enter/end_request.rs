@@ -5,7 +5,7 @@ use compat_sys::Received;
 /// The signals that ask for an end.
 pub(super) const ENDING: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
 
-/// What was asked of this process.
+/// The requests to this process to end.
 ///
 /// What somebody has sent to it asks for the end. The kernel's, on behalf of a terminal, the command gets, too, and
 /// may handle: it asks for an end where the command is ended by it, or has ended before it came.

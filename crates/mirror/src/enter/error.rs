@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::process_limit::ProcessLimit;
 
-/// What stood in the way.
+/// Why a command could not be run in a mirror.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -37,7 +37,7 @@ pub enum Error {
         /// The error of the service.
         source: io::Error,
     },
-    /// What serves the mirror was not ready when the command was to be executed.
+    /// The service of the mirror was not ready when the command was to be executed.
     #[error("what serves the mirror could not begin")]
     Begin(#[source] io::Error),
     /// The directory at which others are to reach the mirror.
@@ -106,7 +106,7 @@ pub enum Error {
     },
 }
 
-/// What to do about a thread or process that could not be started.
+/// The hint for a thread or process that could not be started.
 pub(crate) fn too_few_processes() -> String {
     let limit = ProcessLimit::here().map(|limit| format!(" of {}", limit.most)).unwrap_or_default();
     format!(
@@ -116,7 +116,7 @@ pub(crate) fn too_few_processes() -> String {
 }
 
 impl Error {
-    /// What the user can do about it.
+    /// A hint for the user.
     pub fn hint(&self) -> Option<String> {
         let ways = "run it as root, in a container started with `--device /dev/fuse --cap-add SYS_ADMIN`, or \
                     where unprivileged user namespaces are allowed";

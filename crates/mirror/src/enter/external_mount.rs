@@ -71,7 +71,7 @@ pub(super) struct ExternalMount {
     /// Where it was when it was opened.
     place: PathBuf,
     mount_directory: MountDirectory,
-    /// What the mount table shows as the source of this run's mirror there, and of no other's.
+    /// The source of this run's mirror there in the mount table, which no other run's has.
     mark: String,
     /// Whether the mirror was taken away.
     left: AtomicBool,
@@ -168,7 +168,7 @@ impl ExternalMount {
         self.namespace.enter()
     }
 
-    /// What is shown as the source of the mounts there.
+    /// The source that the mount table shows for the mounts there.
     pub(super) fn mark(&self) -> &str {
         &self.mark
     }
@@ -184,10 +184,10 @@ impl ExternalMount {
         let below = |mount: &Mount| {
             mounts.iter().any(|other| other.number == mount.parent && other.place == mount.place)
         };
-        match mounts.iter().any(|mount| self.is_own(mount) && below(mount)) {
-            true => Err(io::Error::from_raw_os_error(libc::EBUSY)),
-            false => Ok(()),
+        if mounts.iter().any(|mount| self.is_own(mount) && below(mount)) {
+            return Err(io::Error::from_raw_os_error(libc::EBUSY));
         }
+        Ok(())
     }
 
     /// Whether this run has mounted it there, the root of the mirror or another volume, wherever it is by now.
@@ -296,7 +296,7 @@ impl MountDirectory {
             return Err(not_ours());
         }
         if !made && walk::kind(&stat) == FileType::Symlink {
-            // What was opened is what is read: nobody can exchange it meanwhile.
+            // The opened link is read: nobody can exchange it meanwhile.
             let target = rustix::fs::readlinkat(&directory, c"", Vec::new())?;
             return Self::found(open_directory(&parent, Path::new(OsStr::from_bytes(target.as_bytes())))?);
         }
@@ -325,7 +325,7 @@ impl MountDirectory {
         }
     }
 
-    /// What a system call that takes no descriptor is given.
+    /// Its path for a system call that takes no descriptor.
     fn path(&self) -> PathBuf {
         walk::path_of(Path::new(PROCESS), &self.directory)
     }

@@ -28,11 +28,11 @@ const AFTERWARDS: Duration = Duration::from_millis(500);
 pub struct Rank {
     /// Its number in the job, from 0.
     pub number: u32,
-    /// Whether it leads; where nothing tells, who comes first does.
+    /// Whether it leads; if that is not known, the first one that comes does.
     pub leads: Option<bool>,
     /// How many ranks the node has, where that is known.
     pub expected: Option<u32>,
-    /// What all ranks of the job on this node have in common and no other job has.
+    /// A name that all ranks of the job on this node have in common and no other job has.
     pub meeting: String,
     /// Where they meet.
     pub directories: Directories,
@@ -40,7 +40,7 @@ pub struct Rank {
     pub patience: Duration,
 }
 
-/// What a rank has become.
+/// The part that a rank plays on its node.
 #[derive(Debug)]
 pub enum RankRole {
     /// It makes the mirror, and lets the others in.
@@ -120,7 +120,7 @@ pub fn join(
     }
 }
 
-/// Waits for the command and what it leaves behind; tells whether the lead lived that long. Where it did
+/// Waits for the command and what it leaves behind; returns whether the lead lived that long. Where it did
 /// not, they are killed: there is no mirror any more.
 fn supervise(descendants: &mut Descendants, access: &NamespaceAccess) -> io::Result<bool> {
     let signals = signals();

@@ -67,10 +67,10 @@ pub use rendezvous::{Directories, LeadSocket};
 use rustix::process::Pid;
 use start::Start;
 
-/// What is to be run, and how.
+/// The task to be run, and how.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What is done in the mirror.
+    /// The task inside the mirror.
     pub task: Task,
     /// Where it runs; the current directory otherwise.
     pub directory: Option<PathBuf>,
@@ -80,7 +80,7 @@ pub struct Options {
     pub place: ExternalPlace,
 }
 
-/// What is done in the mirror.
+/// The task inside the mirror.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Task {
     /// A program and its arguments, at least the program.
@@ -140,7 +140,7 @@ pub struct Mounted {
     pub outside: Option<PathBuf>,
 }
 
-/// What serves the volumes, in a process of its own.
+/// A service of the volumes, in a process of its own.
 pub trait Service {
     /// A volume is mounted and waits to be served.
     ///
@@ -156,10 +156,10 @@ pub trait Service {
     /// Where it cannot begin; the command is not executed then.
     fn begin(&mut self, command: u32) -> std::io::Result<()>;
 
-    /// What descends from this process is about to become a rank's command, and is not yet.
+    /// Descendants of this process are about to become a rank's command, and are not yet.
     fn joining(&mut self, _process: u32) {}
 
-    /// What descends from this process is a rank's command.
+    /// Descendants of this process are a rank's command.
     fn joined(&mut self, _process: u32, _rank: u32) {}
 
     /// All is there; this is the supervisor, as for what follows but `end`.
@@ -181,7 +181,7 @@ pub trait Service {
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// With this exit code, as a shell would tell it.
+    /// With this exit code, as a shell would report it.
     Code(i32),
     /// The supervisor was killed, and all inside with it.
     Killed,
@@ -259,7 +259,7 @@ fn prepare_and_run(
 }
 
 /// Opens the directory at which others are to reach the mirror; nothing where they are not. Why it cannot be
-/// there is told later, where it matters.
+/// there is reported later, when it matters.
 fn open_outside(place: &ExternalPlace) -> Result<Option<Result<ExternalMount, Error>>, Error> {
     let (ExternalPlace::Perhaps(path) | ExternalPlace::At(path)) = place else { return Ok(None) };
     let outer = MountNamespace::current().map_err(Error::Namespace)?;
@@ -267,7 +267,7 @@ fn open_outside(place: &ExternalPlace) -> Result<Option<Result<ExternalMount, Er
     Ok(Some(ExternalMount::new(path, outer, &table)))
 }
 
-/// What is left of it when it is known `as_user` or not the mirror is mounted.
+/// The directory, if it can be used when it is known whether the mirror is mounted `as_user`.
 fn usable(
     outside: Option<Result<ExternalMount, Error>>,
     place: &ExternalPlace,

@@ -52,7 +52,7 @@ impl<'a> MountTree<'a> {
         walk::open(&self.root, place)
     }
 
-    /// What mount(2) and its like are given for an open file.
+    /// The path of an open file for mount(2) and its like.
     pub(super) fn path(&self, file: &OwnedFd) -> PathBuf {
         walk::path_of(self.process, file)
     }
@@ -73,7 +73,7 @@ impl<'a> MountTree<'a> {
         if !copy.map_or(Ok(false), |copy| attach(&copy, &target))? {
             let source = source()?;
             assert_same_kind(&source, &target)?;
-            // Who ends this process right here leaves what is shared.
+            // If this process is killed right here, the shared mounts stay.
             mount_bind_recursive(self.path(&source), self.path(&target))?;
             let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
             mount_change(self.path(&self.open(place)?), private)?;
@@ -96,7 +96,7 @@ impl<'a> MountTree<'a> {
         let found = walk::look(&source)?;
         let is_known = found.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT);
         if is_known && !found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
-            // What lies below is in a mount with other flags.
+            // The directories below are in a mount with other flags.
             return Err(io::Error::from_raw_os_error(libc::ESTALE));
         }
         if let Some(copy) = copy_of(&source, OpenTreeFlags::empty())?
@@ -151,7 +151,7 @@ impl<'a> MountTree<'a> {
     }
 }
 
-/// Attaches copied mounts to a place; tells whether the kernel and the filters of system calls let it.
+/// Attaches copied mounts to a place; returns whether the kernel and the filters of system calls let it.
 fn attach(copy: &OwnedFd, target: &OwnedFd) -> io::Result<bool> {
     assert_same_kind(copy, target)?;
     let by_descriptor = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;

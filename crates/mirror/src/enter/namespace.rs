@@ -23,7 +23,7 @@ pub enum Users {
     },
 }
 
-/// What [`enter`] has made.
+/// The namespaces that [`enter`] has made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entered {
     pub users: Users,
@@ -119,7 +119,7 @@ impl IdMapWriter {
         std::process::exit(i32::from(written.is_err()));
     }
 
-    /// Has the maps written, and tells whether they were.
+    /// Has the maps written, and returns whether they were.
     fn write(mut self) -> io::Result<()> {
         self.go.write_all(b"g")?;
         drop(self.go);

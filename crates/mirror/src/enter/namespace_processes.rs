@@ -18,7 +18,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long those whom an end was asked of may take before they are killed.
 const COURTESY: Duration = Duration::from_secs(5);
 
-/// Who is inside, as a process of this mount namespace finds out.
+/// The processes inside, as a process of this mount namespace finds them.
 #[derive(Clone, Debug)]
 pub(super) struct NamespaceProcesses {
     /// The devices that were mounted here before the mirror was: they stay so, and are others'.

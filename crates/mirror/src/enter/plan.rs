@@ -1,4 +1,4 @@
-//! What becomes of each mount in the mirror: mirrored as a volume, or bound through as it is.
+//! Plans each mount in the mirror: mirrored as a volume, or bound through as it is.
 
 use std::path::PathBuf;
 
@@ -126,7 +126,7 @@ impl Plan {
             .filter_map(|step| if let MountStep::Mirror(mount) = step { Some(mount) } else { None })
     }
 
-    /// What is bound.
+    /// The places that are bound.
     pub(super) fn bound(&self) -> impl Iterator<Item = &[u8]> {
         self.steps
             .iter()

@@ -1,4 +1,4 @@
-//! What the system tells of a process (`/proc/PID/stat`, proc_pid_stat(5)).
+//! The system's facts of a process (`/proc/PID/stat`, proc_pid_stat(5)).
 
 use std::fs;
 

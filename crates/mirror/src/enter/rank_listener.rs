@@ -73,7 +73,7 @@ impl RankListener {
     pub(super) fn open(socket: LeadSocket, to_server: PipeWriter, answer: PipeReader) -> io::Result<Self> {
         let open = |path, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
         let user = open("/proc/self/ns/user", OFlags::RDONLY)?;
-        // What is mounted over `/` is reached through the name above it.
+        // A mount over `/` is reached through the name above it.
         let keys = [user, open("/proc/self/ns/mnt", OFlags::RDONLY)?, open("/..", OFlags::PATH)?];
         let (ranks, server) = (Mutex::default(), Mutex::new((to_server, answer)));
         let shared = Arc::new(ListenerState { ranks, server, keys });

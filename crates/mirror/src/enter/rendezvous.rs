@@ -18,10 +18,10 @@ use rustix::process::geteuid;
 use super::error::Error;
 use super::walk;
 
-/// What the lock's name adds to the socket's.
+/// The end that the lock's name adds to the socket's.
 const LOCK: &str = ".lock";
 
-/// The user that stands for all whom a user namespace has no number for, where `/proc` does not tell.
+/// The user that stands for all whom a user namespace has no number for, if `/proc` does not say.
 const OVERFLOW: u32 = 65534;
 
 /// How long a lead that fails waits for those that are about to connect.
@@ -163,13 +163,13 @@ pub struct LeadSocket {
 }
 
 impl LeadSocket {
-    /// There will be no mirror: those who wait for the lead are told so.
+    /// Answers those who wait for the lead that there will be no mirror.
     pub(super) fn refuse(self) {
         let deadline = Instant::now() + REFUSAL;
         let _ = self.listener.set_nonblocking(true);
         while Instant::now() < deadline {
             match self.listener.accept() {
-                // Who has gone meanwhile need not be told.
+                // A rank that has gone meanwhile needs no answer.
                 Ok((mut stream, _)) => drop(stream.write_all(b"n")),
                 Err(_) => std::thread::sleep(REFUSAL / 20),
             }

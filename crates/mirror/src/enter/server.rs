@@ -36,14 +36,14 @@ pub(super) fn run(
             std::process::exit(0)
         }
         Err(error) => {
-            // The supervisor sees the server end, ends the command and tells why.
+            // The supervisor sees the server end, ends the command and reports why.
             let _ = FailureReport::Failed(error).send(&mut pipes.report);
             std::process::exit(1)
         }
     }
 }
 
-/// Does what it is told until the end.
+/// Obeys the messages until the end.
 fn serve(volumes: Vec<Mounted>, pipes: &mut ServerPipes, service: &mut dyn Service) -> Result<End, Error> {
     let mut volumes: Vec<Option<Mounted>> = volumes.into_iter().map(Some).collect();
     loop {
@@ -77,7 +77,7 @@ fn end_all(inside: &NamespaceProcesses, outside: Option<&ExternalMount>) {
     inside.end_all(&[]);
     if let Some(outside) = outside {
         ask_to_end(|| outside.inhabitants(&[]));
-        // Nobody is left to be told of a failure.
+        // Nobody is left to report a failure to.
         let _ = outside.leave();
     }
 }

@@ -18,7 +18,7 @@ const KNOWN: &[&str] = &["/tmp/.X11-unix", "/tmp/.ICE-unix"];
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SocketDirectory {
     pub place: PathBuf,
-    /// What it is, wherever its name leads later.
+    /// Its identity, wherever its name leads later.
     pub identity: walk::WalkedIdentity,
 }
 

@@ -1,4 +1,4 @@
-//! What the supervisor hands to the two processes that it starts.
+//! The data that the supervisor hands to the two processes that it starts.
 
 use std::io::{PipeReader, PipeWriter};
 use std::os::fd::OwnedFd;
@@ -11,7 +11,7 @@ use super::plan::Plan;
 use super::{Mounted, Options};
 use compat_sys::SignalSet;
 
-/// What the three processes start from.
+/// The data that the three processes start from.
 pub(super) struct Start<'a> {
     pub options: &'a Options,
     pub directory: &'a Path,
@@ -20,7 +20,7 @@ pub(super) struct Start<'a> {
     pub users: Users,
     /// The volumes in the order of the plan, and once more where they are mounted outside, too.
     pub volumes: Vec<Mounted>,
-    /// What is bound, opened, in the order of the plan.
+    /// The bound places, opened, in the order of the plan.
     pub bound: Vec<OwnedFd>,
     pub outside: Option<&'a ExternalMount>,
     /// Whether the namespace has a user namespace of its own.

@@ -141,16 +141,16 @@ impl Supervisor<'_> {
         Ok(true)
     }
 
-    /// The server has ended before the rest: it tells why, or was killed.
+    /// The server has ended before the rest: it reports why, or was killed.
     fn without_server(&mut self, service: &mut dyn Service) -> Result<Outcome, Error> {
         self.inside.end_all(&[]);
         if let Some(outside) = self.outside {
             outside.end_all();
         }
-        // What has left the mirror, too.
+        // Also descendants that have left the mirror.
         self.descendants.end();
         let mut told = Vec::new();
-        // What cannot be read was not told.
+        // A report that cannot be read was not sent.
         let _ = self.from_server.read_to_end(&mut told);
         let (begun, report) = match told.strip_prefix(BEGUN) {
             Some(report) => (true, report),
@@ -169,7 +169,7 @@ impl Supervisor<'_> {
         RankListener::open(socket, self.to_server.try_clone()?, answer)
     }
 
-    /// Those who entered by themselves are told of and asked to end, before the mirror goes away.
+    /// Reports processes that entered by themselves and asks them to end, before the mirror goes away.
     fn end_others(&self, service: &mut dyn Service) {
         let spared: Vec<Pid> = self.descendants.server.into_iter().collect();
         let find = || {
@@ -212,7 +212,7 @@ impl Supervisor<'_> {
         match reported {
             Some(FailureReport::Failed(error)) => Err(error),
             Some(FailureReport::NotExecuted(error)) => Ok(Outcome::not_executed(error)),
-            // What stands for the mirror is ended by the signal that ends the run.
+            // The process that stands for the mirror is ended by the signal that ends the run.
             None if *self.task == Task::Wait && self.descendants.is_asked_to_end() => Ok(Outcome::Ended(0)),
             None => Ok(Outcome::Ended(self.descendants.code.unwrap_or(1))),
         }

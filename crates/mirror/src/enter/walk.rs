@@ -74,12 +74,12 @@ pub(super) fn look(file: impl AsFd) -> io::Result<Statx> {
     Ok(statx(file, c"", flags, StatxFlags::BASIC_STATS)?)
 }
 
-/// What sort of file it is.
+/// The type of a file.
 pub(super) fn kind(stat: &Statx) -> FileType {
     FileType::from_raw_mode(stat.stx_mode.into())
 }
 
-/// What makes a file the same file: the device, major and minor, and the number.
+/// The identity of a file: the device, major and minor, and the number.
 pub(super) type WalkedIdentity = (u32, u32, u64);
 
 /// The identity of a file.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
-/// What each user other than root has open.
+/// The open files of each user other than root.
 #[derive(Debug)]
 pub(super) struct Admissions {
     of_one: usize,

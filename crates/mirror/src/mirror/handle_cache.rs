@@ -23,7 +23,7 @@ const ATTEMPTS: usize = 16;
 pub struct Holders {
     capacity: usize,
     nodes: Mutex<VecDeque<Weak<Node>>>,
-    /// Who has how much open.
+    /// The counts of open files of each user.
     pub(super) admissions: Arc<Admissions>,
 }
 

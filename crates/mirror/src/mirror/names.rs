@@ -20,7 +20,7 @@ const KEPT: usize = 16;
 #[derive(Debug)]
 pub(super) struct UsedNames<D> {
     remembered: Option<UsedName<D>>,
-    /// Who looked up which name, the latest last.
+    /// The names that threads looked up, the latest last.
     found: VecDeque<(u32, UsedName<D>)>,
 }
 

@@ -208,7 +208,7 @@ impl Node {
         self.state().told = Some(access);
     }
 
-    /// What the kernel was told last.
+    /// The attributes that the kernel was given last.
     pub(super) fn told(&self) -> Option<AccessAttributes> {
         self.state().told
     }

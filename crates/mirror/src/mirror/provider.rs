@@ -1,4 +1,4 @@
-//! Who serves what is read from elsewhere: from a copy that lies nearer, say.
+//! A provider of files that are read from elsewhere, for example from a copy that lies nearer.
 
 use std::fs::File;
 use std::os::fd::BorrowedFd;

@@ -141,7 +141,7 @@ fn is_brief(volume: &Volume, message: &RequestMessage<'_>) -> bool {
 /// (fcntl(2)). While these wait the kernel holds no lock of a directory, which others might wait for.
 fn may_take_long(message: &RequestMessage<'_>) -> bool {
     match message.arguments {
-        // What is executed is not opened here.
+        // An executed file is not opened here.
         Ok(Arguments::Open { flags }) => flags & Action::EXECUTE == 0,
         Ok(Arguments::SetAttr(wanted)) => wanted.has(change::SIZE),
         _ => false,

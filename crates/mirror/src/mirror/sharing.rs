@@ -18,7 +18,7 @@ const AFTERWARDS: u64 = 5_000;
 /// with the attributes that the look-up brought.
 const ONE_TICK: Duration = Duration::from_nanos(1);
 
-/// What all volumes of a session know of their callers.
+/// The facts of their callers that all volumes of a session share.
 #[derive(Debug)]
 pub struct Sharing {
     /// How long the kernel may remember while all callers have all rights.

@@ -72,7 +72,7 @@ impl NodeTable {
         known.map(|known| Arc::clone(&known.node))
     }
 
-    /// Counts one look-up of the file called `name` in `parent`, and tells its node.
+    /// Counts one look-up of the file called `name` in `parent`, and returns its node.
     pub(super) fn found(&self, stat: &Statx, parent: &Arc<Node>, name: &[u8]) -> Arc<Node> {
         let node = self.counted(stat, |number| Node::named(number, stat, parent, name));
         node.found(parent, name, attribute::has_several_names(stat));

@@ -61,7 +61,7 @@ fn is_within_character(byte: u8) -> bool {
 /// How many bytes the names of programs may take.
 const MOST_BYTES: usize = 32 << 20;
 
-/// What a name costs besides its bytes, roughly.
+/// The memory that a name takes besides its bytes, roughly.
 const COST: usize = 128;
 
 /// The programs that are executed now, or were by who has files open.

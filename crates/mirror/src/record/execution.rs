@@ -21,7 +21,7 @@ const MOST: usize = 65_536;
 /// How far up the parents are asked.
 const MOST_PARENTS: u32 = 1024;
 
-/// What processes have executed.
+/// The programs that processes have executed.
 #[derive(Debug, Default)]
 pub(super) struct Executions {
     known: HashMap<u32, Execution>,

@@ -76,7 +76,7 @@ impl Queue {
         self.more.notify_one();
     }
 
-    /// Waits for events, takes those that are there and tells the ending when they are the last.
+    /// Waits for events, takes those that are there and returns the ending when they are the last.
     fn take(&self, taken: &mut Vec<Event>) -> Option<(&'static str, Option<i32>)> {
         let mut state = self.state();
         if state.ending.is_none() && state.events.len() < 1024 && state.bytes <= MOST_BYTES / 2 {
@@ -131,7 +131,7 @@ pub(super) fn start(
         let result = write(writer, &queue);
         queue.give_up();
         if result.is_err() {
-            // What there is stays readable; the last line may find the room that the cut one had.
+            // The written part stays readable; the last line may find the room that the cut one had.
             let _ = repair(&mut broken, format, NOT_WRITTEN);
         }
         result

@@ -1,6 +1,6 @@
 //! Recording: a command in a mirror, and a log of what it touched.
 //!
-//! The mirror tells the `recorder` of each request before the caller gets its answer; the recorder adds
+//! The mirror notifies the `recorder` of each request before the caller gets its answer; the recorder adds
 //! the time and the process and hands it to the log's thread, in order. A full queue makes callers wait:
 //! nothing is dropped.
 
@@ -29,7 +29,7 @@ pub use recorder::Selection;
 pub use refusal::Refusal;
 use service::RecordingService;
 
-/// What is recorded, how, and where the log goes.
+/// Options of a recorded run.
 #[derive(Debug)]
 pub struct Options {
     /// The program and its arguments, or waiting for others to enter.
@@ -80,7 +80,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// What to do about it.
+    /// A hint for the user.
     pub fn hint(&self) -> Option<String> {
         match self {
             // Its writer is a thread.
@@ -93,7 +93,7 @@ impl Error {
     }
 }
 
-/// What the run tells while it lasts.
+/// News of a run while it lasts.
 #[derive(Debug)]
 pub enum News<'a> {
     /// The mirror waits to be entered.
@@ -157,7 +157,7 @@ pub fn record(
     Ok(Recorded { outcome: outcome?, log: kept, unwritten: read_error(told) })
 }
 
-/// The error that the server told, if it did; it has ended. Others that were started meanwhile may still have
+/// The error that the server reported, if it did; it has ended. Others that were started meanwhile may still have
 /// the other end, so the end of the pipe is not waited for.
 fn read_error(mut told: PipeReader) -> Option<io::Error> {
     rustix::io::ioctl_fionbio(&told, true).ok()?;

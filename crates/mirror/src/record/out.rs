@@ -90,9 +90,10 @@ impl Out {
             How::Replaces { temporary, identity } => {
                 let directory = &self.place.directory;
                 rustix::fs::renameat(directory, temporary, directory, &*self.place.name)?;
-                match self.identity(&self.place.name) == Some(*identity) {
-                    true => Ok(()),
-                    false => Err(Refusal::Exchanged.into()),
+                if self.identity(&self.place.name) == Some(*identity) {
+                    Ok(())
+                } else {
+                    Err(Refusal::Exchanged.into())
                 }
             }
             How::Made(_) | How::There { .. } if !file.metadata()?.is_file() => Ok(()),

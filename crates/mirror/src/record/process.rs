@@ -1,4 +1,4 @@
-//! Who a thread is: its process, that one's parent and program. A request names a thread only, and by
+//! Finds a thread's process, and that one's parent and program. A request names a thread only, and by
 //! the time the log is written it may be gone, so it is asked while the thread waits for its answer.
 
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::bounded::{Bounded, Programs};
 use super::execution::Executions;
 
-/// What is known of a thread.
+/// The known facts of a thread.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct RecordedProcess {
     pub pid: u32,
@@ -52,7 +52,7 @@ pub(super) struct ProcessTable {
     outside: OnceLock<Vec<u8>>,
 }
 
-/// What a thread asks for, as far as it tells of the program.
+/// The purpose of a request, as far as it shows which program the thread executes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// To execute a file.
@@ -95,7 +95,7 @@ impl ProcessTable {
         if threads.len() >= MOST_THREADS {
             threads.retain(|_, known| known.until > now);
             if threads.len() >= MOST_THREADS / 2 {
-                // What is known of them is asked for again.
+                // Their facts are asked for again.
                 threads.clear();
             }
         }
@@ -127,7 +127,7 @@ impl ProcessTable {
         let _ = self.outside.set(directory);
     }
 
-    /// Asks the kernel. Of a thread of another user it may not tell the program: that is what was executed.
+    /// Asks the kernel. It may hide the program of another user's thread: then it is the one that was executed.
     fn read(&self, thread: u32) -> RecordedProcess {
         let status = fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
         let (pid, ppid) = (field(&status, "Tgid:").unwrap_or(thread), field(&status, "PPid:").unwrap_or(0));
@@ -144,7 +144,7 @@ impl ProcessTable {
         RecordedProcess { pid, ppid, exe, membership: None }
     }
 
-    /// What descends from this process belongs there from now on.
+    /// Descendants of this process belong there from now on.
     pub(super) fn set_rank(&self, process: u32, membership: Membership) {
         self.memberships.lock().unwrap_or_else(PoisonError::into_inner).insert(process, membership);
         self.threads.lock().unwrap_or_else(PoisonError::into_inner).clear();

@@ -49,7 +49,7 @@ const LAUNCHERS: &[Launcher] = &[
     Launcher { rank: "PMI_RANK", local: &[], size: &["PMI_LOCAL_SIZE"], job: &["PMI_JOBID"] },
 ];
 
-/// This process's rank; nothing where no launcher has told one. Ranks wait for each other as long as
+/// This process's rank; nothing if no launcher has set one. Ranks wait for each other as long as
 /// `patience`, and meet in `directory` where one is named.
 pub fn of_environment(patience: Duration, directory: Option<PathBuf>) -> Option<Rank> {
     let variable = |name: &str| std::env::var(name).ok();

@@ -1,4 +1,4 @@
-//! From what the mirror tells to events.
+//! Turns the mirror's notifications into events.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,7 +30,7 @@ impl Selection {
     }
 }
 
-/// Who opened something, and whether that is recorded.
+/// The thread and process that opened something, and whether that is recorded.
 #[derive(Clone, Debug)]
 struct OpenedBy {
     thread: u32,
@@ -44,7 +44,7 @@ pub(super) struct Recorder {
     queue: Arc<Queue>,
     selection: Selection,
     processes: ProcessTable,
-    /// Who opened what is open: a release does not tell.
+    /// The opener of each open file: a release does not name it.
     openers: Mutex<HashMap<u64, OpenedBy>>,
     /// Whether the command has been started; what its process does before is ours.
     begun: AtomicBool,
@@ -72,12 +72,12 @@ impl Recorder {
         self.processes.mounted_at(directory.as_os_str().as_encoded_bytes().to_vec());
     }
 
-    /// What descends from this process is not recorded until it has joined.
+    /// Descendants of this process are not recorded until they have joined.
     pub(super) fn joining(&self, process: u32) {
         self.processes.set_rank(process, Membership::Joining);
     }
 
-    /// What descends from this process is of this rank.
+    /// Descendants of this process belong to this rank.
     pub(super) fn joined(&self, process: u32, rank: u32) {
         self.processes.set_rank(process, Membership::Rank(rank));
     }
@@ -97,7 +97,7 @@ impl Recorder {
         process
     }
 
-    /// Who is behind an event, and whether it is recorded; nothing for what is about an open that came before
+    /// The opener behind an event, and whether it is recorded; nothing for what is about an open that came before
     /// the beginning.
     fn judge(&self, event: &crate::mirror::Event<'_>, names: &EventNames, now: Instant) -> Option<OpenedBy> {
         let openers = || self.openers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -173,17 +173,6 @@ fn to_event(
     tid: u32,
     process: &RecordedProcess,
 ) -> Event {
-    let flags = match event.action {
-        Action::Open { flags, .. } | Action::Create { flags, .. } => Some(flags & !Action::EXECUTE),
-        Action::Rename { flags, .. } => Some(flags).filter(|flags| *flags != 0),
-        _ => None,
-    };
-    let mode = match event.action {
-        Action::Create { mode, .. } | Action::MakeDirectory { mode } | Action::MakeNode { mode } => {
-            Some(mode)
-        }
-        _ => None,
-    };
     let traffic = match event.action {
         Action::Close { traffic, .. } => traffic,
         _ => None,
@@ -199,10 +188,10 @@ fn to_event(
         path: names.path.name,
         error: event.error.map(|error| error_name(error.raw_os_error()).into_owned()),
         open: open_of(&event.action).filter(|_| event.error.is_none()),
-        flags,
+        flags: flags_of(&event.action),
         exec: matches!(event.action, Action::Open { flags, .. } if flags & Action::EXECUTE != 0),
         other: names.other.map(|other| other.name),
-        mode,
+        mode: mode_of(&event.action),
         size: if let Action::Truncate { size } = event.action { Some(size) } else { None },
         read: traffic.and_then(|Traffic { read, .. }| read),
         written: traffic.map(|Traffic { written, .. }| written),
@@ -216,6 +205,23 @@ fn to_event(
             Some(Membership::Joining) | None => None,
         },
         cut: Some(cut).filter(|cut| *cut != Cut::default()),
+    }
+}
+
+fn flags_of(action: &Action<'_>) -> Option<u32> {
+    match *action {
+        Action::Open { flags, .. } | Action::Create { flags, .. } => Some(flags & !Action::EXECUTE),
+        Action::Rename { flags, .. } => Some(flags).filter(|flags| *flags != 0),
+        _ => None,
+    }
+}
+
+fn mode_of(action: &Action<'_>) -> Option<u32> {
+    match *action {
+        Action::Create { mode, .. } | Action::MakeDirectory { mode } | Action::MakeNode { mode } => {
+            Some(mode)
+        }
+        _ => None,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 
-/// What makes it unsafe to write what names everybody's files.
+/// A reason why it is unsafe to write a list of everybody's files there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Somebody else may have put it there, and chosen what it leads to.
@@ -14,7 +14,7 @@ pub enum Refusal {
         /// The number of the user to whom it belongs.
         owner: u32,
     },
-    /// Who owns a file may read what is written to it.
+    /// The owner of a file may read everything that is written to it.
     #[error("it belongs to another user ({owner})")]
     Foreign {
         /// The number of the user to whom it belongs.
@@ -35,7 +35,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// What to do about it.
+    /// A hint for the user.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Link { .. } => "name the file itself, or a directory that only you can write to",

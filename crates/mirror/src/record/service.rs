@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// For how long nothing may be asked before what is still open then counts as kept open.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// Records what the mirror tells.
+/// Serves the mirror and records its notifications.
 pub(super) struct RecordingService<'a> {
     out: &'a Out,
     log: File,
@@ -38,11 +38,11 @@ pub(super) struct RecordingService<'a> {
     volumes: Vec<Arc<Volume>>,
     sharing: Arc<mirror::Sharing>,
     sessions: Vec<Session>,
-    /// Of this process as the server, which has limits of its own.
+    /// The descriptors of this process as the server, which has limits of its own.
     descriptors: OnceCell<Arc<mirror::Holders>>,
     counts_bytes: bool,
     writer: Option<JoinHandle<io::Result<compat_trace::End>>>,
-    /// Where this process, as the server, tells the one that waits for it why there is no log.
+    /// The pipe by which this process, as the server, reports why there is no log.
     unwritten: PipeWriter,
     tell: &'a mut dyn FnMut(&News<'_>),
 }
@@ -198,7 +198,7 @@ impl Service for RecordingService<'_> {
     }
 
     fn server_killed(&mut self) {
-        // Nobody else writes to it any more, and nobody is left to be told of an error.
+        // Nobody else writes to it any more, and nobody is left to report an error to.
         let _ = log::repair(&mut self.log, self.format, "server killed");
     }
 }

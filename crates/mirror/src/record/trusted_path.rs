@@ -23,7 +23,7 @@ use super::refusal::Refusal;
 /// How many links may lead to each other, as for the kernel (`MAXSYMLINKS`).
 const MOST_LINKS: u32 = 40;
 
-/// What says that a file system is procfs (`linux/magic.h`).
+/// The number by which statfs(2) shows procfs (`linux/magic.h`).
 const PROC: u64 = 0x9fa0;
 
 const DIRECTORY: OFlags =
@@ -97,7 +97,7 @@ impl TrustedWalk {
             Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
         });
         let mut names: VecDeque<OsString> = names.collect();
-        // What ends with a slash is a directory.
+        // A path that ends with a slash names a directory.
         if path.as_os_str().as_bytes().ends_with(b"/") {
             names.push_back(OsString::from("."));
         }
@@ -144,9 +144,10 @@ impl TrustedWalk {
         let stat = stat?;
         if is_link(&stat) {
             self.judge_link(name, &stat)?;
-            match self.is_proc()? {
-                true => self.directory = self.open(name, DIRECTORY.difference(OFlags::NOFOLLOW))?,
-                false => self.follow(name)?,
+            if self.is_proc()? {
+                self.directory = self.open(name, DIRECTORY.difference(OFlags::NOFOLLOW))?;
+            } else {
+                self.follow(name)?;
             }
         } else if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             self.directory = self.open(name, DIRECTORY)?;

@@ -54,7 +54,7 @@ pub(in crate::mirror) fn setattr(
     let stat = volume.stat(&node)?;
     let mut validity = volume.validity(&node, &stat);
     if u32::from(stat.stx_mode) & (libc::S_ISUID | libc::S_ISGID) != 0 {
-        // What is written next may take them away below.
+        // The next write may take them away below.
         validity.attributes = Duration::ZERO;
     }
     write_attributes(out, &stat, validity);

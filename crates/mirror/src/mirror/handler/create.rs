@@ -64,7 +64,7 @@ pub(in crate::mirror) fn mkdir(
     })
 }
 
-/// Makes something in a directory, tells of it, and answers with its node.
+/// Makes something in a directory, notifies the observer, and answers with its node.
 fn made(
     volume: &Volume,
     request: &Request<'_>,

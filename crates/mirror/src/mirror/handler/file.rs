@@ -161,7 +161,7 @@ fn check_open(
     if flags & Action::EXECUTE == 0 {
         return request.act(volume, subject, || volume.reopen(handle, flags)).map(Some);
     }
-    // What may be executed need not be readable.
+    // An executable file need not be readable.
     let path = self_path(handle);
     let check = || rustix::fs::accessat(CWD, &path, Access::EXEC_OK, AtFlags::EACCESS);
     request.act(volume, subject, check)?;
@@ -257,7 +257,7 @@ pub(in crate::mirror) fn write(
     Ok(())
 }
 
-/// Writes everything; an error after a part was written tells the part.
+/// Writes everything; an error after a part was written returns the part.
 fn write_all(file: BorrowedFd<'_>, data: &[u8], offset: u64) -> Result<usize, Errno> {
     let mut done = 0;
     while done < data.len() {

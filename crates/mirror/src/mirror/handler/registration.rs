@@ -41,7 +41,7 @@ pub(super) fn register(
     let FileToRegister { file, handle, flags } = *opened;
     let is_own = node.identity().has_device_of(&volume.table.root.identity());
     let opener = BackingOpener::of(request, flags);
-    // Who writes counts on what is so now.
+    // A writer counts on the present attributes.
     let access =
         if opener.writes { Some(AccessAttributes::of(&attribute::of_file(file)?)) } else { node.told() };
     if node.with_opens(None, |opens| opens.passed > 0) {
@@ -87,7 +87,7 @@ pub(super) fn check_share(request: &Request<'_>, node: &Node, flags: u32) -> Res
     if node.with_opens(None, |opens| meets(opens)) { Err(Errno::TXTBSY) } else { Ok(()) }
 }
 
-/// Who opens a file, and for what.
+/// The opener of a file, and its purpose.
 #[derive(Clone, Copy)]
 struct BackingOpener {
     writes: bool,
@@ -140,7 +140,7 @@ impl BackingOpener {
             _ => Registrar::Owner { user, group },
         };
         let by_others = user == 0 && mode & 0o022 != 0 && !read_only;
-        // Who writes with `CAP_FSETID` keeps set-id bits, and an owner does not.
+        // A writer with `CAP_FSETID` keeps set-id bits, and an owner does not.
         let set_id = mode & 0o6000 != 0 && registrar != Registrar::Root;
         let keeps_bits = self.writes && self.keeps_set_id && set_id;
         (!by_others && !keeps_bits && self.may_share(registrar)).then_some(registrar)

@@ -55,7 +55,7 @@ struct NamedNode {
 }
 
 impl NamedNode {
-    /// What the kernel knows of this name.
+    /// The node and a descriptor of the file with this name, if the kernel knows the file.
     fn find(volume: &Volume, directory: &OwnedFd, name: &[u8]) -> Option<Self> {
         let stat = attribute::of_name(directory.as_fd(), name).ok()?;
         let node = volume.table.known(&stat)?;

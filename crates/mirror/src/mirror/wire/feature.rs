@@ -4,7 +4,7 @@ use rustix::io::Errno;
 
 use super::{MessageBody, ReplyExt};
 
-/// What kernel and server may agree on (`FUSE_*` flags); the upper half is the second word's.
+/// The features that kernel and server may agree on (`FUSE_*` flags); the upper half is the second word's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Feature(pub u64);
 
@@ -47,14 +47,14 @@ impl Feature {
         Self(self.0 | other.0)
     }
 
-    /// What is in both.
+    /// The features in both.
     #[must_use]
     pub(crate) const fn common(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 }
 
-/// What the kernel says first.
+/// The kernel's first message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Greeting {
     pub minor: u32,

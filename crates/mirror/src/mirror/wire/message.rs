@@ -13,7 +13,7 @@ pub(crate) const OUT_HEADER: usize = 16;
 /// `FUSE_EXT_GROUPS`: the extension that carries a supplementary group.
 const GROUPS_EXTENSION: u32 = 32;
 
-/// Who asks for what.
+/// The header of a request: the caller, the operation and the node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Header {
     /// The whole message, in bytes.
@@ -63,7 +63,7 @@ fn supplementary_group(extensions: &[u8]) -> Option<u32> {
     }
 }
 
-/// What is left of a message to be read.
+/// The rest of a message that is to be read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MessageBody<'a>(pub &'a [u8]);
 

@@ -21,7 +21,7 @@ pub(super) const LARGEST: u32 = 1 << 20;
 /// The root's node (`FUSE_ROOT_ID`).
 pub(super) const ROOT: NodeId = NodeId(1);
 
-/// `FOPEN_*`: what an answer to an open tells the kernel.
+/// `FOPEN_*`: the flags of an answer to an open.
 pub(super) mod opened {
     /// Each read and write is asked for; the page cache has mappings alone.
     pub(crate) const DIRECT_IO: u32 = 1 << 0;

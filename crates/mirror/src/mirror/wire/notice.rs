@@ -1,4 +1,4 @@
-//! What the server tells of its own accord (`enum fuse_notify_code`).
+//! The server's notifications of its own accord (`enum fuse_notify_code`).
 
 use super::ReplyExt;
 use crate::mirror::number::NodeId;
