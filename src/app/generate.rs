@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::derive::{Choice, Derived, derive};
-use super::in_root::{self, RootError};
+use super::host::{self, HostSource};
+use super::in_root;
 use super::target::refuse_image;
 use super::{Failure, Observer, Session, recording};
 use compat_image::{ImageOptions, Source};
-use compat_loader::check::{self, Host};
-use compat_loader::generate;
 use compat_loader::spec::Specification;
+use compat_loader::{check, generate};
 use compat_oci::Location;
 
 /// What is derived from programs.
@@ -57,12 +57,8 @@ pub fn of_programs(options: GenerateOptions, observer: &dyn Observer) -> Result<
         names_only: options.names_only,
         ..in_root::options(options.paths, options.root.as_deref())
     };
-    let defaults = check::Options::default();
-    let host = match options.root {
-        None => Host::this_machine(&defaults),
-        Some(directory) => Host::at(&directory, &defaults)
-            .map_err(|source| Failure::undecided(&RootError { directory, source }))?,
-    };
+    let source = options.root.map_or(HostSource::ThisMachine, HostSource::Root);
+    let host = host::open(&source, &check::Options::default())?;
     let generated = generate::generate(&read_from, host.context())
         .map_err(|error| Failure::undecided(&error).with_hint(error.hint().map(str::to_owned)))?;
     generated.notes.iter().for_each(|note| observer.warn(note));

@@ -8,16 +8,6 @@ use compat_loader::generate;
 use compat_loader::host::Root;
 use compat_sys::raw;
 
-/// Why a root cannot be looked at.
-#[derive(Debug, thiserror::Error)]
-#[error("could not look at the root {}", directory.display())]
-pub struct RootError {
-    /// Its directory.
-    pub directory: PathBuf,
-    /// Why not.
-    pub source: std::io::Error,
-}
-
 /// The root in the directory `typed`, and the path there of a file inside it; `None` where it lies outside.
 pub fn inside(path: &Path, typed: &Path) -> Option<(Root, String)> {
     let absolute = std::path::absolute(path).ok()?;

@@ -15,6 +15,7 @@ pub mod document;
 pub mod explain;
 pub mod failure;
 pub mod generate;
+pub mod host;
 pub mod in_order;
 pub mod in_root;
 pub mod inspect;

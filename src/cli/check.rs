@@ -3,9 +3,9 @@
 use std::mem::ManuallyDrop;
 
 use crate::app::check::{Asked, CheckOptions};
-use crate::app::{self, Cause, Failure, Target, TargetOptions, target};
+use crate::app::{self, Cause, Failure, Target, TargetOptions, host, target};
 use crate::cli::context::OutputFormat;
-use crate::cli::host_options::{HostOptions, StartOptions, oci_platform};
+use crate::cli::host_options::{HostOptions, StartOptions};
 use crate::cli::image::{self as derive, DeriveOptions};
 use crate::cli::source::SourceOptions;
 use crate::cli::{Context, Exit, failure, report};
@@ -132,7 +132,7 @@ impl Arguments {
 
     fn options(&self, host: &Host) -> CheckOptions {
         CheckOptions {
-            find: self.fetch.find_options(|| oci_platform(host)),
+            find: self.fetch.find_options(|| host::platform(host)),
             generate: self.generate,
             image: derive::options(&self.derive, [], false),
             root: self.host.root.clone(),

@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::app::in_root::RootError;
+use crate::app::host::profile;
 use crate::app::{Failure, output};
+use crate::cli::progress::Display;
 use crate::cli::{Context, Exit};
-use compat_loader::check::Host;
-use compat_loader::generate::{self, ProfileOptions};
-use compat_loader::host::Platform;
+use compat_loader::generate::ProfileOptions;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,19 +48,8 @@ pub struct Arguments {
 ///
 /// Where the root cannot be looked at, or the profile not be written.
 pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
-    let files = Host::root_files(arguments.root.as_deref()).map_err(|source| {
-        let directory = arguments.root.clone().unwrap_or_else(|| "/".into());
-        Failure::undecided(&RootError { directory, source })
-    })?;
-    let platform = Platform::of_root(files.root());
     let options = ProfileOptions { minimal: arguments.minimal, directories: arguments.directories.clone() };
-    let profile = generate::profile(&files, &platform, &options);
-    if profile.loaders.is_empty() {
-        context.warn(&format!(
-            "no dynamic loader was found in {}: the profile has no libraries of its own",
-            files.root().directory().display()
-        ));
-    }
+    let profile = profile(arguments.root.as_deref(), &options, &Display::new(context))?;
     let bytes = profile.to_json();
     match arguments.output.as_deref() {
         None => context.print(&String::from_utf8_lossy(&bytes))?,

@@ -1,13 +1,12 @@
 //! The machine that is asked about, and how programs are started on it.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::app::Failure;
-use crate::app::in_root::{self, RootError};
+use crate::app::host::{self, HostSource};
+use crate::app::in_root;
 use compat_loader::check::{Host, Options};
 use compat_loader::elf::{IsaLevel, KernelVersion, Machine};
-use compat_loader::host::{MAXIMUM_PROFILE_SIZE, Profile};
 use compat_sys::raw;
 
 /// Which machine is asked about.
@@ -144,12 +143,12 @@ impl HostOptions {
             page_size: self.page_size,
             host_program: start.host_program.as_ref().map(|path| self.program_path(path)),
         };
-        let host = match (&self.host, &self.root) {
-            (Some(file), _) => saved(file, &options)?,
-            (None, None) => Host::this_machine(&options),
-            (None, Some(directory)) => Host::at(directory, &options)
-                .map_err(|source| Failure::undecided(&RootError { directory: directory.clone(), source }))?,
+        let source = match (&self.host, &self.root) {
+            (Some(file), _) => HostSource::Saved(file.clone()),
+            (None, Some(directory)) => HostSource::Root(directory.clone()),
+            (None, None) => HostSource::ThisMachine,
         };
+        let host = host::open(&source, &options)?;
         match &self.cpu {
             Some(cpu) if !cpu.is_of(host.environment.platform.machine) => Err(Failure::usage(format!(
                 "{} is a CPU level of {}, and the machine is {}",
@@ -168,26 +167,5 @@ impl HostOptions {
         let inside = self.root.as_deref().and_then(|root| in_root::inside(path, root));
         let shown = raw::of_path(path);
         inside.filter(|_| path.exists()).map_or(shown, |(_, place)| place)
-    }
-}
-
-/// A host from its profile.
-fn saved(file: &Path, options: &Options) -> Result<Host, Failure> {
-    let name = file.display().to_string();
-    let mut bytes = Vec::new();
-    compat_sys::open_stream(file)
-        .and_then(|file| file.take(MAXIMUM_PROFILE_SIZE as u64 + 1).read_to_end(&mut bytes))
-        .map_err(|error| Failure::undecided(&error).about(&name))?;
-    let profile = Profile::parse(&bytes).map_err(|error| Failure::undecided(&error).about(&name))?;
-    Ok(Host::of_profile(profile, name, options))
-}
-
-/// The platform of a host as indexes of images name it.
-pub(super) fn oci_platform(host: &Host) -> compat_oci::Platform {
-    let platform = &host.environment.platform;
-    let of_machine = compat_oci::Platform::of_machine(&platform.name());
-    match platform.isa {
-        Some(isa) => of_machine.with_variant(format!("v{}", isa.highest())),
-        None => of_machine,
     }
 }

@@ -1,10 +1,10 @@
 //! `compat select`: an index x host -> the manifest that runs best.
 
-use super::host_options::{HostOptions, StartOptions, oci_platform};
+use super::host_options::{HostOptions, StartOptions};
 use super::source::SourceOptions;
 use super::{Context, Exit, OutputFormat, failure};
 use crate::app::select::{Candidate, SelectOptions, SelectReport, select};
-use crate::app::{Cause, Failure};
+use crate::app::{Cause, Failure, host};
 use compat_loader::check::Verdict;
 use compat_oci::{Location, Platform};
 
@@ -50,7 +50,7 @@ pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Fail
     let host = arguments.host.open(&StartOptions::default())?;
     let location = arguments.fetch.target.location(&arguments.index)?;
     let session = arguments.fetch.session(context);
-    let find = arguments.fetch.find_options(|| oci_platform(&host));
+    let find = arguments.fetch.find_options(|| host::platform(&host));
     let options = SelectOptions { find, accept_risk: arguments.accept_risk };
     let report = select(&location, &host, &options, &session)?;
     let exit = exit(&report);

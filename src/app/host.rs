@@ -1,0 +1,92 @@
+//! The machine that is asked about: this one, another root file system, or a saved host; and what `compat host` does.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use super::{Failure, Observer};
+use compat_loader::check::{Host, Options};
+use compat_loader::generate::{self, ProfileOptions};
+use compat_loader::host::{MAXIMUM_PROFILE_SIZE, Platform, Profile};
+
+/// Which machine is asked about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum HostSource {
+    /// This one.
+    #[default]
+    ThisMachine,
+    /// The root file system in a directory.
+    Root(PathBuf),
+    /// A saved host.
+    Saved(PathBuf),
+}
+
+/// The host that is meant.
+///
+/// # Errors
+///
+/// Where it cannot be looked at.
+pub fn open(source: &HostSource, options: &Options) -> Result<Host, Failure> {
+    match source {
+        HostSource::ThisMachine => Ok(Host::this_machine(options)),
+        HostSource::Root(directory) => {
+            Host::at(directory, options).map_err(|source| root_failure(directory, source))
+        }
+        HostSource::Saved(file) => saved(file, options),
+    }
+}
+
+/// What this machine or the root file system in a directory provides, to check against it elsewhere.
+///
+/// # Errors
+///
+/// Where the root cannot be looked at.
+pub fn profile(
+    root: Option<&Path>,
+    options: &ProfileOptions,
+    observer: &dyn Observer,
+) -> Result<Profile, Failure> {
+    let files =
+        Host::root_files(root).map_err(|source| root_failure(root.unwrap_or(Path::new("/")), source))?;
+    let platform = Platform::of_root(files.root());
+    let profile = generate::profile(&files, &platform, options);
+    if profile.loaders.is_empty() {
+        observer.warn(&format!(
+            "no dynamic loader was found in {}: the profile has no libraries of its own",
+            files.root().directory().display()
+        ));
+    }
+    Ok(profile)
+}
+
+/// A host from its profile.
+fn saved(file: &Path, options: &Options) -> Result<Host, Failure> {
+    let name = file.display().to_string();
+    let mut bytes = Vec::new();
+    compat_sys::open_stream(file)
+        .and_then(|file| file.take(MAXIMUM_PROFILE_SIZE as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|error| Failure::undecided(&error).about(&name))?;
+    let profile = Profile::parse(&bytes).map_err(|error| Failure::undecided(&error).about(&name))?;
+    Ok(Host::of_profile(profile, name, options))
+}
+
+/// The platform of a host as indexes of images name it.
+pub fn platform(host: &Host) -> compat_oci::Platform {
+    let platform = &host.environment.platform;
+    let of_machine = compat_oci::Platform::of_machine(&platform.name());
+    match platform.isa {
+        Some(isa) => of_machine.with_variant(format!("v{}", isa.highest())),
+        None => of_machine,
+    }
+}
+
+fn root_failure(directory: &Path, source: std::io::Error) -> Failure {
+    Failure::undecided(&RootError { directory: directory.to_owned(), source })
+}
+
+/// Why a root cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+#[error("could not look at the root {}", directory.display())]
+struct RootError {
+    directory: PathBuf,
+    source: std::io::Error,
+}
