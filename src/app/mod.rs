@@ -38,3 +38,6 @@ pub use observer::Observer;
 pub use session::{Connection, Session, SessionOptions};
 pub use stdin::StandardInput;
 pub use target::{Target, TargetOptions};
+
+#[cfg(test)]
+mod tests;
