@@ -131,11 +131,12 @@ impl Scene<'_> {
             listed.iter().cloned().chain(usual).filter(|directory| !searched.contains(directory));
         let mut paths = directories.map(|directory| (format!("{directory}/{library}"), directory));
         let (path, directory) = paths.find(|(path, _)| self.fitting(path).is_some())?;
-        Some(match listed.contains(&directory) {
-            true => format!("{path} exists, but the loader's cache lacks it: run ldconfig"),
-            false => format!(
+        Some(if listed.contains(&directory) {
+            format!("{path} exists, but the loader's cache lacks it: run ldconfig")
+        } else {
+            format!(
                 "{path} exists, but the loader does not search {directory}: name it in /etc/ld.so.conf and run ldconfig"
-            ),
+            )
         })
     }
 

@@ -34,10 +34,11 @@ fn imagined_program(name: &str, libraries: &[&str], host: &Host) -> Specificatio
     let machine = host.environment.platform.machine;
     let wants_musl =
         libraries.iter().any(|library| library.contains("ld-musl-") || library.starts_with("libc.musl-"));
-    let interpreter = match wants_musl {
-        true => Some(DynamicLoader::usual_musl_path(machine)),
-        false => DynamicLoader::usual_path(machine, Class::Elf64, host.environment.platform.big_endian)
-            .map(str::to_owned),
+    let interpreter = if wants_musl {
+        Some(DynamicLoader::usual_musl_path(machine))
+    } else {
+        DynamicLoader::usual_path(machine, Class::Elf64, host.environment.platform.big_endian)
+            .map(str::to_owned)
     };
     let object = Object {
         interpreter,

@@ -42,9 +42,12 @@ impl<'a> Names<'a> {
         let outside = || malformed(format!("the name at offset {offset:#x} lies outside the string table"));
         let at = usize::try_from(offset).map_err(|_| outside())?;
         let cut = self.table.string_of_at_most(at, longest.min(self.left.get())).ok_or_else(outside)?;
-        let bytes = cut.map_err(|most| match most == longest {
-            true => malformed(format!("the name at offset {offset:#x} is longer than {longest} bytes")),
-            false => malformed("its names take more room than the file".to_owned()),
+        let bytes = cut.map_err(|most| {
+            if most == longest {
+                malformed(format!("the name at offset {offset:#x} is longer than {longest} bytes"))
+            } else {
+                malformed("its names take more room than the file".to_owned())
+            }
         })?;
         self.left.set(self.left.get() - bytes.len());
         Ok(raw::string(bytes))

@@ -389,10 +389,7 @@ impl SymbolTable {
                 && symbol.value != 0
                 && symbol.other & MIPS_PLT == 0
         };
-        match self.symbol(reader, index).is_some_and(has_stub) {
-            true => Uses::JUMP_SLOT,
-            false => Uses::DATA,
-        }
+        if self.symbol(reader, index).is_some_and(has_stub) { Uses::JUMP_SLOT } else { Uses::DATA }
     }
 
     /// The names of those of some symbols that the object does not define, by their indices, and whether it

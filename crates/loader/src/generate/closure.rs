@@ -118,8 +118,5 @@ impl Closure {
 
 /// The name of an object in the closure's terms: its path in the scope, or the name it was asked for.
 fn shown_name(object: &LoadedObject) -> String {
-    match object.in_scope {
-        true => object.shown.clone(),
-        false => object.names.first().unwrap_or(&object.path).clone(),
-    }
+    if object.in_scope { object.shown.clone() } else { object.names.first().unwrap_or(&object.path).clone() }
 }

@@ -170,19 +170,15 @@ pub(super) fn read(
         named.push((path, real, is_directory));
     }
     let mut scope = Scope { root: root.map(Path::to_owned), ..Scope::default() };
-    let roots = named.iter().map(|(_, real, is_directory)| match is_directory {
-        true => real.as_path(),
-        false => real.parent().unwrap_or(real),
-    });
+    let roots = named.iter().map(
+        |(_, real, is_directory)| if *is_directory { real.as_path() } else { real.parent().unwrap_or(real) },
+    );
     scope.directory = common_ancestor(roots);
     scope.directories =
         named.iter().filter(|(_, _, is_directory)| *is_directory).map(|named| named.1.clone()).collect();
     let mut reader = Reader { scope, starter, ..Reader::default() };
     for (path, real, is_directory) in named {
-        match is_directory {
-            true => reader.read_directory(path, &real)?,
-            false => reader.read_named(path, &real)?,
-        }
+        if is_directory { reader.read_directory(path, &real)? } else { reader.read_named(path, &real)? }
     }
     Ok(reader.finish())
 }
@@ -318,9 +314,10 @@ impl Reader {
                 }
             }
             Ok((Content::Script(script), metadata)) if is_executable(&metadata) => {
-                match member::is_place_of_programs(top, path) {
-                    true => self.add_script(script),
-                    false => self.scripts.push(script),
+                if member::is_place_of_programs(top, path) {
+                    self.add_script(script)
+                } else {
+                    self.scripts.push(script)
                 }
             }
             Ok((_, metadata)) => {
@@ -466,9 +463,10 @@ impl Reader {
         let Some(target) = fs::read_link(link).ok().filter(|_| !is_absent && is_library) else { return };
         let target = link.parent().map_or_else(|| target.clone(), |directory| directory.join(&target));
         let is_inside = self.scope.directories.iter().any(|directory| target.starts_with(directory));
-        let target = match is_inside {
-            true => self.scope.relative(&target),
-            false => super::place_inside(&target, self.scope.root.as_deref()),
+        let target = if is_inside {
+            self.scope.relative(&target)
+        } else {
+            super::place_inside(&target, self.scope.root.as_deref())
         };
         let path = self.scope.relative(link);
         self.scope.application.links.insert(path, target);

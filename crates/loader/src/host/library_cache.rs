@@ -198,10 +198,8 @@ impl LibraryCache {
         let hwcap = if self.table.entry_size == ENTRY_SIZE { self.u64(at + 16)? } else { 0 };
         // Bits 32 to 41 of an extension entry are the ISA level; the others must be clear.
         let is_extension = (hwcap >> 32) & !0x3ff == HWCAP_EXTENSION >> 32;
-        let subdirectory = match is_extension {
-            true => Some(self.subdirectories.get(hwcap as u32 as usize)?.clone()),
-            false => None,
-        };
+        let subdirectory =
+            if is_extension { Some(self.subdirectories.get(hwcap as u32 as usize)?.clone()) } else { None };
         Some(CacheEntry { path, flags, subdirectory, legacy_hwcaps: if is_extension { 0 } else { hwcap } })
     }
 

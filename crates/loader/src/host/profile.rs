@@ -192,12 +192,11 @@ impl Profile {
             return Err(ProfileError::TooLarge);
         }
         let decompressed;
-        let text = match bytes.starts_with(ZSTD_MAGIC) {
-            true => {
-                decompressed = decompress(bytes)?;
-                &decompressed[..]
-            }
-            false => bytes,
+        let text = if bytes.starts_with(ZSTD_MAGIC) {
+            decompressed = decompress(bytes)?;
+            &decompressed[..]
+        } else {
+            bytes
         };
         let profile: Self = serde_json::from_slice(text).map_err(ProfileError::Syntax)?;
         match profile.version.split('.').next().and_then(|major| major.parse::<u64>().ok()) {
@@ -213,10 +212,7 @@ fn decompress(bytes: &[u8]) -> Result<Vec<u8>, ProfileError> {
     let mut text = Vec::new();
     let limit = MAXIMUM_PROFILE_SIZE as u64 + 1;
     decoder.take(limit).read_to_end(&mut text).map_err(ProfileError::Compression)?;
-    match text.len() > MAXIMUM_PROFILE_SIZE {
-        true => Err(ProfileError::TooLarge),
-        false => Ok(text),
-    }
+    if text.len() > MAXIMUM_PROFILE_SIZE { Err(ProfileError::TooLarge) } else { Ok(text) }
 }
 
 #[cfg(test)]

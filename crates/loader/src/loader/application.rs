@@ -100,9 +100,8 @@ impl Application {
     /// those of the scope come first.
     pub fn environment(&self, context: ScopeContext<'_>) -> Environment {
         let Context { files, environment } = context;
-        let own = self.library_path.iter().map(|directory| match directory.starts_with(['/', '$']) {
-            true => directory.clone(),
-            false => files.path_of(directory),
+        let own = self.library_path.iter().map(|directory| {
+            if directory.starts_with(['/', '$']) { directory.clone() } else { files.path_of(directory) }
         });
         let all: Vec<String> = own.chain(environment.library_path.clone()).collect();
         let library_path = (!all.is_empty()).then(|| all.join(":"));
@@ -169,9 +168,12 @@ impl Application {
     /// directory all, of a document those that its directories had.
     fn candidates(&self, all: bool, of_directory: &HashSet<&str>) -> BTreeMap<&str, usize> {
         let named: HashSet<&str> = self.subjects.iter().map(String::as_str).collect();
-        let is_candidate = |path: &str| match of_directory.contains(path) {
-            true => all || named.contains(path),
-            false => all && !named.contains(path),
+        let is_candidate = |path: &str| {
+            if of_directory.contains(path) {
+                all || named.contains(path)
+            } else {
+                all && !named.contains(path)
+            }
         };
         let objects = self.objects.iter().enumerate();
         let libraries = objects.filter(|(_, (path, facts))| !facts.is_program() && is_candidate(path));

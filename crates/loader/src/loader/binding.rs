@@ -82,10 +82,7 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, m
 /// first and the program last.
 fn relocation_order(load: &Load, is_musl: bool) -> Vec<usize> {
     let count = load.objects.len();
-    match is_musl {
-        true => (1..count).chain(0..count.min(1)).collect(),
-        false => load.relocated((0..count).collect()),
-    }
+    if is_musl { (1..count).chain(0..count.min(1)).collect() } else { load.relocated((0..count).collect()) }
 }
 
 /// Whether the loader binds thread-local variables that are reached by descriptors at their first use:

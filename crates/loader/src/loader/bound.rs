@@ -70,9 +70,10 @@ impl Load {
                 // The same answer for two kinds of relocation is told once.
                 if last != Some((found.provider, found.copy)) {
                     last = Some((found.provider, found.copy));
-                    let lazy = match self.lazy_descriptors {
-                        true => import.uses.is_lazy_with_descriptors(),
-                        false => import.uses.is_lazy(),
+                    let lazy = if self.lazy_descriptors {
+                        import.uses.is_lazy_with_descriptors()
+                    } else {
+                        import.uses.is_lazy()
                     };
                     bound.push(Bound { lazy, ..found });
                 }

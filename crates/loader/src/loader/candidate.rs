@@ -82,10 +82,7 @@ impl Fit<'_> {
 
     /// What the loader makes of an object as a library, whichever way it came to it.
     pub(super) fn judge_opened(&self, opened: Opened) -> Verdict {
-        match self.is_musl {
-            true => self.judge_for_musl(opened),
-            false => self.judge_for_glibc(opened),
-        }
+        if self.is_musl { self.judge_for_musl(opened) } else { self.judge_for_glibc(opened) }
     }
 
     /// musl takes the first file that opens, and looks at little of it (`map_library`).

@@ -299,10 +299,7 @@ impl HostFiles {
     fn spend(&self, path: &str) -> Result<(), OpenError> {
         let components = path.bytes().filter(|byte| *byte == b'/').count();
         let cost = COST_OF_PATH + COST_OF_COMPONENT * components;
-        match self.memory.budget.spend(Effort::Search, cost) {
-            true => Ok(()),
-            false => Err(WalkError::NotFound.into()),
-        }
+        if self.memory.budget.spend(Effort::Search, cost) { Ok(()) } else { Err(WalkError::NotFound.into()) }
     }
 
     /// Whether a path lies in a directory that is known not to be there.

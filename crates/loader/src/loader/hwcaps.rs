@@ -31,9 +31,10 @@ impl Legacy {
             Machine::X86_64 => {
                 let mut capabilities = vec![("x86_64", 1 << 1)];
                 capabilities.extend((level >= 4).then_some(("avx512_1", 1 << 2)));
-                match level >= 3 {
-                    true => Self { platform: "haswell", platform_bit: 1 << 50, capabilities },
-                    false => Self { platform: "x86_64", platform_bit: 0, capabilities },
+                if level >= 3 {
+                    Self { platform: "haswell", platform_bit: 1 << 50, capabilities }
+                } else {
+                    Self { platform: "x86_64", platform_bit: 0, capabilities }
                 }
             }
             Machine::I386 => {

@@ -416,10 +416,7 @@ fn for_loader(layout: &Layout, facts: &Facts, demands: Demands, page: u64) -> Op
 /// Whether sorted ranges hold another one without a gap.
 fn is_covered(ranges: &[(u64, u64)], address: u64, length: u64) -> bool {
     let Some(end) = address.checked_add(length) else { return false };
-    let reach = |here: u64, (first, last): &(u64, u64)| match *first <= here {
-        true => here.max(*last),
-        false => here,
-    };
+    let reach = |here: u64, (first, last): &(u64, u64)| if *first <= here { here.max(*last) } else { here };
     ranges.iter().fold(address, reach) >= end
         && ranges.iter().any(|(first, last)| (first..last).contains(&&address))
 }

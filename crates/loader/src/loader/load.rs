@@ -176,9 +176,10 @@ impl Loading<'_> {
                     return;
                 }
                 let known = self.load.objects.len();
-                let outcome = match self.is_token_refused(dependency, index) {
-                    true => EdgeOutcome::Missing,
-                    false => self.add_dependency(&name, dependency.kind, index),
+                let outcome = if self.is_token_refused(dependency, index) {
+                    EdgeOutcome::Missing
+                } else {
+                    self.add_dependency(&name, dependency.kind, index)
                 };
                 scope.extend(known..self.load.objects.len());
                 if dependency.kind != DependencyKind::Needed
@@ -316,10 +317,8 @@ impl Loading<'_> {
         }
         let index = self.index.find(name)?;
         let was_asked = self.index.was_asked(name, index);
-        let known_by = match was_asked || self.index.is_path(name, index) {
-            true => KnownBy::Name,
-            false => KnownBy::Soname,
-        };
+        let known_by =
+            if was_asked || self.index.is_path(name, index) { KnownBy::Name } else { KnownBy::Soname };
         if !was_asked {
             self.load.objects[index].names.push(name.to_owned());
             self.index.add_name(name, index);

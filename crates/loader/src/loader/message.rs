@@ -9,9 +9,10 @@ impl Problem {
     /// What the loader of a start would print of it; `None` if it prints nothing.
     pub fn message(&self, load: &Load) -> Option<String> {
         let found = self.as_found(load);
-        match load.ignores_versions {
-            true => found.message_of_musl().or_else(|| found.loader_message()),
-            false => found.loader_message(),
+        if load.ignores_versions {
+            found.message_of_musl().or_else(|| found.loader_message())
+        } else {
+            found.loader_message()
         }
     }
 

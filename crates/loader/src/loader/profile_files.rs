@@ -136,10 +136,7 @@ impl ProfileFiles {
                     self.saved.complete && is_last && (of_programs || name.contains(".so"))
                 }
             };
-        match is_told {
-            true => WalkError::NotFound.into(),
-            false => OpenError::Absent(Reason::Unrecorded),
-        }
+        if is_told { WalkError::NotFound.into() } else { OpenError::Absent(Reason::Unrecorded) }
     }
 }
 
@@ -168,10 +165,7 @@ impl<'a, 'p: 'a> Cursor<'a> for ProfileCursor<'p> {
         }
         let is_last = ahead.is_blank();
         let is_there = if is_last { files.is_known(&self.here) } else { files.is_directory(&self.here) };
-        match is_there {
-            true => Ok(Found::Directory),
-            false => Err(files.absence(&self.here[..above], name, is_last)),
-        }
+        if is_there { Ok(Found::Directory) } else { Err(files.absence(&self.here[..above], name, is_last)) }
     }
 
     fn leave(&mut self, _: &Ahead<'a, str>) -> Result<(), OpenError> {

@@ -70,9 +70,10 @@ impl<'a, 's: 'a> Cursor<'a> for ScopeCursor<'s> {
         if files.is_file(&self.here) {
             return Ok(Found::Other);
         }
-        match ahead.is_empty() || files.directories.contains(self.here.as_str()) {
-            true => Ok(Found::Directory),
-            false => Err(files.unknown(&self.here, ahead)),
+        if ahead.is_empty() || files.directories.contains(self.here.as_str()) {
+            Ok(Found::Directory)
+        } else {
+            Err(files.unknown(&self.here, ahead))
         }
     }
 
@@ -137,9 +138,10 @@ impl<'a> ScopeFiles<'a> {
             // Only `..` could lead from one of the host's own paths into the scope.
             let normal =
                 if path.contains("..") { normalise(path) } else { return Place::Below(path.to_owned()) };
-            return match normal.strip_prefix(&self.location).is_some_and(|rest| rest.starts_with('/')) {
-                true => self.walk(&normal),
-                false => Place::Below(path.to_owned()),
+            return if normal.strip_prefix(&self.location).is_some_and(|rest| rest.starts_with('/')) {
+                self.walk(&normal)
+            } else {
+                Place::Below(path.to_owned())
             };
         };
         let mut cursor = ScopeCursor { files: self, here: String::new() };

@@ -107,10 +107,7 @@ impl<'a> SealedFiles<'a> {
 
 impl Files for SealedFiles<'_> {
     fn open(&self, path: &str) -> Result<super::Opened, OpenError> {
-        match self.scripts.contains_key(path) {
-            true => Err(OpenError::NotElf),
-            false => Err(WalkError::NotFound.into()),
-        }
+        if self.scripts.contains_key(path) { Err(OpenError::NotElf) } else { Err(WalkError::NotFound.into()) }
     }
 
     fn read(&self, path: &str) -> Result<Bytes, OpenError> {

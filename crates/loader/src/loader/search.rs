@@ -94,9 +94,10 @@ impl<'a> Search<'a> {
         let cache = context.library_cache(&loader.cache_path, fit.program.big_endian);
         let musl_directories =
             || context.files.read(&loader.musl_path_file()).ok().map(|data| musl_directories(&data));
-        let default_directories = match loader.is_musl() {
-            true => musl_directories().unwrap_or_else(|| loader.default_directories.clone()),
-            false => loader.default_directories.clone(),
+        let default_directories = if loader.is_musl() {
+            musl_directories().unwrap_or_else(|| loader.default_directories.clone())
+        } else {
+            loader.default_directories.clone()
         };
         let hwcaps = Hwcaps::of(fit.program, loader, &context.environment.platform);
         let unsure = RefCell::default();
@@ -185,10 +186,8 @@ impl<'a> Search<'a> {
         if is_too_long && element.starts_with(['/', '$']) {
             return None;
         }
-        let expanded = match is_too_long {
-            true => element.chars().take(MAXIMUM_PATH).collect(),
-            false => tokens.expand(element),
-        };
+        let expanded =
+            if is_too_long { element.chars().take(MAXIMUM_PATH).collect() } else { tokens.expand(element) };
         let is_relative = !expanded.starts_with('/');
         let path = match expanded.as_str() {
             "" => self.context.environment.working_directory.clone(),

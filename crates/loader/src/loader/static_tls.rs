@@ -32,10 +32,8 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, opened: &[usize], b
     for (number, first) in opened.iter().enumerate() {
         let end = opened.get(number + 1).copied().unwrap_or(load.objects.len());
         // The last loaded is relocated first; musl begins with the first.
-        let order: Vec<usize> = match loader.is_musl() {
-            true => (*first..end).collect(),
-            false => load.relocated((*first..end).collect()),
-        };
+        let order: Vec<usize> =
+            if loader.is_musl() { (*first..end).collect() } else { load.relocated((*first..end).collect()) };
         for index in order {
             for target in targets(load, index, budget) {
                 if target.0 < load.global || !placed.insert(target.0) {

@@ -148,10 +148,7 @@ impl Line {
             self.rest.pop_front();
             env.is_empty = true;
         }
-        match is_null {
-            true => Err("env: cannot specify --null (-0) with command".into()),
-            false => Ok(()),
-        }
+        if is_null { Err("env: cannot specify --null (-0) with command".into()) } else { Ok(()) }
     }
 
     /// A cluster of short options.

@@ -518,9 +518,10 @@ impl Reader {
 
     fn conclude(self) -> Body {
         let whole = !self.is_partial && (self.is_replaced || !self.has_exit_trap);
-        match self.body.command.is_empty() {
-            true => Body { whole, ..Body::default() },
-            false => Body { whole, ..self.body },
+        if self.body.command.is_empty() {
+            Body { whole, ..Body::default() }
+        } else {
+            Body { whole, ..self.body }
         }
     }
 }

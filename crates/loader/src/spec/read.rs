@@ -62,12 +62,13 @@ pub fn parse(bytes: &[u8]) -> Result<Specification, Error> {
     // Derived readers take an array for an object; JSON's own white space may come first.
     let first = bytes.iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
     let is_object = first == Some(&b'{');
-    let Versioned { version } = match is_object {
-        true => serde_json::from_slice(bytes).map_err(Error::Syntax)?,
-        false => match serde_json::from_slice::<serde::de::IgnoredAny>(bytes) {
+    let Versioned { version } = if is_object {
+        serde_json::from_slice(bytes).map_err(Error::Syntax)?
+    } else {
+        match serde_json::from_slice::<serde::de::IgnoredAny>(bytes) {
             Ok(_) => return Err(Error::NotAnObject),
             Err(error) => return Err(Error::Syntax(error)),
-        },
+        }
     };
     let serde_json::Value::String(version) = version else {
         return Err(Error::Version(version.to_string()));
