@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use compat_loader::elf::{Kind, Object};
+use compat_loader::elf::{FileType, Object};
 
 use crate::harness::compat::BINARY;
 use crate::harness::process::run;
@@ -20,7 +20,7 @@ pub fn cases() -> Vec<Case> {
 fn position(_: &Workspace) {
     let bytes = fs::read(BINARY).expect("the program");
     let object = Object::parse(bytes.into()).expect("an object");
-    assert_eq!(object.kind, Kind::Shared, "it is linked for a fixed address");
+    assert_eq!(object.kind, FileType::Shared, "it is linked for a fixed address");
     let dynamic = object.dynamic.as_ref().expect("a dynamic section");
     assert!(dynamic.flags.pie && dynamic.needed.is_empty() && object.interpreter.is_none());
 }

@@ -14,7 +14,7 @@ use crate::tree::{Content, File, FileId, Node, Tree};
 use compat_loader::elf::{self, Class, Machine};
 use compat_loader::generate::recorded;
 use compat_loader::host::{DynamicLoader, LibraryCache, MAXIMUM_PATH, WalkError};
-use compat_loader::loader::{Facts, Files, Identity, Injection, Memory, OpenError, Opened, listed};
+use compat_loader::loader::{Facts, Files, Injection, Memory, ObjectIdentity, OpenError, Opened, listed};
 use compat_loader::script::{OWN_DIRECTORY, parse_script, why_none};
 use compat_loader::spec::Script;
 use compat_sys::raw;
@@ -112,15 +112,17 @@ impl<'a> TreeFiles<'a> {
     }
 
     /// What lies at a path; nothing is noted of it.
-    pub(crate) fn content(&self, path: &str) -> recorded::Content {
-        let Ok((_, _, file)) = self.tree.file(&raw::path(path)) else { return recorded::Content::Gone };
+    pub(crate) fn content(&self, path: &str) -> recorded::RecordedContent {
+        let Ok((_, _, file)) = self.tree.file(&raw::path(path)) else {
+            return recorded::RecordedContent::Gone;
+        };
         match &file.content {
-            Content::Script(_) => recorded::Content::Script,
+            Content::Script(_) => recorded::RecordedContent::Script,
             Content::Elf(_) => match read(&file.content, file.size) {
-                Ok(facts) => recorded::Content::Object(Arc::new(facts)),
-                Err(_) => recorded::Content::Other,
+                Ok(facts) => recorded::RecordedContent::Object(Arc::new(facts)),
+                Err(_) => recorded::RecordedContent::Other,
             },
-            Content::Whole(_) | Content::Other => recorded::Content::Other,
+            Content::Whole(_) | Content::Other => recorded::RecordedContent::Other,
         }
     }
 
@@ -175,7 +177,7 @@ impl<'a> TreeFiles<'a> {
             seen.objects.insert(real, Arc::clone(facts));
         }
         let facts = entry.facts.clone()?;
-        Ok(Opened { identity: Identity::Scope(entry.number), facts })
+        Ok(Opened { identity: ObjectIdentity::Scope(entry.number), facts })
     }
 
     fn note_script(&self, real: &str, line: &[u8], is_executable: bool) {

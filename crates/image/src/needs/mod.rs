@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::tree::Tree;
 use account::Account;
 use compat_loader::elf::{IsaLevel, Machine};
-use compat_loader::generate::recorded::Content;
+use compat_loader::generate::recorded::RecordedContent;
 use compat_loader::generate::{Generated, attributes, leave_names, object};
 use compat_loader::host::{LibraryCache, Platform};
 use compat_loader::loader::{
@@ -234,9 +234,9 @@ fn subjects(
 fn executed(options: &ImageOptions, files: &TreeFiles<'_>) -> Vec<String> {
     let commands = options.runs.iter().flat_map(|runs| &runs.commands);
     let is_program = |path: &&String| match files.content(path) {
-        Content::Object(facts) => facts.is_program() && files.is_executable(path),
-        Content::Script => files.is_executable(path),
-        Content::Other | Content::Gone => false,
+        RecordedContent::Object(facts) => facts.is_program() && files.is_executable(path),
+        RecordedContent::Script => files.is_executable(path),
+        RecordedContent::Other | RecordedContent::Gone => false,
     };
     commands.filter(is_program).map(|path| relative(path)).collect()
 }

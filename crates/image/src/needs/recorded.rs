@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::Survey;
 use super::files::{TreeFiles, relative};
-use compat_loader::generate::recorded::{Content, Found, Ground, find};
+use compat_loader::generate::recorded::{Found, Ground, RecordedContent, find};
 use compat_loader::loader::{Context, Environment, Files, Problem, Start, start};
 use compat_loader::spec::{HostLibrary, Recorded, Symbols};
 use compat_trace::Runs;
@@ -19,7 +19,7 @@ impl Ground for InImage<'_, '_> {
         self.files
     }
 
-    fn content(&self, path: &str) -> Content {
+    fn content(&self, path: &str) -> RecordedContent {
         self.files.content(path)
     }
 

@@ -73,8 +73,10 @@ fn forbidden(word: &str, config: &Config, files: &TreeFiles<'_>) -> Option<Strin
         return None;
     }
     let path = config.absolute(word);
-    let is_startable =
-        matches!(files.content(&path), recorded::Content::Object(_) | recorded::Content::Script);
+    let is_startable = matches!(
+        files.content(&path),
+        recorded::RecordedContent::Object(_) | recorded::RecordedContent::Script
+    );
     let real = files.real_path(&path);
     // Nothing of a file says that a link leads to it by a way that is closed.
     (is_startable && !files.is_executable(&real)).then(|| relative(&real))

@@ -51,7 +51,7 @@ pub use layout::{IdentificationFault, Layout, Role, Segment};
 pub use machine::{Class, Endian, Machine};
 pub use mark::Marks;
 pub use note::{IsaLevel, KernelVersion, Notes};
-pub use object::{Kind, Object};
+pub use object::{FileType, Object};
 pub use range::{is_searched, outline, ranges};
 pub use relocation::Uses;
 pub use symbol::{Definition, Import, ImportEntry, VersionReference, VersionRule, Visibility, Wanted};

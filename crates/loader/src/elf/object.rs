@@ -21,7 +21,7 @@ use compat_sys::raw;
 
 /// What kind of file the ELF header says it is (`e_type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FileType {
     /// `ET_EXEC`: an executable for fixed addresses.
     Executable,
     /// `ET_DYN`: a shared object or a position-independent executable.
@@ -47,7 +47,7 @@ pub struct Object {
     /// Where its segments lie.
     pub layout: Layout,
     /// What kind of file it is.
-    pub kind: Kind,
+    pub kind: FileType,
     /// Whether its stack is to be executable (`PT_GNU_STACK`); `None` when it does not say.
     pub executable_stack: Option<bool>,
     /// Its thread-local segment.
@@ -104,9 +104,9 @@ impl Object {
             identification_fault: IdentificationFault::of(&header),
             layout: Layout::of(&header, &segments.headers),
             kind: match header.e_type {
-                header::ET_EXEC => Kind::Executable,
-                header::ET_DYN => Kind::Shared,
-                other => Kind::Other(other),
+                header::ET_EXEC => FileType::Executable,
+                header::ET_DYN => FileType::Shared,
+                other => FileType::Other(other),
             },
             executable_stack: segments
                 .find(segment::PT_GNU_STACK)
@@ -181,12 +181,12 @@ impl Object {
     /// others link against.
     pub fn is_program(&self) -> bool {
         match self.kind {
-            Kind::Executable => true,
-            Kind::Shared => {
+            FileType::Executable => true,
+            FileType::Shared => {
                 let is_pie = self.dynamic.as_ref().is_some_and(|dynamic| dynamic.flags.pie);
                 self.interpreter.is_some() || is_pie || self.is_bare
             }
-            Kind::Other(_) => false,
+            FileType::Other(_) => false,
         }
     }
 

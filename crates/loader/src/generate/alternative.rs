@@ -70,7 +70,7 @@ pub(super) fn groups(members: Vec<(&str, &Facts)>) -> Vec<Alternatives> {
     let mut found: BTreeMap<(Distinction, String), Vec<Member<'_>>> = BTreeMap::new();
     let mut data = Vec::new();
     for (path, facts) in members.into_iter().filter(|(_, facts)| facts.form != Form::Other) {
-        let target = Target::of(facts);
+        let target = MadeFor::of(facts);
         let stripped = Stripped::of(path, &target);
         for by in [Distinction::Machine, Distinction::Libc, Distinction::Python] {
             let member = |names| Member { path, value: target.value(by, path), names };
@@ -89,7 +89,7 @@ pub(super) fn groups(members: Vec<(&str, &Facts)>) -> Vec<Alternatives> {
 }
 
 /// What a file was made for.
-struct Target {
+struct MadeFor {
     machine: String,
     class: Class,
     family: Option<Family>,
@@ -104,7 +104,7 @@ struct Member<'a> {
     names: bool,
 }
 
-impl Target {
+impl MadeFor {
     fn of(facts: &Facts) -> Self {
         Self { machine: facts.machine.to_string(), class: facts.class, family: Family::of(facts) }
     }
@@ -134,7 +134,7 @@ fn alternatives(by: Distinction, members: Vec<Member<'_>>) -> Option<Alternative
 }
 
 impl Stripped {
-    fn of(path: &str, target: &Target) -> Self {
+    fn of(path: &str, target: &MadeFor) -> Self {
         Self { components: path.split('/').map(|component| stripped(component, target)).collect() }
     }
 
@@ -183,7 +183,7 @@ impl Word {
 }
 
 /// A component without its words for platforms, and these.
-fn stripped(component: &str, target: &Target) -> (String, Vec<Word>) {
+fn stripped(component: &str, target: &MadeFor) -> (String, Vec<Word>) {
     if let Some(bits) =
         [("lib64", 64), ("lib32", 32), ("libx32", 32)].iter().find(|(name, _)| *name == component)
     {
@@ -229,7 +229,7 @@ fn joined_words(component: &str) -> String {
     text
 }
 
-fn known_word(word: &str, target: &Target) -> Option<Word> {
+fn known_word(word: &str, target: &MadeFor) -> Option<Word> {
     let is_digits = |text: &str| {
         let digits = text.trim_end_matches(['m', 'd', 't', 'u']);
         digits.len() > 1 && digits.bytes().all(|byte| byte.is_ascii_digit())

@@ -32,7 +32,7 @@ const LIBSELINUX: &str = "libselinux.so.1";
 const OPENS: [&[u8]; 2] = [b"dlopen", b"dlmopen"];
 
 /// What a recorded path holds on the root at hand.
-pub enum Content {
+pub enum RecordedContent {
     /// An ELF object.
     Object(Arc<Facts>),
     /// A script with a first line that names an interpreter.
@@ -49,7 +49,7 @@ pub trait Ground {
     fn files(&self) -> &dyn Files;
 
     /// What lies at a recorded path.
-    fn content(&self, path: &str) -> Content;
+    fn content(&self, path: &str) -> RecordedContent;
 
     /// The path under which [`Ground::files`] knows a recorded path.
     fn place(&self, path: &str) -> String;
@@ -81,11 +81,11 @@ pub fn find(runs: &Runs, ground: &dyn Ground, environment: &Environment) -> Foun
         Found { recorded: Recorded { runs: runs.count, ..Recorded::default() }, ..Found::default() };
     for seen in &runs.executed {
         let (is_program, gone) = match ground.content(&seen.path) {
-            Content::Object(facts) => (facts.is_program(), false),
-            Content::Script => (true, false),
-            Content::Other => (false, false),
+            RecordedContent::Object(facts) => (facts.is_program(), false),
+            RecordedContent::Script => (true, false),
+            RecordedContent::Other => (false, false),
             // The kernel opens loaders to execute them, too.
-            Content::Gone => (!file_name(&seen.path).starts_with("ld-"), true),
+            RecordedContent::Gone => (!file_name(&seen.path).starts_with("ld-"), true),
         };
         if is_program {
             found.add_program(ground, &seen.path, seen.runs, gone);
@@ -103,7 +103,7 @@ fn other_files(runs: &Runs, ground: &dyn Ground) -> u64 {
     let opened: BTreeSet<&str> =
         runs.openers.iter().flat_map(|opener| &opener.opened).map(|seen| seen.path.as_str()).collect();
     let is_other = |path: &&str| match ground.content(path) {
-        Content::Object(_) => false,
+        RecordedContent::Object(_) => false,
         content => !is_named_library(&content, path),
     };
     opened.into_iter().filter(is_other).count() as u64
@@ -128,17 +128,17 @@ impl Found {
     /// Adds what a program loaded, and the program where it loaded something.
     fn add_opener(&mut self, opener: &Opener, ground: &dyn Ground, environment: &Environment) {
         let (libraries, load) = match content_of_opener(opener, ground) {
-            Content::Object(program) if program.is_program() && program.interpreter.is_some() => {
+            RecordedContent::Object(program) if program.is_program() && program.interpreter.is_some() => {
                 self.libraries(opener, &program, ground, environment)
             }
-            Content::Object(own_loader) => {
+            RecordedContent::Object(own_loader) => {
                 let libraries = all_libraries(opener, Some(&own_loader), ground);
                 if !libraries.is_empty() {
                     self.hiding.push(opener.program.clone());
                 }
                 (libraries, None)
             }
-            Content::Script | Content::Other | Content::Gone => {
+            RecordedContent::Script | RecordedContent::Other | RecordedContent::Gone => {
                 let libraries = all_libraries(opener, None, ground);
                 if !libraries.is_empty() {
                     self.add_program(ground, &opener.program, opener.runs, true).gone = true;
@@ -213,8 +213,8 @@ impl Found {
 }
 
 /// What the program of an opener is; nothing that is there, where the recording does not tell which it was.
-fn content_of_opener(opener: &Opener, ground: &dyn Ground) -> Content {
-    if opener.program.is_empty() { Content::Gone } else { ground.content(&opener.program) }
+fn content_of_opener(opener: &Opener, ground: &dyn Ground) -> RecordedContent {
+    if opener.program.is_empty() { RecordedContent::Gone } else { ground.content(&opener.program) }
 }
 
 fn text(name: &[u8]) -> String {
@@ -226,9 +226,9 @@ fn file_name(path: &str) -> &str {
 }
 
 /// Whether a file that is gone has the name of a library.
-fn is_named_library(content: &Content, path: &str) -> bool {
+fn is_named_library(content: &RecordedContent, path: &str) -> bool {
     let name = file_name(path);
-    matches!(content, Content::Gone) && (name.ends_with(".so") || name.contains(".so."))
+    matches!(content, RecordedContent::Gone) && (name.ends_with(".so") || name.contains(".so."))
 }
 
 /// A library that a program opened.
@@ -247,7 +247,7 @@ fn all_libraries(opener: &Opener, program: Option<&Facts>, ground: &dyn Ground) 
     let library = |seen: &Seen| {
         ground.files().memory().begin();
         match ground.content(&seen.path) {
-            Content::Object(facts) if fits(&facts) => Some(RecordedLibrary {
+            RecordedContent::Object(facts) if fits(&facts) => Some(RecordedLibrary {
                 path: ground.shown(&seen.path),
                 build_id: facts.build_id.clone(),
                 gone: false,
@@ -307,7 +307,7 @@ impl Survey<'_> {
         for (number, seen) in opener.opened.iter().enumerate() {
             files.memory().begin();
             let facts = match ground.content(&seen.path) {
-                Content::Object(facts) if is_loadable(&facts, program) => Some(facts),
+                RecordedContent::Object(facts) if is_loadable(&facts, program) => Some(facts),
                 content if is_named_library(&content, &seen.path) => None,
                 _ => continue,
             };

@@ -208,7 +208,7 @@ struct Reader {
 }
 
 /// What a file turned out to be.
-enum Content {
+enum FileContent {
     Object(Box<Facts>),
     Script(Script),
     Other,
@@ -219,17 +219,17 @@ impl Reader {
         let path = || shown.to_owned();
         let (content, metadata) = self.content(real, shown)?;
         let added = match content {
-            Content::Object(facts) if facts.form == Form::Other => {
+            FileContent::Object(facts) if facts.form == Form::Other => {
                 return Err(Error::NotLoadable { path: path() });
             }
             // By the name it was called: xzcat rather than the xz that it links to.
-            Content::Object(facts) => self.add_object(&named_as(shown, real), *facts, &metadata),
-            Content::Script(script) => {
+            FileContent::Object(facts) => self.add_object(&named_as(shown, real), *facts, &metadata),
+            FileContent::Script(script) => {
                 let name = script.path.clone();
                 self.scope.application.scripts.push(script);
                 name
             }
-            Content::Other => return Err(Error::neither(shown)),
+            FileContent::Other => return Err(Error::neither(shown)),
         };
         if !self.scope.application.subjects.contains(&added) {
             self.scope.application.subjects.push(added.clone());
@@ -298,22 +298,24 @@ impl Reader {
     /// Adds a file of a directory when it is an object, or a script that can be executed.
     fn read_member(&mut self, top: &Path, path: &Path) {
         match self.content(path, path) {
-            Ok((Content::Object(facts), _)) if facts.form == Form::Other => {
+            Ok((FileContent::Object(facts), _)) if facts.form == Form::Other => {
                 self.note_unusable(path, "only ET_DYN and ET_EXEC can be loaded");
             }
-            Ok((Content::Object(facts), _)) if !facts.has_dynamic_section && member::is_debug_file(path) => {
+            Ok((FileContent::Object(facts), _))
+                if !facts.has_dynamic_section && member::is_debug_file(path) =>
+            {
                 self.note_unusable(path, "object file has no dynamic section");
             }
-            Ok((Content::Object(facts), _))
+            Ok((FileContent::Object(facts), _))
                 if facts.not_executable && facts.is_executed() && member::is_test(top, path) => {}
-            Ok((Content::Object(facts), metadata)) => {
+            Ok((FileContent::Object(facts), metadata)) => {
                 let is_program = facts.is_program();
                 let added = self.add_object(path, *facts, &metadata);
                 if is_program {
                     self.scope.application.subjects.push(added);
                 }
             }
-            Ok((Content::Script(script), metadata)) if is_executable(&metadata) => {
+            Ok((FileContent::Script(script), metadata)) if is_executable(&metadata) => {
                 if member::is_place_of_programs(top, path) {
                     self.add_script(script)
                 } else {
@@ -353,7 +355,7 @@ impl Reader {
         application.unusable.retain(|path, _| needed.contains(&names(path)));
     }
 
-    fn content(&mut self, path: &Path, shown: &Path) -> Result<(Content, Metadata), Error> {
+    fn content(&mut self, path: &Path, shown: &Path) -> Result<(FileContent, Metadata), Error> {
         let read_error = |source| Error::Read { path: shown.to_owned(), source };
         let mut file = compat_sys::open_regular(path).map_err(read_error)?;
         let metadata = file.metadata().map_err(read_error)?;
@@ -371,7 +373,7 @@ impl Reader {
             facts.not_executable = !is_executable(&metadata);
             facts.denied = !host::may_execute(path);
             facts.on_noexec = host::is_noexec(&file);
-            return Ok((Content::Object(Box::new(facts)), metadata));
+            return Ok((FileContent::Object(Box::new(facts)), metadata));
         }
         if head.starts_with(b"#!") {
             let rest = (script::LONGEST + 1 - head.len()) as u64;
@@ -386,9 +388,9 @@ impl Reader {
                     rest.zip(path.parent()).is_none_or(|(rest, own)| own.join(raw::path(rest)).is_dir())
                 };
                 let listed = listed(&self.script_path(path), &script, has_directory);
-                Content::Script(Script { not_executable: !is_executable(&metadata), ..listed })
+                FileContent::Script(Script { not_executable: !is_executable(&metadata), ..listed })
             }
-            _ => Content::Other,
+            _ => FileContent::Other,
         };
         Ok((content, metadata))
     }

@@ -24,5 +24,5 @@ pub use library_cache::{CacheEntry, LibraryCache};
 pub use platform::Platform;
 pub use privilege::{FilePrivileges, Starter, is_set_id};
 pub use profile::{MAXIMUM_PROFILE_SIZE, PROFILE_IDENTIFIER, Profile, ProfileError, is_core_library};
-pub use root::{Entry, Identity, Root, WalkError, is_noexec, may_execute};
+pub use root::{DirectoryEntry, FileIdentity, Root, WalkError, is_noexec, may_execute};
 pub use walk::{Ahead, Cursor, Found, MAXIMUM_LINKS, MAXIMUM_NAME, MAXIMUM_PATH, Text, walk, walk_names};

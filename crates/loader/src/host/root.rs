@@ -23,14 +23,14 @@ use compat_sys::raw;
 
 /// What makes two paths the same file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Identity {
+pub struct FileIdentity {
     /// The device.
     pub device: u64,
     /// The inode number.
     pub inode: u64,
 }
 
-impl Identity {
+impl FileIdentity {
     fn of(metadata: &Metadata) -> Self {
         Self { device: metadata.dev(), inode: metadata.ino() }
     }
@@ -87,7 +87,7 @@ enum Node {
 
 /// What a directory holds, by the name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct DirectoryEntry {
     /// The name.
     pub name: String,
     /// Whether it is a directory, not a link to one.
@@ -165,7 +165,7 @@ impl Root {
     /// # Errors
     ///
     /// Where there is no such file or it may not be read.
-    pub fn open(&self, path: &Path) -> Result<(File, Identity), WalkError> {
+    pub fn open(&self, path: &Path) -> Result<(File, FileIdentity), WalkError> {
         let place = self.outside(&self.resolve(path)?);
         let metadata = fs::symlink_metadata(&place)?;
         if metadata.file_type().is_socket() {
@@ -180,7 +180,7 @@ impl Root {
         if !metadata.is_file() {
             return Err(WalkError::NotRegular);
         }
-        Ok((file, Identity::of(&metadata)))
+        Ok((file, FileIdentity::of(&metadata)))
     }
 
     /// The bytes of the object at `path`, as far as the loader reads them ([`content::object`]).
@@ -188,7 +188,7 @@ impl Root {
     /// # Errors
     ///
     /// As [`Root::open`].
-    pub fn object(&self, path: &Path) -> Result<(Bytes, Identity), WalkError> {
+    pub fn object(&self, path: &Path) -> Result<(Bytes, FileIdentity), WalkError> {
         let (file, identity) = self.open(path)?;
         let name = path.file_name().map(OsStr::as_encoded_bytes).unwrap_or_default();
         Ok((content::object(&file, name)?, identity))
@@ -237,15 +237,15 @@ impl Root {
     }
 
     /// What is in the directory at `path`, sorted by name, links not followed; nothing where it cannot be listed.
-    pub fn entries(&self, path: &Path) -> Vec<Entry> {
+    pub fn entries(&self, path: &Path) -> Vec<DirectoryEntry> {
         let Ok(directory) = self.resolve(path) else { return Vec::new() };
         let entries = fs::read_dir(self.outside(&directory)).into_iter().flatten().flatten();
         let entry = |entry: fs::DirEntry| {
             let kind = entry.file_type().ok()?;
             let name = raw::of_path(entry.file_name());
-            Some(Entry { name, is_directory: kind.is_dir(), is_file: kind.is_file() })
+            Some(DirectoryEntry { name, is_directory: kind.is_dir(), is_file: kind.is_file() })
         };
-        let mut all: Vec<Entry> = entries.filter_map(entry).collect();
+        let mut all: Vec<DirectoryEntry> = entries.filter_map(entry).collect();
         all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         all
     }

@@ -85,7 +85,7 @@ impl Application {
         if self.alternatives.is_empty() {
             return passed;
         }
-        let target = Target::of(self, context);
+        let target = LoadableHere::of(self, context);
         let objects: HashMap<&str, &Facts> =
             self.objects.iter().map(|(path, facts)| (path.as_str(), &**facts)).collect();
         let foreign: HashMap<&str, &str> =
@@ -131,7 +131,7 @@ impl Application {
 const DISTINCTIONS: [Distinction; 3] = [Distinction::Machine, Distinction::Libc, Distinction::Python];
 
 /// What a host, or the program that loads the libraries in question, can load.
-struct Target<'a> {
+struct LoadableHere<'a> {
     files: &'a dyn Files,
     environment: &'a Environment,
     /// The program that loads libraries, when one was named.
@@ -142,7 +142,7 @@ struct Target<'a> {
     pythons: HashSet<String>,
 }
 
-impl<'a> Target<'a> {
+impl<'a> LoadableHere<'a> {
     fn of(application: &Application, context: Context<'a>) -> Self {
         let Context { files, environment } = context;
         let opened = environment.host_program.as_deref().and_then(|path| files.open(path).ok());

@@ -30,7 +30,7 @@ const COST_OF_ANSWER: usize = 8;
 /// Adds the symbols that are defined nowhere. For a library on its own (`is_program` is false), what it and
 /// its libraries want is left to the program that will load it, unless a loaded library is named for it.
 pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, memory: &Memory) {
-    let known = Known::of(load);
+    let known = Explained::of(load);
     let (memo, budget) = (&memory.bindings, &memory.budget);
     let by_name = load.by_name();
     let lazy_descriptors = load.lazy_descriptors;
@@ -285,13 +285,13 @@ impl Scope<'_> {
 }
 
 /// What earlier problems already explain: a symbol of a library or version that is missing.
-struct Known {
+struct Explained {
     libraries: HashSet<String>,
     /// By the object that wants it: the library and the version.
     versions: HashMap<String, HashSet<(String, String)>>,
 }
 
-impl Known {
+impl Explained {
     fn of(load: &Load) -> Self {
         let mut known = Self { libraries: HashSet::new(), versions: HashMap::new() };
         for problem in &load.problems {

@@ -174,7 +174,7 @@ fn refused_identification(facts: &Facts) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loader::Identity;
+    use crate::loader::ObjectIdentity;
     use crate::spec::{Object, ObjectKind};
 
     #[test]
@@ -197,7 +197,10 @@ mod tests {
                 is_this_machine: false,
                 ends_at_files: false,
             };
-            fit.judge_opened(Opened { identity: Identity::Scope(0), facts: std::sync::Arc::new(library) })
+            fit.judge_opened(Opened {
+                identity: ObjectIdentity::Scope(0),
+                facts: std::sync::Arc::new(library),
+            })
         };
         let little = facts(Machine::PPC64, false);
         for (machine, order) in [(Machine::S390, true), (Machine::PPC64, true)] {
@@ -243,7 +246,10 @@ mod tests {
                 platform,
                 is_this_machine,
             };
-            fit.judge_opened(Opened { identity: Identity::Scope(0), facts: std::sync::Arc::clone(&facts) })
+            fit.judge_opened(Opened {
+                identity: ObjectIdentity::Scope(0),
+                facts: std::sync::Arc::clone(&facts),
+            })
         };
         assert!(
             matches!(verdict(false, true), Verdict::Stop(words) if words.to_string().starts_with("failed to map segment"))

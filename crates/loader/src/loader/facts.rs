@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::elf::{
-    self, Class, Dependency, Flags, IdentificationFault, Import, IsaLevel, KernelVersion, Kind, Layout,
+    self, Class, Dependency, FileType, Flags, IdentificationFault, Import, IsaLevel, KernelVersion, Layout,
     Machine, Uses, VersionReference, VersionRule, Wanted, gnu_hash,
 };
 use crate::loader::mark;
@@ -171,10 +171,10 @@ impl Facts {
             on_noexec: false,
             has_unknown: false,
             form: match object.kind {
-                Kind::Executable => Form::FixedExecutable,
-                Kind::Shared if dynamic.flags.pie || object.is_bare => Form::Executable,
-                Kind::Shared => Form::Library,
-                Kind::Other(_) => Form::Other,
+                FileType::Executable => Form::FixedExecutable,
+                FileType::Shared if dynamic.flags.pie || object.is_bare => Form::Executable,
+                FileType::Shared => Form::Library,
+                FileType::Other(_) => Form::Other,
             },
             has_dynamic_section,
             interpreter: object.interpreter.clone(),

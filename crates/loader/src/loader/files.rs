@@ -13,9 +13,9 @@ use compat_sys::raw;
 
 /// What makes two opened files the same object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Identity {
+pub enum ObjectIdentity {
     /// A file of the host.
-    Host(host::Identity),
+    Host(host::FileIdentity),
     /// An object of the scope, by its number.
     Scope(usize),
     /// An object of a saved host, by its number.
@@ -26,7 +26,7 @@ pub enum Identity {
 #[derive(Clone, Debug)]
 pub struct Opened {
     /// Which file it is.
-    pub identity: Identity,
+    pub identity: ObjectIdentity,
     /// What it says.
     pub facts: Arc<Facts>,
 }
@@ -34,7 +34,7 @@ pub struct Opened {
 impl Opened {
     /// Whether it belongs to the scope rather than to the host.
     pub fn is_in_scope(&self) -> bool {
-        matches!(self.identity, Identity::Scope(_))
+        matches!(self.identity, ObjectIdentity::Scope(_))
     }
 }
 
@@ -274,7 +274,7 @@ pub struct HostFiles {
 #[derive(Debug, Default)]
 struct OpenedFiles {
     paths: Mutex<HashMap<String, Result<Opened, OpenError>>>,
-    objects: Mutex<HashMap<host::Identity, Result<Arc<Facts>, OpenError>>>,
+    objects: Mutex<HashMap<host::FileIdentity, Result<Arc<Facts>, OpenError>>>,
     /// Whether there is something at the path of a directory. Loaders remember it as well: a sub-directory for
     /// the CPU that is not there costs nothing more for the next name.
     directories: Mutex<HashMap<String, bool>>,
@@ -322,7 +322,7 @@ impl HostFiles {
         let (data, identity) =
             self.root.object(&raw::path(path)).map_err(|error| self.failure(path, error))?;
         if let Some(known) = locked(&self.opened.objects).get(&identity) {
-            return known.clone().map(|facts| Opened { identity: Identity::Host(identity), facts });
+            return known.clone().map(|facts| Opened { identity: ObjectIdentity::Host(identity), facts });
         }
         let facts = parse(data).map(|mut facts| {
             facts.on_noexec = self.root.is_noexec(&raw::path(path));
@@ -336,7 +336,7 @@ impl HostFiles {
         let mut objects = locked(&self.opened.objects);
         // Another thread may have read it meanwhile: one file is one object.
         let facts = objects.entry(identity).or_insert(facts).clone();
-        facts.map(|facts| Opened { identity: Identity::Host(identity), facts })
+        facts.map(|facts| Opened { identity: ObjectIdentity::Host(identity), facts })
     }
 }
 

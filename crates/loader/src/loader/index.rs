@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::loader::files::Identity;
+use crate::loader::files::ObjectIdentity;
 use crate::loader::{LoadedObject, Problem, Rule};
 
 /// What was met so far. Of several objects with a name, the first one loaded counts.
@@ -16,7 +16,7 @@ pub(super) struct Index {
     sonames: HashMap<String, usize>,
     /// musl's loader, which stands for several libraries.
     musl: Option<usize>,
-    files: HashMap<Identity, usize>,
+    files: HashMap<ObjectIdentity, usize>,
     /// The names that were found wanting, missing and unusable ones apart.
     wanting: HashSet<(std::mem::Discriminant<Problem>, String)>,
 }
@@ -66,7 +66,7 @@ impl Index {
     }
 
     /// The object that is the same file.
-    pub(super) fn file(&self, identity: Identity) -> Option<usize> {
+    pub(super) fn file(&self, identity: ObjectIdentity) -> Option<usize> {
         self.files.get(&identity).copied()
     }
 

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::host::DynamicLoader;
-use crate::loader::files::Identity;
+use crate::loader::files::ObjectIdentity;
 use crate::loader::{Edge, Elsewhere, Facts, Opened, Problem};
 use compat_sys::raw;
 
@@ -75,7 +75,7 @@ pub struct LoadedObject {
     pub edges: Vec<Edge>,
     /// How many were loaded before it.
     pub(super) order: usize,
-    pub(super) identity: Identity,
+    pub(super) identity: ObjectIdentity,
 }
 
 /// What one object leaves to the program that loads it.
@@ -142,8 +142,8 @@ impl Load {
     /// The places, among the application's objects, of those that were loaded.
     pub(super) fn in_scope(&self) -> impl Iterator<Item = usize> {
         self.objects.iter().filter_map(|object| match object.identity {
-            Identity::Scope(place) => Some(place),
-            Identity::Host(_) | Identity::Profile(_) => None,
+            ObjectIdentity::Scope(place) => Some(place),
+            ObjectIdentity::Host(_) | ObjectIdentity::Profile(_) => None,
         })
     }
 
@@ -179,7 +179,7 @@ impl LoadedObject {
     }
 
     /// Which file it is.
-    pub(super) fn identity(&self) -> Identity {
+    pub(super) fn identity(&self) -> ObjectIdentity {
         self.identity
     }
 

@@ -75,7 +75,9 @@ pub use effort::Effort;
 pub use elsewhere::Elsewhere;
 pub use facts::{Facts, Form};
 pub use family::Family;
-pub use files::{Blocked, Files, HostFiles, Identity, Injection, Obstacle, OpenError, Opened, SharedFiles};
+pub use files::{
+    Blocked, Files, HostFiles, Injection, ObjectIdentity, Obstacle, OpenError, Opened, SharedFiles,
+};
 pub(crate) use layout::is_usual;
 pub use listed_script::{listed, parsed};
 pub use loaded::{LeftToProgram, Load, LoadedObject, Rule, Start};

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::elf::{Class, Machine};
 use crate::host::{self, Ahead, Cursor, DynamicLoader, Found, MAXIMUM_PATH, Profile, WalkError, walk};
-use crate::loader::files::{Identity, cost_of_lookup, push_component};
+use crate::loader::files::{ObjectIdentity, cost_of_lookup, push_component};
 use crate::loader::{
     DEFAULT_PROGRAM_PATH, Effort, Facts, Files, Memory, OpenError, Opened, Reason, SharedFiles, parsed,
 };
@@ -193,7 +193,7 @@ fn objects(profile: &Profile) -> HashMap<String, Opened> {
     let known = libraries.chain(programs).enumerate().filter_map(|(number, (object, names_only))| {
         let mut facts = Facts::of_specified(object)?;
         facts.names_only = names_only;
-        let opened = Opened { identity: Identity::Profile(number), facts: Arc::new(facts) };
+        let opened = Opened { identity: ObjectIdentity::Profile(number), facts: Arc::new(facts) };
         Some((object.path.clone(), opened))
     });
     known.collect()

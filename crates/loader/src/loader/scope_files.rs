@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::elf::{Class, Machine};
 use crate::host::{Ahead, Cursor, DynamicLoader, Found, LibraryCache, MAXIMUM_PATH, WalkError, walk};
-use crate::loader::files::{Identity, cost_of_lookup, push_component};
+use crate::loader::files::{ObjectIdentity, cost_of_lookup, push_component};
 use crate::loader::{
     Application, Context, Effort, Facts, Files, Injection, Memory, OpenError, Opened, Reason,
 };
@@ -30,7 +30,7 @@ pub type ScopeContext<'a> = Context<'a, ScopeFiles<'a>>;
 const ANYWHERE: &str = "/.compat/scope";
 
 /// Where an absolute path leads.
-enum Place {
+enum ScopeDestination {
     /// To a path in the scope.
     Inside(String),
     /// To a path of the host below.
@@ -39,7 +39,7 @@ enum Place {
     Nowhere(WalkError),
 }
 
-impl From<WalkError> for Place {
+impl From<WalkError> for ScopeDestination {
     fn from(error: WalkError) -> Self {
         Self::Nowhere(error)
     }
@@ -55,9 +55,9 @@ struct ScopeCursor<'s> {
 
 impl<'a, 's: 'a> Cursor<'a> for ScopeCursor<'s> {
     type Text = str;
-    type Stop = Place;
+    type Stop = ScopeDestination;
 
-    fn enter(&mut self, name: &str, ahead: &Ahead<'a, str>) -> Result<Found<'a, str>, Place> {
+    fn enter(&mut self, name: &str, ahead: &Ahead<'a, str>) -> Result<Found<'a, str>, ScopeDestination> {
         let files = self.files;
         push_component(&mut self.here, name);
         if !files.below.memory().budget.spend(Effort::Search, cost_of_lookup(&self.here)) {
@@ -77,7 +77,7 @@ impl<'a, 's: 'a> Cursor<'a> for ScopeCursor<'s> {
         }
     }
 
-    fn leave(&mut self, ahead: &Ahead<'a, str>) -> Result<(), Place> {
+    fn leave(&mut self, ahead: &Ahead<'a, str>) -> Result<(), ScopeDestination> {
         if self.here.is_empty() && !self.files.is_whole_root() {
             return Err(self.files.above(ahead));
         }
@@ -85,8 +85,8 @@ impl<'a, 's: 'a> Cursor<'a> for ScopeCursor<'s> {
         Ok(())
     }
 
-    fn restart(&mut self, target: &str, ahead: &Ahead<'a, str>) -> Result<(), Place> {
-        Err(Place::Below(joined(target, ahead)))
+    fn restart(&mut self, target: &str, ahead: &Ahead<'a, str>) -> Result<(), ScopeDestination> {
+        Err(ScopeDestination::Below(joined(target, ahead)))
     }
 }
 
@@ -95,7 +95,7 @@ impl<'a> ScopeFiles<'a> {
     pub fn new(application: &'a Application, below: &'a dyn Files) -> Self {
         let location = application.location.as_deref().unwrap_or(ANYWHERE).trim_end_matches('/').to_owned();
         let opened = application.objects.iter().enumerate().map(|(number, (path, facts))| {
-            let opened = Opened { identity: Identity::Scope(number), facts: Arc::clone(facts) };
+            let opened = Opened { identity: ObjectIdentity::Scope(number), facts: Arc::clone(facts) };
             (path.clone(), opened)
         });
         let objects = opened.collect();
@@ -123,45 +123,48 @@ impl<'a> ScopeFiles<'a> {
     /// Where in the scope a path of the scope leads.
     pub(super) fn inside(&self, path: &str) -> Option<String> {
         match self.walk(&self.path_of(path)) {
-            Place::Inside(inside) => Some(inside),
-            Place::Below(_) | Place::Nowhere(_) => None,
+            ScopeDestination::Inside(inside) => Some(inside),
+            ScopeDestination::Below(_) | ScopeDestination::Nowhere(_) => None,
         }
     }
 
     /// Walks an absolute path: links are followed and `..` taken where they stand, as the kernel does.
-    fn walk(&self, path: &str) -> Place {
+    fn walk(&self, path: &str) -> ScopeDestination {
         if path.len() >= MAXIMUM_PATH {
-            return Place::Nowhere(WalkError::TooLong);
+            return ScopeDestination::Nowhere(WalkError::TooLong);
         }
         let inside = path.strip_prefix(&self.location).and_then(|rest| rest.strip_prefix('/'));
         let Some(inside) = inside else {
             // Only `..` could lead from one of the host's own paths into the scope.
-            let normal =
-                if path.contains("..") { normalise(path) } else { return Place::Below(path.to_owned()) };
+            let normal = if path.contains("..") {
+                normalise(path)
+            } else {
+                return ScopeDestination::Below(path.to_owned());
+            };
             return if normal.strip_prefix(&self.location).is_some_and(|rest| rest.starts_with('/')) {
                 self.walk(&normal)
             } else {
-                Place::Below(path.to_owned())
+                ScopeDestination::Below(path.to_owned())
             };
         };
         let mut cursor = ScopeCursor { files: self, here: String::new() };
         match walk(&mut cursor, inside) {
-            Ok(()) => Place::Inside(cursor.here),
+            Ok(()) => ScopeDestination::Inside(cursor.here),
             Err(place) => place,
         }
     }
 
     /// A path that leaves the scope upwards.
-    fn above(&self, ahead: &Ahead<'_, str>) -> Place {
+    fn above(&self, ahead: &Ahead<'_, str>) -> ScopeDestination {
         let above = self.location.rsplit_once('/').map_or("", |(above, _)| above);
-        Place::Below(joined(above, ahead))
+        ScopeDestination::Below(joined(above, ahead))
     }
 
     /// A path through a directory that the scope does not have: the host may, where the scope lies there.
-    fn unknown(&self, here: &str, ahead: &Ahead<'_, str>) -> Place {
+    fn unknown(&self, here: &str, ahead: &Ahead<'_, str>) -> ScopeDestination {
         match self.application.location {
-            Some(_) => Place::Below(joined(&self.path_of(here), ahead)),
-            None => Place::Nowhere(WalkError::NotFound),
+            Some(_) => ScopeDestination::Below(joined(&self.path_of(here), ahead)),
+            None => ScopeDestination::Nowhere(WalkError::NotFound),
         }
     }
 
@@ -187,8 +190,10 @@ impl<'a> ScopeFiles<'a> {
     /// Whether an absolute path leads to a directory that the scope has.
     fn is_directory(&self, path: &str) -> bool {
         match self.walk(path) {
-            Place::Inside(inside) => inside.is_empty() || self.directories.contains(inside.as_str()),
-            Place::Below(_) | Place::Nowhere(_) => false,
+            ScopeDestination::Inside(inside) => {
+                inside.is_empty() || self.directories.contains(inside.as_str())
+            }
+            ScopeDestination::Below(_) | ScopeDestination::Nowhere(_) => false,
         }
     }
 
@@ -253,9 +258,9 @@ fn joined(path: &str, ahead: &Ahead<'_, str>) -> String {
 impl Files for ScopeFiles<'_> {
     fn open(&self, path: &str) -> Result<Opened, OpenError> {
         let inside = match self.walk(path) {
-            Place::Inside(inside) => inside,
-            Place::Below(below) => return self.open_below(&below, path),
-            Place::Nowhere(error) => {
+            ScopeDestination::Inside(inside) => inside,
+            ScopeDestination::Below(below) => return self.open_below(&below, path),
+            ScopeDestination::Nowhere(error) => {
                 return Err(OpenError::from(error).at(path, |directory| self.is_directory(directory)));
             }
         };
@@ -272,39 +277,43 @@ impl Files for ScopeFiles<'_> {
 
     fn read(&self, path: &str) -> Result<Bytes, OpenError> {
         match self.walk(path) {
-            Place::Inside(inside) => self.below.read(&self.seen_below(path, &inside)),
+            ScopeDestination::Inside(inside) => self.below.read(&self.seen_below(path, &inside)),
             _ => self.below.read(path),
         }
     }
 
     fn real_path(&self, path: &str) -> String {
         match self.walk(path) {
-            Place::Inside(inside) if self.object(&inside).is_some() => self.path_of(&inside),
-            Place::Below(path) => self.below.real_path(&path),
+            ScopeDestination::Inside(inside) if self.object(&inside).is_some() => self.path_of(&inside),
+            ScopeDestination::Below(path) => self.below.real_path(&path),
             _ => self.below.real_path(path),
         }
     }
 
     fn is_executable(&self, path: &str) -> bool {
         match self.walk(path) {
-            Place::Inside(inside) if self.object(&inside).is_some() => self.may_be_executed(&inside),
-            Place::Inside(inside) => self.below.is_executable(&self.seen_below(path, &inside)),
-            Place::Below(path) => self.below.is_executable(&path),
-            Place::Nowhere(_) => false,
+            ScopeDestination::Inside(inside) if self.object(&inside).is_some() => {
+                self.may_be_executed(&inside)
+            }
+            ScopeDestination::Inside(inside) => self.below.is_executable(&self.seen_below(path, &inside)),
+            ScopeDestination::Below(path) => self.below.is_executable(&path),
+            ScopeDestination::Nowhere(_) => false,
         }
     }
 
     fn has_directory(&self, path: &str) -> Option<bool> {
         match self.walk(path) {
-            Place::Inside(inside) if inside.is_empty() || self.directories.contains(inside.as_str()) => {
+            ScopeDestination::Inside(inside)
+                if inside.is_empty() || self.directories.contains(inside.as_str()) =>
+            {
                 Some(true)
             }
             // A document lists no directory in which nothing loads. A script whose directory is not there is in it
             // without what it does.
-            Place::Inside(_) if self.application.location.is_none() => Some(true),
-            Place::Inside(inside) => self.below.has_directory(&self.seen_below(path, &inside)),
-            Place::Below(path) => self.below.has_directory(&path),
-            Place::Nowhere(_) => None,
+            ScopeDestination::Inside(_) if self.application.location.is_none() => Some(true),
+            ScopeDestination::Inside(inside) => self.below.has_directory(&self.seen_below(path, &inside)),
+            ScopeDestination::Below(path) => self.below.has_directory(&path),
+            ScopeDestination::Nowhere(_) => None,
         }
     }
 
@@ -314,10 +323,10 @@ impl Files for ScopeFiles<'_> {
 
     fn is_unrecorded(&self, path: &str) -> bool {
         match self.walk(path) {
-            Place::Inside(inside) if self.object(&inside).is_some() => false,
-            Place::Inside(inside) => self.below.is_unrecorded(&self.seen_below(path, &inside)),
-            Place::Below(path) => self.below.is_unrecorded(&path),
-            Place::Nowhere(_) => false,
+            ScopeDestination::Inside(inside) if self.object(&inside).is_some() => false,
+            ScopeDestination::Inside(inside) => self.below.is_unrecorded(&self.seen_below(path, &inside)),
+            ScopeDestination::Below(path) => self.below.is_unrecorded(&path),
+            ScopeDestination::Nowhere(_) => false,
         }
     }
 
@@ -344,8 +353,8 @@ impl Files for ScopeFiles<'_> {
     /// Objects of the scope by their path in it; of a scope that lies nowhere, all that is in it.
     fn shown(&self, path: &str) -> String {
         match self.walk(path) {
-            Place::Inside(inside) if self.is_whole_root() => self.path_of(&inside),
-            Place::Inside(inside) if self.object(&inside).is_some() => inside,
+            ScopeDestination::Inside(inside) if self.is_whole_root() => self.path_of(&inside),
+            ScopeDestination::Inside(inside) if self.object(&inside).is_some() => inside,
             _ => self.placed(path),
         }
     }

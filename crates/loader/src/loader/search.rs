@@ -147,10 +147,12 @@ impl<'a> Search<'a> {
             in_relative: false,
             list_ended: false,
         };
-        let found = match name.contains('/') {
-            true => attempt.open(self.absolute(name)).map(|hit| (hit, Rule::Path)),
-            false if self.loader.is_musl() => attempt.in_musl_order(requester, objects),
-            false => attempt.in_glibc_order(requester, objects),
+        let found = if name.contains('/') {
+            attempt.open(self.absolute(name)).map(|hit| (hit, Rule::Path))
+        } else if self.loader.is_musl() {
+            attempt.in_musl_order(requester, objects)
+        } else {
+            attempt.in_glibc_order(requester, objects)
         };
         let unsure = |file: &&Rejection| file.reason == Reason::Unrecorded && found.is_some();
         self.unsure.replace(attempt.rejected.iter().find(unsure).cloned());

@@ -11,8 +11,8 @@ use crate::loader::listed_script::parsed;
 use crate::loader::load::{self, Later};
 use crate::loader::loaded::{Program, Start};
 use crate::loader::{
-    Context, Effect, Facts, Form, Identity, Load, LoadedObject, OpenError, Opened, Problem, Reason, library,
-    mark,
+    Context, Effect, Facts, Form, Load, LoadedObject, ObjectIdentity, OpenError, Opened, Problem, Reason,
+    library, mark,
 };
 
 /// Starts a program as far as its entry point, and says what would become of it. A library is loaded
@@ -228,7 +228,7 @@ fn loader_of(
 fn refused_by_kernel(program: &Program, context: Context<'_>) -> Option<Problem> {
     let facts = &program.opened.facts;
     let platform = &context.environment.platform;
-    let is_recorded = matches!(program.opened.identity, Identity::Profile(_));
+    let is_recorded = matches!(program.opened.identity, ObjectIdentity::Profile(_));
     if facts.is_program()
         && facts.is_executed()
         && !is_recorded

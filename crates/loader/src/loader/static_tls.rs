@@ -90,19 +90,19 @@ fn place(
 
 /// What is left of the static memory, at the least and at the most.
 struct Places {
-    least: Place,
-    most: Place,
+    least: FreeRoom,
+    most: FreeRoom,
     /// The largest alignment of the start.
     alignment: u64,
 }
 
 /// What is left of the static memory.
 #[derive(Clone, Copy)]
-struct Place {
+struct FreeRoom {
     free: u64,
 }
 
-impl Place {
+impl FreeRoom {
     /// Takes room for the variables of an object; `false` if there is not as much.
     fn take(&mut self, own: ThreadLocal, largest: u64) -> bool {
         let wanted = own.size.saturating_add(own.first_byte);
@@ -137,7 +137,7 @@ impl Places {
         if opened.iter().any(|object| object.facts.initial_exec().descriptors) {
             least = least.saturating_sub(if loader.is_older_than(2, 32) { least } else { OPTIONAL });
         }
-        Self { least: Place { free: least }, most: Place { free: most }, alignment }
+        Self { least: FreeRoom { free: least }, most: FreeRoom { free: most }, alignment }
     }
 }
 

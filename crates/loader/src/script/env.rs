@@ -36,7 +36,7 @@ impl Env {
 
 /// Which `env` it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum EnvKind {
     /// That of GNU coreutils.
     Coreutils,
     /// That of busybox.
@@ -51,7 +51,7 @@ enum Argument {
     Script,
 }
 
-impl Kind {
+impl EnvKind {
     /// What becomes of the argument on a script's first line; an error in the words of `env` where it starts
     /// nothing, or nothing but the script again.
     ///
@@ -93,7 +93,7 @@ impl Kind {
 const MOST_SPLITS: usize = 16;
 
 struct Line {
-    kind: Kind,
+    kind: EnvKind,
     rest: VecDeque<Argument>,
     splits: usize,
 }
@@ -158,8 +158,8 @@ impl Line {
             let has_value = match (self.kind, letter) {
                 (_, 'u') => true,
                 (_, 'i' | '0') => false,
-                (Kind::Coreutils, 'v') => false,
-                (Kind::Coreutils, 'C' | 'S' | 'a') => true,
+                (EnvKind::Coreutils, 'v') => false,
+                (EnvKind::Coreutils, 'C' | 'S' | 'a') => true,
                 _ => return Err(format!("env: invalid option -- '{letter}'").into()),
             };
             let rest = letters.as_str().to_owned();
@@ -212,7 +212,7 @@ impl Line {
             ('0', _) => *is_null = true,
             ('u', Some(name)) => {
                 // unsetenv(3) refuses both; busybox does not look at what it returns.
-                if self.kind == Kind::Coreutils && (name.is_empty() || name.contains('=')) {
+                if self.kind == EnvKind::Coreutils && (name.is_empty() || name.contains('=')) {
                     return Err(format!("env: cannot unset '{name}': Invalid argument").into());
                 }
                 env.removed.push(name);
@@ -320,7 +320,7 @@ fn escaped(c: Option<char>, quote: Option<char>) -> Result<Escape, String> {
 mod tests {
     use super::*;
 
-    fn start(kind: Kind, argument: &str) -> Result<String, String> {
+    fn start(kind: EnvKind, argument: &str) -> Result<String, String> {
         kind.start(Some(argument)).map_err(|refusal| refusal.to_string()).map(|env| {
             let words = std::iter::once(env.program.clone()).chain(env.arguments.clone());
             words.collect::<Vec<_>>().join("|")
@@ -349,13 +349,13 @@ mod tests {
             ("-S sh #c", "sh"),
             ("-S sh\\c -x", "sh"),
         ] {
-            assert_eq!(start(Kind::Coreutils, argument).as_deref(), Ok(program), "{argument:?}");
+            assert_eq!(start(EnvKind::Coreutils, argument).as_deref(), Ok(program), "{argument:?}");
         }
     }
 
     #[test]
     fn an_argument_that_starts_nothing_is_an_error_in_the_words_of_env() {
-        let error = |argument| start(Kind::Coreutils, argument).unwrap_err();
+        let error = |argument| start(EnvKind::Coreutils, argument).unwrap_err();
         insta::assert_snapshot!(error("-i bash"), @"env: invalid option -- ' '");
         insta::assert_snapshot!(error("--split-string sh"), @"env: unrecognized option '--split-string sh'");
         insta::assert_snapshot!(error("-0"), @"env: cannot specify --null (-0) with command");
@@ -375,7 +375,7 @@ mod tests {
     /// Each was tried with env of coreutils 9.1 and of busybox 1.35.
     #[test]
     fn an_empty_word_is_no_program_variable_or_directory() {
-        let error = |argument| start(Kind::Coreutils, argument).unwrap_err();
+        let error = |argument| start(EnvKind::Coreutils, argument).unwrap_err();
         for argument in ["-S\"\"\rw", "-S \"\" w", "-S '' = sh", "-S A=1 '' sh"] {
             assert_eq!(error(argument), "env: '': No such file or directory", "{argument}");
         }
@@ -383,25 +383,25 @@ mod tests {
         insta::assert_snapshot!(error("-S -u a=b sh"), @"env: cannot unset 'a=b': Invalid argument");
         insta::assert_snapshot!(error("-S -C '' sh"), @"env: cannot change directory to '': No such file or directory");
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        let error = Kind::Busybox.command(&words(&["", "sh"])).unwrap_err();
+        let error = EnvKind::Busybox.command(&words(&["", "sh"])).unwrap_err();
         assert_eq!(error.to_string(), "env: can't execute '': No such file or directory");
-        assert!(Kind::Busybox.command(&words(&["-u", "", "sh"])).is_ok());
-        assert!(Kind::Coreutils.command(&words(&["=x", "sh"])).is_ok());
+        assert!(EnvKind::Busybox.command(&words(&["-u", "", "sh"])).is_ok());
+        assert!(EnvKind::Coreutils.command(&words(&["=x", "sh"])).is_ok());
     }
 
     #[test]
     fn busybox_knows_neither_splitting_nor_directories() {
-        insta::assert_snapshot!(start(Kind::Busybox, "-S sh").unwrap_err(), @"env: invalid option -- 'S'");
-        insta::assert_snapshot!(start(Kind::Busybox, "-C /").unwrap_err(), @"env: invalid option -- 'C'");
-        assert_eq!(start(Kind::Busybox, "sh").as_deref(), Ok("sh"));
+        insta::assert_snapshot!(start(EnvKind::Busybox, "-S sh").unwrap_err(), @"env: invalid option -- 'S'");
+        insta::assert_snapshot!(start(EnvKind::Busybox, "-C /").unwrap_err(), @"env: invalid option -- 'C'");
+        assert_eq!(start(EnvKind::Busybox, "sh").as_deref(), Ok("sh"));
     }
 
     #[test]
     fn variables_are_set_removed_and_kept() {
-        let env = Kind::Coreutils.start(Some("-S -i PATH=/a PATH=/b sh")).unwrap();
+        let env = EnvKind::Coreutils.start(Some("-S -i PATH=/a PATH=/b sh")).unwrap();
         assert_eq!(env.variable("PATH", Some("/usr/bin")), Some("/b"));
         assert_eq!(env.variable("LD_LIBRARY_PATH", Some("/x")), None);
-        let env = Kind::Coreutils.start(Some("-S -u PATH -C /srv sh")).unwrap();
+        let env = EnvKind::Coreutils.start(Some("-S -u PATH -C /srv sh")).unwrap();
         assert_eq!((env.variable("PATH", Some("/usr/bin")), env.directory.as_deref()), (None, Some("/srv")));
         assert_eq!(env.variable("LD_LIBRARY_PATH", Some("/x")), Some("/x"));
     }
@@ -410,7 +410,7 @@ mod tests {
         /// Invariant: any argument gives a program or an error.
         #[test]
         fn any_argument_is_read(argument in "(-S)?([-'\" =\r]|\\PC){0,60}") {
-            for kind in [Kind::Coreutils, Kind::Busybox] {
+            for kind in [EnvKind::Coreutils, EnvKind::Busybox] {
                 let is_empty = kind.start(Some(&argument)).is_ok_and(|env| env.program.is_empty());
                 proptest::prop_assert!(!is_empty);
             }

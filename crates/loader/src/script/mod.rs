@@ -10,7 +10,7 @@ mod line;
 mod refusal;
 mod shell;
 
-pub use env::{Env, Kind as EnvKind};
+pub use env::{Env, EnvKind};
 pub use interpreter::{Interpreted, interpreted};
 pub use line::{ParsedScript, parse_script, why_none};
 pub use refusal::Refusal;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::sync::Arc;
 
-use super::{Content, Found, Ground, find};
+use super::{Found, Ground, RecordedContent, find};
 use crate::loader::{Application, Context, Files, Obstacle, OpenError, Opened, ScopeContext, ScopeFiles};
 use crate::script::parse_script;
 use compat_sys::raw;
@@ -29,21 +29,21 @@ impl Ground for Bare<'_> {
         &self.files
     }
 
-    fn content(&self, path: &str) -> Content {
+    fn content(&self, path: &str) -> RecordedContent {
         // What there is may be thousands of files, none of which is a start.
         self.files.memory().begin();
         match self.open(path) {
-            Ok(opened) => Content::Object(Arc::clone(&opened.facts)),
+            Ok(opened) => RecordedContent::Object(Arc::clone(&opened.facts)),
             Err(OpenError::NotElf | OpenError::TooShort) => {
                 let data = self.files.read(path).ok();
                 let is_script = data.is_some_and(|data| matches!(parse_script(&data), Some(Ok(_))));
-                if is_script { Content::Script } else { Content::Other }
+                if is_script { RecordedContent::Script } else { RecordedContent::Other }
             }
-            Err(OpenError::Absent(_)) => Content::Gone,
+            Err(OpenError::Absent(_)) => RecordedContent::Gone,
             Err(OpenError::Blocked(blocked)) if !matches!(blocked.obstacle, Obstacle::Other(_)) => {
-                Content::Gone
+                RecordedContent::Gone
             }
-            Err(_) => Content::Other,
+            Err(_) => RecordedContent::Other,
         }
     }
 

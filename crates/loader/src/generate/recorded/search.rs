@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use super::{Content, Ground, file_name, is_loadable};
+use super::{Ground, RecordedContent, file_name, is_loadable};
 use crate::loader::{Environment, Facts};
 use compat_trace::{HWCAPS, Opener};
 
@@ -91,7 +91,9 @@ impl<'a> Opened<'a> {
         let libraries = opener.opened.iter().filter_map(|seen| {
             ground.files().memory().begin();
             match ground.content(&seen.path) {
-                Content::Object(facts) if is_loadable(&facts, program) => Some((&*seen.path, Some(facts))),
+                RecordedContent::Object(facts) if is_loadable(&facts, program) => {
+                    Some((&*seen.path, Some(facts)))
+                }
                 content => super::is_named_library(&content, &seen.path).then_some((&*seen.path, None)),
             }
         });
