@@ -74,22 +74,8 @@ pub(super) fn load(
     loading.judge_library();
     loading.add_preloads();
     loading.add_dependencies(0);
-    let global = loading.load.objects.len();
-    loading.load.global = global;
-    if let Some(plugin) = later.plugin {
-        loading.opened.push(global);
-        loading.add_plugin(plugin);
-        loading.add_dependencies(global);
-    }
-    for name in later.names {
-        let next = loading.load.objects.len();
-        if loading.is_too_much() {
-            break;
-        }
-        loading.opened.push(next);
-        loading.add_dependency(name, DependencyKind::Needed, 0);
-        loading.add_dependencies(next);
-    }
+    loading.load.global = loading.load.objects.len();
+    loading.open_later(later);
     loading.load.ignores_versions = loader.is_musl();
     loading.concluded(facts.is_program(), context)
 }
@@ -138,6 +124,25 @@ impl Loading<'_> {
 
     fn budget(&self) -> &Budget {
         self.search.context().budget()
+    }
+
+    /// Loads what the program opens once it runs.
+    fn open_later(&mut self, later: Later<'_>) {
+        if let Some(plugin) = later.plugin {
+            let first = self.load.objects.len();
+            self.opened.push(first);
+            self.add_plugin(plugin);
+            self.add_dependencies(first);
+        }
+        for name in later.names {
+            let next = self.load.objects.len();
+            if self.is_too_much() {
+                break;
+            }
+            self.opened.push(next);
+            self.add_dependency(name, DependencyKind::Needed, 0);
+            self.add_dependencies(next);
+        }
     }
 
     fn add_program(&mut self, program: Program) {
@@ -212,7 +217,6 @@ impl Loading<'_> {
             return EdgeOutcome::Missing;
         }
         let wanted_by = self.load.objects[requester].shown.clone();
-        let library = self.shown_name(name);
         let is_optional = kind == DependencyKind::Auxiliary;
         let outcome = self.search.find(name, requester, &self.load.objects);
         if self.is_too_much() {
@@ -221,37 +225,37 @@ impl Loading<'_> {
         }
         match outcome {
             Outcome::Found(opened, path, rule) => {
-                if let Some(reason) = self.refusal_at_run_time(&opened) {
-                    if !is_optional {
-                        self.object_once(Problem::LibraryUnusable { library, path, wanted_by, reason });
-                    }
-                    return EdgeOutcome::Missing;
+                let Some(reason) = self.refusal_at_run_time(&opened) else {
+                    self.tell_unsure(name, &path, &wanted_by);
+                    return self.push(opened, path, vec![name.to_owned()], Some(requester), rule);
+                };
+                if !is_optional {
+                    let library = self.shown_name(name);
+                    self.object_once(Problem::LibraryUnusable { library, path, wanted_by, reason });
                 }
-                self.tell_unsure(name, &path, &wanted_by);
-                return self.push(opened, path, vec![name.to_owned()], Some(requester), rule);
             }
             _ if is_optional => {}
-            Outcome::Stopped { path, reason } => {
-                self.object_once(Problem::LibraryUnusable {
-                    library: self.files().placed(name),
-                    path,
-                    wanted_by,
-                    reason,
-                });
-            }
-            Outcome::NotInjected { provider, rejected } => {
-                self.object_once(Problem::HostLibraryMissing { library, provider, wanted_by, rejected });
-            }
-            Outcome::Missing { searched, rejected } => {
-                self.object_once(Problem::LibraryMissing {
-                    library: self.files().placed(name),
-                    wanted_by,
-                    searched,
-                    rejected,
-                });
-            }
+            failed => self.note_failed(name, wanted_by, failed),
         }
         EdgeOutcome::Missing
+    }
+
+    /// Notes that the search for a name found nothing that can be loaded.
+    fn note_failed(&mut self, name: &str, wanted_by: String, outcome: Outcome) {
+        let library = self.files().placed(name);
+        self.object_once(match outcome {
+            Outcome::Found(..) => return,
+            Outcome::Stopped { path, reason } => {
+                Problem::LibraryUnusable { library, path, wanted_by, reason }
+            }
+            Outcome::NotInjected { provider, rejected } => {
+                let library = self.shown_name(name);
+                Problem::HostLibraryMissing { library, provider, wanted_by, rejected }
+            }
+            Outcome::Missing { searched, rejected } => {
+                Problem::LibraryMissing { library, wanted_by, searched, rejected }
+            }
+        });
     }
 
     /// A name that may be a path, as people should see it.

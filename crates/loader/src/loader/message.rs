@@ -63,6 +63,13 @@ impl Problem {
 
     /// What the loader or the kernel would print, if it prints something.
     pub fn loader_message(&self) -> Option<String> {
+        let of_start = self.message_of_start().or_else(|| self.message_of_platform());
+        let of_libraries = || self.message_of_library().or_else(|| self.message_of_version());
+        of_start.or_else(of_libraries).or_else(|| self.message_of_symbol())
+    }
+
+    /// About the start: the kernel, a shell or `env` prints it.
+    fn message_of_start(&self) -> Option<String> {
         match self {
             Self::WrongMachine { object, .. } => {
                 Some(format!("{object}: cannot execute binary file: Exec format error"))
@@ -79,12 +86,38 @@ impl Problem {
                 Some(format!("env: '{}': No such file or directory", program.replace('\r', "\\r")))
             }
             Self::ScriptFails { reason, .. } => reason.is_printed().then(|| reason.to_string()),
+            _ => None,
+        }
+    }
+
+    /// About the CPU and the kernel that an object is built for.
+    fn message_of_platform(&self) -> Option<String> {
+        match self {
+            Self::IsaTooLow { setting: Some(setting), .. } => {
+                let level = setting.rsplit('=').next().unwrap_or_default();
+                let what = "This program can only be run on AMD64 processors with";
+                Some(format!("{what} {level} microarchitecture support."))
+            }
+            Self::KernelTooOld { ignored: false, .. } => Some("FATAL: kernel too old".to_owned()),
+            Self::IsaTooLow { object, refused: true, .. } => {
+                Some(format!("{object}: CPU ISA level is lower than required"))
+            }
+            _ => None,
+        }
+    }
+
+    /// About a library that is not loaded, or not in its place.
+    fn message_of_library(&self) -> Option<String> {
+        match self {
             // A file for the other word size changes the words.
             Self::LibraryMissing { library, rejected, .. }
             | Self::HostLibraryMissing { library, rejected, .. } => {
                 let class = rejected.iter().find(|file| matches!(file.reason, Reason::WrongClass(Some(_))));
                 let missing = "cannot open shared object file: No such file or directory";
-                Some(format!("{library}: {}", class.map_or_else(|| missing.to_owned(), |file| file.reason.to_string())))
+                Some(format!(
+                    "{library}: {}",
+                    class.map_or_else(|| missing.to_owned(), |file| file.reason.to_string())
+                ))
             }
             Self::PreloadIgnored { library, reason } => Some(format!(
                 "ERROR: ld.so: object '{library}' from /etc/ld.so.preload cannot be preloaded ({reason}): ignored."
@@ -92,6 +125,18 @@ impl Problem {
             Self::LibraryUnusable { library, path, reason, .. } => {
                 Some(format!("{}: {reason}", if reason.is_of_name() { library } else { path }))
             }
+            Self::FilterFails { circular: false, .. } => Some(
+                "Inconsistency detected by ld.so: dl-deps.c: _dl_map_object_deps: Assertion \
+                 `map->l_searchlist.r_list[0] == map' failed!"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
+    }
+
+    /// About the versions of what was loaded.
+    fn message_of_version(&self) -> Option<String> {
+        match self {
             Self::VersionMissing { path, version, wanted_by, .. } => {
                 Some(format!("{path}: version `{version}' not found (required by {wanted_by})"))
             }
@@ -106,24 +151,20 @@ impl Problem {
                  || ! _dl_name_match_p (version->filename, map)' failed!"
                     .to_owned(),
             ),
-            Self::FilterFails { circular: false, .. } => Some(
-                "Inconsistency detected by ld.so: dl-deps.c: _dl_map_object_deps: Assertion \
-                 `map->l_searchlist.r_list[0] == map' failed!"
-                    .to_owned(),
-            ),
             Self::RelrUndeclared { path, wanted_by, .. } => {
                 Some(format!("{path}: version `GLIBC_ABI_DT_RELR' not found (required by {wanted_by})"))
             }
+            _ => None,
+        }
+    }
+
+    /// About symbols and thread-local variables.
+    fn message_of_symbol(&self) -> Option<String> {
+        match self {
             Self::SymbolMissing { symbol, version, wanted_by, .. } => Some(match version {
                 Some(version) => format!("{wanted_by}: undefined symbol: {symbol}, version {version}"),
                 None => format!("{wanted_by}: undefined symbol: {symbol}"),
             }),
-            Self::IsaTooLow { setting: Some(setting), .. } => {
-                let level = setting.rsplit('=').next().unwrap_or_default();
-                let what = "This program can only be run on AMD64 processors with";
-                Some(format!("{what} {level} microarchitecture support."))
-            }
-            Self::KernelTooOld { ignored: false, .. } => Some("FATAL: kernel too old".to_owned()),
             Self::StaticTlsFull { object, available: Some(_), .. } => {
                 Some(format!("{object}: cannot allocate memory in static TLS block"))
             }
@@ -137,9 +178,6 @@ impl Problem {
                 "{program}: IFUNC symbol '{symbol}' referenced in '{wanted_by}' is defined in the executable and \
                  creates an unsatisfiable circular dependency."
             )),
-            Self::IsaTooLow { object, refused: true, .. } => {
-                Some(format!("{object}: CPU ISA level is lower than required"))
-            }
             _ => None,
         }
     }
