@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use compat_image::{Content, Image, Limits, Listing, Node, Source};
+use compat_image::{FileContent, Image, Limits, Listing, Node, Source};
 use compat_oci::{Client, ClientOptions, Digest, Silent};
 use serde_json::json;
 
@@ -143,10 +143,10 @@ fn lines(image: &Image) -> Vec<String> {
             Node::File(id) => {
                 let file = tree.file_of(*id);
                 let content = match &file.content {
-                    Content::Elf(packed) => Digest::of(&packed.unpack().expect("memory")).to_string(),
-                    Content::Script(line) => String::from_utf8_lossy(line).into_owned(),
-                    Content::Whole(bytes) => Digest::of(bytes).to_string(),
-                    Content::Other => String::new(),
+                    FileContent::Elf(packed) => Digest::of(&packed.unpack().expect("memory")).to_string(),
+                    FileContent::Script(line) => String::from_utf8_lossy(line).into_owned(),
+                    FileContent::Whole(bytes) => Digest::of(bytes).to_string(),
+                    FileContent::Other => String::new(),
                 };
                 format!("{path} {:o} {} {} {content}", file.mode, file.size, file.capabilities)
             }

@@ -1,7 +1,7 @@
 //! Images become specifications: what `gen --image`, `attach --generate` and `check --generate` share.
 
 use super::{Connection, Failure, Session};
-use compat_image::{Entry, ImageOptions, Limits, Listing, Source, generate_image};
+use compat_image::{ImageOptions, Limits, ListedImage, Listing, Source, generate_image};
 use compat_loader::spec::Specification;
 use compat_oci::{Descriptor, Location, Platform};
 
@@ -78,7 +78,11 @@ pub fn refuse_options(options: &ImageOptions, lacking: &str) -> Result<(), Failu
 }
 
 /// The chosen images of a listing.
-fn chosen<'a>(listing: &'a Listing, source: &Source, choice: &Choice) -> Result<Vec<&'a Entry>, Failure> {
+fn chosen<'a>(
+    listing: &'a Listing,
+    source: &Source,
+    choice: &Choice,
+) -> Result<Vec<&'a ListedImage>, Failure> {
     let best_for = |platform| listing.best_for(platform).map_err(|error| Failure::from(&error));
     match choice {
         Choice::All => Ok(listing.images.iter().collect()),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Failure, Session};
-use compat_oci::artifact::{self, Kind, recognise};
+use compat_oci::artifact::{self, ArtifactKind, recognise};
 use compat_oci::manifest::Annotations;
 use compat_oci::{Access, Descriptor, Error, Location, Manifest, Resolved, Store, limit};
 
@@ -89,15 +89,15 @@ async fn report(store: &Store, reference: String, resolved: &Resolved) -> Result
     let manifest = resolved.parse()?;
     let mut specification = None;
     let kind = match recognise(resolved)? {
-        Kind::Compatibility(artifact) => {
+        ArtifactKind::Compatibility(artifact) => {
             let layer = &artifact.specification;
             let content = store.blob(layer, limit::SPECIFICATION).await?;
             specification = Some(summary(&artifact::document(layer, content)?));
             "compatibility"
         }
-        Kind::Image => "image",
-        Kind::Index(_) => "index",
-        Kind::Other(_) => "other",
+        ArtifactKind::Image => "image",
+        ArtifactKind::Index(_) => "index",
+        ArtifactKind::Other(_) => "other",
     };
     Ok(InspectReport {
         reference,

@@ -21,14 +21,14 @@ pub(super) enum Blobs {
 
 /// One layer.
 #[derive(Clone, Debug)]
-pub(super) enum Layer {
+pub(super) enum LayerBlob {
     /// By its digest.
     Blob(Box<Descriptor>),
     /// By its place in an archive; nothing but the configuration knows a digest of it.
     Member { name: String, extent: Extent },
 }
 
-impl Layer {
+impl LayerBlob {
     /// How it is named in errors.
     pub(crate) fn name(&self) -> String {
         match self {
@@ -87,20 +87,20 @@ impl Blobs {
     }
 
     /// Opens a layer as a stream; one that is named by a digest is verified on the way.
-    pub(crate) async fn open(&self, layer: &Layer) -> Result<BlobReader> {
+    pub(crate) async fn open(&self, layer: &LayerBlob) -> Result<BlobReader> {
         match (self, layer) {
-            (Self::Store(store), Layer::Blob(descriptor)) => match descriptor.embedded()? {
+            (Self::Store(store), LayerBlob::Blob(descriptor)) => match descriptor.embedded()? {
                 Some(bytes) => Ok(Box::pin(futures_util::stream::once(async move { Ok(bytes) }))),
                 None => Ok(store.open_blob(descriptor).await?),
             },
-            (Self::Archive(archive), Layer::Blob(descriptor)) => {
+            (Self::Archive(archive), LayerBlob::Blob(descriptor)) => {
                 let extent =
                     archive.find(&member_of(descriptor)).ok_or_else(|| missing(archive, descriptor))?;
                 Ok(blob::verified(archive.stream(extent), descriptor))
             }
-            (Self::Archive(archive), Layer::Member { extent, .. }) => Ok(archive.stream(*extent)),
-            (Self::Exported(exported), Layer::Blob(descriptor)) => exported.open(descriptor),
-            (Self::Store(_) | Self::Exported(_), Layer::Member { name, .. }) => {
+            (Self::Archive(archive), LayerBlob::Member { extent, .. }) => Ok(archive.stream(*extent)),
+            (Self::Exported(exported), LayerBlob::Blob(descriptor)) => exported.open(descriptor),
+            (Self::Store(_) | Self::Exported(_), LayerBlob::Member { name, .. }) => {
                 Err(compat_oci::Error::NotFound { what: name.clone() }.into())
             }
         }

@@ -44,7 +44,7 @@ impl Config {
     ///
     /// [`Error::NotAnImage`] where it is none.
     pub fn parse(what: &str, bytes: &[u8]) -> Result<Self> {
-        let read: Document = serde_json::from_slice(bytes).map_err(|error| Error::NotAnImage {
+        let read: ConfigDocument = serde_json::from_slice(bytes).map_err(|error| Error::NotAnImage {
             what: what.to_owned(),
             reason: format!("its configuration cannot be read: {error}"),
         })?;
@@ -101,9 +101,9 @@ impl Config {
 }
 
 #[derive(Deserialize)]
-struct Document {
+struct ConfigDocument {
     #[serde(default, deserialize_with = "null_is_empty")]
-    config: Run,
+    config: RunSection,
     #[serde(default, deserialize_with = "null_is_empty")]
     architecture: String,
     #[serde(default)]
@@ -116,7 +116,7 @@ struct Document {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Run {
+struct RunSection {
     #[serde(default, deserialize_with = "null_is_empty")]
     env: Vec<String>,
     #[serde(default, deserialize_with = "null_is_empty")]

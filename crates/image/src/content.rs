@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::error::Fault;
 use crate::packed::Packer;
 use crate::path::Components;
-use crate::tree::Content;
+use crate::tree::FileContent;
 use crate::{limit, merge};
 use compat_loader::script;
 use compat_sys::raw;
@@ -34,23 +34,23 @@ impl Classifier {
         path: &Components,
         size: u64,
         reader: &mut dyn Read,
-    ) -> Result<Content, Fault> {
+    ) -> Result<FileContent, Fault> {
         if is_kept_whole(path) && size <= limit::FILE_KEPT_WHOLE {
             self.take(path, size, reader)?;
-            return Ok(Content::Whole(Bytes::copy_from_slice(&self.buffer)));
+            return Ok(FileContent::Whole(Bytes::copy_from_slice(&self.buffer)));
         }
         self.take(path, size.min(limit::SCRIPT_LINE as u64), reader)?;
         if self.buffer.starts_with(b"#!") {
             if size <= script::LONGEST as u64 {
                 self.extend(path, size, reader)?;
             }
-            return Ok(Content::Script(kept_of_script(&self.buffer, size)));
+            return Ok(FileContent::Script(kept_of_script(&self.buffer, size)));
         }
         if self.buffer.starts_with(b"\xef\xbb\xbf#!") {
-            return Ok(Content::Script(self.buffer.as_slice().into()));
+            return Ok(FileContent::Script(self.buffer.as_slice().into()));
         }
         if !self.buffer.starts_with(b"\x7fELF") {
-            return Ok(Content::Other);
+            return Ok(FileContent::Other);
         }
         let data = if size <= limit::OBJECT_IN_MEMORY {
             self.extend(path, size, reader)?;
@@ -66,9 +66,9 @@ impl Classifier {
     }
 
     /// What is kept of the object in `data`, or of a mapping of it.
-    pub(crate) fn pack(&mut self, path: &Components, data: &Bytes) -> Result<Content, Fault> {
+    pub(crate) fn pack(&mut self, path: &Components, data: &Bytes) -> Result<FileContent, Fault> {
         let name = path.last().map(|name| &**name).unwrap_or_default();
-        self.packer.pack(name, data).map(Content::Elf).map_err(Fault::Machine)
+        self.packer.pack(name, data).map(FileContent::Elf).map_err(Fault::Machine)
     }
 
     /// Reads `size` bytes into the buffer.
@@ -153,25 +153,25 @@ mod tests {
     use crate::tests::sample::Sample;
     use compat_loader::elf::Machine;
 
-    fn read(path: &str, data: &[u8]) -> Content {
+    fn read(path: &str, data: &[u8]) -> FileContent {
         let path = components(path.as_bytes()).unwrap();
         Classifier::new().unwrap().read(&path, data.len() as u64, &mut &*data).unwrap()
     }
 
     #[test]
     fn a_script_keeps_its_first_line_and_what_is_known_of_it() {
-        let Content::Script(line) = read("usr/bin/x", b"#!/bin/sh -e\neval x\n") else { panic!() };
+        let FileContent::Script(line) = read("usr/bin/x", b"#!/bin/sh -e\neval x\n") else { panic!() };
         assert_eq!(&*line, b"#!/bin/sh -e");
-        let Content::Script(known) = read("usr/bin/x", b"#!/bin/sh\n# Starts it.\nset -e\nexec /app\n")
+        let FileContent::Script(known) = read("usr/bin/x", b"#!/bin/sh\n# Starts it.\nset -e\nexec /app\n")
         else {
             panic!()
         };
         assert_eq!(&*known, b"#!/bin/sh\nexec \"/app\"\n");
         let long = [b"#!/bin/sh ".to_vec(), vec![b'x'; 1000]].concat();
-        let Content::Script(line) = read("usr/bin/x", &long) else { panic!() };
+        let FileContent::Script(line) = read("usr/bin/x", &long) else { panic!() };
         assert_eq!(line.len(), 256);
-        assert!(matches!(read("usr/share/x", b"plain"), Content::Other));
-        assert!(matches!(read("usr/share/x", b""), Content::Other));
+        assert!(matches!(read("usr/share/x", b"plain"), FileContent::Other));
+        assert!(matches!(read("usr/share/x", b""), FileContent::Other));
     }
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
             "usr/lib/os-release",
             "etc/passwd",
         ] {
-            assert!(matches!(read(path, b"text"), Content::Whole(text) if *text == *b"text"), "{path}");
+            assert!(matches!(read(path, b"text"), FileContent::Whole(text) if *text == *b"text"), "{path}");
         }
         for path in
             ["etc/shadow", "opt/etc/passwd", "ld.so.cache", "opt/lib/os-release", "etc/ld-musl-x86_64.conf"]

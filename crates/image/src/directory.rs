@@ -18,7 +18,7 @@ use crate::limit;
 use crate::limit::Limits;
 use crate::merge::{Merge, New};
 use crate::path::Components;
-use crate::tree::Content;
+use crate::tree::FileContent;
 use crate::tree::{File, FileId, Tree};
 use compat_loader::host;
 
@@ -29,7 +29,7 @@ pub(super) struct Read {
     pub entries: u64,
 }
 
-struct Walk<'a> {
+struct DirectoryWalk<'a> {
     root: &'a Path,
     device: u64,
     merge: Merge,
@@ -53,7 +53,7 @@ pub(super) fn read(root: &Path, limits: &Limits) -> Result<Read> {
         let source = rustix::io::Errno::NOTDIR.into();
         return Err(Error::Io { action: "read", path: root.to_owned(), source });
     }
-    let mut walk = Walk {
+    let mut walk = DirectoryWalk {
         root,
         device: metadata.dev(),
         merge: Merge::new(),
@@ -67,7 +67,7 @@ pub(super) fn read(root: &Path, limits: &Limits) -> Result<Read> {
     Ok(Read { tree: walk.merge.finish(), notes: walk.notes, entries: walk.entries })
 }
 
-impl Walk<'_> {
+impl DirectoryWalk<'_> {
     fn everything(&mut self) -> Result<()> {
         let mut ahead: Vec<Components> = vec![Vec::new()];
         while let Some(directory) = ahead.pop() {
@@ -149,7 +149,7 @@ impl Walk<'_> {
             Ok(content) => content,
             Err(error) => {
                 self.note(place, &error);
-                Content::Other
+                FileContent::Other
             }
         };
         let size = metadata.len();
@@ -163,15 +163,15 @@ impl Walk<'_> {
         Ok(id)
     }
 
-    fn content(&mut self, path: &Components, place: &Path, metadata: &Metadata) -> io::Result<Content> {
+    fn content(&mut self, path: &Components, place: &Path, metadata: &Metadata) -> io::Result<FileContent> {
         if metadata.len() < 2 && !is_kept_whole(path) {
-            return Ok(Content::Other);
+            return Ok(FileContent::Other);
         }
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let mut file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(place)?;
         let opened = file.metadata()?;
         if !opened.is_file() {
-            return Ok(Content::Other);
+            return Ok(FileContent::Other);
         }
         let fault = |fault: Fault| match fault {
             Fault::Machine(error) => error,

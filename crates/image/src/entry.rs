@@ -21,7 +21,7 @@ use crate::{limit, merge};
 
 /// What kind of thing an entry is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MemberKind {
     /// A regular file.
     File,
     /// A directory.
@@ -40,7 +40,7 @@ pub(super) enum Kind {
 #[derive(Debug)]
 pub(super) struct Header {
     pub path: Components,
-    pub kind: Kind,
+    pub kind: MemberKind,
     pub mode: u32,
     /// The numbers of its owner and group, if they can be read.
     pub owner: Option<(u64, u64)>,
@@ -160,7 +160,7 @@ pub(super) fn for_each(
         let is_sparse = entry.header().entry_type().is_gnu_sparse();
         let stored = if is_sparse { entry.header().entry_size().map_err(malformed)? } else { entry.size() };
         allowance.for_content(stored);
-        if header.kind != Kind::None {
+        if header.kind != MemberKind::None {
             last = Some(merge::shown(&header.path));
         }
         let visited = match header.sparse.clone() {
@@ -212,15 +212,15 @@ fn malformed(error: io::Error) -> Fault {
 }
 
 fn header<R: Read>(entry: &mut tar::Entry<'_, R>) -> Result<Header, Fault> {
-    let records = Records::read(entry)?;
+    let records = ExtendedRecords::read(entry)?;
     let name = records.sparse.name.clone().unwrap_or_else(|| entry.path_bytes().into_owned());
     let kind = kind(entry, &name)?;
-    if !matches!(kind, Kind::File | Kind::None) && entry.size() > 0 {
+    if !matches!(kind, MemberKind::File | MemberKind::None) && entry.size() > 0 {
         return Err(Fault::malformed(format!("{} has content, but is no file", shown(&name))));
     }
-    let sparse = records.sparse.finish()?.filter(|_| kind == Kind::File);
+    let sparse = records.sparse.finish()?.filter(|_| kind == MemberKind::File);
     Ok(Header {
-        path: if kind == Kind::None { Components::new() } else { path::components(&name)? },
+        path: if kind == MemberKind::None { Components::new() } else { path::components(&name)? },
         mode: entry.header().mode().map_err(malformed)? & 0o7777,
         owner: entry.header().uid().ok().zip(entry.header().gid().ok()),
         capabilities: records.capabilities,
@@ -231,36 +231,36 @@ fn header<R: Read>(entry: &mut tar::Entry<'_, R>) -> Result<Header, Fault> {
     })
 }
 
-fn kind<R: Read>(entry: &tar::Entry<'_, R>, name: &[u8]) -> Result<Kind, Fault> {
+fn kind<R: Read>(entry: &tar::Entry<'_, R>, name: &[u8]) -> Result<MemberKind, Fault> {
     use tar::EntryType as Type;
     let target = || entry.link_name_bytes().unwrap_or_default().into_owned();
     // Archives from before 1988 have no type for directories.
     let is_old_directory = entry.header().as_old().linkflag[0] == 0 && name.ends_with(b"/");
     Ok(match entry.header().entry_type() {
-        Type::Regular if is_old_directory => Kind::Directory,
-        Type::Regular | Type::Continuous | Type::GNUSparse => Kind::File,
-        Type::Directory => Kind::Directory,
+        Type::Regular if is_old_directory => MemberKind::Directory,
+        Type::Regular | Type::Continuous | Type::GNUSparse => MemberKind::File,
+        Type::Directory => MemberKind::Directory,
         Type::Symlink => {
             let target = target();
             if target.is_empty() || target.len() >= limit::PATH || target.contains(&0) {
                 return Err(Fault::malformed(format!("{} is a link without a usable target", shown(name))));
             }
-            Kind::Link(target)
+            MemberKind::Link(target)
         }
-        Type::Link => Kind::HardLink(path::components(&target())?),
-        Type::Char | Type::Block | Type::Fifo => Kind::Other,
-        _ => Kind::None,
+        Type::Link => MemberKind::HardLink(path::components(&target())?),
+        Type::Char | Type::Block | Type::Fifo => MemberKind::Other,
+        _ => MemberKind::None,
     })
 }
 
 /// What the PAX records of an entry say, beyond what `tar` applies itself.
 #[derive(Default)]
-struct Records {
+struct ExtendedRecords {
     capabilities: bool,
-    sparse: sparse::Records,
+    sparse: sparse::SparseRecords,
 }
 
-impl Records {
+impl ExtendedRecords {
     fn read<R: Read>(entry: &mut tar::Entry<'_, R>) -> Result<Self, Fault> {
         let mut records = Self::default();
         // A global header's own content is no record of an entry.

@@ -4,16 +4,16 @@ use std::collections::HashMap;
 use std::io::Read;
 
 use crate::content::Classifier;
-use crate::entry::{self, Header, Kind};
+use crate::entry::{self, Header, MemberKind};
 use crate::error::Fault;
 use crate::limit::Limits;
-use crate::merge::{self, Linked, Merge, New, Place};
+use crate::merge::{self, EntryPosition, Linked, Merge, New};
 use crate::path::{Components, Meaning, meaning};
 use crate::tree::{File, FileId};
 use crate::{limit, memory};
 
 /// Everything that is carried from layer to layer.
-pub(super) struct State {
+pub(super) struct LayerState {
     pub merge: Merge,
     pub wanted: Wanted,
     pub classifier: Classifier,
@@ -44,7 +44,7 @@ struct Promise {
     target: Box<str>,
 }
 
-impl State {
+impl LayerState {
     pub(crate) fn new(limits: Limits) -> std::io::Result<Self> {
         Ok(Self {
             merge: Merge::new(),
@@ -74,11 +74,11 @@ impl State {
         entry::for_each(archive, |header, content| {
             self.count(&header)?;
             match header.kind {
-                Kind::File if self.wanted.paths.contains_key(&header.path) => {
+                MemberKind::File if self.wanted.paths.contains_key(&header.path) => {
                     let file = self.read(&header, content)?;
                     self.keep_promises(&header.path, &file);
                 }
-                Kind::HardLink(target) => self.redirect(&header.path, &target),
+                MemberKind::HardLink(target) => self.redirect(&header.path, &target),
                 _ => {}
             }
             self.check_memory()
@@ -116,7 +116,7 @@ impl State {
 
     fn take(&mut self, header: Header, content: &mut dyn Read) -> Result<(), Fault> {
         match meaning(&header.path) {
-            _ if header.kind == Kind::None => {}
+            _ if header.kind == MemberKind::None => {}
             Meaning::None => {}
             Meaning::Hides(path) => self.merge.hide(&path)?,
             Meaning::HidesContent(path) => self.merge.hide_content(&path)?,
@@ -143,7 +143,7 @@ impl State {
         let place = self.merge.locate(&header.path)?;
         let covered = place.as_ref().is_some_and(|place| self.merge.is_covered(place));
         match (header.kind.clone(), place) {
-            (Kind::File, place) => {
+            (MemberKind::File, place) => {
                 let shows = place.is_some() && !covered;
                 let file = if shows || is_wanted { Some(self.read(&header, content)?) } else { None };
                 if let Some(file) = file.as_ref().filter(|_| is_wanted) {
@@ -151,7 +151,7 @@ impl State {
                 }
                 self.put_file(place.as_ref(), file.filter(|_| shows))
             }
-            (Kind::HardLink(target), place) => {
+            (MemberKind::HardLink(target), place) => {
                 if is_wanted {
                     self.redirect(&header.path, &target);
                 }
@@ -161,16 +161,16 @@ impl State {
                     None => Ok(()),
                 }
             }
-            (_, None) | (Kind::None, _) => Ok(()),
-            (Kind::Directory, Some(place)) => {
+            (_, None) | (MemberKind::None, _) => Ok(()),
+            (MemberKind::Directory, Some(place)) => {
                 self.merge.put(&place, New::Directory(header.mode, header.owner))
             }
-            (Kind::Link(target), Some(place)) => self.merge.put(&place, New::Link(target.into())),
-            (Kind::Other, Some(place)) => self.merge.put(&place, New::Other),
+            (MemberKind::Link(target), Some(place)) => self.merge.put(&place, New::Link(target.into())),
+            (MemberKind::Other, Some(place)) => self.merge.put(&place, New::Other),
         }
     }
 
-    fn put_file(&mut self, place: Option<&Place>, file: Option<File>) -> Result<(), Fault> {
+    fn put_file(&mut self, place: Option<&EntryPosition>, file: Option<File>) -> Result<(), Fault> {
         match (place, file) {
             (None, _) => Ok(()),
             // A directory of an upper layer stays; that there is a file below it still counts.
@@ -193,7 +193,7 @@ impl State {
         })
     }
 
-    fn link(&mut self, place: &Place, link: &Components, target: Components) -> Result<(), Fault> {
+    fn link(&mut self, place: &EntryPosition, link: &Components, target: Components) -> Result<(), Fault> {
         if let Linked::Found(found) = self.merge.linked(&target)? {
             return self.merge.put(place, found);
         }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::archive::Archive;
-use crate::blobs::{Blobs, Layer};
+use crate::blobs::{Blobs, LayerBlob};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::exported::Exported;
@@ -25,36 +25,36 @@ pub struct Listing {
     /// The index, where the source is one: what concerns all platforms can be attached to it.
     pub index: Option<Descriptor>,
     /// The images, in the order of the index, at least one.
-    pub images: Vec<Entry>,
+    pub images: Vec<ListedImage>,
     pub(super) blobs: Option<Blobs>,
 }
 
 /// One image of a source.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct ListedImage {
     /// Its manifest; images of `docker save` and directories have none.
     pub descriptor: Option<Descriptor>,
     /// Its platform, with its variant: what the index says, else its configuration. A directory has none.
     pub platform: Option<Platform>,
-    pub(super) content: Content,
+    pub(super) content: ImageLocation,
 }
 
 /// Where an image's parts are.
 #[derive(Clone, Debug)]
-pub(super) enum Content {
+pub(super) enum ImageLocation {
     /// In a manifest, which has not been read.
     Manifest,
     /// In a manifest.
-    Read(Box<Parts>),
+    Read(Box<ImageParts>),
     /// In a directory.
     Directory,
 }
 
 /// What an image is made of.
 #[derive(Clone, Debug)]
-pub(super) struct Parts {
+pub(super) struct ImageParts {
     pub config: Config,
-    pub layers: Vec<Layer>,
+    pub layers: Vec<LayerBlob>,
 }
 
 impl Listing {
@@ -88,7 +88,8 @@ impl Listing {
                 Self::of_manifest(source, Blobs::Exported(exported), root).await
             }
             Source::Directory(_) => {
-                let image = Entry { descriptor: None, platform: None, content: Content::Directory };
+                let image =
+                    ListedImage { descriptor: None, platform: None, content: ImageLocation::Directory };
                 Ok(Self { source: source.clone(), index: None, images: vec![image], blobs: None })
             }
         }
@@ -100,11 +101,11 @@ impl Listing {
     /// # Errors
     ///
     /// [`compat_oci::Error::NoPlatform`].
-    pub fn best_for(&self, wanted: &Platform) -> Result<&Entry> {
+    pub fn best_for(&self, wanted: &Platform) -> Result<&ListedImage> {
         if self.index.is_none() {
             return Ok(&self.images[0]);
         }
-        let rank = |entry: &Entry| entry.platform.as_ref()?.suits(wanted);
+        let rank = |entry: &ListedImage| entry.platform.as_ref()?.suits(wanted);
         // Of equals the first, as everywhere.
         let best =
             self.images.iter().rev().filter(|entry| rank(entry).is_some()).max_by_key(|entry| rank(entry));
@@ -121,7 +122,7 @@ impl Listing {
 
     /// The place of one image by its digest, where the source is a registry or layout: what its
     /// artifact is attached to.
-    pub fn location_of(&self, entry: &Entry) -> Option<Location> {
+    pub fn location_of(&self, entry: &ListedImage) -> Option<Location> {
         Some(self.source.location()?.with_digest(&entry.descriptor.as_ref()?.digest))
     }
 
@@ -129,11 +130,11 @@ impl Listing {
         let descriptor = root.descriptor.clone();
         let (index, images) = match root.parse()? {
             Manifest::Image(manifest) => {
-                let parts = Parts::of(source, &blobs, &manifest).await?;
-                let image = Entry {
+                let parts = ImageParts::of(source, &blobs, &manifest).await?;
+                let image = ListedImage {
                     platform: parts.config.platform(),
                     descriptor: Some(descriptor),
-                    content: Content::Read(Box::new(parts)),
+                    content: ImageLocation::Read(Box::new(parts)),
                 };
                 (None, vec![image])
             }
@@ -163,21 +164,21 @@ impl Listing {
         let config = config.ok_or_else(|| broken(format!("it lacks its configuration {}", saved.config)))?;
         let config = Config::parse(&source.to_string(), &config)?;
         let layer = |name: &String| match archive.find(name) {
-            Some(extent) => Ok(Layer::Member { name: name.clone(), extent }),
+            Some(extent) => Ok(LayerBlob::Member { name: name.clone(), extent }),
             None => Err(broken(format!("it lacks its layer {name}"))),
         };
-        let layers: Vec<Layer> = saved.layers.iter().map(layer).collect::<Result<_>>()?;
+        let layers: Vec<LayerBlob> = saved.layers.iter().map(layer).collect::<Result<_>>()?;
         if config.diff_ids.len() != layers.len() {
             return Err(broken("its configuration has another number of layers".to_owned()));
         }
         let platform = config.platform();
-        let content = Content::Read(Box::new(Parts { config, layers }));
-        let images = vec![Entry { descriptor: None, platform, content }];
+        let content = ImageLocation::Read(Box::new(ImageParts { config, layers }));
+        let images = vec![ListedImage { descriptor: None, platform, content }];
         Ok(Self { source: source.clone(), index: None, images, blobs: Some(Blobs::Archive(archive)) })
     }
 }
 
-impl Parts {
+impl ImageParts {
     /// Reads what a manifest names.
     pub(crate) async fn of(source: &Source, blobs: &Blobs, manifest: &ImageManifest) -> Result<Self> {
         let not_an_image = |reason: String| Error::NotAnImage { what: source.to_string(), reason };
@@ -193,13 +194,13 @@ impl Parts {
         let config = Config::parse(&source.to_string(), &blobs.config(config).await?)?;
         Ok(Self {
             config,
-            layers: manifest.layers.iter().map(|layer| Layer::Blob(Box::new(layer.clone()))).collect(),
+            layers: manifest.layers.iter().map(|layer| LayerBlob::Blob(Box::new(layer.clone()))).collect(),
         })
     }
 }
 
 /// The images of an index and of the indexes in it, without what is attached to them.
-async fn images_of(source: &Source, blobs: &Blobs, index: Index) -> Result<Vec<Entry>> {
+async fn images_of(source: &Source, blobs: &Blobs, index: Index) -> Result<Vec<ListedImage>> {
     let mut images = Vec::new();
     let mut ahead: Vec<(Descriptor, usize)> =
         index.manifests.into_iter().rev().map(|entry| (entry, 0)).collect();
@@ -227,17 +228,17 @@ async fn images_of(source: &Source, blobs: &Blobs, index: Index) -> Result<Vec<E
 
 /// The image of an index's entry. If the entry does not say which platform it is for, the configuration is
 /// asked, as container engines do; an artifact without a type turns out to be one then.
-async fn image_of(source: &Source, blobs: &Blobs, descriptor: Descriptor) -> Result<Option<Entry>> {
+async fn image_of(source: &Source, blobs: &Blobs, descriptor: Descriptor) -> Result<Option<ListedImage>> {
     if let Some(platform) = descriptor.platform.clone() {
-        let content = Content::Manifest;
-        return Ok(Some(Entry { descriptor: Some(descriptor), platform: Some(platform), content }));
+        let content = ImageLocation::Manifest;
+        return Ok(Some(ListedImage { descriptor: Some(descriptor), platform: Some(platform), content }));
     }
     let Manifest::Image(manifest) = blobs.manifest(&descriptor).await?.parse()? else { return Ok(None) };
-    match Parts::of(source, blobs, &manifest).await {
+    match ImageParts::of(source, blobs, &manifest).await {
         Ok(parts) => {
             let platform = parts.config.platform();
-            let content = Content::Read(Box::new(parts));
-            Ok(Some(Entry { descriptor: Some(descriptor), platform, content }))
+            let content = ImageLocation::Read(Box::new(parts));
+            Ok(Some(ListedImage { descriptor: Some(descriptor), platform, content }))
         }
         Err(Error::NotAnImage { .. }) => Ok(None),
         Err(error) => Err(error),

@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::error::Fault;
-use crate::tree::Content;
+use crate::tree::FileContent;
 use crate::tree::{Directory, File, FileId, Node, NodeId, Tree};
 use crate::{limit, memory};
 use compat_loader::host::{Ahead, Cursor, Found, WalkError, walk_names};
@@ -33,7 +33,7 @@ pub(super) struct Merge {
 }
 
 struct Slot {
-    kind: Kind,
+    kind: SlotContent,
     /// The layer that put it there.
     layer: u32,
     /// Layers below this one show nothing in this directory.
@@ -42,7 +42,7 @@ struct Slot {
     path: u32,
 }
 
-enum Kind {
+enum SlotContent {
     Directory(Directory),
     Link(Box<[u8]>),
     File(FileId),
@@ -53,7 +53,7 @@ enum Kind {
 
 /// Where an entry goes: a directory and a name in it.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct EntryPosition {
     parent: NodeId,
     name: Box<[u8]>,
 }
@@ -82,7 +82,7 @@ impl Merge {
     /// A root without content.
     pub(crate) fn new() -> Self {
         let root = Slot {
-            kind: Kind::Directory(Directory { mode: 0o755, ..Directory::default() }),
+            kind: SlotContent::Directory(Directory { mode: 0o755, ..Directory::default() }),
             layer: 0,
             sealed: 0,
             path: 0,
@@ -105,10 +105,14 @@ impl Merge {
 
     /// The place of a path given by its components; none where an upper layer hides it. Directories on
     /// the way are made.
-    pub(crate) fn locate(&mut self, components: &[Box<[u8]>]) -> Result<Option<Place>, Fault> {
+    pub(crate) fn locate(&mut self, components: &[Box<[u8]>]) -> Result<Option<EntryPosition>, Fault> {
         let Some((name, parents)) = components.split_last() else { return Ok(None) };
         let Some(parent) = self.directory(parents)? else { return Ok(None) };
-        if self.hides(parent, name) { Ok(None) } else { Ok(Some(Place { parent, name: name.clone() })) }
+        if self.hides(parent, name) {
+            Ok(None)
+        } else {
+            Ok(Some(EntryPosition { parent, name: name.clone() }))
+        }
     }
 
     /// Whether an upper layer has something in this directory that hides whatever this layer could put
@@ -116,11 +120,11 @@ impl Merge {
     fn hides(&self, parent: NodeId, name: &[u8]) -> bool {
         let Some(id) = self.child(parent, name) else { return false };
         let slot = self.slot(id);
-        slot.layer > self.layer && !matches!(slot.kind, Kind::Directory(_))
+        slot.layer > self.layer && !matches!(slot.kind, SlotContent::Directory(_))
     }
 
     /// Whether an upper layer has a directory at this place: then nothing but a directory shows.
-    pub(crate) fn is_covered(&self, place: &Place) -> bool {
+    pub(crate) fn is_covered(&self, place: &EntryPosition) -> bool {
         let above = self.child(place.parent, &place.name).map(|id| self.slot(id));
         above.is_some_and(|slot| slot.layer > self.layer)
     }
@@ -133,13 +137,15 @@ impl Merge {
         let mut cursor = MergeCursor { merge: self, stack: vec![NodeId(0)] };
         match walk_names(&mut cursor, components.iter().map(|name| &**name)) {
             Ok(()) => Ok(cursor.stack.pop()),
-            Err(Stop::Hidden) => Ok(None),
-            Err(Stop::Fault(fault)) => Err(fault),
-            Err(Stop::Walk(WalkError::NotDirectory)) => Err(Fault::malformed(format!(
+            Err(MergeStop::Hidden) => Ok(None),
+            Err(MergeStop::Fault(fault)) => Err(fault),
+            Err(MergeStop::Walk(WalkError::NotDirectory)) => Err(Fault::malformed(format!(
                 "{} is used as a directory, but the layer has a file there",
                 shown(components)
             ))),
-            Err(Stop::Walk(_)) => Err(Fault::malformed(format!("{}: too many links", shown(components)))),
+            Err(MergeStop::Walk(_)) => {
+                Err(Fault::malformed(format!("{}: too many links", shown(components))))
+            }
         }
     }
 
@@ -147,25 +153,25 @@ impl Merge {
     fn step(&mut self, parent: NodeId, name: &[u8]) -> Result<Step, Fault> {
         let layer = self.layer;
         let Some(id) = self.child(parent, name) else {
-            return Ok(Step::Into(self.add(parent, name, Kind::Directory(implied()), 0)?));
+            return Ok(Step::Into(self.add(parent, name, SlotContent::Directory(implied()), 0)?));
         };
         let slot = self.slot_mut(id);
         let own = slot.layer == layer;
         Ok(match &slot.kind {
-            Kind::Directory(_) => Step::Into(id),
+            SlotContent::Directory(_) => Step::Into(id),
             _ if !own => Step::Hidden,
-            Kind::Link(target) => Step::Link(target.clone()),
-            Kind::Absent => {
-                slot.kind = Kind::Directory(implied());
+            SlotContent::Link(target) => Step::Link(target.clone()),
+            SlotContent::Absent => {
+                slot.kind = SlotContent::Directory(implied());
                 slot.sealed = layer;
                 Step::Into(id)
             }
-            Kind::File(_) | Kind::Other => Step::Blocked,
+            SlotContent::File(_) | SlotContent::Other => Step::Blocked,
         })
     }
 
     /// Puts something at a place of [`Merge::locate`].
-    pub(crate) fn put(&mut self, place: &Place, new: New) -> Result<(), Fault> {
+    pub(crate) fn put(&mut self, place: &EntryPosition, new: New) -> Result<(), Fault> {
         let Some(id) = self.child(place.parent, &place.name) else {
             self.add(place.parent, &place.name, new.into_kind(), 0)?;
             return Ok(());
@@ -175,18 +181,18 @@ impl Merge {
         let own = slot.layer == layer;
         match (&mut slot.kind, new) {
             // One that an upper layer does not describe is as a lower one says, unless it replaces something.
-            (Kind::Directory(directory), New::Directory(mode, owner)) => {
+            (SlotContent::Directory(directory), New::Directory(mode, owner)) => {
                 if own || (!directory.is_described && slot.sealed == 0) {
                     (directory.mode, directory.owner, directory.is_described) = (mode, owner, true);
                 }
             }
             // Of the layers below a file nothing shows, though an upper layer has a directory there.
-            (Kind::Directory(_), _) if !own => {
+            (SlotContent::Directory(_), _) if !own => {
                 slot.sealed = slot.sealed.max(layer);
                 self.withdraw(id);
             }
             (_, _) if !own => {}
-            (Kind::Absent, new) => {
+            (SlotContent::Absent, new) => {
                 slot.sealed = layer;
                 self.replace(id, new.into_kind());
             }
@@ -198,7 +204,7 @@ impl Merge {
         Ok(())
     }
 
-    fn replace(&mut self, id: NodeId, kind: Kind) {
+    fn replace(&mut self, id: NodeId, kind: SlotContent) {
         let before = self.slot(id).kind.referred();
         self.referred = (self.referred + kind.referred()).saturating_sub(before);
         self.slot_mut(id).kind = kind;
@@ -208,7 +214,7 @@ impl Merge {
     fn withdraw(&mut self, directory: NodeId) {
         let mut ahead = vec![directory];
         while let Some(id) = ahead.pop() {
-            let Kind::Directory(inner) = &mut self.slot_mut(id).kind else { continue };
+            let SlotContent::Directory(inner) = &mut self.slot_mut(id).kind else { continue };
             let mut children = std::mem::take(&mut inner.children);
             children.retain(|_, child| {
                 let stays = self.slot(*child).layer != self.layer;
@@ -217,7 +223,7 @@ impl Merge {
                 }
                 stays
             });
-            if let Kind::Directory(inner) = &mut self.slot_mut(id).kind {
+            if let SlotContent::Directory(inner) = &mut self.slot_mut(id).kind {
                 inner.children = children;
             }
         }
@@ -229,7 +235,7 @@ impl Merge {
         let Some(parent) = self.directory(parents)? else { return Ok(()) };
         match self.child(parent, name) {
             None => {
-                self.add(parent, name, Kind::Absent, 0)?;
+                self.add(parent, name, SlotContent::Absent, 0)?;
             }
             Some(id) => self.seal(id),
         }
@@ -260,14 +266,14 @@ impl Merge {
             return Ok(Linked::Elsewhere);
         }
         Ok(match &slot.kind {
-            Kind::File(file) => Linked::Found(New::File(*file)),
-            Kind::Link(target) => Linked::Found(New::Link(target.clone())),
-            Kind::Other => Linked::Found(New::Other),
-            Kind::Directory(_) => {
+            SlotContent::File(file) => Linked::Found(New::File(*file)),
+            SlotContent::Link(target) => Linked::Found(New::Link(target.clone())),
+            SlotContent::Other => Linked::Found(New::Other),
+            SlotContent::Directory(_) => {
                 let path = shown(components);
                 return Err(Fault::malformed(format!("a hard link names {path}, which is a directory")));
             }
-            Kind::Absent => Linked::Elsewhere,
+            SlotContent::Absent => Linked::Elsewhere,
         })
     }
 
@@ -292,25 +298,32 @@ impl Merge {
 
     /// A file that is not known yet.
     pub(crate) fn promise_file(&mut self) -> FileId {
-        self.add_file(File { mode: 0, owner: None, size: 0, capabilities: false, content: Content::Other })
+        self.add_file(File {
+            mode: 0,
+            owner: None,
+            size: 0,
+            capabilities: false,
+            content: FileContent::Other,
+        })
     }
 
     /// The tree that all layers make.
     pub(crate) fn finish(self) -> Tree {
-        let absent: Vec<bool> = self.slots.iter().map(|slot| matches!(slot.kind, Kind::Absent)).collect();
+        let absent: Vec<bool> =
+            self.slots.iter().map(|slot| matches!(slot.kind, SlotContent::Absent)).collect();
         let node = |slot: Slot| match slot.kind {
-            Kind::Directory(mut directory) => {
+            SlotContent::Directory(mut directory) => {
                 directory.children.retain(|_, id| !absent[id.0 as usize]);
                 Node::Directory(directory)
             }
-            Kind::Link(target) => Node::Link(target),
-            Kind::File(id) => Node::File(id),
-            Kind::Other | Kind::Absent => Node::Other,
+            SlotContent::Link(target) => Node::Link(target),
+            SlotContent::File(id) => Node::File(id),
+            SlotContent::Other | SlotContent::Absent => Node::Other,
         };
         Tree { nodes: self.slots.into_iter().map(node).collect(), files: self.files }
     }
 
-    fn add(&mut self, parent: NodeId, name: &[u8], kind: Kind, sealed: u32) -> Result<NodeId, Fault> {
+    fn add(&mut self, parent: NodeId, name: &[u8], kind: SlotContent, sealed: u32) -> Result<NodeId, Fault> {
         let number = u32::try_from(self.slots.len())
             .map_err(|_| Fault::Limit { what: "its number of entries", limit: u64::from(u32::MAX) })?;
         let path = self.slot(parent).path.saturating_add(name.len() as u32 + 1);
@@ -318,7 +331,7 @@ impl Merge {
         memory::grow(&mut self.slots);
         self.slots.push(Slot { kind, layer, sealed, path });
         let mut referred = kind_referred + memory::allocated(name.len()) + u64::from(path);
-        if let Kind::Directory(directory) = &mut self.slot_mut(parent).kind {
+        if let SlotContent::Directory(directory) = &mut self.slot_mut(parent).kind {
             referred += memory::of_child(directory.children.len());
             directory.children.insert(name.into(), NodeId(number));
         }
@@ -332,7 +345,7 @@ impl Merge {
 
     fn child(&self, parent: NodeId, name: &[u8]) -> Option<NodeId> {
         match &self.slot(parent).kind {
-            Kind::Directory(directory) => directory.children.get(name).copied(),
+            SlotContent::Directory(directory) => directory.children.get(name).copied(),
             _ => None,
         }
     }
@@ -346,7 +359,7 @@ impl Merge {
     }
 }
 
-impl Kind {
+impl SlotContent {
     /// The memory that it refers to, in bytes; a directory's grows with each child.
     fn referred(&self) -> u64 {
         match self {
@@ -363,14 +376,14 @@ struct MergeCursor<'m> {
 }
 
 /// Why a walk through the layers ends early.
-enum Stop {
+enum MergeStop {
     /// An upper layer hides what is there.
     Hidden,
     Walk(WalkError),
     Fault(Fault),
 }
 
-impl From<WalkError> for Stop {
+impl From<WalkError> for MergeStop {
     fn from(error: WalkError) -> Self {
         Self::Walk(error)
     }
@@ -378,17 +391,17 @@ impl From<WalkError> for Stop {
 
 impl<'a> Cursor<'a> for MergeCursor<'_> {
     type Text = [u8];
-    type Stop = Stop;
+    type Stop = MergeStop;
 
-    fn enter(&mut self, name: &[u8], ahead: &Ahead<'a, [u8]>) -> Result<Found<'a, [u8]>, Stop> {
+    fn enter(&mut self, name: &[u8], ahead: &Ahead<'a, [u8]>) -> Result<Found<'a, [u8]>, MergeStop> {
         let parent = self.stack[self.stack.len() - 1];
-        match self.merge.step(parent, name).map_err(Stop::Fault)? {
-            Step::Into(id) if self.merge.is_sealed(id) => Err(Stop::Hidden),
+        match self.merge.step(parent, name).map_err(MergeStop::Fault)? {
+            Step::Into(id) if self.merge.is_sealed(id) => Err(MergeStop::Hidden),
             Step::Into(id) => {
                 self.stack.push(id);
                 Ok(Found::Directory)
             }
-            Step::Hidden => Err(Stop::Hidden),
+            Step::Hidden => Err(MergeStop::Hidden),
             // An archive may have links that lead on for ever longer ways.
             Step::Link(_) if ahead.names() > limit::PATH => Err(WalkError::Loop.into()),
             Step::Link(target) => Ok(Found::Link(Cow::Owned(target.into_vec()))),
@@ -397,12 +410,12 @@ impl<'a> Cursor<'a> for MergeCursor<'_> {
         }
     }
 
-    fn leave(&mut self, _: &Ahead<'a, [u8]>) -> Result<(), Stop> {
+    fn leave(&mut self, _: &Ahead<'a, [u8]>) -> Result<(), MergeStop> {
         self.stack.truncate(self.stack.len().saturating_sub(1).max(1));
         Ok(())
     }
 
-    fn restart(&mut self, _: &[u8], _: &Ahead<'a, [u8]>) -> Result<(), Stop> {
+    fn restart(&mut self, _: &[u8], _: &Ahead<'a, [u8]>) -> Result<(), MergeStop> {
         self.stack.truncate(1);
         Ok(())
     }
@@ -422,14 +435,17 @@ enum Step {
 }
 
 impl New {
-    fn into_kind(self) -> Kind {
+    fn into_kind(self) -> SlotContent {
         match self {
-            Self::Directory(mode, owner) => {
-                Kind::Directory(Directory { mode, owner, is_described: true, children: BTreeMap::new() })
-            }
-            Self::Link(target) => Kind::Link(target),
-            Self::File(id) => Kind::File(id),
-            Self::Other => Kind::Other,
+            Self::Directory(mode, owner) => SlotContent::Directory(Directory {
+                mode,
+                owner,
+                is_described: true,
+                children: BTreeMap::new(),
+            }),
+            Self::Link(target) => SlotContent::Link(target),
+            Self::File(id) => SlotContent::File(id),
+            Self::Other => SlotContent::Other,
         }
     }
 }

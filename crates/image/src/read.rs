@@ -12,12 +12,12 @@ use std::thread;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
-use crate::blobs::{Blobs, Layer};
+use crate::blobs::{Blobs, LayerBlob};
 use crate::config::Config;
 use crate::error::{Error, Fault, Result};
-use crate::layer::{ROUNDS, State};
+use crate::layer::{LayerState, ROUNDS};
 use crate::limit::Limits;
-use crate::listing::{Content, Entry, Listing, Parts};
+use crate::listing::{ImageLocation, ImageParts, ListedImage, Listing};
 use crate::source::Source;
 use crate::tree::Tree;
 use crate::{decode, directory};
@@ -65,8 +65,8 @@ pub struct Size {
 ///
 /// Where something of it cannot be had, is not what its digest says, contradicts its format or breaks
 /// `limits`.
-pub async fn read(listing: &Listing, entry: &Entry, limits: &Limits) -> Result<Image> {
-    let (Source::Directory(path), Content::Directory) = (&listing.source, &entry.content) else {
+pub async fn read(listing: &Listing, entry: &ListedImage, limits: &Limits) -> Result<Image> {
+    let (Source::Directory(path), ImageLocation::Directory) = (&listing.source, &entry.content) else {
         return read_layers(listing, entry, limits).await;
     };
     let read = directory::read(path, limits)?;
@@ -75,12 +75,12 @@ pub async fn read(listing: &Listing, entry: &Entry, limits: &Limits) -> Result<I
     Ok(Image { descriptor: None, platform: None, config, tree: read.tree, notes: read.notes, size })
 }
 
-async fn read_layers(listing: &Listing, entry: &Entry, limits: &Limits) -> Result<Image> {
+async fn read_layers(listing: &Listing, entry: &ListedImage, limits: &Limits) -> Result<Image> {
     let (Some(blobs), parts) = (&listing.blobs, parts(listing, entry).await?) else {
         let reason = "it has no layers".to_owned();
         return Err(Error::NotAnImage { what: listing.source.to_string(), reason });
     };
-    let state = State::new(*limits).map_err(|error| Error::TooLarge {
+    let state = LayerState::new(*limits).map_err(|error| Error::TooLarge {
         what: listing.source.to_string(),
         fault: Fault::Machine(error),
     })?;
@@ -88,13 +88,13 @@ async fn read_layers(listing: &Listing, entry: &Entry, limits: &Limits) -> Resul
     for (number, layer) in parts.layers.iter().enumerate().rev() {
         let diff_id = match layer {
             // A digest of what is stored has been verified: it is the same content.
-            Layer::Blob(_) => None,
-            Layer::Member { .. } => parts.config.diff_ids.get(number).cloned(),
+            LayerBlob::Blob(_) => None,
+            LayerBlob::Member { .. } => parts.config.diff_ids.get(number).cloned(),
         };
         reading = reading.layer(number as u32, layer, diff_id).await?;
     }
     if let Some((number, fault)) = reading.state.broken_link() {
-        let layer = parts.layers.get(number as usize).map(Layer::name).unwrap_or_default();
+        let layer = parts.layers.get(number as usize).map(LayerBlob::name).unwrap_or_default();
         return Err(Error::Layer { layer, fault });
     }
     let mut size = reading.size;
@@ -110,12 +110,12 @@ async fn read_layers(listing: &Listing, entry: &Entry, limits: &Limits) -> Resul
 }
 
 /// The configuration and layers of an image.
-async fn parts(listing: &Listing, entry: &Entry) -> Result<Parts> {
+async fn parts(listing: &Listing, entry: &ListedImage) -> Result<ImageParts> {
     match (&entry.content, &listing.blobs, &entry.descriptor) {
-        (Content::Read(parts), ..) => Ok(Parts::clone(parts)),
-        (Content::Manifest, Some(blobs), Some(descriptor)) => {
+        (ImageLocation::Read(parts), ..) => Ok(ImageParts::clone(parts)),
+        (ImageLocation::Manifest, Some(blobs), Some(descriptor)) => {
             match blobs.manifest(descriptor).await?.parse()? {
-                Manifest::Image(manifest) => Parts::of(&listing.source, blobs, &manifest).await,
+                Manifest::Image(manifest) => ImageParts::of(&listing.source, blobs, &manifest).await,
                 Manifest::Index(_) => {
                     let what = format!("manifest {}", descriptor.digest);
                     Err(compat_oci::Error::malformed(what, "it is an index, but was said to be an image")
@@ -130,7 +130,7 @@ async fn parts(listing: &Listing, entry: &Entry) -> Result<Parts> {
 struct Reading<'a> {
     blobs: &'a Blobs,
     size: Size,
-    state: State,
+    state: LayerState,
 }
 
 /// What is done with a layer's archive.
@@ -143,8 +143,8 @@ enum Pass {
 }
 
 impl Reading<'_> {
-    async fn layer(self, number: u32, layer: &Layer, diff_id: Option<Digest>) -> Result<Self> {
-        if let Layer::Blob(descriptor) = layer
+    async fn layer(self, number: u32, layer: &LayerBlob, diff_id: Option<Digest>) -> Result<Self> {
+        if let LayerBlob::Blob(descriptor) = layer
             && descriptor.media_type.ends_with("+encrypted")
         {
             let fault = Fault::Unsupported("it is encrypted".to_owned());
@@ -161,7 +161,7 @@ impl Reading<'_> {
     }
 
     /// Streams a layer through.
-    async fn pass(mut self, number: u32, layer: &Layer, pass: Pass) -> Result<Self> {
+    async fn pass(mut self, number: u32, layer: &LayerBlob, pass: Pass) -> Result<Self> {
         let mut stream: BlobReader = Box::pin(self.open(layer).await?.fuse());
         let failed = |fault| Error::Layer { layer: layer.name(), fault };
         let (pieces, source) = mpsc::channel(PIECES);
@@ -200,7 +200,7 @@ impl Reading<'_> {
         Ok(self)
     }
 
-    async fn open(&self, layer: &Layer) -> Result<BlobReader> {
+    async fn open(&self, layer: &LayerBlob) -> Result<BlobReader> {
         match self.blobs.open(layer).await {
             Err(Error::Registry(error)) if error.is_not_found() && layer.is_foreign() => {
                 let reason = "it is not distributed with the image, but lies elsewhere (a foreign layer)";
@@ -222,19 +222,19 @@ async fn rest(mut stream: BlobReader) -> Result<()> {
 /// The threads at work on a layer.
 struct Work {
     decode: thread::JoinHandle<std::result::Result<u64, Fault>>,
-    apply: thread::JoinHandle<(State, std::result::Result<(), Fault>)>,
+    apply: thread::JoinHandle<(LayerState, std::result::Result<(), Fault>)>,
     read: Arc<AtomicU64>,
 }
 
 /// What came of it.
 struct Done {
-    state: State,
+    state: LayerState,
     unpacked: u64,
     stored: u64,
 }
 
 fn start(
-    mut state: State,
+    mut state: LayerState,
     number: u32,
     pass: Pass,
     source: mpsc::Receiver<bytes::Bytes>,
@@ -260,7 +260,7 @@ fn start(
 }
 
 fn run(
-    state: &mut State,
+    state: &mut LayerState,
     number: u32,
     pass: Pass,
     mut blocks: decode::Blocks,

@@ -12,7 +12,7 @@ const BLOCK: usize = 512;
 
 /// What PAX records say about a sparse file.
 #[derive(Debug, Default)]
-pub(super) struct Records {
+pub(super) struct SparseRecords {
     /// The file's name; the entry's own is a made-up one.
     pub name: Option<Vec<u8>>,
     size: Option<u64>,
@@ -31,7 +31,7 @@ pub(super) struct Sparse {
     pieces: Option<Vec<(u64, u64)>>,
 }
 
-impl Records {
+impl SparseRecords {
     /// Takes in one record.
     pub(crate) fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
         let Some(key) = key.strip_prefix(b"GNU.sparse.") else { return Ok(()) };
@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     fn filled(records: &[(&str, &str)], content: &[u8]) -> Result<Vec<u8>, String> {
-        let mut read = Records::default();
+        let mut read = SparseRecords::default();
         let text = |fault: Fault| fault.to_string();
         for (key, value) in records {
             read.take(key.as_bytes(), value.as_bytes()).map_err(text)?;

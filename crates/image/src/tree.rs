@@ -1,6 +1,6 @@
 //! The files of an image, all layers merged, in memory: a root that paths can be resolved in.
 //!
-//! Of regular files only what the loader's questions need is kept ([`Content`]).
+//! Of regular files only what the loader's questions need is kept ([`FileContent`]).
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, btree_map};
@@ -60,7 +60,7 @@ pub struct File {
     /// loader does not trust the environment.
     pub capabilities: bool,
     /// What is kept of its content.
-    pub content: Content,
+    pub content: FileContent,
 }
 
 impl File {
@@ -78,7 +78,7 @@ impl File {
 
 /// What is kept of a file's content.
 #[derive(Clone, Debug)]
-pub enum Content {
+pub enum FileContent {
     /// An ELF object, packed.
     Elf(Packed),
     /// A script: its beginning up to and without the first end of line, at most [`limit::SCRIPT_LINE`] bytes;
@@ -90,7 +90,7 @@ pub enum Content {
     Other,
 }
 
-impl Content {
+impl FileContent {
     /// How much memory it takes, in bytes.
     pub(super) fn kept(&self) -> u64 {
         match self {
@@ -182,7 +182,7 @@ impl Tree {
         self.walk_all().filter_map(|(path, node)| {
             let Node::File(id) = node else { return None };
             let file = self.file_of(*id);
-            let Content::Elf(packed) = &file.content else { return None };
+            let FileContent::Elf(packed) = &file.content else { return None };
             Some((path, *id, file, packed))
         })
     }
@@ -222,7 +222,7 @@ impl Tree {
     fn walk_from<'a>(&'a self, path: &Path, directory: &'a Directory) -> Walk<'a> {
         let path = path.as_os_str().as_bytes();
         let path = path.strip_suffix(b"/").unwrap_or(path).to_vec();
-        let levels = vec![Level { path_length: path.len(), children: directory.children.iter() }];
+        let levels = vec![WalkLevel { path_length: path.len(), children: directory.children.iter() }];
         Walk { tree: self, path, levels }
     }
 
@@ -328,11 +328,11 @@ fn absolute(names: &[&[u8]]) -> PathBuf {
 pub struct Walk<'a> {
     tree: &'a Tree,
     path: Vec<u8>,
-    levels: Vec<Level<'a>>,
+    levels: Vec<WalkLevel<'a>>,
 }
 
 /// A directory that is being walked through.
-struct Level<'a> {
+struct WalkLevel<'a> {
     /// How long its own path is, in bytes.
     path_length: usize,
     children: btree_map::Iter<'a, Box<[u8]>, NodeId>,
@@ -357,7 +357,7 @@ impl<'a> Iterator for Walk<'a> {
             let node = self.tree.node(*id);
             if let Node::Directory(directory) = node {
                 let path_length = self.path.len();
-                self.levels.push(Level { path_length, children: directory.children.iter() });
+                self.levels.push(WalkLevel { path_length, children: directory.children.iter() });
             }
             return Some((PathBuf::from(OsStr::from_bytes(&self.path)), node));
         }

@@ -147,7 +147,7 @@ pub fn created_of_environment() -> Result<Option<(String, String)>> {
 
 /// What a manifest turned out to be.
 #[derive(Clone, Debug)]
-pub enum Kind {
+pub enum ArtifactKind {
     /// A compatibility artifact, with the descriptor of its specification.
     Compatibility(Box<Artifact>),
     /// A container image.
@@ -178,14 +178,18 @@ pub struct Artifact {
 /// # Errors
 ///
 /// [`FormatError::Malformed`](crate::FormatError::Malformed), also for an artifact of our type without a specification.
-pub fn recognise(resolved: &Resolved) -> Result<Kind> {
+pub fn recognise(resolved: &Resolved) -> Result<ArtifactKind> {
     let image = match resolved.parse()? {
-        Manifest::Index(index) => return Ok(Kind::Index(index)),
+        Manifest::Index(index) => return Ok(ArtifactKind::Index(index)),
         Manifest::Image(image) => image,
     };
     let kind = image.kind().unwrap_or_default().to_owned();
     if kind != media_type::ARTIFACT_TYPE {
-        return Ok(if IMAGE_CONFIGS.contains(&kind.as_str()) { Kind::Image } else { Kind::Other(kind) });
+        return Ok(if IMAGE_CONFIGS.contains(&kind.as_str()) {
+            ArtifactKind::Image
+        } else {
+            ArtifactKind::Other(kind)
+        });
     }
     let what = || format!("artifact {}", resolved.descriptor.digest);
     let mut layers = image.layers.iter();
@@ -202,7 +206,7 @@ pub fn recognise(resolved: &Resolved) -> Result<Kind> {
             return Err(Error::malformed(what(), format!("it has no layer of type {}", media_type::SPEC)));
         }
     };
-    Ok(Kind::Compatibility(Box::new(Artifact {
+    Ok(ArtifactKind::Compatibility(Box::new(Artifact {
         descriptor: resolved.descriptor.clone(),
         specification: specification.clone(),
         recordings: image.layers.iter().filter(|layer| is_recording(layer)).cloned().collect(),
@@ -250,14 +254,14 @@ mod tests {
     #[test]
     fn an_artifact_is_recognised_by_its_type_or_its_configuration() {
         let packed = pack(b"{}", PackOptions::default()).unwrap();
-        let Kind::Compatibility(artifact) = recognise(&resolved(&packed)).unwrap() else { panic!() };
+        let ArtifactKind::Compatibility(artifact) = recognise(&resolved(&packed)).unwrap() else { panic!() };
         assert_eq!(artifact.specification.embedded().unwrap().unwrap(), &b"{}"[..]);
         let old = serde_json::json!({"schemaVersion": 2,
             "config": {"mediaType": media_type::ARTIFACT_TYPE, "digest": packed.blobs[0].0.digest, "size": 2},
             "layers": [{"mediaType": "application/json", "digest": packed.blobs[1].0.digest, "size": 2}]});
         let bytes = Bytes::from(old.to_string());
         let old = Resolved { descriptor: Descriptor::of(IMAGE_MANIFEST, &bytes), bytes };
-        assert!(matches!(recognise(&old).unwrap(), Kind::Compatibility(_)));
+        assert!(matches!(recognise(&old).unwrap(), ArtifactKind::Compatibility(_)));
     }
 
     #[test]
@@ -269,7 +273,7 @@ mod tests {
         let recordings = vec![recording("a.jsonl.zst"), recording("b.jsonl.zst")];
         let packed = pack(b"{}", PackOptions { recordings, ..PackOptions::default() }).unwrap();
         assert_eq!(packed.blobs.len(), 4);
-        let Kind::Compatibility(artifact) = recognise(&resolved(&packed)).unwrap() else { panic!() };
+        let ArtifactKind::Compatibility(artifact) = recognise(&resolved(&packed)).unwrap() else { panic!() };
         assert_eq!(artifact.specification.media_type, media_type::SPEC);
         let titles: Vec<_> = artifact.recordings.iter().map(|layer| &layer.annotations[TITLE]).collect();
         assert_eq!(titles, ["a.jsonl.zst", "b.jsonl.zst"]);

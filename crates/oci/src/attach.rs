@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use crate::artifact::{Artifact, Kind, PackOptions, Packed, pack, recognise};
+use crate::artifact::{Artifact, ArtifactKind, PackOptions, Packed, pack, recognise};
 use crate::choice;
 use crate::delete::delete;
 use crate::error::{Error, Result};
@@ -111,7 +111,7 @@ async fn attached_before(store: &Store, subject: &Descriptor) -> Result<Vec<Desc
 async fn artifact_of(store: &Store, digest: &Digest) -> Result<Option<Artifact>> {
     match store.manifest(&Selector::Digest(digest.clone())).await {
         Ok(resolved) => Ok(match recognise(&resolved) {
-            Ok(Kind::Compatibility(artifact)) => Some(*artifact),
+            Ok(ArtifactKind::Compatibility(artifact)) => Some(*artifact),
             _ => None,
         }),
         Err(Error::NotFound { .. }) => Ok(None),

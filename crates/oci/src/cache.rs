@@ -59,7 +59,7 @@ struct ListRecord {
 
 /// One entry of the cache, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct CacheEntry {
     /// A reference, or the digest of content.
     pub name: String,
     /// What it is: `content`, `tag` or `list`.
@@ -232,24 +232,24 @@ impl Cache {
     /// # Errors
     ///
     /// [`Error::Io`] where the directory is there but cannot be read.
-    pub fn entries(&self) -> Result<Vec<Entry>> {
+    pub fn entries(&self) -> Result<Vec<CacheEntry>> {
         let Some(root) = &self.root else { return Ok(Vec::new()) };
         let mut entries = Vec::new();
         for algorithm in ["sha256", "sha384", "sha512"] {
             for (path, name, size, modified) in files(&root.join(BLOBS).join(algorithm))? {
                 let name = format!("{algorithm}:{name}");
-                entries.push(Entry { name, kind: "content", digest: None, size, modified, path });
+                entries.push(CacheEntry { name, kind: "content", digest: None, size, modified, path });
             }
         }
         for (path, _, size, modified) in files(&root.join(NAMES))? {
             if let Some(NameRecord { reference, descriptor }) = parse(&path) {
                 let digest = Some(descriptor.digest);
-                entries.push(Entry { name: reference, kind: "tag", digest, size, modified, path });
+                entries.push(CacheEntry { name: reference, kind: "tag", digest, size, modified, path });
             }
         }
         for (path, _, size, modified) in files(&root.join(LISTS))? {
             if let Some(ListRecord { subject, .. }) = parse(&path) {
-                entries.push(Entry { name: subject, kind: "list", digest: None, size, modified, path });
+                entries.push(CacheEntry { name: subject, kind: "list", digest: None, size, modified, path });
             }
         }
         entries.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));

@@ -71,7 +71,7 @@ struct Copier<'a> {
 }
 
 /// What is left to do, as a stack: recursion would let others decide how deep it goes.
-enum Step {
+enum CopyStep {
     /// Copy a manifest's content, then the manifest, which lies in so many indexes.
     Manifest(Digest, usize),
     /// Copy what refers to a manifest, where it is still there.
@@ -93,22 +93,24 @@ impl Copier<'_> {
         self.plan(root, tag, 0, &mut steps).await?;
         while let Some(step) = steps.pop() {
             match step {
-                Step::Manifest(digest, depth) => {
+                CopyStep::Manifest(digest, depth) => {
                     if !self.seen.insert(digest.clone()) {
                         continue;
                     }
                     let resolved = self.source.manifest(&Selector::Digest(digest)).await?;
                     self.plan(resolved, None, depth, &mut steps).await?;
                 }
-                Step::Write { resolved, tag, child } => self.write(&resolved, tag.as_deref(), child).await?,
-                Step::Referrers(subject) => {
+                CopyStep::Write { resolved, tag, child } => {
+                    self.write(&resolved, tag.as_deref(), child).await?
+                }
+                CopyStep::Referrers(subject) => {
                     let referrers = self.source.referrers(&subject, None).await?;
                     if !referrers.is_empty() {
                         self.expect_same_digest(&subject).await?;
                     }
-                    steps.extend(referrers.into_iter().map(|referrer| Step::Referrer(referrer.digest)));
+                    steps.extend(referrers.into_iter().map(|referrer| CopyStep::Referrer(referrer.digest)));
                 }
-                Step::Referrer(digest) => {
+                CopyStep::Referrer(digest) => {
                     if self.seen.contains(&digest) {
                         self.copied.referrers += 1;
                         continue;
@@ -138,7 +140,7 @@ impl Copier<'_> {
         resolved: Resolved,
         tag: Option<String>,
         depth: usize,
-        steps: &mut Vec<Step>,
+        steps: &mut Vec<CopyStep>,
     ) -> Result<()> {
         let what = || self.source.display(&Selector::Digest(resolved.descriptor.digest.clone()));
         if self.seen.len() + steps.len() > limit::GRAPH {
@@ -154,9 +156,9 @@ impl Copier<'_> {
         let manifest = resolved.parse()?;
         // A stack: what is pushed last is done first.
         if self.recursive {
-            steps.push(Step::Referrers(resolved.descriptor.digest.clone()));
+            steps.push(CopyStep::Referrers(resolved.descriptor.digest.clone()));
         }
-        steps.push(Step::Write { resolved: Box::new(resolved), tag, child: depth > 0 });
+        steps.push(CopyStep::Write { resolved: Box::new(resolved), tag, child: depth > 0 });
         match manifest {
             Manifest::Image(image) => {
                 for blob in image.config.iter().chain(&image.layers) {
@@ -164,8 +166,9 @@ impl Copier<'_> {
                 }
             }
             Manifest::Index(index) => {
-                steps
-                    .extend(index.manifests.into_iter().map(|entry| Step::Manifest(entry.digest, depth + 1)));
+                steps.extend(
+                    index.manifests.into_iter().map(|entry| CopyStep::Manifest(entry.digest, depth + 1)),
+                );
             }
         }
         Ok(())

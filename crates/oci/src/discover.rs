@@ -41,7 +41,7 @@ pub struct DiscoverOptions {
 /// Where it cannot be listed: a refusal is not an empty list.
 pub async fn discover(store: &Store, location: &Location, options: &DiscoverOptions) -> Result<Node> {
     let resolved = store.manifest(&location.selector).await?;
-    let mut walk = Walk { store, options, seen: HashSet::new() };
+    let mut walk = DiscoverWalk { store, options, seen: HashSet::new() };
     let mut root = walk.node(resolved.descriptor.clone(), 0).await?;
     let Manifest::Index(index) = resolved.parse()? else { return Ok(root) };
     let manifests = match &options.platform {
@@ -84,13 +84,13 @@ pub async fn subject(store: &Store, location: &Location, platform: Option<&Platf
 /// How deep referrers of referrers are followed.
 const DEPTH: usize = 4;
 
-struct Walk<'a> {
+struct DiscoverWalk<'a> {
     store: &'a Store,
     options: &'a DiscoverOptions,
     seen: HashSet<Digest>,
 }
 
-impl Walk<'_> {
+impl DiscoverWalk<'_> {
     async fn node(&mut self, descriptor: Descriptor, depth: usize) -> Result<Node> {
         let mut node = Node { descriptor, manifests: Vec::new(), referrers: Vec::new(), taken: None };
         if depth >= DEPTH || !self.seen.insert(node.descriptor.digest.clone()) {

@@ -12,7 +12,7 @@
 
 use bytes::Bytes;
 
-use crate::artifact::{self, Artifact, Kind};
+use crate::artifact::{self, Artifact, ArtifactKind};
 use crate::cache::Cache;
 use crate::choice::{self, Reason};
 use crate::error::{Error, Result};
@@ -82,12 +82,12 @@ pub async fn find(store: &Store, cache: &Cache, location: &Location, options: &F
     let finder = Finder { store, cache, location, offline: options.offline && location.is_remote() };
     let source = finder.resolve(&location.selector).await?;
     let attached = match artifact::recognise(&source)? {
-        Kind::Compatibility(artifact) => {
+        ArtifactKind::Compatibility(artifact) => {
             return finder.finish(*artifact, source.descriptor, Level::Artifact, Chosen::default()).await;
         }
-        Kind::Index(index) => finder.of_index(&index, &source.descriptor.digest, options).await?,
-        Kind::Image => finder.of_image(&source.descriptor.digest).await?,
-        Kind::Other(kind) => match finder.of_image(&source.descriptor.digest).await {
+        ArtifactKind::Index(index) => finder.of_index(&index, &source.descriptor.digest, options).await?,
+        ArtifactKind::Image => finder.of_image(&source.descriptor.digest).await?,
+        ArtifactKind::Other(kind) => match finder.of_image(&source.descriptor.digest).await {
             Err(Error::NoArtifact { image, .. }) => return Err(artifact::other(&image, &kind)),
             other => other?,
         },
@@ -117,10 +117,10 @@ struct Finder<'a> {
 }
 
 /// The level that answered, the manifest of that level, and what is attached to it: at least one.
-type Attached = (Level, Digest, Vec<Descriptor>);
+type AttachedTo = (Level, Digest, Vec<Descriptor>);
 
 impl Finder<'_> {
-    async fn of_image(&self, digest: &Digest) -> Result<Attached> {
+    async fn of_image(&self, digest: &Digest) -> Result<AttachedTo> {
         let found = self.referrers(digest).await?;
         if found.is_empty() {
             return Err(self.no_artifact(digest).await);
@@ -128,7 +128,7 @@ impl Finder<'_> {
         Ok((Level::Manifest, digest.clone(), found))
     }
 
-    async fn of_index(&self, index: &Index, digest: &Digest, options: &FindOptions) -> Result<Attached> {
+    async fn of_index(&self, index: &Index, digest: &Digest, options: &FindOptions) -> Result<AttachedTo> {
         if let Some(manifest) = index.best_for(&options.platform) {
             let found = self.referrers(&manifest.digest).await?;
             if !found.is_empty() {
@@ -146,7 +146,7 @@ impl Finder<'_> {
     }
 
     /// Takes the artifact that counts of those that are attached.
-    async fn choose(&self, attached: Attached, source: Descriptor) -> Result<Found> {
+    async fn choose(&self, attached: AttachedTo, source: Descriptor) -> Result<Found> {
         let (level, subject, mut open) = attached;
         let doubts = choice::doubts(&open, jiff::Timestamp::now());
         let (mut gone, mut others) = (Vec::new(), 0);
@@ -162,7 +162,7 @@ impl Finder<'_> {
                 }
                 outcome => outcome?,
             };
-            let Kind::Compatibility(artifact) = artifact::recognise(&resolved)? else {
+            let ArtifactKind::Compatibility(artifact) = artifact::recognise(&resolved)? else {
                 let reference = self.store.display(&Selector::Digest(digest));
                 return Err(artifact::other(
                     &reference,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::artifact::{self, Kind, Packed};
+use crate::artifact::{self, ArtifactKind, Packed};
 use crate::blob::BlobSource;
 use crate::error::{Error, Result};
 use crate::format::FormatError;
@@ -60,11 +60,11 @@ pub async fn push(store: &Store, tag: Option<&str>, packed: &Packed, replace: bo
 /// Makes sure that a tag names a compatibility artifact, which another one may take the place of.
 async fn expect_artifact(store: &Store, tag: &Selector) -> Result<()> {
     let kind = match store.manifest(tag).await.and_then(|resolved| artifact::recognise(&resolved)) {
-        Ok(Kind::Compatibility(_)) | Err(Error::NotFound { .. }) => return Ok(()),
-        Ok(Kind::Image) => "a container image".to_owned(),
-        Ok(Kind::Index(_)) => "an index of images".to_owned(),
-        Ok(Kind::Other(kind)) if kind.is_empty() => "an artifact without a type".to_owned(),
-        Ok(Kind::Other(kind)) => format!("an artifact of type {}", shown(&kind, 200)),
+        Ok(ArtifactKind::Compatibility(_)) | Err(Error::NotFound { .. }) => return Ok(()),
+        Ok(ArtifactKind::Image) => "a container image".to_owned(),
+        Ok(ArtifactKind::Index(_)) => "an index of images".to_owned(),
+        Ok(ArtifactKind::Other(kind)) if kind.is_empty() => "an artifact without a type".to_owned(),
+        Ok(ArtifactKind::Other(kind)) => format!("an artifact of type {}", shown(&kind, 200)),
         Err(Error::Format(FormatError::Malformed { .. })) => "something else".to_owned(),
         Err(error) => return Err(error),
     };

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use crate::config::Config;
-use crate::tree::{Content, Directory, File, Tree};
+use crate::tree::{Directory, File, FileContent, Tree};
 
 const PASSWD: &str = "/etc/passwd";
 const GROUP: &str = "/etc/group";
@@ -86,7 +86,7 @@ impl Account {
 /// The text of a file, empty where there is none; `None` if it is not known.
 fn text(tree: &Tree, path: &str) -> Option<String> {
     match tree.file(Path::new(path)) {
-        Ok((_, _, File { content: Content::Whole(bytes), .. })) => {
+        Ok((_, _, File { content: FileContent::Whole(bytes), .. })) => {
             Some(String::from_utf8_lossy(bytes).into_owned())
         }
         Ok((_, _, file)) => (file.size == 0).then(String::new),
@@ -141,7 +141,7 @@ mod tests {
             (Some((1000, 0)), 0o677, false),
             (None, 0o700, true),
         ] {
-            let file = File { mode, owner, size: 0, capabilities: false, content: Content::Other };
+            let file = File { mode, owner, size: 0, capabilities: false, content: FileContent::Other };
             assert_eq!(app.may_execute(&file), expected, "{owner:?} {mode:o}");
         }
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::config::Config;
 use crate::needs::account::Account;
 use crate::needs::host_library::HostLibraries;
-use crate::tree::{Content, File, FileId, Node, Tree};
+use crate::tree::{File, FileContent, FileId, Node, Tree};
 use compat_loader::elf::{self, Class, Machine};
 use compat_loader::generate::recorded;
 use compat_loader::host::{DynamicLoader, LibraryCache, MAXIMUM_PATH, WalkError};
@@ -41,14 +41,14 @@ pub(super) struct TreeFiles<'a> {
     account: Option<Account>,
     /// Where the command is started.
     working_directory: String,
-    known: RefCell<HashMap<FileId, Known>>,
+    known: RefCell<HashMap<FileId, KnownFile>>,
     paths: RefCell<HashMap<String, Result<Opened, OpenError>>>,
     seen: RefCell<Seen>,
     memory: Memory,
 }
 
 /// A file that was opened before.
-struct Known {
+struct KnownFile {
     number: usize,
     path: String,
     facts: Result<Arc<Facts>, OpenError>,
@@ -103,7 +103,7 @@ impl<'a> TreeFiles<'a> {
     /// shell's script.
     pub(crate) fn is_left_to_shell(&self, path: &str) -> bool {
         let file = self.tree.file(&raw::path(path));
-        file.is_ok_and(|(_, _, file)| matches!(file.content, Content::Other | Content::Whole(_)))
+        file.is_ok_and(|(_, _, file)| matches!(file.content, FileContent::Other | FileContent::Whole(_)))
     }
 
     /// What brings a library into a container that is expected from the host.
@@ -117,12 +117,12 @@ impl<'a> TreeFiles<'a> {
             return recorded::RecordedContent::Gone;
         };
         match &file.content {
-            Content::Script(_) => recorded::RecordedContent::Script,
-            Content::Elf(_) => match read(&file.content, file.size) {
+            FileContent::Script(_) => recorded::RecordedContent::Script,
+            FileContent::Elf(_) => match read(&file.content, file.size) {
                 Ok(facts) => recorded::RecordedContent::Object(Arc::new(facts)),
                 Err(_) => recorded::RecordedContent::Other,
             },
-            Content::Whole(_) | Content::Other => recorded::RecordedContent::Other,
+            FileContent::Whole(_) | FileContent::Other => recorded::RecordedContent::Other,
         }
     }
 
@@ -146,14 +146,14 @@ impl<'a> TreeFiles<'a> {
         let (real, id, file) = self.tree.file(&raw::path(path)).map_err(|error| self.failure(path, error))?;
         let real = raw::of_path(real);
         self.note_links(path);
-        if let Content::Script(line) = &file.content {
+        if let FileContent::Script(line) = &file.content {
             // The interpreter, which the same account runs, opens it.
             self.note_script(&real, line, self.may_execute(file) && self.may_load(&real, file));
             return Err(OpenError::NotElf);
         }
         let mut known = self.known.borrow_mut();
         let count = known.len();
-        let entry = known.entry(id).or_insert_with(|| Known {
+        let entry = known.entry(id).or_insert_with(|| KnownFile {
             number: count,
             path: real.clone(),
             facts: read(&file.content, file.size).map(|mut facts| {
@@ -222,9 +222,9 @@ pub(super) fn relative(path: &str) -> String {
     path.trim_start_matches('/').to_owned()
 }
 
-fn read(content: &Content, size: u64) -> Result<Facts, OpenError> {
+fn read(content: &FileContent, size: u64) -> Result<Facts, OpenError> {
     match content {
-        Content::Elf(packed) => {
+        FileContent::Elf(packed) => {
             let data = packed.unpack().map_err(|error| OpenError::Unusable(error.to_string()))?;
             Ok(Facts::of_object(elf::Object::parse(data)?))
         }
@@ -246,15 +246,17 @@ impl Files for TreeFiles<'_> {
     fn read(&self, path: &str) -> Result<Bytes, OpenError> {
         let (real, _, file) = self.tree.file(&raw::path(path))?;
         match &file.content {
-            Content::Whole(bytes) => {
+            FileContent::Whole(bytes) => {
                 self.note_links(path);
                 let real = raw::of_path(real);
                 self.seen.borrow_mut().files.insert(real, bytes.clone());
                 Ok(bytes.clone())
             }
-            Content::Script(line) => Ok(Bytes::copy_from_slice(line)),
-            Content::Elf(packed) => packed.unpack().map_err(|error| OpenError::Unusable(error.to_string())),
-            Content::Other => Err(WalkError::NotFound.into()),
+            FileContent::Script(line) => Ok(Bytes::copy_from_slice(line)),
+            FileContent::Elf(packed) => {
+                packed.unpack().map_err(|error| OpenError::Unusable(error.to_string()))
+            }
+            FileContent::Other => Err(WalkError::NotFound.into()),
         }
     }
 
@@ -290,7 +292,7 @@ impl Files for TreeFiles<'_> {
 
     fn dynamic_loader(&self, path: &str, machine: Machine, class: Class) -> Option<Arc<DynamicLoader>> {
         let (_, _, file) = self.tree.file(&raw::path(path)).ok()?;
-        let Content::Elf(packed) = &file.content else { return None };
+        let FileContent::Elf(packed) = &file.content else { return None };
         let loader = DynamicLoader::parse(path, &packed.unpack().ok()?, machine, class)?;
         self.seen.borrow_mut().loaders.insert(path.to_owned(), loader.clone());
         Some(Arc::new(loader))
@@ -298,7 +300,7 @@ impl Files for TreeFiles<'_> {
 
     fn library_cache(&self, path: &str, big_endian: bool) -> Option<Arc<LibraryCache>> {
         let (_, _, file) = self.tree.file(&raw::path(path)).ok()?;
-        let Content::Whole(bytes) = &file.content else { return None };
+        let FileContent::Whole(bytes) = &file.content else { return None };
         self.seen.borrow_mut().caches.insert((path.to_owned(), big_endian));
         LibraryCache::parse_as(bytes, big_endian).map(Arc::new)
     }

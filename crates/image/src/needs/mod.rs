@@ -577,7 +577,7 @@ fn cache_lines(tree: &Tree, seen: &Seen, base: &[String], recorded: Option<&Reco
     let mut lines: Vec<CacheLine> = Vec::new();
     for (path, big_endian) in &seen.caches {
         let Ok((_, _, file)) = tree.file(path.as_ref()) else { continue };
-        let crate::Content::Whole(bytes) = &file.content else { continue };
+        let crate::tree::FileContent::Whole(bytes) = &file.content else { continue };
         let Some(cache) = LibraryCache::parse_as(bytes, *big_endian) else { continue };
         lines.extend(names.iter().flat_map(|name| cache.lines(name)));
     }

@@ -53,7 +53,7 @@ pub(super) struct Missing {
 pub(super) fn find(config: &Config, files: &TreeFiles<'_>) -> Command {
     let words: Vec<String> = config.command().into_iter().map(str::to_owned).collect();
     let Some(first) = words.first() else { return Command::default() };
-    let mut finder = Finder { files, command: Command::default(), steps: MOST_STEPS };
+    let mut finder = SubjectFinder { files, command: Command::default(), steps: MOST_STEPS };
     if program(first, config, files).is_none() {
         match forbidden(first, config, files) {
             Some(path) => finder.command.subjects.push(path),
@@ -82,13 +82,13 @@ fn forbidden(word: &str, config: &Config, files: &TreeFiles<'_>) -> Option<Strin
     (is_startable && !files.is_executable(&real)).then(|| relative(&real))
 }
 
-struct Finder<'a, 'b> {
+struct SubjectFinder<'a, 'b> {
     files: &'a TreeFiles<'b>,
     command: Command,
     steps: usize,
 }
 
-impl Finder<'_, '_> {
+impl SubjectFinder<'_, '_> {
     fn add(&mut self, words: &[String], config: &Config) {
         let Some((first, arguments)) = words.split_first() else { return };
         let Some(path) = program(first, config, self.files) else { return };

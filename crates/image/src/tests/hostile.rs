@@ -1,7 +1,7 @@
 //! Layers that nobody makes by accident: a clear error or a bounded, correct answer.
 
 use super::{Tar, lines, merged, tree, tree_with};
-use crate::layer::State;
+use crate::layer::LayerState;
 use crate::tests::sample::Sample;
 use crate::{Limits, limit};
 use compat_loader::elf::Machine;
@@ -214,7 +214,7 @@ fn entries_and_memory_are_bounded() {
 /// What is said of a layer that takes more memory than `kept`, and how much the merge itself had counted
 /// when it was refused.
 fn counted(layers: &[Vec<u8>], kept: u64) -> (String, u64) {
-    let mut state = State::new(Limits { kept, ..Limits::default() }).unwrap();
+    let mut state = LayerState::new(Limits { kept, ..Limits::default() }).unwrap();
     let numbered = layers.iter().enumerate().rev();
     let outcomes = numbered.map(|(number, layer)| state.apply(number as u32, &layer[..]));
     let outcome: Result<Vec<()>, _> = outcomes.collect();
@@ -273,7 +273,7 @@ fn hard_links_that_wait_for_their_file_count_and_are_given_back() {
     for number in 0..50 {
         files = files.pax(&[("path", &path(number, "c/")[..])]).file("x", "#!x");
     }
-    let mut state = State::new(Limits::default()).unwrap();
+    let mut state = LayerState::new(Limits::default()).unwrap();
     state.apply(1, &waiting[..]).unwrap();
     state.apply(0, &files.end()[..]).unwrap();
     assert!(state.broken_link().is_none());

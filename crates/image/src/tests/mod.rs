@@ -10,8 +10,8 @@ mod walking;
 
 use std::path::Path;
 
-use crate::layer::State;
-use crate::{Content, Limits, Node, Tree};
+use crate::layer::LayerState;
+use crate::{FileContent, Limits, Node, Tree};
 
 /// A tar archive, entry by entry, with names that no honest program would write.
 #[derive(Default)]
@@ -106,7 +106,7 @@ impl Tar {
 /// The tree that layers make, the bottom one first; every layer is searched for hard links as an image's
 /// is.
 pub(crate) fn tree_with(layers: &[Vec<u8>], limits: Limits) -> Result<Tree, String> {
-    let mut state = State::new(limits).unwrap();
+    let mut state = LayerState::new(limits).unwrap();
     for (number, layer) in layers.iter().enumerate().rev() {
         state.apply(number as u32, &layer[..]).map_err(|fault| fault.to_string())?;
         for _ in 0..crate::limit::HARD_LINK_ROUNDS {
@@ -135,7 +135,7 @@ pub(crate) fn lines(tree: &Tree) -> Vec<String> {
             Node::Link(target) => format!("{path} -> {}", String::from_utf8_lossy(target)),
             Node::Other => format!("{path} other"),
             Node::File(id) => match &tree.file_of(*id).content {
-                Content::Script(line) => format!("{path} {}", String::from_utf8_lossy(line)),
+                FileContent::Script(line) => format!("{path} {}", String::from_utf8_lossy(line)),
                 _ => path,
             },
         }

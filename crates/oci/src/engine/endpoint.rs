@@ -115,7 +115,7 @@ fn named(kind: EngineKind, image: &str, variables: Variables<'_>) -> Result<Opti
     let Some(directory) = directory else { return Ok(None) };
     let current = || {
         let config = read(&directory.join("config.json")).ok()?;
-        let config: Config = serde_json::from_slice(&config).ok()?;
+        let config: DockerConfig = serde_json::from_slice(&config).ok()?;
         config.current_context
     };
     let context = text(variables, "DOCKER_CONTEXT").or_else(current);
@@ -140,19 +140,19 @@ fn configuration(variables: Variables<'_>) -> Option<PathBuf> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Config {
+struct DockerConfig {
     current_context: Option<String>,
 }
 
 /// docker's `meta.json` of a context, as far as it matters here.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Context {
-    endpoints: Endpoints,
+struct DockerContext {
+    endpoints: ContextEndpoints,
 }
 
 #[derive(Deserialize)]
-struct Endpoints {
+struct ContextEndpoints {
     docker: ContextEndpoint,
 }
 
@@ -174,7 +174,7 @@ fn of_context(image: &str, directory: &Path, context: &str) -> Result<Endpoint> 
                 .to_owned(),
     };
     let bytes = read(&file).map_err(|error| unusable(format!("{}: {error}", file.display())))?;
-    let parsed: Context =
+    let parsed: DockerContext =
         serde_json::from_slice(&bytes).map_err(|error| unusable(format!("{}: {error}", file.display())))?;
     let ContextEndpoint { host, skip_verification } = parsed.endpoints.docker;
     let tls = directory.join("contexts/tls").join(digest.hex()).join("docker");

@@ -301,7 +301,7 @@ impl Manifest {
     /// [`FormatError::Malformed`] naming `what`.
     pub fn parse(what: &str, media_type: Option<&str>, bytes: &[u8]) -> Result<Self, FormatError> {
         let malformed = |error: serde_json::Error| FormatError::malformed(what, error.to_string());
-        let shape: Shape = serde_json::from_slice(bytes).map_err(malformed)?;
+        let shape: ManifestShape = serde_json::from_slice(bytes).map_err(malformed)?;
         if shape.schema_version == Some(1) {
             return Err(FormatError::malformed(what, "docker's manifest of schema 1 is not supported"));
         }
@@ -350,7 +350,7 @@ impl Manifest {
 /// Enough of a manifest to tell what it is.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Shape {
+struct ManifestShape {
     schema_version: Option<u32>,
     media_type: Option<String>,
     manifests: Option<serde::de::IgnoredAny>,
@@ -382,7 +382,7 @@ impl Resolved {
 /// The media type of a manifest: what its body says, else what was said about it, else what it
 /// looks like.
 pub fn media_type_of(bytes: &[u8], stated: Option<&str>) -> String {
-    let shape = serde_json::from_slice::<Shape>(bytes).ok();
+    let shape = serde_json::from_slice::<ManifestShape>(bytes).ok();
     let index = shape.as_ref().is_some_and(|shape| shape.manifests.is_some());
     let own = shape.and_then(|shape| shape.media_type);
     let stated = stated.and_then(|stated| stated.split(';').next()).map(str::trim);

@@ -16,7 +16,7 @@ const MAXIMUM_NAME: usize = 255;
 
 /// A reference, taken apart and normalised; the digest is not looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Parts<'a> {
+pub(super) struct ReferenceParts<'a> {
     pub host: &'a str,
     /// The repository's name without the `library/` that official images have.
     pub name: &'a str,
@@ -31,7 +31,7 @@ pub(super) struct Parts<'a> {
 /// # Errors
 ///
 /// What is wrong with it, in words.
-pub(super) fn parse(text: &str) -> Result<Parts<'_>, String> {
+pub(super) fn parse(text: &str) -> Result<ReferenceParts<'_>, String> {
     let (named, digest) = match text.split_once('@') {
         Some((named, digest)) => (named, Some(digest)),
         None => (text, None),
@@ -52,7 +52,7 @@ pub(super) fn parse(text: &str) -> Result<Parts<'_>, String> {
     if host.len() + 1 + added + name.len() > MAXIMUM_NAME {
         return Err(format!("the name is longer than {MAXIMUM_NAME} bytes"));
     }
-    Ok(Parts { host, name, official, tag, digest })
+    Ok(ReferenceParts { host, name, official, tag, digest })
 }
 
 /// Whether a text is a tag (distribution specification, "Pulling manifests").

@@ -10,7 +10,7 @@ use url::Url;
 use super::access::Login;
 use super::client::Scheme;
 use super::login;
-use super::message::{Answer, Body, Request};
+use super::message::{Answer, Request, RequestBody};
 use super::refusal::error_text;
 use super::repository::Repository;
 use super::retry::{Repeat, retry_after_of};
@@ -21,9 +21,9 @@ use crate::format::text::shown;
 /// A request in the terms of a repository.
 pub(super) struct Ask {
     pub method: Method,
-    pub target: Target,
+    pub target: AskTarget,
     pub headers: Vec<(HeaderName, String)>,
-    pub body: Body,
+    pub body: RequestBody,
     pub repeat: Repeat,
     /// What it is for, as a verb with its object.
     pub action: String,
@@ -34,7 +34,7 @@ pub(super) struct Ask {
 }
 
 /// Where a request goes.
-pub(super) enum Target {
+pub(super) enum AskTarget {
     /// To a path and query below `/v2/NAME/`.
     Path(String),
     /// To an address that the registry gave.
@@ -46,9 +46,9 @@ impl Ask {
     pub(super) fn read(path: String, what: &str, limit: u64) -> Self {
         Self {
             method: Method::GET,
-            target: Target::Path(path),
+            target: AskTarget::Path(path),
             headers: Vec::new(),
-            body: Body::Empty,
+            body: RequestBody::Empty,
             repeat: Repeat::Always,
             action: format!("read {what}"),
             limit,
@@ -95,7 +95,7 @@ impl Repository {
                 return Err(login::refused_login(&self.key.host, &request, &answer, login.as_ref()));
             }
             self.client.log_in(&self.key, &request, &answer, login.as_ref()).await?;
-            if matches!(request.body, Body::Stream(..)) {
+            if matches!(request.body, RequestBody::Stream(..)) {
                 return Ok(answer);
             }
             rounds += 1;
@@ -143,10 +143,10 @@ impl Repository {
     pub(super) fn request(&self, ask: Ask) -> Result<Request> {
         let (base, _) = self.client.base(&self.key.host)?;
         let url = match ask.target {
-            Target::Path(path) => base
+            AskTarget::Path(path) => base
                 .join(&format!("v2/{}/{path}", self.key.name))
                 .map_err(|error| Error::malformed(self.display(&path), error.to_string()))?,
-            Target::Url(url) => url,
+            AskTarget::Url(url) => url,
         };
         let mut headers = HeaderMap::new();
         for (name, value) in ask.headers {

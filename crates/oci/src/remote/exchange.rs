@@ -18,7 +18,7 @@ use url::Url;
 
 use super::cause::{causes, is_transient};
 use super::client::{Client, authority};
-use super::message::{Answer, Body, Part, Request, start_of};
+use super::message::{Answer, BlobPart, Request, RequestBody, start_of};
 use super::redact;
 use super::retry::{self, Repeat};
 use crate::blob::BlobReader;
@@ -53,12 +53,12 @@ impl Client {
         &self,
         request: &Request,
         login: Option<&HeaderValue>,
-    ) -> Result<std::result::Result<Part, Answer>> {
+    ) -> Result<std::result::Result<BlobPart, Answer>> {
         let mut attempt = 0;
         loop {
             let outcome = match self.start(request, login).await {
                 Ok(opened) if opened.response.status() == StatusCode::OK => {
-                    return Ok(Ok(Part { start: 0, stream: self.body_stream(request, opened) }));
+                    return Ok(Ok(BlobPart { start: 0, stream: self.body_stream(request, opened) }));
                 }
                 Ok(opened) if opened.response.status() == StatusCode::PARTIAL_CONTENT => {
                     let range = opened.response.headers().get(CONTENT_RANGE);
@@ -68,7 +68,7 @@ impl Client {
                             "its range cannot be read",
                         )
                     })?;
-                    return Ok(Ok(Part { start, stream: self.body_stream(request, opened) }));
+                    return Ok(Ok(BlobPart { start, stream: self.body_stream(request, opened) }));
                 }
                 Ok(opened) => self.finish(request, opened).await,
                 Err(error) => Err(error),
@@ -82,7 +82,7 @@ impl Client {
 
     /// Waits before another try; false if there is to be none.
     async fn pause_before_next(&self, request: &Request, outcome: &Result<Answer>, attempt: u32) -> bool {
-        if attempt >= self.options().retries || matches!(request.body, Body::Stream(..)) {
+        if attempt >= self.options().retries || matches!(request.body, RequestBody::Stream(..)) {
             return false;
         }
         let now = SystemTime::now();
@@ -164,15 +164,15 @@ impl Client {
         pulse: &Arc<Pulse>,
     ) -> Result<Option<reqwest::Body>> {
         match &request.body {
-            Body::Empty => {
+            RequestBody::Empty => {
                 state_length(request, headers, 0);
                 Ok(None)
             }
-            Body::Bytes(bytes) => {
+            RequestBody::Bytes(bytes) => {
                 state_length(request, headers, bytes.len());
                 Ok(Some(bytes.clone().into()))
             }
-            Body::Stream(stream, size) => {
+            RequestBody::Stream(stream, size) => {
                 let stream = stream.lock().ok().and_then(|mut stream| stream.take());
                 let stream = stream.ok_or_else(|| {
                     refused(request, &request.url, "the body cannot be sent a second time".into())
@@ -278,7 +278,7 @@ fn redirect_target(request: &Request, from: &Url, response: &reqwest::Response) 
     let reading = request.method == Method::GET || request.method == Method::HEAD;
     let follow = match status {
         301..=303 => reading,
-        307 | 308 => reading || !matches!(request.body, Body::Stream(..)),
+        307 | 308 => reading || !matches!(request.body, RequestBody::Stream(..)),
         _ => false,
     };
     let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());

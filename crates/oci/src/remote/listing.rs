@@ -7,7 +7,7 @@ use reqwest::header::ACCEPT;
 use serde::Deserialize;
 use url::Url;
 
-use super::ask::{Ask, Target};
+use super::ask::{Ask, AskTarget};
 use super::link;
 use super::message::Answer;
 use super::repository::Repository;
@@ -79,7 +79,7 @@ impl Repository {
         if answer.status != 200 {
             return Err(self.failure(&answer, &format!("read {what}")));
         }
-        let mut found = Found::default();
+        let mut found = ListedReferrers::default();
         self.pages(answer, &what, |answer| found.add(&what, answer)).await?;
         Ok(Some(found.descriptors))
     }
@@ -155,20 +155,20 @@ impl Repository {
                 return Err(Error::malformed(what, format!("it has more than {} pages", limit::PAGES)));
             }
             let mut ask = Ask::read(String::new(), what, limit::PAGE);
-            ask.target = Target::Url(next);
+            ask.target = AskTarget::Url(next);
             answer = self.ask_ok(ask, what).await?;
         }
     }
 }
 
 #[derive(Default)]
-struct Found {
+struct ListedReferrers {
     descriptors: Vec<Descriptor>,
     digests: HashSet<Digest>,
     bytes: usize,
 }
 
-impl Found {
+impl ListedReferrers {
     fn add(&mut self, what: &str, answer: &Answer) -> Result<()> {
         self.bytes += answer.body.len();
         if self.bytes as u64 > limit::SPECIFICATION {

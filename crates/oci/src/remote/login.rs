@@ -24,7 +24,7 @@ use url::Url;
 use super::access::{Access, Login, LoginKey};
 use super::challenge::{self, Challenge};
 use super::client::{Client, authority, is_loopback};
-use super::message::{Answer, Body, Request};
+use super::message::{Answer, Request, RequestBody};
 use super::redact;
 use super::refusal::{error_text, status_error};
 use super::retry::Repeat;
@@ -269,7 +269,7 @@ fn token_request(
             .append_pair("scope", scope)
             .append_pair("refresh_token", token);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        (Method::POST, Body::Bytes(Bytes::from(form.finish())))
+        (Method::POST, RequestBody::Bytes(Bytes::from(form.finish())))
     } else {
         if let Some(Credential::Password { username, password }) = credential {
             login = Some(basic_header(username, password)?);
@@ -282,7 +282,7 @@ fn token_request(
             query.append_pair("scope", scope);
         }
         drop(query);
-        (Method::GET, Body::Empty)
+        (Method::GET, RequestBody::Empty)
     };
     let repeat = if method == Method::GET { Repeat::Always } else { Repeat::IfRefused };
     let (action, registry) = (request.action.clone(), request.registry.clone());

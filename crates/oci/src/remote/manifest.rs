@@ -4,8 +4,8 @@ use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 
-use super::ask::{Ask, Target};
-use super::message::{Answer, Body};
+use super::ask::{Ask, AskTarget};
+use super::message::{Answer, RequestBody};
 use super::repository::Repository;
 use super::retry::Repeat;
 use crate::error::{Error, Result};
@@ -111,9 +111,9 @@ impl Repository {
         let what = self.display(reference);
         let ask = Ask {
             method: Method::PUT,
-            target: Target::Path(format!("manifests/{reference}")),
+            target: AskTarget::Path(format!("manifests/{reference}")),
             headers: vec![(CONTENT_TYPE, descriptor.media_type.clone())],
-            body: Body::Bytes(bytes.clone()),
+            body: RequestBody::Bytes(bytes.clone()),
             repeat,
             action: format!("write {what}"),
             limit: limit::ERROR_BODY,
@@ -143,9 +143,9 @@ impl Repository {
         let action = format!("delete {what}");
         let ask = Ask {
             method: Method::DELETE,
-            target: Target::Path(format!("manifests/{reference}")),
+            target: AskTarget::Path(format!("manifests/{reference}")),
             headers: Vec::new(),
-            body: Body::Empty,
+            body: RequestBody::Empty,
             repeat: Repeat::IfRefused,
             action: action.clone(),
             limit: limit::ERROR_BODY,

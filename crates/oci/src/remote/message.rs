@@ -12,7 +12,7 @@ use crate::blob::BlobReader;
 use crate::error::Error;
 
 /// What is sent with a request.
-pub(super) enum Body {
+pub(super) enum RequestBody {
     /// Nothing.
     Empty,
     /// These bytes, as often as needed.
@@ -30,7 +30,7 @@ pub(super) struct Request {
     /// The headers, without `Authorization`.
     pub headers: HeaderMap,
     /// The body.
-    pub body: Body,
+    pub body: RequestBody,
     /// Whether it may be sent twice.
     pub repeat: Repeat,
     /// What it is for, as a verb with its object: `read a/b:1`.
@@ -80,7 +80,7 @@ impl Answer {
 }
 
 /// A blob's bytes from some position on.
-pub(super) struct Part {
+pub(super) struct BlobPart {
     /// The first byte that comes.
     pub start: u64,
     /// The bytes.

@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use reqwest::header::RANGE;
 
 use super::ask::Ask;
-use super::message::Part;
+use super::message::BlobPart;
 use super::repository::Repository;
 use super::retry;
 use crate::blob::BlobReader;
@@ -23,7 +23,7 @@ struct Download {
     repository: Repository,
     digest: Digest,
     size: u64,
-    part: Option<Part>,
+    part: Option<BlobPart>,
     received: u64,
     /// Breaks since something came, and how much had come at the last one.
     breaks: u32,
@@ -31,7 +31,7 @@ struct Download {
 }
 
 /// The content of a blob whose first part has been opened; not verified.
-pub(super) fn resumed(repository: Repository, descriptor: &Descriptor, part: Part) -> BlobReader {
+pub(super) fn resumed(repository: Repository, descriptor: &Descriptor, part: BlobPart) -> BlobReader {
     let download = Download {
         repository,
         digest: descriptor.digest.clone(),
@@ -125,7 +125,7 @@ impl Download {
 
 impl Repository {
     /// Asks for the bytes of a blob from `start` on.
-    pub(super) async fn open_part(&self, digest: &Digest, size: u64, start: u64) -> Result<Part> {
+    pub(super) async fn open_part(&self, digest: &Digest, size: u64, start: u64) -> Result<BlobPart> {
         let what = self.display(digest.as_str());
         let mut ask = Ask::read(format!("blobs/{digest}"), &what, size);
         if start > 0 {

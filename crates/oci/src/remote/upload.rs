@@ -8,8 +8,8 @@ use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, LOCATION};
 use url::Url;
 
-use super::ask::{Ask, Target};
-use super::message::{Answer, Body};
+use super::ask::{Ask, AskTarget};
+use super::message::{Answer, RequestBody};
 use super::repository::Repository;
 use super::retry::{self, Repeat};
 use crate::blob::{Arrival, BlobSource};
@@ -28,9 +28,9 @@ enum Begun {
 fn begin_at(path: String, action: &str) -> Ask {
     Ask {
         method: Method::POST,
-        target: Target::Path(path),
+        target: AskTarget::Path(path),
         headers: Vec::new(),
-        body: Body::Empty,
+        body: RequestBody::Empty,
         repeat: Repeat::IfRefused,
         action: action.to_owned(),
         limit: limit::ERROR_BODY,
@@ -88,15 +88,15 @@ impl Repository {
             Begun::At(url) => url,
         };
         let (body, in_memory) = match source {
-            BlobSource::Bytes(bytes) => (Body::Bytes(bytes.clone()), true),
+            BlobSource::Bytes(bytes) => (RequestBody::Bytes(bytes.clone()), true),
             BlobSource::Stored(_) => {
                 let stream = source.open(descriptor).await?;
-                (Body::Stream(Mutex::new(Some(stream)), descriptor.size), false)
+                (RequestBody::Stream(Mutex::new(Some(stream)), descriptor.size), false)
             }
         };
         let send = Ask {
             method: Method::PUT,
-            target: Target::Url(url),
+            target: AskTarget::Url(url),
             headers: vec![(CONTENT_TYPE, "application/octet-stream".into())],
             body,
             repeat: Repeat::IfRefused,
