@@ -53,7 +53,7 @@ pub fn check(
     let judge_ahead = |asked: &Asked| judge_file(asked, host, options);
     in_order(asked, judge_ahead, |Asked { text, target }, ahead: Option<Judged>| {
         let report = match (ahead, target) {
-            (Some(judged), _) => judged.told(session),
+            (Some(judged), _) => judged.announce(session),
             (None, Ok(target)) => judge(text, target, host, options, session),
             (None, Err(failure)) => Err(failure.clone()),
         };
@@ -74,21 +74,21 @@ pub fn check(
     fatal.map_or(Ok(whole), Err)
 }
 
-/// What came of one target, and what is to be said of it besides.
+/// The report on one target, or why there is none, and its notes.
 struct Judged {
     report: Result<Report, Failure>,
     notes: Vec<String>,
 }
 
 impl Judged {
-    /// The report, once the notes are said.
-    fn told(self, session: &Session) -> Result<Report, Failure> {
+    /// Passes the notes to the observer and returns the report.
+    fn announce(self, session: &Session) -> Result<Report, Failure> {
         self.notes.iter().for_each(|note| session.observer().warn(note));
         self.report
     }
 }
 
-/// Judges what is a file of this machine, which any thread may do; of what else was asked nothing is known ahead.
+/// Judges a target that is a file of this machine, which any thread may do; `None` for other targets.
 fn judge_file(asked: &Asked, host: &Host, options: &CheckOptions) -> Option<Judged> {
     match asked.target.as_ref().ok()? {
         Target::Application(path) => Some(judge_application(path, host, options)),
@@ -111,7 +111,7 @@ fn judge(
 ) -> Result<Report, Failure> {
     let fetched = match target {
         Target::Image(image) => return judge_image(image, host, options, session),
-        Target::Application(path) => return judge_application(path, host, options).told(session),
+        Target::Application(path) => return judge_application(path, host, options).announce(session),
         Target::StandardInput => FetchedSpecification::read_stdin(session.stdin())?,
         Target::Document(path) => FetchedSpecification::read_file(path)?,
         Target::Location(location) if options.generate => {

@@ -1,7 +1,7 @@
 //! `compat record`: a command in a mirror of the root, and a log of what it touched.
 
+mod news;
 mod old_name;
-mod told;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -157,7 +157,7 @@ fn record(
     }
     let options = options(&arguments, rank, out)?;
     let waits = arguments.mount;
-    let recorded = record::record(&options, socket, &mut |news| told::tell(news, waits, context));
+    let recorded = record::record(&options, socket, &mut |news| news::print(news, waits, context));
     let recorded = recorded.map_err(|error| Failure::undecided(&error).with_hint(error.hint()))?;
     if arguments.summary {
         super::trace::summary::tell(&options.out, &recorded.log, context);

@@ -4,9 +4,8 @@ use crate::cli::Context;
 use compat_mirror::enter::Ready;
 use compat_mirror::record::News;
 
-/// Tells it: how to enter the mirror on standard output, where it waits for that, the rest on standard
-/// error.
-pub(super) fn tell(news: &News<'_>, waits: bool, context: &Context) {
+/// Prints how to enter the mirror to standard output, if the run waits for that, and the rest to standard error.
+pub(super) fn print(news: &News<'_>, waits: bool, context: &Context) {
     match news {
         // Nobody reads it: whoever is to enter the mirror finds it in the table of mounts.
         News::Ready(ready) => {
