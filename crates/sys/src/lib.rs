@@ -1,4 +1,13 @@
 //! The operating system where Rust's standard library does not reach: the only unsafe code.
+//!
+//! [`raw`] needs none: names of files, which need not be UTF-8, become text and are the same bytes again.
+//!
+//! ```
+//! use compat_sys::raw;
+//!
+//! let name = raw::text(b"caf\xe9");
+//! assert_eq!(*raw::bytes(&name), *b"caf\xe9");
+//! ```
 
 #![warn(missing_docs)]
 #![warn(unreachable_pub)]
