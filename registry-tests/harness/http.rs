@@ -276,7 +276,7 @@ pub fn head(status: u16, headers: &[(String, String)]) -> String {
 ///
 /// # Errors
 ///
-/// Where the connection fails or the answer is not HTTP.
+/// If the connection fails or the answer is not HTTP.
 pub fn send(address: &str, request: &Request) -> std::io::Result<Response> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(IDLE))?;

@@ -83,7 +83,7 @@ fn message<S: Serializer>(failure: &Option<Failure>, serializer: S) -> Result<S:
 ///
 /// # Errors
 ///
-/// Where nothing was attached: the document or image is none, or the registry does not list what was attached. What
+/// If nothing was attached: the document or image is none, or the registry does not list what was attached. What
 /// fails later is in the report.
 pub fn attach(
     location: &Location,

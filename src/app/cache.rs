@@ -77,7 +77,7 @@ pub fn directory(named: Option<PathBuf>) -> Result<PathBuf, Failure> {
 ///
 /// # Errors
 ///
-/// Where it cannot be read.
+/// If it cannot be read.
 pub fn list(directory: &Path, observer: Arc<dyn Observer>) -> Result<CacheList, Failure> {
     let found = open(directory, observer).entries().map_err(|error| Failure::from(&error))?;
     let bytes = found.iter().map(|entry| entry.size).sum();
@@ -100,7 +100,7 @@ pub fn list(directory: &Path, observer: Arc<dyn Observer>) -> Result<CacheList, 
 ///
 /// # Errors
 ///
-/// Where it cannot be read or changed.
+/// If it cannot be read or changed.
 pub fn prune(
     directory: &Path,
     pruning: Pruning,

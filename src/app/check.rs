@@ -40,7 +40,7 @@ pub struct Asked {
 ///
 /// # Errors
 ///
-/// Where the only one cannot be had or read. One of many that cannot be had does not keep the others from their
+/// If the only one cannot be had or read. One of many that cannot be had does not keep the others from their
 /// verdict.
 pub fn check(
     asked: &[Asked],

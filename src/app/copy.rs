@@ -62,7 +62,7 @@ pub fn target(source: &Location, mut target: Location) -> Result<Location, Failu
 ///
 /// # Errors
 ///
-/// Where either side fails.
+/// If either side fails.
 pub fn copy(
     source: &Location,
     target: &Location,

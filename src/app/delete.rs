@@ -21,7 +21,7 @@ pub struct DeleteReport {
 ///
 /// # Errors
 ///
-/// Where nothing is there, or the registry does not allow it.
+/// If nothing is there, or the registry does not allow it.
 pub fn delete(location: &Location, session: &Session) -> Result<DeleteReport, Failure> {
     let connection = session.connect(location.host())?;
     let store = Store::new(&connection.client, &location.place, Access::Delete);

@@ -33,7 +33,7 @@ pub struct Derived {
 ///
 /// # Errors
 ///
-/// Where an image cannot be read, or names nothing that could be derived, or `take` fails.
+/// If an image cannot be read, or names nothing that could be derived, or `take` fails.
 pub fn derive(
     source: &Source,
     choice: &Choice,

@@ -81,7 +81,7 @@ impl From<Node> for DiscoveredManifest {
 ///
 /// # Errors
 ///
-/// Where the image is not there, or the list cannot be had: a refusal is not an empty list.
+/// If the image is not there, or the list cannot be had: a refusal is not an empty list.
 pub fn discover(
     location: &Location,
     options: &DiscoverOptions,

@@ -14,7 +14,7 @@ use compat_oci::{artifact, manifest};
 ///
 /// # Errors
 ///
-/// Where it cannot be read, or is no specification.
+/// If it cannot be read, or is no specification.
 pub fn read_specification(path: &Path, stdin: &StandardInput) -> Result<Bytes, Failure> {
     let bytes = read_document(path, stdin)?;
     let name = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
@@ -36,7 +36,7 @@ struct NotASpecification {
 ///
 /// # Errors
 ///
-/// Where that is no time.
+/// If the time is invalid.
 pub fn annotations(given: &[(String, String)]) -> Result<Annotations, Failure> {
     let mut annotations: Annotations = given.iter().cloned().collect();
     let created = artifact::created_of_environment().map_err(|error| Failure::from(&error))?;

@@ -45,7 +45,7 @@ pub struct GenerateImageOptions {
 ///
 /// # Errors
 ///
-/// Where a path, a recording or the root cannot be read.
+/// If a path, a recording or the root cannot be read.
 pub fn of_programs(options: GenerateOptions, observer: &dyn Observer) -> Result<Specification, Failure> {
     for path in &options.paths {
         refuse_image(path, "gen --image")?;
@@ -69,7 +69,7 @@ pub fn of_programs(options: GenerateOptions, observer: &dyn Observer) -> Result<
 ///
 /// # Errors
 ///
-/// Where an image or a recording cannot be read, or an image names nothing that could be derived, or `take` fails.
+/// If an image or a recording cannot be read, or an image names nothing that could be derived, or `take` fails.
 pub fn of_image(
     source: &Source,
     options: GenerateImageOptions,

@@ -24,7 +24,7 @@ pub enum HostSource {
 ///
 /// # Errors
 ///
-/// Where it cannot be looked at.
+/// If it cannot be looked at.
 pub fn open(source: &HostSource, options: &Options) -> Result<Host, Failure> {
     match source {
         HostSource::ThisMachine => Ok(Host::this_machine(options)),
@@ -39,7 +39,7 @@ pub fn open(source: &HostSource, options: &Options) -> Result<Host, Failure> {
 ///
 /// # Errors
 ///
-/// Where the root cannot be looked at.
+/// If the root cannot be looked at.
 pub fn profile(
     root: Option<&Path>,
     options: &ProfileOptions,

@@ -23,7 +23,7 @@ pub fn inside(path: &Path, typed: &Path) -> Option<(Root, String)> {
 ///
 /// # Errors
 ///
-/// Where there is no such file.
+/// If there is no such file.
 pub fn file_of(path: &Path, place: &str, root: &Root) -> Result<PathBuf, Failure> {
     let real = root.resolve(&raw::path(place)).map_err(|error| {
         let message = format!("could not read {}: {error}", path.display());

@@ -75,7 +75,7 @@ pub struct SpecificationSummary {
 ///
 /// # Errors
 ///
-/// Where nothing is there, or it cannot be read.
+/// If nothing is there, or it cannot be read.
 pub fn inspect(location: &Location, session: &Session) -> Result<InspectReport, Failure> {
     let connection = session.connect(location.host())?;
     let store = Store::new(&connection.client, &location.place, Access::Pull);

@@ -11,7 +11,7 @@ use compat_mirror::record::{Refusal, out::open_special};
 ///
 /// # Errors
 ///
-/// Where it cannot be written; the old file is then as it was.
+/// If it cannot be written; the old file is then as it was.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let failed = |source: std::io::Error| {
         let hint = Refusal::of(&source).map(|refusal| refusal.hint().to_owned());
@@ -42,7 +42,7 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 ///
 /// # Errors
 ///
-/// Where it cannot be made.
+/// If it cannot be made.
 pub fn make_directory(path: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(path)
         .map_err(|source| Failure::undecided(&WriteError { path: path.to_owned(), source }))

@@ -59,7 +59,7 @@ fn is_zero(count: &usize) -> bool {
 ///
 /// # Errors
 ///
-/// Where nothing is there, it cannot be fetched, or a file cannot be written.
+/// If nothing is there, it cannot be fetched, or a file cannot be written.
 pub fn pull(location: &Location, options: &PullOptions, session: &Session) -> Result<PullReport, Failure> {
     let FetchedSpecification { bytes, origin, recordings: layers } =
         fetch_specification(location, &options.find, session)?;

@@ -38,7 +38,7 @@ pub struct PushReport {
 ///
 /// # Errors
 ///
-/// Where the document is none, or the store does not take it.
+/// If the document is not a specification, or the store does not take it.
 pub fn push(location: &Location, options: &PushOptions, session: &Session) -> Result<PushReport, Failure> {
     let specification = document::read_specification(&options.file, session.stdin())?;
     let annotations = document::annotations(&options.annotations)?;

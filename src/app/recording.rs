@@ -14,7 +14,7 @@ const BLOCK: usize = 1 << 17;
 ///
 /// # Errors
 ///
-/// Where it cannot be read or is no recording.
+/// If it cannot be read or is no recording.
 pub fn open(path: &Path) -> Result<Reader<'static>, Failure> {
     Reader::new(name(path), input(path)?).map_err(|error| failure(&error))
 }
@@ -38,7 +38,7 @@ pub fn open_all(paths: &[PathBuf]) -> Result<(), Failure> {
 ///
 /// # Errors
 ///
-/// Where one cannot be read or is no recording.
+/// If one cannot be read or is no recording.
 pub fn read_runs(recordings: &[PathBuf], observer: &dyn Observer) -> Result<Option<Runs>, Failure> {
     let mut runs = Runs::default();
     for path in recordings {
@@ -60,7 +60,7 @@ pub fn read_runs(recordings: &[PathBuf], observer: &dyn Observer) -> Result<Opti
 ///
 /// # Errors
 ///
-/// Where one cannot be read or is no recording.
+/// If one cannot be read or is no recording.
 pub fn survey(recordings: &[PathBuf], observer: &dyn Observer) -> Result<Survey, Failure> {
     let mut survey = Survey::default();
     for path in recordings {
@@ -73,7 +73,7 @@ pub fn survey(recordings: &[PathBuf], observer: &dyn Observer) -> Result<Survey,
 ///
 /// # Errors
 ///
-/// Where it cannot be read.
+/// If it cannot be read.
 pub fn add(
     survey: &mut Survey,
     path: &Path,
@@ -134,7 +134,7 @@ pub fn failure(error: &ReadError) -> Failure {
 ///
 /// # Errors
 ///
-/// Where the file cannot be opened.
+/// If the file cannot be opened.
 pub fn input(path: &Path) -> Result<Box<dyn BufRead>, Failure> {
     if path == Path::new("-") {
         return Ok(Box::new(BufReader::with_capacity(BLOCK, std::io::stdin())));

@@ -51,7 +51,7 @@ struct Ranked {
 ///
 /// # Errors
 ///
-/// Where the index cannot be had, or an artifact of it.
+/// If the index cannot be had, or an artifact of it.
 pub fn select(
     index: &Location,
     host: &Host,

@@ -81,7 +81,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// Where the password cannot be read.
+    /// If the password cannot be read.
     pub fn connect(&self, host: Option<&str>) -> Result<Connection<'_>, Failure> {
         Ok(Connection { client: self.client(host)?, session: self, runtime: self.runtime()? })
     }

@@ -98,7 +98,7 @@ pub fn level_name(level: &Level) -> &'static str {
 ///
 /// # Errors
 ///
-/// Where nothing is there or it cannot be fetched.
+/// If nothing is there or it cannot be fetched.
 pub fn find_specification(
     location: &Location,
     options: &FindOptions,
@@ -115,7 +115,7 @@ pub fn find_specification(
 ///
 /// # Errors
 ///
-/// Where there is none or it cannot be fetched.
+/// If there is none or it cannot be fetched.
 pub fn fetch_specification(
     location: &Location,
     options: &FindOptions,
@@ -169,7 +169,7 @@ impl FetchedSpecification {
     ///
     /// # Errors
     ///
-    /// Where it cannot be read or is too large.
+    /// If it cannot be read or is too large.
     pub fn read_file(path: &Path) -> Result<Self, Failure> {
         Ok(Self::own(read_file(path)?, Origin::File(path.to_owned())))
     }
@@ -178,7 +178,7 @@ impl FetchedSpecification {
     ///
     /// # Errors
     ///
-    /// Where it cannot be read, is too large, or was taken already.
+    /// If it cannot be read, is too large, or was taken already.
     pub fn read_stdin(stdin: &StandardInput) -> Result<Self, Failure> {
         Ok(Self::own(read_stdin(stdin)?, Origin::Stdin))
     }
@@ -188,7 +188,7 @@ impl FetchedSpecification {
 ///
 /// # Errors
 ///
-/// Where it cannot be read or is too large.
+/// If it cannot be read or is too large.
 pub fn read_document(path: &Path, stdin: &StandardInput) -> Result<Bytes, Failure> {
     if path == Path::new("-") { read_stdin(stdin) } else { read_file(path) }
 }

@@ -41,7 +41,7 @@ impl StandardInput {
     ///
     /// # Errors
     ///
-    /// Where it cannot be read.
+    /// If it cannot be read.
     pub fn password(&self) -> Result<String, Failure> {
         self.once(Self::read_password)
     }

@@ -43,7 +43,7 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// Where it names nothing.
+    /// If it names nothing.
     pub fn parse(text: &str, options: &TargetOptions) -> Result<Self, Failure> {
         if options.references_only {
             return remote(text).map(Self::Location);
@@ -69,7 +69,7 @@ impl Target {
 ///
 /// # Errors
 ///
-/// Where it is none.
+/// If it is not a reference.
 pub fn location(text: &str, references_only: bool) -> Result<Location, Failure> {
     if references_only {
         return remote(text);
@@ -87,7 +87,7 @@ pub fn location(text: &str, references_only: bool) -> Result<Location, Failure> 
 ///
 /// # Errors
 ///
-/// Where it is none.
+/// If it is not an image.
 pub fn image(text: &str) -> Result<Source, Failure> {
     Source::parse(text).map_err(|error| Failure::from(&error))
 }

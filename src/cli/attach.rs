@@ -71,7 +71,7 @@ pub struct AttachArguments {
 ///
 /// # Errors
 ///
-/// Where the document or image is none, or the registry does not list what was attached.
+/// If the document is not a specification, the image is missing, or the registry does not list what was attached.
 pub(super) fn run(arguments: &AttachArguments, context: &Context) -> Result<Exit, Failure> {
     let location = parse_location(&arguments.image)?;
     let session = arguments.registry.session(context);

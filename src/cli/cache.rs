@@ -62,7 +62,7 @@ enum CacheCommand {
 ///
 /// # Errors
 ///
-/// Where the cache cannot be read or changed.
+/// If the cache cannot be read or changed.
 pub(super) fn run(arguments: &CacheArguments, context: &Context) -> Result<Exit, Failure> {
     let directory = cache::directory(arguments.cache_dir.clone())?;
     let observer = Arc::new(Display::new(context));

@@ -81,7 +81,7 @@ pub struct Arguments {
 ///
 /// # Errors
 ///
-/// Where the specification cannot be had or read, or the root not be looked at.
+/// If the specification cannot be had or read, or the root not be looked at.
 pub(super) fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
     let accept_undecided = arguments.accept_undecided;
     match decide(&arguments, context) {

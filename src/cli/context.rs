@@ -57,7 +57,7 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// Where standard output cannot be written (a full disk). A closed pipe is no fault: the reader
+    /// If standard output cannot be written (a full disk). A closed pipe is no fault: the reader
     /// has seen what it wanted.
     pub fn print(&self, text: &str) -> Result<(), Failure> {
         let mut stdout = anstream::stdout().lock();

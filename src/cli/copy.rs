@@ -45,7 +45,7 @@ pub struct CopyArguments {
 ///
 /// # Errors
 ///
-/// Where either side fails.
+/// If either side fails.
 pub(super) fn run(arguments: &CopyArguments, context: &Context) -> Result<Exit, Failure> {
     let source = parse_location(&arguments.source)?;
     let target = target(&source, parse_location(&arguments.target)?)?;

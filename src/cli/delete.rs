@@ -34,7 +34,7 @@ pub struct DeleteArguments {
 ///
 /// # Errors
 ///
-/// Where nothing is there, or the registry does not allow it.
+/// If nothing is there, or the registry does not allow it.
 pub(super) fn run(arguments: &DeleteArguments, context: &Context) -> Result<Exit, Failure> {
     let location = parse_location(&arguments.reference)?;
     let session = arguments.registry.session(context);

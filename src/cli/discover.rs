@@ -49,7 +49,7 @@ pub struct DiscoverArguments {
 ///
 /// # Errors
 ///
-/// Where the image is not there, or the list cannot be had: a refusal is not an empty list.
+/// If the image is not there, or the list cannot be had: a refusal is not an empty list.
 pub(super) fn run(arguments: &DiscoverArguments, context: &Context) -> Result<Exit, Failure> {
     let location = arguments.target.location(&arguments.image)?;
     let session = arguments.registry.session(context);

@@ -102,7 +102,7 @@ fn parse_attribute(text: &str) -> Result<(String, String), String> {
 ///
 /// # Errors
 ///
-/// Where a path cannot be read or the document not be written.
+/// If a path cannot be read or the document not be written.
 pub(super) fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
     if let Some(source) = &arguments.image {
         return of_image(source, &arguments, context);

@@ -46,7 +46,7 @@ pub struct Arguments {
 ///
 /// # Errors
 ///
-/// Where the root cannot be looked at, or the profile not be written.
+/// If the root cannot be looked at, or the profile not be written.
 pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let options = ProfileOptions { minimal: arguments.minimal, directories: arguments.directories.clone() };
     let profile = profile(arguments.root.as_deref(), &options, &Display::new(context))?;

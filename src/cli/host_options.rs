@@ -128,7 +128,7 @@ impl HostOptions {
     ///
     /// # Errors
     ///
-    /// Where it cannot be looked at.
+    /// If it cannot be looked at.
     pub(super) fn open(&self, start: &StartOptions) -> Result<Host, Failure> {
         let is_elsewhere = self.root.is_some() || self.host.is_some();
         let from_environment =

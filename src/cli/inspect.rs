@@ -38,7 +38,7 @@ pub struct InspectArguments {
 ///
 /// # Errors
 ///
-/// Where nothing is there, or it cannot be read.
+/// If nothing is there, or it cannot be read.
 pub(super) fn run(arguments: &InspectArguments, context: &Context) -> Result<Exit, Failure> {
     let location = arguments.target.location(&arguments.reference)?;
     let session = arguments.registry.session(context);

@@ -30,7 +30,7 @@ pub struct ManArguments {
 ///
 /// # Errors
 ///
-/// Where standard output cannot be written.
+/// If standard output cannot be written.
 pub(super) fn completions(arguments: &CompletionArguments, context: &Context) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut super::Arguments::command(), "compat", &mut script);
@@ -41,7 +41,7 @@ pub(super) fn completions(arguments: &CompletionArguments, context: &Context) ->
 ///
 /// # Errors
 ///
-/// Where they cannot be written.
+/// If they cannot be written.
 pub(super) fn man(arguments: &ManArguments, context: &Context) -> Result<Exit, Failure> {
     let mut command = super::Arguments::command();
     command.build();

@@ -49,7 +49,7 @@ pub struct PullArguments {
 ///
 /// # Errors
 ///
-/// Where nothing is there, it cannot be fetched, or the file cannot be written.
+/// If nothing is there, it cannot be fetched, or the file cannot be written.
 pub(super) fn run(arguments: &PullArguments, context: &Context) -> Result<Exit, Failure> {
     let location = arguments.source.target.location(&arguments.reference)?;
     let session = arguments.source.session(context);

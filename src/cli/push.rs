@@ -56,7 +56,7 @@ pub struct PushArguments {
 ///
 /// # Errors
 ///
-/// Where the document is none, or the store does not take it.
+/// If the document is not a specification, or the store does not take it.
 pub(super) fn run(arguments: &PushArguments, context: &Context) -> Result<Exit, Failure> {
     let location = parse_location(&arguments.reference)?;
     let session = arguments.registry.session(context);

@@ -112,7 +112,7 @@ enum LogFormat {
 ///
 /// # Errors
 ///
-/// Where the mirror or the log cannot be made, or the command not be executed.
+/// If the mirror or the log cannot be made, or the command not be executed.
 pub(super) fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
     if arguments.summary && !matches!(arguments.format, LogFormat::Jsonl) {
         return Err(Failure::usage("--summary is made from the log, which has to be --format jsonl"));
@@ -299,7 +299,7 @@ fn own_name(arguments: &Arguments) -> PathBuf {
 ///
 /// # Errors
 ///
-/// Where one is no pattern.
+/// If a pattern is invalid.
 pub(super) fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
     let wrong = |error: globset::Error| Failure::usage(format!("not a pattern: {error}"));
     let mut builder = GlobSetBuilder::new();

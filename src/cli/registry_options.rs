@@ -120,7 +120,7 @@ impl CacheOptions {
 ///
 /// # Errors
 ///
-/// Where it is none.
+/// If it is not a size.
 pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is not a size such as 500000, 64K, 64M or 1G");
     let (number, unit) = match text.strip_suffix(['K', 'M', 'G', 'k', 'm', 'g']) {

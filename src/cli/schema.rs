@@ -62,7 +62,7 @@ fn document<T: schemars::JsonSchema>(name: &str) -> Value {
 ///
 /// # Errors
 ///
-/// Where there is no such schema, or a file cannot be written.
+/// If there is no such schema, or a file cannot be written.
 pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let all = all();
     if let Some(directory) = &arguments.write {

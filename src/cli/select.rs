@@ -45,7 +45,7 @@ pub struct Arguments {
 ///
 /// # Errors
 ///
-/// Where the index cannot be had, or an artifact of it.
+/// If the index cannot be had, or an artifact of it.
 pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let host = arguments.host.open(&StartOptions::default())?;
     let location = arguments.fetch.target.location(&arguments.index)?;

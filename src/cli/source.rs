@@ -75,7 +75,7 @@ impl SourceOptions {
 ///
 /// # Errors
 ///
-/// Where it is none.
+/// If it is not a platform.
 pub(super) fn parse_platform(text: &str) -> Result<Platform, FormatError> {
     Platform::parse(text)
 }

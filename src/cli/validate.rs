@@ -28,7 +28,7 @@ pub struct Arguments {
 ///
 /// # Errors
 ///
-/// Where the result cannot be written.
+/// If the result cannot be written.
 pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let all = validate(&arguments.files, &Display::new(context));
     match arguments.format {

@@ -51,7 +51,7 @@ impl Archive {
     ///
     /// # Errors
     ///
-    /// Where it cannot be read or is no tar archive.
+    /// If it cannot be read or is no tar archive.
     pub(crate) fn open(path: &Path, limits: &Limits) -> Result<Self> {
         let mut file = compat_sys::open_regular(path).map_err(Error::io("read", path))?;
         let mut magic = Vec::new();
@@ -121,7 +121,7 @@ impl Archive {
     ///
     /// # Errors
     ///
-    /// Where it is larger than `limit` or cannot be read.
+    /// If it is larger than `limit` or cannot be read.
     pub(crate) fn read(&self, name: &str, limit: u64) -> Result<Option<Bytes>> {
         let Some(extent) = self.find(name) else { return Ok(None) };
         if extent.size > limit {

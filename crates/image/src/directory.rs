@@ -45,7 +45,7 @@ struct DirectoryWalk<'a> {
 ///
 /// # Errors
 ///
-/// Where it is no directory, cannot be listed, or is larger than `limits` allow. Files that may not be
+/// If it is no directory, cannot be listed, or is larger than `limits` allow. Files that may not be
 /// read are in the tree without content, and noted.
 pub(super) fn read(root: &Path, limits: &Limits) -> Result<Read> {
     let metadata = fs::metadata(root).map_err(Error::io("read", root))?;

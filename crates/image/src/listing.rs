@@ -62,7 +62,7 @@ impl Listing {
     ///
     /// # Errors
     ///
-    /// Where there is nothing, or no image, or several in an archive.
+    /// If there is nothing, or no image, or several in an archive.
     pub async fn open(client: &Client, source: &Source, limits: &Limits) -> Result<Self> {
         match source {
             Source::Location(location) => {

@@ -56,7 +56,7 @@ impl Packed {
     ///
     /// # Errors
     ///
-    /// Where there is no memory for them.
+    /// If there is no memory for them.
     pub fn unpack(&self) -> io::Result<Bytes> {
         let length = usize::try_from(self.length).map_err(io::Error::other)?;
         compat_sys::zeroed(length, |bytes| {
@@ -91,7 +91,7 @@ impl Packer {
     ///
     /// # Errors
     ///
-    /// Where there is no memory for its tables.
+    /// If there is no memory for its tables.
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self { compressor: zstd::bulk::Compressor::new(LEVEL)?, parts: Vec::new() })
     }
@@ -101,7 +101,7 @@ impl Packer {
     ///
     /// # Errors
     ///
-    /// Where there is no memory for it.
+    /// If there is no memory for it.
     pub(crate) fn pack(&mut self, name: &[u8], data: &Bytes) -> io::Result<Packed> {
         let whole = std::iter::once(0..data.len()).collect();
         let mut ranges = if elf::is_searched(name, data) && data.len() <= limit::OBJECT_KEPT_WHOLE {

@@ -63,7 +63,7 @@ pub struct Size {
 ///
 /// # Errors
 ///
-/// Where something of it cannot be had, is not what its digest says, contradicts its format or breaks
+/// If something of it cannot be had, is not what its digest says, contradicts its format or breaks
 /// `limits`.
 pub async fn read(listing: &Listing, entry: &ListedImage, limits: &Limits) -> Result<Image> {
     let (Source::Directory(path), ImageLocation::Directory) = (&listing.source, &entry.content) else {

@@ -117,7 +117,7 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// Where there is nothing, or the way there is blocked.
+    /// If there is nothing, or the way there is blocked.
     pub fn resolve(&self, path: &Path) -> Result<(PathBuf, &Node), WalkError> {
         let (cursor, walked) = self.walk(path, true);
         walked.map(|()| cursor.reached())

@@ -55,7 +55,7 @@ impl BlobSource {
     ///
     /// # Errors
     ///
-    /// Where the source cannot be read.
+    /// If the source cannot be read.
     pub(crate) async fn open(&self, descriptor: &Descriptor) -> Result<BlobReader> {
         match self {
             Self::Bytes(bytes) => {

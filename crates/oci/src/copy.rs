@@ -38,7 +38,7 @@ pub struct Copied {
 ///
 /// # Errors
 ///
-/// Where either side fails; what was copied by then stays.
+/// If either side fails; what was copied by then stays.
 pub async fn copy(
     source: &Store,
     selector: &Selector,

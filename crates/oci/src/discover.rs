@@ -38,7 +38,7 @@ pub struct DiscoverOptions {
 ///
 /// # Errors
 ///
-/// Where it cannot be listed: a refusal is not an empty list.
+/// If it cannot be listed: a refusal is not an empty list.
 pub async fn discover(store: &Store, location: &Location, options: &DiscoverOptions) -> Result<Node> {
     let resolved = store.manifest(&location.selector).await?;
     let mut walk = DiscoverWalk { store, options, seen: HashSet::new() };

@@ -75,7 +75,7 @@ async fn expect_artifact(store: &Store, tag: &Selector) -> Result<()> {
 ///
 /// # Errors
 ///
-/// Where the store does not take it, or does not list it.
+/// If the store does not take it, or does not list it.
 pub async fn attach(store: &Store, subject: &Descriptor, packed: &Packed) -> Result<Attached> {
     let descriptor = packed.descriptor.clone();
     let selector = Selector::Digest(descriptor.digest.clone());

@@ -47,7 +47,7 @@ const READS: u32 = 4;
 ///
 /// # Errors
 ///
-/// Where the registry refuses, or does not answer.
+/// If the registry refuses, or does not answer.
 pub async fn list(
     repository: &Repository,
     subject: &Digest,
@@ -440,7 +440,7 @@ fn missing(wanted: &[Descriptor], index: &Index) -> Vec<Descriptor> {
 ///
 /// # Errors
 ///
-/// Where the index cannot be read or written.
+/// If the index cannot be read or written.
 pub(crate) async fn remove_from_fallback(
     repository: &Repository,
     subject: &Digest,

@@ -59,7 +59,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Where the store cannot be asked.
+    /// If the store cannot be asked.
     pub(crate) async fn manifest_digest(&self, selector: &Selector) -> Result<Option<Digest>> {
         match self {
             Self::Remote(repository) => repository.manifest_digest(selector).await,
@@ -89,7 +89,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Where it cannot be read.
+    /// If it cannot be read.
     pub async fn open_blob(&self, descriptor: &Descriptor) -> Result<BlobReader> {
         let reader = match self {
             Self::Remote(repository) => repository.open_blob(descriptor).await,
@@ -103,7 +103,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Where it cannot be read or written.
+    /// If it cannot be read or written.
     pub(crate) async fn push_blob(&self, descriptor: &Descriptor, source: &BlobSource) -> Result<Arrival> {
         match self {
             Self::Remote(repository) => repository.push_blob(descriptor, source).await,
@@ -118,7 +118,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Where the store does not take it.
+    /// If the store does not take it.
     pub async fn put_manifest(
         &self,
         name: ManifestName<'_>,
@@ -140,7 +140,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Where they cannot be listed: a refusal is not an empty list.
+    /// If they cannot be listed: a refusal is not an empty list.
     pub async fn referrers(&self, subject: &Digest, artifact_type: Option<&str>) -> Result<Vec<Descriptor>> {
         let mut found = match self {
             Self::Remote(repository) => crate::referrers::list(repository, subject, artifact_type).await?,
@@ -156,7 +156,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Where they cannot be listed.
+    /// If they cannot be listed.
     pub async fn tags(&self) -> Result<Vec<String>> {
         match self {
             Self::Remote(repository) => repository.tags().await,

@@ -13,7 +13,7 @@ use rustix::fs::OFlags;
 ///
 /// # Errors
 ///
-/// Where it cannot be opened or is no regular file.
+/// If it cannot be opened or is no regular file.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     let irregular = || io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
     // To open a device can do something to it.
@@ -34,7 +34,7 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 ///
-/// Where the file cannot be mapped.
+/// If the file cannot be mapped.
 pub fn map(file: &File) -> io::Result<Bytes> {
     if file.metadata()?.len() == 0 {
         return Ok(Bytes::new());
@@ -51,7 +51,7 @@ pub fn map(file: &File) -> io::Result<Bytes> {
 ///
 /// # Errors
 ///
-/// Where there is no address space for them, or `fill` fails.
+/// If there is no address space for them, or `fill` fails.
 pub fn zeroed(length: usize, fill: impl FnOnce(&mut [u8]) -> io::Result<()>) -> io::Result<Bytes> {
     if length == 0 {
         fill(&mut [])?;

@@ -43,7 +43,7 @@ impl Read for Stream {
 ///
 /// # Errors
 ///
-/// Where it cannot be opened, is a device that holds no text, or is a named pipe that nobody writes.
+/// If it cannot be opened, is a device that holds no text, or is a named pipe that nobody writes.
 pub fn open_stream(path: &Path) -> io::Result<Stream> {
     let is_device = |metadata: &fs::Metadata| {
         let kind = metadata.file_type();

@@ -38,7 +38,7 @@ impl Temporary {
     ///
     /// # Errors
     ///
-    /// Where the directory cannot be written to.
+    /// If the directory cannot be written to.
     pub fn new(directory: &Path) -> io::Result<Self> {
         let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
@@ -71,7 +71,7 @@ impl Temporary {
     ///
     /// # Errors
     ///
-    /// Where that cannot be done; nothing is left then.
+    /// If that cannot be done; nothing is left then.
     pub fn persist(mut self, path: &Path) -> io::Result<()> {
         if self.named.is_none() {
             match self.link(path) {

@@ -133,7 +133,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     ///
-    /// Where the input cannot be read, is no recording, or one of a newer version.
+    /// If the input cannot be read, is no recording, or one of a newer version.
     pub fn new(file: impl Into<String>, input: impl BufRead + 'a) -> Result<Self, ReadError> {
         let file = file.into();
         let mut input =
@@ -167,7 +167,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     ///
-    /// Where the input cannot be read, or a line is none of a recording.
+    /// If the input cannot be read, or a line is none of a recording.
     pub fn read_event(&mut self) -> Result<Option<Event>, ReadError> {
         while self.ending.is_none() {
             self.number += 1;

@@ -97,7 +97,7 @@ impl Runs {
     ///
     /// # Errors
     ///
-    /// Where it cannot be read; what was read before is added all the same.
+    /// If it cannot be read; what was read before is added all the same.
     pub fn add(&mut self, reader: &mut Reader<'_>) -> Result<(), ReadError> {
         let mut run = RunInProgress::of(reader.header());
         let outcome = loop {

@@ -35,7 +35,7 @@ struct AnotherFile(PathBuf);
 ///
 /// # Errors
 ///
-/// Where one is too large, or another file of its name is there.
+/// If one is too large, or another file of its name is there.
 pub fn targets(
     layers: &[Descriptor],
     directory: &Path,
@@ -118,7 +118,7 @@ fn is_same(path: &Path, layer: &Descriptor) -> io::Result<bool> {
 ///
 /// # Errors
 ///
-/// Where one cannot be fetched or written.
+/// If one cannot be fetched or written.
 pub async fn fetch(store: &Store, layers: &[Descriptor], targets: &[Target]) -> Result<(), Error> {
     for (layer, target) in layers.iter().zip(targets).filter(|(_, target)| !target.is_there) {
         fetch_one(store, layer, &target.path).await?;

@@ -23,7 +23,7 @@ const BLOCK: usize = 1 << 17;
 ///
 /// # Errors
 ///
-/// Where one cannot be read or is no recording, all are larger than what is pushed at once, two have the same
+/// If one cannot be read or is no recording, all are larger than what is pushed at once, two have the same
 /// name, or two files are standard input.
 pub fn read(paths: &[PathBuf], specification: &Path) -> Result<Vec<Recording>, Failure> {
     let all = paths.iter().map(PathBuf::as_path).chain([specification]);

@@ -38,7 +38,7 @@ pub struct TreeOptions {
 ///
 /// # Errors
 ///
-/// Where the only one cannot be looked at. One of many that cannot be read does not keep the others from being shown.
+/// If the only one cannot be looked at. One of many that cannot be read does not keep the others from being shown.
 pub fn trees(
     paths: &[PathBuf],
     host: &Host,

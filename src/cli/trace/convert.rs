@@ -47,7 +47,7 @@ enum To {
 ///
 /// # Errors
 ///
-/// Where the recording cannot be read or the result not be written.
+/// If the recording cannot be read or the result not be written.
 pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let mut reader = recording::open(&arguments.run)?;
     let inputs = std::slice::from_ref(&arguments.run);

@@ -53,7 +53,7 @@ pub(super) struct Arguments {
 ///
 /// # Errors
 ///
-/// Where a pattern is none, a recording cannot be read, or the result not be written.
+/// If a pattern is invalid, a recording cannot be read, or the result not be written.
 pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let (include, exclude) = (globs(&arguments.include)?, globs(&arguments.exclude)?);
     let first = recording::survey(slice::from_ref(&arguments.first), &Display::new(context))?;

@@ -109,7 +109,7 @@ impl Arguments {
 ///
 /// # Errors
 ///
-/// Where a pattern is none, a recording cannot be read, or the result not be written.
+/// If a pattern is invalid, a recording cannot be read, or the result not be written.
 pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let globs = globs(&arguments.glob)?;
     let survey = recording::survey(&arguments.runs, &Display::new(context))?;

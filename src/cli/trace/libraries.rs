@@ -29,7 +29,7 @@ pub(super) struct Arguments {
 ///
 /// # Errors
 ///
-/// Where a recording cannot be read or the result not be written.
+/// If a recording cannot be read or the result not be written.
 pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let survey = recording::survey(&arguments.runs, &Display::new(context))?;
     let libraries = compat_trace::libraries(&survey);

@@ -51,7 +51,7 @@ enum TraceCommand {
 ///
 /// # Errors
 ///
-/// Where a recording cannot be read or the result not be written.
+/// If a recording cannot be read or the result not be written.
 pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     match &arguments.command {
         TraceCommand::Summary(arguments) => summary::run(arguments, context),

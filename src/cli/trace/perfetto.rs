@@ -35,7 +35,7 @@ pub(super) struct Arguments {
 ///
 /// # Errors
 ///
-/// Where a recording cannot be read or the trace not be written.
+/// If a recording cannot be read or the trace not be written.
 pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let count = u32::try_from(arguments.runs.len()).ok().filter(|count| *count < MOST_SPACES);
     let Some(count) = count else {

@@ -67,7 +67,7 @@ impl Sink {
     ///
     /// # Errors
     ///
-    /// Where it is one of the inputs, or cannot be opened.
+    /// If it is one of the inputs, or cannot be opened.
     pub(super) fn open(path: Option<&Path>, compress: bool, inputs: &[PathBuf]) -> Result<Self, Failure> {
         let path = path.filter(|path| *path != Path::new("-"));
         let failed = |source| failure(path, source);
@@ -161,7 +161,7 @@ struct WriteError {
 ///
 /// # Errors
 ///
-/// Where they cannot be written. A closed pipe is no fault.
+/// If they cannot be written. A closed pipe is no fault.
 pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     Sink::open(None, false, &[])?.fill(|sink| Ok(sink.write_all(bytes)?))
 }

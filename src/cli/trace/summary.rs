@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
 ///
 /// # Errors
 ///
-/// Where a recording cannot be read or the result not be written.
+/// If a recording cannot be read or the result not be written.
 pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let survey = recording::survey(&arguments.runs, &Display::new(context))?;
     let summary = compat_trace::summary(&survey, arguments.top);

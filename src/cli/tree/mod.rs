@@ -75,7 +75,7 @@ pub struct Arguments {
 ///
 /// # Errors
 ///
-/// Where a file or the root cannot be looked at.
+/// If a file or the root cannot be looked at.
 pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let host = arguments.host.open(&arguments.start)?;
     let options = TreeOptions {

@@ -138,7 +138,7 @@ fn visible(word: &str) -> String {
 ///
 /// # Errors
 ///
-/// Where the image has nothing to run, or lacks a program that was asked for.
+/// If the image has nothing to run, or lacks a program that was asked for.
 pub fn generate_image(
     tree: &Tree,
     config: &Config,

@@ -100,7 +100,7 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// Where the directory cannot be read.
+    /// If the directory cannot be read.
     pub fn at(directory: &Path, options: &Options) -> io::Result<Self> {
         Ok(Self::of_root(Root::at(directory)?, "/".to_owned(), options))
     }
@@ -139,7 +139,7 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// Where the directory cannot be read.
+    /// If the directory cannot be read.
     pub fn root_files(directory: Option<&Path>) -> io::Result<HostFiles> {
         Ok(HostFiles::new(directory.map_or_else(|| Ok(Root::of_this_machine()), Root::at)?))
     }

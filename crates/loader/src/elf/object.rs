@@ -87,7 +87,7 @@ impl Object {
     ///
     /// # Errors
     ///
-    /// Where the bytes are no ELF object, or one whose headers or dynamic tables lie outside the
+    /// If the bytes are no ELF object, or one whose headers or dynamic tables lie outside the
     /// file or contradict each other.
     pub fn parse(data: Bytes) -> Result<Self, Error> {
         let bytes = data.clone();

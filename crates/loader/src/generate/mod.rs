@@ -87,7 +87,7 @@ pub struct Generated {
 ///
 /// # Errors
 ///
-/// Where a named file does not exist, cannot be read, or is neither an ELF object nor a script, or a
+/// If a named file does not exist, cannot be read, or is neither an ELF object nor a script, or a
 /// directory holds nothing of the kind.
 pub fn read(options: &Options) -> Result<Read, Error> {
     let starter = options.started_here.then(Starter::of_this_process);

@@ -56,7 +56,7 @@ const LOCAL: [rustix::fs::FsWord; 13] = [
 ///
 /// # Errors
 ///
-/// Where it cannot be read, or more of it would have to be copied than [`MOST_COPIED`].
+/// If it cannot be read, or more of it would have to be copied than [`MOST_COPIED`].
 pub fn object(file: &File, name: &[u8]) -> io::Result<Bytes> {
     let metadata = file.metadata()?;
     if only_root_changes(file, &metadata) {
@@ -77,7 +77,7 @@ pub fn object(file: &File, name: &[u8]) -> io::Result<Bytes> {
 ///
 /// # Errors
 ///
-/// Where it cannot be read, or has to be copied and is longer than [`MOST_COPIED`].
+/// If it cannot be read, or has to be copied and is longer than [`MOST_COPIED`].
 pub fn whole(file: &File) -> io::Result<Bytes> {
     let metadata = file.metadata()?;
     if only_root_changes(file, &metadata) {

@@ -185,7 +185,7 @@ impl Profile {
     ///
     /// # Errors
     ///
-    /// Where the bytes are too many, no profile, or of a newer major version.
+    /// If the bytes are too many, no profile, or of a newer major version.
     pub fn parse(bytes: &[u8]) -> Result<Self, ProfileError> {
         const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
         if bytes.len() > MAXIMUM_PROFILE_SIZE {

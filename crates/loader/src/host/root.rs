@@ -128,7 +128,7 @@ impl Root {
     ///
     /// # Errors
     ///
-    /// Where the directory does not exist or is none.
+    /// If the directory does not exist or is none.
     pub fn at(directory: &Path) -> io::Result<Self> {
         let directory = fs::canonicalize(directory)?;
         if !fs::metadata(&directory)?.is_dir() {
@@ -152,7 +152,7 @@ impl Root {
     ///
     /// # Errors
     ///
-    /// Where there is nothing, or the way there is blocked.
+    /// If there is nothing, or the way there is blocked.
     pub fn resolve(&self, path: &Path) -> Result<PathBuf, WalkError> {
         let mut cursor = RootCursor { root: self, walked: PathBuf::from("/") };
         walk(&mut cursor, path.as_os_str().as_bytes())?;
@@ -164,7 +164,7 @@ impl Root {
     ///
     /// # Errors
     ///
-    /// Where there is no such file or it may not be read.
+    /// If there is no such file or it may not be read.
     pub fn open(&self, path: &Path) -> Result<(File, FileIdentity), WalkError> {
         let place = self.outside(&self.resolve(path)?);
         let metadata = fs::symlink_metadata(&place)?;

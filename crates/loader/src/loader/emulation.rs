@@ -19,7 +19,7 @@ impl<'a> Emulation<'a> {
     ///
     /// # Errors
     ///
-    /// Where nothing is registered for it.
+    /// If nothing is registered for it.
     pub(super) fn of(
         path: &str,
         shown: &str,

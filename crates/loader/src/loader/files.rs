@@ -188,14 +188,14 @@ pub trait Files {
     ///
     /// # Errors
     ///
-    /// Where there is none, or it is no object that can be read.
+    /// If there is none, or it is no object that can be read.
     fn open(&self, path: &str) -> Result<Opened, OpenError>;
 
     /// The bytes of the file at an absolute path.
     ///
     /// # Errors
     ///
-    /// Where there is none or it cannot be read.
+    /// If there is none or it cannot be read.
     fn read(&self, path: &str) -> Result<Bytes, OpenError>;
 
     /// The absolute path without any link in it; the path itself when it leads nowhere.

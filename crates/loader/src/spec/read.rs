@@ -54,7 +54,7 @@ struct Versioned {
 ///
 /// # Errors
 ///
-/// Where the bytes are too many, not a specification, or of a newer major version.
+/// If the bytes are too many, not a specification, or of a newer major version.
 pub fn parse(bytes: &[u8]) -> Result<Specification, Error> {
     if bytes.len() > MAXIMUM_SIZE {
         return Err(Error::TooLarge { length: bytes.len() });

@@ -30,7 +30,7 @@ impl ServerMessage {
     ///
     /// # Errors
     ///
-    /// Where nobody reads any more.
+    /// If nobody reads any more.
     pub(super) fn send(self, pipe: &mut impl Write) -> io::Result<()> {
         let (kind, first, second) = match self {
             Self::Mounted(volume) => (b'm', volume, 0),
@@ -82,7 +82,7 @@ impl FailureReport {
     ///
     /// # Errors
     ///
-    /// Where nobody reads any more.
+    /// If nobody reads any more.
     pub(super) fn send(&self, pipe: &mut impl Write) -> io::Result<()> {
         let nothing = PathBuf::new();
         let (kind, path, error) = match self {

@@ -97,7 +97,7 @@ impl ExternalMount {
     ///
     /// # Errors
     ///
-    /// Where it can be no place for a mirror: it is no directory, is not empty, something is mounted on it, or
+    /// If it can be no place for a mirror: it is no directory, is not empty, something is mounted on it, or
     /// somebody else may have put it where everybody may write.
     pub(super) fn new(place: &Path, namespace: MountNamespace, table: &[u8]) -> Result<Self, Error> {
         let failed = |source| Error::MountPath { path: place.to_owned(), source };
@@ -220,7 +220,7 @@ impl ExternalMount {
     ///
     /// # Errors
     ///
-    /// Where the mirror is still mounted there; the directory is left then.
+    /// If the mirror is still mounted there; the directory is left then.
     pub(super) fn leave(&self) -> io::Result<()> {
         if self.left.load(Ordering::Acquire) {
             return Ok(());

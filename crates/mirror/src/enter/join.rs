@@ -53,7 +53,7 @@ pub enum RankRole {
 ///
 /// # Errors
 ///
-/// Where the lead does not come, or another one is there, or others could pass for this user.
+/// If the lead does not come, or another one is there, or others could pass for this user.
 pub fn meet(rank: &Rank) -> Result<RankRole, Error> {
     let user = rustix::process::geteuid().as_raw();
     if is_of_several(user) {
@@ -90,7 +90,7 @@ pub fn meet(rank: &Rank) -> Result<RankRole, Error> {
 ///
 /// # Errors
 ///
-/// Where it cannot be entered; nothing was run then.
+/// If it cannot be entered; nothing was run then.
 pub fn join(
     command: &[std::ffi::OsString],
     directory: &Path,

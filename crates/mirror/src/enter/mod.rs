@@ -146,14 +146,14 @@ pub trait Service {
     ///
     /// # Errors
     ///
-    /// Where it cannot be; the command is ended then.
+    /// If it cannot be; the command is ended then.
     fn mounted(&mut self, volume: Mounted) -> std::io::Result<()>;
 
     /// All is mounted, and the command is about to be executed, by this process.
     ///
     /// # Errors
     ///
-    /// Where it cannot begin; the command is not executed then.
+    /// If it cannot begin; the command is not executed then.
     fn begin(&mut self, command: u32) -> std::io::Result<()>;
 
     /// Descendants of this process are about to become a rank's command, and are not yet.
@@ -216,7 +216,7 @@ impl Outcome {
 ///
 /// # Errors
 ///
-/// Where the mirror cannot be made; nothing was run then.
+/// If the mirror cannot be made; nothing was run then.
 pub fn run(
     options: &Options,
     mut socket: Option<LeadSocket>,

@@ -36,7 +36,7 @@ pub(super) struct Entered {
 ///
 /// # Errors
 ///
-/// Where neither is allowed.
+/// If neither is allowed.
 pub(super) fn enter() -> Result<Entered, Error> {
     let entered = match compat_sys::unshare_mounts(false) {
         Ok(()) => {

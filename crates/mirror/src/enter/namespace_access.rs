@@ -82,7 +82,7 @@ impl NamespaceAccess {
     ///
     /// # Errors
     ///
-    /// Where the lead has ended.
+    /// If the lead has ended.
     pub(super) fn begin(&mut self) -> io::Result<()> {
         self.stream.write_all(b"b")?;
         self.stream.read_exact(&mut [0])

@@ -69,7 +69,7 @@ impl RankListener {
     ///
     /// # Errors
     ///
-    /// Where the namespace cannot be opened or no thread be started.
+    /// If the namespace cannot be opened or no thread be started.
     pub(super) fn open(socket: LeadSocket, to_server: PipeWriter, answer: PipeReader) -> io::Result<Self> {
         let open = |path, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
         let user = open("/proc/self/ns/user", OFlags::RDONLY)?;

@@ -125,7 +125,7 @@ impl LeadLock {
     ///
     /// # Errors
     ///
-    /// Where no directory is this user's alone.
+    /// If no directory is this user's alone.
     pub(super) fn take(
         directories: &Directories,
         meeting: &str,
@@ -181,7 +181,7 @@ impl LeadSocket {
 ///
 /// # Errors
 ///
-/// Where a directory that is to be this user's alone is not.
+/// If a directory that is to be this user's alone is not.
 pub(super) fn connect(directories: &Directories, meeting: &str) -> Result<Option<UnixStream>, Error> {
     let mut found = directories.for_guest()?.into_iter();
     Ok(found.find_map(|directory| UnixStream::connect(socket(&directory, meeting)).ok()))

@@ -26,7 +26,7 @@ const PACE: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 ///
-/// Where the mirror cannot be made; nothing was run then.
+/// If the mirror cannot be made; nothing was run then.
 pub(super) fn run(
     start: Start<'_>,
     socket: &mut Option<LeadSocket>,

@@ -104,7 +104,7 @@ impl Credentials {
     ///
     /// # Errors
     ///
-    /// Where the thread's sets cannot be read.
+    /// If the thread's sets cannot be read.
     pub(super) fn of_thread(only_user: bool) -> std::io::Result<Self> {
         compat_sys::unshare_directory_and_mask()?;
         rustix::process::umask(Mode::empty());

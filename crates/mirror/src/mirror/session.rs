@@ -47,7 +47,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// Where no thread can be started.
+    /// If no thread can be started.
     pub fn start(volume: Arc<Volume>) -> io::Result<Self> {
         let shared = Arc::new(SessionState { volume, workers: Workers::new(), quota: Quota::default() });
         spawn(&shared)?;

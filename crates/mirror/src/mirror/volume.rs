@@ -92,7 +92,7 @@ impl Volume {
     ///
     /// # Errors
     ///
-    /// Where the root cannot be looked at.
+    /// If the root cannot be looked at.
     pub fn new(
         device: OwnedFd,
         root: OwnedFd,

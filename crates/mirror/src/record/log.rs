@@ -118,7 +118,7 @@ fn nanoseconds(duration: Duration) -> u64 {
 ///
 /// # Errors
 ///
-/// Where the header cannot be written or no thread be started.
+/// If the header cannot be written or no thread be started.
 pub(super) fn start(
     log: File,
     format: Format,

@@ -121,7 +121,7 @@ pub enum News<'a> {
 ///
 /// # Errors
 ///
-/// Where the log or the mirror cannot be made; nothing was run then, no log is left, and an older one or what
+/// If the log or the mirror cannot be made; nothing was run then, no log is left, and an older one or what
 /// is no file stays as it was.
 pub fn record(
     options: &Options,

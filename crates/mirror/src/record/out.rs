@@ -128,7 +128,7 @@ impl Out {
 ///
 /// # Errors
 ///
-/// Where a link on the way is not to be trusted, or a directory cannot be made.
+/// If a link on the way is not to be trusted, or a directory cannot be made.
 pub fn make_directories(path: &Path) -> io::Result<()> {
     let is_root = rustix::process::geteuid().is_root();
     trusted_path::make_directories(path, if is_root { Mode::RWXU } else { Mode::from_raw_mode(0o777) })

@@ -42,7 +42,7 @@ pub(super) struct TrustedPath {
 ///
 /// # Errors
 ///
-/// Where a directory is missing, or a link on the way is not followed.
+/// If a directory is missing, or a link on the way is not followed.
 pub(super) fn find(path: &Path) -> io::Result<TrustedPath> {
     TrustedWalk::begin(path)?.place()
 }

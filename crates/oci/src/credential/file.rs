@@ -81,7 +81,7 @@ impl AuthFile {
     ///
     /// # Errors
     ///
-    /// Where an entry is malformed or a helper fails.
+    /// If an entry is malformed or a helper fails.
     pub(crate) fn find(&self, host: &str, repository: &str) -> Result<Option<FoundCredential>> {
         if let Some(name) = self.content.cred_helpers.as_ref().and_then(|helpers| lookup(helpers, host)) {
             return self.ask(name, host);

@@ -63,7 +63,7 @@ impl Sources {
     ///
     /// # Errors
     ///
-    /// Where a file cannot be read or understood, or a helper fails.
+    /// If a file cannot be read or understood, or a helper fails.
     pub(crate) fn find(&self, host: &str, repository: &str) -> Result<Option<FoundCredential>> {
         if let Some((explicit_host, credential)) = &self.explicit
             && explicit_host == host

@@ -30,7 +30,7 @@ impl Digest {
     ///
     /// # Errors
     ///
-    /// Where the algorithm is unknown or the hex is not lower-case hex of its length.
+    /// If the algorithm is unknown or the hex is not lower-case hex of its length.
     pub fn parse(text: &str) -> Result<Self, InvalidDigest> {
         let invalid = |reason| InvalidDigest { text: text.chars().take(160).collect(), reason };
         let (algorithm, hex) = text.split_once(':').ok_or_else(|| invalid("it has no algorithm"))?;

@@ -146,7 +146,7 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// Where the layout cannot be read; a missing one has nothing.
+    /// If the layout cannot be read; a missing one has nothing.
     pub(crate) fn manifest_digest(&self, selector: &Selector) -> Result<Option<Digest>> {
         if !self.root.join("index.json").exists() {
             return Ok(None);
@@ -198,7 +198,7 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// Where the directory is no layout.
+    /// If the directory is no layout.
     pub(crate) fn tags(&self) -> Result<Vec<String>> {
         let entries = self.index()?.manifests;
         let images = entries.iter().filter(|entry| !is_list_of_referrers(entry));
@@ -213,7 +213,7 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// Where the layout cannot be read.
+    /// If the layout cannot be read.
     pub(crate) fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
         let index = self.index()?;
         let fallback = subject.fallback_tag();

@@ -28,7 +28,7 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// Where the source is not what its descriptor says, or the disk is full.
+    /// If the source is not what its descriptor says, or the disk is full.
     pub(crate) async fn push_blob(&self, descriptor: &Descriptor, source: &BlobSource) -> Result<bool> {
         let path = self.blob_path(&descriptor.digest);
         if self.has_blob(descriptor) {
@@ -62,7 +62,7 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// Where the directory holds something else, or cannot be written.
+    /// If the directory holds something else, or cannot be written.
     pub(crate) async fn put_manifest(
         &self,
         name: ManifestName<'_>,

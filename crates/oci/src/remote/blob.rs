@@ -17,7 +17,7 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// Where the registry does not answer, or refuses.
+    /// If the registry does not answer, or refuses.
     pub(crate) async fn has_blob(&self, digest: &Digest) -> Result<bool> {
         let what = self.display(digest.as_str());
         let mut ask = Ask::read(format!("blobs/{digest}"), &what, limit::ERROR_BODY);

@@ -88,7 +88,7 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// Where it cannot be read.
+    /// If it cannot be read.
     pub(crate) async fn fallback(&self, subject: &Digest) -> Result<Fallback> {
         let tag = subject.fallback_tag();
         let what = self.display(&tag);
@@ -121,7 +121,7 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// Where they cannot be listed.
+    /// If they cannot be listed.
     pub(crate) async fn tags(&self) -> Result<Vec<String>> {
         let what = format!("the tags of {}/{}", self.host(), self.name());
         let answer = self.ask_ok(Ask::read("tags/list".into(), &what, limit::PAGE), &what).await?;

@@ -51,7 +51,7 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// Where the registry does not answer, or refuses.
+    /// If the registry does not answer, or refuses.
     pub(crate) async fn manifest_digest(&self, selector: &Selector) -> Result<Option<Digest>> {
         let reference = reference_of(selector);
         let what = self.display(&reference);
@@ -76,7 +76,7 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// Where the registry does not take it.
+    /// If the registry does not take it.
     pub(crate) async fn put_manifest(
         &self,
         tag: Option<&str>,
@@ -91,7 +91,7 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// Where the registry does not take it.
+    /// If the registry does not take it.
     pub(crate) async fn put_fallback_index(
         &self,
         tag: &str,

@@ -43,7 +43,7 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// Where the registry does not take it, or the source cannot be read.
+    /// If the registry does not take it, or the source cannot be read.
     pub(crate) async fn push_blob(&self, descriptor: &Descriptor, source: &BlobSource) -> Result<Arrival> {
         let mut attempt = 0;
         loop {
