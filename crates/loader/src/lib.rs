@@ -41,6 +41,31 @@
 #[cfg(test)]
 extern crate self as compat_loader;
 
+/// Documents hold a value of this type as the text that it displays: its `Serialize` and `JsonSchema`.
+macro_rules! written_as_text {
+    ($type:ty) => {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl schemars::JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                String::schema_name()
+            }
+
+            fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                String::json_schema(generator)
+            }
+        }
+    };
+}
+
 pub mod check;
 pub mod elf;
 pub mod generate;

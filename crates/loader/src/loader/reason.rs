@@ -4,8 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer};
 
 use crate::elf::Class;
 
@@ -14,7 +13,7 @@ use crate::elf::Class;
 pub enum Reason {
     /// It is not there.
     NotFound,
-    /// What should be a directory on the way to it is none.
+    /// A name on the way to it is not a directory.
     NotDirectory,
     /// The saved host does not record what is there.
     Unrecorded,
@@ -112,12 +111,6 @@ impl PartialEq<str> for Reason {
     }
 }
 
-impl Serialize for Reason {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
 /// A report has the text; a reader gets the type back.
 impl<'de> Deserialize<'de> for Reason {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -136,19 +129,7 @@ impl<'de> Deserialize<'de> for Reason {
     }
 }
 
-impl JsonSchema for Reason {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        String::schema_name()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        String::json_schema(generator)
-    }
-}
+written_as_text!(Reason);
 
 #[cfg(test)]
 mod tests {

@@ -1,10 +1,8 @@
 //! Why the first line of a script starts nothing.
 
-use std::borrow::Cow;
 use std::fmt;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer};
 
 /// Why the first line of a script starts nothing. A document has its text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,12 +47,6 @@ impl From<&str> for Refusal {
     }
 }
 
-impl Serialize for Refusal {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
 impl<'de> Deserialize<'de> for Refusal {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let words = String::deserialize(deserializer)?;
@@ -66,19 +58,7 @@ impl<'de> Deserialize<'de> for Refusal {
     }
 }
 
-impl JsonSchema for Refusal {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        String::schema_name()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        String::json_schema(generator)
-    }
-}
+written_as_text!(Refusal);
 
 #[cfg(test)]
 mod tests {
