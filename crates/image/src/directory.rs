@@ -22,7 +22,7 @@ use crate::tree::FileContent;
 use crate::tree::{File, FileId, Tree};
 use compat_loader::host;
 
-/// What has been read of a directory.
+/// The result of reading a directory.
 pub(super) struct Read {
     pub tree: Tree,
     pub notes: Vec<String>,

@@ -36,7 +36,7 @@ pub struct Image {
     pub descriptor: Option<Descriptor>,
     /// Its platform, with its variant; a directory has none.
     pub platform: Option<Platform>,
-    /// What it runs; empty for a directory.
+    /// Its configuration, which names the command; empty for a directory.
     pub config: Config,
     /// Its files.
     pub tree: Tree,

@@ -73,7 +73,7 @@ pub struct Host {
     pub files: Box<dyn SharedFiles>,
     /// Its CPU and kernel, and what a start there depends on.
     pub environment: Environment,
-    /// What it is called: the directory of its root, or the file of its profile.
+    /// Its name: the directory of its root, or the file of its profile.
     name: String,
     /// Whether it is read from a profile.
     saved: bool,

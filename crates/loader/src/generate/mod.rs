@@ -1,8 +1,8 @@
 //! Objects in a scope -> specification.
 //!
 //! The scope is what the application brings along: the files that were named, or everything in a
-//! directory. What the scope satisfies for itself is not asked of the host; the rest is what the
-//! specification wants. Objects are read, never executed.
+//! directory. The specification requires of the host only what the scope itself lacks. Objects are read,
+//! never executed.
 
 mod alternative;
 mod closure;

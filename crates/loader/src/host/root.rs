@@ -103,7 +103,7 @@ const MOST_NODES: usize = 1 << 18;
 #[derive(Debug, Clone)]
 pub struct Root {
     directory: PathBuf,
-    /// What the file system showed at paths without links, for this root and its clones: each is asked for once.
+    /// The files found at paths without links, for this root and its clones: each path is asked for once.
     nodes: Arc<RwLock<HashMap<PathBuf, Node>>>,
 }
 
@@ -128,7 +128,7 @@ impl Root {
     ///
     /// # Errors
     ///
-    /// If the directory does not exist or is none.
+    /// If the directory does not exist or is not a directory.
     pub fn at(directory: &Path) -> io::Result<Self> {
         let directory = fs::canonicalize(directory)?;
         if !fs::metadata(&directory)?.is_dir() {
@@ -250,7 +250,7 @@ impl Root {
         all
     }
 
-    /// What the file system says of the file or directory at `path`, links followed.
+    /// The attributes of the file or directory at `path`, links followed.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What every start works with: the files, the environment, and the budget.
+//! The context of every start: the files, the environment, and the budget.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::host::{DynamicLoader, LibraryCache, Platform};
 use crate::loader::effort::Budget;
 use crate::loader::{Facts, Files};
 
-/// What the start of a program depends on besides the files.
+/// The circumstances of a program's start, besides the files.
 #[derive(Clone, Debug)]
 pub struct Environment {
     /// The CPU and the kernel.
@@ -45,7 +45,7 @@ impl Environment {
 pub struct Context<'a, F: Files + ?Sized = dyn Files + 'a> {
     /// The files.
     pub files: &'a F,
-    /// What the start depends on besides.
+    /// The other circumstances of the start.
     pub environment: &'a Environment,
 }
 
@@ -74,8 +74,7 @@ impl<'a> Context<'a> {
         self.files.memory().dynamic_loader(path, read)
     }
 
-    /// The cache at `path`, which is read once, as a loader of a byte order reads it; `None` when there is none or it
-    /// is corrupt.
+    /// The cache at `path` as a loader of a byte order reads it, read once; `None` if it is missing or corrupt.
     pub(super) fn library_cache(self, path: &str, big_endian: bool) -> Option<Arc<LibraryCache>> {
         self.files.memory().library_cache(path, big_endian, || self.files.library_cache(path, big_endian))
     }

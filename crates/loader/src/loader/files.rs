@@ -228,7 +228,7 @@ pub trait Files {
         DynamicLoader::parse(path, &data, machine, class).map(Arc::new)
     }
 
-    /// The cache at `path` as a loader of a byte order reads it; `None` when there is none or it is corrupt.
+    /// The cache at `path` as a loader of a byte order reads it; `None` if it is missing or corrupt.
     fn library_cache(&self, path: &str, big_endian: bool) -> Option<Arc<LibraryCache>> {
         LibraryCache::parse_as(&self.read(path).ok()?, big_endian).map(Arc::new)
     }
