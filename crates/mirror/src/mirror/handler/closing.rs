@@ -11,16 +11,20 @@ use crate::mirror::node::{Node, Opens};
 const LOOKS: u32 = 100;
 const PAUSE: Duration = Duration::from_micros(200);
 
-/// Waits until the opens of a node are no longer in the way. Where they still are, somebody has the file open, and
-/// further opens do not wait until it is closed.
-pub(super) fn wait_for_closes(node: &Node, is_in_the_way: impl Fn(&Opens) -> bool) {
+/// Waits until the opens of a node are no longer in the way; whether they still are. If so, somebody has the file open,
+/// and further opens do not wait until it is closed.
+pub(super) fn wait_for_closes(node: &Node, is_in_the_way: impl Fn(&Opens) -> bool) -> bool {
     for _ in 0..LOOKS {
-        if node.with_opens(None, |opens| opens.held || !is_in_the_way(opens)) {
-            return;
+        let (is_held, is_still) = node.with_opens(None, |opens| (opens.held, is_in_the_way(opens)));
+        if is_held || !is_still {
+            return is_still;
         }
         std::thread::sleep(PAUSE);
     }
-    node.with_opens(None, |opens| opens.held = is_in_the_way(opens));
+    node.with_opens(None, |opens| {
+        opens.held = is_in_the_way(opens);
+        opens.held
+    })
 }
 
 #[cfg(test)]
@@ -56,7 +60,7 @@ mod tests {
             std::thread::sleep(PAUSE * 5);
             closing.with_opens(None, |opens| count_close(opens, true, PLAIN));
         });
-        wait_for_closes(&node, is_passed);
+        assert!(!wait_for_closes(&node, is_passed));
         assert!(!node.with_opens(None, |opens| is_passed(opens) || opens.held));
         close.join().expect("no panic");
     }
@@ -67,7 +71,7 @@ mod tests {
         let node = node(directory.path());
         node.with_opens(None, |opens| opens.passed = 2);
         let begun = Instant::now();
-        wait_for_closes(&node, is_passed);
+        assert!(wait_for_closes(&node, is_passed));
         assert!(begun.elapsed() >= PAUSE * LOOKS);
         assert!(node.with_opens(None, |opens| opens.held));
         node.with_opens(None, |opens| count_close(opens, true, PLAIN));

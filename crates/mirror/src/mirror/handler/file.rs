@@ -15,7 +15,7 @@ use crate::mirror::admission::Admission;
 use crate::mirror::arguments::{Fsync, Read, Write};
 use crate::mirror::attribute;
 use crate::mirror::identity::with_all_rights;
-use crate::mirror::node::{Node, Opens};
+use crate::mirror::node::Node;
 use crate::mirror::number::FileHandle;
 use crate::mirror::observer::{Action, Caller};
 use crate::mirror::open_file::{OpenFile, Opened, Uses, is_for_writing, next_open, note_writing};
@@ -108,12 +108,8 @@ fn open_node(volume: &Volume, request: &Request<'_>, node: &Arc<Node>, flags: u3
     let truncates = flags & libc::O_TRUNC as u32 != 0;
     // Of an open for reading that truncates the kernel asks only afterwards whether the program runs, and what
     // is below is not known to run where the kernel reads it for the mirror.
-    if truncates {
-        let is_executed = |opens: &Opens| opens.executed > 0;
-        wait_for_closes(node, is_executed);
-        if node.with_opens(None, |opens| is_executed(opens)) {
-            return Err(Errno::TXTBSY);
-        }
+    if truncates && wait_for_closes(node, |opens| opens.executed > 0) {
+        return Err(Errno::TXTBSY);
     }
     let handle = volume.reach(node)?;
     // The kernel does not know what forbids writing below: flags of lsattr(1), a busy program.

@@ -83,8 +83,7 @@ pub(super) fn register(
 pub(super) fn check_share(request: &Request<'_>, node: &Node, flags: u32) -> Result<(), Errno> {
     let opener = BackingOpener::of(request, flags);
     let meets = |opens: &Opens| opens.passed > 0 && !opener.may_share(opens.registrar);
-    wait_for_closes(node, meets);
-    if node.with_opens(None, |opens| meets(opens)) { Err(Errno::TXTBSY) } else { Ok(()) }
+    if wait_for_closes(node, meets) { Err(Errno::TXTBSY) } else { Ok(()) }
 }
 
 /// The opener of a file, and its purpose.
