@@ -226,7 +226,8 @@ fn inside(directory: &Path) {
     assert_code(&output, 0);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        text.contains("still in the mirror, and asked to end") && text.contains(&nsenter.id().to_string()),
+        text.contains("sent SIGTERM to processes that are still in the mirror")
+            && text.contains(&nsenter.id().to_string()),
         "{text}"
     );
     assert!(text.contains(&chroot.id().to_string()), "{text}");

@@ -171,8 +171,7 @@ fn lead_killed(directory: &Path) {
     for (output, rank) in ends[1..].iter().zip(11..) {
         assert_code(output, 3);
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        let expected =
-            format!("the lead rank of this node has ended, and the command of rank {rank} with it");
+        let expected = format!("the lead rank of this node ended, so the command of rank {rank} was killed");
         assert!(text.contains(&expected), "{text}");
     }
     all_gone(&inside);
@@ -186,7 +185,7 @@ fn server_killed(directory: &Path) {
     }
     let text = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text(&ends[0]).contains("the mirror's server was killed"), "{}", text(&ends[0]));
-    assert!(text(&ends[2]).contains("the lead rank of this node has ended"), "{}", text(&ends[2]));
+    assert!(text(&ends[2]).contains("the lead rank of this node ended"), "{}", text(&ends[2]));
     all_gone(&inside);
     assert_eq!(read(&node_log(directory)).end.end, "server killed");
 }
@@ -215,7 +214,7 @@ fn alone(directory: &Path) {
     assert_code(&output, 2);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        text.contains("no launcher has set a rank (OMPI_COMM_WORLD_RANK, PMI_RANK, FLUX_TASK_RANK"),
+        text.contains("no launcher set a rank (OMPI_COMM_WORLD_RANK, PMI_RANK, FLUX_TASK_RANK"),
         "{text}"
     );
     let mut guest = Command::new(COMPAT);
@@ -232,7 +231,7 @@ fn alone(directory: &Path) {
     let output = finish(lead, b"");
     assert_code(&output, 4);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains("only 1 of 2 ranks of this node came to be recorded"), "{text}");
+    assert!(text.contains("only 1 of 2 ranks of this node joined the recording"), "{text}");
 }
 
 fn ordinary_user(directory: &Path) {

@@ -73,7 +73,7 @@ fn summary(directory: &Path) {
     assert_eq!(cat.expect("cat ran")["processes"], 1);
     let output = trace(directory, &["summary", "run.jsonl"]);
     let shown = text(&output.stdout);
-    assert!(shown.contains("exited with 0") && shown.contains("misses by folder:"), "{shown}");
+    assert!(shown.contains("exited with 0") && shown.contains("misses by directory:"), "{shown}");
 }
 
 fn files(directory: &Path) {
@@ -139,7 +139,7 @@ fn difference(directory: &Path) {
     let output = trace(directory, &["diff", "one.jsonl", "three.jsonl"]);
     assert_code(&output, 1);
     let path = directory.join("missing").display().to_string();
-    let expected = format!("other outcomes:\n  {path}: missed -> opened\n");
+    let expected = format!("different outcomes:\n  {path}: missed -> opened\n");
     assert!(text(&output.stdout).contains(&expected), "{}", text(&output.stdout));
     // What cat looks up to tell of an error goes with it.
     let excluded =
@@ -372,9 +372,6 @@ fn summary_of_the_run(directory: &Path) {
     run.args(["record", "-o", "run.json", "--summary", "--format", "perfetto", "--", "touch", "touched"]);
     let output = finish(run_in(run, directory), b"");
     assert_code(&output, 2);
-    assert_eq!(
-        text(&output.stderr),
-        "error: --summary is made from the log, which has to be --format jsonl\n"
-    );
+    assert_eq!(text(&output.stderr), "error: --summary requires --format jsonl: it is made from the log\n");
     assert!(!directory.join("touched").exists(), "nothing is run");
 }

@@ -1,4 +1,4 @@
-//! `compat record`: a command in a mirror of the root, and a log of what it touched.
+//! `compat record`: runs a command in a mirror of the root and logs the files that it touches.
 
 mod news;
 mod old_name;
@@ -26,13 +26,14 @@ Examples:
       -v \"$(command -v compat):/compat:ro\" -v \"$PWD:/out\" \\
       --entrypoint /compat IMAGE record -o /out/run.jsonl app
 
-Needs /dev/fuse and the right to mount: root, a container with the two options above, or unprivileged user \
-namespaces. The exit code is the command's, 128 and the signal's number where a signal ended it.";
+Requires /dev/fuse and permission to mount: run as root, in a container with the two options above, or with \
+unprivileged user namespaces. The exit code is that of the command, or 128 plus the signal number if a signal \
+killed it.";
 
 /// Run a command and record which files it touches
 ///
-/// The command runs in a mirror of the root (FUSE, in a namespace of its own) and finds everything as it is;
-/// each look-up, with its misses, open, creation, close, rename and removal is written to a log.
+/// The command runs in a mirror of the root (FUSE, in its own mount namespace) and sees the same files as outside. The
+/// log contains each lookup (including misses), open, creation, close, rename and removal.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -40,46 +41,53 @@ pub struct Arguments {
     #[arg(required_unless_present = "mount", trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 
-    /// Write the log to FILE, which is replaced
+    /// Write the log to FILE, replacing an older one
     #[arg(short, long, value_name = "FILE", conflicts_with = "out_dir")]
     out: Option<PathBuf>,
 
-    /// Write the log to a file of its own in DIR, which is made; the current directory where neither is given
+    /// Write the log to a new file in DIR, creating DIR if necessary
+    ///
+    /// Without --out and --out-dir, the new file is in the current directory.
     #[arg(long, value_name = "DIR")]
     out_dir: Option<PathBuf>,
 
-    /// The log's format: JSON lines, the text log of compat-lib, or a trace for Perfetto's viewer
+    /// Write the log in FORMAT: JSON lines, the text log of compat-lib, or a trace for Perfetto's viewer
     #[arg(long, value_name = "FORMAT", default_value = "jsonl")]
     format: LogFormat,
 
-    /// Mount the mirror at DIR, too, where other processes reach it; an empty directory, or one that is made
+    /// Also mount the mirror at DIR, for other processes
+    ///
+    /// DIR must be an empty directory or not exist.
     #[arg(long, value_name = "DIR")]
     mount_path: Option<PathBuf>,
 
-    /// Run nothing: wait for others to enter the mirror, until SIGTERM or SIGINT
+    /// Run no command, and let other processes enter the mirror until SIGTERM or SIGINT
     #[arg(long, conflicts_with_all = ["command", "mpi"])]
     mount: bool,
 
-    /// One recording for all ranks of a parallel job on this node: local rank 0 makes the mirror and the log,
-    /// the others join
+    /// Make one recording for all ranks of a parallel job on this node
+    ///
+    /// Local rank 0 creates the mirror and the log. The other ranks join it.
     #[arg(long)]
     mpi: bool,
 
-    /// How many seconds ranks wait for each other
+    /// Let ranks wait at most SECONDS for each other
     #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "mpi")]
     mpi_wait: u64,
 
-    /// Where the ranks of a node meet: a directory of this user's alone, which is made; the user's run-time
-    /// directory or one in /tmp where none is named
+    /// Let the ranks of a node meet in DIR, a private directory of this user
+    ///
+    /// DIR is created if necessary. The default is the user's runtime directory or a directory in /tmp.
     #[arg(long, value_name = "DIR", requires = "mpi")]
     mpi_dir: Option<PathBuf>,
 
-    /// Let the command write nothing to the mirrored file systems
+    /// Mount the mirrored file systems read-only
     #[arg(long)]
     read_only: bool,
 
-    /// Count every byte that is read and written; reads and writes take longer, because all of them go through the
-    /// recorder
+    /// Count every byte that is read and written
+    ///
+    /// Reads and writes take longer, because all of them pass through the recorder.
     #[arg(long)]
     count_bytes: bool,
 
@@ -87,20 +95,22 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     workdir: Option<PathBuf>,
 
-    /// Summarise at the end on standard error what was touched, as `compat trace summary` does
+    /// Print a summary on standard error at the end, as `compat trace summary` does
     #[arg(long)]
     summary: bool,
 
-    /// Record only paths that match GLOB ("*" stays within a directory, "**" does not); may be repeated
+    /// Record only paths that match GLOB; can be repeated
+    ///
+    /// "*" matches within a directory, "**" across directories.
     #[arg(long, value_name = "GLOB")]
     include: Vec<String>,
 
-    /// Do not record paths that match GLOB; may be repeated
+    /// Do not record paths that match GLOB; can be repeated
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
 }
 
-/// [`Format`] as it is typed.
+/// The value of `--format`, see [`Format`].
 #[derive(clap::ValueEnum, Clone, Copy, Debug)]
 enum LogFormat {
     Jsonl,
@@ -112,10 +122,10 @@ enum LogFormat {
 ///
 /// # Errors
 ///
-/// If the mirror or the log cannot be made, or the command not be executed.
+/// If the mirror or the log cannot be created, or the command cannot be executed.
 pub(super) fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failure> {
     if arguments.summary && !matches!(arguments.format, LogFormat::Jsonl) {
-        return Err(Failure::usage("--summary is made from the log, which has to be --format jsonl"));
+        return Err(Failure::usage("--summary requires --format jsonl: it is made from the log"));
     }
     let rank = arguments.mpi.then(|| own_rank(&arguments)).transpose()?;
     let socket = match rank.as_ref().map(enter::meet).transpose().map_err(refused)? {
@@ -133,7 +143,7 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<Exit, Failu
     record(arguments, rank.as_ref(), socket, context)
 }
 
-/// Makes the mirror and the log.
+/// Creates the mirror and the log, and runs the command.
 fn record(
     arguments: Arguments,
     rank: Option<&Rank>,
@@ -141,8 +151,8 @@ fn record(
     context: &Context,
 ) -> Result<Exit, Failure> {
     if arguments.out.as_deref() == Some(Path::new("-")) {
-        let hint = "name a file, or ./- for one that is called so".to_owned();
-        let failure = Failure::usage("standard output is the command's: the log cannot go there");
+        let hint = "name a file, or use ./- for a file named -".to_owned();
+        let failure = Failure::usage("cannot write the log to standard output: the command uses it");
         return Err(failure.with_hint(Some(hint)));
     }
     if let Some(directory) = &arguments.out_dir {
@@ -160,11 +170,11 @@ fn record(
     let recorded = record::record(&options, socket, &mut |news| news::print(news, waits, context));
     let recorded = recorded.map_err(|error| Failure::undecided(&error).with_hint(error.hint()))?;
     if arguments.summary {
-        super::trace::summary::tell(&options.out, &recorded.log, context);
+        super::trace::summary::print(&options.out, &recorded.log, context);
     }
     let (mut exit, mut failure) = ending(recorded.outcome, arguments.command.first(), rank);
     if let Some(source) = recorded.unwritten {
-        // What the command says by its exit code stays said, but for its success.
+        // A failed command keeps its exit code. Only success is replaced.
         exit = if exit == Exit::Command(0) { Exit::Undecided } else { exit };
         failure = Some(unwritten(options.out, source));
     }
@@ -195,8 +205,8 @@ fn options(arguments: &Arguments, rank: Option<&Rank>, out: PathBuf) -> Result<O
     })
 }
 
-/// Where others reach the mirror: where it was asked for, and a directory of the user's own where it is only
-/// mounted and nothing was said.
+/// The place at which other processes reach the mirror: `--mount-path`, or with `--mount` only, a directory in the
+/// user's runtime directory.
 fn place(arguments: &Arguments) -> ExternalPlace {
     match &arguments.mount_path {
         Some(path) => ExternalPlace::At(path.clone()),
@@ -216,9 +226,9 @@ fn place(arguments: &Arguments) -> ExternalPlace {
 fn own_rank(arguments: &Arguments) -> Result<Rank, Failure> {
     let (patience, directory) = (Duration::from_secs(arguments.mpi_wait), arguments.mpi_dir.clone());
     rank::of_environment(patience, directory).ok_or_else(|| {
-        let message = format!("--mpi: no launcher has set a rank ({})", rank::variables());
+        let message = format!("--mpi: no launcher set a rank ({})", rank::variables());
         Failure::usage(message)
-            .with_hint(Some("start it by mpirun, srun or flux run, or leave out --mpi".to_owned()))
+            .with_hint(Some("start compat with mpirun, srun or flux run, or omit --mpi".to_owned()))
     })
 }
 
@@ -226,7 +236,7 @@ fn refused(error: enter::Error) -> Failure {
     Failure::undecided(&error).with_hint(error.hint())
 }
 
-/// The exit code, and why the command did not run to its end.
+/// The exit code, and the reason if the command did not finish.
 fn ending(outcome: Outcome, program: Option<&OsString>, rank: Option<&Rank>) -> (Exit, Option<Failure>) {
     let program = program.map(PathBuf::from).unwrap_or_default();
     let code = |code: i32| Exit::Command(u8::try_from(code).unwrap_or(u8::MAX));
@@ -236,26 +246,25 @@ fn ending(outcome: Outcome, program: Option<&OsString>, rank: Option<&Rank>) -> 
             (code(ended), format!("could not execute {}: {error}", program.display()))
         }
         Outcome::ServerKilled => {
-            (Exit::Undecided, "the mirror's server was killed, and the command with it".to_owned())
+            (Exit::Undecided, "the mirror's server was killed, so the command was killed too".to_owned())
         }
         Outcome::LeadKilled => {
             let number = rank.map_or(0, |rank| rank.number);
             let message =
-                format!("the lead rank of this node has ended, and the command of rank {number} with it");
+                format!("the lead rank of this node ended, so the command of rank {number} was killed");
             (Exit::Undecided, message)
         }
     };
     (exit, Some(Failure { cause: Cause::Undecided, message, hint: None }))
 }
 
-/// The log is not whole.
+/// The failure for an incomplete log.
 fn unwritten(path: PathBuf, source: std::io::Error) -> Failure {
-    let hint = "the command ran to its end; what the log has of it can be read".to_owned();
+    let hint = "the command finished; the part of the log that was written can be read".to_owned();
     Failure::undecided(&record::Error::Log { path, source }).with_hint(hint)
 }
 
-/// The log: where it was asked for, in a parallel job with the node in its name; a name of its own
-/// otherwise.
+/// The path of the log: `--out`, with the node in its name in a parallel job, or a unique name.
 fn out(arguments: &Arguments) -> PathBuf {
     match &arguments.out {
         None => own_name(arguments),
@@ -268,7 +277,7 @@ fn node() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// `run.jsonl` as `run.node1.jsonl`.
+/// Turns `run.jsonl` into `run.node1.jsonl`.
 fn with_node(out: &Path, node: &str) -> PathBuf {
     let stem = out.file_stem().unwrap_or_default();
     let mut name = stem.to_owned();
@@ -281,7 +290,7 @@ fn with_node(out: &Path, node: &str) -> PathBuf {
     out.with_file_name(name)
 }
 
-/// A name that no other run has: the program's, the node's, the time, the process.
+/// A unique name: program, node, time and process.
 fn own_name(arguments: &Arguments) -> PathBuf {
     let program = arguments.command.first().map(PathBuf::from).unwrap_or_else(|| "mirror".into());
     let program = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -295,19 +304,19 @@ fn own_name(arguments: &Arguments) -> PathBuf {
     arguments.out_dir.clone().unwrap_or_else(|| PathBuf::from(".")).join(name)
 }
 
-/// A set of patterns, as `--include` and `--exclude` take them.
+/// Compiles the patterns of `--include` and `--exclude`.
 ///
 /// # Errors
 ///
 /// If a pattern is invalid.
 pub(super) fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
-    let wrong = |error: globset::Error| Failure::usage(format!("not a pattern: {error}"));
+    let wrong = |error: globset::Error| Failure::usage(format!("invalid pattern: {error}"));
     let mut builder = GlobSetBuilder::new();
     for pattern in patterns {
-        // Paths are absolute: nothing else can match, and nobody would be told.
+        // Paths are absolute, so a relative pattern would silently match nothing.
         if !pattern.starts_with(['/', '*', '?', '[', '{']) {
             let failure = Failure::usage(format!("{pattern} matches nothing: paths are absolute"));
-            return Err(failure.with_hint(Some(format!("begin it with a slash, or write **/{pattern}"))));
+            return Err(failure.with_hint(Some(format!("start it with a slash, or use **/{pattern}"))));
         }
         builder.add(GlobBuilder::new(pattern).literal_separator(true).build().map_err(wrong)?);
     }
@@ -329,7 +338,7 @@ mod tests {
     fn a_wrong_pattern_is_wrong_usage() {
         let failure = globs(&["[".to_owned()]).unwrap_err();
         assert_eq!(failure.cause, Cause::Usage);
-        assert!(failure.message.starts_with("not a pattern: "), "{}", failure.message);
+        assert!(failure.message.starts_with("invalid pattern: "), "{}", failure.message);
         let relative = globs(&["data/*".to_owned()]).unwrap_err();
         assert_eq!((relative.cause, relative.message.contains("absolute")), (Cause::Usage, true));
         assert!(globs(&["/a/*".to_owned(), "**/a".to_owned(), "{/a,/b}/**".to_owned()]).is_ok());

@@ -1,13 +1,13 @@
-//! Prints the news of a run while it lasts.
+//! Prints messages during a run.
 
 use crate::cli::Context;
 use compat_mirror::enter::Ready;
 use compat_mirror::record::News;
 
-/// Prints how to enter the mirror to standard output, if the run waits for that, and the rest to standard error.
+/// Prints the ways to enter the mirror on standard output if `waits` is set, and the rest on standard error.
 pub(super) fn print(news: &News<'_>, waits: bool, context: &Context) {
     match news {
-        // Nobody reads it: whoever is to enter the mirror finds it in the table of mounts.
+        // A failed write is ignored: the mount table shows the mirror, too.
         News::Ready(ready) => {
             warn_of_missing(ready, waits, context);
             if waits {
@@ -16,26 +16,26 @@ pub(super) fn print(news: &News<'_>, waits: bool, context: &Context) {
         }
         News::StillInside(processes) => {
             let numbers: Vec<String> = processes.iter().map(u32::to_string).collect();
-            context.warn(&format!("still in the mirror, and asked to end: process {}", numbers.join(", ")));
+            context.warn(&format!("sent SIGTERM to processes that are still in the mirror: {}", numbers.join(", ")));
         }
         News::RanksMissing { came, expected } => {
-            context.warn(&format!("only {came} of {expected} ranks of this node came to be recorded"));
+            context.warn(&format!("only {came} of {expected} ranks of this node joined the recording"));
         }
         News::ProcessesRefused { refused, most } => context.warn(&format!(
-            "the limit of {most} on processes and threads was reached ({refused} refused), and the recorder takes two for each \
-             mounted file system; start the container with a higher `--pids-limit`"
+            "the limit of {most} processes and threads was reached, and {refused} were refused; the recorder needs two \
+             for each mounted file system: start the container with a higher `--pids-limit`"
         )),
     }
 }
 
-/// Warns if others can reach the mirror and cannot use it.
+/// Warns if other users can reach the mirror but cannot use it.
 fn warn_of_missing(ready: &Ready<'_>, waits: bool, context: &Context) {
     let missing = ready.missing_for_others();
     if (waits || ready.place.is_some()) && !missing.is_empty() {
         let options: Vec<String> = missing.iter().map(|name| format!("--cap-add {name}")).collect();
         context.warn(&format!(
-            "only root can use the mirror: without the capabilities {} nobody else is served; start the container with \
-             `{}`",
+            "only root can use the mirror: without the capabilities {} it cannot serve other users; start the container \
+             with `{}`",
             missing.join(" and "),
             options.join(" ")
         ));
@@ -44,7 +44,7 @@ fn warn_of_missing(ready: &Ready<'_>, waits: bool, context: &Context) {
 
 fn how_to_enter(ready: &Ready<'_>) -> String {
     let process = ready.process;
-    // From outside of its user namespace the mirror's root cannot be opened; it is the namespace's own.
+    // The root of the mirror cannot be opened from outside its user namespace. It is the root of that namespace.
     let how = if ready.as_user { "--user --preserve-credentials --mount" } else { "--mount --root --wd" };
     let mut text = format!("nsenter --target {process} {how} COMMAND\n");
     if let Some(place) = ready.place {

@@ -1,18 +1,18 @@
-//! The command line of compat-lib's `fs-record`: Go's `flag` package takes long options with one dash or
-//! two, gives switches a value (`-read-only=false`), and ends with the first word that is no option.
+//! The command line of compat-lib's `fs-record`, parsed by Go's `flag` package: long options have one dash or two,
+//! switches can have a value (`-read-only=false`), and the options end at the first word that is not an option.
 
 use std::ffi::OsString;
 
-/// Options that take a value: those of the old program (`mount-path`, `out`, `out-dir`), and ours.
+/// Options with a value: those of the old program (`mount-path`, `out`, `out-dir`) and ours.
 const VALUES: &[&str] =
     &["mount-path", "out", "out-dir", "format", "workdir", "include", "exclude", "mpi-wait", "mpi-dir"];
 
-/// Switches: those of the old program (`mount`, `mpi`, `read-only`), and ours.
+/// Switches: those of the old program (`mount`, `mpi`, `read-only`) and ours.
 const SWITCHES: &[&str] =
     &["mount", "mpi", "read-only", "count-bytes", "summary", "help", "quiet", "verbose", "version"];
 
-/// Rewrites the options before the command as ours: `-out FILE`, `-out=FILE`, `-mpi`, `-read-only=true`. The
-/// first of the arguments is the program's name.
+/// Rewrites the options before the command in our form: `-out FILE`, `-out=FILE`, `-mpi`, `-read-only=true`. The first
+/// argument is the name of the program.
 pub(crate) fn with_long_options(arguments: &mut Vec<OsString>) {
     let mut position = 1;
     while let Some(text) = arguments.get(position).and_then(|argument| argument.to_str()) {
@@ -41,7 +41,7 @@ pub(crate) fn with_long_options(arguments: &mut Vec<OsString>) {
     }
 }
 
-/// As Go's `strconv.ParseBool`.
+/// Parses a value like Go's `strconv.ParseBool`.
 fn is_true(value: &str) -> Option<bool> {
     match value {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),

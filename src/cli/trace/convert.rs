@@ -10,8 +10,8 @@ use compat_trace::{Ending, Format, ReadError, Reader, Writer};
 
 /// Write a recording in another format, or compress it
 ///
-/// A text log of compat-lib cannot become a recording: it does not tell who touched a file, whether a look-up
-/// failed, or how an open was meant, and what is missing is not made up.
+/// A text log of compat-lib cannot be converted to a recording: it lacks the process and user of each event, whether a
+/// lookup failed, and the flags of an open.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -19,11 +19,11 @@ Examples:
   compat trace convert --to jsonl run.jsonl.zst | jq .
   compat trace convert --to compat-lib -o run.log run.jsonl")]
 pub(super) struct Arguments {
-    /// The recording
+    /// Recording to convert
     #[arg(value_name = "RUN")]
     run: PathBuf,
 
-    /// The format
+    /// Write in FORMAT
     #[arg(long, value_name = "FORMAT")]
     to: To,
 
@@ -47,7 +47,7 @@ enum To {
 ///
 /// # Errors
 ///
-/// If the recording cannot be read or the result not be written.
+/// If the recording cannot be read or the result cannot be written.
 pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let mut reader = recording::open(&arguments.run)?;
     let inputs = std::slice::from_ref(&arguments.run);

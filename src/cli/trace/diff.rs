@@ -12,11 +12,11 @@ use crate::cli::record::globs;
 use crate::cli::{Context, Exit, OutputFormat};
 use compat_trace::{CountChange, Difference, Name, Outcome, PathOutcome};
 
-/// Compare two recordings: the same application on two days
+/// Compare two recordings of the same application
 ///
-/// Paths that only one touched, other outcomes (missed here, found there), libraries that were found elsewhere,
-/// another end. Processes, times and the order do not matter. The exit code is 0 where they are the same, and 1
-/// where they differ.
+/// Shows paths that only one run touched, paths with different outcomes (missed in one, found in the other), libraries
+/// found in different places, and a different exit. Processes, times and the order of events are ignored. The exit code
+/// is 0 if the recordings are the same, and 1 if they differ.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -24,27 +24,29 @@ Examples:
   compat trace diff --exclude '/tmp/**' --counts a.jsonl b.jsonl.zst
   compat trace diff --format json a.jsonl b.jsonl | jq .elsewhere")]
 pub(super) struct Arguments {
-    /// The first recording
+    /// First recording
     #[arg(value_name = "A")]
     first: PathBuf,
 
-    /// The second recording
+    /// Second recording
     #[arg(value_name = "B")]
     second: PathBuf,
 
-    /// Compare also how often each path was opened, created and missed
+    /// Also compare how often each path was opened, created and missed
     #[arg(long)]
     counts: bool,
 
-    /// Compare only paths that match GLOB ("*" stays within a directory, "**" does not); may be repeated
+    /// Compare only paths that match GLOB; can be repeated
+    ///
+    /// "*" matches within a directory, "**" across directories.
     #[arg(long, value_name = "GLOB")]
     include: Vec<String>,
 
-    /// Do not compare paths that match GLOB; may be repeated
+    /// Do not compare paths that match GLOB; can be repeated
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
 
-    /// How the result is printed
+    /// Print the result in FORMAT
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: OutputFormat,
 }
@@ -53,7 +55,7 @@ pub(super) struct Arguments {
 ///
 /// # Errors
 ///
-/// If a pattern is invalid, a recording cannot be read, or the result not be written.
+/// If a pattern is invalid, a recording cannot be read, or the result cannot be written.
 pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let (include, exclude) = (globs(&arguments.include)?, globs(&arguments.exclude)?);
     let first = recording::survey(slice::from_ref(&arguments.first), &Display::new(context))?;
@@ -76,19 +78,19 @@ pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Fail
 fn render(difference: &Difference, names: &[String; 2]) -> String {
     let mut text = String::new();
     if let Some([first, second]) = &difference.ends {
-        let _ = writeln!(text, "ended otherwise: {first} -> {second}");
+        let _ = writeln!(text, "different end: {first} -> {second}");
     }
     only(&mut text, &names[0], &difference.only_first);
     only(&mut text, &names[1], &difference.only_second);
     if !difference.changed.is_empty() {
-        text.push_str("other outcomes:\n");
+        text.push_str("different outcomes:\n");
     }
     for row in &difference.changed {
         let (first, second) = (outcomes(&row.first), outcomes(&row.second));
         let _ = writeln!(text, "  {}: {first} -> {second}", text::path(&row.path));
     }
     if !difference.elsewhere.is_empty() {
-        text.push_str("found elsewhere:\n");
+        text.push_str("found in different places:\n");
     }
     for row in &difference.elsewhere {
         let paths = |paths: &[Name]| paths.iter().map(text::path).collect::<Vec<_>>().join(", ");
@@ -105,7 +107,7 @@ fn render(difference: &Difference, names: &[String; 2]) -> String {
     if !totals.is_empty() {
         let _ = writeln!(text, "events: {}", totals.join(", "));
     }
-    text.push_str(if difference.same { "the same\n" } else { "they differ\n" });
+    text.push_str(if difference.same { "the recordings are the same\n" } else { "the recordings differ\n" });
     text
 }
 
@@ -121,7 +123,7 @@ fn only(text: &mut String, name: &str, rows: &[PathOutcome]) {
 
 fn counts(text: &mut String, rows: &[CountChange]) {
     if !rows.is_empty() {
-        text.push_str("other counts:\n");
+        text.push_str("different counts:\n");
     }
     for row in rows {
         let pair = |word: &str, first: u64, second: u64| {
@@ -156,7 +158,7 @@ mod tests {
     use crate::cli::trace::made::survey;
 
     #[test]
-    fn a_difference_is_told_by_its_sort() {
+    fn a_difference_is_reported_by_kind() {
         let first: &[&str] = &[
             "lookup /conf error=ENOENT",
             "open /l1/libz.so.1 open=1",
@@ -173,16 +175,16 @@ mod tests {
           /n: missed
         only in b.jsonl: 1 path
           /l2/libz.so.1: opened
-        other outcomes:
+        different outcomes:
           /conf: missed -> opened
-        found elsewhere:
+        found in different places:
           libz.so.1: /l1/libz.so.1 -> /l2/libz.so.1
-        other counts:
+        different counts:
           /a: opened 1 -> 2
         events: lookup 2 -> 0, open 2 -> 4
-        they differ
+        the recordings differ
         ");
         let same = compat_trace::difference(&survey(&[first]), &survey(&[first]), true, |_| true);
-        assert_eq!(render(&same, &names), "the same\n");
+        assert_eq!(render(&same, &names), "the recordings are the same\n");
     }
 }

@@ -11,10 +11,10 @@ use crate::cli::record::globs;
 use crate::cli::{Context, Exit, OutputFormat};
 use compat_trace::{Name, Order, Touched, TouchedFile};
 
-/// List the files that recordings touched, one line each
+/// List the files that recordings touched, one per line
 ///
-/// Without a selection: all that was opened, listed, created, removed, missed or refused, not what was only looked
-/// up. Several recordings are merged: counts are of all, the time is the earliest.
+/// By default, lists all files that were opened, listed, created, removed, missed or refused, but not those that were
+/// only looked up. Several recordings are merged: counts are totals, and the time is the earliest.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -23,47 +23,49 @@ Examples:
   compat trace files --opened --glob '/usr/lib/**' --paths run.jsonl
   compat trace files --opened --paths -0 run.jsonl | xargs -0 ls -l")]
 pub(super) struct Arguments {
-    /// The recordings
+    /// Recordings to read
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
 
-    /// Those that were opened, directories too; selections together take what any of them takes
+    /// List files and directories that were opened; selections can be combined
     #[arg(long)]
     opened: bool,
 
-    /// Those that were created
+    /// List files that were created
     #[arg(long)]
     created: bool,
 
-    /// Those that were looked for and not there
+    /// List files that were looked up but did not exist
     #[arg(long)]
     missed: bool,
 
-    /// Those that were opened and never closed
+    /// List files that were opened and never closed
     #[arg(long)]
     never_closed: bool,
 
-    /// All, also what was only looked up
+    /// List all files, including those that were only looked up
     #[arg(long, conflicts_with_all = ["opened", "created", "missed", "never_closed"])]
     all: bool,
 
-    /// Only paths that match GLOB ("*" stays within a directory, "**" does not); may be repeated
+    /// List only paths that match GLOB; can be repeated
+    ///
+    /// "*" matches within a directory, "**" across directories.
     #[arg(long, value_name = "GLOB")]
     glob: Vec<String>,
 
-    /// The order: by the first open, by path, or the most first
+    /// Sort by ORDER: first open, path, or a count in descending order
     #[arg(long, value_name = "ORDER", default_value = "first")]
     sort: Sort,
 
-    /// Print nothing but paths, byte for byte
+    /// Print only paths, byte for byte
     #[arg(long, conflicts_with = "format")]
     paths: bool,
 
-    /// End each path with a zero byte instead of a newline
+    /// End each path with a null byte instead of a newline
     #[arg(short = '0', long, requires = "paths")]
     null: bool,
 
-    /// How the result is printed
+    /// Print the result in FORMAT
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: OutputFormat,
 }
@@ -109,7 +111,7 @@ impl Arguments {
 ///
 /// # Errors
 ///
-/// If a pattern is invalid, a recording cannot be read, or the result not be written.
+/// If a pattern is invalid, a recording cannot be read, or the result cannot be written.
 pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let globs = globs(&arguments.glob)?;
     let survey = recording::survey(&arguments.runs, &Display::new(context))?;
@@ -129,7 +131,7 @@ pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Fail
     Ok(Exit::Success)
 }
 
-/// A line a file, the path last.
+/// Formats one line per file, with the path last.
 fn render(files: &[TouchedFile], runs: usize) -> String {
     let mut text = String::new();
     let has_ranks = files.iter().any(|file| !file.ranks.is_empty());

@@ -9,18 +9,21 @@ use crate::cli::progress::Display;
 use crate::cli::{Context, Exit, OutputFormat};
 use compat_trace::{Loaded, Role};
 
-/// Show what was loaded at run time: programs, interpreters, libraries and plugins
+/// List the programs, interpreters, libraries and plugins that were loaded
 ///
-/// In the order in which they were opened, each with where it was found, by whom it was loaded, and how many
-/// look-ups of its name failed in how many directories; then what was searched for in vain. A file is told for what it
-/// is by its name: a library ends with .so or .so and a version, a plugin is one that does not begin with lib.
+/// Each line shows the paths at which a file was found, the programs that loaded it, and how many lookups of its name
+/// failed in how many directories. Files are in the order in which they were opened. Files that were searched for and
+/// not found come last.
+///
+/// Files are classified by name: a library ends with .so or .so and a version. A plugin is a library whose name does
+/// not begin with lib.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// The recordings
+    /// Recordings to read
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
 
-    /// How the result is printed
+    /// Print the result in FORMAT
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: OutputFormat,
 }
@@ -29,7 +32,7 @@ pub(super) struct Arguments {
 ///
 /// # Errors
 ///
-/// If a recording cannot be read or the result not be written.
+/// If a recording cannot be read or the result cannot be written.
 pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let survey = recording::survey(&arguments.runs, &Display::new(context))?;
     let libraries = compat_trace::libraries(&survey);
@@ -54,7 +57,7 @@ fn render(libraries: &[Loaded], runs: usize) -> String {
         let _ = write!(text, "{role:<11} {} => {places}", text::path(&row.name));
         if row.misses > 0 {
             let misses = if row.misses == 1 { "1 miss".to_owned() } else { format!("{} misses", row.misses) };
-            let _ = write!(text, " ({misses} in {})", text::count(row.directories, "folder"));
+            let _ = write!(text, " ({misses} in {})", text::count(row.directories, "directory"));
         }
         let _ = write!(text, " by {}", text::programs(&row.programs));
         if !row.ranks.is_empty() {
@@ -74,7 +77,7 @@ mod tests {
     use compat_trace::{LoadedFile, Name};
 
     #[test]
-    fn a_line_tells_where_by_whom_and_at_what_cost() {
+    fn a_line_shows_places_programs_and_misses() {
         let name = |text: &str| Name::from(text.as_bytes());
         let place = LoadedFile { path: name("/usr/lib/libz.so.1.2"), opened: 2, first: 5, runs: 2 };
         let found = Loaded {
@@ -96,8 +99,8 @@ mod tests {
             ..found.clone()
         };
         insta::assert_snapshot!(render(&[found, vain], 2), @r"
-        library     libz.so.1 => /usr/lib/libz.so.1.2 (3 misses in 2 folders) by a,b  in 1 of 2 runs
-        plugin      libz.so.1 => not found (1 miss in 1 folder) by a,b  of ranks 0-2,7 in 1 of 2 runs
+        library     libz.so.1 => /usr/lib/libz.so.1.2 (3 misses in 2 directories) by a,b  in 1 of 2 runs
+        plugin      libz.so.1 => not found (1 miss in 1 directory) by a,b  of ranks 0-2,7 in 1 of 2 runs
         ");
     }
 }

@@ -1,4 +1,4 @@
-//! `compat trace`: what recordings say.
+//! `compat trace`: reports about recordings.
 
 mod convert;
 mod diff;
@@ -9,7 +9,7 @@ mod processes;
 mod sink;
 pub(super) mod summary;
 mod text;
-// Recordings of tests, written as in the tests of the crate that reads them.
+// Recordings for tests, shared with the tests of `compat-trace`.
 #[cfg(test)]
 #[path = "../../../crates/trace/src/made.rs"]
 mod made;
@@ -26,9 +26,9 @@ Examples:
   # and open it in https://ui.perfetto.dev
   compat trace perfetto -o trace.json run.jsonl
 
-RUN is what `compat record` wrote as JSON lines, compressed with zstd or not; - is standard input.";
+RUN is a recording in JSON lines, written by `compat record`, optionally compressed with zstd. - is standard input.";
 
-/// Show what recordings say: files, libraries, differences, a trace for Perfetto's viewer
+/// Report on recordings: files, libraries, processes, differences, a trace for Perfetto
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -51,7 +51,7 @@ enum TraceCommand {
 ///
 /// # Errors
 ///
-/// If a recording cannot be read or the result not be written.
+/// If a recording cannot be read or the result cannot be written.
 pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     match &arguments.command {
         TraceCommand::Summary(arguments) => summary::run(arguments, context),

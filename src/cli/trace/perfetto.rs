@@ -9,20 +9,20 @@ use crate::cli::progress::Display;
 use crate::cli::{Context, Exit};
 use compat_trace::{Ending, MOST_SPACES, ReadError, Spaces, Tracks};
 
-/// Write a trace for Perfetto's viewer, of one or several recordings
+/// Write a trace for Perfetto's viewer from one or several recordings
 ///
-/// Each open is a slice from open to close on its thread's track, or beside it where several are open at once;
-/// misses and changes are instants. Of several recordings all begin at 0; numbers of processes of the second and
-/// later ones are raised by multiples of 4194304, so that they are not those of another.
+/// Each open is a slice from open to close. It is on the track of its thread, or on an additional track if several
+/// files are open at once. Misses and changes are instants. All recordings start at 0. From the second recording on,
+/// process numbers are raised by multiples of 4194304 to keep them distinct.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   compat trace perfetto -o trace.json run.jsonl
   compat trace perfetto monday.jsonl tuesday.jsonl.zst > trace.json
 
-Open the trace in https://ui.perfetto.dev; it stays in the browser.")]
+Open the trace in https://ui.perfetto.dev. It stays in the browser.")]
 pub(super) struct Arguments {
-    /// The recordings
+    /// Recordings to read
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
 
@@ -35,13 +35,13 @@ pub(super) struct Arguments {
 ///
 /// # Errors
 ///
-/// If a recording cannot be read or the trace not be written.
+/// If a recording cannot be read or the trace cannot be written.
 pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let count = u32::try_from(arguments.runs.len()).ok().filter(|count| *count < MOST_SPACES);
     let Some(count) = count else {
-        return Err(Failure::usage(format!("a trace has room for less than {MOST_SPACES} recordings")));
+        return Err(Failure::usage(format!("a trace can hold fewer than {MOST_SPACES} recordings")));
     };
-    // A trace that cannot be made is no reason to empty a file.
+    // Read all headers first, so that an error does not empty an existing file.
     recording::open_all(&arguments.runs)?;
     let sink = Sink::open(arguments.output.as_deref(), false, &arguments.runs)?;
     sink.fill(|sink| {

@@ -9,20 +9,20 @@ use crate::cli::progress::Display;
 use crate::cli::{Context, Exit, OutputFormat};
 use compat_trace::{ProcessFacts, ProcessOrder};
 
-/// Show what each process did: its parent, rank and programs, opens, misses and bytes
+/// List what each process did: its parent, rank and programs, opens, misses and bytes
 ///
-/// A number that the kernel gave to several processes of a run, one after the other, is one row.
+/// If the kernel gave one process number to several processes of a run in turn, they share a line.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// The recordings
+    /// Recordings to read
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
 
-    /// The order: by the first event, or the most first
+    /// Sort by ORDER: first event, or a count in descending order
     #[arg(long, value_name = "ORDER", default_value = "first")]
     sort: Sort,
 
-    /// How the result is printed
+    /// Print the result in FORMAT
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: OutputFormat,
 }
@@ -65,7 +65,7 @@ pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Fail
     Ok(Exit::Success)
 }
 
-/// A line a process, its programs last.
+/// Formats one line per process, with its programs last.
 fn render(processes: &[ProcessFacts], runs: usize) -> String {
     let mut text = String::new();
     let has_ranks = processes.iter().any(|process| process.rank.is_some());

@@ -1,4 +1,4 @@
-//! Where a written recording goes: a file or standard output, compressed or not.
+//! The destination of a written recording: a file or standard output, compressed or not.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -8,13 +8,13 @@ use crate::app::Failure;
 use compat_mirror::record::Refusal;
 use compat_mirror::record::out::Out;
 
-/// How many bytes are written at once.
+/// The size of the output buffer, in bytes.
 const BLOCK: usize = 1 << 17;
 
-/// The level of compression: more costs time and gains little on these lines.
+/// The compression level. A higher one costs time and gains little on these lines.
 const LEVEL: i32 = 3;
 
-/// What is written to.
+/// A file or standard output, with buffer and compression.
 pub(super) struct Sink {
     out: Form,
     path: Option<PathBuf>,
@@ -63,11 +63,11 @@ impl Write for Sink {
 }
 
 impl Sink {
-    /// Opens a file, which is replaced, or standard output where there is none or it is `-`.
+    /// Opens a file and truncates it, or standard output if `path` is missing or `-`.
     ///
     /// # Errors
     ///
-    /// If it is one of the inputs, or cannot be opened.
+    /// If the file is one of the inputs, or cannot be opened.
     pub(super) fn open(path: Option<&Path>, compress: bool, inputs: &[PathBuf]) -> Result<Self, Failure> {
         let path = path.filter(|path| *path != Path::new("-"));
         let failed = |source| failure(path, source);
@@ -75,7 +75,7 @@ impl Sink {
             None => Target::Stdout(io::stdout()),
             Some(path) => {
                 refuse_input(path, inputs)?;
-                // It names private files as the recording does.
+                // The output names private files, as the recording does.
                 let (out, file) = Out::open(path).map_err(failed)?;
                 out.begin(&file).map_err(failed)?;
                 Target::File(file)
@@ -91,11 +91,11 @@ impl Sink {
         Ok(Self { out, path: path.map(Path::to_owned) })
     }
 
-    /// Does what writes to it, and finishes.
+    /// Calls `write` with the sink, then flushes it.
     ///
     /// # Errors
     ///
-    /// Those of `write`, and where it cannot be written. A closed pipe is no fault.
+    /// Those of `write`, and if the output cannot be written. A closed pipe is not an error.
     pub(super) fn fill(mut self, write: impl FnOnce(&mut Self) -> Result<(), Fault>) -> Result<(), Failure> {
         let path = self.path.clone();
         let written = write(&mut self).and_then(|()| Ok(self.finish()?));
@@ -115,7 +115,7 @@ impl Sink {
     }
 }
 
-/// Why something could not be written.
+/// The reason for a failed write.
 pub(super) enum Fault {
     Write(io::Error),
     Other(Failure),
@@ -133,12 +133,12 @@ impl From<Failure> for Fault {
     }
 }
 
-/// A recording that is written over while it is read would be lost.
+/// Refuses to overwrite a recording that is being read.
 fn refuse_input(path: &Path, inputs: &[PathBuf]) -> Result<(), Failure> {
     let Ok(target) = path.canonicalize() else { return Ok(()) };
     let is_input = inputs.iter().any(|input| input.canonicalize().is_ok_and(|input| input == target));
     if is_input && target.is_file() {
-        let message = format!("{} is read, and cannot be written at the same time", path.display());
+        let message = format!("cannot write {}: it is also an input", path.display());
         return Err(Failure::usage(message).with_hint("write to another file".to_owned()));
     }
     Ok(())
@@ -161,7 +161,7 @@ struct WriteError {
 ///
 /// # Errors
 ///
-/// If they cannot be written. A closed pipe is no fault.
+/// If the bytes cannot be written. A closed pipe is not an error.
 pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     Sink::open(None, false, &[])?.fill(|sink| Ok(sink.write_all(bytes)?))
 }

@@ -11,12 +11,12 @@ use crate::cli::progress::Display;
 use crate::cli::{Context, Exit, OutputFormat};
 use compat_trace::{FirstTouch, Name, ReadError, Reader, RunFacts, Summary, Survey};
 
-/// Summarise recordings: what was opened, created and missed, where, by whom and when
+/// Summarize recordings: files opened, created and missed, by directory, program and time
 ///
 /// Several recordings are merged.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
-    /// The recordings
+    /// Recordings to read
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
 
@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = ROWS)]
     top: usize,
 
-    /// How the result is printed
+    /// Print the result in FORMAT
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: OutputFormat,
 }
@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
 ///
 /// # Errors
 ///
-/// If a recording cannot be read or the result not be written.
+/// If a recording cannot be read or the result cannot be written.
 pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let survey = recording::survey(&arguments.runs, &Display::new(context))?;
     let summary = compat_trace::summary(&survey, arguments.top);
@@ -44,24 +44,24 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Fail
     Ok(Exit::Success)
 }
 
-/// How many rows each list has where nobody says.
+/// The default number of rows of each list.
 const ROWS: usize = 10;
 
-/// Tells on standard error what a run touched that has just ended. It does not matter to how the run ended
-/// whether that can be told. The log is read by its descriptor: others may have put another file at its path.
-pub(crate) fn tell(path: &Path, log: &File, context: &Context) {
+/// Prints the summary of a finished run on standard error. A failure does not change the exit code of the run. The log
+/// is read through its descriptor, because others may have put another file at its path.
+pub(crate) fn print(path: &Path, log: &File, context: &Context) {
     match survey_of(path, log, context) {
         Ok(survey) => {
             let text = render(&compat_trace::summary(&survey, ROWS));
             let _ = anstream::stderr().write_all(text.as_bytes());
         }
-        Err(failure) => context.warn(&format!("no summary: {}", failure.message)),
+        Err(failure) => context.warn(&format!("cannot print the summary: {}", failure.message)),
     }
 }
 
 fn survey_of(path: &Path, mut log: &File, context: &Context) -> Result<Survey, Failure> {
     if !log.metadata().is_ok_and(|log| log.is_file()) {
-        return Err(Failure::usage(format!("{} is no file", path.display())));
+        return Err(Failure::usage(format!("{} is not a regular file", path.display())));
     }
     let failed = |source| recording::failure(&ReadError::Read { file: recording::name(path), source });
     log.seek(SeekFrom::Start(0)).map_err(failed)?;
@@ -76,7 +76,7 @@ fn survey_of(path: &Path, mut log: &File, context: &Context) -> Result<Survey, F
     Ok(survey)
 }
 
-/// The summary as text.
+/// Formats the summary as text.
 fn render(summary: &Summary) -> String {
     let mut text = String::new();
     summary.runs.iter().for_each(|run| render_run(run, &mut text));
@@ -101,7 +101,7 @@ fn render_run(run: &RunFacts, text: &mut String) {
     let _ = writeln!(text, "  started {started}, {end} after {} s", text::seconds(run.duration));
 }
 
-/// An argument as a shell would want it.
+/// Quotes an argument for a shell.
 fn word(argument: &Name) -> String {
     let shown = text::path(argument);
     let is_plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%".contains(c);
@@ -133,12 +133,12 @@ fn render_counts(summary: &Summary, text: &mut String) {
 
 fn render_lists(summary: &Summary, text: &mut String) {
     let several = summary.runs.len() > 1;
-    heading(text, "misses by folder", summary.misses_by_directory.is_empty());
+    heading(text, "misses by directory", summary.misses_by_directory.is_empty());
     for row in &summary.misses_by_directory {
         let names = text::count(row.names, "name");
         let _ = writeln!(text, "  {:>8}  {:<12} {}", row.misses, names, text::path(&row.directory));
     }
-    heading(text, "opens by folder", summary.directories.is_empty());
+    heading(text, "opens by directory", summary.directories.is_empty());
     for row in &summary.directories {
         let files = text::count(row.files, "file");
         let _ = writeln!(text, "  {:>8}  {files:<12} {}", row.opened, text::path(&row.directory));
@@ -181,7 +181,7 @@ mod tests {
     use crate::cli::trace::made::survey;
 
     #[test]
-    fn a_summary_tells_where_by_whom_and_when() {
+    fn a_summary_shows_places_programs_and_times() {
         let first: &[&str] = &[
             "lookup /s/libz.so.1 error=ENOENT",
             "open /l/libz.so.1 open=1",
@@ -202,10 +202,10 @@ mod tests {
         paths: 2 opened, 0 executed, 0 listed, 2 created, 1 written, 1 removed, 1 missed
         first opens: the first after 0.000000 s, half after 0.000000 s, the last after 0.000002 s
 
-        misses by folder:
+        misses by directory:
                  1  1 name       /s
 
-        opens by folder:
+        opens by directory:
                  2  1 file       /l
                  1  1 file       /tmp
 

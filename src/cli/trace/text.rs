@@ -1,4 +1,4 @@
-//! How times, sizes and paths are shown to people.
+//! Formats times, sizes and paths for people.
 
 use indicatif::HumanBytes;
 
@@ -6,7 +6,7 @@ pub(super) use crate::app::wording::count;
 use crate::cli::report::printable;
 use compat_trace::{Activity, Name};
 
-/// A path on one line, fit for a terminal.
+/// A path on one line, safe for a terminal.
 pub(super) fn path(name: &Name) -> String {
     printable(&name.text())
 }
@@ -21,7 +21,7 @@ pub(super) fn size(bytes: u64) -> String {
     HumanBytes(bytes).to_string()
 }
 
-/// What a program or a rank did, in one line.
+/// The actions of a program or a rank, on one line.
 pub(super) fn activity(processes: u64, did: &Activity) -> String {
     let bytes = |bytes: Option<u64>| bytes.map_or("unknown".to_owned(), size);
     format!(
@@ -35,7 +35,7 @@ pub(super) fn activity(processes: u64, did: &Activity) -> String {
     )
 }
 
-/// Programs by the last part of their paths.
+/// Programs by their file names, separated by commas.
 pub(super) fn programs(programs: &[Name]) -> String {
     let last = |name: &Name| path(name).rsplit('/').next().unwrap_or_default().to_owned();
     let mut names: Vec<String> = programs.iter().map(last).collect();
@@ -43,14 +43,14 @@ pub(super) fn programs(programs: &[Name]) -> String {
     names.join(",")
 }
 
-/// Ranks in short: `rank 3`, `ranks 0-2,7`.
+/// Ranks as ranges: `rank 3`, `ranks 0-2,7`.
 pub(super) fn ranks(ranks: &[u32]) -> String {
     let mut text = String::from(if ranks.len() == 1 { "rank " } else { "ranks " });
     text.push_str(&ranges(ranks));
     text
 }
 
-/// Numbers in rising order, in short: `0-2,7`.
+/// Ascending numbers as ranges: `0-2,7`.
 pub(super) fn ranges(numbers: &[u32]) -> String {
     let spans = numbers.chunk_by(|one, next| one.checked_add(1) == Some(*next));
     let span = |span: &[u32]| match span {
