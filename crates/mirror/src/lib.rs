@@ -1,6 +1,7 @@
 //! A mirror of the file system through FUSE, commands that run inside it, and recordings of what they touch.
 //!
-//! - [`mirror`]: a root file system shown once more through FUSE, with hooks for whoever watches or serves reads;
+//! - [`mirror`]: a FUSE view of a root file system, with hooks for observers and for providers of file
+//!   content;
 //! - [`enter`]: a command in a mount namespace whose root is a mirror;
 //! - [`record`]: mirror + command -> recording.
 //!
@@ -23,7 +24,7 @@
 //! };
 //! match record(&options, None, &mut |_| {}) {
 //!     Ok(run) => assert!(matches!(run.outcome, Outcome::Ended(0))),
-//!     // Without /dev/fuse, or without the right to mount, nothing is run.
+//!     // Without /dev/fuse, or without the right to mount, the command does not start.
 //!     Err(error) => eprintln!("{error}"),
 //! }
 //! # Ok(())

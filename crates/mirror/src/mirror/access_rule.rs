@@ -1,12 +1,12 @@
-//! Access rules that this process cannot check for others: those of security modules that label files and processes.
-//! The server's own label would decide, not the caller's.
+//! Access rules that this process cannot check for callers: those of security modules that label files and
+//! processes. The server's label would decide, not the caller's.
 
 use std::fs;
 
-/// Where SELinux says whether it enforces its policy (selinux(8)).
+/// The file in which SELinux states whether it enforces its policy (selinux(8)).
 const SELINUX: &str = "/sys/fs/selinux/enforce";
 
-/// Where Smack keeps its rules, if it is in use (`Documentation/admin-guide/LSM/Smack.rst`).
+/// The file of Smack's rules, if Smack is in use (`Documentation/admin-guide/LSM/Smack.rst`).
 const SMACK: &str = "/sys/fs/smackfs/load2";
 
 /// Whether this system has such rules.

@@ -1,5 +1,6 @@
-//! How many files and directories a user may have open in the mirrors of a session: each may take a descriptor of the server,
-//! which has a limit of its own, and root and other users need some, too.
+//! Limits on the files and directories that a user may have open in the mirrors of a session. Each may take a
+//! descriptor of the server. The server's descriptors are limited, and root and other users need some as
+//! well.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,15 +22,15 @@ struct AdmissionState {
     all: usize,
 }
 
-/// Something that is open, until it is dropped.
+/// One open file or directory. Dropping it frees the place.
 #[derive(Debug)]
 pub(super) struct Admission {
-    /// Root's are not counted.
+    /// `None` for root, whose opens are not counted.
     counted: Option<(Arc<Admissions>, u32)>,
 }
 
 impl Admissions {
-    /// Half of the descriptors that this process may have for one user, and seven eighths for all.
+    /// Returns limits for this process: half of its descriptors for one user, seven eighths for all users.
     pub(super) fn of_process() -> Arc<Self> {
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20);
         Self::of(usize::try_from(limit).unwrap_or(usize::MAX))
@@ -47,7 +48,7 @@ impl Admissions {
     ///
     /// # Errors
     ///
-    /// `ENFILE` where the user, or all users together, have too much open.
+    /// If the user, or all users together, have too many files open (`ENFILE`).
     pub(super) fn admit(self: &Arc<Self>, user: u32) -> Result<Admission, Errno> {
         if user == 0 {
             return Ok(Admission { counted: None });

@@ -1,5 +1,5 @@
-//! The arguments of a request, by operation. A message is parsed once into these values, so handlers read no bytes.
-//! Names and data are borrowed from the message.
+//! The arguments of a request, by operation. A message is parsed once into these values, so handlers read no
+//! bytes. Names and data are borrowed from the message.
 
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use rustix::io::Errno;
@@ -14,7 +14,8 @@ pub(super) struct RequestMessage<'a> {
     pub header: Header,
     /// The operation, if the mirror answers it.
     pub operation: Option<Operation>,
-    /// The arguments; `ENOSYS` if the mirror does not answer the operation, `EINVAL` if the message is too short.
+    /// The arguments. The error is `ENOSYS` if the mirror does not answer the operation, or `EINVAL` if the
+    /// message is too short.
     pub arguments: Result<Arguments<'a>, Errno>,
     /// The caller's group that matters for a creation.
     pub supplementary: Option<u32>,
@@ -25,7 +26,7 @@ impl<'a> RequestMessage<'a> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` if the header is not complete.
+    /// If the header is not complete (`EINVAL`).
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, Errno> {
         let (header, body, supplementary) = Header::read(bytes)?;
         let operation = Operation::of(header.operation);
@@ -34,19 +35,19 @@ impl<'a> RequestMessage<'a> {
     }
 }
 
-/// The arguments of an operation. Operations on a node alone have none: the header names the node.
+/// The arguments of an operation. Operations that concern only a node have none: the header names the node.
 #[derive(Clone, Copy)]
 pub(super) enum Arguments<'a> {
     Init(Greeting),
     Destroy,
-    /// The kernel gives up a request.
+    /// The kernel cancels a request.
     Interrupt {
         unique: u64,
     },
     Lookup {
         name: &'a [u8],
     },
-    /// The number of look-ups that the kernel takes back.
+    /// The number of lookups to subtract from the lookup count.
     Forget {
         lookups: u64,
     },
@@ -55,7 +56,7 @@ pub(super) enum Arguments<'a> {
     GetAttr,
     Statx,
     SetAttr(SetAttr),
-    /// The rights, as access(2) has them.
+    /// The access modes of access(2).
     Access {
         mask: u32,
     },
@@ -96,7 +97,7 @@ pub(super) enum Arguments<'a> {
     SyncFs,
     SetXattr(SetXattr<'a>),
     GetXattr(GetXattr<'a>),
-    /// The room for the answer in bytes; 0 asks for the size of the answer.
+    /// The size of the caller's buffer in bytes. If it is 0, the caller requests the size of the reply.
     ListXattr {
         size: usize,
     },
@@ -114,7 +115,7 @@ impl<'a> Arguments<'a> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` if the body is too short; `EPROTO` for an `INIT` of another protocol.
+    /// If the body is too short (`EINVAL`), or if an `INIT` has another protocol (`EPROTO`).
     fn parse(operation: Operation, mut body: MessageBody<'a>) -> Result<Self, Errno> {
         Ok(match operation {
             Operation::Init => Self::Init(Greeting::read(body)?),
@@ -162,7 +163,7 @@ impl<'a> Arguments<'a> {
     }
 }
 
-/// `struct fuse_batch_forget_in`: nodes, each with the number of look-ups that the kernel takes back.
+/// `struct fuse_batch_forget_in`: nodes, each with the number of lookups to subtract.
 #[derive(Clone, Copy)]
 pub(super) struct BatchForget<'a> {
     count: u32,
@@ -176,7 +177,7 @@ impl<'a> BatchForget<'a> {
         Ok(Self { count, nodes: body })
     }
 
-    /// Returns each node with its look-ups, or `EINVAL` instead of an entry that is cut short.
+    /// Returns each node with its lookups. A truncated entry returns `EINVAL`.
     pub(super) fn nodes(mut self) -> impl Iterator<Item = Result<(NodeId, u64), Errno>> {
         (0..self.count).map(move |_| Ok((NodeId(self.nodes.u64()?), self.nodes.u64()?)))
     }
@@ -218,8 +219,9 @@ impl SetAttr {
         self.valid & what != 0
     }
 
-    /// Whether nothing is to be set. The kernel sends such a request if an owner was set to the same owner, or if a user
-    /// writes who must not keep a set-group-id bit. The request does not show which.
+    /// Whether nothing is to be set. The kernel sends such a request in two cases: an owner is set to the
+    /// same owner, or a user without the right to keep a set-group-id bit writes. The request does not show
+    /// which.
     pub(super) fn is_empty(&self) -> bool {
         let any = change::MODE | change::UID | change::GID | change::SIZE;
         !self.has(any) && self.times().is_none()
@@ -240,7 +242,7 @@ impl SetAttr {
     }
 }
 
-/// The link `name` to `target`.
+/// A symbolic link: `name` points to `target`.
 #[derive(Clone, Copy)]
 pub(super) struct SymLink<'a> {
     pub name: &'a [u8],
@@ -257,7 +259,7 @@ impl<'a> SymLink<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct MkNod<'a> {
     pub mode: u32,
-    /// As the kernel's `new_encode_dev` packs it.
+    /// The device number, packed as by the kernel's `new_encode_dev`.
     pub device: u32,
     pub mask: u32,
     pub name: &'a [u8],
@@ -288,7 +290,7 @@ impl<'a> MkDir<'a> {
 /// `struct fuse_link_in` with the new name.
 #[derive(Clone, Copy)]
 pub(super) struct Link<'a> {
-    /// The node that gets a further name.
+    /// The node that gets another name.
     pub source: NodeId,
     pub name: &'a [u8],
 }
@@ -315,7 +317,7 @@ impl Creation {
     }
 }
 
-/// A file that is made and opened, with its name.
+/// A file to create and open, with its name.
 #[derive(Clone, Copy)]
 pub(super) struct Create<'a> {
     pub how: Creation,
@@ -335,7 +337,7 @@ impl<'a> Create<'a> {
 pub(super) struct Rename<'a> {
     /// The directory that gets the name.
     pub target: NodeId,
-    /// Those of renameat2(2).
+    /// The flags of renameat2(2).
     pub flags: u32,
     pub from: &'a [u8],
     pub to: &'a [u8],
@@ -375,7 +377,7 @@ pub(super) struct Write<'a> {
     pub offset: u64,
     /// `FUSE_WRITE_*`.
     pub write_flags: u32,
-    /// The flags of open(2) as they are now.
+    /// The current flags of open(2).
     pub flags: u32,
     pub data: &'a [u8],
 }
@@ -408,7 +410,7 @@ impl Fsync {
 /// `struct fuse_setxattr_in` with name and value.
 #[derive(Clone, Copy)]
 pub(super) struct SetXattr<'a> {
-    /// Those of setxattr(2).
+    /// The flags of setxattr(2).
     pub flags: u32,
     pub name: &'a [u8],
     pub value: &'a [u8],
@@ -425,7 +427,7 @@ impl<'a> SetXattr<'a> {
 /// `struct fuse_getxattr_in` with the name.
 #[derive(Clone, Copy)]
 pub(super) struct GetXattr<'a> {
-    /// The room for the answer in bytes; 0 asks for the size of the answer.
+    /// The size of the caller's buffer in bytes. If it is 0, the caller requests the size of the reply.
     pub size: usize,
     pub name: &'a [u8],
 }
@@ -445,7 +447,7 @@ pub(super) struct Fallocate {
     pub offset: u64,
     /// In bytes.
     pub length: u64,
-    /// That of fallocate(2).
+    /// The mode of fallocate(2).
     pub mode: u32,
 }
 
@@ -461,7 +463,7 @@ impl Fallocate {
 pub(super) struct Lseek {
     pub handle: FileHandle,
     pub offset: u64,
-    /// That of lseek(2).
+    /// The `whence` of lseek(2).
     pub whence: u32,
 }
 

@@ -1,5 +1,5 @@
-//! Attributes of the mirrored files: how they are asked for, and what is shown of owners that the
-//! session's user namespace has no number for.
+//! Attributes of the mirrored files: how they are read, and how owners without a number in the session's user
+//! namespace are shown.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -7,13 +7,13 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Statx, StatxFlags};
 use rustix::io::Errno;
 
-/// What is asked of every file: the usual, the time of birth and the mount.
+/// The attributes that are read for every file: the basic ones, the birth time and the mount.
 pub(super) const WANTED: StatxFlags =
     StatxFlags::BASIC_STATS.union(StatxFlags::BTIME).union(StatxFlags::MNT_ID);
 
-/// The identity of a file. The mount belongs to it: one directory that is mounted in two places
-/// must stay two nodes, the kernel allows a directory only one place. The time of birth tells a new file
-/// from an old one whose number it got.
+/// The identity of a file. The mount is part of it: a directory that is mounted in two places must be two
+/// nodes, because the kernel allows a directory only one place. The birth time distinguishes a new file from
+/// an old one with the same inode number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct FileIdentity {
     mount: u64,
@@ -36,53 +36,56 @@ impl FileIdentity {
         }
     }
 
-    /// Whether the time of birth is known, which tells it from all files that had its number.
+    /// Whether the birth time is known, which distinguishes the file from all earlier files with its inode
+    /// number.
     pub(super) fn has_birth(&self) -> bool {
         self.born != (0, 0)
     }
 
-    /// Whether both files lie in the same mount, as far as the kernel reports it (before Linux 5.8 it does not).
+    /// Whether both files are in the same mount, as far as the kernel reports it (before Linux 5.8 it does
+    /// not).
     pub(super) fn has_mount_of(&self, other: &Self) -> bool {
         self.mount == other.mount
     }
 
-    /// Whether both files lie in the same file system.
+    /// Whether both files are in the same file system.
     pub(super) fn has_device_of(&self, other: &Self) -> bool {
         self.device == other.device
     }
 }
 
-/// The attributes of `name` in `directory`, of the name itself where it is a symbolic link.
+/// Returns the attributes of `name` in `directory`. A symbolic link is not followed.
 ///
 /// # Errors
 ///
-/// Those of statx(2).
+/// If statx(2) fails.
 pub(super) fn of_name(directory: BorrowedFd<'_>, name: &[u8]) -> Result<Statx, Errno> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
     rustix::fs::statx(directory, name, flags, WANTED)
 }
 
-/// The attributes of what a descriptor stands for.
+/// Returns the attributes of the file behind a descriptor.
 ///
 /// # Errors
 ///
-/// Those of statx(2).
+/// If statx(2) fails.
 pub(super) fn of_file(file: impl AsFd) -> Result<Statx, Errno> {
     rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW, WANTED)
 }
 
-/// What is shown of a mount that is no volume: that something of its type is there, closed to everybody.
+/// Changes the attributes of another mount than the volume's: only the file type is shown, with access closed
+/// to everybody.
 pub(super) fn closed(stat: &mut Statx) {
     stat.stx_mode &= libc::S_IFMT as u16;
     (stat.stx_size, stat.stx_blocks) = (0, 0);
 }
 
-/// Whether a file that was opened in a directory lies in another mount than the directory. The identity shows that
-/// already on all kernels but old ones; those are asked here.
+/// Whether a file that was opened in a directory is in another mount than the directory. The identity shows
+/// this already, except on old kernels. Those are queried here.
 ///
 /// # Errors
 ///
-/// Those of reading `/proc`.
+/// If `/proc` cannot be read.
 pub(super) fn leaves_mount(directory: &OwnedFd, file: &OwnedFd, stat: &Statx) -> Result<bool, Errno> {
     if stat.stx_mask & StatxFlags::MNT_ID.bits() != 0 {
         return Ok(false);
@@ -94,7 +97,7 @@ pub(super) fn leaves_mount(directory: &OwnedFd, file: &OwnedFd, stat: &Statx) ->
     Ok(number(directory)? != number(file)?)
 }
 
-/// Whether it has several names (link(2)); a directory never has.
+/// Whether the file has several names (link(2)). A directory never has.
 pub(super) fn has_several_names(stat: &Statx) -> bool {
     stat.stx_nlink > 1 && kind(stat) != libc::S_IFDIR
 }

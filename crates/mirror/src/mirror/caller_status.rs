@@ -1,13 +1,13 @@
-//! What the system says about a thread that waits for an answer: its ids (`/proc/TID/status`, proc_pid_status(5))
-//! and the ids that its user namespace has (`/proc/TID/uid_map`, user_namespaces(7)).
+//! Facts about a thread that waits for a reply: its ids (`/proc/TID/status`, proc_pid_status(5)) and the ids
+//! that its user namespace maps (`/proc/TID/uid_map`, user_namespaces(7)).
 
 use std::fs::File;
 use std::io::Read as _;
 
-/// The most that is read: a thread may have 65,536 groups of at most ten digits.
+/// The maximum size to read: a thread may have 65,536 groups of at most ten digits.
 const LARGEST: u64 = 1 << 20;
 
-/// The ids of a thread by which it touches files.
+/// The ids that decide a thread's access to files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CallerStatus {
     pub user: u32,
@@ -16,7 +16,7 @@ pub(super) struct CallerStatus {
 }
 
 impl CallerStatus {
-    /// Reads it; nothing if there is no such thread here.
+    /// Reads the status. Returns `None` if the thread does not exist here.
     pub(super) fn read(thread: u32) -> Option<Self> {
         if thread == 0 {
             return None;
@@ -26,13 +26,13 @@ impl CallerStatus {
         Self::parse(&text)
     }
 
-    /// The name, in the first line, is escaped: it has no line break.
+    /// Parses the status. The name, in the first line, is escaped, so it contains no line break.
     fn parse(text: &[u8]) -> Option<Self> {
         let value = |key: &[u8]| {
             let line = text.split(|byte| *byte == b'\n').find(|line| line.starts_with(key))?;
             std::str::from_utf8(&line[key.len()..]).ok()
         };
-        // Real, effective, saved, and the one of the file system.
+        // Real, effective, saved and file system id.
         let fourth = |ids: &str| ids.split_ascii_whitespace().nth(3)?.parse().ok();
         let groups = value(b"Groups:")?.split_ascii_whitespace().map(|id| id.parse().ok());
         Some(Self {
@@ -43,7 +43,7 @@ impl CallerStatus {
     }
 }
 
-/// The users and groups of a thread's user namespace, by their numbers here.
+/// The users and groups of a thread's user namespace, as ids of this process's namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct IdMaps {
     users: Vec<(u32, u32)>,
@@ -51,13 +51,13 @@ pub(super) struct IdMaps {
 }
 
 impl IdMaps {
-    /// Reads them; nothing if there is no such thread here.
+    /// Reads the maps. Returns `None` if the thread does not exist here.
     pub(super) fn read(thread: u32) -> Option<Self> {
         let map = |file| std::fs::read_to_string(format!("/proc/{thread}/{file}")).ok();
         Some(Self { users: ranges(&map("uid_map")?)?, groups: ranges(&map("gid_map")?)? })
     }
 
-    /// Whether the namespace has this user and this group.
+    /// Whether the namespace maps this user and this group.
     pub(super) fn has(&self, (user, group): (u32, u32)) -> bool {
         let within = |ranges: &[(u32, u32)], id| {
             ranges.iter().any(|(first, count)| (*first..first.saturating_add(*count)).contains(&id))
@@ -66,7 +66,7 @@ impl IdMaps {
     }
 }
 
-/// First and count of each range: an id inside, the id here, how many.
+/// Returns the first id and the count of each range. A line holds the id inside, the id here, and the count.
 fn ranges(map: &str) -> Option<Vec<(u32, u32)>> {
     let range = |line: &str| {
         let mut fields = line.split_ascii_whitespace().skip(1).map(str::parse);
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn this_thread_is_seen() {
         let thread = rustix::thread::gettid().as_raw_nonzero().get() as u32;
-        let status = CallerStatus::read(thread).expect("it is there");
+        let status = CallerStatus::read(thread).expect("the thread exists");
         assert_eq!(status.user, rustix::process::geteuid().as_raw());
         assert_eq!(CallerStatus::read(0), None);
     }

@@ -20,7 +20,8 @@ pub(super) fn answer(
     use Arguments::*;
     match arguments {
         Init(greeting) => greet(volume, *greeting, out),
-        // `session` has given up a request that waited for its turn; a request that is being served ends soon.
+        // `session` has already cancelled a request that waited for its turn. A request that is being served
+        // ends soon.
         Destroy | Interrupt { .. } => Ok(()),
         Lookup { name } => name::lookup(volume, request, name, out),
         Forget { lookups } => name::forget(volume, request, *lookups),
@@ -62,7 +63,7 @@ pub(super) fn answer(
     }
 }
 
-/// The features that the mirror always asks for.
+/// The features that the mirror always requests.
 const WANTED: Feature = Feature::ASYNC_READ
     .with(Feature::ATOMIC_O_TRUNC)
     .with(Feature::EXPORT_SUPPORT)
@@ -79,8 +80,8 @@ const WANTED: Feature = Feature::ASYNC_READ
     .with(Feature::CREATE_SUPP_GROUP)
     .with(Feature::DIRECT_IO_ALLOW_MMAP);
 
-/// The features that the mirror asks for if there is no observer. `READDIRPLUS` hands out nodes with the entries of a
-/// directory, so an observer would not learn which of them are looked up.
+/// The features that the mirror requests only without an observer. `READDIRPLUS` returns nodes with the
+/// entries of a directory, so an observer would not learn which of them are looked up.
 const UNWATCHED: Feature = Feature::DO_READDIRPLUS.with(Feature::READDIRPLUS_AUTO);
 
 fn greet(volume: &Volume, greeting: Greeting, out: &mut Vec<u8>) -> Result<(), Errno> {

@@ -1,6 +1,6 @@
-//! The descriptors of directories, which are needed to find what is in them, and of files that lost the name they
-//! were found by and have others: as many as the limit allows,
-//! the ones that were not used for the longest time given up first (a clock with one hand).
+//! The descriptors of nodes. Directories need one so that files in them can be found. Files need one if they
+//! lost the name by which they were found but have other names. The cache holds as many as the limit allows
+//! and first releases those that were not used for the longest time (a clock with one hand).
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -15,10 +15,10 @@ use super::long_path::DEEPEST;
 use super::node::Node;
 use super::number::NodeId;
 
-/// How often a file is looked for that others keep moving.
+/// The number of attempts to find a file that others keep moving.
 const ATTEMPTS: usize = 16;
 
-/// The nodes that hold descriptors without need, of all volumes that share the limit of a process.
+/// The nodes that hold a descriptor only for speed, of all volumes that share the limit of a process.
 #[derive(Debug)]
 pub struct Holders {
     capacity: usize,
@@ -28,12 +28,12 @@ pub struct Holders {
 }
 
 impl Holders {
-    /// Room for as many descriptors.
+    /// Creates a cache for `capacity` descriptors.
     pub fn new(capacity: usize) -> Arc<Self> {
         Arc::new(Self { capacity, nodes: Mutex::default(), admissions: Admissions::of_process() })
     }
 
-    /// Gives all descriptors back that are held without need.
+    /// Releases all descriptors that are held only for speed.
     fn give_back(&self) {
         let held = std::mem::take(&mut *self.nodes.lock().unwrap_or_else(PoisonError::into_inner));
         held.iter().filter_map(Weak::upgrade).for_each(|node| node.release());
@@ -42,7 +42,7 @@ impl Holders {
     fn remember(&self, node: &Arc<Node>) {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         nodes.push_back(Arc::downgrade(node));
-        // A second chance each: twice around ends it in any case.
+        // Each node gets a second chance, so two rounds are enough.
         let mut steps = 2 * nodes.len();
         let mut released = Vec::new();
         while nodes.len() > self.capacity && steps > 0 {
@@ -59,8 +59,8 @@ impl Holders {
     }
 }
 
-/// For how long a name is waited for that is being moved. A user may keep a system call waiting in a directory; who looks
-/// for something there is served all the same.
+/// The longest wait for a name that is being moved. A user may keep a system call waiting in a directory. A
+/// lookup in that directory is then served nevertheless.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Finds the descriptors of a volume's nodes.
@@ -68,21 +68,21 @@ const PATIENCE: Duration = Duration::from_millis(100);
 pub(super) struct HandleCache {
     holders: Arc<Holders>,
     moves: Mutex<Moves>,
-    /// A move is over.
+    /// Signalled when a move is over.
     over: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Moves {
-    /// Those that are under way: when they began, and in which directories.
+    /// The moves under way: number, start, and directories.
     under_way: Vec<(u64, Instant, [NodeId; 2])>,
     last: u64,
-    /// How many are over.
+    /// The number of moves that are over.
     moved: u64,
 }
 
 impl Moves {
-    /// When the first of those ends to be waited for that concern one of these directories.
+    /// Returns the time until which a caller waits for the moves that concern one of these directories.
     fn deadline(&self, directories: [NodeId; 2]) -> Option<Instant> {
         let concerned = self
             .under_way
@@ -92,7 +92,7 @@ impl Moves {
     }
 }
 
-/// A name is being moved or taken away.
+/// A name that is being moved or removed.
 #[derive(Debug)]
 pub(super) struct Moving<'a> {
     cache: &'a HandleCache,
@@ -110,7 +110,7 @@ impl Drop for Moving<'_> {
 }
 
 impl HandleCache {
-    /// A cache of one volume.
+    /// Creates the cache of one volume.
     pub(super) fn new(holders: Arc<Holders>) -> Self {
         Self { holders, moves: Mutex::default(), over: Condvar::new() }
     }
@@ -119,7 +119,7 @@ impl HandleCache {
         self.moves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for moves in these directories, as long as that is worth it.
+    /// Waits for moves in these directories, but not longer than the limit.
     fn quiet(&self, directories: [NodeId; 2]) -> MutexGuard<'_, Moves> {
         let mut moves = self.moves();
         while let Some(end) = moves.deadline(directories) {
@@ -129,8 +129,8 @@ impl HandleCache {
         moves
     }
 
-    /// A name in one of these directories, by the numbers of their nodes, is being moved or taken away, until this is
-    /// dropped.
+    /// Marks a name in one of these directories, given by their node numbers, as being moved or removed until
+    /// the value is dropped.
     pub(super) fn moving(&self, directories: [NodeId; 2]) -> Moving<'_> {
         let mut moves = self.quiet(directories);
         moves.last += 1;
@@ -139,9 +139,9 @@ impl HandleCache {
         Moving { cache: self, number }
     }
 
-    /// Looks at a name in a directory, and keeps in mind what it leads to while no name is moved there. `look` may take
-    /// its time, and looks again where a name was moved meanwhile: what it has seen may be older than that. `keep` must
-    /// not call [`Self::open`], which may wait for a move itself.
+    /// Looks up a name in a directory and stores the result while no name is moved there. `look` may take
+    /// long. It is called again if a name was moved meanwhile, because its result may be older than the move.
+    /// `keep` must not call [`Self::open`], which may wait for a move itself.
     pub(super) fn between_moves<T, U>(
         &self,
         directory: NodeId,
@@ -152,7 +152,7 @@ impl HandleCache {
             let moved = self.moves().moved;
             let seen = look()?;
             let still = self.quiet([directory; 2]);
-            // Others may move names again and again; then what was seen last is as good as any.
+            // Others may move names again and again. Then the last result is as good as any.
             if still.moved == moved || attempt == ATTEMPTS {
                 return Ok(keep(seen));
             }
@@ -165,17 +165,18 @@ impl HandleCache {
         drop(self.quiet([directory; 2]));
     }
 
-    /// The node's `O_PATH` descriptor, opened through its parents where none is held; a directory's is kept.
+    /// Returns the node's `O_PATH` descriptor and opens it through its parents if necessary. Descriptors of
+    /// directories are kept.
     ///
     /// # Errors
     ///
-    /// `ESTALE` where it is not to be found any more, and those of openat(2).
+    /// If the node cannot be found any more (`ESTALE`), or if openat(2) fails.
     pub(super) fn open(&self, node: &Arc<Node>) -> Result<Arc<OwnedFd>, Errno> {
         self.open_within(node, DEEPEST)
     }
 
     fn open_within(&self, node: &Arc<Node>, depth: usize) -> Result<Arc<OwnedFd>, Errno> {
-        // Directories that others moved about outside may seem to contain each other.
+        // Directories that others move outside the mirror may seem to contain each other.
         let above = depth.checked_sub(1).ok_or(Errno::STALE)?;
         for _ in 0..ATTEMPTS {
             if let Some(handle) = node.held() {
@@ -189,11 +190,11 @@ impl HandleCache {
                 Err(error) => return Err(error),
             }
         }
-        // It may have lost its name a moment ago, and got a descriptor instead.
+        // The node may have lost its name a moment ago and got a descriptor instead.
         node.held().ok_or(Errno::STALE)
     }
 
-    /// Gives all descriptors back that are held without need, in all volumes.
+    /// Releases all descriptors that are held only for speed, in all volumes.
     pub(super) fn give_back(&self) {
         self.holders.give_back();
     }
@@ -207,7 +208,7 @@ impl HandleCache {
         handle
     }
 
-    /// The node has a descriptor that is wanted for a while.
+    /// Records that the node holds a descriptor for a while.
     pub(super) fn remember(&self, node: &Arc<Node>) {
         self.holders.remember(node);
     }

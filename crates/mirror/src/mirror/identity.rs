@@ -1,9 +1,9 @@
-//! Requests are served as their callers: with the caller's user, group, supplementary groups and capabilities, so
-//! that the file system below decides as it does natively. The kernel has checked permissions by then, but against
+//! Serves requests with the caller's credentials: user, group, supplementary groups and capabilities. So the
+//! underlying file system decides as it does natively. The kernel has already checked permissions, but with
 //! attributes that may have changed since.
 //!
-//! The request names user and group. Groups and capabilities are read while the caller waits for its answer, so
-//! they cannot change meanwhile: capget(2), and `/proc/TID/status` (proc_pid_status(5)).
+//! The request names user and group. Groups and capabilities are read while the caller waits for its reply,
+//! so they cannot change meanwhile. The sources are capget(2) and `/proc/TID/status` (proc_pid_status(5)).
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use super::caller_status::CallerStatus;
 use super::wire::Header;
 
-/// The capabilities that decide about files (capabilities(7)).
+/// The capabilities that affect access to files (capabilities(7)).
 const OF_FILES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::DAC_READ_SEARCH)
@@ -31,27 +31,29 @@ const OF_FILES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::SYS_ADMIN)
     .union(CapabilitySet::SYS_RESOURCE);
 
-/// How long it is remembered that a thread of root with all rights is in this process's user namespace. A thread that
-/// leaves it is still user 0, and the kernel itself checks permissions with the namespace that it has then.
+/// The time for which the result "a thread of root with all rights is in this process's user namespace" stays
+/// valid. A thread that leaves the namespace is still user 0, and the kernel itself checks permissions with
+/// the thread's new namespace.
 const NAMESPACE_KNOWN: Duration = Duration::from_millis(5);
 
-/// What one serving thread may do, and how it takes on a caller's identity.
+/// The rights of one serving thread, and the means to take on a caller's credentials.
 #[derive(Debug)]
 pub(super) struct Credentials {
     own: CapabilitySets,
     own_user: u32,
     own_group: u32,
-    /// Whether the session's user namespace has one user only.
+    /// Whether the session's user namespace has only one user.
     only_user: bool,
     /// Whether this process can act for others.
     may_switch: bool,
-    /// The target of `/proc/self/ns/user`; nothing where `/proc` is that of other processes (pid_namespaces(7)).
+    /// The target of `/proc/self/ns/user`. `None` if `/proc` belongs to another pid namespace
+    /// (pid_namespaces(7)).
     namespace: Option<Vec<u8>>,
-    /// The thread of root that was found in this namespace last.
+    /// The thread of root that was last found in this namespace.
     neighbour: Cell<Option<(u32, Instant)>>,
 }
 
-/// A caller, as far as files are concerned.
+/// A caller's credentials for access to files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CallerIdentity {
     pub user: u32,
@@ -61,16 +63,16 @@ pub(super) struct CallerIdentity {
     pub standing: Standing,
 }
 
-/// How much is known about a caller's rights.
+/// The knowledge about a caller's rights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
     /// The caller may do all that this process may.
     Full,
-    /// It is root of where this process cannot see, which is taken for that.
+    /// The caller is root of a namespace that this process cannot see. It is treated as `Full`.
     Unseen,
-    /// All is known.
+    /// All rights are known.
     Known,
-    /// These capabilities are those of another user namespace: they count for the files of that one's users.
+    /// These capabilities belong to another user namespace. They apply to files of that namespace's users.
     Foreign(CapabilitySet),
     /// The caller's groups cannot be read.
     Unknown,
@@ -82,13 +84,13 @@ impl CallerIdentity {
         matches!(self.standing, Standing::Full | Standing::Unseen)
     }
 
-    /// Whether what the caller writes keeps its set-id bits.
+    /// Whether the caller's writes keep set-id bits.
     pub(super) fn keeps_set_id(&self) -> bool {
         self.is_full() || self.capabilities.contains(CapabilitySet::FSETID)
     }
 }
 
-/// The caller's identity, until it is dropped.
+/// The caller's credentials, in effect until this value is dropped.
 #[derive(Debug)]
 pub(super) struct Assumed<'a> {
     credentials: &'a Credentials,
@@ -100,7 +102,8 @@ pub(super) struct Assumed<'a> {
 }
 
 impl Credentials {
-    /// Those of this thread, which gets a working directory and creation mask of its own.
+    /// Returns the credentials of this thread. The thread stops sharing its working directory and its
+    /// creation mask with others.
     ///
     /// # Errors
     ///
@@ -111,7 +114,7 @@ impl Credentials {
         let mut own = rustix::thread::capabilities(None)?;
         let own_user = rustix::process::geteuid().as_raw();
         if only_user && own_user != 0 {
-            // In its namespace this process has all capabilities, and what it serves has none.
+            // This process has all capabilities in its namespace, but the served callers have none.
             own.effective.remove(OF_FILES);
             rustix::thread::set_capabilities(None, own)?;
         }
@@ -130,7 +133,8 @@ impl Credentials {
         })
     }
 
-    /// Finds out who asks. `supplementary` is the group that the kernel names with a creation.
+    /// Determines the caller's credentials. `supplementary` is the group that the kernel names with a
+    /// creation.
     pub(super) fn identify(&self, caller: &Header, supplementary: Option<u32>) -> CallerIdentity {
         let (user, group) = (caller.user, caller.group);
         let with =
@@ -138,7 +142,7 @@ impl Credentials {
         let own = self.own.effective & OF_FILES;
         let none = CapabilitySet::empty();
         let unknown = || {
-            // Only the kernel itself, or root of where this process cannot see, acts as user 0 so.
+            // Only the kernel itself, or root of a namespace that this process cannot see, has user 0 here.
             let standing = if user == 0 { Standing::Unseen } else { Standing::Unknown };
             with(supplementary.into_iter().collect(), none, standing)
         };
@@ -166,7 +170,8 @@ impl Credentials {
         }
     }
 
-    /// In a namespace of one user: the capabilities that a caller has nevertheless, in a namespace of its own, say.
+    /// Returns the additional capabilities of a caller in a namespace with one user. A caller has some in a
+    /// nested namespace, for example.
     pub(super) fn raised(&self, caller: &Header) -> Option<CallerIdentity> {
         let more = self.own.permitted & OF_FILES & effective_of(caller.thread)?;
         let (user, group, groups) = (caller.user, caller.group, Vec::new());
@@ -174,7 +179,8 @@ impl Credentials {
         (!self.own.effective.contains(more)).then_some(identity)
     }
 
-    /// Finds out whose limits count where a file that is open is written; no permission depends on groups then.
+    /// Determines the credentials that limit writes to an open file. Permissions do not depend on groups
+    /// then.
     pub(super) fn identify_writer(&self, caller: &Header) -> CallerIdentity {
         let own = self.own.effective & OF_FILES;
         let (user, thread) = (caller.user, caller.thread);
@@ -190,7 +196,7 @@ impl Credentials {
         self.writer((user, caller.group), capabilities)
     }
 
-    /// Finds out whose limits count where the kernel writes back what was stored through a mapping.
+    /// Determines the credentials that limit writeback of pages stored through a mapping.
     pub(super) fn identify_mapper(&self, opener: (u32, u32)) -> CallerIdentity {
         let capabilities = if opener.0 == 0 { OF_FILES } else { CapabilitySet::FSETID };
         self.writer(opener, capabilities & self.own.effective)
@@ -202,17 +208,18 @@ impl Credentials {
         CallerIdentity { user, group, groups: Vec::new(), capabilities, standing }
     }
 
-    /// Becomes the caller; files are made with this creation mask.
+    /// Takes on the caller's credentials. Files are created with this creation mask.
     ///
     /// # Errors
     ///
-    /// `EPERM` where this process cannot act for that user.
+    /// If this process cannot act for that user (`EPERM`).
     pub(super) fn assume(&self, identity: &CallerIdentity, mask: Option<u32>) -> Result<Assumed<'_>, Errno> {
         self.become_one(identity, mask, CapabilitySet::empty())
     }
 
-    /// Becomes the owner of a file for its registration for passthrough, which the kernel allows to `CAP_SYS_ADMIN`:
-    /// what is written past this process is written as the one who registers.
+    /// Takes on the credentials of a file's owner to register the file for passthrough. The kernel allows
+    /// registration only with `CAP_SYS_ADMIN`. Writes that bypass this process use the credentials of the
+    /// registering thread.
     ///
     /// # Errors
     ///
@@ -230,7 +237,7 @@ impl Credentials {
         further: CapabilitySet,
     ) -> Result<Assumed<'_>, Errno> {
         let credentials = self;
-        // What was changed until something fails is restored.
+        // Dropping this value restores everything that was changed before a failure.
         let mut assumed = Assumed {
             credentials,
             mask: false,
@@ -274,14 +281,15 @@ impl Credentials {
         Ok(())
     }
 
-    /// Whether a thread is in the user namespace of this process, in which alone its capabilities count for all
+    /// Whether a thread is in the user namespace of this process. Only there do its capabilities apply to all
     /// files.
     fn is_neighbour(&self, thread: u32) -> bool {
         let own = self.namespace.as_ref();
         own.is_some_and(|own| namespace_of(&thread.to_string()).is_some_and(|other| other == *own))
     }
 
-    /// The same, as it was a moment ago: for root with all rights, which has left nothing behind if it has left since.
+    /// Like [`Self::is_neighbour`], but with a result from a moment ago. This suits root with all rights: if
+    /// it has left since, it has left nothing behind.
     fn is_known_neighbour(&self, thread: u32) -> bool {
         let known = self.neighbour.get();
         if known.is_some_and(|(other, since)| other == thread && since.elapsed() < NAMESPACE_KNOWN) {
@@ -295,14 +303,15 @@ impl Credentials {
     }
 }
 
-/// Whether `/proc` shows the processes of this one's pid namespace, whose numbers the kernel names.
+/// Whether `/proc` shows this process's pid namespace, to which the ids in requests belong.
 fn is_own_proc() -> bool {
     let own = rustix::process::getpid().as_raw_nonzero().to_string();
     rustix::fs::readlink("/proc/self", Vec::new()).is_ok_and(|link| link.as_bytes() == own.as_bytes())
 }
 
-/// Does something with all capabilities that this thread may have, whatever it has taken on: what a caller reaches by a
-/// descriptor is reached here by way of directories that it may not search.
+/// Runs `act` with all capabilities that this thread may have, whatever credentials it has taken on. A file
+/// that a caller reaches through a descriptor is reached here through directories that the caller may not
+/// search.
 pub(super) fn with_all_rights<T>(act: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
     let now = rustix::thread::capabilities(None)?;
     let all = CapabilitySets { effective: now.permitted, ..now };
@@ -314,13 +323,14 @@ pub(super) fn with_all_rights<T>(act: impl FnOnce() -> Result<T, Errno>) -> Resu
     result
 }
 
-/// The effective capabilities of a thread, in whichever namespace it is.
+/// Returns the effective capabilities of a thread, in any namespace.
 fn effective_of(thread: u32) -> Option<CapabilitySet> {
     let pid = i32::try_from(thread).ok().and_then(Pid::from_raw)?;
     rustix::thread::capabilities(Some(pid)).ok().map(|sets| sets.effective)
 }
 
-/// The name of a process's user namespace. The link is read, not followed: to follow it costs far more.
+/// Returns the name of a process's user namespace. The link is read, not followed, because following it costs
+/// far more.
 fn namespace_of(process: &str) -> Option<Vec<u8>> {
     let link = rustix::fs::readlink(format!("/proc/{process}/ns/user"), Vec::new()).ok()?;
     Some(link.into_bytes())
@@ -329,9 +339,10 @@ fn namespace_of(process: &str) -> Option<Vec<u8>> {
 impl Drop for Assumed<'_> {
     fn drop(&mut self) {
         let own = self.credentials;
-        // A thread that cannot go back would serve the next caller with the rights of this one.
+        // A thread that cannot restore its credentials would serve the next caller with the rights of this
+        // one.
         let restore = || -> std::io::Result<()> {
-            // The user first: that alone restores most capabilities.
+            // The user comes first, because this step restores most capabilities.
             if self.user {
                 compat_sys::set_file_system_user(own.own_user)?;
             }

@@ -1,20 +1,21 @@
-//! Paths of bounded length. Directories may lie 16,384 deep with names of 255 bytes, which makes paths of
-//! megabytes: what is told of them is both ends. In the middle stands what no path has, a zero byte, how many
-//! bytes are left out, and another zero byte.
+//! Paths of bounded length. Directories may be nested 16,384 deep with names of 255 bytes, which makes paths
+//! of megabytes. Events contain both ends of such a path. Between them are a zero byte, the number of bytes
+//! left out, and another zero byte. A zero byte never occurs in a path.
 
 use std::collections::VecDeque;
 
-/// How many directories may lie in each other; the threads' stacks are made for it.
+/// The maximum depth of nested directories. The threads' stacks are large enough for it.
 pub(super) const DEEPEST: usize = 16_384;
 
-/// Up to this many bytes a path is whole. Programs name at most 4,096 at once (`PATH_MAX`).
+/// The maximum length in bytes of a path that is kept whole. Programs pass at most 4,096 bytes at once
+/// (`PATH_MAX`).
 pub const LONGEST: usize = 64 << 10;
 
-/// How much of each end is kept of a longer one, at least.
+/// The minimum length in bytes of each end of a longer path.
 const HALF: usize = LONGEST / 2;
 
-/// The ends of a path, and how many bytes between them are left out; nothing for a path that is whole, which is
-/// then the first of the ends.
+/// Returns the ends of a path and the number of bytes left out between them. For a whole path, the first end
+/// is the path and the number is `None`.
 pub fn ends(path: &[u8]) -> (&[u8], Option<u64>, &[u8]) {
     let number = |bytes: &[u8]| std::str::from_utf8(bytes).ok()?.parse().ok();
     let mut parts = path.splitn(3, |byte| *byte == 0);
@@ -24,7 +25,7 @@ pub fn ends(path: &[u8]) -> (&[u8], Option<u64>, &[u8]) {
     }
 }
 
-/// A path that is put together from its last name to its first, as nodes know their parents.
+/// A path that is assembled from its last name to its first, because nodes know their parents.
 #[derive(Debug, Default)]
 pub(super) struct Upward {
     last: Vec<Box<[u8]>>,
@@ -39,8 +40,8 @@ pub(super) struct Upward {
 }
 
 impl Upward {
-    /// Adds a name before the others. Says whether there may be more: directories that others moved about outside
-    /// may seem to contain each other.
+    /// Adds a name before the others. Returns whether more names may follow: directories that others move
+    /// outside the mirror may seem to contain each other.
     pub(super) fn add(&mut self, name: Box<[u8]>) -> bool {
         self.names += 1;
         let bytes = name.len() + 1;
@@ -62,7 +63,7 @@ impl Upward {
         !self.endless
     }
 
-    /// The path, begun with `/`.
+    /// Returns the path, which begins with `/`.
     pub(super) fn path(mut self) -> Vec<u8> {
         if self.endless {
             self.left_out += self.first_bytes as u64;
@@ -89,7 +90,7 @@ impl Upward {
 mod tests {
     use super::*;
 
-    /// The path of names, given from the root on.
+    /// Returns the path of names that are given from the root on.
     fn path(names: &[Vec<u8>]) -> Vec<u8> {
         let mut upward = Upward::default();
         for name in names.iter().rev() {

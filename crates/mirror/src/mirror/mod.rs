@@ -1,19 +1,20 @@
-//! The mirror: a root file system shown once more through FUSE, with nothing changed in what programs
-//! see, and with hooks for whoever watches ([`Observer`]) and for whoever serves what is read from
-//! elsewhere ([`Provider`]). Nothing of recording or of a cache is in here.
+//! The mirror: a FUSE view of a root file system. Programs see it unchanged. It has hooks for observers
+//! ([`Observer`]) and for providers of file content ([`Provider`]). It contains no code for recording or
+//! caching.
 //!
-//! The kernel's protocol (`linux/fuse.h`) is spoken directly (`wire`): every volume of the root is
-//! one FUSE mount with a device number of its own, answered by threads that each have their own
-//! descriptor of the connection ([`Session`], `workers`). Files are reached by descriptors and names in directories,
-//! in bytes, never by paths (`node`, `handle_cache`). Where the kernel allows it, reads and writes of
-//! open files go past this process altogether (FUSE passthrough, Linux 6.9).
+//! The module speaks the kernel's protocol (`linux/fuse.h`) directly (`wire`). Every volume of the root is a
+//! FUSE mount with its own device number. Threads answer its requests, and each thread has its own descriptor
+//! of the connection ([`Session`], `workers`). Files are reached through descriptors and names in
+//! directories, in bytes, never through paths (`node`, `handle_cache`). If the kernel allows it, reads and
+//! writes of open files bypass this process (FUSE passthrough, Linux 6.9).
 //!
-//! Locking: each node, the table of nodes, the cache of descriptors and each table of opens have a lock
-//! of their own. While a node's lock is held no other is taken; the table's (and that of the retries) may be
-//! held when a node's is taken, never the other way round. Names are moved and taken away one at a time (`HandleCache::moving`), and who does not
-//! find a file where it was waits for that: a program that opens what another replaces finds the one or the other.
+//! Locking: each node, the table of nodes, the cache of descriptors and each table of opens has its own lock.
+//! A thread that holds a node's lock takes no other lock. A thread that holds the table's lock, or the lock
+//! of the retries, may take a node's lock, never the other way round. Names are moved and removed one at a
+//! time (`HandleCache::moving`). A thread that does not find a file at its last place waits for that move. So
+//! a program that opens a file while another program replaces it finds either the old file or the new one.
 //!
-//! What it does not do: it does not mount, start anything or enter namespaces.
+//! The module does not mount anything, start processes or enter namespaces.
 
 #![warn(missing_docs)]
 

@@ -1,22 +1,23 @@
-//! By which of its names a file with several (hard links, link(2)) was met. The kernel opens a file by its number,
-//! so the name has to be known from before: the thread has just had it looked up, or the kernel remembers the name.
-//! The kernel remembers only a name that was answered while the file had no other ([`super::volume`]), so there is
-//! one such name at the most.
+//! The names of a file with several names (hard links, link(2)), to determine which one a program used. The
+//! kernel opens a file by its node number, so the name must be known from before: either the thread has just
+//! looked it up, or the kernel remembers it. The kernel remembers only a name that was in a reply while the
+//! file had no other name ([`super::volume`]). So it remembers at most one such name.
 //!
-//! What it does not do: a file is found by the name that was used last (`node`), whatever is kept here. A thread that
-//! looks at one name, and within a second opens the file by another that the kernel still remembers, is taken to have
-//! opened the first.
+//! The module does not affect how a file is found: that is always the name that was used last (`node`). There
+//! is one imprecise case. A thread looks up one name, and within a second opens the file by another name that
+//! the kernel still remembers. The open is then attributed to the first name.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// A directory, and a name in it, which is kept once for all threads that have used it.
+/// A directory and a name in it, stored once for all threads that used it.
 pub(super) type UsedName<D> = (Arc<D>, Arc<[u8]>);
 
-/// How many look-ups are kept of one file: as many threads may be between a look-up and what they do with it.
+/// The number of lookups stored for one file. As many threads may be between a lookup and the action that
+/// follows.
 const KEPT: usize = 16;
 
-/// The names of one file by which it may be met next.
+/// The names of one file that the next requests may have used.
 #[derive(Debug)]
 pub(super) struct UsedNames<D> {
     remembered: Option<UsedName<D>>,
@@ -31,12 +32,12 @@ impl<D> Default for UsedNames<D> {
 }
 
 impl<D> UsedNames<D> {
-    /// The names of a file that had this one alone so far.
+    /// Returns the names of a file that had only this name so far.
     pub(super) fn after(remembered: Option<UsedName<D>>) -> Self {
         Self { remembered, ..Self::default() }
     }
 
-    /// A thread has looked up this name.
+    /// Records that a thread has looked up this name.
     pub(super) fn found(&mut self, thread: u32, parent: &Arc<D>, name: &[u8]) {
         let mut known = self.found.iter().map(|(_, found)| found).chain(&self.remembered);
         let same = known.find(|known| is(known, parent, name)).cloned();
@@ -47,19 +48,19 @@ impl<D> UsedNames<D> {
         self.found.push_back((thread, same.unwrap_or_else(|| (Arc::clone(parent), name.into()))));
     }
 
-    /// The name by which a thread has met the file.
+    /// Returns the name that a thread has used for the file.
     pub(super) fn of(&self, thread: u32) -> Option<&UsedName<D>> {
         let found = self.found.iter().find(|(other, _)| *other == thread).map(|(_, name)| name);
         found.or(self.remembered.as_ref())
     }
 
-    /// This name is gone.
+    /// Removes a name that no longer exists.
     pub(super) fn lost(&mut self, parent: &Arc<D>, name: &[u8]) {
         self.found.retain(|(_, found)| !is(found, parent, name));
         self.remembered.take_if(|remembered| is(remembered, parent, name));
     }
 
-    /// This name has become another.
+    /// Records that a name was renamed.
     pub(super) fn renamed(&mut self, (parent, name): (&Arc<D>, &[u8]), to: (&Arc<D>, &[u8])) {
         let found = self.found.iter_mut().map(|(_, found)| found).chain(&mut self.remembered);
         for known in found.filter(|known| is(known, parent, name)) {
@@ -89,8 +90,8 @@ mod tests {
         for thread in 0..KEPT as u32 + 1 {
             names.found(thread, &root, b"a");
         }
-        assert!(names.of(0).is_none(), "the first has given way");
-        let kept = |thread| Arc::clone(&names.of(thread).expect("it is kept").1);
+        assert!(names.of(0).is_none(), "the oldest name was dropped");
+        let kept = |thread| Arc::clone(&names.of(thread).expect("the name is stored").1);
         assert!(Arc::ptr_eq(&kept(1), &kept(KEPT as u32)));
     }
 }

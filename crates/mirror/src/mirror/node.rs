@@ -1,6 +1,6 @@
-//! A node: a file that the kernel knows by a number. It is found again by its name in its parent's
-//! directory, so that a node costs memory and no descriptor; the identity tells when somebody else has put
-//! another file there. Files that are open, and those that lost their last name, keep a descriptor.
+//! A node: a file that the kernel knows by a number. The mirror finds it again by its name in its parent
+//! directory, so a node costs memory but no descriptor. The identity reveals whether somebody else has put
+//! another file there. Open files, and files that lost their last name, keep a descriptor.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use super::names::{self, UsedNames};
 use super::number::NodeId;
 use super::open_handle::OpenHandle;
 
-/// What stands for the name of a file that never had one (`O_TMPFILE`): the same in each run.
+/// The name shown for a file that never had one (`O_TMPFILE`). It is the same in each run.
 const UNNAMED: &[u8] = b"#unnamed";
 
 /// A directory, and a name in it.
@@ -29,32 +29,32 @@ pub(super) struct Node {
     pub number: NodeId,
     /// The type bits of the mode (`S_IFMT`).
     pub kind: u32,
-    /// Whether it lies in a mount that is no volume: it is seen and never reached. What is mounted in the
-    /// mirror lies over it.
+    /// Whether the node is in a mount that is not a volume. It is visible but cannot be reached. Mounts
+    /// inside the mirror cover it.
     elsewhere: bool,
     /// Whether the descriptor was used since the cache looked last.
     pub used: AtomicBool,
-    /// Whether it was opened for writing or truncated since the kernel knows it.
+    /// Whether the file was opened for writing or truncated since the kernel knows the node.
     pub written: AtomicBool,
-    /// Whether the kernel may have some of its content in the page cache: an open was served.
+    /// Whether the kernel may have some of the content in the page cache, because an open was served.
     pub cached: AtomicBool,
     state: Mutex<NodeState>,
 }
 
 #[derive(Debug)]
 struct NodeState {
-    /// Which file it is.
+    /// The identity of the file.
     identity: FileIdentity,
     place: NodePlace,
-    /// Of a file with several names, those by which it may be met next.
+    /// The names that the next requests may have used, for a file with several names.
     names: Option<Box<UsedNames<Node>>>,
-    /// An `O_PATH` descriptor: kept by the cache for directories, for good where `pinned`.
+    /// An `O_PATH` descriptor: kept by the cache for directories, kept for ever if `pinned`.
     handle: Option<Arc<OwnedFd>>,
     pinned: bool,
     opens: Opens,
-    /// A descriptor for as long as it is open.
+    /// A descriptor that is kept while the file is open.
     open_handle: Option<OpenHandle>,
-    /// What the kernel was told last, and decides with.
+    /// The attributes in the last reply, with which the kernel decides.
     told: Option<AccessAttributes>,
 }
 
@@ -64,18 +64,18 @@ pub(super) struct AccessAttributes {
     pub mode: u16,
     pub user: u32,
     pub group: u32,
-    /// Whether it may only be appended to (`chattr +a`).
+    /// Whether the file is append-only (`chattr +a`).
     pub appends: bool,
 }
 
 impl AccessAttributes {
-    /// Whether a write keeps the set-group-id bit if the writer is in the file's group, and takes it away otherwise
+    /// Whether a write keeps the set-group-id bit only if the writer is in the file's group
     /// (`setattr_should_drop_sgid`).
     pub(super) fn depends_on_groups(self) -> bool {
         u32::from(self.mode) & (libc::S_ISGID | libc::S_IXGRP) == libc::S_ISGID
     }
 
-    /// Those of a file.
+    /// Returns the attributes of a file.
     pub(super) fn of(stat: &Statx) -> Self {
         let appends = stat.stx_attributes.contains(StatxAttributes::APPEND);
         Self { mode: stat.stx_mode, user: stat.stx_uid, group: stat.stx_gid, appends }
@@ -89,19 +89,19 @@ enum NodePlace {
     Root,
     /// A name in a directory.
     Named { parent: Arc<Node>, name: Box<[u8]> },
-    /// No name is left; the last one is kept for those who ask.
+    /// No name is left. The last name is kept for events.
     Gone { parent: Arc<Node>, name: Box<[u8]> },
-    /// It was below a directory that lies below it now: others have moved it, and where to is not known.
+    /// The node was below a directory that is now below the node. Others have moved it to an unknown place.
     Adrift,
 }
 
 impl NodePlace {
-    /// Whether it is this one.
+    /// Whether this is the given place.
     fn is(&self, parent: &Arc<Node>, name: &[u8]) -> bool {
         matches!(self, Self::Named { parent: own, name: same } if Arc::ptr_eq(own, parent) && **same == *name)
     }
 
-    /// The directory and the name, where it has one.
+    /// Returns the directory and the name, if the place has a name.
     fn name(&self) -> Option<(Arc<Node>, Box<[u8]>)> {
         match self {
             Self::Named { parent, name } => Some((Arc::clone(parent), name.clone())),
@@ -110,8 +110,8 @@ impl NodePlace {
     }
 }
 
-/// How the file is open now. The kernel wants all opens of a file to be of one sort, and those by
-/// passthrough to share one registration.
+/// The current opens of a file. The kernel requires all opens of a file to be of the same sort. Opens by
+/// passthrough share one registration.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Opens {
     /// Opens that are served by reads and writes.
@@ -120,21 +120,21 @@ pub(super) struct Opens {
     pub passed: u32,
     /// The number of the registration, while `passed` is not 0.
     pub backing: u32,
-    /// In whose name it is registered.
+    /// The credentials of the registration.
     pub registrar: Registrar,
-    /// Those of both sorts that are for an execution: they last as long as the program runs.
+    /// Opens of both sorts for an execution. They last as long as the program runs.
     pub executed: u32,
-    /// Those of both sorts that are for reading and writing, so that memory can be mapped which is stored to.
+    /// Opens of both sorts for reading and writing. They permit shared writable mappings.
     pub mappable: u32,
-    /// Whether an open has waited in vain for others to be closed: somebody has the file open, and no close is
-    /// under way.
+    /// Whether an open has waited in vain for others to be closed. Then somebody has the file open, and no
+    /// close is under way.
     pub held: bool,
 }
 
-/// In whose name a file is registered for passthrough: with whose limits it is written.
+/// The credentials with which a file is registered for passthrough. They limit writes to the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Registrar {
-    /// Root with all rights, which knows no limits.
+    /// Root with all rights. No limits apply.
     #[default]
     Root,
     /// The owner of the file, without capabilities.
@@ -142,19 +142,20 @@ pub(super) enum Registrar {
 }
 
 impl Node {
-    /// The root of a mirror, which keeps its descriptor.
+    /// Creates the root of a mirror, which keeps its descriptor.
     pub(super) fn root(number: NodeId, handle: OwnedFd, stat: &Statx) -> Arc<Self> {
         Self::new(number, stat, NodePlace::Root, Some(Arc::new(handle)), false)
     }
 
-    /// What is called `name` in `parent`.
+    /// Creates the node of the file `name` in `parent`.
     pub(super) fn named(number: NodeId, stat: &Statx, parent: &Arc<Self>, name: &[u8]) -> Arc<Self> {
         let elsewhere = !FileIdentity::of(stat).has_mount_of(&parent.identity());
         let place = NodePlace::Named { parent: Arc::clone(parent), name: name.into() };
         Self::new(number, stat, place, None, elsewhere)
     }
 
-    /// A file without a name, held by its descriptor; `parent` is the directory it was made in.
+    /// Creates the node of a file without a name, which keeps its descriptor. `parent` is the directory in
+    /// which it was created.
     pub(super) fn unnamed(number: NodeId, stat: &Statx, parent: &Arc<Self>, handle: OwnedFd) -> Arc<Self> {
         let name = UNNAMED.into();
         let place = NodePlace::Gone { parent: Arc::clone(parent), name };
@@ -184,63 +185,63 @@ impl Node {
     }
 
     fn state(&self) -> MutexGuard<'_, NodeState> {
-        // A thread that panicked held this for a few assignments, each of which is whole.
+        // A thread that panicked held the lock only for a few assignments, and each of them is complete.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Which file it is.
+    /// Returns the identity of the file.
     pub(super) fn identity(&self) -> FileIdentity {
         self.state().identity
     }
 
-    /// An overlay has copied it, which makes it another file below.
+    /// Sets a new identity: an overlay has copied the file, which makes it another file below.
     pub(super) fn became(&self, identity: FileIdentity) {
         self.state().identity = identity;
     }
 
-    /// The kernel is told these attributes.
+    /// Records these attributes as sent to the kernel.
     pub(super) fn tell(&self, stat: &Statx) {
         self.tell_access(AccessAttributes::of(stat));
     }
 
-    /// The kernel is told these attributes, or is going to be.
+    /// Records these attributes as sent to the kernel, or as about to be sent.
     pub(super) fn tell_access(&self, access: AccessAttributes) {
         self.state().told = Some(access);
     }
 
-    /// The attributes that the kernel was given last.
+    /// Returns the attributes in the last reply to the kernel.
     pub(super) fn told(&self) -> Option<AccessAttributes> {
         self.state().told
     }
 
-    /// Whether it is a directory.
+    /// Whether the node is a directory.
     pub(super) fn is_directory(&self) -> bool {
         self.kind == libc::S_IFDIR
     }
 
-    /// Whether it is a symbolic link.
+    /// Whether the node is a symbolic link.
     pub(super) fn is_link(&self) -> bool {
         self.kind == libc::S_IFLNK
     }
 
-    /// Whether it lies in a mount that is no volume.
+    /// Whether the node is in a mount that is not a volume.
     pub(super) fn is_elsewhere(&self) -> bool {
         self.elsewhere
     }
 
-    /// The descriptor, where there is one now.
+    /// Returns the current descriptor, if any.
     pub(super) fn held(&self) -> Option<Arc<OwnedFd>> {
         self.used.store(true, Ordering::Relaxed);
         let state = self.state();
         state.handle.clone().or_else(|| state.open_handle.as_ref().map(|handle| Arc::clone(handle.file())))
     }
 
-    /// Gives a descriptor for a while to the node, unless it has one.
+    /// Stores a descriptor in the node for a while, unless it has one.
     pub(super) fn hold(&self, handle: &Arc<OwnedFd>) {
         self.state().handle.get_or_insert_with(|| Arc::clone(handle));
     }
 
-    /// Takes that descriptor away; what is pinned stays.
+    /// Releases that descriptor, unless it is pinned.
     pub(super) fn release(&self) {
         let mut state = self.state();
         let released = if state.pinned { None } else { state.handle.take() };
@@ -248,30 +249,30 @@ impl Node {
         drop(released);
     }
 
-    /// The kernel has forgotten it, and with it by which names it may be met.
+    /// Records that the kernel has forgotten the node. The names that requests may have used are dropped.
     pub(super) fn forgotten(&self) {
         let names = self.state().names.take();
         drop(names);
         self.release();
     }
 
-    /// Gives the descriptor back that is kept while it is open.
+    /// Releases the descriptor that is kept while the file is open.
     pub(super) fn give_back(&self) {
         let given = self.state().open_handle.take();
         drop(given);
     }
 
-    /// The directory and the name of the node. The root and files without a name have neither.
+    /// Returns the directory and the name of the node. The root and files without a name return `None`.
     pub(super) fn named_place(&self) -> Option<(Arc<Self>, Box<[u8]>)> {
         self.state().place.name()
     }
 
-    /// Whether it has a name, as far as is known here.
+    /// Whether the node has a name, as far as the mirror knows.
     pub(super) fn has_name(&self) -> bool {
         matches!(self.state().place, NodePlace::Root | NodePlace::Named { .. })
     }
 
-    /// It has been found or put at this place.
+    /// Records that the node was found at, or moved to, this place.
     pub(super) fn moved(self: &Arc<Self>, parent: &Arc<Self>, name: &[u8]) {
         if self.is_directory() {
             self.set_adrift(parent);
@@ -282,7 +283,7 @@ impl Node {
         }
         let place = NodePlace::Named { parent: Arc::clone(parent), name: name.into() };
         let old = std::mem::replace(&mut state.place, place);
-        // A file that got a name again is found by it.
+        // A file that got a name again is found by that name.
         let named = matches!(old, NodePlace::Gone { .. }) && !self.is_directory();
         let handle = if named { state.handle.take() } else { None };
         state.pinned &= !named;
@@ -290,7 +291,7 @@ impl Node {
         drop((old, handle));
     }
 
-    /// A look-up has found it at this place; whether it has `several` names then.
+    /// Records that a lookup has found the node at this place, and whether the file has `several` names.
     pub(super) fn found(self: &Arc<Self>, parent: &Arc<Self>, name: &[u8], several: bool) {
         let mut state = self.state();
         let outdated = if !several {
@@ -308,19 +309,19 @@ impl Node {
         self.moved(parent, name);
     }
 
-    /// A thread has looked up this name, by which it goes on.
+    /// Records that a thread has looked up this name, which its next requests use.
     pub(super) fn met(&self, thread: u32, parent: &Arc<Self>, name: &[u8]) {
         if let Some(names) = &mut self.state().names {
             names.found(thread, parent, name);
         }
     }
 
-    /// The name by which a thread has met it, if it has several.
+    /// Returns the name that a thread has used, if the file has several.
     pub(super) fn met_as(&self, thread: u32) -> Option<UsedName> {
         self.state().names.as_ref()?.of(thread).cloned()
     }
 
-    /// One of its names has become another.
+    /// Records that one of the names was renamed.
     pub(super) fn renamed(self: &Arc<Self>, from: (&Arc<Self>, &[u8]), to: (&Arc<Self>, &[u8])) {
         if let Some(names) = &mut self.state().names {
             names.renamed(from, to);
@@ -328,8 +329,8 @@ impl Node {
         self.moved(to.0, to.1);
     }
 
-    /// If a directory is known to lie below this one, and this one is found in it, it is not where it was: nodes that hold
-    /// each other would never be forgotten.
+    /// Corrects the place of a directory that was known to be below this node but now contains it. Nodes that
+    /// hold each other would never be released.
     fn set_adrift(self: &Arc<Self>, parent: &Arc<Self>) {
         let mut below = Arc::clone(parent);
         for _ in 0..DEEPEST {
@@ -351,8 +352,8 @@ impl Node {
         }
     }
 
-    /// It has lost this name; tells whether it was the one that it is found by. `handle` keeps it reachable
-    /// for good, where it must be.
+    /// Records that the node has lost this name. Returns whether the node was found by it. `handle` then
+    /// keeps a file without another name reachable for ever.
     pub(super) fn lost(&self, parent: &Arc<Self>, name: &[u8], handle: Option<OwnedFd>) -> bool {
         let mut state = self.state();
         if let Some(names) = &mut state.names {
@@ -373,12 +374,12 @@ impl Node {
         gone
     }
 
-    /// Opens the node itself (`O_PATH`) by a name in a directory, checked to be the same file.
+    /// Opens the node itself (`O_PATH`) by a name in a directory and checks that it is the same file.
     ///
     /// # Errors
     ///
-    /// `ESTALE` where it is not to be found any more, `EACCES` where it lies in a mount that is no volume, and
-    /// those of openat(2).
+    /// If the file cannot be found any more (`ESTALE`), if it is in a mount that is not a volume (`EACCES`),
+    /// or if openat(2) fails.
     pub(super) fn open_in(&self, directory: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
         if self.elsewhere {
             return Err(Errno::ACCESS);
@@ -397,7 +398,7 @@ impl Node {
         if attribute::leaves_mount(directory, &file, &stat)? { Err(Errno::ACCESS) } else { Ok(file) }
     }
 
-    /// Changes how it is counted as open. `handle` is kept while it is, where none is kept yet.
+    /// Changes the counts of opens. `handle` is kept while the file is open, unless another descriptor is.
     pub(super) fn with_opens<T>(
         &self,
         handle: Option<&Arc<OwnedFd>>,
@@ -412,13 +413,13 @@ impl Node {
             state.open_handle = OpenHandle::keep(handle);
         }
         drop(state);
-        // The last descriptor of a file without a name gives its space back, which takes its time.
+        // Closing the last descriptor of a file without a name frees its space, which takes time.
         drop(released);
         result
     }
 
-    /// Its path from the root of the mirror, begun with `/`; what has no name shows the last one it had. Of a very
-    /// long one both ends, as [`super::path_ends`] takes them apart.
+    /// Returns the path from the root of the mirror, which begins with `/`. A node without a name shows its
+    /// last name. A very long path is shortened to both ends: see [`super::path_ends`].
     pub(super) fn path(&self) -> Vec<u8> {
         let mut path = Upward::default();
         let mut place = self.state().place.clone();
@@ -431,17 +432,17 @@ impl Node {
         path.path()
     }
 
-    /// Its path by the name with which a thread has met it.
+    /// Returns the path with the name that a thread has used.
     pub(super) fn path_for(&self, thread: u32) -> Vec<u8> {
         self.path_as(self.met_as(thread).as_ref())
     }
 
-    /// Its path by one of its names, or as [`Self::path`] has it.
+    /// Returns the path with one of the node's names, or the result of [`Self::path`].
     pub(super) fn path_as(&self, name: Option<&UsedName>) -> Vec<u8> {
         name.map_or_else(|| self.path(), |(parent, name)| parent.path_of(name))
     }
 
-    /// The path of `name` in this directory.
+    /// Returns the path of `name` in this directory.
     pub(super) fn path_of(&self, name: &[u8]) -> Vec<u8> {
         let mut path = self.path();
         if path.last() != Some(&b'/') {
@@ -453,8 +454,8 @@ impl Node {
 }
 
 impl Drop for Node {
-    /// Lets go of the directories above one after the other: each may be the last to hold the next, and there may be
-    /// more of them than a stack has room for.
+    /// Releases the directories above one after the other, without recursion. Each may be the last holder of
+    /// the next, and there may be more of them than a stack has room for.
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         let mut place = std::mem::replace(&mut state.place, NodePlace::Root);
@@ -466,7 +467,7 @@ impl Drop for Node {
     }
 }
 
-/// Somebody else has taken the name away: the kernel is to look again.
+/// Maps errors of a name that somebody else has removed to `ESTALE`, so that the kernel looks again.
 fn stale(error: Errno) -> Errno {
     if error == Errno::NOENT || error == Errno::NOTDIR { Errno::STALE } else { error }
 }

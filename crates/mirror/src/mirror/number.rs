@@ -1,9 +1,9 @@
-//! Numbers that the kernel and the mirror agree on, told apart by their types.
+//! Numbers that the kernel and the mirror share, distinguished by their types.
 
-/// The number of an open file or directory (`fh`): no other open in the process's life has it.
+/// The number of an open file or directory (`fh`). It is unique within the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct FileHandle(pub u64);
 
-/// The number by which the kernel knows a node (`nodeid`); none is used twice.
+/// The number by which the kernel knows a node (`nodeid`). It is never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct NodeId(pub u64);

@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 
-/// Gets each event of a mirror before the caller gets its answer. Many threads call it.
+/// Receives each event of a mirror before the caller receives its reply. Many threads call it.
 pub trait Observer: Send + Sync {
     /// Takes an event.
     fn observe(&self, event: &Event<'_>);
@@ -13,43 +13,43 @@ pub trait Observer: Send + Sync {
 pub struct Event<'a> {
     /// The caller.
     pub caller: Caller,
-    /// The path from the root of the mirror, in the bytes of the file system. Very long paths, here and in actions, are
-    /// shortened to both ends: [`super::path_ends`].
+    /// The path from the root of the mirror, in the bytes of the file system. Very long paths, here and in
+    /// actions, are shortened to both ends: see [`super::path_ends`].
     pub path: &'a [u8],
-    /// The action that the caller asked for.
+    /// The action that the caller requested.
     pub action: Action<'a>,
-    /// Why it failed, if it did.
+    /// The error, if the action failed.
     pub error: Option<Errno>,
 }
 
 /// The thread that sent a request, and its rights to files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The thread; 0 where the kernel acts for nobody in particular (a release).
+    /// The thread. It is 0 if the kernel acts for no particular caller (a release).
     pub thread: u32,
-    /// The thread's user for files (`fsuid`, setfsuid(2)), by its number in this process's user namespace.
+    /// The thread's user id for files (`fsuid`, setfsuid(2)), in this process's user namespace.
     pub user: u32,
-    /// Its group for files (`fsgid`).
+    /// The thread's group id for files (`fsgid`).
     pub group: u32,
 }
 
 /// The action of an event. `open` is the number of an open, which is unique in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action<'a> {
-    /// A name was looked up: how a file is found by its path, or not.
+    /// A name was looked up, with or without success.
     Lookup,
     /// A file was opened.
     Open {
         /// The open's number.
         open: u64,
-        /// Those of open(2), with `FMODE_EXEC` (0x20) for an execution.
+        /// The flags of open(2), with `FMODE_EXEC` (0x20) for an execution.
         flags: u32,
     },
-    /// A file was made and opened, or, with `O_TMPFILE`, one without a name.
+    /// A file was created and opened. With `O_TMPFILE`, the file has no name.
     Create {
         /// The open's number.
         open: u64,
-        /// Those of open(2).
+        /// The flags of open(2).
         flags: u32,
         /// Type and permissions (`st_mode`), before the creation mask.
         mode: u32,
@@ -64,36 +64,36 @@ pub enum Action<'a> {
         /// The open's number.
         open: u64,
     },
-    /// The last descriptor of an open is gone.
+    /// The last descriptor of an open was closed.
     Close {
         /// The open's number.
         open: u64,
         /// The bytes that were read and written, if the mirror has seen them.
         traffic: Option<Traffic>,
     },
-    /// The last descriptor of an open directory is gone.
+    /// The last descriptor of an open directory was closed.
     CloseDirectory {
         /// The open's number.
         open: u64,
     },
     /// The target of a symbolic link was read.
     ReadLink,
-    /// A symbolic link was made.
+    /// A symbolic link was created.
     SymbolicLink {
         /// The target, in the bytes of the caller.
         target: &'a [u8],
     },
-    /// A further name, `path`, was made for a file.
+    /// Another name, `path`, was created for a file.
     HardLink {
-        /// The path by which the file was met.
+        /// The path that the caller used for the file.
         from: &'a [u8],
     },
-    /// A directory was made.
+    /// A directory was created.
     MakeDirectory {
         /// Its permissions, before the creation mask.
         mode: u32,
     },
-    /// A file of any other type was made (mknod(2)).
+    /// A file of any other type was created (mknod(2)).
     MakeNode {
         /// Type and permissions (`st_mode`), before the creation mask.
         mode: u32,
@@ -102,14 +102,14 @@ pub enum Action<'a> {
     Unlink,
     /// A directory was removed.
     RemoveDirectory,
-    /// `path` became another.
+    /// `path` was renamed.
     Rename {
         /// The new path.
         to: &'a [u8],
-        /// Those of renameat2(2).
+        /// The flags of renameat2(2).
         flags: u32,
     },
-    /// A file was given a size.
+    /// The size of a file was set.
     Truncate {
         /// The size in bytes.
         size: u64,
@@ -119,7 +119,8 @@ pub enum Action<'a> {
 /// The bytes that were read and written through an open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Bytes read, with what the kernel read ahead; nothing if the kernel may have had some of them from before.
+    /// Bytes read, including the kernel's read-ahead. `None` if the kernel may have had some of them from
+    /// before.
     pub read: Option<u64>,
     /// Bytes written.
     pub written: u64,

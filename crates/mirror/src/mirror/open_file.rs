@@ -1,4 +1,4 @@
-//! Open files and directories: what a handle that the kernel holds stands for.
+//! Open files and directories, by the handles that the kernel holds.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -13,31 +13,30 @@ use super::node::{Node, UsedName};
 use super::number::FileHandle;
 use super::observer::{Caller, Traffic};
 
-/// Numbers for opens, never the same twice in one process, across all its mirrors.
+/// The last number of an open. Numbers are unique in one process, across all its mirrors.
 static LAST_OPEN: AtomicU64 = AtomicU64::new(0);
 
 /// One open file.
 #[derive(Debug)]
 pub(super) struct OpenFile {
     pub node: Arc<Node>,
-    /// Who opened it: the release does not tell.
+    /// The opener. A release does not name it.
     pub opened_by: Caller,
-    /// By which of several names it was opened.
+    /// The name that was used for the open, if the file has several.
     name: Option<UsedName>,
     /// The flags of open(2).
     pub flags: u32,
-    /// Whether the kernel reads and writes past this process. The file is then opened here when
-    /// something else is asked of it.
+    /// Whether the kernel's reads and writes bypass this process. Other requests then open the file here.
     pub passed: bool,
-    /// Whether each read is asked for, also one of what was read before.
+    /// Whether every read is sent to this process, even a repeated one.
     pub is_direct: bool,
-    /// Whether the kernel may have content from before.
+    /// Whether the kernel may have cached content from before.
     is_warm: bool,
     pub read: AtomicU64,
     pub written: AtomicU64,
     _admission: Admission,
     file: OnceLock<File>,
-    /// What is read instead, until the original is written.
+    /// The file that is read instead, until the original is written.
     provided: Option<File>,
 }
 
@@ -46,14 +45,14 @@ pub(super) fn is_for_writing(flags: u32) -> bool {
     flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32
 }
 
-/// Keeps in mind that a file is open for writing.
+/// Records that a file is open for writing.
 pub(super) fn note_writing(node: &Node, flags: u32) {
     if is_for_writing(flags) || flags & libc::O_TRUNC as u32 != 0 {
         node.written.store(true, Ordering::Release);
     }
 }
 
-/// Whether memory that is stored to can be mapped from an open with these flags (mmap(2)).
+/// Whether an open with these flags permits shared writable mappings (mmap(2)).
 pub(super) fn is_mappable(flags: u32) -> bool {
     flags & libc::O_ACCMODE as u32 == libc::O_RDWR as u32
 }
@@ -61,16 +60,16 @@ pub(super) fn is_mappable(flags: u32) -> bool {
 /// How an open is answered.
 #[derive(Debug)]
 pub(super) enum Opened {
-    /// The kernel reads and writes past this process, by the registration of this number.
+    /// The kernel reads and writes the registered file with this number, bypassing this process.
     Passed(u32),
-    /// Through this file.
+    /// This process reads and writes this file.
     Served(File),
-    /// Reads through this file, which is another one.
+    /// This process reads another file instead.
     Provided(File),
 }
 
 impl OpenFile {
-    /// An open that was answered so.
+    /// Creates an open file with this kind of answer.
     pub(super) fn new(
         node: Arc<Node>,
         opened_by: Caller,
@@ -106,53 +105,53 @@ impl OpenFile {
         }
     }
 
-    /// Its path, by the name that it was opened by if it has several.
+    /// Returns the path, with the name that was used for the open if the file has several.
     pub(super) fn path(&self) -> Vec<u8> {
         self.node.path_as(self.name.as_ref())
     }
 
-    /// What went through it; nothing if the kernel read and wrote past this process.
+    /// Returns the bytes that passed through the open. `None` if the kernel bypassed this process.
     pub(super) fn traffic(&self) -> Option<Traffic> {
         let read = (!self.is_warm).then(|| self.read.load(Ordering::Relaxed));
         (!self.passed).then(|| Traffic { read, written: self.written.load(Ordering::Relaxed) })
     }
 
-    /// Whether it is open for writing.
+    /// Whether the file is open for writing.
     pub(super) fn writes(&self) -> bool {
         is_for_writing(self.flags)
     }
 
-    /// For what it is open beyond reading and writing.
+    /// Returns the uses of the open beyond reading and writing.
     pub(super) fn uses(&self) -> Uses {
         Uses::of(self.flags)
     }
 
-    /// Whether closing it takes no time: nothing is written back, and no space is given back.
+    /// Whether closing takes no time: no data is written back and no space is freed.
     pub(super) fn is_closed_soon(&self) -> bool {
         (self.passed || !self.writes()) && self.node.has_name()
     }
 
-    /// The file that is to be read instead of the original.
+    /// Returns the file that is to be read instead of the original.
     pub(super) fn provided(&self) -> Option<&File> {
         self.provided.as_ref().filter(|_| !self.node.written.load(Ordering::Acquire))
     }
 
-    /// The file, opened by `open` if it is not yet.
+    /// Returns the file. `open` opens it at the first call.
     ///
     /// # Errors
     ///
-    /// Those of `open`.
+    /// If `open` fails.
     pub(super) fn file(&self, open: impl FnOnce() -> Result<File, Errno>) -> Result<&File, Errno> {
         if let Some(file) = self.file.get() {
             return Ok(file);
         }
-        // Two threads may both open it; one of the files is closed again.
+        // Two threads may both open the file. One of the results is closed again.
         let file = open()?;
         Ok(self.file.get_or_init(|| file))
     }
 }
 
-/// For what a file is open, beyond reading and writing.
+/// The uses of an open beyond reading and writing.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Uses {
     pub executed: bool,
@@ -160,7 +159,7 @@ pub(super) struct Uses {
 }
 
 impl Uses {
-    /// Those that flags of open(2) tell.
+    /// Returns the uses that flags of open(2) imply.
     pub(super) fn of(flags: u32) -> Self {
         let executed = flags & super::observer::Action::EXECUTE != 0;
         Self { executed, mappable: is_mappable(flags) }
@@ -172,24 +171,24 @@ impl Uses {
         opens.mappable += u32::from(self.mappable);
     }
 
-    /// It is closed.
+    /// Counts the close.
     pub(super) fn end(self, opens: &mut super::node::Opens) {
         opens.executed -= u32::from(self.executed);
         opens.mappable -= u32::from(self.mappable);
     }
 }
 
-/// One open directory, and where the reader of its entries stands.
+/// One open directory, with the position of its reader.
 #[derive(Debug)]
 pub(super) struct OpenDirectory {
     pub node: Arc<Node>,
     pub opened_by: Caller,
-    /// The descriptor, with the place at which it stands.
+    /// The descriptor, with its current position.
     pub directory: Mutex<(OwnedFd, u64)>,
     pub _admission: Admission,
 }
 
-/// What is open, by the number of the open.
+/// Open files or directories, by the number of the open.
 #[derive(Debug)]
 pub(super) struct OpenTable<T> {
     open: Mutex<HashMap<FileHandle, Arc<T>>>,
@@ -201,44 +200,44 @@ impl<T> Default for OpenTable<T> {
     }
 }
 
-/// A number for an open that begins.
+/// Returns a number for a new open.
 pub(super) fn next_open() -> FileHandle {
     FileHandle(LAST_OPEN.fetch_add(1, Ordering::Relaxed) + 1)
 }
 
 impl<T> OpenTable<T> {
-    /// Keeps what was opened under its number.
+    /// Stores an open under its number.
     pub(super) fn insert(&self, number: FileHandle, opened: T) {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(number, Arc::new(opened));
     }
 
-    /// What is open under this number.
+    /// Returns the open with this number.
     ///
     /// # Errors
     ///
-    /// `EBADF` where nothing is.
+    /// If the number is unknown (`EBADF`).
     pub(super) fn find(&self, number: FileHandle) -> Result<Arc<T>, Errno> {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.get(&number).cloned().ok_or(Errno::BADF)
     }
 
-    /// All that is open.
+    /// Returns all opens.
     pub(super) fn all(&self) -> Vec<Arc<T>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// Whether this is so of any that is open.
+    /// Whether the condition holds for any open.
     pub(super) fn any(&self, is_so: impl Fn(&T) -> bool) -> bool {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).values().any(|open| is_so(open))
     }
 
-    /// It is not open any more.
+    /// Removes an open.
     pub(super) fn remove(&self, number: FileHandle) {
         let removed = self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
         drop(removed);
     }
 
-    /// How many are open.
+    /// Returns the number of opens.
     pub(super) fn count(&self) -> usize {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).len()
     }

@@ -1,5 +1,5 @@
-//! The descriptors by which open files are reached: an open file stays the same, whatever becomes of its name
-//! outside. One for each file, however often it is open.
+//! The descriptors through which open files are reached. So an open file stays the same, even if its name is
+//! moved or removed outside the mirror. Each file has one descriptor, however often it is open.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -8,22 +8,24 @@ use std::time::Instant;
 
 use rustix::process::{Resource, getrlimit};
 
-/// How many are kept in this process, for all volumes.
+/// The number of descriptors kept in this process, for all volumes.
 static KEPT: AtomicUsize = AtomicUsize::new(0);
 
-/// When this process last had no descriptor left, in milliseconds since it was asked first; 0 for never.
+/// The last time at which this process had no descriptor left, in milliseconds since the first call of the
+/// clock. 0 means never.
 static SCARCE: AtomicU64 = AtomicU64::new(0);
 
-/// For how long none are kept then, in milliseconds.
+/// The time in milliseconds for which no descriptors are kept after that.
 const PAUSE: u64 = 5_000;
 
-/// An `O_PATH` descriptor (which neither keeps a program from being written nor a lease from being given).
+/// An `O_PATH` descriptor. It neither prevents writes to a program nor blocks a lease.
 #[derive(Debug)]
 pub(super) struct OpenHandle(Arc<OwnedFd>);
 
 impl OpenHandle {
-    /// Keeps a descriptor, unless as many are kept already as leave enough for directories and for what is served:
-    /// a sixteenth of all that this process may have. An open file without one is found by its name.
+    /// Keeps a descriptor, unless a sixteenth of this process's limit is kept already. The rest is needed for
+    /// directories and for files that are served. An open file without a kept descriptor is found by its
+    /// name.
     pub(super) fn keep(file: &Arc<OwnedFd>) -> Option<Self> {
         let scarce = SCARCE.load(Ordering::Relaxed);
         if scarce != 0 && milliseconds() < scarce + PAUSE {
@@ -34,12 +36,12 @@ impl OpenHandle {
         room.is_ok().then(|| Self(Arc::clone(file)))
     }
 
-    /// No more are kept for a while: they were missing elsewhere.
+    /// Stops keeping descriptors for a while, because none were left elsewhere.
     pub(super) fn keep_no_more() {
         SCARCE.store(milliseconds() + 1, Ordering::Relaxed);
     }
 
-    /// The descriptor.
+    /// Returns the descriptor.
     pub(super) fn file(&self) -> &Arc<OwnedFd> {
         &self.0
     }

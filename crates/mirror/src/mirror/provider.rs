@@ -1,4 +1,4 @@
-//! A provider of files that are read from elsewhere, for example from a copy that lies nearer.
+//! A provider of files that are read from another place, for example from a nearer copy.
 
 use std::fs::File;
 use std::os::fd::BorrowedFd;
@@ -7,14 +7,15 @@ use rustix::fs::Statx;
 
 use super::observer::Caller;
 
-/// Is asked when a regular file is opened for reading alone, from many threads.
+/// Is called when a regular file is opened only for reading, from many threads.
 pub trait Provider: Send + Sync {
-    /// An open file whose content is read instead of the original's, or nothing, and then the original is
-    /// read. The caller waits meanwhile.
+    /// Returns an open file to read instead of the original. `None` means that the original is read. The
+    /// caller waits meanwhile.
     ///
-    /// The content must be that of the original as its attributes tell it: those shown are the original's.
-    /// It is read until the original is opened for writing or truncated in the mirror; from then on, and
-    /// for all later opens as long as the kernel knows the file, the original is.
+    /// The content must match the original as its attributes describe it, because the original's attributes
+    /// are shown. The mirror reads the provided file until the original is opened for writing or truncated in
+    /// the mirror. From then on it reads the original, for later opens too, as long as the kernel knows the
+    /// file.
     fn provide(&self, wanted: &Wanted<'_>) -> Option<File>;
 }
 
@@ -23,11 +24,11 @@ pub trait Provider: Send + Sync {
 pub struct Wanted<'a> {
     /// The caller that opens the file.
     pub caller: Caller,
-    /// From the root of the mirror, in bytes as the file system has it. Of a very long one both ends:
-    /// [`super::path_ends`].
+    /// The path from the root of the mirror, in the bytes of the file system. A very long path is shortened
+    /// to both ends: see [`super::path_ends`].
     pub path: &'a [u8],
-    /// Which file it is, as it is now: device, number, size, times.
+    /// The current attributes of the file: device, number, size, times.
     pub stat: &'a Statx,
-    /// The original (`O_PATH`), to be opened through `/proc/self/fd`.
+    /// The original (`O_PATH`). Open it through `/proc/self/fd`.
     pub original: BorrowedFd<'a>,
 }

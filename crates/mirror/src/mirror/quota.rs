@@ -1,36 +1,38 @@
-//! What one user may occupy: a server's threads, and its memory for requests that wait for one. A request may take as
-//! long as a user wants it to (an open of a file that has a lease takes until the holder gives it back, fcntl(2)), so
-//! without a bound one user could keep all others waiting. Only requests of that kind wait for their turn. Others may hold
-//! locks of directories in the kernel, so they are served at once, or refused if too many are being served.
+//! Limits on the resources of one user: threads of the server, and memory for requests that wait for a
+//! thread. A user can make a request take arbitrarily long. For example, an open of a file with a lease waits
+//! until the holder gives up the lease (fcntl(2)). Without a limit, one user could keep all others waiting.
+//! Only requests of that kind wait for their turn. Other requests may hold locks of directories in the
+//! kernel, so they are served at once, or refused if too many are being served.
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How many such requests of one user are answered at the same time, on each volume.
+/// The maximum number of such requests of one user that are answered at the same time, on each volume.
 const AT_ONCE: usize = 8;
 
-/// How many of all users: a user may have the ids of many (subuid(5)), and there are threads for others, too.
+/// The same for all users together. One user may have many ids (subuid(5)), and others need threads, too.
 const OF_ALL_AT_ONCE: usize = 192;
 
-/// How many other requests of users: a file system or somebody who holds a directory may keep these waiting, too, and what
-/// waits for its turn would hold locks meanwhile. Root has threads left in any case.
+/// The maximum number of other requests of users. A file system, or somebody who holds a directory, may delay
+/// these as well. They cannot wait for a turn, because they would hold locks meanwhile. Root always has
+/// threads left.
 const OTHERS_AT_ONCE: usize = 256;
 
-/// How many requests of a user may wait, and of all users.
+/// The maximum numbers of waiting requests, of one user and of all users.
 const MOST_OF_ONE: usize = 1_024;
 const MOST_OF_ALL: usize = 8_192;
 
-/// What each user other than root occupies.
+/// The resources that each user other than root occupies.
 #[derive(Debug, Default)]
 pub(super) struct Quota {
     state: Mutex<QuotaState>,
-    /// How many other requests are being answered.
+    /// The number of other requests that are being answered.
     others: AtomicUsize,
 }
 
-/// A message that waits. The kernel takes the answer only from the descriptor that the message was read from.
+/// A message that waits. The kernel accepts the reply only on the descriptor from which the message was read.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub message: Vec<u8>,
@@ -41,7 +43,7 @@ pub(super) struct Waiting {
 struct QuotaState {
     users: HashMap<u32, Use>,
     served: usize,
-    /// In the order in which they came, with their users.
+    /// The waiting messages with their users, in order of arrival.
     waiting: VecDeque<(u32, Waiting)>,
 }
 
@@ -62,7 +64,7 @@ impl QuotaState {
         self.served += 1;
     }
 
-    /// Takes a message out of those that wait.
+    /// Removes a message from those that wait.
     fn take(&mut self, place: usize) -> Option<(u32, Waiting)> {
         let taken = self.waiting.remove(place)?;
         if let Some(usage) = self.users.get_mut(&taken.0) {
@@ -76,7 +78,7 @@ impl QuotaState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     Now,
-    /// After another one: its message is kept.
+    /// After another request. The message is stored.
     Later,
     /// Never: too many wait.
     Refused,
@@ -87,7 +89,7 @@ impl Quota {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A request of another kind has come; whether it can be answered.
+    /// Counts a request of another kind. Returns whether it can be answered.
     pub(super) fn begin_other(&self) -> bool {
         let before = self.others.fetch_add(1, Ordering::AcqRel);
         if before >= OTHERS_AT_ONCE {
@@ -96,12 +98,12 @@ impl Quota {
         before < OTHERS_AT_ONCE
     }
 
-    /// It is answered.
+    /// Counts the end of such a request.
     pub(super) fn finish_other(&self) {
         self.others.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// A message of this user has come from this descriptor.
+    /// Counts a message of this user that was read from this descriptor.
     pub(super) fn begin(&self, user: u32, message: &[u8], device: &Arc<OwnedFd>) -> Turn {
         let mut state = self.state();
         if state.has_room(user) {
@@ -119,7 +121,7 @@ impl Quota {
         Turn::Later
     }
 
-    /// A message that waits is not to be answered any more: the one with this number.
+    /// Removes the waiting message with this number, which is not to be answered any more.
     pub(super) fn give_up(&self, unique: u64) -> Option<Waiting> {
         let mut state = self.state();
         let number = unique.to_ne_bytes();
@@ -128,7 +130,7 @@ impl Quota {
         state.take(place).map(|(_, waiting)| waiting)
     }
 
-    /// A message of this user is answered; the next one that has its turn is served in its place.
+    /// Counts the end of a message of this user. Returns the next message whose turn has come.
     pub(super) fn finish(&self, user: u32) -> Option<(u32, Waiting)> {
         let mut state = self.state();
         state.served -= 1;

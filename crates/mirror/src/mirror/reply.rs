@@ -1,4 +1,4 @@
-//! Short answers, each with the struct of `linux/fuse.h` that it is.
+//! Short replies, each with its struct in `linux/fuse.h`.
 
 use super::number::FileHandle;
 use super::wire::{OUT_HEADER, ReplyExt};
@@ -6,16 +6,16 @@ use super::wire::{OUT_HEADER, ReplyExt};
 /// `struct fuse_open_out`.
 #[derive(Clone, Copy)]
 pub(super) struct OpenReply {
-    /// The kernel names the open by this number from now on.
+    /// The number by which the kernel names the open from now on.
     pub handle: FileHandle,
     /// `FOPEN_*`.
     pub open_flags: u32,
-    /// The registration for passthrough; 0 for none.
+    /// The number of the registration for passthrough, or 0.
     pub backing: u32,
 }
 
 impl OpenReply {
-    /// Appends it to an answer.
+    /// Appends the struct to a reply.
     pub(super) fn write(self, out: &mut Vec<u8>) {
         out.put_u64(self.handle.0);
         out.put_u32(self.open_flags);
@@ -28,7 +28,7 @@ impl OpenReply {
 pub(super) struct SizeReply(pub u32);
 
 impl SizeReply {
-    /// Appends it to an answer.
+    /// Appends the struct to a reply.
     pub(super) fn write(self, out: &mut Vec<u8>) {
         out.put_u32(self.0);
         out.put_u32(0);
@@ -40,18 +40,18 @@ impl SizeReply {
 pub(super) struct LseekReply(pub u64);
 
 impl LseekReply {
-    /// Appends it to an answer.
+    /// Appends the struct to a reply.
     pub(super) fn write(self, out: &mut Vec<u8>) {
         out.put_u64(self.0);
     }
 }
 
-/// `struct fuse_ioctl_out` of a successful ioctl. The output follows.
+/// `struct fuse_ioctl_out` of a successful ioctl. The output follows it.
 #[derive(Clone, Copy)]
 pub(super) struct IoctlReply;
 
 impl IoctlReply {
-    /// Appends it to an answer.
+    /// Appends the struct to a reply.
     pub(super) fn write(self, out: &mut Vec<u8>) {
         out.put_zeros(16);
     }
@@ -62,7 +62,7 @@ impl IoctlReply {
 pub(super) struct DirectoryEntry<'a> {
     /// The file's number (`st_ino`).
     pub inode: u64,
-    /// Where the next entry is.
+    /// The position of the next entry.
     pub offset: u64,
     /// The type bits of the mode (`S_IFMT`).
     pub kind: u32,
@@ -70,15 +70,15 @@ pub(super) struct DirectoryEntry<'a> {
 }
 
 impl DirectoryEntry<'_> {
-    /// Without the name, in bytes.
+    /// The size without the name, in bytes.
     const FIXED: usize = 24;
 
-    /// The length of an entry with this name in bytes.
+    /// Returns the size of an entry with this name in bytes.
     pub(super) fn size(name: &[u8]) -> usize {
         Self::FIXED + name.len().next_multiple_of(8)
     }
 
-    /// Appends it to an answer.
+    /// Appends the struct to a reply.
     pub(super) fn write(self, out: &mut Vec<u8>) {
         let Self { inode, offset, kind, name } = self;
         out.put_u64s(&[inode, offset]);
@@ -93,16 +93,16 @@ impl DirectoryEntry<'_> {
 pub(super) struct NoNode;
 
 impl NoNode {
-    /// In bytes, as any `struct fuse_entry_out`.
+    /// The size in bytes, as of any `struct fuse_entry_out`.
     pub(super) const SIZE: usize = 128;
 
-    /// Appends it to an answer.
+    /// Appends the struct to a reply.
     pub(super) fn write(self, out: &mut Vec<u8>) {
         out.put_zeros(Self::SIZE);
     }
 }
 
-/// The length of the answer so far in bytes, without its header.
+/// Returns the size of the reply so far in bytes, without its header.
 pub(super) fn written(out: &[u8]) -> usize {
     out.len() - OUT_HEADER
 }

@@ -1,9 +1,10 @@
-//! A request, and how something is done for its caller.
+//! A request, and actions with its caller's credentials.
 //!
-//! What is done as the caller is decided by the file system below, at that moment and by its own rules. Two kinds of
-//! callers may natively do more than this process can see: those with capabilities in another user namespace, which
-//! count for files of that namespace's users, and those whose groups cannot be read. What is refused to these is tried
-//! once more with the right that is missing, after it was checked that they have it.
+//! The underlying file system decides about an action at that moment and by its own rules. Two kinds of
+//! callers may natively have more rights than this process can see. The first have capabilities in another
+//! user namespace, which apply to files of that namespace's users. The groups of the second cannot be read.
+//! If an action of these callers is refused, the mirror checks whether they have the missing right. If so, it
+//! tries the action once more with that right.
 
 use std::cell::OnceCell;
 use std::os::fd::OwnedFd;
@@ -21,7 +22,7 @@ use super::observer::Caller;
 use super::volume::{Volume, self_path};
 use super::wire::Header;
 
-/// One request while it is answered.
+/// One request that is being answered.
 pub(super) struct Request<'a> {
     pub header: Header,
     /// The caller's group that matters for a creation.
@@ -30,7 +31,7 @@ pub(super) struct Request<'a> {
     identity: OnceCell<CallerIdentity>,
 }
 
-/// What an action is about: whose attributes decide whether it is allowed.
+/// The subject of an action: the nodes with the attributes that decide whether the action is allowed.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Subject<'a> {
     nodes: [Option<&'a Arc<Node>>; 4],
@@ -41,17 +42,17 @@ pub(super) struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// Something is changed in or of this node.
+    /// The action changes this node or its content.
     pub(super) fn of(node: &'a Arc<Node>) -> Self {
         Self { nodes: [Some(node), None, None, None], ..Self::default() }
     }
 
-    /// Nothing is changed.
+    /// The action changes nothing.
     pub(super) fn reading(node: &'a Arc<Node>) -> Self {
         Self { reads: true, ..Self::of(node) }
     }
 
-    /// This one decides, too.
+    /// This node decides as well.
     pub(super) fn and(mut self, node: Option<&'a Arc<Node>>) -> Self {
         if let Some(free) = self.nodes.iter_mut().find(|other| other.is_none()) {
             *free = node;
@@ -59,19 +60,19 @@ impl<'a> Subject<'a> {
         self
     }
 
-    /// The owner of this node may do it.
+    /// The owner of this node is allowed to do the action.
     pub(super) fn owned(mut self, node: Option<&'a Arc<Node>>) -> Self {
         self.owned = node;
         self.and(node)
     }
 
-    /// Something is made, with this creation mask.
+    /// The action creates a file with this creation mask.
     pub(super) fn making(mut self, mask: u32) -> Self {
         self.mask = Some(mask);
         self
     }
 
-    /// The owner is changed.
+    /// The action changes the owner.
     pub(super) fn giving_away(mut self) -> Self {
         self.gives_away = true;
         self
@@ -83,34 +84,33 @@ impl<'a> Subject<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// A request as its message has it.
+    /// Creates a request from its message.
     pub(super) fn new(message: &RequestMessage<'_>, credentials: &'a Credentials) -> Self {
         let RequestMessage { header, supplementary, .. } = *message;
         Self { header, supplementary, credentials, identity: OnceCell::new() }
     }
 
-    /// The caller, as events name it.
+    /// Returns the caller, as events name it.
     pub(super) fn caller(&self) -> Caller {
         Caller { thread: self.header.thread, user: self.header.user, group: self.header.group }
     }
 
-    /// The caller's identity, which is found out at the first use.
+    /// Returns the caller's credentials, which are determined at the first call.
     pub(super) fn identity(&self) -> &CallerIdentity {
         self.identity.get_or_init(|| self.credentials.identify(&self.header, self.supplementary))
     }
 
-    /// Whether the caller's capabilities are those of another user namespace.
+    /// Whether the caller's capabilities belong to another user namespace.
     pub(super) fn is_foreign(&self) -> bool {
         matches!(self.identity().standing, Standing::Foreign(_))
     }
 
-    /// Does something as the caller.
+    /// Runs `act` with the caller's credentials. After a refusal that is not final, `act` is called again.
     ///
     /// # Errors
     ///
-    /// Those of `act`, which is called again where the first refusal was not the last word; `ESTALE` where the
-    /// kernel's decision came from old attributes; `EPERM` where this process cannot act for the caller; `EROFS`
-    /// where others than root may not write ([`Volume::is_closed_to_others`]).
+    /// If `act` fails, if the kernel decided with old attributes (`ESTALE`), if this process cannot act for
+    /// the caller (`EPERM`), or if only root may write (`EROFS`, [`Volume::is_closed_to_others`]).
     pub(super) fn act<T>(
         &self,
         volume: &Volume,
@@ -137,7 +137,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// A caller without all rights does something.
+    /// Records an action of a caller without all rights.
     fn notice(&self, volume: &Volume, subject: &Subject<'_>) -> Result<(), Errno> {
         let (options, standing) = (&volume.options, self.identity().standing);
         if options.only_user.is_some() {
@@ -157,8 +157,8 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Sees to it that the kernel has not let the caller pass a directory above the node that was closed since. What the
-    /// caller may search now it might have searched before.
+    /// Checks that the kernel has not let the caller pass a directory above the node that was closed since.
+    /// If the caller may search the directory now, it may have been allowed to search it before.
     fn check_way(&self, volume: &Volume, node: &Arc<Node>) -> Result<(), Errno> {
         let changed = volume.changed_above(node)?;
         if changed.is_empty() {
@@ -172,7 +172,7 @@ impl<'a> Request<'a> {
         if changed.iter().all(may_search) { Ok(()) } else { Err(Errno::STALE) }
     }
 
-    /// The identity with a right that the caller has natively and that was not seen at first.
+    /// Returns the credentials with a right that the caller has natively and that was not visible at first.
     fn beyond(&self, volume: &Volume, subject: &Subject<'_>) -> Result<Option<CallerIdentity>, Errno> {
         if volume.options.only_user.is_some() {
             return Ok(self.credentials.raised(&self.header));
@@ -191,8 +191,8 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// In its own user namespace the caller has these capabilities over what belongs to users and groups that the
-    /// namespace has (`capable_wrt_inode_uidgid`).
+    /// Returns the credentials for a caller with capabilities in its user namespace. They apply to files of
+    /// users and groups that the namespace maps (`capable_wrt_inode_uidgid`).
     fn in_namespace(
         &self,
         volume: &Volume,
@@ -210,7 +210,7 @@ impl<'a> Request<'a> {
         let mut over = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
         over.set(CapabilitySet::CHOWN, subject.gives_away);
         let mut identity = CallerIdentity { capabilities: capabilities & over, ..self.identity().clone() };
-        // As the owner that was looked at: where somebody else has it by then, nothing is done.
+        // The owner was read before. If the file has another owner by now, nothing is done.
         let owned = subject.owned.filter(|_| capabilities.contains(CapabilitySet::FOWNER));
         if let Some((_, owner)) =
             owned.and_then(|owned| owners.iter().find(|(node, _)| Arc::ptr_eq(node, owned)))
@@ -220,11 +220,11 @@ impl<'a> Request<'a> {
         Ok(Some(identity))
     }
 
-    /// Becomes the one whose limits count where this file, which is open, is written, as long as what is returned lives.
+    /// Takes on the credentials that limit writes to this open file, until the result is dropped.
     ///
     /// # Errors
     ///
-    /// `EPERM` where this process cannot act for the caller.
+    /// If this process cannot act for the caller (`EPERM`).
     pub(super) fn as_writer(&self, node: &Node) -> Result<Assumed<'_>, Errno> {
         let mut writer = self.credentials.identify_writer(&self.header);
         if node.told().is_some_and(AccessAttributes::depends_on_groups) {
@@ -233,22 +233,22 @@ impl<'a> Request<'a> {
         self.credentials.assume(&writer, None)
     }
 
-    /// The same where the kernel writes back what was stored through a mapping, for the one who opened the file. It leaves
-    /// set-id bits as they are.
+    /// Like [`Self::as_writer`], but for writeback of pages that were stored through a mapping: the opener's
+    /// limits apply. Writeback leaves set-id bits as they are.
     ///
     /// # Errors
     ///
-    /// As above.
+    /// If this process cannot act for the opener (`EPERM`).
     pub(super) fn as_mapper(&self, opener: Caller) -> Result<Assumed<'_>, Errno> {
         let identity = self.credentials.identify_mapper((opener.user, opener.group));
         self.credentials.assume(&identity, None)
     }
 
-    /// Becomes the owner of a file that is registered for passthrough.
+    /// Takes on the credentials of the owner of a file that is registered for passthrough.
     ///
     /// # Errors
     ///
-    /// `EPERM` where this process cannot act for that user.
+    /// If this process cannot act for that user (`EPERM`).
     pub(super) fn as_owner(&self, owner: (u32, u32)) -> Result<Assumed<'_>, Errno> {
         self.credentials.assume_owner(owner)
     }

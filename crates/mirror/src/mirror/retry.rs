@@ -1,7 +1,7 @@
-//! Callers who were sent back. Where somebody outside takes a file away or makes one between two requests of
-//! the same call, the answer is `ESTALE`: the kernel starts the call once more from its path (`do_filp_open`,
-//! `retry_estale`), and tells the caller where that ends in `ESTALE`, too. So nothing may come in between
-//! the second time: what is found is held by a descriptor until the call has used it.
+//! Callers that retry. If somebody outside the mirror removes or creates a file between two requests of the
+//! same call, the reply is `ESTALE`. The kernel then repeats the call from its path (`do_filp_open`,
+//! `retry_estale`). If the second attempt also ends with `ESTALE`, the caller gets this error. So nothing may
+//! interfere with the second attempt: a descriptor holds each file that is found, until the call has used it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,16 +13,16 @@ use rustix::io::Errno;
 use super::node::Node;
 use super::wire::Operation;
 
-/// How many threads are remembered.
+/// The maximum number of threads that are remembered.
 const MOST: usize = 64;
 
-/// For how long: the kernel tries again at once, if at all.
+/// The time for which a thread is remembered. The kernel tries again at once, if at all.
 const TIME: Duration = Duration::from_secs(1);
 
-/// The threads that were sent back.
+/// The threads that got `ESTALE`.
 #[derive(Debug, Default)]
 pub(super) struct Retries {
-    /// Whether there are any: mostly not.
+    /// Whether there are any. Mostly there are not.
     any: AtomicBool,
     threads: Mutex<HashMap<u32, Retry>>,
 }
@@ -30,7 +30,7 @@ pub(super) struct Retries {
 #[derive(Debug)]
 struct Retry {
     since: Instant,
-    /// What the thread has found since, which holds a descriptor for it.
+    /// The node that the thread has found since. It holds a descriptor for the thread.
     found: Option<Arc<Node>>,
 }
 
@@ -39,12 +39,13 @@ impl Retries {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the thread was sent back and tries again.
+    /// Whether the thread got `ESTALE` and tries again.
     pub(super) fn has(&self, thread: u32) -> bool {
         self.any.load(Ordering::Acquire) && self.threads().contains_key(&thread)
     }
 
-    /// The thread has found this node, which holds a descriptor for it; what it found before it is done with.
+    /// Records that the thread has found this node, which holds a descriptor for it. The node that it found
+    /// before is released.
     pub(super) fn found(&self, thread: u32, node: &Arc<Node>) {
         let mut threads = self.threads();
         match threads.get_mut(&thread) {
@@ -55,14 +56,14 @@ impl Retries {
                 drop(threads);
                 drop(before);
             }
-            // It was forgotten meanwhile, as others are.
+            // The thread was dropped from the table meanwhile, as others are.
             None => drop(Retry { since: Instant::now(), found: Some(Arc::clone(node)) }),
         }
     }
 
-    /// The thread gets this answer.
+    /// Records the reply to a thread.
     pub(super) fn answered(&self, thread: u32, operation: Operation, result: Result<(), Errno>) {
-        // The kernel names no thread where it asks on its own account, and nobody it could tell from others.
+        // The kernel names no thread in requests on its own behalf, so their sender cannot be identified.
         let sent_back = thread != 0 && result == Err(Errno::STALE);
         if !sent_back && !self.any.load(Ordering::Acquire) {
             return;
@@ -78,7 +79,7 @@ impl Retries {
     }
 }
 
-/// Whether a call may ask for this before it does what it is for, or the request is none of the call's.
+/// Whether the request may precede the call's actual purpose, or does not belong to the call.
 fn is_on_the_way(operation: Operation) -> bool {
     use Operation::{
         Access, BatchForget, Forget, GetAttr, GetXattr, Lookup, ReadLink, Release, ReleaseDir, Statx,
@@ -91,7 +92,7 @@ fn is_on_the_way(operation: Operation) -> bool {
 
 impl Drop for Retry {
     fn drop(&mut self) {
-        // A directory's descriptor is the cache's.
+        // The cache owns the descriptors of directories.
         if let Some(node) = self.found.take().filter(|node| !node.is_directory()) {
             node.release();
         }

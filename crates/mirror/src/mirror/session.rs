@@ -1,5 +1,5 @@
-//! The threads of a volume: each reads requests from its own descriptor of the connection, answers
-//! them, and goes on until the volume is unmounted. There are as many as were busy at once, and one more.
+//! The threads of a volume. Each thread reads requests from its own descriptor of the connection and answers
+//! them until the volume is unmounted. There is one thread more than were ever busy at once.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,13 +20,14 @@ use super::volume::Volume;
 use super::wire::{Header, LARGEST, OUT_HEADER, Operation, change};
 use super::workers::Workers;
 
-/// Where the kernel's file systems in user space are reached.
+/// The device through which the kernel sends FUSE requests.
 const DEVICE: &str = "/dev/fuse";
 
-/// Enough for [`super::long_path::DEEPEST`] directories in each other; memory is taken when it is used.
+/// The stack size in bytes: enough for [`super::long_path::DEEPEST`] nested directories. Memory is allocated
+/// when it is used.
 const STACK: usize = 32 << 20;
 
-/// How long a thread waits after a request that it could not read.
+/// The time for which a thread waits after a request that it could not read.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// A volume that is being served.
@@ -43,7 +44,7 @@ struct SessionState {
 }
 
 impl Session {
-    /// Serves a volume that is mounted already, until it is unmounted or this process ends.
+    /// Serves a mounted volume until it is unmounted or this process ends.
     ///
     /// # Errors
     ///
@@ -60,7 +61,7 @@ impl Session {
     }
 }
 
-/// Starts one more thread, where there is not one on its way already.
+/// Starts another thread, unless one is starting already.
 fn spawn(shared: &Arc<SessionState>) -> io::Result<()> {
     if !shared.workers.admit() {
         return Ok(());
@@ -78,7 +79,7 @@ fn spawn(shared: &Arc<SessionState>) -> io::Result<()> {
 
 fn serve(shared: &Arc<SessionState>) {
     let volume = &shared.volume;
-    // Without a descriptor of its own a thread shares the first one, which is only slower.
+    // A thread without its own descriptor shares the first one, which is only slower.
     let own = own_device(volume).map(Arc::new);
     let device = own.as_ref().unwrap_or(&volume.device);
     let credentials = Credentials::of_thread(volume.options.only_user.is_some());
@@ -100,7 +101,7 @@ fn serve(shared: &Arc<SessionState>) {
         match read {
             Ok(_) => {
                 if wanted {
-                    // Those that are there go on without it.
+                    // The existing threads continue without it.
                     let _ = spawn(shared);
                 }
                 if let Some(request) = &request {
@@ -113,7 +114,7 @@ fn serve(shared: &Arc<SessionState>) {
             }
             Err(error) if is_over(error) => break,
             Err(Errno::INTR | Errno::NOENT | Errno::AGAIN) => {}
-            // The kernel has answered that request itself; others follow, once there is memory again.
+            // The kernel has answered that request itself. Others follow once memory is available again.
             Err(_) => std::thread::sleep(PAUSE),
         }
     }
@@ -125,8 +126,8 @@ fn is_over(error: Errno) -> bool {
     matches!(error, Errno::NODEV | Errno::CONNABORTED)
 }
 
-/// Whether nobody waits for the answer, and it does not take long: the thread is back at the device before it
-/// would pay to call another.
+/// Whether nobody waits for the reply and the request is short. Then the thread is back at the device before
+/// a call of another thread would pay off.
 fn is_brief(volume: &Volume, message: &RequestMessage<'_>) -> bool {
     match message.arguments {
         Ok(Arguments::ReleaseDir { .. }) => true,
@@ -137,8 +138,8 @@ fn is_brief(volume: &Volume, message: &RequestMessage<'_>) -> bool {
     }
 }
 
-/// Whether users can have such a request take as long as they want: an open or a truncation, which a lease keeps waiting
-/// (fcntl(2)). While these wait the kernel holds no lock of a directory, which others might wait for.
+/// Whether users can make such a request take arbitrarily long: an open or a truncation that waits for a
+/// lease (fcntl(2)). During that wait the kernel holds no lock of a directory for which others might wait.
 fn may_take_long(message: &RequestMessage<'_>) -> bool {
     match message.arguments {
         // An executed file is not opened here.
@@ -154,7 +155,8 @@ fn own_device(volume: &Volume) -> Result<OwnedFd, Errno> {
     Ok(device)
 }
 
-/// Answers one message, or keeps it until its user's turn comes; in that place one that was kept.
+/// Answers one message, or stores it until its user's turn comes. Then answers a stored message whose turn
+/// has come.
 fn answer_in_turn(
     shared: &SessionState,
     device: &Arc<OwnedFd>,
@@ -192,7 +194,8 @@ fn answer_in_turn(
     }
 }
 
-/// Somebody who waits was sent a signal: a request that has not had its turn is given up. No answer is expected.
+/// Handles a signal to a waiting caller: a request that has not had its turn is cancelled. The kernel expects
+/// no reply to this message.
 fn interrupt(shared: &SessionState, request: &RequestMessage<'_>, out: &mut Vec<u8>) {
     let Ok(Arguments::Interrupt { unique }) = request.arguments else { return };
     let waiting = shared.quota.give_up(unique);
@@ -215,7 +218,7 @@ fn answer(
     out.resize(OUT_HEADER, 0);
     let RequestMessage { header, operation, arguments, .. } = message;
     let request = Request::new(message, credentials);
-    // A fault of ours must not leave the caller waiting for ever.
+    // A panic must not leave the caller waiting for ever.
     let answer = |arguments| dispatch::answer(volume, arguments, &request, out);
     let answer =
         catch_unwind(AssertUnwindSafe(|| arguments.as_ref().map_err(|error| *error).and_then(answer)));
@@ -229,7 +232,7 @@ fn answer(
     send(device, header, result, out);
 }
 
-/// Sends an answer, whose head is still to be written.
+/// Sends a reply and fills in its header.
 fn send(device: &OwnedFd, header: &Header, result: Result<(), Errno>, out: &mut Vec<u8>) {
     if result.is_err() {
         out.truncate(OUT_HEADER);
@@ -240,7 +243,7 @@ fn send(device: &OwnedFd, header: &Header, result: Result<(), Errno>, out: &mut 
     out[..4].copy_from_slice(&length.to_ne_bytes());
     out[4..8].copy_from_slice(&error.to_ne_bytes());
     out[8..16].copy_from_slice(&header.unique.to_ne_bytes());
-    // A refusal means that nobody waits for the answer any more.
+    // The kernel refuses the reply if nobody waits for it any more.
     let _ = rustix::io::write(device, out);
     if out.capacity() > 4 * LARGEST as usize {
         *out = Vec::with_capacity(8192);
@@ -256,8 +259,8 @@ mod tests {
     use crate::mirror::Options;
     use crate::mirror::wire::ReplyExt;
 
-    /// A socket stands for the device: nobody at the other end is an error of the next read (`ECONNREFUSED`),
-    /// and of that one alone.
+    /// A socket replaces the device. If nobody is at the other end, only the next read fails
+    /// (`ECONNREFUSED`).
     #[test]
     fn a_request_that_cannot_be_read_does_not_end_the_session() {
         let socket = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
@@ -277,7 +280,7 @@ mod tests {
             read_only: false,
             counts_bytes: false,
         };
-        device.send(b"nobody").expect("the first goes out");
+        device.send(b"nobody").expect("the first datagram is sent");
         let own = device.try_clone().expect("a descriptor");
         let volume = Volume::new(own.into(), root, options, None).expect("a volume");
         let session = Session::start(Arc::new(volume)).expect("a thread");

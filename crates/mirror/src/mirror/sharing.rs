@@ -1,7 +1,7 @@
-//! How long the kernel may remember names and attributes. It checks permissions with what it remembers, so as soon as
-//! somebody asks who does not have all rights, every path is looked up anew: each directory on the way is searched
-//! as the caller, and the kernel decides with attributes from that look-up. While there are only callers with all
-//! rights, nothing depends on it.
+//! Rules for how long the kernel may cache names and attributes. The kernel checks permissions with cached
+//! attributes. So once a caller without all rights sends requests, every path is looked up anew. Each
+//! directory on the way is then searched with the caller's credentials, and the kernel decides with
+//! attributes from that lookup. While all callers have all rights, nothing depends on it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,31 +11,32 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::wire::Validity;
 
-/// For how long after the last request of such a caller paths are looked up anew, in milliseconds.
+/// The time in milliseconds, after the last request of such a caller, for which paths are looked up anew.
 const AFTERWARDS: u64 = 5_000;
 
-/// The shortest time that the kernel knows: until the next tick of its clock. A path that is looked up is checked
-/// with the attributes that the look-up brought.
+/// The shortest time that the kernel knows: until the next tick of its clock. The kernel checks a path with
+/// the attributes that its lookup returned.
 const ONE_TICK: Duration = Duration::from_nanos(1);
 
-/// The facts of their callers that all volumes of a session share.
+/// Facts about callers that all volumes of a session share.
 #[derive(Debug)]
 pub struct Sharing {
-    /// How long the kernel may remember while all callers have all rights.
+    /// The time for which the kernel may cache while all callers have all rights.
     remember: Duration,
-    /// When a caller without all rights asked last, in milliseconds of a clock that starts above 0; 0 for never.
+    /// The time of the last request of a caller without all rights, in milliseconds of a clock that starts
+    /// above 0. 0 means never.
     last: AtomicU64,
-    /// When the first of those asked that have come since.
+    /// The time of the first such request of the current period.
     since: AtomicU64,
 }
 
 impl Sharing {
-    /// For a session whose callers all have all rights, as far as is known.
+    /// Creates the facts of a session whose callers all have all rights, as far as is known.
     pub fn new(remember: Duration) -> Arc<Self> {
         Arc::new(Self { remember, last: AtomicU64::new(0), since: AtomicU64::new(0) })
     }
 
-    /// A caller asks who does not have all rights.
+    /// Records a request of a caller without all rights.
     pub fn noticed(&self) {
         let now = milliseconds();
         let last = self.last.swap(now, Ordering::AcqRel);
@@ -44,20 +45,20 @@ impl Sharing {
         }
     }
 
-    /// Whether somebody may ask who does not have all rights.
+    /// Whether callers without all rights may send requests.
     pub(super) fn is_shared(&self) -> bool {
         let last = self.last.load(Ordering::Acquire);
         last != 0 && milliseconds() <= last + AFTERWARDS
     }
 
-    /// Whether the kernel may still remember what it was told before that caller came.
+    /// Whether the kernel may still cache attributes from before that caller came.
     pub(super) fn is_new(&self) -> bool {
         let remembered = u64::try_from(self.remember.as_millis()).unwrap_or(u64::MAX).saturating_add(100);
         let last = self.last.load(Ordering::Acquire);
         last != 0 && milliseconds() <= self.since.load(Ordering::Acquire).saturating_add(remembered)
     }
 
-    /// How long the kernel may remember a name and the attributes of what it leads to.
+    /// Returns how long the kernel may cache a name and its node's attributes.
     pub(super) fn validity(&self) -> Validity {
         if self.remember.is_zero() || !self.is_shared() {
             return Validity { entry: self.remember, attributes: self.remember };
@@ -66,7 +67,7 @@ impl Sharing {
     }
 }
 
-/// A clock that is cheap to read, and exact to a tick.
+/// Returns the time of a clock that is cheap to read and exact to a tick.
 fn milliseconds() -> u64 {
     let now = clock_gettime(ClockId::MonotonicCoarse);
     (now.tv_sec as u64).saturating_mul(1_000) + now.tv_nsec as u64 / 1_000_000 + 1
@@ -97,6 +98,6 @@ mod tests {
             assert_eq!(sharing.validity().attributes, Duration::from_secs(1));
         }
         sharing.noticed();
-        assert!(sharing.is_new(), "what was told meanwhile is still remembered");
+        assert!(sharing.is_new(), "attributes sent meanwhile are still cached");
     }
 }

@@ -1,6 +1,6 @@
-//! The nodes that the kernel knows, by number and by identity, counted as the kernel counts: each answer
-//! with a node adds one, a forget takes as many away as it says. Those that it forgot last are kept for a while: programs
-//! may have handles of them (name_to_handle_at(2)), which the kernel resolves by the number.
+//! The nodes that the kernel knows, by number and by identity, each with its lookup count. A reply with a
+//! node adds one, and a forget request subtracts the given number. The last forgotten nodes are kept for a
+//! while. Programs may have handles of them (name_to_handle_at(2)), which the kernel resolves by the number.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,11 +26,11 @@ struct KnownNodes {
     by_number: HashMap<NodeId, KnownNode>,
     by_identity: HashMap<FileIdentity, NodeId>,
     last: u64,
-    /// Those that were forgotten, the latest last; some of them may be known again.
+    /// The forgotten nodes, the latest last. Some of them may be known again.
     forgotten: VecDeque<NodeId>,
 }
 
-/// How many nodes are kept that the kernel has forgotten.
+/// The number of forgotten nodes that are kept.
 const KEPT: usize = 16_384;
 
 #[derive(Debug)]
@@ -40,7 +40,7 @@ struct KnownNode {
 }
 
 impl NodeTable {
-    /// A table that knows the root alone.
+    /// Creates a table that contains only the root.
     pub(super) fn new(root: Arc<Node>) -> Self {
         let mut inner = KnownNodes { last: ROOT.0, ..KnownNodes::default() };
         inner.by_identity.insert(root.identity(), ROOT);
@@ -52,11 +52,11 @@ impl NodeTable {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The node of a number.
+    /// Returns the node of a number.
     ///
     /// # Errors
     ///
-    /// `ESTALE` for one that was forgotten.
+    /// If the node was forgotten (`ESTALE`).
     pub(super) fn node(&self, number: NodeId) -> Result<Arc<Node>, Errno> {
         if number == ROOT {
             return Ok(Arc::clone(&self.root));
@@ -64,7 +64,7 @@ impl NodeTable {
         self.inner().by_number.get(&number).map(|known| Arc::clone(&known.node)).ok_or(Errno::STALE)
     }
 
-    /// The node of a file, where the kernel knows it.
+    /// Returns the node of a file, if the kernel knows it.
     pub(super) fn known(&self, stat: &Statx) -> Option<Arc<Node>> {
         let inner = self.inner();
         let number = inner.by_identity.get(&FileIdentity::of(stat))?;
@@ -72,14 +72,14 @@ impl NodeTable {
         known.map(|known| Arc::clone(&known.node))
     }
 
-    /// Counts one look-up of the file called `name` in `parent`, and returns its node.
+    /// Counts one lookup of the file called `name` in `parent`, and returns its node.
     pub(super) fn found(&self, stat: &Statx, parent: &Arc<Node>, name: &[u8]) -> Arc<Node> {
         let node = self.counted(stat, |number| Node::named(number, stat, parent, name));
         node.found(parent, name, attribute::has_several_names(stat));
         node
     }
 
-    /// Counts one look-up of a node that is found by no name.
+    /// Counts one lookup of a node that was not found by a name.
     pub(super) fn found_again(&self, node: &Arc<Node>) {
         let mut inner = self.inner();
         if let Some(known) = inner.by_number.get_mut(&node.number) {
@@ -90,7 +90,7 @@ impl NodeTable {
         inner.by_number.insert(node.number, KnownNode { node: Arc::clone(node), lookups: 1 });
     }
 
-    /// Counts one look-up of a file without a name.
+    /// Counts one lookup of a file without a name.
     pub(super) fn made_unnamed(&self, stat: &Statx, make: impl FnOnce(NodeId) -> Arc<Node>) -> Arc<Node> {
         self.counted(stat, make)
     }
@@ -100,7 +100,7 @@ impl NodeTable {
         let mut inner = self.inner();
         if let Some(number) = inner.by_identity.get(&identity).copied()
             && let Some(known) = inner.by_number.get_mut(&number)
-            // A number that was given anew where the time of birth is not known.
+            // This guards against a reused inode number if the birth time is not known.
             && known.node.kind == attribute::kind(stat)
         {
             known.lookups += 1;
@@ -114,7 +114,7 @@ impl NodeTable {
         node
     }
 
-    /// The node stands for what has these attributes from now on.
+    /// Gives the node the identity in these attributes.
     pub(super) fn became(&self, node: &Node, stat: &Statx) {
         let identity = FileIdentity::of(stat);
         let mut inner = self.inner();
@@ -128,7 +128,7 @@ impl NodeTable {
         node.became(identity);
     }
 
-    /// The kernel takes back `count` look-ups.
+    /// Subtracts `count` from a node's lookup count.
     pub(super) fn forget(&self, number: NodeId, count: u64) {
         let mut inner = self.inner();
         let Some(known) = inner.by_number.get_mut(&number) else { return };
@@ -137,21 +137,21 @@ impl NodeTable {
             return;
         }
         let node = Arc::clone(&known.node);
-        // What cannot be told from a later file of the same number is not found again.
+        // A node that cannot be distinguished from a later file with the same inode number is not kept.
         let removed = if node.has_name() && node.identity().has_birth() {
             inner.keep(number)
         } else {
             inner.remove(number)
         };
         drop(inner);
-        // Closes descriptors and lets go of parents, which needs no lock.
+        // This closes descriptors and releases parents, which needs no lock.
         drop(removed);
         node.forgotten();
     }
 }
 
 impl KnownNodes {
-    /// Keeps a node that was forgotten, in the place of the one that was so first.
+    /// Keeps a forgotten node and drops the one that was forgotten first.
     fn keep(&mut self, number: NodeId) -> Option<KnownNode> {
         self.forgotten.push_back(number);
         if self.forgotten.len() <= KEPT {
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(
             one.path_for(1),
             b"/a",
-            "a thread that has looked nothing up met what the kernel remembers"
+            "a thread without a lookup used the name that the kernel remembers"
         );
         one.met(1, &table.root, b"b");
         assert_eq!((one.path_for(1), one.path_for(2)), (b"/b".to_vec(), b"/a".to_vec()));
@@ -218,9 +218,9 @@ mod tests {
         assert!(table.node(one.number).is_ok());
         table.forget(one.number, 1);
         assert!(table.node(one.number).is_ok(), "a program may have a handle of it");
-        assert!(one.met_as(1).is_none(), "what the kernel forgot is met by no name");
+        assert!(one.met_as(1).is_none(), "a forgotten node has no name for a thread");
         let again = table.found(&found, &table.root, b"a");
-        assert!(Arc::ptr_eq(&again, &one), "the handle leads to the file that the name leads to");
+        assert!(Arc::ptr_eq(&again, &one), "the handle and the name lead to the same file");
         one.lost(&table.root, b"a", None);
         table.forget(one.number, 1);
         assert_eq!(table.node(one.number).map(|node| node.number), Err(Errno::STALE));
@@ -239,7 +239,7 @@ mod tests {
         table.forget(first, 1);
         let mut other = found;
         for number in 0..KEPT as u64 {
-            // As many other files.
+            // As many other files as are kept.
             other.stx_ino = found.stx_ino + 1 + number;
             table.forget(table.found(&other, &table.root, b"b").number, 1);
         }
@@ -304,7 +304,7 @@ mod tests {
         let (of_a, of_b) = (stat(directory.path(), "a"), stat(directory.path(), "a/b"));
         let a = table.found(&of_a, &table.root, b"a");
         let b = table.found(&of_b, &a, b"b");
-        // Outside: `mv a/b b; mv a b/a`.
+        // Another process runs `mv a/b b; mv a b/a` outside the mirror.
         table.found(&of_a, &b, b"a");
         assert_eq!((a.path(), b.named_place().is_none()), (b"/a".to_vec(), true));
         let (weak_a, weak_b) = (Arc::downgrade(&a), Arc::downgrade(&b));

@@ -1,4 +1,4 @@
-//! One mirrored volume: what all threads that serve it share.
+//! One mirrored volume: the state that all its threads share.
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -31,34 +31,32 @@ const OVERLAY: rustix::fs::FsWord = 0x794c_7630;
 /// How a volume is mirrored.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where the volume lies in the mirror, begun with `/`; paths of events start with it.
+    /// The place of the volume in the mirror, which begins with `/`. Paths of events start with it.
     pub place: Vec<u8>,
-    /// Further places in the mirror at which it lies, as bind mounts of the first. Which one a caller came through the
-    /// kernel does not tell.
+    /// Further places of the volume in the mirror: bind mounts of the first. The kernel does not reveal which
+    /// place a caller used.
     pub further: Vec<Vec<u8>>,
-    /// The only user and group of the session's user namespace; nothing where the session can act for
-    /// any user.
+    /// The only user and group of the session's user namespace. `None` if the session can act for any user.
     pub only_user: Option<(u32, u32)>,
-    /// How long the kernel may remember names and attributes, for all volumes of the session. Names that lead
-    /// nowhere are asked for each time.
+    /// The rules for how long the kernel may cache names and attributes, for all volumes of the session.
+    /// Missing names are never cached.
     pub sharing: Arc<Sharing>,
-    /// Whether callers without all rights may read only: the system has access rules that this process cannot
-    /// check for them.
+    /// Whether callers without all rights may only read. This is so if the system has access rules that this
+    /// process cannot check for them.
     pub closed_to_others: bool,
-    /// How deep file systems are stacked below: 1 for one that lies on a device or in memory, 2 for an
-    /// overlay.
+    /// The stacking depth of the file systems below: 1 for one on a device or in memory, 2 for an overlay.
     pub depth: u32,
-    /// The descriptors that may be held for directories, of all volumes that share them.
+    /// The limit on descriptors for directories, for all volumes that share it.
     pub descriptors: Arc<Holders>,
-    /// Whether the volume is mounted read-only. What is provided is read past this process then: no open for
-    /// writing, which must go to the original, can meet one for reading.
+    /// Whether the volume is mounted read-only. Then reads of provided files bypass this process. An open for
+    /// writing must use the original, and no such open can meet one for reading.
     pub read_only: bool,
-    /// Whether each read and write is to come to this process, which counts them: nothing goes past it, and nothing
-    /// but programs and mappings is kept in the page cache.
+    /// Whether every read and write is sent to this process, which counts the bytes. Nothing bypasses it, and
+    /// the page cache holds only programs and mappings.
     pub counts_bytes: bool,
 }
 
-/// A volume and what the kernel knows of it.
+/// A volume and the kernel's knowledge about it.
 pub struct Volume {
     pub(super) device: Arc<OwnedFd>,
     pub(super) options: Options,
@@ -67,15 +65,15 @@ pub struct Volume {
     pub(super) files: OpenTable<OpenFile>,
     pub(super) directories: OpenTable<OpenDirectory>,
     pub(super) retries: Retries,
-    /// The size of the root that the kernel was told last, which is of use where it is a file.
+    /// The size of the root in the last reply to the kernel. It is used only if the root is a file.
     pub(super) root_size: AtomicU64,
-    /// Whether reads may go past this process; given up at the first refusal.
+    /// Whether the kernel may bypass this process. It is false after the first refusal.
     pub(super) passthrough: AtomicBool,
     /// Whether the volume has access control lists.
     pub(super) acl: bool,
-    /// Who serves what is read from elsewhere.
+    /// The provider of content that is read from another place.
     pub(super) provider: Option<Arc<dyn Provider>>,
-    /// Whether files become others when they are changed: an overlay copies them from its lower directories.
+    /// Whether changes turn files into others: an overlay copies files from its lower directories.
     copies: bool,
     observer: Option<Arc<dyn Observer>>,
 }
@@ -87,12 +85,12 @@ impl std::fmt::Debug for Volume {
 }
 
 impl Volume {
-    /// A volume: `device` is the open `/dev/fuse` that is or will be mounted, `root` the directory or file
-    /// to mirror (`O_PATH` is enough).
+    /// Creates a volume. `device` is the open `/dev/fuse` that is or will be mounted. `root` is the directory
+    /// or file to mirror (`O_PATH` is enough).
     ///
     /// # Errors
     ///
-    /// If the root cannot be looked at.
+    /// If the attributes of the root cannot be read.
     pub fn new(
         device: OwnedFd,
         root: OwnedFd,
@@ -120,37 +118,37 @@ impl Volume {
         })
     }
 
-    /// What is opened for reading alone is asked of `provider` first.
+    /// Sets a provider for files that are opened only for reading.
     #[must_use]
     pub fn provided_by(mut self, provider: Arc<dyn Provider>) -> Self {
         self.provider = Some(provider);
         self
     }
 
-    /// The device, which is ready to be read while a request waits.
+    /// Returns the device, which is ready to be read while a request waits.
     pub fn device(&self) -> &OwnedFd {
         &self.device
     }
 
-    /// How many files and directories are open whose closing has not been told.
+    /// Returns the number of open files and directories whose release has not been recorded.
     pub(crate) fn open_count(&self) -> usize {
         self.files.count() + self.directories.count()
     }
 
-    /// The node of a number with a descriptor of it.
+    /// Returns the node of a number with a descriptor of it.
     pub(super) fn handle(&self, number: NodeId) -> Result<(Arc<Node>, Arc<OwnedFd>), Errno> {
         let node = self.table.node(number)?;
         let handle = self.reach(&node)?;
         Ok((node, handle))
     }
 
-    /// The node's descriptor ([`HandleCache::open`]).
+    /// Returns the node's descriptor ([`HandleCache::open`]).
     pub(super) fn reach(&self, node: &Arc<Node>) -> Result<Arc<OwnedFd>, Errno> {
         self.with_room(|| self.handles.open(node))
     }
 
-    /// Does something that takes a descriptor, once more where none was left: those that are held for speed,
-    /// or so that open files outlive their names, are given back for it.
+    /// Runs an action that needs a descriptor. If none is left, descriptors that are held only for speed, or
+    /// so that open files outlive their names, are released and the action is repeated.
     pub(super) fn with_room<T>(&self, act: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
         let result = act();
         if !matches!(result, Err(Errno::MFILE)) {
@@ -162,11 +160,11 @@ impl Volume {
         act()
     }
 
-    /// The node's attributes, without opening it where its directory is at hand.
+    /// Returns the node's attributes. The node is not opened if its directory has a descriptor.
     pub(super) fn stat(&self, node: &Arc<Node>) -> Result<Statx, Errno> {
         let mut stat = match node.held() {
             Some(handle) => attribute::of_file(&*handle)?,
-            // Where it was moved a moment ago, it is looked for.
+            // The node may have been moved a moment ago, so it is searched for.
             None => self.stat_by_name(node).or_else(|error| match error {
                 Errno::STALE | Errno::ACCESS => attribute::of_file(&*self.reach(node)?),
                 other => Err(other),
@@ -200,8 +198,8 @@ impl Volume {
         handle.is_ok_and(|handle| rustix::fs::access(self_path(&handle), Access::WRITE_OK).is_ok())
     }
 
-    /// In a user namespace with one user, all other owners have no number, and the kernel lets nobody
-    /// write to what they own. Where the user may write all the same (`/tmp`), the user is shown.
+    /// Shows the user as the owner of files that the user may write anyway (`/tmp`). In a user namespace with
+    /// one user, all other owners have no number, and the kernel lets nobody write to their files.
     fn show(&self, stat: &mut Statx, may_write: impl FnOnce() -> bool) {
         let Some((user, group)) = self.options.only_user else { return };
         let foreign = stat.stx_uid != user || stat.stx_gid != group;
@@ -210,7 +208,7 @@ impl Volume {
         }
     }
 
-    /// Looks at `name` in `parent`, counts a look-up of it and writes the answer.
+    /// Looks up `name` in `parent`, counts the lookup and writes the reply.
     pub(super) fn answer_entry(
         &self,
         out: &mut Vec<u8>,
@@ -218,8 +216,8 @@ impl Volume {
         directory: &OwnedFd,
         name: &[u8],
     ) -> Result<Arc<Node>, Errno> {
-        // The kernel holds no lock of the directory where it only looks whether a name is still the same: what
-        // is found must not be kept in mind after a move that came later.
+        // The kernel holds no lock of the directory when it only checks whether a name is still the same. The
+        // result must not be stored after a later move.
         let look = || attribute::of_name(directory.as_fd(), name);
         let keep = |stat| (self.table.found(&stat, parent, name), stat);
         let (node, stat) = self.handles.between_moves(parent.number, look, keep)?;
@@ -227,7 +225,7 @@ impl Volume {
         Ok(node)
     }
 
-    /// Counts a look-up of a node that was found by its number and writes the answer.
+    /// Counts a lookup of a node that was found by its number and writes the reply.
     pub(super) fn answer_node(&self, out: &mut Vec<u8>, node: &Arc<Node>) -> Result<(), Errno> {
         let stat = self.stat(node)?;
         self.table.found_again(node);
@@ -235,7 +233,8 @@ impl Volume {
         Ok(())
     }
 
-    /// The same for a thread that was sent back: it will meet what it finds now, whatever becomes of the name.
+    /// Like [`Self::answer_entry`], for a thread that retries. A descriptor holds the node, so the thread
+    /// reaches it whatever happens to the name.
     pub(super) fn answer_retry(
         &self,
         out: &mut Vec<u8>,
@@ -251,7 +250,7 @@ impl Volume {
         };
         let keep = |(stat, file)| (self.table.found(&stat, parent, name), stat, file);
         let (node, stat, file) = match self.handles.between_moves(parent.number, look, keep) {
-            // It is found without one, and may be lost once more.
+            // The node is found without a descriptor and may be lost once more.
             Err(Errno::MFILE) => return self.answer_entry(out, parent, directory, name),
             found => found?,
         };
@@ -285,37 +284,37 @@ impl Volume {
         write_entry(out, node.number, &stat, self.validity(node, &stat));
     }
 
-    /// Admits one more open of the caller.
+    /// Admits another open of the caller.
     pub(super) fn admit(&self, caller: Caller) -> Result<Admission, Errno> {
-        // In a namespace of one user nobody else needs what the user takes.
+        // In a namespace with one user, nobody else needs the descriptors that the user takes.
         let user = if self.options.only_user.is_some() { 0 } else { caller.user };
         self.options.descriptors.admissions.admit(user)
     }
 
-    /// The file's owner as it is now.
+    /// Returns the file's current owner.
     pub(super) fn owner(&self, node: &Arc<Node>) -> Result<(u32, u32), Errno> {
         let stat = attribute::of_file(&*self.reach(node)?)?;
         Ok((stat.stx_uid, stat.stx_gid))
     }
 
-    /// Sees to it that the kernel decides with the attributes that the node has now, which are returned.
+    /// Checks that the kernel decides with the node's current attributes, and returns them.
     ///
     /// # Errors
     ///
-    /// `ESTALE` where it may have decided with others: it asks for them, and tries again.
+    /// If the kernel may have decided with others (`ESTALE`). It requests the attributes and tries again.
     pub(super) fn confirm(&self, node: &Arc<Node>) -> Result<node::AccessAttributes, Errno> {
         let now = node::AccessAttributes::of(&attribute::of_file(&*self.reach(node)?)?);
         if node.told().is_none_or(|told| told == now) {
             return Ok(now);
         }
         self.forget_attributes(node);
-        // What the kernel decides with from here on it has yet to ask for.
+        // The kernel has yet to request the attributes with which it decides from here on.
         node.tell_access(now);
         Err(Errno::STALE)
     }
 
-    /// The directories that a path to the node leads through and that have other attributes than the kernel knows, which
-    /// is to ask for them.
+    /// Returns the directories on the way to the node whose attributes differ from those that the kernel
+    /// knows. The kernel must request them again.
     pub(super) fn changed_above(&self, node: &Arc<Node>) -> Result<Vec<Arc<OwnedFd>>, Errno> {
         let mut changed = Vec::new();
         let mut above = node.named_place();
@@ -329,11 +328,11 @@ impl Volume {
         Ok(changed)
     }
 
-    /// The kernel is to ask for the node's attributes before it uses them again.
+    /// Makes the kernel request the node's attributes before it uses them again.
     pub(super) fn forget_attributes(&self, node: &Node) {
         let mut message = Vec::new();
         write_forgotten_attributes(&mut message, node.number);
-        // Where the kernel does not take it, it has no such node, or has been unmounted.
+        // A failure means that the kernel has no such node or has unmounted the volume.
         let _ = rustix::io::write(&self.device, &message);
     }
 
@@ -342,8 +341,8 @@ impl Volume {
         self.options.closed_to_others
     }
 
-    /// The file behind this descriptor was changed, or something in the directory: an overlay may have
-    /// copied it, which shows as another device, number and time of birth of what is the same file.
+    /// Records a change of the file behind this descriptor, or of the directory's content. An overlay may
+    /// have copied the file. The copy has another device, inode number and birth time, but is the same file.
     pub(super) fn changed(&self, node: &Node, handle: &OwnedFd) {
         if self.copies
             && let Ok(stat) = attribute::of_file(handle)
@@ -353,11 +352,11 @@ impl Volume {
         }
     }
 
-    /// How long the kernel may remember the file. A file with several names is looked up each time, so
-    /// that it is known by which name it is met.
+    /// Returns how long the kernel may cache the file. A file with several names is looked up each time, so
+    /// that the name in use is known.
     pub(super) fn validity(&self, node: &Node, stat: &Statx) -> Validity {
         let Validity { entry, attributes } = self.options.sharing.validity();
-        // A store through a mapping changes the times below, and the kernel does not know of it.
+        // A store through a mapping changes the times below without the kernel's knowledge.
         let is_mapped = node.with_opens(None, |opens| opens.passed > 0 && opens.mappable > 0);
         Validity {
             entry: if attribute::has_several_names(stat) { Duration::ZERO } else { entry },
@@ -365,19 +364,19 @@ impl Volume {
         }
     }
 
-    /// The same for a file that is going to be opened with these flags.
+    /// Like [`Self::validity`], for a file that is about to be opened with these flags.
     pub(super) fn validity_of_opened(&self, node: &Node, stat: &Statx, flags: u32) -> Validity {
         let validity = self.validity(node, stat);
         let is_mapped = is_mappable(flags) && self.passthrough.load(Ordering::Relaxed);
         Validity { attributes: if is_mapped { Duration::ZERO } else { validity.attributes }, ..validity }
     }
 
-    /// Whether anybody wants to be told.
+    /// Whether the volume has an observer.
     pub(super) fn is_observed(&self) -> bool {
         self.observer.is_some()
     }
 
-    /// Tells the observer; `path` is only made where there is one.
+    /// Notifies the observer. `path` is called only if there is one.
     pub(super) fn tell(
         &self,
         caller: Caller,
@@ -391,7 +390,7 @@ impl Volume {
         }
     }
 
-    /// A path of this volume as a path of the whole mirror.
+    /// Returns a path of this volume as a path of the whole mirror.
     pub(super) fn placed(&self, path: Vec<u8>) -> Vec<u8> {
         match (&*self.options.place, &*path) {
             (b"/", _) => path,
@@ -399,7 +398,7 @@ impl Volume {
         }
     }
 
-    /// All paths that a path of this volume has in the whole mirror.
+    /// Returns all paths of the whole mirror for a path of this volume.
     pub(super) fn all_placed(&self, path: Vec<u8>) -> Vec<Vec<u8>> {
         let mut all: Vec<Vec<u8>> =
             self.options.further.iter().map(|place| placed_at(place, &path)).collect();
@@ -407,7 +406,7 @@ impl Volume {
         all
     }
 
-    /// Opens what a descriptor stands for, with these flags of open(2).
+    /// Opens the file behind a descriptor with these flags of open(2).
     pub(super) fn reopen(&self, handle: &OwnedFd, flags: u32) -> Result<OwnedFd, Errno> {
         // The mirror's pages need no alignment, and the link in /proc must be followed.
         let unwanted = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_DIRECT;
@@ -416,12 +415,12 @@ impl Volume {
         self.with_room(|| rustix::fs::open(self_path(handle), flags, Mode::empty()))
     }
 
-    /// The file of an open, opened now where the kernel went past this process so far.
+    /// Returns the file of an open. If the kernel has bypassed this process so far, it is opened now.
     pub(super) fn file_of<'a>(&self, open: &'a OpenFile) -> Result<&'a File, Errno> {
         open.file(|| {
             let handle = self.reach(&open.node)?;
             let file = self.reopen(&handle, open.flags).or_else(|error| match error {
-                // It may only be appended to by now, which is not for what is open already.
+                // The file may have become append-only, which does not affect existing opens.
                 Errno::PERM => self.reopen(&handle, open.flags | libc::O_APPEND as u32),
                 other => Err(other),
             });
@@ -429,18 +428,18 @@ impl Volume {
         })
     }
 
-    /// Reads go past this process no more, as the kernel refused it.
+    /// Stops passthrough after the kernel has refused it.
     pub(super) fn give_up_passthrough(&self) {
         self.passthrough.store(false, Ordering::Relaxed);
     }
 }
 
-/// A path of a volume that lies at this place.
+/// Returns a path of a volume that is mounted at this place.
 fn placed_at(place: &[u8], path: &[u8]) -> Vec<u8> {
     if path == b"/" { place.to_vec() } else { [place, path].concat() }
 }
 
-/// The name of a descriptor in `/proc`, through which a file is reached again.
+/// Returns the name of a descriptor in `/proc`, through which the file can be opened again.
 pub(super) fn self_path(file: &OwnedFd) -> PathBuf {
     format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }
@@ -458,7 +457,7 @@ mod tests {
 
     fn volume(directory: &std::path::Path) -> Volume {
         let open = |path: &std::path::Path| {
-            rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).expect("it is there")
+            rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).expect("the file exists")
         };
         let options = Options {
             place: b"/".to_vec(),
@@ -474,12 +473,12 @@ mod tests {
         Volume::new(open("/dev/null".as_ref()), open(directory), options, None).expect("a volume")
     }
 
-    /// `/proc` is a mount of its own wherever tests run.
+    /// `/proc` is a separate mount on every machine that runs the tests.
     #[test]
     fn what_is_mounted_in_a_volume_is_seen_closed_and_not_reached() {
         let volume = volume("/".as_ref());
         let root = volume.handles.open(&volume.table.root).expect("the root");
-        volume.answer_entry(&mut Vec::new(), &volume.table.root, &root, b"proc").expect("it is there");
+        volume.answer_entry(&mut Vec::new(), &volume.table.root, &root, b"proc").expect("the file exists");
         let stat = attribute::of_name(root.as_fd(), b"proc").expect("a directory");
         let node = volume.table.known(&stat).expect("a node");
         let shown = volume.stat(&node).expect("it is shown");
@@ -497,7 +496,7 @@ mod tests {
         let volume = volume(directory.path());
         let root = volume.handles.open(&volume.table.root).expect("the root");
         let look = || volume.answer_entry(&mut Vec::new(), &volume.table.root, &root, b"a");
-        look().expect("it is there");
+        look().expect("the file exists");
         let stat = rustix::fs::statx(CWD, path("a"), AtFlags::empty(), attribute::WANTED).expect("a file");
         let node = volume.table.known(&stat).expect("a node");
         std::thread::scope(|scope| {
@@ -524,7 +523,7 @@ mod tests {
         let elsewhere = volume.handles.moving([NodeId(4711); 2]);
         assert_eq!(look().map(drop), Ok(()));
         let here = volume.handles.moving([ROOT; 2]);
-        assert_eq!(look().map(drop), Ok(()), "for a moment it is waited for");
+        assert_eq!(look().map(drop), Ok(()), "a lookup waits for the move for a moment");
         drop((elsewhere, here));
     }
 }

@@ -1,17 +1,17 @@
-//! Which of a session's threads wait at the device. The kernel wakes those that wait in turn, so a program
-//! that asks for one thing at a time would meet a thread with cold caches each time: few wait there, and
-//! the others rest until all who waited are busy.
+//! The threads of a session that wait at the device. The kernel wakes waiting threads in turn. A program that
+//! sends one request at a time would therefore reach a thread with cold caches each time. So only a few
+//! threads wait there. The others rest until all waiting threads are busy.
 
 use std::num::NonZero;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// How many threads serve one volume at most: more than users may occupy ([`super::quota`]).
+/// The maximum number of threads that serve one volume: more than users may occupy ([`super::quota`]).
 const MOST_THREADS: usize = 512;
 
 /// The threads of one session.
 #[derive(Debug)]
 pub(super) struct Workers {
-    /// How many wait at the device at most.
+    /// The maximum number of threads that wait at the device.
     places: usize,
     state: Mutex<WorkerCounts>,
     called: Condvar,
@@ -22,15 +22,15 @@ struct WorkerCounts {
     threads: usize,
     waiting: usize,
     resting: usize,
-    /// Those that are counted as waiting and will be back soon.
+    /// The threads that are counted as waiting and will be back soon.
     staying: usize,
-    /// A thread was started and has not come yet.
+    /// Whether a thread was started and has not arrived yet.
     starting: bool,
     ended: bool,
 }
 
 impl Workers {
-    /// No threads yet, on a machine with as many processors as this one.
+    /// Creates the counts without threads, for a machine with as many processors as this one.
     pub(super) fn new() -> Self {
         let processors = std::thread::available_parallelism().map_or(2, NonZero::get);
         Self { places: processors.clamp(2, 4), state: Mutex::default(), called: Condvar::new() }
@@ -40,7 +40,7 @@ impl Workers {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a thread may be started now; it is counted then.
+    /// Counts a new thread. Returns whether it may be started now.
     pub(super) fn admit(&self) -> bool {
         let mut state = self.state();
         let room = !state.starting && state.threads < MOST_THREADS;
@@ -51,14 +51,14 @@ impl Workers {
         room
     }
 
-    /// The thread that was admitted is there, or could not be started (or serve).
+    /// Records that the admitted thread has arrived, or that it could not start or serve.
     pub(super) fn arrived(&self, started: bool) {
         let mut state = self.state();
         state.starting = false;
         state.threads -= usize::from(!started);
     }
 
-    /// Rests until there is room at the device; tells whether there is anything to wait for.
+    /// Rests until there is room at the device. Returns whether the session still runs.
     pub(super) fn take_place(&self) -> bool {
         let mut state = self.state();
         while state.waiting >= self.places && !state.ended {
@@ -70,8 +70,8 @@ impl Workers {
         !state.ended
     }
 
-    /// Goes from the device with a request. Where nobody is left there one that rests is called; tells
-    /// whether a further thread is wanted.
+    /// Leaves the device with a request. If no thread is left there, a resting one is called. Returns whether
+    /// another thread is needed.
     pub(super) fn leave_place(&self) -> bool {
         let mut state = self.state();
         state.waiting -= 1;
@@ -82,17 +82,17 @@ impl Workers {
         deserted && state.resting == 0
     }
 
-    /// Keeps the place at the device while a request is answered that does not take long.
+    /// Keeps the place at the device while a short request is answered.
     pub(super) fn stay(&self) {
         self.state().staying += 1;
     }
 
-    /// The request is answered.
+    /// Ends such a request.
     pub(super) fn stayed(&self) {
         self.state().staying -= 1;
     }
 
-    /// A thread goes for good, and with it all others.
+    /// Ends this thread, and with it all others.
     pub(super) fn end(&self) {
         let mut state = self.state();
         state.threads -= 1;
@@ -150,7 +150,7 @@ mod tests {
         }
         assert!(!workers.is_busy());
         assert!(!workers.leave_place());
-        assert!(!workers.leave_place(), "one that rests is called instead of a new one");
+        assert!(!workers.leave_place(), "a resting thread is called instead of a new one");
         while workers.state().waiting < 1 {
             std::thread::yield_now();
         }

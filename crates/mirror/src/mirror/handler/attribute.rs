@@ -1,4 +1,4 @@
-//! Attributes: asking, changing, and those of the volume.
+//! Handlers of requests for attributes: reading and changing them, and those of the volume.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(in crate::mirror) fn getattr(
     Ok(())
 }
 
-/// Answers `FUSE_STATX`, which comes when the time of birth is asked for.
+/// Answers `FUSE_STATX`, which the kernel sends if the birth time is requested.
 pub(in crate::mirror) fn statx(
     volume: &Volume,
     request: &Request<'_>,
@@ -39,7 +39,7 @@ pub(in crate::mirror) fn statx(
     Ok(())
 }
 
-/// Answers `FUSE_SETATTR`: owner, mode, size, times, in an order in which none undoes another.
+/// Answers `FUSE_SETATTR`: sets owner, mode, size and times in an order in which none undoes another.
 pub(in crate::mirror) fn setattr(
     volume: &Volume,
     request: &Request<'_>,
@@ -54,7 +54,7 @@ pub(in crate::mirror) fn setattr(
     let stat = volume.stat(&node)?;
     let mut validity = volume.validity(&node, &stat);
     if u32::from(stat.stx_mode) & (libc::S_ISUID | libc::S_ISGID) != 0 {
-        // The next write may take them away below.
+        // The next write may remove them below.
         validity.attributes = Duration::ZERO;
     }
     write_attributes(out, &stat, validity);
@@ -93,8 +93,9 @@ fn apply(
     Ok(())
 }
 
-/// Sets the owner that the file has, which changes its time of change, and for who may change the mode takes set-id bits
-/// away (`chown_common`). The kernel asks for the same before a write, which takes them away by itself below.
+/// Sets the owner that the file already has. This changes its ctime and, for callers that may change the
+/// mode, removes set-id bits (`chown_common`). The kernel sends the same request before a write, which
+/// removes set-id bits below by itself.
 fn touch_owner(
     volume: &Volume,
     request: &Request<'_>,
@@ -120,7 +121,8 @@ fn set_mode(
     let set = || rustix::fs::chmod(&path, Mode::from_raw_mode(change.mode & 0o7777));
     let result = request.act(volume, Subject::default().owned(Some(node)), set);
     match result {
-        // The kernel asks for it before a write, which takes set-id bits away by itself below (`file_remove_privs`).
+        // The kernel sends this before a write, which removes set-id bits below by itself
+        // (`file_remove_privs`).
         Err(Errno::PERM | Errno::ACCESS) if is_being_written(volume, change, node) => {
             let before = node.told().map_or(0, |told| u32::from(told.mode) & 0o7777);
             let takes_set_id = before & !change.mode & 0o6000 != 0 && change.mode & 0o7777 == written(before);
@@ -130,7 +132,8 @@ fn set_mode(
     }
 }
 
-/// What a write makes of a mode: the set-user-ID bit goes, and where the group may execute the set-group-ID bit.
+/// Returns a mode after a write. The set-user-ID bit is removed, and the set-group-ID bit if the group may
+/// execute.
 fn written(mode: u32) -> u32 {
     let group = if mode & libc::S_IXGRP != 0 { libc::S_ISGID } else { 0 };
     mode & !(libc::S_ISUID | group)
@@ -171,8 +174,8 @@ fn set_times(node: &Node, handle: &OwnedFd, times: &Timestamps) -> Result<(), Er
     rustix::fs::utimensat(rustix::fs::CWD, self_path(handle), times, AtFlags::empty())
 }
 
-/// Answers `FUSE_ACCESS`, which comes only where the kernel leaves permissions to the server: in a user
-/// namespace with one user, as whom this process asks.
+/// Answers `FUSE_ACCESS`. The kernel sends it only if it leaves permissions to the server: in a user
+/// namespace with one user, whose credentials this process has.
 pub(in crate::mirror) fn access(volume: &Volume, request: &Request<'_>, mask: u32) -> Result<(), Errno> {
     let (_, handle) = volume.handle(request.header.node)?;
     let wanted = Access::from_bits_truncate(mask);

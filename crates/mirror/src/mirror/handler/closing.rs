@@ -1,18 +1,18 @@
-//! Closes that are under way. The kernel sends `FUSE_RELEASE` before close(2) returns and does not wait for the answer,
-//! so a file may still count as open when the next open of it is handled, by another thread. An open that another
-//! one stands in the way of waits for such closes first.
+//! Closes that are under way. The kernel sends `FUSE_RELEASE` before close(2) returns and does not wait for
+//! the reply. So a file may still count as open when another thread handles the next open of it. If another
+//! open stands in its way, an open first waits for such closes.
 
 use std::time::Duration;
 
 use crate::mirror::node::{Node, Opens};
 
-/// How often an open looks again, and how long it waits in between. A close is handled in microseconds; a busy
-/// machine may keep a thread from it for longer.
+/// The number of checks by an open, and the pause between them. A close is handled in microseconds, but on a
+/// busy machine its thread may be delayed for longer.
 const LOOKS: u32 = 100;
 const PAUSE: Duration = Duration::from_micros(200);
 
-/// Waits until the opens of a node are no longer in the way; whether they still are. If so, somebody has the file open,
-/// and further opens do not wait until it is closed.
+/// Waits until the opens of a node are no longer in the way. Returns whether they still are. If so, somebody
+/// has the file open, and further opens do not wait until it is closed.
 pub(super) fn wait_for_closes(node: &Node, is_in_the_way: impl Fn(&Opens) -> bool) -> bool {
     for _ in 0..LOOKS {
         let (is_held, is_still) = node.with_opens(None, |opens| (opens.held, is_in_the_way(opens)));

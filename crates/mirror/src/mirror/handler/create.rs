@@ -1,4 +1,4 @@
-//! Making files, directories, links and nodes, as the caller.
+//! Handlers that create files, directories, links and nodes with the caller's credentials.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,7 +19,7 @@ use crate::mirror::request::{Request, Subject};
 use crate::mirror::volume::{Volume, self_path};
 use crate::mirror::wire::write_entry;
 
-/// For how long a file that comes and goes is waited for to be gone.
+/// The maximum wait for a file to disappear that others create and remove again and again.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Answers `FUSE_SYMLINK`.
@@ -44,7 +44,7 @@ pub(in crate::mirror) fn mknod(
 ) -> Result<(), Errno> {
     let MkNod { mode, device, mask, name } = *wanted;
     let kind = FileType::from_raw_mode(mode);
-    // As the kernel's `new_encode_dev` packs it.
+    // The number is packed like the kernel's `new_encode_dev`.
     let device = rustix::fs::makedev(device >> 8 & 0xfff, device & 0xff | device >> 12 & 0xf_ff00);
     made(volume, request, out, name, mask, Action::MakeNode { mode }, |directory| {
         rustix::fs::mknodat(directory, name, kind, Mode::from_raw_mode(mode & 0o7777), device)
@@ -64,7 +64,7 @@ pub(in crate::mirror) fn mkdir(
     })
 }
 
-/// Makes something in a directory, notifies the observer, and answers with its node.
+/// Creates an entry in a directory, notifies the observer, and replies with its node.
 fn made(
     volume: &Volume,
     request: &Request<'_>,
@@ -94,7 +94,7 @@ pub(in crate::mirror) fn link(
     let from =
         if volume.is_observed() { volume.placed(node.path_for(request.header.thread)) } else { Vec::new() };
     let (parent, directory) = volume.handle(request.header.node)?;
-    // The right to name any descriptor needs CAP_DAC_READ_SEARCH; the link in /proc needs none.
+    // A link to any descriptor requires CAP_DAC_READ_SEARCH. The link in /proc requires no capability.
     let source = self_path(&handle);
     let link = || rustix::fs::linkat(CWD, &source, &*directory, name, AtFlags::SYMLINK_FOLLOW);
     let result = request.act(volume, Subject::of(&parent).owned(Some(&node)), link);
@@ -105,11 +105,11 @@ pub(in crate::mirror) fn link(
     result
 }
 
-/// Answers `FUSE_CREATE`: makes a file and opens it.
+/// Answers `FUSE_CREATE`: creates a file and opens it.
 ///
-/// The kernel has found no file and takes the answer for a new one, which it opens without asking for
-/// permission. Where somebody outside has made one meanwhile it is sent back (`ESTALE`): it looks once more,
-/// and opens what is there as any other file.
+/// The kernel has found no file. It takes the reply for a new file, which it opens without checking
+/// permissions. If somebody outside has created one meanwhile, the reply is `ESTALE`. Then the kernel looks
+/// once more and opens the existing file like any other.
 pub(in crate::mirror) fn create(
     volume: &Volume,
     request: &Request<'_>,
@@ -124,7 +124,8 @@ pub(in crate::mirror) fn create(
     let mut file = volume.with_room(new);
     let is_in_the_way = |file: &Result<_, _>| matches!(file, Err(Errno::EXIST));
     if is_in_the_way(&file) && flags & libc::O_EXCL as u32 == 0 {
-        // Sent back a second time the caller would be told. Who has removed it so fast does it again.
+        // A second `ESTALE` would be returned to the caller. A program that has removed the file this fast
+        // does it again.
         let since = Instant::now();
         while volume.retries.has(request.header.thread) && is_in_the_way(&file) && since.elapsed() < PATIENCE
         {
@@ -132,7 +133,7 @@ pub(in crate::mirror) fn create(
             file = new();
         }
         if is_in_the_way(&file) {
-            // Nothing is told of it: what becomes of the call is what comes next.
+            // The observer is not notified. The next requests show the result of the call.
             return Err(Errno::STALE);
         }
     }
@@ -150,7 +151,7 @@ pub(in crate::mirror) fn create(
     result
 }
 
-/// Answers `FUSE_TMPFILE`: a file without a name.
+/// Answers `FUSE_TMPFILE`: creates a file without a name.
 pub(in crate::mirror) fn tmpfile(
     volume: &Volume,
     request: &Request<'_>,
@@ -168,7 +169,7 @@ pub(in crate::mirror) fn tmpfile(
     let node = volume.table.made_unnamed(&stat, |number| Node::unnamed(number, &stat, &parent, handle));
     let open = next_open();
     node.tell(&stat);
-    // It is made so once; what opens it again must not make another.
+    // The file is created only once. A later open of it must not create another.
     let kept = flags & !(libc::O_TMPFILE as u32);
     write_entry(out, node.number, &stat, volume.validity_of_opened(&node, &stat, kept));
     answer_opened(volume, request, out, &node, file, NewOpen { number: open, flags: kept, admission })?;
@@ -187,7 +188,7 @@ fn create_new(
     make_file(volume, request, parent, directory, name, how, OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW)
 }
 
-/// Makes and opens a file as the caller.
+/// Creates and opens a file with the caller's credentials.
 fn make_file(
     volume: &Volume,
     request: &Request<'_>,
@@ -204,7 +205,7 @@ fn make_file(
     request.act(volume, Subject::of(parent).making(mask), || rustix::fs::openat(directory, name, flags, mode))
 }
 
-/// A descriptor by which the file is reached, and no more.
+/// Returns a descriptor that only reaches the file (`O_PATH`).
 fn reach(file: &OwnedFd) -> Result<OwnedFd, Errno> {
     rustix::fs::open(self_path(file), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
@@ -218,7 +219,7 @@ fn answer_opened(
     open: NewOpen,
 ) -> Result<(), Errno> {
     note_writing(node, open.flags);
-    // Where no descriptor is left for it, the file is found by its name.
+    // If no descriptor is left for the file, it is found by its name.
     let handle = reach(&file).ok().map(Arc::new);
     let registered = FileToRegister { file: file.as_fd(), handle: handle.as_ref(), flags: open.flags };
     let passed = register(volume, request, node, &registered)?;

@@ -1,4 +1,4 @@
-//! Open directories.
+//! Handlers of open directories.
 
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -43,7 +43,7 @@ pub(in crate::mirror) fn readdir(volume: &Volume, wanted: &Read, out: &mut Vec<u
     read_entries(volume, wanted, out, false)
 }
 
-/// Answers `FUSE_READDIRPLUS`: the entries with their nodes.
+/// Answers `FUSE_READDIRPLUS`: returns the entries with their nodes.
 pub(in crate::mirror) fn readdirplus(volume: &Volume, wanted: &Read, out: &mut Vec<u8>) -> Result<(), Errno> {
     read_entries(volume, wanted, out, true)
 }
@@ -58,7 +58,7 @@ fn read_entries(volume: &Volume, wanted: &Read, out: &mut Vec<u8>, plus: bool) -
         rustix::fs::seek(&*directory, SeekFrom::Start(offset))?;
         *stands_at = offset;
     }
-    // Entries take about that much less room in the kernel's form; what does not fit is read again.
+    // Entries take about that much less room in the kernel's form. Entries that do not fit are read again.
     let room = if plus { size / 4 } else { size }.clamp(1024, 1 << 16);
     let mut buffer = vec![MaybeUninit::uninit(); room];
     let mut entries = RawDir::new(&*directory, &mut buffer);
@@ -83,7 +83,7 @@ fn read_entries(volume: &Volume, wanted: &Read, out: &mut Vec<u8>, plus: bool) -
     Ok(())
 }
 
-/// Writes the node of an entry, or zeros for what needs none or is gone meanwhile.
+/// Writes the node of an entry. Writes zeros for an entry that needs none or was removed meanwhile.
 fn write_node(volume: &Volume, out: &mut Vec<u8>, open: &OpenDirectory, directory: &OwnedFd, name: &[u8]) {
     let dots = name == b"." || name == b"..";
     if dots || volume.answer_entry(out, &open.node, directory, name).is_err() {

@@ -1,4 +1,4 @@
-//! Open files: opening, reading, writing, closing.
+//! Handlers of open files: opening, reading, writing, closing.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -25,7 +25,7 @@ use crate::mirror::request::{Request, Subject};
 use crate::mirror::volume::{Volume, self_path};
 use crate::mirror::wire::{LARGEST, OUT_HEADER, ROOT, opened};
 
-/// `FUSE_WRITE_CACHE`: pages that were written through a mapping.
+/// `FUSE_WRITE_CACHE`: the pages were written through a mapping.
 const FROM_CACHE: u32 = 1 << 0;
 /// `FUSE_FSYNC_FDATASYNC`.
 const DATA_ONLY: u32 = 1 << 0;
@@ -60,13 +60,13 @@ pub(in crate::mirror) fn open(
     Ok(())
 }
 
-/// What is read instead, where there is a provider that has it. What was written since the kernel knows
-/// it is read where it is written, and so is what others read past this process now: all opens of a file
-/// at one time are of the same sort.
+/// Returns the file that is read instead, if there is a provider and it has the file. The original is read if
+/// it was written since the kernel knows it. It is also read if other opens bypass this process now, because
+/// all opens of a file at one time must be of the same sort.
 ///
 /// # Errors
 ///
-/// `EACCES` where the caller may not read it.
+/// If the caller may not read the file (`EACCES`).
 fn provided(
     volume: &Volume,
     request: &Request<'_>,
@@ -87,7 +87,8 @@ fn provided(
     let Some(file) = provider.provide(&wanted) else { return Ok(None) };
     Ok(node.with_opens(Some(&handle), |opens| {
         if opens.passed == 0 && opens.served == 0 && volume.options.read_only {
-            // Where it cannot be registered it is served, and says nothing of the volume's own files.
+            // A provided file that cannot be registered is served. This says nothing about the volume's own
+            // files.
             let registered = volume.passthrough.load(Ordering::Relaxed);
             let registered =
                 registered.then(|| compat_sys::open_backing(volume.device.as_fd(), file.as_fd()));
@@ -106,16 +107,16 @@ fn provided(
 
 fn open_node(volume: &Volume, request: &Request<'_>, node: &Arc<Node>, flags: u32) -> Result<Opened, Errno> {
     let truncates = flags & libc::O_TRUNC as u32 != 0;
-    // Of an open for reading that truncates the kernel asks only afterwards whether the program runs, and what
-    // is below is not known to run where the kernel reads it for the mirror.
+    // If an open for reading truncates, the kernel checks only afterwards whether the program runs. The file
+    // below is not marked as running if the kernel reads it for the mirror.
     if truncates && wait_for_closes(node, |opens| opens.executed > 0) {
         return Err(Errno::TXTBSY);
     }
     let handle = volume.reach(node)?;
-    // The kernel does not know what forbids writing below: flags of lsattr(1), a busy program.
+    // The kernel does not know what prevents writing below: flags of lsattr(1), or a running program.
     let changes = truncates || is_for_writing(flags);
     let file = if changes {
-        // Before anything is truncated.
+        // This comes before any truncation.
         check_share(request, node, flags)?;
         let subject = Subject::of(node);
         Some(request.act(volume, subject, || volume.reopen(&handle, flags))?)
@@ -142,7 +143,8 @@ fn open_node(volume: &Volume, request: &Request<'_>, node: &Arc<Node>, flags: u3
     }
 }
 
-/// Sees to it that the caller may open a file for reading or execution, by opening it where that is the same.
+/// Checks that the caller may open a file for reading or execution. Opening it is the check, if that is the
+/// same.
 fn check_open(
     volume: &Volume,
     request: &Request<'_>,
@@ -161,7 +163,8 @@ fn check_open(
     let path = self_path(handle);
     let check = || rustix::fs::accessat(CWD, &path, Access::EXEC_OK, AtFlags::EACCESS);
     request.act(volume, subject, check)?;
-    // The kernel takes set-id bits and owner from what it was told; the file may be somebody else's by now.
+    // The kernel takes set-id bits and owner from earlier replies. The file may belong to another user by
+    // now.
     volume.confirm(node)?;
     Ok(None)
 }
@@ -169,12 +172,12 @@ fn check_open(
 /// An open that is to be answered.
 pub(super) struct NewOpen {
     pub number: FileHandle,
-    /// Its flags, as those of open(2).
+    /// The flags of open(2).
     pub flags: u32,
     pub admission: Admission,
 }
 
-/// Keeps an open under its number and writes `struct fuse_open_out`.
+/// Stores an open under its number and writes `struct fuse_open_out`.
 pub(super) fn write_opened(
     volume: &Volume,
     request: &Request<'_>,
@@ -188,7 +191,7 @@ pub(super) fn write_opened(
     let backing = if let Opened::Passed(number) = answer { number } else { 0 };
     node.with_opens(None, |opens| uses.begin(opens));
     if uses.mappable && matches!(answer, Opened::Passed(_)) {
-        // What it was told before is not to be used once memory may be stored to.
+        // Once stores through a mapping are possible, the kernel must not use earlier attributes.
         volume.forget_attributes(node);
     }
     let is_direct = volume.options.counts_bytes && !uses.executed && node.kind == libc::S_IFREG;
@@ -230,8 +233,7 @@ pub(in crate::mirror) fn write(
     let Write { handle, offset, write_flags, flags, data } = *wanted;
     let open = volume.files.find(handle)?;
     let append = libc::O_APPEND as u32;
-    // fcntl(2) may have changed the flag since; pages go where they belong, through whichever open the
-    // kernel took.
+    // fcntl(2) may have changed the flag since. Pages keep their offset, whichever open the kernel has used.
     let appends = flags & append != 0 && write_flags & FROM_CACHE == 0;
     let file = volume.file_of(&open)?;
     let reopened = if appends == (open.flags & append != 0) {
@@ -240,7 +242,7 @@ pub(in crate::mirror) fn write(
         let handle = volume.reach(&open.node)?;
         let others = open.flags & !(append | libc::O_ACCMODE as u32) | libc::O_WRONLY as u32;
         let flags = others | if appends { append } else { 0 };
-        // Its mode may forbid by now what it is open for.
+        // The file's mode may have changed and forbid this kind of open by now.
         Some(with_all_rights(|| volume.reopen(&handle, flags))?)
     };
     let _writer = match write_flags & FROM_CACHE {
@@ -253,7 +255,7 @@ pub(in crate::mirror) fn write(
     Ok(())
 }
 
-/// Writes everything; an error after a part was written returns the part.
+/// Writes everything. If an error follows a partial write, returns the size of the part.
 fn write_all(file: BorrowedFd<'_>, data: &[u8], offset: u64) -> Result<usize, Errno> {
     let mut done = 0;
     while done < data.len() {
@@ -268,14 +270,14 @@ fn write_all(file: BorrowedFd<'_>, data: &[u8], offset: u64) -> Result<usize, Er
     Ok(done)
 }
 
-/// Answers `FUSE_RELEASE`: the last descriptor of an open is gone.
+/// Answers `FUSE_RELEASE`: the last descriptor of an open was closed.
 pub(in crate::mirror) fn release(volume: &Volume, handle: FileHandle) -> Result<(), Errno> {
     let open = volume.files.find(handle)?;
     unregister(volume, &open.node, open.passed, open.uses());
     let traffic = open.traffic();
     let caller = Caller { thread: 0, ..open.opened_by };
     volume.tell(caller, || open.path(), Action::Close { open: handle.0, traffic }, None);
-    // Last: who sees nothing open any more may count on all of it having been told.
+    // This comes last: if no open is left, all closes have been recorded.
     volume.files.remove(handle);
     Ok(())
 }

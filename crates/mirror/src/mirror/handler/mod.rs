@@ -1,4 +1,4 @@
-//! The answers, one file a kind of request.
+//! The handlers of requests, one file for each kind.
 
 pub(super) mod attribute;
 mod closing;

@@ -1,4 +1,4 @@
-//! Names: looking up, forgetting, where symbolic links lead.
+//! Handlers of names: lookup, forget, and the targets of symbolic links.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use crate::mirror::observer::Action;
 use crate::mirror::request::{Request, Subject};
 use crate::mirror::volume::Volume;
 
-/// Answers `FUSE_LOOKUP`: finds a name in a directory. The kernel does not cache missing names, so the mirror gets each
-/// look-up of one.
+/// Answers `FUSE_LOOKUP`: finds a name in a directory. The kernel does not cache missing names, so the mirror
+/// receives every lookup of one.
 pub(in crate::mirror) fn lookup(
     volume: &Volume,
     request: &Request<'_>,
@@ -38,8 +38,8 @@ pub(in crate::mirror) fn lookup(
     answer
 }
 
-/// Finds a node by its number, or the directory that it lies in: what open_by_handle_at(2) asks. Whether the caller may is
-/// the kernel's to decide; what is done with the file is decided as for any other.
+/// Finds a node, or the directory that contains it, by the node's number (open_by_handle_at(2)). The kernel
+/// decides whether the caller may do so. Later requests for the file are checked like all others.
 fn lookup_handle(volume: &Volume, number: NodeId, name: &[u8], out: &mut Vec<u8>) -> Result<(), Errno> {
     let node = volume.table.node(number)?;
     let wanted = match name {
@@ -49,9 +49,9 @@ fn lookup_handle(volume: &Volume, number: NodeId, name: &[u8], out: &mut Vec<u8>
     volume.answer_node(out, &wanted)
 }
 
-/// What is answered where a name may not be looked up. The kernel takes away what is mounted on a name, or below it,
-/// that cannot be found any more (`d_invalidate`), unless the answer is one of two errors. A caller that the kernel has
-/// let pass with old attributes tries again.
+/// Returns the error to reply if a name may not be looked up. The kernel unmounts everything at or below a
+/// name that it cannot find any more (`d_invalidate`), unless the error is one of two. A caller that the
+/// kernel let pass with old attributes tries again.
 fn spare_mounts(volume: &Volume, parent: &Arc<Node>, name: &[u8], error: Errno) -> Errno {
     let is_refused = matches!(error, Errno::ACCESS | Errno::PERM | Errno::STALE);
     if !is_refused || volume.options.only_user.is_some() {
@@ -66,7 +66,7 @@ fn spare_mounts(volume: &Volume, parent: &Arc<Node>, name: &[u8], error: Errno) 
     }
 }
 
-/// Whether something is mounted at a path or below it, as far as can be told.
+/// Whether anything is mounted at a path or below it. An unreadable table of mounts counts as yes.
 fn has_mounts(path: &[u8]) -> bool {
     let Ok(table) = std::fs::read("/proc/thread-self/mountinfo") else { return true };
     let path = as_shown(path);
@@ -76,7 +76,7 @@ fn has_mounts(path: &[u8]) -> bool {
     })
 }
 
-/// A path as the table of mounts shows it (proc_pid_mountinfo(5)).
+/// Returns a path as the table of mounts shows it (proc_pid_mountinfo(5)).
 fn as_shown(path: &[u8]) -> Vec<u8> {
     let mut shown = Vec::with_capacity(path.len());
     for byte in path {
@@ -88,13 +88,13 @@ fn as_shown(path: &[u8]) -> Vec<u8> {
     shown
 }
 
-/// Answers `FUSE_FORGET`: the kernel gives a node back.
+/// Answers `FUSE_FORGET`: the kernel subtracts from the lookup count of a node.
 pub(in crate::mirror) fn forget(volume: &Volume, request: &Request<'_>, lookups: u64) -> Result<(), Errno> {
     volume.table.forget(request.header.node, lookups);
     Ok(())
 }
 
-/// Answers `FUSE_BATCH_FORGET`: the kernel gives nodes back.
+/// Answers `FUSE_BATCH_FORGET`: the kernel subtracts from the lookup counts of several nodes.
 pub(in crate::mirror) fn batch_forget(volume: &Volume, forgotten: BatchForget<'_>) -> Result<(), Errno> {
     for node in forgotten.nodes() {
         let (node, lookups) = node?;
@@ -103,7 +103,7 @@ pub(in crate::mirror) fn batch_forget(volume: &Volume, forgotten: BatchForget<'_
     Ok(())
 }
 
-/// Answers `FUSE_READLINK`: the target of a symbolic link, byte for byte.
+/// Answers `FUSE_READLINK`: returns the target of a symbolic link, byte for byte.
 pub(in crate::mirror) fn readlink(
     volume: &Volume,
     request: &Request<'_>,

@@ -1,7 +1,8 @@
-//! Files that the kernel reads and writes past this process (FUSE passthrough). What is written so is written with the
-//! credentials of the one who registered the file, and all who have it open share one registration. So that nobody
-//! writes without the limits that root does not have, a file is registered in its owner's name: a file of a user in
-//! the user's, and a file of root only if nobody else may write to it. Others are served.
+//! Files that the kernel reads and writes without this process (FUSE passthrough). Such writes use the
+//! credentials of the registering thread, and all opens of a file share one registration. Root is not bound
+//! by limits, so nobody else may write with root's credentials. Therefore a file is registered with its
+//! owner's credentials: a user's file with the user's, and a file of root only if nobody else may write to
+//! it. This process serves all other files.
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -18,20 +19,20 @@ use crate::mirror::volume::Volume;
 
 /// The file of an open that is to be counted.
 pub(super) struct FileToRegister<'a> {
-    /// The file that the kernel is to read and write.
+    /// The file that the kernel will read and write.
     pub file: BorrowedFd<'a>,
-    /// A descriptor that reaches it, which the node keeps while it is open.
+    /// A descriptor that reaches the file. The node keeps it while the file is open.
     pub handle: Option<&'a Arc<OwnedFd>>,
-    /// The flags of the open, as those of open(2).
+    /// The flags of open(2).
     pub flags: u32,
 }
 
-/// Counts an open of the node, by passthrough where that is possible, and returns the registration's number. All opens
-/// of a file at one time are of the same sort; the kernel refuses others.
+/// Counts an open of the node, by passthrough if possible, and returns the registration's number. All opens
+/// of a file at one time are of the same sort, because the kernel refuses others.
 ///
 /// # Errors
 ///
-/// `ETXTBSY` where a user opens for writing what root has open in its own name.
+/// If a user opens for writing a file that root has open with root's credentials (`ETXTBSY`).
 pub(super) fn register(
     volume: &Volume,
     request: &Request<'_>,
@@ -41,7 +42,7 @@ pub(super) fn register(
     let FileToRegister { file, handle, flags } = *opened;
     let is_own = node.identity().has_device_of(&volume.table.root.identity());
     let opener = BackingOpener::of(request, flags);
-    // A writer counts on the present attributes.
+    // A writer depends on the current attributes.
     let access =
         if opener.writes { Some(AccessAttributes::of(&attribute::of_file(file)?)) } else { node.told() };
     if node.with_opens(None, |opens| opens.passed > 0) {
@@ -75,11 +76,11 @@ pub(super) fn register(
     })
 }
 
-/// Sees to it that a file can be opened in the name in which it is open already.
+/// Checks that a file can be opened with the credentials of its existing registration.
 ///
 /// # Errors
 ///
-/// `ETXTBSY` as for [`register`], which may still meet a registration that comes in between.
+/// As for [`register`] (`ETXTBSY`), which may still meet a registration that is made in between.
 pub(super) fn check_share(request: &Request<'_>, node: &Node, flags: u32) -> Result<(), Errno> {
     let opener = BackingOpener::of(request, flags);
     let meets = |opens: &Opens| opens.passed > 0 && !opener.may_share(opens.registrar);
@@ -103,14 +104,14 @@ impl BackingOpener {
         }
     }
 
-    /// Whether writing through such a registration gives the opener nothing. To read gives nothing in any case, and the
-    /// blocks that a file system reserves are user 0's, with capabilities or without.
+    /// Whether writing through such a registration gives the opener no additional rights. Reading never does.
+    /// The reserved blocks of a file system are available to user 0, with or without capabilities.
     fn may_share(self, registrar: Registrar) -> bool {
         let is_roots = matches!(registrar, Registrar::Root | Registrar::Owner { user: 0, .. });
         !self.writes || !is_roots || self.is_root
     }
 
-    /// In whose name the file is registered, if it is.
+    /// Returns the credentials with which the file is registered, or `None` if it is not registered.
     fn registrar(self, volume: &Volume, told: Option<AccessAttributes>) -> Option<Registrar> {
         self.registrar_of(told, volume.options.read_only, volume.options.sharing.is_shared())
     }
@@ -126,11 +127,12 @@ impl BackingOpener {
         };
         let AccessAttributes { mode, user, group, appends } = access;
         if appends {
-            // The kernel would let it be mapped and overwritten: it does not know that of the mirror's file.
+            // The kernel would permit mapping and overwriting it, because it does not know this flag of the
+            // mirror's file.
             return None;
         }
         if access.depends_on_groups() && !read_only {
-            // The registrar is in the file's group, or has the right to keep the bit.
+            // The owner of the registration is in the file's group, or has the right to keep the bit.
             return None;
         }
         let registrar = match user {
@@ -139,7 +141,7 @@ impl BackingOpener {
             _ => Registrar::Owner { user, group },
         };
         let by_others = user == 0 && mode & 0o022 != 0 && !read_only;
-        // A writer with `CAP_FSETID` keeps set-id bits, and an owner does not.
+        // A writer with `CAP_FSETID` keeps set-id bits, but the owner does not.
         let set_id = mode & 0o6000 != 0 && registrar != Registrar::Root;
         let keeps_bits = self.writes && self.keeps_set_id && set_id;
         (!by_others && !keeps_bits && self.may_share(registrar)).then_some(registrar)
@@ -172,8 +174,8 @@ fn open_backing(
 }
 
 /// Whether no file of the volume can be registered: the right is missing (`EPERM`), or its file system is
-/// stacked too deep (`ELOOP`). A file of another one says nothing of it: `/proc` counts as deep, and is seen
-/// below the root until it is bound there.
+/// stacked too deep (`ELOOP`). A file of another file system proves nothing. For example, `/proc` counts as
+/// deep and is visible below the root until it is bound there.
 fn is_never_possible(error: &std::io::Error, is_own: bool) -> bool {
     match error.raw_os_error() {
         Some(libc::EPERM) => true,
@@ -182,17 +184,18 @@ fn is_never_possible(error: &std::io::Error, is_own: bool) -> bool {
     }
 }
 
-/// Takes an open back; the last one by passthrough ends the registration.
+/// Takes an open back. The last one by passthrough ends the registration.
 pub(super) fn unregister(volume: &Volume, node: &Node, passed: bool, uses: Uses) {
     node.with_opens(None, |opens| {
         if count_close(opens, passed, uses) {
-            // It fails only where the connection is gone, and the registration with it.
+            // It fails only if the connection is gone, and the registration with it.
             let _ = compat_sys::close_backing(volume.device.as_fd(), opens.backing);
         }
     });
 }
 
-/// Counts a close of an open that passed this process or did not; whether it was the last one by passthrough.
+/// Counts a close of an open. `passed` says whether it used passthrough. Returns whether it was the last one
+/// by passthrough.
 pub(super) fn count_close(opens: &mut Opens, passed: bool, uses: Uses) -> bool {
     let was_executed = opens.executed > 0;
     uses.end(opens);
@@ -252,7 +255,7 @@ mod tests {
     fn set_id_bits_stay_where_root_writes() {
         assert_eq!(ROOT.registrar_of(file(0o104_755, 5), false, false), None);
         assert!(USER.registrar_of(file(0o104_755, 5), false, false).is_some());
-        assert_eq!(ROOT.registrar_of(None, false, false), None, "nothing is known of it");
+        assert_eq!(ROOT.registrar_of(None, false, false), None, "its attributes are unknown");
     }
 
     #[test]

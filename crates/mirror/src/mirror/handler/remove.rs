@@ -1,4 +1,5 @@
-//! Taking names away and moving them. What loses its last name while it is in use keeps a descriptor.
+//! Handlers that remove and move names. A file that loses its last name while it is in use keeps a
+//! descriptor.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -48,14 +49,14 @@ fn remove(
     result
 }
 
-/// A node that a name leads to, with a descriptor that outlives the name.
+/// The node of a name, with a descriptor that outlives the name.
 struct NamedNode {
     node: Arc<Node>,
     handle: OwnedFd,
 }
 
 impl NamedNode {
-    /// The node and a descriptor of the file with this name, if the kernel knows the file.
+    /// Returns the node and a descriptor of the file with this name, if the kernel knows the file.
     fn find(volume: &Volume, directory: &OwnedFd, name: &[u8]) -> Option<Self> {
         let stat = attribute::of_name(directory.as_fd(), name).ok()?;
         let node = volume.table.known(&stat)?;
@@ -64,8 +65,8 @@ impl NamedNode {
         Some(Self { node, handle })
     }
 
-    /// The name is gone. A file that has others will be found by those; until then a descriptor is at hand for
-    /// who has the file and no name of it.
+    /// Records that the name is gone. A file with other names will be found by those. Until then a descriptor
+    /// serves callers that have the file but no name of it.
     fn lost(self, volume: &Volume, parent: &Arc<Node>, name: &[u8]) {
         let last = attribute::of_file(&self.handle).is_ok_and(|stat| stat.stx_nlink == 0);
         if last || self.node.is_directory() {
@@ -115,7 +116,7 @@ pub(in crate::mirror) fn rename(
     result
 }
 
-/// The nodes of two names know that one was moved to the other.
+/// Records in the nodes of two names that one was moved to the other.
 fn keep_in_mind(
     volume: &Volume,
     (old_parent, from): (&Arc<Node>, &[u8]),

@@ -1,4 +1,4 @@
-//! Space in files: reserving, punching, finding and copying it; and the flags of lsattr(1).
+//! Handlers for space in files (reserving, punching, finding and copying it) and for the flags of lsattr(1).
 
 use std::os::fd::AsFd as _;
 use std::sync::atomic::Ordering;
@@ -13,7 +13,7 @@ use crate::mirror::volume::Volume;
 use crate::mirror::wire::ReplyExt;
 use compat_sys::FileAttributes;
 
-/// The request is about an open directory.
+/// The request concerns an open directory.
 const FUSE_IOCTL_DIR: u32 = 1 << 4;
 
 /// Answers `FUSE_FALLOCATE`.
@@ -30,7 +30,7 @@ pub(in crate::mirror) fn fallocate(
     rustix::fs::fallocate(file, mode, offset, length)
 }
 
-/// Answers `FUSE_LSEEK`: data or hole, the kernel knows the others itself.
+/// Answers `FUSE_LSEEK`: finds data or holes. The kernel handles the other kinds itself.
 pub(in crate::mirror) fn lseek(volume: &Volume, wanted: &Lseek, out: &mut Vec<u8>) -> Result<(), Errno> {
     let Lseek { handle, offset, whence } = *wanted;
     let open = volume.files.find(handle)?;
@@ -53,7 +53,7 @@ pub(in crate::mirror) fn copy_file_range(
     let CopyFileRange { source, mut from, target, mut to, length } = *wanted;
     let (source, target) = (volume.files.find(source)?, volume.files.find(target)?);
     let (input, output) = (volume.file_of(&source)?, volume.file_of(&target)?);
-    // The answer has 32 bits for the length.
+    // The reply has 32 bits for the length.
     let length = usize::try_from(length).unwrap_or(usize::MAX).min(0x7fff_f000);
     let _writer = request.as_writer(&target.node)?;
     let copied = rustix::fs::copy_file_range(input, Some(&mut from), output, Some(&mut to), length)?;
@@ -63,8 +63,9 @@ pub(in crate::mirror) fn copy_file_range(
     Ok(())
 }
 
-/// Answers `FUSE_IOCTL`: the file's flags in both their forms (ioctl_iflags(2), ioctl_xfs_fsgetxattr(2)),
-/// the second of which the kernel asks for before it sets any; nothing else is known.
+/// Answers `FUSE_IOCTL`: reads and sets the file's flags in both forms (ioctl_iflags(2),
+/// ioctl_xfs_fsgetxattr(2)). The kernel requests the second form before it sets any flags. Other ioctls are
+/// not supported.
 pub(in crate::mirror) fn ioctl(
     volume: &Volume,
     request: &Request<'_>,
@@ -99,14 +100,14 @@ pub(in crate::mirror) fn ioctl(
         }
     }
     if matches!(command, IoctlCommand::SetFlags | IoctlCommand::SetAttributes) {
-        // It has another time of change, which the kernel does not ask for on its own account.
+        // The ctime changed, and the kernel does not request it by itself.
         volume.forget_attributes(&node);
     }
     volume.changed(&node, &handle);
     Ok(())
 }
 
-/// The ioctls that are answered.
+/// The supported ioctls.
 #[derive(Clone, Copy, Debug)]
 enum IoctlCommand {
     Flags,
@@ -116,7 +117,7 @@ enum IoctlCommand {
 }
 
 impl IoctlCommand {
-    /// The ioctl of a number (`linux/fs.h`).
+    /// Returns the ioctl of a number (`linux/fs.h`).
     fn of(number: u32) -> Option<Self> {
         match number {
             0x8008_6601 => Some(Self::Flags),

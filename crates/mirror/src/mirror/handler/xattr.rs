@@ -1,4 +1,4 @@
-//! Extended attributes, access control lists among them.
+//! Handlers of extended attributes, including access control lists.
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -17,14 +17,14 @@ use crate::mirror::wire::OUT_HEADER;
 /// `XATTR_SIZE_MAX` and `XATTR_LIST_MAX`, in bytes.
 const LARGEST: usize = 1 << 16;
 
-/// The file that a request is about.
+/// The file that a request concerns.
 struct AttributeTarget {
     node: Arc<Node>,
-    /// Its last part is not followed.
+    /// The path of the file. Its last component is not followed.
     path: PathBuf,
     /// The descriptor that the path leads through.
     handle: Arc<OwnedFd>,
-    /// Whether it is the path of a link.
+    /// Whether the path is that of a symbolic link.
     is_link: bool,
 }
 
@@ -42,7 +42,7 @@ impl AttributeTarget {
         Ok(Self { path: self_path(&handle), node, handle, is_link: false })
     }
 
-    /// Reads attributes as the caller.
+    /// Reads attributes with the caller's credentials.
     fn read<T>(
         &self,
         volume: &Volume,
@@ -52,7 +52,7 @@ impl AttributeTarget {
         request.act(volume, Subject::reading(&self.node), act)
     }
 
-    /// Changes attributes as the caller. The file may become another one by that.
+    /// Changes attributes with the caller's credentials. The change may give the file another identity.
     fn change(
         &self,
         volume: &Volume,
@@ -67,8 +67,9 @@ impl AttributeTarget {
     }
 }
 
-/// Whether attributes of this name are passed on (xattr(7)): those of users, of root, of security modules, and POSIX
-/// access control lists. Others in `system.` are rules of the file system below, which the kernel would not know of.
+/// Whether attributes of this name are passed on (xattr(7)): those of users, of root, of security modules,
+/// and POSIX access control lists. Others in `system.` are rules of the underlying file system that the
+/// kernel would not know.
 fn is_served(name: &[u8]) -> bool {
     let classes: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
     let lists: [&[u8]; 2] = [b"system.posix_acl_access", b"system.posix_acl_default"];
@@ -87,7 +88,7 @@ pub(in crate::mirror) fn setxattr(
     }
     let target = AttributeTarget::of(volume, request)?;
     let flags = XattrFlags::from_bits_retain(flags);
-    // The file system below takes a set-group-id bit away where the caller is not in the group.
+    // The underlying file system removes a set-group-id bit if the caller is not in the group.
     target.change(volume, request, || {
         if target.is_link {
             rustix::fs::lsetxattr(&target.path, name, value, flags)
@@ -120,7 +121,7 @@ pub(in crate::mirror) fn getxattr(
     })
 }
 
-/// Answers `FUSE_LISTXATTR`. Whether attributes that begin with `trusted.` are shown depends on the caller.
+/// Answers `FUSE_LISTXATTR`. Attributes that begin with `trusted.` are shown only to callers with the right.
 pub(in crate::mirror) fn listxattr(
     volume: &Volume,
     request: &Request<'_>,
@@ -151,13 +152,13 @@ pub(in crate::mirror) fn listxattr(
     Ok(())
 }
 
-/// Answers with as many bytes as asked for, or, for none, with how many there are.
+/// Replies with at most `size` bytes. For 0, replies with the size of the value.
 fn fill(
     out: &mut Vec<u8>,
     size: usize,
     read: impl FnOnce(&mut [u8]) -> Result<usize, Errno>,
 ) -> Result<(), Errno> {
-    // The library answers an empty buffer with 0, so the value itself is read for its size, too.
+    // The library answers an empty buffer with 0, so the value itself is read to get its size.
     let room = if size == 0 { LARGEST } else { size.min(LARGEST) };
     out.resize(OUT_HEADER + room, 0);
     let count = read(&mut out[OUT_HEADER..])?;
@@ -170,8 +171,8 @@ fn fill(
     Ok(())
 }
 
-/// Whether the kernel takes a file's capabilities away on its own account. In a user namespace of its own a caller might
-/// want that, too; then nobody writes to the file.
+/// Whether the kernel removes a file's capabilities on its own behalf. A caller in another user namespace
+/// might request that, too, but then nobody writes to the file.
 fn is_taken_away(volume: &Volume, request: &Request<'_>) -> bool {
     !request.is_foreign() || volume.files.any(|open| open.node.number == request.header.node && open.writes())
 }
@@ -193,8 +194,9 @@ pub(in crate::mirror) fn removexattr(
             rustix::fs::removexattr(&target.path, name)
         }
     });
-    // The kernel asks for it before a write, a truncation or a change of owner (`cap_inode_killpriv`), which take the
-    // capabilities of a file away by themselves below. It lets nobody else ask without the right.
+    // The kernel sends this before a write, a truncation or a change of owner (`cap_inode_killpriv`). These
+    // remove the capabilities of a file below by themselves. The kernel permits this request to nobody else
+    // without the right.
     match result {
         Err(Errno::PERM) if name == b"security.capability" && is_taken_away(volume, request) => Ok(()),
         other => other,

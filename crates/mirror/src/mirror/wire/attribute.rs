@@ -1,5 +1,4 @@
-//! Attributes as the kernel wants them (`struct fuse_attr`, `fuse_entry_out`, `fuse_statx`,
-//! `fuse_kstatfs`).
+//! Attributes in the kernel's structs (`struct fuse_attr`, `fuse_entry_out`, `fuse_statx`, `fuse_kstatfs`).
 
 use std::time::Duration;
 
@@ -8,19 +7,19 @@ use rustix::fs::{StatVfs, Statx, StatxTimestamp};
 use super::ReplyExt;
 use crate::mirror::number::NodeId;
 
-/// How long the kernel may answer from memory.
+/// The times for which the kernel may use cached replies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Validity {
-    /// That a name leads to this node.
+    /// The time for which the name leads to this node.
     pub entry: Duration,
-    /// The node's attributes.
+    /// The time for which the node's attributes are valid.
     pub attributes: Duration,
 }
 
-/// The answer to whatever finds or makes a node.
+/// Writes the reply to any request that finds or creates a node.
 pub(crate) fn write_entry(out: &mut Vec<u8>, node: NodeId, stat: &Statx, validity: Validity) {
     out.put_u64(node.0);
-    out.put_u64(0); // numbers of nodes are never used again
+    out.put_u64(0); // generation: node numbers are never reused
     out.put_u64(validity.entry.as_secs());
     out.put_u64(validity.attributes.as_secs());
     out.put_u32(validity.entry.subsec_nanos());
@@ -28,7 +27,7 @@ pub(crate) fn write_entry(out: &mut Vec<u8>, node: NodeId, stat: &Statx, validit
     write_attribute(out, stat);
 }
 
-/// The answer to a question for attributes.
+/// Writes the reply to a request for attributes.
 pub(crate) fn write_attributes(out: &mut Vec<u8>, stat: &Statx, validity: Validity) {
     out.put_u64(validity.attributes.as_secs());
     out.put_u32(validity.attributes.subsec_nanos());
@@ -47,12 +46,12 @@ fn write_attribute(out: &mut Vec<u8>, stat: &Statx) {
     out.put_u32s(&[mode, stat.stx_nlink, stat.stx_uid, stat.stx_gid, device, stat.stx_blksize, 0]);
 }
 
-/// A device number as the kernel's `new_encode_dev` packs it.
+/// Packs a device number like the kernel's `new_encode_dev`.
 fn device_number(major: u32, minor: u32) -> u32 {
     (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)
 }
 
-/// The answer to statx.
+/// Writes the reply to `FUSE_STATX`.
 pub(crate) fn write_statx(out: &mut Vec<u8>, stat: &Statx, validity: Validity) {
     out.put_u64(validity.attributes.as_secs());
     out.put_u32(validity.attributes.subsec_nanos());
@@ -81,7 +80,7 @@ fn write_time(out: &mut Vec<u8>, time: StatxTimestamp) {
     out.put_u32(0);
 }
 
-/// The answer to statfs.
+/// Writes the reply to `FUSE_STATFS`.
 pub(crate) fn write_volume_statistics(out: &mut Vec<u8>, volume: &StatVfs) {
     let numbers = [volume.f_blocks, volume.f_bfree, volume.f_bavail, volume.f_files, volume.f_ffree];
     out.put_u64s(&numbers);

@@ -1,18 +1,19 @@
-//! The first message of a session: what both sides can do (`struct fuse_init_in`, `fuse_init_out`).
+//! The first message of a session, which negotiates features (`struct fuse_init_in`, `fuse_init_out`).
 
 use rustix::io::Errno;
 
 use super::{MessageBody, ReplyExt};
 
-/// The features that kernel and server may agree on (`FUSE_*` flags); the upper half is the second word's.
+/// The features that kernel and server negotiate (`FUSE_*` flags). The upper half is the second word of
+/// flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Feature(pub u64);
 
 impl Feature {
     pub(crate) const ASYNC_READ: Self = Self(1 << 0);
-    /// An open truncates by itself.
+    /// An open truncates the file by itself.
     pub(crate) const ATOMIC_O_TRUNC: Self = Self(1 << 3);
-    /// Files are found by the numbers of their nodes, too, also those that the kernel has forgotten.
+    /// Files are also found by the numbers of their nodes, even forgotten ones.
     pub(crate) const EXPORT_SUPPORT: Self = Self(1 << 4);
     pub(crate) const BIG_WRITES: Self = Self(1 << 5);
     /// The creation mask is sent, not applied.
@@ -24,12 +25,12 @@ impl Feature {
     pub(crate) const READDIRPLUS_AUTO: Self = Self(1 << 14);
     pub(crate) const ASYNC_DIO: Self = Self(1 << 15);
     pub(crate) const PARALLEL_DIROPS: Self = Self(1 << 18);
-    /// The kernel checks access control lists.
+    /// The kernel evaluates access control lists.
     pub(crate) const POSIX_ACL: Self = Self(1 << 20);
     pub(crate) const MAX_PAGES: Self = Self(1 << 22);
     pub(crate) const CACHE_SYMLINKS: Self = Self(1 << 23);
     pub(crate) const SETXATTR_EXT: Self = Self(1 << 29);
-    /// There is a second word of flags.
+    /// A second word of flags follows.
     pub(crate) const INIT_EXT: Self = Self(1 << 30);
     /// The caller's supplementary group is sent with creations.
     pub(crate) const CREATE_SUPP_GROUP: Self = Self(1 << 34);
@@ -63,11 +64,11 @@ pub(crate) struct Greeting {
 }
 
 impl Greeting {
-    /// Reads it.
+    /// Reads the message.
     ///
     /// # Errors
     ///
-    /// `EPROTO` for a protocol older than 7.12 or of another major version.
+    /// If the protocol is older than 7.12 or has another major version (`EPROTO`).
     pub(crate) fn read(mut body: MessageBody<'_>) -> Result<Self, Errno> {
         let (major, minor) = (body.u32()?, body.u32()?);
         if major != 7 || minor < 12 {
@@ -79,8 +80,8 @@ impl Greeting {
     }
 }
 
-/// Answers the greeting with what was chosen: `largest` is the size of a write or read in bytes,
-/// `depth` how deep file systems may be stacked for passthrough.
+/// Writes the reply with the chosen values. `largest` is the maximum size of a read or write in bytes.
+/// `depth` is the maximum stacking depth of file systems for passthrough.
 pub(crate) fn write_greeting(
     out: &mut Vec<u8>,
     greeting: Greeting,
@@ -92,10 +93,10 @@ pub(crate) fn write_greeting(
     out.put_u32(greeting.minor.min(41));
     out.put_u32(greeting.read_ahead);
     out.put_u32(chosen.0 as u32);
-    out.put_u16(64); // requests in the background
-    out.put_u16(48); // from which on it counts as congested
+    out.put_u16(64); // maximum number of background requests
+    out.put_u16(48); // congestion threshold
     out.put_u32(largest);
-    out.put_u32(1); // nanoseconds are the grain of times
+    out.put_u32(1); // granularity of times in nanoseconds
     out.put_u16((largest / 4096) as u16);
     out.put_u16(0);
     out.put_u32((chosen.0 >> 32) as u32);

@@ -1,4 +1,4 @@
-//! Messages: a header, a body of numbers and names, and in newer kernels extensions at the end.
+//! Messages: a header, a body of numbers and names, and, in newer kernels, extensions at the end.
 
 use rustix::io::Errno;
 
@@ -13,30 +13,30 @@ pub(crate) const OUT_HEADER: usize = 16;
 /// `FUSE_EXT_GROUPS`: the extension that carries a supplementary group.
 const GROUPS_EXTENSION: u32 = 32;
 
-/// The header of a request: the caller, the operation and the node.
+/// The header of a request: caller, operation and node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Header {
-    /// The whole message, in bytes.
+    /// The length of the whole message in bytes.
     pub length: usize,
     /// The operation's number.
     pub operation: u32,
-    /// The request's number, which the answer repeats.
+    /// The request's number, which the reply repeats.
     pub unique: u64,
-    /// The node that it is about.
+    /// The node that the request concerns.
     pub node: NodeId,
     pub user: u32,
     pub group: u32,
-    /// The *thread* that asks; 0 where the kernel asks on its own account.
+    /// The calling *thread*, or 0 if the kernel acts on its own behalf.
     pub thread: u32,
 }
 
 impl Header {
-    /// Splits a message into header, body and the caller's supplementary group, where the kernel names
-    /// it: the group of the directory in which something is created, if the caller is in it.
+    /// Splits a message into header, body and the caller's supplementary group, if the kernel names one. It
+    /// names the group of the directory in which a file is created, if the caller is in that group.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for what is no message.
+    /// If the bytes are not a message (`EINVAL`).
     pub(crate) fn read(message: &[u8]) -> Result<(Self, MessageBody<'_>, Option<u32>), Errno> {
         let mut head = MessageBody(message.get(..IN_HEADER).ok_or(Errno::INVAL)?);
         let (length, operation) = (head.u32()? as usize, head.u32()?);
@@ -50,7 +50,7 @@ impl Header {
     }
 }
 
-/// The group in the extensions (`struct fuse_ext_header`, `struct fuse_supp_groups`).
+/// Returns the group in the extensions (`struct fuse_ext_header`, `struct fuse_supp_groups`).
 fn supplementary_group(extensions: &[u8]) -> Option<u32> {
     let mut rest = MessageBody(extensions);
     loop {
@@ -63,16 +63,16 @@ fn supplementary_group(extensions: &[u8]) -> Option<u32> {
     }
 }
 
-/// The rest of a message that is to be read.
+/// The unread rest of a message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MessageBody<'a>(pub &'a [u8]);
 
 impl<'a> MessageBody<'a> {
-    /// The next bytes.
+    /// Returns the next bytes.
     ///
     /// # Errors
     ///
-    /// `EINVAL` where there are fewer, as for the other readers.
+    /// If fewer bytes are left (`EINVAL`). This applies to the other readers as well.
     pub(crate) fn bytes(&mut self, count: usize) -> Result<&'a [u8], Errno> {
         let (taken, rest) = self.0.split_at_checked(count).ok_or(Errno::INVAL)?;
         self.0 = rest;
@@ -91,7 +91,7 @@ impl<'a> MessageBody<'a> {
         Ok(u64::from_ne_bytes(*taken))
     }
 
-    /// The next name, which ends with a zero byte.
+    /// Returns the next name, which ends with a zero byte.
     pub(crate) fn name(&mut self) -> Result<&'a [u8], Errno> {
         let end = memchr::memchr(0, self.0).ok_or(Errno::INVAL)?;
         let name = &self.0[..end];
@@ -100,14 +100,14 @@ impl<'a> MessageBody<'a> {
     }
 }
 
-/// Appends numbers to an answer.
+/// Appends numbers to a reply.
 pub(crate) trait ReplyExt {
     fn put_u16(&mut self, value: u16);
     fn put_u32(&mut self, value: u32);
     fn put_u64(&mut self, value: u64);
     fn put_u32s(&mut self, values: &[u32]);
     fn put_u64s(&mut self, values: &[u64]);
-    /// Zeros, as many bytes.
+    /// Appends `count` zero bytes.
     fn put_zeros(&mut self, count: usize);
 }
 

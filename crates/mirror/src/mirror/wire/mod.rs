@@ -1,5 +1,5 @@
-//! The kernel's FUSE protocol, version 7 (`linux/fuse.h`): numbers, and how messages are read and
-//! written. Everything is in the machine's own byte order.
+//! The kernel's FUSE protocol, version 7 (`linux/fuse.h`): its numbers, and functions that read and write
+//! messages. All values are in the machine's byte order.
 
 mod attribute;
 mod feature;
@@ -15,15 +15,15 @@ pub(super) use operation::Operation;
 
 use super::number::NodeId;
 
-/// The largest read or write, in bytes: 256 pages, as much as the kernel grants.
+/// The maximum size of a read or write in bytes: 256 pages, the most that the kernel grants.
 pub(super) const LARGEST: u32 = 1 << 20;
 
 /// The root's node (`FUSE_ROOT_ID`).
 pub(super) const ROOT: NodeId = NodeId(1);
 
-/// `FOPEN_*`: the flags of an answer to an open.
+/// `FOPEN_*`: the flags of a reply to an open.
 pub(super) mod opened {
-    /// Each read and write is asked for; the page cache has mappings alone.
+    /// Each read and write is sent as a request. The page cache holds only mappings.
     pub(crate) const DIRECT_IO: u32 = 1 << 0;
     /// The page cache of the file stays valid.
     pub(crate) const KEEP_CACHE: u32 = 1 << 1;
@@ -31,7 +31,7 @@ pub(super) mod opened {
     pub(crate) const PASSTHROUGH: u32 = 1 << 7;
 }
 
-/// `FATTR_*`: what a change of attributes sets.
+/// `FATTR_*`: the attributes that a change sets.
 pub(super) mod change {
     pub(crate) const MODE: u32 = 1 << 0;
     pub(crate) const UID: u32 = 1 << 1;

@@ -1,4 +1,4 @@
-//! The server's notifications of its own accord (`enum fuse_notify_code`).
+//! Notifications from the server to the kernel (`enum fuse_notify_code`).
 
 use super::ReplyExt;
 use crate::mirror::number::NodeId;
@@ -9,21 +9,22 @@ const INVALIDATE: u32 = 2;
 /// `FUSE_NOTIFY_STORE`.
 const STORE: u32 = 4;
 
-/// The attributes of a node, and its data from `offset` on, are to be asked for again (`struct
+/// Makes the kernel request the attributes of a node, and its data from `offset` on, again (`struct
 /// fuse_notify_inval_inode_out`).
 pub(crate) fn write_invalidation(out: &mut Vec<u8>, node: NodeId, offset: u64) {
     write_header(out, INVALIDATE, 24);
     out.put_u64s(&[node.0, offset, 0]);
 }
 
-/// The attributes of a node and its access control lists are to be asked for again; its data stay.
+/// Makes the kernel request the attributes of a node and its access control lists again. Its data stay
+/// cached.
 pub(crate) fn write_forgotten_attributes(out: &mut Vec<u8>, node: NodeId) {
     write_header(out, INVALIDATE, 24);
     out.put_u64s(&[node.0, -1_i64 as u64, 0]);
 }
 
-/// A node has these data at `offset`, and is at least as long as they reach (`struct
-/// fuse_notify_store_out`).
+/// Stores these data of a node at `offset` in the page cache. The file is at least as long as they reach
+/// (`struct fuse_notify_store_out`).
 pub(crate) fn write_stored(out: &mut Vec<u8>, node: NodeId, offset: u64, data: &[u8]) {
     write_header(out, STORE, 24 + data.len() as u32);
     out.put_u64s(&[node.0, offset]);
@@ -31,7 +32,7 @@ pub(crate) fn write_stored(out: &mut Vec<u8>, node: NodeId, offset: u64, data: &
     out.extend_from_slice(data);
 }
 
-/// `struct fuse_out_header` without a request.
+/// Writes `struct fuse_out_header` of a notification.
 fn write_header(out: &mut Vec<u8>, code: u32, length: u32) {
     out.put_u32s(&[16 + length, code]);
     out.put_u64(0);

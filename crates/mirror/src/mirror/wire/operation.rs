@@ -1,9 +1,9 @@
-//! The operations that are answered (`enum fuse_opcode`).
+//! The operations that the mirror answers (`enum fuse_opcode`).
 
-/// Makes the operations and the search for their numbers from one list.
+/// Generates the operations and the search by number from one list.
 macro_rules! operations {
     ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
-        /// An operation of the kernel. Others are answered with `ENOSYS`.
+        /// An operation of the kernel. The mirror answers all others with `ENOSYS`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u32)]
         pub(crate) enum Operation {
