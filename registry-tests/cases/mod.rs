@@ -8,6 +8,7 @@ mod copy;
 mod credential;
 mod directory;
 mod docker_image;
+mod document;
 mod example_ci;
 mod example_manifest;
 mod example_node;
@@ -71,6 +72,7 @@ pub fn all() -> Vec<Case> {
         transport::cases(),
         tree::cases(),
         docker_image::cases(),
+        document::cases(),
         example_ci::cases(),
         example_node::cases(),
         example_prolog::cases(),

@@ -4,6 +4,7 @@ pub mod artifact;
 pub mod case;
 pub mod compat;
 pub mod docker_registry;
+pub mod document;
 pub mod example;
 pub mod http;
 pub mod image;
