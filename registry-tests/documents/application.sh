@@ -1,4 +1,5 @@
 # What several pages start from. Sourced by their setup scripts; nothing here names a registry.
+. "$DOCUMENTS/image.sh"
 
 # Compiles the application `app` into a directory: a program, a library that it bundles, and a plugin that it loads
 # at run time. It needs GLIBC_2.34 of its host, on every machine that compiles it.
@@ -50,68 +51,30 @@ copy_libc() { # ROOT DIRECTORY
     done
 }
 
-# The platform of this machine, as images name it.
-platform() {
-    case "$(uname -m)" in
-    x86_64) echo amd64 ;;
-    aarch64) echo arm64 ;;
-    *) uname -m ;;
-    esac
-}
-
-# Stores a file as a blob of an image layout, and prints its descriptor.
-blob() { # LAYOUT FILE MEDIA-TYPE [FIELDS]
-    local digest size
-    digest="$(sha256sum <"$2" | cut -d ' ' -f 1)"
-    size="$(stat -c %s "$2")"
-    mkdir -p "$1/blobs/sha256"
-    cp "$2" "$1/blobs/sha256/$digest"
-    echo "{\"mediaType\":\"$3\",\"digest\":\"sha256:$digest\",\"size\":$size${4:+,$4}}"
-}
-
-# Makes an image of a directory, with one layer, and copies it to a reference.
-make_image() { # REFERENCE DIRECTORY CONFIG, such as '"Entrypoint":["/app"]' [ARCHITECTURE]
-    local layout kind=application/vnd.oci.image layer config manifest id architecture="${4:-$(platform)}"
+# Makes an image of a directory and copies it to a reference.
+push_image() { # REFERENCE DIRECTORY CONFIG
+    local layout
     layout="$(mktemp -d)"
-    tar -C "$2" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -cf "$layout/layer" .
-    id="$(sha256sum <"$layout/layer" | cut -d ' ' -f 1)"
-    gzip -n "$layout/layer"
-    layer="$(blob "$layout" "$layout/layer.gz" $kind.layer.v1.tar+gzip)"
-    echo "{\"os\":\"linux\",\"architecture\":\"$architecture\",\"config\":{$3}," \
-        "\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"sha256:$id\"]}}" >"$layout/config"
-    config="$(blob "$layout" "$layout/config" $kind.config.v1+json)"
-    echo "{\"schemaVersion\":2,\"mediaType\":\"$kind.manifest.v1+json\",\"config\":$config,\"layers\":[$layer]}" \
-        >"$layout/manifest"
-    manifest="$(blob "$layout" "$layout/manifest" $kind.manifest.v1+json \
-        "\"platform\":{\"os\":\"linux\",\"architecture\":\"$architecture\"}")"
-    name_in_layout "$layout" "$manifest"
+    make_image "$layout" image "$2" "$3"
     compat -q copy "oci:$layout:image" "$1" >/dev/null
-    made_image="$manifest" made_layout="$layout"
+    rm -r "$layout"
 }
 
-# Makes an index of images, each a directory with the architecture that it claims, and copies it to a reference.
-make_index() { # REFERENCE CONFIG DIRECTORY ARCHITECTURE [DIRECTORY ARCHITECTURE]…
-    local reference="$1" configuration="$2" layout list='' index kind=application/vnd.oci.image
+# Makes an index of one image for each of two platforms, of which only the first has its programs, and copies it to
+# a reference.
+push_index() { # REFERENCE DIRECTORY CONFIG
+    local layout image oci=application/vnd.oci.image
     layout="$(mktemp -d)"
-    shift 2
-    while [ $# -gt 0 ]; do
-        make_image "oci:$layout/one:image" "$1" "$configuration" "$2"
-        mkdir -p "$layout/all/blobs/sha256"
-        cp "$made_layout"/blobs/sha256/* "$layout/all/blobs/sha256/"
-        list="$list${list:+,}$made_image"
-        shift 2
-    done
-    echo "{\"schemaVersion\":2,\"mediaType\":\"$kind.index.v1+json\",\"manifests\":[$list]}" >"$layout/index"
-    index="$(blob "$layout/all" "$layout/index" $kind.index.v1+json)"
-    name_in_layout "$layout/all" "$index"
-    compat -q copy "oci:$layout/all:image" "$reference" >/dev/null
-}
-
-# Names a manifest or index `image` in a layout.
-name_in_layout() { # LAYOUT DESCRIPTOR
-    echo '{"imageLayoutVersion":"1.0.0"}' >"$1/oci-layout"
-    echo "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"manifests\":[" \
-        "${2%\}},\"annotations\":{\"org.opencontainers.image.ref.name\":\"image\"}}]}" >"$1/index.json"
+    make_image "$layout" image "$2" "$3"
+    image="$(grep -o '{"mediaType":[^,]*,"digest":[^,]*,"size":[0-9]*' "$layout/index.json")"
+    printf '{"schemaVersion":2,"mediaType":"%s","manifests":[%s,"platform":%s},%s,"platform":%s}]}' \
+        $oci.index.v1+json "$image" '{"os":"linux","architecture":"amd64"}' \
+        "$image" '{"os":"linux","architecture":"arm64"}' >"$layout/index"
+    image="$(put_blob "$layout" $oci.index.v1+json <"$layout/index")"
+    printf '{"schemaVersion":2,"manifests":[%s,"annotations":{"org.opencontainers.image.ref.name":"index"}}]}' \
+        "$image" >"$layout/index.json"
+    compat -q copy "oci:$layout:index" "$1" >/dev/null
+    rm -r "$layout"
 }
 
 # Compiles `simulate`, a program that needs Slingshot's libcxi.so.1 of its host, into a directory that becomes an image.
