@@ -1,7 +1,8 @@
-//! End-to-end tests of the recorder, and with it of the mirror: real programs in a mirror of the root.
+//! End-to-end tests of the recorder and its mirror: real programs in a mirror of the root.
 //!
-//! One trial a case (`cases/`). A requirement that this machine lacks shows as ignored with its reason;
-//! with `CI=true` it is a failure. One case: `cargo test --test record -- NAME`.
+//! There is one trial for each case (`cases/`). If this machine lacks a requirement, the case is shown as
+//! ignored with the reason. With `CI=true` it fails instead. Run one case with `cargo test --test record --
+//! NAME`.
 
 mod cases;
 mod harness;
@@ -9,8 +10,8 @@ mod harness;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Processes are copied below, which one with several threads cannot be: the cases start this program
-    // once more.
+    // Some cases fork below, which a process with several threads must not do. They start this program once
+    // more.
     if let Some(cache) = std::env::var_os(harness::provided::CACHE) {
         return harness::provided::run(cache.into());
     }

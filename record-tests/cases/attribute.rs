@@ -1,4 +1,5 @@
-//! Times, modes and flags of files: what changes them shows at once; files by their handles; what statx(2) tells.
+//! Times, modes and flags of files, and how soon changes are visible. Files by their handles. The results of
+//! statx(2).
 
 use std::path::Path;
 
@@ -19,16 +20,17 @@ pub fn cases() -> Vec<Case> {
 
 const TIMES: &str = include_str!("../fixtures/times.py");
 
-/// What differs, and why: the kernel asks the same of the server for it and before a write, which must not fail.
+/// An inherent difference: the kernel sends the server the same request for this call and before a write,
+/// which must not fail.
 const NO_OWNER: (&str, &str) = ("0o2666 other no owner EPERM", "0o2666 other no owner 0o102666 0o102666");
 
-/// The lines that differ, natively and in the mirror.
+/// Returns the lines that differ, natively and in the mirror.
 fn differences<'a>(native: &'a str, mirrored: &'a str) -> Vec<(&'a str, &'a str)> {
     assert_eq!(mirrored.lines().count(), native.lines().count(), "{mirrored}");
     native.lines().zip(mirrored.lines()).filter(|(native, mirrored)| native != mirrored).collect()
 }
 
-/// Runs a script natively and recorded, and tells what both say.
+/// Runs a script natively and recorded, and returns both outputs.
 fn both(directory: &Path, text: &str, arguments: &[&str]) -> (String, String) {
     let script = script(directory, text);
     let mut command = vec!["python3", &script];
@@ -52,14 +54,15 @@ fn served(directory: &Path) {
     assert_eq!(differences(&native, &mirrored), [NO_OWNER]);
 }
 
-/// Of several names the server knows the last that was used.
+/// If a file has several names, the server knows the one that was used last.
 fn handles(directory: &Path) {
     let (native, mirrored) = both(directory, include_str!("../fixtures/handles.py"), &[]);
     let gone = ("another name is gone b'content of second'", "another name is gone ESTALE");
     assert_eq!(differences(&native, &mirrored), [gone]);
 }
 
-/// The protocol has room for the flags, and the kernel passes on none of them, nor what direct reads need.
+/// The protocol has room for the flags, but the kernel passes on none of them, nor the requirements of direct
+/// reads.
 fn statx(directory: &Path) {
     let (native, mirrored) = both(directory, include_str!("../fixtures/statx.py"), &[]);
     for (native, mirrored) in differences(&native, &mirrored) {

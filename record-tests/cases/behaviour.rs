@@ -1,4 +1,5 @@
-//! What programs can ask of files and of themselves, asked natively and in the mirror by the same scripts.
+//! Properties of files and processes that programs can query, natively and in the mirror, by the same
+//! scripts.
 
 use std::path::Path;
 
@@ -41,7 +42,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// How many random operations past the page cache are tried.
+/// Returns the number of random operations that bypass the page cache.
 fn direct_operations() -> &'static str {
     if pair::is_full_size() { "DIRECT=5000" } else { "DIRECT=1000" }
 }
@@ -57,11 +58,11 @@ fn served(directory: &Path, text: &str) {
     let commands = pair::served(&format!("env {} python3 {script}", direct_operations()));
     pair::assert_same_outputs(directory, &commands);
     let recording = read(&log(directory));
-    assert!(recording.served() > 0, "nothing went through the mirror");
+    assert!(recording.served() > 0, "no read or write went through the mirror");
 }
 
-/// An overlay as container engines make them, but for its two layers on different file systems, where a
-/// copied file shows another device and number, too.
+/// An overlay like those of container engines, except that its two layers are on different file systems. A
+/// copied file then also shows another device and inode number.
 fn copied(directory: &Path) {
     let script = script(directory, include_str!("../fixtures/overlay.py"));
     let commands = format!(
@@ -79,8 +80,8 @@ fn copied(directory: &Path) {
     pair::assert_same_outputs(directory, &commands);
 }
 
-/// As engines mount `/etc/hosts`; of an ordinary user nothing goes past the mirror. Somebody makes it longer,
-/// and it is opened again.
+/// The container engines mount `/etc/hosts` like this. For an ordinary user nothing bypasses the mirror.
+/// Another process makes the file longer, and it is opened again.
 fn mounted_file(directory: &Path) {
     let before = "echo content > inner; touch outer; mount --bind inner outer
         (while [ ! -e ready ]; do sleep 0.05; done; seq 5000 >> inner; touch grown) &";

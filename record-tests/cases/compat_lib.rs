@@ -1,4 +1,4 @@
-//! PyPI's `compatlib` reads the text log: its data frame and its distance matrix, of three runs.
+//! PyPI's `compatlib` reads the text log: its data frame and its distance matrix of three runs.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ use crate::harness::case::{Case, case};
 use crate::harness::recorder::{COMPAT, assert_code, finish, log, record};
 use crate::harness::recording::read;
 
-/// The Python that has it.
+/// The Python in which it is installed.
 const PYTHON: &str = "/opt/compat-tests/compatlib/bin/python";
 
 /// The cases.
@@ -23,7 +23,8 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// Names that are hard to split, a creation that is closed, many opens of one file and of several at once.
+/// Names that are hard to split, a created file that is closed, and many opens of one file, some at the same
+/// time.
 const HARD: &str = "import os\n\
     open('with space', 'w').close(); open('new\\nline\\u00a0\\\\', 'w').close()\n\
     os.close(os.open(b'no\\xfftext', os.O_CREAT | os.O_WRONLY))\n\
@@ -36,7 +37,7 @@ const COMMANDS: [&[&str]; 3] = [
     &["ls", "-l", "/etc/passwd"],
 ];
 
-/// What compatlib makes of logs.
+/// Returns compatlib's results for logs.
 fn frame(directory: &Path, logs: &[&str]) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("record-tests/fixtures/compatlib_reads.py");
     let mut python = Command::new(PYTHON);
@@ -46,7 +47,7 @@ fn frame(directory: &Path, logs: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-/// The rows of a log: event, path, open.
+/// Returns the rows of a log: event, path, open.
 fn rows(frame: &Value, log: &str) -> Vec<[String; 3]> {
     let rows = frame["rows"].as_array().expect("rows").iter().filter(|row| row[0] == log);
     let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -68,7 +69,8 @@ fn three(directory: &Path) {
         assert_eq!(rows(&frame, &name), written);
         assert!(written.iter().any(|row| row[0] == "Open"));
     }
-    // No file that others read: a shell started on the way asks /etc/passwd, where the environment is bare.
+    // The file is not read by others. A shell that is started in between reads /etc/passwd if the environment
+    // is empty.
     let path = directory.join(r"with\040space").display().to_string();
     let opened = rows(&frame, "run0.log").into_iter().filter(|row| row[0] == "Open" && row[1] == path);
     assert_eq!(opened.count(), 1 + 60 + 5, "the creation and each open");
@@ -77,11 +79,11 @@ fn three(directory: &Path) {
     assert_eq!(
         frame["events"],
         opens.filter(|row| row[0] == "Open").count(),
-        "its own trace for Perfetto has them"
+        "the trace for Perfetto has the same events"
     );
 }
 
-/// Event, path and open of a line.
+/// Returns event, path and open of a line.
 fn fields(line: &str) -> [String; 3] {
     let words: Vec<&str> = line.split_whitespace().collect();
     [4, 5, 6].map(|place| words.get(place).copied().unwrap_or_default().to_owned())
@@ -96,7 +98,7 @@ fn check_matrix(frame: &Value) {
         for (column, cell) in cells.as_array().into_iter().flatten().enumerate() {
             let distance = cell.as_f64().expect("a number");
             assert_eq!(distance == 0.0, row == column, "{matrix:?}");
-            assert_eq!(cell, &matrix[column][row], "it is symmetric: {matrix:?}");
+            assert_eq!(cell, &matrix[column][row], "the matrix is not symmetric: {matrix:?}");
         }
     }
 }
@@ -116,7 +118,10 @@ fn converted(directory: &Path) {
     assert_eq!(count("Create"), events(|event| event.event == EventKind::Create && event.error.is_none()));
     assert_eq!(count("Close"), events(|event| event.event == EventKind::Close));
     let lookups = events(|event| event.event == EventKind::Lookup);
-    assert!([lookups, lookups + 1].contains(&count("Lookup")), "one more where the first event is an open");
+    assert!(
+        [lookups, lookups + 1].contains(&count("Lookup")),
+        "wrong number of lookups (one more if the first event is an open)"
+    );
     let created: BTreeSet<&str> =
         rows.iter().filter(|row| row[0] == "Create").map(|row| row[1].as_str()).collect();
     let at = |name: &str| directory.join(name).display().to_string();

@@ -1,4 +1,4 @@
-//! By which name a file was used, and how many bytes went through it.
+//! The name by which a file was used, and the number of bytes that went through it.
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +21,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// The names in a directory of what was opened, with or without a close, in this order.
+/// Returns the names of opened files in a directory, with or without a close, in order.
 fn names(recording: &Recording, directory: &Path, wanted: impl Fn(&Event) -> bool) -> Vec<String> {
     let events = recording.events.iter().filter(|event| event.error.is_none() && wanted(event));
     let paths = events.map(|event| event.path.text().into_owned());
@@ -68,7 +68,7 @@ fn listed(directory: &Path) {
     assert_code(&record(directory, &["python3", "-c", script]), 0);
     let looked_at =
         names(&read(&log(directory)), &directory.join("d"), |event| event.event == EventKind::Lookup);
-    assert_eq!(looked_at, ["one", "two"], "and nothing that is only listed");
+    assert_eq!(looked_at, ["one", "two"], "only these names were looked up");
 }
 
 fn unnamed(directory: &Path) {
@@ -82,7 +82,7 @@ fn unnamed(directory: &Path) {
     assert_eq!(paths, [["#unnamed"; 3], ["#unnamed"; 3]]);
 }
 
-/// The bytes of the closes of a file, in order.
+/// Returns the bytes of the closes of a file, in order.
 fn traffic(recording: &Recording, name: &str) -> Vec<(Option<u64>, Option<u64>)> {
     let closes = recording.events.iter().filter(|event| event.event == EventKind::Close);
     let closes = closes.filter(|event| event.path.text().ends_with(&format!("/{name}")));
@@ -106,7 +106,7 @@ fn cached(directory: &Path) {
     let read = traffic(&read(&log(directory)), "a");
     let [(Some(first), _), second] = read[..] else { panic!("{read:?}") };
     assert!(first >= 10_000, "{read:?}");
-    assert_eq!(second, (None, Some(0)), "it was not asked for");
+    assert_eq!(second, (None, Some(0)), "the second read did not reach the mirror");
 }
 
 fn counted(directory: &Path) {

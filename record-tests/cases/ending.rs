@@ -1,4 +1,4 @@
-//! However it ends, nothing is left: no mount, no process, and a log that is whole.
+//! However a run ends, it leaves no mount and no process, and its log is complete.
 
 use std::fs;
 use std::path::Path;
@@ -43,12 +43,12 @@ enum Who {
     Command,
 }
 
-/// How often each is killed: a hundred times together, or each where the full size is asked for.
+/// Returns how often each process is killed: a hundred times in total, or a hundred times each at full size.
 fn rounds() -> u32 {
     if pair::is_full_size() { 100 } else { 34 }
 }
 
-/// Writes, reads and removes for ever, in two processes.
+/// Two processes that write, read and remove files for ever.
 const BUSY: &str = "work() { while :; do echo $1 > file-$1; cat /etc/passwd file-$1 > copy-$1; rm -f copy-$1
     mkdir d-$1; rmdir d-$1; ls / > /dev/null; done; }; work 1 & work 2";
 
@@ -56,17 +56,17 @@ fn kill_at_random(directory: &Path, who: Who) {
     let mounts = mount_count();
     for round in 0..rounds() {
         let mut child = start(directory, BUSY);
-        // From before the mirror is mounted to well within the work.
+        // The delays range from before the mount of the mirror to well within the work.
         std::thread::sleep(Duration::from_millis(u64::from(round) * 13 % 250));
         let inside = descendants(&child);
         let signal = if round % 3 == 0 && who != Who::Server { Signal::TERM } else { Signal::KILL };
         match who {
             Who::Supervisor => kill(child.id(), signal),
-            // The first child is the server, the second becomes the command.
+            // The first child is the server. The second becomes the command.
             Who::Server => inside.first().into_iter().for_each(|process| kill(*process, signal)),
             Who::Command => {
                 inside.get(1).into_iter().for_each(|process| kill(*process, signal));
-                // Its children go on; a signal to the run ends them.
+                // Its children continue. A signal to the run terminates them.
                 wait_until("the signal", || kill_until_gone(&mut child));
             }
         }
@@ -75,14 +75,14 @@ fn kill_at_random(directory: &Path, who: Who) {
         }
         let _ = child.wait();
         wait_until("the end of all processes", || inside.iter().all(|process| is_gone(*process)));
-        assert_eq!(mount_count(), mounts, "a mount is left");
+        assert_eq!(mount_count(), mounts, "a mount remains");
         check_log(directory);
     }
 }
 
-/// The log is whole, or the run was killed before there was one.
+/// Asserts that the log is complete, or that the run was killed before it began.
 fn check_log(directory: &Path) {
-    // Where the supervisor was killed the server writes the last line, and nobody waits for it.
+    // If the supervisor was killed, the server writes the last line, and nobody waits for it.
     let complete = || {
         fs::read_to_string(log(directory)).is_ok_and(|text| {
             text.is_empty() || text.lines().last().is_some_and(|line| line.starts_with("{\"end\""))
@@ -119,13 +119,13 @@ fn kill(process: u32, signal: Signal) {
 
 fn is_gone(process: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    // Whoever lost its parent waits for nobody we know; dead is gone.
+    // An orphaned process is reaped by an unknown process, so a zombie counts as gone.
     stat.is_empty()
         || stat.contains(") Z ")
         || !fs::read(format!("/proc/{process}/environ")).is_ok_and(is_ours)
 }
 
-/// Numbers of processes are given anew: ours have a variable that others have not.
+/// Process ids are reused. Processes of these cases have a variable that others do not have.
 fn is_ours(environment: Vec<u8>) -> bool {
     let marker = b"COMPAT_RECORD_TEST=";
     environment.windows(marker.len()).any(|window| window == marker) || environment.is_empty()
@@ -133,7 +133,7 @@ fn is_ours(environment: Vec<u8>) -> bool {
 
 fn mount_count() -> usize {
     let table = fs::read_to_string("/proc/self/mountinfo").expect("a mount table");
-    // Other cases mount theirs at directories of this name, at the same time.
+    // Other cases mount theirs at directories of this name at the same time.
     let own = |line: &&str| line.contains(" - fuse ") && !line.contains("compat-mirror");
     table.lines().filter(own).count()
 }
@@ -167,7 +167,7 @@ fn ignored(directory: &Path) {
     run.args(["-c", "trap '' INT QUIT HUP; exec \"$@\"", "sh", COMPAT, "record", "-o", "run.jsonl", "--"]);
     run.args(["sh", "-c", left]).current_dir(directory).stdin(Stdio::null());
     let mut child = run.spawn().expect("it starts");
-    // It is our child still, by its number.
+    // It is still a child of this process, with the same process id.
     let program = format!("/proc/{}/comm", child.id());
     wait_until("the start", || fs::read_to_string(&program).is_ok_and(|name| name == "compat\n"));
     for signal in [Signal::INT, Signal::QUIT, Signal::HUP].into_iter().cycle() {
@@ -212,5 +212,5 @@ fn full(directory: &Path) {
         fs::remove_dir(directory.join("small")).expect("it is empty here");
     }
     let found = fs::read_to_string(directory.join("found")).expect("it was written");
-    assert!(found.ends_with('\n') && found.lines().count() > 1000, "the command went on");
+    assert!(found.ends_with('\n') && found.lines().count() > 1000, "the command did not continue");
 }

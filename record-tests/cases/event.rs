@@ -1,4 +1,4 @@
-//! What is in a recording.
+//! The content of a recording.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -44,7 +44,7 @@ fn frame(directory: &Path) {
     assert_eq!((end.end.as_str(), end.code, end.dropped), ("exited", Some(0), Some(0)));
     assert_eq!(end.events, Some(recording.events.len() as u64));
     assert_eq!(end.counts.values().sum::<u64>(), recording.events.len() as u64);
-    assert!(recording.events.is_sorted_by_key(|event| event.t), "the order is that of time");
+    assert!(recording.events.is_sorted_by_key(|event| event.t), "the events are not ordered by time");
 }
 
 fn kinds(directory: &Path) {
@@ -75,7 +75,7 @@ fn kinds(directory: &Path) {
     find(EventKind::Unlink, "moved");
     find(EventKind::RemoveDirectory, "made");
     let exec = recording.events.iter().any(|event| event.exec && event.path.text().ends_with("/cat"));
-    assert!(exec, "executions are opens of their own sort");
+    assert!(exec, "executions are marked in the flags of an open");
 }
 
 fn misses(directory: &Path) {
@@ -115,7 +115,8 @@ fn processes(directory: &Path) {
     assert!(exe.ends_with("/cat"), "{exe}");
 }
 
-/// As in a container, where the recorder lacks `CAP_SYS_PTRACE` and an entrypoint becomes another user.
+/// A situation as in a container: the recorder lacks `CAP_SYS_PTRACE`, and an entrypoint becomes another
+/// user.
 fn untraced(directory: &Path) {
     let script = "import os, subprocess\n\
         open('/etc/passwd').close()\n\
@@ -143,7 +144,7 @@ fn untraced(directory: &Path) {
         opens.map(|event| event.exe.text().into_owned()).collect::<Vec<_>>()
     };
     assert!(by("/etc/passwd").contains(&python.trim().to_owned()), "{:?}", by("/etc/passwd"));
-    assert_eq!(by("/etc/group"), [python.trim()], "what was forked executes the same");
+    assert_eq!(by("/etc/group"), [python.trim()], "a forked process executes the same program");
     let shell = fs::canonicalize("/bin/sh").expect("a shell").display().to_string();
     assert_eq!(by("/etc/hosts"), [shell.clone(), shell]);
     let cat = by("/etc/shells");
@@ -165,10 +166,10 @@ fn opens(directory: &Path) {
     let count = opened.len();
     opened.sort_unstable();
     opened.dedup();
-    assert_eq!(opened.len(), count, "a number is used once");
+    assert_eq!(opened.len(), count, "a number of an open was used twice");
     let mut closed = numbers(&[EventKind::Close, EventKind::CloseDirectory]);
     closed.sort_unstable();
-    assert_eq!(closed, opened, "what was open at the end is closed, too");
+    assert_eq!(closed, opened, "files open at the end are closed as well");
 }
 
 fn names(directory: &Path) {
@@ -177,7 +178,7 @@ fn names(directory: &Path) {
     let path = directory.join(name);
     assert!(path.exists());
     let text = fs::read_to_string(log(directory)).expect("a log of text");
-    assert!(text.contains("{\"hex\":\""), "bytes that are no text are written in hexadecimal");
+    assert!(text.contains("{\"hex\":\""), "bytes that are not text are written in hexadecimal");
     let recording = read(&log(directory));
     let created =
         recording.events.iter().find(|event| event.event == EventKind::Create).expect("it was made");
@@ -234,7 +235,7 @@ thread.start(); thread.join(); time.sleep(0.8); os.read(opened[0], 10); print(os
     };
     let (opened, read) = (of(EventKind::Open), of(EventKind::FirstRead));
     assert_eq!((read.pid, read.tid, &read.exe), (opened.pid, opened.tid, &opened.exe));
-    assert!(opened.tid != opened.pid, "a thread of its own has opened it");
+    assert!(opened.tid != opened.pid, "another thread than the main thread opened it");
 }
 
 fn old_name(directory: &Path) {

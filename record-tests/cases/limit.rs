@@ -32,7 +32,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// Sixty opens of one user wait in the server for leases, which takes as long as the kernel waits for the holder
+/// Sixty opens of one user wait in the server for leases. The kernel limits the wait for the holder
 /// (`/proc/sys/fs/lease-break-time`).
 fn leases(directory: &Path) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/record-tests/fixtures/leases.py");
@@ -44,8 +44,8 @@ fn leases(directory: &Path) {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "another user was served\n");
 }
 
-/// Under a limit of 1,024 descriptors for everybody, 20,000 files (100,000 at full size) are made, found and
-/// read, and 1,000 are held open by each of two processes.
+/// With a limit of 1,024 descriptors for every process, 20,000 files (100,000 at full size) are created,
+/// found and read. Each of two processes holds 1,000 of them open.
 fn few_descriptors(directory: &Path) {
     let directories = if pair::is_full_size() { 1000 } else { 200 };
     let script = format!(
@@ -72,7 +72,7 @@ fn few_descriptors(directory: &Path) {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let files = directories * 100;
     let lines: Vec<&str> = text.lines().collect();
-    // The script and nothing else was there before.
+    // Only the script was there before.
     let made = lines[0].split(' ').map(|number| number.parse().expect("a number")).collect::<Vec<u64>>();
     assert!(made[..2] == [1000, 0] && made[2] > files, "{text}");
     assert_eq!(lines[1..], [files.to_string(), files.to_string()], "{text}");
@@ -93,7 +93,7 @@ for round in range(2):
     assert_eq!(String::from_utf8_lossy(&output.stdout), "405450\n405450\n");
 }
 
-/// Seven volumes of 300 directories, of which as many could be held as 1,024 descriptors allow.
+/// Seven volumes with 300 directories each share a limit of 1,024 descriptors.
 fn volumes(directory: &Path) {
     let before = "for volume in 1 2 3 4 5 6 7; do
             mkdir v$volume; mount -t tmpfs memory v$volume
@@ -106,8 +106,9 @@ fn volumes(directory: &Path) {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "316050\n");
 }
 
-/// Files of 20 KiB, of which the log is larger, by a limit that its server can raise and by one that it perhaps
-/// cannot. The command meets it in either case, and nothing else ends it.
+/// The command writes up to its own size limit of 20 KiB, and the log grows beyond that. The server can raise
+/// the soft limit of the first round, but perhaps not the hard limit of the second. In both rounds the
+/// command reaches its limit, and nothing else terminates it.
 fn commands_own(directory: &Path) {
     let script = "import os, resource, signal
 print(resource.getrlimit(resource.RLIMIT_FSIZE)[0], resource.getrlimit(resource.RLIMIT_CPU)[0])
@@ -151,8 +152,8 @@ fn threads(directory: &Path) {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "6400\n");
 }
 
-/// Directories of 256,000 bytes of names, in which eight processes miss 150 files each. The server is a child of the
-/// command's parent.
+/// Directories whose names add up to 256,000 bytes, in which eight processes miss 150 files each. The server
+/// is a child of the command's parent.
 fn long_paths(directory: &Path) {
     let script = "import os
 name = 'd' * 255

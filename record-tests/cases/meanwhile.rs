@@ -1,4 +1,4 @@
-//! What others mount, unmount and remove while the mirror is being made. strace(1) makes that take long.
+//! Mounts, unmounts and removals by others while the mirror is being made. strace(1) slows that down.
 
 use std::path::Path;
 use std::process::Command;
@@ -18,8 +18,8 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// Records `command` in a namespace whose mounts are shared with others, after `before`; does `meanwhile` in
-/// the middle of a second for which the system call `call` is held back.
+/// Records `command` in a namespace whose mounts are shared with others, after `before`. Runs `meanwhile`
+/// within a second for which the system call `call` is delayed.
 fn slowly(directory: &Path, before: &str, call: &str, meanwhile: &str, command: &str) -> String {
     let script = format!(
         "mount --make-rshared /; {before}
@@ -50,7 +50,7 @@ fn removed(directory: &Path) {
 }
 
 fn shared(directory: &Path) {
-    // Each look at the table is one of a moment in which everybody may be killed.
+    // Every state of the table is one in which all processes may be killed.
     let script = format!(
         "mount --make-rshared /
         strace -f -qq -o trace -e trace=mount,move_mount -e inject=mount,move_mount:delay_enter=40000 \
@@ -68,7 +68,7 @@ fn shared(directory: &Path) {
 }
 
 fn two(directory: &Path) {
-    // The first one has found the directory empty when the second one mounts its mirror there.
+    // The first run has found the directory empty before the second one mounts its mirror there.
     let record = |name: &str, script: &str| {
         format!("{COMPAT} record -q --mount-path compat-mirror -o {name}.jsonl -- sh -c '{script}'")
     };

@@ -1,4 +1,4 @@
-//! Where the ranks of a node meet: in a directory of their own, which nobody else gets into or holds.
+//! The meeting point of a node's ranks: a directory of their user that nobody else can enter or hold.
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
@@ -22,7 +22,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// A rank of a job of two, which meets the other in `sockets`.
+/// Returns a rank of a job of two, which meets the other in `sockets`.
 fn one(directory: &Path, variables: Variables, number: u32, sockets: &Path, script: &str) -> Command {
     let whole = rank(directory, "meeting", &variables(number, 2), script);
     let mut command = Command::new(COMPAT);
@@ -31,7 +31,7 @@ fn one(directory: &Path, variables: Variables, number: u32, sockets: &Path, scri
     command
 }
 
-/// How both ranks of a job end.
+/// Runs both ranks of a job and returns their outputs.
 fn both(directory: &Path, variables: Variables, sockets: &Path, script: &str) -> [Output; 2] {
     let guest = one(directory, variables, 1, sockets, script);
     let guest = std::thread::spawn(move || finish(guest, b""));
@@ -44,7 +44,7 @@ fn count(sockets: &Path) -> usize {
 }
 
 fn named(directory: &Path) {
-    // Longer than the address of a socket may be.
+    // The path is longer than the maximum address of a socket.
     let sockets = directory.join("d".repeat(200));
     for variables in [hydra as Variables, pmix] {
         for output in both(directory, variables, &sockets, "exit 7") {
@@ -59,7 +59,7 @@ fn squatted(directory: &Path) {
     fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).expect("our directory");
     let program = directory.join("compat");
     fs::copy(COMPAT, &program).expect("a copy that the user may execute");
-    // The one that is made where the system has none for this user.
+    // The directory that is created if the system has none for this user.
     let sockets = PathBuf::from("/tmp/compat-4321");
     let _ = fs::remove_dir(&sockets);
     fs::DirBuilder::new().mode(0o700).create(&sockets).expect("a directory");
@@ -118,13 +118,13 @@ try:
 except OSError as error: print(error.strerror)";
     let come = |user: &[&str]| {
         let mut run = Command::new("setpriv");
-        // One that everybody may execute.
+        // A Python that everybody may execute.
         run.args(user).args(["/usr/bin/python3", "-c", come]).arg(&socket);
         String::from_utf8_lossy(&finish(run, b"").stdout).into_owned()
     };
     let user = ["--reuid=1234", "--regid=1235", "--clear-groups"];
     let before = come(&user);
-    // Nobody but root can open it; even then the lead looks at who comes.
+    // Only root can open it. Even then the lead checks each process that connects.
     fs::set_permissions(&sockets, fs::Permissions::from_mode(0o755)).expect("it is ours");
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).expect("it is ours");
     let open = come(&user);

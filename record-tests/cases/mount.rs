@@ -1,4 +1,5 @@
-//! Mounts in the mirror: they keep their flags, what is no volume is closed, and no link leads one elsewhere.
+//! Mounts in the mirror: they keep their flags, a mount that is not a volume is closed, and no link redirects
+//! a mount.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -31,7 +32,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// Runs a script in a mount namespace of its own.
+/// Runs a script in a separate mount namespace.
 fn apart(directory: &Path, script: &str) -> (String, String) {
     let script = format!(
         "mount --make-rprivate /
@@ -46,8 +47,8 @@ fn apart(directory: &Path, script: &str) -> (String, String) {
     (text(&output.stdout), text(&output.stderr))
 }
 
-/// Makes the places of `places.py` in the working directory. Somebody closes a directory in which something is mounted, at
-/// one of them.
+/// Creates the places of `places.py` in the working directory. At one of them, somebody closes a directory
+/// that contains a mount.
 const PLACES: &str = "umask 022; mkdir source a b c d e; chmod 777 source; mkdir -p source/inner source/closed/inner
     chmod 700 source/closed
     for place in a b c d e; do mount --bind source $place; done
@@ -73,7 +74,7 @@ fn one_directory(directory: &Path) {
     }
     assert_eq!(mirrored, native);
     assert!(native.contains("flock True\nlock True"), "{native}");
-    // What is done at any of the places is told of the first.
+    // Actions at any of the places are recorded at the first.
     let recording = read(&directory.join("run.jsonl"));
     let told = |place: &str| {
         let path = directory.join("mirror").join(place).join("root-file").display().to_string();
@@ -82,8 +83,9 @@ fn one_directory(directory: &Path) {
     assert!(told("a") && !["b", "c", "d", "e"].iter().any(|place| told(place)));
 }
 
-/// What differs (docs/recording.md): a directory and one in it, or a single file, that are mounted each, and a directory
-/// that is mounted and reached through what it lies in.
+/// Differences in the mirror (docs/recording.md). They concern a directory and one of its subdirectories, or
+/// a single file, that are mounted separately, and a directory that is both mounted and reached through its
+/// parent.
 fn apart_inside(directory: &Path) {
     let script = format!(
         "mkdir -p source/in a b; touch source/in/file a-file b-file; mount -t tmpfs memory source; mkdir source/in
@@ -104,7 +106,7 @@ end
     assert_eq!(told, format!("{native}\n{inside}"), "{said}");
 }
 
-/// Others reach a mirror at a path while it is put together.
+/// Other processes reach a mirror at a path while it is put together.
 fn never_without_flags(directory: &Path) {
     let script = format!(
         "mkdir source a b; mount --bind source a; mount --bind source b; mount -o remount,bind,ro,nosuid b
@@ -140,7 +142,7 @@ fn flags(directory: &Path) {
     assert_eq!(read("native"), expected);
 }
 
-/// Another run's mirror is no volume.
+/// Another run's mirror is not a volume.
 fn closed(directory: &Path) {
     let acts = "import os
 def attempt(name, act):
@@ -178,7 +180,7 @@ print(sorted(os.listdir('.')))";
     assert_eq!(told, expected, "{said}");
 }
 
-/// Runs a command in a mirror; others do something while its mirror is put together.
+/// Runs a command in a mirror. Others act while the mirror is put together.
 fn slowly(directory: &Path, before: &str, meanwhile: &str, command: &str) -> String {
     let script = format!(
         "{before}
@@ -208,7 +210,10 @@ fn replaced(directory: &Path) {
         "mv agent before; mkdir agent; echo > agent/other",
         "ls agent",
     );
-    assert_eq!(told, "socket\n", "what was looked at is bound, and not what has its name now");
+    assert_eq!(
+        told, "socket\n",
+        "the directory that was checked is bound, not the one that has its name now"
+    );
 }
 
 fn uncopied(directory: &Path) {

@@ -1,4 +1,5 @@
-//! Who is inside and hard to find: in a namespace of its own, without its first thread, just ending.
+//! Processes inside that are hard to find: in a separate namespace, without their first thread, or about to
+//! exit.
 
 use std::fs;
 use std::path::Path;
@@ -40,18 +41,18 @@ fn is_asleep(process: u32) -> bool {
     fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name == "sleep\n")
 }
 
-/// Neither there nor, but for what its parent has to ask, dead.
+/// Whether a process does not exist, or is dead and waits for its parent.
 fn is_gone(process: u32) -> bool {
     let threads = fs::read_dir(format!("/proc/{process}/task")).map_or(0, Iterator::count);
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     stat.is_empty() || (stat.contains(") Z ") && threads <= 1)
 }
 
-/// Kills the server and the supervisor in turn; nothing of what runs inside is left.
+/// Kills the server and the supervisor in turn. No process inside may remain.
 fn all_end(directory: &Path, arguments: &[&str]) {
     for server in [true, false] {
         let mut child = start(directory, arguments);
-        // One that has yet to be executed could not be without the server.
+        // A process that has yet to exec could not do so without the server.
         wait_until("the last process", || descendants(&child).into_iter().any(is_asleep));
         std::thread::sleep(Duration::from_millis(100));
         let inside = descendants(&child);
@@ -67,7 +68,7 @@ fn all_end(directory: &Path, arguments: &[&str]) {
 
 fn namespaces(directory: &Path) {
     all_end(directory, &["sh", "-c", "echo > ready; unshare -m sleep 600; true"]);
-    // In a session of its own, and not of the command's family any more.
+    // The process is in a separate session and no longer a descendant of the command.
     all_end(
         directory,
         &["sh", "-c", "(setsid unshare -m sleep 600 &); echo > ready; exec tail -f /dev/null"],

@@ -1,5 +1,6 @@
-//! Every operation on an open file: one with a name, without one, unlinked, renamed, in a directory that was moved or
-//! removed; in each mode of opening; by root, by a user, and by a user whom root gave it.
+//! Every operation on an open file: with a name, without one, unlinked, renamed, in a directory that was
+//! moved or removed. Each mode of opening is covered, for root, for a user, and for a user to whom root gave
+//! the file.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -34,25 +35,25 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// What differs where reads and writes go past the mirror: part of a line, and why.
+/// Differences if reads and writes bypass the mirror: a part of the line, and the reason.
 const INHERENT: &[(&str, &str)] = &[
     (
         "| append | append taken away",
-        "the kernel opens what is read past the mirror once, with the flags of open(2)",
+        "the kernel opens a file for passthrough once, with the flags of open(2)",
     ),
     (
         "guest | unnamed |",
-        "root has it open in its own name, and opened it to others only then (docs/security.md)",
+        "root has it open with its own credentials, and let others write only after that (docs/security.md)",
     ),
 ];
 
-/// Whether the line is of what may differ so. Of a file that root holds, only what opens it for writing once more.
+/// Whether the line may differ. If root holds the file, only lines that open it for writing again may differ.
 fn is_inherent(native: &str, mirrored: &str) -> bool {
     let (appends, held) = (INHERENT[0].0, INHERENT[1].0);
     native.contains(appends) || native.starts_with(held) && mirrored.ends_with("ETXTBSY")
 }
 
-/// Asserts that both say the same, but for what differs inherently; tells how many lines do.
+/// Asserts that both outputs are the same except for inherent differences. Returns the number of those lines.
 fn compare(native: &str, mirrored: &str) -> usize {
     assert_eq!(mirrored.lines().count(), native.lines().count());
     assert!(native.lines().count() > 3000, "{native}");
@@ -65,7 +66,7 @@ fn compare(native: &str, mirrored: &str) -> usize {
     inherent
 }
 
-/// The script is beside the directories it runs in, which other users may enter.
+/// Writes the script beside the directories of the runs, which other users may enter.
 fn script(directory: &Path) -> String {
     fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).expect("our directory");
     let path = directory.join("script.py");
@@ -79,7 +80,7 @@ fn passed(directory: &Path, who: &str) {
     assert_code(&pair.mirrored, 0);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let differences = compare(&text(&pair.native.stdout), &text(&pair.mirrored.stdout));
-    assert_ne!(differences, 0, "what is inherent is seen");
+    assert_ne!(differences, 0, "no inherent difference was seen");
 }
 
 fn served(directory: &Path, who: &str) {

@@ -1,4 +1,4 @@
-//! The log's file: replaced by a run, and as it was where nothing could be run.
+//! The file of the log: a run replaces it, but it stays unchanged if the command cannot start.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
@@ -45,7 +45,7 @@ fn stays(directory: &Path) {
         let output = record(directory, out, &["--workdir", "/nonexistent", "--", "true"]);
         assert_code(&output, 3);
         assert!(text(&output.stderr).contains("/nonexistent: No such file"), "{}", text(&output.stderr));
-        // Here the mounts are refused, when the server is there already.
+        // Here the mounts are refused after the server has started.
         let mut run = Command::new("unshare");
         let script = format!("mount --bind /dev/null /dev/fuse; exec {COMPAT} record -o {out} -- true");
         run.args(["--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", &script]).current_dir(directory);
@@ -53,7 +53,7 @@ fn stays(directory: &Path) {
     }
     assert!(fs::symlink_metadata(directory.join("device")).expect("it stays").file_type().is_char_device());
     assert_eq!(fs::read_to_string(directory.join("older")).expect("it stays"), "an older log\n");
-    assert!(!directory.join("new").exists(), "it was made for the run");
+    assert!(!directory.join("new").exists(), "the file of the failed run was removed");
 }
 
 fn wrong_usage(directory: &Path) {
@@ -71,7 +71,11 @@ fn wrong_usage(directory: &Path) {
         "{}",
         text(&output.stderr)
     );
-    assert_eq!(fs::read_dir(directory).expect("our directory").count(), 0, "nothing was run or made");
+    assert_eq!(
+        fs::read_dir(directory).expect("our directory").count(),
+        0,
+        "no command ran and no file was created"
+    );
 }
 
 fn made(directory: &Path) {
@@ -96,7 +100,7 @@ fn private(directory: &Path) {
     for format in ["jsonl", "compat-lib", "perfetto"] {
         fs::write(directory.join("older"), "an older log\n").expect("a file");
         for out in ["new", "older"] {
-            // Nobody else's mask counts.
+            // The umask of the caller has no effect.
             let script = format!("umask 0; \"$0\" record --format {format} -o {out} -- stat -c %a {out}");
             let output = sh(directory, &script);
             assert_code(&output, 0);
@@ -111,7 +115,7 @@ fn private(directory: &Path) {
     assert_eq!(logs.iter().map(|log| mode(&log.path())).collect::<Vec<_>>(), [0o600]);
 }
 
-/// Whoever may write to the directory puts another file there while the command runs.
+/// A user with write access to the directory replaces the file while the command runs.
 fn own_log(directory: &Path) {
     let script = "mkdir -m 777 s; cd s; \"$0\" record --summary -o run.jsonl -- sh -c 'mv run.jsonl moved; mkfifo run.jsonl'";
     let output = sh(directory, script);
@@ -121,7 +125,7 @@ fn own_log(directory: &Path) {
     assert_eq!(read(&directory.join("s/moved")).end.code, Some(0));
 }
 
-/// What a user could prepare in a directory such as `/tmp`, and how root's log is refused.
+/// Preparations of a user in a directory such as `/tmp`, and the refusal of root's log.
 const PREPARED: &[(&str, &str)] = &[
     (
         "ln -s \"$PWD/../victim\" run.jsonl; chown -h 1:1 run.jsonl",
@@ -149,12 +153,12 @@ fn foreign(directory: &Path) {
             fs::remove_dir_all(directory.join("s")).expect("it was made");
         }
     }
-    // A directory for logs, where they cannot be sent elsewhere, either.
+    // A directory for logs cannot be redirected either.
     let script = "mkdir -m 1777 s; cd s; ln -s ../other runs; chown -h 1:1 runs; mkdir ../other
         exec \"$0\" record --out-dir runs/today -- touch ../ran";
     assert_code(&sh(directory, script), 3);
     assert_eq!(fs::read_dir(directory.join("other")).expect("it was made").count(), 0);
-    assert!(!directory.join("ran").exists(), "nothing was run");
+    assert!(!directory.join("ran").exists(), "the command did not run");
     assert_eq!(fs::read_to_string(directory.join("victim")).expect("it stays"), "kept");
 }
 

@@ -1,4 +1,4 @@
-//! What others do to the same files outside the mirror, while they are in use inside.
+//! Actions of others outside the mirror on the same files, while they are in use inside.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -28,7 +28,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// The script and a directory that anybody may enter, in this one.
+/// Writes the script and creates a directory that anybody may enter, in this one.
 fn prepare(directory: &Path, text: &str) {
     fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).expect("our directory");
     fs::write(directory.join("script.py"), text).expect("a file");
@@ -38,8 +38,8 @@ fn prepare(directory: &Path, text: &str) {
     }
 }
 
-/// Runs a script natively and in the mirror, each in a directory that it sees from outside, too: through the
-/// root of the shell that starts it. Both must say the same.
+/// Runs a script natively and in the mirror, each in a directory that it also sees from outside: through the
+/// root of the shell that starts it. Both outputs must be the same.
 fn assert_same(directory: &Path, text: &str, prepares: &str) -> String {
     prepare(directory, text);
     let commands = format!(
@@ -51,7 +51,7 @@ fn assert_same(directory: &Path, text: &str, prepares: &str) -> String {
     pair::assert_same_outputs(directory, &commands)
 }
 
-/// Two overlays on each other are too deep for FUSE passthrough, so every byte goes through the server.
+/// Two stacked overlays are too deep for FUSE passthrough, so every byte goes through the server.
 const SERVED: &str = "mkdir lower memory1 memory2 over1 over2
     for number in 1 2; do
         mount -t tmpfs memory memory$number; mkdir memory$number/upper memory$number/work
@@ -66,7 +66,7 @@ fn come_and_go(directory: &Path) {
     assert_eq!(said, wanted);
 }
 
-/// A file is replaced outside and changed inside at once; then others are looked at.
+/// A file is replaced outside and changed inside at the same time. Then others are read.
 const SENT_BACK: &str = "import os, sys
 outside = sys.argv[1]
 def descriptors():
@@ -99,10 +99,10 @@ fn taken(directory: &Path) {
 
 fn taken_served(directory: &Path) {
     assert_same(directory, TAKEN, SERVED);
-    assert!(read(&log(directory)).served() > 0, "nothing went through the mirror");
+    assert!(read(&log(directory)).served() > 0, "no read or write went through the mirror");
 }
 
 fn appended(directory: &Path) {
     assert_same(directory, include_str!("../fixtures/append.py"), SERVED);
-    assert!(read(&log(directory)).served() > 0, "nothing went through the mirror");
+    assert!(read(&log(directory)).served() > 0, "no read or write went through the mirror");
 }

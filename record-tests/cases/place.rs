@@ -1,4 +1,4 @@
-//! The mirror where others reach it: mounted at a directory, or waiting to be entered.
+//! The mirror in reach of others: mounted at a directory, or waiting to be entered.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -40,7 +40,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// Where the mirror is mounted; the name tells other cases that it is not theirs.
+/// The mount point of the mirror. The name shows other cases that it is not theirs.
 fn place(directory: &Path) -> PathBuf {
     directory.join("compat-mirror")
 }
@@ -58,7 +58,7 @@ fn start(directory: &Path, script: &str) -> Child {
     command(directory, &["--mount-path", place, "--", "sh", "-c", script]).spawn().expect("it starts")
 }
 
-/// What is mounted at a directory and in it, in this namespace.
+/// Returns the mounts at and below a directory in this namespace.
 fn mounted(place: &Path) -> Vec<String> {
     let table = fs::read_to_string("/proc/self/mountinfo").expect("a mount table");
     let place = place.display().to_string();
@@ -72,10 +72,10 @@ fn signal(process: u32, signal: Signal) {
     }
 }
 
-/// Runs until the case says `done`.
+/// Runs until the case creates `done`.
 const UNTIL_DONE: &str = "echo > ready; while [ ! -e done ]; do sleep 0.02; done; exit 4";
 
-/// The kernel's file systems, which are bound into the mirror.
+/// Returns the mounts of the kernel's file systems, which are bound into the mirror.
 fn kernels() -> Vec<String> {
     let table = fs::read_to_string("/proc/self/mountinfo").expect("a mount table");
     let own = |line: &&str| {
@@ -104,8 +104,8 @@ fn reached(directory: &Path) {
     fs::write(directory.join("done"), "").expect("a file");
     assert_code(&child.wait_with_output().expect("it ends"), 4);
     assert_eq!(mounted(&place), Vec::<String>::new());
-    assert!(!place.exists(), "it was made for the run");
-    assert_eq!(kernels(), before, "and nothing else is unmounted");
+    assert!(!place.exists(), "the directory was created for the run");
+    assert_eq!(kernels(), before, "other mounts were changed");
     let recording = read(&log(directory));
     let own = std::process::id();
     let opened = recording.events.iter().any(|event| {
@@ -113,7 +113,7 @@ fn reached(directory: &Path) {
             && event.pid == own
             && event.path.0 == directory.join("seen").as_os_str().as_encoded_bytes()
     });
-    assert!(opened, "what this process has opened is recorded");
+    assert!(opened, "the open by this process is not recorded");
 }
 
 fn stays(directory: &Path) {
@@ -143,7 +143,7 @@ fn killed(directory: &Path) {
         let mut child = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
         std::thread::sleep(Duration::from_millis(round * 37 % 300));
         let inside = descendants(&child);
-        // The first child is the server, the second becomes the command.
+        // The first child is the server. The second becomes the command.
         let who = [Some(child.id()), inside.first().copied(), inside.get(1).copied()][round as usize % 3];
         let reader = fs::read_dir(&place);
         signal(who.unwrap_or(child.id()), Signal::KILL);
@@ -152,13 +152,14 @@ fn killed(directory: &Path) {
         }
         let _ = child.wait();
         wait_until("the end of all mounts", || mounted(&place).is_empty());
-        // Killed before the server was there, it cannot remove its directory; an empty one is taken.
-        wait_until("the end of the folder", || !place.exists() || fs::remove_dir(&place).is_ok());
+        // A run that is killed before its server starts cannot remove its directory. The next run accepts an
+        // empty one.
+        wait_until("the removal of the directory", || !place.exists() || fs::remove_dir(&place).is_ok());
         drop(reader);
     }
 }
 
-/// Starts a mirror that waits, and tells how it is entered: a process, a directory.
+/// Starts a mirror that waits. Returns the process and the directory through which it is entered.
 fn waiting(directory: &Path) -> (Child, String, PathBuf) {
     let mut child = command(directory, &["--mount"]).spawn().expect("it starts");
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
@@ -232,8 +233,8 @@ fn inside(directory: &Path) {
     );
     assert!(text.contains(&chroot.id().to_string()), "{text}");
     nsenter.wait().expect("it has ended");
-    assert_eq!(chroot.wait().expect("it has ended").code(), None, "a signal ended it");
-    assert!(directory.join("asked").exists(), "it was asked before it was killed");
+    assert_eq!(chroot.wait().expect("it has ended").code(), None, "a signal killed it");
+    assert!(directory.join("asked").exists(), "it received SIGTERM before it was killed");
     assert_eq!(mounted(&place), Vec::<String>::new());
     assert!(!place.exists());
     assert_eq!(read(&log(directory)).end.end, "exited");
@@ -243,7 +244,7 @@ fn without_server(directory: &Path) {
     let place = place(directory);
     let child = start(directory, UNTIL_DONE);
     wait_until("the command", || directory.join("ready").exists());
-    // It needs nothing of the mirror any more when it waits.
+    // While it waits, it needs nothing from the mirror.
     let script = format!("cd {}; echo > waits; read line", directory.display());
     let mut chroot = Command::new("chroot");
     chroot.arg(&place).args(["sh", "-c", &script]).stdin(Stdio::piped());
@@ -254,7 +255,7 @@ fn without_server(directory: &Path) {
     assert_code(&child.wait_with_output().expect("it ends"), 3);
     let ended = chroot.try_wait().expect("a child");
     let _ = chroot.kill();
-    assert!(ended.is_some_and(|status| status.code().is_none()), "a signal ended it: {ended:?}");
+    assert!(ended.is_some_and(|status| status.code().is_none()), "a signal killed it: {ended:?}");
     assert_eq!(mounted(&place), Vec::<String>::new());
     assert!(!place.exists());
     assert_eq!(read(&log(directory)).end.end, "server killed");
@@ -264,7 +265,7 @@ fn user(directory: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).expect("our directory");
     fs::copy(COMPAT, directory.join("compat")).expect("a copy that the user may execute");
-    // A device that this user may open, seen by these processes alone.
+    // A device that this user may open. Only these processes see it.
     let script = "mknod fuse c 10 229 && chmod 666 fuse && mount --bind fuse /dev/fuse
         exec setpriv --reuid=1234 --regid=1235 --clear-groups sh -c '
             ./compat record -o refused.jsonl --mount-path here -- true; echo $?
@@ -283,7 +284,8 @@ fn user(directory: &Path) {
     assert!(made.contains(&directory.join("by-user").display().to_string()), "{made:?}");
 }
 
-/// Runs a script in process and mount namespaces of its own: what it ends or unmounts by mistake is its own.
+/// Runs a script in separate process and mount namespaces, which confines processes killed and mounts removed
+/// by mistake.
 fn apart(directory: &Path, script: &str) -> (String, String) {
     let mut run = Command::new("unshare");
     let script = format!(
@@ -298,7 +300,7 @@ fn apart(directory: &Path, script: &str) -> (String, String) {
 }
 
 fn bystanders(directory: &Path) {
-    // Somebody has unmounted it, or it cannot be mounted.
+    // The mirror was unmounted by somebody, or it cannot be mounted.
     let unmounted = "wait_for test -e ready; umount --lazy compat-mirror; echo > done;";
     for (before, after, expected) in
         [("", unmounted, "0\nalive\n"), ("mount --bind /dev/null /dev/fuse;", "", "3\nalive\n")]
@@ -332,7 +334,7 @@ fn anothers(directory: &Path) {
     );
     let (told, said) = apart(directory, &script);
     let lines: Vec<&str> = told.lines().collect();
-    assert!(lines.len() == 6 && lines[1] != "0", "the other one is still mounted: {told}{said}");
+    assert!(lines.len() == 6 && lines[1] != "0", "the other mirror is still mounted: {told}{said}");
     assert_eq!((lines[0], &lines[2..]), ("0", &["0", "0", "0", "compat-mirror"][..]), "{told}{said}");
 }
 

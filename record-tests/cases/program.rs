@@ -1,5 +1,5 @@
-//! Real programs come to the same results recorded as natively: what they say, their exit codes, and the
-//! files they leave, with content, mode and owner.
+//! Real programs have the same results recorded as natively: their output, their exit codes, and the files
+//! they leave, with content, mode and owner.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// The sources of zstd, which cargo has fetched for one of our dependencies: a C project of some size.
+/// Returns the sources of zstd, which cargo has fetched for a dependency: a C project of some size.
 pub fn sources() -> PathBuf {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo"))).expect("a home");
@@ -35,7 +35,7 @@ pub fn sources() -> PathBuf {
     found.expect("zstd-sys is among the dependencies").join("zstd/lib")
 }
 
-/// Builds the library and a program with it, and runs that.
+/// Builds the library and a program with it, and runs the program.
 pub const MAKEFILE: &str = "SOURCES := $(wildcard lib/common/*.c lib/compress/*.c lib/decompress/*.c)
 OBJECTS := $(SOURCES:.c=.o)
 CFLAGS := -O0 -MD -DZSTD_DISABLE_ASM -Ilib -frandom-seed=0
@@ -55,7 +55,7 @@ const ROUND: &str = "#include <stdio.h>\n#include <zstd.h>\nint main(void) {
     size_t k = ZSTD_decompress(out, sizeof out, packed, m);
     return fwrite(out, 1, k, stdout) != n || m >= n;\n}\n";
 
-/// A shell's commands that put the project here.
+/// Returns shell commands that copy the project into the working directory.
 pub fn unpack() -> String {
     let sources = sources().display().to_string();
     format!(
@@ -63,7 +63,7 @@ pub fn unpack() -> String {
     )
 }
 
-/// `env` with the project's own files, and a script.
+/// Returns `env` with the project's additional files, and a script.
 pub fn with_project(script: &str) -> Vec<String> {
     let variables = [format!("MAKEFILE={MAKEFILE}"), format!("ROUND={ROUND}")];
     let mut command = vec!["env".to_owned()];
@@ -96,10 +96,11 @@ fn clone(directory: &Path) {
         unpack()
     );
     let pair = pair::assert_same(directory, &with_project(&script));
-    // The index holds inode numbers and times; a worktree knows its absolute place, a clone where it is from.
+    // The index contains inode numbers and times. A worktree contains its absolute path, and a clone that of
+    // its origin.
     let places =
         ["/index", "/.git/config", "/gitdir", "/four/.git", "/logs/HEAD", "/heads/main", "/packed-refs"];
-    // How a pack's objects refer to each other depends on times, too; git fsck has read what was repacked.
+    // The references between a pack's objects also depend on times. git fsck has read the repacked objects.
     let unlike = ["/.git/logs", "/two/.git/objects/pack/", "/two/.git/objects/info/packs"];
     let is_unlike = |path: &str| {
         places.iter().any(|end| path.ends_with(end)) || unlike.iter().any(|part| path.contains(part))
@@ -119,7 +120,7 @@ fn write_ahead(directory: &Path) {
     pair::assert_same(directory, &["python3", "-c", include_str!("../fixtures/wal.py")]);
 }
 
-/// Debian keeps a version's programs out of `PATH`.
+/// Debian keeps the programs of a version out of `PATH`.
 fn postgresql_programs() -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let found = versions.map(|version| version.path().join("bin")).find(|bin| bin.join("initdb").exists());
@@ -150,7 +151,7 @@ fn archive(directory: &Path) {
     assert_same_trees(&pair, &|_| true);
 }
 
-/// Makes two packages with a diversion, a configuration file, an alternative, a user and scripts.
+/// Builds two packages with a diversion, a configuration file, an alternative, a user and scripts.
 const PACKAGES: &str = r#"
 package() {
     name="$1"; shift
@@ -186,7 +187,7 @@ for name in compat-first compat-second; do SOURCE_DATE_EPOCH=1 dpkg-deb --root-o
 
 fn package(directory: &Path) {
     let mut steps = Command::new("sh");
-    // The full size takes packages of the distribution with it.
+    // The full size adds packages of the distribution.
     let download = if pair::is_full_size() { "apt-get download hello nano" } else { "" };
     steps.args(["-ec", &format!("umask 022; {PACKAGES}\n{download}")]).current_dir(directory);
     assert_code(&finish(steps, b""), 0);

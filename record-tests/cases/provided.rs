@@ -1,4 +1,4 @@
-//! A mirror whose reads are served from elsewhere.
+//! A mirror whose reads are served from another place.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// Files `a` and `b`, and a copy of `a` that can be told from it.
+/// Creates files `a` and `b`, and a copy of `a` that differs from it.
 fn prepare(directory: &Path) -> std::path::PathBuf {
     let cache = directory.join("cache");
     fs::create_dir(&cache).expect("a directory");
@@ -35,7 +35,7 @@ fn prepare(directory: &Path) -> std::path::PathBuf {
     cache
 }
 
-/// What a script says in a mirror with the copies.
+/// Returns the output of a script in a mirror with the copies.
 fn said(directory: &Path, read_only: bool, script: &str) -> String {
     let mut command = command(&directory.join("cache"), read_only, script);
     command.current_dir(directory);
@@ -55,7 +55,7 @@ fn content(directory: &Path) {
 
 fn written(directory: &Path) {
     let cache = prepare(directory);
-    // The descriptor was opened for reading before anything is written.
+    // The descriptor was opened for reading before any write.
     let script = "exec 3< a; head -c 3 a; echo; printf ORIG | dd of=a conv=notrunc status=none; cat <&3; cat a; : > b; cat b";
     assert_eq!(said(directory, false, script), "pro\nORIGinal\nORIGinal\n");
     assert_eq!(fs::read_to_string(directory.join("a")).expect("a file"), "ORIGinal\n");

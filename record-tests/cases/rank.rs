@@ -31,7 +31,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// Where the log of a case is: the node is in its name.
+/// Returns the path of a case's log, which contains the node's name.
 fn node_log(directory: &Path) -> PathBuf {
     let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
     directory.join(format!("run.{node}.jsonl"))
@@ -41,7 +41,7 @@ fn outputs(ranks: Vec<(u32, Child)>) -> Vec<Output> {
     ranks.into_iter().map(|(_, child)| child.wait_with_output().expect("it ends")).collect()
 }
 
-/// The file that each rank has made, with the rank that the log has for it.
+/// Returns the file that each rank has created, with its rank in the log.
 fn made(recording: &Recording) -> BTreeMap<String, Option<u32>> {
     let created = recording.events.iter().filter(|event| event.event == EventKind::Create);
     let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
@@ -53,7 +53,7 @@ fn no_mount() -> bool {
     !table.lines().any(|line| line.contains(" - fuse ") && !line.contains("compat-mirror"))
 }
 
-/// A shell and its children make a file named after their process's parent.
+/// A shell, its child and an orphaned process create files named after their rank.
 fn launchers(directory: &Path) {
     let all: [(&str, Variables); 5] =
         [("open-mpi", open_mpi), ("hydra", hydra), ("slurm", slurm), ("flux", flux), ("pmix", pmix)];
@@ -74,7 +74,7 @@ fn launchers(directory: &Path) {
         }
         assert_eq!(made(&recording), expected, "{name}");
         let without = recording.events.iter().find(|event| event.rank.is_none());
-        assert_eq!(without, None, "{name}: each event has a rank");
+        assert_eq!(without, None, "{name}: an event has no rank");
         let logs = fs::read_dir(&directory).expect("a directory").flatten();
         let logs = logs.filter(|entry| entry.file_name().to_string_lossy().starts_with("run."));
         assert_eq!(logs.count(), 1, "one log");
@@ -99,7 +99,7 @@ fn codes(directory: &Path) {
     let ends = outputs(start(directory, hydra, &[2, 1, 0, 3], script));
     let codes: Vec<Option<i32>> = ends.iter().map(|output| output.status.code()).collect();
     assert_eq!(codes, [Some(10), Some(137), Some(12), Some(127)]);
-    assert_eq!(read(&node_log(directory)).end.code, Some(10), "the log has the lead's");
+    assert_eq!(read(&node_log(directory)).end.code, Some(10), "the log has the lead's exit code");
     let mut missing = rank(directory, "not-there", &hydra(0, 1), "");
     missing.arg("ignored");
     assert_code(&finish(missing, b""), 0);
@@ -144,7 +144,8 @@ fn steps(directory: &Path) {
 
 const WORK: &str = "echo > ready-$PMI_RANK; while :; do cat /etc/passwd > copy-$PMI_RANK; sleep 0.01; done";
 
-/// Starts three ranks and kills one process of the lead's; tells how the ranks ended.
+/// Starts three ranks and kills one process of the lead's. Returns the outputs of the ranks and the
+/// processes.
 fn kill_at_work(directory: &Path, who: impl Fn(&Child) -> u32) -> (Vec<Output>, Vec<u32>) {
     let ranks = start(directory, hydra, &[1, 0, 2], WORK);
     for rank in 10..13 {
@@ -237,7 +238,7 @@ fn alone(directory: &Path) {
 fn ordinary_user(directory: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).expect("our directory");
-    // A device that this user may open, seen by these processes alone.
+    // A device that this user may open. Only these processes see it.
     let script = "mknod fuse c 10 229 && chmod 666 fuse && mount --bind fuse /dev/fuse
         for rank in 1 2 0; do
             PMI_RANK=$rank MPI_LOCALRANKID=$rank MPI_LOCALNRANKS=3 setpriv --reuid=1234 --regid=1235 --clear-groups \\
@@ -259,7 +260,7 @@ fn ordinary_user(directory: &Path) {
     assert_eq!(made(&read(&node_log(directory))), expected);
 }
 
-/// Whichever MPI is installed here.
+/// Uses any MPI that is installed here.
 fn real(directory: &Path) {
     let mut run = Command::new("mpirun");
     run.args(["-n", "3", COMPAT, "record", "--mpi", "-o", "run.jsonl", "--", "sh", "-c"]);

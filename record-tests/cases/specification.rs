@@ -1,4 +1,4 @@
-//! What a specification says of a run: what the process itself had mapped.
+//! The specification made from a recording names the files that the process itself had mapped.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -10,10 +10,10 @@ use serde_json::Value;
 use crate::harness::case::{Case, case};
 use crate::harness::recorder::{COMPAT, assert_code, command, finish, log, record};
 
-/// Imports extensions, some of which may be part of the program itself.
+/// Imports extensions. Some of them may be part of the program itself.
 const IMPORTS: &str = "import json, math, socket, sqlite3, ssl, zlib, ctypes\n";
 
-/// Prints the files that are mapped.
+/// Prints the mapped files.
 const MAPPED: &str = "
 lines = [line.split(None, 5) for line in open('/proc/self/maps').read().splitlines()]
 print('\\n'.join(sorted({line[5] for line in lines if len(line) > 5})))
@@ -30,8 +30,8 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// What python opens by a name that `LD_LIBRARY_PATH` leads to was asked for by its name, and what it opens by a path
-/// was not, whatever its soname.
+/// A library that python opens by a name on `LD_LIBRARY_PATH` is recorded with that name. One that it opens
+/// by a path has none, whatever its soname.
 fn searched(directory: &Path) {
     let build = "mkdir lib plugins && echo 'int answer(void) { return 42; }' > a.c
         cc -shared -fPIC -Wl,-soname,libanswer.so.1 -o lib/libanswer.so.1 a.c
@@ -51,7 +51,9 @@ fn searched(directory: &Path) {
         let libraries = programs.iter().filter_map(|program| program["libraries"].as_array()).flatten();
         let name = |path: &Path| {
             let is_it = |library: &&Value| library["path"].as_str() == path.to_str();
-            libraries.clone().find(is_it).expect("it was recorded")["name"].as_str().map(str::to_owned)
+            libraries.clone().find(is_it).expect("the library was recorded")["name"]
+                .as_str()
+                .map(str::to_owned)
         };
         let names = (name(&lib.join("libanswer.so.1")), name(&plugin));
         assert_eq!(names, (Some("libanswer.so.1".to_owned()), None));
@@ -62,7 +64,7 @@ fn searched(directory: &Path) {
     assert_code(&generate(&["--library-path".as_ref(), lib.as_os_str()]), 0);
 }
 
-/// The libraries that were mapped besides those of the start are the recorded ones, and nothing else is.
+/// The recorded libraries are exactly those that were mapped in addition to those of the start.
 fn mapped(directory: &Path) {
     let python =
         said(Command::new("python3").args(["-c", "import os, sys; print(os.path.realpath(sys.executable))"]));
@@ -80,14 +82,14 @@ fn mapped(directory: &Path) {
     let recorded = program["libraries"].as_array().map(Vec::as_slice).unwrap_or_default();
     let path = |library: &Value| library["path"].as_str().expect("a path").to_owned();
     let recorded: BTreeSet<String> = recorded.iter().map(path).collect();
-    assert!(!expected.is_empty(), "nothing was loaded: {mapped:?}");
+    assert!(!expected.is_empty(), "no library was loaded: {mapped:?}");
     assert_eq!(recorded, expected);
     let specification = directory.join("compat.json");
     std::fs::write(&specification, document.to_string()).expect("a file");
     said(Command::new(COMPAT).arg("check").arg(&specification));
 }
 
-/// The shared objects among mapped files.
+/// Returns the shared objects among mapped files.
 fn libraries(maps: &str) -> BTreeSet<String> {
     let is_library = |line: &&str| line.starts_with('/') && (line.ends_with(".so") || line.contains(".so."));
     maps.lines().filter(is_library).map(str::to_owned).collect()

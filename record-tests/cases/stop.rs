@@ -1,4 +1,4 @@
-//! A command that is stopped, by itself, a terminal or a batch system, and let go on.
+//! A command that is stopped, by itself, a terminal or a batch system, and continued.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// In a session without a terminal; each is a job, of which nobody asks whether it has stopped.
+/// Starts jobs in a session without a terminal. No process waits for them to stop.
 fn in_session(directory: &Path, script: &str) -> Command {
     let mut run = Command::new("setsid");
     let job = format!("set -m; {COMPAT} record -o run.jsonl -- {script} & wait $!");
@@ -40,7 +40,8 @@ fn sent(directory: &Path) {
         in_session(directory, "sh -c 'echo > ready; until [ -e done ]; do sleep 0.02; done; exit 6'");
     let mut child = run.stdin(Stdio::null()).spawn().expect("it starts");
     wait_until("the command", || directory.join("ready").exists());
-    // setsid(1) has become bash, whose child is the run; that one's are the server and the command.
+    // setsid(1) has become bash, which is the parent of the run. The children of the run are the server and
+    // the command.
     let inside = descendants(&child);
     let (run, command) = (inside[0], inside[2]);
     let send =
@@ -50,7 +51,7 @@ fn sent(directory: &Path) {
     send(Signal::TSTP);
     wait_until("the stop", is_stopped);
     send(Signal::CONT);
-    wait_until("the going on", || !is_stopped());
+    wait_until("the continuation", || !is_stopped());
     fs::write(directory.join("done"), "").expect("a file");
     assert_eq!(child.wait().expect("a child").code(), Some(6));
 }

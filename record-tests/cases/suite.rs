@@ -1,4 +1,4 @@
-//! Other people's suites, on a directory in the mirror.
+//! Test suites of other projects, on a directory in the mirror.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -50,10 +50,10 @@ fn pjdfstest(directory: &Path) {
     let mirrored = outcomes(&record(directory, &run("mirror")).stdout);
     assert!(native.0 > 300, "only {} tests have run", native.0);
     assert_eq!(mirrored.1.difference(&native.1).collect::<Vec<_>>(), Vec::<&String>::new());
-    assert!(mirrored.0 + 5 > native.0, "{} tests instead of {}", mirrored.0, native.0);
+    assert!(mirrored.0 + 5 > native.0, "{} tests passed instead of {}", mirrored.0, native.0);
 }
 
-/// In a mirror that root has made, and in one of the user's own.
+/// Runs in a mirror that root has made, and in one of the user.
 fn pjdfstest_as_user(directory: &Path) {
     fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).expect("our directory");
     fs::write(directory.join("settings.toml"), SETTINGS).expect("a file");
@@ -72,16 +72,16 @@ fn pjdfstest_as_user(directory: &Path) {
     let native = outcomes(&finish(native, b"").stdout);
     assert!(native.0 > 200, "only {} tests have run", native.0);
     let of_root = outcomes(&record(directory, &lowered("mirror")).stdout);
-    // The user writes a log of their own.
+    // The user writes a separate log.
     fs::remove_file(log(directory)).expect("a log");
     let of_user = outcomes(&as_user(directory, "666", &suite("own")).stdout);
     for mirrored in [of_root, of_user] {
         assert_eq!(mirrored.1.difference(&native.1).collect::<Vec<_>>(), Vec::<&String>::new());
-        assert!(mirrored.0 + 5 > native.0, "{} tests instead of {}", mirrored.0, native.0);
+        assert!(mirrored.0 + 5 > native.0, "{} tests passed instead of {}", mirrored.0, native.0);
     }
 }
 
-/// How many tests passed, and the names of those that failed.
+/// Returns the number of passed tests and the names of the failed ones.
 fn outcomes(output: &[u8]) -> (usize, BTreeSet<String>) {
     let text = String::from_utf8_lossy(output).into_owned();
     let mut failed = BTreeSet::new();
@@ -102,11 +102,12 @@ fn fsx(directory: &Path) {
     assert_code(&record(directory, &["fsx", "-S", "7", "-N", "20000", "file"]), 0);
 }
 
-/// What stress-ng may find in the mirror alone: the map of a file's extents has no fixed size, which an
-/// ioctl to a file system in user space must have (`FUSE_IOCTL_UNRESTRICTED` is for devices).
+/// Failures of stress-ng that occur only in the mirror. The map of a file's extents has no fixed size, but an
+/// ioctl to a file system in user space must have one (`FUSE_IOCTL_UNRESTRICTED` is for devices).
 const INHERENT: &[&str] = &["fiemap"];
 
-/// All of the class at once for some seconds; at full size one after the other, natively and recorded.
+/// Runs all stressors of the class at once for some seconds. At full size they run one after the other,
+/// natively and recorded.
 fn stress(directory: &Path) {
     let full = pair::is_full_size();
     let amount = if full { ["--seq", "1", "--timeout", "3s"] } else { ["--all", "1", "--timeout", "4s"] };
@@ -128,7 +129,7 @@ fn stress(directory: &Path) {
     }
 }
 
-/// The stressors that failed, were skipped, or gave up.
+/// Returns the stressors that failed, were skipped, or gave up.
 fn complaints(output: &std::process::Output) -> BTreeSet<String> {
     let text = [&output.stdout[..], &output.stderr[..]].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
@@ -137,12 +138,12 @@ fn complaints(output: &std::process::Output) -> BTreeSet<String> {
     concerned.filter_map(stressor).map(without_numbers).collect()
 }
 
-/// The name in `stress-ng: info:  [4711] fiemap: it is not supported`.
+/// Returns the name in `stress-ng: info:  [4711] fiemap: it is not supported`.
 fn stressor(line: &str) -> Option<&str> {
     line.split(']').nth(1).and_then(|rest| rest.split(':').next()).map(str::trim)
 }
 
-/// `process [4711] (binderfs) aborted early` is the same in every run.
+/// Removes numbers: `process [4711] (binderfs) aborted early` is then the same in every run.
 fn without_numbers(text: &str) -> String {
     text.chars().filter(|letter| !letter.is_ascii_digit()).collect()
 }

@@ -1,4 +1,4 @@
-//! What `compat trace` says of real recordings.
+//! The output of `compat trace` for real recordings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,7 +12,7 @@ use crate::harness::case::{Case, case};
 use crate::harness::recorder::{COMPAT, assert_code, finish, log, record};
 use crate::harness::recording::{Recording, read};
 
-/// The Python that has Perfetto's trace processor.
+/// The Python with Perfetto's trace processor.
 const PERFETTO: &str = "/opt/compat-tests/perfetto/bin/python";
 
 /// The cases.
@@ -53,7 +53,7 @@ fn recorded(directory: &Path, script: &str) -> Recording {
     read(&log(directory))
 }
 
-/// Opens, creates, misses, with a space in a name.
+/// Opens, creates and misses files, with a space in a name.
 const SCRIPT: &str = "echo a > 'with space'; cat 'with space' /etc/passwd > copy; test -e none/x || rm copy";
 
 fn summary(directory: &Path) {
@@ -113,7 +113,7 @@ fn libraries(directory: &Path) {
     let own = row("libown.so.1");
     assert_eq!(own["role"], "library");
     assert_eq!(own["places"][0]["path"], directory.join("l2/libown.so.1.5").display().to_string());
-    assert!(own["misses"].as_u64() >= Some(1), "it was looked for in l1: {own}");
+    assert!(own["misses"].as_u64() >= Some(1), "no miss in l1: {own}");
     let program = directory.join("m").display().to_string();
     assert!(own["programs"].as_array().is_some_and(|by| by.iter().any(|by| *by == program)), "{own}");
     assert_eq!(row("m")["role"], "program");
@@ -141,7 +141,7 @@ fn difference(directory: &Path) {
     let path = directory.join("missing").display().to_string();
     let expected = format!("different outcomes:\n  {path}: missed -> opened\n");
     assert!(text(&output.stdout).contains(&expected), "{}", text(&output.stdout));
-    // What cat looks up to tell of an error goes with it.
+    // The lookups of cat for its error message are excluded as well.
     let excluded =
         ["diff", "--exclude", &path, "--exclude", "/usr/share/locale/**", "one.jsonl", "three.jsonl"];
     assert_code(&trace(directory, &excluded), 0);
@@ -151,7 +151,7 @@ fn difference(directory: &Path) {
     assert_eq!((&found["same"], &found["changed"][0]["path"]), (&false.into(), &path.into()));
 }
 
-/// Two processes and two threads, with files open at the same time, one never closed by name.
+/// Two processes and two threads with files open at the same time, one of which is never closed explicitly.
 const OVERLAPS: &str = "import os, threading\n\
     a = open('a', 'w'); b = open('b', 'w'); a.close(); c = open('c', 'w'); b.close(); c.close()\n\
     t = threading.Thread(target=lambda: [open('/etc/passwd').close() for _ in range(20)]); t.start()\n\
@@ -163,7 +163,7 @@ fn perfetto(directory: &Path) {
     let recording = read(&log(directory));
     let written = json(directory, &["perfetto", "run.jsonl", "run.jsonl"]);
     let events = check_trace(&written);
-    // Each open is told once for each run, and so is each miss.
+    // Each open appears once for each run, and so does each miss.
     let opens = recording.end.counts[&EventKind::Open] + recording.end.counts[&EventKind::Create];
     let opens = (opens + recording.end.counts.get(&EventKind::OpenDirectory).unwrap_or(&0)) as usize;
     assert_eq!(events.iter().filter(|event| event["ph"] == "X").count(), 2 * opens);
@@ -176,7 +176,7 @@ fn perfetto(directory: &Path) {
     };
     assert_eq!(processes(true).len(), processes(false).len());
     assert!(processes(true).len() >= 2 && !events.is_empty());
-    // The recorder writes the same as is made of its log.
+    // The recorder writes the same trace as a conversion of its log.
     let mut run = Command::new(COMPAT);
     run.args(["record", "-q", "-o", "direct.json", "--format", "perfetto", "--", "cat", "/etc/passwd"]);
     assert_code(&finish(run_in(run, directory), b""), 0);
@@ -201,7 +201,7 @@ fn processor(directory: &Path) {
     let number = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("{value}"));
     let is_open =
         |slice: &&Value| matches!(slice[1].as_str(), Some("open" | "create" | "exec" | "open-folder"));
-    // Each open of both runs: path, begin and length in nanoseconds, none within another.
+    // Each open of both runs: path, start and length in nanoseconds, not nested.
     let mut told: Vec<(String, u64, u64)> = slices
         .iter()
         .filter(is_open)
@@ -216,11 +216,11 @@ fn processor(directory: &Path) {
         read["threads"].as_array().expect("threads").iter().map(|row| row[1].as_str().unwrap_or_default());
     assert!(
         names.filter(|name| name.contains("open file 2")).count() >= 2,
-        "overlaps have tracks of their own"
+        "overlapping opens have separate tracks"
     );
 }
 
-/// Each open: path, time, and how long until its close or the end.
+/// Returns each open: path, time, and duration until its close or the end.
 fn opens(recording: &Recording) -> Vec<(String, u64, u64)> {
     let closes: BTreeMap<u64, u64> = recording
         .events
@@ -243,8 +243,8 @@ fn run_in(mut command: Command, directory: &Path) -> Command {
     command
 }
 
-/// The rules of the Trace Event Format for the events that are written: every one has what its phase asks for,
-/// complete events of a thread nest, a thread belongs to one process and has a name.
+/// Checks the rules of the Trace Event Format for the written events. Every event has the fields of its
+/// phase, complete events of a thread nest, and a thread belongs to one process and has a name.
 fn check_trace(trace: &Value) -> &[Value] {
     let events = trace.as_array().expect("the array form");
     let mut slices: BTreeMap<(u64, u64), Vec<(f64, f64)>> = BTreeMap::new();
@@ -277,11 +277,11 @@ fn check_trace(trace: &Value) -> &[Value] {
     }
     assert!(used.is_subset(&named), "{:?} have no name", used.difference(&named));
     for (track, slices) in &mut slices {
-        // The longer of two that begin together is around the other.
+        // Of two events with the same start, the longer contains the other.
         slices.sort_by(|one, other| (one.0, -one.1).partial_cmp(&(other.0, -other.1)).expect("numbers"));
         let mut around: Vec<f64> = Vec::new();
         for (start, end) in slices {
-            // Times are nanoseconds in microseconds.
+            // Times are microseconds with the precision of nanoseconds.
             around.retain(|outer| *outer > *start + 0.000_5);
             assert!(
                 around.last().is_none_or(|outer| *end <= *outer + 0.000_5),
@@ -301,7 +301,7 @@ fn convert(directory: &Path) {
     assert!(fs::read(directory.join("run.zst")).expect("a file").starts_with(&[0x28, 0xb5, 0x2f, 0xfd]));
     let back = trace(directory, &["convert", "--to", "jsonl", "run.zst"]);
     assert_code(&back, 0);
-    assert!(back.stdout == whole, "the same bytes come back");
+    assert!(back.stdout == whole, "the bytes differ after compression");
     let old = trace(directory, &["convert", "--to", "compat-lib", "run.zst"]);
     let lines = text(&old.stdout);
     assert!(
@@ -354,7 +354,7 @@ fn foreign(directory: &Path) {
     assert_code(&output, 3);
     let expected = "error: old.log is not a recording: it is a text log of compat-lib, which does not tell";
     assert!(text(&output.stderr).starts_with(expected), "{}", text(&output.stderr));
-    assert!(!directory.join("made.jsonl").exists(), "nothing is made up");
+    assert!(!directory.join("made.jsonl").exists(), "no file is written");
     fs::write(directory.join("kept.json"), "kept").expect("a file");
     assert_code(&trace(directory, &["perfetto", "-o", "kept.json", "old.log"]), 3);
     assert_eq!(fs::read_to_string(directory.join("kept.json")).expect("a file"), "kept");
@@ -365,7 +365,7 @@ fn summary_of_the_run(directory: &Path) {
     run.args(["record", "-o", "run.jsonl", "--summary", "--", "sh", "-c", "echo told; cat none; exit 7"]);
     let output = finish(run_in(run, directory), b"");
     assert_code(&output, 7);
-    assert_eq!(text(&output.stdout), "told\n", "it goes to standard error");
+    assert_eq!(text(&output.stdout), "told\n", "the summary is printed to standard error");
     let shown = text(&output.stderr);
     assert!(shown.contains("exited with 7 after") && shown.contains("programs:"), "{shown}");
     let mut run = Command::new(COMPAT);
@@ -373,5 +373,5 @@ fn summary_of_the_run(directory: &Path) {
     let output = finish(run_in(run, directory), b"");
     assert_code(&output, 2);
     assert_eq!(text(&output.stderr), "error: --summary requires --format jsonl: it is made from the log\n");
-    assert!(!directory.join("touched").exists(), "nothing is run");
+    assert!(!directory.join("touched").exists(), "the command does not run");
 }

@@ -1,4 +1,4 @@
-//! The command finds everything as it is: what it can ask has the same answer as without the mirror.
+//! The command sees its environment unchanged: all queries return the same as without the mirror.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -102,7 +102,7 @@ fn relative(directory: &Path) {
     assert_eq!(told(guest.join().expect("it ends")), format!("{sub}\n"));
 }
 
-/// What a command says with and without the mirror, from the same directory.
+/// Compares the output of a command with and without the mirror, in the same directory.
 fn assert_same(directory: &Path, arguments: &[&str]) {
     let mut native = Command::new(arguments[0]);
     native.args(&arguments[1..]).current_dir(directory);
@@ -150,7 +150,7 @@ fn ownership(directory: &Path) {
         echo $?; cd shared; stat -c '%n %U %u %G %g %a %h %F' *; rm -r * ";
     let mut run = command(directory, &["sh", "-c", script]);
     run.env("LC_ALL", "C");
-    // The directory of the case itself is the owner's alone.
+    // Only the owner may enter the directory of the case.
     use std::os::unix::fs::PermissionsExt as _;
     fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).expect("our directory");
     let recorded = finish(run, b"");
@@ -177,7 +177,7 @@ fn ordinary_user(directory: &Path) {
     let expected = format!("1234\n1235\n{}\na\n1234 1235\nin tmp\n1\nrefused\nfile\n", directory.display());
     assert_eq!(text, expected, "{}", String::from_utf8_lossy(&output.stderr));
     let recording = read(&log(directory));
-    assert!(recording.missed(|_| true).contains("/etc/x"), "misses are recorded as for root");
+    assert!(recording.missed(|_| true).contains("/etc/x"), "the miss is not recorded");
 }
 
 fn no_right(directory: &Path) {

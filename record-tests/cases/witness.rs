@@ -1,4 +1,4 @@
-//! The sets of paths are those that strace(1) sees of the same run.
+//! The sets of recorded paths equal those that strace(1) sees in the same run.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -85,7 +85,7 @@ fn write_ahead(directory: &Path) {
     compare(directory, &["python3", "-c", script]);
 }
 
-/// Runs a command under strace, and both recorded, and compares.
+/// Runs a command under strace inside a recording, and compares both.
 fn compare(directory: &Path, arguments: &[&str]) {
     let mut command = vec!["strace", "-f", "-y", "-s", "8192", "-e", "trace=%file", "-o", "strace.out"];
     command.extend(arguments);
@@ -98,28 +98,28 @@ fn compare(directory: &Path, arguments: &[&str]) {
         recording.paths(&[EventKind::Open, EventKind::OpenDirectory], |event| theirs(event) && !event.exec);
     let created = recording.paths(&[EventKind::Create], theirs);
     let executed = recording.paths(&[EventKind::Open], |event| event.exec);
-    // What exists is opened, not created, also with O_CREAT.
+    // An existing file is opened, not created, even with O_CREAT.
     let all: BTreeSet<String> = opened.union(&created).cloned().collect();
     let witnessed: BTreeSet<String> = witness.opened.union(&witness.created).cloned().collect();
     assert_sets("opened", &all, &mirrored(&witnessed));
     assert!(created.is_subset(&witness.created), "created: {created:?}\nwitness: {:?}", witness.created);
     let mut missed = mirrored(&witness.missed);
-    // Where directories were made since, strace does not tell which part of the path was missing then.
+    // If directories were created since, strace does not show which part of the path was missing then.
     missed.retain(|path| !is_missed_above(&recording, path));
     missed.extend(recording.missed(theirs).intersection(&witness.missed).cloned());
     assert_sets("missed", &recording.missed(theirs), &missed);
     assert!(mirrored(&witness.executed).is_subset(&executed), "{executed:?}");
-    assert!(!witnessed.is_empty() && !witness.executed.is_empty(), "strace has seen something");
+    assert!(!witnessed.is_empty() && !witness.executed.is_empty(), "strace has seen no files");
 }
 
-/// Whether the path, or a directory on the way to it, is recorded as missing.
+/// Whether the path, or a parent directory, is recorded as missing.
 fn is_missed_above(recording: &recording::Recording, path: &str) -> bool {
     let missing = recording.events.iter().filter(|event| event.error.as_deref() == Some("ENOENT"));
     let missing: BTreeSet<String> = missing.map(|event| event.path.text().into_owned()).collect();
     Path::new(path).ancestors().any(|directory| missing.contains(&*directory.to_string_lossy()))
 }
 
-/// What lies in a directory that is mirrored.
+/// Returns the paths that are in the mirror.
 fn mirrored(paths: &BTreeSet<String>) -> BTreeSet<String> {
     let through = ["/proc", "/dev", "/sys", "/run"];
     let outside = |path: &&String| !through.iter().any(|directory| path.starts_with(directory));

@@ -1,11 +1,12 @@
-//! A case of the recorder: it gets an empty directory, and needs the right and the device to mount a mirror.
+//! A case of the recorder. It gets an empty directory, and requires the right and the device to mount a
+//! mirror.
 
 use std::path::Path;
 
 pub use compat_harness::Case;
 use compat_harness::Requirement;
 
-/// A case that also needs these tools.
+/// Returns a case that also requires these tools.
 pub fn case(name: &'static str, tools: &[&'static str], run: fn(&Path)) -> Case {
     let mut requirements = vec![Requirement::Fuse, Requirement::Root];
     requirements.extend(tools.iter().copied().map(Requirement::Tool));

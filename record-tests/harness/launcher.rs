@@ -1,4 +1,4 @@
-//! Ranks of a parallel job as a launcher starts them: with its variables, in any order.
+//! Ranks of a parallel job, started like a launcher starts them: with its variables, in any order.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -6,10 +6,10 @@ use std::process::{Child, Command, Stdio};
 
 use super::recorder::{COMPAT, log};
 
-/// The variables of a rank: its number, and how many there are; all are on this node.
+/// The variables of a rank, from its number and the number of ranks. All ranks are on this node.
 pub type Variables = fn(u32, u32) -> Vec<(&'static str, String)>;
 
-/// The variables that Open MPI sets.
+/// Returns the variables that Open MPI sets.
 pub fn open_mpi(rank: u32, size: u32) -> Vec<(&'static str, String)> {
     vec![
         ("OMPI_COMM_WORLD_RANK", (rank + 10).to_string()),
@@ -18,7 +18,7 @@ pub fn open_mpi(rank: u32, size: u32) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The variables that Hydra sets, which MPICH and Intel MPI start with.
+/// Returns the variables that Hydra sets, the launcher of MPICH and Intel MPI.
 pub fn hydra(rank: u32, size: u32) -> Vec<(&'static str, String)> {
     vec![
         ("PMI_RANK", (rank + 10).to_string()),
@@ -27,7 +27,7 @@ pub fn hydra(rank: u32, size: u32) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The variables that Slurm sets.
+/// Returns the variables that Slurm sets.
 pub fn slurm(rank: u32, size: u32) -> Vec<(&'static str, String)> {
     vec![
         ("SLURM_PROCID", (rank + 10).to_string()),
@@ -37,17 +37,17 @@ pub fn slurm(rank: u32, size: u32) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The variables that Flux sets, which do not tell how many ranks the node has.
+/// Returns the variables that Flux sets. They do not contain the number of ranks on the node.
 pub fn flux(rank: u32, _size: u32) -> Vec<(&'static str, String)> {
     vec![("FLUX_TASK_RANK", (rank + 10).to_string()), ("FLUX_TASK_LOCAL_ID", rank.to_string())]
 }
 
-/// The variable that PMIx sets, which does not tell who leads.
+/// Returns the variable that PMIx sets. It does not show which rank leads.
 pub fn pmix(rank: u32, _size: u32) -> Vec<(&'static str, String)> {
     vec![("PMIX_RANK", (rank + 10).to_string())]
 }
 
-/// One rank of a job, running `script`.
+/// Returns one rank of a job that runs `script`.
 pub fn rank(directory: &Path, job: &str, variables: &[(&'static str, String)], script: &str) -> Command {
     let mut command = Command::new(COMPAT);
     command
@@ -66,7 +66,7 @@ pub fn rank(directory: &Path, job: &str, variables: &[(&'static str, String)], s
     command
 }
 
-/// Starts ranks in this order, a moment apart.
+/// Starts ranks in this order with short pauses.
 pub fn start(directory: &Path, variables: Variables, order: &[u32], script: &str) -> Vec<(u32, Child)> {
     let job = directory.file_name().unwrap_or(OsStr::new("job")).to_string_lossy().into_owned();
     let size = order.len() as u32;

@@ -1,4 +1,5 @@
-//! What the cases stand on besides `compat_harness`: the recorder as users start it, strace as the witness.
+//! The foundation of the cases besides `compat_harness`: the recorder as users start it, and strace as the
+//! witness.
 
 pub mod case;
 pub mod launcher;

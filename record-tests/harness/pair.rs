@@ -1,4 +1,4 @@
-//! The same work twice: natively in one directory, recorded in another.
+//! The same work twice: natively in one directory, and recorded in another.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -8,22 +8,22 @@ use std::process::{Command, Output};
 
 use super::recorder::{COMPAT, assert_code, command, finish};
 
-/// Asks for the full size of works that are cut down for the gate: `COMPAT_RECORD_FULL=1`.
+/// Whether the full size is requested of work that is reduced for the gate (`COMPAT_RECORD_FULL=1`).
 pub fn is_full_size() -> bool {
     std::env::var_os("COMPAT_RECORD_FULL").is_some()
 }
 
-/// What came of it.
+/// The results of both runs.
 pub struct Pair {
     pub native: Output,
     pub mirrored: Output,
-    /// Where it was done natively.
+    /// The directory of the native run.
     pub native_directory: PathBuf,
-    /// Where it was done recorded.
+    /// The directory of the recorded run.
     pub mirrored_directory: PathBuf,
 }
 
-/// Runs a command in the two directories, which are made.
+/// Creates the two directories and runs a command in both.
 pub fn run<S: AsRef<OsStr>>(directory: &Path, arguments: &[S]) -> Pair {
     let place = |name: &str| {
         let place = directory.join(name);
@@ -40,7 +40,7 @@ pub fn run<S: AsRef<OsStr>>(directory: &Path, arguments: &[S]) -> Pair {
     Pair { native, mirrored, native_directory, mirrored_directory }
 }
 
-/// A line for each answer: the first that differs is shown.
+/// Asserts that both outputs have the same lines. The first difference is shown.
 fn assert_same_lines(mirrored: &str, native: &str) {
     for (native, mirrored) in native.lines().zip(mirrored.lines()) {
         assert_eq!(mirrored, native);
@@ -48,8 +48,8 @@ fn assert_same_lines(mirrored: &str, native: &str) {
     assert_eq!(mirrored, native);
 }
 
-/// Runs commands of the shell that do both, in a mount namespace of their own, and tells what they put into
-/// `native.out` and `mirror.out`.
+/// Runs shell commands that do both runs, in a separate mount namespace. Returns the contents of `native.out`
+/// and `mirror.out`.
 pub fn outputs(directory: &Path, commands: &str) -> (String, String) {
     let mut run = Command::new("unshare");
     run.args(["-m", "sh", "-c", commands]).current_dir(directory);
@@ -58,15 +58,15 @@ pub fn outputs(directory: &Path, commands: &str) -> (String, String) {
     (text("native.out"), text("mirror.out"))
 }
 
-/// The same, and asserts that both are the same.
+/// Like [`outputs`], and asserts that both contents are the same.
 pub fn assert_same_outputs(directory: &Path, commands: &str) -> String {
     let (native, mirrored) = outputs(directory, commands);
     assert_same_lines(&mirrored, &native);
     mirrored
 }
 
-/// Commands of the shell that run one natively and recorded (`run.jsonl`) on two overlays on each other. These are too deep
-/// for FUSE passthrough, so every byte goes through the server.
+/// Returns shell commands that run a command natively and recorded (`run.jsonl`) on two stacked overlays.
+/// These are too deep for FUSE passthrough, so every byte goes through the server.
 pub fn served(command: &str) -> String {
     format!(
         "set -e
@@ -80,7 +80,7 @@ pub fn served(command: &str) -> String {
     )
 }
 
-/// Runs it, and asserts that both end well and say the same.
+/// Like [`run`], and asserts that both runs succeed with the same output.
 pub fn assert_same<S: AsRef<OsStr>>(directory: &Path, arguments: &[S]) -> Pair {
     let pair = run(directory, arguments);
     assert_code(&pair.native, 0);
@@ -91,7 +91,7 @@ pub fn assert_same<S: AsRef<OsStr>>(directory: &Path, arguments: &[S]) -> Pair {
     pair
 }
 
-/// Writes a script beside the directories that it runs in, which other users may enter.
+/// Writes a script beside the directories of the runs. Other users may enter its directory.
 pub fn script(directory: &Path, text: &str) -> String {
     fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).expect("our directory");
     let path = directory.join("script.py");

@@ -1,4 +1,4 @@
-//! A command in a mirror whose reads are served from a folder of copies: what the hook for providers is for.
+//! A command in a mirror whose reads are served from a directory of copies. This uses the hook for providers.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -11,13 +11,13 @@ use std::time::Duration;
 use compat_mirror::enter::{self, End, ExternalPlace, Mounted, Outcome, Service, Task, Users};
 use compat_mirror::mirror::{Options, Provider, Session, Volume, Wanted};
 
-/// The variable that names the folder of copies, and makes of this program the mirror's.
+/// The variable that names the directory of copies. If it is set, this program runs the mirror.
 pub const CACHE: &str = "COMPAT_TEST_PROVIDED_FROM";
 
 /// The variable that makes the mirror read-only.
 const READ_ONLY: &str = "COMPAT_TEST_PROVIDED_READ_ONLY";
 
-/// This program as the one that runs a command with copies from `cache`.
+/// Returns a command that starts this program to run a script with copies from `cache`.
 pub fn command(cache: &Path, read_only: bool, script: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("a test has a program"));
     command.env(CACHE, cache).args(["sh", "-c", script]);
@@ -27,7 +27,7 @@ pub fn command(cache: &Path, read_only: bool, script: &str) -> Command {
     command
 }
 
-/// Runs the command that the arguments name.
+/// Runs the command in the arguments.
 pub fn run(cache: PathBuf) -> ExitCode {
     let command: Vec<OsString> = std::env::args_os().skip(1).collect();
     let read_only = std::env::var_os(READ_ONLY).is_some();
@@ -77,7 +77,7 @@ impl Service for Copies {
     fn server_killed(&mut self) {}
 }
 
-/// Copies by the names of the files.
+/// Copies, by the names of the files.
 struct Folder(PathBuf);
 
 impl Provider for Folder {

@@ -10,15 +10,15 @@ use compat_harness::process;
 /// The program under test.
 pub const COMPAT: &str = super::SUITE.binary;
 
-/// How long a recorded command may take.
+/// The time limit of a recorded command.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Where a case's log is.
+/// Returns the path of a case's log.
 pub fn log(directory: &Path) -> PathBuf {
     directory.join("run.jsonl")
 }
 
-/// `compat record -o LOG -- COMMAND`, ready to be started.
+/// Returns `compat record -o LOG -- COMMAND`, ready to start.
 pub fn command<S: AsRef<OsStr>>(directory: &Path, arguments: &[S]) -> Command {
     let mut command = Command::new(COMPAT);
     command.arg("record").arg("-o").arg(log(directory)).arg("--").args(arguments);
@@ -26,18 +26,18 @@ pub fn command<S: AsRef<OsStr>>(directory: &Path, arguments: &[S]) -> Command {
     command
 }
 
-/// Runs a command recorded.
+/// Records a command.
 pub fn record<S: AsRef<OsStr>>(directory: &Path, arguments: &[S]) -> Output {
     finish(command(directory, arguments), b"")
 }
 
-/// Runs a command of the shell recorded (`run.jsonl`) as an ordinary user, for whom no read goes past the
-/// mirror, after other commands as root in a mount namespace of their own.
+/// Records a shell command (`run.jsonl`) as an ordinary user, for whom no read bypasses the mirror. First
+/// runs other commands as root in a separate mount namespace.
 pub fn record_as_user(directory: &Path, before: &str, command: &str) -> Output {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o777)).expect("our directory");
     std::fs::copy(COMPAT, directory.join("compat")).expect("a copy that the user may execute");
-    // A device that this user may open, seen by these processes alone.
+    // A device that this user may open. Only these processes see it.
     let script = format!(
         "mknod fuse c 10 229 && chmod 666 fuse && mount --bind fuse /dev/fuse\n{before}
         exec setpriv --reuid=1234 --regid=1235 --clear-groups ./compat record -q -o run.jsonl -- {command}"
@@ -51,12 +51,12 @@ pub fn record_as_user(directory: &Path, before: &str, command: &str) -> Output {
 ///
 /// # Panics
 ///
-/// If it takes too long: it is killed then.
+/// If the time limit is exceeded. The command is then killed.
 pub fn finish(mut command: Command, input: &[u8]) -> Output {
     process::finish(&mut command, Some(input.to_vec()), LIMIT)
 }
 
-/// Asserts that a run ended with this code, showing what it said.
+/// Asserts that a run ended with this code. Shows its output if not.
 pub fn assert_code(output: &Output, code: i32) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert_eq!(
@@ -68,12 +68,12 @@ pub fn assert_code(output: &Output, code: i32) {
     );
 }
 
-/// Waits for something to become true.
+/// Waits until a condition holds.
 pub fn wait_until(what: &str, condition: impl FnMut() -> bool) {
     assert!(process::wait_until(Duration::from_secs(30), condition), "{what} did not happen in 30 s");
 }
 
-/// The processes of a recorded run: all that descend from it.
+/// Returns the processes of a recorded run: all its descendants.
 pub fn descendants(child: &Child) -> Vec<u32> {
     let mut found = vec![child.id()];
     let mut next = 0;

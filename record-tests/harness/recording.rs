@@ -5,17 +5,17 @@ use std::path::Path;
 
 use compat_trace::{End, Ending, Event, EventKind, Header, Reader};
 
-/// A whole recording.
+/// A complete recording.
 pub struct Recording {
     pub header: Header,
     pub events: Vec<Event>,
     pub end: End,
 }
 
-/// Reads a log, which must be whole.
+/// Reads a log, which must be complete.
 pub fn read(path: &Path) -> Recording {
     let bytes = std::fs::read(path).expect("a log");
-    assert!(bytes.ends_with(b"\n"), "the last line is cut");
+    assert!(bytes.ends_with(b"\n"), "the last line is incomplete");
     let mut reader = Reader::new(path.display().to_string(), &bytes[..]).expect("a header");
     let events: Vec<Event> = reader.by_ref().collect::<Result<_, _>>().expect("events");
     let Some(Ending::Whole(end)) = reader.ending().cloned() else { panic!("no end") };
@@ -24,19 +24,20 @@ pub fn read(path: &Path) -> Recording {
 }
 
 impl Recording {
-    /// The paths of successful events of these kinds that `wanted` takes.
+    /// Returns the paths of successful events of these kinds for which `wanted` holds.
     pub fn paths(&self, kinds: &[EventKind], wanted: impl Fn(&Event) -> bool) -> BTreeSet<String> {
         let taken = self.events.iter().filter(|event| kinds.contains(&event.event) && event.error.is_none());
         taken.filter(|event| wanted(event)).map(|event| event.path.text().into_owned()).collect()
     }
 
-    /// How many opens were read and written through the mirror: what was written is known then, and not if the kernel
-    /// went past it.
+    /// Returns the number of opens that were read and written through the mirror. Their written bytes are
+    /// known. They are unknown if the kernel bypassed the mirror.
     pub fn served(&self) -> usize {
         self.events.iter().filter(|event| event.written.is_some()).count()
     }
 
-    /// The paths that were looked for and not found, without those that the same thread made at once.
+    /// Returns the paths that were looked up and not found, except those that the same thread created at
+    /// once.
     pub fn missed(&self, wanted: impl Fn(&Event) -> bool) -> BTreeSet<String> {
         let mut missed = BTreeSet::new();
         for (position, event) in self.events.iter().enumerate() {
@@ -44,7 +45,7 @@ impl Recording {
             {
                 continue;
             }
-            // A close is told when the kernel comes to it, whatever its thread does by then.
+            // A close is recorded when the kernel reports it, whatever its thread does by then.
             let closes = |next: &&Event| matches!(next.event, EventKind::Close | EventKind::CloseDirectory);
             let mut following = self.events[position + 1..].iter().filter(|next| !closes(next));
             let next = following.find(|next| next.tid == event.tid);

@@ -1,4 +1,4 @@
-//! A file tree as lines that can be compared: path, mode, owner, links, and what is in it.
+//! A file tree as lines that can be compared: path, mode, owner, links and content.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
@@ -7,7 +7,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
-/// The tree below a directory, sorted; `wanted` takes the paths (from the directory, begun with `/`) that count.
+/// Returns the sorted tree below a directory. `wanted` selects paths, which are relative to the directory and
+/// begin with `/`.
 pub fn lines(directory: &Path, wanted: &dyn Fn(&str) -> bool) -> Vec<String> {
     let mut lines = Vec::new();
     add(directory, "", wanted, &mut lines);
@@ -30,7 +31,7 @@ fn add(directory: &Path, place: &str, wanted: &dyn Fn(&str) -> bool, lines: &mut
 }
 
 fn describe(path: &Path) -> String {
-    let stat = fs::symlink_metadata(path).expect("it is there");
+    let stat = fs::symlink_metadata(path).expect("the file exists");
     let kind = stat.file_type();
     let content = if kind.is_symlink() {
         hash(fs::read_link(path).expect("a link").as_os_str().as_bytes())
@@ -50,7 +51,7 @@ fn hash(bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// Asserts that two trees are the same, showing where they differ.
+/// Asserts that two trees are the same. Shows the differences.
 pub fn assert_same(native: &[String], mirrored: &[String]) {
     let only = |left: &[String], right: &[String]| {
         left.iter().filter(|line| !right.contains(line)).take(20).cloned().collect::<Vec<_>>()
@@ -60,5 +61,5 @@ pub fn assert_same(native: &[String], mirrored: &[String]) {
         missing.is_empty() && further.is_empty(),
         "only natively: {missing:#?}\nonly recorded: {further:#?}"
     );
-    assert!(!native.is_empty(), "there is something to compare");
+    assert!(!native.is_empty(), "the native tree is empty");
 }

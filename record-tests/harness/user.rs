@@ -1,4 +1,4 @@
-//! The recorder as a user without privilege starts it.
+//! The recorder as started by an unprivileged user.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,11 +7,11 @@ use std::process::{Command, Output};
 
 use super::recorder::{COMPAT, finish};
 
-/// Who that is.
+/// The arguments of setpriv(1) for that user.
 pub const USER: [&str; 3] = ["--reuid=1234", "--regid=1235", "--clear-groups"];
 
-/// Records a command as a user without privilege; `mode` is that of `/dev/fuse`, which on most systems
-/// anybody may open.
+/// Records a command as an unprivileged user. `mode` is the mode of `/dev/fuse`, which everybody may open on
+/// most systems.
 pub fn as_user(directory: &Path, mode: &str, arguments: &[&str]) -> Output {
     fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).expect("our directory");
     fs::copy(COMPAT, directory.join("compat")).expect("a copy that anybody may execute");

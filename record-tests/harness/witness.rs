@@ -1,9 +1,9 @@
-//! What strace(1) saw of the same run: the program runs under strace, and strace in the mirror.
+//! The observations of strace(1) in the same run: strace runs in the mirror and starts the program.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
-/// The paths that programs opened and looked for in vain.
+/// The paths that programs opened or looked up without success.
 #[derive(Debug, Default)]
 pub struct Witness {
     pub opened: BTreeSet<String>,
@@ -13,8 +13,8 @@ pub struct Witness {
     pub executed: BTreeSet<String>,
 }
 
-/// Reads what `strace -f -y -e trace=%file -o FILE` wrote of a run in this directory, which its processes
-/// do not leave.
+/// Reads the output of `strace -f -y -e trace=%file -o FILE` for a run in this directory. Its processes do
+/// not leave the directory.
 pub fn read(file: &Path, directory: &Path) -> Witness {
     let text = String::from_utf8_lossy(&std::fs::read(file).expect("strace's file")).into_owned();
     let mut witness = Witness::default();
@@ -41,13 +41,13 @@ impl Witness {
         let Some(path) = path_of(arguments, directory) else { return };
         let opens = matches!(name, "open" | "openat" | "openat2" | "creat");
         if result.contains("ENOENT") {
-            // What was made since was missing itself.
+            // A path that was created since was missing itself.
             self.missed.extend(first_missing(&path).or_else(|| in_real_directory(&path)));
         } else if result.starts_with('-') || result.starts_with('?') {
         } else if name == "execve" {
             self.executed.extend(real(&path));
         } else if opens && !arguments.contains("O_PATH") {
-            // With -y the result shows what was opened, links followed.
+            // With -y the result shows the opened file, with links followed.
             let opened = result.split_once('<').and_then(|(_, rest)| rest.rsplit_once('>'));
             let Some((opened, _)) = opened else { return };
             let set = if arguments.contains("O_CREAT") { &mut self.created } else { &mut self.opened };
@@ -56,7 +56,8 @@ impl Witness {
     }
 }
 
-/// The first quoted argument, taken from the directory that stands before it, or else from the run's.
+/// Returns the first quoted argument. It is relative to the directory before it, or else to the directory of
+/// the run.
 fn path_of(arguments: &str, working: &Path) -> Option<PathBuf> {
     let (before, rest) = arguments.split_once('"')?;
     let (path, _) = rest.split_once('"')?;
@@ -65,25 +66,25 @@ fn path_of(arguments: &str, working: &Path) -> Option<PathBuf> {
     Some(directory.map_or(working, Path::new).join(path))
 }
 
-/// The path with its links followed, as far as it goes.
+/// Returns the path with its links followed, if it exists.
 fn real(path: &Path) -> Option<String> {
     path.canonicalize().ok().map(|path| path.display().to_string())
 }
 
-/// The path with the links of its directory followed.
+/// Returns the path with the links of its directory followed.
 fn in_real_directory(path: &Path) -> Option<String> {
     let directory = path.parent()?.canonicalize().ok()?;
     Some(directory.join(path.file_name()?).display().to_string())
 }
 
-/// The first part of a path that is not there: that is what is looked up.
+/// Returns the part of a path up to its first missing component, which the kernel looks up.
 fn first_missing(path: &Path) -> Option<String> {
     let mut reached = PathBuf::from("/");
     for part in path.components().skip(1) {
         let next = reached.join(part);
         match next.canonicalize() {
             Ok(real) => reached = real,
-            // A link that leads nowhere: what it names is missing.
+            // The link is dangling, so its target is missing.
             Err(_) if next.is_symlink() => {
                 let target = std::fs::read_link(&next).ok()?;
                 return first_missing(&reached.join(target));

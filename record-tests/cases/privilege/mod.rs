@@ -1,4 +1,4 @@
-//! Nobody may do more in a mirror that root made than natively, and everybody may do as much.
+//! Nobody may do more in a mirror of root than natively, and everybody may do as much.
 
 mod point;
 mod random;
@@ -22,7 +22,7 @@ pub fn cases() -> Vec<Case> {
     all
 }
 
-/// What all cases take.
+/// The tools that all cases need.
 const TOOLS: &[&str] = &["python3", "unshare", "nsenter"];
 
 fn tables() -> Vec<Case> {
@@ -45,17 +45,17 @@ fn tables() -> Vec<Case> {
     ]
 }
 
-/// Only combinations whose names contain this.
+/// Selects the combinations whose names contain this text.
 const ONLY: &str = "COMPAT_PRIVILEGE_ONLY";
 
-/// Another delay for all combinations, in milliseconds.
+/// Sets another delay for all combinations, in milliseconds.
 const DELAY: &str = "COMPAT_PRIVILEGE_DELAY";
 
-/// An ordinary user, who has a supplementary group.
+/// An ordinary user with a supplementary group.
 const USER: Actor = Actor { identity: "a", user: A };
 
-/// Root without its capabilities, root without those to pass over permissions, a user in a namespace of its own, and
-/// a user with some of root's capabilities.
+/// Root without its capabilities, root without those that override permissions, a user in a separate user
+/// namespace, and a user with some of root's capabilities.
 const SPECIAL: [Actor; 4] = [
     Actor { identity: "r", user: 0 },
     Actor { identity: "d", user: 0 },
@@ -63,8 +63,8 @@ const SPECIAL: [Actor; 4] = [
     Actor { identity: "c", user: A },
 ];
 
-/// All operations and changes, each pair with the next delay and look; of `actors` the next one. Of the pairs every
-/// `stride`th, from `first` on.
+/// Returns all pairs of operations and changes, each with the next delay, look and actor in turn. Only every
+/// `stride`th pair is taken, beginning with `first`.
 fn combinations(actors: &[Actor], stride: usize, first: usize) -> Vec<Combination> {
     let pairs = table::OPERATIONS
         .iter()
@@ -95,12 +95,12 @@ fn compare(directory: &Path, place: Place, is_served: bool, mut combinations: Ve
     let differences = run::all(&mut world, &combinations);
     drop(world);
     if is_served {
-        assert!(read(&log(directory)).served() > 1, "reads go through the server");
+        assert!(read(&log(directory)).served() > 1, "reads do not go through the server");
     }
     run::assert_none(differences, combinations.len());
 }
 
-/// The comparison itself is compared: without a mirror, it finds nothing.
+/// Checks the comparison itself: without a mirror, it finds no differences.
 fn native(directory: &Path) {
     let mut all = combinations(&[USER], 4, 2);
     all.extend(combinations(&SPECIAL, 12, 5));
@@ -134,7 +134,7 @@ fn served(directory: &Path) {
 fn container(directory: &Path) {
     let mut all = combinations(&[USER], 10, 4);
     all.extend(combinations(&SPECIAL, 25, 5));
-    // A container has no more of root's rights to keep, and no user namespaces.
+    // A container has no further rights of root to keep, and no user namespaces.
     all.retain(|combination| ["a", "r", "c"].contains(&combination.actor.identity));
     compare(directory, Place::Container, false, all);
 }

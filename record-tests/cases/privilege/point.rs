@@ -1,4 +1,4 @@
-//! Ways to get more than one has, one by one: each is tried by the command of a recorded run and at a mount path.
+//! Attempts to gain rights, one by one. Each is made by the command of a recorded run and at a mount path.
 
 use std::path::Path;
 use std::process::Command;
@@ -38,7 +38,7 @@ pub fn cases() -> Vec<Case> {
 /// The directory of the case, on both sides.
 const HERE: &str = "here";
 
-/// Plays in each place where a mirror is reached, in a directory of this mode that is root's.
+/// Acts in each place through which a mirror is reached, in a directory of root with this mode.
 fn play(directory: &Path, mode: &str, act: impl Fn(&mut World)) {
     for place in [Place::Inside, Place::MountPath] {
         in_world(directory, Options { place, is_served: false, before: "" }, mode, &act);
@@ -52,7 +52,7 @@ fn in_world(directory: &Path, options: Options<'_>, mode: &str, act: impl FnOnce
     act(&mut world);
 }
 
-/// Somebody does something on both sides, with the same outcomes and the same files afterwards. The outcomes.
+/// Runs a script on both sides, and asserts the same outcomes and the same files. Returns the outcomes.
 fn same(world: &mut World, who: &str, script: &str) -> Vec<String> {
     let [native, mirrored] = world.both(who, HERE, script, true);
     let outcome = Outcome { native, mirrored, states: world.states(HERE) };
@@ -60,13 +60,13 @@ fn same(world: &mut World, who: &str, script: &str) -> Vec<String> {
     outcome.native
 }
 
-/// The same for what succeeds.
+/// Like [`same`], for a script that succeeds.
 fn done(world: &mut World, who: &str, script: &str) {
     let outcomes = same(world, who, script);
     assert!(is_success(&outcomes), "{who}: {script}: {outcomes:?}");
 }
 
-/// The same for what is refused.
+/// Like [`same`], for a script that is refused.
 fn refused(world: &mut World, who: &str, script: &str, error: &str) {
     assert_eq!(same(world, who, script), [error], "{who}: {script}");
 }
@@ -90,10 +90,11 @@ fn overwrite(directory: &Path) {
     }
 }
 
-/// Longer than the kernel remembers anything that it was told; nothing makes it ask for what is open already.
+/// A time longer than the kernel's caches are valid. Nothing makes the kernel request attributes of a file
+/// that is open already.
 const FORGOTTEN: Duration = Duration::from_millis(1200);
 
-/// Who has a file open for writing may write on, and takes the set-user-ID bit away by that.
+/// A user with an open descriptor for writing may continue to write, which removes the set-user-ID bit.
 fn write_open(directory: &Path) {
     for act in ["write W", "ftruncate 1", "fallocate 9000", "punch 4"] {
         play(directory, "1777", |world| {
@@ -102,12 +103,12 @@ fn write_open(directory: &Path) {
             std::thread::sleep(FORGOTTEN);
             done(world, "nobody", act);
             let [native, _] = world.states(HERE);
-            assert!(native.contains("./p 100755 0:0"), "natively the bit is gone: {native}");
+            assert!(native.contains("./p 100755 0:0"), "natively the bit was not removed: {native}");
         });
     }
 }
 
-/// What is open gives no right to change whose it is not any more.
+/// An open descriptor gives no right to change a file that now belongs to another user.
 fn chmod_open(directory: &Path) {
     for act in ["fchmod 4755", "futimens set", "fsetacl u.7,U.7.65534,g.7,m.7,o.7", "setflags 40"] {
         play(directory, "1777", |world| {
@@ -164,7 +165,8 @@ fn sticky(directory: &Path) {
     }
 }
 
-/// By how many bytes it may differ what fits into a file system of 64 MiB: its own data are laid out anew each time.
+/// The permitted difference of the free space in a file system of 64 MiB: its metadata are laid out anew each
+/// time.
 const SLACK: u64 = 512 << 10;
 
 fn reserved(directory: &Path) {
@@ -184,12 +186,16 @@ fn reserved(directory: &Path) {
                 let outcomes = ask(&mut world, who, HERE, fill, false);
                 world.root(HERE, "syncfs .");
                 assert!(is_success(&ask(&mut world, who, HERE, "unlink big; syncfs .", false)));
-                // The kernel gives what was unlinked in a mirror back a moment later (FORGET), and its space then.
+                // After an unlink in a mirror, the kernel releases the file a moment later (FORGET), and its
+                // space then.
                 std::thread::sleep(std::time::Duration::from_millis(500));
                 outcomes[0].strip_prefix("ok ").expect("a size").parse().expect("a number")
             };
             let (natively, of_root) = (fits("nobody", false), fits("root", false));
-            assert!(of_root > natively + 4 * SLACK, "root has the reserved blocks: {of_root}, {natively}");
+            assert!(
+                of_root > natively + 4 * SLACK,
+                "root does not have the reserved blocks: {of_root}, {natively}"
+            );
             let mirrored = fits("nobody", true);
             assert!(
                 natively.abs_diff(mirrored) < SLACK,
@@ -204,7 +210,8 @@ fn reserved(directory: &Path) {
     }
 }
 
-/// One user enters a namespace between two requests, another's has the owner of a file that root keeps taking over.
+/// One user enters a namespace between two requests. Another user's namespace contains the owner of a file
+/// that root keeps taking over.
 fn namespaces(directory: &Path) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/record-tests/fixtures/namespaces.py");
     let mut run = Command::new("python3");

@@ -1,4 +1,4 @@
-//! Random sequences of what users and root do to a small tree, natively and in a mirror.
+//! Random sequences of actions by users and root on a small tree, natively and in a mirror.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use crate::harness::case::{Case, case};
 use crate::harness::privilege::run::{self, Class, Difference, Outcome};
 use crate::harness::privilege::world::{Options, Place, World};
 
-/// Which sequence: the same number gives the same steps.
+/// The seed of the sequence: the same number yields the same steps.
 const SEED: &str = "COMPAT_PRIVILEGE_SEED";
 
-/// How many steps.
+/// The number of steps.
 const STEPS: &str = "COMPAT_PRIVILEGE_STEPS";
 
 /// The cases.
@@ -23,7 +23,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// The comparison itself is compared.
+/// Checks the comparison itself.
 fn native(directory: &Path) {
     play(directory, Place::Native, (3, 300));
 }
@@ -40,26 +40,26 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
 }
 
-/// Four directories: anybody's, a sticky one, one user's, and one of a group.
+/// Four directories: one for everybody, a sticky one, one of a user, and one of a group.
 const TREE: &str = "dir . 0 0 755; dir d0 0 0 777; dir d1 0 0 1777; dir d2 1301 1301 755; dir d3 1302 1400 770;
     make d0/n0 1301 1301 644 a0; make d0/n1 1302 1302 666 b1; dir d0/n2 1301 1400 770; make d0/n2/n0 1301 1400 660 a0;
     points d0/n3 ../d1/n1; make d1/n0 1302 1302 644 b0; make d1/n1 1301 1301 600 a1; dir d1/n2 1302 1302 1777;
     make d1/n2/n1 1301 1301 755 a1; make d2/n0 1301 1301 644 a0; dir d2/n2 1301 1301 777; points d2/n3 ../d3/n0;
     make d3/n0 1302 1400 660 b0; make d3/n1 1301 1400 664 a1; dir d3/n2 1302 1400 2770; make d3/n3 0 0 666 r3";
 
-/// After how many steps a new tree is begun, in which root has not taken everything yet.
+/// The number of steps after which a new tree begins, in which root has not taken over everything yet.
 const EACH: usize = 60;
 
-/// Longer than any tick of the kernel's clock, for which it may remember.
+/// A time longer than any tick of the kernel's clock, for which caches may be valid.
 const TICKS: Duration = Duration::from_millis(25);
 
-/// How many differences are looked for: each begins a new tree.
+/// The maximum number of differences. Each begins a new tree.
 const ENOUGH: usize = 8;
 
-/// How many steps before it are shown with a difference.
+/// The number of previous steps that are shown with a difference.
 const SHOWN: usize = 25;
 
-/// Plays a sequence of that many steps, if the environment asks for no other.
+/// Runs a sequence of that many steps, unless the environment selects another.
 fn play(directory: &Path, place: Place, (seed, steps): (u64, u64)) {
     let seed = number(SEED).unwrap_or(seed);
     let steps = number(STEPS).unwrap_or(steps) as usize;
@@ -92,24 +92,24 @@ fn play(directory: &Path, place: Place, (seed, steps): (u64, u64)) {
     run::assert_none(differences, done);
 }
 
-/// Does a step, and says how the mirror differs.
+/// Runs a step and returns the difference of the mirror.
 fn take(world: &mut World, name: &str, step: &Step, story: &mut Vec<String>) -> Option<(Class, String)> {
     let [native, mirrored] = world.both(step.who, name, &step.script, false);
     story.push(format!("{}: {} {native:?}, then {} ms", step.who, step.script, step.pause.as_millis()));
-    // Root acts on both sides outside; users may act at once, before anybody looks at what is there.
+    // Root acts outside on both sides. Users may act at once, before anybody looks at the result.
     let states = if step.who == "root" { Default::default() } else { world.states(name) };
     let outcome = Outcome { native, mirrored, states };
     std::thread::sleep(step.pause);
     match outcome.class()? {
-        // Looks only make the kernel remember; and of two reasons to refuse something either may be given.
+        // Looks only fill the kernel's cache. If there are two reasons to refuse, either may be returned.
         _ if step.is_look && outcome.states[0] == outcome.states[1] => None,
         Class::Error => None,
         class => Some((class, outcome.details())),
     }
 }
 
-/// Who acts in the mirror: two users, the first one once more as a process that leaves and enters its group, and
-/// once more in a user namespace.
+/// The actors in the mirror: two users, the first one also as a process that leaves and enters its group, and
+/// also in a user namespace.
 const USERS: [&str; 4] = ["a", "b", "g", "n"];
 
 struct Step {
@@ -179,7 +179,7 @@ impl Dice {
         Step { who, script, is_look: false, pause }
     }
 
-    /// Something of root's that gives nobody anything: users may act at once.
+    /// An action of root that gives nobody a right. Users may act at once.
     fn taking(&mut self) -> Step {
         let path = self.path();
         let script = match self.0.u8(..5) {
@@ -193,7 +193,7 @@ impl Dice {
         Step { who: "root", script, is_look: false, pause }
     }
 
-    /// Something of root's that may give somebody something: the kernel is given the time to forget.
+    /// An action of root that may give somebody a right. The kernel gets the time to drop its cache.
     fn giving(&mut self) -> Step {
         let path = self.path();
         let script = match self.0.u8(..8) {

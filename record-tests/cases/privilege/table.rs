@@ -1,4 +1,4 @@
-//! What users do, and what root changes between their look and their deed.
+//! The actions of users, and root's changes between a user's look and action.
 
 use crate::harness::privilege::combination::{Change, GROUP_DROPPED, Operation, Setup};
 
@@ -10,14 +10,15 @@ const fn file(name: &'static str, act: &'static str) -> Operation {
     on("d/f", name, "", act)
 }
 
-/// What opens `d/f` for reading and writing before the change.
+/// Opens `d/f` for reading and writing before the change.
 const OPEN: &str = "open {t} RDWR 0 h";
 
 const fn held(name: &'static str, act: &'static str) -> Operation {
     on("d/f", name, OPEN, act)
 }
 
-/// Every request of the protocol that a system call leads to, by name and through what was open before.
+/// Every request of the protocol that a system call causes, by name and through a descriptor that was open
+/// before.
 pub const OPERATIONS: &[Operation] = &[
     file("open for reading", "open {t} RDONLY; read"),
     file("open for writing", "open {t} WRONLY; write W"),
@@ -134,7 +135,7 @@ const fn change(name: &'static str, setup: Setup, script: &'static str) -> Chang
     Change { name, setup, script }
 }
 
-/// What root does.
+/// The changes that root makes.
 pub const CHANGES: &[Change] = &[
     change("nothing (own)", Setup::Own, ""),
     change("nothing (anybody's)", Setup::Anybody, ""),

@@ -1,4 +1,4 @@
-//! A combination: a user has looked at something, root changes it outside, and a moment later the user does something.
+//! A combination: a user has looked at a file, root changes it outside, and a moment later the user acts.
 
 use std::time::Duration;
 
@@ -6,33 +6,33 @@ use std::time::Duration;
 pub const A: u32 = 1301;
 pub const B: u32 = 1302;
 
-/// What a user does.
+/// An action of a user.
 #[derive(Clone, Copy, Debug)]
 pub struct Operation {
     pub name: &'static str,
-    /// The file that it is about, `{t}` in scripts.
+    /// The file of the action, `{t}` in scripts.
     pub target: &'static str,
-    /// What is done first, before the change.
+    /// The first part of the action, before the change.
     pub before: &'static str,
     pub act: &'static str,
 }
 
-/// Who owns what before the change.
+/// Owners and rights before the change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setup {
     /// The user owns everything.
     Own,
-    /// Another user owns it, and anybody may do anything.
+    /// Another user owns everything, and anybody may do anything.
     Anybody,
-    /// Another user owns it; the user's supplementary group may do anything.
+    /// Another user owns everything. The user's supplementary group may do anything.
     Group,
-    /// Another user owns it; an access control list lets the user do anything.
+    /// Another user owns everything. An access control list lets the user do anything.
     List,
     /// The user's files in a sticky directory of root.
     Sticky,
-    /// Another user owns it, and lets nobody do anything.
+    /// Another user owns everything and lets nobody do anything.
     Nobody,
-    /// The user's directory, with what is root's and has its set-user-ID bit.
+    /// The user's directory contains files of root with the set-user-ID bit.
     SetId,
 }
 
@@ -61,17 +61,17 @@ impl Setup {
     }
 }
 
-/// What root does meanwhile.
+/// A change by root in between.
 #[derive(Clone, Copy, Debug)]
 pub struct Change {
     pub name: &'static str,
     pub setup: Setup,
-    /// `{t}` is the operation's file, `{me}` who acts, `{them}` another user, `{high}` root, or for an actor that is
-    /// root without its rights another user.
+    /// In the script, `{t}` is the operation's file, `{me}` the actor and `{them}` another user. `{high}` is
+    /// root, or another user if the actor is root without its rights.
     pub script: &'static str,
 }
 
-/// The change that is none of root's: the process gives a supplementary group away.
+/// The only change that root does not make: the process drops a supplementary group.
 pub const GROUP_DROPPED: &str = "the process leaves its group";
 
 /// An identity that acts.
@@ -82,12 +82,12 @@ pub struct Actor {
     pub user: u32,
 }
 
-/// What is looked at first, so that the kernel remembers it.
+/// A look before the change, which fills the kernel's cache.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
     pub name: &'static str,
     script: &'static str,
-    /// Who looks, if it is not the user itself.
+    /// The identity that looks, if it is not the actor itself.
     another: Option<&'static str>,
 }
 
@@ -98,7 +98,7 @@ const fn look(name: &'static str, script: &'static str) -> Look {
 const OPEN: &str = "stat {t}; stat e/g; open {t} RDONLY; read; close; open d RDONLY|DIRECTORY; close;
     open d/sub RDONLY|DIRECTORY; close";
 
-/// All of them.
+/// All looks.
 pub const LOOKS: [Look; 5] = [
     look(
         "stat",
@@ -114,7 +114,7 @@ pub const LOOKS: [Look; 5] = [
     Look { another: Some("b"), ..look("another opens", OPEN) },
 ];
 
-/// How long after the change the user acts, in milliseconds.
+/// The times between the change and the user's action, in milliseconds.
 pub const DELAYS: [u64; 6] = [0, 1, 50, 400, 900, 1200];
 
 /// One combination.
@@ -128,7 +128,7 @@ pub struct Combination {
 }
 
 impl Combination {
-    /// Its name, by which it can be asked for.
+    /// Returns the name, by which the combination can be selected.
     pub fn name(&self) -> String {
         let Self { operation, change, actor, delay, look } = self;
         format!(
@@ -141,13 +141,13 @@ impl Combination {
         )
     }
 
-    /// Whether it makes sense: where only the file changes, it is one that the operation is about.
+    /// Whether the combination makes sense. If only the file changes, the operation must concern that file.
     pub fn is_sensible(&self) -> bool {
         let Self { operation, change, actor, .. } = self;
         let touches = |script: &str| script.contains("{t}");
         let about = touches(operation.act) || touches(operation.before);
         let is_link = operation.target == "d/l";
-        // A link has no flags, mode or list of its own.
+        // A link has no flags, mode or list.
         let fits =
             !is_link || !["flag", "setacl", "chmod {t}"].iter().any(|word| change.script.contains(word));
         let is_group = change.name == GROUP_DROPPED;
@@ -164,7 +164,8 @@ impl Combination {
             .replace("{high}", &high.to_string())
     }
 
-    /// Who acts. One that leaves a group is the same user, who still may change groups.
+    /// Returns the identity that acts. An actor that leaves a group is the same user, but with the right to
+    /// change groups.
     pub fn identity(&self) -> &'static str {
         if self.change.name == GROUP_DROPPED { "g" } else { self.actor.identity }
     }
@@ -173,7 +174,7 @@ impl Combination {
         if self.change.name == GROUP_DROPPED { format!("groups {groups};") } else { String::new() }
     }
 
-    /// What root prepares.
+    /// Returns root's script of preparations.
     pub fn setup(&self) -> String {
         let Rights { top, owner, directory, sub, file } = self.change.setup.rights();
         let mut script = format!(
@@ -195,24 +196,24 @@ impl Combination {
         self.fill(&script)
     }
 
-    /// Who looks first, and at what.
+    /// Returns the identity that looks first, and its script.
     pub fn look(&self) -> (&'static str, String) {
         let who = self.look.another.unwrap_or_else(|| self.identity());
         let groups = if self.look.another.is_none() { self.groups("1400") } else { String::new() };
         (who, self.fill(&format!("{groups}{}", self.look.script)))
     }
 
-    /// What the user does then.
+    /// Returns the user's script before the change.
     pub fn before(&self) -> String {
         self.fill(&format!("{}{}", self.groups("1400"), self.operation.before))
     }
 
-    /// What root does then.
+    /// Returns root's script of the change.
     pub fn change(&self) -> String {
         self.fill(self.change.script)
     }
 
-    /// What the user does at last.
+    /// Returns the user's last script.
     pub fn act(&self) -> String {
         self.fill(&format!("{}{}", self.groups(""), self.operation.act))
     }

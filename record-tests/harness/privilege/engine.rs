@@ -1,4 +1,4 @@
-//! A container engine of our own, without a network, and an image that has nothing but what is mounted into it.
+//! A separate container engine without a network, and an image that contains only mount points.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,16 +8,16 @@ use crate::harness::recorder::{COMPAT, assert_code, finish};
 /// The image's name.
 const IMAGE: &str = "compat-tests:privilege";
 
-/// A root whose programs are the host's.
+/// Makes a root that uses the host's programs.
 const ROOT: &str = "mkdir usr tmp proc dev sys run etc root; ln -s usr/bin usr/sbin usr/lib usr/lib64 .; tar -cf ../root.tar .";
 
-/// The engine; it ends with this.
+/// The engine, which stops when this value is dropped.
 pub struct Engine {
     engine: compat_harness::docker::Engine,
 }
 
 impl Engine {
-    /// Starts the engine, and makes the image of what it puts into an empty directory.
+    /// Starts the engine and makes the image in an empty directory.
     pub fn start(directory: &Path) -> Self {
         let log = directory.with_extension("log");
         let engine = Self { engine: compat_harness::docker::Engine::start(&log) };
@@ -41,7 +41,8 @@ impl Engine {
         command
     }
 
-    /// Records a command in a container that has this directory, by the command line of the documentation.
+    /// Records a command in a container that mounts this directory, with the command line from the
+    /// documentation.
     pub fn record(&self, directory: &Path) -> Command {
         let place = directory.display();
         let mut command = self.docker(&["run", "--rm", "-i", "--network=none", "--device", "/dev/fuse"]);

@@ -1,22 +1,23 @@
-//! Differences that are inherent in a mirror: each with the reason. None lets anybody change or open anything.
+//! Differences that are inherent in a mirror, each with the reason. None of them lets anybody change or open
+//! more.
 
 use std::time::Duration;
 
 use super::combination::Combination;
 use super::run::Class;
 
-/// A difference that is expected.
+/// An expected difference.
 pub struct Inherent {
     pub reason: &'static str,
     applies: fn(&Combination, Class) -> bool,
 }
 
-/// The kernel counts the time for which it remembers in ticks, the longest of which are 10 ms; of the delays those
-/// that are shorter.
+/// The kernel measures the time of its caches in ticks of at most 10 ms. This limit selects the shorter
+/// delays.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Operations that neither open nor change anything, and that the kernel answers without the server, or after it
-/// has found the way by itself.
+/// Operations that neither open nor change anything. The kernel answers them without the server, or after it
+/// has resolved the path by itself.
 const LOOKS: &[&str] = &[
     "stat",
     "access",
@@ -27,14 +28,14 @@ const LOOKS: &[&str] = &[
     "statfs",
 ];
 
-/// All that is expected.
+/// All expected differences.
 const INHERENT: &[Inherent] = &[
     Inherent {
-        reason: "what only looks is answered by the kernel, which remembers attributes and names for a tick",
+        reason: "the kernel answers operations that only look, and caches attributes and names for a tick",
         applies: |combination, _| combination.delay < TICK && LOOKS.contains(&combination.operation.name),
     },
     Inherent {
-        reason: "who was let in is refused by the kernel as long as it remembers, for a tick",
+        reason: "a user who was let in is refused by the kernel while its cache is valid, for a tick",
         applies: |combination, class| {
             let name = combination.change.name;
             let lets_in = name == "lets anybody in" || name.starts_with("gives") && name.ends_with("away");
@@ -42,11 +43,11 @@ const INHERENT: &[Inherent] = &[
         },
     },
     Inherent {
-        reason: "of two reasons to refuse something, the kernel finds the one that it remembers first",
+        reason: "if there are two reasons to refuse, the kernel finds the cached one first",
         applies: |combination, class| class == Class::Error && combination.delay < TICK,
     },
     Inherent {
-        reason: "a program that was given its set-user-ID bit is executed without it by a kernel that remembers",
+        reason: "the kernel executes a program without its new set-user-ID bit while its cache is valid",
         applies: |combination, class| {
             let is_given = combination.change.name.starts_with("takes it over and sets ");
             class == Class::Content
@@ -56,13 +57,13 @@ const INHERENT: &[Inherent] = &[
         },
     },
     Inherent {
-        reason: "access(2) knows no flags of chattr(1), which opening follows",
+        reason: "access(2) ignores the flags of chattr(1), which open(2) respects",
         applies: |combination, _| {
             (combination.operation.name, combination.change.name) == ("access", "makes it immutable")
         },
     },
     Inherent {
-        reason: "a map of what is open gives no more than write(2) through the same descriptor, which goes on natively",
+        reason: "a mapping of an open file permits no more than write(2) through the same descriptor, which still works natively",
         applies: |combination, class| {
             let change = combination.change.name;
             let is_refused = change == "makes it immutable" && class == Class::Error;
@@ -78,13 +79,13 @@ const INHERENT: &[Inherent] = &[
         },
     },
     Inherent {
-        reason: "access lists that the kernel does not know are refused before anything else is looked at",
+        reason: "access lists that the kernel does not know are refused before any other check",
         applies: |combination, class| {
             class == Class::Error && combination.operation.name == "set an NFSv4 list"
         },
     },
     Inherent {
-        reason: "what is stored through a mapping is written by the server, which takes a file's capabilities away",
+        reason: "the server writes pages stored through a mapping, which removes a file's capabilities",
         applies: |combination, class| {
             let name = combination.operation.name;
             class == Class::State
@@ -93,14 +94,14 @@ const INHERENT: &[Inherent] = &[
         },
     },
     Inherent {
-        reason: "a file's capabilities are those of a user namespace, and the server is in another",
+        reason: "a file's capabilities belong to a user namespace, and the server is in another",
         applies: |combination, class| {
             let name = combination.operation.name;
             class == Class::Less && combination.actor.identity == "n" && name == "set a capability"
         },
     },
     Inherent {
-        reason: "what is held by path is decided with what the kernel remembers until somebody looks the name up",
+        reason: "access through an O_PATH descriptor is decided with cached attributes until somebody looks the name up",
         applies: |combination, class| {
             let name = combination.operation.name;
             class == Class::Less
@@ -109,7 +110,7 @@ const INHERENT: &[Inherent] = &[
         },
     },
     Inherent {
-        reason: "no descriptor is kept of what is held by path only: without its name it cannot be found (ESTALE)",
+        reason: "the mirror keeps no descriptor of a file that is only held by path: without its name it cannot be found (ESTALE)",
         applies: |combination, class| {
             let change = combination.change.name;
             let is_without_name = change.starts_with("moves it away") || change.starts_with("replaces");
@@ -119,7 +120,7 @@ const INHERENT: &[Inherent] = &[
 ];
 
 impl Combination {
-    /// Why such a difference is expected here, if it is.
+    /// Returns the reason if such a difference is expected here.
     pub fn inherent(&self, class: Class) -> Option<&'static str> {
         let found = INHERENT.iter().find(|inherent| (inherent.applies)(self, class));
         found.map(|inherent| inherent.reason)

@@ -1,5 +1,5 @@
-//! Users and root, natively and in a mirror, side by side: whatever a user does is done in two directories that are
-//! alike, and both times by the same script (`fixtures/privilege.py` says what scripts are).
+//! Users and root, natively and in a mirror, side by side. Each action of a user runs in two identical
+//! directories, both times by the same script (`fixtures/privilege.py` describes scripts).
 
 pub mod combination;
 mod engine;

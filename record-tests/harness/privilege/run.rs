@@ -1,4 +1,4 @@
-//! Runs combinations, many at a time so that their delays overlap, and compares what came of them.
+//! Runs combinations, many at a time so that their delays overlap, and compares their results.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -8,16 +8,16 @@ use std::time::Instant;
 use super::combination::Combination;
 use super::world::World;
 
-/// How what happened in the mirror differs from what happened natively, the worst first.
+/// The kinds of differences between the mirror and the native run, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
-    /// Something succeeded that natively fails.
+    /// An action succeeded that fails natively.
     More,
-    /// Both succeeded, or both failed, and left different files.
+    /// Both succeeded, or both failed, but left different files.
     State,
-    /// Something failed that natively succeeds.
+    /// An action failed that succeeds natively.
     Less,
-    /// Both succeeded, and said something different.
+    /// Both succeeded with different output.
     Content,
     /// Both failed, with different errors.
     Error,
@@ -27,7 +27,7 @@ pub enum Class {
 pub struct Difference {
     pub class: Class,
     pub name: String,
-    /// Operation and change, or what else failures are counted by.
+    /// The operation and the change, or another key by which failures are counted.
     pub kind: (String, String),
     pub details: String,
 }
@@ -38,7 +38,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Two outcomes and two states.
+/// The outcomes and the states of both sides.
 pub struct Outcome {
     pub native: Vec<String>,
     pub mirrored: Vec<String>,
@@ -46,7 +46,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// How they differ, if they do.
+    /// Returns the kind of difference, if any.
     pub fn class(&self) -> Option<Class> {
         let failed = |outcome: &str| !outcome.starts_with("ok");
         let pairs = self.native.iter().zip(&self.mirrored);
@@ -54,20 +54,20 @@ impl Outcome {
         let step = first.map(|(native, mirrored)| match (failed(native), failed(mirrored)) {
             (true, false) => Class::More,
             (false, true) => Class::Less,
-            // A program says that it runs as root.
+            // A program printed that it runs as root.
             (false, false) if mirrored == "ok 0" => Class::More,
             (false, false) => Class::Content,
             (true, true) => Class::Error,
         });
         let state = (self.states[0] != self.states[1]).then_some(Class::State);
         match (step, state) {
-            // What was refused in the mirror is missing there.
+            // A file is missing in the mirror because its creation was refused there.
             (Some(Class::Less), Some(_)) => Some(Class::Less),
             (step, state) => step.into_iter().chain(state).min(),
         }
     }
 
-    /// Both outcomes, and where the states differ.
+    /// Returns both outcomes and the differences between the states.
     pub fn details(&self) -> String {
         let mut text = format!("  natively:  {:?}\n  in mirror: {:?}\n", self.native, self.mirrored);
         let [native, mirrored] = self.states.each_ref().map(|state| state.lines().collect::<Vec<_>>());
@@ -81,10 +81,10 @@ impl Outcome {
     }
 }
 
-/// Runs all; gives what differs.
+/// Runs all combinations and returns the differences.
 pub fn all(world: &mut World, combinations: &[Combination]) -> Vec<Difference> {
     let mut differences = Vec::new();
-    // Combinations whose moment has not come yet, the next one first.
+    // Combinations that still wait for their delay, the next one first.
     let mut waiting: BinaryHeap<Reverse<(Instant, usize)>> = BinaryHeap::new();
     let mut next = 0;
     while next < combinations.len() || !waiting.is_empty() {
@@ -107,7 +107,7 @@ fn directory(number: usize) -> String {
     format!("c{number}")
 }
 
-/// All up to the delay; natively everything.
+/// Runs all steps up to the delay, and natively all steps.
 fn prepare(world: &mut World, combination: &Combination, number: usize) {
     let (name, identity) = (directory(number), combination.identity());
     world.root(&name, &combination.setup());
@@ -142,12 +142,12 @@ fn act(world: &mut World, combination: &Combination, number: usize) -> Option<Di
     })
 }
 
-/// How many differences are shown whole.
+/// The number of differences that are shown in full.
 const SHOWN: usize = 12;
 
-/// Fails if anything differs, and says what: all by name, the worst of them whole.
+/// Fails if anything differs. Lists all differences by name, and the worst in full.
 pub fn assert_none(mut differences: Vec<Difference>, count: usize) {
-    assert!(count > 0, "there is something to compare");
+    assert!(count > 0, "there are no combinations to compare");
     differences.sort_by_key(|difference| difference.class);
     let mut kinds: BTreeMap<(Class, &str), BTreeMap<&str, usize>> = BTreeMap::new();
     let mut classes: BTreeMap<Class, usize> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! The processes that act: one native set of identities, one in the mirror.
+//! The acting processes: one set of identities natively, one in the mirror.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -11,25 +11,25 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::engine::Engine;
 use crate::harness::recorder::{COMPAT, descendants, log, wait_until};
 
-/// How long one script may take: what takes longer hangs.
+/// The time limit of one script. A longer one hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where a mirror is reached.
+/// The place through which a mirror is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Nowhere: what is done in the mirror is done natively, too.
+    /// No mirror: the actions of the mirror's side run natively, too.
     Native,
-    /// By the command that was started in it.
+    /// The command that was started in the mirror.
     Inside,
-    /// Outside, at a directory where it is mounted.
+    /// A directory outside at which the mirror is mounted.
     MountPath,
-    /// By nsenter(1), in a mirror that waits.
+    /// nsenter(1) into a waiting mirror.
     Waiting,
-    /// By the command that was started in it, in a container.
+    /// The command that was started in the mirror, in a container.
     Container,
 }
 
-/// Answers each ioctl of a process with an error.
+/// Options of strace(1) that answer each ioctl of a process with an error.
 const REFUSING: [&str; 9] =
     ["-f", "-qq", "-o", "/dev/null", "-e", "trace=ioctl", "-e", "inject=ioctl:error=EPERM", "-p"];
 
@@ -51,7 +51,8 @@ impl Agent {
         Self { process, requests, answers }
     }
 
-    /// Lets an identity do a script in a directory; `goes_on` after an error. The outcome of each step.
+    /// Runs a script in a directory as an identity and returns the outcome of each step. `goes_on` continues
+    /// after an error.
     pub fn ask(&mut self, identity: &str, directory: &Path, script: &str, goes_on: bool) -> Vec<String> {
         let request = serde_json::json!({"as": identity, "in": directory, "do": script, "on": goes_on});
         let requests = self.requests.as_mut().expect("it runs");
@@ -61,7 +62,7 @@ impl Agent {
         serde_json::from_str(&answer).expect("a list of outcomes")
     }
 
-    /// Does a script as root, which must succeed.
+    /// Runs a script as root, which must succeed.
     pub fn root(&mut self, directory: &Path, script: &str) -> Vec<String> {
         let outcomes = self.ask("root", directory, script, false);
         assert!(is_success(&outcomes), "root in {directory:?}: {script}: {outcomes:?}");
@@ -74,33 +75,33 @@ impl Agent {
     }
 }
 
-/// Whether a script came to its end.
+/// Whether a script reached its end.
 pub fn is_success(outcomes: &[String]) -> bool {
     outcomes.last().is_none_or(|outcome| outcome.starts_with("ok"))
 }
 
-/// Both sets of identities, and two directories that are alike but for being reached natively and in the mirror.
+/// Both sets of identities and two identical directories, one reached natively and one in the mirror.
 pub struct World {
-    /// Acts natively; and as root on what lies below the mirror.
+    /// Acts natively, and as root on the files below the mirror.
     pub outside: Agent,
     /// Acts in the mirror.
     pub mirror: Agent,
-    /// Where both directories are: `native` and `mirror`.
+    /// The directory that contains `native` and `mirror`.
     pub top: PathBuf,
-    /// The same directory as who acts in the mirror finds it.
+    /// The path of the same directory for the actors in the mirror.
     through: PathBuf,
     recorder: Option<Child>,
-    /// Last: it ends when its containers have ended.
+    /// The last field, because the engine stops after its containers.
     _engine: Option<Engine>,
 }
 
-/// How a world is made.
+/// The options of a world.
 #[derive(Clone, Copy)]
 pub struct Options<'a> {
     pub place: Place,
     /// Whether reads and writes go through the server.
     pub is_served: bool,
-    /// What root does first, in a mount namespace of its own. `{top}/both` will have what both do.
+    /// Root's first script, in a separate mount namespace. `{top}/both` will contain the files of both sides.
     pub before: &'a str,
 }
 
@@ -122,7 +123,7 @@ impl World {
         let engine = (options.place == Place::Container).then(|| Engine::start(&directory.join("engine")));
         let (mirror, recorder, root) = if let Some(engine) = &engine {
             let mut command = engine.record(directory);
-            // The user's own Python is not there.
+            // The user's own Python is not available there.
             command.arg("/usr/bin/python3").arg(&script);
             (Agent::start(command), None, PathBuf::from("/"))
         } else {
@@ -136,8 +137,8 @@ impl World {
         world
     }
 
-    /// Makes the server read and write itself: it gives passthrough up when the kernel refuses it once, which
-    /// strace(1) does instead.
+    /// Makes the server read and write files itself. It stops using passthrough after the kernel has refused
+    /// it once. strace(1) simulates the refusal.
     fn serve_reads(&mut self) {
         const NAME: &str = "refused";
         self.root(NAME, "dir . 0 0 755; make file 0 0 644 served");
@@ -152,18 +153,18 @@ impl World {
         wait_until("the end of strace", || !is_traced(server));
     }
 
-    /// A directory of this name natively, and the one below the mirror.
+    /// Returns a directory of this name natively, and the one below the mirror.
     pub fn originals(&self, name: &str) -> [PathBuf; 2] {
         ["native", "mirror"].map(|side| self.top.join(side).join(name))
     }
 
-    /// Root does a script outside in both directories; the outcomes natively and below the mirror.
+    /// Runs a script of root outside in both directories. Returns the outcomes natively and below the mirror.
     pub fn root(&mut self, name: &str, script: &str) -> [Vec<String>; 2] {
         self.originals(name).map(|directory| self.outside.root(&directory, script))
     }
 
-    /// Somebody does a script on both sides: root outside, and who has `outside ` before the name, too; all others
-    /// natively, and in the mirror.
+    /// Runs a script on both sides. Root, and identities with the prefix `outside `, act outside on both
+    /// sides. All others act natively and in the mirror.
     pub fn both(&mut self, who: &str, name: &str, script: &str, goes_on: bool) -> [Vec<String>; 2] {
         let outside = who.strip_prefix("outside ").or_else(|| (who == "root").then_some(who));
         if let Some(identity) = outside {
@@ -175,18 +176,18 @@ impl World {
         [self.natively(who, name, script, goes_on), mirrored]
     }
 
-    /// All that is there natively, and below the mirror.
+    /// Returns the complete states natively and below the mirror.
     pub fn states(&mut self, name: &str) -> [String; 2] {
         self.root(name, "dump .").map(|outcomes| outcomes.concat())
     }
 
-    /// A user does a script natively.
+    /// Runs a user's script natively.
     pub fn natively(&mut self, identity: &str, name: &str, script: &str, goes_on: bool) -> Vec<String> {
         let [directory, _] = self.originals(name);
         self.outside.ask(identity, &directory, script, goes_on)
     }
 
-    /// A user does a script in the mirror.
+    /// Runs a user's script in the mirror.
     pub fn mirrored(&mut self, identity: &str, name: &str, script: &str, goes_on: bool) -> Vec<String> {
         let directory = self.through.join("mirror").join(name);
         self.mirror.ask(identity, &directory, script, goes_on)
@@ -198,7 +199,7 @@ impl Drop for World {
         self.mirror.end();
         self.outside.end();
         if std::thread::panicking() {
-            // What is immutable could not be removed.
+            // Immutable files could not be removed.
             let _ = Command::new("chattr").args(["-R", "-f", "-i", "-a"]).arg(&self.top).status();
         }
         let Some(mut recorder) = self.recorder.take() else { return };
@@ -207,7 +208,7 @@ impl Drop for World {
     }
 }
 
-/// Asks a process to end, and waits for that.
+/// Sends a process SIGTERM and waits for its end.
 fn terminate(process: &mut Child) {
     if let Some(process) = Pid::from_raw(process.id() as i32) {
         let _ = kill_process(process, Signal::TERM);
@@ -215,7 +216,7 @@ fn terminate(process: &mut Child) {
     await_end(process);
 }
 
-/// Waits for the end of a process; what hangs is killed.
+/// Waits for the end of a process. Kills it after a time limit.
 fn await_end(process: &mut Child) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while let Ok(None) = process.try_wait() {
@@ -238,7 +239,7 @@ fn is_traced(process: u32) -> bool {
     states.all(|state| !state.contains("TracerPid:\t0\n"))
 }
 
-/// `compat record` in the mount namespace of another process.
+/// Returns `compat record` in the mount namespace of another process.
 fn recorder(directory: &Path, namespace: u32) -> Command {
     let mut command = Command::new("nsenter");
     command.args(["--target", &namespace.to_string(), "--mount", &format!("--wdns={}", directory.display())]);
@@ -246,7 +247,8 @@ fn recorder(directory: &Path, namespace: u32) -> Command {
     command
 }
 
-/// Makes the mirror: who acts in it, the recorder where that is another process, and where in it the root is.
+/// Starts the mirror. Returns the agent in it, the recorder if that is another process, and the root's path
+/// inside.
 fn reach(directory: &Path, script: &Path, namespace: u32, place: Place) -> (Agent, Option<Child>, PathBuf) {
     let mut command = recorder(directory, namespace);
     if place == Place::Inside {
