@@ -73,10 +73,10 @@ fn travels(workspace: &Workspace, kind: Kind) {
     assert_eq!(inspected_contents(&seen)[2..], [RECORDING, RECORDING]);
     let shown = workspace.compat(["inspect", &reference]).ok();
     shown.says("recording").says("day1.jsonl.zst").says("day2.jsonl.zst");
-    workspace.compat(["pull", &reference, "-o", "b.json"]).ok().says("2 recordings travel with it");
+    workspace.compat(["pull", &reference, "-o", "b.json"]).ok().says("the artifact contains 2 recordings");
     assert!(!workspace.path("runs").exists());
     let pulled = workspace.compat(["pull", "-o", "b.json", "--recordings", "runs", &reference]).ok();
-    pulled.says("runs/day1.jsonl.zst").never_says("travel with it");
+    pulled.says("runs/day1.jsonl.zst").never_says("the artifact contains");
     assert_eq!(workspace.read("b.json"), workspace.read("a.json"));
     assert_eq!(unpacked(workspace, "runs/day1.jsonl.zst"), first);
     assert_eq!(workspace.read("runs/day2.jsonl.zst"), compressed);

@@ -1,6 +1,6 @@
-//! Annotations as they are typed.
+//! Parsing of annotations.
 
-/// An annotation as typed: `KEY=VALUE`.
+/// Parses an annotation as typed: `KEY=VALUE`.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! `compat attach`: a specification becomes a referrer of an image.
+//! `compat attach`: attaches a specification to an image as a referrer.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -20,43 +20,43 @@ Examples:
   compat attach ghcr.io/org/app:1.0
   compat attach --platform linux/arm64 ghcr.io/org/app:1.0 arm64.json
   compat gen ./app | compat attach oci:images:app -
-  # derive it from the image; of an index, one for each platform
+  # derive the specification from the image (one per platform of an index)
   compat attach --generate ghcr.io/org/app:1.0
 
-Of an index of several platforms, the specification is attached to the index itself unless --platform \
-names one of its manifests. The image is not changed. The command succeeds only once the registry lists \
-what was attached. The same attachment twice is one; another one is dated after those that are there, and \
-counts from then on.")]
+If the image is an index, the specification is attached to the index itself unless --platform names one of \
+its manifests. The image does not change. The command succeeds only after the registry lists the attached \
+artifact. Attaching the same specification again sends nothing. A different specification gets a later date \
+than those already attached, and checks use it from then on.")]
 pub struct AttachArguments {
     /// The image: HOST/NAME:TAG, HOST/NAME@DIGEST or oci:DIR:TAG
     #[arg(value_name = "IMAGE")]
     image: String,
 
-    /// The specification; - is standard input
+    /// The specification (- for standard input)
     #[arg(value_name = "FILE", default_value = "compat.json", conflicts_with = "generate")]
     file: PathBuf,
 
-    /// Derive the specification from the image itself; of an index, one for the manifest of each platform
+    /// Derive the specification from the image (for an index, one per platform)
     #[arg(long)]
     generate: bool,
 
-    /// Attach to this platform's manifest of an index
+    /// Attach to the manifest of this platform in an index
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
     platform: Option<Platform>,
 
-    /// Add an annotation to the artifact; may be given more than once
+    /// Add an annotation to the artifact (can be repeated)
     #[arg(long, short = 'a', value_name = "KEY=VALUE", value_parser = parse_annotation)]
     annotation: Vec<(String, String)>,
 
-    /// Let a recording (`compat record`) travel with it, compressed; - is standard input; may be given more than once
+    /// Include this recording in compressed form (- for standard input, can be repeated)
     #[arg(long, value_name = "RUN", conflicts_with = "generate")]
     recording: Vec<PathBuf>,
 
-    /// Remove the compatibility artifacts that are attached to the same manifest already
+    /// Remove the compatibility artifacts already attached to the same manifest
     #[arg(long)]
     replace: bool,
 
-    /// How the result is printed
+    /// Set the output format
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: OutputFormat,
 
@@ -71,7 +71,8 @@ pub struct AttachArguments {
 ///
 /// # Errors
 ///
-/// If the document is not a specification, the image is missing, or the registry does not list what was attached.
+/// If the document is not a specification, the image does not exist, or the registry does not list the
+/// attached artifact.
 pub(super) fn run(arguments: &AttachArguments, context: &Context) -> Result<Exit, Failure> {
     let location = parse_location(&arguments.image)?;
     let session = arguments.registry.session(context);
@@ -102,7 +103,7 @@ pub(super) fn run(arguments: &AttachArguments, context: &Context) -> Result<Exit
 }
 
 fn render(location: &Location, attachment: &Attachment) -> String {
-    let note = if attachment.sent { "" } else { " (it was there already: nothing was sent)" };
+    let note = if attachment.sent { "" } else { " (already attached, nothing was sent)" };
     let (artifact, subject) =
         (location.with_digest(&attachment.digest), location.with_digest(&attachment.subject));
     let mut text = format!("attached {artifact}\nto {subject}{note}\n");

@@ -1,4 +1,4 @@
-//! `compat cache`: what is kept, and letting go of it.
+//! `compat cache`: lists and removes cached artifacts.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -11,47 +11,46 @@ use crate::app::Failure;
 use crate::app::cache::{self, CacheList, CachePruned, Pruning};
 use crate::app::wording::count;
 
-/// Show or empty the cache of artifacts
+/// List or remove cached artifacts
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   compat cache ls
-  # what is older than 30 days
+  # remove entries older than 30 days
   compat cache prune
   compat cache prune --older-than 12h
-  # the oldest, until the rest fits
+  # remove the oldest entries until the rest fits
   compat cache prune --max-size 64M
   compat cache prune --all")]
 pub struct CacheArguments {
     #[command(subcommand)]
     command: CacheCommand,
 
-    /// The cache's directory instead of $XDG_CACHE_HOME/compat
+    /// Use this cache directory instead of $XDG_CACHE_HOME/compat
     #[arg(long, value_name = "DIR", env = "COMPAT_CACHE_DIR", global = true)]
     cache_dir: Option<PathBuf>,
 
-    /// How the result is printed
+    /// Set the output format
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT", global = true)]
     format: OutputFormat,
 }
 
 #[derive(clap::Subcommand, Debug)]
 enum CacheCommand {
-    /// List what is kept
+    /// List the cached entries
     #[command(visible_alias = "list")]
     Ls,
-    /// Remove what has not been written for a while
+    /// Remove old entries
     Prune {
-        /// Remove everything
+        /// Remove all entries
         #[arg(long, conflicts_with = "older_than")]
         all: bool,
 
-        /// Remove what is older than this: a number with s, m, h, d or w
+        /// Remove entries written longer ago than this: a number with s, m, h, d or w
         #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = parse_age)]
         older_than: Duration,
 
-        /// Remove what was written longest ago until the rest takes no more than this: bytes, or a number
-        /// with K, M or G
+        /// Remove the oldest entries until the rest fits: bytes, or a number with K, M or G
         #[arg(long, conflicts_with_all = ["all", "older_than"], value_name = "SIZE",
               value_parser = super::registry_options::parse_size)]
         max_size: Option<u64>,
@@ -106,7 +105,7 @@ fn pruned(report: &CachePruned) -> String {
     format!("removed {} ({bytes} bytes) from {directory}\n", count(*entries as u64, "entry"))
 }
 
-/// A duration as typed: `30d`, `12h`, `90m`, `45s`, `2w`.
+/// Parses a duration as typed: `30d`, `12h`, `90m`, `45s`, `2w`.
 fn parse_age(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is not a duration such as 30d, 12h, 90m, 45s or 2w");
     let unit = text.chars().last().ok_or_else(wrong)?;

@@ -1,4 +1,5 @@
-//! Parsing with the arguments of the chosen subcommand alone: a start has no use for those of the other nineteen.
+//! Parses the command line with the arguments of the chosen subcommand only: building those of the other
+//! nineteen would slow down every start.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -11,7 +12,8 @@ use super::{
     schema, select, trace, tree, validate,
 };
 
-/// What was typed, if it is a subcommand with arguments that are right. Help, versions and mistakes need the whole command.
+/// Returns the matches if a subcommand was typed with valid arguments. Help, versions and mistakes need the
+/// whole command.
 pub(super) fn matches(arguments: &[OsString]) -> Option<ArgMatches> {
     if arguments.iter().any(|argument| HELP.iter().any(|help| argument == help)) {
         return None;
@@ -24,7 +26,7 @@ pub(super) fn matches(arguments: &[OsString]) -> Option<ArgMatches> {
     command.subcommand(subcommand).try_get_matches_from(arguments).ok()
 }
 
-/// What asks for help or a version, unless it follows the command of a recording.
+/// The options that request help or a version, unless they belong to the command of a recording.
 const HELP: &[&str] = &["-h", "--help", "-V", "--version"];
 
 /// Adds a subcommand's arguments.

@@ -1,64 +1,63 @@
-//! What every subcommand shares: the global options and the output streams.
+//! The global options and the output streams, which all subcommands share.
 
 use std::io::{IsTerminal, Write};
 
 use crate::app::Failure;
 
-/// Options that every subcommand takes.
+/// The options of every subcommand.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct GlobalOptions {
-    /// Say more on standard error: -v shows each request to a registry, -vv its headers too (never a
-    /// secret)
+    /// Print more to standard error: -v prints each registry request, -vv also its headers (never secrets)
     #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = "Global options")]
     pub verbose: u8,
 
-    /// Print nothing on standard error but errors
+    /// Print only errors to standard error
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Global options")]
     pub quiet: bool,
 }
 
-/// How a result is printed.
+/// The format of a result.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OutputFormat {
-    /// For people
+    /// Text for people
     #[default]
     Text,
-    /// For programs: one JSON document, with a schema in schemas/
+    /// One JSON document for programs, with a schema in schemas/
     Json,
 }
 
-/// What every subcommand is given.
+/// The context that every subcommand receives.
 #[derive(Debug, Clone)]
 pub struct Context {
-    /// How much to say on standard error: 0 errors and results, 1 requests, 2 headers too.
+    /// How much to print to standard error: 0 errors and results, 1 also requests, 2 also headers.
     pub verbosity: u8,
-    /// Whether nothing but errors may be said on standard error.
+    /// Whether only errors may be printed to standard error.
     pub quiet: bool,
     /// Whether progress may be shown: standard error is a terminal and `--quiet` was not given.
     pub progress: bool,
 }
 
 impl Context {
-    /// The context for the given options and this process's streams.
+    /// Returns the context for the given options and this process's streams.
     pub fn new(options: &GlobalOptions) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let quiet = options.quiet;
         Self { verbosity: options.verbose, progress: terminal && !quiet && options.verbose == 0, quiet }
     }
 
-    /// Says something on standard error that the user should know and that is no failure.
+    /// Prints a note to standard error: the user should know it, but nothing failed.
     pub fn warn(&self, message: &str) {
         if !self.quiet {
             anstream::eprintln!("{}", note(message));
         }
     }
 
-    /// Writes a result to standard output, with terminal styles where it is a terminal.
+    /// Writes a result to standard output, with terminal styles if it is a terminal.
     ///
     /// # Errors
     ///
-    /// If standard output cannot be written (a full disk). A closed pipe is no fault: the reader
-    /// has seen what it wanted.
+    /// If standard output cannot be written (a full disk). A closed pipe is not an error: the reader has seen
+    /// enough.
     pub fn print(&self, text: &str) -> Result<(), Failure> {
         let mut stdout = anstream::stdout().lock();
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -81,7 +80,7 @@ impl Context {
     }
 }
 
-/// A note as text, with terminal styles. Names in it may come from strangers.
+/// Returns a note as text, with terminal styles. Names in it may come from strangers.
 fn note(message: &str) -> String {
     let style = anstyle::AnsiColor::Yellow.on_default().bold();
     format!("{style}note{style:#}: {}", super::report::printable(message))

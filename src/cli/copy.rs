@@ -1,4 +1,4 @@
-//! `compat copy`: from one registry or layout to another, the same digests on both sides.
+//! `compat copy`: copies between registries and layouts. Digests stay the same.
 
 use super::registry_options::RegistryOptions;
 use super::source::parse_location;
@@ -13,27 +13,27 @@ use crate::app::wording::count;
 Examples:
   # for a site without a network
   compat copy ghcr.io/org/app-compat:1.0 oci:artifacts:app
-  # with all that is attached
+  # with all attached artifacts
   compat copy -r ghcr.io/org/app:1.0 registry.site:5000/app:1.0
   compat copy oci:artifacts:app localhost:5000/app-compat:1.0
 
-Digests stay the same; an index takes all its manifests along. What is there already is not sent again. \
---username is for the target where it is a registry, else for the source; credentials of both come from \
-the files of podman and docker.")]
+Digests stay the same, and an index is copied with all its manifests. Content that the target already has \
+is not sent again. --username is used for the target if it is a registry, otherwise for the source. \
+Credentials for both can come from the files of podman and docker.")]
 pub struct CopyArguments {
-    /// Copy all that is attached too, and what is attached to that
+    /// Copy attached artifacts too, and the artifacts attached to those
     #[arg(long, short)]
     recursive: bool,
 
-    /// What to copy: HOST/NAME:TAG, HOST/NAME@DIGEST or oci:DIR:TAG
+    /// The source: HOST/NAME:TAG, HOST/NAME@DIGEST or oci:DIR:TAG
     #[arg(value_name = "SOURCE")]
     source: String,
 
-    /// Where to
+    /// The target: HOST/NAME:TAG or oci:DIR:TAG (the default tag is that of the source)
     #[arg(value_name = "TARGET")]
     target: String,
 
-    /// How the result is printed
+    /// Set the output format
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: OutputFormat,
 
@@ -45,7 +45,7 @@ pub struct CopyArguments {
 ///
 /// # Errors
 ///
-/// If either side fails.
+/// If the source or the target fails.
 pub(super) fn run(arguments: &CopyArguments, context: &Context) -> Result<Exit, Failure> {
     let source = parse_location(&arguments.source)?;
     let target = target(&source, parse_location(&arguments.target)?)?;

@@ -1,4 +1,4 @@
-//! `compat delete`: takes a manifest out of a registry or layout.
+//! `compat delete`: removes a manifest from a registry or layout.
 
 use super::registry_options::RegistryOptions;
 use super::source::parse_location;
@@ -6,23 +6,23 @@ use super::{Context, Exit, OutputFormat};
 use crate::app::Failure;
 use crate::app::delete::delete;
 
-/// Delete a manifest, with every tag it has
+/// Delete a manifest and all its tags
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   compat delete localhost:5000/app-compat:1.0
-  # an attached artifact; its image stays
+  # delete an attached artifact and keep its image
   compat delete localhost:5000/app@sha256:…
   compat delete oci:artifacts:app
 
-A tag is resolved first: the manifest goes, and with it every other tag it has. Many registries do not \
-allow deletion, or only the account's owner.")]
+A tag is resolved to its manifest. The manifest is deleted, and with it every other tag that names it. \
+Many registries do not allow deletion, or allow it only to the owner of the account.")]
 pub struct DeleteArguments {
-    /// What to delete: HOST/NAME:TAG, HOST/NAME@DIGEST or oci:DIR:TAG
+    /// The manifest: HOST/NAME:TAG, HOST/NAME@DIGEST or oci:DIR:TAG
     #[arg(value_name = "REFERENCE")]
     reference: String,
 
-    /// How the result is printed
+    /// Set the output format
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: OutputFormat,
 
@@ -34,7 +34,7 @@ pub struct DeleteArguments {
 ///
 /// # Errors
 ///
-/// If nothing is there, or the registry does not allow it.
+/// If the manifest does not exist, or the registry does not allow deletion.
 pub(super) fn run(arguments: &DeleteArguments, context: &Context) -> Result<Exit, Failure> {
     let location = parse_location(&arguments.reference)?;
     let session = arguments.registry.session(context);

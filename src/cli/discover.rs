@@ -1,4 +1,4 @@
-//! `compat discover`: what is attached to an image.
+//! `compat discover`: lists the artifacts attached to an image.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use compat_oci::Platform;
 use compat_oci::discover::DiscoverOptions;
 use compat_oci::text::shown;
 
-/// List what is attached to an image: to its index, to each platform, and to what is attached
+/// List the artifacts attached to an image and to its platforms
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -20,7 +20,7 @@ Examples:
   compat discover --format json oci:images:app \\
       --artifact-type application/vnd.compatlib.compatibility.v1
 
-It exits 0 also where nothing is attached: the list is empty then.")]
+If nothing is attached, the list is empty and the exit code is 0.")]
 pub struct DiscoverArguments {
     /// The image: HOST/NAME:TAG, HOST/NAME@DIGEST or oci:DIR:TAG
     #[arg(value_name = "IMAGE")]
@@ -34,7 +34,7 @@ pub struct DiscoverArguments {
     #[arg(long, value_name = "TYPE")]
     artifact_type: Option<String>,
 
-    /// How the result is printed
+    /// Set the output format
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: OutputFormat,
 
@@ -49,7 +49,7 @@ pub struct DiscoverArguments {
 ///
 /// # Errors
 ///
-/// If the image is not there, or the list cannot be had: a refusal is not an empty list.
+/// If the image does not exist, or its referrers cannot be listed: a refusal is not an empty list.
 pub(super) fn run(arguments: &DiscoverArguments, context: &Context) -> Result<Exit, Failure> {
     let location = arguments.target.location(&arguments.image)?;
     let session = arguments.registry.session(context);

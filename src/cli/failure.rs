@@ -1,4 +1,4 @@
-//! How a subcommand ends: the documented exit codes, and how a failure is printed.
+//! Exit codes, and how a failure is printed.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -19,7 +19,7 @@ pub enum Exit {
     Usage,
     /// 3: could not decide: nothing found, registry or I/O error.
     Undecided,
-    /// That of a command that was run.
+    /// The exit code of a command that was run.
     Command(u8),
 }
 
@@ -54,28 +54,28 @@ impl Exit {
 /// The identifier of the schema of [`FailureReport`].
 pub(super) const FAILURE_IDENTIFIER: &str = "urn:compatlib:schema:error:1";
 
-/// What `--format json` prints if there is no other document: why the subcommand could not do its work.
+/// The document that `--format json` prints if a subcommand fails before it has its own document.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub(super) struct FailureReport {
     /// The identifier of this document's schema.
     #[serde(rename = "$schema")]
     pub schema: String,
-    /// What failed, on which thing, with the causes.
+    /// The error: the operation, the object it failed on, and the causes.
     pub error: String,
-    /// What the user can do about it.
+    /// How to resolve the error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// The exit code.
+    /// The exit code of the process.
     pub exit: u8,
 }
 
 /// Prints a failure to standard error.
 pub(super) fn print(failure: &Failure) {
-    // Nobody to tell is no reason to end with another code.
+    // If standard error cannot be written, the exit code still reports the failure.
     let _ = std::io::Write::write_all(&mut anstream::stderr(), render(failure).as_bytes());
 }
 
-/// The failure as a document; `exit` is the code that the process ends with.
+/// Returns the failure as a document. `exit` is the exit code of the process.
 pub(super) fn document(failure: &Failure, exit: Exit) -> FailureReport {
     FailureReport {
         schema: FAILURE_IDENTIFIER.to_owned(),
@@ -85,7 +85,7 @@ pub(super) fn document(failure: &Failure, exit: Exit) -> FailureReport {
     }
 }
 
-/// The failure as text, with terminal styles. Names in it may come from strangers.
+/// Returns the failure as text, with terminal styles. Names in it may come from strangers.
 fn render(failure: &Failure) -> String {
     let (red, cyan) = (anstyle::AnsiColor::Red.on_default().bold(), anstyle::AnsiColor::Cyan.on_default());
     let mut text = format!("{red}error{red:#}: {}\n", printable(&failure.message));

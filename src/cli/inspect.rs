@@ -1,4 +1,4 @@
-//! `compat inspect`: what lies under a reference.
+//! `compat inspect`: shows the manifest under a reference.
 
 use std::fmt::Write as _;
 
@@ -10,20 +10,20 @@ use crate::app::inspect::{InspectReport, inspect};
 use compat_oci::manifest::TITLE;
 use compat_oci::text::shown;
 
-/// Show what lies under a reference: the manifest, and the specification of an artifact
+/// Show a manifest, and the specification of an artifact
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   compat inspect ghcr.io/org/app-compat:1.0
   compat inspect --format json oci:images:app
 
-Nothing of an image but its manifest is fetched.")]
+For an image, only the manifest is fetched.")]
 pub struct InspectArguments {
-    /// What to look at: HOST/NAME:TAG, HOST/NAME@DIGEST or oci:DIR:TAG
+    /// The manifest: HOST/NAME:TAG, HOST/NAME@DIGEST or oci:DIR:TAG
     #[arg(value_name = "REFERENCE")]
     reference: String,
 
-    /// How the result is printed
+    /// Set the output format
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: OutputFormat,
 
@@ -38,7 +38,7 @@ pub struct InspectArguments {
 ///
 /// # Errors
 ///
-/// If nothing is there, or it cannot be read.
+/// If the manifest does not exist or cannot be read.
 pub(super) fn run(arguments: &InspectArguments, context: &Context) -> Result<Exit, Failure> {
     let location = arguments.target.location(&arguments.reference)?;
     let session = arguments.registry.session(context);

@@ -1,4 +1,4 @@
-//! `compat completions` and `compat man`: what shells and `man` read, generated from the arguments.
+//! `compat completions` and `compat man`: shell completions and manual pages, generated from the arguments.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use clap::CommandFactory;
 use crate::app::{Failure, output};
 use crate::cli::{Context, Exit};
 
-/// Print the completion script of a shell
+/// Print a shell completion script
 ///
 /// Examples: `compat completions bash > /etc/bash_completion.d/compat`,
 /// `compat completions fish > ~/.config/fish/completions/compat.fish`
@@ -18,10 +18,11 @@ pub struct CompletionArguments {
     shell: clap_complete::Shell,
 }
 
-/// Write the manual pages
+/// Print or write the manual pages
 #[derive(clap::Args, Debug)]
 pub struct ManArguments {
-    /// Write one page for each subcommand, and each of theirs, into DIR, which is made; without it, print the page of compat itself
+    /// Write a page for each subcommand into DIR, which is created if needed (default: print the page of
+    /// compat)
     #[arg(long, value_name = "DIR")]
     write: Option<PathBuf>,
 }
@@ -41,7 +42,7 @@ pub(super) fn completions(arguments: &CompletionArguments, context: &Context) ->
 ///
 /// # Errors
 ///
-/// If they cannot be written.
+/// If standard output or a page cannot be written.
 pub(super) fn man(arguments: &ManArguments, context: &Context) -> Result<Exit, Failure> {
     let mut command = super::Arguments::command();
     command.build();
@@ -56,7 +57,8 @@ pub(super) fn man(arguments: &ManArguments, context: &Context) -> Result<Exit, F
     Ok(Exit::Success)
 }
 
-/// The pages of a command and of all below it, by name: `compat`, `compat-trace`, `compat-trace-summary`.
+/// Returns the pages of a command and of all commands below it, by name: `compat`, `compat-trace`,
+/// `compat-trace-summary`.
 fn pages(command: &clap::Command) -> Result<Vec<(String, String)>, Failure> {
     let name = command.get_display_name().unwrap_or("compat").to_owned();
     let own = page(&command.clone().name(name.clone()))?;

@@ -1,6 +1,5 @@
-//! The command line: one file a subcommand, arguments in two stages (what was typed, then what is
-//! ready to run), rendering, and the mapping of errors to exit codes. Nothing below this module
-//! prints.
+//! The command line: one file per subcommand, arguments in two stages (as typed, then ready to run),
+//! rendering, and the mapping of errors to exit codes. Nothing below this module prints.
 
 mod annotation;
 mod attach;
@@ -56,7 +55,7 @@ pub struct Arguments {
     pub command: Command,
 }
 
-/// The subcommands; each has its file in this directory.
+/// The subcommands. Each has its own file in this directory.
 #[derive(Subcommand, Debug)]
 pub enum Command {
     Gen(r#gen::Arguments),
@@ -81,8 +80,8 @@ pub enum Command {
     Man(manual::ManArguments),
 }
 
-/// Runs the program with the given arguments (the first is the name it was called by) and returns
-/// its exit code.
+/// Runs the program with the given arguments, of which the first is the name of the program, and returns its
+/// exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = with_subcommand_of_name(arguments.into_iter().collect());
     let matches = match chosen::matches(&arguments) {
@@ -95,7 +94,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(arguments) => arguments,
         Err(mut error) => {
             keep_nearest_suggestion(&mut error);
-            // Help and version go to standard output and are no fault; the rest is wrong usage.
+            // Help and version go to standard output and are not errors. Everything else is wrong usage.
             let code = if error.use_stderr() { Exit::Usage } else { Exit::Success };
             let _ = error.print();
             return code.into();
@@ -107,9 +106,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(failure) => {
             failure::print(&failure);
             let exit = Exit::from(failure.cause);
-            // Wrong usage is for the one who types; everything else is for whoever reads the document.
+            // Wrong usage concerns the person at the terminal. Any other failure also concerns the reader of
+            // the document.
             if wants_document && exit != Exit::Usage {
-                // If standard output cannot be written the exit code says so already.
+                // If standard output cannot be written, the exit code already reports it.
                 let _ = context.print_json(&failure::document(&failure, exit));
             }
             exit.into()
@@ -117,14 +117,14 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Whether `--format json` was given to the subcommand: then standard output is one document, whatever happens.
+/// Returns whether the subcommand has `--format json`. Standard output is then always one document.
 fn wants_document(matches: &clap::ArgMatches) -> bool {
     let format = matches.try_get_one::<OutputFormat>("format");
     let own = matches!(format, Ok(Some(OutputFormat::Json)));
     own || matches.subcommand().is_some_and(|(_, matches)| wants_document(matches))
 }
 
-/// A mistyped subcommand is answered with the one that is nearest to it.
+/// Keeps only the nearest subcommand as the suggestion for a mistyped one.
 fn keep_nearest_suggestion(error: &mut clap::Error) {
     // clap lists them from the least to the most similar.
     if let Some(ContextValue::Strings(similar)) = error.get(ContextKind::SuggestedSubcommand)
@@ -160,12 +160,11 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
     }
 }
 
-/// The names under which the one binary answers, busybox-style, and the subcommand each stands for.
+/// The names of the program, as in busybox, each with the subcommand that it stands for.
 const PROGRAM_NAMES: &[(&str, &str)] =
     &[("compat-gen", "gen"), ("compat-cli", "check"), ("fs-record", "record")];
 
-/// Inserts the subcommand that the program's own name stands for: `compat-gen FILE` is
-/// `compat gen FILE`.
+/// Inserts the subcommand that the name of the program stands for: `compat-gen FILE` is `compat gen FILE`.
 fn with_subcommand_of_name(mut arguments: Vec<OsString>) -> Vec<OsString> {
     let Some(called) = arguments.first().and_then(|name| Path::new(name).file_name()) else {
         return vec!["compat".into()];
@@ -197,8 +196,8 @@ mod tests {
         Arguments::command().debug_assert();
     }
 
-    /// What follows the options is wrapped once, by the terminal's width: examples fit on 80 columns, and a paragraph is one
-    /// line.
+    /// The text after the options is wrapped only once, to the width of the terminal: examples fit into 80
+    /// columns, and a paragraph is one line.
     #[test]
     fn what_follows_the_options_is_wrapped_once() {
         fn check(command: &clap::Command) {

@@ -1,5 +1,5 @@
-//! What is shown on standard error while a registry is talked to: requests with `-v`, their headers
-//! with `-vv`, notes, and a progress bar when it takes more than a moment.
+//! Progress on standard error while `compat` talks to a registry: requests with `-v`, their headers with
+//! `-vv`, notes, and a progress bar if the transfer takes longer than a moment.
 
 use std::io::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,17 +13,17 @@ use crate::cli::report::printable;
 use compat_oci::Observer;
 use compat_oci::observer::{RequestEvent, ResponseEvent};
 
-/// How long nothing is shown.
+/// The delay before the progress bar appears.
 const MOMENT: Duration = Duration::from_millis(700);
 
-/// An observer that shows what happens.
+/// An observer that prints progress.
 #[derive(Debug)]
 pub(super) struct Display {
     context: Context,
     task: Mutex<Task>,
 }
 
-/// What is shown of one task: each has its own bar.
+/// The progress of one task. Each task has its own bar.
 #[derive(Debug)]
 struct Task {
     start: Option<Instant>,
@@ -37,7 +37,7 @@ impl Task {
         Self { start: None, expected: 0, done: 0, bar: None }
     }
 
-    /// Draws the bar, once it has taken more than a moment.
+    /// Draws the bar if the task has taken longer than [`MOMENT`].
     fn draw(&mut self) {
         if self.start.get_or_insert_with(Instant::now).elapsed() < MOMENT {
             return;
@@ -55,13 +55,13 @@ impl Task {
 }
 
 impl Display {
-    /// Shows as much as the context wants.
+    /// Creates a display that prints as much as the context allows.
     pub(super) fn new(context: &Context) -> Self {
         Self { context: context.clone(), task: Mutex::new(Task::new()) }
     }
 
     fn task(&self) -> MutexGuard<'_, Task> {
-        // The numbers are whole between statements, so a panic elsewhere leaves nothing half done.
+        // The counters are consistent between statements, so a panic elsewhere leaves nothing half done.
         self.task.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -71,7 +71,7 @@ impl Display {
         }
     }
 
-    /// Prints something while the bar is away.
+    /// Calls `print` while the bar is hidden.
     fn aside(&self, print: impl FnOnce()) {
         match &self.task().bar {
             Some(bar) => bar.suspend(print),
@@ -80,7 +80,7 @@ impl Display {
     }
 
     fn say(&self, line: &str) {
-        // Nobody to tell is no reason to stop.
+        // A closed standard error is no reason to stop.
         self.aside(|| {
             let _ = writeln!(anstream::stderr(), "{line}");
         });

@@ -1,4 +1,4 @@
-//! `compat pull`: the specification of an artifact or an image, as a file.
+//! `compat pull`: writes the specification of an artifact or image to a file.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -10,34 +10,34 @@ use crate::app::Failure;
 use crate::app::pull::{PullOptions, PullReport, pull};
 use compat_oci::{Error, Platform};
 
-/// Fetch the specification of an artifact, or the one attached to an image
+/// Fetch the specification of an artifact or an image
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  # into compat.json
+  # write compat.json
   compat pull ghcr.io/org/app-compat:1.0
-  # what is attached to an image, to standard output
+  # print the specification that is attached to an image
   compat pull ghcr.io/org/app:1.0 -o -
   compat pull oci:artifacts:app -o app.json
-  # with the recordings that travel with it
+  # with the recordings of the artifact
   compat pull --recordings runs ghcr.io/org/app:1.0
 
-An existing file is replaced at once: nobody ever sees a part of it. A recording has the name that its publisher gave \
-it (NAME.jsonl.zst), and replaces no other file.")]
+An existing file is replaced in one step, so readers never see a partial file. A recording keeps the name that its \
+publisher gave it (NAME.jsonl.zst), and never replaces another file.")]
 pub struct PullArguments {
-    /// An artifact, or an image with one attached: HOST/NAME:TAG, HOST/NAME@DIGEST or oci:DIR:TAG
+    /// The artifact or image: HOST/NAME:TAG, HOST/NAME@DIGEST or oci:DIR:TAG
     #[arg(value_name = "REFERENCE")]
     reference: String,
 
-    /// Where the specification goes; - is standard output
+    /// Write the specification to this file (- for standard output)
     #[arg(long, short, value_name = "FILE", default_value = "compat.json")]
     output: PathBuf,
 
-    /// Fetch the recordings that travel with the artifact, too, into DIR
+    /// Fetch the recordings of the artifact too, into DIR
     #[arg(long, value_name = "DIR", conflicts_with = "offline")]
     recordings: Option<PathBuf>,
 
-    /// How the result is printed
+    /// Set the output format
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: OutputFormat,
 
@@ -49,7 +49,7 @@ pub struct PullArguments {
 ///
 /// # Errors
 ///
-/// If nothing is there, it cannot be fetched, or the file cannot be written.
+/// If the artifact does not exist or cannot be fetched, or the file cannot be written.
 pub(super) fn run(arguments: &PullArguments, context: &Context) -> Result<Exit, Failure> {
     let location = arguments.source.target.location(&arguments.reference)?;
     let session = arguments.source.session(context);
@@ -77,13 +77,13 @@ fn render(report: &PullReport, options: &PullOptions) -> String {
     }
     let count = report.carried;
     if options.recordings.is_none() && count > 0 {
-        let noun = if count == 1 { "recording travels" } else { "recordings travel" };
-        let _ = writeln!(text, "{count} {noun} with it: --recordings DIR fetches");
+        let noun = if count == 1 { "recording" } else { "recordings" };
+        let _ = writeln!(text, "the artifact contains {count} {noun}: fetch with --recordings DIR");
     }
     text
 }
 
-/// Writes bytes to standard output as they are. A closed pipe is no fault.
+/// Writes bytes to standard output unchanged. A closed pipe is not an error.
 fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {

@@ -1,4 +1,4 @@
-//! `compat push`: a specification becomes an artifact under a name of its own.
+//! `compat push`: stores a specification as an artifact under its own name.
 
 use std::path::PathBuf;
 
@@ -17,34 +17,33 @@ Examples:
   compat push ghcr.io/org/app-compat:1.0
   compat gen ./app | compat push ghcr.io/org/app-compat:1.0 -
   # into an image layout, no registry needed
-  compat push oci:artifacts:app compat.json
+  # into an image layout, without a registry
 
-The same document pushed twice has the same digest, and nothing is sent again. Another one takes the tag \
-over from a compatibility artifact, and from nothing else without --replace. SOURCE_DATE_EPOCH, where \
-it is set, becomes the artifact's creation time.")]
+The same specification has the same digest, and pushing it again sends nothing. A different specification takes \
+over the tag of a compatibility artifact. It takes over the tag of anything else only with --replace. If \
+SOURCE_DATE_EPOCH is set, it becomes the creation time of the artifact.")]
 pub struct PushArguments {
-    /// Where to: HOST/NAME:TAG or oci:DIR:TAG (without a tag: found by its digest only)
+    /// The target: HOST/NAME:TAG or oci:DIR:TAG (without a tag, only the digest finds it)
     #[arg(value_name = "REFERENCE")]
     reference: String,
 
-    /// The specification; - is standard input
+    /// The specification (- for standard input)
     #[arg(value_name = "FILE", default_value = "compat.json")]
     file: PathBuf,
 
-    /// Add an annotation to the artifact; may be given more than once
+    /// Add an annotation to the artifact (can be repeated)
     #[arg(long, short = 'a', value_name = "KEY=VALUE", value_parser = parse_annotation)]
     annotation: Vec<(String, String)>,
 
-    /// Let a recording (`compat record`) travel with it, compressed; - is standard input; may be given more than once
+    /// Include this recording in compressed form (- for standard input, can be repeated)
     #[arg(long, value_name = "RUN")]
     recording: Vec<PathBuf>,
 
-    /// Push also if the tag names something else than a compatibility artifact, such as an image, and take the tag away
-    /// from it
+    /// Take over the tag even if it names something other than a compatibility artifact, such as an image
     #[arg(long)]
     replace: bool,
 
-    /// How the result is printed
+    /// Set the output format
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: OutputFormat,
 
@@ -56,7 +55,7 @@ pub struct PushArguments {
 ///
 /// # Errors
 ///
-/// If the document is not a specification, or the store does not take it.
+/// If the document is not a specification, or the registry or layout does not accept it.
 pub(super) fn run(arguments: &PushArguments, context: &Context) -> Result<Exit, Failure> {
     let location = parse_location(&arguments.reference)?;
     let session = arguments.registry.session(context);
@@ -70,7 +69,7 @@ pub(super) fn run(arguments: &PushArguments, context: &Context) -> Result<Exit, 
     match arguments.format {
         OutputFormat::Json => context.print_json(&report)?,
         OutputFormat::Text => {
-            let note = if report.sent { "" } else { " (it was there already: nothing was sent)" };
+            let note = if report.sent { "" } else { " (already there, nothing was sent)" };
             let shown = location.with_digest(&report.digest);
             let name = location.tag().map(|_| format!(" as {location}")).unwrap_or_default();
             context.print(&format!("pushed {shown}{name}{note}\n"))?;

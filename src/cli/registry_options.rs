@@ -1,4 +1,4 @@
-//! The options of every subcommand that talks to a registry, and what is made of them.
+//! The options of every subcommand that talks to a registry, and the session built from them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use crate::app::{Session, SessionOptions};
 use compat_oci::credential::Sources;
 use compat_oci::{ClientOptions, TlsOptions, cache};
 
-/// How registries are talked to.
+/// How to talk to registries.
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Registry options")]
 pub(super) struct RegistryOptions {
-    /// Use plain HTTP (loopback hosts need no flag)
+    /// Use plain HTTP (not needed for loopback hosts)
     #[arg(long, env = "COMPAT_PLAIN_HTTP", value_parser = clap::builder::FalseyValueParser::new())]
     pub plain_http: bool,
 
@@ -30,16 +30,15 @@ pub(super) struct RegistryOptions {
     #[arg(long, value_name = "FILE")]
     pub cert_file: Option<PathBuf>,
 
-    /// The client certificate's key (PEM), where it is not in the same file
+    /// Read the key of the client certificate (PEM) from this file (default: --cert-file)
     #[arg(long, value_name = "FILE", requires = "cert_file")]
     pub key_file: Option<PathBuf>,
 
-    /// Read credentials from this file only, else from those of podman and docker [env:
-    /// REGISTRY_AUTH_FILE]
+    /// Read credentials only from this file, not from those of podman and docker [env: REGISTRY_AUTH_FILE]
     #[arg(long, value_name = "FILE")]
     pub authfile: Option<PathBuf>,
 
-    /// Log in with this name
+    /// Log in with this user name
     #[arg(long, short = 'u', value_name = "NAME", requires = "password_stdin")]
     pub username: Option<String>,
 
@@ -47,41 +46,41 @@ pub(super) struct RegistryOptions {
     #[arg(long, requires = "username")]
     pub password_stdin: bool,
 
-    /// Give up when nothing has moved for this many seconds
+    /// Give up after this many seconds without progress
     #[arg(long, value_name = "SECONDS", default_value_t = 30, env = "COMPAT_TIMEOUT",
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub timeout: u64,
 
-    /// Repeat a request this often after a reset, 429 or a server's fault
+    /// Retry a request up to this many times after a reset, a 429 or a server error
     #[arg(long, value_name = "COUNT", default_value_t = 3, env = "COMPAT_RETRIES",
           value_parser = clap::value_parser!(u32).range(0..=20))]
     pub retries: u32,
 }
 
-/// Where artifacts are kept once they are pulled.
+/// Where pulled artifacts are cached.
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Cache options")]
 pub(super) struct CacheOptions {
-    /// Keep artifacts in this directory instead of $XDG_CACHE_HOME/compat
+    /// Cache artifacts in this directory instead of $XDG_CACHE_HOME/compat
     #[arg(long, value_name = "DIR", env = "COMPAT_CACHE_DIR")]
     pub cache_dir: Option<PathBuf>,
 
-    /// Keep no more than this: what was written longest ago goes first. Bytes, or a number with K, M or G
+    /// Remove the oldest entries if the cache exceeds this size: bytes, or a number with K, M or G
     #[arg(long, value_name = "SIZE", env = "COMPAT_CACHE_LIMIT", value_parser = parse_size)]
     pub cache_limit: Option<u64>,
 
-    /// Keep nothing, and use nothing that was kept, whatever directory is named
+    /// Do not read or write the cache, even if a cache directory is given
     #[arg(long)]
     pub no_cache: bool,
 }
 
 impl RegistryOptions {
-    /// The session of a run that keeps nothing.
+    /// Returns the session of a run without a cache.
     pub(super) fn session(&self, context: &Context) -> Session {
         self.caching_session(None, context)
     }
 
-    /// The session of a run that keeps artifacts where `cache` says.
+    /// Returns the session of a run that caches artifacts as `cache` says.
     pub(super) fn caching_session(&self, cache: Option<&CacheOptions>, context: &Context) -> Session {
         let mut credentials = Sources::of_environment();
         if let Some(file) = &self.authfile {
@@ -110,13 +109,13 @@ impl RegistryOptions {
 }
 
 impl CacheOptions {
-    /// The directory that these options mean; none if nothing is kept.
+    /// Returns the cache directory, or `None` if nothing is cached.
     fn directory(&self) -> Option<PathBuf> {
         if self.no_cache { None } else { self.cache_dir.clone().or_else(cache::default_directory) }
     }
 }
 
-/// A size as typed: `500000`, `64K`, `64M`, `1G`; units of 1024.
+/// Parses a size as typed: `500000`, `64K`, `64M`, `1G` (units of 1024).
 ///
 /// # Errors
 ///

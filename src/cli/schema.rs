@@ -1,4 +1,4 @@
-//! `compat schema`: the JSON schemas of everything that is written for programs.
+//! `compat schema`: prints the JSON schemas of all documents for programs.
 
 use std::path::PathBuf;
 
@@ -13,19 +13,20 @@ use compat_loader::spec::schema;
 
 /// Print the JSON schemas of the documents that compat writes
 ///
-/// The schemas are generated from the types; the project keeps a copy in schemas/. Without a name, the names are listed.
+/// The schemas are generated from the types, and the project keeps a copy in schemas/. Without a name, the
+/// command lists the names.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// Print the schema of one document
+    /// Print the schema of this document
     #[arg(value_name = "NAME")]
     name: Option<String>,
 
-    /// Write all of them into DIR, which is made, one file each
+    /// Write one file per schema into DIR, which is created if needed
     #[arg(long, value_name = "DIR", conflicts_with = "name")]
     write: Option<PathBuf>,
 }
 
-/// Every schema by name.
+/// Returns every schema with its name.
 pub fn all() -> Vec<(&'static str, Value)> {
     vec![
         ("specification", schema::specification()),
@@ -53,7 +54,7 @@ pub fn all() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// The schema of what a subcommand prints with `--format json`.
+/// Returns the schema of the document that a subcommand prints with `--format json`.
 fn document<T: schemars::JsonSchema>(name: &str) -> Value {
     schema::of_output::<T>(&format!("urn:compatlib:schema:{name}:1"))
 }
@@ -62,7 +63,7 @@ fn document<T: schemars::JsonSchema>(name: &str) -> Value {
 ///
 /// # Errors
 ///
-/// If there is no such schema, or a file cannot be written.
+/// If the schema does not exist, or a file cannot be written.
 pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
     let all = all();
     if let Some(directory) = &arguments.write {
@@ -82,8 +83,8 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<Exit, Failure> {
         Some((_, schema)) => context.print_json(schema).map(|()| Exit::Success),
         None => {
             let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
-            let hint = format!("there are {}", names.join(", "));
-            Err(Failure::usage(format!("there is no schema {wanted:?}")).with_hint(hint))
+            let hint = format!("the schemas are {}", names.join(", "));
+            Err(Failure::usage(format!("schema {wanted:?} does not exist")).with_hint(hint))
         }
     }
 }
