@@ -1,8 +1,9 @@
-//! What holds of an object because of those that loaded it.
+//! Properties that an object inherits from the objects that loaded it.
 
 use crate::loader::LoadedObject;
 
-/// What each object has by itself, or else the nearest one above it: one that loaded it, directly or not.
+/// Returns, for each object, its own value or that of the nearest object that loaded it, directly or
+/// indirectly.
 pub(super) fn nearest<T: Copy>(
     objects: &[LoadedObject],
     own: impl Fn(&LoadedObject) -> Option<T>,

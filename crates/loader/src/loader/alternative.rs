@@ -1,8 +1,10 @@
-//! Which subjects a host passes over: those that another machine, C library or version of Python would
-//! load, if there is one for this host among the subjects.
+//! Subjects that a host passes over: those for another machine, C library or version of Python, if the subjects
+//! include an
+//! equivalent for this host.
 //!
-//! A subject is never passed over for what it lacks here, only for what it was made for; and the one that
-//! stands for it is judged. So a host for which nothing was made is incompatible as before.
+//! A subject is passed over only because of its target, never because the host lacks something, and its
+//! equivalent is
+//! checked instead. So a host without any matching subject is still incompatible.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -15,37 +17,37 @@ use crate::host::DynamicLoader;
 use crate::loader::{Application, Context, Environment, Facts, Family, Files};
 use crate::spec::Distinction;
 
-/// Why a file of a directory is no subject on this host.
+/// The reason why a file of a directory is not a subject on this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PassedFor {
-    /// It is for another machine, and one for this machine is a subject.
+    /// The file is for another machine, and an equivalent for this machine is a subject.
     Machine,
-    /// It is for another C library, and one for that of the host is a subject.
+    /// The file is for another C library, and an equivalent for the host's C library is a subject.
     Libc,
-    /// It is for another version of Python, and one for that of the host is a subject.
+    /// The file is for another version of Python, and an equivalent for the host's version is a subject.
     Python,
-    /// It is test data, for another machine or C library.
+    /// The file is test data for another machine or C library.
     TestData,
-    /// It is a script that lies where programs do not.
+    /// The file is a script outside of the directories for programs.
     Script,
 }
 
-/// Files of a directory that are no subjects on this host, for one reason.
+/// Files of a directory that are not subjects on this host, for one reason.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PassedOver {
     /// The reason.
     pub why: PassedFor,
-    /// The machine, the C library or the version of Python that they are for.
+    /// The machine, the C library or the version of Python that the files are for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made_for: Option<String>,
-    /// Their paths in the scope.
+    /// The paths of the files in the scope.
     pub paths: Vec<String>,
 }
 
 impl PassedOver {
-    /// Sorts paths by why they were passed over.
+    /// Groups paths by the reason why they were passed over.
     pub(super) fn grouped(all: BTreeMap<String, (PassedFor, String)>) -> Vec<Self> {
         let mut groups: BTreeMap<(PassedFor, String), Vec<String>> = BTreeMap::new();
         for (path, reason) in all {
@@ -55,7 +57,7 @@ impl PassedOver {
         groups.into_iter().map(group).collect()
     }
 
-    /// What was passed over and why, in a sentence.
+    /// Returns a sentence that lists the files and the reason.
     pub fn sentence(&self) -> String {
         const MOST: usize = 3;
         let count = self.paths.len();
@@ -79,7 +81,8 @@ impl PassedOver {
 }
 
 impl Application {
-    /// The subjects that this host passes over, by path, with the reason and what they are for.
+    /// Returns the subjects that this host passes over, by path, with the reason and the target that they are
+    /// for.
     pub(super) fn passed_over(&self, context: Context<'_>) -> BTreeMap<String, (PassedFor, String)> {
         let mut passed = BTreeMap::new();
         if self.alternatives.is_empty() {
@@ -122,7 +125,7 @@ impl Application {
         passed
     }
 
-    /// The subjects that stand for one another.
+    /// The subjects that are equivalents of one another.
     pub(super) fn alternative_paths(&self) -> HashSet<&str> {
         self.alternatives.iter().flat_map(|group| &group.subjects).map(String::as_str).collect()
     }
@@ -130,15 +133,15 @@ impl Application {
 
 const DISTINCTIONS: [Distinction; 3] = [Distinction::Machine, Distinction::Libc, Distinction::Python];
 
-/// What a host, or the program that loads the libraries in question, can load.
+/// The objects that a host, or the program that loads the libraries, can load.
 struct LoadableHere<'a> {
     files: &'a dyn Files,
     environment: &'a Environment,
-    /// The program that loads libraries, when one was named.
+    /// The program that loads the libraries, if one was named.
     program: Option<Arc<Facts>>,
-    /// The C library that programs of the host use.
+    /// The C library of the host's programs.
     family: Option<Family>,
-    /// The versions of Python; empty if none is known.
+    /// The versions of Python. Empty if no version is known.
     pythons: HashSet<String>,
 }
 
@@ -155,8 +158,11 @@ impl<'a> LoadableHere<'a> {
         target
     }
 
-    /// The C library of the program that loads libraries; else that of the host's shell, which tells what
-    /// its programs use where several are installed; else the one whose loader is there.
+    /// Returns the C library of the program that loads the libraries. Without such a program, the host's shell
+    /// decides,
+    /// because it shows which C library the programs use if several are installed. Otherwise, it is the C
+    /// library whose loader
+    /// exists.
     fn family_of_host(&self) -> Option<Family> {
         if let Some(program) = &self.program {
             return Family::of(program);
@@ -169,7 +175,7 @@ impl<'a> LoadableHere<'a> {
         shell.or_else(|| [Family::Glibc, Family::Musl].into_iter().find(is_there))
     }
 
-    /// Whether the usual loader of a C library is there.
+    /// Returns whether the usual loader of a C library exists.
     fn has_loader(&self, machine: Machine, class: Class, family: Option<Family>) -> bool {
         let is_loader = |path: &str| self.files.dynamic_loader(path, machine, class).is_some();
         let glibc = || {
@@ -185,7 +191,7 @@ impl<'a> LoadableHere<'a> {
         }
     }
 
-    /// What an object is for, if that is not this host.
+    /// Returns the target of an object if it is not this host.
     fn mismatch(&self, path: &str, facts: &Facts, by: Distinction) -> Option<String> {
         match by {
             Distinction::Machine => self.is_other_machine(facts).then(|| facts.machine_name()),
@@ -215,19 +221,19 @@ impl<'a> LoadableHere<'a> {
         match () {
             () if !platform.runs(facts.machine, facts.big_endian) => true,
             () if is_usual => false,
-            // The kernel runs them; whether anything else is there for them, the loader tells.
+            // The kernel runs such programs. The loader shows whether the rest of their environment exists.
             () if facts.is_program() => !self.has_own_loader(facts),
-            // Nobody knows which program loads it; most are for the host's own machine.
+            // The program that loads it is unknown. Most programs are for the host's own machine.
             () => true,
         }
     }
 
-    /// Whether the loader that a program names is there.
+    /// Returns whether the loader that a program names exists.
     fn has_own_loader(&self, facts: &Facts) -> bool {
         facts.interpreter.as_deref().is_none_or(|path| self.files.open(path).is_ok())
     }
 
-    /// The versions of Python that are here, or come with the application.
+    /// Returns the versions of Python that the host or the application contains.
     fn pythons(&self, application: &Application) -> HashSet<String> {
         let version = |path: &str| {
             let name = path.rsplit('/').next()?;
@@ -252,14 +258,15 @@ impl<'a> LoadableHere<'a> {
     }
 }
 
-/// Whether a text is a version such as 3.11 or 3.13t.
+/// Returns whether a text is a version such as 3.11 or 3.13t.
 fn is_version(text: &str) -> bool {
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     text.split_once('.').is_some_and(|(major, minor)| digits(major) && digits(minor.trim_end_matches('t')))
 }
 
-/// The version of Python that an extension module is for, by the tag in its name (PEP 3149:
-/// `cpython-311`, PEP 425: `cp311`), else by a directory such as `python3.11`.
+/// Returns the version of Python that an extension module is for. The tag in its name decides (PEP 3149:
+/// `cpython-311`, PEP
+/// 425: `cp311`), otherwise a directory such as `python3.11`.
 pub fn python_of(path: &str) -> Option<String> {
     let mut components = path.rsplit('/');
     let name = components.next()?;

@@ -1,5 +1,5 @@
-//! An application: the objects it brings along, and which of them are started; from its files or from
-//! a specification alike.
+//! An application: the objects it contains and those that are started. It is made from files or from a
+//! specification.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -13,51 +13,52 @@ use crate::loader::{
 };
 use crate::spec::{Alternatives, Script, Specification, written_size};
 
-/// What a start takes of the budget, and each problem that is told with a subject.
+/// The cost of one start in the budget. `COST_OF_TELLING` is the cost of each problem that is reported with a
+/// subject.
 const COST_OF_START: usize = 64;
 const COST_OF_TELLING: usize = 32;
 
-/// What a verdict is about.
+/// The object of a verdict: the files of an application.
 #[derive(Debug, Default)]
 pub struct Application {
-    /// Where it lies on the host, when that matters.
+    /// Its location on the host, if the location matters.
     pub location: Option<String>,
-    /// Whether it is a container image: it says how its subjects are started.
+    /// Whether it is a container image, which says how its subjects are started.
     pub is_image: bool,
-    /// Its objects by their path in the scope, sorted by path.
+    /// The objects by their path in the scope, sorted by path.
     pub objects: Vec<(String, Arc<Facts>)>,
-    /// Objects for machines that this program does not know: path and machine.
+    /// Objects for machines that this version does not know: path and machine.
     pub foreign: Vec<(String, String)>,
-    /// Links of the scope: path to target.
+    /// Links in the scope: path to target.
     pub links: BTreeMap<String, String>,
-    /// Paths at which the loader would stop, with its words: they have the name of a needed library and
-    /// are none.
+    /// Paths on which the loader would fail, with its message. They have the name of a needed library but are
+    /// not libraries.
     pub unusable: BTreeMap<String, String>,
     /// Scripts among the subjects.
     pub scripts: Vec<Script>,
     /// The paths of scripts that this user may not execute on this machine.
     pub denied_scripts: HashSet<String>,
-    /// Directories that its start puts into `LD_LIBRARY_PATH`.
+    /// Directories that the application's start adds to `LD_LIBRARY_PATH`.
     pub library_path: Vec<String>,
-    /// The paths of what is started or loaded.
+    /// The paths of the files that are started or loaded.
     pub subjects: Vec<String>,
-    /// Subjects of which each host needs its own.
+    /// Subjects that are equivalents for different hosts.
     pub alternatives: Vec<Alternatives>,
-    /// Files of its directories that are no subjects on any host.
+    /// Files in the application's directories that are not subjects on any host.
     pub passed_over: Vec<PassedOver>,
 }
 
-/// What came of starting an application.
+/// The result of starting an application.
 #[derive(Debug, Default)]
 pub struct Started {
-    /// The libraries that were started because nothing else loads them, by their paths.
+    /// The paths of the libraries that were started because no other object loads them.
     pub roots: Vec<String>,
-    /// What this host passes over.
+    /// The files that this host passes over.
     pub passed_over: Vec<PassedOver>,
 }
 
 impl Application {
-    /// The application that a specification describes.
+    /// Returns the application that a specification describes.
     pub fn of_specification(specification: &Specification) -> Self {
         let mut application = Self {
             location: specification.location.clone(),
@@ -82,12 +83,12 @@ impl Application {
         application
     }
 
-    /// The object at a path of the scope.
+    /// Returns the object at a path of the scope.
     pub fn object(&self, path: &str) -> Option<&Arc<Facts>> {
         self.objects.iter().find(|(known, _)| known == path).map(|(_, facts)| facts)
     }
 
-    /// How large it is, in bytes of its files or of its document.
+    /// Returns the size in bytes, of the files or of the document.
     pub(super) fn size(&self) -> u64 {
         let objects = self.objects.iter().map(|(_, facts)| facts.size).sum::<u64>();
         let links = self.links.iter().map(|(path, target)| path.len() + target.len()).sum::<usize>();
@@ -96,8 +97,9 @@ impl Application {
         objects + scripts + (links + subjects) as u64
     }
 
-    /// The environment with the directories that the application itself puts into `LD_LIBRARY_PATH`;
-    /// those of the scope come first.
+    /// Returns the environment with the directories that the application adds to `LD_LIBRARY_PATH`. They
+    /// precede the existing
+    /// ones.
     pub fn environment(&self, context: ScopeContext<'_>) -> Environment {
         let Context { files, environment } = context;
         let own = self.library_path.iter().map(|directory| {
@@ -105,13 +107,14 @@ impl Application {
         });
         let all: Vec<String> = own.chain(environment.library_path.clone()).collect();
         let library_path = (!all.is_empty()).then(|| all.join(":"));
-        // A program among others is started; one that is named alone is what the host program is to open.
+        // A program among others is started. A single program is opened by the host program.
         let opens_programs = self.objects.len() == 1 && self.scripts.is_empty();
         Environment { library_path, opens_programs, ..environment.clone() }
     }
 
-    /// Starts every subject, and tells `visit` of each. Where `all` is set, so are the libraries of the
-    /// scope that nothing else in it loads: what another library loads is judged as loaded by it.
+    /// Starts every subject and calls `visit` with each. If `all` is set, libraries that no other object in the
+    /// scope loads are
+    /// also started. A library that another one loads is judged as part of that load.
     pub fn start_all(
         &self,
         context: ScopeContext<'_>,
@@ -164,8 +167,9 @@ impl Application {
         started
     }
 
-    /// The libraries that are subjects if nothing else loads them, with their places among the objects: of a
-    /// directory all, of a document those that its directories had.
+    /// Returns the libraries that are subjects if no other object loads them, with their index among the
+    /// objects. For a
+    /// directory, these are all of them; for a document, those that came from its directories.
     fn candidates(&self, all: bool, of_directory: &HashSet<&str>) -> BTreeMap<&str, usize> {
         let named: HashSet<&str> = self.subjects.iter().map(String::as_str).collect();
         let is_candidate = |path: &str| {
@@ -180,7 +184,7 @@ impl Application {
         libraries.map(|(place, (path, _))| (path.as_str(), place)).collect()
     }
 
-    /// Starts one subject as far as its entry point.
+    /// Starts one subject up to its entry point.
     pub(super) fn start(&self, subject: &str, special: &Special<'_>, context: ScopeContext<'_>) -> Load {
         let (files, any) = (context.files, context.of_any_files());
         if let Some(script) = special.scripts.get(subject) {
@@ -204,7 +208,7 @@ impl Application {
     }
 }
 
-/// The subjects that are no objects for this machine, by path; of several the first counts.
+/// The subjects that are no objects for this machine, by path. The first of several entries counts.
 pub(super) struct Special<'a> {
     scripts: HashMap<&'a str, &'a Script>,
     foreign: HashMap<&'a str, &'a str>,

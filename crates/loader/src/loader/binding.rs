@@ -1,11 +1,13 @@
-//! Symbols: every reference of every relocation against the global scope.
+//! Symbols: checks every reference of every relocation against the global scope.
 //!
 //! Source: `_dl_lookup_symbol_x` in glibc's `elf/dl-lookup.c`; musl `find_sym` and `do_relocs`.
 //!
-//! What is asked is whether a reference is satisfied by any object of the scope, so the order of the
-//! scope does not matter, and the answer for one pair of objects is the same in every program that
-//! loads both. [`Memo`] keeps these answers: over a whole system each pair is looked at once. A
-//! reference with a version is looked for in the library that the version names before all others.
+//! The check asks only whether any object of the scope satisfies a reference. So the order of the scope does
+//! not matter,
+//! and the answer for a pair of objects is the same in every program that loads both. [`Memo`] keeps these
+//! answers: each
+//! pair is looked up once per system. A versioned reference is looked up first in the library that the version
+//! names.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -20,15 +22,17 @@ use crate::loader::{
 };
 use compat_sys::raw;
 
-/// What a look-up in an object's file takes of the budget.
+/// The budget cost of a lookup in an object's file.
 const COST_OF_LOOK_UP: usize = 1;
-/// What a look-up in an object of a document takes.
+/// The budget cost of a lookup in an object of a document.
 const COST_OF_LISTED: usize = 2;
-/// What asking an object takes whose answer is known, besides an eighth of the answer.
+/// The budget cost of a known answer, in addition to an eighth of its length.
 const COST_OF_ANSWER: usize = 8;
 
-/// Adds the symbols that are defined nowhere. For a library on its own (`is_program` is false), what it and
-/// its libraries want is left to the program that will load it, unless a loaded library is named for it.
+/// Adds the symbols that no loaded object defines. If a library is checked without a program (`is_program` is
+/// false), the
+/// symbols that it and its libraries need are left to the program that loads it, unless they name a loaded
+/// library.
 pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, memory: &Memory) {
     let known = Explained::of(load);
     let (memo, budget) = (&memory.bindings, &memory.budget);
@@ -44,7 +48,7 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, m
         let visible = if index < load.global { load.global } else { load.objects.len() };
         let unsatisfied = scope.unsatisfied(object, visible);
         if budget.exceeded().is_some() {
-            // Whoever was not asked may have them.
+            // The objects that were not searched may define the rest.
             break;
         }
         for import in unsatisfied {
@@ -78,18 +82,20 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, m
     load.left_to_program = left.into_values().collect();
 }
 
-/// The order in which objects are relocated: glibc from the last loaded to the program, musl the libraries
-/// first and the program last.
+/// The relocation order of the objects. glibc relocates from the last loaded object to the program; musl
+/// relocates the
+/// libraries first and the program last.
 fn relocation_order(load: &Load, is_musl: bool) -> Vec<usize> {
     let count = load.objects.len();
     if is_musl { (1..count).chain(0..count.min(1)).collect() } else { load.relocated((0..count).collect()) }
 }
 
-/// Whether the loader binds thread-local variables that are reached by descriptors at their first use:
-/// `elf_machine_lazy_rel` does in glibc before 2.34 on x86, and before 2.27 on Arm.
+/// Returns whether the loader binds thread-local variables with descriptors at their first use.
+/// `elf_machine_lazy_rel`
+/// does so in glibc before 2.34 on x86, and before 2.27 on Arm.
 pub(super) fn is_lazy_about_descriptors(load: &Load, loader: &DynamicLoader) -> bool {
     let Some(program) = load.objects.first().filter(|_| !loader.is_musl()) else { return false };
-    // A loader before 2.33 does not say of which version it is.
+    // A loader before 2.33 does not contain its version.
     let libc = || load.by_name().get("libc.so.6").map(|index| Arc::clone(&load.objects[*index].facts));
     let minor = || version::minor_of_release(libc()?.release.as_deref()?);
     match program.facts.machine {
@@ -101,7 +107,7 @@ pub(super) fn is_lazy_about_descriptors(load: &Load, loader: &DynamicLoader) -> 
     }
 }
 
-/// About how many bytes it takes to tell that a symbol is missing.
+/// The approximate size of a report that a symbol is missing, in bytes.
 fn size(object: &LoadedObject, import: &Import<'_>) -> usize {
     let version = import.version.map_or(0, |version| version.library.len() + version.name.len());
     64 + object.shown.len() + import.name.len() + version
@@ -127,8 +133,7 @@ struct Scope<'a> {
 }
 
 impl Scope<'_> {
-    /// The references of an object that none of the first `visible` objects satisfies, in the order of
-    /// its imports.
+    /// Returns the references of an object that none of the first `visible` objects satisfies, in import order.
     fn unsatisfied(&self, object: &LoadedObject, visible: usize) -> Vec<u32> {
         let references = self.memo.references(&object.facts);
         let mut unsatisfied = Vec::new();
@@ -150,7 +155,8 @@ impl Scope<'_> {
         unsatisfied
     }
 
-    /// Whether a reference binds to the kernel's own object, which is in the scope of those that need it.
+    /// Returns whether a reference binds to the vDSO, the kernel's object, which is in the scope of the objects
+    /// that need it.
     fn kernel_satisfies(&self, import: &Import<'_>, visible: usize) -> bool {
         let Some(program) = self.objects.first() else { return false };
         let needs_it = |object: &LoadedObject| object.edges.iter().any(|e| e.outcome == EdgeOutcome::Kernel);
@@ -158,15 +164,15 @@ impl Scope<'_> {
             && self.objects[..visible].iter().any(needs_it)
     }
 
-    /// Whether a reference is looked up at the first call or use only.
+    /// Returns whether a reference is looked up only at the first call or use.
     fn is_lazy(&self, object: &LoadedObject, import: &Import<'_>) -> bool {
         let uses = import.uses;
         let is_lazy = uses.is_lazy() || (self.lazy_descriptors && uses.is_lazy_with_descriptors());
         is_lazy && !self.ignores_versions && !object.facts.flags.bind_now
     }
 
-    /// Versioned references of an object that reach a library of the right name whose definitions carry
-    /// no versions.
+    /// Returns the versioned references of an object that reach a library of the right name whose definitions
+    /// have no versions.
     fn versionless(&self, object: &LoadedObject) -> Vec<Problem> {
         let references = self.memo.references(&object.facts);
         let strong = references.groups.iter().map(|(library, group)| (library.as_deref(), group));
@@ -195,8 +201,9 @@ impl Scope<'_> {
         problems
     }
 
-    /// What an object looks up of its own and musl's loader finds nowhere: it takes no definition that only
-    /// references to its version bind to, and knows no indirect functions.
+    /// Returns the references of an object to its own symbols that musl's loader does not find. This loader
+    /// ignores definitions
+    /// that only versioned references bind to, and does not support indirect functions.
     fn own_not_found(&self, object: &LoadedObject, visible: usize) -> Vec<Problem> {
         let mut problems = Vec::new();
         for import in object.facts.own_references() {
@@ -210,7 +217,7 @@ impl Scope<'_> {
             }
             if !self.objects[..visible].iter().any(satisfies) {
                 self.budget.spend(Effort::Problems, size(object, &import));
-                // It knows no versions, and names none.
+                // musl ignores versions and prints none.
                 problems.push(missing(object, &Import { version: None, ..import }, false));
             }
         }
@@ -221,7 +228,7 @@ impl Scope<'_> {
         self.by_name.get(library).copied()
     }
 
-    /// What is left of a group when every object has been asked.
+    /// Returns the references of a group that none of the providers satisfies.
     fn left_by_all(
         &self,
         facts: &Facts,
@@ -246,11 +253,11 @@ impl Scope<'_> {
         left.unwrap_or_else(|| group.to_vec())
     }
 
-    /// What one object leaves unsatisfied of a whole group.
+    /// Returns the references of a whole group that one object does not satisfy.
     fn left_by(&self, facts: &Facts, number: usize, group: &Arc<[u32]>, provider: usize) -> Arc<[u32]> {
         let asked = &self.objects[provider].facts;
         if asked.names_only {
-            // What it defines is not known, and it is as good as everything: names are all that is asked.
+            // The object's definitions are not known, so it satisfies everything: only names are checked.
             return Arc::from([]);
         }
         let question = Question {
@@ -274,7 +281,7 @@ impl Scope<'_> {
             if self.ignores_versions {
                 wanted.version = VersionRule::Ignored;
             }
-            // A copy relocation looks for the variable everywhere but in the program.
+            // A copy relocation looks for the variable in every object except the program.
             let passed_over = provider == 0 && import.uses.contains(Uses::COPY);
             !passed_over && asked.satisfies(&wanted)
         };
@@ -284,10 +291,10 @@ impl Scope<'_> {
     }
 }
 
-/// What earlier problems already explain: a symbol of a library or version that is missing.
+/// The symbols that earlier problems already explain, because their library or version is missing.
 struct Explained {
     libraries: HashSet<String>,
-    /// By the object that wants it: the library and the version.
+    /// The missing libraries and versions, by the object that needs them.
     versions: HashMap<String, HashSet<(String, String)>>,
 }
 
@@ -319,7 +326,7 @@ impl Explained {
                         known.contains(&(version.library.to_owned(), version.name.to_owned()))
                     })
             }
-            // Without a version it may well have been in a library that is missing.
+            // A symbol without a version may belong to a library that is missing.
             None => !self.libraries.is_empty(),
         }
     }

@@ -1,5 +1,6 @@
-//! What an object's marks mean on a platform: the CPU that its toolchain built it for, what it carries, and the
-//! kernel that its start code asks for.
+//! The marks of an object on a platform: the CPU that its toolchain built it for, a packer, and the kernel that
+//! its start
+//! code needs.
 //!
 //! Sources: Go's `runtime/asm_amd64.s` (the check of GOAMD64 at start, exit 1) and "Minimum requirements"
 //! (<https://go.dev/wiki/MinimumRequirements>); glibc's `csu/libc-start.c` before 2.36.
@@ -8,18 +9,18 @@ use crate::elf::{IsaLevel, Machine};
 use crate::host::{DynamicLoader, Platform};
 use crate::loader::{Facts, Load, Problem};
 
-/// The x86-64 level that a setting of Go's toolchain asks for.
+/// Returns the x86-64 level that a setting of Go's toolchain requires.
 pub(super) fn level(setting: &str) -> Option<IsaLevel> {
     IsaLevel::from_name(&format!("x86-64-{}", setting.strip_prefix("GOAMD64=")?))
 }
 
-/// The levels that an object needs: by its property note, and by the settings of its toolchain.
+/// Returns the levels that an object needs: from its property note and its toolchain settings.
 pub(super) fn isa(property: Option<IsaLevel>, settings: &[String]) -> Option<IsaLevel> {
     let settings = settings.iter().filter_map(|setting| level(setting));
     settings.chain(property).reduce(|one, other| IsaLevel(one.0 | other.0))
 }
 
-/// The setting that is the reason for the highest level that an object needs.
+/// Returns the setting that requires the highest level of an object.
 pub(super) fn reason(facts: &Facts) -> Option<&String> {
     facts.cpu.iter().find(|setting| {
         let level = level(setting).map(IsaLevel::highest);
@@ -27,15 +28,17 @@ pub(super) fn reason(facts: &Facts) -> Option<&String> {
     })
 }
 
-/// Checks what the objects of a loaded program were built for: the CPU and the kernel, with what the loader, if there
-/// is one, makes of them.
+/// Checks the CPU and the kernel that the objects of a loaded program were built for. The result depends on the
+/// loader, if
+/// there is one.
 pub(super) fn check(load: &mut Load, loader: Option<&DynamicLoader>, platform: &Platform) {
     check_platform(load, loader, platform);
     check_marks(load, platform);
 }
 
-/// Checks the CPU levels and kernels that the objects of a loaded program were built for; with
-/// what the loader, if there is one, makes of them.
+/// Checks the CPU levels and kernels that the objects of a loaded program were built for. The result depends on
+/// the loader,
+/// if there is one.
 fn check_platform(load: &mut Load, loader: Option<&DynamicLoader>, platform: &Platform) {
     let refused = loader.is_some_and(|loader| loader.checks_isa);
     let mut problems = Vec::new();
@@ -63,7 +66,7 @@ fn check_platform(load: &mut Load, loader: Option<&DynamicLoader>, platform: &Pl
     load.problems.extend(problems);
 }
 
-/// Adds what the marks of the loaded objects mean here.
+/// Adds the problems that the marks of the loaded objects cause on this platform.
 fn check_marks(load: &mut Load, platform: &Platform) {
     let mut problems = Vec::new();
     for object in &load.objects {
@@ -78,13 +81,13 @@ fn check_marks(load: &mut Load, platform: &Platform) {
     load.problems.extend(problems);
 }
 
-/// Whether it is known if the CPU of a platform has what a setting asks for; x86-64 levels are compared
+/// Returns whether it is known if the CPU of a platform provides a setting. x86-64 levels are compared
 /// elsewhere.
 fn is_known(setting: &str, platform: &Platform) -> bool {
     let name = setting.split('=').next().unwrap_or_default();
     match name {
         "GOAMD64" => platform.isa.is_some() && level(setting).is_some(),
-        // Every 64-bit CPU has what its 32-bit ancestors may have.
+        // Every 64-bit CPU includes the optional features of its 32-bit ancestors.
         "GO386" => platform.machine == Machine::X86_64,
         "GOARM" => platform.machine == Machine::AARCH64,
         _ => false,

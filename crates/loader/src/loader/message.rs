@@ -1,12 +1,11 @@
-//! What a loader prints of a problem, with the paths that it took.
+//! The messages that a loader prints for a problem, with the paths that it found.
 //!
-//! Sources: glibc's `elf/dl-load.c` and `elf/rtld.c`; musl's `load_deps` and `do_relocs` in
-//! `ldso/dynlink.c`.
+//! Sources: glibc's `elf/dl-load.c` and `elf/rtld.c`; musl's `load_deps` and `do_relocs` in `ldso/dynlink.c`.
 
 use crate::loader::{Load, Problem, Reason};
 
 impl Problem {
-    /// What the loader of a start would print of it; `None` if it prints nothing.
+    /// Returns the message of the loader that runs the start; `None` if it prints nothing.
     pub fn message(&self, load: &Load) -> Option<String> {
         let found = self.as_found(load);
         if load.ignores_versions {
@@ -16,7 +15,7 @@ impl Problem {
         }
     }
 
-    /// The words of musl, where they differ from those of glibc.
+    /// Returns musl's message if it differs from glibc's.
     fn message_of_musl(&self) -> Option<String> {
         match self {
             Self::LibraryMissing { library, wanted_by, .. }
@@ -33,8 +32,9 @@ impl Problem {
         }
     }
 
-    /// The problem with the paths by which a loader found the files, rather than those without links: in an
-    /// image both are absolute.
+    /// Returns the problem with the paths that the loader found instead of those without links. In an image,
+    /// both are
+    /// absolute.
     fn as_found(&self, load: &Load) -> Self {
         let found = |shown: &mut String| {
             if !shown.starts_with('/') {
@@ -61,14 +61,14 @@ impl Problem {
         problem
     }
 
-    /// What the loader or the kernel would print, if it prints something.
+    /// Returns the message of the loader or the kernel, if there is one.
     pub fn loader_message(&self) -> Option<String> {
         let of_start = self.message_of_start().or_else(|| self.message_of_platform());
         let of_libraries = || self.message_of_library().or_else(|| self.message_of_version());
         of_start.or_else(of_libraries).or_else(|| self.message_of_symbol())
     }
 
-    /// About the start: the kernel, a shell or `env` prints it.
+    /// A message about the start, printed by the kernel, a shell or `env`.
     fn message_of_start(&self) -> Option<String> {
         match self {
             Self::WrongMachine { object, .. } => {
@@ -76,7 +76,7 @@ impl Problem {
             }
             Self::NotExecutable { object, reason } => Some(format!("{object}: {reason}")),
             Self::InterpreterMissing { object, interpreter, reason } => {
-                // As bash shows the end of a Windows line.
+                // Bash shows a carriage return at the end of a Windows line like this.
                 Some(format!("{object}: {}: bad interpreter: {reason}", interpreter.replace('\r', "^M")))
             }
             Self::ProgramMissing { object, program, by_script: true, .. } => {
@@ -90,7 +90,7 @@ impl Problem {
         }
     }
 
-    /// About the CPU and the kernel that an object is built for.
+    /// A message about the CPU and the kernel that an object is built for.
     fn message_of_platform(&self) -> Option<String> {
         match self {
             Self::IsaTooLow { setting: Some(setting), .. } => {
@@ -106,10 +106,10 @@ impl Problem {
         }
     }
 
-    /// About a library that is not loaded, or not in its place.
+    /// A message about a library that is not loaded, or is loaded in a wrong place.
     fn message_of_library(&self) -> Option<String> {
         match self {
-            // A file for the other word size changes the words.
+            // A file for the other word size changes the message.
             Self::LibraryMissing { library, rejected, .. }
             | Self::HostLibraryMissing { library, rejected, .. } => {
                 let class = rejected.iter().find(|file| matches!(file.reason, Reason::WrongClass(Some(_))));
@@ -134,7 +134,7 @@ impl Problem {
         }
     }
 
-    /// About the versions of what was loaded.
+    /// A message about the versions of loaded objects.
     fn message_of_version(&self) -> Option<String> {
         match self {
             Self::VersionMissing { path, version, wanted_by, .. } => {
@@ -158,7 +158,7 @@ impl Problem {
         }
     }
 
-    /// About symbols and thread-local variables.
+    /// A message about symbols and thread-local variables.
     fn message_of_symbol(&self) -> Option<String> {
         match self {
             Self::SymbolMissing { symbol, version, wanted_by, .. } => Some(match version {

@@ -1,4 +1,4 @@
-//! Reasons why a program does not load, and what each does to its start.
+//! Problems: the reasons that stop a program from loading, and the effect of each on its start.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,14 +7,14 @@ use crate::loader::{Effort, Reason};
 use crate::script::Refusal;
 use crate::spec::{DlopenNeed, DlopenPriority, written_size};
 
-/// What a problem does to the start of the program.
+/// The effect of a problem on the start of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
-    /// Nothing; something is not there that need not be.
+    /// No effect: an optional thing is missing.
     None,
-    /// The loader prints a warning and goes on.
+    /// The loader prints a warning and continues.
     Warns,
-    /// It cannot be told what would happen.
+    /// The outcome could not be decided.
     Undecided,
     /// The program starts and then fails or misbehaves.
     Misbehaves,
@@ -22,7 +22,7 @@ pub enum Effect {
     Refuses,
 }
 
-/// One reason why a program does not load, or would misbehave.
+/// One reason why a program does not load, or misbehaves.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Problem {
@@ -30,23 +30,23 @@ pub enum Problem {
     WrongMachine {
         /// The program.
         object: String,
-        /// The machine it is for.
+        /// The machine that the program is for.
         machine: String,
-        /// The machine there is.
+        /// The machine of the host.
         host: String,
     },
     /// The file is neither an ELF program nor a script.
     NotAProgram {
         /// The file.
         object: String,
-        /// Why not.
+        /// The reason.
         reason: Reason,
     },
-    /// The interpreter that a program or script names is not there.
+    /// The interpreter that a program or script names is missing or unusable.
     InterpreterMissing {
         /// The program or script.
         object: String,
-        /// The interpreter it names.
+        /// The interpreter that it names.
         interpreter: String,
         /// Why it cannot be used.
         reason: Reason,
@@ -55,56 +55,56 @@ pub enum Problem {
     InterpreterUnknown {
         /// The program.
         object: String,
-        /// The loader it names.
+        /// The loader that it names.
         interpreter: String,
     },
-    /// The program is for another machine, and the kernel has another program start it (binfmt_misc).
+    /// The program is for another machine, and the kernel starts it with another program (binfmt_misc).
     Emulated {
         /// The program.
         object: String,
-        /// The machine it is for.
+        /// The machine that the program is for.
         machine: String,
-        /// What starts it.
+        /// The program that starts it.
         handler: String,
-        /// Whether it is known to load programs as that machine does (qemu).
+        /// Whether the handler is known to load programs exactly as that machine does (qemu).
         known: bool,
     },
-    /// A library was made for another C library than the host's.
+    /// A library was built for another C library than the host's.
     OtherLibc {
         /// The library.
         object: String,
-        /// The C library that it was made for.
+        /// The C library that it was built for.
         made_for: Libc,
-        /// The host's.
+        /// The C library of the host.
         host: Libc,
-        /// It loads all the same: it needs nothing that only the other one has.
+        /// The library loads nevertheless: it needs nothing that only the other C library provides.
         loads: bool,
     },
-    /// The host has no dynamic loader for a library on its own.
+    /// A library is checked without a program, and the host has no dynamic loader for it.
     LoaderMissing {
         /// The library.
         object: String,
-        /// The machine it is for.
+        /// The machine that the library is for.
         machine: String,
-        /// Where the loaders of its machine usually lie.
+        /// The usual paths of that machine's loaders.
         tried: Vec<String>,
-        /// The saved host does not record some of these places.
+        /// The saved host does not record some of these paths.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         unrecorded: bool,
     },
-    /// Whether the kernel runs programs of this kind is not known.
+    /// It is not known whether the kernel runs programs of this kind.
     MachineUncertain {
         /// The program.
         object: String,
-        /// What it is for.
+        /// The machine that it is for.
         machine: String,
     },
-    /// A script leads through more scripts than the kernel follows.
+    /// A script leads through more interpreters that are scripts than the kernel follows.
     ScriptTooDeep {
         /// The script.
         object: String,
     },
-    /// The program that a script asks `env` for is nowhere in PATH.
+    /// The program that a script passes to `env` is not in PATH.
     ProgramMissing {
         /// The script.
         object: String,
@@ -112,42 +112,42 @@ pub enum Problem {
         program: String,
         /// The directories that were searched.
         searched: Vec<String>,
-        /// The script itself starts it, not `env` on its behalf.
+        /// The script starts the program itself, without `env`.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         by_script: bool,
     },
-    /// The first line of a script starts nothing.
+    /// The first line of a script cannot start a program.
     ScriptFails {
         /// The script.
         object: String,
-        /// Why not, in the words of what it names.
+        /// The reason, in the words of the program that the line names.
         reason: Refusal,
     },
-    /// What a script does was not looked at, or not all of it: nothing was executed.
+    /// The commands of a script were not checked, or not all of them: nothing is executed.
     ScriptNotFollowed {
         /// The script.
         object: String,
-        /// What runs it.
+        /// The program that runs it.
         interpreter: String,
-        /// The command that it ends with, which was looked at.
+        /// The command that the script ends with, which was checked.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         started: Option<String>,
     },
-    /// What an interpreter is told to run by the command of an image: nobody looked at it.
+    /// A file that the command of an image passes to an interpreter was not checked.
     Interpreted {
         /// The interpreter.
         object: String,
-        /// What it runs: a file, or an option with its value.
+        /// The argument: a file, or an option with its value.
         what: String,
-        /// It is a file, and the image lacks it.
+        /// The argument is a file, and the image does not contain it.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         missing: bool,
     },
-    /// A needed library is found nowhere.
+    /// A needed library was not found.
     LibraryMissing {
         /// Its name.
         library: String,
-        /// The first object that wants it.
+        /// The first object that needs it.
         wanted_by: String,
         /// The directories that were searched, in order.
         searched: Vec<String>,
@@ -155,49 +155,49 @@ pub enum Problem {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         rejected: Vec<Rejection>,
     },
-    /// A library was found, but a saved host may have another file of that name in a place that comes
-    /// before and that it does not record.
+    /// A library was found, but a saved host may have another file of that name in an earlier place that it
+    /// does not record.
     LibraryUncertain {
         /// Its name.
         library: String,
         /// The file that was found.
         path: String,
-        /// The first object that wants it.
+        /// The first object that needs it.
         wanted_by: String,
         /// The first place that is not recorded.
         rejected: Vec<Rejection>,
     },
-    /// A library that a container runtime brings from the host is not on the host.
+    /// A library that a container runtime adds from the host is missing on the host.
     HostLibraryMissing {
         /// Its name.
         library: String,
-        /// What brings it, such as "NVIDIA driver".
+        /// The component that adds it, such as "NVIDIA driver".
         provider: String,
-        /// The first object that wants it.
+        /// The first object that needs it.
         wanted_by: String,
         /// Files of that name that cannot be used.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         rejected: Vec<Rejection>,
     },
-    /// A library that `/etc/ld.so.preload` names is passed over: every program starts with a warning.
+    /// A library that `/etc/ld.so.preload` names is ignored: every program starts with a warning.
     PreloadIgnored {
-        /// What the file names.
+        /// The name in the file.
         library: String,
         /// Why it cannot be preloaded.
         reason: String,
     },
-    /// A file was found, and the loader stops at it.
+    /// A file was found, and the loader fails on it.
     LibraryUnusable {
         /// The name.
         library: String,
         /// The file.
         path: String,
-        /// The first object that wants it.
+        /// The first object that needs it.
         wanted_by: String,
-        /// What the loader says of it.
+        /// The loader's message.
         reason: Reason,
     },
-    /// A library lacks a version that is needed of it.
+    /// A library lacks a version that an object needs.
     VersionMissing {
         /// The library.
         library: String,
@@ -211,7 +211,7 @@ pub enum Problem {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         highest: Option<String>,
     },
-    /// Versions are needed of a library that defines none.
+    /// An object needs versions of a library that defines none.
     VersionUnknown {
         /// The library.
         library: String,
@@ -220,26 +220,26 @@ pub enum Problem {
         /// The object that needs them.
         wanted_by: String,
     },
-    /// An object needs versions of a library by a name that no loaded object goes by, as happens after
-    /// its needed names were edited.
+    /// An object needs versions of a library under a name that no loaded object has. Edited `DT_NEEDED` names
+    /// cause this.
     VersionedLibraryNotLoaded {
         /// The library.
         library: String,
         /// The object that needs them.
         wanted_by: String,
     },
-    /// A versioned symbol is found in a library of the right name without versions, at which a loader
-    /// before glibc 2.41 stops.
+    /// A versioned symbol is found in a library that has the right name but no versions. Loaders before
+    /// glibc 2.41 abort.
     VersionlessProvider {
         /// The library.
         library: String,
         /// Its file.
         path: String,
-        /// The object that wants the symbol.
+        /// The object that needs the symbol.
         wanted_by: String,
         /// One such symbol.
         symbol: String,
-        /// All of them are only called: the program starts, and fails at the first call.
+        /// All of them are only called: the program starts and fails at the first call.
         lazy: bool,
     },
     /// libc and the loader are of different builds.
@@ -250,11 +250,11 @@ pub enum Problem {
         release: String,
         /// The loader.
         loader: String,
-        /// The loader's release, where it tells.
+        /// The loader's release, if the loader contains it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         loader_release: Option<String>,
     },
-    /// A program with packed relocations asks for a libc that does not declare to know them.
+    /// An object with packed relocations needs a libc that does not declare support for them.
     RelrUndeclared {
         /// The libc.
         library: String,
@@ -268,33 +268,33 @@ pub enum Problem {
         /// The object.
         object: String,
     },
-    /// A symbol is defined nowhere.
+    /// A symbol is not defined in any loaded object.
     SymbolMissing {
         /// Its name.
         symbol: String,
-        /// The version wanted.
+        /// The version that the object needs.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         version: Option<String>,
-        /// The library it was in when the object was linked.
+        /// The library that defined the symbol when the object was linked.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         library: Option<String>,
-        /// The object that wants it.
+        /// The object that needs it.
         wanted_by: String,
-        /// Only called: the program starts, and fails at the first call.
+        /// The symbol is only called: the program starts and fails at the first call.
         lazy: bool,
     },
-    /// glibc's loader itself fails over what an object filters (`DT_FILTER`, `DT_AUXILIARY`).
+    /// glibc's loader itself fails because an object filters a library (`DT_FILTER`, `DT_AUXILIARY`).
     FilterFails {
         /// The object.
         object: String,
         /// The library that it filters.
         library: String,
-        /// Each of the two filters the other one, directly or through others. If not, the object is what is started or
-        /// opened, which no loader before glibc 2.32 lets filter anything.
+        /// The two filter each other, directly or through others. Otherwise, the object is the one that is
+        /// started or opened. Loaders before glibc 2.32 do not let that object filter anything.
         circular: bool,
     },
-    /// A library refers to an indirect function of the program, which cannot run before the program is
-    /// relocated: glibc ends the start.
+    /// A library refers to an indirect function of the program. Such a function cannot run before the
+    /// program is relocated, so glibc aborts.
     IndirectFunctionOfProgram {
         /// The function.
         symbol: String,
@@ -302,64 +302,64 @@ pub enum Problem {
         program: String,
         /// The library.
         wanted_by: String,
-        /// It is only called: the start ends only if symbols are bound at once (`LD_BIND_NOW`).
+        /// The function is only called: the start fails only with immediate binding (`LD_BIND_NOW`).
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         lazy: bool,
     },
-    /// Thread-local variables of an object that a program opens must lie in static memory, and there is not
-    /// as much left.
+    /// An object that a program opens has thread-local variables for static memory, and too little of it is
+    /// left.
     StaticTlsFull {
         /// The object.
         object: String,
         /// The object that refers to them.
         wanted_by: String,
-        /// One of them, where it has a name.
+        /// One of these variables, if it has a name.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         symbol: Option<String>,
-        /// How many bytes they take.
+        /// Their size in bytes.
         size: u64,
-        /// How many bytes are left for certain; absent for musl's loader, which keeps none.
+        /// The number of bytes that are certainly left. Absent for musl's loader, which reserves none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         available: Option<u64>,
-        /// They may fit all the same.
+        /// The variables may still fit.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         undecided: bool,
     },
-    /// An object says that it needs a newer CPU.
+    /// An object declares that it needs a newer CPU.
     IsaTooLow {
         /// The object.
         object: String,
-        /// The level it needs.
+        /// The level that it needs.
         wanted: String,
-        /// The level there is.
+        /// The level of the host.
         host: String,
-        /// Whether it is refused at start, by the loader or by its own start code, rather than let fail at
-        /// the first unknown instruction.
+        /// The loader or the object's own start code refuses to start. Otherwise, the first unknown instruction
+        /// fails.
         refused: bool,
-        /// The setting of its toolchain that says so (GOAMD64=v3), when it is no property note.
+        /// The toolchain setting that says so (GOAMD64=v3), if it is not a property note.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         setting: Option<String>,
     },
-    /// Its toolchain built an object for a CPU of which nothing is known here.
+    /// The toolchain built an object for a CPU about which nothing is known here.
     CpuUnknown {
         /// The object.
         object: String,
         /// The setting of the toolchain, as KEY=VALUE.
         wanted: String,
     },
-    /// A program unpacks another one and runs that, which was not looked at.
+    /// A program unpacks and runs another one, which was not checked.
     Packed {
         /// The program.
         object: String,
-        /// What packed it, such as UPX.
+        /// The packer, such as UPX.
         packer: String,
     },
-    /// A library that an object says it opens by itself once it runs is found under none of its names.
+    /// An object declares a library that it opens at run time, and that library was not found under any name.
     DlopenMissing {
-        /// What the object says of it.
+        /// The object's declaration.
         #[serde(flatten)]
         need: Box<DlopenNeed>,
-        /// The object that says so.
+        /// The object that declares it.
         wanted_by: String,
         /// The directories that were searched, in order.
         searched: Vec<String>,
@@ -373,40 +373,39 @@ pub enum Problem {
         object: String,
         /// The oldest kernel it was built for.
         wanted: String,
-        /// The kernel there is.
+        /// The kernel of the host.
         host: String,
-        /// Whether nothing takes notice of it: only the start code of a static program does (before glibc
-        /// 2.36).
+        /// Nothing checks the requirement: only the start code of static programs does (before glibc 2.36).
         ignored: bool,
     },
     /// The kernel or the loader cannot map the segments of an object.
     SegmentsUnusable {
         /// The object.
         object: String,
-        /// Why not.
+        /// The reason.
         reason: String,
-        /// It is refused, rather than mapped so that its start ends by a signal.
+        /// The object is refused. Otherwise, it is mapped and its start fails with a signal.
         refused: bool,
-        /// It is so on hosts with pages of this size, in bytes, and the host's is not known.
+        /// Hosts with pages of this size, in bytes, cannot map it, and the page size of the host is not known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         page_size: Option<u64>,
     },
-    /// The kernel does not execute the file: nobody, or not this user, has the permission, or its file system is
-    /// mounted so (`noexec`).
+    /// The kernel does not execute the file: the execute permission is missing for everyone or for this user,
+    /// or the file system is mounted with `noexec`.
     NotExecutable {
         /// The program or script.
         object: String,
-        /// What the kernel says.
+        /// The kernel's error.
         reason: String,
     },
-    /// A document says something of an object that this program does not know.
+    /// The document says something about an object that this version does not understand.
     ObjectUnknown {
         /// The object.
         object: String,
     },
-    /// The start was not followed to its end: it takes more effort than is spent on one application.
+    /// The start was not followed to its end: it exceeds the effort limit for one application.
     EffortExceeded {
-        /// What took too much.
+        /// The kind of effort that exceeds its limit.
         effort: Effort,
     },
 }
@@ -435,27 +434,27 @@ impl std::fmt::Display for Libc {
 pub struct Rejection {
     /// The file.
     pub path: String,
-    /// Why it was passed over.
+    /// The reason why it is passed over.
     pub reason: Reason,
 }
 
-/// Whether the host may have a file where its profile does not record what is there.
+/// Returns whether a place that the profile does not record may contain the file.
 fn any_unrecorded(rejected: &[Rejection]) -> bool {
     rejected.iter().any(|file| file.reason.is_unrecorded())
 }
 
 impl Problem {
-    /// The kernel lacks the permission to execute a file.
+    /// A file without permission to execute it.
     pub(super) fn not_executable(object: &str) -> Self {
         Self::NotExecutable { object: object.to_owned(), reason: "Permission denied".to_owned() }
     }
 
-    /// About how many bytes a report of it takes.
+    /// The approximate size of its report, in bytes.
     pub(super) fn size(&self) -> usize {
         written_size(self) as usize
     }
 
-    /// The library that is missing or cannot be used, by the name it was asked for.
+    /// The library that is missing or unusable, by its requested name.
     pub(super) fn library(&self) -> Option<&str> {
         match self {
             Self::LibraryMissing { library, .. }
@@ -465,7 +464,7 @@ impl Problem {
         }
     }
 
-    /// The same of a missing library, with another object that wants it.
+    /// The same missing library, with another object that needs it.
     pub(super) fn with_wanting(&self, object: &str) -> Self {
         let mut problem = self.clone();
         if let Self::LibraryMissing { wanted_by, .. } = &mut problem {
@@ -474,7 +473,7 @@ impl Problem {
         problem
     }
 
-    /// The object that it is found in.
+    /// The object that has the problem.
     pub fn object(&self) -> Option<&str> {
         match self {
             Self::LibraryMissing { wanted_by, .. }
@@ -517,7 +516,7 @@ impl Problem {
         }
     }
 
-    /// The file that lacks what an object wants.
+    /// The file that lacks something that an object needs.
     pub(super) fn file(&self) -> Option<&str> {
         match self {
             Self::VersionMissing { path, .. }
@@ -529,12 +528,12 @@ impl Problem {
         }
     }
 
-    /// Whether it is about the object at a path: that one wants something, or lacks it.
+    /// Returns whether the object at a path has the problem or causes it.
     pub fn is_about(&self, shown: &str) -> bool {
         [self.file(), self.object()].contains(&Some(shown))
     }
 
-    /// What it does to the start of the program.
+    /// The effect on the start of the program.
     pub fn effect(&self) -> Effect {
         let either =
             |condition: bool, then: Effect, otherwise: Effect| if condition { then } else { otherwise };
@@ -564,7 +563,7 @@ impl Problem {
             Self::Emulated { known, .. } => either(*known, Effect::Warns, Effect::Undecided),
             Self::KernelTooOld { ignored, .. } => either(*ignored, Effect::Warns, Effect::Refuses),
             Self::IndirectFunctionOfProgram { lazy, .. } => either(*lazy, Effect::None, Effect::Refuses),
-            // If it does not load, what fails is a problem of its own; this is the cause.
+            // If the library does not load, the failure is a separate problem; this is its cause.
             Self::OtherLibc { loads, .. } => either(*loads, Effect::None, Effect::Refuses),
             Self::SymbolMissing { lazy, .. } | Self::VersionlessProvider { lazy, .. } => {
                 either(*lazy, Effect::Misbehaves, Effect::Refuses)
@@ -577,7 +576,7 @@ impl Problem {
             | Self::StaticTlsFull { undecided: is_open, .. } => {
                 either(*is_open, Effect::Undecided, Effect::Refuses)
             }
-            // The host may have it where its profile does not look.
+            // A place that the profile does not record may contain the library.
             Self::LibraryMissing { rejected, .. } | Self::HostLibraryMissing { rejected, .. } => {
                 either(any_unrecorded(rejected), Effect::Undecided, Effect::Refuses)
             }
@@ -589,7 +588,7 @@ impl Problem {
     }
 }
 
-/// What it does that a library is missing that an object opens once it runs.
+/// The effect if a library is missing that an object opens at run time.
 fn of_dlopen(priority: DlopenPriority, rejected: &[Rejection]) -> Effect {
     match priority {
         DlopenPriority::Suggested => Effect::None,

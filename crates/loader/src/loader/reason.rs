@@ -1,5 +1,6 @@
-//! Why a file gives no object, or is passed over: what decides a verdict is told apart by its type, and the rest is
-//! text for people.
+//! Reasons why a file cannot be used as an object.
+//!
+//! Reasons that decide a verdict have their own variants. The others are text for people.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,28 +9,30 @@ use serde::{Deserialize, Deserializer};
 
 use crate::elf::Class;
 
-/// Why a file gives no object, or is passed over.
+/// The reason why a file is no object, or is passed over.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// It is not there.
+    /// The file does not exist.
     NotFound,
-    /// A name on the way to it is not a directory.
+    /// A part of the path is not a directory.
     NotDirectory,
-    /// The saved host does not record what is there.
+    /// The saved host does not record the place.
     Unrecorded,
-    /// The same of what lies beside an application whose own directory the saved host does not record: the application
-    /// is brought there, and nothing is known to lie beside it.
+    /// The place is in the application's own directory, which the saved host does not record. The application
+    /// is copied
+    /// there, and it is not known whether the file is beside it.
     UnrecordedBeside,
-    /// It is for another word size; for which, if that is known.
+    /// The file is for another word size, given if it is known.
     WrongClass(Option<Class>),
     /// Another reason, in the words of the loader or the system.
     Words(Cow<'static, str>),
-    /// The same, which the loader says of the name that was asked for rather than of the file that it found.
+    /// Another reason, which the loader reports for the requested name instead of the file that it found.
     OfName(Cow<'static, str>),
 }
 
-/// How words begin that glibc's loader says of a name: `_dl_map_object_from_fd` and `_dl_map_segments` in
-/// `elf/dl-load.c` have no better one.
+/// The beginnings of messages that glibc's loader reports for a name: `_dl_map_object_from_fd` and
+/// `_dl_map_segments`
+/// in `elf/dl-load.c` have no better one.
 const OF_NAME: [&str; 6] = [
     "DST not",
     "ELF load command",
@@ -46,24 +49,24 @@ const UNRECORDED_BESIDE: &str = "not recorded in the host profile, beside the ap
 const WRONG_CLASS: &str = "wrong ELF class";
 
 impl Reason {
-    /// Whether the host may have what is not known to be there.
+    /// Returns whether the host may still have the file, because its profile does not record the place.
     pub fn is_unrecorded(&self) -> bool {
         matches!(self, Self::Unrecorded | Self::UnrecordedBeside)
     }
 
-    /// Words that the loader says of the name that was asked for.
+    /// Words that the loader reports for the requested name.
     pub(super) fn of_name(words: &'static str) -> Self {
         Self::OfName(words.into())
     }
 
-    /// Words that a document or a report has.
+    /// Words from a document or a report.
     pub(super) fn recorded(words: String) -> Self {
         let is_of_name = OF_NAME.iter().any(|beginning| words.starts_with(beginning))
             && !words.starts_with("cannot read file data");
         if is_of_name { Self::OfName(words.into()) } else { Self::Words(words.into()) }
     }
 
-    /// Whether the loader says it of the name that was asked for, not of the file that it found.
+    /// Returns whether the loader reports the requested name instead of the file that it found.
     pub(super) fn is_of_name(&self) -> bool {
         matches!(self, Self::OfName(_))
     }
@@ -80,7 +83,7 @@ impl Reason {
         }
     }
 
-    /// Whether nothing is there.
+    /// Returns whether nothing exists at the path.
     pub(super) fn is_absence(&self) -> bool {
         matches!(self, Self::NotFound | Self::NotDirectory)
     }
@@ -104,14 +107,14 @@ impl From<String> for Reason {
     }
 }
 
-/// A reason is its text for whoever compares it with one.
+/// A reason equals its text.
 impl PartialEq<str> for Reason {
     fn eq(&self, other: &str) -> bool {
         self.words() == other
     }
 }
 
-/// A report has the text; a reader gets the type back.
+/// A report contains the text. A reader restores the type.
 impl<'de> Deserialize<'de> for Reason {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let words = String::deserialize(deserializer)?;
@@ -158,7 +161,7 @@ mod tests {
     #[test]
     fn only_the_type_says_that_something_is_not_recorded() {
         assert!(Reason::Unrecorded.is_unrecorded() && Reason::UnrecordedBeside.is_unrecorded());
-        // A file of a document may claim any words.
+        // A document may give any words as the reason.
         assert!(!Reason::from(UNRECORDED.to_owned()).is_unrecorded());
     }
 }

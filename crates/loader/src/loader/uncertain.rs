@@ -1,14 +1,16 @@
-//! What a saved host that does not record every place leaves open.
+//! Cases that a saved host cannot decide because it does not record every place.
 //!
-//! A library that is found nowhere may lie in a place that is not recorded, and so may another file than the
-//! one that was found. What would be said of the file's versions and symbols, and of what it loads,
-//! is then not said: the library itself leaves the verdict undecided.
+//! A library that was not found may be in an unrecorded place. A file that was found may be hidden by another
+//! file in such
+//! a place. Its versions, its symbols and the libraries that it loads are then not reported: the library itself
+//! leaves the
+//! verdict undecided.
 
 use std::collections::HashSet;
 
 use crate::loader::{Load, LoadedObject, Problem, above};
 
-/// Takes away the problems that depend on a library of which nobody can tell which file it is.
+/// Removes the problems that depend on a library whose file is uncertain.
 pub(super) fn leave_out_dependent(load: &mut Load) {
     let is_open = |problem: &Problem| match problem {
         Problem::LibraryUncertain { .. } => true,
@@ -34,7 +36,8 @@ pub(super) fn leave_out_dependent(load: &mut Load) {
     });
 }
 
-/// The objects that may be other files, and those that only such ones load, by the paths that are shown.
+/// Returns the objects that may be other files, and those that only such objects load, by the paths that are
+/// shown.
 fn uncertain_objects(load: &Load) -> HashSet<String> {
     let paths = load.problems.iter().filter_map(|problem| match problem {
         Problem::LibraryUncertain { path, .. } => Some(path.as_str()),
