@@ -1,10 +1,8 @@
 //! Subjects that a host passes over: those for another machine, C library or version of Python, if the subjects
-//! include an
-//! equivalent for this host.
+//! include an equivalent for this host.
 //!
 //! A subject is passed over only because of its target, never because the host lacks something, and its
-//! equivalent is
-//! checked instead. So a host without any matching subject is still incompatible.
+//! equivalent is checked instead. So a host without any matching subject is still incompatible.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -159,10 +157,8 @@ impl<'a> LoadableHere<'a> {
     }
 
     /// Returns the C library of the program that loads the libraries. Without such a program, the host's shell
-    /// decides,
-    /// because it shows which C library the programs use if several are installed. Otherwise, it is the C
-    /// library whose loader
-    /// exists.
+    /// decides, because it shows which C library the programs use if several are installed. Otherwise, it is
+    /// the C library whose loader exists.
     fn family_of_host(&self) -> Option<Family> {
         if let Some(program) = &self.program {
             return Family::of(program);
@@ -265,8 +261,7 @@ fn is_version(text: &str) -> bool {
 }
 
 /// Returns the version of Python that an extension module is for. The tag in its name decides (PEP 3149:
-/// `cpython-311`, PEP
-/// 425: `cp311`), otherwise a directory such as `python3.11`.
+/// `cpython-311`, PEP 425: `cp311`), otherwise a directory such as `python3.11`.
 pub fn python_of(path: &str) -> Option<String> {
     let mut components = path.rsplit('/');
     let name = components.next()?;

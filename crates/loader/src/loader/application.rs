@@ -98,8 +98,7 @@ impl Application {
     }
 
     /// Returns the environment with the directories that the application adds to `LD_LIBRARY_PATH`. They
-    /// precede the existing
-    /// ones.
+    /// precede the existing ones.
     pub fn environment(&self, context: ScopeContext<'_>) -> Environment {
         let Context { files, environment } = context;
         let own = self.library_path.iter().map(|directory| {
@@ -113,8 +112,7 @@ impl Application {
     }
 
     /// Starts every subject and calls `visit` with each. If `all` is set, libraries that no other object in the
-    /// scope loads are
-    /// also started. A library that another one loads is judged as part of that load.
+    /// scope loads are also started. A library that another one loads is judged as part of that load.
     pub fn start_all(
         &self,
         context: ScopeContext<'_>,
@@ -168,8 +166,7 @@ impl Application {
     }
 
     /// Returns the libraries that are subjects if no other object loads them, with their index among the
-    /// objects. For a
-    /// directory, these are all of them; for a document, those that came from its directories.
+    /// objects. For a directory, these are all of them. For a document, they are those from its directories.
     fn candidates(&self, all: bool, of_directory: &HashSet<&str>) -> BTreeMap<&str, usize> {
         let named: HashSet<&str> = self.subjects.iter().map(String::as_str).collect();
         let is_candidate = |path: &str| {

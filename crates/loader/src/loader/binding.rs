@@ -3,11 +3,9 @@
 //! Source: `_dl_lookup_symbol_x` in glibc's `elf/dl-lookup.c`; musl `find_sym` and `do_relocs`.
 //!
 //! The check asks only whether any object of the scope satisfies a reference. So the order of the scope does
-//! not matter,
-//! and the answer for a pair of objects is the same in every program that loads both. [`Memo`] keeps these
-//! answers: each
-//! pair is looked up once per system. A versioned reference is looked up first in the library that the version
-//! names.
+//! not matter, and the answer for a pair of objects is the same in every program that loads both. [`Memo`]
+//! keeps these answers: each pair is looked up once per system. A versioned reference is looked up first in the
+//! library that the version names.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -30,9 +28,8 @@ const COST_OF_LISTED: usize = 2;
 const COST_OF_ANSWER: usize = 8;
 
 /// Adds the symbols that no loaded object defines. If a library is checked without a program (`is_program` is
-/// false), the
-/// symbols that it and its libraries need are left to the program that loads it, unless they name a loaded
-/// library.
+/// false), the symbols that it and its libraries need are left to the program that loads it, unless they name a
+/// loaded library.
 pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, memory: &Memory) {
     let known = Explained::of(load);
     let (memo, budget) = (&memory.bindings, &memory.budget);
@@ -83,16 +80,14 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, is_program: bool, m
 }
 
 /// The relocation order of the objects. glibc relocates from the last loaded object to the program; musl
-/// relocates the
-/// libraries first and the program last.
+/// relocates the libraries first and the program last.
 fn relocation_order(load: &Load, is_musl: bool) -> Vec<usize> {
     let count = load.objects.len();
     if is_musl { (1..count).chain(0..count.min(1)).collect() } else { load.relocated((0..count).collect()) }
 }
 
 /// Returns whether the loader binds thread-local variables with descriptors at their first use.
-/// `elf_machine_lazy_rel`
-/// does so in glibc before 2.34 on x86, and before 2.27 on Arm.
+/// `elf_machine_lazy_rel` does so in glibc before 2.34 on x86, and before 2.27 on Arm.
 pub(super) fn is_lazy_about_descriptors(load: &Load, loader: &DynamicLoader) -> bool {
     let Some(program) = load.objects.first().filter(|_| !loader.is_musl()) else { return false };
     // A loader before 2.33 does not contain its version.
@@ -202,8 +197,7 @@ impl Scope<'_> {
     }
 
     /// Returns the references of an object to its own symbols that musl's loader does not find. This loader
-    /// ignores definitions
-    /// that only versioned references bind to, and does not support indirect functions.
+    /// ignores definitions that only versioned references bind to, and does not support indirect functions.
     fn own_not_found(&self, object: &LoadedObject, visible: usize) -> Vec<Problem> {
         let mut problems = Vec::new();
         for import in object.facts.own_references() {

@@ -1,11 +1,11 @@
-//! Which object each symbol would be bound from.
+//! Finds the object that each symbol would be bound to.
 //!
 //! Source: `_dl_lookup_symbol_x` and `_dl_setup_hash` in glibc's `elf/dl-lookup.c`, `RESOLVE_MAP` in
 //! `elf/dynamic-link.h`; musl `find_sym`.
 //!
-//! Unlike [`crate::loader::binding`], which only asks whether a reference is satisfied by any object, this
-//! follows the order of the scope, and looks at the references to an object's own symbols too: another
-//! object may come first. It costs more and runs on request only.
+//! [`crate::loader::binding`] only checks whether any object satisfies a reference. This module follows the
+//! order of the scope. It also checks the references to an object's own symbols, because another object may
+//! come first. It costs more and runs only on request.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ use crate::elf::{Import, Uses, VersionRule, Wanted, gnu_hash};
 use crate::loader::{Load, LoadedObject, Rule};
 use compat_sys::raw;
 
-/// Where the symbols of one object would be bound from.
+/// The objects that the symbols of one object would be bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bindings {
     /// The object, by its index.
@@ -27,27 +27,27 @@ pub struct Bindings {
 pub struct Bound {
     /// The symbol.
     pub symbol: String,
-    /// The version wanted.
+    /// The version that the reference needs.
     pub version: Option<String>,
-    /// The object that defines it, by its index; `None` when nothing does.
+    /// The index of the object that defines it, or `None` if no object does.
     pub provider: Option<usize>,
-    /// It may be absent.
+    /// The symbol may be missing.
     pub weak: bool,
-    /// Only called: bound at the first call, unless all are bound at start.
+    /// The symbol is only called: it is bound at the first call, unless all symbols are bound at start.
     pub lazy: bool,
-    /// Copied into the program.
+    /// The variable is copied into the program.
     pub copy: bool,
 }
 
 impl Load {
-    /// Where every symbol of every object would be bound from.
+    /// Returns the binding of every symbol of every object.
     pub fn bindings(&self) -> Vec<Bindings> {
         let of_object = |object: usize| Bindings { object, bound: self.bindings_of(object) };
         (0..self.objects.len()).map(of_object).collect()
     }
 
-    /// The indices of each program and the objects loaded with it: more than one for a script that
-    /// starts one program through another.
+    /// Returns the index ranges of each program and the objects loaded with it. There is more than one if a
+    /// script starts one program through another.
     pub fn programs(&self) -> Vec<Range<usize>> {
         let is_start = |object: &LoadedObject| object.rule == Rule::Program && object.loaded_by.is_none();
         let starts = self.objects.iter().enumerate().filter(|(_, object)| is_start(object));
@@ -67,7 +67,7 @@ impl Load {
             for uses in classes(import.uses) {
                 let one = Import { uses, ..import.clone() };
                 let found = self.bind(object, &one, program.clone());
-                // The same answer for two kinds of relocation is told once.
+                // Two kinds of relocation with the same answer are reported once.
                 if last != Some((found.provider, found.copy)) {
                     last = Some((found.provider, found.copy));
                     let lazy = if self.lazy_descriptors {
@@ -94,7 +94,7 @@ impl Load {
         }
     }
 
-    /// The first object that defines a symbol, of those that the object with an index sees.
+    /// Returns the first object that defines a symbol, among those that the object with this index sees.
     pub(super) fn first_definition(&self, object: usize, name: &[u8]) -> Option<usize> {
         let end = if object < self.global { self.global } else { self.objects.len() };
         let rules = [VersionRule::Unversioned, VersionRule::Ignored];
@@ -107,7 +107,7 @@ impl Load {
         (0..end).find(defines)
     }
 
-    /// The first object of the scope that satisfies a reference.
+    /// Returns the first object of the scope that satisfies a reference.
     fn provider(&self, object: usize, import: &Import<'_>, program: Range<usize>) -> Option<usize> {
         if import.protected {
             return Some(object);
@@ -116,7 +116,7 @@ impl Load {
         if self.ignores_versions {
             wanted.version = VersionRule::Ignored;
         }
-        // What a program opens later does not become part of the scope of those before it.
+        // Objects that a program opens later do not join the scope of the earlier ones.
         let end = if object < self.global { self.global.min(program.end) } else { program.end };
         let own_first = self.objects[object].facts.flags.symbolic && !self.ignores_versions;
         let scope = own_first.then_some(object).into_iter().chain(program.start..end);

@@ -1,4 +1,4 @@
-//! One file that a search came upon: used, passed over, or the end of the start.
+//! One file that a search finds: it is used or passed over, or it ends the start.
 //!
 //! Source: `open_verify` and `_dl_map_object_from_fd` in glibc's `elf/dl-load.c`.
 
@@ -13,46 +13,46 @@ fn is_known_abi(os_abi: u8, machine: Machine) -> bool {
     matches!(os_abi, 0 | 3) || (os_abi == 64 && machine == Machine::ARM)
 }
 
-/// What becomes of a candidate.
+/// The verdict on a candidate.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// It is used.
+    /// The file is used.
     Use(Opened),
-    /// It is passed over, silently.
+    /// The file is passed over silently.
     Pass(Reason),
-    /// It is passed over, and so is the rest of the list of directories that led to it: glibc's loader takes the
-    /// file for one that is there.
+    /// The file is passed over, with the rest of the directory list that led to it: glibc's loader treats the
+    /// file as present.
     EndList {
         /// The system's error.
         reason: Reason,
-        /// The directory that it was looked for in exists. What does not exist ends no list, unless it was
-        /// named by a relative path, which the loader never looks at by itself.
+        /// The directory that was searched exists. A missing directory does not end the list unless its path is
+        /// relative: the loader never checks whether such a directory exists.
         in_directory: bool,
     },
-    /// The start ends here.
+    /// The start fails.
     Stop(Reason),
 }
 
-/// What a candidate must fit.
+/// The requirements for a candidate.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fit<'a> {
     pub program: &'a Facts,
-    /// The kernel, for a loader that passes over libraries for newer ones (before glibc 2.36).
+    /// The kernel, for a loader that passes over libraries for newer kernels (before glibc 2.36).
     pub kernel: Option<KernelVersion>,
     /// The loader is musl's.
     pub is_musl: bool,
-    /// The loader is older than glibc 2.35, and asks more of the alignment of segments.
+    /// The loader is older than glibc 2.35 and has stricter rules for the alignment of segments.
     pub is_old: bool,
     /// A path that leads through a file ends a list of directories (before glibc 2.39).
     pub ends_at_files: bool,
-    /// The kernel that maps it, or one of those.
+    /// The kernel that maps the file, or one of several possible kernels.
     pub platform: &'a Platform,
-    /// Mount options of this machine count.
+    /// The mount options of this machine matter.
     pub is_this_machine: bool,
 }
 
 impl Fit<'_> {
-    /// Looks at the file at `path`.
+    /// Judges the file at `path`.
     pub(super) fn judge(&self, files: &dyn Files, path: &str) -> Verdict {
         let opened = match files.open(path) {
             Ok(opened) => opened,
@@ -64,8 +64,8 @@ impl Fit<'_> {
         self.judge_opened(opened)
     }
 
-    /// What the loader makes of an error of the system (`open_path` in glibc's `elf/dl-load.c`, `path_open` in
-    /// musl's `ldso/dynlink.c`).
+    /// Judges an error of the system (`open_path` in glibc's `elf/dl-load.c`, `path_open` in musl's
+    /// `ldso/dynlink.c`).
     fn judge_blocked(&self, blocked: &Blocked) -> Verdict {
         let in_directory = blocked.in_directory;
         let reason = match &blocked.obstacle {
@@ -80,12 +80,12 @@ impl Fit<'_> {
         }
     }
 
-    /// What the loader makes of an object as a library, whichever way it came to it.
+    /// Judges an object as a library, no matter how the loader found it.
     pub(super) fn judge_opened(&self, opened: Opened) -> Verdict {
         if self.is_musl { self.judge_for_musl(opened) } else { self.judge_for_glibc(opened) }
     }
 
-    /// musl takes the first file that opens, and looks at little of it (`map_library`).
+    /// musl uses the first file that opens and checks little of it (`map_library`).
     fn judge_for_musl(&self, opened: Opened) -> Verdict {
         let facts = &opened.facts;
         let is_foreign = facts.class != self.program.class || facts.big_endian != self.program.big_endian;
@@ -120,8 +120,8 @@ impl Fit<'_> {
         }
     }
 
-    /// Of an object in the other byte order the machine is looked at first, and read in the loader's own order: it
-    /// is another one but in files that are wrong about themselves.
+    /// Judges an object in the other byte order. The loader checks the machine first and reads it in its own
+    /// byte order. So the machine differs, except in files with a wrong header.
     fn judge_other_order(&self, facts: &Facts) -> Verdict {
         if facts.machine.0.swap_bytes() == self.program.machine.0 {
             return Verdict::Stop(wrong_byte_order(self.program.big_endian).into());
@@ -154,7 +154,7 @@ impl Fit<'_> {
     }
 }
 
-/// What `open_verify` says of the first bytes, in its order.
+/// Returns the message of `open_verify` about the first bytes, in the order of its checks.
 fn refused_identification(facts: &Facts) -> Option<&'static str> {
     let fault = facts.identification;
     if fault == Some(IdentificationFault::Version) {

@@ -7,7 +7,7 @@ use crate::host::{DynamicLoader, LibraryCache, Platform};
 use crate::loader::effort::Budget;
 use crate::loader::{Facts, Files};
 
-/// The circumstances of a program's start, besides the files.
+/// The conditions of a program's start, other than the files.
 #[derive(Clone, Debug)]
 pub struct Environment {
     /// The CPU and the kernel.
@@ -16,21 +16,22 @@ pub struct Environment {
     pub library_path: Option<String>,
     /// The working directory, absolute.
     pub working_directory: String,
-    /// `PATH`, where `env` looks for programs.
+    /// `PATH`, in which `env` looks for programs.
     pub program_path: String,
-    /// The program that loads the libraries in question; without it they are loaded on their own.
+    /// The program that loads the libraries in question. Without it, they are loaded without a program.
     pub host_program: Option<String>,
-    /// That program loads what is a program itself, too: nothing else is in question.
+    /// The host program also opens an object that is itself a program, because that object is the only one in
+    /// question.
     pub opens_programs: bool,
 }
 
 impl Environment {
-    /// Whether the host program opens an object, rather than that it is started.
+    /// Returns whether the host program opens an object, instead of the kernel starting it.
     pub(super) fn opens(&self, facts: &Facts) -> bool {
         self.host_program.is_some() && (self.opens_programs || !facts.is_program())
     }
 
-    /// A path from the working directory.
+    /// Returns a path relative to the working directory as an absolute path.
     pub(super) fn absolute(&self, path: &str) -> String {
         if path.starts_with('/') {
             path.to_owned()
@@ -40,12 +41,12 @@ impl Environment {
     }
 }
 
-/// The files that a start reads, the environment it happens in, and, with the files, what may still be spent on it.
+/// The files that a start reads, its environment, and the remaining budget, which belongs to the files.
 #[derive(Debug)]
 pub struct Context<'a, F: Files + ?Sized = dyn Files + 'a> {
     /// The files.
     pub files: &'a F,
-    /// The other circumstances of the start.
+    /// The other conditions of the start.
     pub environment: &'a Environment,
 }
 
@@ -58,12 +59,12 @@ impl<F: Files + ?Sized> Clone for Context<'_, F> {
 impl<F: Files + ?Sized> Copy for Context<'_, F> {}
 
 impl<'a> Context<'a> {
-    /// The context of any files.
+    /// Creates a context from any files.
     pub fn new(files: &'a dyn Files, environment: &'a Environment) -> Self {
         Self { files, environment }
     }
 
-    /// The facts of the loader at `path`, which is read once; `None` when it is no loader that is known.
+    /// Returns the facts of the loader at `path`, which is read once, or `None` if it is not a known loader.
     pub(super) fn dynamic_loader(
         self,
         path: &str,
@@ -74,14 +75,15 @@ impl<'a> Context<'a> {
         self.files.memory().dynamic_loader(path, read)
     }
 
-    /// The cache at `path` as a loader of a byte order reads it, read once; `None` if it is missing or corrupt.
+    /// Returns the cache at `path` as a loader with this byte order reads it. The file is read once, or `None`
+    /// if it is missing or corrupt.
     pub(super) fn library_cache(self, path: &str, big_endian: bool) -> Option<Arc<LibraryCache>> {
         self.files.memory().library_cache(path, big_endian, || self.files.library_cache(path, big_endian))
     }
 }
 
 impl<'a, F: Files + ?Sized> Context<'a, F> {
-    /// The same files in another environment.
+    /// Returns the same files in another environment.
     pub(super) fn within<'b>(self, environment: &'b Environment) -> Context<'b, F>
     where
         'a: 'b,
@@ -89,14 +91,14 @@ impl<'a, F: Files + ?Sized> Context<'a, F> {
         Context { files: self.files, environment }
     }
 
-    /// What may still be spent.
+    /// The remaining budget.
     pub(super) fn budget(self) -> &'a Budget {
         &self.files.memory().budget
     }
 }
 
 impl<'a, F: Files> Context<'a, F> {
-    /// The same for whoever does not ask which files they are.
+    /// Returns this context without the type of its files.
     pub(super) fn of_any_files(self) -> Context<'a> {
         Context::new(self.files, self.environment)
     }

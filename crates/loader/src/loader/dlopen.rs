@@ -1,7 +1,7 @@
-//! Libraries that objects say they open by themselves once they run: is there a file for each?
+//! Checks the libraries that objects open at run time, according to their notes.
 //!
-//! Advice (`.note.dlopen`): what such a library needs itself is not looked at. The search is that of
-//! dlopen(3) called from the object that carries the note.
+//! The notes (`.note.dlopen`) are advice: the requirements of such a library are not checked. The search is
+//! that of dlopen(3) called from the object with the note.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use crate::loader::search::{Outcome, Search};
 use crate::loader::{Edge, EdgeKind, EdgeOutcome, Effort, KnownBy, Load, Problem, Rejection};
 use crate::spec::DlopenNeed;
 
-/// Looks up every library that a loaded object says it opens, and adds an edge for each and a problem
-/// for each that is not there.
+/// Looks up every library that the notes of the loaded objects name. Adds an edge for each library and a
+/// problem for each missing one.
 pub(super) fn look_up(search: &Search<'_>, load: &mut Load, index: &Index) {
     for number in 0..load.objects.len() {
         let facts = Arc::clone(&load.objects[number].facts);
@@ -31,7 +31,7 @@ pub(super) fn look_up(search: &Search<'_>, load: &mut Load, index: &Index) {
     }
 }
 
-/// The search for one library under all of its names.
+/// The search for one library under all its names.
 struct Attempt {
     edge: Edge,
     searched: Vec<String>,

@@ -1,4 +1,4 @@
-//! The edges between the objects of a start: who asked for which name, and what came of it.
+//! The edges between the objects of a start: the names that each object requests, and their results.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,19 +7,19 @@ use crate::elf::DependencyKind;
 use crate::loader::Rule;
 use crate::spec::DlopenPriority;
 
-/// One name that an object asks for.
+/// One name that an object requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edge {
-    /// The name, tokens replaced. Of a library that is opened at run time, the one that was found, else
-    /// the first.
+    /// The name, with tokens replaced. For a library that is opened at run time, the name that was found,
+    /// otherwise the first.
     pub name: String,
-    /// How it is asked for.
+    /// The kind of request.
     pub kind: EdgeKind,
-    /// What came of it.
+    /// The result.
     pub outcome: EdgeOutcome,
 }
 
-/// How an object asks for another.
+/// The way in which an object requests another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum EdgeKind {
@@ -31,49 +31,49 @@ pub enum EdgeKind {
     Auxiliary,
     /// `/etc/ld.so.preload`.
     Preload,
-    /// By dlopen(3) at run time, as a note says.
+    /// dlopen(3) at run time, according to a note.
     Dlopen {
-        /// How much depends on it.
+        /// The importance of the library.
         priority: DlopenPriority,
     },
 }
 
-/// What came of asking for a name.
+/// The result of a request for a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EdgeOutcome {
     /// The object with this index was loaded for it.
     Loaded(usize),
-    /// The object with this index was there already.
+    /// The object with this index was already loaded.
     Known(usize, KnownBy),
-    /// A file is there that would be opened at run time.
+    /// A file exists that would be opened at run time.
     Available {
         /// The file.
         path: String,
-        /// Why it is this file.
+        /// The rule that selects this file.
         rule: Rule,
     },
-    /// The kernel's own object, which is there before everything else (vdso(7)).
+    /// The vDSO, the kernel's own object, which is present before everything else (vdso(7)).
     Kernel,
-    /// Nothing that could be used.
+    /// No usable file was found.
     Missing,
 }
 
-/// How an object was recognised as loaded already.
+/// The way in which an object was recognised as already loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum KnownBy {
-    /// It was asked for by this name before.
+    /// The same name was requested before.
     Name,
     /// The name is its soname.
     Soname,
     /// A search led to the same file.
     File,
-    /// It is the kernel's own object, and no file.
+    /// It is the vDSO, the kernel's own object, not a file.
     Kernel,
 }
 
 impl Edge {
-    /// The object at its other end, by its index.
+    /// The index of the object at the other end.
     pub fn target(&self) -> Option<usize> {
         match self.outcome {
             EdgeOutcome::Loaded(index) | EdgeOutcome::Known(index, _) => Some(index),
@@ -81,7 +81,7 @@ impl Edge {
         }
     }
 
-    /// The same edge among objects that have other indices.
+    /// Returns the same edge with other object indices.
     pub(super) fn moved(mut self, place: impl Fn(usize) -> usize) -> Self {
         if let EdgeOutcome::Loaded(index) | EdgeOutcome::Known(index, _) = &mut self.outcome {
             *index = place(*index);

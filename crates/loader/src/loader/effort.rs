@@ -1,10 +1,9 @@
-//! How much is done for one application before its verdict stays open.
+//! The limit on the work for one application, beyond which its verdict is undecided.
 //!
-//! A document of a few megabytes can ask for work without end: objects that all need each other, lists of
-//! directories that are searched for every name, symbols that nothing defines. What an application really
-//! asks for grows with its size, so that it may take as much: no distribution, and no program known, comes
-//! near. Where it ends, nothing is told of what was not looked at but that: [`Problem::EffortExceeded`]
-//! leaves the verdict undecided.
+//! A document of a few megabytes can cause endless work: objects that all need each other, lists of directories
+//! that are searched for every name, symbols that no object defines. The work for real applications grows with
+//! their size, so the limit does too. No distribution and no known program comes near it. If the limit is
+//! reached, only [`Problem::EffortExceeded`] is reported for the unchecked rest, and the verdict is undecided.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 
@@ -13,34 +12,34 @@ use serde::{Deserialize, Serialize};
 
 use crate::loader::Problem;
 
-/// What took more effort than is spent on one application.
+/// The kind of effort that exceeds the limit for one application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Effort {
     /// One program loads more libraries than any program does.
     Libraries,
-    /// Files looked for in directories.
+    /// The loader looks for too many files in directories.
     Search,
-    /// Symbols looked for in objects.
+    /// The loader looks for too many symbols in objects.
     Symbols,
-    /// Problems that were found.
+    /// Too many problems were found.
     Problems,
 }
 
-/// What may be spent on an application of up to [`USUAL_SIZE`] bytes, in units of about 25 ns.
+/// The budget of an application of up to [`USUAL_SIZE`] bytes, in units of about 25 ns.
 const USUAL: u64 = 1 << 25;
-/// The size of an application, in bytes of its document or files, above which it may take more.
+/// The size of an application, in bytes of its document or files. Larger applications get a larger budget.
 const USUAL_SIZE: u64 = 4 << 20;
 
-/// How many directories a user names as a rule, and what each of more may cost: a look-up for each of some hundred
-/// libraries.
+/// The number of directories that users usually name, and the extra budget for each directory if there are
+/// more: one lookup for each of a few hundred libraries.
 const USUAL_DIRECTORIES: usize = 64;
 const COST_OF_DIRECTORY: u64 = 1 << 15;
 
 impl Effort {
     const ALL: [Self; 4] = [Self::Libraries, Self::Search, Self::Symbols, Self::Problems];
 
-    /// Its place among all, from 1 on: 0 stands for none.
+    /// Returns its position among all kinds, starting with 1. 0 stands for no effort.
     fn number(self) -> u8 {
         self as u8 + 1
     }
@@ -50,14 +49,14 @@ impl Effort {
     }
 }
 
-/// What is left to be spent on one check. Atomic only so that it can be part of what threads share: each check
-/// has a budget of its own, so that no addition or subtraction has to be one step.
+/// The remaining budget of one check. The fields are atomic only because threads share the type. Each check has
+/// its own budget, so additions and subtractions need not be atomic.
 #[derive(Debug)]
 pub(super) struct Budget {
     left: AtomicU64,
-    /// The number of what took too much, or 0.
+    /// The number of the effort that exceeded the limit, or 0.
     exceeded: AtomicU8,
-    /// Whether there is already more for what the user asks for.
+    /// Whether the budget was already extended for directories that the user names.
     extended: AtomicBool,
 }
 
@@ -68,15 +67,15 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Begins anew, for an application of `size` bytes.
+    /// Resets the budget for an application of `size` bytes.
     pub(super) fn refill(&self, size: u64) {
         self.left.store((USUAL / USUAL_SIZE).saturating_mul(size.max(USUAL_SIZE)), Relaxed);
         self.exceeded.store(0, Relaxed);
         self.extended.store(false, Relaxed);
     }
 
-    /// Adds, once for an application, what directories cost that the user names for the start, such as those of
-    /// `LD_LIBRARY_PATH`: they are no work that a document asks for.
+    /// Adds the cost of the directories that the user names for the start, such as those of `LD_LIBRARY_PATH`.
+    /// It does so once per application. A document does not cause this work.
     pub(super) fn extend(&self, library_path: Option<&str>) {
         let list = library_path.unwrap_or_default().bytes();
         let directories = list.filter(|byte| matches!(byte, b':' | b';')).count();
@@ -86,7 +85,7 @@ impl Budget {
         }
     }
 
-    /// Takes from what is left; whether there was as much. Once there was not, there is nothing more.
+    /// Takes `units` from the budget and returns whether it was large enough. Once it was not, nothing is left.
     pub(super) fn spend(&self, effort: Effort, units: usize) -> bool {
         match self.left.load(Relaxed).checked_sub(units as u64) {
             Some(left) => self.left.store(left, Relaxed),
@@ -95,7 +94,7 @@ impl Budget {
         self.exceeded.load(Relaxed) == 0
     }
 
-    /// Ends what is left.
+    /// Empties the budget.
     pub(super) fn exceed(&self, effort: Effort) {
         self.left.store(0, Relaxed);
         if self.exceeded.load(Relaxed) == 0 {
@@ -103,12 +102,12 @@ impl Budget {
         }
     }
 
-    /// What took too much, once something did.
+    /// Returns the effort that exceeded the limit, if any.
     pub(super) fn exceeded(&self) -> Option<Effort> {
         Effort::of_number(self.exceeded.load(Relaxed))
     }
 
-    /// The problem that tells so.
+    /// Returns the problem that reports it.
     pub(super) fn problem(&self) -> Option<Problem> {
         self.exceeded().map(|effort| Problem::EffortExceeded { effort })
     }

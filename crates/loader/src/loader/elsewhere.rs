@@ -1,8 +1,8 @@
-//! Libraries of a directory that lie where a file of it does not look for them: the program that loads that file has
-//! loaded them before (Java's virtual machine), or whoever starts it says where they are (`LD_LIBRARY_PATH`).
+//! Libraries of a directory that the search of a file does not reach. Either the program that loads the file
+//! has already loaded them (Java's virtual machine), or its caller sets their directories (`LD_LIBRARY_PATH`).
 //!
-//! Only libraries, and programs that others start, are judged so: a program that people start has to find what it
-//! needs by itself. So has everything in an image: it is known how that is started.
+//! This applies only to libraries and to programs that other programs start. A program that users start must
+//! find its libraries itself. The same is true for everything in an image, because its start is known.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -12,18 +12,18 @@ use crate::loader::{
     Application, Context, Environment, Facts, Load, LoadedObject, Problem, ScopeContext, ScopeFiles,
 };
 
-/// Directories whose programs are started by others.
+/// Directories for programs that other programs start.
 const OF_OTHERS: [&str; 5] = ["lib", "lib32", "lib64", "libx32", "libexec"];
 
-/// How often what was found elsewhere may lack something that lies elsewhere.
+/// The maximum number of rounds: a library found elsewhere may need another one that is elsewhere.
 const MOST_ROUNDS: usize = 8;
 
-/// A library that was found where only its program looks for it.
+/// A library in a directory that only its program searches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Elsewhere {
-    /// The name that it is asked for by.
+    /// The requested name.
     pub library: String,
-    /// The file of the directory.
+    /// The file in the directory.
     pub path: String,
 }
 
@@ -38,14 +38,14 @@ impl<'a> Libraries<'a> {
     pub(super) fn of(application: &'a Application) -> Self {
         let mut by_name: HashMap<&str, Vec<_>> = HashMap::new();
         for (path, facts) in application.objects.iter().filter(|(_, facts)| !facts.is_program()) {
-            // The search goes by the names of files.
+            // The search uses the names of files.
             let name = path.rsplit('/').next().unwrap_or_default();
             by_name.entry(name).or_default().push((path.as_str(), facts));
         }
         Self { application, by_name, for_people: OnceCell::new() }
     }
 
-    /// Starts a subject once more with the directories in which its missing libraries lie, until no more are found.
+    /// Starts a subject again with the directories of its missing libraries, until no more are found.
     pub(super) fn find(
         &self,
         subject: &str,
@@ -66,7 +66,7 @@ impl<'a> Libraries<'a> {
             }
             let directory =
                 |path: &&str| files.path_of(path.rsplit_once('/').map_or("", |(directory, _)| directory));
-            // In the order of what is missing: what directories are called decides nothing.
+            // In the order of the missing libraries, so that the names of directories decide nothing.
             let mut list: Vec<String> = Vec::new();
             for directory in found.values().map(directory) {
                 if !list.contains(&directory) {
@@ -86,7 +86,7 @@ impl<'a> Libraries<'a> {
         load
     }
 
-    /// Whether a subject is loaded or started by another program.
+    /// Returns whether another program loads or starts a subject.
     fn is_for_others(&self, subject: &str, load: &Load, files: &ScopeFiles<'_>) -> bool {
         if self.application.is_image {
             return false;
@@ -96,7 +96,8 @@ impl<'a> Libraries<'a> {
         is_library || (leads_through_others(subject) && !for_people().has(subject))
     }
 
-    /// What a start lacks and the application has for its machine; of several files nobody knows which one is meant.
+    /// Returns the missing libraries that the application contains for this machine. If several files match,
+    /// none is used, because the right one is unknown.
     fn missing(&self, load: &Load) -> Vec<(String, &'a str)> {
         let Some(first) = load.objects.first() else { return Vec::new() };
         let fits = |facts: &Facts| (facts.machine, facts.class) == (first.facts.machine, first.facts.class);
@@ -115,7 +116,7 @@ fn missing_names(load: &Load) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Where the links lead by which people start programs, as paths of the scope.
+/// The targets of the links with which users start programs, as paths of the scope.
 #[derive(Default)]
 struct ForPeople {
     files: HashSet<String>,
@@ -127,7 +128,7 @@ impl ForPeople {
         let led = application.links.keys().filter_map(|path| Some((path.as_str(), files.inside(path)?)));
         let mut left: Vec<(&str, String)> = led.collect();
         let mut found = Self::default();
-        // A link may lie where only another one lets people look.
+        // A link may be in a directory that only another link makes reachable for users.
         for _ in 0..MOST_ROUNDS {
             let (outside, others): (Vec<_>, Vec<_>) = left.into_iter().partition(|(path, _)| found.has(path));
             left = others;
@@ -145,7 +146,8 @@ impl ForPeople {
         found
     }
 
-    /// Whether people start what is at a path: that, or a way to it by links, leads through no directory of others.
+    /// Returns whether users start the program at a path: the path, or a way to it through links, avoids the
+    /// directories of programs that others start.
     fn has(&self, path: &str) -> bool {
         let mut ends = path.match_indices('/').map(|(at, _)| path.split_at(at));
         self.files.contains(path)
@@ -154,8 +156,9 @@ impl ForPeople {
     }
 }
 
-/// A second start with the problems of the first that stay, and its own with what was found. Other libraries of the
-/// same directories may take the place of those that the first start had: they solve nothing, and bring nothing.
+/// Combines a second start with the problems of the first that remain, and adds the new problems of the
+/// libraries that were found. Other libraries of the same directories may replace libraries of the first start:
+/// those neither solve nor add problems.
 fn with_problems_of(first: &Load, mut again: Load) -> Load {
     let is_end = |problem: &Problem| matches!(problem, Problem::EffortExceeded { .. });
     if again.problems.iter().any(is_end) {
@@ -168,7 +171,7 @@ fn with_problems_of(first: &Load, mut again: Load) -> Load {
     let stays = |problem: &&Problem| match problem {
         Problem::LibraryMissing { library, .. } => !found.contains(library.as_str()),
         Problem::DlopenMissing { need, .. } => !need.sonames.iter().any(|name| found.contains(name.as_str())),
-        // What was found may bring the library, and let the object load.
+        // A library that was found may load the missing one, and the object may then load.
         Problem::VersionedLibraryNotLoaded { .. } | Problem::OtherLibc { .. } => own.contains(problem),
         _ => true,
     };
@@ -176,7 +179,7 @@ fn with_problems_of(first: &Load, mut again: Load) -> Load {
     again
 }
 
-/// The problems that only a second start has.
+/// Returns the problems that only the second start has.
 fn news<'a>(first: &'a Load, again: &'a Load) -> Vec<&'a Problem> {
     let known: HashSet<&Problem> = first.problems.iter().collect();
     let wanting: HashSet<&str> = first.problems.iter().filter_map(Problem::library).collect();
@@ -201,7 +204,7 @@ fn news<'a>(first: &'a Load, again: &'a Load) -> Vec<&'a Problem> {
     again.problems.iter().filter(is_new).collect()
 }
 
-/// Whether a path leads through a directory whose programs are started by others.
+/// Returns whether a path contains a directory for programs that others start.
 fn leads_through_others(path: &str) -> bool {
     let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
     directory.split('/').any(|name| OF_OTHERS.contains(&name))

@@ -1,25 +1,25 @@
-//! Programs for another machine that the host starts by binfmt_misc.
+//! Programs for another machine that the host starts through binfmt_misc.
 //!
-//! The kernel hands them to a registered program. qemu's emulators load as the loader of that machine does, so
-//! that start is followed; what any other one does is not known.
+//! The kernel passes them to a registered program. qemu's emulators load objects like the loader of that
+//! machine, so their start is followed. The behaviour of other handlers is not known.
 
 use crate::host::{Handler, Platform};
 use crate::loader::{Environment, Facts, Form, Problem};
 
-/// A program for another machine, and what the host has registered for it.
+/// A program for another machine, and the handler that the host has registered for it.
 pub(super) struct Emulation<'a> {
-    /// What the kernel hands the program to.
+    /// The handler to which the kernel passes the program.
     pub handler: &'a Handler,
-    /// The note that the program runs emulated, or that nobody knows what the handler does with it.
+    /// A note that the program runs emulated, or that the behaviour of the handler is unknown.
     pub problem: Problem,
 }
 
 impl<'a> Emulation<'a> {
-    /// What starts the program at `path`, shown as `shown`.
+    /// Finds the handler of the program at `path`, shown as `shown`.
     ///
     /// # Errors
     ///
-    /// If nothing is registered for it.
+    /// If no handler is registered for it.
     pub(super) fn of(
         path: &str,
         shown: &str,
@@ -39,7 +39,7 @@ impl<'a> Emulation<'a> {
     }
 }
 
-/// The environment of a program under an emulator.
+/// Returns the environment of a program under an emulator.
 pub(super) fn environment_of_emulated(facts: &Facts, environment: &Environment) -> Environment {
     let platform = Platform {
         machine: facts.machine,
@@ -50,13 +50,13 @@ pub(super) fn environment_of_emulated(facts: &Facts, environment: &Environment) 
     environment_of_handler(&Environment { platform, ..environment.clone() })
 }
 
-/// The environment of the handler's own program, which is none for another machine.
+/// Returns the environment of the handler itself, which must be a program for the host's machine.
 pub(super) fn environment_of_handler(environment: &Environment) -> Environment {
     let platform = Platform { handlers: Vec::new(), ..environment.platform.clone() };
     Environment { platform, ..environment.clone() }
 }
 
-/// The beginning of an object's file, as far as handlers look at it.
+/// Returns the beginning of an object's file, as far as handlers compare it.
 fn header(facts: &Facts) -> Vec<u8> {
     let kind: u16 = if facts.form == Form::FixedExecutable { 2 } else { 3 };
     let (class, order) = (facts.class.bits() / 32, if facts.big_endian { 2 } else { 1 });

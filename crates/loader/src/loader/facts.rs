@@ -1,4 +1,4 @@
-//! What the loader reads of one object, whether from its file or from a specification.
+//! The facts that the loader reads from one object, taken from its file or from a specification.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use crate::loader::specified::{
 use crate::spec;
 use compat_sys::raw;
 
-/// What kind of object it is to the loader.
+/// The kind of object, from the loader's point of view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// An executable for fixed addresses (`ET_EXEC`).
@@ -32,7 +32,7 @@ pub enum Form {
 /// The facts of one object.
 #[derive(Debug)]
 pub struct Facts {
-    /// The machine it is for.
+    /// The machine that the object is for.
     pub machine: Machine,
     /// The width of its addresses.
     pub class: Class,
@@ -40,27 +40,27 @@ pub struct Facts {
     pub big_endian: bool,
     /// `EI_OSABI`.
     pub os_abi: u8,
-    /// What glibc's loader would object to in its first bytes.
+    /// The fault in its first bytes that glibc's loader would report.
     pub identification: Option<IdentificationFault>,
-    /// Its segments; `None` where a document says nothing of them because every kernel and loader maps them.
+    /// The segments. `None` if a document omits them because every kernel and loader maps them.
     pub layout: Option<Layout>,
-    /// Nobody has the permission to execute its file.
+    /// Nobody has permission to execute the file.
     pub not_executable: bool,
-    /// This user may not execute its file on this machine.
+    /// This user may not execute the file on this machine.
     pub denied: bool,
-    /// On this machine its file lies on a file system from which nothing is executed (`noexec`).
+    /// On this machine, the file is on a file system that is mounted with `noexec`.
     pub on_noexec: bool,
-    /// A document says something of it that this program does not know.
+    /// The document says something about the object that this version does not understand.
     pub has_unknown: bool,
-    /// What it is.
+    /// The kind of object.
     pub form: Form,
     /// Whether it has a dynamic section.
     pub has_dynamic_section: bool,
-    /// The loader it names.
+    /// The loader that it names.
     pub interpreter: Option<String>,
-    /// Its own name.
+    /// The soname.
     pub soname: Option<String>,
-    /// What it needs, in order.
+    /// The objects that it needs, in order.
     pub needed: Vec<Dependency>,
     /// `DT_RPATH`.
     pub rpath: Option<String>,
@@ -68,51 +68,51 @@ pub struct Facts {
     pub runpath: Option<String>,
     /// Flags of the dynamic section.
     pub flags: Flags,
-    /// The x86-64 levels it says it needs.
+    /// The x86-64 levels that it declares to need.
     pub isa: Option<IsaLevel>,
-    /// What its toolchain says it was built for beyond the least CPU of its machine, as `KEY=VALUE`.
+    /// The CPU features beyond the minimum of its machine that its toolchain built it for, as `KEY=VALUE`.
     pub cpu: Vec<String>,
-    /// The tool that packed it: it unpacks another program and runs that.
+    /// The tool that packed the program: it unpacks another program and runs that.
     pub packed_by: Option<String>,
-    /// The oldest kernel it was built for.
+    /// The oldest kernel that it was built for.
     pub kernel: Option<KernelVersion>,
-    /// A static program that ends on a kernel older than that.
+    /// It is a static program that exits on a kernel older than that.
     pub checks_kernel: bool,
-    /// Its build-id in hexadecimal.
+    /// The build ID in hexadecimal.
     pub build_id: Option<String>,
-    /// It runs with raised privileges if somebody else than its owner starts it.
+    /// It runs with raised privileges if a user other than its owner starts it.
     pub secure: bool,
-    /// Whether it runs with raised privileges if this process starts it on this machine, if that is known.
+    /// Whether it runs with raised privileges if this process starts it on this machine, if known.
     pub secure_here: Option<bool>,
-    /// It asks for an executable stack.
+    /// It needs an executable stack.
     pub executable_stack: bool,
     /// Its thread-local segment.
     pub thread_local: Option<elf::ThreadLocal>,
-    /// Nothing is known of its versions and symbols.
+    /// Its versions and symbols are not known.
     pub names_only: bool,
-    /// The release of the C library that it is, when it is one or its loader.
+    /// The release of the C library, if the object is a C library or its loader.
     pub release: Option<String>,
-    /// The versions it needs: library, then version and whether it may be absent.
+    /// The versions that it needs: the library, then each version and whether it may be missing.
     pub version_needs: Vec<(String, Vec<(String, bool)>)>,
-    /// The versions it defines, base version left out; `None` without such a table.
+    /// The versions that it defines, without the base version, or `None` if it has no such table.
     pub version_definitions: Option<Vec<String>>,
-    /// The libraries that it opens by itself once it runs, as its notes say.
+    /// The libraries that it opens at run time, according to its notes.
     pub dlopen: Vec<spec::DlopenNeed>,
-    /// Tells this object from every other one that was read.
+    /// A number that is unique among all objects that were read.
     pub(super) number: u64,
-    /// How large it is, in bytes of its file or of the document that describes it.
+    /// The size in bytes, of the file or of its description in the document.
     pub(super) size: u64,
-    /// What it wants in static thread-local memory, once it was asked for.
+    /// The thread-local variables that it needs in static memory, once requested.
     initial_exec: OnceLock<elf::InitialExec>,
     symbols: Symbols,
 }
 
-/// Where the symbols are.
+/// The source of the symbols.
 #[derive(Debug)]
 enum Symbols {
-    /// In the object's file; its imports and references are read once.
+    /// The object's file. Its imports and references are read once.
     Object(Box<elf::Object>, OnceLock<Vec<elf::ImportEntry>>, OnceLock<Vec<elf::ImportEntry>>),
-    /// In a specification.
+    /// A specification.
     Listed(Listed),
 }
 
@@ -120,10 +120,10 @@ enum Symbols {
 struct Listed {
     imports: Vec<ListedImport>,
     own: Vec<ListedImport>,
-    /// By the bytes of the name.
+    /// The definitions, by the bytes of the name.
     definitions: HashMap<Vec<u8>, Vec<ListedDefinition>>,
     has_versions: bool,
-    /// The version whose definitions an unversioned reference takes even when hidden (index 2).
+    /// The version whose definitions satisfy an unversioned reference even if they are hidden (index 2).
     first_version: Option<Arc<str>>,
 }
 
@@ -147,7 +147,7 @@ struct ListedDefinition {
 }
 
 impl Facts {
-    /// The facts of an object that was read from its file.
+    /// Returns the facts of an object that was read from its file.
     pub fn of_object(object: elf::Object) -> Self {
         let dynamic = object.dynamic.clone();
         let has_dynamic_section = dynamic.is_some();
@@ -205,8 +205,8 @@ impl Facts {
         }
     }
 
-    /// The facts of an object that a specification describes. `None` when it names a machine or class
-    /// that this program does not know.
+    /// Returns the facts of an object that a specification describes. `None` if it names a machine or class
+    /// that this version does not know.
     pub fn of_specified(object: &spec::Object) -> Option<Self> {
         let has = |flag| object.flags.contains(&flag);
         let fixed = has(spec::ObjectFlag::FixedAddress);
@@ -264,7 +264,7 @@ impl Facts {
         })
     }
 
-    /// The object itself, when the facts were read from its file.
+    /// Returns the object itself if the facts were read from its file.
     pub fn object(&self) -> Option<&elf::Object> {
         match &self.symbols {
             Symbols::Object(object, ..) => Some(object),
@@ -272,12 +272,12 @@ impl Facts {
         }
     }
 
-    /// The usual name of the machine that it is for.
+    /// Returns the usual name of the machine that the object is for.
     pub fn machine_name(&self) -> String {
         self.machine.usual_name_of(self.class, self.big_endian)
     }
 
-    /// Whether its definitions carry versions.
+    /// Returns whether its definitions have versions.
     pub fn has_symbol_versions(&self) -> bool {
         match &self.symbols {
             Symbols::Object(object, ..) => object.has_symbol_versions(),
@@ -285,7 +285,7 @@ impl Facts {
         }
     }
 
-    /// Whether it is a program that the kernel starts.
+    /// Returns whether it is a program that the kernel starts.
     pub fn is_program(&self) -> bool {
         match self.form {
             Form::FixedExecutable | Form::Executable => true,
@@ -294,8 +294,8 @@ impl Facts {
         }
     }
 
-    /// Whether the kernel starts it as a program, or for one, so that it takes the permission to execute it.
-    /// A library that names an interpreter, as Qt's and PAM's modules do, is a library still.
+    /// Returns whether the kernel starts it as a program, or for one, so that it needs permission to execute. A
+    /// library that names an interpreter, such as modules of Qt and PAM, is still a library.
     pub fn is_executed(&self) -> bool {
         const LOADERS: [&str; 4] = ["ld-", "ld.", "ld64", "libc.musl"];
         let is_library = self.form == Form::Library && (self.soname.is_some() || !self.flags.debug);
@@ -305,18 +305,18 @@ impl Facts {
         (self.is_program() && !is_library) || is_loader
     }
 
-    /// Whether the kernel starts it with raised privileges (`AT_SECURE`).
+    /// Returns whether the kernel starts it with raised privileges (`AT_SECURE`).
     pub fn is_secure(&self, on_this_machine: bool) -> bool {
         self.secure_here.filter(|_| on_this_machine).unwrap_or(self.secure)
     }
 
-    /// The symbols it wants from others.
+    /// Returns the symbols that it needs from other objects.
     pub fn imports(&self) -> Vec<Import<'_>> {
         (0..self.import_count()).map(|index| self.import(index)).collect()
     }
 
-    /// The symbols that it has looked up by name. Those of its own are among them where they are known:
-    /// a specification lists what it wants from others.
+    /// Returns the symbols that are looked up by name. They include its own symbols if these are known: a
+    /// specification lists only the symbols that other objects must provide.
     pub fn references(&self) -> Vec<Import<'_>> {
         match &self.symbols {
             Symbols::Object(object, ..) => object.references(),
@@ -324,8 +324,8 @@ impl Facts {
         }
     }
 
-    /// The symbols of its own that it has looked up by name. Of an object in a specification, those only that
-    /// another object or another loader may answer differently.
+    /// Returns its own symbols that are looked up by name. An object in a specification has only those that
+    /// another object or another loader may resolve differently.
     pub fn own_references(&self) -> Vec<Import<'_>> {
         match &self.symbols {
             Symbols::Object(object, _, entries) => {
@@ -336,8 +336,8 @@ impl Facts {
         }
     }
 
-    /// What it looks up of its own that only a loader which knows versions and indirect functions finds:
-    /// musl's does not.
+    /// Returns the references to its own symbols that only a loader with support for versions and indirect
+    /// functions finds. musl's loader has no such support.
     pub fn found_by_version_only(&self) -> Vec<Import<'_>> {
         let is_found = |import: &Import<'_>| {
             self.satisfies(&Wanted { version: VersionRule::Ignored, ..Wanted::of(import) })
@@ -345,12 +345,12 @@ impl Facts {
         self.own_references().into_iter().filter(|import| !is_found(import)).collect()
     }
 
-    /// What it wants in static thread-local memory.
+    /// Returns the thread-local variables that it needs in static memory.
     pub fn initial_exec(&self) -> &elf::InitialExec {
         self.initial_exec.get_or_init(|| self.object().map(elf::Object::initial_exec).unwrap_or_default())
     }
 
-    /// How many symbols it wants from others.
+    /// Returns the number of symbols that it needs from other objects.
     pub fn import_count(&self) -> usize {
         match &self.symbols {
             Symbols::Object(object, entries, _) => entries.get_or_init(|| object.import_entries()).len(),
@@ -358,11 +358,11 @@ impl Facts {
         }
     }
 
-    /// One of the symbols it wants from others.
+    /// Returns one of the symbols that it needs from other objects.
     ///
     /// # Panics
     ///
-    /// Where `index` is not less than [`Facts::import_count`].
+    /// If `index` is not less than [`Facts::import_count`].
     pub fn import(&self, index: usize) -> Import<'_> {
         match &self.symbols {
             Symbols::Object(object, entries, _) => {
@@ -372,7 +372,8 @@ impl Facts {
         }
     }
 
-    /// The indirect functions that others can bind to, by name: those of a program count.
+    /// Returns the names of the indirect functions that other objects can bind to. Only those of a program
+    /// matter.
     pub fn indirect_functions(&self) -> HashSet<Vec<u8>> {
         match &self.symbols {
             Symbols::Object(object, ..) => {
@@ -387,7 +388,7 @@ impl Facts {
         }
     }
 
-    /// Whether it satisfies a reference.
+    /// Returns whether it satisfies a reference.
     pub fn satisfies(&self, wanted: &Wanted<'_>) -> bool {
         match &self.symbols {
             Symbols::Object(object, ..) => object.satisfies(wanted),
@@ -401,8 +402,8 @@ fn next_number() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// What glibc's `libc.so.6` and `ld.so` say of their release: `(Debian GLIBC 2.36-9) stable release
-/// version 2.36`. The loader says it from 2.33 on.
+/// Returns the release that glibc's `libc.so.6` and `ld.so` contain: `(Debian GLIBC 2.36-9) stable release
+/// version 2.36`. The loader contains it since 2.33.
 fn release(object: &elf::Object, soname: Option<&str>) -> Option<String> {
     soname.filter(|name| name.starts_with("libc.so.") || name.starts_with("ld"))?;
     let constants = elf::constants(object.bytes());
@@ -419,7 +420,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A note in the words of the specification.
+/// Converts a note to the terms of the specification.
 fn noted(note: &elf::DlopenNote) -> spec::DlopenNeed {
     spec::DlopenNeed {
         sonames: note.sonames.clone(),
@@ -433,7 +434,7 @@ fn noted(note: &elf::DlopenNote) -> spec::DlopenNeed {
     }
 }
 
-/// Whether a program without a word about it gets an executable stack (`DEFAULT_STACK_PERMS` in glibc's
+/// Returns whether a program without a stack header gets an executable stack (`DEFAULT_STACK_PERMS` in glibc's
 /// `stackinfo.h`).
 fn is_stack_executable(machine: Machine) -> bool {
     !matches!(machine, Machine::AARCH64 | Machine::PPC64 | Machine::LOONGARCH)

@@ -1,25 +1,25 @@
-//! The C library that an object was built for, by what it names.
+//! The C library that an object was built for, according to the names in it.
 //!
 //! Sources: the sonames of glibc, musl, bionic (Android) and the BSDs, the paths of their loaders, and
 //! `EI_OSABI` (System V gABI, "ELF Identification").
 
 use crate::loader::Facts;
 
-/// A C library, as far as it matters which one a host has.
+/// A C library, in the detail that matters for a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
     /// The GNU C library.
     Glibc,
     /// musl.
     Musl,
-    /// Android's.
+    /// Android's C library.
     Bionic,
-    /// That of another operating system, or one that is not known.
+    /// The C library of another operating system, or an unknown one.
     Other,
 }
 
 impl Family {
-    /// The C library that an object wants; `None` if it names none.
+    /// Returns the C library that an object needs, or `None` if it names none.
     pub fn of(facts: &Facts) -> Option<Self> {
         match facts.os_abi {
             // NetBSD, Solaris, FreeBSD, OpenBSD.
@@ -54,7 +54,7 @@ impl Family {
                 .iter()
                 .any(|(_, versions)| versions.iter().any(|(version, _)| version == "LIBC"))
         };
-        // musl's parts are all in libc.so; a list that names them apart is bionic's.
+        // All parts of musl are in libc.so. A list that names separate parts is bionic's.
         match () {
             () if needs(&["libc.so.6", "libc.so.6.1"])
                 || names().any(|name| name.starts_with("ld-linux")) =>

@@ -1,4 +1,4 @@
-//! Where the loader's objects come from: what every source of them can do, and a host's root.
+//! The sources of the loader's objects: the interface of every source, and the root of a host.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use crate::loader::lock::locked;
 use crate::loader::{Effort, Facts, Memory, Reason};
 use compat_sys::raw;
 
-/// What makes two opened files the same object.
+/// The identity that makes two opened files the same object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ObjectIdentity {
     /// A file of the host.
@@ -25,36 +25,36 @@ pub enum ObjectIdentity {
 /// An object that was opened.
 #[derive(Clone, Debug)]
 pub struct Opened {
-    /// Which file it is.
+    /// The identity of the file.
     pub identity: ObjectIdentity,
-    /// What it says.
+    /// The facts in it.
     pub facts: Arc<Facts>,
 }
 
 impl Opened {
-    /// Whether it belongs to the scope rather than to the host.
+    /// Returns whether it belongs to the scope instead of the host.
     pub fn is_in_scope(&self) -> bool {
         matches!(self.identity, ObjectIdentity::Scope(_))
     }
 }
 
-/// A path that could not be opened, although something may be there.
+/// A path that could not be opened, although it may exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocked {
-    /// What is in the way.
+    /// The obstacle.
     pub obstacle: Obstacle,
-    /// The directory that the file was looked for in exists: glibc's loader takes notice of an absolute one
-    /// that does not, and goes on to the next.
+    /// The directory in which the file was searched exists. glibc's loader notices an absolute directory that
+    /// does not exist and continues with the next one.
     pub in_directory: bool,
 }
 
-/// What keeps a path from being opened.
+/// The reason why a path cannot be opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Obstacle {
     /// The path leads through a file (`ENOTDIR`).
     #[error("Not a directory")]
     File,
-    /// The path, or a name in it, is longer than the kernel takes (`ENAMETOOLONG`).
+    /// The path, or a name in it, is longer than the kernel allows (`ENAMETOOLONG`).
     #[error("File name too long")]
     TooLong,
     /// Any other error of the system, in its words: `ELOOP`, `EIO`, `ENXIO`.
@@ -62,35 +62,34 @@ pub enum Obstacle {
     Other(String),
 }
 
-/// What the loader says of a file that is shorter than an ELF header.
+/// The loader's message for a file that is shorter than an ELF header.
 const TOO_SHORT: &str = "file too short";
-/// What the loader says of a file that is no ELF object.
+/// The loader's message for a file that is not an ELF object.
 const NOT_ELF: &str = "invalid ELF header";
 
-/// Why a path gave no object.
+/// The reason why a path is not an object.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum OpenError {
-    /// The path could not be opened; the text of the system's error.
+    /// The path could not be opened. The text is the system's error.
     #[error("{0}")]
     Absent(Reason),
-    /// The path could not be opened for a reason that may end the search of a list of directories.
+    /// The path could not be opened for a reason that may end the search of a directory list.
     #[error("{}", .0.obstacle)]
     Blocked(Blocked),
-    /// The file is known to be unusable; what the loader says of it.
+    /// The file is known to be unusable. The text is the loader's message.
     #[error("{0}")]
     Unusable(String),
-    /// A document says that the file is no object at all, in the loader's words: it is too short for one, or lacks the
-    /// header. Unlike that of the two below, its content cannot be read as a script's.
+    /// A document says, in the loader's words, that the file is not an object: it is too short or has no ELF
+    /// header. Unlike `TooShort` and `NotElf`, its content cannot be read as a script.
     #[error("{0}")]
     RecordedNotElf(&'static str),
-    /// There is something else than a regular file: what glibc says of a directory (its message has the
-    /// number, EISDIR).
+    /// The path is not a regular file. The text is glibc's message for a directory (with the number of EISDIR).
     #[error("cannot read file data: Error 21")]
     NotRegular,
     /// The file is shorter than an ELF header.
     #[error("{TOO_SHORT}")]
     TooShort,
-    /// The file is no ELF object.
+    /// The file is not an ELF object.
     #[error("{NOT_ELF}")]
     NotElf,
     /// The file is an ELF object that cannot be read.
@@ -99,7 +98,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Why a path gives no object.
+    /// Returns the reason why a path is not an object.
     pub(super) fn into_reason(self) -> Reason {
         match self {
             Self::Absent(reason) => reason,
@@ -107,7 +106,7 @@ impl OpenError {
         }
     }
 
-    /// What a document says of a file that the loader cannot use, in the loader's words.
+    /// Returns the error for a file that the loader cannot use, from the loader's words in a document.
     pub fn recorded(words: &str) -> Self {
         match words {
             TOO_SHORT => Self::RecordedNotElf(TOO_SHORT),
@@ -120,7 +119,7 @@ impl OpenError {
         Self::Blocked(Blocked { obstacle, in_directory: true })
     }
 
-    /// The same where `is_directory` says of the directory above `path` whether it exists.
+    /// Returns the same error with the answer of `is_directory`: whether the directory of `path` exists.
     pub fn at(self, path: &str, is_directory: impl FnOnce(&str) -> bool) -> Self {
         match self {
             Self::Blocked(blocked) => {
@@ -160,24 +159,24 @@ impl From<elf::Error> for OpenError {
     }
 }
 
-/// What a loader says of an object for its machine that states the other byte order.
+/// Returns the loader's message about an object for its machine that declares the other byte order.
 pub(super) fn wrong_byte_order(of_loader_is_big: bool) -> String {
     let order = if of_loader_is_big { "big" } else { "little" };
     format!("ELF file data encoding not {order}-endian")
 }
 
-/// What a container runtime does about a library that an image lacks.
+/// The handling of a library that an image lacks, by a container runtime.
 #[derive(Clone, Debug)]
 pub enum Injection {
-    /// Nothing: it is not one of those.
+    /// The runtime does not add this library.
     NotExpected,
-    /// It brings the host's, which lies at this path there.
+    /// The runtime adds the host's library, which is at this path on the host.
     Found(Opened, String),
-    /// It would bring the host's, and the host has none.
+    /// The runtime would add the host's library, but the host has none.
     Absent {
-        /// What brings it, such as "NVIDIA driver".
+        /// The component that adds it, such as "NVIDIA driver".
         provider: String,
-        /// Whether the host is known well enough to say so.
+        /// Whether the host is known well enough for this statement.
         recorded: bool,
     },
 }
@@ -188,81 +187,82 @@ pub trait Files {
     ///
     /// # Errors
     ///
-    /// If there is none, or it is no object that can be read.
+    /// If the file does not exist, or is not a readable object.
     fn open(&self, path: &str) -> Result<Opened, OpenError>;
 
-    /// The bytes of the file at an absolute path.
+    /// Returns the content of the file at an absolute path.
     ///
     /// # Errors
     ///
-    /// If there is none or it cannot be read.
+    /// If the file does not exist or cannot be read.
     fn read(&self, path: &str) -> Result<Bytes, OpenError>;
 
-    /// The absolute path without any link in it; the path itself when it leads nowhere.
+    /// Returns the absolute path without links, or the path itself if it leads nowhere.
     fn real_path(&self, path: &str) -> String;
 
-    /// Whether there is a regular file that may be executed.
+    /// Returns whether the path is a regular file that may be executed.
     fn is_executable(&self, path: &str) -> bool;
 
-    /// Whether one may change to the directory at an absolute path; `None` if nobody can tell.
+    /// Returns whether the directory at an absolute path can be entered, or `None` if unknown.
     fn has_directory(&self, _path: &str) -> Option<bool> {
         None
     }
 
-    /// Whether these are the files of this machine, where this user's rights and mount options count.
+    /// Returns whether these are the files of this machine, for which this user's rights and the mount options
+    /// matter.
     fn is_this_machine(&self) -> bool {
         false
     }
 
-    /// Whether nobody can tell what is at an absolute path: a saved host does not record it.
+    /// Returns whether a saved host does not record the absolute path.
     fn is_unrecorded(&self, _path: &str) -> bool {
         false
     }
 
-    /// What is remembered about the host below.
+    /// Returns the memory of the underlying host.
     fn memory(&self) -> &Memory;
 
-    /// The facts of the loader at `path`; `None` when it is no loader that is known.
+    /// Returns the facts of the loader at `path`, or `None` if it is not a known loader.
     fn dynamic_loader(&self, path: &str, machine: Machine, class: Class) -> Option<Arc<DynamicLoader>> {
         let data = self.read(path).ok()?;
         DynamicLoader::parse(path, &data, machine, class).map(Arc::new)
     }
 
-    /// The cache at `path` as a loader of a byte order reads it; `None` if it is missing or corrupt.
+    /// Returns the cache at `path` as a loader with this byte order reads it, or `None` if it is missing or
+    /// corrupt.
     fn library_cache(&self, path: &str, big_endian: bool) -> Option<Arc<LibraryCache>> {
         LibraryCache::parse_as(&self.read(path).ok()?, big_endian).map(Arc::new)
     }
 
-    /// What becomes of a library for `program` that no search finds: a container runtime may bring it from
-    /// the host, and what such a library itself needs (`by_injected`).
+    /// Returns the handling of a library for `program` that no search finds. A container runtime may add it
+    /// from the host, and the libraries that such a library itself needs (`by_injected`).
     fn injected(&self, _name: &str, _program: &Facts, _by_injected: bool) -> Injection {
         Injection::NotExpected
     }
 
-    /// The names of what a directory holds; none if that is not known.
+    /// Returns the names in a directory; empty if they are not known.
     fn names(&self, _directory: &str) -> Vec<String> {
         Vec::new()
     }
 
-    /// A path as people should see it.
+    /// Returns a path in the form that is shown to users.
     fn shown(&self, path: &str) -> String {
         path.to_owned()
     }
 
-    /// A path without the directory of a scope that lies anywhere, which no machine has.
+    /// Returns a path without the virtual directory of a scope that has no fixed location.
     fn placed(&self, path: &str) -> String {
         path.to_owned()
     }
 }
 
-/// The files of a host that several threads may share.
+/// Files of a host that several threads can share.
 pub trait SharedFiles: Files + Send + Sync {
-    /// The same files and all that is known of them, with a budget of its own: for a check that others may run
-    /// beside.
+    /// Returns the same files and all known facts, with a separate budget, for a concurrent check.
     fn shared(&self) -> Box<dyn SharedFiles>;
 }
 
-/// The files of a host; each object is read once.
+/// The files of a host. Each object is read once.
 #[derive(Debug)]
 pub struct HostFiles {
     root: Root,
@@ -270,18 +270,18 @@ pub struct HostFiles {
     memory: Memory,
 }
 
-/// What was found at the paths of a root.
+/// The results at the paths of a root.
 #[derive(Debug, Default)]
 struct OpenedFiles {
     paths: Mutex<HashMap<String, Result<Opened, OpenError>>>,
     objects: Mutex<HashMap<host::FileIdentity, Result<Arc<Facts>, OpenError>>>,
-    /// Whether there is something at the path of a directory. Loaders remember it as well: a sub-directory for
-    /// the CPU that is not there costs nothing more for the next name.
+    /// Whether the path of a directory exists. Loaders remember this too: a missing sub-directory for the CPU
+    /// costs nothing more for the next name.
     directories: Mutex<HashMap<String, bool>>,
 }
 
 impl HostFiles {
-    /// The files of a root.
+    /// Returns the files of a root.
     pub fn new(root: Root) -> Self {
         Self { root, opened: Arc::default(), memory: Memory::default() }
     }
@@ -290,25 +290,29 @@ impl HostFiles {
         &self.root
     }
 
-    /// What an error means to a search.
+    /// Converts an error to its meaning for a search.
     fn failure(&self, path: &str, error: WalkError) -> OpenError {
         OpenError::from(error).at(path, |directory| self.root.is_directory(&raw::path(directory)))
     }
 
-    /// Takes from the budget for a path that is walked; an error when there is not as much.
+    /// Takes the cost of a path walk from the budget.
+    ///
+    /// # Errors
+    ///
+    /// If the budget is exhausted.
     fn spend(&self, path: &str) -> Result<(), OpenError> {
         let components = path.bytes().filter(|byte| *byte == b'/').count();
         let cost = COST_OF_PATH + COST_OF_COMPONENT * components;
         if self.memory.budget.spend(Effort::Search, cost) { Ok(()) } else { Err(WalkError::NotFound.into()) }
     }
 
-    /// Whether a path lies in a directory that is known not to be there.
+    /// Returns whether a path is in a directory that is known to be missing.
     fn is_in_missing_directory(&self, path: &str) -> bool {
         let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
         locked(&self.opened.directories).get(directory) == Some(&false)
     }
 
-    /// Remembers whether the directory of a path is there that led to nothing.
+    /// Remembers whether the directory of a path exists, after the path led to nothing.
     fn remember_directory(&self, path: &str) {
         let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
         let mut directories = locked(&self.opened.directories);
@@ -340,14 +344,14 @@ impl HostFiles {
     }
 }
 
-/// How many paths are remembered: every place that a search looks at is one.
+/// The maximum number of remembered paths: each place that a search checks is one.
 const MOST_PATHS: usize = 1 << 18;
 
-/// What looking at a path of the file system takes of the budget, and each component of it.
+/// The budget cost of a path in the file system, and of each component.
 const COST_OF_PATH: usize = 96;
 const COST_OF_COMPONENT: usize = 12;
 
-/// The size of the ELF header of the 64-bit class, which the loader reads first.
+/// The size of the 64-bit ELF header, which the loader reads first.
 const HEADER_SIZE: usize = 64;
 
 fn parse(data: Bytes) -> Result<Facts, OpenError> {
@@ -427,7 +431,7 @@ impl Files for HostFiles {
     }
 }
 
-/// The names of a directory that sort first, whatever its order: no more than these are kept.
+/// Returns the first names in sort order, independent of the directory's order. It keeps only these.
 fn first_names(all: impl Iterator<Item = String>) -> Vec<String> {
     const MOST: usize = 256;
     let mut first = BTreeSet::new();
@@ -440,7 +444,7 @@ fn first_names(all: impl Iterator<Item = String>) -> Vec<String> {
     first.into_iter().collect()
 }
 
-/// What looking a path of the scope up takes of the budget.
+/// Returns the budget cost of a lookup in the scope.
 pub(super) fn cost_of_lookup(path: &str) -> usize {
     1 + path.len() / 16
 }

@@ -1,8 +1,8 @@
-//! Scripts: from the first line to the interpreter, through `env` to the program that it starts, and as far as a
-//! shell's text can be told to the command that the script is for.
+//! Scripts: from the first line to the interpreter, through `env` to the program that it starts, and through a
+//! shell's text to the main command of the script, as far as the text allows.
 //!
-//! Nothing is executed. What a script does besides is said not to have been looked at
-//! ([`Problem::ScriptNotFollowed`]). Sources: execve(2), `fs/binfmt_script.c`; [`crate::script`].
+//! Nothing is executed. The rest of a script is reported as not checked ([`Problem::ScriptNotFollowed`]).
+//! Sources: execve(2), `fs/binfmt_script.c`; [`crate::script`].
 
 use crate::loader::loaded::Start;
 use crate::loader::{Context, Effect, Effort, Environment, Load, OpenError, Problem, Reason};
@@ -11,20 +11,20 @@ use crate::script::{
     runs_arguments,
 };
 
-/// Where execvp(3) looks if there is no PATH.
+/// The search path of execvp(3) if PATH is not set.
 const PATH_OF_NO_ENVIRONMENT: &str = "/bin:/usr/bin";
-/// What execvp(3) starts for a file without a first line.
+/// The program that execvp(3) starts for a file without an interpreter line.
 const SHELL_OF_EXECVP: &str = "/bin/sh";
-/// What following a script takes of the budget that another leads to: each may lead to two others.
+/// The budget cost of a script that another script starts: each may start two others.
 const COST_OF_NESTED_SCRIPT: usize = 1 << 14;
 
-/// How far a chain of scripts has come.
+/// The remaining depth of a chain of scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Depth {
-    /// How many scripts the kernel still follows in one execve(2).
+    /// The number of scripts that the kernel still follows in one execve(2).
     pub scripts: usize,
-    /// How many programs `env` may still be asked for: each is an execve of its own, and without a bound
-    /// a script that names itself would go on for ever.
+    /// The number of programs that `env` may still start. Each is a separate execve, so without a limit a
+    /// script that starts itself would never end.
     searches: usize,
 }
 
@@ -40,33 +40,33 @@ impl Depth {
     }
 }
 
-/// What a script or its shell executes, on behalf of the script that is shown.
+/// A program that a script or its shell executes, on behalf of the script that is shown.
 pub(super) struct Executed<'a> {
-    /// The script as people see it.
+    /// The script as it is shown to users.
     pub script: &'a str,
-    /// How the script names it.
+    /// The name that the script uses.
     pub name: &'a str,
     /// Its absolute path.
     pub path: &'a str,
 }
 
-/// Starts what is executed, or says why it cannot be.
+/// Starts a program, or returns the problem that prevents it.
 pub(super) type Execute = fn(&Executed<'_>, Context<'_>, Depth) -> Result<Load, Problem>;
 
-/// How a script is followed.
+/// The context in which a script is followed.
 #[derive(Clone, Copy)]
 pub(super) struct Follower<'a> {
-    /// Where it is started.
+    /// The context of the start.
     pub context: Context<'a>,
-    /// How far the chain of scripts has come.
+    /// The remaining depth of the chain of scripts.
     pub depth: Depth,
-    /// How what it leads to is started: a script again, or a program.
+    /// Starts the next file: a script or a program.
     pub execute: Execute,
 }
 
 /// A script that is being followed.
 struct Script<'a> {
-    /// Its path as people see it.
+    /// Its path as it is shown to users.
     shown: &'a str,
     /// Its absolute path.
     path: &'a str,
@@ -92,12 +92,12 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Follows a script whose text is known.
+    /// Follows a script that is already parsed.
     pub(super) fn follow(self, start: &Start<'_>, parsed: &ParsedScript) -> Load {
         Script { shown: start.shown, path: start.path, parsed }.follow(self)
     }
 
-    /// The same in another environment.
+    /// Returns this follower in another environment.
     fn within<'b>(self, environment: &'b Environment) -> Follower<'b>
     where
         'a: 'b,
@@ -159,7 +159,7 @@ impl Script<'_> {
         }
     }
 
-    /// Follows the text as far as it can be told: the shell's name, and the path of what runs the script.
+    /// Follows the text of a script. `name` is the shell, `runs` the path of the program that runs the script.
     fn follow_body(&self, name: &str, runs: &str, load: &mut Load, follower: Follower<'_>) {
         let body = &self.parsed.body;
         let context = follower.context;
@@ -170,14 +170,15 @@ impl Script<'_> {
             Some(directory) => Change::to(&self.expand(directory), context),
             None => Change::Done,
         };
-        // What the shell does then depends on its options and on how the commands are joined.
+        // If the change of directory fails, the shell's behaviour depends on its options and on how the
+        // commands are joined.
         let is_followed = is_shell(name) && change != Change::Fails;
         if is_followed && !body.command.is_empty() && body.command[0] != ARGUMENTS {
             let follower = follower.within(&changed);
             let words: Vec<String> = body.command.iter().map(|word| self.expand(word)).collect();
             let found =
                 find(&words[0], follower.context).filter(|program| context.files.is_executable(program));
-            // Nobody knows here in which directory the script is started.
+            // The directory in which the script is started is not known.
             let is_relative =
                 words[0].contains('/') && !words[0].starts_with('/') && body.directory.is_none();
             let is_inside = |program: &String| program.starts_with(&changed.working_directory);
@@ -193,7 +194,8 @@ impl Script<'_> {
         }
     }
 
-    /// Adds that what the script does was not looked at, or not all of it, unless it fails or this is known already.
+    /// Adds the problem that the commands of the script were not all checked, unless the script fails or the
+    /// problem is already known.
     fn note_not_followed(&self, runs: &str, started: Option<String>, load: &mut Load) {
         let is_known = |problem: &Problem| {
             let is_same =
@@ -209,7 +211,7 @@ impl Script<'_> {
         }
     }
 
-    /// The environment of the command that the script ends with.
+    /// Returns the environment of the script's last command.
     fn environment(&self, environment: &Environment) -> Environment {
         let body = &self.parsed.body;
         let mut changed = environment.clone();
@@ -226,26 +228,26 @@ impl Script<'_> {
         changed
     }
 
-    /// A word with the script's own directory in its place.
+    /// Returns a word with the script's own directory filled in.
     fn expand(&self, word: &str) -> String {
         let directory = self.path.rsplit_once('/').map_or("", |(directory, _)| directory);
         word.replace(OWN_DIRECTORY, if directory.is_empty() { "/." } else { directory })
     }
 }
 
-/// What comes of changing the directory.
+/// The result of changing the directory.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Change {
-    /// It is there, or none is asked for.
+    /// The directory exists, or no change was requested.
     Done,
-    /// It is not there.
+    /// The directory does not exist.
     Fails,
-    /// Nobody can tell.
+    /// It is not known whether the directory exists.
     Unknown,
 }
 
 impl Change {
-    /// Of `env -C`.
+    /// Returns the result for `env -C`.
     fn of(env: &Env, context: Context<'_>) -> Self {
         env.directory.as_ref().map_or(Self::Done, |directory| Self::to(directory, context))
     }
@@ -253,14 +255,14 @@ impl Change {
     fn to(directory: &str, context: Context<'_>) -> Self {
         match context.files.has_directory(&context.environment.absolute(directory)) {
             Some(true) => Self::Done,
-            // Nobody knows here in which directory it would be started.
+            // The directory in which the program is started is not known.
             Some(false) if directory.starts_with('/') => Self::Fails,
             _ => Self::Unknown,
         }
     }
 }
 
-/// `env -C` for a directory that is not there.
+/// The problem of `env -C` with a directory that does not exist.
 fn no_directory(shown: &str, env: &Env) -> Problem {
     let directory = env.directory.as_deref().unwrap_or_default();
     Problem::ScriptFails {
@@ -269,8 +271,8 @@ fn no_directory(shown: &str, env: &Env) -> Problem {
     }
 }
 
-/// Starts the command that a shell's text ends with, and what it is told to start. `is_followed` becomes false
-/// if it is told to start something that cannot be told.
+/// Starts the last command of a shell's text, and the program that this command starts in turn. `is_followed`
+/// becomes false if that program is not known.
 fn start_command(shown: &str, words: &[String], follower: Follower<'_>, is_followed: &mut bool) -> Load {
     let context = follower.context;
     let Some(program) = find(&words[0], context) else {
@@ -305,7 +307,7 @@ fn start_command(shown: &str, words: &[String], follower: Follower<'_>, is_follo
     load
 }
 
-/// Starts the command that an `env` is told to start.
+/// Starts the command of an `env`.
 fn start_by_env(shown: &str, env: Env, follower: Follower<'_>, load: &mut Load, is_followed: &mut bool) {
     let change = Change::of(&env, follower.context);
     if change == Change::Fails {
@@ -318,7 +320,7 @@ fn start_by_env(shown: &str, env: Env, follower: Follower<'_>, load: &mut Load, 
     load.append(start_command(shown, &words, follower.within(&changed), is_followed));
 }
 
-/// Starts a program that a script starts by itself: an execve of its own.
+/// Starts a program that a script starts itself, with a separate execve.
 fn start_program(shown: &str, path: &str, by_script: bool, follower: Follower<'_>) -> Load {
     let Some(depth) = follower.depth.after_search() else {
         return Load::of(Problem::ScriptTooDeep { object: shown.to_owned() });
@@ -344,8 +346,8 @@ fn start_program(shown: &str, path: &str, by_script: bool, follower: Follower<'_
     }
 }
 
-/// Whether the kernel refuses a file as neither an object nor a script (ENOEXEC): shells and execvp(3) then read it
-/// as a shell's script.
+/// Returns whether the kernel refuses a file as neither an object nor a script (ENOEXEC). Shells and execvp(3)
+/// then read it as a shell script.
 fn is_left_to_shell(path: &str, context: Context<'_>) -> bool {
     let files = context.files;
     match files.open(path) {
@@ -357,7 +359,7 @@ fn is_left_to_shell(path: &str, context: Context<'_>) -> bool {
     }
 }
 
-/// The absolute path of a program that is named by a path, or found in PATH.
+/// Returns the absolute path of a program that is named by a path or found in PATH.
 fn find(program: &str, context: Context<'_>) -> Option<String> {
     let Context { files, environment } = context;
     if program.contains('/') {
@@ -370,7 +372,7 @@ fn find(program: &str, context: Context<'_>) -> Option<String> {
     paths.find(|path| files.is_executable(path))
 }
 
-/// A program that is in no directory of PATH.
+/// The problem of a program that is not in any directory of PATH.
 fn missing(shown: &str, program: &str, by_script: bool, context: Context<'_>) -> Load {
     let path = &context.environment.program_path;
     if !context.budget().spend(Effort::Search, 4 * path.len()) {
@@ -396,13 +398,13 @@ fn name_of(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or_default()
 }
 
-/// Busybox knows less than coreutils do; it is known by the file that the path leads to.
+/// Busybox supports less than coreutils. It is recognised by the real file of the path.
 fn kind_of_env(path: &str, context: Context<'_>) -> EnvKind {
     let real = context.files.real_path(path);
     if name_of(&real).starts_with("busybox") { EnvKind::Busybox } else { EnvKind::Coreutils }
 }
 
-/// The environment that `env` gives to what it starts.
+/// Returns the environment that `env` passes to the program that it starts.
 fn changed_by(env: &Env, environment: &Environment) -> Environment {
     let path = env.variable("PATH", Some(&environment.program_path)).unwrap_or(PATH_OF_NO_ENVIRONMENT);
     let libraries = env.variable("LD_LIBRARY_PATH", environment.library_path.as_deref());

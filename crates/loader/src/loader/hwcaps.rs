@@ -1,8 +1,7 @@
-//! The sub-directories for the CPU that glibc searches in every directory, and which entries of the
-//! cache it takes.
+//! The sub-directories for the CPU that glibc searches in every directory, and the choice of cache entries.
 //!
-//! Sources: glibc's `elf/dl-hwcaps.c` and `elf/dl-cache.c`; for what came before glibc-hwcaps, searched up to 2.36,
-//! `sysdeps/x86/dl-hwcap.h`, `dl-procinfo.c` and `cpu-features.c` of those releases.
+//! Sources: glibc's `elf/dl-hwcaps.c` and `elf/dl-cache.c`. The predecessors of glibc-hwcaps, searched up to
+//! 2.36, are in `sysdeps/x86/dl-hwcap.h`, `dl-procinfo.c` and `cpu-features.c` of those releases.
 
 use crate::elf::Machine;
 use crate::host::{CacheEntry, DynamicLoader, LibraryCache, Platform};
@@ -10,21 +9,21 @@ use crate::loader::Facts;
 
 /// The bit of `tls` in the mask of a cache entry.
 const TLS: u64 = 1 << 63;
-/// The bits of the platforms, of which an entry has none or exactly the CPU's (`_DL_HWCAP_PLATFORM`).
+/// The bits of the platforms. An entry has either none of them or exactly the CPU's (`_DL_HWCAP_PLATFORM`).
 const PLATFORMS: u64 = 0b1111 << 48;
 
-/// What a loader up to 2.36 knows of the CPU.
+/// The CPU features that a loader up to 2.36 knows.
 struct Legacy {
-    /// `AT_PLATFORM`, or what the loader puts in its place; empty where there is none.
+    /// `AT_PLATFORM`, or the loader's replacement for it; empty if there is none.
     platform: &'static str,
     /// Its bit in the mask of a cache entry.
     platform_bit: u64,
-    /// The capabilities that have sub-directories, from the lowest bit on, with their bits.
+    /// The capabilities that have sub-directories, with their bits, from the lowest bit on.
     capabilities: Vec<(&'static str, u64)>,
 }
 
 impl Legacy {
-    /// `haswell` and `avx512_1` are for Intel's CPUs alone.
+    /// `haswell` and `avx512_1` are only for Intel's CPUs.
     fn of(machine: Machine, platform: &Platform) -> Self {
         let level = platform.isa.filter(|_| platform.is_intel).map_or(1, |isa| isa.highest());
         match machine {
@@ -45,8 +44,8 @@ impl Legacy {
         }
     }
 
-    /// Every combination, the most specific first (`_dl_important_hwcaps`): a program's own platform may be
-    /// named like a capability, which gives some combinations twice.
+    /// Returns every combination, the most specific first (`_dl_important_hwcaps`). The platform may have the
+    /// same name as a capability, so some combinations occur twice.
     fn subdirectories(&self) -> Vec<String> {
         let mut names = vec!["tls"];
         names.extend(Some(self.platform).filter(|platform| !platform.is_empty()));
@@ -65,7 +64,7 @@ impl Legacy {
         all
     }
 
-    /// Whether an entry of the cache that is for the given capabilities is for this CPU.
+    /// Returns whether a cache entry for the given capabilities is for this CPU.
     fn has(&self, wanted: u64) -> bool {
         let known = self.capabilities.iter().fold(TLS | PLATFORMS, |mask, (_, bit)| mask | bit);
         let platform = wanted & PLATFORMS;
@@ -73,20 +72,21 @@ impl Legacy {
     }
 }
 
-/// Which sub-directories and cache entries there are for one program.
+/// The sub-directories and cache entries of one program.
 pub(super) struct Hwcaps {
-    /// The sub-directories searched in each directory, best first, each with a trailing slash; the last is the
-    /// directory itself.
+    /// The sub-directories that are searched in each directory, best first, each with a trailing slash. The
+    /// last one is the directory itself.
     pub subdirectories: Vec<String>,
     legacy: Option<Legacy>,
-    /// The flags of an entry for the machine; a loader for i386 also takes one of no particular C library.
+    /// The flags of an entry for the machine. A loader for i386 also accepts an entry without a particular C
+    /// library.
     flags: i32,
-    /// The loader goes on from an entry of no particular C library to one of its own (before 2.33).
+    /// The loader prefers an entry of its own C library to one without a particular C library (before 2.33).
     prefers_own_flags: bool,
 }
 
 impl Hwcaps {
-    /// Those of a program with its loader on a CPU.
+    /// Returns those of a program with its loader on a CPU.
     pub(super) fn of(program: &Facts, loader: &DynamicLoader, platform: &Platform) -> Self {
         let machine = program.machine;
         let mut subdirectories = Vec::new();
@@ -105,7 +105,8 @@ impl Hwcaps {
         Self { subdirectories, legacy, flags, prefers_own_flags: !loader.searches_hwcaps }
     }
 
-    /// The path of the entry that the loader takes of those for one name, in the order of the cache.
+    /// Returns the path of the entry that the loader chooses. `entries` are those for one name, in the order of
+    /// the cache.
     pub(super) fn choose(&self, entries: Vec<CacheEntry>) -> Option<String> {
         let has = |entry: &CacheEntry| match (&self.legacy, entry.legacy_hwcaps) {
             (_, 0) => true,
@@ -114,7 +115,7 @@ impl Hwcaps {
         };
         let fitting =
             entries.into_iter().filter(|entry| LibraryCache::fits(entry.flags, self.flags) && has(entry));
-        // The best sub-directory that this CPU has; a plain entry before any of them ends the choice.
+        // The best sub-directory that this CPU supports. A plain entry before any of them ends the choice.
         let rank = |entry: &CacheEntry| match &entry.subdirectory {
             None => Some((usize::MAX, self.prefers_own_flags && entry.flags != self.flags)),
             Some(name) => {

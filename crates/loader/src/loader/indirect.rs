@@ -1,8 +1,8 @@
-//! References of libraries to indirect functions of the program (`STT_GNU_IFUNC`): the libraries are relocated
-//! before the program, so the function that returns the address cannot run yet, and glibc ends the start.
+//! References of libraries to indirect functions of the program (`STT_GNU_IFUNC`). Libraries are relocated
+//! before the program, so the function that returns the address cannot run yet, and glibc aborts the start.
 //!
-//! Source: `elf_machine_rela` in glibc's `sysdeps/x86_64/dl-machine.h` and `sysdeps/i386/dl-machine.h`; on the
-//! other machines the function is called all the same.
+//! Source: `elf_machine_rela` in glibc's `sysdeps/x86_64/dl-machine.h` and `sysdeps/i386/dl-machine.h`. On
+//! other machines, the function is called nevertheless.
 
 use crate::elf::{Import, Machine, Wanted};
 use crate::host::DynamicLoader;
@@ -45,7 +45,7 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, budget: &Budget) {
     load.problems.extend(problems);
 }
 
-/// Whether a reference is bound to the program, which comes first for all but symbolic libraries.
+/// Returns whether a reference is bound to the program, which comes first except for symbolic libraries.
 fn is_bound_to(program: &LoadedObject, object: &LoadedObject, import: &Import<'_>) -> bool {
     let wanted = Wanted::of(import);
     let is_own = import.protected || (object.facts.flags.symbolic && object.facts.satisfies(&wanted));

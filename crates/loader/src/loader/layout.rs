@@ -1,38 +1,39 @@
-//! Whether an object's segments can be mapped: by the kernel, and by the dynamic loader.
+//! Checks whether the kernel and the dynamic loader can map an object's segments.
 //!
-//! Source: `load_elf_binary` and `elf_load` in the kernel's `fs/binfmt_elf.c`; `_dl_map_object_from_fd` in glibc's
-//! `elf/dl-load.c`, `_dl_map_segments` in `elf/dl-map-segments.h`, `_dl_protect_relro` in `elf/dl-reloc.c`; musl's
-//! `map_library` in `ldso/dynlink.c`. A document has the segments of an object only where something here objects to
-//! them on some host ([`is_usual`]).
+//! Source: `load_elf_binary` and `elf_load` in the kernel's `fs/binfmt_elf.c`; `_dl_map_object_from_fd` in
+//! glibc's `elf/dl-load.c`, `_dl_map_segments` in `elf/dl-map-segments.h`, `_dl_protect_relro` in
+//! `elf/dl-reloc.c`; musl's `map_library` in `ldso/dynlink.c`. A document contains the segments of an object
+//! only if this module reports a problem with them on some host ([`is_usual`]).
 //!
-//! The kernel and musl look at few of a program's segments: what they map wrongly ends the program by a signal.
+//! The kernel and musl check few properties of a program's segments. If they map a segment wrongly, a signal
+//! kills the program.
 
 use crate::elf::{Class, KernelVersion, Layout, Machine, Role, Segment};
 use crate::host::{DynamicLoader, Platform};
 use crate::loader::{Facts, Form, Load, Problem};
 
-/// The lowest address that the kernel maps at a program's wish (`vm.mmap_min_addr`, as distributions set it).
+/// The lowest address that the kernel maps on request (`vm.mmap_min_addr`, as distributions set it).
 const LOWEST_ADDRESS: u64 = 65536;
-/// The most bytes of program headers that the kernel reads.
+/// The maximum size of the program headers that the kernel reads, in bytes.
 const MOST_HEADERS: usize = 65536;
-/// `PATH_MAX`: the longest name of an interpreter, its NUL included.
+/// `PATH_MAX`: the maximum length of an interpreter's name, including its NUL.
 const LONGEST_INTERPRETER: u64 = 4096;
-/// More memory than this at the start of a program is more than machines have.
+/// A limit on the memory at the start of a program, above the memory of any machine.
 const MOST_MEMORY: u64 = 1 << 39;
-/// More addresses than this in a row are not free.
+/// A limit on contiguous free addresses.
 const MOST_ADDRESSES: u64 = 1 << 45;
-/// From this kernel on, segments may be in any order, and `AT_PHDR` is looked for among them.
+/// Since this kernel, segments may be in any order, and `AT_PHDR` is searched in them.
 const KERNEL_OF_ANY_ORDER: KernelVersion = KernelVersion(5, 18, 0);
 
-/// What a loader demands of the objects that it handles.
+/// The requirements of a loader for the objects that it handles.
 #[derive(Clone, Copy, Debug)]
 struct Demands {
-    /// It leaves a dynamic section alone that says it is constant.
+    /// The loader does not write to a dynamic section that is declared constant.
     constant_dynamic: bool,
 }
 
 impl Demands {
-    /// Those of every loader.
+    /// The requirements of every loader.
     const STRICT: Self = Self { constant_dynamic: false };
 
     fn of(loader: &DynamicLoader) -> Self {
@@ -40,12 +41,12 @@ impl Demands {
     }
 }
 
-/// What is wrong with the segments of an object.
+/// The fault in the segments of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Objection {
-    /// Why.
+    /// The reason.
     pub reason: &'static str,
-    /// It is refused, rather than mapped wrongly.
+    /// The object is refused instead of mapped wrongly.
     pub refused: bool,
 }
 
@@ -59,14 +60,14 @@ impl Objection {
     }
 }
 
-/// A judgement, for every size of a page that the host may have.
+/// A judgement for every page size that the host may have.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Judgement {
-    /// Nothing is wrong.
+    /// No fault was found.
     Fine,
-    /// It is wrong on the host.
+    /// The object is faulty on the host.
     Wrong(Objection),
-    /// It is wrong on hosts with pages of this size, and nobody knows whether the host is one.
+    /// The object is faulty on hosts with pages of this size, and the host's page size is not known.
     Depends(Objection, u64),
 }
 
@@ -81,7 +82,7 @@ impl Judgement {
         }
     }
 
-    /// The problem of an object that people see under a name.
+    /// Returns the problem of the object that is shown as `object`.
     pub(super) fn problem(&self, object: &str) -> Option<Problem> {
         let problem = |objection: Objection, page_size| Problem::SegmentsUnusable {
             object: object.to_owned(),
@@ -97,7 +98,7 @@ impl Judgement {
     }
 }
 
-/// A segment's first page, and the end of its last one.
+/// Returns a segment's first page and the end of its last page.
 fn pages(segment: &Segment, page: u64) -> (u64, u64) {
     let end = segment.address.saturating_add(segment.memory_size);
     (segment.address & !(page - 1), end.saturating_add(page - 1) & !(page - 1))
@@ -107,7 +108,7 @@ fn is_shifted(segment: &Segment, page: u64) -> bool {
     !segment.address.wrapping_sub(segment.offset).is_multiple_of(page)
 }
 
-/// How many bytes of memory are not in the file.
+/// Returns the number of bytes in memory that are not in the file.
 fn zeroes(layout: &Layout) -> u64 {
     let of_segment = |segment: &Segment| segment.memory_size.saturating_sub(segment.file_size);
     layout.loads().map(of_segment).fold(0, u64::saturating_add)
@@ -117,7 +118,7 @@ fn is_ascending(layout: &Layout) -> bool {
     layout.loads().is_sorted_by_key(|segment| segment.address)
 }
 
-/// The first address behind those that programs may use.
+/// Returns the first address after those that programs may use.
 fn end_of_memory(machine: Machine, class: Class) -> u64 {
     match (class, machine) {
         (Class::Elf32, _) => 0xffff_e000,
@@ -126,7 +127,7 @@ fn end_of_memory(machine: Machine, class: Class) -> u64 {
     }
 }
 
-/// What the kernel says of a program, or of the interpreter of one, before it runs.
+/// Judges a program, or its interpreter, as the kernel does before it runs.
 pub(super) fn of_kernel(facts: &Facts, platform: &Platform) -> Judgement {
     let Some(layout) = &facts.layout else { return Judgement::Fine };
     Judgement::of(platform, |page| by_kernel(layout, facts, page, platform.kernel))
@@ -151,7 +152,7 @@ fn by_kernel(layout: &Layout, facts: &Facts, page: u64, kernel: Option<KernelVer
     }
     let is_fixed = facts.form == Form::FixedExecutable;
     let end = end_of_memory(facts.machine, facts.class);
-    // The kernel leaves a third of the addresses to what can be anywhere.
+    // The kernel leaves a third of the addresses to objects that can be anywhere.
     let end = if is_fixed || facts.interpreter.is_none() { end } else { end / 3 };
     let objection = |segment: &Segment| {
         let is_behind = segment.address.checked_add(segment.memory_size).is_none_or(|last| last > end);
@@ -183,7 +184,7 @@ fn by_kernel(layout: &Layout, facts: &Facts, page: u64, kernel: Option<KernelVer
     Some(Objection::refused(reason))
 }
 
-/// What becomes of a dynamic loader's own file: the kernel maps it, and it applies its own relocations.
+/// Judges a dynamic loader's own file: the kernel maps it, and it applies its own relocations.
 pub(super) fn of_interpreter(facts: &Facts, platform: &Platform) -> Judgement {
     let Some(layout) = &facts.layout else { return Judgement::Fine };
     Judgement::of(platform, |page| {
@@ -194,7 +195,7 @@ pub(super) fn of_interpreter(facts: &Facts, platform: &Platform) -> Judgement {
     })
 }
 
-/// Whether the entry point is code.
+/// Returns whether the entry point is code.
 fn is_executable(layout: &Layout) -> bool {
     let holds = |segment: &&Segment| {
         let inside = layout.entry.checked_sub(segment.address);
@@ -203,7 +204,7 @@ fn is_executable(layout: &Layout) -> bool {
     layout.loads().filter(holds).any(|segment| segment.flags & Segment::EXECUTE != 0)
 }
 
-/// What glibc's loader says of a library before it maps it, in its words.
+/// Returns the message of glibc's loader about a library before it maps it.
 pub(super) fn of_glibc(facts: &Facts, is_old: bool, platform: &Platform) -> Judgement {
     let Some(layout) = &facts.layout else { return Judgement::Fine };
     Judgement::of(platform, |page| by_glibc(layout, is_old, page).map(Objection::refused))
@@ -248,7 +249,7 @@ fn by_glibc(layout: &Layout, is_old: bool, page: u64) -> Option<&'static str> {
     }
 }
 
-/// The addresses that the loader reserves for a library: from its first segment to the end of its last one.
+/// The addresses that the loader reserves for a library, from its first segment to the end of its last one.
 struct Reserved {
     start: u64,
     length: u64,
@@ -277,7 +278,7 @@ impl Reserved {
         })
     }
 
-    /// How far a segment's pages lie outside, in bytes.
+    /// Returns how far a segment's pages are outside, in bytes.
     fn outside(&self, segment: &Segment, page: u64) -> u64 {
         let (first, end) = pages(segment, page);
         let reserved = self.start.saturating_add(self.length).saturating_add(page - 1) & !(page - 1);
@@ -285,7 +286,7 @@ impl Reserved {
     }
 }
 
-/// Adds what is wrong with the segments of loaded objects and was not refused before.
+/// Adds the faults in the segments of loaded objects that were not reported before.
 pub(super) fn check(load: &mut Load, loader: Option<&DynamicLoader>, platform: &Platform) {
     let mut problems = Vec::new();
     for (index, object) in load.objects.iter().enumerate() {
@@ -319,7 +320,7 @@ pub(super) fn check(load: &mut Load, loader: Option<&DynamicLoader>, platform: &
             let mapped = in_mapping(layout, is_program, page).map(Objection::crash);
             mapped.or_else(|| for_loader(layout, facts, Demands::of(loader?), page))
         });
-        // A library on its own was judged before it was loaded.
+        // A library without a program was judged before it was loaded.
         let is_told = index == 0 && !is_program && matches!(mapped, Judgement::Wrong(_));
         let problem = mapped.problem(&object.shown).or_else(|| used.problem(&object.shown));
         let problem = problem.filter(|_| !is_told);
@@ -328,7 +329,7 @@ pub(super) fn check(load: &mut Load, loader: Option<&DynamicLoader>, platform: &
     load.problems.extend(problems);
 }
 
-/// What ends a program before or at its entry point.
+/// Returns the fault that stops a program before or at its entry point.
 fn in_program(layout: &Layout, facts: &Facts, kernel: Option<KernelVersion>) -> Option<&'static str> {
     let is_executable = is_executable(layout);
     if facts.interpreter.is_none() && !facts.needed.is_empty() {
@@ -352,7 +353,7 @@ fn in_program(layout: &Layout, facts: &Facts, kernel: Option<KernelVersion>) -> 
     }
 }
 
-/// The address at which the kernel says that the program headers are (`AT_PHDR`).
+/// Returns the address that the kernel passes for the program headers (`AT_PHDR`).
 fn address_of_headers(layout: &Layout, class: Class, kernel: Option<KernelVersion>) -> Option<u64> {
     let entry = if class == Class::Elf64 { 56 } else { 32 };
     let size = u64::from(layout.count) * entry;
@@ -377,14 +378,14 @@ fn address_of_headers(layout: &Layout, class: Class, kernel: Option<KernelVersio
     layout.loads().any(is_mapped).then_some(address)
 }
 
-/// What ends the start of any object that a loader handles, once it is mapped.
+/// Returns the fault that stops an object of a loader after it is mapped.
 fn for_loader(layout: &Layout, facts: &Facts, demands: Demands, page: u64) -> Option<Objection> {
     let mut ranges: Vec<(u64, u64)> = layout.loads().map(|segment| pages(segment, page)).collect();
     ranges.sort_unstable();
     if let (false, Some((first, _)), Some(last)) =
         (facts.is_program(), ranges.first().copied(), ranges.iter().map(|(_, end)| *end).max())
     {
-        // The loader reserves what lies between the segments of a library too.
+        // The loader also reserves the space between the segments of a library.
         ranges = vec![(first, last)];
     }
     if let Some(dynamic) = layout.last(Role::Dynamic).filter(|_| facts.has_dynamic_section) {
@@ -413,7 +414,7 @@ fn for_loader(layout: &Layout, facts: &Facts, demands: Demands, page: u64) -> Op
     (!is_mapped).then_some(Objection::refused("cannot apply additional memory protection after relocation"))
 }
 
-/// Whether sorted ranges hold another one without a gap.
+/// Returns whether sorted ranges cover another range without a gap.
 fn is_covered(ranges: &[(u64, u64)], address: u64, length: u64) -> bool {
     let Some(end) = address.checked_add(length) else { return false };
     let reach = |here: u64, (first, last): &(u64, u64)| if *first <= here { here.max(*last) } else { here };
@@ -421,7 +422,7 @@ fn is_covered(ranges: &[(u64, u64)], address: u64, length: u64) -> bool {
         && ranges.iter().any(|(first, last)| (first..last).contains(&&address))
 }
 
-/// What is mapped wrongly, whoever maps it.
+/// Returns a fault in the mapping that does not depend on the loader.
 fn in_mapping(layout: &Layout, is_program: bool, page: u64) -> Option<&'static str> {
     let is_closed = |segment: &Segment| segment.flags == 0 && segment.file_size > 0;
     let is_filled = |segment: &Segment| {
@@ -445,7 +446,7 @@ fn in_mapping(layout: &Layout, is_program: bool, page: u64) -> Option<&'static s
     }
 }
 
-/// Two segments in one page: the later one replaces what is there of the earlier one.
+/// Returns a fault if two segments share a page: the later one replaces the content of the earlier one.
 fn shared_pages(layout: &Layout, page: u64) -> Option<&'static str> {
     let mut known: Option<&Segment> = None;
     let mut sorted: Vec<&Segment> = layout.loads().filter(|segment| segment.memory_size > 0).collect();
@@ -469,8 +470,8 @@ fn shared_pages(layout: &Layout, page: u64) -> Option<&'static str> {
     None
 }
 
-/// Whether every kernel and every loader for its machine maps an object as it is meant: a document says
-/// nothing of its segments then.
+/// Returns whether every kernel and every loader for its machine maps an object as intended. A document then
+/// omits its segments.
 pub(crate) fn is_usual(facts: &Facts) -> bool {
     let Some(layout) = &facts.layout else { return true };
     let old = Some(KernelVersion(0, 0, 0));

@@ -1,4 +1,4 @@
-//! Segments that some kernels and loaders map and others do not.
+//! Segments that only some kernels and loaders map.
 
 use super::*;
 use crate::elf::Machine;
@@ -13,7 +13,7 @@ fn segment(role: SegmentRole, flags: &str, address: u64, size: u64, alignment: u
     spec::Segment { role, flags, offset: address, address, file_size: size, memory_size: size, alignment }
 }
 
-/// A library of two segments, changed by the test, as a document states it.
+/// A library with two segments, changed by the test, as a document describes it.
 fn library(machine: &str, change: impl FnOnce(&mut spec::Layout)) -> Facts {
     let mut layout = spec::Layout {
         entry: 0,

@@ -1,8 +1,8 @@
-//! A library on its own: loaded as by a program that needs nothing else, with a loader that the host has.
+//! A library without a program: it is loaded as if by a program without other needs, with a loader of the host.
 //!
-//! A library names no loader. The one of the C library that it was made for is tried first, and then the other
-//! one: a library may need nothing of either, and musl's loader takes glibc's libraries by their names. What
-//! then fails is told together with that.
+//! A library names no loader. The loader of its own C library is tried first, then the other one: a library may
+//! need nothing of either, and musl's loader accepts glibc's libraries by their names. Failures are then
+//! reported together with the different C library.
 
 use crate::elf::{Class, Machine};
 use crate::host::DynamicLoader;
@@ -10,7 +10,7 @@ use crate::loader::load::{self, Later};
 use crate::loader::loaded::Program;
 use crate::loader::{Context, Effect, Facts, Libc, Load, Problem, Reason};
 
-/// Loads a library on its own.
+/// Loads a library without a program.
 pub(super) fn start(program: Program, context: Context<'_>) -> Load {
     let facts = std::sync::Arc::clone(&program.opened.facts);
     let made_for = made_for(&facts);
@@ -45,10 +45,11 @@ pub(super) fn start(program: Program, context: Context<'_>) -> Load {
     })
 }
 
-/// The C library that a library was made for, as its needs tell.
+/// Returns the C library that a library was built for, according to its needs.
 fn made_for(facts: &Facts) -> Option<Libc> {
     let names = || facts.needed.iter().map(|dependency| dependency.name.as_str());
-    // musl's C library is called libc.so, or by its machine; glibc's is libc.so.6 (libc.so.6.1 on some machines).
+    // musl's C library is called libc.so or has a name with the machine. glibc's is libc.so.6 (libc.so.6.1 on
+    // some machines).
     if names().any(|name| name == "libc.so" || name.starts_with("libc.musl-")) {
         return Some(Libc::Musl);
     }
@@ -60,10 +61,10 @@ fn made_for(facts: &Facts) -> Option<Libc> {
     is_glibc.then_some(Libc::Glibc)
 }
 
-/// Where the loaders lie that can be meant, the likeliest first.
+/// Returns the paths of the possible loaders, the likeliest first.
 fn usual_paths(facts: &Facts, made_for: Option<Libc>) -> Vec<String> {
     let glibc = DynamicLoader::usual_path(facts.machine, facts.class, facts.big_endian).map(str::to_owned);
-    // musl has no loader of its own name for x32.
+    // musl has no separate loader name for x32.
     let is_x32 = facts.machine == Machine::X86_64 && facts.class == Class::Elf32;
     let musl = (!is_x32).then(|| DynamicLoader::usual_musl_path(facts.machine));
     match made_for {

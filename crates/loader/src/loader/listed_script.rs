@@ -1,10 +1,10 @@
-//! Scripts as documents list them.
+//! Scripts in the form that documents contain.
 
 use crate::script::{Body, ParsedScript};
 use crate::spec::{Script, ScriptBody};
 
-/// A script at a path as a document lists it. `has_directory` says whether the directory is there that it changes
-/// to: if not, nobody knows what it does then.
+/// Returns a script at a path in the form of a document. `has_directory` reports whether the directory exists
+/// that the script changes to. If not, the script's further behaviour is unknown.
 pub fn listed(path: &str, script: &ParsedScript, has_directory: impl Fn(&str) -> bool) -> Script {
     let mut body = script.body.clone();
     if body.directory.as_deref().is_some_and(|directory| !has_directory(directory)) {
@@ -26,7 +26,7 @@ pub fn listed(path: &str, script: &ParsedScript, has_directory: impl Fn(&str) ->
     }
 }
 
-/// What a document says of a script.
+/// Returns the script that a document describes.
 pub fn parsed(script: &Script) -> ParsedScript {
     let body = script.body.as_ref().map(|body| Body {
         command: body.command.clone(),

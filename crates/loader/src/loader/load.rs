@@ -1,8 +1,8 @@
 //! The objects of a program: breadth-first, each name once.
 //!
 //! Source: `_dl_map_object_deps` in glibc's `elf/dl-deps.c` (order), `_dl_map_object` and
-//! `_dl_map_object_from_fd` in `elf/dl-load.c` (names and identities of what is already loaded); musl
-//! `load_deps` and `load_library`.
+//! `_dl_map_object_from_fd` in `elf/dl-load.c` (names and identities of loaded objects); musl `load_deps` and
+//! `load_library`.
 
 mod filter;
 mod plugin;
@@ -23,22 +23,22 @@ use crate::loader::{
     Rule, binding, dlopen, indirect, layout, mark, static_tls, uncertain, version,
 };
 
-/// The most objects of one program: more than the largest programs have by far. Each is asked for the
-/// symbols of each other.
+/// The maximum number of objects of one program, far above the largest known programs. Each object is searched
+/// for the symbols of every other.
 const MOST_OBJECTS: usize = 4096;
-/// What loading one object takes of the budget.
+/// The budget cost of loading one object.
 const COST_OF_OBJECT: usize = 64;
 
-/// What the program loads itself once it runs (dlopen(3)).
+/// The libraries that the program loads itself at run time (dlopen(3)).
 #[derive(Default)]
 pub(super) struct Later<'a> {
-    /// An object that was opened already.
+    /// An object that is already opened.
     pub plugin: Option<Program>,
     /// Names and paths of libraries, in the order in which the program opens them.
     pub names: &'a [String],
 }
 
-/// Loads a program or library with the given loader, and then what the program loads itself.
+/// Loads a program or library with the given loader, then the libraries that the program loads itself.
 pub(super) fn load(
     program: Program,
     later: Later<'_>,
@@ -83,20 +83,21 @@ pub(super) fn load(
 struct Loading<'a> {
     search: Search<'a>,
     loader: &'a DynamicLoader,
-    /// The loader itself: loaded from the start, in the scope from when something asks for it.
+    /// The loader itself. It is loaded from the start, but joins the scope only when an object requests it.
     waiting: Option<LoadedObject>,
     load: Load,
     index: Index,
-    /// What every object must fit.
+    /// The requirements for every object.
     fit: Fit<'a>,
-    /// The first object of each dlopen(3); empty while the program starts.
+    /// The first object of each dlopen(3); empty during the start.
     opened: Vec<usize>,
-    /// What it took too much of: nothing more is loaded, and nothing said of what needs it.
+    /// The effort that exceeded its limit. Then nothing more is loaded, and objects that need the rest are not
+    /// judged.
     exceeded: Option<Effort>,
 }
 
 impl Loading<'_> {
-    /// Checks what was loaded. Where not all of it was, what is missing of it cannot be told.
+    /// Checks the loaded objects. If some were not loaded, missing symbols and versions cannot be decided.
     fn concluded(self, is_program: bool, context: Context<'_>) -> Load {
         let Loading { mut load, waiting, search, loader, index, exceeded, opened, .. } = self;
         let (is_musl, budget) = (loader.is_musl(), context.budget());
@@ -126,7 +127,7 @@ impl Loading<'_> {
         self.search.context().budget()
     }
 
-    /// Loads what the program opens once it runs.
+    /// Loads the libraries that the program opens at run time.
     fn open_later(&mut self, later: Later<'_>) {
         if let Some(plugin) = later.plugin {
             let first = self.load.objects.len();
@@ -151,7 +152,7 @@ impl Loading<'_> {
         self.admit(program);
     }
 
-    /// What the loader says of a library that is loaded on its own.
+    /// Adds the loader's verdict on a library without a program.
     fn judge_library(&mut self) {
         let object = &self.load.objects[0];
         if object.facts.is_program() {
@@ -165,14 +166,14 @@ impl Loading<'_> {
         }
     }
 
-    /// Loads what the objects from number `first` on need, breadth-first; what an object filters comes before
-    /// all else that waits.
+    /// Loads the needs of the objects from number `first` on, breadth-first. Objects that another one filters
+    /// come before all other waiting objects.
     fn add_dependencies(&mut self, first: usize) {
         let mut scope = filter::Scope::new(first..self.load.objects.len());
         while let Some(index) = scope.take_next() {
             let facts = Arc::clone(&self.load.objects[index].facts);
             for dependency in &facts.needed {
-                // musl reads DT_NEEDED only.
+                // musl reads only DT_NEEDED.
                 if self.loader.is_musl() && dependency.kind != DependencyKind::Needed {
                     continue;
                 }
@@ -200,7 +201,7 @@ impl Loading<'_> {
         self.arrange(first, &scope);
     }
 
-    /// Whether what was loaded is all that will be.
+    /// Returns whether the budget is exhausted, so that nothing more is loaded.
     fn is_too_much(&mut self) -> bool {
         let budget = self.budget();
         budget.spend(Effort::Libraries, 4);
@@ -220,7 +221,7 @@ impl Loading<'_> {
         let is_optional = kind == DependencyKind::Auxiliary;
         let outcome = self.search.find(name, requester, &self.load.objects);
         if self.is_too_much() {
-            // What was found may not be what a search to the end would have found.
+            // A complete search might have found another file.
             return EdgeOutcome::Missing;
         }
         match outcome {
@@ -240,7 +241,7 @@ impl Loading<'_> {
         EdgeOutcome::Missing
     }
 
-    /// Notes that the search for a name found nothing that can be loaded.
+    /// Records that the search for a name found nothing that can be loaded.
     fn note_failed(&mut self, name: &str, wanted_by: String, outcome: Outcome) {
         let library = self.files().placed(name);
         self.object_once(match outcome {
@@ -258,12 +259,12 @@ impl Loading<'_> {
         });
     }
 
-    /// A name that may be a path, as people should see it.
+    /// Returns a name, which may be a path, in the form that is shown to users.
     fn shown_name(&self, name: &str) -> String {
         if name.contains('/') { self.files().placed(name) } else { name.to_owned() }
     }
 
-    /// Notes that a saved host may have another file of the name than the one that was found.
+    /// Records that a saved host may have another file of that name.
     fn tell_unsure(&mut self, library: &str, path: &str, wanted_by: &str) {
         if let Some(place) = self.search.take_unsure() {
             self.object_once(Problem::LibraryUncertain {
@@ -275,7 +276,7 @@ impl Loading<'_> {
         }
     }
 
-    /// A program with raised privileges may not use tokens in needed names (`expand_dst`).
+    /// Refuses tokens in the needed names of a program with raised privileges (`expand_dst`).
     fn is_token_refused(&mut self, dependency: &Dependency, requester: usize) -> bool {
         if self.loader.is_musl() {
             return false;
@@ -295,7 +296,7 @@ impl Loading<'_> {
         is_refused
     }
 
-    /// Notes a problem unless the same library was already found wanting.
+    /// Records a problem unless the same library was already reported.
     fn object_once(&mut self, problem: Problem) {
         if self.index.is_newly_wanting(&problem) {
             self.budget().spend(Effort::Problems, problem.size());
@@ -303,12 +304,12 @@ impl Loading<'_> {
         }
     }
 
-    /// The loaded object that satisfies a name without a search: by a name it was asked for before, or
-    /// by its soname.
+    /// Returns the loaded object that satisfies a name without a search, because the name was requested before
+    /// or is its soname.
     fn already_loaded(&mut self, name: &str, requester: usize) -> Option<EdgeOutcome> {
         let is_musl = self.loader.is_musl();
         if !is_musl && name.is_empty() {
-            // For glibc this is the name of the program itself.
+            // For glibc, this is the name of the program itself.
             return Some(EdgeOutcome::Known(0, KnownBy::Name));
         }
         let program = &self.load.objects[0].facts;
@@ -330,14 +331,14 @@ impl Loading<'_> {
         Some(if admits { EdgeOutcome::Loaded(index) } else { EdgeOutcome::Known(index, known_by) })
     }
 
-    /// Puts the loader itself into the scope.
+    /// Adds the loader itself to the scope.
     fn admit_loader(&mut self, requester: usize) {
         if let Some(loader) = self.waiting.take() {
             self.admit(LoadedObject { loaded_by: Some(requester), ..loader });
         }
     }
 
-    /// Puts an object into the scope.
+    /// Adds an object to the scope.
     fn admit(&mut self, object: LoadedObject) {
         self.budget().spend(Effort::Libraries, COST_OF_OBJECT + object.shown.len());
         let order = self.load.objects.len();
@@ -378,7 +379,7 @@ impl Loading<'_> {
     }
 }
 
-/// Opens the file of a loader, whatever kind of object it is.
+/// Opens the file of a loader, no matter which kind of object it is.
 pub(super) fn open_loader(path: &str, program: &Facts, context: Context<'_>) -> Result<Opened, Reason> {
     let fit = Fit {
         program,

@@ -1,4 +1,4 @@
-//! What is started and loaded: the program, the objects in its scope, and what became of its start.
+//! The results of a start: the program, the objects in its scope, and the problems.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -12,19 +12,19 @@ use crate::loader::files::ObjectIdentity;
 use crate::loader::{Edge, Elsewhere, Facts, Opened, Problem};
 use compat_sys::raw;
 
-/// A program or library, or a script, and how it is started.
+/// A program, library or script that is started.
 pub struct Start<'a> {
     /// Its absolute path.
     pub path: &'a str,
-    /// Its path as people see it.
+    /// Its path as it is shown to users.
     pub shown: &'a str,
 }
 
-/// Why an object is where it was found.
+/// The rule by which an object was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "rule", rename_all = "kebab-case")]
 pub enum Rule {
-    /// It is the program, or the library in question.
+    /// It is the program, or the library that is checked.
     Program,
     /// The program names it as its loader.
     Interpreter,
@@ -48,7 +48,7 @@ pub enum Rule {
     Cache,
     /// A directory that the loader searches last.
     DefaultDirectory,
-    /// A container runtime brings it from the host.
+    /// A container runtime adds it from the host.
     Injected,
 }
 
@@ -57,71 +57,72 @@ pub enum Rule {
 pub struct LoadedObject {
     /// Its path.
     pub path: String,
-    /// Its path as people and the loader's messages show it.
+    /// Its path as users and the loader's messages show it.
     pub shown: String,
-    /// What `$ORIGIN` stands for in it.
+    /// The value of `$ORIGIN` in it.
     pub origin: String,
-    /// The names under which it is known to be loaded.
+    /// The names under which the loader knows that it is loaded.
     pub names: Vec<String>,
-    /// What it says.
+    /// Its facts.
     pub facts: Arc<Facts>,
-    /// The object that first asked for it, by its index.
+    /// The index of the first object that requested it.
     pub loaded_by: Option<usize>,
-    /// Why it is this file.
+    /// The rule by which this file was found.
     pub rule: Rule,
-    /// Whether it is part of the scope rather than of the host.
+    /// Whether it is part of the scope instead of the host.
     pub in_scope: bool,
-    /// What it asks for, in order; of the program, the preloads first.
+    /// Its requests, in order. For the program, the preloads come first.
     pub edges: Vec<Edge>,
-    /// How many were loaded before it.
+    /// The number of objects loaded before it.
     pub(super) order: usize,
     pub(super) identity: ObjectIdentity,
 }
 
-/// What one object leaves to the program that loads it.
+/// The symbols that one object leaves to the program that loads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftToProgram {
-    /// The object, as people see it.
+    /// The object, as it is shown to users.
     pub object: String,
     /// The symbols, in the order of its symbol table.
     pub symbols: Vec<String>,
 }
 
-/// What became of a program's start.
+/// The result of a program's start.
 #[derive(Debug, Default)]
 pub struct Load {
     /// The objects in the order of the scope: the program first.
     pub objects: Vec<LoadedObject>,
-    /// What the loader objects to, in the order in which it would.
+    /// The problems, in the order in which the loader would report them.
     pub problems: Vec<Problem>,
-    /// Symbols that a library, or one that it loads, leaves to the program that loads it; in the order of the
-    /// objects.
+    /// The symbols that a library, or one that it loads, leaves to the program that loads it, in the order of
+    /// the objects.
     pub left_to_program: Vec<LeftToProgram>,
-    /// What was found where only the program that loads it looks for it.
+    /// Libraries in directories that only the loading program searches.
     pub elsewhere: Vec<Elsewhere>,
-    /// How many objects are in the global scope; the rest was opened later, and only those see it.
+    /// The number of objects in the global scope. The others were opened later, and only they see one another.
     pub(super) global: usize,
-    /// The loader takes no notice of versions (musl).
+    /// The loader ignores versions (musl).
     pub(super) ignores_versions: bool,
-    /// The loader binds thread-local variables that are reached by descriptors at their first use.
+    /// The loader binds thread-local variables with descriptors at their first use.
     pub(super) lazy_descriptors: bool,
 }
 
 impl Load {
-    /// The start ends before anything is loaded.
+    /// Returns a start that fails before anything is loaded.
     pub(super) fn of(problem: Problem) -> Self {
         Self { problems: vec![problem], ..Self::default() }
     }
 
-    /// The names of what an object wants from others: with musl's loader that may be its own, too.
+    /// Returns the names of the symbols that an object needs from others. With musl's loader, they may include
+    /// its own symbols.
     pub fn wanted_names(&self, object: &LoadedObject) -> Vec<String> {
         let own = if self.ignores_versions { object.facts.found_by_version_only() } else { Vec::new() };
         let all = object.facts.imports().into_iter().chain(own);
         all.map(|import| raw::string(import.name)).collect()
     }
 
-    /// The objects by the names that were asked for, which a version's library name may mean them by; the
-    /// first of each name (`_dl_name_match_p`).
+    /// Returns the objects by the requested names, which a version's library name may refer to. The first
+    /// object of each name counts (`_dl_name_match_p`).
     pub(super) fn by_name(&self) -> HashMap<&str, usize> {
         let mut known = HashMap::new();
         for (index, object) in self.objects.iter().enumerate() {
@@ -132,14 +133,14 @@ impl Load {
         known
     }
 
-    /// Some of the objects in the order in which glibc relocates them: the last loaded first. Those that another one
-    /// filters are among what it needs, and are relocated before it.
+    /// Returns some of the objects in glibc's relocation order: the last loaded first. Objects that another one
+    /// filters are among its needs, so they are relocated before it.
     pub(super) fn relocated(&self, mut objects: Vec<usize>) -> Vec<usize> {
         objects.sort_by_key(|index| Reverse(self.objects[*index].order));
         objects
     }
 
-    /// The places, among the application's objects, of those that were loaded.
+    /// Returns the indices of the loaded objects among the application's objects.
     pub(super) fn in_scope(&self) -> impl Iterator<Item = usize> {
         self.objects.iter().filter_map(|object| match object.identity {
             ObjectIdentity::Scope(place) => Some(place),
@@ -147,7 +148,7 @@ impl Load {
         })
     }
 
-    /// Adds what another program that is started besides came to.
+    /// Adds the result of another program that is started in addition.
     pub(super) fn append(&mut self, other: Self) {
         let before = self.objects.len();
         for mut object in other.objects {
@@ -161,29 +162,29 @@ impl Load {
     }
 }
 
-/// The program to be loaded.
+/// The program that is loaded.
 pub(super) struct Program {
     pub opened: Opened,
     /// Its path.
     pub path: String,
-    /// Its path as people see it.
+    /// Its path as it is shown to users.
     pub shown: String,
 }
 
 impl LoadedObject {
-    /// The same where the objects got other numbers.
+    /// Returns the object with new object numbers.
     pub(super) fn moved(mut self, places: &[usize]) -> Self {
         self.loaded_by = self.loaded_by.map(|by| places[by]);
         self.edges = self.edges.into_iter().map(|edge| edge.moved(|index| places[index])).collect();
         self
     }
 
-    /// Which file it is.
+    /// Returns the identity of its file.
     pub(super) fn identity(&self) -> ObjectIdentity {
         self.identity
     }
 
-    /// The program, alone in its scope.
+    /// Returns the program as the only object in its scope.
     pub(super) fn alone(program: Program) -> Self {
         Self {
             origin: directory_of(&program.path),
@@ -200,7 +201,7 @@ impl LoadedObject {
         }
     }
 
-    /// The loader itself, which nothing has asked for yet.
+    /// Returns the loader itself, before any object requests it.
     pub(super) fn of_loader(loader: &DynamicLoader, opened: Opened) -> Self {
         let names = std::iter::once(loader.path.clone()).chain(opened.facts.soname.clone());
         Self {
@@ -219,7 +220,7 @@ impl LoadedObject {
     }
 }
 
-/// The directory of a path.
+/// Returns the directory of a path.
 pub(super) fn directory_of(path: &str) -> String {
     match path.rsplit_once('/') {
         Some(("", _)) | None => "/".to_owned(),

@@ -1,6 +1,5 @@
 //! The marks of an object on a platform: the CPU that its toolchain built it for, a packer, and the kernel that
-//! its start
-//! code needs.
+//! its start code needs.
 //!
 //! Sources: Go's `runtime/asm_amd64.s` (the check of GOAMD64 at start, exit 1) and "Minimum requirements"
 //! (<https://go.dev/wiki/MinimumRequirements>); glibc's `csu/libc-start.c` before 2.36.
@@ -29,16 +28,14 @@ pub(super) fn reason(facts: &Facts) -> Option<&String> {
 }
 
 /// Checks the CPU and the kernel that the objects of a loaded program were built for. The result depends on the
-/// loader, if
-/// there is one.
+/// loader, if there is one.
 pub(super) fn check(load: &mut Load, loader: Option<&DynamicLoader>, platform: &Platform) {
     check_platform(load, loader, platform);
     check_marks(load, platform);
 }
 
 /// Checks the CPU levels and kernels that the objects of a loaded program were built for. The result depends on
-/// the loader,
-/// if there is one.
+/// the loader, if there is one.
 fn check_platform(load: &mut Load, loader: Option<&DynamicLoader>, platform: &Platform) {
     let refused = loader.is_some_and(|loader| loader.checks_isa);
     let mut problems = Vec::new();

@@ -1,4 +1,4 @@
-//! Answers about symbols that hold in every program that loads the same objects.
+//! Answers about symbols that are valid in every program that loads the same objects.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -6,48 +6,49 @@ use std::sync::{Arc, Mutex};
 use crate::loader::Facts;
 use crate::loader::lock::locked;
 
-/// How many libraries get a group of their own. The group tells only who is asked first.
+/// The maximum number of libraries with a separate group. The group only decides which object is searched
+/// first.
 const MOST_GROUPS: usize = 256;
-/// How much of the answers is remembered, in references.
+/// The maximum size of the remembered answers, in references.
 const MOST_REMEMBERED: usize = 1 << 23;
 
-/// Answers that hold in every program.
+/// Answers that are valid in every program.
 #[derive(Debug, Default)]
 pub(super) struct Memo {
     /// The strong references of an object, by its number.
     references: Mutex<HashMap<u64, Arc<References>>>,
-    /// Which references of a group one object leaves unsatisfied.
+    /// The references of a group that one object does not satisfy.
     leftovers: Mutex<Leftovers>,
 }
 
 #[derive(Debug, Default)]
 struct Leftovers {
     by_question: HashMap<Question, Arc<[u32]>>,
-    /// How many references these answers have, each answer being one more.
+    /// The number of references in these answers, plus one for each answer.
     remembered: usize,
 }
 
-/// Which references of a group does an object leave unsatisfied?
+/// The question: which references of a group does an object not satisfy?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Question {
-    /// The number of the object that wants.
+    /// The number of the object with the references.
     pub wanting: u64,
-    /// The group of its references, by its place among [`References`].
+    /// The group of its references, by its index in [`References`].
     pub group: usize,
-    /// The number of the object that is asked.
+    /// The number of the object that is searched.
     pub asked: u64,
-    /// The loader takes no notice of versions.
+    /// The loader ignores versions.
     pub ignores_versions: bool,
-    /// The object that is asked is the program.
+    /// The object that is searched is the program.
     pub is_program: bool,
 }
 
 /// The references of one object that must be satisfied, by the library that they name.
 #[derive(Debug)]
 pub(super) struct References {
-    /// The library, and indices of imports; the last group names none.
+    /// The library and the indices of the imports. The last group names no library.
     pub groups: Vec<(Option<String>, Arc<[u32]>)>,
-    /// The same of those that need not be satisfied, with libraries that they name.
+    /// The weak references, in the same form, with the libraries that they name.
     pub weak: Vec<(String, Arc<[u32]>)>,
 }
 
@@ -87,7 +88,8 @@ impl References {
 }
 
 impl Memo {
-    /// The references of an object. They are gathered outside of the lock: other threads go on meanwhile.
+    /// Returns the references of an object. They are collected without the lock, so that other threads can
+    /// continue.
     pub(super) fn references(&self, facts: &Facts) -> Arc<References> {
         if let Some(known) = locked(&self.references).get(&facts.number) {
             return Arc::clone(known);
@@ -96,7 +98,7 @@ impl Memo {
         Arc::clone(locked(&self.references).entry(facts.number).or_insert(references))
     }
 
-    /// The answer, if it is known.
+    /// Returns the answer if it is known.
     pub(super) fn known(&self, question: &Question) -> Option<Arc<[u32]>> {
         locked(&self.leftovers).by_question.get(question).cloned()
     }

@@ -1,5 +1,5 @@
-//! What was found out about a host and holds for every program that is started on it: each object,
-//! loader and cache is read once, each pair of objects bound once.
+//! Facts about a host that are valid for every program that is started on it. Each object, loader and cache is
+//! read once, and each pair of objects is bound once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -12,23 +12,23 @@ use crate::loader::memo::Memo;
 /// Caches by their paths and the byte order of the loader that reads them (`true`: big-endian).
 type Caches = HashMap<(String, bool), Option<Arc<LibraryCache>>>;
 
-/// What is remembered about the files of one host, and what the check at hand may still spend.
+/// The remembered facts about the files of one host, and the remaining budget of the current check.
 #[derive(Debug, Default)]
 pub struct Memory {
     loaders: Arc<Mutex<HashMap<String, Option<Arc<DynamicLoader>>>>>,
     caches: Arc<Mutex<Caches>>,
     pub(super) bindings: Arc<Memo>,
-    /// What may still be done for the application at hand.
+    /// The remaining budget for the current application.
     pub(super) budget: Budget,
 }
 
 impl Memory {
-    /// Begins a piece of work of its own: what was done before does not count against what it may take.
+    /// Begins a new check with a full budget.
     pub fn begin(&self) {
         self.budget.refill(0);
     }
 
-    /// The same memory, with a budget of its own for a check at the same time.
+    /// Returns the same memory with a separate budget for a concurrent check.
     pub(super) fn shared(&self) -> Self {
         Self {
             loaders: Arc::clone(&self.loaders),
@@ -38,7 +38,7 @@ impl Memory {
         }
     }
 
-    /// What was read of the loader at `path`; what is not known yet is read.
+    /// Returns the facts of the loader at `path`, which is read the first time.
     pub(super) fn dynamic_loader(
         &self,
         path: &str,
@@ -52,7 +52,7 @@ impl Memory {
         loader
     }
 
-    /// What was read of the cache at `path` in a byte order; what is not known yet is read.
+    /// Returns the cache at `path` for a byte order, which is read the first time.
     pub(super) fn library_cache(
         &self,
         path: &str,

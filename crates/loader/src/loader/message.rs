@@ -5,7 +5,7 @@
 use crate::loader::{Load, Problem, Reason};
 
 impl Problem {
-    /// Returns the message of the loader that runs the start; `None` if it prints nothing.
+    /// Returns the message of the loader that runs the start, or `None` if it prints nothing.
     pub fn message(&self, load: &Load) -> Option<String> {
         let found = self.as_found(load);
         if load.ignores_versions {
@@ -33,8 +33,7 @@ impl Problem {
     }
 
     /// Returns the problem with the paths that the loader found instead of those without links. In an image,
-    /// both are
-    /// absolute.
+    /// both are absolute.
     fn as_found(&self, load: &Load) -> Self {
         let found = |shown: &mut String| {
             if !shown.starts_with('/') {

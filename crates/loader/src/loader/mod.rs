@@ -1,25 +1,25 @@
-//! What would the dynamic loader do: which file every needed name resolves to, which versions and
-//! symbols bind, and why not.
+//! A model of the dynamic loader: the file for every needed name, the binding of versions and symbols, and the
+//! problems.
 //!
 //! The phases, in the loader's order:
 //!
-//! 1. [`start`](start()): the kernel's part. Scripts to their interpreters, machine, `PT_INTERP`.
-//! 2. `load`: the objects, breadth-first from the program, each name resolved by `search`.
-//!    Libraries that an object's notes say it opens later are looked for by `dlopen`.
-//! 3. `version`: every needed version against the object that is to provide it.
-//! 4. `binding`: every symbol of every relocation against the global scope.
+//! 1. [`start`](start()): the kernel's part. Scripts and their interpreters, the machine, `PT_INTERP`.
+//! 2. `load`: the objects, breadth-first from the program. `search` resolves each name. `dlopen` looks for the
+//!    libraries that an object's notes declare for run time.
+//! 3. `version`: every needed version in the object that should provide it.
+//! 4. `binding`: every symbol of every relocation in the global scope.
 //!
-//! Where the real loader stops at its first error, this one goes on and collects all of them; the
-//! problems are in the order in which the loader would meet them. Objects come from a [`Files`]: a
-//! host's root, or a specification's scope laid over one. Nothing is executed.
+//! The real loader stops at its first error. This model continues and collects all of them, in the order in
+//! which the loader would find them. Objects come from a [`Files`]: a host's root, or the scope of a
+//! specification on top of one. Nothing is executed.
 //!
 //! Sources: glibc `elf/dl-load.c`, `dl-deps.c`, `dl-version.c`, `dl-lookup.c`, `dl-cache.c`; musl
 //! `ldso/dynlink.c`; ld.so(8); execve(2).
 //!
-//! What recorded runs loaded besides is opened once more by `recorded`.
+//! `recorded` opens the libraries that recorded runs loaded in addition.
 //!
-//! Not modelled: `LD_PRELOAD` and `LD_AUDIT` of the environment, what `dlopen` loads at run time
-//! beyond what notes and recordings say.
+//! The model does not cover `LD_PRELOAD` and `LD_AUDIT` of the environment, or libraries that `dlopen` loads at
+//! run time without a note or a recording.
 
 mod above;
 mod alternative;
@@ -92,5 +92,5 @@ pub use search::search_directories;
 pub(crate) use specified::{specify_dependency_order, specify_identification, specify_layout};
 pub use start::{start, start_and_open, start_script_line};
 
-/// How exactly a dependency on a program named by `env` is searched: the usual `PATH` of a shell.
+/// The `PATH` in which a program named by `env` is searched: the usual one of a shell.
 pub const DEFAULT_PROGRAM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

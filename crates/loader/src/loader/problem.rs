@@ -228,8 +228,8 @@ pub enum Problem {
         /// The object that needs them.
         wanted_by: String,
     },
-    /// A versioned symbol is found in a library that has the right name but no versions. Loaders before
-    /// glibc 2.41 abort.
+    /// A versioned symbol is found in a library that has the right name but no versions. Loaders before glibc
+    /// 2.41 abort.
     VersionlessProvider {
         /// The library.
         library: String,
@@ -293,8 +293,8 @@ pub enum Problem {
         /// started or opened. Loaders before glibc 2.32 do not let that object filter anything.
         circular: bool,
     },
-    /// A library refers to an indirect function of the program. Such a function cannot run before the
-    /// program is relocated, so glibc aborts.
+    /// A library refers to an indirect function of the program. Such a function cannot run before the program
+    /// is relocated, so glibc aborts.
     IndirectFunctionOfProgram {
         /// The function.
         symbol: String,
@@ -563,7 +563,7 @@ impl Problem {
             Self::Emulated { known, .. } => either(*known, Effect::Warns, Effect::Undecided),
             Self::KernelTooOld { ignored, .. } => either(*ignored, Effect::Warns, Effect::Refuses),
             Self::IndirectFunctionOfProgram { lazy, .. } => either(*lazy, Effect::None, Effect::Refuses),
-            // If the library does not load, the failure is a separate problem; this is its cause.
+            // If the library does not load, the failure is a separate problem. This is its cause.
             Self::OtherLibc { loads, .. } => either(*loads, Effect::None, Effect::Refuses),
             Self::SymbolMissing { lazy, .. } | Self::VersionlessProvider { lazy, .. } => {
                 either(*lazy, Effect::Misbehaves, Effect::Refuses)

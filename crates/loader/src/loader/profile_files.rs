@@ -15,27 +15,27 @@ use crate::loader::{
 };
 use crate::spec::Object;
 
-/// A loader that names more directories is none that is known: loaders have two to six.
+/// The maximum number of directories of a known loader: real loaders have two to six.
 const MOST_DIRECTORIES: usize = 64;
 
-/// The files that a profile records. What it does not record is not known: only the names that a recorded
-/// directory has not are known to be missing.
+/// The files that a profile records. Everything else is unknown: only names that a recorded directory lacks are
+/// known to be missing.
 pub struct ProfileFiles {
     saved: Arc<SavedFiles>,
     memory: Memory,
 }
 
-/// What a profile records, by path.
+/// The content of a profile, by path.
 #[derive(Clone)]
 struct SavedFiles {
     objects: HashMap<String, Opened>,
     scripts: HashMap<String, Bytes>,
     links: BTreeMap<String, String>,
     directories: HashSet<String>,
-    /// What the directories hold besides, by directory; `None` in profiles that do not say it.
+    /// Other names in the directories, by directory, or `None` in profiles without these lists.
     unrecorded: Option<HashMap<String, HashSet<String>>>,
     unusable: BTreeMap<String, String>,
-    /// Every path that is recorded, sorted: what lies above one is a directory.
+    /// Every recorded path, sorted: each parent of such a path is a directory.
     known: BTreeSet<String>,
     complete: bool,
     loaders: HashMap<String, Arc<DynamicLoader>>,
@@ -45,7 +45,7 @@ struct SavedFiles {
 }
 
 impl ProfileFiles {
-    /// The files of a profile. Objects for machines that this program does not know are left out.
+    /// Returns the files of a profile. Objects for machines that this version does not know are omitted.
     pub fn new(profile: Profile) -> Self {
         let known = known_paths(&profile);
         let loaders = profile.loaders.iter();
@@ -75,8 +75,8 @@ impl ProfileFiles {
         files
     }
 
-    /// The kernel starts loaders: that they are recorded says that they may be. A program may name one by
-    /// another path than the usual one.
+    /// Adds the real paths of the loaders. The kernel starts loaders, so recorded ones are executable. A
+    /// program may name one by another path than the usual one.
     fn add_places_of_loaders(&mut self) {
         let places: Vec<(String, Arc<DynamicLoader>)> = self
             .saved
@@ -87,7 +87,7 @@ impl ProfileFiles {
         let saved = Arc::make_mut(&mut self.saved);
         for (place, loader) in places {
             saved.executables.insert(place.clone());
-            // musl reads a list of directories that lies beside the path by which it is called.
+            // musl reads a list of directories beside the path under which it is called.
             if !loader.is_musl() {
                 let named = DynamicLoader { path: place.clone(), ..(*loader).clone() };
                 saved.loaders.entry(place).or_insert_with(|| Arc::new(named));
@@ -95,7 +95,7 @@ impl ProfileFiles {
         }
     }
 
-    /// The path without links that an absolute path leads to, where something is recorded.
+    /// Returns the path without links for an absolute path, if something is recorded there.
     fn resolve(&self, path: &str) -> Result<String, OpenError> {
         let mut cursor = ProfileCursor { files: self, here: "/".to_owned() };
         match walk(&mut cursor, path) {
@@ -104,25 +104,25 @@ impl ProfileFiles {
         }
     }
 
-    /// Whether a path leads to a directory that is recorded.
+    /// Returns whether a path leads to a recorded directory.
     fn leads_to_directory(&self, path: &str) -> bool {
         path.len() < MAXIMUM_PATH && self.resolve(path).is_ok_and(|real| self.is_directory(&real))
     }
 
-    /// Whether something is recorded at a path.
+    /// Returns whether something is recorded at a path.
     fn is_known(&self, path: &str) -> bool {
         self.saved.known.contains(path) || self.is_directory(path)
     }
 
-    /// Whether a path is one of a directory.
+    /// Returns whether a path is a directory.
     fn is_directory(&self, path: &str) -> bool {
         let inside = format!("{}/", path.trim_end_matches('/'));
         let next = || self.saved.known.range(inside.clone()..).next();
         self.saved.directories.contains(path) || next().is_some_and(|next| next.starts_with(&inside))
     }
 
-    /// What it means that a name of a directory is not recorded: that it is not there, where all names of the
-    /// directory are told.
+    /// Returns the error for a name that is not recorded in a directory. The name is missing only if the
+    /// profile lists all names of the directory.
     fn absence(&self, directory: &str, name: &str, is_last: bool) -> OpenError {
         let is_told = self.saved.directories.contains(directory)
             && match &self.saved.unrecorded {
@@ -130,7 +130,7 @@ impl ProfileFiles {
                     let is_there = unrecorded.get(directory).is_some_and(|names| names.contains(name));
                     !is_there && (self.saved.complete || !is_last || host::is_core_library(name))
                 }
-                // Profiles without these lists record libraries and programs only.
+                // Profiles without these lists record only libraries and programs.
                 None => {
                     let of_programs = DEFAULT_PROGRAM_PATH.split(':').any(|path| path == directory);
                     self.saved.complete && is_last && (of_programs || name.contains(".so"))
@@ -140,8 +140,8 @@ impl ProfileFiles {
     }
 }
 
-/// Where a walk is in a saved host. A profile says where links lead from the root. It does not say that a name
-/// is no directory, only that nothing is recorded behind it.
+/// The position of a walk in a saved host. A profile contains the targets of links from the root. It does not
+/// say that a name is not a directory, only that nothing is recorded below it.
 struct ProfileCursor<'p> {
     files: &'p ProfileFiles,
     /// An absolute path.
@@ -179,7 +179,7 @@ impl<'a, 'p: 'a> Cursor<'a> for ProfileCursor<'p> {
     }
 }
 
-/// Every path that a profile records.
+/// Returns every path that a profile records.
 fn known_paths(profile: &Profile) -> BTreeSet<String> {
     let objects = profile.libraries.iter().chain(&profile.programs).map(|object| &object.path);
     let scripts = profile.scripts.iter().map(|script| &script.path);

@@ -19,8 +19,7 @@ pub enum Reason {
     /// The saved host does not record the place.
     Unrecorded,
     /// The place is in the application's own directory, which the saved host does not record. The application
-    /// is copied
-    /// there, and it is not known whether the file is beside it.
+    /// is copied there, and it is not known whether the file is beside it.
     UnrecordedBeside,
     /// The file is for another word size, given if it is known.
     WrongClass(Option<Class>),
@@ -31,8 +30,7 @@ pub enum Reason {
 }
 
 /// The beginnings of messages that glibc's loader reports for a name: `_dl_map_object_from_fd` and
-/// `_dl_map_segments`
-/// in `elf/dl-load.c` have no better one.
+/// `_dl_map_segments` in `elf/dl-load.c` have no better one.
 const OF_NAME: [&str; 6] = [
     "DST not",
     "ELF load command",

@@ -1,9 +1,9 @@
-//! What recorded runs loaded: would the same load here?
+//! Checks whether the libraries that recorded runs loaded would load here.
 //!
-//! A run opened libraries by dlopen(3), and executed programs. Each program is started once more with its
-//! recorded libraries opened in their order; what the loader then objects to beyond the start alone is
-//! about them. Which object called dlopen is not known: names are searched for on behalf of the program, and
-//! all that was opened may bind to each other, as with `RTLD_GLOBAL`.
+//! A run opened libraries with dlopen(3) and executed programs. Each program is started again, and its recorded
+//! libraries are opened in their order. Problems beyond those of the start are caused by the libraries. The
+//! object that called dlopen is not known: names are searched on behalf of the program, and all opened objects
+//! may bind to each other, as with `RTLD_GLOBAL`.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,17 +18,17 @@ use crate::loader::{
 };
 use crate::spec::{Recorded, RecordedLibrary, RecordedProgram};
 
-/// What telling one problem of a recorded library takes of the budget.
+/// The budget cost of reporting one problem of a recorded library.
 const COST_OF_TELLING: usize = 64;
 
-/// Why it cannot be told what a recorded program would do.
+/// The reason why the behaviour of a recorded program is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unknown {
-    /// It was not there any more when the document was made, or the recording does not tell which it was.
+    /// The program no longer existed when the document was made, or the recording does not identify it.
     Gone,
-    /// It is linked statically or is a dynamic loader itself, and loaded libraries all the same: how it searches
-    /// for them, and for which program, is in none of its facts.
+    /// The program is static, or is itself a dynamic loader, but loaded libraries. Its facts do not show how it
+    /// searches for them, or for which program.
     OwnLoader,
 }
 
@@ -37,17 +37,17 @@ pub enum Unknown {
 pub struct RecordedStart<'a> {
     /// The program.
     pub program: &'a RecordedProgram,
-    /// Why what follows is not all.
+    /// The reason why the results are incomplete.
     pub unknown: Option<Unknown>,
-    /// What the loader objects to in the program itself.
+    /// The problems of the program itself.
     pub problems: Vec<Problem>,
-    /// What it objects to in the libraries, each with the one that it is about.
+    /// The problems of the libraries, each with its library.
     pub of_libraries: Vec<(&'a RecordedLibrary, Problem)>,
 }
 
 impl Application {
-    /// Starts the programs of recorded runs, and tells `visit` of each. What they load is not followed where
-    /// a program itself does not start.
+    /// Starts the programs of recorded runs and calls `visit` with each. If a program itself does not start,
+    /// its libraries are not followed.
     pub fn start_recorded<'a>(
         &self,
         recorded: &'a Recorded,
@@ -109,12 +109,13 @@ impl Application {
     }
 }
 
-/// Whether a program is one that no loader starts: a static one, or a loader.
+/// Returns whether a program is started without a loader: a static program, or a loader.
 fn has_no_loader(alone: &Load) -> bool {
     alone.objects.first().is_some_and(|program| program.facts.interpreter.is_none())
 }
 
-/// Where a recorded program lies. One of the host that lay in a directory of `PATH` may lie in another one here.
+/// Returns the place of a recorded program. A program of the host from a `PATH` directory may be in another one
+/// here.
 fn place_of(path: &str, context: ScopeContext<'_>) -> String {
     let files = context.files;
     if !path.starts_with('/') {
@@ -130,14 +131,14 @@ fn place_of(path: &str, context: ScopeContext<'_>) -> String {
     elsewhere.find(|place| files.is_executable(place)).unwrap_or_else(|| path.to_owned())
 }
 
-/// Opens the recorded libraries of a program, and tells what the loader objects to in them.
+/// Opens the recorded libraries of a program, and returns their problems.
 fn open_libraries<'a>(
     program: &'a RecordedProgram,
     place: &str,
     alone: &Load,
     context: ScopeContext<'_>,
 ) -> Vec<(&'a RecordedLibrary, Problem)> {
-    // What a library needs is loaded with it.
+    // The needs of a library are loaded with it.
     let opened: Vec<&RecordedLibrary> =
         program.libraries.iter().filter(|library| library.needed_by.is_none()).collect();
     let name_of = |library: &RecordedLibrary| match (&library.name, library.path.starts_with('/')) {
@@ -160,7 +161,7 @@ fn open_libraries<'a>(
                 && *wanted_by == program.path
                 && asked.names.contains_key(library.as_str()) =>
         {
-            // The first who wanted it may do without it, and a library that was opened may not.
+            // The first object that needs it may work without it, unlike a library that was opened.
             needed.get(library.as_str()).map(|object| problem.with_wanting(object))
         }
         _ => Some(problem.clone()),
@@ -169,7 +170,7 @@ fn open_libraries<'a>(
     new.filter_map(|problem| Some((library_of(problem), told(problem)?))).collect()
 }
 
-/// Of each library that is missing and that an object needs (`DT_NEEDED`), the first such object.
+/// Returns the missing libraries that an object needs (`DT_NEEDED`), each with the first such object.
 fn missing_needs(load: &Load) -> HashMap<&str, &str> {
     let mut needs = HashMap::new();
     for object in &load.objects {
@@ -183,10 +184,10 @@ fn missing_needs(load: &Load) -> HashMap<&str, &str> {
     needs
 }
 
-/// The libraries that a program opened, by their names and by the objects that they brought along.
+/// The libraries that a program opened, by their names and by the objects that they loaded.
 struct Asked<'a> {
     names: HashMap<&'a str, usize>,
-    /// Of each object that is shown so, the library it was loaded for.
+    /// The library for which an object was loaded, by the object's shown path.
     objects: HashMap<&'a str, usize>,
 }
 
@@ -205,14 +206,14 @@ impl<'a> Asked<'a> {
         Self { names, objects: shown }
     }
 
-    /// The library that a problem is about, by its number.
+    /// Returns the number of the library that a problem is about.
     fn number(&self, problem: &Problem) -> Option<usize> {
         let named = problem.library().and_then(|name| self.names.get(name));
         named.or_else(|| self.objects.get(problem.object()?)).copied()
     }
 }
 
-/// The libraries that are missing and of which the objects' own notes tell: their priority counts.
+/// Returns the missing libraries that the objects' own notes declare: the priority of the notes counts.
 fn noted(alone: &Load) -> HashSet<&str> {
     let notes = alone.problems.iter().filter_map(|problem| match problem {
         Problem::DlopenMissing { need, .. } => Some(need.sonames.iter().map(String::as_str)),

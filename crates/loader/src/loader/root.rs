@@ -1,30 +1,30 @@
-//! The libraries of a directory that nothing else in it loads.
+//! The libraries of a directory that no other object in it loads.
 //!
-//! Each library is tried alone, so that it is known what each would load; the roots of that graph are the
-//! subjects. Which they are does not depend on names: of libraries that load one another the one that gets
-//! furthest stands for all, and names decide only between equals.
+//! Each library is loaded separately, to find the other libraries that it loads. The roots of this graph are
+//! the subjects. Names do not decide which libraries these are. If libraries load one another, the one that
+//! gets furthest represents all of them, and names decide only between equals.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::loader::{Effect, Facts, Load, Problem};
 
-/// What became of a library that was loaded on its own.
+/// The result of loading one library without a program.
 struct Attempt<'a> {
     path: &'a str,
-    /// The worst that happened, how often something did, and what tells equal libraries apart.
+    /// The worst effect, the number of problems, and properties that distinguish equal libraries.
     rank: (Effect, usize, Option<String>, Option<String>),
     /// The other candidates that it loaded.
     loads: BTreeSet<usize>,
 }
 
-/// The candidates that no subject has loaded yet, by their places among the application's objects.
+/// The candidates that no subject has loaded yet, by their index among the application's objects.
 pub(super) struct Trial<'a> {
     left: BTreeMap<usize, Attempt<'a>>,
 }
 
 impl<'a> Trial<'a> {
-    /// Loads each candidate on its own.
+    /// Loads each candidate separately.
     pub(super) fn all(
         candidates: &BTreeMap<&'a str, usize>,
         objects: &[(String, Arc<Facts>)],
@@ -32,14 +32,14 @@ impl<'a> Trial<'a> {
     ) -> Self {
         let known: BTreeSet<usize> = candidates.values().copied().collect();
         let mut attempt = |(path, place): (&&'a str, &usize)| {
-            // Alone it is the root, whatever it loads.
+            // A single candidate is the root, no matter which objects it loads.
             let load = if known.len() > 1 { start(path) } else { Load::default() };
             (*place, Attempt::of(path, *place, &objects[*place].1, &load, &known))
         };
         Self { left: candidates.iter().map(&mut attempt).collect() }
     }
 
-    /// Takes the libraries, by path, that no other one of those that are left loads; `None` at the end.
+    /// Takes the libraries, by path, that no other remaining library loads, or `None` at the end.
     pub(super) fn next_roots(&mut self) -> Option<Vec<&'a str>> {
         let mut loaded_by: HashMap<usize, Vec<usize>> = HashMap::new();
         for (place, attempt) in &self.left {
@@ -52,7 +52,7 @@ impl<'a> Trial<'a> {
         };
         let mut roots: Vec<usize> = self.left.keys().filter(is_root).copied().collect();
         if roots.is_empty() {
-            // A circle in which some do not load all: one of them is as good a beginning as another.
+            // A cycle in which some do not load all others: any of them may come first.
             roots = self.left.keys().copied().collect();
             roots.sort_by_key(|place| self.rank(*place));
             roots.truncate(1);
@@ -72,7 +72,7 @@ impl<'a> Trial<'a> {
         (!paths.is_empty()).then_some(paths)
     }
 
-    /// What was loaded by a subject is none itself.
+    /// Removes the libraries that a subject has loaded: they are not subjects.
     pub(super) fn forget(&mut self, loaded: impl Iterator<Item = usize>) {
         loaded.for_each(|place| {
             self.left.remove(&place);

@@ -1,4 +1,4 @@
-//! An application's scope laid over a host.
+//! An application's scope on top of a host.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -13,29 +13,29 @@ use crate::loader::{
     Application, Context, Effort, Facts, Files, Injection, Memory, OpenError, Opened, Reason,
 };
 
-/// An application's scope laid over a host: the scope's objects hide the host's files.
+/// An application's scope on top of a host: the scope's objects hide the host's files.
 pub struct ScopeFiles<'a> {
     location: String,
     objects: HashMap<String, Opened>,
-    /// The directories that the scope has, by their paths in it.
+    /// The directories of the scope, by their paths in it.
     directories: HashSet<&'a str>,
     application: &'a Application,
     below: &'a dyn Files,
 }
 
-/// The context of an application: its scope is laid over the files of a host.
+/// The context of an application, with its scope on top of the files of a host.
 pub type ScopeContext<'a> = Context<'a, ScopeFiles<'a>>;
 
-/// Where a scope lies whose place does not matter: a directory that no host has.
+/// The location of a scope without a fixed place: a directory that no host has.
 const ANYWHERE: &str = "/.compat/scope";
 
-/// Where an absolute path leads.
+/// The destination of an absolute path.
 enum ScopeDestination {
-    /// To a path in the scope.
+    /// A path in the scope.
     Inside(String),
-    /// To a path of the host below.
+    /// A path of the host below.
     Below(String),
-    /// To nothing, with the error of the system.
+    /// No file, with the error of the system.
     Nowhere(WalkError),
 }
 
@@ -45,8 +45,8 @@ impl From<WalkError> for ScopeDestination {
     }
 }
 
-/// Where a walk is in a scope. A document says where links lead from the scope, or by an absolute path on
-/// the host: there, and above a scope that is no root of its own, the walk goes on below.
+/// The position of a walk in a scope. A document contains the targets of links, relative to the scope or as an
+/// absolute path on the host. For the latter, and above a scope that is not a root, the walk continues below.
 struct ScopeCursor<'s> {
     files: &'s ScopeFiles<'s>,
     /// A path in the scope.
@@ -91,7 +91,7 @@ impl<'a, 's: 'a> Cursor<'a> for ScopeCursor<'s> {
 }
 
 impl<'a> ScopeFiles<'a> {
-    /// Lays the scope of an application over `below`. What is done for it on that host counts from here.
+    /// Puts the scope of an application on top of `below`. The budget for this application starts here.
     pub fn new(application: &'a Application, below: &'a dyn Files) -> Self {
         let location = application.location.as_deref().unwrap_or(ANYWHERE).trim_end_matches('/').to_owned();
         let opened = application.objects.iter().enumerate().map(|(number, (path, facts))| {
@@ -105,22 +105,22 @@ impl<'a> ScopeFiles<'a> {
         Self { objects, location, directories: directories(application, spend), application, below }
     }
 
-    /// Whether the scope is a root file system of its own.
+    /// Returns whether the scope is itself a root file system.
     fn is_whole_root(&self) -> bool {
         self.location.is_empty()
     }
 
-    /// A subject as people should see it: its path in the scope.
+    /// Returns a subject in the form that is shown to users: its path in the scope.
     pub fn subject(&self, path: &str) -> String {
         if self.is_whole_root() { self.path_of(path) } else { path.to_owned() }
     }
 
-    /// The absolute path of something in the scope.
+    /// Returns the absolute path of a path in the scope.
     pub fn path_of(&self, path: &str) -> String {
         format!("{}/{path}", self.location)
     }
 
-    /// Where in the scope a path of the scope leads.
+    /// Returns the place in the scope that a path of the scope leads to.
     pub(super) fn inside(&self, path: &str) -> Option<String> {
         match self.walk(&self.path_of(path)) {
             ScopeDestination::Inside(inside) => Some(inside),
@@ -128,14 +128,14 @@ impl<'a> ScopeFiles<'a> {
         }
     }
 
-    /// Walks an absolute path: links are followed and `..` taken where they stand, as the kernel does.
+    /// Walks an absolute path. Like the kernel, it follows links and applies `..` in order.
     fn walk(&self, path: &str) -> ScopeDestination {
         if path.len() >= MAXIMUM_PATH {
             return ScopeDestination::Nowhere(WalkError::TooLong);
         }
         let inside = path.strip_prefix(&self.location).and_then(|rest| rest.strip_prefix('/'));
         let Some(inside) = inside else {
-            // Only `..` could lead from one of the host's own paths into the scope.
+            // Only `..` could lead from a path of the host into the scope.
             let normal = if path.contains("..") {
                 normalise(path)
             } else {
@@ -154,13 +154,14 @@ impl<'a> ScopeFiles<'a> {
         }
     }
 
-    /// A path that leaves the scope upwards.
+    /// Returns the destination of a path that leaves the scope upwards.
     fn above(&self, ahead: &Ahead<'_, str>) -> ScopeDestination {
         let above = self.location.rsplit_once('/').map_or("", |(above, _)| above);
         ScopeDestination::Below(joined(above, ahead))
     }
 
-    /// A path through a directory that the scope does not have: the host may, where the scope lies there.
+    /// Returns the destination of a path through a directory that the scope lacks. The host may have it if the
+    /// scope has a location there.
     fn unknown(&self, here: &str, ahead: &Ahead<'_, str>) -> ScopeDestination {
         match self.application.location {
             Some(_) => ScopeDestination::Below(joined(&self.path_of(here), ahead)),
@@ -168,13 +169,13 @@ impl<'a> ScopeFiles<'a> {
         }
     }
 
-    /// The path under which the files below know what is not in the scope: where the scope is a whole root,
-    /// only its own links lead there.
+    /// Returns the path of a file outside the scope for the files below. If the scope is a whole root, only its
+    /// own links lead there.
     fn seen_below(&self, path: &str, inside: &str) -> String {
         if self.is_whole_root() { self.path_of(inside) } else { path.to_owned() }
     }
 
-    /// Whether the kernel would execute an object of the scope.
+    /// Returns whether the kernel would execute an object of the scope.
     fn may_be_executed(&self, inside: &str) -> bool {
         let facts = self.object(inside).map(|opened| &opened.facts);
         let is_refused =
@@ -182,12 +183,12 @@ impl<'a> ScopeFiles<'a> {
         !facts.is_some_and(is_refused)
     }
 
-    /// Whether the scope has a file at a path in it.
+    /// Returns whether the scope has a file at a path in it.
     fn is_file(&self, inside: &str) -> bool {
         self.objects.contains_key(inside) || self.application.unusable.contains_key(inside)
     }
 
-    /// Whether an absolute path leads to a directory that the scope has.
+    /// Returns whether an absolute path leads to a directory of the scope.
     fn is_directory(&self, path: &str) -> bool {
         match self.walk(path) {
             ScopeDestination::Inside(inside) => {
@@ -201,12 +202,12 @@ impl<'a> ScopeFiles<'a> {
         self.objects.get(inside)
     }
 
-    /// Opens a file below, to which `asked` led. What is reached through the directory of an application
-    /// that is only brought to a host is not the host's.
+    /// Opens a file below, to which `asked` led. If an application is only copied to a host, paths through its
+    /// directory are not the host's.
     fn open_below(&self, path: &str, asked: &str) -> Result<Opened, OpenError> {
         self.below.open(path).map_err(|error| match error {
             OpenError::Absent(Reason::Unrecorded) if self.is_beside(asked) => {
-                // A scope that lies anywhere has nothing beside it: no host has its directory.
+                // A scope without a location has nothing beside it: no host has its directory.
                 match self.application.location {
                     Some(_) => OpenError::Absent(Reason::UnrecordedBeside),
                     None => WalkError::NotFound.into(),
@@ -216,7 +217,7 @@ impl<'a> ScopeFiles<'a> {
         })
     }
 
-    /// Whether a path leads through the scope's directory, which the host below does not record.
+    /// Returns whether a path leads through the scope's directory, which the host below does not record.
     fn is_beside(&self, asked: &str) -> bool {
         let rest = asked.strip_prefix(&self.location).filter(|_| !self.is_whole_root());
         rest.is_some_and(|rest| rest.starts_with('/'))
@@ -224,7 +225,7 @@ impl<'a> ScopeFiles<'a> {
     }
 }
 
-/// The directories that the paths of an application lead through, until `spend` ends it.
+/// Returns the directories in the paths of an application, until `spend` stops it.
 fn directories(application: &Application, spend: impl Fn(&str) -> bool) -> HashSet<&str> {
     let paths = application.objects.iter().map(|(path, _)| path);
     let paths = paths.chain(application.links.keys()).chain(application.unusable.keys());
@@ -235,17 +236,17 @@ fn directories(application: &Application, spend: impl Fn(&str) -> bool) -> HashS
     above.chain(targets).take_while(|directory| spend(directory)).collect()
 }
 
-/// A path by the directory of a scope that lies anywhere.
+/// Returns a path without the directory of a scope that has no location.
 fn beside_scope(path: &str) -> String {
     match path.strip_prefix(ANYWHERE).map(|rest| rest.trim_start_matches('/')) {
         Some("") => ".".to_owned(),
         Some(rest) => rest.to_owned(),
-        // A place beside it.
+        // A path beside the scope.
         None => path.strip_prefix("/.compat/").map_or_else(|| path.to_owned(), |rest| format!("../{rest}")),
     }
 }
 
-/// A path followed by the components ahead.
+/// Returns a path followed by the remaining components.
 fn joined(path: &str, ahead: &Ahead<'_, str>) -> String {
     let mut whole = path.to_owned();
     for component in ahead.components() {
@@ -269,7 +270,7 @@ impl Files for ScopeFiles<'_> {
         }
         match self.object(&inside) {
             Some(object) => Ok(object.clone()),
-            // A scope that lies nowhere has no host's files in it, whatever is known of the host.
+            // A scope without a location contains no files of the host, even if the host is well known.
             None if self.application.location.is_none() => Err(WalkError::NotFound.into()),
             None => self.open_below(&self.seen_below(path, &inside), path),
         }
@@ -308,8 +309,8 @@ impl Files for ScopeFiles<'_> {
             {
                 Some(true)
             }
-            // A document lists no directory in which nothing loads. A script whose directory is not there is in it
-            // without what it does.
+            // A document does not list directories without loaded objects. If the directory of a script is
+            // missing, the document contains the script without its commands.
             ScopeDestination::Inside(_) if self.application.location.is_none() => Some(true),
             ScopeDestination::Inside(inside) => self.below.has_directory(&self.seen_below(path, &inside)),
             ScopeDestination::Below(path) => self.below.has_directory(&path),
@@ -350,7 +351,8 @@ impl Files for ScopeFiles<'_> {
         self.below.names(directory)
     }
 
-    /// Objects of the scope by their path in it; of a scope that lies nowhere, all that is in it.
+    /// Returns the path in the scope for its objects. In a scope without a location, this applies to all paths
+    /// in it.
     fn shown(&self, path: &str) -> String {
         match self.walk(path) {
             ScopeDestination::Inside(inside) if self.is_whole_root() => self.path_of(&inside),
@@ -367,7 +369,7 @@ impl Files for ScopeFiles<'_> {
     }
 }
 
-/// A path without `.`, `..` and empty components, by its text alone.
+/// Returns a path without `.`, `..` and empty components, from its text only.
 fn normalise(path: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
     for component in path.split('/') {

@@ -1,5 +1,5 @@
-//! What lies below the scope that a container image is: nothing of the host, but for what a container
-//! runtime brings.
+//! The files below the scope of a container image: none of the host's, except those that a container runtime
+//! adds.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use crate::host::{DynamicLoader, LibraryCache, WalkError};
 use crate::loader::{Facts, Files, Injection, Memory, OpenError, parsed};
 use crate::spec::Specification;
 
-/// Directories of a host in which drivers are found besides those of its loader's cache, by the class of
-/// the objects.
+/// Directories of a host that contain drivers, in addition to those in its loader's cache, by the class of the
+/// objects.
 const DIRECTORIES_64: &[&str] = &[
     "/usr/lib/x86_64-linux-gnu",
     "/usr/lib/aarch64-linux-gnu",
@@ -26,24 +26,24 @@ const DIRECTORIES_64: &[&str] = &[
 ];
 const DIRECTORIES_32: &[&str] = &["/usr/lib/i386-linux-gnu", "/usr/lib32", "/usr/lib"];
 
-/// The loaders, small files and scripts of an image, and the host's libraries that a runtime brings.
+/// The loaders, small files and scripts of an image, and the host's libraries that a runtime adds.
 pub struct SealedFiles<'a> {
     loaders: HashMap<String, Arc<DynamicLoader>>,
     cache: Option<Arc<LibraryCache>>,
     files: HashMap<String, Bytes>,
     scripts: HashMap<String, Bytes>,
     executable_scripts: HashSet<String>,
-    /// Name to what brings it.
+    /// The component that adds each library, by name.
     expected: HashMap<String, String>,
     host: &'a dyn Files,
     memory: Memory,
 }
 
 impl<'a> SealedFiles<'a> {
-    /// What the image of a specification has besides its objects; libraries that its runtime brings come
-    /// from `host`.
+    /// Returns the files of the image of a specification other than its objects. Libraries that its runtime
+    /// adds come from `host`.
     pub fn new(specification: &Specification, host: &'a dyn Files) -> Self {
-        // What is looked for on the host counts as much as what is in the image.
+        // Searches on the host have a budget as large as those in the image.
         host.memory().budget.refill(0);
         let image = specification.image.clone().unwrap_or_default();
         let decode = |text: &String| base64::engine::general_purpose::STANDARD.decode(text).ok();
@@ -64,12 +64,16 @@ impl<'a> SealedFiles<'a> {
         }
     }
 
-    /// Whether the host has a library of that name.
+    /// Returns whether the host has a library of that name.
     pub fn is_on_host(&self, name: &str, machine: Machine, class: Class) -> bool {
         self.on_host(name, machine, class).is_ok()
     }
 
-    /// The host's library of a name: by the cache of its loader, then in the directories of drivers.
+    /// Returns the host's library of a name, from the cache of its loader or the directories of drivers.
+    ///
+    /// # Errors
+    ///
+    /// If the host has none: whether that is certain.
     fn on_host(&self, name: &str, machine: Machine, class: Class) -> Result<Injection, bool> {
         let flags = LibraryCache::required_flags(machine, class);
         let big_endian = machine.is_big_endian();
@@ -123,7 +127,7 @@ impl Files for SealedFiles<'_> {
         self.executable_scripts.contains(path)
     }
 
-    /// A script whose directory is not there is in a document without what it does.
+    /// If the directory of a script is missing, the document contains the script without its commands.
     fn has_directory(&self, _: &str) -> Option<bool> {
         Some(true)
     }
@@ -147,7 +151,7 @@ impl Files for SealedFiles<'_> {
             None => return Injection::NotExpected,
         };
         if name.contains('/') {
-            // A path is looked for where it leads to, not among the host's libraries.
+            // A path is opened as such, not searched among the host's libraries.
             return Injection::NotExpected;
         }
         let found = self.on_host(name, program.machine, program.class);

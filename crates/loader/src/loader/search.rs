@@ -1,7 +1,7 @@
-//! The search for a name: which directories, in which order, under which rule.
+//! The search for a name: the directories, their order, and the rules.
 //!
-//! glibc: ld.so(8) and `_dl_map_object` in `elf/dl-load.c`; musl: `load_library` in
-//! `ldso/dynlink.c`. Sub-directories for the CPU are those of `hwcaps`.
+//! glibc: ld.so(8) and `_dl_map_object` in `elf/dl-load.c`; musl: `load_library` in `ldso/dynlink.c`. The
+//! sub-directories for the CPU come from `hwcaps`.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -15,48 +15,47 @@ use crate::loader::token::Tokens;
 use crate::loader::{Context, Effort, Facts, Injection, LoadedObject, Opened, Reason, Rejection, Rule};
 use compat_sys::raw;
 
-/// What looking at one path takes of the budget, besides its length.
+/// The budget cost of a path, in addition to its length.
 const COST_OF_PATH: usize = 8;
-/// What a directory takes that is told with a name that is found nowhere.
+/// The budget cost of a directory that is reported with a missing name.
 const COST_OF_DIRECTORY: usize = 8;
-/// What a file takes that is told so.
+/// The budget cost of a file that is reported with a missing name.
 const COST_OF_REJECTION: usize = 64;
 
-/// The size of the buffer in which musl puts a path together; a longer one is passed over (`load_library`).
+/// The size of the buffer in which musl builds a path. A longer path is skipped (`load_library`).
 const MUSL_BUFFER: usize = 2 * MAXIMUM_NAME + 2;
 
-/// What a search came to.
+/// The result of a search.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// An object, the path it was found at, and the rule that led there.
+    /// An object, its path, and the rule that found it.
     Found(Opened, String, Rule),
-    /// A file at which the start ends.
+    /// A file on which the start fails.
     Stopped { path: String, reason: Reason },
-    /// Nothing, where a container runtime should have brought the host's.
+    /// No file, although a container runtime should have added the host's.
     NotInjected { provider: String, rejected: Vec<Rejection> },
-    /// Nothing.
+    /// No file.
     Missing { searched: Vec<String>, rejected: Vec<Rejection> },
 }
 
-/// Everything that a search depends on and that stays the same for one program.
+/// Everything that a search depends on and that is constant for one program.
 pub(super) struct Search<'a> {
     context: Context<'a>,
     loader: &'a DynamicLoader,
     fit: Fit<'a>,
     cache: Option<Arc<LibraryCache>>,
     hwcaps: Hwcaps,
-    /// musl's directories from its path file, when there is one.
+    /// musl's directories from its path file, if there is one.
     default_directories: Vec<String>,
-    /// The first place that the last search looked at before it found a file, and of which nobody can tell
-    /// what is there.
+    /// The first place that the last search checked before it found a file, and that is not recorded.
     unsure: RefCell<Option<Rejection>>,
 }
 
 /// A directory of a list.
 struct Directory {
-    /// Absolute.
+    /// The absolute path.
     path: String,
-    /// The list names it by a relative path.
+    /// The list contains a relative path.
     is_relative: bool,
     /// The length of the path in the list.
     length: usize,
@@ -68,21 +67,21 @@ impl From<&String> for Directory {
     }
 }
 
-/// One search under way.
+/// One search in progress.
 struct Attempt<'s, 'a> {
     search: &'s Search<'a>,
     name: &'s str,
     searched: Vec<String>,
     rejected: Vec<Rejection>,
-    /// That a file is not recorded was told.
+    /// An unrecorded file was already reported.
     unrecorded_told: bool,
-    /// The directory that is looked at was named by a relative path.
+    /// The current directory was named by a relative path.
     in_relative: bool,
-    /// A file could not be opened in a way that ends the list of directories it is in.
+    /// A file could not be opened in a way that ends the directory list.
     list_ended: bool,
 }
 
-/// A file at which a search ends: the object, or why the start ends with it.
+/// A file that ends a search: the object, or the reason why the start fails.
 struct Hit {
     opened: Result<Opened, Reason>,
     path: String,
@@ -104,12 +103,12 @@ impl<'a> Search<'a> {
         Self { context, loader, fit, cache, hwcaps, default_directories, unsure }
     }
 
-    /// The files that are searched, the environment and the budget.
+    /// The searched files, the environment and the budget.
     pub(super) fn context(&self) -> Context<'a> {
         self.context
     }
 
-    /// Why the loader refuses an object as a library, whichever way it came to it.
+    /// Returns the reason why the loader refuses an object as a library, no matter how it found it.
     pub(super) fn refusal(&self, opened: Opened) -> Option<Reason> {
         match self.fit.judge_opened(opened) {
             Verdict::Use(_) => None,
@@ -117,7 +116,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The tokens of an object that was found in `origin`.
+    /// Returns the tokens of an object that was found in `origin`.
     fn tokens<'t>(&'t self, origin: &'t str) -> Tokens<'t> {
         let platform = &self.context.environment.platform;
         let has_v3 = platform.is_intel && platform.isa.is_some_and(|isa| isa.highest() >= 3);
@@ -136,7 +135,7 @@ impl<'a> Search<'a> {
         self.tokens(&requester.origin).expand(name)
     }
 
-    /// Looks for `name` on behalf of the object `requester` of `objects`.
+    /// Searches for `name` on behalf of the object `requester` of `objects`.
     pub(super) fn find(&self, name: &str, requester: usize, objects: &[LoadedObject]) -> Outcome {
         let mut attempt = Attempt {
             search: self,
@@ -165,25 +164,25 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The place where a saved host may have another file than the one that the last search found.
+    /// Returns the place in which a saved host may have another file than the one that the last search found.
     pub(super) fn take_unsure(&self) -> Option<Rejection> {
         self.unsure.take()
     }
 
-    /// Takes from the budget for the search; whether there was as much.
+    /// Takes `units` from the budget and returns whether it was large enough.
     fn spend(&self, units: usize) -> bool {
         self.context.budget().spend(Effort::Search, units)
     }
 
-    /// The elements of a list. Those after the end of the budget are left out.
+    /// Returns the elements of a list, until the budget is exhausted.
     fn elements<'t>(&'t self, list: &'t str, separators: &'t [char]) -> impl Iterator<Item = &'t str> {
         list.split(separators).take_while(|element| self.spend(2 + element.len() / 16))
     }
 
-    /// The directory that an element of a list names for glibc: an empty one is the working directory.
+    /// Returns the directory of a list element for glibc. An empty element is the working directory.
     fn directory(&self, element: &str, tokens: &Tokens<'_>) -> Option<Directory> {
-        // No kernel opens a longer path. An absolute one is no directory then; whether a relative one is the loader
-        // does not ask.
+        // The kernel refuses a longer path. An absolute one is then not a directory. The loader does not check
+        // a relative one.
         let is_too_long = element.len() >= MAXIMUM_PATH;
         if is_too_long && element.starts_with(['/', '$']) {
             return None;
@@ -202,8 +201,8 @@ impl<'a> Search<'a> {
         self.context.environment.absolute(path)
     }
 
-    /// The directories of an object's RPATH or RUNPATH, tokens replaced; for glibc an empty element is
-    /// the working directory. `$ORIGIN` in a program with raised privileges counts only where it leads
+    /// Returns the directories of an object's RPATH or RUNPATH, with tokens replaced. For glibc, an empty
+    /// element is the working directory. In a program with raised privileges, `$ORIGIN` counts only if it leads
     /// to a default directory.
     fn directories_of(&self, list: &str, object: &LoadedObject, program: &LoadedObject) -> Vec<Directory> {
         if self.loader.is_musl() {
@@ -224,8 +223,8 @@ impl<'a> Search<'a> {
         facts.is_secure(self.context.files.is_this_machine())
     }
 
-    /// musl knows `$ORIGIN` only: any other `$`, or one in a program with raised privileges, voids the
-    /// whole list (`fixup_rpath`). Empty elements are passed over.
+    /// musl supports only `$ORIGIN`. Any other `$`, or `$ORIGIN` in a program with raised privileges, voids the
+    /// whole list (`fixup_rpath`). Empty elements are skipped.
     fn musl_directories_of(&self, list: &str, object: &LoadedObject) -> Vec<Directory> {
         const SEPARATORS: &[char] = &[':', '\n'];
         let rest = list.replace("${ORIGIN}", "").replace("$ORIGIN", "");
@@ -315,14 +314,14 @@ impl Attempt<'_, '_> {
         }
     }
 
-    /// The directories that were searched, each once.
+    /// Returns the directories that were searched, each once.
     fn searched(&self) -> Vec<String> {
         let mut known = HashSet::new();
         let once = self.searched.iter().filter(|directory| known.insert(directory.as_str()));
         once.map(|directory| self.search.context.files.placed(directory)).collect()
     }
 
-    /// What no search finds may be brought from the host.
+    /// Returns the result for a library that was not found: a container runtime may add it from the host.
     fn injected(mut self, by_injected: bool) -> Outcome {
         match self.search.context.files.injected(self.name, self.search.fit.program, by_injected) {
             Injection::Found(opened, path) => Outcome::Found(opened, path, Rule::Injected),
@@ -348,7 +347,7 @@ impl Attempt<'_, '_> {
             self.in_relative = directory.is_relative;
             for subdirectory in &self.search.hwcaps.subdirectories {
                 let directory = directory.path.trim_end_matches('/');
-                // glibc asks for the last error alone, which is that of the directory itself.
+                // glibc checks only the last error, which is that of the directory itself.
                 self.list_ended = false;
                 let hit = self.open(format!("{directory}/{subdirectory}{}", self.name));
                 if hit.is_some() {
@@ -362,8 +361,8 @@ impl Attempt<'_, '_> {
         None
     }
 
-    /// The objects whose RPATH counts for `requester`: itself, those that loaded it, and the program. An
-    /// object with a RUNPATH has no RPATH.
+    /// Returns the objects whose RPATH counts for `requester`: itself, those that loaded it, and the program.
+    /// An object with a RUNPATH has no RPATH.
     fn rpath_holders(&self, requester: usize, objects: &[LoadedObject]) -> Vec<usize> {
         let mut chain = Vec::new();
         let mut holder = Some(requester);
@@ -371,7 +370,7 @@ impl Attempt<'_, '_> {
             chain.push(index);
             holder = objects[index].loaded_by;
         }
-        // A chain of thousands of libraries, each asked for by the one before, is walked for each of them.
+        // A chain of thousands of libraries, each requested by the previous one, is walked for each of them.
         self.search.spend(chain.len());
         if !chain.contains(&0) {
             chain.push(0);
@@ -453,7 +452,7 @@ impl Attempt<'_, '_> {
     }
 }
 
-/// What `$PLATFORM` stands for on the plainest CPU of a machine.
+/// Returns the value of `$PLATFORM` on the most basic CPU of a machine.
 fn platform_token(machine: Machine) -> &'static str {
     match machine {
         Machine::X86_64 => "x86_64",
@@ -464,8 +463,8 @@ fn platform_token(machine: Machine) -> &'static str {
     }
 }
 
-/// The directories of an RPATH or RUNPATH of an object in `origin`, tokens replaced, as a loader on any CPU of
-/// a machine may search them.
+/// Returns the directories of an RPATH or RUNPATH of an object in `origin`, with tokens replaced, for every CPU
+/// of a machine.
 pub fn search_directories(list: &str, origin: &str, loader: &DynamicLoader, machine: Machine) -> Vec<String> {
     let platforms: &[&str] = if machine == Machine::X86_64 { &["haswell", "x86_64"] } else { &[""] };
     let platforms = platforms.iter().map(|name| if name.is_empty() { platform_token(machine) } else { name });

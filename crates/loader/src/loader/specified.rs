@@ -1,10 +1,10 @@
-//! The facts of an object but for its symbols, from a document and into one.
+//! The facts of an object without its symbols, from a document and into one.
 
 use crate::elf::{self, Dependency, DependencyKind, IdentificationFault, Layout, Role, Segment};
 use crate::spec::{self, Identification, ObjectFlag, SegmentRole};
 
-/// Whether a document says something of an object that this program does not know, which may keep it from
-/// being loaded.
+/// Returns whether a document says something about an object that this version does not understand and that may
+/// prevent it from being loaded.
 pub(super) fn has_unknown(object: &spec::Object) -> bool {
     let segments = object.layout.iter().flat_map(|layout| &layout.segments);
     object.flags.contains(&ObjectFlag::Unknown)
@@ -51,7 +51,7 @@ pub(super) fn specified_layout(stated: &spec::Layout) -> Layout {
     Layout { entry: stated.entry, table: stated.table, count: stated.count, segments }
 }
 
-/// An objection to the first bytes as a document states it.
+/// Converts a fault in the first bytes to the form of a document.
 pub(crate) fn specify_identification(fault: IdentificationFault) -> Identification {
     match fault {
         IdentificationFault::Version => Identification::Version,
@@ -78,7 +78,7 @@ pub(super) fn specified_initial_exec(object: &spec::Object) -> elf::InitialExec 
     })
 }
 
-/// How a library is asked for by the letters of a document, in the order in which ld writes the entries.
+/// The letters of a document for the kinds of dependencies, in the order in which ld writes the entries.
 const DEPENDENCIES: [(char, DependencyKind); 3] =
     [('n', DependencyKind::Needed), ('f', DependencyKind::Filter), ('a', DependencyKind::Auxiliary)];
 
@@ -96,7 +96,7 @@ pub(super) fn specified_dependencies(object: &spec::Object) -> Vec<Dependency> {
     dependencies
 }
 
-/// The order of the entries as a document states it; `None` where it is the usual one.
+/// Returns the order of the entries in the form of a document, or `None` if it is the usual one.
 pub(crate) fn specify_dependency_order(dependencies: &[Dependency]) -> Option<String> {
     let place = |dependency: &Dependency| DEPENDENCIES.iter().position(|(_, kind)| *kind == dependency.kind);
     let letters = dependencies.iter().filter_map(place).map(|place| DEPENDENCIES[place].0);
@@ -111,7 +111,7 @@ pub(super) fn specified_versions(object: &spec::Object) -> Vec<(String, Vec<(Str
     object.wants.iter().map(of_library).collect()
 }
 
-/// Segments as a document states them.
+/// Converts segments to the form of a document.
 pub(crate) fn specify_layout(layout: &Layout) -> spec::Layout {
     let segment = |segment: &Segment| {
         let flags = FLAGS.iter().filter(|(_, flag)| segment.flags & flag != 0);

@@ -15,24 +15,24 @@ use crate::loader::{
     library, mark,
 };
 
-/// Starts a program as far as its entry point, and says what would become of it. A library is loaded
-/// as by a program that needs nothing else.
+/// Starts a program up to its entry point and returns the result. A library is loaded as if by a program
+/// without other needs.
 pub fn start(start: &Start<'_>, context: Context<'_>) -> Load {
     context.budget().refill(0);
     context.budget().extend(context.environment.library_path.as_deref());
     honest(start_object_or_script(start, context), context)
 }
 
-/// Starts a program, and opens libraries as it would once it runs (dlopen(3)): each by its path, or by a name
-/// that is searched for on behalf of the program, in this order and together with what it needs. A library
-/// sees the symbols of all that was opened before or after it.
+/// Starts a program, and opens libraries as it would at run time (dlopen(3)). Each is opened by its path, or by
+/// a name that is searched on behalf of the program, in this order and together with its needs. A library sees
+/// the symbols of all opened objects, earlier and later ones.
 pub fn start_and_open(start: &Start<'_>, names: &[String], context: Context<'_>) -> Load {
     context.budget().refill(0);
     context.budget().extend(context.environment.library_path.as_deref());
     honest(open_later(start, names, context), context)
 }
 
-/// As [`start_and_open`], out of the budget that there is.
+/// Like [`start_and_open`], with the remaining budget.
 pub(super) fn open_later(start: &Start<'_>, names: &[String], context: Context<'_>) -> Load {
     match context.files.open(start.path) {
         Ok(opened) => start_object(start, opened, names, context),
@@ -42,7 +42,8 @@ pub(super) fn open_later(start: &Start<'_>, names: &[String], context: Context<'
     }
 }
 
-/// What a start came to that may have been cut short: then what it found missing may be there.
+/// Returns the result of a start. If the budget cut the start short, its missing libraries may exist, so only
+/// the exceeded effort is reported.
 pub(super) fn honest(load: Load, context: Context<'_>) -> Load {
     match context.budget().problem() {
         Some(problem) if !load.problems.contains(&problem) => Load::of(problem),
@@ -50,7 +51,7 @@ pub(super) fn honest(load: Load, context: Context<'_>) -> Load {
     }
 }
 
-/// Starts what is at a path.
+/// Starts the program, library or script at a path.
 pub(super) fn start_object_or_script(start: &Start<'_>, context: Context<'_>) -> Load {
     match context.files.open(start.path) {
         Ok(opened) => start_object(start, opened, &[], context),
@@ -70,7 +71,7 @@ pub(super) fn start_object_or_script(start: &Start<'_>, context: Context<'_>) ->
     }
 }
 
-/// Follows a script that is not in `files` itself, from what a document says of it.
+/// Follows a script that is not in `files`, from its description in a document.
 pub fn start_script_line(start: &Start<'_>, script: &crate::spec::Script, context: Context<'_>) -> Load {
     follower(context, Depth::START).follow(start, &parsed(script))
 }
@@ -80,12 +81,12 @@ fn start_script(start: &Start<'_>, context: Context<'_>, depth: Depth) -> Load {
     follower(context, depth).start(start)
 }
 
-/// Follows scripts, and starts what they lead to.
+/// Creates a follower of scripts, which starts the files that they lead to.
 fn follower(context: Context<'_>, depth: Depth) -> Follower<'_> {
     Follower { context, depth, execute }
 }
 
-/// Starts what a script executes: its interpreter, or a program.
+/// Starts the file that a script executes: its interpreter, or a program.
 fn execute(executed: &Executed<'_>, context: Context<'_>, depth: Depth) -> Result<Load, Problem> {
     let path = executed.path;
     let next = Start { path, shown: path };
@@ -103,7 +104,7 @@ fn execute(executed: &Executed<'_>, context: Context<'_>, depth: Depth) -> Resul
             Some(depth) => Ok(start_script(&next, context, depth)),
             None => Err(Problem::ScriptTooDeep { object: executed.script.to_owned() }),
         },
-        // What the kernel says of an interpreter that is a directory.
+        // The kernel's error for an interpreter that is a directory.
         Err(OpenError::NotRegular) => Err(missing("Permission denied".into())),
         Err(error) => Err(missing(error.into_reason())),
     }
@@ -179,7 +180,8 @@ fn start_foreign(start: &Start<'_>, opened: Opened, names: &[String], context: C
     load
 }
 
-/// What keeps the handler's own program from being started: it must be in the root, unless it is open already.
+/// Returns the failure of the handler itself, if it cannot start. It must be in the root unless it is already
+/// open.
 fn refused_handler(shown: &str, path: &str, context: Context<'_>) -> Option<Load> {
     let environment = environment_of_handler(context.environment);
     let executed = Executed { script: shown, name: path, path };
@@ -189,7 +191,8 @@ fn refused_handler(shown: &str, path: &str, context: Context<'_>) -> Option<Load
     }
 }
 
-/// Opens the loader that a program names, and reads how it searches. `shown` is the subject that a problem is found in.
+/// Opens the loader that a program names, and reads its search rules. `shown` is the subject that has the
+/// problem.
 fn loader_of(
     shown: &str,
     program: &Facts,
@@ -200,7 +203,7 @@ fn loader_of(
     let path = context.environment.absolute(&interpreter);
     let opened = match load::open_loader(&path, program, context) {
         Ok(opened) => opened,
-        // The kernel starts what is no loader as well.
+        // The kernel also starts a file that is not a loader.
         Err(_) if is_other_program(&path, program, context) => {
             return Err(Problem::InterpreterUnknown { object, interpreter });
         }
@@ -224,7 +227,7 @@ fn loader_of(
     }
 }
 
-/// Why the kernel does not start a program: its permissions, its segments, its machine.
+/// Returns the reason why the kernel does not start a program: its permissions, its segments or its machine.
 fn refused_by_kernel(program: &Program, context: Context<'_>) -> Option<Problem> {
     let facts = &program.opened.facts;
     let platform = &context.environment.platform;
@@ -250,8 +253,8 @@ fn refused_by_kernel(program: &Program, context: Context<'_>) -> Option<Problem>
     x32_refused(program, platform)
 }
 
-/// Whether the kernel starts what is at the path of an interpreter (`load_elf_interp`): any program or shared
-/// object for the machine.
+/// Returns whether the kernel starts the file at the path of an interpreter (`load_elf_interp`): any program or
+/// shared object for the machine.
 fn is_other_program(path: &str, program: &Facts, context: Context<'_>) -> bool {
     context.files.open(path).is_ok_and(|opened| {
         let facts = opened.facts;
@@ -264,7 +267,7 @@ fn is_other_program(path: &str, program: &Facts, context: Context<'_>) -> bool {
     })
 }
 
-/// The program that is to load a library.
+/// Returns the program that should load a library.
 fn host_program(path: &str, context: Context<'_>) -> Result<Program, Problem> {
     let refused = |reason: Reason| Problem::NotAProgram { object: path.to_owned(), reason };
     let opened = context.files.open(path).map_err(|error| refused(error.into_reason()))?;
@@ -275,8 +278,8 @@ fn host_program(path: &str, context: Context<'_>) -> Result<Program, Problem> {
     }
 }
 
-/// Why the kernel does not start a program with 32-bit addresses on x86-64 (x32): most kernels are built
-/// without that.
+/// Returns the reason why the kernel does not start a program with 32-bit addresses on x86-64 (x32). Most
+/// kernels are built without x32.
 fn x32_refused(program: &Program, platform: &Platform) -> Option<Problem> {
     let facts = &program.opened.facts;
     if facts.machine != Machine::X86_64 || facts.class != Class::Elf32 {
@@ -292,7 +295,7 @@ fn x32_refused(program: &Program, platform: &Platform) -> Option<Problem> {
     }
 }
 
-/// A program without a loader: what remains is the CPU and the kernel.
+/// Returns the result for a program without a loader: only the CPU and the kernel matter.
 fn static_program(program: Program, platform: &Platform) -> Load {
     let mut load = Load { objects: vec![LoadedObject::alone(program)], ..Load::default() };
     layout::check(&mut load, None, platform);

@@ -1,10 +1,11 @@
-//! Static thread-local memory for what is opened once the program runs: variables that are referred to by a
-//! fixed distance from the thread pointer (initial-exec) of libraries that were not there at the start.
+//! Static thread-local memory for libraries that are opened at run time. Their variables are referred to with a
+//! fixed distance from the thread pointer (initial-exec), although the libraries were not present at the start.
 //!
-//! glibc keeps a surplus of 1664 bytes for them, rounded up with what the program itself has; musl keeps none.
-//! Sources: `_dl_try_allocate_static_tls` in glibc's `elf/dl-reloc.c`, `_dl_tls_static_surplus_init` and
-//! `_dl_determine_tlsoffset` in `elf/dl-tls.c`; `do_relocs` in musl's `ldso/dynlink.c`. The tunables
-//! `glibc.rtld.nns` and `glibc.rtld.optional_static_tls` are taken to be at their defaults.
+//! glibc reserves a surplus of 1664 bytes for them and rounds it up together with the program's own memory.
+//! musl reserves none. Sources: `_dl_try_allocate_static_tls` in glibc's `elf/dl-reloc.c`,
+//! `_dl_tls_static_surplus_init` and `_dl_determine_tlsoffset` in `elf/dl-tls.c`; `do_relocs` in musl's
+//! `ldso/dynlink.c`. The tunables `glibc.rtld.nns` and `glibc.rtld.optional_static_tls` are assumed to have
+//! their defaults.
 
 use std::collections::HashSet;
 
@@ -14,16 +15,16 @@ use crate::loader::effort::Budget;
 use crate::loader::{Effort, Load, Problem};
 use compat_sys::raw;
 
-/// What glibc adds to the static memory of the start, in bytes.
+/// The surplus that glibc adds to the static memory of the start, in bytes.
 const SURPLUS: u64 = 1664;
-/// The most of it that descriptors use up (`glibc.rtld.optional_static_tls`).
+/// The maximum part of it that descriptors use (`glibc.rtld.optional_static_tls`).
 const OPTIONAL: u64 = 512;
-/// What the surplus of a start is rounded up to at the least (`TLS_TCB_ALIGN`).
+/// The minimum alignment to which the surplus of a start is rounded up (`TLS_TCB_ALIGN`).
 const USUAL_ALIGNMENT: u64 = 64;
-/// What restartable sequences take of the static memory from glibc 2.41 on.
+/// The static memory that restartable sequences use since glibc 2.41.
 const SEQUENCES: u64 = 32;
 
-/// Adds a problem for each object whose variables find no place. `opened` holds the first object of each
+/// Adds a problem for each object whose variables do not fit. `opened` contains the first object of each
 /// dlopen(3), in their order.
 pub(super) fn check(load: &mut Load, loader: &DynamicLoader, opened: &[usize], budget: &Budget) {
     let mut problems = Vec::new();
@@ -31,7 +32,7 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, opened: &[usize], b
     let mut placed = HashSet::new();
     for (number, first) in opened.iter().enumerate() {
         let end = opened.get(number + 1).copied().unwrap_or(load.objects.len());
-        // The last loaded is relocated first; musl begins with the first.
+        // The last loaded object is relocated first. musl begins with the first.
         let order: Vec<usize> =
             if loader.is_musl() { (*first..end).collect() } else { load.relocated((*first..end).collect()) };
         for index in order {
@@ -46,12 +47,12 @@ pub(super) fn check(load: &mut Load, loader: &DynamicLoader, opened: &[usize], b
     load.problems.extend(problems);
 }
 
-/// The objects whose variables an object refers to, each with one of the symbols, if it has a name.
+/// Returns the objects whose variables an object refers to, each with one of the symbols, if it has a name.
 fn targets(load: &Load, index: usize, budget: &Budget) -> Vec<(usize, Option<String>)> {
     let wanted = load.objects[index].facts.initial_exec();
     let mut targets: Vec<(usize, Option<String>)> = wanted.own.then_some((index, None)).into_iter().collect();
     for symbol in &wanted.symbols {
-        // Each object may be asked twice.
+        // Each object may be searched twice.
         if !budget.spend(Effort::Symbols, 16 + 4 * load.objects.len()) {
             break;
         }
@@ -88,7 +89,7 @@ fn place(
     (!fits).then(|| problem(Some(before), may_fit))
 }
 
-/// What is left of the static memory, at the least and at the most.
+/// The remaining static memory, as a minimum and a maximum.
 struct Places {
     least: FreeRoom,
     most: FreeRoom,
@@ -96,14 +97,14 @@ struct Places {
     alignment: u64,
 }
 
-/// What is left of the static memory.
+/// The remaining static memory.
 #[derive(Clone, Copy)]
 struct FreeRoom {
     free: u64,
 }
 
 impl FreeRoom {
-    /// Takes room for the variables of an object; `false` if there is not as much.
+    /// Takes memory for the variables of an object and returns whether there was enough.
     fn take(&mut self, own: ThreadLocal, largest: u64) -> bool {
         let wanted = own.size.saturating_add(own.first_byte);
         let Some(rest) = self.free.checked_sub(wanted).filter(|_| own.alignment <= largest) else {
@@ -131,7 +132,7 @@ impl Places {
         if is_below && is_known {
             let rounded = used.saturating_add(SURPLUS).checked_next_multiple_of(alignment);
             most = rounded.map_or(SURPLUS, |rounded| rounded - used);
-            // How much a kernel wants for its restartable sequences can change.
+            // The size that a kernel needs for its restartable sequences can change.
             least = if loader.is_older_than(2, 41) { most } else { SURPLUS };
         }
         if opened.iter().any(|object| object.facts.initial_exec().descriptors) {
@@ -141,8 +142,8 @@ impl Places {
     }
 }
 
-/// How many bytes the variables of the start take where they lie below the thread pointer: one after the
-/// other, in gaps that alignment leaves where they fit.
+/// Returns the size of the start's variables in bytes if they are below the thread pointer: one after the
+/// other, or in gaps from alignment if they fit.
 fn size_below_thread_pointer(all: impl Iterator<Item = ThreadLocal>) -> u64 {
     let (mut offset, mut free_top, mut free_bottom) = (0_u64, 0_u64, 0_u64);
     for ThreadLocal { size, alignment, first_byte } in all {

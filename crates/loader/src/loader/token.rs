@@ -2,7 +2,7 @@
 
 use crate::host::MAXIMUM_PATH;
 
-/// What the tokens stand for, for one object.
+/// The values of the tokens for one object.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tokens<'a> {
     /// The directory of the object.
@@ -14,11 +14,11 @@ pub(super) struct Tokens<'a> {
 }
 
 impl Tokens<'_> {
-    /// Replaces the tokens in `text`, in both forms (`$NAME`, `${NAME}`); others stay as they are.
+    /// Replaces the tokens in `text`, in both forms (`$NAME`, `${NAME}`). Unknown tokens stay unchanged.
     pub(super) fn expand(&self, text: &str) -> String {
         let mut expanded = String::with_capacity(text.len());
         let mut rest = text;
-        // No kernel opens a longer path, and every token may stand for as much again.
+        // The kernel refuses a longer path, and every token may be replaced by as much again.
         while expanded.len() < MAXIMUM_PATH
             && let Some(at) = rest.find('$')
         {
@@ -39,7 +39,7 @@ impl Tokens<'_> {
         expanded
     }
 
-    /// The value of the token that `text` begins with, and the token's length.
+    /// Returns the value of the token at the start of `text`, and the token's length.
     fn token(&self, text: &str) -> Option<(&str, usize)> {
         let known = [("ORIGIN", self.origin), ("LIB", self.lib), ("PLATFORM", self.platform)];
         known.into_iter().find_map(|(name, value)| {

@@ -1,10 +1,8 @@
 //! Cases that a saved host cannot decide because it does not record every place.
 //!
 //! A library that was not found may be in an unrecorded place. A file that was found may be hidden by another
-//! file in such
-//! a place. Its versions, its symbols and the libraries that it loads are then not reported: the library itself
-//! leaves the
-//! verdict undecided.
+//! file in such a place. Its versions, its symbols and the libraries that it loads are then not reported: the
+//! library itself leaves the verdict undecided.
 
 use std::collections::HashSet;
 

@@ -1,12 +1,12 @@
-//! The kernel's own object, which every process has: its name, its version and what it defines.
+//! The vDSO, the kernel's own object in every process: its name, its version and its definitions.
 //!
-//! Source: vdso(7). A kernel may define more; of what the page does not list nobody can rely on.
+//! Source: vdso(7). A kernel may define more, but programs cannot rely on symbols that the page does not list.
 
 use crate::elf::{Class, Import, Machine};
 
-/// What the kernel of one machine brings.
+/// The vDSO of one machine.
 pub(super) struct Vdso {
-    /// Its soname, by which alone it is asked for.
+    /// Its soname, the only name under which it is requested.
     pub name: &'static str,
     versions: &'static [&'static str],
     symbols: &'static [&'static str],
@@ -42,7 +42,7 @@ const RISCV: [&str; 6] = [
 const CLOCKS: [&str; 3] = ["__kernel_clock_getres", "__kernel_clock_gettime", "__kernel_gettimeofday"];
 
 impl Vdso {
-    /// That of a program for a machine.
+    /// Returns the vDSO for a program of a machine.
     pub(super) fn of(machine: Machine, class: Class) -> Self {
         let is_narrow = class == Class::Elf32;
         let by_width = if is_narrow { "linux-vdso32.so.1" } else { "linux-vdso64.so.1" };
@@ -60,12 +60,12 @@ impl Vdso {
         Self { name, versions, symbols }
     }
 
-    /// Whether it defines a version.
+    /// Returns whether it defines a version.
     pub(super) fn has_version(&self, version: &str) -> bool {
         self.versions.contains(&version)
     }
 
-    /// Whether a reference binds to it.
+    /// Returns whether a reference binds to it.
     pub(super) fn satisfies(&self, import: &Import<'_>) -> bool {
         self.symbols.iter().any(|symbol| symbol.as_bytes() == import.name)
             && import.version.is_none_or(|version| self.has_version(version.name))

@@ -1,4 +1,4 @@
-//! Needed versions against the objects that are to provide them.
+//! Checks needed versions against the objects that should provide them.
 //!
 //! Source: `_dl_check_map_versions` and `match_symbol` in glibc's `elf/dl-version.c`.
 
@@ -9,14 +9,14 @@ use crate::loader::effort::Budget;
 use crate::loader::vdso::Vdso;
 use crate::loader::{Effort, Load, LoadedObject, Problem, Rule};
 
-/// The version by which a libc declares that it applies packed relocations (glibc 2.36).
+/// The version with which a libc declares that it applies packed relocations (glibc 2.36).
 const RELR_MARKER: &str = "GLIBC_ABI_DT_RELR";
 
-/// What looking for a version takes of the budget.
+/// The budget cost of looking for a version.
 const COST_OF_NEED: usize = 4;
 
-/// Adds the version problems of every loaded object. `waiting` is the loader itself while nothing asked
-/// for it: it is no part of the scope, but among the objects that versions are looked up in.
+/// Adds the version problems of every loaded object. `waiting` is the loader itself until an object requests
+/// it: it is not in the scope, but versions are also looked up in it.
 pub(super) fn check(
     load: &mut Load,
     loader: &DynamicLoader,
@@ -51,8 +51,8 @@ fn is_known_to_be_missing(load: &Load, library: &str, budget: &Budget) -> bool {
     })
 }
 
-/// libc and its loader share private data: those of two builds do not work together, whatever their
-/// symbols say. A loader before 2.33 does not tell its release.
+/// libc and its loader share private data. Two builds do not work together, regardless of their symbols. A
+/// loader before 2.33 does not contain its release.
 fn mixed_libc(load: &mut Load, waiting: Option<&LoadedObject>) {
     let is_loader = |object: &&LoadedObject| object.rule == Rule::Interpreter;
     let libc = load.by_name().get("libc.so.6").map(|index| &load.objects[*index]);
@@ -75,17 +75,17 @@ fn mixed_libc(load: &mut Load, waiting: Option<&LoadedObject>) {
     }
 }
 
-/// The number behind `2.` in what glibc says of its release.
+/// Returns the number after `2.` in glibc's release text.
 pub(super) fn minor_of_release(release: &str) -> Option<u32> {
     release.rsplit("2.").next().and_then(|minor| minor.parse().ok())
 }
 
-/// The objects by the names that a version's library name may mean them by.
+/// Returns the objects by the names that a version's library name may refer to.
 fn providers<'a>(load: &'a Load, waiting: Option<&'a LoadedObject>) -> HashMap<&'a str, &'a LoadedObject> {
     let waiting = waiting.into_iter().flat_map(|object| object.names.iter().map(move |name| (name, object)));
     let mut providers: HashMap<&str, &LoadedObject> =
         waiting.map(|(name, object)| (name.as_str(), object)).collect();
-    // Without a name, the program itself is meant.
+    // An empty name refers to the program itself.
     providers.extend(load.objects.first().map(|program| ("", program)));
     providers.extend(load.by_name().into_iter().map(|(name, index)| (name, &load.objects[index])));
     providers
@@ -95,9 +95,9 @@ fn providers<'a>(load: &'a Load, waiting: Option<&'a LoadedObject>) -> HashMap<&
 struct Needs<'a> {
     load: &'a Load,
     providers: HashMap<&'a str, &'a LoadedObject>,
-    /// What the objects that were asked so far define, by the number of their facts.
+    /// The definitions of the objects that were checked so far, by the number of their facts.
     defined: HashMap<u64, Defined<'a>>,
-    /// The kernel's own object, whether anything asked for it or not.
+    /// The vDSO, the kernel's own object, whether or not an object requests it.
     vdso: Option<Vdso>,
     problems: Vec<Problem>,
     budget: &'a Budget,
@@ -106,7 +106,7 @@ struct Needs<'a> {
 /// The versions that one object defines.
 struct Defined<'a> {
     names: HashSet<&'a str>,
-    /// The newest version of each family; filled when a version is missing.
+    /// The newest version of each family. It is filled when a version is missing.
     newest: Option<HashMap<&'a str, (Vec<u64>, &'a str)>>,
 }
 
@@ -138,7 +138,7 @@ impl<'a> Needs<'a> {
         }
     }
 
-    /// Adds a problem; whether there was room for it.
+    /// Adds a problem, and returns whether the budget allowed it.
     fn tell(&mut self, problem: Problem) -> bool {
         let has_room = self.budget.spend(Effort::Problems, problem.size());
         self.problems.extend(has_room.then_some(problem));
@@ -191,7 +191,7 @@ impl<'a> Needs<'a> {
     }
 
     fn tell_undeclared(&mut self, object: &LoadedObject) {
-        // The loader itself is never meant: it has no such name.
+        // The loader itself never matches: it has no such name.
         let Some(libc) = self.providers.get("libc.so.6") else { return };
         let (library, path) = ("libc.so.6".to_owned(), libc.shown.clone());
         self.tell(Problem::RelrUndeclared { library, path, wanted_by: object.shown.clone() });
@@ -203,7 +203,7 @@ impl<'a> Defined<'a> {
         Self { names: versions.iter().map(String::as_str).collect(), newest: None }
     }
 
-    /// The newest defined version that differs from `version` only in its numbers.
+    /// Returns the newest defined version that differs from `version` only in its numbers.
     fn highest_of_family(&mut self, version: &str) -> Option<String> {
         let (family, _) = split_numbers(version)?;
         let newest = self.newest.get_or_insert_with(|| {
@@ -222,7 +222,7 @@ impl<'a> Defined<'a> {
     }
 }
 
-/// `GLIBC_2.2.5` into `GLIBC_` and its numbers. `None` for a name without numbers at its end.
+/// Splits `GLIBC_2.2.5` into `GLIBC_` and its numbers. `None` for a name without numbers at its end.
 fn split_numbers(version: &str) -> Option<(&str, Vec<u64>)> {
     let family = version.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
     let (family, numbers) = version.split_at(family.len());

@@ -1,4 +1,5 @@
-//! Scripts in a root of static programs: what is followed, and what is said not to have been.
+//! Scripts in a root of static programs: the commands that are followed, and those that are reported as not
+//! followed.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -27,7 +28,7 @@ fn write(root: &Path, path: &str, content: &[u8]) {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Starts `/srv/ep.sh` with a text in a root that has shells, `env` and some programs.
+/// Starts `/srv/ep.sh` with the given text in a root that has shells, `env` and some programs.
 fn started(text: &str, handlers: Vec<Handler>) -> Load {
     let root = tempfile::tempdir().unwrap();
     let own = Machine::of_this_program();
@@ -125,7 +126,7 @@ fn what_was_not_followed_is_said() {
     for text in [
         "#!/bin/sh\n$APP\n",
         "#!/bin/sh\nexec /opt/app\r\n",
-        // The kernel refuses it, and the shell reads it itself; so does execvp(3).
+        // The kernel refuses this file, and the shell reads it itself. execvp(3) behaves alike.
         "#!/bin/sh\nexec /opt/plain\n",
         "#!/bin/sh\nexec env /opt/plain\n",
         "#!/bin/sh\nexec \"$@\"\n",
@@ -190,7 +191,7 @@ fn a_registered_handler_starts_programs_for_another_machine() {
         let problems = load.problems.iter().map(|problem| serde_json::to_value(problem).unwrap());
         problems.map(|problem| problem["kind"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    // Opened when it was registered: it need not be in the root.
+    // The handler was opened when it was registered, so it need not be in the root.
     assert_eq!(problems(handler("/nowhere/qemu-other", "F")), ["emulated"]);
     assert_eq!(problems(handler("/nowhere/qemu-other", "")), ["interpreter-missing"]);
     assert_eq!(problems(handler("/opt/app", "")), ["emulated"]);

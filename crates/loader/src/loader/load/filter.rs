@@ -1,5 +1,5 @@
-//! The order of the scope: an object that another filters (`DT_FILTER`, `DT_AUXILIARY`) comes right before it, and its own
-//! libraries are loaded before those of all else that waits.
+//! The order of the scope: an object that another filters (`DT_FILTER`, `DT_AUXILIARY`) comes right before it,
+//! and its libraries are loaded before those of all other waiting objects.
 //!
 //! Source: `_dl_map_object_deps` in glibc's `elf/dl-deps.c`.
 
@@ -8,31 +8,32 @@ use std::ops::Range;
 use super::Loading;
 use crate::loader::{Effort, Problem, version};
 
-/// The objects in the order in which symbols are looked for, and which of them have been asked for what they need.
+/// The objects in the order of symbol lookup, and their state: whether their needs are already loaded.
 pub(super) struct Scope {
     order: Vec<usize>,
-    /// Those that wait, by their numbers; others do not.
+    /// The objects whose needs are not loaded yet, by their numbers.
     waiting: Vec<bool>,
-    /// The place of the object that is asked.
+    /// The position of the current object.
     at: usize,
-    /// What came before the object that is started, and what filters it: loaders before glibc 2.32 fail over it.
+    /// The objects that come before the one that is started, and their filters. Loaders before glibc 2.32 fail
+    /// because of them.
     before_first: Vec<(usize, usize)>,
 }
 
 impl Scope {
-    /// Objects that are there before anything is asked.
+    /// Creates a scope from the objects that are already loaded.
     pub(super) fn new(objects: Range<usize>) -> Self {
         let mut scope = Self { order: Vec::new(), waiting: Vec::new(), at: 0, before_first: Vec::new() };
         scope.extend(objects);
         scope
     }
 
-    /// How many there are.
+    /// The number of objects.
     pub(super) fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// Adds what was loaded since, at the end.
+    /// Adds newly loaded objects at the end.
     pub(super) fn extend(&mut self, objects: Range<usize>) {
         self.waiting.resize(objects.end.max(self.waiting.len()), false);
         for object in objects {
@@ -41,10 +42,10 @@ impl Scope {
         }
     }
 
-    /// The next object to be asked for what it needs: the first that waits.
+    /// Returns the next object whose needs are to be loaded: the first waiting one.
     pub(super) fn take_next(&mut self) -> Option<usize> {
         let is_waiting = |object: &usize| self.waiting[*object];
-        // Of those before the last one that was asked only what it filters can wait.
+        // Before the previous object, only the objects that it filters can still wait.
         let start =
             self.order[..self.at].iter().rposition(|object| !is_waiting(object)).map_or(0, |at| at + 1);
         self.at = start + self.order[start..].iter().position(is_waiting)?;
@@ -53,9 +54,9 @@ impl Scope {
         Some(object)
     }
 
-    /// Puts an object right before the one that is asked, which filters it. One that stands before it stays. So does
-    /// one behind it that was asked already, which filters the one that is asked: `false`, for glibc's loader would not
-    /// come to an end.
+    /// Moves an object right before the current one, which filters it. An object before the current one keeps
+    /// its place. So does a processed object behind it that filters the current one: the result is then
+    /// `false`, because glibc's loader would loop endlessly.
     pub(super) fn bring_forward(&mut self, object: usize) -> bool {
         let Some(behind) = self.order[self.at + 1..].iter().position(|other| *other == object) else {
             return true;
@@ -70,8 +71,8 @@ impl Scope {
 }
 
 impl Loading<'_> {
-    /// Puts an object right before the one that filters it, and notes what the loader itself fails over. `is_first`: the
-    /// filter is what is started or opened.
+    /// Moves an object right before the one that filters it, and records filters because of which the loader
+    /// itself fails. `is_first`: the filter is the object that is started or opened.
     pub(super) fn bring_forward(&mut self, scope: &mut Scope, object: usize, filter: usize, is_first: bool) {
         self.budget().spend(Effort::Libraries, scope.len() / 16);
         let circular = !scope.bring_forward(object);
@@ -83,7 +84,7 @@ impl Loading<'_> {
         }
     }
 
-    /// Notes what only loaders before glibc 2.32 fail over, once it is known which libc is loaded.
+    /// Records the filters because of which only loaders before glibc 2.32 fail, once the loaded libc is known.
     pub(super) fn judge_filters(&mut self, scope: &Scope) {
         if scope.before_first.is_empty() || !self.is_older_than_2_32() {
             return;
@@ -99,14 +100,15 @@ impl Loading<'_> {
         self.object_once(Problem::FilterFails { object, library, circular });
     }
 
-    /// Whether the loader is of a release before glibc 2.32. It does not say before 2.33; its libc does.
+    /// Returns whether the loader is older than glibc 2.32. The loader contains its release only since 2.33;
+    /// its libc always does.
     fn is_older_than_2_32(&self) -> bool {
         let libc = || self.load.by_name().get("libc.so.6").map(|index| &self.load.objects[*index].facts);
         let minor = || version::minor_of_release(libc()?.release.as_deref()?);
         self.loader.is_older_than(2, 32) && minor().is_none_or(|minor| minor < 32)
     }
 
-    /// Brings the objects from number `first` on into the order of the scope. The program stays the first.
+    /// Puts the objects from number `first` on into the order of the scope. The program stays first.
     pub(super) fn arrange(&mut self, first: usize, scope: &Scope) {
         let mut order = scope.order.clone();
         if first == 0

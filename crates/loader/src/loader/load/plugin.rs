@@ -1,4 +1,5 @@
-//! The library that a program opens once it runs (dlopen(3)), and what `dlopen` refuses that a start loads.
+//! The library that a program opens at run time (dlopen(3)), and the objects that `dlopen` refuses although a
+//! start loads them.
 //!
 //! Source: `_dl_map_object_from_fd` in glibc's `elf/dl-load.c`.
 
@@ -8,7 +9,7 @@ use crate::loader::loaded::{Program, directory_of};
 use crate::loader::{LoadedObject, Opened, Problem, Reason};
 
 impl Loading<'_> {
-    /// The library that the program opens once it runs (dlopen(3)).
+    /// Adds the library that the program opens at run time (dlopen(3)).
     pub(super) fn add_plugin(&mut self, plugin: Program) {
         if self.index.file(plugin.opened.identity).is_none() {
             if let Some(reason) = self.refusal_of_plugin(&plugin) {
@@ -23,11 +24,11 @@ impl Loading<'_> {
         }
     }
 
-    /// Why the program cannot open a library, in the loader's words.
+    /// Returns the reason, in the loader's words, why the program cannot open a library.
     fn refusal_of_plugin(&self, plugin: &Program) -> Option<Reason> {
         let facts = &plugin.opened.facts;
         match self.fit.judge_opened(plugin.opened.clone()) {
-            // A search would go on; one that is opened by its path is the end.
+            // A search would continue. A library that is opened by its path fails.
             Verdict::Pass(_) if facts.class != self.fit.program.class => {
                 Some(Reason::WrongClass(Some(facts.class)))
             }
@@ -39,8 +40,8 @@ impl Loading<'_> {
         }
     }
 
-    /// What dlopen(3) refuses in an object that a start would load: a flag forbids it, or it asks for an
-    /// executable stack, which glibc 2.41 and newer give a process at its start only.
+    /// Returns the reason why dlopen(3) refuses an object that a start would load. Either a flag forbids it, or
+    /// the object needs an executable stack, which glibc 2.41 and newer only provide at process start.
     pub(super) fn refusal_at_run_time(&self, opened: &Opened) -> Option<Reason> {
         let (objects, global) = (&self.load.objects, self.load.global);
         let facts = &opened.facts;

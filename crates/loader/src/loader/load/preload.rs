@@ -8,7 +8,7 @@ use crate::loader::{Edge, EdgeKind, Problem, Reason, Rejection, Rule};
 use compat_sys::raw;
 
 impl Loading<'_> {
-    /// Objects that `/etc/ld.so.preload` names; one that is missing is passed over (ld.so(8)).
+    /// Adds the objects that `/etc/ld.so.preload` names. A missing one is ignored (ld.so(8)).
     pub(super) fn add_preloads(&mut self) {
         if self.loader.is_musl() {
             return;
@@ -16,7 +16,7 @@ impl Loading<'_> {
         let Ok(data) = self.files().read("/etc/ld.so.preload") else { return };
         let text = raw::string(&data);
         let uncommented = text.split('\n').map(|line| line.split('#').next().unwrap_or_default());
-        // A comma and a carriage return belong to the name.
+        // A comma and a carriage return are part of the name.
         let names = uncommented.flat_map(|line| line.split([' ', '\t', ':'])).filter(|name| !name.is_empty());
         for name in names {
             let name = self.search.expand(name, &self.load.objects[0]);
@@ -34,7 +34,7 @@ impl Loading<'_> {
         }
     }
 
-    /// Notes that a preload is passed over, unless a saved host may have it.
+    /// Records that a preload is ignored, unless a saved host may have it.
     fn tell_ignored_preload(&mut self, library: String, reason: &str, rejected: &[Rejection]) {
         let class = rejected.iter().find(|file| matches!(file.reason, Reason::WrongClass(_)));
         if !rejected.iter().any(|file| file.reason == Reason::Unrecorded) {
