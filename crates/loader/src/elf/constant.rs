@@ -1,11 +1,11 @@
-//! The constants of an object: the bytes that it maps neither executable nor writable.
+//! The constants of an object: the bytes that are mapped neither executable nor writable.
 
 use goblin::elf::program_header::{PF_W, PF_X, PT_LOAD};
 
 use crate::elf::object;
 
-/// The parts of the file that are mapped read-only: where string constants lie, a small share of a
-/// library. The whole file where it has no such segment (linked without `-z separate-code`) or is no
+/// Returns the read-only parts of the file, which contain its string constants. They are a small share of a
+/// library. Returns the whole file if it has no such segment (linked without `-z separate-code`) or is not an
 /// ELF file.
 pub fn constants(data: &[u8]) -> Vec<&[u8]> {
     let headers = object::program_headers(data).unwrap_or_default();

@@ -1,47 +1,45 @@
-//! Notes about libraries that an object opens by itself once it runs: advice, nothing that the loader
-//! reads.
+//! Notes about libraries that an object opens at run time. They are advice that the loader does not read.
 //!
-//! Source: "dlopen() Metadata for ELF Files" (<https://systemd.io/ELF_DLOPEN_METADATA/>): owner `FDO`,
-//! type `0x407c0c0a`, a JSON array as a zero-terminated string. The single object and the single name
-//! of the first drafts are read too. What is malformed is left out, as is what goes past the bounds
-//! below.
+//! Source: "dlopen() Metadata for ELF Files" (<https://systemd.io/ELF_DLOPEN_METADATA/>): owner `FDO`, type
+//! `0x407c0c0a`, a JSON array as a zero-terminated string. The single object and the single name of the first
+//! drafts are also read. Malformed entries, and those beyond the limits below, are ignored.
 
 use serde_json::Value;
 
 /// `NT_FDO_DLOPEN_METADATA`.
 pub(super) const NT_FDO_DLOPEN_METADATA: u32 = 0x407c_0c0a;
 
-/// A note longer than this is left out.
+/// The maximum size of a note in bytes. A longer note is ignored.
 const MAXIMUM_SIZE: usize = 64 * 1024;
-/// No more entries than these are kept of one object.
+/// The maximum number of entries of one object.
 const MAXIMUM_ENTRIES: usize = 256;
-/// No more names than these are kept of one entry.
+/// The maximum number of names of one entry.
 const MAXIMUM_SONAMES: usize = 32;
-/// An entry with a longer text is left out.
+/// The maximum length of a text. An entry with a longer text is ignored.
 const MAXIMUM_TEXT: usize = 4096;
 
-/// One library that an object opens by itself.
+/// One library that an object opens at run time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DlopenNote {
-    /// The names it is tried under, the preferred one first; at least one.
+    /// The names to try, the preferred one first. There is at least one.
     pub sonames: Vec<String>,
-    /// What it is for, in a word.
+    /// The feature that needs it, in one word.
     pub feature: Option<String>,
-    /// What it is for.
+    /// The purpose of the library.
     pub description: Option<String>,
-    /// How much depends on it.
+    /// The importance of the library.
     pub priority: Priority,
 }
 
-/// How much depends on a library that is opened at run time.
+/// The importance of a library that is opened at run time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Priority {
     /// Nothing works without it.
     Required,
-    /// It should be there; what a note that says nothing means.
+    /// It should be present. This is the default of a note without a priority.
     #[default]
     Recommended,
-    /// Only a full installation has it.
+    /// Only a full installation contains it.
     Suggested,
 }
 
@@ -81,7 +79,7 @@ fn parse(entry: &Value) -> Option<DlopenNote> {
     })
 }
 
-/// Strings of a note are short and hold no control characters.
+/// Returns whether a text is short and contains no control characters.
 fn is_plain(text: &str) -> bool {
     text.len() <= MAXIMUM_TEXT && !text.chars().any(char::is_control)
 }
@@ -137,7 +135,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Invariant: any bytes give at most the bounded number of entries, each with a name, and no
+        /// Invariant: any bytes result in at most the allowed number of entries, each with a name, without a
         /// panic.
         #[test]
         fn random_bytes_never_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..512)) {

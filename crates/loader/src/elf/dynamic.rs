@@ -12,38 +12,38 @@ const DF_1_NOOPEN: u64 = 0x40;
 const DT_MIPS_SYMTABNO: u64 = 0x7000_0011;
 const DT_MIPS_GOTSYM: u64 = 0x7000_0013;
 
-/// What the dynamic section says, names resolved.
+/// The content of the dynamic section, with names resolved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dynamic {
-    /// The name others link against it by.
+    /// The name under which other objects link against it.
     pub soname: Option<String>,
-    /// The libraries it asks for, in order.
+    /// The libraries that it needs, in order.
     pub needed: Vec<Dependency>,
     /// `DT_RPATH`, elements separated by `:`.
     pub rpath: Option<String>,
     /// `DT_RUNPATH`, elements separated by `:`.
     pub runpath: Option<String>,
-    /// Flags that change how it is loaded.
+    /// The flags that change how it is loaded.
     pub flags: Flags,
 }
 
-/// One library asked for.
+/// One needed library.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dependency {
-    /// The name as written, tokens and all.
+    /// The name as written, including tokens.
     pub name: String,
-    /// How it is asked for.
+    /// The kind of dependency.
     pub kind: DependencyKind,
 }
 
-/// How a library is asked for.
+/// The kind of a dependency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DependencyKind {
     /// `DT_NEEDED`.
     Needed,
-    /// `DT_FILTER`: symbols are looked up there first; its absence is fatal.
+    /// `DT_FILTER`: symbols are looked up there first. The start fails if it is missing.
     Filter,
-    /// `DT_AUXILIARY`: symbols are looked up there first; its absence is not.
+    /// `DT_AUXILIARY`: symbols are looked up there first. It may be missing.
     Auxiliary,
 }
 
@@ -52,21 +52,21 @@ pub enum DependencyKind {
 pub struct Flags {
     /// All symbols are bound at start (`DT_BIND_NOW`, `DF_BIND_NOW`, `DF_1_NOW`).
     pub bind_now: bool,
-    /// Its own definitions come first for itself (`DT_SYMBOLIC`, `DF_SYMBOLIC`).
+    /// Its own definitions take precedence for itself (`DT_SYMBOLIC`, `DF_SYMBOLIC`).
     pub symbolic: bool,
     /// The default directories are not searched for it (`DF_1_NODEFLIB`).
     pub no_default_libraries: bool,
     /// It is a position-independent executable (`DF_1_PIE`).
     pub pie: bool,
-    /// It has a place for debuggers (`DT_DEBUG`), as linkers give it to programs and not to libraries.
+    /// It has an entry for debuggers (`DT_DEBUG`), which linkers write to programs but not to libraries.
     pub debug: bool,
-    /// It must not be opened by `dlopen` (`DF_1_NOOPEN`).
+    /// `dlopen` must not open it (`DF_1_NOOPEN`).
     pub no_open: bool,
     /// It has packed relative relocations (`DT_RELR`).
     pub relr: bool,
 }
 
-/// Addresses and sizes of the tables, as the dynamic section gives them.
+/// The addresses and sizes of the tables, from the dynamic section.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tables {
     pub string_table: Option<u64>,
@@ -77,18 +77,19 @@ pub(super) struct Tables {
     pub version_symbols: Option<u64>,
     pub version_needs: Option<u64>,
     pub version_definitions: Option<u64>,
-    /// Address, size in bytes, whether the entries carry an addend.
+    /// Address, size in bytes, and whether the entries have an addend.
     pub relocations: Vec<(u64, u64, bool)>,
     pub jump_slots: Option<u64>,
     pub jump_slots_size: u64,
     pub jump_slots_with_addend: bool,
-    /// On MIPS, the first symbol that has a global entry in the global offset table; so have all after it.
+    /// On MIPS, the first symbol with a global entry in the global offset table. All symbols after it have one
+    /// too.
     pub mips_first_global: Option<u64>,
-    /// On MIPS, how many symbols there are.
+    /// On MIPS, the number of symbols.
     pub mips_symbol_count: u64,
 }
 
-/// The raw entries: tables, flags, and string offsets to be resolved.
+/// The raw entries: tables, flags, and offsets of strings.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Entries {
     pub tables: Tables,
@@ -97,9 +98,9 @@ pub(super) struct Entries {
     pub rpath: Option<u64>,
     pub runpath: Option<u64>,
     pub needed: Vec<(u64, DependencyKind)>,
-    /// How many bytes were read, `DT_NULL` among them.
+    /// The number of bytes that were read, including `DT_NULL`.
     pub size: usize,
-    /// `DT_NULL` was among them.
+    /// `DT_NULL` was found.
     is_ended: bool,
     rel: (Option<u64>, u64),
     rela: (Option<u64>, u64),
@@ -127,7 +128,7 @@ impl Entries {
         entries
     }
 
-    /// What no loader gets along with: it looks for nothing beyond these entries.
+    /// Returns a fault that no loader accepts. No loader checks anything beyond these entries.
     pub(super) fn fault(&self) -> Option<&'static str> {
         match () {
             () if !self.is_ended => Some("its segment ends before it does"),

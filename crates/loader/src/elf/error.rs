@@ -1,20 +1,20 @@
-//! What can be wrong with the bytes of an object.
+//! The faults in the bytes of an object.
 
 use crate::elf::Endian;
 
-/// Why bytes are not an object that can be read.
+/// The reason why bytes are not a readable object.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
     /// The first four bytes are not `\x7fELF`.
     #[error("not an ELF file")]
     NotElf,
-    /// The file ends before its ELF header does.
+    /// The file ends inside its ELF header.
     #[error("the file ends inside its ELF header ({length} bytes)")]
     TooShort {
-        /// How long the file is, in bytes.
+        /// The length of the file in bytes.
         length: usize,
     },
-    /// The entries of the program header table have another size than the class says.
+    /// The size of the program headers does not match the class.
     #[error("malformed ELF header: program headers of {stated} bytes, not {expected}")]
     EntrySize {
         /// The size in the ELF header.
@@ -22,7 +22,7 @@ pub enum Error {
         /// The size of the class.
         expected: usize,
     },
-    /// The header is not in the byte order that it states.
+    /// The byte order of the header differs from the declared one.
     #[error("malformed ELF header: it is not in the byte order that it states ({stated:?} endian)")]
     ByteOrder {
         /// The byte order in the ELF header.
@@ -34,30 +34,30 @@ pub enum Error {
     /// The ELF header or the program headers contradict the format.
     #[error("malformed ELF header: {0}")]
     MalformedHeader(String),
-    /// A table that the headers promise lies outside the file.
+    /// A table that the headers describe is outside of the file.
     #[error("{what} at file offset {offset:#x} lies outside the file ({length} bytes); is it truncated?")]
     OutOfBounds {
-        /// Which table.
+        /// The table.
         what: &'static str,
-        /// Where it was said to be.
+        /// The offset in the headers.
         offset: u64,
-        /// How long the file is, in bytes.
+        /// The length of the file in bytes.
         length: usize,
     },
-    /// The dynamic section names an address that no segment holds.
+    /// The dynamic section contains an address that is not in any segment.
     #[error("{what} at address {address:#x} lies in no loadable segment")]
     Unmapped {
-        /// Which table.
+        /// The table.
         what: &'static str,
         /// The virtual address.
         address: u64,
     },
-    /// A table is inconsistent in itself.
+    /// A table contradicts itself.
     #[error("malformed {what}: {why}")]
     Malformed {
-        /// Which table.
+        /// The table.
         what: &'static str,
-        /// What is wrong with it.
+        /// The fault.
         why: String,
     },
 }

@@ -1,9 +1,9 @@
-//! The build information that Go's linker writes, and what it says of the CPU.
+//! The build information that Go's linker writes, and its CPU requirements.
 //!
-//! Source: Go's `debug/buildinfo`: the section `.go.buildinfo`, or the first writable segment; magic
-//! `\xff Go buildinf:`, then the size of a pointer and flags. With flag 2 (Go 1.18 and newer) two strings with a
-//! length in front follow, before that pointers to two strings. The second one is the module's, its lines
-//! `build KEY=VALUE`. Which values are the least that Go builds for: `internal/buildcfg`.
+//! Source: Go's `debug/buildinfo`: the section `.go.buildinfo`, or the first writable segment. It begins with
+//! the magic `\xff Go buildinf:`, the size of a pointer and flags. With flag 2 (Go 1.18 and newer), two strings
+//! follow, each after its length. Older versions have pointers to two strings instead. The second string
+//! describes the module, with lines `build KEY=VALUE`. The minimum values of Go are in `internal/buildcfg`.
 
 use goblin::elf::program_header::{PF_W, PF_X, PT_LOAD};
 
@@ -15,14 +15,14 @@ use crate::elf::{Class, Endian};
 const MAGIC: &[u8] = b"\xff Go buildinf:";
 const HEADER: u64 = 32;
 const ALIGNMENT: usize = 16;
-/// How much of a segment is searched where no section names the place, in bytes.
+/// The number of bytes of a segment that are searched if no section names the place.
 const REACH: u64 = 64 << 10;
-/// The longest string that is read, in bytes.
+/// The maximum length of a string, in bytes.
 const LONGEST: u64 = 1 << 20;
-/// The module's string is between two marks of this length.
+/// The length of the marks before and after the module's string.
 const SENTINEL: usize = 16;
 
-/// The settings that ask for more of the CPU than every CPU of the machine has, as `KEY=VALUE`.
+/// Returns the settings, as `KEY=VALUE`, that require more than the minimum CPU of the machine.
 pub(super) fn cpu_needs(
     segments: &Segments<'_>,
     sections: &[Section<'_>],
@@ -35,7 +35,7 @@ pub(super) fn cpu_needs(
     needs.map(|(key, value)| format!("{key}={value}")).take(4).collect()
 }
 
-/// Whether a setting asks for more than every CPU of its machine has.
+/// Returns whether a setting requires more than the minimum CPU of its machine.
 fn is_need(key: &str, value: &str) -> bool {
     match key {
         "GOAMD64" => value != "v1",
@@ -48,7 +48,7 @@ fn is_need(key: &str, value: &str) -> bool {
     }
 }
 
-/// Where the header begins.
+/// Returns the start of the header.
 fn start(segments: &Segments<'_>, sections: &[Section<'_>], looked: &Looked<'_>) -> Option<u64> {
     let named = sections.iter().find(|section| section.name == b".go.buildinfo");
     let (start, size) = match named {
@@ -66,7 +66,7 @@ fn start(segments: &Segments<'_>, sections: &[Section<'_>], looked: &Looked<'_>)
     places.find(|at| at % ALIGNMENT == 0).map(|at| start + at as u64)
 }
 
-/// The text about the module.
+/// Returns the text about the module.
 fn module<'a>(at: u64, segments: &Segments<'_>, looked: &Looked<'a>) -> Option<&'a [u8]> {
     const IS_BIG_ENDIAN: u8 = 1;
     const IS_INLINE: u8 = 2;
@@ -89,7 +89,7 @@ fn module<'a>(at: u64, segments: &Segments<'_>, looked: &Looked<'a>) -> Option<&
     is_marked.then(|| &text[SENTINEL..text.len() - SENTINEL])
 }
 
-/// A string behind its length (`binary.Uvarint`), and where it ends.
+/// Returns a string that follows its length (`binary.Uvarint`), and its end.
 fn inline<'a>(at: u64, looked: &Looked<'a>) -> Option<(&'a [u8], u64)> {
     let (mut length, mut shift, mut here) = (0_u64, 0, at);
     loop {

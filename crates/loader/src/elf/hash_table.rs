@@ -1,33 +1,33 @@
-//! The hash tables that lead from a name to its symbols: GNU's and System V's.
+//! The hash tables from a name to its symbols: GNU's and System V's.
 //!
-//! Source: `do_lookup_x` in glibc's `elf/dl-lookup.c` and `bfd/elflink.c`'s description of `.gnu.hash`; gABI, chapter
-//! 5, "Hash Table".
+//! Source: `do_lookup_x` in glibc's `elf/dl-lookup.c` and `bfd/elflink.c`'s description of `.gnu.hash`, and
+//! gABI, chapter 5, "Hash Table".
 
 use std::ops::Range;
 
 use crate::elf::reader::Reader;
 use crate::elf::{Class, Machine, sysv_hash};
 
-/// How far one look-up goes: symbols of a chain, and a sixteenth of the bytes compared. The fewest
-/// buckets that a linker makes are those of Go's, one for each doubling of the symbols; their chains
-/// grow this long with a hundred thousand symbols.
+/// The limit of one lookup: symbols of a chain, plus a sixteenth of the bytes compared. Go's linker makes the
+/// fewest buckets, one for each doubling of the symbols. Its chains reach this length with a hundred thousand
+/// symbols.
 pub(super) const LONGEST_LOOK_UP: usize = 8192;
 
-/// The header of a GNU hash table and where its parts lie.
+/// The header of a GNU hash table and the places of its parts.
 pub(super) struct GnuHash {
     bucket_count: usize,
-    /// The first symbol that the table holds.
+    /// The first symbol in the table.
     pub symbol_offset: usize,
     bloom_count: usize,
     bloom_shift: u32,
     bloom: usize,
     buckets: usize,
-    /// Where the chains begin in the file.
+    /// The start of the chains in the file.
     pub chain: usize,
 }
 
 impl GnuHash {
-    /// Reads the header at a place of the file; `None` if the table cannot be used.
+    /// Reads the header at an offset of the file, or returns `None` if the table is unusable.
     pub(super) fn parse(reader: Reader<'_>, at: usize) -> Option<Self> {
         let bucket_count = reader.u32(at)? as usize;
         let symbol_offset = reader.u32(at + 4)? as usize;
@@ -48,7 +48,7 @@ impl GnuHash {
         })
     }
 
-    /// Whether the Bloom filter lets the hash through.
+    /// Returns whether the Bloom filter accepts the hash.
     fn may_hold(&self, reader: Reader<'_>, hash: u32) -> bool {
         let bits = u32::from(reader.class.bits());
         let word = (hash / bits) as usize % self.bloom_count;
@@ -57,7 +57,7 @@ impl GnuHash {
         filter >> (hash % bits) & filter >> (second % bits) & 1 != 0
     }
 
-    /// Calls `examine` with each symbol whose hash is equal, until it says that it has seen enough.
+    /// Calls `examine` with each symbol of the same hash until it returns true.
     pub(super) fn visit(&self, reader: Reader<'_>, hash: u32, mut examine: impl FnMut(usize) -> bool) {
         if !self.may_hold(reader, hash) {
             return;
@@ -81,7 +81,7 @@ impl GnuHash {
         reader.u32(self.chain.checked_add(place)?)
     }
 
-    /// One past the last symbol that the table holds.
+    /// Returns the index after the last symbol in the table.
     pub(super) fn count(&self, reader: Reader<'_>) -> Option<usize> {
         let buckets = (0..self.bucket_count).filter_map(|bucket| reader.u32(self.buckets + bucket * 4));
         let mut index = buckets.max()? as usize;
@@ -95,7 +95,7 @@ impl GnuHash {
     }
 }
 
-/// A System V hash table: where it lies, and how wide its entries are.
+/// The place of a System V hash table, and the width of its entries.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SysvHash {
     at: usize,
@@ -103,8 +103,8 @@ pub(super) struct SysvHash {
 }
 
 impl SysvHash {
-    /// The table at a place of the file. Its entries have four bytes, but for two 64-bit machines, whose
-    /// supplements have eight (`Elf_Symndx` in glibc's `bits/elfclass.h`).
+    /// Returns the table at an offset of the file. Its entries have four bytes, except on two 64-bit machines
+    /// with entries of eight bytes in their supplements (`Elf_Symndx` in glibc's `bits/elfclass.h`).
     pub(super) fn new(at: usize, machine: Machine, class: Class) -> Self {
         let is_wide = class == Class::Elf64 && [Machine::S390, Machine::ALPHA].contains(&machine);
         Self { at, entry: if is_wide { 8 } else { 4 } }
@@ -116,19 +116,19 @@ impl SysvHash {
         usize::try_from(entry).ok()
     }
 
-    /// How many symbols the table holds.
+    /// Returns the number of symbols in the table.
     pub(super) fn count(self, reader: Reader<'_>) -> Option<usize> {
         self.entry(reader, 1)
     }
 
-    /// Where it lies in the file.
+    /// Returns its place in the file.
     pub(super) fn range(self, reader: Reader<'_>) -> Option<Range<usize>> {
         let entries = self.entry(reader, 0)?.saturating_add(self.count(reader)?).saturating_add(2);
         Some(self.at..self.at.saturating_add(entries.saturating_mul(self.entry)))
     }
 
-    /// As [`GnuHash::visit`]. A chain that loops ends after as many steps as the table has entries, or as one
-    /// look-up goes.
+    /// Works like [`GnuHash::visit`]. A chain with a loop ends after as many steps as the table has entries, or
+    /// at the limit of a lookup.
     pub(super) fn visit(self, reader: Reader<'_>, name: &[u8], mut examine: impl FnMut(usize) -> bool) {
         let (Some(buckets @ 1..), Some(chain)) = (self.entry(reader, 0), self.count(reader)) else { return };
         let mut next = self.entry(reader, 2 + sysv_hash(name) as usize % buckets);

@@ -1,6 +1,6 @@
-//! Objects that no linker writes: tables whose entries share their bytes, so that following all of them
-//! takes the square of the file's size in time or memory. Each test takes seconds where the bound that it
-//! is about is missing, and none of that with it.
+//! Objects that no linker writes. Their tables have entries that share bytes, so following all of them takes
+//! time or memory in the square of the file's size. Each test takes seconds without its limit, and almost no
+//! time with it.
 
 use std::time::{Duration, Instant};
 
@@ -21,11 +21,11 @@ const DT_RELSZ: u64 = 18;
 const DT_GNU_HASH: u64 = 0x6fff_fef5;
 const DT_VERDEF: u64 = 0x6fff_fffc;
 
-/// How long anything here may take, even unoptimised on a busy machine.
+/// The time limit for each test, even unoptimised on a busy machine.
 const SOON: Duration = Duration::from_secs(10);
 
-/// A 64-bit object under construction: tables after a header with `segments` program headers. All of it
-/// is one loadable segment at address 0.
+/// A 64-bit object under construction: tables after a header with `segments` program headers. The whole file is
+/// one loadable segment at address 0.
 struct Builder {
     bytes: Vec<u8>,
     segments: Vec<(u32, u64, u64)>,
@@ -90,7 +90,7 @@ impl Builder {
     }
 }
 
-/// A symbol: name, whether it is defined.
+/// A symbol: its name, and whether it is defined.
 fn symbol(name: u32, defined: bool) -> [u8; 24] {
     let mut bytes = [0; 24];
     bytes[..4].copy_from_slice(&name.to_le_bytes());
@@ -207,7 +207,7 @@ fn notes_that_many_segments_share_are_read_a_few_times() {
     soon(|| object.build());
 }
 
-/// An object of two gigabytes, nearly all of it zero, with one relocation that names this symbol.
+/// An object of two gigabytes, almost all of it zero, with one relocation that refers to this symbol.
 fn sparse_with_relocation(symbol: u64) -> Bytes {
     const LENGTH: u64 = 2 << 30;
     let mut data = vec![0; LENGTH as usize];
@@ -216,7 +216,7 @@ fn sparse_with_relocation(symbol: u64) -> Bytes {
             data[offset + 8 * number..][..8].copy_from_slice(&word.to_le_bytes());
         }
     };
-    // e_ident; ET_DYN for x86-64; the program headers behind this one.
+    // e_ident; ET_DYN for x86-64; the program headers after this one.
     at(0, &[0x0001_0102_464c_457f, 0, 0x0000_0001_003e_0003, 0, 64, 0, 0x0038_0040_0000_0000, 2]);
     at(64, &[0x4_0000_0001, 0, 0, 0, LENGTH, LENGTH, 4096]);
     at(120, &[0x4_0000_0002, 0x200, 0x200, 0x200, 0x100, 0x100, 8]);

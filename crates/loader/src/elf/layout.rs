@@ -1,7 +1,7 @@
-//! Where the segments of an object lie in the file and in memory: what the kernel and the loader map it by.
+//! The segments of an object in the file and in memory, with which the kernel and the loader map it.
 //!
-//! Source: gABI chapter 5, "Program Header"; elf(5). Only the kinds of segments that decide whether an object can
-//! be mapped are kept, and nothing is judged here.
+//! Source: gABI chapter 5, "Program Header"; elf(5). Only the kinds of segments that matter for mapping are
+//! kept. This module judges nothing.
 
 use goblin::elf::header::Header;
 use goblin::elf::program_header::{self as segment, ProgramHeader};
@@ -15,7 +15,7 @@ pub struct Layout {
     pub entry: u64,
     /// The file offset of the program headers (`e_phoff`).
     pub table: u64,
-    /// How many program headers there are, those of every kind (`e_phnum`).
+    /// The number of program headers of all kinds (`e_phnum`).
     pub count: u16,
     /// The segments of the kinds that [`Role`] names.
     pub segments: Vec<Segment>,
@@ -24,7 +24,7 @@ pub struct Layout {
 /// One segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// What it is for (`p_type`).
+    /// Its purpose (`p_type`).
     pub role: Role,
     /// `PF_R`, `PF_W` and `PF_X`.
     pub flags: u32,
@@ -40,7 +40,7 @@ pub struct Segment {
     pub alignment: u64,
 }
 
-/// What a segment is for.
+/// The purpose of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// `PT_LOAD`: it is mapped.
@@ -53,17 +53,17 @@ pub enum Role {
     Headers,
     /// `PT_TLS`.
     Tls,
-    /// `PT_GNU_RELRO`: read-only once relocations are applied.
+    /// `PT_GNU_RELRO`: read-only after relocations are applied.
     Relro,
 }
 
-/// What glibc's loader objects to in the first bytes of a library, besides its class, byte order and OS ABI
-/// (`open_verify` in `elf/dl-load.c`). The kernel and musl do not look at it.
+/// A fault in the first bytes of a library for which glibc's loader refuses it, other than its class, byte
+/// order and OS ABI (`open_verify` in `elf/dl-load.c`). The kernel and musl do not check these bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdentificationFault {
     /// `EI_VERSION` is not 1.
     Version,
-    /// `EI_ABIVERSION` is higher than the OS ABI has.
+    /// `EI_ABIVERSION` is higher than the OS ABI allows.
     AbiVersion,
     /// The padding of `e_ident` is not zero.
     Padding,
@@ -111,12 +111,12 @@ impl Layout {
         }
     }
 
-    /// The segments that are mapped, in the order of the file.
+    /// Returns the segments that are mapped, in the order of the file.
     pub fn loads(&self) -> impl Iterator<Item = &Segment> {
         self.segments.iter().filter(|segment| segment.role == Role::Load)
     }
 
-    /// The last segment of a kind: of several the loader takes that one.
+    /// Returns the last segment of a kind: the loader uses the last one.
     pub fn last(&self, role: Role) -> Option<&Segment> {
         self.segments.iter().rev().find(|segment| segment.role == role)
     }
@@ -144,7 +144,7 @@ impl IdentificationFault {
 }
 
 impl Machine {
-    /// The sizes of a page, in bytes, that kernels for the machine are built with, the usual one first.
+    /// Returns the page sizes, in bytes, that kernels for the machine support, the usual one first.
     pub fn page_sizes(self) -> &'static [u64] {
         const K: u64 = 1024;
         match self {

@@ -1,15 +1,15 @@
-//! Machines, classes and byte orders by the names that people use for them.
+//! Machines, classes and byte orders by their common names.
 
 use std::fmt;
 
 use compat_sys::Architecture;
 use goblin::elf::header;
 
-/// The machine an object was built for (`e_machine`).
+/// The machine that an object was built for (`e_machine`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Machine(pub u16);
 
-/// The machines with a name: `e_machine`, the name that `uname -m` prints there.
+/// The machines with a name: `e_machine`, and the output of `uname -m` on them.
 const NAMES: &[(u16, &str)] = &[
     (header::EM_X86_64, "x86_64"),
     (header::EM_386, "i386"),
@@ -51,7 +51,7 @@ impl Machine {
     /// Itanium.
     pub const IA64: Self = Self(header::EM_IA_64);
 
-    /// The machine this program was compiled for.
+    /// Returns the machine that this program was compiled for.
     pub fn of_this_program() -> Self {
         if cfg!(target_arch = "x86_64") {
             Self::X86_64
@@ -68,7 +68,7 @@ impl Machine {
         }
     }
 
-    /// The machine with the given name, as printed by [`fmt::Display`].
+    /// Returns the machine with the given name, as printed by [`fmt::Display`].
     pub fn from_name(name: &str) -> Option<Self> {
         let named = NAMES.iter().find(|(_, known)| *known == name).map(|(number, _)| Self(*number));
         named.or_else(|| name.strip_prefix("machine-")?.parse().ok().map(Self))
@@ -76,14 +76,15 @@ impl Machine {
 }
 
 impl Machine {
-    /// Whether its programs are big-endian as a rule: where both are usual, this machine's order.
+    /// Returns whether its programs are usually big-endian. If both orders are usual, this machine's order
+    /// counts.
     pub fn is_big_endian(self) -> bool {
         let always = [header::EM_S390, header::EM_SPARCV9, header::EM_PPC].contains(&self.0);
         let native = self == Self::of_this_program() && cfg!(target_endian = "big");
         always || native
     }
 
-    /// The machine and the byte order by a name that `uname -m`, Debian or OCI has for it.
+    /// Returns the machine and the byte order for a name of `uname -m`, Debian or OCI.
     pub fn from_usual_name(name: &str) -> Option<(Self, bool)> {
         let machine = match Architecture::named(name).map_or(name, |architecture| architecture.name) {
             "riscv64" => Self::RISCV,
@@ -98,20 +99,20 @@ impl Machine {
         Some((machine, machine.is_big_endian()))
     }
 
-    /// The usual name of a 64-bit machine of a byte order, which `uname -m` prints there.
+    /// Returns the usual name of a 64-bit machine with a byte order: the output of `uname -m` on it.
     pub fn usual_name(self, big_endian: bool) -> String {
         match self {
             Self::RISCV => "riscv64".to_owned(),
             Self::PPC64 if !big_endian => "ppc64le".to_owned(),
             Self::S390 => "s390x".to_owned(),
             Self::LOONGARCH => "loongarch64".to_owned(),
-            // `uname -m` prints the same for both.
+            // `uname -m` prints the same name for both.
             Self::MIPS if !big_endian => "mipsel".to_owned(),
             other => other.to_string(),
         }
     }
 
-    /// The usual name of what an object is for.
+    /// Returns the usual name of the machine for an object.
     pub fn usual_name_of(self, class: Class, big_endian: bool) -> String {
         match (self, class) {
             (Self::RISCV, Class::Elf32) => "riscv32".to_owned(),
@@ -151,7 +152,7 @@ pub enum Class {
 }
 
 impl Class {
-    /// The width in bits: 32 or 64.
+    /// Returns the width in bits: 32 or 64.
     pub fn bits(self) -> u8 {
         match self {
             Self::Elf32 => 32,
@@ -159,7 +160,7 @@ impl Class {
         }
     }
 
-    /// The class with the given width in bits.
+    /// Returns the class with the given width in bits.
     pub fn from_bits(bits: u8) -> Option<Self> {
         match bits {
             32 => Some(Self::Elf32),

@@ -1,5 +1,5 @@
-//! What tools wrote into an object that no loader reads: what made it, what it carries, which CPU it was built
-//! for. It lies outside of what the dynamic section leads to.
+//! Marks of tools in an object that no loader reads: its packer, and the CPU that it was built for. They are
+//! outside of the parts that the dynamic section refers to.
 
 use std::ops::Range;
 
@@ -10,32 +10,32 @@ use crate::elf::section::{Looked, sections};
 use crate::elf::segments::Segments;
 use crate::elf::{go, packing};
 
-/// What static start code of glibc prints on a kernel that is older than its own least (`__libc_start_main`
+/// The message of glibc's static start code on a kernel that is older than its minimum (`__libc_start_main`
 /// before 2.36).
 const KERNEL_TOO_OLD: &[u8] = b"FATAL: kernel too old\n";
-/// The most of a static program's constants that are searched, in bytes.
+/// The maximum number of bytes of a static program's constants that are searched.
 const MOST_CONSTANTS: u64 = 16 << 20;
 
 /// The marks of an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
-    /// The tool that packed the program: it unpacks another one and runs that.
+    /// The tool that packed the program: it unpacks another program and runs that.
     pub packed_by: Option<&'static str>,
-    /// What the toolchain says it was built for beyond the least CPU of its machine, as `KEY=VALUE`.
+    /// The CPU features beyond the minimum of its machine that the toolchain built it for, as `KEY=VALUE`.
     pub cpu: Vec<String>,
-    /// A static program that ends on a kernel older than the one that its note names.
+    /// It is a static program that exits on a kernel older than the one in its note.
     pub checks_kernel: bool,
 }
 
-/// Whether the kernel starts the object with nothing else: it has neither an interpreter nor a dynamic section,
-/// and an entry point.
+/// Returns whether the kernel starts the object without anything else: it has an entry point, but neither an
+/// interpreter nor a dynamic section.
 pub(super) fn is_bare(header: &Header, segments: &Segments<'_>) -> bool {
     let has = |kind| segments.headers.iter().any(|header| header.p_type == kind);
     let is_loadable = matches!(header.e_type, ET_EXEC | ET_DYN) && has(PT_LOAD);
     is_loadable && header.e_entry != 0 && !has(PT_INTERP) && !has(PT_DYNAMIC)
 }
 
-/// Reads the marks, and says which parts of the file tell of them.
+/// Reads the marks, and returns the parts of the file that contain them.
 pub(super) fn read(
     header: &Header,
     segments: &Segments<'_>,
@@ -60,7 +60,7 @@ pub(super) fn read(
     (Marks { packed_by, cpu, checks_kernel }, looked.into_ranges())
 }
 
-/// The parts of a file that [`read`] may look at, as far as it can be told by those that are there.
+/// Returns the parts of a file that [`read`] may examine, as far as the present bytes show.
 pub(super) fn outline(header: &Header, segments: &Segments<'_>, is_program: bool) -> Vec<Range<usize>> {
     let (_, mut ranges) = read(header, segments, is_program, false);
     let constants = static_constants(segments).into_iter().filter(|_| is_program);
@@ -72,8 +72,8 @@ pub(super) fn outline(header: &Header, segments: &Segments<'_>, is_program: bool
     ranges
 }
 
-/// Where the constants of an object without an interpreter lie in the file, and their bytes: what is mapped
-/// neither writable nor, if there is such a segment, executable.
+/// Returns the constants of an object without an interpreter, with their offset in the file. They are mapped
+/// not writable and, if there is such a segment, not executable.
 fn static_constants<'a>(segments: &Segments<'a>) -> Vec<(u64, &'a [u8])> {
     if segments.headers.iter().any(|header| header.p_type == PT_INTERP) {
         return Vec::new();

@@ -1,19 +1,17 @@
-//! The bytes of one ELF object -> its facts: headers, dynamic section, versions, symbols, notes.
+//! Reads the facts of one ELF object from its bytes: headers, dynamic section, versions, symbols, notes.
 //!
-//! No I/O: callers hand in the bytes (usually a mapping of the file) and keep them alive through
-//! [`bytes::Bytes`]. Everything is read the way the dynamic loader reads it, through the program
-//! headers and the dynamic section. Section headers are read for what tools wrote besides ([`Marks`]) and for
-//! nothing that the loader does, so stripped files load as others.
+//! No I/O: callers pass the bytes (usually a mapping of the file) and keep them alive through [`bytes::Bytes`].
+//! Everything is read as the dynamic loader reads it, through the program headers and the dynamic section.
+//! Section headers are only used for the marks of tools ([`Marks`]), so stripped files load like others.
 //!
-//! Sources: the System V gABI (chapters 4 and 5), the GNU extensions in glibc's `elf.h` and
-//! `elf/dl-lookup.c`, the processor supplements. `goblin` reads the ELF header and the program
-//! headers; tables reached through the dynamic section (symbols, hashes, versions, relocations) are
-//! read here in place, because goblin copies and decodes each whole table when the loader needs a
-//! handful of its entries.
+//! Sources: the System V gABI (chapters 4 and 5), the GNU extensions in glibc's `elf.h` and `elf/dl-lookup.c`,
+//! the processor supplements. `goblin` reads the ELF header and the program headers. Tables that the dynamic
+//! section refers to (symbols, hashes, versions, relocations) are read here in place, because goblin copies and
+//! decodes whole tables while the loader needs only a few of their entries.
 //!
-//! Hostile input returns an [`Error`] or is left out; nothing here panics, no allocation is larger
-//! than the file itself allows, and tables that no linker writes (chains of thousands of symbols,
-//! names shared by thousands of entries) are followed so far and no further.
+//! Hostile input returns an [`Error`] or is ignored. Nothing here panics, and no allocation is larger than the
+//! file allows. Tables that no linker writes (chains of thousands of symbols, names shared by thousands of
+//! entries) are followed up to a limit.
 
 mod constant;
 mod dlopen;

@@ -1,7 +1,7 @@
-//! Names from the dynamic string table, and how much room they may take.
+//! Names from the dynamic string table, and the limit on their total size.
 //!
-//! Any number of entries may point to one string, so a small file can ask for a quadratic amount of
-//! text. What is read is bounded by the size of the file; no linker comes near these bounds.
+//! Any number of entries may point to one string, so a small file could cause a quadratic amount of text. The
+//! total is limited by the size of the file. No linker comes near these limits.
 
 use std::cell::Cell;
 
@@ -9,9 +9,9 @@ use crate::elf::Error;
 use crate::elf::reader::Reader;
 use compat_sys::raw;
 
-/// The longest name of a library or version. No path that a kernel opens is longer.
+/// The maximum length of the name of a library or version. No kernel opens a longer path.
 const LONGEST: usize = 4096;
-/// What names may take besides the size of the file itself.
+/// The allowed size of names in addition to the size of the file.
 const ROOM: usize = 1 << 20;
 
 /// The names of libraries and versions of one object.
@@ -21,18 +21,18 @@ pub(super) struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    /// The names in the string table at `start`, of `size` bytes.
+    /// Creates the names from the string table of `size` bytes at `start`.
     pub(super) fn new(reader: Reader<'a>, (start, size): (usize, usize)) -> Self {
         let data = reader.data.get(start..start.saturating_add(size)).unwrap_or_default();
         Self { table: Reader { data, ..reader }, left: Cell::new(reader.data.len().saturating_add(ROOM)) }
     }
 
-    /// The name of a library or version that the table `what` asks for.
+    /// Returns the name of a library or version that the table `what` refers to.
     pub(super) fn name(&self, what: &'static str, offset: u64) -> Result<String, Error> {
         self.text(what, offset, LONGEST)
     }
 
-    /// A list of directories.
+    /// Returns a list of directories.
     pub(super) fn path_list(&self, what: &'static str, offset: u64) -> Result<String, Error> {
         self.text(what, offset, usize::MAX)
     }
@@ -54,7 +54,8 @@ impl<'a> Names<'a> {
     }
 }
 
-/// How many bytes of symbol names are read: each name is in the table once, or once for each version.
+/// Returns the maximum size of the symbol names in bytes: each name is in the table once, or once for each
+/// version.
 pub(super) fn room_for_symbols(reader: Reader<'_>) -> usize {
     reader.data.len().saturating_mul(4).saturating_add(ROOM)
 }

@@ -1,7 +1,7 @@
-//! Notes: build-id, ABI tag, GNU properties, libraries opened at run time.
+//! Notes: build ID, ABI tag, GNU properties, libraries opened at run time.
 //!
-//! Sources: gABI "Note Section"; glibc `elf.h` (`NT_GNU_ABI_TAG`, `NT_GNU_BUILD_ID`,
-//! `NT_GNU_PROPERTY_TYPE_0`); the x86-64 psABI, "Program Property" (`GNU_PROPERTY_X86_ISA_1_NEEDED`).
+//! Sources: gABI "Note Section", glibc `elf.h` (`NT_GNU_ABI_TAG`, `NT_GNU_BUILD_ID`, `NT_GNU_PROPERTY_TYPE_0`);
+//! the x86-64 psABI, "Program Property" (`GNU_PROPERTY_X86_ISA_1_NEEDED`).
 
 use std::fmt;
 
@@ -14,20 +14,20 @@ const NT_GNU_PROPERTY_TYPE_0: u32 = 5;
 const ELF_NOTE_OS_LINUX: u32 = 0;
 const GNU_PROPERTY_X86_ISA_1_NEEDED: u32 = 0xc000_8002;
 
-/// What the notes of an object say.
+/// The content of an object's notes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notes {
-    /// The build-id that the linker gave it.
+    /// The build ID from the linker.
     pub build_id: Option<Vec<u8>>,
-    /// The oldest Linux kernel it was built for.
+    /// The oldest Linux kernel that the object was built for.
     pub kernel: Option<KernelVersion>,
-    /// The x86-64 instruction set it says it needs.
+    /// The x86-64 instruction set that the object declares to need.
     pub isa: Option<IsaLevel>,
-    /// The libraries that it opens by itself once it runs.
+    /// The libraries that the object opens at run time.
     pub dlopen: Vec<DlopenNote>,
 }
 
-/// A Linux kernel version, its first three numbers.
+/// A Linux kernel version: its first three numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KernelVersion(pub u32, pub u32, pub u32);
 
@@ -46,28 +46,28 @@ impl fmt::Display for KernelVersion {
     }
 }
 
-/// An x86-64 micro-architecture level (x86-64 psABI, "Micro-Architecture Levels"): bit N of the mask
-/// is level vN+1 (baseline, v2, v3, v4).
+/// An x86-64 micro-architecture level (x86-64 psABI, "Micro-Architecture Levels"). Bit N of the mask is level
+/// vN+1 (baseline, v2, v3, v4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IsaLevel(pub u32);
 
 impl IsaLevel {
-    /// The mask whose highest level is `x86-64-v<level>`, with every level below it.
+    /// Returns the mask with the level `x86-64-v<level>` and all levels below it.
     pub fn up_to(level: u32) -> Self {
         Self(1_u32.checked_shl(level).map_or(u32::MAX, |bit| bit - 1))
     }
 
-    /// The highest level asked for: 1 for the baseline; more than 4 is newer than this program.
+    /// Returns the highest level: 1 for the baseline. Levels above 4 are newer than this program.
     pub fn highest(self) -> u32 {
         32 - self.0.leading_zeros()
     }
 
-    /// Whether a CPU with the levels of `host` has all of these.
+    /// Returns whether a CPU with the levels of `host` has all of these.
     pub fn is_subset_of(self, host: Self) -> bool {
         self.0 & !host.0 == 0
     }
 
-    /// The level named `x86-64-vN` or `x86-64`.
+    /// Returns the level named `x86-64-vN` or `x86-64`.
     pub fn from_name(name: &str) -> Option<Self> {
         let level = match name.strip_prefix("x86-64")? {
             "" => 1,
@@ -84,8 +84,8 @@ impl fmt::Display for IsaLevel {
 }
 
 impl Notes {
-    /// Reads the notes in one segment or section; what does not fit is left out, as the loader does.
-    /// `align` is the alignment of the segment: 8 for `PT_GNU_PROPERTY` on 64-bit, else 4.
+    /// Reads the notes in one segment or section. Like the loader, it ignores notes that do not fit. `align` is
+    /// the alignment of the segment: 8 for `PT_GNU_PROPERTY` on 64-bit machines, otherwise 4.
     pub(super) fn read(&mut self, reader: Reader<'_>, align: usize, machine: Machine) {
         let mut at = 0;
         while let Some(note) = Note::parse(reader, at, align) {
@@ -125,7 +125,7 @@ struct Note<'a> {
     name: &'a [u8],
     kind: u32,
     description: &'a [u8],
-    /// Where the next one begins.
+    /// The start of the next note.
     next: usize,
 }
 
@@ -148,7 +148,7 @@ fn align_up(value: usize, align: usize) -> Option<usize> {
     value.checked_next_multiple_of(align)
 }
 
-/// The value of the property `GNU_PROPERTY_X86_ISA_1_NEEDED` in a property note.
+/// Returns the value of the property `GNU_PROPERTY_X86_ISA_1_NEEDED` in a property note.
 fn isa_needed(reader: Reader<'_>) -> Option<IsaLevel> {
     let align = if reader.class == Class::Elf64 { 8 } else { 4 };
     let mut at = 0_usize;

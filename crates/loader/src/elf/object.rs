@@ -1,4 +1,4 @@
-//! One object: its header, segments and everything reached from them.
+//! One object: its header, its segments and everything that they refer to.
 
 use std::ops::Range;
 
@@ -19,14 +19,14 @@ use crate::elf::{
 };
 use compat_sys::raw;
 
-/// What kind of file the ELF header says it is (`e_type`).
+/// The kind of file in the ELF header (`e_type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileType {
     /// `ET_EXEC`: an executable for fixed addresses.
     Executable,
     /// `ET_DYN`: a shared object or a position-independent executable.
     Shared,
-    /// `ET_REL`, `ET_CORE` or another: nothing that is run or loaded.
+    /// `ET_REL`, `ET_CORE` or another kind that is neither run nor loaded.
     Other(u16),
 }
 
@@ -38,57 +38,56 @@ pub struct Object {
     pub class: Class,
     /// The byte order.
     pub endian: Endian,
-    /// The machine it is for.
+    /// The machine that the object is for.
     pub machine: Machine,
     /// `EI_OSABI`.
     pub os_abi: u8,
-    /// What glibc's loader would object to in the identification bytes.
+    /// The fault in the identification bytes that glibc's loader would report.
     pub identification_fault: Option<IdentificationFault>,
-    /// Where its segments lie.
+    /// The segments.
     pub layout: Layout,
-    /// What kind of file it is.
+    /// The kind of file.
     pub kind: FileType,
-    /// Whether its stack is to be executable (`PT_GNU_STACK`); `None` when it does not say.
+    /// Whether its stack must be executable (`PT_GNU_STACK`), or `None` if it has no such header.
     pub executable_stack: Option<bool>,
     /// Its thread-local segment.
     pub thread_local: Option<ThreadLocal>,
     /// The program interpreter (`PT_INTERP`).
     pub interpreter: Option<String>,
-    /// The dynamic section; `None` when the object has none.
+    /// The dynamic section, or `None` if the object has none.
     pub dynamic: Option<Dynamic>,
-    /// What its notes say.
+    /// The content of its notes.
     pub notes: Notes,
-    /// What tools wrote into it that no loader reads.
+    /// The marks of tools in it, which no loader reads.
     pub marks: Marks,
-    /// It has neither an interpreter nor a dynamic section, and an entry point.
+    /// It has an entry point, but neither an interpreter nor a dynamic section.
     pub is_bare: bool,
-    /// The versions it needs of others (`DT_VERNEED`).
+    /// The versions that it needs from other objects (`DT_VERNEED`).
     pub version_needs: Vec<VersionNeed>,
-    /// The versions it defines (`DT_VERDEF`); `None` when it has no such table.
+    /// The versions that it defines (`DT_VERDEF`), or `None` if it has no such table.
     pub version_definitions: Option<Vec<DefinedVersion>>,
     pub(super) symbols: Option<SymbolTable>,
     /// Its relocations.
     pub(super) relocations: Vec<relocation::Table>,
-    /// On MIPS, the symbols that entries of the global offset table refer to, without a relocation.
+    /// On MIPS, the symbols that entries of the global offset table refer to without a relocation.
     mips_globals: std::ops::Range<usize>,
 }
 
-/// The most libraries that an object may need: more than the largest programs have by far, few
-/// enough to be searched for one by one.
+/// The maximum number of libraries that an object may need, far above the largest known programs. It is small
+/// enough to search for each of them.
 const MAXIMUM_NEEDED: usize = 4096;
 
-/// The most symbols that relocations refer to: ten times as many as the largest objects have. Without it
-/// one relocation of a sparse file could ask for gigabytes.
+/// The maximum number of symbols that relocations refer to, ten times that of the largest known objects.
+/// Without it, one relocation of a sparse file could cause an allocation of gigabytes.
 const MAXIMUM_SYMBOLS: usize = 1 << 24;
 
 impl Object {
-    /// Reads an object from its bytes. Only a small part of them is looked at now; symbols are read
-    /// when they are asked for.
+    /// Reads an object from its bytes. It examines only a small part of them. Symbols are read on request.
     ///
     /// # Errors
     ///
-    /// If the bytes are no ELF object, or one whose headers or dynamic tables lie outside the
-    /// file or contradict each other.
+    /// If the bytes are not an ELF object, or its headers or dynamic tables are outside of the file or
+    /// contradict each other.
     pub fn parse(data: Bytes) -> Result<Self, Error> {
         let bytes = data.clone();
         let (header, reader) = parse_header(&bytes)?;
@@ -168,7 +167,7 @@ impl Object {
         Ok(())
     }
 
-    /// What tools wrote into it, and which parts of the file that is told by.
+    /// Returns the marks of tools in it, and the parts of the file that contain them.
     pub(super) fn read_marks(&self, header: &Header, segments: &Segments<'_>) -> (Marks, Vec<Range<usize>>) {
         mark::read(header, segments, self.is_program(), self.notes.kernel.is_some())
     }
@@ -177,8 +176,8 @@ impl Object {
         Reader { data: &self.data, class: self.class, endian: self.endian }
     }
 
-    /// Whether the object is a program: something that the kernel starts rather than something that
-    /// others link against.
+    /// Returns whether the object is a program, which the kernel starts, rather than a library, which other
+    /// objects link against.
     pub fn is_program(&self) -> bool {
         match self.kind {
             FileType::Executable => true,
@@ -190,18 +189,18 @@ impl Object {
         }
     }
 
-    /// Whether the object is a program that the kernel starts without a dynamic loader.
+    /// Returns whether the object is a program that the kernel starts without a dynamic loader.
     pub fn is_static(&self) -> bool {
         self.is_program() && self.interpreter.is_none()
     }
 
-    /// What it wants from others: the symbols of its relocations that it does not define itself, in
-    /// the order of its symbol table.
+    /// Returns the symbols that it needs from other objects: those of its relocations that it does not define
+    /// itself, in the order of its symbol table.
     pub fn imports(&self) -> Vec<Import<'_>> {
         self.import_entries().iter().map(|entry| self.import(entry)).collect()
     }
 
-    /// What an entry of [`Object::import_entries`] of this object says.
+    /// Returns the import for an entry of [`Object::import_entries`] of this object.
     pub fn import(&self, entry: &ImportEntry) -> Import<'_> {
         match &self.symbols {
             Some(symbols) => symbols.import(self.reader(), entry, &self.version_needs),
@@ -209,20 +208,20 @@ impl Object {
         }
     }
 
-    /// [`Object::imports`] in a form to be kept: without a borrow of the object.
+    /// Returns [`Object::imports`] in a form without a borrow of the object.
     pub fn import_entries(&self) -> Vec<ImportEntry> {
         let Some(symbols) = &self.symbols else { return Vec::new() };
         symbols.import_entries(self.reader(), &self.uses(symbols))
     }
 
-    /// Every symbol that it has looked up by name, its own too, in the order of its symbol table.
+    /// Returns every symbol that is looked up by name, including its own, in the order of its symbol table.
     pub fn references(&self) -> Vec<Import<'_>> {
         let Some(symbols) = &self.symbols else { return Vec::new() };
         let entries = symbols.reference_entries(self.reader(), &self.uses(symbols));
         entries.iter().map(|entry| self.import(entry)).collect()
     }
 
-    /// How the relocations refer to each symbol, by its index.
+    /// Returns how the relocations refer to each symbol, by its index.
     pub(super) fn uses(&self, symbols: &SymbolTable) -> Vec<Uses> {
         let reader = self.reader();
         let entry = SymbolTable::entry_size(self.class);
@@ -238,29 +237,30 @@ impl Object {
         uses
     }
 
-    /// What it looks up by name although it defines it itself, in the order of its symbol table.
+    /// Returns the symbols that are looked up by name although it defines them itself, in the order of its
+    /// symbol table.
     pub fn own_entries(&self) -> Vec<ImportEntry> {
         let Some(symbols) = &self.symbols else { return Vec::new() };
         let entries = symbols.reference_entries(self.reader(), &self.uses(symbols));
         entries.into_iter().filter(ImportEntry::is_own).collect()
     }
 
-    /// Everything it defines that others can bind to, in the order of its symbol table.
+    /// Returns every definition that other objects can bind to, in the order of its symbol table.
     pub fn definitions(&self) -> Vec<Definition<'_>> {
         self.symbols.as_ref().map(|symbols| symbols.definitions(self.reader())).unwrap_or_default()
     }
 
-    /// Whether this object satisfies a reference, by the loader's rules of names and versions.
+    /// Returns whether this object satisfies a reference, by the loader's rules for names and versions.
     pub fn satisfies(&self, wanted: &Wanted<'_>) -> bool {
         self.symbols.as_ref().is_some_and(|symbols| symbols.satisfies(self.reader(), wanted))
     }
 
-    /// Whether definitions carry versions at all (`DT_VERSYM`).
+    /// Returns whether its definitions have versions at all (`DT_VERSYM`).
     pub fn has_symbol_versions(&self) -> bool {
         self.symbols.as_ref().is_some_and(|symbols| symbols.versions.is_some())
     }
 
-    /// The whole file.
+    /// Returns the whole file.
     pub fn bytes(&self) -> &Bytes {
         &self.data
     }
@@ -291,7 +291,7 @@ pub(super) fn parse_header(data: &[u8]) -> Result<(Header, Reader<'_>), Error> {
     Ok((header, Reader { data, class, endian }))
 }
 
-/// The program headers of an ELF file.
+/// Returns the program headers of an ELF file.
 pub(super) fn program_headers(data: &[u8]) -> Result<Vec<ProgramHeader>, Error> {
     let (header, reader) = parse_header(data)?;
     parse_segments(&header, reader)
@@ -311,7 +311,8 @@ fn interpreter(segments: &Segments<'_>) -> Result<Option<String>, Error> {
 fn notes(segments: &Segments<'_>, machine: Machine) -> Notes {
     const PT_GNU_PROPERTY: u32 = 0x6474_e553;
     let mut notes = Notes::default();
-    // Property notes lie in two segments, a note in no more: any number of segments may share bytes.
+    // A property note is in two segments, any other note in at most one. Any number of segments may share
+    // bytes.
     let mut left = segments.reader.data.len().saturating_mul(2);
     for header in &segments.headers {
         if !matches!(header.p_type, segment::PT_NOTE | PT_GNU_PROPERTY) {
@@ -442,7 +443,7 @@ mod tests {
                     Err(_) => refused += 1,
                 }
             }
-            // What is missing of the last page reads as zeroes.
+            // Missing bytes of the last page read as zeroes.
             assert!(read > 0 && refused > 1000, "{sample:?}: {read} read, {refused} refused");
         }
     }

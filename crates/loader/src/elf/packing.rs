@@ -1,11 +1,14 @@
-//! Programs that carry another one: they start, unpack it and run that. Which tool made them is seen by marks
-//! at known places; a program that only has such a mark among its strings is none of them.
+//! Programs that contain another one, which they unpack and run. The tool that made them is recognised by marks
+//! in known places. A program that only has such a mark among its strings is not packed.
 //!
-//! Sources: UPX `src/p_unix.h` (`l_info` behind the program headers) and `src/packhead.cpp` (the header at
-//! the end); PyInstaller `bootloader/src/pyi_archive.h` (the cookie behind the archive, and its table of
-//! contents); the AppImage specification, "Type 1" and "Type 2" (`AI` in `e_ident`); staticx
-//! `libstaticx` (the section `.staticx.archive`); Nuitka `OnefileBootstrap.c` (`KAX` and `KAY`); the magic
-//! numbers of SquashFS and DwarFS behind the last section.
+//! Sources:
+//!
+//! - UPX `src/p_unix.h` (`l_info` after the program headers) and `src/packhead.cpp` (the header at the end)
+//! - PyInstaller `bootloader/src/pyi_archive.h` (the cookie after the archive, and its table of contents)
+//! - the AppImage specification, "Type 1" and "Type 2" (`AI` in `e_ident`)
+//! - staticx `libstaticx` (the section `.staticx.archive`)
+//! - Nuitka `OnefileBootstrap.c` (`KAX` and `KAY`)
+//! - the magic numbers of SquashFS and DwarFS after the last section
 
 use goblin::elf::header::Header;
 
@@ -14,14 +17,14 @@ use crate::elf::section::{Looked, Section, headers_end};
 /// The cookie of PyInstaller 2.1 and newer: magic, three lengths, Python's version, the library's name.
 const COOKIE: u64 = 88;
 const COOKIE_MAGIC: &[u8] = b"MEI\x0c\x0b\n\x0b\x0e";
-/// The longest table of contents of an archive that is read, in bytes.
+/// The maximum size of an archive's table of contents, in bytes.
 const LONGEST_CONTENTS: u64 = 4 << 20;
-/// How far behind the beginning of the constants Nuitka's payload begins at the most.
+/// The maximum distance from the beginning of the constants to Nuitka's payload.
 const NUITKA_REACH: u64 = 256;
 const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 
-/// What made the program, by the name that people know it by. `is_bare` says that it has neither an interpreter
-/// nor a dynamic section.
+/// Returns the common name of the tool that packed the program. `is_bare` means that it has neither an
+/// interpreter nor a dynamic section.
 pub(super) fn packer(
     header: &Header,
     is_bare: bool,
@@ -52,7 +55,7 @@ fn section<'a, 'b>(sections: &'b [Section<'a>], name: &[u8]) -> Option<&'b Secti
     sections.iter().find(|section| section.name == name)
 }
 
-/// UPX keeps `UPX!` in the `l_info` behind the program headers, and in the 36 bytes that end the file. One of
+/// UPX keeps `UPX!` in the `l_info` after the program headers, and in the last 36 bytes of the file. One of
 /// them may have been wiped.
 fn is_upx(header: &Header, looked: &Looked<'_>) -> bool {
     let size = u64::from(header.e_phnum) * u64::from(header.e_phentsize);
@@ -61,8 +64,8 @@ fn is_upx(header: &Header, looked: &Looked<'_>) -> bool {
     info == Some(b"UPX!") || tail == Some(b"UPX!")
 }
 
-/// A cookie at the end of its section or of the file that describes an archive in front of it, with libraries
-/// in it: without them the archive is Python code, and the libraries lie beside the program.
+/// Returns whether a cookie at the end of its section or of the file describes an archive before it that
+/// contains libraries. Without libraries, the archive is Python code, and the libraries are beside the program.
 fn is_pyinstaller(section: Option<&Section<'_>>, looked: &Looked<'_>) -> bool {
     let end = section.map_or(Some(looked.length()), |section| section.start.checked_add(section.size));
     let cookie = end.and_then(|end| looked.bytes(end.checked_sub(COOKIE)?, COOKIE));
@@ -78,7 +81,7 @@ fn is_pyinstaller(section: Option<&Section<'_>>, looked: &Looked<'_>) -> bool {
     contents.and_then(|size| looked.bytes(start + at, size)).is_none_or(holds_libraries)
 }
 
-/// Whether a table of contents has an entry of type `b`: a library.
+/// Returns whether a table of contents has an entry of type `b`: a library.
 fn holds_libraries(contents: &[u8]) -> bool {
     const ENTRY: usize = 18;
     let mut rest = contents;
@@ -95,8 +98,8 @@ fn big_endian(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
-/// Nuitka's payload begins with `KA` and `X` (as it is) or `Y` (compressed with zstd). It is appended, and the
-/// last eight bytes say where it begins, or it is the first of the constants.
+/// Nuitka's payload begins with `KA` and `X` (uncompressed) or `Y` (compressed with zstd). Either it is
+/// appended, and the last eight bytes contain its offset, or it is the first constant.
 fn is_nuitka(constants: Option<&Section<'_>>, looked: &Looked<'_>) -> bool {
     const HEAD: u64 = 1024;
     let tail = looked.length().checked_sub(8).and_then(|at| looked.bytes(at, 8)?.try_into().ok());
@@ -110,7 +113,7 @@ fn is_nuitka(constants: Option<&Section<'_>>, looked: &Looked<'_>) -> bool {
     places.into_iter().any(|at| is_payload(&head[at..], looked))
 }
 
-/// Whether a payload begins here: compressed, or with a file's name, a flag and its size.
+/// Returns whether a payload begins here: compressed data, or a file's name, a flag and its size.
 fn is_payload(bytes: &[u8], looked: &Looked<'_>) -> bool {
     match bytes.strip_prefix(b"KA") {
         Some([b'Y', rest @ ..]) => rest.starts_with(ZSTD_MAGIC),

@@ -1,5 +1,5 @@
-//! Which parts of a file an object is read from: what must be kept of it so that it reads the same
-//! from a copy in which everything else is zero.
+//! The parts of a file from which an object is read. A copy with only these parts, and zeroes elsewhere, reads
+//! the same.
 
 use std::iter::once;
 use std::ops::Range;
@@ -13,22 +13,22 @@ use crate::elf::segments::{Segments, dynamic_entries, dynamic_range, parse_segme
 use crate::elf::symbol::SymbolTable;
 use crate::elf::{Marks, Object, mark, relocation, version};
 
-/// Ranges that are no further apart than this become one.
+/// Ranges that are no further apart than this are merged.
 const GAP: usize = 64;
-/// The longer one of the two ELF headers.
+/// The longer of the two ELF headers.
 const HEADER: usize = 64;
-/// The longest that a table without a stated size is taken to be.
+/// The assumed maximum length of a table without a declared size.
 const MAXIMUM_TABLE: usize = 64 << 20;
-/// The most bytes of relocations that are told apart.
+/// The maximum size of relocations that are examined separately, in bytes.
 const MAXIMUM_RELOCATIONS: usize = 256 << 20;
 const PT_GNU_PROPERTY: u32 = 0x6474_e553;
 
-/// The parts of a file that [`Object::parse`] and every method of the [`Object`] look at, in ascending
-/// order and without overlap; [`Object::bytes`] aside. A file of the same length with these bytes in
-/// place and zeroes elsewhere is read as the same object, or refused with the same error.
+/// Returns the parts of a file that [`Object::parse`] and every method of the [`Object`] except
+/// [`Object::bytes`] read, in ascending order and without overlap. A file of the same length with these bytes,
+/// and zeroes elsewhere, is read as the same object or refused with the same error.
 ///
-/// Only objects whose tables contradict each other can differ: where the hash table of a forged object
-/// leads to symbols behind its end, they are found in the file and not in the copy.
+/// Only objects with contradictory tables can differ: if the hash table of a forged object leads to symbols
+/// beyond its end, they are found in the file but not in the copy.
 pub fn ranges(data: &Bytes) -> Vec<Range<usize>> {
     let Ok((elf_header, reader)) = object::parse_header(data) else {
         return merged(once(0..HEADER).collect(), data.len());
@@ -48,21 +48,21 @@ pub fn ranges(data: &Bytes) -> Vec<Range<usize>> {
     match Object::parse(data.clone()) {
         Ok(object) => {
             object_ranges(&object, &segments, &mut ranges);
-            // Without a mark there is nothing to keep: from zeroes none is read either.
+            // Without a mark, nothing must be kept: no mark is read from zeroes either.
             if object.marks != Marks::default() {
                 ranges.extend(object.read_marks(&elf_header, &segments).1);
             }
         }
-        // What the tables contradict each other about could be anywhere.
+        // The contradiction of the tables could be anywhere.
         Err(_) => ranges.push(0..data.len()),
     }
     merged(ranges, data.len())
 }
 
-/// The parts of a file that its headers and its dynamic section lead to, as far as `data` has them: what is
-/// not there yet is zero, and says nothing. Asked again when they are there, it leads further. A table
-/// that does not state its size is taken to reach to the next one, which may be too far or too short:
-/// [`ranges`] tells.
+/// Returns the parts of a file that its headers and its dynamic section refer to, as far as `data` contains
+/// them. Missing parts are zero and refer to nothing. Once they are present, another call returns further
+/// parts. A table without a declared size is assumed to reach to the next one, which may be too long or too
+/// short: [`ranges`] returns the exact parts.
 pub fn outline(data: &[u8]) -> Vec<Range<usize>> {
     let mut parts: Vec<Range<usize>> = once(0..HEADER).collect();
     let Ok((elf_header, reader)) = object::parse_header(data) else { return merged(parts, data.len()) };
@@ -111,7 +111,7 @@ fn table_outline(segments: &Segments<'_>, tables: &Tables, parts: &mut Vec<Range
     }
 }
 
-/// The segments that are read as a whole.
+/// Adds the segments that are read completely.
 fn segment_ranges(segments: &Segments<'_>, ranges: &mut Vec<Range<usize>>) {
     let kinds = [segment::PT_INTERP, segment::PT_NOTE, PT_GNU_PROPERTY];
     for header in segments.headers.iter().filter(|header| kinds.contains(&header.p_type)) {
@@ -121,7 +121,7 @@ fn segment_ranges(segments: &Segments<'_>, ranges: &mut Vec<Range<usize>>) {
     }
 }
 
-/// The dynamic section: `size` bytes of it, or as many as its program header says.
+/// Adds the dynamic section: `size` bytes of it, or the size in its program header if that is larger.
 fn dynamic_section(segments: &Segments<'_>, size: usize, ranges: &mut Vec<Range<usize>>) {
     if let Some(Some(place)) = dynamic_range(segments) {
         let stated = segments.dynamic().map_or(0, |header| header.p_filesz);
@@ -130,8 +130,8 @@ fn dynamic_section(segments: &Segments<'_>, size: usize, ranges: &mut Vec<Range<
     }
 }
 
-/// Whether the text of an object is searched, so that all of it must be there: dynamic loaders and C
-/// libraries, by the name of the file or their own.
+/// Returns whether the text of an object is searched, so that all of it is necessary. This applies to dynamic
+/// loaders and C libraries, by the name of the file or their soname.
 pub fn is_searched(name: &[u8], data: &Bytes) -> bool {
     let is_loader_or_libc = |name: &[u8]| name.starts_with(b"ld") || name.starts_with(b"libc.");
     let soname = || Object::parse(data.clone()).ok()?.dynamic?.soname;
@@ -166,7 +166,7 @@ fn symbol_ranges(object: &Object, symbols: &SymbolTable, ranges: &mut Vec<Range<
     ranges.extend(symbols.hash_ranges(reader, count));
     let relocations: usize = object.relocations.iter().map(|table| table.range.len()).sum();
     if relocations > MAXIMUM_RELOCATIONS {
-        // Which of them count is not worth a list that could be half as long as they are.
+        // A list of the relevant ones could be half as long as the relocations themselves.
         ranges.push(0..reader.data.len());
         return;
     }
@@ -175,7 +175,7 @@ fn symbol_ranges(object: &Object, symbols: &SymbolTable, ranges: &mut Vec<Range<
     }
 }
 
-/// The same parts in ascending order, within the file, with small gaps closed.
+/// Returns the same parts in ascending order, within the file, with small gaps closed.
 fn merged(mut ranges: Vec<Range<usize>>, length: usize) -> Vec<Range<usize>> {
     ranges.sort_by_key(|range| range.start);
     let mut merged: Vec<Range<usize>> = Vec::new();
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
     use crate::elf::sample::{Sample, facts};
 
-    /// The copy that the ranges make of a file.
+    /// Returns the copy of a file that consists of the ranges.
     fn copy(data: &Bytes) -> Bytes {
         let mut copy = vec![0; data.len()];
         for range in ranges(data) {

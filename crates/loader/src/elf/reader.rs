@@ -2,7 +2,7 @@
 
 use crate::elf::{Class, Endian};
 
-/// Reads integers from bytes; every read outside them is `None`.
+/// Reads integers from bytes. Every read outside of them returns `None`.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
     pub data: &'a [u8],
@@ -43,7 +43,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// An address-sized integer.
+    /// Returns an address-sized integer.
     #[inline]
     pub(super) fn word(&self, offset: usize) -> Option<u64> {
         match self.class {
@@ -52,7 +52,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The size of an address in bytes.
+    /// Returns the size of an address in bytes.
     pub(super) fn word_size(&self) -> usize {
         match self.class {
             Class::Elf32 => 4,
@@ -60,7 +60,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The bytes from `offset` up to the next NUL. `None` when there is no NUL before the end.
+    /// Returns the bytes from `offset` up to the next NUL, or `None` if there is no NUL before the end.
     #[inline]
     pub(super) fn string(&self, offset: usize) -> Option<&'a [u8]> {
         let tail = self.data.get(offset..)?;
@@ -68,7 +68,8 @@ impl<'a> Reader<'a> {
         Some(&tail[..end])
     }
 
-    /// [`Reader::string`], or `Err(most)` when it is longer than `most`: no more is looked at.
+    /// Returns [`Reader::string`], or `Err(most)` if it is longer than `most`. It examines no more bytes than
+    /// that.
     #[inline]
     pub(super) fn string_of_at_most(&self, offset: usize, most: usize) -> Option<Result<&'a [u8], usize>> {
         let tail = self.data.get(offset..)?;

@@ -1,7 +1,7 @@
-//! Which symbols the relocations of an object refer to, and how.
+//! The symbols that the relocations of an object refer to, and the kinds of reference.
 //!
-//! The loader never looks at the symbol table for what an object wants: it looks up the symbol of
-//! each relocation. Sources: the processor supplements and `elf_machine_type_class` in glibc's
+//! The loader does not search the symbol table for the needs of an object: it looks up the symbol of each
+//! relocation. Sources: the processor supplements and `elf_machine_type_class` in glibc's
 //! `sysdeps/*/dl-machine.h`.
 
 use std::ops::{BitOr, Range};
@@ -14,39 +14,39 @@ use crate::elf::{Class, Endian, Machine};
 pub struct Uses(u8);
 
 impl Uses {
-    /// Through the procedure linkage table: bound at the first call unless all are bound at start.
+    /// Through the procedure linkage table: bound at the first call, unless all symbols are bound at start.
     pub const JUMP_SLOT: Self = Self(1);
-    /// By address or by content, bound at start.
+    /// By address or by content: bound at start.
     pub const DATA: Self = Self(2);
     /// Copied from the library into the program.
     pub const COPY: Self = Self(4);
-    /// As a thread-local variable, bound at start.
+    /// As a thread-local variable: bound at start.
     pub const TLS: Self = Self(8);
-    /// As a thread-local variable through a descriptor among the relocations of the procedure linkage table: some
-    /// loaders bind it at the first use unless all are bound at start.
+    /// As a thread-local variable with a descriptor among the relocations of the procedure linkage table. Some
+    /// loaders bind it at the first use, unless all symbols are bound at start.
     pub const DESCRIPTOR: Self = Self(16);
 
-    /// Whether all of `other` are among these.
+    /// Returns whether these include all of `other`.
     pub fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no uses.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Whether nothing but calls through the procedure linkage table use the symbol.
+    /// Returns whether the symbol is only used by calls through the procedure linkage table.
     pub fn is_lazy(self) -> bool {
         self == Self::JUMP_SLOT
     }
 
-    /// The same for a loader that binds descriptors at their first use, too.
+    /// Returns the same for a loader that also binds descriptors at their first use.
     pub fn is_lazy_with_descriptors(self) -> bool {
         !self.is_empty() && (Self::JUMP_SLOT | Self::DESCRIPTOR).contains(self)
     }
 
-    /// Whether the symbol is used as a thread-local variable.
+    /// Returns whether the symbol is used as a thread-local variable.
     pub fn is_thread_local(self) -> bool {
         self.contains(Self::TLS) || self.contains(Self::DESCRIPTOR)
     }
@@ -60,14 +60,14 @@ impl BitOr for Uses {
     }
 }
 
-/// The relocation types of a machine that are told apart.
+/// The relocation types of a machine that matter.
 struct Types {
     copy: u32,
     jump_slot: u32,
     tls: &'static [u32],
-    /// Those among `tls` that want a place at a fixed distance from the thread pointer (initial-exec).
+    /// The types in `tls` that need a fixed distance from the thread pointer (initial-exec).
     initial_exec: &'static [u32],
-    /// The one among `tls` that is a descriptor.
+    /// The descriptor type in `tls`.
     descriptor: u32,
 }
 
@@ -89,37 +89,37 @@ fn types(machine: Machine) -> Types {
     Types { copy, jump_slot, tls, initial_exec, descriptor }
 }
 
-/// Where a table of relocations lies in the file.
+/// A table of relocations in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Table {
     /// The place.
     pub range: Range<usize>,
-    /// The entries carry an addend.
+    /// The entries have an addend.
     pub with_addend: bool,
-    /// It is the one of the procedure linkage table (`DT_JMPREL`), which loaders apply lazily.
+    /// It is the table of the procedure linkage table (`DT_JMPREL`), which loaders apply lazily.
     pub is_lazy: bool,
 }
 
 impl Table {
-    /// Its bytes; `None` beyond the end of the file.
+    /// Returns its bytes, or `None` beyond the end of the file.
     pub(super) fn reader<'a>(&self, reader: Reader<'a>) -> Option<Reader<'a>> {
         Some(Reader { data: reader.data.get(self.range.clone())?, ..reader })
     }
 }
 
-/// One relocation: the symbol it refers to, and its type.
+/// One relocation: its symbol and its type.
 struct Entry {
     symbol: usize,
     kind: u32,
 }
 
-/// The size of one relocation in bytes.
+/// Returns the size of one relocation in bytes.
 fn entry_size(reader: Reader<'_>, with_addend: bool) -> usize {
     reader.word_size() * if with_addend { 3 } else { 2 }
 }
 
-/// The relocation at an offset. The 64-bit one of MIPS is laid out as bytes: the symbol, a special symbol
-/// and three types, the first of which comes last.
+/// Returns the relocation at an offset. The 64-bit form of MIPS consists of bytes: the symbol, a special symbol
+/// and three types, of which the first comes last.
 fn entry(reader: Reader<'_>, machine: Machine, at: usize) -> Option<Entry> {
     let info = reader.word(at + reader.word_size())?;
     let (symbol, kind) = match (reader.class, machine, reader.endian) {
@@ -131,18 +131,18 @@ fn entry(reader: Reader<'_>, machine: Machine, at: usize) -> Option<Entry> {
     Some(Entry { symbol: symbol as usize, kind: kind as u32 })
 }
 
-/// How relocations refer to thread-local variables whose place is found when the object is loaded.
+/// The references of relocations to thread-local variables that get their place when the object is loaded.
 #[derive(Debug, Default)]
 pub(super) struct ThreadLocalUses {
-    /// Initial-exec references that name no symbol: to the object's own variables.
+    /// Initial-exec references without a symbol: to the object's own variables.
     pub own: bool,
     /// The symbols of the other initial-exec references.
     pub symbols: Vec<usize>,
-    /// There are descriptors, which use static memory while there is some.
+    /// There are descriptors, which use static memory if there is enough.
     pub descriptors: bool,
 }
 
-/// Adds what the relocations of a table want of thread-local variables.
+/// Adds the thread-local variables that the relocations of a table need.
 pub(super) fn collect_thread_local(
     file: Reader<'_>,
     machine: Machine,
@@ -165,8 +165,9 @@ pub(super) fn collect_thread_local(
     uses.symbols.dedup();
 }
 
-/// The ranges in the file of a table's relocations that refer to a symbol or to the object's own thread-local
-/// variables: the others say nothing about what an object wants, and read as zeroes they refer to none either.
+/// Returns the file ranges of a table's relocations that refer to a symbol or to the object's own thread-local
+/// variables. The others do not affect the needs of an object, and refer to nothing even if they read as
+/// zeroes.
 pub(super) fn symbolic_ranges(file: Reader<'_>, machine: Machine, table: &Table) -> Vec<Range<usize>> {
     let Some(reader) = table.reader(file) else { return Vec::new() };
     let size = entry_size(reader, table.with_addend);
@@ -184,8 +185,8 @@ pub(super) fn symbolic_ranges(file: Reader<'_>, machine: Machine, table: &Table)
     ranges.into_iter().map(|range| start + range.start..start + range.end).collect()
 }
 
-/// Adds to `uses` (indexed by symbol) what the relocations of a table refer to. Symbols from
-/// `symbol_count` on do not exist and are passed over.
+/// Adds the references of a table's relocations to `uses` (indexed by symbol). Symbols from `symbol_count` on
+/// do not exist and are ignored.
 pub(super) fn collect(
     file: Reader<'_>,
     machine: Machine,

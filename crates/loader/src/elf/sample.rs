@@ -1,5 +1,5 @@
-//! Objects made for tests: of each class, byte order and kind, with all the tables that are read of an object,
-//! and with code and data besides that nothing reads.
+//! Objects for tests: of each class, byte order and kind, with all tables that are read from an object, and
+//! with other code and data that nothing reads.
 
 use bytes::Bytes;
 
@@ -9,11 +9,11 @@ use compat_loader::elf::{Class, Machine, Object, Wanted, gnu_hash, sysv_hash};
 pub(crate) const NEEDED: &str = "libneeded.so.1";
 /// A string among the constants of a sample.
 pub(crate) const CONSTANT: &[u8] = b"a constant of the sample";
-/// How many relocations name no symbol.
+/// The number of relocations without a symbol.
 const RELATIVE: usize = 400;
 const PAGE: usize = 4096;
 
-/// Every fact of an object, to be compared with those of a copy.
+/// Returns every fact of an object, to compare it with those of a copy.
 pub(crate) fn facts(object: &Object) -> String {
     let satisfied: Vec<bool> =
         object.references().iter().map(|import| object.satisfies(&Wanted::of(import))).collect();
@@ -25,24 +25,24 @@ pub(crate) fn facts(object: &Object) -> String {
     format!("{:?}", (header, segments, tables, symbols, satisfied, &object.marks, object.is_bare))
 }
 
-/// An object to be made.
+/// A description of an object to make.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     pub class: Class,
     pub big_endian: bool,
     pub machine: Machine,
-    /// With an interpreter and an entry point, rather than a soname.
+    /// The object has an interpreter and an entry point instead of a soname.
     pub is_program: bool,
-    /// With a GNU hash table, rather than the older one.
+    /// The object has a GNU hash table instead of the older one.
     pub gnu_hash: bool,
-    /// How many bytes of code it has.
+    /// The size of its code in bytes.
     pub code: usize,
-    /// Whether Go's linker says for which CPU it is.
+    /// The object contains Go's build information with a CPU.
     pub is_go: bool,
 }
 
 impl Sample {
-    /// A program for a machine, with this much code.
+    /// Returns a program for a machine, with this much code.
     pub(crate) fn program(machine: Machine, code: usize) -> Self {
         let is_narrow = matches!(machine, Machine::I386 | Machine::ARM);
         let class = if is_narrow { Class::Elf32 } else { Class::Elf64 };
@@ -50,7 +50,7 @@ impl Sample {
         Self { class, big_endian, machine, is_program: true, gnu_hash: true, code, is_go: false }
     }
 
-    /// Programs and libraries of several machines, with either hash table, in both byte orders.
+    /// Returns programs and libraries for several machines, with both hash tables, in both byte orders.
     pub(crate) fn all(code: usize) -> Vec<Self> {
         let machines = [Machine::X86_64, Machine::AARCH64, Machine::I386, Machine::ARM, Machine::S390];
         let of_machine =
@@ -62,7 +62,7 @@ impl Sample {
         machines.into_iter().flat_map(of_machine).collect()
     }
 
-    /// Its bytes.
+    /// Returns the bytes of the object.
     pub(crate) fn bytes(&self) -> Bytes {
         let mut maker = Maker { sample: *self, bytes: Vec::new(), dynamic: Vec::new(), segments: Vec::new() };
         maker.make();
@@ -73,7 +73,7 @@ impl Sample {
         self.class == Class::Elf32
     }
 
-    /// The relocation types of a copy by address, of a call and of none of them.
+    /// Returns the relocation types of an address, of a call, and of a relocation without a symbol.
     fn relocation_types(&self) -> [u64; 3] {
         match self.machine {
             Machine::AARCH64 => [1025, 1026, 1027],
@@ -87,7 +87,7 @@ impl Sample {
 /// A symbol of the samples: name, binding and type, section, version index.
 type Symbol = (&'static str, u8, u16, u16);
 
-/// The undefined ones come first, as the GNU hash table wants it.
+/// The undefined ones come first, as the GNU hash table requires.
 const SYMBOLS: [Symbol; 6] = [
     ("called", 0x12, 0, 3),
     ("wanted", 0x11, 0, 4),
@@ -148,7 +148,7 @@ impl Maker {
         self.header();
     }
 
-    /// Where a place of the file is mapped: each segment in pages of its own.
+    /// Returns the address of a place in the file: each segment has separate pages.
     fn address(&self, at: usize) -> u64 {
         at as u64 + 0x10000
     }
@@ -187,7 +187,7 @@ impl Maker {
         values.iter().flat_map(word).collect()
     }
 
-    /// The oldest kernel, and a build ID.
+    /// Adds the oldest kernel and a build ID.
     fn notes(&mut self) {
         let name = b"GNU\0".to_vec();
         let kernel = [self.words32(&[4, 16, 1]), name.clone(), self.words32(&[0, 3, 2, 1])].concat();
@@ -215,7 +215,7 @@ impl Maker {
         self.dynamic.push((tag, self.address(at)));
     }
 
-    /// One bucket, and a Bloom filter that says yes to everything.
+    /// Returns a table with one bucket, and a Bloom filter that accepts everything.
     fn gnu_table(&self) -> Vec<u8> {
         let first = UNDEFINED as u32 + 1;
         let defined = SYMBOLS.iter().skip(UNDEFINED);
@@ -225,7 +225,8 @@ impl Maker {
         [head.concat(), self.words32(&hashes)].concat()
     }
 
-    /// One bucket with all symbols in a chain. Its entries are as wide as addresses on s390x.
+    /// Returns a table with one bucket and all symbols in a chain. Its entries are as wide as addresses on
+    /// s390x.
     fn old_table(&self) -> Vec<u8> {
         let count = SYMBOLS.len() as u64 + 1;
         let chain = (1..count).map(|index| (index + 1) % count);
@@ -279,7 +280,7 @@ impl Maker {
         self.dynamic.extend([(23, self.address(at)), (2, size), (20, tags[0])]);
     }
 
-    /// Bytes that are like no others and are never zero.
+    /// Adds random-looking bytes that are never zero.
     fn code(&mut self) {
         let start = self.bytes.len();
         let mut state = 1_u32;
@@ -294,7 +295,7 @@ impl Maker {
         self.pad();
     }
 
-    /// What is writable: Go's build information, the dynamic section and thread-local variables.
+    /// Adds the writable data: Go's build information, the dynamic section and thread-local variables.
     fn data(&mut self) {
         let start = self.bytes.len();
         if self.sample.is_go {

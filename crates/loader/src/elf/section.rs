@@ -1,7 +1,7 @@
-//! Sections by name, and a reader that remembers what it looked at.
+//! Sections by name, and a reader that remembers the bytes that were read.
 //!
-//! The loader never needs section headers. Tools that append a payload to a program, and Go's linker, name
-//! theirs by a section. Source: System V gABI, chapter 4, "Sections".
+//! The loader does not need section headers. Tools that append a payload to a program, and Go's linker, mark
+//! theirs with a section. Source: System V gABI, chapter 4, "Sections".
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -11,13 +11,13 @@ use goblin::elf::header::Header;
 use crate::elf::Class;
 use crate::elf::reader::Reader;
 
-/// An object with more sections than this is no program that a tool marked.
+/// The maximum number of sections. An object with more is not a program that a tool marked.
 const MOST_SECTIONS: usize = 4096;
-/// The longest table of section names that is read, in bytes.
+/// The maximum size of the table of section names, in bytes.
 const LONGEST_NAMES: u64 = 256 << 10;
 const SHT_NOBITS: u32 = 8;
 
-/// Bytes of a file, and which of them were asked for.
+/// The bytes of a file, and the ranges that were read.
 pub(super) struct Looked<'a> {
     pub reader: Reader<'a>,
     ranges: RefCell<Vec<Range<usize>>>,
@@ -28,7 +28,7 @@ impl<'a> Looked<'a> {
         Self { reader, ranges: RefCell::default() }
     }
 
-    /// The bytes from `start` on; `None` when the file has fewer.
+    /// Returns the bytes from `start` on, or `None` if the file has fewer.
     pub(super) fn bytes(&self, start: u64, length: u64) -> Option<&'a [u8]> {
         let start = usize::try_from(start).ok()?;
         let end = start.checked_add(usize::try_from(length).ok()?)?;
@@ -37,17 +37,17 @@ impl<'a> Looked<'a> {
         Some(bytes)
     }
 
-    /// As [`Looked::bytes`], up to the end of the file.
+    /// Returns [`Looked::bytes`], up to the end of the file.
     pub(super) fn at_most(&self, start: u64, length: u64) -> Option<&'a [u8]> {
         self.bytes(start, length.min(self.length().checked_sub(start)?))
     }
 
-    /// How long the file is, in bytes.
+    /// Returns the length of the file in bytes.
     pub(super) fn length(&self) -> u64 {
         self.reader.data.len() as u64
     }
 
-    /// What was asked for.
+    /// Returns the ranges that were read.
     pub(super) fn into_ranges(self) -> Vec<Range<usize>> {
         self.ranges.into_inner()
     }
@@ -57,18 +57,18 @@ impl<'a> Looked<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Section<'a> {
     pub name: &'a [u8],
-    /// Where its bytes begin in the file.
+    /// The start of its bytes in the file.
     pub start: u64,
-    /// How many there are.
+    /// The number of bytes.
     pub size: u64,
 }
 
-/// Where the section headers end, by the ELF header: as a rule the end of what the linker wrote.
+/// Returns the end of the section headers from the ELF header. It is usually the end of the linker's output.
 pub(super) fn headers_end(header: &Header) -> u64 {
     header.e_shoff.saturating_add(u64::from(header.e_shnum) * u64::from(header.e_shentsize))
 }
 
-/// The sections that have bytes in the file; none where the headers are stripped or make no sense.
+/// Returns the sections with bytes in the file. Empty if the headers are stripped or invalid.
 pub(super) fn sections<'a>(header: &Header, looked: &Looked<'a>) -> Vec<Section<'a>> {
     let count = usize::from(header.e_shnum);
     let entry = if looked.reader.class == Class::Elf64 { 64 } else { 40 };

@@ -1,4 +1,4 @@
-//! The segments of an object: where an address lies in the file, and the dynamic section.
+//! The segments of an object: the file offsets of addresses, and the dynamic section.
 //!
 //! Source: gABI, chapter 5, "Program Header" and "Dynamic Section".
 
@@ -12,22 +12,22 @@ use crate::elf::dynamic::Entries;
 use crate::elf::reader::Reader;
 use crate::elf::{Class, Endian, Error};
 
-/// The most bytes of a dynamic section that are looked at: room for a hundred thousand entries.
+/// The maximum size of a dynamic section in bytes: a hundred thousand entries.
 const MAXIMUM_DYNAMIC: usize = 2 << 20;
 /// The size of an entry of the dynamic section of a 64-bit object, in bytes.
 const LONGEST_ENTRY: usize = 16;
-/// The smallest pages that machines have: what a file may lack at its end is in one of them.
+/// The smallest page size of any machine. Bytes that a file may lack at its end are in one such page.
 const SMALLEST_PAGE: u64 = 4096;
 
-/// Segments and the bytes they lie in.
+/// The segments, and the bytes that contain them.
 pub(super) struct Segments<'a> {
     pub reader: Reader<'a>,
     pub headers: Vec<ProgramHeader>,
 }
 
 impl Segments<'_> {
-    /// Every page that would be mapped must be in the file: one behind its end is a bus error. What is missing
-    /// of the page that the file ends in reads as zeroes.
+    /// Checks that every mapped page is in the file: a page beyond its end causes a bus error. The missing part
+    /// of the file's last page reads as zeroes.
     pub(super) fn check_extent(&self) -> Result<(), Error> {
         let length = self.reader.data.len();
         let available = (length as u64).checked_next_multiple_of(SMALLEST_PAGE).unwrap_or(u64::MAX);
@@ -43,7 +43,7 @@ impl Segments<'_> {
         }
     }
 
-    /// The file offset of a virtual address, and how many bytes of its segment follow it.
+    /// Returns the file offset of a virtual address, and the number of bytes of its segment that follow it.
     pub(super) fn offset(&self, address: u64) -> Option<(usize, usize)> {
         self.headers.iter().filter(|header| header.p_type == segment::PT_LOAD).find_map(|header| {
             let inside = address.checked_sub(header.p_vaddr).filter(|inside| *inside < header.p_filesz)?;
@@ -53,7 +53,7 @@ impl Segments<'_> {
         })
     }
 
-    /// The file offset of a table by its address; `what` names it in an error.
+    /// Returns the file offset of a table from its address. `what` names the table in an error.
     pub(super) fn table(&self, what: &'static str, address: Option<u64>) -> Result<Option<usize>, Error> {
         let Some(address) = address else { return Ok(None) };
         match self.offset(address) {
@@ -62,7 +62,7 @@ impl Segments<'_> {
         }
     }
 
-    /// The bytes of a segment that the file has.
+    /// Returns the bytes of a segment in the file.
     pub(super) fn bytes(&self, what: &'static str, header: &ProgramHeader) -> Result<Reader<'_>, Error> {
         let range = usize::try_from(header.p_offset).ok().zip(usize::try_from(header.p_filesz).ok());
         let data = range.and_then(|(start, size)| self.reader.data.get(start..start.checked_add(size)?));
@@ -71,18 +71,18 @@ impl Segments<'_> {
         Ok(Reader { data: data.ok_or_else(out_of_bounds)?, ..self.reader })
     }
 
-    /// The last one counts, as for the loader.
+    /// Returns the last dynamic segment, which is the one that the loader uses.
     pub(super) fn dynamic(&self) -> Option<&ProgramHeader> {
         self.headers.iter().rev().find(|header| header.p_type == segment::PT_DYNAMIC)
     }
 
-    /// The first segment of a type.
+    /// Returns the first segment of a type.
     pub(super) fn find(&self, kind: u32) -> Option<&ProgramHeader> {
         self.headers.iter().find(|header| header.p_type == kind)
     }
 }
 
-/// The program header table of a file.
+/// Reads the program header table of a file.
 pub(super) fn parse_segments(header: &Header, reader: Reader<'_>) -> Result<Vec<ProgramHeader>, Error> {
     let container = if reader.class == Class::Elf64 { Container::Big } else { Container::Little };
     let endian = match reader.endian {
@@ -112,8 +112,7 @@ pub(super) fn parse_segments(header: &Header, reader: Reader<'_>) -> Result<Vec<
         .map_err(|error| Error::MalformedHeader(error.to_string()))
 }
 
-/// The dynamic section, read at its address as the loader does; the place that its header gives in the file does
-/// not count.
+/// Reads the dynamic section at its address, like the loader. The file offset in its header is ignored.
 pub(super) fn dynamic_entries(segments: &Segments<'_>) -> Result<Option<Entries>, Error> {
     const WHAT: &str = "the dynamic section";
     let Some(range) = dynamic_range(segments) else { return Ok(None) };
@@ -123,7 +122,7 @@ pub(super) fn dynamic_entries(segments: &Segments<'_>) -> Result<Option<Entries>
     })?;
     let file = segments.reader.data;
     let data = &file[address.clone()];
-    // What follows the end of the file in its last page is zero.
+    // The bytes after the end of the file in its last page are zero.
     let rest = file.len().next_multiple_of(SMALLEST_PAGE as usize) - file.len();
     if address.end < file.len() || rest == 0 {
         return Ok(Some(Entries::parse(Reader { data, ..segments.reader })));
@@ -133,8 +132,8 @@ pub(super) fn dynamic_entries(segments: &Segments<'_>) -> Result<Option<Entries>
     Ok(Some(Entries::parse(Reader { data: &padded, ..segments.reader })))
 }
 
-/// The bytes of the file that the dynamic section is in: from its address to the end of its segment.
-/// `Some(None)` when no segment holds it.
+/// Returns the bytes of the file with the dynamic section, from its address to the end of its segment.
+/// `Some(None)` if it is not in a segment.
 pub(super) fn dynamic_range(segments: &Segments<'_>) -> Option<Option<Range<usize>>> {
     let header = segments.dynamic().filter(|header| header.p_filesz > 0)?;
     if !segments.headers.iter().any(|header| header.p_type == segment::PT_LOAD) {

@@ -1,7 +1,7 @@
-//! Dynamic symbols: what an object imports, what it exports, and the loader's own look-up.
+//! Dynamic symbols: the imports and exports of an object, and the loader's lookup.
 //!
-//! Source: `do_lookup_x` and `check_match` in glibc's `elf/dl-lookup.c`. The tables that lead to the symbols are
-//! read by `hash_table`.
+//! Source: `do_lookup_x` and `check_match` in glibc's `elf/dl-lookup.c`. `hash_table` reads the tables that
+//! lead to the symbols.
 
 use std::ops::Range;
 
@@ -18,29 +18,29 @@ const SHN_ABS: u16 = 0xfff1;
 const HIDDEN: u16 = 0x8000;
 /// On MIPS, an undefined symbol's value is the canonical address of a function (`STO_MIPS_PLT`).
 const MIPS_PLT: u8 = 8;
-/// What is left of a symbol's name when there is no more room for names.
+/// The length of a shortened symbol name, once the limit for names is reached.
 const CUT_NAME: usize = 64;
 
-/// A symbol that an object wants from others.
+/// A symbol that an object needs from other objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Import<'a> {
     /// Its name, as bytes.
     pub name: &'a [u8],
-    /// Its absence is not an error.
+    /// The symbol may be missing.
     pub weak: bool,
     /// Its GNU hash.
     pub gnu_hash: u32,
     /// How relocations refer to it.
     pub uses: Uses,
-    /// The version it was linked against; `None` for an unversioned reference.
+    /// The version that it was linked against, or `None` for an unversioned reference.
     pub version: Option<VersionReference<'a>>,
-    /// The object defines it itself.
+    /// The object itself defines the symbol.
     pub own: bool,
-    /// The object defines it itself, and no other object can come before it (`STV_PROTECTED`).
+    /// The object itself defines the symbol, and no other object takes precedence (`STV_PROTECTED`).
     pub protected: bool,
 }
 
-/// An import as the tables of its object give it; [`crate::elf::Object::import`] says what it is.
+/// An import in the form of its object's tables. [`crate::elf::Object::import`] converts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImportEntry {
     name: u32,
@@ -54,7 +54,7 @@ pub struct ImportEntry {
 }
 
 impl ImportEntry {
-    /// Whether the object defines the symbol itself, and wants no copy of another's.
+    /// Returns whether the object defines the symbol itself and does not need a copy of another object's.
     pub fn is_own(&self) -> bool {
         self.own && !self.uses.contains(Uses::COPY)
     }
@@ -63,7 +63,7 @@ impl ImportEntry {
 /// The version of a reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VersionReference<'a> {
-    /// The library it was found in when the object was linked.
+    /// The library that defined it when the object was linked.
     pub library: &'a str,
     /// The version's name.
     pub name: &'a str,
@@ -71,21 +71,21 @@ pub struct VersionReference<'a> {
     pub hidden: bool,
 }
 
-/// What a look-up asks for.
+/// The target of a lookup.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
     /// The symbol's name.
     pub name: &'a [u8],
     /// Its GNU hash.
     pub gnu_hash: u32,
-    /// Which versions of it will do.
+    /// The versions that satisfy the lookup.
     pub version: VersionRule<'a>,
-    /// Whether an undefined symbol with a value (the canonical entry of a program's procedure
-    /// linkage table) counts as a definition: not for calls and thread-local variables.
+    /// Whether an undefined symbol with a value counts as a definition: the canonical entry of a program's
+    /// procedure linkage table. It does not for calls and thread-local variables.
     pub accept_undefined: bool,
 }
 
-/// Which versions of a symbol satisfy a reference.
+/// The versions of a symbol that satisfy a reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VersionRule<'a> {
     /// The reference names no version.
@@ -97,12 +97,12 @@ pub enum VersionRule<'a> {
         /// An unversioned definition does not satisfy it.
         refuses_unversioned: bool,
     },
-    /// The loader takes no notice of versions (musl): any definition that is not hidden will do.
+    /// The loader ignores versions (musl): any definition that is not hidden satisfies the reference.
     Ignored,
 }
 
 impl<'a> VersionRule<'a> {
-    /// The rule of a reference for a loader that knows versions.
+    /// Returns the rule of a reference for a loader that supports versions.
     pub fn of(reference: Option<VersionReference<'a>>) -> Self {
         match reference {
             Some(version) => Self::Named { name: version.name, refuses_unversioned: version.hidden },
@@ -112,7 +112,7 @@ impl<'a> VersionRule<'a> {
 }
 
 impl<'a> Wanted<'a> {
-    /// What the loader looks up for an import.
+    /// Returns the lookup that the loader performs for an import.
     pub fn of(import: &Import<'a>) -> Self {
         let through_table = import.uses.contains(Uses::JUMP_SLOT) || import.uses.is_thread_local();
         Self {
@@ -133,29 +133,29 @@ pub enum Visibility {
     Hidden,
 }
 
-/// A symbol that an object offers to others.
+/// A symbol that an object provides to other objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Definition<'a> {
     /// Its name, as bytes.
     pub name: &'a [u8],
-    /// Its version; `None` for the base version or an object without versions.
+    /// Its version, or `None` for the base version or an object without versions.
     pub version: Option<&'a str>,
     /// Whether it is the default of its name.
     pub visibility: Visibility,
     /// It is undefined but has a value: the canonical entry of a program's procedure linkage table.
     pub undefined: bool,
-    /// Its address is what a function of the object returns (`STT_GNU_IFUNC`).
+    /// A function of the object returns its address (`STT_GNU_IFUNC`).
     pub indirect: bool,
 }
 
-/// A symbol's name, or the beginning of it.
+/// A symbol's name, or its beginning.
 #[derive(Clone, Copy)]
 struct Name<'a> {
     bytes: &'a [u8],
     whole: bool,
 }
 
-/// File offsets of the tables that a look-up reads.
+/// The file offsets of the tables that a lookup reads.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SymbolTable {
     pub symbols: usize,
@@ -206,9 +206,10 @@ impl Symbol {
         self.info & 0xf
     }
 
-    /// Whether others can bind to it at all: named, visible, with a value, of a kind that counts.
+    /// Returns whether other objects can bind to it: it is named and visible, has a value, and is of a suitable
+    /// kind.
     fn is_offered(&self) -> bool {
-        // An undefined thread-local symbol has no value either: no reference to such data accepts it.
+        // An undefined thread-local symbol has no value either. No reference to such data accepts it.
         let is_thread_local = self.kind() == sym::STT_TLS && self.section != SHN_UNDEF;
         let has_value = self.value != 0 || self.section == SHN_ABS || is_thread_local;
         let kind_counts = matches!(
@@ -227,7 +228,7 @@ impl Symbol {
 }
 
 impl SymbolTable {
-    /// The size of one symbol in bytes.
+    /// Returns the size of one symbol in bytes.
     pub(super) fn entry_size(class: Class) -> usize {
         match class {
             Class::Elf32 => 16,
@@ -245,7 +246,7 @@ impl SymbolTable {
         Reader { data: reader.data.get(start..start.saturating_add(size)).unwrap_or_default(), ..reader }
     }
 
-    /// The name of a symbol, or as much of it as there is room for.
+    /// Returns the name of a symbol, shortened if the limit for names is reached.
     fn name<'a>(&self, reader: Reader<'a>, symbol: &Symbol, room: &mut usize) -> Option<Name<'a>> {
         let strings = self.strings(reader);
         let at = symbol.name as usize;
@@ -261,7 +262,7 @@ impl SymbolTable {
         }
     }
 
-    /// Whether the string at `offset` is `wanted`, without looking for the end of a longer one.
+    /// Returns whether the string at `offset` is `wanted`, without searching for the end of a longer string.
     fn is_string(&self, reader: Reader<'_>, offset: u32, wanted: &[u8], effort: &mut usize) -> bool {
         let tail = self.strings(reader).data.get(offset as usize..).unwrap_or_default();
         if tail.get(wanted.len()) != Some(&0) {
@@ -271,7 +272,7 @@ impl SymbolTable {
         tail.starts_with(wanted)
     }
 
-    /// The entry of `DT_VERSYM`: the version index with the hidden bit.
+    /// Returns the entry of `DT_VERSYM`: the version index with the hidden bit.
     fn version_index(&self, reader: Reader<'_>, index: usize) -> Option<u16> {
         reader.u16(self.versions?.checked_add(index.checked_mul(2)?)?)
     }
@@ -280,14 +281,14 @@ impl SymbolTable {
         self.entries.get(usize::from(index & !HIDDEN))?.as_ref()
     }
 
-    /// The imports among the symbols that `uses` (indexed by symbol) refers to. A name without room is
-    /// cut, so that nothing defines it.
+    /// Returns the imports among the symbols that `uses` (indexed by symbol) refers to. A name beyond the limit
+    /// is shortened, so that no object defines it.
     pub(super) fn import_entries(&self, reader: Reader<'_>, uses: &[Uses]) -> Vec<ImportEntry> {
         let wanted = |symbol: &Symbol, uses: Uses| symbol.section == SHN_UNDEF || uses.contains(Uses::COPY);
         self.entries_where(reader, uses, wanted)
     }
 
-    /// All symbols that `uses` refers to and the loader looks up, whoever defines them.
+    /// Returns all symbols that `uses` refers to and the loader looks up, no matter which object defines them.
     pub(super) fn reference_entries(&self, reader: Reader<'_>, uses: &[Uses]) -> Vec<ImportEntry> {
         let is_looked_up =
             |symbol: &Symbol, _| !matches!(symbol.other & 3, sym::STV_HIDDEN | sym::STV_INTERNAL);
@@ -322,7 +323,7 @@ impl SymbolTable {
         .collect()
     }
 
-    /// What an entry of [`SymbolTable::import_entries`] says.
+    /// Returns the import for an entry of [`SymbolTable::import_entries`].
     pub(super) fn import<'a>(
         &'a self,
         reader: Reader<'a>,
@@ -346,7 +347,7 @@ impl SymbolTable {
         }
     }
 
-    /// Every definition that others can bind to.
+    /// Returns every definition that other objects can bind to.
     pub(super) fn definitions<'a>(&'a self, reader: Reader<'a>) -> Vec<Definition<'a>> {
         let mut room = room_for_symbols(reader);
         (1..self.count(reader)).filter_map(|index| self.definition(reader, index, &mut room)).collect()
@@ -373,15 +374,15 @@ impl SymbolTable {
         })
     }
 
-    /// Whether others can bind to a symbol. On MIPS an undefined one's value may be that of a stub for lazy
-    /// binding, which is nothing to bind to (`elf_machine_sym_no_match`).
+    /// Returns whether other objects can bind to a symbol. On MIPS, the value of an undefined symbol may be a
+    /// stub for lazy binding, which does not count (`elf_machine_sym_no_match`).
     fn offers(&self, symbol: &Symbol) -> bool {
         let is_stub = self.is_mips && symbol.section == SHN_UNDEF && symbol.other & MIPS_PLT == 0;
         symbol.is_offered() && !is_stub
     }
 
-    /// How an entry of MIPS' global offset table refers to its symbol: a function with a stub is bound at
-    /// the first call (`elf_machine_got_rel` in glibc's `sysdeps/mips/dl-machine.h`).
+    /// Returns how an entry of MIPS' global offset table refers to its symbol: a function with a stub is bound
+    /// at the first call (`elf_machine_got_rel` in glibc's `sysdeps/mips/dl-machine.h`).
     pub(super) fn mips_use(&self, reader: Reader<'_>, index: usize) -> Uses {
         let has_stub = |symbol: Symbol| {
             symbol.section == SHN_UNDEF
@@ -392,8 +393,8 @@ impl SymbolTable {
         if self.symbol(reader, index).is_some_and(has_stub) { Uses::JUMP_SLOT } else { Uses::DATA }
     }
 
-    /// The names of those of some symbols that the object does not define, by their indices, and whether it
-    /// defines any.
+    /// Returns the names of the given symbols that the object does not define, and whether it defines any of
+    /// them.
     pub(super) fn undefined_names<'a>(&self, reader: Reader<'a>, indices: &[usize]) -> (Vec<&'a [u8]>, bool) {
         let mut room = room_for_symbols(reader);
         let mut defines = false;
@@ -407,7 +408,7 @@ impl SymbolTable {
         (names, defines)
     }
 
-    /// How many symbols the hash tables reach.
+    /// Returns the number of symbols that the hash tables reach.
     pub(super) fn count(&self, reader: Reader<'_>) -> usize {
         let most = reader.data.len().saturating_sub(self.symbols) / Self::entry_size(reader.class);
         let sysv = self.sysv_hash.and_then(|table| table.count(reader));
@@ -415,7 +416,7 @@ impl SymbolTable {
         count.unwrap_or(0).min(most)
     }
 
-    /// The file ranges of the hash tables, for a symbol table of `count` entries.
+    /// Returns the file ranges of the hash tables, for a symbol table of `count` entries.
     pub(super) fn hash_ranges(&self, reader: Reader<'_>, count: usize) -> Vec<Range<usize>> {
         let mut ranges = Vec::new();
         if let Some(at) = self.gnu_hash {
@@ -429,7 +430,7 @@ impl SymbolTable {
         ranges
     }
 
-    /// Whether this object satisfies a reference: the loader's look-up in one object.
+    /// Returns whether this object satisfies a reference: the loader's lookup in one object.
     pub(super) fn satisfies(&self, reader: Reader<'_>, wanted: &Wanted<'_>) -> bool {
         let mut search = Match::default();
         if let Some(table) = self.gnu_hash.and_then(|at| GnuHash::parse(reader, at)) {
@@ -440,7 +441,7 @@ impl SymbolTable {
         search.found()
     }
 
-    /// Looks at one symbol of a hash chain (`check_match`); returns whether the search is over.
+    /// Examines one symbol of a hash chain (`check_match`), and returns whether the search is over.
     fn examine(&self, reader: Reader<'_>, index: usize, wanted: &Wanted<'_>, search: &mut Match) -> bool {
         search.effort += 1;
         if search.effort > LONGEST_LOOK_UP {
@@ -451,7 +452,7 @@ impl SymbolTable {
         if !counts || !self.is_string(reader, symbol.name, wanted.name, &mut search.effort) {
             return false;
         }
-        // musl's `find_sym` knows no indirect functions and no absolute symbol at zero.
+        // musl's `find_sym` ignores indirect functions and absolute symbols at zero.
         let is_unknown_to_musl =
             symbol.kind() == sym::STT_GNU_IFUNC || (symbol.value == 0 && symbol.kind() != sym::STT_TLS);
         if wanted.version == VersionRule::Ignored && is_unknown_to_musl {
@@ -478,13 +479,13 @@ impl SymbolTable {
     }
 }
 
-/// What a look-up has met so far.
+/// The state of a lookup.
 #[derive(Default)]
 struct Match {
     exact: bool,
-    /// Non-hidden versioned definitions met by an unversioned reference: a sole one is taken.
+    /// The number of non-hidden versioned definitions for an unversioned reference: a single one is used.
     versioned: usize,
-    /// What it has cost.
+    /// The effort so far.
     effort: usize,
 }
 

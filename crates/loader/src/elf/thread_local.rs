@@ -1,6 +1,7 @@
-//! Thread-local storage: how much an object has, and what of it must have a fixed place for all threads.
+//! Thread-local storage: the size that an object has, and the part that needs a fixed place for all threads.
 //!
-//! Sources: U. Drepper, "ELF Handling For Thread-Local Storage"; `PT_TLS` in the gABI; the processor supplements.
+//! Sources: U. Drepper, "ELF Handling For Thread-Local Storage", `PT_TLS` in the gABI, the processor
+//! supplements.
 
 use goblin::elf::program_header::{PT_TLS, ProgramHeader};
 
@@ -15,12 +16,12 @@ pub struct ThreadLocal {
     pub size: u64,
     /// Its alignment in bytes, at least 1.
     pub alignment: u64,
-    /// How far its first byte lies behind an aligned address, in bytes.
+    /// The distance of its first byte from an aligned address, in bytes.
     pub first_byte: u64,
 }
 
 impl ThreadLocal {
-    /// The first thread-local segment among the program headers.
+    /// Returns the first thread-local segment among the program headers.
     pub(super) fn of(headers: &[ProgramHeader]) -> Option<Self> {
         let header = headers.iter().find(|header| header.p_type == PT_TLS)?;
         let alignment = header.p_align.max(1);
@@ -32,20 +33,20 @@ impl ThreadLocal {
     }
 }
 
-/// The thread-local variables that an object refers to by a fixed distance from the thread pointer: they
-/// must lie in static memory (the initial-exec model).
+/// The thread-local variables that an object refers to with a fixed distance from the thread pointer. They must
+/// be in static memory (the initial-exec model).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InitialExec {
-    /// Its own are among them.
+    /// Its own variables are among them.
     pub own: bool,
-    /// Those of other objects, by name.
+    /// The variables of other objects, by name.
     pub symbols: Vec<String>,
-    /// It refers to variables by descriptors (`TLSDESC`), which take static memory while there is some.
+    /// It refers to variables with descriptors (`TLSDESC`), which use static memory if there is enough.
     pub descriptors: bool,
 }
 
 impl Object {
-    /// The variables that it wants in static memory, as its relocations say.
+    /// Returns the variables that it needs in static memory, from its relocations.
     pub fn initial_exec(&self) -> InitialExec {
         let mut uses = ThreadLocalUses::default();
         for table in &self.relocations {

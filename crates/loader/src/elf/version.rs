@@ -1,7 +1,7 @@
-//! Symbol versions: what an object needs (`DT_VERNEED`) and what it defines (`DT_VERDEF`).
+//! Symbol versions: those that an object needs (`DT_VERNEED`) and those that it defines (`DT_VERDEF`).
 //!
-//! Source: "ELF Symbol Versioning" (U. Drepper), the structures in `elf.h`, and
-//! `_dl_check_map_versions` in glibc's `elf/dl-version.c`, which fills the same table from them.
+//! Source: "ELF Symbol Versioning" (U. Drepper), the structures in `elf.h`, and `_dl_check_map_versions` in
+//! glibc's `elf/dl-version.c`, which fills the same table from them.
 
 use crate::elf::name::Names;
 use crate::elf::reader::Reader;
@@ -10,13 +10,13 @@ use crate::elf::{Error, sysv_hash};
 const WHAT: &str = "version table";
 const VER_FLG_BASE: u16 = 1;
 const VER_FLG_WEAK: u16 = 2;
-/// A version index has 15 bits; no well-formed object has more entries than that.
+/// The maximum number of entries: a version index has 15 bits.
 const MAXIMUM_ENTRIES: usize = 0x8000;
 
-/// The versions an object needs of one library.
+/// The versions that an object needs from one library.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionNeed {
-    /// The library, by the name the link editor knew it by (its soname).
+    /// The library, by the name that the link editor used (its soname).
     pub library: String,
     /// The versions, in the order of the file.
     pub versions: Vec<NeededVersion>,
@@ -27,9 +27,9 @@ pub struct VersionNeed {
 pub struct NeededVersion {
     /// Its name, such as `GLIBC_2.34`.
     pub name: String,
-    /// Its absence is not fatal (`VER_FLG_WEAK`).
+    /// The version may be missing (`VER_FLG_WEAK`).
     pub weak: bool,
-    /// The System V hash the object stores for it.
+    /// The System V hash that the object contains for it.
     pub(super) hash: u32,
     /// Its version index in this object, with the hidden bit.
     pub(super) index: u16,
@@ -38,22 +38,22 @@ pub struct NeededVersion {
 /// One version that an object defines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DefinedVersion {
-    /// Its name; of the base version this is the object's own name.
+    /// Its name. For the base version, it is the object's own name.
     pub name: String,
-    /// Whether it is the base version, which no reference can ask for.
+    /// Whether it is the base version, which no reference can name.
     pub base: bool,
     pub(super) hash: u32,
     pub(super) index: u16,
 }
 
-/// One version index of an object: what the entries of `DT_VERSYM` point to.
+/// One version index of an object, to which the entries of `DT_VERSYM` point.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct VersionEntry {
     pub name: String,
     pub hash: u32,
     /// A reference to this version does not accept an unversioned definition.
     pub hidden: bool,
-    /// The index into the needs of the library it comes from; `None` for a defined version.
+    /// The index into the needs of its library, or `None` for a defined version.
     pub need: Option<usize>,
 }
 
@@ -143,7 +143,7 @@ pub(super) fn parse_definitions(
     }
 }
 
-/// Where the needs at `offset` end in the file; they have been read without an error.
+/// Returns the end in the file of the needs at `offset`, which were already read without an error.
 pub(super) fn needs_end(reader: Reader<'_>, offset: usize) -> usize {
     chain_end(reader, offset, 16, 12, |at, end| {
         let auxiliary = at.saturating_add(reader.u32(at.saturating_add(8)).unwrap_or(0) as usize);
@@ -151,7 +151,7 @@ pub(super) fn needs_end(reader: Reader<'_>, offset: usize) -> usize {
     })
 }
 
-/// Where the definitions at `offset` end in the file; they have been read without an error.
+/// Returns the end in the file of the definitions at `offset`, which were already read without an error.
 pub(super) fn definitions_end(reader: Reader<'_>, offset: usize) -> usize {
     chain_end(reader, offset, 20, 16, |at, end| {
         let auxiliary = at.saturating_add(reader.u32(at.saturating_add(12)).unwrap_or(0) as usize);
@@ -159,7 +159,7 @@ pub(super) fn definitions_end(reader: Reader<'_>, offset: usize) -> usize {
     })
 }
 
-/// The end of a chain of entries of `size` bytes, whose distance to the next one stands at `link`.
+/// Returns the end of a chain of entries of `size` bytes, whose distance to the next one is at `link`.
 fn chain_end(
     reader: Reader<'_>,
     offset: usize,
@@ -179,7 +179,7 @@ fn chain_end(
     end
 }
 
-/// The table from version index to version, as the loader builds it: the base definition has no name
+/// Returns the table from version index to version, as the loader builds it. The base definition has no name
 /// that a reference could match.
 pub(super) fn entries(needs: &[VersionNeed], definitions: &[DefinedVersion]) -> Vec<Option<VersionEntry>> {
     let mut table: Vec<Option<VersionEntry>> = Vec::new();
@@ -207,7 +207,7 @@ pub(super) fn entries(needs: &[VersionNeed], definitions: &[DefinedVersion]) -> 
 }
 
 impl NeededVersion {
-    /// A needed version as a specification names it: the hash follows from the name.
+    /// Returns a needed version as a specification names it. The hash follows from the name.
     pub fn named(name: impl Into<String>, weak: bool) -> Self {
         let name = name.into();
         Self { hash: sysv_hash(name.as_bytes()), name, weak, index: 0 }

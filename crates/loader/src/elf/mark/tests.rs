@@ -1,4 +1,4 @@
-//! Marks at their places are seen, and the same bytes elsewhere are not.
+//! Marks are recognised in their places, but not elsewhere.
 
 use bytes::Bytes;
 
@@ -11,10 +11,10 @@ const LOADER: &[u8] = b"/lib64/ld-linux-x86-64.so.2\0";
 /// A 64-bit program under construction: header, segments, content, sections.
 #[derive(Default)]
 struct Builder {
-    /// `EI_ABIVERSION` and what follows.
+    /// `EI_ABIVERSION` and the bytes after it.
     ident: Vec<u8>,
     bare: bool,
-    /// Bytes right behind the program headers.
+    /// The bytes right after the program headers.
     content: Vec<u8>,
     sections: Vec<(&'static str, Vec<u8>)>,
     tail: Vec<u8>,
@@ -68,7 +68,7 @@ impl Builder {
         bytes.into()
     }
 
-    /// What is read of it, and of the copy that images and readers of others' files keep.
+    /// Returns the object, and checks that a copy of its ranges has the same marks.
     fn object(&self) -> Object {
         let bytes = self.build();
         let object = Object::parse(bytes.clone()).unwrap();
@@ -85,7 +85,7 @@ impl Builder {
     }
 }
 
-/// An archive of PyInstaller with one entry of a type.
+/// Returns an archive of PyInstaller with one entry of a type.
 fn archive(kind: u8) -> Vec<u8> {
     let mut entry = 32_u32.to_be_bytes().to_vec();
     entry.extend([0; 13]);
@@ -109,7 +109,7 @@ fn upx_is_seen_behind_the_program_headers_and_at_the_end_of_a_program_without_a_
     assert!(packed.object().is_program());
     let wiped = Builder { bare: true, tail: tail.clone(), ..Builder::default() };
     assert_eq!(wiped.packed_by(), Some("UPX"));
-    // UPX's own program has its mark among its strings, and starts by a loader.
+    // UPX's own program contains its mark among its strings, and is started by a loader.
     assert_eq!(Builder { content: info, tail, ..Builder::default() }.packed_by(), None);
     let string = Builder { bare: true, content: b"........the magic is UPX!".to_vec(), ..Builder::default() };
     assert_eq!(string.packed_by(), None);
@@ -121,12 +121,12 @@ fn an_archive_of_pyinstaller_counts_if_it_holds_libraries() {
     let appended = |archive| Builder { tail: archive, ..Builder::default() };
     assert_eq!(in_section(archive(b'b')).packed_by(), Some("PyInstaller"));
     assert_eq!(appended(archive(b'b')).packed_by(), Some("PyInstaller"));
-    // One directory: the libraries lie beside the program.
+    // One directory: the libraries are beside the program.
     assert_eq!(in_section(archive(b's')).packed_by(), None);
     // The bootloader itself, which searches for the cookie.
     let string = Builder { content: archive(b'b'), ..Builder::default() };
     assert_eq!(string.packed_by(), None);
-    // A cookie without the archive that it promises.
+    // A cookie without its archive.
     assert_eq!(in_section(archive(b'b')[132..].to_vec()).packed_by(), None);
 }
 
@@ -168,7 +168,7 @@ fn staticx_and_nuitka_are_seen() {
     assert_eq!(Builder { tail: appended, ..Builder::default() }.packed_by(), Some("Nuitka"));
 }
 
-/// What Go's linker writes with the strings in place.
+/// Returns the bytes that Go's linker writes if the strings are inline.
 fn build_information(settings: &str) -> Vec<u8> {
     let module = format!("0123456789abcdefpath\tx\n{settings}\n0123456789abcdef");
     let mut bytes = b"\xff Go buildinf:\x08\x02".to_vec();
