@@ -131,9 +131,9 @@ impl Entries {
     /// Returns a fault that no loader accepts. No loader checks anything beyond these entries.
     pub(super) fn fault(&self) -> Option<&'static str> {
         match () {
-            () if !self.is_ended => Some("its segment ends before it does"),
-            () if self.tables.string_table.is_none() => Some("it names no string table"),
-            () if self.tables.symbol_table.is_none() => Some("it names no symbol table"),
+            () if !self.is_ended => Some("its segment ends before DT_NULL"),
+            () if self.tables.string_table.is_none() => Some("it has no string table"),
+            () if self.tables.symbol_table.is_none() => Some("it has no symbol table"),
             () => None,
         }
     }

@@ -23,7 +23,7 @@ pub enum Error {
         expected: usize,
     },
     /// The byte order of the header differs from the declared one.
-    #[error("malformed ELF header: it is not in the byte order that it states ({stated:?} endian)")]
+    #[error("malformed ELF header: its byte order is not the declared one ({stated:?} endian)")]
     ByteOrder {
         /// The byte order in the ELF header.
         stated: Endian,
@@ -35,7 +35,7 @@ pub enum Error {
     #[error("malformed ELF header: {0}")]
     MalformedHeader(String),
     /// A table that the headers describe is outside of the file.
-    #[error("{what} at file offset {offset:#x} lies outside the file ({length} bytes); is it truncated?")]
+    #[error("{what} at file offset {offset:#x} is outside the file ({length} bytes), which may be truncated")]
     OutOfBounds {
         /// The table.
         what: &'static str,
@@ -45,7 +45,7 @@ pub enum Error {
         length: usize,
     },
     /// The dynamic section contains an address that is not in any segment.
-    #[error("{what} at address {address:#x} lies in no loadable segment")]
+    #[error("{what} at address {address:#x} is not in a loadable segment")]
     Unmapped {
         /// The table.
         what: &'static str,

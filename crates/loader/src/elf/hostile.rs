@@ -180,7 +180,7 @@ fn libraries_and_versions_that_share_one_long_name_are_refused() {
     };
     assert!(needing(3, 1).build().dynamic.unwrap().needed.iter().all(|needed| needed.name.len() == 4000));
     let error = needing(2000, 1).error();
-    assert!(error.contains("its names take more room than the file"), "{error}");
+    assert!(error.contains("its names are larger than the file"), "{error}");
     let error = needing(1, 4002).error();
     assert!(error.contains("is longer than 4096 bytes"), "{error}");
     let error = needing(5000, 3999).error();
@@ -195,7 +195,7 @@ fn libraries_and_versions_that_share_one_long_name_are_refused() {
     let at = object.table(&table);
     object.dynamic.push((DT_VERDEF, at));
     let error = object.error();
-    assert!(error.contains("its names take more room than the file"), "{error}");
+    assert!(error.contains("its names are larger than the file"), "{error}");
 }
 
 #[test]

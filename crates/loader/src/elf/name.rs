@@ -39,14 +39,14 @@ impl<'a> Names<'a> {
 
     fn text(&self, what: &'static str, offset: u64, longest: usize) -> Result<String, Error> {
         let malformed = |why: String| Error::Malformed { what, why };
-        let outside = || malformed(format!("the name at offset {offset:#x} lies outside the string table"));
+        let outside = || malformed(format!("the name at offset {offset:#x} is outside the string table"));
         let at = usize::try_from(offset).map_err(|_| outside())?;
         let cut = self.table.string_of_at_most(at, longest.min(self.left.get())).ok_or_else(outside)?;
         let bytes = cut.map_err(|most| {
             if most == longest {
                 malformed(format!("the name at offset {offset:#x} is longer than {longest} bytes"))
             } else {
-                malformed("its names take more room than the file".to_owned())
+                malformed("its names are larger than the file".to_owned())
             }
         })?;
         self.left.set(self.left.get() - bytes.len());

@@ -215,7 +215,7 @@ impl NeededVersion {
 }
 
 fn read<T>(fields: impl FnOnce() -> Option<T>) -> Result<T, Error> {
-    fields().ok_or_else(|| malformed("an entry lies outside the file"))
+    fields().ok_or_else(|| malformed("an entry is outside the file"))
 }
 
 fn malformed(why: &str) -> Error {

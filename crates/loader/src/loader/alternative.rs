@@ -65,13 +65,13 @@ impl PassedOver {
         let are = if count == 1 { "is" } else { "are" };
         match self.why {
             PassedFor::Machine | PassedFor::Libc | PassedFor::Python => format!(
-                "{shown}{more} {are} for {made_for}: passed over, because the directory has the same for this host"
+                "{shown}{more} {are} for {made_for}: passed over because the directory has an equivalent for this host"
             ),
             PassedFor::TestData => format!("{shown}{more} {are} test data for {made_for}: passed over"),
             PassedFor::Script => {
                 let are = if count == 1 { "is a script" } else { "are scripts" };
                 format!(
-                    "{shown}{more} {are} outside of directories for programs: passed over; name a script to check it"
+                    "{shown}{more} {are} outside the directories for programs: passed over (name a script to check it)"
                 )
             }
         }
@@ -317,10 +317,10 @@ mod tests {
             PassedOver { why, made_for: made_for.map(str::to_owned), paths: paths.to_vec() }.sentence()
         };
         let machine = told(PassedFor::Machine, Some("aarch64"), &paths);
-        insta::assert_snapshot!(machine, @"a, b, c and 2 more are for aarch64: passed over, because the directory has the same for this host");
+        insta::assert_snapshot!(machine, @"a, b, c and 2 more are for aarch64: passed over because the directory has an equivalent for this host");
         let data = told(PassedFor::TestData, Some("aarch64"), &paths[..1]);
         insta::assert_snapshot!(data, @"a is test data for aarch64: passed over");
         let script = told(PassedFor::Script, None, &paths[..1]);
-        insta::assert_snapshot!(script, @"a is a script outside of directories for programs: passed over; name a script to check it");
+        insta::assert_snapshot!(script, @"a is a script outside the directories for programs: passed over (name a script to check it)");
     }
 }

@@ -158,14 +158,14 @@ fn by_kernel(layout: &Layout, facts: &Facts, page: u64, kernel: Option<KernelVer
         let is_behind = segment.address.checked_add(segment.memory_size).is_none_or(|last| last > end);
         match () {
             () if is_shifted(segment, page) => {
-                Some("a segment has another address in its page than in the file's")
+                Some("the address and the file offset of a segment differ within a page")
             }
             () if segment.file_size > segment.memory_size => {
                 Some("a segment is longer in the file than in memory")
             }
-            () if is_behind => Some("a segment lies outside of the address space"),
+            () if is_behind => Some("a segment is outside the address space"),
             () if is_fixed && segment.address < LOWEST_ADDRESS => {
-                Some("a segment lies below the lowest address that may be mapped")
+                Some("a segment is below the lowest address that may be mapped")
             }
             () => None,
         }
@@ -189,7 +189,7 @@ pub(super) fn of_interpreter(facts: &Facts, platform: &Platform) -> Judgement {
     let Some(layout) = &facts.layout else { return Judgement::Fine };
     Judgement::of(platform, |page| {
         let by_kernel = by_kernel(layout, facts, page, platform.kernel);
-        let begins = || (!is_executable(layout)).then_some("its entry point lies in no executable segment");
+        let begins = || (!is_executable(layout)).then_some("its entry point is not in an executable segment");
         let crash = || begins().or_else(|| in_mapping(layout, true, page)).map(Objection::crash);
         by_kernel.or_else(crash).or_else(|| for_loader(layout, facts, Demands::STRICT, page))
     })
@@ -311,7 +311,7 @@ pub(super) fn check(load: &mut Load, loader: Option<&DynamicLoader>, platform: &
             let shifted = |segment: &Segment| !is_program && musl && is_shifted(segment, page);
             if layout.loads().any(shifted) {
                 return Some(Objection::crash(
-                    "musl maps a segment at another address than it is linked for",
+                    "musl maps a segment at a different address than its link address",
                 ));
             }
             if is_program && let Some(reason) = in_program(layout, facts, platform.kernel) {
@@ -333,23 +333,23 @@ pub(super) fn check(load: &mut Load, loader: Option<&DynamicLoader>, platform: &
 fn in_program(layout: &Layout, facts: &Facts, kernel: Option<KernelVersion>) -> Option<&'static str> {
     let is_executable = is_executable(layout);
     if facts.interpreter.is_none() && !facts.needed.is_empty() {
-        return Some("it needs libraries and names no dynamic loader");
+        return Some("it needs libraries but names no dynamic loader");
     }
     if facts.interpreter.is_none() {
-        return (!is_executable).then_some("its entry point lies in no executable segment");
+        return (!is_executable).then_some("its entry point is not in an executable segment");
     }
     if !facts.has_dynamic_section {
-        return Some("it names a dynamic loader and has no dynamic section");
+        return Some("it names a dynamic loader but has no dynamic section");
     }
     let Some(headers) = address_of_headers(layout, facts.class, kernel) else {
-        return Some("its program headers lie in no loadable segment");
+        return Some("its program headers are not in a loadable segment");
     };
     match layout.last(Role::Headers) {
         Some(segment) if segment.address != headers => {
-            Some("its program headers lie at another address than PT_PHDR says")
+            Some("the address of its program headers differs from PT_PHDR")
         }
         None if facts.form != Form::FixedExecutable => Some("PT_PHDR is missing"),
-        _ => (!is_executable).then_some("its entry point lies in no executable segment"),
+        _ => (!is_executable).then_some("its entry point is not in an executable segment"),
     }
 }
 
@@ -396,16 +396,16 @@ fn for_loader(layout: &Layout, facts: &Facts, demands: Demands, page: u64) -> Op
         let is_writable = layout.loads().find(holds).is_some_and(|load| load.flags & Segment::WRITE != 0);
         let may_be_constant = demands.constant_dynamic && dynamic.flags & Segment::WRITE == 0;
         if !is_writable && !may_be_constant {
-            return Some(Objection::crash("its dynamic section lies in no writable segment"));
+            return Some(Objection::crash("its dynamic section is not in a writable segment"));
         }
     }
     let name = layout.last(Role::Interpreter).filter(|_| facts.is_program());
     if name.is_some_and(|name| !is_covered(&ranges, name.address, 1)) {
-        return Some(Objection::crash("the name of its dynamic loader lies in no segment"));
+        return Some(Objection::crash("the name of its dynamic loader is not in a segment"));
     }
     let tls = layout.last(Role::Tls).filter(|tls| tls.file_size > 0);
     if tls.is_some_and(|tls| !is_covered(&ranges, tls.address, tls.file_size)) {
-        return Some(Objection::crash("the initial values of its thread-local storage lie in no segment"));
+        return Some(Objection::crash("the initial values of its thread-local storage are not in a segment"));
     }
     let relro = layout.last(Role::Relro)?;
     let end = relro.address.saturating_add(relro.memory_size) & !(page - 1);
@@ -434,11 +434,11 @@ fn in_mapping(layout: &Layout, is_program: bool, page: u64) -> Option<&'static s
         reserved.is_some_and(|reserved| layout.loads().any(|segment| reserved.outside(segment, page) > 0))
     };
     match () {
-        () if layout.loads().any(is_closed) => Some("a segment may be neither read nor written nor executed"),
+        () if layout.loads().any(is_closed) => Some("a segment has no read, write or execute permission"),
         () if !is_program && layout.loads().any(is_filled) => {
-            Some("the end of a segment of code is overwritten with zeroes")
+            Some("the end of a code segment is overwritten with zeroes")
         }
-        () if is_outside() => Some("a segment lies outside of what is reserved for the library"),
+        () if is_outside() => Some("a segment is outside the addresses reserved for the library"),
         () if !is_program && layout.loads().last().is_some_and(|last| last.file_size > last.memory_size) => {
             Some("its last segment is longer in the file than in memory")
         }
@@ -461,7 +461,7 @@ fn shared_pages(layout: &Layout, page: u64) -> Option<&'static str> {
                 && before.file_size == before.memory_size
                 && segment.flags & before.flags == before.flags;
             if !is_harmless {
-                return Some("two segments lie in one page");
+                return Some("two segments share a page");
             }
         }
         let is_further = known.is_none_or(|before| pages(segment, page).1 >= pages(before, page).1);

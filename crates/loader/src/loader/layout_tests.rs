@@ -67,10 +67,10 @@ fn what_the_kernel_does_not_map_is_refused() {
     let changes: [(Change, &str); 5] = [
         (
             |layout| layout.segments[0].address = 8,
-            "a segment has another address in its page than in the file's",
+            "the address and the file offset of a segment differ within a page",
         ),
         (|layout| layout.segments[1].memory_size = 1, "a segment is longer in the file than in memory"),
-        (|layout| layout.segments[1].address = 1 << 63, "a segment lies outside of the address space"),
+        (|layout| layout.segments[1].address = 1 << 63, "a segment is outside the address space"),
         (|layout| layout.segments.retain(|s| s.role != SegmentRole::Load), "it has no loadable segment"),
         (|layout| layout.count = 2000, "Exec format error"),
     ];

@@ -128,7 +128,7 @@ pub(super) fn start_object(
         return start_foreign(start, opened, names, context);
     }
     if !is_plugin && facts.form == Form::Other {
-        let reason = "a relocatable object or a core dump, nothing that runs".into();
+        let reason = "a relocatable object or a core dump, not a program".into();
         return Load::of(Problem::NotAProgram { object: start.shown.to_owned(), reason });
     }
     let subject = Program { opened, path: start.path.to_owned(), shown: start.shown.to_owned() };
@@ -274,7 +274,7 @@ fn host_program(path: &str, context: Context<'_>) -> Result<Program, Problem> {
     if opened.facts.is_program() && opened.facts.interpreter.is_some() {
         Ok(Program { opened, path: path.to_owned(), shown: path.to_owned() })
     } else {
-        Err(refused("not a program that could load libraries".into()))
+        Err(refused("not a program that can load libraries".into()))
     }
 }
 
@@ -288,9 +288,7 @@ fn x32_refused(program: &Program, platform: &Platform) -> Option<Problem> {
     let (object, machine) = (program.shown.clone(), "x86_64 with 32-bit addresses (x32)".to_owned());
     match platform.x32 {
         Some(true) => None,
-        Some(false) => {
-            Some(Problem::WrongMachine { object, machine, host: "x86_64 without them".to_owned() })
-        }
+        Some(false) => Some(Problem::WrongMachine { object, machine, host: "x86_64 without x32".to_owned() }),
         None => Some(Problem::MachineUncertain { object, machine }),
     }
 }
