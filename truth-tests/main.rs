@@ -1,7 +1,7 @@
-//! What the real dynamic loader does, against what `compat` says it would do, program by program.
+//! Compares the real dynamic loader with `compat`, program by program.
 //!
-//! `README.md` says what is compared and how. A requirement that this machine lacks shows as ignored
-//! with its reason; with `CI=true` it is a failure.
+//! `README.md` describes the comparison. A test whose requirement this machine lacks is ignored with the
+//! reason. With `CI=true`, it fails.
 //!
 //! One case: `cargo test --test truth -- NAME`. `COMPAT_TEST_KEEP=1` keeps the workspaces.
 

@@ -1,49 +1,49 @@
-//! The directives of a fixture: a C source whose comments say what is made of it, in which order, and
-//! what a loader makes of that. `README.md` describes each of them.
+//! The directives of a fixture: a C source with comments that list the files to make from it, their order, and
+//! the loader's expected result. `README.md` describes each directive.
 
-/// What is expected of a start.
+/// The expected result of a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It gets to its entry point, however it is bound, and nothing is wrong with it.
+    /// The program reaches its entry point with every kind of binding, without any problem.
     Loads,
-    /// It gets to its entry point, and fails later.
+    /// The program reaches its entry point and fails later.
     Misbehaves,
-    /// It does not get to its entry point.
+    /// The program does not reach its entry point.
     Refused,
 }
 
-/// One step in the making of a case. Paths are inside the root, relative ones in `/case`.
+/// One step in the making of a case. Paths are inside the root; relative ones are in `/case`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Compiles the source, with a macro defined, into a program (`-pie`) or library (`-shared`).
     Compile { output: String, flags: Vec<String>, shared: bool },
-    /// Writes a text into an executable file.
+    /// Writes a text to an executable file.
     Write { path: String, text: Vec<u8> },
-    /// Makes a symbolic link.
+    /// Creates a symbolic link.
     Link { path: String, target: String },
-    /// Makes another name of the same file.
+    /// Creates a hard link to a file.
     HardLink { path: String, target: String },
     /// Copies a file.
     Copy { from: String, to: String },
     /// Moves a file.
     Move { from: String, to: String },
-    /// Gives a file or directory another name in its directory, as bytes.
+    /// Renames a file or directory within its directory. The new name is given as bytes.
     Rename { path: String, name: Vec<u8> },
     /// Removes a file.
     Remove { path: String },
-    /// Makes a directory.
+    /// Creates a directory.
     Directory { path: String },
-    /// Cuts a file.
+    /// Truncates a file.
     Cut { path: String, length: u64 },
     /// Overwrites bytes of a file.
     Bytes { path: String, offset: usize, bytes: Vec<u8> },
-    /// Overwrites a text wherever it is in a file; the text keeps its end where the bytes are fewer.
+    /// Overwrites every occurrence of a text in a file. If there are fewer bytes, the rest of the text stays.
     Replace { path: String, text: String, bytes: Vec<u8> },
-    /// Marks a needed version as one that may be absent (`VER_FLG_WEAK`).
+    /// Marks a needed version as one that may be missing (`VER_FLG_WEAK`).
     Weaken { path: String, version: String },
     /// Sets permissions.
     Mode { path: String, mode: u32 },
-    /// Runs `ldconfig`, with `/etc/ld.so.conf` as it is then.
+    /// Runs `ldconfig` with the current `/etc/ld.so.conf`.
     Cache,
 }
 
@@ -54,24 +54,24 @@ pub struct Fixture {
     pub name: String,
     /// `glibc` (all of them), `musl`, or a release.
     pub libraries: Vec<String>,
-    /// What makes it.
+    /// The steps that make it.
     pub steps: Vec<Step>,
     /// `LD_LIBRARY_PATH`.
     pub library_path: Option<String>,
     /// The working directory.
     pub directory: Option<String>,
-    /// The user who starts it.
+    /// The user that starts it.
     pub user: u32,
-    /// What is started.
+    /// The path that is started.
     pub start: Option<String>,
-    /// What it opens then, as dlopen(3) does.
+    /// The library that it then opens with dlopen(3).
     pub plugin: Option<String>,
-    /// What is expected, of one C library or of all.
+    /// The expected results, for one C library or for all.
     expected: Vec<(Option<String>, Outcome)>,
 }
 
 impl Fixture {
-    /// What is expected with a C library.
+    /// Returns the expected result with a C library.
     pub fn expected(&self, library: &str) -> Option<Outcome> {
         let own = self.expected.iter().rev().find(|(name, _)| name.as_deref() == Some(library));
         let all = || self.expected.iter().rev().find(|(name, _)| name.is_none());
@@ -100,11 +100,11 @@ impl Fixture {
     }
 }
 
-/// The cases of a fixture: directives before the first `case` belong to all of them.
+/// Returns the cases of a fixture. Directives before the first `case` belong to all of them.
 ///
 /// # Panics
 ///
-/// Where a directive is unknown or malformed.
+/// If a directive is unknown or malformed.
 pub fn parse(source: &str, file: &str) -> Vec<Fixture> {
     let mut common = Fixture { libraries: vec!["glibc".to_owned()], ..Fixture::default() };
     let mut cases: Vec<Fixture> = Vec::new();
@@ -168,12 +168,12 @@ fn hexadecimal(words: impl Iterator<Item = String>) -> Option<Vec<u8>> {
     words.map(|byte| u8::from_str_radix(&byte, 16).ok()).collect()
 }
 
-/// Replaces `\n` and `\r`, and what [`repeated`] does.
+/// Replaces `\n`, `\r` and the sequences of [`repeated`].
 fn unescape(text: &str) -> Vec<u8> {
     repeated(&text.replace("\\n", "\n").replace("\\r", "\r")).into_bytes()
 }
 
-/// Replaces `{300*x}` by so many times `x`.
+/// Replaces `{300*x}` by 300 times `x`.
 fn repeated(text: &str) -> String {
     let mut text = text.to_owned();
     while let Some((before, rest)) = text.split_once('{') {
@@ -184,7 +184,7 @@ fn repeated(text: &str) -> String {
     text
 }
 
-/// A directive that is read wrongly would make another case than the one that was meant.
+/// Checks the reader: a wrongly read directive would make another case than intended.
 pub fn check_reader() {
     let source = "//! libc glibc musl\n//! library lib/libx.so.1 -Wl,-soname,libx.so.1\n//! case one\n\
         //! write s #!/{3*x}\\r\\n\n//! expect loads\n//! expect musl refused\nint f(void);\n//! case two\n";

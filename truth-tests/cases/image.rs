@@ -1,5 +1,5 @@
-//! Every ELF object of images that the engine made, as the image's own loader loads it inside the image,
-//! against what the specification that `compat gen --image --all` derives says of it.
+//! Compares every ELF object of images that the engine built: the result of the image's own loader inside the
+//! image, and the specification that `compat gen --image --all` derives.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,11 +16,11 @@ use crate::harness::made_image::{self, REQUIREMENTS, TAGS};
 use crate::harness::process::run;
 use crate::harness::{Case, Sets, Workspace, exception, print_figure};
 
-/// Before the trace of an object, and what stands before its end.
+/// The text before the trace of an object. `END` precedes its exit code.
 const BEGIN: &str = "=====begin ";
 const END: &str = "=====end ";
 
-/// One case: the images take a while to make.
+/// Returns one case, because the images take a while to build.
 pub fn all() -> Vec<Case> {
     vec![Case::new("images::every_object_resolves_as_in_the_running_image", &REQUIREMENTS, compare)]
 }
@@ -47,18 +47,18 @@ fn compare(workspace: &Workspace) {
     assert!(faults.is_empty(), "{} differ\n{}", faults.len(), faults.join("\n"));
 }
 
-/// How an object is asked about.
+/// The way in which an object is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
-    /// Started, with the variables of a trace.
+    /// It is started with the variables of a trace.
     Started,
-    /// Given to glibc's loader.
+    /// It is passed to glibc's loader.
     ToLoader,
-    /// Given to musl's loader.
+    /// It is passed to musl's loader.
     ToMusl,
 }
 
-/// One image: its root, what its loader says, and what is derived from it.
+/// One image: its root, its loader's results, and the derived specification.
 struct Image {
     root: ImageRoot,
     specification: Specification,
@@ -86,7 +86,7 @@ impl Image {
         Self { root, specification, truth, asked, model }
     }
 
-    /// What differs, by the object's path.
+    /// Returns the differences, by the object's path.
     fn differences(&self) -> BTreeMap<String, Vec<String>> {
         let mut differing = BTreeMap::new();
         for path in self.root.objects.keys() {
@@ -112,7 +112,8 @@ impl Image {
             return difference_of_failure(text, ours);
         };
         if !ours.left.is_empty() {
-            // The symbols of a library that whoever loads it defines: by their names, as compat tells them.
+            // The symbols of a library that its loading program defines: by their names, as compat reports
+            // them.
             let own = |(.., by): &(String, String, String)| by == path;
             let missing = theirs.missing_symbols.iter().filter(|symbol| own(symbol));
             let missing: BTreeSet<String> = missing.map(|(name, ..)| name.clone()).collect();
@@ -155,7 +156,8 @@ impl Image {
     }
 }
 
-/// Where the loader gave up, or had nothing to do: the model has a problem with the same words, or none.
+/// Returns a difference if the loader failed or did nothing, and the model has no problem with the same
+/// message.
 fn difference_of_failure(text: &str, ours: &Answer) -> Vec<String> {
     let same = match text.contains("\tstatically linked") {
         true => ours.problems.is_empty(),
@@ -164,12 +166,12 @@ fn difference_of_failure(text: &str, ours: &Answer) -> Vec<String> {
     if same { Vec::new() } else { vec![format!("{text} [{:?}]", ours.problems)] }
 }
 
-/// The loader that the programs of an image name.
+/// Returns the loader that the programs of an image name.
 fn loader(specification: &Specification) -> Option<String> {
     specification.objects.iter().find_map(|object| object.interpreter.clone())
 }
 
-/// The dynamic objects, and how each is asked about. Static programs would run.
+/// Returns the dynamic objects and how each is loaded. Static programs are omitted because they would run.
 fn asked(specification: &Specification, root: &ImageRoot) -> BTreeMap<String, Asked> {
     let loader = loader(specification);
     let is_musl = loader.as_deref().is_some_and(|path| path.contains("ld-musl"));
@@ -192,7 +194,7 @@ fn asked(specification: &Specification, root: &ImageRoot) -> BTreeMap<String, As
     specification.objects.iter().filter_map(how).collect()
 }
 
-/// What the image's own loader says of each object, inside the image, with the configuration's environment.
+/// Runs the image's own loader on each object inside the image, with the environment of its configuration.
 fn ask(
     workspace: &Workspace,
     docker: &Docker,
@@ -229,7 +231,7 @@ fn ask(
     said
 }
 
-/// The starts of the objects as the specification has them, on a machine that brings nothing along.
+/// Returns the starts of the objects in the specification, on a machine that adds nothing.
 fn model(specification: &Specification, asked: &BTreeMap<String, Asked>) -> BTreeMap<String, Answer> {
     let empty = tempfile::tempdir().expect("an empty root");
     let host = Host::at(empty.path(), &Options::default()).expect("an empty root is one");
@@ -251,10 +253,10 @@ fn model(specification: &Specification, asked: &BTreeMap<String, Asked>) -> BTre
     answers
 }
 
-/// What `compat` says of one object.
+/// The answer of `compat` for one object.
 struct Answer {
     sets: Sets,
-    /// Names of symbols that whoever loads the library is to define.
+    /// The names of symbols that the program that loads the library must define.
     left: BTreeSet<String>,
     problems: Vec<Problem>,
 }

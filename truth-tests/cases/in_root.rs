@@ -1,5 +1,5 @@
-//! Programs and libraries of a root, named by their paths on this machine: `compat` starts them where they lie
-//! inside the root, as the loader there does.
+//! Programs and libraries of a root, named by their paths on this machine. `compat` starts them in their place
+//! inside the root, like the loader in that root.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -11,7 +11,7 @@ use super::sandbox::Sandbox;
 use crate::harness::case::DEBOOTSTRAP;
 use crate::harness::{Case, Requirement, Scene, Workspace};
 
-/// Every case.
+/// Returns every case.
 pub fn all() -> Vec<Case> {
     let requirements = [Requirement::Root, Requirement::Tool("gcc"), DEBOOTSTRAP];
     let case = |name: &str, run: fn(&Workspace)| Case::new(format!("in_root::{name}"), &requirements, run);
@@ -25,7 +25,7 @@ pub fn all() -> Vec<Case> {
     ]
 }
 
-/// A root with `/case/bin/app`, which finds its library by `$ORIGIN` or not at all by itself.
+/// Returns a root with `/case/bin/app`, which finds its library through `$ORIGIN` or not at all.
 fn made<'a>(workspace: &'a Workspace, run_path: &str) -> Sandbox<'a> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("truth-tests/fixtures/in_root.c");
     let sandbox = Sandbox::new(workspace, "bookworm", source);
@@ -42,7 +42,7 @@ fn made<'a>(workspace: &'a Workspace, run_path: &str) -> Sandbox<'a> {
     sandbox.take(&compile("bin/app", false, &["-lx", &run_path]));
     sandbox.take(&compile("plugin/plugin.so", true, &["-DPLUGIN", "-lx", "-Wl,-rpath,$ORIGIN/../lib"]));
     sandbox.take(&Step::Remove { path: "libx.so".to_owned() });
-    // By this machine's root, these lead nowhere.
+    // Outside of the root, these links lead nowhere.
     sandbox.take(&link("app", "/case/bin/app"));
     sandbox.take(&link("opt", "/case/bin"));
     sandbox
@@ -113,7 +113,7 @@ fn blocked_link(workspace: &Workspace) {
         assert_eq!(truth.lazy.end == crate::harness::loader::End::Entry, expected, "{target}");
         let output = compat(root, &["gen", &path(root, "case")]);
         let mut read: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a document");
-        // The document alone decides: what it says lies nowhere on the host.
+        // Only the document decides: its files have no location on the host.
         read.as_object_mut().expect("an object").remove("location");
         std::fs::write(&document, read.to_string()).expect("the document");
         assert_exit(&compat(root, &["check", &document]), i32::from(!expected));
@@ -121,7 +121,7 @@ fn blocked_link(workspace: &Workspace) {
     }
 }
 
-/// The library lies in a default directory, where a saved host has it, too.
+/// The library is in a default directory, in which a saved host also has it.
 fn raw_names(workspace: &Workspace) {
     let sandbox = made(workspace, "/nowhere");
     let root = &sandbox.root;
@@ -161,7 +161,7 @@ fn library_path(workspace: &Workspace) {
     assert_exit(&compat(root, &["check", &app]), 1);
     assert_exit(&compat(root, &["check", &app, "--library-path", "$ORIGIN/../lib"]), 0);
     assert_exit(&compat(root, &["check", &app, "--library-path", "$ORIGIN/../none"]), 1);
-    // A document says nothing of where it lies: its program's directory has no name.
+    // A document does not contain its location, so its program's directory has no name.
     let document = workspace.text("app.json");
     std::fs::write(&document, compat(root, &["gen", &app]).stdout).expect("the document");
     assert_exit(&compat(root, &["check", &document, "--library-path", "$ORIGIN/none"]), 1);

@@ -1,5 +1,5 @@
-//! The cases: the harness itself, pairs of programs and roots, saved hosts, the objects of whole
-//! systems, programs with privileges, synthetic objects.
+//! The cases: the harness itself, pairs of programs and roots, saved hosts, the objects of whole systems,
+//! programs with privileges, synthetic objects.
 
 mod fixture;
 mod image;
@@ -13,7 +13,7 @@ mod synthetic;
 
 use crate::harness::{Case, exception, trace};
 
-/// Every case.
+/// Returns every case.
 pub fn all() -> Vec<Case> {
     let mut cases = vec![
         Case::new("harness::the_trace_is_read", &[], |_| trace::check_reader()),

@@ -13,16 +13,16 @@ use crate::harness::{
     Case, Comparison, Figures, Requirement, Scene, Workspace, exception, model, print_figure, root,
 };
 
-/// The pairs `PROGRAMS:ROOT` that are always run; `this` is this machine.
+/// The pairs `PROGRAMS:ROOT` that always run. `this` is this machine.
 const USUAL: [&str; 4] = ["this:this", "this:bullseye", "bookworm:bullseye", "bullseye:bookworm"];
 
-/// Names other pairs to run instead, separated by commas: Debian releases, `this`, or directories.
+/// The variable with other pairs to run instead, separated by commas: Debian releases, `this`, or directories.
 const VARIABLE: &str = "COMPAT_TRUTH_PAIRS";
 
-/// The directories whose programs are started.
+/// The directories with the programs that are started.
 const DIRECTORIES: [&str; 2] = ["/usr/bin", "/usr/sbin"];
 
-/// One case a pair.
+/// Returns one case for each pair.
 pub fn all() -> Vec<Case> {
     let named = std::env::var(VARIABLE).ok();
     let pairs: Vec<String> = match &named {
@@ -45,7 +45,7 @@ fn case(pair: String) -> Case {
     })
 }
 
-/// The directory that holds a root.
+/// Returns the directory of a root.
 fn directory(workspace: &Workspace, name: &str) -> PathBuf {
     match name {
         "this" => PathBuf::from("/"),
@@ -75,7 +75,7 @@ fn compare(workspace: &Workspace, pair: &str, from: &Path, root: &Path) {
     assert!(faults.is_empty(), "{pair}: {} differ\n{}", faults.len(), faults.join("\n"));
 }
 
-/// Compares the programs, on as many threads as there are processors.
+/// Compares the programs, on one thread for each processor.
 fn compare_all(programs: &[String], scratch: &Scratch<'_>) -> Vec<(String, Comparison)> {
     let next = AtomicUsize::new(0);
     let compared = Mutex::new(Vec::new());
@@ -98,7 +98,7 @@ fn compare_all(programs: &[String], scratch: &Scratch<'_>) -> Vec<(String, Compa
     compared
 }
 
-/// The paths of a root's own ELF programs, each file once.
+/// Returns the paths of a root's own ELF programs, each file once.
 fn programs(root: &Path) -> Vec<String> {
     let mut seen = HashSet::new();
     let mut programs = Vec::new();
@@ -121,7 +121,7 @@ fn is_elf(path: &Path) -> bool {
     File::open(path).is_ok_and(|mut file| file.read_exact(&mut head).is_ok()) && head == *b"\x7fELF"
 }
 
-/// A directory of the root into which the programs of another are brought, one at a time.
+/// A directory of the root into which the programs of another root are copied, one at a time.
 struct Scratch<'a> {
     from: &'a Path,
     root: &'a Path,
@@ -138,7 +138,7 @@ impl<'a> Scratch<'a> {
         scratch
     }
 
-    /// Programs in their own root stay where they are.
+    /// Returns whether programs stay in their place, because they are in their own root.
     fn stays(&self) -> bool {
         self.from == self.root
     }
@@ -147,7 +147,7 @@ impl<'a> Scratch<'a> {
         root::inside(self.root, Path::new(path))
     }
 
-    /// Brings a program into the root; its path there.
+    /// Copies a program into the root and returns its path in it.
     fn bring(&self, program: &str) -> String {
         if self.stays() {
             return program.to_owned();

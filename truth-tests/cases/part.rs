@@ -1,4 +1,4 @@
-//! The objects of whole systems, read from the parts of their files that are kept of them.
+//! The objects of whole systems, read from only the parts of their files that are kept.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use compat_loader::elf::{self, Object, Wanted};
 use crate::harness::case::DEBOOTSTRAP;
 use crate::harness::{Case, Requirement, root};
 
-/// One case a system.
+/// Returns one case for each system.
 pub fn all() -> Vec<Case> {
     let case = |release: &'static str| {
         let name = format!("parts::every_object_of_{release}_reads_the_same_from_its_parts");
@@ -43,7 +43,7 @@ fn compare(root: &Path) {
     assert!(kept * 4 < length, "{kept} of {length} bytes are kept");
 }
 
-/// Every fact of an object, as text.
+/// Returns every fact of an object as text.
 fn facts(data: Bytes) -> String {
     let object = match Object::parse(data) {
         Ok(object) => object,

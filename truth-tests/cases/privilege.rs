@@ -1,6 +1,6 @@
-//! Programs with set-id bits or capabilities, really started on this machine, against `compat check` and `compat tree` of
-//! the same caller: they find their library by `LD_LIBRARY_PATH` alone, which the loader reads unless the kernel raised
-//! their privileges.
+//! Programs with set-id bits or capabilities, started on this machine, against `compat check` and `compat tree`
+//! of the same caller. They find their library only through `LD_LIBRARY_PATH`, which the loader reads unless
+//! the kernel raised their privileges.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use crate::harness::{Case, Requirement, Workspace};
 const USER: &[&str] = &["setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups"];
 const NOSUID: &str = "mount --bind . . && mount -o remount,bind,nosuid . && cd . && exec \"$@\"";
 
-/// Every case.
+/// Returns every case.
 pub fn all() -> Vec<Case> {
     let requirements = [Requirement::Root, Requirement::Tool("gcc"), Requirement::Tool("setpriv")];
     let case = |name: &str, run: fn(&Workspace)| Case::new(format!("privilege::{name}"), &requirements, run);
@@ -25,7 +25,7 @@ pub fn all() -> Vec<Case> {
     cases
 }
 
-/// A program and its library, apart.
+/// A program and its library in separate directories.
 struct Made {
     directory: PathBuf,
 }
@@ -54,7 +54,8 @@ impl Made {
         assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Whether the program starts and by `compat` would, with what comes before its name.
+    /// Returns whether the program starts, and checks that `compat` agrees. `before` is the command before its
+    /// name.
     fn starts(&self, before: &[&str], what: &str) -> bool {
         let library_path = self.directory.join("lib");
         let run = |words: &str| {
@@ -81,7 +82,7 @@ impl Made {
 
 fn set_id_bits(workspace: &Workspace) {
     let made = Made::new(workspace);
-    // By root, and by an ordinary user.
+    // Started by root and by an ordinary user.
     for (mode, owner, expected) in [
         ("755", "0:0", (true, true)),
         ("4755", "0:0", (true, false)),
@@ -105,7 +106,7 @@ fn without_effect(workspace: &Workspace) {
     assert!(made.starts(&bound, "no new privileges"));
     let nosuid = [&["unshare", "--mount", "sh", "-c", NOSUID, "sh"], USER].concat();
     assert!(made.starts(&nosuid, "nosuid"));
-    // Whether users may make namespaces is up to the machine.
+    // Some machines do not allow users to create namespaces.
     for map in ["-U", "-Ur"] {
         let inside = [USER, &["unshare", map]].concat();
         let may = made.command(&[&inside[..], &["true"]].concat()).output();
@@ -113,7 +114,7 @@ fn without_effect(workspace: &Workspace) {
             assert!(made.starts(&inside, "in a user namespace"));
         }
     }
-    // Another user already.
+    // The effective user already differs from the real one.
     made.make("755", "0:0");
     assert!(!made.starts(&["setpriv", "--euid", "1000"], "borrowed"));
 }

@@ -1,7 +1,8 @@
-//! Every ELF program of one root, judged for another by its saved profile and by the root itself.
+//! Every ELF program of one root, checked for another root from its saved profile and from the root itself.
 //!
-//! The answer of the root is compared with the loader's own by `pair`. A profile of the same root gives the same
-//! verdict for what is installed there; for what is not, it may leave open what it does not record.
+//! `pair` compares the answer of the root with that of the loader. A profile of the same root gives the same
+//! verdict for installed files. For other files, it may leave the verdict undecided if it does not record a
+//! place.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -16,14 +17,14 @@ use compat_loader::loader::HostFiles;
 use crate::harness::case::DEBOOTSTRAP;
 use crate::harness::{Case, Requirement, Workspace, model, print_figure, root};
 
-/// The pairs `PROGRAMS:ROOT`; `this` is this machine.
+/// The pairs `PROGRAMS:ROOT`. `this` is this machine.
 const PAIRS: [&str; 5] =
     ["this:this", "bullseye:bullseye", "bookworm:bookworm", "bookworm:bullseye", "this:bookworm"];
 
-/// The trees whose programs are judged.
+/// The trees with the programs that are checked.
 const TREES: [&str; 4] = ["/usr/bin", "/usr/sbin", "/usr/libexec", "/usr/lib"];
 
-/// One case a pair.
+/// Returns one case for each pair.
 pub fn all() -> Vec<Case> {
     let case = |pair: &'static str| {
         let requirements = [Requirement::Root, DEBOOTSTRAP];
@@ -63,7 +64,7 @@ fn compare(workspace: &Workspace, pair: &str) {
         }
     }
     print_figure(&format!("{pair}: root x profile, each compatible, incompatible, undecided: {figures:?}"));
-    // A comparison of nothing, or of two answers that leave all open, would find no difference.
+    // A comparison without programs, or of undecided answers only, would find no difference.
     let compared: usize = figures.iter().flatten().sum();
     let decided: usize = figures.iter().flat_map(|row| &row[..2]).sum();
     assert!(compared > 150 && compared * 10 > found * 9, "{pair}: {compared} of {found} programs");
@@ -71,7 +72,7 @@ fn compare(workspace: &Workspace, pair: &str) {
     assert!(faults.is_empty(), "{pair}: {} differ\n{}", faults.len(), faults.join("\n"));
 }
 
-/// The host as its profile describes it, written and read again.
+/// Returns the host that its profile describes, after writing and reading it.
 fn saved(root: &Path) -> Host {
     let files = HostFiles::new(Root::at(root).expect("a root"));
     let profile = generate::profile(&files, &Platform::of_this_machine(), &ProfileOptions::default());
@@ -79,7 +80,7 @@ fn saved(root: &Path) -> Host {
     Host::of_profile(profile, root.display().to_string(), &Options::default())
 }
 
-/// The ELF programs of a root, by their paths in it.
+/// Returns the ELF programs of a root, by their paths in it.
 fn programs(root: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut waiting: Vec<String> = TREES.map(str::to_owned).to_vec();

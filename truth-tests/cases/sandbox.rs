@@ -1,4 +1,4 @@
-//! A root with a C library and a case's own files in `/case`, nothing else.
+//! A root that contains only a C library and a case's own files in `/case`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -27,14 +27,14 @@ const GLIBC_DIRECTORY: &str = "/lib/x86_64-linux-gnu";
 /// The same for programs of i386.
 const GLIBC_I386: &str = "/lib/ld-linux.so.2";
 const GLIBC_DIRECTORY_I386: &str = "/lib/i386-linux-gnu";
-/// What the name of a release ends with where its programs for i386 are meant.
+/// The end of a release's name for its i386 programs.
 const I386: &str = "-i386";
 
 /// The directory of a case.
 const CASE: &str = "case";
 
-/// What every object is compiled with: nothing of this machine's C library gets in, and nothing that
-/// differs from one compiler's defaults to another's.
+/// The flags for every object. Nothing of this machine's C library is used, and nothing depends on a compiler's
+/// defaults.
 const FLAGS: [&str; 11] = [
     "-w",
     "-O1",
@@ -49,17 +49,17 @@ const FLAGS: [&str; 11] = [
     "-Wl,--allow-shlib-undefined",
 ];
 
-/// A root being made.
+/// A root under construction.
 pub struct Sandbox<'a> {
     workspace: &'a Workspace,
-    /// The directory that holds it.
+    /// The directory of the root.
     pub root: PathBuf,
     loader: &'static str,
     source: PathBuf,
 }
 
 impl<'a> Sandbox<'a> {
-    /// A root with the C library of a Debian release, or with this machine's musl.
+    /// Creates a root with the C library of a Debian release, or with this machine's musl.
     pub fn new(workspace: &'a Workspace, library: &str, source: PathBuf) -> Self {
         let root = workspace.directory("root");
         for directory in [CASE, "etc", "proc", "tmp"] {
@@ -97,19 +97,19 @@ impl<'a> Sandbox<'a> {
         fs::copy(root::inside(from, &real), target).expect("a file of the C library");
     }
 
-    /// A path on this machine.
+    /// Returns the path on this machine.
     fn outside(&self, path: &str) -> PathBuf {
         root::inside(&self.root, &Path::new("/").join(CASE).join(path))
     }
 
-    /// A path on this machine, with the directories above it.
+    /// Returns the path on this machine, after creating its parent directories.
     fn made(&self, path: &str) -> PathBuf {
         let path = self.outside(path);
         fs::create_dir_all(path.parent().expect("a file is in a directory")).expect("directories of a case");
         path
     }
 
-    /// Does one step.
+    /// Performs one step.
     pub fn take(&self, step: &Step) {
         let done = match step {
             Step::Compile { output, flags, shared } => return self.compile(output, flags, *shared),
@@ -163,7 +163,7 @@ impl<'a> Sandbox<'a> {
         known.remember(fs::read(&place).expect("what was compiled"));
     }
 
-    /// What the case consists of so far: the linker reads it.
+    /// Returns a digest of the case's current content, which the linker reads.
     fn digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.source.hash(&mut hasher);
@@ -176,7 +176,7 @@ impl<'a> Sandbox<'a> {
     }
 }
 
-/// What one compilation depends on. Many cases begin alike, and a compilation takes longer than all else.
+/// The inputs of one compilation. Many cases begin alike, and compilation takes most of the time.
 #[derive(PartialEq, Eq, Hash)]
 struct Known<'a> {
     output: &'a str,
@@ -216,7 +216,7 @@ fn hash_directory(directory: &Path, hasher: &mut DefaultHasher) {
     }
 }
 
-/// `lib/libx.so.1` to `LIBX`.
+/// Converts `lib/libx.so.1` to `LIBX`.
 fn macro_of(output: &str) -> String {
     let name = output.rsplit('/').next().unwrap_or(output);
     let stem = name.split(".so").next().unwrap_or(name);
@@ -233,9 +233,7 @@ fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) -> std::io::Result<()>
     fs::write(path, data)
 }
 
-/// Sets `VER_FLG_WEAK` in each `Elf64_Vernaux` of a version: it begins with the hash of the version's
-/// name and two bytes of flags.
-/// Overwrites a text wherever it is.
+/// Overwrites every occurrence of a text.
 fn replace(data: &mut [u8], text: &[u8], bytes: &[u8]) {
     assert!(bytes.len() <= text.len(), "more bytes than there is room for");
     let places: Vec<usize> =
@@ -244,6 +242,8 @@ fn replace(data: &mut [u8], text: &[u8], bytes: &[u8]) {
     places.iter().for_each(|at| data[*at..at + bytes.len()].copy_from_slice(bytes));
 }
 
+/// Sets `VER_FLG_WEAK` in each `Elf64_Vernaux` of a version, which begins with the hash of the version's name
+/// and two bytes of flags.
 fn weaken(data: &mut [u8], version: &str) {
     let mut wanted = [0; 6];
     wanted[..4].copy_from_slice(&sysv_hash(version).to_le_bytes());

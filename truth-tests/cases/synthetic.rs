@@ -1,4 +1,4 @@
-//! Synthetic objects, for what no package shows: one case a fixture's case and C library.
+//! Synthetic objects for situations that no package shows: one case for each fixture case and C library.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,13 +8,13 @@ use super::sandbox::{MUSL, Sandbox};
 use crate::harness::case::DEBOOTSTRAP;
 use crate::harness::{Case, Comparison, Requirement, Scene, Workspace, exception, model};
 
-/// The releases whose glibc every case is tried with.
+/// The releases with the glibc for every case.
 const RELEASES: [&str; 2] = ["bullseye", "bookworm"];
 
-/// Names more of them, separated by commas.
+/// The variable with more of them, separated by commas.
 const VARIABLE: &str = "COMPAT_TRUTH_LIBCS";
 
-/// Every case of every fixture.
+/// Returns every case of every fixture.
 pub fn all() -> Vec<Case> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("truth-tests/fixtures");
     let mut files: Vec<PathBuf> =
@@ -35,7 +35,7 @@ fn of_file(file: &Path) -> Vec<Case> {
     cases
 }
 
-/// The C libraries of a case, `glibc` replaced by the releases.
+/// Returns the C libraries of a case, with `glibc` replaced by the releases.
 fn libraries(fixture: &Fixture) -> Vec<String> {
     let more = std::env::var(VARIABLE).unwrap_or_default();
     let more = more.split(',').filter(|name| !name.is_empty()).map(str::to_owned);
@@ -73,7 +73,7 @@ fn compare(workspace: &Workspace, name: &str, fixture: &Fixture, library: &str, 
     assert!(excepted || faults.is_empty(), "{name} with {library}:\n    {}", faults.join("\n    "));
 }
 
-/// How the loader itself differs from what the fixture says of it.
+/// Returns how the loader itself differs from the expectation of the fixture.
 fn unexpected(comparison: &Comparison, expected: Option<Outcome>) -> Option<String> {
     let Comparison { lazy: (lazy, _), now: (now, _), misbehaves, .. } = comparison;
     let is_so = match expected? {

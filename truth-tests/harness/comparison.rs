@@ -1,4 +1,4 @@
-//! The loader's answer against the model's.
+//! The comparison of the loader's answer with the model's.
 
 use std::fmt;
 
@@ -8,23 +8,23 @@ use super::loader::{End, Run};
 use super::model::as_printed;
 use super::{Model, Scene, Truth};
 
-/// What came of comparing one program.
+/// The result of comparing one program.
 #[derive(Debug)]
 pub struct Comparison {
-    /// Reached its entry point with lazy binding: really, and by the model.
+    /// Whether it reached its entry point with lazy binding: in reality, and in the model.
     pub lazy: (bool, bool),
     /// The same with immediate binding.
     pub now: (bool, bool),
-    /// Whether the model expects it to start and then to fail.
+    /// Whether the model expects it to start and then fail.
     pub misbehaves: bool,
     /// Whether there were sets to compare.
     pub has_sets: bool,
-    /// Everything that differs.
+    /// All differences.
     pub differences: Vec<String>,
 }
 
 impl Comparison {
-    /// Asks both and compares.
+    /// Runs both and compares them.
     pub fn of(scene: &Scene, host: &compat_loader::check::Host) -> Self {
         let model = Model::of(scene, host);
         let truth = scene.truth(model.interpreter.as_deref());
@@ -47,7 +47,7 @@ impl Comparison {
     }
 }
 
-/// The two verdicts on one start, and what differs between them or in the first cause.
+/// Compares the two verdicts on one start. Adds a difference between them or in the first cause.
 fn verdict(
     scene: &Scene,
     mode: &str,
@@ -58,7 +58,7 @@ fn verdict(
 ) -> (bool, bool) {
     let loaded = if scene.plugin.is_some() { End::Exit(0) } else { End::Entry };
     let (started, expected) = (run.end == loaded, model.loads(now));
-    // A crash on the way to the entry point is what "will misbehave" warns of.
+    // "will misbehave" warns of a crash on the way to the entry point.
     let crashed = matches!(run.end, End::Signal(_)) && model.misbehaves() && expected;
     if started != expected && !crashed {
         let cause = run.cause(scene.shown()).unwrap_or_default();
@@ -72,17 +72,17 @@ fn verdict(
     (started || crashed, expected)
 }
 
-/// Whether a problem is what the loader printed. The kernel's reasons are compared by its error alone.
-/// musl prints the same facts in words of its own, compared by the names in them.
+/// Returns whether a problem matches the loader's message. For the kernel, only the error is compared. musl
+/// prints the same facts in other words, so the names in them are compared.
 fn is_cause(problem: &Problem, cause: &str, end: &End, scene: &Scene) -> bool {
     let is_musl = scene.musl.is_some();
     if scene.plugin.is_some() {
-        // The library is shown by its path in the scope, and opened by an absolute one.
+        // The library is shown by its path in the scope, but opened by an absolute path.
         return match problem {
             Problem::SymbolMissing { symbol, .. } if is_musl => {
                 cause.ends_with(&format!(": {symbol}: symbol not found"))
             }
-            // musl's words name the object by the path that it was opened by.
+            // musl names the object by the path that was opened.
             Problem::StaticTlsFull { .. } if is_musl => {
                 cause.contains("initial-exec TLS resolves to dynamic")
             }
@@ -105,13 +105,13 @@ fn is_cause(problem: &Problem, cause: &str, end: &End, scene: &Scene) -> bool {
             cause == as_printed(&format!("Error relocating {wanted_by}: {symbol}: symbol not found"))
         }
         _ => problem.loader_message().map(|message| as_printed(&message)).is_some_and(|message| {
-            // What the loader says of the program itself begins with its name once, not twice.
+            // The loader's message about the program itself begins with its name once, not twice.
             message == cause || message.strip_prefix(&format!("{}: ", scene.shown())) == Some(cause)
         }),
     }
 }
 
-/// A failed assertion of the loader without the line of its source.
+/// Removes the source line from a failed assertion of the loader.
 fn without_line(cause: &str) -> String {
     let mut parts: Vec<&str> = cause.split(": ").collect();
     let is_line = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
@@ -131,7 +131,7 @@ fn told(problem: Option<&Problem>) -> String {
     }
 }
 
-/// How many programs did what.
+/// The number of programs with each result.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Matrix {
     cells: [[usize; 2]; 2],

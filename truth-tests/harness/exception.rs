@@ -1,4 +1,4 @@
-//! Differences that are known and explained: `exceptions.txt`, `NAME WHERE REASON` a line.
+//! Differences that are known and explained: `exceptions.txt`, one `NAME WHERE REASON` per line.
 
 /// One explained difference.
 #[derive(Debug, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub struct Exception {
     pub place: String,
 }
 
-/// The exceptions of one place.
+/// Returns the exceptions of one place.
 pub fn of(place: &str) -> Vec<Exception> {
     let mut all = parse(include_str!("../exceptions.txt"));
     all.retain(|exception| exception.place == place);
@@ -20,7 +20,7 @@ pub fn of(place: &str) -> Vec<Exception> {
 ///
 /// # Panics
 ///
-/// Where a line gives no reason.
+/// If a line contains no reason.
 fn parse(text: &str) -> Vec<Exception> {
     let lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
     let exception = |line: &str| {
@@ -33,7 +33,7 @@ fn parse(text: &str) -> Vec<Exception> {
     lines.map(exception).collect()
 }
 
-/// A list that is read wrongly would excuse what it should not.
+/// Checks the reader: a wrongly read list would excuse too much.
 pub fn check_reader() {
     let text = "# comment\n\nsleep this:bullseye  because of a reason\n";
     let exception = Exception { name: "sleep".to_owned(), place: "this:bullseye".to_owned() };

@@ -1,4 +1,5 @@
-//! The root of an image as its engine exports it: its ELF objects and its links, read by nothing of ours.
+//! The root of an image as its engine exports it: its ELF objects and its links, read without compat's own
+//! code.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -11,7 +12,8 @@ use super::{Sets, Workspace};
 /// The root of an image.
 #[derive(Debug, Default)]
 pub struct ImageRoot {
-    /// The ELF programs and libraries for this machine, by their paths without links: permission bits.
+    /// The ELF programs and libraries for this machine, by their paths without links, with their permission
+    /// bits.
     pub objects: BTreeMap<String, u32>,
     links: BTreeMap<String, String>,
 }
@@ -48,7 +50,7 @@ impl ImageRoot {
         root
     }
 
-    /// A path without links.
+    /// Returns a path without links.
     pub fn real(&self, path: &str) -> String {
         let mut walked: Vec<String> = Vec::new();
         let mut ahead: Vec<String> = path.rsplit('/').map(str::to_owned).collect();
@@ -71,8 +73,8 @@ impl ImageRoot {
         format!("/{}", walked.join("/"))
     }
 
-    /// Sets with the paths in them absolute and without links: the loader names files by the way it took
-    /// to them, from the working directory.
+    /// Returns sets with absolute paths without links. The loader prints the paths that it took, relative to
+    /// the working directory.
     pub fn real_sets(&self, sets: &Sets, directory: &str) -> Sets {
         let real = |path: &String| match path.find('/') {
             Some(0) => self.real(path),
@@ -93,7 +95,7 @@ impl ImageRoot {
     }
 }
 
-/// Whether a file is an executable or shared ELF object for x86-64.
+/// Returns whether a file is an executable or shared ELF object for x86-64.
 fn is_object(entry: &mut impl Read) -> bool {
     let mut head = [0; 20];
     if entry.read_exact(&mut head).is_err() || head[..4] != *b"\x7fELF" {

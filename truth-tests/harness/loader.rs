@@ -1,7 +1,7 @@
-//! The loader's own answer: a program really started inside a root, and the loader's trace.
+//! The loader's own answer: a program that is really started inside a root, and the loader's trace.
 //!
-//! `fixtures/entry.c` starts the program under ptrace and ends it at its entry point, so nothing of the
-//! program itself runs but the constructors of its libraries.
+//! `fixtures/entry.c` starts the program under ptrace and kills it at its entry point. So only the constructors
+//! of its libraries run.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,10 +12,10 @@ use compat_loader::host::Root;
 use super::Sets;
 use super::case::tool;
 
-/// A program and how it is started.
+/// A program and the conditions of its start.
 #[derive(Debug, Clone)]
 pub struct Scene {
-    /// The directory that holds the root; `/` is this machine.
+    /// The directory of the root. `/` is this machine.
     pub root: PathBuf,
     /// The program's path inside the root.
     pub path: String,
@@ -25,50 +25,50 @@ pub struct Scene {
     pub user: u32,
     /// `LD_LIBRARY_PATH`.
     pub library_path: Option<String>,
-    /// The loader's path when it is musl's.
+    /// The loader's path if it is musl's.
     pub musl: Option<String>,
-    /// A library that the program opens by the path that is its first argument: it ends with 0 if that loads,
-    /// and prints the loader's words if not.
+    /// A library that the program opens by the path in its first argument. The program exits with 0 if the
+    /// library loads. Otherwise it prints the loader's message.
     pub plugin: Option<String>,
 }
 
-/// How a start ended.
+/// The end of a start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// At the program's entry point.
+    /// The program reached its entry point.
     Entry,
-    /// The loader gave up, with this exit code.
+    /// The loader failed with this exit code.
     Exit(i32),
-    /// By a signal.
+    /// A signal killed it.
     Signal(i32),
-    /// The kernel did not start it, for this reason.
+    /// The kernel did not start it, with this error.
     NotExecuted(i32),
-    /// It did not end.
+    /// It did not exit in time.
     Timeout,
 }
 
-/// One run, and what the loader printed.
+/// One run and the loader's output.
 #[derive(Debug)]
 pub struct Run {
-    /// How it ended.
+    /// The end of the run.
     pub end: End,
-    /// Both outputs.
+    /// Standard output and standard error.
     pub text: String,
 }
 
-/// What the loader did.
+/// The results of the loader.
 #[derive(Debug)]
 pub struct Truth {
-    /// Started with lazy binding.
+    /// The start with lazy binding.
     pub lazy: Run,
-    /// Started with immediate binding.
+    /// The start with immediate binding.
     pub now: Run,
-    /// The sets; `None` where the trace was broken off, or the program is none for a trace.
+    /// The sets, or `None` if the trace was incomplete or the program cannot be traced.
     pub sets: Option<Sets>,
 }
 
 impl Scene {
-    /// A program of a root, started by root in `/` with nothing special.
+    /// Returns a program of a root that root starts in `/`, without options.
     pub fn new(root: &Path, path: &str) -> Self {
         Self {
             root: root.to_owned(),
@@ -81,22 +81,22 @@ impl Scene {
         }
     }
 
-    /// The name by which the program calls itself in the loader's messages.
+    /// Returns the program's name in the loader's messages.
     pub fn shown(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or(&self.path)
     }
 
-    /// What the verdict is about.
+    /// Returns the subject of the verdict.
     pub fn subject(&self) -> &str {
         self.plugin.as_ref().unwrap_or(&self.path)
     }
 
-    /// The subject's path on this machine.
+    /// Returns the subject's path on this machine.
     pub fn outside(&self) -> PathBuf {
         super::root::inside(&self.root, Path::new(self.subject()))
     }
 
-    /// Asks the loader. `interpreter` is the program's, where it has one.
+    /// Runs the loader. `interpreter` is that of the program, if it has one.
     pub fn truth(&self, interpreter: Option<&str>) -> Truth {
         if let Some(plugin) = &self.plugin {
             let open =
@@ -105,7 +105,7 @@ impl Scene {
         }
         let lazy = self.run(&[], &self.path, self.shown(), None, true);
         let now = self.run(&["LD_BIND_NOW=1"], &self.path, self.shown(), None, true);
-        // musl's trace is another start, which neither the kernel nor raised privileges have a part in.
+        // musl's trace is a separate start, without the kernel and without raised privileges.
         let same_start = !matches!(lazy.end, End::NotExecuted(_)) && (self.musl.is_none() || self.user == 0);
         let interpreter = interpreter.filter(|_| same_start);
         Truth { lazy, now, sets: interpreter.and_then(|interpreter| self.trace(interpreter)) }
@@ -113,7 +113,7 @@ impl Scene {
 
     fn trace(&self, interpreter: &str) -> Option<Sets> {
         if let Some(loader) = &self.musl {
-            // Called ldd, it takes $ORIGIN from the path it is given; at a start, from the real one.
+            // When called as ldd, musl derives $ORIGIN from the given path; at a start, from the real one.
             let real = Root::at(&self.root).ok()?.resolve(Path::new(&self.path)).ok()?;
             let run = self.run(&[], loader, "ldd", real.to_str(), false);
             return match run.end {
@@ -129,7 +129,7 @@ impl Scene {
         }
     }
 
-    /// The sets of a trace; what was found by a relative path is named absolutely.
+    /// Returns the sets of a trace, with relative paths made absolute.
     fn sets(&self, run: &Run, interpreter: &str) -> Option<Sets> {
         let mut sets = Sets::parse(&run.text, self.shown(), interpreter)?;
         let absolute = |(name, path): (String, String)| match path.starts_with('/') {
@@ -154,7 +154,7 @@ impl Scene {
         let end = parse_end(said.trim()).unwrap_or_else(|| panic!("{command:?}: {said}"));
         let mut text = String::from_utf8_lossy(&output.stderr).into_owned();
         if self.musl.is_some() {
-            // musl names the program by its path, whatever it is called by.
+            // musl names the program by its path, no matter how it was called.
             text = text.replace(&self.path, self.shown());
             let argument = argument.filter(|_| self.plugin.is_none());
             text = argument.map_or(text.clone(), |argument| text.replace(argument, self.shown()));
@@ -176,7 +176,7 @@ fn parse_end(said: &str) -> Option<End> {
     })
 }
 
-/// The helper that starts programs, compiled once.
+/// Returns the helper that starts programs, which is compiled once.
 fn starter() -> &'static Path {
     static STARTER: OnceLock<PathBuf> = OnceLock::new();
     STARTER.get_or_init(|| {
@@ -192,7 +192,8 @@ fn starter() -> &'static Path {
 }
 
 impl Run {
-    /// Why the start failed: the first line of the loader that is no mere warning, in its words alone.
+    /// Returns the reason why the start failed: the loader's first line that is not a warning, without its
+    /// prefix.
     pub fn cause(&self, shown: &str) -> Option<String> {
         if let End::NotExecuted(errno) = self.end {
             return Some(std::io::Error::from_raw_os_error(errno).to_string());
@@ -204,7 +205,7 @@ impl Run {
             warnings.iter().any(|warning| line.contains(warning))
         };
         let line = lines.find(|line| !is_warning(line))?;
-        // A script's interpreter calls itself by its own path.
+        // A script's interpreter uses its own path as its name.
         let introductions = ["error while loading shared libraries: ", "symbol lookup error: "];
         let stripped = introductions.iter().find_map(|introduction| line.split_once(introduction));
         Some(stripped.map_or(line, |(_, cause)| cause).to_owned())

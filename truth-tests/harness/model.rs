@@ -1,4 +1,4 @@
-//! The answer of `compat`: from the files, and from the specification that it derives from them.
+//! The answer of `compat`, from the files and from the specification that it derives from them.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,28 +13,28 @@ use compat_loader::spec;
 
 use super::{Scene, Sets};
 
-/// What `compat` says of one program.
+/// The answer of `compat` for one program.
 #[derive(Debug, Default)]
 pub struct Model {
-    /// What it objects to, in the loader's order.
+    /// The problems, in the loader's order.
     pub problems: Vec<Problem>,
     /// The sets.
     pub sets: Sets,
-    /// The loader of the program, where it is one.
+    /// The loader of the program, if it is a program.
     pub interpreter: Option<String>,
-    /// Why there is no answer at all.
+    /// The reason why there is no answer.
     pub failed: Option<String>,
-    /// How the answer from the specification differs from the one from the files.
+    /// The difference between the answers from the specification and from the files.
     pub specification_differs: Option<String>,
 }
 
-/// A host for many programs: its files are read once.
+/// Returns a host for many programs. Its files are read once.
 pub fn host(root: &Path) -> Host {
     Host::at(root, &Options::default()).unwrap_or_else(|error| panic!("{}: {error}", root.display()))
 }
 
 impl Model {
-    /// Asks about a program that is in the root.
+    /// Checks a program that is in the root.
     pub fn of(scene: &Scene, host: &Host) -> Self {
         let options = generate::Options { paths: vec![scene.outside()], ..generate::Options::default() };
         let mut application = match generate::read(&options) {
@@ -85,24 +85,24 @@ impl Model {
         self.problems.extend(load.problems.iter().cloned());
     }
 
-    /// Whether it would get to its entry point.
+    /// Returns whether it would reach its entry point.
     pub fn loads(&self, now: bool) -> bool {
         self.failed.is_none() && !self.problems.iter().any(|problem| stops(problem, now))
     }
 
-    /// Whether it is expected to start and then to fail.
+    /// Returns whether it is expected to start and then fail.
     pub fn misbehaves(&self) -> bool {
         self.problems.iter().any(|problem| problem.effect() == Effect::Misbehaves)
     }
 
-    /// The first problem that keeps it from its entry point.
+    /// Returns the first problem that stops it before its entry point.
     pub fn cause(&self, now: bool) -> Option<&Problem> {
         self.problems.iter().find(|problem| stops(problem, now))
     }
 }
 
-/// The program, and what it filters with what that filters: it stands before the program in the loader's list, which a
-/// trace begins behind the program.
+/// Returns the program and the objects that it filters, directly or indirectly. They precede the program in the
+/// loader's list, and a trace begins after the program.
 fn before_the_program(load: &Load) -> BTreeSet<usize> {
     let mut found = BTreeSet::new();
     let mut waiting = vec![0];
@@ -125,7 +125,7 @@ fn before_the_program(load: &Load) -> BTreeSet<usize> {
     found
 }
 
-/// Whether a problem ends the start.
+/// Returns whether a problem stops the start.
 fn stops(problem: &Problem, now: bool) -> bool {
     matches!(problem.effect(), Effect::Refuses | Effect::Undecided)
         || now
@@ -137,14 +137,14 @@ fn stops(problem: &Problem, now: bool) -> bool {
             )
 }
 
-/// The directory of the program inside the root, links followed.
+/// Returns the directory of the program inside the root, with links followed.
 fn location(scene: &Scene, host: &Host) -> String {
     let real = host.files.real_path(scene.subject());
     let directory = Path::new(&real).parent().expect("a program is in a directory");
     directory.to_string_lossy().into_owned()
 }
 
-/// The application as its own specification describes it, written and read again.
+/// Returns the application that its own specification describes, after writing and reading it.
 fn specified(
     options: &generate::Options,
     host: &Host,
@@ -160,7 +160,7 @@ fn specified(
     Ok(Application::of_specification(&read))
 }
 
-/// Compared without order: a document keeps no order of the symbols of one object.
+/// Compares without order, because a document does not keep the order of one object's symbols.
 fn difference(files: &Model, specification: &Model) -> Option<String> {
     let told = |model: &Model| model.problems.iter().map(|p| format!("{p:?}")).collect::<BTreeSet<_>>();
     let (ours, theirs) = (told(files), told(specification));
@@ -171,7 +171,7 @@ fn difference(files: &Model, specification: &Model) -> Option<String> {
 }
 
 impl Sets {
-    /// Adds what a problem misses.
+    /// Adds the missing items of a problem.
     pub fn add(&mut self, problem: &Problem) {
         match problem.clone() {
             Problem::LibraryMissing { library, .. }
@@ -193,12 +193,12 @@ impl Sets {
     }
 }
 
-/// A name as the harness reads it from what a loader prints: bytes that are no part of UTF-8 are not told apart.
+/// Returns a name as the harness reads it from a loader's output: all invalid UTF-8 bytes look the same.
 pub fn as_printed(text: &str) -> String {
     text.replace(|character| ('\u{ef80}'..='\u{efff}').contains(&character), "\u{fffd}")
 }
 
-/// An error with its causes.
+/// Returns an error with its causes.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,27 +1,28 @@
-//! The loader's trace as sets: glibc's `LD_TRACE_LOADED_OBJECTS=1 LD_WARN=1 LD_BIND_NOW=1`, and what
-//! musl's loader prints when it is called `ldd`.
+//! The loader's trace as sets: glibc's `LD_TRACE_LOADED_OBJECTS=1 LD_WARN=1 LD_BIND_NOW=1`, and the output of
+//! musl's loader when it is called as `ldd`.
 
 use std::collections::BTreeSet;
 
-/// Everything that a program's start finds and misses. Built alike from the loader's trace and from the
-/// model's load.
+/// Everything that a program's start finds and misses. The loader's trace and the model's load produce the same
+/// structure.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Sets {
-    /// Each object but the program and the loader: the name it was first asked for by, and its path.
+    /// Each object except the program and the loader: the name under which it was first requested, and its
+    /// path.
     pub resolved: BTreeSet<(String, String)>,
-    /// Names that are found nowhere.
+    /// The names that were not found.
     pub missing_libraries: BTreeSet<String>,
-    /// Version, the file that lacks it, and who wants it.
+    /// The version, the file that lacks it, and the object that needs it.
     pub missing_versions: BTreeSet<(String, String, String)>,
-    /// Files that should define versions and define none, and who wants them.
+    /// The file that should define versions but defines none, and the object that needs them.
     pub unversioned: BTreeSet<(String, String)>,
-    /// Symbol, its version (empty without one), and who wants it.
+    /// The symbol, its version (empty if it has none), and the object that needs it.
     pub missing_symbols: BTreeSet<(String, String, String)>,
 }
 
 impl Sets {
-    /// Reads a trace. `None` where the loader broke it off, and of a program that needs nothing itself: it
-    /// is traced as "statically linked", whatever is preloaded. `interpreter` is left out of the objects.
+    /// Reads a trace. `None` if the loader aborted it, or if the program needs nothing itself: it is traced as
+    /// "statically linked", even with preloads. `interpreter` is not included in the objects.
     pub fn parse(text: &str, shown: &str, interpreter: &str) -> Option<Self> {
         let mut sets = Self::default();
         let own = format!("{shown}: ");
@@ -81,8 +82,7 @@ impl Sets {
         }
     }
 
-    /// Drops what follows from something else: the symbols of a version that is missing anyway, and every
-    /// symbol where a whole library is missing.
+    /// Removes consequences: the symbols of a missing version, and every symbol if a whole library is missing.
     pub fn without_consequences(mut self) -> Self {
         let versions = &self.missing_versions;
         let follows = |(_, version, wanted_by): &(String, String, String)| {
@@ -95,7 +95,7 @@ impl Sets {
         self
     }
 
-    /// What differs, one line an element.
+    /// Returns the differences, one line for each element.
     pub fn differences(&self, model: &Self) -> Vec<String> {
         let mut lines = Vec::new();
         compare("resolved", &self.resolved, &model.resolved, &mut lines);
@@ -121,8 +121,8 @@ fn compare<T: Ord + std::fmt::Debug>(
     lines.extend(model.difference(truth).map(|element| format!("{what}: only compat: {element:?}")));
 }
 
-/// Reads a made-up trace with a line of each kind: a reader that misses one would make every comparison
-/// void.
+/// Checks the reader with a made-up trace that has a line of each kind: a reader that ignores one would
+/// invalidate every comparison.
 pub fn check_reader() {
     let text = "git: /lib/libc.so.6: version `GLIBC_2.34' not found (required by git)\n\
         git: /lib/libz.so.1: no version information available (required by git)\n\
@@ -143,7 +143,7 @@ pub fn check_reader() {
     assert_eq!(Sets::parse(fatal, "git", ""), None);
 }
 
-/// Whether a name is that of the object that the kernel maps itself.
+/// Returns whether a name is that of the vDSO, which the kernel maps itself.
 fn is_of_the_kernel(name: &str) -> bool {
     name.starts_with("linux-vdso.so") || name.starts_with("linux-gate.so")
 }
