@@ -1,6 +1,6 @@
 //! `WWW-Authenticate` headers.
 //!
-//! Invariant: no more challenges and parameters than the header has room for, their names in lower case.
+//! Invariant: no more challenges and parameters than fit in the header, with names in lower case.
 
 #![no_main]
 

@@ -1,7 +1,7 @@
-//! The notes of an object about libraries that it opens by itself (`.note.dlopen`): any bytes as the JSON.
+//! An object's notes about libraries that it opens at run time (`.note.dlopen`), with any bytes as the JSON.
 //!
-//! Invariant: the object is read whatever they say; no more entries, names and text than the reader's
-//! bounds; what was read, written as a note and read again, is the same.
+//! Invariant: the object is read, no matter what they contain. Entries, names and texts stay within the
+//! reader's limits. The entries, written as a note and read again, are the same.
 
 #![no_main]
 
@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// Reads an object whose one note has the given bytes for its JSON.
+/// Reads an object with one note that contains the given bytes as its JSON.
 fn read(text: &[u8]) -> Vec<DlopenNote> {
     let mut note = Vec::new();
     for word in [4, text.len() as u32 + 1, 0x407c_0c0a] {

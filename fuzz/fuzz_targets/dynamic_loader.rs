@@ -1,6 +1,6 @@
-//! The file of a dynamic loader -> how it searches.
+//! Reads the search rules from the file of a dynamic loader.
 //!
-//! Invariant: not a loader, or facts that a search can start from.
+//! Invariant: the file is not a loader, or its facts allow a search.
 
 #![no_main]
 

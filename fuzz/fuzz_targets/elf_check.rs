@@ -1,8 +1,8 @@
-//! A program and its library, any bytes each, checked in a root with nothing but a dynamic loader, as
-//! `check PATH --root DIR` does; and the specification that `gen` makes of them, checked on the same root.
+//! A program and its library, any bytes each. They are checked in a root that contains only a dynamic loader,
+//! like `check PATH --root DIR`. The specification that `gen` makes of them is checked on the same root.
 //!
-//! Invariant: files that are none of `compat`'s are refused; of the others there is a report, that can be
-//! printed, and its specification is read back as it was written and checked as well.
+//! Invariant: unusable files are refused. For the others, the report can be printed, and the specification is
+//! read back unchanged and checked as well.
 
 #![no_main]
 
@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
         let (app, own) = (root.path().join("app/bin/app"), root.path().join("app/lib/libown.so"));
         write_executable(&app, program);
         write_executable(&own, library);
-        // A host of its own each time: what it remembers must not pile up.
+        // A new host each time, so that its memory does not accumulate.
         let host = || Host::at(root.path(), &Options::default()).expect("the directory is there");
         let options = generate::Options { paths: vec![root.path().join("app")], ..Default::default() };
         let Ok(read) = generate::read(&options) else { return };

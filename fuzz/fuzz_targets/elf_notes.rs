@@ -1,6 +1,6 @@
-//! The notes of an object; the first byte chooses machine, kind of segment and alignment.
+//! The notes of an object. The first byte chooses machine, kind of segment and alignment.
 //!
-//! Invariant: the object is read whatever its notes say, and a build-id is a part of the notes.
+//! Invariant: the object is read, no matter what its notes contain, and a build ID is a part of the notes.
 
 #![no_main]
 

@@ -1,6 +1,6 @@
-//! Bytes of an object -> facts, imports, definitions, look-ups.
+//! Reads facts, imports and definitions from the bytes of an object, and looks symbols up.
 //!
-//! Invariant: an error or facts, and no more of them than the file has room for.
+//! Invariant: an error or facts, and no more of them than fit in the file.
 
 #![no_main]
 
@@ -8,9 +8,9 @@ use bytes::Bytes;
 use compat_loader::elf::{Object, Wanted};
 use libfuzzer_sys::fuzz_target;
 
-/// The smallest symbol (32-bit) and the smallest version entry.
+/// The size of the smallest symbol (32-bit) and of the smallest version entry.
 const ENTRY: usize = 16;
-/// What names may take besides the file's own size (`elf::name`), times three for invalid UTF-8.
+/// The allowed size of names in addition to the file's size (`elf::name`), times three for invalid UTF-8.
 const ROOM_FOR_NAMES: usize = 3 << 20;
 
 fuzz_target!(|data: &[u8]| {

@@ -1,7 +1,7 @@
 //! Any bytes as a saved host, as `check --host` reads it, and a program checked on it.
 //!
-//! Invariant: an error or a profile that, written and read again, is the same; and a report with a verdict
-//! on each subject, whatever the profile says of links, loaders, caches and libraries.
+//! Invariant: an error, or a profile that is the same after it is written and read again. The report has a
+//! verdict on each subject, no matter what the profile contains about links, loaders, caches and libraries.
 
 #![no_main]
 

@@ -1,8 +1,8 @@
-//! An arbitrary specification of an image against a root that holds a dynamic loader and an NVIDIA driver's
-//! files.
+//! An arbitrary specification of an image, on a root that contains a dynamic loader and the files of an NVIDIA
+//! driver.
 //!
-//! Invariant: a report with a verdict on each subject, whatever the document says of the image's loaders, its
-//! cache, its small files, what a runtime brings and what drivers must be.
+//! Invariant: the report has a verdict on each subject, no matter what the document contains about the image's
+//! loaders, cache and small files, the libraries that a runtime adds, and the requirements on drivers.
 
 #![no_main]
 
@@ -30,7 +30,7 @@ fn root_with_driver() -> TempDir {
 fuzz_target!(|document: ImageDocument| {
     let ImageDocument(specification) = document;
     ROOT.with_borrow(|root| {
-        // A host of its own each time: what it remembers must not pile up.
+        // A new host each time, so that its memory does not accumulate.
         let host = Host::at(root.path(), &Options::default()).expect("the directory is there");
         let report = check(&specification, &host);
         assert_eq!(report.subjects.len(), specification.subjects.len());

@@ -1,6 +1,6 @@
-//! `ld.so.cache` -> entries. The input is a name, a line feed, and the cache.
+//! Reads the entries of an `ld.so.cache`. The input is a name, a line feed, and the cache.
 //!
-//! Invariant: an error or entries, each of which could be opened, no more than the file has room for.
+//! Invariant: an error, or entries that could be opened, and no more of them than fit in the file.
 
 #![no_main]
 

@@ -1,6 +1,6 @@
-//! `Link` headers of paged listings, one a line.
+//! `Link` headers of paged listings, one per line.
 //!
-//! Invariant: an error, or a next page on the host and scheme that the page came from.
+//! Invariant: an error, or a next page on the host and with the scheme of the first page.
 
 #![no_main]
 

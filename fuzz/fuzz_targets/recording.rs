@@ -1,7 +1,7 @@
-//! A recording, plain or compressed, and everything that `compat trace` makes of it.
+//! A recording, plain or compressed, and every result of `compat trace`.
 //!
-//! Invariant: what was read, written as JSON lines and read again is the same, and makes the same summary; a
-//! trace for Perfetto's viewer is JSON; a recording does not differ from itself.
+//! Invariant: the events, written as JSON lines and read again, are the same and have the same summary. A trace
+//! for Perfetto's viewer is JSON. A recording does not differ from itself.
 
 #![no_main]
 
@@ -10,7 +10,7 @@ use compat_trace::{
 };
 use libfuzzer_sys::fuzz_target;
 
-/// Writes what was read, as `compat trace convert` does.
+/// Writes the events, like `compat trace convert`.
 fn written(data: &[u8], format: Format) -> Option<(Vec<Event>, Vec<u8>)> {
     let mut reader = Reader::new("run.jsonl", data).ok()?;
     let (mut out, mut events) = (Vec::new(), Vec::new());

@@ -1,6 +1,6 @@
 //! References and locations.
 //!
-//! Invariant: what parses, shown and parsed again, is the same location.
+//! Invariant: a parsed location, printed and parsed again, is the same.
 
 #![no_main]
 

@@ -1,6 +1,6 @@
-//! Manifests and indexes; the first byte chooses the media type that the registry stated.
+//! Manifests and indexes. The first byte chooses the media type that the registry declares.
 //!
-//! Invariant: an index keeps all that it says when it is written again; embedded data is verified.
+//! Invariant: an index keeps its whole content when it is written again, and embedded data is verified.
 
 #![no_main]
 

@@ -1,7 +1,7 @@
-//! A script: its first line, what `env` makes of it, and what a shell's text starts.
+//! A script: its first line, the program that `env` starts for it, and the commands in a shell's text.
 //!
-//! Invariant: the kernel's buffer bounds what is read of the first line, an interpreter is never empty, and a text of
-//! any form is read to an end.
+//! Invariant: no more of the first line is read than the kernel's buffer, an interpreter is never empty, and a
+//! text of any form is read to its end.
 
 #![no_main]
 
@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
     assert!(body.command.iter().map(String::len).sum::<usize>() <= LONGEST);
     let Some(Ok(script)) = parsed else { return };
     assert!(!script.interpreter.is_empty() && !script.interpreter.contains(['\n', '\0', ' ', '\t']));
-    // What is no UTF-8 becomes a character of three bytes.
+    // An invalid UTF-8 byte becomes a character of three bytes.
     let length = script.interpreter.len() + script.argument.as_ref().map_or(0, String::len);
     assert!(length <= 3 * 256);
     assert_ne!(script.argument.as_deref(), Some(""));
@@ -27,6 +27,6 @@ fuzz_target!(|data: &[u8]| {
     }
     script.applet();
     script.refused_argument();
-    // Bytes that are not UTF-8 take more room as text, and may not fit on a first line any more.
+    // Bytes that are not UTF-8 are longer as text, so they may no longer fit in a first line.
     assert!(length > 240 || matches!(parse_script(&script.text()), Some(Ok(_))));
 });

@@ -1,6 +1,6 @@
 //! Bytes of a specification.
 //!
-//! Invariant: what is read, is written canonically, and read again, is the same.
+//! Invariant: a specification is the same after it is written canonically and read again.
 
 #![no_main]
 

@@ -1,7 +1,7 @@
-//! An arbitrary specification against a root that holds nothing but a dynamic loader.
+//! An arbitrary specification, on a root that contains only a dynamic loader.
 //!
-//! Invariant: a report with a verdict on each subject, whatever the document says of objects, links
-//! that loop, libraries that need each other, and names that climb.
+//! Invariant: the report has a verdict on each subject, no matter what the document contains about objects,
+//! links that loop, libraries that need each other, and names that lead upwards.
 
 #![no_main]
 
@@ -20,7 +20,7 @@ thread_local! {
 fuzz_target!(|document: Document| {
     let Document(specification) = document;
     ROOT.with_borrow(|root| {
-        // A host of its own each time: what it remembers must not pile up.
+        // A new host each time, so that its memory does not accumulate.
         let options = Options { library_path: Some("/lib:$ORIGIN:".to_owned()), ..Options::default() };
         let host = Host::at(root.path(), &options).expect("the directory is there");
         let report = check(&specification, &host);

@@ -1,7 +1,7 @@
-//! A program and its library, any bytes each, shown by `tree --root DIR` in a root with nothing but a
-//! dynamic loader; the first byte chooses how.
+//! A program and its library, any bytes each, shown by `tree --root DIR` in a root that contains only a dynamic
+//! loader. The first byte chooses the options.
 //!
-//! Invariant: an exit code (printed is whatever there is, and goes to nowhere), never an endless walk.
+//! Invariant: an exit code, and never an endless walk. The output is discarded.
 
 #![no_main]
 
@@ -16,7 +16,7 @@ thread_local! {
     static ROOT: RefCell<TempDir> = RefCell::new(root());
 }
 
-/// The ways to show it.
+/// The options.
 const FORMS: [&[&str]; 6] = [
     &[],
     &["--flat"],

@@ -1,4 +1,4 @@
-//! Arbitrary specifications, made of names that mean something to one another.
+//! Arbitrary specifications, made of names that refer to one another.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use compat_loader::elf::Machine;
@@ -10,7 +10,7 @@ use compat_loader::spec::{
 
 use crate::LOADER;
 
-/// Names and paths that mean something to one another.
+/// Names and paths that refer to one another.
 const NAMES: &[&str] = &[
     "a",
     "b",
@@ -36,7 +36,7 @@ const NAMES: &[&str] = &[
 const WORDS: &[&str] =
     &["printf", "GLIBC_2.34", "GLIBC_2.9", "GLIBC_ABI_DT_RELR", "V", "V_1.99999999999999999999", "", "x"];
 
-/// A document that says nothing of an image.
+/// A document without an image.
 #[derive(Debug)]
 pub struct Document(pub Specification);
 
@@ -120,7 +120,7 @@ fn body(source: &mut Unstructured<'_>) -> Result<ScriptBody> {
     })
 }
 
-/// Words of commands: programs that start others, and places of a script.
+/// Words of commands: programs that start others, and placeholders of a script.
 const COMMANDS: &[&str] =
     &["a", "lib/a", "/app/a", "env", "sh", "-c", "$@", "${0%/*}/a", "$PATH:/x", "timeout", "exec", "", "--"];
 
@@ -135,7 +135,7 @@ fn alternatives(source: &mut Unstructured<'_>) -> Result<Alternatives> {
     Ok(Alternatives { by: *source.choose(&by)?, subjects: some(source, 4, name)? })
 }
 
-/// A number that is small, near a page, or any.
+/// Returns a number that is small, near a page size, or arbitrary.
 fn number(source: &mut Unstructured<'_>) -> Result<u64> {
     match source.int_in_range(0..=3)? {
         0 => source.int_in_range(0..=16),
@@ -271,7 +271,7 @@ fn provision(source: &mut Unstructured<'_>) -> Result<Provision> {
     Ok(Provision { versions, symbol_versions: bool::arbitrary(source)?, definitions })
 }
 
-/// A document whose scope is an image.
+/// A document with an image as its scope.
 #[derive(Debug)]
 pub struct ImageDocument(pub Specification);
 
@@ -304,7 +304,7 @@ fn image(source: &mut Unstructured<'_>) -> Result<Image> {
     })
 }
 
-/// Small files in base64: nothing, lists of directories, an include of the file itself, what is no base64.
+/// Small files in base64: an empty one, lists of directories, one that includes itself, and invalid base64.
 const FILES: &[&str] =
     &["", "L2xpYjovYXBwL2xpYgo=", "L2xpYgovYS9iL2EK", "aW5jbHVkZSAvZXRjL2xkLnNvLmNvbmYK", "?"];
 
@@ -344,7 +344,7 @@ fn host_library(source: &mut Unstructured<'_>) -> Result<HostLibrary> {
     })
 }
 
-/// Conditions as they are, and as they should not be.
+/// Parts of valid and invalid conditions.
 const CONDITIONS: &[&str] =
     &["cuda>=12.2", "cuda<", "driver=535", "brand=tesla", ">=", ",", " ", "driver!=1.2.3.4", "="];
 

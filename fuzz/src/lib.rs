@@ -1,4 +1,4 @@
-//! What several targets need: a small ELF object around given bytes, a small root, arbitrary documents.
+//! Shared parts of the targets: a small ELF object around given bytes, a small root, arbitrary documents.
 
 pub mod document;
 
@@ -14,7 +14,7 @@ const PT_DYNAMIC: u32 = 2;
 /// `PT_NOTE`.
 pub const PT_NOTE: u32 = 4;
 
-/// A 64-bit little-endian shared object with one segment of the given kind that holds `content`.
+/// Returns a 64-bit little-endian shared object with one segment of the given kind that contains `content`.
 pub fn object_with_segment(machine: Machine, kind: u32, align: u64, content: &[u8]) -> Vec<u8> {
     let start = HEADER + SEGMENT;
     let mut bytes = header(machine, 1);
@@ -23,8 +23,8 @@ pub fn object_with_segment(machine: Machine, kind: u32, align: u64, content: &[u
     bytes
 }
 
-/// What `compat` takes for the dynamic loader of a glibc: a shared object without symbols, and the
-/// strings that a loader's file tells its directories by.
+/// Returns a file that `compat` recognises as glibc's dynamic loader: a shared object without symbols, and the
+/// strings that contain a loader's directories.
 pub fn dynamic_loader() -> Vec<u8> {
     let strings = b"\0/lib/\0/usr/lib/\0\0/etc/ld.so.cache\0glibc-hwcaps\0release version 2.36.\n\0";
     let start = HEADER + 2 * SEGMENT;
@@ -37,36 +37,36 @@ pub fn dynamic_loader() -> Vec<u8> {
     bytes
 }
 
-/// The dynamic loader of a root of [`root`], and what most programs name.
+/// The dynamic loader of a root of [`root`], which most programs name.
 pub const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
 
-/// A root that holds nothing but a dynamic loader.
+/// Returns a root that contains only a dynamic loader.
 ///
 /// # Panics
 ///
-/// Where the temporary directory cannot be written.
+/// If the temporary directory cannot be written.
 pub fn root() -> TempDir {
     let root = tempfile::tempdir().expect("a temporary directory");
     write_executable(&root.path().join(LOADER.trim_start_matches('/')), &dynamic_loader());
     root
 }
 
-/// Writes a file that may be executed, and the directories that it needs.
+/// Writes an executable file and its parent directories.
 ///
 /// # Panics
 ///
-/// Where it cannot be written.
+/// If it cannot be written.
 pub fn write_executable(path: &Path, content: &[u8]) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
-    // A file that is cut short and written anew is brought to disk by some file systems, which takes as
-    // long as a hundred runs; a new one is not.
+    // Some file systems write a file to disk that is truncated and rewritten, which takes as long as a hundred
+    // runs. They do not do so for a new file.
     let _ = std::fs::remove_file(path);
     std::fs::write(path, content).expect("a file");
     std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).expect("its mode");
 }
 
-/// Two files in one input: the first begins after two bytes that tell its length.
+/// Splits an input into two files. The first begins after two bytes with its length.
 pub fn two_files(data: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = data.split_first_chunk::<2>()?;
     rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))
