@@ -1,4 +1,4 @@
-//! What the dynamic loader would do with a program on a machine, from files alone, and why it would fail.
+//! Predicts from files how the dynamic loader handles a program on a machine, and why it fails.
 //!
 //! Nothing is executed. A program is checked against a root file system like this:
 //!
@@ -26,22 +26,25 @@
 //! # }
 //! ```
 //!
-//! [`generate::generate`] writes what a program needs as a document, and [`check::check`] judges a host by it
-//! with the same result. The modules, from the ground up; lower ones never import higher ones:
+//! [`generate::generate`] writes the needs of a program as a document, and [`check::check`] checks a host
+//! against it with the same result. These are the modules, the lowest first. Lower modules never import higher
+//! ones:
 //!
-//! - [`elf`]: bytes of one object -> its facts; [`script`]: bytes of a script -> what it starts;
-//!   [`spec`]: the specification document;
-//! - [`host`]: a root file system as the loader sees it;
-//! - [`loader`]: what `ld.so` would do;
-//! - [`generate`]: objects -> specification; [`check`]: specification x host -> report.
+//! - [`elf`]: bytes of one object -> its facts
+//! - [`script`]: bytes of a script -> the programs that it starts
+//! - [`spec`]: the specification document
+//! - [`host`]: a root file system as the loader sees it
+//! - [`loader`]: a model of `ld.so`
+//! - [`generate`]: objects -> specification
+//! - [`check`]: specification x host -> report
 
 #![warn(missing_docs, unreachable_pub)]
 
-// The objects made for tests are shared with other crates, and name this crate as they do.
+// Other crates share the objects for tests, which use this name for the crate.
 #[cfg(test)]
 extern crate self as compat_loader;
 
-/// Documents hold a value of this type as the text that it displays: its `Serialize` and `JsonSchema`.
+/// Implements `Serialize` and `JsonSchema` for a type that documents contain as its displayed text.
 macro_rules! written_as_text {
     ($type:ty) => {
         impl serde::Serialize for $type {
