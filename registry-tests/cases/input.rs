@@ -18,10 +18,19 @@ pub fn cases() -> Vec<Case> {
         Case::new("input::validate_names_the_place_of_each_fault", &[], validate),
         Case::new("input::a_document_that_is_no_json_is_undecided", &[], no_json),
         Case::new("input::check_reads_standard_input", &[], standard_input),
+        Case::new("input::without_arguments_five_uses_are_shown", &[], without_arguments),
         Case::new("input::a_typo_is_answered_with_the_nearest_subcommand", &[], typo),
         Case::new("input::a_reference_that_is_none_is_wrong_usage", &[], no_reference),
         Case::new("input::the_binary_answers_to_its_other_names", &[], names),
     ]
+}
+
+fn without_arguments(workspace: &Workspace) {
+    let output = workspace.compat([] as [&str; 0]).run().exits(2);
+    assert_eq!(output.stdout, "");
+    for command in ["check", "tree", "explain", "attach", "record"] {
+        assert!(output.stderr.contains(&format!("\n  compat {command} ")), "{}", output.stderr);
+    }
 }
 
 fn truncated(workspace: &Workspace) {

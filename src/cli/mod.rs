@@ -27,11 +27,13 @@ pub mod report;
 pub mod schema;
 mod select;
 mod source;
+mod start;
 mod trace;
 mod tree;
 mod validate;
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -84,6 +86,11 @@ pub enum Command {
 /// exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = with_subcommand_of_name(arguments.into_iter().collect());
+    if arguments.len() == 1 {
+        // As for every other use without a required argument, the text goes to standard error.
+        let _ = std::io::stderr().write_all(start::TEXT.as_bytes());
+        return Exit::Usage.into();
+    }
     let matches = match chosen::matches(&arguments) {
         Some(matches) => Ok(matches),
         None => Arguments::command().try_get_matches_from(arguments),
