@@ -148,7 +148,7 @@ fn overflow(directory: &Path) {
         assert_code(&output, 3);
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(
-            text.contains(&format!("user {user} cannot be told from users that have no number here")),
+            text.contains(&format!("user {user} cannot meet other ranks: this number also stands")),
             "{text}"
         );
     }

@@ -129,7 +129,7 @@ fn refused(directory: &Path) {
     assert_code(&output, 3);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains("could not mount the mirror at") && text.contains("not empty"), "{text}");
-    assert!(text.contains("name an empty directory"), "{text}");
+    assert!(text.contains("use an empty directory"), "{text}");
     assert!(!directory.join("run").exists() && !log(directory).exists());
     assert_eq!(fs::read_to_string(place(directory).join("kept")).expect("it stays"), "kept");
 }
@@ -278,7 +278,7 @@ fn user(directory: &Path) {
     let output = finish(run, b"");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "3\n1234\n0\n", "{said}");
-    assert!(said.contains("no right to mount the mirror at here"), "{said}");
+    assert!(said.contains("not permitted to mount the mirror at here"), "{said}");
     assert!(!directory.join("here").exists() && !directory.join("refused.jsonl").exists());
     let made = read(&log(directory)).paths(&[EventKind::Create], |_| true);
     assert!(made.contains(&directory.join("by-user").display().to_string()), "{made:?}");

@@ -204,7 +204,7 @@ fn lead_fails(directory: &Path) {
     let guest = guest.wait_with_output().expect("it ends");
     assert_code(&guest, 3);
     let text = String::from_utf8_lossy(&guest.stderr).into_owned();
-    assert!(text.contains("the lead rank of this node has ended before its mirror was there"), "{text}");
+    assert!(text.contains("the lead rank of this node ended before its mirror was ready"), "{text}");
     assert!(!directory.join("run").exists());
 }
 
@@ -224,7 +224,7 @@ fn alone(directory: &Path) {
     let output = finish(guest, b"");
     assert_code(&output, 3);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains("the lead rank of this node did not let rank 11 in for 1 s"), "{text}");
+    assert!(text.contains("the lead rank of this node did not admit rank 11 within 1 s"), "{text}");
     let mut lead = Command::new(COMPAT);
     lead.args(["record", "--mpi", "--mpi-wait", "1", "-o", "run.jsonl", "sh", "-c", "exit 4"])
         .current_dir(directory);

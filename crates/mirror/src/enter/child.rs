@@ -1,5 +1,5 @@
-//! The process that becomes the command: mounts the mirror, enters it, executes. A rank that joins enters
-//! a mirror that is there.
+//! The process that becomes the command. It mounts the mirror, enters it and executes the command. A rank that joins
+//! enters an existing mirror.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io::{self, PipeWriter, Read as _};
@@ -27,7 +27,7 @@ use super::streams::let_go_of_streams;
 use super::{Mounted, Task, mount_table::Mount, walk};
 use compat_sys::SignalSet;
 
-/// Becomes the command, or reports why not; does not come back.
+/// Becomes the command, or reports the reason for a failure. Does not return.
 pub(super) fn run(start: Start<'_>, mut pipes: CommandPipes, supervisor: Pid) -> ! {
     let report = match become_task(start, &mut pipes, supervisor) {
         Ok(error) => FailureReport::NotExecuted(error),
@@ -37,10 +37,11 @@ pub(super) fn run(start: Start<'_>, mut pipes: CommandPipes, supervisor: Pid) ->
     std::process::exit(1)
 }
 
-/// Comes back with the error where the command cannot be executed.
+/// Returns the error of execve(2) if the command cannot be executed.
 fn become_task(mut start: Start<'_>, pipes: &mut CommandPipes, supervisor: Pid) -> Result<io::Error, Error> {
     end_with(supervisor)?;
-    // In the old root, where it is the same: what is looked for in vain there asks nothing of the server.
+    // The program is searched for in the old root, which has the same files. Failed lookups there cause no requests to
+    // the server.
     let found = match &start.options.task {
         Task::Command(command) => {
             set_directory(start.directory)?;
@@ -67,19 +68,20 @@ fn become_task(mut start: Start<'_>, pipes: &mut CommandPipes, supervisor: Pid) 
     })
 }
 
-/// From here on everything is the command's.
+/// Tells the server that everything from here on belongs to the command.
 fn begin(pipes: &mut CommandPipes) -> Result<(), Error> {
-    let failed = |source| Error::Process { doing: "reach the server", source };
+    let failed = |source| Error::Process { doing: "reach the mirror's server", source };
     ServerMessage::Begin(std::process::id()).send(&mut pipes.server).map_err(failed)?;
     pipes.answer.read_exact(&mut [0]).map_err(failed)
 }
 
-/// Stands for the mirror until a signal ends it.
+/// Keeps the mirror available until a signal terminates this process.
 fn wait(pipes: &mut CommandPipes, before: &SignalSet) -> ! {
     let_go_of_streams();
-    // A process that has entered a user namespace is closed even to its own user, who is to enter through it.
+    // The kernel makes a process non-dumpable when it enters a user namespace. Its own user could not enter the mirror
+    // through it.
     let _ = set_dumpable_behavior(DumpableBehavior::Dumpable);
-    // The supervisor sees the end of the pipe, as it does when a command is executed.
+    // The supervisor sees the end of the pipe, as after a successful execve(2).
     if let Ok((_, nobody)) = io::pipe() {
         pipes.report = nobody;
     }
@@ -89,7 +91,7 @@ fn wait(pipes: &mut CommandPipes, before: &SignalSet) -> ! {
     }
 }
 
-/// Becomes a rank's command in a mirror that is there, or reports why not; does not come back.
+/// Becomes the command of a rank in an existing mirror, or reports the reason for a failure. Does not return.
 pub(super) fn join(
     command: &[OsString],
     directory: &Path,
@@ -126,9 +128,9 @@ fn enter_and_execute(
     Ok(execute(&program, command, before))
 }
 
-/// The system ends this process with its supervisor from here on.
+/// Lets the kernel kill this process when its supervisor ends.
 fn end_with(supervisor: Pid) -> Result<(), Error> {
-    let failed = |source| Error::Process { doing: "watch", source };
+    let failed = |source| Error::Process { doing: "set the parent death signal", source };
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| failed(error.into()))?;
     if getppid() != Some(supervisor) {
         std::process::exit(1);
@@ -141,13 +143,13 @@ fn set_directory(directory: &Path) -> Result<(), Error> {
         .map_err(|source| Error::Directory { path: directory.to_owned(), source })
 }
 
-/// Executes the command, or returns why it cannot be executed.
+/// Executes the command, or returns the error.
 fn execute(program: &Path, command: &[OsString], before: &SignalSet) -> io::Error {
     compat_sys::restore(before);
     compat_sys::execute(Command::new(program).arg0(&command[0]).args(&command[1..]))
 }
 
-/// Mounts the mirror where this process came from, and comes back.
+/// Mounts the mirror in the original mount namespace and returns to the own namespace.
 fn make_outside(
     start: &Start<'_>,
     outside: &ExternalMount,
@@ -182,7 +184,7 @@ fn make_outside(
 }
 
 /// Makes the planned mounts and enters them. The working directory stays in the old root, so that a relative path
-/// leads to its `/proc`.
+/// reaches its `/proc`.
 fn make_inside(
     start: &Start<'_>,
     volumes: Vec<Mounted>,
@@ -198,7 +200,7 @@ fn make_inside(
     };
     mount_mirror(start, mount, root, place, ShownMount::of(mount)).map_err(failed)?;
     ServerMessage::Mounted(number).send(server).map_err(failed)?;
-    // A mount over `/` is reached through the name above it.
+    // A mount over `/` is reached through the name `/..`.
     rustix::process::chroot("/..").map_err(|error| failed(error.into()))?;
     let root = rustix::fs::open(place, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let tree = MountTree::new(root.map_err(|error| failed(error.into()))?, place, process);
@@ -209,7 +211,8 @@ fn make_inside(
     Ok(())
 }
 
-/// Mounts all volumes but the root at all their places. `shown` is what is shown of each.
+/// Mounts all volumes except the root at all their places. `shown` returns the source and options that the mount table
+/// shows for a volume.
 fn add_all<'a>(
     start: &Start<'a>,
     tree: &MountTree<'_>,
@@ -217,7 +220,7 @@ fn add_all<'a>(
     shown: impl Fn(&'a Mount) -> ShownMount<'a>,
     server: &mut PipeWriter,
 ) -> Result<(), Error> {
-    // The root is the first.
+    // The first step is the root.
     for step in start.plan.steps.iter().skip(1) {
         match step {
             MountStep::Mirror(mount) => {
@@ -231,7 +234,7 @@ fn add_all<'a>(
     Ok(())
 }
 
-/// Binds the mirror of a directory to another place at which the directory is mounted, with the flags of that mount.
+/// Binds the mirror of a directory to another mount point of that directory, with the flags of that mount.
 fn add_again(start: &Start<'_>, tree: &MountTree<'_>, planned: &Mount, first: &[u8]) -> Result<(), Error> {
     let failed = |source: io::Error| Error::Mount { place: tree.shown(&planned.place), source };
     let Some(source) = open_target(tree, first)? else { return Ok(()) };
@@ -244,8 +247,8 @@ fn add_again(start: &Start<'_>, tree: &MountTree<'_>, planned: &Mount, first: &[
     }
 }
 
-/// Mounts a volume that is not the root. One that was removed, or has ended, since it was opened is left out; so
-/// is one whose place a link has taken, or which lies in one that was left out.
+/// Mounts a volume other than the root. A volume is skipped if it was removed or its server ended since it was opened,
+/// if a link has replaced its mount point, or if the volume around it was skipped.
 fn add(
     start: &Start<'_>,
     tree: &MountTree<'_>,
@@ -262,14 +265,14 @@ fn add(
         other => other.map_err(failed)?,
     }
     ServerMessage::Mounted(number).send(server).map_err(failed)?;
-    // It lies over what was opened.
+    // The mirror now covers the opened directory.
     if let Some(root) = open_target(tree, &planned.place)? {
         tree.ask_size(&root);
     }
     Ok(())
 }
 
-/// Binds a place; one that was removed since it was opened is left out.
+/// Binds a place. It is skipped if it was removed since it was opened.
 fn bind(
     tree: &MountTree<'_>,
     place: &[u8],
@@ -283,7 +286,7 @@ fn bind(
     }
 }
 
-/// Opens the place of a mount; nothing where there is none any more, or none that may be reached.
+/// Opens a mount point, or returns `None` if it no longer exists or cannot be reached.
 fn open_target(tree: &MountTree<'_>, place: &[u8]) -> Result<Option<OwnedFd>, Error> {
     match tree.open(place) {
         Ok(target) => Ok(Some(target)),
@@ -292,31 +295,31 @@ fn open_target(tree: &MountTree<'_>, place: &[u8]) -> Result<Option<OwnedFd>, Er
     }
 }
 
-/// Whether an error means that there is no such place any more, or that it has become a link or a file.
+/// Whether an error means that a mount point no longer exists or has become a link or a file.
 fn is_gone(error: &io::Error) -> bool {
     let gone = [libc::ENOENT, libc::ENOTCONN, libc::ESTALE, libc::ENOTDIR, libc::ELOOP];
     error.raw_os_error().is_some_and(|number| gone.contains(&number))
 }
 
-/// The option by which the mount table shows a mirror outside as one (`plan::is_mirror`).
+/// The option that marks an external mirror in the mount table (`plan::is_mirror`).
 const SUBTYPE: &str = ",subtype=compat";
 
-/// What the mount table shows of a mirror.
+/// The source and options of a mirror in the mount table.
 #[derive(Clone, Copy)]
 struct ShownMount<'a> {
     source: &'a OsStr,
-    /// Options besides those that every mirror has, each with a comma before it.
+    /// Options in addition to those of every mirror, each with a leading comma.
     further: &'a str,
 }
 
 impl<'a> ShownMount<'a> {
-    /// The source of what is mirrored.
+    /// Shows the source of the mirrored mount.
     fn of(mount: &'a Mount) -> Self {
         Self { source: OsStr::from_bytes(&mount.source), further: "" }
     }
 }
 
-/// Mounts a volume at a place.
+/// Mounts a volume at `target`.
 fn mount_mirror(
     start: &Start<'_>,
     planned: &Mount,
@@ -342,7 +345,7 @@ fn mount_mirror(
     Ok(mount(source, target, c"fuse", flags, options.as_c_str())?)
 }
 
-/// Finds a program as execvp(3) does, but in the old root: these look-ups are ours, and faster there.
+/// Finds a program like execvp(3), but in the old root. These lookups are not the command's, and they are faster there.
 fn find_program(name: &OsStr) -> io::Result<PathBuf> {
     if name.as_bytes().contains(&b'/') {
         return Ok(name.into());

@@ -1,5 +1,5 @@
-//! The messages between the three processes: messages of nine bytes to the server, and the command's and the
-//! server's reports to the supervisor.
+//! The messages between the three processes: messages of nine bytes to the server, and the reports of the command and
+//! the server to the supervisor.
 
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -7,30 +7,30 @@ use std::path::PathBuf;
 
 use super::error::Error;
 
-/// The word that the server sends the supervisor once, when it has begun.
+/// The server sends this word to the supervisor once, when it is ready.
 pub(super) const BEGUN: &[u8] = b"begun";
 
-/// To the server.
+/// A message to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ServerMessage {
-    /// The volume of this number is mounted.
+    /// The volume with this number is mounted.
     Mounted(u32),
-    /// The process of this number executes the command as soon as it is answered.
+    /// The process with this number executes the command as soon as the server replies.
     Begin(u32),
-    /// Descendants of this process are ours, and not a command's; answered.
+    /// Descendants of this process belong to the recorder and not to a command. The server replies.
     Joining(u32),
-    /// Descendants of this process belong to the rank of this number; answered.
+    /// Descendants of this process belong to the rank with this number. The server replies.
     Joined { process: u32, rank: u32 },
-    /// Everything has ended, with this code.
+    /// All processes have ended. The run has this exit code.
     End(i32),
 }
 
 impl ServerMessage {
-    /// Sends it; nine bytes go through a pipe as a whole.
+    /// Sends the message. A pipe transfers nine bytes atomically.
     ///
     /// # Errors
     ///
-    /// If nobody reads any more.
+    /// If the reading end is closed.
     pub(super) fn send(self, pipe: &mut impl Write) -> io::Result<()> {
         let (kind, first, second) = match self {
             Self::Mounted(volume) => (b'm', volume, 0),
@@ -45,7 +45,7 @@ impl ServerMessage {
         pipe.write_all(&bytes)
     }
 
-    /// Waits for the next one; nothing when all senders are gone.
+    /// Waits for the next message. Returns `None` when all writing ends are closed.
     ///
     /// # Errors
     ///
@@ -68,21 +68,21 @@ impl ServerMessage {
     }
 }
 
-/// Why the command was not executed: of its process, or of the server.
+/// The reason for not executing the command, reported by its process or by the server.
 #[derive(Debug)]
 pub(super) enum FailureReport {
-    /// The mirror could not be made.
+    /// The mirror could not be created.
     Failed(Error),
     /// The program could not be executed.
     NotExecuted(io::Error),
 }
 
 impl FailureReport {
-    /// Sends it.
+    /// Sends the report.
     ///
     /// # Errors
     ///
-    /// If nobody reads any more.
+    /// If the reading end is closed.
     pub(super) fn send(&self, pipe: &mut impl Write) -> io::Result<()> {
         let nothing = PathBuf::new();
         let (kind, path, error) = match self {
@@ -102,7 +102,7 @@ impl FailureReport {
         pipe.write_all(&bytes)
     }
 
-    /// Waits for a report; nothing where the command was executed.
+    /// Waits for a report. Returns `None` if the command was executed.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The command and what descends from it, as their supervisor sees them.
+//! The command and its descendants, as their supervisor sees them.
 
 use std::time::{Duration, Instant};
 
@@ -10,40 +10,39 @@ use super::end_request::{ENDING, EndRequest};
 use super::{job_control, namespace_processes};
 use compat_sys::{Received, SignalSet};
 
-/// The signals that stop a job, and the one that lets it go on.
+/// The signals that stop a job, and the signal that continues it.
 const STOPPING: [i32; 4] = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU, libc::SIGCONT];
 
-/// The signals that are waited for: they are the command's business, or report it.
+/// The signals that the supervisor waits for. They are meant for the command or report a change of it.
 pub(super) fn signals() -> SignalSet {
     let others = [libc::SIGCHLD, libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM];
     SignalSet::of(&[&ENDING[..], &others, &STOPPING].concat())
 }
 
-/// A signal that has come already; what cannot be asked for has not.
+/// Returns a pending signal, or `None` if there is none or the check fails.
 fn pending() -> Option<Received> {
     compat_sys::wait_for(&signals(), Duration::ZERO).ok().flatten()
 }
 
-/// The children of this process that matter.
+/// The relevant children of this process.
 pub(super) struct Descendants {
     pub command: Pid,
-    /// The mirror's server, while it lives; a rank that joined has none.
+    /// The server of the mirror while it runs. A rank that joined has none.
     pub server: Option<Pid>,
-    /// Children that this process had before.
+    /// The children that this process had before the run.
     earlier: Vec<Pid>,
-    /// The command's exit code, when it has ended.
+    /// The exit code of the command, once it has ended.
     pub code: Option<i32>,
-    /// Whether it only waits for others, and handles no signal.
+    /// Whether the command only waits for others and handles no signal.
     pub waits: bool,
     request: EndRequest,
-    /// The signal by which a terminal has stopped all of the job, until it goes on.
+    /// The signal with which a terminal stopped the whole job, until the job continues.
     job_stopped: Option<i32>,
-    /// Whether the command was let go on since it was last seen to stop.
+    /// Whether SIGCONT came since the command was last seen to stop.
     let_go_on: bool,
 }
 
-/// From here on this process is the parent of all that its children leave behind; tells the children that
-/// it has already.
+/// Makes this process the parent of all orphaned descendants (a subreaper). Returns the existing children.
 ///
 /// # Errors
 ///
@@ -54,7 +53,7 @@ pub(super) fn adopt() -> Result<Vec<Pid>, std::io::Error> {
 }
 
 impl Descendants {
-    /// A command that has just been started.
+    /// A command that was just started.
     pub(super) fn new(command: Pid, server: Option<Pid>, earlier: Vec<Pid>) -> Self {
         Self {
             command,
@@ -68,13 +67,13 @@ impl Descendants {
         }
     }
 
-    /// Takes in what has ended or stopped; returns whether the command has ended and left nothing.
+    /// Processes children that ended or stopped. Returns whether the command ended and left no process behind.
     pub(super) fn reap(&mut self) -> bool {
         self.reap_all();
         self.code.is_some() && self.nothing_left()
     }
 
-    /// Takes in what has ended or stopped.
+    /// Processes children that ended or stopped.
     fn reap_all(&mut self) {
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
             self.take_in(pid, status);
@@ -89,7 +88,7 @@ impl Descendants {
                 self.stop_with(signal);
             }
         } else if pid == self.command {
-            // It may have handled those that came while it lived.
+            // While it was alive, the command may have handled the pending signals.
             while let Some(received) = pending() {
                 self.request.take(received, self.waits);
             }
@@ -98,7 +97,7 @@ impl Descendants {
         }
     }
 
-    /// Stops this process as the command has stopped, for a shell that watches it. The signal to go on is passed on.
+    /// Stops this process like the command, for the shell that watches it. SIGCONT is passed on.
     fn stop_with(&mut self, signal: i32) {
         self.let_go_on = false;
         while let Some(received) = pending() {
@@ -117,7 +116,7 @@ impl Descendants {
             .all(|pid| self.server == Some(*pid) || self.earlier.contains(pid))
     }
 
-    /// Whether the server has ended; it is not waited for.
+    /// Whether the server has ended. Does not wait for it.
     pub(super) fn server_ended(&mut self) -> bool {
         if let Some(server) = self.server
             && !matches!(waitpid(Some(server), WaitOptions::NOHANG), Ok(None))
@@ -127,7 +126,7 @@ impl Descendants {
         self.server.is_none()
     }
 
-    /// Waits for the server, and returns whether it ended well.
+    /// Waits for the server. Returns whether it exited successfully.
     pub(super) fn server_done(&mut self) -> bool {
         let Some(server) = self.server.take() else { return false };
         loop {
@@ -139,8 +138,8 @@ impl Descendants {
         }
     }
 
-    /// A signal has come. One that somebody sent to this process is meant for the command; the kernel's, on
-    /// behalf of a terminal, the command gets itself, but for the hang-up, which only the session's leader gets.
+    /// Handles a signal. A signal that a process sent to this one is meant for the command. The command receives the
+    /// signals of a terminal itself, except for SIGHUP, which the kernel sends only to the session leader.
     pub(super) fn take(&mut self, received: Received) {
         let Received { signal, sent } = received;
         let sent = sent || (signal == libc::SIGHUP && getsid(None) == Ok(getpid()));
@@ -156,17 +155,17 @@ impl Descendants {
         }
     }
 
-    /// Whether this signal, coming before there is a command, leaves things as they are.
+    /// Whether a signal can be ignored while there is no command yet.
     pub(super) fn is_harmless(&self, signal: i32) -> bool {
         signal == libc::SIGCHLD || STOPPING.contains(&signal) || self.request.ignores(signal)
     }
 
-    /// Whether the end of the run is asked for.
+    /// Whether a request to terminate the run was received.
     pub(super) fn is_asked_to_end(&self) -> bool {
         self.request.is_for_end(self.code)
     }
 
-    /// Kills the command and what descends from it, and waits until all is gone.
+    /// Kills the command and its descendants, and waits until they are gone.
     pub(super) fn end(&mut self) {
         let deadline = Instant::now() + namespace_processes::PATIENCE;
         while !self.reap() && Instant::now() < deadline {
@@ -176,7 +175,8 @@ impl Descendants {
         }
     }
 
-    /// Ends what the command has left behind, where an end was asked for; it is waited for otherwise.
+    /// Kills the processes that the command left behind if a request to terminate was received. Otherwise they are
+    /// waited for.
     pub(super) fn end_leftovers(&self) {
         if self.code.is_some() && self.is_asked_to_end() {
             let spared: Vec<Pid> = self.earlier.iter().copied().chain(self.server).collect();

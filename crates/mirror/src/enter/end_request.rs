@@ -1,24 +1,25 @@
-//! Whether the end of a run is asked for: then what its command leaves behind is ended, and not waited for.
+//! Requests to terminate a run. After such a request, processes that the command leaves behind are killed instead of
+//! waited for.
 
 use compat_sys::Received;
 
-/// The signals that ask for an end.
+/// The signals that request termination.
 pub(super) const ENDING: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
 
-/// The requests to this process to end.
+/// The termination requests that this process received.
 ///
-/// What somebody has sent to it asks for the end. The kernel's, on behalf of a terminal, the command gets, too, and
-/// may handle: it asks for an end where the command is ended by it, or has ended before it came.
+/// A signal that a process sent to this one is always a request. The command also receives the signals of a terminal
+/// and may handle them. Such a signal is a request only if it killed the command or came after the command ended.
 pub(super) struct EndRequest {
-    /// The signals that this process was started to ignore: they are queued all the same where they are blocked.
+    /// The signals that were ignored when this process started. They are queued anyway while they are blocked.
     ignored: Vec<i32>,
     asked: bool,
-    /// The terminal's, which the command got, too.
+    /// Signals of a terminal, which the command also received.
     shared: Vec<i32>,
 }
 
 impl EndRequest {
-    /// Nothing was asked yet, of a process that ignores what it was started to ignore.
+    /// No requests yet. Signals that were ignored when this process started stay ignored.
     pub(super) fn new() -> Self {
         Self::ignoring(ENDING.into_iter().filter(|signal| compat_sys::is_ignored(*signal)).collect())
     }
@@ -27,12 +28,12 @@ impl EndRequest {
         Self { ignored, asked: false, shared: Vec::new() }
     }
 
-    /// Whether this signal leaves things as they are.
+    /// Whether this signal is ignored.
     pub(super) fn ignores(&self, signal: i32) -> bool {
         self.ignored.contains(&signal)
     }
 
-    /// A signal has come; `alone` where no command got it, too, that could handle it.
+    /// Handles a signal. `alone` means that no command that could handle it received it, too.
     pub(super) fn take(&mut self, Received { signal, sent }: Received, alone: bool) {
         if !ENDING.contains(&signal) || self.ignores(signal) {
             return;
@@ -44,7 +45,7 @@ impl EndRequest {
         }
     }
 
-    /// Whether the end is asked for, where the command has ended with this code.
+    /// Whether termination was requested, given the exit code of the command.
     pub(super) fn is_for_end(&self, code: Option<i32>) -> bool {
         self.asked || code.is_some_and(|code| self.shared.iter().any(|signal| code == 128 + signal))
     }

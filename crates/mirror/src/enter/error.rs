@@ -1,46 +1,46 @@
-//! Why a command could not be put into a mirror. Nothing was run then.
+//! The errors that prevent a command from running in a mirror. No command was run in these cases.
 
 use std::io;
 use std::path::PathBuf;
 
 use super::process_limit::ProcessLimit;
 
-/// Why a command could not be run in a mirror.
+/// The reason for not running a command in a mirror.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// `/dev/fuse` is missing or closed.
+    /// `/dev/fuse` is missing or cannot be opened.
     #[error("could not open /dev/fuse")]
     Device(#[source] io::Error),
-    /// No namespace to mount in.
-    #[error("no right to mount: neither as this user nor in a user namespace")]
+    /// No namespace in which mounting is permitted.
+    #[error("not permitted to mount, neither as this user nor in a user namespace")]
     Namespace(#[source] io::Error),
-    /// A right is missing that containers may be started without.
+    /// A capability is missing that containers may lack.
     #[error("could not enter the mirror: the capability {0} is missing")]
     Capability(&'static str),
-    /// The ids of a user namespace could not be set.
+    /// The id maps of a user namespace could not be written.
     #[error("could not set up the user namespace")]
     Ids(#[source] io::Error),
     /// A mount was refused.
     #[error("could not mount the mirror at {}", place.display())]
     Mount {
-        /// The place of the mount, as it is seen inside.
+        /// The mount point, as seen inside the mirror.
         place: PathBuf,
         /// The error of the system.
         source: io::Error,
     },
-    /// A volume is mounted, and cannot be served.
+    /// A volume is mounted but cannot be served.
     #[error("could not serve the mirror at {}", place.display())]
     Serve {
-        /// The place of the volume.
+        /// The mount point of the volume.
         place: PathBuf,
         /// The error of the service.
         source: io::Error,
     },
-    /// The service of the mirror was not ready when the command was to be executed.
-    #[error("what serves the mirror could not begin")]
+    /// The server of the mirror was not ready for the command.
+    #[error("could not start the mirror's server")]
     Begin(#[source] io::Error),
-    /// The directory at which others are to reach the mirror.
+    /// The directory for other processes cannot be used.
     #[error("could not mount the mirror at {}", path.display())]
     MountPath {
         /// The directory.
@@ -48,7 +48,7 @@ pub enum Error {
         /// The error of the system.
         source: io::Error,
     },
-    /// The mirror is still mounted where others reached it.
+    /// The mirror is still mounted at the directory for other processes.
     #[error("could not unmount the mirror at {}", path.display())]
     MountLeft {
         /// The directory.
@@ -56,19 +56,19 @@ pub enum Error {
         /// The error of the system.
         source: io::Error,
     },
-    /// The mirror cannot be mounted where this process came from.
-    #[error("no right to mount the mirror at {}: it can only be entered from where it is", path.display())]
+    /// The mirror cannot be mounted in the original mount namespace.
+    #[error("not permitted to mount the mirror at {}: it is in its own user namespace", path.display())]
     NoMountPath {
         /// The directory.
         path: PathBuf,
     },
-    /// The rank that leads on this node did not answer.
+    /// The lead rank of this node refused this rank or did not reply.
     #[error("the lead rank of this node {what}")]
     Lead {
-        /// What the lead is or did, as the rest of a sentence that begins with it.
+        /// The state or action of the lead: the rest of a sentence that begins with "the lead rank of this node".
         what: String,
     },
-    /// The directory in which ranks meet is not this user's alone.
+    /// The directory in which ranks meet is not private to this user.
     #[error("the ranks of this node cannot meet in {}", path.display())]
     Meeting {
         /// The directory.
@@ -76,19 +76,21 @@ pub enum Error {
         /// The error of the system.
         source: io::Error,
     },
-    /// This user's number stands for others, too.
-    #[error("user {user} cannot be told from users that have no number here, and cannot meet other ranks")]
+    /// The number of this user also stands for other users.
+    #[error(
+        "user {user} cannot meet other ranks: this number also stands for all users without a number here"
+    )]
     Overflow {
         /// The number of the user.
         user: u32,
     },
-    /// The lead's namespaces are closed to this process.
+    /// The namespaces of the lead cannot be entered.
     #[error("could not join the mirror of this node's lead rank")]
     Join(#[source] io::Error),
-    /// The mounts of this process are not to be read.
+    /// The mounts of this process cannot be read.
     #[error("could not read /proc/self/mountinfo")]
     MountTable(#[source] io::Error),
-    /// The directory in which the command is to run.
+    /// The working directory of the command cannot be entered.
     #[error("could not enter the working directory {}", path.display())]
     Directory {
         /// The directory.
@@ -99,64 +101,64 @@ pub enum Error {
     /// A process could not be started or waited for.
     #[error("could not {doing}")]
     Process {
-        /// What was being done, as an infinitive.
+        /// The failed action, as an infinitive.
         doing: &'static str,
         /// The error of the system.
         source: io::Error,
     },
 }
 
-/// The hint for a thread or process that could not be started.
+/// Returns the hint for a thread or process that could not be started.
 pub(crate) fn too_few_processes() -> String {
     let limit = ProcessLimit::here().map(|limit| format!(" of {}", limit.most)).unwrap_or_default();
     format!(
-        "the limit{limit} on processes and threads is reached, and the recorder needs two for each mounted file system; \
+        "the limit{limit} on processes and threads was reached, and the recorder needs two for each mounted file system; \
          start the container with a higher `--pids-limit`, or raise `ulimit -u`"
     )
 }
 
 impl Error {
-    /// A hint for the user.
+    /// Returns a hint for the user.
     pub fn hint(&self) -> Option<String> {
-        let ways = "run it as root, in a container started with `--device /dev/fuse --cap-add SYS_ADMIN`, or \
-                    where unprivileged user namespaces are allowed";
+        let ways = "run it as root, in a container started with `--device /dev/fuse --cap-add SYS_ADMIN`, or on a \
+                    machine that allows unprivileged user namespaces";
         match self {
             Self::Device(error) if error.kind() == io::ErrorKind::NotFound => Some(
                 "start the container with `--device /dev/fuse --cap-add SYS_ADMIN`, or load the kernel's fuse module"
                     .to_owned(),
             ),
             Self::Device(error) if error.raw_os_error() == Some(libc::EACCES) => Some(format!(
-                "`chmod 0666 /dev/fuse` as root gives every user the device, as distributions do; or {ways}"
+                "run `chmod 0666 /dev/fuse` as root to give every user the device, as distributions do, or {ways}"
             )),
-            Self::Device(_) => Some(format!("give it the device: {ways}")),
+            Self::Device(_) => Some(format!("make the device available: {ways}")),
             Self::Namespace(_) | Self::Ids(_) => Some(ways.to_owned()),
-            Self::Capability(name) => Some(format!("start the container with `--cap-add {name}`, too")),
+            Self::Capability(name) => Some(format!("also start the container with `--cap-add {name}`")),
             Self::Mount { .. } => Some(format!(
-                "{ways}; where AppArmor forbids mounts, add `--security-opt apparmor=unconfined`"
+                "{ways}; if AppArmor forbids mounts, add `--security-opt apparmor=unconfined`"
             )),
             Self::MountTable(_) => Some("mount /proc".to_owned()),
             Self::MountPath { .. } => {
-                Some("name an empty directory on which nothing is mounted, or one that is not there yet".to_owned())
+                Some("use an empty directory on which nothing is mounted, or a path that does not exist".to_owned())
             }
             Self::MountLeft { path, .. } => Some(format!("umount --lazy {}", path.display())),
             Self::NoMountPath { .. } => Some(
-                "leave out --mount-path and enter the mirror with nsenter(1), as --mount tells, or run as root"
+                "omit --mount-path and enter the mirror with nsenter(1), as `--mount` shows, or run compat as root"
                     .to_owned(),
             ),
             Self::Lead { .. } => Some(
-                "see what local rank 0 of this node has said; all ranks of a node must be started by one user in one \
+                "check the messages of local rank 0 of this node; all ranks of a node must be started by one user in one \
                  container"
                     .to_owned(),
             ),
             Self::Meeting { .. } => Some(
-                "name a directory of this user's own with --mpi-dir, the same for all ranks of a node; it is made \
-                 where it is missing"
+                "use --mpi-dir with a private directory of this user, the same for all ranks of a node; it is created \
+                 if it does not exist"
                     .to_owned(),
             ),
-            Self::Overflow { .. } => Some("start the job as another user, or leave out --mpi".to_owned()),
+            Self::Overflow { .. } => Some("start the job as another user, or omit --mpi".to_owned()),
             Self::Join(_) => Some(
-                "all ranks of a node must be started by one user in one container; where each rank has a container of \
-                 its own, record without --mpi, one log for each"
+                "all ranks of a node must be started by one user in one container; if each rank has its own container, \
+                 record without --mpi, with one log for each rank"
                     .to_owned(),
             ),
             Self::Serve { source, .. } | Self::Process { source, .. }

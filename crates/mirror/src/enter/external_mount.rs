@@ -1,13 +1,13 @@
-//! The mirror where others reach it: at a directory of the mount namespace that this process came from.
+//! The mirror at a directory of the original mount namespace, at which other processes reach it.
 //!
-//! The mounts there do not vanish with a process as those inside do. They are made by the command's
-//! process and taken away by the supervisor, or by the server where that was killed. All three know them by
-//! their source in the mount table, which no other run has: where the mirror could not be mounted, or
-//! somebody has unmounted it, nothing there is this run's, and nobody there is ended. The directory itself is
-//! removed only where it was made here, nothing is mounted on it any more and it is empty.
+//! Unlike the mounts inside, these mounts do not vanish with a process. The process of the command makes them. The
+//! supervisor unmounts them, or the server does if the supervisor was killed. All three recognize the mounts by their
+//! source in the mount table, which is unique to this run. If the mirror could not be mounted, or somebody unmounted
+//! it, nothing at the directory belongs to this run, and no process there is killed. The directory itself is removed
+//! only if this run created it, nothing is mounted on it and it is empty.
 //!
-//! The directory is opened once, and mounted on and unmounted by its descriptor: whoever renames it, or what it
-//! lies in, moves the mirror along.
+//! The directory is opened once. Mounting and unmounting use its descriptor. If the directory or a directory above it
+//! is renamed, the mirror moves along.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -30,10 +30,10 @@ use super::namespace_processes;
 use super::plan::is_mirror;
 use super::walk;
 
-/// Where `/proc` is in the namespace of the directory.
+/// The path of `/proc` in the namespace of the directory.
 const PROCESS: &str = "/proc";
 
-/// A mount namespace, and the root that a process has in it.
+/// A mount namespace and the root of a process in it.
 #[derive(Debug)]
 pub(super) struct MountNamespace {
     mounts: OwnedFd,
@@ -41,7 +41,7 @@ pub(super) struct MountNamespace {
 }
 
 impl MountNamespace {
-    /// That of this process.
+    /// The namespace and root of this process.
     ///
     /// # Errors
     ///
@@ -51,7 +51,7 @@ impl MountNamespace {
         Ok(Self { mounts: open("/proc/self/ns/mnt", OFlags::RDONLY)?, root: open("/", OFlags::PATH)? })
     }
 
-    /// Enters it; the working directory is its root then. This thread must have a root of its own.
+    /// Enters the namespace. The working directory becomes its root. This thread must not share its root with others.
     ///
     /// # Errors
     ///
@@ -64,41 +64,41 @@ impl MountNamespace {
     }
 }
 
-/// The directory, and the namespace that it is in.
+/// The directory and its namespace.
 #[derive(Debug)]
 pub(super) struct ExternalMount {
     namespace: MountNamespace,
-    /// Where it was when it was opened.
+    /// The path of the directory when it was opened.
     place: PathBuf,
     mount_directory: MountDirectory,
-    /// The source of this run's mirror there in the mount table, which no other run's has.
+    /// The source of the mounts of this run in the mount table, unique to the run.
     mark: String,
-    /// Whether the mirror was taken away.
+    /// Whether the mirror was unmounted.
     left: AtomicBool,
 }
 
-/// A directory that was opened once, and a name of it.
+/// A directory that was opened once, and one of its names.
 #[derive(Debug)]
 struct MountDirectory {
     directory: OwnedFd,
-    /// Where its name is, and the name.
+    /// The parent directory of the name, and the name.
     parent: OwnedFd,
     name: OsString,
-    /// Whether it was made here.
+    /// Whether this run created it.
     made: bool,
 }
 
-/// How long it is waited for what another run has mounted over the mirror to go away, and how often looked.
+/// How often and in which interval to check for a mount of another run that covers the mirror.
 const OVER: (u32, Duration) = (100, Duration::from_millis(10));
 
 impl ExternalMount {
-    /// Makes the directory ready; it is made, for this user alone, where it is missing. `namespace` is where the
-    /// mirror is to be mounted, which this process is still in, and `table` the mounts there.
+    /// Prepares the directory. If it does not exist, it is created with access for this user only. `namespace` is the
+    /// mount namespace for the mirror, which this process is still in. `table` is its mount table.
     ///
     /// # Errors
     ///
-    /// If it can be no place for a mirror: it is no directory, is not empty, something is mounted on it, or
-    /// somebody else may have put it where everybody may write.
+    /// If the directory cannot hold a mirror: it is not a directory, is not empty, is a mount point, or another user
+    /// may have created it in a directory that everyone can write to.
     pub(super) fn new(place: &Path, namespace: MountNamespace, table: &[u8]) -> Result<Self, Error> {
         let failed = |source| Error::MountPath { path: place.to_owned(), source };
         let mount_directory = MountDirectory::open(place).map_err(failed)?;
@@ -114,7 +114,7 @@ impl ExternalMount {
     fn assert_free(&self, table: &[u8]) -> io::Result<()> {
         let place = self.place.as_os_str().as_bytes();
         if parse(table).iter().any(|mount| lies_in(&mount.place, place)) {
-            return Err(io::Error::other("something is mounted there already"));
+            return Err(io::Error::other("a file system is already mounted there"));
         }
         match fs::read_dir(self.mount_directory.path())?.next() {
             None => Ok(()),
@@ -122,12 +122,12 @@ impl ExternalMount {
         }
     }
 
-    /// Where it was when it was opened.
+    /// The path of the directory when it was opened.
     pub(super) fn place(&self) -> &Path {
         &self.place
     }
 
-    /// The directory below the mirror.
+    /// The directory under the mirror.
     pub(super) fn directory(&self) -> &OwnedFd {
         &self.mount_directory.directory
     }
@@ -136,7 +136,7 @@ impl ExternalMount {
     ///
     /// # Errors
     ///
-    /// `ESTALE` where the directory's name leads elsewhere by now.
+    /// `ESTALE` if the name of the directory now leads elsewhere.
     pub(super) fn root(&self) -> io::Result<OwnedFd> {
         let root = self.mount_directory.open_name()?;
         let stat = walk::look(&root)?;
@@ -147,12 +147,12 @@ impl ExternalMount {
         Err(io::Error::from_raw_os_error(libc::ESTALE))
     }
 
-    /// Opens a place of the root in the namespace of the directory, which this thread is in: the same file as
-    /// `known`.
+    /// Opens a place of the root in the namespace of the directory, which this thread is in. It must be the same file
+    /// as `known`.
     ///
     /// # Errors
     ///
-    /// `ESTALE` where it is another one.
+    /// `ESTALE` if it is a different file.
     pub(super) fn find(&self, place: &[u8], known: &OwnedFd) -> io::Result<OwnedFd> {
         let found = walk::open(&self.namespace.root, place)?;
         let of = |file: &OwnedFd| walk::look(file).map(|stat| walk::identity(&stat));
@@ -168,17 +168,17 @@ impl ExternalMount {
         self.namespace.enter()
     }
 
-    /// The source that the mount table shows for the mounts there.
+    /// The source of these mounts in the mount table.
     pub(super) fn mark(&self) -> &str {
         &self.mark
     }
 
-    /// Sees to it that the mirror that was just mounted, by this thread, lies right on the directory: another run
-    /// may have chosen the same one at the same time.
+    /// Checks that the mirror, which this thread has just mounted, is directly on the directory. Another run may have
+    /// used the same directory at the same time.
     ///
     /// # Errors
     ///
-    /// `EBUSY` where it lies on something that is mounted there.
+    /// `EBUSY` if the mirror covers another mount.
     pub(super) fn assert_first(&self) -> io::Result<()> {
         let mounts = parse_all(&fs::read("/proc/thread-self/mountinfo")?);
         let below = |mount: &Mount| {
@@ -190,7 +190,7 @@ impl ExternalMount {
         Ok(())
     }
 
-    /// Whether this run has mounted it there, the root of the mirror or another volume, wherever it is by now.
+    /// Whether this run made this mount, wherever it is now: the root of the mirror or another volume.
     fn is_own(&self, mount: &Mount) -> bool {
         is_mirror(mount) && mount.source == self.mark.as_bytes()
     }
@@ -201,8 +201,7 @@ impl ExternalMount {
         Ok(mounts.into_iter().filter(|mount| self.is_own(mount)).collect())
     }
 
-    /// The processes that have the mirror as their root, entered by chroot(2), but for this one and those in
-    /// `spared`.
+    /// The processes with the mirror as their root (chroot(2)), except for this one and those in `spared`.
     pub(super) fn inhabitants(&self, spared: &[Pid]) -> Vec<Pid> {
         self.there(|| {
             let devices = self.own_mounts()?.iter().map(|mount| mount.device).collect::<Vec<Device>>();
@@ -211,23 +210,23 @@ impl ExternalMount {
         .unwrap_or_default()
     }
 
-    /// Kills those who have the mirror as their root, and waits until they are gone.
+    /// Kills all processes with the mirror as their root, and waits until they are gone.
     pub(super) fn end_all(&self) {
         namespace_processes::kill_all(|| self.inhabitants(&[]));
     }
 
-    /// Takes the mounts away, and then the directory where it was made here. Called again it does nothing.
+    /// Unmounts the mirror, then removes the directory if this run created it. A second call does nothing.
     ///
     /// # Errors
     ///
-    /// If the mirror is still mounted there; the directory is left then.
+    /// If the mirror is still mounted. The directory is kept in this case.
     pub(super) fn leave(&self) -> io::Result<()> {
         if self.left.load(Ordering::Acquire) {
             return Ok(());
         }
         self.there(|| {
             while self.is_mounted()? {
-                // The name in `/proc` leads to the directory, and from there to what lies over it (umount(2)).
+                // The name in `/proc` leads to the directory, and from there to the mount that covers it (umount(2)).
                 unmount(self.mount_directory.path(), UnmountFlags::DETACH)?;
             }
             self.mount_directory.remove();
@@ -237,19 +236,19 @@ impl ExternalMount {
         Ok(())
     }
 
-    /// Removes the directory where it was made here and nothing was mounted.
+    /// Removes the directory if this run created it and nothing was mounted.
     pub(super) fn discard(&self) {
         self.mount_directory.remove();
         self.left.store(true, Ordering::Release);
     }
 
-    /// Whether the mirror is mounted at the directory, over all else. What lies over it is given time to go away.
+    /// Whether the mirror is the topmost mount at the directory. A mount that covers it gets some time to vanish.
     fn is_mounted(&self) -> io::Result<bool> {
         for _ in 0..OVER.0 {
             let place = self.mount_directory.place()?;
             let table = fs::read("/proc/thread-self/mountinfo")?;
             let own = |mount: &Mount| self.is_own(mount) && mount.place == place.as_os_str().as_bytes();
-            // Where it was renamed meanwhile the table has its mount elsewhere.
+            // If the directory was renamed meanwhile, the table shows its mount elsewhere.
             let is_still = self.mount_directory.place()? == place;
             if is_still && parse(&table).iter().any(own) {
                 return Ok(true);
@@ -259,10 +258,10 @@ impl ExternalMount {
             }
             std::thread::sleep(OVER.1);
         }
-        Err(io::Error::other("something else is mounted over it"))
+        Err(io::Error::other("another file system is mounted over it"))
     }
 
-    /// Does something in the namespace of the directory, in a thread of its own.
+    /// Runs an action in the namespace of the directory, in a separate thread.
     fn there<T: Send>(&self, action: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
@@ -270,15 +269,15 @@ impl ExternalMount {
                 self.enter()?;
                 action()
             });
-            thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread of ours has failed")))
+            thread.join().unwrap_or_else(|_| Err(io::Error::other("an internal thread failed")))
         })
     }
 }
 
 impl MountDirectory {
-    /// Opens a directory, or makes it.
+    /// Opens a directory, or creates it.
     fn open(place: &Path) -> io::Result<Self> {
-        // Where the path ends in no name (`..`) it can only be there already.
+        // A path that does not end in a name (`..`) can only be an existing directory.
         let (Some(parent), Some(name)) = (place.parent(), place.file_name()) else {
             return Self::found(open_directory(CWD, place)?);
         };
@@ -296,7 +295,7 @@ impl MountDirectory {
             return Err(not_ours());
         }
         if !made && walk::kind(&stat) == FileType::Symlink {
-            // The opened link is read: nobody can exchange it meanwhile.
+            // The link is read through its descriptor, so nobody can replace it meanwhile.
             let target = rustix::fs::readlinkat(&directory, c"", Vec::new())?;
             return Self::found(open_directory(&parent, Path::new(OsStr::from_bytes(target.as_bytes())))?);
         }
@@ -306,7 +305,7 @@ impl MountDirectory {
         Ok(Self { directory, parent, name: name.to_owned(), made })
     }
 
-    /// A directory that was there.
+    /// A directory that already existed.
     fn found(directory: OwnedFd) -> io::Result<Self> {
         let place = fs::read_link(walk::path_of(Path::new(PROCESS), &directory))?;
         let (Some(parent), Some(name)) = (place.parent(), place.file_name()) else {
@@ -325,30 +324,30 @@ impl MountDirectory {
         }
     }
 
-    /// Its path for a system call that takes no descriptor.
+    /// The path of the directory for system calls that do not take a descriptor.
     fn path(&self) -> PathBuf {
         walk::path_of(Path::new(PROCESS), &self.directory)
     }
 
-    /// Where it is now.
+    /// The current path of the directory.
     fn place(&self) -> io::Result<PathBuf> {
         fs::read_link(self.path())
     }
 
-    /// Opens what its name leads to, and no link.
+    /// Opens the directory by its name, without following a link.
     fn open_name(&self) -> io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&self.parent, &self.name, flags, Mode::empty())?)
     }
 
-    /// Whether its name leads to it, and to nothing that is mounted there.
+    /// Whether the name leads to this directory, and not to a mount on it.
     fn is_named(&self) -> bool {
         let of = |file: &OwnedFd| walk::look(file).map(|stat| walk::identity(&stat));
         self.open_name().and_then(|named| Ok(of(&named)? == of(&self.directory)?)).unwrap_or(false)
     }
 
-    /// Removes it where it was made here, nothing is mounted on it, and it is empty. Another run may just be
-    /// binding what it lies in, with the mirror that was there.
+    /// Removes the directory if this run created it, nothing is mounted on it and it is empty. It can be busy for a
+    /// short time while another run binds the directory above it.
     fn remove(&self) {
         for _ in 0..100 {
             if !self.made || !self.is_named() {
@@ -370,11 +369,11 @@ fn open_directory(at: impl std::os::fd::AsFd, path: &Path) -> io::Result<OwnedFd
 fn not_ours() -> io::Error {
     io::Error::new(
         io::ErrorKind::PermissionDenied,
-        "it lies where everybody may write and belongs to somebody else",
+        "it belongs to another user, and everyone can write to its directory",
     )
 }
 
-/// A source that no other run's mounts have.
+/// A source that is unique to the mounts of this run.
 fn mark() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     format!("compat-{}-{:x}", std::process::id(), now.as_nanos())

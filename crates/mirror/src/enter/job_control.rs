@@ -1,19 +1,20 @@
-//! Whether a shell with job control waits for this process: it is to see it stop when the command stops, takes
-//! the terminal back then, and lets both go on. Where nobody waits for that, nobody would let this process go on.
+//! Detects whether a shell with job control waits for this process. Such a shell must see this process stop when the
+//! command stops. It then takes the terminal back, and later continues both. Without such a shell, nobody would
+//! continue a stopped process.
 
 use rustix::process::{Pid, getpid};
 
 use super::process_status::ProcessStatus;
 
-/// Whether this process is to stop as the command has; `whole_job` where a terminal has stopped all of the job.
+/// Whether this process must stop like the command. `whole_job` means that a terminal stopped the whole job.
 pub(super) fn stops(whole_job: bool) -> bool {
     let of = |process: i32| ProcessStatus::of(Pid::from_raw(process)?);
     let own = getpid().as_raw_nonzero().get();
     of(own).is_some_and(|status| is_watched(own, status, whole_job, of))
 }
 
-/// What has started this process without being a shell with job control is stopped with the whole job; where the
-/// command alone has stopped, only this process's own parent is told of it.
+/// If the whole job stopped, ancestors in the same process group were stopped as well, and the search for a shell goes
+/// beyond them. If only the command stopped, only the parent of this process matters.
 fn is_watched(
     own: i32,
     status: ProcessStatus,
@@ -30,7 +31,7 @@ fn is_watched(
         }
         above = of(parent.parent).filter(|_| whole_job);
     }
-    // The group is orphaned, as far as it can be seen.
+    // As far as can be seen, the process group is orphaned.
     false
 }
 
@@ -38,7 +39,7 @@ fn is_watched(
 mod tests {
     use super::*;
 
-    /// This process is 30, of the job 30 or 20; the shell is 10.
+    /// This process is 30, in the job 30 or 20. The shell is 10.
     fn stops(session: i32, terminal: i32, group: i32, parent: i32, whole_job: bool) -> bool {
         let status = |parent, group, session| ProcessStatus {
             state: 'S',
@@ -66,7 +67,7 @@ mod tests {
 
     #[test]
     fn who_nobody_waits_for_does_not_stop() {
-        assert!(!stops(10, 34816, 20, 20, false), "the script waits for an end alone");
+        assert!(!stops(10, 34816, 20, 20, false), "the script waits only for the end");
         assert!(!stops(10, 0, 30, 10, true), "without a terminal");
         assert!(!stops(30, 34816, 30, 10, true), "as the leader of a session");
         assert!(!stops(20, 34816, 30, 1, true), "in an orphaned group");

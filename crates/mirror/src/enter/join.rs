@@ -1,6 +1,8 @@
-//! A rank's way into the mirror of its node's lead: ranks meet at a Unix socket that has the job's name, in a
-//! directory that is their user's alone (`rendezvous`). Who connects is let in only as the lead's own user, and
-//! believes only a lead that is its own user; each looks at the other before a namespace is handed on or entered.
+//! The way of a rank into the mirror of the lead rank on its node.
+//!
+//! Ranks meet at a Unix socket with the name of the job, in a private directory of their user (`rendezvous`). The lead
+//! admits only processes of its own user, and a rank trusts only a lead of its own user. Each side checks the other
+//! before a namespace is passed on or entered.
 
 use std::io;
 use std::path::Path;
@@ -17,35 +19,35 @@ use super::namespace_access::{NamespaceAccess, ask};
 use super::rendezvous::{Directories, LeadLock, LeadSocket, connect, is_of_several};
 use super::streams::let_go_of_streams;
 
-/// How often it is tried to reach the lead.
+/// The interval between attempts to reach the lead.
 const PACE: Duration = Duration::from_millis(20);
 
-/// How long after what runs in its mirror the lead may end, where both are ended.
+/// The time that the lead may take to end after a command in its mirror was killed, if both were killed together.
 const AFTERWARDS: Duration = Duration::from_millis(500);
 
-/// A rank of a node, and how the ranks of its job meet.
+/// A rank of a node, and the way in which the ranks of its job meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rank {
-    /// Its number in the job, from 0.
+    /// The number of the rank in the job, from 0.
     pub number: u32,
-    /// Whether it leads; if that is not known, the first one that comes does.
+    /// Whether this rank is the lead. If unknown, the first rank to arrive is the lead.
     pub leads: Option<bool>,
-    /// How many ranks the node has, where that is known.
+    /// The number of ranks of the node, if known.
     pub expected: Option<u32>,
-    /// A name that all ranks of the job on this node have in common and no other job has.
+    /// A name that all ranks of the job on this node share, and no other job uses.
     pub meeting: String,
-    /// Where they meet.
+    /// The directories in which they can meet.
     pub directories: Directories,
-    /// How long they wait for each other.
+    /// The time for which they wait for each other.
     pub patience: Duration,
 }
 
-/// The part that a rank plays on its node.
+/// The role of a rank on its node.
 #[derive(Debug)]
 pub enum RankRole {
-    /// It makes the mirror, and lets the others in.
+    /// It creates the mirror and admits the other ranks.
     Lead(LeadSocket),
-    /// It has been let in.
+    /// It was admitted by the lead.
     Guest(NamespaceAccess),
 }
 
@@ -53,7 +55,7 @@ pub enum RankRole {
 ///
 /// # Errors
 ///
-/// If the lead does not come, or another one is there, or others could pass for this user.
+/// If the lead does not appear, another lead exists, or other users could pass for this user.
 pub fn meet(rank: &Rank) -> Result<RankRole, Error> {
     let user = rustix::process::geteuid().as_raw();
     if is_of_several(user) {
@@ -77,8 +79,8 @@ pub fn meet(rank: &Rank) -> Result<RankRole, Error> {
         if Instant::now() > deadline {
             let seconds = rank.patience.as_secs();
             let what = match rank.leads {
-                Some(true) => format!("is there already, and did not end in {seconds} s"),
-                _ => format!("did not let rank {} in for {seconds} s", rank.number),
+                Some(true) => format!("is already running and did not end within {seconds} s"),
+                _ => format!("did not admit rank {} within {seconds} s", rank.number),
             };
             return Err(Error::Lead { what });
         }
@@ -86,11 +88,11 @@ pub fn meet(rank: &Rank) -> Result<RankRole, Error> {
     }
 }
 
-/// Runs a rank's command in the mirror that it has been let into.
+/// Runs the command of a rank in the mirror to which it was admitted.
 ///
 /// # Errors
 ///
-/// If it cannot be entered; nothing was run then.
+/// If the mirror cannot be entered. No command was run in this case.
 pub fn join(
     command: &[std::ffi::OsString],
     directory: &Path,
@@ -120,8 +122,8 @@ pub fn join(
     }
 }
 
-/// Waits for the command and what it leaves behind; returns whether the lead lived that long. Where it did
-/// not, they are killed: there is no mirror any more.
+/// Waits for the command and the processes that it leaves behind. Returns whether the lead was alive for that time. If
+/// it was not, they are killed, because the mirror is gone.
 fn supervise(descendants: &mut Descendants, access: &NamespaceAccess) -> io::Result<bool> {
     let signals = signals();
     while !descendants.reap() {
@@ -134,6 +136,6 @@ fn supervise(descendants: &mut Descendants, access: &NamespaceAccess) -> io::Res
         }
         descendants.end_leftovers();
     }
-    // Whoever kills the lead kills with it what runs in its mirror.
+    // When the lead is killed, the processes in its mirror are killed with it.
     Ok(!(descendants.code == Some(128 + libc::SIGKILL) && access.is_void(AFTERWARDS)))
 }

@@ -1,23 +1,26 @@
-//! Entering: a command is run in a mount namespace of its own, whose root is a mirror of this root, and
-//! finds there what it would find here: the same directory, arguments, environment, user, groups, limits,
-//! descriptors and terminal.
+//! Runs a command in its own mount namespace, with a mirror of this root as its root. The command finds the same
+//! environment as outside: directory, arguments, environment variables, user, groups, limits, descriptors and terminal.
 //!
-//! Three processes take part. The *supervisor*, which is this one, starts the other two, passes signals
-//! on and waits. The *server* answers the mirror's requests, in a session of its own, so that no
-//! terminal stops it; it stays in the old root. The *command* mounts the mirror over `/`, enters it,
-//! binds through what is not mirrored (`plan`), and executes. Whichever dies first, nothing is left:
-//! the namespace and its mounts vanish with its last process, and whoever outlives the others ends what
-//! still runs inside (`namespace_processes`).
+//! Three processes take part:
 //!
-//! A directory that is mounted at several places is mounted once and bound to the others (`repeated_mount`).
+//! - The *supervisor* is this process. It starts the other two, passes signals on and waits.
+//! - The *server* replies to the requests of the mirror. It has its own session, so that no terminal stops it, and
+//!   stays in the old root.
+//! - The *command* mounts the mirror over `/`, enters it, binds the places that are not mirrored (`plan`), and
+//!   executes.
 //!
-//! Where others are to reach the mirror it is mounted once more, at a directory of the namespace that this
-//! process came from (`external_mount`), and taken away from there when all has ended.
+//! Whichever process dies first, nothing is left. The namespace and its mounts vanish with its last process, and the
+//! surviving process kills the processes inside (`namespace_processes`).
 //!
-//! Ranks of a parallel job share the mirror of the one that leads on their node (`rank_listener`, `join`): each has
-//! a supervisor of its own, outside, and its command inside.
+//! A directory that is mounted at several places is mounted once and bound to the other places (`repeated_mount`).
 //!
-//! The mirror itself is not known here: a [`Service`] is handed the mounted devices.
+//! If other processes are to reach the mirror, it is also mounted at a directory of the original mount namespace
+//! (`external_mount`), and unmounted there when all processes have ended.
+//!
+//! The ranks of a parallel job share the mirror of the lead rank on their node (`rank_listener`, `join`). Each rank has
+//! its own supervisor outside and its command inside.
+//!
+//! This module does not serve the mirror. A [`Service`] receives the mounted devices.
 
 mod capability;
 mod child;
@@ -67,141 +70,141 @@ pub use rendezvous::{Directories, LeadSocket};
 use rustix::process::Pid;
 use start::Start;
 
-/// The task to be run, and how.
+/// The task to run, and its options.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The task inside the mirror.
     pub task: Task,
-    /// Where it runs; the current directory otherwise.
+    /// The working directory of the task. The default is the current directory.
     pub directory: Option<PathBuf>,
-    /// Whether the mirrored volumes cannot be written to.
+    /// Whether the mirrored volumes are read-only.
     pub read_only: bool,
-    /// Where others reach the mirror, too.
+    /// The place at which other processes reach the mirror.
     pub place: ExternalPlace,
 }
 
 /// The task inside the mirror.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Task {
-    /// A program and its arguments, at least the program.
+    /// A program and its arguments. The list must not be empty.
     Command(Vec<OsString>),
-    /// Nothing, until a signal comes: others enter it.
+    /// No command. Other processes enter the mirror until a signal comes.
     Wait,
 }
 
-/// Where the mirror is mounted outside of its own namespace.
+/// The place at which the mirror is mounted outside its own namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ExternalPlace {
     /// Nowhere.
     #[default]
     Nowhere,
-    /// At this directory, if that can be.
+    /// At this directory, if possible.
     Perhaps(PathBuf),
     /// At this directory.
     At(PathBuf),
 }
 
-/// How the mirror is reached by others.
+/// The ways in which other processes reach the mirror.
 #[derive(Clone, Copy, Debug)]
 pub struct Ready<'a> {
-    /// A process inside, whose namespace and root are the mirror's.
+    /// A process inside, with the namespace and root of the mirror.
     pub process: u32,
-    /// Where it is mounted outside.
+    /// The external mount point.
     pub place: Option<&'a Path>,
-    /// Whether it has a user namespace of its own.
+    /// Whether the mirror has its own user namespace.
     pub as_user: bool,
 }
 
 impl Ready<'_> {
-    /// The capabilities whose absence shuts users other than root out of the mirror.
+    /// The missing capabilities without which users other than root cannot use the mirror.
     pub fn missing_for_others(&self) -> Vec<&'static str> {
         if self.as_user { Vec::new() } else { capability::missing(capability::TO_SERVE_OTHERS) }
     }
 }
 
-/// One volume of the mirror, mounted.
+/// A mounted volume of the mirror.
 #[derive(Debug)]
 pub struct Mounted {
     /// The open `/dev/fuse` of the mount.
     pub device: OwnedFd,
     /// The root of the volume, in the old root.
     pub root: OwnedFd,
-    /// Where it lies.
+    /// The mount point of the volume.
     pub place: Vec<u8>,
-    /// Further places at which it lies, with flags of their own.
+    /// Further mount points of the volume, each with its own flags.
     pub further: Vec<Vec<u8>>,
-    /// How deep its file system is stacked.
+    /// The stacking depth of the file system.
     pub depth: u32,
-    /// Whether it is mounted read-only.
+    /// Whether the volume is mounted read-only.
     pub read_only: bool,
-    /// As whom the callers of this mount are served.
+    /// The users that this mount can serve.
     pub users: Users,
-    /// The directory at which this mount of it is reached by others; nothing for the one inside.
+    /// The external mount point of this mount. `None` for a mount inside.
     pub outside: Option<PathBuf>,
 }
 
-/// A service of the volumes, in a process of its own.
+/// The server of the volumes, in its own process.
 pub trait Service {
-    /// A volume is mounted and waits to be served.
+    /// Starts to serve a mounted volume.
     ///
     /// # Errors
     ///
-    /// If it cannot be; the command is ended then.
+    /// If the volume cannot be served. The command is killed in this case.
     fn mounted(&mut self, volume: Mounted) -> std::io::Result<()>;
 
-    /// All is mounted, and the command is about to be executed, by this process.
+    /// Announces that all volumes are mounted, and that the process `command` is about to execute the command.
     ///
     /// # Errors
     ///
-    /// If it cannot begin; the command is not executed then.
+    /// If the service cannot start. The command is not executed in this case.
     fn begin(&mut self, command: u32) -> std::io::Result<()>;
 
-    /// Descendants of this process are about to become a rank's command, and are not yet.
+    /// Announces that descendants of this process will become the command of a rank, but have not yet.
     fn joining(&mut self, _process: u32) {}
 
-    /// Descendants of this process are a rank's command.
+    /// Announces that descendants of this process are the command of a rank.
     fn joined(&mut self, _process: u32, _rank: u32) {}
 
-    /// All is there; this is the supervisor, as for what follows but `end`.
+    /// Announces that the mirror is ready. Called in the supervisor, as are the following functions except for `end`.
     fn ready(&mut self, _ready: &Ready<'_>) {}
 
-    /// These processes came from outside and are still inside; they are asked to end.
+    /// Reports that these processes came from outside and are still inside. They receive SIGTERM.
     fn still_inside(&mut self, _processes: &[Pid]) {}
 
-    /// Only so many of a node's ranks have come.
+    /// Reports that fewer ranks of the node came than expected.
     fn ranks_missing(&mut self, _came: u32, _expected: u32) {}
 
-    /// All processes inside have ended; this is the server.
+    /// Announces that all processes inside have ended. Called in the server.
     fn end(&mut self, end: End);
 
-    /// The server was killed after it had begun; this is the supervisor.
+    /// Reports that the server was killed after its start. Called in the supervisor.
     fn server_killed(&mut self);
 }
 
-/// How it ended.
+/// The end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// With this exit code, as a shell would report it.
+    /// The exit code, as a shell would report it.
     Code(i32),
-    /// The supervisor was killed, and all inside with it.
+    /// The supervisor was killed, and all processes inside with it.
     Killed,
 }
 
-/// How the command ended.
+/// The end of the command.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It ran, and ended with this code: its own, or 128 and the number of the signal that ended it.
+    /// The command ran and ended with this code: its exit code, or 128 plus the number of the signal that killed it.
     Ended(i32),
-    /// It could not be executed: the code that a shell gives, and why.
+    /// The command could not be executed.
     NotExecuted {
         /// 127 if the program does not exist, and 126 otherwise.
         code: i32,
         /// The error of execve(2) or of the search for the program.
         error: std::io::Error,
     },
-    /// The server was killed, and the command with it.
+    /// The server was killed, so the command was killed, too.
     ServerKilled,
-    /// The rank that leads on this node has ended, and the command with it.
+    /// The lead rank of this node ended, so the command was killed.
     LeadKilled,
 }
 
@@ -212,11 +215,11 @@ impl Outcome {
     }
 }
 
-/// Runs a command in a mirror, which the ranks that come to the socket share.
+/// Runs a command in a mirror. Ranks that connect to the socket share the mirror.
 ///
 /// # Errors
 ///
-/// If the mirror cannot be made; nothing was run then.
+/// If the mirror cannot be created. No command was run in this case.
 pub fn run(
     options: &Options,
     mut socket: Option<LeadSocket>,
@@ -235,9 +238,9 @@ fn prepare_and_run(
     service: &mut dyn Service,
 ) -> Result<Outcome, Error> {
     let directory = absolute(options.directory.as_deref().unwrap_or(Path::new(".")))?;
-    // Before anything is changed: the most likely fault is that there is no device.
+    // Check the most likely fault, a missing device, before anything is changed.
     drop(open_device()?);
-    // Both are found among the mounts, and by the numbers of users, that this process has here.
+    // Both depend on the mounts and user numbers that this process sees before it enters a namespace.
     let sockets = socket_directory::directories();
     let outside = open_outside(&options.place)?;
     let entered = match namespace::enter() {
@@ -250,7 +253,7 @@ fn prepare_and_run(
     let outside = usable(outside, &options.place, entered.as_user)?;
     let outcome = plan_and_run(options, &directory, &sockets, entered, outside.as_ref(), socket, service);
     let left = outside.as_ref().map_or(Ok(()), ExternalMount::leave);
-    // Why nothing was run is what is asked first.
+    // The reason for not running the command takes precedence.
     let outcome = outcome?;
     match (outside, left) {
         (Some(outside), Err(source)) => Err(Error::MountLeft { path: outside.place().to_owned(), source }),
@@ -258,8 +261,8 @@ fn prepare_and_run(
     }
 }
 
-/// Opens the directory at which others are to reach the mirror; nothing where they are not. Why it cannot be
-/// there is reported later, when it matters.
+/// Opens the directory for other processes, or returns `None` if none is requested. An unusable directory is reported
+/// later, when it matters.
 fn open_outside(place: &ExternalPlace) -> Result<Option<Result<ExternalMount, Error>>, Error> {
     let (ExternalPlace::Perhaps(path) | ExternalPlace::At(path)) = place else { return Ok(None) };
     let outer = MountNamespace::current().map_err(Error::Namespace)?;
@@ -267,7 +270,7 @@ fn open_outside(place: &ExternalPlace) -> Result<Option<Result<ExternalMount, Er
     Ok(Some(ExternalMount::new(path, outer, &table)))
 }
 
-/// The directory, if it can be used when it is known whether the mirror is mounted `as_user`.
+/// Returns the directory if it can be used. `as_user` means that the mirror is in its own user namespace.
 fn usable(
     outside: Option<Result<ExternalMount, Error>>,
     place: &ExternalPlace,
@@ -297,7 +300,7 @@ fn plan_and_run(
     socket: &mut Option<LeadSocket>,
     service: &mut dyn Service,
 ) -> Result<Outcome, Error> {
-    // From here on nobody else mounts or unmounts anything here.
+    // From here on, only this process mounts and unmounts in this namespace.
     let table = std::fs::read("/proc/self/mountinfo").map_err(Error::MountTable)?;
     let at_root = |source: std::io::Error| Error::Mount { place: "/".into(), source };
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
@@ -338,14 +341,14 @@ fn run_in(
     supervisor::run(start, socket, service)
 }
 
-/// The same directory wherever this process goes meanwhile.
+/// Makes a path absolute, because this process changes its working directory later.
 fn absolute(directory: &Path) -> Result<PathBuf, Error> {
     std::path::absolute(directory).map_err(|source| Error::Directory { path: directory.to_owned(), source })
 }
 
-/// Opens the root of each volume. One that cannot be reached is left out: others' file systems that have ended,
-/// or are closed even to root. Its place is seen in the volume that it lies in, closed: what was mounted with
-/// flags of its own is not seen with another's.
+/// Opens the root of each volume. A volume is skipped if it cannot be reached: a file system whose server has ended, or
+/// that is closed even to root. Its mount point then appears as an inaccessible directory in the surrounding volume,
+/// because the content of a mount must not show with the flags of another mount.
 fn open_roots(root: &OwnedFd, plan: &mut Plan) -> std::io::Result<Vec<OwnedFd>> {
     let mut roots = Vec::new();
     let mut failure = None;
@@ -363,8 +366,8 @@ fn open_roots(root: &OwnedFd, plan: &mut Plan) -> std::io::Result<Vec<OwnedFd>> 
     failure.map_or(Ok(roots), Err)
 }
 
-/// Opens what is bound. What is not there any more, or is a directory of sockets and not the one that was looked
-/// at, is left out.
+/// Opens the places to bind. A place is skipped if it no longer exists, or if it is a directory of sockets and not the
+/// one that was checked.
 fn open_bound(
     root: &OwnedFd,
     plan: &mut Plan,
@@ -404,10 +407,10 @@ fn open_devices(
     Ok(volumes)
 }
 
-/// Opens the root of a volume: of this mount, and of none that its place has been exchanged for.
+/// Opens the root of a volume. Fails if another mount has taken its mount point.
 fn open_root(root: &OwnedFd, mount: &mount_table::Mount) -> std::io::Result<OwnedFd> {
     let file = walk::open(root, &mount.place)?;
-    // A file system whose server has ended can be opened and answers nothing.
+    // A file system whose server has ended can be opened, but does not reply.
     rustix::fs::fstat(&file)?;
     let is_root = mount.place == b"/";
     if is_root || compat_sys::mount_number(&file, Path::new("/proc"))? == mount.number {

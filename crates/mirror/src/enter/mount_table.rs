@@ -8,28 +8,28 @@ pub(super) type Device = (u32, u32);
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mount {
-    /// Its number, and that of the mount that it lies in.
+    /// The number of the mount and of its parent mount.
     pub number: u64,
     pub parent: u64,
-    /// The device of its file system, major and minor; no other has it while this one is mounted.
+    /// The device of the file system, major and minor. It is unique while the file system is mounted.
     pub device: Device,
-    /// Which directory or file of its file system it is.
+    /// The directory or file of the file system that is mounted.
     pub root: Vec<u8>,
-    /// Where it lies, as bytes, begun with `/`.
+    /// The mount point, as bytes that begin with `/`.
     pub place: Vec<u8>,
     /// The file system's type.
     pub kind: Vec<u8>,
-    /// What is mounted, as shown to users.
+    /// The source, as shown to users.
     pub source: Vec<u8>,
-    /// Read-only, without devices, and so on.
+    /// Flags, such as read-only or without devices.
     pub flags: MountFlags,
-    /// Its other options: when the time of access is set, whether owners are mapped.
+    /// The remaining options, such as access times and mapped owners.
     pub further: Vec<u8>,
 }
 
-/// Reads a table: what can be reached from the root, parents before what is mounted in them.
+/// Parses a table and returns the mounts that can be reached from the root, each parent before its children.
 ///
-/// Lines that are not understood are passed over: the kernel may add to them.
+/// Lines that cannot be parsed are skipped, because the kernel may extend the format.
 pub(super) fn parse(table: &[u8]) -> Vec<Mount> {
     let mounts = parse_all(table);
     let root = mounts.iter().find(|mount| {
@@ -43,12 +43,12 @@ pub(super) fn parse(table: &[u8]) -> Vec<Mount> {
     reached
 }
 
-/// Reads a table: all that is mounted, also under other mounts, in the table's order.
+/// Parses a table and returns all mounts in the order of the table, including those under other mounts.
 pub(super) fn parse_all(table: &[u8]) -> Vec<Mount> {
     table.split(|byte| *byte == b'\n').filter_map(parse_line).collect()
 }
 
-/// Adds a mount, or what is mounted right over it, and what is mounted in it.
+/// Adds a mount, or the mount that covers it, and the mounts inside it.
 fn reach(mounts: &[Mount], mount: &Mount, reached: &mut Vec<Mount>) {
     let children =
         || mounts.iter().filter(|child| child.parent == mount.number && child.number != mount.number);
@@ -89,7 +89,7 @@ pub(super) fn lies_in(place: &[u8], directory: &[u8]) -> bool {
     rest.is_empty() || rest.starts_with(b"/") || directory == b"/"
 }
 
-/// The kernel writes space, tab, newline and backslash as `\` and three octal digits.
+/// Decodes `\` with three octal digits, with which the kernel writes space, tab, newline and backslash.
 fn unescape(field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -125,7 +125,7 @@ fn flag(option: &[u8]) -> Option<MountFlags> {
     }
 }
 
-/// The options that are none of these flags.
+/// The options that are not among these flags.
 fn further(options: &[u8]) -> Vec<u8> {
     let others =
         options.split(|byte| *byte == b',').filter(|option| *option != b"rw" && flag(option).is_none());
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn what_is_hidden_by_another_mount_is_left_out() {
-        // The table's order says nothing: /proc comes before the root.
+        // The order of the table has no meaning: /proc comes before the root.
         assert_eq!(places(&parse(TABLE)), ["/", "/proc", "/mnt", "/etc/x"]);
         assert_eq!(parse_all(TABLE).len(), 7);
     }

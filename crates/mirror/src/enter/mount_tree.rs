@@ -1,5 +1,5 @@
-//! A mirror while it is put together. Its root is held by a descriptor, and whatever is mounted in it is mounted
-//! on a descriptor: no symbolic link is followed, and no name is looked up twice.
+//! A mirror while it is built. A descriptor holds its root, and every mount inside is made on a descriptor. No symbolic
+//! link is followed, and no name is looked up twice.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -19,25 +19,25 @@ use super::mount_table::{Mount, parse};
 use super::plan::is_mirror;
 use super::walk;
 
-/// How often a mirror is looked for whose place somebody renames meanwhile.
+/// How often to search for a mirror whose mount point is renamed at the same time.
 const ATTEMPTS: usize = 3;
 
-/// A mirror, seen from the namespace that it is mounted in.
+/// A mirror, seen from the namespace in which it is mounted.
 pub(super) struct MountTree<'a> {
     root: OwnedFd,
-    /// Where its root lies, as it is shown to users.
+    /// The path of its root, as shown to users.
     place: &'a Path,
-    /// Where `/proc` is reached without a mirror between.
+    /// A path to `/proc` that does not lead through a mirror.
     process: &'a Path,
 }
 
 impl<'a> MountTree<'a> {
-    /// The mirror with this root, which lies here.
+    /// The mirror with this root at this path.
     pub(super) fn new(root: OwnedFd, place: &'a Path, process: &'a Path) -> Self {
         Self { root, place, process }
     }
 
-    /// A place in the mirror as it is shown to users.
+    /// The path of a place in the mirror, as shown to users.
     pub(super) fn shown(&self, place: &[u8]) -> PathBuf {
         let place = place.strip_prefix(b"/").unwrap_or(place);
         if place.is_empty() { self.place.to_owned() } else { self.place.join(OsStr::from_bytes(place)) }
@@ -52,18 +52,18 @@ impl<'a> MountTree<'a> {
         walk::open(&self.root, place)
     }
 
-    /// The path of an open file for mount(2) and its like.
+    /// The path of an open file for mount(2) and similar calls.
     pub(super) fn path(&self, file: &OwnedFd) -> PathBuf {
         walk::path_of(self.process, file)
     }
 
-    /// Binds a place of the root into the mirror, at `target`, with what is mounted in it but for mirrors. `copy`
-    /// are its mounts; where there are no copies, `source` gives the place itself in this namespace. Nothing is
-    /// shared with the place, so that what is unmounted here is unmounted nowhere else.
+    /// Binds a place of the root into the mirror at `target`, with the mounts inside it except for mirrors. `copy`
+    /// holds copies of its mounts. Without copies, `source` returns the place itself in this namespace. The binding is
+    /// private, so that unmounting here does not unmount anything elsewhere.
     ///
     /// # Errors
     ///
-    /// `ENOTDIR` where the place in the mirror is of another sort, and those of mount(2) and move_mount(2).
+    /// `ENOTDIR` if the place in the mirror has a different type, and those of mount(2) and move_mount(2).
     pub(super) fn bind(
         &self,
         (place, target): (&[u8], OwnedFd),
@@ -73,7 +73,7 @@ impl<'a> MountTree<'a> {
         if !copy.map_or(Ok(false), |copy| attach(&copy, &target))? {
             let source = source()?;
             assert_same_kind(&source, &target)?;
-            // If this process is killed right here, the shared mounts stay.
+            // If this process is killed exactly here, the mounts stay shared.
             mount_bind_recursive(self.path(&source), self.path(&target))?;
             let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
             mount_change(self.path(&self.open(place)?), private)?;
@@ -81,12 +81,12 @@ impl<'a> MountTree<'a> {
         self.take_mirrors_out(place)
     }
 
-    /// Binds a mount of the mirror to another place, with flags of its own. Others may reach the mirror already: where the
-    /// kernel can (Linux 5.12), nobody ever sees that place without its flags.
+    /// Binds a mount of the mirror to another place, with different flags. Other processes may already reach the
+    /// mirror. With Linux 5.12 or newer, the place never appears without its flags.
     ///
     /// # Errors
     ///
-    /// `ESTALE` where `source` is no mount any more, and those of mount(2), mount_setattr(2) and move_mount(2).
+    /// `ESTALE` if `source` is no longer a mount, and those of mount(2), mount_setattr(2) and move_mount(2).
     pub(super) fn bind_again(
         &self,
         source: OwnedFd,
@@ -96,7 +96,7 @@ impl<'a> MountTree<'a> {
         let found = walk::look(&source)?;
         let is_known = found.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT);
         if is_known && !found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
-            // The directories below are in a mount with other flags.
+            // The directory underneath belongs to a mount with other flags.
             return Err(io::Error::from_raw_os_error(libc::ESTALE));
         }
         if let Some(copy) = copy_of(&source, OpenTreeFlags::empty())?
@@ -106,13 +106,13 @@ impl<'a> MountTree<'a> {
             return Ok(());
         }
         mount_bind(self.path(&source), self.path(&target))?;
-        // It lies over what was opened.
+        // The new mount covers the opened directory.
         let bound = self.open(place)?;
         Ok(mount_remount(self.path(&bound), MountFlags::BIND | flags, c"")?)
     }
 
-    /// Unmounts the mirrors, of this run and of others, that have come into a bound place with what is mounted
-    /// in it. Nothing else is unmounted by that: what is mounted there is private.
+    /// Unmounts the mirrors, of this run and of others, that are inside a bound place. The mounts there are private, so
+    /// nothing else is unmounted.
     fn take_mirrors_out(&self, place: &[u8]) -> io::Result<()> {
         let bound = compat_sys::mount_number(self.open(place)?, self.process)?;
         for _ in 0..ATTEMPTS {
@@ -124,14 +124,15 @@ impl<'a> MountTree<'a> {
             }
             let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
             for mirror in mirrors {
-                // One that is in another is gone with it; a user namespace does not let go of others'.
+                // A mirror inside another one is already gone with it. In a user namespace, mounts of others cannot be
+                // unmounted.
                 let _ = self.take_out(&root, mirror);
             }
         }
         Ok(())
     }
 
-    /// Unmounts this mount and no other that may have taken its place.
+    /// Unmounts this mount, but not another one that may have taken its place.
     fn take_out(&self, root: &OwnedFd, mount: &Mount) -> io::Result<()> {
         let file = walk::open(root, &mount.place)?;
         if compat_sys::mount_number(&file, self.process)? == mount.number {
@@ -140,8 +141,8 @@ impl<'a> MountTree<'a> {
         Ok(())
     }
 
-    /// Has the kernel ask how large a volume of a single file is. It takes it for empty until somebody asks, and
-    /// sendfile(2) does not. What cannot be asked now gives its error to who opens it.
+    /// Lets the kernel request the size of a single-file volume. Until then the kernel takes the file for empty, and
+    /// sendfile(2) does not request the size. An error here appears again when the file is opened.
     pub(super) fn ask_size(&self, file: &OwnedFd) {
         let flags = AtFlags::EMPTY_PATH | AtFlags::NO_AUTOMOUNT;
         let known = statx(file, c"", flags | AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE);
@@ -151,7 +152,7 @@ impl<'a> MountTree<'a> {
     }
 }
 
-/// Attaches copied mounts to a place; returns whether the kernel and the filters of system calls let it.
+/// Attaches copied mounts to a place. Returns whether the kernel and system call filters allow it.
 fn attach(copy: &OwnedFd, target: &OwnedFd) -> io::Result<bool> {
     assert_same_kind(copy, target)?;
     let by_descriptor = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
@@ -162,10 +163,10 @@ fn attach(copy: &OwnedFd, target: &OwnedFd) -> io::Result<bool> {
     }
 }
 
-/// Whether a mount is the one of this number, or lies in it.
+/// Whether a mount has this number or is inside the mount with this number.
 fn lies_under(mounts: &[Mount], mount: &Mount, number: u64) -> bool {
     let mut at = Some(mount);
-    // The table is a tree; what is not one ends here all the same.
+    // The table is a tree. The bound guarantees an end for malformed tables.
     for _ in 0..=mounts.len() {
         match at {
             Some(mount) if mount.number == number => return true,
@@ -183,9 +184,9 @@ fn assert_same_kind(source: &OwnedFd, target: &OwnedFd) -> io::Result<()> {
     Err(io::Error::from_raw_os_error(libc::ENOTDIR))
 }
 
-/// A copy of what is mounted at an open place of this process's namespace, and in it, attached to nothing yet. In
-/// a namespace whose mounts are private it shares nothing with anybody. Nothing where the kernel has no such
-/// copies (before Linux 5.2) or a filter of system calls forbids them.
+/// Returns a detached copy of the mounts at and in an open place of this process's namespace. In a namespace with
+/// private mounts, the copy shares nothing with other mounts. Returns `None` if the kernel does not support such copies
+/// (before Linux 5.2) or a system call filter forbids them.
 ///
 /// # Errors
 ///

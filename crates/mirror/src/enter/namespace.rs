@@ -1,4 +1,4 @@
-//! The namespace in which the mirror is mounted, and which vanishes with its last process.
+//! The namespace of the mirror's mounts, which vanishes with its last process.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -9,34 +9,34 @@ use rustix::process::{getegid, geteuid};
 use super::capability;
 use super::error::Error;
 
-/// As whom the mirror can act.
+/// The users that the mirror can act as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Users {
-    /// As any user.
+    /// Any user.
     Many,
-    /// As this user and group alone: a user namespace that has no other.
+    /// Only this user and group, in a user namespace without other users.
     One {
-        /// The number of the user, inside and outside.
+        /// The user number, inside and outside.
         user: u32,
-        /// The number of the group.
+        /// The group number.
         group: u32,
     },
 }
 
-/// The namespaces that [`enter`] has made.
+/// The namespaces that [`enter`] created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entered {
     pub users: Users,
-    /// Whether a user namespace had to be made, from which nothing can be mounted outside.
+    /// Whether a user namespace had to be created. Nothing can be mounted outside from it.
     pub as_user: bool,
 }
 
-/// Gives this process a mount namespace of its own, where it must in a user namespace of its own; this
-/// process must have no other threads.
+/// Moves this process into a new mount namespace, and into a new user namespace if necessary. This process must have no
+/// other threads.
 ///
 /// # Errors
 ///
-/// If neither is allowed.
+/// If both are forbidden.
 pub(super) fn enter() -> Result<Entered, Error> {
     let entered = match compat_sys::unshare_mounts(false) {
         Ok(()) => {
@@ -52,7 +52,7 @@ pub(super) fn enter() -> Result<Entered, Error> {
     Ok(entered)
 }
 
-/// Whether this process's own user namespace has more than one user.
+/// Whether the current user namespace has more than one user.
 fn users_here() -> Users {
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     if is_single(&map) {
@@ -85,7 +85,7 @@ fn enter_user_namespace() -> Result<Users, Error> {
     Ok(Users::One { user, group })
 }
 
-/// The map that gives everybody the same number inside as outside.
+/// Returns an id map with the same numbers inside and outside.
 fn identity_of(map: &str) -> String {
     let mut identity = String::new();
     for line in map.lines() {
@@ -97,7 +97,7 @@ fn identity_of(map: &str) -> String {
     identity
 }
 
-/// A process that stays outside: only from there can the ids of all users be given to the new namespace.
+/// A process that stays outside. Only a process there can map the ids of all users into the new namespace.
 struct IdMapWriter {
     pid: rustix::process::Pid,
     go: io::PipeWriter,
@@ -119,14 +119,14 @@ impl IdMapWriter {
         std::process::exit(i32::from(written.is_err()));
     }
 
-    /// Has the maps written, and returns whether they were.
+    /// Lets the process write the maps, and waits for the result.
     fn write(mut self) -> io::Result<()> {
         self.go.write_all(b"g")?;
         drop(self.go);
         let options = rustix::process::WaitOptions::empty();
         match rustix::process::waitpid(Some(self.pid), options)? {
             Some((_, status)) if status.exit_status() == Some(0) => Ok(()),
-            _ => Err(io::Error::other("the maps were refused")),
+            _ => Err(io::Error::other("the id maps were refused")),
         }
     }
 }

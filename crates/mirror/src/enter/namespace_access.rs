@@ -1,4 +1,4 @@
-//! The way into the lead's mirror: the descriptors of its namespaces and root, and the connection that they came by.
+//! Access to the mirror of the lead: descriptors of its namespaces and root, and the connection on which they arrived.
 
 use std::io::{self, Read as _, Write as _};
 use std::mem::MaybeUninit;
@@ -13,7 +13,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::error::Error;
 use super::rendezvous::peer_fault;
 
-/// The keys to the lead's mirror.
+/// The descriptors that are required to enter the mirror of the lead.
 #[derive(Debug)]
 pub struct NamespaceAccess {
     stream: UnixStream,
@@ -22,7 +22,7 @@ pub struct NamespaceAccess {
     root: OwnedFd,
 }
 
-/// Asks to be let in; nothing where it is to be tried again later.
+/// Requests admission. Returns `None` if the request must be repeated later.
 pub(super) fn ask(
     mut stream: UnixStream,
     rank: u32,
@@ -32,20 +32,22 @@ pub(super) fn ask(
     if let Some(what) = peer_fault(lead, rustix::process::geteuid().as_raw()) {
         return Err(Error::Lead { what });
     }
-    // A lead that is stopped answers nothing.
+    // A stopped lead does not reply.
     let _ = stream.set_read_timeout(Some(limit));
     let answer = stream.write_all(&rank.to_ne_bytes()).and_then(|()| receive(&stream));
     let _ = stream.set_read_timeout(None);
     match answer {
         Ok((b'y', Some([user, mounts, root]))) => Ok(Some(NamespaceAccess { stream, user, mounts, root })),
-        Ok((b'n', _)) => Err(Error::Lead { what: "has ended before its mirror was there".to_owned() }),
-        Ok((b'x', _)) => Err(Error::Lead { what: format!("does not know rank {rank}'s process or user") }),
-        // Also where the lead of the step before is just ending.
+        Ok((b'n', _)) => Err(Error::Lead { what: "ended before its mirror was ready".to_owned() }),
+        Ok((b'x', _)) => {
+            Err(Error::Lead { what: format!("does not recognize the process or user of rank {rank}") })
+        }
+        // This also happens while the lead of the previous job step is ending.
         Ok(_) | Err(_) => Ok(None),
     }
 }
 
-/// Waits for one byte, with three descriptors or without.
+/// Waits for one byte, with or without three descriptors.
 fn receive(stream: &UnixStream) -> io::Result<(u8, Option<[OwnedFd; 3]>)> {
     let mut byte = [0];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
@@ -63,12 +65,11 @@ fn receive(stream: &UnixStream) -> io::Result<(u8, Option<[OwnedFd; 3]>)> {
 }
 
 impl NamespaceAccess {
-    /// Enters the mirror; its root is the working directory then. This process must have no other
-    /// threads.
+    /// Enters the mirror. The working directory becomes its root. This process must have no other threads.
     ///
     /// # Errors
     ///
-    /// Those of setns(2): `EPERM` where the lead is in a container of its own.
+    /// Those of setns(2): `EPERM` if the lead is in its own container.
     pub(super) fn enter(&self) -> io::Result<()> {
         if !is_own(&self.user)? {
             move_into_link_name_space(self.user.as_fd(), Some(LinkNameSpaceType::User))?;
@@ -78,7 +79,7 @@ impl NamespaceAccess {
         Ok(chroot(".")?)
     }
 
-    /// Tells the lead that all that comes is the command's, and waits until it knows.
+    /// Announces to the lead that from now on all requests belong to the command, and waits for its reply.
     ///
     /// # Errors
     ///
@@ -88,7 +89,7 @@ impl NamespaceAccess {
         self.stream.read_exact(&mut [0])
     }
 
-    /// Whether the lead has ended, or does so in this time.
+    /// Whether the lead has ended or ends within `limit`.
     pub(super) fn is_void(&self, limit: Duration) -> bool {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let limit = Timespec { tv_sec: 0, tv_nsec: limit.subsec_nanos().into() };
@@ -97,7 +98,7 @@ impl NamespaceAccess {
     }
 }
 
-/// Whether this is the user namespace that this process is in.
+/// Whether this process is in this user namespace.
 fn is_own(user: &OwnedFd) -> io::Result<bool> {
     let own = rustix::fs::stat("/proc/self/ns/user")?;
     let theirs = rustix::fs::fstat(user)?;

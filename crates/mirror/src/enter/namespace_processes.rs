@@ -1,5 +1,5 @@
-//! The processes inside the mirror: those that share this process's mount namespace, and those that have
-//! one of their own and the mirror as their root.
+//! The processes inside the mirror: those that share this process's mount namespace, and those in another namespace
+//! with the mirror as their root.
 
 use std::fs;
 use std::io;
@@ -12,31 +12,31 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::mount_table::{Device, parse_all};
 use super::process_status::ProcessStatus;
 
-/// How long processes may take to vanish once they are killed.
+/// The time that killed processes may take to vanish.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long those whom an end was asked of may take before they are killed.
+/// The time that processes may take to end after SIGTERM before they are killed.
 const COURTESY: Duration = Duration::from_secs(5);
 
-/// The processes inside, as a process of this mount namespace finds them.
+/// The processes inside, as seen by a process of this mount namespace.
 #[derive(Clone, Debug)]
 pub(super) struct NamespaceProcesses {
-    /// The devices that were mounted here before the mirror was: they stay so, and are others'.
+    /// The devices that were mounted before the mirror. They do not belong to it.
     earlier: Vec<Device>,
 }
 
 impl NamespaceProcesses {
-    /// `table` has the mounts of the namespace before the mirror is made.
+    /// `table` is the mount table of the namespace before the mirror is created.
     pub(super) fn new(table: &[u8]) -> Self {
         Self { earlier: parse_all(table).iter().map(|mount| mount.device).collect() }
     }
 
-    /// Kills everybody inside but this process and those in `spared`, and waits until they are gone.
+    /// Kills all processes inside except for this one and those in `spared`, and waits until they are gone.
     pub(super) fn end_all(&self, spared: &[Pid]) {
         kill_all(|| self.others(spared));
     }
 
-    /// The processes inside but this one and those in `spared`.
+    /// The processes inside, except for this one and those in `spared`.
     pub(super) fn others(&self, spared: &[Pid]) -> Vec<Pid> {
         let Ok(own) = fs::read_link("/proc/self/ns/mnt") else { return Vec::new() };
         let shares =
@@ -46,7 +46,7 @@ impl NamespaceProcesses {
         processes().into_iter().filter(inside).collect()
     }
 
-    /// The devices of this run's mirror, as far as it is mounted.
+    /// The devices of this run's mirror that are mounted.
     fn devices(&self) -> Vec<Device> {
         let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
         let fuse = parse_all(&table).into_iter().filter(|mount| mount.kind == b"fuse");
@@ -54,28 +54,28 @@ impl NamespaceProcesses {
     }
 }
 
-/// Kills what descends from this process but for those in `spared` and what they have started.
+/// Kills the children of this process, except for those in `spared`.
 pub(super) fn end_children(spared: &[Pid]) {
     for child in children().into_iter().filter(|pid| !spared.contains(pid)) {
         let _ = kill_process(child, Signal::KILL);
     }
 }
 
-/// Kills those that `find` finds, and waits until they are gone.
+/// Kills the processes that `find` returns, and waits until they are gone.
 pub(super) fn kill_all(find: impl Fn() -> Vec<Pid>) {
     end(Signal::KILL, PATIENCE, find);
 }
 
-/// Asks those that `find` finds to end, and kills them where they do not.
+/// Sends SIGTERM to the processes that `find` returns, and kills those that do not end.
 pub(super) fn ask_to_end(find: impl Fn() -> Vec<Pid>) {
     end(Signal::TERM, COURTESY, &find);
     kill_all(find);
 }
 
-/// Sends a signal to all that are found, once to each, until none is left or the time is over.
+/// Sends a signal once to each process that is found, until none is left or the time is over.
 ///
-/// Who is not found any more may still be about to end: the system takes namespace and root from it before it
-/// closes the last of its files, which the mirror is to see.
+/// A process that is no longer found may still be ending. The kernel releases its namespace and root before it closes
+/// its last files, and the mirror must see these closes.
 fn end(signal: Signal, patience: Duration, find: impl Fn() -> Vec<Pid>) {
     let deadline = Instant::now() + patience;
     let mut signalled: Vec<Signalled> = Vec::new();
@@ -97,7 +97,7 @@ fn end(signal: Signal, patience: Duration, find: impl Fn() -> Vec<Pid>) {
     }
 }
 
-/// One to whom a signal was sent.
+/// A process that received a signal.
 struct Signalled {
     pid: Pid,
     started: u64,
@@ -108,7 +108,7 @@ impl Signalled {
         ProcessStatus::of(pid).map(|status| Self { pid, started: status.started })
     }
 
-    /// Whether it has begun to end and not finished.
+    /// Whether the process is ending and has not finished.
     fn is_leaving(&self) -> bool {
         let has = |what: &str| match look(self.pid, |of| fs::read_link(of.join(what))) {
             Err(error) => !matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)),
@@ -118,7 +118,7 @@ impl Signalled {
         self.leaves(whole, ProcessStatus::of(self.pid))
     }
 
-    /// It is there, and its root or namespace is not.
+    /// The process exists, but its root or namespace is gone.
     fn leaves(&self, whole: bool, now: Option<ProcessStatus>) -> bool {
         !whole
             && now.is_some_and(|now| {
@@ -128,8 +128,8 @@ impl Signalled {
     }
 }
 
-/// Asks for something of a process (`/proc/PID`), or of another thread of it where the first one has ended
-/// before the others.
+/// Reads a fact about a process (`/proc/PID`), or about another of its threads if the first thread ended before the
+/// others.
 fn look<T>(pid: Pid, ask: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
     let place = format!("/proc/{}", pid.as_raw_nonzero());
     let answer = ask(Path::new(&place));
@@ -140,7 +140,7 @@ fn look<T>(pid: Pid, ask: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
     threads.map(|thread| ask(&thread.path())).find(Result::is_ok).unwrap_or(answer)
 }
 
-/// The processes whose root is on one of these devices, but for this one and those in `spared`.
+/// The processes with a root on one of these devices, except for this one and those in `spared`.
 pub(super) fn rooted_in(devices: &[Device], spared: &[Pid]) -> Vec<Pid> {
     let inside = |pid: &Pid| !is_kept(*pid, spared) && is_rooted_in(*pid, devices);
     processes().into_iter().filter(inside).collect()
@@ -151,7 +151,7 @@ fn is_rooted_in(pid: Pid, devices: &[Device]) -> bool {
         && look(pid, |of| device_of(&of.join("root"))).is_ok_and(|device| devices.contains(&device))
 }
 
-/// The device number, without asking who serves the file system.
+/// Returns the device number without a request to the server of the file system.
 fn device_of(path: &Path) -> io::Result<Device> {
     let flags = AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT;
     let stat = statx(CWD, path, flags, StatxFlags::INO)?;
@@ -162,18 +162,18 @@ fn is_kept(pid: Pid, spared: &[Pid]) -> bool {
     pid.as_raw_nonzero().get() as u32 == std::process::id() || spared.contains(&pid)
 }
 
-/// All processes that are to be seen.
+/// All visible processes.
 pub(super) fn processes() -> Vec<Pid> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     numbers.filter_map(Pid::from_raw).collect()
 }
 
-/// The children of this process, dead ones that wait to be asked for included.
+/// The children of this process, including dead ones that were not waited for.
 ///
-/// The kernel's own list (`/proc/PID/task/TID/children`, proc_tid_children(5)) is said to be unreliable
-/// while children vanish. Those of this process vanish when it asks for them, and not while it reads; new
-/// ones are added at the end. Kernels are built without it, too: then every process is looked at.
+/// According to proc_tid_children(5), the kernel's list (`/proc/PID/task/TID/children`) is unreliable while children
+/// vanish. Children of this process vanish only when it waits for them, and not while it reads the list. New children
+/// are added at the end. Some kernels do not have the list. In this case every process is checked.
 pub(super) fn children() -> Vec<Pid> {
     children_of_threads().unwrap_or_else(|| {
         let own = std::process::id() as i32;
@@ -182,7 +182,7 @@ pub(super) fn children() -> Vec<Pid> {
     })
 }
 
-/// A child belongs to the thread that made it, until it ends.
+/// A child belongs to the thread that created it, until that thread ends.
 fn children_of_threads() -> Option<Vec<Pid>> {
     let mut children = Vec::new();
     for thread in fs::read_dir("/proc/self/task").ok()?.flatten() {
@@ -203,7 +203,7 @@ mod tests {
         let pid = Pid::from_child(&child);
         assert!(children().contains(&pid));
         std::thread::sleep(Duration::from_millis(50));
-        assert!(children().contains(&pid), "a dead one, too");
+        assert!(children().contains(&pid), "including a dead one");
         let listed = children_of_threads();
         assert!(listed.is_none_or(|listed| listed.contains(&pid)));
         child.wait().expect("it is ours");

@@ -1,11 +1,11 @@
-//! Plans each mount in the mirror: mirrored as a volume, or bound through as it is.
+//! Plans each mount in the mirror: mirrored as a volume, or bound unchanged.
 
 use std::path::PathBuf;
 
 use super::mount_table::{Mount, lies_in, parse};
 
-/// File systems that are views of the kernel and of devices, a mirror of which would be none; and one that decides by
-/// tokens of the session (`afs`), which a server of many users does not have.
+/// File systems that are views of the kernel and of devices, for which a mirror has no meaning, and `afs`. The latter
+/// decides by session tokens, which a server for many users does not have.
 const KERNEL: &[&str] = &[
     "afs",
     "autofs",
@@ -32,7 +32,7 @@ const KERNEL: &[&str] = &[
     "tracefs",
 ];
 
-/// Directories of kernel file systems and of sockets, which would not join what is outside.
+/// Directories of kernel file systems and of sockets. Mirrored sockets would not connect to processes outside.
 const THROUGH: &[&str] = &["/proc", "/dev", "/sys", "/run"];
 
 /// The mounts in the order in which they are made.
@@ -44,17 +44,17 @@ pub(super) struct Plan {
 /// One mount of the mirror.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum MountStep {
-    /// A volume that is mirrored.
+    /// A mirrored volume.
     Mirror(Mount),
-    /// A volume that is the directory of one that is mirrored before, at this place, too.
+    /// Another mount point of a directory that an earlier volume mirrors.
     Again { mount: Mount, first: Vec<u8> },
-    /// A directory or file that is bound, with what is mounted in it.
+    /// A directory or file that is bound, including the mounts inside it.
     Bind(Vec<u8>),
 }
 
 impl Plan {
-    /// The plan for a mount table. `sockets` are further directories to bind; those that are not there are
-    /// left out by `exists`.
+    /// Plans the mirror of a mount table. `sockets` are further directories to bind. Places for which `exists` returns
+    /// false are skipped.
     pub(super) fn new(table: &[u8], sockets: &[PathBuf], exists: impl Fn(&[u8]) -> bool) -> Self {
         let mut mounts = parse(table);
         let mirrors: Vec<Vec<u8>> =
@@ -76,12 +76,12 @@ impl Plan {
                 steps.push(MountStep::Mirror(mount));
             }
         }
-        // A directory is bound after the volume that it lies in is there.
+        // A directory is bound after the volume around it is mounted.
         steps.extend(bound.into_iter().map(MountStep::Bind));
         Self { steps }
     }
 
-    /// Takes out volumes, but for those that are `wanted`.
+    /// Removes the volumes for which `wanted` returns false.
     pub(super) fn retain_mirrors(&mut self, mut wanted: impl FnMut(&Mount) -> bool) {
         self.steps.retain(|step| match step {
             MountStep::Mirror(mount) => wanted(mount),
@@ -89,7 +89,7 @@ impl Plan {
         });
     }
 
-    /// Takes out what is bound, but for the places that are `wanted`.
+    /// Removes the bound places for which `wanted` returns false.
     pub(super) fn retain_bound(&mut self, mut wanted: impl FnMut(&[u8]) -> bool) {
         self.steps.retain(|step| match step {
             MountStep::Mirror(_) | MountStep::Again { .. } => true,
@@ -97,7 +97,7 @@ impl Plan {
         });
     }
 
-    /// The volume of this mount becomes one with that of another mount, after which it is made.
+    /// Merges the volume of a mount into that of mount `first`, and moves it behind that one.
     pub(super) fn join(&mut self, number: u64, first: u64) {
         let at = |steps: &[MountStep], number: u64| {
             steps.iter().position(|step| matches!(step, MountStep::Mirror(mount) if mount.number == number))
@@ -110,7 +110,7 @@ impl Plan {
         self.steps.insert(own.max(before + 1), again);
     }
 
-    /// The further places of a volume.
+    /// The further mount points of a volume.
     pub(super) fn places_of(&self, first: &Mount) -> Vec<Vec<u8>> {
         let places = self.steps.iter().filter_map(|step| match step {
             MountStep::Again { mount, first: place } if *place == first.place => Some(mount.place.clone()),
@@ -119,14 +119,14 @@ impl Plan {
         places.collect()
     }
 
-    /// The volumes that are mirrored, in the order in which they are mounted.
+    /// The mirrored volumes, in the order in which they are mounted.
     pub(super) fn mirrors(&self) -> impl Iterator<Item = &Mount> {
         self.steps
             .iter()
             .filter_map(|step| if let MountStep::Mirror(mount) = step { Some(mount) } else { None })
     }
 
-    /// The places that are bound.
+    /// The bound places.
     pub(super) fn bound(&self) -> impl Iterator<Item = &[u8]> {
         self.steps
             .iter()
@@ -134,11 +134,10 @@ impl Plan {
     }
 }
 
-/// The type of a mirror that is mounted where others reach it, as the mount table shows it. It is not
-/// mirrored itself.
+/// The type of an external mirror in the mount table. Such a mirror is not mirrored itself.
 const MIRROR: &[u8] = b"fuse.compat";
 
-/// Whether this is a mirror that is mounted where others reach it, of this run or of another.
+/// Whether this is an external mirror, of this run or of another.
 pub(super) fn is_mirror(mount: &Mount) -> bool {
     mount.kind == MIRROR
 }
@@ -147,7 +146,7 @@ fn is_kernels(mount: &Mount) -> bool {
     KERNEL.iter().any(|kind| mount.kind == kind.as_bytes())
 }
 
-/// How deep the file system is stacked, as FUSE passthrough counts.
+/// The stacking depth of the file system, as FUSE passthrough counts it.
 pub(super) fn depth_of(mount: &Mount) -> u32 {
     if matches!(&*mount.kind, b"overlay" | b"ecryptfs" | b"aufs") { 2 } else { 1 }
 }

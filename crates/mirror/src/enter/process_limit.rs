@@ -1,20 +1,20 @@
-//! How many processes and threads a container may have: the `pids` controller of control groups (Linux,
+//! The limit on processes and threads of a container: the `pids` controller of control groups (Linux,
 //! `Documentation/admin-guide/cgroup-v2.rst`, section PID), which docker's `--pids-limit` sets.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The limit that is closest to this process, and how often it stood in the way.
+/// The innermost limit that applies to this process, and the number of refusals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProcessLimit {
-    /// How many processes and threads there may be.
+    /// The maximum number of processes and threads.
     pub most: u64,
-    /// How many could not be started since the group was made.
+    /// How many could not be started since the group was created.
     pub refused: u64,
 }
 
 impl ProcessLimit {
-    /// Asks for it; nothing if there is no limit, or it cannot be seen.
+    /// Reads the limit. Returns `None` if there is no limit or it cannot be read.
     pub(crate) fn here() -> Option<Self> {
         let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
         directories(&groups).iter().find_map(|directory| Self::of(directory))
@@ -28,8 +28,8 @@ impl ProcessLimit {
     }
 }
 
-/// The directories of the control groups of a process (cgroups(7)), the innermost first: of the second version, whose
-/// line has no controllers, or of the first one's `pids`.
+/// The control group directories of a process (cgroups(7)), the innermost first. Version 2 has a line without
+/// controllers, version 1 a line with `pids`.
 fn directories(groups: &str) -> Vec<PathBuf> {
     let mut directories = Vec::new();
     for line in groups.lines() {

@@ -1,34 +1,34 @@
-//! The system's facts of a process (`/proc/PID/stat`, proc_pid_stat(5)).
+//! The status of a process (`/proc/PID/stat`, proc_pid_stat(5)).
 
 use std::fs;
 
 use rustix::process::Pid;
 
-/// Some of the fields.
+/// Some fields of the status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProcessStatus {
-    /// `Z` for one that has ended and is not waited for yet, `T` for a stopped one, and so on.
+    /// `Z` for a process that ended and was not waited for, `T` for a stopped one, and so on.
     pub state: char,
-    /// Numbers of processes; 0 where that one cannot be seen.
+    /// Process numbers, or 0 if that process is not visible.
     pub parent: i32,
     pub group: i32,
     pub session: i32,
-    /// The terminal's device; 0 without one.
+    /// The device of the terminal, or 0 without one.
     pub terminal: i32,
-    /// How many threads it still has.
+    /// The number of remaining threads.
     pub threads: u32,
-    /// When it was started, in clock ticks since the boot: with the number it means one process.
+    /// The start time in clock ticks since boot. Together with the number, it identifies one process.
     pub started: u64,
 }
 
 impl ProcessStatus {
-    /// Asks for it; nothing where there is no such process.
+    /// Reads the status. Returns `None` if the process does not exist.
     pub(crate) fn of(pid: Pid) -> Option<Self> {
         parse(&fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?)
     }
 }
 
-/// The name, in parentheses, may have any byte.
+/// Parses the line. The name, in parentheses, can contain any byte.
 fn parse(line: &[u8]) -> Option<ProcessStatus> {
     let name_end = memchr::memrchr(b')', line)?;
     let fields: Vec<&str> =

@@ -1,10 +1,13 @@
-//! Where the other ranks of a node come in: they connect to the lead's supervisor, which hands them the
-//! namespaces and the root of its mirror, and waits for them.
+//! Admits the other ranks of a node. They connect to the supervisor of the lead. It passes them the namespaces and the
+//! root of its mirror, and waits for them.
 //!
-//! Each rank keeps its connection while it runs: its end is the rank's end for the lead, and the lead's
-//! end for the rank. The bytes: a rank's number in four; `y` with three descriptors (user namespace, mount
-//! namespace, root), or `l`, come later, or `n`, never, or `x`, not you; `b` when it is inside, and `y` when it
-//! may begin.
+//! Each rank keeps its connection while it runs. A closed connection means to the lead that the rank has ended, and to
+//! the rank that the lead has ended. The protocol, in bytes:
+//!
+//! - The rank sends its number in four bytes.
+//! - The lead replies `y` with three descriptors (user namespace, mount namespace, root), `l` (later), `n` (never) or
+//!   `x` (refused).
+//! - The rank sends `b` when it is inside. The lead replies `y` when the rank may begin.
 
 use std::collections::BTreeSet;
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
@@ -21,15 +24,15 @@ use super::Service;
 use super::control::ServerMessage;
 use super::rendezvous::{LeadLock, LeadSocket, peer_fault};
 
-/// How long a rank may take to say its number.
+/// The time that a rank may take to send its number.
 const GREETING: Duration = Duration::from_secs(10);
 
-/// How long the lead waits for ranks that it does not know the number of, after the last one's end.
+/// The time that the lead waits for further ranks after the last one ended, if their number is unknown.
 const AFTERWARDS: Duration = Duration::from_secs(2);
 
-/// The lead's side while the mirror is there.
+/// The lead's side while the mirror exists.
 pub(super) struct RankListener {
-    /// Given up when nobody is let in any more.
+    /// Released when no more ranks are admitted.
     _lock: LeadLock,
     shared: Arc<ListenerState>,
     expected: Option<u32>,
@@ -55,8 +58,8 @@ impl ListenerState {
         self.ranks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the server, and waits for its answer.
-    fn tell_server(&self, message: ServerMessage) -> io::Result<()> {
+    /// Sends a message to the server, and waits for its reply.
+    fn notify_server(&self, message: ServerMessage) -> io::Result<()> {
         let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
         message.send(&mut server.0)?;
         server.1.read_exact(&mut [0])
@@ -64,16 +67,15 @@ impl ListenerState {
 }
 
 impl RankListener {
-    /// Lets in who comes, from a thread of its own. This process is in the namespace of the mirror, and
-    /// still has the old root.
+    /// Admits ranks in a separate thread. This process is in the namespace of the mirror, and still has the old root.
     ///
     /// # Errors
     ///
-    /// If the namespace cannot be opened or no thread be started.
+    /// If the namespace cannot be opened or no thread can be started.
     pub(super) fn open(socket: LeadSocket, to_server: PipeWriter, answer: PipeReader) -> io::Result<Self> {
         let open = |path, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
         let user = open("/proc/self/ns/user", OFlags::RDONLY)?;
-        // A mount over `/` is reached through the name above it.
+        // A mount over `/` is reached through the name `/..`.
         let keys = [user, open("/proc/self/ns/mnt", OFlags::RDONLY)?, open("/..", OFlags::PATH)?];
         let (ranks, server) = (Mutex::default(), Mutex::new((to_server, answer)));
         let shared = Arc::new(ListenerState { ranks, server, keys });
@@ -81,7 +83,7 @@ impl RankListener {
         std::thread::Builder::new().name("listener".to_owned()).spawn(move || {
             for stream in listener.incoming().flatten() {
                 let shared = Arc::clone(&for_thread);
-                // Where there is no thread for it the rank sees its connection closed.
+                // If no thread can be started, the rank sees a closed connection.
                 let _ = std::thread::Builder::new().name("rank".to_owned()).spawn(move || {
                     let _ = serve(&shared, stream);
                 });
@@ -90,8 +92,8 @@ impl RankListener {
         Ok(Self { _lock: socket.lock, shared, expected: socket.expected, patience: socket.patience })
     }
 
-    /// Whether all ranks have come and ended, or none is to be expected any more; nobody comes in then.
-    /// `since` keeps when it was asked first.
+    /// Whether all ranks came and ended, or no more are expected. After that, no rank is admitted. `since` holds the
+    /// time of the first call.
     pub(super) fn is_quiet(&self, since: &mut Option<Instant>, service: &mut dyn Service) -> bool {
         let waited = since.get_or_insert_with(Instant::now).elapsed();
         let mut ranks = self.shared.ranks();
@@ -136,13 +138,13 @@ fn serve(shared: &ListenerState, mut stream: UnixStream) -> io::Result<()> {
 }
 
 fn let_in(shared: &ListenerState, stream: &mut UnixStream, process: u32, rank: u32) -> io::Result<()> {
-    shared.tell_server(ServerMessage::Joining(process))?;
+    shared.notify_server(ServerMessage::Joining(process))?;
     send_with(stream, &shared.keys)?;
     stream.set_read_timeout(None)?;
     if stream.read(&mut [0])? == 1 {
-        shared.tell_server(ServerMessage::Joined { process, rank })?;
+        shared.notify_server(ServerMessage::Joined { process, rank })?;
         stream.write_all(b"y")?;
-        // Nothing comes but the end.
+        // The rank sends nothing more. The read returns when it ends.
         let _ = stream.read(&mut [0])?;
     }
     Ok(())

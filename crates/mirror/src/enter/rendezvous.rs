@@ -1,8 +1,9 @@
-//! Where the ranks of a node meet: a Unix socket in a directory that is this user's alone, under the job's name.
+//! The meeting point of the ranks of a node: a Unix socket with the name of the job, in a private directory of this
+//! user.
 //!
-//! The lead holds a lock on a file beside the socket for as long as it lives, so that a socket that a killed lead
-//! has left is told from one in use: whoever gets the lock takes it away and makes its own. The directory is
-//! opened once, checked, and reached by its descriptor from then on.
+//! The lead holds a lock on a file beside the socket while it is alive. The lock distinguishes a socket in use from one
+//! that a killed lead left behind. A rank that gets the lock replaces the socket. The directory is opened and checked
+//! once, and then reached through its descriptor.
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -18,28 +19,28 @@ use rustix::process::geteuid;
 use super::error::Error;
 use super::walk;
 
-/// The end that the lock's name adds to the socket's.
+/// The suffix of the lock file.
 const LOCK: &str = ".lock";
 
-/// The user that stands for all whom a user namespace has no number for, if `/proc` does not say.
+/// The user that stands for all users without a number in a user namespace, if `/proc` does not specify it.
 const OVERFLOW: u32 = 65534;
 
-/// How long a lead that fails waits for those that are about to connect.
+/// The time for which a failing lead replies to ranks that are about to connect.
 const REFUSAL: Duration = Duration::from_millis(200);
 
-/// The directories in which ranks meet.
+/// The directories in which ranks can meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directories {
-    /// The one that the user has named; no other is looked at then.
+    /// The directory that the user named. If it is set, no other directory is used.
     named: Option<PathBuf>,
-    /// Those that a system makes for each user, where they are there.
+    /// The directories that a system creates for each user, if they exist.
     runtime: Vec<PathBuf>,
-    /// The one that is made where none of those is there.
+    /// The directory that is created if none of those exists.
     temporary: PathBuf,
 }
 
 impl Directories {
-    /// Those of this user: the named one, or the run-time directory, or else one in `/tmp`.
+    /// The directories of this user: the named one, or the runtime directory, or else a directory in `/tmp`.
     pub fn of_user(named: Option<PathBuf>) -> Self {
         let user = geteuid().as_raw();
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
@@ -47,7 +48,7 @@ impl Directories {
         Self { named, runtime, temporary: format!("/tmp/compat-{user}").into() }
     }
 
-    /// The directory in which a lead makes its socket; it is made where it is missing.
+    /// Opens the directory for the socket of a lead, and creates it if necessary.
     fn for_lead(&self) -> Result<OwnedFd, Error> {
         if let Some(named) = &self.named {
             return made(named).map_err(|source| closed(named, source));
@@ -56,8 +57,8 @@ impl Directories {
         own.map_or_else(|| made(&self.temporary).map_err(|source| closed(&self.temporary, source)), Ok)
     }
 
-    /// Those in which a lead may have made its socket, as far as they are there: not all ranks may have been
-    /// started with the same environment.
+    /// Opens the existing directories in which a lead may have created its socket. Ranks may have different
+    /// environments.
     fn for_guest(&self) -> Result<Vec<OwnedFd>, Error> {
         let last = self.named.as_ref().unwrap_or(&self.temporary);
         let others = if self.named.is_some() { &[][..] } else { &self.runtime };
@@ -75,7 +76,7 @@ fn closed(path: &Path, source: io::Error) -> Error {
     Error::Meeting { path: path.to_owned(), source }
 }
 
-/// Opens a directory that is this user's alone, and makes it where it is missing.
+/// Opens a private directory of this user, and creates it if necessary.
 fn made(path: &Path) -> io::Result<OwnedFd> {
     match rustix::fs::mkdir(path, Mode::RWXU) {
         Ok(()) | Err(Errno::EXIST) => existing(path),
@@ -83,7 +84,7 @@ fn made(path: &Path) -> io::Result<OwnedFd> {
     }
 }
 
-/// Opens a directory that is this user's alone. The last name of the path is no link.
+/// Opens a private directory of this user. The last component of the path must not be a link.
 fn existing(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
@@ -97,16 +98,16 @@ fn assert_own(stat: &Statx, user: u32) -> io::Result<()> {
             format!("it belongs to another user ({})", stat.stx_uid)
         }
         FileType::Directory if stat.stx_mode & 0o077 != 0 => {
-            format!("others may enter it (mode {:o})", stat.stx_mode & 0o7777)
+            format!("other users can enter it (mode {:o})", stat.stx_mode & 0o7777)
         }
         FileType::Directory => return Ok(()),
-        _ => "it is no directory".to_owned(),
+        _ => "it is not a directory".to_owned(),
     };
     Err(io::Error::new(io::ErrorKind::PermissionDenied, fault))
 }
 
-/// The lead's place: nobody else has it while this is there. A copy of this process that drops it leaves it to
-/// the process that has taken it.
+/// The lock of the lead, which nobody else can have at the same time. It is released when the process that took it
+/// drops it, and not by a forked copy.
 pub(super) struct LeadLock {
     directory: OwnedFd,
     name: String,
@@ -121,11 +122,11 @@ impl fmt::Debug for LeadLock {
 }
 
 impl LeadLock {
-    /// Takes the lead's place of a meeting, with the socket that others come to; nothing where somebody has it.
+    /// Takes the lead of a meeting and creates its socket. Returns `None` if another process has the lead.
     ///
     /// # Errors
     ///
-    /// If no directory is this user's alone.
+    /// If no directory is private to this user.
     pub(super) fn take(
         directories: &Directories,
         meeting: &str,
@@ -142,7 +143,7 @@ impl LeadLock {
 impl Drop for LeadLock {
     fn drop(&mut self) {
         if self.owner == std::process::id() {
-            // The lock goes last: who waits for it finds nothing left.
+            // The lock file is removed last, so that the next lead finds nothing left.
             for name in [self.name.clone(), format!("{}{LOCK}", self.name)] {
                 let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty());
             }
@@ -150,26 +151,26 @@ impl Drop for LeadLock {
     }
 }
 
-/// The lead's side of a node's meeting, before the mirror is there.
+/// The lead's side of a meeting, before the mirror exists.
 #[derive(Debug)]
 pub struct LeadSocket {
-    /// The lead's place, for as long as others may come.
+    /// The lock of the lead, held while other ranks may come.
     pub(super) lock: LeadLock,
     pub(super) listener: UnixListener,
-    /// How many ranks the node has, the lead included, where that is known.
+    /// The number of ranks of the node, including the lead, if known.
     pub(super) expected: Option<u32>,
-    /// How long the lead waits for those that have not come when its own command has ended.
+    /// The time for which the lead waits for missing ranks after its own command has ended.
     pub(super) patience: Duration,
 }
 
 impl LeadSocket {
-    /// Answers those who wait for the lead that there will be no mirror.
+    /// Replies to waiting ranks that there will be no mirror.
     pub(super) fn refuse(self) {
         let deadline = Instant::now() + REFUSAL;
         let _ = self.listener.set_nonblocking(true);
         while Instant::now() < deadline {
             match self.listener.accept() {
-                // A rank that has gone meanwhile needs no answer.
+                // A rank that has disconnected does not need a reply.
                 Ok((mut stream, _)) => drop(stream.write_all(b"n")),
                 Err(_) => std::thread::sleep(REFUSAL / 20),
             }
@@ -177,17 +178,17 @@ impl LeadSocket {
     }
 }
 
-/// Connects to the lead of a meeting; nothing where there is none yet.
+/// Connects to the lead of a meeting. Returns `None` if there is no lead yet.
 ///
 /// # Errors
 ///
-/// If a directory that is to be this user's alone is not.
+/// If a directory that must be private to this user is not.
 pub(super) fn connect(directories: &Directories, meeting: &str) -> Result<Option<UnixStream>, Error> {
     let mut found = directories.for_guest()?.into_iter();
     Ok(found.find_map(|directory| UnixStream::connect(socket(&directory, meeting)).ok()))
 }
 
-/// The lock of a meeting; nothing where somebody has it.
+/// Locks a meeting. Returns `None` if another process holds the lock.
 fn lock(directory: &OwnedFd, meeting: &str) -> io::Result<Option<OwnedFd>> {
     let name = format!("{meeting}{LOCK}");
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -197,25 +198,25 @@ fn lock(directory: &OwnedFd, meeting: &str) -> io::Result<Option<OwnedFd>> {
         Err(Errno::WOULDBLOCK) => return Ok(None),
         Err(error) => return Err(error.into()),
     }
-    // The one before takes its file away: that one's lock keeps nobody out.
+    // The previous lead removes its lock file. A lock on a removed file excludes nobody.
     let named = rustix::fs::statat(directory, &name, AtFlags::SYMLINK_NOFOLLOW);
     let stat = rustix::fs::fstat(&lock)?;
     Ok(named.is_ok_and(|named| named.st_ino == stat.st_ino && named.st_dev == stat.st_dev).then_some(lock))
 }
 
-/// Makes the socket, in the place of one that a killed lead has left.
+/// Creates the socket, and replaces one that a killed lead left behind.
 fn listen(directory: &OwnedFd, meeting: &str) -> io::Result<UnixListener> {
     match rustix::fs::unlinkat(directory, meeting, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => {}
         Err(error) => return Err(error.into()),
     }
     let listener = UnixListener::bind(socket(directory, meeting))?;
-    // The creation mask may have closed it to this user, too.
+    // The creation mask may have removed this user's permissions, too.
     rustix::fs::chmodat(directory, meeting, Mode::RUSR | Mode::WUSR, AtFlags::empty())?;
     Ok(listener)
 }
 
-/// The path of a socket in an open directory, as short as the address of a socket has to be (unix(7)).
+/// The path of a socket in an open directory. It fits the length limit of a socket address (unix(7)).
 fn socket(directory: &OwnedFd, meeting: &str) -> PathBuf {
     walk::path_of(Path::new("/proc"), directory).join(meeting)
 }
@@ -225,21 +226,21 @@ fn shown(directory: &OwnedFd) -> PathBuf {
     std::fs::read_link(&path).unwrap_or(path)
 }
 
-/// Whether this number of a user may stand for several: for all that a user namespace has no number for. The lead
-/// of an ordinary user is in one that knows that user alone.
+/// Whether this user number may stand for several users: all those without a number in a user namespace. The lead of an
+/// ordinary user is in a namespace that maps only that user.
 pub(super) fn is_of_several(user: u32) -> bool {
     let overflow = std::fs::read_to_string("/proc/sys/kernel/overflowuid").ok();
     user == overflow.and_then(|number| number.trim().parse().ok()).unwrap_or(OVERFLOW)
 }
 
-/// Why the process at the other end is not to be believed.
+/// Returns the reason for not trusting the process at the other end.
 pub(super) fn peer_fault(peer: compat_sys::Peer, own: u32) -> Option<String> {
     match peer {
         compat_sys::Peer { user, .. } if user != own || is_of_several(user) => {
-            Some(format!("is of another user ({user})"))
+            Some(format!("belongs to another user ({user})"))
         }
         compat_sys::Peer { process: 0, .. } => {
-            Some("is in another container, where its processes are not seen".to_owned())
+            Some("is in another container, so its processes are not visible".to_owned())
         }
         _ => None,
     }
@@ -284,7 +285,7 @@ mod tests {
         let directories = in_one(directory.path());
         let (mut lock, listener) =
             LeadLock::take(&directories, MEETING).expect("ours").expect("nobody has it");
-        // As another process it takes nothing away.
+        // A lock of another process removes nothing.
         lock.owner = 0;
         drop((lock, listener));
         assert_eq!(fs::read_dir(directory.path().join("own")).expect("it stays").count(), 2);
@@ -306,7 +307,7 @@ mod tests {
         };
         fs::create_dir(&own).expect("a directory");
         fs::set_permissions(&own, fs::Permissions::from_mode(0o750)).expect("it is ours");
-        expect("others may enter it (mode 750)");
+        expect("other users can enter it (mode 750)");
         if geteuid().is_root() {
             fs::set_permissions(&own, fs::Permissions::from_mode(0o700)).expect("it is ours");
             chown(&own, Some(1234), None).expect("it is ours");
@@ -314,7 +315,7 @@ mod tests {
         }
         fs::rename(&own, directory.path().join("real")).expect("it is ours");
         symlink("real", &own).expect("a link");
-        expect("it is no directory");
+        expect("it is not a directory");
         assert_eq!(fs::read_dir(directory.path().join("real")).expect("it is there").count(), 0);
     }
 
@@ -347,8 +348,8 @@ mod tests {
     fn only_this_users_processes_that_can_be_seen_are_believed() {
         let fault = |process, user, own| peer_fault(compat_sys::Peer { process, user }, own);
         assert_eq!(fault(7, 1000, 1000), None);
-        assert_eq!(fault(7, 1001, 1000).as_deref(), Some("is of another user (1001)"));
-        assert_eq!(fault(7, 0, 1000).as_deref(), Some("is of another user (0)"));
+        assert_eq!(fault(7, 1001, 1000).as_deref(), Some("belongs to another user (1001)"));
+        assert_eq!(fault(7, 0, 1000).as_deref(), Some("belongs to another user (0)"));
         assert!(fault(0, 1000, 1000).is_some_and(|fault| fault.contains("another container")));
         let overflow = std::fs::read_to_string("/proc/sys/kernel/overflowuid").expect("a number");
         let overflow = overflow.trim().parse().expect("a number");

@@ -1,6 +1,6 @@
-//! Directories that are mounted at several places. Natively these are one file system: one device number, shared
-//! locks, and what is done at one place shows at the other. In the mirror they are one FUSE mount, bound to the other
-//! places with the flags that these have.
+//! Directories that are mounted at several places. Natively they are one file system, with one device number and shared
+//! locks, and changes at one place show at the others at once. In the mirror they are one FUSE mount, bound to the
+//! other places with the flags of those places.
 
 use std::os::fd::OwnedFd;
 
@@ -10,8 +10,8 @@ use super::mount_table::{Mount, lies_in};
 use super::plan::Plan;
 use super::walk;
 
-/// Takes the volumes out of the plan that are the directory of another one, and out of `roots`, which are in its order.
-/// `all` are all mounts.
+/// Merges volumes that mirror the same directory in the plan, and removes their entries from `roots`, which has the
+/// same order. `all` are all mounts.
 pub(super) fn join(plan: &mut Plan, roots: &mut Vec<OwnedFd>, all: &[Mount]) {
     let mounts: Vec<Mount> = plan.mirrors().cloned().collect();
     let firsts: Vec<Option<usize>> = (0..mounts.len()).map(|at| first_of(&mounts, all, at)).collect();
@@ -30,8 +30,8 @@ pub(super) fn join(plan: &mut Plan, roots: &mut Vec<OwnedFd>, all: &[Mount]) {
     roots.retain(|_| kept.next().unwrap_or(true));
 }
 
-/// The mount whose mirror stands for this one: what may be done there may be done in all that have its directory, and
-/// nothing is mounted in it, which the server would meet on its way.
+/// Returns the mount whose mirror also stands for this one. Its flags must allow everything that the flags of all
+/// mounts of this directory allow. It must contain no mounts, because the server would meet them on its way.
 fn first_of(mounts: &[Mount], all: &[Mount], at: usize) -> Option<usize> {
     let mount = &mounts[at];
     let is_joined = |other: &&Mount| is_one_directory(mount, other);
@@ -41,19 +41,19 @@ fn first_of(mounts: &[Mount], all: &[Mount], at: usize) -> Option<usize> {
         is_empty && mounts.iter().filter(is_joined).all(|other| other.flags.contains(first.flags))
     };
     let first = mounts.iter().position(|first| is_joined(&first) && may_stand(&first))?;
-    // What is mounted in a place is mounted after it, and one that is joined comes after the first.
+    // A mount is made before the mounts inside it, and a merged volume after the first.
     let is_ready = |other: &Mount| other.place == mount.place || !lies_in(&other.place, &mount.place);
     (first <= at || mounts.iter().all(is_ready)).then_some(first)
 }
 
-/// Whether two mounts are of one directory of one file system, and differ in nothing but flags that a bind mount has
-/// again.
+/// Whether two mounts show the same directory of the same file system, and differ only in flags that a bind mount can
+/// set again.
 fn is_one_directory(one: &Mount, other: &Mount) -> bool {
     (one.device, &one.root, &one.further) == (other.device, &other.root, &other.further)
 }
 
-/// The table says so; the files are asked, too. Single files have volumes of their own: the kernel would not learn that
-/// one has become longer.
+/// Whether the files confirm the mount table. Single files keep separate volumes, because the kernel would not notice
+/// that one has grown.
 fn is_same_directory(one: &OwnedFd, other: &OwnedFd) -> bool {
     let (Ok(one), Ok(other)) = (walk::look(one), walk::look(other)) else { return false };
     let identity = |stat: &rustix::fs::Statx| (stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino);
@@ -91,7 +91,7 @@ mod tests {
     fn what_has_mounts_in_it_does_not_stand_for_others() {
         let table = b"1 0 0:1 / / rw - ext4 a rw\n2 1 0:2 /p /a rw - ext4 b rw\n\
             3 2 0:3 / /a/in rw - tmpfs c rw\n4 1 0:2 /p /b rw - ext4 b rw\n";
-        // The other one could, but what lies in the first is mounted before it.
+        // The other mount would qualify, but the mount inside the first is made before it.
         assert_eq!(firsts(table), [None, None, Some(2), Some(3)]);
     }
 

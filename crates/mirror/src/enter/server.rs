@@ -15,8 +15,8 @@ use super::start::ServerPipes;
 use super::streams::let_go_of_streams;
 use super::{End, Mounted, Service};
 
-/// Serves until all has ended; does not come back. Signals that end others are blocked here: the server
-/// goes when nobody needs it any more.
+/// Serves until all processes have ended. Does not return. Terminating signals are blocked here: the server exits when
+/// it is no longer needed.
 pub(super) fn run(
     volumes: Vec<Mounted>,
     mut pipes: ServerPipes,
@@ -36,14 +36,14 @@ pub(super) fn run(
             std::process::exit(0)
         }
         Err(error) => {
-            // The supervisor sees the server end, ends the command and reports why.
+            // The supervisor sees that the server ended, kills the command and reports the reason.
             let _ = FailureReport::Failed(error).send(&mut pipes.report);
             std::process::exit(1)
         }
     }
 }
 
-/// Obeys the messages until the end.
+/// Handles messages until the end.
 fn serve(volumes: Vec<Mounted>, pipes: &mut ServerPipes, service: &mut dyn Service) -> Result<End, Error> {
     let mut volumes: Vec<Option<Mounted>> = volumes.into_iter().map(Some).collect();
     loop {
@@ -72,19 +72,19 @@ fn serve(volumes: Vec<Mounted>, pipes: &mut ServerPipes, service: &mut dyn Servi
     }
 }
 
-/// The supervisor was killed: nobody else ends what is left and takes the mirror away.
+/// Cleans up after a killed supervisor: kills the remaining processes and unmounts the mirror.
 fn end_all(inside: &NamespaceProcesses, outside: Option<&ExternalMount>) {
     inside.end_all(&[]);
     if let Some(outside) = outside {
         ask_to_end(|| outside.inhabitants(&[]));
-        // Nobody is left to report a failure to.
+        // No process is left to receive an error.
         let _ = outside.leave();
     }
 }
 
-/// The limits of the command are not those of its server, which holds a descriptor for each of its, writes a log
-/// of everybody's events and works for all of them. What is left of the limits is told as an error by the call
-/// that meets it, and ends nobody.
+/// Raises the limits of the server above those of the command. The server holds a descriptor for each one in the
+/// mirror, writes the log and works for all processes. If a limit is reached anyway, the call returns an error, and the
+/// process is not killed.
 fn raise_limits() {
     raise(Resource::Nofile, Some(1 << 20));
     for (resource, signal) in [(Resource::Fsize, libc::SIGXFSZ), (Resource::Cpu, libc::SIGXCPU)] {
@@ -93,7 +93,8 @@ fn raise_limits() {
     }
 }
 
-/// Raises a limit to so much, without any where that is nothing; or, where that is not allowed, as far as it is.
+/// Raises a limit to `wanted`, or removes it if `wanted` is `None`. If that is not permitted, raises it as far as
+/// possible.
 fn raise(resource: Resource, wanted: Option<u64>) {
     let limit = getrlimit(resource);
     let is_more = limit.maximum.is_some_and(|maximum| wanted.is_none_or(|wanted| maximum < wanted));

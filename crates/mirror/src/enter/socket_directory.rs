@@ -1,7 +1,7 @@
-//! Directories of sockets, which are bound through: a mirrored socket would not join what is outside.
+//! Directories of sockets, which are bound unchanged. A mirrored socket would not connect to processes outside.
 //!
-//! They are looked at before a user namespace is entered, in which all other users have one number. Each is known
-//! by what it is, so that what is bound later is what was looked at.
+//! They are checked before a user namespace is entered, because all other users share one number in it. Each directory
+//! is recognized by its identity, so that the directory that was checked is the one that is bound later.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -11,31 +11,31 @@ use rustix::fs::{FileType, Mode, OFlags, Statx};
 
 use super::walk;
 
-/// Those that lie where everybody may write.
+/// Directories in a parent that everyone can write to.
 const KNOWN: &[&str] = &["/tmp/.X11-unix", "/tmp/.ICE-unix"];
 
 /// One directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SocketDirectory {
     pub place: PathBuf,
-    /// Its identity, wherever its name leads later.
+    /// The identity of the directory, regardless of its name.
     pub identity: walk::WalkedIdentity,
 }
 
-/// Those that are there: the known ones, and those that the environment names (a user's run-time directory, the
-/// agent's).
+/// Returns the existing directories: the known ones and those named in the environment (the runtime directory of the
+/// user, the directory of the SSH agent's socket).
 pub(super) fn directories() -> Vec<SocketDirectory> {
     let known = KNOWN.iter().map(PathBuf::from);
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let agent = std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from);
     let agent = agent.and_then(|socket| socket.parent().map(Path::to_owned));
     let named = runtime.into_iter().chain(agent).filter_map(|directory| directory.canonicalize().ok());
-    // A socket in a home or in /tmp must not take the whole of it out of the mirror.
+    // A socket directly in a home directory or in /tmp must not exclude that whole directory from the mirror.
     let named = named.filter(|directory| directory.components().count() > 2);
     known.chain(named).filter_map(look).collect()
 }
 
-/// A directory that is there, and that nobody else can have made.
+/// Returns a directory if it exists and no other user can have created it.
 fn look(place: PathBuf) -> Option<SocketDirectory> {
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let stat = walk::look(walk::open_trusted(root, place.as_os_str().as_bytes()).ok()?).ok()?;
@@ -43,7 +43,7 @@ fn look(place: PathBuf) -> Option<SocketDirectory> {
     is_directory.then(|| SocketDirectory { place, identity: walk::identity(&stat) })
 }
 
-/// Whether what was opened at a place may be bound: what was looked at there still is it.
+/// Whether an opened place can be bound: it is still the directory that was checked.
 pub(super) fn is_same(directories: &[SocketDirectory], place: &[u8], stat: &Statx) -> bool {
     let place = Path::new(OsStr::from_bytes(place));
     let known = directories.iter().find(|directory| directory.place == place);

@@ -1,9 +1,9 @@
-//! Standard input and output of the processes that stand beside the command.
+//! Standard input and output of the processes that accompany the command.
 
 use rustix::fs::{Mode, OFlags};
 
-/// Replaces standard input and output by `/dev/null`. They are the command's: a reader of its output sees the end
-/// when the command has closed it.
+/// Replaces standard input and output with `/dev/null`. They belong to the command: a reader of its output must see the
+/// end of the stream when the command closes it.
 pub(super) fn let_go_of_streams() {
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
     if let Ok(null) = rustix::fs::open("/dev/null", flags, Mode::empty()) {

@@ -1,4 +1,4 @@
-//! The process that was called: starts the other two, passes signals on, waits for everything to end.
+//! The original process. It starts the other two, passes signals on, and waits for all processes.
 
 use std::io::{self, PipeReader, PipeWriter, Read as _};
 use std::time::Duration;
@@ -16,17 +16,17 @@ use super::start::{CommandPipes, ServerPipes, Start};
 use super::streams::let_go_of_streams;
 use super::{Outcome, Ready, Service, Task, child, server};
 
-/// How often it is looked whether the last rank has ended.
+/// The interval for checking whether the last rank has ended.
 const RANK_PACE: Duration = Duration::from_millis(20);
 
-/// How often it is looked whether the server lives, when nothing happens.
+/// The interval for checking whether the server is alive, while nothing else happens.
 const PACE: Duration = Duration::from_secs(1);
 
-/// Starts and waits.
+/// Starts the server and the command, and waits for them.
 ///
 /// # Errors
 ///
-/// If the mirror cannot be made; nothing was run then.
+/// If the mirror cannot be created. No command was run in this case.
 pub(super) fn run(
     start: Start<'_>,
     socket: &mut Option<LeadSocket>,
@@ -39,7 +39,7 @@ pub(super) fn run(
     let (from_command, report) = io::pipe().map_err(failed)?;
     let (from_server, server_report) = io::pipe().map_err(failed)?;
     let Some(server) = compat_sys::fork().map_err(failed)? else {
-        // Those who wait at the socket see it closed when the supervisor is gone.
+        // Ranks that wait at the socket must see it closed when the supervisor is gone.
         drop((to_server, answer, from_command, report, from_server, socket.take(), start.bound));
         let pipes = ServerPipes { control: from_all, answer: to_command, report: server_report };
         server::run(start.volumes, pipes, start.inside, start.outside, service);
@@ -104,7 +104,7 @@ impl Supervisor<'_> {
             self.end_others(service);
         }
         if let Some(outside) = self.outside {
-            // A failure is reported after the run, when it is tried once more.
+            // A failure is reported after the run, which tries once more.
             let _ = outside.leave();
         }
         let outcome = self.outcome(reported);
@@ -118,7 +118,7 @@ impl Supervisor<'_> {
         outcome
     }
 
-    /// Waits until the command, what it has started and all ranks have ended; false if the server ends before.
+    /// Waits until the command, its descendants and all ranks have ended. Returns false if the server ends first.
     fn wait_for_all(
         &mut self,
         listener: Option<&RankListener>,
@@ -141,20 +141,20 @@ impl Supervisor<'_> {
         Ok(true)
     }
 
-    /// The server has ended before the rest: it reports why, or was killed.
+    /// Handles a server that ended before the rest: it reported a reason, or was killed.
     fn without_server(&mut self, service: &mut dyn Service) -> Result<Outcome, Error> {
         self.inside.end_all(&[]);
         if let Some(outside) = self.outside {
             outside.end_all();
         }
-        // Also descendants that have left the mirror.
+        // This includes descendants that have left the mirror.
         self.descendants.end();
-        let mut told = Vec::new();
-        // A report that cannot be read was not sent.
-        let _ = self.from_server.read_to_end(&mut told);
-        let (begun, report) = match told.strip_prefix(BEGUN) {
+        let mut sent = Vec::new();
+        // A report that cannot be read counts as not sent.
+        let _ = self.from_server.read_to_end(&mut sent);
+        let (begun, report) = match sent.strip_prefix(BEGUN) {
             Some(report) => (true, report),
-            None => (false, &*told),
+            None => (false, &*sent),
         };
         if let Ok(Some(FailureReport::Failed(error))) = FailureReport::receive(&mut &*report) {
             return Err(error);
@@ -169,7 +169,7 @@ impl Supervisor<'_> {
         RankListener::open(socket, self.to_server.try_clone()?, answer)
     }
 
-    /// Reports processes that entered by themselves and asks them to end, before the mirror goes away.
+    /// Reports processes that entered from outside, and terminates them before the mirror is unmounted.
     fn end_others(&self, service: &mut dyn Service) {
         let spared: Vec<Pid> = self.descendants.server.into_iter().collect();
         let find = || {
@@ -184,8 +184,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Waits until the command is executed, or why it was not. A server that dies meanwhile would leave
-    /// the command waiting for it.
+    /// Waits until the command is executed, or reports a failure. If the server dies meanwhile, the command is killed,
+    /// because it would wait for the server forever.
     fn wait_for_report(&mut self, report: &mut PipeReader) -> Result<Option<FailureReport>, Error> {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let failed = |source| Error::Process { doing: "start the command", source };
@@ -212,7 +212,7 @@ impl Supervisor<'_> {
         match reported {
             Some(FailureReport::Failed(error)) => Err(error),
             Some(FailureReport::NotExecuted(error)) => Ok(Outcome::not_executed(error)),
-            // The process that stands for the mirror is ended by the signal that ends the run.
+            // With `Task::Wait`, the signal that ends the run kills the waiting process.
             None if *self.task == Task::Wait && self.descendants.is_asked_to_end() => Ok(Outcome::Ended(0)),
             None => Ok(Outcome::Ended(self.descendants.code.unwrap_or(1))),
         }

@@ -1,7 +1,7 @@
-//! The way to a place: name by name, from an open root, and through no symbolic link. What is opened so is used
-//! by its descriptor from then on; nobody can exchange it for something else by renaming.
+//! Walks to a place: component by component from an open root, and never through a symbolic link. The result is used
+//! through its descriptor, so nobody can replace it by renaming.
 //!
-//! A path may be longer than the 4,096 bytes that the kernel takes at once.
+//! A path can be longer than the 4,096 bytes that the kernel accepts at once.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
@@ -10,27 +10,27 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxFlags, openat, statx};
 use rustix::process::geteuid;
 
-/// How a place on the way is opened: the thing itself, whatever it is.
+/// The flags for each component: opens the file itself, whatever its type.
 const STEP: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// The bit of a mode that lets everybody write.
+/// The mode bit that lets everyone write.
 const BY_OTHERS: u16 = 0o002;
 
-/// Opens a place (`O_PATH`). An empty one, or `/`, is the root itself.
+/// Opens a place (`O_PATH`). An empty place or `/` is the root itself.
 ///
 /// # Errors
 ///
-/// `ENOTDIR` where a link is on the way, `ELOOP` where one is the end of it, and those of openat(2).
+/// `ENOTDIR` if a link is on the way, `ELOOP` if the place is a link, and those of openat(2).
 pub(super) fn open(root: impl AsFd, place: &[u8]) -> io::Result<OwnedFd> {
     walk(root, place, |_, _| true)
 }
 
-/// The same where nobody else may have put the place there: what lies in a directory that everybody may write to
-/// belongs to root or to this user.
+/// Opens a place like [`open`], but only if no other user can have created it. Every file in a directory that everyone
+/// can write to must belong to root or to this user.
 ///
 /// # Errors
 ///
-/// Those of [`open`], and `EACCES` where somebody else may have made it.
+/// Those of [`open`], and `EACCES` if another user may have created it.
 pub(super) fn open_trusted(root: impl AsFd, place: &[u8]) -> io::Result<OwnedFd> {
     walk(root, place, is_trusted)
 }
@@ -52,19 +52,18 @@ fn walk(root: impl AsFd, place: &[u8], accept: impl Fn(&Statx, &Statx) -> bool) 
     Ok(found)
 }
 
-/// Whether what was found in a directory was put there by root, by this user, or by nobody but those who may
-/// write to the directory.
+/// Whether a file was put into a directory by root, by this user, or by a user with write access to that directory.
 pub(super) fn is_trusted(directory: &Statx, found: &Statx) -> bool {
     directory.stx_mode & BY_OTHERS == 0 || is_own(found)
 }
 
-/// Whether it belongs to root or to this user.
+/// Whether the file belongs to root or to this user.
 pub(super) fn is_own(found: &Statx) -> bool {
     found.stx_uid == 0 || found.stx_uid == geteuid().as_raw()
 }
 
-/// What an open file is, as far as that is known without asking who serves its file system: one that is only
-/// being mounted is not served yet.
+/// Returns the attributes of an open file without a request to the server of its file system. A file system that is
+/// just being mounted is not served yet.
 ///
 /// # Errors
 ///
@@ -79,16 +78,15 @@ pub(super) fn kind(stat: &Statx) -> FileType {
     FileType::from_raw_mode(stat.stx_mode.into())
 }
 
-/// The identity of a file: the device, major and minor, and the number.
+/// The identity of a file: major and minor device number, and inode number.
 pub(super) type WalkedIdentity = (u32, u32, u64);
 
-/// The identity of a file.
+/// Returns the identity of a file.
 pub(super) fn identity(stat: &Statx) -> WalkedIdentity {
     (stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino)
 }
 
-/// The path by which a system call that takes no descriptor reaches what this one stands for; `process` is where
-/// `/proc` is.
+/// A path to an open file, for system calls that do not take a descriptor. `process` is the path of `/proc`.
 pub(super) fn path_of(process: &Path, file: &OwnedFd) -> PathBuf {
     process.join(format!("self/fd/{}", file.as_raw_fd()))
 }
