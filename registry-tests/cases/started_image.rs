@@ -171,7 +171,7 @@ fn refused(workspace: &Workspace) {
         workspace.compat(["check", "--generate", &image]).run().exits(code);
     }
     for (configuration, words) in [
-        (json!({"Entrypoint": ["/app\r"]}), r#"the image would run "/app\r", which is not in it"#),
+        (json!({"Entrypoint": ["/app\r"]}), r#"the image runs "/app\r", which it does not contain"#),
         (json!({"Entrypoint": ["C:\\app.exe"], "os": "windows"}), "the image is for windows/"),
     ] {
         let image = image(workspace, &configuration, b"", 0o644);

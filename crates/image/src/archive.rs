@@ -1,7 +1,7 @@
-//! Archives that hold an image: what `docker save` writes, and an OCI image layout in a tar file.
+//! Archives that contain an image: the output of `docker save`, or an OCI image layout in a tar file.
 //!
-//! The members are read where they lie in the file, in any order. A file that is compressed as a whole is
-//! first decompressed into a temporary file without a name.
+//! Members are read at their offset in the file, in any order. A file that is compressed as a whole is first
+//! decompressed into an unnamed temporary file.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -20,12 +20,12 @@ use crate::{decode, limit, merge, path};
 use compat_oci::Observer;
 use compat_oci::blob::BlobReader;
 
-/// How much of a member is read at once.
+/// The number of bytes that one read takes from a member.
 const PIECE: usize = 256 << 10;
-/// How many links between members are followed.
+/// The most links between members that a lookup follows.
 const LINKS: usize = 8;
 
-/// An archive and where its members lie.
+/// An archive and the positions of its members.
 #[derive(Clone, Debug)]
 pub(super) struct Archive {
     path: PathBuf,
@@ -39,7 +39,7 @@ enum Member {
     Link(String),
 }
 
-/// Where a member's content lies.
+/// The position of a member's content.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Extent {
     offset: u64,
@@ -51,7 +51,7 @@ impl Archive {
     ///
     /// # Errors
     ///
-    /// If it cannot be read or is no tar archive.
+    /// If the file cannot be read or is not a tar archive.
     pub(crate) fn open(path: &Path, limits: &Limits) -> Result<Self> {
         let mut file = compat_sys::open_regular(path).map_err(Error::io("read", path))?;
         let mut magic = Vec::new();
@@ -64,11 +64,11 @@ impl Archive {
         Self::of_file(path, file)
     }
 
-    /// Takes an archive from a stream into a temporary file without a name; `path` stands for it in messages.
+    /// Copies an archive from a stream into an unnamed temporary file. Messages call it `path`.
     ///
     /// # Errors
     ///
-    /// If the stream breaks or is longer than `limits` allow, or there is no room for it.
+    /// If the stream fails or is longer than `limits` allow, or if the disk is full.
     pub(crate) async fn of_stream(
         path: &Path,
         mut stream: BlobReader,
@@ -82,7 +82,7 @@ impl Archive {
             let piece = piece?;
             length += piece.len() as u64;
             if length > limits.unpacked {
-                let fault = Fault::Limit { what: "its size in bytes", limit: limits.unpacked };
+                let fault = Fault::Limit { what: "the size in bytes", limit: limits.unpacked };
                 return Err(Error::TooLarge { what: path.display().to_string(), fault });
             }
             observer.transferred(piece.len() as u64);
@@ -100,12 +100,12 @@ impl Archive {
         Ok(Self { path: path.to_owned(), file: Arc::new(file), members: Arc::new(members) })
     }
 
-    /// The archive's own path.
+    /// The path of the archive.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where a member lies, links between members followed.
+    /// Returns the position of a member and follows links between members.
     pub(crate) fn find(&self, name: &str) -> Option<Extent> {
         let mut name = name.to_owned();
         for _ in 0..LINKS {
@@ -117,11 +117,11 @@ impl Archive {
         None
     }
 
-    /// Reads a small member; none where there is none.
+    /// Reads a small member. `None` if it does not exist.
     ///
     /// # Errors
     ///
-    /// If it is larger than `limit` or cannot be read.
+    /// If the member is larger than `limit` or cannot be read.
     pub(crate) fn read(&self, name: &str, limit: u64) -> Result<Option<Bytes>> {
         let Some(extent) = self.find(name) else { return Ok(None) };
         if extent.size > limit {
@@ -133,20 +133,20 @@ impl Archive {
         Ok(Some(bytes.into()))
     }
 
-    /// Reads a member piece by piece.
+    /// Returns a stream of a member's content.
     pub(crate) fn stream(&self, extent: Extent) -> BlobReader {
         pieces(&self.path, Arc::clone(&self.file), extent)
     }
 }
 
 impl Extent {
-    /// All of a file.
+    /// The extent of a whole file.
     pub(crate) fn whole(size: u64) -> Self {
         Self { offset: 0, size }
     }
 }
 
-/// Reads a part of a file piece by piece.
+/// Returns a stream of a part of a file.
 pub(super) fn pieces(path: &Path, file: Arc<File>, extent: Extent) -> BlobReader {
     let state = (path.to_owned(), file, extent);
     Box::pin(futures_util::stream::try_unfold(state, |(path, file, mut extent)| async move {
@@ -161,14 +161,14 @@ pub(super) fn pieces(path: &Path, file: Arc<File>, extent: Extent) -> BlobReader
     }))
 }
 
-/// Decompresses a file into one without a name.
+/// Decompresses a file into an unnamed temporary file.
 fn spool(file: File, limits: &Limits) -> std::result::Result<File, Fault> {
     let mut decoder = decode::open(BufReader::with_capacity(PIECE, file))?;
     let mut spooled = tempfile::tempfile().map_err(Fault::Machine)?;
     let most = limits.unpacked;
     let copied = io::copy(&mut (&mut decoder).take(most + 1), &mut spooled).map_err(Fault::Machine)?;
     if copied > most {
-        return Err(Fault::Limit { what: "its decompressed size in bytes", limit: most });
+        return Err(Fault::Limit { what: "the decompressed size in bytes", limit: most });
     }
     spooled.seek(SeekFrom::Start(0)).map_err(Fault::Machine)?;
     Ok(spooled)
@@ -193,10 +193,7 @@ fn members(file: &mut File) -> io::Result<HashMap<String, Member>> {
             tar::EntryType::Regular => {
                 let extent = Extent { offset: entry.raw_file_position(), size: entry.size() };
                 if extent.offset.checked_add(extent.size).is_none_or(|end| end > length) {
-                    return Err(io::Error::other(format!(
-                        "it ends in the middle of {}",
-                        merge::shown(&name)
-                    )));
+                    return Err(io::Error::other(format!("the archive ends inside {}", merge::shown(&name))));
                 }
                 Some(Member::File(extent))
             }
@@ -216,7 +213,7 @@ fn members(file: &mut File) -> io::Result<HashMap<String, Member>> {
         }
         if names > limit::ARCHIVE_NAMES {
             return Err(io::Error::other(format!(
-                "the names in it are longer than {} bytes",
+                "its member names are longer than {} bytes",
                 limit::ARCHIVE_NAMES
             )));
         }

@@ -1,5 +1,5 @@
-//! Where the manifests, configurations and layers of an image come from: a registry, a layout, or an
-//! archive with either form inside.
+//! The sources of an image's manifests, configurations and layers: a registry, an image layout, or an archive
+//! that contains either form.
 
 use bytes::Bytes;
 
@@ -11,7 +11,7 @@ use compat_oci::blob::{self, BlobReader};
 use compat_oci::manifest::media_type_of;
 use compat_oci::{Descriptor, Resolved, Selector, Store};
 
-/// A place with content.
+/// A source of content.
 #[derive(Clone, Debug)]
 pub(super) enum Blobs {
     Store(Store),
@@ -22,14 +22,15 @@ pub(super) enum Blobs {
 /// One layer.
 #[derive(Clone, Debug)]
 pub(super) enum LayerBlob {
-    /// By its digest.
+    /// A layer with a digest.
     Blob(Box<Descriptor>),
-    /// By its place in an archive; nothing but the configuration knows a digest of it.
+    /// A layer in an archive without digests. Only the configuration states the digest of its uncompressed
+    /// form.
     Member { name: String, extent: Extent },
 }
 
 impl LayerBlob {
-    /// How it is named in errors.
+    /// The layer's name in errors.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Blob(descriptor) => descriptor.digest.to_string(),
@@ -37,7 +38,7 @@ impl LayerBlob {
         }
     }
 
-    /// Whether it need not lie where the image does.
+    /// Whether the layer may be stored outside the image's source.
     pub(crate) fn is_foreign(&self) -> bool {
         let Self::Blob(descriptor) = self else { return false };
         let kind = &descriptor.media_type;
@@ -46,7 +47,7 @@ impl LayerBlob {
 }
 
 impl Blobs {
-    /// Fetches a manifest by its descriptor, verified.
+    /// Fetches a manifest by its descriptor and verifies it.
     pub(crate) async fn manifest(&self, descriptor: &Descriptor) -> Result<Resolved> {
         match self {
             Self::Store(store) => {
@@ -67,7 +68,7 @@ impl Blobs {
         }
     }
 
-    /// Fetches a small blob, verified.
+    /// Fetches a small blob and verifies it.
     pub(crate) async fn blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Bytes> {
         match self {
             Self::Store(store) => Ok(store.blob(descriptor, limit).await?),
@@ -86,7 +87,7 @@ impl Blobs {
         self.blob(descriptor, limit::CONFIG).await
     }
 
-    /// Opens a layer as a stream; one that is named by a digest is verified on the way.
+    /// Opens a layer as a stream. A layer with a digest is verified as it is read.
     pub(crate) async fn open(&self, layer: &LayerBlob) -> Result<BlobReader> {
         match (self, layer) {
             (Self::Store(store), LayerBlob::Blob(descriptor)) => match descriptor.embedded()? {
@@ -107,7 +108,7 @@ impl Blobs {
     }
 }
 
-/// Where a blob lies in an image layout.
+/// The path of a blob in an image layout.
 fn member_of(descriptor: &Descriptor) -> String {
     format!("blobs/{}/{}", descriptor.digest.algorithm(), descriptor.digest.hex())
 }

@@ -1,6 +1,6 @@
-//! The configuration of an image: what it runs, and for which platform.
+//! The configuration of an image: its command and its platform.
 //!
-//! Source: image-spec `config.md`; docker's own form has the same fields. The types of `oci-spec` refuse
+//! Source: image-spec `config.md`. Docker's own form has the same fields. The types of `oci-spec` refuse
 //! configurations that engines run (`docs/decisions.md`).
 
 use std::collections::BTreeMap;
@@ -12,18 +12,18 @@ use compat_oci::manifest::null_is_empty;
 use compat_oci::{Digest, Platform};
 use compat_sys::raw;
 
-/// What the configuration of an image says.
+/// The configuration of an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
-    /// Environment, as `NAME=value`.
+    /// Environment variables, as `NAME=value`.
     pub env: Vec<String>,
-    /// What is run, before [`Config::cmd`].
+    /// The command's first words, before [`Config::cmd`].
     pub entrypoint: Vec<String>,
-    /// The default arguments, or what is run where there is no entrypoint.
+    /// The default arguments, or the whole command if there is no entrypoint.
     pub cmd: Vec<String>,
-    /// The directory it is run in.
+    /// The working directory of the command.
     pub working_dir: String,
-    /// Who runs it.
+    /// The user of the command.
     pub user: String,
     /// Labels, in the order of their keys.
     pub labels: BTreeMap<String, String>,
@@ -33,16 +33,16 @@ pub struct Config {
     pub variant: Option<String>,
     /// The operating system, in Go's names.
     pub os: String,
-    /// The digests of the layers' uncompressed forms, bottom first.
+    /// The digests of the uncompressed layers, bottom first.
     pub(super) diff_ids: Vec<Digest>,
 }
 
 impl Config {
-    /// Parses a configuration; `what` names it in errors.
+    /// Parses a configuration. `what` names it in errors.
     ///
     /// # Errors
     ///
-    /// [`Error::NotAnImage`] where it is none.
+    /// [`Error::NotAnImage`] if the bytes are not a configuration.
     pub fn parse(what: &str, bytes: &[u8]) -> Result<Self> {
         let read: ConfigDocument = serde_json::from_slice(bytes).map_err(|error| Error::NotAnImage {
             what: what.to_owned(),
@@ -64,7 +64,7 @@ impl Config {
         })
     }
 
-    /// The value of an environment variable; of several, the last.
+    /// The value of an environment variable. If it is set several times, the last value.
     pub fn variable(&self, name: &str) -> Option<&str> {
         let value = |entry: &'_ String| entry.split_once('=').is_some_and(|(key, _)| key == name);
         self.env
@@ -75,12 +75,12 @@ impl Config {
             .map(|(_, v)| v)
     }
 
-    /// What the image runs: entrypoint, then command.
+    /// The command of the image: the entrypoint, then the arguments.
     pub fn command(&self) -> Vec<&str> {
         self.entrypoint.iter().chain(&self.cmd).map(String::as_str).collect()
     }
 
-    /// A path as the image's command finds it: a relative one starts at the working directory.
+    /// Returns the absolute form of a path. A relative path starts at the working directory.
     pub(crate) fn absolute(&self, path: &str) -> String {
         if path.starts_with('/') {
             return path.to_owned();
@@ -88,7 +88,7 @@ impl Config {
         format!("{}/{path}", self.working_dir.trim_end_matches('/'))
     }
 
-    /// The platform, where the configuration names one.
+    /// The platform, if the configuration states one.
     pub fn platform(&self) -> Option<Platform> {
         let known = !self.os.is_empty() && !self.architecture.is_empty();
         known.then(|| Platform {
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn the_types_of_oci_spec_refuse_what_engines_run() {
         for text in [
-            // Go writes the layers of an image without any like this.
+            // Go writes `null` for an empty list of layers.
             r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":null}}"#,
             r#"{"os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#,
             r#"{"architecture":"amd64","os":"linux","config":{"Cmd":["/bin/sh"]}}"#,

@@ -1,4 +1,4 @@
-//! What is kept of a file's content.
+//! The parts of a file's content that are kept.
 
 use std::fs::File as Spool;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -15,15 +15,15 @@ use compat_sys::raw;
 
 const BLOCK: usize = 256 << 10;
 
-/// Looks at files one after another.
+/// Classifies files one after another.
 pub(super) struct Classifier {
     packer: Packer,
-    /// Where objects are read into; kept for the next one.
+    /// The buffer for objects. It is reused for the next file.
     buffer: Vec<u8>,
 }
 
 impl Classifier {
-    /// A classifier.
+    /// Returns a classifier.
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self { packer: Packer::new()?, buffer: Vec::new() })
     }
@@ -65,7 +65,7 @@ impl Classifier {
         content
     }
 
-    /// What is kept of the object in `data`, or of a mapping of it.
+    /// Packs the object in `data`, which may be a memory mapping.
     pub(crate) fn pack(&mut self, path: &Components, data: &Bytes) -> Result<FileContent, Fault> {
         let name = path.last().map(|name| &**name).unwrap_or_default();
         self.packer.pack(name, data).map(FileContent::Elf).map_err(Fault::Machine)
@@ -85,8 +85,8 @@ impl Classifier {
         if self.buffer.len() as u64 == size { Ok(()) } else { Err(cut(path)) }
     }
 
-    /// Writes the rest of an object behind what the buffer has into a file without a name, and maps
-    /// it. Blocks of zeroes become holes.
+    /// Writes the buffer and the rest of an object into an unnamed temporary file, and maps it. Blocks of
+    /// zeroes become holes.
     fn spool(&mut self, path: &Components, size: u64, reader: &mut dyn Read) -> Result<Bytes, Fault> {
         let mut file = tempfile::tempfile().map_err(Fault::Machine)?;
         file.write_all(&self.buffer).map_err(Fault::Machine)?;
@@ -102,7 +102,7 @@ impl Classifier {
     }
 }
 
-/// The first line of a script, and a text that says what is known of the rest.
+/// Returns the first line of a script and a text with the known facts about the rest.
 fn kept_of_script(data: &[u8], size: u64) -> Box<[u8]> {
     let head = &data[..data.len().min(limit::SCRIPT_LINE)];
     let line = &head[..memchr::memchr(b'\n', head).unwrap_or(head.len())];
@@ -129,11 +129,11 @@ pub(super) fn unreadable(path: &Components, error: &io::Error) -> Fault {
 }
 
 pub(super) fn cut(path: &Components) -> Fault {
-    Fault::malformed(format!("it ends in the middle of {}", merge::shown(path)))
+    Fault::malformed(format!("the archive ends inside {}", merge::shown(path)))
 }
 
-/// Whether a file is kept as a whole: what the loader reads besides objects, by name, because a loader
-/// that does not live in `/` has its own copies; and what says which system it is.
+/// Whether a file is kept as a whole. The list contains the files that the loader reads besides objects,
+/// matched by name because a loader outside `/` has its own copies, and the files that identify the system.
 pub(super) fn is_kept_whole(path: &Components) -> bool {
     let [.., directory, name] = &path[..] else { return false };
     match (&**directory, &**name) {
@@ -213,6 +213,6 @@ mod tests {
     fn a_file_that_is_cut_is_named() {
         let path = components(b"usr/bin/x").unwrap();
         let fault = Classifier::new().unwrap().read(&path, 1000, &mut &b"\x7fELF"[..]).unwrap_err();
-        insta::assert_snapshot!(fault, @"it ends in the middle of usr/bin/x");
+        insta::assert_snapshot!(fault, @"the archive ends inside usr/bin/x");
     }
 }

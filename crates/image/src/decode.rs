@@ -1,7 +1,7 @@
-//! From the bytes of a layer as it is stored to its tar archive: gzip, zstd or plain, told by content.
+//! Decompression of layers: gzip, zstd or plain tar, detected by content.
 //!
-//! Media types are not asked: they are wrong often enough (docker's `tar.gzip` for zstd, plain archives
-//! called gzip).
+//! Media types are ignored because they are often wrong (docker's `tar.gzip` for zstd, plain archives called
+//! gzip).
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
@@ -13,16 +13,17 @@ use bytes::Bytes;
 use crate::error::Fault;
 use crate::limit::{Limits, RATIO_FROM};
 
-/// How much is handed on at once.
+/// The size of a decompressed block.
 pub(super) const BLOCK: usize = 256 << 10;
-/// Enough bytes to tell every form.
+/// The number of bytes that identify a format.
 const MAGIC: usize = 6;
 
-/// A reader of what the form of `reader`'s content holds.
+/// Returns a reader of the decompressed content of `reader`.
 ///
 /// # Errors
 ///
-/// [`Fault::Unsupported`] for a form that no image has, [`Fault::Malformed`] where it cannot be read.
+/// [`Fault::Unsupported`] for a compression format that images do not use, [`Fault::Malformed`] if the content
+/// cannot be read.
 pub(super) fn open<'a>(mut reader: impl BufRead + Send + 'a) -> Result<Box<dyn Read + Send + 'a>, Fault> {
     let mut magic = Vec::new();
     (&mut reader).take(MAGIC as u64).read_to_end(&mut magic).map_err(|error| unreadable(&error))?;
@@ -45,7 +46,7 @@ enum Form {
     Other(&'static str),
 }
 
-/// The form by its first bytes (RFC 1952, RFC 8878, and the file formats of xz and bzip2).
+/// Detects the format from the first bytes (RFC 1952, RFC 8878, and the file formats of xz and bzip2).
 fn form(magic: &[u8]) -> Form {
     match magic {
         [0x1f, 0x8b, ..] => Form::Gzip,
@@ -65,7 +66,7 @@ pub(super) fn is_compressed(magic: &[u8]) -> bool {
     !matches!(form(magic), Form::Plain)
 }
 
-/// The pieces of a layer, as they arrive, as one reader.
+/// A reader of a layer's pieces as they arrive.
 pub(super) struct Pieces {
     source: tokio::sync::mpsc::Receiver<Bytes>,
     piece: Bytes,
@@ -73,7 +74,7 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    /// A reader of what arrives; counts in `read`.
+    /// Returns a reader of `source`. It counts the bytes in `read`.
     pub(crate) fn new(source: tokio::sync::mpsc::Receiver<Bytes>, read: Arc<AtomicU64>) -> Self {
         Self { source, piece: Bytes::new(), read }
     }
@@ -105,12 +106,12 @@ impl BufRead for Pieces {
     }
 }
 
-/// Decompresses all of `source` and sends it on in blocks, which come back through `spent` to be
-/// used again. Says how long it was; `before` is what the layers before it had.
+/// Decompresses all of `source` and sends it on in blocks. The blocks come back through `spent` for reuse.
+/// Returns the decompressed length. `before` is the decompressed length of the previous layers.
 ///
 /// # Errors
 ///
-/// [`Fault::Limit`] for more than `limits` allow, or what is wrong with it.
+/// [`Fault::Limit`] if the content exceeds `limits`, or the fault of the content.
 pub(super) fn run(
     source: Pieces,
     blocks: &SyncSender<Vec<u8>>,
@@ -129,7 +130,7 @@ pub(super) fn run(
         check(length, read.load(Ordering::Relaxed), limits, before)?;
         let is_last = block.len() < BLOCK;
         if !block.is_empty() && blocks.send(block).is_err() {
-            // Whoever reads has had enough, and says why.
+            // The receiver stopped reading. It reports the reason.
             return Ok(length);
         }
         outcome.map_err(|error| unreadable(&error))?;
@@ -145,20 +146,20 @@ fn check(length: u64, read: u64, limits: &Limits, before: u64) -> Result<(), Fau
     }
     if length > RATIO_FROM && length / limits.ratio.max(1) > read {
         return Err(Fault::Limit {
-            what: "the ratio of its decompressed to its compressed size",
+            what: "the ratio of the decompressed to the compressed size",
             limit: limits.ratio,
         });
     }
     Ok(())
 }
 
-/// The blocks of a decompressed layer as one reader.
+/// A reader of the blocks of a decompressed layer.
 pub(super) struct Blocks {
     source: Receiver<Vec<u8>>,
     spent: SyncSender<Vec<u8>>,
     block: Vec<u8>,
     at: usize,
-    /// Hashes what passes, where somebody wants to know.
+    /// Hashes the bytes that are read, if a digest is needed.
     pub hasher: Option<compat_oci::digest::Hasher>,
 }
 
@@ -167,7 +168,7 @@ impl Blocks {
         Self { source, spent, block: Vec::new(), at: 0, hasher: None }
     }
 
-    /// Reads to the end: what is behind the archive belongs to the layer too.
+    /// Reads to the end: bytes behind the archive belong to the layer too.
     pub(crate) fn drain(&mut self) {
         while self.next_block() {}
     }
@@ -177,7 +178,7 @@ impl Blocks {
         if let Some(hasher) = &mut self.hasher {
             hasher.update(&block);
         }
-        // Where nobody takes it back any more it is simply dropped.
+        // If the sender stopped, the block is dropped.
         let _ = self.spent.try_send(std::mem::replace(&mut self.block, block));
         self.at = 0;
         true
@@ -243,7 +244,7 @@ mod tests {
         let limits = Limits { unpacked: 2 << 30, ratio: 100, ..Limits::default() };
         let fault = |length, read, before| check(length, read, &limits, before).unwrap_err().to_string();
         assert!(check(RATIO_FROM, 1, &limits, 0).is_ok());
-        insta::assert_snapshot!(fault(RATIO_FROM + (1 << 20), 10 << 20, 0), @"the ratio of its decompressed to its compressed size is more than 100");
-        insta::assert_snapshot!(fault(1 << 30, 1 << 30, (1 << 30) + 1), @"the image's decompressed size in bytes is more than 2147483648");
+        insta::assert_snapshot!(fault(RATIO_FROM + (1 << 20), 10 << 20, 0), @"the ratio of the decompressed to the compressed size exceeds the limit of 100");
+        insta::assert_snapshot!(fault(1 << 30, 1 << 30, (1 << 30) + 1), @"the image's decompressed size in bytes exceeds the limit of 2147483648");
     }
 }

@@ -1,7 +1,7 @@
-//! A directory that an image was unpacked into, as a tree.
+//! The directory of an unpacked image, read as a tree.
 //!
-//! Links are read, never followed; nothing but regular files is opened. What is mounted inside the
-//! directory (`proc`, `sys`, `dev`, whatever a running system has) is an empty directory of the tree.
+//! Links are read, never followed, and only regular files are opened. A mount point inside the directory
+//! (`proc`, `sys`, `dev`, or any mount of a running system) becomes an empty directory of the tree.
 
 use std::collections::HashMap;
 use std::fs::{self, Metadata, OpenOptions};
@@ -45,8 +45,8 @@ struct DirectoryWalk<'a> {
 ///
 /// # Errors
 ///
-/// If it is no directory, cannot be listed, or is larger than `limits` allow. Files that may not be
-/// read are in the tree without content, and noted.
+/// If the path is not a directory, cannot be listed, or exceeds `limits`. Unreadable files are in the tree
+/// without content, and a note names them.
 pub(super) fn read(root: &Path, limits: &Limits) -> Result<Read> {
     let metadata = fs::metadata(root).map_err(Error::io("read", root))?;
     if !metadata.is_dir() {
@@ -92,24 +92,24 @@ impl DirectoryWalk<'_> {
         Ok(())
     }
 
-    /// Takes in what lies at a path; says whether there may be more below it.
+    /// Adds the entry at a path to the tree. Returns whether entries below it may follow.
     fn take(&mut self, path: &Components) -> Result<bool> {
         let place = self.outside(path);
         let too_large = |fault| Error::TooLarge { what: self.root.display().to_string(), fault };
         if self.entries == self.limits.entries {
             return Err(too_large(Fault::Limit {
-                what: "its number of entries",
+                what: "the number of entries",
                 limit: self.limits.entries,
             }));
         }
         if self.merge.kept() > self.limits.kept {
-            let what = "the memory in bytes for what is kept of it";
+            let what = "the memory in bytes for its files";
             return Err(too_large(Fault::Limit { what, limit: self.limits.kept }));
         }
         self.entries += 1;
         let metadata = match fs::symlink_metadata(&place) {
             Ok(metadata) => metadata,
-            // It was there when the directory was listed: a running system changes.
+            // The entry vanished after the directory was listed, as happens on a running system.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(Error::io("read", place)(error)),
         };
@@ -126,7 +126,7 @@ impl DirectoryWalk<'_> {
             New::Other
         };
         if is_mount {
-            self.remark(format!("{} is a mount point and was not looked into", place.display()));
+            self.remark(format!("{} is a mount point and was not read", place.display()));
         }
         self.put(path, new)
             .map_err(|fault| Error::TooLarge { what: self.root.display().to_string(), fault })?;
@@ -153,7 +153,7 @@ impl DirectoryWalk<'_> {
             }
         };
         let size = metadata.len();
-        // Who unpacked it owns it, in many cases.
+        // The owner is often the user that unpacked the image, so it is not recorded.
         let capabilities = rustix::fs::lgetxattr(place, c"security.capability", &mut [0_u8; 256]).is_ok();
         let file = File { mode: metadata.mode() & 0o7777, owner: None, size, capabilities, content };
         let id = self.merge.add_file(file);

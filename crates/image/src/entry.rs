@@ -1,14 +1,14 @@
 //! The entries of a tar archive, one after another, in bounded memory.
 //!
-//! The crate `tar` reads headers, GNU's long names, PAX records and GNU's sparse files; nothing of it
-//! that touches the disk is used. It reads the records before an entry into memory whatever their size,
-//! so the reader below it is given an allowance ([`Allowance`]) before each entry. PAX's sparse
-//! files, which it does not know, are in [`sparse`](crate::sparse).
+//! The crate `tar` reads headers, GNU's long names, PAX records and GNU's sparse files. None of its functions
+//! that write to disk are used. It reads the records before an entry into memory, whatever their size. The
+//! reader below it therefore gets an allowance ([`Allowance`]) before each entry. The crate does not know PAX's
+//! sparse files. They are in [`sparse`](crate::sparse).
 //!
-//! Where parsers could disagree about what an archive holds (a link with content, say), it is refused. An
-//! archive may end as Go's `archive/tar` allows, with which container engines unpack layers: the padding of
-//! the last member may be missing, and so may one or both of the end's blocks of zeroes (umoci 0.4 writes
-//! such layers). An archive that ends inside a member or a header is cut.
+//! An archive that parsers could read in different ways (a link with content, say) is refused. An archive may
+//! end as Go's `archive/tar` allows, with which container engines unpack layers: the padding of the last member
+//! may be missing, and so may one or both blocks of zeroes at the end (umoci 0.4 writes such layers). An
+//! archive that ends inside a member or a header is truncated.
 
 use std::cell::Cell;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -19,7 +19,7 @@ use crate::path::{self, Components};
 use crate::sparse::{self, Sparse};
 use crate::{limit, merge};
 
-/// What kind of thing an entry is.
+/// The type of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum MemberKind {
     /// A regular file.
@@ -28,61 +28,61 @@ pub(super) enum MemberKind {
     Directory,
     /// A symbolic link with its target.
     Link(Vec<u8>),
-    /// Another name for the file with this name.
+    /// A hard link to the file with this name.
     HardLink(Components),
     /// A device or pipe.
     Other,
-    /// Nothing that is in the file system.
+    /// No file: the entry does not appear in the file system.
     None,
 }
 
-/// What stands before an entry's content.
+/// The header of an entry.
 #[derive(Debug)]
 pub(super) struct Header {
     pub path: Components,
     pub kind: MemberKind,
     pub mode: u32,
-    /// The numbers of its owner and group, if they can be read.
+    /// The IDs of its owner and group, if they can be read.
     pub owner: Option<(u64, u64)>,
     /// Whether it has file capabilities.
     pub capabilities: bool,
-    /// How long the file is.
+    /// The length of the file.
     pub size: u64,
-    /// Where the content goes, of a sparse file that `tar` does not know as one.
+    /// The positions of the content, for a sparse file that `tar` does not recognize.
     pub sparse: Option<Sparse>,
-    /// Whether there may be fewer bytes in the archive than in the file.
+    /// Whether the archive may hold fewer bytes than the file.
     pub has_holes: bool,
 }
 
-/// The unit of an archive, in bytes.
+/// The block size of an archive, in bytes.
 const BLOCK: u64 = 512;
 
-/// How many bytes the reader of an archive may give out until it is asked again: all while content is
-/// read, few while headers are. Knows where the archive ended, too.
+/// The number of bytes that the archive's reader may return until the next allowance: all while content is
+/// read, few while headers are read. Also records the end of the archive.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Allowance {
     left: Rc<Cell<u64>>,
     position: Rc<Cell<u64>>,
-    /// Where the content of the entry that was read last ends.
+    /// The end of the content of the entry that was read last.
     content_end: Rc<Cell<u64>>,
-    /// Where the archive ended.
+    /// The end of the archive.
     end: Rc<Cell<Option<u64>>>,
 }
 
 impl Allowance {
-    /// Before the headers of the entry that follows the last one's content.
+    /// Sets the allowance for the headers after the last entry's content.
     pub(crate) fn for_headers(&self) {
         let ahead = self.content_end.get().saturating_sub(self.position.get());
         self.left.set(ahead.saturating_add(limit::HEADER));
     }
 
-    /// Before content of so many bytes.
+    /// Sets the allowance for content of this length.
     pub(crate) fn for_content(&self, length: u64) {
         self.left.set(u64::MAX);
         self.content_end.set(self.position.get().saturating_add(length));
     }
 
-    /// Fills `buffer` with the padding that the last member lacks; the number of its bytes.
+    /// Fills `buffer` with the missing padding of the last member. Returns the number of bytes.
     fn pad(&self, buffer: &mut [u8]) -> usize {
         let (position, content_end) = (self.position.get(), self.content_end.get());
         if self.end.get().is_none() {
@@ -97,13 +97,13 @@ impl Allowance {
         length
     }
 
-    /// In words, what the archive is cut in, if it is; `name` is that of the entry that was read last.
+    /// Returns the fault of a truncated archive. `name` is the entry that was read last.
     pub(crate) fn cut(&self, name: Option<&str>) -> Option<Fault> {
         let end = self.end.get()?;
         Some(Fault::malformed(match name {
-            Some(name) if end < self.content_end.get() => format!("it ends in the middle of {name}"),
-            Some(name) => format!("it ends in the middle of the header after {name}"),
-            None => "it ends in the middle of its first header".to_owned(),
+            Some(name) if end < self.content_end.get() => format!("the archive ends inside {name}"),
+            Some(name) => format!("the archive ends inside the header after {name}"),
+            None => "the archive ends inside its first header".to_owned(),
         }))
     }
 }
@@ -144,7 +144,7 @@ impl<R: Seek> Seek for Allowed<R> {
 ///
 /// # Errors
 ///
-/// [`Fault::Malformed`], or what `visit` fails with.
+/// [`Fault::Malformed`], or the error of `visit`.
 pub(super) fn for_each(
     reader: impl Read,
     mut visit: impl FnMut(Header, &mut dyn Read) -> Result<(), Fault>,
@@ -177,7 +177,7 @@ pub(super) fn for_each(
     }
 }
 
-/// The entries of an archive; before each the allowance is the one for headers.
+/// The entries of an archive. Sets the allowance for headers before each.
 struct Entries<'a, 'b, R: Read> {
     entries: tar::Entries<'a, R>,
     allowance: &'b Allowance,
@@ -192,7 +192,7 @@ impl<'a, R: Read> Iterator for Entries<'a, '_, R> {
     }
 }
 
-/// Checks what follows the first block of zeroes: another one, or nothing.
+/// Checks the bytes after the first block of zeroes: either a second block or nothing.
 fn check_end(reader: impl Read, last: Option<&str>) -> Result<(), Fault> {
     let mut block = Vec::new();
     reader.take(BLOCK).read_to_end(&mut block).map_err(malformed)?;
@@ -200,15 +200,17 @@ fn check_end(reader: impl Read, last: Option<&str>) -> Result<(), Fault> {
     match block.len() as u64 {
         0 => Ok(()),
         BLOCK if block.iter().all(|byte| *byte == 0) => Ok(()),
-        BLOCK => Err(Fault::malformed(format!("a single block of zeroes {place} is not its end"))),
-        _ => Err(Fault::malformed(format!("it ends in the middle of a block {place}"))),
+        BLOCK => {
+            Err(Fault::malformed(format!("the archive continues after a single block of zeroes {place}")))
+        }
+        _ => Err(Fault::malformed(format!("the archive ends inside a block {place}"))),
     }
 }
 
-/// The words of `tar` quote what they are about: they are cut and made harmless.
+/// Messages of `tar` quote the input, so they are shortened and escaped.
 fn malformed(error: io::Error) -> Fault {
     let text: String = error.to_string().chars().take(100).flat_map(char::escape_debug).collect();
-    Fault::malformed(format!("its archive cannot be read: {text}"))
+    Fault::malformed(format!("invalid tar archive: {text}"))
 }
 
 fn header<R: Read>(entry: &mut tar::Entry<'_, R>) -> Result<Header, Fault> {
@@ -216,7 +218,7 @@ fn header<R: Read>(entry: &mut tar::Entry<'_, R>) -> Result<Header, Fault> {
     let name = records.sparse.name.clone().unwrap_or_else(|| entry.path_bytes().into_owned());
     let kind = kind(entry, &name)?;
     if !matches!(kind, MemberKind::File | MemberKind::None) && entry.size() > 0 {
-        return Err(Fault::malformed(format!("{} has content, but is no file", shown(&name))));
+        return Err(Fault::malformed(format!("{} has content but is not a regular file", shown(&name))));
     }
     let sparse = records.sparse.finish()?.filter(|_| kind == MemberKind::File);
     Ok(Header {
@@ -243,7 +245,7 @@ fn kind<R: Read>(entry: &tar::Entry<'_, R>, name: &[u8]) -> Result<MemberKind, F
         Type::Symlink => {
             let target = target();
             if target.is_empty() || target.len() >= limit::PATH || target.contains(&0) {
-                return Err(Fault::malformed(format!("{} is a link without a usable target", shown(name))));
+                return Err(Fault::malformed(format!("{} is a link without a valid target", shown(name))));
             }
             MemberKind::Link(target)
         }
@@ -253,7 +255,7 @@ fn kind<R: Read>(entry: &tar::Entry<'_, R>, name: &[u8]) -> Result<MemberKind, F
     })
 }
 
-/// What the PAX records of an entry say, beyond what `tar` applies itself.
+/// The PAX records of an entry that `tar` does not apply itself.
 #[derive(Default)]
 struct ExtendedRecords {
     capabilities: bool,
@@ -263,7 +265,7 @@ struct ExtendedRecords {
 impl ExtendedRecords {
     fn read<R: Read>(entry: &mut tar::Entry<'_, R>) -> Result<Self, Fault> {
         let mut records = Self::default();
-        // A global header's own content is no record of an entry.
+        // The content of a global header does not belong to an entry.
         if entry.header().entry_type().is_pax_global_extensions() {
             return Ok(records);
         }

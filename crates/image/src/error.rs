@@ -1,4 +1,4 @@
-//! What can go wrong when an image is read.
+//! Errors of reading an image.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,82 +13,84 @@ pub enum Error {
     /// The registry or the layout failed.
     #[error(transparent)]
     Registry(#[from] compat_oci::Error),
-    /// What was typed names no image.
+    /// The text does not name an image.
     #[error("invalid image {text:?}: {reason}")]
     InvalidSource {
-        /// What was typed.
+        /// The text as the user typed it.
         text: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// It is there, but it is no container image.
+    /// The content exists but is not a container image.
     #[error("{what} is not a container image: {reason}")]
     NotAnImage {
-        /// What it was looked for in.
+        /// The source.
         what: String,
-        /// What it is.
+        /// Its actual type, or the defect.
         reason: String,
     },
-    /// An archive or layout holds several images and none was named.
-    #[error("{what} holds several images: name one of {names}")]
+    /// An archive or layout contains several images and the user named none.
+    #[error("{what} contains several images: choose one of {names}")]
     Several {
         /// The archive.
         what: String,
-        /// What it holds.
+        /// The names of its images.
         names: String,
     },
     /// A layer cannot be read.
-    #[error("layer {layer}: {fault}")]
+    #[error("cannot read layer {layer}: {fault}")]
     Layer {
         /// The digest of the layer, or its name in the archive.
         layer: String,
-        /// Why not.
+        /// The reason.
         fault: Fault,
     },
-    /// An image is larger than what is read of one.
-    #[error("{what}: {fault}")]
+    /// An image exceeds a limit.
+    #[error("cannot read {what}: {fault}")]
     TooLarge {
         /// The image or directory.
         what: String,
-        /// Which bound it breaks.
+        /// The limit.
         fault: Fault,
     },
     /// A file could not be read.
     #[error("could not {action} {path}", path = path.display())]
     Io {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
-        /// On which file.
+        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
 }
 
-/// What is wrong with a layer.
+/// Why a layer cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
-    /// It contradicts its format.
+    /// It violates its format.
     #[error("{0}")]
     Malformed(String),
-    /// It breaks a bound.
-    #[error("{what} is more than {limit}")]
+    /// It exceeds a limit.
+    #[error("{what} exceeds the limit of {limit}")]
     Limit {
-        /// What there is too much of.
+        /// The quantity.
         what: &'static str,
-        /// The bound.
+        /// The limit.
         limit: u64,
     },
-    /// Its uncompressed form is not what the configuration says.
-    #[error("its uncompressed form is {actual}, but the image's configuration says {expected}")]
+    /// The digest of its uncompressed form differs from the one in the configuration.
+    #[error(
+        "the digest of the uncompressed layer is {actual}, but the image's configuration states {expected}"
+    )]
     DiffId {
-        /// What the configuration says.
+        /// The digest in the configuration.
         expected: compat_oci::Digest,
-        /// What it is.
+        /// The digest of the content.
         actual: compat_oci::Digest,
     },
-    /// It lies elsewhere, or only those with a key can read it.
+    /// It is stored elsewhere, or it is encrypted or compressed in an unsupported way.
     #[error("{0}")]
     Unsupported(String),
     /// This machine failed: memory or temporary space.
@@ -97,7 +99,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// A contradiction of the format.
+    /// Returns a violation of the format.
     pub(super) fn malformed(why: impl Into<String>) -> Self {
         Self::Malformed(why.into())
     }
@@ -110,7 +112,7 @@ impl From<compat_oci::FormatError> for Error {
 }
 
 impl Error {
-    /// An [`Error::Io`] for a path.
+    /// Returns a function that makes an [`Error::Io`] for a path.
     pub(super) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
@@ -125,18 +127,20 @@ impl Error {
         }
     }
 
-    /// What the user can do about it.
+    /// The user's next step.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Registry(error) => return error.hint(),
             Self::InvalidSource { .. } => {
-                "an image is HOST/NAME:TAG, oci:DIR:TAG, docker-archive:FILE, oci-archive:FILE, docker-daemon:NAME, \
-                 containers-storage:NAME or the directory of an unpacked root (dir:PATH)"
+                "use HOST/NAME:TAG, oci:DIR:TAG, docker-archive:FILE, oci-archive:FILE, docker-daemon:NAME, \
+                 containers-storage:NAME or the directory of an unpacked image (dir:PATH)"
             }
-            Self::Several { .. } => "add it after the file: docker-archive:FILE:NAME, oci-archive:FILE:TAG",
-            Self::NotAnImage { .. } => "see what it is with `compat inspect`",
+            Self::Several { .. } => {
+                "append its name to the file: docker-archive:FILE:NAME, oci-archive:FILE:TAG"
+            }
+            Self::NotAnImage { .. } => "run `compat inspect` to see its type",
             Self::Layer { fault: Fault::Limit { .. }, .. } | Self::TooLarge { .. } => {
-                "if the image is to be trusted, unpack it and name the directory: dir:PATH"
+                "if you trust the image, unpack it and use the directory: dir:PATH"
             }
             _ => return None,
         };
@@ -151,10 +155,10 @@ mod tests {
     #[test]
     fn errors_name_the_layer_and_what_is_wrong_with_it() {
         let layer = |fault| Error::Layer { layer: "sha256:12".into(), fault }.to_string();
-        insta::assert_snapshot!(layer(Fault::malformed("the archive ends in the middle of usr/bin/x")), @"layer sha256:12: the archive ends in the middle of usr/bin/x");
-        insta::assert_snapshot!(layer(Fault::Limit { what: "its decompressed size in bytes", limit: 10 }), @"layer sha256:12: its decompressed size in bytes is more than 10");
+        insta::assert_snapshot!(layer(Fault::malformed("the archive ends inside usr/bin/x")), @"cannot read layer sha256:12: the archive ends inside usr/bin/x");
+        insta::assert_snapshot!(layer(Fault::Limit { what: "the decompressed size in bytes", limit: 10 }), @"cannot read layer sha256:12: the decompressed size in bytes exceeds the limit of 10");
         let several = Error::Several { what: "docker-archive:a.tar".into(), names: "a:1, b:2".into() };
-        insta::assert_snapshot!(several, @"docker-archive:a.tar holds several images: name one of a:1, b:2");
+        insta::assert_snapshot!(several, @"docker-archive:a.tar contains several images: choose one of a:1, b:2");
         assert!(several.is_usage() && several.hint().is_some());
     }
 }

@@ -1,5 +1,6 @@
-//! What skopeo and podman write into a directory (`dir:` of containers-transports(5)): `manifest.json`, the manifests of
-//! an index as `HEX.manifest.json`, and the blobs as `HEX`, where another algorithm than SHA-256 stands before the digits.
+//! The directories that skopeo and podman write (`dir:` of containers-transports(5)). They contain
+//! `manifest.json`, the manifests of an index as `HEX.manifest.json`, and the blobs as `HEX`. For algorithms
+//! other than SHA-256, the algorithm's name precedes the digits.
 //!
 //! Everything but `manifest.json` is verified against its digest.
 
@@ -15,25 +16,25 @@ use compat_oci::blob::{self, BlobReader};
 use compat_oci::manifest::media_type_of;
 use compat_oci::{Descriptor, Resolved};
 
-/// Such a directory.
+/// A directory that skopeo wrote.
 #[derive(Clone, Debug)]
 pub(super) struct Exported {
     directory: PathBuf,
 }
 
 impl Exported {
-    /// The one at a path.
+    /// Returns the export at a path.
     pub(crate) fn at(directory: &Path) -> Self {
         Self { directory: directory.to_owned() }
     }
 
-    /// The manifest or index that was exported.
+    /// Reads the exported manifest or index.
     pub(crate) fn root(&self) -> Result<Resolved> {
         let bytes = self.read(&self.directory.join("manifest.json"), compat_oci::limit::MANIFEST)?;
         Ok(Resolved { descriptor: Descriptor::of(media_type_of(&bytes, None), &bytes), bytes })
     }
 
-    /// A manifest of an index, verified.
+    /// Reads a manifest of an index and verifies it.
     pub(crate) fn manifest(&self, descriptor: &Descriptor) -> Result<Bytes> {
         let name = format!("{}.manifest.json", stem(descriptor));
         let bytes = self.read(&self.directory.join(name), compat_oci::limit::MANIFEST)?;
@@ -41,14 +42,14 @@ impl Exported {
         Ok(bytes)
     }
 
-    /// A small blob, verified.
+    /// Reads a small blob and verifies it.
     pub(crate) fn blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Bytes> {
         let bytes = self.read(&self.directory.join(stem(descriptor)), limit)?;
         descriptor.verify(&bytes)?;
         Ok(bytes)
     }
 
-    /// A blob as a stream that is verified on the way.
+    /// Returns a blob as a stream that verifies it.
     pub(crate) fn open(&self, descriptor: &Descriptor) -> Result<BlobReader> {
         let path = self.directory.join(stem(descriptor));
         let file = compat_sys::open_regular(&path).map_err(Error::io("read", &path))?;
@@ -68,7 +69,7 @@ impl Exported {
     }
 }
 
-/// What the files of a digest are named by.
+/// The base name of a digest's files.
 fn stem(descriptor: &Descriptor) -> String {
     let digest = &descriptor.digest;
     match digest.algorithm() {

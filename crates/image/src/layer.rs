@@ -1,4 +1,4 @@
-//! One layer laid under those above it.
+//! One layer, merged below the layers above it.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -12,34 +12,34 @@ use crate::path::{Components, Meaning, meaning};
 use crate::tree::{File, FileId};
 use crate::{limit, memory};
 
-/// Everything that is carried from layer to layer.
+/// The state that passes from layer to layer.
 pub(super) struct LayerState {
     pub merge: Merge,
     pub wanted: Wanted,
     pub classifier: Classifier,
     pub limits: Limits,
     pub entries: u64,
-    /// The bytes of sparse files, which are longer than what is in the archive.
+    /// The total size of sparse files, which exceeds their size in the archive.
     pub filled: u64,
     layer: u32,
 }
 
-/// Files that hard links name but the tree has not: they are hidden by an upper layer, or come from a
-/// lower one.
+/// Targets of hard links that are missing from the tree: an upper layer hides them, or a lower layer contains
+/// them.
 #[derive(Default)]
 pub(super) struct Wanted {
     paths: HashMap<Components, Vec<Promise>>,
-    /// The memory that they take, in bytes.
+    /// The memory of these entries, in bytes.
     kept: u64,
-    /// Whether the layer that was just read may have files that were asked for too late.
+    /// Whether the layer must be read again because it may contain a target that precedes its link.
     pub again: bool,
 }
 
-/// A file that a hard link stands for.
+/// A placeholder for the target of a hard link.
 struct Promise {
     file: FileId,
     layer: u32,
-    /// The link and what it names, as an error has them.
+    /// The link and its target, as errors show them.
     link: Box<str>,
     target: Box<str>,
 }
@@ -57,7 +57,7 @@ impl LayerState {
         })
     }
 
-    /// Lays a layer, given as a plain tar archive, under those before it.
+    /// Merges a layer, given as a plain tar archive, below the layers before it.
     pub(crate) fn apply(&mut self, layer: u32, archive: impl Read) -> Result<(), Fault> {
         self.layer = layer;
         self.merge.begin(layer);
@@ -68,7 +68,7 @@ impl LayerState {
         })
     }
 
-    /// Reads the same layer again, for nothing but files that hard links name.
+    /// Reads the same layer again, only for the targets of hard links.
     pub(crate) fn search(&mut self, archive: impl Read) -> Result<(), Fault> {
         self.wanted.again = false;
         entry::for_each(archive, |header, content| {
@@ -85,12 +85,12 @@ impl LayerState {
         })
     }
 
-    /// What no layer has: the first hard link that leads nowhere, with the number of its layer.
+    /// Returns the first hard link without a target in any layer, and the number of its layer.
     pub(crate) fn broken_link(&self) -> Option<(u32, Fault)> {
         let promises = self.wanted.paths.values().flatten();
         let promise = promises.min_by_key(|promise| (promise.layer, &promise.link))?;
         let Promise { link, target, .. } = promise;
-        let fault = format!("{link} is a hard link to {target}, which the image has not");
+        let fault = format!("{link} is a hard link to {target}, which the image does not contain");
         Some((promise.layer, Fault::malformed(fault)))
     }
 
@@ -98,7 +98,7 @@ impl LayerState {
         self.entries += 1;
         if self.entries > self.limits.entries {
             return Err(Fault::Limit {
-                what: "the number of the image's entries",
+                what: "the number of entries in the image",
                 limit: self.limits.entries,
             });
         }
@@ -106,7 +106,7 @@ impl LayerState {
             self.filled = self.filled.saturating_add(header.size);
             if self.filled > self.limits.unpacked {
                 return Err(Fault::Limit {
-                    what: "the size in bytes of sparse files",
+                    what: "the total size in bytes of sparse files",
                     limit: self.limits.unpacked,
                 });
             }
@@ -125,14 +125,14 @@ impl LayerState {
         self.check_memory()
     }
 
-    /// How much memory everything takes that has been kept so far, in bytes.
+    /// The memory of the merged tree and the open hard links, in bytes.
     pub(crate) fn kept(&self) -> u64 {
         self.merge.kept() + self.wanted.kept
     }
 
     fn check_memory(&self) -> Result<(), Fault> {
         if self.kept() > self.limits.kept {
-            let what = "the memory in bytes for what is kept of the image";
+            let what = "the memory in bytes for the image's files";
             return Err(Fault::Limit { what, limit: self.limits.kept });
         }
         Ok(())
@@ -173,7 +173,7 @@ impl LayerState {
     fn put_file(&mut self, place: Option<&EntryPosition>, file: Option<File>) -> Result<(), Fault> {
         match (place, file) {
             (None, _) => Ok(()),
-            // A directory of an upper layer stays; that there is a file below it still counts.
+            // The directory of an upper layer stays, but the file below it still counts.
             (Some(place), None) => self.merge.put(place, New::Other),
             (Some(place), Some(file)) => {
                 let id = self.merge.add_file(file);
@@ -204,14 +204,14 @@ impl LayerState {
         Ok(())
     }
 
-    /// What was promised for a path is what `file` is.
+    /// Fills all placeholders for a path with `file`.
     fn keep_promises(&mut self, path: &Components, file: &File) {
         for promise in self.wanted.remove(path) {
             self.merge.fill_file(promise.file, file.clone());
         }
     }
 
-    /// A wanted path is a hard link itself.
+    /// Handles a wanted path that is itself a hard link.
     fn redirect(&mut self, path: &Components, target: &Components) {
         for promise in self.wanted.remove(path) {
             self.wanted.add(target, promise);
@@ -225,7 +225,7 @@ impl Wanted {
         match self.paths.get_mut(path) {
             Some(promises) => promises.push(promise),
             None => {
-                // As long as it must be: the path of an entry has room for more names.
+                // Copies the path without spare capacity: the path of an entry has room for more names.
                 let path: Components = path.to_vec();
                 self.kept += Self::kept_by(&path);
                 self.paths.insert(path, vec![promise]);
@@ -241,7 +241,7 @@ impl Wanted {
         promises
     }
 
-    /// What a path takes, with its place in the table, which may be half empty, and its first promises.
+    /// The memory of a path, its slot in the table, which may be half empty, and its first placeholders.
     fn kept_by(path: &Components) -> u64 {
         let place = 2 * (size_of::<(Components, Vec<Promise>)>() + 1) + 4 * size_of::<Promise>();
         memory::of_components(path) + place as u64
@@ -249,12 +249,12 @@ impl Wanted {
 }
 
 impl Promise {
-    /// What it takes, in a list that may be half empty.
+    /// The memory of a placeholder, in a list that may be half empty.
     fn kept(&self) -> u64 {
         let place = 2 * size_of::<Self>();
         place as u64 + memory::allocated(self.link.len()) + memory::allocated(self.target.len())
     }
 }
 
-/// How often a layer is read again at most.
+/// The most times that a layer is read again.
 pub(super) const ROUNDS: usize = limit::HARD_LINK_ROUNDS;

@@ -1,11 +1,11 @@
 //! Container images as roots that the loader can walk: sources, layers, the merged tree, the
 //! configuration. Nothing is unpacked to disk.
 //!
-//! A [`Source`] is what a user names an image by; [`Listing::open`] finds the images there, one for each
-//! platform; [`read`] streams the layers of one, verified, and gives an [`Image`] with its [`Tree`]. Of
-//! ELF objects the parts that are read of them are kept, packed ([`Packed`]); of other files hardly
-//! anything. The rules and bounds are in `docs/images.md`; images are written by others, and nothing in
-//! one can write a file, lead out of its root, or take more than [`Limits`].
+//! A [`Source`] names an image. [`Listing::open`] finds the images of a source, one for each platform.
+//! [`read`] streams and verifies the layers of an image and returns an [`Image`] with its [`Tree`]. An ELF
+//! object is kept in packed form, without the parts that nothing reads ([`Packed`]). Other files keep hardly
+//! any content. `docs/images.md` lists the rules and limits. Images are untrusted: their content cannot
+//! write a file, lead out of the image's root, or exceed [`Limits`].
 //!
 //! ```
 //! use std::sync::Arc;
@@ -15,7 +15,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // A directory that an image was unpacked into; HOST/NAME:TAG reads the layers of an image in a registry.
+//! // The directory of an unpacked image. HOST/NAME:TAG would read the layers of an image in a registry.
 //! let directory = tempfile::tempdir()?;
 //! std::fs::write(directory.path().join("start"), "#!/bin/sh\nexec /opt/app\n")?;
 //!
@@ -32,8 +32,8 @@
 //! ```
 //!
 //! Formats: image-spec 1.1 (`layer.md`, `config.md`, `image-layout.md`), docker's image specification
-//! 1.2 (`manifest.json`), POSIX pax and GNU tar. What would be run of an image, and whether it would
-//! work, is not decided here.
+//! 1.2 (`manifest.json`), POSIX pax and GNU tar. This crate does not decide whether the image's command
+//! will run.
 
 #![warn(missing_docs)]
 #![warn(unreachable_pub)]

@@ -1,4 +1,4 @@
-//! Which images a source holds: one, or one for each platform.
+//! The images of a source: one, or one for each platform.
 
 use serde::Deserialize;
 
@@ -12,9 +12,9 @@ use crate::source::Source;
 use compat_oci::manifest::{IMAGE_CONFIGS, ImageManifest, Index, REF_NAME};
 use compat_oci::{Access, Client, Descriptor, Digest, Engine, Location, Manifest, Platform, Resolved, Store};
 
-/// Where containerd and docker write an image's full name in the index of an archive.
+/// The annotation with an image's full name that containerd and docker write into the index of an archive.
 const IMAGE_NAME: &str = "io.containerd.image.name";
-/// What the media types of layers begin with.
+/// The prefixes of the media types of layers.
 const LAYER_TYPES: &[&str] = &["application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."];
 
 /// The images of a source.
@@ -22,9 +22,9 @@ const LAYER_TYPES: &[&str] = &["application/vnd.oci.image.layer.", "application/
 pub struct Listing {
     /// The source.
     pub source: Source,
-    /// The index, where the source is one: what concerns all platforms can be attached to it.
+    /// The index, if the source is one. Artifacts for all platforms can be attached to it.
     pub index: Option<Descriptor>,
-    /// The images, in the order of the index, at least one.
+    /// The images in the order of the index, at least one.
     pub images: Vec<ListedImage>,
     pub(super) blobs: Option<Blobs>,
 }
@@ -32,25 +32,25 @@ pub struct Listing {
 /// One image of a source.
 #[derive(Clone, Debug)]
 pub struct ListedImage {
-    /// Its manifest; images of `docker save` and directories have none.
+    /// Its manifest. `None` for images of `docker save` and for directories.
     pub descriptor: Option<Descriptor>,
-    /// Its platform, with its variant: what the index says, else its configuration. A directory has none.
+    /// Its platform with the variant, from the index or else from its configuration. `None` for a directory.
     pub platform: Option<Platform>,
     pub(super) content: ImageLocation,
 }
 
-/// Where an image's parts are.
+/// The location of an image's parts.
 #[derive(Clone, Debug)]
 pub(super) enum ImageLocation {
-    /// In a manifest, which has not been read.
+    /// A manifest that has not been read.
     Manifest,
-    /// In a manifest.
+    /// A manifest that has been read.
     Read(Box<ImageParts>),
-    /// In a directory.
+    /// A directory.
     Directory,
 }
 
-/// What an image is made of.
+/// The parts of an image.
 #[derive(Clone, Debug)]
 pub(super) struct ImageParts {
     pub config: Config,
@@ -58,11 +58,11 @@ pub(super) struct ImageParts {
 }
 
 impl Listing {
-    /// Looks at a source: its index or manifest, and the configuration of an image that is the only one.
+    /// Reads the index or manifest of a source, and the configuration if the source is a single image.
     ///
     /// # Errors
     ///
-    /// If there is nothing, or no image, or several in an archive.
+    /// If the source is missing, contains no image, or is an archive with several images and no name is given.
     pub async fn open(client: &Client, source: &Source, limits: &Limits) -> Result<Self> {
         match source {
             Source::Location(location) => {
@@ -95,8 +95,8 @@ impl Listing {
         }
     }
 
-    /// The image that suits a platform best; the only one of a source that is no index, whatever its
-    /// platform is.
+    /// The image that suits a platform best. If the source is not an index, its only image, whatever its
+    /// platform.
     ///
     /// # Errors
     ///
@@ -106,7 +106,7 @@ impl Listing {
             return Ok(&self.images[0]);
         }
         let rank = |entry: &ListedImage| entry.platform.as_ref()?.suits(wanted);
-        // Of equals the first, as everywhere.
+        // Among equals the first counts, as in container engines.
         let best =
             self.images.iter().rev().filter(|entry| rank(entry).is_some()).max_by_key(|entry| rank(entry));
         best.ok_or_else(|| {
@@ -120,8 +120,8 @@ impl Listing {
         })
     }
 
-    /// The place of one image by its digest, where the source is a registry or layout: what its
-    /// artifact is attached to.
+    /// The location of one image by its digest, if the source is a registry or layout. An artifact for the
+    /// image is attached there.
     pub fn location_of(&self, entry: &ListedImage) -> Option<Location> {
         Some(self.source.location()?.with_digest(&entry.descriptor.as_ref()?.digest))
     }
@@ -141,7 +141,7 @@ impl Listing {
             Manifest::Index(index) => (Some(descriptor), images_of(source, &blobs, *index).await?),
         };
         if images.is_empty() {
-            let (what, reason) = (source.to_string(), "its index has no image".to_owned());
+            let (what, reason) = (source.to_string(), "its index contains no image".to_owned());
             return Err(Error::NotAnImage { what, reason });
         }
         Ok(Self { source: source.clone(), index, images, blobs: Some(blobs) })
@@ -161,15 +161,16 @@ impl Listing {
     fn of_saved(source: &Source, archive: Archive, saved: &Saved) -> Result<Self> {
         let broken = |reason: String| Error::NotAnImage { what: source.to_string(), reason };
         let config = archive.read(&saved.config, crate::limit::CONFIG)?;
-        let config = config.ok_or_else(|| broken(format!("it lacks its configuration {}", saved.config)))?;
+        let config =
+            config.ok_or_else(|| broken(format!("its configuration {} is missing", saved.config)))?;
         let config = Config::parse(&source.to_string(), &config)?;
         let layer = |name: &String| match archive.find(name) {
             Some(extent) => Ok(LayerBlob::Member { name: name.clone(), extent }),
-            None => Err(broken(format!("it lacks its layer {name}"))),
+            None => Err(broken(format!("its layer {name} is missing"))),
         };
         let layers: Vec<LayerBlob> = saved.layers.iter().map(layer).collect::<Result<_>>()?;
         if config.diff_ids.len() != layers.len() {
-            return Err(broken("its configuration has another number of layers".to_owned()));
+            return Err(broken("its configuration lists a different number of layers".to_owned()));
         }
         let platform = config.platform();
         let content = ImageLocation::Read(Box::new(ImageParts { config, layers }));
@@ -179,10 +180,10 @@ impl Listing {
 }
 
 impl ImageParts {
-    /// Reads what a manifest names.
+    /// Reads the configuration and the layers of a manifest.
     pub(crate) async fn of(source: &Source, blobs: &Blobs, manifest: &ImageManifest) -> Result<Self> {
         let not_an_image = |reason: String| Error::NotAnImage { what: source.to_string(), reason };
-        let kind = manifest.kind().unwrap_or("nothing that it names").to_owned();
+        let kind = manifest.kind().unwrap_or("unknown").to_owned();
         let config =
             manifest.config.as_ref().filter(|config| IMAGE_CONFIGS.contains(&config.media_type.as_str()));
         let config = config.ok_or_else(|| not_an_image(format!("it is an artifact of type {kind}")))?;
@@ -199,7 +200,7 @@ impl ImageParts {
     }
 }
 
-/// The images of an index and of the indexes in it, without what is attached to them.
+/// The images of an index and of the indexes in it, without attached artifacts.
 async fn images_of(source: &Source, blobs: &Blobs, index: Index) -> Result<Vec<ListedImage>> {
     let mut images = Vec::new();
     let mut ahead: Vec<(Descriptor, usize)> =
@@ -215,7 +216,7 @@ async fn images_of(source: &Source, blobs: &Blobs, index: Index) -> Result<Vec<L
         }
         if images.len() + ahead.len() > compat_oci::limit::GRAPH || depth > compat_oci::limit::NESTING {
             let what = format!("index {}", descriptor.digest);
-            return Err(compat_oci::Error::malformed(what, "too many manifests belong to it").into());
+            return Err(compat_oci::Error::malformed(what, "it contains too many manifests").into());
         }
         if !nested {
             images.extend(image_of(source, blobs, descriptor).await?);
@@ -226,8 +227,8 @@ async fn images_of(source: &Source, blobs: &Blobs, index: Index) -> Result<Vec<L
     Ok(images)
 }
 
-/// The image of an index's entry. If the entry does not say which platform it is for, the configuration is
-/// asked, as container engines do; an artifact without a type turns out to be one then.
+/// The image of an entry of an index. If the entry states no platform, the configuration is read, as container
+/// engines do. This also reveals artifacts without an artifact type.
 async fn image_of(source: &Source, blobs: &Blobs, descriptor: Descriptor) -> Result<Option<ListedImage>> {
     if let Some(platform) = descriptor.platform.clone() {
         let content = ImageLocation::Manifest;
@@ -245,12 +246,12 @@ async fn image_of(source: &Source, blobs: &Blobs, descriptor: Descriptor) -> Res
     }
 }
 
-/// Whether an entry of an index can be an image.
+/// Whether an entry of an index may be an image.
 fn is_image(descriptor: &Descriptor) -> bool {
     descriptor.is_manifest() && descriptor.may_be_image()
 }
 
-/// What an archive holds.
+/// The root of an archive.
 enum Root {
     Manifest(Descriptor),
     Saved(Saved),
@@ -267,7 +268,8 @@ struct Saved {
     layers: Vec<String>,
 }
 
-/// The image of an archive. Newer dockers write both forms; the layout, which has digests, comes first.
+/// Finds the image of an archive. Newer versions of docker write both forms. The layout is preferred because it
+/// has digests.
 fn archive_root(source: &Source, archive: &Archive, name: Option<&str>) -> Result<Root> {
     let what = archive.path().display().to_string();
     if let Some(index) = archive.read("index.json", compat_oci::limit::MANIFEST)? {
@@ -282,7 +284,8 @@ fn archive_root(source: &Source, archive: &Archive, name: Option<&str>) -> Resul
         return Ok(Root::Manifest(only(source, found, names, name)?));
     }
     let Some(manifest) = archive.read("manifest.json", compat_oci::limit::MANIFEST)? else {
-        let reason = "it has neither index.json (an OCI archive) nor manifest.json (docker save)".to_owned();
+        let reason =
+            "it contains neither index.json (an OCI archive) nor manifest.json (docker save)".to_owned();
         return Err(Error::NotAnImage { what, reason });
     };
     let images: Vec<Saved> = serde_json::from_slice(&manifest).map_err(|error| {
@@ -310,7 +313,7 @@ fn is_named(entry: &Descriptor, name: &str) -> bool {
         || annotated(IMAGE_NAME).is_some_and(|full| same_name(full, name))
 }
 
-/// Whether two names mean the same image: short ones as docker completes them.
+/// Whether two names mean the same image. Short names are completed as docker does.
 fn same_name(a: &str, b: &str) -> bool {
     a == b || Location::parse(a).is_ok_and(|a| Location::parse(b).is_ok_and(|b| a == b))
 }
@@ -319,7 +322,7 @@ fn only<T>(source: &Source, mut found: Vec<T>, names: Vec<String>, name: Option<
     match (found.len(), found.pop()) {
         (1, Some(only)) => Ok(only),
         (0, _) if name.is_some() => {
-            let what = format!("{source} (the archive has {})", compat_oci::text::listed(&names));
+            let what = format!("{source} (the archive contains {})", compat_oci::text::listed(&names));
             Err(compat_oci::Error::NotFound { what }.into())
         }
         (0, _) => {

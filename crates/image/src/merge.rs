@@ -1,17 +1,17 @@
-//! Layers laid over each other, the top one first.
+//! Merges layers, the top one first.
 //!
-//! What an upper layer hides is known before the lower layer is read, so that it can be passed over.
-//! Rules (image-spec `layer.md`, "Applying Changesets"; where it is silent, what containerd and docker
-//! do on overlayfs):
+//! The paths that an upper layer hides are known before the lower layer is read, so hidden files are skipped.
+//! The rules follow image-spec `layer.md`, "Applying Changesets". If it is silent, they follow containerd and
+//! docker on overlayfs:
 //!
-//! - a directory over a directory is one directory with the content of both; everything else hides what
-//!   is below it, and a directory hides what is no directory;
-//! - a directory that an upper layer has where a lower layer has a file, or a whiteout, shows nothing of
-//!   the layers further down;
-//! - whiteouts hide lower layers, never their own, wherever in the layer they stand;
-//! - of two entries of one layer with the same path the later one counts;
-//! - a directory that is missing above an entry is made, and hides a link of a lower layer; a link of the
-//!   same layer is followed, inside the root.
+//! - A directory over a directory becomes one directory with the content of both. Anything else hides the
+//!   entries below it, and a directory hides anything that is not a directory.
+//! - If an upper layer has a directory and a lower layer has a file or a whiteout at the same path, the layers
+//!   further down are hidden at that path.
+//! - Whiteouts hide lower layers, never their own, regardless of their position in the layer.
+//! - If one layer has two entries with the same path, the later one counts.
+//! - A missing parent directory of an entry is created, and hides a link of a lower layer. A link of the same
+//!   layer is followed, inside the root.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ use compat_loader::host::{Ahead, Cursor, Found, WalkError, walk_names};
 pub(super) struct Merge {
     slots: Vec<Slot>,
     files: Vec<File>,
-    /// The layer that is being laid under the others; the bottom one is 0.
+    /// The layer that is being merged below the others. The bottom layer is 0.
     layer: u32,
     /// The memory that the nodes and files refer to, in bytes.
     referred: u64,
@@ -34,11 +34,11 @@ pub(super) struct Merge {
 
 struct Slot {
     kind: SlotContent,
-    /// The layer that put it there.
+    /// The layer that contains this entry.
     layer: u32,
     /// Layers below this one show nothing in this directory.
     sealed: u32,
-    /// How long its path is, in bytes.
+    /// The length of its path, in bytes.
     path: u32,
 }
 
@@ -51,14 +51,14 @@ enum SlotContent {
     Absent,
 }
 
-/// Where an entry goes: a directory and a name in it.
+/// The position of an entry: a directory and a name in it.
 #[derive(Clone, Debug)]
 pub(super) struct EntryPosition {
     parent: NodeId,
     name: Box<[u8]>,
 }
 
-/// What is put at a place.
+/// A new entry.
 pub(super) enum New {
     /// A directory with its permission bits, and with its owner and group if they are known.
     Directory(u32, Option<(u64, u64)>),
@@ -70,16 +70,16 @@ pub(super) enum New {
     Other,
 }
 
-/// What a hard link shares.
+/// The target of a hard link.
 pub(super) enum Linked {
-    /// What it names is in the tree, put there by the same layer.
+    /// The target is in the tree and belongs to the same layer.
     Found(New),
-    /// It is hidden, or the layer has not got it.
+    /// The target is hidden or belongs to another layer.
     Elsewhere,
 }
 
 impl Merge {
-    /// A root without content.
+    /// Returns an empty root.
     pub(crate) fn new() -> Self {
         let root = Slot {
             kind: SlotContent::Directory(Directory { mode: 0o755, ..Directory::default() }),
@@ -90,21 +90,21 @@ impl Merge {
         Self { slots: vec![root], files: Vec::new(), layer: 0, referred: 0 }
     }
 
-    /// From now on entries are of this layer: a lower one than before.
+    /// Starts the next layer, which is lower than the one before.
     pub(crate) fn begin(&mut self, layer: u32) {
         self.layer = layer;
     }
 
-    /// How much memory the tree takes so far, in bytes, and one copy of every path in it: whoever
-    /// derives something from a tree writes paths out.
+    /// The memory of the tree, in bytes, including one copy of every path: code that derives data from a tree
+    /// writes its paths out.
     pub(crate) fn kept(&self) -> u64 {
         let slots = self.slots.capacity() * size_of::<Slot>();
         let files = self.files.capacity() * size_of::<File>();
         self.referred + (slots + files) as u64
     }
 
-    /// The place of a path given by its components; none where an upper layer hides it. Directories on
-    /// the way are made.
+    /// Returns the position of a path. `None` if an upper layer hides it. Missing parent directories are
+    /// created.
     pub(crate) fn locate(&mut self, components: &[Box<[u8]>]) -> Result<Option<EntryPosition>, Fault> {
         let Some((name, parents)) = components.split_last() else { return Ok(None) };
         let Some(parent) = self.directory(parents)? else { return Ok(None) };
@@ -115,21 +115,20 @@ impl Merge {
         }
     }
 
-    /// Whether an upper layer has something in this directory that hides whatever this layer could put
-    /// there, a directory aside.
+    /// Whether an upper layer has an entry here that hides any entry of this layer other than a directory.
     fn hides(&self, parent: NodeId, name: &[u8]) -> bool {
         let Some(id) = self.child(parent, name) else { return false };
         let slot = self.slot(id);
         slot.layer > self.layer && !matches!(slot.kind, SlotContent::Directory(_))
     }
 
-    /// Whether an upper layer has a directory at this place: then nothing but a directory shows.
+    /// Whether an upper layer has a directory at this position. Only directories are merged with it.
     pub(crate) fn is_covered(&self, place: &EntryPosition) -> bool {
         let above = self.child(place.parent, &place.name).map(|id| self.slot(id));
         above.is_some_and(|slot| slot.layer > self.layer)
     }
 
-    /// The directory at a path, made where it is missing; none where an upper layer hides it.
+    /// Returns the directory at a path and creates it if it is missing. `None` if an upper layer hides it.
     fn directory(&mut self, components: &[Box<[u8]>]) -> Result<Option<NodeId>, Fault> {
         if self.is_sealed(NodeId(0)) {
             return Ok(None);
@@ -140,7 +139,7 @@ impl Merge {
             Err(MergeStop::Hidden) => Ok(None),
             Err(MergeStop::Fault(fault)) => Err(fault),
             Err(MergeStop::Walk(WalkError::NotDirectory)) => Err(Fault::malformed(format!(
-                "{} is used as a directory, but the layer has a file there",
+                "{} is used as a directory, but the layer contains a file at that path",
                 shown(components)
             ))),
             Err(MergeStop::Walk(_)) => {
@@ -149,7 +148,7 @@ impl Merge {
         }
     }
 
-    /// One component of the way to a directory.
+    /// Resolves one component on the way to a directory.
     fn step(&mut self, parent: NodeId, name: &[u8]) -> Result<Step, Fault> {
         let layer = self.layer;
         let Some(id) = self.child(parent, name) else {
@@ -170,7 +169,7 @@ impl Merge {
         })
     }
 
-    /// Puts something at a place of [`Merge::locate`].
+    /// Puts an entry at a position that [`Merge::locate`] returned.
     pub(crate) fn put(&mut self, place: &EntryPosition, new: New) -> Result<(), Fault> {
         let Some(id) = self.child(place.parent, &place.name) else {
             self.add(place.parent, &place.name, new.into_kind(), 0)?;
@@ -180,13 +179,14 @@ impl Merge {
         let slot = self.slot_mut(id);
         let own = slot.layer == layer;
         match (&mut slot.kind, new) {
-            // One that an upper layer does not describe is as a lower one says, unless it replaces something.
+            // A directory that no upper layer describes takes the mode and owner of the lower layer, unless it
+            // replaces an entry.
             (SlotContent::Directory(directory), New::Directory(mode, owner)) => {
                 if own || (!directory.is_described && slot.sealed == 0) {
                     (directory.mode, directory.owner, directory.is_described) = (mode, owner, true);
                 }
             }
-            // Of the layers below a file nothing shows, though an upper layer has a directory there.
+            // A file hides the layers below it, although an upper layer has a directory at the path.
             (SlotContent::Directory(_), _) if !own => {
                 slot.sealed = slot.sealed.max(layer);
                 self.withdraw(id);
@@ -210,7 +210,7 @@ impl Merge {
         self.slot_mut(id).kind = kind;
     }
 
-    /// What this layer has put into a directory is gone: the layer replaces the directory.
+    /// Removes the entries that this layer has put into a directory, because the layer replaces the directory.
     fn withdraw(&mut self, directory: NodeId) {
         let mut ahead = vec![directory];
         while let Some(id) = ahead.pop() {
@@ -229,7 +229,7 @@ impl Merge {
         }
     }
 
-    /// A whiteout: the layers below show nothing at this path.
+    /// Applies a whiteout: the layers below show nothing at this path.
     pub(crate) fn hide(&mut self, components: &[Box<[u8]>]) -> Result<(), Fault> {
         let Some((name, parents)) = components.split_last() else { return Ok(()) };
         let Some(parent) = self.directory(parents)? else { return Ok(()) };
@@ -242,7 +242,7 @@ impl Merge {
         Ok(())
     }
 
-    /// An opaque whiteout: the layers below show nothing in this directory.
+    /// Applies an opaque whiteout: the layers below show nothing in this directory.
     pub(crate) fn hide_content(&mut self, components: &[Box<[u8]>]) -> Result<(), Fault> {
         if let Some(id) = self.directory(components)? {
             self.seal(id);
@@ -256,7 +256,7 @@ impl Merge {
         slot.sealed = slot.sealed.max(layer);
     }
 
-    /// What a hard link to this path shares, where this layer has put it into the tree.
+    /// Returns the target of a hard link, if this layer has put it into the tree.
     pub(crate) fn linked(&mut self, components: &[Box<[u8]>]) -> Result<Linked, Fault> {
         let Some((name, parents)) = components.split_last() else { return Ok(Linked::Elsewhere) };
         let Some(parent) = self.existing(parents) else { return Ok(Linked::Elsewhere) };
@@ -271,18 +271,18 @@ impl Merge {
             SlotContent::Other => Linked::Found(New::Other),
             SlotContent::Directory(_) => {
                 let path = shown(components);
-                return Err(Fault::malformed(format!("a hard link names {path}, which is a directory")));
+                return Err(Fault::malformed(format!("a hard link points to {path}, which is a directory")));
             }
             SlotContent::Absent => Linked::Elsewhere,
         })
     }
 
-    /// The directory at a path, if there is one; no link is followed and nothing is made.
+    /// Returns the directory at a path, if it exists. Does not follow links or create anything.
     fn existing(&self, components: &[Box<[u8]>]) -> Option<NodeId> {
         components.iter().try_fold(NodeId(0), |parent, name| self.child(parent, name))
     }
 
-    /// Adds a file, which has no name yet.
+    /// Adds a file that has no name yet.
     pub(crate) fn add_file(&mut self, file: File) -> FileId {
         self.referred += file.content.kept();
         memory::grow(&mut self.files);
@@ -290,13 +290,13 @@ impl Merge {
         FileId(u32::try_from(self.files.len() - 1).unwrap_or(u32::MAX))
     }
 
-    /// Gives a file that stood for another one its content.
+    /// Fills a placeholder with the content of its file.
     pub(crate) fn fill_file(&mut self, id: FileId, file: File) {
         self.referred += file.content.kept();
         self.files[id.0 as usize] = file;
     }
 
-    /// A file that is not known yet.
+    /// Adds a placeholder for a file that is not known yet.
     pub(crate) fn promise_file(&mut self) -> FileId {
         self.add_file(File {
             mode: 0,
@@ -307,7 +307,7 @@ impl Merge {
         })
     }
 
-    /// The tree that all layers make.
+    /// Returns the tree of all layers.
     pub(crate) fn finish(self) -> Tree {
         let absent: Vec<bool> =
             self.slots.iter().map(|slot| matches!(slot.kind, SlotContent::Absent)).collect();
@@ -325,7 +325,7 @@ impl Merge {
 
     fn add(&mut self, parent: NodeId, name: &[u8], kind: SlotContent, sealed: u32) -> Result<NodeId, Fault> {
         let number = u32::try_from(self.slots.len())
-            .map_err(|_| Fault::Limit { what: "its number of entries", limit: u64::from(u32::MAX) })?;
+            .map_err(|_| Fault::Limit { what: "the number of entries", limit: u64::from(u32::MAX) })?;
         let path = self.slot(parent).path.saturating_add(name.len() as u32 + 1);
         let (layer, kind_referred) = (self.layer, kind.referred());
         memory::grow(&mut self.slots);
@@ -360,7 +360,7 @@ impl Merge {
 }
 
 impl SlotContent {
-    /// The memory that it refers to, in bytes; a directory's grows with each child.
+    /// The memory that an entry refers to, in bytes. The count of a directory grows with each child.
     fn referred(&self) -> u64 {
         match self {
             Self::Link(target) => memory::allocated(target.len()),
@@ -369,15 +369,15 @@ impl SlotContent {
     }
 }
 
-/// Where a walk is in the layers merged so far. What is missing on the way is made.
+/// The position of a walk in the merged layers. Missing directories on the way are created.
 struct MergeCursor<'m> {
     merge: &'m mut Merge,
     stack: Vec<NodeId>,
 }
 
-/// Why a walk through the layers ends early.
+/// The reason for a walk through the layers to stop.
 enum MergeStop {
-    /// An upper layer hides what is there.
+    /// An upper layer hides the path.
     Hidden,
     Walk(WalkError),
     Fault(Fault),
@@ -402,10 +402,10 @@ impl<'a> Cursor<'a> for MergeCursor<'_> {
                 Ok(Found::Directory)
             }
             Step::Hidden => Err(MergeStop::Hidden),
-            // An archive may have links that lead on for ever longer ways.
+            // The links of an archive may expand to ever longer paths.
             Step::Link(_) if ahead.names() > limit::PATH => Err(WalkError::Loop.into()),
             Step::Link(target) => Ok(Found::Link(Cow::Owned(target.into_vec()))),
-            // Whatever the walk leads to has to be a directory.
+            // The path of a walk must end at a directory.
             Step::Blocked => Err(WalkError::NotDirectory.into()),
         }
     }
@@ -420,7 +420,7 @@ impl<'a> Cursor<'a> for MergeCursor<'_> {
         Ok(())
     }
 
-    /// The names of entries were looked at when they were read; a longer one in a link makes a directory that no
+    /// Names of entries were checked when they were read. A longer name in a link makes a directory that no
     /// path leads to.
     fn is_too_long(&self, _: &[u8]) -> bool {
         false
@@ -450,13 +450,13 @@ impl New {
     }
 }
 
-/// A directory that no entry describes.
+/// A directory without an entry.
 fn implied() -> Directory {
-    // Whoever unpacks the image makes it.
+    // The mode that container engines give to a missing parent directory.
     Directory { mode: 0o755, ..Directory::default() }
 }
 
-/// A path in an error: no control characters, not too long.
+/// A path in an error: shortened, with control characters escaped.
 pub(super) fn shown(components: &[Box<[u8]>]) -> String {
     let text = String::from_utf8_lossy(&components.join(&b'/')).into_owned();
     text.chars().take(200).flat_map(char::escape_debug).collect()

@@ -1,7 +1,7 @@
-//! ELF objects in little memory: only the parts that are read of them, compressed.
+//! ELF objects in little memory: only the parts that are read later, compressed.
 //!
-//! Of most objects that is a fifth of the file. Dynamic loaders and C libraries are kept whole, because
-//! their bytes are searched for text ([`compat_loader::host::DynamicLoader`], the release of a C library).
+//! For most objects these are a fifth of the file. Dynamic loaders and C libraries are kept whole because their
+//! bytes are searched for text ([`compat_loader::host::DynamicLoader`], the release of a C library).
 
 use std::io;
 use std::sync::Arc;
@@ -11,26 +11,26 @@ use bytes::Bytes;
 use crate::{limit, memory};
 use compat_loader::elf;
 
-/// zstd's fastest ordinary level: objects are packed while the image streams by.
+/// The fastest regular level of zstd: objects are packed while the image is streamed.
 const LEVEL: i32 = 1;
 
 /// One packed object.
 #[derive(Clone, Debug)]
 pub struct Packed {
     length: u64,
-    /// Offset and length of each part, ascending.
+    /// Offset and length of each part, in ascending order.
     parts: Arc<[(u64, u64)]>,
     /// The parts one after another, as one zstd frame. Hard links share both.
     frame: Arc<[u8]>,
 }
 
 impl Packed {
-    /// How long the file is, in bytes.
+    /// The length of the file, in bytes.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// How much memory is used for it, in bytes.
+    /// The memory of the packed object, in bytes.
     pub fn kept(&self) -> u64 {
         let counters = 2 * size_of::<usize>();
         let parts = counters + self.parts.len() * size_of::<(u64, u64)>();
@@ -51,12 +51,12 @@ impl Packed {
         self.parts.iter().map(|(_, length)| length).sum()
     }
 
-    /// Bytes as long as the file, in which the parts that are kept are in place and everything else is
-    /// zero: [`elf::Object::parse`] reads the same object from them. What is zero takes no memory.
+    /// Returns as many bytes as the file has. The kept parts are in place and all other bytes are zero:
+    /// [`elf::Object::parse`] reads the same object from them. The zero bytes take no memory.
     ///
     /// # Errors
     ///
-    /// If there is no memory for them.
+    /// If the memory cannot be allocated.
     pub fn unpack(&self) -> io::Result<Bytes> {
         let length = usize::try_from(self.length).map_err(io::Error::other)?;
         compat_sys::zeroed(length, |bytes| {
@@ -87,21 +87,21 @@ pub(crate) struct Packer {
 }
 
 impl Packer {
-    /// A packer.
+    /// Returns a packer.
     ///
     /// # Errors
     ///
-    /// If there is no memory for its tables.
+    /// If the memory for its tables cannot be allocated.
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self { compressor: zstd::bulk::Compressor::new(LEVEL)?, parts: Vec::new() })
     }
 
-    /// Packs the object in `data`, the content of a file with this name. What turns out to be no
-    /// object, or a broken one, is packed so that it is refused with the same error later.
+    /// Packs the object in `data`, the content of a file with this name. If it is not an object or a broken
+    /// one, it is packed so that it is refused with the same error later.
     ///
     /// # Errors
     ///
-    /// If there is no memory for it.
+    /// If the memory cannot be allocated.
     pub(crate) fn pack(&mut self, name: &[u8], data: &Bytes) -> io::Result<Packed> {
         let whole = std::iter::once(0..data.len()).collect();
         let mut ranges = if elf::is_searched(name, data) && data.len() <= limit::OBJECT_KEPT_WHOLE {
@@ -110,7 +110,7 @@ impl Packer {
             elf::ranges(data)
         };
         if ranges.iter().map(|range| range.len()).sum::<usize>() > 2 * limit::OBJECT_IN_MEMORY as usize {
-            // Nothing that is loaded is like this: its headers say what it is.
+            // No object that can be loaded has such ranges. Its headers are enough to reject it.
             ranges = std::iter::once(0..data.len().min(4096)).collect();
         }
         let frame = match &ranges[..] {

@@ -1,33 +1,33 @@
-//! The names of a layer's entries, made harmless: components below the root.
+//! The names of a layer's entries as components below the root, checked for safety.
 
 use crate::error::Fault;
 use crate::limit;
 
-/// A path below the root, component by component; the root itself has none.
+/// A path below the root, component by component. Empty for the root itself.
 pub(super) type Components = Vec<Box<[u8]>>;
 
-/// What the prefix of a whiteout's name is (image-spec `layer.md`).
+/// The prefix of a whiteout's name (image-spec `layer.md`).
 const WHITEOUT: &[u8] = b".wh.";
 /// The name of an opaque whiteout.
 const OPAQUE: &[u8] = b".wh..wh..opq";
-/// What the names of AUFS's own files begin with: they are no content.
+/// The prefix of the names of AUFS's metadata, which is not content.
 const META: &[u8] = b".wh..wh.";
 
-/// What the name of an entry means.
+/// The meaning of an entry's name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     /// Content.
     Content,
-    /// What lies at this path in lower layers is hidden.
+    /// A whiteout: hides this path in lower layers.
     Hides(Components),
-    /// What lower layers have in this directory is hidden.
+    /// An opaque whiteout: hides the content of this directory in lower layers.
     HidesContent(Components),
-    /// It has no meaning.
+    /// No meaning. The entry is ignored.
     None,
 }
 
-/// The components of a name, absolute or not; `..` never leads above the root, as in the rules of
-/// path resolution for the root itself, and is taken as it is written (no link is followed for it).
+/// Splits a name, absolute or relative, into components. `..` never leads above the root, as in path resolution
+/// for the root itself. It is applied to the text. No link is followed for it.
 pub(super) fn components(name: &[u8]) -> Result<Components, Fault> {
     let shown =
         || String::from_utf8_lossy(name).chars().take(100).flat_map(char::escape_debug).collect::<String>();
@@ -54,7 +54,7 @@ pub(super) fn components(name: &[u8]) -> Result<Components, Fault> {
     Ok(components)
 }
 
-/// What an entry with these components means.
+/// The meaning of an entry with these components.
 pub(super) fn meaning(components: &Components) -> Meaning {
     let Some((last, parents)) = components.split_last() else { return Meaning::Content };
     if **last == *OPAQUE {

@@ -1,8 +1,8 @@
-//! An image, read: its layers streamed once each, the top one first.
+//! Reads an image by streaming each of its layers once, the top one first.
 //!
-//! Three threads work on a layer: the caller's receives the bytes and verifies them (whatever comes
-//! from a registry may come slowly), the second decompresses, the third reads the archive and packs
-//! objects. Bounded channels are between them; the memory in use does not depend on the layer.
+//! Three threads work on a layer. The caller's thread receives and verifies the bytes, which may arrive slowly
+//! from a registry. The second thread decompresses them. The third reads the archive and packs objects. Bounded
+//! channels connect the threads, so the memory in use does not depend on the layer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,36 +24,36 @@ use crate::{decode, directory};
 use compat_oci::blob::BlobReader;
 use compat_oci::{Descriptor, Digest, Manifest, Platform};
 
-/// How many pieces of a layer wait to be decompressed.
+/// The most pieces of a layer that wait for decompression.
 const PIECES: usize = 16;
-/// How many decompressed blocks wait to be read.
+/// The most decompressed blocks that wait to be read.
 const BLOCKS: usize = 8;
 
 /// An image that was read.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// Its manifest; images of `docker save` and directories have none.
+    /// Its manifest. `None` for images of `docker save` and for directories.
     pub descriptor: Option<Descriptor>,
-    /// Its platform, with its variant; a directory has none.
+    /// Its platform with the variant. `None` for a directory.
     pub platform: Option<Platform>,
-    /// Its configuration, which names the command; empty for a directory.
+    /// Its configuration, which names the command. Empty for a directory.
     pub config: Config,
     /// Its files.
     pub tree: Tree,
-    /// What the user should know.
+    /// Notes for the user.
     pub notes: Vec<String>,
-    /// How much was read.
+    /// The amount of data that was read.
     pub size: Size,
 }
 
-/// How much was read of an image.
+/// The amount of data that was read of an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size {
     /// The number of layers.
     pub layers: usize,
-    /// The bytes of the layers as they are stored; a layer that was read twice counts twice.
+    /// The stored bytes of the layers. A layer that was read twice counts twice.
     pub stored: u64,
-    /// The bytes of the layers when they are decompressed.
+    /// The decompressed bytes of the layers.
     pub unpacked: u64,
     /// The number of files, directories, links and whiteouts of all layers.
     pub entries: u64,
@@ -63,8 +63,7 @@ pub struct Size {
 ///
 /// # Errors
 ///
-/// If something of it cannot be had, is not what its digest says, contradicts its format or breaks
-/// `limits`.
+/// If a part of it cannot be fetched, does not match its digest, violates its format or exceeds `limits`.
 pub async fn read(listing: &Listing, entry: &ListedImage, limits: &Limits) -> Result<Image> {
     let (Source::Directory(path), ImageLocation::Directory) = (&listing.source, &entry.content) else {
         return read_layers(listing, entry, limits).await;
@@ -87,7 +86,7 @@ async fn read_layers(listing: &Listing, entry: &ListedImage, limits: &Limits) ->
     let mut reading = Reading { blobs, size: Size { layers: parts.layers.len(), ..Size::default() }, state };
     for (number, layer) in parts.layers.iter().enumerate().rev() {
         let diff_id = match layer {
-            // A digest of what is stored has been verified: it is the same content.
+            // The digest of the stored bytes has been verified, so the content is the same.
             LayerBlob::Blob(_) => None,
             LayerBlob::Member { .. } => parts.config.diff_ids.get(number).cloned(),
         };
@@ -118,12 +117,15 @@ async fn parts(listing: &Listing, entry: &ListedImage) -> Result<ImageParts> {
                 Manifest::Image(manifest) => ImageParts::of(&listing.source, blobs, &manifest).await,
                 Manifest::Index(_) => {
                     let what = format!("manifest {}", descriptor.digest);
-                    Err(compat_oci::Error::malformed(what, "it is an index, but was said to be an image")
+                    Err(compat_oci::Error::malformed(what, "it is an index instead of an image manifest")
                         .into())
                 }
             }
         }
-        _ => Err(Error::NotAnImage { what: listing.source.to_string(), reason: "it is a folder".to_owned() }),
+        _ => Err(Error::NotAnImage {
+            what: listing.source.to_string(),
+            reason: "it is a directory".to_owned(),
+        }),
     }
 }
 
@@ -133,12 +135,12 @@ struct Reading<'a> {
     state: LayerState,
 }
 
-/// What is done with a layer's archive.
+/// The work on a layer's archive.
 #[derive(Clone)]
 enum Pass {
-    /// It is laid under those before it.
+    /// Merge it below the layers before it.
     Apply(Option<Digest>),
-    /// Files are looked for that hard links name.
+    /// Search it for the targets of hard links.
     Search,
 }
 
@@ -160,7 +162,7 @@ impl Reading<'_> {
         Ok(reading)
     }
 
-    /// Streams a layer through.
+    /// Streams a layer.
     async fn pass(mut self, number: u32, layer: &LayerBlob, pass: Pass) -> Result<Self> {
         let mut stream: BlobReader = Box::pin(self.open(layer).await?.fuse());
         let failed = |fault| Error::Layer { layer: layer.name(), fault };
@@ -186,7 +188,7 @@ impl Reading<'_> {
             return Err(error.into());
         }
         let done = match done {
-            // What contradicts its format is perhaps not what its digest says: that is the better news.
+            // A malformed layer may have the wrong digest, which is the more helpful error.
             Err(fault @ Fault::Malformed(_)) => {
                 rest(stream).await?;
                 return Err(failed(fault));
@@ -203,7 +205,7 @@ impl Reading<'_> {
     async fn open(&self, layer: &LayerBlob) -> Result<BlobReader> {
         match self.blobs.open(layer).await {
             Err(Error::Registry(error)) if error.is_not_found() && layer.is_foreign() => {
-                let reason = "it is not distributed with the image, but lies elsewhere (a foreign layer)";
+                let reason = "it is a foreign layer, which is not distributed with the image";
                 Err(Error::Layer { layer: layer.name(), fault: Fault::Unsupported(reason.to_owned()) })
             }
             opened => opened,
@@ -211,7 +213,7 @@ impl Reading<'_> {
     }
 }
 
-/// Reads a stream to its end, where its digest is verified.
+/// Reads a stream to its end, which verifies its digest.
 async fn rest(mut stream: BlobReader) -> Result<()> {
     while let Some(piece) = stream.next().await {
         piece?;
@@ -219,14 +221,14 @@ async fn rest(mut stream: BlobReader) -> Result<()> {
     Ok(())
 }
 
-/// The threads at work on a layer.
+/// The threads that work on a layer.
 struct Work {
     decode: thread::JoinHandle<std::result::Result<u64, Fault>>,
     apply: thread::JoinHandle<(LayerState, std::result::Result<(), Fault>)>,
     read: Arc<AtomicU64>,
 }
 
-/// What came of it.
+/// The result of a pass.
 struct Done {
     state: LayerState,
     unpacked: u64,
@@ -279,14 +281,13 @@ fn run(
 }
 
 impl Work {
-    /// Waits for the threads. Where one failed the other ended for want of work: what the first one
-    /// says counts.
+    /// Waits for the threads. If one fails, the other stops for lack of input, so the first error counts.
     fn finish(self) -> std::result::Result<Done, Fault> {
-        let panicked = |_| Fault::Machine(std::io::Error::other("a thread that read it panicked"));
+        let panicked = |_| Fault::Machine(std::io::Error::other("a thread that reads the layer panicked"));
         let decoded = self.decode.join().map_err(panicked)?;
         let (state, applied) = self.apply.join().map_err(panicked)?;
         let unpacked = match (decoded, &applied) {
-            // Where in the archive the compressed form broke.
+            // Adds the position in the archive at which decompression failed.
             (Err(Fault::Malformed(how)), Err(Fault::Malformed(place))) => {
                 return Err(Fault::Malformed(format!("{how} ({place})")));
             }

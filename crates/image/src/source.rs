@@ -1,4 +1,4 @@
-//! What a user names an image by.
+//! Sources of images, as users name them.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,53 +8,54 @@ use crate::error::{Error, Result};
 use compat_oci::transport::{self, Transport};
 use compat_oci::{EngineKind, Location, Place, Selector};
 
-/// Where an image comes from.
+/// The source of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A registry or an image layout.
     Location(Location),
-    /// An archive in a file: what `docker save` writes, or an image layout in a tar file.
+    /// An archive in a file: the output of `docker save`, or an image layout in a tar file.
     Archive {
         /// The file.
         path: PathBuf,
-        /// Which of its images, by tag, name or digest.
+        /// The image in the archive, by tag, name or digest.
         name: Option<String>,
     },
-    /// The directory that an image was unpacked into.
+    /// The directory of an unpacked image.
     Directory(PathBuf),
-    /// What skopeo wrote into a directory (`skopeo copy … dir:PATH`): the manifest and the blobs.
+    /// The directory that skopeo wrote (`skopeo copy … dir:PATH`), with the manifest and the blobs.
     Exported(PathBuf),
-    /// An image of a container engine of this machine.
+    /// An image of a container engine on this machine.
     Engine {
-        /// Whose.
+        /// The engine.
         kind: EngineKind,
         /// Its name or ID.
         name: String,
     },
 }
 
-/// The endings of archives' names.
+/// The endings of the names of archives.
 const ENDINGS: &[&str] = &[".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst"];
 
 impl Source {
-    /// Parses what a user typed. Looks at the file system only to tell a directory from a file and a file
-    /// from a reference.
+    /// Parses the text of a user. The file system is consulted only to distinguish directories, files and
+    /// references.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidSource`] for what names nothing, or a file that is not there; what the registry's
-    /// references refuse.
+    /// [`Error::InvalidSource`] if the text names nothing or a missing file, or the error of the reference.
     pub fn parse(text: &str) -> Result<Self> {
         let invalid =
             |reason: &str| Error::InvalidSource { text: text.to_owned(), reason: reason.to_owned() };
         let engine = |kind, name: &str| match name {
-            "" => Err(invalid("it names no image")),
+            "" => Err(invalid("the image name is missing")),
             name => Ok(Self::Engine { kind, name: name.to_owned() }),
         };
         match transport::split(text) {
-            // Which kind of archive it is its content tells.
-            Some((Transport::Archive, rest)) => archive(rest).ok_or_else(|| invalid("it names no file")),
-            Some((Transport::Directory, "")) => Err(invalid("it names no directory")),
+            // The type of the archive is detected from its content.
+            Some((Transport::Archive, rest)) => {
+                archive(rest).ok_or_else(|| invalid("the file name is missing"))
+            }
+            Some((Transport::Directory, "")) => Err(invalid("the directory is missing")),
             Some((Transport::Directory, path)) => Ok(directory(Path::new(path))),
             Some((Transport::Docker, name)) => engine(EngineKind::Docker, name),
             Some((Transport::Podman, name)) => engine(EngineKind::Podman, name),
@@ -79,23 +80,23 @@ impl Source {
             return Ok(Self::Archive { path: path.into(), name: None });
         }
         if is_path {
-            return Err(invalid("there is no such directory or file"));
+            return Err(invalid("no such file or directory"));
         }
         Ok(Self::Location(Location::parse(text)?))
     }
 
-    /// Whether it is an image of this machine that nothing can be attached to.
+    /// Whether it is an image on this machine that artifacts cannot be attached to.
     pub fn is_local(&self) -> bool {
         !matches!(self, Self::Location(_))
     }
 
-    /// The location in a registry or layout, where it is one: what an artifact can be attached to.
+    /// The location in a registry or layout, if the source has one. Artifacts can be attached there.
     pub fn location(&self) -> Option<&Location> {
         if let Self::Location(location) = self { Some(location) } else { None }
     }
 }
 
-/// `FILE`, or `FILE:NAME` where no file has that name.
+/// Parses `FILE`, or `FILE:NAME` if there is no file with that whole name.
 fn archive(text: &str) -> Option<Source> {
     let (path, name) = match text.split_once(':') {
         Some((path, name)) if !Path::new(text).exists() && !name.is_empty() => (path, Some(name.to_owned())),
@@ -104,14 +105,14 @@ fn archive(text: &str) -> Option<Source> {
     (!path.is_empty()).then(|| Source::Archive { path: path.into(), name })
 }
 
-/// A directory: what skopeo writes has a file that says so.
+/// Returns the source for a directory. Skopeo marks its directories with a `version` file.
 fn directory(path: &Path) -> Source {
     let exported = begins_with(&path.join("version"), b"Directory Transport Version:")
         && path.join("manifest.json").is_file();
     if exported { Source::Exported(path.into()) } else { Source::Directory(path.into()) }
 }
 
-/// Whether a text ends as the names of archives do.
+/// Whether a text has an ending of an archive's name.
 pub fn has_archive_name(text: &str) -> bool {
     ENDINGS.iter().any(|ending| text.ends_with(ending))
 }
@@ -124,7 +125,7 @@ fn begins_with(path: &Path, text: &[u8]) -> bool {
     read.is_ok() && head == text
 }
 
-/// Whether a file is an image of Apptainer (SIF, `pkg/sif/sif.go`: 32 bytes of launch script, then the magic).
+/// Whether a file is an Apptainer image (SIF, `pkg/sif/sif.go`: 32 bytes of launch script, then the magic).
 pub fn is_sif(path: &Path) -> bool {
     use std::io::Read as _;
     let mut head = [0; 42];
@@ -180,10 +181,10 @@ mod tests {
         assert_eq!(shown("containers-storage:localhost/b"), "containers-storage:localhost/b");
         assert_eq!(shown("docker://ghcr.io/a/b:1"), "ghcr.io/a/b:1");
         assert!(shown("containerd:a").contains("store is not read"));
-        insta::assert_snapshot!(shown("docker-daemon:"), @r#"invalid image "docker-daemon:": it names no image"#);
-        insta::assert_snapshot!(shown("/no/such/place"), @r#"invalid image "/no/such/place": there is no such directory or file"#);
-        insta::assert_snapshot!(shown("dir:"), @r#"invalid image "dir:": it names no directory"#);
-        insta::assert_snapshot!(shown("archive:"), @r#"invalid image "archive:": it names no file"#);
+        insta::assert_snapshot!(shown("docker-daemon:"), @r#"invalid image "docker-daemon:": the image name is missing"#);
+        insta::assert_snapshot!(shown("/no/such/place"), @r#"invalid image "/no/such/place": no such file or directory"#);
+        insta::assert_snapshot!(shown("dir:"), @r#"invalid image "dir:": the directory is missing"#);
+        insta::assert_snapshot!(shown("archive:"), @r#"invalid image "archive:": the file name is missing"#);
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Sparse files as GNU tar writes them into PAX archives: formats 0.0, 0.1 and 1.0.
+//! Sparse files in PAX archives as GNU tar writes them: formats 0.0, 0.1 and 1.0.
 //!
-//! Source: GNU tar's manual, "Storing Sparse Files". The older form with its own entry type is read by
-//! the crate `tar`.
+//! Source: GNU tar's manual, "Storing Sparse Files". The crate `tar` reads the older form, which has its own
+//! entry type.
 
 use std::io::{self, Read};
 
@@ -10,10 +10,10 @@ use crate::limit;
 
 const BLOCK: usize = 512;
 
-/// What PAX records say about a sparse file.
+/// The PAX records of a sparse file.
 #[derive(Debug, Default)]
 pub(super) struct SparseRecords {
-    /// The file's name; the entry's own is a made-up one.
+    /// The file's name. The name of the entry is artificial.
     pub name: Option<Vec<u8>>,
     size: Option<u64>,
     major: u64,
@@ -22,17 +22,17 @@ pub(super) struct SparseRecords {
     any: bool,
 }
 
-/// A sparse file: where the content of its entry goes.
+/// A sparse file and the positions of its content.
 #[derive(Clone, Debug)]
 pub(super) struct Sparse {
-    /// How long the file is, holes and all.
+    /// The length of the file, including holes.
     pub size: u64,
-    /// Offset and length of each piece; none where the entry's content begins with them (format 1.0).
+    /// Offset and length of each piece. `None` if the content begins with them (format 1.0).
     pieces: Option<Vec<(u64, u64)>>,
 }
 
 impl SparseRecords {
-    /// Takes in one record.
+    /// Adds one record.
     pub(crate) fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
         let Some(key) = key.strip_prefix(b"GNU.sparse.") else { return Ok(()) };
         self.any = true;
@@ -65,7 +65,7 @@ impl SparseRecords {
         Ok(())
     }
 
-    /// The sparse file that the records describe, if they do.
+    /// Returns the sparse file, if the records describe one.
     pub(crate) fn finish(self) -> Result<Option<Sparse>, Fault> {
         if !self.any {
             return Ok(None);
@@ -77,7 +77,7 @@ impl SparseRecords {
 }
 
 impl Sparse {
-    /// The file's content, holes filled with zeroes.
+    /// Returns the content of the file, with zeroes in its holes.
     pub(crate) fn open<'a>(self, content: &'a mut dyn Read, size: u64) -> Result<Filled<'a>, Fault> {
         let pieces = match self.pieces {
             Some(pieces) => pieces,
@@ -86,13 +86,13 @@ impl Sparse {
         let mut at = 0;
         for (offset, length) in &pieces {
             let end = offset.checked_add(*length).filter(|end| *offset >= at && *end <= size);
-            at = end.ok_or_else(|| malformed("its pieces overlap or lie outside of it"))?;
+            at = end.ok_or_else(|| malformed("its pieces overlap or lie outside the file"))?;
         }
         Ok(Filled { content, pieces: pieces.into_iter(), piece: (0, 0), at: 0, size })
     }
 }
 
-/// The map before the content: decimal numbers, one a line, padded to whole blocks.
+/// Reads the map before the content: decimal numbers, one a line, padded to whole blocks.
 fn read_map(content: &mut dyn Read) -> Result<Vec<(u64, u64)>, Fault> {
     let mut lines = Lines { content, block: [0; BLOCK], at: BLOCK };
     let count = lines.number()?;
@@ -113,14 +113,14 @@ impl Lines<'_> {
         let mut digits = Vec::new();
         loop {
             if self.at == BLOCK {
-                self.content.read_exact(&mut self.block).map_err(|_| malformed("its map is cut"))?;
+                self.content.read_exact(&mut self.block).map_err(|_| malformed("its map is truncated"))?;
                 self.at = 0;
             }
             let byte = self.block[self.at];
             self.at += 1;
             match byte {
                 b'\n' => return number(&digits),
-                _ if digits.len() == 20 => return Err(malformed("its map has no numbers")),
+                _ if digits.len() == 20 => return Err(malformed("its map contains an invalid number")),
                 _ => digits.push(byte),
             }
         }
@@ -131,7 +131,7 @@ impl Lines<'_> {
 pub(super) struct Filled<'a> {
     content: &'a mut dyn Read,
     pieces: std::vec::IntoIter<(u64, u64)>,
-    /// The piece that is being read, or comes next.
+    /// The current or the next piece.
     piece: (u64, u64),
     at: u64,
     size: u64,
@@ -159,11 +159,11 @@ impl Read for Filled<'_> {
 
 fn number(text: &[u8]) -> Result<u64, Fault> {
     let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
-    number.ok_or_else(|| malformed("a number is none"))
+    number.ok_or_else(|| malformed("invalid number"))
 }
 
 fn malformed(why: &str) -> Fault {
-    Fault::malformed(format!("a sparse file cannot be read: {why}"))
+    Fault::malformed(format!("invalid sparse file: {why}"))
 }
 
 #[cfg(test)]
@@ -205,10 +205,10 @@ mod tests {
     fn pieces_that_overlap_or_leave_the_file_are_refused() {
         let with =
             |map: &str| filled(&[("GNU.sparse.size", "10"), ("GNU.sparse.map", map)], b"abcd").unwrap_err();
-        insta::assert_snapshot!(with("2,3,4,1"), @"a sparse file cannot be read: its pieces overlap or lie outside of it");
-        insta::assert_snapshot!(with("2,18446744073709551615"), @"a sparse file cannot be read: its pieces overlap or lie outside of it");
-        insta::assert_snapshot!(with("2"), @"a sparse file cannot be read: a piece has no length");
+        insta::assert_snapshot!(with("2,3,4,1"), @"invalid sparse file: its pieces overlap or lie outside the file");
+        insta::assert_snapshot!(with("2,18446744073709551615"), @"invalid sparse file: its pieces overlap or lie outside the file");
+        insta::assert_snapshot!(with("2"), @"invalid sparse file: a piece has no length");
         let endless = filled(&[("GNU.sparse.major", "1"), ("GNU.sparse.realsize", "1")], &[b'1'; 4096]);
-        insta::assert_snapshot!(endless.unwrap_err(), @"a sparse file cannot be read: its map has no numbers");
+        insta::assert_snapshot!(endless.unwrap_err(), @"invalid sparse file: its map contains an invalid number");
     }
 }

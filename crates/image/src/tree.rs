@@ -1,6 +1,6 @@
-//! The files of an image, all layers merged, in memory: a root that paths can be resolved in.
+//! The files of an image in memory, all layers merged: a root in which paths can be resolved.
 //!
-//! Of regular files only what the loader's questions need is kept ([`FileContent`]).
+//! A regular file keeps only the content that the loader needs ([`FileContent`]).
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, btree_map};
@@ -18,18 +18,18 @@ use compat_loader::host::{self, Ahead, Cursor, Found, WalkError, walk};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct NodeId(pub u32);
 
-/// What makes two paths of a tree the same file: the number of its inode, as it were.
+/// The identity of a file, like an inode number: two paths with the same identity are the same file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FileId(pub(super) u32);
 
-/// What lies at a path.
+/// The entry at a path.
 #[derive(Clone, Debug)]
 pub enum Node {
     /// A directory.
     Directory(Directory),
-    /// A symbolic link: its target.
+    /// A symbolic link with its target.
     Link(Box<[u8]>),
-    /// A regular file; hard links share it.
+    /// A regular file. Hard links share it.
     File(FileId),
     /// A device, pipe or socket.
     Other,
@@ -40,9 +40,9 @@ pub enum Node {
 pub struct Directory {
     /// Permission bits.
     pub mode: u32,
-    /// Its owner and group, by their numbers, if a layer says so.
+    /// The IDs of its owner and group, if a layer states them.
     pub owner: Option<(u64, u64)>,
-    /// A layer describes it; else entries below it made it.
+    /// Whether a layer describes it. Otherwise the entries below it imply it.
     pub(super) is_described: bool,
     pub(super) children: BTreeMap<Box<[u8]>, NodeId>,
 }
@@ -50,48 +50,48 @@ pub struct Directory {
 /// A regular file.
 #[derive(Clone, Debug)]
 pub struct File {
-    /// Permission bits, set-user-id and set-group-id among them.
+    /// Permission bits, including set-user-id and set-group-id.
     pub mode: u32,
-    /// Its owner and group, by their numbers, if a layer says so.
+    /// The IDs of its owner and group, if a layer states them.
     pub owner: Option<(u64, u64)>,
     /// Its length in bytes.
     pub size: u64,
-    /// Whether it has file capabilities (`security.capability`): then, as with a set-id program, the
-    /// loader does not trust the environment.
+    /// Whether it has file capabilities (`security.capability`). As for a set-id program, the loader then
+    /// ignores unsafe environment variables.
     pub capabilities: bool,
-    /// What is kept of its content.
+    /// The kept content.
     pub content: FileContent,
 }
 
 impl File {
-    /// Whether anyone may execute it.
+    /// Whether any user may execute it.
     pub fn is_executable(&self) -> bool {
         self.mode & 0o111 != 0
     }
 
-    /// Whether a program in it runs with more rights than who started it (set-id bits or
-    /// capabilities): the loader is in its secure mode then (`AT_SECURE`).
+    /// Whether the program runs with more privileges than its caller (set-id bits or capabilities): the loader
+    /// is then in its secure mode (`AT_SECURE`).
     pub(crate) fn is_privileged(&self) -> bool {
         host::is_set_id(self.mode) || self.capabilities
     }
 }
 
-/// What is kept of a file's content.
+/// The kept content of a file.
 #[derive(Clone, Debug)]
 pub enum FileContent {
     /// An ELF object, packed.
     Elf(Packed),
-    /// A script: its beginning up to and without the first end of line, at most [`limit::SCRIPT_LINE`] bytes;
-    /// then, in a shorter text of the same meaning, what is known of the command that it ends with.
+    /// A script: its first line without the line end, at most [`limit::SCRIPT_LINE`] bytes, then a shorter
+    /// equivalent text with the known facts about its last command.
     Script(Box<[u8]>),
-    /// A file that the loader or the verdict reads as a whole (`docs/images.md` lists them).
+    /// A file that the loader or the check reads as a whole (`docs/images.md` lists them).
     Whole(Bytes),
-    /// Nothing.
+    /// No content.
     Other,
 }
 
 impl FileContent {
-    /// How much memory it takes, in bytes.
+    /// The memory of the content, in bytes.
     pub(super) fn kept(&self) -> u64 {
         match self {
             Self::Elf(packed) => packed.kept(),
@@ -105,36 +105,36 @@ impl FileContent {
 /// The root of an image.
 #[derive(Clone, Debug)]
 pub struct Tree {
-    /// The root directory is the first.
+    /// The nodes. The root directory is the first.
     pub(super) nodes: Vec<Node>,
     pub(super) files: Vec<File>,
 }
 
 impl Tree {
-    /// The path without any link in it, absolute, that `path` (absolute, or relative to the root) leads
-    /// to, and what lies there. Links and `..` never lead out of the tree (path_resolution(7), as after
-    /// a chroot).
+    /// Resolves `path` (absolute, or relative to the root) and returns its absolute path without links, and its
+    /// node. Links and `..` never lead out of the tree (path_resolution(7), as after a chroot).
     ///
     /// # Errors
     ///
-    /// If there is nothing, or the way there is blocked.
+    /// If the path does not exist or cannot be reached.
     pub fn resolve(&self, path: &Path) -> Result<(PathBuf, &Node), WalkError> {
         let (cursor, walked) = self.walk(path, true);
         walked.map(|()| cursor.reached())
     }
 
-    /// The directories that a name is looked up in on the way to `path`, links followed; as far as it leads.
+    /// The directories that are searched on the way to `path`, including those behind links, up to the first
+    /// error.
     pub fn searched(&self, path: &Path) -> Vec<&Directory> {
         self.walk(path, true).0.searched
     }
 
-    /// The links on the way to `path`, links followed, as far as it leads: the path of each without links, and its
+    /// The links on the way to `path`, up to the first error: the path of each link without links, and its
     /// target.
     pub fn links(&self, path: &Path) -> Vec<(PathBuf, &[u8])> {
         self.walk(path, true).0.links
     }
 
-    /// As [`Tree::resolve`], but a link at the end of the path is not followed.
+    /// As [`Tree::resolve`], but does not follow a link at the end of the path.
     ///
     /// # Errors
     ///
@@ -148,7 +148,7 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// As [`Tree::resolve`]; [`WalkError::NotRegular`] for what is no regular file.
+    /// As [`Tree::resolve`]. [`WalkError::NotRegular`] if it is not a regular file.
     pub fn file(&self, path: &Path) -> Result<(PathBuf, FileId, &File), WalkError> {
         match self.resolve(path)? {
             (path, Node::File(id)) => Ok((path, *id, self.file_of(*id))),
@@ -161,14 +161,14 @@ impl Tree {
         &self.files[id.0 as usize]
     }
 
-    /// Everything in the tree with its path, in the order of the paths' components; the root itself is
-    /// left out, and so is what has a longer path than the kernel takes: nothing opens that by its path.
+    /// Returns every entry of the tree with its path, in the order of the paths' components. The root itself is
+    /// left out, as are entries with a path that is too long for the kernel: they cannot be opened by path.
     pub fn walk_all(&self) -> Walk<'_> {
         self.walk_from(Path::new("/"), self.root())
     }
 
-    /// Everything below a directory, which may be reached through links; nothing where there is no such
-    /// directory. The paths are without links.
+    /// Returns every entry below a directory, which may be reached through links. Empty if the directory does
+    /// not exist. The paths contain no links.
     pub fn walk_below(&self, directory: &Path) -> Walk<'_> {
         match self.resolve(directory) {
             Ok((path, Node::Directory(directory))) => self.walk_from(&path, directory),
@@ -176,8 +176,8 @@ impl Tree {
         }
     }
 
-    /// Every ELF object with its path and identity, in the order of the paths. A file with several
-    /// names comes once for each.
+    /// Returns every ELF object with its path and identity, in the order of the paths. A file with several
+    /// names appears once for each.
     pub fn objects(&self) -> impl Iterator<Item = (PathBuf, FileId, &File, &Packed)> {
         self.walk_all().filter_map(|(path, node)| {
             let Node::File(id) = node else { return None };
@@ -187,7 +187,7 @@ impl Tree {
         })
     }
 
-    /// The links below a directory with their targets, in the order of their paths.
+    /// Returns the links below a directory with their targets, in the order of their paths.
     pub fn links_below(&self, directory: &Path) -> impl Iterator<Item = (PathBuf, &Path)> {
         self.walk_below(directory).filter_map(|(path, node)| match node {
             Node::Link(target) => Some((path, Path::new(OsStr::from_bytes(target)))),
@@ -195,7 +195,7 @@ impl Tree {
         })
     }
 
-    /// The names in a directory, in order; nothing where there is no such directory.
+    /// The names in a directory, in order. Empty if the directory does not exist.
     pub fn names(&self, directory: &Path) -> Vec<&OsStr> {
         match self.resolve(directory) {
             Ok((_, Node::Directory(directory))) => directory.names().collect(),
@@ -203,7 +203,7 @@ impl Tree {
         }
     }
 
-    /// The memory that the content kept of all files takes, in bytes.
+    /// The memory of all kept content, in bytes.
     pub fn kept(&self) -> u64 {
         self.files.iter().map(|file| file.content.kept()).sum()
     }
@@ -238,27 +238,27 @@ impl Tree {
             links: Vec::new(),
         };
         let path = path.as_os_str().as_bytes();
-        // Nothing has an empty path.
+        // An empty path does not exist.
         let walked = if path.is_empty() { Err(WalkError::NotFound) } else { walk(&mut cursor, path) };
         (cursor, walked)
     }
 }
 
-/// Where a walk is in a tree, and what it passed.
+/// The position of a walk in a tree, and the links it passed.
 struct TreeCursor<'t> {
     tree: &'t Tree,
     follow_last: bool,
-    /// The names of the directories in `stack` below the root, and of what the walk ends at.
+    /// The names of the directories in `stack` below the root, and of the final entry.
     names: Vec<&'t [u8]>,
     stack: Vec<&'t Directory>,
-    /// What the walk ends at, if that is no directory.
+    /// The final entry, if it is not a directory.
     end: Option<&'t Node>,
     searched: Vec<&'t Directory>,
     links: Vec<(PathBuf, &'t [u8])>,
 }
 
 impl<'t> TreeCursor<'t> {
-    /// What was reached.
+    /// The path and node that the walk reached.
     fn reached(&self) -> (PathBuf, &'t Node) {
         let node = self.end.unwrap_or_else(|| match self.names.last() {
             None => &self.tree.nodes[0],
@@ -310,7 +310,7 @@ impl<'a, 't: 'a> Cursor<'a> for TreeCursor<'t> {
 }
 
 impl Directory {
-    /// The names in it, in order.
+    /// The names in the directory, in order.
     pub fn names(&self) -> impl Iterator<Item = &OsStr> {
         self.children.keys().map(|name| OsStr::from_bytes(name))
     }
@@ -324,16 +324,16 @@ fn absolute(names: &[&[u8]]) -> PathBuf {
 
 /// Walks through a tree, depth first. See [`Tree::walk_all`].
 ///
-/// It keeps one path and its place in each directory on the way, however many names the directories have.
+/// It keeps one path and its position in each directory on the way, regardless of the size of the directories.
 pub struct Walk<'a> {
     tree: &'a Tree,
     path: Vec<u8>,
     levels: Vec<WalkLevel<'a>>,
 }
 
-/// A directory that is being walked through.
+/// A directory on the way.
 struct WalkLevel<'a> {
-    /// How long its own path is, in bytes.
+    /// The length of its own path, in bytes.
     path_length: usize,
     children: btree_map::Iter<'a, Box<[u8]>, NodeId>,
 }

@@ -142,12 +142,12 @@ fn a_text_names_one_thing() {
     dir:@/root               image dir:@/root
     dir:@/exported           image dir:@/exported
     dir:@/none               image dir:@/none
-    dir:                     refused: invalid image "dir:": it names no directory
+    dir:                     refused: invalid image "dir:": the directory is missing
     archive:@/image.tar      image archive:@/image.tar
     docker-archive:@/image.tar:x image archive:@/image.tar:x
     oci-archive:@/none       image archive:@/none
     docker-daemon:app:1      image docker-daemon:app:1
-    docker-daemon:           refused: invalid image "docker-daemon:": it names no image
+    docker-daemon:           refused: invalid image "docker-daemon:": the image name is missing
     containers-storage:app   image containers-storage:app
     containerd:app           refused: containerd:app is an image of containerd, whose store is not read
     sif:@/image.sif          refused: sif:@/image.sif is an image of Apptainer, and SIF files are not read

@@ -1,7 +1,7 @@
-//! Who runs an image's command, and whether that account may execute or read a file, and get there.
+//! The account that runs an image's command, and its permissions to execute, read and reach files.
 //!
-//! Sources: image-spec `config.md`, "User"; passwd(5), group(5); path_resolution(7), "Permissions". A name or number
-//! leads to the ids as container engines read them: without an entry in `/etc/passwd` the group is 0.
+//! Sources: image-spec `config.md`, "User", passwd(5), group(5), and path_resolution(7), "Permissions". Names and
+//! numbers are resolved to IDs as container engines do: without an entry in `/etc/passwd` the group is 0.
 
 use std::path::Path;
 
@@ -19,15 +19,15 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// The account that a configuration names. `None` if it is root, who may execute what anybody may, or if the
-    /// image does not say which it is.
+    /// Returns the account of a configuration. `None` if it is root, which may execute any file that some user
+    /// may execute, or if the image does not define the account.
     pub(crate) fn of(config: &Config, tree: &Tree) -> Option<Self> {
         let text = |path: &str| text(tree, path).unwrap_or_default();
         Self::parse(&config.user, &text(PASSWD), &text(GROUP))
     }
 
-    /// The name of a configuration's user or group that the image does not have, and the file that lacks it: engines
-    /// start nothing then. Numbers need no entry.
+    /// Returns the first user or group name of a configuration that the image does not define, and the file
+    /// that lacks it. Engines refuse to start such an image. Numbers need no entry.
     pub(crate) fn missing<'a>(config: &'a Config, tree: &Tree) -> Option<(&'a str, &'static str)> {
         let (user, group) = config.user.split_once(':').unwrap_or((&config.user, ""));
         let is_missing = |name: &str, path: &str| {
@@ -56,22 +56,22 @@ impl Account {
         (number != 0).then_some(Self { user: number, groups })
     }
 
-    /// Whether it may execute a file; without a known owner, whether anybody may.
+    /// Whether it may execute a file. If the owner is unknown, whether any user may.
     pub(crate) fn may_execute(&self, file: &File) -> bool {
         self.has(0o1, file.mode, file.owner)
     }
 
-    /// Whether it may read a file; without a known owner, whether anybody may.
+    /// Whether it may read a file. If the owner is unknown, whether any user may.
     pub(crate) fn may_read(&self, file: &File) -> bool {
         self.has(0o4, file.mode, file.owner)
     }
 
-    /// Whether it may look names up in a directory; without a known owner, whether anybody may.
+    /// Whether it may search a directory. If the owner is unknown, whether any user may.
     pub(crate) fn may_search(&self, directory: &Directory) -> bool {
         self.has(0o1, directory.mode, directory.owner)
     }
 
-    /// Whether a permission (of the last three bits) is given to it.
+    /// Whether it has a permission (one of the last three bits).
     fn has(&self, permission: u32, mode: u32, owner: Option<(u64, u64)>) -> bool {
         let Some((user, group)) = owner else { return mode & (permission * 0o111) != 0 };
         let bits = match () {
@@ -83,7 +83,7 @@ impl Account {
     }
 }
 
-/// The text of a file, empty where there is none; `None` if it is not known.
+/// Returns the text of a file, or an empty text if the file does not exist. `None` if the text was not kept.
 fn text(tree: &Tree, path: &str) -> Option<String> {
     match tree.file(Path::new(path)) {
         Ok((_, _, File { content: FileContent::Whole(bytes), .. })) => {
@@ -94,12 +94,12 @@ fn text(tree: &Tree, path: &str) -> Option<String> {
     }
 }
 
-/// The lines of passwd(5) or group(5) that have at least a name, a password and an id.
+/// Returns the lines of passwd(5) or group(5) that have at least a name, a password and an ID.
 fn lines(text: &str) -> impl Iterator<Item = Vec<&str>> {
     text.lines().map(|line| line.trim_end().split(':').collect::<Vec<_>>()).filter(|fields| fields.len() > 2)
 }
 
-/// The entry of a name, or else of an id.
+/// Returns the entry with a name, or else with an ID.
 fn entry<'a>(text: &'a str, wanted: &str) -> Option<Vec<&'a str>> {
     lines(text).find(|fields| fields[0] == wanted).or_else(|| lines(text).find(|fields| fields[2] == wanted))
 }

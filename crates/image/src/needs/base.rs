@@ -1,14 +1,15 @@
-//! What the libraries that a host brings find in an image: the parts of its C library and its compiler's
-//! runtime, and the definitions of the libraries that its programs load.
+//! The part of an image that host libraries use: its C library, its compiler's runtime, and the definitions of
+//! the libraries that its programs load.
 //!
-//! Nobody knows here what those of a host want, so more of an image is written down if it expects any.
+//! The exact needs of a host's libraries are unknown, so an image that expects host libraries records more of
+//! itself.
 
 use std::collections::HashSet;
 
 use compat_loader::spec::{Object, ObjectKind};
 
-/// Libraries that every image with a C library may have and that those of a host are linked against, by the
-/// names they are asked for.
+/// Libraries that any image with a C library may contain and that host libraries are linked against, by their
+/// sonames.
 const NAMES: [&str; 21] = [
     "libc.so.6",
     "libm.so.6",
@@ -33,13 +34,13 @@ const NAMES: [&str; 21] = [
     "libitm.so.1",
 ];
 
-/// The names of the libraries that a host's libraries take from the image.
+/// The names of the libraries that host libraries take from the image.
 pub(super) fn names() -> Vec<String> {
     NAMES.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// The paths of the libraries that a host's libraries may bind to: all but those that need the host's
-/// themselves (`expected`), which are built upon them.
+/// Returns the paths of the libraries that host libraries may bind to: all except those that depend on host
+/// libraries (`expected`) themselves.
 pub(super) fn below_host_libraries(objects: &[Object], expected: &HashSet<&str>) -> HashSet<String> {
     let name = |object: &Object| {
         let of_file = || object.path.rsplit('/').next().unwrap_or_default().to_owned();
@@ -56,7 +57,7 @@ pub(super) fn below_host_libraries(objects: &[Object], expected: &HashSet<&str>)
         }
         above.extend(more);
     }
-    // glibc's C library names an interpreter, because it can be started.
+    // glibc's C library names an interpreter because it can be executed.
     let is_library = |object: &&Object| object.kind == ObjectKind::Library || object.soname.is_some();
     let libraries = objects.iter().filter(is_library);
     libraries.filter(|object| !above.contains(&name(object))).map(|object| object.path.clone()).collect()

@@ -1,4 +1,4 @@
-//! The files of an image as the loader sees them, and a record of what it looked at.
+//! The files of an image as the loader sees them, and a record of the files it used.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -19,14 +19,14 @@ use compat_loader::script::{OWN_DIRECTORY, parse_script, why_none};
 use compat_loader::spec::Script;
 use compat_sys::raw;
 
-/// What the loader looked at and found, by absolute paths without links.
+/// The files that the loader looked up, by absolute path without links.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub objects: BTreeMap<String, Arc<Facts>>,
     pub scripts: BTreeMap<String, Script>,
-    /// Links on the way, with what they lead to from the root.
+    /// Links on the way, with their targets relative to the root.
     pub links: BTreeMap<String, String>,
-    /// Paths at which the loader stops or that it passes over, with its words.
+    /// Paths at which the loader fails or that it skips, with its messages.
     pub unusable: BTreeMap<String, String>,
     pub loaders: BTreeMap<String, DynamicLoader>,
     pub caches: BTreeSet<(String, bool)>,
@@ -37,9 +37,9 @@ pub(super) struct Seen {
 pub(super) struct TreeFiles<'a> {
     tree: &'a Tree,
     expected: &'a HostLibraries,
-    /// Who runs the command, if that is not root.
+    /// The account that runs the command, unless it is root.
     account: Option<Account>,
-    /// Where the command is started.
+    /// The working directory of the command.
     working_directory: String,
     known: RefCell<HashMap<FileId, KnownFile>>,
     paths: RefCell<HashMap<String, Result<Opened, OpenError>>>,
@@ -68,7 +68,7 @@ impl<'a> TreeFiles<'a> {
         }
     }
 
-    /// What was looked at so far.
+    /// Returns the record so far.
     pub(crate) fn into_seen(self) -> Seen {
         self.seen.into_inner()
     }
@@ -78,40 +78,40 @@ impl<'a> TreeFiles<'a> {
         self.tree.resolve(&raw::path(path)).ok().map(|(real, _)| raw::of_path(real))
     }
 
-    /// Whether there is a regular file.
+    /// Whether there is a regular file at a path.
     pub(crate) fn is_file(&self, path: &str) -> bool {
         self.tree.file(&raw::path(path)).is_ok()
     }
 
-    /// Whether who runs the command may execute a file.
+    /// Whether the account may execute a file.
     fn may_execute(&self, file: &File) -> bool {
         self.account.as_ref().map_or_else(|| file.is_executable(), |account| account.may_execute(file))
     }
 
-    /// Whether who runs the command may look up every name on the way to a path.
+    /// Whether the account may search every directory on the way to a path.
     fn may_reach(&self, path: &str) -> bool {
         let Some(account) = &self.account else { return true };
         self.tree.searched(&raw::path(path)).into_iter().all(|directory| account.may_search(directory))
     }
 
-    /// Whether who runs the command may open a file.
+    /// Whether the account may open a file.
     fn may_load(&self, path: &str, file: &File) -> bool {
         self.account.as_ref().is_none_or(|account| account.may_read(file)) && self.may_reach(path)
     }
 
-    /// Whether a file is neither an object nor a script: what starts it, a shell in most cases, reads it as a
-    /// shell's script.
+    /// Whether a file is neither an object nor a script. Its caller, usually a shell, then reads it as a shell
+    /// script.
     pub(crate) fn is_left_to_shell(&self, path: &str) -> bool {
         let file = self.tree.file(&raw::path(path));
         file.is_ok_and(|(_, _, file)| matches!(file.content, FileContent::Other | FileContent::Whole(_)))
     }
 
-    /// What brings a library into a container that is expected from the host.
+    /// The software that provides a library from the host.
     pub(crate) fn provider(&self, name: &str) -> Option<String> {
         self.expected.provider(name)
     }
 
-    /// What lies at a path; nothing is noted of it.
+    /// Returns the content at a path without recording it.
     pub(crate) fn content(&self, path: &str) -> recorded::RecordedContent {
         let Ok((_, _, file)) = self.tree.file(&raw::path(path)) else {
             return recorded::RecordedContent::Gone;
@@ -126,15 +126,15 @@ impl<'a> TreeFiles<'a> {
         }
     }
 
-    /// What an error means to a search. Links that lead to one are as good as none, or end the search: those are
-    /// noted.
+    /// Converts an error for a search. Links that lead to an error are recorded: they count as missing or stop
+    /// the search.
     fn failure(&self, path: &str, error: WalkError) -> OpenError {
         let is_directory = |path: &str| {
             matches!(self.tree.resolve(&raw::path(&format!("/{path}"))), Ok((_, Node::Directory(_))))
         };
         let error = OpenError::from(error).at(path, is_directory);
         if matches!(&error, OpenError::Blocked(blocked) if blocked.in_directory) {
-            // Of a path that is too long as a whole nothing is walked, but its directory is looked for.
+            // A path that is too long as a whole is not walked, but its directory is searched.
             let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
             let is_walked = raw::length(path) < MAXIMUM_PATH;
             self.note_links(if is_walked { path } else { directory });
@@ -147,7 +147,7 @@ impl<'a> TreeFiles<'a> {
         let real = raw::of_path(real);
         self.note_links(path);
         if let FileContent::Script(line) = &file.content {
-            // The interpreter, which the same account runs, opens it.
+            // The interpreter opens the script with the same account.
             self.note_script(&real, line, self.may_execute(file) && self.may_load(&real, file));
             return Err(OpenError::NotElf);
         }
@@ -162,14 +162,15 @@ impl<'a> TreeFiles<'a> {
                 Arc::new(facts)
             }),
         });
-        // What is executed is judged by its own flag; a library is passed over as if it were not there.
+        // Execute permission is checked for programs. The loader skips a library that it may not read, as if it
+        // were missing.
         let is_loaded = entry.facts.as_ref().is_ok_and(|facts| !facts.is_executed() && !facts.flags.pie);
         if is_loaded && !self.may_load(path, file) {
             return Err(WalkError::Denied.into());
         }
         let mut seen = self.seen.borrow_mut();
         if entry.path != real {
-            // Another name of a file that is known: the loader takes both for one.
+            // Another name of a known file: the loader treats both as one.
             seen.links.insert(real, entry.path.clone());
         } else if let Err(error) = &entry.facts {
             seen.unusable.insert(real, error.to_string());
@@ -204,7 +205,7 @@ impl<'a> TreeFiles<'a> {
         self.seen.borrow_mut().scripts.insert(real.to_owned(), script);
     }
 
-    /// Records the links that a path leads through.
+    /// Records the links on the way to a path.
     fn note_links(&self, path: &str) {
         for (link, target) in self.tree.links(&raw::path(path)) {
             let (link, target) = (raw::of_path(link), raw::string(target));
@@ -217,7 +218,7 @@ impl<'a> TreeFiles<'a> {
     }
 }
 
-/// A path of the image relative to its root, as documents have it.
+/// A path of the image relative to its root, as specifications state it.
 pub(super) fn relative(path: &str) -> String {
     path.trim_start_matches('/').to_owned()
 }
@@ -274,7 +275,7 @@ impl Files for TreeFiles<'_> {
     }
 
     fn has_directory(&self, path: &str) -> Option<bool> {
-        // Engines make the working directory if an image lacks it.
+        // Engines create the working directory if the image lacks it.
         let is_made = || Path::new(&self.working_directory).starts_with(raw::path(path));
         Some(match self.tree.resolve(&raw::path(path)) {
             Ok((_, Node::Directory(directory))) => {

@@ -1,9 +1,9 @@
 //! Libraries that container runtimes bring from the host into a container.
 //!
-//! They are looked for in the image like any other; only one that the image lacks is asked of the host.
-//! `docs/drivers.md` has this list for people.
+//! They are searched in the image like any other. A library is expected from the host only if the image lacks
+//! it. `docs/drivers.md` shows this list.
 
-/// Patterns of names, and what brings them.
+/// Patterns of names and the software that provides them.
 const KNOWN: &[(&str, &[&str])] = &[
     (
         "NVIDIA driver",
@@ -45,12 +45,12 @@ const KNOWN: &[(&str, &[&str])] = &[
 /// The libraries that are expected from the host.
 #[derive(Clone, Debug, Default)]
 pub struct HostLibraries {
-    /// Patterns of the user, and what brings them; before the known ones.
+    /// The user's patterns with their providers. They precede the known ones.
     pub own: Vec<(String, String)>,
 }
 
 impl HostLibraries {
-    /// What brings the library of this name; `None` where an image has to have it itself.
+    /// The software that provides the library of this name. `None` if the image must contain it.
     pub fn provider(&self, name: &str) -> Option<String> {
         let own = self.own.iter().find(|(pattern, _)| matches(pattern, name));
         let known = || KNOWN.iter().find(|(_, patterns)| patterns.iter().any(|p| matches(p, name)));

@@ -1,8 +1,8 @@
-//! An image -> specification.
+//! Derives the specification of an image.
 //!
-//! The image is the scope: everything is resolved inside it, on every level of CPU that it has libraries
-//! for. What the loader looked at becomes the specification's objects; what it does not find and a container
-//! runtime brings is asked of the host.
+//! The image is the scope: every name is resolved inside it, on every CPU level that it has libraries for. The
+//! files that the loader uses become the objects of the specification. A library that the image lacks and a
+//! container runtime provides becomes a host library.
 
 mod account;
 mod base;
@@ -39,97 +39,98 @@ use files::{Seen, TreeFiles, relative};
 
 pub use host_library::HostLibraries;
 
-/// What to derive from an image.
+/// The options for deriving a specification.
 #[derive(Clone, Debug, Default)]
 pub struct ImageOptions {
-    /// Every ELF object rather than what the image runs.
+    /// Every ELF object instead of the objects that the image runs.
     pub all: bool,
-    /// Programs to look at besides: absolute paths of the image.
+    /// Additional programs, as absolute paths in the image.
     pub executables: Vec<String>,
-    /// Free attributes.
+    /// Custom attributes.
     pub attributes: BTreeMap<String, String>,
     /// Leave out versions and symbols.
     pub names_only: bool,
     /// The libraries that are expected from the host.
     pub host_libraries: HostLibraries,
-    /// Recorded runs of the image: what they executed first is looked at besides, and what they loaded joins.
+    /// Recorded runs of the image. The programs that they executed first are added, as are the libraries that
+    /// they loaded.
     pub runs: Option<Runs>,
 }
 
-/// Why nothing can be derived from an image.
+/// Why no specification can be derived.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// The configuration names no command.
-    #[error("the image names nothing to run: it has neither entrypoint nor command")]
+    #[error("the image has nothing to run: its configuration sets neither an entrypoint nor a command")]
     NoCommand,
     /// The command is not in the image.
-    #[error("the image would run {}, which is not in it", visible(command))]
+    #[error("the image runs {}, which it does not contain", visible(command))]
     CommandMissing {
         /// The first word of the command.
         command: String,
     },
     /// The image is for another operating system.
-    #[error("the image is for {platform}, and only images for Linux can be looked at")]
+    #[error("the image is for {platform}, but only images for Linux are supported")]
     OtherSystem {
-        /// The platform of its configuration.
+        /// The platform in its configuration.
         platform: String,
     },
-    /// The command is in the image, and nobody may execute it.
+    /// The command is in the image, but no user may execute it.
     #[error(
-        "the image would run {command}, which has no execute permission: exec: {command:?}: permission denied"
+        "the image runs {command}, which has no execute permission: exec: {command:?}: permission denied"
     )]
     NotExecutable {
         /// The first word of the command.
         command: String,
     },
-    /// The image lacks the user or the group that its command is run as.
-    #[error("the image's command runs as {user:?}, and the image's {file} has no {name:?}")]
+    /// The image lacks the user or the group of its command.
+    #[error("the image's command runs as {user:?}, but the image's {file} has no entry for {name:?}")]
     NoAccount {
-        /// The user of its configuration.
+        /// The user in its configuration.
         user: String,
-        /// The name that is missing.
+        /// The missing name.
         name: String,
-        /// Where it was looked for.
+        /// The file that lacks it.
         file: &'static str,
     },
-    /// A program that was asked for is not in the image.
-    #[error("{path} is no program of the image")]
+    /// The user named a program that the image does not contain.
+    #[error("{path} is not a file in the image")]
     NotInImage {
         /// The path.
         path: String,
     },
-    /// The image has no ELF object and no script that could run.
-    #[error("there is no program in the image")]
+    /// The image contains neither an ELF object nor an executable script.
+    #[error("the image contains no program")]
     Empty,
 }
 
 impl ImageError {
-    /// What the user can do about it.
+    /// The user's next step.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NoCommand => Some("name a program with --executable, or take every object with --all"),
+            Self::NoCommand => Some("name a program with --executable, or use --all for every object"),
             Self::CommandMissing { command } if command.ends_with('\r') => Some(
-                "it ends like a line of Windows: convert the Dockerfile or the script that wrote it (dos2unix FILE)",
+                "the name ends with a Windows line ending: convert the Dockerfile or the script that wrote it (dos2unix FILE)",
             ),
             Self::CommandMissing { .. } => {
-                Some("--executable names other programs, --all takes every object")
+                Some("name another program with --executable, or use --all for every object")
             }
             Self::OtherSystem { .. } => {
-                Some("of an index, choose another image with --platform linux/ARCHITECTURE")
+                Some("if it is an index, choose another image with --platform linux/ARCHITECTURE")
             }
             Self::NotExecutable { .. } => Some(
-                "set it where the image is made (chmod +x, COPY --chmod=755); --executable names other programs",
+                "set it when you build the image (chmod +x, COPY --chmod=755), or name another program with --executable",
             ),
-            Self::NoAccount { .. } => {
-                Some("make it where the image is made, or set USER to a number; --executable names programs")
-            }
-            Self::NotInImage { .. } => Some("paths are absolute, in the image's own root"),
+            Self::NoAccount { .. } => Some(
+                "add it when you build the image, set USER to a number, or name a program with --executable",
+            ),
+            Self::NotInImage { .. } => Some("use an absolute path in the image's root"),
             Self::Empty => None,
         }
     }
 }
 
-/// A word of a command as a message shows it: with quotes if it holds what nobody would see.
+/// Returns a word of a command for a message. Quoted if it contains invisible characters.
 fn visible(word: &str) -> String {
     if word.contains(char::is_control) { format!("{word:?}") } else { word.to_owned() }
 }
@@ -138,7 +139,7 @@ fn visible(word: &str) -> String {
 ///
 /// # Errors
 ///
-/// If the image has nothing to run, or lacks a program that was asked for.
+/// If the image has nothing to run, or lacks a program that the options name.
 pub fn generate_image(
     tree: &Tree,
     config: &Config,
@@ -179,7 +180,7 @@ pub fn generate_image(
     Ok(survey.into_specification(tree, config, image, files, options))
 }
 
-/// What the verdict is about: paths relative to the root.
+/// Finds the subjects of the verdict: paths relative to the root.
 fn subjects(
     tree: &Tree,
     config: &Config,
@@ -230,7 +231,7 @@ fn subjects(
     Ok(subject::Command { subjects, ..command })
 }
 
-/// What recorded runs executed first, as far as the image has it.
+/// The programs that recorded runs executed first, if the image contains them.
 fn executed(options: &ImageOptions, files: &TreeFiles<'_>) -> Vec<String> {
     let commands = options.runs.iter().flat_map(|runs| &runs.commands);
     let is_program = |path: &&String| match files.content(path) {
@@ -241,7 +242,7 @@ fn executed(options: &ImageOptions, files: &TreeFiles<'_>) -> Vec<String> {
     commands.filter(is_program).map(|path| relative(path)).collect()
 }
 
-/// Every program of an image that the kernel would start.
+/// Every program of an image that the kernel can start.
 fn programs(tree: &Tree, files: &TreeFiles<'_>) -> Vec<String> {
     let all = tree.objects().filter(|(_, _, file, _)| file.is_executable());
     let programs = all.filter_map(|(path, ..)| {
@@ -252,8 +253,7 @@ fn programs(tree: &Tree, files: &TreeFiles<'_>) -> Vec<String> {
     programs.collect()
 }
 
-/// The starts that are to be looked at: the best CPU first, and the lesser ones where the image has
-/// libraries for some CPUs only.
+/// The environments to start in: the best CPU first, and lesser ones if some libraries are specific to a CPU.
 fn environments(tree: &Tree, config: &Config) -> Vec<Environment> {
     const SPECIAL: [&str; 4] = ["/glibc-hwcaps/", "/haswell/", "/avx512_1/", "/tls/"];
     let (machine, big_endian) = machine(tree, config);
@@ -283,7 +283,7 @@ fn environments(tree: &Tree, config: &Config) -> Vec<Environment> {
     levels.flat_map(|level| [environment(Some(level), true), environment(Some(level), false)]).collect()
 }
 
-/// The machine and the byte order of the configuration's architecture; of the objects, where it states none.
+/// The machine and byte order of the configuration's architecture, or else of the first object.
 fn machine(tree: &Tree, config: &Config) -> (Machine, bool) {
     let of_objects = || {
         let (_, _, _, packed) = tree.objects().next()?;
@@ -294,23 +294,23 @@ fn machine(tree: &Tree, config: &Config) -> (Machine, bool) {
     Machine::from_usual_name(&config.architecture).or_else(of_objects).unwrap_or_else(here)
 }
 
-/// What the starts of all subjects came to.
+/// The result of starting all subjects.
 #[derive(Default)]
 struct Survey {
     subjects: Vec<String>,
-    /// Paths of the objects that some subject loads.
+    /// Paths of the objects that at least one subject loads.
     reached: BTreeSet<String>,
     /// The sonames of all libraries, in the order of loading.
     names: Vec<String>,
-    /// Names of all symbols that some object wants from others.
+    /// Names of all symbols that an object imports.
     referenced: HashSet<String>,
     host_libraries: BTreeMap<String, HostLibrary>,
-    /// The programs that load them, by absolute paths.
+    /// The programs that load them, by absolute path.
     expecting: BTreeSet<String>,
-    /// Problems that no host can mend.
+    /// Problems that occur on every host.
     notes: Vec<String>,
     recorded: Option<Recorded>,
-    /// What the scripts of the command are given, by their paths.
+    /// The arguments of the command's scripts, by path.
     arguments: BTreeMap<String, Vec<String>>,
     /// `LD_LIBRARY_PATH` as the command's shell sets it.
     library_path: Option<String>,
@@ -326,7 +326,7 @@ impl Survey {
         }
     }
 
-    /// Loads what the notes of loaded objects say they open once they run, and what that opens.
+    /// Loads the libraries that the notes of loaded objects list for later `dlopen` calls, recursively.
     fn open_later(&mut self, program: &str, load: &Load, files: &TreeFiles<'_>, environment: &Environment) {
         let environment = Environment { host_program: Some(program.to_owned()), ..environment.clone() };
         let mut ahead = opened_later(load);
@@ -341,7 +341,8 @@ impl Survey {
         }
     }
 
-    /// Looks up what the libraries of a host take from the image: each program that loads any opens it.
+    /// Looks up the libraries that host libraries take from the image, once for each program that loads host
+    /// libraries.
     fn open_base(&self, files: &TreeFiles<'_>, environment: &Environment) {
         for program in &self.expecting {
             start_and_open(
@@ -352,12 +353,12 @@ impl Survey {
         }
     }
 
-    /// Starts the libraries that no program loads, on their own.
+    /// Starts the libraries that no program loads separately.
     fn start_unreached(&mut self, tree: &Tree, files: &TreeFiles<'_>, environment: &Environment) {
         for (path, _, file, _) in tree.objects() {
             let path = raw::of_path(path);
             let Ok(opened) = files.open(&path) else { continue };
-            // Some libraries name an interpreter, to be started as programs where one may execute them.
+            // Some libraries name an interpreter so that they can also be executed.
             let is_program = opened.facts.is_program() && file.is_executable();
             let is_library = opened.facts.form == Form::Library && !is_program;
             let is_ours = environment.platform.runs(opened.facts.machine, opened.facts.big_endian);
@@ -396,7 +397,7 @@ impl Survey {
             return;
         }
         let note = match problem.loader_message() {
-            Some(message) => format!("{subject} would not run anywhere: {message}"),
+            Some(message) => format!("{subject} cannot run on any host: {message}"),
             None => return,
         };
         if !self.notes.contains(&note) && problem.effect() >= compat_loader::loader::Effect::Misbehaves {
@@ -404,7 +405,7 @@ impl Survey {
         }
     }
 
-    /// Notes a library that the host has to bring, with what is wanted of it.
+    /// Records a library that the host must provide, with the versions and symbols that its users need.
     fn add_host_library(&mut self, library: &str, provider: &str, load: &Load) {
         let entry = self.host_libraries.entry(library.to_owned()).or_insert_with(|| HostLibrary {
             name: library.to_owned(),
@@ -486,7 +487,7 @@ impl Survey {
     }
 }
 
-/// Puts what a script is given into the command that it ends with, if that is all of it.
+/// Replaces the last command of a script by the script's arguments, if it is only `"$@"`.
 fn give(script: &mut Script, arguments: &BTreeMap<String, Vec<String>>) {
     let given =
         arguments.get(&script.path).filter(|given| given.first().is_some_and(|w| !w.starts_with('-')));
@@ -497,8 +498,8 @@ fn give(script: &mut Script, arguments: &BTreeMap<String, Vec<String>>) {
     }
 }
 
-/// The directories of the configuration's `LD_LIBRARY_PATH`. The working directory, which an empty element
-/// stands for and relative ones begin at, is that of the configuration.
+/// The directories of the configuration's `LD_LIBRARY_PATH`. An empty element stands for the configuration's
+/// working directory, and relative elements start there.
 fn library_path(config: &Config, set_by_shell: Option<&str>) -> Vec<String> {
     let directory = config.working_dir.trim_end_matches('/');
     let list = set_by_shell.or(config.variable("LD_LIBRARY_PATH")).filter(|list| !list.is_empty());
@@ -510,7 +511,7 @@ fn library_path(config: &Config, set_by_shell: Option<&str>) -> Vec<String> {
     elements.map(absolute).collect()
 }
 
-/// The paths that objects open by themselves once they run, as their notes say.
+/// The paths that the notes of objects list for later `dlopen` calls.
 fn opened_later(load: &Load) -> Vec<String> {
     let edges = load.objects.iter().flat_map(|object| &object.edges);
     let paths = edges.filter_map(|edge| match (&edge.kind, &edge.outcome) {
@@ -539,8 +540,7 @@ fn merge_version(versions: &mut Vec<VersionNeed>, new: VersionNeed) {
     }
 }
 
-/// Adds to each library of the host the symbols without a version that its users want and nothing in the
-/// image defines.
+/// Adds to each host library the unversioned symbols that its users import and no object in the image defines.
 fn wanted_without_version(libraries: &mut [HostLibrary], seen: &Seen) {
     if libraries.is_empty() {
         return;
@@ -567,7 +567,7 @@ fn wanted_without_version(libraries: &mut [HostLibrary], seen: &Seen) {
     }
 }
 
-/// The lines of the image's caches for every name that is asked for.
+/// The lines of the image's caches for every library name that is needed.
 fn cache_lines(tree: &Tree, seen: &Seen, base: &[String], recorded: Option<&Recorded>) -> Vec<CacheLine> {
     let mut names: BTreeSet<&str> = seen.objects.values().flat_map(|facts| asked_for(facts)).collect();
     names.extend(base.iter().map(String::as_str));
@@ -584,7 +584,7 @@ fn cache_lines(tree: &Tree, seen: &Seen, base: &[String], recorded: Option<&Reco
     lines
 }
 
-/// The names of the libraries that an object asks for.
+/// The names of the libraries that an object needs.
 fn asked_for(facts: &Facts) -> impl Iterator<Item = &str> {
     let needed = facts.needed.iter().map(|dependency| dependency.name.as_str());
     needed.chain(facts.dlopen.iter().flat_map(|need| need.sonames.iter().map(String::as_str)))

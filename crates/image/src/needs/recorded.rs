@@ -1,4 +1,4 @@
-//! What recorded runs loaded, looked at in the image.
+//! Looks up the libraries of recorded runs in the image.
 
 use std::collections::{HashMap, HashSet};
 
@@ -33,7 +33,7 @@ impl Ground for InImage<'_, '_> {
 }
 
 impl Survey {
-    /// Starts what runs executed and opens what they loaded, so that all of it joins the objects.
+    /// Starts the executed programs and opens the loaded libraries of runs, so that all of them become objects.
     pub(super) fn add_runs(&mut self, runs: &Runs, files: &TreeFiles<'_>, environment: &Environment) {
         let found = find(runs, &InImage { files }, environment);
         for program in found.recorded.programs.iter().filter(|program| !program.gone) {
@@ -58,7 +58,7 @@ impl Survey {
         }
     }
 
-    /// Libraries that a container runtime brought into the runs are asked of the host.
+    /// Adds the libraries that a container runtime brought into the runs as host libraries.
     fn with_host_libraries(&mut self, found: Found, runs: &Runs, files: &TreeFiles<'_>) -> Recorded {
         let mut recorded = found.recorded;
         let asked = AskedNames::of(runs);
@@ -80,14 +80,14 @@ impl Survey {
     }
 }
 
-/// The names under which libraries were asked for: of links that were read.
+/// The names by which libraries were opened, taken from links that were read.
 struct AskedNames<'a> {
     /// The longest link of those with the same name up to `.so`.
     links: HashMap<&'a str, &'a str>,
 }
 
 impl<'a> AskedNames<'a> {
-    /// Those of these runs.
+    /// Collects the names of these runs.
     fn of(runs: &'a Runs) -> Self {
         let mut links: HashMap<&str, &str> = HashMap::new();
         for link in &runs.links {
@@ -100,7 +100,7 @@ impl<'a> AskedNames<'a> {
         Self { links }
     }
 
-    /// The name of the link that led to a library, where there was one, else its own.
+    /// The name of the link that led to a library, or else the library's own name.
     fn name(&self, path: &str) -> String {
         let link = stem(path).and_then(|stem| self.links.get(stem).copied());
         let path = link.unwrap_or(path);

@@ -1,12 +1,13 @@
-//! What the configuration of an image asks of the host's drivers.
+//! The driver requirements in an image's configuration.
 //!
-//! Source: the environment variables of NVIDIA's container runtime (libnvidia-container, nvidia-container-toolkit).
+//! Source: the environment variables of NVIDIA's container runtime (libnvidia-container,
+//! nvidia-container-toolkit).
 
 use crate::config::Config;
 use compat_loader::spec::Requirement;
 
-/// The requirements that the environment of an image states. An image that asks for no GPU
-/// (`NVIDIA_VISIBLE_DEVICES` absent, empty, `void` or `none`) states none.
+/// Returns the requirements in the environment of an image. An image without a GPU (`NVIDIA_VISIBLE_DEVICES`
+/// absent, empty, `void` or `none`) has none.
 pub(super) fn requirements(config: &Config) -> Vec<Requirement> {
     let visible = config.variable("NVIDIA_VISIBLE_DEVICES").unwrap_or_default();
     if matches!(visible, "" | "void" | "none") {
@@ -28,7 +29,7 @@ pub(super) fn requirements(config: &Config) -> Vec<Requirement> {
             }
         }
     }
-    // Without the variable the runtime assumes these two.
+    // The runtime's defaults if the variable is not set.
     let capabilities = config.variable("NVIDIA_DRIVER_CAPABILITIES").filter(|list| !list.is_empty());
     let capabilities = match capabilities.unwrap_or("utility,compute") {
         "all" => "compute,graphics,utility,video",

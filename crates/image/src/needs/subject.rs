@@ -1,4 +1,4 @@
-//! What an image would run.
+//! Finds the programs that an image runs.
 
 use std::collections::BTreeMap;
 
@@ -12,44 +12,42 @@ use compat_loader::generate::recorded;
 
 use super::files::{TreeFiles, relative};
 
-/// Where commands are looked for when the configuration does not say (`defaultPathEnv` of container
-/// engines).
+/// The search path for commands if the configuration sets none (`defaultPathEnv` of container engines).
 pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Commands that lead from one to the next: more of them than any image has.
+/// The most commands in a chain. Images have fewer.
 const MOST_STEPS: usize = 16;
 
-/// The longest command that is told as it is, in characters.
+/// The longest command that is shown in full, in characters.
 const LONGEST_TOLD: usize = 200;
 
-/// What was found of a command.
+/// The programs and scripts of a command.
 #[derive(Debug, Default)]
 pub(super) struct Command {
-    /// Programs and scripts, by their paths without links, relative to the root; the first is what the
-    /// engine starts.
+    /// Programs and scripts, by their paths without links, relative to the root. The engine starts the first.
     pub subjects: Vec<String>,
-    /// A first word that leads to no program.
+    /// The first word, if it does not name a program.
     pub missing: Option<Missing>,
-    /// What the scripts among the subjects are given, by their paths.
+    /// The arguments of the scripts among the subjects, by path.
     pub arguments: BTreeMap<String, Vec<String>>,
-    /// Commands of shells that were not followed, or not to their end.
+    /// Shell commands that were not followed completely.
     pub unfollowed: Vec<String>,
-    /// What the interpreters among them are told to run.
+    /// The files or modules that the interpreters among them run.
     pub interpreted: Vec<compat_loader::spec::Interpreted>,
-    /// `LD_LIBRARY_PATH` as a shell's command sets it.
+    /// `LD_LIBRARY_PATH` as a shell command sets it.
     pub library_path: Option<String>,
 }
 
-/// A first word that leads to no program.
+/// A first word that does not name a program.
 #[derive(Debug)]
 pub(super) struct Missing {
     pub word: String,
-    /// A file is there that nobody may execute.
+    /// The file exists, but no user may execute it.
     pub is_there: bool,
 }
 
-/// Finds what the command of a configuration starts: its first word, and through wrappers and shells the
-/// programs that they are told to start.
+/// Finds the programs that a configuration's command starts: its first word, and the programs that wrappers and
+/// shells start.
 pub(super) fn find(config: &Config, files: &TreeFiles<'_>) -> Command {
     let words: Vec<String> = config.command().into_iter().map(str::to_owned).collect();
     let Some(first) = words.first() else { return Command::default() };
@@ -67,7 +65,7 @@ pub(super) fn find(config: &Config, files: &TreeFiles<'_>) -> Command {
     finder.command
 }
 
-/// The program or script that a path names and that nobody may execute: an engine tries it all the same.
+/// The program or script that a path names and no user may execute. An engine still tries to start it.
 fn forbidden(word: &str, config: &Config, files: &TreeFiles<'_>) -> Option<String> {
     if !word.contains('/') {
         return None;
@@ -78,7 +76,7 @@ fn forbidden(word: &str, config: &Config, files: &TreeFiles<'_>) -> Option<Strin
         recorded::RecordedContent::Object(_) | recorded::RecordedContent::Script
     );
     let real = files.real_path(&path);
-    // Nothing of a file says that a link leads to it by a way that is closed.
+    // A specification cannot express that a link to the file is unreachable, so only the real path counts.
     (is_startable && !files.is_executable(&real)).then(|| relative(&real))
 }
 
@@ -121,14 +119,14 @@ impl SubjectFinder<'_, '_> {
             self.add_interpreted(path, runs, config);
         } else if is_script(&path, self.files) {
             self.command.arguments.entry(path).or_insert_with(|| arguments.to_vec());
-            // An entrypoint script ends, as a rule, with the command that it was given.
+            // An entrypoint script usually ends by running its arguments as a command.
             if arguments.first().is_some_and(|word| !word.starts_with('-')) {
                 self.add(arguments, config);
             }
         }
     }
 
-    /// Notes what an interpreter runs, and whether the image has it.
+    /// Records the file or module that an interpreter runs, and whether the image contains it.
     fn add_interpreted(&mut self, interpreter: String, runs: Interpreted, config: &Config) {
         let (what, missing) = match runs {
             Interpreted::Other(what) => (what, false),
@@ -143,7 +141,7 @@ impl SubjectFinder<'_, '_> {
         self.command.interpreted.push(compat_loader::spec::Interpreted { interpreter, what, missing });
     }
 
-    /// What `sh -c COMMAND` and `sh SCRIPT` start.
+    /// Follows the programs of `sh -c COMMAND` and `sh SCRIPT`.
     fn add_of_shell(&mut self, words: &[String], config: &Config) {
         let arguments = &words[1..];
         let is_command =
@@ -168,8 +166,8 @@ impl SubjectFinder<'_, '_> {
         }
     }
 
-    /// Whether a shell that reads this script does what its first line would do: the shell takes that line for a
-    /// comment, so another interpreter in it, or a missing one, decides nothing.
+    /// Whether a shell that reads this script has the same effect as its first line. The shell treats that line
+    /// as a comment, so a different or missing interpreter in it has no effect.
     fn is_for_shell(&self, script: &str, config: &Config) -> bool {
         let Some(path) = program(script, config, self.files) else { return false };
         let Ok(data) = self.files.read(&format!("/{path}")) else { return false };
@@ -183,14 +181,14 @@ impl SubjectFinder<'_, '_> {
         is_shell(&name(&shell)) && is_there(&parsed.interpreter) && is_there(&shell)
     }
 
-    /// Follows the text of `sh -c`, with the words that it is given.
+    /// Follows the text of `sh -c` with its arguments.
     fn add_command(&mut self, body: &Body, given: &[String], words: &[String], config: &Config) {
         let is_given = body.command.first().is_some_and(|word| word == ARGUMENTS);
         let command = if is_given { given.to_vec() } else { body.command.clone() };
         let directory = body.directory.as_ref();
         let Some(mut changed) = directory.map_or_else(|| Some(config.clone()), |to| self.enter(to, config))
         else {
-            // What the shell does then depends on its options and on how the commands are joined.
+            // The shell's reaction depends on its options and on the operators between commands.
             self.give_up(words);
             return;
         };
@@ -210,7 +208,8 @@ impl SubjectFinder<'_, '_> {
         self.add(&command, &changed);
     }
 
-    /// The configuration in another working directory, if that is there and open to who runs the command.
+    /// Returns the configuration with another working directory, if the directory exists and the account may
+    /// search it.
     fn enter(&self, directory: &str, config: &Config) -> Option<Config> {
         let working_dir = config.absolute(directory);
         let is_open = self.files.has_directory(&working_dir) == Some(true);
@@ -238,7 +237,7 @@ fn directory_of_env(arguments: &[String]) -> Option<&str> {
     None
 }
 
-/// A text that is not too long to be told.
+/// Shortens a text for display.
 fn shortened(text: &str) -> String {
     let told: String = text.chars().take(LONGEST_TOLD).collect();
     if told.len() < text.len() { format!("{told}…") } else { told }
@@ -250,7 +249,7 @@ fn program(word: &str, config: &Config, files: &TreeFiles<'_>) -> Option<String>
     path.map(|path| relative(&files.real_path(&path)))
 }
 
-/// Where a word leads to what `is_it`.
+/// Resolves a word to the first path for which `is_it` holds.
 fn place(word: &str, config: &Config, is_it: impl Fn(&str) -> bool) -> Option<String> {
     let found = |path: String| is_it(&path).then_some(path);
     if word.contains('/') {

@@ -1,4 +1,4 @@
-//! Images whose command may not be reached or executed by the account that runs it.
+//! Images with a command that its account cannot reach or execute.
 
 use crate::needs::{ImageError, ImageOptions, generate_image};
 use crate::tests::{Tar, tree};
@@ -63,7 +63,7 @@ fn generated_of(user: &str, command: &[&str]) -> Result<Specification, ImageErro
     generate_image(&image(), &config, None, &ImageOptions::default()).map(|made| made.specification)
 }
 
-/// Whether the document of an image says that its command may be executed.
+/// Whether the specification of an image says that its command is executable.
 fn may_execute(user: &str, command: &str) -> bool {
     let document = generated(user, command).unwrap();
     let path = &document.subjects[0];

@@ -1,5 +1,5 @@
-//! Every walk of a path answers alike, and as the kernel does: of this machine's directories, of an image's
-//! tree, of a saved host and of an application's scope.
+//! All path walks agree with each other and with the kernel: in this machine's directories, an image's tree, a
+//! saved host and an application's scope.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::{Tar, tree};
 use crate::Node;
 
-/// What a tree has at a path without links, relative to the root.
+/// An entry of a tree, by its path without links, relative to the root.
 #[derive(Clone, Debug)]
 enum Kind {
     Directory,
@@ -23,7 +23,7 @@ enum Kind {
 
 type Sample = BTreeMap<String, Kind>;
 
-/// Where a path leads.
+/// The result of resolving a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Led {
     File(String),
@@ -51,7 +51,7 @@ impl Led {
     }
 }
 
-/// A tree with these entries: every directory has a file besides, because documents list files only.
+/// Creates a tree with these entries. Every directory gets a file because specifications list only files.
 fn sample(entries: &[(String, Kind)]) -> Sample {
     let mut sample = Sample::from([("keep".to_owned(), Kind::File)]);
     for (path, kind) in entries {
@@ -83,14 +83,14 @@ fn on_disk(sample: &Sample) -> tempfile::TempDir {
     directory
 }
 
-/// What the kernel says, with the directory as the root.
+/// The kernel's result, with the directory as the root.
 fn by_kernel(root: &Path, path: &str) -> Led {
     let directory =
         rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).unwrap();
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let opened = loop {
         match rustix::fs::openat2(&directory, path, flags, Mode::empty(), ResolveFlags::IN_ROOT) {
-            // Something was renamed meanwhile, anywhere on the machine.
+            // Another process renamed a file meanwhile.
             Err(Errno::AGAIN) => {}
             other => break other,
         }
@@ -116,7 +116,7 @@ fn by_root(root: &Root, path: &str) -> Led {
 fn by_tree(sample: &Sample, paths: &[String]) -> Vec<Led> {
     let layer = sample.iter().fold(Tar::new(), |layer, (path, kind)| match kind {
         Kind::Directory => layer.directory(&format!("{path}/")),
-        // The header of an archive has a hundred bytes for a name.
+        // A tar header has room for a name of 100 bytes.
         Kind::File if path.len() > 99 => layer.pax(&[("path", path.as_bytes())]).file("x", "#!x"),
         Kind::File => layer.file(path, "#!x"),
         Kind::Link(target) => layer.link(path, target),
@@ -129,7 +129,7 @@ fn by_tree(sample: &Sample, paths: &[String]) -> Vec<Led> {
     paths.iter().map(led).collect()
 }
 
-/// The links, with what they lead to from the root.
+/// The links with their targets from the root.
 fn links(sample: &Sample) -> impl Iterator<Item = (&String, String)> {
     sample.iter().filter_map(|(path, kind)| {
         let Kind::Link(target) = kind else { return None };
@@ -165,8 +165,8 @@ fn application(sample: &Sample) -> Application {
     }
 }
 
-/// What a document says: each file is recorded as unusable, for its own path. What leads to a directory and what
-/// leads nowhere gives no object alike.
+/// The result for a specification: each file is recorded as unusable, with its own path. Directories and
+/// missing paths are both missing objects.
 fn by_document(files: &dyn Files, path: &str) -> Option<Led> {
     match files.open(path) {
         Err(OpenError::Unusable(place)) => Some(Led::File(place)),
@@ -180,7 +180,7 @@ fn by_document(files: &dyn Files, path: &str) -> Option<Led> {
     }
 }
 
-/// All walks lead to the same place, whatever the path.
+/// Checks that all walks lead to the same place for every path.
 fn compare(sample: &Sample, paths: &[String]) {
     let directory = on_disk(sample);
     let place = std::fs::canonicalize(directory.path()).unwrap();
@@ -194,7 +194,7 @@ fn compare(sample: &Sample, paths: &[String]) {
         assert_eq!(by_root(&root, path), led, "root: {shown} in {sample:?}");
         assert_eq!(in_tree, led, "tree: {shown} in {sample:?}");
         let known = Some(led.clone()).filter(|led| !matches!(led, Led::Directory(_) | Led::NotFound));
-        // A document takes what a link leads to for a directory: it lists none.
+        // A specification treats the target of a link as a directory, because it does not list directories.
         if led != Led::NotFound {
             assert_eq!(by_document(&scope, path), known, "scope: {shown} in {sample:?}");
         }
@@ -306,7 +306,7 @@ fn entry() -> impl Strategy<Value = (String, Kind)> {
 }
 
 proptest! {
-    /// Invariant: all walks lead where the kernel's leads.
+    /// Invariant: all walks agree with the kernel.
     #[test]
     fn any_path_leads_alike(
         entries in prop::collection::vec(entry(), 1..12),

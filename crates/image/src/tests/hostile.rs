@@ -1,4 +1,4 @@
-//! Layers that nobody makes by accident: a clear error or a bounded, correct answer.
+//! Layers that only an attacker makes: the result is a clear error or a bounded, correct answer.
 
 use super::{Tar, lines, merged, tree, tree_with};
 use crate::layer::LayerState;
@@ -37,7 +37,7 @@ fn a_name_below_a_loop_of_links_or_a_file_is_an_error() {
     let growing = Tar::new().link("a", "a/a/a/a/a/a/a/a").file("a/x", "#!x");
     insta::assert_snapshot!(error(&[growing.end()]), @"a: too many links");
     let below = Tar::new().file("a", "#!a").file("a/x", "#!x");
-    insta::assert_snapshot!(error(&[below.end()]), @"a is used as a directory, but the layer has a file there");
+    insta::assert_snapshot!(error(&[below.end()]), @"a is used as a directory, but the layer contains a file at that path");
 }
 
 #[test]
@@ -53,9 +53,9 @@ fn devices_and_pipes_are_nodes_without_content() {
 fn enormous_headers_are_not_read_into_memory() {
     let value = vec![b'x'; 2 * limit::HEADER as usize];
     let large = Tar::new().pax(&[("comment", &value)]).file("a", "#!x");
-    let expected = "its archive cannot be read: the headers of one entry are longer than 1048576 bytes";
+    let expected = "invalid tar archive: the headers of one entry are longer than 1048576 bytes";
     assert_eq!(error(&[large.end()]), expected);
-    // Announced, never sent: gigabytes in the header alone.
+    // The header announces gigabytes that are never sent.
     let mut header = tar::Header::new_ustar();
     header.set_entry_type(tar::EntryType::XHeader);
     header.set_size(7 << 30);
@@ -89,20 +89,20 @@ fn names_that_no_file_system_has_are_errors() {
     insta::assert_snapshot!(error(&[nul.end()]), @r"a path has a NUL byte: a\0b");
     let target = "y".repeat(5000);
     let link = Tar::new().pax(&[("linkpath", target.as_bytes())]).link("a", "b");
-    insta::assert_snapshot!(error(&[link.end()]), @"a is a link without a usable target");
+    insta::assert_snapshot!(error(&[link.end()]), @"a is a link without a valid target");
 }
 
 #[test]
 fn a_cut_or_garbled_archive_is_an_error() {
     let whole = Tar::new().file("etc/ld.so.conf", &"x".repeat(2000)).end();
-    insta::assert_snapshot!(error(&[whole[..1000].to_vec()]), @"it ends in the middle of etc/ld.so.conf");
-    insta::assert_snapshot!(error(&[whole[..300].to_vec()]), @"it ends in the middle of its first header");
+    insta::assert_snapshot!(error(&[whole[..1000].to_vec()]), @"the archive ends inside etc/ld.so.conf");
+    insta::assert_snapshot!(error(&[whole[..300].to_vec()]), @"the archive ends inside its first header");
     let passed_over = Tar::new().file("data", &"x".repeat(2000)).end();
-    insta::assert_snapshot!(error(&[passed_over[..1000].to_vec()]), @"it ends in the middle of data");
-    insta::assert_snapshot!(error(&[b"no archive at all ".repeat(100)]), @"its archive cannot be read: numeric field was not a number: rchive a when getting cksum for no archive at all no archive at all");
+    insta::assert_snapshot!(error(&[passed_over[..1000].to_vec()]), @"the archive ends inside data");
+    insta::assert_snapshot!(error(&[b"no archive at all ".repeat(100)]), @"invalid tar archive: numeric field was not a number: rchive a when getting cksum for no archive at all no archive at all");
 }
 
-/// Each answer is that of Go's `archive/tar`, with which docker, podman and containerd unpack layers.
+/// Each result matches Go's `archive/tar`, with which docker, podman and containerd unpack layers.
 #[test]
 fn an_archive_may_end_without_padding_or_blocks_of_zeroes() {
     let found = |layer: &[u8]| lines(&tree(&[layer.to_vec()]).unwrap());
@@ -112,7 +112,7 @@ fn an_archive_may_end_without_padding_or_blocks_of_zeroes() {
         ["#!x".to_owned(), format!("#!x\n{}", "y".repeat(508)), format!("#!x\n{}", "y".repeat(700))]
     {
         let read = Tar::new().directory("b").file("a", &content).cut();
-        // Of a member whose content nobody reads, too.
+        // The same for a member with content that is not read.
         let passed_over = Tar::new().file("a", "#!x").file("c", &content.replace('#', "-")).cut();
         for (layer, expected) in [(read, ["/a #!x", "/b/"]), (passed_over, ["/a #!x", "/c"])] {
             let unpadded = layer.len() - (512 - content.len() % 512) % 512;
@@ -130,40 +130,40 @@ fn an_archive_may_end_without_padding_or_blocks_of_zeroes() {
 fn an_archive_that_is_cut_names_the_member() {
     let whole = Tar::new().file("a", "#!x").file("etc/data", &"x".repeat(700)).directory("z").cut();
     let at = |length: usize| error(&[whole[..length].to_vec()]);
-    insta::assert_snapshot!(at(514), @"it ends in the middle of a");
-    insta::assert_snapshot!(at(1024 + 100), @"it ends in the middle of the header after a");
-    insta::assert_snapshot!(at(1536 + 699), @"it ends in the middle of etc/data");
-    insta::assert_snapshot!(at(1536 + 1024 + 511), @"it ends in the middle of the header after etc/data");
+    insta::assert_snapshot!(at(514), @"the archive ends inside a");
+    insta::assert_snapshot!(at(1024 + 100), @"the archive ends inside the header after a");
+    insta::assert_snapshot!(at(1536 + 699), @"the archive ends inside etc/data");
+    insta::assert_snapshot!(at(1536 + 1024 + 511), @"the archive ends inside the header after etc/data");
     let long = Tar::new().file("a", "#!x").entry(b"x", tar::EntryType::GNULongName, b"", &[b'n'; 300]).cut();
-    insta::assert_snapshot!(error(&[long[..1024 + 512 + 200].to_vec()]), @"it ends in the middle of the header after a");
+    insta::assert_snapshot!(error(&[long[..1024 + 512 + 200].to_vec()]), @"the archive ends inside the header after a");
     let ended = |tail: &[u8]| error(&[[&whole[..1024], tail].concat()]);
-    insta::assert_snapshot!(ended(&[0; 100]), @"it ends in the middle of the header after a");
-    insta::assert_snapshot!(ended(&[0; 700]), @"it ends in the middle of a block after a");
+    insta::assert_snapshot!(ended(&[0; 100]), @"the archive ends inside the header after a");
+    insta::assert_snapshot!(ended(&[0; 700]), @"the archive ends inside a block after a");
     let hidden = [&[0; 512], &whole[1024..]].concat();
-    insta::assert_snapshot!(ended(&hidden), @"a single block of zeroes after a is not its end");
+    insta::assert_snapshot!(ended(&hidden), @"the archive continues after a single block of zeroes after a");
 }
 
 #[test]
 fn content_where_none_may_be_is_an_error() {
     let layer = Tar::new().entry(b"a", tar::EntryType::Link, b"b", b"hidden").file("b", "#!x");
-    insta::assert_snapshot!(error(&[layer.end()]), @"a has content, but is no file");
+    insta::assert_snapshot!(error(&[layer.end()]), @"a has content but is not a regular file");
 }
 
 #[test]
 fn hard_links_in_a_circle_or_to_nowhere_are_errors() {
     let circle = Tar::new().hard_link("a", "b").hard_link("b", "a");
-    insta::assert_snapshot!(error(&[circle.end()]), @"layer 0: a is a hard link to b, which the image has not");
+    insta::assert_snapshot!(error(&[circle.end()]), @"layer 0: a is a hard link to b, which the image does not contain");
     let own = Tar::new().hard_link("a", "a");
-    insta::assert_snapshot!(error(&[own.end()]), @"layer 0: a is a hard link to a, which the image has not");
+    insta::assert_snapshot!(error(&[own.end()]), @"layer 0: a is a hard link to a, which the image does not contain");
     let nowhere = Tar::new().hard_link("usr/bin/a", "../../etc/shadow");
-    insta::assert_snapshot!(error(&[Tar::new().file("x", "#!x").end(), nowhere.end()]), @"layer 1: usr/bin/a is a hard link to etc/shadow, which the image has not");
+    insta::assert_snapshot!(error(&[Tar::new().file("x", "#!x").end(), nowhere.end()]), @"layer 1: usr/bin/a is a hard link to etc/shadow, which the image does not contain");
     let directory = Tar::new().directory("d").hard_link("a", "d");
-    insta::assert_snapshot!(error(&[directory.end()]), @"a hard link names d, which is a directory");
+    insta::assert_snapshot!(error(&[directory.end()]), @"a hard link points to d, which is a directory");
 }
 
 #[test]
 fn sparse_files_are_read_with_their_holes_and_their_size_is_bounded() {
-    // An object of which only the first bytes are stored.
+    // Only the first bytes of the object are stored.
     let program = Sample::program(Machine::X86_64, 1 << 20).bytes().to_vec();
     let mut map = format!("1\n0\n{}\n", program.len()).into_bytes();
     map.resize(512, 0);
@@ -183,7 +183,7 @@ fn sparse_files_are_read_with_their_holes_and_their_size_is_bounded() {
 
     let endless: [(&str, &[u8]); 2] = [("GNU.sparse.size", b"9223372036854775807"), ("GNU.sparse.map", b"")];
     let layer = Tar::new().pax(&endless).file("a", "");
-    insta::assert_snapshot!(error(&[layer.end()]), @"the size in bytes of sparse files is more than 68719476736");
+    insta::assert_snapshot!(error(&[layer.end()]), @"the total size in bytes of sparse files exceeds the limit of 68719476736");
 }
 
 #[test]
@@ -207,12 +207,11 @@ fn entries_and_memory_are_bounded() {
     let layer = Tar::new().file("a", "#!x").file("b", "#!x").file("c", "#!x").end();
     let bounded =
         |limits| tree_with(std::slice::from_ref(&layer), limits).map(|tree| lines(&tree)).unwrap_err();
-    insta::assert_snapshot!(bounded(Limits { entries: 2, ..Limits::default() }), @"the number of the image's entries is more than 2");
-    insta::assert_snapshot!(bounded(Limits { kept: 100, ..Limits::default() }), @"the memory in bytes for what is kept of the image is more than 100");
+    insta::assert_snapshot!(bounded(Limits { entries: 2, ..Limits::default() }), @"the number of entries in the image exceeds the limit of 2");
+    insta::assert_snapshot!(bounded(Limits { kept: 100, ..Limits::default() }), @"the memory in bytes for the image's files exceeds the limit of 100");
 }
 
-/// What is said of a layer that takes more memory than `kept`, and how much the merge itself had counted
-/// when it was refused.
+/// The error of a layer that exceeds `kept` bytes of memory, and the merge's own count at that point.
 fn counted(layers: &[Vec<u8>], kept: u64) -> (String, u64) {
     let mut state = LayerState::new(Limits { kept, ..Limits::default() }).unwrap();
     let numbered = layers.iter().enumerate().rev();
@@ -227,7 +226,7 @@ fn each_new_directory_of_a_long_path_counts_with_its_leaf_and_its_path() {
     let layer = (0..5).fold(Tar::new(), |layer, number| layer.pax(&[("path", &deep(number))]).file("x", ""));
     let (error, kept) = counted(&[layer.end()], 1 << 30);
     assert_eq!(error, "");
-    // 10,000 directories, each with a node, a name, a leaf of the table of its one child, and a path.
+    // 10,000 directories, each with a node, a name, a leaf for its one child, and a path.
     let directory = 40 + 32 + 240 + 2000;
     assert!(kept > 10_000 * directory && kept < 10_000 * (directory + 200), "{kept}");
 }
@@ -246,7 +245,7 @@ fn the_target_of_a_link_counts_wherever_it_is_put() {
     let (error, kept) = counted(&[layer.end()], 1 << 30);
     assert_eq!(error, "");
     assert!(kept - before >= 100 * 4000, "{kept} after {before}");
-    // What is replaced is given back.
+    // Replaced entries free their memory.
     let mut again = Tar::new();
     for _ in 0..1000 {
         again = again.pax(&[("linkpath", &target)]).link("same", "t");
@@ -265,7 +264,7 @@ fn hard_links_that_wait_for_their_file_count_and_are_given_back() {
     let waiting = layer.end();
     let (error, kept) = counted(std::slice::from_ref(&waiting), 1 << 30);
     assert_eq!(error, "");
-    // A thousand names, each a block and its place in a list.
+    // A thousand names, each a block and a slot in a list.
     assert!(kept > 50 * 1000 * (32 + 16), "{kept}");
     let (error, kept) = counted(std::slice::from_ref(&waiting), 1 << 20);
     assert!(error.starts_with("the memory in bytes") && kept < (1 << 20) + 100_000, "{error} {kept}");
@@ -309,7 +308,7 @@ fn a_walk_leaves_out_what_no_path_leads_to() {
 }
 
 proptest::proptest! {
-    /// Invariant: a layer of which some bytes were overwritten is read or refused, without a panic.
+    /// Invariant: a layer with some overwritten bytes is read or refused without a panic.
     #[test]
     fn overwritten_bytes_never_panic(
         places in proptest::collection::vec((0.0..1.0_f64, proptest::num::u8::ANY), 1..16),
@@ -323,7 +322,7 @@ proptest::proptest! {
         let _ = tree(&[bytes]);
     }
 
-    /// Invariant: whatever the names are, the tree has no name that could lead out of it.
+    /// Invariant: no name in the tree leads out of it.
     #[test]
     fn names_never_lead_out(names in proptest::collection::vec("(\\.\\./|/|\\./|\\.wh\\.|a|b){0,6}", 1..12)) {
         let mut layer = Tar::new();

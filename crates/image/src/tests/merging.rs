@@ -1,4 +1,4 @@
-//! Layers over each other: every rule of whiteouts and replacements (image-spec `layer.md`).
+//! Merging of layers: every rule of whiteouts and replacements (image-spec `layer.md`).
 
 use super::{Tar, at, merged, tree};
 
@@ -14,7 +14,7 @@ fn a_whiteout_hides_lower_layers_and_not_its_own() {
     let lower = || Tar::new().file("a/x", "#!lower").file("a/sub/y", "#!lower").file("a/z", "#!lower");
     let upper = Tar::new().file("a/.wh.x", "").file("a/.wh.sub", "");
     assert_eq!(merged(vec![lower(), upper]), ["/a/", "/a/z #!lower"]);
-    // Before or behind what the same layer puts there.
+    // Before or after the entries that the same layer puts there.
     for upper in [
         Tar::new()
             .file("a/.wh.x", "")
@@ -57,7 +57,7 @@ fn what_was_hidden_in_the_middle_stays_hidden() {
     }
     let opaque = Tar::new().file("a/.wh..wh..opq", "").file("a/middle", "#!middle");
     assert_eq!(merged(vec![bottom(), opaque, top()]), ["/a/", "/a/middle #!middle", "/a/top #!top"]);
-    // Hidden, then there again from a layer in between.
+    // Hidden, then present again in a layer in between.
     let again = Tar::new().file("a/again", "#!again");
     let layers = vec![bottom(), Tar::new().file(".wh.a", ""), again, Tar::new().file("b", "#!top")];
     assert_eq!(merged(layers), ["/a/", "/a/again #!again", "/b #!top"]);
@@ -99,7 +99,7 @@ fn the_later_of_two_entries_of_one_layer_counts() {
     assert_eq!(merged(vec![directory_first]), ["/a #!file"]);
     let file_first = Tar::new().file("a", "#!file").directory("a").file("a/x", "#!x");
     assert_eq!(merged(vec![file_first]), ["/a/", "/a/x #!x"]);
-    // The directory is an upper layer's; the lower layer replaces its own content of it by a file.
+    // The directory belongs to an upper layer. The lower layer replaces its own content of it with a file.
     let lower = Tar::new().file("a/x", "#!lower").file("a", "#!file");
     assert_eq!(merged(vec![lower, Tar::new().file("a/top", "#!top")]), ["/a/", "/a/top #!top"]);
 }
@@ -118,7 +118,7 @@ fn hard_links_share_a_file() {
 fn a_hard_link_keeps_its_file_when_the_other_name_is_replaced() {
     let layer = Tar::new().file("a", "#!old").hard_link("b", "a").file("a", "#!new");
     assert_eq!(merged(vec![layer]), ["/a #!new", "/b #!old"]);
-    // The name that the content came with is hidden by an upper layer.
+    // An upper layer hides the name that the content came with.
     let lower = || Tar::new().file("a", "#!lower").hard_link("b", "a").hard_link("c", "b");
     assert_eq!(
         merged(vec![lower(), Tar::new().file("a", "#!upper")]),

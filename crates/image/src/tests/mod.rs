@@ -1,4 +1,4 @@
-//! Layers made in the test, read the way images are.
+//! Layers that the tests create and read as images are read.
 
 mod alike;
 mod hostile;
@@ -13,7 +13,7 @@ use std::path::Path;
 use crate::layer::LayerState;
 use crate::{FileContent, Limits, Node, Tree};
 
-/// A tar archive, entry by entry, with names that no honest program would write.
+/// A tar archive, entry by entry, with names that no ordinary program writes.
 #[derive(Default)]
 pub(crate) struct Tar {
     bytes: Vec<u8>,
@@ -24,7 +24,7 @@ impl Tar {
         Self::default()
     }
 
-    /// An entry as it is given.
+    /// Adds an entry without checks.
     pub(crate) fn entry(self, name: &[u8], kind: tar::EntryType, target: &[u8], content: &[u8]) -> Self {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(kind);
@@ -37,7 +37,7 @@ impl Tar {
         self.push(&header, content)
     }
 
-    /// A header and what follows it, padded.
+    /// Adds a header and its padded content.
     pub(crate) fn push(mut self, header: &tar::Header, content: &[u8]) -> Self {
         self.bytes.extend(header.as_bytes());
         self.bytes.extend(content);
@@ -45,7 +45,7 @@ impl Tar {
         self
     }
 
-    /// PAX records for the next entry.
+    /// Adds PAX records for the next entry.
     pub(crate) fn pax(self, records: &[(&str, &[u8])]) -> Self {
         let mut content = Vec::new();
         for (key, value) in records {
@@ -61,7 +61,7 @@ impl Tar {
         self.entry(b"pax", tar::EntryType::XHeader, b"", &content)
     }
 
-    /// A file, or a directory if its name ends with a slash, with permissions and an owner.
+    /// Adds a file, or a directory if the name ends with a slash, with permissions and an owner.
     pub(crate) fn owned(self, name: &str, mode: u32, owner: (u64, u64), content: &[u8]) -> Self {
         let mut header = tar::Header::new_gnu();
         let kind = if name.ends_with('/') { tar::EntryType::Directory } else { tar::EntryType::Regular };
@@ -103,8 +103,7 @@ impl Tar {
     }
 }
 
-/// The tree that layers make, the bottom one first; every layer is searched for hard links as an image's
-/// is.
+/// The tree of the layers, the bottom one first. Every layer is searched for hard links as in an image.
 pub(crate) fn tree_with(layers: &[Vec<u8>], limits: Limits) -> Result<Tree, String> {
     let mut state = LayerState::new(limits).unwrap();
     for (number, layer) in layers.iter().enumerate().rev() {
@@ -125,8 +124,7 @@ pub(crate) fn tree(layers: &[Vec<u8>]) -> Result<Tree, String> {
     tree_with(layers, Limits::default())
 }
 
-/// Everything in a tree, a line each: scripts with their line, so that versions of a file can be told
-/// apart.
+/// All entries of a tree, one a line. Scripts include their first line so that versions of a file differ.
 pub(crate) fn lines(tree: &Tree) -> Vec<String> {
     let line = |(path, node): (std::path::PathBuf, &Node)| {
         let path = path.display().to_string();
@@ -143,7 +141,7 @@ pub(crate) fn lines(tree: &Tree) -> Vec<String> {
     tree.walk_all().map(line).collect()
 }
 
-/// The lines of the tree that layers make.
+/// The lines of the merged tree.
 pub(crate) fn merged(layers: Vec<Tar>) -> Vec<String> {
     let layers: Vec<Vec<u8>> = layers.into_iter().map(Tar::end).collect();
     match tree(&layers) {

@@ -1,4 +1,4 @@
-//! Images in layouts, archives and directories, read whole.
+//! Complete reads of images from layouts, archives and directories.
 
 use std::fs;
 use std::io::Read;
@@ -12,7 +12,7 @@ use crate::{Image, Limits, Listing, Source, read};
 use compat_loader::elf::Machine;
 use compat_oci::{Client, ClientOptions, Digest, Platform};
 
-/// Where a test puts its images.
+/// The directory of a test's images.
 struct Place {
     directory: tempfile::TempDir,
 }
@@ -47,7 +47,7 @@ impl Place {
         descriptor
     }
 
-    /// An image of stored layers, with the media type of the first being a lie.
+    /// Stores an image with these layers. The media type of the first is wrong.
     fn image(&self, layers: &[Vec<u8>], variant: Option<&str>) -> serde_json::Value {
         let config = json!({"architecture": "amd64", "os": "linux", "variant": variant,
             "config": {"Entrypoint": ["/a"], "Env": ["A=1"]}, "rootfs": {"type": "layers", "diff_ids": null}});
@@ -194,7 +194,7 @@ fn a_compressed_layer_that_breaks_names_the_member() {
     place.index(&[place.image(&[cut.to_vec()], None)]);
     let error = image(&place.layout()).unwrap_err();
     assert!(
-        error.contains("it cannot be decompressed: ") && error.ends_with("(it ends in the middle of data)"),
+        error.contains("it cannot be decompressed: ") && error.ends_with("(the archive ends inside data)"),
         "{error}"
     );
 }
@@ -207,7 +207,7 @@ fn a_layer_that_lies_is_refused_by_its_digest_first() {
     let [bottom, ..] = layers();
     let blob = place.path("layout/blobs/sha256").join(Digest::of(&bottom).hex());
     let digest = Digest::of(&bottom).to_string();
-    // Other content of the same length: once that still decompresses, once that does not.
+    // Two corruptions of the same length: one still decompresses, one does not.
     for place in [4, bottom.len() / 2] {
         let mut lie = bottom.clone();
         lie[place] ^= 0x55;
@@ -230,7 +230,9 @@ fn a_broken_layer_is_named_by_its_digest() {
     let broken = Tar::new().file("a", "#!a").file("a/x", "#!x").end();
     place.index(&[place.image(&[gzip(&broken)], None)]);
     let digest = Digest::of(&gzip(&broken));
-    let expected = format!("layer {digest}: a is used as a directory, but the layer has a file there");
+    let expected = format!(
+        "cannot read layer {digest}: a is used as a directory, but the layer contains a file at that path"
+    );
     assert_eq!(image(&place.layout()).unwrap_err(), expected);
 }
 
@@ -244,7 +246,9 @@ fn a_bomb_is_stopped_at_the_bound() {
     let digest = Digest::of(&bomb);
     assert_eq!(
         error,
-        format!("layer {digest}: the image's decompressed size in bytes is more than 10485760")
+        format!(
+            "cannot read layer {digest}: the image's decompressed size in bytes exceeds the limit of 10485760"
+        )
     );
     assert!(image(&place.layout()).is_ok());
 }
@@ -276,7 +280,11 @@ fn encrypted_and_foreign_layers_are_named() {
     let digest = Digest::of(b"elsewhere").to_string();
     let kind = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
     let foreign = with(json!({"mediaType": kind, "digest": digest, "size": 9, "urls": ["https://x"]}));
-    assert!(foreign.contains(&digest) && foreign.ends_with("(a foreign layer)"), "{foreign}");
+    assert!(
+        foreign.contains(&digest)
+            && foreign.ends_with("it is a foreign layer, which is not distributed with the image"),
+        "{foreign}"
+    );
 }
 
 #[test]
@@ -294,8 +302,8 @@ fn an_oci_archive_gives_the_same_image_compressed_or_not() {
         lines(&image(&at(&path, ":two")).unwrap().tree),
         ["/a #!bottom", "/b #!bottom", "/d/", "/d/e #!bottom"]
     );
-    assert!(image(&at(&path, "")).unwrap_err().ends_with("holds several images: name one of one, two"));
-    assert!(image(&at(&path, ":three")).unwrap_err().contains("the archive has one, two"));
+    assert!(image(&at(&path, "")).unwrap_err().ends_with("contains several images: choose one of one, two"));
+    assert!(image(&at(&path, ":three")).unwrap_err().contains("the archive contains one, two"));
     let unpadded = place.path("unpadded.tar");
     let mut builder = tar::Builder::new(fs::File::create(&unpadded).unwrap());
     builder.append_dir_all("blobs", place.path("layout/blobs")).unwrap();
@@ -306,13 +314,13 @@ fn an_oci_archive_gives_the_same_image_compressed_or_not() {
     fs::write(&unpadded, &whole[..end]).unwrap();
     assert_eq!(lines(&image(&at(&unpadded, ":one")).unwrap().tree), EXPECTED);
     fs::write(&unpadded, &whole[..end - 1]).unwrap();
-    assert!(image(&at(&unpadded, ":one")).unwrap_err().ends_with("it ends in the middle of index.json"));
+    assert!(image(&at(&unpadded, ":one")).unwrap_err().ends_with("the archive ends inside index.json"));
     let compressed = place.path("a.tar.gz");
     fs::write(&compressed, gzip(&fs::read(&path).unwrap())).unwrap();
     assert_eq!(lines(&image(&at(&compressed, ":one")).unwrap().tree), EXPECTED);
 }
 
-/// What skopeo writes into a directory, of a manifest or index in the layout.
+/// Writes a manifest or index of the layout as skopeo writes it into a directory.
 fn exported(place: &Place, root: &serde_json::Value) -> String {
     let directory = place.path("exported");
     fs::create_dir_all(&directory).unwrap();
@@ -356,7 +364,7 @@ fn what_skopeo_writes_into_a_directory_gives_the_same_image() {
     );
 }
 
-/// An archive as `docker save` writes it, with the diff ids given.
+/// Writes an archive as `docker save` does, with the given diff IDs.
 fn saved(place: &Place, diff_ids: &[Digest]) -> PathBuf {
     let [bottom, _, top] = layers();
     fs::create_dir_all(place.path("saved/1")).unwrap();
@@ -384,7 +392,7 @@ fn what_docker_saves_is_read_and_verified_by_its_configuration() {
     let expected = ["/a #!bottom", "/b #!bottom", "/c #!top", "/d/", "/d/e #!bottom"];
     assert_eq!(lines(&image_of("").unwrap().tree), expected);
     assert_eq!(lines(&image_of(":docker.io/library/app:1").unwrap().tree), expected);
-    assert!(image_of(":app:2").unwrap_err().contains("the archive has app:1"));
+    assert!(image_of(":app:2").unwrap_err().contains("the archive contains app:1"));
 }
 
 #[test]
@@ -393,10 +401,13 @@ fn a_saved_layer_that_lies_is_refused() {
     let [bottom, _, top] = layers();
     let path = saved(&place, &[Digest::of(&bottom), Digest::of(&top)]);
     let error = image(path.to_str().unwrap()).unwrap_err();
-    assert!(error.starts_with("layer 1/layer.tar: its uncompressed form is sha256:"), "{error}");
+    assert!(
+        error.starts_with("cannot read layer 1/layer.tar: the digest of the uncompressed layer is sha256:"),
+        "{error}"
+    );
     let place = Place::new();
     let path = saved(&place, &[Digest::of(&top)]);
-    assert!(image(path.to_str().unwrap()).unwrap_err().ends_with("another number of layers"));
+    assert!(image(path.to_str().unwrap()).unwrap_err().ends_with("a different number of layers"));
 }
 
 #[test]
@@ -407,10 +418,10 @@ fn files_that_are_no_archives_are_refused() {
         fs::write(&path, bytes).unwrap();
         image(path.to_str().unwrap()).unwrap_err().replace(path.to_str().unwrap(), "x.tar")
     };
-    insta::assert_snapshot!(error(b"text"), @"x.tar is not a container image: it cannot be read as a tar archive: it ends in the middle of its first header");
-    insta::assert_snapshot!(error(&Tar::new().file("a", "x").end()), @"x.tar is not a container image: it has neither index.json (an OCI archive) nor manifest.json (docker save)");
+    insta::assert_snapshot!(error(b"text"), @"x.tar is not a container image: it cannot be read as a tar archive: the archive ends inside its first header");
+    insta::assert_snapshot!(error(&Tar::new().file("a", "x").end()), @"x.tar is not a container image: it contains neither index.json (an OCI archive) nor manifest.json (docker save)");
     let cut = Tar::new().file("index.json", &"x".repeat(5000)).end();
-    insta::assert_snapshot!(error(&cut[..2000]), @"x.tar is not a container image: it cannot be read as a tar archive: it ends in the middle of index.json");
+    insta::assert_snapshot!(error(&cut[..2000]), @"x.tar is not a container image: it cannot be read as a tar archive: the archive ends inside index.json");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Paths in a tree, resolved as the kernel does.
+//! Path resolution in a tree matches the kernel.
 
 use super::{Tar, at, tree};
 use crate::{Node, Tree};
