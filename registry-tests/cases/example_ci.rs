@@ -236,7 +236,7 @@ fn release(workspace: &Workspace) {
     workspace.write(&format!("release/{name}.sha256"), format!("{}  {name}\n", "0".repeat(64)));
     install(workspace, &release).exits(1).says("did NOT match");
     assert!(!Path::new(path).exists());
-    install(workspace, &[]).exits(2).says("name a binary");
+    install(workspace, &[]).exits(2).says("set COMPAT_BINARY");
     install(workspace, &[("COMPAT_BINARY", "no-such-program".into())]).exits(2).says("no-such-program");
 }
 
