@@ -8,3 +8,7 @@ cp -r app image/app
 copy_libc /srv/bookworm image
 push_image ghcr.io/org/app:1.0 image '{"Entrypoint":["/app/bin/app"]}'
 rm -r image
+# The first command reads the version of Rust that it needs. rustup finds its toolchains in the user's real home.
+cp "$DOCUMENTS/../../Cargo.toml" .
+RUSTUP_HOME="${RUSTUP_HOME:-$(getent passwd "$(id -u)" | cut -d : -f 6)/.rustup}"
+export RUSTUP_HOME
