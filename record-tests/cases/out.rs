@@ -129,13 +129,13 @@ fn own_log(directory: &Path) {
 const PREPARED: &[(&str, &str)] = &[
     (
         "ln -s \"$PWD/../victim\" run.jsonl; chown -h 1:1 run.jsonl",
-        "the symbolic link run.jsonl on the way is not followed: user 1 owns it",
+        "the symbolic link run.jsonl in the path is not followed: user 1 owns it",
     ),
     (
         "ln -s \"$PWD/../victim\" run.jsonl",
-        "the symbolic link run.jsonl on the way is not followed: user 0 owns it",
+        "the symbolic link run.jsonl in the path is not followed: user 0 owns it",
     ),
-    ("ln ../victim run.jsonl", "the file has other names, too (hard links)"),
+    ("ln ../victim run.jsonl", "the file has further names (hard links)"),
     ("touch run.jsonl; chown 1:1 run.jsonl", "it belongs to another user (1)"),
     ("mkfifo run.jsonl; chown 1:1 run.jsonl", "it belongs to another user (1)"),
 ];
@@ -187,7 +187,7 @@ fn made_of_it(directory: &Path) {
     assert_code(&sh(directory, script), 0);
     assert_eq!((mode(&directory.join("converted")), mode(&directory.join("trace.json"))), (0o600, 0o600));
     let refused = fs::read_to_string(directory.join("refused")).expect("it is told");
-    assert!(refused.contains("the symbolic link link on the way is not followed"), "{refused}");
+    assert!(refused.contains("the symbolic link link in the path is not followed"), "{refused}");
     assert_eq!(fs::read(directory.join("victim")).expect("it stays"), b"");
 }
 

@@ -1,5 +1,5 @@
-//! Names of bounded length, and programs that are kept once for all who execute them: users decide how long
-//! paths are and how many there are of them, and the recorder's memory is not theirs to take.
+//! Names of bounded length, and programs that are stored once for all processes that execute them. Users choose the
+//! length and number of paths, and must not be able to exhaust the recorder's memory.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,20 +7,20 @@ use std::sync::Arc;
 use crate::mirror::{LONGEST_PATH, path_ends};
 use compat_trace::Name;
 
-/// How much of each end is kept of what is longer than [`LONGEST_PATH`].
+/// The kept length of each end of a name that is longer than [`LONGEST_PATH`].
 const HALF: usize = LONGEST_PATH / 2;
 
-/// A name as it is recorded: whole, or both ends of it.
+/// A recorded name: either complete, or both of its ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Bounded {
     pub name: Name,
-    /// How many bytes are left out.
+    /// The number of omitted bytes.
     pub cut: Option<u64>,
 }
 
 impl From<&[u8]> for Bounded {
-    /// Whole names have at most [`LONGEST_PATH`] bytes, and the ends with the mark between them have more, so that
-    /// none is taken for the other.
+    /// A complete name has at most [`LONGEST_PATH`] bytes. A shortened name, including its mark, has more, so the two
+    /// cannot be confused.
     fn from(path: &[u8]) -> Self {
         let (first, left_out, last) = path_ends(path);
         let (first, last) = match left_out {
@@ -34,7 +34,7 @@ impl From<&[u8]> for Bounded {
     }
 }
 
-/// The first bytes, without a part of a character.
+/// Returns the first bytes without splitting a character.
 fn beginning(bytes: &[u8]) -> &[u8] {
     let mut end = bytes.len().min(HALF);
     while end < bytes.len() && end + 3 > HALF && is_within_character(bytes[end]) {
@@ -43,7 +43,7 @@ fn beginning(bytes: &[u8]) -> &[u8] {
     &bytes[..end]
 }
 
-/// The last bytes, without a part of a character.
+/// Returns the last bytes without splitting a character.
 fn ending(bytes: &[u8]) -> &[u8] {
     let mut start = bytes.len().saturating_sub(HALF);
     let most = start + 3;
@@ -53,35 +53,35 @@ fn ending(bytes: &[u8]) -> &[u8] {
     &bytes[start..]
 }
 
-/// Whether a byte goes on with a character of UTF-8.
+/// Whether a byte continues a UTF-8 character.
 fn is_within_character(byte: u8) -> bool {
     byte & 0xc0 == 0x80
 }
 
-/// How many bytes the names of programs may take.
+/// The maximum memory for the names of programs, in bytes.
 const MOST_BYTES: usize = 32 << 20;
 
-/// The memory that a name takes besides its bytes, roughly.
+/// The approximate memory of a name in addition to its bytes.
 const COST: usize = 128;
 
-/// The programs that are executed now, or were by who has files open.
+/// The programs that are being executed, or were executed by a process with open files.
 #[derive(Debug, Default)]
 pub(super) struct Programs {
     known: HashSet<Arc<Bounded>>,
     bytes: usize,
-    /// How many were new since it was last looked which are still in use.
+    /// The number of new programs since unused ones were last removed.
     new: usize,
 }
 
 impl Programs {
-    /// The one of this name. Where there are too many, nothing is left of it but the mark that it is cut.
+    /// Returns the stored program with this name. If the memory limit is reached, only the mark that it is cut remains.
     pub(super) fn keep(&mut self, program: Bounded) -> Arc<Bounded> {
         if let Some(known) = self.known.get(&program) {
             return Arc::clone(known);
         }
         self.new += 1;
         let cost = cost_of(&program);
-        // Each look at all of them is paid for by as many new ones.
+        // A pass over all programs happens only after a proportional number of new ones.
         if self.bytes + cost > MOST_BYTES && self.new * 4 >= self.known.len() {
             self.known.retain(|known| Arc::strong_count(known) > 1);
             self.bytes = self.known.iter().map(|known| cost_of(known)).sum();
@@ -113,7 +113,7 @@ mod tests {
         let longer = [&path[..], b"b"].concat();
         let bounded = Bounded::from(&longer[..]);
         assert_eq!(bounded.cut, Some(1));
-        assert!(bounded.name.0.len() > LONGEST_PATH, "no whole name is like it");
+        assert!(bounded.name.0.len() > LONGEST_PATH, "no complete name has this length");
         assert!(bounded.name.text().ends_with("ab"), "the last byte is kept");
     }
 

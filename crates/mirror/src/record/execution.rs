@@ -1,9 +1,10 @@
-//! Which program a process executes, from what was opened to be executed.
+//! Determines the program of a process from the files that were opened for execution.
 //!
-//! The kernel tells the program of a process (`/proc/PID/exe`) only to who might trace it: not of another user's
-//! process to who lacks `CAP_SYS_PTRACE`, as in a container. What was executed is then what the process,
-//! or one that it descends from, opened last to be executed (execve(2)): of a script the kernel opens the
-//! script, then its interpreter; of a program the program, then its loader, which is passed over here.
+//! The kernel reveals the program of a process (`/proc/PID/exe`) only to processes that may trace it. Without
+//! `CAP_SYS_PTRACE`, as in a container, the program of another user's process is hidden. In this case, the program is
+//! the file that the process, or its nearest known ancestor, last opened for execution (execve(2)). For a script, the
+//! kernel opens the script and then its interpreter. For a program, it opens the program and then its loader, which is
+//! ignored here.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,29 +16,30 @@ use super::bounded::Bounded;
 use crate::enter::ProcessStatus;
 use compat_trace::is_library;
 
-/// How many processes are kept before those that have ended are forgotten.
+/// The number of processes that are stored before those that have ended are removed.
 const MOST: usize = 65_536;
 
-/// How far up the parents are asked.
+/// The maximum number of ancestors to check.
 const MOST_PARENTS: u32 = 1024;
 
-/// The programs that processes have executed.
+/// The programs that processes executed.
 #[derive(Debug, Default)]
 pub(super) struct Executions {
     known: HashMap<u32, Execution>,
-    /// How many there may be; more, where as many live.
+    /// The current maximum. It grows with the number of live processes.
     limit: usize,
 }
 
 #[derive(Debug)]
 struct Execution {
     program: Arc<Bounded>,
-    /// When the process began: its number may be given anew.
+    /// The start time of the process, because the kernel reuses process numbers.
     began: Option<u64>,
 }
 
 impl Executions {
-    /// A process opened a file to execute it; `goes_on` where that belongs to the execution before.
+    /// Records that a process opened a file for execution. `goes_on` means that the file belongs to the previous
+    /// execution.
     pub(super) fn add(&mut self, process: u32, program: Arc<Bounded>, goes_on: bool) {
         if goes_on && is_library(&program.name.0) {
             return;
@@ -49,7 +51,7 @@ impl Executions {
         self.known.insert(process, Execution { program, began: beginning(process) });
     }
 
-    /// The program of a process, or of the nearest above it that was seen to execute one.
+    /// Returns the program of a process, or of its nearest ancestor with a known execution.
     pub(super) fn program(
         &self,
         process: u32,
@@ -69,7 +71,7 @@ impl Executions {
     }
 }
 
-/// When a process began, in ticks since the machine's start.
+/// Returns the start time of a process, in clock ticks since boot.
 fn beginning(process: u32) -> Option<u64> {
     let pid = Pid::from_raw(i32::try_from(process).ok()?)?;
     ProcessStatus::of(pid).map(|status| status.started)

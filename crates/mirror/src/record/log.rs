@@ -1,5 +1,5 @@
-//! The log: a queue, and the thread that writes it. Lines are written whole, many at a time; whoever
-//! outlives a killed writer cuts off what it left of a line and adds the last one.
+//! The log: a queue, and the thread that writes it. Lines are written completely, many at a time. If the writer is
+//! killed, the surviving process removes a partial line and adds the last line.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
@@ -9,21 +9,21 @@ use std::time::{Duration, Instant};
 
 use compat_trace::{End, Event, Format, Header, Writer};
 
-/// How many events may wait, and how much memory they may take until they are written; then whoever has one more
-/// waits.
+/// The maximum number of waiting events, and the memory that they may use until they are written. A caller with a
+/// further event must wait.
 const MOST_WAITING: usize = 1 << 17;
 const MOST_BYTES: usize = 32 << 20;
 
-/// How many bytes are written at once.
+/// The number of bytes that are written at once.
 const BATCH: usize = 1 << 16;
 
-/// For how many events there is always memory.
+/// The number of events for which memory is kept after a burst.
 const MOST_KEPT: usize = 4096;
 
-/// How long an event waits to be written, so that many are written together.
+/// The time that an event waits to be written together with others.
 const PACE: Duration = Duration::from_millis(20);
 
-/// The events that wait to be written, in the order in which they happened.
+/// The events to be written, in the order in which they happened.
 #[derive(Debug)]
 pub(super) struct Queue {
     state: Mutex<QueueState>,
@@ -35,20 +35,20 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct QueueState {
     events: Vec<Event>,
-    /// The memory of all events that are not written yet, those that were taken to be written included.
+    /// The memory of all unwritten events, including those that the writer has taken.
     bytes: usize,
     ending: Option<(&'static str, Option<i32>)>,
     broken: bool,
 }
 
 impl Queue {
-    /// An empty queue; times count from `started`.
+    /// Creates an empty queue. Times count from `started`.
     pub(super) fn new(started: Instant) -> Arc<Self> {
         let (state, more, room) = (Mutex::default(), Condvar::new(), Condvar::new());
         Arc::new(Self { state, more, room, started })
     }
 
-    /// Adds an event, and gives it its time: the order in the log is that of the times.
+    /// Adds an event and sets its time, so that the order in the log matches the times.
     pub(super) fn put(&self, mut event: Event) {
         let memory = event.memory();
         let mut state = self.state();
@@ -70,13 +70,13 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Nothing comes any more.
+    /// Ends the queue: no further events follow.
     pub(super) fn end(&self, how: &'static str, code: Option<i32>) {
         self.state().ending = Some((how, code));
         self.more.notify_one();
     }
 
-    /// Waits for events, takes those that are there and returns the ending when they are the last.
+    /// Waits for events and takes them. Returns the ending if they are the last ones.
     fn take(&self, taken: &mut Vec<Event>) -> Option<(&'static str, Option<i32>)> {
         let mut state = self.state();
         if state.ending.is_none() && state.events.len() < 1024 && state.bytes <= MOST_BYTES / 2 {
@@ -88,14 +88,14 @@ impl Queue {
         state.ending
     }
 
-    /// Events that were taken are written, and their memory, so much, is free.
+    /// Releases the memory of events that were written.
     fn written(&self, memory: usize) {
         let mut state = self.state();
         state.bytes = state.bytes.saturating_sub(memory);
         self.room.notify_all();
     }
 
-    /// The log cannot be written, or is written: nobody waits for it, and nothing is kept for it.
+    /// Stops queueing, because the log is complete or cannot be written. No caller waits any longer.
     fn give_up(&self) {
         let mut state = self.state();
         state.broken = true;
@@ -114,11 +114,11 @@ fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Starts the thread that writes what is queued.
+/// Starts the thread that writes queued events.
 ///
 /// # Errors
 ///
-/// If the header cannot be written or no thread be started.
+/// If the header cannot be written or the thread cannot be started.
 pub(super) fn start(
     log: File,
     format: Format,
@@ -131,7 +131,7 @@ pub(super) fn start(
         let result = write(writer, &queue);
         queue.give_up();
         if result.is_err() {
-            // The written part stays readable; the last line may find the room that the cut one had.
+            // The written part stays readable. The last line may fit into the space of the removed one.
             let _ = repair(&mut broken, format, NOT_WRITTEN);
         }
         result
@@ -154,7 +154,7 @@ fn write(mut writer: Writer<LineSink>, queue: &Queue) -> io::Result<End> {
         }
         writer.flush()?;
         queue.written(memory);
-        // A burst leaves no more behind than what is usual.
+        // Release the memory of a burst.
         events.shrink_to(MOST_KEPT);
         if let Some((how, code)) = ending {
             return writer.end(how, code, nanoseconds(queue.started.elapsed()));
@@ -162,8 +162,8 @@ fn write(mut writer: Writer<LineSink>, queue: &Queue) -> io::Result<End> {
     }
 }
 
-/// Keeps lines until they are flushed together, so that no write ends within one. Of what is not flushed for
-/// long, all whole lines are written.
+/// Collects lines until they are flushed together, so that no write ends within a line. If lines are not flushed for
+/// long, all complete ones are written.
 #[derive(Debug)]
 pub(super) struct LineSink {
     log: File,
@@ -200,10 +200,10 @@ impl Write for LineSink {
     }
 }
 
-/// How a log ends that could not be written any more.
+/// The ending of a log that could not be written further.
 const NOT_WRITTEN: &str = "log not written";
 
-/// Ends a log whose writer was killed or could not go on: what is there of a line is cut off. Tells how.
+/// Removes a partial line after the writer was killed or failed, and adds the last line with `how` as its ending.
 ///
 /// # Errors
 ///
@@ -216,14 +216,14 @@ pub(super) fn repair(log: &mut File, format: Format, how: &str) -> io::Result<()
         return Ok(());
     }
     add_end(log, whole, how).or_else(|_| {
-        // A full disk has room where one event less is told.
+        // On a full disk, removing one event makes room for the last line.
         let less = whole_lines(log, whole - 1)?;
         log.set_len(less)?;
         add_end(log, less, how).inspect_err(|_| drop(log.set_len(less)))
     })
 }
 
-/// Where the last line ends that begins and ends before this place.
+/// Returns the end of the last line that is complete within the first `length` bytes.
 fn whole_lines(log: &mut File, length: u64) -> io::Result<u64> {
     let mut start = length;
     let mut block = vec![0; BATCH];
@@ -280,7 +280,7 @@ mod tests {
         Event { path: Name(vec![b'a'; length]), ..serde_json::from_str(line).expect("an event") }
     }
 
-    /// A pipe that nobody reads from stands for a slow disk.
+    /// A pipe without a reader stands for a slow disk.
     #[test]
     fn what_waits_for_a_stalled_writer_is_bounded_by_its_bytes() {
         let (mut reader, writer) = io::pipe().expect("a pipe");

@@ -1,8 +1,8 @@
-//! Recording: a command in a mirror, and a log of what it touched.
+//! Records a command: runs it in a mirror, and writes a log of the files that it touches.
 //!
-//! The mirror notifies the `recorder` of each request before the caller gets its answer; the recorder adds
-//! the time and the process and hands it to the log's thread, in order. A full queue makes callers wait:
-//! nothing is dropped.
+//! The mirror notifies the `recorder` of each request before the caller receives its reply. The recorder adds the time
+//! and the process, and passes the event to the log's thread in order. If the queue is full, callers wait. No event is
+//! dropped.
 
 mod bounded;
 mod execution;
@@ -34,36 +34,36 @@ use service::RecordingService;
 pub struct Options {
     /// The program and its arguments, or waiting for others to enter.
     pub task: Task,
-    /// Where it runs; the current directory otherwise.
+    /// The working directory. The default is the current directory.
     pub directory: Option<PathBuf>,
-    /// Whether the mirror cannot be written to.
+    /// Whether the mirror is read-only.
     pub read_only: bool,
-    /// Whether all bytes that are read and written are counted, at the cost of time.
+    /// Whether all bytes that are read and written are counted, at the cost of speed.
     pub counts_bytes: bool,
-    /// Where others reach the mirror.
+    /// The place at which other processes reach the mirror.
     pub place: ExternalPlace,
-    /// The rank of a parallel job whose command it is.
+    /// The rank of the command in a parallel job.
     pub rank: Option<u32>,
-    /// The log; it is replaced when the run begins.
+    /// The path of the log. An older file is replaced when the run begins.
     pub out: PathBuf,
     /// The format of the log.
     pub format: Format,
-    /// Which paths are recorded.
+    /// The paths to record.
     pub selection: Selection,
 }
 
-/// How a recorded run ended.
+/// The result of a recorded run.
 #[derive(Debug)]
 pub struct Recorded {
-    /// How the command ended.
+    /// The end of the command.
     pub outcome: Outcome,
-    /// The log, also where something else is found by its name now.
+    /// The log, even if its path now leads to another file.
     pub log: File,
-    /// Why the log is not whole, where it could not be written to its end.
+    /// The error that left the log incomplete, if any.
     pub unwritten: Option<io::Error>,
 }
 
-/// Why nothing was recorded.
+/// The reason for not recording anything.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The log could not be opened.
@@ -74,16 +74,16 @@ pub enum Error {
         /// The error of the system.
         source: io::Error,
     },
-    /// The mirror could not be made or entered.
+    /// The mirror could not be created or entered.
     #[error(transparent)]
     Enter(#[from] enter::Error),
 }
 
 impl Error {
-    /// A hint for the user.
+    /// Returns a hint for the user.
     pub fn hint(&self) -> Option<String> {
         match self {
-            // Its writer is a thread.
+            // The log is written by a thread.
             Self::Log { source, .. } if source.raw_os_error() == Some(libc::EAGAIN) => {
                 Some(enter::too_few_processes())
             }
@@ -93,36 +93,36 @@ impl Error {
     }
 }
 
-/// News of a run while it lasts.
+/// Messages during a run.
 #[derive(Debug)]
 pub enum News<'a> {
-    /// The mirror waits to be entered.
+    /// The mirror can be entered.
     Ready(&'a Ready<'a>),
-    /// These processes came from outside and are still in the mirror; they are asked to end.
+    /// These processes came from outside and are still in the mirror. They receive SIGTERM.
     StillInside(&'a [u32]),
-    /// Only so many of a node's ranks have come.
+    /// Some ranks of the node did not come.
     RanksMissing {
-        /// How many came, the lead included.
+        /// The number of ranks that came, including the lead.
         came: u32,
-        /// How many the node has.
+        /// The number of ranks of the node.
         expected: u32,
     },
-    /// So many processes or threads could not be started, because there may be only `most`.
+    /// Processes or threads could not be started, because the limit is `most`.
     ProcessesRefused {
-        /// How many were refused during the run.
+        /// The number of refusals during the run.
         refused: u64,
-        /// How many the control group allows.
+        /// The limit of the control group.
         most: u64,
     },
 }
 
-/// Runs the command in a mirror of the root and writes what it touched; so do the ranks that come to the
-/// socket. `tell` is called from this process.
+/// Runs the command in a mirror of the root and writes a log of the files that it touches. The ranks that connect to
+/// the socket are recorded, too. `tell` is called in this process.
 ///
 /// # Errors
 ///
-/// If the log or the mirror cannot be made; nothing was run then, no log is left, and an older one or what
-/// is no file stays as it was.
+/// If the log or the mirror cannot be created. In this case no command was run, no new log is left, and an existing
+/// file is unchanged.
 pub fn record(
     options: &Options,
     socket: Option<LeadSocket>,
@@ -137,7 +137,7 @@ pub fn record(
         read_only: options.read_only,
         place: options.place.clone(),
     };
-    let (told, unwritten) = io::pipe().map_err(failed)?;
+    let (received, unwritten) = io::pipe().map_err(failed)?;
     let before = enter::ProcessLimit::here();
     let mut service = RecordingService::new(&out, log, unwritten, options, header(options), tell);
     let outcome = enter::run(&entering, socket, &mut service);
@@ -154,15 +154,15 @@ pub fn record(
         enter::Error::Begin(source) => failed(source),
         other => other.into(),
     });
-    Ok(Recorded { outcome: outcome?, log: kept, unwritten: read_error(told) })
+    Ok(Recorded { outcome: outcome?, log: kept, unwritten: read_error(received) })
 }
 
-/// The error that the server reported, if it did; it has ended. Others that were started meanwhile may still have
-/// the other end, so the end of the pipe is not waited for.
-fn read_error(mut told: PipeReader) -> Option<io::Error> {
-    rustix::io::ioctl_fionbio(&told, true).ok()?;
+/// Returns the error that the server reported before it ended, if any. Other child processes may still hold the other
+/// end of the pipe, so its end is not waited for.
+fn read_error(mut received: PipeReader) -> Option<io::Error> {
+    rustix::io::ioctl_fionbio(&received, true).ok()?;
     let mut number = [0; 4];
-    told.read_exact(&mut number).ok()?;
+    received.read_exact(&mut number).ok()?;
     Some(io::Error::from_raw_os_error(i32::from_ne_bytes(number)))
 }
 
@@ -186,8 +186,7 @@ fn header(options: &Options) -> Header {
     }
 }
 
-/// The variables in which container runtimes name the image; `COMPAT_IMAGE` is for whoever starts one
-/// that names none.
+/// The variables in which container runtimes name the image. `COMPAT_IMAGE` is for runtimes that do not.
 const IMAGE_VARIABLES: &[&str] = &["COMPAT_IMAGE", "APPTAINER_CONTAINER", "SINGULARITY_CONTAINER"];
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
-//! A file for what names everybody's private files: a log. What it had before stays until the run begins; where
-//! nothing is run it is as it was.
+//! The file of a log, which names everybody's private files. An existing file keeps its content until the run begins,
+//! and is unchanged if nothing is run.
 //!
-//! The rule (`trusted_path` has that for the way to it):
+//! The rules (`trusted_path` has those for the way to the file):
 //!
-//! - A new file is made exclusively, mode 0600. Its directory may be anybody's: who may write to that can take the
-//!   file away, but not read it.
-//! - A file that is there must be this user's and have one name. If others could open it so far they may have it open
-//!   still, so it is replaced by a new one when the run begins; one that is bound there, which cannot be replaced,
-//!   gets mode 0600.
-//! - A FIFO must belong to somebody who is trusted. Devices are taken as they are, since only root makes them, and so is
-//!   what a process has open already (`/dev/stdout`, `/dev/fd/3`).
+//! - A new file is created exclusively, with mode 0600. Its directory may belong to anybody. A user with write access
+//!   to the directory can remove the file, but not read it.
+//! - An existing file must belong to this user and have one name. If other users could open it, they may still have it
+//!   open. It is therefore replaced by a new file when the run begins. A file that is a bind mount cannot be replaced.
+//!   It gets mode 0600 instead.
+//! - A FIFO must belong to a trusted user. Devices are used as they are, because only root can create them. The same
+//!   applies to files that are already open (`/dev/stdout`, `/dev/fd/3`).
 
 use std::fs::File;
 use std::io;
@@ -21,7 +21,7 @@ use rustix::io::Errno;
 use super::refusal::Refusal;
 use super::trusted_path::{self, TrustedPath};
 
-/// How often it is tried anew while others make and remove the file.
+/// The number of attempts while other processes create and remove the file.
 const ATTEMPTS: u32 = 16;
 
 /// The file of a log, before the run.
@@ -31,18 +31,18 @@ pub struct Out {
     how: How,
 }
 
-/// How the file came to be, and what is done with it when the run begins.
+/// The origin of the file, which determines the action at the beginning of the run.
 #[derive(Debug)]
 enum How {
-    /// It was made here.
+    /// It was created here.
     Made(LogIdentity),
-    /// It was there, and is emptied if it is a regular file; `tighten` takes it from others.
+    /// It existed. A regular file is truncated. `tighten` removes the permissions of others.
     There { tighten: bool },
-    /// It was made here by another name, and takes the place of the one that is there.
+    /// It was created here with a temporary name, and replaces the existing file.
     Replaces { temporary: String, identity: LogIdentity },
 }
 
-/// Which file it is.
+/// The identity of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct LogIdentity(u64, u64);
 
@@ -53,7 +53,7 @@ impl LogIdentity {
 }
 
 impl Out {
-    /// Opens the file, or makes it where there is none; what is in it stays.
+    /// Opens the file, or creates it if it does not exist. Its content is kept.
     ///
     /// # Errors
     ///
@@ -72,7 +72,7 @@ impl Out {
             }
             match open_there(&place) {
                 Ok(Some((file, how))) => return Ok((Self { place, how }, file)),
-                // It was there and is gone.
+                // The file was removed meanwhile.
                 Ok(None) => {}
                 Err(error) => return Err(error),
             }
@@ -80,7 +80,7 @@ impl Out {
         Err(Refusal::Exchanged.into())
     }
 
-    /// Takes out what an older log has left, when the new one begins.
+    /// Removes the content of an older log when the new one begins.
     ///
     /// # Errors
     ///
@@ -105,8 +105,8 @@ impl Out {
         }
     }
 
-    /// Nothing was run: removes the file if it was made here and is still what is found by its name. Who could put
-    /// another one there in between may remove that as well.
+    /// Removes the file after a run that did not start, if it was created here and its name still leads to it. A user
+    /// who can replace the file at this moment could remove the replacement as well.
     pub(super) fn take_back(&self) {
         let (name, identity) = match &self.how {
             How::Made(identity) => (self.place.name.as_os_str(), identity),
@@ -124,18 +124,19 @@ impl Out {
     }
 }
 
-/// Makes a directory for logs, and those above it, where they are missing: root's are for root alone.
+/// Creates a directory for logs, and its parents, if they do not exist. Directories that root creates are accessible
+/// only to root.
 ///
 /// # Errors
 ///
-/// If a link on the way is not to be trusted, or a directory cannot be made.
+/// If a link on the way is not trusted, or a directory cannot be created.
 pub fn make_directories(path: &Path) -> io::Result<()> {
     let is_root = rustix::process::geteuid().is_root();
     trusted_path::make_directories(path, if is_root { Mode::RWXU } else { Mode::from_raw_mode(0o777) })
 }
 
-/// Opens what is no regular file, to be written to: a device or pipe, or what is open already; nothing where it is a
-/// file, or not there. A FIFO is waited for until somebody reads it.
+/// Opens a device, a pipe or a file that is already open, for writing. Returns `None` for a regular file or a path that
+/// does not exist. Waits until a FIFO has a reader.
 ///
 /// # Errors
 ///
@@ -143,7 +144,7 @@ pub fn make_directories(path: &Path) -> io::Result<()> {
 pub fn open_special(path: &Path) -> io::Result<Option<File>> {
     match std::fs::metadata(path) {
         Ok(found) if found.is_file() => {
-            // A file is replaced, and the link that is at its path. What is open already is neither.
+            // A regular file is replaced, including a link at its path. A file that is already open is not.
             let Some(place) = trusted_path::find(path).ok().filter(|place| place.is_open_file) else {
                 return Ok(None);
             };
@@ -165,7 +166,7 @@ pub fn open_special(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Opens what a process has open already.
+/// Opens a file that a process already has open.
 fn open_again(place: &TrustedPath, access: OFlags) -> io::Result<File> {
     let flags = access | OFlags::CLOEXEC | OFlags::NOCTTY;
     Ok(rustix::fs::openat(&place.directory, &*place.name, flags, Mode::empty())?.into())
@@ -178,7 +179,7 @@ fn make(place: &TrustedPath, name: impl rustix::path::Arg) -> Result<(File, LogI
     Ok((file.into(), identity))
 }
 
-/// Opens what is there, and says how a run begins with it; nothing if it is gone.
+/// Opens an existing file, and returns how a run begins with it. Returns `None` if the file was removed.
 fn open_there(place: &TrustedPath) -> io::Result<Option<(File, How)>> {
     let Some((file, stat)) = open_judged(place, OFlags::RDWR | OFlags::NONBLOCK)? else { return Ok(None) };
     let flags = rustix::fs::fcntl_getfl(&file)?;
@@ -194,13 +195,13 @@ fn open_there(place: &TrustedPath) -> io::Result<Option<(File, How)>> {
     replacement(place).map(Some)
 }
 
-/// Opens what may be written to; nothing if it is gone.
+/// Opens a file if writing to it is safe. Returns `None` if the file was removed.
 fn open_judged(place: &TrustedPath, access: OFlags) -> io::Result<Option<(File, Stat)>> {
     let stat = match rustix::fs::statat(&place.directory, &*place.name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => return Ok(None),
         other => other?,
     };
-    // Judged before it is opened, which a device or FIFO may notice, and after.
+    // The file is checked before it is opened, which a device or FIFO may notice, and again afterwards.
     judge(&stat)?;
     let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
     let file = match rustix::fs::openat(&place.directory, &*place.name, flags, Mode::empty()) {
@@ -219,7 +220,7 @@ fn is_regular(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
 }
 
-/// A new file that takes the place of the one that is there when the run begins.
+/// Creates a file that replaces the existing one when the run begins.
 fn replacement(place: &TrustedPath) -> io::Result<(File, How)> {
     for number in 0..ATTEMPTS {
         let temporary = format!(".compat-{}-{number}", std::process::id());
@@ -229,10 +230,10 @@ fn replacement(place: &TrustedPath) -> io::Result<(File, How)> {
             Err(error) => return Err(Refusal::Readable { reason: io::Error::from(error).to_string() }.into()),
         }
     }
-    Err(Refusal::Readable { reason: "too many files of its temporary name".to_owned() }.into())
+    Err(Refusal::Readable { reason: "too many temporary files exist".to_owned() }.into())
 }
 
-/// Whether it may be written to.
+/// Whether writing to the file is safe.
 fn judge(stat: &Stat) -> Result<(), Refusal> {
     let owner = stat.st_uid;
     match FileType::from_raw_mode(stat.st_mode) {

@@ -1,5 +1,5 @@
-//! Finds a thread's process, and that one's parent and program. A request names a thread only, and by
-//! the time the log is written it may be gone, so it is asked while the thread waits for its answer.
+//! Finds the process of a thread, and its parent and program. A request contains only the thread, which may be gone by
+//! the time the log is written. The facts are therefore read while the thread waits for its reply.
 
 use std::collections::HashMap;
 use std::fs;
@@ -10,37 +10,37 @@ use std::time::{Duration, Instant};
 use super::bounded::{Bounded, Programs};
 use super::execution::Executions;
 
-/// The known facts of a thread.
+/// The known facts about a thread.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct RecordedProcess {
     pub pid: u32,
     pub ppid: u32,
     pub exe: Arc<Bounded>,
-    /// Where it belongs in a parallel job.
+    /// The place of the process in a parallel job.
     pub membership: Option<Membership>,
 }
 
-/// Where a process belongs in a parallel job, and with it what descends from it.
+/// The place of a process and its descendants in a parallel job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Membership {
-    /// It is about to become a rank's command.
+    /// The process will become the command of a rank.
     Joining,
-    /// It is of this rank.
+    /// The process belongs to this rank.
     Rank(u32),
 }
 
-/// For how long a thread's number is taken to mean the same thread: the system gives numbers anew, but
-/// not within that time.
+/// The time for which a thread number is assumed to mean the same thread. The kernel reuses numbers, but not that
+/// quickly.
 const TRUSTED: Duration = Duration::from_millis(500);
 
-/// An execution is asked for some requests before the program has changed: its own file, its
-/// interpreter, theirs.
+/// The number of requests after the start of an execution for which the program is read anew. It changes only after the
+/// kernel has opened the file, its interpreter and the interpreter's own interpreter.
 const AFTER_EXECUTION: u32 = 8;
 
-/// How many threads are remembered.
+/// The number of threads that are stored.
 const MOST_THREADS: usize = 65_536;
 
-/// The threads that were seen.
+/// The known threads.
 #[derive(Debug, Default)]
 pub(super) struct ProcessTable {
     threads: Mutex<HashMap<u32, KnownThread>>,
@@ -48,16 +48,16 @@ pub(super) struct ProcessTable {
     memberships: Mutex<HashMap<u32, Membership>>,
     executions: Mutex<Executions>,
     programs: Mutex<Programs>,
-    /// Where the mirror is mounted besides, for others to enter.
+    /// The external mount point of the mirror.
     outside: OnceLock<Vec<u8>>,
 }
 
-/// The purpose of a request, as far as it shows which program the thread executes.
+/// The purpose of a request, as far as it reveals the program of the thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// To execute a file.
+    /// Opens a file for execution.
     Execution,
-    /// To open one.
+    /// Opens a file for another purpose.
     Open,
     Other,
 }
@@ -67,12 +67,12 @@ struct KnownThread {
     process: Arc<RecordedProcess>,
     until: Instant,
     changing: u32,
-    /// A file was opened to be executed, and none for anything else since.
+    /// A file was opened for execution, and none for another purpose since.
     executing: bool,
 }
 
 impl ProcessTable {
-    /// The process of a thread.
+    /// Returns the process of a thread.
     pub(super) fn of(&self, thread: u32, now: Instant, asking: Purpose) -> Arc<RecordedProcess> {
         let executes = asking == Purpose::Execution;
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
@@ -95,7 +95,7 @@ impl ProcessTable {
         if threads.len() >= MOST_THREADS {
             threads.retain(|_, known| known.until > now);
             if threads.len() >= MOST_THREADS / 2 {
-                // Their facts are asked for again.
+                // Their facts are read again later.
                 threads.clear();
             }
         }
@@ -107,7 +107,7 @@ impl ProcessTable {
         process
     }
 
-    /// A thread of a process has opened a file to execute it.
+    /// Records that a thread of a process opened a file for execution.
     pub(super) fn executes(&self, thread: u32, process: u32, path: &[u8]) {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let known = threads.get_mut(&thread);
@@ -121,13 +121,14 @@ impl ProcessTable {
         self.programs.lock().unwrap_or_else(PoisonError::into_inner).keep(program)
     }
 
-    /// The mirror is mounted at this directory besides. The kernel tells the programs of who entered it there with
-    /// paths that begin with it.
+    /// Sets the external mount point of the mirror. The kernel reports the programs of processes that entered there
+    /// with paths that begin with it.
     pub(super) fn mounted_at(&self, directory: Vec<u8>) {
         let _ = self.outside.set(directory);
     }
 
-    /// Asks the kernel. It may hide the program of another user's thread: then it is the one that was executed.
+    /// Reads the facts from `/proc`. If the kernel hides the program of another user's thread, it is determined from
+    /// earlier executions.
     fn read(&self, thread: u32) -> RecordedProcess {
         let status = fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
         let (pid, ppid) = (field(&status, "Tgid:").unwrap_or(thread), field(&status, "PPid:").unwrap_or(0));
@@ -144,14 +145,14 @@ impl ProcessTable {
         RecordedProcess { pid, ppid, exe, membership: None }
     }
 
-    /// Descendants of this process belong there from now on.
+    /// Sets the place of a process and its descendants in a parallel job.
     pub(super) fn set_rank(&self, process: u32, membership: Membership) {
         self.memberships.lock().unwrap_or_else(PoisonError::into_inner).insert(process, membership);
         self.threads.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Where a thread belongs: to the first above it of which that is known. Those who lose their
-    /// parent become children of their rank's supervisor, perhaps while this looks: it looks again then.
+    /// Returns the place of a thread in a parallel job, which is that of its nearest known ancestor. Orphaned processes
+    /// become children of their rank's supervisor, possibly during this search. The search is then repeated.
     fn membership_of(&self, thread: u32, parent: u32) -> Option<Membership> {
         let memberships = self.memberships.lock().unwrap_or_else(PoisonError::into_inner);
         if memberships.is_empty() {
@@ -174,7 +175,7 @@ impl ProcessTable {
     }
 }
 
-/// How often the way up is tried, while parents end.
+/// The number of attempts to walk up while parents end.
 const ATTEMPTS: u32 = 20;
 
 fn parent_of(process: u32) -> Option<u32> {
@@ -182,12 +183,12 @@ fn parent_of(process: u32) -> Option<u32> {
     field(&status, "PPid:")
 }
 
-/// A number of `/proc/PID/status`.
+/// A number in `/proc/PID/status`.
 fn field(status: &str, name: &str) -> Option<u32> {
     status.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
 }
 
-/// A path as it is called in the mirror, where it begins with the directory that this is mounted at.
+/// Returns a path as it is seen inside the mirror, by removing the external mount point.
 fn inner(path: Vec<u8>, outside: Option<&Vec<u8>>) -> Vec<u8> {
     let rest = outside.and_then(|directory| path.strip_prefix(&directory[..]));
     rest.filter(|rest| rest.starts_with(b"/")).map(<[u8]>::to_vec).unwrap_or(path)

@@ -1,8 +1,8 @@
-//! Which rank of a parallel job this process is, by what its launcher has put into the environment.
+//! Determines the rank of this process in a parallel job from the environment variables that its launcher set.
 //!
-//! The variables are those of Open MPI (`OMPI_COMM_WORLD_*`, mpirun(1)), of Hydra, which MPICH and Intel
-//! MPI start with (`PMI_*`, `MPI_LOCALRANKID`), of Flux (`FLUX_TASK_*`, flux-run(1)), of Slurm
-//! (`SLURM_PROCID`, `SLURM_LOCALID`, srun(1)), and of PMIx (`PMIX_RANK`, `PMIX_NAMESPACE`).
+//! The variables are those of Open MPI (`OMPI_COMM_WORLD_*`, mpirun(1)), of Hydra, the launcher of MPICH and Intel MPI
+//! (`PMI_*`, `MPI_LOCALRANKID`), of Flux (`FLUX_TASK_*`, flux-run(1)), of Slurm (`SLURM_PROCID`, `SLURM_LOCALID`,
+//! srun(1)), and of PMIx (`PMIX_RANK`, `PMIX_NAMESPACE`).
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,19 +12,19 @@ use sha2::{Digest as _, Sha256};
 
 use crate::enter::{Directories, Rank};
 
-/// The variables of one launcher; of several names the first that is set.
+/// The variables of one launcher. Among several names, the first that is set counts.
 struct Launcher {
     rank: &'static str,
-    /// The rank's number on its node; without one who comes first leads.
+    /// The number of the rank on its node. Without one, the first rank to arrive is the lead.
     local: &'static [&'static str],
-    /// How many ranks the node has.
+    /// The number of ranks on the node.
     size: &'static [&'static str],
-    /// What names the job and its step, together; without one the process that launched the rank does.
+    /// The names that together identify the job and its step. Without them, the process that launched the rank does.
     job: &'static [&'static str],
 }
 
-/// In the order in which they are looked for: a launcher within a batch job comes before the batch
-/// system, and who knows the rank on the node before who does not.
+/// The launchers in search order: a launcher within a batch job comes before the batch system, and a launcher that
+/// knows the rank on the node before one that does not.
 const LAUNCHERS: &[Launcher] = &[
     Launcher {
         rank: "OMPI_COMM_WORLD_RANK",
@@ -49,14 +49,14 @@ const LAUNCHERS: &[Launcher] = &[
     Launcher { rank: "PMI_RANK", local: &[], size: &["PMI_LOCAL_SIZE"], job: &["PMI_JOBID"] },
 ];
 
-/// This process's rank; nothing if no launcher has set one. Ranks wait for each other as long as
-/// `patience`, and meet in `directory` where one is named.
+/// Returns the rank of this process, or `None` if no launcher set one. Ranks wait `patience` for each other, and meet
+/// in `directory` if it is given.
 pub fn of_environment(patience: Duration, directory: Option<PathBuf>) -> Option<Rank> {
     let variable = |name: &str| std::env::var(name).ok();
     of(variable, patience, Directories::of_user(directory), launched_by)
 }
 
-/// The names of the variables, for those who have none of them.
+/// The names of the variables, for an error message.
 pub fn variables() -> String {
     let names: Vec<&str> = LAUNCHERS[..5].iter().map(|launcher| launcher.rank).collect();
     names.join(", ")
@@ -87,8 +87,8 @@ fn of(
     })
 }
 
-/// How many ranks Slurm starts on this node: `SLURM_STEP_TASKS_PER_NODE` is `2(x3),1`, in the order of
-/// `SLURM_NODEID`.
+/// Returns the number of ranks that Slurm starts on this node. `SLURM_STEP_TASKS_PER_NODE` has the form `2(x3),1`, in
+/// the order of `SLURM_NODEID`.
 fn slurm_size(launcher: &Launcher, variable: impl Fn(&str) -> Option<String>) -> Option<u32> {
     if launcher.rank != "SLURM_PROCID" {
         return None;
@@ -109,7 +109,7 @@ fn slurm_size(launcher: &Launcher, variable: impl Fn(&str) -> Option<String>) ->
     None
 }
 
-/// The name under which the ranks of a job meet on this node: no other job, user or node has it. It is no secret.
+/// Returns the meeting name for the ranks of a job on this node, unique to the job, user and node. It is not a secret.
 fn meeting(launcher: &str, job: &str) -> String {
     let user = rustix::process::geteuid().as_raw();
     let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -118,8 +118,8 @@ fn meeting(launcher: &str, job: &str) -> String {
     format!("compat-record-{hexadecimal}")
 }
 
-/// The process that has started the ranks, with the time of its start: the first one above this process
-/// that is not of this rank itself.
+/// Returns the process that launched the ranks, with its start time: the nearest ancestor that does not belong to this
+/// rank.
 fn launched_by(variable: &str) -> String {
     let own = std::env::var(variable).unwrap_or_default();
     let mark = format!("{variable}={own}").into_bytes();
@@ -127,7 +127,7 @@ fn launched_by(variable: &str) -> String {
     loop {
         let environment = fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
         let is_of_rank = environment.split(|byte| *byte == 0).any(|line| line == mark);
-        // After the program's name, which is in parentheses: state, parent, and 19 fields on the start.
+        // After the program name in parentheses come the state and the parent, and 19 fields later the start time.
         let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
         let fields: Vec<&str> =
             stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default();

@@ -13,12 +13,12 @@ use super::process::{Membership, ProcessTable, Purpose, RecordedProcess};
 use crate::mirror::{Action, Observer, Traffic};
 use compat_trace::{Cut, Event, EventKind, error_name};
 
-/// Which paths are recorded: those that an inclusion matches, or all without one, less the excluded.
+/// Selects the paths to record: those that an inclusion matches, or all without inclusions, except for excluded ones.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// Only paths that one of these matches; all paths if it is absent.
+    /// Only paths that match one of these. All paths if absent.
     pub include: Option<GlobSet>,
-    /// No paths that one of these matches.
+    /// No paths that match one of these.
     pub exclude: Option<GlobSet>,
 }
 
@@ -30,7 +30,7 @@ impl Selection {
     }
 }
 
-/// The thread and process that opened something, and whether that is recorded.
+/// The thread and process that opened a file, and whether that is recorded.
 #[derive(Clone, Debug)]
 struct OpenedBy {
     thread: u32,
@@ -44,14 +44,14 @@ pub(super) struct Recorder {
     queue: Arc<Queue>,
     selection: Selection,
     processes: ProcessTable,
-    /// The opener of each open file: a release does not name it.
+    /// The opener of each open file, because a FUSE_RELEASE request does not contain it.
     openers: Mutex<HashMap<u64, OpenedBy>>,
-    /// Whether the command has been started; what its process does before is ours.
+    /// Whether the command has started. Earlier actions of its process belong to the recorder.
     begun: AtomicBool,
 }
 
 impl Recorder {
-    /// A recorder that waits for the command to begin.
+    /// Creates a recorder that waits for the command to begin.
     pub(super) fn new(queue: Arc<Queue>, selection: Selection) -> Self {
         Self {
             queue,
@@ -62,27 +62,27 @@ impl Recorder {
         }
     }
 
-    /// From now on everything is recorded.
+    /// Starts recording.
     pub(super) fn begin(&self) {
         self.begun.store(true, Ordering::Release);
     }
 
-    /// The mirror is mounted at this directory besides.
+    /// Sets the external mount point of the mirror.
     pub(super) fn mounted_at(&self, directory: &std::path::Path) {
         self.processes.mounted_at(directory.as_os_str().as_encoded_bytes().to_vec());
     }
 
-    /// Descendants of this process are not recorded until they have joined.
+    /// Excludes the descendants of this process until they have joined.
     pub(super) fn joining(&self, process: u32) {
         self.processes.set_rank(process, Membership::Joining);
     }
 
-    /// Descendants of this process belong to this rank.
+    /// Assigns the descendants of this process to a rank.
     pub(super) fn joined(&self, process: u32, rank: u32) {
         self.processes.set_rank(process, Membership::Rank(rank));
     }
 
-    /// The process of the thread that asks, and what it executes from now on.
+    /// Returns the process of the calling thread, and notes an execution.
     fn process(&self, event: &crate::mirror::Event<'_>, now: Instant) -> Arc<RecordedProcess> {
         let thread = event.caller.thread;
         let asking = match event.action {
@@ -97,12 +97,12 @@ impl Recorder {
         process
     }
 
-    /// The opener behind an event, and whether it is recorded; nothing for what is about an open that came before
-    /// the beginning.
+    /// Returns the opener for an event, and whether the event is recorded. Returns `None` if the event concerns a file
+    /// that was opened before the beginning.
     fn judge(&self, event: &crate::mirror::Event<'_>, names: &EventNames, now: Instant) -> Option<OpenedBy> {
         let openers = || self.openers.lock().unwrap_or_else(PoisonError::into_inner);
         match event.action {
-            // As the open was, whoever has the file now and whatever it is called by now.
+            // A close is recorded if the open was, regardless of the current process and name of the file.
             Action::Close { open, .. } | Action::CloseDirectory { open } => return openers().remove(&open),
             Action::FirstRead { open } => return openers().get(&open).cloned(),
             _ => {}
@@ -137,9 +137,9 @@ impl Observer for Recorder {
 /// The names of an event.
 struct EventNames {
     path: Bounded,
-    /// The other path of what has two, or what a symbolic link holds.
+    /// The second path of a rename or link, or the content of a symbolic link.
     other: Option<Bounded>,
-    /// Whether that is a path of the mirror.
+    /// Whether `other` is a path in the mirror.
     is_path: bool,
 }
 
@@ -154,7 +154,7 @@ impl EventNames {
     }
 }
 
-/// The number of the open that an action is about.
+/// Returns the number of the open that an action concerns.
 fn open_of(action: &Action<'_>) -> Option<u64> {
     match action {
         Action::Open { open, .. }

@@ -1,50 +1,50 @@
-//! Why a file is not written to.
+//! The reasons for refusing to write to a file.
 
 use std::ffi::OsString;
 use std::io;
 
-/// A reason why it is unsafe to write a list of everybody's files there.
+/// A reason why it is unsafe to write a list of everybody's files to a path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Somebody else may have put it there, and chosen what it leads to.
-    #[error("the symbolic link {} on the way is not followed: user {owner} owns it, or others may write to its directory", name.display())]
+    /// Another user may have created the link and chosen its target.
+    #[error("the symbolic link {} in the path is not followed: user {owner} owns it, or others can write to its directory", name.display())]
     Link {
         /// The name of the link, without its directory.
         name: OsString,
-        /// The number of the user to whom it belongs.
+        /// The owner of the link.
         owner: u32,
     },
-    /// The owner of a file may read everything that is written to it.
+    /// The owner of a file can read everything that is written to it.
     #[error("it belongs to another user ({owner})")]
     Foreign {
-        /// The number of the user to whom it belongs.
+        /// The owner of the file.
         owner: u32,
     },
-    /// It may be something else under another name.
-    #[error("the file has other names, too (hard links)")]
+    /// Under its other name, the file may serve a different purpose.
+    #[error("the file has further names (hard links)")]
     Linked,
-    /// Others could open it until now, and may have it open.
+    /// Other users could open it until now, and may have it open.
     #[error("others can open it, and it cannot be replaced: {reason}")]
     Readable {
-        /// Why it cannot be replaced.
+        /// The reason why it cannot be replaced.
         reason: String,
     },
-    /// Another file was put in its place meanwhile.
-    #[error("another file was put in its place meanwhile")]
+    /// Another file took its place meanwhile.
+    #[error("another file has taken its place meanwhile")]
     Exchanged,
 }
 
 impl Refusal {
-    /// A hint for the user.
+    /// Returns a hint for the user.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Link { .. } => "name the file itself, or a directory that only you can write to",
-            Self::Foreign { .. } | Self::Linked | Self::Exchanged => "name a new file, or remove this one",
-            Self::Readable { .. } => "name a new file, or take it from others with chmod 600",
+            Self::Link { .. } => "use the file itself, or a directory that only you can write to",
+            Self::Foreign { .. } | Self::Linked | Self::Exchanged => "use a new file, or remove this one",
+            Self::Readable { .. } => "use a new file, or remove the permissions of others with chmod 600",
         }
     }
 
-    /// The one that is behind an error.
+    /// Returns the refusal inside an error, if any.
     pub fn of(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
     }

@@ -1,4 +1,4 @@
-//! The recording as what serves the mirror's volumes.
+//! The recording service, which serves the mirror's volumes.
 
 use std::cell::OnceCell;
 use std::fs::File;
@@ -18,13 +18,13 @@ use crate::enter::{End, Mounted, Ready, Service, Users};
 use crate::mirror::{self, Observer, Session, Volume};
 use compat_trace::{Format, Header};
 
-/// For how long the kernel may remember names and attributes that lead somewhere.
+/// The time for which the kernel may cache existing names and their attributes.
 const REMEMBER: Duration = Duration::from_secs(1);
 
-/// How long one of the last requests may take when all processes have ended.
+/// The time that each of the last requests may take after all processes have ended.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// For how long nothing may be asked before what is still open then counts as kept open.
+/// The time without requests after which the remaining open files count as kept open.
 const QUIET: Duration = Duration::from_millis(100);
 
 /// Serves the mirror and records its notifications.
@@ -38,18 +38,18 @@ pub(super) struct RecordingService<'a> {
     volumes: Vec<Arc<Volume>>,
     sharing: Arc<mirror::Sharing>,
     sessions: Vec<Session>,
-    /// The descriptors of this process as the server, which has limits of its own.
+    /// The descriptors of this process as the server, which has separate limits.
     descriptors: OnceCell<Arc<mirror::Holders>>,
     counts_bytes: bool,
     writer: Option<JoinHandle<io::Result<compat_trace::End>>>,
-    /// The pipe by which this process, as the server, reports why there is no log.
+    /// The pipe through which this process, as the server, reports a failed log.
     unwritten: PipeWriter,
     tell: &'a mut dyn FnMut(&News<'_>),
 }
 
 impl<'a> RecordingService<'a> {
-    /// A service that writes to this log. This process is the one that the command descends from.
-    /// `unwritten` gets the error's number, in the machine's order of bytes, where the log cannot be written.
+    /// Creates a service that writes to this log. The command descends from this process. If the log cannot be written,
+    /// the error number is sent to `unwritten` in native byte order.
     pub(super) fn new(
         out: &'a Out,
         log: File,
@@ -92,8 +92,9 @@ impl<'a> RecordingService<'a> {
         Ok(())
     }
 
-    /// Waits until the files that the last process left open are closed: nobody waits for these requests,
-    /// which may come after it has ended. Others may keep files open, through `--mount-path`.
+    /// Waits until the files that the last process left open are closed. The kernel sends these requests
+    /// asynchronously, perhaps after the process has ended. Processes outside may keep files open through
+    /// `--mount-path`.
     fn drain(&self) {
         let (mut left, mut since, mut quiet_since) = (usize::MAX, Instant::now(), None);
         loop {
@@ -114,7 +115,7 @@ impl<'a> RecordingService<'a> {
     }
 }
 
-/// Room for a quarter of the descriptors that this process may have: most are for files that are open.
+/// Allows a quarter of the descriptors of this process for nodes, because most are needed for open files.
 fn holders() -> Arc<mirror::Holders> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
     mirror::Holders::new(usize::try_from(limit / 4).unwrap_or(usize::MAX).min(16_384))
@@ -124,7 +125,7 @@ fn is_busy((session, volume): (&Session, &Arc<Volume>)) -> bool {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     let device = volume.device();
     let mut devices = [PollFd::new(&device, PollFlags::IN)];
-    // The device of a volume that was unmounted is ready, too, with an error.
+    // The device of an unmounted volume is ready as well, with an error.
     let asked = poll(&mut devices, Some(&now)).is_ok();
     asked && devices[0].revents().contains(PollFlags::IN) || session.is_busy()
 }
@@ -192,13 +193,13 @@ impl Service for RecordingService<'_> {
         }
         if let Some(Ok(Err(error))) = self.writer.take().map(JoinHandle::join) {
             let number = error.raw_os_error().unwrap_or(libc::EIO);
-            // Nobody reads it where the supervisor was killed.
+            // If the supervisor was killed, the pipe has no reader.
             let _ = self.unwritten.write_all(&number.to_ne_bytes());
         }
     }
 
     fn server_killed(&mut self) {
-        // Nobody else writes to it any more, and nobody is left to report an error to.
+        // No other process writes to the log any more, and no process is left to receive an error.
         let _ = log::repair(&mut self.log, self.format, "server killed");
     }
 }

@@ -1,12 +1,12 @@
-//! Finding where a file is to be written without following what somebody else has put on the way.
+//! Finds the place of a file to write to, without following links that untrusted users may have created.
 //!
-//! The path is walked one name after the other, by descriptors. A symbolic link is followed only if it belongs to
-//! somebody who is trusted, and lies in a directory that does and that not everybody may write to. Trusted are root,
-//! the user who runs this, and the owner of the root directory, as whom root appears in a user namespace. The links
-//! of `/proc` lead to what a process has open; they are followed by the kernel, if they belong to one of these.
+//! The path is walked component by component, through descriptors. A symbolic link is followed only if a trusted user
+//! owns it and its directory, and not everyone can write to that directory. Trusted users are root, the user who runs
+//! this process, and the owner of the root directory, which is how root appears in a user namespace. The links of
+//! `/proc` lead to open files of a process. The kernel follows them if a trusted user owns them.
 //!
-//! Others may rename and remove what lies in their own directories. What was reached through these is still a
-//! directory and no link of theirs, and the caller judges what it finds there.
+//! Other users may rename and remove files in their own directories. A place that is reached through such directories
+//! is still a directory and not a link. The caller checks the file in it.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -20,10 +20,10 @@ use rustix::io::Errno;
 
 use super::refusal::Refusal;
 
-/// How many links may lead to each other, as for the kernel (`MAXSYMLINKS`).
+/// The maximum number of links, as in the kernel (`MAXSYMLINKS`).
 const MOST_LINKS: u32 = 40;
 
-/// The number by which statfs(2) shows procfs (`linux/magic.h`).
+/// The type of procfs in statfs(2) (`linux/magic.h`).
 const PROC: u64 = 0x9fa0;
 
 const DIRECTORY: OFlags =
@@ -34,11 +34,11 @@ const DIRECTORY: OFlags =
 pub(super) struct TrustedPath {
     pub directory: OwnedFd,
     pub name: OsString,
-    /// Whether it is a link of `/proc` to what a process has open.
+    /// Whether it is a link in `/proc` to an open file of a process.
     pub is_open_file: bool,
 }
 
-/// Finds a directory and the name in it that a path ends with.
+/// Finds the directory and the name with which a path ends.
 ///
 /// # Errors
 ///
@@ -47,11 +47,11 @@ pub(super) fn find(path: &Path) -> io::Result<TrustedPath> {
     TrustedWalk::begin(path)?.place()
 }
 
-/// Makes a directory and those above it, where they are missing.
+/// Creates a directory and its parents if they do not exist.
 ///
 /// # Errors
 ///
-/// As [`find`], and those of mkdirat(2).
+/// Those of [`find`], and those of mkdirat(2).
 pub(super) fn make_directories(path: &Path, mode: Mode) -> io::Result<()> {
     let mut walk = TrustedWalk::begin(path)?;
     while let Some(name) = walk.rest.pop_front() {
@@ -62,7 +62,7 @@ pub(super) fn make_directories(path: &Path, mode: Mode) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether this is somebody who could do anything here anyway.
+/// Whether this user has full control here anyway.
 pub(super) fn is_trusted(user: u32) -> bool {
     let owner_of_root = rustix::fs::stat("/").map(|stat| stat.st_uid);
     user == 0 || user == rustix::process::geteuid().as_raw() || owner_of_root == Ok(user)
@@ -86,7 +86,7 @@ impl TrustedWalk {
         Ok(walk)
     }
 
-    /// A path comes before the rest.
+    /// Puts a path in front of the rest.
     fn add(&mut self, path: &Path) -> io::Result<()> {
         if path.is_absolute() {
             self.directory = rustix::fs::open("/", DIRECTORY, Mode::empty())?;
@@ -131,8 +131,8 @@ impl TrustedWalk {
         Err(Errno::ISDIR.into())
     }
 
-    /// Goes on into a directory, or along a link to one; a missing one is made where `make` says how. Says whether
-    /// it is either.
+    /// Enters a directory, or follows a link to one. `make` is the mode for creating a missing directory. Returns false
+    /// if the name leads to neither.
     fn enter_or_follow(&mut self, name: &OsStr, make: Option<Mode>) -> io::Result<bool> {
         let mut stat = self.stat(name);
         if let (Err(Errno::NOENT), Some(mode)) = (&stat, make) {
@@ -169,7 +169,7 @@ impl TrustedWalk {
         Ok(rustix::fs::fstatfs(&self.directory)?.f_type as u64 == PROC)
     }
 
-    /// Whether a link may be followed.
+    /// Fails unless a link may be followed.
     fn judge_link(&self, name: &OsStr, link: &Stat) -> io::Result<()> {
         let directory = rustix::fs::fstat(&self.directory)?;
         let is_open_to_all = directory.st_mode & 0o002 != 0;

@@ -20,7 +20,7 @@ fn refusal(path: &Path) -> Refusal {
     Refusal::of(&error).unwrap_or_else(|| panic!("{error}")).clone()
 }
 
-/// Another user's file; nothing where this user cannot give files away.
+/// Gives a file to another user. Returns false if this user cannot do that.
 fn give_away(path: &Path) -> bool {
     rustix::process::geteuid().is_root() && chown(path, Some(1234), Some(1234)).is_ok()
 }
@@ -61,7 +61,7 @@ fn a_file_that_others_may_have_open_is_replaced_when_the_run_begins() {
     let path = directory.path().join("log");
     fs::write(&path, "older").expect("a file");
     fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("it is ours");
-    let mut kept = File::open(&path).expect("anybody may read it");
+    let mut kept = File::open(&path).expect("everyone can read it");
     let (out, _file) = Out::open(&path).expect("it is ours");
     assert_eq!((fs::read(&path).expect("it stays"), mode(&path)), (b"older".to_vec(), 0o644));
     out.take_back();
