@@ -7,6 +7,8 @@ mkdir image
 cp -r app image/app
 copy_libc /srv/bookworm image
 push_image ghcr.io/org/app:1.0 image '{"Entrypoint":["/app/bin/app"]}'
+push_image ghcr.io/org/app:1.1 image '{"Entrypoint":["/app/bin/app"],"Cmd":["data.csv"]}'
+compat -q attach --generate ghcr.io/org/app:1.0 >/dev/null
 rm -r image
 # The first command reads the version of Rust that it needs. rustup finds its toolchains in the user's real home.
 cp "$DOCUMENTS/../../Cargo.toml" .
