@@ -83,9 +83,9 @@ fn one_directory(directory: &Path) {
     assert!(told("a") && !["b", "c", "d", "e"].iter().any(|place| told(place)));
 }
 
-/// Differences in the mirror (docs/recording.md). They concern a directory and one of its subdirectories, or
-/// a single file, that are mounted separately, and a directory that is both mounted and reached through its
-/// parent.
+/// Differences in the mirror (docs/recording-differences.md). They concern a directory and one of its
+/// subdirectories, or a single file, that are mounted separately, and a directory that is both mounted and
+/// reached through its parent.
 fn apart_inside(directory: &Path) {
     let script = format!(
         "mkdir -p source/in a b; touch source/in/file a-file b-file; mount -t tmpfs memory source; mkdir source/in

@@ -1,5 +1,5 @@
 //! The recording: what a run touched. One JSON object a line: a [`Header`], any number of [`Event`]s, an
-//! [`End`] (`docs/recording.md` describes them for readers). No file system is touched here.
+//! [`End`] (`docs/recording-format.md` describes them for readers). No file system is touched here.
 //!
 //! ```
 //! use compat_trace::{Reader, Survey, summary};
