@@ -8,5 +8,7 @@ cp -r app "$image/app"
 copy_libc /srv/bookworm "$image"
 tar -C "$image" -c . | docker import --change 'ENTRYPOINT ["/app/bin/app"]' - app:1.0 >/dev/null
 rm -r "$image"
-# Open MPI starts as root, and with more ranks than cores, only if it is allowed to.
+# Open MPI starts as root, and with more ranks than cores, only if it is allowed to. PRTE_ is for version 5.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+export PRTE_ALLOW_RUN_AS_ROOT=1 PRTE_ALLOW_RUN_AS_ROOT_CONFIRM=1
+export PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe
