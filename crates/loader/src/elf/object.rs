@@ -518,7 +518,7 @@ mod tests {
             }
         }
 
-        /// Invariant: arbitrary bytes behind the magic number are read or refused without a panic.
+        /// Invariant: arbitrary bytes after the magic number are read or refused without a panic.
         #[test]
         fn random_bytes_never_panic(tail in proptest::collection::vec(proptest::num::u8::ANY, 0..2048)) {
             let mut bytes = b"\x7fELF\x02\x01\x01\x00".to_vec();
