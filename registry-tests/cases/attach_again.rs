@@ -131,7 +131,7 @@ fn future(workspace: &Workspace) {
         let annotation = format!("org.opencontainers.image.created={date}");
         workspace.compat(["attach", "-a", &annotation, &image, &format!("{salt}.json")]).ok();
     }
-    workspace.compat(["check", "--no-cache", &image]).ok().says("future").says("cannot be read");
+    workspace.compat(["check", "--no-cache", &image]).ok().says("future").says("is invalid");
     let digest = attach(workspace, &image, "c");
     assert_eq!(decided_by(&check(workspace, &image)), digest);
 }

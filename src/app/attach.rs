@@ -257,7 +257,7 @@ mod tests {
             reason: "its referrers API does not list it".into(),
         };
         let failure = Failure::from(&error);
-        insta::assert_snapshot!(failure.message, @"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a was pushed, but the referrers of h/a@sha256:1 do not show it: its referrers API does not list it");
+        insta::assert_snapshot!(failure.message, @"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a was pushed, but is not among the referrers of h/a@sha256:1: its referrers API does not list it");
         assert_eq!(failure.cause, crate::app::Cause::Undecided);
         assert!(failure.hint.is_some());
     }

@@ -1,13 +1,12 @@
-//! The compatibility artifact: a specification as an OCI manifest, and back.
+//! The compatibility artifact: packs a specification into an OCI manifest and unpacks it.
 //!
-//! The manifest is an image manifest with our artifact type, the OCI empty descriptor as its
-//! configuration, and the specification as its first layer (`docs/media-types.md`). It holds no time
-//! of its own and its fields have a fixed order, so the same specification, annotations and subject
-//! are the same bytes wherever they are packed; `SOURCE_DATE_EPOCH` adds a `created` annotation. A
-//! specification that is small, if need be after compression, is embedded in its descriptor too, so that
-//! reading it costs no request.
+//! The manifest is an image manifest with our artifact type, the OCI empty descriptor as its configuration,
+//! and the specification as its first layer (`docs/media-types.md`). It contains no current time and its
+//! fields have a fixed order. The same specification, annotations and subject therefore produce the same
+//! bytes on every machine. `SOURCE_DATE_EPOCH` adds a `created` annotation. A specification that is small, if
+//! necessary after compression, is also embedded in its descriptor, so that reading it costs no request.
 //!
-//! No I/O in here.
+//! This module does no I/O.
 
 use std::io::Read as _;
 
@@ -23,14 +22,14 @@ use crate::format::media_type;
 use crate::format::text::shown;
 use crate::limit;
 
-/// What goes into an artifact besides the specification.
+/// The content of an artifact besides the specification.
 #[derive(Clone, Debug, Default)]
 pub struct PackOptions {
     /// The manifest that the artifact is attached to.
     pub subject: Option<Descriptor>,
     /// Annotations of the artifact.
     pub annotations: Annotations,
-    /// Recordings that travel with it, each a layer of its own.
+    /// Recordings, each in its own layer.
     pub recordings: Vec<Recording>,
 }
 
@@ -46,7 +45,7 @@ pub struct Recording {
 /// An artifact ready to be pushed.
 #[derive(Clone, Debug)]
 pub struct Packed {
-    /// The manifest's descriptor, with artifact type and annotations, as referrers are listed.
+    /// The manifest's descriptor, with artifact type and annotations, as in a list of referrers.
     pub descriptor: Descriptor,
     /// The manifest.
     pub bytes: Bytes,
@@ -58,7 +57,7 @@ pub struct Packed {
 ///
 /// # Errors
 ///
-/// [`Error::TooLarge`] beyond the stated bounds.
+/// If the specification or the manifest exceeds its limit ([`Error::TooLarge`]).
 pub fn pack(specification: &[u8], options: PackOptions) -> Result<Packed> {
     if specification.len() as u64 > limit::SPECIFICATION {
         return Err(Error::TooLarge { what: "the specification".into(), limit: limit::SPECIFICATION });
@@ -94,10 +93,10 @@ pub fn pack(specification: &[u8], options: PackOptions) -> Result<Packed> {
     Ok(Packed { descriptor, bytes: bytes.into(), blobs })
 }
 
-/// The level of zstd that large specifications are compressed with.
+/// The zstd level for large specifications.
 const COMPRESSION_LEVEL: i32 = 19;
 
-/// The specification's layer: as it is while it is small, else compressed.
+/// Returns the layer of the specification: uncompressed if it is small, otherwise compressed.
 fn layer(specification: &[u8]) -> Result<(Descriptor, Bytes)> {
     if specification.len() <= limit::PLAIN {
         let content = Bytes::copy_from_slice(specification);
@@ -108,11 +107,12 @@ fn layer(specification: &[u8]) -> Result<(Descriptor, Bytes)> {
     Ok((Descriptor::of(media_type::SPEC_COMPRESSED, &content), content.into()))
 }
 
-/// The document that a specification's layer holds.
+/// Returns the document in a specification layer.
 ///
 /// # Errors
 ///
-/// [`FormatError::Malformed`](crate::FormatError::Malformed) where it does not decompress, [`Error::TooLarge`] where it would be too large.
+/// [`FormatError::Malformed`](crate::FormatError::Malformed) if it cannot be decompressed,
+/// [`Error::TooLarge`] if it is too large.
 pub fn document(layer: &Descriptor, content: Bytes) -> Result<Bytes> {
     if layer.media_type != media_type::SPEC_COMPRESSED {
         return Ok(content);
@@ -128,11 +128,11 @@ pub fn document(layer: &Descriptor, content: Bytes) -> Result<Bytes> {
     Ok(document.into())
 }
 
-/// The `created` annotation that `SOURCE_DATE_EPOCH` asks for, if it is set.
+/// Returns the `created` annotation for `SOURCE_DATE_EPOCH`, if the variable is set.
 ///
 /// # Errors
 ///
-/// [`Error::InvalidOption`] where the variable is no number of seconds.
+/// If the variable is not a number of seconds ([`Error::InvalidOption`]).
 pub fn created_of_environment() -> Result<Option<(String, String)>> {
     let Some(value) = std::env::var_os("SOURCE_DATE_EPOCH") else { return Ok(None) };
     let seconds = value.to_str().and_then(|value| value.trim().parse::<u32>().ok().map(i64::from));
@@ -145,7 +145,7 @@ pub fn created_of_environment() -> Result<Option<(String, String)>> {
     }
 }
 
-/// What a manifest turned out to be.
+/// The kind of a manifest.
 #[derive(Clone, Debug)]
 pub enum ArtifactKind {
     /// A compatibility artifact, with the descriptor of its specification.
@@ -167,17 +167,18 @@ pub struct Artifact {
     pub specification: Descriptor,
     /// The layers with recordings.
     pub recordings: Vec<Descriptor>,
-    /// What it is attached to.
+    /// The manifest that it is attached to.
     pub subject: Option<Descriptor>,
     /// Its annotations.
     pub annotations: Annotations,
 }
 
-/// Tells what a manifest is.
+/// Returns the kind of a manifest.
 ///
 /// # Errors
 ///
-/// [`FormatError::Malformed`](crate::FormatError::Malformed), also for an artifact of our type without a specification.
+/// [`FormatError::Malformed`](crate::FormatError::Malformed), also for an artifact of our type without a
+/// specification.
 pub fn recognise(resolved: &Resolved) -> Result<ArtifactKind> {
     let image = match resolved.parse()? {
         Manifest::Index(index) => return Ok(ArtifactKind::Index(index)),
@@ -198,7 +199,7 @@ pub fn recognise(resolved: &Resolved) -> Result<ArtifactKind> {
     };
     let specification = match layers.clone().find(is_ours) {
         Some(layer) => layer,
-        // Before the layer had a type of its own, the only layer was it.
+        // Before the layer had its own media type, it was the only layer.
         None if image.layers.len() == 1 => {
             layers.next().ok_or_else(|| Error::malformed(what(), "it has no layer"))?
         }
@@ -215,12 +216,12 @@ pub fn recognise(resolved: &Resolved) -> Result<ArtifactKind> {
     })))
 }
 
-/// Whether a layer is a recording.
+/// Returns whether a layer is a recording.
 pub fn is_recording(layer: &Descriptor) -> bool {
     [media_type::RECORDING, media_type::RECORDING_COMPRESSED].contains(&layer.media_type.as_str())
 }
 
-/// The refusal of an artifact of another type.
+/// Returns the error for an artifact of another type.
 pub fn other(reference: &str, kind: &str) -> Error {
     let kind = if kind.is_empty() { "no type" } else { kind };
     let reason = format!("it is {}", shown(kind, 200));

@@ -1,5 +1,5 @@
-//! Attaching a specification so that it counts: the same again writes nothing, another one is dated after those that
-//! are there, and with `replace` these are removed.
+//! Attaches a specification so that checks use it. Attaching the same specification again writes nothing. A
+//! different one gets a later date than those already attached. With `replace`, these are removed.
 
 use jiff::Timestamp;
 
@@ -15,31 +15,31 @@ use crate::push::{Attached, attach};
 use crate::referrers::{self, ListedBy};
 use crate::store::Store;
 
-/// What is to be attached.
+/// A specification to attach, with its options.
 #[derive(Clone, Debug)]
 pub struct Attachment<'a> {
     /// The specification.
     pub specification: &'a [u8],
-    /// What goes with it; the subject is set by the attach.
+    /// The other content of the artifact. The subject is set by the attach.
     pub options: PackOptions,
-    /// Whether compatibility artifacts that are attached already are to be removed.
+    /// Whether compatibility artifacts that are already attached are removed.
     pub replace: bool,
-    /// The time that a new one is dated with, unless its annotations have one.
+    /// The date of a new artifact, unless its annotations contain one.
     pub now: Timestamp,
 }
 
-/// What an attach came to.
+/// The result of an attach.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What was attached.
+    /// The attached artifact.
     pub attached: Attached,
-    /// What counts all the same, if it is another.
+    /// The artifact that takes precedence, if it is another.
     pub overruled_by: Option<Descriptor>,
-    /// What was removed.
+    /// The removed artifacts.
     pub replaced: Vec<Digest>,
-    /// What could not be removed, and why.
+    /// The artifacts that could not be removed, and why.
     pub kept: Vec<(Digest, Error)>,
-    /// What people should know about dates.
+    /// Warnings about dates.
     pub doubts: Vec<String>,
 }
 
@@ -47,8 +47,9 @@ pub struct Outcome {
 ///
 /// # Errors
 ///
-/// [`Error::CannotKeep`] before anything is sent, if the registry has no way to keep referrers; or what went wrong. What
-/// could not be removed afterwards is no error, but in the outcome.
+/// [`Error::CannotKeep`] before anything is sent, if the registry has no way to keep referrers. Otherwise any
+/// error of the registry or layout. An artifact that cannot be removed afterwards is no error: it is part of
+/// the outcome.
 pub async fn attach_specification(
     store: &Store,
     subject: &Descriptor,
@@ -94,7 +95,7 @@ pub async fn attach_specification(
     Ok(Outcome { overruled_by, replaced, kept, doubts: choice::doubts(&left, now), attached })
 }
 
-/// The compatibility artifacts that are attached to a manifest, with their dates.
+/// Returns the compatibility artifacts that are attached to a manifest, with their dates.
 async fn attached_before(store: &Store, subject: &Descriptor) -> Result<Vec<Descriptor>> {
     let mut known = store.referrers(&subject.digest, Some(media_type::ARTIFACT_TYPE)).await?;
     if choice::lacks_dates(&known) {
@@ -107,7 +108,7 @@ async fn attached_before(store: &Store, subject: &Descriptor) -> Result<Vec<Desc
     Ok(known)
 }
 
-/// A listed artifact; none if it is gone, or is none of ours after all.
+/// Returns a listed artifact, or `None` if it does not exist or is not a compatibility artifact.
 async fn artifact_of(store: &Store, digest: &Digest) -> Result<Option<Artifact>> {
     match store.manifest(&Selector::Digest(digest.clone())).await {
         Ok(resolved) => Ok(match recognise(&resolved) {
@@ -119,7 +120,8 @@ async fn artifact_of(store: &Store, digest: &Digest) -> Result<Option<Artifact>>
     }
 }
 
-/// Whether what is attached is what would be attached: the same layers and annotations, whatever its date.
+/// Returns whether an attached artifact has the same layers and annotations as a packed one, regardless of
+/// its date.
 async fn is_same(store: &Store, known: &Descriptor, packed: &Packed) -> Result<bool> {
     let Some(artifact) = artifact_of(store, &known.digest).await? else { return Ok(false) };
     let layers = std::iter::once(&artifact.specification).chain(&artifact.recordings);
@@ -141,11 +143,12 @@ async fn listed_by(store: &Store, subject: &Descriptor) -> Result<ListedBy> {
     Ok(if by_registry { ListedBy::Registry } else { ListedBy::FallbackTag })
 }
 
-/// Removes an artifact of the subject, with its entry in the list; false if it is something else, which stays.
+/// Removes an artifact of the subject, with its entry in the list. Returns false for anything else, which
+/// stays.
 async fn remove(store: &Store, subject: &Descriptor, digest: &Digest) -> Result<bool> {
     let selector = Selector::Digest(digest.clone());
     let Some(artifact) = artifact_of(store, digest).await? else {
-        // What is gone may still be listed.
+        // A deleted artifact may still be listed.
         let is_gone = store.manifest_digest(&selector).await?.is_none();
         if let (true, Store::Remote(repository)) = (is_gone, store) {
             referrers::remove_from_fallback(repository, &subject.digest, digest).await?;

@@ -1,4 +1,4 @@
-//! Blobs on the move: streams that verify digest and size on the way, and where they come from.
+//! Blob transfer: streams that verify digest and size, and the sources of blobs.
 
 use std::fmt;
 use std::pin::Pin;
@@ -15,43 +15,42 @@ use crate::format::manifest::Descriptor;
 /// A stream of a blob's bytes.
 pub type BlobReader = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
 
-/// How a blob came to be where it was pushed to.
+/// How a blob arrived at the target of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arrival {
-    /// It was there.
+    /// It already existed.
     Present,
     /// It was sent.
     Sent,
-    /// The registry took it over from another repository of its own.
+    /// The registry mounted it from another of its repositories.
     Mounted,
 }
 
 /// A blob that is being opened.
 pub(crate) type Opening<'a> = Pin<Box<dyn Future<Output = Result<BlobReader>> + Send + 'a>>;
 
-/// What has blobs to be read: a repository or a layout.
+/// A store from which blobs can be read: a repository or a layout.
 pub(crate) trait OpenBlob: fmt::Debug + Send + Sync {
-    /// Opens a blob as a stream that verifies what passes.
+    /// Opens a blob as a stream that verifies the content.
     fn open<'a>(&'a self, descriptor: &'a Descriptor) -> Opening<'a>;
 }
 
-/// Where the bytes of a blob to be pushed come from. It may be asked several times: a push that was
-/// interrupted starts again.
+/// The source of a blob to push. It may be opened several times, because an interrupted push starts again.
 #[derive(Clone, Debug)]
 pub(crate) enum BlobSource {
     /// From memory.
     Bytes(Bytes),
-    /// From another store, without holding them.
+    /// From another store, without holding the bytes in memory.
     Stored(Arc<dyn OpenBlob>),
 }
 
 impl BlobSource {
-    /// The blob as another store has it.
+    /// Returns the source of a blob in another store.
     pub(crate) fn stored(store: impl OpenBlob + 'static) -> Self {
         Self::Stored(Arc::new(store))
     }
 
-    /// Opens the blob for reading. What is read is verified.
+    /// Opens the blob for reading. The content is verified.
     ///
     /// # Errors
     ///
@@ -76,8 +75,8 @@ struct Verifier {
     held: Option<Bytes>,
 }
 
-/// Wraps a stream so that it ends with an error unless its content is what the descriptor says. The
-/// last piece is handed on only after all has been verified.
+/// Wraps a stream so that it ends with an error unless its content matches the descriptor. The last piece is
+/// passed on only after all content has been verified.
 pub fn verified(inner: BlobReader, descriptor: &Descriptor) -> BlobReader {
     let hasher = Some(descriptor.digest.hasher());
     let state = Verifier { inner, descriptor: descriptor.clone(), hasher, received: 0, held: None };
@@ -137,7 +136,7 @@ impl Verifier {
 ///
 /// # Errors
 ///
-/// What the stream ends with; [`Error::TooLarge`] beyond `limit`.
+/// The error of the stream, or [`Error::TooLarge`] if the content exceeds `limit`.
 pub async fn collect(mut reader: BlobReader, what: &str, limit: u64) -> Result<Bytes> {
     let mut bytes = Vec::new();
     while let Some(chunk) = reader.next().await {

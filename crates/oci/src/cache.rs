@@ -1,16 +1,16 @@
-//! The cache of artifacts once pulled: `$XDG_CACHE_HOME/compat`, else `~/.cache/compat`.
+//! The cache of pulled artifacts: `$XDG_CACHE_HOME/compat`, or else `~/.cache/compat`.
 //!
-//! On disk: `blobs/ALGORITHM/HEX` is content, verified again when it is read; `names/HEX.json` says
-//! which manifest a tag had, `lists/HEX.json` what was attached to a manifest, each with the time it
-//! was seen. Names and lists are used offline only: they change. Every file is written to a temporary
-//! name and renamed, so any number of processes can share the directory, without locks.
+//! On disk, `blobs/ALGORITHM/HEX` holds content, which is verified again when it is read. `names/HEX.json`
+//! records the manifest of a tag, and `lists/HEX.json` records the referrers of a manifest. Names and lists
+//! can change, so they are used offline only. Every file is written under a temporary name and renamed, so
+//! any number of processes can share the directory without locks.
 //!
-//! A limit holds when a write is done: what was written longest ago is removed until it does. Each file counts
-//! as the blocks that it takes, one at the least, so that many small ones are bounded too. Writers in other
-//! processes may have one file each on its way meanwhile.
+//! A limit holds after each write: the oldest entries are removed until the rest fits. Each file counts as
+//! the blocks that it occupies, at least one, so that many small files are bounded too. Each writer in
+//! another process may temporarily add one file.
 //!
-//! A cache never makes anything fail: what cannot be read is fetched again, what cannot be written is
-//! left out, with one note.
+//! A cache never causes a failure. Unreadable content is fetched again. If content cannot be written, it is
+//! skipped, with one note.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -31,12 +31,12 @@ use crate::observer::Observer;
 const BLOBS: &str = "blobs";
 const NAMES: &str = "names";
 const LISTS: &str = "lists";
-/// All directories with files.
+/// All directories that contain files.
 const DIRECTORIES: [&str; 5] = ["blobs/sha256", "blobs/sha384", "blobs/sha512", NAMES, LISTS];
-/// What the disk gives a file at the least, as most file systems do.
+/// The minimum disk space of a file, as on most file systems.
 const BLOCK: u64 = 4096;
 
-/// The cache, or none.
+/// The cache, which may be disabled.
 #[derive(Clone, Debug)]
 pub struct Cache {
     root: Option<PathBuf>,
@@ -57,14 +57,14 @@ struct ListRecord {
     referrers: Vec<Descriptor>,
 }
 
-/// One entry of the cache, for people.
+/// One entry of the cache, for display.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheEntry {
     /// A reference, or the digest of content.
     pub name: String,
-    /// What it is: `content`, `tag` or `list`.
+    /// The kind of entry: `content`, `tag` or `list`.
     pub kind: &'static str,
-    /// The digest behind a tag.
+    /// The digest that a tag points to.
     pub digest: Option<Digest>,
     /// Its size on disk.
     pub size: u64,
@@ -73,16 +73,16 @@ pub struct CacheEntry {
     path: PathBuf,
 }
 
-/// What a pruning removed.
+/// The entries that a pruning removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
-    /// How many entries.
+    /// The number of entries.
     pub entries: usize,
-    /// How many bytes.
+    /// The number of bytes.
     pub bytes: u64,
 }
 
-/// The directory that the environment gives, if it gives one.
+/// Returns the directory that the environment defines, if any.
 pub fn default_directory() -> Option<PathBuf> {
     let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let caches = variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")));
@@ -90,12 +90,12 @@ pub fn default_directory() -> Option<PathBuf> {
 }
 
 impl Cache {
-    /// The cache in a directory; without one, nothing is kept.
+    /// Creates the cache in a directory. Without a directory, nothing is cached.
     pub fn new(root: Option<PathBuf>, observer: Arc<dyn Observer>) -> Self {
         Self { root, limit: None, observer, complained: Arc::default() }
     }
 
-    /// The same cache, which keeps no more than so many bytes.
+    /// Returns the same cache with a size limit in bytes.
     #[must_use]
     pub fn with_limit(self, limit: Option<u64>) -> Self {
         Self { limit, ..self }
@@ -115,23 +115,23 @@ impl Cache {
         Some(self.root.as_ref()?.join(directory).join(name))
     }
 
-    /// Content by its digest, verified.
+    /// Returns content by its digest, verified.
     pub fn blob(&self, digest: &Digest, limit: u64) -> Option<Bytes> {
         let path = self.blob_path(digest)?;
         let bytes = read(&path, limit).or_else(|| {
-            // What cannot be read at all would not be replaced by what is fetched.
+            // An unreadable entry would not be replaced by the fetched content.
             discard(&path);
             None
         })?;
         if digest.same_algorithm_of(&bytes) != *digest {
-            // A disk that lies, or a writer that is not this program: fetched again, written again.
+            // Caused by a faulty disk or another program: the content is fetched and written again.
             let _ = fs::remove_file(&path);
             return None;
         }
         Some(bytes.into())
     }
 
-    /// Keeps content. What is there under its digest and is something else is replaced.
+    /// Stores content. Different content under the same digest is replaced.
     pub(crate) fn keep_blob(&self, digest: &Digest, bytes: &[u8]) {
         let Some(path) = self.blob_path(digest) else { return };
         if read(&path, bytes.len() as u64).as_deref() != Some(bytes) {
@@ -139,7 +139,7 @@ impl Cache {
         }
     }
 
-    /// A manifest by its digest.
+    /// Returns a manifest by its digest.
     pub fn manifest(&self, digest: &Digest) -> Option<Resolved> {
         let bytes = self.blob(digest, limit::MANIFEST)?;
         let mut descriptor = Descriptor::of(media_type_of(&bytes, None), &bytes);
@@ -147,12 +147,12 @@ impl Cache {
         Some(Resolved { descriptor, bytes })
     }
 
-    /// Keeps a manifest.
+    /// Stores a manifest.
     pub(crate) fn keep_manifest(&self, resolved: &Resolved) {
         self.keep_blob(&resolved.descriptor.digest, &resolved.bytes);
     }
 
-    /// The manifest that a tag had when it was last seen.
+    /// Returns the manifest of a tag as last seen.
     pub fn tagged(&self, place: &str, tag: &str) -> Option<Resolved> {
         let key = format!("{place}:{tag}");
         let record: NameRecord = parse(&self.record_path(NAMES, &key)?)?;
@@ -162,21 +162,21 @@ impl Cache {
         Some(resolved)
     }
 
-    /// Keeps what a tag means now.
+    /// Stores the current manifest of a tag.
     pub(crate) fn keep_tag(&self, place: &str, tag: &str, descriptor: &Descriptor) {
         let reference = format!("{place}:{tag}");
         let Some(path) = self.record_path(NAMES, &reference) else { return };
         self.write_record(&path, &NameRecord { reference, descriptor: descriptor.bare() });
     }
 
-    /// What was attached to a manifest when it was last seen.
+    /// Returns the referrers of a manifest as last seen.
     pub fn referrers(&self, place: &str, subject: &Digest) -> Option<Vec<Descriptor>> {
         let key = format!("{place}@{subject}");
         let record: ListRecord = parse(&self.record_path(LISTS, &key)?)?;
         (record.subject == key).then_some(record.referrers)
     }
 
-    /// Keeps what is attached to a manifest now.
+    /// Stores the current referrers of a manifest.
     pub(crate) fn keep_referrers(&self, place: &str, subject: &Digest, referrers: &[Descriptor]) {
         let subject = format!("{place}@{subject}");
         let Some(path) = self.record_path(LISTS, &subject) else { return };
@@ -189,7 +189,7 @@ impl Cache {
         }
     }
 
-    /// Writes a file; a failure is noted once.
+    /// Writes a file. The first failure is noted.
     fn write(&self, path: &Path, bytes: &[u8]) {
         if self.limit.is_some_and(|limit| (bytes.len() as u64).next_multiple_of(BLOCK) > limit) {
             return;
@@ -209,11 +209,11 @@ impl Cache {
             && !self.complained.swap(true, Ordering::Relaxed)
         {
             let root = self.root.as_deref().unwrap_or(path).display();
-            self.observer.note(&format!("going on without the cache in {root}: {error}"));
+            self.observer.note(&format!("continuing without the cache in {root}: {error}"));
         }
     }
 
-    /// Removes what is in the way of a file of the cache: a directory of its name, or a file that should be a directory.
+    /// Removes obstacles to a file of the cache: a directory of its name, or a file in place of a directory.
     fn heal(&self, path: &Path) {
         let Some(root) = &self.root else { return };
         let above = path.ancestors().skip(1).take_while(|directory| *directory != root.as_path());
@@ -227,11 +227,11 @@ impl Cache {
         }
     }
 
-    /// Everything in the cache.
+    /// Returns all entries of the cache.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] where the directory is there but cannot be read.
+    /// If the directory exists but cannot be read ([`Error::Io`]).
     pub fn entries(&self) -> Result<Vec<CacheEntry>> {
         let Some(root) = &self.root else { return Ok(Vec::new()) };
         let mut entries = Vec::new();
@@ -256,11 +256,11 @@ impl Cache {
         Ok(entries)
     }
 
-    /// Removes entries that were last written longer ago than `age`, or all.
+    /// Removes entries that were last written longer ago than `age`, or all entries.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] where the directory is there but cannot be read or changed.
+    /// If the directory exists but cannot be read or changed ([`Error::Io`]).
     pub fn prune(&self, age: Option<Duration>) -> Result<Pruned> {
         let Some(root) = &self.root else { return Ok(Pruned::default()) };
         let old =
@@ -268,7 +268,7 @@ impl Cache {
         let mut pruned = Pruned::default();
         for directory in DIRECTORIES.map(|directory| root.join(directory)) {
             for (path, name, size, modified) in files_with_temporary(&directory)? {
-                // A temporary file that is young is being written.
+                // A recent temporary file is still being written.
                 let abandoned = old(modified, Duration::from_secs(3600));
                 let wanted = age.is_none_or(|age| old(modified, age));
                 if if name.starts_with('.') { !abandoned } else { !wanted } {
@@ -280,11 +280,11 @@ impl Cache {
         Ok(pruned)
     }
 
-    /// Removes what was written longest ago until the rest takes no more than `limit` bytes of the disk.
+    /// Removes the oldest entries until the rest occupies at most `limit` bytes of disk space.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] where the directory is there but cannot be read or changed.
+    /// If the directory exists but cannot be read or changed ([`Error::Io`]).
     pub fn shrink(&self, limit: u64) -> Result<Pruned> {
         let Some(root) = &self.root else { return Ok(Pruned::default()) };
         let mut found = Vec::new();
@@ -307,7 +307,7 @@ impl Cache {
 }
 
 impl Pruned {
-    /// Removes a file; one that another process removed meanwhile does not count.
+    /// Removes a file. A file that another process has already removed does not count.
     fn remove(&mut self, path: &Path, size: u64) -> Result<()> {
         match fs::remove_file(path) {
             Ok(()) => {
@@ -335,7 +335,7 @@ fn files_with_temporary(directory: &Path) -> Result<Vec<FoundFile>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(Error::io("list", directory)(error)),
     };
-    // What another process removed meanwhile is not there.
+    // Files that another process has removed in the meantime are skipped.
     let file = |entry: std::io::Result<fs::DirEntry>| {
         let entry = entry.ok()?;
         let metadata = entry.metadata().ok().filter(fs::Metadata::is_file)?;
@@ -345,7 +345,7 @@ fn files_with_temporary(directory: &Path) -> Result<Vec<FoundFile>> {
     Ok(entries.filter_map(file).collect())
 }
 
-/// Removes what is no file of the cache, whatever it is.
+/// Removes a path that is not a file of the cache, whatever its type.
 fn discard(path: &Path) {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => drop(fs::remove_dir_all(path)),
@@ -393,7 +393,7 @@ mod tests {
         let bytes = Bytes::from_static(br#"{"schemaVersion":2,"layers":[]}"#);
         let resolved = Resolved { descriptor: Descriptor::of("m", &bytes), bytes };
         let digest = &resolved.descriptor.digest;
-        // What an online check does: it fetches, and keeps.
+        // An online check fetches the content and stores it.
         let keep = || {
             cache.keep_manifest(&resolved);
             cache.keep_tag("h/a", "1", &resolved.descriptor);
@@ -478,7 +478,7 @@ mod tests {
         let digests: Vec<Digest> = (0..40_u8).map(|number| Digest::of(&[number])).collect();
         for (number, digest) in digests.iter().enumerate() {
             cache.keep_blob(digest, &[number as u8]);
-            // Whatever the file system's clock: the order of writing is the order of times.
+            // The order of writing is the order of times, whatever the clock of the file system.
             let file = fs::File::open(cache.blob_path(digest).unwrap()).unwrap();
             file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(number as u64)).unwrap();
             assert!(cache.entries().unwrap().len() as u64 * BLOCK <= limit);
@@ -486,7 +486,7 @@ mod tests {
         let kept: Vec<bool> = digests.iter().map(|digest| cache.blob(digest, 10).is_some()).collect();
         assert_eq!(kept.iter().filter(|kept| **kept).count(), 10);
         assert!(kept[30..].iter().all(|kept| *kept));
-        // What is larger than all is not kept, and drives nothing out.
+        // Content larger than the limit is not stored, and removes nothing.
         let large = vec![1; limit as usize + 1];
         cache.keep_blob(&Digest::of(&large), &large);
         assert_eq!(cache.entries().unwrap().len(), 10);

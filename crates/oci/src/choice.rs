@@ -1,14 +1,14 @@
-//! Which of several compatibility artifacts of one manifest counts. Everything that reads one asks here: `check`,
-//! `select`, `pull`, what is read from the cache, and what `discover` shows.
+//! The choice among several compatibility artifacts of one manifest. All readers use it: `check`, `select`,
+//! `pull`, the cache and `discover`.
 //!
-//! The order is total, and the same on every machine; no clock has a part in it:
+//! The order is total and the same on every machine. It does not depend on a clock:
 //!
-//! 1. the later `org.opencontainers.image.created` (RFC 3339) comes first;
-//! 2. a date comes before none; one that cannot be read is none;
-//! 3. of equal dates, the digest that sorts last comes first.
+//! 1. A later `org.opencontainers.image.created` (RFC 3339) comes first.
+//! 2. Any date comes before no date. An invalid date counts as no date.
+//! 3. If dates are equal, the digest that sorts last comes first.
 //!
-//! So that an old artifact with a date in the future does not win for ever, an attach dates its own after all that it
-//! sees (`date_after`).
+//! An old artifact with a date in the future must not win for ever. Therefore an attach dates its artifact
+//! after all that it sees (`date_after`).
 
 use std::cmp::Ordering;
 
@@ -18,42 +18,43 @@ use crate::format::manifest::{CREATED, Descriptor};
 use crate::format::media_type;
 use crate::format::text::shown;
 
-/// How many manifests are asked for their dates, if the list has none.
+/// The maximum number of manifests that are read for their dates if the list has none.
 pub(crate) const ASKED: usize = 32;
 
-/// Why an artifact was taken.
+/// Why an artifact was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// There is no other.
+    /// It is the only one.
     Only,
     /// It has the latest date.
     Newest,
-    /// None has a later date: its digest sorts last.
+    /// No other has a later date, and its digest sorts last.
     Digest,
 }
 
-/// The artifact that counts.
+/// The chosen artifact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
     /// The artifact.
     pub taken: Descriptor,
-    /// Why it was taken.
+    /// Why it was chosen.
     pub reason: Reason,
-    /// Of how many it was taken.
+    /// The number of artifacts to choose from.
     pub candidates: usize,
 }
 
-/// When an artifact was made, by its annotation; none if it has none that can be read.
+/// Returns the creation date of an artifact from its annotation, or `None` if the annotation is missing or
+/// invalid.
 pub fn created(entry: &Descriptor) -> Option<Timestamp> {
     entry.annotations.get(CREATED)?.trim().parse().ok()
 }
 
-/// The order: what counts is greater.
+/// The order: the chosen artifact is the greatest.
 fn order(one: &Descriptor, other: &Descriptor) -> Ordering {
     created(one).cmp(&created(other)).then_with(|| one.digest.cmp(&other.digest))
 }
 
-/// The one that counts; none of none.
+/// Returns the chosen artifact, or `None` if there are no candidates.
 pub fn choose(candidates: &[Descriptor]) -> Option<Choice> {
     let taken = candidates.iter().max_by(|one, other| order(one, other))?.clone();
     let date = created(&taken);
@@ -66,20 +67,20 @@ pub fn choose(candidates: &[Descriptor]) -> Option<Choice> {
     Some(Choice { taken, reason, candidates: candidates.len() })
 }
 
-/// Whether a list says nothing of its entries, so that their manifests are to be asked for their dates: some registries
-/// leave annotations out.
+/// Returns whether a list has no annotations, so that the manifests must be read for their dates. Some
+/// registries omit annotations.
 pub(crate) fn lacks_dates(candidates: &[Descriptor]) -> bool {
     candidates.len() > 1 && candidates.iter().all(|entry| entry.annotations.is_empty())
 }
 
-/// The compatibility artifacts among referrers.
+/// Returns the compatibility artifacts among referrers.
 pub fn compatibility(referrers: &[Descriptor]) -> Vec<Descriptor> {
     let is_ours = |entry: &&Descriptor| entry.artifact_type.as_deref() == Some(media_type::ARTIFACT_TYPE);
     referrers.iter().filter(is_ours).cloned().collect()
 }
 
-/// The date of an artifact that is to count from `now` on: a second after the latest of the others, if their dates are
-/// not over yet.
+/// Returns the date of an artifact that takes effect at `now`: one second after the latest date of the
+/// others, if that is not in the past.
 pub(crate) fn date_after(others: &[Descriptor], now: Timestamp) -> Timestamp {
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
     match others.iter().filter_map(created).max() {
@@ -91,7 +92,7 @@ pub(crate) fn date_after(others: &[Descriptor], now: Timestamp) -> Timestamp {
     }
 }
 
-/// What people should know about the dates of several candidates: those that lie in the future, or cannot be read.
+/// Returns warnings about the dates of several candidates: those in the future, and invalid ones.
 pub fn doubts(candidates: &[Descriptor], now: Timestamp) -> Vec<String> {
     if candidates.len() < 2 {
         return Vec::new();
@@ -101,10 +102,9 @@ pub fn doubts(candidates: &[Descriptor], now: Timestamp) -> Vec<String> {
         let text = entry.annotations.get(CREATED)?;
         let name = entry.digest.short();
         match created(entry) {
-            None => Some(format!(
-                "the date of {name} cannot be read ({}): it counts as the oldest",
-                shown(text, 40)
-            )),
+            None => {
+                Some(format!("the date of {name} is invalid ({}): it counts as the oldest", shown(text, 40)))
+            }
             Some(date) if date > tomorrow => Some(format!("{name} is dated in the future ({date})")),
             Some(_) => None,
         }
@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(after(&["2024-06-01T12:00:00Z"]), "2024-06-01T12:00:01Z");
         assert_eq!(after(&["2024-06-01T12:00:00.9Z"]), "2024-06-01T12:00:01Z");
         assert_eq!(after(&["2099-01-01T00:00:00.5+01:00"]), "2098-12-31T23:00:01Z");
-        // Nothing is later: it ties, and the attach says so.
+        // No later date exists: the dates are equal, and the attach reports it.
         assert_eq!(after(&["9999-12-30T22:00:00.999999999Z"]), "9999-12-30T22:00:00.999999999Z");
     }
 
@@ -174,7 +174,7 @@ mod tests {
         assert!(doubts(&dated[..1], now).is_empty());
         insta::assert_snapshot!(doubts(&dated, now).join("\n"), @r"
         sha256:ca978112ca1b is dated in the future (2099-01-01T00:00:00Z)
-        the date of sha256:3e23e8160039 cannot be read (a\u{1b}[2K): it counts as the oldest
+        the date of sha256:3e23e8160039 is invalid (a\u{1b}[2K): it counts as the oldest
         ");
     }
 }

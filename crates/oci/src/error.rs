@@ -1,4 +1,4 @@
-//! What can go wrong between this program and a registry, a layout or the cache.
+//! Errors between this program and a registry, a layout or the cache.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,37 +13,37 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A text or content is not what the formats of OCI say.
+    /// A text or content violates the formats of OCI.
     #[error(transparent)]
     Format(#[from] FormatError),
-    /// A container engine of this machine did not give an image.
+    /// A container engine of this machine did not provide an image.
     #[error("{message}")]
     Engine {
-        /// What went wrong, with which engine and image.
+        /// The error, with the engine and the image.
         message: String,
-        /// The way out.
+        /// The hint.
         hint: String,
     },
-    /// An option cannot be used as it was given.
+    /// An option has an invalid value.
     #[error("{option}: {reason}")]
     InvalidOption {
         /// The option.
         option: &'static str,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
-    /// Nothing lies under this name.
+    /// A reference does not exist.
     #[error("{what} was not found")]
     NotFound {
-        /// The reference or digest with its place.
+        /// The reference, or a digest with its place.
         what: String,
     },
-    /// The image is there, but no compatibility artifact is attached to it.
+    /// The image exists, but no compatibility artifact is attached to it.
     #[error("no compatibility artifact is attached to {image}")]
     NoArtifact {
         /// The image.
         image: String,
-        /// Why nothing can be attached to it, if that is so: [`Error::CannotKeep`] in words.
+        /// The reason why nothing can be attached to it, if that is so: the text of [`Error::CannotKeep`].
         refusal: Option<String>,
     },
     /// An index has no manifest for a platform.
@@ -51,132 +51,132 @@ pub enum Error {
     NoPlatform {
         /// The index.
         image: String,
-        /// What was asked for.
+        /// The platform that was requested.
         platform: String,
-        /// What it has.
+        /// The platforms of the index.
         offered: String,
     },
-    /// An artifact of another kind.
+    /// The artifact has another type.
     #[error("{reference} is not a compatibility artifact: {reason}")]
     OtherArtifact {
         /// The artifact.
         reference: String,
-        /// What it is.
+        /// The type of the artifact.
         reason: String,
     },
-    /// The registry wants credentials, or others.
+    /// The registry requires credentials, or other credentials.
     #[error("could not {action}: {host} refused it: {detail} (401)")]
     Unauthorized {
         /// The registry, or its token service.
         host: String,
-        /// What was tried.
+        /// The operation.
         action: String,
-        /// What the registry said, and which credentials were tried.
+        /// The message of the registry, and the credentials that were tried.
         detail: String,
-        /// Whether it names a way to log in.
+        /// Whether the registry offers a way to log in.
         offers_login: bool,
     },
-    /// The credentials are good, but not for this.
+    /// The credentials are valid, but lack permission.
     #[error("could not {action}: {host} denied it: {detail} (403)")]
     Denied {
         /// The registry, or its token service.
         host: String,
-        /// What was tried.
+        /// The operation.
         action: String,
-        /// What the registry said.
+        /// The message of the registry.
         detail: String,
         /// The registry to log in to, if no credentials were given.
         login_at: Option<String>,
     },
-    /// An answer that is neither success nor one of the above.
+    /// The registry returned another status than success, 401, 403 or 404.
     #[error("could not {action}: {host} answered {status}{detail}")]
     Status {
         /// The registry.
         host: String,
-        /// What was tried.
+        /// The operation.
         action: String,
         /// The status.
         status: u16,
-        /// What the registry said, with its separator.
+        /// The message of the registry, with its separator.
         detail: String,
-        /// How long it asks to wait.
+        /// The delay that the registry requests.
         retry_after: Option<Duration>,
     },
-    /// No answer: no connection, a reset, TLS.
+    /// No reply: no connection, a reset, or a TLS failure.
     #[error("could not {action}: no answer from {host}")]
     Transport {
         /// The registry.
         host: String,
-        /// What was tried.
+        /// The operation.
         action: String,
-        /// Whether another try may go better.
+        /// Whether another attempt may succeed.
         transient: bool,
-        /// Why not.
+        /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Nothing moved for too long.
+    /// No data was transferred for too long.
     #[error("could not {action}: {host} made no progress for {} s", after.as_secs())]
     TimedOut {
         /// The registry.
         host: String,
-        /// What was tried.
+        /// The operation.
         action: String,
-        /// How long was waited.
+        /// The timeout.
         after: Duration,
     },
-    /// Content came too slowly.
+    /// The content arrived too slowly.
     #[error("could not {action}: {host} sent less than {minimum} bytes a second")]
     TooSlow {
         /// The registry.
         host: String,
-        /// What was tried.
+        /// The operation.
         action: String,
-        /// The bound, in bytes a second.
+        /// The limit, in bytes per second.
         minimum: u64,
     },
-    /// A redirect, realm or upload address that is not followed.
+    /// A redirect, realm or upload address was not followed.
     #[error("{host} sent this client to {target}, which was not followed: {reason}")]
     Redirect {
         /// The registry.
         host: String,
-        /// Where it pointed to, without secrets.
+        /// The address, without secrets.
         target: String,
-        /// Why it was not followed.
+        /// The reason.
         reason: String,
     },
-    /// A redirect led to another origin, which failed; there is another way.
+    /// A redirect led to another origin, which failed. Another way exists.
     #[error(transparent)]
     Elsewhere(Box<Error>),
-    /// More than is accepted.
+    /// The content exceeds a limit.
     #[error("{what} is larger than {limit} bytes")]
     TooLarge {
-        /// What is too large.
+        /// The name of the content.
         what: String,
-        /// The bound.
+        /// The limit.
         limit: u64,
     },
-    /// A manifest refers to something that the store does not have.
+    /// A manifest refers to content that the store does not have.
     #[error("{manifest} refers to {missing}, which is not there")]
     BlobUnknown {
         /// The manifest.
         manifest: String,
-        /// What it refers to.
+        /// The content.
         missing: Digest,
     },
-    /// Content in a place is not what its digest or size says.
+    /// The content in a place does not match its digest or size.
     #[error("{place}: {fault}")]
     Content {
         /// The repository or layout.
         place: String,
-        /// What is wrong with it.
+        /// The fault.
         fault: Box<Error>,
     },
-    /// A file with certificates, keys or credentials cannot be used.
+    /// A file with certificates, keys or credentials is invalid.
     #[error("{path}: {reason}", path = path.display())]
     Settings {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
     /// A credential helper failed.
@@ -184,84 +184,84 @@ pub enum Error {
     Helper {
         /// The program.
         helper: String,
-        /// What went wrong.
+        /// The reason.
         reason: String,
     },
-    /// An image layout that is none.
+    /// The directory is not an image layout.
     #[error("{path} is not an OCI image layout: {reason}", path = path.display())]
     Layout {
         /// The directory.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
     /// A file could not be read or written.
     #[error("could not {action} {path}", path = path.display())]
     Io {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
-        /// On which file.
+        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: std::io::Error,
     },
-    /// An artifact was pushed but no listing shows it.
-    #[error("{artifact} was pushed, but the referrers of {subject} do not show it: {reason}")]
+    /// An artifact was pushed but is not listed.
+    #[error("{artifact} was pushed, but is not among the referrers of {subject}: {reason}")]
     NotListed {
         /// The artifact.
         artifact: Digest,
-        /// The manifest it was attached to.
+        /// The manifest that it was attached to.
         subject: String,
-        /// How it was looked for.
+        /// The reason.
         reason: String,
     },
-    /// A place that knows a manifest by another digest than the one that is attached to.
-    #[error("{target} has {} after the copy, not the digest {}: what is attached to it would be lost", actual.as_ref().map_or_else(|| "no manifest".to_owned(), Digest::short), Digest::short(wanted))]
+    /// The target knows a manifest by a digest other than the one that its referrers name.
+    #[error("after the copy, {target} has {}, not {}: the artifacts attached to it would be lost", actual.as_ref().map_or_else(|| "no manifest".to_owned(), Digest::short), Digest::short(wanted))]
     OtherDigest {
         /// The reference in the target.
         target: String,
         /// The digest in the source, which the referrers name.
         wanted: Digest,
-        /// The digest in the target, if it is there.
+        /// The digest in the target, if the manifest exists.
         actual: Option<Digest>,
     },
-    /// A push to a tag that names something else than a compatibility artifact.
-    #[error("{reference} is {kind}, and the push would take its tag away")]
+    /// The tag of a push names something other than a compatibility artifact.
+    #[error("{reference} is {kind}: the push would move its tag")]
     TagTaken {
         /// The tag.
         reference: String,
-        /// What it names.
+        /// The kind of manifest that the tag names.
         kind: String,
     },
-    /// A registry that has no way to keep what refers to a manifest.
-    #[error("{subject}: this registry cannot keep what is attached: it has no referrers API, and {reason}")]
+    /// The registry has no way to keep referrers.
+    #[error("nothing can be attached to {subject}: the registry has no referrers API, and {reason}")]
     CannotKeep {
         /// The manifest.
         subject: String,
-        /// What lies under its fallback tag.
+        /// The content under its fallback tag.
         reason: String,
     },
-    /// Something that would need the network in offline mode.
-    #[error("{what} is not in the cache, and --offline forbids to ask a registry")]
+    /// The operation needs the network in offline mode.
+    #[error("{what} is not in the cache, and --offline forbids registry requests")]
     Offline {
-        /// What is missing.
+        /// The missing content.
         what: String,
     },
 }
 
 impl Error {
-    /// A [`FormatError::Malformed`].
+    /// Creates a [`FormatError::Malformed`].
     pub fn malformed(what: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Format(FormatError::malformed(what, reason))
     }
 
-    /// An [`Error::Io`] for a path.
+    /// Creates an [`Error::Io`] for a path.
     pub fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
     }
 
-    /// The same, with the place that has the content, where content is what is wrong.
+    /// Adds the place of the content, if the content is at fault.
     pub(super) fn of_content_in(self, place: &str) -> Self {
         match self {
             Self::Format(FormatError::DigestMismatch { .. } | FormatError::SizeMismatch { .. }) => {
@@ -271,7 +271,7 @@ impl Error {
         }
     }
 
-    /// Whether the user typed something that can never work.
+    /// Returns whether the error is wrong usage: the typed text can never work.
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Format(fault) => fault.is_usage(),
@@ -279,12 +279,12 @@ impl Error {
         }
     }
 
-    /// Whether nothing was there, as opposed to something having gone wrong.
+    /// Returns whether something does not exist, as opposed to a failure.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. } | Self::NoArtifact { .. } | Self::NoPlatform { .. })
     }
 
-    /// Whether the same thing may work when it is tried again at once.
+    /// Returns whether the operation may succeed if it is repeated at once.
     pub(crate) fn is_transient(&self) -> bool {
         matches!(
             self,
@@ -293,13 +293,13 @@ impl Error {
         )
     }
 
-    /// How long the registry asks to wait before another try.
+    /// Returns the delay that the registry requests before another attempt.
     pub fn retry_after(&self) -> Option<Duration> {
         if let Self::Status { retry_after, .. } = self { *retry_after } else { None }
     }
 
-    /// Whether a registry did not see a blob that a manifest refers to. docker-registry says so too
-    /// while someone else is pushing the same blob: it writes its links in place.
+    /// Returns whether the registry did not see a blob that a manifest refers to. docker-registry also
+    /// reports this while another client pushes the same blob, because it writes its links in place.
     pub(crate) fn is_blob_unknown(&self) -> bool {
         match self {
             Self::BlobUnknown { .. } => true,
@@ -308,56 +308,56 @@ impl Error {
         }
     }
 
-    /// Whether the other side speaks TLS, but one of the two does not trust the other.
+    /// Returns whether the other side speaks TLS, but one side does not trust the other.
     pub(crate) fn is_about_certificates(&self) -> bool {
         matches!(self, Self::Transport { source, .. } if is_about_certificates(&source.to_string()))
     }
 
-    /// What the user can do about it.
+    /// Returns how the user can resolve the error.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NoArtifact { image, refusal: Some(refusal) } => {
                 return Some(format!(
-                    "`compat check --generate {image}` derives it from the image; nothing can be attached here ({refusal}): \
-                     push it under a tag of its own with `compat push`, and check that one"
+                    "derive the specification with `compat check --generate {image}`, or push it under its own tag with \
+                     `compat push` and check that tag (nothing can be attached: {refusal})"
                 ));
             }
             Self::NoArtifact { image, refusal: None } => {
                 return Some(format!(
-                    "attach one with `compat attach --generate {image}`; for an image of others, \
-                     `compat check --generate {image}` derives it without attaching"
+                    "attach one with `compat attach --generate {image}`, or derive it without attaching with \
+                     `compat check --generate {image}`"
                 ));
             }
-            Self::NoPlatform { .. } => "choose one of them with --platform OS/ARCHITECTURE",
+            Self::NoPlatform { .. } => "choose one of them with --platform OS/ARCH",
             Self::Unauthorized { host, offers_login: true, .. }
             | Self::Denied { login_at: Some(host), .. } => {
                 return Some(login_hint(host));
             }
             Self::Unauthorized { .. } => {
-                "see that the address is that of a registry, and not of a proxy or a web site before it"
+                "check that the address is that of a registry, not of a proxy or web site in front of it"
             }
-            Self::Denied { .. } => "the account may lack the right, or the repository may not exist",
+            Self::Denied { .. } => "the account may lack permission, or the repository may not exist",
             Self::Status { status, action, detail, .. } => return status_hint(*status, action, detail),
             Self::Transport { source, .. } => return transport_hint(source.as_ref()),
             Self::Elsewhere(fault) => return fault.hint(),
-            Self::TimedOut { .. } | Self::TooSlow { .. } => "give it longer with --timeout SECONDS",
+            Self::TimedOut { .. } | Self::TooSlow { .. } => "allow more time with --timeout SECONDS",
             Self::NotListed { .. } | Self::BlobUnknown { .. } => {
-                "run the same command again: what was sent is not sent twice"
+                "run the same command again (it sends nothing twice)"
             }
             Self::OtherDigest { .. } => {
-                "a registry may take it if both sides are named by the digest (@sha512:…); a layout (oci:DIR:TAG) does"
+                "name both sides by digest (@sha512:…) if the registry supports it, or copy to a layout (oci:DIR:TAG)"
             }
             Self::TagTaken { .. } => {
                 "push it under another tag, attach it to the image with `compat attach`, or push with --replace"
             }
             Self::CannotKeep { .. } => {
-                "push the artifact under a tag of its own with `compat push`, and check that one"
+                "push the artifact under its own tag with `compat push`, and check that tag"
             }
-            Self::Offline { .. } => "run it once without --offline to fill the cache",
+            Self::Offline { .. } => "run the command once without --offline to fill the cache",
             Self::Layout { .. } => {
-                "`compat push` and `compat copy` make one if the directory is missing or empty"
+                "`compat push` and `compat copy` create a layout if the directory is missing or empty"
             }
-            Self::OtherArtifact { .. } => "see what it is with `compat inspect`",
+            Self::OtherArtifact { .. } => "look at it with `compat inspect`",
             Self::Format(fault) => return fault.hint(),
             Self::Engine { hint, .. } => return Some(hint.clone()),
             _ => return None,
@@ -366,7 +366,7 @@ impl Error {
     }
 }
 
-/// An error with its causes in one line.
+/// Returns an error with its causes in one line.
 pub(super) fn chain(error: &Error) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
@@ -380,21 +380,21 @@ fn login_hint(host: &str) -> String {
     )
 }
 
-/// What helps against a status.
+/// Returns a hint for a status.
 fn status_hint(status: u16, action: &str, detail: &str) -> Option<String> {
     let words = detail.to_ascii_lowercase();
     let hint = match status {
-        400 if detail.contains("HTTPS") => "the registry speaks TLS: leave out --plain-http",
-        404 if detail.contains("NAME_UNKNOWN") => "this registry may want the repository to be made first",
-        405 if action.starts_with("delete") => "this registry does not allow it (deletion is often disabled)",
-        405 if action.starts_with("write") => {
-            "this registry takes no writes here; it may be a mirror or a cache"
+        400 if detail.contains("HTTPS") => "the registry speaks TLS: omit --plain-http",
+        404 if detail.contains("NAME_UNKNOWN") => {
+            "the registry may require that you create the repository first"
         }
+        405 if action.starts_with("delete") => "the registry does not allow deletion (it is often disabled)",
+        405 if action.starts_with("write") => "the registry is read-only: it may be a mirror or a cache",
         400 | 409 | 412 if words.contains("immutable") => {
-            "a rule of the registry keeps tags as they are: take a new tag, or let the rule except tags that begin with \
-             `sha256-`, under which is kept what is attached"
+            "the registry forbids changes to tags: use a new tag, or exempt tags that begin with `sha256-` (the lists of \
+             attached artifacts) from the rule"
         }
-        413 => "the registry, or a proxy before it, limits the size of what is sent",
+        413 => "the registry, or a proxy in front of it, limits the size of requests",
         429 => "the registry limits the rate of requests: try again later",
         507 => "the registry has no space left",
         _ => return None,
@@ -402,7 +402,7 @@ fn status_hint(status: u16, action: &str, detail: &str) -> Option<String> {
     Some(hint.into())
 }
 
-/// The faults of a connection that a user can mend.
+/// Returns a hint for a connection failure that the user can resolve.
 fn transport_hint(source: &(dyn std::error::Error + 'static)) -> Option<String> {
     let text = source.to_string();
     let is = |words: &str| text.contains(words);
@@ -412,17 +412,17 @@ fn transport_hint(source: &(dyn std::error::Error + 'static)) -> Option<String> 
             || is("not valid before")
             || is("not valid yet") =>
         {
-            "the registry's operator has to renew it, unless this machine's clock is wrong; --insecure accepts it"
+            "check the clock of this machine, ask the registry's operator to renew the certificate, or accept it with --insecure"
         }
         () if is("certificate is for") => {
-            "use a name that the certificate is for; --insecure accepts any name"
+            "use a name that the certificate is for, or accept any name with --insecure"
         }
         () if is("(CA:TRUE)") => {
-            "give the server a certificate of its own, and name the authority that signed it with --ca-file"
+            "give the server its own certificate, and name the authority that signed it with --ca-file"
         }
-        () if is("revoked") => "the registry's operator has to renew it",
+        () if is("revoked") => "ask the registry's operator to renew the certificate",
         () if is("CertificateRequired") => {
-            "the registry wants a client certificate: --cert-file FILE --key-file FILE"
+            "present a client certificate with --cert-file FILE and --key-file FILE"
         }
         () if is_about_certificates(&text) => {
             "name the authority that signed the registry's certificate with --ca-file"
@@ -431,7 +431,7 @@ fn transport_hint(source: &(dyn std::error::Error + 'static)) -> Option<String> 
             "the registry may speak plain HTTP: allow it with --plain-http"
         }
         () if is("cannot be resolved") => {
-            "a reference is HOST/NAME:TAG: see that HOST is spelled right, and that this machine has a name server"
+            "a reference is HOST/NAME:TAG: check the spelling of HOST, and that this machine has a name server"
         }
         () => return None,
     };
@@ -451,7 +451,7 @@ mod tests {
         let hint = |error: Error| format!("{error}\n{}", error.hint().unwrap_or_default());
         insta::assert_snapshot!(hint(Error::NoArtifact { image: "ghcr.io/a/b:1".into(), refusal: None }), @r"
         no compatibility artifact is attached to ghcr.io/a/b:1
-        attach one with `compat attach --generate ghcr.io/a/b:1`; for an image of others, `compat check --generate ghcr.io/a/b:1` derives it without attaching
+        attach one with `compat attach --generate ghcr.io/a/b:1`, or derive it without attaching with `compat check --generate ghcr.io/a/b:1`
         ");
         insta::assert_snapshot!(hint(Error::Unauthorized {
             host: "ghcr.io".into(), action: "read a/b:1".into(), detail: "no credentials were found".into(),
@@ -464,25 +464,25 @@ mod tests {
             host: "h".into(), action: "read a/b:1".into(), after: Duration::from_secs(30)
         }), @r"
         could not read a/b:1: h made no progress for 30 s
-        give it longer with --timeout SECONDS
+        allow more time with --timeout SECONDS
         ");
         insta::assert_snapshot!(hint(Error::Status {
             host: "h".into(), action: "delete a/b@sha256:1".into(), status: 405, detail: ": UNSUPPORTED".into(),
             retry_after: None
         }), @r"
         could not delete a/b@sha256:1: h answered 405: UNSUPPORTED
-        this registry does not allow it (deletion is often disabled)
+        the registry does not allow deletion (it is often disabled)
         ");
         insta::assert_snapshot!(hint(Error::Status {
             host: "h".into(), action: "write a/b:1".into(), status: 400,
             detail: ": the tag exists, and the repository is immutable".into(), retry_after: None
         }), @r"
         could not write a/b:1: h answered 400: the tag exists, and the repository is immutable
-        a rule of the registry keeps tags as they are: take a new tag, or let the rule except tags that begin with `sha256-`, under which is kept what is attached
+        the registry forbids changes to tags: use a new tag, or exempt tags that begin with `sha256-` (the lists of attached artifacts) from the rule
         ");
         insta::assert_snapshot!(hint(Error::Offline { what: "a/b:1".into() }), @r"
-        a/b:1 is not in the cache, and --offline forbids to ask a registry
-        run it once without --offline to fill the cache
+        a/b:1 is not in the cache, and --offline forbids registry requests
+        run the command once without --offline to fill the cache
         ");
     }
 }

@@ -1,9 +1,8 @@
-//! Talking to registries and OCI image layouts: references, credentials, transfer, referrers, the
-//! cache.
+//! Registries and OCI image layouts: references, credentials, transfer, referrers and the cache.
 //!
-//! A [`Location`] says where something lies, a [`Client`] how registries are talked to, a [`Store`]
-//! is one repository or layout. On top of these are the operations: [`push()`], [`attach`],
-//! [`find`](find::find), [`copy`](copy::copy), [`delete`](delete::delete), [`discover`](discover::discover).
+//! A [`Location`] names a place, a [`Client`] holds the settings for registries, and a [`Store`] is one
+//! repository or layout. The operations build on these: [`push()`], [`attach`], [`find`](find::find),
+//! [`copy`](copy::copy), [`delete`](delete::delete), [`discover`](discover::discover).
 //!
 //! ```
 //! use std::sync::Arc;
@@ -33,8 +32,8 @@
 //! # }
 //! ```
 //!
-//! Everything that comes from outside is bounded ([`limit`]) and verified against its digest before
-//! it is used. Nothing in here prints: whoever wants to know is an [`Observer`].
+//! All external content is bounded ([`limit`]) and verified against its digest before use. Nothing here
+//! prints: callers watch through an [`Observer`].
 
 #![warn(missing_docs)]
 #![warn(unreachable_pub)]

@@ -1,7 +1,6 @@
-//! Whoever wants to know what happens on the wire: progress bars, `-v`, tests that count requests.
+//! Observers of network traffic: progress bars, `-v`, and tests that count requests.
 //!
-//! What is handed out has its secrets taken out already (`remote/redact.rs`): an observer
-//! can print everything it is told.
+//! Secrets are already removed from all arguments (`remote/redact.rs`), so an observer can print them.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -24,25 +23,25 @@ pub struct ResponseEvent<'a> {
     pub method: &'a str,
     /// The address, without secrets.
     pub url: &'a str,
-    /// The status, or none where no answer came.
+    /// The status, or `None` if no reply arrived.
     pub status: Option<u16>,
     /// The headers, without secrets.
     pub headers: &'a [(String, String)],
-    /// From sending to the end of the answer's headers.
+    /// The time from sending the request to the end of the reply's headers.
     pub elapsed: Duration,
 }
 
-/// Told of requests, bytes and remarks. Every method does nothing unless implemented.
+/// Receives requests, bytes and notes. By default, every method does nothing.
 pub trait Observer: Send + Sync + Debug {
     /// A request is about to be sent.
     fn request(&self, _event: &RequestEvent<'_>) {}
     /// A request was answered, or failed.
     fn response(&self, _event: &ResponseEvent<'_>) {}
-    /// Something the user should know that is no failure.
+    /// Receives a note: the user should know it, but nothing failed.
     fn note(&self, _text: &str) {}
-    /// So many more bytes are going to be transferred.
+    /// Adds to the number of bytes that will be transferred.
     fn expect(&self, _bytes: u64) {}
-    /// So many bytes of content were transferred.
+    /// Adds to the number of bytes of content that were transferred.
     fn transferred(&self, _bytes: u64) {}
 }
 

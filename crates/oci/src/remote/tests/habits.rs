@@ -185,25 +185,25 @@ fn a_refusal_is_told_in_the_registrys_words_with_what_can_be_done() {
     ");
     insta::assert_snapshot!(said(401, None, "Authentication is required"), @r"
     could not read HOST/org/app:1: HOST refused it: it names no way to log in; it said Authentication is required (401)
-    see that the address is that of a registry, and not of a proxy or a web site before it
+    check that the address is that of a registry, not of a proxy or web site in front of it
     could not write HOST/org/app:1: HOST refused it: it names no way to log in; it said Authentication is required (401)
-    see that the address is that of a registry, and not of a proxy or a web site before it
+    check that the address is that of a registry, not of a proxy or web site in front of it
     ");
     insta::assert_snapshot!(said(401, Some(("www-authenticate", "Negotiate")), ""), @r"
     could not read HOST/org/app:1: HOST refused it: it wants a login by negotiate, and only basic and bearer are known here (401)
-    see that the address is that of a registry, and not of a proxy or a web site before it
+    check that the address is that of a registry, not of a proxy or web site in front of it
     could not write HOST/org/app:1: HOST refused it: it wants a login by negotiate, and only basic and bearer are known here (401)
-    see that the address is that of a registry, and not of a proxy or a web site before it
+    check that the address is that of a registry, not of a proxy or web site in front of it
     ");
     insta::assert_snapshot!(said(405, None, ""), @r"
     could not read HOST/org/app:1: HOST answered 405
     could not write HOST/org/app:1: HOST answered 405
-    this registry takes no writes here; it may be a mirror or a cache
+    the registry is read-only: it may be a mirror or a cache
     ");
     insta::assert_snapshot!(said(404, None, r#"{"errors":[{"code":"NAME_UNKNOWN","message":"repository name not known"}]}"#), @r"
     the repository HOST/org/app was not found
     could not write HOST/org/app:1: HOST answered 404: NAME_UNKNOWN: repository name not known
-    this registry may want the repository to be made first
+    the registry may require that you create the repository first
     ");
     insta::assert_snapshot!(said(404, None, r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#), @r"
     HOST/org/app:1 was not found
@@ -211,9 +211,9 @@ fn a_refusal_is_told_in_the_registrys_words_with_what_can_be_done() {
     ");
     insta::assert_snapshot!(said(413, Some(("content-type", "text/html")), "<html><head><title>413 Request Entity Too Large</title></head></html>"), @r#"
     could not read HOST/org/app:1: HOST answered 413: an HTML page, "413 Request Entity Too Large"
-    the registry, or a proxy before it, limits the size of what is sent
+    the registry, or a proxy in front of it, limits the size of requests
     could not write HOST/org/app:1: HOST answered 413: an HTML page, "413 Request Entity Too Large"
-    the registry, or a proxy before it, limits the size of what is sent
+    the registry, or a proxy in front of it, limits the size of requests
     "#);
     insta::assert_snapshot!(said(507, None, r#"{"errors":[{"code":"DENIED","message":"quota","detail":{"free":0}}]}"#), @r"
     could not read HOST/org/app:1: HOST answered 507: DENIED: quota
