@@ -1,9 +1,10 @@
-//! End-to-end tests against real registries, other people's clients and real root file systems.
+//! End-to-end tests against real registries, clients of other projects and real root file systems.
 //!
-//! One trial a case (`cases/`); what a case needs is started by `harness/`. A requirement that this
-//! machine lacks shows as ignored with its reason; with `CI=true` it is a failure.
+//! There is one trial for each case (`cases/`). `harness/` starts everything that a case needs. If this
+//! machine lacks a requirement, the case is shown as ignored with the reason. With `CI=true` it fails
+//! instead.
 //!
-//! One case: `cargo test --test registry -- NAME`. `COMPAT_TEST_KEEP=1` keeps the workspaces.
+//! Run one case with `cargo test --test registry -- NAME`. `COMPAT_TEST_KEEP=1` keeps the workspaces.
 
 mod cases;
 mod harness;

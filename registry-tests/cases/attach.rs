@@ -1,4 +1,4 @@
-//! Attaching to images and finding what is attached, with the referrers API and without.
+//! Attaching artifacts to images and discovering them, with and without the referrers API.
 
 use crate::harness::artifact::{attach, discover, specification};
 use crate::harness::compat::{digest_of, discovered, discovered_subject, inspected_subject};
@@ -91,7 +91,7 @@ fn no_image(workspace: &Workspace, kind: Kind) {
     workspace.compat(["attach", &image, "a.json"]).run().fails_clearly();
 }
 
-/// An image on our own registry with two artifacts attached by way of the referrers API.
+/// Returns an image in the test's registry with artifacts attached through the referrers API.
 fn prepared(workspace: &Workspace, registry: &MemoryRegistry) -> (String, Vec<String>) {
     Place::server(&registry.address(), "demo").image("1", "x");
     let image = format!("{}/demo:1", registry.address());

@@ -1,4 +1,5 @@
-//! A later attach counts: for every reader, on every registry; the same attach again writes nothing.
+//! The latest attached artifact counts, for every reader and on every registry. Repeating an attachment
+//! writes nothing.
 
 use serde_json::Value;
 
@@ -35,7 +36,7 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-/// The digest that a check was decided by.
+/// Returns the digest of the artifact that decided a check.
 fn decided_by(check: &Output) -> String {
     check.json()["source"]["digest"].as_str().unwrap_or_default().to_owned()
 }
@@ -44,7 +45,7 @@ fn check(workspace: &Workspace, image: &str) -> Output {
     workspace.compat(["check", "--no-cache", "--format", "json", image]).ok()
 }
 
-/// The artifact that `discover` says counts.
+/// Returns the artifact that `discover` marks as the one that counts.
 fn counts(workspace: &Workspace, image: &str) -> Vec<String> {
     let json = discover(workspace, image).json();
     let referrers = json["referrers"].as_array().cloned().unwrap_or_default();
@@ -56,7 +57,7 @@ fn every_reader(workspace: &Workspace, kind: Kind) {
     let registry = Registry::start(workspace, kind);
     let image = registry.tagged("demo/app", "1");
     Place::of(&registry, "demo/app").image("1", "x");
-    // Whatever their digests are: each of them counts while it is the last.
+    // The digests do not matter: each artifact counts while it is the latest.
     for (number, salt) in ["a", "b", "c", "a", "d"].into_iter().enumerate() {
         let digest = attach(workspace, &image, salt);
         let checked = check(workspace, &image);
@@ -71,7 +72,7 @@ fn every_reader(workspace: &Workspace, kind: Kind) {
         assert_eq!(digest_of(&pulled), digest);
         workspace.compat(["check", "--no-cache", &image]).ok().says(&digest).says("the newest of");
         workspace.compat(["discover", &image]).ok().says("the newest of");
-        // What is kept says the same.
+        // The cache gives the same result.
         workspace.compat(["check", &image]).ok();
         let offline = workspace.compat(["check", "--offline", "--format", "json", &image]).ok();
         assert_eq!(decided_by(&offline), digest);
@@ -112,7 +113,7 @@ fn source_date(workspace: &Workspace) {
     assert!(text.contains("2023-11-14T22:13:20Z"), "{text}");
     let second = digest_of(&dated("b", "1700000100").exits(0));
     assert_eq!(decided_by(&check(workspace, &image)), second);
-    // An older date is what was asked for: it does not count, and that is said.
+    // An older date is requested. The artifact does not count, and the output says so.
     let third = dated("c", "1600000000").exits(0).says("still counts");
     assert_eq!(third.json()["attached"][0]["overruled_by"].as_str(), Some(second.as_str()));
     assert_eq!(decided_by(&check(workspace, &image)), second);
@@ -161,7 +162,7 @@ fn idempotent(workspace: &Workspace) {
             registry.requests().iter().any(|request| ["PUT", "POST"].contains(&request.method.as_str()));
         assert!(!wrote, "{}", lines(&registry.requests()));
     }
-    // Other annotations are another attach.
+    // Other annotations make another attachment.
     let run = workspace.compat(["attach", "--format", "json", "-a", "k=v", &image, "b.json"]).ok();
     assert!(sent_anything(&run));
 }
@@ -182,7 +183,7 @@ fn replace(workspace: &Workspace) {
         let (ours, foreign) = (by_digest(&index.ours.digest), by_digest(&index.foreign.digest));
         let root = format!("{}/demo:1", registry.address());
         let kept = [attach(workspace, &root, "root"), attach(workspace, &foreign, "foreign")];
-        // A signature: another kind, attached to the same manifest.
+        // A signature: another kind of artifact, attached to the same manifest.
         let signature = sign(&registry, &place, &index.ours.digest, mode);
         let old = [attach(workspace, &ours, "a"), attach(workspace, &ours, "b")];
         let run = replacing(workspace, &ours, "c").exits(0);
@@ -202,13 +203,13 @@ fn replace(workspace: &Workspace) {
         assert_eq!(discovered(&discover(workspace, &ours)), left);
         assert_eq!(discovered(&discover(workspace, &foreign)), [kept[1].clone()]);
         assert!(discovered(&discover(workspace, &root)).contains(&kept[0]));
-        // Again: nothing is left to remove.
+        // The second time nothing is left to remove.
         let again = replacing(workspace, &ours, "c").exits(0);
         assert_eq!((digest_of(&again), sent_anything(&again)), (new, false));
     }
 }
 
-/// Puts a signature of a manifest, and lists it where the registry does not.
+/// Stores a signature of a manifest. Lists it as well if the registry does not.
 fn sign(registry: &MemoryRegistry, place: &Place, subject: &str, mode: Referrers) -> String {
     let manifest = "application/vnd.oci.image.manifest.v1+json";
     let empty = serde_json::json!({

@@ -1,4 +1,4 @@
-//! The program as it was linked.
+//! The linked program.
 
 use std::fs;
 use std::process::Command;
@@ -20,17 +20,17 @@ pub fn cases() -> Vec<Case> {
 fn position(_: &Workspace) {
     let bytes = fs::read(BINARY).expect("the program");
     let object = Object::parse(bytes.into()).expect("an object");
-    assert_eq!(object.kind, FileType::Shared, "it is linked for a fixed address");
+    assert_eq!(object.kind, FileType::Shared, "the program is linked for a fixed address");
     let dynamic = object.dynamic.as_ref().expect("a dynamic section");
     assert!(dynamic.flags.pie && dynamic.needed.is_empty() && object.interpreter.is_none());
 }
 
-/// Where the kernel puts it: not where it was before, unless addresses are not random here.
+/// The kernel loads the program at another address each time, unless address randomization is disabled here.
 fn place(workspace: &Workspace) {
     if fs::read_to_string("/proc/sys/kernel/randomize_va_space").is_ok_and(|text| text.trim() == "0") {
         return;
     }
-    // It waits for its standard input, and is looked at meanwhile.
+    // The program waits for its standard input, and its maps are read meanwhile.
     let script = r#"exec 3> >(exec "$0" validate - >/dev/null 2>&1); for try in {1..200}; do
         line="$(grep -m1 -- "$0" "/proc/$!/maps" 2>/dev/null)" && break; sleep 0.01; done; echo "${line%%-*}""#;
     let start = || run(workspace, Command::new("bash").args(["-c", script, BINARY]));

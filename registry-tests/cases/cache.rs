@@ -1,4 +1,5 @@
-//! The cache of artifacts: by digest no request, by tag one, offline none, and safe for many at once.
+//! The cache of artifacts. A reference by digest makes no request, one by tag makes one request, and offline
+//! mode makes none. Many processes can use the cache at once.
 
 use crate::harness::artifact::{attach, push};
 use crate::harness::image::Place;
@@ -45,7 +46,7 @@ fn by_digest(workspace: &Workspace) {
     assert_requests(&registry, 0);
     workspace.compat(["check", "--no-cache", &reference]).ok();
     assert!(!registry.requests().is_empty(), "--no-cache used the cache");
-    // A directory that the environment names is no contradiction.
+    // A directory in the environment does not contradict the option.
     let named = workspace.path("named");
     workspace.compat(["check", "--no-cache", &reference]).env("COMPAT_CACHE_DIR", &named).ok();
     assert!(!named.exists(), "--no-cache wrote a cache");
@@ -97,7 +98,7 @@ fn many(workspace: &Workspace) {
     workspace.compat(["check", "--offline", &reference]).ok();
 }
 
-/// Whatever lies in the cache is verified by its digest before it is believed.
+/// Content of the cache is verified by its digest before it is used.
 fn damaged(workspace: &Workspace) {
     let (_registry, reference, _) = registry_with(workspace, "a");
     check(workspace, &reference);
@@ -105,11 +106,11 @@ fn damaged(workspace: &Workspace) {
     spoil(&workspace.path("cache"), &mut spoilt);
     assert!(spoilt > 0, "the cache is empty");
     check(workspace, &reference);
-    // That mended it, whatever lay there.
+    // The check has repaired the entry, whatever it contained.
     workspace.compat(["check", "--offline", &reference]).ok();
 }
 
-/// An index with its image and artifact: each file of the cache in turn is something else.
+/// An index with its image and artifact: each file of the cache in turn is damaged.
 fn healed(workspace: &Workspace) {
     let registry = MemoryRegistry::honest();
     let index = Place::server(&registry.address(), "app").index("1");

@@ -1,4 +1,5 @@
-//! Copies: between repositories of one registry, with subjects of another digest, interrupted, and as others read them.
+//! Copies: between repositories of one registry, with subjects of another digest algorithm, interrupted, and
+//! read by other clients.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -59,7 +60,7 @@ fn mounted(workspace: &Workspace, kind: Kind) {
     workspace.compat(["check", "--no-cache", &registry.tagged("other/copied", "1")]).ok();
 }
 
-/// Gives the image of a layout a sha512 digest, as a layout may have it.
+/// Gives the image of a layout a sha512 digest, which is valid in a layout.
 fn with_sha512(layout: &Path) -> String {
     let file = layout.join("index.json");
     let mut index: Value = serde_json::from_slice(&std::fs::read(&file).expect("an index")).expect("JSON");
@@ -91,7 +92,7 @@ fn sha512(workspace: &Workspace) {
             let from = format!("oci:layout@{subject}");
             let run = workspace.compat(["copy", "-r", &from, &target]).run();
             if run.code == Some(0) {
-                // Then what is attached is found from there.
+                // The attached artifact is found there.
                 assert_eq!(
                     discovered(&discover(workspace, &target)),
                     std::slice::from_ref(&digest),
@@ -103,7 +104,7 @@ fn sha512(workspace: &Workspace) {
             }
         }
     }
-    // A registry that takes it, and knows it by sha256 then.
+    // A registry that accepts the image and then knows it by a sha256 digest.
     let registry = MemoryRegistry::honest();
     let target = format!("{}/demo:1", registry.address());
     let run = workspace.compat(["copy", "-r", "oci:layout:1", &target]).run();
@@ -136,7 +137,7 @@ fn interrupted(workspace: &Workspace, signal: Signal) {
         };
         let running = workspace.compat(arguments).start();
         let asked = || registry.requests().iter().any(|request| request.target.contains("/blobs/"));
-        assert!(wait_until(Duration::from_secs(10), asked), "no blob was asked for");
+        assert!(wait_until(Duration::from_secs(10), asked), "no blob was requested");
         std::thread::sleep(Duration::from_millis(200));
         running.signal(signal);
         assert_ne!(running.wait().code, Some(0));
@@ -176,7 +177,7 @@ fn witnesses(workspace: &Workspace) {
         assert!(text.contains(digest.as_str()), "regctl: {text}");
         assert!(json.contains(digest.as_str()), "oras: {json}");
     }
-    // What regctl attaches is found, too.
+    // Artifacts that regctl attaches are found as well.
     std::fs::write(workspace.path("note"), "note").expect("a file");
     let mut regctl = Command::new(tool("regctl"));
     regctl.args(["artifact", "put", "--artifact-type", "application/vnd.example.note", "--file", "note"]);

@@ -1,4 +1,4 @@
-//! Who am I: docker's and podman's files, helpers, options, and what is said when they are wrong.
+//! Credentials: the files of docker and podman, helpers, options, and the messages about wrong ones.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -12,7 +12,7 @@ use crate::harness::memory_registry::{MemoryRegistry, Tokens, encode_base64};
 use crate::harness::olareg::{self, Olareg};
 use crate::harness::{Case, Requirement, Workspace};
 
-/// A password that must never be seen in any output.
+/// A password that must never appear in any output.
 const PASSWORD: &str = "hunter2-secret";
 
 pub fn cases() -> Vec<Case> {
@@ -54,13 +54,13 @@ fn basic(workspace: &Workspace) -> Basic {
     Basic { registry, reference }
 }
 
-/// A credentials file with one entry.
+/// Returns a credentials file with one entry.
 fn auths(key: &str, password: &str) -> String {
     let auth = encode_base64(&format!("alice:{password}"));
     json!({"auths": {key: {"auth": auth}}}).to_string()
 }
 
-/// Push and check with what a closure adds to the run.
+/// Pushes and checks. The closure extends each run.
 fn works<'a>(workspace: &'a Workspace, reference: &str, add: impl Fn(Compat<'a>) -> Compat<'a>) {
     workspace.compat(["push", reference]).run().fails_clearly();
     add(workspace.compat(["push", reference])).ok();
@@ -119,7 +119,7 @@ fn legacy_key(workspace: &Workspace) {
     workspace.compat(["push", &reference]).ok();
 }
 
-/// Writes a helper that answers with the script's output.
+/// Writes a helper that prints the script's output.
 fn install_helper(workspace: &Workspace, registry: &DockerRegistry, script: &str) -> String {
     let program = workspace.write("bin/docker-credential-tests", format!("#!/bin/sh\n{script}\n"));
     let executable = std::fs::Permissions::from_mode(0o755);
@@ -188,7 +188,7 @@ fn expired(workspace: &Workspace) {
     let reference = format!("{}/public/app:1", registry.address());
     let login = ["--username", "alice", "--password-stdin"];
     workspace.compat(["push", &reference]).with(login).input(PASSWORD).ok();
-    // Now the login is no longer good, and reading needs none.
+    // The login is not valid any more, and reading requires none.
     workspace.write("home/.docker/config.json", auths(&registry.address(), "expired"));
     workspace.compat(["check", "--no-cache", &reference]).ok();
     workspace.compat(["push", &format!("{}/public/app:2", registry.address())]).run().fails_clearly();
@@ -203,7 +203,7 @@ fn expired_token(workspace: &Workspace) {
     let reference = format!("{}/public/app:1", registry.address());
     specification(workspace, "compat.json", "a");
     workspace.compat(["push", &reference]).ok();
-    // Anyone is given a token, and none is taken but those.
+    // The realm gives tokens to everybody, and the registry accepts no others.
     registry.ask_tokens(Tokens { realm: registry.url(), uses: 1_000, password: None });
     let kept = json!({"auths": {registry.address(): {"registrytoken": "expired"}}}).to_string();
     workspace.write("home/.docker/config.json", kept);

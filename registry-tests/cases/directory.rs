@@ -1,4 +1,4 @@
-//! Directories given by hand: which of their files the verdict is about.
+//! Directories as arguments: the files to which the verdict applies.
 
 use std::fs;
 use std::process::Command;
@@ -17,7 +17,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// Makes a library without a C library from one line of C.
+/// Builds a library without a C library from one line of C.
 fn library(workspace: &Workspace, path: &str, source: &str, flags: &[&str]) {
     let path = workspace.path(path);
     fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
@@ -81,12 +81,12 @@ fn alternatives(workspace: &Workspace) {
         .map(|finding| finding["madeFor"].as_str().expect("a machine"))
         .collect();
     assert_eq!(passed, ["aarch64", "arm"]);
-    // The document has all of them, and names them as alternatives.
+    // The document contains all of them and marks them as alternatives.
     workspace.compat(["gen", "./prebuilds", "-o", "all.json"]).ok();
     let document: Value = serde_json::from_slice(&workspace.read("all.json")).expect("JSON");
     assert_eq!(document["subjects"].as_array().map(Vec::len), Some(3), "{document}");
     assert_eq!(subjects_of(&checked(workspace, "all.json", 0)), ["linux-x64/a.node"]);
-    // Without one for this machine nothing is passed over, nor is what was named by hand.
+    // Without a library for this machine nothing is skipped, and neither is a file that was named explicitly.
     fs::remove_file(workspace.path(own)).expect("a library");
     checked(workspace, "./prebuilds", 1);
     checked(workspace, "./prebuilds/linux-arm/a.armv7.node", 1);

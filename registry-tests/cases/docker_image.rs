@@ -17,7 +17,7 @@ pub fn cases() -> Vec<Case> {
     )]
 }
 
-/// One case, since an engine takes a while to start.
+/// This is one case because an engine takes a while to start.
 fn runs_everywhere(workspace: &Workspace) {
     let registry = Registry::start(workspace, Kind::Layout);
     push(workspace, &registry.tagged("demo", "1"), "a");
@@ -36,7 +36,7 @@ fn from_scratch(workspace: &Workspace, docker: &Docker) {
     let version = docker.run(&["run", "--rm", "--network=none", "compat-tests:scratch", "--version"]);
     assert!(version.starts_with("compat "), "{version}");
     let layouts = format!("{}:/layouts:ro", workspace.text("layouts"));
-    // The image's own root holds nothing: the artifact's program does not run there.
+    // The image's root contains nothing else, so the artifact's program does not run there.
     let base = ["run", "--rm", "--network=none", "-v", &layouts];
     let check = ["compat-tests:scratch", "check", "--no-cache", "oci:/layouts/demo:1"];
     let (_, stdout, stderr) = docker.outcome(&[&base[..], &check].concat());
@@ -50,7 +50,7 @@ fn from_scratch(workspace: &Workspace, docker: &Docker) {
     assert!(document.contains("libc.so.6"), "{document}");
 }
 
-/// An image with another libc or none: the binary is brought along.
+/// The binary is mounted into images with another libc or none.
 fn mounted(workspace: &Workspace, docker: &Docker) {
     docker.import("busybox", &root::busybox(workspace));
     docker.import("small", &root::minimal(workspace, "small", Path::new(PROGRAM)));

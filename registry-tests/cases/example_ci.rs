@@ -1,5 +1,4 @@
-//! The steps of the GitHub action and of the GitLab template, as they stand in their files, against
-//! registries.
+//! The steps of the GitHub action and of the GitLab template, taken from their files, against registries.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -33,18 +32,18 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// What a run of the action came to.
+/// The result of a run of the action.
 struct Job {
     /// The outputs of the action.
     outputs: BTreeMap<String, String>,
     /// The step that failed.
     failed: Option<Output>,
-    /// All that was printed.
+    /// Everything that was printed.
     said: String,
 }
 
-/// Does what GitHub does with a composite action: the steps in order, their expressions filled in, each
-/// with a file for its outputs, until one fails.
+/// Runs a composite action like GitHub: the steps in order until one fails, with expressions filled in and a
+/// file for the outputs of each step.
 fn act(workspace: &Workspace, inputs: &[(&str, &str)]) -> Job {
     let action = yaml("action.yml");
     let mut known = BTreeMap::new();
@@ -93,7 +92,7 @@ fn take_step(workspace: &Workspace, step: &Value, known: &mut BTreeMap<String, S
     output
 }
 
-/// Fills in expressions. Of `a || b` it is `a`, since nothing here has a release of its own.
+/// Fills in expressions. `a || b` becomes `a`, because no release exists here.
 fn fill(text: &str, known: &BTreeMap<String, String>) -> String {
     let mut filled = String::new();
     let mut rest = text;
@@ -128,7 +127,7 @@ fn action(workspace: &Workspace) {
     assert_eq!(attached, [first.outputs["digest"].as_str()]);
     assert_eq!(first.outputs["digests"], first.outputs["digest"]);
     assert_eq!(first.outputs["verdict"], "compatible");
-    // The same again changes nothing.
+    // Repeating the run changes nothing.
     assert_eq!(act(workspace, &inputs).succeeded().outputs["digest"], attached[0]);
     let with = |more: &[(&str, &str)]| act(workspace, &[&inputs[..2], more].concat());
     let options = [("executable", "/app\n\n/app\n"), ("host-library", "libsite.so.*=site")];
@@ -154,7 +153,7 @@ fn action_on_index(workspace: &Workspace) {
 }
 
 fn action_logs_in(workspace: &Workspace) {
-    // The image is put by way of an open registry, since only compat is to log in.
+    // The image is stored through an open registry, because only compat logs in.
     let open = DockerRegistry::start(workspace, &Settings::default());
     Program::new(workspace).put(&Place::server(&open.address(), "demo/app"), "1");
     drop(open);
@@ -162,7 +161,7 @@ fn action_logs_in(workspace: &Workspace) {
     let registry = DockerRegistry::start(workspace, &Settings { auth, tls: None });
     let image = format!("{}/demo/app:1", registry.address());
     let inputs = [("image", image.as_str()), ("binary", BINARY), ("check", "incompatible")];
-    let refused = act(workspace, &inputs).failed.expect("a login is wanted");
+    let refused = act(workspace, &inputs).failed.expect("a login is required");
     refused.exits(3).says("401");
     let login = [&inputs[..], &[("username", "robot"), ("password", "s3cret-pass")]].concat();
     let job = act(workspace, &login).succeeded();
@@ -180,10 +179,10 @@ fn action_verdict(workspace: &Workspace) {
     let job = act(workspace, &[&inputs[..], &[("check", "incompatible")]].concat());
     assert_eq!(job.outputs["verdict"], "incompatible");
     job.failed.expect("the job fails").exits(1).says("NVIDIA");
-    // A registry that is not there: nothing is attached, and the job fails whatever the verdict is to be.
+    // The registry does not exist: nothing is attached, and the job fails whatever verdict is required.
     let nowhere = [("image", "127.0.0.1:1/demo/app:1"), ("binary", BINARY), ("check", "incompatible")];
     act(workspace, &nowhere).failed.expect("the job fails").exits(3);
-    // A host whose profile does not tell of drivers: it cannot be told.
+    // The profile of the host contains no drivers, so the check is undecided.
     let host = host_without_drivers(workspace);
     let on_host = |check| {
         let more = [("check", check), ("host", host.as_str()), ("username", ""), ("password", "")];
@@ -193,7 +192,7 @@ fn action_verdict(workspace: &Workspace) {
     let strict = on_host("undecided");
     assert_eq!(strict.outputs["verdict"], "undecided");
     strict.failed.expect("the job fails").exits(3).says("nothing is known of the drivers");
-    // The verdict alone: undecided passes where only "incompatible" is to fail.
+    // Only the verdict counts: an undecided result passes if only "incompatible" fails the job.
     let check = |fail_on: &str| {
         let run = workspace.compat([""; 0]).called(file("examples/ci/check")).env("COMPAT", BINARY);
         run.env("IMAGE", "127.0.0.1:1/demo/app:1").env("COMPAT_RETRIES", "0").env("FAIL_ON", fail_on).run()
@@ -202,12 +201,16 @@ fn action_verdict(workspace: &Workspace) {
     check("undecided").exits(3);
 }
 
-/// A saved host as one of before drivers were recorded.
+/// Returns a saved host from before drivers were recorded.
 fn host_without_drivers(workspace: &Workspace) -> String {
     let empty = workspace.directory("empty");
     let saved = workspace.compat(["host", "--root"]).with([empty]).ok();
     let mut profile = saved.json();
-    profile.as_object_mut().expect("a profile is an object").remove("drivers").expect("it tells of drivers");
+    profile
+        .as_object_mut()
+        .expect("a profile is an object")
+        .remove("drivers")
+        .expect("the profile has drivers");
     workspace.write("host.json", profile.to_string());
     workspace.text("host.json")
 }
@@ -240,7 +243,7 @@ fn release(workspace: &Workspace) {
     install(workspace, &[("COMPAT_BINARY", "no-such-program".into())]).exits(2).says("no-such-program");
 }
 
-/// The engine is a stand-in here; the image itself is tried in `docker::`.
+/// The engine is replaced by a script here. The cases in `docker::` test the image itself.
 fn from_image(workspace: &Workspace) {
     let stub = format!(
         "#!/bin/sh\necho \"$*\" >> {log}\ncase $1 in create) echo id-1 ;; cp) cp {BINARY} \"$3\" ;; esac\n",
@@ -257,15 +260,15 @@ fn from_image(workspace: &Workspace) {
     assert_eq!(log, expected);
 }
 
-/// A program of the case's own.
+/// Writes an executable file of the case.
 pub(super) fn executable(workspace: &Workspace, name: &str, content: &str) {
     let path = workspace.write(name, content);
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(path, mode).expect("a program may be run");
 }
 
-/// Does what a GitLab runner does with a job that extends the template: its variables, then the script as
-/// one, in the given shell.
+/// Runs a job that extends the template like a GitLab runner: its variables, then the script as a whole in
+/// the given shell.
 fn gitlab_job(workspace: &Workspace, shell: &[&str], variables: &[(&str, &str)]) -> Output {
     let template = yaml("examples/ci/gitlab.yml");
     let job = &template[".compat"];
@@ -333,7 +336,7 @@ fn download(workspace: &Workspace) {
             [("COMPAT_URL", url.as_str()), ("COMPAT_SHA256", sum), ("IMAGE", "127.0.0.1:1/none:1")];
         gitlab_job(workspace, BASH, &variables)
     };
-    // It got as far as the registry, which is not there.
+    // The job reached the step with the registry, which does not exist.
     job(&sum.replace("sha256:", "")).exits(3).says("compat ").says("127.0.0.1:1");
     job(&"0".repeat(64)).exits(1).says("did NOT match").never_says("127.0.0.1:1");
 }
@@ -349,13 +352,13 @@ fn scripts(workspace: &Workspace) {
         "examples/rust-version",
     ];
     workspace.compat(names.map(file)).called("shellcheck").ok();
-    // The steps of the GitLab template, as a script of the plainest shell.
+    // The steps of the GitLab template as one script for a POSIX shell.
     let template = yaml("examples/ci/gitlab.yml");
     let lines = |part: &str| template[".compat"][part].as_array().expect("commands").clone();
     let steps: Vec<Value> = lines("before_script").into_iter().chain(lines("script")).collect();
     let steps: Vec<&str> = steps.iter().map(text).collect();
     let script = workspace.write("gitlab.sh", format!("#!/bin/sh\n{}", steps.join("\n")));
-    // SC2154: the variables are those of the job.
+    // SC2154 is excluded because the job sets the variables.
     let name = script.to_str().expect("a path is text");
     workspace.compat(["--shell=sh", "--exclude=SC2154", name]).called("shellcheck").ok();
 }

@@ -1,5 +1,5 @@
-//! The manifests for Kubernetes: what their parts say of each other, and the very arguments of their
-//! containers. No cluster runs here: what a kubelet does with them is its own affair.
+//! The manifests for Kubernetes: their consistency, and the exact arguments of their containers. No cluster
+//! runs here, so the behaviour of a kubelet is not tested.
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use crate::harness::{Case, Kind, Registry, Workspace};
 const DEPLOYMENT: &str = "examples/kubernetes/init-container.yaml";
 const JOB: &str = "examples/kubernetes/job.yaml";
 
-/// The image that both manifests ask.
+/// The image that both manifests check.
 const APPLICATION: &str = "registry.example/org/app:1.0";
 
 pub fn cases() -> Vec<Case> {
@@ -33,17 +33,17 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-/// The container that runs compat.
+/// Returns the container that runs compat.
 fn compat_of(manifest: &Value) -> &Value {
     let pod = pod(manifest);
     let mut all = list(&pod["initContainers"]).iter().chain(list(&pod["containers"]));
     all.find(|container| container["name"] == "compat").expect("a container runs compat")
 }
 
-/// The only keys that an object may have: those of the Kubernetes API that are meant here.
+/// Asserts that an object has only these keys of the Kubernetes API.
 fn has_only(value: &Value, keys: &[&str]) {
     for key in value.as_object().expect("an object").keys() {
-        assert!(keys.contains(&key.as_str()), "{key} is none of {keys:?}");
+        assert!(keys.contains(&key.as_str()), "{key} is not one of {keys:?}");
     }
 }
 
@@ -86,7 +86,8 @@ fn consistent(_: &Workspace) {
     assert_eq!(&deployment["spec"]["selector"]["matchLabels"], labels);
 }
 
-/// Each path in the arguments lies in a volume that is mounted; what is only read is mounted read-only.
+/// Asserts that each path in the arguments is in a mounted volume. Volumes that are only read must be mounted
+/// read-only.
 fn mounts_hold_the_arguments(manifest: &Value) {
     let container = compat_of(manifest);
     for argument in list(&container["args"]).iter().map(text) {
@@ -96,7 +97,7 @@ fn mounts_hold_the_arguments(manifest: &Value) {
         let mount = list(&container["volumeMounts"])
             .iter()
             .find(|mount| path.starts_with(text(&mount["mountPath"])))
-            .unwrap_or_else(|| panic!("{argument} lies in no volume"));
+            .unwrap_or_else(|| panic!("{argument} is in no volume"));
         let is_written = option == "--cache-dir";
         assert_eq!(mount["readOnly"] == true, !is_written, "{argument}");
     }
@@ -114,7 +115,7 @@ fn same_image(_: &Workspace) {
 
 fn failure_policy(_: &Workspace) {
     let manifest = yaml(JOB);
-    // A policy of failures asks for this policy of restarts.
+    // A failure policy requires this restart policy.
     assert_eq!(pod(&manifest)["restartPolicy"], "Never");
     let rules = list(&manifest["spec"]["podFailurePolicy"]["rules"]);
     assert_eq!(rules.len(), 1);
@@ -125,7 +126,7 @@ fn failure_policy(_: &Workspace) {
     assert_eq!((text(&codes["operator"]), &codes["values"]), ("In", &serde_json::json!([1, 2])));
 }
 
-/// The arguments as they stand, on the machine's own root and with the files of the workspace.
+/// Runs the arguments unchanged, on the machine's root and with the files of the workspace.
 fn arguments(workspace: &Workspace) {
     let registry = Registry::start(workspace, Kind::DockerRegistry);
     let place = Place::of(&registry, "demo/app");

@@ -1,4 +1,4 @@
-//! What asks on a node: the wrapper of `docker run`, the prolog of Slurm, the unit of systemd.
+//! Checks on a node: the wrapper of `docker run`, the prolog of Slurm, the unit of systemd.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -34,7 +34,8 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// Images on a registry: one that runs, an index of one that runs, one that does not, one nobody asked.
+/// Images in a registry: one that runs, an index of one that runs, one that does not run, and one without an
+/// artifact.
 struct Images {
     registry: Registry,
     /// The digest of the index's image for this machine.
@@ -66,17 +67,17 @@ impl Images {
     }
 }
 
-/// A program that writes down what it is called with, one line a call, and ends with the given code.
+/// Writes a program that records its arguments, one line for each call, and exits with the given code.
 pub(super) fn recorder(workspace: &Workspace, name: &str, code: i32) -> String {
     let log = workspace.write(&format!("{name}.calls"), "");
-    // Who runs it need not be who reads it.
+    // The program may run as another user than the reader of the file.
     fs::set_permissions(&log, fs::Permissions::from_mode(0o666)).expect("the right to let others write");
     let content = format!("#!/bin/sh\necho \"$*\" >> {}\nexit {code}\n", log.display());
     executable(workspace, &format!("stubs/{name}"), &content);
     workspace.text(format!("stubs/{name}"))
 }
 
-/// What it was called with since the last look.
+/// Returns the recorded calls since the last look.
 pub(super) fn calls(workspace: &Workspace, name: &str) -> Vec<String> {
     let name = format!("{name}.calls");
     let text = String::from_utf8(workspace.read(&name)).expect("text");
@@ -94,7 +95,7 @@ fn wrapper(workspace: &Workspace) {
     let engine = recorder(workspace, "docker", 7);
     let run = |arguments: &[&str]| checked_run(workspace, arguments).env("COMPAT_ENGINE", &engine);
     let refuse = |arguments: &[&str]| run(arguments).env("COMPAT_UNDECIDED", "refuse").run().exits(125);
-    // The exit code is the container's own.
+    // The exit code is that of the container.
     let index = images.tagged("index");
     run(&[&index, "--rm", "-e", "A=b c", "--", "/app", "--", "x"]).run().exits(7);
     let repository = images.registry.repository("demo/app");
@@ -102,7 +103,7 @@ fn wrapper(workspace: &Workspace) {
     assert_eq!(calls(workspace, "docker"), [expected]);
     run(&[&images.tagged("runs")]).run().exits(7);
     assert!(calls(workspace, "docker")[0].starts_with(&format!("run {repository}@sha256:")));
-    // Refused, with the reason, and the engine is not asked.
+    // The run is refused with the reason, and the engine is not called.
     run(&[&images.tagged("unmet")]).run().exits(125).says("NVIDIA").says("is not started");
     refuse(&[&images.unasked()]).says("no artifact").says("attach --generate");
     refuse(&["127.0.0.1:1/demo/app:1"]).says("is not started");
@@ -110,7 +111,7 @@ fn wrapper(workspace: &Workspace) {
     run(&["--rm", &index]).run().exits(125).says("usage");
     run(&["NO SUCH REFERENCE"]).run().exits(125);
     assert_eq!(calls(workspace, "docker"), [""; 0]);
-    // Where it cannot be told, it is started as it was named.
+    // If the check is undecided, the container is started with the given reference.
     run(&[&images.unasked(), "--rm"]).run().exits(7).says("unchecked");
     assert_eq!(calls(workspace, "docker"), [format!("run --rm {}", images.unasked())]);
 }
@@ -133,9 +134,10 @@ fn wrapper_with_engine(workspace: &Workspace) {
     assert_eq!(ours.count(), 1, "only what runs was pulled:\n{pulled}");
 }
 
-/// A run of the prolog with the environment that slurmd gives it and settings of the site.
+/// Returns a run of the prolog with the environment of slurmd and settings of the site.
 pub(super) fn slurm<'a>(workspace: &'a Workspace, settings: &str) -> Compat<'a> {
-    // The prolog of root runs compat as an account without rights, which must reach what it runs.
+    // The prolog, which runs as root, runs compat as an account without rights. That account must be able to
+    // reach the program.
     fs::set_permissions(workspace.root(), fs::Permissions::from_mode(0o711))
         .expect("the case's own directory");
     let compat = workspace.path("compat");
@@ -171,7 +173,7 @@ fn prolog(workspace: &Workspace) {
     with_image(slurm(workspace, ""), &images.unasked()).exits(0);
     assert_eq!(calls(workspace, "scontrol"), [""; 0]);
     assert!(workspace.path("node-cache").is_dir(), "the artifact is kept for the next job");
-    // The node stays in service: exit code 0, and the job is held with the reason.
+    // The node stays in service (exit code 0), and the job is held with the reason.
     let unmet = images.tagged("unmet");
     with_image(slurm(workspace, ""), &unmet).exits(0);
     let held = calls(workspace, "scontrol");
@@ -182,7 +184,7 @@ fn prolog(workspace: &Workspace) {
     with_image(slurm(workspace, "undecided=refuse"), &images.unasked()).exits(0);
     let held = calls(workspace, "scontrol");
     assert!(held[0].contains("attach --generate") && held[1] == "requeuehold 4711", "{held:?}");
-    // An interactive job cannot be held; where nothing helps, Slurm takes the node out of service.
+    // An interactive job cannot be held. If cancelling fails as well, Slurm takes the node out of service.
     recorder(workspace, "scontrol", 1);
     with_image(slurm(workspace, ""), &unmet).exits(0);
     assert_eq!(calls(workspace, "scancel"), ["4711"]);
@@ -231,7 +233,7 @@ fn prolog_image(workspace: &Workspace) {
     assert_eq!(comment("x=* image=h/a:1,y").as_deref(), Some("h/a:1"));
     assert_eq!(comment("no image of mine=1"), None);
     assert_eq!(comment(""), None);
-    // What a user writes is no option and no command.
+    // The user's text is neither an option nor a command.
     assert_eq!(comment("image=--insecure").as_deref(), Some("--insecure"));
     assert_eq!(comment("image=$(id)").as_deref(), Some("$(id)"));
 }
@@ -242,7 +244,7 @@ fn prolog_undecided(workspace: &Workspace) {
     let nobody = format!("127.0.0.1:{}/demo/app:1", free_port());
     with_image(slurm(workspace, ""), &nobody).exits(0);
     assert_eq!(calls(workspace, "scontrol"), [""; 0]);
-    // A registry that takes the connection and never answers.
+    // A registry that accepts the connection and never responds.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let image = format!("{}/demo/app:1", silent.local_addr().expect("its address"));
     let waited = with_image(slurm(workspace, "seconds=2"), &image).exits(0);
@@ -253,7 +255,7 @@ fn prolog_undecided(workspace: &Workspace) {
 
 const UNIT: &str = "examples/systemd/compat-container@.service";
 
-/// systemd reads the unit in a root that has what it starts.
+/// systemd verifies the unit in a root with the programs that the unit starts.
 fn unit_verified(workspace: &Workspace) {
     for program in ["usr/local/bin/compat", "usr/bin/podman"] {
         executable(workspace, &format!("root/{program}"), "#!/bin/sh\n");
@@ -270,13 +272,13 @@ fn unit_verified(workspace: &Workspace) {
         run.called("systemd-analyze").run()
     };
     assert_eq!(verify(&unit).exits(0).stderr, "");
-    // It would say so if there were a fault.
+    // The verification would report a fault.
     verify(&unit.replace("ExecCondition=", "ExecConditon=")).says("ExecConditon");
     verify(&unit.replace("/usr/local/bin/compat", "/usr/local/bin/absent")).says("absent");
 }
 
-/// The command of a line of the unit, with the variables of its environment file as systemd fills them in:
-/// `$NAME` is split at spaces, `${NAME}` is one word.
+/// Returns the command of a line of the unit, with variables of its environment file filled in like systemd
+/// does: `$NAME` is split at spaces, `${NAME}` is one word.
 fn command_of(unit: &str, key: &str, variables: &[(&str, &str)]) -> Vec<String> {
     let value = |name: &str| {
         variables.iter().find(|(known, _)| *known == name).map(|(_, value)| *value).unwrap_or_default()
@@ -299,7 +301,7 @@ fn unit_condition(workspace: &Workspace) {
         let cache = workspace.text("cache-of-the-unit");
         workspace.compat(&command[1..]).env("COMPAT_CACHE_DIR", cache).env("COMPAT_RETRIES", "0").run()
     };
-    // 1 to 254 skip the unit, 255 would fail it (systemd.service, ExecCondition).
+    // Codes 1 to 254 skip the unit, 255 would fail it (systemd.service, ExecCondition).
     check(&images.tagged("runs"), "").exits(0);
     check(&images.tagged("index"), "--accept-undecided --accept-risk").exits(0);
     check(&images.tagged("unmet"), "").exits(1).says("NVIDIA");

@@ -1,4 +1,5 @@
-//! What a user can make the prolog of Slurm do, which is root's: nothing but ask a registry.
+//! The limits of a user's influence on the prolog of Slurm, which runs as root: it only requests artifacts
+//! from a registry.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -31,7 +32,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// A pipe that nobody writes: whoever opens it waits for ever.
+/// Creates a pipe without a writer: a program that opens it waits for ever.
 fn pipe(workspace: &Workspace, name: &str) -> String {
     let path = workspace.path(name);
     fs::create_dir_all(path.parent().expect("a directory")).expect("directories in the workspace");
@@ -39,7 +40,7 @@ fn pipe(workspace: &Workspace, name: &str) -> String {
     workspace.text(name)
 }
 
-/// What a user may name that is no reference of a registry, some of it in ways that look like one.
+/// Returns targets of a user that are not references of a registry. Some of them look like one.
 fn targets(workspace: &Workspace) -> Vec<String> {
     let fifo = pipe(workspace, "fifo");
     pipe(workspace, "layout/index.json");
@@ -64,11 +65,11 @@ fn refused(workspace: &Workspace) {
         let run = workspace.compat(["check", "--references-only", "--generate", "--", &target]);
         run.within(Duration::from_secs(10)).run().exits(2);
     }
-    // One of several keeps the others from being asked.
+    // One invalid target prevents requests for the others.
     let port = free_port();
     let reference = format!("127.0.0.1:{port}/demo/app:1");
     workspace.compat(["check", "--references-only", &reference, "app"]).run().exits(2);
-    // A reference is asked, though there is a file of its name.
+    // A reference is requested even if a file has the same name.
     workspace.write(&format!("127.0.0.1:{port}/demo/app:1"), "#!/bin/sh\n");
     let undecided = workspace.compat(["check", "--references-only", "--retries", "0", &reference]).run();
     undecided.exits(3).says("127.0.0.1");
@@ -89,7 +90,7 @@ fn untouched(workspace: &Workspace) {
         assert!(calls.contains("execve") && !calls.contains("private\", "), "{target}:\n{calls}");
     }
     let calls = traced(&["check", "--", file]);
-    assert!(calls.contains("private\", "), "it would be seen:\n{calls}");
+    assert!(calls.contains("private\", "), "the trace does not show the file:\n{calls}");
 }
 
 fn names(workspace: &Workspace) {
@@ -156,7 +157,7 @@ fn registries(workspace: &Workspace) {
     assert_eq!(calls(workspace, "compat"), [""; 0]);
 }
 
-/// A user names many artifacts; the disk of the node holds as many as the site wants.
+/// A user names many artifacts. The cache on the node stays within the limit of the site.
 fn cache(workspace: &Workspace) {
     const LIMIT: u64 = 32 << 10;
     recorder(workspace, "scontrol", 0);

@@ -1,4 +1,4 @@
-//! The examples of recording in containers: the very commands of the page, and the manifest.
+//! The examples of recording in containers: the exact commands of the page, and the manifest.
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// The blocks of the page that are marked so.
+/// Returns the blocks of the page with this mark.
 fn blocks(mark: &str) -> Vec<String> {
     let page = fs::read_to_string(file(PAGE)).expect("the page");
     let begin = format!("```sh {mark}\n");
@@ -41,7 +41,7 @@ fn docker(workspace: &Workspace) {
         let directory = workspace.directory(&format!("recording-{number}"));
         let script = "read name < /etc/hostname\n[ -e /etc/missing-file ]\n";
         fs::write(directory.join("script"), script).expect("a script");
-        // The engine of a test has no network to give, and the command fails for the missing file.
+        // The engine of a test has no network. The command fails because of the missing file.
         let script = format!("({}) || [ $? = 1 ]", block.replace("docker run", "docker run --network=none"));
         let mut shell = Command::new("sh");
         shell.args(["-c", &script]).current_dir(&directory).envs(docker.variables());
@@ -76,7 +76,7 @@ fn pod(workspace: &Workspace) {
     assert_eq!(container["command"][0], format!("{}/compat", place(0)));
     let arguments: Vec<&str> = container["args"].as_array().expect("a list").iter().map(text).collect();
     assert!(arguments[1].starts_with(&format!("--out={}/", place(1))), "{arguments:?}");
-    // What is before the command is understood: the help of the subcommand is asked for with it.
+    // The options before the command are valid: they are parsed together with the option for help.
     let end = arguments.iter().position(|argument| *argument == "--").expect("an end of the options");
     workspace.compat([&arguments[..end], &["--help"]].concat()).ok();
 }

@@ -1,5 +1,5 @@
-//! What a registry may do wrong: one clear error in bounded time, or a retry that succeeds; never a
-//! panic, and never a credential for a stranger.
+//! Faults of a registry. Each leads to one clear error in bounded time, or to a retry that succeeds. None
+//! leads to a panic, or sends credentials to a stranger.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use crate::harness::olareg::{self, Olareg};
 use crate::harness::recorder::lines;
 use crate::harness::{Case, Workspace};
 
-/// Every failing command must end by then: far above the limits given to it, far below for ever.
+/// The time limit of every failing command: far above the limits that the command gets.
 const BOUND: Duration = Duration::from_secs(40);
 
-/// As much of a flood as may be taken before the connection is closed.
+/// The maximum number of bytes that a client may read of an endless body.
 const FLOOD_LIMIT: u64 = 256 << 20;
 
 const LOGIN: [&str; 3] = ["--username", "alice", "--password-stdin"];
@@ -63,7 +63,7 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-/// What stays wrong.
+/// Permanent faults.
 fn lasting() -> Vec<(&'static str, Fault)> {
     let html = vec![("Content-Type".to_owned(), "text/html".to_owned())];
     vec![
@@ -79,7 +79,7 @@ fn lasting() -> Vec<(&'static str, Fault)> {
     ]
 }
 
-/// What passes when one asks again.
+/// Temporary faults, which a retry overcomes.
 fn passing() -> Vec<(&'static str, Fault)> {
     let soon = vec![("Retry-After".to_owned(), "1".to_owned())];
     vec![
@@ -95,8 +95,8 @@ struct Prepared {
     reference: String,
 }
 
-/// The artifact as other clients push it, its specification in a blob only: ours carry it in the
-/// manifest too, so that no blob need be fetched.
+/// Stores the artifact in the form of other clients, with its specification only in a blob. `compat` also
+/// embeds the specification in the manifest, so that no blob has to be fetched.
 fn prepared(workspace: &Workspace) -> Prepared {
     let registry = MemoryRegistry::honest();
     put_plain(workspace, &Place::server(&registry.address(), "demo"), "1");
@@ -115,8 +115,8 @@ fn fails(workspace: &Workspace, rule: Rule) {
     check(workspace, &reference).fails_clearly().never_says("none found");
     let pull = ["pull", "--timeout", "3", "--retries", "2", &reference, "-o", "pulled.json"];
     workspace.compat(pull).within(BOUND).run().fails_clearly();
-    assert!(!workspace.path("pulled.json").exists(), "a file was written from a body that is wrong");
-    // Two commands, each body bounded; what the sockets hold is little beside it.
+    assert!(!workspace.path("pulled.json").exists(), "a file was written from an invalid body");
+    // Two commands ran, and each body is bounded. The buffers of the sockets are small in comparison.
     assert!(registry.flooded() < FLOOD_LIMIT, "{} bytes of a flood were taken", registry.flooded());
 }
 
@@ -142,7 +142,7 @@ fn gone(workspace: &Workspace) {
         registry.mend();
         std::fs::remove_dir_all(workspace.path("copied")).expect("the layout");
     }
-    // Where all are gone, that is no absence of an artifact.
+    // If all artifacts are gone, the result is an error, not the absence of an artifact.
     digests.iter().for_each(|digest| {
         registry.break_rule(Rule::always("GET", &format!("/manifests/{digest}"), missing()));
     });
@@ -177,7 +177,7 @@ fn looping(workspace: &Workspace) {
     registry.forget();
     let run = workspace.compat(["discover", "--format", "json", &image]).within(BOUND).run();
     assert!(registry.requests().len() < 20, "{}", lines(&registry.requests()));
-    // Either the loop is seen and what was found is used, or it is an error; both end.
+    // Either the loop is detected and the found artifacts are used, or an error is reported. Both end.
     if run.code == Some(0) {
         run.says(&digest);
     } else {
@@ -185,15 +185,15 @@ fn looping(workspace: &Workspace) {
     }
 }
 
-/// Somebody else, who answers every request with 404.
+/// A stranger's server that answers every request with 404.
 fn stranger() -> Server {
     Server::start(|_| Reply::Whole(Response::new(404)))
 }
 
 fn assert_no_credentials(stranger: &Server) {
     for request in stranger.requests() {
-        assert!(request.authorization.is_none(), "a stranger was given credentials: {request:?}");
-        assert!(!request.target.contains(PASSWORD), "a stranger was given the password: {request:?}");
+        assert!(request.authorization.is_none(), "a stranger received credentials: {request:?}");
+        assert!(!request.target.contains(PASSWORD), "a stranger received the password: {request:?}");
     }
 }
 
@@ -229,8 +229,8 @@ fn redirect_loop(workspace: &Workspace) {
     assert!(registry.requests().len() < 100, "{}", lines(&registry.requests()));
 }
 
-/// A registry that names a stranger's realm in plain HTTP, where everybody on the way reads along. The
-/// name leads nowhere: the proxy that is asked for it is the stranger.
+/// A registry that names a stranger's realm with plain HTTP, which everybody on the network can read. The
+/// name does not resolve. The requests go through the proxy, which is the stranger.
 fn foreign_realm(workspace: &Workspace) {
     let stranger = stranger();
     let Prepared { registry: _registry, reference } =
@@ -259,7 +259,11 @@ fn retry_after(workspace: &Workspace) {
     let later = Fault::Status(429, vec![("Retry-After".into(), "3".into())], String::new());
     registry.break_rule(Rule::times(1, "GET", "/manifests/", later));
     let run = workspace.compat(["check", "--no-cache", &reference]).ok();
-    assert!(run.took >= Duration::from_millis(2_900), "asked again after {:?}, told 3 s", run.took);
+    assert!(
+        run.took >= Duration::from_millis(2_900),
+        "retried after {:?}, but Retry-After was 3 s",
+        run.took
+    );
 }
 
 fn rate_limit(workspace: &Workspace) {
@@ -278,7 +282,7 @@ fn nobody(workspace: &Workspace) {
     push.fails_clearly();
 }
 
-/// An image with nothing attached, and an artifact of another type.
+/// An image without an artifact, and an image that does not exist.
 fn no_specification(workspace: &Workspace) {
     let registry = MemoryRegistry::honest();
     Place::server(&registry.address(), "demo").image("1", "x");
@@ -286,7 +290,7 @@ fn no_specification(workspace: &Workspace) {
     check(workspace, &format!("{}/absent:1", registry.address())).fails_clearly();
 }
 
-/// The answer to the manifest's push is lost: whatever is asked again, one artifact is there.
+/// The response to the push of the manifest is lost. Whatever is retried, one artifact exists.
 fn push_once(workspace: &Workspace) {
     let registry = MemoryRegistry::honest();
     registry.break_rule(Rule::times(1, "PUT", "/manifests/", Fault::Reset));

@@ -1,4 +1,4 @@
-//! Roots of other machines, one of them big-endian: what a root is for is taken from the root.
+//! Roots of other machines, one of them big-endian. The machine of a root is determined from the root.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,16 +12,16 @@ use crate::harness::compat::{missing_libraries, verdict};
 use crate::harness::image::architecture;
 use crate::harness::{Case, Requirement, Workspace, root};
 
-/// A machine that this one is not.
+/// Another machine than this one.
 #[derive(Clone, Copy)]
 struct Foreign {
-    /// Debian's name.
+    /// Debian's name of the architecture.
     architecture: &'static str,
-    /// What `uname -m` prints there.
+    /// The output of `uname -m` there.
     machine: &'static str,
     big_endian: bool,
     loader: &'static str,
-    /// Where the libraries are.
+    /// The directory of the libraries.
     libraries: &'static str,
     /// The flags of its libraries in `ld.so.cache` (`elf/dl-cache.h`).
     flags: u32,
@@ -115,7 +115,7 @@ impl<'a> Small<'a> {
         fs::rename(self.outside(from), target).expect("a library is moved");
     }
 
-    /// The verdict on the program, and which libraries it misses.
+    /// Returns the verdict on the program and the libraries that it lacks.
     fn judged(&self, options: &[&str]) -> (String, BTreeSet<String>) {
         let program = self.outside(PROGRAM);
         let command = self.workspace.compat(["check", "--format", "json"]).with([&program]);
@@ -132,7 +132,7 @@ fn misses(library: &str) -> (String, BTreeSet<String>) {
     ("incompatible".to_owned(), BTreeSet::from([library.to_owned()]))
 }
 
-/// An `ld.so.cache` with one library (`struct cache_file_new`).
+/// Returns an `ld.so.cache` with one library (`struct cache_file_new`).
 fn cache_of(big_endian: bool, flags: u32, name: &str, path: &str) -> Vec<u8> {
     let word = |value: usize| match big_endian {
         true => (value as u32).to_be_bytes(),
@@ -189,9 +189,9 @@ fn program_of_this_machine(workspace: &Workspace, machine: Foreign) {
 fn missing_library(workspace: &Workspace, machine: Foreign) {
     let small = Small::new(workspace, machine);
     assert_eq!(small.judged(&[]), compatible());
-    fs::remove_file(small.outside(&small.library(LIBRARY))).expect("the library is there");
+    fs::remove_file(small.outside(&small.library(LIBRARY))).expect("the library exists");
     assert_eq!(small.judged(&[]), misses(LIBRARY));
-    // A library of this machine is none for the root.
+    // The root cannot use a library of this machine.
     let own = root::opened_here(workspace, Path::new("/usr/bin/env"));
     let libc = own.iter().find(|path| path.ends_with("libc.so.6")).expect("env needs libc");
     fs::copy(libc, small.outside(&small.library(LIBRARY))).expect("a copy");
@@ -211,7 +211,7 @@ fn cache(workspace: &Workspace, machine: Foreign) {
     assert_eq!(small.judged(&[]), compatible());
     write(!machine.big_endian, machine.flags);
     assert_eq!(small.judged(&[]), misses(LIBRARY));
-    // A library for x86-64, as its flags say.
+    // The flags mark a library for x86-64.
     write(machine.big_endian, 0x0303);
     assert_eq!(small.judged(&[]), misses(LIBRARY));
 }
@@ -234,7 +234,7 @@ fn saved_host(workspace: &Workspace, machine: Foreign) {
     for name in [LIBRARY, "libc.so.6"] {
         assert!(paths.contains(&small.library(name)[..]), "{paths:?}");
     }
-    fs::remove_file(small.outside(&small.library(LIBRARY))).expect("the library is there");
+    fs::remove_file(small.outside(&small.library(LIBRARY))).expect("the library exists");
     assert_eq!(check(), misses(LIBRARY));
     assert_eq!(check(), small.judged(&[]));
 }

@@ -1,4 +1,4 @@
-//! The harness itself: a case that fails elsewhere is no news when one of these fails.
+//! The harness itself. If one of these cases fails, failures of other cases mean nothing.
 
 use std::process::Command;
 use std::time::Duration;
@@ -184,7 +184,7 @@ fn engine(workspace: &Workspace) {
     assert_eq!(said.trim(), "hello");
 }
 
-/// The loader's answers differ from this machine's own: something to tell apart.
+/// The loader's results must differ from those on this machine, which makes comparisons meaningful.
 fn older_debian(workspace: &Workspace) {
     let root = root::debian(workspace, "bullseye");
     let guest = root::Guest::new(workspace, &root, std::path::Path::new("/usr/bin/env"));

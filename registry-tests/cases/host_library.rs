@@ -1,4 +1,4 @@
-//! Libraries that a container runtime brings from the host into an image.
+//! Libraries that a container runtime mounts from the host into an image.
 
 use std::fs;
 use std::process::Command;
@@ -38,7 +38,8 @@ fn base(workspace: &Workspace) {
     let packing = format!("image{DIRECTORY}/libpacking.so.1");
     let source = "int inflate(void) { return 1; } int deflate(void) { return 2; }";
     library(workspace, &packing, source, &["-shared", "-nostdlib", "-Wl,-soname,libpacking.so.1"]);
-    // Of the packing library the host's wants what the image does not; and the mathematics, which only it wants.
+    // The host's library needs a symbol of the packing library that the image does not use. It also needs the
+    // mathematics library, which nothing else needs.
     let mpi = "host/usr/lib64/libmpi.so.40";
     let source = "int deflate(void); double pow(double, double);
         int MPI_Init(void) { return deflate() + (int)pow(deflate(), 0.5); }";
@@ -50,7 +51,7 @@ fn base(workspace: &Workspace) {
     let gen_image = ["gen", "--image", "dir:image", "--executable", "/app", "-o", "app.json"];
     workspace.compat(gen_image).ok();
     workspace.compat(["check", "app.json", "--root", "host"]).run().exits(0);
-    // Without the image's libm nothing has it.
+    // Without the image's libm, no file provides it.
     fs::remove_file(workspace.path(format!("image{DIRECTORY}/libm.so.6"))).expect("a library");
     workspace.compat(gen_image).ok();
     workspace.compat(["check", "app.json", "--root", "host"]).run().exits(1).says("libm.so.6");

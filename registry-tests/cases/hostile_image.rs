@@ -1,4 +1,4 @@
-//! Images that mean harm: one clear error or a right answer, and nothing is written outside.
+//! Malicious images: each leads to one clear error or a correct result, and nothing is written outside.
 
 use std::fs;
 use std::io::Write;
@@ -40,7 +40,7 @@ struct Entry<'a> {
     mode: u32,
     link: &'a str,
     data: &'a [u8],
-    /// The size that the header states, where it is not that of the data.
+    /// The size in the header, if it differs from the size of the data.
     size: Option<u64>,
 }
 
@@ -53,7 +53,7 @@ impl<'a> Entry<'a> {
         Self { kind, link: target, ..Self::file(name, b"") }
     }
 
-    /// Written by hand: a library refuses to write what is tested here.
+    /// Encodes the entry without a library, because a library refuses to write the invalid entries.
     fn bytes(&self) -> Vec<u8> {
         let mut header = tar::Header::new_ustar();
         header.as_mut_bytes()[..self.name.len()].copy_from_slice(self.name);
@@ -78,7 +78,7 @@ fn layer(entries: &[Entry<'_>]) -> Vec<u8> {
     bytes
 }
 
-/// A static program: it runs in any root.
+/// Returns a static program, which runs in any root.
 fn program(workspace: &Workspace) -> Vec<u8> {
     workspace.write("app.c", "int main(void) { return 0; }\n");
     let mut command = Command::new(crate::harness::case::tool("cc"));
@@ -87,7 +87,7 @@ fn program(workspace: &Workspace) -> Vec<u8> {
     workspace.read("app")
 }
 
-/// Puts an image of layers that runs `/app` into a layout; its reference.
+/// Stores an image of layers that runs `/app` in a layout. Returns its reference.
 fn image(workspace: &Workspace, tag: &str, layers: &[(&str, Vec<u8>)]) -> String {
     let directory = workspace.directory("layout");
     let place = Place::Layout(directory.clone());
@@ -109,9 +109,9 @@ fn image(workspace: &Workspace, tag: &str, layers: &[(&str, Vec<u8>)]) -> String
     format!("oci:{}:{tag}", directory.display())
 }
 
-/// What is derived from an image, in a bounded time and space; nothing is written beside the layout.
+/// Derives a specification from an image in bounded time and space. Nothing may be written beside the layout.
 fn derive(workspace: &Workspace, reference: &str) -> Output {
-    // The home directory is made for the first program.
+    // The home directory is created for the first program.
     workspace.home();
     let before = files(workspace.root());
     let limit = workspace.directory("temporary");
@@ -127,7 +127,7 @@ fn derive(workspace: &Workspace, reference: &str) -> Output {
     output
 }
 
-/// What lies in a directory and beside it.
+/// Returns the paths of everything below a directory.
 fn files(directory: &Path) -> Vec<String> {
     let mut all = Vec::new();
     let mut ahead = vec![directory.to_owned()];
@@ -142,7 +142,7 @@ fn files(directory: &Path) -> Vec<String> {
     all
 }
 
-/// The paths of the objects that were found.
+/// Returns the paths of the objects that were found.
 fn objects(output: &Output) -> Vec<String> {
     let json = output.json();
     let objects = json["objects"].as_array().expect("a specification has objects");
@@ -159,12 +159,12 @@ fn names(workspace: &Workspace) {
         Entry::file(&deep, b"#!/bin/sh\n"),
         Entry::file("a/./../../etc/../etc/ld.so.preload", b"/app\n"),
     ];
-    // The names begin at the image's own root, as for a process that is inside.
+    // Names are relative to the image's root, as for a process inside it.
     let reference = image(workspace, "names", &[(LAYER, layer(&entries))]);
     let output = derive(workspace, &reference).exits(0);
     assert_eq!(objects(&output), ["app"]);
     assert!(!Path::new(&outside).exists());
-    // Through a link of the image that leads out, too.
+    // The same applies to a link of the image that leads out.
     let root = workspace.root().display().to_string();
     let entries = [
         Entry::link("out", b'2', &root),
@@ -234,7 +234,7 @@ fn headers(workspace: &Workspace) {
         let reference = image(workspace, tag, &[(LAYER, layer(&[entry]))]);
         derive(workspace, &reference).fails_clearly().says("layer");
     }
-    // A sparse file of a petabyte that has no content.
+    // A sparse file of a petabyte without content.
     let size = (1u64 << 50).to_string();
     let records = [
         record("GNU.sparse.major", "1"),
@@ -251,7 +251,7 @@ fn headers(workspace: &Workspace) {
     derive(workspace, &reference).fails_clearly();
 }
 
-/// One record of an extended header: its length counts itself.
+/// Returns one record of an extended header. Its length includes the length field itself.
 fn record(key: &str, value: &str) -> String {
     let rest = format!(" {key}={value}\n");
     let mut length = rest.len() + 1;
@@ -261,8 +261,7 @@ fn record(key: &str, value: &str) -> String {
     format!("{length}{rest}")
 }
 
-/// The most address space that reading an image may take here: the bound of 1 GiB, and what a program and its
-/// threads have besides.
+/// The address space for reading an image: the limit of 1 GiB, plus that of a program and its threads.
 const ADDRESS_SPACE_KIB: u64 = 1536 << 10;
 
 /// A compressed layer, entry by entry.
@@ -277,14 +276,15 @@ impl Packed {
         self.0.write_all(&entry.bytes()).expect("memory takes it");
     }
 
-    /// An entry whose name or target is longer than a header takes.
+    /// Adds an entry whose name or target is longer than a header allows.
     fn put_long(&mut self, key: &str, value: &str, entry: &Entry<'_>) {
         let extended = record(key, value);
         self.put(&Entry { kind: b'x', ..Entry::file("pax", extended.as_bytes()) });
         self.put(entry);
     }
 
-    /// The image of this layer: it is small, and reading it ends with a clear error in little memory.
+    /// Asserts that the image of this layer is small and that reading it ends with a clear error in little
+    /// memory.
     fn refused(mut self, workspace: &Workspace, tag: &str, most: usize) {
         self.0.write_all(&[0; 1024]).expect("memory takes it");
         let packed = self.0.finish().expect("memory takes it");
@@ -296,7 +296,7 @@ impl Packed {
     }
 }
 
-/// Layers whose entries are a few bytes each when they are compressed and a few hundred in memory.
+/// Layers whose entries take a few bytes each when compressed and a few hundred in memory.
 fn memory(workspace: &Workspace) {
     // Each entry makes two thousand directories.
     let mut deep = Packed::new();
@@ -305,7 +305,7 @@ fn memory(workspace: &Workspace) {
         deep.put_long("path", &path, &Entry::file("x", b""));
     }
     deep.refused(workspace, "deep", 100_000);
-    // Each makes sixteen, with a short path.
+    // Each entry makes sixteen directories, with a short path.
     let mut directories = Packed::new();
     for number in 0..250_000 {
         let path = format!("{number}/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/b");
@@ -354,7 +354,7 @@ fn lies(workspace: &Workspace) {
     derive(workspace, &reference).fails_clearly().says("sha256:");
     fs::write(&blob, &honest[..honest.len() - 2000]).expect("the blob of the layout");
     derive(workspace, &reference).fails_clearly();
-    // What is said to be compressed and is not, and the other way round, is told by its content.
+    // The content shows whether a layer is compressed, whatever its media type says.
     let zipped = "application/vnd.oci.image.layer.v1.tar+gzip";
     let garbage = image(workspace, "garbage", &[(zipped, b"\x1f\x8b\x08garbage".to_vec())]);
     derive(workspace, &garbage).fails_clearly().says("layer");

@@ -1,5 +1,5 @@
-//! Images read layer by layer: what comes of a real system, through every kind of source, is what its
-//! directory holds.
+//! Images that are read layer by layer. For a real system, the result through every kind of source equals the
+//! content of its directory.
 
 use std::fs;
 use std::path::Path;
@@ -45,7 +45,7 @@ fn every_source(workspace: &Workspace) {
 
     skopeo(workspace, &["copy", &layout, "oci-archive:oci.tar:system"]);
     compare("the OCI archive", &expected, &format!("oci-archive:{}", workspace.text("oci.tar")));
-    // Docker's format has no zstd.
+    // Docker's format does not support zstd.
     let layout = layout_of(workspace, &root, "plain", "cat");
     skopeo(workspace, &["copy", &layout, "docker-archive:docker.tar:system:1"]);
     compare(
@@ -55,8 +55,9 @@ fn every_source(workspace: &Workspace) {
     );
 }
 
-/// Puts an image of three layers into a layout: a part of the system with files that are hidden or
-/// replaced later, compressed by gzip; the whole system, by `compressor`; and a whiteout, plain.
+/// Stores an image of three layers in a layout. The first is a part of the system with files that are hidden
+/// or replaced later, compressed with gzip. The second is the whole system, compressed by `compressor`. The
+/// third is a whiteout, uncompressed.
 fn layout_of(workspace: &Workspace, root: &Path, name: &str, compressor: &str) -> String {
     let place = Place::Layout(workspace.path(name));
     let extra = workspace.directory("extra");
@@ -127,11 +128,11 @@ fn compare(what: &str, expected: &[String], source: &str) {
         these.iter().filter(|line| !those.contains(line)).take(10).cloned().collect()
     };
     let (missing, extra) = (only(expected, &found), only(&found, expected));
-    assert!(missing.is_empty() && extra.is_empty(), "{what}: missing {missing:#?}, too much {extra:#?}");
+    assert!(missing.is_empty() && extra.is_empty(), "{what}: missing {missing:#?}, unexpected {extra:#?}");
     assert_eq!(found.len(), expected.len(), "{what}");
 }
 
-/// Everything that a tree knows, a line for each path; objects with the digest of what is read of them.
+/// Returns the complete tree, one line for each path. Lines of objects contain the digest of their content.
 fn lines(image: &Image) -> Vec<String> {
     let tree = &image.tree;
     let line = |(path, node): (std::path::PathBuf, &Node)| {

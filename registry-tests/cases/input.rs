@@ -1,4 +1,5 @@
-//! What the program is given: broken ELF files, documents of other versions, wrong usage, other names.
+//! Input of the program: broken ELF files, documents of other versions, wrong usage, other names of the
+//! program.
 
 use std::os::unix::fs::symlink;
 
@@ -43,7 +44,7 @@ fn truncated(workspace: &Workspace) {
     }
 }
 
-/// A pseudorandom sequence (xorshift), the same in every run.
+/// Uses a pseudorandom sequence (xorshift), which is the same in every run.
 fn random(workspace: &Workspace) {
     let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
     let whole = std::fs::read(PROGRAM).expect("a program of this machine");
@@ -58,7 +59,7 @@ fn random(workspace: &Workspace) {
         let file = format!("random-{round}");
         workspace.write(&file, bytes);
         let run = workspace.compat(["gen", &file, "-o", "out.json"]).run().never_says("panicked");
-        // By chance the noise may be a valid file; it is never anything but an answer or an error.
+        // The random bytes may be a valid file by chance. The result is always a report or an error.
         assert!(matches!(run.code, Some(0 | 3)), "{run:?}");
         if run.code == Some(3) {
             run.fails_clearly();
@@ -81,7 +82,7 @@ fn same_bytes(workspace: &Workspace) {
     workspace.compat(["validate", "one.json", "two.json"]).ok();
 }
 
-/// A specification whose version is another.
+/// Writes a specification with another version.
 fn with_version(workspace: &Workspace, version: &str) {
     specification(workspace, "compat.json", "a");
     let mut document: serde_json::Value =

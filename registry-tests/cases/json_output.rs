@@ -1,6 +1,6 @@
-//! `--format json`: whatever a subcommand does, standard output is one document that its schema allows.
+//! `--format json`: for every subcommand, standard output is one document that conforms to its schema.
 //!
-//! A subcommand with `--format json` and no line here fails the case, and so does a schema that no line uses.
+//! The case fails if a subcommand with `--format json` has no line here, or if no line uses a schema.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -23,8 +23,8 @@ pub fn cases() -> Vec<Case> {
     vec![Case::new(every, &[CC], all), Case::new(usage, &[CC], wrong_usage), Case::new(hint, &[CC], reasons)]
 }
 
-/// What is typed, the exit code and the schema of what is printed. In this order: later lines find what earlier ones
-/// made. `--format json` is added unless the document is all that the subcommand prints.
+/// The arguments, the exit code and the schema of the output. The order matters: later lines use the results
+/// of earlier ones. `--format json` is added unless the document is the only output of the subcommand.
 const LINES: &[(&str, i32, &str)] = &[
     ("gen ./app", 0, "specification"),
     ("host --root root", 0, "host"),
@@ -140,9 +140,9 @@ fn all(workspace: &Workspace) {
         })
     };
     for words in subcommands() {
-        // Of all subcommands alike: one that succeeds and one that cannot do its work.
+        // Every subcommand must have a line that succeeds and one that fails.
         for exit in [0, 3] {
-            // What explains findings reads nothing that could be missing.
+            // `explain` reads no files, so it cannot fail for that reason.
             if !has(&words, exit) && (&*words, exit) != ("explain", 3) {
                 wrong.push(format!("`compat {words} --format json` has no line here with exit code {exit}"));
             }
@@ -158,11 +158,11 @@ fn outcome(workspace: &Workspace, line: &str) -> Output {
     let whole = line.starts_with("gen ") || line.starts_with("host ");
     let format: &[&str] = if whole { &[] } else { &["--format", "json"] };
     let run = workspace.compat(line.split_whitespace()).with(format);
-    // No engine of this machine is asked.
+    // No engine of this machine is used.
     run.env("DOCKER_HOST", "unix:///nowhere/engine.sock").run()
 }
 
-/// What is wrong with an output.
+/// Returns the fault of an output.
 fn fault(output: &Output, exit: i32, name: &str) -> Result<(), String> {
     if output.code != Some(exit) {
         return Err(format!("exit code {:?}, expected {exit}", output.code));
@@ -171,7 +171,7 @@ fn fault(output: &Output, exit: i32, name: &str) -> Result<(), String> {
         serde_json::from_str(&output.stdout).map_err(|error| format!("not one document: {error}"))?;
     let (_, mut schema) =
         schema::all().into_iter().find(|(known, _)| *known == name).ok_or(format!("no schema {name}"))?;
-    // What is not described is a fault, too.
+    // A field that is not described is a fault, too.
     if schema["type"] == "object" && name != "specification" {
         schema["unevaluatedProperties"] = false.into();
     }
@@ -181,7 +181,7 @@ fn fault(output: &Output, exit: i32, name: &str) -> Result<(), String> {
     if faults.is_empty() { Ok(()) } else { Err(format!("not valid by {name}: {}", faults.join("; "))) }
 }
 
-/// Every subcommand that takes `--format json`, by its words.
+/// Returns every subcommand that has `--format json`, by its words.
 fn subcommands() -> Vec<String> {
     fn walk(command: &clap::Command, words: &str, found: &mut Vec<String>) {
         let inner: Vec<_> = command.get_subcommands().filter(|inner| inner.get_name() != "help").collect();
@@ -234,7 +234,7 @@ fn reasons(workspace: &Workspace) {
     assert!(validated[1]["error"].as_str().is_some_and(|error| error.contains("nowhere.json")));
 }
 
-/// Documents, recordings, a root without anything, and a layout of images.
+/// Creates documents, recordings, an empty root and a layout of images.
 fn prepare(workspace: &Workspace) {
     workspace.write("app.c", "int main(void) { return 0; }\n");
     let mut command = Command::new(tool("cc"));

@@ -1,4 +1,4 @@
-//! Layers that end in unusual ways: what the container engine loads is read, and what it refuses is not.
+//! Layers with unusual ends. `compat` reads exactly those that the container engine loads.
 
 use std::process::Command;
 
@@ -22,8 +22,8 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// The ends of a layer, each with whether it is a usable one, made of the last member's header with its
-/// content and of its padding.
+/// Returns possible ends of a layer, each with whether it is usable. They are made from the last member (its
+/// header and content) and its padding.
 fn ends(member: &[u8], padding: usize) -> Vec<(&'static str, Vec<u8>, bool)> {
     let with = |tail: &[u8]| [member, &vec![0; padding], tail].concat();
     let zeroes = |count: usize| vec![0; count];
@@ -78,7 +78,7 @@ fn as_the_engine(workspace: &Workspace) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// An image of one layer as `docker save` writes it.
+/// Writes an image of one layer in the format of `docker save`.
 fn saved(workspace: &Workspace, layer: &[u8]) -> String {
     let config = json!({
         "architecture": architecture(), "os": "linux", "config": {"Entrypoint": ["/app"]},

@@ -1,5 +1,5 @@
-//! Images that docker made and pushed: what is derived from them, attached to them, and judged from that,
-//! with what moves on the wire.
+//! Images that docker made and pushed: the specifications derived from them, attached to them and checked,
+//! and the network traffic.
 
 use serde_json::Value;
 
@@ -12,11 +12,11 @@ use crate::harness::recorder::{Recorder, blob_reads, lines};
 use crate::harness::skopeo::{manifest, skopeo};
 use crate::harness::{Case, Kind, Registry, Workspace, print_figure, root};
 
-/// What a check of an image may ask for, and move: the artifact's own size is some 100 KB.
+/// The limits for a check of an image, in requests and bytes. The artifact itself has some 100 KB.
 const REQUESTS: usize = 5;
 const BYTES: u64 = 2 << 20;
 
-/// The kinds of registry that the images are pushed to.
+/// The kinds of registries to which the images are pushed.
 const KINDS: [Kind; 2] = [Kind::DockerRegistry, Kind::Olareg];
 
 pub fn cases() -> Vec<Case> {
@@ -24,7 +24,7 @@ pub fn cases() -> Vec<Case> {
     vec![Case::new("made_image::what_docker_pushes_is_derived_attached_and_judged", &requirements, all)]
 }
 
-/// One case, since the images take a while to make.
+/// This is one case because the images take a while to make.
 fn all(workspace: &Workspace) {
     let docker = Docker::start(workspace);
     made_image::small(workspace, &docker);
@@ -55,7 +55,7 @@ fn check(workspace: &Workspace, reference: &str, options: &[&str]) -> Output {
     workspace.compat(["check", "--format", "json", reference]).with(options).run()
 }
 
-/// Without an artifact nothing is decided, and the way out is told.
+/// Without an artifact the check is undecided, and the message states the remedy.
 fn without_artifact(workspace: &Workspace, registry: &Registry) {
     let reference = registry.tagged("demo/app", "v4");
     let refused = workspace.compat(["check", &reference]).run().fails_clearly();
@@ -65,7 +65,7 @@ fn without_artifact(workspace: &Workspace, registry: &Registry) {
     check(workspace, &reference, &["--generate", "--cpu", "x86-64-v2"]).exits(1).says("x86-64-v4");
 }
 
-/// The exit code that is expected of an image on a CPU of a level.
+/// Returns the expected exit code for an image on a CPU of a level.
 fn expected(tag: &str, level: u32) -> i32 {
     match tag {
         "missing" | "cuda" => 1,
@@ -75,14 +75,14 @@ fn expected(tag: &str, level: u32) -> i32 {
     }
 }
 
-/// The level of this machine's CPU.
+/// Returns the level of this machine's CPU.
 fn own_level() -> u32 {
     let level = compat_loader::host::Platform::of_this_machine().isa.map(|isa| isa.highest());
     level.expect("an x86-64 CPU has a level")
 }
 
-/// Attached once, judged on every kind of host; what is derived anew and what was written to a file say the
-/// same.
+/// Attaches once and checks on every kind of host. A specification derived anew and one from a file give the
+/// same result.
 fn judged(workspace: &Workspace, registry: &Registry, tag: &str) {
     let reference = registry.tagged("demo/app", tag);
     let generated = check(workspace, &reference, &["--generate"]).exits(expected(tag, own_level()));
@@ -116,14 +116,14 @@ fn judged(workspace: &Workspace, registry: &Registry, tag: &str) {
     }
 }
 
-/// A report but for where the specification came from.
+/// Returns a report without the source of the specification.
 fn without_source(output: &Output) -> Value {
     let mut report = output.json();
     report.as_object_mut().expect("a report").remove("source");
     report
 }
 
-/// A host's driver decides about the image for a GPU.
+/// The host's driver decides about the image for a GPU.
 fn gpu(workspace: &Workspace, registry: &Registry) {
     let reference = registry.tagged("demo/app", "cuda");
     for (version, code) in [("535.104.05", 0), ("470.57.02", 1)] {
@@ -133,7 +133,7 @@ fn gpu(workspace: &Workspace, registry: &Registry) {
     }
 }
 
-/// What a check moves: the artifact, and nothing of the image.
+/// A check transfers the artifact, and nothing of the image.
 fn frugal(workspace: &Workspace, registry: &Registry, kind: Kind) {
     let address = registry.address().expect("a server");
     let (image, _) = manifest(workspace, &format!("{address}/demo/app:python"));
@@ -147,9 +147,9 @@ fn frugal(workspace: &Workspace, registry: &Registry, kind: Kind) {
     assert!(requests.len() <= REQUESTS, "{} requests:\n{text}", requests.len());
     for descriptor in layers.iter().chain([&image["config"]]) {
         let digest = descriptor["digest"].as_str().expect("a digest");
-        assert!(!text.contains(digest), "a blob of the image was asked for:\n{text}");
+        assert!(!text.contains(digest), "a blob of the image was requested:\n{text}");
     }
-    // A small specification comes with the manifest, a larger one is a blob of its own.
+    // A small specification is embedded in the manifest, a larger one is a separate blob.
     assert!(blob_reads(&requests).len() <= 1, "{text}");
     print_figure(&format!(
         "check of an image of {size} bytes on {}: {} requests, {} bytes",
@@ -160,11 +160,11 @@ fn frugal(workspace: &Workspace, registry: &Registry, kind: Kind) {
     assert!(recorder.bytes() < BYTES.min(size / 20), "{} bytes of {size}:\n{text}", recorder.bytes());
 }
 
-/// The platforms of the index: a tag of the repository, and what the index says of it.
+/// The platforms of the index: a tag of the repository, and the platform in the index.
 const PLATFORMS: [(&str, &str, Option<&str>); 3] =
     [("musl", "amd64", None), ("v4", "amd64", Some("v4")), ("foreign", "arm64", None)];
 
-/// An index of several platforms: an artifact for each, and the best that a host runs.
+/// An index of several platforms: an artifact for each, and the best one that a host runs.
 fn index(workspace: &Workspace, registry: &Registry) {
     let address = registry.address().expect("a server");
     let place = Place::server(&address, "demo/app");
@@ -199,23 +199,23 @@ fn index(workspace: &Workspace, registry: &Registry) {
         check(workspace, &reference, &["--cpu", level]).exits(0);
     }
     workspace.compat(["select", "--platform", "linux/arm64", &reference]).run().exits(1);
-    // All that it has for this machine lacks a library.
+    // Its only image for this machine lacks a library.
     put("broken", &[("missing", "amd64", None)]);
     workspace.compat(["select", &registry.tagged("demo/app", "broken")]).run().exits(1).says("no image");
-    // Nothing is attached to what it has.
+    // Its images have no artifacts.
     let other = Place::server(&address, "demo/other").index("1");
     let reference = registry.tagged("demo/other", "1");
     assert!(!other.ours.digest.is_empty());
     workspace.compat(["select", &reference]).run().fails_clearly().says("attach --generate");
 }
 
-/// The length of a manifest.
+/// Returns the length of a manifest.
 fn size(workspace: &Workspace, address: &str, digest: &str) -> usize {
     let source = format!("docker://{address}/demo/app@{digest}");
     skopeo(workspace, &["inspect", "--raw", "--tls-verify=false", &source]).len()
 }
 
-/// The same image in every form that it can have gives the same specification.
+/// The same image in every possible form gives the same specification.
 fn forms(workspace: &Workspace, docker: &Docker, registry: &Registry) {
     let tag = "cuda";
     let reference = registry.tagged("demo/app", tag);
@@ -236,13 +236,13 @@ fn forms(workspace: &Workspace, docker: &Docker, registry: &Registry) {
         assert_eq!(requirements(&derived(workspace, form, &[])), requirements(&wanted), "{form}");
         check(workspace, form, &["--generate"]).exits(1).says("libcuda.so.1");
     }
-    // A directory has no configuration: the program is named.
+    // A directory has no configuration, so the program is named.
     let directory = format!("dir:{}", at(tag));
     workspace.compat(["gen", "--image", &directory]).run().fails_clearly().says("--executable");
     let unpacked = derived(workspace, &directory, &["--executable", "/app"]);
     assert_eq!(unpacked["objects"], wanted["objects"]);
     check(workspace, &directory, &["--generate", "--executable", "/app"]).exits(1).says("libcuda.so.1");
-    // What is attached to a layout is found there.
+    // An artifact that is attached to a layout is found there.
     workspace.compat(["attach", "--generate", &layout]).ok();
     check(workspace, &layout, &[]).exits(1).says("libcuda.so.1");
 }

@@ -1,5 +1,5 @@
-//! The main job, whole: generate, push, check; against this machine, an older Debian and a root that
-//! lacks a library, with the dynamic loader itself as the measure.
+//! The main workflow: generate, push, check. The hosts are this machine, an older Debian and a root that
+//! lacks a library. The reference is the dynamic loader itself.
 
 use std::fs;
 use std::path::Path;
@@ -54,7 +54,8 @@ fn check_in(workspace: &Workspace, program: &Path, root: &Path) -> Output {
     workspace.compat(["check", "--root", root, "--format", "json", "compat.json"]).run()
 }
 
-/// The report and the loader say the same: the verdict, and the sets of what is missing.
+/// Asserts that the report and the loader agree in the verdict and in the sets of missing libraries and
+/// versions.
 fn assert_agrees(output: &Output, truth: &LoaderAnswer) {
     let wanted = if truth.is_clean() { "compatible" } else { "incompatible" };
     assert_eq!(verdict(output), wanted, "the loader says {truth:?}");
@@ -112,7 +113,7 @@ fn application_directory(workspace: &Workspace) {
     run(workspace, &mut Command::new(workspace.path(program)));
     workspace.compat(["gen", "application", "-o", "compat.json"]).ok();
     workspace.compat(["check", "compat.json"]).ok().never_says("libanswer");
-    // The program alone, taken from its directory, asks the host.
+    // The program alone, outside its directory, needs the library from the host.
     fs::copy(workspace.path(program), workspace.path("alone")).expect("a copy of the program");
     workspace.compat(["gen", "alone", "-o", "alone.json"]).ok();
     workspace.compat(["check", "alone.json"]).run().exits(1).says("libanswer.so.1");
@@ -125,7 +126,7 @@ fn static_program(workspace: &Workspace) {
     run(workspace, &mut command);
     workspace.compat(["gen", "static", "-o", "compat.json"]).ok();
     workspace.compat(["check", "compat.json"]).ok();
-    // An empty root is enough for it.
+    // An empty root is sufficient.
     let empty = workspace.directory("empty");
     let empty = empty.to_str().expect("a workspace's path is text");
     workspace.compat(["check", "--root", empty, "compat.json"]).ok();

@@ -1,4 +1,4 @@
-//! The cases, one file a theme.
+//! The cases, one file for each theme.
 
 mod attach;
 mod attach_again;

@@ -1,4 +1,4 @@
-//! Indexes: the manifest of this machine's platform is asked first, then the index itself.
+//! Indexes: the manifest of this machine's platform is queried first, then the index itself.
 
 use crate::harness::artifact::{attach, discover, specification};
 use crate::harness::compat::{digest_of, discovered, discovered_below, level, verdict};

@@ -1,4 +1,5 @@
-//! Habits of the big services, emulated: how `compat` gets on with each, and what it says where nothing can be done.
+//! Emulated peculiarities of the big services: the behaviour of `compat` with each, and its messages if
+//! nothing can be done.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::harness::memory_registry::{Fault, MemoryRegistry, Referrers, Rule};
 use crate::harness::recorder::lines;
 use crate::harness::{Case, Workspace};
 
-/// What must not take long takes less than this.
+/// The time limit for operations that must be fast.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
 pub fn cases() -> Vec<Case> {
@@ -46,7 +47,7 @@ fn gitlab(workspace: &Workspace) {
     let (image, _) = image(&registry);
     let check = workspace.compat(["check", "--no-cache", &image]).run();
     let check = check.fails_clearly().says("no compatibility artifact is attached");
-    // What a hint names works.
+    // The command in the hint works.
     check.says("compat check --generate").says("compat push").never_says("compat attach");
     assert!(discovered(&discover(workspace, &image)).is_empty());
     specification(workspace, "app.json", "a");
@@ -57,10 +58,10 @@ fn gitlab(workspace: &Workspace) {
     let written =
         registry.requests().into_iter().filter(|request| !["GET", "HEAD"].contains(&request.method.as_str()));
     assert_eq!(written.count(), 0, "{}", lines(&registry.requests()));
-    // What it says works.
+    // The command in the message works.
     workspace.compat(["push", &own, "app.json"]).ok();
     workspace.compat(["check", "--no-cache", &own]).ok();
-    // An index, too, is its own fallback tag there.
+    // An index is its own fallback tag there as well.
     let index = Place::server(&registry.address(), "demo").index("2");
     let attach =
         workspace.compat(["attach", &format!("{}/demo@{}", registry.address(), index.digest), "app.json"]);
@@ -121,7 +122,8 @@ fn taken(workspace: &Workspace) {
             |request: &crate::harness::http::Recorded| !["GET", "HEAD"].contains(&request.method.as_str());
         assert!(!registry.requests().iter().any(written), "{}", lines(&registry.requests()));
         workspace.compat(["push", "--replace", &reference, "a.json"]).ok();
-        // An artifact gives its tag to the next one, and the same one is pushed once.
+        // An artifact's tag can move to the next artifact, and pushing the same artifact again changes
+        // nothing.
         for file in ["a.json", "b.json", "b.json"] {
             workspace.compat(["push", &reference, file]).ok();
         }
@@ -142,7 +144,7 @@ fn immutable(workspace: &Workspace) {
     run.fails_clearly().says("configured as immutable").says("hint").never_says("other writers");
 }
 
-/// GHCR sends the question to another host, which fails in many ways.
+/// GHCR redirects the request to another host, which fails in many ways.
 fn elsewhere(workspace: &Workspace, status: u16) {
     let other = Server::start(move |_| {
         let response = Response::new(status).header("Retry-After", "50").body("text/plain", "no");
@@ -168,7 +170,7 @@ fn flapping(workspace: &Workspace) {
     registry.break_rule(Rule::always("GET", "/referrers/", Fault::Status(303, location, String::new())));
     let digest = attach(workspace, &image, "a");
     registry.mend();
-    // The API works now, and knows nothing of it.
+    // The API works now, and does not list the artifact.
     let empty = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
     let kind = vec![("Content-Type".to_owned(), "application/vnd.oci.image.index.v1+json".to_owned())];
     registry.break_rule(Rule::always("GET", "/referrers/", Fault::Status(200, kind, empty.to_owned())));

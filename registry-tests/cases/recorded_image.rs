@@ -1,5 +1,5 @@
-//! Runs in containers that are recorded by the mounted binary, the specifications made of these recordings,
-//! and the verdicts on them: each beside what the program itself does in the same place.
+//! Runs in containers, recorded by the mounted binary, the specifications made from these recordings, and the
+//! verdicts on them. Each verdict is compared with the behaviour of the program itself in the same place.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,12 +15,12 @@ use crate::harness::made_image;
 use crate::harness::process::run;
 use crate::harness::{Case, Requirement, Workspace, fixture, root};
 
-/// The Debian releases, by names separated by commas; the oldest and the newest that other cases make as well
-/// where the variable is not set.
+/// The names of the Debian releases, separated by commas. If the variable is not set, these are the oldest
+/// and the newest release that other cases also use.
 const VARIABLE: &str = "COMPAT_TEST_RELEASES";
 const RELEASES: &str = "bullseye,bookworm";
 
-/// A Perl program that loads extensions, which lie in a directory that no search leads to.
+/// A Perl program that loads extensions, which are in a directory outside the search path.
 const PERL: [&str; 5] = ["perl", "-MPOSIX", "-MSocket", "-e", "exit 7"];
 const EXTENSION: &str = "auto/Socket/Socket.so";
 
@@ -50,7 +50,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// One case, since an engine takes a while to start.
+/// This is one case because an engine takes a while to start.
 fn all(workspace: &Workspace) {
     let docker = Docker::start(workspace);
     let here = Here { workspace, docker: &docker };
@@ -66,14 +66,14 @@ fn all(workspace: &Workspace) {
     volume(&here);
 }
 
-/// Where everything happens.
+/// The workspace and the engine.
 struct Here<'a> {
     workspace: &'a Workspace,
     docker: &'a Docker<'a>,
 }
 
 impl Here<'_> {
-    /// Runs a command in a container with these options: the exit code and what it said.
+    /// Runs a command in a container with these options. Returns the exit code and the output.
     fn container(&self, options: &[&str], tag: &str, command: &[&str]) -> (i32, String) {
         let (binary, out) = (format!("{BINARY}:/compat:ro"), format!("{}:/out", self.workspace.text("out")));
         let base = ["run", "--rm", "--network=none", "-v", &binary, "-v", &out];
@@ -83,7 +83,8 @@ impl Here<'_> {
         (code.expect("an exit code"), format!("{stdout}{stderr}"))
     }
 
-    /// Records a command in a container as `out/NAME.jsonl`: the exit code, which is also the native one.
+    /// Records a command in a container as `out/NAME.jsonl`. Returns the exit code, which is the same as
+    /// without recording.
     fn record(&self, options: &[&str], tag: &str, name: &str, command: &[&str]) -> i32 {
         let rights = ["--device", "/dev/fuse", "--cap-add", "SYS_ADMIN"];
         let file = format!("/out/{name}.jsonl");
@@ -94,7 +95,7 @@ impl Here<'_> {
         recorded
     }
 
-    /// Makes a specification of a recording inside the container, where the files are, as `out/NAME.json`.
+    /// Makes the specification of a recording inside the container, which has the files, as `out/NAME.json`.
     fn generate(&self, options: &[&str], tag: &str, name: &str) -> Value {
         let (run, to) = (format!("/out/{name}.jsonl"), format!("/out/{name}.json"));
         let (code, said) =
@@ -103,8 +104,8 @@ impl Here<'_> {
         self.document(&format!("out/{name}.json"))
     }
 
-    /// Makes the specification of the image with a recording as `out/NAME.image.json`, from what `docker save`
-    /// writes.
+    /// Makes the specification of the image with a recording as `out/NAME.image.json`, from the output of
+    /// `docker save`.
     fn generate_of_image(&self, tag: &str, name: &str) -> Value {
         let archive = self.workspace.text(format!("{name}.tar"));
         self.docker.run(&["save", "-o", &archive, &format!("compat-tests:{tag}")]);
@@ -119,19 +120,20 @@ impl Here<'_> {
         serde_json::from_slice(&self.workspace.read(file)).expect("a specification")
     }
 
-    /// The verdict on a specification in a container, by the mounted binary.
+    /// Checks a specification in a container with the mounted binary. Returns the exit code.
     fn check_inside(&self, options: &[&str], tag: &str, name: &str) -> i32 {
         let file = format!("/out/{name}.json");
         self.container(options, tag, &["/compat", "check", "--no-cache", &file]).0
     }
 
-    /// The verdict on a specification for a root; `/` is this machine.
+    /// Checks a specification for a root. `/` is this machine.
     fn check(&self, name: &str, root: &str) -> Output {
         let file = format!("out/{name}.json");
         self.workspace.compat(["check", "--format", "json", "--root", root, &file]).run()
     }
 
-    /// The verdict on an image of which all is inside: it runs on this machine, and on one with another libc.
+    /// Asserts that an image with all its dependencies inside runs on this machine and on one with another
+    /// libc.
     fn image_runs_anywhere(&self, name: &str) {
         let other = root::debian(self.workspace, "bullseye");
         for root in ["/", other.to_str().expect("text")] {
@@ -157,7 +159,8 @@ impl Here<'_> {
     }
 }
 
-/// The paths of the libraries that a specification says runs loaded, without those that these needed.
+/// Returns the paths of the libraries that runs loaded, according to a specification, without the
+/// dependencies of these libraries.
 fn loaded(specification: &Value) -> Vec<String> {
     let recorded = &specification["recorded"];
     assert_eq!(recorded["runs"], 1);
@@ -180,29 +183,30 @@ fn debian(here: &Here<'_>, release: &str) {
     let extensions = loaded(&bare);
     assert!(extensions.iter().any(|path| path.ends_with(EXTENSION)), "{extensions:?}");
     assert_eq!(bare["subjects"], serde_json::json!(["perl"]));
-    // Where it ran it runs, inside and from outside.
+    // The program runs where it was recorded, checked from inside and from outside.
     assert_eq!(here.check_inside(&[], release, release), 0);
     here.check(release, text(&directory)).exits(0);
-    // Without one of its extensions it fails, and nobody can know that it could not do without.
+    // Without one of its extensions the program fails, but the recording does not prove that the extension is
+    // required.
     here.workspace.write("empty", "");
     let extension = extensions.iter().find(|path| path.ends_with(EXTENSION)).expect("it was seen");
     let without = format!("{}:{extension}:ro", here.workspace.text("empty"));
     assert_ne!(here.container(&["-v", &without], release, &PERL).0, 7);
     assert_eq!(here.check_inside(&["-v", &without], release, release), 3);
-    // The image has all of it in itself.
+    // The image contains all extensions.
     let whole = here.generate_of_image(release, release);
     let inside: Vec<String> = extensions.iter().map(|path| path.trim_start_matches('/').to_owned()).collect();
     assert_eq!(loaded(&whole), inside);
     here.image_runs_anywhere(release);
     if release != "bullseye" {
-        // A newer program on an older libc.
+        // The program is newer than the libc of the root.
         let older = root::debian(here.workspace, "bullseye");
         here.check(release, text(&older)).exits(1).says("GLIBC_");
     }
     read_only(here, release);
 }
 
-/// The same in a root that nothing can be written to.
+/// The same in a read-only root.
 fn read_only(here: &Here<'_>, release: &str) {
     let name = format!("{release}-read-only");
     assert_eq!(here.record(&["--read-only"], release, &name, &PERL), 7);
@@ -211,7 +215,7 @@ fn read_only(here: &Here<'_>, release: &str) {
     assert_eq!(document, written);
 }
 
-/// Exit codes and signals come out of the container as they do without a recording.
+/// A recording does not change the exit codes and signals of a container.
 fn exit_codes(here: &Here<'_>, release: &str) {
     for code in [0, 1, 42, 126, 127, 255] {
         let command = ["sh", "-c", &format!("exit {code}")];
@@ -220,7 +224,7 @@ fn exit_codes(here: &Here<'_>, release: &str) {
     assert_eq!(here.record(&[], release, "code", &["/bin/bash", "-c", "bash -c 'kill -9 $$'; exit $?"]), 137);
 }
 
-/// A root with a C library, one program, and a plugin; nothing else.
+/// A root with only a C library, one program and a plugin.
 fn small(here: &Here<'_>, tag: &str) {
     here.opener("cc", "opener", &[]);
     let directory = root::minimal(here.workspace, tag, &here.workspace.path("opener"));
@@ -233,20 +237,20 @@ fn small(here: &Here<'_>, tag: &str) {
     here.check(tag, text(&directory)).exits(0);
     assert_eq!(loaded(&here.generate_of_image(tag, tag)), [PLUGIN.trim_start_matches('/')]);
     here.image_runs_anywhere(tag);
-    // This machine has the C library that the program was linked with, and not the plugin.
+    // This machine has the C library with which the program was linked, but not the plugin.
     assert_ne!(status(here, tag, PLUGIN), 41);
     here.check(tag, "/").exits(3).says("recorded-library").says(PLUGIN);
     let with_plugin = root_with(here, &directory, PLUGIN);
     here.check(tag, text(&with_plugin)).exits(3).says("invalid ELF header");
 }
 
-/// What the program of a small image does on this machine.
+/// Returns the exit code of a small image's program on this machine.
 fn status(here: &Here<'_>, tag: &str, plugin: &str) -> i32 {
     let status = Command::new(here.workspace.path(format!("{tag}/app"))).arg(plugin).output();
     status.expect("the program starts").status.code().expect("an exit code")
 }
 
-/// A copy of a root in which a file is something else.
+/// Returns a copy of a root in which one file has other content.
 fn root_with(here: &Here<'_>, directory: &Path, file: &str) -> PathBuf {
     let copy = here.workspace.path("changed");
     run(here.workspace, Command::new(tool("cp")).arg("-a").arg(directory).arg(&copy));
@@ -276,7 +280,7 @@ fn musl(here: &Here<'_>) {
     here.check(name, text(&directory)).exits(0);
     here.generate_of_image(name, name);
     here.image_runs_anywhere(name);
-    // The name is searched for: elsewhere in the search path it is found too.
+    // The name is searched for, so the library is also found in another directory of the search path.
     fs::rename(directory.join("usr/lib/libanswer.so.1"), directory.join("lib/libanswer.so.1"))
         .expect("it moves");
     here.check(name, text(&directory)).exits(0);
@@ -284,7 +288,7 @@ fn musl(here: &Here<'_>) {
     here.check(name, text(&directory)).exits(3).says("libanswer.so.1");
 }
 
-/// One static program and nothing else.
+/// Only one static program.
 fn from_scratch(here: &Here<'_>) {
     let directory = here.workspace.directory("recorded-static");
     here.opener("cc", "recorded-static/app", &["-static", "-DSTATIC"]);
@@ -299,7 +303,7 @@ fn from_scratch(here: &Here<'_>) {
     here.image_runs_anywhere(name);
 }
 
-/// A recording of what a program opened, as one would be written.
+/// Writes a recording of a program's opens.
 fn recording(workspace: &Workspace, name: &str, program: &str, events: &[(&str, &str)]) {
     let event = |(kind, path): &(&str, &str)| {
         let flags = if *kind == "open" { ",\"open\":2,\"flags\":32768" } else { "" };
@@ -316,7 +320,8 @@ fn recording(workspace: &Workspace, name: &str, program: &str, events: &[(&str, 
     workspace.write(name, format!("{header}{executed}{events}{end}"));
 }
 
-/// A driver that the runtime mounted into the container: the name that was asked for counts, not the version there.
+/// A driver that the runtime mounted into the container: the requested name counts, not the version in the
+/// container.
 fn driver(workspace: &Workspace) {
     let opener = workspace.path("opener");
     run(workspace, Command::new(tool("cc")).arg(fixture("opener.c")).arg("-o").arg(&opener));
@@ -337,8 +342,8 @@ fn driver(workspace: &Workspace) {
     check("bare").exits(3).says("libcuda.so.1").says("NVIDIA driver");
 }
 
-/// A program that cannot open libraries: what the loader opened before its last one was preloaded, what
-/// was opened later was read.
+/// The program cannot open libraries itself. Files that were opened before the loader's last library were
+/// preloaded. Files that were opened later were only read.
 fn only_read(workspace: &Workspace) {
     for name in ["preloaded.so", "read.so"] {
         let mut command = Command::new(tool("cc"));
@@ -362,7 +367,8 @@ fn only_read(workspace: &Workspace) {
     assert_eq!(loaded(&document), [text(&preloaded)]);
 }
 
-/// Runs in which different plugins were loaded: how many saw each, and the same bytes again.
+/// Runs that loaded different plugins. The specification counts the runs for each plugin, and is reproducible
+/// byte for byte.
 fn several(workspace: &Workspace) {
     let compile = |source: &str, output: &str, flags: &[&str]| {
         let mut command = Command::new(tool("cc"));
@@ -407,7 +413,7 @@ fn several(workspace: &Workspace) {
     workspace.compat(["validate", "1.json"]).ok();
     let report = workspace.compat(["check", "1.json"]).run().exits(3);
     report.says("app loaded /none/c.so in 1 of 3 recorded runs, which is not here");
-    // Without a path it is the program that was executed, and its plugins are asked of the machine.
+    // Without a path the subject is the executed program, and its plugins are required from the host.
     workspace.compat(["gen", "--from-recording", "1.jsonl", "-o", "3.json"]).ok();
     workspace.compat(["check", "3.json"]).ok();
     workspace.write("other.jsonl", "{}\n");
@@ -418,7 +424,7 @@ fn several(workspace: &Workspace) {
     elsewhere.fails_clearly().says("/none/app, which the run on node1 executed, is not here").says("--image");
 }
 
-/// A plugin that is mounted into the container, and none of the image's.
+/// A plugin that is mounted into the container and not part of the image.
 fn volume(here: &Here<'_>) {
     let plugins = format!("{}:/opt/more:ro", here.workspace.text("distroless/opt/plugins"));
     let mounted = ["--entrypoint", "", "-v", &plugins, "-v", "/data"];
@@ -429,7 +435,7 @@ fn volume(here: &Here<'_>) {
     assert_eq!(here.check_inside(&mounted, tag, name), 0);
     assert_ne!(here.container(&["--entrypoint", ""], tag, &["/app", plugin]).0, 41);
     assert_eq!(here.check_inside(&["--entrypoint", ""], tag, name), 3);
-    // Of the image alone nobody can tell what will be mounted into it.
+    // The image alone does not show what will be mounted into it.
     let whole = here.generate_of_image(tag, name);
     assert_eq!(whole["recorded"]["programs"][0]["libraries"][0]["gone"], true);
     here.check(&format!("{name}.image"), "/").exits(3).says(plugin);

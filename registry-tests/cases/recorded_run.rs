@@ -1,5 +1,5 @@
-//! What a specification says of runs whose programs cannot be looked at: nothing that they loaded is left out, and
-//! the verdict is undecided.
+//! Specifications of runs whose programs cannot be read. No library that they loaded is omitted, and the
+//! verdict is undecided.
 
 use std::fs;
 use std::process::Command;
@@ -30,7 +30,7 @@ pub fn cases() -> Vec<Case> {
 pub const EXEC: &str = r#","exec":true,"open":1"#;
 pub const READ: &str = r#","open":2,"flags":32768"#;
 
-/// One event: its kind, its path and program as JSON, and more fields.
+/// Returns one event: its kind, its path and program as JSON, and more fields.
 pub fn event(kind: &str, path: &str, program: &str, more: &str) -> String {
     let path = if path.starts_with('{') { path.to_owned() } else { format!("{path:?}") };
     format!(
@@ -38,7 +38,7 @@ pub fn event(kind: &str, path: &str, program: &str, more: &str) -> String {
     )
 }
 
-/// A recording of a run that begins with the execution of a program.
+/// Writes a recording of a run that begins with the execution of a program.
 pub fn recording(workspace: &Workspace, program: &str, events: &[String]) {
     let header =
         r#"{"compat_recording":1,"command":["app"],"folder":"/","host":"node1","kernel":"6","started":1}"#;
@@ -50,10 +50,14 @@ pub fn recording(workspace: &Workspace, program: &str, events: &[String]) {
 pub fn compile(workspace: &Workspace, source: &str, output: &str, flags: &[&str]) -> String {
     let mut command = Command::new(tool("cc"));
     run(workspace, command.arg(fixture(source)).arg("-o").arg(workspace.path(output)).args(flags));
-    fs::canonicalize(workspace.path(output)).expect("it was made").to_str().expect("text").to_owned()
+    fs::canonicalize(workspace.path(output))
+        .expect("the file was compiled")
+        .to_str()
+        .expect("text")
+        .to_owned()
 }
 
-/// The program, and a plugin that it loaded or another one did.
+/// Compiles the program and a plugin.
 fn files(workspace: &Workspace) -> (String, String) {
     let app = compile(workspace, "opener.c", "app", &[]);
     (app, compile(workspace, "answer.c", "plug.so", &["-shared", "-fPIC"]))

@@ -1,5 +1,5 @@
-//! What a specification says of libraries that a run found by a search, or opened by their path: whether it was the
-//! name or the path that was asked for decides what a check proves.
+//! Specifications with libraries that a run found by a search or opened by their path. The difference decides
+//! what a check proves.
 
 use std::fs;
 
@@ -28,7 +28,7 @@ pub fn cases() -> Vec<Case> {
 const MISS: &str = r#","error":"ENOENT""#;
 const SHARED: [&str; 2] = ["-shared", "-fPIC"];
 
-/// A program in the workspace, and its libraries.
+/// A program in the workspace and its libraries.
 struct Run<'a> {
     workspace: &'a Workspace,
     app: String,
@@ -42,7 +42,7 @@ impl<'a> Run<'a> {
         Self { workspace, app, events }
     }
 
-    /// A library in a directory, whose soname is its file's name.
+    /// Compiles a library into a directory. Its soname is its file name.
     fn library(&self, path: &str, flags: &[&str]) -> String {
         let (directory, name) = path.rsplit_once('/').expect("a directory");
         fs::create_dir_all(self.workspace.path(directory)).expect("a directory");
@@ -50,7 +50,7 @@ impl<'a> Run<'a> {
         compile(self.workspace, "answer.c", path, &[&SHARED[..], &[&soname], flags].concat())
     }
 
-    /// What glibc looks up in the directory of a library when it searches it first.
+    /// Adds the failed lookups of glibc when it first searches the directory of a library.
     fn misses(mut self, library: &str, names: &[&str]) -> Self {
         let miss =
             |name: &&str| event("lookup", &format!("{}/{name}", directory_of(library)), &self.app, MISS);
@@ -58,7 +58,7 @@ impl<'a> Run<'a> {
         self
     }
 
-    /// The directory of a library is searched for what the program needs.
+    /// Adds a search of the library's directory for a dependency of the program.
     fn searches(self, library: &str) -> Self {
         self.misses(library, &["glibc-hwcaps", "libc.so.6"])
     }
@@ -69,7 +69,7 @@ impl<'a> Run<'a> {
         self
     }
 
-    /// Generates the specification; what was said, and the recorded libraries.
+    /// Generates the specification. Returns the output and the recorded libraries.
     fn generate(&self, options: &[&str]) -> (Output, Vec<Value>) {
         recording(self.workspace, &self.app, &self.events);
         let generate = ["gen", "--from-recording", "run.jsonl", "-o", "compat.json"];
@@ -102,13 +102,13 @@ fn by_name(workspace: &Workspace) {
     assert_eq!(libraries[0]["name"], "libanswer.so.1");
     said.never_says("note:");
     run.check(&[]).exits(0);
-    fs::rename(workspace.path("lib1"), workspace.path("lib2")).expect("it is moved");
+    fs::rename(workspace.path("lib1"), workspace.path("lib2")).expect("the directory is moved");
     run.check(&[]).exits(3).says("libanswer.so.1");
-    let elsewhere = fs::canonicalize(workspace.path("lib2")).expect("it is there");
+    let elsewhere = fs::canonicalize(workspace.path("lib2")).expect("the directory exists");
     run.check(&["--library-path", elsewhere.to_str().expect("text")]).exits(0);
 }
 
-/// A RUNPATH of the library itself does not lead to it.
+/// The library's own RUNPATH does not lead to it.
 fn with_runpath(workspace: &Workspace) {
     let run = Run::new(workspace);
     let answer = run.library("lib1/libanswer.so.1", &["-Wl,--enable-new-dtags,-rpath,$ORIGIN"]);
@@ -131,7 +131,8 @@ fn needed(workspace: &Workspace) {
     run.check(&[]).exits(3).says("libanswer.so.1 is not here");
 }
 
-/// Neither that the loader searches other directories nor that the RUNPATH of another plugin names this one makes it a name.
+/// A path does not become a name because the loader searches other directories, or because the RUNPATH of
+/// another plugin contains this one.
 fn by_path(workspace: &Workspace) {
     let run = Run::new(workspace);
     let module = run.library("plugins/module.so", &[]);
@@ -172,11 +173,11 @@ fn gone(workspace: &Workspace) {
     let run = Run::new(workspace);
     let answer = run.library("lib1/libanswer.so.1", &[]);
     let run = run.searches(&answer).opens(&answer);
-    fs::rename(workspace.path("lib1"), workspace.path("lib2")).expect("it is moved");
+    fs::rename(workspace.path("lib1"), workspace.path("lib2")).expect("the directory is moved");
     let (said, libraries) = run.generate(&[]);
     said.says(&format!("loaded {answer}, which is not here"));
     assert_eq!((&libraries[0]["name"], &libraries[0]["gone"]), (&json!("libanswer.so.1"), &json!(true)));
-    fs::rename(workspace.path("lib2"), workspace.path("lib1")).expect("it is moved back");
+    fs::rename(workspace.path("lib2"), workspace.path("lib1")).expect("the directory is moved back");
     run.check(&[]).exits(3).says("libanswer.so.1");
     run.check(&["--library-path", directory_of(&answer)]).exits(0);
 }

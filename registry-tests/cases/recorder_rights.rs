@@ -1,4 +1,4 @@
-//! What the recorder says in a container that was started without the rights or the room that it needs.
+//! Messages of the recorder in a container without the necessary rights or resources.
 
 use crate::harness::case::{DOCKER, DOCKERD};
 use crate::harness::compat::BINARY;
@@ -15,7 +15,8 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// A container that records, with options of docker and of the recorder: the exit code and standard error.
+/// Runs a recording container with options of docker and of the recorder. Returns the exit code and standard
+/// error.
 fn record(docker: &Docker<'_>, options: &str, recorder: &str, script: &str) -> (Option<i32>, String) {
     let mount = format!("{BINARY}:/compat:ro");
     let mut arguments = vec!["run", "--rm", "--network=none", "--device=/dev/fuse", "--volume", &mount];

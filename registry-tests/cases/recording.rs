@@ -1,4 +1,4 @@
-//! Recordings that travel with an artifact, on every kind of registry.
+//! Recordings that are stored with an artifact, on every kind of registry.
 
 use std::fs;
 
@@ -10,10 +10,10 @@ use crate::harness::oras::oras;
 use crate::harness::recorder::{Recorder, blob_reads, lines};
 use crate::harness::{Case, Kind, Registry, Workspace};
 
-/// The media type that the project promises.
+/// The media type that the project guarantees.
 const RECORDING: &str = "application/vnd.compatlib.recording.v1+jsonl+zstd";
 
-/// How much a check may move where the recording has megabytes.
+/// The maximum number of bytes that a check may transfer if the recording has megabytes.
 const BYTES: u64 = 64 << 10;
 
 pub fn cases() -> Vec<Case> {
@@ -34,7 +34,7 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-/// Writes a recording of this many events on paths that do not compress.
+/// Writes a recording with this many events, on paths that do not compress.
 fn recording(workspace: &Workspace, name: &str, events: usize) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(7);
     let mut text = String::from(
@@ -82,7 +82,7 @@ fn travels(workspace: &Workspace, kind: Kind) {
     assert_eq!(workspace.read("runs/day2.jsonl.zst"), compressed);
     workspace.compat(["check", &reference]).ok();
 
-    // Attached to an image, and copied elsewhere with it.
+    // The recordings are attached to an image and copied with it.
     let image = Place::of(&registry, "demo/image").image("1", "salt");
     let image_reference = registry.by_digest("demo/image", &image.digest);
     workspace.compat(["attach", &image_reference, "a.json", "--recording", "day1.jsonl"]).ok();
@@ -109,7 +109,7 @@ fn check_is_small(workspace: &Workspace, kind: Kind) {
     assert!(recorder.bytes() < BYTES, "{}", lines(&recorder.requests()));
     recorder.forget();
     workspace.compat(["pull", &reference, "-o", "b.json", "--recordings", "runs"]).ok();
-    // It is large enough for the bounds above to mean something.
+    // The recording is large enough to make the limits above meaningful.
     assert!(recorder.bytes() > 30 * BYTES, "{} bytes", recorder.bytes());
 }
 
@@ -135,7 +135,7 @@ fn refused(workspace: &Workspace) {
     assert!(!workspace.path("layout").exists());
 }
 
-/// Titles are what strangers wrote.
+/// Titles come from strangers.
 fn named(workspace: &Workspace) {
     specification(workspace, "a.json", "a");
     let content = recording(workspace, "run.jsonl", 5);
@@ -146,7 +146,7 @@ fn named(workspace: &Workspace) {
     workspace.write("runs/run.jsonl.zst", "mine");
     pull().run().fails_clearly().says("runs/run.jsonl.zst is there already").says("another directory");
     assert_eq!(workspace.read("runs/run.jsonl.zst"), b"mine");
-    // From standard input it has no name.
+    // A recording from standard input has no name.
     let push = ["push", "oci:layout:2", "a.json", "--recording", "-"];
     workspace.compat(push).input(content.clone()).ok();
     workspace.compat(["pull", "-o", "b.json", "--recordings", "more", "oci:layout:2"]).ok();

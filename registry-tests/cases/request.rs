@@ -1,4 +1,4 @@
-//! What `check` asks of a registry: few requests, and never an image's config or layer.
+//! The requests of `check` to a registry: few, and never for an image's config or layer.
 
 use crate::harness::artifact::{attach, push};
 use crate::harness::case::{DOCKER_REGISTRY, OPENSSL};
@@ -10,7 +10,7 @@ use crate::harness::recorder::{Recorder, blob_reads, lines};
 use crate::harness::token_server::TokenServer;
 use crate::harness::{Case, Kind, Registry, Workspace};
 
-/// Without credentials, and with a bearer token.
+/// The limits without credentials, and with a bearer token.
 const LIMIT: usize = 5;
 const LIMIT_WITH_TOKEN: usize = 7;
 
@@ -36,7 +36,7 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-/// The bounds, and that nothing of the image itself was fetched.
+/// Asserts the limits, and that nothing of the image itself was fetched.
 fn assert_frugal(requests: &[Recorded], limit: usize, images: &[&Image]) {
     let text = lines(requests);
     assert!(requests.len() <= limit, "{} requests, {limit} allowed:\n{text}", requests.len());
@@ -44,7 +44,7 @@ fn assert_frugal(requests: &[Recorded], limit: usize, images: &[&Image]) {
         let touched = |request: &Recorded| {
             request.target.contains(&image.config) || request.target.contains(&image.layer)
         };
-        assert!(!requests.iter().any(touched), "a blob of the image was asked for:\n{text}");
+        assert!(!requests.iter().any(touched), "a blob of the image was requested:\n{text}");
     }
     assert!(blob_reads(requests).len() <= 1, "more than the artifact was fetched:\n{text}");
 }
@@ -115,7 +115,7 @@ fn with_token(workspace: &Workspace) {
     assert_frugal(&registry.requests(), LIMIT_WITH_TOKEN, &[&image]);
 }
 
-/// The image is put by way of an open registry over the same store: the harness has no tokens.
+/// The image is stored through an open registry over the same store, because the harness has no tokens.
 fn with_signed_token(workspace: &Workspace) {
     let open = DockerRegistry::start(workspace, &Settings::default());
     let image = Place::server(&open.address(), "demo").image("1", "x");

@@ -58,7 +58,7 @@ fn push_twice(workspace: &Workspace, kind: Kind) {
     let second = workspace.compat(["push", "--format", "json", &reference, "a.json"]).ok();
     assert_eq!(digest_of(&first), digest_of(&second));
     assert!(sent_anything(&first) && !sent_anything(&second), "{}\n{}", first.stdout, second.stdout);
-    // From standard input, and by the default name: the same artifact.
+    // Standard input and the default file name give the same artifact.
     let input = workspace.read("a.json");
     let piped = workspace.compat(["push", "--format", "json", &reference, "-"]).input(input.clone()).ok();
     workspace.write("compat.json", input);
@@ -99,7 +99,7 @@ fn move_tag(workspace: &Workspace, kind: Kind) {
     assert_eq!(workspace.read("old.json"), workspace.read("a.json"));
 }
 
-/// layout -> docker-registry -> olareg -> layout, with what is attached.
+/// Copies layout -> docker-registry -> olareg -> layout, with the attached artifacts.
 fn copy_around(workspace: &Workspace) {
     let layout = Registry::start(workspace, Kind::Layout);
     let fallback = Registry::start(workspace, Kind::DockerRegistry);
@@ -117,7 +117,7 @@ fn copy_around(workspace: &Workspace) {
         assert_eq!(discovered(&discover(workspace, &leg[1])), attached, "{}", leg[1]);
         workspace.compat(["check", &leg[1]]).ok();
     }
-    // Without -r the image alone.
+    // Without -r only the image is copied.
     let alone = layout.tagged("alone", "1");
     workspace.compat(["copy", &stations[1], &alone]).ok();
     assert!(discovered(&discover(workspace, &alone)).is_empty());

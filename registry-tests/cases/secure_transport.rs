@@ -1,4 +1,4 @@
-//! TLS: an authority of one's own, the wrong one, client certificates, and when plain HTTP is spoken.
+//! TLS: a private authority, the wrong one, client certificates, and the use of plain HTTP.
 
 use std::path::PathBuf;
 
@@ -69,7 +69,7 @@ fn unknown_authority(workspace: &Workspace) {
     }
 }
 
-/// Trusting the authority helps neither, so that nobody is told to.
+/// Trusting the authority solves none of these errors, so no message suggests it.
 fn bad_certificates(workspace: &Workspace) {
     let signer = Authority::new(workspace, "authority");
     let authority = signer.certificate(workspace);
@@ -135,13 +135,13 @@ fn bad_files(workspace: &Workspace) {
     ] {
         workspace.compat(["push", &reference]).with(flags).run().fails_clearly().says(named);
     }
-    // A certificate without its key is of no use, and a key without its certificate is wrong usage.
+    // A certificate without its key is useless, and a key without its certificate is wrong usage.
     let certificate_alone = ["--ca-file", text(&authority), "--cert-file", certificate];
     workspace.compat(["push", &reference]).with(certificate_alone).run().fails_clearly().says(certificate);
     workspace.compat(["push", "--key-file", key, &reference]).run().exits(2);
 }
 
-/// A name that is not loopback's, led to our own server by a proxy: what arrives there shows the scheme.
+/// A name outside loopback that a proxy leads to the test's server. The request there shows the scheme.
 fn other_hosts(workspace: &Workspace) {
     let server = MemoryRegistry::honest();
     specification(workspace, "compat.json", "a");
@@ -157,7 +157,7 @@ fn other_hosts(workspace: &Workspace) {
 fn proxy(workspace: &Workspace) {
     let server = MemoryRegistry::honest();
     specification(workspace, "compat.json", "a");
-    // Through the proxy the target is a whole URL; our server refuses what it does not know.
+    // Through the proxy the target is a whole URL. The test's server refuses unknown targets.
     server.break_rule(Rule::always("", "http://registry.example/", Fault::Status(403, vec![], "no".into())));
     let push = workspace.compat(["push", "--plain-http", "registry.example/demo:1", "compat.json"]);
     push.env("http_proxy", server.url()).run().fails_clearly().says("403");
@@ -171,7 +171,7 @@ fn proxy(workspace: &Workspace) {
         "compat.json",
     ]);
     push.env("http_proxy", dead).run().fails_clearly();
-    // Loopback is never asked of a proxy that is told to leave it alone.
+    // Loopback requests bypass the proxy if it is configured so.
     let local = format!("{}/demo:1", server.address());
     let push = workspace.compat(["push", &local, "compat.json"]).env("http_proxy", "http://127.0.0.1:9");
     push.env("NO_PROXY", "127.0.0.1,localhost").env("no_proxy", "127.0.0.1,localhost").ok();

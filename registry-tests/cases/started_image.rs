@@ -1,5 +1,5 @@
-//! Images by what their entrypoint and command start: scripts and shells are followed as far as that can be told,
-//! and what is not is said.
+//! Images, by the programs that their entrypoint and command start. Scripts and shells are followed as far as
+//! possible, and a finding reports the rest.
 
 use std::fs;
 
@@ -19,7 +19,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// A static program for a machine (`e_machine`): a header and one segment.
+/// Returns a static program for a machine (`e_machine`): a header and one segment.
 fn program(machine: u16) -> Vec<u8> {
     let mut bytes = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0".to_vec();
     bytes.extend(machine.to_le_bytes());
@@ -31,8 +31,8 @@ fn program(machine: u16) -> Vec<u8> {
     bytes
 }
 
-/// Writes an image with a shell, `env`, a program of this machine (`/app`) and one of another (`/other/app`), and
-/// a script, as `docker save` does.
+/// Writes an image in the format of `docker save`, with a shell, `env`, a program of this machine (`/app`),
+/// one of another (`/other/app`), and a script.
 fn image(workspace: &Workspace, configuration: &Value, script: &[u8], mode: u32) -> String {
     let own = compat_loader::elf::Machine::of_this_program().0;
     let foreign = if own == 22 { 21 } else { 22 };
@@ -74,7 +74,7 @@ fn image(workspace: &Workspace, configuration: &Value, script: &[u8], mode: u32)
     format!("docker-archive:{}", path.display())
 }
 
-/// The exit code of a check, the kinds of its findings, and its text.
+/// Returns the exit code of a check and the kinds of its findings.
 fn outcome(workspace: &Workspace, configuration: &Value, script: &str) -> (i32, Vec<String>) {
     let image = image(workspace, configuration, script.as_bytes(), 0o755);
     let output = workspace.compat(["check", "--generate", "--format", "json", &image]).run();
@@ -121,14 +121,14 @@ fn unfollowed(workspace: &Workspace) {
     assert_eq!((code, kinds), (3, vec!["script-not-followed".to_owned()]));
     let loop_of_shell = json!({"Cmd": ["/bin/sh", "-c", "while true; do /app; done"]});
     assert_eq!(outcome(workspace, &loop_of_shell, "").0, 3);
-    // The command is known, and what happens before it is not.
+    // The command is known, but the actions before it are not.
     let (code, kinds) = outcome(workspace, &entrypoint(), "#!/bin/sh\nmkdir -p /run/x\nexec /app\n");
     assert_eq!((code, kinds), (0, vec!["script-not-followed".to_owned()]));
     let image = image(workspace, &entrypoint(), b"#!/usr/bin/python3\nprint()\n", 0o755);
     workspace.compat(["check", "--generate", &image]).ok().says("starts on").says("was not looked at");
 }
 
-/// A shell takes the first line of a script for a comment, and reads a file without one itself.
+/// A shell treats the first line of a script as a comment, and reads a file without such a line itself.
 fn read_by_shell(workspace: &Workspace) {
     let command = |words: &[&str]| json!({"Cmd": words});
     let followed = outcome(workspace, &command(&["sh", "/ep.sh"]), "#!/bin/sh\nexec /app\n");
@@ -163,7 +163,7 @@ fn refused(workspace: &Workspace) {
     }
     let not_executable = image(workspace, &entrypoint(), b"#!/bin/sh\n", 0o644);
     workspace.compat(["check", "--generate", &not_executable]).run().exits(1).says("Permission denied");
-    // Root's file with the mode that `chmod u+x` leaves, started by another.
+    // The file belongs to root, has the mode that `chmod u+x` leaves, and is started by another user.
     for (user, mode, code) in [("1000", 0o744, 1), ("1000:7", 0o754, 1), ("1000", 0o754, 0), ("0", 0o744, 0)]
     {
         let configuration = json!({"Entrypoint": ["/ep.sh"], "User": user});

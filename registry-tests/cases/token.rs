@@ -1,4 +1,4 @@
-//! Bearer tokens: real registries that give them, tokens that wear out, and foreign realms.
+//! Bearer tokens: real registries that issue them, tokens with few uses, and foreign realms.
 
 use crate::harness::artifact::{attach, discover, push, specification};
 use crate::harness::case::{DOCKER_REGISTRY, HTPASSWD, OLAREG, OPENSSL};
@@ -43,7 +43,7 @@ fn signed(workspace: &Workspace) {
     wrong.fails_clearly().says_one_of(&["401", "403"]).never_says("wrong\"");
 }
 
-/// Its `expires_in` is in nanoseconds, where seconds are due: it must not be trusted.
+/// Its `expires_in` is in nanoseconds instead of seconds, so it must not be trusted.
 fn opaque(workspace: &Workspace) {
     let token = Some(("alice".to_owned(), PASSWORD.to_owned()));
     let registry = Olareg::start(workspace, &olareg::Settings { token, ..Default::default() });
@@ -60,7 +60,7 @@ fn opaque(workspace: &Workspace) {
     workspace.compat(["check", &private]).with(LOGIN).input(PASSWORD).ok();
 }
 
-/// Every token serves two requests, fewer than a push makes.
+/// Every token serves two requests, fewer than a push needs.
 fn worn_out(workspace: &Workspace) {
     let registry = MemoryRegistry::honest();
     Place::server(&registry.address(), "demo").image("1", "x");
@@ -93,7 +93,7 @@ fn asked_once_for_several(workspace: &Workspace) {
     assert_eq!(tokens, 1, "in\n{}", lines(&requests));
 }
 
-/// Tokens that are refused at their first use.
+/// The registry refuses tokens at their first use.
 fn endless(workspace: &Workspace) {
     let registry = MemoryRegistry::honest();
     specification(workspace, "compat.json", "a");
@@ -101,7 +101,7 @@ fn endless(workspace: &Workspace) {
     let reference = format!("{}/demo:1", registry.address());
     workspace.compat(["push", &reference]).run().fails_clearly().says("401");
     let requests = registry.requests();
-    assert!(requests.len() < 30, "it went on and on:\n{}", lines(&requests));
+    assert!(requests.len() < 30, "too many requests:\n{}", lines(&requests));
 }
 
 fn wrong_password(workspace: &Workspace) {

@@ -1,4 +1,4 @@
-//! The words that people put before a name: each is read, or named as what it is with what to do instead.
+//! Prefixes before a name: each is accepted, or identified in a message that says what to do instead.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -80,7 +80,7 @@ fn refused(workspace: &Workspace) {
     assert_eq!(names(workspace), before);
 }
 
-/// What lies in the working directory.
+/// Returns the names in the working directory.
 fn names(workspace: &Workspace) -> BTreeSet<String> {
     let entries = std::fs::read_dir(workspace.root()).expect("the workspace").flatten();
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
@@ -154,14 +154,14 @@ fn engine(workspace: &Workspace) {
         .fails_clearly()
         .says("docker has no image")
         .says("hint: ");
-    // What is no image of the engine never becomes a path of its API.
+    // An invalid image name never becomes a path of the engine's API.
     compat(&["check", "docker-daemon:../containers/json?all=1"]).run().exits(2);
     let gone = compat(&["check", &format!("docker-daemon:{image}")])
         .env("DOCKER_HOST", "unix:///nowhere/engine.sock");
     gone.run().fails_clearly().says("does not run here").says("docker save");
 }
 
-/// The specification without the size of what is pulled, which archives of docker do not know.
+/// Returns the specification without the download size, which docker's archives do not contain.
 fn specified(run: Compat<'_>) -> Value {
     let mut document = run.ok().json();
     document["image"].as_object_mut().expect("an image's specification").remove("size");
@@ -175,7 +175,7 @@ fn podman(workspace: &Workspace) {
     run(workspace, command.args(["-static", "app.c", "-o", "root/app"]).current_dir(workspace.root()));
     let mut command = Command::new(tool("tar"));
     run(workspace, command.args(["-C", "root", "-cf", "root.tar", "."]).current_dir(workspace.root()));
-    // podman refuses a longer path for its sockets.
+    // podman refuses longer paths for its sockets.
     let short = tempfile::Builder::new().prefix("po-").tempdir().expect("a directory for podman");
     let podman = || {
         let mut command = Command::new(tool("podman"));
@@ -209,7 +209,7 @@ fn podman(workspace: &Workspace) {
     }
     let unknown = compat(&["check", "containers-storage:localhost/nowhere"]).run();
     unknown.fails_clearly().says("podman has no image localhost/nowhere");
-    // The service speaks docker's language, too.
+    // The service also supports docker's API.
     let docker = workspace.compat(["check", "docker-daemon:localhost/tests:1"]).env("DOCKER_HOST", &address);
     docker.ok().says("compatible");
 }

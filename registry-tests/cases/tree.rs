@@ -1,5 +1,5 @@
-//! The tree: against what the loader itself shows of a start, and what notes say of libraries that are
-//! opened later.
+//! The tree, compared with the loader's own output for a start and with notes about libraries that are opened
+//! later.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -27,7 +27,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// What the loader says of a start of git on standard error or output, with variables of its own.
+/// Returns the loader's output for a start of git with these variables, from standard error or output.
 fn ask_loader(variables: &[(&str, &str)]) -> String {
     let mut command = Command::new(GIT);
     command.arg("--version").env_remove("LD_LIBRARY_PATH").envs(variables.iter().copied());
@@ -36,10 +36,10 @@ fn ask_loader(variables: &[(&str, &str)]) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// Who binds which symbol of which version to whom.
+/// The bindings: object, provider, symbol and version.
 type Bindings = BTreeSet<(String, String, String, String)>;
 
-/// The bindings that `LD_DEBUG=bindings` tells, but for those of the kernel's own object.
+/// Returns the bindings that `LD_DEBUG=bindings` prints, without those of the vDSO.
 fn true_bindings() -> Bindings {
     let text = ask_loader(&[("LD_DEBUG", "bindings"), ("LD_BIND_NOW", "1")]);
     let parse = |line: &str| {
@@ -74,7 +74,7 @@ fn our_bindings(output: &Output) -> Bindings {
 fn bindings(workspace: &Workspace) {
     let ours = our_bindings(&workspace.compat(["tree", "--bindings", "--format", "json", GIT]).ok());
     let truth = true_bindings();
-    assert!(truth.len() > 100, "the loader says little: {truth:?}");
+    assert!(truth.len() > 100, "the loader printed too few bindings: {truth:?}");
     let wrong: Vec<_> = ours.symmetric_difference(&truth).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
@@ -83,7 +83,7 @@ fn order(workspace: &Workspace) {
     let output = workspace.compat(["tree", "--flat", GIT]).ok();
     let names = |text: &str| -> Vec<String> {
         let lines = text.lines().filter(|line| line.starts_with('\t') && line.contains(" => "));
-        // The loader names itself last, wherever it stands in the scope.
+        // The loader prints itself last, whatever its place in the scope.
         lines
             .filter_map(|line| line.split_whitespace().nth(2))
             .filter(|path| !path.contains("/ld-"))
@@ -115,7 +115,7 @@ fn dlopen(workspace: &Workspace) {
         .run()
         .exits(1)
         .says("libvital.so.2 (dlopen, required) => not found");
-    // The document carries them, and gives the same verdict.
+    // The document contains the notes and gives the same verdict.
     workspace.compat(["gen", "required", "-o", "compat.json"]).ok();
     workspace.compat(["validate", "compat.json"]).ok();
     let checked = workspace.compat(["check", "--format", "json", "compat.json"]).run().exits(1);

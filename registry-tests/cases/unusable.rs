@@ -1,4 +1,5 @@
-//! Objects that the kernel or the loader refuses: the same verdict from the file, from a document and from an image.
+//! Objects that the kernel or the loader refuses: the verdict is the same for the file, for a document and
+//! for an image.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,10 +13,10 @@ pub fn cases() -> Vec<Case> {
     vec![Case::new("unusable::what_nobody_can_start_is_told_of_files_documents_and_images", tools, all)]
 }
 
-/// The place of `p_memsz` of the first program header, which is a segment here.
+/// The offset of `p_memsz` in the first program header, which is a segment here.
 const MEMORY_SIZE: usize = 64 + 40;
 
-/// A static program in the root of an image, changed by the case.
+/// Builds a static program in the root of an image, changed by the case.
 fn program(workspace: &Workspace, name: &str, mode: u32, change: impl FnOnce(&mut Vec<u8>)) {
     let directory = workspace.directory(name);
     let source = workspace.write("app.c", "void _start(void) { for (;;) {} }");

@@ -1,4 +1,5 @@
-//! Other people's clients: what we write they read, what they write we read, digest for digest.
+//! Clients of other projects: they read artifacts of `compat` and `compat` reads theirs, with the same
+//! digests.
 
 use crate::harness::artifact::{attach, discover, push, specification};
 use crate::harness::case::{ORAS, SKOPEO};
@@ -22,18 +23,18 @@ pub fn cases() -> Vec<Case> {
         case("oras_discovers_what_we_attach", oras_discovers);
         case("we_discover_what_oras_attaches", we_discover);
         case("skopeo_reads_and_copies_what_we_push", skopeo_copies);
-        // A library of this program: nothing but the registry has to be installed.
+        // The client is a library of this program, so only the registry must be installed.
         let mut case = |name: &str, run: fn(&Workspace, Kind)| {
             let name = format!("witness::{name}_on_{}", kind.name());
             cases.push(Case::new(name, &kind.requirements(&[]), move |workspace| run(workspace, kind)));
         };
         case("oci_client_pulls_what_we_push", oci_client_pulls);
         case("we_pull_what_oci_client_pushes", we_pull_from_oci_client);
-        // A 405 from the referrers API is an error to it.
+        // oci-client treats a 405 from the referrers API as an error.
         if kind != Kind::OlaregWithoutReferrers {
             case("oci_client_finds_what_we_attach", oci_client_finds);
         }
-        // It attaches without a fallback tag, so that only the API shows it.
+        // oci-client attaches without a fallback tag, so only the API shows the artifact.
         if kind == Kind::Olareg {
             case("we_find_what_oci_client_attaches", we_find_from_oci_client);
         }
@@ -85,7 +86,7 @@ fn we_discover(workspace: &Workspace, kind: Kind) {
     let theirs = oras::discovered(workspace, &image, kind);
     assert_eq!((theirs.len(), discovered(&discover(workspace, &image))), (1, theirs.clone()));
     workspace.compat(["check", &image]).ok();
-    // Ours beside theirs: neither hides the other.
+    // Artifacts of both clients are found side by side.
     let ours = attach(workspace, &image, "b");
     let mut both = vec![theirs[0].clone(), ours];
     both.sort();
@@ -160,7 +161,7 @@ fn we_find_from_oci_client(workspace: &Workspace, kind: Kind) {
     workspace.compat(["check", &image]).ok();
 }
 
-/// A specification as an artifact of `oci-client`.
+/// Returns a specification as an artifact of `oci-client`.
 fn artifact(content: &[u8]) -> Artifact<'_> {
     Artifact { artifact_type: ARTIFACT_TYPE, layer_type: SPEC_TYPE, content }
 }

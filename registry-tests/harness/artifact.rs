@@ -1,4 +1,4 @@
-//! Specifications for cases that are not about their content.
+//! Specifications for cases that do not depend on the content.
 
 use std::path::PathBuf;
 
@@ -11,14 +11,15 @@ use super::image::Place;
 /// A small program of this machine that is linked dynamically.
 pub const PROGRAM: &str = "/usr/bin/env";
 
-/// Generates a specification; the salt makes it another one.
+/// Generates a specification. Different salts produce different specifications.
 pub fn specification(workspace: &Workspace, file: &str, salt: &str) -> PathBuf {
     let attribute = format!("org.example.salt={salt}");
     workspace.compat(["gen", "-o", file, "--attribute", &attribute, PROGRAM]).ok();
     workspace.path(file)
 }
 
-/// Puts an artifact without any program's help: manifest and blobs, nothing embedded.
+/// Stores an artifact without the program under test: manifest and blobs, with nothing embedded. Returns its
+/// digest.
 pub fn put_plain(workspace: &Workspace, place: &Place, tag: &str) -> String {
     let document = std::fs::read(specification(workspace, "plain.json", "plain")).expect("a specification");
     let manifest = json!({
@@ -50,7 +51,7 @@ pub fn attach(workspace: &Workspace, image: &str, salt: &str) -> String {
     digest_of(&workspace.compat(["attach", "--format", "json", image, &file]).ok())
 }
 
-/// What `discover` shows.
+/// Returns the output of `discover`.
 pub fn discover(workspace: &Workspace, image: &str) -> Output {
     workspace.compat(["discover", "--format", "json", image]).ok()
 }

@@ -1,4 +1,4 @@
-//! What the cases of this suite require besides what all suites do.
+//! The requirements of this suite's cases, besides those of all suites.
 
 pub use compat_harness::case::{CC, DEBOOTSTRAP, DOCKER, DOCKERD, tool};
 
@@ -6,15 +6,15 @@ use super::Requirement;
 
 /// Debian's `docker-registry`.
 pub const DOCKER_REGISTRY: Requirement = Requirement::Tool("docker-registry");
-/// The registry with the referrers API.
+/// A registry with the referrers API.
 pub const OLAREG: Requirement = Requirement::Tool("olareg");
-/// A witness.
+/// A witness, from the oras project.
 pub const ORAS: Requirement = Requirement::Tool("oras");
-/// A witness.
+/// A witness, from the containers project.
 pub const SKOPEO: Requirement = Requirement::Tool("skopeo");
-/// A witness.
+/// A witness, from the regclient project.
 pub const REGCTL: Requirement = Requirement::Tool("regctl");
-/// bcrypt hashes for basic auth.
+/// Makes bcrypt hashes for basic authentication.
 pub const HTPASSWD: Requirement = Requirement::Tool("htpasswd");
-/// Certificates and signatures.
+/// Makes certificates and signatures.
 pub const OPENSSL: Requirement = Requirement::Tool("openssl");

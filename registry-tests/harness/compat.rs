@@ -1,4 +1,4 @@
-//! The only place that knows the shape of the JSON of `compat`.
+//! Readers of the JSON of `compat`. No other file knows its structure.
 
 use std::collections::BTreeSet;
 
@@ -9,20 +9,20 @@ pub use compat_harness::compat::{Compat, Output};
 /// The program under test.
 pub const BINARY: &str = super::SUITE.binary;
 
-/// The artifact type that the project promises.
+/// The artifact type that the project guarantees.
 pub const ARTIFACT_TYPE: &str = "application/vnd.compatlib.compatibility.v1";
 
-/// The media type of the specification that the project promises.
+/// The media type of the specification that the project guarantees.
 pub const SPEC_TYPE: &str = "application/vnd.compatlib.compatibility.spec.v1+json";
 
-/// The digest in the output of `push --format json`, `inspect --format json` or, of the first artifact,
-/// `attach --format json`.
+/// Returns the digest in the output of `push --format json` or `inspect --format json`, or that of the first
+/// artifact of `attach --format json`.
 pub fn digest_of(output: &Output) -> String {
     let json = output.json();
     field(json["attached"].get(0).unwrap_or(&json), "digest")
 }
 
-/// Whether `push --format json` says that something was sent.
+/// Whether `push --format json` reports that content was sent.
 pub fn sent_anything(output: &Output) -> bool {
     let json = output.json();
     match &json["attached"].get(0).unwrap_or(&json)["sent"] {
@@ -33,7 +33,8 @@ pub fn sent_anything(output: &Output) -> bool {
     }
 }
 
-/// The digests of what `discover --format json` shows, those of an index's platforms included, sorted.
+/// Returns the sorted digests in the output of `discover --format json`, including those of an index's
+/// platforms.
 pub fn discovered(output: &Output) -> Vec<String> {
     let json = output.json();
     let mut digests = referrer_digests(&json);
@@ -44,18 +45,18 @@ pub fn discovered(output: &Output) -> Vec<String> {
     digests
 }
 
-/// The digests of the referrers of the subject itself.
+/// Returns the digests of the subject's referrers.
 fn referrer_digests(object: &Value) -> Vec<String> {
     let referrers = object["referrers"].as_array().map(Vec::as_slice).unwrap_or_default();
     referrers.iter().map(|referrer| field(referrer, "digest")).collect()
 }
 
-/// The digest of the image that `discover --format json` looked at.
+/// Returns the digest of the image that `discover --format json` examined.
 pub fn discovered_subject(output: &Output) -> String {
     field(&output.json(), "digest")
 }
 
-/// What `discover --format json` shows below one manifest of an index.
+/// Returns the digests that `discover --format json` shows below one manifest of an index.
 pub fn discovered_below(output: &Output, manifest: &str) -> Vec<String> {
     let json = output.json();
     let manifests = json["manifests"].as_array().unwrap_or_else(|| panic!("no manifests in {json:#}"));
@@ -63,36 +64,36 @@ pub fn discovered_below(output: &Output, manifest: &str) -> Vec<String> {
     referrer_digests(found.unwrap_or_else(|| panic!("{manifest} is not shown in {json:#}")))
 }
 
-/// The subject's digest in `inspect --format json`.
+/// Returns the subject's digest in the output of `inspect --format json`.
 pub fn inspected_subject(output: &Output) -> String {
     field(&output.json(), "subject")
 }
 
-/// The artifact type in `inspect --format json`.
+/// Returns the artifact type in the output of `inspect --format json`.
 pub fn inspected_type(output: &Output) -> String {
     field(&output.json(), "artifactType")
 }
 
-/// The media types of config and layers in `inspect --format json`, in this order.
+/// Returns the media types of config and layers in the output of `inspect --format json`, in this order.
 pub fn inspected_contents(output: &Output) -> Vec<String> {
     let json = output.json();
     let contents = json["contents"].as_array().unwrap_or_else(|| panic!("no contents in {json:#}"));
     contents.iter().map(|content| field(content, "mediaType")).collect()
 }
 
-/// The verdict of `check --format json`.
+/// Returns the verdict of `check --format json`.
 pub fn verdict(output: &Output) -> String {
     let json = output.json();
     json["verdict"].as_str().unwrap_or_else(|| panic!("no verdict in {json:#}")).to_owned()
 }
 
-/// The libraries that the findings of `check --format json` miss.
+/// Returns the missing libraries in the findings of `check --format json`.
 pub fn missing_libraries(output: &Output) -> BTreeSet<String> {
     let findings = findings(output, "library-missing");
     findings.iter().map(|finding| field(finding, "library")).collect()
 }
 
-/// The symbol versions that the findings miss, with the library that lacks them.
+/// Returns the missing symbol versions in the findings, with the library that lacks them.
 pub fn missing_versions(output: &Output) -> BTreeSet<(String, String)> {
     let findings = findings(output, "version-missing");
     findings.iter().map(|finding| (field(finding, "library"), field(finding, "version"))).collect()
@@ -108,7 +109,7 @@ fn field(finding: &Value, name: &str) -> String {
     finding[name].as_str().unwrap_or_else(|| panic!("no {name} in {finding:#}")).to_owned()
 }
 
-/// Which level of an index answered: the platform's manifest or the index itself.
+/// Returns the level of the artifact's subject in an index: the platform's manifest or the index itself.
 pub fn level(output: &Output) -> String {
     let json = output.json();
     json["source"]["level"].as_str().unwrap_or_else(|| panic!("no level in {json:#}")).to_owned()

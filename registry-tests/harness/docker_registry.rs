@@ -1,4 +1,4 @@
-//! Debian's `docker-registry` (distribution 2.8), configured by a YAML file of ours.
+//! Debian's `docker-registry` (distribution 2.8) with a generated YAML configuration.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,15 +8,15 @@ use super::case::tool;
 use super::http::{Request, send};
 use super::process::{Guard, run, start_server};
 
-/// How the registry asks who is there.
+/// The authentication that the registry requires.
 #[derive(Clone, Debug, Default)]
 pub enum Auth {
-    /// Not at all.
+    /// No authentication.
     #[default]
     None,
     /// User and password.
     Basic(String, String),
-    /// Signed tokens from a realm; the certificates that it signs with.
+    /// Signed tokens from a realm. The certificates verify the signatures.
     Token { realm: String, certificates: PathBuf },
 }
 
@@ -25,11 +25,11 @@ pub enum Auth {
 pub struct ServerTls {
     pub certificate: PathBuf,
     pub key: PathBuf,
-    /// Where given, clients must show a certificate of this authority.
+    /// The authority of client certificates. If it is set, clients must present a certificate.
     pub client_authority: Option<PathBuf>,
 }
 
-/// How the registry starts.
+/// The settings of the registry.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     pub auth: Auth,
@@ -43,7 +43,7 @@ pub struct DockerRegistry {
 }
 
 impl DockerRegistry {
-    /// Starts it on a free port with an empty store.
+    /// Starts the registry on a free port with an empty store.
     pub fn start(workspace: &Workspace, settings: &Settings) -> Self {
         let password_file = password_file(workspace, &settings.auth);
         let plain = settings.tls.is_none();
@@ -73,7 +73,7 @@ impl DockerRegistry {
     }
 }
 
-/// Whether somebody answers: over plain HTTP a whole answer is wanted, over TLS a connection.
+/// Whether the port answers: over plain HTTP with a complete response, over TLS with a connection.
 pub fn answers(port: u16, plain: bool) -> bool {
     let address = format!("127.0.0.1:{port}");
     if plain {
@@ -83,7 +83,7 @@ pub fn answers(port: u16, plain: bool) -> bool {
     }
 }
 
-/// bcrypt is the only hash that the registry takes.
+/// Writes the password file. The registry accepts only bcrypt hashes.
 fn password_file(workspace: &Workspace, auth: &Auth) -> Option<PathBuf> {
     let Auth::Basic(user, password) = auth else { return None };
     let mut command = Command::new(tool("htpasswd"));

@@ -1,5 +1,5 @@
-//! The files of `examples/`, and images that they are tried on: one static program, with what its
-//! configuration asks of a host.
+//! The files of `examples/`, and images to try them on. An image contains one static program, and its
+//! configuration has requirements of the host.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,33 +13,33 @@ use super::image::{Place, architecture, foreign_architecture};
 use super::memory_registry::digest;
 use super::process::run;
 
-/// What the environment of an image says that no host meets, whether it has a GPU or not.
+/// Environment variables of an image that no host satisfies, with or without a GPU.
 const UNMET: &[&str] = &["NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_REQUIRE_CUDA=cuda>=99.0"];
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// A file of the project.
+/// Returns the path of a file of the project.
 pub fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-/// A YAML file of the project.
+/// Reads a YAML file of the project.
 ///
 /// # Panics
 ///
-/// Where it is none.
+/// If the file is not YAML.
 pub fn yaml(name: &str) -> Value {
     let text = std::fs::read_to_string(file(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
     serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// A value that must be text.
+/// Returns a value that must be text.
 pub fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_else(|| panic!("{value} is no text"))
+    value.as_str().unwrap_or_else(|| panic!("{value} is not text"))
 }
 
-/// A file of lines `NAME=VALUE`, or of GitHub's form for several lines, `NAME<<END`, the lines, `END`.
+/// Reads a file of lines `NAME=VALUE`, or of GitHub's form for several lines: `NAME<<END`, the lines, `END`.
 pub fn outputs(file: &str) -> BTreeMap<String, String> {
     let mut outputs = BTreeMap::new();
     let mut lines = file.lines();
@@ -60,7 +60,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Compiles it; it says `hello from the image`.
+    /// Compiles the program, which prints `hello from the image`.
     pub fn new(workspace: &Workspace) -> Self {
         let source = "#include <stdio.h>\nint main(void) { puts(\"hello from the image\"); return 0; }\n";
         workspace.write("image.c", source);
@@ -73,17 +73,17 @@ impl Program {
         Self { layer: archive.into_inner().expect("an archive in memory") }
     }
 
-    /// Puts an image that runs wherever its architecture does, and returns its digest.
+    /// Stores an image that runs on every host of its architecture, and returns its digest.
     pub fn put(&self, place: &Place, tag: &str) -> String {
         self.image(place, Some(tag), architecture(), &[]).0
     }
 
-    /// Puts an image that runs nowhere, for want of a driver.
+    /// Stores an image that runs nowhere because it requires a driver, and returns its digest.
     pub fn put_unmet(&self, place: &Place, tag: &str) -> String {
         self.image(place, Some(tag), architecture(), UNMET).0
     }
 
-    /// Puts an index: the image of this architecture and one of another; returns their digests.
+    /// Stores an index with an image of this architecture and one of another. Returns their digests.
     pub fn put_index(&self, place: &Place, tag: &str) -> (String, String) {
         let mut entries = Vec::new();
         for architecture in [foreign_architecture(), architecture()] {

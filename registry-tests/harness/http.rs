@@ -1,6 +1,6 @@
-//! HTTP/1.1 as far as the tests need it: a server of threads that records every request, and a
-//! client for requests that no program under test shall make. Written by hand because a fault is
-//! exactly what a library does not let one send.
+//! A minimal HTTP/1.1 for the tests: a server with threads that records every request, and a client for
+//! requests that no program under test makes. It does not use a library, because libraries prevent exactly
+//! the faults that the tests need.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// How long a connection may say nothing.
+/// The time for which a connection may be idle.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// A request.
@@ -21,7 +21,7 @@ pub struct Request {
     pub body: Vec<u8>,
 }
 
-/// An answer.
+/// A response.
 #[derive(Clone, Debug, Default)]
 pub struct Response {
     pub status: u16,
@@ -29,15 +29,15 @@ pub struct Response {
     pub body: Vec<u8>,
 }
 
-/// What a handler answers.
+/// The result of a handler.
 pub enum Reply {
-    /// A well-formed answer.
+    /// A well-formed response.
     Whole(Response),
-    /// Whatever it writes to the connection, which is closed afterwards; the status is for the record.
+    /// A function that writes to the connection, which is closed afterwards. The status is for the record.
     Raw(u16, Box<dyn FnOnce(&mut TcpStream) + Send>),
 }
 
-/// What the record keeps of a request.
+/// The recorded parts of a request.
 #[derive(Clone, Debug)]
 pub struct Recorded {
     pub method: String,
@@ -47,7 +47,7 @@ pub struct Recorded {
 }
 
 impl Request {
-    /// A request without a body.
+    /// Creates a request without a body.
     pub fn new(method: &str, target: &str) -> Self {
         Self { method: method.to_owned(), target: target.to_owned(), ..Self::default() }
     }
@@ -64,17 +64,17 @@ impl Request {
         self
     }
 
-    /// A header's value.
+    /// Returns a header's value.
     pub fn value(&self, name: &str) -> Option<&str> {
         value(&self.headers, name)
     }
 
-    /// The path.
+    /// Returns the path.
     pub fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or_default()
     }
 
-    /// A parameter of the query, decoded as far as digests need it.
+    /// Returns a parameter of the query, decoded only as far as digests require.
     pub fn query(&self, name: &str) -> Option<String> {
         let (_, query) = self.target.split_once('?')?;
         let pair = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
@@ -83,7 +83,7 @@ impl Request {
 }
 
 impl Response {
-    /// An answer without a body.
+    /// Creates a response without a body.
     pub fn new(status: u16) -> Self {
         Self { status, ..Self::default() }
     }
@@ -100,7 +100,7 @@ impl Response {
         self.header("Content-Type", media_type)
     }
 
-    /// A header's value.
+    /// Returns a header's value.
     pub fn value(&self, name: &str) -> Option<&str> {
         value(&self.headers, name)
     }
@@ -112,7 +112,7 @@ fn value<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
 
 type Handler = dyn Fn(&Request) -> Reply + Send + Sync;
 
-/// A server on a loopback port, stopped on drop.
+/// A server on a loopback port. It stops when it is dropped.
 pub struct Server {
     port: u16,
     stop: Arc<AtomicBool>,
@@ -120,7 +120,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server; every request goes through the handler, on a thread of its connection.
+    /// Starts a server. The handler gets every request, on the thread of its connection.
     pub fn start(handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("the address of a listener").port();
@@ -198,7 +198,7 @@ fn serve(mut stream: TcpStream, handler: &Handler, records: &Mutex<Vec<Recorded>
     }
 }
 
-/// The head of a message: its first line and headers.
+/// Reads the head of a message: its first line and headers.
 fn read_head(reader: &mut impl BufRead) -> Option<(String, Vec<(String, String)>)> {
     let mut lines = Vec::new();
     loop {
@@ -263,7 +263,7 @@ fn write_response(stream: &mut TcpStream, request: &Request, response: &Response
     stream.flush()
 }
 
-/// The first line and headers of an answer, without the empty line that ends them.
+/// Returns the first line and headers of a response, without the final empty line.
 pub fn head(status: u16, headers: &[(String, String)]) -> String {
     let mut head = format!("HTTP/1.1 {status} x\r\n");
     for (name, value) in headers {
@@ -272,21 +272,22 @@ pub fn head(status: u16, headers: &[(String, String)]) -> String {
     head
 }
 
-/// Sends one request to `HOST:PORT` and reads the answer to its end.
+/// Sends one request to `HOST:PORT` and reads the complete response.
 ///
 /// # Errors
 ///
-/// If the connection fails or the answer is not HTTP.
+/// If the connection fails or the response is not HTTP.
 pub fn send(address: &str, request: &Request) -> std::io::Result<Response> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(IDLE))?;
     stream.write_all(&encode(address, request))?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
-    parse_response(&bytes).ok_or_else(|| std::io::Error::other(format!("not an answer of HTTP: {address}")))
+    parse_response(&bytes).ok_or_else(|| std::io::Error::other(format!("not an HTTP response: {address}")))
 }
 
-/// The bytes of a request after which the connection shall close; a `Host` it has is kept.
+/// Returns the bytes of a request that asks the server to close the connection. An existing `Host` header is
+/// kept.
 pub fn encode(address: &str, request: &Request) -> Vec<u8> {
     let mut head = format!("{} {} HTTP/1.1\r\n", request.method, request.target);
     if request.value("host").is_none() {

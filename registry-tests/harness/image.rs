@@ -1,4 +1,4 @@
-//! Small images to attach things to, put into a registry without any program under test.
+//! Small images as subjects of attachments, stored in a registry without the program under test.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use super::memory_registry::digest;
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// An image that was put.
+/// A stored image.
 #[derive(Clone, Debug)]
 pub struct Image {
     pub digest: String,
@@ -28,7 +28,7 @@ pub struct Index {
     pub foreign: Image,
 }
 
-/// This machine's architecture as images name it.
+/// Returns this machine's architecture in OCI notation.
 pub fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -37,12 +37,12 @@ pub fn architecture() -> &'static str {
     }
 }
 
-/// An architecture that this machine has not.
+/// Returns another architecture than this machine's.
 pub fn foreign_architecture() -> &'static str {
     if architecture() == "s390x" { "ppc64le" } else { "s390x" }
 }
 
-/// Where content is put.
+/// A place that stores content.
 pub enum Place {
     /// `HOST:PORT` and the repository.
     Server(String, String),
@@ -51,7 +51,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// A repository of a registry.
+    /// Returns a repository of a registry.
     pub fn of(registry: &Registry, repository: &str) -> Self {
         match registry.address() {
             Some(address) => Self::Server(address, repository.to_owned()),
@@ -62,17 +62,17 @@ impl Place {
         }
     }
 
-    /// A repository of a server.
+    /// Returns a repository of a server.
     pub fn server(address: &str, repository: &str) -> Self {
         Self::Server(address.to_owned(), repository.to_owned())
     }
 
-    /// Puts an image for this machine's platform; the salt makes it another one.
+    /// Stores an image for this machine's platform. Different salts produce different images.
     pub fn image(&self, tag: &str, salt: &str) -> Image {
         self.image_for(Some(tag), architecture(), salt)
     }
 
-    /// Puts an index of two images, which have no tags of their own.
+    /// Stores an index of two images without tags.
     pub fn index(&self, tag: &str) -> Index {
         let ours = self.image_for(None, architecture(), "ours");
         let foreign = self.image_for(None, foreign_architecture(), "foreign");
@@ -90,7 +90,7 @@ impl Place {
         Index { digest, ours, foreign }
     }
 
-    /// Puts a manifest as it is.
+    /// Stores a manifest unchanged.
     pub fn manifest(&self, tag: Option<&str>, media_type: &str, manifest: &Value) -> String {
         let bytes = manifest.to_string().into_bytes();
         let digest = digest(&bytes);
@@ -108,7 +108,7 @@ impl Place {
         digest
     }
 
-    /// Puts a blob.
+    /// Stores a blob.
     pub fn blob(&self, bytes: &[u8]) -> String {
         let digest = digest(bytes);
         match self {
@@ -154,7 +154,8 @@ impl Place {
     }
 }
 
-/// A tar archive with one empty file whose name holds the salt: 512 bytes of header, 1,024 of end.
+/// Returns a tar archive with one empty file, whose name contains the salt: 512 bytes of header and 1,024 of
+/// end.
 fn layer(salt: &str) -> Vec<u8> {
     let mut header = vec![0; 512];
     let name = format!("file-{salt}");
@@ -204,7 +205,8 @@ fn put_in_layout(directory: &Path, bytes: &[u8]) {
     fs::write(blob_path(directory, &digest(bytes)), bytes).expect("a blob of a layout");
 }
 
-/// What has no tag is reached through an index or by its digest, and is not listed.
+/// Adds an entry to the layout's index. Content without a tag is not listed, and is reached through an index
+/// or by its digest.
 fn list_in_layout(directory: &Path, tag: Option<&str>, media_type: &str, digest: &str, size: usize) {
     let Some(tag) = tag else { return };
     let file = directory.join("index.json");

@@ -1,5 +1,5 @@
-//! A small registry of our own, honest until it is told otherwise: faults are scripted, and are the
-//! ones that no real registry shows on demand.
+//! A small registry with scripted faults. Without a script it behaves correctly. The faults are those that no
+//! real registry shows on demand.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -13,37 +13,38 @@ use sha2::{Digest, Sha256};
 
 use super::http::{Recorded, Reply, Request, Response, Server, head};
 
-/// How the registry treats the referrers API.
+/// The registry's behaviour for the referrers API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Referrers {
-    /// As OCI 1.1 says.
+    /// As specified by OCI 1.1.
     Api,
-    /// One referrer a page, with a `Link` to the next.
+    /// One referrer on each page, with a `Link` to the next page.
     Paged,
-    /// Each page's `Link` leads back to the first.
+    /// The `Link` of each page leads back to the first.
     Looping,
-    /// No API: the status.
+    /// The API is missing. Requests get this status.
     Refused(u16),
     /// A page of HTML with status 200.
     Html,
     /// JSON of another type with status 200.
     OtherJson,
-    /// No API, but `OCI-Subject` in the answer to a push.
+    /// The API is missing, but the response to a push has `OCI-Subject`.
     AnnouncedOnly,
-    /// The API, whose list leaves annotations out.
+    /// The API works, but its list contains no annotations.
     Bare,
-    /// No API, and the tag `sha256-HEX` is the manifest `sha256:HEX`, whatever was put there (GitLab).
+    /// The API is missing, and the tag `sha256-HEX` is the manifest `sha256:HEX`, whatever was stored there
+    /// (GitLab).
     TagIsSubject,
 }
 
-/// What goes wrong.
+/// A fault in a response.
 #[derive(Clone, Debug)]
 pub enum Fault {
     /// A status with headers and a text.
     Status(u16, Vec<(String, String)>, String),
-    /// One byte of the body is another.
+    /// One byte of the body is changed.
     FlippedByte,
-    /// The `Docker-Content-Digest` header is another.
+    /// The `Docker-Content-Digest` header has another digest.
     OtherDigestHeader,
     /// The body ends before its stated length.
     Truncated,
@@ -51,13 +52,13 @@ pub enum Fault {
     ShortLength,
     /// The connection is reset in the middle of the body.
     Reset,
-    /// A body without an end, of the stated content's type.
+    /// The body never ends and has the type of the requested content.
     Flood,
-    /// Headers, one byte, and then nothing.
+    /// Headers and one byte are sent, and then nothing.
     Hang(Duration),
 }
 
-/// When something goes wrong.
+/// A fault with its condition.
 #[derive(Clone, Debug)]
 pub struct Rule {
     method: String,
@@ -67,12 +68,12 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Every request with this method (empty: any) whose target contains the part.
+    /// Applies to every request with this method (empty: any) whose target contains the part.
     pub fn always(method: &str, part: &str, fault: Fault) -> Self {
         Self::times(u32::MAX, method, part, fault)
     }
 
-    /// The first requests only.
+    /// Applies only to the first requests.
     pub fn times(times: u32, method: &str, part: &str, fault: Fault) -> Self {
         Self { method: method.to_owned(), part: part.to_owned(), times, fault }
     }
@@ -84,18 +85,18 @@ impl Rule {
     }
 }
 
-/// Bearer tokens that wear out.
+/// Bearer tokens with a limited number of uses.
 #[derive(Clone, Debug)]
 pub struct Tokens {
-    /// Where tokens are to be had: `{base}/token` is announced; the registry serves it itself too.
+    /// The announced token service, `{base}/token`. The registry serves it as well.
     pub realm: String,
-    /// After this many requests a token is refused.
+    /// The number of requests after which a token is refused.
     pub uses: u32,
-    /// Credentials that the token endpoint asks for.
+    /// Credentials that the token endpoint requires.
     pub password: Option<(String, String)>,
 }
 
-/// How the registry starts.
+/// The initial settings of the registry.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub referrers: Referrers,
@@ -125,14 +126,14 @@ struct Inner {
     flooded: Arc<AtomicU64>,
 }
 
-/// The registry, stopped on drop.
+/// The registry. It stops when it is dropped.
 pub struct MemoryRegistry {
     server: Server,
     inner: Arc<Inner>,
 }
 
 impl MemoryRegistry {
-    /// Starts it on a free port.
+    /// Starts the registry on a free port.
     pub fn start(settings: Settings) -> Self {
         let inner = Arc::new(Inner {
             settings: Mutex::new(settings),
@@ -143,7 +144,7 @@ impl MemoryRegistry {
         Self { server: Server::start(move |request| handler.reply(request)), inner }
     }
 
-    /// An honest one.
+    /// Starts a registry without faults.
     pub fn honest() -> Self {
         Self::start(Settings::default())
     }
@@ -158,27 +159,27 @@ impl MemoryRegistry {
         self.server.url()
     }
 
-    /// Breaks one more rule from now on.
+    /// Adds a fault.
     pub fn break_rule(&self, rule: Rule) {
         self.inner.settings().rules.push(rule);
     }
 
-    /// Ends all misbehaviour.
+    /// Removes all faults.
     pub fn mend(&self) {
         self.inner.settings().rules.clear();
     }
 
-    /// Treats the referrers API in another way from now on.
+    /// Changes the behaviour of the referrers API.
     pub fn treat_referrers(&self, referrers: Referrers) {
         self.inner.settings().referrers = referrers;
     }
 
-    /// Asks for tokens from now on.
+    /// Requires tokens from now on.
     pub fn ask_tokens(&self, tokens: Tokens) {
         self.inner.settings().tokens = Some(tokens);
     }
 
-    /// How many bytes of floods were taken from us.
+    /// Returns the number of bytes that clients have read of endless bodies.
     pub fn flooded(&self) -> u64 {
         self.inner.flooded.load(Ordering::SeqCst)
     }
@@ -204,7 +205,7 @@ impl Inner {
     }
 
     fn reply(&self, request: &Request) -> Reply {
-        // As Google's registry does: what may have a body says how long it is.
+        // Google's registry also requires this: a request that may have a body must state its length.
         let states_length =
             ["content-length", "transfer-encoding"].iter().any(|name| request.value(name).is_some());
         if ["POST", "PUT", "PATCH"].contains(&request.method.as_str()) && !states_length {
@@ -263,7 +264,7 @@ impl Inner {
         }
     }
 
-    /// The token endpoint: every token is new.
+    /// Serves the token endpoint. Every token is new.
     pub fn token(&self, request: &Request) -> Response {
         let Some(tokens) = self.settings().tokens.clone() else { return error(404, "UNSUPPORTED") };
         if let Some((user, password)) = &tokens.password {
@@ -362,7 +363,7 @@ impl Inner {
     }
 }
 
-/// `/v2/REPOSITORY/KIND/REST`.
+/// Splits `/v2/REPOSITORY/KIND/REST`.
 fn split(path: &str) -> Option<(String, &'static str, String)> {
     let path = path.strip_prefix("/v2/")?;
     ["manifests", "blobs", "referrers"].into_iter().find_map(|kind| {
@@ -457,7 +458,7 @@ fn error(status: u16, code: &str) -> Response {
     Response::new(status).body("application/json", body.to_string())
 }
 
-/// Does what the fault says to an honest answer.
+/// Applies the fault to a correct response.
 fn spoil(mut response: Response, fault: Fault, flooded: Arc<AtomicU64>) -> Reply {
     let status = response.status;
     let length = response.body.len();
@@ -508,7 +509,7 @@ fn write_and_close(stream: &mut TcpStream, bytes: &[u8], reset: bool) {
     }
 }
 
-/// Writes until the reader closes, but never more than 4 GiB.
+/// Writes until the reader closes the connection, but at most 4 GiB.
 fn flood(stream: &mut TcpStream, head: &[u8], flooded: &AtomicU64) {
     let _ = stream.set_write_timeout(Some(Duration::from_secs(30)));
     let chunk = vec![b' '; 1 << 16];
@@ -528,13 +529,13 @@ fn hang(stream: &mut TcpStream, head: &[u8], time: Duration) {
     std::thread::sleep(time);
 }
 
-/// `sha256:…` of some bytes.
+/// Returns the digest `sha256:…` of bytes.
 pub fn digest(bytes: &[u8]) -> String {
     let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")
 }
 
-/// Base64 with padding.
+/// Encodes text in Base64 with padding.
 pub fn encode_base64(text: &str) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(text)

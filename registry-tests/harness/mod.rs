@@ -1,4 +1,5 @@
-//! What the cases stand on besides `compat_harness`: real servers, our own faulty server, witnesses, examples.
+//! The foundation of the cases besides `compat_harness`: real servers, a faulty server, witnesses and
+//! examples.
 
 pub mod artifact;
 pub mod case;

@@ -1,4 +1,5 @@
-//! `oci-client`, a witness: the client of the oras project for Rust, which shares nothing with ours above reqwest.
+//! `oci-client`, a witness: the Rust client of the oras project. Both clients use reqwest, but share nothing
+//! above it.
 
 use bytes::Bytes;
 use oci_client::client::{ClientConfig, ClientProtocol, Config, ImageLayer};
@@ -13,7 +14,7 @@ pub struct OciClient {
     client: Client,
 }
 
-/// A manifest that was pulled with all that it consists of.
+/// A pulled manifest with all its parts.
 pub struct Pulled {
     pub digest: String,
     pub manifest: OciImageManifest,
@@ -23,14 +24,15 @@ pub struct Pulled {
 
 impl OciClient {
     pub fn new() -> Self {
-        // reqwest makes its TLS settings also for plain HTTP. Another case may have installed the provider before.
+        // reqwest initializes its TLS settings for plain HTTP as well. Another case may have installed the
+        // provider before.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let config = ClientConfig { protocol: ClientProtocol::Http, ..ClientConfig::default() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         Self { runtime, client: Client::new(config) }
     }
 
-    /// Pulls a manifest and its blobs; the client verifies their digests.
+    /// Pulls a manifest and its blobs. The client verifies their digests.
     pub fn pull(&self, reference: &str) -> Pulled {
         let image = parse(reference);
         self.runtime.block_on(async {
@@ -52,7 +54,7 @@ impl OciClient {
         bytes
     }
 
-    /// The digests of what is attached to a manifest, by its digest.
+    /// Returns the digests of the artifacts that are attached to a manifest, which is given by its digest.
     pub fn referrers(&self, reference: &str, artifact_type: &str) -> Vec<String> {
         let image = parse(reference);
         let asked = self.client.pull_referrers(&image, Some(artifact_type));
@@ -62,7 +64,8 @@ impl OciClient {
         digests
     }
 
-    /// Pushes an artifact of one layer, attached to `subject` if there is one, and returns its digest.
+    /// Pushes an artifact of one layer and returns its digest. If `subject` is given, the artifact is
+    /// attached to it.
     pub fn push(&self, reference: &str, artifact: Artifact<'_>, subject: Option<&str>) -> String {
         let image = parse(reference);
         let layers = [ImageLayer::new(artifact.content.to_vec(), artifact.layer_type.to_owned(), None)];
@@ -82,7 +85,7 @@ impl OciClient {
         })
     }
 
-    /// The descriptor of a manifest, as a `subject` has it.
+    /// Returns the descriptor of a manifest, in the form of a `subject`.
     async fn descriptor(&self, reference: &str) -> OciDescriptor {
         let types = ["application/vnd.oci.image.manifest.v1+json"];
         let pulled = self.client.pull_manifest_raw(&parse(reference), &RegistryAuth::Anonymous, &types).await;

@@ -1,4 +1,4 @@
-//! olareg: a small registry with the referrers API, which can be switched off, and opaque tokens.
+//! olareg: a small registry with the referrers API, which can be disabled, and opaque tokens.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,18 +8,18 @@ use super::case::tool;
 use super::docker_registry::answers;
 use super::process::{Guard, run, start_server};
 
-/// How the registry starts.
+/// The settings of the registry.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// The referrers API answers 405.
+    /// Whether the referrers API returns 405.
     pub without_referrers: bool,
-    /// The user and password who may do everything, by basic auth.
+    /// The user and password with all rights, by basic authentication.
     pub basic: Option<(String, String)>,
-    /// The same, by tokens of the registry's own endpoint; everybody may read.
+    /// The same, by tokens from the registry's endpoint. Everybody may read.
     pub token: Option<(String, String)>,
     /// Certificate and key.
     pub tls: Option<(PathBuf, PathBuf)>,
-    /// Requests a second, for each address.
+    /// The maximum number of requests per second from each address.
     pub rate_limit: Option<u32>,
 }
 
@@ -30,7 +30,7 @@ pub struct Olareg {
 }
 
 impl Olareg {
-    /// Starts it on a free port with an empty store.
+    /// Starts the registry on a free port with an empty store.
     pub fn start(workspace: &Workspace, settings: &Settings) -> Self {
         let users = settings.basic.as_ref().or(settings.token.as_ref());
         let auth = users.map(|(user, password)| auth_file(workspace, user, password));

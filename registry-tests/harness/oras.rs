@@ -8,7 +8,7 @@ use super::case::tool;
 use super::process::run;
 use super::{Kind, Workspace};
 
-/// Runs oras in the workspace, over plain HTTP for loopback as its own default is.
+/// Runs oras in the workspace. For loopback addresses it uses plain HTTP by default.
 pub fn oras(workspace: &Workspace, arguments: &[&str]) -> String {
     let mut command = Command::new(tool("oras"));
     command.args(arguments).current_dir(workspace.root());
@@ -16,8 +16,8 @@ pub fn oras(workspace: &Workspace, arguments: &[&str]) -> String {
     run(workspace, &mut command)
 }
 
-/// The digests of what oras finds attached to a reference. A 405 from the referrers API is an error to
-/// it, so it is told where the fallback tag is to be used.
+/// Returns the digests of the artifacts that oras finds attached to a reference. A 405 from the referrers API
+/// is an error for oras, so an option selects the fallback tag if necessary.
 pub fn discovered(workspace: &Workspace, reference: &str, kind: Kind) -> Vec<String> {
     let specification = match kind {
         Kind::Olareg => "v1.1-referrers-api",
@@ -34,7 +34,7 @@ pub fn discovered(workspace: &Workspace, reference: &str, kind: Kind) -> Vec<Str
     digests
 }
 
-/// The digest that oras sees behind a reference.
+/// Returns the digest that oras resolves for a reference.
 pub fn digest(workspace: &Workspace, reference: &str) -> String {
     oras(workspace, &["resolve", "--plain-http", reference]).trim().to_owned()
 }

@@ -1,5 +1,4 @@
-//! A reverse proxy in front of a registry that keeps what passes: how many requests a command
-//! makes, and which.
+//! A reverse proxy in front of a registry. It records the requests of a command.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,15 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::http::{Recorded, Reply, Server, encode};
 
-/// The proxy; clients talk to its address instead of the registry's.
+/// The proxy. Clients use its address instead of the registry's.
 pub struct Recorder {
     server: Server,
     answered: Arc<AtomicU64>,
 }
 
 impl Recorder {
-    /// Records what goes to `HOST:PORT`. The `Host` header stays the client's, so that the registry
-    /// writes its `Location`s with the proxy's address.
+    /// Starts a proxy for `HOST:PORT`. The client's `Host` header is kept, so that the registry writes the
+    /// proxy's address into each `Location`.
     pub fn before(upstream: &str) -> Self {
         let upstream = upstream.to_owned();
         let answered = Arc::new(AtomicU64::new(0));
@@ -47,7 +46,7 @@ impl Recorder {
         self.server.requests()
     }
 
-    /// The bytes of all answers so far, their heads included.
+    /// Returns the number of bytes of all responses so far, including their headers.
     pub fn bytes(&self) -> u64 {
         self.answered.load(Ordering::Relaxed)
     }
@@ -59,19 +58,19 @@ impl Recorder {
     }
 }
 
-/// The requests that send content: bodies of blobs and manifests.
+/// Returns the requests that send content: bodies of blobs and manifests.
 pub fn uploads(requests: &[Recorded]) -> Vec<String> {
     let sends = |request: &&Recorded| matches!(request.method.as_str(), "POST" | "PUT" | "PATCH");
     requests.iter().filter(sends).map(line).collect()
 }
 
-/// The requests that fetch a blob's body.
+/// Returns the requests that fetch a blob's body.
 pub fn blob_reads(requests: &[Recorded]) -> Vec<String> {
     let reads = |request: &&Recorded| request.method == "GET" && request.target.contains("/blobs/");
     requests.iter().filter(reads).map(line).collect()
 }
 
-/// The requests as lines, for messages.
+/// Returns the requests as lines, for messages.
 pub fn lines(requests: &[Recorded]) -> String {
     requests.iter().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -1,4 +1,4 @@
-//! The dynamic loader's own word about root file systems.
+//! The results of the dynamic loader itself for root file systems.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,14 +11,14 @@ use super::Workspace;
 use super::case::tool;
 use super::process::outcome;
 
-/// What `ld.so` says about a program in a root.
+/// The results of `ld.so` for a program in a root.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct LoaderAnswer {
-    /// Sonames it does not find.
+    /// Sonames that were not found.
     pub missing_libraries: BTreeSet<String>,
-    /// Symbol versions it does not find, with the library that lacks them.
+    /// Symbol versions that were not found, with the library that lacks them.
     pub missing_versions: BTreeSet<(String, String)>,
-    /// Sonames it finds, by their file name.
+    /// Sonames that were found, by their file name.
     pub found: BTreeSet<String>,
 }
 
@@ -29,7 +29,7 @@ impl LoaderAnswer {
     }
 }
 
-/// A root with a static shell and no libc at all.
+/// Creates a root with a static shell and no libc.
 pub fn busybox(workspace: &Workspace) -> PathBuf {
     let root = workspace.directory("busybox");
     fs::create_dir_all(root.join("bin")).expect("directories of a root");
@@ -37,8 +37,8 @@ pub fn busybox(workspace: &Workspace) -> PathBuf {
     root
 }
 
-/// Asks the root's own loader about a program of the root. The variables are set inside, so that
-/// they do not reach `chroot` itself.
+/// Runs the root's loader on a program of the root. The variables are set inside, so that they do not affect
+/// `chroot` itself.
 pub fn ask_loader(workspace: &Workspace, root: &Path, program: &Path) -> LoaderAnswer {
     let mut command = Command::new(tool("chroot"));
     command.arg(root).arg("/usr/bin/env");
@@ -47,8 +47,8 @@ pub fn ask_loader(workspace: &Workspace, root: &Path, program: &Path) -> LoaderA
     parse_trace(&format!("{stdout}\n{stderr}"))
 }
 
-/// Reads the loader's trace: `libz.so.1 => not found`, `libc.so.6 => /lib/… (0x…)` and
-/// `PROGRAM: /lib/…/libc.so.6: version `GLIBC_2.34' not found (required by PROGRAM)`.
+/// Parses the loader's trace: `libz.so.1 => not found`, `libc.so.6 => /lib/… (0x…)` and `PROGRAM:
+/// /lib/…/libc.so.6: version `GLIBC_2.34' not found (required by PROGRAM)`.
 fn parse_trace(text: &str) -> LoaderAnswer {
     let mut answer = LoaderAnswer::default();
     for line in text.lines() {
@@ -68,10 +68,10 @@ fn parse_trace(text: &str) -> LoaderAnswer {
     answer
 }
 
-/// A program that is in a root for the time of a case: roots are shared.
+/// A program that is in a root for the duration of a case, because roots are shared.
 pub struct Guest {
     file: PathBuf,
-    /// Its path inside the root.
+    /// The path inside the root.
     pub path: PathBuf,
 }
 
@@ -92,7 +92,8 @@ impl Drop for Guest {
     }
 }
 
-/// The parser must tell a trace's three kinds of lines apart, or every comparison with it is void.
+/// Checks that the parser distinguishes the three kinds of lines in a trace. Otherwise every comparison with
+/// it would be meaningless.
 pub fn check_parser() {
     let answer = parse_trace(
         "/tmp/git: /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.34' not found (required by /tmp/git)\n\

@@ -1,32 +1,32 @@
-//! The registries that a case runs against, real ones and layout directories alike.
+//! The places that a case runs on: real registries and layout directories.
 
 use super::case::{DOCKER_REGISTRY, OLAREG};
 use super::docker_registry::{self, DockerRegistry};
 use super::olareg::{self, Olareg};
 use super::{Requirement, Workspace};
 
-/// The registries that the same case is run on.
+/// The kinds of registries on which the same case is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// No referrers API: the fallback tag.
+    /// Without the referrers API: it uses the fallback tag.
     DockerRegistry,
-    /// The referrers API.
+    /// With the referrers API.
     Olareg,
-    /// The referrers API switched off: 405.
+    /// With the referrers API disabled: it returns 405.
     OlaregWithoutReferrers,
     /// An OCI image layout directory.
     Layout,
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 4] =
         [Self::DockerRegistry, Self::Olareg, Self::OlaregWithoutReferrers, Self::Layout];
 
-    /// Those that a server stands behind.
+    /// The kinds that are servers.
     pub const SERVERS: [Self; 3] = [Self::DockerRegistry, Self::Olareg, Self::OlaregWithoutReferrers];
 
-    /// As a part of a case's name.
+    /// Returns the kind as a part of a case's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::DockerRegistry => "docker_registry",
@@ -36,7 +36,7 @@ impl Kind {
         }
     }
 
-    /// What a case on it requires, besides its own.
+    /// Returns the requirements of a case on this kind, in addition to the given ones.
     pub fn requirements(self, others: &[Requirement]) -> Vec<Requirement> {
         let mut requirements = others.to_vec();
         match self {
@@ -54,13 +54,13 @@ enum Server {
     Layout(String),
 }
 
-/// A registry, open to all and over plain HTTP.
+/// A registry, open to everybody and over plain HTTP.
 pub struct Registry {
     server: Server,
 }
 
 impl Registry {
-    /// Starts it.
+    /// Starts the registry.
     pub fn start(workspace: &Workspace, kind: Kind) -> Self {
         let server = match kind {
             Kind::DockerRegistry => Server::DockerRegistry(DockerRegistry::start(
@@ -80,7 +80,7 @@ impl Registry {
         Self { server }
     }
 
-    /// `127.0.0.1:PORT`; none for a layout.
+    /// Returns `127.0.0.1:PORT`, or `None` for a layout.
     pub fn address(&self) -> Option<String> {
         match &self.server {
             Server::DockerRegistry(server) => Some(server.address()),
@@ -89,7 +89,7 @@ impl Registry {
         }
     }
 
-    /// What stands before the tag or digest.
+    /// Returns the part of a reference before the tag or digest.
     pub fn repository(&self, repository: &str) -> String {
         match &self.server {
             Server::Layout(directory) => format!("oci:{directory}/{repository}"),
@@ -97,12 +97,12 @@ impl Registry {
         }
     }
 
-    /// A reference by tag.
+    /// Returns a reference by tag.
     pub fn tagged(&self, repository: &str, tag: &str) -> String {
         format!("{}:{tag}", self.repository(repository))
     }
 
-    /// A reference by digest.
+    /// Returns a reference by digest.
     pub fn by_digest(&self, repository: &str, digest: &str) -> String {
         format!("{}@{digest}", self.repository(repository))
     }

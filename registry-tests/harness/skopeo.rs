@@ -17,7 +17,7 @@ pub fn skopeo(workspace: &Workspace, arguments: &[&str]) -> String {
     run(workspace, &mut command)
 }
 
-/// The manifest behind a reference of a server, with the digest of its bytes.
+/// Returns the manifest of a server's reference, with the digest of its bytes.
 pub fn manifest(workspace: &Workspace, reference: &str) -> (Value, String) {
     let source = format!("docker://{reference}");
     let text = skopeo(workspace, &["inspect", "--raw", "--tls-verify=false", &source]);
@@ -25,7 +25,7 @@ pub fn manifest(workspace: &Workspace, reference: &str) -> (Value, String) {
     (json, digest(text.as_bytes()))
 }
 
-/// Copies an artifact from a server to a layout without changing a byte of it.
+/// Copies an artifact from a server to a layout, byte for byte.
 pub fn copy_to_layout(workspace: &Workspace, reference: &str, directory: &str, tag: &str) {
     let (source, target) = (format!("docker://{reference}"), format!("oci:{directory}:{tag}"));
     let arguments = ["copy", "--preserve-digests", "--src-tls-verify=false", &source, &target];

@@ -1,4 +1,4 @@
-//! A certificate authority of the case's own: certificates for the server and for clients.
+//! A certificate authority for one case, with certificates for the server and for clients.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,7 +19,7 @@ pub struct Identity {
 }
 
 impl Authority {
-    /// A new authority; its files begin with the name.
+    /// Creates an authority. The names of its files begin with `name`.
     pub fn new(workspace: &Workspace, name: &str) -> Self {
         let authority = Self { name: name.to_owned() };
         openssl(
@@ -33,23 +33,23 @@ impl Authority {
         authority
     }
 
-    /// The authority's certificate.
+    /// Returns the authority's certificate.
     pub fn certificate(&self, workspace: &Workspace) -> PathBuf {
         workspace.path(format!("{}.pem", self.name))
     }
 
-    /// A certificate for `localhost` and `127.0.0.1`.
+    /// Creates a certificate for `localhost` and `127.0.0.1`.
     pub fn server(&self, workspace: &Workspace) -> Identity {
         self.server_for(workspace, "server", "DNS:localhost,IP:127.0.0.1")
     }
 
-    /// A server's certificate for these names.
+    /// Creates a server's certificate for these names.
     pub fn server_for(&self, workspace: &Workspace, role: &str, names: &str) -> Identity {
         let extensions = format!("subjectAltName={names}\nextendedKeyUsage=serverAuth\n");
         self.issue(workspace, role, &extensions)
     }
 
-    /// A server's certificate for `127.0.0.1` that expired at the beginning of 2021.
+    /// Creates a server's certificate for `127.0.0.1` that expired at the beginning of 2021.
     pub fn expired(&self, workspace: &Workspace) -> Identity {
         let Self { name } = self;
         let identity = self.server_for(workspace, "expired", "IP:127.0.0.1");
@@ -70,7 +70,7 @@ impl Authority {
         identity
     }
 
-    /// A certificate for a client.
+    /// Creates a certificate for a client.
     pub fn client(&self, workspace: &Workspace) -> Identity {
         self.issue(workspace, "client", "extendedKeyUsage=clientAuth\n")
     }
@@ -100,14 +100,14 @@ impl Authority {
     }
 }
 
-/// Runs openssl in the workspace; the arguments hold no spaces.
+/// Runs openssl in the workspace. The arguments contain no spaces.
 pub fn openssl(workspace: &Workspace, arguments: &str) -> String {
     let mut command = Command::new(tool("openssl"));
     command.args(arguments.split_whitespace()).current_dir(workspace.root());
     run(workspace, &mut command)
 }
 
-/// A path as an argument.
+/// Returns a path as an argument.
 pub fn text(path: &Path) -> &str {
     path.to_str().expect("a workspace's path is text")
 }

@@ -1,5 +1,5 @@
-//! An authorization service for docker-registry: bearer tokens as signed JWTs (RS256), whose key is
-//! vouched for by a certificate in their `x5c` header.
+//! An authorization service for docker-registry. Its bearer tokens are signed JWTs (RS256). A certificate in
+//! their `x5c` header certifies the key.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,15 +15,14 @@ use super::http::{Recorded, Reply, Request, Response, Server};
 use super::memory_registry::encode_base64;
 use super::tls::openssl;
 
-/// The service, stopped on drop.
+/// The service. It stops when it is dropped.
 pub struct TokenServer {
     server: Server,
     certificate: PathBuf,
 }
 
 impl TokenServer {
-    /// Starts it. It gives tokens for everything to the user with the password, and for pulling to
-    /// everybody.
+    /// Starts the service. The user with the password gets tokens for everything, everybody else for pulling.
     pub fn start(workspace: &Workspace, user: &str, password: &str) -> Self {
         openssl(
             workspace,
@@ -37,12 +36,12 @@ impl TokenServer {
         Self { server, certificate }
     }
 
-    /// Where tokens are to be had.
+    /// Returns the address of the token service.
     pub fn realm(&self) -> String {
         format!("{}/token", self.server.url())
     }
 
-    /// What docker-registry trusts.
+    /// Returns the certificate that docker-registry trusts.
     pub fn certificate(&self) -> &Path {
         &self.certificate
     }
@@ -68,7 +67,7 @@ fn answer(request: &Request, key: &Path, x5c: &str, owner: &str) -> Response {
     Response::new(200).body("application/json", json!({"token": token, "expires_in": 300}).to_string())
 }
 
-/// `repository:NAME:pull,push`: everything for the owner, pulling for the others.
+/// Grants a scope `repository:NAME:pull,push`: everything for the owner, pulling for others.
 fn grant(scope: &str, owner: bool) -> Option<Value> {
     let (rest, actions) = scope.rsplit_once(':')?;
     let (kind, name) = rest.split_once(':')?;
